@@ -1,0 +1,3 @@
+//! RTMP in, WebRTC out: the Distributary gateway.
+
+fn main() {}

@@ -1,0 +1,135 @@
+//! The registry of streams.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dashmap::{DashMap, Entry};
+use distributary_media::Frame;
+
+use crate::name::StreamName;
+use crate::stream::{Publisher, Stream, Subscription};
+use crate::subscriber::Sink;
+
+/// Bounds of what the hub keeps.
+#[derive(Clone, Debug)]
+pub struct HubConfig {
+    /// Most bytes of coded video in a stream's group-of-pictures cache.
+    pub gop_cache_bytes: usize,
+    /// Longest group of pictures kept for newcomers, in media time.
+    pub gop_cache_duration: Duration,
+    /// Most frames of one stream that wait in one subscriber's queue.
+    pub queue_frames: usize,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            gop_cache_bytes: 32 << 20,
+            gop_cache_duration: Duration::from_secs(30),
+            queue_frames: 512,
+        }
+    }
+}
+
+/// Why a name cannot be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// Somebody publishes this name already.
+    #[error("the stream is live already")]
+    AlreadyLive,
+}
+
+/// All streams of the gateway, by name. Cloning gives another handle to the same registry.
+///
+/// A stream exists while it has a publisher or a subscriber.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: HubConfig,
+    streams: DashMap<StreamName, Arc<Stream>>,
+}
+
+impl Hub {
+    /// An empty registry.
+    pub fn new(config: HubConfig) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                config,
+                streams: DashMap::new(),
+            }),
+        }
+    }
+
+    /// Begins to publish `name`. Subscribers that waited for it are told.
+    ///
+    /// # Errors
+    /// When the name is live already.
+    pub fn publish(&self, name: &StreamName, now: Instant) -> Result<Publisher, PublishError> {
+        // The map's lock is held while the stream changes hands, so that the stream cannot be
+        // removed as idle in between.
+        let stream = match self.shared.streams.entry(name.clone()) {
+            Entry::Occupied(entry) => {
+                let stream = Arc::clone(entry.get());
+                if !stream.take_publisher(now) {
+                    return Err(PublishError::AlreadyLive);
+                }
+                stream
+            }
+            Entry::Vacant(entry) => {
+                let stream = Arc::new(Stream::new(name.clone(), self.shared.config.clone(), now));
+                stream.take_publisher(now);
+                entry.insert(Arc::clone(&stream));
+                stream
+            }
+        };
+        Ok(Publisher::new(stream, Arc::clone(&self.shared)))
+    }
+
+    /// Subscribes to a stream that exists. Its events arrive in `sink` with `tag` from now on; the
+    /// frames a decoder needs to join now (the group of pictures so far) are returned.
+    pub fn subscribe(
+        &self,
+        name: &StreamName,
+        sink: Sink,
+        tag: u64,
+    ) -> Option<(Subscription, Vec<Arc<Frame>>)> {
+        // As in `publish`, the map's lock keeps the stream from being removed meanwhile.
+        let entry = self.shared.streams.get(name)?;
+        let (id, cached) = entry.add_subscriber(sink, tag);
+        let stream = Arc::clone(&entry);
+        drop(entry);
+        Some((
+            Subscription::new(stream, id, Arc::clone(&self.shared)),
+            cached,
+        ))
+    }
+
+    /// The stream of this name, live or waiting for its publisher to come back.
+    pub fn stream(&self, name: &StreamName) -> Option<Arc<Stream>> {
+        self.shared
+            .streams
+            .get(name)
+            .map(|entry| Arc::clone(&entry))
+    }
+
+    /// All streams, in no particular order.
+    pub fn streams(&self) -> Vec<Arc<Stream>> {
+        self.shared
+            .streams
+            .iter()
+            .map(|entry| Arc::clone(&entry))
+            .collect()
+    }
+}
+
+impl Shared {
+    /// Removes a stream that has neither a publisher nor a subscriber.
+    pub(crate) fn remove_if_idle(&self, name: &StreamName) {
+        self.streams.remove_if(name, |_, stream| stream.is_idle());
+    }
+}

@@ -1,0 +1,27 @@
+//! Named live streams: who publishes, who subscribes, and what a newcomer is given first.
+//!
+//! ```text
+//! Publisher::push ──► timeline ──► group-of-pictures cache ──► one bounded queue per subscriber
+//! ```
+//!
+//! A subscriber is an egress shard, not a viewer: whatever the number of viewers, the hub hands a
+//! frame over once per shard. Nothing here waits for a subscriber: when its queue is full the frame
+//! is dropped for it alone, counted, and video goes on at the next keyframe.
+//!
+//! * [`name`]: [`StreamName`], the validated `app/stream`.
+//! * [`hub`]: [`Hub`], the registry of streams.
+//! * [`stream`]: [`Stream`] and its two handles, [`Publisher`] and [`Subscription`].
+//! * [`cache`]: the group-of-pictures cache.
+//! * [`timeline`]: one continuous clock for a stream, whatever its publishers send.
+
+pub mod cache;
+pub mod hub;
+pub mod name;
+pub mod stream;
+pub mod subscriber;
+pub mod timeline;
+
+pub use hub::{Hub, HubConfig, PublishError};
+pub use name::{NameError, StreamName};
+pub use stream::{Publisher, Stream, StreamStats, Subscription};
+pub use subscriber::{Delivery, Sink, StreamEvent};

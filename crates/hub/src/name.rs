@@ -1,0 +1,114 @@
+//! The name a stream is published and watched under.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Longest name, in bytes of UTF-8.
+pub const MAX_NAME_LEN: usize = 255;
+
+/// A validated stream name: `app/stream`, or more segments where the application has an instance.
+///
+/// Each segment is non-empty, is neither `.` nor `..`, and has no control character, no backslash
+/// and none of `?`, `#` and `%`: a name can stand in a URL path, a log line and a metric label as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamName(Arc<str>);
+
+/// Why a name is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// The application or the stream is missing.
+    #[error("a stream name has the form app/stream")]
+    MissingSegment,
+    /// A segment is empty, `.` or `..`.
+    #[error("a segment of the stream name is empty, \".\" or \"..\"")]
+    BadSegment,
+    /// A character that is not allowed.
+    #[error("the stream name has the forbidden character {0:?}")]
+    ForbiddenCharacter(char),
+    /// More than [`MAX_NAME_LEN`] bytes.
+    #[error("the stream name has {0} bytes; {MAX_NAME_LEN} is the limit")]
+    TooLong(usize),
+}
+
+impl StreamName {
+    /// The name made of an application and a stream; both may contain `/`.
+    ///
+    /// # Errors
+    /// When the two do not make a valid name.
+    pub fn new(app: &str, stream: &str) -> Result<Self, NameError> {
+        Self::parse(&format!("{app}/{stream}"))
+    }
+
+    /// Reads `app/stream`.
+    ///
+    /// # Errors
+    /// When it is not a valid name.
+    pub fn parse(name: &str) -> Result<Self, NameError> {
+        if name.len() > MAX_NAME_LEN {
+            return Err(NameError::TooLong(name.len()));
+        }
+        let forbidden = |c: &char| c.is_control() || matches!(c, '\\' | '?' | '#' | '%');
+        if let Some(c) = name.chars().find(forbidden) {
+            return Err(NameError::ForbiddenCharacter(c));
+        }
+        if name
+            .split('/')
+            .any(|segment| matches!(segment, "" | "." | ".."))
+        {
+            return Err(NameError::BadSegment);
+        }
+        if !name.contains('/') {
+            return Err(NameError::MissingSegment);
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name as text, `app/stream`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_an_application_and_a_stream() {
+        assert_eq!(
+            StreamName::new("live", "test").unwrap().as_str(),
+            "live/test"
+        );
+        assert_eq!(
+            StreamName::new("live/eu", "a b").unwrap().as_str(),
+            "live/eu/a b"
+        );
+        assert_eq!(StreamName::parse("live"), Err(NameError::MissingSegment));
+    }
+
+    #[test]
+    fn names_that_could_mislead_a_path_or_a_log_are_refused() {
+        assert_eq!(StreamName::new("live", ""), Err(NameError::BadSegment));
+        assert_eq!(StreamName::new("live", "../x"), Err(NameError::BadSegment));
+        assert_eq!(StreamName::new("", "x"), Err(NameError::BadSegment));
+        assert_eq!(
+            StreamName::new("live", "a\nb"),
+            Err(NameError::ForbiddenCharacter('\n'))
+        );
+        assert_eq!(
+            StreamName::new("live", "a%2e"),
+            Err(NameError::ForbiddenCharacter('%'))
+        );
+        assert_eq!(
+            StreamName::new("live", &"x".repeat(300)),
+            Err(NameError::TooLong(305))
+        );
+    }
+}

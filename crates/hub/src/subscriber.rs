@@ -1,0 +1,171 @@
+//! The way out of the hub: one bounded queue per subscriber, and a rule for when it is full.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use distributary_media::Frame;
+use tokio::sync::mpsc;
+
+/// What a stream tells those who subscribe to it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum StreamEvent {
+    /// The next frame of a track, on the stream's continuous timeline.
+    Frame(Arc<Frame>),
+    /// The publisher has left. Frames may follow when it comes back; the timeline goes on.
+    Offline,
+    /// A publisher is there again.
+    Online,
+}
+
+/// One event on its way to a subscriber, with the tag the subscription was made with.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The subscriber's own name for the stream.
+    pub tag: u64,
+    /// What happened.
+    pub event: StreamEvent,
+    /// Gives the stream's place in the queue back when the delivery is dropped.
+    _place: Place,
+}
+
+/// A share of a subscriber's queue, so that one stream cannot fill it for the others.
+#[derive(Debug)]
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The sending half of a subscriber's queue. One queue may take many streams.
+#[derive(Clone, Debug)]
+pub struct Sink {
+    queue: mpsc::Sender<Delivery>,
+}
+
+impl Sink {
+    /// A queue of `capacity` deliveries, all streams together.
+    pub fn channel(capacity: usize) -> (Self, mpsc::Receiver<Delivery>) {
+        let (queue, receiver) = mpsc::channel(capacity);
+        (Self { queue }, receiver)
+    }
+}
+
+/// A stream's side of one subscription.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    pub(crate) id: u64,
+    tag: u64,
+    sink: Sink,
+    /// Deliveries of this stream in the queue now.
+    queued: Arc<AtomicUsize>,
+    /// Most deliveries of this stream in the queue.
+    limit: usize,
+    /// Set when a video frame was dropped: what follows cannot be decoded before a keyframe.
+    awaiting_keyframe: bool,
+}
+
+impl Subscriber {
+    pub(crate) fn new(id: u64, tag: u64, sink: Sink, limit: usize) -> Self {
+        Self {
+            id,
+            tag,
+            sink,
+            queued: Arc::default(),
+            limit,
+            awaiting_keyframe: false,
+        }
+    }
+
+    /// Queues a frame, or drops it when the subscriber is behind. Returns whether it was queued.
+    pub(crate) fn deliver_frame(&mut self, frame: &Arc<Frame>) -> bool {
+        let is_video = matches!(**frame, Frame::Video(_));
+        if is_video && self.awaiting_keyframe && !frame.is_keyframe() {
+            return false;
+        }
+        let queued = self.deliver(StreamEvent::Frame(Arc::clone(frame)));
+        if is_video {
+            self.awaiting_keyframe = !queued;
+        }
+        queued
+    }
+
+    /// Queues an event if there is room. Returns whether it was queued.
+    pub(crate) fn deliver(&self, event: StreamEvent) -> bool {
+        if self.queued.load(Ordering::Relaxed) >= self.limit {
+            return false;
+        }
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(&self.queued));
+        let delivery = Delivery {
+            tag: self.tag,
+            event,
+            _place: place,
+        };
+        self.sink.queue.try_send(delivery).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use distributary_media::{AudioCodec, AudioFrame, MediaTime, VideoCodec, VideoFrame};
+
+    fn video(keyframe: bool) -> Arc<Frame> {
+        Arc::new(Frame::Video(VideoFrame {
+            codec: VideoCodec::H264,
+            pts: MediaTime::ZERO,
+            dts: MediaTime::ZERO,
+            keyframe,
+            units: vec![Bytes::from_static(&[1])],
+        }))
+    }
+
+    fn audio() -> Arc<Frame> {
+        let data = Bytes::from_static(&[1]);
+        Arc::new(Frame::Audio(AudioFrame {
+            codec: AudioCodec::Opus,
+            pts: MediaTime::ZERO,
+            data,
+        }))
+    }
+
+    #[test]
+    fn after_a_dropped_frame_video_goes_on_at_a_keyframe_and_audio_at_once() {
+        let (sink, mut queue) = Sink::channel(16);
+        let mut subscriber = Subscriber::new(1, 7, sink, 2);
+        assert!(subscriber.deliver_frame(&video(true)));
+        assert!(subscriber.deliver_frame(&video(false)));
+        assert!(
+            !subscriber.deliver_frame(&video(false)),
+            "the stream's share is full"
+        );
+
+        assert_eq!(queue.try_recv().unwrap().tag, 7);
+        queue.try_recv().unwrap();
+        assert!(
+            !subscriber.deliver_frame(&video(false)),
+            "cannot be decoded"
+        );
+        assert!(subscriber.deliver_frame(&audio()));
+        assert!(subscriber.deliver_frame(&video(true)));
+    }
+
+    #[test]
+    fn a_subscriber_that_is_gone_takes_nothing() {
+        let (sink, queue) = Sink::channel(16);
+        let mut subscriber = Subscriber::new(1, 0, sink, 2);
+        drop(queue);
+        for _ in 0..5 {
+            assert!(!subscriber.deliver_frame(&video(true)));
+        }
+        assert_eq!(
+            subscriber.queued.load(Ordering::Relaxed),
+            0,
+            "failed sends give the place back"
+        );
+    }
+}

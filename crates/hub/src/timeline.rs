@@ -1,0 +1,278 @@
+//! One continuous clock for a stream, whatever its publishers send.
+//!
+//! Publishers start at any value, jump, step back, wrap, and reconnect. Viewers must see none of it:
+//! an RTP clock that goes back freezes a browser. The timeline adds one offset to the times of all
+//! tracks, so that they stay in sync with each other, and chooses a new offset where the input is
+//! not continuous.
+
+use std::time::{Duration, Instant};
+
+use distributary_media::{Frame, MediaTime};
+
+/// A forward step of a track larger than this, while no such time has passed, is a jump.
+const MAX_STEP: Duration = Duration::from_secs(10);
+
+/// A backward step of a track larger than this is a jump; a smaller one is disorder of the input.
+const MAX_DISORDER: Duration = Duration::from_millis(500);
+
+/// The least distance between two frames of a track: one tick of the 90 kHz clock, rounded up.
+const TICK: Duration = Duration::from_nanos(11_112);
+
+/// Maps the times of a stream's publishers, one after the other, to one continuous timeline.
+///
+/// The timeline's origin is the stream's `epoch`. A publisher's first frame is placed at the time it
+/// arrived; from then on its own clock is followed.
+#[derive(Debug)]
+pub struct Timeline {
+    epoch: Instant,
+    /// What is added to input times, in nanoseconds, and how many times it was chosen.
+    offset: i64,
+    generation: u64,
+    /// The latest output time of all tracks, and when it was given.
+    latest: Option<(MediaTime, Instant)>,
+    video: TrackClock,
+    audio: TrackClock,
+}
+
+/// Where a track stands.
+#[derive(Debug, Default)]
+struct TrackClock {
+    /// Input time of the last frame, and the generation of the offset it was mapped with.
+    input: Option<(MediaTime, u64)>,
+    /// Output time of the last frame.
+    output: Option<MediaTime>,
+}
+
+impl Timeline {
+    /// A timeline whose origin is `epoch`.
+    pub fn new(epoch: Instant) -> Self {
+        Self {
+            epoch,
+            offset: 0,
+            generation: 0,
+            latest: None,
+            video: TrackClock::default(),
+            audio: TrackClock::default(),
+        }
+    }
+
+    /// The instant of the origin.
+    pub fn epoch(&self) -> Instant {
+        self.epoch
+    }
+
+    /// Prepares for a publisher whose clock has nothing to do with the one before.
+    pub fn restart(&mut self) {
+        self.video.input = None;
+        self.audio.input = None;
+    }
+
+    /// Moves a frame that arrived at `now` from its publisher's clock to this timeline.
+    ///
+    /// Decoding times of a track come out strictly increasing; the distance from decoding to
+    /// presentation is kept.
+    pub fn place(&mut self, frame: &mut Frame, now: Instant) {
+        let input = frame.dts();
+        let is_video = matches!(frame, Frame::Video(_));
+        if !self.is_continuous(is_video, input, now) {
+            self.rebase(input, now);
+        }
+        let generation = self.generation;
+        let shifted = shift(input, self.offset);
+        let clock = if is_video {
+            &mut self.video
+        } else {
+            &mut self.audio
+        };
+        let output = clock
+            .output
+            .map_or(shifted, |last| shifted.max(last + TICK));
+        clock.input = Some((input, generation));
+        clock.output = Some(output);
+        if self.latest.is_none_or(|(latest, _)| output > latest) {
+            self.latest = Some((output, now));
+        }
+        match frame {
+            Frame::Video(video) => {
+                let composition = video.pts.as_nanos().saturating_sub(video.dts.as_nanos());
+                video.dts = output;
+                video.pts = shift(output, composition);
+            }
+            Frame::Audio(audio) => audio.pts = output,
+        }
+    }
+
+    /// Whether the offset in use carries the track on without a jump.
+    fn is_continuous(&self, is_video: bool, input: MediaTime, now: Instant) -> bool {
+        let (own, other) = if is_video {
+            (&self.video, &self.audio)
+        } else {
+            (&self.audio, &self.video)
+        };
+        let Some((latest, at)) = self.latest else {
+            return false;
+        };
+        let waited = now.saturating_duration_since(at);
+        match own.input {
+            // The same clock as the track's last frame: its own step decides, so that a publisher
+            // that sends faster than real time is followed.
+            Some((last, generation)) if generation == self.generation => {
+                last.saturating_since(input) <= MAX_DISORDER
+                    && input.saturating_since(last) <= MAX_STEP.max(waited + MAX_STEP)
+            }
+            // The other track has just begun or jumped: go along if that keeps the two together.
+            _ if other
+                .input
+                .is_some_and(|(_, generation)| generation == self.generation) =>
+            {
+                let output = shift(input, self.offset);
+                let behind = latest.saturating_since(output);
+                let ahead = output.saturating_since(latest);
+                behind <= MAX_STEP && ahead <= MAX_STEP + waited
+            }
+            _ => false,
+        }
+    }
+
+    /// Chooses the offset that places `input` at `now`, and never before what was already given.
+    fn rebase(&mut self, input: MediaTime, now: Instant) {
+        let arrival = MediaTime::ZERO + now.saturating_duration_since(self.epoch);
+        let output = self
+            .latest
+            .map_or(arrival, |(latest, _)| arrival.max(latest + TICK));
+        self.offset = output.as_nanos().saturating_sub(input.as_nanos());
+        self.generation += 1;
+    }
+}
+
+fn shift(time: MediaTime, nanos: i64) -> MediaTime {
+    MediaTime::from_nanos(time.as_nanos().saturating_add(nanos))
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use distributary_media::{AudioCodec, AudioFrame, VideoCodec, VideoFrame};
+
+    struct Harness {
+        timeline: Timeline,
+        epoch: Instant,
+    }
+
+    impl Harness {
+        fn new() -> Self {
+            let epoch = Instant::now();
+            Self {
+                timeline: Timeline::new(epoch),
+                epoch,
+            }
+        }
+
+        fn place(&mut self, mut frame: Frame, at_millis: u64) -> i64 {
+            self.timeline
+                .place(&mut frame, self.epoch + Duration::from_millis(at_millis));
+            frame.dts().as_millis()
+        }
+
+        fn video(&mut self, dts: i64, at: u64) -> i64 {
+            self.place(video(dts, dts), at)
+        }
+
+        fn audio(&mut self, pts: i64, at: u64) -> i64 {
+            let pts = MediaTime::from_millis(pts);
+            let data = Bytes::from_static(&[1]);
+            self.place(
+                Frame::Audio(AudioFrame {
+                    codec: AudioCodec::Aac,
+                    pts,
+                    data,
+                }),
+                at,
+            )
+        }
+    }
+
+    fn video(dts: i64, pts: i64) -> Frame {
+        Frame::Video(VideoFrame {
+            codec: VideoCodec::H264,
+            pts: MediaTime::from_millis(pts),
+            dts: MediaTime::from_millis(dts),
+            keyframe: false,
+            units: vec![Bytes::from_static(&[1])],
+        })
+    }
+
+    #[test]
+    fn the_first_frame_stands_at_its_arrival_and_the_tracks_keep_their_distance() {
+        let mut clock = Harness::new();
+        assert_eq!(clock.video(5_000_000, 70), 70);
+        assert_eq!(clock.audio(5_000_010, 75), 80);
+        assert_eq!(
+            clock.video(5_000_033, 110),
+            103,
+            "the publisher's clock, not the arrival"
+        );
+    }
+
+    #[test]
+    fn composition_offsets_are_kept() {
+        let mut clock = Harness::new();
+        let mut frame = video(1000, 1066);
+        clock.timeline.place(&mut frame, clock.epoch);
+        let Frame::Video(frame) = frame else {
+            panic!("a video frame stays one")
+        };
+        assert_eq!((frame.dts.as_millis(), frame.pts.as_millis()), (0, 66));
+    }
+
+    #[test]
+    fn jumps_forward_and_back_are_bridged_for_both_tracks_alike() {
+        for jump in [3_600_000, -9_000, -600, 20_000] {
+            let mut clock = Harness::new();
+            clock.video(10_000, 0);
+            clock.audio(10_000, 0);
+            clock.video(10_040, 40);
+            clock.audio(10_040, 40);
+            let video = clock.video(10_080 + jump, 80);
+            let audio = clock.audio(10_080 + jump, 80);
+            assert_eq!((video, audio), (80, 80), "jump of {jump} ms");
+        }
+    }
+
+    #[test]
+    fn a_reconnect_goes_on_after_the_pause() {
+        let mut clock = Harness::new();
+        assert_eq!(clock.video(0, 0), 0);
+        assert_eq!(clock.video(40, 40), 40);
+        clock.timeline.restart();
+        assert_eq!(clock.video(0, 3000), 3000);
+        assert_eq!(clock.audio(20, 3010), 3020);
+    }
+
+    #[test]
+    fn a_publisher_faster_than_real_time_is_followed() {
+        let mut clock = Harness::new();
+        for n in 0..1000 {
+            assert_eq!(clock.video(n * 1000, 0), n * 1000);
+        }
+        clock.timeline.restart();
+        assert!(clock.video(0, 10) >= 999_000, "time never goes back");
+    }
+
+    #[test]
+    fn small_disorder_stays_monotonic() {
+        let mut clock = Harness::new();
+        let mut last = None;
+        for dts in [0, 40, 40, 30, 80, 79, 120] {
+            let mut frame = video(dts, dts);
+            clock.timeline.place(&mut frame, clock.epoch);
+            assert!(last.is_none_or(|last| frame.dts() > last));
+            last = Some(frame.dts());
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Coded media, one unit of time at a time.
+
+use bytes::Bytes;
+
+use crate::time::MediaTime;
+use crate::track::{AudioCodec, VideoCodec};
+
+/// One coded picture or one coded block of sound.
+///
+/// Payloads are slices of the buffer that was read from the network: cloning a frame copies no media.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// A coded picture.
+    Video(VideoFrame),
+    /// A coded block of sound.
+    Audio(AudioFrame),
+}
+
+impl Frame {
+    /// The time at which the frame is decoded: frames of a track arrive in this order.
+    pub fn dts(&self) -> MediaTime {
+        match self {
+            Self::Video(frame) => frame.dts,
+            Self::Audio(frame) => frame.pts,
+        }
+    }
+
+    /// Whether decoding of the picture can start here. Sound can start anywhere, so this is `false`
+    /// for audio.
+    pub fn is_keyframe(&self) -> bool {
+        matches!(self, Self::Video(frame) if frame.keyframe)
+    }
+
+    /// Bytes of coded media, without any framing.
+    pub fn payload_len(&self) -> usize {
+        match self {
+            Self::Video(frame) => frame.units.iter().map(Bytes::len).sum(),
+            Self::Audio(frame) => frame.data.len(),
+        }
+    }
+}
+
+/// One coded picture: an access unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VideoFrame {
+    /// The coding.
+    pub codec: VideoCodec,
+    /// When the picture is shown.
+    pub pts: MediaTime,
+    /// When the picture is decoded.
+    pub dts: MediaTime,
+    /// Whether a decoder can start with this picture (H264: an IDR picture, which then begins with
+    /// its parameter sets).
+    pub keyframe: bool,
+    /// H264 and H265: the NAL units in decoding order, without start codes or length prefixes, none
+    /// of them empty. Other codecs: the frame as one unit.
+    pub units: Vec<Bytes>,
+}
+
+/// One coded block of sound: an AAC access unit or an Opus packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AudioFrame {
+    /// The coding.
+    pub codec: AudioCodec,
+    /// When its first sample is heard.
+    pub pts: MediaTime,
+    /// The coded bytes.
+    pub data: Bytes,
+}

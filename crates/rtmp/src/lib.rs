@@ -1,0 +1,1 @@
+//! RTMP ingest: a sans-IO session and the server that drives it.

@@ -1,0 +1,1 @@
+//! One WebRTC viewer as a sans-IO peer, and the UDP engine that drives many.

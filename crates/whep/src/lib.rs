@@ -1,0 +1,1 @@
+//! The HTTP front door: WHEP, API and web pages.

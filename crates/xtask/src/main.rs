@@ -1,0 +1,3 @@
+//! Development tasks of Distributary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! End-to-end behaviour of the gateway, with real clients.
