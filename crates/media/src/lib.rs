@@ -5,11 +5,22 @@
 //! * [`time`]: [`MediaTime`], a point on a stream's own timeline.
 //! * [`frame`]: [`Frame`], one coded picture or one coded block of sound.
 //! * [`track`]: [`VideoTrack`] and [`AudioTrack`], what a decoder must know before the first frame.
+//! * [`flv`]: [`FlvDemuxer`], from the payloads of RTMP messages to tracks and frames.
+//! * [`h264`]: NAL units, parameter sets, and what WebRTC receivers need of an access unit.
+//! * [`aac`]: the configuration of AAC.
+//! * [`bits`]: the bit reader under both.
 
+pub mod aac;
+pub mod bits;
+pub mod flv;
 pub mod frame;
+pub mod h264;
+#[cfg(test)]
+mod test_util;
 pub mod time;
 pub mod track;
 
+pub use flv::{FlvDemuxer, FlvError, FlvEvent, FlvReader};
 pub use frame::{AudioFrame, Frame, VideoFrame};
 pub use time::MediaTime;
 pub use track::{AudioCodec, AudioTrack, VideoCodec, VideoTrack};

@@ -1,0 +1,183 @@
+//! FLV files (Adobe FLV specification version 10.1, annexes E.2 to E.4.1).
+
+use bytes::Bytes;
+
+use super::TagKind;
+
+/// Why a file is not FLV, or not a whole one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlvFileError {
+    /// It does not begin with an FLV header of version 1.
+    #[error("the file does not begin as an FLV file of version 1")]
+    NotFlv,
+    /// It ends in the middle of a tag.
+    #[error("the file ends in the middle of the tag at byte {offset}")]
+    Truncated {
+        /// Where the tag begins.
+        offset: usize,
+    },
+    /// A tag is none of audio, video and script data, or it is encrypted.
+    #[error("the tag at byte {offset} has the unknown type {tag_type}")]
+    UnknownTag {
+        /// Where the tag begins.
+        offset: usize,
+        /// Its type.
+        tag_type: u8,
+    },
+}
+
+/// One tag of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlvTag {
+    /// What it carries.
+    pub kind: TagKind,
+    /// Decoding time in milliseconds.
+    pub timestamp_millis: u32,
+    /// The body: what RTMP has as a message's payload. A slice of the file.
+    pub body: Bytes,
+}
+
+/// Iterates over the tags of a file in memory. After an error it ends.
+///
+/// ```text
+/// "FLV" 1 flags | header size, 32 bits | 0, 32 bits | tag | size of the tag, 32 bits | tag | ...
+///
+/// tag:  type 8 | body size 24 | timestamp 24 | its bits 24 to 31, 8 | stream id 24 | body
+/// ```
+#[derive(Clone, Debug)]
+pub struct FlvReader {
+    file: Bytes,
+    /// Where the next tag begins.
+    offset: usize,
+}
+
+const TAG_HEADER: usize = 11;
+const PREVIOUS_TAG_SIZE: usize = 4;
+
+impl FlvReader {
+    /// Reads `file` from its header on.
+    ///
+    /// # Errors
+    /// When it does not begin with an FLV header.
+    pub fn new(file: Bytes) -> Result<Self, FlvFileError> {
+        let Some(&[b'F', b'L', b'V', 1, _, a, b, c, d]) = file.get(..9) else {
+            return Err(FlvFileError::NotFlv);
+        };
+        let header = u32::from_be_bytes([a, b, c, d]) as usize;
+        let offset = header.saturating_add(PREVIOUS_TAG_SIZE);
+        if header < 9 {
+            return Err(FlvFileError::NotFlv);
+        }
+        Ok(Self { file, offset })
+    }
+
+    fn next_tag(&mut self) -> Result<Option<FlvTag>, FlvFileError> {
+        let offset = self.offset;
+        if offset >= self.file.len() {
+            return Ok(None);
+        }
+        let truncated = FlvFileError::Truncated { offset };
+        let header = self
+            .file
+            .get(offset..offset + TAG_HEADER)
+            .ok_or(truncated)?;
+        let &[tag_type, s2, s1, s0, t2, t1, t0, t3, ..] = header else {
+            return Err(truncated);
+        };
+        let kind = match tag_type {
+            8 => TagKind::Audio,
+            9 => TagKind::Video,
+            18 => TagKind::Script,
+            tag_type => return Err(FlvFileError::UnknownTag { offset, tag_type }),
+        };
+        let begin = offset + TAG_HEADER;
+        let end = begin + u32::from_be_bytes([0, s2, s1, s0]) as usize;
+        if end > self.file.len() {
+            return Err(truncated);
+        }
+        self.offset = end + PREVIOUS_TAG_SIZE;
+        Ok(Some(FlvTag {
+            kind,
+            timestamp_millis: u32::from_be_bytes([t3, t2, t1, t0]),
+            body: self.file.slice(begin..end),
+        }))
+    }
+}
+
+impl Iterator for FlvReader {
+    type Item = Result<FlvTag, FlvFileError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let tag = self.next_tag();
+        if tag.is_err() {
+            self.offset = self.file.len();
+        }
+        tag.transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_util::hex;
+    use proptest::prelude::*;
+
+    const HEADER: &str = "464c5601 05 00000009 00000000";
+    const AUDIO: &str = "08 000002 345678 12 000000 af01 0000000d";
+    const VIDEO: &str = "09 000001 000000 00 000000 17 0000000c";
+
+    fn read(digits: &str) -> Result<Vec<FlvTag>, FlvFileError> {
+        FlvReader::new(hex(digits).into())?.collect()
+    }
+
+    #[test]
+    fn tags_come_in_order_with_extended_timestamps() {
+        let tags = read(&format!("{HEADER} {AUDIO} {VIDEO}")).unwrap();
+        assert_eq!(tags.len(), 2);
+        assert_eq!(
+            (tags[0].kind, tags[0].timestamp_millis),
+            (TagKind::Audio, 0x1234_5678)
+        );
+        assert_eq!(tags[0].body[..], [0xaf, 1]);
+        assert_eq!(
+            (tags[1].kind, &tags[1].body[..]),
+            (TagKind::Video, &[0x17][..])
+        );
+        assert_eq!(read(HEADER).unwrap(), []);
+    }
+
+    #[test]
+    fn the_last_tags_size_may_be_missing() {
+        let file = format!("{HEADER} {AUDIO}");
+        assert_eq!(read(&file[..file.len() - 8]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_file_cut_short_or_of_another_kind_is_an_error() {
+        assert_eq!(read("464c5602 05 00000009"), Err(FlvFileError::NotFlv));
+        assert_eq!(read("464c56"), Err(FlvFileError::NotFlv));
+        assert_eq!(read("464c5601 05 00000003 00"), Err(FlvFileError::NotFlv));
+        let cut = format!("{HEADER} 08 000003 000000 00 000000 af01");
+        assert_eq!(read(&cut), Err(FlvFileError::Truncated { offset: 13 }));
+        let cut = format!("{HEADER} {VIDEO} 08 00");
+        assert_eq!(read(&cut), Err(FlvFileError::Truncated { offset: 29 }));
+        let unknown = FlvFileError::UnknownTag {
+            offset: 13,
+            tag_type: 0x28,
+        };
+        assert_eq!(
+            read(&format!("{HEADER} {}", AUDIO.replacen("08", "28", 1))),
+            Err(unknown)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(rest in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let file = [hex(HEADER), rest].concat();
+            let tags = FlvReader::new(file.into()).unwrap().count();
+            prop_assert!(tags <= 200 / TAG_HEADER + 1);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! FLV, the syntax in which RTMP carries media (Adobe FLV specification version 10.1, annex E).
+//!
+//! An RTMP message of type 9 (video) or 8 (audio) has the body of an FLV tag as its payload:
+//! [`FlvDemuxer`] turns such bodies into tracks and frames. [`FlvReader`] takes a whole file apart.
+
+mod audio;
+mod demuxer;
+mod file;
+mod video;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::aac::AacError;
+use crate::h264::H264Error;
+
+pub use demuxer::{FlvDemuxer, FlvEvent, FlvEvents};
+pub use file::{FlvFileError, FlvReader, FlvTag};
+
+/// What a tag carries (`TagType`, and the RTMP message type of the same number).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TagKind {
+    /// Type 8.
+    Audio,
+    /// Type 9.
+    Video,
+    /// Type 18: metadata as AMF0.
+    Script,
+}
+
+impl fmt::Display for TagKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Audio => "audio",
+            Self::Video => "video",
+            Self::Script => "script",
+        })
+    }
+}
+
+/// Why a tag's body could not be used. The publisher is at fault; the demuxer can go on with the
+/// next tag.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlvError {
+    /// Video in a coding that is not supported. Comes with every tag of the track.
+    #[error("video is coded as {name}")]
+    UnsupportedVideoCodec {
+        /// The coding, for people; a FourCC as it came.
+        name: Cow<'static, str>,
+    },
+    /// Audio in a coding that is not supported. Comes with every tag of the track.
+    #[error("audio is coded as {name}")]
+    UnsupportedAudioCodec {
+        /// The coding, for people; a FourCC as it came.
+        name: Cow<'static, str>,
+    },
+    /// The tag ends inside its header.
+    #[error("the {tag} tag has {len} bytes only")]
+    Truncated {
+        /// What it should carry.
+        tag: TagKind,
+        /// Its length.
+        len: usize,
+    },
+    /// `AVCPacketType` or `AACPacketType` has a value the specification does not know.
+    #[error("the {tag} tag has the unknown packet type {packet_type}")]
+    UnknownPacketType {
+        /// What it should carry.
+        tag: TagKind,
+        /// The value.
+        packet_type: u8,
+    },
+    /// Media came before the sequence header without which it cannot be read.
+    #[error("{tag} came before its sequence header")]
+    NoSequenceHeader {
+        /// Which track.
+        tag: TagKind,
+    },
+    /// The H264 inside is broken.
+    #[error(transparent)]
+    H264(#[from] H264Error),
+    /// The AAC configuration inside is broken.
+    #[error(transparent)]
+    Aac(#[from] AacError),
+}

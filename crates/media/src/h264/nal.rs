@@ -1,0 +1,184 @@
+//! NAL units: their types, the length-prefixed framing of FLV and MP4, emulation prevention.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::H264Error;
+
+/// `nal_unit_type`, the low five bits of a NAL unit's first byte (ITU-T H.264 table 7-1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct NalType(u8);
+
+impl NalType {
+    /// Coded slice of a picture that is not IDR.
+    pub const SLICE: Self = Self(1);
+    /// Coded slice of an IDR picture: decoding can start here.
+    pub const IDR: Self = Self(5);
+    /// Supplemental enhancement information.
+    pub const SEI: Self = Self(6);
+    /// Sequence parameter set.
+    pub const SPS: Self = Self(7);
+    /// Picture parameter set.
+    pub const PPS: Self = Self(8);
+    /// Access unit delimiter.
+    pub const AUD: Self = Self(9);
+    /// End of sequence.
+    pub const END_OF_SEQUENCE: Self = Self(10);
+    /// End of stream.
+    pub const END_OF_STREAM: Self = Self(11);
+    /// Filler data.
+    pub const FILLER: Self = Self(12);
+
+    /// The type of a NAL unit; of an empty one, the unspecified type 0.
+    pub fn of(unit: &[u8]) -> Self {
+        Self(unit.first().map_or(0, |header| header & 0x1f))
+    }
+
+    /// Whether it carries a part of the primary coded picture: a slice or a data partition.
+    pub fn is_slice(self) -> bool {
+        matches!(self.0, 1..=5)
+    }
+
+    /// Whether it means nothing to a receiver over RTP, where packets mark the access units and a
+    /// constant bitrate needs no padding.
+    pub fn is_framing(self) -> bool {
+        matches!(
+            self,
+            Self::AUD | Self::END_OF_SEQUENCE | Self::END_OF_STREAM | Self::FILLER
+        )
+    }
+}
+
+/// The NAL units of an access unit in which each has its length in front
+/// (ISO/IEC 14496-15 section 5.3.3.1), as slices of it. Empty units are passed over.
+#[derive(Clone, Debug)]
+pub struct LengthPrefixed {
+    rest: Bytes,
+    length_size: usize,
+}
+
+impl LengthPrefixed {
+    /// Reads `data`, in which lengths have `length_size` bytes: 1, 2 or 4.
+    pub fn new(data: Bytes, length_size: u8) -> Self {
+        Self {
+            rest: data,
+            length_size: usize::from(length_size),
+        }
+    }
+
+    fn next_unit(&mut self) -> Result<Option<Bytes>, H264Error> {
+        while !self.rest.is_empty() {
+            if self.rest.len() < self.length_size {
+                return Err(H264Error::Truncated {
+                    structure: "NAL unit length",
+                    len: self.rest.len(),
+                });
+            }
+            let prefix = self.rest.split_to(self.length_size);
+            let needed = prefix
+                .iter()
+                .fold(0, |len, byte| len << 8 | usize::from(*byte));
+            let left = self.rest.len();
+            if needed > left {
+                return Err(H264Error::NalUnitTooLong { needed, left });
+            }
+            if needed > 0 {
+                return Ok(Some(self.rest.split_to(needed)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for LengthPrefixed {
+    type Item = Result<Bytes, H264Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let unit = self.next_unit();
+        if unit.is_err() {
+            // What follows a wrong length is noise.
+            self.rest.clear();
+        }
+        unit.transpose()
+    }
+}
+
+/// The raw byte sequence payload of a NAL unit: without its header byte and without the bytes that
+/// prevent the emulation of a start code (ITU-T H.264 section 7.3.1).
+pub fn rbsp(unit: &[u8]) -> Cow<'_, [u8]> {
+    let payload = unit.get(1..).unwrap_or_default();
+    if !payload.windows(3).any(|window| window == [0, 0, 3]) {
+        return Cow::Borrowed(payload);
+    }
+    let mut raw = Vec::with_capacity(payload.len());
+    let mut zeros = 0;
+    for &byte in payload {
+        if zeros >= 2 && byte == 3 {
+            zeros = 0;
+            continue;
+        }
+        zeros = if byte == 0 { zeros + 1 } else { 0 };
+        raw.push(byte);
+    }
+    Cow::Owned(raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn units(data: &'static [u8], length_size: u8) -> Result<Vec<Bytes>, H264Error> {
+        LengthPrefixed::new(Bytes::from_static(data), length_size).collect()
+    }
+
+    #[test]
+    fn lengths_of_one_two_and_four_bytes_are_read_and_empty_units_passed_over() {
+        let expected = [Bytes::from_static(&[0x65, 1]), Bytes::from_static(&[0x41])];
+        assert_eq!(units(&[2, 0x65, 1, 0, 1, 0x41], 1).unwrap(), expected);
+        assert_eq!(
+            units(&[0, 2, 0x65, 1, 0, 0, 0, 1, 0x41], 2).unwrap(),
+            expected
+        );
+        let four = &[0, 0, 0, 2, 0x65, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0x41];
+        assert_eq!(units(four, 4).unwrap(), expected);
+        assert_eq!(units(&[], 4).unwrap(), Vec::<Bytes>::new());
+    }
+
+    #[test]
+    fn units_are_slices_of_the_access_unit() {
+        let data = Bytes::from(vec![2, 0x65, 1]);
+        let unit = LengthPrefixed::new(data.clone(), 1)
+            .next()
+            .unwrap()
+            .unwrap();
+        assert_eq!(unit.as_ptr(), data[1..].as_ptr());
+    }
+
+    #[test]
+    fn a_length_past_the_end_is_an_error_and_ends_the_iteration() {
+        let wrong = H264Error::NalUnitTooLong { needed: 3, left: 2 };
+        assert_eq!(units(&[1, 0x41, 3, 0x65, 1], 1), Err(wrong));
+        assert!(units(&[0xff, 0xff, 0xff, 0xff, 1], 4).is_err());
+        let mut reader = LengthPrefixed::new(Bytes::from_static(&[0, 0, 1]), 4);
+        assert!(matches!(
+            reader.next(),
+            Some(Err(H264Error::Truncated { len: 3, .. }))
+        ));
+        assert!(reader.next().is_none());
+    }
+
+    #[test]
+    fn emulation_prevention_bytes_are_taken_out() {
+        assert_eq!(
+            *rbsp(&[0x67, 0, 0, 3, 1, 0, 0, 3, 0, 0, 3]),
+            [0, 0, 1, 0, 0, 0, 0]
+        );
+        assert_eq!(*rbsp(&[0x67, 0, 0, 0, 3, 1]), [0, 0, 0, 1]);
+        assert!(matches!(
+            rbsp(&[0x67, 0, 3, 0, 3]),
+            Cow::Borrowed([0, 3, 0, 3])
+        ));
+        assert!(rbsp(&[]).is_empty());
+    }
+}
