@@ -1,1 +1,7 @@
 //! One WebRTC viewer as a sans-IO peer, and the UDP engine that drives many.
+
+pub mod log;
+pub mod rtcp;
+pub mod rtp;
+pub mod send_buffer;
+pub mod srtp;

@@ -1,0 +1,204 @@
+//! The parts of a compound RTCP packet.
+
+/// A packet of a compound packet that matters to a sender of media.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Packet<'a> {
+    /// Report blocks of a receiver report or of a sender report (RFC 3550 section 6.4).
+    Report(Vec<ReportBlock>),
+    /// Packets that are missing (RFC 4585 section 6.2.1).
+    Nack {
+        /// The source whose packets are missing.
+        media_ssrc: u32,
+        /// The packet identifiers and bit masks.
+        pairs: NackPairs<'a>,
+    },
+    /// The decoder lost the picture (RFC 4585 section 6.3.1).
+    PictureLossIndication {
+        /// The source of the picture.
+        media_ssrc: u32,
+    },
+    /// The decoder wants a decoder refresh point (RFC 5104 section 4.3.1).
+    FullIntraRequest,
+    /// The peer leaves (RFC 3550 section 6.6).
+    Goodbye,
+}
+
+/// How a receiver fares with one source (RFC 3550 section 6.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReportBlock {
+    /// The source reported on.
+    pub ssrc: u32,
+    /// Loss since the last report, in 256ths.
+    pub fraction_lost: u8,
+    /// Packets lost since the beginning; 24 bits, signed.
+    pub cumulative_lost: i32,
+    /// Highest sequence number received, extended by its cycles.
+    pub highest_sequence: u32,
+    /// Interarrival jitter in ticks of the media clock.
+    pub jitter: u32,
+    /// The middle of the last sender report's NTP time; 0 before the first.
+    pub last_sender_report: u32,
+    /// Time since that report came, in 65536ths of a second.
+    pub delay: u32,
+}
+
+/// The `PID`/`BLP` pairs of a NACK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NackPairs<'a>(&'a [u8]);
+
+impl NackPairs<'_> {
+    /// The missing sequence numbers, in the order of the packet.
+    pub fn sequences(&self) -> impl Iterator<Item = u16> {
+        self.0.chunks_exact(4).flat_map(|pair| {
+            let pid = u16::from_be_bytes([pair[0], pair[1]]);
+            let blp = u16::from_be_bytes([pair[2], pair[3]]);
+            let masked = (0..16).filter(move |bit| blp & 1 << bit != 0);
+            std::iter::once(pid).chain(masked.map(move |bit| pid.wrapping_add(bit + 1)))
+        })
+    }
+}
+
+const SENDER_REPORT: u8 = 200;
+const RECEIVER_REPORT: u8 = 201;
+const GOODBYE: u8 = 203;
+const TRANSPORT_FEEDBACK: u8 = 205;
+const PAYLOAD_FEEDBACK: u8 = 206;
+
+/// The packets of a compound or reduced-size (RFC 5506) packet, those of other types left out. It
+/// ends at the first malformed one.
+pub fn packets(compound: &[u8]) -> impl Iterator<Item = Packet<'_>> {
+    let mut rest = compound;
+    std::iter::from_fn(move || {
+        let (first, second, length) = match rest {
+            [first, second, high, low, ..] => (*first, *second, u16::from_be_bytes([*high, *low])),
+            _ => return None,
+        };
+        let len = 4 * (usize::from(length) + 1);
+        if first >> 6 != 2 || len > rest.len() {
+            return None;
+        }
+        let (packet, tail) = rest.split_at(len);
+        rest = tail;
+        Some(parse(first & 0x1f, second, &packet[4..]))
+    })
+    .flatten()
+}
+
+/// Parses what follows the common header; `count` is its 5-bit field.
+fn parse(count: u8, packet_type: u8, body: &[u8]) -> Option<Packet<'_>> {
+    match (packet_type, count) {
+        (SENDER_REPORT, _) => Some(Packet::Report(report_blocks(count, body.get(24..)?))),
+        (RECEIVER_REPORT, _) => Some(Packet::Report(report_blocks(count, body.get(4..)?))),
+        (GOODBYE, _) => Some(Packet::Goodbye),
+        (TRANSPORT_FEEDBACK, 1) => {
+            let (media_ssrc, pairs) = (word(body, 4)?, NackPairs(body.get(8..)?));
+            Some(Packet::Nack { media_ssrc, pairs })
+        }
+        (PAYLOAD_FEEDBACK, 1) => Some(Packet::PictureLossIndication {
+            media_ssrc: word(body, 4)?,
+        }),
+        (PAYLOAD_FEEDBACK, 4) => Some(Packet::FullIntraRequest),
+        _ => None,
+    }
+}
+
+fn report_blocks(count: u8, blocks: &[u8]) -> Vec<ReportBlock> {
+    let block = |block: &[u8]| {
+        let lost = word(block, 4)?;
+        Some(ReportBlock {
+            ssrc: word(block, 0)?,
+            fraction_lost: (lost >> 24) as u8,
+            // Shifted up and down again, so that the 24-bit sign is extended.
+            cumulative_lost: (lost << 8).cast_signed() >> 8,
+            highest_sequence: word(block, 8)?,
+            jitter: word(block, 12)?,
+            last_sender_report: word(block, 16)?,
+            delay: word(block, 20)?,
+        })
+    };
+    blocks
+        .chunks_exact(24)
+        .take(usize::from(count))
+        .filter_map(block)
+        .collect()
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let word = bytes.get(at..at + 4)?;
+    Some(u32::from_be_bytes([word[0], word[1], word[2], word[3]]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_receiver_report_with_one_block_is_read() {
+        let bytes = [
+            0x81, 201, 0, 7, 0, 0, 0, 9, 0, 0, 0, 5, 0x40, 0xff, 0xff, 0xfe, 0, 1, 0, 2, 0, 0, 0,
+            33, 0x11, 0x22, 0x33, 0x44, 0, 1, 0, 0,
+        ];
+        let block = ReportBlock {
+            ssrc: 5,
+            fraction_lost: 64,
+            cumulative_lost: -2,
+            highest_sequence: 0x1_0002,
+            jitter: 33,
+            last_sender_report: 0x1122_3344,
+            delay: 65536,
+        };
+        assert_eq!(
+            packets(&bytes).collect::<Vec<_>>(),
+            [Packet::Report(vec![block])]
+        );
+    }
+
+    #[test]
+    fn the_feedback_of_a_compound_packet_is_found_behind_its_report() {
+        let mut bytes = vec![0x80, 201, 0, 1, 0, 0, 0, 9];
+        bytes.extend([
+            0x81, 205, 0, 3, 0, 0, 0, 9, 0, 0, 0, 5, 0xff, 0xfe, 0x00, 0x05,
+        ]);
+        bytes.extend([0x81, 206, 0, 2, 0, 0, 0, 9, 0, 0, 0, 5]);
+        bytes.extend([
+            0x84, 206, 0, 4, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 5, 1, 0, 0, 0,
+        ]);
+        bytes.extend([0x8f, 206, 0, 2, 0, 0, 0, 9, 0, 0, 0, 0]);
+        bytes.extend([0x81, 203, 0, 1, 0, 0, 0, 9]);
+        let parsed: Vec<Packet<'_>> = packets(&bytes).collect();
+        assert_eq!(parsed.len(), 5, "a packet of an unknown kind is left out");
+        let Packet::Nack {
+            media_ssrc: 5,
+            pairs,
+        } = &parsed[1]
+        else {
+            panic!("{parsed:?}")
+        };
+        assert_eq!(pairs.sequences().collect::<Vec<_>>(), [0xfffe, 0xffff, 1]);
+        assert_eq!(parsed[2], Packet::PictureLossIndication { media_ssrc: 5 });
+        assert_eq!(parsed[3], Packet::FullIntraRequest);
+        assert_eq!(parsed[4], Packet::Goodbye);
+    }
+
+    #[test]
+    fn a_length_past_the_end_ends_the_compound() {
+        assert_eq!(packets(&[0x81, 206, 0, 9, 0, 0, 0, 9]).count(), 0);
+        assert_eq!(
+            packets(&[0x80, 201, 0, 1, 0, 0, 0, 9, 0x81, 203]).count(),
+            1
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            for packet in packets(&bytes) {
+                if let Packet::Nack { pairs, .. } = packet {
+                    prop_assert!(pairs.sequences().count() <= 17 * bytes.len() / 4);
+                }
+            }
+        }
+    }
+}

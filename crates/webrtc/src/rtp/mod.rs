@@ -1,0 +1,12 @@
+//! RTP (RFC 3550) and the payload formats that are sent.
+//!
+//! * [`header`]: the fixed header.
+//! * [`payload`]: what follows it, as slices of the frame it came from.
+//! * [`h264`]: the payload format of H.264 (RFC 6184).
+
+pub mod h264;
+pub mod header;
+pub mod payload;
+
+pub use header::RtpHeader;
+pub use payload::Payload;
