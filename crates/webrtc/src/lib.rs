@@ -4,4 +4,5 @@ pub mod log;
 pub mod rtcp;
 pub mod rtp;
 pub mod send_buffer;
+pub mod sender;
 pub mod srtp;
