@@ -1,1 +1,22 @@
 //! End-to-end behaviour of the gateway, with real clients.
+//!
+//! The tests in `tests/` start the real gateway, publish to it with ffmpeg and watch it with
+//! headless Chromium. This library starts and stops those programs:
+//!
+//! * [`gateway`]: the gateway, on ports that the system chooses.
+//! * [`ffmpeg`]: a clip with the frame number in its picture, and its publisher.
+//! * [`browser`]: Chromium, and what it tells about the videos it plays.
+//! * [`page`]: a page of another origin that watches by WHEP.
+//! * [`client`]: plain HTTP requests, as bytes on a TCP connection.
+//! * [`process`] and [`wait`]: child processes, and waiting for what they do.
+//!
+//! Nothing sleeps for a fixed time and nothing is asserted about durations: a test polls for an
+//! event until [`wait::PATIENCE`] is over. All ports are chosen by the system.
+
+pub mod browser;
+pub mod client;
+pub mod ffmpeg;
+pub mod gateway;
+pub mod page;
+pub mod process;
+pub mod wait;

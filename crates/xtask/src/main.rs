@@ -1,3 +1,41 @@
-//! Development tasks of Distributary.
+//! Development tasks of Distributary: `cargo xtask <task>`.
+//!
+//! * `cargo xtask test`: everything that must hold before a change lands, see [`check`].
 
-fn main() {}
+mod check;
+mod summary;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Development tasks of Distributary.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Check the formatting, the lints, the documentation and the fuzz targets, and run all tests.
+    ///
+    /// On Debian, as root, programs that are missing (ffmpeg, chromium, ...) are installed first;
+    /// elsewhere the command says which ones to install.
+    Test(check::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().task {
+        Task::Test(options) => check::run(&options),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

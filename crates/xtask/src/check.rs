@@ -1,0 +1,229 @@
+//! `cargo xtask test`: the steps, the commands behind them, and the order in which they run.
+//!
+//! All steps share one target directory and one profile, so that no dependency (OpenSSL is built
+//! from source) is compiled twice. A step that fails does not hide what the next one would say: all
+//! of them run, and the table at the end names those that failed.
+
+use std::env;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+
+use crate::summary::{StepReport, TestSummary, print_table};
+use crate::tools::{self, Tool};
+
+/// What to run, from the command line.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Run this step alone (may be given more than once).
+    #[arg(long, value_enum)]
+    only: Vec<Step>,
+
+    /// Say which programs are missing, but install nothing.
+    #[arg(long)]
+    no_install: bool,
+}
+
+/// One step of the check.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Step {
+    /// `cargo fmt --check`, for the fuzz targets too.
+    Fmt,
+    /// Clippy on all targets, warnings denied.
+    Clippy,
+    /// The API documentation, warnings denied.
+    Doc,
+    /// Build of the fuzz targets.
+    Fuzz,
+    /// All tests of the workspace, with ffmpeg and Chromium.
+    Test,
+    /// The end-to-end tests alone (they are part of `test`).
+    E2e,
+}
+
+impl Step {
+    /// What runs when nothing is chosen. The tests come last, so that their results end the output.
+    const DEFAULT: [Self; 5] = [Self::Fmt, Self::Clippy, Self::Doc, Self::Fuzz, Self::Test];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fmt => "fmt",
+            Self::Clippy => "clippy",
+            Self::Doc => "doc",
+            Self::Fuzz => "fuzz",
+            Self::Test => "test",
+            Self::E2e => "e2e",
+        }
+    }
+
+    /// The programs beyond the Rust toolchain that this step runs.
+    fn tools(self) -> Vec<&'static Tool> {
+        match self {
+            Self::Fmt => vec![],
+            Self::Clippy | Self::Doc => tools::BUILD.iter().collect(),
+            Self::Fuzz => tools::BUILD.iter().chain(tools::FUZZ).collect(),
+            Self::Test | Self::E2e => tools::BUILD.iter().chain(tools::CLIENTS).collect(),
+        }
+    }
+
+    fn commands(self, root: &Path, target: &Path) -> Vec<Command> {
+        let fuzz_manifest = root.join("crates/fuzz/Cargo.toml");
+        match self {
+            Self::Fmt => {
+                let mut fuzz = cargo(root, target, &["fmt", "--check", "--manifest-path"]);
+                fuzz.arg(fuzz_manifest);
+                vec![cargo(root, target, &["fmt", "--all", "--check"]), fuzz]
+            }
+            Self::Clippy => {
+                let args = [
+                    "clippy",
+                    "--locked",
+                    "--workspace",
+                    "--all-targets",
+                    "--",
+                    "-D",
+                    "warnings",
+                ];
+                vec![cargo(root, target, &args)]
+            }
+            Self::Doc => {
+                let mut doc = cargo(
+                    root,
+                    target,
+                    &["doc", "--locked", "--workspace", "--no-deps"],
+                );
+                doc.env("RUSTDOCFLAGS", "-D warnings");
+                vec![doc]
+            }
+            Self::Fuzz => {
+                let mut build = cargo(root, target, &["build", "--locked", "--manifest-path"]);
+                build.arg(fuzz_manifest);
+                vec![build]
+            }
+            Self::Test => {
+                vec![cargo(
+                    root,
+                    target,
+                    &["test", "--locked", "--workspace", "--no-fail-fast"],
+                )]
+            }
+            Self::E2e => {
+                let args = [
+                    "test",
+                    "--locked",
+                    "--package",
+                    "distributary-tests",
+                    "--no-fail-fast",
+                ];
+                vec![cargo(root, target, &args)]
+            }
+        }
+    }
+}
+
+/// Runs the chosen steps and prints what became of each.
+pub(crate) fn run(options: &Options) -> Result<ExitCode, tools::ToolError> {
+    let steps = if options.only.is_empty() {
+        &Step::DEFAULT[..]
+    } else {
+        &options.only
+    };
+    let wanted = steps
+        .iter()
+        .flat_map(|step| step.tools())
+        .collect::<Vec<_>>();
+    tools::ensure(&wanted, !options.no_install)?;
+
+    let root = workspace_root();
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let mut reports = Vec::new();
+    for &step in steps {
+        reports.push(run_step(step, &root, &target));
+    }
+    print_table(&reports);
+    let passed = reports.iter().all(|report| report.passed);
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn run_step(step: Step, root: &Path, target: &Path) -> StepReport {
+    println!("\n== {} ==", step.name());
+    let started = now();
+    let mut tests = Vec::new();
+    let mut passed = true;
+    for command in step.commands(root, target) {
+        match run_shown(command, &mut tests) {
+            Ok(success) => passed &= success,
+            Err(error) => {
+                eprintln!("error: {error}");
+                passed = false;
+            }
+        }
+    }
+    StepReport {
+        name: step.name(),
+        time: since(started),
+        passed,
+        tests,
+    }
+}
+
+/// Runs `command`, shows its output as it comes and keeps the results of the tests in it.
+fn run_shown(mut command: Command, tests: &mut Vec<TestSummary>) -> io::Result<bool> {
+    // One pipe for both streams: cargo names a test binary on stderr, and the binary gives its
+    // result on stdout. Their order tells which result belongs to which.
+    let (reader, writer) = io::pipe()?;
+    command.stdin(std::process::Stdio::null());
+    command.stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command.spawn()?;
+    // The command holds the write ends too, and the reader would never see the end.
+    drop(command);
+
+    let mut running = String::new();
+    let mut lines = BufReader::new(reader);
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        io::stdout().write_all(&line)?;
+        let text = String::from_utf8_lossy(&line);
+        if let Some(binary) = TestSummary::announced(&text) {
+            running = binary.to_owned();
+        } else if let Some(summary) = TestSummary::parse(&running, &text) {
+            tests.push(summary);
+        }
+        line.clear();
+    }
+    Ok(child.wait()?.success())
+}
+
+fn cargo(root: &Path, target: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .current_dir(root)
+        .env("CARGO_TARGET_DIR", target)
+        .args(args);
+    command
+}
+
+fn workspace_root() -> PathBuf {
+    // crates/xtask, two levels below the root.
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.ancestors().nth(2).unwrap_or(manifest).to_owned()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a task that reports how long its steps took"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn since(started: Instant) -> Duration {
+    now().duration_since(started)
+}

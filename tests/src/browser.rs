@@ -1,0 +1,313 @@
+//! Headless Chromium, driven through chromedriver.
+//!
+//! The test starts both programs itself and connects the driver to the browser, so that it can end
+//! each of them, whatever became of the other.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fantoccini::wd::WebDriverCompatibleCommand;
+use fantoccini::{Client, ClientBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::process::Process;
+use crate::wait::eventually;
+
+/// One browser at a time: several at once on a small machine starve each other of the CPU.
+static BROWSER: Mutex<()> = Mutex::const_new(());
+
+/// What runs in every page before its own scripts.
+const PROBE: &str = include_str!("page/probe.js");
+
+/// A browser with one window. Both programs are killed when this is dropped.
+#[derive(Debug)]
+pub struct Browser {
+    client: Client,
+    // In the order in which they end: the driver, the browser, its profile, the turn of this test.
+    _driver: Process,
+    _chromium: Process,
+    _profile: TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// What the browser tells about a video on the page.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VideoReport {
+    /// `RTCPeerConnection.connectionState`, `none` when there is no connection.
+    pub connection_state: String,
+    /// `RTCPeerConnection.iceConnectionState`, `none` when there is no connection.
+    pub ice_connection_state: String,
+    /// Width of the picture, 0 before the first one.
+    pub width: u32,
+    /// Height of the picture, 0 before the first one.
+    pub height: u32,
+    /// Whether the element is muted.
+    pub muted: bool,
+    /// Whether the element is paused.
+    pub paused: bool,
+    /// The frame number of each picture that was shown, `None` for one that could not be read.
+    pub counters: Vec<Option<u32>>,
+    /// Statistics of the received video, once there are some.
+    pub video: Option<InboundVideo>,
+    /// Statistics of the received audio, once there are some.
+    pub audio: Option<InboundAudio>,
+    /// Connections that the page has made so far.
+    pub peers: u32,
+}
+
+/// `RTCInboundRtpStreamStats` of a video track, as far as the tests need it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InboundVideo {
+    /// Pictures that came in whole.
+    #[serde(default)]
+    pub frames_received: u64,
+    /// Pictures that were decoded.
+    #[serde(default)]
+    pub frames_decoded: u64,
+    /// Pictures that were not shown.
+    #[serde(default)]
+    pub frames_dropped: u64,
+    /// Keyframes that were decoded.
+    #[serde(default)]
+    pub key_frames_decoded: u64,
+    /// RTP packets that never came.
+    #[serde(default)]
+    pub packets_lost: i64,
+    /// Keyframes that the decoder asked for.
+    #[serde(default)]
+    pub pli_count: u64,
+    /// Retransmissions that were asked for.
+    #[serde(default)]
+    pub nack_count: u64,
+}
+
+/// `RTCInboundRtpStreamStats` of an audio track, as far as the tests need it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InboundAudio {
+    /// Loudness of what is played now, from 0 to 1.
+    #[serde(default)]
+    pub audio_level: f64,
+    /// Energy of all that was played so far.
+    #[serde(default)]
+    pub total_audio_energy: f64,
+    /// Samples that were played.
+    #[serde(default)]
+    pub total_samples_received: u64,
+    /// Samples that were made up because a packet was missing.
+    #[serde(default)]
+    pub concealed_samples: u64,
+    /// RTP packets that never came.
+    #[serde(default)]
+    pub packets_lost: i64,
+}
+
+impl VideoReport {
+    /// The last frame number that was shown.
+    #[must_use]
+    pub fn last_counter(&self) -> Option<u32> {
+        self.counters.iter().rev().find_map(|counter| *counter)
+    }
+}
+
+impl Browser {
+    /// Starts a browser once no other test of this process has one.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start() -> Self {
+        let turn = BROWSER.lock().await;
+        let profile = tempfile::tempdir().expect("the temporary folder can be written");
+        let chromium = start_chromium(profile.path());
+        let debugger = chromium.wait_for_line("its debugging address", |line| {
+            let (_, url) = line.text.split_once("DevTools listening on ws://")?;
+            url.split('/').next().map(str::to_owned)
+        });
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0");
+        let driver = Process::start("chromedriver", command);
+        let port = driver.wait_for_line("its port", |line| {
+            let (_, port) = line.text.split_once("started successfully on port ")?;
+            port.trim_end_matches('.').parse::<u16>().ok()
+        });
+
+        let client = connect(port, &debugger).await;
+        let inject = DevToolsCommand {
+            command: "Page.addScriptToEvaluateOnNewDocument",
+            parameters: json!({ "source": PROBE }),
+        };
+        client
+            .issue_cmd(inject)
+            .await
+            .expect("the probe can be added to all pages");
+        Self {
+            client,
+            _driver: driver,
+            _chromium: chromium,
+            _profile: profile,
+            _turn: turn,
+        }
+    }
+
+    /// Opens a page and waits until it is loaded.
+    ///
+    /// # Panics
+    /// When it cannot be loaded.
+    pub async fn open(&self, url: &str) {
+        self.client
+            .goto(url)
+            .await
+            .unwrap_or_else(|error| panic!("{url}: {error}"));
+    }
+
+    /// The value of the JavaScript expression `expression`; a promise is waited for.
+    ///
+    /// # Panics
+    /// When it throws, or its value is not of the type that is wanted.
+    pub async fn evaluate<T: DeserializeOwned>(&self, expression: &str) -> T {
+        let script = format!(
+            "const done = arguments[arguments.length - 1];
+             (async () => ({expression}))()
+                 .then((value) => done({{ value }}), (error) => done({{ error: String(error) }}));"
+        );
+        let mut answer = self
+            .client
+            .execute_async(&script, vec![])
+            .await
+            .expect("a page is open");
+        assert!(
+            answer["error"].is_null(),
+            "{expression}: {}",
+            answer["error"]
+        );
+        let value = answer["value"].take();
+        serde_json::from_value(value.clone())
+            .unwrap_or_else(|error| panic!("{expression} gave {value}: {error}"))
+    }
+
+    /// What is known about the video that the CSS `selector` names; `None` if there is none.
+    ///
+    /// # Panics
+    /// When the browser does not answer.
+    pub async fn report(&self, selector: &str) -> Option<VideoReport> {
+        self.evaluate(&format!("probe.report('{selector}')")).await
+    }
+
+    /// Waits until what is known about a video satisfies `condition`, and gives it.
+    ///
+    /// # Panics
+    /// When that does not happen; `what` is in the message.
+    pub async fn wait_for(
+        &self,
+        selector: &str,
+        what: &str,
+        condition: impl Fn(&VideoReport) -> bool,
+    ) -> VideoReport {
+        let what = format!("{selector}: {what}");
+        let mut last = None;
+        let report = eventually(&what, async || {
+            last = self.report(selector).await;
+            last.clone().filter(&condition)
+        });
+        report.await
+    }
+
+    /// The text that the page shows in the element named by `selector`.
+    ///
+    /// # Panics
+    /// When there is no such element.
+    pub async fn text(&self, selector: &str) -> String {
+        self.evaluate(&format!("document.querySelector('{selector}').innerText"))
+            .await
+    }
+
+    /// Saves what the window shows as `test-output/<name>.png`.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn screenshot(&self, name: &str) {
+        let png = self
+            .client
+            .screenshot()
+            .await
+            .expect("the browser draws its window");
+        let folder = output_folder();
+        fs::create_dir_all(&folder).expect("the folder of screenshots can be made");
+        let path = folder.join(format!("{name}.png"));
+        fs::write(path, png).expect("a screenshot can be written");
+    }
+}
+
+/// Where the tests leave what a person may want to look at.
+fn output_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../test-output")
+}
+
+fn start_chromium(profile: &Path) -> Process {
+    let mut command = Command::new("chromium");
+    command
+        .args([
+            "--headless=new",
+            "--remote-debugging-port=0",
+            "--window-size=1000,800",
+        ])
+        // The tests run as root and in containers, where the sandbox cannot be had.
+        .arg("--no-sandbox")
+        .args(["--disable-gpu", "--disable-dev-shm-usage", "--disable-quic"])
+        // Nothing but the test makes connections.
+        .args([
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ])
+        .args(["--no-first-run", "--no-default-browser-check"])
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .arg("about:blank");
+    Process::start("chromium", command)
+}
+
+async fn connect(port: u16, debugger: &str) -> Client {
+    let capabilities = json!({
+        "goog:chromeOptions": { "debuggerAddress": debugger },
+        "timeouts": { "script": 30_000 },
+    });
+    let Value::Object(capabilities) = capabilities else {
+        unreachable!("it is written as one")
+    };
+    ClientBuilder::new(HttpConnector::new())
+        .capabilities(capabilities)
+        .connect(&format!("http://127.0.0.1:{port}"))
+        .await
+        .expect("chromedriver connects to the browser")
+}
+
+/// A command of the DevTools protocol, as chromedriver passes it on.
+#[derive(Debug)]
+struct DevToolsCommand {
+    command: &'static str,
+    parameters: Value,
+}
+
+impl WebDriverCompatibleCommand for DevToolsCommand {
+    fn endpoint(
+        &self,
+        base_url: &url::Url,
+        session_id: Option<&str>,
+    ) -> Result<url::Url, url::ParseError> {
+        let session = session_id.unwrap_or_default();
+        base_url.join(&format!("session/{session}/goog/cdp/execute"))
+    }
+
+    fn method_and_body(&self, _request_url: &url::Url) -> (http::Method, Option<String>) {
+        let body = json!({ "cmd": self.command, "params": self.parameters });
+        (http::Method::POST, Some(body.to_string()))
+    }
+}

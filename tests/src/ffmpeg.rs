@@ -1,0 +1,225 @@
+//! ffmpeg: makes a clip whose pictures can be recognised, and publishes it over RTMP.
+
+use std::env;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use crate::process::{Process, Stream};
+
+/// Pictures per second of a clip.
+pub const FRAME_RATE: u32 = 30;
+
+/// Pictures in a clip: a minute. It is published in a loop.
+pub const CLIP_FRAMES: u32 = 60 * FRAME_RATE;
+
+/// A FLV file: H264 Constrained Baseline (no B-frames) with the frame number in the picture, and a
+/// tone as AAC-LC.
+///
+/// The upper quarter of the picture is 16 columns, the bits of the frame number with the least
+/// significant one on the left: white is 1. Below each block is its opposite, which proves that the
+/// column was read right. The rest is a moving test picture.
+#[derive(Clone, Debug)]
+pub struct Clip {
+    path: PathBuf,
+    /// Width of the picture.
+    pub width: u32,
+    /// Height of the picture.
+    pub height: u32,
+    /// Pictures from one keyframe to the next.
+    pub gop: u32,
+}
+
+impl Clip {
+    /// A clip with a keyframe every `gop` pictures. It is made once and then kept beside the build.
+    ///
+    /// # Panics
+    /// When ffmpeg fails.
+    #[must_use]
+    pub fn with_gop(gop: u32) -> Self {
+        Self::new(640, 360, gop)
+    }
+
+    /// A clip of another size: `width` a multiple of 16 and `height` one of 8.
+    ///
+    /// # Panics
+    /// When ffmpeg fails.
+    #[must_use]
+    pub fn new(width: u32, height: u32, gop: u32) -> Self {
+        let arguments = clip_arguments(width, height, gop);
+        let mut hash = DefaultHasher::new();
+        arguments.hash(&mut hash);
+        let folder = scratch_folder();
+        let path = folder.join(format!(
+            "clip-{width}x{height}-{gop}-{:016x}.flv",
+            hash.finish()
+        ));
+        if !path.exists() {
+            generate(&arguments, &folder, &path);
+        }
+        Self {
+            path,
+            width,
+            height,
+            gop,
+        }
+    }
+
+    /// The FLV file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn clip_arguments(width: u32, height: u32, gop: u32) -> Vec<String> {
+    let (bits_height, picture_height) = (height / 4, height - height / 4);
+    let filter = format!(
+        "color=c=black:s=16x2:r={FRAME_RATE},format=gray,\
+         geq=lum='255*mod(floor(N/pow(2,X))+Y,2)',\
+         scale={width}:{bits_height}:flags=neighbor,setsar=1,format=yuv420p[bits];\
+         testsrc2=s={width}x{picture_height}:r={FRAME_RATE},format=yuv420p[picture];\
+         [bits][picture]vstack[video]"
+    );
+    let (duration, gop) = ((CLIP_FRAMES / FRAME_RATE).to_string(), gop.to_string());
+    let groups: [&[&str]; 7] = [
+        &["-filter_complex", &filter],
+        &["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"],
+        &["-map", "[video]", "-map", "0:a", "-t", &duration],
+        &[
+            "-c:v",
+            "libx264",
+            "-profile:v",
+            "baseline",
+            "-preset",
+            "ultrafast",
+            "-b:v",
+            "1M",
+        ],
+        &["-g", &gop, "-keyint_min", &gop, "-sc_threshold", "0"],
+        &["-c:a", "aac", "-b:a", "96k", "-ac", "2"],
+        &["-f", "flv"],
+    ];
+    groups.concat().into_iter().map(str::to_owned).collect()
+}
+
+fn generate(arguments: &[String], folder: &Path, path: &Path) {
+    fs::create_dir_all(folder).expect("the build folder can be written");
+    // Another test may be making the same clip: each writes a file of its own, and the last wins.
+    let unfinished = tempfile::Builder::new()
+        .prefix("clip-")
+        .suffix(".flv")
+        .tempfile_in(folder);
+    let unfinished = unfinished
+        .expect("the build folder can be written")
+        .into_temp_path();
+    let output = Command::new("ffmpeg")
+        .args(["-hide_banner", "-loglevel", "error", "-nostdin", "-y"])
+        .args(arguments)
+        .arg(&unfinished)
+        .output()
+        .expect("ffmpeg can be run");
+    assert!(
+        output.status.success(),
+        "ffmpeg: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    unfinished
+        .persist(path)
+        .expect("a file can be renamed in its folder");
+}
+
+/// A folder beside the build, which `cargo clean` removes.
+fn scratch_folder() -> PathBuf {
+    let executable = env::current_exe().expect("the path of the test is known");
+    // The test is target/<profile>/deps/<name>.
+    let target = executable
+        .ancestors()
+        .nth(3)
+        .expect("a test lies in the target folder");
+    target.join("tmp")
+}
+
+/// A publisher: `ffmpeg -re -i clip.flv -c copy -f flv rtmp://...`, in a loop. It is killed when
+/// this is dropped.
+#[derive(Debug)]
+pub struct Publisher {
+    process: Process,
+}
+
+impl Publisher {
+    /// Begins to publish `clip` to an RTMP URL.
+    ///
+    /// # Panics
+    /// When ffmpeg cannot be run.
+    #[must_use]
+    pub fn start(clip: &Clip, url: &str) -> Self {
+        let mut command = Command::new("ffmpeg");
+        command
+            .args(["-hide_banner", "-loglevel", "info", "-nostats", "-nostdin"])
+            .args(["-re", "-stream_loop", "-1", "-i"])
+            .arg(clip.path())
+            .args(["-c", "copy", "-f", "flv", url]);
+        Self {
+            process: Process::start("ffmpeg", command),
+        }
+    }
+
+    /// Ends the stream in the way of a publisher that is stopped by its user: the stream is
+    /// unpublished before the connection closes.
+    ///
+    /// # Panics
+    /// When ffmpeg does not end.
+    pub fn stop(mut self) {
+        self.process.signal("INT");
+        self.process.wait();
+    }
+
+    /// Waits until ffmpeg ends by itself: how it ended, and what it said.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn wait(&mut self) -> (ExitStatus, String) {
+        let status = self.process.wait();
+        (status, self.process.printed(Stream::Stderr).join("\n"))
+    }
+
+    /// Whether it still publishes.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_picture_of_the_clip_has_its_number_in_it() {
+        let clip = Clip::with_gop(FRAME_RATE);
+        let output = Command::new("ffmpeg")
+            .args(["-loglevel", "error", "-nostdin", "-i"])
+            .arg(clip.path())
+            .args([
+                "-vf",
+                "crop=iw:ih/4:0:0,scale=16:2:flags=neighbor,format=gray",
+            ])
+            .args(["-fps_mode", "passthrough", "-f", "rawvideo", "-"])
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        let pictures = output.stdout.chunks(32).map(|rows| {
+            let (plain, inverted) = rows.split_at(16);
+            plain
+                .iter()
+                .zip(inverted)
+                .enumerate()
+                .fold(0, |number, (bit, (plain, inverted))| {
+                    assert!(plain.abs_diff(*inverted) > 100, "{plain} {inverted}");
+                    number | u32::from(plain > inverted) << bit
+                })
+        });
+        assert!(pictures.eq(0..CLIP_FRAMES));
+    }
+}

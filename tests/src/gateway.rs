@@ -1,0 +1,208 @@
+//! The gateway under test: the real binary, in a process of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::sync::OnceLock;
+
+use crate::client::{self, Response};
+use crate::process::{Line, Process, Stream};
+use crate::wait::eventually;
+
+/// A running gateway. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Gateway {
+    process: Process,
+    /// Where publishers connect to.
+    pub rtmp: SocketAddr,
+    /// Where WHEP, the API and the page are.
+    pub http: SocketAddr,
+    /// Where the media is sent from.
+    pub webrtc: SocketAddr,
+}
+
+impl Gateway {
+    /// Starts a gateway on loopback, on ports that the system chooses.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts a gateway on loopback with further arguments.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let any = "127.0.0.1:0";
+        let mut command = Command::new(binary());
+        command
+            .args(["--rtmp", any, "--http", any, "--webrtc", any])
+            .args(arguments);
+        Self::of(Process::start("distributary", command))
+    }
+
+    /// The gateway that runs as `process`, once it has printed its addresses.
+    fn of(process: Process) -> Self {
+        let address = |what: &str| {
+            process.wait_for_line(&format!("the address of {what}"), |line| {
+                address(line, what)
+            })
+        };
+        let (rtmp, http, webrtc) = (address("RTMP"), address("HTTP"), address("WebRTC"));
+        Self {
+            process,
+            rtmp,
+            http,
+            webrtc,
+        }
+    }
+
+    /// The URL to publish the stream `name` (`app/stream`) to.
+    #[must_use]
+    pub fn rtmp_url(&self, name: &str) -> String {
+        format!("rtmp://{}/{name}", self.rtmp)
+    }
+
+    /// The WHEP endpoint of a stream.
+    #[must_use]
+    pub fn whep_url(&self, name: &str) -> String {
+        format!("http://{}/whep/{name}", self.http)
+    }
+
+    /// The player page of a stream.
+    #[must_use]
+    pub fn page_url(&self, name: &str) -> String {
+        format!("http://{}/{name}", self.http)
+    }
+
+    /// Sends an HTTP request.
+    ///
+    /// # Panics
+    /// When the gateway does not answer.
+    #[must_use]
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        client::request(self.http, method, path, headers, body)
+    }
+
+    /// Waits until `name` is live, with both its tracks known.
+    ///
+    /// # Panics
+    /// When that does not happen.
+    pub async fn wait_live(&self, name: &str) {
+        eventually(&format!("{name} is live"), async || {
+            let list = self.request("GET", "/api/streams", &[], b"").json();
+            let streams = list["streams"].as_array().expect("a list of streams");
+            let stream = streams.iter().find(|stream| stream["name"] == name)?;
+            (!stream["video"].is_null() && !stream["audio"].is_null()).then_some(())
+        })
+        .await;
+    }
+
+    /// What it has printed to standard output.
+    #[must_use]
+    pub fn printed(&self) -> String {
+        self.process.printed(Stream::Stdout).join("\n")
+    }
+
+    /// Asks the gateway to end, as a service manager does.
+    ///
+    /// # Panics
+    /// When the signal cannot be sent.
+    pub fn terminate(&self) {
+        self.process.signal("TERM");
+    }
+
+    /// Waits until the gateway has ended.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.process.wait()
+    }
+}
+
+/// The result of a run of the gateway that ends by itself.
+#[derive(Debug)]
+pub struct Run {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it printed to standard output.
+    pub stdout: String,
+    /// What it printed to standard error.
+    pub stderr: String,
+}
+
+/// Runs the gateway with exactly these arguments and waits for its end.
+///
+/// # Panics
+/// When it does not end.
+#[must_use]
+pub fn run(arguments: &[&str]) -> Run {
+    let mut command = Command::new(binary());
+    command.args(arguments);
+    let mut process = Process::start("distributary", command);
+    let status = process.wait();
+    let printed = |stream| process.printed(stream).join("\n");
+    Run {
+        status,
+        stdout: printed(Stream::Stdout),
+        stderr: printed(Stream::Stderr),
+    }
+}
+
+/// Reads the address of one part of the gateway from what it prints at its start.
+fn address(line: &Line, what: &str) -> Option<SocketAddr> {
+    if line.stream != Stream::Stdout {
+        return None;
+    }
+    line.text
+        .trim()
+        .strip_prefix(what)?
+        .split_whitespace()
+        .find_map(|word| word.parse().ok())
+}
+
+/// The gateway's executable.
+///
+/// Cargo tells a test where the binaries of its own package are, and the gateway is another one.
+/// So it is built here, once per test process. That does nothing when it is up to date, and there
+/// is no way to test a stale one.
+fn binary() -> &'static PathBuf {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(build)
+}
+
+fn build() -> PathBuf {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "distributary-gateway",
+            "--bin",
+            "distributary",
+        ])
+        .args(["--message-format", "json-render-diagnostics"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    let output = command.output().expect("cargo can be run");
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let executable = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    executable.unwrap_or_else(|| panic!("cargo: {}", String::from_utf8_lossy(&output.stderr)))
+}

@@ -1,0 +1,84 @@
+// Runs before the scripts of every page and looks at what its videos show.
+//
+// The test clip has its frame number in the upper quarter of the picture: 16 columns, the least
+// significant bit on the left, in a row as they are and below inverted. A picture in which a column
+// does not have one bright and one dark block is not one of the clip, or is damaged.
+(() => {
+  'use strict';
+  const BITS = 16;
+  const peers = [];
+  const counters = new WeakMap();
+  const canvas = document.createElement('canvas');
+  canvas.width = BITS;
+  canvas.height = 2;
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  context.imageSmoothingEnabled = false;
+
+  const Native = window.RTCPeerConnection;
+  window.RTCPeerConnection = class RTCPeerConnection extends Native {
+    constructor(...parameters) {
+      super(...parameters);
+      peers.push(this);
+    }
+  };
+
+  function readCounter(video) {
+    const { videoWidth: width, videoHeight: height } = video;
+    context.drawImage(video, 0, 0, width, height / 4, 0, 0, BITS, 2);
+    const { data } = context.getImageData(0, 0, BITS, 2);
+    let counter = 0;
+    for (let bit = 0; bit < BITS; bit += 1) {
+      const plain = data[4 * bit + 1] > 127;
+      const inverted = data[4 * (BITS + bit) + 1] > 127;
+      if (plain === inverted) return null;
+      if (plain) counter |= 1 << bit;
+    }
+    return counter;
+  }
+
+  function follow(video) {
+    if (counters.has(video)) return;
+    const seen = [];
+    counters.set(video, seen);
+    const next = () => {
+      seen.push(readCounter(video));
+      video.requestVideoFrameCallback(next);
+    };
+    video.requestVideoFrameCallback(next);
+  }
+
+  new MutationObserver(() => document.querySelectorAll('video').forEach(follow))
+    .observe(document, { childList: true, subtree: true });
+
+  function peerOf(video) {
+    const tracks = video.srcObject ? video.srcObject.getTracks() : [];
+    return peers.findLast((pc) => pc.getReceivers().some(({ track }) => tracks.includes(track)));
+  }
+
+  // What is known about the video that `selector` names, or null if there is none.
+  async function report(selector) {
+    const video = document.querySelector(selector);
+    if (!video) return null;
+    const pc = peerOf(video);
+    const inbound = {};
+    if (pc) {
+      for (const stats of (await pc.getStats()).values()) {
+        if (stats.type === 'inbound-rtp') inbound[stats.kind] = stats;
+      }
+    }
+    return {
+      connectionState: pc ? pc.connectionState : 'none',
+      iceConnectionState: pc ? pc.iceConnectionState : 'none',
+      width: video.videoWidth,
+      height: video.videoHeight,
+      muted: video.muted,
+      paused: video.paused,
+      counters: counters.get(video) ?? [],
+      video: inbound.video ?? null,
+      audio: inbound.audio ?? null,
+      peers: peers.length,
+    };
+  }
+
+  window.probe = { report };
+})();
