@@ -1,1 +1,33 @@
 //! RTMP ingest: a sans-IO session and the server that drives it.
+//!
+//! ```text
+//! TCP ──► server ──► connection ──► session ──► ingest ──► hub
+//!                                      │
+//!                                      ├─ handshake, chunk, message, amf0: the protocol's concepts
+//!                                      └─ name, metadata, timestamp: what a client means by them
+//! ```
+//!
+//! Only [`server`], `connection`, `listener` and [`client`] know sockets and read the clock.
+//!
+//! * [`server`]: [`RtmpServer`], which feeds publishers into the hub.
+//! * [`session`]: [`ServerSession`], the protocol of one connection as a machine of bytes and events.
+//! * [`client`]: a publishing client, for the gateway's own clip and for load.
+
+pub mod amf;
+pub mod amf0;
+pub mod chunk;
+pub mod client;
+mod connection;
+pub mod handshake;
+mod ingest;
+mod listener;
+pub mod message;
+pub mod metadata;
+pub mod name;
+pub mod server;
+pub mod session;
+pub mod timestamp;
+
+pub use listener::BindError;
+pub use server::{RtmpConfig, RtmpServer};
+pub use session::{ServerSession, SessionConfig, SessionError, SessionEvent};

@@ -1,0 +1,179 @@
+//! The values of the Action Message Format, whichever version carries them.
+
+/// A value of AMF0 or AMF3.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A number; AMF3 integers become one too.
+    Number(f64),
+    /// A truth value.
+    Boolean(bool),
+    /// A string, short or long; XML documents become one too.
+    String(String),
+    /// An object with its members in the order they came, typed or not.
+    Object(Vec<(String, Value)>),
+    /// An associative array, the form in which encoders send metadata.
+    EcmaArray(Vec<(String, Value)>),
+    /// An array counted from 0.
+    StrictArray(Vec<Value>),
+    /// A point in time, in milliseconds since 1970 UTC.
+    Date(f64),
+    /// Nothing.
+    Null,
+    /// Not even nothing; AMF0's "unsupported" becomes this too.
+    Undefined,
+}
+
+impl Value {
+    /// The number, if it is one.
+    pub fn as_number(&self) -> Option<f64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The string, if it is one.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(string) => Some(string),
+            _ => None,
+        }
+    }
+
+    /// The members of an object or associative array.
+    pub fn members(&self) -> Option<&[(String, Self)]> {
+        match self {
+            Self::Object(members) | Self::EcmaArray(members) => Some(members),
+            _ => None,
+        }
+    }
+
+    /// The member of this name of an object or associative array.
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        let members = self.members()?;
+        members
+            .iter()
+            .find_map(|(key, value)| (key == name).then_some(value))
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(string: &str) -> Self {
+        Self::String(string.to_owned())
+    }
+}
+
+impl From<bool> for Value {
+    fn from(truth: bool) -> Self {
+        Self::Boolean(truth)
+    }
+}
+
+/// An object of the given members.
+pub(crate) fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
+    Value::Object(
+        members
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+    )
+}
+
+/// Bounds of what one message may unfold into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AmfLimits {
+    /// Deepest nesting of objects and arrays.
+    pub max_depth: usize,
+    /// Most values in one message, members and elements included.
+    pub max_values: usize,
+}
+
+impl Default for AmfLimits {
+    fn default() -> Self {
+        Self {
+            max_depth: 32,
+            max_values: 4096,
+        }
+    }
+}
+
+/// Why bytes are not AMF, or not AMF we take. The peer is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AmfError {
+    /// The bytes end within a value.
+    #[error("the bytes end within a value")]
+    Truncated,
+    /// A type marker that does not exist or cannot stand here.
+    #[error("the type marker {0:#04x} is unknown")]
+    UnknownMarker(u8),
+    /// A reference to an object that was not sent.
+    #[error("reference {0} points to nothing")]
+    BadReference(usize),
+    /// Objects nested deeper than allowed.
+    #[error("values are nested deeper than {limit}")]
+    TooDeep {
+        /// The limit.
+        limit: usize,
+    },
+    /// More values than allowed.
+    #[error("more than {limit} values in one message")]
+    TooManyValues {
+        /// The limit.
+        limit: usize,
+    },
+}
+
+impl From<bytes::TryGetError> for AmfError {
+    fn from(_: bytes::TryGetError) -> Self {
+        Self::Truncated
+    }
+}
+
+/// What is left of the limits while a message is decoded.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limits: AmfLimits,
+    values: usize,
+}
+
+impl Budget {
+    pub(crate) fn new(limits: AmfLimits) -> Self {
+        Self { limits, values: 0 }
+    }
+
+    /// Counts one value that stands `depth` levels deep.
+    pub(crate) fn take(&mut self, depth: usize) -> Result<(), AmfError> {
+        let AmfLimits {
+            max_depth,
+            max_values,
+        } = self.limits;
+        if depth > max_depth {
+            return Err(AmfError::TooDeep { limit: max_depth });
+        }
+        self.values += 1;
+        if self.values > max_values {
+            return Err(AmfError::TooManyValues { limit: max_values });
+        }
+        Ok(())
+    }
+}
+
+/// Splits `len` bytes off the front.
+pub(crate) fn take_bytes<'a>(bytes: &mut &'a [u8], len: usize) -> Result<&'a [u8], AmfError> {
+    let (taken, rest) = bytes.split_at_checked(len).ok_or(AmfError::Truncated)?;
+    *bytes = rest;
+    Ok(taken)
+}
+
+/// Text as it comes: encoders send strings that are not UTF-8 (names in a local code page), and a
+/// metadata field is no reason to end a stream.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,233 @@
+//! Messages in, chunks out.
+
+use std::collections::BTreeMap;
+
+use bytes::{BufMut, BytesMut};
+
+use super::{DEFAULT_CHUNK_SIZE, EXTENDED_TIMESTAMP, MAX_CHUNK_SIZE, RawMessage};
+
+/// Cuts the messages of one direction of a connection into chunks, each with the shortest header
+/// that says enough.
+#[derive(Debug)]
+pub struct ChunkWriter {
+    chunk_size: usize,
+    streams: BTreeMap<u32, Previous>,
+}
+
+/// What the peer remembers of a chunk stream.
+#[derive(Debug)]
+struct Previous {
+    timestamp: u32,
+    /// The delta of the last header; `None` after a type 0 header.
+    delta: Option<u32>,
+    length: usize,
+    type_id: u8,
+    stream_id: u32,
+}
+
+impl ChunkWriter {
+    /// A writer at the default chunk size.
+    pub fn new() -> Self {
+        Self {
+            chunk_size: DEFAULT_CHUNK_SIZE as usize,
+            streams: BTreeMap::new(),
+        }
+    }
+
+    /// Changes the size of the chunks that follow. The peer must have been told by a Set Chunk Size
+    /// message just before.
+    pub fn set_chunk_size(&mut self, size: u32) {
+        self.chunk_size = size.clamp(1, MAX_CHUNK_SIZE) as usize;
+    }
+
+    /// Appends the message to `out` as chunks of the chunk stream `chunk_stream` (2 to 65599).
+    pub fn write(&mut self, chunk_stream: u32, message: &RawMessage, out: &mut BytesMut) {
+        out.reserve(message.payload.len() + message.payload.len() / self.chunk_size + 18);
+        let extended = self.write_first_header(chunk_stream, message, out);
+        let mut rest = &message.payload[..];
+        loop {
+            let (chunk, following) = rest.split_at(rest.len().min(self.chunk_size));
+            out.put_slice(chunk);
+            rest = following;
+            if rest.is_empty() {
+                return;
+            }
+            put_basic_header(3, chunk_stream, out);
+            if let Some(value) = extended {
+                out.put_u32(value);
+            }
+        }
+    }
+
+    /// Writes the header that begins a message. Returns its extended timestamp, which continuations
+    /// repeat.
+    fn write_first_header(
+        &mut self,
+        chunk_stream: u32,
+        message: &RawMessage,
+        out: &mut BytesMut,
+    ) -> Option<u32> {
+        let length = message.payload.len();
+        // A delta is only given where it is a small step forward.
+        let previous = self.streams.get(&chunk_stream).and_then(|previous| {
+            let delta = message.timestamp.wrapping_sub(previous.timestamp);
+            let usable = previous.stream_id == message.stream_id && delta < EXTENDED_TIMESTAMP;
+            usable.then_some((previous, delta))
+        });
+        let mut extended = None;
+        let delta = match previous {
+            Some((previous, delta)) => {
+                let same_shape = previous.length == length && previous.type_id == message.type_id;
+                if same_shape && previous.delta == Some(delta) {
+                    put_basic_header(3, chunk_stream, out);
+                } else if same_shape {
+                    put_basic_header(2, chunk_stream, out);
+                    out.put_uint(delta.into(), 3);
+                } else {
+                    put_basic_header(1, chunk_stream, out);
+                    out.put_uint(delta.into(), 3);
+                    put_shape(message, out);
+                }
+                Some(delta)
+            }
+            None => {
+                put_basic_header(0, chunk_stream, out);
+                out.put_uint(message.timestamp.min(EXTENDED_TIMESTAMP).into(), 3);
+                put_shape(message, out);
+                out.put_u32_le(message.stream_id);
+                if message.timestamp >= EXTENDED_TIMESTAMP {
+                    out.put_u32(message.timestamp);
+                    extended = Some(message.timestamp);
+                }
+                None
+            }
+        };
+        self.streams.insert(
+            chunk_stream,
+            Previous {
+                timestamp: message.timestamp,
+                delta,
+                length,
+                type_id: message.type_id,
+                stream_id: message.stream_id,
+            },
+        );
+        extended
+    }
+}
+
+impl Default for ChunkWriter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Writes the message length and type, which header types 0 and 1 share.
+fn put_shape(message: &RawMessage, out: &mut BytesMut) {
+    out.put_uint(message.payload.len() as u64, 3);
+    out.put_u8(message.type_id);
+}
+
+/// Writes a basic header in its shortest form (RTMP 1.0 section 5.3.1.1).
+fn put_basic_header(header_type: u8, chunk_stream: u32, out: &mut BytesMut) {
+    let first = header_type << 6;
+    match chunk_stream {
+        0..=63 => out.put_u8(first | chunk_stream as u8),
+        64..=319 => out.put_slice(&[first, (chunk_stream - 64) as u8]),
+        _ => {
+            out.put_u8(first | 1);
+            out.put_u16_le((chunk_stream - 64) as u16);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ChunkLimits, ChunkReader};
+    use super::*;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    fn message(timestamp: u32, type_id: u8, len: usize) -> RawMessage {
+        RawMessage {
+            timestamp,
+            type_id,
+            stream_id: 1,
+            payload: (0..len).map(|n| n as u8).collect(),
+        }
+    }
+
+    #[test]
+    fn the_audio_example_of_the_specification_takes_one_byte_headers() {
+        // RTMP 1.0 section 5.3.2.1: four audio messages of 32 bytes at 1000, 1020, 1040, 1060.
+        let mut writer = ChunkWriter::new();
+        let mut sizes = Vec::new();
+        for timestamp in [1000, 1020, 1040, 1060] {
+            let mut out = BytesMut::new();
+            let mut message = message(timestamp, 8, 32);
+            message.stream_id = 12345;
+            writer.write(3, &message, &mut out);
+            sizes.push(out.len());
+        }
+        assert_eq!(sizes, [44, 36, 33, 33]);
+    }
+
+    #[test]
+    fn the_video_example_of_the_specification_is_cut_at_the_chunk_size() {
+        // RTMP 1.0 section 5.3.2.2: 307 bytes are cut into 128, 128 and 51.
+        let mut writer = ChunkWriter::new();
+        let mut out = BytesMut::new();
+        writer.write(4, &message(1000, 9, 307), &mut out);
+        assert_eq!(out.len(), 140 + 129 + 52);
+        assert_eq!(out[..12], [4, 0, 3, 0xE8, 0, 1, 0x33, 9, 1, 0, 0, 0]);
+        assert_eq!((out[140], out[269]), (0xC4, 0xC4));
+    }
+
+    #[test]
+    fn basic_headers_have_one_two_or_three_bytes() {
+        let cases: [(u32, &[u8]); 6] = [
+            (2, &[0xC2]),
+            (63, &[0xFF]),
+            (64, &[0xC0, 0]),
+            (319, &[0xC0, 255]),
+            (320, &[0xC1, 0, 1]),
+            (65_599, &[0xC1, 255, 255]),
+        ];
+        for (chunk_stream, expected) in cases {
+            let mut out = BytesMut::new();
+            put_basic_header(3, chunk_stream, &mut out);
+            assert_eq!(&out[..], expected, "chunk stream {chunk_stream}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again_whatever_the_split(
+            messages in prop::collection::vec(
+                (prop::sample::select(vec![2u32, 4, 6, 63, 64, 319, 320, 65_599]), any::<u32>(),
+                 8u8..=9, 0u32..3, prop::collection::vec(any::<u8>(), 0..700)), 1..12),
+            chunk_size in 1u32..300,
+            split in 1usize..50,
+        ) {
+            let mut writer = ChunkWriter::new();
+            let mut reader = ChunkReader::new(ChunkLimits::default());
+            writer.set_chunk_size(chunk_size);
+            reader.set_chunk_size(chunk_size).unwrap();
+            let mut out = BytesMut::new();
+            let mut expected = Vec::new();
+            for (chunk_stream, timestamp, type_id, stream_id, payload) in messages {
+                let payload = Bytes::from(payload);
+                let message = RawMessage { timestamp, type_id, stream_id, payload };
+                writer.write(chunk_stream, &message, &mut out);
+                expected.push(message);
+            }
+            let mut found = Vec::new();
+            for mut piece in out.chunks(split) {
+                while let Some(message) = reader.read(&mut piece).unwrap() {
+                    found.push(message);
+                }
+            }
+            prop_assert_eq!(found, expected);
+        }
+    }
+}

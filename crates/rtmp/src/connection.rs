@@ -1,0 +1,234 @@
+//! Drives one connection: a socket on one side, the hub on the other.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use distributary_hub::PublishError;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{timeout, timeout_at};
+use tracing::{Instrument, debug, info, info_span, warn};
+
+use crate::ingest::Ingest;
+use crate::server::Shared;
+use crate::session::{PublishRequest, ServerSession, SessionError, SessionEvent};
+
+/// Bytes read at once. It bounds the work of one turn, too.
+const READ_SIZE: usize = 32 << 10;
+
+/// How long a client may leave our answers lying.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client that was refused may take to read why.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// One client.
+pub(crate) struct Connection<S> {
+    stream: S,
+    session: ServerSession,
+    shared: Arc<Shared>,
+    /// What is published now.
+    ingest: Option<Ingest>,
+    /// Whether the client got as far as `connect`.
+    connected: bool,
+}
+
+/// Why a connection ends.
+#[derive(Debug)]
+enum End {
+    /// The client closed it.
+    Closed,
+    /// The client was told that it cannot publish.
+    Refused,
+    /// The server is being shut down.
+    Shutdown,
+    /// The client broke the protocol, a limit or a time.
+    Session(SessionError),
+    /// The socket failed.
+    Io(io::Error),
+    /// The client does not read.
+    WriteTimeout,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("closed by the client"),
+            Self::Refused => f.write_str("refused"),
+            Self::Shutdown => f.write_str("shutdown"),
+            Self::Session(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+            Self::WriteTimeout => write!(f, "the client took nothing for {WRITE_TIMEOUT:?}"),
+        }
+    }
+}
+
+impl From<SessionError> for End {
+    fn from(error: SessionError) -> Self {
+        Self::Session(error)
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Connection<TcpStream> {
+    /// Serves a client until one side has enough.
+    pub(crate) async fn serve(
+        socket: TcpStream,
+        peer: SocketAddr,
+        shared: Arc<Shared>,
+        stopped: watch::Receiver<bool>,
+    ) {
+        // Answers are small and the client waits for them.
+        if let Err(error) = socket.set_nodelay(true) {
+            debug!(%peer, %error, "cannot set TCP_NODELAY");
+        }
+        let span = info_span!("rtmp", %peer, stream = tracing::field::Empty);
+        Connection::new(socket, shared)
+            .run(stopped)
+            .instrument(span)
+            .await;
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    fn new(stream: S, shared: Arc<Shared>) -> Self {
+        let session = ServerSession::new(shared.config.session.clone(), rand::random(), now());
+        Self {
+            stream,
+            session,
+            shared,
+            ingest: None,
+            connected: false,
+        }
+    }
+
+    async fn run(mut self, mut stopped: watch::Receiver<bool>) {
+        let end = tokio::select! {
+            end = self.exchange() => end,
+            _ = stopped.wait_for(|stopped| *stopped) => End::Shutdown,
+        };
+        if let Some(ingest) = self.ingest.take() {
+            ingest.end(&end);
+        } else if matches!(end, End::Closed | End::Refused | End::Shutdown) {
+            debug!(reason = %end, "disconnected");
+        } else {
+            warn!(reason = %end, connected = self.connected, "connection ended");
+        }
+        self.linger().await;
+    }
+
+    /// Reads and answers until the connection ends.
+    async fn exchange(&mut self) -> End {
+        let mut buffer = BytesMut::with_capacity(READ_SIZE);
+        loop {
+            let deadline = self.session.deadline().into();
+            let read = timeout_at(deadline, self.stream.read_buf(&mut buffer)).await;
+            let now = now();
+            let result = match read {
+                Ok(Ok(0)) => return End::Closed,
+                Ok(Ok(_)) => self.session.handle_bytes(&buffer, now),
+                Ok(Err(error)) => return error.into(),
+                Err(_) => self.session.handle_timeout(now),
+            };
+            buffer.clear();
+            // What came before an error counts, and the client is told what there is to tell.
+            let handled = self.handle_events(now);
+            if let Err(end) = self.flush().await {
+                return end;
+            }
+            if let Err(end) = result.map_err(End::from).and(handled) {
+                return end;
+            }
+        }
+    }
+
+    fn handle_events(&mut self, now: Instant) -> Result<(), End> {
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                SessionEvent::Connected(request) => {
+                    self.connected = true;
+                    info!(client = request.client, "connected");
+                }
+                SessionEvent::PublishRequested(request) => self.decide(request, now)?,
+                SessionEvent::NameRefused(error) => {
+                    warn!(%error, "publisher refused: not a stream name");
+                    return Err(End::Refused);
+                }
+                SessionEvent::PublishEnded(reason) => {
+                    if let Some(ingest) = self.ingest.take() {
+                        ingest.end(&reason);
+                    }
+                }
+                media => {
+                    if let Some(ingest) = &mut self.ingest {
+                        ingest.handle(media, now);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Grants or refuses a name.
+    fn decide(&mut self, request: PublishRequest, now: Instant) -> Result<(), End> {
+        let name = request.target.name;
+        tracing::Span::current().record("stream", name.as_str());
+        let limit = self.shared.config.max_publishers;
+        let refusal = match Arc::clone(&self.shared.publishers).try_acquire_owned() {
+            Err(_) => format!("The limit of {limit} publishers is reached."),
+            Ok(permit) => match self.shared.hub.publish(&name, now) {
+                Ok(publisher) => {
+                    info!("publishing");
+                    self.ingest = Some(Ingest::new(publisher, permit, now));
+                    return Ok(self.session.accept_publish()?);
+                }
+                Err(PublishError::AlreadyLive) => format!(
+                    "Somebody else is publishing {name} now: stop that one or choose another name."
+                ),
+                Err(error) => format!("{name} cannot be published: {error}."),
+            },
+        };
+        warn!(reason = refusal, "publisher refused");
+        self.session
+            .reject_publish("NetStream.Publish.BadName", &refusal)?;
+        Err(End::Refused)
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        while let Some(bytes) = self.session.poll_output() {
+            timeout(WRITE_TIMEOUT, self.stream.write_all(&bytes))
+                .await
+                .map_err(|_| End::WriteTimeout)??;
+        }
+        Ok(())
+    }
+
+    /// Closes so that the client can read our last words: a close with unread input would destroy
+    /// them on their way.
+    async fn linger(&mut self) {
+        let drained = timeout(LINGER, async {
+            self.stream.shutdown().await?;
+            let mut discarded = [0; 4096];
+            while self.stream.read(&mut discarded).await? > 0 {}
+            io::Result::Ok(())
+        });
+        if let Ok(Err(error)) = drained.await {
+            debug!(%error, "while closing");
+        }
+    }
+}
+
+/// The clock of this driver, which tests can stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

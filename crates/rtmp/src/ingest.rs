@@ -1,0 +1,137 @@
+//! One publisher's media on its way into the hub.
+
+use std::fmt::Display;
+use std::time::Instant;
+
+use distributary_hub::Publisher;
+use distributary_media::flv::{FlvDemuxer, FlvError, FlvEvent, FlvEvents};
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::{debug, info, warn};
+
+use crate::metadata::Metadata;
+use crate::session::SessionEvent;
+
+/// Most complaints about a publisher's media in the log; all are counted.
+const MAX_COMPLAINTS: u32 = 8;
+
+/// A stream that is being published. The stream goes offline when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Ingest {
+    publisher: Publisher,
+    _permit: OwnedSemaphorePermit,
+    demuxer: FlvDemuxer,
+    metadata: Metadata,
+    began: Instant,
+    latest: Instant,
+    frames: u64,
+    bytes: u64,
+    /// Tags that could not be used, the last reason that was logged, and how many were.
+    unusable: u64,
+    complaint: Option<FlvError>,
+    complaints: u32,
+}
+
+impl Ingest {
+    pub(crate) fn new(publisher: Publisher, permit: OwnedSemaphorePermit, now: Instant) -> Self {
+        Self {
+            publisher,
+            _permit: permit,
+            demuxer: FlvDemuxer::new(),
+            metadata: Metadata::default(),
+            began: now,
+            latest: now,
+            frames: 0,
+            bytes: 0,
+            unusable: 0,
+            complaint: None,
+            complaints: 0,
+        }
+    }
+
+    /// Takes in a message of the publisher that came at `now`.
+    pub(crate) fn handle(&mut self, event: SessionEvent, now: Instant) {
+        self.latest = now;
+        match event {
+            SessionEvent::Video { timestamp, body } => {
+                self.bytes += body.len() as u64;
+                let events = self.demuxer.handle_video(timestamp, body);
+                self.feed(events, now);
+            }
+            SessionEvent::Audio { timestamp, body } => {
+                self.bytes += body.len() as u64;
+                let events = self.demuxer.handle_audio(timestamp, body);
+                self.feed(events, now);
+            }
+            SessionEvent::Data { name, values, .. } if name == "onMetaData" => {
+                let metadata = values.first().map(Metadata::read).unwrap_or_default();
+                // Some encoders repeat it several times a second.
+                if metadata != self.metadata {
+                    info!(
+                        encoder = metadata.encoder,
+                        video_kbps = metadata.video_kbps,
+                        audio_kbps = metadata.audio_kbps,
+                        "metadata"
+                    );
+                    self.metadata = metadata;
+                }
+            }
+            SessionEvent::DataIgnored { error } => debug!(%error, "data message left out"),
+            _ => {}
+        }
+    }
+
+    /// Says that the stream has ended, and why.
+    pub(crate) fn end(self, reason: &dyn Display) {
+        info!(
+            %reason,
+            seconds = self.latest.duration_since(self.began).as_secs(),
+            frames = self.frames,
+            bytes = self.bytes,
+            unusable_tags = self.unusable,
+            "publishing ended"
+        );
+    }
+
+    fn feed(&mut self, events: Result<FlvEvents, FlvError>, now: Instant) {
+        let events = match events {
+            Ok(events) => events,
+            Err(error) => return self.complain(error),
+        };
+        for event in events {
+            match event {
+                FlvEvent::VideoTrack(track) => {
+                    info!(
+                        codec = %track.codec,
+                        size = %format_args!("{}x{}", track.width, track.height),
+                        fps = self.metadata.frame_rate,
+                        "video track"
+                    );
+                    self.publisher.set_video_track(track);
+                }
+                FlvEvent::AudioTrack(track) => {
+                    info!(
+                        codec = %track.codec,
+                        sample_rate = track.sample_rate,
+                        channels = track.channels,
+                        "audio track"
+                    );
+                    self.publisher.set_audio_track(track);
+                }
+                FlvEvent::Frame(frame) => {
+                    self.frames += 1;
+                    self.publisher.push(frame, now);
+                }
+            }
+        }
+    }
+
+    /// Counts a tag that cannot be used; the log has each reason once as long as it lasts.
+    fn complain(&mut self, error: FlvError) {
+        self.unusable += 1;
+        if self.complaint.as_ref() != Some(&error) && self.complaints < MAX_COMPLAINTS {
+            self.complaints += 1;
+            warn!(%error, "media left out");
+            self.complaint = Some(error);
+        }
+    }
+}

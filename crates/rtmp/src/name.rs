@@ -1,0 +1,175 @@
+//! From what a client sends to the name of a stream.
+//!
+//! `rtmp://host/app[/instance]/stream?key=..` reaches a server in two halves, and clients cut it at
+//! different places: `connect` has the application (OBS: all of the server URL's path), `publish`
+//! the stream with the query, which holds the publisher's key.
+
+use std::fmt;
+
+use distributary_hub::{NameError, StreamName};
+
+/// What a client wants to publish or play.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The stream.
+    pub name: StreamName,
+    /// What followed the `?`.
+    pub query: Query,
+}
+
+/// The query of a stream's URL. It may hold a key: its `Debug` form does not show it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Query(String);
+
+/// Why a client's names are no stream name. The client is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TargetError {
+    /// The name is not allowed.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The percent-escapes of the name do not make UTF-8.
+    #[error("the stream name is not UTF-8")]
+    NotUtf8,
+}
+
+impl Target {
+    /// Puts the application of `connect` and the stream of `publish` or `play` together.
+    ///
+    /// An empty stream is allowed where the application has the form `app/stream` already: OBS
+    /// users put the whole URL into the server field.
+    ///
+    /// # Errors
+    /// When the two do not make a valid stream name.
+    pub fn resolve(app: &str, stream: &str) -> Result<Self, TargetError> {
+        let (app, app_query) = app.split_once('?').unwrap_or((app, ""));
+        let (stream, stream_query) = stream.split_once('?').unwrap_or((stream, ""));
+        let app = unescape(app.trim_matches('/'))?;
+        let stream = unescape(stream.trim_matches('/'))?;
+        let name = if stream.is_empty() {
+            StreamName::parse(&app)?
+        } else {
+            StreamName::new(&app, &stream)?
+        };
+        let query = if stream_query.is_empty() {
+            app_query
+        } else {
+            stream_query
+        };
+        Ok(Self {
+            name,
+            query: Query(query.to_owned()),
+        })
+    }
+}
+
+impl Query {
+    /// The value of a parameter, its escapes resolved.
+    pub fn get(&self, parameter: &str) -> Option<String> {
+        self.0.split('&').find_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (key == parameter).then(|| unescape(value).ok()).flatten()
+        })
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() {
+            "Query(none)"
+        } else {
+            "Query(hidden)"
+        })
+    }
+}
+
+/// Resolves percent-escapes (RFC 3986 section 2.1). What is no escape stays as it is.
+fn unescape(text: &str) -> Result<String, TargetError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let escaped = match after {
+            [high, low, ..] if first == b'%' => hex(*high).zip(hex(*low)),
+            _ => None,
+        };
+        if let Some((high, low)) = escaped {
+            bytes.push(high << 4 | low);
+            rest = after.get(2..).unwrap_or_default();
+        } else {
+            bytes.push(first);
+            rest = after;
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| TargetError::NotUtf8)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(app: &str, stream: &str) -> String {
+        let target = Target::resolve(app, stream).unwrap();
+        target.name.as_str().to_owned()
+    }
+
+    #[test]
+    fn application_and_stream_make_the_name() {
+        assert_eq!(name("live", "test"), "live/test");
+        assert_eq!(name("live/", "/test"), "live/test");
+        assert_eq!(name("live/eu", "test"), "live/eu/test");
+        assert_eq!(name("live", "eu/test"), "live/eu/test");
+        assert_eq!(name("live/test", ""), "live/test");
+        assert_eq!(name("live", "two%20words"), "live/two words");
+    }
+
+    #[test]
+    fn the_query_of_either_half_is_no_part_of_the_name() {
+        for (app, stream) in [("live", "test?key=s%26cret"), ("live?key=s%26cret", "test")] {
+            let target = Target::resolve(app, stream).unwrap();
+            assert_eq!(target.name.as_str(), "live/test");
+            assert_eq!(target.query.get("key").as_deref(), Some("s&cret"));
+            assert_eq!(target.query.get("kex"), None);
+            assert!(
+                !format!("{target:?}").contains("cret"),
+                "a key is not shown"
+            );
+        }
+    }
+
+    #[test]
+    fn names_that_are_not_allowed_are_refused_escaped_or_not() {
+        let refused = |app, stream| Target::resolve(app, stream).unwrap_err();
+        assert_eq!(refused("live", ""), NameError::MissingSegment.into());
+        assert_eq!(refused("", "test"), NameError::BadSegment.into());
+        assert_eq!(refused("live", "../x"), NameError::BadSegment.into());
+        assert_eq!(refused("live", "%2e%2e/x"), NameError::BadSegment.into());
+        assert_eq!(
+            refused("live", "a%2f%2e%2e%2fx"),
+            NameError::BadSegment.into()
+        );
+        assert_eq!(
+            refused("live", "a%00"),
+            NameError::ForbiddenCharacter('\0').into()
+        );
+        assert_eq!(
+            refused("live", "100%"),
+            NameError::ForbiddenCharacter('%').into()
+        );
+        assert_eq!(refused("live", "%ff"), TargetError::NotUtf8);
+        assert_eq!(
+            refused("live", &"x".repeat(251)),
+            NameError::TooLong(256).into()
+        );
+    }
+}

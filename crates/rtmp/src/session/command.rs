@@ -1,0 +1,208 @@
+//! The commands of a client (RTMP 1.0 sections 7.2.1 and 7.2.2, and what encoders add to them).
+
+use super::link::COMMAND_CHUNK_STREAM;
+use super::{
+    ConnectRequest, EndReason, PublishRequest, PublishState, ServerSession, SessionError,
+    SessionEvent, status,
+};
+use crate::amf::{Value, object};
+use crate::message::{Command, Message};
+use crate::metadata::shown;
+use crate::name::Target;
+
+/// Most message streams a client may create.
+const MAX_STREAMS: u32 = 64;
+
+/// The chunk stream of what is said about a message stream.
+const STATUS_CHUNK_STREAM: u32 = 5;
+
+impl ServerSession {
+    /// Does what a command wants and answers it.
+    pub(super) fn handle_command(
+        &mut self,
+        command: &Command,
+        stream_id: u32,
+    ) -> Result<(), SessionError> {
+        let name = command.name.as_str();
+        if name == "connect" {
+            return self.connect(command);
+        }
+        if self.connection.is_none() {
+            let command = shown(name).unwrap_or_default();
+            return Err(SessionError::NotConnected { command });
+        }
+        match name {
+            "createStream" => self.create_stream(command),
+            "publish" => self.publish(command, stream_id),
+            "FCPublish" => self.fc_publish(command),
+            "FCUnpublish" => {
+                self.send_result(command, Value::Undefined);
+                self.end_publish(EndReason::FcUnpublish);
+            }
+            "deleteStream" => self.delete_stream(command),
+            "closeStream" => self.close_stream(stream_id),
+            "play" | "play2" => self.refuse_play(stream_id),
+            "getStreamLength" => self.send_result(command, Value::Number(0.0)),
+            // releaseStream asks to free the name from a publisher that hangs; whether another
+            // publisher may take it over is decided at `publish`.
+            "releaseStream" | "_checkbw" | "FCSubscribe" => {
+                self.send_result(command, Value::Undefined);
+            }
+            // Answers to what we sent, and commands of players that need none.
+            "_result" | "_error" | "onStatus" | "receiveAudio" | "receiveVideo" | "pause"
+            | "seek" => {}
+            unknown => self.refuse_unknown(command, unknown),
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, command: &Command) -> Result<(), SessionError> {
+        let object = command.object();
+        let text = |name| object.get(name).and_then(Value::as_str);
+        let app = text("app").unwrap_or_default();
+        if app.trim_matches('/').is_empty() {
+            let code = "NetConnection.Connect.InvalidApp";
+            let info = status::error(
+                code,
+                "The URL names no application: rtmp://host/app/stream.",
+            );
+            self.send_answer("_error", command, Value::Null, info);
+            return Err(SessionError::NoApplication);
+        }
+        let request = ConnectRequest {
+            app: app.to_owned(),
+            client: text("flashVer").and_then(shown),
+        };
+        let window = self.config.window_ack_size;
+        self.link.send_control(&Message::WindowAckSize(window));
+        self.link.send_control(&Message::SetPeerBandwidth {
+            window,
+            limit_type: 2,
+        });
+        self.link.send_chunk_size(self.config.chunk_size);
+        let encoding = object.get("objectEncoding").and_then(Value::as_number);
+        self.send_answer(
+            "_result",
+            command,
+            status::server_properties(),
+            status::connect_success(encoding.unwrap_or(0.0)),
+        );
+        self.connection = Some(request.clone());
+        self.events.push_back(SessionEvent::Connected(request));
+        Ok(())
+    }
+
+    fn create_stream(&mut self, command: &Command) {
+        if self.streams_created >= MAX_STREAMS {
+            let info = status::error("NetConnection.Call.Failed", "Too many streams.");
+            self.send_answer("_error", command, Value::Null, info);
+            return;
+        }
+        self.streams_created += 1;
+        self.send_result(command, f64::from(self.streams_created).into());
+    }
+
+    fn publish(&mut self, command: &Command, stream_id: u32) {
+        let app = self.connection.as_ref().map_or("", |request| &request.app);
+        let stream = command.argument(0).as_str().unwrap_or_default();
+        let target = Target::resolve(app, stream);
+        let refusal = match (&target, self.publish) {
+            (Err(error), _) => {
+                let error = *error;
+                self.events.push_back(SessionEvent::NameRefused(error));
+                Some(format!("Not a stream name: {error}."))
+            }
+            (_, PublishState::Nothing) => None,
+            _ => Some("This connection publishes a stream already.".to_owned()),
+        };
+        if let Some(description) = refusal {
+            let info = status::error("NetStream.Publish.BadName", &description);
+            self.send_status(stream_id, &info);
+        } else if let Ok(target) = target {
+            self.publish = PublishState::Asked { stream_id };
+            let request = PublishRequest { target };
+            self.events
+                .push_back(SessionEvent::PublishRequested(request));
+        }
+    }
+
+    /// Answers `FCPublish` with what some encoders wait for before they go on.
+    fn fc_publish(&mut self, command: &Command) {
+        self.send_result(command, Value::Undefined);
+        let info = object([
+            ("code", "NetStream.Publish.Start".into()),
+            ("description", command.argument(0).clone()),
+        ]);
+        let answer = Command::new("onFCPublish", 0.0, [Value::Null, info]);
+        self.send_command(&answer);
+    }
+
+    /// Ends the stream that `deleteStream` names by its number. Some encoders send its name there,
+    /// and mean the only one they have.
+    fn delete_stream(&mut self, command: &Command) {
+        let named = command.argument(0).as_number();
+        let current = match self.publish {
+            PublishState::Publishing { stream_id } => Some(f64::from(stream_id)),
+            _ => None,
+        };
+        if named.is_none() || named == current {
+            self.end_publish(EndReason::DeleteStream);
+        }
+    }
+
+    fn close_stream(&mut self, stream_id: u32) {
+        if self.publish == (PublishState::Publishing { stream_id }) {
+            self.end_publish(EndReason::CloseStream);
+        }
+    }
+
+    fn end_publish(&mut self, reason: EndReason) {
+        if let PublishState::Publishing { stream_id } = self.publish {
+            self.publish = PublishState::Nothing;
+            self.idle_since = self.last_received;
+            let info = status::status("NetStream.Unpublish.Success", "The stream has ended.");
+            self.send_status(stream_id, &info);
+            self.events.push_back(SessionEvent::PublishEnded(reason));
+        }
+    }
+
+    fn refuse_play(&mut self, stream_id: u32) {
+        let description = "This server takes streams in over RTMP; watch them over WebRTC (WHEP).";
+        let info = status::error("NetStream.Play.Failed", description);
+        self.send_status(stream_id, &info);
+    }
+
+    fn refuse_unknown(&mut self, command: &Command, name: &str) {
+        let name = shown(name).unwrap_or_default();
+        let info = status::error(
+            "NetConnection.Call.Failed",
+            &format!("The command {name:?} is unknown."),
+        );
+        self.send_answer("_error", command, Value::Null, info);
+    }
+
+    /// Answers with success, if an answer is wanted.
+    fn send_result(&mut self, command: &Command, result: Value) {
+        self.send_answer("_result", command, Value::Null, result);
+    }
+
+    fn send_answer(&mut self, name: &str, to: &Command, properties: Value, info: Value) {
+        // GStreamer sends releaseStream and FCPublish with id 0: it waits for no answer.
+        if to.transaction_id != 0.0 {
+            let answer = Command::new(name, to.transaction_id, [properties, info]);
+            self.send_command(&answer);
+        }
+    }
+
+    fn send_command(&mut self, command: &Command) {
+        let message = Message::Command(command.clone());
+        self.link.send(COMMAND_CHUNK_STREAM, 0, 0, &message);
+    }
+
+    /// Says something about a message stream (RTMP 1.0 section 7.2.2).
+    pub(super) fn send_status(&mut self, stream_id: u32, info: &Value) {
+        let status = Command::new("onStatus", 0.0, [Value::Null, info.clone()]);
+        let message = Message::Command(status);
+        self.link.send(STATUS_CHUNK_STREAM, 0, stream_id, &message);
+    }
+}

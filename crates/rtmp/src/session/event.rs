@@ -1,0 +1,98 @@
+//! What a session tells its application.
+
+use std::fmt;
+
+use bytes::Bytes;
+use distributary_media::MediaTime;
+
+use crate::amf::{AmfError, Value};
+use crate::name::{Target, TargetError};
+
+/// Something that happened on a connection.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum SessionEvent {
+    /// The client has connected to an application.
+    Connected(ConnectRequest),
+    /// The client wants to publish: answer with `accept_publish` or `reject_publish`.
+    PublishRequested(PublishRequest),
+    /// The client asked for a name that is not allowed and has been refused.
+    NameRefused(TargetError),
+    /// An FLV video tag body.
+    Video {
+        /// Its time, unrolled.
+        timestamp: MediaTime,
+        /// The body.
+        body: Bytes,
+    },
+    /// An FLV audio tag body.
+    Audio {
+        /// Its time, unrolled.
+        timestamp: MediaTime,
+        /// The body.
+        body: Bytes,
+    },
+    /// A data message, `@setDataFrame` taken off.
+    Data {
+        /// Its time, unrolled.
+        timestamp: MediaTime,
+        /// Its name, `onMetaData` for metadata.
+        name: String,
+        /// What it says.
+        values: Vec<Value>,
+    },
+    /// A data message could not be decoded and was left out.
+    DataIgnored {
+        /// What is wrong with it.
+        error: AmfError,
+    },
+    /// The client has ended its stream. The connection may go on with another one.
+    PublishEnded(EndReason),
+}
+
+/// What `connect` said.
+#[derive(Clone, Default, PartialEq)]
+pub struct ConnectRequest {
+    /// The application, as it was sent. It may have a query with a key.
+    pub app: String,
+    /// The client's name of itself (`flashVer`), fit for a log.
+    pub client: Option<String>,
+}
+
+impl fmt::Debug for ConnectRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let app = self.app.split('?').next().unwrap_or_default();
+        f.debug_struct("ConnectRequest")
+            .field("app", &app)
+            .field("client", &self.client)
+            .finish()
+    }
+}
+
+/// What `publish` asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishRequest {
+    /// The stream and the query that came with it.
+    pub target: Target,
+}
+
+/// How a client ended its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// By `FCUnpublish`.
+    FcUnpublish,
+    /// By `deleteStream`.
+    DeleteStream,
+    /// By `closeStream`.
+    CloseStream,
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FcUnpublish => "FCUnpublish",
+            Self::DeleteStream => "deleteStream",
+            Self::CloseStream => "closeStream",
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! What both sides of a connection do alike: the handshake, chunks, and the messages by which the
+//! protocol governs itself (RTMP 1.0 sections 5.4 and 6.2).
+
+use bytes::{Bytes, BytesMut};
+
+use crate::chunk::{ChunkError, ChunkLimits, ChunkReader, ChunkWriter, RawMessage};
+use crate::handshake::Handshake;
+use crate::message::{Message, UserControl};
+use crate::session::SessionError;
+
+/// The chunk stream of protocol control (RTMP 1.0 section 5.4).
+const CONTROL_CHUNK_STREAM: u32 = 2;
+
+/// The chunk stream of commands about the connection.
+pub(crate) const COMMAND_CHUNK_STREAM: u32 = 3;
+
+/// One side of a connection, below its commands.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// The handshake, until it is complete.
+    handshake: Option<Handshake>,
+    reader: ChunkReader,
+    writer: ChunkWriter,
+    /// Bytes of the handshake to send; all of them go before the first chunk.
+    greeting: BytesMut,
+    /// Chunks to send.
+    output: BytesMut,
+    /// Bytes that came.
+    received: u64,
+    /// How many of them the peer knows of.
+    acknowledged: u64,
+    /// The peer wants an acknowledgement after this many bytes; 0 for none.
+    window: u32,
+}
+
+impl Link {
+    pub(crate) fn new(mut handshake: Handshake, limits: ChunkLimits, window: u32) -> Self {
+        let greeting = handshake.poll_output().unwrap_or_default().into();
+        Self {
+            handshake: Some(handshake),
+            greeting,
+            reader: ChunkReader::new(limits),
+            writer: ChunkWriter::new(),
+            output: BytesMut::new(),
+            received: 0,
+            acknowledged: 0,
+            window,
+        }
+    }
+
+    /// Whether the handshake is complete.
+    pub(crate) fn is_established(&self) -> bool {
+        self.handshake.is_none()
+    }
+
+    pub(crate) fn set_max_message_size(&mut self, bytes: usize) {
+        self.reader.set_max_message_size(bytes);
+    }
+
+    /// Takes bytes from the front of the input until a message is complete or nothing is left.
+    pub(crate) fn poll_message(
+        &mut self,
+        input: &mut &[u8],
+    ) -> Result<Option<RawMessage>, SessionError> {
+        let before = input.len();
+        let message = self.read(input);
+        self.received += (before - input.len()) as u64;
+        self.acknowledge();
+        message
+    }
+
+    fn read(&mut self, input: &mut &[u8]) -> Result<Option<RawMessage>, SessionError> {
+        if let Some(handshake) = &mut self.handshake {
+            let done = handshake.handle_bytes(input);
+            while let Some(bytes) = handshake.poll_output() {
+                self.greeting.extend_from_slice(&bytes);
+            }
+            if !done? {
+                return Ok(None);
+            }
+            self.handshake = None;
+        }
+        Ok(self.reader.read(input)?)
+    }
+
+    /// Does what a protocol control or user control message wants. Others are left alone.
+    pub(crate) fn handle_control(&mut self, message: &Message) -> Result<(), ChunkError> {
+        match *message {
+            Message::SetChunkSize(size) => self.reader.set_chunk_size(size)?,
+            Message::Abort { chunk_stream } => self.reader.abort(chunk_stream),
+            Message::WindowAckSize(window) => self.window = window,
+            Message::UserControl(UserControl::PingRequest(timestamp)) => {
+                let pong = UserControl::PingResponse(timestamp);
+                self.send_control(&Message::UserControl(pong));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Tells the peer how much came, once a window is full (RTMP 1.0 section 5.4.3).
+    fn acknowledge(&mut self) {
+        let due = self.window > 0 && self.received - self.acknowledged >= self.window.into();
+        if due && self.is_established() {
+            self.acknowledged = self.received;
+            self.send_control(&Message::Acknowledgement(self.received as u32));
+        }
+    }
+
+    /// Sends a message that concerns the connection as such.
+    pub(crate) fn send_control(&mut self, message: &Message) {
+        self.send(CONTROL_CHUNK_STREAM, 0, 0, message);
+    }
+
+    pub(crate) fn send_stream_begin(&mut self, stream_id: u32) {
+        self.send_control(&Message::UserControl(UserControl::StreamBegin(stream_id)));
+    }
+
+    /// Announces a chunk size and uses it from then on.
+    pub(crate) fn send_chunk_size(&mut self, size: u32) {
+        self.send_control(&Message::SetChunkSize(size));
+        self.writer.set_chunk_size(size);
+    }
+
+    pub(crate) fn send(
+        &mut self,
+        chunk_stream: u32,
+        timestamp: u32,
+        stream_id: u32,
+        message: &Message,
+    ) {
+        if let Some(raw) = message.encode(timestamp, stream_id) {
+            self.writer.write(chunk_stream, &raw, &mut self.output);
+        }
+    }
+
+    /// The next bytes to send.
+    pub(crate) fn poll_output(&mut self) -> Option<Bytes> {
+        let output = if self.greeting.is_empty() && self.is_established() {
+            &mut self.output
+        } else {
+            &mut self.greeting
+        };
+        (!output.is_empty()).then(|| output.split().freeze())
+    }
+}

@@ -1,0 +1,207 @@
+//! What the tests share: a server on a port of its own, a look into its hub, and ffmpeg.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "test code of which each test file uses its own part"
+)]
+
+use std::net::SocketAddr;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use distributary_hub::{Delivery, Hub, HubConfig, Sink, StreamEvent, StreamName, Subscription};
+use distributary_media::Frame;
+use distributary_rtmp::{RtmpConfig, RtmpServer};
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// How long anything may take before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server that runs until it is dropped or told to stop.
+pub struct TestServer {
+    pub hub: Hub,
+    pub address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl TestServer {
+    pub fn start() -> Self {
+        Self::with(RtmpConfig::default())
+    }
+
+    /// A server with this configuration on a free port of the loopback interface.
+    pub fn with(config: RtmpConfig) -> Self {
+        let hub = Hub::new(HubConfig::default());
+        let config = RtmpConfig {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            ..config
+        };
+        let server = RtmpServer::bind(config, hub.clone()).unwrap();
+        let address = server.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(server.run(async move {
+            let _ = stopped.await;
+        }));
+        Self {
+            hub,
+            address,
+            stop,
+            task,
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("rtmp://{}/{path}", self.address)
+    }
+
+    /// Shuts the server down and waits until it has.
+    pub async fn stop(self) {
+        self.stop.send(()).unwrap();
+        timeout(PATIENCE, self.task)
+            .await
+            .expect("the server stops in time")
+            .unwrap();
+    }
+
+    /// Waits for a stream and subscribes to it.
+    pub async fn watch(&self, name: &str) -> Watcher {
+        self.until(name, true).await;
+        let (sink, queue) = Sink::channel(4096);
+        let name = StreamName::parse(name).unwrap();
+        let (subscription, cached) = self.hub.subscribe(&name, sink, 0).unwrap();
+        Watcher {
+            subscription,
+            queue,
+            cached,
+        }
+    }
+
+    /// Waits until a stream is live, or gone.
+    pub async fn until(&self, name: &str, live: bool) {
+        let name = StreamName::parse(name).unwrap();
+        let reached = timeout(PATIENCE, async {
+            // The hub tells subscribers only, and there is nothing to subscribe to before.
+            while self
+                .hub
+                .stream(&name)
+                .is_some_and(|stream| stream.is_live())
+                != live
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        reached
+            .await
+            .unwrap_or_else(|_| panic!("{name} should be live: {live}"));
+    }
+}
+
+/// A subscriber that takes everything.
+pub struct Watcher {
+    pub subscription: Subscription,
+    queue: mpsc::Receiver<Delivery>,
+    pub cached: Vec<Arc<Frame>>,
+}
+
+impl Watcher {
+    /// The next event; panics when none comes.
+    pub async fn event(&mut self) -> StreamEvent {
+        timeout(PATIENCE, self.queue.recv())
+            .await
+            .expect("an event in time")
+            .expect("the subscription lasts")
+            .event
+    }
+
+    /// All frames from the cache on until the publisher leaves.
+    pub async fn frames_until_offline(&mut self) -> Vec<Arc<Frame>> {
+        let mut frames = std::mem::take(&mut self.cached);
+        loop {
+            match self.event().await {
+                StreamEvent::Frame(frame) => frames.push(frame),
+                StreamEvent::Offline => return frames,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// An ffmpeg that publishes.
+pub struct Ffmpeg {
+    child: Child,
+}
+
+impl Ffmpeg {
+    /// Runs ffmpeg with these arguments.
+    pub fn start(arguments: &[&str]) -> Self {
+        let child = Command::new("ffmpeg")
+            .args(["-hide_banner", "-loglevel", "warning", "-nostdin"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("these tests publish with ffmpeg (apt-get install ffmpeg): {error}")
+            });
+        Self { child }
+    }
+
+    /// Publishes moving pictures (30 per second, a keyframe each second) and a tone in real time.
+    pub fn publish(url: &str, seconds: &str) -> Self {
+        Self::start(&[
+            "-re",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=320x240:rate=30",
+            "-re",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=frequency=440:sample_rate=48000",
+            "-t",
+            seconds,
+            "-c:v",
+            "libx264",
+            "-profile:v",
+            "baseline",
+            "-preset",
+            "ultrafast",
+            "-pix_fmt",
+            "yuv420p",
+            "-g",
+            "30",
+            "-c:a",
+            "aac",
+            "-f",
+            "flv",
+            url,
+        ])
+    }
+
+    /// Waits for its end. Returns the exit status and what it said.
+    pub async fn wait(mut self) -> (ExitStatus, String) {
+        let mut said = String::new();
+        let mut stderr = self.child.stderr.take().unwrap();
+        let ended = timeout(PATIENCE, async {
+            stderr.read_to_string(&mut said).await.unwrap();
+            self.child.wait().await.unwrap()
+        });
+        let status = ended.await.expect("ffmpeg ends in time");
+        (status, said)
+    }
+
+    /// Ends it as a crash would: without a word to the server.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
