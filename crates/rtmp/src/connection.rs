@@ -55,6 +55,21 @@ enum End {
     WriteTimeout,
 }
 
+impl End {
+    /// Whether a connection that publishes nothing may end so without anybody having to know.
+    fn is_ordinary(&self) -> bool {
+        match self {
+            Self::Closed | Self::Refused | Self::Shutdown => true,
+            // ffmpeg closes without reading our answer to its last command: that resets.
+            Self::Io(error) => matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+            ),
+            Self::Session(_) | Self::WriteTimeout => false,
+        }
+    }
+}
+
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -119,7 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         if let Some(ingest) = self.ingest.take() {
             ingest.end(&end);
-        } else if matches!(end, End::Closed | End::Refused | End::Shutdown) {
+        } else if end.is_ordinary() {
             debug!(reason = %end, "disconnected");
         } else {
             warn!(reason = %end, connected = self.connected, "connection ended");
@@ -231,4 +246,54 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 /// The clock of this driver, which tests can stop.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::RtmpConfig;
+    use distributary_hub::{Hub, HubConfig};
+    use tokio::io::duplex;
+    use tokio::sync::Semaphore;
+    use tokio::time::{Instant, sleep};
+
+    fn shared() -> Arc<Shared> {
+        Arc::new(Shared {
+            hub: Hub::new(HubConfig::default()),
+            config: RtmpConfig::default(),
+            publishers: Arc::new(Semaphore::new(1)),
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_drips_its_handshake_is_cut_off_in_time() {
+        // Each byte comes well within the read timeout.
+        for already_sent in [0, 1, 2, 1536, 1537, 1538, 3000] {
+            let (server, mut client) = duplex(64 << 10);
+            let (_stop, stopped) = watch::channel(false);
+            let began = Instant::now();
+            let task = tokio::spawn(Connection::new(server, shared()).run(stopped));
+            client.write_all(&vec![3; already_sent]).await.unwrap();
+            while client.write_all(&[3]).await.is_ok() {
+                sleep(Duration::from_secs(3)).await;
+            }
+            task.await.unwrap();
+            let took = began.elapsed();
+            let bound = Duration::from_secs(10 + 1 + 3);
+            assert!(took <= bound, "{already_sent} bytes: {took:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_reads_is_cut_off() {
+        // Too small a pipe for the answer to the handshake.
+        let (server, mut client) = duplex(2000);
+        let (_stop, stopped) = watch::channel(false);
+        let began = Instant::now();
+        let task = tokio::spawn(Connection::new(server, shared()).run(stopped));
+        client.write_all(&[3; 1537]).await.unwrap();
+        task.await.unwrap();
+        let bound = WRITE_TIMEOUT + LINGER;
+        assert!(began.elapsed() <= bound, "{:?}", began.elapsed());
+    }
 }

@@ -4,7 +4,7 @@ mod support;
 
 use distributary_hub::StreamEvent;
 use distributary_media::{AudioCodec, Frame, VideoCodec};
-use support::{Ffmpeg, TestServer};
+use support::{Ffmpeg, Log, TestServer};
 
 #[tokio::test]
 async fn every_frame_of_ffmpeg_reaches_the_hub_in_order() {
@@ -81,11 +81,25 @@ async fn a_publisher_that_dies_frees_its_name() {
 
 #[tokio::test]
 async fn a_key_in_the_url_is_no_part_of_the_name() {
+    let log = Log::capture();
     let server = TestServer::start();
     let ffmpeg = Ffmpeg::publish(&server.url("live/eu/test?key=secret"), "1");
     let mut watcher = server.watch("live/eu/test").await;
     watcher.frames_until_offline().await;
     assert!(ffmpeg.wait().await.0.success());
+    server.stop().await;
+    for line in [
+        "connected",
+        "publishing",
+        "Lavf",
+        "size=320x240 fps=30",
+        "codec=AAC",
+        "publishing ended reason=FCUnpublish",
+    ] {
+        assert!(log.contains(line), "{line:?} is missing in:\n{log}");
+    }
+    assert!(log.contains("stream=\"live/eu/test\""), "{log}");
+    assert!(!log.contains("secret"), "the key is in the log:\n{log}");
 }
 
 #[tokio::test]

@@ -6,9 +6,12 @@
     reason = "test code of which each test file uses its own part"
 )]
 
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use distributary_hub::{Delivery, Hub, HubConfig, Sink, StreamEvent, StreamName, Subscription};
@@ -203,5 +206,51 @@ impl Ffmpeg {
     /// Ends it as a crash would: without a word to the server.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
+    }
+}
+
+/// What is logged on this thread from now on; a test's tasks all run on its thread.
+pub struct Log;
+
+thread_local! {
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Writes to the log of the thread it is used on.
+struct LogWriter;
+
+impl Log {
+    pub fn capture() -> Self {
+        // One subscriber for all threads: whether an event is wanted is remembered for the process.
+        static SUBSCRIBER: Once = Once::new();
+        SUBSCRIBER.call_once(|| {
+            tracing_subscriber::fmt()
+                .with_ansi(false)
+                .with_writer(|| LogWriter)
+                .init();
+        });
+        LOG.with_borrow_mut(Vec::clear);
+        Self
+    }
+
+    pub fn contains(&self, words: &str) -> bool {
+        self.to_string().contains(words)
+    }
+}
+
+impl fmt::Display for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        LOG.with_borrow(|log| f.write_str(&String::from_utf8_lossy(log)))
+    }
+}
+
+impl io::Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

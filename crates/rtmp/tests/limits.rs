@@ -1,0 +1,184 @@
+//! What goes over a limit is cut off, and nobody else notices.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use distributary_rtmp::client::{self, ClientError};
+use distributary_rtmp::{RtmpConfig, SessionConfig};
+use support::{Log, PATIENCE, TestServer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// `connect` to the application `live`, on chunk stream 3.
+const CONNECT: &[u8] = b"\x03\x00\x00\x00\x00\x00\x20\x14\x00\x00\x00\x00\
+    \x02\x00\x07connect\x00\x3f\xf0\x00\x00\x00\x00\x00\x00\
+    \x03\x00\x03app\x02\x00\x01l\x00\x00\x09";
+
+/// A client that speaks raw bytes, its handshake done.
+async fn raw_client(server: &TestServer) -> TcpStream {
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
+    socket.write_all(&[3]).await.unwrap();
+    socket.write_all(&[0; 1536]).await.unwrap();
+    let mut answer = vec![0; 1 + 2 * 1536];
+    socket.read_exact(&mut answer).await.unwrap();
+    socket.write_all(&answer[1..=1536]).await.unwrap();
+    socket
+}
+
+/// Reads until the server closes, and fails when it does not.
+async fn assert_closed(mut socket: TcpStream) {
+    let mut rest = Vec::new();
+    let closed = timeout(PATIENCE, socket.read_to_end(&mut rest)).await;
+    // A reset is as good an end as any.
+    let _ = closed.expect("the server closes the connection");
+}
+
+/// Lets an attack loose beside a publisher, which must go on. The log must have the reason.
+async fn withstand(reason: &str, attack: impl AsyncFnOnce(&TestServer)) {
+    let log = Log::capture();
+    let server = TestServer::start();
+    let mut publisher = client::publish(server.address, "live", "untouched")
+        .await
+        .unwrap();
+    attack(&server).await;
+    publisher
+        .send_video(0, Bytes::from_static(&[0x57]))
+        .await
+        .unwrap();
+    publisher.close().await.unwrap();
+    server.until("live/untouched", false).await;
+    server.stop().await;
+    assert!(log.contains(reason), "{reason:?} is missing in:\n{log}");
+}
+
+#[tokio::test]
+async fn a_message_longer_than_allowed_closes_the_connection() {
+    withstand(
+        "a message of 16777215 bytes; 65536 is the limit",
+        async |server| {
+            let mut socket = raw_client(server).await;
+            // 16 MiB less one, announced before anything is published.
+            let header = [3, 0, 0, 0, 0xFF, 0xFF, 0xFF, 9, 1, 0, 0, 0];
+            socket.write_all(&header).await.unwrap();
+            assert_closed(socket).await;
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn more_chunk_streams_than_allowed_close_the_connection() {
+    withstand("more than 64 chunk streams", async |server| {
+        let mut socket = raw_client(server).await;
+        let mut bytes = Vec::new();
+        for n in 0..1000u16 {
+            let [low, high] = n.to_le_bytes();
+            // An unfinished message of 2 bytes on each.
+            bytes.extend([1, low, high, 0, 0, 0, 0, 0, 2, 8, 1, 0, 0, 0, 7, 7]);
+        }
+        let _ = socket.write_all(&bytes).await;
+        assert_closed(socket).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn values_nested_without_end_close_the_connection() {
+    withstand("nested deeper than 32", async |server| {
+        let mut socket = raw_client(server).await;
+        let bomb = [3, 0, 1, b'a'].repeat(10_000);
+        let mut bytes = CONNECT.to_vec();
+        // A chunk size of 64 KiB, then a command of 40 004 bytes.
+        bytes.extend([2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 1, 0, 0]);
+        bytes.extend([3, 0, 0, 0, 0, 0x9C, 0x44, 20, 0, 0, 0, 0]);
+        bytes.extend([2, 0, 1, b'x']);
+        bytes.extend(bomb);
+        let _ = socket.write_all(&bytes).await;
+        assert_closed(socket).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_chunk_size_of_nothing_closes_the_connection() {
+    withstand("chunk size 0x0 is outside", async |server| {
+        let mut socket = raw_client(server).await;
+        let message = [2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        socket.write_all(&message).await.unwrap();
+        assert_closed(socket).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn other_protocols_on_the_port_are_turned_away() {
+    withstand("speaks TLS to a plain RTMP port", async |server| {
+        for greeting in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0x16, 3, 1, 2, 0, 1]] {
+            let mut socket = TcpStream::connect(server.address).await.unwrap();
+            socket.write_all(greeting).await.unwrap();
+            assert_closed(socket).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn connections_over_the_limit_are_closed_until_one_leaves() {
+    let server = TestServer::with(RtmpConfig {
+        max_connections_per_ip: 1,
+        ..RtmpConfig::default()
+    });
+    let first = raw_client(&server).await;
+    assert_closed(TcpStream::connect(server.address).await.unwrap()).await;
+    drop(first);
+    let next = timeout(PATIENCE, async {
+        while client::publish(server.address, "live", "next")
+            .await
+            .is_err()
+        {}
+    });
+    next.await.expect("the place is free again");
+}
+
+#[tokio::test]
+async fn publishers_over_the_limit_are_refused_in_words() {
+    let server = TestServer::with(RtmpConfig {
+        max_publishers: 1,
+        ..RtmpConfig::default()
+    });
+    let first = client::publish(server.address, "live", "first")
+        .await
+        .unwrap();
+    let refused = client::publish(server.address, "live", "second").await;
+    assert!(
+        matches!(&refused, Err(ClientError::Refused { description, .. })
+            if description.contains("limit of 1 publishers")),
+        "{refused:?}"
+    );
+    first.close().await.unwrap();
+    server.until("live/first", false).await;
+    client::publish(server.address, "live", "second")
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_silent_publisher_is_taken_for_gone() {
+    let server = TestServer::with(RtmpConfig {
+        session: SessionConfig {
+            read_timeout: Duration::from_millis(300),
+            ..SessionConfig::default()
+        },
+        ..RtmpConfig::default()
+    });
+    let silent = client::publish(server.address, "live", "test")
+        .await
+        .unwrap();
+    server.until("live/test", true).await;
+    server.until("live/test", false).await;
+    drop(silent);
+}

@@ -1,0 +1,101 @@
+//! The publishing client and the server, over a real socket.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod support;
+
+use bytes::Bytes;
+use distributary_media::Frame;
+use distributary_media::flv::{FlvReader, TagKind};
+use distributary_rtmp::client::{self, ClientError};
+use support::{Ffmpeg, TestServer};
+
+/// A second of video and sound as an FLV file.
+async fn clip() -> Bytes {
+    let path = std::env::temp_dir().join(format!("distributary-clip-{}.flv", std::process::id()));
+    let name = path.to_str().unwrap();
+    let ffmpeg = Ffmpeg::start(&[
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=64x48:rate=10",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine",
+        "-t",
+        "1",
+        "-c:v",
+        "libx264",
+        "-profile:v",
+        "baseline",
+        "-pix_fmt",
+        "yuv420p",
+        "-c:a",
+        "aac",
+        "-y",
+        name,
+    ]);
+    assert!(ffmpeg.wait().await.0.success());
+    let file = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    file.into()
+}
+
+#[tokio::test]
+async fn a_clip_published_by_our_client_arrives_in_full() {
+    let server = TestServer::start();
+    let mut publisher = client::publish(server.address, "live", "clip?key=k")
+        .await
+        .unwrap();
+    let mut watcher = server.watch("live/clip").await;
+    for tag in FlvReader::new(clip().await).unwrap() {
+        let tag = tag.unwrap();
+        match tag.kind {
+            TagKind::Video => publisher.send_video(tag.timestamp_millis, tag.body).await,
+            TagKind::Audio => publisher.send_audio(tag.timestamp_millis, tag.body).await,
+            _ => Ok(()),
+        }
+        .unwrap();
+    }
+    publisher.close().await.unwrap();
+    let frames = watcher.frames_until_offline().await;
+    let pictures = frames
+        .iter()
+        .filter(|frame| matches!(***frame, Frame::Video(_)))
+        .count();
+    assert_eq!(pictures, 10);
+    assert!(frames.len() > 50, "{} frames", frames.len());
+}
+
+#[tokio::test]
+async fn a_name_in_use_is_refused_by_name() {
+    let server = TestServer::start();
+    let first = client::publish(server.address, "live", "test")
+        .await
+        .unwrap();
+    let second = client::publish(server.address, "live", "test").await;
+    assert!(
+        matches!(&second, Err(ClientError::Refused { code, .. }) if code == "NetStream.Publish.BadName"),
+        "{second:?}"
+    );
+    first.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn shutdown_ends_publishers_and_is_quick() {
+    let server = TestServer::start();
+    let mut publisher = client::publish(server.address, "live", "test")
+        .await
+        .unwrap();
+    let hub = server.hub.clone();
+    server.stop().await;
+    assert!(hub.streams().is_empty());
+    let gone = tokio::time::timeout(support::PATIENCE, async {
+        while publisher
+            .send_audio(0, Bytes::from_static(&[0xAF, 1, 2]))
+            .await
+            .is_ok()
+        {}
+    });
+    gone.await.expect("the client notices");
+}

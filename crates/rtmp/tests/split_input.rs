@@ -1,0 +1,106 @@
+//! However the network cuts what a publisher sends, the session says the same.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "test code with an origin for the simulated clock"
+)]
+
+use std::time::Instant;
+
+use distributary_rtmp::{ServerSession, SessionConfig, SessionEvent};
+use proptest::prelude::*;
+
+/// What ffmpeg sends to publish a second of video and sound (see `fixtures/record.py`).
+const RECORDING: &[u8] = include_bytes!("fixtures/ffmpeg-publish.rtmp");
+
+/// Feeds the recording in pieces to a server that grants every name. Returns its events and what it
+/// sends.
+fn replay<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<SessionEvent>, Vec<u8>) {
+    let now = Instant::now();
+    let mut session = ServerSession::new(SessionConfig::default(), [7; 32], now);
+    let (mut events, mut output) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        session.handle_bytes(piece, now).unwrap();
+        while let Some(event) = session.poll_event() {
+            if matches!(event, SessionEvent::PublishRequested(_)) {
+                session.accept_publish().unwrap();
+            }
+            events.push(event);
+        }
+        while let Some(bytes) = session.poll_output() {
+            output.extend_from_slice(&bytes);
+        }
+    }
+    (events, output)
+}
+
+#[test]
+fn the_recording_holds_a_whole_publication() {
+    let (events, _) = replay([RECORDING]);
+    assert!(matches!(events[0], SessionEvent::Connected(_)));
+    let SessionEvent::PublishRequested(request) = &events[1] else {
+        panic!("{:?}", events[1])
+    };
+    assert_eq!(request.target.name.as_str(), "live/test");
+    let count = |kind: fn(&SessionEvent) -> bool| events.iter().filter(|event| kind(event)).count();
+    // Ten pictures between the sequence header and the end of the sequence.
+    assert_eq!(
+        count(|event| matches!(event, SessionEvent::Video { .. })),
+        12
+    );
+    assert!(count(|event| matches!(event, SessionEvent::Audio { .. })) > 40);
+    assert!(matches!(events.last(), Some(SessionEvent::PublishEnded(_))));
+}
+
+#[test]
+fn a_cut_at_any_byte_changes_nothing() {
+    let whole = replay([RECORDING]);
+    for at in 1..RECORDING.len() {
+        let (before, after) = RECORDING.split_at(at);
+        assert!(replay([before, after]) == whole, "cut at byte {at}");
+    }
+}
+
+#[test]
+fn single_bytes_are_enough() {
+    assert!(replay(RECORDING.chunks(1)) == replay([RECORDING]));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn many_cuts_change_nothing(mut cuts in prop::collection::vec(0..RECORDING.len(), 0..200)) {
+        cuts.sort_unstable();
+        let mut pieces = Vec::new();
+        let mut from = 0;
+        for cut in cuts {
+            pieces.push(&RECORDING[from..cut]);
+            from = cut;
+        }
+        pieces.push(&RECORDING[from..]);
+        prop_assert!(replay(pieces) == replay([RECORDING]));
+    }
+
+    #[test]
+    fn damage_never_panics(
+        changes in prop::collection::vec((3073..RECORDING.len(), any::<u8>()), 1..30),
+    ) {
+        let mut bytes = RECORDING.to_vec();
+        for (at, value) in changes {
+            bytes[at] = value;
+        }
+        let now = Instant::now();
+        let mut session = ServerSession::new(SessionConfig::default(), [7; 32], now);
+        for piece in bytes.chunks(1000) {
+            if session.handle_bytes(piece, now).is_err() {
+                break;
+            }
+            while let Some(event) = session.poll_event() {
+                if matches!(event, SessionEvent::PublishRequested(_)) {
+                    let _ = session.accept_publish();
+                }
+            }
+        }
+    }
+}
