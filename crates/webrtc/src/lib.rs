@@ -1,8 +1,11 @@
 //! One WebRTC viewer as a sans-IO peer, and the UDP engine that drives many.
 
+pub mod demux;
+pub mod ice;
 pub mod log;
 pub mod rtcp;
 pub mod rtp;
 pub mod send_buffer;
 pub mod sender;
 pub mod srtp;
+pub mod stun;

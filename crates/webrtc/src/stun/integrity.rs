@@ -1,0 +1,42 @@
+//! MESSAGE-INTEGRITY and FINGERPRINT: what they cover, and how (RFC 8489 sections 14.5 and 14.7).
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha1::Sha1;
+
+use super::{ATTRIBUTE_HEADER_LEN, HEADER_LEN, INTEGRITY_LEN};
+
+/// Length of the FINGERPRINT value in bytes.
+pub(super) const FINGERPRINT_LEN: usize = 4;
+
+/// The CRC is sent under this mask, so that a CRC of the application's own is not taken for it.
+const FINGERPRINT_XOR: u32 = 0x5354_554e;
+
+/// The MESSAGE-INTEGRITY value for a message, of which `covered` is all before that attribute.
+pub(super) fn compute(covered: &[u8], key: &[u8]) -> [u8; INTEGRITY_LEN] {
+    hmac(covered, key).finalize().into_bytes().into()
+}
+
+/// Whether `tag` is the MESSAGE-INTEGRITY over `covered`, in constant time.
+pub(super) fn verify(covered: &[u8], tag: &[u8; INTEGRITY_LEN], key: &[u8]) -> bool {
+    hmac(covered, key).verify_slice(tag).is_ok()
+}
+
+/// HMAC-SHA1 over what is before the MESSAGE-INTEGRITY attribute; the length field of the header
+/// counts as if that attribute were the last of the message.
+fn hmac(covered: &[u8], key: &[u8]) -> Hmac<Sha1> {
+    let length = covered.len().saturating_sub(HEADER_LEN) + ATTRIBUTE_HEADER_LEN + INTEGRITY_LEN;
+    let length = u16::try_from(length).unwrap_or(u16::MAX);
+    let mut hmac = Hmac::<Sha1>::new_from_slice(key).expect("HMAC takes keys of every length");
+    hmac.update(covered.get(..2).unwrap_or_default());
+    hmac.update(&length.to_be_bytes());
+    hmac.update(covered.get(4..).unwrap_or_default());
+    hmac
+}
+
+/// The FINGERPRINT value over the message up to the attribute.
+///
+/// The attribute is the last, so the length field is the one of the finished message: the caller
+/// has set it already.
+pub(super) fn fingerprint(covered: &[u8]) -> u32 {
+    crc32fast::hash(covered) ^ FINGERPRINT_XOR
+}
