@@ -1,6 +1,8 @@
 //! One WebRTC viewer as a sans-IO peer, and the UDP engine that drives many.
 
+pub mod certificate;
 pub mod demux;
+pub mod dtls;
 pub mod ice;
 pub mod log;
 pub mod rtcp;

@@ -1,0 +1,114 @@
+//! What all associations have in common.
+
+use std::sync::Arc;
+
+use openssl::error::ErrorStack;
+use openssl::ssl::{
+    Ssl, SslContext, SslMethod, SslMode, SslOptions, SslSessionCacheMode, SslVerifyMode, SslVersion,
+};
+use openssl::x509::X509VerifyResult;
+
+use super::DtlsRole;
+use crate::certificate::{Certificate, Fingerprint};
+
+/// Longest datagram of a handshake in bytes: fits each path WebRTC is used on, tunnels and
+/// IPv6 included.
+pub const MTU: u32 = 1200;
+
+/// Ciphers in our order. Counter-mode ones first; the CBC ones are there for peers that have nothing
+/// better. All have forward secrecy, as RFC 8827 section 6.5 requires. Which of ECDSA and RSA it is
+/// the certificate of the server decides: ours is ECDSA, so the RSA ones count only where the peer is
+/// the server.
+const CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:\
+                       ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:\
+                       ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:\
+                       ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA";
+
+/// Key exchange groups in our order.
+const GROUPS: &str = "X25519:P-256:P-384";
+
+/// Profiles in the order of [`SrtpProfile::ALL`](crate::srtp::SrtpProfile::ALL): AES-128-GCM is the
+/// cheapest to seal with.
+const SRTP_PROFILES: &str = "SRTP_AEAD_AES_128_GCM:SRTP_AEAD_AES_256_GCM:\
+                             SRTP_AES128_CM_SHA1_80:SRTP_AES128_CM_SHA1_32";
+
+/// How a certificate is marked that no fingerprint stands for. RFC 8122 section 6.2 wants the alert
+/// `bad_certificate`; of the marks that can be made from here, this is the one that leads to an alert
+/// of its own, `handshake_failure`, which is as fatal.
+pub(super) const FINGERPRINT_MISMATCH: X509VerifyResult =
+    X509VerifyResult::APPLICATION_VERIFICATION;
+
+/// Certificate and rules for DTLS associations; a clone is another handle to the same.
+#[derive(Clone)]
+pub struct DtlsContext {
+    ssl: SslContext,
+}
+
+impl std::fmt::Debug for DtlsContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DtlsContext").finish_non_exhaustive()
+    }
+}
+
+impl DtlsContext {
+    /// A context for associations in either role that present `certificate`.
+    ///
+    /// Fails only if OpenSSL was built without something that is asked for here.
+    pub fn new(certificate: &Certificate) -> Result<Self, ErrorStack> {
+        let mut builder = SslContext::builder(SslMethod::dtls())?;
+        builder.set_min_proto_version(Some(SslVersion::DTLS1_2))?;
+        builder.set_max_proto_version(Some(SslVersion::DTLS1_2))?;
+        builder.set_cipher_list(CIPHERS)?;
+        builder.set_groups_list(GROUPS)?;
+        builder.set_certificate(certificate.x509())?;
+        builder.set_private_key(certificate.key())?;
+        builder.check_private_key()?;
+        builder.set_tlsext_use_srtp(SRTP_PROFILES)?;
+        // A resumed session would skip the certificate, and with it the fingerprint.
+        builder.set_session_cache_mode(SslSessionCacheMode::OFF);
+        builder.set_options(
+            SslOptions::NO_TICKET
+                | SslOptions::NO_RENEGOTIATION
+                | SslOptions::CIPHER_SERVER_PREFERENCE
+                | SslOptions::NO_COMPRESSION
+                // There is no socket to ask for a path MTU; it is set by hand.
+                | SslOptions::NO_QUERY_MTU,
+        );
+        // An idle association keeps no record buffers: 16 KiB each way for every viewer.
+        builder.set_mode(SslMode::RELEASE_BUFFERS);
+        Ok(Self {
+            ssl: builder.build(),
+        })
+    }
+
+    /// An association of its own that accepts the certificates `expected` stands for.
+    pub(super) fn association(
+        &self,
+        role: DtlsRole,
+        expected: Arc<[Fingerprint]>,
+    ) -> Result<Ssl, ErrorStack> {
+        let mut ssl = Ssl::new(&self.ssl)?;
+        ssl.set_mtu(MTU)?;
+        // RFC 8827 section 6.5: no chain is built and no authority believed. What a chain would be
+        // refused for (self-signed, expired, unknown issuer) does not matter, and only the
+        // certificate of the peer itself does.
+        let mode = SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT;
+        ssl.set_verify_callback(mode, move |_chain_is_valid, store| {
+            let is_accepted = store.error_depth() > 0
+                || store
+                    .current_cert()
+                    .and_then(|certificate| certificate.to_der().ok())
+                    .is_some_and(|der| Fingerprint::any_matches(&expected, &der));
+            store.set_error(match is_accepted {
+                true => X509VerifyResult::OK,
+                false => FINGERPRINT_MISMATCH,
+            });
+            is_accepted
+        });
+        match role {
+            DtlsRole::Client => ssl.set_connect_state(),
+            DtlsRole::Server => ssl.set_accept_state(),
+        }
+        Ok(ssl)
+    }
+}

@@ -1,0 +1,17 @@
+//! DTLS 1.2 with the `use_srtp` extension (RFC 6347, RFC 5764), by OpenSSL over memory buffers.
+//!
+//! * [`DtlsContext`]: what all associations share: certificate, ciphers, profiles.
+//! * [`Dtls`]: one association as a state machine, without a socket.
+//! * [`DtlsRole`], [`Setup`]: which side begins, by `a=setup`.
+
+mod association;
+mod context;
+mod pipe;
+mod record;
+mod role;
+#[cfg(test)]
+mod tests;
+
+pub use association::{Dtls, DtlsError, DtlsEvent, HANDSHAKE_TIMEOUT};
+pub use context::{DtlsContext, MTU};
+pub use role::{DtlsRole, Setup, SetupError};
