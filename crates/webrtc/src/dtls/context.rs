@@ -32,6 +32,13 @@ const GROUPS: &str = "X25519:P-256:P-384";
 const SRTP_PROFILES: &str = "SRTP_AEAD_AES_128_GCM:SRTP_AEAD_AES_256_GCM:\
                              SRTP_AES128_CM_SHA1_80:SRTP_AES128_CM_SHA1_32";
 
+/// `SSL_OP_NO_ENCRYPT_THEN_MAC` of OpenSSL's `ssl.h`, which the crate has no name for.
+///
+/// With that extension (RFC 7366) OpenSSL ends an association at the first record whose MAC is wrong,
+/// where RFC 6347 section 4.1.2.7 wants it dropped: anybody could end it from a forged address. Only
+/// the CBC ciphers know the extension, and browsers do not.
+const NO_ENCRYPT_THEN_MAC: SslOptions = SslOptions::from_bits_retain(1 << 19);
+
 /// How a certificate is marked that no fingerprint stands for. RFC 8122 section 6.2 wants the alert
 /// `bad_certificate`; of the marks that can be made from here, this is the one that leads to an alert
 /// of its own, `handshake_failure`, which is as fatal.
@@ -71,6 +78,7 @@ impl DtlsContext {
                 | SslOptions::NO_RENEGOTIATION
                 | SslOptions::CIPHER_SERVER_PREFERENCE
                 | SslOptions::NO_COMPRESSION
+                | NO_ENCRYPT_THEN_MAC
                 // There is no socket to ask for a path MTU; it is set by hand.
                 | SslOptions::NO_QUERY_MTU,
         );
