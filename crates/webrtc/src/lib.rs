@@ -7,6 +7,7 @@ pub mod ice;
 pub mod log;
 pub mod rtcp;
 pub mod rtp;
+pub mod sdp;
 pub mod send_buffer;
 pub mod sender;
 pub mod srtp;

@@ -1,0 +1,153 @@
+//! The answer to an offer (RFC 9429 section 5.3, RFC 9143 section 7.3).
+
+use super::h264::H264Choice;
+use super::select::{Selection, Verdict};
+use super::write::Writer;
+use super::{
+    ExtensionId, HeaderExtension, LocalParameters, MediaPlan, Negotiated, NegotiatedAudio,
+    NegotiatedRtx, NegotiatedVideo, Note, Offer, OfferedCodec, OfferedMedia, PacketizationMode,
+    RemoteTransport, SdpError, TransportError,
+};
+
+/// The answer, and what it settles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The session description for the player.
+    pub sdp: String,
+    /// What both sides have agreed on once the player has it.
+    pub negotiated: Negotiated,
+}
+
+impl Offer {
+    /// Decides what of `plan` can be sent to this player, and writes the answer.
+    ///
+    /// # Errors
+    /// [`SdpError::NothingToSend`] and [`SdpError::Transport`].
+    pub fn answer(&self, plan: &MediaPlan, local: &LocalParameters) -> Result<Answer, SdpError> {
+        let selection = Selection::of(self, plan);
+        let rejected = selection.rejected(self);
+        let accepted = selection.accepted();
+        let Some(first) = accepted.first() else {
+            return Err(SdpError::NothingToSend { rejected });
+        };
+        let remote = self.transport(&accepted)?;
+        let mut negotiated = Negotiated {
+            video: None,
+            audio: None,
+            setup: remote.setup.answer(),
+            notes: rejected.into_iter().map(Note::Rejected).collect(),
+            remote,
+        };
+        let mut writer = Writer::new(local, negotiated.setup);
+        writer.session(self, selection.bundle.as_deref());
+        for (index, (media, verdict)) in self.media.iter().zip(&selection.verdicts).enumerate() {
+            match verdict {
+                Verdict::Video(choice) => {
+                    let video = negotiate_video(media, choice, plan, local);
+                    writer.video(media, choice.codec, &video);
+                    negotiated.notes.extend(video_notes(&video));
+                    negotiated.video = Some(video);
+                }
+                Verdict::Audio(codec) => {
+                    let audio = negotiate_audio(media, codec, plan, local);
+                    writer.audio(media, codec, &audio);
+                    negotiated.audio = Some(audio);
+                }
+                Verdict::Carrier(codec) => writer.carrier(media, codec),
+                Verdict::Rejected(_) => writer.rejected(media),
+            }
+            if index == *first {
+                writer.candidates();
+            }
+        }
+        Ok(Answer {
+            sdp: writer.finish(),
+            negotiated,
+        })
+    }
+
+    /// The transport that all `accepted` sections share.
+    ///
+    /// The first section describes it; bundle-only sections need not repeat it (RFC 9143 section
+    /// 7.1.3), and where the first has an error, a later one that repeats it is as good.
+    fn transport(&self, accepted: &[usize]) -> Result<RemoteTransport, TransportError> {
+        let sections = || accepted.iter().filter_map(|index| self.media.get(*index));
+        let usable = sections().find_map(|media| media.transport.as_ref().ok());
+        let first_error = || sections().find_map(|media| media.transport.as_ref().err());
+        let transport = match (usable, first_error()) {
+            (Some(transport), _) => transport.clone(),
+            (None, error) => return Err(*error.unwrap_or(&TransportError::MissingIceCredentials)),
+        };
+        if !sections().any(|media| media.rtcp_mux) {
+            return Err(TransportError::MissingRtcpMux);
+        }
+        Ok(transport)
+    }
+}
+
+fn negotiate_video(
+    media: &OfferedMedia,
+    choice: &H264Choice<'_>,
+    plan: &MediaPlan,
+    local: &LocalParameters,
+) -> NegotiatedVideo {
+    let payload_type = choice.codec.payload_type;
+    let nack = choice.codec.feedback.nack;
+    // Retransmissions are asked for by NACK, without it they have no use (RFC 4588 section 6.3).
+    let rtx = media.rtx_payload_type(payload_type).filter(|_| nack);
+    let wanted = plan.video.as_ref().map(|video| video.extensions.as_slice());
+    NegotiatedVideo {
+        mid: media.mid.clone(),
+        payload_type,
+        ssrc: local.video_ssrc,
+        rtx: rtx.map(|payload_type| NegotiatedRtx {
+            payload_type,
+            ssrc: local.video_rtx_ssrc,
+        }),
+        nack,
+        packetization_mode: choice.mode,
+        rtcp_rsize: media.rtcp_rsize,
+        extensions: agree_extensions(media, wanted.unwrap_or_default()),
+    }
+}
+
+fn negotiate_audio(
+    media: &OfferedMedia,
+    codec: &OfferedCodec,
+    plan: &MediaPlan,
+    local: &LocalParameters,
+) -> NegotiatedAudio {
+    let wanted = plan.audio.as_ref().map(|audio| audio.extensions.as_slice());
+    NegotiatedAudio {
+        mid: media.mid.clone(),
+        payload_type: codec.payload_type,
+        ssrc: local.audio_ssrc,
+        rtcp_rsize: media.rtcp_rsize,
+        extensions: agree_extensions(media, wanted.unwrap_or_default()),
+    }
+}
+
+/// The extensions of `wanted` that the player offers, with the ids that it gave them (RFC 8285
+/// section 6).
+fn agree_extensions(
+    media: &OfferedMedia,
+    wanted: &[HeaderExtension],
+) -> Vec<(HeaderExtension, ExtensionId)> {
+    let offered = |extension: &HeaderExtension| {
+        let mut lines = media.extensions.iter();
+        let line = lines.find(|line| line.uri == extension.uri())?;
+        Some((*extension, line.id))
+    };
+    wanted.iter().filter_map(offered).collect()
+}
+
+fn video_notes(video: &NegotiatedVideo) -> Vec<Note> {
+    let mut notes = Vec::new();
+    if video.packetization_mode != PacketizationMode::NonInterleaved {
+        notes.push(Note::PacketizationMode(video.packetization_mode));
+    }
+    if !video.nack {
+        notes.push(Note::NoRetransmission);
+    }
+    notes
+}

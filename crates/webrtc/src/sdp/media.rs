@@ -1,0 +1,285 @@
+//! One `m=` section of an offer.
+
+use std::fmt;
+
+use ::sdp::description::common::Attribute;
+
+use super::normalise::MediaLine;
+use super::{
+    Fingerprint, IceCredentials, OfferedCodec, OfferedExtension, SdpError, Setup, Token,
+    TransportError, codec,
+};
+
+/// Most fingerprints of one section; players send one to three.
+const MAX_FINGERPRINTS: usize = 8;
+
+/// One `m=` section of an offer, with what the session level says for all sections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferedMedia {
+    /// What is carried.
+    pub kind: MediaKind,
+    /// Port of the `m=` line: 0 when the section is disabled, or has no transport of its own
+    /// (`bundle_only`).
+    pub port: u16,
+    /// Transport protocol as offered: `UDP/TLS/RTP/SAVPF`.
+    pub protocol: String,
+    /// Formats of the `m=` line, never empty.
+    pub formats: Vec<String>,
+    /// Name of the section.
+    pub mid: Option<Token>,
+    /// The player's view: `RecvOnly` for one that wants to watch.
+    pub direction: Direction,
+    /// The section is to be used only as a member of its BUNDLE group (RFC 9143 section 6).
+    pub bundle_only: bool,
+    /// RTP and RTCP on one port (RFC 5761, RFC 8858).
+    pub rtcp_mux: bool,
+    /// RTCP packets of reduced size (RFC 5506).
+    pub rtcp_rsize: bool,
+    /// Payload types that were described in full, in order of preference.
+    pub codecs: Vec<OfferedCodec>,
+    /// Header extensions.
+    pub extensions: Vec<OfferedExtension>,
+    /// How the player is connected to, or what the section lacks for it.
+    pub transport: Result<RemoteTransport, TransportError>,
+}
+
+/// What the offer says about its end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteTransport {
+    /// The player's credentials.
+    pub ice: IceCredentials,
+    /// Fingerprints of the player's certificate, at least one.
+    pub fingerprints: Vec<Fingerprint>,
+    /// The player's DTLS role.
+    pub setup: Setup,
+}
+
+/// `<media>` of an `m=` line (RFC 8866 section 5.14).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MediaKind {
+    /// `audio`
+    Audio,
+    /// `video`
+    Video,
+    /// Any other, as it is written: `application` for data channels.
+    Other(String),
+}
+
+/// Direction of a section or header extension (RFC 8866 section 6.7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Both ways, also when nothing is said.
+    #[default]
+    SendRecv,
+    /// Only from the describing side.
+    SendOnly,
+    /// Only to the describing side.
+    RecvOnly,
+    /// Neither.
+    Inactive,
+}
+
+impl OfferedMedia {
+    /// Payload type of the retransmissions of `payload_type` (RFC 4588 section 8.6).
+    pub fn rtx_payload_type(&self, payload_type: u8) -> Option<u8> {
+        let apt = payload_type.to_string();
+        let mut rtx = self
+            .codecs
+            .iter()
+            .filter(|codec| codec.name().eq_ignore_ascii_case("rtx"));
+        rtx.find(|codec| codec.parameter("apt") == Some(&apt))
+            .map(|codec| codec.payload_type)
+    }
+
+    /// Whether `protocol` is one of those that RFC 9429 section 5.1.2 wants to be read as
+    /// `UDP/TLS/RTP/SAVPF`: whatever is written there, DTLS-SRTP is meant.
+    pub(super) fn is_rtp(&self) -> bool {
+        let mut words = self.protocol.rsplit('/');
+        let profile = matches!(words.next(), Some("AVP" | "AVPF" | "SAVP" | "SAVPF"));
+        let rtp = words.next() == Some("RTP");
+        let security = matches!(words.next(), None | Some("TLS" | "DTLS"));
+        let transport = matches!(words.next(), None | Some("UDP" | "TCP"));
+        profile && rtp && security && transport && words.next().is_none()
+    }
+
+    pub(super) fn parse(
+        line: MediaLine,
+        attributes: &[Attribute],
+        session: &SessionDefaults,
+    ) -> Result<Self, SdpError> {
+        let has = |key: &str| attributes.iter().any(|attribute| attribute.key == key);
+        let mid = match value_of(attributes, "mid") {
+            Some(mid) => Some(Token::new(mid.trim()).ok_or_else(|| {
+                SdpError::malformed("`a=mid` with a token of 64 characters at most", mid)
+            })?),
+            None => None,
+        };
+        let extensions = values_of(attributes, "extmap").filter_map(OfferedExtension::parse);
+        Ok(Self {
+            kind: MediaKind::from_name(&line.media),
+            port: line.port,
+            mid,
+            direction: Direction::of(attributes).unwrap_or(session.direction),
+            bundle_only: has("bundle-only"),
+            rtcp_mux: session.rtcp_mux || has("rtcp-mux") || has("rtcp-mux-only"),
+            rtcp_rsize: session.rtcp_rsize || has("rtcp-rsize"),
+            codecs: codec::collect(&line.formats, attributes),
+            extensions: extensions.collect(),
+            transport: TransportLines::of(attributes)
+                .or(&session.transport)
+                .parse(),
+            protocol: line.proto,
+            formats: line.formats,
+        })
+    }
+}
+
+impl MediaKind {
+    fn from_name(name: &str) -> Self {
+        match name {
+            "audio" => Self::Audio,
+            "video" => Self::Video,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for MediaKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Audio => "audio",
+            Self::Video => "video",
+            Self::Other(name) => name,
+        })
+    }
+}
+
+impl Direction {
+    /// Whether the describing side receives.
+    pub fn receives(self) -> bool {
+        matches!(self, Self::SendRecv | Self::RecvOnly)
+    }
+
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "sendrecv" => Some(Self::SendRecv),
+            "sendonly" => Some(Self::SendOnly),
+            "recvonly" => Some(Self::RecvOnly),
+            "inactive" => Some(Self::Inactive),
+            _ => None,
+        }
+    }
+
+    fn of(attributes: &[Attribute]) -> Option<Self> {
+        attributes
+            .iter()
+            .find_map(|attribute| Self::from_name(&attribute.key))
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SendRecv => "sendrecv",
+            Self::SendOnly => "sendonly",
+            Self::RecvOnly => "recvonly",
+            Self::Inactive => "inactive",
+        })
+    }
+}
+
+/// What the session level says for sections that do not say it themselves.
+#[derive(Debug)]
+pub(super) struct SessionDefaults<'a> {
+    direction: Direction,
+    rtcp_mux: bool,
+    rtcp_rsize: bool,
+    transport: TransportLines<'a>,
+}
+
+impl<'a> SessionDefaults<'a> {
+    /// `rtcp-mux` and `rtcp-rsize` belong into sections (RFC 5761 section 5.1.1, RFC 5506 section
+    /// 5), but who writes them at the top can only mean all of them.
+    pub(super) fn of(attributes: &'a [Attribute]) -> Self {
+        let has = |key: &str| attributes.iter().any(|attribute| attribute.key == key);
+        Self {
+            direction: Direction::of(attributes).unwrap_or_default(),
+            rtcp_mux: has("rtcp-mux") || has("rtcp-mux-only"),
+            rtcp_rsize: has("rtcp-rsize"),
+            transport: TransportLines::of(attributes),
+        }
+    }
+}
+
+/// The transport attributes of one level, not yet checked.
+#[derive(Debug)]
+struct TransportLines<'a> {
+    ufrag: Option<&'a str>,
+    pwd: Option<&'a str>,
+    fingerprints: Vec<&'a str>,
+    setup: Option<&'a str>,
+}
+
+impl<'a> TransportLines<'a> {
+    fn of(attributes: &'a [Attribute]) -> Self {
+        Self {
+            ufrag: value_of(attributes, "ice-ufrag"),
+            pwd: value_of(attributes, "ice-pwd"),
+            fingerprints: values_of(attributes, "fingerprint")
+                .take(MAX_FINGERPRINTS)
+                .collect(),
+            setup: value_of(attributes, "setup"),
+        }
+    }
+
+    /// A section's own lines win over those of the session level (RFC 8839 section 5.4, RFC 8122
+    /// section 5, RFC 4145 section 4).
+    fn or(self, session: &Self) -> Self {
+        let own = !self.fingerprints.is_empty();
+        Self {
+            ufrag: self.ufrag.or(session.ufrag),
+            pwd: self.pwd.or(session.pwd),
+            fingerprints: if own {
+                self.fingerprints
+            } else {
+                session.fingerprints.clone()
+            },
+            setup: self.setup.or(session.setup),
+        }
+    }
+
+    fn parse(&self) -> Result<RemoteTransport, TransportError> {
+        let (Some(ufrag), Some(pwd)) = (self.ufrag, self.pwd) else {
+            return Err(TransportError::MissingIceCredentials);
+        };
+        let ice = IceCredentials::new(ufrag.trim(), pwd.trim())?;
+        if self.fingerprints.is_empty() {
+            return Err(TransportError::MissingFingerprint);
+        }
+        let readable = self
+            .fingerprints
+            .iter()
+            .filter_map(|value| value.parse().ok());
+        let fingerprints: Vec<Fingerprint> = readable.collect();
+        if fingerprints.is_empty() {
+            return Err(TransportError::UnusableFingerprint);
+        }
+        let setup = self.setup.ok_or(TransportError::MissingSetup)?.parse()?;
+        Ok(RemoteTransport {
+            ice,
+            fingerprints,
+            setup,
+        })
+    }
+}
+
+fn values_of<'a>(attributes: &'a [Attribute], key: &'a str) -> impl Iterator<Item = &'a str> {
+    let of_key = attributes
+        .iter()
+        .filter(move |attribute| attribute.key == key);
+    of_key.filter_map(|attribute| attribute.value.as_deref())
+}
+
+fn value_of<'a>(attributes: &'a [Attribute], key: &'a str) -> Option<&'a str> {
+    values_of(attributes, key).next()
+}

@@ -1,0 +1,94 @@
+//! What an answer settles.
+
+use std::fmt;
+
+use super::{
+    ExtensionId, HeaderExtension, PacketizationMode, RejectedMedia, RemoteTransport, Setup, Token,
+};
+
+/// What both sides have agreed on once the answer is delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Negotiated {
+    /// The video, if it is sent.
+    pub video: Option<NegotiatedVideo>,
+    /// The audio, if it is sent.
+    pub audio: Option<NegotiatedAudio>,
+    /// The player's ICE credentials, fingerprints and offered DTLS role.
+    pub remote: RemoteTransport,
+    /// Our DTLS role, `Active` or `Passive`.
+    pub setup: Setup,
+    /// What an operator may want to know about this player.
+    pub notes: Vec<Note>,
+}
+
+/// How video is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NegotiatedVideo {
+    /// Name of the section.
+    pub mid: Option<Token>,
+    /// RTP payload type.
+    pub payload_type: u8,
+    /// SSRC of the video.
+    pub ssrc: u32,
+    /// Payload type and SSRC of retransmissions (RFC 4588). Where there is NACK without this, lost
+    /// packets are sent once more as they were.
+    pub rtx: Option<NegotiatedRtx>,
+    /// The player asks for lost packets by NACK.
+    pub nack: bool,
+    /// How NAL units may be put into packets.
+    pub packetization_mode: PacketizationMode,
+    /// RTCP packets of reduced size may be sent (RFC 5506).
+    pub rtcp_rsize: bool,
+    /// Header extensions that may be written, with their ids.
+    pub extensions: Vec<(HeaderExtension, ExtensionId)>,
+}
+
+/// How retransmissions are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NegotiatedRtx {
+    /// RTP payload type.
+    pub payload_type: u8,
+    /// SSRC of the retransmissions.
+    pub ssrc: u32,
+}
+
+/// How audio is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NegotiatedAudio {
+    /// Name of the section.
+    pub mid: Option<Token>,
+    /// RTP payload type.
+    pub payload_type: u8,
+    /// SSRC of the audio.
+    pub ssrc: u32,
+    /// RTCP packets of reduced size may be sent (RFC 5506).
+    pub rtcp_rsize: bool,
+    /// Header extensions that may be written, with their ids.
+    pub extensions: Vec<(HeaderExtension, ExtensionId)>,
+}
+
+/// Something about an offer that explains later trouble.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Note {
+    /// A section was rejected, though others were accepted.
+    Rejected(RejectedMedia),
+    /// Video is sent in packetization mode 1 though the player did not ask for it.
+    PacketizationMode(PacketizationMode),
+    /// The player does not ask for lost packets: each loss stays visible until the next keyframe.
+    NoRetransmission,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(media) => write!(f, "rejected {media}"),
+            Self::PacketizationMode(_) => f.write_str(
+                "the player offers no H264 with packetization-mode=1; it is sent all the same",
+            ),
+            Self::NoRetransmission => f.write_str(
+                "the player offers no generic NACK; each loss shows until the next keyframe",
+            ),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What goes into an answer besides the offer.
+
+use super::{Fingerprint, HeaderExtension, HostCandidate, IceCredentials, Token};
+
+/// What there is to send to a player.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MediaPlan {
+    /// The stream has, or will have, H.264 video.
+    pub video: Option<VideoPlan>,
+    /// The stream has, or will have, audio, which is sent as Opus.
+    pub audio: Option<AudioPlan>,
+}
+
+/// Video to be sent, always H.264.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VideoPlan {
+    /// Profile and level of the stream (RFC 6184 section 8.1); `None` while the publisher has not
+    /// sent its sequence header.
+    pub profile_level_id: Option<[u8; 3]>,
+    /// Header extensions to be used where the player offers them.
+    pub extensions: Vec<HeaderExtension>,
+}
+
+/// Audio to be sent, always Opus in stereo.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AudioPlan {
+    /// Header extensions to be used where the player offers them.
+    pub extensions: Vec<HeaderExtension>,
+}
+
+/// Our end of the session.
+#[derive(Clone, Debug)]
+pub struct LocalParameters {
+    /// `<sess-id>` of the `o=` line, below 2^62 (RFC 9429 section 5.2.1).
+    pub session_id: u64,
+    /// `<sess-version>` of the `o=` line; grows with each answer of the session.
+    pub session_version: u64,
+    /// Our ICE credentials.
+    pub ice: IceCredentials,
+    /// Fingerprint of our certificate.
+    pub fingerprint: Fingerprint,
+    /// Where players reach us, the best first.
+    pub candidates: Vec<HostCandidate>,
+    /// CNAME of both tracks: one source, one clock (RFC 7022).
+    pub cname: Token,
+    /// Id of the MediaStream that both tracks belong to (RFC 8830).
+    pub stream_id: Token,
+    /// Id of the video track.
+    pub video_track_id: Token,
+    /// Id of the audio track.
+    pub audio_track_id: Token,
+    /// SSRC of the video.
+    pub video_ssrc: u32,
+    /// SSRC of the video's retransmissions.
+    pub video_rtx_ssrc: u32,
+    /// SSRC of the audio.
+    pub audio_ssrc: u32,
+}

@@ -1,0 +1,319 @@
+//! Which sections of an offer are accepted.
+
+use std::fmt;
+
+use super::h264::{self, H264Choice};
+use super::{
+    BundleGroup, Direction, MediaKind, MediaPlan, Offer, OfferedCodec, OfferedMedia, Token,
+};
+
+/// Most codec names that a [`Rejection`] lists.
+const MAX_LISTED_CODECS: usize = 8;
+
+/// A section of the offer that is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedMedia {
+    /// Place in the offer, from 0.
+    pub index: usize,
+    /// What it was to carry.
+    pub kind: MediaKind,
+    /// Its name.
+    pub mid: Option<Token>,
+    /// Why.
+    pub reason: Rejection,
+}
+
+impl fmt::Display for RejectedMedia {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "m={} (number {}): {}",
+            self.kind,
+            self.index + 1,
+            self.reason
+        )
+    }
+}
+
+/// Why a section is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// Neither audio nor video.
+    UnsupportedKind,
+    /// The transport protocol is not RTP over DTLS-SRTP.
+    UnsupportedProtocol(String),
+    /// Port 0 and no `a=bundle-only` in a BUNDLE group: the player does not want it.
+    Disabled,
+    /// The player does not receive on it.
+    NotReceiving(Direction),
+    /// The stream has no such medium.
+    NotInStream,
+    /// No usable payload type of the only codec that is sent.
+    NoCodec {
+        /// The codec that is needed.
+        needed: &'static str,
+        /// The encoding names that were offered instead.
+        offered: Vec<String>,
+    },
+    /// There is one video and one audio track, and another section carries it.
+    Surplus,
+    /// Not in the BUNDLE group of the section that was accepted, so that it would need a second
+    /// connection.
+    NotBundled,
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnsupportedKind => f.write_str("only audio and video are sent"),
+            Self::UnsupportedProtocol(protocol) => {
+                write!(f, "`{protocol}` is not served, use `UDP/TLS/RTP/SAVPF`")
+            }
+            Self::Disabled => f.write_str("its port is 0"),
+            Self::NotReceiving(direction) => {
+                write!(
+                    f,
+                    "it is {direction}, a player must offer recvonly or sendrecv"
+                )
+            }
+            Self::NotInStream => f.write_str("the stream has none"),
+            Self::NoCodec { needed, offered } if offered.is_empty() => {
+                write!(f, "{needed} is needed, no codec is offered")
+            }
+            Self::NoCodec { needed, offered } => {
+                write!(f, "{needed} is needed, offered are {}", offered.join(", "))
+            }
+            Self::Surplus => f.write_str("one section of each kind is served"),
+            Self::NotBundled => f.write_str("it is not in one BUNDLE group with the other section"),
+        }
+    }
+}
+
+/// What happens with one section.
+#[derive(Clone, Debug)]
+pub(super) enum Verdict<'a> {
+    Video(H264Choice<'a>),
+    Audio(&'a OfferedCodec),
+    /// Accepted as inactive, since it describes the transport of the others.
+    Carrier(&'a OfferedCodec),
+    Rejected(Rejection),
+}
+
+/// What happens with an offer.
+#[derive(Debug)]
+pub(super) struct Selection<'a> {
+    /// One for each section, in order.
+    pub(super) verdicts: Vec<Verdict<'a>>,
+    /// The sections that share the transport, in the order of the answer's BUNDLE group; `None` when
+    /// the answer has no group.
+    pub(super) bundle: Option<Vec<usize>>,
+}
+
+impl<'a> Selection<'a> {
+    /// Chooses at most one video and one audio section.
+    ///
+    /// There is one 5-tuple for each player, so both must be in one BUNDLE group. Without one (RFC
+    /// 9143 section 7.3: an answer must not group what the offer does not) video is served and
+    /// audio is not: a picture without sound is more of the stream than sound without a picture.
+    pub(super) fn of(offer: &'a Offer, plan: &MediaPlan) -> Self {
+        let judged = offer.media.iter().map(|media| judge(offer, media, plan));
+        let mut verdicts: Vec<Verdict<'a>> = judged.collect();
+        let (video, audio) = choose_pair(offer, &verdicts);
+        for (index, verdict) in verdicts.iter_mut().enumerate() {
+            let (chosen, other) = match verdict {
+                Verdict::Video(_) => (video, audio),
+                Verdict::Audio(_) => (audio, video),
+                Verdict::Carrier(_) | Verdict::Rejected(_) => continue,
+            };
+            let rejection = match (chosen, other) {
+                (Some(chosen), _) if chosen == index => continue,
+                (None, Some(_)) => Rejection::NotBundled,
+                _ => Rejection::Surplus,
+            };
+            *verdict = Verdict::Rejected(rejection);
+        }
+        let group = video.or(audio).and_then(|index| offer.group_of(index));
+        let bundle = group.map(|group| bundle_order(offer, group, &mut verdicts));
+        Self { verdicts, bundle }
+    }
+
+    /// The sections that are not rejected, the one that describes the transport first.
+    pub(super) fn accepted(&self) -> Vec<usize> {
+        match &self.bundle {
+            Some(bundle) => bundle.clone(),
+            None => accepted_indices(&self.verdicts).collect(),
+        }
+    }
+
+    /// The sections that are rejected.
+    pub(super) fn rejected(&self, offer: &Offer) -> Vec<RejectedMedia> {
+        let sections = offer.media.iter().zip(&self.verdicts).enumerate();
+        sections
+            .filter_map(|(index, (media, verdict))| match verdict {
+                Verdict::Rejected(reason) => Some(RejectedMedia {
+                    index,
+                    kind: media.kind.clone(),
+                    mid: media.mid.clone(),
+                    reason: reason.clone(),
+                }),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+impl Offer {
+    /// The first BUNDLE group that the section at `index` is a member of.
+    fn group_of(&self, index: usize) -> Option<&BundleGroup> {
+        let mid = self.media.get(index)?.mid.as_ref()?;
+        self.bundles
+            .iter()
+            .find(|group| group.position(mid).is_some())
+    }
+}
+
+fn judge<'a>(offer: &'a Offer, media: &'a OfferedMedia, plan: &MediaPlan) -> Verdict<'a> {
+    acceptable(offer, media)
+        .and_then(|()| choose_codec(media, plan))
+        .unwrap_or_else(Verdict::Rejected)
+}
+
+fn acceptable(offer: &Offer, media: &OfferedMedia) -> Result<(), Rejection> {
+    if matches!(media.kind, MediaKind::Other(_)) {
+        return Err(Rejection::UnsupportedKind);
+    }
+    if !media.is_rtp() {
+        return Err(Rejection::UnsupportedProtocol(media.protocol.clone()));
+    }
+    // Port 0 in a group does not disable a section: the port is that of the group's first section
+    // (RFC 9143 section 6).
+    let grouped = media.mid.as_ref().is_some_and(|mid| {
+        offer
+            .bundles
+            .iter()
+            .any(|group| group.position(mid).is_some())
+    });
+    if media.port == 0 && !(media.bundle_only && grouped) {
+        return Err(Rejection::Disabled);
+    }
+    if !media.direction.receives() {
+        return Err(Rejection::NotReceiving(media.direction));
+    }
+    Ok(())
+}
+
+fn choose_codec<'a>(media: &'a OfferedMedia, plan: &MediaPlan) -> Result<Verdict<'a>, Rejection> {
+    let no_codec = |needed| Rejection::NoCodec {
+        needed,
+        offered: codec_names(media),
+    };
+    if media.kind == MediaKind::Video {
+        let video = plan.video.as_ref().ok_or(Rejection::NotInStream)?;
+        let choice = h264::choose(media, video.profile_level_id);
+        return choice.map(Verdict::Video).ok_or_else(|| no_codec("H264"));
+    }
+    if plan.audio.is_none() {
+        return Err(Rejection::NotInStream);
+    }
+    let codec = media.codecs.iter().find(|codec| is_opus(codec));
+    codec.map(Verdict::Audio).ok_or_else(|| no_codec("Opus"))
+}
+
+/// The first video section that some audio can go with, and that audio; else the first video alone,
+/// else the first audio alone.
+fn choose_pair(offer: &Offer, verdicts: &[Verdict<'_>]) -> (Option<usize>, Option<usize>) {
+    let sections = || verdicts.iter().enumerate();
+    let videos = || sections().filter(|(_, verdict)| matches!(verdict, Verdict::Video(_)));
+    let audios = || sections().filter(|(_, verdict)| matches!(verdict, Verdict::Audio(_)));
+    for (video, _) in videos() {
+        let group = offer.group_of(video);
+        let partner =
+            audios().find(|(audio, _)| group.is_some() && group == offer.group_of(*audio));
+        if let Some((audio, _)) = partner {
+            return (Some(video), Some(audio));
+        }
+    }
+    match videos().next() {
+        Some((video, _)) => (Some(video), None),
+        None => (None, audios().next().map(|(audio, _)| audio)),
+    }
+}
+
+/// RFC 7587 section 7 wants `opus/48000/2`; GStreamer leaves the channels out.
+fn is_opus(codec: &OfferedCodec) -> bool {
+    codec.name().eq_ignore_ascii_case("opus") && codec.clock_rate == 48_000
+}
+
+fn codec_names(media: &OfferedMedia) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in media.codecs.iter().map(OfferedCodec::name) {
+        if names.len() < MAX_LISTED_CODECS && !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+fn accepted_indices<'v>(verdicts: &'v [Verdict<'_>]) -> impl Iterator<Item = usize> + 'v {
+    let accepted = verdicts
+        .iter()
+        .enumerate()
+        .filter(|(_, verdict)| !matches!(verdict, Verdict::Rejected(_)));
+    accepted.map(|(index, _)| index)
+}
+
+/// The accepted sections in the order of `group`.
+///
+/// The first of them describes the transport, and must not be one with port 0 (RFC 9143 section
+/// 7.3.1). Where a rejected section in front of bundle-only ones is the only one with a port, it
+/// is accepted as inactive: rejecting it would take the transport away from the others.
+fn bundle_order<'a>(
+    offer: &'a Offer,
+    group: &BundleGroup,
+    verdicts: &mut [Verdict<'a>],
+) -> Vec<usize> {
+    let members = |verdicts: &[Verdict<'_>]| {
+        let position = |index: usize| {
+            offer
+                .media
+                .get(index)
+                .and_then(|media| group.position(media.mid.as_ref()?))
+        };
+        let mut members: Vec<usize> = accepted_indices(verdicts).collect();
+        members.sort_by_key(|index| position(*index));
+        members
+    };
+    let has_port = |index: &usize| offer.media.get(*index).is_some_and(|media| media.port != 0);
+    let mut order = members(verdicts);
+    if !order.iter().any(has_port) {
+        let in_group = offer.media.iter().enumerate().filter(|(_, media)| {
+            media.port != 0
+                && media.is_rtp()
+                && media
+                    .mid
+                    .as_ref()
+                    .is_some_and(|mid| group.position(mid).is_some())
+        });
+        let carrier = in_group
+            .filter_map(|(index, media)| Some((index, carrier_codec(media)?)))
+            .next();
+        if let Some((index, codec)) = carrier
+            && let Some(verdict) = verdicts.get_mut(index)
+        {
+            *verdict = Verdict::Carrier(codec);
+            order = members(verdicts);
+        }
+    }
+    // The section that has a port goes first; the others keep their order.
+    order.sort_by_key(|index| !has_port(index));
+    order
+}
+
+/// A format for an inactive section: it is not used, but one must be named (RFC 8866 section 5.14).
+fn carrier_codec(media: &OfferedMedia) -> Option<&OfferedCodec> {
+    match media.kind {
+        MediaKind::Audio | MediaKind::Video => media.codecs.first(),
+        MediaKind::Other(_) => None,
+    }
+}

@@ -1,0 +1,269 @@
+//! What changes with the stream, and why offers are refused.
+
+use distributary_webrtc::sdp::{
+    AudioPlan, HeaderExtension, MAX_MEDIA_SECTIONS, MediaPlan, Note, PacketizationMode, Rejection,
+    SdpError, TransportError, VideoPlan,
+};
+
+use crate::support::*;
+
+fn video_of(profile_level_id: [u8; 3]) -> MediaPlan {
+    let mut plan = plan();
+    plan.video = Some(VideoPlan {
+        profile_level_id: Some(profile_level_id),
+        ..VideoPlan::default()
+    });
+    plan
+}
+
+fn video_only() -> MediaPlan {
+    MediaPlan {
+        audio: None,
+        ..plan()
+    }
+}
+
+fn transport_error(offer: &str) -> TransportError {
+    match answer_to(offer) {
+        Err(SdpError::Transport(error)) => error,
+        other => panic!("no transport error: {other:?}"),
+    }
+}
+
+/// `hand-no-mid` is the shortest offer: one video section.
+fn without(line: &str) -> String {
+    let offer = fixture("hand-no-mid");
+    let kept: Vec<&str> = offer
+        .lines()
+        .filter(|kept| !kept.starts_with(line))
+        .collect();
+    assert!(kept.len() < offer.lines().count(), "there is no {line}");
+    kept.join("\r\n")
+}
+
+#[test]
+fn the_profile_of_the_stream_chooses_the_payload_type() {
+    let cases = [
+        ([0x42, 0xc0, 0x1f], 108, 109),
+        ([0x42, 0x00, 0x1f], 102, 103),
+        ([0x4d, 0x40, 0x29], 116, 117),
+        ([0x64, 0x00, 0x28], 108, 109),
+    ];
+    for (profile, payload_type, rtx) in cases {
+        let answer = answer_with(&fixture("chromium-offer"), &video_of(profile)).unwrap();
+        let video = answer.negotiated.video.unwrap();
+        assert_eq!(video.payload_type, payload_type, "{profile:x?}");
+        assert_eq!(
+            video.rtx.map(|rtx| rtx.payload_type),
+            Some(rtx),
+            "{profile:x?}"
+        );
+    }
+}
+
+#[test]
+fn a_stream_without_audio_leaves_the_audio_section_out() {
+    let answer = answer_with(&fixture("chromium-offer"), &video_only()).unwrap();
+    let session = Description::of(&answer.sdp);
+    assert_eq!(values(&session.lines, "group"), ["BUNDLE 1"]);
+    assert_eq!(session.sections[0].port, 0);
+    assert!(session.sections[1].has("candidate"));
+    assert_eq!(answer.negotiated.audio, None);
+    let [Note::Rejected(rejected)] = answer.negotiated.notes.as_slice() else {
+        panic!("{:?}", answer.negotiated.notes);
+    };
+    assert_eq!(rejected.index, 0);
+    assert_eq!(rejected.reason, Rejection::NotInStream);
+}
+
+#[test]
+fn a_section_that_bundle_only_ones_need_for_their_transport_becomes_inactive() {
+    let answer = answer_with(&fixture("gstreamer-max-bundle"), &video_only()).unwrap();
+    let session = Description::of(&answer.sdp);
+    assert_eq!(values(&session.lines, "group"), ["BUNDLE audio0 video1"]);
+    let [audio, video] = session.sections.as_slice() else {
+        panic!("{}", answer.sdp);
+    };
+    assert!(
+        audio.has("inactive") && audio.has("candidate"),
+        "{}",
+        answer.sdp
+    );
+    assert_ne!(audio.port, 0);
+    assert_eq!(audio.formats, ["97"]);
+    assert_eq!(audio.only("rtpmap"), "97 OPUS/48000");
+    assert!(!audio.has("ssrc") && !audio.has("msid"), "{}", answer.sdp);
+    assert!(video.has("sendonly"), "{}", answer.sdp);
+    assert_eq!(answer.negotiated.audio, None);
+    assert_eq!(answer.negotiated.video.unwrap().payload_type, 96);
+}
+
+#[test]
+fn notes_tell_what_will_be_seen_later() {
+    let notes = |offer: &str| answer_to(&fixture(offer)).unwrap().negotiated.notes;
+    assert_eq!(notes("chromium-offer"), []);
+    assert_eq!(notes("hand-no-nack"), [Note::NoRetransmission]);
+    assert_eq!(notes("hand-no-rtx"), []);
+    let unstated = Note::PacketizationMode(PacketizationMode::Unstated);
+    assert_eq!(notes("hand-no-packetization-mode"), [unstated]);
+    let [no_h264] = notes("hand-no-h264").try_into().unwrap();
+    assert_eq!(
+        no_h264.to_string(),
+        "rejected m=video (number 1): H264 is needed, offered are VP8, VP9"
+    );
+}
+
+#[test]
+fn extensions_are_answered_with_the_ids_of_the_offer() {
+    let wanted = vec![
+        HeaderExtension::AbsSendTime,
+        HeaderExtension::AbsCaptureTime,
+        HeaderExtension::Mid,
+        HeaderExtension::PlayoutDelay,
+    ];
+    let plan = MediaPlan {
+        video: Some(VideoPlan {
+            extensions: wanted,
+            ..VideoPlan::default()
+        }),
+        audio: Some(AudioPlan {
+            extensions: vec![HeaderExtension::Mid],
+        }),
+    };
+    let answer = answer_with(&fixture("hand-extensions"), &plan).unwrap();
+    let session = Description::of(&answer.sdp);
+    // abs-send-time has an id above 14, and the player does not receive playout-delay.
+    let expected = [
+        "9/sendonly http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time",
+        "4 urn:ietf:params:rtp-hdrext:sdes:mid",
+    ];
+    assert_eq!(session.sections[0].values("extmap"), expected);
+    assert_eq!(session.sections[1].only("extmap"), expected[1]);
+    let ids = |extensions: &[(HeaderExtension, distributary_webrtc::sdp::ExtensionId)]| {
+        let ids = extensions
+            .iter()
+            .map(|(extension, id)| (*extension, id.get()));
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        ids(&answer.negotiated.video.unwrap().extensions),
+        [
+            (HeaderExtension::AbsCaptureTime, 9),
+            (HeaderExtension::Mid, 4)
+        ]
+    );
+    assert_eq!(
+        ids(&answer.negotiated.audio.unwrap().extensions),
+        [(HeaderExtension::Mid, 4)]
+    );
+}
+
+#[test]
+fn an_offer_that_receives_nothing_of_the_stream_is_told_why() {
+    let error = answer_to(&fixture("hand-all-inactive")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "nothing of this stream can be sent to this player: \
+         m=video (number 1): it is inactive, a player must offer recvonly or sendrecv; \
+         m=audio (number 2): it is inactive, a player must offer recvonly or sendrecv"
+    );
+    let error = answer_with(&fixture("firefox-no-h264"), &video_only()).unwrap_err();
+    let SdpError::NothingToSend { rejected } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(rejected[1].reason, Rejection::NotInStream);
+    assert!(
+        matches!(&rejected[0].reason, Rejection::NoCodec { needed: "H264", offered } if offered.iter().any(|name| name == "VP8")),
+        "{error}"
+    );
+    let empty = answer_to("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n").unwrap_err();
+    assert_eq!(
+        empty,
+        SdpError::NothingToSend {
+            rejected: Vec::new()
+        }
+    );
+    let nothing_planned = answer_with(&fixture("chromium-offer"), &MediaPlan::default());
+    assert!(matches!(
+        nothing_planned,
+        Err(SdpError::NothingToSend { .. })
+    ));
+}
+
+#[test]
+fn a_plain_or_foreign_transport_protocol_is_rejected_with_its_name() {
+    let offer = fixture("hand-no-mid").replace("UDP/TLS/RTP/SAVPF", "udp");
+    let error = answer_to(&offer).unwrap_err().to_string();
+    assert!(error.contains("`udp` is not served"), "{error}");
+}
+
+#[test]
+fn what_a_connection_needs_must_be_there() {
+    assert_eq!(
+        transport_error(&without("a=ice-ufrag")),
+        TransportError::MissingIceCredentials
+    );
+    assert_eq!(
+        transport_error(&without("a=ice-pwd")),
+        TransportError::MissingIceCredentials
+    );
+    assert_eq!(
+        transport_error(&without("a=fingerprint")),
+        TransportError::MissingFingerprint
+    );
+    assert_eq!(
+        transport_error(&without("a=setup")),
+        TransportError::MissingSetup
+    );
+    assert_eq!(
+        transport_error(&without("a=rtcp-mux")),
+        TransportError::MissingRtcpMux
+    );
+}
+
+#[test]
+fn what_a_connection_needs_must_be_usable() {
+    let with = |from: &str, to: &str| transport_error(&fixture("hand-no-mid").replace(from, to));
+    assert_eq!(
+        with("ufrag:8hhY", "ufrag:8h"),
+        TransportError::InvalidIceCredentials
+    );
+    assert_eq!(with("sha-256", "md5"), TransportError::UnusableFingerprint);
+    assert_eq!(
+        with("setup:actpass", "setup:holdconn"),
+        TransportError::UnusableSetup
+    );
+}
+
+#[test]
+fn sections_beyond_the_limit_make_an_offer_malformed() {
+    let section = "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n";
+    let offer = fixture("hand-no-mid") + &section.repeat(MAX_MEDIA_SECTIONS - 1);
+    let answer = answer_to(&offer).unwrap();
+    assert_eq!(
+        Description::of(&answer.sdp).sections.len(),
+        MAX_MEDIA_SECTIONS
+    );
+    let error = answer_to(&(offer + section)).unwrap_err();
+    assert!(matches!(error, SdpError::Malformed { .. }), "{error}");
+}
+
+#[test]
+fn two_sections_of_one_name_make_an_offer_malformed() {
+    let offer = fixture("hand-lf-line-ends").replace("a=mid:1", "a=mid:0");
+    let error = answer_to(&offer).unwrap_err();
+    assert!(matches!(error, SdpError::Malformed { .. }), "{error}");
+    let offer = fixture("hand-lf-line-ends").replace("a=mid:1", "a=mid:a b");
+    assert!(matches!(answer_to(&offer), Err(SdpError::Malformed { .. })));
+}
+
+#[test]
+fn a_section_outside_the_group_of_the_video_is_rejected() {
+    let offer = fixture("hand-lf-line-ends").replace("BUNDLE 0 1", "BUNDLE 0");
+    let answer = answer_to(&offer).unwrap();
+    assert_eq!(answer.negotiated.audio, None);
+    let [Note::Rejected(audio)] = answer.negotiated.notes.as_slice() else {
+        panic!("{:?}", answer.negotiated.notes);
+    };
+    assert_eq!(audio.reason, Rejection::NotBundled);
+}
