@@ -3,12 +3,18 @@
 pub mod certificate;
 pub mod demux;
 pub mod dtls;
+pub mod engine;
 pub mod ice;
 pub mod log;
+pub mod pacer;
+pub mod peer;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
 pub mod send_buffer;
 pub mod sender;
+pub mod session;
+mod shard;
+mod socket;
 pub mod srtp;
 pub mod stun;

@@ -2,7 +2,7 @@
 //!
 //! * [`DtlsContext`]: what all associations share: certificate, ciphers, profiles.
 //! * [`Dtls`]: one association as a state machine, without a socket.
-//! * [`DtlsRole`], [`Setup`]: which side begins, by `a=setup`.
+//! * [`DtlsRole`]: which side begins.
 
 mod association;
 mod context;
@@ -14,4 +14,4 @@ mod tests;
 
 pub use association::{Dtls, DtlsError, DtlsEvent, HANDSHAKE_TIMEOUT};
 pub use context::{DtlsContext, MTU};
-pub use role::{DtlsRole, Setup, SetupError};
+pub use role::DtlsRole;

@@ -45,7 +45,7 @@ pub enum InvalidCredentials {
         /// Its length in bytes.
         length: usize,
     },
-    /// A letter other than ALPHA, DIGIT, `+` and `/`.
+    /// A letter that is neither one of `ice-char` nor tolerated.
     #[error("ice-ufrag or ice-pwd with a letter that is no ice-char")]
     Letter,
 }
@@ -72,7 +72,7 @@ impl Credentials {
             });
         }
         let mut letters = ufrag.bytes().chain(password.bytes());
-        if !letters.all(|letter| ICE_CHARS.contains(&letter)) {
+        if !letters.all(is_tolerated) {
             return Err(InvalidCredentials::Letter);
         }
         Ok(Self {
@@ -100,6 +100,12 @@ impl fmt::Debug for Credentials {
             .field("ufrag", &self.ufrag)
             .finish_non_exhaustive()
     }
+}
+
+/// Letters of `ice-char`, and three more that some players use although RFC 8839 has no place for them:
+/// base64 in its URL form, and its padding. They can do no harm.
+fn is_tolerated(letter: u8) -> bool {
+    ICE_CHARS.contains(&letter) || matches!(letter, b'-' | b'_' | b'=')
 }
 
 fn random_letters<const LEN: usize>() -> Result<String, SysError> {

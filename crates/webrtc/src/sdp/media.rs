@@ -5,10 +5,9 @@ use std::fmt;
 use ::sdp::description::common::Attribute;
 
 use super::normalise::MediaLine;
-use super::{
-    Fingerprint, IceCredentials, OfferedCodec, OfferedExtension, SdpError, Setup, Token,
-    TransportError, codec,
-};
+use super::{OfferedCodec, OfferedExtension, SdpError, Setup, Token, TransportError, codec};
+use crate::certificate::Fingerprint;
+use crate::ice::Credentials;
 
 /// Most fingerprints of one section; players send one to three.
 const MAX_FINGERPRINTS: usize = 8;
@@ -47,7 +46,7 @@ pub struct OfferedMedia {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteTransport {
     /// The player's credentials.
-    pub ice: IceCredentials,
+    pub ice: Credentials,
     /// Fingerprints of the player's certificate, at least one.
     pub fingerprints: Vec<Fingerprint>,
     /// The player's DTLS role.
@@ -252,7 +251,8 @@ impl<'a> TransportLines<'a> {
         let (Some(ufrag), Some(pwd)) = (self.ufrag, self.pwd) else {
             return Err(TransportError::MissingIceCredentials);
         };
-        let ice = IceCredentials::new(ufrag.trim(), pwd.trim())?;
+        let ice = Credentials::new(ufrag.trim(), pwd.trim())
+            .map_err(|_| TransportError::InvalidIceCredentials)?;
         if self.fingerprints.is_empty() {
             return Err(TransportError::MissingFingerprint);
         }

@@ -1,6 +1,8 @@
 //! What goes into an answer besides the offer.
 
-use super::{Fingerprint, HeaderExtension, HostCandidate, IceCredentials, Token};
+use super::{HeaderExtension, HostCandidate, Token};
+use crate::certificate::Fingerprint;
+use crate::ice::Credentials;
 
 /// What there is to send to a player.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +38,7 @@ pub struct LocalParameters {
     /// `<sess-version>` of the `o=` line; grows with each answer of the session.
     pub session_version: u64,
     /// Our ICE credentials.
-    pub ice: IceCredentials,
+    pub ice: Credentials,
     /// Fingerprint of our certificate.
     pub fingerprint: Fingerprint,
     /// Where players reach us, the best first.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::TransportError;
+use crate::dtls::DtlsRole;
 
 /// Value of `a=setup`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +28,16 @@ impl Setup {
         match self {
             Self::ActPass | Self::Active => Self::Passive,
             Self::Passive => Self::Active,
+        }
+    }
+}
+
+impl DtlsRole {
+    /// The side that an answer with this `a=setup` takes. An answer never leaves it open.
+    pub fn of_answer(setup: Setup) -> Self {
+        match setup {
+            Setup::Active => Self::Client,
+            Setup::Passive | Setup::ActPass => Self::Server,
         }
     }
 }

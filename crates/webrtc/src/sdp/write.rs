@@ -168,7 +168,7 @@ impl<'a> Writer<'a> {
         let mut lines = Vec::new();
         lines.extend(media.mid.as_ref().map(|mid| value("mid", mid.to_string())));
         lines.push(value("ice-ufrag", self.local.ice.ufrag()));
-        lines.push(value("ice-pwd", self.local.ice.pwd()));
+        lines.push(value("ice-pwd", self.local.ice.password()));
         lines.push(value("fingerprint", self.local.fingerprint.to_string()));
         lines.push(value("setup", self.setup.to_string()));
         lines.push(flag("rtcp-mux"));

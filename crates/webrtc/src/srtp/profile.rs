@@ -69,6 +69,18 @@ impl SrtpProfile {
     }
 }
 
+impl fmt::Display for SrtpProfile {
+    /// The name in IANA's registry.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AeadAes128Gcm => "SRTP_AEAD_AES_128_GCM",
+            Self::AeadAes256Gcm => "SRTP_AEAD_AES_256_GCM",
+            Self::AesCm128HmacSha1_80 => "SRTP_AES128_CM_HMAC_SHA1_80",
+            Self::AesCm128HmacSha1_32 => "SRTP_AES128_CM_HMAC_SHA1_32",
+        })
+    }
+}
+
 const MAX_KEY_LEN: usize = 32;
 const MAX_SALT_LEN: usize = 14;
 

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::sdp::{
-    Answer, AudioPlan, HostCandidate, IceCredentials, LocalParameters, MediaPlan, Offer, SdpError,
-    Token, VideoPlan,
+    Answer, AudioPlan, HostCandidate, LocalParameters, MediaPlan, Offer, SdpError, Token, VideoPlan,
 };
 
 pub(crate) const UFRAG: &str = "d1str1bu";
@@ -53,7 +53,7 @@ pub(crate) fn local() -> LocalParameters {
     LocalParameters {
         session_id: 4_611_686_018_427_387_903,
         session_version: 7,
-        ice: IceCredentials::new(UFRAG, PWD).expect("valid credentials"),
+        ice: Credentials::new(UFRAG, PWD).expect("valid credentials"),
         fingerprint: FINGERPRINT.parse().expect("a fingerprint"),
         candidates: vec![
             HostCandidate::udp("[2001:db8::5]:8189".parse().expect("an address")),

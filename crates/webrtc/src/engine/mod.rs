@@ -1,0 +1,201 @@
+//! The engine: all viewers of the gateway, on one UDP port and one thread per core.
+
+mod open;
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use distributary_hub::{Hub, Stream};
+use tokio::sync::mpsc;
+
+use crate::certificate::Certificate;
+use crate::dtls::DtlsContext;
+use crate::rtcp::ntp::WallClock;
+use crate::session::{Registry, SessionId};
+use crate::shard::{self, Command};
+use crate::socket::bind_shared;
+
+pub use open::{OpenError, OpenedSession};
+
+/// Commands that may wait for a shard; a shard that is so far behind loses datagrams anyway.
+const INBOX: usize = 1024;
+
+/// How the engine is set up.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Where viewers' datagrams come in. An IPv6 wildcard takes IPv4 too; port 0 takes a free port.
+    pub listen: SocketAddr,
+    /// Threads that serve viewers; 0 is one per core.
+    pub shards: usize,
+    /// Addresses announced to viewers, the best first. The port is the one that is bound.
+    pub candidates: Vec<IpAddr>,
+    /// Most sessions, those included that were answered and have not been heard of.
+    pub max_sessions: usize,
+    /// Rate in bits per second at which a newcomer gets the group of pictures.
+    pub start_pacing: u64,
+    /// How long viewers of a stream wait for its publisher to come back before they are closed.
+    pub offline_grace: Duration,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            listen: (Ipv6Addr::UNSPECIFIED, 8189).into(),
+            shards: 0,
+            candidates: Vec::new(),
+            max_sessions: 20_000,
+            start_pacing: 40_000_000,
+            offline_grace: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Why the engine does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The UDP port cannot be had.
+    #[error("cannot bind UDP {address}: {source}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A thread or its socket cannot be set up.
+    #[error("cannot start an egress shard: {0}")]
+    Shard(#[from] io::Error),
+    /// The certificate cannot be made.
+    #[error("cannot make the DTLS certificate: {0}")]
+    Certificate(#[from] crate::certificate::CertificateError),
+    /// OpenSSL refuses its settings.
+    #[error("cannot set up DTLS: {0}")]
+    Dtls(#[from] openssl::error::ErrorStack),
+}
+
+/// What the HTTP side and all shards share. Nothing of it is locked while media flows.
+pub(crate) struct Shared {
+    pub(crate) config: EngineConfig,
+    pub(crate) hub: Hub,
+    pub(crate) registry: Registry,
+    pub(crate) dtls: DtlsContext,
+    pub(crate) certificate: Certificate,
+    pub(crate) wall: WallClock,
+    pub(crate) local: SocketAddr,
+    pub(crate) inboxes: Vec<mpsc::Sender<Command>>,
+}
+
+/// The running engine. Cloning gives another handle to it.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) shared: Arc<Shared>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+impl Engine {
+    /// Binds the port and starts the shards. Viewers are given streams of `hub`.
+    ///
+    /// # Errors
+    /// When the port cannot be bound, or the system has no threads or sockets left.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the engine is the driver that reads the clocks"
+    )]
+    pub fn start(config: EngineConfig, hub: Hub) -> Result<Self, EngineError> {
+        let shards = match config.shards {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            shards => shards,
+        };
+        let sockets = bind_shared(config.listen, shards).map_err(|source| EngineError::Bind {
+            address: config.listen,
+            source,
+        })?;
+        let local = sockets
+            .first()
+            .map_or(Ok(config.listen), std::net::UdpSocket::local_addr)?;
+        let certificate = Certificate::generate(SystemTime::now())?;
+        let (inboxes, receivers): (Vec<_>, Vec<_>) =
+            (0..shards).map(|_| mpsc::channel(INBOX)).unzip();
+        let shared = Arc::new(Shared {
+            registry: Registry::new(config.max_sessions),
+            config,
+            hub,
+            dtls: DtlsContext::new(&certificate)?,
+            certificate,
+            wall: WallClock::new(Instant::now(), SystemTime::now()),
+            local,
+            inboxes,
+        });
+        let engine = Self {
+            shared: Arc::clone(&shared),
+            threads: Arc::default(),
+        };
+        for (index, (socket, inbox)) in sockets.into_iter().zip(receivers).enumerate() {
+            let thread = shard::spawn(index, socket, inbox, Arc::clone(&shared))?;
+            engine
+                .threads
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(thread);
+        }
+        Ok(engine)
+    }
+
+    /// The UDP address that is bound.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.shared.local
+    }
+
+    /// Answers a viewer's offer for `stream` and waits for its first packet.
+    ///
+    /// # Errors
+    /// When the offer cannot be answered, or the gateway is full.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the engine is the driver that reads the clocks"
+    )]
+    pub fn open(&self, stream: &Stream, offer: &str) -> Result<OpenedSession, OpenError> {
+        open::open(&self.shared, stream, offer, Instant::now())
+    }
+
+    /// Ends a session. `false`: there is none of this name.
+    pub fn close(&self, id: &SessionId) -> bool {
+        match self.shared.registry.close(id) {
+            None => false,
+            Some(None) => true,
+            // A full inbox loses the command; the viewer's own silence ends the session then.
+            Some(Some(shard)) => {
+                let inbox = self.shared.inboxes.get(shard);
+                inbox.is_some_and(|inbox| inbox.try_send(Command::Close(*id)).is_ok())
+            }
+        }
+    }
+
+    /// Whether there is a session of this name.
+    pub fn contains(&self, id: &SessionId) -> bool {
+        self.shared.registry.contains(id)
+    }
+
+    /// Sessions now, those included that have not been heard of.
+    pub fn sessions(&self) -> usize {
+        self.shared.registry.len()
+    }
+
+    /// Closes every session, with a word to each viewer, and waits for the threads.
+    pub fn shutdown(&self) {
+        for inbox in &self.shared.inboxes {
+            // Blocking, because this command must not be lost; the shards empty their inboxes.
+            let _ = inbox.blocking_send(Command::Shutdown);
+        }
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("an egress shard ended by a panic");
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Answering a viewer's offer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use distributary_hub::{Stream, StreamStats};
+use distributary_media::{AudioCodec, VideoCodec};
+
+use super::Shared;
+use crate::dtls::DtlsRole;
+use crate::ice::Credentials;
+use crate::peer::PeerConfig;
+use crate::sdp::{
+    AudioPlan, HostCandidate, LocalParameters, MediaPlan, Negotiated, Offer, SdpError, Token,
+    VideoPlan,
+};
+use crate::sender::SenderConfig;
+use crate::session::{PendingSession, SessionId};
+
+/// A viewer that was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenedSession {
+    /// The name of the session.
+    pub id: SessionId,
+    /// The SDP answer.
+    pub answer: String,
+    /// Tag of the session's ICE state, for conditional requests (RFC 9110 section 8.8.3), without
+    /// the quotes.
+    pub etag: String,
+}
+
+/// Why an offer is not answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The offer is not SDP.
+    #[error("{0}")]
+    Malformed(String),
+    /// The offer has no place for anything the stream has.
+    #[error("{0}")]
+    NotAcceptable(String),
+    /// The media would fit, but no connection can be made.
+    #[error("{0}")]
+    Unprocessable(String),
+    /// The gateway has all the sessions it may have.
+    #[error("the gateway has no room for another viewer: {0} sessions are open")]
+    TooManySessions(usize),
+    /// The system's random generator failed.
+    #[error("no session could be made: {0}")]
+    Internal(String),
+}
+
+impl From<SdpError> for OpenError {
+    fn from(error: SdpError) -> Self {
+        let text = error.to_string();
+        match error {
+            SdpError::NothingToSend { .. } => Self::NotAcceptable(text),
+            SdpError::Transport(_) => Self::Unprocessable(text),
+            _ => Self::Malformed(text),
+        }
+    }
+}
+
+pub(super) fn open(
+    shared: &Shared,
+    stream: &Stream,
+    offer: &str,
+    now: Instant,
+) -> Result<OpenedSession, OpenError> {
+    let offer = Offer::parse(offer)?;
+    let id = SessionId::random();
+    let ice = Credentials::generate().map_err(|error| OpenError::Internal(error.to_string()))?;
+    let local = local_parameters(shared, ice.clone());
+    let cname: Arc<str> = local.cname.as_str().into();
+    let answer = offer.answer(&plan(&stream.stats()), &local)?;
+    for note in &answer.negotiated.notes {
+        tracing::info!(viewer = %id, stream = %stream.name(), "{note}");
+    }
+    let etag = ice.ufrag().to_owned();
+    let session = PendingSession {
+        id,
+        stream: stream.name().clone(),
+        peer: peer_config(shared, answer.negotiated, ice, cname),
+        created: now,
+    };
+    if !shared.registry.insert(&etag, session) {
+        return Err(OpenError::TooManySessions(shared.registry.len()));
+    }
+    tracing::info!(viewer = %id, stream = %stream.name(), "answered");
+    Ok(OpenedSession {
+        id,
+        answer: answer.sdp,
+        etag,
+    })
+}
+
+/// What can be sent of a stream. A track that has not come yet is promised: it may come at any time.
+fn plan(stats: &StreamStats) -> MediaPlan {
+    let has_h264 = stats
+        .video
+        .as_ref()
+        .is_none_or(|track| track.codec == VideoCodec::H264);
+    let becomes_opus = stats
+        .audio
+        .as_ref()
+        .is_none_or(|track| matches!(track.codec, AudioCodec::Aac | AudioCodec::Opus));
+    let profile_level_id = stats.video.as_ref().map(|track| track.profile_level_id);
+    MediaPlan {
+        video: has_h264.then(|| VideoPlan {
+            profile_level_id,
+            ..VideoPlan::default()
+        }),
+        audio: becomes_opus.then(AudioPlan::default),
+    }
+}
+
+fn local_parameters(shared: &Shared, ice: Credentials) -> LocalParameters {
+    let port = shared.local.port();
+    let candidate = |ip: &std::net::IpAddr| HostCandidate::udp(SocketAddr::new(*ip, port));
+    let token = |prefix: &str| {
+        let text = format!("{prefix}{:016x}", rand::random::<u64>());
+        Token::new(text).expect("letters and digits are a token")
+    };
+    // Three sources that differ: neighbours, from a random start (RFC 3550 section 8.1).
+    let ssrc = rand::random::<u32>() & !3;
+    LocalParameters {
+        session_id: rand::random::<u64>() >> 2,
+        session_version: 1,
+        ice,
+        fingerprint: shared.certificate.fingerprint().clone(),
+        candidates: shared.config.candidates.iter().map(candidate).collect(),
+        cname: token(""),
+        stream_id: token("stream-"),
+        video_track_id: token("video-"),
+        audio_track_id: token("audio-"),
+        video_ssrc: ssrc | 1,
+        video_rtx_ssrc: ssrc | 2,
+        audio_ssrc: ssrc | 3,
+    }
+}
+
+fn peer_config(
+    shared: &Shared,
+    negotiated: Negotiated,
+    ice: Credentials,
+    cname: Arc<str>,
+) -> PeerConfig {
+    let video = negotiated.video.map(|video| SenderConfig {
+        ssrc: video.ssrc,
+        payload_type: video.payload_type,
+        rtx: video.rtx.map(|rtx| (rtx.ssrc, rtx.payload_type)),
+    });
+    let audio = negotiated.audio.map(|audio| SenderConfig {
+        ssrc: audio.ssrc,
+        payload_type: audio.payload_type,
+        rtx: None,
+    });
+    PeerConfig {
+        local: ice,
+        remote_ufrag: negotiated.remote.ice.ufrag().to_owned(),
+        fingerprints: negotiated.remote.fingerprints,
+        role: DtlsRole::of_answer(negotiated.setup),
+        video,
+        audio,
+        cname,
+        start_pacing: shared.config.start_pacing,
+    }
+}

@@ -1,0 +1,422 @@
+//! One viewer: ICE, DTLS, SRTP and RTP in one value, without a socket and without a clock.
+
+mod media;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::certificate::Fingerprint;
+use crate::demux::DatagramKind;
+use crate::dtls::{Dtls, DtlsContext, DtlsError, DtlsEvent, DtlsRole};
+use crate::ice::{CONSENT_TIMEOUT, CandidatePair, Credentials, IceLite, IceOutcome};
+use crate::log::Log;
+use crate::rtcp::ntp::WallClock;
+use crate::rtcp::{self, Packet, ReportBlock};
+use crate::send_buffer::SendBuffer;
+use crate::sender::{Progress, SenderConfig, SenderStats};
+use crate::srtp::SrtpProfile;
+use media::Media;
+
+/// How long ICE and DTLS may take from the first valid check on.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What a viewer and the gateway have agreed on, ready for the first datagram.
+#[derive(Clone)]
+pub struct PeerConfig {
+    /// Our ICE credentials.
+    pub local: Credentials,
+    /// The viewer's user name fragment.
+    pub remote_ufrag: String,
+    /// Certificates the viewer may show.
+    pub fingerprints: Vec<Fingerprint>,
+    /// Our side of the DTLS handshake.
+    pub role: DtlsRole,
+    /// The video stream, if it was accepted.
+    pub video: Option<SenderConfig>,
+    /// The audio stream, if it was accepted.
+    pub audio: Option<SenderConfig>,
+    /// Canonical name of both (RFC 7022).
+    pub cname: Arc<str>,
+    /// Rate in bits per second at which a newcomer gets the group of pictures.
+    pub start_pacing: u64,
+}
+
+/// The clocks of a stream, for its sender reports.
+#[derive(Clone, Copy, Debug)]
+pub struct MediaClock {
+    /// Origin of the stream's timeline.
+    pub epoch: Instant,
+    /// The wall clock.
+    pub wall: WallClock,
+}
+
+/// A datagram to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where to.
+    pub destination: SocketAddr,
+    /// Which of our addresses it leaves from.
+    pub local: Option<IpAddr>,
+    /// What.
+    pub bytes: Vec<u8>,
+}
+
+/// What happened to a viewer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerEvent {
+    /// The viewer's address is known, or has changed.
+    Moved {
+        /// Its address.
+        remote: SocketAddr,
+    },
+    /// Media can be sent.
+    Connected {
+        /// How it is sealed.
+        profile: SrtpProfile,
+    },
+    /// The session is over. Nothing more comes of it.
+    Closed(CloseReason),
+}
+
+/// Why a session ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The viewer said so: DTLS close_notify or RTCP BYE.
+    #[error("the viewer left")]
+    Left,
+    /// No valid connectivity check came any more (RFC 7675 section 5.1).
+    #[error("the viewer was not heard of for {} s", CONSENT_TIMEOUT.as_secs())]
+    Silent,
+    /// The handshake did not finish in time.
+    #[error("the DTLS handshake did not finish within {} s", HANDSHAKE_TIMEOUT.as_secs())]
+    HandshakeTimeout,
+    /// The handshake failed.
+    #[error("the DTLS handshake failed: {0}")]
+    Handshake(String),
+    /// We ended it.
+    #[error("closed by the gateway")]
+    Local,
+}
+
+/// How a viewer fares, as its own reports say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerStats {
+    /// Newest report on the video, or on the audio where there is no video.
+    pub report: Option<ReportBlock>,
+    /// Round-trip time by the newest report that allows to tell it.
+    pub round_trip: Option<Duration>,
+    /// Sequence numbers the viewer asked for again.
+    pub nacks: u64,
+    /// Keyframes the viewer asked for.
+    pub keyframe_requests: u64,
+}
+
+/// One viewer, from its first datagram on.
+///
+/// Datagrams go in by [`Self::handle_datagram`], time by [`Self::handle_timeout`]. After each of
+/// them, and after [`Self::close`], everything that comes out is taken: [`Self::poll_transmit`]
+/// and [`Self::poll_event`] until they give nothing, then [`Self::retransmit`]. Media are sent by
+/// [`Self::send_media`], from logs that the caller keeps for all viewers of a stream.
+///
+/// ```text
+/// first check ─► handshake ─► connected ─► closed
+///                    └───────────────────────▲
+/// ```
+pub struct Peer {
+    config: PeerConfig,
+    clock: MediaClock,
+    ice: IceLite,
+    dtls: Dtls,
+    created: Instant,
+    /// Whether the handshake may begin: the viewer's address is proven.
+    is_started: bool,
+    media: Option<Media>,
+    closed: bool,
+    transmits: VecDeque<Transmit>,
+    events: VecDeque<PeerEvent>,
+    stats: PeerStats,
+}
+
+impl Peer {
+    /// A viewer that was answered and is now heard of for the first time.
+    ///
+    /// # Errors
+    /// When OpenSSL cannot make a connection object, which is for want of memory.
+    pub fn new(
+        config: PeerConfig,
+        clock: MediaClock,
+        dtls: &DtlsContext,
+        now: Instant,
+    ) -> Result<Self, DtlsError> {
+        Ok(Self {
+            ice: IceLite::new(now, config.local.clone(), &config.remote_ufrag),
+            dtls: Dtls::new(dtls, config.role, config.fingerprints.clone())?,
+            config,
+            clock,
+            created: now,
+            is_started: false,
+            media: None,
+            closed: false,
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            stats: PeerStats::default(),
+        })
+    }
+
+    /// Where the viewer is; `None` before its first valid check.
+    pub fn remote(&self) -> Option<SocketAddr> {
+        self.ice.selected_pair().map(|pair| pair.remote)
+    }
+
+    /// Which of our addresses the viewer talks to.
+    pub fn local(&self) -> Option<IpAddr> {
+        self.ice.selected_pair().and_then(|pair| pair.local)
+    }
+
+    /// Whether the session is over.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// How the viewer fares.
+    pub fn stats(&self) -> PeerStats {
+        self.stats
+    }
+
+    /// Takes in a datagram from `source` that was sent to our address `local`.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        local: Option<IpAddr>,
+        datagram: &mut [u8],
+    ) {
+        if self.closed {
+            return;
+        }
+        let pair = CandidatePair {
+            local,
+            remote: source,
+        };
+        match DatagramKind::of(datagram) {
+            DatagramKind::Stun => self.handle_stun(now, pair, datagram),
+            // From an address that has not proved itself nothing else is taken: it could be anyone.
+            _ if !self.ice.is_valid(pair) => {}
+            DatagramKind::Dtls => {
+                self.dtls.handle_datagram(now, datagram);
+                self.drive_dtls(now);
+            }
+            DatagramKind::Rtcp => self.handle_rtcp(now, datagram),
+            _ => {}
+        }
+    }
+
+    /// Lets time pass: sender reports, DTLS retransmissions, consent.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.closed {
+            return;
+        }
+        if self.ice.is_expired(now) {
+            self.end(CloseReason::Silent);
+            return;
+        }
+        match &self.media {
+            None if now.saturating_duration_since(self.created) >= HANDSHAKE_TIMEOUT => {
+                self.end(CloseReason::HandshakeTimeout);
+            }
+            _ => {}
+        }
+        if let Some(report) = self.media.as_mut().and_then(|media| media.poll_report(now)) {
+            self.transmit(report);
+        }
+        if self
+            .dtls
+            .poll_timeout()
+            .is_some_and(|deadline| now >= deadline)
+        {
+            self.dtls.handle_timeout(now);
+            self.drive_dtls(now);
+        }
+    }
+
+    /// Ends the session and tells the viewer: RTCP BYE and DTLS close_notify.
+    pub fn close(&mut self) {
+        if self.closed {
+            return;
+        }
+        if let Some(bye) = self.media.as_mut().and_then(Media::goodbye) {
+            self.transmit(bye);
+        }
+        self.dtls.close();
+        self.take_dtls_datagrams();
+        self.end(CloseReason::Local);
+    }
+
+    /// The next datagram to send, besides media.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<PeerEvent> {
+        self.events.pop_front()
+    }
+
+    /// Whether media could be sent.
+    pub fn is_connected(&self) -> bool {
+        self.media.is_some() && !self.closed
+    }
+
+    /// Writes what is due of both tracks into `buffer`.
+    ///
+    /// [`Progress::Behind`] says that there is more: after the buffer was sent when it was full,
+    /// else after some milliseconds, because newcomers are paced.
+    pub fn send_media(
+        &mut self,
+        video_log: &Log,
+        audio_log: &Log,
+        now: Instant,
+        buffer: &mut SendBuffer,
+    ) -> Progress {
+        match &mut self.media {
+            Some(media) if !self.closed => media.send(video_log, audio_log, now, buffer),
+            _ => Progress::Waiting,
+        }
+    }
+
+    /// Whether the viewer is behind the live edge, so that [`Self::send_media`] should be called
+    /// every few milliseconds.
+    pub fn is_catching_up(&self) -> bool {
+        self.is_connected() && self.media.as_ref().is_some_and(Media::is_catching_up)
+    }
+
+    /// Writes the packets that the viewer has asked for again into `buffer`.
+    pub fn retransmit(&mut self, video_log: &Log, now: Instant, buffer: &mut SendBuffer) {
+        if let Some(media) = &mut self.media {
+            media.retransmit(video_log, now, buffer);
+        }
+    }
+
+    /// What was sent of video and of audio.
+    pub fn sender_stats(&self) -> (SenderStats, SenderStats) {
+        self.media
+            .as_ref()
+            .map(Media::sender_stats)
+            .unwrap_or_default()
+    }
+
+    fn handle_stun(&mut self, now: Instant, pair: CandidatePair, datagram: &[u8]) {
+        let mut response = Vec::new();
+        let outcome = self.ice.handle_stun(now, pair, datagram, &mut response);
+        if !matches!(outcome, IceOutcome::Dropped(_)) {
+            // To where the request came from, which its integrity has proved.
+            let CandidatePair {
+                remote: destination,
+                local,
+            } = pair;
+            self.transmits.push_back(Transmit {
+                destination,
+                local,
+                bytes: response,
+            });
+        }
+        if let IceOutcome::Valid(check) = outcome
+            && check.selected
+        {
+            self.events.push_back(PeerEvent::Moved {
+                remote: pair.remote,
+            });
+            if !self.is_started {
+                self.is_started = true;
+                self.dtls.start(now);
+                self.drive_dtls(now);
+            }
+        }
+    }
+
+    /// Takes out of the DTLS connection what it has: datagrams to send, and the news.
+    fn drive_dtls(&mut self, now: Instant) {
+        self.take_dtls_datagrams();
+        while let Some(event) = self.dtls.poll_event() {
+            match event {
+                DtlsEvent::Connected { profile, keys } => {
+                    self.media = Some(Media::new(&self.config, &keys, self.clock, now));
+                    self.events.push_back(PeerEvent::Connected { profile });
+                }
+                DtlsEvent::Closed => self.end(CloseReason::Left),
+                DtlsEvent::Failed(error) => self.end(CloseReason::Handshake(error.to_string())),
+            }
+        }
+    }
+
+    fn take_dtls_datagrams(&mut self) {
+        while let Some(datagram) = self.dtls.poll_transmit() {
+            self.transmit(datagram);
+        }
+    }
+
+    fn handle_rtcp(&mut self, now: Instant, datagram: &mut [u8]) {
+        let Some(media) = &mut self.media else { return };
+        let Ok(compound) = media.open_rtcp(datagram) else {
+            return;
+        };
+        let mut has_left = false;
+        for packet in rtcp::packets(&compound) {
+            match packet {
+                Packet::Report(blocks) => self.stats.take_reports(&blocks, media, now),
+                Packet::Nack { media_ssrc, pairs } => {
+                    self.stats.nacks += media.note_nack(media_ssrc, &pairs);
+                }
+                Packet::PictureLossIndication { .. } | Packet::FullIntraRequest => {
+                    self.stats.keyframe_requests += 1;
+                }
+                Packet::Goodbye => has_left = true,
+            }
+        }
+        if has_left {
+            self.end(CloseReason::Left);
+        }
+    }
+
+    fn end(&mut self, reason: CloseReason) {
+        if !self.closed {
+            self.closed = true;
+            self.events.push_back(PeerEvent::Closed(reason));
+        }
+    }
+
+    /// Queues a datagram for the viewer. Nothing is ever sent to an unproven address.
+    fn transmit(&mut self, bytes: Vec<u8>) {
+        if let Some(CandidatePair {
+            remote: destination,
+            local,
+        }) = self.ice.selected_pair()
+        {
+            self.transmits.push_back(Transmit {
+                destination,
+                local,
+                bytes,
+            });
+        }
+    }
+}
+
+impl PeerStats {
+    /// Takes the report on the video, or on the audio where there is no video.
+    fn take_reports(&mut self, blocks: &[ReportBlock], media: &Media, now: Instant) {
+        let Some(block) = blocks
+            .iter()
+            .find(|block| Some(block.ssrc) == media.main_ssrc())
+        else {
+            return;
+        };
+        self.report = Some(*block);
+        if let Some(round_trip) = media.round_trip(block, now) {
+            self.round_trip = Some(round_trip);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Datagrams in: whose they are, and what they bring about.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::viewers::Viewer;
+use super::{Command, Shard};
+use crate::demux::DatagramKind;
+use crate::peer::{CloseReason, MediaClock, Peer, PeerEvent};
+use crate::session::{Claim, PendingSession, SessionId};
+use crate::socket::Received;
+use crate::stun::{Message, local_ufrag};
+
+/// Addresses remembered whose datagrams belong to another shard.
+const MAX_STRAYS: usize = 4096;
+
+impl Shard {
+    pub(super) fn handle_datagram(&mut self, datagram: Received<'_>, now: Instant) {
+        let key = match DatagramKind::of(datagram.bytes) {
+            DatagramKind::Stun => self.find_by_ufrag(&datagram, now),
+            _ => self.viewers.by_address(&datagram.source),
+        };
+        let Some(key) = key else {
+            self.hand_over_stray(&datagram);
+            return;
+        };
+        let Some(viewer) = self.viewers.get_mut(key) else {
+            return;
+        };
+        viewer
+            .peer
+            .handle_datagram(now, datagram.source, datagram.local, datagram.bytes);
+        self.after_input(key, now);
+    }
+
+    /// The viewer that a check is for: one of ours, or one that is waiting to be heard of.
+    fn find_by_ufrag(&mut self, datagram: &Received<'_>, now: Instant) -> Option<usize> {
+        let ufrag = local_ufrag(datagram.bytes)?;
+        if let Some(key) = self.viewers.by_ufrag(ufrag) {
+            return Some(key);
+        }
+        let is_valid = |session: &PendingSession| {
+            Message::parse(datagram.bytes).is_ok_and(|message| {
+                message.verify_integrity(session.peer.local.password().as_bytes())
+            })
+        };
+        let shared = Arc::clone(&self.shared);
+        match shared.registry.claim(ufrag, self.index, is_valid) {
+            Claim::Claimed(session) => self.admit(*session, ufrag, now),
+            Claim::Elsewhere(shard) => {
+                if self.strays.len() >= MAX_STRAYS {
+                    self.strays.clear();
+                }
+                self.strays.insert(datagram.source, shard);
+                None
+            }
+            Claim::Unknown => None,
+        }
+    }
+
+    /// Gives a datagram of another shard's viewer to that shard. When its inbox is full the datagram
+    /// is lost, as datagrams may be.
+    fn hand_over_stray(&self, datagram: &Received<'_>) {
+        let Some(shard) = self.strays.get(&datagram.source) else {
+            return;
+        };
+        let Some(inbox) = self
+            .shared
+            .inboxes
+            .get(*shard)
+            .filter(|_| *shard != self.index)
+        else {
+            return;
+        };
+        let _ = inbox.try_send(Command::Datagram {
+            source: datagram.source,
+            local: datagram.local,
+            bytes: (&*datagram.bytes).into(),
+        });
+    }
+
+    /// Makes a viewer of a session that was heard of for the first time.
+    fn admit(&mut self, session: PendingSession, ufrag: &str, now: Instant) -> Option<usize> {
+        let PendingSession {
+            id,
+            stream: name,
+            peer: config,
+            ..
+        } = session;
+        let Some(tag) = self.streams.open(&name, &self.shared.hub, &self.sink, now) else {
+            tracing::info!(viewer = %id, stream = %name, "the stream ended before the viewer came");
+            self.shared.registry.remove(&id);
+            return None;
+        };
+        let stream = self.streams.get_mut(tag)?;
+        let clock = MediaClock {
+            epoch: stream.subscription.stream().epoch(),
+            wall: self.shared.wall,
+        };
+        let peer = match Peer::new(config, clock, &self.shared.dtls, now) {
+            Ok(peer) => peer,
+            Err(error) => {
+                tracing::error!(viewer = %id, stream = %name, %error, "cannot serve the viewer");
+                self.shared.registry.remove(&id);
+                return None;
+            }
+        };
+        let key = self.viewers.insert(Viewer {
+            id,
+            ufrag: ufrag.into(),
+            peer,
+            stream: tag,
+            stream_name: name.as_str().into(),
+            address: None,
+            since: now,
+        });
+        stream.viewers.push(key);
+        Some(key)
+    }
+
+    /// Sends and notes what a viewer has to say after something went into it.
+    pub(super) fn after_input(&mut self, key: usize, now: Instant) {
+        self.send_control(key);
+        while let Some(event) = self
+            .viewers
+            .get_mut(key)
+            .and_then(|viewer| viewer.peer.poll_event())
+        {
+            match event {
+                PeerEvent::Moved { remote } => self.viewers.move_to(key, remote),
+                PeerEvent::Connected { profile } => {
+                    if let Some(viewer) = self.viewers.get_mut(key) {
+                        let (viewer, stream) = (viewer.id, Arc::clone(&viewer.stream_name));
+                        tracing::info!(%viewer, %stream, %profile, "connected");
+                    }
+                    self.send_media(key, now);
+                }
+                PeerEvent::Closed(reason) => {
+                    self.remove(key, &reason, now);
+                    return;
+                }
+            }
+        }
+        self.retransmit(key, now);
+    }
+
+    /// Ends a viewer's session.
+    pub(super) fn close(&mut self, key: usize, now: Instant) {
+        if let Some(viewer) = self.viewers.get_mut(key) {
+            viewer.peer.close();
+            self.after_input(key, now);
+        }
+    }
+
+    /// Ends the session of this name, if it is here.
+    pub(super) fn close_session(&mut self, id: &SessionId, now: Instant) {
+        if let Some(key) = self.viewers.by_id(id) {
+            self.close(key, now);
+        }
+    }
+
+    fn remove(&mut self, key: usize, reason: &CloseReason, now: Instant) {
+        let Some(viewer) = self.viewers.remove(key) else {
+            return;
+        };
+        if let Some(stream) = self.streams.get_mut(viewer.stream) {
+            stream.viewers.retain(|other| *other != key);
+        }
+        self.behind.retain(|other| *other != key);
+        self.shared.registry.remove(&viewer.id);
+        let (video, audio) = viewer.peer.sender_stats();
+        tracing::info!(
+            viewer = %viewer.id,
+            stream = %viewer.stream_name,
+            seconds = now.saturating_duration_since(viewer.since).as_secs(),
+            packets = video.packets + audio.packets,
+            retransmitted = video.retransmitted,
+            skips = video.skips,
+            "{reason}"
+        );
+    }
+}

@@ -1,0 +1,97 @@
+//! An egress shard: an OS thread with its own socket, its own viewers and its own copy of the logs.
+//!
+//! * `run`: the thread and its loop, the only part that reads a clock.
+//! * `inbound`: datagrams in: whose they are, and what they bring about.
+//! * `outbound`: datagrams out: frames to the viewers, and what time brings about.
+//! * `streams`: the streams its viewers watch, and their logs.
+//! * `viewers`: the viewers, found by address, by user name fragment and by session.
+
+mod inbound;
+mod outbound;
+mod run;
+mod streams;
+mod viewers;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use distributary_hub::Sink;
+
+use crate::engine::Shared;
+use crate::send_buffer::SendBuffer;
+use crate::session::SessionId;
+use crate::socket::ShardSocket;
+use outbound::Unsent;
+use streams::Streams;
+use viewers::Viewers;
+
+pub(crate) use run::spawn;
+
+/// Room for what is sent to one viewer with one turn.
+const SEND_BUFFER: usize = 512 << 10;
+
+/// How often viewers that are behind are sent more.
+const FAST_TICK: Duration = Duration::from_millis(5);
+
+/// How often everything else that depends on time is looked after: DTLS, reports, consent.
+const SLOW_TICK: Duration = Duration::from_millis(100);
+
+/// What a shard is told from outside.
+pub(crate) enum Command {
+    /// A datagram for a viewer of this shard came in at another one.
+    Datagram {
+        source: SocketAddr,
+        local: Option<IpAddr>,
+        bytes: Box<[u8]>,
+    },
+    /// End this session.
+    Close(SessionId),
+    /// End all sessions and the thread.
+    Shutdown,
+}
+
+/// A shard between two turns of its loop.
+struct Shard {
+    index: usize,
+    shared: Arc<Shared>,
+    socket: ShardSocket,
+    sink: Sink,
+    streams: Streams,
+    viewers: Viewers,
+    /// Keys of the viewers that are behind the live edge.
+    behind: Vec<usize>,
+    /// The shard to which datagrams from an address belong: a viewer's new address may lead here.
+    strays: HashMap<SocketAddr, usize>,
+    buffer: SendBuffer,
+    /// What the kernel has not taken. While it is there, no media is sent: the viewers' cursors wait.
+    unsent: Option<Unsent>,
+    next_fast_tick: Instant,
+    next_slow_tick: Instant,
+}
+
+impl Shard {
+    fn new(
+        index: usize,
+        shared: Arc<Shared>,
+        socket: ShardSocket,
+        sink: Sink,
+        now: Instant,
+    ) -> Self {
+        Self {
+            index,
+            shared,
+            socket,
+            sink,
+            streams: Streams::default(),
+            viewers: Viewers::default(),
+            behind: Vec::new(),
+            strays: HashMap::new(),
+            buffer: SendBuffer::new(SEND_BUFFER),
+            unsent: None,
+            next_fast_tick: now,
+            next_slow_tick: now,
+        }
+    }
+}

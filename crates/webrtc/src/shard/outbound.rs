@@ -1,0 +1,217 @@
+//! Datagrams out: frames to the viewers of their stream, and what time brings about.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use distributary_hub::Delivery;
+
+use super::streams::ShardStream;
+use super::viewers::Viewer;
+use super::{FAST_TICK, SLOW_TICK, Shard};
+use crate::send_buffer::SendBuffer;
+use crate::sender::Progress;
+use crate::socket::{SendError, ShardSocket};
+
+/// Packets for one viewer that the kernel's buffer had no room for.
+pub(super) struct Unsent {
+    destination: SocketAddr,
+    local: Option<IpAddr>,
+    /// The rest of each run, and its segment size.
+    runs: Vec<(Vec<u8>, usize)>,
+}
+
+impl Shard {
+    /// Logs what the hub delivered and sends it to all viewers who stand at the live edge.
+    pub(super) fn handle_delivery(&mut self, delivery: &Delivery, now: Instant) {
+        let Some(stream) = self.streams.get_mut(delivery.tag) else {
+            return;
+        };
+        stream.handle(&delivery.event, now);
+        for key in &stream.viewers {
+            if self.unsent.is_some() {
+                // They are behind from here on, and go on when the kernel has room.
+                return;
+            }
+            let Some(viewer) = self.viewers.get_mut(*key).filter(|viewer| viewer.is_live()) else {
+                continue;
+            };
+            self.unsent = pump(viewer, stream, &self.socket, &mut self.buffer, now);
+            if viewer.peer.is_catching_up() {
+                self.behind.push(*key);
+            }
+        }
+    }
+
+    /// Sends a viewer what is due.
+    pub(super) fn send_media(&mut self, key: usize, now: Instant) {
+        let Some(viewer) = self.viewers.get_mut(key) else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(viewer.stream) else {
+            return;
+        };
+        if self.unsent.is_none() {
+            self.unsent = pump(viewer, stream, &self.socket, &mut self.buffer, now);
+        }
+        let is_behind = self.behind.contains(&key);
+        match viewer.peer.is_catching_up() {
+            true if !is_behind => self.behind.push(key),
+            false if is_behind => self.behind.retain(|other| *other != key),
+            _ => {}
+        }
+        self.send_control(key);
+    }
+
+    /// Sends what the kernel had no room for, and then brings all viewers up to date.
+    pub(super) fn send_unsent(&mut self, now: Instant) {
+        if let Some(unsent) = self.unsent.take() {
+            self.unsent = unsent.send(&self.socket);
+        }
+        for key in self.viewers.keys() {
+            if self.unsent.is_some() {
+                return;
+            }
+            self.send_media(key, now);
+        }
+    }
+
+    /// Sends what is not media: answers to checks, handshake, reports.
+    pub(super) fn send_control(&mut self, key: usize) {
+        let Some(viewer) = self.viewers.get_mut(key) else {
+            return;
+        };
+        while let Some(transmit) = viewer.peer.poll_transmit() {
+            let len = transmit.bytes.len();
+            let (to, from) = (transmit.destination, transmit.local);
+            // A lost one is repeated by whoever waits for it.
+            if let Err(SendError::Failed(error)) = self.socket.send(to, from, &transmit.bytes, len)
+            {
+                tracing::debug!(viewer = %viewer.id, %error, "send failed");
+            }
+        }
+    }
+
+    /// Sends again what a viewer has asked for.
+    pub(super) fn retransmit(&mut self, key: usize, now: Instant) {
+        let Some(viewer) = self.viewers.get_mut(key) else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(viewer.stream) else {
+            return;
+        };
+        let Some(remote) = viewer.peer.remote() else {
+            return;
+        };
+        self.buffer.clear();
+        viewer.peer.retransmit(&stream.video, now, &mut self.buffer);
+        for (bytes, segment) in self.buffer.runs() {
+            // A full kernel buffer loses the retransmission; the viewer asks again.
+            let _ = self
+                .socket
+                .send(remote, viewer.peer.local(), bytes, segment);
+        }
+    }
+
+    /// Does what is due at `now`.
+    pub(super) fn tick(&mut self, now: Instant) {
+        if now >= self.next_fast_tick {
+            self.next_fast_tick = now + FAST_TICK;
+            for key in self.behind.clone() {
+                self.send_media(key, now);
+            }
+        }
+        if now >= self.next_slow_tick {
+            self.next_slow_tick = now + SLOW_TICK;
+            self.slow_tick(now);
+        }
+    }
+
+    fn slow_tick(&mut self, now: Instant) {
+        for key in self.viewers.keys() {
+            if let Some(viewer) = self.viewers.get_mut(key) {
+                viewer.peer.handle_timeout(now);
+                self.after_input(key, now);
+            }
+        }
+        let grace = self.shared.config.offline_grace;
+        let over: Vec<usize> = self
+            .streams
+            .iter()
+            .filter(|stream| stream.is_over(grace, now))
+            .flat_map(|stream| stream.viewers.iter().copied())
+            .collect();
+        for key in over {
+            self.close(key, now);
+        }
+        self.streams.drop_unwatched();
+        if self.index == 0 {
+            for (viewer, stream) in self.shared.registry.expire(now) {
+                tracing::info!(%viewer, %stream, "the viewer never came: no packet reached the UDP port");
+            }
+        }
+    }
+
+    /// Ends all sessions.
+    pub(super) fn close_all(&mut self, now: Instant) {
+        for key in self.viewers.keys() {
+            self.close(key, now);
+        }
+    }
+}
+
+/// Sends a viewer what is due of its stream. Returns what the kernel had no room for.
+fn pump(
+    viewer: &mut Viewer,
+    stream: &ShardStream,
+    socket: &ShardSocket,
+    buffer: &mut SendBuffer,
+    now: Instant,
+) -> Option<Unsent> {
+    let destination = viewer.peer.remote()?;
+    let local = viewer.peer.local();
+    loop {
+        buffer.clear();
+        let progress = viewer
+            .peer
+            .send_media(&stream.video, &stream.audio, now, buffer);
+        let mut runs = buffer.runs();
+        while let Some((bytes, segment)) = runs.next() {
+            match socket.send(destination, local, bytes, segment) {
+                Ok(()) => {}
+                Err(SendError::Full { sent }) => {
+                    let first = (bytes[sent..].to_vec(), segment);
+                    let rest = runs.map(|(bytes, segment)| (bytes.to_vec(), segment));
+                    let runs = std::iter::once(first).chain(rest).collect();
+                    return Some(Unsent {
+                        destination,
+                        local,
+                        runs,
+                    });
+                }
+                Err(SendError::Failed(error)) => {
+                    // As loss on the way: the viewer asks again, or falls silent.
+                    tracing::debug!(viewer = %viewer.id, %error, "send failed");
+                }
+            }
+        }
+        if progress != Progress::Behind || viewer.peer.is_catching_up() {
+            return None;
+        }
+    }
+}
+
+impl Unsent {
+    /// Tries again. Returns what there still was no room for.
+    fn send(mut self, socket: &ShardSocket) -> Option<Self> {
+        while let Some((bytes, segment)) = self.runs.first_mut() {
+            match socket.send(self.destination, self.local, bytes, *segment) {
+                Err(SendError::Full { sent }) => {
+                    bytes.drain(..sent);
+                    return Some(self);
+                }
+                Ok(()) | Err(SendError::Failed(_)) => drop(self.runs.remove(0)),
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,98 @@
+//! The viewers of a shard.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use slab::Slab;
+
+use crate::peer::Peer;
+use crate::session::SessionId;
+
+/// A viewer and what the shard knows of it.
+pub(super) struct Viewer {
+    pub(super) id: SessionId,
+    pub(super) ufrag: Box<str>,
+    pub(super) peer: Peer,
+    /// The stream it watches.
+    pub(super) stream: u64,
+    pub(super) stream_name: Arc<str>,
+    /// The address under which it is found.
+    pub(super) address: Option<SocketAddr>,
+    pub(super) since: Instant,
+}
+
+impl Viewer {
+    /// Whether it is sent frames as they come: it is connected and not behind.
+    pub(super) fn is_live(&self) -> bool {
+        self.peer.is_connected() && !self.peer.is_catching_up()
+    }
+}
+
+/// The viewers of a shard, by key. A key may be given to another viewer after its viewer was removed.
+#[derive(Default)]
+pub(super) struct Viewers {
+    slots: Slab<Viewer>,
+    by_address: HashMap<SocketAddr, usize>,
+    by_ufrag: HashMap<Box<str>, usize>,
+    by_id: HashMap<SessionId, usize>,
+}
+
+impl Viewers {
+    pub(super) fn insert(&mut self, viewer: Viewer) -> usize {
+        let (id, ufrag) = (viewer.id, viewer.ufrag.clone());
+        let key = self.slots.insert(viewer);
+        self.by_ufrag.insert(ufrag, key);
+        self.by_id.insert(id, key);
+        key
+    }
+
+    pub(super) fn remove(&mut self, key: usize) -> Option<Viewer> {
+        let viewer = self.slots.try_remove(key)?;
+        self.by_ufrag.remove(&viewer.ufrag);
+        self.by_id.remove(&viewer.id);
+        if let Some(address) = viewer.address {
+            self.forget_address(address, key);
+        }
+        Some(viewer)
+    }
+
+    pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut Viewer> {
+        self.slots.get_mut(key)
+    }
+
+    pub(super) fn by_address(&self, address: &SocketAddr) -> Option<usize> {
+        self.by_address.get(address).copied()
+    }
+
+    pub(super) fn by_ufrag(&self, ufrag: &str) -> Option<usize> {
+        self.by_ufrag.get(ufrag).copied()
+    }
+
+    pub(super) fn by_id(&self, id: &SessionId) -> Option<usize> {
+        self.by_id.get(id).copied()
+    }
+
+    /// Notes that a viewer is now found at `address`, whoever was there before.
+    pub(super) fn move_to(&mut self, key: usize, address: SocketAddr) {
+        let Some(viewer) = self.slots.get_mut(key) else {
+            return;
+        };
+        let before = viewer.address.replace(address);
+        self.by_address.insert(address, key);
+        if let Some(before) = before.filter(|before| *before != address) {
+            self.forget_address(before, key);
+        }
+    }
+
+    fn forget_address(&mut self, address: SocketAddr, key: usize) {
+        if self.by_address.get(&address) == Some(&key) {
+            self.by_address.remove(&address);
+        }
+    }
+
+    pub(super) fn keys(&self) -> Vec<usize> {
+        self.slots.iter().map(|(key, _)| key).collect()
+    }
+}

@@ -1,0 +1,257 @@
+//! The UDP sockets of the shards: one port, a socket each.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+/// Room for the datagrams of the kernel's queue, in bytes; the kernel may grant less.
+const BUFFER_SIZE: usize = 4 << 20;
+
+/// Datagrams received with one call.
+const BATCH: usize = 32;
+
+/// Room for one received datagram, or for the several of one sender that the kernel joined.
+const RECEIVE_SIZE: usize = 1 << 16;
+
+/// Binds `count` sockets to one UDP port, between which the kernel spreads senders by their address
+/// (`SO_REUSEPORT`). Port 0 takes any free port. An IPv6 wildcard address takes IPv4 too; where the
+/// machine has no IPv6 it falls back to the IPv4 wildcard.
+///
+/// # Errors
+/// When the address cannot be bound, as when another process has the port.
+pub(crate) fn bind_shared(
+    listen: SocketAddr,
+    count: usize,
+) -> io::Result<Vec<std::net::UdpSocket>> {
+    // Without SO_REUSEPORT first: with it a second gateway could bind the same port unnoticed, and
+    // would take half of the viewers' datagrams.
+    let probe = match bind_one(listen, false) {
+        Err(error) if listen.ip() == Ipv6Addr::UNSPECIFIED && is_unsupported(&error) => {
+            bind_one((Ipv4Addr::UNSPECIFIED, listen.port()).into(), false)?
+        }
+        other => other?,
+    };
+    let address = probe
+        .local_addr()?
+        .as_socket()
+        .ok_or(io::ErrorKind::AddrNotAvailable)?;
+    drop(probe);
+    (0..count)
+        .map(|_| bind_one(address, true).map(Into::into))
+        .collect()
+}
+
+fn bind_one(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
+        socket.set_only_v6(false)?;
+    }
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    // More than the limit of the system is cut by the kernel, not refused.
+    let _ = socket.set_send_buffer_size(BUFFER_SIZE);
+    let _ = socket.set_recv_buffer_size(BUFFER_SIZE);
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Whether the machine has no such address family.
+fn is_unsupported(error: &io::Error) -> bool {
+    // EAFNOSUPPORT and EADDRNOTAVAIL, the latter where IPv6 is built in and switched off.
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(97)
+}
+
+/// A shard's socket.
+pub(crate) struct ShardSocket {
+    socket: UdpSocket,
+    state: UdpSocketState,
+}
+
+/// The buffers that received datagrams are read into, reused for every call.
+pub(crate) struct ReceiveBuffers {
+    bytes: Box<[u8]>,
+}
+
+impl ReceiveBuffers {
+    pub(crate) fn new() -> Self {
+        Self {
+            bytes: vec![0; BATCH * RECEIVE_SIZE].into(),
+        }
+    }
+}
+
+/// A received datagram.
+pub(crate) struct Received<'a> {
+    pub(crate) source: SocketAddr,
+    /// The address it was sent to, from which the reply must leave.
+    pub(crate) local: Option<IpAddr>,
+    pub(crate) bytes: &'a mut [u8],
+}
+
+impl ShardSocket {
+    /// Takes over a bound socket. Must be called within a tokio runtime.
+    pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        Ok(Self {
+            socket: UdpSocket::from_std(socket)?,
+            state,
+        })
+    }
+
+    /// Waits until datagrams can be received.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await
+    }
+
+    /// Waits until datagrams can be sent.
+    pub(crate) async fn writable(&self) -> io::Result<()> {
+        self.socket.writable().await
+    }
+
+    /// Receives what is there, at most one batch.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is nothing.
+    pub(crate) fn receive<'b>(
+        &self,
+        buffers: &'b mut ReceiveBuffers,
+    ) -> io::Result<impl Iterator<Item = Received<'b>> + use<'b>> {
+        let mut metas = [RecvMeta::default(); BATCH];
+        let count = self.socket.try_io(Interest::READABLE, || {
+            let mut chunks = buffers.bytes.chunks_exact_mut(RECEIVE_SIZE);
+            let mut slices: [IoSliceMut<'_>; BATCH] =
+                std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+            self.state
+                .recv(UdpSockRef::from(&self.socket), &mut slices, &mut metas)
+        })?;
+        let chunks = buffers.bytes.chunks_exact_mut(RECEIVE_SIZE);
+        Ok(metas
+            .into_iter()
+            .take(count)
+            .zip(chunks)
+            .flat_map(|(meta, bytes)| {
+                let datagrams = bytes[..meta.len].chunks_mut(meta.stride.max(1));
+                datagrams.map(move |bytes| Received {
+                    source: meta.addr,
+                    local: meta.dst_ip,
+                    bytes,
+                })
+            }))
+    }
+
+    /// Sends packets of `segment_size` bytes, the last one perhaps shorter, to one destination.
+    ///
+    /// # Errors
+    /// `WouldBlock` with the number of bytes that were sent, when the kernel's buffer is full.
+    pub(crate) fn send(
+        &self,
+        destination: SocketAddr,
+        local: Option<IpAddr>,
+        contents: &[u8],
+        segment_size: usize,
+    ) -> Result<(), SendError> {
+        let most = self.state.max_gso_segments().max(1) * segment_size;
+        let mut sent = 0;
+        for contents in contents.chunks(most) {
+            let transmit = Transmit {
+                destination,
+                ecn: None,
+                contents,
+                segment_size: (contents.len() > segment_size).then_some(segment_size),
+                src_ip: local,
+            };
+            let result = self.socket.try_io(Interest::WRITABLE, || {
+                self.state
+                    .try_send(UdpSockRef::from(&self.socket), &transmit)
+            });
+            match result {
+                Ok(()) => sent += contents.len(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(SendError::Full { sent });
+                }
+                Err(error) => return Err(SendError::Failed(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a send call did not send everything.
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// The kernel's buffer is full; so many bytes were taken.
+    Full { sent: usize },
+    /// The destination cannot be reached. The next call may succeed.
+    Failed(io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shard_gets_the_same_port() {
+        let sockets = bind_shared("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        let ports: Vec<u16> = sockets
+            .iter()
+            .map(|socket| socket.local_addr().unwrap().port())
+            .collect();
+        assert!(ports[0] != 0 && ports.iter().all(|port| *port == ports[0]));
+    }
+
+    #[test]
+    fn a_port_that_another_gateway_shares_is_in_use() {
+        let sockets = bind_shared("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let taken = sockets[0].local_addr().unwrap();
+        let error = bind_shared(taken, 2).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[tokio::test]
+    async fn the_wildcard_takes_both_families_and_replies_leave_from_the_address_asked() {
+        let socket = bind_shared("[::]:0".parse().unwrap(), 1).unwrap().remove(0);
+        let port = socket.local_addr().unwrap().port();
+        let server = ShardSocket::new(socket).unwrap();
+        let mut buffers = ReceiveBuffers::new();
+        for asked in ["127.0.0.2", "::1"] {
+            let asked: IpAddr = asked.parse().unwrap();
+            let any: IpAddr = if asked.is_ipv4() {
+                Ipv4Addr::LOCALHOST.into()
+            } else {
+                Ipv6Addr::LOCALHOST.into()
+            };
+            let client = UdpSocket::bind((any, 0)).await.unwrap();
+            client.send_to(b"check", (asked, port)).await.unwrap();
+            let mut heard = None;
+            while heard.is_none() {
+                server.readable().await.unwrap();
+                for datagram in server.receive(&mut buffers).into_iter().flatten() {
+                    assert_eq!(datagram.bytes, b"check");
+                    heard = Some((datagram.source, datagram.local));
+                }
+            }
+            let (source, local) = heard.unwrap();
+            server.send(source, local, b"aabbc", 2).unwrap();
+            let mut bytes = [0; 16];
+            for expected in [&b"aa"[..], b"bb", b"c"] {
+                let (len, from) = client.recv_from(&mut bytes).await.unwrap();
+                assert_eq!(&bytes[..len], expected);
+                assert_eq!(
+                    from.ip(),
+                    asked,
+                    "a strict peer drops replies from elsewhere"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! A viewer behind a network that loses and reorders datagrams.
+
+mod simulation;
+
+use std::time::Duration;
+
+use distributary_webrtc::peer::PeerEvent;
+use simulation::Simulation;
+
+/// The pictures that the client put together, by number, as it got them.
+fn pictures(simulation: &Simulation) -> Vec<(u64, bool)> {
+    simulation
+        .received
+        .iter()
+        .filter(|data| data.params.spec().clock_rate.get() == 90_000)
+        .map(|data| {
+            // Annex B: a start code, then the picture.
+            let unit = &data.data[4..];
+            let number = u64::from_be_bytes(unit[1..9].try_into().unwrap()) & 0xffff_ffff;
+            (number, unit == simulation.picture(number))
+        })
+        .collect()
+}
+
+fn connect(simulation: &mut Simulation) {
+    simulation.run_until(Duration::from_secs(10), |simulation| {
+        simulation.client_connected
+            && simulation
+                .events
+                .iter()
+                .any(|event| matches!(event, PeerEvent::Connected { .. }))
+    });
+}
+
+#[test]
+fn every_picture_arrives_over_a_clean_network() {
+    let mut simulation = Simulation::new(1, 60);
+    connect(&mut simulation);
+    simulation.run(Duration::from_secs(5));
+    let pictures = pictures(&simulation);
+    assert!(
+        pictures.iter().all(|(_, whole)| *whole),
+        "each picture is what was published"
+    );
+    let numbers: Vec<u64> = pictures.iter().map(|(number, _)| *number).collect();
+    let expected: Vec<u64> = (0..simulation.published()).collect();
+    assert_eq!(numbers[..numbers.len()], expected[..numbers.len()]);
+    assert!(
+        numbers.len() as u64 >= simulation.published() - 3,
+        "the last ones are under way"
+    );
+}
+
+#[test]
+fn five_percent_of_loss_and_reordering_are_repaired_by_retransmission() {
+    for seed in 1..=5 {
+        let mut simulation = Simulation::new(seed, 60);
+        connect(&mut simulation);
+        simulation.network.loss_permille = 50;
+        simulation.network.jitter = Duration::from_millis(20);
+        simulation.run(Duration::from_secs(20));
+        simulation.network.loss_permille = 0;
+        simulation.run(Duration::from_secs(1));
+
+        assert!(
+            simulation.network.lost > 100,
+            "seed {seed}: the network did lose datagrams"
+        );
+        let pictures = pictures(&simulation);
+        assert!(pictures.iter().all(|(_, whole)| *whole), "seed {seed}");
+        let missing = simulation.published() as i64 - pictures.len() as i64;
+        // A retransmission may be lost as well: the very rare picture then is given up.
+        assert!(
+            missing <= 6,
+            "seed {seed}: {missing} of {} missing",
+            simulation.published()
+        );
+        let (video, _) = simulation.peer.sender_stats();
+        assert!(video.retransmitted > 100, "seed {seed}: {video:?}");
+        assert_eq!(video.skips, 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_newcomer_in_the_middle_of_a_group_gets_it_from_its_keyframe_on() {
+    let mut simulation = Simulation::new(3, 240);
+    // Three seconds of an eight-second group are published before the viewer comes.
+    simulation.network.delay = Duration::from_secs(3);
+    simulation.run(Duration::from_millis(2990));
+    simulation.network.delay = Duration::from_millis(10);
+    connect(&mut simulation);
+    simulation.run(Duration::from_secs(2));
+    let pictures = pictures(&simulation);
+    let numbers: Vec<u64> = pictures.iter().map(|(number, _)| *number).collect();
+    let expected: Vec<u64> = (0..numbers.len() as u64).collect();
+    assert_eq!(
+        numbers, expected,
+        "all pictures since the keyframe, in order"
+    );
+    assert!(
+        numbers.len() as u64 >= simulation.published() - 3,
+        "and up to the live edge"
+    );
+    let sound = simulation.received.len() - pictures.len();
+    assert!(sound < 150, "no sound from before the viewer came: {sound}");
+}
+
+#[test]
+fn a_lossy_handshake_comes_through() {
+    for seed in 10..15 {
+        let mut simulation = Simulation::new(seed, 30);
+        simulation.network.loss_permille = 50;
+        connect(&mut simulation);
+    }
+}

@@ -1,0 +1,300 @@
+//! A viewer of ours and a WebRTC client of another make, over a simulated network.
+
+pub(crate) mod network;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use distributary_media::{AudioCodec, AudioFrame, MediaTime, VideoCodec, VideoFrame};
+use distributary_webrtc::certificate::Certificate;
+use distributary_webrtc::dtls::{DtlsContext, DtlsRole};
+use distributary_webrtc::ice::Credentials;
+use distributary_webrtc::log::{Log, LogLimits};
+use distributary_webrtc::peer::{MediaClock, Peer, PeerConfig, PeerEvent};
+use distributary_webrtc::rtcp::ntp::WallClock;
+use distributary_webrtc::sdp::{
+    AudioPlan, HostCandidate, LocalParameters, MediaPlan, Offer, Token, VideoPlan,
+};
+use distributary_webrtc::send_buffer::SendBuffer;
+use distributary_webrtc::sender::SenderConfig;
+use network::{Datagram, Network};
+use str0m::change::SdpAnswer;
+use str0m::media::{Direction, MediaData, MediaKind};
+use str0m::net::{Protocol, Receive};
+use str0m::{Candidate, Event, Input, Output, Rtc};
+
+/// Rate at which a newcomer gets the group of pictures, in bits per second.
+const START_PACING: u64 = 40_000_000;
+
+/// One step of the simulated clock.
+const STEP: Duration = Duration::from_millis(5);
+
+/// Both ends and what is between them.
+pub(crate) struct Simulation {
+    pub(crate) now: Instant,
+    pub(crate) network: Network,
+    pub(crate) peer: Peer,
+    pub(crate) events: Vec<PeerEvent>,
+    pub(crate) client: Rtc,
+    /// Whole frames that the client put together.
+    pub(crate) received: Vec<MediaData>,
+    pub(crate) client_connected: bool,
+    pub(crate) video: Log,
+    pub(crate) audio: Log,
+    buffer: SendBuffer,
+    server_address: SocketAddr,
+    client_address: SocketAddr,
+    next_frame: u64,
+    start: Instant,
+    keyframe_interval: u64,
+}
+
+impl Simulation {
+    /// Both ends after offer and answer, before the first datagram.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "an origin for the simulated clock"
+    )]
+    pub(crate) fn new(seed: u64, keyframe_interval: u64) -> Self {
+        let now = Instant::now();
+        let server_address: SocketAddr = "192.0.2.1:8189".parse().unwrap();
+        let client_address: SocketAddr = "192.0.2.2:50000".parse().unwrap();
+        let mut client = Rtc::builder().build(now);
+        client.add_local_candidate(Candidate::host(client_address, "udp").unwrap());
+        let mut change = client.sdp_api();
+        change.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
+        change.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
+        let (offer, pending) = change.apply().unwrap();
+
+        let certificate = Certificate::generate(SystemTime::now()).unwrap();
+        let context = DtlsContext::new(&certificate).unwrap();
+        let ice = Credentials::generate().unwrap();
+        let token = |text: &str| Token::new(text).unwrap();
+        let local = LocalParameters {
+            session_id: 1,
+            session_version: 1,
+            ice: ice.clone(),
+            fingerprint: certificate.fingerprint().clone(),
+            candidates: vec![HostCandidate::udp(server_address)],
+            cname: token("cname"),
+            stream_id: token("stream"),
+            video_track_id: token("video"),
+            audio_track_id: token("audio"),
+            video_ssrc: 1,
+            video_rtx_ssrc: 2,
+            audio_ssrc: 3,
+        };
+        let plan = MediaPlan {
+            video: Some(VideoPlan::default()),
+            audio: Some(AudioPlan::default()),
+        };
+        let answer = Offer::parse(&offer.to_sdp_string())
+            .unwrap()
+            .answer(&plan, &local)
+            .unwrap();
+        let accepted = SdpAnswer::from_sdp_string(&answer.sdp).unwrap();
+        client.sdp_api().accept_answer(pending, accepted).unwrap();
+
+        let negotiated = answer.negotiated;
+        let video = negotiated.video.unwrap();
+        let audio = negotiated.audio.unwrap();
+        let config = PeerConfig {
+            local: ice,
+            remote_ufrag: negotiated.remote.ice.ufrag().to_owned(),
+            fingerprints: negotiated.remote.fingerprints,
+            role: DtlsRole::of_answer(negotiated.setup),
+            video: Some(SenderConfig {
+                ssrc: video.ssrc,
+                payload_type: video.payload_type,
+                rtx: video.rtx.map(|rtx| (rtx.ssrc, rtx.payload_type)),
+            }),
+            audio: Some(SenderConfig {
+                ssrc: audio.ssrc,
+                payload_type: audio.payload_type,
+                rtx: None,
+            }),
+            cname: Arc::from("cname"),
+            start_pacing: START_PACING,
+        };
+        let clock = MediaClock {
+            epoch: now,
+            wall: WallClock::new(now, SystemTime::now()),
+        };
+        Self {
+            now,
+            network: Network::new(seed),
+            peer: Peer::new(config, clock, &context, now).unwrap(),
+            events: Vec::new(),
+            client,
+            received: Vec::new(),
+            client_connected: false,
+            video: Log::new(90_000, LogLimits::default()),
+            audio: Log::new(48_000, LogLimits::default()),
+            buffer: SendBuffer::new(1 << 20),
+            server_address,
+            client_address,
+            next_frame: 0,
+            start: now,
+            keyframe_interval,
+        }
+    }
+
+    /// The bytes of the picture with this number: as long as a 720p stream has them, and different
+    /// for each.
+    pub(crate) fn picture(&self, number: u64) -> Vec<u8> {
+        let keyframe = number.is_multiple_of(self.keyframe_interval);
+        let len = if keyframe {
+            60_000
+        } else {
+            4_000 + (number as usize % 7) * 1_000
+        };
+        let mut unit: Vec<u8> = (0..len)
+            .map(|n| (n as u64 * 31 + number * 7 + 3) as u8 | 1)
+            .collect();
+        unit[0] = if keyframe { 0x65 } else { 0x41 };
+        unit[1..9].copy_from_slice(&(number | 0x0101_0101_0000_0000).to_be_bytes());
+        unit
+    }
+
+    /// Lets the publisher go on up to now: 30 pictures and 50 blocks of sound a second.
+    fn publish(&mut self) {
+        let elapsed = self.now.duration_since(self.start).as_millis() as u64;
+        while self.next_frame * 100 / 3 <= elapsed {
+            let number = self.next_frame;
+            let at = MediaTime::from_millis((number * 100 / 3) as i64);
+            let frame = VideoFrame {
+                codec: VideoCodec::H264,
+                pts: at,
+                dts: at,
+                keyframe: number.is_multiple_of(self.keyframe_interval),
+                units: vec![Bytes::from(self.picture(number))],
+            };
+            self.video.push_video(&frame, self.now);
+            self.next_frame += 1;
+        }
+        while self.audio.head() * 20 <= elapsed {
+            let pts = MediaTime::from_millis((self.audio.head() * 20) as i64);
+            let data = Bytes::from(vec![0xfc; 200]);
+            self.audio.push_audio(
+                &AudioFrame {
+                    codec: AudioCodec::Opus,
+                    pts,
+                    data,
+                },
+                self.now,
+            );
+        }
+    }
+
+    /// Pictures published so far.
+    pub(crate) fn published(&self) -> u64 {
+        self.next_frame
+    }
+
+    /// Lets `time` pass.
+    pub(crate) fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now += STEP;
+            self.publish();
+            self.drive_peer();
+            self.drive_client();
+            while let Some(datagram) = self.network.receive(self.now) {
+                self.deliver(datagram);
+            }
+        }
+    }
+
+    /// Lets time pass until `done`, at most `limit`.
+    pub(crate) fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) {
+        let end = self.now + limit;
+        while !done(self) {
+            assert!(
+                self.now < end,
+                "not done after {limit:?}: {:?}",
+                self.events
+            );
+            self.run(STEP);
+        }
+    }
+
+    fn deliver(&mut self, mut datagram: Datagram) {
+        if datagram.destination == self.server_address {
+            let local: IpAddr = self.server_address.ip();
+            self.peer
+                .handle_datagram(self.now, datagram.source, Some(local), &mut datagram.bytes);
+            self.drive_peer();
+        } else if let Ok(receive) = Receive::new(
+            Protocol::Udp,
+            datagram.source,
+            datagram.destination,
+            &datagram.bytes,
+        ) {
+            self.client
+                .handle_input(Input::Receive(self.now, receive))
+                .unwrap();
+            self.drive_client();
+        }
+    }
+
+    fn drive_peer(&mut self) {
+        self.peer.handle_timeout(self.now);
+        self.drain_peer();
+        self.buffer.clear();
+        self.peer
+            .retransmit(&self.video, self.now, &mut self.buffer);
+        self.peer
+            .send_media(&self.video, &self.audio, self.now, &mut self.buffer);
+        if let Some(destination) = self.peer.remote() {
+            for (bytes, segment) in self.buffer.runs() {
+                for packet in bytes.chunks(segment) {
+                    assert!(packet.len() <= 1200, "{} bytes", packet.len());
+                    let bytes = packet.to_vec();
+                    let datagram = Datagram {
+                        source: self.server_address,
+                        destination,
+                        bytes,
+                    };
+                    self.network.send(self.now, datagram);
+                }
+            }
+        }
+        self.drain_peer();
+    }
+
+    pub(crate) fn drain_peer(&mut self) {
+        while let Some(transmit) = self.peer.poll_transmit() {
+            let datagram = Datagram {
+                source: self.server_address,
+                destination: transmit.destination,
+                bytes: transmit.bytes,
+            };
+            self.network.send(self.now, datagram);
+        }
+        while let Some(event) = self.peer.poll_event() {
+            self.events.push(event);
+        }
+    }
+
+    fn drive_client(&mut self) {
+        self.client.handle_input(Input::Timeout(self.now)).unwrap();
+        loop {
+            match self.client.poll_output().unwrap() {
+                Output::Timeout(_) => break,
+                Output::Transmit(transmit) => {
+                    let datagram = Datagram {
+                        source: self.client_address,
+                        destination: transmit.destination,
+                        bytes: transmit.contents.to_vec(),
+                    };
+                    self.network.send(self.now, datagram);
+                }
+                Output::Event(Event::MediaData(data)) => self.received.push(data),
+                Output::Event(Event::Connected) => self.client_connected = true,
+                Output::Event(_) => {}
+            }
+        }
+    }
+}

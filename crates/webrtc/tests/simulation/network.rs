@@ -1,0 +1,72 @@
+//! A network between two addresses, with loss, delay and reordering, driven by a seed and by hand.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// A datagram on its way.
+pub(crate) struct Datagram {
+    pub(crate) source: SocketAddr,
+    pub(crate) destination: SocketAddr,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Loses and delays datagrams as its random numbers say. The same seed gives the same run.
+pub(crate) struct Network {
+    random: u64,
+    /// Datagrams lost, of a thousand.
+    pub(crate) loss_permille: u64,
+    /// The shortest delay.
+    pub(crate) delay: Duration,
+    /// What is added to it at most: datagrams overtake each other.
+    pub(crate) jitter: Duration,
+    /// By arrival, then by the order in which they were sent.
+    under_way: BTreeMap<(Instant, u64), Datagram>,
+    sent: u64,
+    pub(crate) lost: u64,
+}
+
+impl Network {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            // The generator below must not start at zero.
+            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            loss_permille: 0,
+            delay: Duration::from_millis(10),
+            jitter: Duration::ZERO,
+            under_way: BTreeMap::new(),
+            sent: 0,
+            lost: 0,
+        }
+    }
+
+    pub(crate) fn send(&mut self, now: Instant, datagram: Datagram) {
+        self.sent += 1;
+        if self.random(1000) < self.loss_permille {
+            self.lost += 1;
+            return;
+        }
+        let jitter = self.jitter.as_micros() as u64;
+        let extra = if jitter == 0 { 0 } else { self.random(jitter) };
+        let arrival = now + self.delay + Duration::from_micros(extra);
+        self.under_way.insert((arrival, self.sent), datagram);
+    }
+
+    /// The next datagram that has arrived by `now`.
+    pub(crate) fn receive(&mut self, now: Instant) -> Option<Datagram> {
+        let (key, _) = self
+            .under_way
+            .first_key_value()
+            .filter(|((at, _), _)| *at <= now)?;
+        let key = *key;
+        self.under_way.remove(&key)
+    }
+
+    /// A number below `limit` (xorshift64*).
+    fn random(&mut self, limit: u64) -> u64 {
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        (self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % limit
+    }
+}
