@@ -172,7 +172,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match event {
                 SessionEvent::Connected(request) => {
                     self.connected = true;
-                    info!(client = request.client, "connected");
+                    info!(
+                        client = request.client,
+                        rtmpe = request.handshake.encrypted,
+                        "connected"
+                    );
                 }
                 SessionEvent::PublishRequested(request) => self.decide(request, now)?,
                 SessionEvent::NameRefused(error) => {

@@ -3,19 +3,40 @@
 //! ```text
 //! client                               server
 //!   C0 (1 byte)  C1 (1536 bytes)  ──►
-//!                                 ◄──  S0  S1  S2 (the echo of C1)
-//!   C2 (the echo of S1)           ──►
+//!                                 ◄──  S0  S1  S2
+//!   C2                            ──►
 //! ```
+//!
+//! In the simple form S2 is an echo of C1 and C2 one of S1. Flash Player, librtmp and ffmpeg put a
+//! digest into C1 (see `digest`): then S1 has one too and S2 is signed. With version 6 there are
+//! Diffie-Hellman keys beside the digests, and everything after the handshake is enciphered (see
+//! `rtmpe`).
+
+mod digest;
+mod rtmpe;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rand::Rng;
 use rand::rngs::StdRng;
+
+use digest::{Digest, Packet, Schema, Signer};
+use rtmpe::KeyExchange;
+pub(crate) use rtmpe::RtmpeCipher;
 
 /// Length of C1, C2, S1 and S2.
 const PACKET_LEN: usize = 1536;
 
 /// The version of plain RTMP in C0 and S0.
 const VERSION_PLAIN: u8 = 3;
+
+/// The version of RTMPE.
+const VERSION_RTMPE: u8 = 6;
+
+/// RTMPE with signatures enciphered by XTEA or Blowfish, which no client asks for by itself.
+const VERSIONS_RTMPE_SIGNED: [u8; 2] = [8, 9];
+
+/// The version in an S1 with digest. Clients look for one in S2 only where this is at least 3.
+const SERVER_VERSION: [u8; 4] = [3, 5, 7, 0];
 
 /// Larger version bytes are no RTMP: text protocols begin so (RTMP 1.0 section 5.2.2).
 const MAX_VERSION: u8 = 31;
@@ -33,6 +54,24 @@ pub enum HandshakeError {
     /// The first byte is no RTMP version.
     #[error("the peer does not speak RTMP: its first byte is {0:#04x}")]
     NotRtmp(u8),
+    /// A form of RTMPE that is not spoken here.
+    #[error("RTMP version {0} (RTMPE with enciphered signatures) is not supported")]
+    UnsupportedVersion(u8),
+    /// RTMPE without the digest that says where the public key is, or without a usable key.
+    #[error("an RTMPE client without digest or public key")]
+    BadRtmpe,
+}
+
+/// How a handshake went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandshakeSummary {
+    /// Whether the packets had digests.
+    pub digest: bool,
+    /// Whether the connection is RTMPE.
+    pub encrypted: bool,
+    /// Whether the client has signed our digest in C2. ffmpeg and others echo S1 in place of it even
+    /// where they have sent a digest, so this decides nothing.
+    pub signed: bool,
 }
 
 /// One side of a handshake: bytes in by [`Self::handle_bytes`], bytes out by [`Self::poll_output`].
@@ -43,6 +82,8 @@ pub struct Handshake {
     /// What has come of the packets that are awaited.
     received: BytesMut,
     output: BytesMut,
+    cipher: Option<RtmpeCipher>,
+    summary: HandshakeSummary,
 }
 
 /// ```text
@@ -55,22 +96,26 @@ enum State {
     AwaitHello,
     /// The client waits for S0 and S1.
     AwaitServerHello,
-    /// The peer's C2 or S2 is awaited. What it contains is not looked at: GStreamer sends no exact
-    /// echo, and it proves nothing.
-    AwaitEcho,
+    /// The peer's C2 or S2 is awaited. A signature for our digest is noted, no more: GStreamer sends
+    /// not even an exact echo, and it would prove nothing.
+    AwaitEcho {
+        ours: Option<Digest>,
+    },
     Done,
 }
 
 impl Handshake {
-    /// The server's side. `random` fills S1.
+    /// The server's side. `random` fills S1 and S2 and makes the key of RTMPE.
     pub fn server(random: StdRng) -> Self {
         Self::new(State::AwaitHello, random)
     }
 
-    /// The client's side; C0 and C1 are ready to be sent. `random` fills C1.
+    /// The client's side, in the simple form; C0 and C1 are ready to be sent. `random` fills C1.
     pub fn client(random: StdRng) -> Self {
         let mut handshake = Self::new(State::AwaitServerHello, random);
-        handshake.put_hello();
+        let mut hello = handshake.random_packet();
+        hello[..8].fill(0);
+        handshake.put_hello(VERSION_PLAIN, &hello);
         handshake
     }
 
@@ -80,6 +125,12 @@ impl Handshake {
             random,
             received: BytesMut::with_capacity(1 + PACKET_LEN),
             output: BytesMut::new(),
+            cipher: None,
+            summary: HandshakeSummary {
+                digest: false,
+                encrypted: false,
+                signed: false,
+            },
         }
     }
 
@@ -87,18 +138,19 @@ impl Handshake {
     /// complete; what is then left of the input is the chunk stream.
     ///
     /// # Errors
-    /// When the peer does not speak RTMP.
+    /// When the peer does not speak RTMP, or not in a form that is spoken here.
     pub fn handle_bytes(&mut self, input: &mut &[u8]) -> Result<bool, HandshakeError> {
         loop {
             let awaited = match self.state {
                 State::AwaitHello | State::AwaitServerHello => 1 + PACKET_LEN,
-                State::AwaitEcho => PACKET_LEN,
+                State::AwaitEcho { .. } => PACKET_LEN,
                 State::Done => return Ok(true),
             };
-            let (taken, rest) = input.split_at(input.len().min(awaited - self.received.len()));
+            let wanted = awaited.saturating_sub(self.received.len());
+            let (taken, rest) = input.split_at(input.len().min(wanted));
             self.received.extend_from_slice(taken);
             *input = rest;
-            if self.state != State::AwaitEcho
+            if !matches!(self.state, State::AwaitEcho { .. })
                 && let Some(&version) = self.received.first()
             {
                 check_version(version)?;
@@ -106,8 +158,8 @@ impl Handshake {
             if self.received.len() < awaited {
                 return Ok(false);
             }
-            let packet = self.received.split().freeze();
-            self.handle_packet(&packet);
+            let received = self.received.split();
+            self.handle_packet(&received)?;
         }
     }
 
@@ -116,36 +168,133 @@ impl Handshake {
         (!self.output.is_empty()).then(|| self.output.split().freeze())
     }
 
-    fn handle_packet(&mut self, packet: &Bytes) {
-        self.state = match self.state {
-            State::AwaitHello => {
-                self.put_hello();
-                self.output
-                    .extend_from_slice(packet.get(1..).unwrap_or_default());
-                State::AwaitEcho
-            }
-            State::AwaitServerHello => {
-                self.output
-                    .extend_from_slice(packet.get(1..).unwrap_or_default());
-                State::AwaitEcho
-            }
-            State::AwaitEcho | State::Done => State::Done,
-        };
+    /// How it went, as far as it has come.
+    pub fn summary(&self) -> HandshakeSummary {
+        self.summary
     }
 
-    /// Writes C0 and C1, or S0 and S1, which have the same form:
+    /// The cipher for what follows the handshake, if it is RTMPE.
+    pub(crate) fn take_cipher(&mut self) -> Option<RtmpeCipher> {
+        self.cipher.take()
+    }
+
+    fn handle_packet(&mut self, received: &[u8]) -> Result<(), HandshakeError> {
+        let Some((before, packet)) = received.split_last_chunk::<PACKET_LEN>() else {
+            return Ok(());
+        };
+        self.state = match self.state {
+            State::AwaitHello => {
+                let version = before.first().copied().unwrap_or(VERSION_PLAIN);
+                let ours = self.answer_hello(version, packet)?;
+                State::AwaitEcho { ours }
+            }
+            State::AwaitServerHello => {
+                self.output.extend_from_slice(packet);
+                State::AwaitEcho { ours: None }
+            }
+            State::AwaitEcho { ours } => {
+                self.summary.signed = ours
+                    .is_some_and(|ours| digest::verify_answer(packet, &ours, Signer::FlashPlayer));
+                State::Done
+            }
+            State::Done => State::Done,
+        };
+        Ok(())
+    }
+
+    /// Answers C0 and C1 in the form the client has chosen. Returns the digest in S1.
+    fn answer_hello(
+        &mut self,
+        version: u8,
+        hello: &Packet,
+    ) -> Result<Option<Digest>, HandshakeError> {
+        let encrypted = version == VERSION_RTMPE;
+        let Some((schema, challenge)) = digest::find(hello, Signer::FlashPlayer) else {
+            if encrypted {
+                return Err(HandshakeError::BadRtmpe);
+            }
+            let mut answer = self.random_packet();
+            answer[..8].fill(0);
+            self.put_hello(VERSION_PLAIN, &answer);
+            self.output.extend_from_slice(hello);
+            return Ok(None);
+        };
+        let (answer, ours) = if encrypted {
+            let exchange = KeyExchange::new(&mut self.random);
+            let mut theirs = [0; digest::KEY_LEN];
+            theirs.copy_from_slice(&hello[schema.key_range(hello)]);
+            let cipher = exchange.agree(&theirs);
+            self.cipher = Some(cipher.ok_or(HandshakeError::BadRtmpe)?);
+            self.encrypted_hello(schema, &exchange)
+        } else {
+            let mut answer = self.server_packet();
+            let ours = schema.sign(&mut answer, Signer::FlashMediaServer);
+            (answer, ours)
+        };
+        self.summary.digest = true;
+        self.summary.encrypted = encrypted;
+        let version = if encrypted {
+            VERSION_RTMPE
+        } else {
+            VERSION_PLAIN
+        };
+        self.put_hello(version, &answer);
+        let mut echo = self.random_packet();
+        digest::sign_answer(&mut echo, &challenge, Signer::FlashMediaServer);
+        self.output.put_slice(&echo);
+        Ok(Some(ours))
+    }
+
+    /// S1 with digest and public key.
+    ///
+    /// ffmpeg as a publisher uses the key-first schema and yet looks for the server's key where the
+    /// other schema has it. So the key stands in both places, in a packet drawn such that digest, keys
+    /// and the offset bytes do not overlap.
+    fn encrypted_hello(&mut self, schema: Schema, exchange: &KeyExchange) -> (Packet, Digest) {
+        loop {
+            let mut packet = self.server_packet();
+            let key_ranges = Schema::ALL.map(|schema| schema.key_range(&packet));
+            for range in &key_ranges {
+                packet[range.clone()].copy_from_slice(exchange.public());
+            }
+            let digest = schema.sign(&mut packet, Signer::FlashMediaServer);
+            // What one of them has overwritten of another's shows when each is looked for again.
+            let found = Schema::ALL.map(|schema| schema.key_range(&packet));
+            let intact = found == key_ranges
+                && found
+                    .into_iter()
+                    .all(|range| packet[range] == *exchange.public())
+                && schema.verify(&packet, Signer::FlashMediaServer).is_some();
+            if intact {
+                return (packet, digest);
+            }
+        }
+    }
+
+    /// An S1 that is going to have a digest.
+    fn server_packet(&mut self) -> Packet {
+        let mut packet = self.random_packet();
+        packet[..4].fill(0);
+        packet[4..8].copy_from_slice(&SERVER_VERSION);
+        packet
+    }
+
+    fn random_packet(&mut self) -> Packet {
+        let mut packet = [0; PACKET_LEN];
+        self.random.fill_bytes(&mut packet);
+        packet
+    }
+
+    /// Sends C0 and C1, or S0 and S1, which have the same form:
     ///
     /// ```text
-    /// version (1)  time (4)  zero (4)  random (1528)
+    /// version (1)  time (4)  zero, or a version where there is a digest (4)  random (1528)
     /// ```
-    fn put_hello(&mut self) {
-        let mut random = [0; PACKET_LEN - 8];
-        self.random.fill_bytes(&mut random);
-        self.output.put_u8(VERSION_PLAIN);
-        // The clock's origin is ours to choose (RTMP 1.0 section 5.2.3), and it begins here.
-        self.output.put_u32(0);
-        self.output.put_u32(0);
-        self.output.put_slice(&random);
+    ///
+    /// The time is zero: the clock's origin is ours to choose (RTMP 1.0 section 5.2.3).
+    fn put_hello(&mut self, version: u8, packet: &Packet) {
+        self.output.put_u8(version);
+        self.output.put_slice(packet);
     }
 }
 
@@ -154,6 +303,9 @@ impl Handshake {
 fn check_version(version: u8) -> Result<(), HandshakeError> {
     match version {
         TLS_HANDSHAKE => Err(HandshakeError::Tls),
+        _ if VERSIONS_RTMPE_SIGNED.contains(&version) => {
+            Err(HandshakeError::UnsupportedVersion(version))
+        }
         0..=MAX_VERSION => Ok(()),
         _ => Err(HandshakeError::NotRtmp(version)),
     }
@@ -223,6 +375,78 @@ mod tests {
         let mut handshake = server();
         assert_eq!(handshake.handle_bytes(&mut &hello(7)[..]), Ok(false));
         assert_eq!(handshake.poll_output().unwrap()[0], 3);
+    }
+
+    #[test]
+    fn rtmpe_without_a_digest_is_refused() {
+        assert_eq!(
+            server().handle_bytes(&mut &hello(6)[..]),
+            Err(HandshakeError::BadRtmpe)
+        );
+    }
+
+    #[test]
+    fn versions_that_nobody_speaks_are_refused_at_once() {
+        for version in [8, 9] {
+            assert_eq!(
+                server().handle_bytes(&mut &[version][..]),
+                Err(HandshakeError::UnsupportedVersion(version))
+            );
+        }
+    }
+
+    #[test]
+    fn a_digest_is_answered_in_its_own_schema() {
+        for schema in Schema::ALL {
+            let mut c1: Packet = hello(3)[1..].try_into().unwrap();
+            let challenge = schema.sign(&mut c1, Signer::FlashPlayer);
+            let mut handshake = server();
+            let bytes = [&[3], &c1[..]].concat();
+            assert_eq!(handshake.handle_bytes(&mut &bytes[..]), Ok(false));
+            let answer = handshake.poll_output().unwrap();
+            let s1: Packet = answer[1..=PACKET_LEN].try_into().unwrap();
+            let s2: Packet = answer[1 + PACKET_LEN..].try_into().unwrap();
+            let server_digest = schema.verify(&s1, Signer::FlashMediaServer).unwrap();
+            assert!(digest::verify_answer(
+                &s2,
+                &challenge,
+                Signer::FlashMediaServer
+            ));
+
+            let mut c2 = [9; PACKET_LEN];
+            digest::sign_answer(&mut c2, &server_digest, Signer::FlashPlayer);
+            assert_eq!(handshake.handle_bytes(&mut &c2[..]), Ok(true));
+            let summary = handshake.summary();
+            assert!(summary.digest && summary.signed && !summary.encrypted);
+        }
+    }
+
+    #[test]
+    fn an_echo_is_as_good_as_a_signature() {
+        let mut c1: Packet = hello(3)[1..].try_into().unwrap();
+        Schema::DigestFirst.sign(&mut c1, Signer::FlashPlayer);
+        let bytes = [&[3], &c1[..], &[0; PACKET_LEN]].concat();
+        let mut handshake = server();
+        assert_eq!(handshake.handle_bytes(&mut &bytes[..]), Ok(true));
+        assert!(!handshake.summary().signed);
+    }
+
+    #[test]
+    fn the_key_of_rtmpe_is_at_both_places() {
+        let exchange = KeyExchange::new(&mut StdRng::from_seed([5; 32]));
+        for seed in 0..200 {
+            let mut handshake = Handshake::server(StdRng::from_seed([seed; 32]));
+            for schema in Schema::ALL {
+                let (packet, digest) = handshake.encrypted_hello(schema, &exchange);
+                assert_eq!(
+                    schema.verify(&packet, Signer::FlashMediaServer),
+                    Some(digest)
+                );
+                for place in Schema::ALL {
+                    assert_eq!(packet[place.key_range(&packet)], *exchange.public());
+                }
+            }
+        }
     }
 
     #[test]

@@ -72,6 +72,7 @@ impl ServerSession {
         let request = ConnectRequest {
             app: app.to_owned(),
             client: text("flashVer").and_then(shown),
+            handshake: self.link.summary(),
         };
         let window = self.config.window_ack_size;
         self.link.send_control(&Message::WindowAckSize(window));
@@ -79,7 +80,11 @@ impl ServerSession {
             window,
             limit_type: 2,
         });
-        self.link.send_chunk_size(self.config.chunk_size);
+        // ffmpeg over RTMPE enciphers the number in place, then reads it back for its own: any chunk
+        // size we announce breaks its session.
+        if !self.link.summary().encrypted {
+            self.link.send_chunk_size(self.config.chunk_size);
+        }
         let encoding = object.get("objectEncoding").and_then(Value::as_number);
         self.send_answer(
             "_result",

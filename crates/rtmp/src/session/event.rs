@@ -6,6 +6,7 @@ use bytes::Bytes;
 use distributary_media::MediaTime;
 
 use crate::amf::{AmfError, Value};
+use crate::handshake::HandshakeSummary;
 use crate::name::{Target, TargetError};
 
 /// Something that happened on a connection.
@@ -51,12 +52,14 @@ pub enum SessionEvent {
 }
 
 /// What `connect` said.
-#[derive(Clone, Default, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct ConnectRequest {
     /// The application, as it was sent. It may have a query with a key.
     pub app: String,
     /// The client's name of itself (`flashVer`), fit for a log.
     pub client: Option<String>,
+    /// How the handshake before it went.
+    pub handshake: HandshakeSummary,
 }
 
 impl fmt::Debug for ConnectRequest {
@@ -65,6 +68,7 @@ impl fmt::Debug for ConnectRequest {
         f.debug_struct("ConnectRequest")
             .field("app", &app)
             .field("client", &self.client)
+            .field("handshake", &self.handshake)
             .finish()
     }
 }

@@ -1,10 +1,10 @@
 //! What both sides of a connection do alike: the handshake, chunks, and the messages by which the
 //! protocol governs itself (RTMP 1.0 sections 5.4 and 6.2).
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use crate::chunk::{ChunkError, ChunkLimits, ChunkReader, ChunkWriter, RawMessage};
-use crate::handshake::Handshake;
+use crate::handshake::{Handshake, HandshakeSummary, RtmpeCipher};
 use crate::message::{Message, UserControl};
 use crate::session::SessionError;
 
@@ -19,6 +19,11 @@ pub(crate) const COMMAND_CHUNK_STREAM: u32 = 3;
 pub(crate) struct Link {
     /// The handshake, until it is complete.
     handshake: Option<Handshake>,
+    /// How the handshake went.
+    summary: HandshakeSummary,
+    cipher: Option<RtmpeCipher>,
+    /// Deciphered input that has not been read.
+    clear: BytesMut,
     reader: ChunkReader,
     writer: ChunkWriter,
     /// Bytes of the handshake to send; all of them go before the first chunk.
@@ -37,7 +42,10 @@ impl Link {
     pub(crate) fn new(mut handshake: Handshake, limits: ChunkLimits, window: u32) -> Self {
         let greeting = handshake.poll_output().unwrap_or_default().into();
         Self {
+            summary: handshake.summary(),
             handshake: Some(handshake),
+            cipher: None,
+            clear: BytesMut::new(),
             greeting,
             reader: ChunkReader::new(limits),
             writer: ChunkWriter::new(),
@@ -51,6 +59,11 @@ impl Link {
     /// Whether the handshake is complete.
     pub(crate) fn is_established(&self) -> bool {
         self.handshake.is_none()
+    }
+
+    /// How the handshake went; it must be complete.
+    pub(crate) fn summary(&self) -> HandshakeSummary {
+        self.summary
     }
 
     pub(crate) fn set_max_message_size(&mut self, bytes: usize) {
@@ -78,9 +91,21 @@ impl Link {
             if !done? {
                 return Ok(None);
             }
+            self.summary = handshake.summary();
+            self.cipher = handshake.take_cipher();
             self.handshake = None;
         }
-        Ok(self.reader.read(input)?)
+        let Some(cipher) = &mut self.cipher else {
+            return Ok(self.reader.read(input)?);
+        };
+        let came = self.clear.len();
+        self.clear.extend_from_slice(std::mem::take(input));
+        cipher.decrypt(self.clear.get_mut(came..).unwrap_or_default());
+        let mut clear = &self.clear[..];
+        let message = self.reader.read(&mut clear);
+        let used = self.clear.len() - clear.len();
+        self.clear.advance(used);
+        Ok(message?)
     }
 
     /// Does what a protocol control or user control message wants. Others are left alone.
@@ -136,11 +161,16 @@ impl Link {
 
     /// The next bytes to send.
     pub(crate) fn poll_output(&mut self) -> Option<Bytes> {
-        let output = if self.greeting.is_empty() && self.is_established() {
-            &mut self.output
-        } else {
-            &mut self.greeting
-        };
-        (!output.is_empty()).then(|| output.split().freeze())
+        if !self.greeting.is_empty() {
+            return Some(self.greeting.split().freeze());
+        }
+        if self.output.is_empty() || !self.is_established() {
+            return None;
+        }
+        let mut output = self.output.split();
+        if let Some(cipher) = &mut self.cipher {
+            cipher.encrypt(&mut output);
+        }
+        Some(output.freeze())
     }
 }
