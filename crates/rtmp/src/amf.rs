@@ -113,6 +113,9 @@ pub enum AmfError {
     /// A type marker that does not exist or cannot stand here.
     #[error("the type marker {0:#04x} is unknown")]
     UnknownMarker(u8),
+    /// An object of a class that writes itself in a way of its own.
+    #[error("an object of a class with its own format")]
+    UnknownClass,
     /// A reference to an object that was not sent.
     #[error("reference {0} points to nothing")]
     BadReference(usize),
@@ -128,6 +131,12 @@ pub enum AmfError {
         /// The limit.
         limit: usize,
     },
+    /// References unfold into more text than a message needs.
+    #[error("values unfold into more than {limit} bytes of text")]
+    TooMuchText {
+        /// The limit for this message.
+        limit: usize,
+    },
 }
 
 impl From<bytes::TryGetError> for AmfError {
@@ -136,16 +145,29 @@ impl From<bytes::TryGetError> for AmfError {
     }
 }
 
+/// How much longer than the message the text in its values may be, for what references repeat.
+const REPEATED_TEXT: usize = 64 << 10;
+
 /// What is left of the limits while a message is decoded.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limits: AmfLimits,
     values: usize,
+    text: usize,
+    max_text: usize,
 }
 
 impl Budget {
-    pub(crate) fn new(limits: AmfLimits) -> Self {
-        Self { limits, values: 0 }
+    /// The budget of a message of `len` bytes.
+    pub(crate) fn new(limits: AmfLimits, len: usize) -> Self {
+        Self {
+            limits,
+            values: 0,
+            text: 0,
+            // AMF3 text is taken once when it is read and once when references are unfolded, twice
+            // when it goes into the string table.
+            max_text: len.saturating_mul(3).saturating_add(REPEATED_TEXT),
+        }
     }
 
     /// Counts one value that stands `depth` levels deep.
@@ -160,6 +182,17 @@ impl Budget {
         self.values += 1;
         if self.values > max_values {
             return Err(AmfError::TooManyValues { limit: max_values });
+        }
+        Ok(())
+    }
+
+    /// Counts text that is copied.
+    pub(crate) fn take_text(&mut self, len: usize) -> Result<(), AmfError> {
+        self.text = self.text.saturating_add(len);
+        if self.text > self.max_text {
+            return Err(AmfError::TooMuchText {
+                limit: self.max_text,
+            });
         }
         Ok(())
     }

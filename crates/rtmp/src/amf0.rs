@@ -3,6 +3,7 @@
 use bytes::{Buf, BufMut, BytesMut};
 
 use crate::amf::{AmfError, AmfLimits, Budget, Value, take_bytes, text};
+use crate::amf3;
 
 /// Type markers (section 2.1).
 mod marker {
@@ -21,6 +22,7 @@ mod marker {
     pub(super) const UNSUPPORTED: u8 = 0x0D;
     pub(super) const XML_DOCUMENT: u8 = 0x0F;
     pub(super) const TYPED_OBJECT: u8 = 0x10;
+    pub(super) const AVM_PLUS: u8 = 0x11;
 }
 
 /// Decodes all values of a message.
@@ -114,7 +116,7 @@ impl<'a> Decoder<'a> {
         Self {
             message,
             rest: message,
-            budget: Budget::new(limits),
+            budget: Budget::new(limits, message.len()),
             complex: Vec::new(),
             revisiting: false,
         }
@@ -153,19 +155,26 @@ impl<'a> Decoder<'a> {
             }
             marker::LONG_STRING | marker::XML_DOCUMENT => {
                 let len = self.rest.try_get_u32()? as usize;
-                Value::String(text(take_bytes(&mut self.rest, len)?))
+                Value::String(self.text(len)?)
             }
             marker::TYPED_OBJECT => {
                 self.short_string()?;
                 Value::Object(self.members(depth)?)
             }
+            marker::AVM_PLUS => amf3::decode_value(&mut self.rest, &mut self.budget, depth)?,
             unknown => return Err(AmfError::UnknownMarker(unknown)),
         })
     }
 
     fn short_string(&mut self) -> Result<String, AmfError> {
         let len = usize::from(self.rest.try_get_u16()?);
-        Ok(text(take_bytes(&mut self.rest, len)?))
+        self.text(len)
+    }
+
+    fn text(&mut self, len: usize) -> Result<String, AmfError> {
+        let bytes = take_bytes(&mut self.rest, len)?;
+        self.budget.take_text(len)?;
+        Ok(text(bytes))
     }
 
     fn members(&mut self, depth: usize) -> Result<Vec<(String, Value)>, AmfError> {
@@ -346,6 +355,23 @@ mod tests {
         assert_eq!(
             decode(&[0x0A, 0, 0, 0, 1, 7, 0, 0]),
             Err(AmfError::TooDeep { limit: 32 })
+        );
+    }
+
+    #[test]
+    fn references_cannot_multiply_text() {
+        // An array of one string of 60 000 bytes, then 1 000 references to it.
+        let mut bytes = vec![0x0A, 0, 0, 0, 1, 0x0C, 0, 0, 0xEA, 0x60];
+        bytes.extend([b'x'; 60_000]);
+        bytes.extend([7, 0, 0].repeat(1000));
+        assert!(matches!(decode(&bytes), Err(AmfError::TooMuchText { .. })));
+    }
+
+    #[test]
+    fn a_value_may_switch_to_amf3() {
+        assert_eq!(
+            decode(b"\x02\x00\x01a\x11\x06\x03b\x05"),
+            Ok(vec!["a".into(), "b".into(), Value::Null])
         );
     }
 

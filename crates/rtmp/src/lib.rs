@@ -3,7 +3,7 @@
 //! ```text
 //! TCP ──► server ──► connection ──► session ──► ingest ──► hub
 //!                                      │
-//!                                      ├─ handshake, chunk, message, amf0: the protocol's concepts
+//!                                      ├─ handshake, chunk, message, amf: the protocol's concepts
 //!                                      └─ name, metadata, timestamp: what a client means by them
 //! ```
 //!
@@ -13,8 +13,10 @@
 //! * [`session`]: [`ServerSession`], the protocol of one connection as a machine of bytes and events.
 //! * [`client`]: a publishing client, for the gateway's own clip and for load.
 
+mod aggregate;
 pub mod amf;
 pub mod amf0;
+mod amf3;
 pub mod chunk;
 pub mod client;
 mod connection;

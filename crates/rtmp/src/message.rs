@@ -16,8 +16,11 @@ pub(crate) mod type_id {
     pub(crate) const SET_PEER_BANDWIDTH: u8 = 6;
     pub(crate) const AUDIO: u8 = 8;
     pub(crate) const VIDEO: u8 = 9;
+    pub(crate) const DATA_AMF3: u8 = 15;
+    pub(crate) const COMMAND_AMF3: u8 = 17;
     pub(crate) const DATA_AMF0: u8 = 18;
     pub(crate) const COMMAND_AMF0: u8 = 20;
+    pub(crate) const AGGREGATE: u8 = 22;
 }
 
 /// User control event types (RTMP 1.0 section 7.1.7).
@@ -59,7 +62,8 @@ pub enum Message {
     Data(Vec<Value>),
     /// A command or the answer to one (section 7.1.1).
     Command(Command),
-    /// A message of a type we have no use for (shared objects).
+    /// A message of a type that says nothing here: shared objects, and aggregate messages, which are
+    /// taken apart before.
     Other {
         /// Its type.
         type_id: u8,
@@ -169,18 +173,21 @@ impl Message {
             }
             type_id::AUDIO => Self::Audio(raw.payload.clone()),
             type_id::VIDEO => Self::Video(raw.payload.clone()),
-            type_id::DATA_AMF0 => {
+            type_id::DATA_AMF0 | type_id::DATA_AMF3 => {
+                let payload = amf0_part(type_id, payload);
                 Self::Data(amf0::decode_all(payload, limits).map_err(MessageError::BadData)?)
             }
-            type_id::COMMAND_AMF0 => Self::Command(command(
-                amf0::decode_all(payload, limits).map_err(MessageError::BadCommand)?,
-            )?),
+            type_id::COMMAND_AMF0 | type_id::COMMAND_AMF3 => {
+                let payload = amf0_part(type_id, payload);
+                let values = amf0::decode_all(payload, limits).map_err(MessageError::BadCommand)?;
+                Self::Command(command(values)?)
+            }
             type_id => Self::Other { type_id },
         })
     }
 
     /// The message as it is sent on message stream `stream_id`; `None` for [`Self::Other`], which
-    /// kept no payload.
+    /// kept no payload. Commands and data are sent as AMF0.
     pub fn encode(&self, timestamp: u32, stream_id: u32) -> Option<RawMessage> {
         let mut payload = BytesMut::new();
         let type_id = match self {
@@ -274,6 +281,15 @@ fn encode_values(values: &[Value], payload: &mut BytesMut) {
     }
 }
 
+/// The AMF0 part of a payload. The messages of AMF3 clients begin with a zero, then have AMF0 as well,
+/// in which single values switch to AMF3.
+fn amf0_part(type_id: u8, payload: &[u8]) -> &[u8] {
+    match payload {
+        [0, rest @ ..] if matches!(type_id, type_id::COMMAND_AMF3 | type_id::DATA_AMF3) => rest,
+        payload => payload,
+    }
+}
+
 /// Sorts the values of a command message. A missing transaction id is one that wants no answer.
 fn command(values: Vec<Value>) -> Result<Command, MessageError> {
     let mut values = values.into_iter();
@@ -291,6 +307,7 @@ fn command(values: Vec<Value>) -> Result<Command, MessageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::amf::object;
 
     fn decode(type_id: u8, payload: &'static [u8]) -> Result<Message, MessageError> {
         let raw = RawMessage {
@@ -366,6 +383,25 @@ mod tests {
                 Err(MessageError::Truncated { type_id })
             );
         }
+    }
+
+    #[test]
+    fn an_amf3_command_may_mix_both_versions_or_not() {
+        // connect, 1, {app: "live"} as Flash sends it with objectEncoding 3, then with the object in
+        // AMF3.
+        let expected = Command::new("connect", 1.0, [object([("app", "live".into())])]);
+        let head = b"\x00\x02\x00\x07connect\x00\x3f\xf0\x00\x00\x00\x00\x00\x00";
+        for object in [
+            &b"\x03\x00\x03app\x02\x00\x04live\x00\x00\x09"[..],
+            b"\x11\x0a\x0b\x01\x07app\x06\x09live\x01",
+        ] {
+            let payload: &'static [u8] = Vec::leak([&head[..], object].concat());
+            assert_eq!(decode(17, payload), Ok(Message::Command(expected.clone())));
+        }
+        assert_eq!(
+            decode(15, b"\x00\x02\x00\x01a"),
+            Ok(Message::Data(vec!["a".into()]))
+        );
     }
 
     #[test]

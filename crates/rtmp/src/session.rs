@@ -20,10 +20,11 @@ use bytes::{Bytes, BytesMut};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use crate::aggregate::Aggregate;
 use crate::amf::{AmfLimits, Value};
-use crate::chunk::{ChunkError, ChunkLimits};
+use crate::chunk::{ChunkError, ChunkLimits, RawMessage};
 use crate::handshake::{Handshake, HandshakeError};
-use crate::message::{Message, MessageError};
+use crate::message::{Message, MessageError, type_id};
 use crate::timestamp::TimestampUnroller;
 
 pub use event::{ConnectRequest, EndReason, PublishRequest, SessionEvent};
@@ -126,6 +127,8 @@ pub struct ServerSession {
     publish: PublishState,
     timestamps: TimestampUnroller,
     events: VecDeque<SessionEvent>,
+    /// What is left of an aggregate message.
+    parts: Option<Aggregate>,
     /// Input that came after a request which is not answered yet.
     waiting: BytesMut,
 }
@@ -161,6 +164,7 @@ impl ServerSession {
             publish: PublishState::Nothing,
             timestamps: TimestampUnroller::default(),
             events: VecDeque::new(),
+            parts: None,
             waiting: BytesMut::new(),
         }
     }
@@ -267,49 +271,46 @@ impl ServerSession {
     /// Reads messages until the input is used up or a request has to be answered.
     fn read(&mut self, input: &mut &[u8]) -> Result<(), SessionError> {
         while !matches!(self.publish, PublishState::Asked { .. }) {
-            let Some(raw) = self.link.poll_message(input)? else {
+            let Some(raw) = self.poll_message(input)? else {
                 break;
             };
-            match Message::decode(&raw, self.config.amf) {
-                Ok(message) => self.handle_message(message, raw.timestamp, raw.stream_id)?,
-                // A stream can be watched without its metadata.
-                Err(MessageError::BadData(error)) => {
-                    self.events.push_back(SessionEvent::DataIgnored { error });
-                }
-                Err(error) => return Err(error.into()),
+            if raw.type_id == type_id::AGGREGATE {
+                self.parts = Some(Aggregate::new(raw));
+            } else {
+                self.handle_message(&raw)?;
             }
         }
         Ok(())
     }
 
-    fn handle_message(
-        &mut self,
-        message: Message,
-        timestamp: u32,
-        stream_id: u32,
-    ) -> Result<(), SessionError> {
-        match message {
-            Message::Command(command) => self.handle_command(&command, stream_id),
-            Message::Audio(body) => {
-                self.handle_media(timestamp, |timestamp| SessionEvent::Audio {
-                    timestamp,
-                    body,
-                });
-                Ok(())
-            }
-            Message::Video(body) => {
-                self.handle_media(timestamp, |timestamp| SessionEvent::Video {
-                    timestamp,
-                    body,
-                });
-                Ok(())
-            }
-            Message::Data(values) => {
-                self.handle_data(timestamp, values);
-                Ok(())
-            }
-            other => Ok(self.link.handle_control(&other)?),
+    /// The next message: of the aggregate under way, else from the input.
+    fn poll_message(&mut self, input: &mut &[u8]) -> Result<Option<RawMessage>, SessionError> {
+        if let Some(part) = self.parts.as_mut().and_then(Iterator::next) {
+            return Ok(Some(part));
         }
+        self.parts = None;
+        self.link.poll_message(input)
+    }
+
+    fn handle_message(&mut self, raw: &RawMessage) -> Result<(), SessionError> {
+        let timestamp = raw.timestamp;
+        match Message::decode(raw, self.config.amf) {
+            Ok(Message::Command(command)) => self.handle_command(&command, raw.stream_id)?,
+            Ok(Message::Audio(body)) => self.handle_media(timestamp, |timestamp| {
+                SessionEvent::Audio { timestamp, body }
+            }),
+            Ok(Message::Video(body)) => self.handle_media(timestamp, |timestamp| {
+                SessionEvent::Video { timestamp, body }
+            }),
+            Ok(Message::Data(values)) => self.handle_data(timestamp, values),
+            Ok(control) => self.link.handle_control(&control)?,
+            // A stream can be watched without its metadata.
+            Err(MessageError::BadData(error)) => {
+                self.events.push_back(SessionEvent::DataIgnored { error });
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
     }
 
     fn handle_media(

@@ -437,6 +437,33 @@ fn an_aborted_message_never_arrives() {
 }
 
 #[test]
+fn an_aggregate_message_comes_as_its_parts() {
+    let mut pair = Pair::publishing();
+    let payload = [
+        &[9, 0, 0, 2, 0, 0, 5, 0, 0, 0, 0, 0x17, 1, 0, 0, 0, 13][..],
+        &[8, 0, 0, 1, 0, 0, 25, 0, 0, 0, 0, 0xAF, 0, 0, 0, 12],
+    ]
+    .concat();
+    let header = [5, 0, 0, 100, 0, 0, payload.len() as u8, 22, 1, 0, 0, 0];
+    let bytes = [&header[..], &payload].concat();
+    pair.server.handle_bytes(&bytes, pair.now).unwrap();
+    let time = MediaTime::from_millis;
+    assert_eq!(
+        events(&mut pair.server),
+        [
+            SessionEvent::Video {
+                timestamp: time(100),
+                body: Bytes::from_static(&[0x17, 1])
+            },
+            SessionEvent::Audio {
+                timestamp: time(120),
+                body: Bytes::from_static(&[0xAF])
+            },
+        ]
+    );
+}
+
+#[test]
 fn long_messages_are_for_publishers() {
     let long = Message::Video(Bytes::from(vec![0x17; 70_000]));
     let mut pair = Pair::connected();

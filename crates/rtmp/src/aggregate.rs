@@ -1,0 +1,103 @@
+//! Aggregate messages: several messages in one (RTMP 1.0 section 7.1.6).
+//!
+//! ```text
+//! type (1)  length (3)  timestamp (3)  its bits 24 to 31 (1)  stream (3)  body  back pointer (4)
+//! ```
+
+use bytes::{Buf, Bytes};
+
+use crate::chunk::RawMessage;
+use crate::message::type_id;
+
+/// The messages in the payload of an aggregate message. What is cut short ends it.
+///
+/// Times are moved so that the first message has the time of the aggregate. Aggregates are not
+/// nested.
+#[derive(Debug)]
+pub(crate) struct Aggregate {
+    rest: Bytes,
+    stream_id: u32,
+    timestamp: u32,
+    /// What the times inside are moved by, once the first is known.
+    offset: Option<u32>,
+}
+
+impl Aggregate {
+    pub(crate) fn new(message: RawMessage) -> Self {
+        Self {
+            rest: message.payload,
+            stream_id: message.stream_id,
+            timestamp: message.timestamp,
+            offset: None,
+        }
+    }
+
+    fn take(&mut self) -> Option<RawMessage> {
+        let type_id = self.rest.try_get_u8().ok()?;
+        let len = self.rest.try_get_uint(3).ok()? as usize;
+        let low = self.rest.try_get_uint(3).ok()? as u32;
+        let high = self.rest.try_get_u8().ok()?;
+        self.rest.try_get_uint(3).ok()?;
+        if self.rest.len() < len {
+            return None;
+        }
+        let payload = self.rest.split_to(len);
+        // Some senders leave the last back pointer out.
+        self.rest.advance(self.rest.len().min(4));
+        let timestamp = u32::from(high) << 24 | low;
+        let offset = *self
+            .offset
+            .get_or_insert(self.timestamp.wrapping_sub(timestamp));
+        Some(RawMessage {
+            timestamp: timestamp.wrapping_add(offset),
+            type_id,
+            stream_id: self.stream_id,
+            payload,
+        })
+    }
+}
+
+impl Iterator for Aggregate {
+    type Item = RawMessage;
+
+    fn next(&mut self) -> Option<RawMessage> {
+        loop {
+            let message = self.take()?;
+            if message.type_id != type_id::AGGREGATE {
+                return Some(message);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(payload: &[u8]) -> Vec<(u8, u32, Vec<u8>)> {
+        let aggregate = Aggregate::new(RawMessage {
+            timestamp: 1000,
+            type_id: type_id::AGGREGATE,
+            stream_id: 1,
+            payload: Bytes::copy_from_slice(payload),
+        });
+        aggregate
+            .map(|message| (message.type_id, message.timestamp, message.payload.to_vec()))
+            .collect()
+    }
+
+    #[test]
+    fn messages_are_taken_out_with_the_aggregates_time() {
+        let payload = [
+            &[9, 0, 0, 2, 0, 0, 5, 1, 0, 0, 0, 0x17, 1, 0, 0, 0, 13][..],
+            &[22, 0, 0, 1, 0, 0, 6, 1, 0, 0, 0, 0, 0, 0, 0, 12],
+            &[8, 0, 0, 1, 0, 0, 25, 1, 0, 0, 0, 0xAF, 0, 0, 0, 12],
+        ]
+        .concat();
+        let expected = [(9, 1000, vec![0x17, 1]), (8, 1020, vec![0xAF])];
+        assert_eq!(messages(&payload), expected);
+        // Without the last back pointer, and cut within the second message.
+        assert_eq!(messages(&payload[..payload.len() - 4]), expected);
+        assert_eq!(messages(&payload[..payload.len() - 5]), expected[..1]);
+    }
+}
