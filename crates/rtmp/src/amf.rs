@@ -76,7 +76,7 @@ impl From<bool> for Value {
 }
 
 /// An object of the given members.
-pub(crate) fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
+pub(crate) fn object<'a>(members: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
     Value::Object(
         members
             .into_iter()

@@ -99,7 +99,12 @@ impl Ingest {
         };
         for event in events {
             match event {
-                FlvEvent::VideoTrack(track) => {
+                FlvEvent::VideoTrack(mut track) => {
+                    // Of H265, AV1 and VP9 the metadata alone says the size.
+                    if track.width == 0 {
+                        track.width = self.metadata.width.unwrap_or_default() as u32;
+                        track.height = self.metadata.height.unwrap_or_default() as u32;
+                    }
                     info!(
                         codec = %track.codec,
                         size = %format_args!("{}x{}", track.width, track.height),
@@ -117,6 +122,12 @@ impl Ingest {
                     );
                     self.publisher.set_audio_track(track);
                 }
+                FlvEvent::OtherTrack(track) => info!(
+                    kind = %track.kind,
+                    id = track.id,
+                    codec = track.codec,
+                    "another track, which is not used"
+                ),
                 FlvEvent::Frame(frame) => {
                     self.frames += 1;
                     self.publisher.push(frame, now);

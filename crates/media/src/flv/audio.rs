@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::enhanced::{self, ExPacket};
 use super::{FlvError, TagKind};
+use crate::AudioCodec;
 
 /// `SoundFormat` of AAC.
 const AAC: u8 = 10;
@@ -12,7 +14,10 @@ const AAC: u8 = 10;
 /// `SoundFormat` of a body in the form of Enhanced RTMP: a FourCC names the codec.
 const EX_HEADER: u8 = 9;
 
-/// What the body of an audio tag is.
+/// `AudioPacketType` of what says which loudspeaker a channel is for; the codecs say that too.
+const MULTICHANNEL_CONFIG: u8 = 4;
+
+/// What an audio tag has for one track.
 ///
 /// ```text
 /// +--------------+------+------+------+-----------------+---------------------
@@ -24,29 +29,52 @@ const EX_HEADER: u8 = 9;
 /// For AAC, rate, size and type say nothing: the configuration does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum AudioTag {
-    /// An `AudioSpecificConfig`.
-    AacSequenceHeader(Bytes),
-    /// A raw access unit.
-    AacAccessUnit(Bytes),
+    /// A decoder configuration: an `AudioSpecificConfig`, or the identification header of Opus.
+    SequenceHeader { codec: AudioCodec, config: Bytes },
+    /// A raw access unit of AAC, or a packet of Opus.
+    Block { codec: AudioCodec, data: Bytes },
     /// Nothing to be heard: an empty tag.
     Nothing,
 }
 
+/// Whether the body has the enhanced form, see [`super::enhanced`].
+pub(super) fn is_enhanced(body: &[u8]) -> bool {
+    body.first().is_some_and(|first| first >> 4 == EX_HEADER)
+}
+
 impl AudioTag {
+    /// Reads one track's part of an enhanced tag.
+    pub(super) fn from_enhanced(packet: ExPacket) -> Result<Self, FlvError> {
+        let codec = match &packet.codec {
+            b"Opus" => AudioCodec::Opus,
+            b"mp4a" => AudioCodec::Aac,
+            _ => {
+                let name = Cow::Owned(enhanced::codec_name(packet.codec));
+                return Err(FlvError::UnsupportedAudioCodec { name });
+            }
+        };
+        let data = packet.body;
+        match packet.packet_type {
+            enhanced::SEQUENCE_START => Ok(Self::SequenceHeader {
+                codec,
+                config: data,
+            }),
+            enhanced::CODED_FRAMES if data.is_empty() => Ok(Self::Nothing),
+            enhanced::CODED_FRAMES => Ok(Self::Block { codec, data }),
+            enhanced::SEQUENCE_END | MULTICHANNEL_CONFIG => Ok(Self::Nothing),
+            packet_type => Err(FlvError::UnknownPacketType {
+                tag: TagKind::Audio,
+                packet_type,
+            }),
+        }
+    }
+
+    /// Reads a tag of the form that names the codec by a number.
     pub(super) fn parse(mut body: Bytes) -> Result<Self, FlvError> {
         let Some(&first) = body.first() else {
             return Ok(Self::Nothing);
         };
         let format = first >> 4;
-        if format == EX_HEADER {
-            let four_cc = body
-                .get(1..5)
-                .unwrap_or_default()
-                .escape_ascii()
-                .to_string();
-            let name = Cow::Owned(four_cc);
-            return Err(FlvError::UnsupportedAudioCodec { name });
-        }
         if format != AAC {
             let name = Cow::Borrowed(format_name(format));
             return Err(FlvError::UnsupportedAudioCodec { name });
@@ -60,9 +88,15 @@ impl AudioTag {
         };
         let data = body.split_off(2);
         match packet_type {
-            0 => Ok(Self::AacSequenceHeader(data)),
+            0 => Ok(Self::SequenceHeader {
+                codec: AudioCodec::Aac,
+                config: data,
+            }),
             1 if data.is_empty() => Ok(Self::Nothing),
-            1 => Ok(Self::AacAccessUnit(data)),
+            1 => Ok(Self::Block {
+                codec: AudioCodec::Aac,
+                data,
+            }),
             packet_type => Err(FlvError::UnknownPacketType {
                 tag: TagKind::Audio,
                 packet_type,
@@ -95,10 +129,16 @@ mod tests {
 
     #[test]
     fn sequence_headers_and_access_units_are_told_apart() {
-        let header = AudioTag::AacSequenceHeader(Bytes::from_static(&[0x11, 0x90]));
+        let header = AudioTag::SequenceHeader {
+            codec: AudioCodec::Aac,
+            config: Bytes::from_static(&[0x11, 0x90]),
+        };
         assert_eq!(parse(&[0xaf, 0, 0x11, 0x90]).unwrap(), header);
-        let unit = AudioTag::AacAccessUnit(Bytes::from_static(&[0x21]));
-        assert_eq!(parse(&[0xaf, 1, 0x21]).unwrap(), unit);
+        let block = AudioTag::Block {
+            codec: AudioCodec::Aac,
+            data: Bytes::from_static(&[0x21]),
+        };
+        assert_eq!(parse(&[0xaf, 1, 0x21]).unwrap(), block);
         assert_eq!(parse(&[0xaf, 1]).unwrap(), AudioTag::Nothing);
         assert_eq!(parse(&[]).unwrap(), AudioTag::Nothing);
     }
@@ -109,8 +149,39 @@ mod tests {
             parse(&[0x2f, 0xff]).unwrap_err().to_string(),
             "audio is coded as MP3"
         );
-        let enhanced = parse(b"\x90Opus").unwrap_err().to_string();
-        assert_eq!(enhanced, "audio is coded as Opus");
+    }
+
+    fn parse_enhanced(body: &'static [u8]) -> Result<AudioTag, FlvError> {
+        let tag = enhanced::ExTag::parse(TagKind::Audio, Bytes::from_static(body))?;
+        let packets: Vec<_> = tag.collect::<Result<_, _>>()?;
+        AudioTag::from_enhanced(packets[0].clone())
+    }
+
+    #[test]
+    fn enhanced_tags_name_the_codec_by_its_four_cc() {
+        assert_eq!(
+            parse_enhanced(b"\x90OpusOpusHead").unwrap(),
+            AudioTag::SequenceHeader {
+                codec: AudioCodec::Opus,
+                config: Bytes::from_static(b"OpusHead")
+            }
+        );
+        assert_eq!(
+            parse_enhanced(b"\x91mp4aab").unwrap(),
+            AudioTag::Block {
+                codec: AudioCodec::Aac,
+                data: Bytes::from_static(b"ab")
+            }
+        );
+        for body in [&b"\x91Opus"[..], b"\x92Opus", b"\x94Opus\x01\x02"] {
+            assert_eq!(parse_enhanced(body).unwrap(), AudioTag::Nothing);
+        }
+        let other = parse_enhanced(b"\x90fLaC\0").unwrap_err().to_string();
+        assert_eq!(other, "audio is coded as fLaC");
+        assert!(matches!(
+            parse_enhanced(b"\x93Opus"),
+            Err(FlvError::UnknownPacketType { packet_type: 3, .. })
+        ));
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! From tag bodies to tracks and frames.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use bytes::Bytes;
 
-use super::audio::AudioTag;
-use super::video::{CompositionTime, VideoTag};
+use super::audio::{self, AudioTag};
+use super::enhanced::{self, ExPacket, ExTag};
+use super::video::{self, CompositionTime, VideoTag};
 use super::{FlvError, TagKind};
 use crate::aac::AudioSpecificConfig;
 use crate::h264::nal::LengthPrefixed;
@@ -33,14 +37,32 @@ use crate::{
 pub struct FlvDemuxer {
     video: Option<VideoState>,
     audio: Option<AudioTrack>,
+    /// The other tracks of a multitrack publisher that were reported.
+    others: BTreeSet<(TagKind, u8)>,
 }
+
+/// Most NAL units taken of one H265 picture: more than its highest level has slices.
+const MAX_H265_UNITS: usize = 1024;
 
 /// What is known after a video sequence header.
 #[derive(Debug)]
 struct VideoState {
-    length_size: u8,
-    filter: AccessUnitFilter,
     track: VideoTrack,
+    syntax: VideoSyntax,
+}
+
+/// How pictures stand in their tags.
+#[derive(Debug)]
+enum VideoSyntax {
+    /// NAL units with lengths of this size.
+    H264 {
+        length_size: u8,
+        filter: AccessUnitFilter,
+    },
+    /// NAL units with lengths of this size.
+    H265 { length_size: u8 },
+    /// As they are.
+    Whole,
 }
 
 /// What the body of a tag holds.
@@ -52,13 +74,28 @@ pub enum FlvEvent {
     AudioTrack(AudioTrack),
     /// A picture or a block of sound.
     Frame(Frame),
+    /// The publisher sends one more track, which is not used. Comes once for each.
+    OtherTrack(OtherTrack),
 }
 
-/// The events of one tag, in order: at most a track and a frame.
+/// A track of a multitrack publisher (Enhanced RTMP, version 2) beside the one that is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherTrack {
+    /// Audio or video.
+    pub kind: TagKind,
+    /// Its number; the track that is used has 0.
+    pub id: u8,
+    /// Its codec's FourCC.
+    pub codec: String,
+}
+
+/// The events of one tag, in order: at most a track and a frame, and other tracks.
 #[derive(Clone, Debug, Default)]
 pub struct FlvEvents {
     track: Option<FlvEvent>,
     frame: Option<Frame>,
+    /// Last one first.
+    others: Vec<OtherTrack>,
 }
 
 impl Iterator for FlvEvents {
@@ -68,6 +105,7 @@ impl Iterator for FlvEvents {
         self.track
             .take()
             .or_else(|| self.frame.take().map(FlvEvent::Frame))
+            .or_else(|| self.others.pop().map(FlvEvent::OtherTrack))
     }
 }
 
@@ -88,18 +126,20 @@ impl FlvDemuxer {
         timestamp: MediaTime,
         body: Bytes,
     ) -> Result<FlvEvents, FlvError> {
-        match VideoTag::parse(body)? {
-            VideoTag::AvcSequenceHeader(record) => self.configure_video(&record),
-            VideoTag::AvcAccessUnit { composition, units } => {
-                let tag = TagKind::Video;
-                let video = self
-                    .video
-                    .as_mut()
-                    .ok_or(FlvError::NoSequenceHeader { tag })?;
-                video.access_unit(timestamp, composition, units)
-            }
-            VideoTag::Nothing => Ok(FlvEvents::default()),
+        if !video::is_enhanced(&body) {
+            return self.video_tag(timestamp, VideoTag::parse(body)?);
         }
+        if video::is_command(&body) {
+            return Ok(FlvEvents::default());
+        }
+        let first = body.first().copied().unwrap_or_default();
+        let (timestamp, main, others) = self.tracks(TagKind::Video, timestamp, body)?;
+        let mut events = match main {
+            Some(packet) => self.video_tag(timestamp, VideoTag::from_enhanced(first, packet)?)?,
+            None => FlvEvents::default(),
+        };
+        events.others = others;
+        Ok(events)
     }
 
     /// Takes the body of an audio tag. A sequence header that changes nothing gives no event.
@@ -111,61 +151,114 @@ impl FlvDemuxer {
         timestamp: MediaTime,
         body: Bytes,
     ) -> Result<FlvEvents, FlvError> {
-        match AudioTag::parse(body)? {
-            AudioTag::AacSequenceHeader(config) => self.configure_audio(&config),
-            AudioTag::AacAccessUnit(data) => {
-                if self.audio.is_none() {
-                    return Err(FlvError::NoSequenceHeader {
-                        tag: TagKind::Audio,
-                    });
+        if !audio::is_enhanced(&body) {
+            return self.audio_tag(timestamp, AudioTag::parse(body)?);
+        }
+        let (timestamp, main, others) = self.tracks(TagKind::Audio, timestamp, body)?;
+        let mut events = match main {
+            Some(packet) => self.audio_tag(timestamp, AudioTag::from_enhanced(packet)?)?,
+            None => FlvEvents::default(),
+        };
+        events.others = others;
+        Ok(events)
+    }
+
+    /// Takes an enhanced tag apart: its time, what it has for track 0, and tracks not seen before.
+    fn tracks(
+        &mut self,
+        kind: TagKind,
+        timestamp: MediaTime,
+        body: Bytes,
+    ) -> Result<(MediaTime, Option<ExPacket>, Vec<OtherTrack>), FlvError> {
+        let tag = ExTag::parse(kind, body)?;
+        let timestamp = timestamp + Duration::from_nanos(tag.nanos.into());
+        let (mut main, mut others) = (None, Vec::new());
+        for packet in tag {
+            let packet = packet?;
+            if packet.track == 0 {
+                main = Some(packet);
+            } else if packet.packet_type == enhanced::SEQUENCE_START
+                && self.others.insert((kind, packet.track))
+            {
+                others.push(OtherTrack {
+                    kind,
+                    id: packet.track,
+                    codec: enhanced::codec_name(packet.codec),
+                });
+            }
+        }
+        others.reverse();
+        Ok((timestamp, main, others))
+    }
+
+    fn video_tag(&mut self, timestamp: MediaTime, tag: VideoTag) -> Result<FlvEvents, FlvError> {
+        match tag {
+            VideoTag::SequenceHeader { codec, config } => {
+                let (track, syntax) = match codec {
+                    VideoCodec::H264 => configure_h264(&config)?,
+                    codec => configure_other(codec, &config)?,
+                };
+                let is_new = self.video.as_ref().is_none_or(|video| video.track != track);
+                let event = is_new.then(|| FlvEvent::VideoTrack(track.clone()));
+                self.video = Some(VideoState { track, syntax });
+                Ok(FlvEvents {
+                    track: event,
+                    ..FlvEvents::default()
+                })
+            }
+            VideoTag::Picture {
+                codec,
+                keyframe,
+                composition,
+                data,
+            } => {
+                let tag = TagKind::Video;
+                let video = self.video.as_mut();
+                let video = video
+                    .filter(|video| video.track.codec == codec)
+                    .ok_or(FlvError::NoSequenceHeader { tag })?;
+                video.picture(timestamp, composition, keyframe, data)
+            }
+            VideoTag::Nothing => Ok(FlvEvents::default()),
+        }
+    }
+
+    fn audio_tag(&mut self, timestamp: MediaTime, tag: AudioTag) -> Result<FlvEvents, FlvError> {
+        match tag {
+            AudioTag::SequenceHeader { codec, config } => self.configure_audio(codec, &config),
+            AudioTag::Block { codec, data } => {
+                let tag = TagKind::Audio;
+                if self.audio.as_ref().is_none_or(|track| track.codec != codec) {
+                    return Err(FlvError::NoSequenceHeader { tag });
                 }
                 let frame = AudioFrame {
-                    codec: AudioCodec::Aac,
+                    codec,
                     pts: timestamp,
                     data,
                 };
                 Ok(FlvEvents {
-                    track: None,
                     frame: Some(Frame::Audio(frame)),
+                    ..FlvEvents::default()
                 })
             }
             AudioTag::Nothing => Ok(FlvEvents::default()),
         }
     }
 
-    fn configure_video(&mut self, data: &Bytes) -> Result<FlvEvents, FlvError> {
-        let record = AvcDecoderConfigurationRecord::parse(data)?;
-        let mut filter = AccessUnitFilter::default();
-        let sps = filter.configure(&record)?;
-        let track = VideoTrack {
-            codec: VideoCodec::H264,
-            width: sps.as_ref().map_or(0, |sps| sps.width),
-            height: sps.as_ref().map_or(0, |sps| sps.height),
-            profile_level_id: sps
-                .as_ref()
-                .map_or(record.profile_level_id, Sps::profile_level_id),
-            // A copy: a slice would keep the buffer it was read into for as long as the track lasts.
-            config: Bytes::copy_from_slice(data),
+    fn configure_audio(&mut self, codec: AudioCodec, data: &Bytes) -> Result<FlvEvents, FlvError> {
+        let (sample_rate, channels) = match codec {
+            AudioCodec::Aac => {
+                let config = AudioSpecificConfig::parse(data)?;
+                (config.sample_rate(), config.channels())
+            }
+            // Opus always decodes to 48 kHz. The channel count follows the signature and a version
+            // (RFC 7845 section 5.1); a publisher may leave the header out.
+            AudioCodec::Opus => (48_000, data.get(9).copied().unwrap_or(2).max(1)),
         };
-        let is_new = self.video.as_ref().is_none_or(|video| video.track != track);
-        let event = is_new.then(|| FlvEvent::VideoTrack(track.clone()));
-        self.video = Some(VideoState {
-            length_size: record.length_size,
-            filter,
-            track,
-        });
-        Ok(FlvEvents {
-            track: event,
-            frame: None,
-        })
-    }
-
-    fn configure_audio(&mut self, data: &Bytes) -> Result<FlvEvents, FlvError> {
-        let config = AudioSpecificConfig::parse(data)?;
         let track = AudioTrack {
-            codec: AudioCodec::Aac,
-            sample_rate: config.sample_rate(),
-            channels: config.channels(),
+            codec,
+            sample_rate,
+            channels,
             config: Bytes::copy_from_slice(data),
         };
         if self.audio.as_ref() == Some(&track) {
@@ -174,42 +267,109 @@ impl FlvDemuxer {
         self.audio = Some(track.clone());
         Ok(FlvEvents {
             track: Some(FlvEvent::AudioTrack(track)),
-            frame: None,
+            ..FlvEvents::default()
         })
     }
 }
 
+fn configure_h264(data: &Bytes) -> Result<(VideoTrack, VideoSyntax), FlvError> {
+    let record = AvcDecoderConfigurationRecord::parse(data)?;
+    let mut filter = AccessUnitFilter::default();
+    let sps = filter.configure(&record)?;
+    let track = VideoTrack {
+        codec: VideoCodec::H264,
+        width: sps.as_ref().map_or(0, |sps| sps.width),
+        height: sps.as_ref().map_or(0, |sps| sps.height),
+        profile_level_id: sps
+            .as_ref()
+            .map_or(record.profile_level_id, Sps::profile_level_id),
+        // A copy: a slice would keep the buffer it was read into for as long as the track lasts.
+        config: Bytes::copy_from_slice(data),
+    };
+    let length_size = record.length_size;
+    Ok((
+        track,
+        VideoSyntax::H264 {
+            length_size,
+            filter,
+        },
+    ))
+}
+
+fn configure_other(codec: VideoCodec, data: &Bytes) -> Result<(VideoTrack, VideoSyntax), FlvError> {
+    let syntax = if codec == VideoCodec::H265 {
+        // lengthSizeMinusOne (ISO/IEC 14496-15 section 8.3.3.1).
+        let flags = data.get(21).ok_or(FlvError::BadConfiguration {
+            codec: "H265",
+            len: data.len(),
+        })?;
+        VideoSyntax::H265 {
+            length_size: (flags & 0b11) + 1,
+        }
+    } else {
+        VideoSyntax::Whole
+    };
+    let track = VideoTrack {
+        codec,
+        width: 0,
+        height: 0,
+        profile_level_id: [0; 3],
+        config: Bytes::copy_from_slice(data),
+    };
+    Ok((track, syntax))
+}
+
 impl VideoState {
-    fn access_unit(
+    fn picture(
         &mut self,
         timestamp: MediaTime,
         composition: CompositionTime,
-        units: Bytes,
+        keyframe: bool,
+        data: Bytes,
     ) -> Result<FlvEvents, FlvError> {
-        let units = LengthPrefixed::new(units, self.length_size);
-        let Some(unit) = self.filter.filter(units)? else {
-            return Ok(FlvEvents::default());
-        };
-        let track = unit.new_sps.map(|sps| {
-            self.track = VideoTrack {
-                codec: VideoCodec::H264,
-                width: sps.width,
-                height: sps.height,
-                profile_level_id: sps.profile_level_id(),
-                config: AvcDecoderConfigurationRecord::write(self.filter.parameter_sets()),
-            };
-            FlvEvent::VideoTrack(self.track.clone())
-        });
-        let frame = VideoFrame {
-            codec: VideoCodec::H264,
+        let mut frame = VideoFrame {
+            codec: self.track.codec,
             pts: composition.add_to(timestamp),
             dts: timestamp,
-            keyframe: unit.keyframe,
-            units: unit.units,
+            keyframe,
+            units: Vec::new(),
         };
+        let mut track = None;
+        match &mut self.syntax {
+            VideoSyntax::H264 {
+                length_size,
+                filter,
+            } => {
+                let Some(unit) = filter.filter(LengthPrefixed::new(data, *length_size))? else {
+                    return Ok(FlvEvents::default());
+                };
+                frame.keyframe = unit.keyframe;
+                frame.units = unit.units;
+                track = unit.new_sps.map(|sps| {
+                    self.track = VideoTrack {
+                        codec: VideoCodec::H264,
+                        width: sps.width,
+                        height: sps.height,
+                        profile_level_id: sps.profile_level_id(),
+                        config: AvcDecoderConfigurationRecord::write(filter.parameter_sets()),
+                    };
+                    FlvEvent::VideoTrack(self.track.clone())
+                });
+            }
+            VideoSyntax::H265 { length_size } => {
+                for unit in LengthPrefixed::new(data, *length_size).take(MAX_H265_UNITS) {
+                    frame.units.push(unit?);
+                }
+            }
+            VideoSyntax::Whole => frame.units.push(data),
+        }
+        if frame.units.is_empty() {
+            return Ok(FlvEvents::default());
+        }
         Ok(FlvEvents {
             track,
             frame: Some(Frame::Video(frame)),
+            ..FlvEvents::default()
         })
     }
 }
@@ -363,7 +523,175 @@ mod tests {
         assert!(matches!(audio("af 00"), Err(FlvError::Aac(_))));
     }
 
+    fn enhanced(demuxer: &mut FlvDemuxer, kind: TagKind, body: &[u8]) -> Vec<FlvEvent> {
+        let (time, body) = (MediaTime::from_millis(40), Bytes::copy_from_slice(body));
+        let events = match kind {
+            TagKind::Video => demuxer.handle_video(time, body),
+            _ => demuxer.handle_audio(time, body),
+        };
+        events.unwrap().collect()
+    }
+
+    /// A legacy body with its codec named by FourCC.
+    fn by_four_cc(first: u8, body: &str) -> Vec<u8> {
+        [&[first][..], b"avc1", &hex(body)].concat()
+    }
+
+    #[test]
+    fn h264_named_by_its_four_cc_is_the_same_as_legacy() {
+        let legacy = hex(HEADER_360P);
+        let mut one = FlvDemuxer::new();
+        let mut other = FlvDemuxer::new();
+        let header = [b"\x90avc1", &legacy[5..]].concat();
+        assert_eq!(
+            enhanced(&mut one, TagKind::Video, &header),
+            video(&mut other, 40, HEADER_360P)
+        );
+        assert_eq!(
+            enhanced(
+                &mut one,
+                TagKind::Video,
+                &by_four_cc(0x91, &format!("000021 {IDR}"))
+            ),
+            video(&mut other, 40, &format!("17 01 000021 {IDR}"))
+        );
+        // CodedFramesX has no composition time, and legacy tags may follow.
+        assert_eq!(
+            enhanced(&mut one, TagKind::Video, &by_four_cc(0xa3, SLICE)),
+            video(&mut other, 40, &format!("27 01 000000 {SLICE}"))
+        );
+        one_frame(video(&mut one, 80, &format!("27 01 000000 {SLICE}")));
+    }
+
+    #[test]
+    fn h265_comes_out_as_nal_units() {
+        let mut demuxer = FlvDemuxer::new();
+        let mut config = [1; 23];
+        config[21] = 0xFF;
+        let header = [b"\x90hvc1", &config[..]].concat();
+        let events = enhanced(&mut demuxer, TagKind::Video, &header);
+        assert!(
+            matches!(&events[..], [FlvEvent::VideoTrack(track)] if track.codec == VideoCodec::H265),
+            "{events:?}"
+        );
+        let body = [
+            &b"\x91hvc1\0\0\x0a"[..],
+            &[0, 0, 0, 2, 0x26, 1, 0, 0, 0, 1, 0x42],
+        ]
+        .concat();
+        let frame = one_frame(enhanced(&mut demuxer, TagKind::Video, &body));
+        assert!(frame.keyframe);
+        assert_eq!((frame.dts.as_millis(), frame.pts.as_millis()), (40, 50));
+        assert_eq!(frame.units, [&[0x26, 1][..], &[0x42]]);
+
+        let short = Bytes::from_static(b"\x90hvc1\x01");
+        let error = demuxer.handle_video(MediaTime::ZERO, short).unwrap_err();
+        assert!(matches!(error, FlvError::BadConfiguration { .. }));
+    }
+
+    #[test]
+    fn av1_and_vp9_come_out_whole() {
+        for (four_cc, codec) in [(b"av01", VideoCodec::Av1), (b"vp09", VideoCodec::Vp9)] {
+            let mut demuxer = FlvDemuxer::new();
+            let header = [&[0x90], &four_cc[..], b"config"].concat();
+            let events = enhanced(&mut demuxer, TagKind::Video, &header);
+            assert!(
+                matches!(&events[..], [FlvEvent::VideoTrack(track)] if track.codec == codec
+                    && track.config[..] == b"config"[..]),
+                "{events:?}"
+            );
+            let body = [&[0xa1], &four_cc[..], b"data"].concat();
+            let frame = one_frame(enhanced(&mut demuxer, TagKind::Video, &body));
+            assert_eq!((frame.codec, frame.keyframe), (codec, false));
+            assert_eq!(frame.units, [&b"data"[..]]);
+        }
+    }
+
+    #[test]
+    fn opus_passes_as_it_is() {
+        let mut demuxer = FlvDemuxer::new();
+        let header = b"\x90OpusOpusHead\x01\x01\x38\x01\x80\xbb\0\0\0\0\0";
+        let events = enhanced(&mut demuxer, TagKind::Audio, header);
+        let [FlvEvent::AudioTrack(track)] = &events[..] else {
+            panic!("{events:?}")
+        };
+        assert_eq!(
+            (track.codec, track.sample_rate, track.channels),
+            (AudioCodec::Opus, 48_000, 1)
+        );
+        let events = enhanced(&mut demuxer, TagKind::Audio, b"\x91Opus\xfcdata");
+        assert!(
+            matches!(&events[..], [FlvEvent::Frame(Frame::Audio(frame))]
+                if frame.codec == AudioCodec::Opus && frame.data[..] == b"\xfcdata"[..]),
+            "{events:?}"
+        );
+        let aac = demuxer.handle_audio(MediaTime::ZERO, Bytes::from_static(&[0xaf, 1, 0x21]));
+        assert!(matches!(aac, Err(FlvError::NoSequenceHeader { .. })));
+    }
+
+    #[test]
+    fn nanoseconds_make_times_finer() {
+        let mut demuxer = configured();
+        let body = [&b"\x97\x02\x01\x86\xa0\x03avc1"[..], &hex(SLICE)].concat();
+        let frame = one_frame(enhanced(&mut demuxer, TagKind::Video, &body));
+        assert_eq!(frame.dts.as_nanos(), 40_100_000);
+    }
+
+    #[test]
+    fn of_many_tracks_the_first_is_used_and_the_others_are_reported_once() {
+        let mut demuxer = configured();
+        let config = &hex(HEADER_360P)[5..];
+        let mut header = b"\x96\x10avc1".to_vec();
+        for track in [0, 1, 2] {
+            header.extend([track, 0, 0, config.len() as u8]);
+            header.extend(config);
+        }
+        let other = |id| {
+            FlvEvent::OtherTrack(OtherTrack {
+                kind: TagKind::Video,
+                id,
+                codec: "avc1".into(),
+            })
+        };
+        let events = enhanced(&mut demuxer, TagKind::Video, &header);
+        assert_eq!(events, [other(1), other(2)]);
+        assert_eq!(enhanced(&mut demuxer, TagKind::Video, &header), []);
+
+        let slice = hex(SLICE);
+        let mut body = b"\xa6\x13avc1".to_vec();
+        for (track, data) in [(1, b"other"), (0, &slice[..5].try_into().unwrap())] {
+            body.extend([track, 0, 0, if track == 0 { slice.len() as u8 } else { 5 }]);
+            body.extend(if track == 0 { &slice[..] } else { &data[..] });
+        }
+        let frame = one_frame(enhanced(&mut demuxer, TagKind::Video, &body));
+        assert_eq!(frame.units, [&slice[4..]]);
+    }
+
     proptest! {
+        #[test]
+        fn arbitrary_enhanced_tags_never_panic(
+            bodies in proptest::collection::vec(
+                (any::<bool>(), 0..8u8, prop::sample::select(vec![b"avc1", b"hvc1", b"Opus"]),
+                 proptest::collection::vec(any::<u8>(), 0..80)),
+                1..20,
+            ),
+        ) {
+            let mut demuxer = configured();
+            for (is_video, packet_type, four_cc, data) in bodies {
+                let body = [&[0x90 | packet_type], &four_cc[..], &data].concat();
+                let result = if is_video {
+                    demuxer.handle_video(MediaTime::ZERO, body.into())
+                } else {
+                    demuxer.handle_audio(MediaTime::ZERO, body.into())
+                };
+                for event in result.into_iter().flatten() {
+                    if let FlvEvent::Frame(Frame::Video(frame)) = event {
+                        prop_assert!(frame.units.iter().all(|unit| !unit.is_empty()));
+                    }
+                }
+            }
+        }
+
         #[test]
         fn arbitrary_tags_never_panic(
             bodies in proptest::collection::vec(

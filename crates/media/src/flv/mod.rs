@@ -5,6 +5,7 @@
 
 mod audio;
 mod demuxer;
+mod enhanced;
 mod file;
 mod video;
 
@@ -14,11 +15,11 @@ use std::fmt;
 use crate::aac::AacError;
 use crate::h264::H264Error;
 
-pub use demuxer::{FlvDemuxer, FlvEvent, FlvEvents};
+pub use demuxer::{FlvDemuxer, FlvEvent, FlvEvents, OtherTrack};
 pub use file::{FlvFileError, FlvReader, FlvTag};
 
 /// What a tag carries (`TagType`, and the RTMP message type of the same number).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TagKind {
     /// Type 8.
     Audio,
@@ -76,6 +77,14 @@ pub enum FlvError {
     NoSequenceHeader {
         /// Which track.
         tag: TagKind,
+    },
+    /// A decoder configuration is shorter than its form.
+    #[error("the {codec} configuration has {len} bytes only")]
+    BadConfiguration {
+        /// The codec.
+        codec: &'static str,
+        /// Its length.
+        len: usize,
     },
     /// The H264 inside is broken.
     #[error(transparent)]

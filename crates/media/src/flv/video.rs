@@ -3,12 +3,17 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
+use super::enhanced::{self, ExPacket};
 use super::{FlvError, TagKind};
+use crate::VideoCodec;
 
 /// `CodecID` of AVC.
 const AVC: u8 = 7;
+
+/// `FrameType` of a keyframe.
+const KEY_FRAME: u8 = 1;
 
 /// `FrameType` of a tag that carries a command for the player and no picture.
 const COMMAND_FRAME: u8 = 5;
@@ -16,7 +21,11 @@ const COMMAND_FRAME: u8 = 5;
 /// The first bit of a body in the form of Enhanced RTMP: a FourCC names the codec.
 const IS_EX_HEADER: u8 = 0x80;
 
-/// What the body of a video tag is.
+/// `VideoPacketType`s that audio does not have.
+const CODED_FRAMES_X: u8 = 3;
+const METADATA: u8 = 4;
+
+/// What a video tag has for one track.
 ///
 /// ```text
 /// +------------+----------+----------------+-------------------+------------------
@@ -26,12 +35,15 @@ const IS_EX_HEADER: u8 = 0x80;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum VideoTag {
-    /// An `AVCDecoderConfigurationRecord`.
-    AvcSequenceHeader(Bytes),
-    /// An access unit, each NAL unit with its length in front.
-    AvcAccessUnit {
+    /// A decoder configuration: for H264 an `AVCDecoderConfigurationRecord`.
+    SequenceHeader { codec: VideoCodec, config: Bytes },
+    /// A picture: for H264 and H265 NAL units, each with its length in front.
+    Picture {
+        codec: VideoCodec,
+        /// What the tag says; not for H264, where the picture itself tells.
+        keyframe: bool,
         composition: CompositionTime,
-        units: Bytes,
+        data: Bytes,
     },
     /// Nothing to be shown: empty, a command, the end of a sequence.
     Nothing,
@@ -54,20 +66,80 @@ impl CompositionTime {
     }
 }
 
+/// Whether the body has the enhanced form, see [`super::enhanced`].
+pub(super) fn is_enhanced(body: &[u8]) -> bool {
+    body.first().is_some_and(|first| first & IS_EX_HEADER != 0)
+}
+
+/// Whether a body of the enhanced form is a command for the player, without a picture.
+pub(super) fn is_command(body: &[u8]) -> bool {
+    let Some(first) = body.first() else {
+        return true;
+    };
+    frame_type(*first) == COMMAND_FRAME && first & 0x0F != METADATA
+}
+
+/// The frame type of the enhanced form: one bit less.
+fn frame_type(first: u8) -> u8 {
+    first >> 4 & 0b111
+}
+
 impl VideoTag {
+    /// Reads one track's part of an enhanced tag whose first byte is `first`.
+    pub(super) fn from_enhanced(first: u8, packet: ExPacket) -> Result<Self, FlvError> {
+        let codec = match &packet.codec {
+            b"avc1" => VideoCodec::H264,
+            b"hvc1" => VideoCodec::H265,
+            b"av01" => VideoCodec::Av1,
+            b"vp09" => VideoCodec::Vp9,
+            _ => {
+                let name = Cow::Owned(enhanced::codec_name(packet.codec));
+                return Err(FlvError::UnsupportedVideoCodec { name });
+            }
+        };
+        let mut data = packet.body;
+        let mut composition = CompositionTime { millis: 0 };
+        match packet.packet_type {
+            enhanced::SEQUENCE_START => {
+                return Ok(Self::SequenceHeader {
+                    codec,
+                    config: data,
+                });
+            }
+            enhanced::CODED_FRAMES if matches!(codec, VideoCodec::H264 | VideoCodec::H265) => {
+                let len = data.len();
+                let truncated = |_| FlvError::Truncated {
+                    tag: TagKind::Video,
+                    len,
+                };
+                let unsigned = data.try_get_uint(3).map_err(truncated)? as u32;
+                composition.millis = (unsigned << 8).cast_signed() >> 8;
+            }
+            enhanced::CODED_FRAMES | CODED_FRAMES_X => {}
+            enhanced::SEQUENCE_END | METADATA => return Ok(Self::Nothing),
+            packet_type => {
+                return Err(FlvError::UnknownPacketType {
+                    tag: TagKind::Video,
+                    packet_type,
+                });
+            }
+        }
+        if data.is_empty() {
+            return Ok(Self::Nothing);
+        }
+        Ok(Self::Picture {
+            codec,
+            keyframe: frame_type(first) == KEY_FRAME,
+            composition,
+            data,
+        })
+    }
+
+    /// Reads a tag of the form that names the codec by a number.
     pub(super) fn parse(mut body: Bytes) -> Result<Self, FlvError> {
         let Some(&first) = body.first() else {
             return Ok(Self::Nothing);
         };
-        if first & IS_EX_HEADER != 0 {
-            let four_cc = body
-                .get(1..5)
-                .unwrap_or_default()
-                .escape_ascii()
-                .to_string();
-            let name = Cow::Owned(four_cc);
-            return Err(FlvError::UnsupportedVideoCodec { name });
-        }
         if first >> 4 == COMMAND_FRAME {
             return Ok(Self::Nothing);
         }
@@ -93,10 +165,15 @@ impl VideoTag {
         let millis = i32::from_be_bytes([high, middle, low, 0]) >> 8;
         let data = body.split_off(5);
         match packet_type {
-            0 => Ok(Self::AvcSequenceHeader(data)),
-            1 => Ok(Self::AvcAccessUnit {
+            0 => Ok(Self::SequenceHeader {
+                codec: VideoCodec::H264,
+                config: data,
+            }),
+            1 => Ok(Self::Picture {
+                codec: VideoCodec::H264,
+                keyframe: first >> 4 == KEY_FRAME,
                 composition: CompositionTime { millis },
-                units: data,
+                data,
             }),
             packet_type => Err(FlvError::UnknownPacketType {
                 tag: TagKind::Video,
@@ -136,13 +213,14 @@ mod tests {
             ([0x80, 0, 0], -8_388_608),
         ] {
             let body = [&[0x27, 1][..], &bytes, &[9, 9]].concat();
-            let VideoTag::AvcAccessUnit { composition, units } =
-                VideoTag::parse(body.into()).unwrap()
+            let VideoTag::Picture {
+                composition, data, ..
+            } = VideoTag::parse(body.into()).unwrap()
             else {
                 panic!("an access unit")
             };
             assert_eq!(composition.millis, millis);
-            assert_eq!(*units, [9, 9]);
+            assert_eq!(*data, [9, 9]);
             let shown = composition.add_to(MediaTime::from_millis(1000));
             assert_eq!(shown, MediaTime::from_millis(1000 + i64::from(millis)));
         }
@@ -161,10 +239,54 @@ mod tests {
             parse(&[0x12, 1]).unwrap_err().to_string(),
             "video is coded as Sorenson H.263"
         );
-        let enhanced = parse(b"\x90hvc1\0").unwrap_err().to_string();
-        assert_eq!(enhanced, "video is coded as hvc1");
-        let garbage = parse(b"\x90\xff\n").unwrap_err().to_string();
-        assert_eq!(garbage, "video is coded as ");
+    }
+
+    fn parse_enhanced(body: &'static [u8]) -> Result<VideoTag, FlvError> {
+        let tag = enhanced::ExTag::parse(TagKind::Video, Bytes::from_static(body))?;
+        let packets: Vec<_> = tag.collect::<Result<_, _>>()?;
+        VideoTag::from_enhanced(body[0], packets[0].clone())
+    }
+
+    #[test]
+    fn enhanced_tags_name_the_codec_by_its_four_cc() {
+        let picture = |codec, keyframe, millis, data: &'static [u8]| VideoTag::Picture {
+            codec,
+            keyframe,
+            composition: CompositionTime { millis },
+            data: Bytes::from_static(data),
+        };
+        assert_eq!(
+            parse_enhanced(b"\x90hvc1config").unwrap(),
+            VideoTag::SequenceHeader {
+                codec: VideoCodec::H265,
+                config: Bytes::from_static(b"config")
+            }
+        );
+        for (body, expected) in [
+            (
+                &b"\x91avc1\xff\xff\xd8ab"[..],
+                picture(VideoCodec::H264, true, -40, b"ab"),
+            ),
+            (
+                b"\xa1hvc1\0\0\x28ab",
+                picture(VideoCodec::H265, false, 40, b"ab"),
+            ),
+            (b"\xa3hvc1ab", picture(VideoCodec::H265, false, 0, b"ab")),
+            (b"\x91av01ab", picture(VideoCodec::Av1, true, 0, b"ab")),
+            (b"\xa1vp09ab", picture(VideoCodec::Vp9, false, 0, b"ab")),
+            (b"\x92avc1", VideoTag::Nothing),
+            (b"\x94hvc1\x02\0\x09colorInfo", VideoTag::Nothing),
+        ] {
+            assert_eq!(parse_enhanced(body).unwrap(), expected, "{body:?}");
+        }
+        let unknown = parse_enhanced(b"\x90vvc1\0").unwrap_err().to_string();
+        assert_eq!(unknown, "video is coded as vvc1");
+        let garbage = parse_enhanced(b"\x90\xff\n\0\0").unwrap_err().to_string();
+        assert_eq!(garbage, "video is coded as \\xff\\n\\x00\\x00");
+        assert!(matches!(
+            parse_enhanced(b"\x91avc1\0"),
+            Err(FlvError::Truncated { .. })
+        ));
     }
 
     #[test]

@@ -85,11 +85,19 @@ impl ServerSession {
         if !self.link.summary().encrypted {
             self.link.send_chunk_size(self.config.chunk_size);
         }
+        let enhanced = [
+            "fourCcList",
+            "videoFourCcInfoMap",
+            "audioFourCcInfoMap",
+            "capsEx",
+        ]
+        .iter()
+        .any(|name| object.get(name).is_some());
         let encoding = object.get("objectEncoding").and_then(Value::as_number);
         self.send_answer(
             "_result",
             command,
-            status::server_properties(),
+            status::server_properties(enhanced),
             status::connect_success(encoding.unwrap_or(0.0)),
         );
         self.connection = Some(request.clone());

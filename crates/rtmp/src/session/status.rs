@@ -25,14 +25,38 @@ fn info(level: &str, code: &str, description: &str) -> Value {
     ])
 }
 
+/// The codecs that are taken by FourCC, video and audio.
+const VIDEO_CODECS: [&str; 4] = ["avc1", "hvc1", "av01", "vp09"];
+const AUDIO_CODECS: [&str; 2] = ["mp4a", "Opus"];
+
+/// Enhanced RTMP's `FourCcInfoMask.CanForward`.
+const CAN_FORWARD: f64 = 4.0;
+
+/// Enhanced RTMP's `CapsExMask`: Multitrack, ModEx and TimestampNanoOffset.
+const CAPABILITIES: f64 = (0x02 | 0x04 | 0x08) as f64;
+
 /// The properties in the answer to `connect`. Clients look for a version of Flash Media Server
-/// there, and some check that it is at least 3.
-pub(super) fn server_properties() -> Value {
-    object([
+/// there, and some check that it is at least 3. An enhanced client is told what it may send
+/// (<https://veovera.org/docs/enhanced/enhanced-rtmp-v2>, "Enhancing NetConnection connect Command").
+pub(super) fn server_properties(enhanced: bool) -> Value {
+    let mut members: Vec<(&str, Value)> = vec![
         ("fmsVer", "FMS/3,5,7,7009".into()),
         ("capabilities", 31.0.into()),
         ("mode", 1.0.into()),
-    ])
+    ];
+    if enhanced {
+        let codecs = VIDEO_CODECS.iter().chain(&AUDIO_CODECS);
+        let list = codecs.map(|&codec| codec.into()).collect();
+        members.push(("fourCcList", Value::StrictArray(list)));
+        members.push(("videoFourCcInfoMap", object(VIDEO_CODECS.map(forwarded))));
+        members.push(("audioFourCcInfoMap", object(AUDIO_CODECS.map(forwarded))));
+        members.push(("capsEx", CAPABILITIES.into()));
+    }
+    object(members)
+}
+
+fn forwarded(codec: &str) -> (&str, Value) {
+    (codec, CAN_FORWARD.into())
 }
 
 /// The information in the answer to `connect`.

@@ -161,6 +161,27 @@ fn connect_is_answered_with_windows_and_success() {
 }
 
 #[test]
+fn an_enhanced_client_is_told_which_codecs_it_may_send() {
+    for (member, enhanced) in [("fourCcList", true), ("swfUrl", false)] {
+        let mut pair = Pair::new(SessionConfig::default());
+        let arguments = object([
+            ("app", "live".into()),
+            (member, Value::StrictArray(vec!["hvc1".into()])),
+        ]);
+        pair.call("connect", 1.0, [arguments]);
+        let said = pair.exchange();
+        let properties = commands(&said).next().unwrap().object();
+        let list = properties.get("fourCcList");
+        assert_eq!(list.is_some(), enhanced);
+        if let Some(Value::StrictArray(codecs)) = list {
+            assert!(codecs.contains(&"av01".into()));
+            let map = properties.get("audioFourCcInfoMap").unwrap();
+            assert_eq!(map.get("Opus"), Some(&Value::Number(4.0)));
+        }
+    }
+}
+
+#[test]
 fn connect_without_application_is_refused() {
     let mut pair = Pair::new(SessionConfig::default());
     pair.call("connect", 1.0, [object([("app", "/".into())])]);
