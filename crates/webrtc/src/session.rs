@@ -150,8 +150,10 @@ impl Registry {
     /// it. `None`: there is no such session.
     pub(crate) fn close(&self, id: &SessionId) -> Option<Option<usize>> {
         let ufrag = self.by_id.get(id)?.clone();
-        let waits = |_: &Box<str>, owner: &Owner| matches!(owner, Owner::Waiting(_));
-        if self.by_ufrag.remove_if(&ufrag, waits).is_some() {
+        let waiting = self
+            .by_ufrag
+            .remove_if(&ufrag, |_, owner| matches!(owner, Owner::Waiting(_)));
+        if waiting.is_some() {
             self.by_id.remove(id);
             return Some(None);
         }

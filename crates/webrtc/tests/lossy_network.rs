@@ -16,7 +16,7 @@ fn pictures(simulation: &Simulation) -> Vec<(u64, bool)> {
         .map(|data| {
             // Annex B: a start code, then the picture.
             let unit = &data.data[4..];
-            let number = u64::from_be_bytes(unit[1..9].try_into().unwrap()) & 0xffff_ffff;
+            let number = u64::from_be_bytes(std::array::from_fn(|n| unit[1 + n])) & 0xffff_ffff;
             (number, unit == simulation.picture(number))
         })
         .collect()

@@ -1,5 +1,6 @@
 //! What a viewer has once the handshake is done: keys, and a stream for each track.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use distributary_media::MediaTime;
@@ -8,11 +9,10 @@ use super::{MediaClock, PeerConfig};
 use crate::log::Log;
 use crate::pacer::Pacer;
 use crate::rtcp::packet::NackPairs;
-use crate::rtcp::{NtpTime, ReportBlock, SenderInfo, write_bye, write_sender_reports};
+use crate::rtcp::{ReportBlock, SenderInfo, write_bye, write_sender_reports};
 use crate::send_buffer::SendBuffer;
 use crate::sender::{Progress, RandomStart, RtpSender, SenderConfig, SenderStats};
 use crate::srtp::{SrtcpError, SrtcpOpener, SrtcpSealer, SrtpKeys, SrtpSealer};
-use std::sync::Arc;
 
 /// How often sender reports are sent.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -206,13 +206,12 @@ impl Media {
         if block.last_sender_report == 0 {
             return None;
         }
-        let NtpTime(_) = self.clock.wall.at(now);
         let now = self.clock.wall.at(now).middle();
         let ticks = now
             .wrapping_sub(block.last_sender_report)
             .wrapping_sub(block.delay);
         // A clock difference or a forged block would make it hours.
-        let round_trip = Duration::from_nanos(u64::from(ticks) * 1_000_000_000 >> 16);
+        let round_trip = Duration::from_nanos((u64::from(ticks) * 1_000_000_000) >> 16);
         (round_trip < Duration::from_secs(60)).then_some(round_trip)
     }
 

@@ -177,6 +177,11 @@ impl Peer {
         self.ice.selected_pair().and_then(|pair| pair.local)
     }
 
+    /// Whether the viewer has proved to be at `remote` when it talks to our address `local`.
+    pub fn is_at(&self, remote: SocketAddr, local: Option<IpAddr>) -> bool {
+        self.ice.is_valid(CandidatePair { local, remote })
+    }
+
     /// Whether the session is over.
     pub fn is_closed(&self) -> bool {
         self.closed
@@ -365,7 +370,7 @@ impl Peer {
             return;
         };
         let mut has_left = false;
-        for packet in rtcp::packets(&compound) {
+        for packet in rtcp::packets(compound) {
             match packet {
                 Packet::Report(blocks) => self.stats.take_reports(&blocks, media, now),
                 Packet::Nack { media_ssrc, pairs } => {

@@ -24,12 +24,18 @@ impl Shard {
             self.hand_over_stray(&datagram);
             return;
         };
+        let Received {
+            source,
+            local,
+            bytes,
+        } = datagram;
         let Some(viewer) = self.viewers.get_mut(key) else {
             return;
         };
-        viewer
-            .peer
-            .handle_datagram(now, datagram.source, datagram.local, datagram.bytes);
+        viewer.peer.handle_datagram(now, source, local, bytes);
+        if viewer.peer.is_at(source, local) {
+            self.viewers.note_address(key, source);
+        }
         self.after_input(key, now);
     }
 
@@ -85,7 +91,7 @@ impl Shard {
             id,
             stream: name,
             peer: config,
-            ..
+            created,
         } = session;
         let Some(tag) = self.streams.open(&name, &self.shared.hub, &self.sink, now) else {
             tracing::info!(viewer = %id, stream = %name, "the stream ended before the viewer came");
@@ -111,8 +117,8 @@ impl Shard {
             peer,
             stream: tag,
             stream_name: name.as_str().into(),
-            address: None,
-            since: now,
+            addresses: Vec::new(),
+            since: created,
         });
         stream.viewers.push(key);
         Some(key)
@@ -127,11 +133,21 @@ impl Shard {
             .and_then(|viewer| viewer.peer.poll_event())
         {
             match event {
-                PeerEvent::Moved { remote } => self.viewers.move_to(key, remote),
+                PeerEvent::Moved { remote } => {
+                    if let Some(viewer) = self.viewers.get_mut(key) {
+                        tracing::debug!(viewer = %viewer.id, %remote, "sends go here");
+                    }
+                }
                 PeerEvent::Connected { profile } => {
                     if let Some(viewer) = self.viewers.get_mut(key) {
-                        let (viewer, stream) = (viewer.id, Arc::clone(&viewer.stream_name));
-                        tracing::info!(%viewer, %stream, %profile, "connected");
+                        let after = now.saturating_duration_since(viewer.since).as_millis();
+                        tracing::info!(
+                            viewer = %viewer.id,
+                            stream = %viewer.stream_name,
+                            remote = viewer.peer.remote().map(tracing::field::display),
+                            %profile,
+                            "connected {after} ms after the answer"
+                        );
                     }
                     self.send_media(key, now);
                 }

@@ -10,6 +10,9 @@ use slab::Slab;
 use crate::peer::Peer;
 use crate::session::SessionId;
 
+/// Addresses of one viewer: one for each way it has to get here.
+const MAX_ADDRESSES: usize = 8;
+
 /// A viewer and what the shard knows of it.
 pub(super) struct Viewer {
     pub(super) id: SessionId,
@@ -18,8 +21,9 @@ pub(super) struct Viewer {
     /// The stream it watches.
     pub(super) stream: u64,
     pub(super) stream_name: Arc<str>,
-    /// The address under which it is found.
-    pub(super) address: Option<SocketAddr>,
+    /// The addresses from which it has proved to be, the newest last.
+    pub(super) addresses: Vec<SocketAddr>,
+    /// When its offer was answered.
     pub(super) since: Instant,
 }
 
@@ -52,8 +56,8 @@ impl Viewers {
         let viewer = self.slots.try_remove(key)?;
         self.by_ufrag.remove(&viewer.ufrag);
         self.by_id.remove(&viewer.id);
-        if let Some(address) = viewer.address {
-            self.forget_address(address, key);
+        for address in &viewer.addresses {
+            self.forget_address(*address, key);
         }
         Some(viewer)
     }
@@ -74,15 +78,19 @@ impl Viewers {
         self.by_id.get(id).copied()
     }
 
-    /// Notes that a viewer is now found at `address`, whoever was there before.
-    pub(super) fn move_to(&mut self, key: usize, address: SocketAddr) {
+    /// Notes that a viewer is to be found at `address`, whoever was there before.
+    pub(super) fn note_address(&mut self, key: usize, address: SocketAddr) {
+        if self.by_address.get(&address) == Some(&key) {
+            return;
+        }
         let Some(viewer) = self.slots.get_mut(key) else {
             return;
         };
-        let before = viewer.address.replace(address);
         self.by_address.insert(address, key);
-        if let Some(before) = before.filter(|before| *before != address) {
-            self.forget_address(before, key);
+        viewer.addresses.push(address);
+        if viewer.addresses.len() > MAX_ADDRESSES {
+            let oldest = viewer.addresses.remove(0);
+            self.forget_address(oldest, key);
         }
     }
 

@@ -1,5 +1,10 @@
 //! A viewer of ours and a WebRTC client of another make, over a simulated network.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a simulation that cannot be set up fails its test"
+)]
+
 pub(crate) mod network;
 
 use std::net::{IpAddr, SocketAddr};
