@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dashmap::{DashMap, Entry};
+use dashmap::DashMap;
 use distributary_media::Frame;
 
 use crate::name::StreamName;
-use crate::stream::{Publisher, Stream, Subscription};
+use crate::stream::{Claim, Publisher, Stream, Subscription};
 use crate::subscriber::Sink;
 
 /// Bounds of what the hub keeps.
@@ -70,24 +70,34 @@ impl Hub {
     /// # Errors
     /// When the name is live already.
     pub fn publish(&self, name: &StreamName, now: Instant) -> Result<Publisher, PublishError> {
+        self.claim(name, now, |stream| stream.take_publisher(now))
+            .ok_or(PublishError::AlreadyLive)
+    }
+
+    /// Begins to publish `name`, in the place of whoever does so now: that publisher is told, and
+    /// subscribers see the stream go on.
+    pub fn take_over(&self, name: &StreamName, now: Instant) -> Publisher {
+        self.claim(name, now, |stream| Some(stream.take_over(now)))
+            .expect("a takeover is never refused")
+    }
+
+    /// Finds or makes the stream and lets `claim` take the publisher's place.
+    fn claim(
+        &self,
+        name: &StreamName,
+        now: Instant,
+        claim: impl FnOnce(&Stream) -> Option<Claim>,
+    ) -> Option<Publisher> {
         // The map's lock is held while the stream changes hands, so that the stream cannot be
         // removed as idle in between.
-        let stream = match self.shared.streams.entry(name.clone()) {
-            Entry::Occupied(entry) => {
-                let stream = Arc::clone(entry.get());
-                if !stream.take_publisher(now) {
-                    return Err(PublishError::AlreadyLive);
-                }
-                stream
-            }
-            Entry::Vacant(entry) => {
-                let stream = Arc::new(Stream::new(name.clone(), self.shared.config.clone(), now));
-                stream.take_publisher(now);
-                entry.insert(Arc::clone(&stream));
-                stream
-            }
-        };
-        Ok(Publisher::new(stream, Arc::clone(&self.shared)))
+        let entry = self.shared.streams.entry(name.clone());
+        let stream = entry.or_insert_with(|| {
+            let config = self.shared.config.clone();
+            Arc::new(Stream::new(name.clone(), config, now))
+        });
+        let claim = claim(&stream)?;
+        let stream = Arc::clone(&stream);
+        Some(Publisher::new(stream, claim, Arc::clone(&self.shared)))
     }
 
     /// Subscribes to a stream that exists. Its events arrive in `sink` with `tag` from now on; the

@@ -23,5 +23,5 @@ pub mod timeline;
 
 pub use hub::{Hub, HubConfig, PublishError};
 pub use name::{NameError, StreamName};
-pub use stream::{Publisher, Stream, StreamStats, Subscription};
+pub use stream::{Publisher, PublisherInfo, Stream, StreamStats, Subscription};
 pub use subscriber::{Delivery, Sink, StreamEvent};

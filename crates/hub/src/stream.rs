@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use distributary_media::flv::OtherTrack;
 use distributary_media::{AudioTrack, Frame, VideoTrack};
+use tokio::sync::Notify;
 
 use crate::cache::GopCache;
 use crate::hub::{HubConfig, Shared};
@@ -26,6 +28,10 @@ pub struct Stream {
 #[derive(Debug)]
 struct State {
     live_since: Option<Instant>,
+    /// Whose frames are taken, and how to tell it that another has taken its place.
+    publisher: Option<(u64, Arc<Notify>)>,
+    next_publisher: u64,
+    info: Option<Arc<PublisherInfo>>,
     video: Option<Arc<VideoTrack>>,
     audio: Option<Arc<AudioTrack>>,
     timeline: Timeline,
@@ -40,11 +46,28 @@ struct State {
     dropped: u64,
 }
 
+/// What a publisher says about itself, for people to read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PublisherInfo {
+    /// The encoder's name.
+    pub encoder: Option<String>,
+    /// Frames per second.
+    pub frame_rate: Option<f64>,
+    /// Video bit rate, in kbit/s.
+    pub video_kbps: Option<f64>,
+    /// Audio bit rate, in kbit/s.
+    pub audio_kbps: Option<f64>,
+    /// Tracks that it sends beside the two that are used.
+    pub other_tracks: Vec<OtherTrack>,
+}
+
 /// A stream in figures.
 #[derive(Clone, Debug)]
 pub struct StreamStats {
     /// Since when a publisher is there; `None` while it is gone.
     pub live_since: Option<Instant>,
+    /// What the publisher says about itself.
+    pub info: Option<Arc<PublisherInfo>>,
     /// The video track, once its sequence header has come.
     pub video: Option<Arc<VideoTrack>>,
     /// The audio track, once its sequence header has come.
@@ -69,6 +92,9 @@ impl Stream {
     pub(crate) fn new(name: StreamName, config: HubConfig, now: Instant) -> Self {
         let state = State {
             live_since: None,
+            publisher: None,
+            next_publisher: 0,
+            info: None,
             video: None,
             audio: None,
             timeline: Timeline::new(now),
@@ -110,6 +136,7 @@ impl Stream {
         let state = self.lock();
         StreamStats {
             live_since: state.live_since,
+            info: state.info.clone(),
             video: state.video.clone(),
             audio: state.audio.clone(),
             video_frames: state.video_frames,
@@ -123,23 +150,39 @@ impl Stream {
     }
 
     /// Takes the publisher's place if it is free.
-    pub(crate) fn take_publisher(&self, now: Instant) -> bool {
+    pub(crate) fn take_publisher(&self, now: Instant) -> Option<Claim> {
         let mut state = self.lock();
-        if state.live_since.is_some() {
-            return false;
+        if state.publisher.is_some() {
+            return None;
         }
-        state.live_since = Some(now);
-        state.timeline.restart();
-        state.awaiting_keyframe = true;
         for subscriber in &state.subscribers {
             subscriber.deliver(StreamEvent::Online);
         }
-        true
+        Some(state.claim(now))
     }
 
-    fn release_publisher(&self) {
+    /// Takes the publisher's place, free or not. Subscribers see the stream go on.
+    pub(crate) fn take_over(&self, now: Instant) -> Claim {
         let mut state = self.lock();
+        if let Some((_, replaced)) = state.publisher.take() {
+            state.cache.clear();
+            replaced.notify_one();
+        } else {
+            for subscriber in &state.subscribers {
+                subscriber.deliver(StreamEvent::Online);
+            }
+        }
+        state.claim(now)
+    }
+
+    fn release_publisher(&self, id: u64) {
+        let mut state = self.lock();
+        if !state.is_current(id) {
+            return;
+        }
+        state.publisher = None;
         state.live_since = None;
+        state.info = None;
         state.cache.clear();
         for subscriber in &state.subscribers {
             subscriber.deliver(StreamEvent::Offline);
@@ -167,8 +210,11 @@ impl Stream {
         state.live_since.is_none() && state.subscribers.is_empty()
     }
 
-    fn push(&self, mut frame: Frame, now: Instant) {
+    fn push(&self, publisher: u64, mut frame: Frame, now: Instant) {
         let mut state = self.lock();
+        if !state.is_current(publisher) {
+            return;
+        }
         state.timeline.place(&mut frame, now);
         state.bytes += frame.payload_len() as u64;
         match &frame {
@@ -195,7 +241,33 @@ impl Stream {
     }
 }
 
+/// The right to feed a stream, until another takes it over.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    id: u64,
+    replaced: Arc<Notify>,
+}
+
 impl State {
+    /// Makes room for a publisher that knows nothing of the one before.
+    fn claim(&mut self, now: Instant) -> Claim {
+        let id = self.next_publisher;
+        self.next_publisher += 1;
+        let replaced = Arc::new(Notify::new());
+        self.publisher = Some((id, Arc::clone(&replaced)));
+        self.live_since = Some(now);
+        self.info = None;
+        self.timeline.restart();
+        self.awaiting_keyframe = true;
+        Claim { id, replaced }
+    }
+
+    fn is_current(&self, publisher: u64) -> bool {
+        self.publisher
+            .as_ref()
+            .is_some_and(|(id, _)| *id == publisher)
+    }
+
     fn deliver(&mut self, frame: &Arc<Frame>) {
         for subscriber in &mut self.subscribers {
             if !subscriber.deliver_frame(frame) {
@@ -205,16 +277,18 @@ impl State {
     }
 }
 
-/// The right to feed a stream. The stream goes offline when it is dropped.
+/// The right to feed a stream. The stream goes offline when it is dropped, unless another publisher
+/// has taken it over.
 #[derive(Debug)]
 pub struct Publisher {
     stream: Arc<Stream>,
+    claim: Claim,
     hub: Arc<Shared>,
 }
 
 impl Publisher {
-    pub(crate) fn new(stream: Arc<Stream>, hub: Arc<Shared>) -> Self {
-        Self { stream, hub }
+    pub(crate) fn new(stream: Arc<Stream>, claim: Claim, hub: Arc<Shared>) -> Self {
+        Self { stream, claim, hub }
     }
 
     /// The stream that is fed.
@@ -222,29 +296,49 @@ impl Publisher {
         &self.stream
     }
 
+    /// Completes when another publisher has taken the stream over: nothing this one feeds is taken
+    /// any more.
+    pub async fn replaced(&self) {
+        self.claim.replaced.notified().await;
+    }
+
+    /// Says what is known about the publisher.
+    pub fn set_info(&self, info: PublisherInfo) {
+        self.with_state(|state| state.info = Some(Arc::new(info)));
+    }
+
     /// Declares the video track, or that it has changed: before its first frame.
     pub fn set_video_track(&self, track: VideoTrack) {
-        self.stream.lock().video = Some(Arc::new(track));
+        self.with_state(|state| state.video = Some(Arc::new(track)));
     }
 
     /// Declares the audio track, or that it has changed: before its first frame.
     pub fn set_audio_track(&self, track: AudioTrack) {
-        let mut state = self.stream.lock();
-        if state.audio.as_deref() != Some(&track) {
-            state.audio = Some(Arc::new(track));
-            // The next frame starts a decoder for the new configuration.
-        }
+        self.with_state(|state| {
+            if state.audio.as_deref() != Some(&track) {
+                state.audio = Some(Arc::new(track));
+                // The next frame starts a decoder for the new configuration.
+            }
+        });
     }
 
     /// Feeds one frame that arrived at `now`. Never waits.
     pub fn push(&self, frame: Frame, now: Instant) {
-        self.stream.push(frame, now);
+        self.stream.push(self.claim.id, frame, now);
+    }
+
+    /// Changes what is known of the stream, as long as it is this publisher's.
+    fn with_state(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.stream.lock();
+        if state.is_current(self.claim.id) {
+            change(&mut state);
+        }
     }
 }
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        self.stream.release_publisher();
+        self.stream.release_publisher(self.claim.id);
         self.hub.remove_if_idle(self.stream.name());
     }
 }
@@ -272,5 +366,81 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         self.stream.remove_subscriber(self.id);
         self.hub.remove_if_idle(self.stream.name());
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+mod tests {
+    use super::*;
+    use crate::{Hub, PublishError, Sink};
+    use bytes::Bytes;
+    use distributary_media::{MediaTime, VideoCodec, VideoFrame};
+
+    fn keyframe() -> Frame {
+        Frame::Video(VideoFrame {
+            codec: VideoCodec::H264,
+            pts: MediaTime::ZERO,
+            dts: MediaTime::ZERO,
+            keyframe: true,
+            units: vec![Bytes::from_static(&[0x65])],
+        })
+    }
+
+    #[tokio::test]
+    async fn a_takeover_ends_the_first_publisher_and_the_stream_goes_on() {
+        let hub = Hub::new(HubConfig::default());
+        let name = StreamName::parse("live/test").unwrap();
+        let now = Instant::now();
+        let first = hub.publish(&name, now).unwrap();
+        let (sink, mut queue) = Sink::channel(8);
+        let _subscription = hub.subscribe(&name, sink, 0).unwrap();
+        first.push(keyframe(), now);
+        assert!(matches!(
+            hub.publish(&name, now),
+            Err(PublishError::AlreadyLive)
+        ));
+
+        let second = hub.take_over(&name, now);
+        first.replaced().await;
+        first.push(keyframe(), now);
+        first.set_info(PublisherInfo {
+            encoder: Some("the first".into()),
+            ..PublisherInfo::default()
+        });
+        drop(first);
+        second.push(keyframe(), now + Duration::from_millis(40));
+        assert!(second.stream().is_live());
+        assert_eq!(second.stream().stats().info, None);
+        let mut times = Vec::new();
+        while let Ok(delivery) = queue.try_recv() {
+            match delivery.event {
+                StreamEvent::Frame(frame) => times.push(frame.dts().as_millis()),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(
+            times,
+            [0, 40],
+            "one clock, and no frame of the replaced one"
+        );
+        drop(second);
+        assert!(matches!(
+            queue.try_recv().unwrap().event,
+            StreamEvent::Offline
+        ));
+    }
+
+    #[test]
+    fn a_free_name_can_be_taken_over_too() {
+        let hub = Hub::new(HubConfig::default());
+        let name = StreamName::parse("live/test").unwrap();
+        let publisher = hub.take_over(&name, Instant::now());
+        assert!(publisher.stream().is_live());
+        drop(publisher);
+        assert!(hub.stream(&name).is_none());
     }
 }

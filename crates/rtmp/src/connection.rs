@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use distributary_hub::PublishError;
+use distributary_hub::{PublishError, Publisher, StreamName};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -15,7 +15,7 @@ use tokio::time::{timeout, timeout_at};
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::ingest::Ingest;
-use crate::server::Shared;
+use crate::server::{OnDuplicate, Shared};
 use crate::session::{PublishRequest, ServerSession, SessionError, SessionEvent};
 
 /// Bytes read at once. It bounds the work of one turn, too.
@@ -45,6 +45,8 @@ enum End {
     Closed,
     /// The client was told that it cannot publish.
     Refused,
+    /// Another publisher has taken the stream over.
+    Replaced,
     /// The server is being shut down.
     Shutdown,
     /// The client broke the protocol, a limit or a time.
@@ -59,7 +61,7 @@ impl End {
     /// Whether a connection that publishes nothing may end so without anybody having to know.
     fn is_ordinary(&self) -> bool {
         match self {
-            Self::Closed | Self::Refused | Self::Shutdown => true,
+            Self::Closed | Self::Refused | Self::Replaced | Self::Shutdown => true,
             // ffmpeg closes without reading our answer to its last command: that resets.
             Self::Io(error) => matches!(
                 error.kind(),
@@ -75,6 +77,7 @@ impl fmt::Display for End {
         match self {
             Self::Closed => f.write_str("closed by the client"),
             Self::Refused => f.write_str("refused"),
+            Self::Replaced => f.write_str("another publisher has taken the stream over"),
             Self::Shutdown => f.write_str("shutdown"),
             Self::Session(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
@@ -147,7 +150,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut buffer = BytesMut::with_capacity(READ_SIZE);
         loop {
             let deadline = self.session.deadline().into();
-            let read = timeout_at(deadline, self.stream.read_buf(&mut buffer)).await;
+            let read = tokio::select! {
+                read = timeout_at(deadline, self.stream.read_buf(&mut buffer)) => read,
+                () = replaced(self.ingest.as_ref()) => return self.tell_replaced().await,
+            };
             let now = now();
             let result = match read {
                 Ok(Ok(0)) => return End::Closed,
@@ -164,6 +170,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if let Err(end) = result.map_err(End::from).and(handled) {
                 return end;
             }
+        }
+    }
+
+    /// Tells a publisher that its stream is another's now.
+    async fn tell_replaced(&mut self) -> End {
+        self.session
+            .end_publish("Another publisher has taken the stream over.");
+        match self.flush().await {
+            Ok(()) => End::Replaced,
+            Err(end) => end,
         }
     }
 
@@ -205,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let limit = self.shared.config.max_publishers;
         let refusal = match Arc::clone(&self.shared.publishers).try_acquire_owned() {
             Err(_) => format!("The limit of {limit} publishers is reached."),
-            Ok(permit) => match self.shared.hub.publish(&name, now) {
+            Ok(permit) => match self.claim(&name, now) {
                 Ok(publisher) => {
                     info!("publishing");
                     self.ingest = Some(Ingest::new(publisher, permit, now));
@@ -221,6 +237,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.session
             .reject_publish("NetStream.Publish.BadName", &refusal)?;
         Err(End::Refused)
+    }
+
+    fn claim(&self, name: &StreamName, now: Instant) -> Result<Publisher, PublishError> {
+        let hub = &self.shared.hub;
+        match self.shared.config.on_duplicate {
+            OnDuplicate::Refuse => hub.publish(name, now),
+            OnDuplicate::Takeover => Ok(hub.take_over(name, now)),
+        }
     }
 
     async fn flush(&mut self) -> Result<(), End> {
@@ -244,6 +268,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Ok(Err(error)) = drained.await {
             debug!(%error, "while closing");
         }
+    }
+}
+
+/// Completes when another publisher has taken over what is published; never when nothing is.
+async fn replaced(ingest: Option<&Ingest>) {
+    match ingest {
+        Some(ingest) => ingest.replaced().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Instant;
 
-use distributary_hub::Publisher;
+use distributary_hub::{Publisher, PublisherInfo};
 use distributary_media::flv::{FlvDemuxer, FlvError, FlvEvent, FlvEvents};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
@@ -21,6 +21,7 @@ pub(crate) struct Ingest {
     _permit: OwnedSemaphorePermit,
     demuxer: FlvDemuxer,
     metadata: Metadata,
+    info: PublisherInfo,
     began: Instant,
     latest: Instant,
     frames: u64,
@@ -38,6 +39,7 @@ impl Ingest {
             _permit: permit,
             demuxer: FlvDemuxer::new(),
             metadata: Metadata::default(),
+            info: PublisherInfo::default(),
             began: now,
             latest: now,
             frames: 0,
@@ -72,12 +74,25 @@ impl Ingest {
                         audio_kbps = metadata.audio_kbps,
                         "metadata"
                     );
+                    self.info = PublisherInfo {
+                        encoder: metadata.encoder.clone(),
+                        frame_rate: metadata.frame_rate,
+                        video_kbps: metadata.video_kbps,
+                        audio_kbps: metadata.audio_kbps,
+                        other_tracks: std::mem::take(&mut self.info.other_tracks),
+                    };
+                    self.publisher.set_info(self.info.clone());
                     self.metadata = metadata;
                 }
             }
             SessionEvent::DataIgnored { error } => debug!(%error, "data message left out"),
             _ => {}
         }
+    }
+
+    /// Completes when another publisher has taken the stream over.
+    pub(crate) async fn replaced(&self) {
+        self.publisher.replaced().await;
     }
 
     /// Says that the stream has ended, and why.
@@ -122,12 +137,16 @@ impl Ingest {
                     );
                     self.publisher.set_audio_track(track);
                 }
-                FlvEvent::OtherTrack(track) => info!(
-                    kind = %track.kind,
-                    id = track.id,
-                    codec = track.codec,
-                    "another track, which is not used"
-                ),
+                FlvEvent::OtherTrack(track) => {
+                    info!(
+                        kind = %track.kind,
+                        id = track.id,
+                        codec = track.codec,
+                        "another track, which is not used"
+                    );
+                    self.info.other_tracks.push(track);
+                    self.publisher.set_info(self.info.clone());
+                }
                 FlvEvent::Frame(frame) => {
                     self.frames += 1;
                     self.publisher.push(frame, now);

@@ -31,5 +31,5 @@ pub mod session;
 pub mod timestamp;
 
 pub use listener::BindError;
-pub use server::{RtmpConfig, RtmpServer};
+pub use server::{OnDuplicate, RtmpConfig, RtmpServer};
 pub use session::{ServerSession, SessionConfig, SessionError, SessionEvent};

@@ -37,8 +37,20 @@ pub struct RtmpConfig {
     pub max_connections_per_ip: usize,
     /// Most publishers.
     pub max_publishers: usize,
+    /// What happens when a name is published that is live already.
+    pub on_duplicate: OnDuplicate,
     /// Limits and times of each connection.
     pub session: SessionConfig,
+}
+
+/// What happens when a name is published that is live already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDuplicate {
+    /// The newcomer is refused.
+    #[default]
+    Refuse,
+    /// The newcomer takes the place of the first; viewers go on in their sessions.
+    Takeover,
 }
 
 impl Default for RtmpConfig {
@@ -48,6 +60,7 @@ impl Default for RtmpConfig {
             max_connections: 4096,
             max_connections_per_ip: 1024,
             max_publishers: 2048,
+            on_duplicate: OnDuplicate::default(),
             session: SessionConfig::default(),
         }
     }

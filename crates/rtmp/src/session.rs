@@ -215,6 +215,16 @@ impl ServerSession {
         self.resume()
     }
 
+    /// Ends what the client publishes against its will; the connection should be closed then.
+    pub fn end_publish(&mut self, description: &str) {
+        if let PublishState::Publishing { stream_id } = self.publish {
+            self.publish = PublishState::Nothing;
+            self.idle_since = self.last_received;
+            let info = status::error("NetStream.Publish.BadName", description);
+            self.send_status(stream_id, &info);
+        }
+    }
+
     /// When [`Self::handle_timeout`] has to be called, if nothing comes before.
     pub fn deadline(&self) -> Instant {
         self.next_deadline().0

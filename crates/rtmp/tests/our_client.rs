@@ -3,15 +3,24 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use bytes::Bytes;
 use distributary_media::Frame;
 use distributary_media::flv::{FlvReader, TagKind};
 use distributary_rtmp::client::{self, ClientError};
+use distributary_rtmp::{OnDuplicate, RtmpConfig};
 use support::{Ffmpeg, TestServer};
 
 /// A second of video and sound as an FLV file.
 async fn clip() -> Bytes {
-    let path = std::env::temp_dir().join(format!("distributary-clip-{}.flv", std::process::id()));
+    static CLIPS: AtomicU32 = AtomicU32::new(0);
+    let file = format!(
+        "distributary-clip-{}-{}.flv",
+        std::process::id(),
+        CLIPS.fetch_add(1, Ordering::Relaxed)
+    );
+    let path = std::env::temp_dir().join(file);
     let name = path.to_str().unwrap();
     let ffmpeg = Ffmpeg::start(&[
         "-f",
@@ -79,6 +88,59 @@ async fn a_name_in_use_is_refused_by_name() {
         "{second:?}"
     );
     first.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_publisher_may_take_a_name_over_where_that_is_allowed() {
+    let server = TestServer::with(RtmpConfig {
+        on_duplicate: OnDuplicate::Takeover,
+        ..RtmpConfig::default()
+    });
+    let clip: Vec<_> = FlvReader::new(clip().await)
+        .unwrap()
+        .map(|tag| tag.unwrap())
+        .filter(|tag| tag.kind == TagKind::Video)
+        .collect();
+    let mut first = client::publish(server.address, "live", "test")
+        .await
+        .unwrap();
+    let mut watcher = server.watch("live/test").await;
+    for tag in &clip {
+        first
+            .send_video(tag.timestamp_millis, tag.body.clone())
+            .await
+            .unwrap();
+    }
+    let stream = watcher.subscription.stream();
+    server
+        .eventually(|| stream.stats().video_frames == 10)
+        .await;
+    let mut second = client::publish(server.address, "live", "test")
+        .await
+        .unwrap();
+    for tag in &clip {
+        second
+            .send_video(tag.timestamp_millis, tag.body.clone())
+            .await
+            .unwrap();
+    }
+    let told = tokio::time::timeout(support::PATIENCE, async {
+        loop {
+            let body = Bytes::from_static(&[0x57]);
+            if let Err(error) = first.send_video(0, body).await {
+                return error;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let told = told.await.expect("the first is told").to_string();
+    assert!(told.contains("has taken the stream over"), "{told}");
+
+    second.close().await.unwrap();
+    let frames = watcher.frames_until_offline().await;
+    assert!(frames.windows(2).all(|pair| pair[0].dts() < pair[1].dts()));
+    assert!(frames.iter().filter(|frame| frame.is_keyframe()).count() >= 2);
+    assert_eq!(watcher.subscription.stream().stats().video_frames, 20);
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ impl ServerSession {
             "FCPublish" => self.fc_publish(command),
             "FCUnpublish" => {
                 self.send_result(command, Value::Undefined);
-                self.end_publish(EndReason::FcUnpublish);
+                self.unpublish(EndReason::FcUnpublish);
             }
             "deleteStream" => self.delete_stream(command),
             "closeStream" => self.close_stream(stream_id),
@@ -159,17 +159,17 @@ impl ServerSession {
             _ => None,
         };
         if named.is_none() || named == current {
-            self.end_publish(EndReason::DeleteStream);
+            self.unpublish(EndReason::DeleteStream);
         }
     }
 
     fn close_stream(&mut self, stream_id: u32) {
         if self.publish == (PublishState::Publishing { stream_id }) {
-            self.end_publish(EndReason::CloseStream);
+            self.unpublish(EndReason::CloseStream);
         }
     }
 
-    fn end_publish(&mut self, reason: EndReason) {
+    fn unpublish(&mut self, reason: EndReason) {
         if let PublishState::Publishing { stream_id } = self.publish {
             self.publish = PublishState::Nothing;
             self.idle_since = self.last_received;

@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::Location;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Once};
 use std::time::Duration;
@@ -89,20 +90,27 @@ impl TestServer {
     /// Waits until a stream is live, or gone.
     pub async fn until(&self, name: &str, live: bool) {
         let name = StreamName::parse(name).unwrap();
-        let reached = timeout(PATIENCE, async {
-            // The hub tells subscribers only, and there is nothing to subscribe to before.
-            while self
-                .hub
+        self.eventually(|| {
+            self.hub
                 .stream(&name)
                 .is_some_and(|stream| stream.is_live())
-                != live
-            {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        });
-        reached
-            .await
-            .unwrap_or_else(|_| panic!("{name} should be live: {live}"));
+                == live
+        })
+        .await;
+    }
+
+    /// Waits for something of which nobody is told.
+    #[track_caller]
+    pub fn eventually(&self, condition: impl Fn() -> bool) -> impl Future<Output = ()> {
+        let caller = Location::caller();
+        async move {
+            let reached = timeout(PATIENCE, async {
+                while !condition() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            });
+            assert!(reached.await.is_ok(), "awaited in vain at {caller}");
+        }
     }
 }
 
