@@ -134,7 +134,8 @@ async fn shakes_hands(our_role: DtlsRole, offered: SrtpProtectionProfile, expect
     );
     opens_our_srtp(&SrtpSealer::new(&keys.local), our_key, our_salt, profile);
 
-    // Our goodbye ends its side of the association.
+    // Our goodbye, without OpenSSL by then, ends its side of the association.
+    our_side.dtls.settle();
     our_side.dtls.close();
     our_side.send_all().await;
     let mut buffer = [0; 100];
@@ -196,6 +197,12 @@ async fn webrtc_dtls_as_server_completes_the_handshake_and_opens_our_srtp() {
 
 #[tokio::test]
 async fn closing_by_webrtc_dtls_is_noticed_at_once() {
+    for is_settled in [false, true] {
+        closing_is_noticed(is_settled).await;
+    }
+}
+
+async fn closing_is_noticed(is_settled: bool) {
     let theirs = PeerCertificate::generate_self_signed(vec!["peer".to_owned()]).unwrap();
     let announced = Fingerprint::of(HashAlgorithm::Sha256, &theirs.certificate[0]);
     let (our_socket, their_socket) = socket_pair().await;
@@ -210,6 +217,9 @@ async fn closing_by_webrtc_dtls_is_noticed_at_once() {
     assert!(matches!(event, DtlsEvent::Connected { .. }), "{event:?}");
 
     let peer = timeout(PATIENCE, peer).await.unwrap().unwrap().unwrap();
+    if is_settled {
+        our_side.dtls.settle();
+    }
     peer.close().await.unwrap();
     let event = timeout(PATIENCE, our_side.event()).await.unwrap();
     assert!(matches!(event, DtlsEvent::Closed), "{event:?}");

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use openssl::error::ErrorStack;
-use openssl::ssl::{ErrorCode, Ssl, SslRef, SslStream};
 use thiserror::Error;
 
-use super::context::{self, DtlsContext};
-use super::pipe::DatagramPipe;
-use super::{DtlsRole, record};
+use super::DtlsRole;
+use super::context::DtlsContext;
+use super::engine::Engine;
+use super::pipe::MAX_OUTBOUND;
+use super::record::{self, Records};
+use super::record_layer::{Alert, RecordLayer};
 use crate::certificate::Fingerprint;
-use crate::srtp::profile::SrtpKeyingMaterial;
 use crate::srtp::{SrtpKeys, SrtpProfile};
 
 /// How long a handshake may take from its first datagram.
@@ -27,18 +28,19 @@ const FIRST_RESEND: Duration = Duration::from_millis(200);
 /// The longest such time.
 const MAX_RESEND: Duration = Duration::from_millis(3200);
 
-/// Label of the exporter (RFC 5764 section 4.2).
-const EXPORTER_LABEL: &str = "EXTRACTOR-dtls_srtp";
+/// How long OpenSSL is kept to send our last flight again. By then a peer that did not get it has
+/// asked several times, or given up.
+const SETTLE_AFTER: Duration = Duration::from_secs(10);
 
 /// A DTLS association without a socket.
 ///
 /// ```text
-///         start / handle_datagram            handshake done
-///   Idle ------------------------> Handshaking ------------> Connected
-///                                       |                        |
-///            alert, wrong certificate,  |                        | close_notify, close()
-///            no answer, close()         v                        v
-///                                     Ended <--------------------+
+///       start, handle_datagram             done             settle, time
+///  Idle ---------------------> Handshaking ----> Connected -------------> Settled
+///                                   |                |                       |
+///        wrong certificate, alert,  |                |  close_notify, alert, |
+///        no answer, close()         v                v  close()              v
+///                                 Ended <------------+-----------------------+
 /// ```
 ///
 /// After each [`Dtls::start`], [`Dtls::handle_datagram`], [`Dtls::handle_timeout`] and
@@ -52,10 +54,10 @@ const EXPORTER_LABEL: &str = "EXTRACTOR-dtls_srtp";
 /// did arrive and whose peer's last flight did not, since a record that is sent twice is taken for a
 /// replay (RFC 6347 section 4.1.2.6) and goes unanswered.
 pub struct Dtls {
-    stream: SslStream<DatagramPipe>,
     role: DtlsRole,
-    expected: Arc<[Fingerprint]>,
     state: State,
+    /// At most [`MAX_OUTBOUND`]; what is too many is lost, as it might be on the network.
+    outbound: VecDeque<Vec<u8>>,
     /// Two at most: connected, and how it ended.
     events: VecDeque<DtlsEvent>,
 }
@@ -100,23 +102,34 @@ pub enum DtlsError {
     /// The peer closed before the handshake was complete.
     #[error("the peer closed the association during the handshake")]
     ClosedEarly,
+    /// The peer ended a settled association by a fatal alert (RFC 5246 section 7.2).
+    #[error("the peer sent DTLS alert {description}")]
+    Alert {
+        /// Its number in the IANA registry "TLS Alerts".
+        description: u8,
+    },
     /// The peer sent a fatal alert, or something that is answered by one.
     #[error("DTLS protocol failure: {0}")]
     Protocol(#[source] ErrorStack),
 }
 
-#[derive(Debug)]
 enum State {
     /// Nothing has been sent or received.
-    Idle,
+    Idle(Engine),
     Handshaking(Handshake),
-    Connected,
+    /// OpenSSL is still there for a peer that may not have got our last flight.
+    Connected {
+        engine: Engine,
+        settle_at: Option<Instant>,
+    },
+    /// Only goodbyes are left.
+    Settled(Box<RecordLayer>),
     /// Closed or failed: nothing goes in or out any more, but what is queued already.
     Ended,
 }
 
-#[derive(Debug)]
 struct Handshake {
+    engine: Engine,
     give_up_at: Instant,
     resend_at: Instant,
     resend_after: Duration,
@@ -138,23 +151,17 @@ impl Dtls {
         let ssl = context
             .association(role, Arc::clone(&expected))
             .map_err(DtlsError::Setup)?;
-        Self::with_ssl(ssl, role, expected)
+        Ok(Self::with_engine(Engine::new(ssl, expected)?, role))
     }
 
     /// An association over an OpenSSL session that has been configured.
-    pub(super) fn with_ssl(
-        ssl: Ssl,
-        role: DtlsRole,
-        expected: Arc<[Fingerprint]>,
-    ) -> Result<Self, DtlsError> {
-        let stream = SslStream::new(ssl, DatagramPipe::default()).map_err(DtlsError::Setup)?;
-        Ok(Self {
-            stream,
+    pub(super) fn with_engine(engine: Engine, role: DtlsRole) -> Self {
+        Self {
             role,
-            expected,
-            state: State::Idle,
+            state: State::Idle(engine),
+            outbound: VecDeque::new(),
             events: VecDeque::new(),
-        })
+        }
     }
 
     /// Begins the handshake: as client with a ClientHello, as server with waiting for one.
@@ -162,17 +169,21 @@ impl Dtls {
     /// To be called when there is an address to send to. A server that gets a datagram first begins
     /// by itself. Again, it does nothing.
     pub fn start(&mut self, now: Instant) {
-        if !matches!(self.state, State::Idle) {
-            return;
-        }
-        self.state = State::Handshaking(Handshake {
-            give_up_at: now + HANDSHAKE_TIMEOUT,
-            resend_at: now + FIRST_RESEND,
-            resend_after: FIRST_RESEND,
-            flight: Vec::new(),
-        });
+        self.state = match std::mem::replace(&mut self.state, State::Ended) {
+            State::Idle(engine) => State::Handshaking(Handshake {
+                engine,
+                give_up_at: now + HANDSHAKE_TIMEOUT,
+                resend_at: now + FIRST_RESEND,
+                resend_after: FIRST_RESEND,
+                flight: Vec::new(),
+            }),
+            state => {
+                self.state = state;
+                return;
+            }
+        };
         if self.role == DtlsRole::Client {
-            self.drive_handshake();
+            self.drive_handshake(now);
         }
     }
 
@@ -180,44 +191,68 @@ impl Dtls {
     pub fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) {
         self.start(now);
         let records = record::usable(datagram);
-        if records.is_empty() || matches!(self.state, State::Ended) {
-            return;
-        }
-        self.stream.get_mut().push_inbound(records);
-        if self.is_connected() {
-            self.read_records();
-        } else if self.drive_handshake() {
-            self.resend_after(FIRST_RESEND, now);
+        match &mut self.state {
+            _ if records.is_empty() => {}
+            State::Handshaking(handshake) => {
+                handshake.engine.push_inbound(records);
+                if self.drive_handshake(now) {
+                    self.resend_after(FIRST_RESEND, now);
+                }
+            }
+            State::Connected { engine, .. } => {
+                engine.push_inbound(records);
+                self.read();
+            }
+            State::Settled(_) => self.read_alerts(records),
+            State::Idle(_) | State::Ended => {}
         }
     }
 
     /// Takes the passing of time; does nothing before [`Dtls::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
-        let State::Handshaking(handshake) = &self.state else {
+        match &self.state {
+            State::Handshaking(handshake) if now >= handshake.give_up_at => {
+                self.fail(DtlsError::HandshakeTimeout);
+            }
+            State::Handshaking(handshake) if now >= handshake.resend_at => {
+                let backoff = handshake.resend_after * 2;
+                if !self.drive_handshake(now) {
+                    self.resend_flight();
+                }
+                self.resend_after(backoff.min(MAX_RESEND), now);
+            }
+            State::Connected { settle_at, .. } if settle_at.is_some_and(|at| now >= at) => {
+                self.settle();
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives up what is only needed as long as the peer may not have got our last flight.
+    ///
+    /// Happens by itself some time after the handshake. To be called as soon as the peer has shown
+    /// that it has the keys, by an SRTCP packet that was authentic: it saves some 70 KiB.
+    pub fn settle(&mut self) {
+        // What OpenSSL has read already and not yet handed out would be lost with it.
+        self.read();
+        let State::Connected { engine, settle_at } = &mut self.state else {
             return;
         };
-        if now >= handshake.give_up_at {
-            self.fail(DtlsError::HandshakeTimeout);
-        } else if now >= handshake.resend_at {
-            let backoff = handshake.resend_after * 2;
-            if !self.drive_handshake() {
-                self.resend_flight();
-            }
-            self.resend_after(backoff.min(MAX_RESEND), now);
+        *settle_at = None;
+        if let Some(record_layer) = engine.record_layer(self.role) {
+            self.state = State::Settled(Box::new(record_layer));
         }
     }
 
     /// Ends the association, with a close_notify if it had come about (RFC 5246 section 7.2.1).
     pub fn close(&mut self) {
-        if matches!(self.state, State::Connected) {
-            self.send_close_notify();
-        }
+        self.send_close_notify();
         self.state = State::Ended;
     }
 
     /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
-        self.stream.get_mut().pop_outbound()
+        self.outbound.pop_front()
     }
 
     /// The next event.
@@ -225,19 +260,20 @@ impl Dtls {
         self.events.pop_front()
     }
 
-    /// When [`Dtls::handle_timeout`] is to be called; `None` outside of the handshake.
+    /// When [`Dtls::handle_timeout`] is to be called, if at all.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
             State::Handshaking(handshake) => Some(handshake.resend_at.min(handshake.give_up_at)),
-            State::Idle | State::Connected | State::Ended => None,
+            State::Connected { settle_at, .. } => *settle_at,
+            State::Idle(_) | State::Settled(_) | State::Ended => None,
         }
     }
 
     /// Whether the handshake is complete and the association not closed.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        matches!(self.state, State::Connected)
+        matches!(self.state, State::Connected { .. } | State::Settled(_))
     }
 
     /// The role of this side.
@@ -247,32 +283,55 @@ impl Dtls {
     }
 
     /// Lets OpenSSL do what it can; says whether it had a flight to send.
-    fn drive_handshake(&mut self) -> bool {
-        let already_queued = self.stream.get_ref().outbound().len();
-        forget_errors();
-        let result = self.stream.do_handshake();
-        let outbound = self.stream.get_ref().outbound();
-        let flight: Vec<_> = outbound.skip(already_queued).cloned().collect();
+    fn drive_handshake(&mut self, now: Instant) -> bool {
+        let State::Handshaking(handshake) = &mut self.state else {
+            return false;
+        };
+        let result = handshake.engine.handshake();
+        let flight = handshake.engine.take_outbound();
         let has_flight = !flight.is_empty();
-        if has_flight && let State::Handshaking(handshake) = &mut self.state {
-            handshake.flight = flight;
+        if has_flight {
+            handshake.flight.clone_from(&flight);
         }
+        self.transmit(flight);
         match result {
-            Ok(()) => self.complete(),
-            Err(error) if is_pending(error.code()) => {}
-            Err(error) => {
-                let error = self.handshake_error(&error);
-                self.fail(error);
-            }
+            Ok(true) => self.complete(now),
+            Ok(false) => {}
+            Err(error) => self.fail(error),
         }
         has_flight
     }
 
+    /// The handshake is done, as OpenSSL sees it.
+    fn complete(&mut self, now: Instant) {
+        let State::Handshaking(handshake) = std::mem::replace(&mut self.state, State::Ended) else {
+            return;
+        };
+        let agreed = handshake.engine.agreed_keys(self.role);
+        self.state = State::Connected {
+            engine: handshake.engine,
+            settle_at: Some(now + SETTLE_AFTER),
+        };
+        match agreed {
+            Ok((profile, keys)) => {
+                self.events
+                    .push_back(DtlsEvent::Connected { profile, keys });
+                // The last flight was the server's, and it has come.
+                if self.role == DtlsRole::Client {
+                    self.settle();
+                }
+            }
+            Err(error) => {
+                self.send_close_notify();
+                self.fail(error);
+            }
+        }
+    }
+
     fn resend_flight(&mut self) {
         if let State::Handshaking(handshake) = &self.state {
-            for datagram in &handshake.flight {
-                self.stream.get_mut().push_outbound(datagram.clone());
-            }
+            let flight = handshake.flight.clone();
+            self.transmit(flight);
         }
     }
 
@@ -283,60 +342,59 @@ impl Dtls {
         }
     }
 
-    /// The handshake is done, as OpenSSL sees it. The certificate has been looked at in its course;
-    /// that is done again here, so that no way of completing a handshake can go around it.
-    fn complete(&mut self) {
-        match agreed_keys(self.stream.ssl(), self.role, &self.expected) {
-            Ok((profile, keys)) => {
-                self.state = State::Connected;
-                self.events
-                    .push_back(DtlsEvent::Connected { profile, keys });
-            }
-            Err(error) => {
-                self.send_close_notify();
-                self.fail(error);
+    /// Lets OpenSSL read what has come after the handshake.
+    fn read(&mut self) {
+        let State::Connected { engine, .. } = &mut self.state else {
+            return;
+        };
+        let result = engine.read();
+        let outbound = engine.take_outbound();
+        self.transmit(outbound);
+        match result {
+            Ok(true) => {}
+            Ok(false) => self.answer_close_notify(),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Reads what comes after the handshake without OpenSSL. Application data would be that of a data
+    /// channel, and a repeated Finished one that is answered already: both are dropped.
+    fn read_alerts(&mut self, datagram: &[u8]) {
+        for record in Records(datagram) {
+            let State::Settled(record_layer) = &mut self.state else {
+                return;
+            };
+            match record_layer.open_alert(&record) {
+                Some(Alert::CLOSE_NOTIFY) => self.answer_close_notify(),
+                Some(alert) if alert.is_fatal() => self.fail(DtlsError::Alert {
+                    description: alert.description,
+                }),
+                _ => {}
             }
         }
     }
 
-    /// Takes the records that come after the handshake: alerts, and repeated Finished messages, to
-    /// which OpenSSL repeats ours (RFC 6347 section 4.2.4).
-    ///
-    /// Application data would be that of a data channel (RFC 8831). None is negotiated, so there is
-    /// nobody to give it to, and it is dropped.
-    fn read_records(&mut self) {
-        let mut application_data = [0; 2048];
-        loop {
-            forget_errors();
-            let Err(error) = self.stream.ssl_read(&mut application_data) else {
-                continue;
-            };
-            match error.code() {
-                code if is_pending(code) => {}
-                ErrorCode::ZERO_RETURN => {
-                    self.send_close_notify();
-                    self.end(DtlsEvent::Closed);
-                }
-                _ => self.fail(protocol_error(&error)),
-            }
-            return;
-        }
+    /// RFC 5246 section 7.2.1: a close_notify is answered by one.
+    fn answer_close_notify(&mut self) {
+        self.send_close_notify();
+        self.end(DtlsEvent::Closed);
     }
 
     fn send_close_notify(&mut self) {
-        forget_errors();
-        // An association that is in no state to send an alert any more needs none.
-        let _ = self.stream.shutdown();
+        let outbound = match &mut self.state {
+            State::Connected { engine, .. } => {
+                engine.close();
+                engine.take_outbound()
+            }
+            State::Settled(record_layer) => vec![record_layer.seal_alert(Alert::CLOSE_NOTIFY)],
+            State::Idle(_) | State::Handshaking(_) | State::Ended => return,
+        };
+        self.transmit(outbound);
     }
 
-    fn handshake_error(&self, error: &openssl::ssl::Error) -> DtlsError {
-        if self.stream.ssl().verify_result() == context::FINGERPRINT_MISMATCH {
-            DtlsError::FingerprintMismatch
-        } else if error.code() == ErrorCode::ZERO_RETURN {
-            DtlsError::ClosedEarly
-        } else {
-            protocol_error(error)
-        }
+    fn transmit(&mut self, datagrams: Vec<Vec<u8>>) {
+        let room = MAX_OUTBOUND.saturating_sub(self.outbound.len());
+        self.outbound.extend(datagrams.into_iter().take(room));
     }
 
     fn fail(&mut self, error: DtlsError) {
@@ -351,52 +409,16 @@ impl Dtls {
 
 impl fmt::Debug for Dtls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Idle(_) => "Idle",
+            State::Handshaking(_) => "Handshaking",
+            State::Connected { .. } => "Connected",
+            State::Settled(_) => "Settled",
+            State::Ended => "Ended",
+        };
         f.debug_struct("Dtls")
             .field("role", &self.role)
-            .field("state", &self.state)
+            .field("state", &state)
             .finish_non_exhaustive()
     }
-}
-
-/// Profile and keys of a complete handshake with the right peer.
-fn agreed_keys(
-    ssl: &SslRef,
-    role: DtlsRole,
-    expected: &[Fingerprint],
-) -> Result<(SrtpProfile, SrtpKeys), DtlsError> {
-    let certificate = ssl
-        .peer_certificate()
-        .and_then(|certificate| certificate.to_der().ok());
-    if !certificate.is_some_and(|der| Fingerprint::any_matches(expected, &der)) {
-        return Err(DtlsError::FingerprintMismatch);
-    }
-    let profile = ssl
-        .selected_srtp_profile()
-        .and_then(|profile| u16::try_from(profile.id().as_raw()).ok())
-        .and_then(SrtpProfile::from_id)
-        .ok_or(DtlsError::NoSrtpProfile)?;
-    let mut exported = vec![0; profile.keying_material_len()];
-    ssl.export_keying_material(&mut exported, EXPORTER_LABEL, None)
-        .map_err(DtlsError::Protocol)?;
-    let material = SrtpKeyingMaterial::split(profile, &exported).ok_or(DtlsError::NoSrtpProfile)?;
-    let keys = match role {
-        DtlsRole::Client => material.for_client(),
-        DtlsRole::Server => material.for_server(),
-    };
-    Ok((profile, keys))
-}
-
-/// Whether OpenSSL only waits for the next datagram.
-fn is_pending(code: ErrorCode) -> bool {
-    code == ErrorCode::WANT_READ || code == ErrorCode::WANT_WRITE
-}
-
-fn protocol_error(error: &openssl::ssl::Error) -> DtlsError {
-    DtlsError::Protocol(error.ssl_error().cloned().unwrap_or_else(ErrorStack::get))
-}
-
-/// Empties OpenSSL's error queue. It belongs to the thread: what one association left there, the next
-/// one on this thread would take for its own.
-fn forget_errors() {
-    drop(ErrorStack::get());
 }

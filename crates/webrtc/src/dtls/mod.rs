@@ -6,8 +6,10 @@
 
 mod association;
 mod context;
+mod engine;
 mod pipe;
 mod record;
+mod record_layer;
 mod role;
 #[cfg(test)]
 mod tests;

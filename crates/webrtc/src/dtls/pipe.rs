@@ -5,7 +5,7 @@ use std::io;
 
 /// Datagrams that wait to be sent, at most. A flight has about four; what does not fit is lost, as
 /// it might be on the network, and sent again in time.
-const MAX_OUTBOUND: usize = 32;
+pub(super) const MAX_OUTBOUND: usize = 32;
 
 /// Holds the one datagram that came in, and those that are to go out.
 ///
@@ -27,18 +27,6 @@ impl DatagramPipe {
     pub(super) fn pop_outbound(&mut self) -> Option<Vec<u8>> {
         self.outbound.pop_front()
     }
-
-    /// What is waiting to be taken out.
-    pub(super) fn outbound(&self) -> impl ExactSizeIterator<Item = &Vec<u8>> {
-        self.outbound.iter()
-    }
-
-    /// Adds a datagram as a write would.
-    pub(super) fn push_outbound(&mut self, datagram: Vec<u8>) {
-        if self.outbound.len() < MAX_OUTBOUND {
-            self.outbound.push_back(datagram);
-        }
-    }
 }
 
 impl io::Read for DatagramPipe {
@@ -52,7 +40,9 @@ impl io::Read for DatagramPipe {
 
 impl io::Write for DatagramPipe {
     fn write(&mut self, datagram: &[u8]) -> io::Result<usize> {
-        self.push_outbound(datagram.to_vec());
+        if self.outbound.len() < MAX_OUTBOUND {
+            self.outbound.push_back(datagram.to_vec());
+        }
         Ok(datagram.len())
     }
 

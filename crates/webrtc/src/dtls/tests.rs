@@ -6,10 +6,13 @@ use std::time::{Duration, Instant, SystemTime};
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
-use openssl::ssl::{Ssl, SslContext, SslContextBuilder, SslMethod, SslStream, SslVerifyMode};
+use openssl::ssl::{
+    ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslStream, SslVerifyMode,
+};
 use openssl::x509::{X509, X509Builder};
 use proptest::prelude::*;
 
+use super::engine::Engine;
 use super::pipe::DatagramPipe;
 use super::*;
 use crate::certificate::{Certificate, Fingerprint, HashAlgorithm};
@@ -326,7 +329,8 @@ fn the_second_look_at_the_certificate_does_not_rely_on_the_first() {
         .association(DtlsRole::Server, [theirs.fingerprint().clone()].into())
         .unwrap();
     let announced = [certificate().fingerprint().clone()].into();
-    let server = Dtls::with_ssl(ssl, DtlsRole::Server, announced).unwrap();
+    let engine = Engine::new(ssl, announced).unwrap();
+    let server = Dtls::with_engine(engine, DtlsRole::Server);
     let client = association(DtlsRole::Client, &theirs, ours.fingerprint());
     let mut pair = Pair::of(client, server);
     pair.run(|_, _| true);
@@ -412,6 +416,19 @@ fn close_is_announced_and_answered() {
 }
 
 #[test]
+fn a_server_settles_some_time_after_the_handshake() {
+    let mut pair = Pair::new();
+    pair.client.start(pair.now);
+    while pair.deliver(|_, _| true) {}
+    let settles_at = pair.server.poll_timeout().unwrap();
+    assert!(settles_at >= pair.now + Duration::from_secs(5));
+    assert_eq!(pair.client.poll_timeout(), None, "it has got everything");
+    pair.server.handle_timeout(settles_at);
+    assert_eq!(pair.server.poll_timeout(), None);
+    assert!(pair.server.is_connected());
+}
+
+#[test]
 fn closing_an_unfinished_handshake_is_silent() {
     let peer = certificate();
     let mut dtls = association(DtlsRole::Server, &certificate(), peer.fingerprint());
@@ -437,6 +454,7 @@ fn a_lost_last_flight_of_the_server_does_not_disturb_its_association() {
 /// An OpenSSL client made by a test, to be what ours is not.
 struct RawClient {
     stream: SslStream<DatagramPipe>,
+    first_flight: Vec<u8>,
 }
 
 impl RawClient {
@@ -448,7 +466,10 @@ impl RawClient {
         ssl.set_connect_state();
         ssl.set_mtu(300).unwrap();
         let stream = SslStream::new(ssl, DatagramPipe::default()).unwrap();
-        Self { stream }
+        Self {
+            stream,
+            first_flight: Vec::new(),
+        }
     }
 
     /// Runs the handshake as far as it goes; the server may fail.
@@ -457,6 +478,9 @@ impl RawClient {
         for _ in 0..20 {
             let _ = self.stream.do_handshake();
             while let Some(datagram) = self.stream.get_mut().pop_outbound() {
+                if self.first_flight.is_empty() {
+                    self.first_flight.clone_from(&datagram);
+                }
                 server.handle_datagram(now, &datagram);
             }
             while let Some(datagram) = server.poll_transmit() {
@@ -464,6 +488,19 @@ impl RawClient {
                 let _ = self.stream.do_handshake();
             }
         }
+    }
+}
+
+impl RawClient {
+    fn close(&mut self) {
+        self.stream.shutdown().unwrap();
+    }
+
+    /// Whether a datagram is an authentic close_notify.
+    fn hears_goodbye(&mut self, datagram: &[u8]) -> bool {
+        self.stream.get_mut().push_inbound(datagram);
+        let error = self.stream.ssl_read(&mut [0; 100]).unwrap_err();
+        error.code() == ErrorCode::ZERO_RETURN
     }
 }
 
@@ -566,13 +603,63 @@ fn each_cipher_a_peer_may_insist_on_is_there() {
     }
 }
 
+/// Whoever goes on without OpenSSL on one side has to be understood by OpenSSL on the other.
 #[test]
-fn changed_records_do_not_end_an_association() {
-    for cipher in ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-SHA"] {
+fn a_settled_association_still_hears_and_says_goodbye() {
+    for (cipher, closer) in [
+        ("ECDHE-ECDSA-AES128-GCM-SHA256", Towards::Client),
+        ("ECDHE-ECDSA-AES128-GCM-SHA256", Towards::Server),
+        ("ECDHE-ECDSA-AES256-GCM-SHA384", Towards::Client),
+        ("ECDHE-ECDSA-AES256-GCM-SHA384", Towards::Server),
+        ("ECDHE-ECDSA-AES128-SHA", Towards::Client),
+        ("ECDHE-ECDSA-AES128-SHA", Towards::Server),
+    ] {
         let (mut client, mut server) = connected_to_raw_client(|builder| {
             builder.set_cipher_list(cipher).unwrap();
         });
-        client.stream.shutdown().unwrap();
+        server.settle();
+        assert!(server.is_connected());
+        assert_eq!(server.poll_timeout(), None);
+        match closer {
+            Towards::Client => {
+                client.close();
+                let notify = client.stream.get_mut().pop_outbound().unwrap();
+                server.handle_datagram(origin(), &notify);
+                assert!(matches!(server.poll_event(), Some(DtlsEvent::Closed)));
+            }
+            Towards::Server => server.close(),
+        }
+        assert!(!server.is_connected());
+        assert!(client.hears_goodbye(&server.poll_transmit().unwrap()));
+    }
+}
+
+#[test]
+fn application_data_and_repeated_handshakes_do_not_disturb_a_settled_association() {
+    let (mut client, mut server) = connected_to_raw_client(|_| {});
+    server.settle();
+    client.stream.ssl_write(b"nobody is there").unwrap();
+    let data = client.stream.get_mut().pop_outbound().unwrap();
+    server.handle_datagram(origin(), &data);
+    server.handle_datagram(origin(), &client.first_flight);
+    assert!(server.is_connected());
+    assert!(server.poll_event().is_none() && server.poll_transmit().is_none());
+}
+
+#[test]
+fn changed_records_do_not_end_an_association() {
+    for (cipher, is_settled) in [
+        ("ECDHE-ECDSA-AES128-GCM-SHA256", false),
+        ("ECDHE-ECDSA-AES128-GCM-SHA256", true),
+        ("ECDHE-ECDSA-AES128-SHA", false),
+    ] {
+        let (mut client, mut server) = connected_to_raw_client(|builder| {
+            builder.set_cipher_list(cipher).unwrap();
+        });
+        if is_settled {
+            server.settle();
+        }
+        client.close();
         let notify = client.stream.get_mut().pop_outbound().unwrap();
         // Type and version, the first three bytes, are not authenticated as they are on the wire:
         // OpenSSL puts in what they have to be.
@@ -635,7 +722,7 @@ fn application_data_without_a_data_channel_is_dropped() {
     }
     assert!(server.is_connected());
     assert!(server.poll_event().is_none() && server.poll_transmit().is_none());
-    client.stream.shutdown().unwrap();
+    client.close();
     let notify = client.stream.get_mut().pop_outbound().unwrap();
     server.handle_datagram(origin(), &notify);
     assert!(matches!(server.poll_event(), Some(DtlsEvent::Closed)));

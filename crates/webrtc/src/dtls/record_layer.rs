@@ -1,0 +1,323 @@
+//! The record layer of an association whose handshake is over (RFC 6347 section 4.1, RFC 5288).
+//!
+//! After the handshake of a viewer nothing is left to do for DTLS but to say goodbye and to hear it.
+//! For that OpenSSL keeps some 70 KiB for each association, most of it buffers it would need for
+//! another handshake; the keys, counters and replay window kept here are about one.
+
+use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::tls_prf::{self, P_SHA256, P_SHA384};
+
+use super::DtlsRole;
+use super::record::Record;
+
+/// The epoch after the one handshake there is.
+const EPOCH: u16 = 1;
+
+const VERSION: [u8; 2] = [0xfe, 0xfd];
+
+/// Content type of alerts (RFC 5246 section 6.2.1).
+const ALERT: u8 = 21;
+
+const TAG_LEN: usize = 16;
+const EXPLICIT_NONCE_LEN: usize = 8;
+const IMPLICIT_NONCE_LEN: usize = 4;
+
+/// Seals and opens records under the keys of a handshake that OpenSSL has completed.
+pub(super) struct RecordLayer {
+    write: Direction,
+    read: Direction,
+    /// The last record that was sealed, by OpenSSL or here.
+    last_sealed: Sealed,
+    replay: ReplayWindow,
+}
+
+/// What must not be used twice under one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sealed {
+    /// Sequence number of a record.
+    pub(super) sequence: u64,
+    /// Its explicit nonce (RFC 5288 section 3). OpenSSL counts it up from a random start.
+    pub(super) explicit_nonce: u64,
+}
+
+/// What a completed handshake has agreed on.
+pub(super) struct Secrets<'a> {
+    /// Cipher, as OpenSSL names it.
+    pub(super) cipher: &'a str,
+    pub(super) master_secret: &'a [u8],
+    pub(super) client_random: &'a [u8],
+    pub(super) server_random: &'a [u8],
+}
+
+/// An alert (RFC 5246 section 7.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Alert {
+    level: u8,
+    pub(super) description: u8,
+}
+
+impl RecordLayer {
+    /// Goes on where OpenSSL ends; `None` for ciphers other than AES-GCM.
+    pub(super) fn new(secrets: &Secrets<'_>, role: DtlsRole, last_sealed: Sealed) -> Option<Self> {
+        let (aead, prf): (&'static Algorithm, &'static tls_prf::Algorithm) =
+            match secrets.cipher.rsplit_once("-AES")?.1 {
+                "128-GCM-SHA256" => (&AES_128_GCM, &P_SHA256),
+                "256-GCM-SHA384" => (&AES_256_GCM, &P_SHA384),
+                _ => return None,
+            };
+        // RFC 5246 section 6.3: client key, server key, client IV, server IV.
+        let block_len = 2 * (aead.key_len() + IMPLICIT_NONCE_LEN);
+        let block = tls_prf::Secret::new(prf, secrets.master_secret)
+            .and_then(|master| {
+                master.derive_with_seed_concatination(
+                    b"key expansion",
+                    secrets.server_random,
+                    secrets.client_random,
+                    block_len,
+                )
+            })
+            .ok()?;
+        let (client_key, rest) = block.as_ref().split_at_checked(aead.key_len())?;
+        let (server_key, ivs) = rest.split_at_checked(aead.key_len())?;
+        let (client_iv, server_iv) = ivs.split_at_checked(IMPLICIT_NONCE_LEN)?;
+        let client = Direction::new(aead, client_key, client_iv)?;
+        let server = Direction::new(aead, server_key, server_iv)?;
+        let (write, read) = match role {
+            DtlsRole::Client => (client, server),
+            DtlsRole::Server => (server, client),
+        };
+        Some(Self {
+            write,
+            read,
+            last_sealed,
+            replay: ReplayWindow::default(),
+        })
+    }
+
+    /// The alert in a record; `None` if it is another record, not authentic, or a replay.
+    pub(super) fn open_alert(&mut self, record: &Record<'_>) -> Option<Alert> {
+        let is_new = self.replay.is_new(record.sequence);
+        if record.epoch != EPOCH || record.content_type != ALERT || !is_new {
+            return None;
+        }
+        let plaintext = self.read.open(record)?;
+        self.replay.accept(record.sequence);
+        match *plaintext.as_slice() {
+            [level, description] => Some(Alert { level, description }),
+            _ => None,
+        }
+    }
+
+    /// A datagram with an alert.
+    pub(super) fn seal_alert(&mut self, alert: Alert) -> Vec<u8> {
+        self.last_sealed.sequence += 1;
+        self.last_sealed.explicit_nonce = self.last_sealed.explicit_nonce.wrapping_add(1);
+        let plaintext = [alert.level, alert.description];
+        self.write.seal(ALERT, self.last_sealed, &plaintext)
+    }
+}
+
+impl Alert {
+    /// The goodbye.
+    pub(super) const CLOSE_NOTIFY: Self = Self {
+        level: 1,
+        description: 0,
+    };
+
+    /// Whether the association is over with it.
+    pub(super) fn is_fatal(self) -> bool {
+        self.level == 2
+    }
+}
+
+/// Keys of one direction.
+struct Direction {
+    key: LessSafeKey,
+    implicit_nonce: [u8; IMPLICIT_NONCE_LEN],
+}
+
+impl Direction {
+    fn new(aead: &'static Algorithm, key: &[u8], iv: &[u8]) -> Option<Self> {
+        Some(Self {
+            key: LessSafeKey::new(UnboundKey::new(aead, key).ok()?),
+            implicit_nonce: iv.try_into().ok()?,
+        })
+    }
+
+    /// RFC 5288 section 3: the IV of the handshake, then what the record carries.
+    fn nonce(&self, explicit: [u8; EXPLICIT_NONCE_LEN]) -> Nonce {
+        let mut nonce = [0; IMPLICIT_NONCE_LEN + EXPLICIT_NONCE_LEN];
+        let (implicit_part, explicit_part) = nonce.split_at_mut(IMPLICIT_NONCE_LEN);
+        implicit_part.copy_from_slice(&self.implicit_nonce);
+        explicit_part.copy_from_slice(&explicit);
+        Nonce::assume_unique_for_key(nonce)
+    }
+
+    fn open(&self, record: &Record<'_>) -> Option<Vec<u8>> {
+        let (explicit_nonce, sealed) = record.fragment.split_first_chunk()?;
+        let length = sealed.len().checked_sub(TAG_LEN)?;
+        let aad = associated_data(record.content_type, record.sequence, length);
+        let mut buffer = sealed.to_vec();
+        self.key
+            .open_in_place(self.nonce(*explicit_nonce), Aad::from(aad), &mut buffer)
+            .ok()?;
+        buffer.truncate(length);
+        Some(buffer)
+    }
+
+    fn seal(&self, content_type: u8, sealed: Sealed, plaintext: &[u8]) -> Vec<u8> {
+        let aad = associated_data(content_type, sealed.sequence, plaintext.len());
+        let explicit_nonce = sealed.explicit_nonce.to_be_bytes();
+        let mut fragment = plaintext.to_vec();
+        self.key
+            .seal_in_place_append_tag(self.nonce(explicit_nonce), Aad::from(aad), &mut fragment)
+            .expect("an alert is far shorter than what the cipher can take");
+        let length = EXPLICIT_NONCE_LEN + fragment.len();
+        let mut record = vec![content_type, VERSION[0], VERSION[1]];
+        record.extend_from_slice(&epoch_and_sequence(sealed.sequence));
+        record.extend_from_slice(&(length as u16).to_be_bytes());
+        record.extend_from_slice(&explicit_nonce);
+        record.extend_from_slice(&fragment);
+        record
+    }
+}
+
+/// Epoch and sequence number as they stand in a record: 16 and 48 bits.
+fn epoch_and_sequence(sequence: u64) -> [u8; 8] {
+    (u64::from(EPOCH) << 48 | sequence).to_be_bytes()
+}
+
+/// What is authenticated beside the content (RFC 5246 section 6.2.3.3, with epoch and sequence number
+/// by RFC 6347 section 4.1.2.1).
+fn associated_data(content_type: u8, sequence: u64, length: usize) -> [u8; 13] {
+    let [e0, e1, s0, s1, s2, s3, s4, s5] = epoch_and_sequence(sequence);
+    let [v0, v1] = VERSION;
+    let [l0, l1] = (length as u16).to_be_bytes();
+    [e0, e1, s0, s1, s2, s3, s4, s5, content_type, v0, v1, l0, l1]
+}
+
+/// Which of the last 64 records have been seen (RFC 6347 section 4.1.2.6).
+///
+/// It begins with none. What OpenSSL has seen before was the handshake, and alerts that did not end
+/// the association: nothing that could do harm a second time.
+#[derive(Debug, Default)]
+struct ReplayWindow {
+    /// The highest sequence number seen, and one more.
+    next: u64,
+    /// Bit `n` stands for `next - 1 - n`.
+    seen: u64,
+}
+
+impl ReplayWindow {
+    fn is_new(&self, sequence: u64) -> bool {
+        match self.next.checked_sub(sequence + 1) {
+            None => true,
+            Some(age) => age < 64 && self.seen >> age & 1 == 0,
+        }
+    }
+
+    fn accept(&mut self, sequence: u64) {
+        if let Some(age) = self.next.checked_sub(sequence + 1) {
+            self.seen |= shifted(1, age);
+        } else {
+            self.seen = shifted(self.seen, sequence + 1 - self.next) | 1;
+            self.next = sequence + 1;
+        }
+    }
+}
+
+fn shifted(bits: u64, by: u64) -> u64 {
+    u32::try_from(by)
+        .ok()
+        .and_then(|by| bits.checked_shl(by))
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::Records;
+    use super::*;
+
+    fn layer(role: DtlsRole, cipher: &str) -> Option<RecordLayer> {
+        let secrets = Secrets {
+            cipher,
+            master_secret: &[1; 48],
+            client_random: &[2; 32],
+            server_random: &[3; 32],
+        };
+        let last_sealed = Sealed {
+            sequence: 0,
+            explicit_nonce: u64::MAX,
+        };
+        RecordLayer::new(&secrets, role, last_sealed)
+    }
+
+    fn open(layer: &mut RecordLayer, datagram: &[u8]) -> Option<Alert> {
+        layer.open_alert(&Records(datagram).next()?)
+    }
+
+    #[test]
+    fn what_one_side_seals_the_other_opens() {
+        for cipher in [
+            "ECDHE-ECDSA-AES128-GCM-SHA256",
+            "ECDHE-RSA-AES256-GCM-SHA384",
+        ] {
+            let mut client = layer(DtlsRole::Client, cipher).unwrap();
+            let mut server = layer(DtlsRole::Server, cipher).unwrap();
+            let alert = client.seal_alert(Alert::CLOSE_NOTIFY);
+            assert_eq!(open(&mut client, &alert), None, "its own");
+            assert_eq!(open(&mut server, &alert), Some(Alert::CLOSE_NOTIFY));
+            assert_eq!(open(&mut server, &alert), None, "a replay");
+        }
+    }
+
+    #[test]
+    fn other_ciphers_stay_with_openssl() {
+        assert!(layer(DtlsRole::Server, "ECDHE-ECDSA-AES128-SHA").is_none());
+        assert!(layer(DtlsRole::Server, "").is_none());
+    }
+
+    #[test]
+    fn neither_sequence_number_nor_nonce_is_used_twice() {
+        let mut layer = layer(DtlsRole::Server, "ECDHE-ECDSA-AES128-GCM-SHA256").unwrap();
+        for sequence in 1..5 {
+            let datagram = layer.seal_alert(Alert::CLOSE_NOTIFY);
+            let record = Records(&datagram).next().unwrap();
+            assert_eq!((record.epoch, record.sequence), (1, sequence));
+            let nonce = record.fragment.first_chunk().copied();
+            assert_eq!(nonce.map(u64::from_be_bytes), Some(sequence - 1));
+        }
+    }
+
+    #[test]
+    fn a_changed_bit_anywhere_but_in_the_version_is_noticed() {
+        let cipher = "ECDHE-ECDSA-AES128-GCM-SHA256";
+        let alert = layer(DtlsRole::Client, cipher)
+            .unwrap()
+            .seal_alert(Alert::CLOSE_NOTIFY);
+        for bit in (0..8).chain(24..alert.len() * 8) {
+            let mut changed = alert.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            let mut server = layer(DtlsRole::Server, cipher).unwrap();
+            assert_eq!(open(&mut server, &changed), None, "bit {bit}");
+            assert!(open(&mut server, &alert).is_some(), "nothing is remembered");
+        }
+    }
+
+    #[test]
+    fn the_replay_window_knows_64_records() {
+        let mut window = ReplayWindow::default();
+        assert!(window.is_new(0));
+        for sequence in [0, 100, 37, 99] {
+            assert!(window.is_new(sequence));
+            window.accept(sequence);
+            assert!(!window.is_new(sequence));
+        }
+        assert!(!window.is_new(36), "too old to tell");
+        assert!(window.is_new(38) && window.is_new(101));
+        let far = (1 << 48) - 1;
+        window.accept(far);
+        assert!(!window.is_new(100) && !window.is_new(far));
+        assert!(window.is_new(far - 1));
+    }
+}
