@@ -8,9 +8,11 @@
 //! * [`flv`]: [`FlvDemuxer`], from the payloads of RTMP messages to tracks and frames.
 //! * [`h264`]: NAL units, parameter sets, and what WebRTC receivers need of an access unit.
 //! * [`aac`]: the configuration of AAC.
+//! * [`audio`]: [`OpusTranscoder`], from AAC to Opus.
 //! * [`bits`]: the bit reader under both.
 
 pub mod aac;
+pub mod audio;
 pub mod bits;
 pub mod flv;
 pub mod frame;
@@ -20,6 +22,7 @@ mod test_util;
 pub mod time;
 pub mod track;
 
+pub use audio::{AudioError, OpusConfig, OpusTranscoder};
 pub use flv::{FlvDemuxer, FlvError, FlvEvent, FlvReader};
 pub use frame::{AudioFrame, Frame, VideoFrame};
 pub use time::MediaTime;

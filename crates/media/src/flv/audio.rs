@@ -88,11 +88,12 @@ impl AudioTag {
         };
         let data = body.split_off(2);
         match packet_type {
+            // ffmpeg sends an empty header when it copies a stream and learns its configuration later.
+            0 | 1 if data.is_empty() => Ok(Self::Nothing),
             0 => Ok(Self::SequenceHeader {
                 codec: AudioCodec::Aac,
                 config: data,
             }),
-            1 if data.is_empty() => Ok(Self::Nothing),
             1 => Ok(Self::Block {
                 codec: AudioCodec::Aac,
                 data,
@@ -139,8 +140,9 @@ mod tests {
             data: Bytes::from_static(&[0x21]),
         };
         assert_eq!(parse(&[0xaf, 1, 0x21]).unwrap(), block);
-        assert_eq!(parse(&[0xaf, 1]).unwrap(), AudioTag::Nothing);
-        assert_eq!(parse(&[]).unwrap(), AudioTag::Nothing);
+        for empty in [&[][..], &[0xaf, 0], &[0xaf, 1]] {
+            assert_eq!(parse(empty).unwrap(), AudioTag::Nothing);
+        }
     }
 
     #[test]

@@ -520,7 +520,7 @@ mod tests {
             (21, &[0x21, 0x10][..])
         );
         assert_eq!(audio("af 00 1190").unwrap().len(), 1, "another rate");
-        assert!(matches!(audio("af 00"), Err(FlvError::Aac(_))));
+        assert!(matches!(audio("af 00 11"), Err(FlvError::Aac(_))));
     }
 
     fn enhanced(demuxer: &mut FlvDemuxer, kind: TagKind, body: &[u8]) -> Vec<FlvEvent> {

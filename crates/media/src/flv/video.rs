@@ -165,6 +165,8 @@ impl VideoTag {
         let millis = i32::from_be_bytes([high, middle, low, 0]) >> 8;
         let data = body.split_off(5);
         match packet_type {
+            // ffmpeg sends an empty header when it copies a stream and learns its configuration later.
+            0 | 1 if data.is_empty() => Ok(Self::Nothing),
             0 => Ok(Self::SequenceHeader {
                 codec: VideoCodec::H264,
                 config: data,
@@ -228,7 +230,13 @@ mod tests {
 
     #[test]
     fn tags_without_a_picture_are_nothing() {
-        for body in [&[][..], &[0x57, 0], &[0x17, 2, 0, 0, 0], &[0x17, 2]] {
+        for body in [
+            &[][..],
+            &[0x57, 0],
+            &[0x17, 2, 0, 0, 0],
+            &[0x17, 2],
+            &[0x17, 0, 0, 0, 0],
+        ] {
             assert_eq!(parse(body).unwrap(), VideoTag::Nothing, "{body:?}");
         }
     }

@@ -1,0 +1,128 @@
+//! Stereo samples at 48 kHz to Opus.
+
+use bytes::Bytes;
+use ropus::{Application, Bitrate, Channels, Encoder};
+
+use super::{AudioError, OPUS_RATE};
+
+/// Samples per channel in a packet of 20 ms.
+pub(super) const PACKET_SAMPLES: usize = 960;
+
+/// Interleaved samples in a packet.
+pub(super) const PACKET_LEN: usize = PACKET_SAMPLES * 2;
+
+/// Most bytes in a packet: it must go into one RTP packet, and Opus cannot be divided
+/// (RFC 7587 section 4.2).
+const MAX_PACKET: usize = 1100;
+
+/// The encoder's effort, 0 to 10. All of it costs about one percent of a core; below 10 the
+/// encoder does not analyse tonality and codes pure tones 4 to 7 dB worse.
+const COMPLEXITY: u8 = 10;
+
+/// How Opus is encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpusConfig {
+    /// Bits per second, from 16 000 to 320 000.
+    pub bitrate: u32,
+}
+
+impl OpusConfig {
+    /// The least bitrate that is accepted: stereo below is not worth listening to.
+    pub const MIN_BITRATE: u32 = 16_000;
+    /// The most that is accepted: a packet of 20 ms still goes into one RTP packet.
+    pub const MAX_BITRATE: u32 = 320_000;
+}
+
+impl Default for OpusConfig {
+    fn default() -> Self {
+        Self { bitrate: 96_000 }
+    }
+}
+
+/// Encodes blocks of 20 ms.
+pub(super) struct OpusEncoder {
+    encoder: Encoder,
+    packet: [u8; MAX_PACKET],
+}
+
+impl OpusEncoder {
+    pub(super) fn new(config: &OpusConfig) -> Result<Self, AudioError> {
+        let bitrate = config.bitrate;
+        let (min, max) = (OpusConfig::MIN_BITRATE, OpusConfig::MAX_BITRATE);
+        if !(min..=max).contains(&bitrate) {
+            return Err(AudioError::Bitrate { bitrate, min, max });
+        }
+        let encoder = Encoder::builder(OPUS_RATE, Channels::Stereo, Application::Audio)
+            .bitrate(Bitrate::Bits(bitrate))
+            .complexity(COMPLEXITY)
+            .build()
+            .map_err(internal)?;
+        Ok(Self {
+            encoder,
+            packet: [0; MAX_PACKET],
+        })
+    }
+
+    /// How much later than it went in a sound comes out of a decoder, in samples.
+    pub(super) fn delay(&self) -> usize {
+        self.encoder.lookahead() as usize
+    }
+
+    /// Encodes [`PACKET_LEN`] interleaved samples within -1 to 1.
+    pub(super) fn encode(&mut self, block: &[f32]) -> Result<Bytes, AudioError> {
+        let len = self
+            .encoder
+            .encode_float(block, &mut self.packet)
+            .map_err(internal)?;
+        Ok(Bytes::copy_from_slice(
+            self.packet.get(..len).unwrap_or_default(),
+        ))
+    }
+}
+
+fn internal(error: impl std::fmt::Display) -> AudioError {
+    AudioError::Internal {
+        stage: "the Opus encoder",
+        reason: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_stay_within_one_rtp_packet_at_the_highest_bitrate() {
+        let bitrate = OpusConfig::MAX_BITRATE;
+        let mut encoder = OpusEncoder::new(&OpusConfig { bitrate }).unwrap();
+        let mut seed = 1u32;
+        let mut total = 0;
+        for _ in 0..50 {
+            let noise: Vec<f32> = std::iter::repeat_with(|| {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (seed >> 8) as f32 / (1 << 23) as f32 - 1.0
+            })
+            .take(PACKET_LEN)
+            .collect();
+            let packet = encoder.encode(&noise).unwrap();
+            assert!(packet.len() <= MAX_PACKET);
+            total += packet.len();
+        }
+        // 800 bytes for each 20 ms, within a tenth.
+        assert!(
+            (36_000..44_000).contains(&total),
+            "{total} bytes in a second"
+        );
+    }
+
+    #[test]
+    fn bitrates_out_of_range_are_refused() {
+        for bitrate in [0, 15_999, 320_001, u32::MAX] {
+            let error = OpusEncoder::new(&OpusConfig { bitrate }).err();
+            assert!(
+                matches!(error, Some(AudioError::Bitrate { .. })),
+                "{bitrate}: {error:?}"
+            );
+        }
+    }
+}

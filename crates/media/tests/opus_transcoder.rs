@@ -1,0 +1,428 @@
+//! Tones through AAC, the transcoder, and an Opus decoder that has nothing to do with it.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test says by failing what it expected"
+)]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use distributary_media::audio::{AudioError, OpusConfig, OpusTranscoder};
+use distributary_media::flv::{FlvDemuxer, FlvEvent, FlvReader, TagKind};
+use distributary_media::{AudioCodec, AudioFrame, AudioTrack, Frame, MediaTime};
+use opus_decoder::OpusDecoder;
+
+const STEREO_44100: &[u8] = include_bytes!("fixtures/stereo-44100.flv");
+const STEREO_48000: &[u8] = include_bytes!("fixtures/stereo-48000.flv");
+const MONO_22050: &[u8] = include_bytes!("fixtures/mono-22050.flv");
+const SURROUND: &[u8] = include_bytes!("fixtures/surround-48000.flv");
+const HE_V1: &[u8] = include_bytes!("fixtures/he-v1.flv");
+const HE_V2: &[u8] = include_bytes!("fixtures/he-v2.flv");
+
+/// The track and the frames of a file, their times taken from the count of samples as an encoder
+/// has them and rounded to milliseconds as RTMP does.
+fn demux(file: &'static [u8]) -> (AudioTrack, Vec<AudioFrame>) {
+    let mut demuxer = FlvDemuxer::new();
+    let (mut track, mut frames) = (None, Vec::new());
+    for tag in FlvReader::new(Bytes::from_static(file)).unwrap() {
+        let tag = tag.unwrap();
+        if tag.kind != TagKind::Audio {
+            continue;
+        }
+        let time = MediaTime::from_millis(i64::from(tag.timestamp_millis));
+        for event in demuxer.handle_audio(time, tag.body).unwrap() {
+            match event {
+                FlvEvent::AudioTrack(new) => track = Some(new),
+                FlvEvent::Frame(Frame::Audio(frame)) => frames.push(frame),
+                other => panic!("not expected in an audio tag: {other:?}"),
+            }
+        }
+    }
+    (track.expect("a sequence header"), frames)
+}
+
+fn transcoder(track: &AudioTrack) -> OpusTranscoder {
+    OpusTranscoder::new(track, &OpusConfig::default()).unwrap()
+}
+
+fn transcode(track: &AudioTrack, frames: &[AudioFrame]) -> Vec<AudioFrame> {
+    let mut transcoder = transcoder(track);
+    let mut packets = Vec::new();
+    for frame in frames {
+        transcoder.push(frame, &mut packets).unwrap();
+    }
+    packets
+}
+
+/// Left and right samples of the packets, one after the other.
+fn decode(packets: &[AudioFrame]) -> [Vec<f32>; 2] {
+    let mut decoder = OpusDecoder::new(48_000, 2).unwrap();
+    let mut sides = [Vec::new(), Vec::new()];
+    for packet in packets {
+        assert_eq!(packet.codec, AudioCodec::Opus);
+        let mut pcm = [0.0; 1920];
+        assert_eq!(
+            decoder.decode_float(&packet.data, &mut pcm, false).unwrap(),
+            960
+        );
+        for pair in pcm.chunks(2) {
+            sides[0].push(pair[0]);
+            sides[1].push(pair[1]);
+        }
+    }
+    sides
+}
+
+/// The amplitude of a tone, by Goertzel's algorithm over whole periods of 10 Hz.
+fn amplitude(samples: &[f32], hertz: f64) -> f64 {
+    let samples = &samples[..samples.len() / 4_800 * 4_800];
+    let coefficient = 2.0 * (std::f64::consts::TAU * hertz / 48_000.0).cos();
+    let (mut last, mut before) = (0.0, 0.0);
+    for sample in samples {
+        (last, before) = (f64::from(*sample) + coefficient * last - before, last);
+    }
+    let power = last * last + before * before - coefficient * last * before;
+    2.0 * power.sqrt() / samples.len() as f64
+}
+
+fn decibels(ratio: f64) -> f64 {
+    20.0 * ratio.log10()
+}
+
+/// The middle of a signal, where neither codec is starting or ending.
+fn middle(samples: &[f32]) -> &[f32] {
+    &samples[12_000..36_000]
+}
+
+#[track_caller]
+fn assert_tone(samples: &[f32], hertz: f64, expected: f64) {
+    let level = decibels(amplitude(middle(samples), hertz) / expected);
+    assert!(level.abs() < 1.0, "{hertz} Hz is {level:.2} dB off");
+}
+
+#[track_caller]
+fn assert_no_tone(samples: &[f32], hertz: f64) {
+    let level = decibels(amplitude(middle(samples), hertz));
+    assert!(level < -50.0, "{hertz} Hz is there with {level:.1} dB");
+}
+
+/// What is not the tone must be at least 30 dB below it: no clicks, no distortion.
+#[track_caller]
+fn assert_clean(samples: &[f32], hertz: f64) {
+    let samples = middle(samples);
+    let tone = amplitude(samples, hertz).powi(2) / 2.0;
+    let all = samples.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / samples.len() as f64;
+    let rest = decibels(((all - tone).max(1e-12) / tone).sqrt());
+    assert!(
+        rest < -30.0,
+        "noise and distortion are {rest:.1} dB of the tone"
+    );
+}
+
+#[track_caller]
+fn assert_continuous(packets: &[AudioFrame]) {
+    for pair in packets.windows(2) {
+        let step = pair[1].pts.as_nanos() - pair[0].pts.as_nanos();
+        assert_eq!(
+            step, 20_000_000,
+            "{:?} after {:?}",
+            pair[1].pts, pair[0].pts
+        );
+    }
+}
+
+#[test]
+fn stereo_stays_stereo_at_44100_and_48000_hertz() {
+    for file in [STEREO_44100, STEREO_48000] {
+        let (track, frames) = demux(file);
+        let packets = transcode(&track, &frames);
+        assert_continuous(&packets);
+        let [left, right] = decode(&packets);
+        assert_tone(&left, 440.0, 0.25);
+        assert_tone(&right, 1000.0, 0.25);
+        assert_no_tone(&left, 1000.0);
+        assert_no_tone(&right, 440.0);
+        assert_clean(&left, 440.0);
+        assert_clean(&right, 1000.0);
+    }
+}
+
+#[test]
+fn mono_is_heard_on_both_sides() {
+    let (track, frames) = demux(MONO_22050);
+    assert_eq!(track.channels, 1);
+    let packets = transcode(&track, &frames);
+    assert_continuous(&packets);
+    for side in decode(&packets) {
+        assert_tone(&side, 500.0, 0.25);
+        assert_clean(&side, 500.0);
+    }
+}
+
+#[test]
+fn surround_is_mixed_down() {
+    let (track, frames) = demux(SURROUND);
+    assert_eq!(track.channels, 6);
+    let [left, right] = decode(&transcode(&track, &frames));
+    let front = 0.5 / (1.0 + std::f64::consts::SQRT_2);
+    let shared = front * std::f64::consts::FRAC_1_SQRT_2;
+    assert_tone(&left, 440.0, front);
+    assert_tone(&right, 1000.0, front);
+    for side in [&left, &right] {
+        assert_tone(side, 2000.0, shared);
+        assert_no_tone(side, 60.0);
+    }
+    assert_tone(&left, 3000.0, shared);
+    assert_tone(&right, 4000.0, shared);
+    for (side, absent) in [(&left, [1000.0, 4000.0]), (&right, [440.0, 3000.0])] {
+        for hertz in absent {
+            assert_no_tone(side, hertz);
+        }
+    }
+}
+
+#[test]
+fn he_aac_is_decoded_in_full_with_either_signalling() {
+    let (implicit, frames) = demux(HE_V1);
+    assert_eq!(
+        implicit.sample_rate, 24_000,
+        "the core's, as it is not said"
+    );
+    let explicit = AudioTrack {
+        config: Bytes::from_static(&[0x2b, 0x11, 0x88, 0x00]),
+        ..implicit.clone()
+    };
+    for track in [implicit, explicit] {
+        let packets = transcode(&track, &frames);
+        assert_continuous(&packets);
+        let [left, right] = decode(&packets);
+        assert_tone(&left, 440.0, 0.25);
+        assert_tone(&right, 1000.0, 0.25);
+        assert_no_tone(&left, 1000.0);
+        assert_no_tone(&right, 440.0);
+    }
+}
+
+#[test]
+fn he_aac_v2_is_decoded_in_full_with_either_signalling() {
+    let (implicit, frames) = demux(HE_V2);
+    assert_eq!(implicit.channels, 1, "the core's, as it is not said");
+    let explicit = AudioTrack {
+        config: Bytes::from_static(&[0xeb, 0x09, 0x88, 0x00]),
+        ..implicit.clone()
+    };
+    for track in [implicit, explicit] {
+        let packets = transcode(&track, &frames);
+        assert_continuous(&packets);
+        for side in decode(&packets) {
+            assert_tone(&side, 440.0, 0.25);
+        }
+    }
+}
+
+/// Silence and then a tone: where does the tone begin, by the packets' own times?
+#[test]
+fn a_sound_is_heard_at_the_time_it_had() {
+    for file in [STEREO_44100, STEREO_48000, MONO_22050, HE_V1] {
+        let (track, frames) = demux(file);
+        let start = frames[0].pts;
+        let packets = transcode(&track, &frames);
+        let [left, _] = decode(&packets);
+        let onset = left.iter().position(|sample| sample.abs() > 0.05).unwrap();
+        let heard = packets[0].pts + Duration::from_micros(onset as u64 * 1_000_000 / 48_000);
+        // Decoded without any delay of ours: the encoder's own priming comes before the tone.
+        let reference = onset_without_transcoding(&track, &frames);
+        let expected = start + reference;
+        let error = heard.as_nanos() - expected.as_nanos();
+        assert!(error.abs() < 2_000_000, "{} us off", error / 1000);
+    }
+}
+
+fn onset_without_transcoding(track: &AudioTrack, frames: &[AudioFrame]) -> Duration {
+    let options = syom::DecodeOptions::unbounded();
+    let mut decoder = syom::Decoder::from_asc(&track.config, options).unwrap();
+    let (mut samples, mut rate) = (Vec::new(), 0);
+    for frame in frames {
+        let on_frame = |decoded: syom::Frame<'_>| {
+            rate = decoded.sample_rate;
+            samples.extend_from_slice(decoded.planar[0]);
+            Ok(())
+        };
+        decoder.decode_au(&frame.data, on_frame).unwrap();
+    }
+    let onset = samples
+        .iter()
+        .position(|sample: &f32| sample.abs() > 0.05)
+        .unwrap();
+    Duration::from_micros(onset as u64 * 1_000_000 / u64::from(rate))
+}
+
+#[test]
+fn a_minute_does_not_drift() {
+    let (track, frames) = demux(STEREO_44100);
+    let mut transcoder = transcoder(&track);
+    let mut packets = Vec::new();
+    let end_of = |n: i64| MediaTime::from_nanos(n * 1024 * 1_000_000_000 / 44_100);
+    // The most that was held back in each of six seconds, a packet that is not full and the delays.
+    let mut held_back = [Duration::ZERO; 10];
+    let count = 60 * 44_100 / 1024;
+    for n in 0..count {
+        let mut frame = frames[10 + n as usize % 20].clone();
+        frame.pts = MediaTime::from_millis(end_of(n).as_millis());
+        transcoder.push(&frame, &mut packets).unwrap();
+        let Some(last) = packets.last() else { continue };
+        let late = end_of(n + 1).saturating_since(last.pts + Duration::from_millis(20));
+        let most = &mut held_back[(n * 10 / count) as usize];
+        *most = late.max(*most);
+    }
+    assert_continuous(&packets);
+    let drift = held_back[9].abs_diff(held_back[1]);
+    assert!(drift < Duration::from_millis(1), "{held_back:?}");
+    assert!(held_back[9] < Duration::from_millis(40), "{held_back:?}");
+}
+
+#[test]
+fn jitter_of_the_input_is_not_passed_on() {
+    let (track, mut frames) = demux(STEREO_48000);
+    for (n, frame) in frames.iter_mut().enumerate() {
+        let jitter = [0, 13, 2, 30, 7][n % 5];
+        frame.pts = frame.pts + Duration::from_millis(jitter);
+    }
+    assert_continuous(&transcode(&track, &frames));
+}
+
+#[test]
+fn a_gap_in_the_input_is_a_gap_in_the_output() {
+    let (track, mut frames) = demux(STEREO_48000);
+    let gap = Duration::from_millis(500);
+    for frame in &mut frames[25..] {
+        frame.pts = frame.pts + gap;
+    }
+    let after = frames[25].pts;
+    let packets = transcode(&track, &frames);
+    let steps: Vec<_> = packets
+        .windows(2)
+        .map(|pair| pair[1].pts.saturating_since(pair[0].pts))
+        .filter(|step| *step != Duration::from_millis(20))
+        .collect();
+    assert_eq!(steps.len(), 1, "{steps:?}");
+    assert!(
+        steps[0] > gap && steps[0] < gap + Duration::from_millis(20),
+        "{steps:?}"
+    );
+    // 312 samples of delay in the encoder.
+    let first = packets
+        .iter()
+        .find(|packet| packet.pts + gap > after)
+        .unwrap();
+    assert_eq!((after.as_nanos() - first.pts.as_nanos()) / 1000, 6_500);
+}
+
+#[test]
+fn times_that_go_back_never_come_out() {
+    let (track, mut frames) = demux(STEREO_48000);
+    for frame in &mut frames[25..] {
+        frame.pts = frame.pts - Duration::from_millis(200);
+    }
+    let packets = transcode(&track, &frames);
+    assert_continuous(&packets);
+    let sound = packets.len() as i64 * 20;
+    let input = frames.last().unwrap().pts.as_millis() - frames[0].pts.as_millis();
+    assert!(
+        (input - 40..=input + 40).contains(&sound),
+        "{sound} ms of {input}"
+    );
+}
+
+#[test]
+fn a_broken_frame_is_silence_and_the_rest_goes_on() {
+    let (track, mut frames) = demux(STEREO_44100);
+    frames[20].data = frames[20].data.slice(..20);
+    frames[21].data = Bytes::from(vec![0x21; 1 << 20]);
+    let mut transcoder = transcoder(&track);
+    let mut packets = Vec::new();
+    for (n, frame) in frames.iter().enumerate() {
+        let result = transcoder.push(frame, &mut packets);
+        let is_broken = (20..22).contains(&n);
+        assert_eq!(
+            matches!(result, Err(AudioError::Decode { .. })),
+            is_broken,
+            "{n}: {result:?}"
+        );
+    }
+    assert_eq!(transcoder.concealed(), 2);
+    assert_continuous(&packets);
+    let [left, _] = decode(&packets);
+    let broken = 21 * 1024 * 480 / 441;
+    let silence = &left[broken + 900..broken + 1500];
+    assert!(
+        silence.iter().all(|sample| sample.abs() < 0.05),
+        "silence in place of the frame"
+    );
+    let rest = &left[broken + 6_000..broken + 15_600];
+    assert!(decibels(amplitude(rest, 440.0) / 0.25).abs() < 1.0);
+}
+
+#[test]
+fn arbitrary_access_units_never_end_it() {
+    let (track, frames) = demux(SURROUND);
+    let mut transcoder = transcoder(&track);
+    let mut packets = Vec::new();
+    let mut seed = 0x2545_f491_u32;
+    let mut random = || {
+        seed ^= seed << 13;
+        seed ^= seed >> 17;
+        seed ^= seed << 5;
+        seed
+    };
+    for n in 0..400 {
+        let mut data = frames[n % frames.len()].data.to_vec();
+        for _ in 0..random() % 6 {
+            let at = random() as usize % data.len();
+            data[at] ^= 1 << (random() % 8);
+        }
+        data.truncate(1 + random() as usize % (2 * data.len()));
+        let frame = AudioFrame {
+            codec: AudioCodec::Aac,
+            pts: MediaTime::from_nanos(n as i64 * 21_333_333),
+            data: data.into(),
+        };
+        match transcoder.push(&frame, &mut packets) {
+            Ok(()) | Err(AudioError::Decode { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(transcoder.concealed() > 0);
+    // 400 frames of 1024 samples; what a broken frame pretends to be may shift a few packets.
+    assert!((400..=430).contains(&packets.len()), "{}", packets.len());
+    let steps = packets
+        .windows(2)
+        .map(|pair| pair[1].pts.as_nanos() - pair[0].pts.as_nanos());
+    assert!(steps.into_iter().all(|step| step >= 20_000_000));
+}
+
+#[test]
+fn tracks_that_cannot_be_transcoded_are_refused_with_the_reason() {
+    let (track, _) = demux(STEREO_48000);
+    let new = |track: &AudioTrack| OpusTranscoder::new(track, &OpusConfig::default()).unwrap_err();
+    let opus = AudioTrack {
+        codec: AudioCodec::Opus,
+        ..track.clone()
+    };
+    assert_eq!(new(&opus).to_string(), "Opus cannot be transcoded to Opus");
+    let xhe = AudioTrack {
+        config: Bytes::from_static(&[0xf9, 0x46, 0x42, 0x00]),
+        ..track.clone()
+    };
+    let message = new(&xhe).to_string();
+    assert!(
+        message.starts_with("xHE-AAC is not supported: "),
+        "{message}"
+    );
+    let empty = AudioTrack {
+        config: Bytes::new(),
+        ..track
+    };
+    assert!(matches!(new(&empty), AudioError::Config(_)));
+}
