@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use distributary_hub::{PublishError, Publisher, StreamName};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
 use tracing::{Instrument, debug, info, info_span, warn};
@@ -98,27 +97,21 @@ impl From<io::Error> for End {
     }
 }
 
-impl Connection<TcpStream> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Serves a client until one side has enough.
     pub(crate) async fn serve(
-        socket: TcpStream,
+        stream: S,
         peer: SocketAddr,
         shared: Arc<Shared>,
         stopped: watch::Receiver<bool>,
     ) {
-        // Answers are small and the client waits for them.
-        if let Err(error) = socket.set_nodelay(true) {
-            debug!(%peer, %error, "cannot set TCP_NODELAY");
-        }
         let span = info_span!("rtmp", %peer, stream = tracing::field::Empty);
-        Connection::new(socket, shared)
+        Connection::new(stream, shared)
             .run(stopped)
             .instrument(span)
             .await;
     }
-}
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn new(stream: S, shared: Arc<Shared>) -> Self {
         let session = ServerSession::new(shared.config.session.clone(), rand::random(), now());
         Self {

@@ -7,7 +7,7 @@
 //!                                      └─ name, metadata, timestamp: what a client means by them
 //! ```
 //!
-//! Only [`server`], `connection`, `listener` and [`client`] know sockets and read the clock.
+//! Only [`server`], `connection`, `listener`, [`tls`] and [`client`] know sockets and read the clock.
 //!
 //! * [`server`]: [`RtmpServer`], which feeds publishers into the hub.
 //! * [`session`]: [`ServerSession`], the protocol of one connection as a machine of bytes and events.
@@ -29,7 +29,9 @@ pub mod name;
 pub mod server;
 pub mod session;
 pub mod timestamp;
+pub mod tls;
 
 pub use listener::BindError;
-pub use server::{OnDuplicate, RtmpConfig, RtmpServer};
+pub use server::{OnDuplicate, RtmpConfig, RtmpServer, StartError};
 pub use session::{ServerSession, SessionConfig, SessionError, SessionEvent};
+pub use tls::{TlsConfig, TlsError, TlsIdentity};

@@ -16,6 +16,7 @@ use tracing::{debug, error, warn};
 use crate::connection::Connection;
 use crate::listener::{BindError, listen};
 use crate::session::SessionConfig;
+use crate::tls::{Tls, TlsConfig, TlsError};
 
 /// Pauses after a failed accept: at first, and at most.
 const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -31,6 +32,8 @@ const REFUSAL_REPORT_INTERVAL: Duration = Duration::from_secs(10);
 pub struct RtmpConfig {
     /// The address; `[::]` takes IPv4 too.
     pub listen: SocketAddr,
+    /// RTMPS, if it is wanted.
+    pub tls: Option<TlsConfig>,
     /// Most connections, publishing or not.
     pub max_connections: usize,
     /// Most connections from one IPv4 address or one IPv6 /64 network.
@@ -57,6 +60,7 @@ impl Default for RtmpConfig {
     fn default() -> Self {
         Self {
             listen: (Ipv6Addr::UNSPECIFIED, 1935).into(),
+            tls: None,
             max_connections: 4096,
             max_connections_per_ip: 1024,
             max_publishers: 2048,
@@ -66,10 +70,23 @@ impl Default for RtmpConfig {
     }
 }
 
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The certificate of RTMPS cannot be used.
+    #[error("RTMPS: {0}")]
+    Tls(#[from] TlsError),
+}
+
 /// A server that listens.
 #[derive(Debug)]
 pub struct RtmpServer {
     listener: TcpListener,
+    tls: Option<(TcpListener, Arc<Tls>)>,
     shared: Arc<Shared>,
 }
 
@@ -86,12 +103,20 @@ impl RtmpServer {
     /// Begins to listen. Publishers are fed into `hub`.
     ///
     /// # Errors
-    /// When the address cannot be listened on.
-    pub fn bind(config: RtmpConfig, hub: Hub) -> Result<Self, BindError> {
+    /// When an address cannot be listened on, or the certificate of RTMPS cannot be used.
+    pub fn bind(config: RtmpConfig, hub: Hub) -> Result<Self, StartError> {
         let listener = listen(config.listen)?;
+        let tls = match &config.tls {
+            Some(tls) => Some((
+                listen(tls.listen)?,
+                Arc::new(Tls::new(tls.identity.clone())?),
+            )),
+            None => None,
+        };
         let publishers = Arc::new(Semaphore::new(config.max_publishers));
         Ok(Self {
             listener,
+            tls,
             shared: Arc::new(Shared {
                 hub,
                 config,
@@ -108,6 +133,17 @@ impl RtmpServer {
         self.listener.local_addr()
     }
 
+    /// The address listened on for RTMPS; `None` when it is off.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn tls_addr(&self) -> std::io::Result<Option<SocketAddr>> {
+        self.tls
+            .as_ref()
+            .map(|(listener, _)| listener.local_addr())
+            .transpose()
+    }
+
     /// Serves until `shutdown` completes, then ends all connections.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (stop, stopped) = watch::channel(false);
@@ -117,21 +153,22 @@ impl RtmpServer {
         loop {
             let accepted = tokio::select! {
                 () = &mut shutdown => break,
-                accepted = accept(&self.listener) => accepted,
+                accepted = accept(&self.listener) => (accepted, None),
+                accepted = accept_tls(self.tls.as_ref()) => accepted,
                 // Keeps the set from growing with tasks that are done.
                 Some(_) = connections.join_next() => continue,
             };
-            let (socket, peer) = accepted;
+            let ((socket, peer), tls) = accepted;
             if let Some(pass) = gate.admit(peer) {
                 let shared = Arc::clone(&self.shared);
                 let stopped = stopped.clone();
                 connections.spawn(async move {
                     let _pass = pass;
-                    Connection::serve(socket, peer, shared, stopped).await;
+                    serve(socket, peer, tls, shared, stopped).await;
                 });
             }
         }
-        drop(self.listener);
+        drop((self.listener, self.tls));
         let _ = stop.send(true);
         let ended = timeout(SHUTDOWN_GRACE, async {
             while connections.join_next().await.is_some() {}
@@ -139,6 +176,38 @@ impl RtmpServer {
         if ended.await.is_err() {
             debug!("connections that did not end in time are cut");
         }
+    }
+}
+
+/// Serves one client, over TLS if it came to that port.
+async fn serve(
+    socket: TcpStream,
+    peer: SocketAddr,
+    tls: Option<Arc<Tls>>,
+    shared: Arc<Shared>,
+    stopped: watch::Receiver<bool>,
+) {
+    // Answers are small and the client waits for them.
+    if let Err(error) = socket.set_nodelay(true) {
+        debug!(%peer, %error, "cannot set TCP_NODELAY");
+    }
+    let Some(tls) = tls else {
+        return Connection::serve(socket, peer, shared, stopped).await;
+    };
+    match timeout(shared.config.session.handshake_timeout, tls.accept(socket)).await {
+        Ok(Ok(stream)) => Connection::serve(stream, peer, shared, stopped).await,
+        Ok(Err(error)) => warn!(%peer, %error, "connection ended"),
+        Err(_) => warn!(%peer, "connection ended: no complete TLS handshake in time"),
+    }
+}
+
+/// Accepts one RTMPS connection; waits forever where RTMPS is off.
+async fn accept_tls(
+    tls: Option<&(TcpListener, Arc<Tls>)>,
+) -> ((TcpStream, SocketAddr), Option<Arc<Tls>>) {
+    match tls {
+        Some((listener, tls)) => (accept(listener).await, Some(Arc::clone(tls))),
+        None => std::future::pending().await,
     }
 }
 

@@ -31,6 +31,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct TestServer {
     pub hub: Hub,
     pub address: SocketAddr,
+    pub tls_address: Option<SocketAddr>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -49,6 +50,7 @@ impl TestServer {
         };
         let server = RtmpServer::bind(config, hub.clone()).unwrap();
         let address = server.local_addr().unwrap();
+        let tls_address = server.tls_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.run(async move {
             let _ = stopped.await;
@@ -56,6 +58,7 @@ impl TestServer {
         Self {
             hub,
             address,
+            tls_address,
             stop,
             task,
         }

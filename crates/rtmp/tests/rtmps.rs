@@ -1,0 +1,139 @@
+//! RTMPS: publishers over TLS.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod support;
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use distributary_rtmp::{RtmpConfig, TlsConfig, TlsIdentity};
+use support::{Ffmpeg, Log, PATIENCE, TestServer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+fn server(identity: TlsIdentity) -> TestServer {
+    TestServer::with(RtmpConfig {
+        tls: Some(TlsConfig {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            identity,
+        }),
+        ..RtmpConfig::default()
+    })
+}
+
+#[tokio::test]
+async fn ffmpeg_publishes_over_tls() {
+    let server = server(TlsIdentity::SelfSigned);
+    let address = server.tls_address.unwrap();
+    let ffmpeg = Ffmpeg::publish(&format!("rtmps://{address}/live/test"), "1");
+    let mut watcher = server.watch("live/test").await;
+    watcher.frames_until_offline().await;
+    let (status, said) = ffmpeg.wait().await;
+    assert!(status.success(), "ffmpeg: {said}");
+    assert_eq!(watcher.subscription.stream().stats().video_frames, 30);
+}
+
+#[tokio::test]
+async fn plain_rtmp_on_the_tls_port_is_told_in_the_log() {
+    let log = Log::capture();
+    let server = server(TlsIdentity::SelfSigned);
+    let mut socket = TcpStream::connect(server.tls_address.unwrap())
+        .await
+        .unwrap();
+    socket.write_all(&[3; 1537]).await.unwrap();
+    let mut answer = Vec::new();
+    let closed = timeout(PATIENCE, socket.read_to_end(&mut answer)).await;
+    let _ = closed.expect("the server closes the connection");
+    assert!(log.contains("speaks plain RTMP to the RTMPS port"), "{log}");
+}
+
+/// Writes a certificate of this name and its key, and makes sure that the files look changed.
+fn write_identity(directory: &Path, name: &str, age: Duration) -> TlsIdentity {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let files = [
+        (directory.join("certificate.pem"), made.cert.pem()),
+        (directory.join("key.pem"), made.signing_key.serialize_pem()),
+    ];
+    for (path, pem) in &files {
+        std::fs::write(path, pem).unwrap();
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a file's time is the wall clock's"
+        )]
+        file.set_modified(SystemTime::now() - age).unwrap();
+    }
+    let [(certificate, _), (key, _)] = files;
+    TlsIdentity::Files { certificate, key }
+}
+
+/// The certificate that a client is shown.
+async fn shown_certificate(server: &TestServer) -> String {
+    let address = server.tls_address.unwrap().to_string();
+    let client = Command::new("openssl")
+        .args(["s_client", "-connect", &address, "-showcerts"])
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(PATIENCE, client)
+        .await
+        .expect("openssl ends in time")
+        .unwrap_or_else(|error| {
+            panic!("this test has openssl for a client (apt-get install openssl): {error}")
+        });
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[tokio::test]
+async fn a_changed_certificate_is_used_without_restart() {
+    let log = Log::capture();
+    let directory = tempfile::tempdir().unwrap();
+    let identity = write_identity(directory.path(), "first.test", Duration::from_secs(60));
+    let server = server(identity);
+    let first = shown_certificate(&server).await;
+    assert!(first.contains("BEGIN CERTIFICATE"), "{first}");
+    write_identity(directory.path(), "second.test", Duration::from_secs(30));
+    let changed = timeout(PATIENCE, async {
+        let certificate = |text: &str| text.split("-----").nth(2).map(str::to_owned);
+        while certificate(&shown_certificate(&server).await) == certificate(&first) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    changed.await.expect("the new certificate is shown");
+    // One that is broken leaves the old one in use.
+    std::fs::write(directory.path().join("key.pem"), "no key").unwrap();
+    let refused = timeout(PATIENCE, async {
+        while !log.contains("the new RTMPS certificate is not used") {
+            assert!(
+                shown_certificate(&server)
+                    .await
+                    .contains("BEGIN CERTIFICATE")
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    refused.await.expect("the broken key is reported");
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_there_is_named_in_the_error() {
+    let config = RtmpConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        tls: Some(TlsConfig {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            identity: TlsIdentity::Files {
+                certificate: "/nowhere/certificate.pem".into(),
+                key: "/nowhere/key.pem".into(),
+            },
+        }),
+        ..RtmpConfig::default()
+    };
+    let hub = distributary_hub::Hub::new(distributary_hub::HubConfig::default());
+    let error = distributary_rtmp::RtmpServer::bind(config, hub).unwrap_err();
+    assert!(
+        error.to_string().contains("/nowhere/certificate.pem"),
+        "{error}"
+    );
+}
