@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
-use distributary_media::Frame;
+use distributary_media::{Frame, OpusConfig};
 
 use crate::name::StreamName;
 use crate::stream::{Claim, Publisher, Stream, Subscription};
 use crate::subscriber::Sink;
 
-/// Bounds of what the hub keeps.
+/// Bounds of what the hub keeps, and what it makes of sound.
 #[derive(Clone, Debug)]
 pub struct HubConfig {
     /// Most bytes of coded video in a stream's group-of-pictures cache.
@@ -19,6 +19,8 @@ pub struct HubConfig {
     pub gop_cache_duration: Duration,
     /// Most frames of one stream that wait in one subscriber's queue.
     pub queue_frames: usize,
+    /// How AAC is encoded for viewers.
+    pub opus: OpusConfig,
 }
 
 impl Default for HubConfig {
@@ -27,6 +29,7 @@ impl Default for HubConfig {
             gop_cache_bytes: 32 << 20,
             gop_cache_duration: Duration::from_secs(30),
             queue_frames: 512,
+            opus: OpusConfig::default(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Named live streams: who publishes, who subscribes, and what a newcomer is given first.
 //!
 //! ```text
-//! Publisher::push ──► timeline ──► group-of-pictures cache ──► one bounded queue per subscriber
+//! Publisher::push ──► timeline ─┬─► video: group-of-pictures cache ─┬─► one bounded queue
+//!                               └─► AAC: a thread that makes Opus ──┘   per subscriber
 //! ```
 //!
 //! A subscriber is an egress shard, not a viewer: whatever the number of viewers, the hub hands a
@@ -11,9 +12,11 @@
 //! * [`name`]: [`StreamName`], the validated `app/stream`.
 //! * [`hub`]: [`Hub`], the registry of streams.
 //! * [`stream`]: [`Stream`] and its two handles, [`Publisher`] and [`Subscription`].
+//! * `audio`: the thread that turns a stream's AAC into Opus, while somebody listens.
 //! * [`cache`]: the group-of-pictures cache.
 //! * [`timeline`]: one continuous clock for a stream, whatever its publishers send.
 
+mod audio;
 pub mod cache;
 pub mod hub;
 pub mod name;

@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use distributary_media::flv::OtherTrack;
-use distributary_media::{AudioTrack, Frame, VideoTrack};
+use distributary_media::{AudioCodec, AudioFrame, AudioTrack, Frame, OpusConfig, VideoTrack};
 use tokio::sync::Notify;
 
+use crate::audio::AudioThread;
 use crate::cache::GopCache;
 use crate::hub::{HubConfig, Shared};
 use crate::name::StreamName;
@@ -34,6 +35,9 @@ struct State {
     info: Option<Arc<PublisherInfo>>,
     video: Option<Arc<VideoTrack>>,
     audio: Option<Arc<AudioTrack>>,
+    /// Runs while there are subscribers and the audio is AAC.
+    audio_thread: Option<AudioThread>,
+    next_audio_thread: u64,
     timeline: Timeline,
     cache: GopCache,
     /// Set until the publisher's first keyframe: nothing before it can be decoded.
@@ -78,7 +82,7 @@ pub struct StreamStats {
     pub audio_frames: u64,
     /// Bytes of coded media accepted since the stream began.
     pub bytes: u64,
-    /// Frames dropped because a subscriber's queue was full.
+    /// Frames dropped because a subscriber's queue, or that of the audio thread, was full.
     pub dropped: u64,
     /// Bytes in the group-of-pictures cache.
     pub cached_bytes: usize,
@@ -97,6 +101,8 @@ impl Stream {
             info: None,
             video: None,
             audio: None,
+            audio_thread: None,
+            next_audio_thread: 0,
             timeline: Timeline::new(now),
             cache: GopCache::new(config.gop_cache_bytes, config.gop_cache_duration),
             awaiting_keyframe: true,
@@ -183,6 +189,7 @@ impl Stream {
         state.publisher = None;
         state.live_since = None;
         state.info = None;
+        state.audio_thread = None;
         state.cache.clear();
         for subscriber in &state.subscribers {
             subscriber.deliver(StreamEvent::Offline);
@@ -202,7 +209,9 @@ impl Stream {
     fn remove_subscriber(&self, id: u64) {
         let mut state = self.lock();
         state.subscribers.retain(|subscriber| subscriber.id != id);
-        if state.subscribers.is_empty() {}
+        if state.subscribers.is_empty() {
+            state.audio_thread = None;
+        }
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -210,7 +219,32 @@ impl Stream {
         state.live_since.is_none() && state.subscribers.is_empty()
     }
 
-    fn push(&self, publisher: u64, mut frame: Frame, now: Instant) {
+    #[cfg(test)]
+    pub(crate) fn has_audio_thread(&self) -> bool {
+        self.lock().audio_thread.is_some()
+    }
+
+    /// The options for its sound.
+    pub(crate) fn opus_config(&self) -> &OpusConfig {
+        &self.config.opus
+    }
+
+    /// Hands what an audio thread made to the subscribers, unless another thread has taken its
+    /// place: then its times may lie before what they have already.
+    pub(crate) fn deliver_opus(&self, thread: u64, frames: impl Iterator<Item = AudioFrame>) {
+        let mut state = self.lock();
+        if state
+            .audio_thread
+            .as_ref()
+            .is_some_and(|current| current.id() == thread)
+        {
+            for frame in frames {
+                state.deliver(&Arc::new(Frame::Audio(frame)));
+            }
+        }
+    }
+
+    fn push(self: &Arc<Self>, publisher: u64, mut frame: Frame, now: Instant) {
         let mut state = self.lock();
         if !state.is_current(publisher) {
             return;
@@ -228,9 +262,12 @@ impl Stream {
                 state.cache.push(&frame);
                 state.deliver(&frame);
             }
-            Frame::Audio(_) => {
+            Frame::Audio(audio) => {
                 state.audio_frames += 1;
-                state.deliver(&Arc::new(frame));
+                match audio.codec {
+                    AudioCodec::Aac => state.transcode(self, audio),
+                    _ => state.deliver(&Arc::new(frame)),
+                }
             }
         }
     }
@@ -257,6 +294,7 @@ impl State {
         self.publisher = Some((id, Arc::clone(&replaced)));
         self.live_since = Some(now);
         self.info = None;
+        self.audio_thread = None;
         self.timeline.restart();
         self.awaiting_keyframe = true;
         Claim { id, replaced }
@@ -266,6 +304,21 @@ impl State {
         self.publisher
             .as_ref()
             .is_some_and(|(id, _)| *id == publisher)
+    }
+
+    /// Gives AAC to the stream's audio thread, which delivers Opus. When nobody listens nothing is
+    /// done.
+    fn transcode(&mut self, stream: &Arc<Stream>, frame: &AudioFrame) {
+        let (Some(track), false) = (&self.audio, self.subscribers.is_empty()) else {
+            return;
+        };
+        let thread = self.audio_thread.get_or_insert_with(|| {
+            self.next_audio_thread += 1;
+            AudioThread::spawn(self.next_audio_thread, stream, Arc::clone(track))
+        });
+        if !thread.push(frame.clone()) {
+            self.dropped += 1;
+        }
     }
 
     fn deliver(&mut self, frame: &Arc<Frame>) {
@@ -317,7 +370,8 @@ impl Publisher {
         self.with_state(|state| {
             if state.audio.as_deref() != Some(&track) {
                 state.audio = Some(Arc::new(track));
-                // The next frame starts a decoder for the new configuration.
+                // The next frame starts a thread for the new configuration.
+                state.audio_thread = None;
             }
         });
     }
