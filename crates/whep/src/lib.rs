@@ -1,1 +1,30 @@
-//! The HTTP front door: WHEP, API and web pages.
+//! The HTTP front door: WHEP, the API and the web pages.
+//!
+//! ```text
+//! POST   /whep/{app}/{stream}    offer in, answer out: 201 with the Location of the session
+//! DELETE /session/{id}           ends the session
+//! GET    /api/streams            what is live
+//! GET    /                       the page; /{app}/{stream} is the player of one stream
+//! ```
+//!
+//! [`router`] is everything as one [`axum::Router`], without a socket; [`HttpServer`] drives it over
+//! TCP. The media never comes here: a session is handed to the engine of `distributary_webrtc`, and
+//! what is left is its unguessable id.
+//!
+//! WHEP follows draft-ietf-wish-whep, which rests on WHIP (RFC 9725). Errors are problem details
+//! (RFC 9457).
+
+mod api;
+mod cors;
+mod endpoint;
+mod name;
+mod offer;
+mod pages;
+mod problem;
+mod router;
+mod server;
+mod session;
+
+pub use offer::{MAX_OFFER_LEN, OFFER_TIMEOUT};
+pub use router::{FrontDoor, ServerInfo, router};
+pub use server::{HttpConfig, HttpError, HttpServer};

@@ -1,0 +1,188 @@
+//! The API: what is live, as JSON.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use distributary_hub::{Stream, StreamStats};
+use distributary_media::{AudioTrack, VideoTrack};
+use serde::Serialize;
+
+use crate::router::FrontDoor;
+
+/// `GET /api/streams`: the live streams, by name.
+#[derive(Serialize)]
+struct StreamList {
+    streams: Vec<StreamSummary>,
+}
+
+/// One live stream.
+#[derive(Serialize)]
+struct StreamSummary {
+    name: String,
+    /// Seconds since its publisher came.
+    uptime_seconds: u64,
+    video: Option<VideoSummary>,
+    audio: Option<AudioSummary>,
+    video_frames: u64,
+    audio_frames: u64,
+    /// Bytes of coded media since the stream began.
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct VideoSummary {
+    codec: String,
+    width: u32,
+    height: u32,
+    /// `profile-level-id` of RFC 6184 section 8.1, six hexadecimal digits.
+    profile_level_id: String,
+}
+
+#[derive(Serialize)]
+struct AudioSummary {
+    codec: String,
+    sample_rate: u32,
+    channels: u8,
+}
+
+/// `GET /api/server`: what a publisher has to know about this gateway.
+#[derive(Serialize)]
+struct ServerSummary {
+    version: &'static str,
+    rtmp_port: u16,
+}
+
+pub(crate) async fn streams(State(front): State<FrontDoor>) -> Response {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "requests are answered at the moment they come"
+    )]
+    let now = Instant::now();
+    let live = front.hub.streams();
+    let mut streams: Vec<_> = live
+        .iter()
+        .filter_map(|stream| StreamSummary::of(stream, now))
+        .collect();
+    streams.sort_by(|a, b| a.name.cmp(&b.name));
+    fresh(StreamList { streams })
+}
+
+pub(crate) async fn server(State(front): State<FrontDoor>) -> Response {
+    fresh(ServerSummary {
+        version: front.info.version,
+        rtmp_port: front.info.rtmp.port(),
+    })
+}
+
+fn fresh(body: impl Serialize) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+impl StreamSummary {
+    /// The stream at `now`; `None` while it has no publisher.
+    fn of(stream: &Stream, now: Instant) -> Option<Self> {
+        let StreamStats {
+            live_since,
+            video,
+            audio,
+            video_frames,
+            audio_frames,
+            bytes,
+            ..
+        } = stream.stats();
+        Some(Self {
+            name: stream.name().to_string(),
+            uptime_seconds: now.saturating_duration_since(live_since?).as_secs(),
+            video: video.as_deref().map(VideoSummary::from),
+            audio: audio.as_deref().map(AudioSummary::from),
+            video_frames,
+            audio_frames,
+            bytes,
+        })
+    }
+}
+
+impl From<&VideoTrack> for VideoSummary {
+    fn from(track: &VideoTrack) -> Self {
+        let [profile, constraints, level] = track.profile_level_id;
+        Self {
+            codec: track.codec.to_string(),
+            width: track.width,
+            height: track.height,
+            profile_level_id: format!("{profile:02x}{constraints:02x}{level:02x}"),
+        }
+    }
+}
+
+impl From<&AudioTrack> for AudioSummary {
+    fn from(track: &AudioTrack) -> Self {
+        Self {
+            codec: track.codec.to_string(),
+            sample_rate: track.sample_rate,
+            channels: track.channels,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use distributary_hub::{Hub, HubConfig, StreamName};
+    use distributary_media::{AudioCodec, VideoCodec};
+
+    #[test]
+    fn a_stream_is_described_by_its_tracks_and_its_age() {
+        let start = Instant::now();
+        let hub = Hub::new(HubConfig::default());
+        let name = StreamName::parse("live/test").unwrap();
+        let publisher = hub.publish(&name, start).unwrap();
+        publisher.set_video_track(VideoTrack {
+            codec: VideoCodec::H264,
+            width: 1280,
+            height: 720,
+            profile_level_id: [0x42, 0xc0, 0x1f],
+            config: Bytes::new(),
+        });
+        publisher.set_audio_track(AudioTrack {
+            codec: AudioCodec::Aac,
+            sample_rate: 44_100,
+            channels: 2,
+            config: Bytes::new(),
+        });
+        let summary =
+            StreamSummary::of(publisher.stream(), start + Duration::from_millis(61_900)).unwrap();
+        assert_eq!(
+            serde_json::to_value(summary).unwrap(),
+            serde_json::json!({
+                "name": "live/test",
+                "uptime_seconds": 61,
+                "video": {
+                    "codec": "H264",
+                    "width": 1280,
+                    "height": 720,
+                    "profile_level_id": "42c01f",
+                },
+                "audio": { "codec": "AAC", "sample_rate": 44_100, "channels": 2 },
+                "video_frames": 0,
+                "audio_frames": 0,
+                "bytes": 0,
+            })
+        );
+        let stream = std::sync::Arc::clone(publisher.stream());
+        drop(publisher);
+        assert!(
+            StreamSummary::of(&stream, start).is_none(),
+            "a stream without a publisher is not live"
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! The body of a WHEP request: an SDP offer.
+
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use crate::problem::Problem;
+
+/// Longest offer, in bytes. A browser's full offer has 7 KiB.
+pub const MAX_OFFER_LEN: usize = 64 * 1024;
+
+/// How long a client may take to send its offer.
+pub const OFFER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The media type of an offer (RFC 8866 section 8.1).
+pub(crate) const SDP: &str = "application/sdp";
+
+/// Names the media types that can be posted (Linked Data Platform 1.0 section 7.1, which the WHEP
+/// draft refers to).
+pub(crate) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+
+/// An SDP offer as text: of the right media type, within bounds, not empty and UTF-8. Whether it is
+/// SDP is for the engine to say.
+pub(crate) struct Offer(pub(crate) String);
+
+impl<S: Send + Sync> FromRequest<S> for Offer {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        if !is_sdp(request.headers()) {
+            let detail = format!("An offer has the Content-Type {SDP}.");
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+                .with(ACCEPT_POST, HeaderValue::from_static(SDP)));
+        }
+        if declared_length(request.headers()).is_some_and(|length| length > MAX_OFFER_LEN) {
+            return Err(too_large());
+        }
+        let body = read(request.into_body()).await?;
+        let text = String::from_utf8(body)
+            .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "The offer is not UTF-8."))?;
+        if text.trim().is_empty() {
+            let detail = "The body is empty; an SDP offer was expected.";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+        }
+        Ok(Self(text))
+    }
+}
+
+/// Reads the body up to the limits of size and time.
+async fn read(body: Body) -> Result<Vec<u8>, Problem> {
+    match tokio::time::timeout(OFFER_TIMEOUT, to_bytes(body, MAX_OFFER_LEN)).await {
+        Ok(Ok(bytes)) => Ok(bytes.into()),
+        // Besides the limit only a broken connection ends here, and then nobody reads the answer.
+        Ok(Err(_)) => Err(too_large()),
+        Err(_) => {
+            let seconds = OFFER_TIMEOUT.as_secs();
+            let detail = format!("The offer did not arrive within {seconds} s.");
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
+        }
+    }
+}
+
+fn too_large() -> Problem {
+    let detail = format!("An offer has {MAX_OFFER_LEN} bytes at most.");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+}
+
+/// Whether the media type is SDP; parameters such as `charset` do not matter (RFC 9110 section 8.3.1).
+fn is_sdp(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case(SDP))
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<usize> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}

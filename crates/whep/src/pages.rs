@@ -1,0 +1,182 @@
+//! The web pages, embedded in the binary: it serves them wherever it is started.
+
+use axum::Router;
+use axum::extract::Path;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use distributary_hub::StreamName;
+
+use crate::problem::Problem;
+use crate::router::{FrontDoor, RESERVED};
+
+const INDEX: Asset = Asset::new(
+    "text/html; charset=utf-8",
+    include_bytes!("../../../web/index.html"),
+);
+const PLAYER: Asset = Asset::new(
+    "text/html; charset=utf-8",
+    include_bytes!("../../../web/player.html"),
+);
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// What lies under `/assets/`.
+const ASSETS: [(&str, Asset); 6] = [
+    (
+        "player.js",
+        Asset::new(SCRIPT, include_bytes!("../../../web/player.js")),
+    ),
+    (
+        "view.js",
+        Asset::new(SCRIPT, include_bytes!("../../../web/view.js")),
+    ),
+    (
+        "watch.js",
+        Asset::new(SCRIPT, include_bytes!("../../../web/watch.js")),
+    ),
+    (
+        "index.js",
+        Asset::new(SCRIPT, include_bytes!("../../../web/index.js")),
+    ),
+    (
+        "style.css",
+        Asset::new(
+            "text/css; charset=utf-8",
+            include_bytes!("../../../web/style.css"),
+        ),
+    ),
+    (
+        "icon.svg",
+        Asset::new("image/svg+xml", include_bytes!("../../../web/icon.svg")),
+    ),
+];
+
+/// All a page may do is load the gateway's own files and ask it things; WebRTC is not governed by
+/// this policy.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+     img-src 'self'; media-src 'self' blob: mediastream:; connect-src 'self'; base-uri 'none'; \
+     form-action 'none'";
+
+pub(crate) fn routes() -> Router<FrontDoor> {
+    Router::new()
+        .route("/", get(index))
+        .route("/assets/{*file}", get(asset))
+        .route("/{app}/{*stream}", get(player))
+}
+
+async fn index(headers: HeaderMap) -> Response {
+    INDEX.serve(&headers)
+}
+
+/// The player page: the same for every stream, live or not, since the page itself waits for it.
+async fn player(
+    Path((app, stream)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let refuse = |reason: String| Problem::new(StatusCode::NOT_FOUND, reason);
+    if RESERVED.contains(&app.as_str()) {
+        return Err(refuse("There is nothing at this path.".to_owned()));
+    }
+    StreamName::new(&app, stream.strip_suffix('/').unwrap_or(&stream))
+        .map_err(|error| refuse(format!("The path: {error}.")))?;
+    Ok(PLAYER.serve(&headers))
+}
+
+async fn asset(Path(file): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    ASSETS
+        .iter()
+        .find(|(name, _)| *name == file)
+        .map(|(_, asset)| asset.serve(&headers))
+        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "There is no such file."))
+}
+
+/// One embedded file.
+struct Asset {
+    content_type: &'static str,
+    bytes: &'static [u8],
+    /// Digest of the bytes, so that a browser asks for a file again only when it has changed.
+    digest: u64,
+}
+
+impl Asset {
+    const fn new(content_type: &'static str, bytes: &'static [u8]) -> Self {
+        Self {
+            content_type,
+            bytes,
+            digest: fnv1a(bytes),
+        }
+    }
+
+    /// The file, or 304 when the browser has this very one (RFC 9110 section 13.1.2).
+    fn serve(&self, request: &HeaderMap) -> Response {
+        let etag = format!("\"{:016x}\"", self.digest);
+        let is_known = request
+            .get_all(header::IF_NONE_MATCH)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|tags| tags.contains(&etag));
+        let headers = [
+            (header::ETAG, etag.as_str()),
+            (header::CACHE_CONTROL, "no-cache"),
+            (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+            (header::REFERRER_POLICY, "no-referrer"),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        ];
+        if is_known {
+            return (StatusCode::NOT_MODIFIED, headers).into_response();
+        }
+        let content_type = [(header::CONTENT_TYPE, self.content_type)];
+        (headers, content_type, self.bytes).into_response()
+    }
+}
+
+/// The FNV-1a hash: short, `const`, and enough to tell two versions of a file apart.
+const fn fnv1a(bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    let mut at = 0;
+    while at < bytes.len() {
+        hash = (hash ^ bytes[at] as u64).wrapping_mul(0x100_0000_01b3);
+        at += 1;
+    }
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_fnv1a() {
+        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn pages_load_nothing_from_elsewhere() {
+        let pages = [&INDEX, &PLAYER];
+        for asset in pages.into_iter().chain(ASSETS.iter().map(|(_, a)| a)) {
+            let text = std::str::from_utf8(asset.bytes).unwrap();
+            for outside in [
+                "src=\"http",
+                "href=\"http",
+                "@import",
+                "url(http",
+                "src=\"//",
+            ] {
+                assert!(!text.contains(outside), "{outside} in {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_file_a_page_asks_for_is_embedded() {
+        for page in [&INDEX, &PLAYER] {
+            let text = std::str::from_utf8(page.bytes).unwrap();
+            for reference in text.split("\"/assets/").skip(1) {
+                let file = reference.split('"').next().unwrap();
+                assert!(ASSETS.iter().any(|(name, _)| *name == file), "{file}");
+            }
+        }
+    }
+}

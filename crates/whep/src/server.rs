@@ -1,0 +1,141 @@
+//! The driver: HTTP/1.1 over TCP.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+/// How long `accept` rests when it fails, as it does when the process is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long requests under way may still take at shutdown.
+const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
+
+/// Where and how HTTP is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// Most connections at a time; further ones wait in the kernel's queue.
+    pub max_connections: usize,
+    /// How long a connection may take to send the head of a request, and how long it may be idle.
+    pub header_timeout: Duration,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 8080)),
+            max_connections: 4096,
+            header_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// The address cannot be listened on.
+    #[error("HTTP cannot listen on {address}: {source}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// A bound HTTP server.
+#[derive(Debug)]
+pub struct HttpServer {
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    config: HttpConfig,
+}
+
+impl HttpServer {
+    /// Takes the address. Connections wait until [`HttpServer::run`].
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub async fn bind(config: HttpConfig) -> Result<Self, HttpError> {
+        let address = config.listen;
+        let failed = |source| HttpError::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let local_addr = listener.local_addr().map_err(failed)?;
+        Ok(Self {
+            listener,
+            local_addr,
+            config,
+        })
+    }
+
+    /// The address that is listened on; it has the real port when port 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Serves until `shutdown` is ready, then lets requests under way finish, half a second at most.
+    pub async fn run(self, router: Router, shutdown: impl Future<Output = ()>) {
+        let connections = GracefulShutdown::new();
+        tokio::select! {
+            () = self.accept(router, &connections) => {}
+            () = shutdown => {}
+        }
+        if tokio::time::timeout(SHUTDOWN_GRACE, connections.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::debug!("HTTP connections were cut at shutdown");
+        }
+    }
+
+    /// Accepts for ever. A place is taken before a connection is accepted.
+    async fn accept(&self, router: Router, connections: &GracefulShutdown) {
+        let places = Arc::new(Semaphore::new(self.config.max_connections));
+        loop {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                return;
+            };
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "HTTP connection not accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let connection = serve(
+                stream,
+                router.clone(),
+                self.config.header_timeout,
+                connections.watcher(),
+            );
+            tokio::spawn(async move {
+                connection.await;
+                drop(place);
+            });
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, router: Router, header_timeout: Duration, watcher: Watcher) {
+    // An answer is one small write; waiting to fill a segment would only delay it.
+    let _ = stream.set_nodelay(true);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "HTTP connection ended");
+    }
+}

@@ -1,0 +1,62 @@
+//! A player on a page of any origin can use the gateway.
+
+use crate::front::{Answer, Front, OFFER};
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+
+async fn preflight(front: &Front, path: &str, method: &str, headers: &str) -> Answer {
+    let request = Request::options(path)
+        .header("origin", "https://player.example")
+        .header("access-control-request-method", method)
+        .header("access-control-request-headers", headers)
+        .body(Body::empty());
+    front.send(request.unwrap()).await
+}
+
+#[tokio::test]
+async fn a_preflight_of_the_endpoint_allows_the_post() {
+    let front = Front::new();
+    let path = "/whep/live/test";
+    let answer = preflight(&front, path, "POST", "authorization,content-type").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.header("access-control-allow-origin"), "*");
+    assert!(
+        answer
+            .list("access-control-allow-methods")
+            .contains(&"POST")
+    );
+    let headers = answer.list("access-control-allow-headers");
+    assert_eq!(headers, ["Authorization", "Content-Type", "If-Match"]);
+    assert!(answer.headers.contains_key("access-control-max-age"));
+}
+
+#[tokio::test]
+async fn a_preflight_of_a_session_allows_the_delete() {
+    let front = Front::new();
+    let session = front.open().await;
+    let answer = preflight(&front, &session, "DELETE", "authorization").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(
+        answer
+            .list("access-control-allow-methods")
+            .contains(&"DELETE")
+    );
+    assert_eq!(answer.header("access-control-allow-origin"), "*");
+}
+
+#[tokio::test]
+async fn every_answer_can_be_read_errors_too() {
+    let front = Front::new();
+    let sdp = "application/sdp";
+    for answer in [
+        front.post("/whep/live/test", sdp, OFFER).await,
+        front.post("/whep/live/other", sdp, OFFER).await,
+        front.post("/whep/live/test", "text/plain", OFFER).await,
+        front.request("PUT", "/whep/live/test").await,
+        front.request("DELETE", "/session/none").await,
+    ] {
+        assert_eq!(answer.header("access-control-allow-origin"), "*");
+        let exposed = answer.list("access-control-expose-headers");
+        assert_eq!(exposed, ["ETag", "Link", "Location", "Retry-After"]);
+    }
+}

@@ -1,0 +1,225 @@
+//! The rules of the WHEP endpoint: POST, and what else may be asked of it.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::front::{Answer, Front, OFFER, publish, publish_without_tracks};
+use axum::body::{Body, HttpBody};
+use axum::http::{Request, StatusCode, header};
+use bytes::Bytes;
+use distributary_whep::{MAX_OFFER_LEN, OFFER_TIMEOUT};
+use hyper::body::Frame;
+
+const SDP: &str = "application/sdp";
+
+/// The body of a client that sends nothing.
+struct Silence;
+
+impl HttpBody for Silence {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn an_offer_opens_a_session() {
+    let front = Front::new();
+    let answer = front.post("/whep/live/test", SDP, OFFER).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    assert_eq!(answer.header("content-type"), SDP);
+    assert!(answer.text().starts_with("v=0\r\n"), "{answer:?}");
+
+    let etag = answer.header("etag");
+    assert!(
+        etag.len() > 2 && etag.starts_with('"') && etag.ends_with('"'),
+        "a strong entity tag: {etag}"
+    );
+    let id = answer.header("location").strip_prefix("/session/").unwrap();
+    assert!(front.engine.contains(&id.parse().unwrap()));
+}
+
+#[tokio::test]
+async fn each_session_has_its_own_location() {
+    let front = Front::new();
+    assert_ne!(front.open().await, front.open().await);
+}
+
+#[tokio::test]
+async fn the_media_type_may_have_parameters_and_any_case() {
+    let front = Front::new();
+    for content_type in [
+        "application/sdp; charset=utf-8",
+        "Application/SDP",
+        "application/sdp ;x=y",
+    ] {
+        let answer = front.post("/whep/live/test", content_type, OFFER).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{content_type}");
+    }
+}
+
+#[tokio::test]
+async fn another_media_type_is_refused() {
+    let front = Front::new();
+    for content_type in ["application/json", "text/plain", "application/sdpx", ""] {
+        let answer = front.post("/whep/live/test", content_type, OFFER).await;
+        answer.problem(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        assert_eq!(answer.header("accept-post"), SDP);
+    }
+    let request = Request::post("/whep/live/test").body(Body::from(OFFER));
+    let answer = front.send(request.unwrap()).await;
+    answer.problem(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}
+
+#[tokio::test]
+async fn what_is_not_sdp_is_malformed() {
+    let front = Front::new();
+    for body in ["hello", "{\"sdp\":1}", "v=0\r\nm=", "", " \r\n"] {
+        let answer = front.post("/whep/live/test", SDP, body).await;
+        answer.problem(StatusCode::BAD_REQUEST);
+    }
+    let answer = front.post("/whep/live/test", SDP, &b"v=0\r\ns=\xff\r\n"[..]);
+    answer.await.problem(StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn an_offer_without_a_codec_we_can_send_is_refused_with_the_reason() {
+    let front = Front::new();
+    let offer = OFFER
+        .replace("H264/90000", "H263/90000")
+        .replace("opus/48000/2", "speex/16000");
+    let answer = front.post("/whep/live/test", SDP, offer).await;
+    let problem = answer.problem(StatusCode::NOT_ACCEPTABLE);
+    assert_eq!(problem["stream"], "live/test");
+}
+
+#[tokio::test]
+async fn an_offer_that_cannot_be_secured_is_unprocessable() {
+    let front = Front::new();
+    let offer = OFFER.replace("a=fingerprint:", "a=x-fingerprint:");
+    let answer = front.post("/whep/live/test", SDP, offer).await;
+    answer.problem(StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_live_is_a_conflict_that_names_it_and_says_when_to_retry() {
+    let mut front = Front::new();
+    let check = |answer: Answer, name: &str| {
+        let problem = answer.problem(StatusCode::CONFLICT);
+        assert_eq!(problem["stream"], name);
+        assert!(problem["detail"].as_str().unwrap().contains(name));
+        let seconds: u32 = answer.header("retry-after").parse().unwrap();
+        assert!((1..=10).contains(&seconds));
+    };
+    check(
+        front.post("/whep/live/other", SDP, OFFER).await,
+        "live/other",
+    );
+
+    let _without_tracks = publish_without_tracks(&front.hub, "live/empty");
+    check(
+        front.post("/whep/live/empty", SDP, OFFER).await,
+        "live/empty",
+    );
+
+    front.unpublish();
+    check(front.post("/whep/live/test", SDP, OFFER).await, "live/test");
+}
+
+#[tokio::test]
+async fn a_stream_name_may_have_more_segments_and_is_percent_decoded() {
+    let front = Front::new();
+    let names = ["live/eu/one", "live/a b", "live/ä", "live/session/x"];
+    let _publishers = names.map(|name| publish(&front.hub, name));
+    for path in [
+        "/whep/live/eu/one",
+        "/whep/live%2Feu%2Fone",
+        "/whep/live/a%20b",
+        "/whep/live/%C3%A4",
+        "/whep/live/session/x",
+        "/whep/live/test/",
+    ] {
+        let answer = front.post(path, SDP, OFFER).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{path}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_stream_name_is_a_bad_request() {
+    let front = Front::new();
+    for path in [
+        "/whep/live",
+        "/whep/live//test",
+        "/whep/live/..%2ftest",
+        "/whep/live/%2e%2e/test",
+        "/whep/live/a%252e",
+        "/whep/live/a%0d%0aX:1",
+        "/whep/live/a%5cb",
+        "/whep/live/%ff",
+    ] {
+        let answer = front.post(path, SDP, OFFER).await;
+        answer.problem(StatusCode::BAD_REQUEST);
+    }
+}
+
+#[tokio::test]
+async fn an_offer_over_the_bound_is_too_large() {
+    let front = Front::new();
+    let padded = |len: usize| format!("{OFFER}{}", "\n".repeat(len - OFFER.len()));
+    let answer = front.post("/whep/live/test", SDP, padded(MAX_OFFER_LEN + 1));
+    answer.await.problem(StatusCode::PAYLOAD_TOO_LARGE);
+
+    let answer = front.post("/whep/live/test", SDP, padded(MAX_OFFER_LEN));
+    assert_ne!(answer.await.status, StatusCode::PAYLOAD_TOO_LARGE);
+
+    // A length that is only declared is not waited for.
+    let request = Request::post("/whep/live/test")
+        .header(header::CONTENT_TYPE, SDP)
+        .header(header::CONTENT_LENGTH, "104857600")
+        .body(Body::from(OFFER));
+    let answer = front.send(request.unwrap()).await;
+    answer.problem(StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_offer_that_does_not_come_is_not_waited_for_long() {
+    let front = Front::new();
+    let request = front.post("/whep/live/test", SDP, Body::new(Silence));
+    let limit = OFFER_TIMEOUT + Duration::from_secs(1);
+    let answer = tokio::time::timeout(limit, request).await;
+    answer
+        .expect("an answer in time")
+        .problem(StatusCode::REQUEST_TIMEOUT);
+}
+
+#[tokio::test]
+async fn other_methods_are_refused_with_those_allowed() {
+    let front = Front::new();
+    for method in ["PUT", "DELETE", "PATCH"] {
+        let answer = front.request(method, "/whep/live/test").await;
+        answer.problem(StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(answer.list("allow"), ["GET", "HEAD", "OPTIONS", "POST"]);
+    }
+}
+
+#[tokio::test]
+async fn the_endpoint_can_be_discovered() {
+    let front = Front::new();
+    for method in ["HEAD", "GET"] {
+        let answer = front.request(method, "/whep/live/test").await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.header("content-type"), SDP);
+        assert!(answer.body.is_empty());
+    }
+    let answer = front.request("OPTIONS", "/whep/live/test").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.header("accept-post"), SDP);
+    assert_eq!(answer.list("allow"), ["GET", "HEAD", "OPTIONS", "POST"]);
+}

@@ -1,0 +1,167 @@
+//! A front door without a socket, and what one says to it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, Response, StatusCode, header};
+use bytes::Bytes;
+use distributary_hub::{Hub, HubConfig, Publisher, StreamName};
+use distributary_media::{AudioCodec, AudioTrack, VideoCodec, VideoTrack};
+use distributary_webrtc::{Engine, EngineConfig};
+use distributary_whep::{FrontDoor, ServerInfo, router};
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+
+/// The full offer of a browser.
+pub(crate) const OFFER: &str = include_str!("../../../webrtc/tests/fixtures/offers/chromium.sdp");
+
+/// A gateway's HTTP side on which `live/test` is published.
+pub(crate) struct Front {
+    pub(crate) hub: Hub,
+    pub(crate) engine: Engine,
+    router: Router,
+    publisher: Option<Publisher>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Front {
+    pub(crate) fn new() -> Self {
+        let hub = Hub::new(HubConfig::default());
+        let config = EngineConfig {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            shards: 1,
+            candidates: vec![Ipv4Addr::LOCALHOST.into()],
+            ..EngineConfig::default()
+        };
+        let engine = Engine::start(config, hub.clone()).expect("a port is free");
+        let info = ServerInfo {
+            version: "1.2.3",
+            rtmp: SocketAddr::from((Ipv4Addr::LOCALHOST, 19350)),
+        };
+        let router = router(FrontDoor {
+            hub: hub.clone(),
+            engine: engine.clone(),
+            info,
+        });
+        let publisher = Some(publish(&hub, "live/test"));
+        Self {
+            hub,
+            engine,
+            router,
+            publisher,
+        }
+    }
+
+    /// The publisher of `live/test` leaves.
+    pub(crate) fn unpublish(&mut self) {
+        self.publisher = None;
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response: Response<Body> = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    pub(crate) async fn request(&self, method: &str, path: &str) -> Answer {
+        let request = Request::builder().method(method).uri(path);
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: impl Into<Body>,
+    ) -> Answer {
+        let request = Request::post(path).header(header::CONTENT_TYPE, content_type);
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    /// Opens a session of `live/test` and returns its path.
+    pub(crate) async fn open(&self) -> String {
+        let answer = self.post("/whep/live/test", "application/sdp", OFFER).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+        answer.header("location").to_owned()
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.engine.shutdown();
+    }
+}
+
+impl Answer {
+    /// A header that must be there, once and as text.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let values: Vec<_> = self.headers.get_all(name).iter().collect();
+        assert_eq!(values.len(), 1, "{name} in {:?}", self.headers);
+        values[0].to_str().unwrap()
+    }
+
+    /// The words of a comma-separated header, sorted.
+    pub(crate) fn list(&self, name: &str) -> Vec<&str> {
+        let mut words: Vec<_> = self.header(name).split(',').map(str::trim).collect();
+        words.sort_unstable();
+        words
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The document of an error, which must agree with the status line.
+    pub(crate) fn problem(&self, status: StatusCode) -> serde_json::Value {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let problem = self.json();
+        assert_eq!(problem["status"], status.as_u16());
+        assert_eq!(problem["title"], status.canonical_reason().unwrap());
+        assert!(!problem["detail"].as_str().unwrap().is_empty());
+        problem
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a publisher comes at some time")]
+pub(crate) fn publish(hub: &Hub, name: &str) -> Publisher {
+    let publisher = publish_without_tracks(hub, name);
+    publisher.set_video_track(VideoTrack {
+        codec: VideoCodec::H264,
+        width: 1280,
+        height: 720,
+        profile_level_id: [0x42, 0xc0, 0x1f],
+        config: Bytes::new(),
+    });
+    publisher.set_audio_track(AudioTrack {
+        codec: AudioCodec::Aac,
+        sample_rate: 48_000,
+        channels: 2,
+        config: Bytes::from_static(&[0x11, 0x90]),
+    });
+    publisher
+}
+
+#[allow(clippy::disallowed_methods, reason = "a publisher comes at some time")]
+pub(crate) fn publish_without_tracks(hub: &Hub, name: &str) -> Publisher {
+    let name = StreamName::parse(name).unwrap();
+    hub.publish(&name, Instant::now()).unwrap()
+}

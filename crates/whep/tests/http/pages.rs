@@ -1,0 +1,107 @@
+//! The pages, and what they ask.
+
+use crate::front::{Front, publish};
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+
+#[tokio::test]
+async fn live_streams_are_listed_by_name() {
+    let mut front = Front::new();
+    let _another = publish(&front.hub, "live/another");
+    let answer = front.request("GET", "/api/streams").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let list = answer.json();
+    let names = list["streams"].as_array().unwrap();
+    let names: Vec<_> = names.iter().map(|stream| &stream["name"]).collect();
+    assert_eq!(names, ["live/another", "live/test"]);
+    assert_eq!(list["streams"][1]["video"]["width"], 1280);
+
+    front.unpublish();
+    let list = front.request("GET", "/api/streams").await.json();
+    assert_eq!(list["streams"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_page_learns_where_to_publish() {
+    let front = Front::new();
+    let facts = front.request("GET", "/api/server").await.json();
+    assert_eq!(
+        facts,
+        serde_json::json!({ "version": "1.2.3", "rtmp_port": 19350 })
+    );
+}
+
+#[tokio::test]
+async fn the_pages_are_html_with_a_strict_policy() {
+    let front = Front::new();
+    for path in [
+        "/",
+        "/live/test",
+        "/live/not/there",
+        "/live/a%20b",
+        "/live/test/",
+    ] {
+        let answer = front.request("GET", path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
+        assert_eq!(answer.header("cache-control"), "no-cache");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        let policy = answer.header("content-security-policy");
+        assert!(policy.contains("default-src 'none'"), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert!(answer.text().starts_with("<!doctype html>"));
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_the_browser_has_is_not_sent_again() {
+    let front = Front::new();
+    let first = front.request("GET", "/assets/player.js").await;
+    assert_eq!(first.status, StatusCode::OK);
+    assert_eq!(
+        first.header("content-type"),
+        "text/javascript; charset=utf-8"
+    );
+    assert!(!first.body.is_empty());
+
+    let ask = |etag: &str| {
+        let request = Request::get("/assets/player.js").header("if-none-match", etag);
+        front.send(request.body(Body::empty()).unwrap())
+    };
+    let again = ask(first.header("etag")).await;
+    assert_eq!(again.status, StatusCode::NOT_MODIFIED);
+    assert!(again.body.is_empty());
+    assert_eq!(again.header("etag"), first.header("etag"));
+    assert_eq!(ask("\"another\"").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_gateways_own_paths_are_not_taken_for_streams() {
+    let front = Front::new();
+    for path in [
+        "/api/nothing",
+        "/assets/nothing.js",
+        "/session/a/b",
+        "/live",
+        "/api/",
+    ] {
+        let answer = front.request("GET", path).await;
+        answer.problem(StatusCode::NOT_FOUND);
+    }
+    for path in ["/", "/live/test", "/api/streams", "/assets/player.js"] {
+        let answer = front.request("POST", path).await;
+        answer.problem(StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(answer.list("allow"), ["GET", "HEAD"]);
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_a_name_that_cannot_be_is_not_found() {
+    let front = Front::new();
+    for path in ["/live/..%2fx", "/live/a%0ab", "/live//x", "/live/%ff"] {
+        let status = front.request("GET", path).await.status;
+        assert!(status.is_client_error(), "{path}: {status}");
+    }
+}
