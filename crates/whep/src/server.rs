@@ -10,8 +10,12 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
 
 /// How long `accept` rests when it fails, as it does when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -40,18 +44,14 @@ impl Default for HttpConfig {
     }
 }
 
-/// Why the server cannot start.
+/// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum HttpError {
-    /// The address cannot be listened on.
-    #[error("HTTP cannot listen on {address}: {source}")]
-    Bind {
-        /// The address asked for.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
+#[error("HTTP cannot listen on {address}: {source}")]
+pub struct HttpError {
+    /// The address asked for.
+    pub address: SocketAddr,
+    /// What the system says.
+    pub source: io::Error,
 }
 
 /// A bound HTTP server.
@@ -63,14 +63,14 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Takes the address. Connections wait until [`HttpServer::run`].
+    /// Takes the address, within a tokio runtime. Connections wait until [`HttpServer::run`].
     ///
     /// # Errors
     /// When the address cannot be listened on.
-    pub async fn bind(config: HttpConfig) -> Result<Self, HttpError> {
+    pub fn bind(config: HttpConfig) -> Result<Self, HttpError> {
         let address = config.listen;
-        let failed = |source| HttpError::Bind { address, source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let failed = |source| HttpError { address, source };
+        let listener = listen(address).map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
         Ok(Self {
             listener,
@@ -126,6 +126,22 @@ impl HttpServer {
             });
         }
     }
+}
+
+/// A listening socket; one on `[::]` takes IPv4 too, whatever the system's default.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // A restart must not wait for old connections to be forgotten. On Windows the option means
+    // something else: it would let a second server take the port.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
 }
 
 async fn serve(stream: TcpStream, router: Router, header_timeout: Duration, watcher: Watcher) {

@@ -1,0 +1,122 @@
+//! What is printed at the start: the addresses, and what to do with them.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// The addresses of a gateway that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// Where publishers connect to.
+    pub rtmp: SocketAddr,
+    /// Where WHEP, the API and the page are.
+    pub http: SocketAddr,
+    /// Where the media is sent from.
+    pub webrtc: SocketAddr,
+    /// Where viewers are told that the media is.
+    pub candidates: Vec<IpAddr>,
+    /// Whether the built-in clip is published.
+    pub demo: bool,
+}
+
+/// The addresses and the commands to publish and to watch, ready to be copied.
+#[derive(Clone, Debug)]
+pub struct Banner(pub Addresses);
+
+impl fmt::Display for Banner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Addresses {
+            rtmp,
+            http,
+            webrtc,
+            candidates,
+            demo,
+        } = &self.0;
+        let announced: Vec<_> = candidates.iter().map(IpAddr::to_string).collect();
+        writeln!(f, "Distributary {}\n", env!("CARGO_PKG_VERSION"))?;
+        writeln!(f, "RTMP    {rtmp}")?;
+        writeln!(f, "HTTP    {http}")?;
+        writeln!(
+            f,
+            "WebRTC  {webrtc} (UDP), announced as {}\n",
+            announced.join(", ")
+        )?;
+
+        let (rtmp, http) = (nearest(*rtmp), nearest(*http));
+        writeln!(
+            f,
+            "Publish with ffmpeg, or in OBS with the service Custom, the server"
+        )?;
+        writeln!(f, "rtmp://{rtmp}/live and the stream key test:")?;
+        writeln!(
+            f,
+            "  ffmpeg -re -stream_loop -1 -i video.mp4 -c:v libx264 -tune zerolatency -g 60 \
+             -pix_fmt yuv420p -c:a aac -f flv rtmp://{rtmp}/live/test\n"
+        )?;
+        writeln!(
+            f,
+            "Watch in a browser, or by curl with an offer of your own:"
+        )?;
+        writeln!(f, "  http://{http}/live/test")?;
+        writeln!(
+            f,
+            "  curl -i -X POST -H 'Content-Type: application/sdp' --data-binary @offer.sdp \
+             http://{http}/whep/live/test\n"
+        )?;
+        if *demo {
+            writeln!(f, "The demo plays at http://{http}/live/demo\n")?;
+        }
+        Ok(())
+    }
+}
+
+/// The address at which this machine reaches what listens on `address`.
+fn nearest(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        // The unspecified IPv6 address is served over IPv4 too.
+        ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    (ip, address.port()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn banner(rtmp: &str, http: &str, demo: bool) -> String {
+        Banner(Addresses {
+            rtmp: rtmp.parse().unwrap(),
+            http: http.parse().unwrap(),
+            webrtc: "[::]:8189".parse().unwrap(),
+            candidates: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+            demo,
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn it_has_the_three_addresses_each_at_the_start_of_a_line() {
+        let text = banner("[::]:1935", "[::]:8080", false);
+        for line in [
+            "RTMP    [::]:1935",
+            "HTTP    [::]:8080",
+            "WebRTC  [::]:8189 (UDP)",
+        ] {
+            assert!(text.lines().any(|l| l.starts_with(line)), "{text}");
+        }
+        assert!(text.contains("announced as 127.0.0.1, ::1\n"), "{text}");
+    }
+
+    #[test]
+    fn its_commands_work_on_this_machine() {
+        let text = banner("[::]:1935", "0.0.0.0:40001", false);
+        assert!(text.contains("-f flv rtmp://127.0.0.1:1935/live/test\n"));
+        assert!(text.contains("  http://127.0.0.1:40001/live/test\n"));
+        assert!(text.contains("@offer.sdp http://127.0.0.1:40001/whep/live/test\n"));
+        assert!(!text.contains("demo"));
+
+        let text = banner("[::1]:1935", "192.0.2.2:80", true);
+        assert!(text.contains("rtmp://[::1]:1935/live/test\n"));
+        assert!(text.contains("http://192.0.2.2:80/live/demo\n"));
+    }
+}

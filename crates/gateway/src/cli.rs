@@ -1,0 +1,152 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::config::{Config, ConfigError};
+use crate::listen::ListenAddress;
+
+/// WebRTC egress gateway: one publisher in over RTMP, thousands of viewers out over WebRTC (WHEP).
+///
+/// Without any option it listens on the default ports of all interfaces. Options win over the
+/// configuration file.
+#[derive(Clone, Debug, Default, Parser)]
+#[command(name = "distributary", version)]
+pub struct Cli {
+    /// Read the configuration from this file
+    ///
+    /// The file config/distributary.toml of the source explains every key and has its default.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Listen here for RTMP publishers [default: [::]:1935]
+    ///
+    /// host:port over TCP. [::] takes IPv4 too. With port 0 the system chooses one, which is printed
+    /// at the start.
+    #[arg(long, value_name = "ADDR")]
+    pub rtmp: Option<ListenAddress>,
+
+    /// Listen here for HTTP: WHEP, the API and the page [default: [::]:8080]
+    ///
+    /// host:port over TCP. [::] takes IPv4 too. With port 0 the system chooses one, which is printed
+    /// at the start.
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<ListenAddress>,
+
+    /// Send and receive WebRTC media here [default: [::]:8189]
+    ///
+    /// host:port over UDP, one port for all viewers. [::] takes IPv4 too. With port 0 the system
+    /// chooses one, which is printed at the start.
+    #[arg(long, value_name = "ADDR")]
+    pub webrtc: Option<ListenAddress>,
+
+    /// Tell viewers to send to this host; may be given more than once
+    ///
+    /// An IP address, or a name that is resolved at the start. Needed behind NAT and in containers
+    /// with published ports: the address at which viewers reach this machine. Without it every
+    /// address of every network interface is announced.
+    #[arg(long, value_name = "HOST")]
+    pub advertise: Vec<String>,
+
+    /// Log this much: error, warn, info, debug or trace [default: info]
+    ///
+    /// Levels by part are possible too: warn,distributary_rtmp=debug
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<String>,
+
+    /// Also publish the built-in test clip as live/demo
+    #[arg(long)]
+    pub demo: bool,
+}
+
+impl Cli {
+    /// The configuration: the file if there is one, with the options over it.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not valid.
+    pub fn config(&self) -> Result<Config, ConfigError> {
+        let mut config = match &self.config {
+            Some(path) => Config::read(path)?,
+            None => Config::default(),
+        };
+        let Self {
+            rtmp,
+            http,
+            webrtc,
+            advertise,
+            log,
+            ..
+        } = self.clone();
+        config.rtmp = rtmp.unwrap_or(config.rtmp);
+        config.http = http.unwrap_or(config.http);
+        config.webrtc = webrtc.unwrap_or(config.webrtc);
+        config.log = log.unwrap_or(config.log);
+        if !advertise.is_empty() {
+            config.advertise = advertise;
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(arguments: &[&str]) -> Cli {
+        let program = std::iter::once("distributary");
+        Cli::try_parse_from(program.chain(arguments.iter().copied())).unwrap()
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_tells_the_true_defaults() {
+        let help = Cli::command().render_help().to_string();
+        let config = Config::default();
+        for default in [
+            config.rtmp.to_string(),
+            config.http.to_string(),
+            config.webrtc.to_string(),
+            config.log,
+        ] {
+            assert!(help.contains(&format!("[default: {default}]")), "{help}");
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(
+            file.path(),
+            "rtmp = \"127.0.0.1:1\"\nhttp = \"127.0.0.1:2\"\nadvertise = [\"192.0.2.1\"]\n",
+        )
+        .unwrap();
+        let path = file.path().to_str().unwrap();
+        let config = parse(&["--config", path, "--rtmp", "127.0.0.1:3", "--log", "debug"])
+            .config()
+            .unwrap();
+        assert_eq!(config.rtmp.to_string(), "127.0.0.1:3");
+        assert_eq!(config.http.to_string(), "127.0.0.1:2");
+        assert_eq!(config.webrtc, Config::default().webrtc);
+        assert_eq!(config.advertise, ["192.0.2.1"]);
+        assert_eq!(config.log, "debug");
+
+        let config = parse(&["--config", path, "--advertise", "a", "--advertise", "b"]);
+        assert_eq!(config.config().unwrap().advertise, ["a", "b"]);
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_named_with_its_flag() {
+        let result = Cli::try_parse_from(["distributary", "--http", "8080"]);
+        let error = result.unwrap_err().to_string();
+        assert!(
+            error.contains("--http") && error.contains("8080"),
+            "{error}"
+        );
+    }
+}

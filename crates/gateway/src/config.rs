@@ -1,0 +1,256 @@
+//! The configuration: one file, every key with a default.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use distributary_hub::HubConfig;
+use distributary_rtmp::RtmpConfig;
+use distributary_whep::HttpConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::listen::ListenAddress;
+use crate::units::{Size, Time};
+
+/// What the gateway can be told. `config/distributary.toml` explains every key.
+///
+/// The first keys are those that have a flag of the same name; a table for each part holds its
+/// limits. Keys that do not exist are refused, so that a slip of the pen is not taken for a setting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where publishers connect to.
+    pub rtmp: ListenAddress,
+    /// Where WHEP, the API and the page are.
+    pub http: ListenAddress,
+    /// Where the media is sent from.
+    pub webrtc: ListenAddress,
+    /// Hosts told to viewers instead of the addresses of the machine.
+    pub advertise: Vec<String>,
+    /// What is logged.
+    pub log: String,
+    /// Limits of those who publish.
+    pub publishers: Publishers,
+    /// What is kept of each stream.
+    pub streams: Streams,
+    /// How viewers are served.
+    pub viewers: Viewers,
+    /// Limits of HTTP.
+    pub requests: Requests,
+}
+
+/// Limits of those who publish.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Publishers {
+    /// Most publishers at a time.
+    pub max: usize,
+    /// Most RTMP connections, publishing or not.
+    pub max_connections: usize,
+    /// Most RTMP connections from one address.
+    pub max_connections_per_ip: usize,
+    /// How long a connection may stay without publishing.
+    pub idle_timeout: Time,
+    /// How long a publisher may be silent.
+    pub read_timeout: Time,
+}
+
+/// What is kept of each stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Streams {
+    /// Most bytes of video kept for newcomers.
+    pub cache_size: Size,
+    /// Longest time of video kept for newcomers.
+    pub cache_duration: Time,
+    /// Most frames that wait for one shard.
+    pub queue_frames: usize,
+}
+
+/// How viewers are served.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Viewers {
+    /// Threads that send; 0 for one per core.
+    pub shards: usize,
+}
+
+/// Limits of HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Requests {
+    /// Most connections at a time.
+    pub max_connections: usize,
+    /// How long a connection may take to send the head of a request, or be idle.
+    pub header_timeout: Time,
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("--config {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is not what it should be; the text says where and why.
+    #[error("{}: {source}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: toml::de::Error,
+    },
+}
+
+impl Config {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// When it cannot be read or is not valid.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let path = path.to_owned();
+        match std::fs::read_to_string(&path) {
+            Ok(text) => toml::from_str(&text).map_err(|source| ConfigError::Parse { path, source }),
+            Err(source) => Err(ConfigError::Read { path, source }),
+        }
+    }
+
+    /// The part of the hub.
+    pub fn hub(&self) -> HubConfig {
+        HubConfig {
+            gop_cache_bytes: self.streams.cache_size.0,
+            gop_cache_duration: self.streams.cache_duration.0,
+            queue_frames: self.streams.queue_frames,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            rtmp: RtmpConfig::default().listen.into(),
+            http: HttpConfig::default().listen.into(),
+            webrtc: distributary_webrtc::EngineConfig::default().listen.into(),
+            advertise: Vec::new(),
+            log: "info".to_owned(),
+            publishers: Publishers::default(),
+            streams: Streams::default(),
+            viewers: Viewers::default(),
+            requests: Requests::default(),
+        }
+    }
+}
+
+impl Default for Publishers {
+    fn default() -> Self {
+        let rtmp = RtmpConfig::default();
+        Self {
+            max: rtmp.max_publishers,
+            max_connections: rtmp.max_connections,
+            max_connections_per_ip: rtmp.max_connections_per_ip,
+            idle_timeout: Time(rtmp.session.idle_timeout),
+            read_timeout: Time(rtmp.session.read_timeout),
+        }
+    }
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        let hub = HubConfig::default();
+        Self {
+            cache_size: Size(hub.gop_cache_bytes),
+            cache_duration: Time(hub.gop_cache_duration),
+            queue_frames: hub.queue_frames,
+        }
+    }
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        let http = HttpConfig::default();
+        Self {
+            max_connections: http.max_connections,
+            header_timeout: Time(http.header_timeout),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFERENCE: &str = include_str!("../../../config/distributary.toml");
+
+    fn parse(text: &str) -> Result<Config, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    /// The keys of a table and of the tables in it, as `table.key`.
+    fn keys(table: &toml::Table) -> Vec<String> {
+        let nested = |(key, value): (&String, &toml::Value)| match value {
+            toml::Value::Table(inner) => keys(inner)
+                .into_iter()
+                .map(|inner| format!("{key}.{inner}"))
+                .collect(),
+            _ => vec![key.clone()],
+        };
+        table.iter().flat_map(nested).collect()
+    }
+
+    #[test]
+    fn the_reference_file_is_the_default_configuration() {
+        assert_eq!(parse(REFERENCE).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn the_reference_file_has_every_key_with_a_comment_before_it() {
+        let all = keys(&toml::Table::try_from(Config::default()).unwrap());
+        assert_eq!(keys(&REFERENCE.parse().unwrap()), all);
+
+        let lines: Vec<_> = REFERENCE.lines().collect();
+        for (at, line) in lines.iter().enumerate().skip(1) {
+            if line.contains(" = ") && !line.starts_with('#') {
+                assert!(lines[at - 1].starts_with("# "), "no comment before: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default_configuration() {
+        assert_eq!(parse("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        for (text, key) in [
+            ("\nhtpp = \"[::]:1\"", "htpp"),
+            ("[viewers]\nshard = 1", "shard"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains("line 2") && error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_bad_value_is_refused_with_its_line() {
+        for text in [
+            "\nrtmp = \"1935\"",
+            "[streams]\ncache_size = \"32\"",
+            "[streams]\ncache_duration = 30",
+            "[publishers]\nmax = -1",
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains("line 2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = Config::read(Path::new("/nowhere/x.toml")).unwrap_err();
+        assert!(error.to_string().starts_with("--config /nowhere/x.toml: "));
+    }
+}

@@ -1,0 +1,153 @@
+//! All parts, started and ended together.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use distributary_hub::Hub;
+use distributary_rtmp::{RtmpConfig, RtmpServer};
+use distributary_webrtc::{Engine, EngineConfig};
+use distributary_whep::{FrontDoor, HttpConfig, HttpServer, ServerInfo};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::banner::Addresses;
+use crate::candidates::{candidates, only_loopback};
+use crate::config::Config;
+use crate::error::{Listener, RunError, StartError};
+use crate::listen::ListenAddress;
+
+/// How long all parts together may take to end.
+const SHUTDOWN_LIMIT: Duration = Duration::from_millis(1500);
+
+/// A gateway whose sockets are bound.
+#[derive(Debug)]
+pub struct Gateway {
+    hub: Hub,
+    rtmp: RtmpServer,
+    http: HttpServer,
+    engine: Engine,
+    addresses: Addresses,
+}
+
+impl Gateway {
+    /// Binds all sockets, within a tokio runtime. Nothing is served before [`Gateway::run`].
+    ///
+    /// # Errors
+    /// When an address cannot be listened on, or there is none to tell viewers.
+    pub fn start(config: &Config, demo: bool) -> Result<Self, StartError> {
+        let hub = Hub::new(config.hub());
+        let (rtmp, rtmp_address) = bind_rtmp(config, &hub)?;
+        let http = bind_http(config)?;
+        let (engine, announced) = start_engine(config, &hub)?;
+        let addresses = Addresses {
+            rtmp: rtmp_address,
+            http: http.local_addr(),
+            webrtc: engine.local_addr(),
+            candidates: announced,
+            demo,
+        };
+        Ok(Self {
+            hub,
+            rtmp,
+            http,
+            engine,
+            addresses,
+        })
+    }
+
+    /// Where everything is, with the real ports.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses.clone()
+    }
+
+    /// Serves until `shutdown` is ready, then closes every session and ends, within two seconds.
+    ///
+    /// # Errors
+    /// When a part ended before it was told to.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        let (stop, stopped) = watch::channel(());
+        let stopped = || {
+            let mut stopped = stopped.clone();
+            // Ready once the sender is dropped.
+            async move { while stopped.changed().await.is_ok() {} }
+        };
+        let router = distributary_whep::router(FrontDoor {
+            hub: self.hub,
+            engine: self.engine.clone(),
+            info: ServerInfo {
+                version: env!("CARGO_PKG_VERSION"),
+                rtmp: self.addresses.rtmp,
+            },
+        });
+        let mut parts = JoinSet::new();
+        parts.spawn(self.rtmp.run(stopped()));
+        parts.spawn(self.http.run(router, stopped()));
+
+        let result = tokio::select! {
+            () = shutdown => Ok(()),
+            Some(ended) = parts.join_next() => Err(RunError::Ended(ended.err())),
+        };
+        tracing::info!("shutting down");
+        drop(stop);
+        let engine = self.engine;
+        parts.spawn_blocking(move || engine.shutdown());
+        let all = async { while parts.join_next().await.is_some() {} };
+        if tokio::time::timeout(SHUTDOWN_LIMIT, all).await.is_err() {
+            tracing::warn!("what did not end in time is cut");
+        }
+        result
+    }
+}
+
+fn bind_rtmp(config: &Config, hub: &Hub) -> Result<(RtmpServer, SocketAddr), StartError> {
+    let listen = resolve(Listener::Rtmp, &config.rtmp)?;
+    let limits = &config.publishers;
+    let mut rtmp = RtmpConfig {
+        listen,
+        max_connections: limits.max_connections,
+        max_connections_per_ip: limits.max_connections_per_ip,
+        max_publishers: limits.max,
+        ..RtmpConfig::default()
+    };
+    rtmp.session.idle_timeout = limits.idle_timeout.0;
+    rtmp.session.read_timeout = limits.read_timeout.0;
+    let failed = |source| StartError::listen(Listener::Rtmp, listen, source);
+    let server = RtmpServer::bind(rtmp, hub.clone()).map_err(|error| failed(error.source))?;
+    let address = server.local_addr().map_err(failed)?;
+    Ok((server, address))
+}
+
+fn bind_http(config: &Config) -> Result<HttpServer, StartError> {
+    let listen = resolve(Listener::Http, &config.http)?;
+    let http = HttpConfig {
+        listen,
+        max_connections: config.requests.max_connections,
+        header_timeout: config.requests.header_timeout.0,
+    };
+    HttpServer::bind(http).map_err(|error| StartError::listen(Listener::Http, listen, error.source))
+}
+
+fn start_engine(config: &Config, hub: &Hub) -> Result<(Engine, Vec<IpAddr>), StartError> {
+    let listen = resolve(Listener::WebRtc, &config.webrtc)?;
+    let announced = candidates(listen, &config.advertise)?;
+    if only_loopback(&announced) {
+        tracing::info!("only viewers on this machine can be served: no other address is announced");
+    }
+    let engine = EngineConfig {
+        listen,
+        shards: config.viewers.shards,
+        candidates: announced.clone(),
+        ..EngineConfig::default()
+    };
+    let engine = Engine::start(engine, hub.clone()).map_err(StartError::engine)?;
+    Ok((engine, announced))
+}
+
+fn resolve(listener: Listener, address: &ListenAddress) -> Result<SocketAddr, StartError> {
+    address.resolve().map_err(|source| StartError::Resolve {
+        listener,
+        address: address.clone(),
+        source,
+    })
+}

@@ -1,0 +1,28 @@
+//! The gateway as a whole: configuration, wiring, start and end.
+//!
+//! ```text
+//! publisher ──RTMP──► distributary_rtmp ──► distributary_hub ──► distributary_webrtc ──UDP──► viewer
+//!                                                                       ▲
+//!                                         distributary_whep ──offer─────┘ ◄──HTTP── viewer
+//! ```
+//!
+//! * [`cli`]: the command line; [`config`]: the configuration file, which the flags win over.
+//! * [`gateway`]: [`Gateway`], all parts started and ended together.
+//! * [`listen`] and [`candidates`]: the addresses listened on, and those told to viewers.
+//! * [`error`]: why the gateway does not start.
+//! * [`banner`]: what is printed at the start.
+
+pub mod banner;
+pub mod candidates;
+pub mod cli;
+pub mod config;
+pub mod error;
+pub mod gateway;
+pub mod listen;
+pub mod logging;
+pub mod signals;
+pub mod units;
+
+pub use cli::Cli;
+pub use config::Config;
+pub use gateway::Gateway;

@@ -1,0 +1,129 @@
+//! The addresses that are listened on.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::str::FromStr;
+
+use crate::units::serde_as_text;
+
+/// `host:port`; the host is an address or a name, the port may be 0 for one that the system chooses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenAddress {
+    host: String,
+    port: u16,
+}
+
+/// A text is not `host:port`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected host:port, such as [::]:8080 or 127.0.0.1:8080, instead of {0:?}")]
+pub struct AddressError(String);
+
+impl ListenAddress {
+    /// The address in numbers. `[::]` becomes `0.0.0.0` where the system has no IPv6, so that the
+    /// defaults work everywhere.
+    ///
+    /// # Errors
+    /// When the host is a name that cannot be resolved.
+    pub fn resolve(&self) -> io::Result<SocketAddr> {
+        let address = (self.host.as_str(), self.port)
+            .to_socket_addrs()?
+            .next()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))?;
+        if address.ip() == Ipv6Addr::UNSPECIFIED && !has_ipv6() {
+            return Ok((Ipv4Addr::UNSPECIFIED, self.port).into());
+        }
+        Ok(address)
+    }
+}
+
+/// Whether the system can use IPv6 at all.
+fn has_ipv6() -> bool {
+    UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()
+}
+
+impl From<SocketAddr> for ListenAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            host: address.ip().to_string(),
+            port: address.port(),
+        }
+    }
+}
+
+impl FromStr for ListenAddress {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let refuse = || AddressError(text.to_owned());
+        let (host, port) = text.rsplit_once(':').ok_or_else(refuse)?;
+        let port = port.parse().map_err(|_| refuse())?;
+        let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        let is_valid = match bracketed {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && !host.contains([':', '[', ']', '/', ' ']),
+        };
+        if !is_valid {
+            return Err(refuse());
+        }
+        let host = bracketed.unwrap_or(host).to_owned();
+        Ok(Self { host, port })
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') {
+            write!(f, "[{host}]:{port}")
+        } else {
+            write!(f, "{host}:{port}")
+        }
+    }
+}
+
+serde_as_text!(ListenAddress);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_names_are_read_and_written_alike() {
+        for text in ["[::]:1935", "0.0.0.0:8080", "127.0.0.1:0", "localhost:8189"] {
+            let address: ListenAddress = text.parse().unwrap();
+            assert_eq!(address.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_not_host_and_port_is_refused() {
+        for text in [
+            "",
+            "8080",
+            ":8080",
+            "localhost",
+            "::1:80",
+            "[::1",
+            "[x]:1",
+            "a b:1",
+            "h:65536",
+            "h:-1",
+            "http://h:1",
+        ] {
+            let error = text.parse::<ListenAddress>().unwrap_err();
+            assert!(error.to_string().contains("host:port"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_resolves_to_itself() {
+        let resolve = |text: &str| text.parse::<ListenAddress>().unwrap().resolve();
+        assert_eq!(
+            resolve("127.0.0.1:81").unwrap(),
+            "127.0.0.1:81".parse().unwrap()
+        );
+        assert!(resolve("[::]:82").unwrap().ip().is_unspecified());
+        assert!(resolve("localhost:83").unwrap().ip().is_loopback());
+    }
+}
