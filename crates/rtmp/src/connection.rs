@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use distributary_hub::{PublishError, Publisher, StreamName};
+use distributary_hub::{PublishError, Publisher, StreamEvent, StreamName};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::ingest::Ingest;
+use crate::playback::Playback;
 use crate::server::{OnDuplicate, Shared};
-use crate::session::{PublishRequest, ServerSession, SessionError, SessionEvent};
+use crate::session::{PlayRequest, PublishRequest, ServerSession, SessionError, SessionEvent};
 
 /// Bytes read at once. It bounds the work of one turn, too.
 const READ_SIZE: usize = 32 << 10;
@@ -33,6 +34,8 @@ pub(crate) struct Connection<S> {
     shared: Arc<Shared>,
     /// What is published now.
     ingest: Option<Ingest>,
+    /// What is played now.
+    playback: Option<Playback>,
     /// Whether the client got as far as `connect`.
     connected: bool,
 }
@@ -44,6 +47,8 @@ enum End {
     Closed,
     /// The client was told that it cannot publish.
     Refused,
+    /// The stream that was played has ended.
+    StreamEnded,
     /// Another publisher has taken the stream over.
     Replaced,
     /// The server is being shut down.
@@ -60,7 +65,9 @@ impl End {
     /// Whether a connection that publishes nothing may end so without anybody having to know.
     fn is_ordinary(&self) -> bool {
         match self {
-            Self::Closed | Self::Refused | Self::Replaced | Self::Shutdown => true,
+            Self::Closed | Self::Refused | Self::StreamEnded | Self::Replaced | Self::Shutdown => {
+                true
+            }
             // ffmpeg closes without reading our answer to its last command: that resets.
             Self::Io(error) => matches!(
                 error.kind(),
@@ -76,6 +83,7 @@ impl fmt::Display for End {
         match self {
             Self::Closed => f.write_str("closed by the client"),
             Self::Refused => f.write_str("refused"),
+            Self::StreamEnded => f.write_str("the stream has ended"),
             Self::Replaced => f.write_str("another publisher has taken the stream over"),
             Self::Shutdown => f.write_str("shutdown"),
             Self::Session(error) => error.fmt(f),
@@ -119,6 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             session,
             shared,
             ingest: None,
+            playback: None,
             connected: false,
         }
     }
@@ -130,6 +139,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         if let Some(ingest) = self.ingest.take() {
             ingest.end(&end);
+        } else if let Some(playback) = self.playback.take() {
+            playback.end(&end);
         } else if end.is_ordinary() {
             debug!(reason = %end, "disconnected");
         } else {
@@ -146,6 +157,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let read = tokio::select! {
                 read = timeout_at(deadline, self.stream.read_buf(&mut buffer)) => read,
                 () = replaced(self.ingest.as_ref()) => return self.tell_replaced().await,
+                event = next_event(self.playback.as_mut()) => {
+                    match self.play_event(event).await {
+                        Ok(()) => continue,
+                        Err(end) => return end,
+                    }
+                }
             };
             let now = now();
             let result = match read {
@@ -189,12 +206,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 SessionEvent::PublishRequested(request) => self.decide(request, now)?,
                 SessionEvent::NameRefused(error) => {
-                    warn!(%error, "publisher refused: not a stream name");
+                    warn!(%error, "refused: not a stream name");
                     return Err(End::Refused);
                 }
                 SessionEvent::PublishEnded(reason) => {
                     if let Some(ingest) = self.ingest.take() {
                         ingest.end(&reason);
+                    }
+                }
+                SessionEvent::PlayRequested(request) => self.decide_play(request)?,
+                SessionEvent::PlayEnded => {
+                    if let Some(playback) = self.playback.take() {
+                        playback.end(&"the player has stopped");
                     }
                 }
                 media => {
@@ -230,6 +253,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.session
             .reject_publish("NetStream.Publish.BadName", &refusal)?;
         Err(End::Refused)
+    }
+
+    /// Grants a stream that is live, and sends what is needed to begin with it.
+    fn decide_play(&mut self, request: PlayRequest) -> Result<(), End> {
+        let name = request.target.name;
+        tracing::Span::current().record("stream", name.as_str());
+        let playback = Playback::begin(&self.shared.hub, &name);
+        let Some((mut playback, cached)) = playback else {
+            warn!("player refused: nobody publishes the stream");
+            let description = format!("Nobody publishes {name} now.");
+            self.session
+                .reject_play("NetStream.Play.StreamNotFound", &description)?;
+            return Err(End::Refused);
+        };
+        info!("playing");
+        let accepted = self.session.accept_play();
+        for frame in cached {
+            playback.send(&frame, &mut self.session);
+        }
+        self.playback = Some(playback);
+        Ok(accepted?)
+    }
+
+    /// Passes on what the hub has for the player.
+    async fn play_event(&mut self, event: Option<StreamEvent>) -> Result<(), End> {
+        let ended = match (event, &mut self.playback) {
+            (Some(StreamEvent::Frame(frame)), Some(playback)) => {
+                playback.send(&frame, &mut self.session);
+                false
+            }
+            (Some(StreamEvent::Offline) | None, _) => {
+                self.session.end_play();
+                true
+            }
+            _ => false,
+        };
+        self.flush().await?;
+        if ended { Err(End::StreamEnded) } else { Ok(()) }
     }
 
     fn claim(&self, name: &StreamName, now: Instant) -> Result<Publisher, PublishError> {
@@ -268,6 +329,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 async fn replaced(ingest: Option<&Ingest>) {
     match ingest {
         Some(ingest) => ingest.replaced().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next thing that happens to the stream that is played; waits forever when none is.
+async fn next_event(playback: Option<&mut Playback>) -> Option<StreamEvent> {
+    match playback {
+        Some(playback) => playback.next().await,
         None => std::future::pending().await,
     }
 }

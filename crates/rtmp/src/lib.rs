@@ -9,7 +9,7 @@
 //!
 //! Only [`server`], `connection`, `listener`, [`tls`] and [`client`] know sockets and read the clock.
 //!
-//! * [`server`]: [`RtmpServer`], which feeds publishers into the hub.
+//! * [`server`]: [`RtmpServer`], which feeds publishers into the hub and players from it.
 //! * [`session`]: [`ServerSession`], the protocol of one connection as a machine of bytes and events.
 //! * [`client`]: a publishing client, for the gateway's own clip and for load.
 
@@ -26,6 +26,7 @@ mod listener;
 pub mod message;
 pub mod metadata;
 pub mod name;
+mod playback;
 pub mod server;
 pub mod session;
 pub mod timestamp;

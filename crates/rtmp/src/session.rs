@@ -1,4 +1,4 @@
-//! One connection of a publisher, as a machine of bytes and events.
+//! One connection of a publisher or player, as a machine of bytes and events.
 //!
 //! ```text
 //!            C0 C1 C2          connect           publish            accept_publish
@@ -7,10 +7,13 @@
 //!                                         ├──────────────────┘   FCUnpublish,           │
 //!                                         └──────────────────────deleteStream ──────────┘
 //! ```
+//!
+//! `play` takes the same way, with `accept_play` and `reject_play`.
 
 mod command;
 mod event;
 pub(crate) mod link;
+mod play;
 mod status;
 
 use std::collections::VecDeque;
@@ -27,7 +30,7 @@ use crate::handshake::{Handshake, HandshakeError};
 use crate::message::{Message, MessageError, type_id};
 use crate::timestamp::TimestampUnroller;
 
-pub use event::{ConnectRequest, EndReason, PublishRequest, SessionEvent};
+pub use event::{ConnectRequest, EndReason, PlayRequest, PublishRequest, SessionEvent};
 use link::Link;
 
 /// Longest message of a client that does not publish yet: commands need little.
@@ -46,7 +49,7 @@ pub struct SessionConfig {
     pub amf: AmfLimits,
     /// How long the handshake may take.
     pub handshake_timeout: Duration,
-    /// How long a client may stay without publishing.
+    /// How long a client may stay without publishing or playing.
     pub idle_timeout: Duration,
     /// How long a client may be silent: one that is gone without a word is noticed so.
     pub read_timeout: Duration,
@@ -95,8 +98,8 @@ pub enum SessionError {
     /// The handshake took too long.
     #[error("no complete handshake within {0:?}")]
     HandshakeTimeout(Duration),
-    /// The client did not publish.
-    #[error("nothing published within {0:?}")]
+    /// The client did nothing.
+    #[error("nothing published or played within {0:?}")]
     IdleTimeout(Duration),
     /// Nothing came from the client.
     #[error("nothing received for {0:?}")]
@@ -109,22 +112,24 @@ pub enum SessionError {
 /// The server's side of one connection.
 ///
 /// Bytes from the client go in by [`Self::handle_bytes`]. After each call, and after each
-/// [`Self::accept_publish`] and [`Self::reject_publish`], poll [`Self::poll_event`] until it gives
+/// answer to a request, poll [`Self::poll_event`] until it gives
 /// nothing, then send what [`Self::poll_output`] gives; call [`Self::handle_timeout`] when
 /// [`Self::deadline`] has come. After an error send what is left of the output and close.
 ///
-/// While a [`SessionEvent::PublishRequested`] is not answered, no input is looked at.
+/// While a [`SessionEvent::PublishRequested`] or [`SessionEvent::PlayRequested`] is not answered, no input is looked at.
 #[derive(Debug)]
 pub struct ServerSession {
     config: SessionConfig,
     link: Link,
     started: Instant,
-    /// Since when nothing is published.
+    /// Since when nothing is published or played.
     idle_since: Instant,
+    /// When a player was asked for a sign of life that has not come.
+    pinged: Option<Instant>,
     last_received: Instant,
     connection: Option<ConnectRequest>,
     streams_created: u32,
-    publish: PublishState,
+    activity: Activity,
     timestamps: TimestampUnroller,
     events: VecDeque<SessionEvent>,
     /// What is left of an aggregate message.
@@ -133,15 +138,22 @@ pub struct ServerSession {
     waiting: BytesMut,
 }
 
-/// What the client publishes.
+/// What the client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum PublishState {
+enum Activity {
     Nothing,
-    /// The application has been asked.
-    Asked {
+    /// The application has been asked whether it may publish.
+    PublishAsked {
         stream_id: u32,
     },
     Publishing {
+        stream_id: u32,
+    },
+    /// The application has been asked whether it may play.
+    PlayAsked {
+        stream_id: u32,
+    },
+    Playing {
         stream_id: u32,
     },
 }
@@ -158,10 +170,11 @@ impl ServerSession {
             link,
             started: now,
             idle_since: now,
+            pinged: None,
             last_received: now,
             connection: None,
             streams_created: 0,
-            publish: PublishState::Nothing,
+            activity: Activity::Nothing,
             timestamps: TimestampUnroller::default(),
             events: VecDeque::new(),
             parts: None,
@@ -175,6 +188,7 @@ impl ServerSession {
     /// When the client breaks the protocol or a limit: the connection has to be closed.
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) -> Result<(), SessionError> {
         self.last_received = now;
+        self.pinged = None;
         let mut input = bytes;
         self.read(&mut input)?;
         if self.waiting.len() + input.len() > MAX_WAITING_INPUT {
@@ -189,10 +203,10 @@ impl ServerSession {
     /// # Errors
     /// As [`Self::handle_bytes`], for what the client sent in the meantime.
     pub fn accept_publish(&mut self) -> Result<(), SessionError> {
-        let PublishState::Asked { stream_id } = self.publish else {
+        let Activity::PublishAsked { stream_id } = self.activity else {
             return Ok(());
         };
-        self.publish = PublishState::Publishing { stream_id };
+        self.activity = Activity::Publishing { stream_id };
         self.timestamps = TimestampUnroller::default();
         self.link
             .set_max_message_size(self.config.chunks.max_message_size);
@@ -207,18 +221,18 @@ impl ServerSession {
     /// # Errors
     /// As [`Self::handle_bytes`], for what the client sent in the meantime.
     pub fn reject_publish(&mut self, code: &str, description: &str) -> Result<(), SessionError> {
-        let PublishState::Asked { stream_id } = self.publish else {
+        let Activity::PublishAsked { stream_id } = self.activity else {
             return Ok(());
         };
-        self.publish = PublishState::Nothing;
+        self.activity = Activity::Nothing;
         self.send_status(stream_id, &status::error(code, description));
         self.resume()
     }
 
     /// Ends what the client publishes against its will; the connection should be closed then.
     pub fn end_publish(&mut self, description: &str) {
-        if let PublishState::Publishing { stream_id } = self.publish {
-            self.publish = PublishState::Nothing;
+        if let Activity::Publishing { stream_id } = self.activity {
+            self.activity = Activity::Nothing;
             self.idle_since = self.last_received;
             let info = status::error("NetStream.Publish.BadName", description);
             self.send_status(stream_id, &info);
@@ -230,13 +244,22 @@ impl ServerSession {
         self.next_deadline().0
     }
 
-    /// Looks at the clock.
+    /// Looks at the clock. A player that has been silent is asked whether it is still there.
     ///
     /// # Errors
     /// When the client has been given enough time: the connection has to be closed.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), SessionError> {
         let (deadline, error) = self.next_deadline();
-        if now >= deadline { Err(error) } else { Ok(()) }
+        if now < deadline {
+            return Ok(());
+        }
+        let is_player = matches!(self.activity, Activity::Playing { .. });
+        if is_player && self.pinged.is_none() {
+            self.pinged = Some(now);
+            self.link.send_ping(0);
+            return Ok(());
+        }
+        Err(error)
     }
 
     /// The next thing that happened.
@@ -260,13 +283,21 @@ impl ServerSession {
             let deadline = self.started + handshake_timeout;
             return (deadline, SessionError::HandshakeTimeout(handshake_timeout));
         }
-        let silent = self.last_received + read_timeout;
+        let silent = self.pinged.unwrap_or(self.last_received) + read_timeout;
         let idle = self.idle_since + idle_timeout;
-        if self.publish == PublishState::Nothing && idle < silent {
+        if self.activity == Activity::Nothing && idle < silent {
             (idle, SessionError::IdleTimeout(idle_timeout))
         } else {
             (silent, SessionError::ReadTimeout(read_timeout))
         }
+    }
+
+    /// Whether a request of the client waits for its answer.
+    fn is_asked(&self) -> bool {
+        matches!(
+            self.activity,
+            Activity::PublishAsked { .. } | Activity::PlayAsked { .. }
+        )
     }
 
     /// Goes on with the input that had to wait.
@@ -280,7 +311,7 @@ impl ServerSession {
 
     /// Reads messages until the input is used up or a request has to be answered.
     fn read(&mut self, input: &mut &[u8]) -> Result<(), SessionError> {
-        while !matches!(self.publish, PublishState::Asked { .. }) {
+        while !self.is_asked() {
             let Some(raw) = self.poll_message(input)? else {
                 break;
             };
@@ -328,7 +359,7 @@ impl ServerSession {
         timestamp: u32,
         event: impl FnOnce(distributary_media::MediaTime) -> SessionEvent,
     ) {
-        if let PublishState::Publishing { .. } = self.publish {
+        if let Activity::Publishing { .. } = self.activity {
             let event = event(self.timestamps.unroll(timestamp));
             self.events.push_back(event);
         }

@@ -1,12 +1,14 @@
 //! FLV, the syntax in which RTMP carries media (Adobe FLV specification version 10.1, annex E).
 //!
 //! An RTMP message of type 9 (video) or 8 (audio) has the body of an FLV tag as its payload:
-//! [`FlvDemuxer`] turns such bodies into tracks and frames. [`FlvReader`] takes a whole file apart.
+//! [`FlvDemuxer`] turns such bodies into tracks and frames. [`FlvReader`] takes a whole file apart, and
+//! [`muxer`] makes bodies of tracks and frames again.
 
 mod audio;
 mod demuxer;
 mod enhanced;
 mod file;
+pub mod muxer;
 mod video;
 
 use std::borrow::Cow;

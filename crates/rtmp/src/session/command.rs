@@ -2,8 +2,8 @@
 
 use super::link::COMMAND_CHUNK_STREAM;
 use super::{
-    ConnectRequest, EndReason, PublishRequest, PublishState, ServerSession, SessionError,
-    SessionEvent, status,
+    Activity, ConnectRequest, EndReason, PublishRequest, ServerSession, SessionError, SessionEvent,
+    status,
 };
 use crate::amf::{Value, object};
 use crate::message::{Command, Message};
@@ -37,11 +37,11 @@ impl ServerSession {
             "FCPublish" => self.fc_publish(command),
             "FCUnpublish" => {
                 self.send_result(command, Value::Undefined);
-                self.unpublish(EndReason::FcUnpublish);
+                self.end(EndReason::FcUnpublish);
             }
             "deleteStream" => self.delete_stream(command),
             "closeStream" => self.close_stream(stream_id),
-            "play" | "play2" => self.refuse_play(stream_id),
+            "play" => self.play(command, stream_id),
             "getStreamLength" => self.send_result(command, Value::Number(0.0)),
             // releaseStream asks to free the name from a publisher that hangs; whether another
             // publisher may take it over is decided at `publish`.
@@ -116,27 +116,33 @@ impl ServerSession {
     }
 
     fn publish(&mut self, command: &Command, stream_id: u32) {
-        let app = self.connection.as_ref().map_or("", |request| &request.app);
-        let stream = command.argument(0).as_str().unwrap_or_default();
-        let target = Target::resolve(app, stream);
-        let refusal = match (&target, self.publish) {
-            (Err(error), _) => {
-                let error = *error;
-                self.events.push_back(SessionEvent::NameRefused(error));
-                Some(format!("Not a stream name: {error}."))
-            }
-            (_, PublishState::Nothing) => None,
-            _ => Some("This connection publishes a stream already.".to_owned()),
-        };
-        if let Some(description) = refusal {
-            let info = status::error("NetStream.Publish.BadName", &description);
-            self.send_status(stream_id, &info);
-        } else if let Ok(target) = target {
-            self.publish = PublishState::Asked { stream_id };
+        if let Some(target) = self.request(command, stream_id, "NetStream.Publish.BadName") {
+            self.activity = Activity::PublishAsked { stream_id };
             let request = PublishRequest { target };
             self.events
                 .push_back(SessionEvent::PublishRequested(request));
         }
+    }
+
+    /// Reads what a client wants to publish or play, or refuses it.
+    pub(super) fn request(
+        &mut self,
+        command: &Command,
+        stream_id: u32,
+        code: &str,
+    ) -> Option<Target> {
+        let app = self.connection.as_ref().map_or("", |request| &request.app);
+        let stream = command.argument(0).as_str().unwrap_or_default();
+        let refusal = match (Target::resolve(app, stream), self.activity) {
+            (Ok(target), Activity::Nothing) => return Some(target),
+            (Ok(_), _) => "This connection publishes or plays a stream already.".to_owned(),
+            (Err(error), _) => {
+                self.events.push_back(SessionEvent::NameRefused(error));
+                format!("Not a stream name: {error}.")
+            }
+        };
+        self.send_status(stream_id, &status::error(code, &refusal));
+        None
     }
 
     /// Answers `FCPublish` with what some encoders wait for before they go on.
@@ -154,35 +160,39 @@ impl ServerSession {
     /// and mean the only one they have.
     fn delete_stream(&mut self, command: &Command) {
         let named = command.argument(0).as_number();
-        let current = match self.publish {
-            PublishState::Publishing { stream_id } => Some(f64::from(stream_id)),
-            _ => None,
-        };
-        if named.is_none() || named == current {
-            self.unpublish(EndReason::DeleteStream);
+        if named.is_none() || named == self.active_stream().map(f64::from) {
+            self.end(EndReason::DeleteStream);
         }
     }
 
     fn close_stream(&mut self, stream_id: u32) {
-        if self.publish == (PublishState::Publishing { stream_id }) {
-            self.unpublish(EndReason::CloseStream);
+        if self.active_stream() == Some(stream_id) {
+            self.end(EndReason::CloseStream);
         }
     }
 
-    fn unpublish(&mut self, reason: EndReason) {
-        if let PublishState::Publishing { stream_id } = self.publish {
-            self.publish = PublishState::Nothing;
-            self.idle_since = self.last_received;
-            let info = status::status("NetStream.Unpublish.Success", "The stream has ended.");
-            self.send_status(stream_id, &info);
-            self.events.push_back(SessionEvent::PublishEnded(reason));
+    /// The message stream on which the client publishes or plays.
+    fn active_stream(&self) -> Option<u32> {
+        match self.activity {
+            Activity::Publishing { stream_id } | Activity::Playing { stream_id } => Some(stream_id),
+            _ => None,
         }
     }
 
-    fn refuse_play(&mut self, stream_id: u32) {
-        let description = "This server takes streams in over RTMP; watch them over WebRTC (WHEP).";
-        let info = status::error("NetStream.Play.Failed", description);
-        self.send_status(stream_id, &info);
+    /// Ends what the client publishes or plays as it wants.
+    fn end(&mut self, reason: EndReason) {
+        let event = match self.activity {
+            Activity::Publishing { stream_id } => {
+                let info = status::status("NetStream.Unpublish.Success", "The stream has ended.");
+                self.send_status(stream_id, &info);
+                SessionEvent::PublishEnded(reason)
+            }
+            Activity::Playing { .. } => SessionEvent::PlayEnded,
+            _ => return,
+        };
+        self.activity = Activity::Nothing;
+        self.idle_since = self.last_received;
+        self.events.push_back(event);
     }
 
     fn refuse_unknown(&mut self, command: &Command, name: &str) {

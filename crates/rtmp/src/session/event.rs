@@ -17,6 +17,10 @@ pub enum SessionEvent {
     Connected(ConnectRequest),
     /// The client wants to publish: answer with `accept_publish` or `reject_publish`.
     PublishRequested(PublishRequest),
+    /// The client wants to play: answer with `accept_play` or `reject_play`.
+    PlayRequested(PlayRequest),
+    /// The client plays no longer. The connection may go on with something else.
+    PlayEnded,
     /// The client asked for a name that is not allowed and has been refused.
     NameRefused(TargetError),
     /// An FLV video tag body.
@@ -76,6 +80,13 @@ impl fmt::Debug for ConnectRequest {
 /// What `publish` asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishRequest {
+    /// The stream and the query that came with it.
+    pub target: Target,
+}
+
+/// What `play` asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlayRequest {
     /// The stream and the query that came with it.
     pub target: Target,
 }

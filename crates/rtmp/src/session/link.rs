@@ -141,6 +141,15 @@ impl Link {
         self.send_control(&Message::UserControl(UserControl::StreamBegin(stream_id)));
     }
 
+    pub(crate) fn send_stream_eof(&mut self, stream_id: u32) {
+        self.send_control(&Message::UserControl(UserControl::StreamEof(stream_id)));
+    }
+
+    /// Asks the peer for a sign of life.
+    pub(crate) fn send_ping(&mut self, timestamp: u32) {
+        self.send_control(&Message::UserControl(UserControl::PingRequest(timestamp)));
+    }
+
     /// Announces a chunk size and uses it from then on.
     pub(crate) fn send_chunk_size(&mut self, size: u32) {
         self.send_control(&Message::SetChunkSize(size));

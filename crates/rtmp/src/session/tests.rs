@@ -399,12 +399,98 @@ fn a_connection_may_publish_again_after_its_stream_has_ended() {
     );
 }
 
+impl Pair {
+    fn play(&mut self, name: &str) {
+        let play = Command::new("play", 0.0, [Value::Null, name.into()]);
+        self.send(0, 1, &Message::Command(play));
+    }
+
+    /// A client that plays `live/test` on stream 1.
+    fn playing() -> Self {
+        let mut pair = Self::connected();
+        pair.play("test?token=t");
+        assert_eq!(pair.exchange(), []);
+        let Some(SessionEvent::PlayRequested(request)) = pair.server.poll_event() else {
+            panic!("a request is expected")
+        };
+        assert_eq!(request.target.name.as_str(), "live/test");
+        pair.server.accept_play().unwrap();
+        let said = pair.exchange();
+        assert_eq!(
+            codes(&said),
+            ["NetStream.Play.Reset", "NetStream.Play.Start"]
+        );
+        pair
+    }
+}
+
 #[test]
-fn play_is_refused_with_a_hint() {
+fn a_player_is_sent_what_the_application_has() {
+    let mut pair = Pair::playing();
+    let (video, audio) = (Bytes::from(vec![0x17; 500]), Bytes::from_static(&[0xAF, 1]));
+    pair.server.send_video(40, video.clone());
+    pair.server.send_audio(45, audio.clone());
+    pair.server.end_play();
+    pair.server.send_video(80, video.clone());
+    let said = pair.exchange();
+    assert_eq!(said[..2], [Message::Video(video), Message::Audio(audio)]);
+    assert_eq!(codes(&said), ["NetStream.Play.UnpublishNotify"]);
+    assert_eq!(
+        said.last(),
+        Some(&Message::UserControl(UserControl::StreamEof(1)))
+    );
+}
+
+#[test]
+fn a_refused_player_is_told_why() {
     let mut pair = Pair::connected();
-    let play = Command::new("play", 0.0, [Value::Null, "test".into()]);
-    pair.send(0, 1, &Message::Command(play));
+    pair.play("test");
+    pair.exchange();
+    pair.server.poll_event().unwrap();
+    pair.server
+        .reject_play("NetStream.Play.StreamNotFound", "not there")
+        .unwrap();
+    assert_eq!(codes(&pair.exchange()), ["NetStream.Play.StreamNotFound"]);
+    pair.play("..");
     assert_eq!(codes(&pair.exchange()), ["NetStream.Play.Failed"]);
+}
+
+#[test]
+fn a_player_may_end_and_play_something_else() {
+    let mut pair = Pair::playing();
+    pair.call("deleteStream", 0.0, [Value::Null, 1.0.into()]);
+    pair.play("other");
+    pair.exchange();
+    let events = events(&mut pair.server);
+    assert!(
+        matches!(
+            &events[..],
+            [SessionEvent::PlayEnded, SessionEvent::PlayRequested(_)]
+        ),
+        "{events:?}"
+    );
+}
+
+#[test]
+fn a_silent_player_is_pinged_before_it_is_given_up() {
+    let mut pair = Pair::playing();
+    let (start, second) = (pair.now, Duration::from_secs);
+    assert_eq!(pair.server.deadline(), start + second(10));
+    assert_eq!(pair.server.handle_timeout(start + second(10)), Ok(()));
+    assert_eq!(pair.server.deadline(), start + second(20));
+    let ping = Message::UserControl(UserControl::PingRequest(0));
+    assert_eq!(pair.exchange(), [ping]);
+    // A pong comes; then it is silent again, and this time no pong comes.
+    pair.now = start + second(11);
+    let pong = UserControl::PingResponse(0);
+    pair.send(0, 0, &Message::UserControl(pong));
+    pair.exchange();
+    assert_eq!(pair.server.deadline(), start + second(21));
+    assert_eq!(pair.server.handle_timeout(start + second(21)), Ok(()));
+    assert_eq!(
+        pair.server.handle_timeout(start + second(31)),
+        Err(SessionError::ReadTimeout(second(10)))
+    );
 }
 
 #[test]

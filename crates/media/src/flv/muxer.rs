@@ -1,0 +1,172 @@
+//! From tracks and frames back to tag bodies, for players that take FLV or RTMP.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::{AudioCodec, AudioFrame, AudioTrack, VideoCodec, VideoFrame, VideoTrack};
+
+/// The body of a video sequence header. H264 has the legacy form, other codecs that of Enhanced RTMP.
+pub fn video_header(track: &VideoTrack) -> Bytes {
+    let mut body = BytesMut::with_capacity(5 + track.config.len());
+    match four_cc(track.codec) {
+        None => {
+            body.put_slice(&[0x17, 0, 0, 0, 0]);
+            body.put_slice(&track.config);
+        }
+        Some(four_cc) => {
+            body.put_u8(0x90);
+            body.put_slice(four_cc);
+            body.put_slice(&track.config);
+        }
+    }
+    // Lengths in front of NAL units have four bytes here, whatever the publisher used
+    // (ISO/IEC 14496-15 sections 5.3.3.1 and 8.3.3.1).
+    let flags = match track.codec {
+        VideoCodec::H264 => Some(5 + 4),
+        VideoCodec::H265 => Some(5 + 21),
+        _ => None,
+    };
+    if let Some(flags) = flags.and_then(|at| body.get_mut(at)) {
+        *flags |= 0b11;
+    }
+    body.freeze()
+}
+
+/// The body of a tag with a picture.
+pub fn video_frame(frame: &VideoFrame) -> Bytes {
+    let framing = 4 * frame.units.len();
+    let payload: usize = frame.units.iter().map(Bytes::len).sum();
+    let mut body = BytesMut::with_capacity(8 + framing + payload);
+    let frame_type = if frame.keyframe { 0x10 } else { 0x20 };
+    let has_composition = match four_cc(frame.codec) {
+        None => {
+            body.put_slice(&[frame_type | 7, 1]);
+            true
+        }
+        Some(four_cc) => {
+            body.put_u8(0x80 | frame_type | 1);
+            body.put_slice(four_cc);
+            frame.codec == VideoCodec::H265
+        }
+    };
+    if has_composition {
+        let millis = frame.pts.as_millis() - frame.dts.as_millis();
+        body.put_int(millis.clamp(-0x80_0000, 0x7F_FFFF), 3);
+    }
+    for unit in &frame.units {
+        if matches!(frame.codec, VideoCodec::H264 | VideoCodec::H265) {
+            body.put_u32(unit.len() as u32);
+        }
+        body.put_slice(unit);
+    }
+    body.freeze()
+}
+
+/// The body of an audio sequence header. AAC has the legacy form, Opus that of Enhanced RTMP.
+pub fn audio_header(track: &AudioTrack) -> Bytes {
+    match track.codec {
+        AudioCodec::Aac => [&[0xAF, 0], &track.config[..]].concat().into(),
+        AudioCodec::Opus => [&b"\x90Opus"[..], &track.config].concat().into(),
+    }
+}
+
+/// The body of a tag with a block of sound.
+pub fn audio_frame(frame: &AudioFrame) -> Bytes {
+    match frame.codec {
+        AudioCodec::Aac => [&[0xAF, 1], &frame.data[..]].concat().into(),
+        AudioCodec::Opus => [&b"\x91Opus"[..], &frame.data].concat().into(),
+    }
+}
+
+/// How Enhanced RTMP names the codec; `None` for the one that has a number.
+fn four_cc(codec: VideoCodec) -> Option<&'static [u8; 4]> {
+    match codec {
+        VideoCodec::H264 => None,
+        VideoCodec::H265 => Some(b"hvc1"),
+        VideoCodec::Av1 => Some(b"av01"),
+        VideoCodec::Vp9 => Some(b"vp09"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flv::{FlvDemuxer, FlvEvent};
+    use crate::test_util::hex;
+    use crate::{Frame, MediaTime};
+
+    /// What comes out of a demuxer that is fed with what the muxer made of its own events.
+    fn round_trip(bodies: &[Vec<u8>], is_video: bool) -> (Vec<FlvEvent>, Vec<FlvEvent>) {
+        let (mut first, mut second) = (FlvDemuxer::new(), FlvDemuxer::new());
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        let feed = |demuxer: &mut FlvDemuxer, time, body| {
+            let events = if is_video {
+                demuxer.handle_video(time, body)
+            } else {
+                demuxer.handle_audio(time, body)
+            };
+            events.unwrap().collect::<Vec<_>>()
+        };
+        for (n, body) in bodies.iter().enumerate() {
+            let time = MediaTime::from_millis(40 * n as i64);
+            for event in feed(&mut first, time, body.clone().into()) {
+                let made = match &event {
+                    FlvEvent::VideoTrack(track) => video_header(track),
+                    FlvEvent::AudioTrack(track) => audio_header(track),
+                    FlvEvent::Frame(Frame::Video(frame)) => video_frame(frame),
+                    FlvEvent::Frame(Frame::Audio(frame)) => audio_frame(frame),
+                    FlvEvent::OtherTrack(_) => continue,
+                };
+                after.extend(feed(&mut second, time, made));
+                before.push(event);
+            }
+        }
+        (before, after)
+    }
+
+    #[test]
+    fn h264_stays_the_same_with_lengths_of_four_bytes() {
+        // Lengths of two bytes.
+        let header = "17 00 000000 0142c01e fd e1 0019
+            6742c01ed900a02ff970110000030001000003003c0f162e48 01 0005 68cb83cb20";
+        let bodies = [
+            hex(header),
+            hex("17 01 000021 0005658880aabb"),
+            hex("27 01 ffffff 0003419a01"),
+        ];
+        let (before, after) = round_trip(&bodies, true);
+        assert_eq!(before.len(), 3);
+        assert_eq!(before[1..], after[1..]);
+        let FlvEvent::VideoTrack(track) = &after[0] else {
+            panic!("{after:?}")
+        };
+        assert_eq!(track.config[4], 0xFF);
+    }
+
+    #[test]
+    fn the_codecs_of_enhanced_rtmp_stay_the_same() {
+        let mut config = [1; 23];
+        config[21] = 0xFF;
+        let h265 = [
+            [b"\x90hvc1", &config[..]].concat(),
+            [&b"\x91hvc1\0\0\x0a"[..], &[0, 0, 0, 2, 0x26, 1]].concat(),
+        ];
+        let av1 = [b"\x90av01config".to_vec(), b"\xa1av01data".to_vec()];
+        for bodies in [h265, av1] {
+            let (before, after) = round_trip(&bodies, true);
+            assert_eq!((before.len(), &before), (2, &after));
+        }
+    }
+
+    #[test]
+    fn audio_stays_the_same() {
+        let aac = [hex("af 00 1210"), hex("af 01 2110")];
+        let opus = [
+            b"\x90OpusOpusHead\x01\x02".to_vec(),
+            b"\x91Opus\xfcab".to_vec(),
+        ];
+        for bodies in [aac, opus] {
+            let (before, after) = round_trip(&bodies, false);
+            assert_eq!((before.len(), &before), (2, &after));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! A stream on its way from the hub to an RTMP player.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use distributary_hub::{Delivery, Hub, Sink, StreamEvent, StreamName, Subscription};
+use distributary_media::flv::muxer;
+use distributary_media::{AudioTrack, Frame, MediaTime, VideoTrack};
+use tokio::sync::mpsc;
+use tracing::info;
+
+use crate::session::ServerSession;
+
+/// Frames that wait for a player. One that is further behind loses frames up to the next keyframe.
+const QUEUE_FRAMES: usize = 512;
+
+/// A subscription to a stream, and what its player has been sent.
+#[derive(Debug)]
+pub(crate) struct Playback {
+    subscription: Subscription,
+    queue: mpsc::Receiver<Delivery>,
+    video: Option<Arc<VideoTrack>>,
+    audio: Option<Arc<AudioTrack>>,
+    /// The stream's time that is the player's zero.
+    origin: Option<MediaTime>,
+    frames: u64,
+}
+
+impl Playback {
+    /// Subscribes to a stream that is live. Returns the frames to begin with: the group of pictures so
+    /// far.
+    pub(crate) fn begin(hub: &Hub, name: &StreamName) -> Option<(Self, Vec<Arc<Frame>>)> {
+        hub.stream(name).filter(|stream| stream.is_live())?;
+        let (sink, queue) = Sink::channel(QUEUE_FRAMES);
+        let (subscription, cached) = hub.subscribe(name, sink, 0)?;
+        let playback = Self {
+            subscription,
+            queue,
+            video: None,
+            audio: None,
+            origin: None,
+            frames: 0,
+        };
+        Some((playback, cached))
+    }
+
+    /// The next thing that happens to the stream.
+    pub(crate) async fn next(&mut self) -> Option<StreamEvent> {
+        Some(self.queue.recv().await?.event)
+    }
+
+    /// Sends a frame, after the sequence header that it needs.
+    pub(crate) fn send(&mut self, frame: &Frame, session: &mut ServerSession) {
+        let origin = *self.origin.get_or_insert(frame.dts());
+        // Audio of before the first picture, which was cached for newcomers, is left out.
+        if frame.dts() < origin {
+            return;
+        }
+        let timestamp = (frame.dts().as_millis() - origin.as_millis()) as u32;
+        self.send_headers(frame, timestamp, session);
+        self.frames += 1;
+        match frame {
+            Frame::Video(frame) => session.send_video(timestamp, muxer::video_frame(frame)),
+            Frame::Audio(frame) => session.send_audio(timestamp, muxer::audio_frame(frame)),
+        }
+    }
+
+    /// Says that the player has gone, and why.
+    pub(crate) fn end(self, reason: &dyn Display) {
+        info!(%reason, frames = self.frames, "playing ended");
+    }
+
+    /// Sends the sequence header of the frame's track where it is not the one sent last.
+    fn send_headers(&mut self, frame: &Frame, timestamp: u32, session: &mut ServerSession) {
+        let stats = self.subscription.stream().stats();
+        match frame {
+            Frame::Video(frame) if frame.keyframe || self.video.is_none() => {
+                if let Some(track) = stats
+                    .video
+                    .filter(|track| Some(track) != self.video.as_ref())
+                {
+                    session.send_video(timestamp, muxer::video_header(&track));
+                    self.video = Some(track);
+                }
+            }
+            Frame::Audio(_) => {
+                if let Some(track) = stats
+                    .audio
+                    .filter(|track| Some(track) != self.audio.as_ref())
+                {
+                    session.send_audio(timestamp, muxer::audio_header(&track));
+                    self.audio = Some(track);
+                }
+            }
+            Frame::Video(_) => {}
+        }
+    }
+}
