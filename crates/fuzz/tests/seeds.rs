@@ -25,12 +25,20 @@ fn every_folder_of_seeds_belongs_to_a_target() {
     let folders = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds"));
     for folder in folders.expect("the folder exists") {
         let name = folder.expect("the folder is readable").file_name();
-        assert!(TARGETS.iter().any(|(target, _)| name == *target), "{}", name.display());
+        assert!(
+            TARGETS.iter().any(|(target, _)| name == *target),
+            "{}",
+            name.display()
+        );
     }
 }
 
 fn seeds(target: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("seeds")
+        .join(target);
     let files = fs::read_dir(folder).expect("every target has a folder of seeds");
-    files.map(|file| file.expect("the folder is readable").path()).collect()
+    files
+        .map(|file| file.expect("the folder is readable").path())
+        .collect()
 }

@@ -1,0 +1,4 @@
+//! Fuzzes the bodies of video tags.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| distributary_fuzz::flv_video(data));

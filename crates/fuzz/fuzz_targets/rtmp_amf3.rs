@@ -1,0 +1,4 @@
+//! Fuzzes the decoder of AMF3.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| distributary_fuzz::rtmp_amf3(data));
