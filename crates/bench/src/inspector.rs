@@ -1,0 +1,169 @@
+//! A look into the media of a viewer: they are decrypted, and the access units checked.
+
+use std::time::Instant;
+
+use distributary_webrtc::rtp::RtpHeader;
+use distributary_webrtc::srtp::{MasterKey, SrtpProfile};
+use webrtc_srtp::context::Context;
+use webrtc_srtp::protection_profile::ProtectionProfile;
+
+use crate::h264::{AccessUnitChecker, UnitCounts};
+use crate::offer;
+use crate::rtp::read_header;
+
+/// Decrypts the packets of one viewer, by another implementation of SRTP than the server's, and
+/// checks the video.
+pub struct Inspector {
+    srtp: Context,
+    checker: AccessUnitChecker,
+    refused: u64,
+    first_keyframe: Option<Instant>,
+}
+
+/// What a look into the media has shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// How the access units turned out.
+    pub units: UnitCounts,
+    /// Packets that could not be decrypted.
+    pub refused: u64,
+    /// When the first keyframe was complete.
+    pub first_keyframe: Option<Instant>,
+}
+
+impl Inspector {
+    /// An inspector of what is protected by `key`.
+    ///
+    /// # Errors
+    /// When the SRTP library cannot be set up.
+    pub fn new(key: &MasterKey) -> Result<Self, webrtc_srtp::Error> {
+        let profile = match key.profile() {
+            SrtpProfile::AeadAes128Gcm => ProtectionProfile::AeadAes128Gcm,
+            SrtpProfile::AeadAes256Gcm => ProtectionProfile::AeadAes256Gcm,
+            SrtpProfile::AesCm128HmacSha1_80 => ProtectionProfile::Aes128CmHmacSha1_80,
+            SrtpProfile::AesCm128HmacSha1_32 => ProtectionProfile::Aes128CmHmacSha1_32,
+        };
+        Ok(Self {
+            srtp: Context::new(key.key(), key.salt(), profile, None, None)?,
+            checker: AccessUnitChecker::default(),
+            refused: 0,
+            first_keyframe: None,
+        })
+    }
+
+    /// Takes an SRTP packet.
+    pub fn handle_packet(&mut self, now: Instant, packet: &[u8]) {
+        let Ok(plain) = self.srtp.decrypt_rtp(packet) else {
+            self.refused += 1;
+            return;
+        };
+        let Some((header, begin)) = read_header(&plain) else {
+            return;
+        };
+        if header.payload_type != offer::VIDEO {
+            return;
+        }
+        let Some(payload) = payload(&plain, begin) else {
+            self.refused += 1;
+            return;
+        };
+        if self.is_keyframe_complete(&header, payload) {
+            self.first_keyframe.get_or_insert(now);
+        }
+    }
+
+    /// What was found so far.
+    #[must_use]
+    pub fn findings(&self) -> Findings {
+        Findings {
+            units: self.checker.counts(),
+            refused: self.refused,
+            first_keyframe: self.first_keyframe,
+        }
+    }
+
+    /// A packet without payload is padding, which some servers send to probe the path: it counts as
+    /// received and belongs to no access unit.
+    fn is_keyframe_complete(&mut self, header: &RtpHeader, payload: &[u8]) -> bool {
+        match payload {
+            [] => self.checker.skip(header),
+            _ => return self.checker.handle_packet(header, payload),
+        }
+        false
+    }
+}
+
+/// The payload without the padding (RFC 3550 section 5.1), whose last byte is its length; `None` if
+/// that is more than there is.
+fn payload(packet: &[u8], begin: usize) -> Option<&[u8]> {
+    let has_padding = packet.first()? & 0x20 != 0;
+    let padding = match has_padding {
+        true => usize::from(*packet.last()?),
+        false => 0,
+    };
+    packet.get(begin..packet.len().checked_sub(padding)?)
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use distributary_webrtc::srtp::SrtpSealer;
+
+    use super::*;
+
+    fn key() -> MasterKey {
+        MasterKey::new(SrtpProfile::AeadAes128Gcm, &[1; 16], &[2; 12]).unwrap()
+    }
+
+    /// A sealed packet with `payload`, whose header has the padding bit if `padded`.
+    fn packet(sequence: u16, padded: bool, payload: &[u8]) -> Vec<u8> {
+        let header = RtpHeader {
+            payload_type: offer::VIDEO,
+            marker: !padded,
+            sequence,
+            timestamp: 3000,
+            ssrc: 5,
+        };
+        let mut packet = [&header.to_bytes(), payload].concat();
+        packet[0] |= u8::from(padded) << 5;
+        packet.resize(packet.len() + 16, 0);
+        SrtpSealer::new(&key()).seal(&mut packet, 5, sequence.into());
+        packet
+    }
+
+    #[test]
+    fn a_keyframe_is_found_and_its_time_is_that_of_the_first() {
+        let mut inspector = Inspector::new(&key()).unwrap();
+        let now = Instant::now();
+        let keyframe = [24, 0, 1, 0x67, 0, 1, 0x68, 0, 1, 0x65];
+        inspector.handle_packet(now, &packet(1, false, &keyframe));
+        let later = now + std::time::Duration::from_secs(1);
+        inspector.handle_packet(later, &packet(2, false, &keyframe));
+        let findings = inspector.findings();
+        assert_eq!(findings.first_keyframe, Some(now));
+        assert_eq!(findings.units.keyframes, 2);
+        assert_eq!(findings.refused, 0);
+    }
+
+    #[test]
+    fn padding_alone_is_no_access_unit_and_no_loss() {
+        let mut inspector = Inspector::new(&key()).unwrap();
+        let now = Instant::now();
+        inspector.handle_packet(now, &packet(1, false, &[0x41, 1]));
+        inspector.handle_packet(now, &packet(2, true, &[0, 0, 3]));
+        inspector.handle_packet(now, &packet(3, false, &[0x41, 1]));
+        let units = inspector.findings().units;
+        assert_eq!((units.whole, units.damaged, units.malformed), (2, 0, 0));
+    }
+
+    #[test]
+    fn forged_packets_are_refused() {
+        let mut inspector = Inspector::new(&key()).unwrap();
+        let mut forged = packet(1, false, &[0x41, 1]);
+        *forged.last_mut().unwrap() ^= 1;
+        inspector.handle_packet(Instant::now(), &forged);
+        inspector.handle_packet(Instant::now(), &packet(2, true, &[0, 99]));
+        assert_eq!(inspector.findings().refused, 2);
+        assert_eq!(inspector.findings().units, UnitCounts::default());
+    }
+}

@@ -1,0 +1,30 @@
+//! Load generator for WHEP servers: many viewers in one process, cheap enough that the server is
+//! what is measured.
+//!
+//! ```text
+//! swarm   one thread: sockets, clock, ramp, phases          whep   one thread: POST and DELETE
+//!   viewer    one player, without a socket
+//!     ice       connectivity and consent checks of a full, controlling agent
+//!     inspector   (the first viewers only) decrypts, and checks the H264 access units
+//!     traffic   loss, frames and gaps by the RTP headers, which are in the clear
+//! report  the figures;   process  what the kernel says about the server;   socket  how is received
+//! ```
+//!
+//! Nothing is decoded, and beyond the first few viewers nothing is decrypted: a packet costs the
+//! swarm its share of a `recvmmsg` and the reading of twelve bytes.
+
+pub mod answer;
+pub mod h264;
+pub mod ice;
+pub mod inspector;
+pub mod offer;
+pub mod percentile;
+pub mod process;
+pub mod report;
+pub mod rtcp;
+pub mod rtp;
+pub mod socket;
+pub mod swarm;
+pub mod traffic;
+pub mod viewer;
+pub mod whep;

@@ -1,0 +1,146 @@
+//! RTP as a receiver sees it (RFC 3550).
+
+use distributary_webrtc::rtp::RtpHeader;
+
+/// The header of an RTP packet and where its payload begins, behind contributing sources and header
+/// extension (RFC 3550 sections 5.1 and 5.3.1). `None` for what is not RTP.
+#[must_use]
+pub fn read_header(packet: &[u8]) -> Option<(RtpHeader, usize)> {
+    let fixed = packet.first_chunk::<{ RtpHeader::LEN }>()?;
+    let &[first, second, s0, s1, t0, t1, t2, t3, c0, c1, c2, c3] = fixed;
+    if first >> 6 != 2 {
+        return None;
+    }
+    let header = RtpHeader {
+        payload_type: second & 0x7f,
+        marker: second & 0x80 != 0,
+        sequence: u16::from_be_bytes([s0, s1]),
+        timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
+        ssrc: u32::from_be_bytes([c0, c1, c2, c3]),
+    };
+    let mut begin = RtpHeader::LEN + 4 * usize::from(first & 0x0f);
+    if first & 0x10 != 0 {
+        let &[_, _, high, low] = packet.get(begin..)?.first_chunk::<4>()?;
+        begin += 4 + 4 * usize::from(u16::from_be_bytes([high, low]));
+    }
+    (begin <= packet.len()).then_some((header, begin))
+}
+
+/// Counts the packets of one source (RFC 3550 appendix A.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceCounter {
+    ssrc: u32,
+    /// First and highest sequence number with their cycles; `None` before the first packet.
+    range: Option<(u64, u64)>,
+    received: u64,
+}
+
+impl SourceCounter {
+    /// Takes a packet.
+    pub fn handle(&mut self, header: &RtpHeader) {
+        self.ssrc = header.ssrc;
+        self.received += 1;
+        let Some((first, highest)) = self.range else {
+            // A cycle in advance, so that a packet from before the first has a place.
+            let begin = 1 << 16 | u64::from(header.sequence);
+            self.range = Some((begin, begin));
+            return;
+        };
+        let distance = header.sequence.wrapping_sub(highest as u16).cast_signed();
+        let extended = highest.saturating_add_signed(distance.into());
+        self.range = Some((first.min(extended), highest.max(extended)));
+    }
+
+    /// The source.
+    #[must_use]
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// Packets received.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Packets that were sent, as far as the sequence numbers tell.
+    #[must_use]
+    pub fn expected(&self) -> u64 {
+        self.range.map_or(0, |(first, highest)| highest - first + 1)
+    }
+
+    /// Packets that are missing; packets that came twice hide others.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.expected().saturating_sub(self.received)
+    }
+
+    /// Highest sequence number, with its cycles, as a receiver report has it.
+    #[must_use]
+    pub fn highest(&self) -> u32 {
+        self.range.map_or(0, |(_, highest)| highest as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(sequences: impl IntoIterator<Item = u16>) -> SourceCounter {
+        let mut counter = SourceCounter::default();
+        for sequence in sequences {
+            counter.handle(&RtpHeader {
+                payload_type: 102,
+                marker: false,
+                sequence,
+                timestamp: 0,
+                ssrc: 5,
+            });
+        }
+        counter
+    }
+
+    #[test]
+    fn a_header_is_read_as_it_was_written() {
+        let header = RtpHeader {
+            payload_type: 102,
+            marker: true,
+            sequence: 0xfffe,
+            timestamp: 0x8000_0001,
+            ssrc: 0xdead_beef,
+        };
+        assert_eq!(read_header(&header.to_bytes()), Some((header, 12)));
+        assert_eq!(read_header(&header.to_bytes()[..11]), None);
+        assert_eq!(read_header(&[0x40; 12]), None, "version 1");
+    }
+
+    #[test]
+    fn sources_and_extension_stand_before_the_payload() {
+        let mut packet = [0; 12 + 4 + 4 + 8 + 1];
+        packet[0] = 0x80 | 0x10 | 1;
+        packet[16..20].copy_from_slice(&[0xbe, 0xde, 0, 2]);
+        assert_eq!(read_header(&packet).unwrap().1, 28);
+        assert_eq!(read_header(&packet[..27]), None, "cut within the extension");
+        assert_eq!(read_header(&packet[..18]), None, "cut before its length");
+    }
+
+    #[test]
+    fn missing_packets_are_counted_also_across_the_wrap() {
+        assert_eq!(count([]).lost(), 0);
+        assert_eq!(count([7]).expected(), 1);
+        assert_eq!(count(0..=999).lost(), 0);
+        let wrapped = count([0xfffd, 0xfffe, 1, 2]);
+        assert_eq!((wrapped.expected(), wrapped.lost()), (6, 2));
+        assert_eq!(
+            count((0..200_000_u32).map(|n| n as u16)).expected(),
+            200_000
+        );
+    }
+
+    #[test]
+    fn packets_out_of_order_are_not_lost() {
+        assert_eq!(count([1, 0, 3, 2]).lost(), 0);
+        assert_eq!(count([0, 0xffff, 1]).lost(), 0);
+        assert_eq!(count([0, 0xffff, 1]).highest(), (1 << 16) + 1);
+    }
+}

@@ -1,0 +1,275 @@
+//! The driver: sockets and clock of all viewers.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a driver: it reads the clocks for all viewers"
+)]
+
+mod meter;
+mod seat;
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use distributary_webrtc::certificate::{Certificate, CertificateError};
+use distributary_webrtc::dtls::DtlsContext;
+use mio::{Events, Poll, Token, Waker};
+use thiserror::Error;
+use url::Url;
+
+use crate::report::{Report, ViewerOutcome};
+use crate::socket::{ReadBuffers, ReceiveMode};
+use crate::whep::{WhepClient, WhepReply};
+use meter::Meter;
+use seat::Seat;
+
+/// How exactly the timers of viewers are kept.
+const TICK: Duration = Duration::from_millis(10);
+
+/// A viewer without media for this long after its POST has failed.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// From the last join to the beginning of the measured interval, so that what newcomers are sent
+/// first does not count.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// How long the end of the sessions is waited for, and after it, until the server has freed them.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+const LEAVE_SETTLE: Duration = Duration::from_millis(500);
+
+/// Readiness events taken with one call.
+const EVENTS: usize = 1024;
+
+/// Token of the wake-ups by the HTTP thread; those of sockets are the numbers of their viewers.
+const WHEP: Token = Token(usize::MAX);
+
+/// What a swarm is to do.
+#[derive(Clone, Debug)]
+pub struct SwarmConfig {
+    /// The WHEP endpoint.
+    pub url: Url,
+    /// How many viewers.
+    pub viewers: usize,
+    /// How many joins are begun each second.
+    pub ramp: f64,
+    /// How long is measured, after all have joined.
+    pub duration: Duration,
+    /// How many of the viewers decrypt, the first ones.
+    pub decrypt: usize,
+    /// The process to be measured, on this machine.
+    pub server_pid: Option<u32>,
+    /// How the viewers receive.
+    pub receive: ReceiveMode,
+}
+
+/// Why there is no report: nothing to do with single viewers, whose failures are in the report.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SwarmError {
+    /// Only `http` is spoken.
+    #[error("{0}: the URL has to begin with http://")]
+    Scheme(Url),
+    /// The process to be measured cannot be looked at.
+    #[error("process {pid}: {source}")]
+    Server {
+        /// The process id.
+        pid: u32,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system has no sockets, threads or `/proc`.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The certificate of the viewers could not be made.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// OpenSSL could not be set up.
+    #[error("DTLS: {0}")]
+    Dtls(#[from] openssl::error::ErrorStack),
+    /// The system's random generator failed.
+    #[error("no random numbers: {0}")]
+    Random(String),
+}
+
+/// Lets viewers join, measures, lets them leave, and reports.
+///
+/// # Errors
+/// When the swarm cannot be set up or the server process not be looked at.
+pub fn run(config: SwarmConfig) -> Result<Report, SwarmError> {
+    if config.url.scheme() != "http" {
+        return Err(SwarmError::Scheme(config.url));
+    }
+    let mut meter = Meter::new(config.server_pid)?;
+    let mut swarm = Swarm::new(config)?;
+    swarm.join_all()?;
+    swarm.turn_for(SETTLE)?;
+
+    swarm.begin_measurement();
+    meter.begin()?;
+    swarm.turn_for(swarm.config.duration)?;
+    meter.end()?;
+    let outcomes = swarm.outcomes(Instant::now());
+
+    swarm.leave_all()?;
+    std::thread::sleep(LEAVE_SETTLE);
+    meter.left()?;
+    Ok(meter.report(&swarm.config, &outcomes))
+}
+
+struct Swarm {
+    config: SwarmConfig,
+    certificate: Certificate,
+    context: DtlsContext,
+    seats: Vec<Seat>,
+    whep: WhepClient,
+    poll: Poll,
+    events: Events,
+    buffers: ReadBuffers,
+    next_tick: Instant,
+}
+
+impl Swarm {
+    fn new(config: SwarmConfig) -> Result<Self, SwarmError> {
+        let certificate = Certificate::generate(SystemTime::now())?;
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WHEP)?);
+        // A wake-up that fails is made up for by the next tick.
+        let whep = WhepClient::start(config.url.clone(), move || drop(waker.wake()))?;
+        let seats = (0..config.viewers)
+            .map(|number| Seat::new(Token(number), number < config.decrypt))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            context: DtlsContext::new(&certificate)?,
+            certificate,
+            seats,
+            whep,
+            poll,
+            events: Events::with_capacity(EVENTS),
+            buffers: ReadBuffers::new(),
+            next_tick: Instant::now(),
+            config,
+        })
+    }
+
+    /// Lets one viewer after the other join, and waits until each has media or has failed.
+    fn join_all(&mut self) -> Result<(), SwarmError> {
+        let begin = Instant::now();
+        let mut asked = 0;
+        while !self.seats.iter().all(Seat::is_settled) {
+            let now = Instant::now();
+            let elapsed = now.duration_since(begin).as_secs_f64();
+            // The first viewer joins at once.
+            let due = (elapsed * self.config.ramp) as usize + 1;
+            for (number, seat) in self.seats.iter_mut().enumerate().take(due).skip(asked) {
+                seat.begun = Some(now);
+                self.whep
+                    .join(number, seat.viewer.offer(self.certificate.fingerprint()));
+                asked = number + 1;
+            }
+            self.turn()?;
+            self.fail_the_late();
+        }
+        Ok(())
+    }
+
+    fn fail_the_late(&mut self) {
+        let now = Instant::now();
+        for seat in &mut self.seats {
+            let is_late = seat
+                .begun
+                .is_some_and(|begun| now.duration_since(begun) > JOIN_TIMEOUT);
+            if is_late && !seat.is_settled() {
+                seat.failure = Some(format!("no media within {} s", JOIN_TIMEOUT.as_secs()));
+            }
+        }
+    }
+
+    fn begin_measurement(&mut self) {
+        let now = Instant::now();
+        for seat in &mut self.seats {
+            seat.viewer.begin_measurement(now);
+        }
+    }
+
+    fn leave_all(&mut self) -> Result<(), SwarmError> {
+        for (number, seat) in self.seats.iter().enumerate() {
+            if let Some(session) = &seat.session {
+                self.whep.leave(number, session.clone());
+            }
+        }
+        let deadline = Instant::now() + LEAVE_TIMEOUT;
+        while self.seats.iter().any(|seat| seat.session.is_some()) && Instant::now() < deadline {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    fn turn_for(&mut self, duration: Duration) -> Result<(), SwarmError> {
+        let end = Instant::now() + duration;
+        while Instant::now() < end {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for something to happen, a tick at most, and does what it takes.
+    fn turn(&mut self) -> Result<(), SwarmError> {
+        let wait = self.next_tick.saturating_duration_since(Instant::now());
+        match self.poll.poll(&mut self.events, Some(wait)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            other => other?,
+        }
+        let now = Instant::now();
+        let mut has_replies = false;
+        for event in &self.events {
+            match self.seats.get_mut(event.token().0) {
+                Some(seat) => seat.receive(now, &mut self.buffers),
+                None => has_replies = true,
+            }
+        }
+        if now >= self.next_tick {
+            self.next_tick = now + TICK;
+            has_replies = true;
+            for seat in &mut self.seats {
+                seat.handle_timeout(now);
+            }
+        }
+        if has_replies {
+            self.take_replies();
+        }
+        Ok(())
+    }
+
+    fn take_replies(&mut self) {
+        for reply in self.whep.replies() {
+            let Some(seat) = self.seats.get_mut(reply.viewer()) else {
+                continue;
+            };
+            match reply {
+                WhepReply::Joined {
+                    asked,
+                    answer,
+                    session,
+                    ..
+                } => {
+                    seat.asked = Some(asked);
+                    seat.session = session;
+                    let registry = self.poll.registry();
+                    let now = Instant::now();
+                    seat.failure = seat
+                        .connect(now, &answer, &self.config, &self.context, registry)
+                        .err();
+                }
+                WhepReply::Left { .. } => seat.session = None,
+                WhepReply::Failed { error, .. } => {
+                    seat.failure.get_or_insert(error.to_string());
+                    seat.session = None;
+                }
+            }
+        }
+    }
+
+    fn outcomes(&self, now: Instant) -> Vec<ViewerOutcome> {
+        self.seats.iter().map(|seat| seat.outcome(now)).collect()
+    }
+}

@@ -1,0 +1,304 @@
+//! One viewer, without a socket and without a clock.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use distributary_webrtc::certificate::Fingerprint;
+use distributary_webrtc::demux::DatagramKind;
+use distributary_webrtc::dtls::{Dtls, DtlsContext, DtlsError, DtlsEvent};
+use distributary_webrtc::ice::Credentials;
+use distributary_webrtc::srtp::{SrtcpSealer, SrtpKeys};
+use thiserror::Error;
+
+use crate::answer::Answer;
+use crate::ice::{Checks, ControllingAgent};
+use crate::inspector::{Findings, Inspector};
+use crate::offer::offer;
+use crate::rtcp::{ReportState, receiver_report};
+use crate::rtp::read_header;
+use crate::traffic::Traffic;
+
+/// From one receiver report to the next.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A player that connects and receives.
+///
+/// ```text
+///            handle_answer              a check is answered          DTLS is done
+///   Offering -------------> (checking) --------------------> (handshaking) -----> (receiving)
+///                  \___________________________ Connected ___________________________/
+///                                                   | handshake failed, server said goodbye
+///                                                   v
+///                                                 Failed
+/// ```
+///
+/// After each [`Self::handle_answer`], [`Self::handle_datagram`] and [`Self::handle_timeout`]: take
+/// the datagrams that are to be sent, then wait for the next one or for [`Self::poll_timeout`].
+pub struct Viewer {
+    credentials: Credentials,
+    /// Random: the tie-breaker of ICE, and source of the SSRC of the reports.
+    identity: u64,
+    inspects: bool,
+    state: State,
+    traffic: Traffic,
+    first_packet: Option<Instant>,
+}
+
+/// Why a viewer gets no media any more.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ViewerError {
+    /// There is no DTLS association.
+    #[error("DTLS: {0}")]
+    Dtls(#[from] DtlsError),
+    /// The keys cannot be used.
+    #[error("SRTP: {0}")]
+    Srtp(#[from] webrtc_srtp::Error),
+    /// The server closed the association.
+    #[error("the server said goodbye")]
+    Closed,
+}
+
+enum State {
+    Offering,
+    Connected(Box<Connection>),
+    Failed(ViewerError),
+}
+
+struct Connection {
+    agent: ControllingAgent,
+    dtls: Dtls,
+    media: Option<Media>,
+}
+
+/// What there is once the keys are known.
+struct Media {
+    sealer: SrtcpSealer,
+    inspector: Option<Inspector>,
+    next_report: Instant,
+    report: Option<Vec<u8>>,
+    video: ReportState,
+    audio: ReportState,
+}
+
+impl Viewer {
+    /// A viewer that has asked for nothing yet. If it `inspects`, it decrypts what it gets.
+    #[must_use]
+    pub fn new(credentials: Credentials, identity: u64, inspects: bool) -> Self {
+        Self {
+            credentials,
+            identity,
+            inspects,
+            state: State::Offering,
+            traffic: Traffic::default(),
+            first_packet: None,
+        }
+    }
+
+    /// Its offer. All viewers may have one certificate.
+    #[must_use]
+    pub fn offer(&self, fingerprint: &Fingerprint) -> String {
+        offer(self.identity, &self.credentials, fingerprint)
+    }
+
+    /// Begins to connect to `server`, one of the answer's candidates.
+    ///
+    /// # Errors
+    /// When OpenSSL cannot be set up.
+    pub fn handle_answer(
+        &mut self,
+        now: Instant,
+        answer: Answer,
+        server: SocketAddr,
+        context: &DtlsContext,
+    ) -> Result<(), DtlsError> {
+        let dtls = Dtls::new(context, answer.role, answer.fingerprints)?;
+        let agent = ControllingAgent::new(
+            now,
+            self.credentials.clone(),
+            answer.credentials,
+            server,
+            self.identity,
+        );
+        self.state = State::Connected(Box::new(Connection {
+            agent,
+            dtls,
+            media: None,
+        }));
+        self.handle_timeout(now);
+        Ok(())
+    }
+
+    /// Takes a datagram of the server.
+    pub fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) {
+        let State::Connected(connection) = &mut self.state else {
+            return;
+        };
+        match DatagramKind::of(datagram) {
+            DatagramKind::Rtp => {
+                let Some((header, _)) = read_header(datagram) else {
+                    return;
+                };
+                self.first_packet.get_or_insert(now);
+                self.traffic.handle_packet(now, &header, datagram.len());
+                let media = connection.media.as_mut();
+                if let Some(inspector) = media.and_then(|media| media.inspector.as_mut()) {
+                    inspector.handle_packet(now, datagram);
+                }
+            }
+            DatagramKind::Stun => {
+                connection.agent.handle_message(now, datagram);
+                if connection.agent.is_connected() {
+                    connection.dtls.start(now);
+                }
+            }
+            DatagramKind::Dtls => {
+                connection.dtls.handle_datagram(now, datagram);
+                self.handle_dtls_events(now);
+            }
+            DatagramKind::Rtcp | DatagramKind::Unknown => {}
+        }
+    }
+
+    /// Does what is due; nothing before [`Self::poll_timeout`].
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let State::Connected(connection) = &mut self.state else {
+            return;
+        };
+        connection.agent.handle_timeout(now);
+        connection.dtls.handle_timeout(now);
+        if let Some(media) = &mut connection.media {
+            media.handle_timeout(now, self.identity as u32, &self.traffic);
+        }
+        self.handle_dtls_events(now);
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+        let State::Connected(connection) = &mut self.state else {
+            return None;
+        };
+        let report = connection
+            .media
+            .as_mut()
+            .and_then(|media| media.report.take());
+        report
+            .or_else(|| connection.agent.poll_transmit())
+            .or_else(|| connection.dtls.poll_transmit())
+    }
+
+    /// When [`Self::handle_timeout`] is to be called; `None` if there is nothing to wait for.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let State::Connected(connection) = &self.state else {
+            return None;
+        };
+        let check = Some(connection.agent.poll_timeout());
+        let report = connection.media.as_ref().map(|media| media.next_report);
+        [check, connection.dtls.poll_timeout(), report]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Begins the measured interval.
+    pub fn begin_measurement(&mut self, now: Instant) {
+        self.traffic.begin(now);
+    }
+
+    /// The media as far as they can be seen from outside.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// When the first RTP packet came.
+    #[must_use]
+    pub fn first_packet(&self) -> Option<Instant> {
+        self.first_packet
+    }
+
+    /// Whether it decrypts what it gets.
+    #[must_use]
+    pub fn inspects(&self) -> bool {
+        self.inspects
+    }
+
+    /// What decrypting has shown; `None` for a viewer that does not, or has no keys.
+    #[must_use]
+    pub fn findings(&self) -> Option<Findings> {
+        let State::Connected(connection) = &self.state else {
+            return None;
+        };
+        let inspector = connection.media.as_ref()?.inspector.as_ref()?;
+        Some(inspector.findings())
+    }
+
+    /// How the checks of ICE went.
+    #[must_use]
+    pub fn checks(&self) -> Checks {
+        match &self.state {
+            State::Connected(connection) => connection.agent.checks(),
+            State::Offering | State::Failed(_) => Checks::default(),
+        }
+    }
+
+    /// Why it failed, if it did.
+    #[must_use]
+    pub fn error(&self) -> Option<&ViewerError> {
+        match &self.state {
+            State::Failed(error) => Some(error),
+            State::Offering | State::Connected(_) => None,
+        }
+    }
+
+    fn handle_dtls_events(&mut self, now: Instant) {
+        let State::Connected(connection) = &mut self.state else {
+            return;
+        };
+        while let Some(event) = connection.dtls.poll_event() {
+            let error = match event {
+                DtlsEvent::Connected { keys, .. } => match Media::new(now, &keys, self.inspects) {
+                    Ok(media) => {
+                        connection.media = Some(media);
+                        continue;
+                    }
+                    Err(error) => error.into(),
+                },
+                DtlsEvent::Failed(error) => error.into(),
+                _ => ViewerError::Closed,
+            };
+            self.state = State::Failed(error);
+            return;
+        }
+    }
+}
+
+impl Media {
+    fn new(now: Instant, keys: &SrtpKeys, inspects: bool) -> Result<Self, webrtc_srtp::Error> {
+        Ok(Self {
+            sealer: SrtcpSealer::new(&keys.local),
+            inspector: inspects.then(|| Inspector::new(&keys.remote)).transpose()?,
+            next_report: now + REPORT_INTERVAL,
+            report: None,
+            video: ReportState::default(),
+            audio: ReportState::default(),
+        })
+    }
+
+    fn handle_timeout(&mut self, now: Instant, ssrc: u32, traffic: &Traffic) {
+        if now < self.next_report {
+            return;
+        }
+        self.next_report = now + REPORT_INTERVAL;
+        let mut report = receiver_report(
+            ssrc,
+            &mut [
+                (traffic.video(), &mut self.video),
+                (traffic.audio(), &mut self.audio),
+            ],
+        );
+        self.sealer.seal(&mut report);
+        self.report = Some(report);
+    }
+}
