@@ -3,12 +3,17 @@
  * connects again when the stream is not there yet, goes away or falls silent.
  */
 
-/** Milliseconds between two looks at the statistics. */
-const WATCH_INTERVAL = 500;
+/** Milliseconds between two looks at the statistics: while media is awaited, and then. */
+const WATCH_INTERVALS = { start: 50, live: 500 };
 /** Silence that is worth a word, in milliseconds. */
 const SILENCE_NOTICED = 2_000;
-/** Without one packet for so long, in milliseconds, the session is taken for dead. */
-const SILENCE_DEAD = 6_000;
+/** Without one packet for so long, in milliseconds, a session whose path is cut is given up. */
+const SILENCE_CUT = 6_000;
+/**
+ * The same while the path stands, in milliseconds. Then it is the publisher that is silent: the
+ * gateway holds the session for a while, so that the stream can go on in it.
+ */
+const SILENCE_CONNECTED = 20_000;
 /** With packets but without one new picture for so long, in milliseconds, a new start is tried. */
 const FREEZE_DEAD = 20_000;
 /** Milliseconds a new session may take to its first media. */
@@ -122,7 +127,7 @@ export class Player extends EventTarget {
       const problem = this.#judge(session, progress);
       if (problem) this.#retry(problem);
       else this.#watch(session, progress);
-    }, WATCH_INTERVAL);
+    }, progress.started ? WATCH_INTERVALS.live : WATCH_INTERVALS.start);
   }
 
   /** Words for the state of a session; returns an error when it is past hope. */
@@ -136,7 +141,7 @@ export class Player extends EventTarget {
         `No media within ${seconds(CONNECT_TIMEOUT)} s: the network may block UDP. Trying again…`,
       );
     }
-    if (silent >= SILENCE_DEAD) {
+    if (silent >= (session.connected ? SILENCE_CONNECTED : SILENCE_CUT)) {
       return new PlayError(`No media for ${seconds(silent)} s, reconnecting…`);
     }
     if (frozen >= FREEZE_DEAD) {
@@ -203,6 +208,11 @@ class Session {
   /** Whether the connection has failed or was closed by the gateway. */
   get lost() {
     return ["failed", "closed"].includes(this.#connection.connectionState);
+  }
+
+  /** Whether packets can come, whether or not they do. */
+  get connected() {
+    return this.#connection.connectionState === "connected";
   }
 
   stats() {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use distributary_hub::HubConfig;
 use distributary_rtmp::RtmpConfig;
+use distributary_webrtc::engine::EngineConfig;
 use distributary_whep::HttpConfig;
 use serde::{Deserialize, Serialize};
 
@@ -67,9 +68,13 @@ pub struct Streams {
 }
 
 /// How viewers are served.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Viewers {
+    /// Most sessions at a time.
+    pub max: usize,
+    /// How long viewers wait for a publisher that has left.
+    pub offline_grace: Time,
     /// Threads that send; 0 for one per core.
     pub shards: usize,
 }
@@ -134,7 +139,7 @@ impl Default for Config {
         Self {
             rtmp: RtmpConfig::default().listen.into(),
             http: HttpConfig::default().listen.into(),
-            webrtc: distributary_webrtc::EngineConfig::default().listen.into(),
+            webrtc: EngineConfig::default().listen.into(),
             advertise: Vec::new(),
             log: "info".to_owned(),
             publishers: Publishers::default(),
@@ -165,6 +170,17 @@ impl Default for Streams {
             cache_size: Size(hub.gop_cache_bytes),
             cache_duration: Time(hub.gop_cache_duration),
             queue_frames: hub.queue_frames,
+        }
+    }
+}
+
+impl Default for Viewers {
+    fn default() -> Self {
+        let engine = EngineConfig::default();
+        Self {
+            max: engine.max_sessions,
+            offline_grace: Time(engine.offline_grace),
+            shards: engine.shards,
         }
     }
 }

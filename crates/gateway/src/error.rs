@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use distributary_webrtc::EngineError;
+use distributary_webrtc::engine::EngineError;
 
 use crate::candidates::CandidateError;
 use crate::listen::ListenAddress;

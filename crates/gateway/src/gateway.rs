@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use distributary_hub::Hub;
 use distributary_rtmp::{RtmpConfig, RtmpServer};
-use distributary_webrtc::{Engine, EngineConfig};
+use distributary_webrtc::engine::{Engine, EngineConfig};
 use distributary_whep::{FrontDoor, HttpConfig, HttpServer, ServerInfo};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -21,7 +21,6 @@ use crate::listen::ListenAddress;
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(1500);
 
 /// A gateway whose sockets are bound.
-#[derive(Debug)]
 pub struct Gateway {
     hub: Hub,
     rtmp: RtmpServer,
@@ -138,6 +137,8 @@ fn start_engine(config: &Config, hub: &Hub) -> Result<(Engine, Vec<IpAddr>), Sta
         listen,
         shards: config.viewers.shards,
         candidates: announced.clone(),
+        max_sessions: config.viewers.max,
+        offline_grace: config.viewers.offline_grace.0,
         ..EngineConfig::default()
     };
     let engine = Engine::start(engine, hub.clone()).map_err(StartError::engine)?;

@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use distributary_hub::{Stream, StreamName};
-use distributary_webrtc::{OpenError, OpenedSession};
+use distributary_webrtc::engine::{OpenError, OpenedSession};
 
 use crate::cors;
 use crate::name::PathStream;
@@ -40,7 +40,6 @@ async fn open(
         .engine
         .open(&stream, &offer)
         .map_err(|error| refusal(error).about(&name))?;
-    tracing::debug!(stream = %name, "session opened");
     Ok(created(session))
 }
 
@@ -86,7 +85,7 @@ fn refusal(error: OpenError) -> Problem {
         OpenError::Malformed(reason) => Problem::new(StatusCode::BAD_REQUEST, reason),
         OpenError::NotAcceptable(reason) => Problem::new(StatusCode::NOT_ACCEPTABLE, reason),
         OpenError::Unprocessable(reason) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason),
-        OpenError::TooManySessions => {
+        OpenError::TooManySessions(_) => {
             let detail = "This gateway serves as many viewers as it may.";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(FULL_RETRY_SECONDS)
         }

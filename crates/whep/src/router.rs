@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::get;
 use distributary_hub::Hub;
-use distributary_webrtc::Engine;
+use distributary_webrtc::engine::Engine;
 
 use crate::problem::Problem;
 use crate::{api, cors, endpoint, pages, session};

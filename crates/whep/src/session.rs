@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete};
-use distributary_webrtc::SessionId;
+use distributary_webrtc::session::SessionId;
 
 use crate::cors;
 use crate::problem::Problem;

@@ -9,13 +9,13 @@ use axum::http::{HeaderMap, Request, Response, StatusCode, header};
 use bytes::Bytes;
 use distributary_hub::{Hub, HubConfig, Publisher, StreamName};
 use distributary_media::{AudioCodec, AudioTrack, VideoCodec, VideoTrack};
-use distributary_webrtc::{Engine, EngineConfig};
+use distributary_webrtc::engine::{Engine, EngineConfig};
 use distributary_whep::{FrontDoor, ServerInfo, router};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 /// The full offer of a browser.
-pub(crate) const OFFER: &str = include_str!("../../../webrtc/tests/fixtures/offers/chromium.sdp");
+pub(crate) const OFFER: &str = include_str!("../../../webrtc/tests/fixtures/offers/chromium-offer.sdp");
 
 /// A gateway's HTTP side on which `live/test` is published.
 pub(crate) struct Front {
@@ -102,7 +102,11 @@ impl Front {
 
 impl Drop for Front {
     fn drop(&mut self) {
-        self.engine.shutdown();
+        // It blocks, which a test's own thread, that of the runtime, must not do.
+        let engine = self.engine.clone();
+        std::thread::spawn(move || engine.shutdown())
+            .join()
+            .expect("the engine ends");
     }
 }
 

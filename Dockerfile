@@ -1,0 +1,23 @@
+# Builds the gateway and puts the one binary on a small image without shell or package manager.
+#
+#     docker build -t distributary .
+#     docker run --rm --network host distributary --demo
+#
+# The base images can be replaced: --build-arg BUILDER=... --build-arg RUNTIME=...
+ARG BUILDER=docker.io/library/rust:1-bookworm
+ARG RUNTIME=gcr.io/distroless/cc-debian12
+
+FROM ${BUILDER} AS build
+WORKDIR /src
+COPY . .
+# OpenSSL is built from source, which needs perl, make and gcc: all are part of the builder image.
+RUN cargo build --release --locked --package distributary-gateway \
+    && strip -o /distributary target/release/distributary
+
+FROM ${RUNTIME}
+COPY --from=build /distributary /usr/local/bin/distributary
+# No user of the host: the gateway needs no right but to open its ports.
+USER 65532:65532
+# RTMP, HTTP, and WebRTC media.
+EXPOSE 1935/tcp 8080/tcp 8189/udp
+ENTRYPOINT ["/usr/local/bin/distributary"]

@@ -1,0 +1,137 @@
+//! The gateway starts with what it is told, says what is in its way, and ends in time.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use distributary_gateway::banner::Addresses;
+use distributary_gateway::error::RunError;
+use distributary_gateway::{Config, Gateway};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// How long the gateway may take to end.
+const END: Duration = Duration::from_secs(2);
+
+/// Everything on loopback, on ports that the system chooses.
+fn config() -> Config {
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    Config {
+        rtmp: any.into(),
+        http: any.into(),
+        webrtc: any.into(),
+        ..Config::default()
+    }
+}
+
+/// A gateway that serves.
+struct Running {
+    addresses: Addresses,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), RunError>>,
+}
+
+fn run() -> Running {
+    let gateway = Gateway::start(&config(), false).unwrap();
+    let addresses = gateway.addresses();
+    let (stop, stopped) = oneshot::channel();
+    let task = tokio::spawn(gateway.run(async {
+        let _ = stopped.await;
+    }));
+    Running {
+        addresses,
+        stop,
+        task,
+    }
+}
+
+/// Sends a request on a connection and reads the head of the answer.
+fn request(connection: &mut TcpStream, head: &str) -> String {
+    write!(connection, "{head}\r\nHost: gateway\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        connection.read_exact(&mut byte).unwrap();
+        answer.push(byte[0]);
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_serves_on_the_ports_it_tells_and_ends_when_told() {
+    let Running {
+        addresses,
+        stop,
+        task,
+    } = run();
+    for address in [addresses.rtmp, addresses.http, addresses.webrtc] {
+        assert!(address.ip().is_loopback() && address.port() != 0);
+    }
+    assert_eq!(addresses.candidates, [addresses.webrtc.ip()]);
+
+    // Clients that stay connected must not hold the end up.
+    let _publisher = TcpStream::connect(addresses.rtmp).unwrap();
+    let mut browser = TcpStream::connect(addresses.http).unwrap();
+    let answer = request(&mut browser, "GET /api/server HTTP/1.1");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+
+    stop.send(()).unwrap();
+    let result = tokio::time::timeout(END, task).await;
+    assert!(matches!(result, Ok(Ok(Ok(())))), "{result:?}");
+    assert!(TcpStream::connect(addresses.http).is_err());
+    assert!(UdpSocket::bind(addresses.webrtc).is_ok());
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named_on_one_line_with_what_to_change() {
+    let tcp_owner = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tcp = tcp_owner.local_addr().unwrap();
+    let udp_owner = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let udp = udp_owner.local_addr().unwrap();
+    let check = |config: Config, what: &str, port: u16, flag: &str| {
+        let error = Gateway::start(&config, false).err().unwrap().to_string();
+        let begin = format!("{what} port {port} is in use");
+        assert!(error.starts_with(&begin), "{error}");
+        assert!(error.contains(&format!("--{flag} ")), "{error}");
+        assert!(error.contains(&format!("the key {flag} ")), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    };
+    let rtmp = Config {
+        rtmp: tcp.into(),
+        ..config()
+    };
+    check(rtmp, "RTMP", tcp.port(), "rtmp");
+    let http = Config {
+        http: tcp.into(),
+        ..config()
+    };
+    check(http, "HTTP", tcp.port(), "http");
+    let webrtc = Config {
+        webrtc: udp.into(),
+        ..config()
+    };
+    check(webrtc, "WebRTC (UDP)", udp.port(), "webrtc");
+}
+
+#[tokio::test]
+async fn a_second_gateway_on_the_same_udp_port_is_refused() {
+    let first = Gateway::start(&config(), false).unwrap();
+    let webrtc = first.addresses().webrtc;
+    let second = Config {
+        webrtc: webrtc.into(),
+        ..config()
+    };
+    let error = Gateway::start(&second, false).err().unwrap().to_string();
+    assert!(error.contains("is in use"), "{error}");
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_resolve_is_named_with_what_to_change() {
+    let config = Config {
+        http: "no-such-host.invalid:80".parse().unwrap(),
+        ..config()
+    };
+    let error = Gateway::start(&config, false).err().unwrap().to_string();
+    assert!(error.contains("no-such-host.invalid:80"), "{error}");
+    assert!(error.contains("--http "), "{error}");
+}
