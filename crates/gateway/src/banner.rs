@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub struct Addresses {
     /// Where publishers connect to.
     pub rtmp: SocketAddr,
+    /// Where publishers connect to with TLS, if that is on.
+    pub rtmps: Option<SocketAddr>,
     /// Where WHEP, the API and the page are.
     pub http: SocketAddr,
     /// Where the media is sent from.
@@ -26,6 +28,7 @@ impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Addresses {
             rtmp,
+            rtmps,
             http,
             webrtc,
             candidates,
@@ -34,6 +37,9 @@ impl fmt::Display for Banner {
         let announced: Vec<_> = candidates.iter().map(IpAddr::to_string).collect();
         writeln!(f, "Distributary {}\n", env!("CARGO_PKG_VERSION"))?;
         writeln!(f, "RTMP    {rtmp}")?;
+        if let Some(rtmps) = rtmps {
+            writeln!(f, "RTMPS   {rtmps}")?;
+        }
         writeln!(f, "HTTP    {http}")?;
         writeln!(
             f,
@@ -86,6 +92,7 @@ mod tests {
     fn banner(rtmp: &str, http: &str, demo: bool) -> String {
         Banner(Addresses {
             rtmp: rtmp.parse().unwrap(),
+            rtmps: None,
             http: http.parse().unwrap(),
             webrtc: "[::]:8189".parse().unwrap(),
             candidates: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],

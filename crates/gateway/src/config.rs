@@ -9,7 +9,7 @@ use distributary_webrtc::engine::EngineConfig;
 use distributary_whep::HttpConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::listen::ListenAddress;
+use crate::listen::{ListenAddress, OptionalAddress};
 use crate::units::{Size, Time};
 
 /// What the gateway can be told. `config/distributary.toml` explains every key.
@@ -29,6 +29,8 @@ pub struct Config {
     pub advertise: Vec<String>,
     /// What is logged.
     pub log: String,
+    /// RTMP over TLS.
+    pub rtmps: Rtmps,
     /// Limits of those who publish.
     pub publishers: Publishers,
     /// What is kept of each stream.
@@ -37,6 +39,29 @@ pub struct Config {
     pub viewers: Viewers,
     /// Limits of HTTP.
     pub requests: Requests,
+}
+
+/// RTMP over TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rtmps {
+    /// Where publishers connect to; off when there is none.
+    pub listen: OptionalAddress,
+    /// PEM file of the certificate and those of its issuers.
+    pub certificate: PathBuf,
+    /// PEM file of its private key.
+    pub key: PathBuf,
+}
+
+/// What happens when a name is published that is live already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Duplicate {
+    /// The newcomer is refused.
+    #[default]
+    Refuse,
+    /// The newcomer takes the place of the first.
+    Takeover,
 }
 
 /// Limits of those who publish.
@@ -53,6 +78,8 @@ pub struct Publishers {
     pub idle_timeout: Time,
     /// How long a publisher may be silent.
     pub read_timeout: Time,
+    /// What happens when a name is published that is live already.
+    pub on_duplicate: Duplicate,
 }
 
 /// What is kept of each stream.
@@ -142,6 +169,7 @@ impl Default for Config {
             webrtc: EngineConfig::default().listen.into(),
             advertise: Vec::new(),
             log: "info".to_owned(),
+            rtmps: Rtmps::default(),
             publishers: Publishers::default(),
             streams: Streams::default(),
             viewers: Viewers::default(),
@@ -159,6 +187,7 @@ impl Default for Publishers {
             max_connections_per_ip: rtmp.max_connections_per_ip,
             idle_timeout: Time(rtmp.session.idle_timeout),
             read_timeout: Time(rtmp.session.read_timeout),
+            on_duplicate: Duplicate::default(),
         }
     }
 }
@@ -258,6 +287,8 @@ mod tests {
             "[streams]\ncache_size = \"32\"",
             "[streams]\ncache_duration = 30",
             "[publishers]\nmax = -1",
+            "[publishers]\non_duplicate = \"maybe\"",
+            "[rtmps]\nlisten = \"1936\"",
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains("line 2"), "{error}");

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use distributary_rtmp::BindError;
 use distributary_webrtc::engine::EngineError;
 
 use crate::candidates::CandidateError;
@@ -14,6 +15,8 @@ use crate::listen::ListenAddress;
 pub enum Listener {
     /// RTMP, over TCP.
     Rtmp,
+    /// RTMP over TLS.
+    Rtmps,
     /// HTTP, over TCP.
     Http,
     /// WebRTC, over UDP.
@@ -52,6 +55,15 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// One of the two files of the RTMPS certificate is missing.
+    #[error("rtmps.certificate and rtmps.key are given together, or neither is")]
+    HalfIdentity,
+    /// RTMP cannot start for another reason.
+    #[error(transparent)]
+    Rtmp(distributary_rtmp::StartError),
+    /// The system does not tell what was bound.
+    #[error("the addresses listened on cannot be read: {0}")]
+    Addresses(io::Error),
     /// There is no address to tell viewers.
     #[error(transparent)]
     Candidates(#[from] CandidateError),
@@ -83,6 +95,18 @@ impl StartError {
         }
     }
 
+    /// The error of RTMP; `tls` is the address of RTMPS if that is on.
+    pub(crate) fn rtmp(error: distributary_rtmp::StartError, tls: Option<SocketAddr>) -> Self {
+        match error {
+            distributary_rtmp::StartError::Bind(BindError { address, source }) => {
+                let is_tls = tls == Some(address);
+                let listener = if is_tls { Listener::Rtmps } else { Listener::Rtmp };
+                Self::listen(listener, address, source)
+            }
+            other => Self::Rtmp(other),
+        }
+    }
+
     pub(crate) fn engine(error: EngineError) -> Self {
         match error {
             EngineError::Bind { address, source } => {
@@ -95,15 +119,15 @@ impl StartError {
 
 impl Listener {
     /// What to change when it cannot have its address.
-    fn remedy(self) -> String {
-        let key = match self {
-            Self::Rtmp => "rtmp",
-            Self::Http => "http",
-            Self::WebRtc => "webrtc",
-        };
-        format!(
-            "choose another address with --{key} HOST:PORT or the key {key} of the configuration file"
-        )
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Rtmp => "choose another with --rtmp HOST:PORT or the key rtmp of the configuration",
+            Self::Rtmps => "choose another with the key rtmps.listen of the configuration",
+            Self::Http => "choose another with --http HOST:PORT or the key http of the configuration",
+            Self::WebRtc => {
+                "choose another with --webrtc HOST:PORT or the key webrtc of the configuration"
+            }
+        }
     }
 }
 
@@ -111,6 +135,7 @@ impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Rtmp => "RTMP",
+            Self::Rtmps => "RTMPS",
             Self::Http => "HTTP",
             Self::WebRtc => "WebRTC (UDP)",
         })

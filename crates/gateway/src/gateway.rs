@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use distributary_hub::Hub;
-use distributary_rtmp::{RtmpConfig, RtmpServer};
+use distributary_rtmp::{OnDuplicate, RtmpConfig, RtmpServer, TlsConfig, TlsIdentity};
 use distributary_webrtc::engine::{Engine, EngineConfig};
 use distributary_whep::{FrontDoor, HttpConfig, HttpServer, ServerInfo};
 use tokio::sync::watch;
@@ -13,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::banner::Addresses;
 use crate::candidates::{candidates, only_loopback};
-use crate::config::Config;
+use crate::config::{Config, Duplicate, Rtmps};
 use crate::error::{Listener, RunError, StartError};
 use crate::listen::ListenAddress;
 
@@ -36,11 +37,12 @@ impl Gateway {
     /// When an address cannot be listened on, or there is none to tell viewers.
     pub fn start(config: &Config, demo: bool) -> Result<Self, StartError> {
         let hub = Hub::new(config.hub());
-        let (rtmp, rtmp_address) = bind_rtmp(config, &hub)?;
+        let rtmp = bind_rtmp(config, &hub)?;
         let http = bind_http(config)?;
         let (engine, announced) = start_engine(config, &hub)?;
         let addresses = Addresses {
-            rtmp: rtmp_address,
+            rtmp: rtmp.local_addr().map_err(StartError::Addresses)?,
+            rtmps: rtmp.tls_addr().map_err(StartError::Addresses)?,
             http: http.local_addr(),
             webrtc: engine.local_addr(),
             candidates: announced,
@@ -99,22 +101,42 @@ impl Gateway {
     }
 }
 
-fn bind_rtmp(config: &Config, hub: &Hub) -> Result<(RtmpServer, SocketAddr), StartError> {
-    let listen = resolve(Listener::Rtmp, &config.rtmp)?;
+fn bind_rtmp(config: &Config, hub: &Hub) -> Result<RtmpServer, StartError> {
     let limits = &config.publishers;
     let mut rtmp = RtmpConfig {
-        listen,
+        listen: resolve(Listener::Rtmp, &config.rtmp)?,
+        tls: rtmps(&config.rtmps)?,
         max_connections: limits.max_connections,
         max_connections_per_ip: limits.max_connections_per_ip,
         max_publishers: limits.max,
+        on_duplicate: match limits.on_duplicate {
+            Duplicate::Refuse => OnDuplicate::Refuse,
+            Duplicate::Takeover => OnDuplicate::Takeover,
+        },
         ..RtmpConfig::default()
     };
     rtmp.session.idle_timeout = limits.idle_timeout.0;
     rtmp.session.read_timeout = limits.read_timeout.0;
-    let failed = |source| StartError::listen(Listener::Rtmp, listen, source);
-    let server = RtmpServer::bind(rtmp, hub.clone()).map_err(|error| failed(error.source))?;
-    let address = server.local_addr().map_err(failed)?;
-    Ok((server, address))
+    let tls = rtmp.tls.as_ref().map(|tls| tls.listen);
+    RtmpServer::bind(rtmp, hub.clone()).map_err(|error| StartError::rtmp(error, tls))
+}
+
+/// The settings of RTMPS, if it is on.
+fn rtmps(config: &Rtmps) -> Result<Option<TlsConfig>, StartError> {
+    let Some(listen) = &config.listen.0 else {
+        return Ok(None);
+    };
+    let given = |path: &Path| !path.as_os_str().is_empty();
+    let identity = match (given(&config.certificate), given(&config.key)) {
+        (true, true) => TlsIdentity::Files {
+            certificate: config.certificate.clone(),
+            key: config.key.clone(),
+        },
+        (false, false) => TlsIdentity::SelfSigned,
+        _ => return Err(StartError::HalfIdentity),
+    };
+    let listen = resolve(Listener::Rtmps, listen)?;
+    Ok(Some(TlsConfig { listen, identity }))
 }
 
 fn bind_http(config: &Config) -> Result<HttpServer, StartError> {

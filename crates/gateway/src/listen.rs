@@ -14,6 +14,10 @@ pub struct ListenAddress {
     port: u16,
 }
 
+/// An address to listen on, or the empty text for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OptionalAddress(pub Option<ListenAddress>);
+
 /// A text is not `host:port`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected host:port, such as [::]:8080 or 127.0.0.1:8080, instead of {0:?}")]
@@ -82,7 +86,22 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-serde_as_text!(ListenAddress);
+impl FromStr for OptionalAddress {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let address = (!text.is_empty()).then(|| text.parse()).transpose()?;
+        Ok(Self(address))
+    }
+}
+
+impl fmt::Display for OptionalAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |address| address.fmt(f))
+    }
+}
+
+serde_as_text!(ListenAddress, OptionalAddress);
 
 #[cfg(test)]
 mod tests {
@@ -114,6 +133,14 @@ mod tests {
             let error = text.parse::<ListenAddress>().unwrap_err();
             assert!(error.to_string().contains("host:port"), "{text}");
         }
+    }
+
+    #[test]
+    fn an_optional_address_may_be_empty_and_must_be_one_otherwise() {
+        assert_eq!("".parse::<OptionalAddress>().unwrap().0, None);
+        let some: OptionalAddress = "[::]:1936".parse().unwrap();
+        assert_eq!(some.to_string(), "[::]:1936");
+        assert!("1936".parse::<OptionalAddress>().is_err());
     }
 
     #[test]
