@@ -1,8 +1,10 @@
 //! Development tasks of Distributary: `cargo xtask <task>`.
 //!
 //! * `cargo xtask test`: everything that must hold before a change lands, see [`check`].
+//! * `cargo xtask demo-clip`: makes the clip that `distributary --demo` publishes, see [`demo_clip`].
 
 mod check;
+mod demo_clip;
 mod summary;
 mod tools;
 
@@ -25,11 +27,16 @@ enum Task {
     /// On Debian, as root, programs that are missing (ffmpeg, chromium, ...) are installed first;
     /// elsewhere the command says which ones to install.
     Test(check::Options),
+    /// Make the clip that `distributary --demo` publishes, with ffmpeg.
+    DemoClip(demo_clip::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
-        Task::Test(options) => check::run(&options),
+        Task::Test(options) => check::run(&options).map_err(|error| error.to_string()),
+        Task::DemoClip(options) => demo_clip::run(&options)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| error.to_string()),
     };
     match outcome {
         Ok(code) => code,
