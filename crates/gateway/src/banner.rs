@@ -1,7 +1,7 @@
 //! What is printed at the start: the addresses, and what to do with them.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The addresses of a gateway that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The addresses told to viewers: the host candidates of the answers (RFC 8445 section 5.1.1.1).
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 /// Most addresses that are announced; each costs every viewer a pair to check.
 const MAX_CANDIDATES: usize = 32;

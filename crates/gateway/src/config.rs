@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use distributary_hub::HubConfig;
+use distributary_media::audio::OpusConfig;
 use distributary_rtmp::RtmpConfig;
 use distributary_webrtc::engine::EngineConfig;
 use distributary_whep::HttpConfig;
@@ -92,6 +93,8 @@ pub struct Streams {
     pub cache_duration: Time,
     /// Most frames that wait for one shard.
     pub queue_frames: usize,
+    /// Bits per second of the Opus that is made of AAC.
+    pub opus_bitrate: u32,
 }
 
 /// How viewers are served.
@@ -157,6 +160,9 @@ impl Config {
             gop_cache_bytes: self.streams.cache_size.0,
             gop_cache_duration: self.streams.cache_duration.0,
             queue_frames: self.streams.queue_frames,
+            opus: OpusConfig {
+                bitrate: self.streams.opus_bitrate,
+            },
         }
     }
 }
@@ -199,6 +205,7 @@ impl Default for Streams {
             cache_size: Size(hub.gop_cache_bytes),
             cache_duration: Time(hub.gop_cache_duration),
             queue_frames: hub.queue_frames,
+            opus_bitrate: hub.opus.bitrate,
         }
     }
 }

@@ -100,7 +100,11 @@ impl StartError {
         match error {
             distributary_rtmp::StartError::Bind(BindError { address, source }) => {
                 let is_tls = tls == Some(address);
-                let listener = if is_tls { Listener::Rtmps } else { Listener::Rtmp };
+                let listener = if is_tls {
+                    Listener::Rtmps
+                } else {
+                    Listener::Rtmp
+                };
                 Self::listen(listener, address, source)
             }
             other => Self::Rtmp(other),
@@ -121,9 +125,13 @@ impl Listener {
     /// What to change when it cannot have its address.
     fn remedy(self) -> &'static str {
         match self {
-            Self::Rtmp => "choose another with --rtmp HOST:PORT or the key rtmp of the configuration",
+            Self::Rtmp => {
+                "choose another with --rtmp HOST:PORT or the key rtmp of the configuration"
+            }
             Self::Rtmps => "choose another with the key rtmps.listen of the configuration",
-            Self::Http => "choose another with --http HOST:PORT or the key http of the configuration",
+            Self::Http => {
+                "choose another with --http HOST:PORT or the key http of the configuration"
+            }
             Self::WebRtc => {
                 "choose another with --webrtc HOST:PORT or the key webrtc of the configuration"
             }

@@ -15,7 +15,8 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 /// The full offer of a browser.
-pub(crate) const OFFER: &str = include_str!("../../../webrtc/tests/fixtures/offers/chromium-offer.sdp");
+pub(crate) const OFFER: &str =
+    include_str!("../../../webrtc/tests/fixtures/offers/chromium-offer.sdp");
 
 /// A gateway's HTTP side on which `live/test` is published.
 pub(crate) struct Front {
