@@ -1,5 +1,7 @@
 //! Handshakes with webrtc-dtls, an implementation that shares no code with ours, over loopback.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 

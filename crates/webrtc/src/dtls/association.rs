@@ -5,17 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use openssl::error::ErrorStack;
-use thiserror::Error;
-
-use super::DtlsRole;
 use super::context::DtlsContext;
 use super::engine::Engine;
 use super::pipe::MAX_OUTBOUND;
 use super::record::{self, Records};
 use super::record_layer::{Alert, RecordLayer};
+use super::{DtlsError, DtlsEvent, DtlsRole};
 use crate::certificate::Fingerprint;
-use crate::srtp::{SrtpKeys, SrtpProfile};
 
 /// How long a handshake may take from its first datagram.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -60,57 +56,6 @@ pub struct Dtls {
     outbound: VecDeque<Vec<u8>>,
     /// Two at most: connected, and how it ended.
     events: VecDeque<DtlsEvent>,
-}
-
-/// What has happened to an association.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum DtlsEvent {
-    /// The handshake is complete, and the peer's certificate is the one that was announced.
-    Connected {
-        /// What SRTP is to be protected with.
-        profile: SrtpProfile,
-        /// The keys for it.
-        keys: SrtpKeys,
-    },
-    /// The peer has said goodbye.
-    Closed,
-    /// There is no association, or no longer one.
-    Failed(DtlsError),
-}
-
-/// Why there is no association.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum DtlsError {
-    /// OpenSSL could not be set up: not a matter of the peer.
-    #[error("could not set up DTLS")]
-    Setup(#[source] ErrorStack),
-    /// The offer had no fingerprint, so that no certificate could be right.
-    #[error("no fingerprint to check the certificate of the peer against")]
-    NoFingerprint,
-    /// The certificate of the peer is not the one its offer announced: somebody is in between, or
-    /// the peer is broken.
-    #[error("the certificate of the peer does not match its fingerprint")]
-    FingerprintMismatch,
-    /// The peer does not know `use_srtp`, or no profile of ours.
-    #[error("the peer shares no SRTP protection profile with us")]
-    NoSrtpProfile,
-    /// The handshake was not complete after [`HANDSHAKE_TIMEOUT`].
-    #[error("the DTLS handshake took too long")]
-    HandshakeTimeout,
-    /// The peer closed before the handshake was complete.
-    #[error("the peer closed the association during the handshake")]
-    ClosedEarly,
-    /// The peer ended a settled association by a fatal alert (RFC 5246 section 7.2).
-    #[error("the peer sent DTLS alert {description}")]
-    Alert {
-        /// Its number in the IANA registry "TLS Alerts".
-        description: u8,
-    },
-    /// The peer sent a fatal alert, or something that is answered by one.
-    #[error("DTLS protocol failure: {0}")]
-    Protocol(#[source] ErrorStack),
 }
 
 enum State {

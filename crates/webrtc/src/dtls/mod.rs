@@ -7,6 +7,7 @@
 mod association;
 mod context;
 mod engine;
+mod event;
 mod pipe;
 mod record;
 mod record_layer;
@@ -14,6 +15,7 @@ mod role;
 #[cfg(test)]
 mod tests;
 
-pub use association::{Dtls, DtlsError, DtlsEvent, HANDSHAKE_TIMEOUT};
+pub use association::{Dtls, HANDSHAKE_TIMEOUT};
 pub use context::{DtlsContext, MTU};
+pub use event::{DtlsError, DtlsEvent};
 pub use role::DtlsRole;

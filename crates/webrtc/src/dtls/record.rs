@@ -32,7 +32,7 @@ const MIN_PROTECTED_LEN: usize = 24;
 /// answers with a fatal alert, and the association is over. So they must not reach it.
 pub(super) fn usable(datagram: &[u8]) -> &[u8] {
     let mut records = Records(datagram);
-    while let Some(_usable) = records.next() {}
+    records.by_ref().for_each(drop);
     let Records(unusable) = records;
     datagram
         .get(..datagram.len() - unusable.len())

@@ -385,6 +385,9 @@ impl Peer {
         if has_left {
             self.end(CloseReason::Left);
         }
+        // Whoever has the keys has got our last flight.
+        self.dtls.settle();
+        self.drive_dtls(now);
     }
 
     fn end(&mut self, reason: CloseReason) {
