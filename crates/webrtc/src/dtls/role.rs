@@ -1,6 +1,6 @@
-//! Who begins the handshake.
+//! Which side begins the handshake.
 
-/// Side of a DTLS association (RFC 5763 section 5).
+/// Side of a DTLS association.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DtlsRole {
     /// Sends the ClientHello.
