@@ -88,6 +88,7 @@ fn nearest(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv6Addr;
 
     fn banner(rtmp: &str, http: &str, demo: bool) -> String {
         Banner(Addresses {

@@ -1,5 +1,7 @@
 //! The gateway starts with what it is told, says what is in its way, and ends in time.
 
+#![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;

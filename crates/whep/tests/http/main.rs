@@ -1,5 +1,7 @@
 //! The HTTP rules, each on the router without a socket.
 
+#![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
+
 mod cors;
 mod endpoint;
 mod front;
