@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::banner::Addresses;
 use crate::candidates::{candidates, only_loopback};
 use crate::config::{Config, Duplicate, Rtmps};
+use crate::demo;
 use crate::error::{Listener, RunError, StartError};
 use crate::listen::ListenAddress;
 
@@ -84,12 +85,19 @@ impl Gateway {
         let mut parts = JoinSet::new();
         parts.spawn(self.rtmp.run(stopped()));
         parts.spawn(self.http.run(router, stopped()));
+        let demo = self
+            .addresses
+            .demo
+            .then(|| tokio::spawn(demo::run(self.addresses.rtmp)));
 
         let result = tokio::select! {
             () = shutdown => Ok(()),
             Some(ended) = parts.join_next() => Err(RunError::Ended(ended.err())),
         };
         tracing::info!("shutting down");
+        if let Some(demo) = demo {
+            demo.abort();
+        }
         drop(stop);
         let engine = self.engine;
         parts.spawn_blocking(move || engine.shutdown());

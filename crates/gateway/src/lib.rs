@@ -11,11 +11,13 @@
 //! * [`listen`] and [`candidates`]: the addresses listened on, and those told to viewers.
 //! * [`error`]: why the gateway does not start.
 //! * [`banner`]: what is printed at the start.
+//! * [`demo`]: the built-in clip, published in a loop.
 
 pub mod banner;
 pub mod candidates;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod error;
 pub mod gateway;
 pub mod listen;
