@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fantoccini::wd::WebDriverCompatibleCommand;
-use fantoccini::{Client, ClientBuilder};
+use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::process::Process;
+use crate::report::VideoReport;
 use crate::wait::eventually;
 
 /// One browser at a time: several at once on a small machine starve each other of the CPU.
@@ -34,88 +34,6 @@ pub struct Browser {
     _chromium: Process,
     _profile: TempDir,
     _turn: MutexGuard<'static, ()>,
-}
-
-/// What the browser tells about a video on the page.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VideoReport {
-    /// `RTCPeerConnection.connectionState`, `none` when there is no connection.
-    pub connection_state: String,
-    /// `RTCPeerConnection.iceConnectionState`, `none` when there is no connection.
-    pub ice_connection_state: String,
-    /// Width of the picture, 0 before the first one.
-    pub width: u32,
-    /// Height of the picture, 0 before the first one.
-    pub height: u32,
-    /// Whether the element is muted.
-    pub muted: bool,
-    /// Whether the element is paused.
-    pub paused: bool,
-    /// The frame number of each picture that was shown, `None` for one that could not be read.
-    pub counters: Vec<Option<u32>>,
-    /// Statistics of the received video, once there are some.
-    pub video: Option<InboundVideo>,
-    /// Statistics of the received audio, once there are some.
-    pub audio: Option<InboundAudio>,
-    /// Connections that the page has made so far.
-    pub peers: u32,
-}
-
-/// `RTCInboundRtpStreamStats` of a video track, as far as the tests need it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct InboundVideo {
-    /// Pictures that came in whole.
-    #[serde(default)]
-    pub frames_received: u64,
-    /// Pictures that were decoded.
-    #[serde(default)]
-    pub frames_decoded: u64,
-    /// Pictures that were not shown.
-    #[serde(default)]
-    pub frames_dropped: u64,
-    /// Keyframes that were decoded.
-    #[serde(default)]
-    pub key_frames_decoded: u64,
-    /// RTP packets that never came.
-    #[serde(default)]
-    pub packets_lost: i64,
-    /// Keyframes that the decoder asked for.
-    #[serde(default)]
-    pub pli_count: u64,
-    /// Retransmissions that were asked for.
-    #[serde(default)]
-    pub nack_count: u64,
-}
-
-/// `RTCInboundRtpStreamStats` of an audio track, as far as the tests need it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct InboundAudio {
-    /// Loudness of what is played now, from 0 to 1.
-    #[serde(default)]
-    pub audio_level: f64,
-    /// Energy of all that was played so far.
-    #[serde(default)]
-    pub total_audio_energy: f64,
-    /// Samples that were played.
-    #[serde(default)]
-    pub total_samples_received: u64,
-    /// Samples that were made up because a packet was missing.
-    #[serde(default)]
-    pub concealed_samples: u64,
-    /// RTP packets that never came.
-    #[serde(default)]
-    pub packets_lost: i64,
-}
-
-impl VideoReport {
-    /// The last frame number that was shown.
-    #[must_use]
-    pub fn last_counter(&self) -> Option<u32> {
-        self.counters.iter().rev().find_map(|counter| *counter)
-    }
 }
 
 impl Browser {
@@ -227,6 +145,19 @@ impl Browser {
     pub async fn text(&self, selector: &str) -> String {
         self.evaluate(&format!("document.querySelector('{selector}').innerText"))
             .await
+    }
+
+    /// Clicks on the element named by `selector`, as a person does.
+    ///
+    /// # Panics
+    /// When there is no such element, or something lies over it.
+    pub async fn click(&self, selector: &str) {
+        let element = self.client.find(Locator::Css(selector)).await;
+        let element = element.unwrap_or_else(|error| panic!("{selector}: {error}"));
+        element
+            .click()
+            .await
+            .unwrap_or_else(|error| panic!("{selector}: {error}"));
     }
 
     /// Saves what the window shows as `test-output/<name>.png`.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
 
+use serde_json::Value;
+
 use crate::client::{self, Response};
 use crate::process::{Line, Process, Stream};
 use crate::wait::eventually;
@@ -37,11 +39,28 @@ impl Gateway {
     /// When it does not start.
     #[must_use]
     pub fn start_with(arguments: &[&str]) -> Self {
-        let any = "127.0.0.1:0";
+        Self::start_on("127.0.0.1:0", arguments)
+    }
+
+    /// Starts a gateway whose three parts all listen on `address`, which has the port 0.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_on(address: &str, arguments: &[&str]) -> Self {
+        let mut all = vec!["--rtmp", address, "--http", address, "--webrtc", address];
+        all.extend(arguments);
+        Self::start_as(&all)
+    }
+
+    /// Starts a gateway with exactly these arguments.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_as(arguments: &[&str]) -> Self {
         let mut command = Command::new(binary());
-        command
-            .args(["--rtmp", any, "--http", any, "--webrtc", any])
-            .args(arguments);
+        command.args(arguments);
         Self::of(Process::start("distributary", command))
     }
 
@@ -94,23 +113,40 @@ impl Gateway {
         client::request(self.http, method, path, headers, body)
     }
 
+    /// What the API says about the stream `name`; `None` while it is not live.
+    ///
+    /// # Panics
+    /// When the gateway does not answer.
+    #[must_use]
+    pub fn stream(&self, name: &str) -> Option<Value> {
+        let list = self.request("GET", "/api/streams", &[], b"").json();
+        let streams = list["streams"].as_array().expect("a list of streams");
+        streams
+            .iter()
+            .find(|stream| stream["name"] == name)
+            .cloned()
+    }
+
     /// Waits until `name` is live, with both its tracks known.
     ///
     /// # Panics
     /// When that does not happen.
     pub async fn wait_live(&self, name: &str) {
         eventually(&format!("{name} is live"), async || {
-            let list = self.request("GET", "/api/streams", &[], b"").json();
-            let streams = list["streams"].as_array().expect("a list of streams");
-            let stream = streams.iter().find(|stream| stream["name"] == name)?;
+            let stream = self.stream(name)?;
             (!stream["video"].is_null() && !stream["audio"].is_null()).then_some(())
         })
         .await;
     }
 
-    /// What it has printed to standard output.
+    /// What it has printed to standard output, once that has `text` in it.
+    ///
+    /// # Panics
+    /// When it does not print that.
     #[must_use]
-    pub fn printed(&self) -> String {
+    pub fn printed_until(&self, text: &str) -> String {
+        self.process
+            .wait_for_line(text, |line| line.text.contains(text).then_some(()));
         self.process.printed(Stream::Stdout).join("\n")
     }
 
@@ -120,6 +156,14 @@ impl Gateway {
     /// When the signal cannot be sent.
     pub fn terminate(&self) {
         self.process.signal("TERM");
+    }
+
+    /// Asks the gateway to end, as Ctrl-C in a terminal does.
+    ///
+    /// # Panics
+    /// When the signal cannot be sent.
+    pub fn interrupt(&self) {
+        self.process.signal("INT");
     }
 
     /// Waits until the gateway has ended.
@@ -178,31 +222,28 @@ fn address(line: &Line, what: &str) -> Option<SocketAddr> {
 /// So it is built here, once per test process. That does nothing when it is up to date, and there
 /// is no way to test a stale one.
 fn binary() -> &'static PathBuf {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(build)
+    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let binary = BINARY.get_or_init(build).as_ref();
+    binary.unwrap_or_else(|error| panic!("the gateway cannot be built: {error}"))
 }
 
-fn build() -> PathBuf {
+fn build() -> Result<PathBuf, String> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // With the examples of the workspace, of which there are next to none, cargo enables the
+    // features that it enables for the tests, and nothing that was built for them is built again.
     command
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "distributary-gateway",
-            "--bin",
-            "distributary",
-        ])
+        .args(["build", "--quiet", "--workspace", "--bin", "distributary", "--examples"])
         .args(["--message-format", "json-render-diagnostics"])
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
-    let output = command.output().expect("cargo can be run");
+    let output = command.output().map_err(|error| format!("cargo: {error}"))?;
     let messages = String::from_utf8_lossy(&output.stdout);
-    let executable = messages
+    let binary = messages
         .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "distributary")
         .find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    executable.unwrap_or_else(|| panic!("cargo: {}", String::from_utf8_lossy(&output.stderr)))
+    binary.ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }

@@ -5,7 +5,7 @@
 //!
 //! * [`gateway`]: the gateway, on ports that the system chooses.
 //! * [`ffmpeg`]: a clip with the frame number in its picture, and its publisher.
-//! * [`browser`]: Chromium, and what it tells about the videos it plays.
+//! * [`browser`]: Chromium, and [`report`]: what it tells about the videos it plays.
 //! * [`page`]: a page of another origin that watches by WHEP.
 //! * [`client`]: plain HTTP requests, as bytes on a TCP connection.
 //! * [`process`] and [`wait`]: child processes, and waiting for what they do.
@@ -19,4 +19,5 @@ pub mod ffmpeg;
 pub mod gateway;
 pub mod page;
 pub mod process;
+pub mod report;
 pub mod wait;

@@ -7,6 +7,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
+use serde::Deserialize;
+
+use crate::browser::Browser;
+
 /// The page that watches.
 const WATCH: &str = include_str!("page/watch.html");
 
@@ -40,6 +44,57 @@ impl Page {
     #[must_use]
     pub fn url(self) -> String {
         format!("http://{}/", self.address)
+    }
+}
+
+/// A browser with the page, in which viewers come and go. Each has a name of its own, which is the id
+/// of its video.
+#[derive(Debug)]
+pub struct WatchPage {
+    /// The browser.
+    pub browser: Browser,
+}
+
+/// The answer to a WHEP POST, as far as a page of another origin may see it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// `ETag`.
+    pub etag: Option<String>,
+    /// The URL of the session, from `Location`.
+    pub session: Option<String>,
+    /// The body: the SDP answer, or the problem.
+    pub body: String,
+}
+
+impl WatchPage {
+    /// Opens the page in a browser.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn open() -> Self {
+        let browser = Browser::start().await;
+        browser.open(&Page::serve().url()).await;
+        Self { browser }
+    }
+
+    /// Makes the viewer `name` watch what is behind a WHEP endpoint.
+    ///
+    /// # Panics
+    /// When the endpoint cannot be reached, or its answer is none to the browser.
+    pub async fn watch(&self, name: &str, url: &str) -> Answer {
+        self.browser
+            .evaluate(&format!("watch('{name}', '{url}')"))
+            .await
+    }
+
+    /// Ends the session of the viewer `name` by DELETE and gives the status.
+    ///
+    /// # Panics
+    /// When the session cannot be reached.
+    pub async fn leave(&self, name: &str) -> u16 {
+        self.browser.evaluate(&format!("leave('{name}')")).await
     }
 }
 

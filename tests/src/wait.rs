@@ -6,6 +6,10 @@ use std::time::{Duration, Instant};
 /// a test that fails, and says nothing about speed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// More than a program needs to end that promises to do so within two seconds, on a machine that has
+/// other things to do.
+pub const LEISURE: Duration = Duration::from_secs(5);
+
 /// Pause between two looks at something that cannot be waited for.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 

@@ -1,4 +1,4 @@
-//! Fuzzes the bodies of audio tags.
+//! Hands `flv_audio` to libFuzzer.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| distributary_fuzz::flv_audio(data));

@@ -1,4 +1,4 @@
-//! Fuzzes the bodies of video tags.
+//! Hands `flv_video` to libFuzzer.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| distributary_fuzz::flv_video(data));

@@ -1,4 +1,4 @@
-//! Fuzzes the decoder of AMF0.
+//! Hands `rtmp_amf0` to libFuzzer.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| distributary_fuzz::rtmp_amf0(data));

@@ -1,4 +1,4 @@
-//! Fuzzes the server's side of a connection after its handshake.
+//! Hands `rtmp_session` to libFuzzer.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| distributary_fuzz::rtmp_session(data));

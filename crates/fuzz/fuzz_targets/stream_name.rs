@@ -1,4 +1,4 @@
-//! Fuzzes the parser of stream names.
+//! Hands `stream_name` to libFuzzer.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| distributary_fuzz::stream_name(data));

@@ -1,13 +1,17 @@
 //! `cargo xtask test`: the steps, the commands behind them, and the order in which they run.
 //!
-//! All steps share one target directory and one profile, so that no dependency (OpenSSL is built
-//! from source) is compiled twice. A step that fails does not hide what the next one would say: all
-//! of them run, and the table at the end names those that failed.
+//! No dependency (OpenSSL is built from source) is compiled twice: all steps share one target
+//! directory, one profile and one set of features. Cargo enables the features that development
+//! dependencies ask for only where it builds tests or examples; so the steps that need neither
+//! select the examples as well, of which there are none.
+//!
+//! A step that fails does not hide what the next one would say: all of them run, and the table at
+//! the end names those that failed.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
@@ -30,14 +34,14 @@ pub(crate) struct Options {
 /// One step of the check.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Step {
-    /// `cargo fmt --check`, for the fuzz targets too.
+    /// Formatting.
     Fmt,
     /// Clippy on all targets, warnings denied.
     Clippy,
     /// The API documentation, warnings denied.
     Doc,
-    /// Build of the fuzz targets.
-    Fuzz,
+    /// All programs: the gateway and the fuzz targets.
+    Build,
     /// All tests of the workspace, with ffmpeg and Chromium.
     Test,
     /// The end-to-end tests alone (they are part of `test`).
@@ -46,14 +50,14 @@ pub(crate) enum Step {
 
 impl Step {
     /// What runs when nothing is chosen. The tests come last, so that their results end the output.
-    const DEFAULT: [Self; 5] = [Self::Fmt, Self::Clippy, Self::Doc, Self::Fuzz, Self::Test];
+    const DEFAULT: [Self; 5] = [Self::Fmt, Self::Clippy, Self::Doc, Self::Build, Self::Test];
 
     fn name(self) -> &'static str {
         match self {
             Self::Fmt => "fmt",
             Self::Clippy => "clippy",
             Self::Doc => "doc",
-            Self::Fuzz => "fuzz",
+            Self::Build => "build",
             Self::Test => "test",
             Self::E2e => "e2e",
         }
@@ -63,64 +67,29 @@ impl Step {
     fn tools(self) -> Vec<&'static Tool> {
         match self {
             Self::Fmt => vec![],
-            Self::Clippy | Self::Doc => tools::BUILD.iter().collect(),
-            Self::Fuzz => tools::BUILD.iter().chain(tools::FUZZ).collect(),
+            Self::Clippy | Self::Doc | Self::Build => tools::BUILD.iter().collect(),
             Self::Test | Self::E2e => tools::BUILD.iter().chain(tools::CLIENTS).collect(),
         }
     }
 
-    fn commands(self, root: &Path, target: &Path) -> Vec<Command> {
-        let fuzz_manifest = root.join("crates/fuzz/Cargo.toml");
+    fn arguments(self) -> &'static str {
         match self {
-            Self::Fmt => {
-                let mut fuzz = cargo(root, target, &["fmt", "--check", "--manifest-path"]);
-                fuzz.arg(fuzz_manifest);
-                vec![cargo(root, target, &["fmt", "--all", "--check"]), fuzz]
-            }
-            Self::Clippy => {
-                let args = [
-                    "clippy",
-                    "--locked",
-                    "--workspace",
-                    "--all-targets",
-                    "--",
-                    "-D",
-                    "warnings",
-                ];
-                vec![cargo(root, target, &args)]
-            }
-            Self::Doc => {
-                let mut doc = cargo(
-                    root,
-                    target,
-                    &["doc", "--locked", "--workspace", "--no-deps"],
-                );
-                doc.env("RUSTDOCFLAGS", "-D warnings");
-                vec![doc]
-            }
-            Self::Fuzz => {
-                let mut build = cargo(root, target, &["build", "--locked", "--manifest-path"]);
-                build.arg(fuzz_manifest);
-                vec![build]
-            }
-            Self::Test => {
-                vec![cargo(
-                    root,
-                    target,
-                    &["test", "--locked", "--workspace", "--no-fail-fast"],
-                )]
-            }
-            Self::E2e => {
-                let args = [
-                    "test",
-                    "--locked",
-                    "--package",
-                    "distributary-tests",
-                    "--no-fail-fast",
-                ];
-                vec![cargo(root, target, &args)]
-            }
+            Self::Fmt => "fmt --all --check",
+            Self::Clippy => "clippy --locked --workspace --all-targets -- -D warnings",
+            Self::Doc => "doc --locked --workspace --no-deps --lib --bins --examples",
+            Self::Build => "build --locked --workspace --bins --examples",
+            Self::Test => "test --locked --workspace --no-fail-fast",
+            Self::E2e => "test --locked --package distributary-tests --no-fail-fast",
         }
+    }
+
+    fn command(self, root: &Path) -> Command {
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.current_dir(root).args(self.arguments().split(' '));
+        if self == Self::Doc {
+            command.env("RUSTDOCFLAGS", "-D warnings");
+        }
+        command
     }
 }
 
@@ -138,11 +107,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, tools::ToolError> {
     tools::ensure(&wanted, !options.no_install)?;
 
     let root = workspace_root();
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let mut reports = Vec::new();
-    for &step in steps {
-        reports.push(run_step(step, &root, &target));
-    }
+    let reports = steps
+        .iter()
+        .map(|step| run_step(*step, &root))
+        .collect::<Vec<_>>();
     print_table(&reports);
     let passed = reports.iter().all(|report| report.passed);
     Ok(if passed {
@@ -152,20 +120,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, tools::ToolError> {
     })
 }
 
-fn run_step(step: Step, root: &Path, target: &Path) -> StepReport {
-    println!("\n== {} ==", step.name());
+fn run_step(step: Step, root: &Path) -> StepReport {
+    println!("\n== {}: cargo {} ==", step.name(), step.arguments());
     let started = now();
     let mut tests = Vec::new();
-    let mut passed = true;
-    for command in step.commands(root, target) {
-        match run_shown(command, &mut tests) {
-            Ok(success) => passed &= success,
-            Err(error) => {
-                eprintln!("error: {error}");
-                passed = false;
-            }
-        }
-    }
+    let passed = run_shown(step.command(root), &mut tests).unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        false
+    });
     StepReport {
         name: step.name(),
         time: since(started),
@@ -179,7 +141,7 @@ fn run_shown(mut command: Command, tests: &mut Vec<TestSummary>) -> io::Result<b
     // One pipe for both streams: cargo names a test binary on stderr, and the binary gives its
     // result on stdout. Their order tells which result belongs to which.
     let (reader, writer) = io::pipe()?;
-    command.stdin(std::process::Stdio::null());
+    command.stdin(Stdio::null());
     command.stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn()?;
     // The command holds the write ends too, and the reader would never see the end.
@@ -199,15 +161,6 @@ fn run_shown(mut command: Command, tests: &mut Vec<TestSummary>) -> io::Result<b
         line.clear();
     }
     Ok(child.wait()?.success())
-}
-
-fn cargo(root: &Path, target: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command
-        .current_dir(root)
-        .env("CARGO_TARGET_DIR", target)
-        .args(args);
-    command
 }
 
 fn workspace_root() -> PathBuf {

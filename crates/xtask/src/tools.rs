@@ -30,14 +30,12 @@ pub(crate) const BUILD: &[Tool] = &[
         package: "perl",
         purpose: "builds OpenSSL",
     },
+    Tool {
+        program: "c++",
+        package: "g++",
+        purpose: "builds libFuzzer",
+    },
 ];
-
-/// What the fuzz targets need on top.
-pub(crate) const FUZZ: &[Tool] = &[Tool {
-    program: "c++",
-    package: "g++",
-    purpose: "builds libFuzzer",
-}];
 
 /// The clients of the end-to-end tests.
 pub(crate) const CLIENTS: &[Tool] = &[

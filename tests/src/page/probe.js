@@ -22,6 +22,16 @@
     }
   };
 
+  // The sessions that the page has been given, by the Location of the answers to its offers.
+  const locations = [];
+  const nativeFetch = window.fetch;
+  window.fetch = async (...parameters) => {
+    const response = await nativeFetch(...parameters);
+    const location = response.status === 201 && response.headers.get('Location');
+    if (location) locations.push(location);
+    return response;
+  };
+
   function readCounter(video) {
     const { videoWidth: width, videoHeight: height } = video;
     context.drawImage(video, 0, 0, width, height / 4, 0, 0, BITS, 2);
@@ -69,6 +79,7 @@
     return {
       connectionState: pc ? pc.connectionState : 'none',
       iceConnectionState: pc ? pc.iceConnectionState : 'none',
+      dtlsState: pc?.getReceivers()[0]?.transport?.state ?? 'none',
       width: video.videoWidth,
       height: video.videoHeight,
       muted: video.muted,
@@ -80,5 +91,5 @@
     };
   }
 
-  window.probe = { report };
+  window.probe = { report, sessions: () => locations };
 })();

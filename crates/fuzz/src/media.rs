@@ -1,0 +1,110 @@
+//! Targets for what a publisher sends: FLV tags, H264 and AAC.
+
+use bytes::Bytes;
+use distributary_media::aac::AudioSpecificConfig;
+use distributary_media::flv::{
+    FlvDemuxer, FlvError, FlvEvent, FlvEvents, FlvReader, TagKind, muxer,
+};
+use distributary_media::h264::pps::{PpsIds, pps_id_of_slice};
+use distributary_media::h264::{AvcDecoderConfigurationRecord, Sps};
+use distributary_media::{Frame, MediaTime};
+use distributary_webrtc::log::{Log, LogLimits, MAX_PAYLOAD};
+
+use crate::{ORIGIN, pieces};
+
+/// Largest input that is worth a file of media.
+const MAX_FILE: usize = 1 << 20;
+
+/// The bodies of audio tags, each with its length in two bytes before it.
+pub fn flv_audio(data: &[u8]) {
+    flv_tags(data, |demuxer, body| {
+        demuxer.handle_audio(MediaTime::ZERO, body)
+    });
+}
+
+/// The bodies of video tags, each with its length in two bytes before it.
+pub fn flv_video(data: &[u8]) {
+    flv_tags(data, |demuxer, body| {
+        demuxer.handle_video(MediaTime::ZERO, body)
+    });
+}
+
+/// Feeds tags to a demuxer and what comes out of it to the muxer.
+fn flv_tags(data: &[u8], handle: impl Fn(&mut FlvDemuxer, Bytes) -> Result<FlvEvents, FlvError>) {
+    let mut demuxer = FlvDemuxer::new();
+    for body in pieces(data) {
+        let events = handle(&mut demuxer, Bytes::copy_from_slice(body));
+        for event in events.into_iter().flatten() {
+            match event {
+                FlvEvent::VideoTrack(track) => drop(muxer::video_header(&track)),
+                FlvEvent::AudioTrack(track) => drop(muxer::audio_header(&track)),
+                FlvEvent::Frame(Frame::Video(frame)) => {
+                    assert!(!frame.units.is_empty());
+                    assert!(frame.units.iter().all(|unit| !unit.is_empty()));
+                    muxer::video_frame(&frame);
+                }
+                FlvEvent::Frame(Frame::Audio(frame)) => drop(muxer::audio_frame(&frame)),
+                FlvEvent::OtherTrack(_) => {}
+            }
+        }
+    }
+}
+
+/// An FLV file, from its header to the payloads of RTP packets: each of them fits a datagram.
+pub fn flv_file(data: &[u8]) {
+    if data.len() > MAX_FILE {
+        return;
+    }
+    let Ok(tags) = FlvReader::new(Bytes::copy_from_slice(data)) else {
+        return;
+    };
+    let mut demuxer = FlvDemuxer::new();
+    let mut video = Log::new(90_000, LogLimits::default());
+    let mut checked = 0;
+    for tag in tags.map_while(Result::ok) {
+        let time = MediaTime::from_millis(i64::from(tag.timestamp_millis));
+        let events = match tag.kind {
+            TagKind::Video => demuxer.handle_video(time, tag.body),
+            TagKind::Audio => demuxer.handle_audio(time, tag.body),
+            TagKind::Script => continue,
+        };
+        for event in events.into_iter().flatten() {
+            if let FlvEvent::Frame(Frame::Video(frame)) = event {
+                video.push_video(&frame, *ORIGIN);
+            }
+        }
+        while checked < video.head() {
+            if let Some(packet) = video.get(checked) {
+                let len = packet.payload.len();
+                assert!((1..=MAX_PAYLOAD).contains(&len), "a payload of {len} bytes");
+            }
+            checked += 1;
+        }
+    }
+}
+
+/// A sequence parameter set, and the same bytes as picture parameter set and as slice.
+pub fn parameter_sets(data: &[u8]) {
+    if let Ok(sps) = Sps::parse(data) {
+        assert!(sps.width > 0 && sps.height > 0, "{sps:?}");
+        assert_eq!(Some(&sps.profile_level_id()[0]), data.get(1));
+    }
+    let _ = PpsIds::parse(data);
+    let _ = pps_id_of_slice(data);
+}
+
+/// `AVCDecoderConfigurationRecord`: its parameter sets are slices of the input.
+pub fn avc_configuration(data: &[u8]) {
+    if let Ok(record) = AvcDecoderConfigurationRecord::parse(&Bytes::copy_from_slice(data)) {
+        let sets = record.sps.iter().chain(&record.pps);
+        assert!(sets.map(Bytes::len).sum::<usize>() <= data.len());
+    }
+}
+
+/// `AudioSpecificConfig`: an accepted one has a rate and channels.
+pub fn audio_specific_config(data: &[u8]) {
+    if let Ok(config) = AudioSpecificConfig::parse(data) {
+        assert!(config.sample_rate() > 0, "{config:?}");
+        assert!(config.channels() > 0, "{config:?}");
+    }
+}

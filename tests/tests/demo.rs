@@ -1,0 +1,41 @@
+//! A newcomer sees and hears something with nothing else installed.
+
+use distributary_tests::browser::Browser;
+use distributary_tests::gateway::Gateway;
+
+#[tokio::test]
+async fn the_demo_is_seen_and_heard_on_its_page() {
+    let gateway = Gateway::start_with(&["--demo"]);
+    assert!(
+        gateway
+            .printed_until("/live/demo")
+            .contains(&gateway.page_url("live/demo"))
+    );
+    gateway.wait_live("live/demo").await;
+
+    let browser = Browser::start().await;
+    browser.open(&gateway.page_url("live/demo")).await;
+    // Longer than the clip, which goes on where it begins again.
+    let report = browser.wait_for("video", "pictures and sound", |report| {
+        let decoded = report
+            .video
+            .as_ref()
+            .map_or(0, |video| video.frames_decoded);
+        decoded > 300 && report.audio_energy() > 0.0
+    });
+    let report = report.await;
+    browser.screenshot("demo").await;
+    assert_eq!(report.connection_state, "connected");
+    assert!(
+        report.width >= 320 && report.height >= 180,
+        "{}x{}",
+        report.width,
+        report.height
+    );
+    let video = report.video.expect("statistics of received video");
+    assert!(
+        video.frames_decoded + video.frames_dropped + 5 >= video.frames_received,
+        "{video:?}"
+    );
+    assert!(video.pli_count <= 1, "{video:?}");
+}

@@ -1,0 +1,195 @@
+//! What the WHEP endpoint answers, byte by byte as a client gets it.
+
+use distributary_tests::client::Response;
+use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
+use distributary_tests::gateway::Gateway;
+
+/// The offer of a Chromium that wants to watch.
+const OFFER: &str = include_str!("../../crates/webrtc/tests/fixtures/offers/chromium-offer.sdp");
+
+const SDP: &[(&str, &str)] = &[("Content-Type", "application/sdp")];
+
+/// A gateway on which `live/test` is live.
+struct Live {
+    gateway: Gateway,
+    _publisher: Publisher,
+}
+
+impl Live {
+    async fn start() -> Self {
+        let gateway = Gateway::start();
+        let clip = Clip::with_gop(FRAME_RATE);
+        let publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+        gateway.wait_live("live/test").await;
+        Self {
+            gateway,
+            _publisher: publisher,
+        }
+    }
+
+    fn post(&self, headers: &[(&str, &str)], body: &str) -> Response {
+        self.gateway
+            .request("POST", "/whep/live/test", headers, body.as_bytes())
+    }
+}
+
+#[tokio::test]
+async fn an_offer_is_answered_with_a_session_that_delete_ends() {
+    let live = Live::start().await;
+    let created = live.post(SDP, OFFER);
+    assert_eq!(created.status, 201, "{}", created.text());
+    assert_eq!(created.header("content-type"), Some("application/sdp"));
+    let etag = created.header("etag").expect("an ETag");
+    assert!(
+        etag.len() > 2 && etag.starts_with('"') && etag.ends_with('"'),
+        "{etag}"
+    );
+
+    let answer = created.text();
+    assert!(answer.starts_with("v=0\r\n"), "{answer}");
+    let count = |prefix| {
+        answer
+            .lines()
+            .filter(|line| line.starts_with(prefix))
+            .count()
+    };
+    assert_eq!(
+        count("m="),
+        OFFER.lines().filter(|line| line.starts_with("m=")).count()
+    );
+    assert_eq!(count("a=sendonly"), 2, "{answer}");
+    assert_eq!(count("a=ice-lite"), 1, "{answer}");
+    let port = live.gateway.webrtc.port().to_string();
+    let candidate = answer
+        .lines()
+        .find(|line| line.starts_with("a=candidate:"))
+        .expect("one");
+    assert!(candidate.split(' ').any(|word| word == port), "{candidate}");
+
+    let session = created
+        .header("location")
+        .expect("the session's URL")
+        .to_owned();
+    assert_eq!(
+        live.gateway.request("DELETE", &session, &[], b"").status,
+        200
+    );
+    assert_eq!(
+        live.gateway.request("DELETE", &session, &[], b"").status,
+        404
+    );
+}
+
+#[tokio::test]
+async fn every_offer_gets_a_session_of_its_own() {
+    let live = Live::start().await;
+    let (one, two) = (live.post(SDP, OFFER), live.post(SDP, OFFER));
+    assert_ne!(one.header("location"), two.header("location"));
+    assert_ne!(one.text(), two.text());
+    let session = one.header("location").expect("the session's URL");
+    assert_eq!(
+        live.gateway.request("DELETE", session, &[], b"").status,
+        200
+    );
+    let session = two.header("location").expect("the session's URL");
+    assert_eq!(
+        live.gateway.request("DELETE", session, &[], b"").status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_live_is_a_conflict_that_passes() {
+    let gateway = Gateway::start();
+    let refused = gateway.request("POST", "/whep/live/absent", SDP, OFFER.as_bytes());
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    let seconds = refused
+        .header("retry-after")
+        .and_then(|value| value.parse::<u32>().ok());
+    assert!(
+        seconds.is_some_and(|seconds| seconds > 0),
+        "{:?}",
+        refused.headers
+    );
+    assert_eq!(
+        refused.header("content-type"),
+        Some("application/problem+json")
+    );
+    let problem = refused.json();
+    assert_eq!(problem["status"], 409, "{problem}");
+    assert!(
+        problem["detail"]
+            .as_str()
+            .is_some_and(|text| text.contains("live/absent"))
+    );
+}
+
+#[tokio::test]
+async fn an_offer_that_cannot_be_used_is_refused_with_the_reason() {
+    let live = Live::start().await;
+    let expect = |status: u16, headers: &[(&str, &str)], body: &str| {
+        let refused = live.post(headers, body);
+        assert_eq!(refused.status, status, "{}", refused.text());
+        let content_type = refused.header("content-type");
+        assert_eq!(
+            content_type,
+            Some("application/problem+json"),
+            "{}",
+            refused.text()
+        );
+        assert!(
+            refused.json()["detail"]
+                .as_str()
+                .is_some_and(|detail| !detail.is_empty())
+        );
+    };
+    expect(415, &[("Content-Type", "application/json")], OFFER);
+    expect(415, &[], OFFER);
+    expect(400, SDP, "this is no session description");
+    expect(400, SDP, "v=0\r\n");
+    // Neither H264 nor Opus.
+    let foreign = OFFER
+        .replace("H264/90000", "VP8/90000")
+        .replace("opus/48000/2", "G722/8000");
+    expect(406, SDP, &foreign);
+    let huge = format!("{OFFER}{}", "a=x\r\n".repeat(100_000));
+    expect(413, SDP, &huge);
+}
+
+#[tokio::test]
+async fn a_page_of_any_origin_may_watch() {
+    let live = Live::start().await;
+    let origin = ("Origin", "https://example.com");
+    let preflight = [
+        origin,
+        ("Access-Control-Request-Method", "POST"),
+        ("Access-Control-Request-Headers", "content-type"),
+    ];
+    let allowed = live
+        .gateway
+        .request("OPTIONS", "/whep/live/test", &preflight, b"");
+    assert!((200..300).contains(&allowed.status), "{}", allowed.status);
+    assert_eq!(allowed.header("access-control-allow-origin"), Some("*"));
+    assert_lists(&allowed, "access-control-allow-methods", "POST");
+    assert_lists(&allowed, "access-control-allow-headers", "content-type");
+    assert_lists(&allowed, "accept-post", "application/sdp");
+
+    let created = live.post(&[SDP[0], origin], OFFER);
+    assert_eq!(created.header("access-control-allow-origin"), Some("*"));
+    for header in ["Location", "ETag"] {
+        assert_lists(&created, "access-control-expose-headers", header);
+    }
+    let session = created.header("location").expect("the session's URL");
+    let preflight = [origin, ("Access-Control-Request-Method", "DELETE")];
+    let allowed = live.gateway.request("OPTIONS", session, &preflight, b"");
+    assert!((200..300).contains(&allowed.status), "{}", allowed.status);
+    assert_lists(&allowed, "access-control-allow-methods", "DELETE");
+}
+
+fn assert_lists(response: &Response, header: &str, item: &str) {
+    let list = response.header(header).unwrap_or_default();
+    let listed = list
+        .split(',')
+        .any(|listed| listed.trim().eq_ignore_ascii_case(item));
+    assert!(listed, "{header}: {list:?} does not list {item}");
+}

@@ -1,0 +1,57 @@
+//! The main job: what ffmpeg publishes over RTMP is seen and heard in Chromium.
+
+use distributary_tests::browser::Browser;
+use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
+use distributary_tests::gateway::Gateway;
+use distributary_tests::page::WatchPage;
+use distributary_tests::report::VideoReport;
+
+/// Pictures to look at: several groups of pictures.
+const PICTURES: usize = 5 * FRAME_RATE as usize;
+
+#[tokio::test]
+async fn what_ffmpeg_publishes_is_seen_and_heard() {
+    let gateway = Gateway::start();
+    let clip = Clip::with_gop(2 * FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+
+    let page = WatchPage::open().await;
+    let answer = page.watch("viewer", &gateway.whep_url("live/test")).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let report = wait_for_pictures_and_sound(&page.browser, "#viewer").await;
+    page.browser.screenshot("plays_in_chromium").await;
+    report.assert_plays(&clip);
+
+    let audio = report.audio.expect("statistics of received audio");
+    assert_eq!(audio.packets_lost, 0, "{audio:?}");
+    assert!(
+        audio.concealed_samples < audio.total_samples_received / 2,
+        "mostly made up: {audio:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_player_page_plays_over_ipv6() {
+    let gateway = Gateway::start_on("[::1]:0", &[]);
+    let clip = Clip::new(1280, 720, 2 * FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+
+    let browser = Browser::start().await;
+    browser.open(&gateway.page_url("live/test")).await;
+    let report = wait_for_pictures_and_sound(&browser, "video").await;
+    browser.screenshot("player_page_ipv6").await;
+    report.assert_plays(&clip);
+}
+
+async fn wait_for_pictures_and_sound(browser: &Browser, video: &str) -> VideoReport {
+    let plays = |report: &VideoReport| {
+        let audible = report
+            .audio
+            .as_ref()
+            .is_some_and(|audio| audio.audio_level > 0.0);
+        report.counters.len() >= PICTURES && audible && report.audio_energy() > 0.0
+    };
+    browser.wait_for(video, "pictures and sound", plays).await
+}

@@ -1,0 +1,72 @@
+//! One publisher for each name.
+
+use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
+use distributary_tests::gateway::Gateway;
+use distributary_tests::wait::eventually;
+
+#[tokio::test]
+async fn a_second_publisher_on_a_live_name_is_refused_and_the_first_goes_on() {
+    let gateway = Gateway::start();
+    let clip = Clip::with_gop(FRAME_RATE);
+    let mut first = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+
+    let mut second = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    let (status, output) = second.wait();
+    assert!(!status.success(), "{output}");
+    assert!(
+        output.contains("live/test"),
+        "ffmpeg was not told the name: {output}"
+    );
+
+    assert!(first.is_running());
+    wait_for_more_frames(&gateway, "live/test").await;
+}
+
+#[tokio::test]
+async fn publishers_on_different_names_live_side_by_side() {
+    let gateway = Gateway::start();
+    let clip = Clip::with_gop(FRAME_RATE);
+    let _one = Publisher::start(&clip, &gateway.rtmp_url("live/one"));
+    let _two = Publisher::start(&clip, &gateway.rtmp_url("live/two"));
+    for name in ["live/one", "live/two"] {
+        gateway.wait_live(name).await;
+        wait_for_more_frames(&gateway, name).await;
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_free_again_after_its_publisher_stopped_or_died() {
+    let gateway = Gateway::start();
+    let clip = Clip::with_gop(FRAME_RATE);
+    let stopped = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    stopped.stop();
+    wait_for_end(&gateway, "live/test").await;
+
+    let killed = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    drop(killed);
+    wait_for_end(&gateway, "live/test").await;
+
+    let _third = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+}
+
+async fn wait_for_more_frames(gateway: &Gateway, name: &str) {
+    let frames = || {
+        gateway
+            .stream(name)
+            .and_then(|stream| stream["video_frames"].as_u64())
+    };
+    let before = frames().expect("the stream is live");
+    eventually("more pictures", async || {
+        frames().filter(|frames| *frames > before + 30)
+    })
+    .await;
+}
+
+async fn wait_for_end(gateway: &Gateway, name: &str) {
+    let gone = async || gateway.stream(name).is_none().then_some(());
+    eventually(&format!("{name} is no longer live"), gone).await;
+}

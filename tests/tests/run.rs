@@ -1,0 +1,171 @@
+//! How the gateway starts and ends.
+
+use std::fs;
+use std::net::{TcpListener, UdpSocket};
+use std::time::Instant;
+
+use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
+use distributary_tests::gateway::{self, Gateway};
+use distributary_tests::page::WatchPage;
+use distributary_tests::wait::LEISURE;
+
+#[test]
+fn it_prints_its_addresses_and_the_commands_to_publish_and_to_watch() {
+    let gateway = Gateway::start();
+    for address in [gateway.rtmp, gateway.http, gateway.webrtc] {
+        assert!(address.ip().is_loopback());
+        assert_ne!(address.port(), 0, "the port that was chosen is printed");
+    }
+    let printed = gateway.printed_until("curl");
+    assert!(
+        printed.contains(&gateway.rtmp_url("live/test")),
+        "{printed}"
+    );
+    assert!(
+        printed.contains(&gateway.page_url("live/test")),
+        "{printed}"
+    );
+    assert!(
+        printed.contains(&gateway.whep_url("live/test")),
+        "{printed}"
+    );
+}
+
+#[test]
+fn a_port_in_use_is_one_line_that_names_the_port_and_what_to_change() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let tcp = tcp.local_addr().unwrap();
+    let udp = udp.local_addr().unwrap();
+    for (flag, taken) in [("--rtmp", tcp), ("--http", tcp), ("--webrtc", udp)] {
+        let mut arguments = vec![];
+        for other in ["--rtmp", "--http", "--webrtc"] {
+            arguments.push(other.to_owned());
+            arguments.push(if other == flag {
+                taken.to_string()
+            } else {
+                "127.0.0.1:0".to_owned()
+            });
+        }
+        let arguments = arguments.iter().map(String::as_str).collect::<Vec<_>>();
+        let run = gateway::run(&arguments);
+        assert_eq!(run.status.code(), Some(1), "{run:?}");
+        assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+        assert!(run.stderr.contains(&taken.port().to_string()), "{run:?}");
+        assert!(run.stderr.contains(flag), "{run:?}");
+        assert_eq!(run.stdout, "", "{run:?}");
+    }
+}
+
+#[tokio::test]
+async fn on_sigterm_it_closes_the_sessions_and_exits_at_once() {
+    let mut gateway = Gateway::start();
+    let clip = Clip::with_gop(FRAME_RATE);
+    let mut publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let page = WatchPage::open().await;
+    page.watch("viewer", &gateway.whep_url("live/test")).await;
+    page.browser
+        .wait_for("#viewer", "pictures", |report| report.counters.len() > 30)
+        .await;
+
+    let started = now();
+    gateway.terminate();
+    let status = gateway.wait();
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert!(
+        started.elapsed() < LEISURE,
+        "it took {:?}",
+        started.elapsed()
+    );
+    // The browser is told, which is faster than the 5 s after which it misses the gateway.
+    page.browser
+        .wait_for("#viewer", "the gateway closed the connection", |r| {
+            r.dtls_state == "closed"
+        })
+        .await;
+    let (status, output) = publisher.wait();
+    assert!(
+        !status.success(),
+        "a broken stream is an error to ffmpeg: {output}"
+    );
+}
+
+#[test]
+fn on_sigint_it_exits_without_an_error() {
+    let mut gateway = Gateway::start();
+    gateway.interrupt();
+    assert_eq!(gateway.wait().code(), Some(0));
+}
+
+#[test]
+fn it_tells_its_version() {
+    let run = gateway::run(&["--version"]);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    assert_eq!(
+        run.stdout.trim(),
+        format!("distributary {}", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn the_help_has_every_flag() {
+    let run = gateway::run(&["--help"]);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    for flag in [
+        "config",
+        "rtmp",
+        "http",
+        "webrtc",
+        "advertise",
+        "log",
+        "demo",
+        "version",
+    ] {
+        assert!(
+            run.stdout.contains(&format!("--{flag}")),
+            "--{flag}: {}",
+            run.stdout
+        );
+    }
+}
+
+#[test]
+fn an_unknown_key_in_the_configuration_is_refused_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    fs::write(&file, "http = \"127.0.0.1:0\"\nhtpp = \"127.0.0.1:0\"\n").unwrap();
+    let run = gateway::run(&["--config", file.to_str().unwrap()]);
+    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    assert!(run.stderr.contains("htpp"), "{run:?}");
+    assert_eq!(run.stdout, "", "{run:?}");
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_refused_by_its_name() {
+    let run = gateway::run(&["--config", "/no/such/file.toml"]);
+    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    assert!(run.stderr.contains("/no/such/file.toml"), "{run:?}");
+}
+
+#[test]
+fn the_configuration_file_says_where_to_listen() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    let any = "127.0.0.1:0";
+    fs::write(
+        &file,
+        format!("rtmp = \"{any}\"\nhttp = \"{any}\"\nwebrtc = \"{any}\"\n"),
+    )
+    .unwrap();
+    let gateway = Gateway::start_as(&["--config", file.to_str().unwrap()]);
+    assert_eq!(gateway.request("GET", "/", &[], b"").status, 200);
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a real program takes to end"
+)]
+fn now() -> Instant {
+    Instant::now()
+}

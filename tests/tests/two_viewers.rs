@@ -1,0 +1,102 @@
+//! Viewers come and go without a trace in each other's pictures.
+
+use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
+use distributary_tests::gateway::Gateway;
+use distributary_tests::page::WatchPage;
+
+/// Eight seconds between keyframes.
+const GOP: u32 = 8 * FRAME_RATE;
+
+#[tokio::test]
+async fn a_viewer_who_joins_between_keyframes_does_not_wait_for_the_next_one() {
+    let gateway = Gateway::start();
+    let clip = Clip::with_gop(GOP);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let page = WatchPage::open().await;
+    page.watch("first", &gateway.whep_url("live/test")).await;
+
+    // Two to four seconds after a keyframe: there is something to catch up with, and the next
+    // keyframe is far.
+    let is_mid_gop = |counter: u32| (GOP / 4..GOP / 2).contains(&(counter % GOP));
+    let report = page
+        .browser
+        .wait_for("#first", "the middle of a group of pictures", |report| {
+            report.last_counter().is_some_and(is_mid_gop)
+        });
+    let joined_at = report.await.last_counter().expect("a picture was shown");
+    let answer = page.watch("second", &gateway.whep_url("live/test")).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let report = page
+        .browser
+        .wait_for("#second", "a picture", |report| !report.counters.is_empty());
+    let first_shown = report.await.counters[0].expect("the first picture is whole");
+    assert_eq!(
+        first_shown / GOP,
+        joined_at / GOP,
+        "joined at {joined_at}, but the first picture shown was {first_shown}"
+    );
+
+    // It ends up at the live edge, and neither viewer noticed anything of the other.
+    let pictures = 3 * FRAME_RATE as usize;
+    let second = page
+        .browser
+        .wait_for("#second", "pictures", |r| r.counters.len() > pictures);
+    second.await.assert_plays(&clip);
+    let first = page
+        .browser
+        .report("#first")
+        .await
+        .expect("the first video is there");
+    first.assert_plays(&clip);
+    let second = page
+        .browser
+        .report("#second")
+        .await
+        .expect("the second video is there");
+    let (first, second) = (first.last_counter(), second.last_counter());
+    let apart = first
+        .zip(second)
+        .map(|(first, second)| first.abs_diff(second));
+    assert!(
+        apart.is_some_and(|apart| apart < FRAME_RATE),
+        "first {first:?}, second {second:?}"
+    );
+    page.browser.screenshot("two_viewers").await;
+}
+
+#[tokio::test]
+async fn a_viewer_who_leaves_does_not_disturb_the_other() {
+    let gateway = Gateway::start();
+    let clip = Clip::with_gop(2 * FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let page = WatchPage::open().await;
+    for viewer in ["leaving", "staying"] {
+        page.watch(viewer, &gateway.whep_url("live/test")).await;
+    }
+    for viewer in ["#leaving", "#staying"] {
+        page.browser
+            .wait_for(viewer, "pictures", |report| report.counters.len() > 30)
+            .await;
+    }
+
+    assert_eq!(page.leave("leaving").await, 200);
+    page.browser
+        .wait_for("#leaving", "the gateway closed the connection", |r| {
+            r.dtls_state == "closed"
+        })
+        .await;
+    let seen = page
+        .browser
+        .report("#staying")
+        .await
+        .expect("the video is there")
+        .counters
+        .len();
+    let report = page.browser.wait_for("#staying", "it plays on", |report| {
+        report.counters.len() > seen + 2 * FRAME_RATE as usize
+    });
+    report.await.assert_plays(&clip);
+    assert_eq!(page.leave("leaving").await, 404, "the session is gone");
+}
