@@ -205,9 +205,15 @@ class Session {
     this.#connection.ontrack = ({ track }) => this.media.addTrack(track);
   }
 
-  /** Whether the connection has failed or was closed by the gateway. */
+  /**
+   * Whether the connection has failed or was closed by the gateway. A closing alert of DTLS shows at
+   * the transport alone: Chromium leaves the connection "connected".
+   */
   get lost() {
-    return ["failed", "closed"].includes(this.#connection.connectionState);
+    const states = this.#connection.getReceivers().map(({ transport }) => transport?.state);
+    return [this.#connection.connectionState, ...states].some(
+      (state) => state === "failed" || state === "closed",
+    );
   }
 
   /** Whether packets can come, whether or not they do. */
