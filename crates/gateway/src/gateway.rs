@@ -160,9 +160,6 @@ fn bind_http(config: &Config) -> Result<HttpServer, StartError> {
 fn start_engine(config: &Config, hub: &Hub) -> Result<(Engine, Vec<IpAddr>), StartError> {
     let listen = resolve(Listener::WebRtc, &config.webrtc)?;
     let announced = candidates(listen, &config.advertise)?;
-    if only_loopback(&announced) {
-        tracing::info!("only viewers on this machine can be served: no other address is announced");
-    }
     let engine = EngineConfig {
         listen,
         shards: config.viewers.shards,
@@ -172,6 +169,10 @@ fn start_engine(config: &Config, hub: &Hub) -> Result<(Engine, Vec<IpAddr>), Sta
         ..EngineConfig::default()
     };
     let engine = Engine::start(engine, hub.clone()).map_err(StartError::engine)?;
+    // Said only once the port is had: an error is one line.
+    if only_loopback(&announced) {
+        tracing::info!("only viewers on this machine can be served: no other address is announced");
+    }
     Ok((engine, announced))
 }
 
