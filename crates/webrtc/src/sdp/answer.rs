@@ -35,7 +35,7 @@ impl Offer {
             video: None,
             audio: None,
             setup: remote.setup.answer(),
-            notes: rejected.into_iter().map(Note::Rejected).collect(),
+            notes: rejected.into_iter().map(Note::NotSent).collect(),
             remote,
         };
         let mut writer = Writer::new(local, negotiated.setup);
@@ -53,7 +53,7 @@ impl Offer {
                     writer.audio(media, codec, &audio);
                     negotiated.audio = Some(audio);
                 }
-                Verdict::Carrier(codec) => writer.carrier(media, codec),
+                Verdict::Carrier(codec, _) => writer.carrier(media, codec),
                 Verdict::Rejected(_) => writer.rejected(media),
             }
             if index == *first {

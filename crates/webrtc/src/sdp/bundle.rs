@@ -1,6 +1,6 @@
 //! Groups of sections that share one transport (`a=group:BUNDLE`, RFC 9143).
 
-use super::Token;
+use super::{MAX_MEDIA_SECTIONS, Token};
 
 /// The `mid`s of one BUNDLE group, in the order of the offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,12 @@ impl BundleGroup {
         if words.next()? != "BUNDLE" {
             return None;
         }
-        let mids = words.filter_map(Token::new).collect();
+        let mut mids: Vec<Token> = Vec::new();
+        for mid in words.filter_map(Token::new) {
+            if mids.len() < MAX_MEDIA_SECTIONS && !mids.contains(&mid) {
+                mids.push(mid);
+            }
+        }
         Some(Self { mids })
     }
 
@@ -24,9 +29,9 @@ impl BundleGroup {
         &self.mids
     }
 
-    /// Place of `mid` in the group.
-    pub(super) fn position(&self, mid: &Token) -> Option<usize> {
-        self.mids.iter().position(|member| member == mid)
+    /// Whether `mid` is a member.
+    pub(super) fn contains(&self, mid: &Token) -> bool {
+        self.mids.contains(mid)
     }
 }
 
@@ -37,8 +42,12 @@ mod tests {
     #[test]
     fn only_bundle_groups_are_read_and_their_order_is_kept() {
         let group = BundleGroup::parse("BUNDLE video0 audio1").unwrap();
-        assert_eq!(group.position(&Token::new("audio1").unwrap()), Some(1));
-        assert_eq!(group.mids().len(), 2);
+        let mids: Vec<&str> = group.mids().iter().map(Token::as_str).collect();
+        assert_eq!(mids, ["video0", "audio1"]);
+        assert!(group.contains(&Token::new("audio1").unwrap()));
+        assert!(!group.contains(&Token::new("BUNDLE").unwrap()));
+        let repeated = BundleGroup::parse(&format!("BUNDLE{}", " 0 1".repeat(10_000)));
+        assert_eq!(repeated.unwrap().mids().len(), 2);
         assert_eq!(BundleGroup::parse("LS video0 audio1"), None);
         assert_eq!(BundleGroup::parse(""), None);
     }

@@ -71,8 +71,8 @@ pub struct NegotiatedAudio {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Note {
-    /// A section was rejected, though others were accepted.
-    Rejected(RejectedMedia),
+    /// Nothing is sent on this section, though something is on others.
+    NotSent(RejectedMedia),
     /// Video is sent in packetization mode 1 though the player did not ask for it.
     PacketizationMode(PacketizationMode),
     /// The player does not ask for lost packets: each loss stays visible until the next keyframe.
@@ -82,7 +82,7 @@ pub enum Note {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rejected(media) => write!(f, "rejected {media}"),
+            Self::NotSent(media) => write!(f, "nothing is sent on {media}"),
             Self::PacketizationMode(_) => f.write_str(
                 "the player offers no H264 with packetization-mode=1; it is sent all the same",
             ),

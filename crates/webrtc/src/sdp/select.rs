@@ -95,8 +95,8 @@ impl fmt::Display for Rejection {
 pub(super) enum Verdict<'a> {
     Video(H264Choice<'a>),
     Audio(&'a OfferedCodec),
-    /// Accepted as inactive, since it describes the transport of the others.
-    Carrier(&'a OfferedCodec),
+    /// Nothing is sent, but it is accepted as inactive, since it describes the transport of others.
+    Carrier(&'a OfferedCodec, Rejection),
     Rejected(Rejection),
 }
 
@@ -124,7 +124,7 @@ impl<'a> Selection<'a> {
             let (chosen, other) = match verdict {
                 Verdict::Video(_) => (video, audio),
                 Verdict::Audio(_) => (audio, video),
-                Verdict::Carrier(_) | Verdict::Rejected(_) => continue,
+                Verdict::Carrier(..) | Verdict::Rejected(_) => continue,
             };
             let rejection = match (chosen, other) {
                 (Some(chosen), _) if chosen == index => continue,
@@ -146,12 +146,12 @@ impl<'a> Selection<'a> {
         }
     }
 
-    /// The sections that are rejected.
+    /// The sections on which nothing is sent.
     pub(super) fn rejected(&self, offer: &Offer) -> Vec<RejectedMedia> {
         let sections = offer.media.iter().zip(&self.verdicts).enumerate();
         sections
             .filter_map(|(index, (media, verdict))| match verdict {
-                Verdict::Rejected(reason) => Some(RejectedMedia {
+                Verdict::Rejected(reason) | Verdict::Carrier(_, reason) => Some(RejectedMedia {
                     index,
                     kind: media.kind.clone(),
                     mid: media.mid.clone(),
@@ -167,9 +167,7 @@ impl Offer {
     /// The first BUNDLE group that the section at `index` is a member of.
     fn group_of(&self, index: usize) -> Option<&BundleGroup> {
         let mid = self.media.get(index)?.mid.as_ref()?;
-        self.bundles
-            .iter()
-            .find(|group| group.position(mid).is_some())
+        self.bundles.iter().find(|group| group.contains(mid))
     }
 }
 
@@ -188,12 +186,10 @@ fn acceptable(offer: &Offer, media: &OfferedMedia) -> Result<(), Rejection> {
     }
     // Port 0 in a group does not disable a section: the port is that of the group's first section
     // (RFC 9143 section 6).
-    let grouped = media.mid.as_ref().is_some_and(|mid| {
-        offer
-            .bundles
-            .iter()
-            .any(|group| group.position(mid).is_some())
-    });
+    let grouped = media
+        .mid
+        .as_ref()
+        .is_some_and(|mid| offer.bundles.iter().any(|group| group.contains(mid)));
     if media.port == 0 && !(media.bundle_only && grouped) {
         return Err(Rejection::Disabled);
     }
@@ -245,10 +241,12 @@ fn is_opus(codec: &OfferedCodec) -> bool {
     codec.name().eq_ignore_ascii_case("opus") && codec.clock_rate == 48_000
 }
 
+/// What the player could decode: retransmissions are no codec.
 fn codec_names(media: &OfferedMedia) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for name in media.codecs.iter().map(OfferedCodec::name) {
-        if names.len() < MAX_LISTED_CODECS && !names.iter().any(|known| known == name) {
+        let known = names.iter().any(|known| known == name);
+        if names.len() < MAX_LISTED_CODECS && !known && !name.eq_ignore_ascii_case("rtx") {
             names.push(name.to_owned());
         }
     }
@@ -265,47 +263,33 @@ fn accepted_indices<'v>(verdicts: &'v [Verdict<'_>]) -> impl Iterator<Item = usi
 
 /// The accepted sections in the order of `group`.
 ///
-/// The first of them describes the transport, and must not be one with port 0 (RFC 9143 section
-/// 7.3.1). Where a rejected section in front of bundle-only ones is the only one with a port, it
-/// is accepted as inactive: rejecting it would take the transport away from the others.
+/// The first member with a port describes the transport of all (RFC 9143 section 7.2.1). To reject
+/// it would take the transport away from the others: bundle-only sections have no other, and
+/// Chromium with `bundlePolicy: "max-bundle"` refuses such an answer ("Failed to setup RTCP mux"),
+/// although RFC 9143 section 7.3.1 allows it. So it is accepted as inactive where nothing is sent
+/// on it.
 fn bundle_order<'a>(
     offer: &'a Offer,
     group: &BundleGroup,
     verdicts: &mut [Verdict<'a>],
 ) -> Vec<usize> {
-    let members = |verdicts: &[Verdict<'_>]| {
-        let position = |index: usize| {
-            offer
-                .media
-                .get(index)
-                .and_then(|media| group.position(media.mid.as_ref()?))
-        };
-        let mut members: Vec<usize> = accepted_indices(verdicts).collect();
-        members.sort_by_key(|index| position(*index));
-        members
-    };
-    let has_port = |index: &usize| offer.media.get(*index).is_some_and(|media| media.port != 0);
-    let mut order = members(verdicts);
-    if !order.iter().any(has_port) {
-        let in_group = offer.media.iter().enumerate().filter(|(_, media)| {
-            media.port != 0
-                && media.is_rtp()
-                && media
-                    .mid
-                    .as_ref()
-                    .is_some_and(|mid| group.position(mid).is_some())
-        });
-        let carrier = in_group
-            .filter_map(|(index, media)| Some((index, carrier_codec(media)?)))
-            .next();
-        if let Some((index, codec)) = carrier
-            && let Some(verdict) = verdicts.get_mut(index)
-        {
-            *verdict = Verdict::Carrier(codec);
-            order = members(verdicts);
-        }
+    let members = group.mids().iter().filter_map(|mid| {
+        let mut media = offer.media.iter();
+        media.position(|media| media.mid.as_ref() == Some(mid))
+    });
+    let members: Vec<usize> = members.collect();
+    let media = |index: &usize| offer.media.get(*index);
+    let has_port = |index: &usize| media(index).is_some_and(|media| media.port != 0);
+    if let Some(tagged) = members.iter().find(|index| has_port(index))
+        && let Some(codec) = media(tagged).and_then(carrier_codec)
+        && let Some(verdict) = verdicts.get_mut(*tagged)
+        && let Verdict::Rejected(reason) = verdict
+    {
+        *verdict = Verdict::Carrier(codec, reason.clone());
     }
-    // The section that has a port goes first; the others keep their order.
+    let is_accepted = |index: &usize| accepted_indices(verdicts).any(|accepted| accepted == *index);
+    let mut order: Vec<usize> = members.into_iter().filter(is_accepted).collect();
+    // A section without a port cannot be the first; the others keep their order.
     order.sort_by_key(|index| !has_port(index));
     order
 }
@@ -313,7 +297,7 @@ fn bundle_order<'a>(
 /// A format for an inactive section: it is not used, but one must be named (RFC 8866 section 5.14).
 fn carrier_codec(media: &OfferedMedia) -> Option<&OfferedCodec> {
     match media.kind {
-        MediaKind::Audio | MediaKind::Video => media.codecs.first(),
-        MediaKind::Other(_) => None,
+        MediaKind::Audio | MediaKind::Video if media.is_rtp() => media.codecs.first(),
+        _ => None,
     }
 }

@@ -23,9 +23,11 @@ struct Case {
 enum Expected {
     Video(Video),
     Audio(Opus),
+    /// Nothing is sent, but it describes the transport: its only format and that one's `a=rtpmap`.
+    Inactive(u8, &'static str),
     Rejected,
 }
-use Expected::{Audio, Rejected};
+use Expected::{Audio, Inactive, Rejected};
 
 #[derive(Clone, Copy, Debug)]
 struct Video {
@@ -159,8 +161,7 @@ fn chromium_with_two_videos_gets_the_first() {
 fn firefox_without_h264_gets_audio_alone() {
     check(&Case {
         offer: "firefox-no-h264",
-        bundle: Some("1"),
-        sections: &[Rejected, FIREFOX_OPUS],
+        sections: &[Inactive(120, "VP8/90000"), FIREFOX_OPUS],
         remote_ufrag: "e658aa11",
         ..HAND_CASE
     });
@@ -383,22 +384,27 @@ fn h264_without_packetization_mode_is_better_than_nothing() {
 }
 
 #[test]
-fn what_the_player_does_not_receive_is_rejected() {
-    let audio_alone = Case {
+fn a_section_that_is_disabled_is_rejected() {
+    check(&Case {
+        offer: "hand-disabled-section",
         bundle: Some("1"),
         sections: &[Rejected, OPUS_111],
         ..HAND_CASE
-    };
-    for offer in [
-        "hand-no-h264",
-        "hand-video-sendonly",
-        "hand-disabled-section",
-    ] {
-        check(&Case {
-            offer,
-            ..audio_alone
-        });
-    }
+    });
+}
+
+#[test]
+fn the_first_section_of_a_group_keeps_the_transport_when_nothing_is_sent_on_it() {
+    check(&Case {
+        offer: "hand-no-h264",
+        sections: &[Inactive(98, "VP8/90000"), OPUS_111],
+        ..HAND_CASE
+    });
+    check(&Case {
+        offer: "hand-video-sendonly",
+        sections: &[Inactive(96, "H264/90000"), OPUS_111],
+        ..HAND_CASE
+    });
 }
 
 #[test]
@@ -458,6 +464,9 @@ fn check(case: &Case) {
         match expected {
             Expected::Video(video) => check_video(section, video, &context),
             Audio(opus) => check_audio(section, opus, &context),
+            Inactive(payload_type, rtpmap) => {
+                check_inactive(section, *payload_type, rtpmap, &context);
+            }
             Rejected => check_rejected(section, &context),
         }
         if !matches!(expected, Rejected) {
@@ -581,6 +590,26 @@ fn source_lines(ssrc: u32, track: &str) -> Vec<String> {
     ]
 }
 
+fn check_inactive(section: &Section, payload_type: u8, rtpmap: &str, context: &str) {
+    assert_eq!(section.formats, [payload_type.to_string()], "{context}");
+    assert_eq!(
+        section.only("rtpmap"),
+        format!("{payload_type} {rtpmap}"),
+        "{context}"
+    );
+    assert!(section.has("inactive"), "{context}");
+    for other in [
+        "sendonly",
+        "ssrc",
+        "ssrc-group",
+        "msid",
+        "rtcp-fb",
+        "extmap",
+    ] {
+        assert!(!section.has(other), "{other} in {context}");
+    }
+}
+
 fn check_rejected(section: &Section, context: &str) {
     assert_eq!(section.port, 0, "{context}");
     assert_eq!(section.formats.len(), 1, "{context}");
@@ -623,7 +652,7 @@ fn check_negotiated(case: &Case, answer: &Answer) {
                     extensions: Vec::new(),
                 });
             }
-            Rejected => {}
+            Inactive(..) | Rejected => {}
         }
     }
     assert_eq!(negotiated.video, video, "{}", case.offer);

@@ -62,40 +62,50 @@ fn the_profile_of_the_stream_chooses_the_payload_type() {
 }
 
 #[test]
-fn a_stream_without_audio_leaves_the_audio_section_out() {
-    let answer = answer_with(&fixture("chromium-offer"), &video_only()).unwrap();
-    let session = Description::of(&answer.sdp);
-    assert_eq!(values(&session.lines, "group"), ["BUNDLE 1"]);
-    assert_eq!(session.sections[0].port, 0);
-    assert!(session.sections[1].has("candidate"));
-    assert_eq!(answer.negotiated.audio, None);
-    let [Note::Rejected(rejected)] = answer.negotiated.notes.as_slice() else {
-        panic!("{:?}", answer.negotiated.notes);
-    };
-    assert_eq!(rejected.index, 0);
-    assert_eq!(rejected.reason, Rejection::NotInStream);
+fn without_audio_in_the_stream_its_section_is_rejected_or_keeps_the_transport_for_the_video() {
+    for (offer, bundle, audio_index, is_first) in [
+        ("chromium-offer", "BUNDLE 0 1", 0, true),
+        ("chromium-max-bundle", "BUNDLE 0", 1, false),
+        ("gstreamer-max-bundle", "BUNDLE audio0 video1", 0, true),
+    ] {
+        let answer = answer_with(&fixture(offer), &video_only()).unwrap();
+        let session = Description::of(&answer.sdp);
+        assert_eq!(values(&session.lines, "group"), [bundle], "{offer}");
+        let audio = &session.sections[audio_index];
+        let video = &session.sections[1 - audio_index];
+        assert!(
+            audio.has("inactive") && !audio.has("ssrc"),
+            "{offer}: {audio:?}"
+        );
+        assert!(video.has("sendonly"), "{offer}: {video:?}");
+        assert_eq!(audio.port != 0, is_first, "{offer}");
+        assert_eq!(audio.has("candidate"), is_first, "{offer}");
+        assert_eq!(video.has("candidate"), !is_first, "{offer}");
+        assert_eq!(answer.negotiated.audio, None);
+        let notes = &answer.negotiated.notes;
+        let not_in_stream = |note: &Note| matches!(note, Note::NotSent(media) if media.index == audio_index && media.reason == Rejection::NotInStream);
+        assert!(notes.iter().any(not_in_stream), "{offer}: {notes:?}");
+    }
 }
 
 #[test]
-fn a_section_that_bundle_only_ones_need_for_their_transport_becomes_inactive() {
-    let answer = answer_with(&fixture("gstreamer-max-bundle"), &video_only()).unwrap();
+fn the_first_section_with_a_port_comes_first_in_the_answered_group() {
+    let answer =
+        answer_to(&fixture("hand-bundle-only").replace("BUNDLE 1 0", "BUNDLE 0 1")).unwrap();
     let session = Description::of(&answer.sdp);
-    assert_eq!(values(&session.lines, "group"), ["BUNDLE audio0 video1"]);
-    let [audio, video] = session.sections.as_slice() else {
-        panic!("{}", answer.sdp);
-    };
-    assert!(
-        audio.has("inactive") && audio.has("candidate"),
-        "{}",
-        answer.sdp
-    );
-    assert_ne!(audio.port, 0);
-    assert_eq!(audio.formats, ["97"]);
-    assert_eq!(audio.only("rtpmap"), "97 OPUS/48000");
-    assert!(!audio.has("ssrc") && !audio.has("msid"), "{}", answer.sdp);
-    assert!(video.has("sendonly"), "{}", answer.sdp);
-    assert_eq!(answer.negotiated.audio, None);
-    assert_eq!(answer.negotiated.video.unwrap().payload_type, 96);
+    assert_eq!(values(&session.lines, "group"), ["BUNDLE 1 0"]);
+    assert!(session.sections[1].has("candidate"), "{}", answer.sdp);
+}
+
+#[test]
+fn a_bundle_only_section_behind_a_data_channel_is_served() {
+    let data = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:d\r\n";
+    let offer = fixture("hand-bundle-only").replace("BUNDLE 1 0", "BUNDLE d 0 1") + data;
+    let answer = answer_to(&offer).unwrap();
+    let session = Description::of(&answer.sdp);
+    assert_eq!(values(&session.lines, "group"), ["BUNDLE 1 0"]);
+    assert_eq!(session.sections[2].port, 0);
+    assert!(answer.negotiated.video.is_some() && answer.negotiated.audio.is_some());
 }
 
 #[test]
@@ -109,7 +119,7 @@ fn notes_tell_what_will_be_seen_later() {
     let [no_h264] = notes("hand-no-h264").try_into().unwrap();
     assert_eq!(
         no_h264.to_string(),
-        "rejected m=video (number 1): H264 is needed, offered are VP8, VP9"
+        "nothing is sent on m=video (number 1): H264 is needed, offered are VP8, VP9"
     );
 }
 
@@ -262,7 +272,7 @@ fn a_section_outside_the_group_of_the_video_is_rejected() {
     let offer = fixture("hand-lf-line-ends").replace("BUNDLE 0 1", "BUNDLE 0");
     let answer = answer_to(&offer).unwrap();
     assert_eq!(answer.negotiated.audio, None);
-    let [Note::Rejected(audio)] = answer.negotiated.notes.as_slice() else {
+    let [Note::NotSent(audio)] = answer.negotiated.notes.as_slice() else {
         panic!("{:?}", answer.negotiated.notes);
     };
     assert_eq!(audio.reason, Rejection::NotBundled);
