@@ -118,16 +118,19 @@ impl<'a> Writer<'a> {
         self.push(media, vec![codec.payload_type.to_string()], lines);
     }
 
-    /// Port 0 says no (RFC 3264 section 6). A format must be named and means nothing.
+    /// Port 0 says no (RFC 3264 section 6). A format must be named and means nothing, but there are
+    /// players (str0m) that refuse an answer in which it is not described.
     pub(super) fn rejected(&mut self, media: &OfferedMedia) {
         let mut lines = Vec::new();
         lines.extend(media.mid.as_ref().map(|mid| value("mid", mid.to_string())));
         lines.push(flag("inactive"));
-        let formats = media.formats.iter().take(1).cloned().collect();
+        let formats: Vec<String> = media.formats.iter().take(1).cloned().collect();
+        let named = |codec: &&OfferedCodec| formats.contains(&codec.payload_type.to_string());
+        let codec = media.codecs.iter().find(named);
+        lines.extend(codec.into_iter().flat_map(|codec| codec_lines(codec, None)));
         let address = SocketAddr::new(NOWHERE.ip(), 0);
-        self.session
-            .media_descriptions
-            .push(section(media, address, formats, lines));
+        let section = section(media, address, formats, lines);
+        self.session.media_descriptions.push(section);
     }
 
     /// Our candidates, in the section that was written last. All of them are there, so that the

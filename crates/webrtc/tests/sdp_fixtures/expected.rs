@@ -614,9 +614,18 @@ fn check_rejected(section: &Section, context: &str) {
     assert_eq!(section.port, 0, "{context}");
     assert_eq!(section.formats.len(), 1, "{context}");
     assert!(section.has("inactive"), "{context}");
+    let described = format!("a=rtpmap:{} ", section.formats[0]);
     let known = |line: &&String| {
-        line.starts_with("a=mid:") || line.starts_with("c=") || **line == "a=inactive"
+        line.starts_with("a=mid:")
+            || line.starts_with("c=")
+            || line.starts_with(&described)
+            || **line == "a=inactive"
     };
+    assert_eq!(
+        section.has("rtpmap"),
+        section.kind != "application",
+        "{context}"
+    );
     let others: Vec<&String> = section.lines.iter().filter(|line| !known(line)).collect();
     assert_eq!(others, Vec::<&String>::new(), "{context}");
 }

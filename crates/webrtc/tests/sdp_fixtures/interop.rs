@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use distributary_webrtc::sdp::Direction as OurDirection;
+use distributary_webrtc::sdp::{Direction as OurDirection, MediaPlan};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::media::{Direction, MediaKind, Mid};
 use str0m::{Candidate, Rtc};
@@ -84,6 +84,47 @@ fn str0m_accepts_the_answer_to_its_offer() {
             .stream_rx(&AUDIO_SSRC.into())
             .expect("the audio's source");
         assert_eq!((sound.mid(), sound.rtx()), (player.audio, None));
+    }
+}
+
+#[test]
+fn str0m_accepts_an_answer_with_one_kind_only() {
+    let without_audio = MediaPlan {
+        audio: None,
+        ..plan()
+    };
+    let without_video = MediaPlan {
+        video: None,
+        ..plan()
+    };
+    for plan in [without_audio, without_video] {
+        let player = player(true);
+        let answer = answer_with(&player.offer, &plan).expect("one kind is enough");
+        let theirs = SdpAnswer::from_sdp_string(&answer.sdp).expect("an answer to str0m");
+        let mut rtc = player.rtc;
+        rtc.sdp_api()
+            .accept_answer(player.pending, theirs)
+            .expect("an answer that fits the offer");
+        let direction = |mid: Mid| rtc.media(mid).map(|media| media.direction());
+        let receives = |sent: bool| {
+            Some(if sent {
+                Direction::RecvOnly
+            } else {
+                Direction::Inactive
+            })
+        };
+        assert_eq!(
+            direction(player.video),
+            receives(plan.video.is_some()),
+            "{}",
+            answer.sdp
+        );
+        assert_eq!(
+            direction(player.audio),
+            receives(plan.audio.is_some()),
+            "{}",
+            answer.sdp
+        );
     }
 }
 
