@@ -232,13 +232,22 @@ fn build() -> Result<PathBuf, String> {
     // With the examples of the workspace, of which there are next to none, cargo enables the
     // features that it enables for the tests, and nothing that was built for them is built again.
     command
-        .args(["build", "--quiet", "--workspace", "--bin", "distributary", "--examples"])
+        .args([
+            "build",
+            "--quiet",
+            "--workspace",
+            "--bin",
+            "distributary",
+            "--examples",
+        ])
         .args(["--message-format", "json-render-diagnostics"])
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
-    let output = command.output().map_err(|error| format!("cargo: {error}"))?;
+    let output = command
+        .output()
+        .map_err(|error| format!("cargo: {error}"))?;
     let messages = String::from_utf8_lossy(&output.stdout);
     let binary = messages
         .lines()

@@ -119,7 +119,8 @@ static DTLS: LazyLock<DtlsContext> =
     LazyLock::new(|| DtlsContext::new(&CERTIFICATE).expect("OpenSSL has what is needed"));
 
 fn credentials() -> Credentials {
-    Credentials::new("gateway0", "a password of our own 24").expect("well-formed credentials")
+    Credentials::new("gateway0", "aPasswordOfOurOwnWith32Letters00")
+        .expect("well-formed credentials")
 }
 
 /// A whole viewer after its first connectivity check: datagrams, each with its length in two bytes

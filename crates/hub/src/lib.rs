@@ -27,4 +27,4 @@ pub mod timeline;
 pub use hub::{Hub, HubConfig, PublishError};
 pub use name::{NameError, StreamName};
 pub use stream::{Publisher, PublisherInfo, Stream, StreamStats, Subscription};
-pub use subscriber::{Delivery, Sink, StreamEvent};
+pub use subscriber::{AudioForm, Delivery, Sink, StreamEvent};

@@ -11,7 +11,7 @@ use crate::audio::AudioThread;
 use crate::cache::GopCache;
 use crate::hub::{HubConfig, Shared};
 use crate::name::StreamName;
-use crate::subscriber::{Sink, StreamEvent, Subscriber};
+use crate::subscriber::{AudioForm, Sink, StreamEvent, Subscriber};
 use crate::timeline::Timeline;
 
 /// A named stream: its tracks, its clock, its cache and its subscribers.
@@ -35,7 +35,7 @@ struct State {
     info: Option<Arc<PublisherInfo>>,
     video: Option<Arc<VideoTrack>>,
     audio: Option<Arc<AudioTrack>>,
-    /// Runs while there are subscribers and the audio is AAC.
+    /// Runs while somebody takes Opus and the audio is AAC.
     audio_thread: Option<AudioThread>,
     next_audio_thread: u64,
     timeline: Timeline,
@@ -209,7 +209,7 @@ impl Stream {
     fn remove_subscriber(&self, id: u64) {
         let mut state = self.lock();
         state.subscribers.retain(|subscriber| subscriber.id != id);
-        if state.subscribers.is_empty() {
+        if !state.has_subscriber(AudioForm::Opus) {
             state.audio_thread = None;
         }
     }
@@ -239,7 +239,7 @@ impl Stream {
             .is_some_and(|current| current.id() == thread)
         {
             for frame in frames {
-                state.deliver(&Arc::new(Frame::Audio(frame)));
+                state.deliver_audio(&Arc::new(Frame::Audio(frame)), AudioForm::Opus);
             }
         }
     }
@@ -264,9 +264,11 @@ impl Stream {
             }
             Frame::Audio(audio) => {
                 state.audio_frames += 1;
-                match audio.codec {
-                    AudioCodec::Aac => state.transcode(self, audio),
-                    _ => state.deliver(&Arc::new(frame)),
+                if audio.codec == AudioCodec::Aac {
+                    state.transcode(self, audio);
+                    state.deliver_audio(&Arc::new(frame), AudioForm::Published);
+                } else {
+                    state.deliver(&Arc::new(frame));
                 }
             }
         }
@@ -306,10 +308,10 @@ impl State {
             .is_some_and(|(id, _)| *id == publisher)
     }
 
-    /// Gives AAC to the stream's audio thread, which delivers Opus. When nobody listens nothing is
+    /// Gives AAC to the stream's audio thread, which delivers Opus. When nobody takes Opus nothing is
     /// done.
     fn transcode(&mut self, stream: &Arc<Stream>, frame: &AudioFrame) {
-        let (Some(track), false) = (&self.audio, self.subscribers.is_empty()) else {
+        let (Some(track), true) = (&self.audio, self.has_subscriber(AudioForm::Opus)) else {
             return;
         };
         let thread = self.audio_thread.get_or_insert_with(|| {
@@ -322,11 +324,29 @@ impl State {
     }
 
     fn deliver(&mut self, frame: &Arc<Frame>) {
-        for subscriber in &mut self.subscribers {
+        self.deliver_where(frame, |_| true);
+    }
+
+    /// Delivers sound to those who take it in this form.
+    fn deliver_audio(&mut self, frame: &Arc<Frame>, form: AudioForm) {
+        self.deliver_where(frame, |subscriber| subscriber.audio_form() == form);
+    }
+
+    fn deliver_where(&mut self, frame: &Arc<Frame>, takes: impl Fn(&Subscriber) -> bool) {
+        for subscriber in self
+            .subscribers
+            .iter_mut()
+            .filter(|subscriber| takes(subscriber))
+        {
             if !subscriber.deliver_frame(frame) {
                 self.dropped += 1;
             }
         }
+    }
+
+    fn has_subscriber(&self, form: AudioForm) -> bool {
+        let mut forms = self.subscribers.iter().map(Subscriber::audio_form);
+        forms.any(|other| other == form)
     }
 }
 

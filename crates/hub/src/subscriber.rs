@@ -39,17 +39,35 @@ impl Drop for Place {
     }
 }
 
+/// The form in which a subscriber takes sound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AudioForm {
+    /// Opus: what is published as AAC is transcoded while somebody takes it so.
+    #[default]
+    Opus,
+    /// As it was published.
+    Published,
+}
+
 /// The sending half of a subscriber's queue. One queue may take many streams.
 #[derive(Clone, Debug)]
 pub struct Sink {
     queue: mpsc::Sender<Delivery>,
+    audio: AudioForm,
 }
 
 impl Sink {
-    /// A queue of `capacity` deliveries, all streams together.
+    /// A queue of `capacity` deliveries, all streams together, with sound as Opus.
     pub fn channel(capacity: usize) -> (Self, mpsc::Receiver<Delivery>) {
         let (queue, receiver) = mpsc::channel(capacity);
-        (Self { queue }, receiver)
+        let audio = AudioForm::default();
+        (Self { queue, audio }, receiver)
+    }
+
+    /// The same queue, with sound in this form.
+    #[must_use]
+    pub fn with_audio(self, audio: AudioForm) -> Self {
+        Self { audio, ..self }
     }
 }
 
@@ -77,6 +95,11 @@ impl Subscriber {
             limit,
             awaiting_keyframe: false,
         }
+    }
+
+    /// The form in which it takes sound.
+    pub(crate) fn audio_form(&self) -> AudioForm {
+        self.sink.audio
     }
 
     /// Queues a frame, or drops it when the subscriber is behind. Returns whether it was queued.

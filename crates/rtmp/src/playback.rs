@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use distributary_hub::{Delivery, Hub, Sink, StreamEvent, StreamName, Subscription};
+use distributary_hub::{AudioForm, Delivery, Hub, Sink, StreamEvent, StreamName, Subscription};
 use distributary_media::flv::muxer;
 use distributary_media::{AudioTrack, Frame, MediaTime, VideoTrack};
 use tokio::sync::mpsc;
@@ -32,7 +32,8 @@ impl Playback {
     pub(crate) fn begin(hub: &Hub, name: &StreamName) -> Option<(Self, Vec<Arc<Frame>>)> {
         hub.stream(name).filter(|stream| stream.is_live())?;
         let (sink, queue) = Sink::channel(QUEUE_FRAMES);
-        let (subscription, cached) = hub.subscribe(name, sink, 0)?;
+        let (subscription, cached) =
+            hub.subscribe(name, sink.with_audio(AudioForm::Published), 0)?;
         let playback = Self {
             subscription,
             queue,

@@ -78,6 +78,9 @@ async fn socket_pair() -> (UdpSocket, UdpSocket) {
 }
 
 fn peer_config(certificate: &PeerCertificate, profile: SrtpProtectionProfile) -> Config {
+    // It takes the cryptography of rustls, of which the workspace has two kinds: one must be named.
+    // Another test of this process may have done so already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     Config {
         certificates: vec![certificate.clone()],
         srtp_protection_profiles: vec![profile],

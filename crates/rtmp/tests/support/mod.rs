@@ -15,7 +15,9 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use distributary_hub::{Delivery, Hub, HubConfig, Sink, StreamEvent, StreamName, Subscription};
+use distributary_hub::{
+    AudioForm, Delivery, Hub, HubConfig, Sink, StreamEvent, StreamName, Subscription,
+};
 use distributary_media::Frame;
 use distributary_rtmp::{RtmpConfig, RtmpServer};
 use tokio::io::AsyncReadExt;
@@ -82,7 +84,10 @@ impl TestServer {
         self.until(name, true).await;
         let (sink, queue) = Sink::channel(4096);
         let name = StreamName::parse(name).unwrap();
-        let (subscription, cached) = self.hub.subscribe(&name, sink, 0).unwrap();
+        let (subscription, cached) = self
+            .hub
+            .subscribe(&name, sink.with_audio(AudioForm::Published), 0)
+            .unwrap();
         Watcher {
             subscription,
             queue,
