@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::process::Process;
 use crate::report::VideoReport;
-use crate::wait::eventually;
+use crate::wait::{Deadline, PATIENCE, pause};
 
 /// One browser at a time: several at once on a small machine starve each other of the CPU.
 static BROWSER: Mutex<()> = Mutex::const_new(());
@@ -129,13 +129,18 @@ impl Browser {
         what: &str,
         condition: impl Fn(&VideoReport) -> bool,
     ) -> VideoReport {
-        let what = format!("{selector}: {what}");
-        let mut last = None;
-        let report = eventually(&what, async || {
-            last = self.report(selector).await;
-            last.clone().filter(&condition)
-        });
-        report.await
+        let deadline = Deadline::after(PATIENCE);
+        loop {
+            let report = self.report(selector).await;
+            if let Some(report) = report.clone().filter(&condition) {
+                return report;
+            }
+            assert!(
+                deadline.left().is_some(),
+                "{selector}: no {what}, but {report:?}"
+            );
+            pause().await;
+        }
     }
 
     /// The text that the page shows in the element named by `selector`.
@@ -198,6 +203,8 @@ fn start_chromium(profile: &Path) -> Process {
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
+            // Lets a page made by a script play with sound, which otherwise needs a gesture.
+            "--autoplay-policy=no-user-gesture-required",
         ])
         .args(["--no-first-run", "--no-default-browser-check"])
         .arg(format!("--user-data-dir={}", profile.display()))

@@ -10,7 +10,6 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// other things to do.
 pub const LEISURE: Duration = Duration::from_secs(5);
 
-/// Pause between two looks at something that cannot be waited for.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A moment after which a test gives up.
@@ -47,8 +46,13 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
             deadline.left().is_some(),
             "waited {PATIENCE:?} in vain: {what}"
         );
-        tokio::time::sleep(POLL_INTERVAL).await;
+        pause().await;
     }
+}
+
+/// The pause between two looks at something that cannot be waited for.
+pub async fn pause() {
+    tokio::time::sleep(POLL_INTERVAL).await;
 }
 
 #[expect(

@@ -16,7 +16,7 @@ fn it_prints_its_addresses_and_the_commands_to_publish_and_to_watch() {
         assert!(address.ip().is_loopback());
         assert_ne!(address.port(), 0, "the port that was chosen is printed");
     }
-    let printed = gateway.printed_until("curl");
+    let printed = gateway.printed_until("curl -i");
     assert!(
         printed.contains(&gateway.rtmp_url("live/test")),
         "{printed}"
@@ -38,7 +38,7 @@ fn a_port_in_use_is_one_line_that_names_the_port_and_what_to_change() {
     let tcp = tcp.local_addr().unwrap();
     let udp = udp.local_addr().unwrap();
     for (flag, taken) in [("--rtmp", tcp), ("--http", tcp), ("--webrtc", udp)] {
-        let mut arguments = vec![];
+        let mut arguments = vec!["--log".to_owned(), "warn".to_owned()];
         for other in ["--rtmp", "--http", "--webrtc"] {
             arguments.push(other.to_owned());
             arguments.push(if other == flag {

@@ -51,7 +51,8 @@
     const seen = [];
     counters.set(video, seen);
     const next = () => {
-      seen.push(readCounter(video));
+      // Before that there is nothing to draw, though the first picture is announced.
+      if (video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) seen.push(readCounter(video));
       video.requestVideoFrameCallback(next);
     };
     video.requestVideoFrameCallback(next);

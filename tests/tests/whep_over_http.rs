@@ -146,7 +146,7 @@ async fn an_offer_that_cannot_be_used_is_refused_with_the_reason() {
     expect(415, &[("Content-Type", "application/json")], OFFER);
     expect(415, &[], OFFER);
     expect(400, SDP, "this is no session description");
-    expect(400, SDP, "v=0\r\n");
+    expect(400, SDP, &OFFER.replace("m=video 9 ", "m=video nine "));
     // Neither H264 nor Opus.
     let foreign = OFFER
         .replace("H264/90000", "VP8/90000")
