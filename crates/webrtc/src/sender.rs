@@ -90,7 +90,7 @@ impl RtpSender {
             config,
             cursor: None,
             offset: 0,
-            offset_since: 0,
+            offset_since: first(start.sequence),
             next_index: first(start.sequence),
             next_rtx_index: first(start.rtx_sequence),
             timestamp_offset: start.timestamp,

@@ -23,6 +23,24 @@ impl SessionId {
     }
 }
 
+impl SessionId {
+    /// The first digits of the name, for logs: enough to tell sessions apart, and not enough to end
+    /// one, for which the whole name is needed.
+    pub fn short(&self) -> ShortId {
+        ShortId((self.0 >> 96) as u32)
+    }
+}
+
+/// The first eight digits of a [`SessionId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShortId(u32);
+
+impl fmt::Display for ShortId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
@@ -188,6 +206,7 @@ mod tests {
     fn a_session_id_reads_back_from_its_text() {
         let id = SessionId::random();
         assert_eq!(id.to_string().parse(), Ok(id));
+        assert!(id.to_string().starts_with(&id.short().to_string()));
         assert_eq!("".parse::<SessionId>(), Err(InvalidSessionId));
         assert_eq!("+".repeat(32).parse::<SessionId>(), Err(InvalidSessionId));
         assert_eq!("AB".repeat(16).parse::<SessionId>(), Err(InvalidSessionId));

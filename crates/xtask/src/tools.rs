@@ -54,6 +54,16 @@ pub(crate) const CLIENTS: &[Tool] = &[
         package: "chromium-driver",
         purpose: "drives Chromium",
     },
+    Tool {
+        program: "python3",
+        package: "python3",
+        purpose: "shakes hands in the RTMP tests as another implementation",
+    },
+    Tool {
+        program: "openssl",
+        package: "openssl",
+        purpose: "makes certificates for the RTMPS tests",
+    },
 ];
 
 /// Why the programs that are needed are not there.

@@ -75,7 +75,7 @@ pub(super) fn open(
     let cname: Arc<str> = local.cname.as_str().into();
     let answer = offer.answer(&plan(&stream.stats()), &local)?;
     for note in &answer.negotiated.notes {
-        tracing::info!(viewer = %id, stream = %stream.name(), "{note}");
+        tracing::info!(viewer = %id.short(), stream = %stream.name(), "{note}");
     }
     let etag = ice.ufrag().to_owned();
     let session = PendingSession {
@@ -87,7 +87,7 @@ pub(super) fn open(
     if !shared.registry.insert(&etag, session) {
         return Err(OpenError::TooManySessions(shared.registry.len()));
     }
-    tracing::info!(viewer = %id, stream = %stream.name(), "answered");
+    tracing::info!(viewer = %id.short(), stream = %stream.name(), "answered");
     Ok(OpenedSession {
         id,
         answer: answer.sdp,

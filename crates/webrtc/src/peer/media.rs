@@ -124,7 +124,7 @@ impl Media {
         let mut count = 0;
         for sequence in pairs.sequences() {
             count += 1;
-            if self.nacks.len() < MAX_PENDING_NACKS {
+            if self.nacks.len() < MAX_PENDING_NACKS && !self.nacks.contains(&sequence) {
                 self.nacks.push(sequence);
             }
         }

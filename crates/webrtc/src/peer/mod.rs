@@ -85,7 +85,7 @@ pub enum PeerEvent {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The viewer said so: DTLS close_notify or RTCP BYE.
+    /// The viewer said so, by a DTLS close_notify.
     #[error("the viewer left")]
     Left,
     /// No valid connectivity check came any more (RFC 7675 section 5.1).
@@ -369,7 +369,6 @@ impl Peer {
         let Ok(compound) = media.open_rtcp(datagram) else {
             return;
         };
-        let mut has_left = false;
         for packet in rtcp::packets(compound) {
             match packet {
                 Packet::Report(blocks) => self.stats.take_reports(&blocks, media, now),
@@ -379,11 +378,7 @@ impl Peer {
                 Packet::PictureLossIndication { .. } | Packet::FullIntraRequest => {
                     self.stats.keyframe_requests += 1;
                 }
-                Packet::Goodbye => has_left = true,
             }
-        }
-        if has_left {
-            self.end(CloseReason::Left);
         }
         // Whoever has the keys has got our last flight.
         self.dtls.settle();

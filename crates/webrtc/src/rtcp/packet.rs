@@ -20,8 +20,6 @@ pub enum Packet<'a> {
     },
     /// The decoder wants a decoder refresh point (RFC 5104 section 4.3.1).
     FullIntraRequest,
-    /// The peer leaves (RFC 3550 section 6.6).
-    Goodbye,
 }
 
 /// How a receiver fares with one source (RFC 3550 section 6.4.1).
@@ -59,9 +57,11 @@ impl NackPairs<'_> {
     }
 }
 
+/// Set when the packet ends with padding.
+const PADDING: u8 = 0x20;
+
 const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
-const GOODBYE: u8 = 203;
 const TRANSPORT_FEEDBACK: u8 = 205;
 const PAYLOAD_FEEDBACK: u8 = 206;
 
@@ -80,9 +80,17 @@ pub fn packets(compound: &[u8]) -> impl Iterator<Item = Packet<'_>> {
         }
         let (packet, tail) = rest.split_at(len);
         rest = tail;
-        Some(parse(first & 0x1f, second, &packet[4..]))
+        Some(unpadded(first, &packet[4..]).and_then(|body| parse(first & 0x1f, second, body)))
     })
     .flatten()
+}
+
+/// The body without its padding, whose length is its last byte (RFC 3550 section 6.4.1).
+fn unpadded(first: u8, body: &[u8]) -> Option<&[u8]> {
+    if first & PADDING == 0 {
+        return Some(body);
+    }
+    body.get(..body.len().checked_sub(usize::from(*body.last()?))?)
 }
 
 /// Parses what follows the common header; `count` is its 5-bit field.
@@ -90,7 +98,6 @@ fn parse(count: u8, packet_type: u8, body: &[u8]) -> Option<Packet<'_>> {
     match (packet_type, count) {
         (SENDER_REPORT, _) => Some(Packet::Report(report_blocks(count, body.get(24..)?))),
         (RECEIVER_REPORT, _) => Some(Packet::Report(report_blocks(count, body.get(4..)?))),
-        (GOODBYE, _) => Some(Packet::Goodbye),
         (TRANSPORT_FEEDBACK, 1) => {
             let (media_ssrc, pairs) = (word(body, 4)?, NackPairs(body.get(8..)?));
             Some(Packet::Nack { media_ssrc, pairs })
@@ -166,7 +173,10 @@ mod tests {
             0x84, 206, 0, 4, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 5, 1, 0, 0, 0,
         ]);
         bytes.extend([0x8f, 206, 0, 2, 0, 0, 0, 9, 0, 0, 0, 0]);
-        bytes.extend([0x81, 203, 0, 1, 0, 0, 0, 9]);
+        // With padding: four bytes, of which the last one says so.
+        bytes.extend([
+            0xa1, 205, 0, 4, 0, 0, 0, 9, 0, 0, 0, 5, 0, 7, 0, 0, 0, 0, 0, 4,
+        ]);
         let parsed: Vec<Packet<'_>> = packets(&bytes).collect();
         assert_eq!(parsed.len(), 5, "a packet of an unknown kind is left out");
         let Packet::Nack {
@@ -179,7 +189,10 @@ mod tests {
         assert_eq!(pairs.sequences().collect::<Vec<_>>(), [0xfffe, 0xffff, 1]);
         assert_eq!(parsed[2], Packet::PictureLossIndication { media_ssrc: 5 });
         assert_eq!(parsed[3], Packet::FullIntraRequest);
-        assert_eq!(parsed[4], Packet::Goodbye);
+        let Packet::Nack { pairs, .. } = &parsed[4] else {
+            panic!("{parsed:?}")
+        };
+        assert_eq!(pairs.sequences().collect::<Vec<_>>(), [7]);
     }
 
     #[test]

@@ -23,19 +23,25 @@ const TYPE_MASK: u8 = 0x1f;
 /// NAL units that fit together travel together (STAP-A), as parameter sets in front of a keyframe
 /// do; one that fits alone travels as it is; a larger one is cut into fragments (FU-A) of equal
 /// size, the last one perhaps shorter: the form that segmentation offload sends with one call.
-/// Empty NAL units are left out. The order is kept.
+/// The order is kept. NAL units that are empty or of a type that RTP has for itself are left out.
 pub fn packetise(units: &[Bytes], max_payload: usize, mut emit: impl FnMut(Payload)) {
     let mut rest = units;
     while let Some(unit) = rest.first() {
         let together = aggregated(rest, max_payload);
         match together {
-            _ if unit.is_empty() => {}
+            _ if !is_sendable(unit) => {}
             0 | 1 if unit.len() <= max_payload => emit(Payload::whole(unit.clone())),
             0 | 1 => fragment(unit, max_payload, &mut emit),
             _ => emit(aggregate(&rest[..together])),
         }
         rest = &rest[together.max(1)..];
     }
+}
+
+/// Whether it is a NAL unit of H.264: the types 24 to 31 mean packets here (RFC 6184 section 5.2).
+fn is_sendable(unit: &Bytes) -> bool {
+    unit.first()
+        .is_some_and(|header| header & TYPE_MASK < STAP_A)
 }
 
 /// How many of the first NAL units fit into one STAP-A.
@@ -45,7 +51,7 @@ fn aggregated(units: &[Bytes], max_payload: usize) -> usize {
         .iter()
         .take_while(|unit| {
             len += 2 + unit.len();
-            !unit.is_empty() && len <= max_payload
+            is_sendable(unit) && len <= max_payload
         })
         .count()
 }
@@ -122,6 +128,14 @@ mod tests {
     #[test]
     fn a_unit_that_fits_travels_as_it_is() {
         assert_eq!(payloads(&[&[0x41, 1, 2, 3]], 100), [vec![0x41, 1, 2, 3]]);
+    }
+
+    #[test]
+    fn a_unit_that_would_be_taken_for_a_packet_is_left_out() {
+        assert_eq!(
+            payloads(&[&[0x78, 0, 1, 0x41], &[0x41, 1], &[]], 100),
+            [vec![0x41, 1]]
+        );
     }
 
     #[test]

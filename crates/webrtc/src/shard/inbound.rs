@@ -1,5 +1,6 @@
 //! Datagrams in: whose they are, and what they bring about.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -94,7 +95,7 @@ impl Shard {
             created,
         } = session;
         let Some(tag) = self.streams.open(&name, &self.shared.hub, &self.sink, now) else {
-            tracing::info!(viewer = %id, stream = %name, "the stream ended before the viewer came");
+            tracing::info!(viewer = %id.short(), stream = %name, "the stream ended before the viewer came");
             self.shared.registry.remove(&id);
             return None;
         };
@@ -106,7 +107,7 @@ impl Shard {
         let peer = match Peer::new(config, clock, &self.shared.dtls, now) {
             Ok(peer) => peer,
             Err(error) => {
-                tracing::error!(viewer = %id, stream = %name, %error, "cannot serve the viewer");
+                tracing::error!(viewer = %id.short(), stream = %name, %error, "cannot serve the viewer");
                 self.shared.registry.remove(&id);
                 return None;
             }
@@ -135,16 +136,16 @@ impl Shard {
             match event {
                 PeerEvent::Moved { remote } => {
                     if let Some(viewer) = self.viewers.get_mut(key) {
-                        tracing::debug!(viewer = %viewer.id, %remote, "sends go here");
+                        tracing::debug!(viewer = %viewer.id.short(), %remote, "sends go here");
                     }
                 }
                 PeerEvent::Connected { profile } => {
                     if let Some(viewer) = self.viewers.get_mut(key) {
                         let after = now.saturating_duration_since(viewer.since).as_millis();
                         tracing::info!(
-                            viewer = %viewer.id,
+                            viewer = %viewer.id.short(),
                             stream = %viewer.stream_name,
-                            remote = viewer.peer.remote().map(tracing::field::display),
+                            remote = viewer.peer.remote().map(canonical).map(tracing::field::display),
                             %profile,
                             "connected {after} ms after the answer"
                         );
@@ -186,7 +187,7 @@ impl Shard {
         self.shared.registry.remove(&viewer.id);
         let (video, audio) = viewer.peer.sender_stats();
         tracing::info!(
-            viewer = %viewer.id,
+            viewer = %viewer.id.short(),
             stream = %viewer.stream_name,
             seconds = now.saturating_duration_since(viewer.since).as_secs(),
             packets = video.packets + audio.packets,
@@ -195,4 +196,9 @@ impl Shard {
             "{reason}"
         );
     }
+}
+
+/// The address as people write it: one that came over IPv4 to an IPv6 socket is shown as IPv4.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

@@ -86,7 +86,7 @@ impl Shard {
             // A lost one is repeated by whoever waits for it.
             if let Err(SendError::Failed(error)) = self.socket.send(to, from, &transmit.bytes, len)
             {
-                tracing::debug!(viewer = %viewer.id, %error, "send failed");
+                tracing::debug!(viewer = %viewer.id.short(), %error, "send failed");
             }
         }
     }
@@ -146,7 +146,7 @@ impl Shard {
         self.streams.drop_unwatched();
         if self.index == 0 {
             for (viewer, stream) in self.shared.registry.expire(now) {
-                tracing::info!(%viewer, %stream, "the viewer never came: no packet reached the UDP port");
+                tracing::info!(viewer = %viewer.short(), %stream, "the viewer never came: no packet reached the UDP port");
             }
         }
     }
@@ -190,7 +190,7 @@ fn pump(
                 }
                 Err(SendError::Failed(error)) => {
                     // As loss on the way: the viewer asks again, or falls silent.
-                    tracing::debug!(viewer = %viewer.id, %error, "send failed");
+                    tracing::debug!(viewer = %viewer.id.short(), %error, "send failed");
                 }
             }
         }
