@@ -203,8 +203,6 @@ fn start_chromium(profile: &Path) -> Process {
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
-            // Lets a page made by a script play with sound, which otherwise needs a gesture.
-            "--autoplay-policy=no-user-gesture-required",
         ])
         .args(["--no-first-run", "--no-default-browser-check"])
         .arg(format!("--user-data-dir={}", profile.display()))

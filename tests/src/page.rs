@@ -76,6 +76,8 @@ impl WatchPage {
     pub async fn open() -> Self {
         let browser = Browser::start().await;
         browser.open(&Page::serve().url()).await;
+        // A page may play with sound once somebody has clicked on it.
+        browser.click("body").await;
         Self { browser }
     }
 

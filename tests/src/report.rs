@@ -1,5 +1,8 @@
 //! What the browser tells about a video, and what must be true of it.
 
+use std::fmt;
+use std::ops::Deref;
+
 use serde::Deserialize;
 
 use crate::ffmpeg::{CLIP_FRAMES, Clip};
@@ -23,13 +26,32 @@ pub struct VideoReport {
     /// Whether the element is paused.
     pub paused: bool,
     /// The frame number of each picture that was shown, `None` for one that could not be read.
-    pub counters: Vec<Option<u32>>,
+    pub counters: Counters,
     /// Statistics of the received video, once there are some.
     pub video: Option<InboundVideo>,
     /// Statistics of the received audio, once there are some.
     pub audio: Option<InboundAudio>,
     /// Connections that the page has made so far.
     pub peers: u32,
+}
+
+/// Frame numbers, of which there may be thousands: `Debug` shows the last ones.
+#[derive(Clone, Deserialize)]
+pub struct Counters(Vec<Option<u32>>);
+
+impl Deref for Counters {
+    type Target = [Option<u32>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = &self[self.len().saturating_sub(10)..];
+        write!(f, "{} pictures, the last ones are {last:?}", self.len())
+    }
 }
 
 /// `RTCInboundRtpStreamStats` of a video track, as far as the tests need it.
@@ -69,6 +91,9 @@ pub struct InboundAudio {
     /// Energy of all that was played so far.
     #[serde(default)]
     pub total_audio_energy: f64,
+    /// RTP packets that came.
+    #[serde(default)]
+    pub packets_received: u64,
     /// Samples that were played.
     #[serde(default)]
     pub total_samples_received: u64,
@@ -132,20 +157,17 @@ impl VideoReport {
 
     fn assert_order(&self) {
         let mut previous = None;
-        for counter in &self.counters {
+        for (at, counter) in self.counters.iter().enumerate() {
+            let before = &self.counters[at.saturating_sub(5)..at];
             let counter = counter.unwrap_or_else(|| {
-                panic!(
-                    "a picture is damaged, or is none of the clip: {:?}",
-                    self.counters
-                )
+                panic!("picture {at} is damaged, or is none of the clip; before it: {before:?}")
             });
             // The clip is played in a loop: less than half of it forward is forward.
             let forward =
                 |from: u32| (counter + CLIP_FRAMES - from) % CLIP_FRAMES < CLIP_FRAMES / 2;
             assert!(
                 previous.is_none_or(forward),
-                "pictures went back: {:?}",
-                self.counters
+                "picture {at} is {counter} after {before:?}"
             );
             previous = Some(counter);
         }

@@ -8,12 +8,6 @@
   const BITS = 16;
   const peers = [];
   const counters = new WeakMap();
-  const canvas = document.createElement('canvas');
-  canvas.width = BITS;
-  canvas.height = 2;
-  const context = canvas.getContext('2d', { willReadFrequently: true });
-  context.imageSmoothingEnabled = false;
-
   const Native = window.RTCPeerConnection;
   window.RTCPeerConnection = class RTCPeerConnection extends Native {
     constructor(...parameters) {
@@ -32,10 +26,8 @@
     return response;
   };
 
-  function readCounter(video) {
-    const { videoWidth: width, videoHeight: height } = video;
-    context.drawImage(video, 0, 0, width, height / 4, 0, 0, BITS, 2);
-    const { data } = context.getImageData(0, 0, BITS, 2);
+  // The number in the picture that is shown, `null` if there is none to be read.
+  function readCounter({ data }) {
     let counter = 0;
     for (let bit = 0; bit < BITS; bit += 1) {
       const plain = data[4 * bit + 1] > 127;
@@ -50,9 +42,19 @@
     if (counters.has(video)) return;
     const seen = [];
     counters.set(video, seen);
+    const canvas = document.createElement('canvas');
+    canvas.width = BITS;
+    canvas.height = 2;
+    const context = canvas.getContext('2d', { willReadFrequently: true });
+    context.imageSmoothingEnabled = false;
     const next = () => {
-      // Before that there is nothing to draw, though the first picture is announced.
-      if (video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) seen.push(readCounter(video));
+      const { videoWidth: width, videoHeight: height } = video;
+      context.clearRect(0, 0, BITS, 2);
+      context.drawImage(video, 0, 0, width, height / 4, 0, 0, BITS, 2);
+      const image = context.getImageData(0, 0, BITS, 2);
+      // Chromium announces the first pictures before it can draw them, and draws nothing or black.
+      const isBlack = image.data.every((value, at) => at % 4 === 3 || value < 8);
+      if (seen.length > 0 || !isBlack) seen.push(readCounter(image));
       video.requestVideoFrameCallback(next);
     };
     video.requestVideoFrameCallback(next);
