@@ -13,6 +13,10 @@ use crate::listen::ListenAddress;
 /// configuration file.
 #[derive(Clone, Debug, Default, Parser)]
 #[command(name = "distributary", version)]
+#[allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "these texts are the help, and [::] is an address in it"
+)]
 pub struct Cli {
     /// Read the configuration from this file
     ///

@@ -71,7 +71,7 @@ pub struct SenderStats {
     pub skips: u64,
 }
 
-/// What a call to [`RtpSender::send`] left undone.
+/// What a call to `RtpSender::send` left undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Everything in the log has been sent.

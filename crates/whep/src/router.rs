@@ -38,7 +38,7 @@ pub struct ServerInfo {
 
 /// Everything the gateway answers over HTTP.
 ///
-/// The first path segments in [`RESERVED`] are the gateway's own; any other path of two or more
+/// The first path segments in `RESERVED` are the gateway's own; any other path of two or more
 /// segments is the player page of the stream of that name.
 pub fn router(front: FrontDoor) -> Router {
     let whep = Router::new()

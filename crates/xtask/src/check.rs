@@ -76,7 +76,7 @@ impl Step {
         match self {
             Self::Fmt => "fmt --all --check",
             Self::Clippy => "clippy --locked --workspace --all-targets -- -D warnings",
-            Self::Doc => "doc --locked --workspace --no-deps --lib --bins --examples",
+            Self::Doc => "doc --locked --workspace --no-deps --keep-going --lib --bins --examples",
             Self::Build => "build --locked --workspace --bins --examples",
             Self::Test => "test --locked --workspace --no-fail-fast",
             Self::E2e => "test --locked --package distributary-tests --no-fail-fast",

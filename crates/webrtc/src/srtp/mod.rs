@@ -3,9 +3,9 @@
 //! RTP packets are sealed in place, in the buffer they are sent from, without an allocation.
 //!
 //! * [`profile`]: the protection profiles of DTLS-SRTP and their master keys.
-//! * [`kdf`]: session keys from a master key.
-//! * [`gcm`]: AES in Galois/counter mode.
-//! * [`cm`]: AES in counter mode with HMAC-SHA1.
+//! * `kdf`: session keys from a master key.
+//! * `gcm`: AES in Galois/counter mode.
+//! * `cm`: AES in counter mode with HMAC-SHA1.
 //! * [`rtp`]: sealing RTP.
 //! * [`rtcp`]: sealing and opening RTCP, with replay protection.
 
