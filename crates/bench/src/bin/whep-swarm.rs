@@ -1,5 +1,6 @@
 //! Watches a stream as many viewers and reports what they saw and what it cost the server.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -51,15 +52,13 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if is_json {
-        let json = serde_json::to_string_pretty(&report);
-        println!(
-            "{}",
-            json.expect("the report has no maps but those with text keys")
-        );
-    } else {
-        print!("{report}");
-    }
+    let text = match is_json {
+        true => serde_json::to_string_pretty(&report).map(|json| json + "\n"),
+        false => Ok(report.to_string()),
+    };
+    let text = text.expect("the report has no maps but those with text keys");
+    // Whoever has closed the pipe has read enough.
+    let _ = io::stdout().write_all(text.as_bytes());
     match report.failures.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,

@@ -108,9 +108,13 @@ pub fn run(config: SwarmConfig) -> Result<Report, SwarmError> {
     meter.begin()?;
     swarm.turn_for(swarm.config.duration)?;
     meter.end()?;
-    let outcomes = swarm.outcomes(Instant::now());
+    let mut outcomes = swarm.outcomes(Instant::now());
 
     swarm.leave_all()?;
+    for (outcome, seat) in outcomes.iter_mut().zip(&swarm.seats) {
+        let failure = outcome.failure.take();
+        outcome.failure = failure.or_else(|| seat.leave_failure());
+    }
     std::thread::sleep(LEAVE_SETTLE);
     meter.left()?;
     Ok(meter.report(&swarm.config, &outcomes))
@@ -256,9 +260,11 @@ impl Swarm {
                     seat.session = session;
                     let registry = self.poll.registry();
                     let now = Instant::now();
-                    seat.failure = seat
-                        .connect(now, &answer, &self.config, &self.context, registry)
-                        .err();
+                    let connected =
+                        seat.connect(now, &answer, &self.config, &self.context, registry);
+                    if let Err(reason) = connected {
+                        seat.failure = Some(reason);
+                    }
                 }
                 WhepReply::Left { .. } => seat.session = None,
                 WhepReply::Failed { error, .. } => {

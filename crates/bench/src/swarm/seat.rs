@@ -112,6 +112,19 @@ impl Seat {
         has_all || self.failure.is_some() || self.viewer.error().is_some()
     }
 
+    /// Why its session did not end properly, once it should have ended.
+    pub(super) fn leave_failure(&self) -> Option<String> {
+        let unanswered = self
+            .session
+            .is_some()
+            .then(|| "no answer to DELETE".to_owned());
+        let refused = self
+            .failure
+            .as_ref()
+            .map(|reason| format!("DELETE: {reason}"));
+        refused.or(unanswered)
+    }
+
     pub(super) fn outcome(&self, now: Instant) -> ViewerOutcome {
         let since_asked = |at: Option<Instant>| Some(at?.saturating_duration_since(self.asked?));
         let findings = self.viewer.findings();
