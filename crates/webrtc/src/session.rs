@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use dashmap::{DashMap, Entry};
 use distributary_hub::StreamName;
 
+use crate::ice::Credentials;
 use crate::peer::PeerConfig;
 
 /// How long an answered session waits for the viewer's first valid check.
@@ -91,12 +92,39 @@ pub(crate) enum Claim {
     Unknown,
 }
 
-/// All sessions of the gateway, by the user name fragment of our side and by id.
+/// Fragments of our side under which a session is found: one for each ICE generation that the viewer
+/// may still check with (RFC 8445 section 9), and some for restarts that it has begun and not finished.
+pub(crate) const MAX_FRAGMENTS: usize = 4;
+
+/// What is known of a session, whoever has it.
+struct Known {
+    /// The fragments of our side, the newest last; never empty.
+    ufrags: Vec<Box<str>>,
+    /// The newest fragment of the viewer.
+    remote_ufrag: Box<str>,
+}
+
+impl Known {
+    fn newest(&self) -> &str {
+        self.ufrags.last().map_or("", |ufrag| ufrag)
+    }
+}
+
+/// Where a session was when its ICE credentials were changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Restarted {
+    /// The viewer had not come, and will find the new credentials.
+    Waiting,
+    /// This shard has it, and must be told.
+    Shard(usize),
+}
+
+/// All sessions of the gateway, by the user name fragments of our side and by id.
 ///
 /// It is asked once per session and for datagrams of unknown origin, never while media flows.
 pub(crate) struct Registry {
     by_ufrag: DashMap<Box<str>, Owner>,
-    by_id: DashMap<SessionId, Box<str>>,
+    by_id: DashMap<SessionId, Known>,
     max_sessions: usize,
 }
 
@@ -120,11 +148,15 @@ impl Registry {
             return false;
         }
         let id = session.id;
+        let known = Known {
+            ufrags: vec![ufrag.into()],
+            remote_ufrag: session.peer.remote_ufrag.as_str().into(),
+        };
         match self.by_ufrag.entry(ufrag.into()) {
             Entry::Occupied(_) => false,
             Entry::Vacant(entry) => {
                 entry.insert(Owner::Waiting(Box::new(session)));
-                self.by_id.insert(id, ufrag.into());
+                self.by_id.insert(id, known);
                 true
             }
         }
@@ -154,9 +186,55 @@ impl Registry {
 
     /// Removes a session that has ended.
     pub(crate) fn remove(&self, id: &SessionId) {
-        if let Some((_, ufrag)) = self.by_id.remove(id) {
-            self.by_ufrag.remove(&ufrag);
+        let Some((_, known)) = self.by_id.remove(id) else {
+            return;
+        };
+        for ufrag in &known.ufrags {
+            self.by_ufrag.remove(ufrag);
         }
+    }
+
+    /// Our newest fragment and that of the viewer, in a session that there is.
+    pub(crate) fn fragments(&self, id: &SessionId) -> Option<(Box<str>, Box<str>)> {
+        let known = self.by_id.get(id)?;
+        Some((known.newest().into(), known.remote_ufrag.clone()))
+    }
+
+    /// Gives a session new ICE credentials, beside those it has if the viewer has come already.
+    /// `None`: there is no such session, or the fragment is taken.
+    pub(crate) fn restart(
+        &self,
+        id: &SessionId,
+        local: &Credentials,
+        remote_ufrag: &str,
+    ) -> Option<Restarted> {
+        let mut known = self.by_id.get_mut(id)?;
+        if self.by_ufrag.contains_key(local.ufrag()) {
+            return None;
+        }
+        let waiting = self.by_ufrag.remove_if(known.newest(), |_, owner| {
+            matches!(owner, Owner::Waiting(_))
+        });
+        let (owner, restarted) = match waiting {
+            Some((_, Owner::Waiting(mut session))) => {
+                session.peer.local = local.clone();
+                remote_ufrag.clone_into(&mut session.peer.remote_ufrag);
+                known.ufrags.clear();
+                (Owner::Waiting(session), Restarted::Waiting)
+            }
+            _ => match *self.by_ufrag.get(known.newest())? {
+                Owner::Shard(shard) => (Owner::Shard(shard), Restarted::Shard(shard)),
+                Owner::Waiting(_) => return None,
+            },
+        };
+        self.by_ufrag.insert(local.ufrag().into(), owner);
+        known.ufrags.push(local.ufrag().into());
+        known.remote_ufrag = remote_ufrag.into();
+        if known.ufrags.len() > MAX_FRAGMENTS {
+            let oldest = known.ufrags.remove(0);
+            self.by_ufrag.remove(&oldest);
+        }
+        Some(restarted)
     }
 
     /// Whether there is such a session.
@@ -167,15 +245,15 @@ impl Registry {
     /// Removes a session that waits; for one that a shard has, returns the shard, which must close
     /// it. `None`: there is no such session.
     pub(crate) fn close(&self, id: &SessionId) -> Option<Option<usize>> {
-        let ufrag = self.by_id.get(id)?.clone();
+        let ufrag: Box<str> = self.by_id.get(id)?.newest().into();
         let waiting = self
             .by_ufrag
-            .remove_if(&ufrag, |_, owner| matches!(owner, Owner::Waiting(_)));
+            .remove_if(&*ufrag, |_, owner| matches!(owner, Owner::Waiting(_)));
         if waiting.is_some() {
             self.by_id.remove(id);
             return Some(None);
         }
-        match *self.by_ufrag.get(&ufrag)? {
+        match *self.by_ufrag.get(&*ufrag)? {
             Owner::Shard(shard) => Some(Some(shard)),
             Owner::Waiting(_) => None,
         }
@@ -201,6 +279,99 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::certificate::{Fingerprint, HashAlgorithm};
+    use crate::dtls::DtlsRole;
+
+    const PASSWORD: &str = "0123456789012345678901";
+
+    fn waiting(id: SessionId, ufrag: &str) -> PendingSession {
+        PendingSession {
+            id,
+            stream: StreamName::parse("live/test").unwrap(),
+            peer: PeerConfig {
+                local: Credentials::new(ufrag, PASSWORD).unwrap(),
+                remote_ufrag: "them".to_owned(),
+                fingerprints: vec![Fingerprint::of(HashAlgorithm::Sha256, b"certificate")],
+                role: DtlsRole::Server,
+                video: None,
+                audio: None,
+                cname: "cname".into(),
+                start_pacing: 1,
+            },
+            created: origin(),
+        }
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "an origin for driven time")]
+    fn origin() -> Instant {
+        Instant::now()
+    }
+
+    fn credentials(ufrag: &str) -> Credentials {
+        Credentials::new(ufrag, PASSWORD).unwrap()
+    }
+
+    fn is_at(registry: &Registry, ufrag: &str, shard: usize) -> bool {
+        matches!(registry.claim(ufrag, 9, |_| true), Claim::Elsewhere(found) if found == shard)
+    }
+
+    #[test]
+    fn a_restart_before_the_viewer_came_changes_what_it_has_to_say() {
+        let registry = Registry::new(8);
+        let id = SessionId::random();
+        assert!(registry.insert("one1", waiting(id, "one1")));
+        let restarted = registry.restart(&id, &credentials("two2"), "next");
+        assert_eq!(restarted, Some(Restarted::Waiting));
+        assert!(matches!(
+            registry.claim("one1", 0, |_| true),
+            Claim::Unknown
+        ));
+        let Claim::Claimed(session) = registry.claim("two2", 0, |_| true) else {
+            panic!("not there");
+        };
+        assert_eq!(session.peer.local.ufrag(), "two2");
+        assert_eq!(session.peer.remote_ufrag, "next");
+    }
+
+    #[test]
+    fn a_restart_of_a_shards_session_is_found_under_both_fragments_and_ends_under_both() {
+        let registry = Registry::new(8);
+        let id = SessionId::random();
+        assert!(registry.insert("one1", waiting(id, "one1")));
+        assert!(matches!(
+            registry.claim("one1", 3, |_| true),
+            Claim::Claimed(_)
+        ));
+        let restarted = registry.restart(&id, &credentials("two2"), "next");
+        assert_eq!(restarted, Some(Restarted::Shard(3)));
+        assert!(is_at(&registry, "one1", 3) && is_at(&registry, "two2", 3));
+        let fragments = registry.fragments(&id).unwrap();
+        assert_eq!((&*fragments.0, &*fragments.1), ("two2", "next"));
+        assert_eq!(registry.close(&id), Some(Some(3)));
+        registry.remove(&id);
+        for ufrag in ["one1", "two2"] {
+            assert!(matches!(registry.claim(ufrag, 0, |_| true), Claim::Unknown));
+        }
+        assert_eq!(registry.restart(&id, &credentials("six6"), "next"), None);
+    }
+
+    #[test]
+    fn restarts_without_end_leave_few_fragments_behind() {
+        let registry = Registry::new(8);
+        let id = SessionId::random();
+        assert!(registry.insert("one1", waiting(id, "one1")));
+        assert!(matches!(
+            registry.claim("one1", 3, |_| true),
+            Claim::Claimed(_)
+        ));
+        for n in 0..100 {
+            let local = credentials(&format!("gen{n}"));
+            let restarted = registry.restart(&id, &local, "next");
+            assert_eq!(restarted, Some(Restarted::Shard(3)));
+        }
+        assert_eq!(registry.by_ufrag.len(), MAX_FRAGMENTS);
+        assert!(is_at(&registry, "gen99", 3) && is_at(&registry, "gen96", 3));
+    }
 
     #[test]
     fn a_session_id_reads_back_from_its_text() {

@@ -1,12 +1,14 @@
-//! The body of a WHEP request: an SDP offer.
+//! The body of a WHEP request: an SDP offer, or the part of one that is about ICE.
 
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use distributary_webrtc::sdp::{FRAGMENT_MEDIA_TYPE, IceFragment};
 
 use crate::problem::Problem;
+use crate::session::ACCEPT_PATCH;
 
 /// Longest offer, in bytes. A browser's full offer has 7 KiB.
 pub const MAX_OFFER_LEN: usize = 64 * 1024;
@@ -29,23 +31,48 @@ impl<S: Send + Sync> FromRequest<S> for Offer {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        if !is_sdp(request.headers()) {
+        if !is_of_type(request.headers(), SDP) {
             let detail = format!("An offer has the Content-Type {SDP}.");
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
                 .with(ACCEPT_POST, HeaderValue::from_static(SDP)));
         }
-        if declared_length(request.headers()).is_some_and(|length| length > MAX_OFFER_LEN) {
-            return Err(too_large());
-        }
-        let body = read(request.into_body()).await?;
-        let text = String::from_utf8(body)
-            .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "The offer is not UTF-8."))?;
+        let text = read_text(request).await?;
         if text.trim().is_empty() {
             let detail = "The body is empty; an SDP offer was expected.";
             return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
         }
         Ok(Self(text))
     }
+}
+
+/// An ICE fragment, of the right media type and within bounds.
+pub(crate) struct Fragment(pub(crate) IceFragment);
+
+impl<S: Send + Sync> FromRequest<S> for Fragment {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        if !is_of_type(request.headers(), FRAGMENT_MEDIA_TYPE) {
+            let detail =
+                format!("What a session is changed by has the Content-Type {FRAGMENT_MEDIA_TYPE}.");
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+                .with(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT_MEDIA_TYPE)));
+        }
+        let text = read_text(request).await?;
+        IceFragment::parse(&text)
+            .map(Self)
+            .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))
+    }
+}
+
+/// The body as text, within the limits of size and time.
+async fn read_text(request: Request) -> Result<String, Problem> {
+    if declared_length(request.headers()).is_some_and(|length| length > MAX_OFFER_LEN) {
+        return Err(too_large());
+    }
+    let body = read(request.into_body()).await?;
+    String::from_utf8(body)
+        .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "The body is not UTF-8."))
 }
 
 /// Reads the body up to the limits of size and time.
@@ -67,13 +94,13 @@ fn too_large() -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
-/// Whether the media type is SDP; parameters such as `charset` do not matter (RFC 9110 section 8.3.1).
-fn is_sdp(headers: &HeaderMap) -> bool {
+/// Whether the media type is `expected`; parameters such as `charset` do not matter (RFC 9110 section 8.3.1).
+fn is_of_type(headers: &HeaderMap, expected: &str) -> bool {
     headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(';').next())
-        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case(SDP))
+        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case(expected))
 }
 
 fn declared_length(headers: &HeaderMap) -> Option<usize> {

@@ -4,20 +4,29 @@
 //! so no path below it could be told from another stream.
 
 use axum::extract::{FromRequestParts, Path, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete};
+use distributary_webrtc::engine::{IcePatch, PatchError, RestartedIce};
+use distributary_webrtc::sdp::FRAGMENT_MEDIA_TYPE;
 use distributary_webrtc::session::SessionId;
 
 use crate::cors;
+use crate::offer::Fragment;
 use crate::problem::Problem;
 use crate::router::FrontDoor;
 
-const METHODS: &str = "DELETE, GET, HEAD, OPTIONS";
+const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH";
+
+/// Names the media types of a PATCH (RFC 5789 section 3.1).
+pub(crate) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+/// When a player should try a restart again that came at a bad moment, in seconds.
+const BUSY_RETRY_SECONDS: u32 = 1;
 
 pub(crate) fn methods() -> MethodRouter<FrontDoor> {
-    delete(close).get(exists).options(options)
+    delete(close).get(exists).options(options).patch(patch)
 }
 
 /// Where a session is found.
@@ -63,7 +72,65 @@ async fn exists(
 }
 
 async fn options() -> Response {
-    cors::options(METHODS)
+    let mut response = cors::options(METHODS);
+    let headers = response.headers_mut();
+    headers.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT_MEDIA_TYPE));
+    response
+}
+
+/// Takes candidates (204, they are not needed) or an ICE restart (200 with our side of it), by RFC
+/// 9725 section 4.3.
+async fn patch(
+    State(front): State<FrontDoor>,
+    PathSession(id): PathSession,
+    headers: HeaderMap,
+    Fragment(fragment): Fragment,
+) -> Result<Response, Problem> {
+    let etag = front.engine.etag(&id).ok_or_else(unknown)?;
+    check_precondition(&headers, &etag)?;
+    match front.engine.patch_ice(&id, &fragment) {
+        Ok(IcePatch::Noted) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Ok(IcePatch::Restarted(restarted)) => Ok(restarted_ice(restarted)),
+        Err(PatchError::UnknownSession) => Err(unknown()),
+        Err(PatchError::Busy) => {
+            let detail = "The gateway is too busy to restart ICE.";
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+                .retry_after(BUSY_RETRY_SECONDS))
+        }
+        Err(error) => {
+            tracing::error!(%error, "ICE could not be restarted");
+            let detail = "ICE could not be restarted.";
+            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail))
+        }
+    }
+}
+
+fn restarted_ice(RestartedIce { fragment, etag }: RestartedIce) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, FRAGMENT_MEDIA_TYPE.to_owned()),
+        (header::ETAG, format!("\"{etag}\"")),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    (StatusCode::OK, headers, fragment).into_response()
+}
+
+/// A PATCH must say which ICE state it is for (RFC 9725 section 4.3.1): `*` for a restart, else the
+/// tag of the newest.
+fn check_precondition(headers: &HeaderMap, etag: &str) -> Result<(), Problem> {
+    let mut values = headers.get_all(header::IF_MATCH).iter().peekable();
+    if values.peek().is_none() {
+        let detail = "If-Match is needed, with the ETag of the session, or * for an ICE restart.";
+        return Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, detail));
+    }
+    let mut tags = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim);
+    if tags.any(|tag| tag == "*" || tag.trim_matches('"') == etag) {
+        return Ok(());
+    }
+    let detail = "ICE has been restarted since; this is about the state before.";
+    Err(Problem::new(StatusCode::PRECONDITION_FAILED, detail))
 }
 
 fn unknown() -> Problem {

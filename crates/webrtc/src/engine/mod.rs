@@ -1,6 +1,7 @@
 //! The engine: all viewers of the gateway, on one UDP port and one thread per core.
 
 mod open;
+mod restart;
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -14,11 +15,13 @@ use tokio::sync::mpsc;
 use crate::certificate::Certificate;
 use crate::dtls::DtlsContext;
 use crate::rtcp::ntp::WallClock;
+use crate::sdp::IceFragment;
 use crate::session::{Registry, SessionId};
 use crate::shard::{self, Command};
 use crate::socket::bind_shared;
 
 pub use open::{OpenError, OpenedSession};
+pub use restart::{IcePatch, PatchError, RestartedIce};
 
 /// Commands that may wait for a shard; a shard that is so far behind loses datagrams anyway.
 const INBOX: usize = 1024;
@@ -159,6 +162,25 @@ impl Engine {
     )]
     pub fn open(&self, stream: &Stream, offer: &str) -> Result<OpenedSession, OpenError> {
         open::open(&self.shared, stream, offer, Instant::now())
+    }
+
+    /// Takes what a viewer has to say about ICE: candidates, or a restart (RFC 9725 section 4.3).
+    ///
+    /// # Errors
+    /// When there is no such session, or no restart can be made of it.
+    pub fn patch_ice(
+        &self,
+        id: &SessionId,
+        fragment: &IceFragment,
+    ) -> Result<IcePatch, PatchError> {
+        restart::patch(&self.shared, id, fragment)
+    }
+
+    /// Tag of the ICE state of a session, as [`OpenedSession::etag`]; `None`: there is none of this
+    /// name.
+    pub fn etag(&self, id: &SessionId) -> Option<String> {
+        let (ufrag, _) = self.shared.registry.fragments(id)?;
+        Some(ufrag.into())
     }
 
     /// Ends a session. `false`: there is none of this name.

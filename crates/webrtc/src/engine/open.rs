@@ -115,9 +115,16 @@ fn plan(stats: &StreamStats) -> MediaPlan {
     }
 }
 
-fn local_parameters(shared: &Shared, ice: Credentials) -> LocalParameters {
+/// Where viewers reach this gateway, the best first.
+pub(super) fn candidates(shared: &Shared) -> Vec<HostCandidate> {
+    let addresses = shared.config.candidates.iter();
     let port = shared.local.port();
-    let candidate = |ip: &std::net::IpAddr| HostCandidate::udp(SocketAddr::new(*ip, port));
+    addresses
+        .map(|ip| HostCandidate::udp(SocketAddr::new(*ip, port)))
+        .collect()
+}
+
+fn local_parameters(shared: &Shared, ice: Credentials) -> LocalParameters {
     let token = |prefix: &str| {
         let text = format!("{prefix}{:016x}", rand::random::<u64>());
         Token::new(text).expect("letters and digits are a token")
@@ -129,7 +136,7 @@ fn local_parameters(shared: &Shared, ice: Credentials) -> LocalParameters {
         session_version: 1,
         ice,
         fingerprint: shared.certificate.fingerprint().clone(),
-        candidates: shared.config.candidates.iter().map(candidate).collect(),
+        candidates: candidates(shared),
         cname: token(""),
         stream_id: token("stream-"),
         video_track_id: token("video-"),

@@ -1,32 +1,22 @@
 //! The agent: answers the peer's checks and knows where the peer is.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::Credentials;
+use super::{CandidatePair, Credentials};
 use crate::stun::{Class, ErrorCode, IceRole, Message, MessageWriter, Method, StunError};
 
 /// Consent has ended when no valid check came for this long. RFC 7675 section 5.1 allows 30 s; peers
 /// check every 2.5 to 6 s, so that half of it means several checks in a row were lost.
 pub const CONSENT_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// The version of libwebrtc's short check that is spoken here.
+const GOOG_PING_VERSION: u16 = 1;
+
 /// How long a new session waits for its first valid check.
 pub const FIRST_CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Pairs whose datagrams are accepted at the same time: one for each way the peer has to get here.
-const MAX_VALID_PAIRS: usize = 8;
-
-/// Where a datagram came from, and which of our addresses it was sent to.
-///
-/// Replies have to leave from the address that was asked (RFC 8445 section 7.2.5.2.1), which on a
-/// socket that is bound to all addresses is not a matter of course.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct CandidatePair {
-    /// Our address, where the system tells it.
-    pub local: Option<IpAddr>,
-    /// The peer's address.
-    pub remote: SocketAddr,
-}
+pub(super) const MAX_VALID_PAIRS: usize = 8;
 
 /// A lite agent with one component: everything is multiplexed on it (RFC 8834 section 4.5).
 ///
@@ -40,20 +30,30 @@ pub struct CandidatePair {
 /// The first pair with a valid check is used at once, since the peer takes DTLS and media on each
 /// pair that works, and a nomination may be another round trip away. From then on only a valid check
 /// with USE-CANDIDATE moves the selected pair: neither a check without, nor DTLS or RTP from
-/// elsewhere. Nothing is sent, not even an error, to whoever does not know the password; what the
-/// peer gets is about as long as what it sent.
+/// elsewhere. A later nomination moves it again, so that a viewer who changes networks goes on.
+///
+/// **Restart.** [`IceLite::restart`] begins a generation with new credentials. The one before stays
+/// good until the peer has nominated a pair of the new one (RFC 8445 section 9), so that media has an
+/// address at every moment.
+///
+/// **Strangers.** Nothing is sent to whoever does not even know the name of the session (48 random
+/// bits), nor on what has no FINGERPRINT. A request that names the session and is not signed, or not
+/// with its password, gets the error that RFC 8489 section 9.1.3 wants. No answer is longer than what
+/// it answers, so that none is worth being aimed at a third party.
 ///
 /// Call [`IceLite::handle_stun`] with each STUN datagram, and drop the session at
 /// [`IceLite::poll_timeout`].
 #[derive(Debug)]
 pub struct IceLite {
-    local: Credentials,
-    /// What USERNAME has to be: both fragments, ours first (RFC 8445 section 7.1.2).
-    username: String,
+    current: Generation,
+    /// The generation before a restart, until the peer has nominated a pair of the current one.
+    previous: Option<Generation>,
     created: Instant,
     last_valid_check: Option<Instant>,
     selected: Option<CandidatePair>,
     nominated: bool,
+    /// The peer may check in the short form, because it said that it knows it.
+    goog_ping: bool,
     /// Pairs with a valid check; the oldest is forgotten for a new one.
     valid: [Option<CandidatePair>; MAX_VALID_PAIRS],
     next_valid: usize,
@@ -65,9 +65,9 @@ pub struct IceLite {
 pub enum IceOutcome {
     /// The check was valid: send the response back to where the request came from.
     Valid(Check),
-    /// The sender is the peer, but the request cannot be granted: send the error response.
+    /// The request cannot be granted: send the error response.
     Refused {
-        /// Its error code: 420 or 487.
+        /// Its error code: 400, 401, 420 or 487.
         code: u16,
     },
     /// Nothing is to be sent.
@@ -92,15 +92,16 @@ pub struct Check {
 pub enum DropReason {
     /// No well-formed STUN message.
     Malformed(StunError),
-    /// An indication, a response or another method. Indications are keepalives (RFC 8445
-    /// section 11); responses cannot be for us, who never ask.
+    /// A Binding indication: a keepalive, which has no answer and no effect (RFC 8445 section 11).
+    Indication,
+    /// Another method, or a response, which cannot be for us who never ask.
     NotBindingRequest,
     /// No FINGERPRINT, which checks have to carry (RFC 8445 section 7.1).
     NoFingerprint,
-    /// USERNAME is missing or not of this session.
+    /// USERNAME is missing or does not name this session.
     Username,
-    /// MESSAGE-INTEGRITY is missing or not made with our password.
-    Integrity,
+    /// The short check is not signed with our password, or not from where a full one came.
+    GoogPing,
 }
 
 impl IceLite {
@@ -110,21 +111,33 @@ impl IceLite {
     #[must_use]
     pub fn new(now: Instant, local: Credentials, remote_ufrag: &str) -> Self {
         Self {
-            username: format!("{}:{remote_ufrag}", local.ufrag()),
-            local,
+            current: Generation::new(local, remote_ufrag),
+            previous: None,
             created: now,
             last_valid_check: None,
             selected: None,
             nominated: false,
+            goog_ping: false,
             valid: [None; MAX_VALID_PAIRS],
             next_valid: 0,
         }
     }
 
+    /// Begins a new generation: checks under these credentials are valid from now on, and those under
+    /// the credentials before until the peer nominates a pair of the new generation (RFC 8445
+    /// section 9). A restart that comes before that takes the place of the unfinished one.
+    pub fn restart(&mut self, local: Credentials, remote_ufrag: &str) {
+        let next = Generation::new(local, remote_ufrag);
+        let last = std::mem::replace(&mut self.current, next);
+        // Of an unfinished restart, the generation that carries the media is the older one.
+        self.previous.get_or_insert(last);
+    }
+
     /// Takes a STUN datagram; unless the outcome is [`IceOutcome::Dropped`], `response` is what to
     /// send back on `pair`. What `response` held before is lost in that case.
     ///
-    /// A repeated request gets the same response again.
+    /// A repeated request gets the same response again: nothing of it depends on what came before
+    /// but for the effects of a restart.
     pub fn handle_stun(
         &mut self,
         now: Instant,
@@ -132,24 +145,18 @@ impl IceLite {
         datagram: &[u8],
         response: &mut Vec<u8>,
     ) -> IceOutcome {
-        let request = match self.authenticate(datagram) {
-            Ok(request) => request,
-            Err(reason) => return IceOutcome::Dropped(reason),
+        let message = match Message::parse(datagram) {
+            Ok(message) => message,
+            Err(error) => return IceOutcome::Dropped(DropReason::Malformed(error)),
         };
-        if let Some(error) = refusal(&request) {
-            self.write_error(&request, error, response);
-            return IceOutcome::Refused { code: error.code };
+        match (message.class, message.method) {
+            (Class::Request, Method::BINDING) => self.handle_check(now, pair, &message, response),
+            (Class::Request, Method::GOOG_PING) => {
+                self.handle_goog_ping(now, pair, &message, response)
+            }
+            (Class::Indication, Method::BINDING) => IceOutcome::Dropped(DropReason::Indication),
+            _ => IceOutcome::Dropped(DropReason::NotBindingRequest),
         }
-        MessageWriter::new(
-            response,
-            Class::Success,
-            Method::BINDING,
-            request.transaction,
-        )
-        .xor_mapped_address(pair.remote)
-        .message_integrity(self.local.password().as_bytes())
-        .finish();
-        IceOutcome::Valid(self.accept(now, pair, request.use_candidate))
     }
 
     /// The pair to send on, as soon as there is one.
@@ -191,25 +198,80 @@ impl IceLite {
         now >= self.poll_timeout()
     }
 
-    /// A request that comes from the peer and nobody else (RFC 8489 section 9.1.3).
+    fn handle_check(
+        &mut self,
+        now: Instant,
+        pair: CandidatePair,
+        request: &Message<'_>,
+        response: &mut Vec<u8>,
+    ) -> IceOutcome {
+        // RFC 8489 section 6.3: what fails here is dropped in silence, before any other check.
+        if !request.has_fingerprint {
+            return IceOutcome::Dropped(DropReason::NoFingerprint);
+        }
+        let Some(generation) = self.named_by(request) else {
+            return IceOutcome::Dropped(DropReason::Username);
+        };
+        if let Some(error) = generation.refusal(request) {
+            generation.write_error(request, error, response);
+            return IceOutcome::Refused { code: error.code };
+        }
+        let announces_goog_ping = request.goog_ping_version.is_some_and(|version| version > 0);
+        let mut writer = MessageWriter::new(
+            response,
+            Class::Success,
+            Method::BINDING,
+            request.transaction,
+        )
+        .xor_mapped_address(pair.remote);
+        if announces_goog_ping {
+            writer = writer.goog_ping_version(GOOG_PING_VERSION);
+        }
+        writer
+            .message_integrity(generation.local.password().as_bytes())
+            .finish();
+        let is_current = std::ptr::eq(generation, &self.current);
+        self.goog_ping |= announces_goog_ping;
+        if is_current && request.use_candidate && self.previous.take().is_some() {
+            // The restart is complete. Pairs of the generation before are no longer valid.
+            self.valid = [None; MAX_VALID_PAIRS];
+        }
+        IceOutcome::Valid(self.accept(now, pair, request.use_candidate))
+    }
+
+    /// A check in libwebrtc's short form: four bytes of HMAC and nothing else. The peer sends it when
+    /// nothing has changed since its last full check, and only after both sides have said that they
+    /// know it.
     ///
-    /// An error response to a stranger would tell him which sessions there are, and could be aimed at
-    /// a third party by a forged source address; so there is none.
-    fn authenticate<'a>(&self, datagram: &'a [u8]) -> Result<Message<'a>, DropReason> {
-        let message = Message::parse(datagram).map_err(DropReason::Malformed)?;
-        if message.class != Class::Request || message.method != Method::BINDING {
-            return Err(DropReason::NotBindingRequest);
-        }
-        if !message.has_fingerprint {
-            return Err(DropReason::NoFingerprint);
-        }
-        if message.username != Some(self.username.as_str()) {
-            return Err(DropReason::Username);
-        }
-        if !message.verify_integrity(self.local.password().as_bytes()) {
-            return Err(DropReason::Integrity);
-        }
-        Ok(message)
+    /// It can refresh consent, and nothing more: with so short a tag it must not bring in an address.
+    fn handle_goog_ping(
+        &mut self,
+        now: Instant,
+        pair: CandidatePair,
+        request: &Message<'_>,
+        response: &mut Vec<u8>,
+    ) -> IceOutcome {
+        let mut generations = std::iter::once(&self.current).chain(&self.previous);
+        let signer = generations
+            .find(|generation| request.verify_integrity_32(generation.local.password().as_bytes()));
+        let Some(signer) = signer.filter(|_| self.goog_ping && self.is_valid(pair)) else {
+            return IceOutcome::Dropped(DropReason::GoogPing);
+        };
+        MessageWriter::new(
+            response,
+            Class::Success,
+            Method::GOOG_PING,
+            request.transaction,
+        )
+        .finish_with_integrity_32(signer.local.password().as_bytes());
+        IceOutcome::Valid(self.accept(now, pair, false))
+    }
+
+    /// The generation that a request names by our fragment, the part of USERNAME before the colon.
+    fn named_by(&self, request: &Message<'_>) -> Option<&Generation> {
+        let (fragment, _) = request.username?.split_once(':')?;
+        let mut generations = std::iter::once(&self.current).chain(&self.previous);
+        generations.find(|generation| generation.local.ufrag() == fragment)
     }
 
     /// RFC 8445 section 7.3.2: what a lite agent does with a valid check.
@@ -238,6 +300,43 @@ impl IceLite {
             consent,
         }
     }
+}
+
+/// The credentials between two restarts.
+#[derive(Debug)]
+struct Generation {
+    local: Credentials,
+    /// What USERNAME has to be: both fragments, ours first (RFC 8445 section 7.1.2).
+    username: String,
+}
+
+impl Generation {
+    fn new(local: Credentials, remote_ufrag: &str) -> Self {
+        Self {
+            username: format!("{}:{remote_ufrag}", local.ufrag()),
+            local,
+        }
+    }
+
+    /// Why a request that names this generation cannot be granted.
+    fn refusal(&self, request: &Message<'_>) -> Option<ErrorCode<'static>> {
+        if !request.has_integrity() {
+            return Some(ErrorCode::BAD_REQUEST);
+        }
+        let is_signed = request.verify_integrity(self.local.password().as_bytes());
+        if request.username != Some(self.username.as_str()) || !is_signed {
+            return Some(ErrorCode::UNAUTHENTICATED);
+        }
+        if !request.unknown_attributes.is_empty() {
+            return Some(ErrorCode::UNKNOWN_ATTRIBUTE);
+        }
+        match request.ice_role {
+            // A lite agent is controlled whatever the tie-breakers are (RFC 8445 section 6.1.1), so
+            // that it is always the other one who has to switch (section 7.3.1.1).
+            Some(IceRole::Controlled(_)) => Some(ErrorCode::ROLE_CONFLICT),
+            _ => None,
+        }
+    }
 
     fn write_error(&self, request: &Message<'_>, error: ErrorCode<'_>, response: &mut Vec<u8>) {
         let mut writer =
@@ -246,387 +345,10 @@ impl IceLite {
         if error == ErrorCode::UNKNOWN_ATTRIBUTE {
             writer = writer.unknown_attributes(&request.unknown_attributes);
         }
-        writer
-            .message_integrity(self.local.password().as_bytes())
-            .finish();
-    }
-}
-
-/// Why a request of the peer cannot be granted.
-fn refusal(request: &Message<'_>) -> Option<ErrorCode<'static>> {
-    if !request.unknown_attributes.is_empty() {
-        return Some(ErrorCode::UNKNOWN_ATTRIBUTE);
-    }
-    match request.ice_role {
-        Some(IceRole::Controlled(_)) => Some(ErrorCode::ROLE_CONFLICT),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::stun::{AttributeType, TransactionId};
-
-    const LOCAL_PASSWORD: &str = "localpasswordlocalpassword";
-
-    fn agent(now: Instant) -> IceLite {
-        let local = Credentials::new("LOCL", LOCAL_PASSWORD).unwrap();
-        IceLite::new(now, local, "REMO")
-    }
-
-    #[allow(clippy::disallowed_methods, reason = "an origin for driven time")]
-    fn origin() -> Instant {
-        Instant::now()
-    }
-
-    fn pair(remote: &str) -> CandidatePair {
-        CandidatePair {
-            local: None,
-            remote: remote.parse().unwrap(),
+        // RFC 8489 section 9.1.3: these two carry neither USERNAME nor MESSAGE-INTEGRITY.
+        if error != ErrorCode::BAD_REQUEST && error != ErrorCode::UNAUTHENTICATED {
+            writer = writer.message_integrity(self.local.password().as_bytes());
         }
-    }
-
-    /// A check as a browser sends it, but for what a test changes.
-    struct TestCheck {
-        username: &'static str,
-        password: &'static str,
-        role: IceRole,
-        use_candidate: bool,
-    }
-
-    impl Default for TestCheck {
-        fn default() -> Self {
-            Self {
-                username: "LOCL:REMO",
-                password: LOCAL_PASSWORD,
-                role: IceRole::Controlling(7),
-                use_candidate: false,
-            }
-        }
-    }
-
-    impl TestCheck {
-        fn datagram(&self) -> Vec<u8> {
-            let mut buffer = Vec::new();
-            let transaction = TransactionId([9; 12]);
-            let mut writer =
-                MessageWriter::new(&mut buffer, Class::Request, Method::BINDING, transaction)
-                    .username(self.username)
-                    .ice_role(self.role)
-                    .priority(1);
-            if self.use_candidate {
-                writer = writer.use_candidate();
-            }
-            writer.message_integrity(self.password.as_bytes()).finish();
-            buffer
-        }
-    }
-
-    fn check() -> Vec<u8> {
-        TestCheck::default().datagram()
-    }
-
-    fn nominating_check() -> Vec<u8> {
-        TestCheck {
-            use_candidate: true,
-            ..TestCheck::default()
-        }
-        .datagram()
-    }
-
-    #[test]
-    fn a_valid_check_is_answered_with_the_address_it_came_from() {
-        for address in ["192.0.2.7:5000", "[2001:db8::7]:5000"] {
-            let (now, mut out) = (origin(), Vec::new());
-            let mut ice = agent(now);
-            let request = check();
-            let outcome = ice.handle_stun(now, pair(address), &request, &mut out);
-            assert_eq!(
-                outcome,
-                IceOutcome::Valid(Check {
-                    selected: true,
-                    nominated: false,
-                    consent: true
-                })
-            );
-            let response = Message::parse(&out).unwrap();
-            assert_eq!(response.class, Class::Success);
-            assert_eq!(response.transaction, TransactionId([9; 12]));
-            assert_eq!(response.xor_mapped_address, Some(address.parse().unwrap()));
-            assert!(response.has_fingerprint);
-            assert!(response.verify_integrity(LOCAL_PASSWORD.as_bytes()));
-            assert!(out.len() <= request.len(), "no amplification");
-        }
-    }
-
-    #[test]
-    fn a_repeated_check_is_answered_alike() {
-        let (now, mut first, mut second) = (origin(), Vec::new(), Vec::new());
-        let mut ice = agent(now);
-        let from = pair("192.0.2.7:5000");
-        let _ = ice.handle_stun(now, from, &check(), &mut first);
-        let _ = ice.handle_stun(now, from, &check(), &mut second);
-        assert!(!first.is_empty());
-        assert_eq!(first, second);
-    }
-
-    #[test]
-    fn strangers_get_no_answer_and_change_nothing() {
-        let now = origin();
-        let wrong_password = TestCheck {
-            password: "anotherpasswordanotherpassword",
-            ..TestCheck::default()
-        };
-        let wrong_ufrag = TestCheck {
-            username: "LOCX:REMO",
-            ..TestCheck::default()
-        };
-        let wrong_peer = TestCheck {
-            username: "LOCL:REMX",
-            ..TestCheck::default()
-        };
-        let mut unsigned = Vec::new();
-        let transaction = TransactionId([9; 12]);
-        MessageWriter::new(&mut unsigned, Class::Request, Method::BINDING, transaction)
-            .username("LOCL:REMO")
-            .use_candidate()
-            .finish();
-        let mut broken_crc = check();
-        *broken_crc.last_mut().unwrap() ^= 1;
-        let mut no_crc = check();
-        no_crc.truncate(no_crc.len() - 8);
-        no_crc[3] -= 8;
-        let rows = [
-            (wrong_password.datagram(), DropReason::Integrity),
-            (wrong_ufrag.datagram(), DropReason::Username),
-            (wrong_peer.datagram(), DropReason::Username),
-            (unsigned, DropReason::Integrity),
-            (broken_crc, DropReason::Malformed(StunError::Fingerprint)),
-            (no_crc, DropReason::NoFingerprint),
-        ];
-        for (datagram, reason) in rows {
-            let (mut ice, mut out) = (agent(now), Vec::new());
-            let from = pair("192.0.2.66:666");
-            let outcome = ice.handle_stun(now, from, &datagram, &mut out);
-            assert_eq!(outcome, IceOutcome::Dropped(reason));
-            assert!(out.is_empty());
-            assert_eq!(ice.selected_pair(), None);
-            assert!(!ice.is_valid(from));
-            assert_eq!(ice.last_valid_check(), None);
-        }
-    }
-
-    #[test]
-    fn indications_and_responses_are_not_answered() {
-        let (now, mut out) = (origin(), Vec::new());
-        let mut ice = agent(now);
-        for class in [Class::Indication, Class::Success, Class::Error] {
-            let mut datagram = Vec::new();
-            MessageWriter::new(
-                &mut datagram,
-                class,
-                Method::BINDING,
-                TransactionId([0; 12]),
-            )
-            .username("LOCL:REMO")
-            .message_integrity(LOCAL_PASSWORD.as_bytes())
-            .finish();
-            assert_eq!(
-                ice.handle_stun(now, pair("192.0.2.7:5000"), &datagram, &mut out),
-                IceOutcome::Dropped(DropReason::NotBindingRequest)
-            );
-        }
-        assert!(out.is_empty());
-        assert_eq!(ice.selected_pair(), None);
-    }
-
-    #[test]
-    fn the_first_valid_pair_is_used_without_waiting_for_a_nomination() {
-        let (now, mut out) = (origin(), Vec::new());
-        let mut ice = agent(now);
-        let (first, second) = (pair("192.0.2.7:5000"), pair("192.0.2.8:5000"));
-        let _ = ice.handle_stun(now, first, &check(), &mut out);
-        assert_eq!(ice.selected_pair(), Some(first));
-        assert!(!ice.is_nominated());
-
-        let outcome = ice.handle_stun(now, second, &check(), &mut out);
-        assert_eq!(
-            outcome,
-            IceOutcome::Valid(Check {
-                selected: false,
-                nominated: false,
-                consent: false
-            })
-        );
-        assert_eq!(ice.selected_pair(), Some(first));
-        assert!(
-            ice.is_valid(second),
-            "DTLS may come from there all the same"
-        );
-    }
-
-    #[test]
-    fn a_nomination_moves_the_selected_pair_and_so_does_the_next() {
-        let (now, mut out) = (origin(), Vec::new());
-        let mut ice = agent(now);
-        let (wifi, mobile) = (pair("192.0.2.7:5000"), pair("198.51.100.8:6000"));
-        for from in [wifi, mobile, wifi] {
-            let _ = ice.handle_stun(now, from, &check(), &mut out);
-            let _ = ice.handle_stun(now, from, &nominating_check(), &mut out);
-            assert_eq!(ice.selected_pair(), Some(from));
-            assert!(ice.is_nominated());
-        }
-        let again = ice.handle_stun(now, wifi, &nominating_check(), &mut out);
-        assert_eq!(
-            again,
-            IceOutcome::Valid(Check {
-                selected: false,
-                nominated: true,
-                consent: true
-            })
-        );
-    }
-
-    #[test]
-    fn the_same_peer_asking_another_address_of_ours_is_another_pair() {
-        let (now, mut out) = (origin(), Vec::new());
-        let mut ice = agent(now);
-        let remote = "192.0.2.7:5000".parse().unwrap();
-        let [first, second] = ["203.0.113.1", "203.0.113.2"].map(|local| CandidatePair {
-            local: Some(local.parse().unwrap()),
-            remote,
-        });
-        let _ = ice.handle_stun(now, first, &check(), &mut out);
-        let _ = ice.handle_stun(now, second, &nominating_check(), &mut out);
-        assert_eq!(ice.selected_pair(), Some(second));
-    }
-
-    #[test]
-    fn a_nomination_without_the_password_moves_nothing() {
-        let (now, mut out) = (origin(), Vec::new());
-        let mut ice = agent(now);
-        let (victim, attacker) = (pair("192.0.2.7:5000"), pair("192.0.2.66:666"));
-        let _ = ice.handle_stun(now, victim, &nominating_check(), &mut out);
-        let forged = TestCheck {
-            password: "guessedpasswordguessedpassword",
-            use_candidate: true,
-            ..TestCheck::default()
-        };
-        let outcome = ice.handle_stun(now, attacker, &forged.datagram(), &mut out);
-        assert_eq!(outcome, IceOutcome::Dropped(DropReason::Integrity));
-        assert_eq!(ice.selected_pair(), Some(victim));
-        assert!(!ice.is_valid(attacker));
-    }
-
-    #[test]
-    fn a_peer_that_believes_to_be_controlled_is_told_to_switch() {
-        let (now, mut out) = (origin(), Vec::new());
-        let mut ice = agent(now);
-        let controlled = TestCheck {
-            role: IceRole::Controlled(u64::MAX),
-            ..TestCheck::default()
-        };
-        let request = controlled.datagram();
-        let outcome = ice.handle_stun(now, pair("192.0.2.7:5000"), &request, &mut out);
-        assert_eq!(outcome, IceOutcome::Refused { code: 487 });
-        let response = Message::parse(&out).unwrap();
-        assert_eq!(response.class, Class::Error);
-        assert_eq!(response.error_code, Some(ErrorCode::ROLE_CONFLICT));
-        assert!(response.verify_integrity(LOCAL_PASSWORD.as_bytes()));
-        assert!(out.len() <= request.len(), "no amplification");
-        assert_eq!(ice.selected_pair(), None);
-    }
-
-    #[test]
-    fn an_attribute_that_has_to_be_understood_and_is_not_is_refused() {
-        let (now, mut out) = (origin(), Vec::new());
-        let mut ice = agent(now);
-        let request = with_unknown_attribute();
-        let outcome = ice.handle_stun(now, pair("192.0.2.7:5000"), &request, &mut out);
-        assert_eq!(outcome, IceOutcome::Refused { code: 420 });
-        let response = Message::parse(&out).unwrap();
-        assert_eq!(response.error_code, Some(ErrorCode::UNKNOWN_ATTRIBUTE));
-        assert!(response.verify_integrity(LOCAL_PASSWORD.as_bytes()));
-        let listed = [0x00, 0x0a, 0x00, 0x02, 0x7f, 0xfe, 0x00, 0x00];
-        assert!(out.windows(listed.len()).any(|bytes| bytes == listed));
-        assert_eq!(ice.selected_pair(), None);
-    }
-
-    fn with_unknown_attribute() -> Vec<u8> {
-        let mut buffer = Vec::new();
-        let transaction = TransactionId([9; 12]);
-        MessageWriter::new(&mut buffer, Class::Request, Method::BINDING, transaction)
-            .username("LOCL:REMO")
-            .other(AttributeType(0x7ffe), b"unknown")
-            .message_integrity(LOCAL_PASSWORD.as_bytes())
-            .finish();
-        buffer
-    }
-
-    #[test]
-    fn a_session_without_checks_expires() {
-        let start = origin();
-        let mut ice = agent(start);
-        assert!(!ice.is_expired(start + FIRST_CHECK_TIMEOUT - Duration::from_millis(1)));
-        assert!(ice.is_expired(start + FIRST_CHECK_TIMEOUT));
-
-        let (mut out, from) = (Vec::new(), pair("192.0.2.7:5000"));
-        let first = start + Duration::from_secs(20);
-        let _ = ice.handle_stun(first, from, &check(), &mut out);
-        assert_eq!(ice.poll_timeout(), first + CONSENT_TIMEOUT);
-        let second = first + Duration::from_secs(10);
-        let _ = ice.handle_stun(second, from, &check(), &mut out);
-        assert_eq!(ice.last_valid_check(), Some(second));
-        assert!(!ice.is_expired(first + CONSENT_TIMEOUT));
-        assert!(ice.is_expired(second + CONSENT_TIMEOUT));
-    }
-
-    #[test]
-    fn checks_elsewhere_do_not_refresh_consent_for_the_selected_pair() {
-        let (start, mut out) = (origin(), Vec::new());
-        let mut ice = agent(start);
-        let _ = ice.handle_stun(start, pair("192.0.2.7:5000"), &check(), &mut out);
-        let later = start + Duration::from_secs(5);
-        let _ = ice.handle_stun(later, pair("192.0.2.8:5000"), &check(), &mut out);
-        assert_eq!(ice.last_valid_check(), Some(start));
-    }
-
-    #[test]
-    fn the_table_of_valid_pairs_has_a_bound_and_keeps_the_selected_one() {
-        let (now, mut out) = (origin(), Vec::new());
-        let mut ice = agent(now);
-        let pairs: Vec<_> = (1..=1000)
-            .map(|port| pair(&format!("192.0.2.7:{port}")))
-            .collect();
-        for &from in &pairs {
-            let _ = ice.handle_stun(now, from, &check(), &mut out);
-        }
-        assert!(ice.is_valid(pairs[0]), "selected");
-        let known = pairs.iter().filter(|&&pair| ice.is_valid(pair)).count();
-        assert_eq!(known, MAX_VALID_PAIRS + 1);
-    }
-
-    proptest! {
-        #[test]
-        fn changed_checks_are_never_taken_for_valid(
-            at in 0_usize..60,
-            value in any::<u8>(),
-            cut in 0_usize..10,
-        ) {
-            let (now, mut out) = (origin(), Vec::new());
-            let mut ice = agent(now);
-            let original = nominating_check();
-            let mut datagram = original.clone();
-            datagram[at] = value;
-            datagram.truncate(datagram.len() - cut);
-            let outcome = ice.handle_stun(now, pair("192.0.2.7:5000"), &datagram, &mut out);
-            prop_assert_eq!(
-                matches!(outcome, IceOutcome::Valid(_)),
-                datagram == original
-            );
-        }
+        writer.finish();
     }
 }

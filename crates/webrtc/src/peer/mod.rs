@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::certificate::Fingerprint;
 use crate::demux::DatagramKind;
 use crate::dtls::{Dtls, DtlsContext, DtlsError, DtlsEvent, DtlsRole};
-use crate::ice::{CONSENT_TIMEOUT, CandidatePair, Credentials, IceLite, IceOutcome};
+use crate::ice::{CONSENT_TIMEOUT, CandidatePair, Credentials, IceLite, IceOutcome, Transport};
 use crate::log::Log;
 use crate::rtcp::ntp::WallClock;
 use crate::rtcp::{self, Packet, ReportBlock};
@@ -59,8 +59,21 @@ pub struct Transmit {
     pub destination: SocketAddr,
     /// Which of our addresses it leaves from.
     pub local: Option<IpAddr>,
+    /// How.
+    pub transport: Transport,
     /// What.
     pub bytes: Vec<u8>,
+}
+
+impl Transmit {
+    fn on(pair: CandidatePair, bytes: Vec<u8>) -> Self {
+        Self {
+            destination: pair.remote,
+            local: pair.local,
+            transport: pair.transport,
+            bytes,
+        }
+    }
 }
 
 /// What happened to a viewer.
@@ -167,6 +180,11 @@ impl Peer {
         })
     }
 
+    /// The pair of addresses that is sent on; `None` before the viewer's first valid check.
+    pub fn pair(&self) -> Option<CandidatePair> {
+        self.ice.selected_pair()
+    }
+
     /// Where the viewer is; `None` before its first valid check.
     pub fn remote(&self) -> Option<SocketAddr> {
         self.ice.selected_pair().map(|pair| pair.remote)
@@ -177,9 +195,15 @@ impl Peer {
         self.ice.selected_pair().and_then(|pair| pair.local)
     }
 
-    /// Whether the viewer has proved to be at `remote` when it talks to our address `local`.
-    pub fn is_at(&self, remote: SocketAddr, local: Option<IpAddr>) -> bool {
-        self.ice.is_valid(CandidatePair { local, remote })
+    /// Whether the viewer has proved to be at the other end of this pair.
+    pub fn is_at(&self, pair: CandidatePair) -> bool {
+        self.ice.is_valid(pair)
+    }
+
+    /// Begins an ICE restart: the viewer may check with `remote_ufrag` and ours from now on, and with
+    /// those before until it has nominated a pair. DTLS and media go on (RFC 8445 section 9).
+    pub fn restart_ice(&mut self, local: Credentials, remote_ufrag: &str) {
+        self.ice.restart(local, remote_ufrag);
     }
 
     /// Whether the session is over.
@@ -192,7 +216,7 @@ impl Peer {
         self.stats
     }
 
-    /// Takes in a datagram from `source` that was sent to our address `local`.
+    /// Takes in a datagram from `source` that was sent to our address `local` over UDP.
     pub fn handle_datagram(
         &mut self,
         now: Instant,
@@ -200,13 +224,14 @@ impl Peer {
         local: Option<IpAddr>,
         datagram: &mut [u8],
     ) {
+        self.handle_packet(now, CandidatePair::udp(local, source), datagram);
+    }
+
+    /// Takes in a datagram that came on `pair`, in whatever way it travelled.
+    pub fn handle_packet(&mut self, now: Instant, pair: CandidatePair, datagram: &mut [u8]) {
         if self.closed {
             return;
         }
-        let pair = CandidatePair {
-            local,
-            remote: source,
-        };
         match DatagramKind::of(datagram) {
             DatagramKind::Stun => self.handle_stun(now, pair, datagram),
             // From an address that has not proved itself nothing else is taken: it could be anyone.
@@ -318,16 +343,8 @@ impl Peer {
         let mut response = Vec::new();
         let outcome = self.ice.handle_stun(now, pair, datagram, &mut response);
         if !matches!(outcome, IceOutcome::Dropped(_)) {
-            // To where the request came from, which its integrity has proved.
-            let CandidatePair {
-                remote: destination,
-                local,
-            } = pair;
-            self.transmits.push_back(Transmit {
-                destination,
-                local,
-                bytes: response,
-            });
+            // To where the request came from, whichever pair is selected.
+            self.transmits.push_back(Transmit::on(pair, response));
         }
         if let IceOutcome::Valid(check) = outcome
             && check.selected
@@ -394,16 +411,8 @@ impl Peer {
 
     /// Queues a datagram for the viewer. Nothing is ever sent to an unproven address.
     fn transmit(&mut self, bytes: Vec<u8>) {
-        if let Some(CandidatePair {
-            remote: destination,
-            local,
-        }) = self.ice.selected_pair()
-        {
-            self.transmits.push_back(Transmit {
-                destination,
-                local,
-                bytes,
-            });
+        if let Some(pair) = self.ice.selected_pair() {
+            self.transmits.push_back(Transmit::on(pair, bytes));
         }
     }
 }

@@ -40,7 +40,7 @@ pub(super) struct MediaLine {
 }
 
 impl MediaLine {
-    fn parse(value: &str) -> Result<Self, SdpError> {
+    pub(super) fn parse(value: &str) -> Result<Self, SdpError> {
         let malformed = |expected| SdpError::malformed(expected, value);
         let mut words = value.split_whitespace();
         let (Some(media), Some(port), Some(proto)) = (words.next(), words.next(), words.next())

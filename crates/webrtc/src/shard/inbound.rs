@@ -7,10 +7,11 @@ use std::time::Instant;
 use super::viewers::Viewer;
 use super::{Command, Shard};
 use crate::demux::DatagramKind;
+use crate::ice::{CandidatePair, Credentials};
 use crate::peer::{CloseReason, MediaClock, Peer, PeerEvent};
 use crate::session::{Claim, PendingSession, SessionId};
 use crate::socket::Received;
-use crate::stun::{Message, local_ufrag};
+use crate::stun::{Message, is_goog_ping, local_ufrag};
 
 /// Addresses remembered whose datagrams belong to another shard.
 const MAX_STRAYS: usize = 4096;
@@ -18,7 +19,10 @@ const MAX_STRAYS: usize = 4096;
 impl Shard {
     pub(super) fn handle_datagram(&mut self, datagram: Received<'_>, now: Instant) {
         let key = match DatagramKind::of(datagram.bytes) {
-            DatagramKind::Stun => self.find_by_ufrag(&datagram, now),
+            // A check in the short form names nobody: like media, it is known by where it comes from.
+            DatagramKind::Stun if !is_goog_ping(datagram.bytes) => {
+                self.find_by_ufrag(&datagram, now)
+            }
             _ => self.viewers.by_address(&datagram.source),
         };
         let Some(key) = key else {
@@ -34,7 +38,7 @@ impl Shard {
             return;
         };
         viewer.peer.handle_datagram(now, source, local, bytes);
-        if viewer.peer.is_at(source, local) {
+        if viewer.peer.is_at(CandidatePair::udp(local, source)) {
             self.viewers.note_address(key, source);
         }
         self.after_input(key, now);
@@ -114,7 +118,7 @@ impl Shard {
         };
         let key = self.viewers.insert(Viewer {
             id,
-            ufrag: ufrag.into(),
+            ufrags: vec![ufrag.into()],
             peer,
             stream: tag,
             stream_name: name.as_str().into(),
@@ -166,6 +170,18 @@ impl Shard {
         if let Some(viewer) = self.viewers.get_mut(key) {
             viewer.peer.close();
             self.after_input(key, now);
+        }
+    }
+
+    /// Gives a viewer new ICE credentials beside those it has.
+    pub(super) fn restart_ice(&mut self, id: &SessionId, local: Credentials, remote_ufrag: &str) {
+        let Some(key) = self.viewers.by_id(id) else {
+            return;
+        };
+        self.viewers.note_ufrag(key, local.ufrag());
+        if let Some(viewer) = self.viewers.get_mut(key) {
+            viewer.peer.restart_ice(local, remote_ufrag);
+            tracing::info!(viewer = %viewer.id.short(), stream = %viewer.stream_name, "restarts ICE");
         }
     }
 

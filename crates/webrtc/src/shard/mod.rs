@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use distributary_hub::Sink;
 
 use crate::engine::Shared;
+use crate::ice::Credentials;
 use crate::send_buffer::SendBuffer;
 use crate::session::SessionId;
 use crate::socket::ShardSocket;
@@ -45,6 +46,12 @@ pub(crate) enum Command {
         source: SocketAddr,
         local: Option<IpAddr>,
         bytes: Box<[u8]>,
+    },
+    /// Give this session new ICE credentials, beside those it has.
+    Restart {
+        id: SessionId,
+        local: Credentials,
+        remote_ufrag: Box<str>,
     },
     /// End this session.
     Close(SessionId),

@@ -134,6 +134,11 @@ impl Shard {
         for _ in 0..TURN {
             match next {
                 None | Some(Command::Shutdown) => return false,
+                Some(Command::Restart {
+                    id,
+                    local,
+                    remote_ufrag,
+                }) => self.restart_ice(&id, local, &remote_ufrag),
                 Some(Command::Close(id)) => self.close_session(&id, clock()),
                 Some(Command::Datagram {
                     source,

@@ -8,7 +8,7 @@ use std::time::Instant;
 use slab::Slab;
 
 use crate::peer::Peer;
-use crate::session::SessionId;
+use crate::session::{MAX_FRAGMENTS, SessionId};
 
 /// Addresses of one viewer: one for each way it has to get here.
 const MAX_ADDRESSES: usize = 8;
@@ -16,7 +16,8 @@ const MAX_ADDRESSES: usize = 8;
 /// A viewer and what the shard knows of it.
 pub(super) struct Viewer {
     pub(super) id: SessionId,
-    pub(super) ufrag: Box<str>,
+    /// The fragments of ours that its checks may name, the newest last.
+    pub(super) ufrags: Vec<Box<str>>,
     pub(super) peer: Peer,
     /// The stream it watches.
     pub(super) stream: u64,
@@ -45,16 +46,20 @@ pub(super) struct Viewers {
 
 impl Viewers {
     pub(super) fn insert(&mut self, viewer: Viewer) -> usize {
-        let (id, ufrag) = (viewer.id, viewer.ufrag.clone());
+        let (id, ufrags) = (viewer.id, viewer.ufrags.clone());
         let key = self.slots.insert(viewer);
-        self.by_ufrag.insert(ufrag, key);
+        for ufrag in ufrags {
+            self.by_ufrag.insert(ufrag, key);
+        }
         self.by_id.insert(id, key);
         key
     }
 
     pub(super) fn remove(&mut self, key: usize) -> Option<Viewer> {
         let viewer = self.slots.try_remove(key)?;
-        self.by_ufrag.remove(&viewer.ufrag);
+        for ufrag in &viewer.ufrags {
+            self.by_ufrag.remove(ufrag);
+        }
         self.by_id.remove(&viewer.id);
         for address in &viewer.addresses {
             self.forget_address(*address, key);
@@ -76,6 +81,19 @@ impl Viewers {
 
     pub(super) fn by_id(&self, id: &SessionId) -> Option<usize> {
         self.by_id.get(id).copied()
+    }
+
+    /// Notes another fragment of ours that the viewer's checks may name.
+    pub(super) fn note_ufrag(&mut self, key: usize, ufrag: &str) {
+        let Some(viewer) = self.slots.get_mut(key) else {
+            return;
+        };
+        self.by_ufrag.insert(ufrag.into(), key);
+        viewer.ufrags.push(ufrag.into());
+        if viewer.ufrags.len() > MAX_FRAGMENTS {
+            let oldest = viewer.ufrags.remove(0);
+            self.by_ufrag.remove(&oldest);
+        }
     }
 
     /// Notes that a viewer is to be found at `address`, whoever was there before.

@@ -25,6 +25,10 @@ impl AttributeType {
     pub const ICE_CONTROLLED: Self = Self(0x8029);
     /// ICE-CONTROLLING (RFC 8445 section 16.1).
     pub const ICE_CONTROLLING: Self = Self(0x802A);
+    /// GOOG-MISC-INFO: numbers of 16 bits, by which libwebrtc tells what it knows. Not registered.
+    pub const GOOG_MISC_INFO: Self = Self(0xC059);
+    /// GOOG-MESSAGE-INTEGRITY-32: MESSAGE-INTEGRITY cut to four bytes. Not registered.
+    pub const GOOG_MESSAGE_INTEGRITY_32: Self = Self(0xC060);
 
     /// Whether a receiver that does not know this type has to refuse the message
     /// (RFC 8489 section 14).
@@ -53,6 +57,16 @@ pub struct ErrorCode<'a> {
 }
 
 impl ErrorCode<'static> {
+    /// USERNAME or MESSAGE-INTEGRITY is missing (RFC 8489 section 9.1.3).
+    pub const BAD_REQUEST: Self = Self {
+        code: 400,
+        reason: "Bad Request",
+    };
+    /// USERNAME or MESSAGE-INTEGRITY is not the right one (RFC 8489 section 9.1.3).
+    pub const UNAUTHENTICATED: Self = Self {
+        code: 401,
+        reason: "Unauthorized",
+    };
     /// An attribute was not understood that has to be (RFC 8489 section 6.3.1).
     pub const UNKNOWN_ATTRIBUTE: Self = Self {
         code: 420,

@@ -11,20 +11,26 @@ pub(super) const FINGERPRINT_LEN: usize = 4;
 /// The CRC is sent under this mask, so that a CRC of the application's own is not taken for it.
 const FINGERPRINT_XOR: u32 = 0x5354_554e;
 
-/// The MESSAGE-INTEGRITY value for a message, of which `covered` is all before that attribute.
-pub(super) fn compute(covered: &[u8], key: &[u8]) -> [u8; INTEGRITY_LEN] {
-    hmac(covered, key).finalize().into_bytes().into()
+/// The first `LEN` bytes of the HMAC for a message, of which `covered` is all before the attribute
+/// that carries them.
+pub(super) fn compute<const LEN: usize>(covered: &[u8], key: &[u8]) -> [u8; LEN] {
+    let whole: [u8; INTEGRITY_LEN] = hmac::<LEN>(covered, key).finalize().into_bytes().into();
+    let mut tag = [0; LEN];
+    for (byte, computed) in tag.iter_mut().zip(whole) {
+        *byte = computed;
+    }
+    tag
 }
 
-/// Whether `tag` is the MESSAGE-INTEGRITY over `covered`, in constant time.
-pub(super) fn verify(covered: &[u8], tag: &[u8; INTEGRITY_LEN], key: &[u8]) -> bool {
-    hmac(covered, key).verify_slice(tag).is_ok()
+/// Whether `tag` is the beginning of the HMAC over `covered`, in constant time.
+pub(super) fn verify<const LEN: usize>(covered: &[u8], tag: &[u8; LEN], key: &[u8]) -> bool {
+    hmac::<LEN>(covered, key).verify_truncated_left(tag).is_ok()
 }
 
-/// HMAC-SHA1 over what is before the MESSAGE-INTEGRITY attribute; the length field of the header
-/// counts as if that attribute were the last of the message.
-fn hmac(covered: &[u8], key: &[u8]) -> Hmac<Sha1> {
-    let length = covered.len().saturating_sub(HEADER_LEN) + ATTRIBUTE_HEADER_LEN + INTEGRITY_LEN;
+/// HMAC-SHA1 over what is before the attribute; the length field of the header counts as if that
+/// attribute, with its `LEN` bytes, were the last of the message.
+fn hmac<const LEN: usize>(covered: &[u8], key: &[u8]) -> Hmac<Sha1> {
+    let length = covered.len().saturating_sub(HEADER_LEN) + ATTRIBUTE_HEADER_LEN + LEN;
     let length = u16::try_from(length).unwrap_or(u16::MAX);
     let mut hmac = Hmac::<Sha1>::new_from_slice(key).expect("HMAC takes keys of every length");
     hmac.update(covered.get(..2).unwrap_or_default());

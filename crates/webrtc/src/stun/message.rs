@@ -18,8 +18,8 @@ use std::net::SocketAddr;
 use thiserror::Error;
 
 use super::{
-    ATTRIBUTE_HEADER_LEN, AttributeType, ErrorCode, HEADER_LEN, INTEGRITY_LEN, IceRole,
-    MAGIC_COOKIE, MAX_USERNAME_LEN, UnknownAttributes, address, integrity,
+    ATTRIBUTE_HEADER_LEN, AttributeType, ErrorCode, HEADER_LEN, INTEGRITY_32_LEN, INTEGRITY_LEN,
+    IceRole, MAGIC_COOKIE, MAX_USERNAME_LEN, UnknownAttributes, address, integrity,
 };
 
 /// A well-formed STUN message, read in place.
@@ -51,7 +51,10 @@ pub struct Message<'a> {
     pub unknown_attributes: UnknownAttributes,
     /// Whether there was a FINGERPRINT.
     pub has_fingerprint: bool,
-    integrity: Option<Integrity<'a>>,
+    /// The version of the short check that the sender knows, the first number of GOOG-MISC-INFO.
+    pub goog_ping_version: Option<u16>,
+    integrity: Option<Integrity<'a, INTEGRITY_LEN>>,
+    integrity_32: Option<Integrity<'a, INTEGRITY_32_LEN>>,
 }
 
 /// Class of a message: two bits of its type (RFC 8489 section 5).
@@ -72,8 +75,11 @@ pub enum Class {
 pub struct Method(pub u16);
 
 impl Method {
-    /// Binding (RFC 8489 section 3), the only method of connectivity checks.
+    /// Binding (RFC 8489 section 3), the method of connectivity checks.
     pub const BINDING: Self = Self(0x001);
+    /// A connectivity check in the short form of libwebrtc: message type 0x200 as a request and 0x300
+    /// as a response. Not registered.
+    pub const GOOG_PING: Self = Self(0x080);
 }
 
 /// Transaction id: 96 random bits of the one who asks (RFC 8489 section 5).
@@ -113,10 +119,10 @@ pub enum StunError {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Integrity<'a> {
+struct Integrity<'a, const LEN: usize> {
     /// Everything before the attribute.
     covered: &'a [u8],
-    tag: &'a [u8; INTEGRITY_LEN],
+    tag: &'a [u8; LEN],
 }
 
 impl<'a> Message<'a> {
@@ -142,7 +148,9 @@ impl<'a> Message<'a> {
             error_code: None,
             unknown_attributes: UnknownAttributes::default(),
             has_fingerprint: false,
+            goog_ping_version: None,
             integrity: None,
+            integrity_32: None,
         };
         for attribute in Attributes::of(datagram) {
             message.take(&attribute?)?;
@@ -155,6 +163,13 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn verify_integrity(&self, key: &[u8]) -> bool {
         self.integrity
+            .is_some_and(|Integrity { covered, tag }| integrity::verify(covered, tag, key))
+    }
+
+    /// Whether there is a GOOG-MESSAGE-INTEGRITY-32 made with `key`.
+    #[must_use]
+    pub fn verify_integrity_32(&self, key: &[u8]) -> bool {
+        self.integrity_32
             .is_some_and(|Integrity { covered, tag }| integrity::verify(covered, tag, key))
     }
 
@@ -172,7 +187,7 @@ impl<'a> Message<'a> {
             return self.take_fingerprint(attribute);
         }
         // RFC 8489 section 14.5: what follows MESSAGE-INTEGRITY is ignored, but for FINGERPRINT.
-        if self.integrity.is_some() {
+        if self.integrity.is_some() || self.integrity_32.is_some() {
             return Ok(());
         }
         self.take_covered(attribute).ok_or(StunError::BadValue {
@@ -232,6 +247,15 @@ impl<'a> Message<'a> {
                 self.ice_role
                     .get_or_insert(IceRole::Controlled(tie_breaker));
             }
+            AttributeType::GOOG_MESSAGE_INTEGRITY_32 => {
+                let tag = value.try_into().ok()?;
+                let covered = attribute.before;
+                self.integrity_32 = Some(Integrity { covered, tag });
+            }
+            AttributeType::GOOG_MISC_INFO => {
+                let version = value.first_chunk().copied().map(u16::from_be_bytes);
+                self.goog_ping_version = self.goog_ping_version.or(version);
+            }
             // Lists what this side sent and the peer did not understand: nothing to do with it.
             AttributeType::UNKNOWN_ATTRIBUTES => {}
             unknown if unknown.is_comprehension_required() => {
@@ -263,6 +287,14 @@ pub fn local_ufrag(datagram: &[u8]) -> Option<&str> {
     }
     let (local, _remote) = str::from_utf8(username).ok()?.split_once(':')?;
     Some(local)
+}
+
+/// Whether this is a short check of libwebrtc, which names no session: the address it comes from
+/// tells whose it is.
+#[must_use]
+pub fn is_goog_ping(datagram: &[u8]) -> bool {
+    Header::read(datagram)
+        .is_some_and(|header| header.class == Class::Request && header.method == Method::GOOG_PING)
 }
 
 struct Header {

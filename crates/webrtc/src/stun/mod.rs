@@ -13,7 +13,7 @@ mod tests;
 mod writer;
 
 pub use attribute::{AttributeType, ErrorCode, IceRole, UnknownAttributes};
-pub use message::{Class, Message, Method, StunError, TransactionId, local_ufrag};
+pub use message::{Class, Message, Method, StunError, TransactionId, is_goog_ping, local_ufrag};
 pub use writer::MessageWriter;
 
 /// Fixed value of bytes 4 to 7 of each message (RFC 8489 section 5).
@@ -27,6 +27,9 @@ const ATTRIBUTE_HEADER_LEN: usize = 4;
 
 /// Length of an HMAC-SHA1 in bytes (RFC 8489 section 14.5).
 const INTEGRITY_LEN: usize = 20;
+
+/// Length of an HMAC-SHA1 in the short checks of libwebrtc, in bytes.
+const INTEGRITY_32_LEN: usize = 4;
 
 /// Longest USERNAME (RFC 8489 section 14.3: less than 509 bytes).
 const MAX_USERNAME_LEN: usize = 508;

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use super::integrity::{self, FINGERPRINT_LEN};
 use super::{
-    ATTRIBUTE_HEADER_LEN, AttributeType, Class, ErrorCode, HEADER_LEN, IceRole, MAGIC_COOKIE,
-    Method, TransactionId, UnknownAttributes, address,
+    ATTRIBUTE_HEADER_LEN, AttributeType, Class, ErrorCode, HEADER_LEN, INTEGRITY_32_LEN,
+    INTEGRITY_LEN, IceRole, MAGIC_COOKIE, Method, TransactionId, UnknownAttributes, address,
 };
 
 /// Writes one message into a buffer that is reused: without an allocation once the buffer has
@@ -96,6 +96,13 @@ impl<'b> MessageWriter<'b> {
         })
     }
 
+    /// GOOG-MISC-INFO with one number: the version of the short check that is spoken.
+    pub fn goog_ping_version(self, version: u16) -> Self {
+        self.attribute(AttributeType::GOOG_MISC_INFO, |buffer| {
+            buffer.extend_from_slice(&version.to_be_bytes());
+        })
+    }
+
     /// Any other attribute: what a peer might send.
     #[cfg(test)]
     pub(crate) fn other(self, kind: AttributeType, value: &[u8]) -> Self {
@@ -104,10 +111,19 @@ impl<'b> MessageWriter<'b> {
 
     /// MESSAGE-INTEGRITY under `key`, over everything before.
     pub fn message_integrity(self, key: &[u8]) -> Self {
-        let tag = integrity::compute(self.buffer, key);
+        let tag: [u8; INTEGRITY_LEN] = integrity::compute(self.buffer, key);
         self.attribute(AttributeType::MESSAGE_INTEGRITY, |buffer| {
             buffer.extend_from_slice(&tag);
         })
+    }
+
+    /// Ends a short check, or its response, with GOOG-MESSAGE-INTEGRITY-32 under `key`. It has no
+    /// FINGERPRINT.
+    pub fn finish_with_integrity_32(self, key: &[u8]) {
+        let tag: [u8; INTEGRITY_32_LEN] = integrity::compute(self.buffer, key);
+        let _whole = self.attribute(AttributeType::GOOG_MESSAGE_INTEGRITY_32, |buffer| {
+            buffer.extend_from_slice(&tag);
+        });
     }
 
     /// Ends the message with FINGERPRINT.

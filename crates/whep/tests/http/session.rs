@@ -1,7 +1,8 @@
 //! The rules of a session's own resource.
 
-use crate::front::Front;
-use axum::http::StatusCode;
+use crate::front::{Answer, Front};
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
 
 #[tokio::test]
 async fn delete_ends_the_session_once() {
@@ -37,10 +38,13 @@ async fn a_session_that_never_was_is_not_found() {
 async fn other_methods_are_refused_with_those_allowed() {
     let front = Front::new();
     let session = front.open().await;
-    for method in ["POST", "PUT", "PATCH"] {
+    for method in ["POST", "PUT"] {
         let answer = front.request(method, &session).await;
         answer.problem(StatusCode::METHOD_NOT_ALLOWED);
-        assert_eq!(answer.list("allow"), ["DELETE", "GET", "HEAD", "OPTIONS"]);
+        assert_eq!(
+            answer.list("allow"),
+            ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH"]
+        );
     }
 }
 
@@ -52,4 +56,87 @@ async fn what_lies_below_a_session_is_not_found() {
         let answer = front.request("GET", &path).await;
         answer.problem(StatusCode::NOT_FOUND);
     }
+}
+
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+
+/// The credentials of the offer, and one candidate more.
+const TRICKLED: &str = "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=end-of-candidates\r\n";
+
+const RESTART: &str = "a=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n\
+    a=ice-ufrag:next\r\na=ice-pwd:0123456789012345678901\r\n";
+
+async fn patch(front: &Front, session: &str, if_match: Option<&str>, body: &str) -> Answer {
+    let mut request = Request::patch(session).header(header::CONTENT_TYPE, FRAGMENT);
+    if let Some(if_match) = if_match {
+        request = request.header(header::IF_MATCH, if_match);
+    }
+    front
+        .send(request.body(Body::from(body.to_owned())).unwrap())
+        .await
+}
+
+/// A new session and its tag.
+async fn open(front: &Front) -> (String, String) {
+    let answer = front
+        .post("/whep/live/test", "application/sdp", crate::front::OFFER)
+        .await;
+    let header = |name| answer.header(name).to_owned();
+    (header("location"), header("etag"))
+}
+
+#[tokio::test]
+async fn candidates_that_trickle_in_are_taken_and_change_nothing() {
+    let front = Front::new();
+    let (session, etag) = open(&front).await;
+    for _ in 0..2 {
+        let answer = patch(&front, &session, Some(&etag), TRICKLED).await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT, "{answer:?}");
+        assert!(!answer.headers.contains_key("etag"));
+    }
+}
+
+#[tokio::test]
+async fn an_ice_restart_gets_credentials_candidates_and_a_new_tag() {
+    let front = Front::new();
+    let (session, etag) = open(&front).await;
+    let answer = patch(&front, &session, Some("*"), RESTART).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert_eq!(answer.header("content-type"), FRAGMENT);
+    let next = answer.header("etag");
+    assert_ne!(next, etag);
+    let lines: Vec<&str> = answer.text().split_terminator("\r\n").collect();
+    let ufrag = format!("a=ice-ufrag:{}", next.trim_matches('"'));
+    assert!(lines.contains(&ufrag.as_str()), "{lines:?}");
+    assert!(lines.contains(&"a=mid:0") && lines.contains(&"a=ice-lite"));
+    assert!(lines.iter().any(|line| line.starts_with("a=ice-pwd:")));
+    assert!(lines.iter().any(|line| line.starts_with("a=candidate:")));
+
+    // The same again is the same state, and what is about the state before is refused.
+    let answer = patch(&front, &session, Some(next), RESTART).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT, "{answer:?}");
+    let answer = patch(&front, &session, Some(&etag), TRICKLED).await;
+    answer.problem(StatusCode::PRECONDITION_FAILED);
+    assert_eq!(
+        front.request("DELETE", &session).await.status,
+        StatusCode::OK
+    );
+    let answer = patch(&front, &session, Some("*"), RESTART).await;
+    answer.problem(StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_patch_says_which_state_it_is_for_and_has_the_type_of_a_fragment() {
+    let front = Front::new();
+    let (session, _) = open(&front).await;
+    let answer = patch(&front, &session, None, TRICKLED).await;
+    answer.problem(StatusCode::PRECONDITION_REQUIRED);
+    let answer = patch(&front, &session, Some("*"), "hello").await;
+    answer.problem(StatusCode::BAD_REQUEST);
+    let request = Request::patch(&session)
+        .header(header::CONTENT_TYPE, "application/sdp")
+        .header(header::IF_MATCH, "*");
+    let answer = front.send(request.body(Body::from(RESTART)).unwrap()).await;
+    answer.problem(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(answer.header("accept-patch"), FRAGMENT);
 }

@@ -1,0 +1,73 @@
+//! New ICE credentials for a session that there is.
+
+use super::{Shared, open};
+use crate::ice::Credentials;
+use crate::sdp::IceFragment;
+use crate::session::{Restarted, SessionId};
+use crate::shard::Command;
+
+/// A session with new credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestartedIce {
+    /// The fragment for the player, with our credentials and candidates.
+    pub fragment: String,
+    /// Tag of the session's new ICE state, without the quotes.
+    pub etag: String,
+}
+
+/// What an ICE fragment of a player has led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IcePatch {
+    /// The credentials are those that are known: it brought candidates, which are not needed.
+    Noted,
+    /// It was an ICE restart.
+    Restarted(RestartedIce),
+}
+
+/// Why an ICE fragment has led to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PatchError {
+    /// There is no such session.
+    #[error("there is no such session")]
+    UnknownSession,
+    /// The threads of the engine are behind with their work.
+    #[error("the gateway is too busy to restart ICE")]
+    Busy,
+    /// The system's random generator failed.
+    #[error("no credentials could be made")]
+    Internal,
+}
+
+pub(super) fn patch(
+    shared: &Shared,
+    id: &SessionId,
+    fragment: &IceFragment,
+) -> Result<IcePatch, PatchError> {
+    let (_, known) = shared
+        .registry
+        .fragments(id)
+        .ok_or(PatchError::UnknownSession)?;
+    // RFC 8839 section 4.4.1.1.1: a change of the fragment is what makes it a restart.
+    let Some(theirs) = fragment.ice.as_ref().filter(|ice| ice.ufrag() != &*known) else {
+        return Ok(IcePatch::Noted);
+    };
+    let ours = Credentials::generate().map_err(|_| PatchError::Internal)?;
+    match shared.registry.restart(id, &ours, theirs.ufrag()) {
+        None => return Err(PatchError::UnknownSession),
+        Some(Restarted::Waiting) => {}
+        Some(Restarted::Shard(shard)) => {
+            let command = Command::Restart {
+                id: *id,
+                local: ours.clone(),
+                remote_ufrag: theirs.ufrag().into(),
+            };
+            let inbox = shared.inboxes.get(shard).ok_or(PatchError::Busy)?;
+            inbox.try_send(command).map_err(|_| PatchError::Busy)?;
+        }
+    }
+    Ok(IcePatch::Restarted(RestartedIce {
+        fragment: fragment.answer(&ours, &open::candidates(shared)),
+        etag: ours.ufrag().to_owned(),
+    }))
+}

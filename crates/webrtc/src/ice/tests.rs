@@ -1,0 +1,582 @@
+//! The agent against the checks of a peer.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::agent::MAX_VALID_PAIRS;
+use super::*;
+use crate::stun::{
+    AttributeType, Class, ErrorCode, IceRole, Message, MessageWriter, Method, StunError,
+    TransactionId,
+};
+
+const LOCAL_PASSWORD: &str = "localpasswordlocalpassword";
+
+fn agent(now: Instant) -> IceLite {
+    let local = Credentials::new("LOCL", LOCAL_PASSWORD).unwrap();
+    IceLite::new(now, local, "REMO")
+}
+
+#[allow(clippy::disallowed_methods, reason = "an origin for driven time")]
+fn origin() -> Instant {
+    Instant::now()
+}
+
+fn pair(remote: &str) -> CandidatePair {
+    CandidatePair::udp(None, remote.parse().unwrap())
+}
+
+/// A check as a browser sends it, but for what a test changes.
+struct TestCheck {
+    username: &'static str,
+    password: &'static str,
+    role: IceRole,
+    use_candidate: bool,
+}
+
+impl Default for TestCheck {
+    fn default() -> Self {
+        Self {
+            username: "LOCL:REMO",
+            password: LOCAL_PASSWORD,
+            role: IceRole::Controlling(7),
+            use_candidate: false,
+        }
+    }
+}
+
+impl TestCheck {
+    fn datagram(&self) -> Vec<u8> {
+        let mut buffer = Vec::new();
+        let transaction = TransactionId([9; 12]);
+        let mut writer =
+            MessageWriter::new(&mut buffer, Class::Request, Method::BINDING, transaction)
+                .username(self.username)
+                .ice_role(self.role)
+                .priority(1);
+        if self.use_candidate {
+            writer = writer.use_candidate();
+        }
+        writer.message_integrity(self.password.as_bytes()).finish();
+        buffer
+    }
+}
+
+fn check() -> Vec<u8> {
+    TestCheck::default().datagram()
+}
+
+fn nominating_check() -> Vec<u8> {
+    TestCheck {
+        use_candidate: true,
+        ..TestCheck::default()
+    }
+    .datagram()
+}
+
+#[test]
+fn a_valid_check_is_answered_with_the_address_it_came_from() {
+    for address in ["192.0.2.7:5000", "[2001:db8::7]:5000"] {
+        let (now, mut out) = (origin(), Vec::new());
+        let mut ice = agent(now);
+        let request = check();
+        let outcome = ice.handle_stun(now, pair(address), &request, &mut out);
+        assert_eq!(
+            outcome,
+            IceOutcome::Valid(Check {
+                selected: true,
+                nominated: false,
+                consent: true
+            })
+        );
+        let response = Message::parse(&out).unwrap();
+        assert_eq!(response.class, Class::Success);
+        assert_eq!(response.transaction, TransactionId([9; 12]));
+        assert_eq!(response.xor_mapped_address, Some(address.parse().unwrap()));
+        assert!(response.has_fingerprint);
+        assert!(response.verify_integrity(LOCAL_PASSWORD.as_bytes()));
+        assert!(out.len() <= request.len(), "no amplification");
+    }
+}
+
+#[test]
+fn a_repeated_check_is_answered_alike() {
+    let (now, mut first, mut second) = (origin(), Vec::new(), Vec::new());
+    let mut ice = agent(now);
+    let from = pair("192.0.2.7:5000");
+    let _ = ice.handle_stun(now, from, &check(), &mut first);
+    let _ = ice.handle_stun(now, from, &check(), &mut second);
+    assert!(!first.is_empty());
+    assert_eq!(first, second);
+}
+
+/// A request that names the session and is not signed at all.
+fn unsigned() -> Vec<u8> {
+    let mut datagram = Vec::new();
+    let transaction = TransactionId([9; 12]);
+    MessageWriter::new(&mut datagram, Class::Request, Method::BINDING, transaction)
+        .username("LOCL:REMO")
+        .use_candidate()
+        .finish();
+    datagram
+}
+
+#[test]
+fn who_does_not_know_the_session_gets_no_answer_and_changes_nothing() {
+    let now = origin();
+    let wrong_ufrag = TestCheck {
+        username: "LOCX:REMO",
+        ..TestCheck::default()
+    };
+    let mut nameless = Vec::new();
+    let transaction = TransactionId([9; 12]);
+    MessageWriter::new(&mut nameless, Class::Request, Method::BINDING, transaction).finish();
+    let mut broken_crc = check();
+    *broken_crc.last_mut().unwrap() ^= 1;
+    let mut no_crc = check();
+    no_crc.truncate(no_crc.len() - 8);
+    no_crc[3] -= 8;
+    let rows = [
+        (wrong_ufrag.datagram(), DropReason::Username),
+        (nameless, DropReason::Username),
+        (broken_crc, DropReason::Malformed(StunError::Fingerprint)),
+        (no_crc, DropReason::NoFingerprint),
+    ];
+    for (datagram, reason) in rows {
+        let (mut ice, mut out) = (agent(now), Vec::new());
+        let from = pair("192.0.2.66:666");
+        let outcome = ice.handle_stun(now, from, &datagram, &mut out);
+        assert_eq!(outcome, IceOutcome::Dropped(reason));
+        assert!(out.is_empty());
+        assert_eq!(ice.selected_pair(), None);
+        assert!(!ice.is_valid(from));
+        assert_eq!(ice.last_valid_check(), None);
+    }
+}
+
+#[test]
+fn a_request_that_is_not_signed_as_it_should_be_is_told_so_without_a_signature() {
+    let now = origin();
+    let wrong_password = TestCheck {
+        password: "anotherpasswordanotherpassword",
+        ..TestCheck::default()
+    };
+    let wrong_peer = TestCheck {
+        username: "LOCL:REMX",
+        ..TestCheck::default()
+    };
+    let rows = [
+        (unsigned(), ErrorCode::BAD_REQUEST),
+        (wrong_password.datagram(), ErrorCode::UNAUTHENTICATED),
+        (wrong_peer.datagram(), ErrorCode::UNAUTHENTICATED),
+    ];
+    for (datagram, error) in rows {
+        let (mut ice, mut out, mut again) = (agent(now), Vec::new(), Vec::new());
+        let from = pair("192.0.2.66:666");
+        let outcome = ice.handle_stun(now, from, &datagram, &mut out);
+        assert_eq!(outcome, IceOutcome::Refused { code: error.code });
+        let response = Message::parse(&out).unwrap();
+        assert_eq!(response.class, Class::Error);
+        assert_eq!(response.transaction, TransactionId([9; 12]));
+        assert_eq!(response.error_code, Some(error));
+        assert!(response.has_fingerprint);
+        assert!(!response.has_integrity() && response.username.is_none());
+        assert!(out.len() <= datagram.len(), "no amplification");
+        assert_eq!(ice.selected_pair(), None);
+        assert!(!ice.is_valid(from));
+        assert_eq!(ice.last_valid_check(), None);
+        let _ = ice.handle_stun(now, from, &datagram, &mut again);
+        assert_eq!(out, again, "a retransmission is answered alike");
+    }
+}
+
+#[test]
+fn indications_and_responses_are_not_answered() {
+    let (now, mut out) = (origin(), Vec::new());
+    let mut ice = agent(now);
+    for (class, reason) in [
+        (Class::Indication, DropReason::Indication),
+        (Class::Success, DropReason::NotBindingRequest),
+        (Class::Error, DropReason::NotBindingRequest),
+    ] {
+        let mut datagram = Vec::new();
+        let transaction = TransactionId([0; 12]);
+        MessageWriter::new(&mut datagram, class, Method::BINDING, transaction)
+            .username("LOCL:REMO")
+            .message_integrity(LOCAL_PASSWORD.as_bytes())
+            .finish();
+        assert_eq!(
+            ice.handle_stun(now, pair("192.0.2.7:5000"), &datagram, &mut out),
+            IceOutcome::Dropped(reason)
+        );
+    }
+    assert!(out.is_empty());
+    assert_eq!(ice.selected_pair(), None);
+}
+
+#[test]
+fn indications_do_not_refresh_consent() {
+    let (start, mut out) = (origin(), Vec::new());
+    let mut ice = agent(start);
+    let from = pair("192.0.2.7:5000");
+    let _ = ice.handle_stun(start, from, &check(), &mut out);
+    let mut indication = Vec::new();
+    let transaction = TransactionId([0; 12]);
+    MessageWriter::new(
+        &mut indication,
+        Class::Indication,
+        Method::BINDING,
+        transaction,
+    )
+    .finish();
+    let later = start + Duration::from_secs(10);
+    let _ = ice.handle_stun(later, from, &indication, &mut out);
+    assert!(ice.is_expired(start + CONSENT_TIMEOUT));
+}
+
+#[test]
+fn the_first_valid_pair_is_used_without_waiting_for_a_nomination() {
+    let (now, mut out) = (origin(), Vec::new());
+    let mut ice = agent(now);
+    let (first, second) = (pair("192.0.2.7:5000"), pair("192.0.2.8:5000"));
+    let _ = ice.handle_stun(now, first, &check(), &mut out);
+    assert_eq!(ice.selected_pair(), Some(first));
+    assert!(!ice.is_nominated());
+
+    let outcome = ice.handle_stun(now, second, &check(), &mut out);
+    assert_eq!(
+        outcome,
+        IceOutcome::Valid(Check {
+            selected: false,
+            nominated: false,
+            consent: false
+        })
+    );
+    assert_eq!(ice.selected_pair(), Some(first));
+    assert!(
+        ice.is_valid(second),
+        "DTLS may come from there all the same"
+    );
+}
+
+#[test]
+fn a_nomination_moves_the_selected_pair_and_so_does_the_next() {
+    let (now, mut out) = (origin(), Vec::new());
+    let mut ice = agent(now);
+    let (wifi, mobile) = (pair("192.0.2.7:5000"), pair("198.51.100.8:6000"));
+    for from in [wifi, mobile, wifi] {
+        let _ = ice.handle_stun(now, from, &check(), &mut out);
+        let _ = ice.handle_stun(now, from, &nominating_check(), &mut out);
+        assert_eq!(ice.selected_pair(), Some(from));
+        assert!(ice.is_nominated());
+    }
+    let again = ice.handle_stun(now, wifi, &nominating_check(), &mut out);
+    assert_eq!(
+        again,
+        IceOutcome::Valid(Check {
+            selected: false,
+            nominated: true,
+            consent: true
+        })
+    );
+}
+
+#[test]
+fn the_same_peer_asking_another_address_of_ours_is_another_pair() {
+    let (now, mut out) = (origin(), Vec::new());
+    let mut ice = agent(now);
+    let remote = "192.0.2.7:5000".parse().unwrap();
+    let [first, second] = ["203.0.113.1", "203.0.113.2"]
+        .map(|local| CandidatePair::udp(Some(local.parse().unwrap()), remote));
+    let _ = ice.handle_stun(now, first, &check(), &mut out);
+    let _ = ice.handle_stun(now, second, &nominating_check(), &mut out);
+    assert_eq!(ice.selected_pair(), Some(second));
+}
+
+#[test]
+fn a_nomination_without_the_password_moves_nothing() {
+    let (now, mut out) = (origin(), Vec::new());
+    let mut ice = agent(now);
+    let (victim, attacker) = (pair("192.0.2.7:5000"), pair("192.0.2.66:666"));
+    let _ = ice.handle_stun(now, victim, &nominating_check(), &mut out);
+    let forged = TestCheck {
+        password: "guessedpasswordguessedpassword",
+        use_candidate: true,
+        ..TestCheck::default()
+    };
+    let outcome = ice.handle_stun(now, attacker, &forged.datagram(), &mut out);
+    assert_eq!(outcome, IceOutcome::Refused { code: 401 });
+    assert_eq!(ice.selected_pair(), Some(victim));
+    assert!(!ice.is_valid(attacker));
+}
+
+#[test]
+fn a_peer_that_believes_to_be_controlled_is_told_to_switch() {
+    let (now, mut out) = (origin(), Vec::new());
+    let mut ice = agent(now);
+    let controlled = TestCheck {
+        role: IceRole::Controlled(u64::MAX),
+        ..TestCheck::default()
+    };
+    let request = controlled.datagram();
+    let outcome = ice.handle_stun(now, pair("192.0.2.7:5000"), &request, &mut out);
+    assert_eq!(outcome, IceOutcome::Refused { code: 487 });
+    let response = Message::parse(&out).unwrap();
+    assert_eq!(response.class, Class::Error);
+    assert_eq!(response.error_code, Some(ErrorCode::ROLE_CONFLICT));
+    assert!(response.verify_integrity(LOCAL_PASSWORD.as_bytes()));
+    assert!(out.len() <= request.len(), "no amplification");
+    assert_eq!(ice.selected_pair(), None);
+}
+
+#[test]
+fn an_attribute_that_has_to_be_understood_and_is_not_is_refused() {
+    let (now, mut out) = (origin(), Vec::new());
+    let mut ice = agent(now);
+    let request = with_unknown_attribute();
+    let outcome = ice.handle_stun(now, pair("192.0.2.7:5000"), &request, &mut out);
+    assert_eq!(outcome, IceOutcome::Refused { code: 420 });
+    let response = Message::parse(&out).unwrap();
+    assert_eq!(response.error_code, Some(ErrorCode::UNKNOWN_ATTRIBUTE));
+    assert!(response.verify_integrity(LOCAL_PASSWORD.as_bytes()));
+    let listed = [0x00, 0x0a, 0x00, 0x02, 0x7f, 0xfe, 0x00, 0x00];
+    assert!(out.windows(listed.len()).any(|bytes| bytes == listed));
+    assert_eq!(ice.selected_pair(), None);
+}
+
+fn with_unknown_attribute() -> Vec<u8> {
+    let mut buffer = Vec::new();
+    let transaction = TransactionId([9; 12]);
+    MessageWriter::new(&mut buffer, Class::Request, Method::BINDING, transaction)
+        .username("LOCL:REMO")
+        .other(AttributeType(0x7ffe), b"unknown")
+        .message_integrity(LOCAL_PASSWORD.as_bytes())
+        .finish();
+    buffer
+}
+
+#[test]
+fn a_session_without_checks_expires() {
+    let start = origin();
+    let mut ice = agent(start);
+    assert!(!ice.is_expired(start + FIRST_CHECK_TIMEOUT - Duration::from_millis(1)));
+    assert!(ice.is_expired(start + FIRST_CHECK_TIMEOUT));
+
+    let (mut out, from) = (Vec::new(), pair("192.0.2.7:5000"));
+    let first = start + Duration::from_secs(20);
+    let _ = ice.handle_stun(first, from, &check(), &mut out);
+    assert_eq!(ice.poll_timeout(), first + CONSENT_TIMEOUT);
+    let second = first + Duration::from_secs(10);
+    let _ = ice.handle_stun(second, from, &check(), &mut out);
+    assert_eq!(ice.last_valid_check(), Some(second));
+    assert!(!ice.is_expired(first + CONSENT_TIMEOUT));
+    assert!(ice.is_expired(second + CONSENT_TIMEOUT));
+}
+
+#[test]
+fn checks_elsewhere_do_not_refresh_consent_for_the_selected_pair() {
+    let (start, mut out) = (origin(), Vec::new());
+    let mut ice = agent(start);
+    let _ = ice.handle_stun(start, pair("192.0.2.7:5000"), &check(), &mut out);
+    let later = start + Duration::from_secs(5);
+    let _ = ice.handle_stun(later, pair("192.0.2.8:5000"), &check(), &mut out);
+    assert_eq!(ice.last_valid_check(), Some(start));
+}
+
+#[test]
+fn the_table_of_valid_pairs_has_a_bound_and_keeps_the_selected_one() {
+    let (now, mut out) = (origin(), Vec::new());
+    let mut ice = agent(now);
+    let pairs: Vec<_> = (1..=1000)
+        .map(|port| pair(&format!("192.0.2.7:{port}")))
+        .collect();
+    for &from in &pairs {
+        let _ = ice.handle_stun(now, from, &check(), &mut out);
+    }
+    assert!(ice.is_valid(pairs[0]), "selected");
+    let known = pairs.iter().filter(|&&pair| ice.is_valid(pair)).count();
+    assert_eq!(known, MAX_VALID_PAIRS + 1);
+}
+
+/// A full check that says that the short form is known.
+fn announcing_check() -> Vec<u8> {
+    let mut buffer = Vec::new();
+    let transaction = TransactionId([9; 12]);
+    MessageWriter::new(&mut buffer, Class::Request, Method::BINDING, transaction)
+        .username("LOCL:REMO")
+        .ice_role(IceRole::Controlling(7))
+        .goog_ping_version(1)
+        .message_integrity(LOCAL_PASSWORD.as_bytes())
+        .finish();
+    buffer
+}
+
+fn goog_ping(password: &str) -> Vec<u8> {
+    let mut buffer = Vec::new();
+    let transaction = TransactionId([5; 12]);
+    MessageWriter::new(&mut buffer, Class::Request, Method::GOOG_PING, transaction)
+        .finish_with_integrity_32(password.as_bytes());
+    buffer
+}
+
+#[test]
+fn the_short_check_is_spoken_with_who_announces_it() {
+    let (start, mut out) = (origin(), Vec::new());
+    let mut ice = agent(start);
+    let from = pair("192.0.2.7:5000");
+    let _ = ice.handle_stun(start, from, &announcing_check(), &mut out);
+    assert_eq!(Message::parse(&out).unwrap().goog_ping_version, Some(1));
+
+    let later = start + Duration::from_secs(10);
+    let ping = goog_ping(LOCAL_PASSWORD);
+    assert_eq!(ping[..2], [0x02, 0x00]);
+    let outcome = ice.handle_stun(later, from, &ping, &mut out);
+    assert_eq!(
+        outcome,
+        IceOutcome::Valid(Check {
+            selected: false,
+            nominated: false,
+            consent: true
+        })
+    );
+    assert_eq!(out[..2], [0x03, 0x00]);
+    assert_eq!(out.len(), ping.len());
+    let response = Message::parse(&out).unwrap();
+    assert_eq!(response.transaction, TransactionId([5; 12]));
+    assert!(response.verify_integrity_32(LOCAL_PASSWORD.as_bytes()));
+    assert_eq!(ice.poll_timeout(), later + CONSENT_TIMEOUT);
+}
+
+#[test]
+fn the_short_check_brings_in_no_address_and_takes_no_other_password() {
+    let (now, mut out) = (origin(), Vec::new());
+    let from = pair("192.0.2.7:5000");
+    let dropped = IceOutcome::Dropped(DropReason::GoogPing);
+    let mut ice = agent(now);
+    let _ = ice.handle_stun(now, from, &check(), &mut out);
+    assert_eq!(Message::parse(&out).unwrap().goog_ping_version, None);
+    let unannounced = ice.handle_stun(now, from, &goog_ping(LOCAL_PASSWORD), &mut out);
+    assert_eq!(unannounced, dropped);
+
+    let _ = ice.handle_stun(now, from, &announcing_check(), &mut out);
+    let elsewhere = pair("192.0.2.66:666");
+    let outcome = ice.handle_stun(now, elsewhere, &goog_ping(LOCAL_PASSWORD), &mut out);
+    assert_eq!(outcome, dropped);
+    assert!(!ice.is_valid(elsewhere));
+    let forged = goog_ping("anotherpasswordanotherpassword");
+    assert_eq!(ice.handle_stun(now, from, &forged, &mut out), dropped);
+}
+
+const NEXT_PASSWORD: &str = "thenextpasswordthenextpassword";
+
+/// A check of the generation after a restart.
+fn next_check(use_candidate: bool) -> Vec<u8> {
+    TestCheck {
+        username: "NEXT:OREM",
+        password: NEXT_PASSWORD,
+        use_candidate,
+        ..TestCheck::default()
+    }
+    .datagram()
+}
+
+fn restart(ice: &mut IceLite) {
+    ice.restart(Credentials::new("NEXT", NEXT_PASSWORD).unwrap(), "OREM");
+}
+
+#[test]
+fn a_restart_keeps_the_old_credentials_until_a_pair_of_the_new_ones_is_nominated() {
+    let (now, mut out) = (origin(), Vec::new());
+    let (wifi, mobile) = (pair("192.0.2.7:5000"), pair("198.51.100.8:6000"));
+    let mut ice = agent(now);
+    let _ = ice.handle_stun(now, wifi, &nominating_check(), &mut out);
+    restart(&mut ice);
+    assert_eq!(ice.selected_pair(), Some(wifi), "media goes on");
+    let valid = |outcome| matches!(outcome, IceOutcome::Valid(_));
+    assert!(valid(ice.handle_stun(now, wifi, &check(), &mut out)));
+    assert!(valid(ice.handle_stun(
+        now,
+        mobile,
+        &next_check(false),
+        &mut out
+    )));
+    let response = Message::parse(&out).unwrap();
+    assert!(response.verify_integrity(NEXT_PASSWORD.as_bytes()));
+    assert_eq!(ice.selected_pair(), Some(wifi), "not nominated yet");
+    assert!(valid(ice.handle_stun(now, wifi, &check(), &mut out)));
+
+    let outcome = ice.handle_stun(now, mobile, &next_check(true), &mut out);
+    assert_eq!(
+        outcome,
+        IceOutcome::Valid(Check {
+            selected: true,
+            nominated: true,
+            consent: true
+        })
+    );
+    assert_eq!(ice.selected_pair(), Some(mobile));
+    assert!(!ice.is_valid(wifi), "a pair of the generation before");
+    let late = ice.handle_stun(now, wifi, &nominating_check(), &mut out);
+    assert_eq!(late, IceOutcome::Dropped(DropReason::Username));
+    assert_eq!(ice.selected_pair(), Some(mobile));
+}
+
+#[test]
+fn a_restart_on_the_same_pair_does_not_move_it() {
+    let (now, mut out) = (origin(), Vec::new());
+    let from = pair("192.0.2.7:5000");
+    let mut ice = agent(now);
+    let _ = ice.handle_stun(now, from, &nominating_check(), &mut out);
+    restart(&mut ice);
+    let outcome = ice.handle_stun(now, from, &next_check(true), &mut out);
+    assert!(matches!(outcome, IceOutcome::Valid(check) if !check.selected && check.consent));
+    assert_eq!(ice.selected_pair(), Some(from));
+}
+
+#[test]
+fn a_restart_of_a_restart_keeps_the_generation_that_carries_the_media() {
+    let (now, mut out) = (origin(), Vec::new());
+    let from = pair("192.0.2.7:5000");
+    let mut ice = agent(now);
+    let _ = ice.handle_stun(now, from, &nominating_check(), &mut out);
+    let unused = Credentials::new("MIDD", "themiddlepasswordthemiddle").unwrap();
+    ice.restart(unused, "EMID");
+    restart(&mut ice);
+    let valid = |outcome| matches!(outcome, IceOutcome::Valid(_));
+    assert!(valid(ice.handle_stun(now, from, &check(), &mut out)));
+    assert!(valid(ice.handle_stun(
+        now,
+        from,
+        &next_check(false),
+        &mut out
+    )));
+    let middle = TestCheck {
+        username: "MIDD:EMID",
+        password: "themiddlepasswordthemiddle",
+        ..TestCheck::default()
+    };
+    let outcome = ice.handle_stun(now, from, &middle.datagram(), &mut out);
+    assert_eq!(outcome, IceOutcome::Dropped(DropReason::Username));
+}
+
+proptest! {
+    #[test]
+    fn changed_checks_are_never_taken_for_valid(
+        at in 0_usize..60,
+        value in any::<u8>(),
+        cut in 0_usize..10,
+    ) {
+        let (now, mut out) = (origin(), Vec::new());
+        let mut ice = agent(now);
+        let original = nominating_check();
+        let mut datagram = original.clone();
+        datagram[at] = value;
+        datagram.truncate(datagram.len() - cut);
+        let outcome = ice.handle_stun(now, pair("192.0.2.7:5000"), &datagram, &mut out);
+        prop_assert_eq!(
+            matches!(outcome, IceOutcome::Valid(_)),
+            datagram == original
+        );
+    }
+}
