@@ -131,7 +131,7 @@ fn generate(arguments: &[String], folder: &Path, path: &Path) {
 }
 
 /// A folder beside the build, which `cargo clean` removes.
-fn scratch_folder() -> PathBuf {
+pub(crate) fn scratch_folder() -> PathBuf {
     let executable = env::current_exe().expect("the path of the test is known");
     // The test is target/<profile>/deps/<name>.
     let target = executable

@@ -1,5 +1,6 @@
 //! The gateway under test: the real binary, in a process of its own.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
@@ -42,6 +43,20 @@ impl Gateway {
         Self::start_on("127.0.0.1:0", arguments)
     }
 
+    /// Starts a gateway on loopback whose configuration file has this text.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_configured(text: &str) -> Self {
+        let mut file = tempfile::NamedTempFile::new().expect("a file can be made");
+        file.write_all(text.as_bytes())
+            .expect("a file can be written");
+        let path = file.path().to_str().expect("a path of this system is text");
+        // The file has been read when the gateway prints its addresses.
+        Self::start_with(&["--config", path])
+    }
+
     /// Starts a gateway whose three parts all listen on `address`, which has the port 0.
     ///
     /// # Panics
@@ -71,13 +86,23 @@ impl Gateway {
                 address(line, what)
             })
         };
-        let (rtmp, http, webrtc) = (address("RTMP"), address("HTTP"), address("WebRTC"));
+        let (rtmp, http, webrtc) = (address("RTMP "), address("HTTP "), address("WebRTC "));
         Self {
             process,
             rtmp,
             http,
             webrtc,
         }
+    }
+
+    /// Where publishers connect to with TLS.
+    ///
+    /// # Panics
+    /// When RTMPS is off.
+    #[must_use]
+    pub fn rtmps(&self) -> SocketAddr {
+        self.process
+            .wait_for_line("the address of RTMPS", |line| address(line, "RTMPS "))
     }
 
     /// The URL to publish the stream `name` (`app/stream`) to.

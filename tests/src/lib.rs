@@ -5,6 +5,7 @@
 //!
 //! * [`gateway`]: the gateway, on ports that the system chooses.
 //! * [`ffmpeg`]: a clip with the frame number in its picture, and its publisher.
+//! * [`publishers`]: everything else that publishes, and [`origin`]: another RTMP server.
 //! * [`browser`]: Chromium, and [`report`]: what it tells about the videos it plays.
 //! * [`page`]: a page of another origin that watches by WHEP.
 //! * [`client`]: plain HTTP requests, as bytes on a TCP connection.
@@ -17,7 +18,9 @@ pub mod browser;
 pub mod client;
 pub mod ffmpeg;
 pub mod gateway;
+pub mod origin;
 pub mod page;
 pub mod process;
+pub mod publishers;
 pub mod report;
 pub mod wait;

@@ -221,7 +221,7 @@ impl ControllingAgent {
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)]
 mod tests {
-    use distributary_webrtc::ice::{CandidatePair, IceLite, IceOutcome};
+    use distributary_webrtc::ice::{CandidatePair, IceLite, IceOutcome, Transport};
 
     use super::*;
 
@@ -344,6 +344,7 @@ mod tests {
         let check = agent.poll_transmit().unwrap();
         let mut lite = IceLite::new(begin, credentials("server"), "viewer");
         let pair = CandidatePair {
+            transport: Transport::Udp,
             remote: "127.0.0.1:4000".parse().unwrap(),
             local: None,
         };

@@ -2,10 +2,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use distributary_hub::HubConfig;
+use distributary_hub::{HubConfig, PatternError};
 use distributary_media::audio::OpusConfig;
-use distributary_rtmp::RtmpConfig;
+use distributary_rtmp::amf::AmfLimits;
+use distributary_rtmp::chunk::ChunkLimits;
+use distributary_rtmp::{PullRule, RtmpConfig, SessionConfig};
 use distributary_webrtc::engine::EngineConfig;
 use distributary_whep::HttpConfig;
 use serde::{Deserialize, Serialize};
@@ -30,6 +33,9 @@ pub struct Config {
     pub advertise: Vec<String>,
     /// What is logged.
     pub log: String,
+    /// Streams that are pulled from other servers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pull: Vec<Pull>,
     /// RTMP over TLS.
     pub rtmps: Rtmps,
     /// Limits of those who publish.
@@ -40,6 +46,20 @@ pub struct Config {
     pub viewers: Viewers,
     /// Limits of HTTP.
     pub requests: Requests,
+}
+
+/// Streams that are pulled from another RTMP server when somebody asks for them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pull {
+    /// The names of the streams, with at most one `*`.
+    #[serde(rename = "match")]
+    pub streams: String,
+    /// The URL to pull from, in which `*` stands for what it stands for in the name.
+    pub from: String,
+    /// How long a stream is kept that nobody watches any more.
+    #[serde(default = "Pull::default_idle_timeout")]
+    pub idle_timeout: Time,
 }
 
 /// RTMP over TLS.
@@ -75,10 +95,20 @@ pub struct Publishers {
     pub max_connections: usize,
     /// Most RTMP connections from one address.
     pub max_connections_per_ip: usize,
+    /// How long a connection may take for the handshake.
+    pub handshake_timeout: Time,
     /// How long a connection may stay without publishing.
     pub idle_timeout: Time,
     /// How long a publisher may be silent.
     pub read_timeout: Time,
+    /// Longest RTMP message of a publisher: its largest frame.
+    pub max_message_size: Size,
+    /// Most chunk streams of one connection.
+    pub max_chunk_streams: usize,
+    /// Deepest nesting of the values in a command or in metadata.
+    pub max_amf_depth: usize,
+    /// Most values in one command or data message.
+    pub max_amf_values: usize,
     /// What happens when a name is published that is live already.
     pub on_duplicate: Duplicate,
 }
@@ -139,6 +169,14 @@ pub enum ConfigError {
         /// Where and why.
         source: toml::de::Error,
     },
+    /// A rule for pulling streams cannot be followed.
+    #[error("[[pull]] match = {streams:?}: {reason}")]
+    Pull {
+        /// The streams it is for.
+        streams: String,
+        /// What is wrong.
+        reason: String,
+    },
 }
 
 impl Config {
@@ -175,6 +213,7 @@ impl Default for Config {
             webrtc: EngineConfig::default().listen.into(),
             advertise: Vec::new(),
             log: "info".to_owned(),
+            pull: Vec::new(),
             rtmps: Rtmps::default(),
             publishers: Publishers::default(),
             streams: Streams::default(),
@@ -191,10 +230,61 @@ impl Default for Publishers {
             max: rtmp.max_publishers,
             max_connections: rtmp.max_connections,
             max_connections_per_ip: rtmp.max_connections_per_ip,
+            handshake_timeout: Time(rtmp.session.handshake_timeout),
             idle_timeout: Time(rtmp.session.idle_timeout),
             read_timeout: Time(rtmp.session.read_timeout),
+            max_message_size: Size(rtmp.session.chunks.max_message_size),
+            max_chunk_streams: rtmp.session.chunks.max_chunk_streams,
+            max_amf_depth: rtmp.session.amf.max_depth,
+            max_amf_values: rtmp.session.amf.max_values,
             on_duplicate: Duplicate::default(),
         }
+    }
+}
+
+impl Publishers {
+    /// What is allowed on each connection.
+    pub fn session(&self) -> SessionConfig {
+        let max_message_size = self.max_message_size.0;
+        SessionConfig {
+            chunks: ChunkLimits {
+                max_message_size,
+                max_chunk_streams: self.max_chunk_streams,
+                // The largest picture, with the other messages that are interleaved with it.
+                max_reassembly: max_message_size.saturating_add(max_message_size / 2),
+            },
+            amf: AmfLimits {
+                max_depth: self.max_amf_depth,
+                max_values: self.max_amf_values,
+            },
+            handshake_timeout: self.handshake_timeout.0,
+            idle_timeout: self.idle_timeout.0,
+            read_timeout: self.read_timeout.0,
+            ..SessionConfig::default()
+        }
+    }
+}
+
+impl Pull {
+    fn default_idle_timeout() -> Time {
+        Time(Duration::from_secs(10))
+    }
+
+    /// The rule that this makes.
+    ///
+    /// # Errors
+    /// When the names or the URL are not what they should be; the text says which.
+    pub fn rule(&self) -> Result<PullRule, ConfigError> {
+        let Self { streams, from, .. } = self;
+        let invalid = |reason: String| ConfigError::Pull {
+            streams: streams.clone(),
+            reason,
+        };
+        let pattern = streams
+            .parse()
+            .map_err(|error: PatternError| invalid(error.to_string()))?;
+        PullRule::new(pattern, from, self.idle_timeout.0)
+            .map_err(|error| invalid(format!("from = {from:?}: {error}")))
     }
 }
 
@@ -234,6 +324,7 @@ impl Default for Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use distributary_hub::StreamName;
 
     const REFERENCE: &str = include_str!("../../../config/distributary.toml");
 
@@ -300,6 +391,29 @@ mod tests {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains("line 2"), "{error}");
         }
+    }
+
+    #[test]
+    fn streams_to_pull_are_read() {
+        let text = "[[pull]]\nmatch = \"live/*\"\nfrom = \"rtmp://origin/live\"";
+        let pull = &parse(text).unwrap().pull[0];
+        assert_eq!(pull.idle_timeout.to_string(), "10s");
+        let rule = pull.rule().unwrap();
+        let source = rule.source(&StreamName::parse("live/a").unwrap());
+        assert_eq!(source.unwrap().to_string(), "rtmp://origin:1935/live/a");
+
+        let refused = |streams: &str, from: &str| {
+            let pull = Pull {
+                streams: streams.to_owned(),
+                from: from.to_owned(),
+                idle_timeout: Pull::default_idle_timeout(),
+            };
+            pull.rule().unwrap_err().to_string()
+        };
+        let error = refused("live", "rtmp://origin/live");
+        assert!(error.contains("match = \"live\""), "{error}");
+        let error = refused("live/*", "https://origin/live");
+        assert!(error.contains("https://origin/live"), "{error}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use distributary_rtmp::BindError;
 use distributary_webrtc::engine::EngineError;
 
 use crate::candidates::CandidateError;
+use crate::config::ConfigError;
 use crate::listen::ListenAddress;
 
 /// Something that listens.
@@ -58,6 +59,9 @@ pub enum StartError {
     /// One of the two files of the RTMPS certificate is missing.
     #[error("rtmps.certificate and rtmps.key are given together, or neither is")]
     HalfIdentity,
+    /// The configuration cannot be followed.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// RTMP cannot start for another reason.
     #[error(transparent)]
     Rtmp(distributary_rtmp::StartError),

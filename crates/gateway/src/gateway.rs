@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::banner::Addresses;
 use crate::candidates::{candidates, only_loopback};
-use crate::config::{Config, Duplicate, Rtmps};
+use crate::config::{Config, Duplicate, Pull, Rtmps};
 use crate::demo;
 use crate::error::{Listener, RunError, StartError};
 use crate::listen::ListenAddress;
@@ -111,7 +111,7 @@ impl Gateway {
 
 fn bind_rtmp(config: &Config, hub: &Hub) -> Result<RtmpServer, StartError> {
     let limits = &config.publishers;
-    let mut rtmp = RtmpConfig {
+    let rtmp = RtmpConfig {
         listen: resolve(Listener::Rtmp, &config.rtmp)?,
         tls: rtmps(&config.rtmps)?,
         max_connections: limits.max_connections,
@@ -121,10 +121,13 @@ fn bind_rtmp(config: &Config, hub: &Hub) -> Result<RtmpServer, StartError> {
             Duplicate::Refuse => OnDuplicate::Refuse,
             Duplicate::Takeover => OnDuplicate::Takeover,
         },
-        ..RtmpConfig::default()
+        pull: config
+            .pull
+            .iter()
+            .map(Pull::rule)
+            .collect::<Result<_, _>>()?,
+        session: limits.session(),
     };
-    rtmp.session.idle_timeout = limits.idle_timeout.0;
-    rtmp.session.read_timeout = limits.read_timeout.0;
     let tls = rtmp.tls.as_ref().map(|tls| tls.listen);
     RtmpServer::bind(rtmp, hub.clone()).map_err(|error| StartError::rtmp(error, tls))
 }

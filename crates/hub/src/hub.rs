@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use distributary_media::{Frame, OpusConfig};
+use tokio::sync::mpsc;
 
+use crate::demand::{Demand, DemandError, Providers};
 use crate::name::StreamName;
 use crate::stream::{Claim, Publisher, Stream, Subscription};
 use crate::subscriber::Sink;
@@ -55,6 +57,7 @@ pub struct Hub {
 pub(crate) struct Shared {
     pub(crate) config: HubConfig,
     streams: DashMap<StreamName, Arc<Stream>>,
+    providers: Providers,
 }
 
 impl Hub {
@@ -64,6 +67,7 @@ impl Hub {
             shared: Arc::new(Shared {
                 config,
                 streams: DashMap::new(),
+                providers: Providers::default(),
             }),
         }
     }
@@ -120,6 +124,26 @@ impl Hub {
             Subscription::new(stream, id, Arc::clone(&self.shared)),
             cached,
         ))
+    }
+
+    /// Declares that the streams whose names `accepts` takes can be provided when somebody asks for
+    /// them. The requests come in the returned queue, until it is dropped.
+    pub fn provide(
+        &self,
+        accepts: impl Fn(&StreamName) -> bool + Send + Sync + 'static,
+    ) -> mpsc::Receiver<Demand> {
+        self.shared.providers.add(accepts)
+    }
+
+    /// Waits until a stream is live: not at all where it is, otherwise until it was provided.
+    ///
+    /// # Errors
+    /// When nobody can provide it, or that failed.
+    pub async fn summon(&self, name: &StreamName) -> Result<(), DemandError> {
+        if self.stream(name).is_some_and(|stream| stream.is_live()) {
+            return Ok(());
+        }
+        self.shared.providers.ask(name).await
     }
 
     /// The stream of this name, live or waiting for its publisher to come back.

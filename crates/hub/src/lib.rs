@@ -11,6 +11,8 @@
 //!
 //! * [`name`]: [`StreamName`], the validated `app/stream`.
 //! * [`hub`]: [`Hub`], the registry of streams.
+//! * [`pattern`]: [`StreamPattern`], `live/*`.
+//! * [`demand`]: streams that are had when somebody asks for them.
 //! * [`stream`]: [`Stream`] and its two handles, [`Publisher`] and [`Subscription`].
 //! * `audio`: the thread that turns a stream's AAC into Opus, while somebody listens.
 //! * [`cache`]: the group-of-pictures cache.
@@ -18,13 +20,17 @@
 
 mod audio;
 pub mod cache;
+pub mod demand;
 pub mod hub;
 pub mod name;
+pub mod pattern;
 pub mod stream;
 pub mod subscriber;
 pub mod timeline;
 
+pub use demand::{Demand, DemandError};
 pub use hub::{Hub, HubConfig, PublishError};
 pub use name::{NameError, StreamName};
+pub use pattern::{PatternError, StreamPattern};
 pub use stream::{Publisher, PublisherInfo, Stream, StreamStats, Subscription};
 pub use subscriber::{AudioForm, Delivery, Sink, StreamEvent};

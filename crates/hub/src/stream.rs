@@ -4,8 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use distributary_media::flv::OtherTrack;
-use distributary_media::{AudioCodec, AudioFrame, AudioTrack, Frame, OpusConfig, VideoTrack};
-use tokio::sync::Notify;
+use distributary_media::{
+    AudioCodec, AudioFrame, AudioTrack, Frame, OpusConfig, TimedData, VideoTrack,
+};
+use tokio::sync::{Notify, watch};
 
 use crate::audio::AudioThread;
 use crate::cache::GopCache;
@@ -24,6 +26,8 @@ pub struct Stream {
     config: HubConfig,
     epoch: Instant,
     state: Mutex<State>,
+    /// How many subscribers there are, for those who wait for a change of that.
+    subscriber_count: watch::Sender<usize>,
 }
 
 #[derive(Debug)]
@@ -33,6 +37,8 @@ struct State {
     publisher: Option<(u64, Arc<Notify>)>,
     next_publisher: u64,
     info: Option<Arc<PublisherInfo>>,
+    /// The last `onMetaData`.
+    metadata: Option<Arc<TimedData>>,
     video: Option<Arc<VideoTrack>>,
     audio: Option<Arc<AudioTrack>>,
     /// Runs while somebody takes Opus and the audio is AAC.
@@ -99,6 +105,7 @@ impl Stream {
             publisher: None,
             next_publisher: 0,
             info: None,
+            metadata: None,
             video: None,
             audio: None,
             audio_thread: None,
@@ -118,6 +125,7 @@ impl Stream {
             config,
             epoch: now,
             state: Mutex::new(state),
+            subscriber_count: watch::Sender::new(0),
         }
     }
 
@@ -155,6 +163,17 @@ impl Stream {
         }
     }
 
+    /// How its publisher describes it, as it did last.
+    pub fn metadata(&self) -> Option<Arc<TimedData>> {
+        self.lock().metadata.clone()
+    }
+
+    /// The number of subscribers, and what it becomes. Subscribers are egress shards and RTMP
+    /// players; while it is 0 nobody watches.
+    pub fn subscribers(&self) -> watch::Receiver<usize> {
+        self.subscriber_count.subscribe()
+    }
+
     /// Takes the publisher's place if it is free.
     pub(crate) fn take_publisher(&self, now: Instant) -> Option<Claim> {
         let mut state = self.lock();
@@ -189,6 +208,7 @@ impl Stream {
         state.publisher = None;
         state.live_since = None;
         state.info = None;
+        state.metadata = None;
         state.audio_thread = None;
         state.cache.clear();
         for subscriber in &state.subscribers {
@@ -203,12 +223,14 @@ impl Stream {
         state
             .subscribers
             .push(Subscriber::new(id, tag, sink, self.config.queue_frames));
+        self.subscriber_count.send_replace(state.subscribers.len());
         (id, state.cache.frames().cloned().collect())
     }
 
     fn remove_subscriber(&self, id: u64) {
         let mut state = self.lock();
         state.subscribers.retain(|subscriber| subscriber.id != id);
+        self.subscriber_count.send_replace(state.subscribers.len());
         if !state.has_subscriber(AudioForm::Opus) {
             state.audio_thread = None;
         }
@@ -296,6 +318,7 @@ impl State {
         self.publisher = Some((id, Arc::clone(&replaced)));
         self.live_since = Some(now);
         self.info = None;
+        self.metadata = None;
         self.audio_thread = None;
         self.timeline.restart();
         self.awaiting_keyframe = true;
@@ -392,6 +415,20 @@ impl Publisher {
                 state.audio = Some(Arc::new(track));
                 // The next frame starts a thread for the new configuration.
                 state.audio_thread = None;
+            }
+        });
+    }
+
+    /// Says something that arrived at `now`; its time is on the publisher's clock.
+    pub fn push_data(&self, mut data: TimedData, now: Instant) {
+        self.with_state(|state| {
+            data.time = state.timeline.locate(data.time, now);
+            let data = Arc::new(data);
+            if data.name == TimedData::METADATA {
+                state.metadata = Some(Arc::clone(&data));
+            }
+            for subscriber in &state.subscribers {
+                subscriber.deliver_data(&data);
             }
         });
     }
@@ -506,6 +543,68 @@ mod tests {
             queue.try_recv().unwrap().event,
             StreamEvent::Offline
         ));
+    }
+
+    #[test]
+    fn what_is_said_is_heard_at_its_moment_of_the_stream() {
+        let hub = Hub::new(HubConfig::default());
+        let name = StreamName::parse("live/test").unwrap();
+        let start = Instant::now();
+        let publisher = hub.publish(&name, start).unwrap();
+        let (sink, mut queue) = Sink::channel(8);
+        let (_subscription, _) = hub.subscribe(&name, sink, 0).unwrap();
+        let say = |name: &str, at: i64, now: Instant| {
+            let data = TimedData {
+                time: MediaTime::from_millis(at),
+                name: name.into(),
+                values: vec![1.into()],
+            };
+            publisher.push_data(data, now);
+        };
+        // The publisher's clock begins at a value of its own: 100 s.
+        let later = start + Duration::from_secs(1);
+        say(TimedData::METADATA, 0, start);
+        let Frame::Video(mut frame) = keyframe() else {
+            panic!("a picture")
+        };
+        frame.dts = MediaTime::from_millis(100_000);
+        frame.pts = frame.dts;
+        publisher.push(Frame::Video(frame), later);
+        say("onCuePoint", 100_500, later);
+        say("onTextData", 3, later);
+        let mut heard = Vec::new();
+        while let Ok(delivery) = queue.try_recv() {
+            if let StreamEvent::Data(data) = delivery.event {
+                heard.push((data.name.clone(), data.time.as_millis()));
+            }
+        }
+        assert_eq!(
+            heard,
+            [
+                (TimedData::METADATA.to_owned(), 0),
+                ("onCuePoint".to_owned(), 1500),
+                ("onTextData".to_owned(), 1000),
+            ]
+        );
+        let metadata = publisher.stream().metadata().unwrap();
+        assert_eq!(metadata.values, [1]);
+        drop(publisher);
+        assert_eq!(hub.stream(&name).unwrap().metadata(), None);
+    }
+
+    #[tokio::test]
+    async fn the_number_of_subscribers_can_be_watched() {
+        let hub = Hub::new(HubConfig::default());
+        let name = StreamName::parse("live/test").unwrap();
+        let publisher = hub.publish(&name, Instant::now()).unwrap();
+        let mut count = publisher.stream().subscribers();
+        let (sink, _queue) = Sink::channel(1);
+        let subscription = hub.subscribe(&name, sink, 0).unwrap();
+        count.changed().await.unwrap();
+        assert_eq!(*count.borrow_and_update(), 1);
+        drop(subscription);
+        count.changed().await.unwrap();
+        assert_eq!(*count.borrow_and_update(), 0);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use distributary_media::Frame;
+use distributary_media::{Frame, TimedData};
 use tokio::sync::mpsc;
 
 /// What a stream tells those who subscribe to it.
@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 pub enum StreamEvent {
     /// The next frame of a track, on the stream's continuous timeline.
     Frame(Arc<Frame>),
+    /// Something the publisher says, at a moment of that timeline.
+    Data(Arc<TimedData>),
     /// The publisher has left. Frames may follow when it comes back; the timeline goes on.
     Offline,
     /// A publisher is there again.
@@ -115,6 +117,13 @@ impl Subscriber {
         queued
     }
 
+    /// Queues what the publisher says. Half of the stream's share is kept for frames: who talks too
+    /// much is not listened to. Returns whether it was queued.
+    pub(crate) fn deliver_data(&self, data: &Arc<TimedData>) -> bool {
+        let has_room = self.queued.load(Ordering::Relaxed) < self.limit.div_ceil(2);
+        has_room && self.deliver(StreamEvent::Data(Arc::clone(data)))
+    }
+
     /// Queues an event if there is room. Returns whether it was queued.
     pub(crate) fn deliver(&self, event: StreamEvent) -> bool {
         if self.queued.load(Ordering::Relaxed) >= self.limit {
@@ -174,6 +183,20 @@ mod tests {
             "cannot be decoded"
         );
         assert!(subscriber.deliver_frame(&audio()));
+        assert!(subscriber.deliver_frame(&video(true)));
+    }
+
+    #[test]
+    fn a_flood_of_data_leaves_room_for_frames() {
+        let (sink, _queue) = Sink::channel(16);
+        let mut subscriber = Subscriber::new(1, 0, sink, 4);
+        let data = Arc::new(TimedData {
+            time: MediaTime::ZERO,
+            name: "onTextData".into(),
+            values: Vec::new(),
+        });
+        let queued = (0..10).filter(|_| subscriber.deliver_data(&data)).count();
+        assert_eq!(queued, 2);
         assert!(subscriber.deliver_frame(&video(true)));
     }
 

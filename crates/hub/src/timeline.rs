@@ -102,6 +102,30 @@ impl Timeline {
         }
     }
 
+    /// Where on this timeline a moment of the publisher's clock lies of which something is said at
+    /// `now`. What does not fit the tracks' times is taken for the present.
+    pub fn locate(&self, input: MediaTime, now: Instant) -> MediaTime {
+        let arrival = MediaTime::ZERO + now.saturating_duration_since(self.epoch);
+        let Some((latest, _)) = self.latest else {
+            return arrival;
+        };
+        let is_mapped = [&self.video, &self.audio].iter().any(|track| {
+            track
+                .input
+                .is_some_and(|(_, generation)| generation == self.generation)
+        });
+        let output = shift(input, self.offset);
+        let is_near = latest
+            .saturating_since(output)
+            .max(output.saturating_since(latest))
+            <= MAX_STEP;
+        if is_mapped && is_near {
+            output
+        } else {
+            arrival.max(latest)
+        }
+    }
+
     /// Whether the offset in use carries the track on without a jump.
     fn is_continuous(&self, is_video: bool, input: MediaTime, now: Instant) -> bool {
         let (own, other) = if is_video {

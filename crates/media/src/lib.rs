@@ -4,6 +4,7 @@
 //!
 //! * [`time`]: [`MediaTime`], a point on a stream's own timeline.
 //! * [`frame`]: [`Frame`], one coded picture or one coded block of sound.
+//! * [`data`]: [`TimedData`], what is said about a stream at a moment of it.
 //! * [`track`]: [`VideoTrack`] and [`AudioTrack`], what a decoder must know before the first frame.
 //! * [`flv`]: [`FlvDemuxer`], from the payloads of RTMP messages to tracks and frames.
 //! * [`h264`]: NAL units, parameter sets, and what WebRTC receivers need of an access unit.
@@ -14,6 +15,7 @@
 pub mod aac;
 pub mod audio;
 pub mod bits;
+pub mod data;
 pub mod flv;
 pub mod frame;
 pub mod h264;
@@ -23,6 +25,7 @@ pub mod time;
 pub mod track;
 
 pub use audio::{AudioError, OpusConfig, OpusTranscoder};
+pub use data::TimedData;
 pub use flv::{FlvDemuxer, FlvError, FlvEvent, FlvReader};
 pub use frame::{AudioFrame, Frame, VideoFrame};
 pub use time::MediaTime;

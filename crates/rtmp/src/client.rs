@@ -1,31 +1,37 @@
-//! A publishing client over TCP: what feeds the gateway its own clip, and loads it in tests.
+//! A client over TCP: publishes the gateway's own clip, loads the gateway in tests, and plays what is
+//! pulled from other servers.
 
 mod session;
+mod url;
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::amf::Value;
-use crate::session::SessionError;
+use crate::session::{MediaMessage, SessionError};
 
-pub use session::{ClientSession, StreamUrl};
+pub use self::url::{StreamUrl, UrlError};
+pub use session::ClientSession;
 
 /// How long a server may take for any one step.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes read at once.
-const READ_SIZE: usize = 4096;
+const READ_SIZE: usize = 8 << 10;
 
-/// Why a client cannot publish, or not go on.
+/// Why a client cannot publish or play, or not go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
+    /// The stream's place is not one.
+    #[error(transparent)]
+    Url(#[from] UrlError),
     /// The connection failed.
     #[error("the connection to the RTMP server failed: {0}")]
     Io(#[from] io::Error),
@@ -43,6 +49,9 @@ pub enum ClientError {
     /// The server closed the connection.
     #[error("the RTMP server closed the connection")]
     Closed,
+    /// The stream that was played has ended.
+    #[error("the stream has ended at the RTMP server")]
+    Ended,
     /// The server did not answer in time.
     #[error("the RTMP server did not answer within {STEP_TIMEOUT:?}")]
     Timeout,
@@ -58,31 +67,32 @@ pub async fn publish(
     app: &str,
     stream: &str,
 ) -> Result<ClientPublisher, ClientError> {
-    let connect = TcpStream::connect(address);
-    let socket = timeout(STEP_TIMEOUT, connect)
-        .await
-        .map_err(|_| ClientError::Timeout)??;
-    socket.set_nodelay(true)?;
-    let url = StreamUrl::new(&address.to_string(), app, stream);
-    let mut publisher = ClientPublisher {
-        socket,
-        session: ClientSession::publish(url, rand::random()),
-    };
-    while !publisher.session.is_publishing() {
-        publisher.flush().await?;
-        let read = publisher.read();
-        timeout(STEP_TIMEOUT, read)
-            .await
-            .map_err(|_| ClientError::Timeout)??;
-    }
-    Ok(publisher)
+    let url = StreamUrl::new(&address.to_string(), app, stream)?;
+    let session = ClientSession::publish(url.clone(), rand::random());
+    let connection = Connection::open(&url, session).await?;
+    Ok(ClientPublisher { connection })
+}
+
+/// Connects to the RTMP server of `url` and plays the stream.
+///
+/// # Errors
+/// When the server cannot be reached, breaks the protocol or does not have the stream.
+pub async fn play(url: &StreamUrl) -> Result<ClientPlayer, ClientError> {
+    let session = ClientSession::play(url.clone(), rand::random());
+    let connection = Connection::open(url, session).await?;
+    Ok(ClientPlayer { connection })
 }
 
 /// A stream that is being published.
 #[derive(Debug)]
 pub struct ClientPublisher {
-    socket: TcpStream,
-    session: ClientSession,
+    connection: Connection,
+}
+
+/// A stream that is being played.
+#[derive(Debug)]
+pub struct ClientPlayer {
+    connection: Connection,
 }
 
 impl ClientPublisher {
@@ -91,8 +101,8 @@ impl ClientPublisher {
     /// # Errors
     /// When the server is gone, does not take anything for long, or has ended the stream.
     pub async fn send_video(&mut self, timestamp: u32, body: Bytes) -> Result<(), ClientError> {
-        self.session.send_video(timestamp, body);
-        self.exchange().await
+        self.connection.session.send_video(timestamp, body);
+        self.connection.exchange().await
     }
 
     /// Sends an FLV audio tag body with its time in milliseconds.
@@ -100,8 +110,8 @@ impl ClientPublisher {
     /// # Errors
     /// As [`Self::send_video`].
     pub async fn send_audio(&mut self, timestamp: u32, body: Bytes) -> Result<(), ClientError> {
-        self.session.send_audio(timestamp, body);
-        self.exchange().await
+        self.connection.session.send_audio(timestamp, body);
+        self.connection.exchange().await
     }
 
     /// Sends the `onMetaData` object.
@@ -109,19 +119,92 @@ impl ClientPublisher {
     /// # Errors
     /// As [`Self::send_video`].
     pub async fn send_metadata(&mut self, metadata: Value) -> Result<(), ClientError> {
-        self.session.send_metadata(metadata);
-        self.exchange().await
+        self.connection.session.send_metadata(metadata);
+        self.connection.exchange().await
+    }
+
+    /// Sends a data message of another name, such as `onTextData`, with its time in milliseconds.
+    ///
+    /// # Errors
+    /// As [`Self::send_video`].
+    pub async fn send_data(
+        &mut self,
+        timestamp: u32,
+        name: &str,
+        value: Value,
+    ) -> Result<(), ClientError> {
+        self.connection.session.send_data(timestamp, name, value);
+        self.connection.exchange().await
     }
 
     /// Ends the stream and the connection.
     ///
     /// # Errors
     /// As [`Self::send_video`].
-    pub async fn close(mut self) -> Result<(), ClientError> {
-        self.session.close();
+    pub async fn close(self) -> Result<(), ClientError> {
+        self.connection.close().await
+    }
+}
+
+impl ClientPlayer {
+    /// The next message of the stream. Nothing is lost when the future is dropped.
+    ///
+    /// # Errors
+    /// When the stream has ended, or the server is gone or has been silent for ten seconds.
+    pub async fn next(&mut self) -> Result<MediaMessage, ClientError> {
+        loop {
+            if let Some(media) = self.connection.session.poll_media() {
+                return Ok(media);
+            }
+            self.connection.step().await?;
+        }
+    }
+
+    /// Ends playing and the connection.
+    ///
+    /// # Errors
+    /// When the connection has failed.
+    pub async fn close(self) -> Result<(), ClientError> {
+        self.connection.close().await
+    }
+}
+
+/// A session and its socket.
+#[derive(Debug)]
+struct Connection {
+    socket: TcpStream,
+    session: ClientSession,
+    /// What the session wants to send and the socket has not taken.
+    unsent: BytesMut,
+}
+
+impl Connection {
+    /// Connects, and waits until the server has granted what the session asks for.
+    async fn open(url: &StreamUrl, session: ClientSession) -> Result<Self, ClientError> {
+        let connect = TcpStream::connect(url.authority());
+        let socket = timeout(STEP_TIMEOUT, connect)
+            .await
+            .map_err(|_| ClientError::Timeout)??;
+        socket.set_nodelay(true)?;
+        let mut connection = Self {
+            socket,
+            session,
+            unsent: BytesMut::new(),
+        };
+        while !connection.session.is_active() {
+            connection.step().await?;
+        }
+        Ok(connection)
+    }
+
+    /// Sends what is to be sent, then takes in what comes next. Nothing is lost when the future is
+    /// dropped.
+    async fn step(&mut self) -> Result<(), ClientError> {
         self.flush().await?;
-        self.socket.shutdown().await?;
-        Ok(())
+        let mut bytes = [0; READ_SIZE];
+        let read = timeout(STEP_TIMEOUT, self.socket.read(&mut bytes));
+        let len = read.await.map_err(|_| ClientError::Timeout)??;
+        self.handle(bytes.get(..len).unwrap_or_default())
     }
 
     /// Takes in what has come from the server without waiting for more, and sends what is to be sent.
@@ -129,10 +212,7 @@ impl ClientPublisher {
         let mut bytes = [0; READ_SIZE];
         loop {
             match self.socket.try_read(&mut bytes) {
-                Ok(0) => return Err(ClientError::Closed),
-                Ok(len) => self
-                    .session
-                    .handle_bytes(bytes.get(..len).unwrap_or_default())?,
+                Ok(len) => self.handle(bytes.get(..len).unwrap_or_default())?,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error.into()),
             }
@@ -140,23 +220,30 @@ impl ClientPublisher {
         self.flush().await
     }
 
-    async fn read(&mut self) -> Result<(), ClientError> {
-        let mut bytes = [0; READ_SIZE];
-        let len = self.socket.read(&mut bytes).await?;
-        if len == 0 {
+    fn handle(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        if bytes.is_empty() {
             return Err(ClientError::Closed);
         }
-        self.session
-            .handle_bytes(bytes.get(..len).unwrap_or_default())
+        self.session.handle_bytes(bytes)
     }
 
     async fn flush(&mut self) -> Result<(), ClientError> {
-        while let Some(bytes) = self.session.poll_output() {
-            let write = self.socket.write_all(&bytes);
-            timeout(STEP_TIMEOUT, write)
-                .await
-                .map_err(|_| ClientError::Timeout)??;
+        loop {
+            while let Some(bytes) = self.session.poll_output() {
+                self.unsent.extend_from_slice(&bytes);
+            }
+            if self.unsent.is_empty() {
+                return Ok(());
+            }
+            let write = timeout(STEP_TIMEOUT, self.socket.write_buf(&mut self.unsent));
+            write.await.map_err(|_| ClientError::Timeout)??;
         }
+    }
+
+    async fn close(mut self) -> Result<(), ClientError> {
+        self.session.close();
+        self.flush().await?;
+        self.socket.shutdown().await?;
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use distributary_hub::{PublishError, Publisher, StreamEvent, StreamName};
+use distributary_hub::{DemandError, PublishError, Publisher, StreamEvent, StreamName};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
@@ -173,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             };
             buffer.clear();
             // What came before an error counts, and the client is told what there is to tell.
-            let handled = self.handle_events(now);
+            let handled = self.handle_events(now).await;
             if let Err(end) = self.flush().await {
                 return end;
             }
@@ -193,7 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn handle_events(&mut self, now: Instant) -> Result<(), End> {
+    async fn handle_events(&mut self, now: Instant) -> Result<(), End> {
         while let Some(event) = self.session.poll_event() {
             match event {
                 SessionEvent::Connected(request) => {
@@ -214,13 +214,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         ingest.end(&reason);
                     }
                 }
-                SessionEvent::PlayRequested(request) => self.decide_play(request)?,
+                SessionEvent::PlayRequested(request) => self.decide_play(request).await?,
                 SessionEvent::PlayEnded => {
                     if let Some(playback) = self.playback.take() {
                         playback.end(&"the player has stopped");
                     }
                 }
-                media => {
+                SessionEvent::Media(media) => {
                     if let Some(ingest) = &mut self.ingest {
                         ingest.handle(media, now);
                     }
@@ -255,20 +255,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Err(End::Refused)
     }
 
-    /// Grants a stream that is live, and sends what is needed to begin with it.
-    fn decide_play(&mut self, request: PlayRequest) -> Result<(), End> {
+    /// Grants a stream that is live or can be had, and sends what is needed to begin with it.
+    async fn decide_play(&mut self, request: PlayRequest) -> Result<(), End> {
         let name = request.target.name;
         tracing::Span::current().record("stream", name.as_str());
-        let playback = Playback::begin(&self.shared.hub, &name);
-        let Some((mut playback, cached)) = playback else {
-            warn!("player refused: nobody publishes the stream");
-            let description = format!("Nobody publishes {name} now.");
-            self.session
-                .reject_play("NetStream.Play.StreamNotFound", &description)?;
-            return Err(End::Refused);
+        let summoned = self.shared.hub.summon(&name).await;
+        let playback = summoned
+            .and_then(|()| Playback::begin(&self.shared.hub, &name).ok_or(DemandError::NoProvider));
+        let (mut playback, cached) = match playback {
+            Ok(begun) => begun,
+            Err(error) => {
+                warn!(%error, "player refused");
+                let description = format!("{name} is not live: {error}.");
+                self.session
+                    .reject_play("NetStream.Play.StreamNotFound", &description)?;
+                return Err(End::Refused);
+            }
         };
         info!("playing");
         let accepted = self.session.accept_play();
+        playback.describe(&mut self.session);
         for frame in cached {
             playback.send(&frame, &mut self.session);
         }
@@ -281,6 +287,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let ended = match (event, &mut self.playback) {
             (Some(StreamEvent::Frame(frame)), Some(playback)) => {
                 playback.send(&frame, &mut self.session);
+                false
+            }
+            (Some(StreamEvent::Data(data)), Some(playback)) => {
+                playback.say(&data, &mut self.session);
                 false
             }
             (Some(StreamEvent::Offline) | None, _) => {

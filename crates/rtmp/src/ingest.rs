@@ -1,15 +1,19 @@
 //! One publisher's media on its way into the hub.
 
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::Instant;
 
-use distributary_hub::{Publisher, PublisherInfo};
+use distributary_hub::{Publisher, PublisherInfo, Stream};
 use distributary_media::flv::{FlvDemuxer, FlvError, FlvEvent, FlvEvents};
+use distributary_media::{MediaTime, TimedData};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
 
+use crate::amf::Value;
+use crate::json::to_json;
 use crate::metadata::Metadata;
-use crate::session::SessionEvent;
+use crate::session::MediaMessage;
 
 /// Most complaints about a publisher's media in the log; all are counted.
 const MAX_COMPLAINTS: u32 = 8;
@@ -51,43 +55,68 @@ impl Ingest {
     }
 
     /// Takes in a message of the publisher that came at `now`.
-    pub(crate) fn handle(&mut self, event: SessionEvent, now: Instant) {
+    pub(crate) fn handle(&mut self, message: MediaMessage, now: Instant) {
         self.latest = now;
-        match event {
-            SessionEvent::Video { timestamp, body } => {
+        match message {
+            MediaMessage::Video { timestamp, body } => {
                 self.bytes += body.len() as u64;
                 let events = self.demuxer.handle_video(timestamp, body);
                 self.feed(events, now);
             }
-            SessionEvent::Audio { timestamp, body } => {
+            MediaMessage::Audio { timestamp, body } => {
                 self.bytes += body.len() as u64;
                 let events = self.demuxer.handle_audio(timestamp, body);
                 self.feed(events, now);
             }
-            SessionEvent::Data { name, values, .. } if name == "onMetaData" => {
-                let metadata = values.first().map(Metadata::read).unwrap_or_default();
-                // Some encoders repeat it several times a second.
-                if metadata != self.metadata {
-                    info!(
-                        encoder = metadata.encoder,
-                        video_kbps = metadata.video_kbps,
-                        audio_kbps = metadata.audio_kbps,
-                        "metadata"
-                    );
-                    self.info = PublisherInfo {
-                        encoder: metadata.encoder.clone(),
-                        frame_rate: metadata.frame_rate,
-                        video_kbps: metadata.video_kbps,
-                        audio_kbps: metadata.audio_kbps,
-                        other_tracks: std::mem::take(&mut self.info.other_tracks),
-                    };
-                    self.publisher.set_info(self.info.clone());
-                    self.metadata = metadata;
-                }
-            }
-            SessionEvent::DataIgnored { error } => debug!(%error, "data message left out"),
-            _ => {}
+            MediaMessage::Data {
+                timestamp,
+                name,
+                values,
+            } => self.say(timestamp, name, &values, now),
+            MediaMessage::DataIgnored { error } => debug!(%error, "data message left out"),
         }
+    }
+
+    /// The stream that is fed.
+    pub(crate) fn stream(&self) -> &Arc<Stream> {
+        self.publisher.stream()
+    }
+
+    /// Whether a frame has come: what the stream consists of is known then.
+    pub(crate) fn has_frames(&self) -> bool {
+        self.frames > 0
+    }
+
+    /// Hands on what the publisher says about its stream.
+    fn say(&mut self, time: MediaTime, name: String, values: &[Value], now: Instant) {
+        if name == TimedData::METADATA {
+            let metadata = values.first().map(Metadata::read).unwrap_or_default();
+            // Some encoders repeat it several times a second.
+            if metadata != self.metadata {
+                self.describe(metadata);
+            }
+        }
+        let values = values.iter().map(to_json).collect();
+        self.publisher
+            .push_data(TimedData { time, name, values }, now);
+    }
+
+    fn describe(&mut self, metadata: Metadata) {
+        info!(
+            encoder = metadata.encoder,
+            video_kbps = metadata.video_kbps,
+            audio_kbps = metadata.audio_kbps,
+            "metadata"
+        );
+        self.info = PublisherInfo {
+            encoder: metadata.encoder.clone(),
+            frame_rate: metadata.frame_rate,
+            video_kbps: metadata.video_kbps,
+            audio_kbps: metadata.audio_kbps,
+            other_tracks: std::mem::take(&mut self.info.other_tracks),
+        };
+        self.publisher.set_info(self.info.clone());
+        self.metadata = metadata;
     }
 
     /// Completes when another publisher has taken the stream over.

@@ -7,11 +7,12 @@
 //!                                      └─ name, metadata, timestamp: what a client means by them
 //! ```
 //!
-//! Only [`server`], `connection`, `listener`, [`tls`] and [`client`] know sockets and read the clock.
+//! Only [`server`], `connection`, `listener`, [`tls`], [`client`] and [`pull`] know sockets and read the clock.
 //!
 //! * [`server`]: [`RtmpServer`], which feeds publishers into the hub and players from it.
 //! * [`session`]: [`ServerSession`], the protocol of one connection as a machine of bytes and events.
-//! * [`client`]: a publishing client, for the gateway's own clip and for load.
+//! * [`client`]: a client that publishes (the gateway's own clip, and load) or plays.
+//! * [`pull`]: streams that are played from other servers while somebody watches them.
 
 mod aggregate;
 pub mod amf;
@@ -22,17 +23,21 @@ pub mod client;
 mod connection;
 pub mod handshake;
 mod ingest;
+mod json;
 mod listener;
 pub mod message;
 pub mod metadata;
 pub mod name;
 mod playback;
+pub mod pull;
+mod quick_ack;
 pub mod server;
 pub mod session;
 pub mod timestamp;
 pub mod tls;
 
 pub use listener::BindError;
+pub use pull::PullRule;
 pub use server::{OnDuplicate, RtmpConfig, RtmpServer, StartError};
-pub use session::{ServerSession, SessionConfig, SessionError, SessionEvent};
+pub use session::{MediaMessage, ServerSession, SessionConfig, SessionError, SessionEvent};
 pub use tls::{TlsConfig, TlsError, TlsIdentity};

@@ -6,6 +6,9 @@ use crate::amf::{AmfError, AmfLimits, Value};
 use crate::amf0;
 use crate::chunk::RawMessage;
 
+/// Longest data message, in bytes: metadata and captions need little, and each goes to all who watch.
+const MAX_DATA_SIZE: usize = 64 << 10;
+
 /// Message type ids.
 pub(crate) mod type_id {
     pub(crate) const SET_CHUNK_SIZE: u8 = 1;
@@ -27,6 +30,7 @@ pub(crate) mod type_id {
 mod event_type {
     pub(super) const STREAM_BEGIN: u16 = 0;
     pub(super) const STREAM_EOF: u16 = 1;
+    pub(super) const SET_BUFFER_LENGTH: u16 = 3;
     pub(super) const PING_REQUEST: u16 = 6;
     pub(super) const PING_RESPONSE: u16 = 7;
 }
@@ -77,11 +81,18 @@ pub enum UserControl {
     StreamBegin(u32),
     /// The message stream has ended.
     StreamEof(u32),
+    /// A player has a buffer of this length.
+    SetBufferLength {
+        /// The message stream.
+        stream_id: u32,
+        /// The length, in milliseconds.
+        millis: u32,
+    },
     /// Asks for a [`Self::PingResponse`] with the same timestamp.
     PingRequest(u32),
     /// The answer to a ping.
     PingResponse(u32),
-    /// Any other event: buffer lengths, SWF verification. None of them needs an answer.
+    /// Any other event, such as SWF verification. None of them needs an answer.
     Other(u16),
 }
 
@@ -174,6 +185,10 @@ impl Message {
             type_id::AUDIO => Self::Audio(raw.payload.clone()),
             type_id::VIDEO => Self::Video(raw.payload.clone()),
             type_id::DATA_AMF0 | type_id::DATA_AMF3 => {
+                if payload.len() > MAX_DATA_SIZE {
+                    let limit = MAX_DATA_SIZE;
+                    return Err(MessageError::BadData(AmfError::TooMuchText { limit }));
+                }
                 let payload = amf0_part(type_id, payload);
                 Self::Data(amf0::decode_all(payload, limits).map_err(MessageError::BadData)?)
             }
@@ -255,6 +270,10 @@ impl UserControl {
         Ok(match payload.try_get_u16()? {
             event_type::STREAM_BEGIN => Self::StreamBegin(payload.try_get_u32()?),
             event_type::STREAM_EOF => Self::StreamEof(payload.try_get_u32()?),
+            event_type::SET_BUFFER_LENGTH => Self::SetBufferLength {
+                stream_id: payload.try_get_u32()?,
+                millis: payload.try_get_u32()?,
+            },
             event_type::PING_REQUEST => Self::PingRequest(payload.try_get_u32()?),
             event_type::PING_RESPONSE => Self::PingResponse(payload.try_get_u32()?),
             other => Self::Other(other),
@@ -262,15 +281,21 @@ impl UserControl {
     }
 
     fn encode(self, payload: &mut BytesMut) -> Option<()> {
-        let (event, value) = match self {
-            Self::StreamBegin(stream) => (event_type::STREAM_BEGIN, stream),
-            Self::StreamEof(stream) => (event_type::STREAM_EOF, stream),
-            Self::PingRequest(timestamp) => (event_type::PING_REQUEST, timestamp),
-            Self::PingResponse(timestamp) => (event_type::PING_RESPONSE, timestamp),
+        let (event, value, more) = match self {
+            Self::StreamBegin(stream) => (event_type::STREAM_BEGIN, stream, None),
+            Self::StreamEof(stream) => (event_type::STREAM_EOF, stream, None),
+            Self::SetBufferLength { stream_id, millis } => {
+                (event_type::SET_BUFFER_LENGTH, stream_id, Some(millis))
+            }
+            Self::PingRequest(timestamp) => (event_type::PING_REQUEST, timestamp, None),
+            Self::PingResponse(timestamp) => (event_type::PING_RESPONSE, timestamp, None),
             Self::Other(_) => return None,
         };
         payload.put_u16(event);
         payload.put_u32(value);
+        if let Some(more) = more {
+            payload.put_u32(more);
+        }
         Some(())
     }
 }
@@ -321,7 +346,16 @@ mod tests {
 
     #[test]
     fn control_messages_are_read_and_written_alike() {
-        let cases: [(u8, &[u8], Message); 9] = [
+        let buffer = UserControl::SetBufferLength {
+            stream_id: 1,
+            millis: 3000,
+        };
+        let cases: [(u8, &[u8], Message); 10] = [
+            (
+                4,
+                &[0, 3, 0, 0, 0, 1, 0, 0, 11, 184],
+                Message::UserControl(buffer),
+            ),
             (1, &[0, 0, 16, 0], Message::SetChunkSize(4096)),
             (2, &[0, 0, 0, 6], Message::Abort { chunk_stream: 6 }),
             (3, &[0xFF; 4], Message::Acknowledgement(u32::MAX)),
@@ -364,8 +398,8 @@ mod tests {
 
     #[test]
     fn events_without_meaning_for_us_are_taken() {
-        // Set Buffer Length, and the SWF verification of a Flash server.
-        for payload in [&[0, 3, 0, 0, 0, 1, 0, 0, 11, 184][..], &[0, 26], &[0, 27]] {
+        // The SWF verification of a Flash server.
+        for payload in [&[0, 26][..], &[0, 27]] {
             let payload: &'static [u8] = Vec::leak(payload.to_vec());
             assert!(matches!(
                 decode(4, payload),

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use distributary_hub::{AudioForm, Delivery, Hub, Sink, StreamEvent, StreamName, Subscription};
 use distributary_media::flv::muxer;
-use distributary_media::{AudioTrack, Frame, MediaTime, VideoTrack};
+use distributary_media::{AudioTrack, Frame, MediaTime, TimedData, VideoTrack};
 use tokio::sync::mpsc;
 use tracing::info;
 
+use crate::json::from_json;
 use crate::session::ServerSession;
 
 /// Frames that wait for a player. One that is further behind loses frames up to the next keyframe.
@@ -50,6 +51,21 @@ impl Playback {
         Some(self.queue.recv().await?.event)
     }
 
+    /// Sends how the publisher describes its stream, before anything else.
+    pub(crate) fn describe(&self, session: &mut ServerSession) {
+        if let Some(metadata) = self.subscription.stream().metadata() {
+            send_data(0, &metadata, session);
+        }
+    }
+
+    /// Sends what the publisher says; what belongs before the player's first frame comes with it.
+    pub(crate) fn say(&self, data: &TimedData, session: &mut ServerSession) {
+        let timestamp = self
+            .origin
+            .map_or(0, |origin| since(origin, data.time.max(origin)));
+        send_data(timestamp, data, session);
+    }
+
     /// Sends a frame, after the sequence header that it needs.
     pub(crate) fn send(&mut self, frame: &Frame, session: &mut ServerSession) {
         let origin = *self.origin.get_or_insert(frame.dts());
@@ -57,7 +73,7 @@ impl Playback {
         if frame.dts() < origin {
             return;
         }
-        let timestamp = (frame.dts().as_millis() - origin.as_millis()) as u32;
+        let timestamp = since(origin, frame.dts());
         self.send_headers(frame, timestamp, session);
         self.frames += 1;
         match frame {
@@ -96,4 +112,14 @@ impl Playback {
             Frame::Video(_) => {}
         }
     }
+}
+
+fn send_data(timestamp: u32, data: &TimedData, session: &mut ServerSession) {
+    let values = data.values.iter().map(from_json).collect();
+    session.send_data(timestamp, &data.name, values);
+}
+
+/// RTMP's milliseconds, modulo 2^32.
+fn since(origin: MediaTime, time: MediaTime) -> u32 {
+    time.as_millis().wrapping_sub(origin.as_millis()) as u32
 }

@@ -15,6 +15,8 @@ use tracing::{debug, error, warn};
 
 use crate::connection::Connection;
 use crate::listener::{BindError, listen};
+use crate::pull::{PullRule, Puller};
+use crate::quick_ack::QuickAck;
 use crate::session::SessionConfig;
 use crate::tls::{Tls, TlsConfig, TlsError};
 
@@ -42,6 +44,8 @@ pub struct RtmpConfig {
     pub max_publishers: usize,
     /// What happens when a name is published that is live already.
     pub on_duplicate: OnDuplicate,
+    /// Streams that are pulled from other servers when somebody asks for them.
+    pub pull: Vec<PullRule>,
     /// Limits and times of each connection.
     pub session: SessionConfig,
 }
@@ -65,6 +69,7 @@ impl Default for RtmpConfig {
             max_connections_per_ip: 1024,
             max_publishers: 2048,
             on_duplicate: OnDuplicate::default(),
+            pull: Vec::new(),
             session: SessionConfig::default(),
         }
     }
@@ -87,6 +92,7 @@ pub enum StartError {
 pub struct RtmpServer {
     listener: TcpListener,
     tls: Option<(TcpListener, Arc<Tls>)>,
+    puller: Option<Puller>,
     shared: Arc<Shared>,
 }
 
@@ -114,14 +120,17 @@ impl RtmpServer {
             None => None,
         };
         let publishers = Arc::new(Semaphore::new(config.max_publishers));
+        let shared = Arc::new(Shared {
+            hub,
+            config,
+            publishers,
+        });
+        let pulls = !shared.config.pull.is_empty();
         Ok(Self {
             listener,
             tls,
-            shared: Arc::new(Shared {
-                hub,
-                config,
-                publishers,
-            }),
+            puller: pulls.then(|| Puller::new(Arc::clone(&shared))),
+            shared,
         })
     }
 
@@ -149,6 +158,13 @@ impl RtmpServer {
         let (stop, stopped) = watch::channel(false);
         let mut connections = JoinSet::new();
         let mut gate = Gate::new(&self.shared.config);
+        let puller = self.puller.map(|puller| {
+            let mut stopped = stopped.clone();
+            tokio::spawn(puller.run(async move {
+                // An error means that the server is gone: a stop, too.
+                let _ = stopped.wait_for(|stopped| *stopped).await;
+            }))
+        });
         tokio::pin!(shutdown);
         loop {
             let accepted = tokio::select! {
@@ -172,6 +188,9 @@ impl RtmpServer {
         let _ = stop.send(true);
         let ended = timeout(SHUTDOWN_GRACE, async {
             while connections.join_next().await.is_some() {}
+            if let Some(puller) = puller {
+                let _ = puller.await;
+            }
         });
         if ended.await.is_err() {
             debug!("connections that did not end in time are cut");
@@ -192,7 +211,7 @@ async fn serve(
         debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
     let Some(tls) = tls else {
-        return Connection::serve(socket, peer, shared, stopped).await;
+        return Connection::serve(QuickAck(socket), peer, shared, stopped).await;
     };
     match timeout(shared.config.session.handshake_timeout, tls.accept(socket)).await {
         Ok(Ok(stream)) => Connection::serve(stream, peer, shared, stopped).await,

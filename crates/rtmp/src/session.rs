@@ -13,6 +13,7 @@
 mod command;
 mod event;
 pub(crate) mod link;
+pub(crate) mod media;
 mod play;
 mod status;
 
@@ -23,15 +24,15 @@ use bytes::{Bytes, BytesMut};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::aggregate::Aggregate;
-use crate::amf::{AmfLimits, Value};
+use crate::amf::AmfLimits;
 use crate::chunk::{ChunkError, ChunkLimits, RawMessage};
 use crate::handshake::{Handshake, HandshakeError};
-use crate::message::{Message, MessageError, type_id};
-use crate::timestamp::TimestampUnroller;
+use crate::message::{Message, MessageError};
 
 pub use event::{ConnectRequest, EndReason, PlayRequest, PublishRequest, SessionEvent};
 use link::Link;
+pub use media::MediaMessage;
+use media::MediaReader;
 
 /// Longest message of a client that does not publish yet: commands need little.
 const MAX_COMMAND_SIZE: usize = 64 << 10;
@@ -130,10 +131,8 @@ pub struct ServerSession {
     connection: Option<ConnectRequest>,
     streams_created: u32,
     activity: Activity,
-    timestamps: TimestampUnroller,
+    media: MediaReader,
     events: VecDeque<SessionEvent>,
-    /// What is left of an aggregate message.
-    parts: Option<Aggregate>,
     /// Input that came after a request which is not answered yet.
     waiting: BytesMut,
 }
@@ -175,9 +174,8 @@ impl ServerSession {
             connection: None,
             streams_created: 0,
             activity: Activity::Nothing,
-            timestamps: TimestampUnroller::default(),
+            media: MediaReader::default(),
             events: VecDeque::new(),
-            parts: None,
             waiting: BytesMut::new(),
         }
     }
@@ -207,7 +205,7 @@ impl ServerSession {
             return Ok(());
         };
         self.activity = Activity::Publishing { stream_id };
-        self.timestamps = TimestampUnroller::default();
+        self.media = MediaReader::default();
         self.link
             .set_max_message_size(self.config.chunks.max_message_size);
         self.link.send_stream_begin(stream_id);
@@ -312,72 +310,34 @@ impl ServerSession {
     /// Reads messages until the input is used up or a request has to be answered.
     fn read(&mut self, input: &mut &[u8]) -> Result<(), SessionError> {
         while !self.is_asked() {
-            let Some(raw) = self.poll_message(input)? else {
+            let Some(raw) = self.link.poll_message(input)? else {
                 break;
             };
-            if raw.type_id == type_id::AGGREGATE {
-                self.parts = Some(Aggregate::new(raw));
-            } else {
-                self.handle_message(&raw)?;
-            }
+            self.handle_message(&raw)?;
         }
         Ok(())
     }
 
-    /// The next message: of the aggregate under way, else from the input.
-    fn poll_message(&mut self, input: &mut &[u8]) -> Result<Option<RawMessage>, SessionError> {
-        if let Some(part) = self.parts.as_mut().and_then(Iterator::next) {
-            return Ok(Some(part));
-        }
-        self.parts = None;
-        self.link.poll_message(input)
-    }
-
     fn handle_message(&mut self, raw: &RawMessage) -> Result<(), SessionError> {
-        let timestamp = raw.timestamp;
+        let is_publishing = matches!(self.activity, Activity::Publishing { .. });
         match Message::decode(raw, self.config.amf) {
             Ok(Message::Command(command)) => self.handle_command(&command, raw.stream_id)?,
-            Ok(Message::Audio(body)) => self.handle_media(timestamp, |timestamp| {
-                SessionEvent::Audio { timestamp, body }
-            }),
-            Ok(Message::Video(body)) => self.handle_media(timestamp, |timestamp| {
-                SessionEvent::Video { timestamp, body }
-            }),
-            Ok(Message::Data(values)) => self.handle_data(timestamp, values),
+            Ok(media @ (Message::Audio(_) | Message::Video(_) | Message::Data(_))) => {
+                if is_publishing && let Some(media) = self.media.read(media, raw.timestamp) {
+                    self.events.push_back(SessionEvent::Media(media));
+                }
+            }
             Ok(control) => self.link.handle_control(&control)?,
             // A stream can be watched without its metadata.
             Err(MessageError::BadData(error)) => {
-                self.events.push_back(SessionEvent::DataIgnored { error });
+                if is_publishing {
+                    let ignored = MediaMessage::DataIgnored { error };
+                    self.events.push_back(SessionEvent::Media(ignored));
+                }
             }
             Err(error) => return Err(error.into()),
         }
         Ok(())
-    }
-
-    fn handle_media(
-        &mut self,
-        timestamp: u32,
-        event: impl FnOnce(distributary_media::MediaTime) -> SessionEvent,
-    ) {
-        if let Activity::Publishing { .. } = self.activity {
-            let event = event(self.timestamps.unroll(timestamp));
-            self.events.push_back(event);
-        }
-    }
-
-    /// Hands on a data message: `onMetaData`, `onTextData`, `onCuePoint` and the like.
-    fn handle_data(&mut self, timestamp: u32, values: Vec<Value>) {
-        let mut values = values.into_iter().peekable();
-        // A publisher wraps what the server is to keep for newcomers in @setDataFrame.
-        values.next_if(|first| first.as_str() == Some("@setDataFrame"));
-        if let Some(Value::String(name)) = values.next() {
-            let values = values.collect();
-            self.handle_media(timestamp, |timestamp| SessionEvent::Data {
-                timestamp,
-                name,
-                values,
-            });
-        }
     }
 }
 

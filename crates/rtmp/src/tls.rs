@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use crate::quick_ack::QuickAck;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -122,14 +123,17 @@ impl Tls {
     pub(crate) async fn accept(
         &self,
         socket: TcpStream,
-    ) -> Result<TlsStream<TcpStream>, AcceptError> {
+    ) -> Result<TlsStream<QuickAck>, AcceptError> {
         let mut first = [0];
         socket.peek(&mut first).await.map_err(AcceptError::Io)?;
         if RTMP_VERSIONS.contains(&first[0]) {
             return Err(AcceptError::PlainRtmp);
         }
         let acceptor = self.acceptor();
-        acceptor.accept(socket).await.map_err(AcceptError::Io)
+        acceptor
+            .accept(QuickAck(socket))
+            .await
+            .map_err(AcceptError::Io)
     }
 
     /// The acceptor, with the certificate read again if its files have changed. One that cannot be

@@ -6,6 +6,8 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
+use distributary_rtmp::amf::AmfLimits;
+use distributary_rtmp::chunk::ChunkLimits;
 use distributary_rtmp::client::{self, ClientError};
 use distributary_rtmp::{RtmpConfig, SessionConfig};
 use support::{Log, PATIENCE, TestServer};
@@ -39,8 +41,20 @@ async fn assert_closed(mut socket: TcpStream) {
 
 /// Lets an attack loose beside a publisher, which must go on. The log must have the reason.
 async fn withstand(reason: &str, attack: impl AsyncFnOnce(&TestServer)) {
+    withstand_with(SessionConfig::default(), reason, attack).await;
+}
+
+/// The same with limits of the test's own.
+async fn withstand_with(
+    session: SessionConfig,
+    reason: &str,
+    attack: impl AsyncFnOnce(&TestServer),
+) {
     let log = Log::capture();
-    let server = TestServer::start();
+    let server = TestServer::with(RtmpConfig {
+        session,
+        ..RtmpConfig::default()
+    });
     let mut publisher = client::publish(server.address, "live", "untouched")
         .await
         .unwrap();
@@ -67,6 +81,72 @@ async fn a_message_longer_than_allowed_closes_the_connection() {
             assert_closed(socket).await;
         },
     )
+    .await;
+}
+
+#[tokio::test]
+async fn a_frame_longer_than_configured_ends_its_publisher() {
+    let session = SessionConfig {
+        chunks: ChunkLimits {
+            max_message_size: 100_000,
+            ..ChunkLimits::default()
+        },
+        ..SessionConfig::default()
+    };
+    let reason = "a message of 100001 bytes; 100000 is the limit";
+    withstand_with(session, reason, async |server| {
+        let mut large = client::publish(server.address, "live", "large")
+            .await
+            .unwrap();
+        for size in [100_000, 100_001] {
+            server.until("live/large", true).await;
+            let body = Bytes::from(vec![0x57; size]);
+            // The server may close before it has read everything.
+            let _ = large.send_video(0, body).await;
+        }
+        server.until("live/large", false).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn more_values_than_configured_close_the_connection() {
+    let session = SessionConfig {
+        amf: AmfLimits {
+            max_values: 8,
+            ..AmfLimits::default()
+        },
+        ..SessionConfig::default()
+    };
+    withstand_with(session, "more than 8 values", async |server| {
+        let mut socket = raw_client(server).await;
+        // "x" and ten nulls.
+        let command = [2, 0, 1, b'x', 5, 5, 5, 5, 5, 5, 5, 5, 5, 5];
+        let mut bytes = CONNECT.to_vec();
+        bytes.extend([3, 0, 0, 0, 0, 0, command.len() as u8, 20, 0, 0, 0, 0]);
+        bytes.extend(command);
+        socket.write_all(&bytes).await.unwrap();
+        assert_closed(socket).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_does_nothing_is_closed() {
+    let session = SessionConfig {
+        handshake_timeout: Duration::from_millis(200),
+        idle_timeout: Duration::from_millis(200),
+        ..SessionConfig::default()
+    };
+    let reason = "nothing published or played within 200ms";
+    withstand_with(session.clone(), reason, async |server| {
+        assert_closed(raw_client(server).await).await;
+    })
+    .await;
+    let reason = "no complete handshake within 200ms";
+    withstand_with(session, reason, async |server| {
+        assert_closed(TcpStream::connect(server.address).await.unwrap()).await;
+    })
     .await;
 }
 

@@ -44,5 +44,8 @@ async fn a_stream_that_is_not_there_is_refused_in_words() {
     let player = Ffmpeg::start(&["-i", &server.url("live/nothing"), "-f", "null", "-"]);
     let (status, said) = player.wait().await;
     assert!(!status.success());
-    assert!(said.contains("Nobody publishes live/nothing"), "{said}");
+    assert!(
+        said.contains("live/nothing is not live: nobody publishes it"),
+        "{said}"
+    );
 }

@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use distributary_rtmp::{ServerSession, SessionConfig, SessionEvent};
+use distributary_rtmp::{MediaMessage, ServerSession, SessionConfig, SessionEvent};
 use proptest::prelude::*;
 
 /// What ffmpeg sends to publish a second of video and sound (see `fixtures/record.py`).
@@ -45,10 +45,10 @@ fn the_recording_holds_a_whole_publication() {
     let count = |kind: fn(&SessionEvent) -> bool| events.iter().filter(|event| kind(event)).count();
     // Ten pictures between the sequence header and the end of the sequence.
     assert_eq!(
-        count(|event| matches!(event, SessionEvent::Video { .. })),
+        count(|event| matches!(event, SessionEvent::Media(MediaMessage::Video { .. }))),
         12
     );
-    assert!(count(|event| matches!(event, SessionEvent::Audio { .. })) > 40);
+    assert!(count(|event| matches!(event, SessionEvent::Media(MediaMessage::Audio { .. }))) > 40);
     assert!(matches!(events.last(), Some(SessionEvent::PublishEnded(_))));
 }
 

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use distributary_hub::{Stream, StreamStats};
+use distributary_hub::{PublisherInfo, Stream, StreamStats};
 use distributary_media::{AudioTrack, VideoTrack};
 use serde::Serialize;
 
@@ -26,6 +26,8 @@ struct StreamSummary {
     uptime_seconds: u64,
     video: Option<VideoSummary>,
     audio: Option<AudioSummary>,
+    /// What its publisher says about itself, once it has.
+    publisher: Option<PublisherSummary>,
     video_frames: u64,
     audio_frames: u64,
     /// Bytes of coded media since the stream began.
@@ -46,6 +48,23 @@ struct AudioSummary {
     codec: String,
     sample_rate: u32,
     channels: u8,
+}
+
+#[derive(Serialize)]
+struct PublisherSummary {
+    encoder: Option<String>,
+    frame_rate: Option<f64>,
+    video_kbps: Option<f64>,
+    audio_kbps: Option<f64>,
+    /// Tracks beside the two that are used.
+    other_tracks: Vec<TrackSummary>,
+}
+
+#[derive(Serialize)]
+struct TrackSummary {
+    kind: String,
+    id: u8,
+    codec: String,
 }
 
 /// `GET /api/server`: what a publisher has to know about this gateway.
@@ -86,6 +105,7 @@ impl StreamSummary {
     fn of(stream: &Stream, now: Instant) -> Option<Self> {
         let StreamStats {
             live_since,
+            info,
             video,
             audio,
             video_frames,
@@ -98,6 +118,7 @@ impl StreamSummary {
             uptime_seconds: now.saturating_duration_since(live_since?).as_secs(),
             video: video.as_deref().map(VideoSummary::from),
             audio: audio.as_deref().map(AudioSummary::from),
+            publisher: info.as_deref().map(PublisherSummary::from),
             video_frames,
             audio_frames,
             bytes,
@@ -113,6 +134,25 @@ impl From<&VideoTrack> for VideoSummary {
             width: track.width,
             height: track.height,
             profile_level_id: format!("{profile:02x}{constraints:02x}{level:02x}"),
+        }
+    }
+}
+
+impl From<&PublisherInfo> for PublisherSummary {
+    fn from(info: &PublisherInfo) -> Self {
+        let others = info.other_tracks.iter();
+        Self {
+            encoder: info.encoder.clone(),
+            frame_rate: info.frame_rate,
+            video_kbps: info.video_kbps,
+            audio_kbps: info.audio_kbps,
+            other_tracks: others
+                .map(|track| TrackSummary {
+                    kind: track.kind.to_string(),
+                    id: track.id,
+                    codec: track.codec.clone(),
+                })
+                .collect(),
         }
     }
 }
@@ -138,6 +178,7 @@ mod tests {
 
     use bytes::Bytes;
     use distributary_hub::{Hub, HubConfig, StreamName};
+    use distributary_media::flv::{OtherTrack, TagKind};
     use distributary_media::{AudioCodec, VideoCodec};
 
     #[test]
@@ -159,6 +200,16 @@ mod tests {
             channels: 2,
             config: Bytes::new(),
         });
+        publisher.set_info(PublisherInfo {
+            encoder: Some("Lavf59".into()),
+            frame_rate: Some(30.0),
+            other_tracks: vec![OtherTrack {
+                kind: TagKind::Audio,
+                id: 1,
+                codec: "Opus".into(),
+            }],
+            ..PublisherInfo::default()
+        });
         let summary =
             StreamSummary::of(publisher.stream(), start + Duration::from_millis(61_900)).unwrap();
         assert_eq!(
@@ -173,6 +224,13 @@ mod tests {
                     "profile_level_id": "42c01f",
                 },
                 "audio": { "codec": "AAC", "sample_rate": 44_100, "channels": 2 },
+                "publisher": {
+                    "encoder": "Lavf59",
+                    "frame_rate": 30.0,
+                    "video_kbps": null,
+                    "audio_kbps": null,
+                    "other_tracks": [{ "kind": "audio", "id": 1, "codec": "Opus" }],
+                },
                 "video_frames": 0,
                 "audio_frames": 0,
                 "bytes": 0,

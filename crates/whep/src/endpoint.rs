@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
-use distributary_hub::{Stream, StreamName};
+use distributary_hub::{DemandError, Stream, StreamName};
 use distributary_webrtc::engine::{OpenError, OpenedSession};
 
 use crate::cors;
@@ -35,7 +35,7 @@ async fn open(
     PathStream(name): PathStream,
     Offer(offer): Offer,
 ) -> Result<Response, Problem> {
-    let stream = live(&front, &name)?;
+    let stream = live(&front, &name).await?;
     let session = front
         .engine
         .open(&stream, &offer)
@@ -55,18 +55,30 @@ async fn options(PathStream(_): PathStream) -> Response {
     response
 }
 
-/// The stream, if there is something to watch: a publisher that has declared what it sends.
-fn live(front: &FrontDoor, name: &StreamName) -> Result<Arc<Stream>, Problem> {
-    let has_media = |stream: &Arc<Stream>| {
-        let stats = stream.stats();
-        stats.live_since.is_some() && (stats.video.is_some() || stats.audio.is_some())
+/// The stream, as soon as there is something to watch: a publisher that has declared what it sends.
+/// A stream that can be had from elsewhere is waited for.
+async fn live(front: &FrontDoor, name: &StreamName) -> Result<Arc<Stream>, Problem> {
+    let watchable = || {
+        let has_media = |stream: &Arc<Stream>| {
+            let stats = stream.stats();
+            stats.live_since.is_some() && (stats.video.is_some() || stats.audio.is_some())
+        };
+        front.hub.stream(name).filter(has_media)
     };
-    front.hub.stream(name).filter(has_media).ok_or_else(|| {
-        let detail = format!("The stream {name} is not live.");
-        Problem::new(StatusCode::CONFLICT, detail)
-            .about(name)
-            .retry_after(NOT_LIVE_RETRY_SECONDS)
-    })
+    if let Some(stream) = watchable() {
+        return Ok(stream);
+    }
+    let detail = match front.hub.summon(name).await {
+        Ok(()) => match watchable() {
+            Some(stream) => return Ok(stream),
+            None => format!("The stream {name} is not live."),
+        },
+        Err(DemandError::NoProvider) => format!("The stream {name} is not live."),
+        Err(error) => format!("The stream {name} is not live: {error}."),
+    };
+    Err(Problem::new(StatusCode::CONFLICT, detail)
+        .about(name)
+        .retry_after(NOT_LIVE_RETRY_SECONDS))
 }
 
 fn created(session: OpenedSession) -> Response {

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
+use crate::python;
 use crate::summary::{StepReport, TestSummary, print_table};
 use crate::tools::{self, Tool};
 
@@ -72,6 +73,11 @@ impl Step {
         }
     }
 
+    /// Whether clients from PyPI are run.
+    fn runs_clients(self) -> bool {
+        matches!(self, Self::Test | Self::E2e)
+    }
+
     fn arguments(self) -> &'static str {
         match self {
             Self::Fmt => "fmt --all --check",
@@ -105,6 +111,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, tools::ToolError> {
         .flat_map(|step| step.tools())
         .collect::<Vec<_>>();
     tools::ensure(&wanted, !options.no_install)?;
+    if steps.iter().any(|step| step.runs_clients()) {
+        python::ensure(&target_folder()?, !options.no_install)?;
+    }
 
     let root = workspace_root();
     let reports = steps
@@ -161,6 +170,13 @@ fn run_shown(mut command: Command, tests: &mut Vec<TestSummary>) -> io::Result<b
         line.clear();
     }
     Ok(child.wait()?.success())
+}
+
+/// The build folder, in which this program lies: `target/<profile>/xtask`.
+fn target_folder() -> io::Result<PathBuf> {
+    let executable = env::current_exe()?;
+    let folder = executable.ancestors().nth(2);
+    Ok(folder.unwrap_or(&executable).to_owned())
 }
 
 fn workspace_root() -> PathBuf {

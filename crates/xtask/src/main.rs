@@ -5,6 +5,7 @@
 
 mod check;
 mod demo_clip;
+mod python;
 mod summary;
 mod tools;
 

@@ -5,65 +5,116 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-/// A program and the Debian package that has it.
+use crate::python::PythonError;
+
+/// Something that must be installed, and the Debian packages that have it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Tool {
-    program: &'static str,
-    package: &'static str,
+    name: &'static str,
+    probe: Probe,
+    packages: &'static [&'static str],
     purpose: &'static str,
+}
+
+/// How to find out whether a tool is there.
+#[derive(Debug, PartialEq, Eq)]
+enum Probe {
+    /// A program of the tool's name is in the path.
+    Program,
+    /// This command succeeds.
+    Command(&'static [&'static str]),
+}
+
+impl Tool {
+    /// A program that a package of the same name or another has.
+    const fn program(
+        name: &'static str,
+        packages: &'static [&'static str],
+        purpose: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            probe: Probe::Program,
+            packages,
+            purpose,
+        }
+    }
+
+    const fn probed(
+        name: &'static str,
+        command: &'static [&'static str],
+        packages: &'static [&'static str],
+        purpose: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            probe: Probe::Command(command),
+            packages,
+            purpose,
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        match self.probe {
+            Probe::Program => is_in_path(self.name),
+            Probe::Command(command) => succeeds(command),
+        }
+    }
 }
 
 /// What a build of the workspace runs.
 pub(crate) const BUILD: &[Tool] = &[
-    Tool {
-        program: "cc",
-        package: "gcc",
-        purpose: "builds OpenSSL",
-    },
-    Tool {
-        program: "make",
-        package: "make",
-        purpose: "builds OpenSSL",
-    },
-    Tool {
-        program: "perl",
-        package: "perl",
-        purpose: "builds OpenSSL",
-    },
-    Tool {
-        program: "c++",
-        package: "g++",
-        purpose: "builds libFuzzer",
-    },
+    Tool::program("cc", &["gcc"], "builds OpenSSL"),
+    Tool::program("make", &["make"], "builds OpenSSL"),
+    Tool::program("perl", &["perl"], "builds OpenSSL"),
+    Tool::program("c++", &["g++"], "builds libFuzzer"),
 ];
 
-/// The clients of the end-to-end tests.
+/// The clients and servers of the tests.
 pub(crate) const CLIENTS: &[Tool] = &[
-    Tool {
-        program: "ffmpeg",
-        package: "ffmpeg",
-        purpose: "publishes in the tests",
-    },
-    Tool {
-        program: "chromium",
-        package: "chromium",
-        purpose: "watches in the tests",
-    },
-    Tool {
-        program: "chromedriver",
-        package: "chromium-driver",
-        purpose: "drives Chromium",
-    },
-    Tool {
-        program: "python3",
-        package: "python3",
-        purpose: "shakes hands in the RTMP tests as another implementation",
-    },
-    Tool {
-        program: "openssl",
-        package: "openssl",
-        purpose: "makes certificates for the RTMPS tests",
-    },
+    Tool::program("ffmpeg", &["ffmpeg"], "publishes and plays RTMP"),
+    Tool::program("chromium", &["chromium"], "watches"),
+    Tool::program("chromedriver", &["chromium-driver"], "drives Chromium"),
+    Tool::program(
+        "python3",
+        &["python3"],
+        "shakes hands as another RTMP implementation",
+    ),
+    Tool::probed(
+        "Python's venv",
+        &["python3", "-c", "import venv, ensurepip"],
+        &["python3-venv"],
+        "keeps the programs from PyPI",
+    ),
+    Tool::program("openssl", &["openssl"], "makes certificates for RTMPS"),
+    Tool::program(
+        "gst-launch-1.0",
+        &["gstreamer1.0-tools"],
+        "publishes over RTMP",
+    ),
+    Tool::probed(
+        "GStreamer's FLV and RTMP",
+        &["gst-inspect-1.0", "--exists", "rtmp2sink"],
+        &["gstreamer1.0-plugins-good", "gstreamer1.0-plugins-bad"],
+        "publishes over RTMP",
+    ),
+    Tool::probed(
+        "librtmp.h",
+        &["sh", "-c", "echo '#include <librtmp/rtmp.h>' | cc -E -"],
+        &["librtmp-dev"],
+        "publishes over RTMP and RTMPE",
+    ),
+    Tool::program("rtmpdump", &["rtmpdump"], "plays RTMP"),
+    Tool::probed(
+        "nginx with RTMP",
+        &[
+            "sh",
+            "-c",
+            "command -v nginx && test -e /usr/lib/nginx/modules/ngx_rtmp_module.so",
+        ],
+        &["nginx-light", "libnginx-mod-rtmp"],
+        "is the origin of a pulled stream",
+    ),
 ];
 
 /// Why the programs that are needed are not there.
@@ -72,6 +123,12 @@ pub(crate) enum ToolError {
     /// Programs are missing, and may or can not be installed from here.
     #[error("these programs are missing:\n{list}install them{hint}")]
     Missing { list: String, hint: String },
+    /// A program from PyPI.
+    #[error(transparent)]
+    Python(#[from] PythonError),
+    /// It is not known where to install.
+    #[error("the build folder is not known: {0}")]
+    Folder(#[from] io::Error),
     /// The package manager failed.
     #[error("`{command}` failed: {reason}")]
     Install { command: String, reason: String },
@@ -102,7 +159,7 @@ pub(crate) fn ensure(tools: &[&Tool], install: bool) -> Result<(), ToolError> {
 fn missing<'a>(tools: &[&'a Tool]) -> Vec<&'a Tool> {
     let mut missing = Vec::new();
     for tool in tools {
-        if !is_in_path(tool.program) && !missing.contains(tool) {
+        if !missing.contains(tool) && !tool.is_there() {
             missing.push(*tool);
         }
     }
@@ -110,14 +167,15 @@ fn missing<'a>(tools: &[&'a Tool]) -> Vec<&'a Tool> {
 }
 
 fn packages(tools: &[&Tool]) -> Vec<&'static str> {
-    let mut packages = tools.iter().map(|tool| tool.package).collect::<Vec<_>>();
+    let packages = tools.iter().flat_map(|tool| tool.packages);
+    let mut packages = packages.copied().collect::<Vec<_>>();
     packages.sort_unstable();
     packages.dedup();
     packages
 }
 
 fn missing_error(missing: &[&Tool], packages: &[&str]) -> ToolError {
-    let line = |tool: &&Tool| format!("  {} ({})\n", tool.program, tool.purpose);
+    let line = |tool: &&Tool| format!("  {} ({})\n", tool.name, tool.purpose);
     let hint = if is_debian() {
         format!(": apt-get install {}", packages.join(" "))
     } else {
@@ -153,6 +211,14 @@ fn is_in_path(program: &str) -> bool {
     env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
+fn succeeds(command: &[&str]) -> bool {
+    let [program, arguments @ ..] = command else {
+        return false;
+    };
+    let output = Command::new(program).args(arguments).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
 fn is_debian() -> bool {
     Path::new("/etc/debian_version").exists() && is_in_path("apt-get")
 }
@@ -166,11 +232,8 @@ fn is_root() -> bool {
 mod tests {
     use super::*;
 
-    const ABSENT: Tool = Tool {
-        program: "no-such-program",
-        package: "no-such-package",
-        purpose: "does nothing",
-    };
+    const ABSENT: Tool = Tool::program("no-such-program", &["no-such-package"], "does nothing");
+    const FAILING: Tool = Tool::probed("fails", &["false"], &["no-such-package"], "fails");
 
     #[test]
     fn a_program_that_is_missing_is_named_with_its_package_and_purpose() {
@@ -183,10 +246,10 @@ mod tests {
 
     #[test]
     fn nothing_is_installed_when_it_is_not_wanted() {
-        let error = ensure(&[&ABSENT, &ABSENT], false).unwrap_err();
+        let error = ensure(&[&ABSENT, &FAILING, &ABSENT], false).unwrap_err();
         let ToolError::Missing { list, .. } = error else {
             panic!("{error}")
         };
-        assert_eq!(list.lines().count(), 1, "named once: {list}");
+        assert_eq!(list.lines().count(), 2, "each named once: {list}");
     }
 }

@@ -1,21 +1,28 @@
 //! The client's side of one connection, as a machine of bytes.
 //!
 //! ```text
-//! Connect ──_result──► CreateStream ──_result──► Publish ──onStatus──► Publishing
+//!                                               publish          onStatus
+//!                                            ┌──────────► Asked ──────────► Active (media goes out)
+//! Connect ──_result──► CreateStream ──_result┤
+//!                                            └──────────► Asked ──────────► Active (media comes in)
+//!                                               play             onStatus
 //! ```
+
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::ClientError;
+use super::{ClientError, StreamUrl};
 use crate::amf::{AmfLimits, Value, object};
 use crate::chunk::ChunkLimits;
 use crate::handshake::Handshake;
-use crate::message::{Command, Message, MessageError};
+use crate::message::{Command, Message, MessageError, UserControl};
 use crate::metadata::shown;
 use crate::session::SessionError;
 use crate::session::link::{COMMAND_CHUNK_STREAM, Link};
+use crate::session::media::{MediaMessage, MediaReader};
 
 /// The size of the chunks we send: a frame is rarely cut.
 const CHUNK_SIZE: u32 = 65_536;
@@ -28,38 +35,36 @@ const AUDIO_CHUNK_STREAM: u32 = 4;
 const DATA_CHUNK_STREAM: u32 = 5;
 const VIDEO_CHUNK_STREAM: u32 = 6;
 
+/// What a player tells of its buffer, in milliseconds. Servers send what they have at once.
+const PLAY_BUFFER_MILLIS: u32 = 1000;
+
+/// The start of a `play` that wants the live stream or nothing (RTMP 1.0 section 7.2.2.1).
+const LIVE_ONLY: f64 = -1.0;
+
 /// Transaction ids of the commands whose answers we wait for.
 const CONNECT: f64 = 1.0;
 const CREATE_STREAM: f64 = 4.0;
 
-/// Where a stream is, in the parts that RTMP sends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamUrl {
-    tc_url: String,
-    app: String,
-    stream: String,
-}
-
-impl StreamUrl {
-    /// The stream `rtmp://host/app/stream`; the host may have a port.
-    pub fn new(host: &str, app: &str, stream: &str) -> Self {
-        Self {
-            tc_url: format!("rtmp://{host}/{app}"),
-            app: app.to_owned(),
-            stream: stream.to_owned(),
-        }
-    }
-}
-
-/// A client that publishes one stream.
+/// A client that publishes or plays one stream.
 ///
 /// Bytes from the server go in by [`Self::handle_bytes`]; send what [`Self::poll_output`] gives after
-/// each call of any method. Media sent before [`Self::is_publishing`] is not taken.
+/// each call of any method. A player polls [`Self::poll_media`]. Media that a publisher sends before
+/// [`Self::is_active`] is not taken.
 #[derive(Debug)]
 pub struct ClientSession {
     link: Link,
     url: StreamUrl,
+    purpose: Purpose,
     state: State,
+    reader: MediaReader,
+    media: VecDeque<MediaMessage>,
+}
+
+/// What a client is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Publish,
+    Play,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,33 +73,47 @@ enum State {
     Connect,
     /// The answer to `createStream` is awaited.
     CreateStream,
-    /// The answer to `publish` is awaited.
-    Publish {
-        stream_id: u32,
-    },
-    Publishing {
-        stream_id: u32,
-    },
+    /// The answer to `publish` or `play` is awaited.
+    Asked { stream_id: u32 },
+    /// The server has granted it.
+    Active { stream_id: u32 },
+    /// One side has ended it.
     Closed,
 }
 
 impl ClientSession {
-    /// A client that is going to publish; its first bytes are ready to be sent. The seed must come
-    /// from the system's random generator.
+    /// A client that is about to publish. The seed must come from the system's random generator.
     pub fn publish(url: StreamUrl, seed: [u8; 32]) -> Self {
+        Self::new(url, Purpose::Publish, seed)
+    }
+
+    /// A client that is about to play. The seed must come from the system's random generator.
+    pub fn play(url: StreamUrl, seed: [u8; 32]) -> Self {
+        Self::new(url, Purpose::Play, seed)
+    }
+
+    fn new(url: StreamUrl, purpose: Purpose, seed: [u8; 32]) -> Self {
         let handshake = Handshake::client(StdRng::from_seed(seed));
         let mut client = Self {
             link: Link::new(handshake, ChunkLimits::default(), WINDOW_ACK_SIZE),
             url,
+            purpose,
             state: State::Connect,
+            reader: MediaReader::default(),
+            media: VecDeque::new(),
         };
         client.connect();
         client
     }
 
-    /// Whether the server has granted the name and takes media.
-    pub fn is_publishing(&self) -> bool {
-        matches!(self.state, State::Publishing { .. })
+    /// Whether the server has granted the name: a publisher's media is taken, a player's comes.
+    pub fn is_active(&self) -> bool {
+        matches!(self.state, State::Active { .. })
+    }
+
+    /// The next message of the stream that is played.
+    pub fn poll_media(&mut self) -> Option<MediaMessage> {
+        self.media.pop_front()
     }
 
     /// Takes in bytes that came from the server.
@@ -105,9 +124,18 @@ impl ClientSession {
         while let Some(raw) = self.link.poll_message(&mut bytes)? {
             match Message::decode(&raw, AmfLimits::default()) {
                 Ok(Message::Command(command)) => self.handle_command(&command)?,
-                Ok(message) => self
+                Ok(media @ (Message::Audio(_) | Message::Video(_) | Message::Data(_))) => {
+                    let media = self.reader.read(media, raw.timestamp);
+                    if self.purpose == Purpose::Play {
+                        self.media.extend(media);
+                    }
+                }
+                Ok(Message::UserControl(UserControl::StreamEof(_))) => {
+                    return Err(ClientError::Ended);
+                }
+                Ok(control) => self
                     .link
-                    .handle_control(&message)
+                    .handle_control(&control)
                     .map_err(SessionError::from)?,
                 Err(MessageError::BadData(_)) => {}
                 Err(error) => return Err(SessionError::from(error).into()),
@@ -132,11 +160,19 @@ impl ClientSession {
         self.send(DATA_CHUNK_STREAM, 0, &Message::Data(values));
     }
 
+    /// Sends a data message of another name, such as `onTextData`, with its time in milliseconds.
+    pub fn send_data(&mut self, timestamp: u32, name: &str, value: Value) {
+        let values = vec![name.into(), value];
+        self.send(DATA_CHUNK_STREAM, timestamp, &Message::Data(values));
+    }
+
     /// Ends the stream.
     pub fn close(&mut self) {
-        if let State::Publish { stream_id } | State::Publishing { stream_id } = self.state {
-            let name = self.url.stream.as_str().into();
-            self.call("FCUnpublish", 0.0, vec![Value::Null, name]);
+        if let State::Asked { stream_id } | State::Active { stream_id } = self.state {
+            if self.purpose == Purpose::Publish {
+                let name = self.url.stream.as_str().into();
+                self.call("FCUnpublish", 0.0, vec![Value::Null, name]);
+            }
             let id = f64::from(stream_id).into();
             self.call("deleteStream", 0.0, vec![Value::Null, id]);
         }
@@ -149,7 +185,7 @@ impl ClientSession {
     }
 
     fn send(&mut self, chunk_stream: u32, timestamp: u32, message: &Message) {
-        if let State::Publishing { stream_id } = self.state {
+        if let (Purpose::Publish, State::Active { stream_id }) = (self.purpose, self.state) {
             self.link.send(chunk_stream, timestamp, stream_id, message);
         }
     }
@@ -176,10 +212,31 @@ impl ClientSession {
     }
 
     fn create_stream(&mut self) {
-        let name: Value = self.url.stream.as_str().into();
-        self.call("releaseStream", 2.0, vec![Value::Null, name.clone()]);
-        self.call("FCPublish", 3.0, vec![Value::Null, name]);
+        if self.purpose == Purpose::Publish {
+            let name: Value = self.url.stream.as_str().into();
+            self.call("releaseStream", 2.0, vec![Value::Null, name.clone()]);
+            self.call("FCPublish", 3.0, vec![Value::Null, name]);
+        }
         self.call("createStream", CREATE_STREAM, vec![Value::Null]);
+    }
+
+    /// Asks for the stream, now that there is a message stream for it.
+    fn ask(&mut self, stream_id: u32) {
+        self.state = State::Asked { stream_id };
+        let name = self.url.stream.as_str().into();
+        let command = match self.purpose {
+            Purpose::Publish => Command::new("publish", 5.0, [Value::Null, name, "live".into()]),
+            Purpose::Play => {
+                let buffer = UserControl::SetBufferLength {
+                    stream_id,
+                    millis: PLAY_BUFFER_MILLIS,
+                };
+                self.link.send_control(&Message::UserControl(buffer));
+                Command::new("play", 5.0, [Value::Null, name, LIVE_ONLY.into()])
+            }
+        };
+        let message = Message::Command(command);
+        self.link.send(COMMAND_CHUNK_STREAM, 0, stream_id, &message);
     }
 
     fn handle_command(&mut self, command: &Command) -> Result<(), ClientError> {
@@ -194,12 +251,7 @@ impl ClientSession {
                 return Err(refusal(command));
             }
             (State::CreateStream, _) if answers(CREATE_STREAM) => {
-                let stream_id = command.argument(0).as_number().unwrap_or(1.0) as u32;
-                self.state = State::Publish { stream_id };
-                let name = self.url.stream.as_str().into();
-                let publish = Command::new("publish", 5.0, [Value::Null, name, "live".into()]);
-                let message = Message::Command(publish);
-                self.link.send(COMMAND_CHUNK_STREAM, 0, stream_id, &message);
+                self.ask(command.argument(0).as_number().unwrap_or(1.0) as u32);
             }
             (state, "onStatus") => self.handle_status(state, command)?,
             (_, "close") => return Err(ClientError::Closed),
@@ -213,10 +265,20 @@ impl ClientSession {
         if text("level") == Some("error") {
             return Err(refusal(command));
         }
-        if let (State::Publish { stream_id }, Some("NetStream.Publish.Start")) =
-            (state, text("code"))
-        {
-            self.state = State::Publishing { stream_id };
+        match (state, text("code")) {
+            (
+                State::Asked { stream_id },
+                Some("NetStream.Publish.Start" | "NetStream.Play.Start"),
+            ) => self.state = State::Active { stream_id },
+            (
+                _,
+                Some(
+                    "NetStream.Play.UnpublishNotify"
+                    | "NetStream.Play.Stop"
+                    | "NetStream.Play.Complete",
+                ),
+            ) => return Err(ClientError::Ended),
+            _ => {}
         }
         Ok(())
     }

@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use bytes::Bytes;
-use distributary_media::MediaTime;
-
-use crate::amf::{AmfError, Value};
+use super::media::MediaMessage;
 use crate::handshake::HandshakeSummary;
 use crate::name::{Target, TargetError};
 
@@ -23,34 +20,8 @@ pub enum SessionEvent {
     PlayEnded,
     /// The client asked for a name that is not allowed and has been refused.
     NameRefused(TargetError),
-    /// An FLV video tag body.
-    Video {
-        /// Its time, unrolled.
-        timestamp: MediaTime,
-        /// The body.
-        body: Bytes,
-    },
-    /// An FLV audio tag body.
-    Audio {
-        /// Its time, unrolled.
-        timestamp: MediaTime,
-        /// The body.
-        body: Bytes,
-    },
-    /// A data message, `@setDataFrame` taken off.
-    Data {
-        /// Its time, unrolled.
-        timestamp: MediaTime,
-        /// Its name, `onMetaData` for metadata.
-        name: String,
-        /// What it says.
-        values: Vec<Value>,
-    },
-    /// A data message could not be decoded and was left out.
-    DataIgnored {
-        /// What is wrong with it.
-        error: AmfError,
-    },
+    /// A message of what is published.
+    Media(MediaMessage),
     /// The client has ended its stream. The connection may go on with another one.
     PublishEnded(EndReason),
 }

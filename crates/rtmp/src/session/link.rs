@@ -3,9 +3,10 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::aggregate::Aggregate;
 use crate::chunk::{ChunkError, ChunkLimits, ChunkReader, ChunkWriter, RawMessage};
 use crate::handshake::{Handshake, HandshakeSummary, RtmpeCipher};
-use crate::message::{Message, UserControl};
+use crate::message::{Message, UserControl, type_id};
 use crate::session::SessionError;
 
 /// The chunk stream of protocol control (RTMP 1.0 section 5.4).
@@ -25,6 +26,8 @@ pub(crate) struct Link {
     /// Deciphered input that has not been read.
     clear: BytesMut,
     reader: ChunkReader,
+    /// What is left of an aggregate message.
+    parts: Option<Aggregate>,
     writer: ChunkWriter,
     /// Bytes of the handshake to send; all of them go before the first chunk.
     greeting: BytesMut,
@@ -48,6 +51,7 @@ impl Link {
             clear: BytesMut::new(),
             greeting,
             reader: ChunkReader::new(limits),
+            parts: None,
             writer: ChunkWriter::new(),
             output: BytesMut::new(),
             received: 0,
@@ -70,11 +74,27 @@ impl Link {
         self.reader.set_max_message_size(bytes);
     }
 
-    /// Takes bytes from the front of the input until a message is complete or nothing is left.
+    /// The next message: of the aggregate under way, else from the front of the input, which is used
+    /// up to the end of that message.
     pub(crate) fn poll_message(
         &mut self,
         input: &mut &[u8],
     ) -> Result<Option<RawMessage>, SessionError> {
+        loop {
+            if let Some(part) = self.parts.as_mut().and_then(Iterator::next) {
+                return Ok(Some(part));
+            }
+            self.parts = None;
+            match self.receive(input)? {
+                Some(raw) if raw.type_id == type_id::AGGREGATE => {
+                    self.parts = Some(Aggregate::new(raw));
+                }
+                message => return Ok(message),
+            }
+        }
+    }
+
+    fn receive(&mut self, input: &mut &[u8]) -> Result<Option<RawMessage>, SessionError> {
         let before = input.len();
         let message = self.read(input);
         self.received += (before - input.len()) as u64;

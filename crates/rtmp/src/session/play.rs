@@ -3,10 +3,12 @@
 use bytes::Bytes;
 
 use super::{Activity, PlayRequest, ServerSession, SessionError, SessionEvent, status};
+use crate::amf::Value;
 use crate::message::{Command, Message};
 
 /// Chunk streams of what a player is sent, so that headers compress well.
 const AUDIO_CHUNK_STREAM: u32 = 4;
+const DATA_CHUNK_STREAM: u32 = 5;
 const VIDEO_CHUNK_STREAM: u32 = 6;
 
 impl ServerSession {
@@ -59,6 +61,12 @@ impl ServerSession {
     /// Sends a player an FLV audio tag body with its time in milliseconds, modulo 2^32.
     pub fn send_audio(&mut self, timestamp: u32, body: Bytes) {
         self.send_media(AUDIO_CHUNK_STREAM, timestamp, &Message::Audio(body));
+    }
+
+    /// Sends a player a data message such as `onMetaData` with its time in milliseconds, modulo 2^32.
+    pub fn send_data(&mut self, timestamp: u32, name: &str, values: Vec<Value>) {
+        let values = std::iter::once(name.into()).chain(values).collect();
+        self.send_media(DATA_CHUNK_STREAM, timestamp, &Message::Data(values));
     }
 
     /// Tells a player that the stream has ended.

@@ -4,7 +4,7 @@
 )]
 
 use super::*;
-use crate::amf::object;
+use crate::amf::{Value, object};
 use crate::client::{ClientError, ClientSession, StreamUrl};
 use crate::message::{Command, UserControl};
 use crate::name::TargetError;
@@ -269,19 +269,19 @@ fn a_publisher_is_asked_for_and_its_messages_come_in_order() {
     assert_eq!(
         events(&mut pair.server),
         [
-            SessionEvent::Video {
+            SessionEvent::Media(MediaMessage::Video {
                 timestamp: time(40),
                 body: Bytes::from_static(&[0x17, 1])
-            },
-            SessionEvent::Data {
+            }),
+            SessionEvent::Media(MediaMessage::Data {
                 timestamp: time(50),
                 name: "onMetaData".into(),
                 values: vec![metadata]
-            },
-            SessionEvent::Audio {
+            }),
+            SessionEvent::Media(MediaMessage::Audio {
                 timestamp: time(60),
                 body: Bytes::from_static(&[0xAF, 1])
-            },
+            }),
         ]
     );
 }
@@ -296,7 +296,7 @@ fn timestamps_go_on_after_32_bits() {
     let times: Vec<_> = events(&mut pair.server)
         .iter()
         .map(|event| match event {
-            SessionEvent::Audio { timestamp, .. } => timestamp.as_millis(),
+            SessionEvent::Media(MediaMessage::Audio { timestamp, .. }) => timestamp.as_millis(),
             other => panic!("{other:?}"),
         })
         .collect();
@@ -538,7 +538,7 @@ fn an_aborted_message_never_arrives() {
     pair.server.handle_bytes(&next, pair.now).unwrap();
     let events = events(&mut pair.server);
     assert!(
-        matches!(&events[..], [SessionEvent::Video { body, .. }] if body[..] == [0x17, 2]),
+        matches!(&events[..], [SessionEvent::Media(MediaMessage::Video { body, .. })] if body[..] == [0x17, 2]),
         "{events:?}"
     );
 }
@@ -558,14 +558,14 @@ fn an_aggregate_message_comes_as_its_parts() {
     assert_eq!(
         events(&mut pair.server),
         [
-            SessionEvent::Video {
+            SessionEvent::Media(MediaMessage::Video {
                 timestamp: time(100),
                 body: Bytes::from_static(&[0x17, 1])
-            },
-            SessionEvent::Audio {
+            }),
+            SessionEvent::Media(MediaMessage::Audio {
                 timestamp: time(120),
                 body: Bytes::from_static(&[0xAF])
-            },
+            }),
         ]
     );
 }
@@ -603,7 +603,10 @@ fn metadata_that_cannot_be_read_does_not_end_the_stream() {
     pair.server.handle_bytes(&bytes, pair.now).unwrap();
     let events = events(&mut pair.server);
     assert!(
-        matches!(&events[..], [SessionEvent::DataIgnored { .. }]),
+        matches!(
+            &events[..],
+            [SessionEvent::Media(MediaMessage::DataIgnored { .. })]
+        ),
         "{events:?}"
     );
 }
@@ -700,14 +703,14 @@ fn converse(client: &mut ClientSession, server: &mut ServerSession) -> Result<()
 #[test]
 fn our_client_publishes_to_our_server() {
     let mut server = ServerSession::new(SessionConfig::default(), [1; 32], Instant::now());
-    let url = StreamUrl::new("localhost", "live", "test?key=k");
+    let url = StreamUrl::new("localhost", "live", "test?key=k").unwrap();
     let mut client = ClientSession::publish(url, [2; 32]);
     converse(&mut client, &mut server).unwrap();
-    assert!(!client.is_publishing());
+    assert!(!client.is_active());
     assert!(events(&mut server).len() == 2, "connected and requested");
     server.accept_publish().unwrap();
     converse(&mut client, &mut server).unwrap();
-    assert!(client.is_publishing());
+    assert!(client.is_active());
 
     client.send_metadata(object([("encoder", "test".into())]));
     client.send_video(0, Bytes::from(vec![0x17; 100_000]));
@@ -719,9 +722,9 @@ fn our_client_publishes_to_our_server() {
         matches!(
             &events[..],
             [
-                SessionEvent::Data { .. },
-                SessionEvent::Video { body, .. },
-                SessionEvent::Audio { .. },
+                SessionEvent::Media(MediaMessage::Data { .. }),
+                SessionEvent::Media(MediaMessage::Video { body, .. }),
+                SessionEvent::Media(MediaMessage::Audio { .. }),
                 SessionEvent::PublishEnded(EndReason::FcUnpublish),
             ] if body.len() == 100_000
         ),
@@ -732,7 +735,7 @@ fn our_client_publishes_to_our_server() {
 #[test]
 fn our_client_says_what_the_server_refuses() {
     let mut server = ServerSession::new(SessionConfig::default(), [1; 32], Instant::now());
-    let url = StreamUrl::new("localhost", "live", "test");
+    let url = StreamUrl::new("localhost", "live", "test").unwrap();
     let mut client = ClientSession::publish(url, [2; 32]);
     converse(&mut client, &mut server).unwrap();
     server

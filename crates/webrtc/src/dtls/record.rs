@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn a_protected_record_too_short_for_its_tag_ends_the_datagram() {
         for length in 0..24 {
-            assert_eq!(usable(&record(1, length)), []);
+            assert!(usable(&record(1, length)).is_empty());
             let behind_another = [record(0, 5), record(1, length), record(0, 5)].concat();
             assert_eq!(usable(&behind_another), record(0, 5));
         }
@@ -112,7 +112,7 @@ mod tests {
     fn an_incomplete_record_is_left_out() {
         let whole = record(0, 30);
         for cut in 0..whole.len() {
-            assert_eq!(usable(&whole[..cut]), []);
+            assert!(usable(&whole[..cut]).is_empty());
             let behind_another = [&record(0, 1)[..], &whole[..cut]].concat();
             assert_eq!(usable(&behind_another), record(0, 1));
         }

@@ -9,6 +9,7 @@ use crate::front::{Answer, Front, OFFER, publish, publish_without_tracks};
 use axum::body::{Body, HttpBody};
 use axum::http::{Request, StatusCode, header};
 use bytes::Bytes;
+use distributary_hub::DemandError;
 use distributary_whep::{MAX_OFFER_LEN, OFFER_TIMEOUT};
 use hyper::body::Frame;
 
@@ -131,6 +132,30 @@ async fn a_stream_that_is_not_live_is_a_conflict_that_names_it_and_says_when_to_
 
     front.unpublish();
     check(front.post("/whep/live/test", SDP, OFFER).await, "live/test");
+}
+
+#[tokio::test]
+async fn a_stream_that_can_be_had_is_waited_for() {
+    let front = Front::new();
+    let mut demands = front.hub.provide(|name| name.as_str().starts_with("far/"));
+    let hub = front.hub.clone();
+    let provider = async {
+        let demand = demands.recv().await.unwrap();
+        let publisher = publish(&hub, demand.name().as_str());
+        demand.answer(Ok(()));
+        let demand = demands.recv().await.unwrap();
+        demand.answer(Err(DemandError::Failed("the origin is down".into())));
+        publisher
+    };
+    let viewers = async {
+        let answer = front.post("/whep/far/show", SDP, OFFER).await;
+        assert_eq!(answer.status, StatusCode::CREATED);
+        let answer = front.post("/whep/far/other", SDP, OFFER).await;
+        let problem = answer.problem(StatusCode::CONFLICT);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("the origin is down"), "{detail}");
+    };
+    tokio::join!(provider, viewers);
 }
 
 #[tokio::test]

@@ -1,0 +1,151 @@
+//! Streams that are had when somebody asks for them.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::name::StreamName;
+
+/// Requests that may wait for one provider.
+const MAX_WAITING: usize = 1024;
+
+/// A request for a stream that nobody publishes. It fails when it is dropped without an answer.
+#[derive(Debug)]
+pub struct Demand {
+    name: StreamName,
+    answer: oneshot::Sender<Result<(), DemandError>>,
+}
+
+/// Why a stream cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DemandError {
+    /// Nobody publishes it, and there is nowhere to get it from.
+    #[error("nobody publishes it")]
+    NoProvider,
+    /// Whoever could provide it has too much to do.
+    #[error("too many streams are asked for at once")]
+    Busy,
+    /// It could not be had from where it should come; the text says why.
+    #[error("{0}")]
+    Failed(Arc<str>),
+}
+
+impl Demand {
+    /// The stream that is asked for.
+    pub fn name(&self) -> &StreamName {
+        &self.name
+    }
+
+    /// Says that the stream is live now, with its tracks known, or why it is not.
+    pub fn answer(self, result: Result<(), DemandError>) {
+        // Who asked may have gone.
+        let _ = self.answer.send(result);
+    }
+}
+
+/// Those who can provide streams.
+#[derive(Default)]
+pub(crate) struct Providers(RwLock<Vec<Provider>>);
+
+struct Provider {
+    accepts: Box<dyn Fn(&StreamName) -> bool + Send + Sync>,
+    queue: mpsc::Sender<Demand>,
+}
+
+impl Providers {
+    pub(crate) fn add(
+        &self,
+        accepts: impl Fn(&StreamName) -> bool + Send + Sync + 'static,
+    ) -> mpsc::Receiver<Demand> {
+        let (queue, demands) = mpsc::channel(MAX_WAITING);
+        let accepts = Box::new(accepts);
+        let provider = Provider { accepts, queue };
+        let mut providers = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        providers.push(provider);
+        demands
+    }
+
+    /// Asks the first who accepts the name, and waits for the answer.
+    pub(crate) async fn ask(&self, name: &StreamName) -> Result<(), DemandError> {
+        let queue = self.queue(name).ok_or(DemandError::NoProvider)?;
+        let (answer, answered) = oneshot::channel();
+        let name = name.clone();
+        queue
+            .try_send(Demand { name, answer })
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => DemandError::Busy,
+                mpsc::error::TrySendError::Closed(_) => DemandError::NoProvider,
+            })?;
+        answered
+            .await
+            .unwrap_or_else(|_| Err(DemandError::Failed("it has just ended".into())))
+    }
+
+    fn queue(&self, name: &StreamName) -> Option<mpsc::Sender<Demand>> {
+        let providers = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let provider = providers.iter().find(|provider| (provider.accepts)(name))?;
+        Some(provider.queue.clone())
+    }
+}
+
+impl fmt::Debug for Providers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let providers = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        write!(f, "Providers({})", providers.len())
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+mod tests {
+    use super::*;
+    use crate::{Hub, HubConfig};
+    use std::time::Instant;
+
+    fn name(text: &str) -> StreamName {
+        StreamName::parse(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_asked_for_where_it_can_be_had() {
+        let hub = Hub::new(HubConfig::default());
+        assert_eq!(
+            hub.summon(&name("live/a")).await,
+            Err(DemandError::NoProvider)
+        );
+        let mut demands = hub.provide(|name| name.as_str().starts_with("live/"));
+        assert_eq!(
+            hub.summon(&name("other/a")).await,
+            Err(DemandError::NoProvider)
+        );
+        let provider = async {
+            let demand = demands.recv().await.unwrap();
+            assert_eq!(demand.name().as_str(), "live/a");
+            demand.answer(Ok(()));
+            demands.recv().await.unwrap().answer(Err(DemandError::Busy));
+            // Dropped without an answer.
+            demands.recv().await.unwrap();
+        };
+        let asker = async {
+            assert_eq!(hub.summon(&name("live/a")).await, Ok(()));
+            assert_eq!(hub.summon(&name("live/b")).await, Err(DemandError::Busy));
+            let dropped = hub.summon(&name("live/c")).await;
+            assert!(matches!(dropped, Err(DemandError::Failed(_))));
+        };
+        tokio::join!(provider, asker);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_asked_for_a_stream_that_is_live() {
+        let hub = Hub::new(HubConfig::default());
+        let mut demands = hub.provide(|_| true);
+        let _publisher = hub.publish(&name("live/a"), Instant::now()).unwrap();
+        assert_eq!(hub.summon(&name("live/a")).await, Ok(()));
+        assert!(demands.try_recv().is_err());
+    }
+}

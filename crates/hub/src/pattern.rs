@@ -1,0 +1,81 @@
+//! Settings that hold for some streams.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::name::StreamName;
+
+/// A stream name in which `*` may stand once, for any text: `live/*`, `*/main`, `live/show`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamPattern(String);
+
+/// A text is not a pattern of stream names.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a stream name in which * stands at most once, such as live/*, instead of {0:?}")]
+pub struct PatternError(String);
+
+impl StreamPattern {
+    /// What the `*` stands for in `name`; the empty text where the pattern has none. `None`: the name
+    /// is not one of these.
+    pub fn matches<'a>(&self, name: &'a StreamName) -> Option<&'a str> {
+        let name = name.as_str();
+        match self.0.split_once('*') {
+            Some((before, after)) => name.strip_prefix(before)?.strip_suffix(after),
+            None => (name == self.0).then_some(""),
+        }
+    }
+
+    /// Whether it holds for more than one name.
+    pub fn is_wild(&self) -> bool {
+        self.0.contains('*')
+    }
+}
+
+impl FromStr for StreamPattern {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        // A name that the pattern could stand for shows that it can match at all.
+        let example = text.replacen('*', "a/a", 1);
+        match StreamName::parse(&example) {
+            Ok(_) if !example.contains('*') => Ok(Self(text.to_owned())),
+            _ => Err(PatternError(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for StreamPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matched<'a>(pattern: &str, name: &'a StreamName) -> Option<&'a str> {
+        pattern.parse::<StreamPattern>().unwrap().matches(name)
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        let name = StreamName::parse("live/eu/show").unwrap();
+        assert_eq!(matched("live/*", &name), Some("eu/show"));
+        assert_eq!(matched("*/show", &name), Some("live/eu"));
+        assert_eq!(matched("live/*/show", &name), Some("eu"));
+        assert_eq!(matched("*", &name), Some("live/eu/show"));
+        assert_eq!(matched("live/eu/show", &name), Some(""));
+        assert_eq!(matched("live/show", &name), None);
+        assert_eq!(matched("live/eu/show*", &name), Some(""));
+        // The two ends may not share a letter.
+        assert_eq!(matched("live/eu/sho*how", &name), None);
+    }
+
+    #[test]
+    fn what_can_match_nothing_is_refused() {
+        for text in ["", "live", "live/", "*/*", "live/../*", "live/a?b", "/*"] {
+            assert!(text.parse::<StreamPattern>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Streams pulled from other RTMP servers while somebody watches them.
+//!
+//! ```text
+//! hub: demand ──► Puller ──► one task per stream: play ──► ingest ──► hub
+//!                                ▲    │ the server is gone, and somebody watches: pause, again
+//!                                └────┘
+//! ```
+
+mod rule;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use distributary_hub::{Demand, DemandError, PublishError, Stream, StreamName};
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::{Instrument, info, info_span, warn};
+
+use crate::client::{self, ClientError, ClientPlayer, StreamUrl};
+use crate::ingest::Ingest;
+use crate::server::Shared;
+
+pub use rule::PullRule;
+
+/// How long a server may take from the connection to the first frame.
+const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Pauses between two attempts: at first, and at most. A stream that could not be had is not asked
+/// for again within the first.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Viewers that may wait for one stream.
+const MAX_WAITING: usize = 1024;
+
+/// Pulls what the hub is asked for.
+#[derive(Debug)]
+pub(crate) struct Puller {
+    shared: Arc<Shared>,
+    demands: mpsc::Receiver<Demand>,
+    /// The way to the task of each stream.
+    running: HashMap<StreamName, (Id, mpsc::Sender<Demand>)>,
+    tasks: JoinSet<StreamName>,
+}
+
+impl Puller {
+    /// Declares to the hub what the rules allow to pull.
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let rules = shared.config.pull.clone();
+        let accepts = move |name: &StreamName| rules.iter().any(|rule| rule.source(name).is_some());
+        Self {
+            demands: shared.hub.provide(accepts),
+            shared,
+            running: HashMap::new(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Pulls until `shutdown` completes. All pulled streams end with it.
+    pub(crate) async fn run(mut self, shutdown: impl Future<Output = ()>) {
+        tokio::pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => return,
+                Some(demand) = self.demands.recv() => self.dispatch(demand),
+                Some(ended) = self.tasks.join_next_with_id() => {
+                    let id = ended.as_ref().map_or_else(tokio::task::JoinError::id, |(id, _)| *id);
+                    self.running.retain(|_, (running, _)| *running != id);
+                }
+                else => return,
+            }
+        }
+    }
+
+    /// Hands a demand to the task of its stream.
+    fn dispatch(&mut self, demand: Demand) {
+        let demand = match self.running.get(demand.name()) {
+            Some((_, task)) => match task.try_send(demand) {
+                Ok(()) => return,
+                Err(mpsc::error::TrySendError::Full(demand)) => {
+                    return demand.answer(Err(DemandError::Busy));
+                }
+                // It has just ended.
+                Err(mpsc::error::TrySendError::Closed(demand)) => demand,
+            },
+            None => demand,
+        };
+        let name = demand.name().clone();
+        let mut rules = self.shared.config.pull.iter();
+        let Some((url, idle_timeout)) =
+            rules.find_map(|rule| Some((rule.source(&name)?, rule.idle_timeout)))
+        else {
+            return demand.answer(Err(DemandError::NoProvider));
+        };
+        let (sender, waiting) = mpsc::channel(MAX_WAITING);
+        // The queue is empty: there is room.
+        let _ = sender.try_send(demand);
+        let span = info_span!("pull", stream = name.as_str(), from = %url);
+        let pull = Pull {
+            shared: Arc::clone(&self.shared),
+            name: name.clone(),
+            url,
+            idle_timeout,
+            waiting,
+        };
+        let task = async move {
+            let name = pull.name.clone();
+            pull.run().await;
+            name
+        };
+        let task = self.tasks.spawn(task.instrument(span));
+        self.running.insert(name, (task.id(), sender));
+    }
+}
+
+/// One stream that is pulled.
+struct Pull {
+    shared: Arc<Shared>,
+    name: StreamName,
+    url: StreamUrl,
+    idle_timeout: Duration,
+    /// Those who wait until it is live.
+    waiting: mpsc::Receiver<Demand>,
+}
+
+/// Why a pull ends, or has to begin anew.
+#[derive(Debug, thiserror::Error)]
+enum PullEnd {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("no frame came within {FIRST_FRAME_TIMEOUT:?}")]
+    NoFrame,
+    #[error("the limit of {0} publishers is reached")]
+    TooManyPublishers(usize),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error("another publisher has taken the stream over")]
+    Replaced,
+    #[error("nobody watches any more")]
+    Unwatched,
+}
+
+impl Pull {
+    /// Pulls as long as somebody watches.
+    async fn run(mut self) {
+        let (first_pause, longest_pause) = BACKOFF;
+        let mut pause = first_pause;
+        // Known once the stream was live.
+        let mut stream: Option<Arc<Stream>> = None;
+        loop {
+            let end = match self.begin().await {
+                Ok((player, ingest)) => {
+                    pause = first_pause;
+                    stream = Some(Arc::clone(ingest.stream()));
+                    self.relay(player, ingest).await
+                }
+                Err(end) => {
+                    warn!(reason = %end, "the stream cannot be pulled");
+                    end
+                }
+            };
+            match end {
+                PullEnd::Unwatched | PullEnd::Replaced => return,
+                end => self.refuse(&end.to_string(), pause).await,
+            }
+            let is_watched = |stream: &Arc<Stream>| *stream.subscribers().borrow() > 0;
+            if !stream.as_ref().is_some_and(is_watched) {
+                return;
+            }
+            pause = (pause * 2).min(longest_pause);
+        }
+    }
+
+    /// Plays the stream and feeds it to the hub up to its first frame.
+    async fn begin(&mut self) -> Result<(ClientPlayer, Ingest), PullEnd> {
+        let limit = self.shared.config.max_publishers;
+        let permit = Arc::clone(&self.shared.publishers)
+            .try_acquire_owned()
+            .map_err(|_| PullEnd::TooManyPublishers(limit))?;
+        info!("pulling");
+        let deadline = Instant::now() + FIRST_FRAME_TIMEOUT;
+        let mut player = timeout_at(deadline, client::play(&self.url))
+            .await
+            .map_err(|_| ClientError::Timeout)??;
+        let first = async {
+            let message = player.next().await?;
+            let now = Instant::now().into_std();
+            let publisher = self.shared.hub.publish(&self.name, now)?;
+            let mut ingest = Ingest::new(publisher, permit, now);
+            ingest.handle(message, now);
+            while !ingest.has_frames() {
+                ingest.handle(player.next().await?, Instant::now().into_std());
+            }
+            Ok::<_, PullEnd>(ingest)
+        };
+        let ingest = timeout_at(deadline, first)
+            .await
+            .map_err(|_| PullEnd::NoFrame)??;
+        Ok((player, ingest))
+    }
+
+    /// Feeds the hub until the server ends the stream or nobody watches it any more.
+    async fn relay(&mut self, mut player: ClientPlayer, mut ingest: Ingest) -> PullEnd {
+        let mut subscribers = ingest.stream().subscribers();
+        let mut unwatched_since = Some(Instant::now());
+        let end = loop {
+            tokio::select! {
+                message = player.next() => match message {
+                    Ok(message) => ingest.handle(message, Instant::now().into_std()),
+                    Err(error) => break error.into(),
+                },
+                Some(demand) = self.waiting.recv() => {
+                    demand.answer(Ok(()));
+                    // Who has just come needs a moment before it subscribes.
+                    unwatched_since = unwatched_since.map(|_| Instant::now());
+                }
+                changed = subscribers.changed() => {
+                    let is_watched = changed.is_ok() && *subscribers.borrow_and_update() > 0;
+                    unwatched_since = (!is_watched).then(Instant::now);
+                }
+                () = idle(unwatched_since, self.idle_timeout) => break PullEnd::Unwatched,
+                () = ingest.replaced() => break PullEnd::Replaced,
+            }
+        };
+        ingest.end(&end);
+        // The server hears of it where the connection still works.
+        let _ = player.close().await;
+        end
+    }
+
+    /// Tells those who wait, and those who come during the pause, that the stream cannot be had now.
+    async fn refuse(&mut self, reason: &str, pause: Duration) {
+        let refusal: Arc<str> = reason.into();
+        let over = Instant::now() + pause;
+        // The queue does not end before the puller does.
+        while let Ok(Some(demand)) = timeout_at(over, self.waiting.recv()).await {
+            demand.answer(Err(DemandError::Failed(Arc::clone(&refusal))));
+        }
+    }
+}
+
+/// Completes when nobody has watched for as long as `limit`.
+async fn idle(since: Option<Instant>, limit: Duration) {
+    match since {
+        Some(since) => sleep_until(since + limit).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,74 @@
+//! A TCP socket that confirms at once what it has received.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Publishers write a frame in small pieces and leave Nagle's algorithm on: a piece waits until the
+/// one before it is confirmed (RFC 9293 section 3.7.4). Where the kernel delays that confirmation,
+/// as it does for some time after we have written something, the frame is held up by 40 ms. The
+/// setting does not last, so it is made anew after each read.
+#[derive(Debug)]
+pub(crate) struct QuickAck(pub(crate) TcpStream);
+
+impl AsyncRead for QuickAck {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let result = ready!(Pin::new(&mut self.0).poll_read(context, buffer));
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        // Without it frames come later, and that is all.
+        let _ = self.0.set_quickack(true);
+        Poll::Ready(result)
+    }
+}
+
+impl AsyncWrite for QuickAck {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn what_was_read_is_confirmed_at_once_even_after_an_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let mut server = QuickAck(listener.accept().await.unwrap().0);
+        for _ in 0..3 {
+            client.write_u8(1).await.unwrap();
+            server.read_u8().await.unwrap();
+            server.write_u8(2).await.unwrap();
+            client.read_u8().await.unwrap();
+        }
+        let is_quick = |socket: &TcpStream| socket.quickack().unwrap();
+        // A socket that answers what it reads is one that the kernel lets wait with confirmations.
+        assert!(!is_quick(&server.0));
+        client.write_u8(1).await.unwrap();
+        server.read_u8().await.unwrap();
+        assert!(is_quick(&server.0));
+    }
+}

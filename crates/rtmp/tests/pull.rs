@@ -1,0 +1,136 @@
+//! Streams pulled from another server: here from a second one of our own.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod support;
+
+use std::time::Duration;
+
+use distributary_hub::{DemandError, StreamEvent, StreamName};
+use distributary_rtmp::client;
+use distributary_rtmp::{MediaMessage, PullRule, RtmpConfig};
+use support::{Ffmpeg, Log, TestServer};
+use tokio::net::TcpListener;
+
+/// A server that pulls `live/*` from `origin`, and lets go of what nobody watches at once.
+fn edge_of(origin: &str) -> TestServer {
+    let from = format!("rtmp://{origin}/live");
+    let rule = PullRule::new("live/*".parse().unwrap(), &from, Duration::ZERO).unwrap();
+    TestServer::with(RtmpConfig {
+        pull: vec![rule],
+        ..RtmpConfig::default()
+    })
+}
+
+fn name(text: &str) -> StreamName {
+    StreamName::parse(text).unwrap()
+}
+
+#[tokio::test]
+async fn a_stream_is_pulled_while_somebody_watches_it() {
+    let log = Log::capture();
+    let origin = TestServer::start();
+    let _publisher = Ffmpeg::publish(&origin.url("live/test?key=secret"), "60");
+    origin.until("live/test", true).await;
+    let at_origin = origin.hub.stream(&name("live/test")).unwrap();
+    let edge = edge_of(&origin.address.to_string());
+    assert!(edge.hub.stream(&name("live/test")).is_none());
+
+    // Two at once, and one pull.
+    let test = name("live/test");
+    let (first, second) = tokio::join!(edge.hub.summon(&test), edge.hub.summon(&test));
+    assert_eq!((first, second), (Ok(()), Ok(())));
+    let mut watcher = edge.watch("live/test").await;
+    assert_eq!(*at_origin.subscribers().borrow(), 1);
+    let stats = watcher.subscription.stream().stats();
+    assert_eq!(stats.video.unwrap().width, 320);
+    assert!(stats.audio.is_some());
+    let info = stats.info.unwrap();
+    assert!(info.encoder.as_deref().unwrap().starts_with("Lavf"));
+    for _ in 0..30 {
+        assert!(matches!(
+            watcher.event().await,
+            StreamEvent::Frame(_) | StreamEvent::Data(_)
+        ));
+    }
+    drop(watcher);
+    edge.until("live/test", false).await;
+    let unwatched = || *at_origin.subscribers().borrow() == 0;
+    origin.eventually(unwatched).await;
+    assert!(log.contains("pulling"), "{log}");
+    assert!(log.contains("nobody watches any more"), "{log}");
+}
+
+#[tokio::test]
+async fn a_player_gets_a_pulled_stream_from_its_keyframe_on() {
+    let origin = TestServer::start();
+    let _publisher = Ffmpeg::publish(&origin.url("live/test"), "60");
+    origin.until("live/test", true).await;
+    let edge = edge_of(&origin.address.to_string());
+    let url = edge.url("live/test").parse().unwrap();
+    let mut player = client::play(&url).await.unwrap();
+    let mut pictures = Vec::new();
+    let mut said = Vec::new();
+    while pictures.len() < 40 {
+        match player.next().await.unwrap() {
+            MediaMessage::Video { body, .. } => pictures.push(body),
+            MediaMessage::Data { name, .. } => said.push(name),
+            _ => {}
+        }
+    }
+    assert_eq!(said, ["onMetaData"]);
+    assert_eq!(pictures[0][..2], [0x17, 0], "the sequence header");
+    assert_eq!(pictures[1][..2], [0x17, 1], "a keyframe");
+    player.close().await.unwrap();
+    edge.until("live/test", false).await;
+}
+
+#[tokio::test]
+async fn a_stream_comes_back_when_its_origin_does() {
+    let origin = TestServer::start();
+    let first = Ffmpeg::publish(&origin.url("live/test"), "60");
+    origin.until("live/test", true).await;
+    let edge = edge_of(&origin.address.to_string());
+    edge.hub.summon(&name("live/test")).await.unwrap();
+    let mut watcher = edge.watch("live/test").await;
+    first.kill().await;
+    watcher.frames_until_offline().await;
+
+    let _second = Ffmpeg::publish(&origin.url("live/test"), "60");
+    while !matches!(watcher.event().await, StreamEvent::Online) {}
+    let mut keyframe = false;
+    while !keyframe {
+        if let StreamEvent::Frame(frame) = watcher.event().await {
+            keyframe = frame.is_keyframe();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_origin_does_not_have_is_refused_with_its_words() {
+    let origin = TestServer::start();
+    let edge = edge_of(&origin.address.to_string());
+    for _ in 0..2 {
+        let refusal = edge.hub.summon(&name("live/nothing")).await.unwrap_err();
+        let refusal = refusal.to_string();
+        assert!(refusal.contains("live/nothing is not live"), "{refusal}");
+    }
+    let other = edge.hub.summon(&name("other/nothing")).await;
+    assert_eq!(other, Err(DemandError::NoProvider));
+}
+
+#[tokio::test]
+async fn an_origin_that_is_down_is_reported_and_nothing_is_left_of_the_attempt() {
+    let log = Log::capture();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let edge = edge_of(&address.to_string());
+    let refusal = edge.hub.summon(&name("live/test")).await.unwrap_err();
+    assert!(refusal.to_string().contains("refused"), "{refusal}");
+    assert!(edge.hub.stream(&name("live/test")).is_none());
+    assert!(log.contains("the stream cannot be pulled"), "{log}");
+    assert!(
+        log.contains(&format!("rtmp://{address}/live/test")),
+        "{log}"
+    );
+}

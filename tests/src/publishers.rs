@@ -1,0 +1,125 @@
+//! Publishers with RTMP implementations of their own, beside Debian's ffmpeg.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::ffmpeg::{Clip, scratch_folder};
+use crate::process::Process;
+
+/// A recent ffmpeg, which has Enhanced RTMP and RTMPE, with these arguments.
+///
+/// # Panics
+/// When `cargo xtask test` has not installed it, or it cannot be run.
+#[must_use]
+pub fn recent_ffmpeg(arguments: &[&str]) -> Process {
+    let mut command = Command::new(recent_ffmpeg_path());
+    command
+        .args(["-hide_banner", "-loglevel", "info", "-nostats", "-nostdin"])
+        .args(arguments);
+    Process::start("recent ffmpeg", command)
+}
+
+/// A recent ffmpeg that publishes `clip` as it is, in a loop.
+///
+/// # Panics
+/// As [`recent_ffmpeg`].
+#[must_use]
+pub fn recent_ffmpeg_publishes(clip: &Clip, url: &str) -> Process {
+    let path = clip.path().to_str().expect("a path of this system is text");
+    recent_ffmpeg(&[
+        "-re",
+        "-stream_loop",
+        "-1",
+        "-i",
+        path,
+        "-c",
+        "copy",
+        "-f",
+        "flv",
+        // Certificates are verified otherwise, and that of a trial has no issuer.
+        "-tls_verify",
+        "0",
+        url,
+    ])
+}
+
+fn recent_ffmpeg_path() -> &'static PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let python = scratch_folder()
+            .with_file_name("tools")
+            .join("python/bin/python");
+        let script = "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())";
+        let output = Command::new(&python).args(["-c", script]).output();
+        let output = output
+            .ok()
+            .filter(|output| output.status.success())
+            .unwrap_or_else(|| {
+                panic!(
+                    "{} has no imageio-ffmpeg: `cargo xtask test` installs it",
+                    python.display()
+                )
+            });
+        PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+    })
+}
+
+/// GStreamer publishes `clip` once, through one of its elements for RTMP: `rtmp2sink location=...`.
+///
+/// # Panics
+/// When it cannot be run.
+#[must_use]
+pub fn gstreamer_publishes(clip: &Clip, sink: &str) -> Process {
+    let pipeline = format!(
+        "filesrc location={} ! flvdemux name=demuxer \
+         flvmux streamable=true name=muxer ! identity sync=true ! {sink} \
+         demuxer.video ! queue ! h264parse ! muxer. \
+         demuxer.audio ! queue ! aacparse ! muxer.",
+        clip.path().display()
+    );
+    let mut command = Command::new("gst-launch-1.0");
+    command.args(pipeline.split_whitespace());
+    Process::start("gst-launch-1.0", command)
+}
+
+/// librtmp publishes `clip` once. `url` is in librtmp's form: options may follow it after a space.
+///
+/// # Panics
+/// When it cannot be compiled or run.
+#[must_use]
+pub fn librtmp_publishes(clip: &Clip, url: &str) -> Process {
+    let mut command = Command::new(librtmp_publisher());
+    command.arg(url).arg(clip.path());
+    Process::start("librtmp", command)
+}
+
+/// The publisher made of librtmp, compiled once per test process.
+fn librtmp_publisher() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/publishers/librtmp.c");
+        let folder = scratch_folder();
+        fs::create_dir_all(&folder).expect("the build folder can be written");
+        let unfinished = tempfile::Builder::new()
+            .prefix("librtmp-")
+            .tempfile_in(&folder)
+            .expect("the build folder can be written")
+            .into_temp_path();
+        let compiler = Command::new("cc")
+            .args(["-O1", "-Wall", "-o"])
+            .arg(&unfinished)
+            .arg(&source)
+            .arg("-lrtmp")
+            .output()
+            .expect("the C compiler can be run");
+        let said = String::from_utf8_lossy(&compiler.stderr);
+        assert!(compiler.status.success(), "cc: {said}");
+        let path = folder.join("librtmp-publisher");
+        unfinished
+            .persist(&path)
+            .expect("a file can be renamed in its folder");
+        path
+    })
+}

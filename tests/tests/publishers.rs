@@ -1,0 +1,202 @@
+//! Whatever publishes RTMP is seen and heard in Chromium: each with an RTMP implementation or a
+//! handshake of its own.
+
+use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
+use distributary_tests::gateway::Gateway;
+use distributary_tests::origin::Nginx;
+use distributary_tests::page::WatchPage;
+use distributary_tests::publishers::{
+    gstreamer_publishes, librtmp_publishes, recent_ffmpeg, recent_ffmpeg_publishes,
+};
+use distributary_tests::report::VideoReport;
+
+/// Pictures to look at.
+const PICTURES: usize = 2 * FRAME_RATE as usize;
+
+const STREAM: &str = "live/test";
+
+/// Takes RTMPS with a certificate of its own making, besides RTMP.
+const RTMPS: &str = "[rtmps]\nlisten = \"127.0.0.1:0\"\n";
+
+fn clip() -> Clip {
+    Clip::with_gop(2 * FRAME_RATE)
+}
+
+/// Watches the stream until there were enough pictures, and sound.
+async fn watch(gateway: &Gateway, name: &str) -> VideoReport {
+    let page = WatchPage::open().await;
+    let answer = page.watch("viewer", &gateway.whep_url(name)).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let plays =
+        |report: &VideoReport| report.counters.len() >= PICTURES && report.audio_energy() > 0.0;
+    page.browser
+        .wait_for("#viewer", "pictures and sound", plays)
+        .await
+}
+
+/// Each picture of the clip that is published arrives whole and in order, with its sound.
+async fn assert_seen_and_heard(gateway: &Gateway) {
+    gateway.wait_live(STREAM).await;
+    watch(gateway, STREAM).await.assert_plays(&clip());
+}
+
+#[tokio::test]
+async fn ffmpeg_over_tls() {
+    let gateway = Gateway::start_configured(RTMPS);
+    let url = format!("rtmps://{}/{STREAM}", gateway.rtmps());
+    let _publisher = Publisher::start(&clip(), &url);
+    assert_seen_and_heard(&gateway).await;
+}
+
+#[tokio::test]
+async fn recent_ffmpeg_over_rtmp() {
+    let gateway = Gateway::start();
+    let _publisher = recent_ffmpeg_publishes(&clip(), &gateway.rtmp_url(STREAM));
+    assert_seen_and_heard(&gateway).await;
+}
+
+#[tokio::test]
+async fn recent_ffmpeg_over_rtmpe() {
+    let gateway = Gateway::start();
+    let url = format!("rtmpe://{}/{STREAM}", gateway.rtmp);
+    let _publisher = recent_ffmpeg_publishes(&clip(), &url);
+    assert_seen_and_heard(&gateway).await;
+}
+
+#[tokio::test]
+async fn recent_ffmpeg_over_tls() {
+    let gateway = Gateway::start_configured(RTMPS);
+    let url = format!("rtmps://{}/{STREAM}", gateway.rtmps());
+    let _publisher = recent_ffmpeg_publishes(&clip(), &url);
+    assert_seen_and_heard(&gateway).await;
+}
+
+#[tokio::test]
+async fn h264_with_opus_by_enhanced_rtmp() {
+    let gateway = Gateway::start();
+    let clip = clip();
+    let path = clip.path().to_str().expect("a path of this system is text");
+    let url = gateway.rtmp_url(STREAM);
+    let _publisher = recent_ffmpeg(&[
+        "-re",
+        "-stream_loop",
+        "-1",
+        "-i",
+        path,
+        "-c:v",
+        "copy",
+        "-c:a",
+        "libopus",
+        "-rtmp_enhanced_codecs",
+        "avc1,Opus",
+        "-f",
+        "flv",
+        &url,
+    ]);
+    assert_seen_and_heard(&gateway).await;
+    let stream = gateway.stream(STREAM).expect("the stream is live");
+    assert_eq!(stream["audio"]["codec"], "Opus");
+}
+
+#[tokio::test]
+async fn gstreamer_over_rtmp() {
+    let gateway = Gateway::start();
+    let sink = format!("rtmp2sink location={}", gateway.rtmp_url(STREAM));
+    let _publisher = gstreamer_publishes(&clip(), &sink);
+    assert_seen_and_heard(&gateway).await;
+}
+
+#[tokio::test]
+async fn gstreamer_over_tls() {
+    let gateway = Gateway::start_configured(RTMPS);
+    let address = gateway.rtmps();
+    let sink = format!("rtmp2sink location=rtmps://{address}/{STREAM} tls-validation-flags=0");
+    let _publisher = gstreamer_publishes(&clip(), &sink);
+    assert_seen_and_heard(&gateway).await;
+}
+
+#[tokio::test]
+async fn librtmp_with_a_simple_handshake() {
+    let gateway = Gateway::start();
+    let _publisher = librtmp_publishes(&clip(), &gateway.rtmp_url(STREAM));
+    assert_seen_and_heard(&gateway).await;
+}
+
+#[tokio::test]
+async fn librtmp_with_a_digest_in_its_handshake() {
+    let gateway = Gateway::start();
+    // librtmp sends digests, and checks the server's, where it is to prove which player it is. The
+    // player it names is not fetched when its size and hash are given.
+    let proof = format!("swfsize=1000 swfhash={}", "5a".repeat(32));
+    let url = format!("{} {proof}", gateway.rtmp_url(STREAM));
+    let _publisher = librtmp_publishes(&clip(), &url);
+    assert_seen_and_heard(&gateway).await;
+}
+
+#[tokio::test]
+async fn librtmp_over_rtmpe() {
+    let gateway = Gateway::start();
+    let url = format!("rtmpe://{}/{STREAM}", gateway.rtmp);
+    let _publisher = librtmp_publishes(&clip(), &url);
+    assert_seen_and_heard(&gateway).await;
+}
+
+#[tokio::test]
+async fn codecs_that_browsers_are_not_sent_are_left_out_and_the_sound_plays() {
+    let gateway = Gateway::start();
+    let url = gateway.rtmp_url(STREAM);
+    let _publisher = recent_ffmpeg(&[
+        "-re",
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=320x240:rate=15",
+        "-re",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=sample_rate=48000",
+        "-c:v",
+        "libx265",
+        "-preset",
+        "ultrafast",
+        "-x265-params",
+        "log-level=error",
+        "-g",
+        "30",
+        "-c:a",
+        "aac",
+        "-rtmp_enhanced_codecs",
+        "hvc1",
+        "-f",
+        "flv",
+        &url,
+    ]);
+    gateway.wait_live(STREAM).await;
+    let stream = gateway.stream(STREAM).expect("the stream is live");
+    assert_eq!(stream["video"]["codec"], "H265", "{stream}");
+    let page = WatchPage::open().await;
+    let answer = page.watch("viewer", &gateway.whep_url(STREAM)).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let heard = |report: &VideoReport| report.audio_energy() > 0.0;
+    let report = page.browser.wait_for("#viewer", "sound", heard).await;
+    assert_eq!(report.counters.len(), 0, "no picture can be shown");
+}
+
+#[tokio::test]
+async fn a_stream_of_another_server_is_pulled_when_somebody_watches() {
+    let origin = Nginx::start().await;
+    let _publisher = Publisher::start(&clip(), &origin.url("test"));
+    let pull = format!(
+        "[[pull]]\nmatch = \"live/*\"\nfrom = \"rtmp://{}/live\"\nidle_timeout = \"0s\"\n",
+        origin.rtmp
+    );
+    let gateway = Gateway::start_configured(&pull);
+    assert!(gateway.stream(STREAM).is_none(), "nobody watches yet");
+    watch(&gateway, STREAM).await.assert_plays(&clip());
+    // The page is closed, and with it the session.
+    distributary_tests::wait::eventually("the pull has ended", async || {
+        gateway.stream(STREAM).is_none().then_some(())
+    })
+    .await;
+}
