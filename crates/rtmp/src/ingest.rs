@@ -82,9 +82,15 @@ impl Ingest {
         self.publisher.stream()
     }
 
-    /// Whether a frame has come: what the stream consists of is known then.
+    /// Whether a frame has come.
     pub(crate) fn has_frames(&self) -> bool {
         self.frames > 0
+    }
+
+    /// Whether both pictures and sound have been declared.
+    pub(crate) fn has_both_tracks(&self) -> bool {
+        let stats = self.stream().stats();
+        stats.video.is_some() && stats.audio.is_some()
     }
 
     /// Hands on what the publisher says about its stream.

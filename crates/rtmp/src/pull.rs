@@ -28,6 +28,9 @@ pub use rule::PullRule;
 /// How long a server may take from the connection to the first frame.
 const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long the first viewers wait for the other track after the first frame of one.
+const SECOND_TRACK_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// Pauses between two attempts: at first, and at most. A stream that could not be had is not asked
 /// for again within the first.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -173,7 +176,7 @@ impl Pull {
         }
     }
 
-    /// Plays the stream and feeds it to the hub up to its first frame.
+    /// Plays the stream and feeds it to the hub until it is known what it consists of.
     async fn begin(&mut self) -> Result<(ClientPlayer, Ingest), PullEnd> {
         let limit = self.shared.config.max_publishers;
         let permit = Arc::clone(&self.shared.publishers)
@@ -195,9 +198,17 @@ impl Pull {
             }
             Ok::<_, PullEnd>(ingest)
         };
-        let ingest = timeout_at(deadline, first)
+        let mut ingest = timeout_at(deadline, first)
             .await
             .map_err(|_| PullEnd::NoFrame)??;
+        // The tracks begin one after the other, if there are two.
+        let deadline = Instant::now() + SECOND_TRACK_TIMEOUT;
+        while !ingest.has_both_tracks() {
+            match timeout_at(deadline, player.next()).await {
+                Ok(message) => ingest.handle(message?, Instant::now().into_std()),
+                Err(_) => break,
+            }
+        }
         Ok((player, ingest))
     }
 
