@@ -84,14 +84,14 @@ pub fn gstreamer_publishes(clip: &Clip, sink: &str) -> Process {
     Process::start("gst-launch-1.0", command)
 }
 
-/// librtmp publishes `clip` once. `url` is in librtmp's form: options may follow it after a space.
+/// librtmp publishes `clip` once, with these options of the program in `publishers/librtmp.c`.
 ///
 /// # Panics
 /// When it cannot be compiled or run.
 #[must_use]
-pub fn librtmp_publishes(clip: &Clip, url: &str) -> Process {
+pub fn librtmp_publishes(clip: &Clip, url: &str, options: &[&str]) -> Process {
     let mut command = Command::new(librtmp_publisher());
-    command.arg(url).arg(clip.path());
+    command.arg(url).arg(clip.path()).args(options);
     Process::start("librtmp", command)
 }
 

@@ -118,18 +118,14 @@ async fn gstreamer_over_tls() {
 #[tokio::test]
 async fn librtmp_with_a_simple_handshake() {
     let gateway = Gateway::start();
-    let _publisher = librtmp_publishes(&clip(), &gateway.rtmp_url(STREAM));
+    let _publisher = librtmp_publishes(&clip(), &gateway.rtmp_url(STREAM), &[]);
     assert_seen_and_heard(&gateway).await;
 }
 
 #[tokio::test]
 async fn librtmp_with_a_digest_in_its_handshake() {
     let gateway = Gateway::start();
-    // librtmp sends digests, and checks the server's, where it is to prove which player it is. The
-    // player it names is not fetched when its size and hash are given.
-    let proof = format!("swfsize=1000 swfhash={}", "5a".repeat(32));
-    let url = format!("{} {proof}", gateway.rtmp_url(STREAM));
-    let _publisher = librtmp_publishes(&clip(), &url);
+    let _publisher = librtmp_publishes(&clip(), &gateway.rtmp_url(STREAM), &["0", "prove"]);
     assert_seen_and_heard(&gateway).await;
 }
 
@@ -137,7 +133,15 @@ async fn librtmp_with_a_digest_in_its_handshake() {
 async fn librtmp_over_rtmpe() {
     let gateway = Gateway::start();
     let url = format!("rtmpe://{}/{STREAM}", gateway.rtmp);
-    let _publisher = librtmp_publishes(&clip(), &url);
+    let _publisher = librtmp_publishes(&clip(), &url, &[]);
+    assert_seen_and_heard(&gateway).await;
+}
+
+#[tokio::test]
+async fn timestamps_beyond_24_bits_that_wrap_after_32() {
+    let gateway = Gateway::start();
+    // A second before the end of the 32 bits.
+    let _publisher = librtmp_publishes(&clip(), &gateway.rtmp_url(STREAM), &["0xFFFFFC18"]);
     assert_seen_and_heard(&gateway).await;
 }
 

@@ -32,5 +32,5 @@ pub use demand::{Demand, DemandError};
 pub use hub::{Hub, HubConfig, PublishError};
 pub use name::{NameError, StreamName};
 pub use pattern::{PatternError, StreamPattern};
-pub use stream::{Publisher, PublisherInfo, Stream, StreamStats, Subscription};
+pub use stream::{Publisher, PublisherInfo, Reservation, Stream, StreamStats, Subscription};
 pub use subscriber::{AudioForm, Delivery, Sink, StreamEvent};

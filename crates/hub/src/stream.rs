@@ -50,6 +50,8 @@ struct State {
     awaiting_keyframe: bool,
     subscribers: Vec<Subscriber>,
     next_subscriber: u64,
+    /// Subscribers that are on their way.
+    reservations: usize,
     video_frames: u64,
     audio_frames: u64,
     bytes: u64,
@@ -115,6 +117,7 @@ impl Stream {
             awaiting_keyframe: true,
             subscribers: Vec::new(),
             next_subscriber: 0,
+            reservations: 0,
             video_frames: 0,
             audio_frames: 0,
             bytes: 0,
@@ -169,9 +172,22 @@ impl Stream {
     }
 
     /// The number of subscribers, and what it becomes. Subscribers are egress shards and RTMP
-    /// players; while it is 0 nobody watches.
+    /// players, and those who have a reservation; while it is 0 nobody watches.
     pub fn subscribers(&self) -> watch::Receiver<usize> {
         self.subscriber_count.subscribe()
+    }
+
+    /// Counts somebody who is about to subscribe as a subscriber, until the reservation is dropped.
+    pub fn reserve(self: &Arc<Self>) -> Reservation {
+        let mut state = self.lock();
+        state.reservations += 1;
+        self.count_subscribers(&state);
+        Reservation(Arc::clone(self))
+    }
+
+    fn count_subscribers(&self, state: &State) {
+        let count = state.subscribers.len() + state.reservations;
+        self.subscriber_count.send_replace(count);
     }
 
     /// Takes the publisher's place if it is free.
@@ -223,14 +239,14 @@ impl Stream {
         state
             .subscribers
             .push(Subscriber::new(id, tag, sink, self.config.queue_frames));
-        self.subscriber_count.send_replace(state.subscribers.len());
+        self.count_subscribers(&state);
         (id, state.cache.frames().cloned().collect())
     }
 
     fn remove_subscriber(&self, id: u64) {
         let mut state = self.lock();
         state.subscribers.retain(|subscriber| subscriber.id != id);
-        self.subscriber_count.send_replace(state.subscribers.len());
+        self.count_subscribers(&state);
         if !state.has_subscriber(AudioForm::Opus) {
             state.audio_thread = None;
         }
@@ -454,6 +470,19 @@ impl Drop for Publisher {
     }
 }
 
+/// A place at a stream for somebody who is about to subscribe: a viewer whose connection is being
+/// made. A stream that is kept only as long as it is watched is kept for it.
+#[derive(Debug)]
+pub struct Reservation(Arc<Stream>);
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.reservations -= 1;
+        self.0.count_subscribers(&state);
+    }
+}
+
 /// A subscriber's place at a stream. Its events stop when it is dropped.
 #[derive(Debug)]
 pub struct Subscription {
@@ -602,6 +631,9 @@ mod tests {
         let subscription = hub.subscribe(&name, sink, 0).unwrap();
         count.changed().await.unwrap();
         assert_eq!(*count.borrow_and_update(), 1);
+        let reservation = publisher.stream().reserve();
+        assert_eq!(*count.borrow_and_update(), 2);
+        drop(reservation);
         drop(subscription);
         count.changed().await.unwrap();
         assert_eq!(*count.borrow_and_update(), 0);

@@ -31,6 +31,9 @@ const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the first viewers wait for the other track after the first frame of one.
 const SECOND_TRACK_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long a stream is kept at least that nobody watches.
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Pauses between two attempts: at first, and at most. A stream that could not be had is not asked
 /// for again within the first.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -216,6 +219,8 @@ impl Pull {
     async fn relay(&mut self, mut player: ClientPlayer, mut ingest: Ingest) -> PullEnd {
         let mut subscribers = ingest.stream().subscribers();
         let mut unwatched_since = Some(Instant::now());
+        // Who has just been answered needs a moment until it is counted.
+        let patience = self.idle_timeout.max(ARRIVAL_TIMEOUT);
         let end = loop {
             tokio::select! {
                 message = player.next() => match message {
@@ -224,14 +229,13 @@ impl Pull {
                 },
                 Some(demand) = self.waiting.recv() => {
                     demand.answer(Ok(()));
-                    // Who has just come needs a moment before it subscribes.
                     unwatched_since = unwatched_since.map(|_| Instant::now());
                 }
                 changed = subscribers.changed() => {
                     let is_watched = changed.is_ok() && *subscribers.borrow_and_update() > 0;
                     unwatched_since = (!is_watched).then(Instant::now);
                 }
-                () = idle(unwatched_since, self.idle_timeout) => break PullEnd::Unwatched,
+                () = idle(unwatched_since, patience) => break PullEnd::Unwatched,
                 () = ingest.replaced() => break PullEnd::Replaced,
             }
         };

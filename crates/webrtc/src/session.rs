@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use dashmap::{DashMap, Entry};
-use distributary_hub::StreamName;
+use distributary_hub::{Reservation, StreamName};
 
 use crate::ice::Credentials;
 use crate::peer::PeerConfig;
@@ -72,6 +72,8 @@ pub(crate) struct PendingSession {
     pub(crate) stream: StreamName,
     pub(crate) peer: PeerConfig,
     pub(crate) created: Instant,
+    /// Keeps the stream until a shard subscribes to it.
+    pub(crate) reservation: Reservation,
 }
 
 /// Whose a session is.
@@ -281,13 +283,18 @@ mod tests {
     use super::*;
     use crate::certificate::{Fingerprint, HashAlgorithm};
     use crate::dtls::DtlsRole;
+    use distributary_hub::{Hub, HubConfig};
 
     const PASSWORD: &str = "0123456789012345678901";
 
     fn waiting(id: SessionId, ufrag: &str) -> PendingSession {
+        let name = StreamName::parse("live/test").unwrap();
+        let hub = Hub::new(HubConfig::default());
+        let publisher = hub.publish(&name, origin()).unwrap();
         PendingSession {
             id,
-            stream: StreamName::parse("live/test").unwrap(),
+            reservation: publisher.stream().reserve(),
+            stream: name,
             peer: PeerConfig {
                 local: Credentials::new(ufrag, PASSWORD).unwrap(),
                 remote_ufrag: "them".to_owned(),

@@ -1,9 +1,13 @@
-/* Publishes an FLV file in real time through librtmp: librtmp-publisher URL FILE [OFFSET_MS] */
+/* Publishes an FLV file in real time through librtmp: librtmp-publisher URL FILE [OFFSET_MS [prove]]
+ *
+ * With "prove" it pretends to be a Flash player that can prove which program it plays: it sends a
+ * digest in its handshake, and checks the server's. */
 #include <librtmp/log.h>
 #include <librtmp/rtmp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 static long now_ms(void) {
@@ -19,7 +23,7 @@ static int fail(const char *what) {
 
 int main(int count, char **arguments) {
     if (count < 3)
-        return fail("usage: librtmp-publisher URL FILE [OFFSET_MS]");
+        return fail("usage: librtmp-publisher URL FILE [OFFSET_MS [prove]]");
     uint32_t offset = count > 3 ? (uint32_t)strtoul(arguments[3], NULL, 0) : 0;
     FILE *file = fopen(arguments[2], "rb");
     if (!file || fseek(file, 9 + 4, SEEK_SET) != 0)
@@ -30,6 +34,10 @@ int main(int count, char **arguments) {
     RTMP_Init(rtmp);
     if (!RTMP_SetupURL(rtmp, arguments[1]))
         return fail("the URL cannot be used");
+    if (count > 4) {
+        rtmp->Link.SWFSize = 1000;
+        memset(rtmp->Link.SWFHash, 0x5A, RTMP_SWF_HASHLEN);
+    }
     RTMP_EnableWrite(rtmp);
     if (!RTMP_Connect(rtmp, NULL))
         return fail("cannot connect");

@@ -160,7 +160,7 @@ impl Engine {
         clippy::disallowed_methods,
         reason = "the engine is the driver that reads the clocks"
     )]
-    pub fn open(&self, stream: &Stream, offer: &str) -> Result<OpenedSession, OpenError> {
+    pub fn open(&self, stream: &Arc<Stream>, offer: &str) -> Result<OpenedSession, OpenError> {
         open::open(&self.shared, stream, offer, Instant::now())
     }
 

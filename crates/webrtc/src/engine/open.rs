@@ -64,7 +64,7 @@ impl From<SdpError> for OpenError {
 
 pub(super) fn open(
     shared: &Shared,
-    stream: &Stream,
+    stream: &Arc<Stream>,
     offer: &str,
     now: Instant,
 ) -> Result<OpenedSession, OpenError> {
@@ -83,6 +83,7 @@ pub(super) fn open(
         stream: stream.name().clone(),
         peer: peer_config(shared, answer.negotiated, ice, cname),
         created: now,
+        reservation: stream.reserve(),
     };
     if !shared.registry.insert(&etag, session) {
         return Err(OpenError::TooManySessions(shared.registry.len()));

@@ -97,6 +97,8 @@ impl Shard {
             stream: name,
             peer: config,
             created,
+            // Given up once the shard has subscribed.
+            reservation: _reservation,
         } = session;
         let Some(tag) = self.streams.open(&name, &self.shared.hub, &self.sink, now) else {
             tracing::info!(viewer = %id.short(), stream = %name, "the stream ended before the viewer came");
