@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use distributary_webrtc::certificate::Certificate;
+use distributary_webrtc::data::{DataConfig, SCTP_PORT};
 use distributary_webrtc::dtls::{DtlsContext, DtlsRole};
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::peer::{MediaClock, Peer, PeerConfig};
@@ -198,6 +199,10 @@ fn peer() -> Peer {
         role: DtlsRole::Server,
         video: Some(sender(1, 102, Some((2, 103)))),
         audio: Some(sender(3, 111, None)),
+        data: Some(DataConfig {
+            port: SCTP_PORT,
+            max_message_size: 0,
+        }),
         cname: Arc::from("cname"),
         start_pacing: 40_000_000,
     };

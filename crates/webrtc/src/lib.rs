@@ -1,6 +1,7 @@
 //! One WebRTC viewer as a sans-IO peer, and the UDP engine that drives many.
 
 pub mod certificate;
+pub mod data;
 pub mod demux;
 pub mod dtls;
 pub mod engine;

@@ -302,6 +302,7 @@ mod tests {
                 role: DtlsRole::Server,
                 video: None,
                 audio: None,
+                data: None,
                 cname: "cname".into(),
                 start_pacing: 1,
             },

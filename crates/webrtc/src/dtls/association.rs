@@ -9,7 +9,7 @@ use super::context::DtlsContext;
 use super::engine::Engine;
 use super::pipe::MAX_OUTBOUND;
 use super::record::{self, Records};
-use super::record_layer::{Alert, RecordLayer};
+use super::record_layer::{Alert, Opened, RecordLayer};
 use super::{DtlsError, DtlsEvent, DtlsRole};
 use crate::certificate::Fingerprint;
 
@@ -28,6 +28,10 @@ const MAX_RESEND: Duration = Duration::from_millis(3200);
 /// asked several times, or given up.
 const SETTLE_AFTER: Duration = Duration::from_secs(10);
 
+/// Packets of application data that wait to be taken, at most; what is too many is lost, as it might be
+/// on the network.
+const MAX_RECEIVED: usize = 32;
+
 /// A DTLS association without a socket.
 ///
 /// ```text
@@ -39,9 +43,9 @@ const SETTLE_AFTER: Duration = Duration::from_secs(10);
 ///                                 Ended <------------+-----------------------+
 /// ```
 ///
-/// After each [`Dtls::start`], [`Dtls::handle_datagram`], [`Dtls::handle_timeout`] and
-/// [`Dtls::close`]: take events and datagrams until there are none, then wait for the next datagram
-/// or for [`Dtls::poll_timeout`].
+/// After each [`Dtls::start`], [`Dtls::handle_datagram`], [`Dtls::handle_timeout`], [`Dtls::send`] and
+/// [`Dtls::close`]: take events, received packets and datagrams until there are none, then wait for
+/// the next datagram or for [`Dtls::poll_timeout`].
 ///
 /// **Time.** A lost flight is sent again by the clock of the caller: the same records once more,
 /// which is all that is needed when they never arrived. OpenSSL beside it has a timer on the clock
@@ -56,6 +60,8 @@ pub struct Dtls {
     outbound: VecDeque<Vec<u8>>,
     /// Two at most: connected, and how it ended.
     events: VecDeque<DtlsEvent>,
+    /// Application data, at most [`MAX_RECEIVED`] packets; `None` where nobody wants it.
+    received: Option<VecDeque<Vec<u8>>>,
 }
 
 enum State {
@@ -106,7 +112,38 @@ impl Dtls {
             state: State::Idle(engine),
             outbound: VecDeque::new(),
             events: VecDeque::new(),
+            received: None,
         }
+    }
+
+    /// Keeps the application data that comes, for a data channel (RFC 8831). Without this it is
+    /// dropped.
+    #[must_use]
+    pub fn with_application_data(mut self) -> Self {
+        self.received = Some(VecDeque::new());
+        self
+    }
+
+    /// Sends a packet of application data, which is one record in a datagram of its own (RFC 8261
+    /// section 3). Before the handshake is complete, and after the end, it is lost.
+    pub fn send(&mut self, packet: &[u8]) {
+        let outbound = match &mut self.state {
+            State::Connected { engine, .. } => {
+                engine.write(packet);
+                engine.take_outbound()
+            }
+            State::Settled(record_layer) => record_layer
+                .seal_application_data(packet)
+                .into_iter()
+                .collect(),
+            State::Idle(_) | State::Handshaking(_) | State::Ended => return,
+        };
+        self.transmit(outbound);
+    }
+
+    /// The next packet of application data.
+    pub fn poll_received(&mut self) -> Option<Vec<u8>> {
+        self.received.as_mut()?.pop_front()
     }
 
     /// Begins the handshake: as client with a ClientHello, as server with waiting for one.
@@ -148,7 +185,7 @@ impl Dtls {
                 engine.push_inbound(records);
                 self.read();
             }
-            State::Settled(_) => self.read_alerts(records),
+            State::Settled(_) => self.read_settled(records),
             State::Idle(_) | State::Ended => {}
         }
     }
@@ -176,10 +213,15 @@ impl Dtls {
     /// Gives up what is only needed as long as the peer may not have got our last flight.
     ///
     /// Happens by itself some time after the handshake. To be called as soon as the peer has shown
-    /// that it has the keys, by an SRTCP packet that was authentic: it saves some 70 KiB.
+    /// that it has the keys, by an SRTCP packet that was authentic: it saves some 70 KiB. Application data
+    /// shows the same, and is noticed here.
     pub fn settle(&mut self) {
         // What OpenSSL has read already and not yet handed out would be lost with it.
         self.read();
+        self.leave_openssl();
+    }
+
+    fn leave_openssl(&mut self) {
         let State::Connected { engine, settle_at } = &mut self.state else {
             return;
         };
@@ -292,28 +334,36 @@ impl Dtls {
         let State::Connected { engine, .. } = &mut self.state else {
             return;
         };
-        let result = engine.read();
+        let received = &mut self.received;
+        let mut has_keys = false;
+        let result = engine.read(|packet| {
+            has_keys = true;
+            keep(received, packet.to_vec());
+        });
         let outbound = engine.take_outbound();
         self.transmit(outbound);
         match result {
+            // Application data is sealed with the keys of a handshake that the peer has completed.
+            Ok(true) if has_keys => self.leave_openssl(),
             Ok(true) => {}
             Ok(false) => self.answer_close_notify(),
             Err(error) => self.fail(error),
         }
     }
 
-    /// Reads what comes after the handshake without OpenSSL. Application data would be that of a data
-    /// channel, and a repeated Finished one that is answered already: both are dropped.
-    fn read_alerts(&mut self, datagram: &[u8]) {
+    /// Reads what comes after the handshake without OpenSSL. A repeated Finished is answered already
+    /// and dropped.
+    fn read_settled(&mut self, datagram: &[u8]) {
         for record in Records(datagram) {
             let State::Settled(record_layer) = &mut self.state else {
                 return;
             };
-            match record_layer.open_alert(&record) {
-                Some(Alert::CLOSE_NOTIFY) => self.answer_close_notify(),
-                Some(alert) if alert.is_fatal() => self.fail(DtlsError::Alert {
+            match record_layer.open(&record) {
+                Some(Opened::Alert(Alert::CLOSE_NOTIFY)) => self.answer_close_notify(),
+                Some(Opened::Alert(alert)) if alert.is_fatal() => self.fail(DtlsError::Alert {
                     description: alert.description,
                 }),
+                Some(Opened::ApplicationData(packet)) => keep(&mut self.received, packet),
                 _ => {}
             }
         }
@@ -331,7 +381,10 @@ impl Dtls {
                 engine.close();
                 engine.take_outbound()
             }
-            State::Settled(record_layer) => vec![record_layer.seal_alert(Alert::CLOSE_NOTIFY)],
+            State::Settled(record_layer) => record_layer
+                .seal_alert(Alert::CLOSE_NOTIFY)
+                .into_iter()
+                .collect(),
             State::Idle(_) | State::Handshaking(_) | State::Ended => return,
         };
         self.transmit(outbound);
@@ -349,6 +402,15 @@ impl Dtls {
     fn end(&mut self, event: DtlsEvent) {
         self.state = State::Ended;
         self.events.push_back(event);
+    }
+}
+
+/// Keeps a packet of application data, where somebody wants it and there is room.
+fn keep(received: &mut Option<VecDeque<Vec<u8>>>, packet: Vec<u8>) {
+    if let Some(received) = received
+        && received.len() < MAX_RECEIVED
+    {
+        received.push_back(packet);
     }
 }
 

@@ -77,19 +77,24 @@ impl Engine {
     /// Takes the records that come after the handshake: alerts, and repeated Finished messages, to
     /// which OpenSSL repeats ours (RFC 6347 section 4.2.4). Says whether the association goes on.
     ///
-    /// Application data would be that of a data channel (RFC 8831). None is negotiated, so there is
-    /// nobody to give it to, and it is dropped.
-    pub(super) fn read(&mut self) -> Result<bool, DtlsError> {
+    /// Application data is that of data channels (RFC 8831) and is handed to `take`.
+    pub(super) fn read(&mut self, mut take: impl FnMut(&[u8])) -> Result<bool, DtlsError> {
         let mut application_data = [0; 2048];
         loop {
             forget_errors();
             match self.stream.ssl_read(&mut application_data) {
-                Ok(_) => {}
+                Ok(length) => take(application_data.get(..length).unwrap_or_default()),
                 Err(error) if is_pending(error.code()) => return Ok(true),
                 Err(error) if error.code() == ErrorCode::ZERO_RETURN => return Ok(false),
                 Err(error) => return Err(protocol_error(&error)),
             }
         }
+    }
+
+    /// Writes a record of application data. What cannot be written is lost, as a datagram may be.
+    pub(super) fn write(&mut self, application_data: &[u8]) {
+        forget_errors();
+        let _ = self.stream.ssl_write(application_data);
     }
 
     /// Writes a close_notify.

@@ -1,8 +1,9 @@
 //! The record layer of an association whose handshake is over (RFC 6347 section 4.1, RFC 5288).
 //!
-//! After the handshake of a viewer nothing is left to do for DTLS but to say goodbye and to hear it.
-//! For that OpenSSL keeps some 70 KiB for each association, most of it buffers it would need for
-//! another handshake; the keys, counters and replay window kept here are about one.
+//! After the handshake of a viewer nothing is left to do for DTLS but to carry its data channel, if it
+//! has one, to say goodbye and to hear it. For that OpenSSL keeps some 70 KiB for each association,
+//! most of it buffers it would need for another handshake; the keys, counters and replay window kept
+//! here are about one.
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::tls_prf::{self, P_SHA256, P_SHA384};
@@ -15,8 +16,12 @@ const EPOCH: u16 = 1;
 
 const VERSION: [u8; 2] = [0xfe, 0xfd];
 
-/// Content type of alerts (RFC 5246 section 6.2.1).
+/// Content types of alerts and of application data (RFC 5246 section 6.2.1).
 const ALERT: u8 = 21;
+const APPLICATION_DATA: u8 = 23;
+
+/// The last sequence number there is: 48 bits (RFC 6347 section 4.1). Behind it nothing is sent.
+const MAX_SEQUENCE: u64 = (1 << 48) - 1;
 
 const TAG_LEN: usize = 16;
 const EXPLICIT_NONCE_LEN: usize = 8;
@@ -94,27 +99,49 @@ impl RecordLayer {
         })
     }
 
-    /// The alert in a record; `None` if it is another record, not authentic, or a replay.
-    pub(super) fn open_alert(&mut self, record: &Record<'_>) -> Option<Alert> {
+    /// What is in a record; `None` if it is of no use here, not authentic, or a replay.
+    pub(super) fn open(&mut self, record: &Record<'_>) -> Option<Opened> {
         let is_new = self.replay.is_new(record.sequence);
-        if record.epoch != EPOCH || record.content_type != ALERT || !is_new {
+        let is_of_use = matches!(record.content_type, ALERT | APPLICATION_DATA);
+        if record.epoch != EPOCH || !is_of_use || !is_new {
             return None;
         }
         let plaintext = self.read.open(record)?;
         self.replay.accept(record.sequence);
-        match *plaintext.as_slice() {
-            [level, description] => Some(Alert { level, description }),
+        match (record.content_type, plaintext.as_slice()) {
+            (APPLICATION_DATA, _) => Some(Opened::ApplicationData(plaintext)),
+            (_, &[level, description]) => Some(Opened::Alert(Alert { level, description })),
             _ => None,
         }
     }
 
-    /// A datagram with an alert.
-    pub(super) fn seal_alert(&mut self, alert: Alert) -> Vec<u8> {
+    /// A datagram with an alert; `None` when the sequence numbers are used up.
+    pub(super) fn seal_alert(&mut self, alert: Alert) -> Option<Vec<u8>> {
+        self.seal(ALERT, &[alert.level, alert.description])
+    }
+
+    /// A datagram with application data; `None` when the sequence numbers are used up.
+    pub(super) fn seal_application_data(&mut self, data: &[u8]) -> Option<Vec<u8>> {
+        self.seal(APPLICATION_DATA, data)
+    }
+
+    fn seal(&mut self, content_type: u8, plaintext: &[u8]) -> Option<Vec<u8>> {
+        if self.last_sealed.sequence >= MAX_SEQUENCE {
+            return None;
+        }
         self.last_sealed.sequence += 1;
         self.last_sealed.explicit_nonce = self.last_sealed.explicit_nonce.wrapping_add(1);
-        let plaintext = [alert.level, alert.description];
-        self.write.seal(ALERT, self.last_sealed, &plaintext)
+        Some(self.write.seal(content_type, self.last_sealed, plaintext))
     }
+}
+
+/// What a record holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// An alert.
+    Alert(Alert),
+    /// A packet of the data channel.
+    ApplicationData(Vec<u8>),
 }
 
 impl Alert {
@@ -171,7 +198,7 @@ impl Direction {
         let mut fragment = plaintext.to_vec();
         self.key
             .seal_in_place_append_tag(self.nonce(explicit_nonce), Aad::from(aad), &mut fragment)
-            .expect("an alert is far shorter than what the cipher can take");
+            .expect("a record is far shorter than what the cipher can take");
         let length = EXPLICIT_NONCE_LEN + fragment.len();
         let mut record = vec![content_type, VERSION[0], VERSION[1]];
         record.extend_from_slice(&epoch_and_sequence(sealed.sequence));
@@ -198,8 +225,9 @@ fn associated_data(content_type: u8, sequence: u64, length: usize) -> [u8; 13] {
 
 /// Which of the last 64 records have been seen (RFC 6347 section 4.1.2.6).
 ///
-/// It begins with none. What OpenSSL has seen before was the handshake, and alerts that did not end
-/// the association: nothing that could do harm a second time.
+/// It begins with none. What OpenSSL has seen before was the handshake, alerts that did not end the
+/// association, and the first packets of SCTP, which knows its own by their numbers (RFC 9260 section
+/// 6.2): nothing that could do harm a second time.
 #[derive(Debug, Default)]
 struct ReplayWindow {
     /// The highest sequence number seen, and one more.
@@ -252,8 +280,8 @@ mod tests {
         RecordLayer::new(&secrets, role, last_sealed)
     }
 
-    fn open(layer: &mut RecordLayer, datagram: &[u8]) -> Option<Alert> {
-        layer.open_alert(&Records(datagram).next()?)
+    fn open(layer: &mut RecordLayer, datagram: &[u8]) -> Option<Opened> {
+        layer.open(&Records(datagram).next()?)
     }
 
     #[test]
@@ -264,10 +292,15 @@ mod tests {
         ] {
             let mut client = layer(DtlsRole::Client, cipher).unwrap();
             let mut server = layer(DtlsRole::Server, cipher).unwrap();
-            let alert = client.seal_alert(Alert::CLOSE_NOTIFY);
+            let alert = client.seal_alert(Alert::CLOSE_NOTIFY).unwrap();
             assert_eq!(open(&mut client, &alert), None, "its own");
-            assert_eq!(open(&mut server, &alert), Some(Alert::CLOSE_NOTIFY));
+            let opened = Some(Opened::Alert(Alert::CLOSE_NOTIFY));
+            assert_eq!(open(&mut server, &alert), opened);
             assert_eq!(open(&mut server, &alert), None, "a replay");
+            let data = server.seal_application_data(b"packet").unwrap();
+            let opened = Some(Opened::ApplicationData(b"packet".to_vec()));
+            assert_eq!(open(&mut client, &data), opened);
+            assert_eq!(open(&mut client, &data), None, "a replay");
         }
     }
 
@@ -281,7 +314,7 @@ mod tests {
     fn neither_sequence_number_nor_nonce_is_used_twice() {
         let mut layer = layer(DtlsRole::Server, "ECDHE-ECDSA-AES128-GCM-SHA256").unwrap();
         for sequence in 1..5 {
-            let datagram = layer.seal_alert(Alert::CLOSE_NOTIFY);
+            let datagram = layer.seal_alert(Alert::CLOSE_NOTIFY).unwrap();
             let record = Records(&datagram).next().unwrap();
             assert_eq!((record.epoch, record.sequence), (1, sequence));
             let nonce = record.fragment.first_chunk().copied();
@@ -290,11 +323,21 @@ mod tests {
     }
 
     #[test]
+    fn behind_the_last_sequence_number_nothing_is_sent() {
+        let mut layer = layer(DtlsRole::Server, "ECDHE-ECDSA-AES128-GCM-SHA256").unwrap();
+        layer.last_sealed.sequence = MAX_SEQUENCE - 1;
+        assert!(layer.seal_application_data(b"last").is_some());
+        assert_eq!(layer.seal_application_data(b"one more"), None);
+        assert_eq!(layer.seal_alert(Alert::CLOSE_NOTIFY), None);
+    }
+
+    #[test]
     fn a_changed_bit_anywhere_but_in_the_version_is_noticed() {
         let cipher = "ECDHE-ECDSA-AES128-GCM-SHA256";
         let alert = layer(DtlsRole::Client, cipher)
             .unwrap()
-            .seal_alert(Alert::CLOSE_NOTIFY);
+            .seal_alert(Alert::CLOSE_NOTIFY)
+            .unwrap();
         for bit in (0..8).chain(24..alert.len() * 8) {
             let mut changed = alert.clone();
             changed[bit / 8] ^= 1 << (bit % 8);

@@ -171,6 +171,7 @@ fn peer_config(
         role: DtlsRole::of_answer(negotiated.setup),
         video,
         audio,
+        data: negotiated.data.map(|data| data.config),
         cname,
         start_pacing: shared.config.start_pacing,
     }

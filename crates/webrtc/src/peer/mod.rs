@@ -7,7 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use distributary_media::MediaTime;
+
 use crate::certificate::Fingerprint;
+use crate::data::{DataConfig, DataEvent, DataTransport, Request};
 use crate::demux::DatagramKind;
 use crate::dtls::{Dtls, DtlsContext, DtlsError, DtlsEvent, DtlsRole};
 use crate::ice::{CONSENT_TIMEOUT, CandidatePair, Credentials, IceLite, IceOutcome, Transport};
@@ -37,6 +40,8 @@ pub struct PeerConfig {
     pub video: Option<SenderConfig>,
     /// The audio stream, if it was accepted.
     pub audio: Option<SenderConfig>,
+    /// The data channel, if there is one.
+    pub data: Option<DataConfig>,
     /// Canonical name of both (RFC 7022).
     pub cname: Arc<str>,
     /// Rate in bits per second at which a newcomer gets the group of pictures.
@@ -89,6 +94,13 @@ pub enum PeerEvent {
     Connected {
         /// How it is sealed.
         profile: SrtpProfile,
+    },
+    /// A data channel is open: notices go there from now on.
+    ChannelOpened {
+        /// Its number.
+        channel: u16,
+        /// What the viewer calls it.
+        label: String,
     },
     /// The session is over. Nothing more comes of it.
     Closed(CloseReason),
@@ -148,6 +160,8 @@ pub struct Peer {
     /// Whether the handshake may begin: the viewer's address is proven.
     is_started: bool,
     media: Option<Media>,
+    /// The data channels, once the handshake is done and where there are any.
+    data: Option<Box<DataTransport>>,
     closed: bool,
     transmits: VecDeque<Transmit>,
     events: VecDeque<PeerEvent>,
@@ -165,14 +179,19 @@ impl Peer {
         dtls: &DtlsContext,
         now: Instant,
     ) -> Result<Self, DtlsError> {
+        let mut association = Dtls::new(dtls, config.role, config.fingerprints.clone())?;
+        if config.data.is_some() {
+            association = association.with_application_data();
+        }
         Ok(Self {
             ice: IceLite::new(now, config.local.clone(), &config.remote_ufrag),
-            dtls: Dtls::new(dtls, config.role, config.fingerprints.clone())?,
+            dtls: association,
             config,
             clock,
             created: now,
             is_started: false,
             media: None,
+            data: None,
             closed: false,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -271,6 +290,12 @@ impl Peer {
             self.dtls.handle_timeout(now);
             self.drive_dtls(now);
         }
+        if let Some(data) = &mut self.data
+            && data.poll_timeout().is_some_and(|deadline| now >= deadline)
+        {
+            data.handle_timeout(now);
+            self.drive_data(now);
+        }
     }
 
     /// Ends the session and tells the viewer: RTCP BYE and DTLS close_notify.
@@ -284,6 +309,28 @@ impl Peer {
         self.dtls.close();
         self.take_dtls_datagrams();
         self.end(CloseReason::Local);
+    }
+
+    /// Sends a text on every data channel the viewer has opened. One that it takes too slowly misses it.
+    pub fn send_text(&mut self, now: Instant, text: &str) {
+        if let Some(data) = self.data.as_mut().filter(|_| !self.closed) {
+            data.send(text);
+            self.drive_data(now);
+        }
+    }
+
+    /// Sends a text on one data channel.
+    pub fn send_text_on(&mut self, now: Instant, channel: u16, text: &str) {
+        if let Some(data) = self.data.as_mut().filter(|_| !self.closed) {
+            data.send_on(channel, text);
+            self.drive_data(now);
+        }
+    }
+
+    /// Whether the viewer has a data channel open.
+    pub fn has_channels(&self) -> bool {
+        let data = self.data.as_ref();
+        data.is_some_and(|data| !data.channels().is_empty()) && !self.closed
     }
 
     /// The next datagram to send, besides media.
@@ -366,6 +413,9 @@ impl Peer {
         while let Some(event) = self.dtls.poll_event() {
             match event {
                 DtlsEvent::Connected { profile, keys } => {
+                    let role = self.config.role;
+                    let data = self.config.data;
+                    self.data = data.map(|config| Box::new(DataTransport::new(role, config)));
                     self.media = Some(Media::new(&self.config, &keys, self.clock, now));
                     self.events.push_back(PeerEvent::Connected { profile });
                 }
@@ -373,6 +423,36 @@ impl Peer {
                 DtlsEvent::Failed(error) => self.end(CloseReason::Handshake(error.to_string())),
             }
         }
+        self.drive_data(now);
+    }
+
+    /// Hands packets from DTLS to SCTP and back, and answers what the viewer says.
+    fn drive_data(&mut self, now: Instant) {
+        let Some(data) = &mut self.data else { return };
+        while let Some(packet) = self.dtls.poll_received() {
+            data.handle_packet(now, &packet);
+        }
+        while let Some(event) = data.poll_event() {
+            match event {
+                DataEvent::Opened { channel, label } => {
+                    self.events
+                        .push_back(PeerEvent::ChannelOpened { channel, label });
+                }
+                DataEvent::Text { channel, text } => {
+                    if let Some(request) = Request::parse(&text) {
+                        let live = now.saturating_duration_since(self.clock.epoch);
+                        data.send_on(channel, &request.answer(MediaTime::ZERO + live));
+                    }
+                }
+                DataEvent::Closed { .. } => {}
+            }
+        }
+        while let Some(packets) = data.poll_transmit(now) {
+            for packet in packets {
+                self.dtls.send(&packet);
+            }
+        }
+        self.take_dtls_datagrams();
     }
 
     fn take_dtls_datagrams(&mut self) {

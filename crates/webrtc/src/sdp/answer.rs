@@ -5,8 +5,8 @@ use super::select::{Selection, Verdict};
 use super::write::Writer;
 use super::{
     ExtensionId, HeaderExtension, LocalParameters, MediaPlan, Negotiated, NegotiatedAudio,
-    NegotiatedRtx, NegotiatedVideo, Note, Offer, OfferedCodec, OfferedMedia, PacketizationMode,
-    RemoteTransport, SdpError, TransportError,
+    NegotiatedData, NegotiatedRtx, NegotiatedVideo, Note, Offer, OfferedCodec, OfferedMedia,
+    PacketizationMode, RemoteTransport, SdpError, TransportError,
 };
 
 /// The answer, and what it settles.
@@ -34,6 +34,7 @@ impl Offer {
         let mut negotiated = Negotiated {
             video: None,
             audio: None,
+            data: None,
             setup: remote.setup.answer(),
             notes: rejected.into_iter().map(Note::NotSent).collect(),
             remote,
@@ -52,6 +53,13 @@ impl Offer {
                     let audio = negotiate_audio(media, codec, plan, local);
                     writer.audio(media, codec, &audio);
                     negotiated.audio = Some(audio);
+                }
+                Verdict::Data(config) => {
+                    writer.data(media);
+                    negotiated.data = Some(NegotiatedData {
+                        mid: media.mid.clone(),
+                        config: *config,
+                    });
                 }
                 Verdict::Carrier(codec, _) => writer.carrier(media, codec),
                 Verdict::Rejected(_) => writer.rejected(media),

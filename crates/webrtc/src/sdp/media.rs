@@ -5,8 +5,9 @@ use std::fmt;
 use ::sdp::description::common::Attribute;
 
 use super::normalise::MediaLine;
-use super::{OfferedCodec, OfferedExtension, SdpError, Setup, Token, TransportError, codec};
+use super::{OfferedCodec, OfferedExtension, SdpError, Setup, Token, TransportError, codec, data};
 use crate::certificate::Fingerprint;
+use crate::data::DataConfig;
 use crate::ice::Credentials;
 
 /// Most fingerprints of one section; players send one to three.
@@ -38,6 +39,8 @@ pub struct OfferedMedia {
     pub codecs: Vec<OfferedCodec>,
     /// Header extensions.
     pub extensions: Vec<OfferedExtension>,
+    /// The SCTP association, where the section is that of a data channel.
+    pub data: Option<DataConfig>,
     /// How the player is connected to, or what the section lacks for it.
     pub transport: Result<RemoteTransport, TransportError>,
 }
@@ -124,6 +127,7 @@ impl OfferedMedia {
             rtcp_rsize: session.rtcp_rsize || has("rtcp-rsize"),
             codecs: codec::collect(&line.formats, attributes),
             extensions: extensions.collect(),
+            data: data::parse(&line, attributes),
             transport: TransportLines::of(attributes)
                 .or(&session.transport)
                 .parse(),
@@ -280,6 +284,6 @@ fn values_of<'a>(attributes: &'a [Attribute], key: &'a str) -> impl Iterator<Ite
     of_key.filter_map(|attribute| attribute.value.as_deref())
 }
 
-fn value_of<'a>(attributes: &'a [Attribute], key: &'a str) -> Option<&'a str> {
+pub(super) fn value_of<'a>(attributes: &'a [Attribute], key: &'a str) -> Option<&'a str> {
     values_of(attributes, key).next()
 }

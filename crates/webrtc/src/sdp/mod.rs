@@ -13,6 +13,7 @@ mod answer;
 mod bundle;
 mod candidate;
 mod codec;
+mod data;
 mod error;
 mod extmap;
 mod fragment;
@@ -36,7 +37,9 @@ pub use extmap::{ExtensionId, HeaderExtension, OfferedExtension};
 pub use fragment::{FRAGMENT_MEDIA_TYPE, IceFragment};
 pub use h264::{H264Profile, PacketizationMode};
 pub use media::{Direction, MediaKind, OfferedMedia, RemoteTransport};
-pub use negotiated::{Negotiated, NegotiatedAudio, NegotiatedRtx, NegotiatedVideo, Note};
+pub use negotiated::{
+    Negotiated, NegotiatedAudio, NegotiatedData, NegotiatedRtx, NegotiatedVideo, Note,
+};
 pub use offer::Offer;
 pub use plan::{AudioPlan, LocalParameters, MediaPlan, VideoPlan};
 pub use select::{RejectedMedia, Rejection};

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::data::DataConfig;
+
 use super::{
     ExtensionId, HeaderExtension, PacketizationMode, RejectedMedia, RemoteTransport, Setup, Token,
 };
@@ -13,6 +15,8 @@ pub struct Negotiated {
     pub video: Option<NegotiatedVideo>,
     /// The audio, if it is sent.
     pub audio: Option<NegotiatedAudio>,
+    /// The data channel, if it is offered beside what is sent.
+    pub data: Option<NegotiatedData>,
     /// The player's ICE credentials, fingerprints and offered DTLS role.
     pub remote: RemoteTransport,
     /// Our DTLS role, `Active` or `Passive`.
@@ -65,6 +69,15 @@ pub struct NegotiatedAudio {
     pub rtcp_rsize: bool,
     /// Header extensions that may be written, with their ids.
     pub extensions: Vec<(HeaderExtension, ExtensionId)>,
+}
+
+/// How texts are exchanged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NegotiatedData {
+    /// Name of the section.
+    pub mid: Option<Token>,
+    /// The player's end of the SCTP association.
+    pub config: DataConfig,
 }
 
 /// Something about an offer that explains later trouble.

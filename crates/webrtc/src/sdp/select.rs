@@ -6,6 +6,7 @@ use super::h264::{self, H264Choice};
 use super::{
     BundleGroup, Direction, MediaKind, MediaPlan, Offer, OfferedCodec, OfferedMedia, Token,
 };
+use crate::data::DataConfig;
 
 /// Most codec names that a [`Rejection`] lists.
 const MAX_LISTED_CODECS: usize = 8;
@@ -39,8 +40,10 @@ impl fmt::Display for RejectedMedia {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// Neither audio nor video.
+    /// Neither audio, video nor a data channel.
     UnsupportedKind,
+    /// A data channel without anything of the stream beside it.
+    DataAlone,
     /// The transport protocol is not RTP over DTLS-SRTP.
     UnsupportedProtocol(String),
     /// Port 0 and no `a=bundle-only` in a BUNDLE group: the player does not want it.
@@ -66,7 +69,8 @@ pub enum Rejection {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnsupportedKind => f.write_str("only audio and video are sent"),
+            Self::UnsupportedKind => f.write_str("only audio, video and data channels are served"),
+            Self::DataAlone => f.write_str("a data channel is served beside audio or video only"),
             Self::UnsupportedProtocol(protocol) => {
                 write!(f, "`{protocol}` is not served, use `UDP/TLS/RTP/SAVPF`")
             }
@@ -95,6 +99,7 @@ impl fmt::Display for Rejection {
 pub(super) enum Verdict<'a> {
     Video(H264Choice<'a>),
     Audio(&'a OfferedCodec),
+    Data(DataConfig),
     /// Nothing is sent, but it is accepted as inactive, since it describes the transport of others.
     Carrier(&'a OfferedCodec, Rejection),
     Rejected(Rejection),
@@ -124,7 +129,7 @@ impl<'a> Selection<'a> {
             let (chosen, other) = match verdict {
                 Verdict::Video(_) => (video, audio),
                 Verdict::Audio(_) => (audio, video),
-                Verdict::Carrier(..) | Verdict::Rejected(_) => continue,
+                Verdict::Data(_) | Verdict::Carrier(..) | Verdict::Rejected(_) => continue,
             };
             let rejection = match (chosen, other) {
                 (Some(chosen), _) if chosen == index => continue,
@@ -134,6 +139,8 @@ impl<'a> Selection<'a> {
             *verdict = Verdict::Rejected(rejection);
         }
         let group = video.or(audio).and_then(|index| offer.group_of(index));
+        let has_media = video.or(audio).is_some();
+        reject_data(offer, &mut verdicts, group, has_media);
         let bundle = group.map(|group| bundle_order(offer, group, &mut verdicts));
         Self { verdicts, bundle }
     }
@@ -173,15 +180,18 @@ impl Offer {
 
 fn judge<'a>(offer: &'a Offer, media: &'a OfferedMedia, plan: &MediaPlan) -> Verdict<'a> {
     acceptable(offer, media)
-        .and_then(|()| choose_codec(media, plan))
+        .and_then(|()| match media.data {
+            Some(config) => Ok(Verdict::Data(config)),
+            None => choose_codec(media, plan),
+        })
         .unwrap_or_else(Verdict::Rejected)
 }
 
 fn acceptable(offer: &Offer, media: &OfferedMedia) -> Result<(), Rejection> {
-    if matches!(media.kind, MediaKind::Other(_)) {
+    if matches!(media.kind, MediaKind::Other(_)) && media.data.is_none() {
         return Err(Rejection::UnsupportedKind);
     }
-    if !media.is_rtp() {
+    if !media.is_rtp() && media.data.is_none() {
         return Err(Rejection::UnsupportedProtocol(media.protocol.clone()));
     }
     // Port 0 in a group does not disable a section: the port is that of the group's first section
@@ -193,7 +203,8 @@ fn acceptable(offer: &Offer, media: &OfferedMedia) -> Result<(), Rejection> {
     if media.port == 0 && !(media.bundle_only && grouped) {
         return Err(Rejection::Disabled);
     }
-    if !media.direction.receives() {
+    // A data channel has no direction (RFC 8841 section 10).
+    if !media.direction.receives() && media.data.is_none() {
         return Err(Rejection::NotReceiving(media.direction));
     }
     Ok(())
@@ -233,6 +244,32 @@ fn choose_pair(offer: &Offer, verdicts: &[Verdict<'_>]) -> (Option<usize>, Optio
     match videos().next() {
         Some((video, _)) => (Some(video), None),
         None => (None, audios().next().map(|(audio, _)| audio)),
+    }
+}
+
+/// Keeps of the data channels the first that shares the transport of picture or sound.
+fn reject_data(
+    offer: &Offer,
+    verdicts: &mut [Verdict<'_>],
+    group: Option<&BundleGroup>,
+    has_media: bool,
+) {
+    let mut is_chosen = false;
+    for (index, verdict) in verdicts.iter_mut().enumerate() {
+        if !matches!(verdict, Verdict::Data(_)) {
+            continue;
+        }
+        let rejection = if !has_media {
+            Rejection::DataAlone
+        } else if group.is_none() || offer.group_of(index) != group {
+            Rejection::NotBundled
+        } else if is_chosen {
+            Rejection::Surplus
+        } else {
+            is_chosen = true;
+            continue;
+        };
+        *verdict = Verdict::Rejected(rejection);
     }
 }
 

@@ -10,7 +10,9 @@ use ::sdp::description::session::{Origin, TimeDescription};
 use super::{
     CandidateTransport, ExtensionId, HeaderExtension, HostCandidate, LocalParameters,
     NegotiatedAudio, NegotiatedVideo, Offer, OfferedCodec, OfferedMedia, Setup, Token, candidate,
+    data,
 };
+use crate::data::{MAX_MESSAGE_SIZE, SCTP_PORT};
 
 /// Where a section points when there is no candidate to point at (RFC 9429 section 5.2.1).
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9);
@@ -110,6 +112,14 @@ impl<'a> Writer<'a> {
         self.push(media, vec![codec.payload_type.to_string()], lines);
     }
 
+    /// A data channel: our port, and what a message may have (RFC 8841 sections 5 and 6).
+    pub(super) fn data(&mut self, media: &OfferedMedia) {
+        let mut lines = self.transport_lines(media);
+        lines.push(value("sctp-port", SCTP_PORT.to_string()));
+        lines.push(value("max-message-size", MAX_MESSAGE_SIZE.to_string()));
+        self.push(media, vec![data::FORMAT.to_owned()], lines);
+    }
+
     /// A section that is kept for its transport alone.
     pub(super) fn carrier(&mut self, media: &OfferedMedia, codec: &OfferedCodec) {
         let mut lines = self.transport_lines(media);
@@ -174,6 +184,10 @@ impl<'a> Writer<'a> {
         lines.push(value("ice-pwd", self.local.ice.password()));
         lines.push(value("fingerprint", self.local.fingerprint.to_string()));
         lines.push(value("setup", self.setup.to_string()));
+        if media.data.is_some() {
+            // There is no RTCP in it.
+            return lines;
+        }
         lines.push(flag("rtcp-mux"));
         if media.rtcp_rsize {
             lines.push(flag("rtcp-rsize"));

@@ -158,6 +158,11 @@ impl Shard {
                     }
                     self.send_media(key, now);
                 }
+                PeerEvent::ChannelOpened { channel, label } => {
+                    if let Some(viewer) = self.viewers.get_mut(key) {
+                        tracing::debug!(viewer = %viewer.id.short(), channel, label, "opened a data channel");
+                    }
+                }
                 PeerEvent::Closed(reason) => {
                     self.remove(key, &reason, now);
                     return;

@@ -120,6 +120,7 @@ impl Simulation {
                 payload_type: audio.payload_type,
                 rtx: None,
             }),
+            data: negotiated.data.map(|data| data.config),
             cname: Arc::from("cname"),
             start_pacing: START_PACING,
         };

@@ -1,0 +1,670 @@
+//! One SCTP association and its channels.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
+
+use bytes::Bytes;
+use sctp_proto::{
+    Association, ClientConfig, DatagramEvent, Endpoint, EndpointConfig, Event, Payload,
+    PayloadProtocolIdentifier, ServerConfig, StreamEvent, TransportConfig,
+};
+
+use super::dcep::{ACK, Open};
+use crate::dtls::{DtlsRole, MTU};
+
+/// Our SCTP port, for `a=sctp-port` (RFC 8841 section 5.1).
+pub const SCTP_PORT: u16 = 5000;
+
+/// Longest message that is taken, for `a=max-message-size` (RFC 8841 section 6.1).
+pub const MAX_MESSAGE_SIZE: u32 = 16 * 1024;
+
+/// Channels of one viewer; further ones are closed as they are opened.
+pub const MAX_CHANNELS: usize = 8;
+
+/// Bytes on their way to one viewer. A message that would make it more is left out.
+pub const MAX_BUFFERED: usize = 64 * 1024;
+
+/// Messages taken in at most before somebody reads them; SCTP sends what is lost by it no second time.
+const MAX_EVENTS: usize = 64;
+
+/// Streams in each direction. RFC 8831 section 6.2 wants 65 535 asked for, and players number their
+/// channels from 0 or 1.
+const MAX_STREAMS: u16 = 1024;
+
+/// Bytes received and not yet put together to messages.
+const RECEIVE_BUFFER: u32 = 64 * 1024;
+
+/// What DTLS adds to a packet at most: header, IV, padding and tag of the CBC ciphers.
+const DTLS_OVERHEAD: u32 = 80;
+
+/// Common header and header of one DATA chunk (RFC 9260 section 3).
+const SCTP_OVERHEAD: u32 = 28;
+
+/// Retransmission times for a path on which media flows: RFC 9260 section 16 suggests a second and
+/// more for paths of which nothing is known.
+const RTO_INITIAL_MS: u64 = 500;
+const RTO_MIN_MS: u64 = 400;
+
+/// SCTP over DTLS has no addresses (RFC 8261 section 6.1); the library wants one.
+const NO_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
+
+/// What offer and answer have said of the data channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataConfig {
+    /// The viewer's SCTP port.
+    pub port: u16,
+    /// Longest message the viewer takes.
+    pub max_message_size: u32,
+}
+
+/// What has happened to a viewer's channels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataEvent {
+    /// A channel is open.
+    Opened {
+        /// Its number.
+        channel: u16,
+        /// What the viewer calls it.
+        label: String,
+    },
+    /// A text has come.
+    Text {
+        /// The channel.
+        channel: u16,
+        /// What it says.
+        text: String,
+    },
+    /// A channel is closed.
+    Closed {
+        /// Its number.
+        channel: u16,
+    },
+}
+
+/// The SCTP association of a viewer, on top of its DTLS association.
+///
+/// Packets go in by [`Self::handle_packet`], time by [`Self::handle_timeout`]. After each of them and
+/// after [`Self::send`]: take [`Self::poll_event`] and [`Self::poll_transmit`] until they give nothing,
+/// then wait for a packet or for [`Self::poll_timeout`].
+///
+/// Either side may begin an association. Here it is the DTLS client, as with most implementations; where
+/// the viewer begins as well, both become one (RFC 9260 section 5.2.1).
+pub struct DataTransport {
+    endpoint: Endpoint,
+    association: Option<Association>,
+    max_message_size: usize,
+    /// The channels that are open.
+    channels: Vec<u16>,
+    events: VecDeque<DataEvent>,
+    dropped: u64,
+}
+
+impl DataTransport {
+    /// The association of a viewer with which we have this role in DTLS.
+    #[must_use]
+    pub fn new(role: DtlsRole, config: DataConfig) -> Self {
+        let mut server = ServerConfig::new();
+        server.transport = Arc::clone(&TRANSPORT);
+        let mut endpoint = Endpoint::new(Arc::clone(&ENDPOINT), Some(Arc::new(server)));
+        let association = match role {
+            DtlsRole::Client => {
+                let mut client = ClientConfig::new();
+                client.transport = Arc::new(transport_config().with_remote_port(config.port));
+                endpoint.reject_new_associations();
+                endpoint
+                    .connect(client, NO_ADDRESS)
+                    .map(|(_, association)| association)
+                    .ok()
+            }
+            DtlsRole::Server => None,
+        };
+        let max_message_size = match config.max_message_size {
+            // RFC 8841 section 6: any size.
+            0 => MAX_BUFFERED,
+            size => size as usize,
+        };
+        let mut transport = Self {
+            endpoint,
+            association: None,
+            max_message_size,
+            channels: Vec::new(),
+            events: VecDeque::new(),
+            dropped: 0,
+        };
+        if let Some(association) = association {
+            transport.take_association(association);
+        }
+        transport
+    }
+
+    /// Takes a packet out of DTLS.
+    pub fn handle_packet(&mut self, now: Instant, packet: &[u8]) {
+        let packet = Bytes::copy_from_slice(packet);
+        let Some((_, event)) = self.endpoint.handle(now, NO_ADDRESS, None, None, packet) else {
+            return;
+        };
+        match event {
+            DatagramEvent::NewAssociation(association) => self.take_association(association),
+            DatagramEvent::AssociationEvent(event) => {
+                if let Some(association) = &mut self.association {
+                    association.handle_event(event);
+                }
+            }
+        }
+        self.drive();
+    }
+
+    /// Takes the passing of time.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Some(association) = &mut self.association {
+            association.handle_timeout(now);
+            self.drive();
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is to be called, if at all.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.association.as_ref()?.poll_timeout()
+    }
+
+    /// The next packets to send, each by a DTLS record of its own.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Vec<Bytes>> {
+        match self.association.as_mut()?.poll_transmit(now)?.payload {
+            Payload::RawEncode(packets) => Some(packets),
+            Payload::PartialDecode(_) => None,
+        }
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<DataEvent> {
+        self.events.pop_front()
+    }
+
+    /// The channels that are open.
+    #[must_use]
+    pub fn channels(&self) -> &[u16] {
+        &self.channels
+    }
+
+    /// Messages that were left out because the viewer takes them too slowly, or none of that length.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Sends a text on every open channel.
+    pub fn send(&mut self, text: &str) {
+        for index in 0..self.channels.len() {
+            if let Some(channel) = self.channels.get(index).copied() {
+                self.send_on(channel, text);
+            }
+        }
+    }
+
+    /// Sends a text on one channel.
+    pub fn send_on(&mut self, channel: u16, text: &str) {
+        let is_too_much =
+            text.len() > self.max_message_size || self.buffered() + text.len() > MAX_BUFFERED;
+        if is_too_much || !self.write(channel, text.as_bytes(), text_protocol(text)) {
+            self.dropped += 1;
+        }
+    }
+
+    fn take_association(&mut self, mut association: Association) {
+        let longest = self.max_message_size.min(MAX_BUFFERED);
+        association.set_max_send_message_size(u32::try_from(longest).unwrap_or(u32::MAX));
+        self.association = Some(association);
+        // There is one association, and what asks for another is not answered.
+        self.endpoint.reject_new_associations();
+    }
+
+    /// Bytes that the viewer has not acknowledged.
+    fn buffered(&mut self) -> usize {
+        let Some(association) = &mut self.association else {
+            return 0;
+        };
+        let of = |channel: &u16| {
+            let stream = association.stream(*channel).ok();
+            stream.and_then(|stream| stream.buffered_amount().ok())
+        };
+        self.channels.iter().filter_map(of).sum()
+    }
+
+    fn write(&mut self, channel: u16, bytes: &[u8], protocol: PayloadProtocolIdentifier) -> bool {
+        let Some(association) = &mut self.association else {
+            return false;
+        };
+        association
+            .stream(channel)
+            .and_then(|mut stream| stream.write_with_ppi(bytes, protocol))
+            .is_ok()
+    }
+
+    /// Takes out of the association what it has.
+    fn drive(&mut self) {
+        while let Some(event) = self.association.as_mut().and_then(Association::poll) {
+            match event {
+                Event::Stream(StreamEvent::Opened { id } | StreamEvent::Readable { id }) => {
+                    self.read(id);
+                }
+                Event::Stream(StreamEvent::Finished { id } | StreamEvent::Stopped { id, .. }) => {
+                    self.close_channel(id);
+                }
+                Event::AssociationLost { .. } | Event::HandshakeFailed { .. } => {
+                    self.association = None;
+                    for channel in std::mem::take(&mut self.channels) {
+                        self.note(DataEvent::Closed { channel });
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads the messages of a stream that are whole.
+    fn read(&mut self, id: u16) {
+        while let Some(message) = self
+            .association
+            .as_mut()
+            .and_then(|association| association.stream(id).ok())
+            .and_then(|mut stream| stream.read_sctp().ok().flatten())
+        {
+            let mut bytes = vec![0; message.len()];
+            if message.read(&mut bytes).is_err() {
+                continue;
+            }
+            match message.ppi {
+                PayloadProtocolIdentifier::Dcep => self.handle_dcep(id, &bytes),
+                PayloadProtocolIdentifier::String => self.handle_text(id, bytes),
+                // Of an empty text, and of what is no text, only the channel matters.
+                _ => {
+                    self.open_channel(id, String::new());
+                }
+            }
+        }
+    }
+
+    fn handle_dcep(&mut self, id: u16, message: &[u8]) {
+        let Some(open) = Open::parse(message) else {
+            return;
+        };
+        if !self.open_channel(id, open.label) {
+            return;
+        }
+        if let Some(association) = &mut self.association
+            && let Ok(mut stream) = association.stream(id)
+        {
+            let _ = stream.set_reliability_params(open.unordered, open.reliability, open.parameter);
+        }
+        self.write(id, ACK, PayloadProtocolIdentifier::Dcep);
+    }
+
+    fn handle_text(&mut self, channel: u16, bytes: Vec<u8>) {
+        // A text without an OPEN before it: the channel was agreed on by the application
+        // (RFC 8831 section 6.5).
+        if self.open_channel(channel, String::new())
+            && let Ok(text) = String::from_utf8(bytes)
+        {
+            self.note(DataEvent::Text { channel, text });
+        }
+    }
+
+    /// Notes that a channel is open; `false` when there are too many, and it is closed.
+    fn open_channel(&mut self, channel: u16, label: String) -> bool {
+        if self.channels.contains(&channel) {
+            return true;
+        }
+        if self.channels.len() >= MAX_CHANNELS {
+            if let Some(association) = &mut self.association
+                && let Ok(mut stream) = association.stream(channel)
+            {
+                let _ = stream.close();
+            }
+            return false;
+        }
+        self.channels.push(channel);
+        self.note(DataEvent::Opened { channel, label });
+        true
+    }
+
+    /// The viewer has closed a channel.
+    fn close_channel(&mut self, channel: u16) {
+        if let Some(index) = self.channels.iter().position(|open| *open == channel) {
+            self.channels.remove(index);
+            self.note(DataEvent::Closed { channel });
+        }
+        // RFC 8831 section 6.7: the other direction is reset as well.
+        if let Some(association) = &mut self.association
+            && let Ok(mut stream) = association.stream(channel)
+        {
+            let _ = stream.close();
+        }
+    }
+
+    fn note(&mut self, event: DataEvent) {
+        if self.events.len() < MAX_EVENTS {
+            self.events.push_back(event);
+        }
+    }
+}
+
+impl fmt::Debug for DataTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataTransport")
+            .field("channels", &self.channels)
+            .field("dropped", &self.dropped)
+            .finish_non_exhaustive()
+    }
+}
+
+/// RFC 8831 section 6.6: an empty text has an identifier of its own.
+fn text_protocol(text: &str) -> PayloadProtocolIdentifier {
+    if text.is_empty() {
+        PayloadProtocolIdentifier::StringEmpty
+    } else {
+        PayloadProtocolIdentifier::String
+    }
+}
+
+/// The settings that all viewers share.
+static TRANSPORT: LazyLock<Arc<TransportConfig>> = LazyLock::new(|| Arc::new(transport_config()));
+
+static ENDPOINT: LazyLock<Arc<EndpointConfig>> = LazyLock::new(|| {
+    let mut config = EndpointConfig::new();
+    // A packet in its record fits a datagram of the handshake's size.
+    config.max_payload_size(MTU - DTLS_OVERHEAD - SCTP_OVERHEAD);
+    Arc::new(config)
+});
+
+fn transport_config() -> TransportConfig {
+    TransportConfig::default()
+        .with_max_receive_buffer_size(RECEIVE_BUFFER)
+        .with_max_receive_message_size(MAX_MESSAGE_SIZE)
+        .with_max_num_inbound_streams(MAX_STREAMS)
+        .with_max_num_outbound_streams(MAX_STREAMS)
+        .with_rto_initial_ms(RTO_INITIAL_MS)
+        .with_rto_min_ms(RTO_MIN_MS)
+        .with_local_port(SCTP_PORT)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[allow(clippy::disallowed_methods, reason = "an origin for driven time")]
+    fn origin() -> Instant {
+        Instant::now()
+    }
+
+    const CONFIG: DataConfig = DataConfig {
+        port: SCTP_PORT,
+        max_message_size: MAX_MESSAGE_SIZE,
+    };
+
+    /// A viewer by the library alone, and us, with a wire between that loses what it is told to lose.
+    struct Pair {
+        now: Instant,
+        viewer: Association,
+        endpoint: Endpoint,
+        us: DataTransport,
+        events: Vec<DataEvent>,
+        /// Packets so far, both ways together.
+        packets: usize,
+    }
+
+    impl Pair {
+        fn new() -> Self {
+            let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::new()), None);
+            let (_, viewer) = endpoint.connect(ClientConfig::new(), NO_ADDRESS).unwrap();
+            Self {
+                now: origin(),
+                viewer,
+                endpoint,
+                us: DataTransport::new(DtlsRole::Server, CONFIG),
+                events: Vec::new(),
+                packets: 0,
+            }
+        }
+
+        fn connected() -> Self {
+            let mut pair = Self::new();
+            pair.run(|_| true);
+            assert!(!pair.viewer.is_handshaking());
+            pair
+        }
+
+        /// Exchanges packets, and lets time pass while there are none, until nothing more happens.
+        fn run(&mut self, is_delivered: impl Fn(usize) -> bool) {
+            for _ in 0..200 {
+                let moved = self.exchange(&is_delivered);
+                while let Some(event) = self.us.poll_event() {
+                    self.events.push(event);
+                }
+                if moved {
+                    continue;
+                }
+                let timeouts = [self.viewer.poll_timeout(), self.us.poll_timeout()];
+                let Some(next) = timeouts.into_iter().flatten().min() else {
+                    return;
+                };
+                self.now = self.now.max(next) + Duration::from_millis(1);
+                self.viewer.handle_timeout(self.now);
+                self.us.handle_timeout(self.now);
+            }
+        }
+
+        fn exchange(&mut self, is_delivered: &impl Fn(usize) -> bool) -> bool {
+            let mut moved = false;
+            while let Some(transmit) = self.viewer.poll_transmit(self.now) {
+                let Payload::RawEncode(packets) = transmit.payload else {
+                    panic!("not for the wire");
+                };
+                for packet in packets {
+                    self.packets += 1;
+                    if is_delivered(self.packets) {
+                        self.us.handle_packet(self.now, &packet);
+                    }
+                    moved = true;
+                }
+            }
+            while let Some(packets) = self.us.poll_transmit(self.now) {
+                for packet in packets {
+                    assert!(packet.len() <= (MTU - DTLS_OVERHEAD) as usize);
+                    self.packets += 1;
+                    if is_delivered(self.packets) {
+                        let handled = self
+                            .endpoint
+                            .handle(self.now, NO_ADDRESS, None, None, packet);
+                        if let Some((_, DatagramEvent::AssociationEvent(event))) = handled {
+                            self.viewer.handle_event(event);
+                        }
+                    }
+                    moved = true;
+                }
+            }
+            moved
+        }
+
+        fn open(&mut self, channel: u16, label: &str) {
+            let mut message = vec![3, 0, 0, 0, 0, 0, 0, 0, 0, label.len() as u8, 0, 0];
+            message.extend_from_slice(label.as_bytes());
+            self.viewer
+                .open_stream(channel, PayloadProtocolIdentifier::Dcep)
+                .unwrap()
+                .write_with_ppi(&message, PayloadProtocolIdentifier::Dcep)
+                .unwrap();
+        }
+
+        /// The messages that have come to the viewer on a channel.
+        fn heard(&mut self, channel: u16) -> Vec<(PayloadProtocolIdentifier, Vec<u8>)> {
+            let mut heard = Vec::new();
+            let mut stream = self.viewer.stream(channel).unwrap();
+            while let Some(message) = stream.read_sctp().unwrap() {
+                let mut bytes = vec![0; message.len()];
+                message.read(&mut bytes).unwrap();
+                heard.push((message.ppi, bytes));
+            }
+            heard
+        }
+    }
+
+    const OPENED: (PayloadProtocolIdentifier, &[u8]) = (PayloadProtocolIdentifier::Dcep, ACK);
+
+    #[test]
+    fn a_channel_is_opened_and_texts_go_both_ways() {
+        let mut pair = Pair::connected();
+        pair.open(0, "events");
+        pair.run(|_| true);
+        let label = "events".to_owned();
+        assert_eq!(pair.events, [DataEvent::Opened { channel: 0, label }]);
+        assert_eq!(pair.us.channels(), [0]);
+        assert_eq!(pair.heard(0), [(OPENED.0, OPENED.1.to_vec())]);
+
+        pair.us.send("for all");
+        let mut stream = pair.viewer.stream(0).unwrap();
+        stream
+            .write_with_ppi(b"hello", PayloadProtocolIdentifier::String)
+            .unwrap();
+        pair.run(|_| true);
+        let text = "hello".to_owned();
+        assert_eq!(
+            pair.events.last(),
+            Some(&DataEvent::Text { channel: 0, text })
+        );
+        let expected = (PayloadProtocolIdentifier::String, b"for all".to_vec());
+        assert_eq!(pair.heard(0), [expected]);
+    }
+
+    #[test]
+    fn each_packet_may_be_lost_once_on_the_way_to_an_open_channel() {
+        for lost in 1..=8 {
+            let mut pair = Pair::new();
+            pair.run(|packet| packet != lost);
+            pair.open(2, "events");
+            pair.run(|packet| packet != lost);
+            pair.us.send("text");
+            pair.run(|packet| packet != lost);
+            let texts = pair.heard(2);
+            assert_eq!(texts.len(), 2, "packet {lost}: {texts:?}");
+        }
+    }
+
+    #[test]
+    fn a_channel_that_was_agreed_on_elsewhere_opens_with_its_first_text() {
+        let mut pair = Pair::connected();
+        let mut stream = pair
+            .viewer
+            .open_stream(7, PayloadProtocolIdentifier::String)
+            .unwrap();
+        stream.write(b"hello").unwrap();
+        pair.run(|_| true);
+        assert_eq!(pair.us.channels(), [7]);
+    }
+
+    #[test]
+    fn a_channel_that_the_viewer_closes_is_closed_and_may_be_opened_again() {
+        let mut pair = Pair::connected();
+        for _ in 0..3 {
+            pair.open(0, "events");
+            pair.run(|_| true);
+            assert_eq!(pair.us.channels(), [0]);
+            pair.viewer.stream(0).unwrap().close().unwrap();
+            pair.run(|_| true);
+            assert_eq!(pair.us.channels(), [0u16; 0]);
+            while pair.viewer.poll().is_some() {}
+        }
+        let closed = |event: &&DataEvent| matches!(event, DataEvent::Closed { channel: 0 });
+        assert_eq!(pair.events.iter().filter(closed).count(), 3);
+    }
+
+    #[test]
+    fn the_number_of_channels_is_bounded() {
+        let mut pair = Pair::connected();
+        for channel in 0..20 {
+            pair.open(channel, "more");
+            pair.run(|_| true);
+        }
+        assert_eq!(pair.us.channels().len(), MAX_CHANNELS);
+    }
+
+    #[test]
+    fn what_a_viewer_does_not_take_is_left_out_and_counted() {
+        let mut pair = Pair::connected();
+        pair.open(0, "events");
+        pair.run(|_| true);
+        let text = "x".repeat(10_000);
+        for _ in 0..100 {
+            pair.us.send(&text);
+        }
+        assert!(pair.us.buffered() <= MAX_BUFFERED);
+        assert_eq!(pair.us.dropped(), 94);
+        pair.us.send(&"x".repeat(MAX_MESSAGE_SIZE as usize + 1));
+        assert_eq!(pair.us.dropped(), 95);
+        pair.run(|_| true);
+        assert_eq!(pair.us.buffered(), 0);
+        pair.us.send(&text);
+        assert_eq!(pair.us.dropped(), 95);
+    }
+
+    #[test]
+    fn a_message_longer_than_announced_does_not_end_in_a_panic() {
+        let mut pair = Pair::connected();
+        pair.open(0, "events");
+        pair.run(|_| true);
+        let long = vec![b'x'; 60_000];
+        let mut stream = pair.viewer.stream(0).unwrap();
+        stream
+            .write_with_ppi(&long, PayloadProtocolIdentifier::String)
+            .unwrap();
+        pair.run(|_| true);
+        let texts = |event: &&DataEvent| matches!(event, DataEvent::Text { .. });
+        assert_eq!(pair.events.iter().filter(texts).count(), 0);
+    }
+
+    #[test]
+    fn as_dtls_client_we_begin() {
+        let now = origin();
+        let mut client = DataTransport::new(DtlsRole::Client, CONFIG);
+        let mut server = DataTransport::new(DtlsRole::Server, CONFIG);
+        assert!(server.poll_transmit(now).is_none());
+        for _ in 0..10 {
+            for packet in client.poll_transmit(now).into_iter().flatten() {
+                server.handle_packet(now, &packet);
+            }
+            for packet in server.poll_transmit(now).into_iter().flatten() {
+                client.handle_packet(now, &packet);
+            }
+        }
+        for side in [&client, &server] {
+            let association = side.association.as_ref().unwrap();
+            assert!(!association.is_handshaking() && !association.is_closed());
+        }
+    }
+
+    #[test]
+    fn associations_without_end_are_not_begun() {
+        let mut us = DataTransport::new(DtlsRole::Server, CONFIG);
+        let now = origin();
+        for _ in 0..50 {
+            let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::new()), None);
+            let (_, mut viewer) = endpoint.connect(ClientConfig::new(), NO_ADDRESS).unwrap();
+            let Some(Payload::RawEncode(packets)) =
+                viewer.poll_transmit(now).map(|transmit| transmit.payload)
+            else {
+                panic!("no INIT");
+            };
+            us.handle_packet(now, &packets[0]);
+        }
+        let mut answers = 0;
+        while let Some(packets) = us.poll_transmit(now) {
+            answers += packets.len();
+        }
+        assert_eq!(answers, 1);
+    }
+}
