@@ -1,39 +1,59 @@
 //! What is said on a channel: JSON text.
 
-use distributary_media::MediaTime;
+use distributary_media::{MediaTime, TimedData};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Longest `id` of a ping that is repeated.
 const MAX_ID_BYTES: usize = 64;
 
-/// What a viewer is told.
+/// What a viewer is told of what the publisher says.
 ///
 /// ```json
 /// {"type":"metadata","time":12345,"data":{"title":"..."}}
 /// ```
 ///
-/// `time` is the media time in milliseconds that the notice belongs to: that of the pictures and sounds
-/// which the viewer shows at that moment, counted from the beginning of the stream.
+/// `type` is `metadata` for `onMetaData`, `cue` for `onCuePoint`, `text` for `onTextData` and `data` for
+/// what has a name of the publisher's own, which is then in `name`. `time` is the media time in
+/// milliseconds that it belongs to, counted from the beginning of the stream. `data` is what was said:
+/// one value, or an array where it was more than one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Notice<'a> {
-    /// What it is: `metadata`, `cue`, `text`, or another name.
     #[serde(rename = "type")]
-    pub kind: &'a str,
-    /// Media time in milliseconds.
-    pub time: i64,
-    /// What the publisher has sent.
-    pub data: &'a Value,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    time: i64,
+    data: Said<'a>,
+}
+
+/// One value, or all of them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+enum Said<'a> {
+    One(&'a Value),
+    Several(&'a [Value]),
 }
 
 impl<'a> Notice<'a> {
-    /// A notice for media time `at`.
+    /// The notice of what the publisher says.
     #[must_use]
-    pub fn new(kind: &'a str, at: MediaTime, data: &'a Value) -> Self {
+    pub fn of(data: &'a TimedData) -> Self {
+        let (kind, name) = match data.name.as_str() {
+            TimedData::METADATA => ("metadata", None),
+            "onCuePoint" => ("cue", None),
+            "onTextData" => ("text", None),
+            name => ("data", Some(name)),
+        };
+        let said = match data.values.as_slice() {
+            [one] => Said::One(one),
+            several => Said::Several(several),
+        };
         Self {
             kind,
-            time: at.as_millis(),
-            data,
+            name,
+            time: data.time.as_millis(),
+            data: said,
         }
     }
 
@@ -109,17 +129,38 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn text(name: &str, values: Vec<Value>) -> String {
+        let data = TimedData {
+            time: MediaTime::from_millis(12_345),
+            name: name.to_owned(),
+            values,
+        };
+        Notice::of(&data).to_text()
+    }
+
     #[test]
     fn a_notice_is_json_with_the_media_time() {
-        let data = json!({"title": "a \"show\"", "width": 1280});
-        let notice = Notice::new("metadata", MediaTime::from_millis(12_345), &data);
-        let text = notice.to_text();
-        assert!(
-            text.starts_with(r#"{"type":"metadata","time":12345,"data":{"#),
-            "{text}"
+        let metadata = json!({"title": "a \"show\""});
+        assert_eq!(
+            text("onMetaData", vec![metadata]),
+            r#"{"type":"metadata","time":12345,"data":{"title":"a \"show\""}}"#
         );
-        let read: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(read["data"], data);
+        assert_eq!(
+            text("onCuePoint", vec![json!({"name": "ad"})]),
+            r#"{"type":"cue","time":12345,"data":{"name":"ad"}}"#
+        );
+        assert_eq!(
+            text("onTextData", vec![json!("hello")]),
+            r#"{"type":"text","time":12345,"data":"hello"}"#
+        );
+        assert_eq!(
+            text("score", vec![json!(1), json!(2)]),
+            r#"{"type":"data","name":"score","time":12345,"data":[1,2]}"#
+        );
+        assert_eq!(
+            text("tick", Vec::new()),
+            r#"{"type":"data","name":"tick","time":12345,"data":[]}"#
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::viewers::Viewer;
 use super::{Command, Shard};
+use crate::data::Notice;
 use crate::demux::DatagramKind;
 use crate::ice::{CandidatePair, Credentials};
 use crate::peer::{CloseReason, MediaClock, Peer, PeerEvent};
@@ -159,9 +160,7 @@ impl Shard {
                     self.send_media(key, now);
                 }
                 PeerEvent::ChannelOpened { channel, label } => {
-                    if let Some(viewer) = self.viewers.get_mut(key) {
-                        tracing::debug!(viewer = %viewer.id.short(), channel, label, "opened a data channel");
-                    }
+                    self.greet(key, channel, &label, now);
                 }
                 PeerEvent::Closed(reason) => {
                     self.remove(key, &reason, now);
@@ -170,6 +169,21 @@ impl Shard {
             }
         }
         self.retransmit(key, now);
+    }
+
+    /// Tells a viewer on its new channel how the publisher describes the stream.
+    fn greet(&mut self, key: usize, channel: u16, label: &str, now: Instant) {
+        let Some(viewer) = self.viewers.get_mut(key) else {
+            return;
+        };
+        tracing::debug!(viewer = %viewer.id.short(), channel, label, "opened a data channel");
+        let stream = self.streams.get_mut(viewer.stream);
+        let metadata = stream.and_then(|stream| stream.subscription.stream().metadata());
+        if let Some(metadata) = metadata {
+            let text = Notice::of(&metadata).to_text();
+            viewer.peer.send_text_on(now, channel, &text);
+            self.send_control(key);
+        }
     }
 
     /// Ends a viewer's session.

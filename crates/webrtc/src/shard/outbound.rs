@@ -3,11 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use distributary_hub::Delivery;
+use distributary_hub::{Delivery, StreamEvent};
+use distributary_media::TimedData;
 
 use super::streams::ShardStream;
 use super::viewers::Viewer;
 use super::{FAST_TICK, SLOW_TICK, Shard};
+use crate::data::Notice;
 use crate::send_buffer::SendBuffer;
 use crate::sender::Progress;
 use crate::socket::{SendError, ShardSocket};
@@ -27,6 +29,11 @@ impl Shard {
             return;
         };
         stream.handle(&delivery.event, now);
+        if let StreamEvent::Data(data) = &delivery.event {
+            let viewers = stream.viewers.clone();
+            self.tell(&viewers, data, now);
+            return;
+        }
         for key in &stream.viewers {
             if self.unsent.is_some() {
                 // They are behind from here on, and go on when the kernel has room.
@@ -38,6 +45,20 @@ impl Shard {
             self.unsent = pump(viewer, stream, &self.socket, &mut self.buffer, now);
             if viewer.peer.is_catching_up() {
                 self.behind.push(*key);
+            }
+        }
+    }
+
+    /// Tells the viewers that have a data channel what the publisher says.
+    fn tell(&mut self, viewers: &[usize], data: &TimedData, now: Instant) {
+        // Written when the first viewer wants it: most streams are watched without data channels.
+        let mut text = None;
+        for key in viewers {
+            let viewer = self.viewers.get_mut(*key);
+            if let Some(viewer) = viewer.filter(|viewer| viewer.peer.has_channels()) {
+                let text = text.get_or_insert_with(|| Notice::of(data).to_text());
+                viewer.peer.send_text(now, text);
+                self.send_control(*key);
             }
         }
     }

@@ -1,7 +1,9 @@
 //! The answer to each offer, field by field.
 
+use distributary_webrtc::data::DataConfig;
 use distributary_webrtc::sdp::{
-    Answer, NegotiatedAudio, NegotiatedRtx, NegotiatedVideo, Offer, PacketizationMode,
+    Answer, NegotiatedAudio, NegotiatedData, NegotiatedRtx, NegotiatedVideo, Offer,
+    PacketizationMode,
 };
 
 use crate::support::*;
@@ -25,9 +27,11 @@ enum Expected {
     Audio(Opus),
     /// Nothing is sent, but it describes the transport: its only format and that one's `a=rtpmap`.
     Inactive(u8, &'static str),
+    /// A data channel, with the longest message that the player takes.
+    Data(u32),
     Rejected,
 }
-use Expected::{Audio, Inactive, Rejected};
+use Expected::{Audio, Data, Inactive, Rejected};
 
 #[derive(Clone, Copy, Debug)]
 struct Video {
@@ -107,7 +111,8 @@ fn chromium_with_audio_first() {
 fn chromium_with_a_data_channel() {
     check(&Case {
         offer: "chromium-offer-datachannel",
-        sections: &[OPUS_111, CHROMIUM_VIDEO, Rejected],
+        bundle: Some("0 1 2"),
+        sections: &[OPUS_111, CHROMIUM_VIDEO, Data(262_144)],
         remote_ufrag: "+kW3",
         ..HAND_CASE
     });
@@ -467,6 +472,7 @@ fn check(case: &Case) {
             Inactive(payload_type, rtpmap) => {
                 check_inactive(section, *payload_type, rtpmap, &context);
             }
+            Data(_) => check_data(section, &context),
             Rejected => check_rejected(section, &context),
         }
         if !matches!(expected, Rejected) {
@@ -506,7 +512,8 @@ fn check_transport(section: &Section, case: &Case, context: &str) {
     assert_eq!(section.only("ice-pwd"), PWD, "{context}");
     assert_eq!(section.only("fingerprint"), FINGERPRINT, "{context}");
     assert_eq!(section.only("setup"), case.setup, "{context}");
-    assert_eq!(section.only("rtcp-mux"), "", "{context}");
+    let is_rtp = section.kind != "application";
+    assert_eq!(section.has("rtcp-mux"), is_rtp, "{context}");
     assert_eq!(section.port, 8189, "{context}");
     assert!(
         section.lines.contains(&"c=IN IP4 192.0.2.5".to_owned()),
@@ -610,6 +617,15 @@ fn check_inactive(section: &Section, payload_type: u8, rtpmap: &str, context: &s
     }
 }
 
+fn check_data(section: &Section, context: &str) {
+    assert_eq!(section.formats, ["webrtc-datachannel"], "{context}");
+    assert_eq!(section.only("sctp-port"), "5000", "{context}");
+    assert_eq!(section.only("max-message-size"), "16384", "{context}");
+    for other in ["sendonly", "msid", "rtcp-mux", "rtcp-rsize", "rtpmap"] {
+        assert!(!section.has(other), "{other} in {context}");
+    }
+}
+
 fn check_rejected(section: &Section, context: &str) {
     assert_eq!(section.port, 0, "{context}");
     assert_eq!(section.formats.len(), 1, "{context}");
@@ -634,7 +650,7 @@ fn check_negotiated(case: &Case, answer: &Answer) {
     let negotiated = &answer.negotiated;
     let offer = Offer::parse(&fixture(case.offer)).expect("it was parsed before");
     let mut video = None;
-    let mut audio = None;
+    let (mut audio, mut data) = (None, None);
     for (section, offered) in case.sections.iter().zip(offer.media) {
         match section {
             Expected::Video(expected) => {
@@ -661,9 +677,19 @@ fn check_negotiated(case: &Case, answer: &Answer) {
                     extensions: Vec::new(),
                 });
             }
+            Data(max_message_size) => {
+                data = Some(NegotiatedData {
+                    mid: offered.mid,
+                    config: DataConfig {
+                        port: 5000,
+                        max_message_size: *max_message_size,
+                    },
+                });
+            }
             Inactive(..) | Rejected => {}
         }
     }
+    assert_eq!(negotiated.data, data, "{}", case.offer);
     assert_eq!(negotiated.video, video, "{}", case.offer);
     assert_eq!(negotiated.audio, audio, "{}", case.offer);
     assert_eq!(

@@ -97,15 +97,71 @@ fn the_first_section_with_a_port_comes_first_in_the_answered_group() {
     assert!(session.sections[1].has("candidate"), "{}", answer.sdp);
 }
 
+const DATA_CHANNEL: &str = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:d\r\n";
+
 #[test]
-fn a_bundle_only_section_behind_a_data_channel_is_served() {
-    let data = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:d\r\n";
-    let offer = fixture("hand-bundle-only").replace("BUNDLE 1 0", "BUNDLE d 0 1") + data;
+fn a_data_channel_that_stands_first_in_the_group_describes_the_transport() {
+    let transport: String = fixture("hand-bundle-only")
+        .lines()
+        .filter(|line| line.starts_with("a=ice-") || line.starts_with("a=fingerprint"))
+        .map(|line| format!("{line}\r\n"))
+        .collect();
+    let data = format!("{DATA_CHANNEL}{transport}a=setup:actpass\r\n");
+    let offer = fixture("hand-bundle-only").replace("BUNDLE 1 0", "BUNDLE d 0 1") + &data;
     let answer = answer_to(&offer).unwrap();
     let session = Description::of(&answer.sdp);
-    assert_eq!(values(&session.lines, "group"), ["BUNDLE 1 0"]);
-    assert_eq!(session.sections[2].port, 0);
+    assert_eq!(values(&session.lines, "group"), ["BUNDLE d 1 0"]);
+    let data = &session.sections[2];
+    assert!(data.port != 0 && data.has("candidate"), "{}", answer.sdp);
     assert!(answer.negotiated.video.is_some() && answer.negotiated.audio.is_some());
+    // Neither port nor size are said: those that RFC 8841 means.
+    let config = answer.negotiated.data.unwrap().config;
+    assert_eq!((config.port, config.max_message_size), (5000, 65_536));
+}
+
+#[test]
+fn a_data_channel_is_served_beside_media_on_the_same_transport_only() {
+    let rejection = |offer: &str| {
+        let answer = answer_to(offer).unwrap();
+        assert_eq!(answer.negotiated.data, None);
+        let session = Description::of(&answer.sdp);
+        let last = session.sections.last().unwrap();
+        assert_eq!((last.kind.as_str(), last.port), ("application", 0));
+        let notes = answer.negotiated.notes.into_iter();
+        let rejections = notes.filter_map(|note| match note {
+            Note::NotSent(media) => Some(media.reason),
+            _ => None,
+        });
+        rejections.last().unwrap()
+    };
+    let offer = fixture("hand-lf-line-ends");
+    let unbundled = format!("{offer}{DATA_CHANNEL}");
+    assert_eq!(rejection(&unbundled), Rejection::NotBundled);
+    let bundled = |sections: &str| offer.replace("BUNDLE 0 1", "BUNDLE 0 1 d e") + sections;
+    let answer = answer_to(&bundled(DATA_CHANNEL)).unwrap();
+    let session = Description::of(&answer.sdp);
+    assert_eq!(values(&session.lines, "group"), ["BUNDLE 0 1 d"]);
+    let second = DATA_CHANNEL.replace("mid:d", "mid:e");
+    let two = bundled(&format!("{DATA_CHANNEL}{second}"));
+    let answer = answer_to(&two).unwrap();
+    assert_eq!(answer.negotiated.data.unwrap().mid.unwrap().as_str(), "d");
+    for unknown in [
+        DATA_CHANNEL.replace("UDP/DTLS/SCTP", "SCTP"),
+        DATA_CHANNEL.replace("webrtc-datachannel", "5000"),
+        format!("{DATA_CHANNEL}a=sctp-port:0\r\n"),
+        format!("{DATA_CHANNEL}a=sctp-port:65536\r\n"),
+    ] {
+        let reason = rejection(&bundled(&unknown));
+        assert_eq!(reason, Rejection::UnsupportedKind, "{unknown}");
+    }
+
+    let alone = format!(
+        "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE d\r\n{DATA_CHANNEL}"
+    );
+    let SdpError::NothingToSend { rejected } = answer_to(&alone).unwrap_err() else {
+        panic!("a data channel alone");
+    };
+    assert_eq!(rejected[0].reason, Rejection::DataAlone);
 }
 
 #[test]
