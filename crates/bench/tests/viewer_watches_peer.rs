@@ -73,6 +73,7 @@ impl Session {
             },
             video: Some(sender(1, offer::VIDEO)),
             audio: Some(sender(2, offer::AUDIO)),
+            data: None,
             cname: Arc::from("cname"),
             start_pacing: 40_000_000,
         };

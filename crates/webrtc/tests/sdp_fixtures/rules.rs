@@ -128,11 +128,11 @@ fn a_data_channel_is_served_beside_media_on_the_same_transport_only() {
         let last = session.sections.last().unwrap();
         assert_eq!((last.kind.as_str(), last.port), ("application", 0));
         let notes = answer.negotiated.notes.into_iter();
-        let rejections = notes.filter_map(|note| match note {
+        let mut rejections = notes.filter_map(|note| match note {
             Note::NotSent(media) => Some(media.reason),
             _ => None,
         });
-        rejections.last().unwrap()
+        rejections.next_back().unwrap()
     };
     let offer = fixture("hand-lf-line-ends");
     let unbundled = format!("{offer}{DATA_CHANNEL}");

@@ -1,5 +1,6 @@
 //! A viewer of ours and a WebRTC client of another make, over a simulated network.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(
     clippy::unwrap_used,
     reason = "a simulation that cannot be set up fails its test"
@@ -7,6 +8,7 @@
 
 pub(crate) mod network;
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,6 +28,7 @@ use distributary_webrtc::send_buffer::SendBuffer;
 use distributary_webrtc::sender::SenderConfig;
 use network::{Datagram, Network};
 use str0m::change::SdpAnswer;
+use str0m::channel::ChannelId;
 use str0m::media::{Direction, MediaData, MediaKind};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc};
@@ -46,6 +49,18 @@ pub(crate) struct Simulation {
     /// Whole frames that the client put together.
     pub(crate) received: Vec<MediaData>,
     pub(crate) client_connected: bool,
+    /// The client's channels that are open.
+    pub(crate) channels: Vec<ChannelId>,
+    /// Texts that the client was told.
+    pub(crate) texts: Vec<String>,
+    /// Our side of the ICE session.
+    pub(crate) ice: Credentials,
+    /// The client's fragment.
+    pub(crate) remote_ufrag: String,
+    /// Where datagrams for the client go besides its own address: nowhere, or to it all the same.
+    pub(crate) second_address: Option<SocketAddr>,
+    /// Media datagrams by destination.
+    pub(crate) media_to: HashMap<SocketAddr, usize>,
     pub(crate) video: Log,
     pub(crate) audio: Log,
     buffer: SendBuffer,
@@ -58,11 +73,16 @@ pub(crate) struct Simulation {
 
 impl Simulation {
     /// Both ends after offer and answer, before the first datagram.
+    pub(crate) fn new(seed: u64, keyframe_interval: u64) -> Self {
+        Self::with_channels(seed, keyframe_interval, &[])
+    }
+
+    /// The same with data channels of these names.
     #[allow(
         clippy::disallowed_methods,
         reason = "an origin for the simulated clock"
     )]
-    pub(crate) fn new(seed: u64, keyframe_interval: u64) -> Self {
+    pub(crate) fn with_channels(seed: u64, keyframe_interval: u64, channels: &[&str]) -> Self {
         let now = Instant::now();
         let server_address: SocketAddr = "192.0.2.1:8189".parse().unwrap();
         let client_address: SocketAddr = "192.0.2.2:50000".parse().unwrap();
@@ -71,6 +91,9 @@ impl Simulation {
         let mut change = client.sdp_api();
         change.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
         change.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
+        for channel in channels {
+            change.add_channel((*channel).to_owned());
+        }
         let (offer, pending) = change.apply().unwrap();
 
         let certificate = Certificate::generate(SystemTime::now()).unwrap();
@@ -105,8 +128,9 @@ impl Simulation {
         let negotiated = answer.negotiated;
         let video = negotiated.video.unwrap();
         let audio = negotiated.audio.unwrap();
+        let remote_ufrag = negotiated.remote.ice.ufrag().to_owned();
         let config = PeerConfig {
-            local: ice,
+            local: ice.clone(),
             remote_ufrag: negotiated.remote.ice.ufrag().to_owned(),
             fingerprints: negotiated.remote.fingerprints,
             role: DtlsRole::of_answer(negotiated.setup),
@@ -136,6 +160,12 @@ impl Simulation {
             client,
             received: Vec::new(),
             client_connected: false,
+            channels: Vec::new(),
+            texts: Vec::new(),
+            ice,
+            remote_ufrag,
+            second_address: None,
+            media_to: HashMap::new(),
             video: Log::new(90_000, LogLimits::default()),
             audio: Log::new(48_000, LogLimits::default()),
             buffer: SendBuffer::new(1 << 20),
@@ -232,12 +262,18 @@ impl Simulation {
             self.peer
                 .handle_datagram(self.now, datagram.source, Some(local), &mut datagram.bytes);
             self.drive_peer();
-        } else if let Ok(receive) = Receive::new(
-            Protocol::Udp,
-            datagram.source,
-            datagram.destination,
-            &datagram.bytes,
-        ) {
+            return;
+        }
+        let is_here = datagram.destination == self.client_address
+            || Some(datagram.destination) == self.second_address;
+        if is_here
+            && let Ok(receive) = Receive::new(
+                Protocol::Udp,
+                datagram.source,
+                self.client_address,
+                &datagram.bytes,
+            )
+        {
             self.client
                 .handle_input(Input::Receive(self.now, receive))
                 .unwrap();
@@ -258,6 +294,7 @@ impl Simulation {
                 for packet in bytes.chunks(segment) {
                     assert!(packet.len() <= 1200, "{} bytes", packet.len());
                     let bytes = packet.to_vec();
+                    *self.media_to.entry(destination).or_default() += 1;
                     let datagram = Datagram {
                         source: self.server_address,
                         destination,
@@ -299,6 +336,10 @@ impl Simulation {
                 }
                 Output::Event(Event::MediaData(data)) => self.received.push(data),
                 Output::Event(Event::Connected) => self.client_connected = true,
+                Output::Event(Event::ChannelOpen(id, _)) => self.channels.push(id),
+                Output::Event(Event::ChannelData(data)) => {
+                    self.texts.push(String::from_utf8(data.data).unwrap());
+                }
                 Output::Event(_) => {}
             }
         }
