@@ -1,5 +1,5 @@
-//! Load generator for WHEP servers: many viewers in one process, cheap enough that the server is
-//! what is measured.
+//! Load generators: many viewers of a WHEP server, or many publishers of an RTMP server, in one
+//! process, cheap enough that the server is what is measured.
 //!
 //! ```text
 //! swarm   one thread: sockets, clock, ramp, phases          whep   one thread: POST and DELETE
@@ -7,6 +7,7 @@
 //!     ice       connectivity and consent checks of a full, controlling agent
 //!     inspector   (the first viewers only) decrypts, and checks the H264 access units
 //!     traffic   loss, frames and gaps by the RTP headers, which are in the clear
+//! publishers   one thread: RTMP publishers, each with the tags of one FLV file
 //! report  the figures;   process  what the kernel says about the server;   socket  how is received
 //! ```
 //!
@@ -14,12 +15,14 @@
 //! swarm its share of a `recvmmsg` and the reading of twelve bytes.
 
 pub mod answer;
+pub mod arguments;
 pub mod h264;
 pub mod ice;
 pub mod inspector;
 pub mod offer;
 pub mod percentile;
 pub mod process;
+pub mod publishers;
 pub mod report;
 pub mod rtcp;
 pub mod rtp;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use distributary_bench::arguments::{parse_duration, parse_ramp};
 use distributary_bench::socket::ReceiveMode;
 use distributary_bench::swarm::{self, SwarmConfig};
 use url::Url;
@@ -75,59 +76,6 @@ impl From<Arguments> for SwarmConfig {
             decrypt: arguments.decrypt,
             server_pid: arguments.server_pid,
             receive: arguments.receive,
-        }
-    }
-}
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let error = || format!("`{text}` is not a duration such as 500ms, 20s or 2m");
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let number: u64 = digits.parse().map_err(|_| error())?;
-    match text.strip_prefix(digits) {
-        Some("ms") => Ok(Duration::from_millis(number)),
-        Some("s") => Ok(Duration::from_secs(number)),
-        Some("m") => number
-            .checked_mul(60)
-            .map(Duration::from_secs)
-            .ok_or_else(error),
-        _ => Err(error()),
-    }
-}
-
-fn parse_ramp(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(ramp) if ramp > 0.0 && f64::is_finite(ramp) => Ok(ramp),
-        _ => Err(format!("`{text}` is not a positive number")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_have_a_unit() {
-        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("20s"), Ok(Duration::from_secs(20)));
-        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        for text in [
-            "",
-            "20",
-            "s",
-            "-1s",
-            "1.5s",
-            "20 s",
-            "18446744073709551615m",
-        ] {
-            assert!(parse_duration(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_ramp_is_a_positive_number() {
-        assert_eq!(parse_ramp("0.5"), Ok(0.5));
-        for text in ["0", "-1", "inf", "NaN", "fast"] {
-            assert!(parse_ramp(text).is_err(), "{text}");
         }
     }
 }

@@ -1,0 +1,72 @@
+//! Publishes one file as many RTMP publishers and reports what it cost the server.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use distributary_bench::arguments::{parse_duration, parse_ramp};
+use distributary_bench::publishers::{self, PublishersConfig};
+use url::Url;
+
+/// Publishes one FLV file as many RTMP publishers, each in a loop and in real time, and reports what it
+/// cost the server.
+///
+/// The figures are those of an interval that begins a second after the last publisher was granted its
+/// name. The exit code is 0 if every publisher was granted its name and stayed.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Where to publish, such as rtmp://127.0.0.1/live/load; the names get -0, -1 and so on
+    #[arg(long)]
+    url: Url,
+    /// How many publishers
+    #[arg(long, default_value_t = 1)]
+    publishers: usize,
+    /// FLV file to send; without one they publish nothing after they were granted their names
+    #[arg(long)]
+    file: Option<PathBuf>,
+    /// How long to measure once all publish: 500ms, 20s, 2m
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    duration: Duration,
+    /// Publishers begun each second
+    #[arg(long, default_value_t = 100.0, value_parser = parse_ramp)]
+    ramp: f64,
+    /// Process id of the server, to measure its CPU time and memory
+    #[arg(long)]
+    server_pid: Option<u32>,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let config = PublishersConfig {
+        url: arguments.url,
+        publishers: arguments.publishers,
+        file: arguments.file,
+        ramp: arguments.ramp,
+        duration: arguments.duration,
+        server_pid: arguments.server_pid,
+    };
+    let report = match publishers::run(&config) {
+        Ok(report) => report,
+        Err(error) => {
+            eprintln!("rtmp-swarm: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let text = match arguments.json {
+        true => serde_json::to_string_pretty(&report).map(|json| json + "\n"),
+        false => Ok(report.to_string()),
+    };
+    let text = text.expect("the report has no maps but those with text keys");
+    // Whoever has closed the pipe has read enough.
+    let _ = io::stdout().write_all(text.as_bytes());
+    match report.failures.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}

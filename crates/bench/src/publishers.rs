@@ -1,0 +1,376 @@
+//! Many RTMP publishers that send the tags of one FLV file, each in a loop and in real time.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a driver, which reads the clock for what it measures"
+)]
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use distributary_media::flv::{FlvFileError, FlvReader, FlvTag, TagKind};
+use distributary_rtmp::client::{self, ClientError, ClientPublisher};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use url::Url;
+
+use crate::percentile::Percentiles;
+use crate::process::{self, ProcessUsage};
+
+/// What to publish, where, and for how long.
+#[derive(Clone, Debug)]
+pub struct PublishersConfig {
+    /// `rtmp://host[:port]/app/name`; the publishers add `-0`, `-1` and so on to the name.
+    pub url: Url,
+    /// How many publishers.
+    pub publishers: usize,
+    /// The FLV file. Without one they publish nothing after they were granted their names.
+    pub file: Option<PathBuf>,
+    /// Publishers begun each second.
+    pub ramp: f64,
+    /// How long to measure once all publish.
+    pub duration: Duration,
+    /// Process id of the server.
+    pub server_pid: Option<u32>,
+}
+
+/// Why nothing can be published.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishersError {
+    /// The URL is not that of an RTMP stream.
+    #[error("{0} is not of the form rtmp://host/app/name")]
+    Url(Url),
+    /// The system has refused something.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The file is not FLV.
+    #[error(transparent)]
+    File(#[from] FlvFileError),
+    /// The file has no tags of sound or pictures.
+    #[error("the file has neither pictures nor sound")]
+    Empty,
+}
+
+/// What a run has shown. Times are in milliseconds unless the name says otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PublishersReport {
+    /// Where the publishers went.
+    pub url: String,
+    /// Publishers that were begun.
+    pub publishers: usize,
+    /// How many failed, and why.
+    pub failures: BTreeMap<String, usize>,
+    /// From the beginning of the connection to the grant.
+    pub publish: Option<Percentiles>,
+    /// Length of the measured interval in seconds.
+    pub seconds: f64,
+    /// Megabits per second, of all publishers together, RTMP's own bytes left out.
+    pub megabits_per_second: f64,
+    /// Tags per second, of all publishers together.
+    pub tags_per_second: f64,
+    /// The latest any tag was sent after its time: how far the swarm itself, or the server, was behind.
+    pub max_lateness: f64,
+    /// The server process, if it is known.
+    pub server: Option<PublishersServer>,
+    /// Load average of the machine at the end.
+    pub load_average: Option<f64>,
+}
+
+/// What the publishers cost the server.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PublishersServer {
+    /// CPU time in the measured interval, in percent of one core.
+    pub cpu_percent: f64,
+    /// The same per tag, in microseconds; `None` where nothing was sent.
+    pub cpu_us_per_tag: Option<f64>,
+    /// Resident memory before the first publisher, in bytes.
+    pub resident_before: u64,
+    /// Resident memory at the end of the interval, in bytes.
+    pub resident: u64,
+    /// The difference, per publisher.
+    pub resident_per_publisher: i64,
+    /// Its nice level.
+    pub nice: i32,
+}
+
+/// Publishes, measures and stops.
+///
+/// # Errors
+/// When the file or the server cannot be used at all; a publisher that fails is in the report.
+pub fn run(config: &PublishersConfig) -> Result<PublishersReport, PublishersError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(swarm(config))
+}
+
+/// A clip that can be sent again and again.
+struct Clip {
+    tags: Vec<FlvTag>,
+    /// From the beginning of one round to that of the next, in milliseconds.
+    length: u64,
+}
+
+impl Clip {
+    fn read(path: &PathBuf) -> Result<Self, PublishersError> {
+        let file = std::fs::read(path)?;
+        let tags: Vec<_> = FlvReader::new(file.into())?.collect::<Result<_, _>>()?;
+        let tags: Vec<_> = tags
+            .into_iter()
+            .filter(|tag| tag.kind != TagKind::Script)
+            .collect();
+        let times = |kind| {
+            let tags = tags.iter().filter(move |tag: &&FlvTag| tag.kind == kind);
+            tags.map(|tag| u64::from(tag.timestamp_millis))
+        };
+        let last = tags.iter().map(|tag| tag.timestamp_millis).max();
+        let last = u64::from(last.ok_or(PublishersError::Empty)?);
+        // One more step of the track that has the longer ones.
+        let count = [TagKind::Video, TagKind::Audio]
+            .map(|kind| times(kind).count())
+            .into_iter()
+            .filter(|count| *count > 1)
+            .min();
+        let step = count.map_or(1, |count| last / count as u64).max(1);
+        Ok(Self {
+            tags,
+            length: last + step,
+        })
+    }
+}
+
+/// What one publisher has done in the measured interval.
+#[derive(Default)]
+struct Work {
+    tags: u64,
+    bytes: u64,
+    lateness: Duration,
+}
+
+/// What is going on, for the publishers to follow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Ramp,
+    Measure,
+    End,
+}
+
+async fn swarm(config: &PublishersConfig) -> Result<PublishersReport, PublishersError> {
+    let (address, app, name) = target(&config.url).await?;
+    let clip = config.file.as_ref().map(Clip::read).transpose()?;
+    let clip = clip.map(Arc::new);
+    let before = config.server_pid.map(ProcessUsage::of).transpose()?;
+    let (phase, phases) = watch::channel(Phase::Ramp);
+    let mut publishers = JoinSet::new();
+    let mut grants = Vec::with_capacity(config.publishers);
+    let mut failures = BTreeMap::new();
+    let start = Instant::now();
+    let mut opening = JoinSet::new();
+    for number in 0..config.publishers {
+        sleep_until(start + Duration::from_secs_f64(number as f64 / config.ramp)).await;
+        let (app, stream) = (app.clone(), format!("{name}-{number}"));
+        opening.spawn(async move {
+            let begun = Instant::now();
+            let publisher = client::publish(address, &app, &stream).await?;
+            Ok::<_, ClientError>((publisher, begun.elapsed()))
+        });
+        while let Some(opened) = opening.try_join_next() {
+            admit(
+                opened,
+                &clip,
+                &phases,
+                &mut publishers,
+                &mut grants,
+                &mut failures,
+            );
+        }
+    }
+    while let Some(opened) = opening.join_next().await {
+        admit(
+            opened,
+            &clip,
+            &phases,
+            &mut publishers,
+            &mut grants,
+            &mut failures,
+        );
+    }
+
+    sleep_until(Instant::now() + Duration::from_secs(1)).await;
+    let usage_begin = config.server_pid.map(ProcessUsage::of).transpose()?;
+    let begin = Instant::now();
+    phase.send_replace(Phase::Measure);
+    sleep_until(begin + config.duration).await;
+    let seconds = begin.elapsed().as_secs_f64();
+    let usage_end = config.server_pid.map(ProcessUsage::of).transpose()?;
+    phase.send_replace(Phase::End);
+
+    let mut work = Work::default();
+    while let Some(ended) = publishers.join_next().await {
+        match ended {
+            Ok(Ok(done)) => work.add(&done),
+            Ok(Err(error)) => count_failure(&mut failures, &error),
+            Err(panic) => count_failure(&mut failures, &panic),
+        }
+    }
+    let server = before.zip(usage_begin).zip(usage_end);
+    let count = config.publishers.max(1);
+    Ok(PublishersReport {
+        url: config.url.to_string(),
+        publishers: config.publishers,
+        failures,
+        publish: Percentiles::of(grants),
+        seconds,
+        megabits_per_second: work.bytes as f64 * 8e-6 / seconds,
+        tags_per_second: work.tags as f64 / seconds,
+        max_lateness: work.lateness.as_secs_f64() * 1e3,
+        server: server.map(|((before, begin), end)| {
+            let cpu = end.cpu.saturating_sub(begin.cpu).as_secs_f64();
+            PublishersServer {
+                cpu_percent: cpu / seconds * 100.0,
+                cpu_us_per_tag: (work.tags > 0).then(|| cpu * 1e6 / work.tags as f64),
+                resident_before: before.resident,
+                resident: end.resident,
+                resident_per_publisher: (end.resident as i64 - before.resident as i64)
+                    / count as i64,
+                nice: end.nice,
+            }
+        }),
+        load_average: process::load_average().ok(),
+    })
+}
+
+/// Lets a publisher begin that was granted its name.
+fn admit(
+    opened: Result<Result<(ClientPublisher, Duration), ClientError>, tokio::task::JoinError>,
+    clip: &Option<Arc<Clip>>,
+    phases: &watch::Receiver<Phase>,
+    publishers: &mut JoinSet<Result<Work, ClientError>>,
+    grants: &mut Vec<Duration>,
+    failures: &mut BTreeMap<String, usize>,
+) {
+    match opened {
+        Ok(Ok((publisher, took))) => {
+            grants.push(took);
+            publishers.spawn(publish(publisher, clip.clone(), phases.clone()));
+        }
+        Ok(Err(error)) => count_failure(failures, &error),
+        Err(panic) => count_failure(failures, &panic),
+    }
+}
+
+fn count_failure(failures: &mut BTreeMap<String, usize>, reason: &dyn fmt::Display) {
+    *failures.entry(reason.to_string()).or_default() += 1;
+}
+
+impl Work {
+    fn add(&mut self, other: &Self) {
+        self.tags += other.tags;
+        self.bytes += other.bytes;
+        self.lateness = self.lateness.max(other.lateness);
+    }
+}
+
+/// Sends tag after tag at its time, until the end.
+async fn publish(
+    mut publisher: ClientPublisher,
+    clip: Option<Arc<Clip>>,
+    mut phases: watch::Receiver<Phase>,
+) -> Result<Work, ClientError> {
+    let mut work = Work::default();
+    let Some(clip) = clip else {
+        // An error means that the swarm is over, too.
+        let _ = phases.wait_for(|phase| *phase == Phase::End).await;
+        publisher.close().await?;
+        return Ok(work);
+    };
+    let start = Instant::now();
+    for round in 0u64.. {
+        for tag in &clip.tags {
+            let millis = round * clip.length + u64::from(tag.timestamp_millis);
+            let due = start + Duration::from_millis(millis);
+            sleep_until(due).await;
+            let phase = *phases.borrow();
+            match phase {
+                Phase::End => {
+                    publisher.close().await?;
+                    return Ok(work);
+                }
+                Phase::Measure => {
+                    work.tags += 1;
+                    work.bytes += tag.body.len() as u64;
+                }
+                Phase::Ramp => {}
+            }
+            // RTMP counts modulo 2^32.
+            let (timestamp, body) = (millis as u32, tag.body.clone());
+            match tag.kind {
+                TagKind::Video => publisher.send_video(timestamp, body).await?,
+                TagKind::Audio => publisher.send_audio(timestamp, body).await?,
+                TagKind::Script => {}
+            }
+            if phase == Phase::Measure {
+                work.lateness = work.lateness.max(due.elapsed());
+            }
+        }
+    }
+    Ok(work)
+}
+
+/// The server's address, the application and the name in a URL.
+async fn target(url: &Url) -> Result<(SocketAddr, String, String), PublishersError> {
+    let malformed = || PublishersError::Url(url.clone());
+    let host = url.host_str().filter(|_| url.scheme() == "rtmp");
+    let host = host.ok_or_else(malformed)?.trim_matches(['[', ']']);
+    let path = url.path().trim_matches('/');
+    let (app, name) = path.rsplit_once('/').ok_or_else(malformed)?;
+    let mut addresses = tokio::net::lookup_host((host, url.port().unwrap_or(1935))).await?;
+    let address = addresses.next().ok_or_else(malformed)?;
+    Ok((address, app.to_owned(), name.to_owned()))
+}
+
+impl fmt::Display for PublishersReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} publishers at {}", self.publishers, self.url)?;
+        for (reason, count) in &self.failures {
+            writeln!(f, "  {count} failed: {reason}")?;
+        }
+        if let Some(publish) = &self.publish {
+            writeln!(
+                f,
+                "connect to grant    p50 {:.1} ms, p95 {:.1} ms, max {:.1} ms",
+                publish.p50, publish.p95, publish.max
+            )?;
+        }
+        writeln!(
+            f,
+            "media               {:.1} Mbit/s, {:.0} tags/s over {:.1} s, sent at most {:.1} ms late",
+            self.megabits_per_second, self.tags_per_second, self.seconds, self.max_lateness
+        )?;
+        if let Some(server) = &self.server {
+            let per_tag = server.cpu_us_per_tag;
+            let per_tag = per_tag.map_or_else(String::new, |us| format!(", {us:.1} us per tag"));
+            writeln!(
+                f,
+                "server              {:.1} % of a core{per_tag}; {:.1} MiB resident, {:.1} before, {:.1} KiB per \
+                 publisher; nice {}",
+                server.cpu_percent,
+                server.resident as f64 / f64::from(1 << 20),
+                server.resident_before as f64 / f64::from(1 << 20),
+                server.resident_per_publisher as f64 / 1024.0,
+                server.nice
+            )?;
+        }
+        if let Some(load) = self.load_average {
+            writeln!(f, "load average        {load:.2}")?;
+        }
+        Ok(())
+    }
+}
