@@ -175,6 +175,15 @@ impl Gateway {
         self.process.printed(Stream::Stdout).join("\n")
     }
 
+    /// Waits until it has logged a line with `text` in it.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn logged_until(&self, text: &str) {
+        self.process
+            .wait_for_line(text, |line| line.text.contains(text).then_some(()));
+    }
+
     /// Asks the gateway to end, as a service manager does.
     ///
     /// # Panics

@@ -9,6 +9,7 @@ use distributary_tests::publishers::{
     gstreamer_publishes, librtmp_publishes, recent_ffmpeg, recent_ffmpeg_publishes,
 };
 use distributary_tests::report::VideoReport;
+use distributary_tests::wait::eventually;
 
 /// Pictures to look at.
 const PICTURES: usize = 2 * FRAME_RATE as usize;
@@ -185,6 +186,82 @@ async fn codecs_that_browsers_are_not_sent_are_left_out_and_the_sound_plays() {
     let heard = |report: &VideoReport| report.audio_energy() > 0.0;
     let report = page.browser.wait_for("#viewer", "sound", heard).await;
     assert_eq!(report.counters.len(), 0, "no picture can be shown");
+    gateway.logged_until("no picture is sent: viewers can only be sent H264");
+}
+
+#[tokio::test]
+async fn av1_and_vp9_are_taken_frame_by_frame() {
+    let gateway = Gateway::start();
+    for (encoder, four_cc, codec) in [("libsvtav1", "av01", "AV1"), ("libvpx-vp9", "vp09", "VP9")] {
+        let name = format!("live/{four_cc}");
+        let _publisher = recent_ffmpeg(&[
+            "-re",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=320x240:rate=15",
+            "-c:v",
+            encoder,
+            "-g",
+            "30",
+            "-deadline",
+            "realtime",
+            "-preset",
+            "12",
+            "-rtmp_enhanced_codecs",
+            four_cc,
+            "-f",
+            "flv",
+            &gateway.rtmp_url(&name),
+        ]);
+        let stream = eventually("a second of pictures", async || {
+            let stream = gateway.stream(&name)?;
+            (stream["video_frames"].as_u64()? > 15).then_some(stream)
+        });
+        let stream = stream.await;
+        assert_eq!(stream["video"]["codec"], codec, "{stream}");
+        assert_eq!(stream["video"]["width"], 320, "{stream}");
+    }
+}
+
+#[tokio::test]
+async fn of_several_tracks_the_first_is_used_and_the_others_are_listed() {
+    let gateway = Gateway::start();
+    let clip = clip();
+    let path = clip.path().to_str().expect("a path of this system is text");
+    let url = gateway.rtmp_url(STREAM);
+    let _publisher = recent_ffmpeg(&[
+        "-re",
+        "-stream_loop",
+        "-1",
+        "-i",
+        path,
+        "-map",
+        "0:v",
+        "-map",
+        "0:a",
+        "-map",
+        "0:v",
+        "-map",
+        "0:a",
+        "-c",
+        "copy",
+        "-rtmp_enhanced_codecs",
+        "avc1,mp4a",
+        "-f",
+        "flv",
+        &url,
+    ]);
+    assert_seen_and_heard(&gateway).await;
+    let stream = gateway.stream(STREAM).expect("the stream is live");
+    let others = stream["publisher"]["other_tracks"].as_array();
+    let mut others: Vec<_> = others
+        .expect("a list")
+        .iter()
+        .map(|track| (track["kind"].as_str(), track["id"].as_u64()))
+        .collect();
+    others.sort_unstable();
+    assert_eq!(others, [(Some("audio"), Some(1)), (Some("video"), Some(1))]);
 }
 
 #[tokio::test]
@@ -199,7 +276,7 @@ async fn a_stream_of_another_server_is_pulled_when_somebody_watches() {
     assert!(gateway.stream(STREAM).is_none(), "nobody watches yet");
     watch(&gateway, STREAM).await.assert_plays(&clip());
     // The page is closed, and with it the session.
-    distributary_tests::wait::eventually("the pull has ended", async || {
+    eventually("the pull has ended", async || {
         gateway.stream(STREAM).is_none().then_some(())
     })
     .await;

@@ -73,9 +73,16 @@ pub(super) fn open(
     let ice = Credentials::generate().map_err(|error| OpenError::Internal(error.to_string()))?;
     let local = local_parameters(shared, ice.clone());
     let cname: Arc<str> = local.cname.as_str().into();
-    let answer = offer.answer(&plan(&stream.stats()), &local)?;
+    let stats = stream.stats();
+    let answer = offer.answer(&plan(&stats), &local)?;
     for note in &answer.negotiated.notes {
         tracing::info!(viewer = %id.short(), stream = %stream.name(), "{note}");
+    }
+    if let Some(track) = stats.video.filter(|track| track.codec != VideoCodec::H264) {
+        tracing::info!(
+            viewer = %id.short(), stream = %stream.name(), codec = %track.codec,
+            "no picture is sent: viewers can only be sent H264"
+        );
     }
     let etag = ice.ufrag().to_owned();
     let session = PendingSession {
