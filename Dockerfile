@@ -19,5 +19,5 @@ COPY --from=build /distributary /usr/local/bin/distributary
 # No user of the host: the gateway needs no right but to open its ports.
 USER 65532:65532
 # RTMP, HTTP, and WebRTC media.
-EXPOSE 1935/tcp 8080/tcp 8189/udp
+EXPOSE 1935/tcp 8080/tcp 8189/udp 8189/tcp
 ENTRYPOINT ["/usr/local/bin/distributary"]

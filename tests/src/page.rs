@@ -68,6 +68,15 @@ pub struct Answer {
     pub body: String,
 }
 
+/// How a viewer is connected.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct NetworkPath {
+    /// `udp` or `tcp`; empty before there is a connection.
+    pub protocol: String,
+    /// The viewer's user name fragment on the pair that is used.
+    pub ufrag: String,
+}
+
 impl WatchPage {
     /// Opens the page in a browser.
     ///
@@ -89,6 +98,60 @@ impl WatchPage {
         self.browser
             .evaluate(&format!("watch('{name}', '{url}')"))
             .await
+    }
+
+    /// The same as if the viewer's network let no UDP through.
+    ///
+    /// # Panics
+    /// As [`WatchPage::watch`].
+    pub async fn watch_over_tcp(&self, name: &str, url: &str) -> Answer {
+        let script = format!("watch('{name}', '{url}', {{ onlyTcp: true }})");
+        self.browser.evaluate(&script).await
+    }
+
+    /// The same with a data channel of this name.
+    ///
+    /// # Panics
+    /// As [`WatchPage::watch`].
+    pub async fn watch_with_channel(&self, name: &str, url: &str, channel: &str) -> Answer {
+        let script = format!("watch('{name}', '{url}', {{ channel: '{channel}' }})");
+        self.browser.evaluate(&script).await
+    }
+
+    /// Restarts ICE for the viewer `name` and gives the status of the PATCH.
+    ///
+    /// # Panics
+    /// When the session cannot be reached, or the browser does not take its answer.
+    pub async fn restart_ice(&self, name: &str) -> u16 {
+        self.browser.evaluate(&format!("restart('{name}')")).await
+    }
+
+    /// What the viewer `name` heard on its data channel so far.
+    ///
+    /// # Panics
+    /// When there is no such viewer.
+    pub async fn texts(&self, name: &str) -> Vec<String> {
+        self.browser.evaluate(&format!("texts('{name}')")).await
+    }
+
+    /// Says something on the data channel of the viewer `name`.
+    ///
+    /// # Panics
+    /// When the channel is not open.
+    pub async fn say(&self, name: &str, text: &str) {
+        let said: bool = self
+            .browser
+            .evaluate(&format!("say('{name}', '{text}')"))
+            .await;
+        assert!(said);
+    }
+
+    /// How the datagrams of the viewer `name` travel.
+    ///
+    /// # Panics
+    /// When there is no such viewer.
+    pub async fn path(&self, name: &str) -> NetworkPath {
+        self.browser.evaluate(&format!("path('{name}')")).await
     }
 
     /// Ends the session of the viewer `name` by DELETE and gives the status.

@@ -14,6 +14,8 @@ pub struct Addresses {
     pub http: SocketAddr,
     /// Where the media is sent from.
     pub webrtc: SocketAddr,
+    /// Whether viewers may connect there over TCP, too.
+    pub webrtc_tcp: bool,
     /// Where viewers are told that the media is.
     pub candidates: Vec<IpAddr>,
     /// Whether the built-in clip is published.
@@ -31,6 +33,7 @@ impl fmt::Display for Banner {
             rtmps,
             http,
             webrtc,
+            webrtc_tcp,
             candidates,
             demo,
         } = &self.0;
@@ -43,7 +46,8 @@ impl fmt::Display for Banner {
         writeln!(f, "HTTP    {http}")?;
         writeln!(
             f,
-            "WebRTC  {webrtc} (UDP), announced as {}\n",
+            "WebRTC  {webrtc} ({}), announced as {}\n",
+            if *webrtc_tcp { "UDP and TCP" } else { "UDP" },
             announced.join(", ")
         )?;
 
@@ -96,6 +100,7 @@ mod tests {
             rtmps: None,
             http: http.parse().unwrap(),
             webrtc: "[::]:8189".parse().unwrap(),
+            webrtc_tcp: true,
             candidates: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
             demo,
         })
@@ -108,7 +113,7 @@ mod tests {
         for line in [
             "RTMP    [::]:1935",
             "HTTP    [::]:8080",
-            "WebRTC  [::]:8189 (UDP)",
+            "WebRTC  [::]:8189 (UDP and TCP)",
         ] {
             assert!(text.lines().any(|l| l.starts_with(line)), "{text}");
         }

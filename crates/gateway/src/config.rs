@@ -137,6 +137,8 @@ pub struct Viewers {
     pub offline_grace: Time,
     /// Threads that send; 0 for one per core.
     pub shards: usize,
+    /// Whether viewers may connect over TCP, too.
+    pub tcp: bool,
 }
 
 /// Limits of HTTP.
@@ -307,6 +309,7 @@ impl Default for Viewers {
             max: engine.max_sessions,
             offline_grace: Time(engine.offline_grace),
             shards: engine.shards,
+            tcp: engine.tcp,
         }
     }
 }

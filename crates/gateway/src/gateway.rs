@@ -46,6 +46,7 @@ impl Gateway {
             rtmps: rtmp.tls_addr().map_err(StartError::Addresses)?,
             http: http.local_addr(),
             webrtc: engine.local_addr(),
+            webrtc_tcp: engine.has_tcp(),
             candidates: announced,
             demo,
         };
@@ -166,6 +167,7 @@ fn start_engine(config: &Config, hub: &Hub) -> Result<(Engine, Vec<IpAddr>), Sta
     let engine = EngineConfig {
         listen,
         shards: config.viewers.shards,
+        tcp: config.viewers.tcp,
         candidates: announced.clone(),
         max_sessions: config.viewers.max,
         offline_grace: config.viewers.offline_grace.0,

@@ -19,3 +19,4 @@ mod shard;
 mod socket;
 pub mod srtp;
 pub mod stun;
+pub mod tcp;

@@ -84,6 +84,15 @@ enum Owner {
     Shard(usize),
 }
 
+/// Where a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Nowhere yet.
+    Waiting,
+    /// With the shard of this number.
+    Shard(usize),
+}
+
 /// What a shard finds under a user name fragment.
 pub(crate) enum Claim {
     /// The session, now the caller's.
@@ -162,6 +171,14 @@ impl Registry {
                 true
             }
         }
+    }
+
+    /// Where the session of a user name fragment is, if there is one.
+    pub(crate) fn place(&self, ufrag: &str) -> Option<Place> {
+        Some(match *self.by_ufrag.get(ufrag)? {
+            Owner::Waiting(_) => Place::Waiting,
+            Owner::Shard(shard) => Place::Shard(shard),
+        })
     }
 
     /// Takes a waiting session for `shard` if `is_valid` says that the caller has heard of it, or

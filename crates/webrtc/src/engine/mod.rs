@@ -19,6 +19,7 @@ use crate::sdp::IceFragment;
 use crate::session::{Registry, SessionId};
 use crate::shard::{self, Command};
 use crate::socket::bind_shared;
+use crate::tcp::{self, TcpServer};
 
 pub use open::{OpenError, OpenedSession};
 pub use restart::{IcePatch, PatchError, RestartedIce};
@@ -33,6 +34,9 @@ pub struct EngineConfig {
     pub listen: SocketAddr,
     /// Threads that serve viewers; 0 is one per core.
     pub shards: usize,
+    /// Whether viewers may connect over TCP as well, on the port with the same number (RFC 6544), for
+    /// networks that let no UDP through. Where that port is taken, UDP is served alone.
+    pub tcp: bool,
     /// Addresses announced to viewers, the best first. The port is the one that is bound.
     pub candidates: Vec<IpAddr>,
     /// Most sessions, those included that were answered and have not been heard of.
@@ -48,6 +52,7 @@ impl Default for EngineConfig {
         Self {
             listen: (Ipv6Addr::UNSPECIFIED, 8189).into(),
             shards: 0,
+            tcp: true,
             candidates: Vec::new(),
             max_sessions: 20_000,
             start_pacing: 40_000_000,
@@ -88,6 +93,8 @@ pub(crate) struct Shared {
     pub(crate) certificate: Certificate,
     pub(crate) wall: WallClock,
     pub(crate) local: SocketAddr,
+    /// Viewers may connect over TCP, too.
+    pub(crate) has_tcp: bool,
     pub(crate) inboxes: Vec<mpsc::Sender<Command>>,
 }
 
@@ -96,6 +103,7 @@ pub(crate) struct Shared {
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    tcp: Arc<Mutex<Option<TcpServer>>>,
 }
 
 impl Engine {
@@ -119,6 +127,7 @@ impl Engine {
         let local = sockets
             .first()
             .map_or(Ok(config.listen), std::net::UdpSocket::local_addr)?;
+        let listener = config.tcp.then(|| listen(local)).flatten();
         let certificate = Certificate::generate(SystemTime::now())?;
         let (inboxes, receivers): (Vec<_>, Vec<_>) =
             (0..shards).map(|_| mpsc::channel(INBOX)).unzip();
@@ -130,11 +139,13 @@ impl Engine {
             certificate,
             wall: WallClock::new(Instant::now(), SystemTime::now()),
             local,
+            has_tcp: listener.is_some(),
             inboxes,
         });
         let engine = Self {
             shared: Arc::clone(&shared),
             threads: Arc::default(),
+            tcp: Arc::default(),
         };
         for (index, (socket, inbox)) in sockets.into_iter().zip(receivers).enumerate() {
             let thread = shard::spawn(index, socket, inbox, Arc::clone(&shared))?;
@@ -144,12 +155,21 @@ impl Engine {
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(thread);
         }
+        if let Some(listener) = listener {
+            let server = TcpServer::start(listener, shared)?;
+            *engine.tcp.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
+        }
         Ok(engine)
     }
 
     /// The UDP address that is bound.
     pub fn local_addr(&self) -> SocketAddr {
         self.shared.local
+    }
+
+    /// Whether viewers may connect over TCP as well, on the port with the number of the UDP port.
+    pub fn has_tcp(&self) -> bool {
+        self.shared.has_tcp
     }
 
     /// Answers a viewer's offer for `stream` and waits for its first packet.
@@ -218,6 +238,26 @@ impl Engine {
             if thread.join().is_err() {
                 tracing::error!("an egress shard ended by a panic");
             }
+        }
+        // After the shards, whose last words may have to go out over TCP.
+        let server = self
+            .tcp
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(server) = server {
+            server.stop();
+        }
+    }
+}
+
+/// The TCP port beside the UDP port, if it can be had.
+fn listen(address: SocketAddr) -> Option<std::net::TcpListener> {
+    match tcp::bind(address) {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            tracing::warn!(%address, %error, "viewers cannot connect over TCP, only over UDP");
+            None
         }
     }
 }

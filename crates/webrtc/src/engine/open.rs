@@ -125,10 +125,15 @@ fn plan(stats: &StreamStats) -> MediaPlan {
 
 /// Where viewers reach this gateway, the best first.
 pub(super) fn candidates(shared: &Shared) -> Vec<HostCandidate> {
-    let addresses = shared.config.candidates.iter();
     let port = shared.local.port();
-    addresses
-        .map(|ip| HostCandidate::udp(SocketAddr::new(*ip, port)))
+    let addresses = || {
+        let addresses = shared.config.candidates.iter();
+        addresses.map(|ip| SocketAddr::new(*ip, port))
+    };
+    let tcp = addresses().filter(|_| shared.has_tcp);
+    addresses()
+        .map(HostCandidate::udp)
+        .chain(tcp.map(HostCandidate::tcp_passive))
         .collect()
 }
 

@@ -8,11 +8,23 @@ use super::viewers::Viewer;
 use super::{Command, Shard};
 use crate::data::Notice;
 use crate::demux::DatagramKind;
-use crate::ice::{CandidatePair, Credentials};
+use crate::ice::{CandidatePair, Credentials, IceLite, IceOutcome};
 use crate::peer::{CloseReason, MediaClock, Peer, PeerEvent};
 use crate::session::{Claim, PendingSession, SessionId};
 use crate::socket::Received;
-use crate::stun::{Message, is_goog_ping, local_ufrag};
+use crate::stun::{is_goog_ping, local_ufrag};
+
+/// Where the viewer is that a check names.
+pub(super) enum Found {
+    /// Here, by this key.
+    Here(usize),
+    /// With the shard of this number.
+    Elsewhere(usize),
+    /// Nowhere yet, and the check cannot be granted: this is the answer.
+    Refused(Vec<u8>),
+    /// There is none, or the check is not worth an answer.
+    Nowhere,
+}
 
 /// Addresses remembered whose datagrams belong to another shard.
 const MAX_STRAYS: usize = 4096;
@@ -22,7 +34,23 @@ impl Shard {
         let key = match DatagramKind::of(datagram.bytes) {
             // A check in the short form names nobody: like media, it is known by where it comes from.
             DatagramKind::Stun if !is_goog_ping(datagram.bytes) => {
-                self.find_by_ufrag(&datagram, now)
+                let pair = CandidatePair::udp(datagram.local, datagram.source);
+                match self.find_by_ufrag(pair, datagram.bytes, now) {
+                    Found::Here(key) => Some(key),
+                    Found::Elsewhere(shard) => {
+                        self.note_stray(datagram.source, shard);
+                        None
+                    }
+                    Found::Refused(error) => {
+                        // A lost one is asked for again.
+                        let len = error.len();
+                        let _ = self
+                            .socket
+                            .send(datagram.source, datagram.local, &error, len);
+                        return;
+                    }
+                    Found::Nowhere => None,
+                }
             }
             _ => self.viewers.by_address(&datagram.source),
         };
@@ -46,28 +74,46 @@ impl Shard {
     }
 
     /// The viewer that a check is for: one of ours, or one that is waiting to be heard of.
-    fn find_by_ufrag(&mut self, datagram: &Received<'_>, now: Instant) -> Option<usize> {
-        let ufrag = local_ufrag(datagram.bytes)?;
+    pub(super) fn find_by_ufrag(
+        &mut self,
+        pair: CandidatePair,
+        check: &[u8],
+        now: Instant,
+    ) -> Found {
+        let Some(ufrag) = local_ufrag(check) else {
+            return Found::Nowhere;
+        };
         if let Some(key) = self.viewers.by_ufrag(ufrag) {
-            return Some(key);
+            return Found::Here(key);
         }
+        // A session that waits is taken over by its viewer only, which is told from others by the agent
+        // it is going to have.
+        let mut refusal = None;
         let is_valid = |session: &PendingSession| {
-            Message::parse(datagram.bytes).is_ok_and(|message| {
-                message.verify_integrity(session.peer.local.password().as_bytes())
-            })
+            let config = &session.peer;
+            let mut ice = IceLite::new(now, config.local.clone(), &config.remote_ufrag);
+            let mut response = Vec::new();
+            let outcome = ice.handle_stun(now, pair, check, &mut response);
+            if matches!(outcome, IceOutcome::Refused { .. }) {
+                refusal = Some(response);
+            }
+            matches!(outcome, IceOutcome::Valid(_))
         };
         let shared = Arc::clone(&self.shared);
         match shared.registry.claim(ufrag, self.index, is_valid) {
-            Claim::Claimed(session) => self.admit(*session, ufrag, now),
-            Claim::Elsewhere(shard) => {
-                if self.strays.len() >= MAX_STRAYS {
-                    self.strays.clear();
-                }
-                self.strays.insert(datagram.source, shard);
-                None
-            }
-            Claim::Unknown => None,
+            Claim::Claimed(session) => self
+                .admit(*session, ufrag, now)
+                .map_or(Found::Nowhere, Found::Here),
+            Claim::Elsewhere(shard) => Found::Elsewhere(shard),
+            Claim::Unknown => refusal.map_or(Found::Nowhere, Found::Refused),
         }
+    }
+
+    fn note_stray(&mut self, source: SocketAddr, shard: usize) {
+        if self.strays.len() >= MAX_STRAYS {
+            self.strays.clear();
+        }
+        self.strays.insert(source, shard);
     }
 
     /// Gives a datagram of another shard's viewer to that shard. When its inbox is full the datagram
@@ -126,6 +172,8 @@ impl Shard {
             stream: tag,
             stream_name: name.as_str().into(),
             addresses: Vec::new(),
+            connections: Vec::new(),
+            is_held_back: false,
             since: created,
         });
         stream.viewers.push(key);

@@ -1,11 +1,13 @@
 //! An egress shard: an OS thread with its own socket, its own viewers and its own copy of the logs.
 //!
 //! * `run`: the thread and its loop, the only part that reads a clock.
+//! * `frames`: what comes and goes on the TCP connections of its viewers.
 //! * `inbound`: datagrams in: whose they are, and what they bring about.
 //! * `outbound`: datagrams out: frames to the viewers, and what time brings about.
 //! * `streams`: the streams its viewers watch, and their logs.
 //! * `viewers`: the viewers, found by address, by user name fragment and by session.
 
+mod frames;
 mod inbound;
 mod outbound;
 mod run;
@@ -24,6 +26,7 @@ use crate::ice::Credentials;
 use crate::send_buffer::SendBuffer;
 use crate::session::SessionId;
 use crate::socket::ShardSocket;
+use crate::tcp::Connection;
 use outbound::Unsent;
 use streams::Streams;
 use viewers::Viewers;
@@ -45,6 +48,11 @@ pub(crate) enum Command {
     Datagram {
         source: SocketAddr,
         local: Option<IpAddr>,
+        bytes: Box<[u8]>,
+    },
+    /// A frame came in on a viewer's TCP connection.
+    Frame {
+        connection: Arc<Connection>,
         bytes: Box<[u8]>,
     },
     /// Give this session new ICE credentials, beside those it has.

@@ -1,6 +1,7 @@
 //! Datagrams out: frames to the viewers of their stream, and what time brings about.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use distributary_hub::{Delivery, StreamEvent};
@@ -8,11 +9,13 @@ use distributary_media::TimedData;
 
 use super::streams::ShardStream;
 use super::viewers::Viewer;
-use super::{FAST_TICK, SLOW_TICK, Shard};
+use super::{FAST_TICK, SLOW_TICK, Shard, frames};
 use crate::data::Notice;
+use crate::ice::{CandidatePair, Transport};
 use crate::send_buffer::SendBuffer;
 use crate::sender::Progress;
 use crate::socket::{SendError, ShardSocket};
+use crate::tcp::Connection;
 
 /// Packets for one viewer that the kernel's buffer had no room for.
 pub(super) struct Unsent {
@@ -43,7 +46,7 @@ impl Shard {
                 continue;
             };
             self.unsent = pump(viewer, stream, &self.socket, &mut self.buffer, now);
-            if viewer.peer.is_catching_up() {
+            if viewer.is_behind() {
                 self.behind.push(*key);
             }
         }
@@ -75,7 +78,7 @@ impl Shard {
             self.unsent = pump(viewer, stream, &self.socket, &mut self.buffer, now);
         }
         let is_behind = self.behind.contains(&key);
-        match viewer.peer.is_catching_up() {
+        match viewer.is_behind() {
             true if !is_behind => self.behind.push(key),
             false if is_behind => self.behind.retain(|other| *other != key),
             _ => {}
@@ -98,10 +101,22 @@ impl Shard {
 
     /// Sends what is not media: answers to checks, handshake, reports.
     pub(super) fn send_control(&mut self, key: usize) {
+        self.send_control_besides(key, None);
+    }
+
+    /// The same, also on a connection on which the viewer has not proved to be.
+    pub(super) fn send_control_besides(&mut self, key: usize, other: Option<&Arc<Connection>>) {
         let Some(viewer) = self.viewers.get_mut(key) else {
             return;
         };
         while let Some(transmit) = viewer.peer.poll_transmit() {
+            if let Transport::Tcp(id) = transmit.transport {
+                let other = other.filter(|other| other.id() == id);
+                if let Some(connection) = viewer.connection(id).or(other) {
+                    connection.send(&transmit.bytes);
+                }
+                continue;
+            }
             let len = transmit.bytes.len();
             let (to, from) = (transmit.destination, transmit.local);
             // A lost one is repeated by whoever waits for it.
@@ -120,16 +135,21 @@ impl Shard {
         let Some(stream) = self.streams.get_mut(viewer.stream) else {
             return;
         };
-        let Some(remote) = viewer.peer.remote() else {
+        let Some(pair) = viewer.peer.pair() else {
             return;
         };
         self.buffer.clear();
         viewer.peer.retransmit(&stream.video, now, &mut self.buffer);
+        if let Transport::Tcp(id) = pair.transport {
+            let connection = viewer.connection(id).filter(|other| other.has_room());
+            if let Some(connection) = connection {
+                frames::send_runs(connection, &self.buffer);
+            }
+            return;
+        }
         for (bytes, segment) in self.buffer.runs() {
             // A full kernel buffer loses the retransmission; the viewer asks again.
-            let _ = self
-                .socket
-                .send(remote, viewer.peer.local(), bytes, segment);
+            let _ = self.socket.send(pair.remote, pair.local, bytes, segment);
         }
     }
 
@@ -188,8 +208,15 @@ fn pump(
     buffer: &mut SendBuffer,
     now: Instant,
 ) -> Option<Unsent> {
-    let destination = viewer.peer.remote()?;
-    let local = viewer.peer.local();
+    let CandidatePair {
+        local,
+        remote: destination,
+        transport,
+    } = viewer.peer.pair()?;
+    if let Transport::Tcp(connection) = transport {
+        frames::pump(viewer, connection, stream, buffer, now);
+        return None;
+    }
     loop {
         buffer.clear();
         let progress = viewer

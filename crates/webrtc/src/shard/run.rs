@@ -134,6 +134,10 @@ impl Shard {
         for _ in 0..TURN {
             match next {
                 None | Some(Command::Shutdown) => return false,
+                Some(Command::Frame {
+                    connection,
+                    mut bytes,
+                }) => self.handle_frame(&connection, &mut bytes, clock()),
                 Some(Command::Restart {
                     id,
                     local,

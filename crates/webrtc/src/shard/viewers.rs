@@ -9,9 +9,14 @@ use slab::Slab;
 
 use crate::peer::Peer;
 use crate::session::{MAX_FRAGMENTS, SessionId};
+use crate::tcp::Connection;
 
 /// Addresses of one viewer: one for each way it has to get here.
 const MAX_ADDRESSES: usize = 8;
+
+/// TCP connections of one viewer: one for each way it has to get here, and a new one for each that
+/// was cut.
+const MAX_CONNECTIONS: usize = 4;
 
 /// A viewer and what the shard knows of it.
 pub(super) struct Viewer {
@@ -24,6 +29,10 @@ pub(super) struct Viewer {
     pub(super) stream_name: Arc<str>,
     /// The addresses from which it has proved to be, the newest last.
     pub(super) addresses: Vec<SocketAddr>,
+    /// The TCP connections on which it has proved to be, the newest last.
+    pub(super) connections: Vec<Arc<Connection>>,
+    /// Its TCP connection had no room for media that is due.
+    pub(super) is_held_back: bool,
     /// When its offer was answered.
     pub(super) since: Instant,
 }
@@ -31,7 +40,19 @@ pub(super) struct Viewer {
 impl Viewer {
     /// Whether it is sent frames as they come: it is connected and not behind.
     pub(super) fn is_live(&self) -> bool {
-        self.peer.is_connected() && !self.peer.is_catching_up()
+        self.peer.is_connected() && !self.is_behind()
+    }
+
+    /// Whether it is to be sent more every few milliseconds.
+    pub(super) fn is_behind(&self) -> bool {
+        self.peer.is_catching_up() || self.is_held_back
+    }
+
+    /// The TCP connection of this number, if it is one of this viewer.
+    pub(super) fn connection(&self, id: u64) -> Option<&Arc<Connection>> {
+        self.connections
+            .iter()
+            .find(|connection| connection.id() == id)
     }
 }
 
@@ -42,6 +63,7 @@ pub(super) struct Viewers {
     by_address: HashMap<SocketAddr, usize>,
     by_ufrag: HashMap<Box<str>, usize>,
     by_id: HashMap<SessionId, usize>,
+    by_connection: HashMap<u64, usize>,
 }
 
 impl Viewers {
@@ -64,6 +86,10 @@ impl Viewers {
         for address in &viewer.addresses {
             self.forget_address(*address, key);
         }
+        for connection in &viewer.connections {
+            self.by_connection.remove(&connection.id());
+            connection.close();
+        }
         Some(viewer)
     }
 
@@ -73,6 +99,10 @@ impl Viewers {
 
     pub(super) fn by_address(&self, address: &SocketAddr) -> Option<usize> {
         self.by_address.get(address).copied()
+    }
+
+    pub(super) fn by_connection(&self, id: u64) -> Option<usize> {
+        self.by_connection.get(&id).copied()
     }
 
     pub(super) fn by_ufrag(&self, ufrag: &str) -> Option<usize> {
@@ -109,6 +139,24 @@ impl Viewers {
         if viewer.addresses.len() > MAX_ADDRESSES {
             let oldest = viewer.addresses.remove(0);
             self.forget_address(oldest, key);
+        }
+    }
+
+    /// Notes that a viewer is to be found on a TCP connection.
+    pub(super) fn note_connection(&mut self, key: usize, connection: &Arc<Connection>) {
+        let Some(viewer) = self.slots.get_mut(key) else {
+            return;
+        };
+        if viewer.connection(connection.id()).is_some() {
+            return;
+        }
+        connection.prove();
+        self.by_connection.insert(connection.id(), key);
+        viewer.connections.push(Arc::clone(connection));
+        if viewer.connections.len() > MAX_CONNECTIONS {
+            let oldest = viewer.connections.remove(0);
+            self.by_connection.remove(&oldest.id());
+            oldest.close();
         }
     }
 

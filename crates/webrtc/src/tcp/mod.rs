@@ -1,0 +1,39 @@
+//! ICE over TCP, passive side (RFC 6544): for viewers behind networks that let no UDP through.
+//!
+//! A viewer connects to the TCP port with the number of the UDP port, and datagrams travel on the
+//! connection as frames (RFC 4571). All connections live on a thread of their own, which reads and
+//! writes; what a frame means, and what is sent, is up to the shard that has the viewer, so that the
+//! path of UDP has no part in it.
+//!
+//! * [`framing`]: frames in a stream of bytes.
+//! * `connection`: one connection, as the shard and the thread share it.
+//! * `server`: the thread.
+//!
+//! Limits: as many connections as sessions; [`FIRST_FRAME_TIMEOUT`] for the first check and
+//! [`PROOF_TIMEOUT`] until a shard has found it valid; [`IDLE_TIMEOUT`] of silence after that; and
+//! [`LOW_WATER`] bytes that wait for the network, from which on a viewer gets no more media until it
+//! has taken some, and then goes on at the newest keyframe.
+
+mod connection;
+pub mod framing;
+mod server;
+
+use std::time::Duration;
+
+pub(crate) use connection::Connection;
+pub(crate) use server::{TcpServer, bind};
+
+/// How long a new connection may take for its first frame.
+pub const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a new connection may take until a check on it was valid.
+pub const PROOF_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection may be silent: a viewer checks every few seconds.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes that may wait for the network before media is held back.
+pub const LOW_WATER: usize = 64 * 1024;
+
+/// Bytes that may wait at most. What would make it more is lost, as datagrams may be.
+pub const MAX_QUEUED: usize = 1024 * 1024;

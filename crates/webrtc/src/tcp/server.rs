@@ -1,0 +1,256 @@
+//! The thread that accepts, reads and writes.
+
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::connection::{Connection, OutboundQueue};
+use super::framing::FrameDecoder;
+use super::{FIRST_FRAME_TIMEOUT, IDLE_TIMEOUT, PROOF_TIMEOUT};
+use crate::engine::Shared;
+use crate::session::Place;
+use crate::shard::Command;
+use crate::stun::local_ufrag;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 256;
+
+/// Bytes that the kernel may hold for one viewer on their way out: what is in there is as late as the
+/// network is slow, and cannot be taken back.
+const SEND_BUFFER: usize = 128 * 1024;
+
+/// How long `accept` rests when it fails, as it does when the process is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the last words to the viewers may take at the end.
+const LINGER: Duration = Duration::from_millis(300);
+
+/// Listens on a TCP port. An IPv6 wildcard address takes IPv4 too.
+///
+/// # Errors
+/// When the address cannot be listened on, as when another process has the port.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
+        socket.set_only_v6(false)?;
+    }
+    // A restart must not wait for old connections to be forgotten. On Windows the option means
+    // something else: it would let a second gateway take the port.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// The running thread.
+pub(crate) struct TcpServer {
+    thread: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+impl TcpServer {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system has no threads or sockets left.
+    pub(crate) fn start(listener: std::net::TcpListener, shared: Arc<Shared>) -> io::Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let listener = {
+            let _within = runtime.enter();
+            TcpListener::from_std(listener)?
+        };
+        let thread = std::thread::Builder::new()
+            .name("ice tcp".to_owned())
+            .spawn(move || runtime.block_on(serve(listener, shared, stopped)))?;
+        Ok(Self { thread, stop })
+    }
+
+    /// Ends the thread, after what is queued was sent. To be called when the shards have ended.
+    pub(crate) fn stop(self) {
+        let _ = self.stop.send(());
+        if self.thread.join().is_err() {
+            tracing::error!("the ICE-TCP thread ended by a panic");
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
+    let mut connections = JoinSet::new();
+    tokio::select! {
+        () = accept(&listener, &shared, &mut connections) => {}
+        _ = stopped => {}
+    }
+    drop(listener);
+    let all = async { while connections.join_next().await.is_some() {} };
+    // Those that do not end by then are cut.
+    let _ = timeout(LINGER, all).await;
+}
+
+/// Accepts for ever. A place is taken before a connection is accepted; further ones wait in the
+/// kernel's queue.
+async fn accept(listener: &TcpListener, shared: &Arc<Shared>, connections: &mut JoinSet<()>) {
+    let places = Arc::new(Semaphore::new(shared.config.max_sessions));
+    let next_id = AtomicU64::new(0);
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, remote)) => {
+                let id = next_id.fetch_add(1, Ordering::Relaxed);
+                let shared = Arc::clone(shared);
+                connections.spawn(async move {
+                    if let Err(error) = drive(stream, id, &shared).await {
+                        tracing::debug!(%remote, %error, "ICE-TCP connection ended");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "ICE-TCP connection not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Why a connection was ended from here.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Frame(#[from] super::framing::FrameTooLong),
+    #[error("it was silent for too long")]
+    Silent,
+    #[error("its first frame is no check of a session")]
+    Stranger,
+    #[error("no check on it was valid")]
+    Unproven,
+    #[error("the gateway ends")]
+    Shutdown,
+}
+
+/// One connection, from its first byte to its last.
+async fn drive(stream: TcpStream, id: u64, shared: &Shared) -> Result<(), Ended> {
+    let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
+    // Each piece is all there is to send; waiting for more would only delay it.
+    stream.set_nodelay(true)?;
+    let _ = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
+    let (mut reader, writer) = stream.into_split();
+    let mut decoder = FrameDecoder::default();
+    let first = timeout(FIRST_FRAME_TIMEOUT, next_frame(&mut reader, &mut decoder));
+    let first = match first.await {
+        Ok(frame) => frame?,
+        Err(_) => return Err(Ended::Silent),
+    };
+    let Some(first) = first else { return Ok(()) };
+    let shard = shard_of(&first, id, shared).ok_or(Ended::Stranger)?;
+    let (connection, queue) = Connection::new(id, local.ip(), remote, shard);
+    deliver(&connection, &first, shared).await?;
+    tokio::select! {
+        result = read(reader, decoder, &connection, shared) => result,
+        result = write(writer, queue) => result,
+        result = watch(&connection) => result,
+    }
+}
+
+/// The shard that has the session which a check names, or any for one that waits.
+fn shard_of(frame: &[u8], id: u64, shared: &Shared) -> Option<usize> {
+    let ufrag = local_ufrag(frame)?;
+    match shared.registry.place(ufrag)? {
+        Place::Shard(shard) => Some(shard),
+        Place::Waiting => {
+            let shards = u64::try_from(shared.inboxes.len()).ok()?;
+            usize::try_from(id.checked_rem(shards)?).ok()
+        }
+    }
+}
+
+/// Reads until the viewer ends the connection.
+async fn read(
+    mut reader: OwnedReadHalf,
+    mut decoder: FrameDecoder,
+    connection: &Arc<Connection>,
+    shared: &Shared,
+) -> Result<(), Ended> {
+    loop {
+        let frame = timeout(IDLE_TIMEOUT, next_frame(&mut reader, &mut decoder));
+        match frame.await {
+            Ok(Ok(Some(frame))) => deliver(connection, &frame, shared).await?,
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return Err(Ended::Silent),
+        }
+    }
+}
+
+/// The next frame; `None` at the end of the stream.
+async fn next_frame(
+    reader: &mut OwnedReadHalf,
+    decoder: &mut FrameDecoder,
+) -> Result<Option<BytesMut>, Ended> {
+    loop {
+        if let Some(frame) = decoder.next_packet()? {
+            return Ok(Some(frame));
+        }
+        if reader.read_buf(decoder.buffer()).await? == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+/// Hands a frame to the shard. A shard that is behind is waited for: the viewer's TCP slows down.
+async fn deliver(connection: &Arc<Connection>, frame: &[u8], shared: &Shared) -> Result<(), Ended> {
+    let inbox = shared.inboxes.get(connection.shard());
+    let command = Command::Frame {
+        connection: Arc::clone(connection),
+        bytes: frame.into(),
+    };
+    let inbox = inbox.ok_or(Ended::Shutdown)?;
+    inbox.send(command).await.map_err(|_| Ended::Shutdown)
+}
+
+/// Writes what the shard queues, until it ends the connection.
+async fn write(mut writer: OwnedWriteHalf, mut queue: OutboundQueue) -> Result<(), Ended> {
+    while let Some(bytes) = queue.next().await {
+        writer.write_all(&bytes).await?;
+        queue.wrote(bytes.len());
+    }
+    writer.shutdown().await?;
+    Ok(())
+}
+
+/// Ends a connection that does not prove itself in time, or that the shard wants no more.
+async fn watch(connection: &Connection) -> Result<(), Ended> {
+    if timeout(PROOF_TIMEOUT, connection.closed()).await.is_ok() {
+        return Ok(());
+    }
+    if !connection.is_proven() {
+        return Err(Ended::Unproven);
+    }
+    connection.closed().await;
+    Ok(())
+}

@@ -1,0 +1,362 @@
+//! Viewers over TCP: a running engine, and clients that speak frames on a connection.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test on real sockets and the real clock, which fails where they do"
+)]
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use distributary_hub::{Hub, HubConfig, Publisher, StreamName};
+use distributary_media::{MediaTime, VideoCodec, VideoFrame, VideoTrack};
+use distributary_webrtc::certificate::Certificate;
+use distributary_webrtc::demux::DatagramKind;
+use distributary_webrtc::dtls::{Dtls, DtlsContext, DtlsEvent, DtlsRole};
+use distributary_webrtc::engine::{Engine, EngineConfig};
+use distributary_webrtc::stun::{Class, IceRole, Message, MessageWriter, Method, TransactionId};
+use distributary_webrtc::tcp::framing::{FrameDecoder, write_frame};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const PASSWORD: &str = "thePasswordOfTheViewer";
+
+/// An engine on which `live/test` is published, a keyframe with every tenth picture.
+struct Gateway {
+    hub: Hub,
+    engine: Engine,
+    publisher: Publisher,
+    pictures: i64,
+}
+
+impl Gateway {
+    fn start() -> Self {
+        let hub = Hub::new(HubConfig::default());
+        // The TCP port with the number of the UDP port may be another's.
+        let engine = loop {
+            let config = EngineConfig {
+                listen: (Ipv4Addr::LOCALHOST, 0).into(),
+                shards: 2,
+                candidates: vec![Ipv4Addr::LOCALHOST.into()],
+                ..EngineConfig::default()
+            };
+            let engine = Engine::start(config, hub.clone()).expect("a port is free");
+            if engine.has_tcp() {
+                break engine;
+            }
+            engine.shutdown();
+        };
+        let name = StreamName::parse("live/test").expect("a name");
+        let publisher = hub
+            .publish(&name, Instant::now())
+            .expect("the name is free");
+        publisher.set_video_track(VideoTrack {
+            codec: VideoCodec::H264,
+            width: 1280,
+            height: 720,
+            profile_level_id: [0x42, 0xc0, 0x1f],
+            config: Bytes::new(),
+        });
+        Self {
+            hub,
+            engine,
+            publisher,
+            pictures: 0,
+        }
+    }
+
+    /// Publishes a picture of `len` bytes.
+    fn publish(&mut self, len: usize) {
+        let at = MediaTime::from_millis(self.pictures * 33);
+        let keyframe = self.pictures % 10 == 0;
+        let mut unit = vec![0x55; len];
+        unit[0] = if keyframe { 0x65 } else { 0x41 };
+        self.publisher.push(
+            distributary_media::Frame::Video(VideoFrame {
+                codec: VideoCodec::H264,
+                pts: at,
+                dts: at,
+                keyframe,
+                units: vec![Bytes::from(unit)],
+            }),
+            Instant::now(),
+        );
+        self.pictures += 1;
+    }
+
+    fn viewer(&self) -> Viewer {
+        Viewer::new(self)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.engine.shutdown();
+    }
+}
+
+/// A viewer that knows nothing but TCP.
+struct Viewer {
+    stream: TcpStream,
+    decoder: FrameDecoder,
+    dtls: Dtls,
+    username: String,
+    gateway_password: String,
+    connected: bool,
+    closed: bool,
+    checks_answered: usize,
+    /// SRTP packets and bytes.
+    packets: usize,
+    bytes: usize,
+}
+
+impl Viewer {
+    fn new(gateway: &Gateway) -> Self {
+        let certificate = Certificate::generate(SystemTime::now()).expect("a certificate");
+        let offer = format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
+             m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\n\
+             a=ice-ufrag:view\r\na=ice-pwd:{PASSWORD}\r\na=fingerprint:{}\r\na=setup:active\r\n\
+             a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1;profile-level-id=42e01f\r\n",
+            certificate.fingerprint()
+        );
+        let stream = gateway
+            .hub
+            .stream(&StreamName::parse("live/test").expect("a name"))
+            .expect("it is live");
+        let session = gateway.engine.open(&stream, &offer).expect("an answer");
+        let value = |key: &str| {
+            let lines = session.answer.lines();
+            let mut values = lines.filter_map(|line| line.strip_prefix("a=")?.strip_prefix(key));
+            values.next().expect("it is in the answer").to_owned()
+        };
+        let candidate = session
+            .answer
+            .lines()
+            .find(|line| line.starts_with("a=candidate:") && line.ends_with("tcptype passive"))
+            .expect("a TCP candidate");
+        let words: Vec<&str> = candidate.split(' ').collect();
+        let address = SocketAddr::new(words[4].parse().unwrap(), words[5].parse().unwrap());
+        assert_eq!(address, gateway.engine.local_addr());
+        let context = DtlsContext::new(&certificate).expect("OpenSSL");
+        let fingerprint = value("fingerprint:").parse().expect("a fingerprint");
+        let dtls = Dtls::new(&context, DtlsRole::Client, vec![fingerprint]).expect("OpenSSL");
+        let stream = TcpStream::connect(address).expect("the port is open");
+        stream
+            .set_read_timeout(Some(Duration::from_millis(5)))
+            .unwrap();
+        Self {
+            stream,
+            decoder: FrameDecoder::default(),
+            dtls,
+            username: format!("{}:view", value("ice-ufrag:")),
+            gateway_password: value("ice-pwd:"),
+            connected: false,
+            closed: false,
+            checks_answered: 0,
+            packets: 0,
+            bytes: 0,
+        }
+    }
+
+    fn send(&mut self, packet: &[u8]) {
+        let mut frame = Vec::new();
+        write_frame(&mut frame, packet);
+        self.stream.write_all(&frame).expect("the gateway reads");
+    }
+
+    fn check(&mut self, password: &str) {
+        let mut check = Vec::new();
+        let transaction = TransactionId([7; 12]);
+        MessageWriter::new(&mut check, Class::Request, Method::BINDING, transaction)
+            .username(&self.username)
+            .ice_role(IceRole::Controlling(1))
+            .use_candidate()
+            .message_integrity(password.as_bytes())
+            .finish();
+        self.send(&check);
+    }
+
+    /// Connects, with the gateway publishing meanwhile.
+    fn connect(&mut self, gateway: &mut Gateway) {
+        let password = self.gateway_password.clone();
+        self.check(&password);
+        self.run_until(gateway, |viewer| viewer.checks_answered == 1);
+        self.dtls.start(Instant::now());
+        self.run_until(gateway, |viewer| viewer.connected);
+    }
+
+    fn run_until(&mut self, gateway: &mut Gateway, done: impl Fn(&Self) -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !done(self) {
+            assert!(Instant::now() < end, "not done after {PATIENCE:?}");
+            gateway.publish(4000);
+            self.step();
+        }
+    }
+
+    /// Reads for a moment and answers.
+    fn step(&mut self) {
+        let mut bytes = [0; 65_536];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => self.closed = true,
+            Ok(length) => self.take(&bytes[..length]),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => self.closed = true,
+        }
+        self.dtls.handle_timeout(Instant::now());
+        while let Some(event) = self.dtls.poll_event() {
+            self.connected |= matches!(event, DtlsEvent::Connected { .. });
+        }
+        while let Some(datagram) = self.dtls.poll_transmit() {
+            self.send(&datagram);
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        for piece in bytes.chunks(2048) {
+            self.decoder.buffer().extend_from_slice(piece);
+            while let Some(packet) = self.decoder.next_packet().expect("frames of datagrams") {
+                match DatagramKind::of(&packet) {
+                    DatagramKind::Stun => {
+                        let answer = Message::parse(&packet).expect("STUN");
+                        assert!(answer.verify_integrity(self.gateway_password.as_bytes()));
+                        assert_eq!(
+                            answer.xor_mapped_address,
+                            self.stream.local_addr().ok(),
+                            "the address it is seen at"
+                        );
+                        self.checks_answered += 1;
+                    }
+                    DatagramKind::Dtls => self.dtls.handle_datagram(Instant::now(), &packet),
+                    DatagramKind::Rtp => {
+                        self.packets += 1;
+                        self.bytes += packet.len();
+                    }
+                    DatagramKind::Rtcp => {}
+                    DatagramKind::Unknown => panic!("{packet:?}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_viewer_without_udp_watches_over_tcp() {
+    let mut gateway = Gateway::start();
+    // Sessions that nobody has claimed may come to any shard, and each must find its own.
+    for _ in 0..3 {
+        let mut viewer = gateway.viewer();
+        viewer.connect(&mut gateway);
+        viewer.run_until(&mut gateway, |viewer| viewer.packets > 300);
+        let password = viewer.gateway_password.clone();
+        viewer.check(&password);
+        viewer.run_until(&mut gateway, |viewer| viewer.checks_answered == 2);
+    }
+}
+
+#[test]
+fn a_viewer_that_does_not_drain_is_held_back_and_goes_on_at_a_keyframe() {
+    let mut gateway = Gateway::start();
+    let mut viewer = gateway.viewer();
+    viewer.connect(&mut gateway);
+    viewer.run_until(&mut gateway, |viewer| viewer.packets > 100);
+    let (before, published) = (viewer.bytes, gateway.pictures);
+    // 4 MB/s for four seconds that nobody reads: far more than all buffers on the way hold.
+    let end = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < end {
+        gateway.publish(40_000);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let unread = 40_000 * (gateway.pictures - published) as usize;
+    for _ in 0..400 {
+        viewer.step();
+    }
+    let received = viewer.bytes - before;
+    assert!(
+        received < unread / 2,
+        "{received} of {unread} bytes were kept for a viewer that did not read"
+    );
+    let packets = viewer.packets;
+    viewer.run_until(&mut gateway, |viewer| viewer.packets > packets + 100);
+}
+
+#[test]
+fn the_end_of_a_session_is_told_and_closes_the_connection() {
+    let mut gateway = Gateway::start();
+    let mut viewer = gateway.viewer();
+    viewer.connect(&mut gateway);
+    gateway.engine.shutdown();
+    let end = Instant::now() + PATIENCE;
+    while !viewer.closed {
+        assert!(Instant::now() < end);
+        viewer.step();
+    }
+    assert!(
+        !viewer.dtls.is_connected(),
+        "close_notify came before the end"
+    );
+}
+
+#[test]
+fn who_names_no_session_is_closed_at_once() {
+    let gateway = Gateway::start();
+    let mut nameless = Vec::new();
+    MessageWriter::new(
+        &mut nameless,
+        Class::Request,
+        Method::BINDING,
+        TransactionId([7; 12]),
+    )
+    .username("nobody00:view")
+    .message_integrity(b"0123456789012345678901")
+    .finish();
+    let mut framed = Vec::new();
+    write_frame(&mut framed, &nameless);
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &b"\0\x04\x80\x60\0\0"[..],
+        &framed,
+    ] {
+        let mut stream = TcpStream::connect(gateway.engine.local_addr()).unwrap();
+        stream.write_all(bytes).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut rest = Vec::new();
+        // The end of the stream, or a reset where there was something left to read.
+        let _ = stream.read_to_end(&mut rest);
+        assert!(rest.is_empty(), "{rest:?}");
+    }
+}
+
+#[test]
+fn a_check_with_a_wrong_password_is_refused_on_its_connection_and_proves_nothing() {
+    let mut gateway = Gateway::start();
+    let mut viewer = gateway.viewer();
+    viewer.connect(&mut gateway);
+    let mut intruder = TcpStream::connect(gateway.engine.local_addr()).unwrap();
+    let mut check = Vec::new();
+    let transaction = TransactionId([9; 12]);
+    MessageWriter::new(&mut check, Class::Request, Method::BINDING, transaction)
+        .username(&viewer.username)
+        .use_candidate()
+        .message_integrity(b"not the password of it")
+        .finish();
+    let mut framed = Vec::new();
+    write_frame(&mut framed, &check);
+    intruder.write_all(&framed).unwrap();
+    intruder.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut header = [0; 2];
+    intruder.read_exact(&mut header).unwrap();
+    let mut answer = vec![0; usize::from(u16::from_be_bytes(header))];
+    intruder.read_exact(&mut answer).unwrap();
+    let error = Message::parse(&answer)
+        .unwrap()
+        .error_code
+        .map(|error| error.code);
+    assert_eq!(error, Some(401));
+    let packets = viewer.packets;
+    viewer.run_until(&mut gateway, |viewer| viewer.packets > packets + 100);
+}
