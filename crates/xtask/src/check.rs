@@ -69,7 +69,10 @@ impl Step {
         match self {
             Self::Fmt => vec![],
             Self::Clippy | Self::Doc | Self::Build => tools::BUILD.iter().collect(),
-            Self::Test | Self::E2e => tools::BUILD.iter().chain(tools::CLIENTS).collect(),
+            Self::Test | Self::E2e => [tools::BUILD, tools::FFMPEG, tools::CLIENTS]
+                .into_iter()
+                .flatten()
+                .collect(),
         }
     }
 

@@ -1,8 +1,10 @@
 //! Development tasks of Distributary: `cargo xtask <task>`.
 //!
 //! * `cargo xtask test`: everything that must hold before a change lands, see [`check`].
+//! * `cargo xtask bench`: what a viewer costs the gateway, as one table, see [`bench`].
 //! * `cargo xtask demo-clip`: makes the clip that `distributary --demo` publishes, see [`demo_clip`].
 
+mod bench;
 mod check;
 mod demo_clip;
 mod python;
@@ -28,6 +30,10 @@ enum Task {
     /// On Debian, as root, programs that are missing (ffmpeg, chromium, ...) are installed first;
     /// elsewhere the command says which ones to install.
     Test(check::Options),
+    /// Measure what viewers cost: CPU, memory, joins and gaps, as one table.
+    ///
+    /// The gateway, a publisher and the viewers run on this machine, release builds, over loopback.
+    Bench(bench::Options),
     /// Make the clip that `distributary --demo` publishes, with ffmpeg.
     DemoClip(demo_clip::Options),
 }
@@ -35,6 +41,9 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Test(options) => check::run(&options).map_err(|error| error.to_string()),
+        Task::Bench(options) => bench::run(&options)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| error.to_string()),
         Task::DemoClip(options) => demo_clip::run(&options)
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| error.to_string()),

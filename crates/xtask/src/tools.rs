@@ -70,9 +70,15 @@ pub(crate) const BUILD: &[Tool] = &[
     Tool::program("c++", &["g++"], "builds libFuzzer"),
 ];
 
-/// The clients and servers of the tests.
+/// What makes clips, publishes and plays.
+pub(crate) const FFMPEG: &[Tool] = &[Tool::program(
+    "ffmpeg",
+    &["ffmpeg"],
+    "makes clips, publishes and plays RTMP",
+)];
+
+/// The other clients, and servers, of the tests.
 pub(crate) const CLIENTS: &[Tool] = &[
-    Tool::program("ffmpeg", &["ffmpeg"], "publishes and plays RTMP"),
     Tool::program("chromium", &["chromium"], "watches"),
     Tool::program("chromedriver", &["chromium-driver"], "drives Chromium"),
     Tool::program(

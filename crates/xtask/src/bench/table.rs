@@ -1,0 +1,116 @@
+//! The table, in Markdown.
+
+use serde_json::Value;
+
+/// One run. Figures that the report does not have are left blank.
+pub(super) struct Row {
+    viewers: usize,
+    shards: usize,
+    joined: u64,
+    cpu_us_per_packet: Option<f64>,
+    cpu_percent: Option<f64>,
+    packets_per_second: Option<f64>,
+    rss_per_viewer_kib: Option<f64>,
+    join_p50: Option<f64>,
+    join_p95: Option<f64>,
+    loss_percent: Option<f64>,
+    longest_gap: Option<f64>,
+}
+
+impl Row {
+    /// Takes the figures from a report of `whep-swarm`.
+    pub(super) fn new(viewers: usize, shards: usize, report: &Value) -> Self {
+        let number = |path: &str| report.pointer(path).and_then(Value::as_f64);
+        Self {
+            viewers,
+            shards,
+            joined: report["joined"].as_u64().unwrap_or_default(),
+            cpu_us_per_packet: number("/server/cpu_us_per_packet"),
+            cpu_percent: number("/server/cpu_percent"),
+            packets_per_second: number("/media/packets_per_second"),
+            rss_per_viewer_kib: number("/server/rss_per_viewer_kib"),
+            join_p50: number("/join/first_keyframe/p50"),
+            join_p95: number("/join/first_keyframe/p95"),
+            loss_percent: number("/media/loss_percent"),
+            longest_gap: number("/media/packet_gap/max"),
+        }
+    }
+
+    /// How many viewers one core could serve at this cost.
+    fn viewers_per_core(&self) -> Option<f64> {
+        let per_viewer = self.cpu_us_per_packet? * self.packets_per_second?;
+        (per_viewer > 0.0).then(|| 1e6 / per_viewer)
+    }
+
+    fn cells(&self) -> [String; 10] {
+        let shown = |value: Option<f64>, digits: usize| {
+            value.map_or_else(String::new, |value| format!("{value:.digits$}"))
+        };
+        [
+            format!("{} of {}", self.joined, self.viewers),
+            self.shards.to_string(),
+            shown(self.cpu_us_per_packet, 2),
+            shown(self.cpu_percent, 0),
+            shown(self.viewers_per_core(), 0),
+            shown(self.rss_per_viewer_kib, 0),
+            shown(self.join_p50, 0),
+            shown(self.join_p95, 0),
+            shown(self.loss_percent, 3),
+            shown(self.longest_gap, 0),
+        ]
+    }
+}
+
+const HEADER: [&str; 10] = [
+    "viewers",
+    "shards",
+    "CPU us/packet",
+    "CPU %",
+    "viewers/core",
+    "KiB/viewer",
+    "join p50 ms",
+    "join p95 ms",
+    "loss %",
+    "longest gap ms",
+];
+
+/// All rows under one header.
+pub(super) fn render(rows: &[Row]) -> String {
+    let line = |cells: [String; 10]| format!("| {} |\n", cells.join(" | "));
+    let mut text = line(HEADER.map(str::to_owned));
+    text += &line(HEADER.map(|_| "---".to_owned()));
+    text.extend(rows.iter().map(|row| line(row.cells())));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_report_becomes_a_row() {
+        let report = json!({
+            "joined": 99,
+            "server": {
+                "cpu_us_per_packet": 1.25, "cpu_percent": 40.4, "rss_per_viewer_kib": 20.6
+            },
+            "media": {
+                "packets_per_second": 320.0, "loss_percent": 0.0, "packet_gap": { "max": 51.0 }
+            },
+            "join": { "first_keyframe": { "p50": 12.0, "p95": 30.4 } },
+        });
+        let rendered = render(&[Row::new(100, 2, &report)]);
+        let last = rendered.lines().last().unwrap();
+        assert_eq!(
+            last,
+            "| 99 of 100 | 2 | 1.25 | 40 | 2500 | 21 | 12 | 30 | 0.000 | 51 |"
+        );
+    }
+
+    #[test]
+    fn what_was_not_measured_is_blank() {
+        let rendered = render(&[Row::new(1, 1, &json!({}))]);
+        assert!(rendered.ends_with("| 0 of 1 | 1 |  |  |  |  |  |  |  |  |\n"));
+    }
+}
