@@ -21,8 +21,9 @@ use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::log::{Log, LogLimits};
 use distributary_webrtc::peer::{CloseReason, MediaClock, Peer, PeerConfig, PeerEvent};
 use distributary_webrtc::rtcp::ntp::WallClock;
+use distributary_webrtc::rtp::StreamExtensions;
 use distributary_webrtc::send_buffer::SendBuffer;
-use distributary_webrtc::sender::SenderConfig;
+use distributary_webrtc::sender::{Resend, SenderConfig};
 
 const STEP: Duration = Duration::from_millis(5);
 const KEYFRAME_INTERVAL: u64 = 60;
@@ -61,7 +62,8 @@ impl Session {
         let sender = |ssrc, payload_type| SenderConfig {
             ssrc,
             payload_type,
-            rtx: None,
+            resend: Resend::Never,
+            extensions: StreamExtensions::default(),
         };
         let config = PeerConfig {
             local: gateway.clone(),

@@ -11,10 +11,11 @@ use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::peer::{MediaClock, Peer, PeerConfig};
 use distributary_webrtc::rtcp::ntp::WallClock;
 use distributary_webrtc::rtcp::{Packet, packets};
+use distributary_webrtc::rtp::StreamExtensions;
 use distributary_webrtc::sdp::{
     AudioPlan, HostCandidate, LocalParameters, MediaPlan, Offer, Token, VideoPlan,
 };
-use distributary_webrtc::sender::SenderConfig;
+use distributary_webrtc::sender::{Resend, SenderConfig};
 use distributary_webrtc::srtp::{MasterKey, SrtcpOpener, SrtpProfile};
 use distributary_webrtc::stun::{
     Class, IceRole, Message, MessageWriter, Method, TransactionId, local_ufrag,
@@ -26,7 +27,20 @@ use crate::{ORIGIN, pieces};
 pub fn rtcp(data: &[u8]) {
     for packet in packets(data) {
         match packet {
-            Packet::Report(blocks) => assert!(24 * blocks.len() <= data.len()),
+            Packet::Report(blocks) => assert!(24 * blocks.iter().count() <= data.len()),
+            Packet::FullIntraRequest(requests) => {
+                assert!(8 * requests.iter().count() <= data.len());
+            }
+            Packet::TransportFeedback(feedback) => {
+                let mut packets = 0;
+                let mut received = 0;
+                for packet in feedback.packets() {
+                    packets += 1;
+                    received += usize::from(packet.arrival.is_some());
+                }
+                assert!(packets <= feedback.count);
+                assert!(received <= data.len(), "each arrival takes a byte at least");
+            }
             Packet::Nack { pairs, .. } => {
                 // 17 sequence numbers for each pair of 4 bytes.
                 assert!(pairs.sequences().count() <= data.len() / 4 * 17);
@@ -187,18 +201,23 @@ fn drain(peer: &mut Peer, viewer: SocketAddr) -> usize {
 }
 
 fn peer() -> Peer {
-    let sender = |ssrc, payload_type, rtx| SenderConfig {
+    let sender = |ssrc, payload_type, resend| SenderConfig {
         ssrc,
         payload_type,
-        rtx,
+        resend,
+        extensions: StreamExtensions::default(),
+    };
+    let rtx = Resend::Rtx {
+        ssrc: 2,
+        payload_type: 103,
     };
     let config = PeerConfig {
         local: credentials(),
         remote_ufrag: "viewer00".to_owned(),
         fingerprints: vec![CERTIFICATE.fingerprint().clone()],
         role: DtlsRole::Server,
-        video: Some(sender(1, 102, Some((2, 103)))),
-        audio: Some(sender(3, 111, None)),
+        video: Some(sender(1, 102, rtx)),
+        audio: Some(sender(3, 111, Resend::Never)),
         data: Some(DataConfig {
             port: SCTP_PORT,
             max_message_size: 0,

@@ -13,6 +13,7 @@ use distributary_webrtc::engine::EngineConfig;
 use distributary_whep::HttpConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::delay::DelayBounds;
 use crate::listen::{ListenAddress, OptionalAddress};
 use crate::units::{Size, Time};
 
@@ -139,6 +140,12 @@ pub struct Viewers {
     pub shards: usize,
     /// Whether viewers may connect over TCP, too.
     pub tcp: bool,
+    /// Whether viewers are asked when each packet arrived.
+    pub transport_feedback: bool,
+    /// Bounds for the delay that viewers add.
+    pub playout_delay: DelayBounds,
+    /// How long packets are kept to be sent again.
+    pub history: Time,
 }
 
 /// Limits of HTTP.
@@ -310,6 +317,9 @@ impl Default for Viewers {
             offline_grace: Time(engine.offline_grace),
             shards: engine.shards,
             tcp: engine.tcp,
+            transport_feedback: engine.transport_feedback,
+            playout_delay: DelayBounds::default(),
+            history: Time(engine.log.history),
         }
     }
 }
@@ -390,6 +400,7 @@ mod tests {
             "[publishers]\nmax = -1",
             "[publishers]\non_duplicate = \"maybe\"",
             "[rtmps]\nlisten = \"1936\"",
+            "[viewers]\nplayout_delay = \"200ms\"",
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains("line 2"), "{error}");

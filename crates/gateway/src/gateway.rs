@@ -8,6 +8,7 @@ use std::time::Duration;
 use distributary_hub::Hub;
 use distributary_rtmp::{OnDuplicate, RtmpConfig, RtmpServer, TlsConfig, TlsIdentity};
 use distributary_webrtc::engine::{Engine, EngineConfig};
+use distributary_webrtc::log::LogLimits;
 use distributary_whep::{FrontDoor, HttpConfig, HttpServer, ServerInfo};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -171,6 +172,13 @@ fn start_engine(config: &Config, hub: &Hub) -> Result<(Engine, Vec<IpAddr>), Sta
         candidates: announced.clone(),
         max_sessions: config.viewers.max,
         offline_grace: config.viewers.offline_grace.0,
+        transport_feedback: config.viewers.transport_feedback,
+        playout_delay: config.viewers.playout_delay.playout_delay(),
+        log: LogLimits {
+            history: config.viewers.history.0,
+            max_group: config.streams.cache_duration.0,
+            max_bytes: config.streams.cache_size.0,
+        },
         ..EngineConfig::default()
     };
     let engine = Engine::start(engine, hub.clone()).map_err(StartError::engine)?;

@@ -17,6 +17,7 @@ pub mod banner;
 pub mod candidates;
 pub mod cli;
 pub mod config;
+pub mod delay;
 pub mod demo;
 pub mod error;
 pub mod gateway;

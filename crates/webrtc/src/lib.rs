@@ -1,5 +1,6 @@
 //! One WebRTC viewer as a sans-IO peer, and the UDP engine that drives many.
 
+pub mod bandwidth;
 pub mod certificate;
 pub mod data;
 pub mod demux;

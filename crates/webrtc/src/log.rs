@@ -3,14 +3,22 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use distributary_media::h264::NalType;
 use distributary_media::{AudioFrame, MediaTime, VideoFrame};
 
+use crate::rtp::extension::MAX_HEADER;
 use crate::rtp::{Payload, h264};
+use crate::srtp::rtp::MAX_TAG_LEN;
 
-/// Longest payload of a packet in bytes. With the RTP header, the longest tag and the two bytes of a
-/// retransmission it makes a packet of at most 1200 bytes, which passes every path that carries IPv6
-/// in a tunnel.
-pub const MAX_PAYLOAD: usize = 1160;
+/// Longest packet in bytes of UDP payload: it passes every path that carries IPv6 in a tunnel.
+pub const MAX_PACKET: usize = 1200;
+
+/// Bytes of the original sequence number in front of a retransmitted payload (RFC 4588 section 4).
+pub(crate) const OSN_LEN: usize = 2;
+
+/// Longest payload of a packet in bytes: what the longest header and tag leave of [`MAX_PACKET`],
+/// in a retransmission too.
+pub const MAX_PAYLOAD: usize = MAX_PACKET - MAX_HEADER - OSN_LEN - MAX_TAG_LEN;
 
 /// Bounds of a log.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +55,9 @@ pub struct Log {
     first: u64,
     /// Number of the newest keyframe's first packet, while it is kept.
     keyframe: Option<u64>,
+    /// When the newest keyframe came, and how long after the one before it.
+    keyframe_at: Option<Instant>,
+    keyframe_interval: Option<Duration>,
     bytes: usize,
 }
 
@@ -55,10 +66,16 @@ pub struct Log {
 pub struct LoggedPacket {
     /// What follows the RTP header.
     pub payload: Payload,
-    /// Presentation time in ticks of the media clock, from the stream's epoch, modulo 2^32.
+    /// Presentation time, from the stream's epoch.
+    pub pts: MediaTime,
+    /// The same in ticks of the media clock, modulo 2^32.
     pub timestamp: u32,
+    /// Whether it is the first packet of its picture.
+    pub first: bool,
     /// Whether it is the last packet of its picture.
     pub marker: bool,
+    /// Whether no other picture refers to its picture, so that it can be left out.
+    pub disposable: bool,
     /// When it was logged.
     pub at: Instant,
 }
@@ -72,6 +89,8 @@ impl Log {
             packets: VecDeque::new(),
             first: 0,
             keyframe: None,
+            keyframe_at: None,
+            keyframe_interval: None,
             bytes: 0,
         }
     }
@@ -85,12 +104,17 @@ impl Log {
     pub fn push_video(&mut self, frame: &VideoFrame, now: Instant) {
         let start = self.head();
         let timestamp = self.timestamp(frame.pts);
+        let disposable = is_disposable(frame);
+        let mut first = true;
         h264::packetise(&frame.units, MAX_PAYLOAD, |payload| {
             self.bytes += payload.len();
             self.packets.push_back(LoggedPacket {
                 payload,
+                pts: frame.pts,
                 timestamp,
+                first: std::mem::take(&mut first),
                 marker: false,
+                disposable,
                 at: now,
             });
         });
@@ -102,6 +126,10 @@ impl Log {
         }
         if frame.keyframe {
             self.keyframe = Some(start);
+            self.keyframe_interval = self
+                .keyframe_at
+                .replace(now)
+                .map(|before| now.saturating_duration_since(before));
         }
         self.trim(now);
     }
@@ -116,8 +144,11 @@ impl Log {
         self.bytes += payload.len();
         self.packets.push_back(LoggedPacket {
             payload,
+            pts: frame.pts,
             timestamp,
+            first: true,
             marker: false,
+            disposable: false,
             at: now,
         });
         self.trim(now);
@@ -139,6 +170,13 @@ impl Log {
         self.keyframe
     }
 
+    /// How long until the next keyframe, if the last interval repeats itself; zero when it is
+    /// overdue, `None` before the second keyframe.
+    pub fn next_keyframe_in(&self, now: Instant) -> Option<Duration> {
+        let next = self.keyframe_at? + self.keyframe_interval?;
+        Some(next.saturating_duration_since(now))
+    }
+
     /// Bytes of payload kept.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -147,6 +185,7 @@ impl Log {
     /// Forgets the keyframe: what follows does not continue its group of pictures.
     pub fn end_group(&mut self) {
         self.keyframe = None;
+        self.keyframe_at = None;
     }
 
     fn timestamp(&self, time: MediaTime) -> u32 {
@@ -179,6 +218,18 @@ impl Log {
             self.first += 1;
         }
     }
+}
+
+/// Whether all slices of a picture say that nothing refers to them: `nal_ref_idc` 0 (ITU-T H.264
+/// section 7.4.1).
+fn is_disposable(frame: &VideoFrame) -> bool {
+    let mut slices = frame
+        .units
+        .iter()
+        .filter(|unit| NalType::of(unit).is_slice())
+        .peekable();
+    slices.peek().is_some()
+        && slices.all(|unit| unit.first().is_some_and(|header| header & 0x60 == 0))
 }
 
 #[cfg(test)]
@@ -216,6 +267,44 @@ mod tests {
         assert!(packets.iter().all(|packet| packet.timestamp == 90_000));
         let markers: Vec<bool> = packets.iter().map(|packet| packet.marker).collect();
         assert_eq!(markers, [false, false, true]);
+    }
+
+    #[test]
+    fn a_picture_is_disposable_when_none_of_its_slices_is_referred_to() {
+        let (_, now) = log();
+        let slice = |header: u8| Bytes::from(vec![header, 1, 2]);
+        for (units, disposable) in [
+            (vec![slice(0x01)], true),
+            (vec![slice(0x06), slice(0x01), slice(0x01)], true),
+            (vec![slice(0x01), slice(0x21)], false),
+            (vec![slice(0x41)], false),
+            (vec![slice(0x06)], false),
+        ] {
+            let (mut log, _) = log();
+            let frame = VideoFrame {
+                units,
+                ..picture(0, false, 1)
+            };
+            log.push_video(&frame, now);
+            let packet = log.get(0).unwrap();
+            assert_eq!(packet.disposable, disposable, "{frame:?}");
+            assert!(packet.first);
+        }
+    }
+
+    #[test]
+    fn the_next_keyframe_is_expected_after_the_interval_of_the_last_two() {
+        let (mut log, start) = log();
+        log.push_video(&picture(0, true, 100), start);
+        assert_eq!(log.next_keyframe_in(start), None);
+        let second = start + Duration::from_secs(2);
+        log.push_video(&picture(2000, true, 100), second);
+        let half = Duration::from_millis(500);
+        assert_eq!(log.next_keyframe_in(second + 3 * half), Some(half));
+        assert_eq!(
+            log.next_keyframe_in(second + 5 * half),
+            Some(Duration::ZERO)
+        );
     }
 
     #[test]

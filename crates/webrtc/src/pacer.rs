@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 /// What may be sent at once when pacing begins: the first picture should not wait.
 const BURST: usize = 64 * 1024;
 
+/// What may be sent at once on a path that is slower than the stream: a few packets, so that its
+/// queue stays short.
+const SMOOTH_BURST: usize = 5 * 1200;
+
 /// Longest time for which credit accumulates.
 const MAX_IDLE: Duration = Duration::from_millis(20);
 
@@ -15,7 +19,9 @@ const MAX_IDLE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Pacer {
     bytes_per_second: u64,
-    credit: usize,
+    is_smooth: bool,
+    /// Below zero when more was sent than there was credit for.
+    credit: i64,
     updated: Instant,
 }
 
@@ -24,8 +30,26 @@ impl Pacer {
     pub fn new(bits_per_second: u64, now: Instant) -> Self {
         Self {
             bytes_per_second: bits_per_second / 8,
-            credit: BURST,
+            is_smooth: false,
+            credit: BURST as i64,
             updated: now,
+        }
+    }
+
+    /// The same without a burst to speak of.
+    pub fn smooth(bits_per_second: u64, now: Instant) -> Self {
+        Self {
+            is_smooth: true,
+            credit: SMOOTH_BURST as i64,
+            ..Self::new(bits_per_second, now)
+        }
+    }
+
+    /// Changes the rate from now on.
+    pub fn set_rate(&mut self, bits_per_second: u64, now: Instant) {
+        if bits_per_second / 8 != self.bytes_per_second {
+            self.credit(now);
+            self.bytes_per_second = bits_per_second / 8;
         }
     }
 
@@ -34,13 +58,25 @@ impl Pacer {
         let elapsed = now.saturating_duration_since(self.updated).min(MAX_IDLE);
         self.updated = self.updated.max(now);
         let grown = u128::from(self.bytes_per_second) * elapsed.as_nanos() / 1_000_000_000;
-        self.credit = self.credit.saturating_add(grown as usize).min(BURST);
-        self.credit
+        self.credit = self
+            .credit
+            .saturating_add(i64::try_from(grown).unwrap_or(i64::MAX))
+            .min(self.burst());
+        usize::try_from(self.credit).unwrap_or(0)
     }
 
-    /// Takes what was sent off the credit.
+    /// Takes what was sent off the credit. What had to be sent without credit is made up for later.
     pub fn spend(&mut self, bytes: usize) {
-        self.credit = self.credit.saturating_sub(bytes);
+        self.credit = (self.credit - bytes as i64).max(-self.burst());
+    }
+
+    /// Most credit there may be.
+    fn burst(&self) -> i64 {
+        if !self.is_smooth {
+            return BURST as i64;
+        }
+        let of_idle_time = u128::from(self.bytes_per_second) * MAX_IDLE.as_millis() / 1000;
+        (SMOOTH_BURST as i64).max(i64::try_from(of_idle_time).unwrap_or(i64::MAX))
     }
 }
 

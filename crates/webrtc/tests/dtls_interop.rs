@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use distributary_webrtc::certificate::{Certificate, Fingerprint, HashAlgorithm};
 use distributary_webrtc::dtls::{Dtls, DtlsContext, DtlsEvent, DtlsRole};
+use distributary_webrtc::rtp::RtpHeader;
 use distributary_webrtc::srtp::{SrtpProfile, SrtpSealer};
 use tokio::net::UdpSocket;
 use tokio::time::{sleep_until, timeout};
@@ -155,7 +156,7 @@ fn opens_our_srtp(sealer: &SrtpSealer, key: &[u8], salt: &[u8], profile: SrtpPro
     packet.extend(b"a picture");
     let plain = packet.clone();
     packet.resize(plain.len() + sealer.tag_len(), 0);
-    sealer.seal(&mut packet, SSRC, 1);
+    sealer.seal(&mut packet, RtpHeader::LEN, SSRC, 1);
     let profile = match profile {
         SrtpProfile::AeadAes128Gcm => ProtectionProfile::AeadAes128Gcm,
         SrtpProfile::AeadAes256Gcm => ProtectionProfile::AeadAes256Gcm,

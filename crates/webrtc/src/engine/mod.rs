@@ -14,7 +14,9 @@ use tokio::sync::mpsc;
 
 use crate::certificate::Certificate;
 use crate::dtls::DtlsContext;
+use crate::log::LogLimits;
 use crate::rtcp::ntp::WallClock;
+use crate::rtp::extension::PlayoutDelay;
 use crate::sdp::IceFragment;
 use crate::session::{Registry, SessionId};
 use crate::shard::{self, Command};
@@ -45,6 +47,13 @@ pub struct EngineConfig {
     pub start_pacing: u64,
     /// How long viewers of a stream wait for its publisher to come back before they are closed.
     pub offline_grace: Duration,
+    /// Whether viewers are asked when each packet arrived, to estimate the bandwidth of their paths.
+    /// Where they are not, or cannot tell, their own estimate is used.
+    pub transport_feedback: bool,
+    /// Bounds for the delay that viewers add, if they are to be told any.
+    pub playout_delay: Option<PlayoutDelay>,
+    /// What is kept of each stream to be sent again.
+    pub log: LogLimits,
 }
 
 impl Default for EngineConfig {
@@ -57,6 +66,9 @@ impl Default for EngineConfig {
             max_sessions: 20_000,
             start_pacing: 40_000_000,
             offline_grace: Duration::from_secs(15),
+            transport_feedback: true,
+            playout_delay: None,
+            log: LogLimits::default(),
         }
     }
 }

@@ -7,13 +7,13 @@ use std::time::Instant;
 use distributary_hub::{Stream, StreamStats};
 use distributary_media::{AudioCodec, VideoCodec};
 
-use super::Shared;
+use super::{EngineConfig, Shared};
 use crate::dtls::DtlsRole;
 use crate::ice::Credentials;
 use crate::peer::PeerConfig;
 use crate::sdp::{
-    AudioPlan, HostCandidate, LocalParameters, MediaPlan, Negotiated, Offer, SdpError, Token,
-    VideoPlan,
+    AudioPlan, HeaderExtension, HostCandidate, LocalParameters, MediaPlan, Negotiated, Offer,
+    SdpError, Token, VideoPlan,
 };
 use crate::sender::SenderConfig;
 use crate::session::{PendingSession, SessionId};
@@ -74,7 +74,7 @@ pub(super) fn open(
     let local = local_parameters(shared, ice.clone());
     let cname: Arc<str> = local.cname.as_str().into();
     let stats = stream.stats();
-    let answer = offer.answer(&plan(&stats), &local)?;
+    let answer = offer.answer(&plan(&stats, &shared.config), &local)?;
     for note in &answer.negotiated.notes {
         tracing::info!(viewer = %id.short(), stream = %stream.name(), "{note}");
     }
@@ -104,7 +104,7 @@ pub(super) fn open(
 }
 
 /// What can be sent of a stream. A track that has not come yet is promised: it may come at any time.
-fn plan(stats: &StreamStats) -> MediaPlan {
+fn plan(stats: &StreamStats, config: &EngineConfig) -> MediaPlan {
     let has_h264 = stats
         .video
         .as_ref()
@@ -117,10 +117,28 @@ fn plan(stats: &StreamStats) -> MediaPlan {
     MediaPlan {
         video: has_h264.then(|| VideoPlan {
             profile_level_id,
-            ..VideoPlan::default()
+            extensions: extensions(config),
         }),
-        audio: becomes_opus.then(AudioPlan::default),
+        audio: becomes_opus.then(|| AudioPlan {
+            extensions: extensions(config),
+        }),
     }
+}
+
+/// The header extensions that packets have where the viewer knows them.
+fn extensions(config: &EngineConfig) -> Vec<HeaderExtension> {
+    let mut extensions = vec![
+        HeaderExtension::Mid,
+        HeaderExtension::AbsSendTime,
+        HeaderExtension::AbsCaptureTime,
+    ];
+    if config.transport_feedback {
+        extensions.push(HeaderExtension::TransportWideCc);
+    }
+    if config.playout_delay.is_some() {
+        extensions.push(HeaderExtension::PlayoutDelay);
+    }
+    extensions
 }
 
 /// Where viewers reach this gateway, the best first.
@@ -166,16 +184,12 @@ fn peer_config(
     ice: Credentials,
     cname: Arc<str>,
 ) -> PeerConfig {
-    let video = negotiated.video.map(|video| SenderConfig {
-        ssrc: video.ssrc,
-        payload_type: video.payload_type,
-        rtx: video.rtx.map(|rtx| (rtx.ssrc, rtx.payload_type)),
-    });
-    let audio = negotiated.audio.map(|audio| SenderConfig {
-        ssrc: audio.ssrc,
-        payload_type: audio.payload_type,
-        rtx: None,
-    });
+    let delay = shared.config.playout_delay;
+    let video = negotiated
+        .video
+        .as_ref()
+        .map(|video| SenderConfig::video(video, delay));
+    let audio = negotiated.audio.as_ref().map(SenderConfig::audio);
     PeerConfig {
         local: ice,
         remote_ufrag: negotiated.remote.ice.ufrag().to_owned(),

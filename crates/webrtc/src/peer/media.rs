@@ -5,24 +5,30 @@ use std::time::{Duration, Instant};
 
 use distributary_media::MediaTime;
 
-use super::{MediaClock, PeerConfig};
+use super::control::Control;
+use super::{MediaClock, PeerConfig, PeerStats};
+use crate::bandwidth::PathEstimator;
 use crate::log::Log;
 use crate::pacer::Pacer;
-use crate::rtcp::packet::NackPairs;
-use crate::rtcp::{ReportBlock, SenderInfo, write_bye, write_sender_reports};
+use crate::rtcp::{SenderInfo, write_bye, write_dlrr, write_sender_report};
 use crate::send_buffer::SendBuffer;
-use crate::sender::{Progress, RandomStart, RtpSender, SenderConfig, SenderStats};
+use crate::sender::{Progress, RandomStart, RtpSender, SenderConfig, SenderStats, Wire};
 use crate::srtp::{SrtcpError, SrtcpOpener, SrtcpSealer, SrtpKeys, SrtpSealer};
 
 /// How often sender reports are sent.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Lost packets remembered between two calls of [`Media::retransmit`].
-const MAX_PENDING_NACKS: usize = 512;
-
 /// Most bits per second of retransmissions to one viewer: a viewer that asks for everything again
 /// must not cost more than one that watches.
 const RETRANSMIT_RATE: u64 = 10_000_000;
+
+/// A packet is not sent again more often than once in a round trip, which is taken to be within these
+/// bounds.
+const RESEND_INTERVAL: (Duration, Duration) =
+    (Duration::from_millis(10), Duration::from_millis(500));
+
+/// What a round trip is taken for before it is known.
+const FIRST_RESEND_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Ticks per second of the media clocks (RFC 6184 section 5.1, RFC 7587 section 4.1).
 const VIDEO_RATE: u32 = 90_000;
@@ -32,17 +38,21 @@ pub(super) struct Media {
     sealer: SrtpSealer,
     rtcp_sealer: SrtcpSealer,
     rtcp_opener: SrtcpOpener,
-    video: Option<RtpSender>,
-    audio: Option<RtpSender>,
-    clock: MediaClock,
+    pub(super) video: Option<RtpSender>,
+    pub(super) audio: Option<RtpSender>,
+    pub(super) clock: MediaClock,
     cname: Arc<str>,
     start_pacing: u64,
-    /// Set while the viewer is behind the live edge.
+    /// Set while the viewer is behind the live edge, or its path slower than the stream.
     pacer: Option<Pacer>,
     retransmit_pacer: Pacer,
-    /// Sequence numbers of the video that the viewer misses.
-    nacks: Vec<u16>,
+    pub(super) path: PathEstimator,
+    /// What the viewer has said and asked for.
+    pub(super) control: Control,
+    /// When sender reports are due.
     next_report: Instant,
+    /// Set between the report on the video and the one on the audio.
+    is_audio_due: bool,
 }
 
 impl Media {
@@ -64,8 +74,10 @@ impl Media {
             start_pacing: config.start_pacing,
             pacer: Some(Pacer::new(config.start_pacing, now)),
             retransmit_pacer: Pacer::new(RETRANSMIT_RATE, now),
-            nacks: Vec::new(),
+            path: PathEstimator::new(now),
+            control: Control::default(),
             next_report: now,
+            is_audio_due: false,
         }
     }
 
@@ -81,29 +93,42 @@ impl Media {
         buffer: &mut SendBuffer,
     ) -> Progress {
         let was_silent = self.is_silent();
+        let limit = self.path.limit();
+        self.set_pace(limit, now);
+        let before = buffer.len();
+        let mut wire = Wire::new(now, &self.clock, &self.sealer, buffer, self.path.sent_mut());
         // Sound first: it is small, and a picture that fills the buffer must not hold it up.
         let mut progress = Progress::AtHead;
         if let Some(audio) = &mut self.audio {
-            progress = audio.send_audio(audio_log, usize::MAX, &self.sealer, buffer);
+            progress = audio.send_audio(audio_log, &mut wire);
         }
+        let sound = wire.written() - before;
+        let mut pictures = Progress::AtHead;
         if let Some(video) = &mut self.video {
-            let budget = self
-                .pacer
-                .as_mut()
-                .map_or(usize::MAX, |pacer| pacer.credit(now));
-            let before = buffer.len();
-            let video = video.send_video(video_log, now, budget, &self.sealer, buffer);
-            match (video, &mut self.pacer) {
-                (Progress::Behind, Some(pacer)) => pacer.spend(buffer.len() - before),
-                // The socket could not take it, so the path is asked gently from here on.
-                (Progress::Behind, None) => self.pacer = Some(Pacer::new(self.start_pacing, now)),
-                (Progress::AtHead | Progress::Waiting, _) => self.pacer = None,
-            }
+            let credit = |pacer: &mut Pacer| pacer.credit(now);
+            let budget = self.pacer.as_mut().map_or(usize::MAX, credit);
+            pictures = video.send_video(video_log, budget, limit.is_some(), &mut wire);
             if progress != Progress::Behind {
-                progress = video;
+                progress = pictures;
+            }
+        }
+        let total = buffer.len() - before;
+        if limit.is_some() {
+            self.spend(total);
+            if self
+                .video
+                .as_ref()
+                .is_some_and(|video| video.is_late(video_log, now))
+            {
+                self.path.note_held(now);
             }
         } else {
-            self.pacer = None;
+            match pictures {
+                Progress::Behind if self.pacer.is_some() => self.spend(total - sound),
+                // The socket could not take it, so the path is asked gently from here on.
+                Progress::Behind => self.pacer = Some(Pacer::new(self.start_pacing, now)),
+                Progress::AtHead | Progress::Waiting => self.pacer = None,
+            }
         }
         if was_silent && !self.is_silent() {
             // At once, so that the browser can put picture and sound together from the first frame.
@@ -112,35 +137,60 @@ impl Media {
         progress
     }
 
-    /// Keeps in mind which packets of the video the viewer misses. Returns how many it named.
-    pub(super) fn note_nack(&mut self, media_ssrc: u32, pairs: &NackPairs<'_>) -> u64 {
-        if self
-            .video
-            .as_ref()
-            .is_none_or(|video| video.ssrc() != media_ssrc)
-        {
-            return 0;
-        }
-        let mut count = 0;
-        for sequence in pairs.sequences() {
-            count += 1;
-            if self.nacks.len() < MAX_PENDING_NACKS && !self.nacks.contains(&sequence) {
-                self.nacks.push(sequence);
+    /// Paces what is sent to the rate that the path carries, if it is slower than the stream.
+    fn set_pace(&mut self, limit: Option<u64>, now: Instant) {
+        let Some(limit) = limit.filter(|_| self.video.is_some()) else {
+            if let Some(pacer) = &mut self.pacer {
+                pacer.set_rate(self.start_pacing, now);
             }
-        }
-        count
+            return;
+        };
+        let rate = limit.min(self.start_pacing);
+        self.pacer
+            .get_or_insert_with(|| Pacer::smooth(rate, now))
+            .set_rate(rate, now);
     }
 
+    fn spend(&mut self, bytes: usize) {
+        if let Some(pacer) = &mut self.pacer {
+            pacer.spend(bytes);
+        }
+    }
+
+    /// Sends again what the viewer misses, and lets the group of pictures be sent anew if it asked for
+    /// a keyframe and that helps.
     pub(super) fn retransmit(&mut self, video_log: &Log, now: Instant, buffer: &mut SendBuffer) {
         let Some(video) = &mut self.video else { return };
+        let round_trip = self.path.round_trip();
+        let is_slow = self.path.limit().is_some();
+        if self.control.take_keyframe_request()
+            // On a slow path the next keyframe comes sooner than the group would.
+            && !is_slow
+            && video.replay(video_log, now, round_trip.unwrap_or_default())
+        {
+            self.pacer
+                .get_or_insert_with(|| Pacer::new(self.start_pacing, now));
+        }
+        if self.control.nacks.is_empty() {
+            return;
+        }
+        let (least, most) = RESEND_INTERVAL;
+        let interval = round_trip.map_or(FIRST_RESEND_INTERVAL, |time| time.clamp(least, most));
         let mut credit = self.retransmit_pacer.credit(now);
-        for sequence in self.nacks.drain(..) {
-            if credit == 0 {
+        if let Some(pacer) = self.pacer.as_mut().filter(|_| is_slow) {
+            credit = credit.min(pacer.credit(now));
+        }
+        let mut wire = Wire::new(now, &self.clock, &self.sealer, buffer, self.path.sent_mut());
+        let mut total = 0;
+        for sequence in self.control.nacks.drain(..) {
+            if total >= credit {
                 break;
             }
-            let sent = video.retransmit(sequence, video_log, &self.sealer, buffer);
-            self.retransmit_pacer.spend(sent);
-            credit = credit.saturating_sub(sent);
+            total += video.retransmit(sequence, video_log, interval, &mut wire);
+        }
+        self.retransmit_pacer.spend(total);
+        if is_slow {
+            self.spend(total);
         }
     }
 
@@ -148,31 +198,40 @@ impl Media {
         self.rtcp_opener.open(datagram)
     }
 
-    /// The sender reports, sealed, when they are due.
+    /// The next sender report, sealed, when it is due: one packet for each source.
     pub(super) fn poll_report(&mut self, now: Instant) -> Option<Vec<u8>> {
-        if now < self.next_report {
-            return None;
-        }
         let since_epoch = MediaTime::ZERO + now.saturating_duration_since(self.clock.epoch);
         let info = |sender: &Option<RtpSender>, rate: u32| {
+            let sender = sender.as_ref()?;
             // RTP timestamps count modulo 2^32.
-            sender
-                .as_ref()
-                .and_then(|sender| sender.sender_info(since_epoch.ticks(rate) as u32))
+            sender.sender_info(since_epoch.ticks(rate) as u32)
         };
-        let sources: Vec<SenderInfo> =
-            [info(&self.video, VIDEO_RATE), info(&self.audio, AUDIO_RATE)]
-                .into_iter()
-                .flatten()
-                .collect();
-        if sources.is_empty() {
-            return None;
+        if !self.is_audio_due {
+            if now < self.next_report || self.is_silent() {
+                return None;
+            }
+            self.next_report = now + REPORT_INTERVAL;
+            self.is_audio_due = true;
+            if let Some(info) = info(&self.video, VIDEO_RATE) {
+                return Some(self.report(info, now));
+            }
         }
-        self.next_report = now + REPORT_INTERVAL;
+        self.is_audio_due = false;
+        let info = info(&self.audio, AUDIO_RATE)?;
+        Some(self.report(info, now))
+    }
+
+    fn report(&mut self, info: SenderInfo, now: Instant) -> Vec<u8> {
         let mut report = Vec::with_capacity(160);
-        write_sender_reports(&mut report, self.clock.wall.at(now), &sources, &self.cname);
+        write_sender_report(&mut report, self.clock.wall.at(now), &info, &self.cname);
+        if let Some((time, came)) = self.control.reference_time.take() {
+            let held = now.saturating_duration_since(came);
+            // 65536ths of a second (RFC 3611 section 4.5); what does not fit was forgotten by then.
+            let delay = (held.as_nanos() << 16) / 1_000_000_000;
+            write_dlrr(&mut report, info.ssrc, time, delay as u32);
+        }
         self.rtcp_sealer.seal(&mut report);
-        Some(report)
+        report
     }
 
     /// A sealed BYE for what has been sent.
@@ -200,19 +259,14 @@ impl Media {
             .map(RtpSender::ssrc)
     }
 
-    /// Round-trip time that a report block tells (RFC 3550 section 6.4.1): now minus when our report
-    /// left minus how long the viewer kept it.
-    pub(super) fn round_trip(&self, block: &ReportBlock, now: Instant) -> Option<Duration> {
-        if block.last_sender_report == 0 {
-            return None;
+    /// How the viewer fares.
+    pub(super) fn stats(&self) -> PeerStats {
+        PeerStats {
+            round_trip: self.path.round_trip(),
+            bandwidth: self.path.estimate(),
+            is_limited: self.path.limit().is_some(),
+            ..self.control.stats
         }
-        let now = self.clock.wall.at(now).middle();
-        let ticks = now
-            .wrapping_sub(block.last_sender_report)
-            .wrapping_sub(block.delay);
-        // A clock difference or a forged block would make it hours.
-        let round_trip = Duration::from_nanos((u64::from(ticks) * 1_000_000_000) >> 16);
-        (round_trip < Duration::from_secs(60)).then_some(round_trip)
     }
 
     pub(super) fn sender_stats(&self) -> (SenderStats, SenderStats) {

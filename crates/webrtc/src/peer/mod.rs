@@ -1,5 +1,6 @@
 //! One viewer: ICE, DTLS, SRTP and RTP in one value, without a socket and without a clock.
 
+mod control;
 mod media;
 
 use std::collections::VecDeque;
@@ -16,7 +17,7 @@ use crate::dtls::{Dtls, DtlsContext, DtlsError, DtlsEvent, DtlsRole};
 use crate::ice::{CONSENT_TIMEOUT, CandidatePair, Credentials, IceLite, IceOutcome, Transport};
 use crate::log::Log;
 use crate::rtcp::ntp::WallClock;
-use crate::rtcp::{self, Packet, ReportBlock};
+use crate::rtcp::{NtpTime, ReportBlock};
 use crate::send_buffer::SendBuffer;
 use crate::sender::{Progress, SenderConfig, SenderStats};
 use crate::srtp::SrtpProfile;
@@ -55,6 +56,19 @@ pub struct MediaClock {
     pub epoch: Instant,
     /// The wall clock.
     pub wall: WallClock,
+}
+
+impl MediaClock {
+    /// The wall-clock time that a point of the stream's timeline stands for.
+    pub fn ntp_of(&self, time: MediaTime) -> NtpTime {
+        let nanos = Duration::from_nanos(time.as_nanos().unsigned_abs());
+        let moment = if time < MediaTime::ZERO {
+            self.epoch.checked_sub(nanos)
+        } else {
+            self.epoch.checked_add(nanos)
+        };
+        self.wall.at(moment.unwrap_or(self.epoch))
+    }
 }
 
 /// A datagram to send.
@@ -132,8 +146,15 @@ pub enum CloseReason {
 pub struct PeerStats {
     /// Newest report on the video, or on the audio where there is no video.
     pub report: Option<ReportBlock>,
+    /// Part of the audio that was lost on the way before its newest report, in 256ths.
+    pub audio_loss: Option<u8>,
     /// Round-trip time by the newest report that allows to tell it.
     pub round_trip: Option<Duration>,
+    /// Bits per second that the path is estimated to carry.
+    pub bandwidth: Option<u64>,
+    /// Whether the path has shown to be slower than the stream, so that what is sent is held to the
+    /// estimate.
+    pub is_limited: bool,
     /// Sequence numbers the viewer asked for again.
     pub nacks: u64,
     /// Keyframes the viewer asked for.
@@ -165,7 +186,6 @@ pub struct Peer {
     closed: bool,
     transmits: VecDeque<Transmit>,
     events: VecDeque<PeerEvent>,
-    stats: PeerStats,
 }
 
 impl Peer {
@@ -195,7 +215,6 @@ impl Peer {
             closed: false,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
-            stats: PeerStats::default(),
         })
     }
 
@@ -232,7 +251,7 @@ impl Peer {
 
     /// How the viewer fares.
     pub fn stats(&self) -> PeerStats {
-        self.stats
+        self.media.as_ref().map(Media::stats).unwrap_or_default()
     }
 
     /// Takes in a datagram from `source` that was sent to our address `local` over UDP.
@@ -279,7 +298,7 @@ impl Peer {
             }
             _ => {}
         }
-        if let Some(report) = self.media.as_mut().and_then(|media| media.poll_report(now)) {
+        while let Some(report) = self.media.as_mut().and_then(|media| media.poll_report(now)) {
             self.transmit(report);
         }
         if self
@@ -371,7 +390,8 @@ impl Peer {
         self.is_connected() && self.media.as_ref().is_some_and(Media::is_catching_up)
     }
 
-    /// Writes the packets that the viewer has asked for again into `buffer`.
+    /// Writes the packets that the viewer has asked for again into `buffer`, and sees to the keyframe
+    /// that it may have asked for: then it is behind afterwards, as a newcomer.
     pub fn retransmit(&mut self, video_log: &Log, now: Instant, buffer: &mut SendBuffer) {
         if let Some(media) = &mut self.media {
             media.retransmit(video_log, now, buffer);
@@ -463,19 +483,8 @@ impl Peer {
 
     fn handle_rtcp(&mut self, now: Instant, datagram: &mut [u8]) {
         let Some(media) = &mut self.media else { return };
-        let Ok(compound) = media.open_rtcp(datagram) else {
+        if media.handle_rtcp(now, datagram).is_err() {
             return;
-        };
-        for packet in rtcp::packets(compound) {
-            match packet {
-                Packet::Report(blocks) => self.stats.take_reports(&blocks, media, now),
-                Packet::Nack { media_ssrc, pairs } => {
-                    self.stats.nacks += media.note_nack(media_ssrc, &pairs);
-                }
-                Packet::PictureLossIndication { .. } | Packet::FullIntraRequest => {
-                    self.stats.keyframe_requests += 1;
-                }
-            }
         }
         // Whoever has the keys has got our last flight.
         self.dtls.settle();
@@ -493,22 +502,6 @@ impl Peer {
     fn transmit(&mut self, bytes: Vec<u8>) {
         if let Some(pair) = self.ice.selected_pair() {
             self.transmits.push_back(Transmit::on(pair, bytes));
-        }
-    }
-}
-
-impl PeerStats {
-    /// Takes the report on the video, or on the audio where there is no video.
-    fn take_reports(&mut self, blocks: &[ReportBlock], media: &Media, now: Instant) {
-        let Some(block) = blocks
-            .iter()
-            .find(|block| Some(block.ssrc) == media.main_ssrc())
-        else {
-            return;
-        };
-        self.report = Some(*block);
-        if let Some(round_trip) = media.round_trip(block, now) {
-            self.round_trip = Some(round_trip);
         }
     }
 }

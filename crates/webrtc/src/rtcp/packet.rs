@@ -1,11 +1,16 @@
 //! The parts of a compound RTCP packet.
 
+use super::feedback::{FirRequests, NackPairs, Remb};
+use super::report::ReportBlocks;
+use super::transport_cc::TransportFeedback;
+use super::xr::{self, ReferenceTime};
+
 /// A packet of a compound packet that matters to a sender of media.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Packet<'a> {
     /// Report blocks of a receiver report or of a sender report (RFC 3550 section 6.4).
-    Report(Vec<ReportBlock>),
+    Report(ReportBlocks<'a>),
     /// Packets that are missing (RFC 4585 section 6.2.1).
     Nack {
         /// The source whose packets are missing.
@@ -19,42 +24,13 @@ pub enum Packet<'a> {
         media_ssrc: u32,
     },
     /// The decoder wants a decoder refresh point (RFC 5104 section 4.3.1).
-    FullIntraRequest,
-}
-
-/// How a receiver fares with one source (RFC 3550 section 6.4.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReportBlock {
-    /// The source reported on.
-    pub ssrc: u32,
-    /// Loss since the last report, in 256ths.
-    pub fraction_lost: u8,
-    /// Packets lost since the beginning; 24 bits, signed.
-    pub cumulative_lost: i32,
-    /// Highest sequence number received, extended by its cycles.
-    pub highest_sequence: u32,
-    /// Interarrival jitter in ticks of the media clock.
-    pub jitter: u32,
-    /// The middle of the last sender report's NTP time; 0 before the first.
-    pub last_sender_report: u32,
-    /// Time since that report came, in 65536ths of a second.
-    pub delay: u32,
-}
-
-/// The `PID`/`BLP` pairs of a NACK.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NackPairs<'a>(&'a [u8]);
-
-impl NackPairs<'_> {
-    /// The missing sequence numbers, in the order of the packet.
-    pub fn sequences(&self) -> impl Iterator<Item = u16> {
-        self.0.chunks_exact(4).flat_map(|pair| {
-            let pid = u16::from_be_bytes([pair[0], pair[1]]);
-            let blp = u16::from_be_bytes([pair[2], pair[3]]);
-            let masked = (0..16).filter(move |bit| blp & 1 << bit != 0);
-            std::iter::once(pid).chain(masked.map(move |bit| pid.wrapping_add(bit + 1)))
-        })
-    }
+    FullIntraRequest(FirRequests<'a>),
+    /// The receiver's own estimate of the bandwidth (draft-alvestrand-rmcat-remb-03).
+    Remb(Remb),
+    /// When packets arrived (draft-holmer-rmcat-transport-wide-cc-extensions-01).
+    TransportFeedback(TransportFeedback<'a>),
+    /// The receiver's clock, to be sent back to it (RFC 3611 section 4.4).
+    ReceiverReferenceTime(ReferenceTime),
 }
 
 /// Set when the packet ends with padding.
@@ -64,6 +40,7 @@ const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
 const TRANSPORT_FEEDBACK: u8 = 205;
 const PAYLOAD_FEEDBACK: u8 = 206;
+const EXTENDED_REPORT: u8 = 207;
 
 /// The packets of a compound or reduced-size (RFC 5506) packet, those of other types left out. It
 /// ends at the first malformed one.
@@ -96,49 +73,35 @@ fn unpadded(first: u8, body: &[u8]) -> Option<&[u8]> {
 /// Parses what follows the common header; `count` is its 5-bit field.
 fn parse(count: u8, packet_type: u8, body: &[u8]) -> Option<Packet<'_>> {
     match (packet_type, count) {
-        (SENDER_REPORT, _) => Some(Packet::Report(report_blocks(count, body.get(24..)?))),
-        (RECEIVER_REPORT, _) => Some(Packet::Report(report_blocks(count, body.get(4..)?))),
+        (SENDER_REPORT, _) => Some(Packet::Report(ReportBlocks::new(count, body.get(24..)?))),
+        (RECEIVER_REPORT, _) => Some(Packet::Report(ReportBlocks::new(count, body.get(4..)?))),
         (TRANSPORT_FEEDBACK, 1) => {
-            let (media_ssrc, pairs) = (word(body, 4)?, NackPairs(body.get(8..)?));
+            let (media_ssrc, pairs) = (word(body, 4)?, NackPairs::new(body.get(8..)?));
             Some(Packet::Nack { media_ssrc, pairs })
+        }
+        (TRANSPORT_FEEDBACK, 15) => {
+            TransportFeedback::parse(body.get(8..)?).map(Packet::TransportFeedback)
         }
         (PAYLOAD_FEEDBACK, 1) => Some(Packet::PictureLossIndication {
             media_ssrc: word(body, 4)?,
         }),
-        (PAYLOAD_FEEDBACK, 4) => Some(Packet::FullIntraRequest),
+        (PAYLOAD_FEEDBACK, 4) => Some(Packet::FullIntraRequest(FirRequests::new(body.get(8..)?))),
+        (PAYLOAD_FEEDBACK, 15) => Remb::parse(body.get(8..)?).map(Packet::Remb),
+        (EXTENDED_REPORT, _) => xr::reference_time(body).map(Packet::ReceiverReferenceTime),
         _ => None,
     }
 }
 
-fn report_blocks(count: u8, blocks: &[u8]) -> Vec<ReportBlock> {
-    let block = |block: &[u8]| {
-        let lost = word(block, 4)?;
-        Some(ReportBlock {
-            ssrc: word(block, 0)?,
-            fraction_lost: (lost >> 24) as u8,
-            // Shifted up and down again, so that the 24-bit sign is extended.
-            cumulative_lost: (lost << 8).cast_signed() >> 8,
-            highest_sequence: word(block, 8)?,
-            jitter: word(block, 12)?,
-            last_sender_report: word(block, 16)?,
-            delay: word(block, 20)?,
-        })
-    };
-    blocks
-        .chunks_exact(24)
-        .take(usize::from(count))
-        .filter_map(block)
-        .collect()
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    let word = bytes.get(at..at + 4)?;
-    Some(u32::from_be_bytes([word[0], word[1], word[2], word[3]]))
+/// The big-endian word at `at`.
+pub(super) fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let word = bytes.get(at..)?.first_chunk()?;
+    Some(u32::from_be_bytes(*word))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rtcp::ReportBlock;
     use proptest::prelude::*;
 
     #[test]
@@ -156,10 +119,10 @@ mod tests {
             last_sender_report: 0x1122_3344,
             delay: 65536,
         };
-        assert_eq!(
-            packets(&bytes).collect::<Vec<_>>(),
-            [Packet::Report(vec![block])]
-        );
+        let Some(Packet::Report(blocks)) = packets(&bytes).next() else {
+            panic!("no report in {bytes:?}")
+        };
+        assert_eq!(blocks.iter().collect::<Vec<_>>(), [block]);
     }
 
     #[test]
@@ -188,7 +151,10 @@ mod tests {
         };
         assert_eq!(pairs.sequences().collect::<Vec<_>>(), [0xfffe, 0xffff, 1]);
         assert_eq!(parsed[2], Packet::PictureLossIndication { media_ssrc: 5 });
-        assert_eq!(parsed[3], Packet::FullIntraRequest);
+        let Packet::FullIntraRequest(requests) = &parsed[3] else {
+            panic!("{parsed:?}")
+        };
+        assert_eq!(requests.iter().collect::<Vec<_>>(), [(5, 1)]);
         let Packet::Nack { pairs, .. } = &parsed[4] else {
             panic!("{parsed:?}")
         };
@@ -208,8 +174,17 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             for packet in packets(&bytes) {
-                if let Packet::Nack { pairs, .. } = packet {
-                    prop_assert!(pairs.sequences().count() <= 17 * bytes.len() / 4);
+                match packet {
+                    Packet::Nack { pairs, .. } => {
+                        prop_assert!(pairs.sequences().count() <= 17 * bytes.len() / 4);
+                    }
+                    Packet::Report(blocks) => {
+                        prop_assert!(24 * blocks.iter().count() <= bytes.len());
+                    }
+                    Packet::FullIntraRequest(requests) => {
+                        prop_assert!(8 * requests.iter().count() <= bytes.len());
+                    }
+                    _ => {}
                 }
             }
         }

@@ -39,18 +39,19 @@ impl Offer {
             notes: rejected.into_iter().map(Note::NotSent).collect(),
             remote,
         };
+        let transport_cc = self.uses_transport_cc(&selection, plan);
         let mut writer = Writer::new(local, negotiated.setup);
         writer.session(self, selection.bundle.as_deref());
         for (index, (media, verdict)) in self.media.iter().zip(&selection.verdicts).enumerate() {
             match verdict {
                 Verdict::Video(choice) => {
-                    let video = negotiate_video(media, choice, plan, local);
+                    let video = negotiate_video(media, choice, plan, local, transport_cc);
                     writer.video(media, choice.codec, &video);
                     negotiated.notes.extend(video_notes(&video));
                     negotiated.video = Some(video);
                 }
                 Verdict::Audio(codec) => {
-                    let audio = negotiate_audio(media, codec, plan, local);
+                    let audio = negotiate_audio(media, codec, plan, local, transport_cc);
                     writer.audio(media, codec, &audio);
                     negotiated.audio = Some(audio);
                 }
@@ -71,6 +72,28 @@ impl Offer {
         Ok(Answer {
             sdp: writer.finish(),
             negotiated,
+        })
+    }
+
+    /// Whether packets are numbered over the whole transport and the player says when each arrived.
+    ///
+    /// The video decides, which is nearly all that is sent. Without a retransmission stream its packets
+    /// are sent again byte for byte, so that they cannot have numbers of the transport.
+    fn uses_transport_cc(&self, selection: &Selection<'_>, plan: &MediaPlan) -> bool {
+        let sections = self.media.iter().zip(&selection.verdicts);
+        let mut videos = sections.filter_map(|(media, verdict)| match verdict {
+            Verdict::Video(choice) => Some((media, choice.codec)),
+            _ => None,
+        });
+        let wanted = plan.video.as_ref().map(|video| video.extensions.as_slice());
+        videos.next().is_some_and(|(media, codec)| {
+            let extensions = agree_extensions(media, wanted.unwrap_or_default());
+            codec.feedback.transport_cc
+                && codec.feedback.nack
+                && media.rtx_payload_type(codec.payload_type).is_some()
+                && extensions
+                    .iter()
+                    .any(|(extension, _)| *extension == HeaderExtension::TransportWideCc)
         })
     }
 
@@ -98,12 +121,20 @@ fn negotiate_video(
     choice: &H264Choice<'_>,
     plan: &MediaPlan,
     local: &LocalParameters,
+    transport_cc: bool,
 ) -> NegotiatedVideo {
     let payload_type = choice.codec.payload_type;
     let nack = choice.codec.feedback.nack;
     // Retransmissions are asked for by NACK, without it they have no use (RFC 4588 section 6.3).
     let rtx = media.rtx_payload_type(payload_type).filter(|_| nack);
     let wanted = plan.video.as_ref().map(|video| video.extensions.as_slice());
+    let mut extensions = agree_extensions(media, wanted.unwrap_or_default());
+    extensions.retain(|(extension, _)| match extension {
+        HeaderExtension::Mid => true,
+        HeaderExtension::TransportWideCc => transport_cc,
+        // What is sent again byte for byte has nothing that changes from packet to packet.
+        _ => rtx.is_some() || !nack,
+    });
     NegotiatedVideo {
         mid: media.mid.clone(),
         payload_type,
@@ -113,9 +144,10 @@ fn negotiate_video(
             ssrc: local.video_rtx_ssrc,
         }),
         nack,
+        feedback: choice.codec.feedback.with_transport_cc(transport_cc),
         packetization_mode: choice.mode,
         rtcp_rsize: media.rtcp_rsize,
-        extensions: agree_extensions(media, wanted.unwrap_or_default()),
+        extensions,
     }
 }
 
@@ -124,14 +156,23 @@ fn negotiate_audio(
     codec: &OfferedCodec,
     plan: &MediaPlan,
     local: &LocalParameters,
+    transport_cc: bool,
 ) -> NegotiatedAudio {
     let wanted = plan.audio.as_ref().map(|audio| audio.extensions.as_slice());
+    let mut extensions = agree_extensions(media, wanted.unwrap_or_default());
+    let is_numbering = |extension: &HeaderExtension| *extension == HeaderExtension::TransportWideCc;
+    let is_offered = extensions
+        .iter()
+        .any(|(extension, _)| is_numbering(extension));
+    let transport_cc = transport_cc && codec.feedback.transport_cc && is_offered;
+    extensions.retain(|(extension, _)| transport_cc || !is_numbering(extension));
     NegotiatedAudio {
         mid: media.mid.clone(),
         payload_type: codec.payload_type,
         ssrc: local.audio_ssrc,
+        transport_cc,
         rtcp_rsize: media.rtcp_rsize,
-        extensions: agree_extensions(media, wanted.unwrap_or_default()),
+        extensions,
     }
 }
 

@@ -68,9 +68,6 @@ impl OfferedCodec {
 }
 
 /// Kinds of RTCP feedback that are served (RFC 4585, RFC 5104).
-///
-/// Congestion feedback (`transport-cc`, `goog-remb`) is not among them: nothing here follows an
-/// estimate of the path, and transport-wide feedback costs 16 packets a second for each viewer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Feedback {
     /// Generic NACK (RFC 4585 section 6.2.1).
@@ -79,15 +76,30 @@ pub struct Feedback {
     pub nack_pli: bool,
     /// Full intra request (RFC 5104 section 4.3.1).
     pub ccm_fir: bool,
+    /// Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01).
+    pub transport_cc: bool,
+    /// The player's own estimate of the bandwidth (draft-alvestrand-rmcat-remb-03).
+    pub goog_remb: bool,
 }
 
 impl Feedback {
+    /// The same with one kind of congestion feedback: with `transport_cc` the other is not needed.
+    pub(super) fn with_transport_cc(self, transport_cc: bool) -> Self {
+        Self {
+            transport_cc,
+            goog_remb: self.goog_remb && !transport_cc,
+            ..self
+        }
+    }
+
     /// The values after `a=rtcp-fb:<payload type> `.
     pub(super) fn values(self) -> impl Iterator<Item = &'static str> {
         let known = [
             (self.nack, "nack"),
             (self.nack_pli, "nack pli"),
             (self.ccm_fir, "ccm fir"),
+            (self.transport_cc, "transport-cc"),
+            (self.goog_remb, "goog-remb"),
         ];
         known
             .into_iter()
@@ -100,6 +112,8 @@ impl Feedback {
             (Some("nack"), None) => self.nack = true,
             (Some("nack"), Some("pli")) => self.nack_pli = true,
             (Some("ccm"), Some("fir")) => self.ccm_fir = true,
+            (Some("transport-cc"), None) => self.transport_cc = true,
+            (Some("goog-remb"), None) => self.goog_remb = true,
             _ => {}
         }
     }
@@ -221,7 +235,10 @@ mod tests {
         let codecs = codecs("96 97", &lines);
         let values = |index: usize| codecs[index].feedback.values().collect::<Vec<_>>();
         assert_eq!(values(0), ["nack"]);
-        assert_eq!(values(1), ["nack", "nack pli", "ccm fir"]);
+        assert_eq!(values(1), ["nack", "nack pli", "ccm fir", "goog-remb"]);
+        let with = codecs[1].feedback.with_transport_cc(true);
+        let values: Vec<_> = with.values().collect();
+        assert_eq!(values, ["nack", "nack pli", "ccm fir", "transport-cc"]);
     }
 
     #[test]

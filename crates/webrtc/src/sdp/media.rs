@@ -35,6 +35,8 @@ pub struct OfferedMedia {
     pub rtcp_mux: bool,
     /// RTCP packets of reduced size (RFC 5506).
     pub rtcp_rsize: bool,
+    /// The player sends its clock to be told the round-trip time (RFC 3611 section 5.1).
+    pub rtcp_xr_rcvr_rtt: bool,
     /// Payload types that were described in full, in order of preference.
     pub codecs: Vec<OfferedCodec>,
     /// Header extensions.
@@ -125,6 +127,9 @@ impl OfferedMedia {
             bundle_only: has("bundle-only"),
             rtcp_mux: session.rtcp_mux || has("rtcp-mux") || has("rtcp-mux-only"),
             rtcp_rsize: session.rtcp_rsize || has("rtcp-rsize"),
+            rtcp_xr_rcvr_rtt: values_of(attributes, "rtcp-xr")
+                .flat_map(str::split_whitespace)
+                .any(|format| format == "rcvr-rtt=all"),
             codecs: codec::collect(&line.formats, attributes),
             extensions: extensions.collect(),
             data: data::parse(&line, attributes),

@@ -5,7 +5,8 @@ use std::fmt;
 use crate::data::DataConfig;
 
 use super::{
-    ExtensionId, HeaderExtension, PacketizationMode, RejectedMedia, RemoteTransport, Setup, Token,
+    ExtensionId, Feedback, HeaderExtension, PacketizationMode, RejectedMedia, RemoteTransport,
+    Setup, Token,
 };
 
 /// What both sides have agreed on once the answer is delivered.
@@ -39,6 +40,8 @@ pub struct NegotiatedVideo {
     pub rtx: Option<NegotiatedRtx>,
     /// The player asks for lost packets by NACK.
     pub nack: bool,
+    /// Which feedback the player sends, so far as it is used.
+    pub feedback: Feedback,
     /// How NAL units may be put into packets.
     pub packetization_mode: PacketizationMode,
     /// RTCP packets of reduced size may be sent (RFC 5506).
@@ -65,6 +68,8 @@ pub struct NegotiatedAudio {
     pub payload_type: u8,
     /// SSRC of the audio.
     pub ssrc: u32,
+    /// The player sends transport-wide feedback on it.
+    pub transport_cc: bool,
     /// RTCP packets of reduced size may be sent (RFC 5506).
     pub rtcp_rsize: bool,
     /// Header extensions that may be written, with their ids.

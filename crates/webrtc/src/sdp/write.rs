@@ -71,7 +71,7 @@ impl<'a> Writer<'a> {
         lines.extend(extension_lines(media, &video.extensions));
         lines.extend(codec_lines(codec, codec.fmtp.as_deref()));
         let payload_type = codec.payload_type;
-        let feedback = codec.feedback.values();
+        let feedback = video.feedback.values();
         lines.extend(feedback.map(|kind| value("rtcp-fb", format!("{payload_type} {kind}"))));
         let mut formats = vec![payload_type.to_string()];
         if let Some(rtx) = video.rtx {
@@ -107,7 +107,13 @@ impl<'a> Writer<'a> {
         let track = &self.local.audio_track_id;
         let mut lines = self.track_lines(media, track);
         lines.extend(extension_lines(media, &audio.extensions));
-        lines.extend(codec_lines(codec, Some(opus_parameters(codec))));
+        lines.extend(codec_lines(codec, Some(&opus_parameters(codec))));
+        if audio.transport_cc {
+            lines.push(value(
+                "rtcp-fb",
+                format!("{} transport-cc", codec.payload_type),
+            ));
+        }
         lines.extend(self.source_lines(audio.ssrc, track));
         self.push(media, vec![codec.payload_type.to_string()], lines);
     }
@@ -192,6 +198,10 @@ impl<'a> Writer<'a> {
         if media.rtcp_rsize {
             lines.push(flag("rtcp-rsize"));
         }
+        // Agreed on by both (RFC 3611 section 5.2): the player may ask for its round-trip time.
+        if media.rtcp_xr_rcvr_rtt {
+            lines.push(value("rtcp-xr", "rcvr-rtt=all"));
+        }
         lines
     }
 
@@ -219,12 +229,18 @@ fn codec_lines(codec: &OfferedCodec, fmtp: Option<&str>) -> Vec<Attribute> {
     lines
 }
 
-/// We send stereo, and in-band FEC to those that can use it (RFC 7587 section 6.1).
-fn opus_parameters(codec: &OfferedCodec) -> &'static str {
-    match codec.parameter("useinbandfec") {
-        Some("1") => "useinbandfec=1;stereo=1;sprop-stereo=1",
-        _ => "stereo=1;sprop-stereo=1",
+/// We send stereo, in-band FEC to those that can use it, and silence as any other sound: without
+/// discontinuous transmission (RFC 7587 section 6.1).
+fn opus_parameters(codec: &OfferedCodec) -> String {
+    let mut parameters = "stereo=1;sprop-stereo=1".to_owned();
+    if codec.parameter("useinbandfec") == Some("1") {
+        parameters.insert_str(0, "useinbandfec=1;");
     }
+    // Said only to those that know the parameter: it is off when nothing is said.
+    if codec.parameter("usedtx").is_some() {
+        parameters.push_str(";usedtx=0");
+    }
+    parameters
 }
 
 /// A line with a direction must be answered with one (RFC 8285 section 6).

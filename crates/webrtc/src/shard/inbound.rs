@@ -147,7 +147,11 @@ impl Shard {
             // Given up once the shard has subscribed.
             reservation: _reservation,
         } = session;
-        let Some(tag) = self.streams.open(&name, &self.shared.hub, &self.sink, now) else {
+        let limits = self.shared.config.log;
+        let Some(tag) = self
+            .streams
+            .open(&name, &self.shared.hub, &self.sink, limits, now)
+        else {
             tracing::info!(viewer = %id.short(), stream = %name, "the stream ended before the viewer came");
             self.shared.registry.remove(&id);
             return None;
@@ -175,6 +179,7 @@ impl Shard {
             connections: Vec::new(),
             is_held_back: false,
             since: created,
+            is_listed: false,
         });
         stream.viewers.push(key);
         Some(key)
@@ -217,6 +222,7 @@ impl Shard {
             }
         }
         self.retransmit(key, now);
+        self.note_behind(key);
     }
 
     /// Tells a viewer on its new channel how the publisher describes the stream.
@@ -278,6 +284,7 @@ impl Shard {
             packets = video.packets + audio.packets,
             retransmitted = video.retransmitted,
             skips = video.skips,
+            dropped = video.dropped_pictures,
             "{reason}"
         );
     }

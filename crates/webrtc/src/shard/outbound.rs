@@ -46,7 +46,8 @@ impl Shard {
                 continue;
             };
             self.unsent = pump(viewer, stream, &self.socket, &mut self.buffer, now);
-            if viewer.is_behind() {
+            if viewer.is_behind() && !viewer.is_listed {
+                viewer.is_listed = true;
                 self.behind.push(*key);
             }
         }
@@ -77,13 +78,24 @@ impl Shard {
         if self.unsent.is_none() {
             self.unsent = pump(viewer, stream, &self.socket, &mut self.buffer, now);
         }
-        let is_behind = self.behind.contains(&key);
-        match viewer.is_behind() {
-            true if !is_behind => self.behind.push(key),
-            false if is_behind => self.behind.retain(|other| *other != key),
-            _ => {}
-        }
+        self.note_behind(key);
         self.send_control(key);
+    }
+
+    /// Keeps the list of those who are behind.
+    pub(super) fn note_behind(&mut self, key: usize) {
+        let Some(viewer) = self.viewers.get_mut(key) else {
+            return;
+        };
+        let is_behind = viewer.is_behind();
+        if is_behind == std::mem::replace(&mut viewer.is_listed, is_behind) {
+            return;
+        }
+        if is_behind {
+            self.behind.push(key);
+        } else {
+            self.behind.retain(|other| *other != key);
+        }
     }
 
     /// Sends what the kernel had no room for, and then brings all viewers up to date.

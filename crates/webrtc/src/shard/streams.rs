@@ -19,8 +19,7 @@ pub(super) struct ShardStream {
 }
 
 impl ShardStream {
-    fn new(subscription: Subscription) -> Self {
-        let limits = LogLimits::default();
+    fn new(subscription: Subscription, limits: LogLimits) -> Self {
         Self {
             subscription,
             video: Log::new(90_000, limits),
@@ -80,6 +79,7 @@ impl Streams {
         name: &StreamName,
         hub: &Hub,
         sink: &Sink,
+        limits: LogLimits,
         now: Instant,
     ) -> Option<u64> {
         if let Some(tag) = self.tags.get(name) {
@@ -88,7 +88,7 @@ impl Streams {
         let tag = self.next_tag;
         let (subscription, cached) = hub.subscribe(name, sink.clone(), tag)?;
         self.next_tag += 1;
-        let mut stream = ShardStream::new(subscription);
+        let mut stream = ShardStream::new(subscription, limits);
         if !stream.subscription.stream().is_live() {
             stream.offline_since = Some(now);
         }

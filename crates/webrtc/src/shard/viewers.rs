@@ -35,6 +35,8 @@ pub(super) struct Viewer {
     pub(super) is_held_back: bool,
     /// When its offer was answered.
     pub(super) since: Instant,
+    /// Whether it is in the shard's list of viewers that are behind the live edge.
+    pub(super) is_listed: bool,
 }
 
 impl Viewer {

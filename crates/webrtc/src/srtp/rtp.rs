@@ -4,7 +4,6 @@ use super::cm::Cm;
 use super::gcm::{self, Gcm};
 use super::kdf::Label;
 use super::profile::{MasterKey, SrtpProfile};
-use crate::rtp::RtpHeader;
 
 /// Longest authentication tag that sealing appends, in bytes.
 pub const MAX_TAG_LEN: usize = gcm::TAG_LEN;
@@ -51,22 +50,23 @@ impl SrtpSealer {
         }
     }
 
-    /// Seals a packet in place: `packet` is the fixed header, the payload, and room for
-    /// [`Self::tag_len`] bytes of tag.
-    pub fn seal(&self, packet: &mut [u8], ssrc: u32, index: u64) {
+    /// Seals a packet in place: `packet` is the header, of which `header_len` bytes with its
+    /// extension stay readable (RFC 3711 section 3.1), the payload, and room for [`Self::tag_len`]
+    /// bytes of tag.
+    pub fn seal(&self, packet: &mut [u8], header_len: usize, ssrc: u32, index: u64) {
         let (message, tag) = packet.split_at_mut(packet.len() - self.tag_len());
         let roc = (index >> 16) as u32;
         match &self.0 {
             Suite::Gcm(gcm) => {
-                let (header, payload) = message.split_at_mut(RtpHeader::LEN);
+                let (header, payload) = message.split_at_mut(header_len);
                 tag.copy_from_slice(&gcm.seal(ssrc, index, header, payload));
             }
             Suite::Cm80(cm) => {
-                cm.apply(ssrc, index, &mut message[RtpHeader::LEN..]);
+                cm.apply(ssrc, index, &mut message[header_len..]);
                 tag.copy_from_slice(&cm.tag::<10>(message, roc));
             }
             Suite::Cm32(cm) => {
-                cm.apply(ssrc, index, &mut message[RtpHeader::LEN..]);
+                cm.apply(ssrc, index, &mut message[header_len..]);
                 tag.copy_from_slice(&cm.tag::<4>(message, roc));
             }
         }
@@ -77,6 +77,7 @@ impl SrtpSealer {
 mod tests {
     use super::super::test_support::{master, webrtc_context};
     use super::*;
+    use crate::rtp::RtpHeader;
     use proptest::prelude::*;
 
     const SSRC: u32 = 0x1234_5678;
@@ -92,7 +93,7 @@ mod tests {
         let plain = [&header.to_bytes(), payload].concat();
         let mut sealed = plain.clone();
         sealed.resize(plain.len() + sealer.tag_len(), 0);
-        sealer.seal(&mut sealed, SSRC, index);
+        sealer.seal(&mut sealed, RtpHeader::LEN, SSRC, index);
         (plain, sealed)
     }
 

@@ -2,7 +2,7 @@
 
 use distributary_webrtc::data::DataConfig;
 use distributary_webrtc::sdp::{
-    Answer, NegotiatedAudio, NegotiatedData, NegotiatedRtx, NegotiatedVideo, Offer,
+    Answer, Feedback, NegotiatedAudio, NegotiatedData, NegotiatedRtx, NegotiatedVideo, Offer,
     PacketizationMode,
 };
 
@@ -57,6 +57,8 @@ const CHROMIUM_FMTP: &str =
 const WITH_FEC: &str = "useinbandfec=1;stereo=1;sprop-stereo=1";
 const WITHOUT_FEC: &str = "stereo=1;sprop-stereo=1";
 const FULL_FEEDBACK: &[&str] = &["nack", "nack pli", "ccm fir"];
+/// Where the player has its own estimate of the bandwidth, and no other is asked for.
+const WITH_REMB: &[&str] = &["nack", "nack pli", "ccm fir", "goog-remb"];
 
 const HAND: Video = Video {
     payload_type: 96,
@@ -76,6 +78,7 @@ const OPUS: Opus = Opus {
 
 const CHROMIUM_VIDEO: Expected = Expected::Video(Video {
     payload_type: 108,
+    feedback: WITH_REMB,
     rtx: Some(109),
     ..HAND
 });
@@ -177,6 +180,7 @@ fn firefox_writes_mode_0_by_leaving_it_out() {
     const SECTIONS: &[Expected] = &[
         Expected::Video(Video {
             payload_type: 126,
+            feedback: WITH_REMB,
             fmtp: Some("profile-level-id=42e01f;level-asymmetry-allowed=1;packetization-mode=1"),
             rtx: Some(127),
             rsize: true,
@@ -197,7 +201,7 @@ fn aiortc_with_three_fingerprints_and_without_reduced_size_rtcp() {
     const SECTIONS: &[Expected] = &[
         Expected::Video(Video {
             payload_type: 101,
-            feedback: &["nack", "nack pli"],
+            feedback: &["nack", "nack pli", "goog-remb"],
             rtx: Some(102),
             rsize: false,
             ..HAND
@@ -269,7 +273,7 @@ fn libdatachannel_with_nack_and_without_rtx() {
     const SECTIONS: &[Expected] = &[
         Expected::Video(Video {
             fmtp: Some("profile-level-id=42e01f;packetization-mode=1;level-asymmetry-allowed=1"),
-            feedback: &["nack", "nack pli"],
+            feedback: &["nack", "nack pli", "goog-remb"],
             rtx: None,
             rsize: false,
             ..HAND
@@ -295,7 +299,7 @@ fn werift_with_lower_case_h264() {
             payload_type: 97,
             rtpmap: "h264/90000",
             fmtp: Some("profile-level-id=42e01f;packetization-mode=1;level-asymmetry-allowed=1"),
-            feedback: &["nack", "nack pli"],
+            feedback: &["nack", "nack pli", "goog-remb"],
             rtx: None,
             rsize: false,
             ..HAND
@@ -663,6 +667,13 @@ fn check_negotiated(case: &Case, answer: &Answer) {
                         ssrc: RTX_SSRC,
                     }),
                     nack: expected.feedback.contains(&"nack"),
+                    feedback: Feedback {
+                        nack: expected.feedback.contains(&"nack"),
+                        nack_pli: expected.feedback.contains(&"nack pli"),
+                        ccm_fir: expected.feedback.contains(&"ccm fir"),
+                        transport_cc: false,
+                        goog_remb: expected.feedback.contains(&"goog-remb"),
+                    },
                     packetization_mode: expected.mode,
                     rtcp_rsize: expected.rsize,
                     extensions: Vec::new(),
@@ -673,6 +684,7 @@ fn check_negotiated(case: &Case, answer: &Answer) {
                     mid: offered.mid,
                     payload_type: expected.payload_type,
                     ssrc: AUDIO_SSRC,
+                    transport_cc: false,
                     rtcp_rsize: expected.rsize,
                     extensions: Vec::new(),
                 });

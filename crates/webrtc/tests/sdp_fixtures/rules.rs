@@ -224,6 +224,87 @@ fn extensions_are_answered_with_the_ids_of_the_offer() {
     );
 }
 
+/// Everything that the gateway would write into packets.
+fn with_extensions() -> MediaPlan {
+    let extensions = vec![
+        HeaderExtension::Mid,
+        HeaderExtension::AbsSendTime,
+        HeaderExtension::AbsCaptureTime,
+        HeaderExtension::TransportWideCc,
+        HeaderExtension::PlayoutDelay,
+    ];
+    MediaPlan {
+        video: Some(VideoPlan {
+            extensions: extensions.clone(),
+            ..VideoPlan::default()
+        }),
+        audio: Some(AudioPlan { extensions }),
+    }
+}
+
+const TRANSPORT_WIDE_CC: &str =
+    "3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+
+#[test]
+fn transport_feedback_takes_the_place_of_the_players_own_estimate() {
+    let answer = answer_with(&fixture("chromium-offer"), &with_extensions()).unwrap();
+    let session = Description::of(&answer.sdp);
+    let (audio, video) = (&session.sections[0], &session.sections[1]);
+    assert_eq!(
+        video.values("extmap"),
+        [
+            "4 urn:ietf:params:rtp-hdrext:sdes:mid",
+            "2 http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+            TRANSPORT_WIDE_CC,
+            "5 http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
+        ]
+    );
+    let feedback = [
+        "108 nack",
+        "108 nack pli",
+        "108 ccm fir",
+        "108 transport-cc",
+    ];
+    assert_eq!(video.values("rtcp-fb"), feedback);
+    assert!(audio.values("extmap").contains(&TRANSPORT_WIDE_CC));
+    assert_eq!(audio.only("rtcp-fb"), "111 transport-cc");
+    assert_eq!(audio.only("rtcp-xr"), "rcvr-rtt=all");
+    assert_eq!(video.only("rtcp-xr"), "rcvr-rtt=all");
+}
+
+#[test]
+fn packets_that_are_sent_again_as_they_were_have_no_number_of_the_transport() {
+    let offer = fixture("chromium-offer");
+    let without_rtx: Vec<&str> = offer
+        .lines()
+        .filter(|line| !line.contains(" apt="))
+        .collect();
+    let answer = answer_with(&without_rtx.join("\r\n"), &with_extensions()).unwrap();
+    let session = Description::of(&answer.sdp);
+    let (audio, video) = (&session.sections[0], &session.sections[1]);
+    assert_eq!(
+        video.only("extmap"),
+        "4 urn:ietf:params:rtp-hdrext:sdes:mid"
+    );
+    let feedback = ["108 nack", "108 nack pli", "108 ccm fir", "108 goog-remb"];
+    assert_eq!(video.values("rtcp-fb"), feedback);
+    assert!(!audio.values("extmap").contains(&TRANSPORT_WIDE_CC));
+    assert!(!audio.has("rtcp-fb"));
+}
+
+#[test]
+fn sound_alone_needs_no_estimate() {
+    let answer = answer_with(&fixture("chromium-audio-only"), &with_extensions()).unwrap();
+    let session = Description::of(&answer.sdp);
+    let audio = session
+        .sections
+        .iter()
+        .find(|section| section.kind == "audio")
+        .unwrap();
+    assert!(!audio.values("extmap").contains(&TRANSPORT_WIDE_CC));
+    assert!(!audio.has("rtcp-fb"));
+}
+
 #[test]
 fn an_offer_that_receives_nothing_of_the_stream_is_told_why() {
     let error = answer_to(&fixture("hand-all-inactive")).unwrap_err();

@@ -22,7 +22,7 @@ use distributary_webrtc::log::{Log, LogLimits};
 use distributary_webrtc::peer::{MediaClock, Peer, PeerConfig, PeerEvent};
 use distributary_webrtc::rtcp::ntp::WallClock;
 use distributary_webrtc::sdp::{
-    AudioPlan, HostCandidate, LocalParameters, MediaPlan, Offer, Token, VideoPlan,
+    AudioPlan, HeaderExtension, HostCandidate, LocalParameters, MediaPlan, Offer, Token, VideoPlan,
 };
 use distributary_webrtc::send_buffer::SendBuffer;
 use distributary_webrtc::sender::SenderConfig;
@@ -35,6 +35,14 @@ use str0m::{Candidate, Event, Input, Output, Rtc};
 
 /// Rate at which a newcomer gets the group of pictures, in bits per second.
 const START_PACING: u64 = 40_000_000;
+
+/// What is asked for of the client's offer.
+const EXTENSIONS: [HeaderExtension; 4] = [
+    HeaderExtension::Mid,
+    HeaderExtension::AbsSendTime,
+    HeaderExtension::TransportWideCc,
+    HeaderExtension::AbsCaptureTime,
+];
 
 /// One step of the simulated clock.
 const STEP: Duration = Duration::from_millis(5);
@@ -115,8 +123,13 @@ impl Simulation {
             audio_ssrc: 3,
         };
         let plan = MediaPlan {
-            video: Some(VideoPlan::default()),
-            audio: Some(AudioPlan::default()),
+            video: Some(VideoPlan {
+                extensions: EXTENSIONS.to_vec(),
+                ..VideoPlan::default()
+            }),
+            audio: Some(AudioPlan {
+                extensions: EXTENSIONS.to_vec(),
+            }),
         };
         let answer = Offer::parse(&offer.to_sdp_string())
             .unwrap()
@@ -134,16 +147,8 @@ impl Simulation {
             remote_ufrag: negotiated.remote.ice.ufrag().to_owned(),
             fingerprints: negotiated.remote.fingerprints,
             role: DtlsRole::of_answer(negotiated.setup),
-            video: Some(SenderConfig {
-                ssrc: video.ssrc,
-                payload_type: video.payload_type,
-                rtx: video.rtx.map(|rtx| (rtx.ssrc, rtx.payload_type)),
-            }),
-            audio: Some(SenderConfig {
-                ssrc: audio.ssrc,
-                payload_type: audio.payload_type,
-                rtx: None,
-            }),
+            video: Some(SenderConfig::video(&video, None)),
+            audio: Some(SenderConfig::audio(&audio)),
             data: negotiated.data.map(|data| data.config),
             cname: Arc::from("cname"),
             start_pacing: START_PACING,

@@ -1,0 +1,141 @@
+//! What receiver reports and REMB tell of a path.
+
+use std::time::{Duration, Instant};
+
+use super::rate::{Congestion, Verdict};
+use crate::rtcp::ReportBlock;
+
+/// A round trip so much longer than the shortest says that the path has a queue.
+const LONG_QUEUE: Duration = Duration::from_millis(150);
+
+/// With less, it would take more.
+const SHORT_QUEUE: Duration = Duration::from_millis(50);
+
+/// How long a shortest round trip is taken for the path's own; two such spans are looked at.
+const BASE_SPAN: Duration = Duration::from_secs(15);
+
+/// Loss in 256ths that says that the path is slower than the stream, and less than which it is clear.
+const HIGH_LOSS: u8 = 51;
+const SOME_LOSS: u8 = 26;
+
+/// A receiver's estimate of less than this part of what is sent means something when there is loss or
+/// a queue as well: by itself it may be a guess from before the stream had begun.
+const LOW_ESTIMATE: f64 = 0.85;
+
+/// One report may be by chance: so many in a row must say the same.
+const IN_A_ROW: u32 = 2;
+
+/// Reads receiver reports.
+#[derive(Debug)]
+pub(super) struct Reports {
+    last: Option<Last>,
+    /// The shortest round trip of this span and of the one before.
+    base: Option<(Duration, Duration)>,
+    span_began: Option<Instant>,
+    remb: Option<u64>,
+    /// Reports in a row that speak of a slow path.
+    in_a_row: u32,
+}
+
+/// What the report before this one said.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    at: Instant,
+    sent: u64,
+    round_trip: Option<Duration>,
+}
+
+impl Reports {
+    pub(super) fn new() -> Self {
+        Self {
+            last: None,
+            base: None,
+            span_began: None,
+            remb: None,
+            in_a_row: 0,
+        }
+    }
+
+    pub(super) fn handle_remb(&mut self, bitrate: u64) {
+        self.remb = Some(bitrate);
+    }
+
+    /// What a report says, compared with the one before it.
+    pub(super) fn handle_report(
+        &mut self,
+        now: Instant,
+        block: &ReportBlock,
+        round_trip: Option<Duration>,
+        sent: u64,
+    ) -> Option<Verdict> {
+        if let Some(round_trip) = round_trip {
+            self.note_round_trip(now, round_trip);
+        }
+        let last = self.last.replace(Last {
+            at: now,
+            sent,
+            round_trip,
+        })?;
+        let elapsed = now.saturating_duration_since(last.at).as_secs_f64();
+        if elapsed < 0.1 {
+            // Two reports in a row speak of too few packets to tell a rate by.
+            self.last = Some(last);
+            return None;
+        }
+        let rate = sent.saturating_sub(last.sent) as f64 * 8.0 / elapsed;
+        let loss = f64::from(block.fraction_lost) / 256.0;
+        let queue = self.queue(round_trip);
+        let is_low = self
+            .remb
+            .is_some_and(|remb| (remb as f64) < LOW_ESTIMATE * rate);
+        let congestion = if queue > LONG_QUEUE {
+            Some(Congestion::Queue)
+        } else if block.fraction_lost > HIGH_LOSS {
+            Some(Congestion::Loss)
+        } else if is_low && (queue > SHORT_QUEUE || block.fraction_lost > SOME_LOSS) {
+            Some(Congestion::Queue)
+        } else {
+            None
+        };
+        self.in_a_row = congestion.map_or(0, |_| self.in_a_row + 1);
+        let delivered = rate * (1.0 - loss);
+        Some(Verdict {
+            queue: queue.as_secs_f64() * 1000.0,
+            loss,
+            congested: congestion.filter(|_| self.in_a_row >= IN_A_ROW),
+            clear: queue < SHORT_QUEUE && block.fraction_lost < SOME_LOSS,
+            delivered: Some(match self.remb {
+                // It knows better than the loss of what was sent.
+                Some(remb) if is_low => delivered.min(remb as f64),
+                _ => delivered,
+            }),
+        })
+    }
+
+    /// The present round trip is the path's own.
+    pub(super) fn rebase(&mut self) {
+        let present = self.last.and_then(|last| last.round_trip);
+        self.base = present.map(|present| (present, present));
+    }
+
+    fn note_round_trip(&mut self, now: Instant, round_trip: Duration) {
+        let began = *self.span_began.get_or_insert(now);
+        let (present, before) = self.base.unwrap_or((round_trip, round_trip));
+        self.base = Some(if now.saturating_duration_since(began) > BASE_SPAN {
+            self.span_began = Some(now);
+            (round_trip, present)
+        } else {
+            (round_trip.min(present), before)
+        });
+    }
+
+    /// How much longer the round trip is than the shortest.
+    fn queue(&self, round_trip: Option<Duration>) -> Duration {
+        match (self.base, round_trip) {
+            (Some((present, before)), Some(round_trip)) => {
+                round_trip.saturating_sub(present.min(before))
+            }
+            _ => Duration::ZERO,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What was sent, by sequence number of the transport.
+
+use std::fmt;
+use std::time::Instant;
+
+/// Packets remembered at first; a power of two.
+const FIRST_SLOTS: usize = 512;
+
+/// Most packets remembered: a second of the fastest start.
+const MAX_SLOTS: usize = 4096;
+
+/// When packets were sent and how long they were, so that feedback can be understood.
+///
+/// A ring that costs eight bytes for each packet. It has no entry before the first packet, and grows
+/// only when feedback comes for packets that it has forgotten.
+#[derive(Default)]
+pub struct SentPackets {
+    /// The packet with sequence number `n` is at `n` modulo the length, a power of two.
+    slots: Vec<Slot>,
+    next: u16,
+    origin: Option<Instant>,
+}
+
+impl fmt::Debug for SentPackets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SentPackets")
+            .field("next", &self.next)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    /// Microseconds since the origin, modulo 2^32.
+    at: u32,
+    /// Bytes; 0 when there is no packet, or feedback has come.
+    len: u16,
+    sequence: u16,
+}
+
+/// A packet that feedback has come for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// When it was sent, in microseconds since some origin, modulo 2^32.
+    pub at: u32,
+    /// Its length in bytes.
+    pub len: usize,
+}
+
+impl SentPackets {
+    /// Notes a packet of `len` bytes that is sent now. Returns its sequence number.
+    pub fn record(&mut self, now: Instant, len: usize) -> u16 {
+        if self.slots.is_empty() {
+            self.slots.resize(FIRST_SLOTS, Slot::default());
+        }
+        let origin = *self.origin.get_or_insert(now);
+        let sequence = self.next;
+        self.next = self.next.wrapping_add(1);
+        let mask = self.slots.len() - 1;
+        if let Some(slot) = self.slots.get_mut(usize::from(sequence) & mask) {
+            *slot = Slot {
+                at: now.saturating_duration_since(origin).as_micros() as u32,
+                len: len as u16,
+                sequence,
+            };
+        }
+        sequence
+    }
+
+    /// Takes out the packet with this sequence number, if it is still known and no feedback has come
+    /// for it.
+    pub fn take(&mut self, sequence: u16) -> Option<Sent> {
+        let mask = self.slots.len().checked_sub(1)?;
+        let slot = self.slots.get_mut(usize::from(sequence) & mask)?;
+        if slot.sequence != sequence {
+            self.grow(sequence);
+            return None;
+        }
+        let len = std::mem::take(&mut slot.len);
+        (len > 0).then_some(Sent {
+            at: slot.at,
+            len: usize::from(len),
+        })
+    }
+
+    /// Whether the packet with this sequence number is known and no feedback has come for it.
+    pub fn is_awaited(&self, sequence: u16) -> bool {
+        let slot = self
+            .slots
+            .len()
+            .checked_sub(1)
+            .and_then(|mask| self.slots.get(usize::from(sequence) & mask));
+        slot.is_some_and(|slot| slot.sequence == sequence && slot.len > 0)
+    }
+
+    /// Makes room for more when a packet that was sent not long ago has been forgotten.
+    fn grow(&mut self, forgotten: u16) {
+        let age = usize::from(self.next.wrapping_sub(forgotten));
+        let len = self.slots.len();
+        if age <= len || age > MAX_SLOTS || len >= MAX_SLOTS {
+            return;
+        }
+        let mut slots = vec![Slot::default(); 2 * len];
+        for slot in self.slots.iter().filter(|slot| slot.len > 0) {
+            if let Some(place) = slots.get_mut(usize::from(slot.sequence) & (2 * len - 1)) {
+                *place = *slot;
+            }
+        }
+        self.slots = slots;
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_packet_is_found_once_by_its_number() {
+        let start = Instant::now();
+        let mut sent = SentPackets::default();
+        assert_eq!(sent.take(0), None);
+        assert_eq!(sent.record(start, 1200), 0);
+        assert_eq!(sent.record(start + Duration::from_millis(3), 900), 1);
+        assert_eq!(sent.take(1), Some(Sent { at: 3000, len: 900 }));
+        assert_eq!(sent.take(1), None);
+        assert_eq!(sent.take(0), Some(Sent { at: 0, len: 1200 }));
+        assert_eq!(sent.take(2), None, "not sent");
+    }
+
+    #[test]
+    fn it_grows_when_feedback_comes_late_and_not_without_end() {
+        let start = Instant::now();
+        let mut sent = SentPackets::default();
+        for _ in 0..0x1_0010 {
+            sent.record(start, 100);
+        }
+        let last = sent.next.wrapping_sub(1);
+        let old = |age: usize| last.wrapping_sub(age as u16);
+        assert!(sent.take(old(FIRST_SLOTS - 1)).is_some());
+        assert_eq!(sent.take(old(FIRST_SLOTS)), None);
+        assert_eq!(sent.slots.len(), 2 * FIRST_SLOTS);
+        assert!(sent.take(last).is_some(), "what was known is still known");
+        for _ in 0..100 {
+            assert_eq!(sent.take(old(MAX_SLOTS - 10)), None);
+            assert_eq!(sent.take(old(30_000)), None);
+        }
+        assert_eq!(sent.slots.len(), MAX_SLOTS);
+    }
+}

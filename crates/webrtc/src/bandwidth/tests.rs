@@ -1,0 +1,311 @@
+#![allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+
+use super::*;
+use crate::rtcp::{Packet, packets};
+
+/// Bytes of each packet.
+const PACKET: usize = 1200;
+
+/// A stream over one bottleneck, with feedback as Chromium sends it.
+struct Path {
+    start: Instant,
+    estimator: PathEstimator,
+    /// Microseconds since the start.
+    now: u64,
+    /// Bits per second that the bottleneck carries.
+    capacity: u64,
+    /// When it is free again.
+    free_at: u64,
+    /// The longest queue, in microseconds: what would wait longer is dropped.
+    longest_queue: u64,
+    loss_permille: u64,
+    /// What every packet takes besides.
+    delay: u64,
+    random: u64,
+    /// What has been sent and not been reported: number, and arrival if it will arrive.
+    under_way: Vec<(u16, Option<u64>)>,
+    next_feedback: u64,
+    /// Longest time that a packet waited since this was cleared.
+    waited: u64,
+}
+
+impl Path {
+    fn new(capacity: u64) -> Self {
+        let start = Instant::now();
+        Self {
+            start,
+            estimator: PathEstimator::new(start),
+            now: 0,
+            capacity,
+            free_at: 0,
+            longest_queue: 2_000_000,
+            loss_permille: 0,
+            delay: 10_000,
+            random: 1,
+            under_way: Vec::new(),
+            next_feedback: 60_000,
+            waited: 0,
+        }
+    }
+
+    fn instant(&self) -> Instant {
+        self.start + Duration::from_micros(self.now)
+    }
+
+    fn is_lost(&mut self) -> bool {
+        self.random = self
+            .random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.random >> 33) % 1000 < self.loss_permille
+    }
+
+    fn send_packet(&mut self) {
+        let now = self.instant();
+        let sequence = self.estimator.sent_mut().record(now, PACKET);
+        let begin = self.free_at.max(self.now);
+        let waits = begin - self.now;
+        if waits > self.longest_queue || self.is_lost() {
+            self.under_way.push((sequence, None));
+            return;
+        }
+        self.waited = self.waited.max(waits);
+        self.free_at = begin + PACKET as u64 * 8_000_000 / self.capacity;
+        self.under_way
+            .push((sequence, Some(self.free_at + self.delay)));
+    }
+
+    /// Sends `rate` bits per second as pictures for `seconds`, held to the limit as a pacer would, every
+    /// 60th of them six times as large. Returns the part that the limit let through.
+    fn stream(&mut self, rate: u64, seconds: u64) -> f64 {
+        let (mut wanted, mut sent) = (0_u64, 0_u64);
+        let end = self.now + seconds * 1_000_000;
+        let mut backlog = 0_u64;
+        let mut credit = 0_f64;
+        let mut next_picture = self.now;
+        let mut number = 0;
+        while self.now < end {
+            if self.now >= next_picture {
+                next_picture += 33_333;
+                let size = rate / 30 / 8 / PACKET as u64;
+                let size = if number % 60 == 0 {
+                    6 * size
+                } else {
+                    size * 59 / 65 + 1
+                };
+                number += 1;
+                wanted += size;
+                backlog += size;
+            }
+            match self.estimator.limit() {
+                None => credit = f64::MAX,
+                Some(limit) => {
+                    credit = credit.min(6000.0) + limit as f64 / 8.0 * 0.001;
+                }
+            }
+            while backlog > 0 && credit >= PACKET as f64 {
+                self.send_packet();
+                credit -= PACKET as f64;
+                backlog -= 1;
+                sent += 1;
+            }
+            let late = backlog * PACKET as u64 * 8_000 / rate;
+            if late > 300 && self.estimator.limit().is_some() {
+                self.estimator.note_held(self.instant());
+            }
+            if late > 1000 {
+                // What is late is left out.
+                backlog /= 2;
+            }
+            self.now += 1000;
+            if self.now >= self.next_feedback {
+                self.next_feedback += 60_000;
+                self.feed_back();
+            }
+        }
+        sent as f64 / wanted as f64
+    }
+
+    /// Feedback on all that has arrived and on what was lost before it.
+    fn feed_back(&mut self) {
+        let arrived = |entry: &(u16, Option<u64>)| entry.1.is_some_and(|at| at <= self.now);
+        let Some(last) = self.under_way.iter().rposition(arrived) else {
+            return;
+        };
+        let reported: Vec<_> = self.under_way.drain(..=last).collect();
+        let first = reported.iter().find_map(|(_, at)| *at).unwrap_or(0);
+        // 250 us and 64 ms; the receiver's clock began long ago.
+        let ticks = |at: u64| (at / 250) as i64 + 0x00ff_f000 * 256;
+        let reference = ticks(first) / 256;
+        let mut bytes = vec![0x8f, 205, 0, 0, 0, 0, 0, 9, 0, 0, 0, 5];
+        bytes.extend(reported[0].0.to_be_bytes());
+        bytes.extend((reported.len() as u16).to_be_bytes());
+        bytes.extend(&(reference as u32).to_be_bytes()[1..]);
+        bytes.push(0);
+        for (_, at) in &reported {
+            let symbol: u16 = if at.is_some() { 2 } else { 0 };
+            bytes.extend((symbol << 13 | 1).to_be_bytes());
+        }
+        let mut time = reference * 256;
+        for at in reported.iter().filter_map(|(_, at)| *at) {
+            bytes.extend(((ticks(at) - time) as i16).to_be_bytes());
+            time = ticks(at);
+        }
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        let words = (bytes.len() / 4 - 1) as u16;
+        bytes[2..4].copy_from_slice(&words.to_be_bytes());
+        let Some(Packet::TransportFeedback(feedback)) = packets(&bytes).next() else {
+            panic!("{bytes:?}")
+        };
+        let now = self.instant();
+        self.estimator.handle_feedback(now, &feedback);
+    }
+}
+
+#[test]
+fn a_path_that_carries_the_stream_never_limits_it() {
+    let mut path = Path::new(20_000_000);
+    for _ in 0..120 {
+        assert!(path.stream(8_000_000, 5) > 0.999);
+        assert_eq!(path.estimator.limit(), None);
+    }
+    let estimate = path.estimator.estimate().unwrap();
+    assert!(estimate > 8_000_000, "{estimate}");
+}
+
+#[test]
+fn a_path_that_only_just_carries_the_stream_loses_next_to_nothing() {
+    let mut path = Path::new(10_000_000);
+    path.stream(8_000_000, 10);
+    let through = path.stream(8_000_000, 60);
+    assert!(through > 0.97, "{through}");
+}
+
+#[test]
+fn ten_percent_of_random_loss_does_not_limit_the_stream() {
+    let mut path = Path::new(20_000_000);
+    path.loss_permille = 100;
+    for _ in 0..60 {
+        path.stream(4_000_000, 1);
+        assert_eq!(path.estimator.limit(), None);
+    }
+}
+
+#[test]
+fn a_path_of_half_the_rate_is_found_out_and_its_queue_stays_short() {
+    let mut path = Path::new(20_000_000);
+    path.stream(4_000_000, 10);
+    path.capacity = 2_000_000;
+    path.waited = 0;
+    path.stream(4_000_000, 2);
+    assert!(path.estimator.limit().is_some(), "{:?}", path.estimator);
+    assert!(path.waited < 1_000_000, "{} us", path.waited);
+    path.stream(4_000_000, 3);
+    path.waited = 0;
+    let through = path.stream(4_000_000, 30);
+    assert!(path.waited < 400_000, "{} us", path.waited);
+    assert!((0.35..0.55).contains(&through), "{through}");
+    let estimate = path.estimator.estimate().unwrap();
+    assert!((1_000_000..2_800_000).contains(&estimate), "{estimate}");
+}
+
+#[test]
+fn the_limit_goes_when_the_path_is_better() {
+    let mut path = Path::new(2_000_000);
+    path.stream(4_000_000, 20);
+    assert!(path.estimator.limit().is_some());
+    path.capacity = 20_000_000;
+    path.stream(4_000_000, 8);
+    let through = path.stream(4_000_000, 20);
+    assert_eq!(path.estimator.limit(), None);
+    assert!(through > 0.99, "{through}");
+}
+
+#[test]
+fn a_path_that_drops_instead_of_queueing_is_found_out_by_its_loss() {
+    let mut path = Path::new(2_000_000);
+    path.longest_queue = 20_000;
+    path.stream(4_000_000, 5);
+    assert!(path.estimator.limit().is_some());
+    let through = path.stream(4_000_000, 30);
+    assert!((0.3..0.7).contains(&through), "{through}");
+}
+
+#[test]
+fn loss_that_less_sending_does_not_cure_is_no_reason_to_send_less() {
+    let mut path = Path::new(50_000_000);
+    path.loss_permille = 300;
+    path.stream(4_000_000, 20);
+    let through = path.stream(4_000_000, 20);
+    assert!(through > 0.9, "{through}");
+}
+
+#[test]
+fn a_longer_way_is_no_queue_for_long() {
+    let mut path = Path::new(20_000_000);
+    path.stream(4_000_000, 10);
+    // Every packet takes 200 ms more, whatever is sent.
+    path.delay += 200_000;
+    path.stream(4_000_000, 15);
+    let through = path.stream(4_000_000, 10);
+    assert!(through > 0.95, "{through}");
+    assert_eq!(path.estimator.limit(), None);
+}
+
+fn report(fraction_lost: u8) -> ReportBlock {
+    ReportBlock {
+        ssrc: 5,
+        fraction_lost,
+        cumulative_lost: 0,
+        highest_sequence: 0,
+        jitter: 0,
+        last_sender_report: 0,
+        delay: 0,
+    }
+}
+
+/// Reports once a second for `rate` bits per second sent; the round trip in milliseconds.
+fn report_seconds(
+    estimator: &mut PathEstimator,
+    at: &mut Instant,
+    sent: &mut u64,
+    seconds: u64,
+    (rate, round_trip, lost): (u64, u64, u8),
+) {
+    for _ in 0..seconds {
+        *at += Duration::from_secs(1);
+        *sent += rate / 8;
+        let round_trip = Some(Duration::from_millis(round_trip));
+        estimator.handle_report(*at, &report(lost), round_trip, *sent);
+    }
+}
+
+#[test]
+fn without_transport_feedback_the_round_trip_shows_a_queue() {
+    let mut at = Instant::now();
+    let mut estimator = PathEstimator::new(at);
+    let mut sent = 0;
+    report_seconds(&mut estimator, &mut at, &mut sent, 30, (4_000_000, 20, 3));
+    assert_eq!(estimator.limit(), None);
+    report_seconds(&mut estimator, &mut at, &mut sent, 1, (4_000_000, 300, 3));
+    assert_eq!(estimator.limit(), None, "once may be by chance");
+    report_seconds(&mut estimator, &mut at, &mut sent, 1, (4_000_000, 400, 3));
+    assert!(estimator.limit().is_some_and(|limit| limit < 3_500_000));
+    report_seconds(&mut estimator, &mut at, &mut sent, 6, (2_000_000, 25, 3));
+    assert_eq!(estimator.limit(), None);
+}
+
+#[test]
+fn a_low_estimate_of_the_receiver_counts_when_something_else_says_the_same() {
+    let mut at = Instant::now();
+    let mut estimator = PathEstimator::new(at);
+    let mut sent = 0;
+    estimator.handle_remb(1_000_000);
+    report_seconds(&mut estimator, &mut at, &mut sent, 30, (4_000_000, 20, 0));
+    assert_eq!(estimator.limit(), None);
+    report_seconds(&mut estimator, &mut at, &mut sent, 2, (4_000_000, 20, 40));
+    assert!(estimator.limit().is_some_and(|limit| limit < 1_000_000));
+}

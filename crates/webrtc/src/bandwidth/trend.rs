@@ -1,0 +1,264 @@
+//! Whether the delay of a path grows (draft-ietf-rmcat-gcc-02 sections 5.2 to 5.4).
+
+use std::collections::VecDeque;
+
+/// Packets sent within this many microseconds are one group: the gateway sends a picture at once.
+const GROUP_SPAN: u32 = 5_000;
+
+/// Groups over which the trend is taken.
+const WINDOW: usize = 20;
+
+/// Weight of what was before in the smoothed delay.
+const SMOOTHING: f32 = 0.9;
+
+/// What the slope is multiplied by before it is compared: the more groups it rests on, the more it
+/// counts, up to so many.
+const GAIN: f32 = 4.0;
+const MAX_COUNTED: u32 = 60;
+
+/// The threshold follows the trend so that one stream does not starve beside others
+/// (draft-ietf-rmcat-gcc-02 section 5.4): quickly down, slowly up, within bounds.
+const FIRST_THRESHOLD: f32 = 12.5;
+const THRESHOLD_BOUNDS: (f32, f32) = (6.0, 600.0);
+const THRESHOLD_UP: f32 = 0.0087;
+const THRESHOLD_DOWN: f32 = 0.039;
+/// A trend this far above the threshold does not move it: it is a change of the route.
+const THRESHOLD_LEAP: f32 = 15.0;
+
+/// How long, in milliseconds, the trend must be above the threshold.
+const OVERUSE_TIME: f32 = 10.0;
+
+/// What the trend says of the path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Usage {
+    /// Delays stay as they are.
+    #[default]
+    Normal,
+    /// Delays grow: more is sent than gets through.
+    Over,
+    /// Delays shrink: a queue empties.
+    Under,
+}
+
+/// The trend of the delay, from the times at which groups of packets were sent and arrived.
+///
+/// The draft filters the differences with a Kalman filter. This takes the slope of a line through the
+/// last accumulated differences, which is as cheap and finds a slow path sooner; the detector behind it
+/// is the draft's.
+#[derive(Debug)]
+pub(super) struct DelayTrend {
+    present: Option<Group>,
+    previous: Option<Group>,
+    /// Sum of all differences, and the same smoothed; milliseconds.
+    accumulated: f32,
+    smoothed: f32,
+    /// Arrival in milliseconds since the first, and smoothed delay.
+    points: VecDeque<(f32, f32)>,
+    origin: Option<i64>,
+    count: u32,
+    threshold: f32,
+    last_trend: f32,
+    over_for: f32,
+    usage: Usage,
+}
+
+/// Packets that were sent together.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    first_sent: u32,
+    last_sent: u32,
+    /// Microseconds of the receiver's clock.
+    last_arrival: i64,
+}
+
+impl DelayTrend {
+    pub(super) fn new() -> Self {
+        Self {
+            present: None,
+            previous: None,
+            accumulated: 0.0,
+            smoothed: 0.0,
+            points: VecDeque::with_capacity(WINDOW),
+            origin: None,
+            count: 0,
+            threshold: FIRST_THRESHOLD,
+            last_trend: 0.0,
+            over_for: 0.0,
+            usage: Usage::Normal,
+        }
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// Takes a packet that was sent at `sent` (modulo 2^32) and arrived at `arrival`, both in
+    /// microseconds, of clocks that have nothing to do with each other.
+    pub(super) fn handle_packet(&mut self, sent: u32, arrival: i64) {
+        let Some(group) = &mut self.present else {
+            self.present = Some(Group::of(sent, arrival));
+            return;
+        };
+        let after_first = sent.wrapping_sub(group.first_sent).cast_signed();
+        if after_first < 0 {
+            // Overtaken by a later group: its time says nothing of the queue.
+            return;
+        }
+        if after_first.cast_unsigned() <= GROUP_SPAN {
+            group.last_sent = sent;
+            group.last_arrival = group.last_arrival.max(arrival);
+            return;
+        }
+        let complete = *group;
+        self.present = Some(Group::of(sent, arrival));
+        if let Some(previous) = self.previous.replace(complete) {
+            self.handle_groups(previous, complete);
+        }
+    }
+
+    fn handle_groups(&mut self, previous: Group, group: Group) {
+        let arrived = (group.last_arrival - previous.last_arrival) as f32 / 1000.0;
+        let sent = group.last_sent.wrapping_sub(previous.last_sent) as f32 / 1000.0;
+        self.count = (self.count + 1).min(MAX_COUNTED);
+        self.accumulated += arrived - sent;
+        self.smoothed = SMOOTHING * self.smoothed + (1.0 - SMOOTHING) * self.accumulated;
+        let origin = *self.origin.get_or_insert(previous.last_arrival);
+        let at = (group.last_arrival - origin) as f32 / 1000.0;
+        if self.points.len() == WINDOW {
+            self.points.pop_front();
+        }
+        self.points.push_back((at, self.smoothed));
+        if self.points.len() == WINDOW {
+            self.detect(slope(&self.points), sent);
+        }
+        self.settle();
+    }
+
+    /// Compares the trend with the threshold (draft-ietf-rmcat-gcc-02 section 5.4).
+    fn detect(&mut self, slope: f32, elapsed: f32) {
+        let trend = self.count as f32 * slope * GAIN;
+        if trend > self.threshold {
+            self.over_for += elapsed;
+            if self.over_for > OVERUSE_TIME && trend >= self.last_trend {
+                self.over_for = 0.0;
+                self.usage = Usage::Over;
+            }
+        } else {
+            self.over_for = 0.0;
+            self.usage = if trend < -self.threshold {
+                Usage::Under
+            } else {
+                Usage::Normal
+            };
+        }
+        self.last_trend = trend;
+        if trend.abs() <= self.threshold + THRESHOLD_LEAP {
+            let gain = if trend.abs() < self.threshold {
+                THRESHOLD_DOWN
+            } else {
+                THRESHOLD_UP
+            };
+            let (least, most) = THRESHOLD_BOUNDS;
+            let change = gain * (trend.abs() - self.threshold) * elapsed.min(100.0);
+            self.threshold = (self.threshold + change).clamp(least, most);
+        }
+    }
+
+    /// Keeps the sums small: single precision has seven digits.
+    fn settle(&mut self) {
+        let far = |value: f32| value.abs() > 60_000.0;
+        let last = self.points.back().map_or(0.0, |(at, _)| *at);
+        if !far(last) && !far(self.accumulated) {
+            return;
+        }
+        let shift = self.smoothed;
+        self.accumulated -= shift;
+        self.smoothed = 0.0;
+        for (at, delay) in &mut self.points {
+            *at -= last;
+            *delay -= shift;
+        }
+        self.origin = self.origin.map(|origin| origin + (last * 1000.0) as i64);
+    }
+}
+
+impl Group {
+    fn of(sent: u32, arrival: i64) -> Self {
+        Self {
+            first_sent: sent,
+            last_sent: sent,
+            last_arrival: arrival,
+        }
+    }
+}
+
+/// Slope of the line that is nearest to the points by least squares.
+fn slope(points: &VecDeque<(f32, f32)>) -> f32 {
+    let count = points.len() as f32;
+    let (sum_x, sum_y) = points
+        .iter()
+        .fold((0.0, 0.0), |(x, y), point| (x + point.0, y + point.1));
+    let (mean_x, mean_y) = (sum_x / count, sum_y / count);
+    let (above, below) = points.iter().fold((0.0, 0.0), |(above, below), (x, y)| {
+        let from_mean = x - mean_x;
+        (
+            above + from_mean * (y - mean_y),
+            below + from_mean * from_mean,
+        )
+    });
+    if below > 0.0 { above / below } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends groups of a picture every 33 ms whose delay is `delay(n)` milliseconds. Returns what was
+    /// found, each finding once in a row.
+    fn found(groups: u32, delay: impl Fn(u32) -> f64) -> Vec<Usage> {
+        let mut trend = DelayTrend::new();
+        let mut found = vec![Usage::Normal];
+        for n in 0..groups {
+            // The clocks begin anywhere, and the one of the sender wraps.
+            let sent = 0xffff_0000_u32.wrapping_add(33_000_u32.wrapping_mul(n));
+            for packet in 0..9 {
+                let arrival = 33.0 * f64::from(n) + delay(n) + f64::from(packet) * 0.1;
+                trend.handle_packet(sent, (arrival * 1000.0) as i64 + 77);
+            }
+            if found.last() != Some(&trend.usage()) {
+                found.push(trend.usage());
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn a_steady_path_is_normal_for_hours() {
+        let jitter = |n: u32| f64::from(n.wrapping_mul(2_654_435_761) >> 24) / 64.0;
+        assert_eq!(found(400_000, |n| 20.0 + jitter(n)), [Usage::Normal]);
+    }
+
+    #[test]
+    fn a_growing_queue_is_overuse_and_an_emptying_one_the_opposite() {
+        let delay = |n: u32| match n {
+            0..60 => 20.0,
+            60..100 => 20.0 + 10.0 * f64::from(n - 60),
+            100..140 => 420.0 - 10.0 * f64::from(n - 100),
+            _ => 20.0,
+        };
+        let found = found(260, delay);
+        assert_eq!(found[..2], [Usage::Normal, Usage::Over]);
+        assert!(found.contains(&Usage::Under), "{found:?}");
+        assert_eq!(found.last(), Some(&Usage::Normal));
+    }
+
+    #[test]
+    fn packets_that_were_overtaken_are_left_out() {
+        let mut trend = DelayTrend::new();
+        for n in 0..200_u32 {
+            trend.handle_packet(33_000 * n + 100_000, i64::from(33_000 * n));
+            trend.handle_packet(33_000 * n, i64::from(33_000 * n) + 90_000);
+        }
+        assert_eq!(trend.usage(), Usage::Normal);
+    }
+}

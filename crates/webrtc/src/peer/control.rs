@@ -1,0 +1,139 @@
+//! What a viewer reports and asks for by RTCP.
+
+use std::time::{Duration, Instant};
+
+use super::PeerStats;
+use super::media::Media;
+use crate::rtcp::{self, FirRequests, NackPairs, Packet, ReferenceTime, ReportBlock};
+use crate::srtp::SrtcpError;
+
+/// Lost packets remembered between two calls of [`Media::retransmit`].
+const MAX_PENDING_NACKS: usize = 512;
+
+/// A round trip longer than this is a clock difference or a forged block.
+const MAX_ROUND_TRIP: Duration = Duration::from_secs(60);
+
+/// What is to be done about what the viewer has said.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    pub(super) stats: PeerStats,
+    /// Sequence numbers of the video that the viewer misses.
+    pub(super) nacks: Vec<u16>,
+    wants_keyframe: bool,
+    /// Number of the last full intra request.
+    fir_number: Option<u8>,
+    /// The viewer's clock and when it came, to be sent back.
+    pub(super) reference_time: Option<(ReferenceTime, Instant)>,
+}
+
+impl Control {
+    /// Whether the viewer has asked for a keyframe since the last call.
+    pub(super) fn take_keyframe_request(&mut self) -> bool {
+        std::mem::take(&mut self.wants_keyframe)
+    }
+
+    fn note_keyframe_request(&mut self) {
+        self.stats.keyframe_requests += 1;
+        self.wants_keyframe = true;
+    }
+
+    /// A request with the number of the last one is a repetition of it (RFC 5104 section 4.3.1.2).
+    fn note_intra_request(&mut self, requests: &FirRequests<'_>, video: u32) {
+        let mut for_video = requests.iter().filter(|(ssrc, _)| *ssrc == video);
+        if let Some((_, number)) = for_video.next()
+            && self.fir_number.replace(number) != Some(number)
+        {
+            self.note_keyframe_request();
+        }
+    }
+
+    fn note_nack(&mut self, pairs: &NackPairs<'_>) {
+        for sequence in pairs.sequences() {
+            self.stats.nacks += 1;
+            if self.nacks.len() < MAX_PENDING_NACKS && !self.nacks.contains(&sequence) {
+                self.nacks.push(sequence);
+            }
+        }
+    }
+}
+
+impl Media {
+    /// Takes in a compound packet.
+    ///
+    /// # Errors
+    /// When it is not authentic.
+    pub(super) fn handle_rtcp(
+        &mut self,
+        now: Instant,
+        datagram: &mut [u8],
+    ) -> Result<(), SrtcpError> {
+        let compound = self.open_rtcp(datagram)?;
+        let video = self.video.as_ref().map(|video| video.ssrc());
+        for packet in rtcp::packets(compound) {
+            match packet {
+                Packet::Report(blocks) => {
+                    for block in blocks.iter() {
+                        self.take_report(&block, now);
+                    }
+                }
+                Packet::Nack { media_ssrc, pairs } if Some(media_ssrc) == video => {
+                    self.control.note_nack(&pairs);
+                }
+                Packet::PictureLossIndication { media_ssrc } if Some(media_ssrc) == video => {
+                    self.control.note_keyframe_request();
+                }
+                Packet::FullIntraRequest(requests) => {
+                    if let Some(video) = video {
+                        self.control.note_intra_request(&requests, video);
+                    }
+                }
+                Packet::Remb(remb) => self.path.handle_remb(remb.bitrate),
+                Packet::TransportFeedback(feedback) => self.path.handle_feedback(now, &feedback),
+                Packet::ReceiverReferenceTime(time) => {
+                    self.control.reference_time = Some((time, now));
+                }
+                Packet::Nack { .. } | Packet::PictureLossIndication { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn take_report(&mut self, block: &ReportBlock, now: Instant) {
+        let is_main = Some(block.ssrc) == self.main_ssrc();
+        let reported = [&mut self.video, &mut self.audio].into_iter().flatten();
+        if let Some(sender) = reported
+            .into_iter()
+            .find(|sender| sender.ssrc() == block.ssrc)
+        {
+            sender.note_report();
+        }
+        if self
+            .audio
+            .as_ref()
+            .is_some_and(|audio| audio.ssrc() == block.ssrc)
+        {
+            self.control.stats.audio_loss = Some(block.fraction_lost);
+        }
+        if is_main {
+            self.control.stats.report = Some(*block);
+            let (video, audio) = self.sender_stats();
+            let round_trip = self.round_trip(block, now);
+            self.path
+                .handle_report(now, block, round_trip, video.octets + audio.octets);
+        }
+    }
+
+    /// Round-trip time that a report block tells (RFC 3550 section 6.4.1): now minus when our report
+    /// left minus how long the viewer kept it.
+    fn round_trip(&self, block: &ReportBlock, now: Instant) -> Option<Duration> {
+        if block.last_sender_report == 0 {
+            return None;
+        }
+        let now = self.clock.wall.at(now).middle();
+        let ticks = now
+            .wrapping_sub(block.last_sender_report)
+            .wrapping_sub(block.delay);
+        let round_trip = Duration::from_nanos((u64::from(ticks) * 1_000_000_000) >> 16);
+        (round_trip < MAX_ROUND_TRIP).then_some(round_trip)
+    }
+}

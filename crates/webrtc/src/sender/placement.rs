@@ -1,0 +1,260 @@
+//! Where in the log a viewer is, and what it is not sent.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::log::{Log, LoggedPacket};
+
+/// Media older than this is given up for the newest keyframe: the viewer's path or socket did not
+/// keep up.
+pub const MAX_BEHIND: Duration = Duration::from_secs(1);
+
+/// On a path that is slower than the stream, pictures that no other refers to are left out when they
+/// are older than this.
+const MAX_BEHIND_DISPOSABLE: Duration = Duration::from_millis(100);
+
+/// Being behind by more than this is noticed: less, a large keyframe alone can cause.
+const LATE: Duration = Duration::from_millis(300);
+
+/// How many moves of the cursor are remembered: packets from before them cannot be sent again.
+const MAX_PLACEMENTS: usize = 64;
+
+/// Least time between two replays of the group of pictures for one viewer.
+const REPLAY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A keyframe that comes within this time is waited for: the group sent anew would end no sooner.
+const KEYFRAME_SOON: Duration = Duration::from_secs(1);
+
+/// What a keyframe that has arrived needs to be repaired by retransmissions, besides the round trip.
+const REPAIR_TIME: Duration = Duration::from_millis(500);
+
+/// A place in the log, and which sequence numbers its packets were sent under.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    /// Number of the packet to send next, once there is one to start with.
+    number: Option<u64>,
+    /// Index of the next packet: its sequence number, extended to 48 bits.
+    next_index: u64,
+    /// How numbers became indices, the present way last.
+    placements: VecDeque<Placement>,
+    /// How old what is sent may be beyond [`MAX_BEHIND`]: a newcomer begins that far back, and may
+    /// stay so until it has come to the head.
+    allowance: Duration,
+    /// Set when everything up to the next keyframe is left out: the first number that may be it.
+    awaits_keyframe_from: Option<u64>,
+    wants_replay: bool,
+    replayed: Option<Instant>,
+    /// When a keyframe was sent last.
+    pub(super) keyframe_sent: Option<Instant>,
+    pub(super) skips: u64,
+    pub(super) dropped_pictures: u64,
+    pub(super) replays: u64,
+}
+
+/// From `since` on, a packet's index is its number plus `offset`, modulo 2^64.
+#[derive(Clone, Copy, Debug)]
+struct Placement {
+    since: u64,
+    offset: u64,
+}
+
+/// Where sending goes on.
+#[derive(Debug)]
+pub(super) enum Place<'l> {
+    /// At the packet of this number.
+    At(u64, &'l LoggedPacket),
+    /// Everything has been sent.
+    Head,
+    /// Nowhere before a keyframe comes.
+    Nowhere,
+}
+
+impl Cursor {
+    /// A cursor whose first packet will have the index `next_index`.
+    pub(super) fn new(next_index: u64) -> Self {
+        Self {
+            number: None,
+            next_index,
+            placements: VecDeque::new(),
+            allowance: Duration::ZERO,
+            awaits_keyframe_from: None,
+            wants_replay: false,
+            replayed: None,
+            keyframe_sent: None,
+            skips: 0,
+            dropped_pictures: 0,
+            replays: 0,
+        }
+    }
+
+    /// Where to go on with pictures: where the cursor is, or at the newest keyframe when the stream
+    /// begins, has fallen behind, or is to be replayed. On a `slow_path`, pictures that nothing
+    /// refers to are stepped over first, and then everything up to the next keyframe. A picture that
+    /// was begun is sent to its end.
+    pub(super) fn place<'l>(&mut self, log: &'l Log, now: Instant, slow_path: bool) -> Place<'l> {
+        loop {
+            let Some(number) = self.number else {
+                return self.begin(log, now);
+            };
+            let Some(packet) = log.get(number) else {
+                if number < log.head() {
+                    self.await_keyframe(number);
+                    continue;
+                }
+                if self.take_replay(log, now) {
+                    continue;
+                }
+                self.allowance = Duration::ZERO;
+                return Place::Head;
+            };
+            if !packet.first {
+                return Place::At(number, packet);
+            }
+            if self.take_replay(log, now) {
+                continue;
+            }
+            let age = now.saturating_duration_since(packet.at);
+            let has_newer = log.keyframe().is_some_and(|keyframe| keyframe > number);
+            if age > MAX_BEHIND && has_newer || slow_path && age > MAX_BEHIND + self.allowance {
+                self.await_keyframe(number + 1);
+            } else if slow_path && packet.disposable && age > MAX_BEHIND_DISPOSABLE {
+                self.move_to(end_of_picture(log, number));
+                self.dropped_pictures += 1;
+            } else {
+                return Place::At(number, packet);
+            }
+        }
+    }
+
+    /// Begins at the newest keyframe, or at the one that is waited for.
+    fn begin<'l>(&mut self, log: &'l Log, now: Instant) -> Place<'l> {
+        let from = self.awaits_keyframe_from.unwrap_or(0);
+        let Some((keyframe, packet)) = log
+            .keyframe()
+            .filter(|keyframe| *keyframe >= from)
+            .and_then(|keyframe| Some((keyframe, log.get(keyframe)?)))
+        else {
+            return Place::Nowhere;
+        };
+        if self.awaits_keyframe_from.take().is_some() {
+            self.skips += 1;
+        }
+        self.allowance = now.saturating_duration_since(packet.at);
+        self.move_to(keyframe);
+        Place::At(keyframe, packet)
+    }
+
+    /// Leaves out everything up to the first keyframe from `number` on.
+    fn await_keyframe(&mut self, number: u64) {
+        self.number = None;
+        self.awaits_keyframe_from = Some(number);
+    }
+
+    /// Whether what comes next is late, or is left out.
+    pub(super) fn is_late(&self, log: &Log, now: Instant) -> bool {
+        self.awaits_keyframe_from.is_some()
+            || self
+                .number
+                .and_then(|number| log.get(number))
+                .is_some_and(|packet| now.saturating_duration_since(packet.at) > LATE)
+    }
+
+    /// Where to go on with sound: what is no longer in the log is passed over.
+    pub(super) fn place_sound(&mut self, log: &Log) -> u64 {
+        match self.number {
+            Some(number) if number >= log.head() || log.get(number).is_some() => number,
+            _ => {
+                self.move_to(log.head());
+                log.head()
+            }
+        }
+    }
+
+    /// Moves over the packet at the cursor. Returns the index it is sent under.
+    pub(super) fn advance(&mut self) -> u64 {
+        let index = self.next_index;
+        self.next_index += 1;
+        self.number = self.number.map(|number| number + 1);
+        index
+    }
+
+    /// Moves the cursor; sequence numbers go on without a gap.
+    fn move_to(&mut self, number: u64) {
+        self.number = Some(number);
+        let placement = Placement {
+            since: self.next_index,
+            offset: self.next_index.wrapping_sub(number),
+        };
+        match self.placements.back_mut() {
+            Some(last) if last.since == placement.since => *last = placement,
+            _ => {
+                if self.placements.len() == MAX_PLACEMENTS {
+                    self.placements.pop_front();
+                }
+                self.placements.push_back(placement);
+            }
+        }
+    }
+
+    /// Index and number of the packet that was sent last with this sequence number.
+    pub(super) fn sent_as(&self, sequence: u16) -> Option<(u64, u64)> {
+        let last = self.next_index.checked_sub(1)?;
+        let age = u64::from((last as u16).wrapping_sub(sequence));
+        let index = last.checked_sub(age)?;
+        let mut placements = self.placements.iter().rev();
+        let placement = placements.find(|placement| placement.since <= index)?;
+        Some((index, index.wrapping_sub(placement.offset)))
+    }
+
+    /// Lets the group of pictures be sent anew, when the viewer asks for a keyframe and that is of use:
+    /// not if one was sent to it just now or will be soon, and not again and again.
+    pub(super) fn replay(&mut self, log: &Log, now: Instant, round_trip: Duration) -> bool {
+        let is_within = |at: Option<Instant>, time: Duration| {
+            at.is_some_and(|at| now.saturating_duration_since(at) < time)
+        };
+        let is_soon = log
+            .next_keyframe_in(now)
+            .is_some_and(|left| !left.is_zero() && left <= KEYFRAME_SOON);
+        let has_sent_it = match (log.keyframe(), self.number) {
+            (Some(keyframe), Some(number)) => keyframe < number,
+            _ => false,
+        };
+        let helps = has_sent_it
+            && !is_soon
+            && !is_within(self.keyframe_sent, round_trip + REPAIR_TIME)
+            && !is_within(self.replayed, REPLAY_INTERVAL);
+        self.wants_replay |= helps;
+        if helps {
+            self.replayed = Some(now);
+        }
+        helps
+    }
+
+    /// Moves the cursor back to the keyframe if that was asked for. `false`: it stays where it is.
+    fn take_replay(&mut self, log: &Log, now: Instant) -> bool {
+        if !std::mem::take(&mut self.wants_replay) {
+            return false;
+        }
+        let Some((keyframe, packet)) = log
+            .keyframe()
+            .and_then(|keyframe| Some((keyframe, log.get(keyframe)?)))
+        else {
+            return false;
+        };
+        self.allowance = now.saturating_duration_since(packet.at);
+        self.move_to(keyframe);
+        self.replays += 1;
+        true
+    }
+}
+
+/// Number of the first packet behind the picture that begins at `number`.
+fn end_of_picture(log: &Log, number: u64) -> u64 {
+    let is_last = |number: &u64| {
+        log.get(*number)
+            .is_none_or(|packet: &LoggedPacket| packet.marker)
+    };
+    (number..log.head())
+        .find(is_last)
+        .map_or(log.head(), |last| last + 1)
+}

@@ -1,0 +1,503 @@
+#![allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+
+use super::*;
+use crate::log::LogLimits;
+use crate::rtcp::ntp::WallClock;
+use crate::rtp::StreamExtensions;
+use crate::rtp::extension::Mid;
+use crate::sdp::ExtensionId;
+use crate::srtp::SrtpProfile;
+use crate::srtp::test_support::{master, webrtc_context};
+use distributary_media::{MediaTime, VideoCodec, VideoFrame};
+use std::time::{Duration, SystemTime};
+
+struct Harness {
+    log: Log,
+    sender: RtpSender,
+    sealer: SrtpSealer,
+    opener: webrtc_srtp::context::Context,
+    buffer: SendBuffer,
+    sent: SentPackets,
+    clock: MediaClock,
+    now: Instant,
+    slow_path: bool,
+}
+
+/// Sequence number, timestamp, first payload bytes of a packet that the viewer opened.
+#[derive(Debug, PartialEq, Eq)]
+struct Received {
+    payload_type: u8,
+    sequence: u16,
+    timestamp: u32,
+    ssrc: u32,
+    extension: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+impl Harness {
+    fn new(rtx: Option<(u32, u8)>, sequence: u16) -> Self {
+        Self::with_extensions(rtx, sequence, StreamExtensions::default())
+    }
+
+    fn with_extensions(
+        rtx: Option<(u32, u8)>,
+        sequence: u16,
+        extensions: StreamExtensions,
+    ) -> Self {
+        let master = master(SrtpProfile::AeadAes128Gcm, 1);
+        let resend = rtx.map_or(Resend::Same, |(ssrc, payload_type)| Resend::Rtx {
+            ssrc,
+            payload_type,
+        });
+        let config = SenderConfig {
+            ssrc: 5,
+            payload_type: 108,
+            resend,
+            extensions,
+        };
+        let start = RandomStart {
+            sequence,
+            rtx_sequence: 100,
+            timestamp: 1000,
+        };
+        let now = Instant::now();
+        Self {
+            log: Log::new(90_000, LogLimits::default()),
+            sender: RtpSender::new(config, start),
+            sealer: SrtpSealer::new(&master),
+            opener: webrtc_context(&master),
+            buffer: SendBuffer::new(1 << 20),
+            sent: SentPackets::default(),
+            clock: MediaClock {
+                epoch: now,
+                wall: WallClock::new(now, SystemTime::UNIX_EPOCH),
+            },
+            now,
+            slow_path: false,
+        }
+    }
+
+    /// A picture of one packet whose payload is the NAL header and `mark`.
+    fn picture(&mut self, mark: u8, keyframe: bool) {
+        self.unit(vec![if keyframe { 0x65 } else { 0x41 }, mark]);
+    }
+
+    /// A picture that no other refers to.
+    fn disposable(&mut self, mark: u8) {
+        self.unit(vec![0x01, mark]);
+    }
+
+    fn unit(&mut self, unit: Vec<u8>) {
+        let (mark, keyframe) = (unit[1], unit[0] == 0x65);
+        let at = MediaTime::from_millis(i64::from(mark) * 33);
+        self.log.push_video(
+            &VideoFrame {
+                codec: VideoCodec::H264,
+                pts: at,
+                dts: at,
+                keyframe,
+                units: vec![unit.into()],
+            },
+            self.now,
+        );
+    }
+
+    fn send(&mut self, budget: usize) -> Progress {
+        let mut wire = Wire::new(
+            self.now,
+            &self.clock,
+            &self.sealer,
+            &mut self.buffer,
+            &mut self.sent,
+        );
+        self.sender
+            .send_video(&self.log, budget, self.slow_path, &mut wire)
+    }
+
+    fn retransmit(&mut self, sequence: u16) -> usize {
+        let mut wire = Wire::new(
+            self.now,
+            &self.clock,
+            &self.sealer,
+            &mut self.buffer,
+            &mut self.sent,
+        );
+        let interval = Duration::from_millis(50);
+        self.sender
+            .retransmit(sequence, &self.log, interval, &mut wire)
+    }
+
+    fn replay(&mut self) -> bool {
+        let round_trip = Duration::from_millis(50);
+        self.sender.replay(&self.log, self.now, round_trip)
+    }
+
+    /// What the viewer gets of the buffer.
+    fn received(&mut self) -> Vec<Received> {
+        let mut out = Vec::new();
+        for (bytes, segment) in self.buffer.runs() {
+            for packet in bytes.chunks(segment) {
+                let plain = self.opener.decrypt_rtp(packet).unwrap();
+                let word = |at: usize| u32::from_be_bytes(plain[at..at + 4].try_into().unwrap());
+                let has_extension = plain[0] & 0x10 != 0;
+                let end = if has_extension {
+                    16 + 4 * (word(12) as usize & 0xffff)
+                } else {
+                    12
+                };
+                out.push(Received {
+                    payload_type: plain[1] & 0x7f,
+                    sequence: word(0) as u16,
+                    timestamp: word(4),
+                    ssrc: word(8),
+                    extension: plain[12..end].to_vec(),
+                    payload: plain[end..].to_vec(),
+                });
+            }
+        }
+        self.buffer.clear();
+        out
+    }
+
+    fn marks(&mut self) -> Vec<(u16, u8)> {
+        self.received()
+            .iter()
+            .map(|packet| (packet.sequence, packet.payload[1]))
+            .collect()
+    }
+}
+
+#[test]
+fn a_newcomer_gets_the_group_from_its_keyframe_on() {
+    let mut viewer = Harness::new(None, 10);
+    assert_eq!(viewer.send(usize::MAX), Progress::Waiting);
+    for mark in 0..5 {
+        viewer.picture(mark, mark == 0 || mark == 2);
+    }
+    assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
+    assert_eq!(viewer.marks(), [(10, 2), (11, 3), (12, 4)]);
+    viewer.picture(5, false);
+    assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
+    let packet = viewer.received().remove(0);
+    assert_eq!((packet.ssrc, packet.payload_type), (5, 108));
+    assert_eq!(packet.timestamp, 1000 + 5 * 33 * 90);
+}
+
+#[test]
+fn the_budget_ends_a_turn_and_the_next_one_goes_on() {
+    let mut viewer = Harness::new(None, 0);
+    for mark in 0..4 {
+        viewer.picture(mark, mark == 0);
+    }
+    assert_eq!(viewer.send(2 * 30), Progress::Behind);
+    assert_eq!(viewer.marks(), [(0, 0), (1, 1)]);
+    assert_eq!(viewer.send(2 * 30), Progress::AtHead);
+    assert_eq!(viewer.marks(), [(2, 2), (3, 3)]);
+}
+
+#[test]
+fn a_lost_packet_is_sent_again_in_the_retransmission_stream() {
+    let mut viewer = Harness::new(Some((6, 109)), 0x7ffe);
+    for mark in 0..4 {
+        viewer.picture(mark, mark == 0);
+    }
+    viewer.send(usize::MAX);
+    viewer.received();
+    assert!(viewer.retransmit(0x7fff) > 0);
+    let again = viewer.received().remove(0);
+    assert_eq!(
+        (again.ssrc, again.payload_type, again.sequence),
+        (6, 109, 100)
+    );
+    assert_eq!(again.timestamp, 1000 + 33 * 90);
+    assert_eq!(again.payload, [0x7f, 0xff, 0x41, 1]);
+    assert_eq!(viewer.retransmit(0x8002), 0, "not sent yet");
+    assert_eq!(viewer.retransmit(0x7ffd), 0, "never sent");
+    assert_eq!(viewer.sender.stats().retransmitted, 1);
+}
+
+#[test]
+fn without_a_retransmission_stream_the_same_bytes_are_sent_again() {
+    let mut viewer = Harness::new(None, 7);
+    viewer.picture(0, true);
+    viewer.send(usize::MAX);
+    let first = viewer.buffer.runs().next().unwrap().0.to_vec();
+    viewer.buffer.clear();
+    viewer.retransmit(7);
+    assert_eq!(viewer.buffer.runs().next().unwrap().0, first);
+}
+
+#[test]
+fn the_sequence_number_wraps_and_retransmission_reaches_back_over_the_wrap() {
+    let mut viewer = Harness::new(Some((6, 109)), 0x7fff);
+    viewer.picture(0, true);
+    for _ in 0..0x8002 {
+        viewer.picture(1, false);
+        viewer.send(usize::MAX);
+        viewer.received();
+    }
+    viewer.picture(9, false);
+    viewer.send(usize::MAX);
+    assert_eq!(viewer.marks(), [(2, 9)]);
+    assert!(viewer.retransmit(0xffff) > 0);
+    assert_eq!(viewer.received().remove(0).payload[..2], [0xff, 0xff]);
+}
+
+#[test]
+fn a_viewer_that_is_behind_skips_to_the_newest_keyframe_without_a_gap_in_its_numbers() {
+    let mut viewer = Harness::new(Some((6, 109)), 0);
+    viewer.picture(0, true);
+    viewer.send(usize::MAX);
+    for mark in 1..4 {
+        viewer.picture(mark, false);
+    }
+    viewer.now += Duration::from_millis(1500);
+    viewer.picture(4, true);
+    viewer.picture(5, false);
+    viewer.received();
+    assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
+    assert_eq!(viewer.marks(), [(1, 4), (2, 5)]);
+    assert_eq!(viewer.sender.stats().skips, 1);
+    assert!(viewer.retransmit(1) > 0);
+    assert_eq!(viewer.received().remove(0).payload[3], 4);
+    assert!(viewer.retransmit(0) > 0, "also from before the skip");
+}
+
+#[test]
+fn a_viewer_behind_without_a_newer_keyframe_catches_up() {
+    let mut viewer = Harness::new(None, 0);
+    viewer.picture(0, true);
+    viewer.picture(1, false);
+    viewer.now += Duration::from_millis(5000);
+    viewer.picture(2, false);
+    assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
+    assert_eq!(viewer.marks(), [(0, 0), (1, 1), (2, 2)]);
+}
+
+#[test]
+fn a_report_comes_with_the_first_packet() {
+    let mut viewer = Harness::new(None, 0);
+    assert_eq!(viewer.sender.sender_info(0), None);
+    viewer.picture(0, true);
+    viewer.send(usize::MAX);
+    let info = viewer.sender.sender_info(90_000).unwrap();
+    assert_eq!(
+        (info.rtp_timestamp, info.packets, info.octets),
+        (91_000, 1, 2)
+    );
+}
+
+fn id(id: u8) -> ExtensionId {
+    ExtensionId::new(id).unwrap()
+}
+
+/// All that changes from packet to packet, and a mid.
+fn extensions() -> StreamExtensions {
+    StreamExtensions {
+        mid: Some((id(4), Mid::new("0").unwrap())),
+        abs_send_time: Some(id(2)),
+        transport_wide_cc: Some(id(3)),
+        playout_delay: None,
+        abs_capture_time: Some(id(12)),
+    }
+}
+
+#[test]
+fn the_section_is_named_until_a_report_shows_that_the_viewer_knows_the_stream() {
+    let mut viewer = Harness::with_extensions(Some((6, 109)), 0, extensions());
+    viewer.picture(0, true);
+    viewer.now += Duration::from_millis(500);
+    viewer.send(usize::MAX);
+    // Half a second in 18 bits, the first number of the transport, and the mid.
+    let first = [
+        0xbe, 0xde, 0, 3, 0x22, 2, 0, 0, 0x31, 0, 0, 0x40, b'0', 0, 0, 0,
+    ];
+    assert_eq!(viewer.received()[0].extension, first);
+    viewer.sender.note_report();
+    viewer.picture(1, false);
+    viewer.send(usize::MAX);
+    let packet = viewer.received().remove(0);
+    // The capture time, which there was no room for before: 33 ms.
+    assert_eq!(packet.extension[..4], [0xbe, 0xde, 0, 6]);
+    assert_eq!(packet.extension[9..11], [0, 1]);
+    assert_eq!(packet.extension[11], 0xcf);
+    let seconds = &packet.extension[12..16];
+    assert_eq!(*seconds, 2_208_988_800_u32.to_be_bytes());
+    assert_eq!(packet.extension[16], (256 * 33 / 1000) as u8);
+    viewer.picture(2, false);
+    viewer.send(usize::MAX);
+    let packet = viewer.received().remove(0);
+    assert_eq!(packet.extension[..4], [0xbe, 0xde, 0, 2], "once a second");
+    assert_eq!(packet.payload, [0x41, 2]);
+    assert!(viewer.sent.take(2).is_some() && viewer.sent.take(3).is_none());
+}
+
+#[test]
+fn the_longest_packets_have_the_longest_header_and_fit() {
+    let mut long = extensions();
+    long.mid = Some((id(4), Mid::new("sixteen-letters-").unwrap()));
+    let mut viewer = Harness::with_extensions(Some((6, 109)), 0, long);
+    let mut unit = vec![0x65; 40 * (crate::log::MAX_PAYLOAD - 2) + 1];
+    unit[1] = 0;
+    viewer.unit(unit);
+    viewer.send(usize::MAX);
+    viewer.retransmit(3);
+    let runs: Vec<(usize, usize)> = viewer
+        .buffer
+        .runs()
+        .map(|(bytes, segment)| (bytes.len(), segment))
+        .collect();
+    assert!(
+        runs.iter()
+            .all(|(_, segment)| *segment <= crate::log::MAX_PACKET)
+    );
+    assert!(runs.len() <= 2, "one call for the picture: {runs:?}");
+    assert!(runs.iter().any(|(_, segment)| *segment > 1190), "{runs:?}");
+}
+
+#[test]
+fn a_stream_whose_packets_are_sent_again_as_they_were_never_changes_its_header() {
+    let mut viewer = Harness::with_extensions(None, 0, extensions());
+    viewer.picture(0, true);
+    viewer.send(usize::MAX);
+    let first = viewer.buffer.runs().next().unwrap().0.to_vec();
+    viewer.received();
+    viewer.sender.note_report();
+    viewer.now += Duration::from_secs(2);
+    viewer.retransmit(0);
+    assert_eq!(viewer.buffer.runs().next().unwrap().0, first);
+    viewer.buffer.clear();
+    viewer.picture(1, false);
+    viewer.send(usize::MAX);
+    let extension = viewer.received().remove(0).extension;
+    assert_eq!(extension, [0xbe, 0xde, 0, 1, 0x40, b'0', 0, 0]);
+}
+
+#[test]
+fn a_packet_is_not_sent_again_twice_within_a_round_trip() {
+    let mut viewer = Harness::new(Some((6, 109)), 0);
+    viewer.picture(0, true);
+    viewer.send(usize::MAX);
+    assert!(viewer.retransmit(0) > 0);
+    assert_eq!(viewer.retransmit(0), 0);
+    viewer.now += Duration::from_millis(50);
+    assert!(viewer.retransmit(0) > 0);
+}
+
+#[test]
+fn on_a_slow_path_late_pictures_that_nothing_refers_to_are_left_out_first() {
+    let mut viewer = Harness::new(Some((6, 109)), 0);
+    viewer.slow_path = true;
+    viewer.picture(0, true);
+    viewer.disposable(1);
+    assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
+    assert_eq!(viewer.marks(), [(0, 0), (1, 1)], "in time, all is sent");
+    viewer.picture(2, false);
+    viewer.disposable(3);
+    viewer.picture(4, false);
+    viewer.now += Duration::from_millis(200);
+    viewer.disposable(5);
+    assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
+    assert_eq!(viewer.marks(), [(2, 2), (3, 4), (4, 5)]);
+    assert_eq!(viewer.sender.stats().dropped_pictures, 1);
+    assert!(viewer.retransmit(1) > 0 && viewer.retransmit(3) > 0);
+    let again: Vec<u8> = viewer
+        .received()
+        .iter()
+        .map(|packet| packet.payload[3])
+        .collect();
+    assert_eq!(again, [1, 4], "also from before what was left out");
+}
+
+#[test]
+fn on_a_slow_path_what_is_much_too_late_is_left_out_up_to_the_next_keyframe() {
+    let mut viewer = Harness::new(Some((6, 109)), 0);
+    viewer.picture(0, true);
+    assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
+    viewer.slow_path = true;
+    viewer.picture(1, false);
+    viewer.now += Duration::from_millis(1100);
+    viewer.picture(2, false);
+    assert_eq!(viewer.send(usize::MAX), Progress::Waiting);
+    assert!(viewer.sender.is_late(&viewer.log, viewer.now));
+    viewer.picture(3, true);
+    viewer.picture(4, false);
+    assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
+    assert_eq!(viewer.marks(), [(0, 0), (1, 3), (2, 4)]);
+    assert_eq!(viewer.sender.stats().skips, 1);
+}
+
+#[test]
+fn a_newcomer_on_a_slow_path_may_be_as_far_behind_as_it_began() {
+    let mut viewer = Harness::new(Some((6, 109)), 0);
+    viewer.slow_path = true;
+    viewer.picture(0, true);
+    viewer.picture(1, false);
+    viewer.now += Duration::from_secs(5);
+    assert_eq!(viewer.send(30), Progress::Behind);
+    viewer.now += Duration::from_millis(900);
+    assert_eq!(viewer.send(30), Progress::AtHead);
+    assert_eq!(viewer.marks(), [(0, 0), (1, 1)]);
+}
+
+#[test]
+fn a_picture_that_was_begun_is_sent_to_its_end() {
+    let mut viewer = Harness::new(Some((6, 109)), 0);
+    viewer.slow_path = true;
+    viewer.picture(0, true);
+    viewer.send(usize::MAX);
+    let mut unit = vec![0x41; 3000];
+    unit[1] = 1;
+    viewer.unit(unit);
+    assert_eq!(viewer.send(1200), Progress::Behind);
+    viewer.picture(2, false);
+    viewer.now += Duration::from_millis(1500);
+    viewer.picture(3, true);
+    assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
+    let ends: Vec<(u16, usize)> = viewer
+        .received()
+        .iter()
+        .map(|packet| (packet.sequence, packet.payload.len()))
+        .collect();
+    assert_eq!(ends.len(), 5, "{ends:?}");
+    assert_eq!(ends[4], (4, 2));
+}
+
+#[test]
+fn a_keyframe_that_is_asked_for_is_sent_anew_with_its_group_if_that_helps() {
+    let mut viewer = Harness::new(Some((6, 109)), 0);
+    assert!(!viewer.replay(), "there is none");
+    viewer.picture(0, true);
+    assert!(!viewer.replay(), "it will be sent anyway");
+    viewer.picture(1, false);
+    viewer.send(usize::MAX);
+    assert!(!viewer.replay(), "it was sent just now");
+    viewer.now += Duration::from_secs(1);
+    assert!(viewer.replay());
+    assert!(!viewer.replay(), "not twice");
+    viewer.picture(2, false);
+    viewer.received();
+    assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
+    assert_eq!(viewer.marks(), [(2, 0), (3, 1), (4, 2)]);
+    assert_eq!(viewer.sender.stats().replays, 1);
+    for _ in 0..40 {
+        viewer.now += Duration::from_millis(100);
+        assert!(!viewer.replay(), "not again and again");
+    }
+    viewer.now += Duration::from_secs(2);
+    assert!(viewer.replay());
+}
+
+#[test]
+fn a_keyframe_that_is_about_to_come_is_waited_for() {
+    let mut viewer = Harness::new(Some((6, 109)), 0);
+    viewer.picture(0, true);
+    viewer.now += Duration::from_secs(2);
+    viewer.picture(1, true);
+    viewer.send(usize::MAX);
+    viewer.now += Duration::from_millis(1200);
+    assert!(!viewer.replay());
+}
