@@ -127,7 +127,7 @@ mod tests {
         let mut packet = [&header.to_bytes(), payload].concat();
         packet[0] |= u8::from(padded) << 5;
         packet.resize(packet.len() + 16, 0);
-        SrtpSealer::new(&key()).seal(&mut packet, 5, sequence.into());
+        SrtpSealer::new(&key()).seal(&mut packet, RtpHeader::LEN, 5, sequence.into());
         packet
     }
 
