@@ -67,7 +67,7 @@ mod tests {
     #[track_caller]
     fn blocks(report: &[u8]) -> Vec<ReportBlock> {
         match packets(report).next() {
-            Some(Packet::Report(blocks)) => blocks,
+            Some(Packet::Report(blocks)) => blocks.iter().collect(),
             other => panic!("not a report: {other:?}"),
         }
     }
