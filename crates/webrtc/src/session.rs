@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use dashmap::{DashMap, Entry};
 use distributary_hub::{Reservation, StreamName};
 
+use crate::dtls::DtlsContext;
 use crate::ice::Credentials;
 use crate::peer::PeerConfig;
 
@@ -71,6 +72,8 @@ pub(crate) struct PendingSession {
     pub(crate) id: SessionId,
     pub(crate) stream: StreamName,
     pub(crate) peer: PeerConfig,
+    /// The certificate that its answer announced.
+    pub(crate) dtls: DtlsContext,
     pub(crate) created: Instant,
     /// Keeps the stream until a shard subscribes to it.
     pub(crate) reservation: Reservation,
@@ -298,7 +301,9 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::certificate::{Fingerprint, HashAlgorithm};
+    use std::time::SystemTime;
+
+    use crate::certificate::{Certificate, Fingerprint, HashAlgorithm};
     use crate::dtls::DtlsRole;
     use distributary_hub::{Hub, HubConfig};
 
@@ -323,6 +328,8 @@ mod tests {
                 cname: "cname".into(),
                 start_pacing: 1,
             },
+            dtls: DtlsContext::new(&Certificate::generate(SystemTime::UNIX_EPOCH).unwrap())
+                .unwrap(),
             created: origin(),
         }
     }

@@ -92,7 +92,12 @@ pub(crate) const CLIENTS: &[Tool] = &[
         &["python3-venv"],
         "keeps the programs from PyPI",
     ),
-    Tool::program("openssl", &["openssl"], "makes certificates for RTMPS"),
+    Tool::program(
+        "openssl",
+        &["openssl"],
+        "makes certificates for RTMPS, and shakes hands by DTLS",
+    ),
+    Tool::program("gnutls-cli", &["gnutls-bin"], "shakes hands by DTLS"),
     Tool::program(
         "gst-launch-1.0",
         &["gstreamer1.0-tools"],

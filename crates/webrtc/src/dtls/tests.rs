@@ -188,6 +188,24 @@ fn a_lost_datagram_is_made_up_for_wherever_it_was() {
     }
 }
 
+#[test]
+fn two_lost_datagrams_are_made_up_for_wherever_they_were() {
+    let (pair, ..) = Pair::connected();
+    for first in 0..pair.sent.len() {
+        for second in first + 1..=pair.sent.len() {
+            let mut pair = Pair::new();
+            pair.run(|number, datagram| {
+                // The last flight of the server, which begins with ChangeCipherSpec: see below.
+                let is_last_flight = datagram[0] == 20;
+                is_last_flight || (number != first && number != second)
+            });
+            let client = connected_keys(&mut pair.client);
+            let server = connected_keys(&mut pair.server);
+            assert_eq!(client.local, server.remote, "datagrams {first}, {second}");
+        }
+    }
+}
+
 /// OpenSSL's own timer is on the clock of the system, so this test has to wait for it: a second.
 #[test]
 fn a_client_gets_the_last_flight_of_the_server_again() {
@@ -263,6 +281,55 @@ fn a_client_hello_in_two_datagrams_is_accepted_in_either_order() {
         pair.run(|_, _| true);
         let client = connected_keys(&mut pair.client);
         assert_eq!(client.local, connected_keys(&mut pair.server).remote);
+    }
+}
+
+/// A ClientHello as long as a post-quantum key share makes it, in fragments that the network delivers as
+/// it likes.
+#[test]
+fn a_client_hello_in_many_datagrams_is_accepted_in_any_order_and_with_repetitions() {
+    type Flight = Vec<Vec<u8>>;
+    let orders: [fn(Flight) -> Flight; 4] = [
+        |flight| flight,
+        |flight| flight.into_iter().rev().collect(),
+        |mut flight| {
+            flight.rotate_left(1);
+            flight
+        },
+        |flight| {
+            let (even, odd): (Vec<_>, Vec<_>) = flight
+                .into_iter()
+                .enumerate()
+                .partition(|(n, _)| n % 2 == 0);
+            let datagrams = even.into_iter().chain(odd).map(|(_, datagram)| datagram);
+            datagrams
+                .flat_map(|datagram| [datagram.clone(), datagram])
+                .collect()
+        },
+    ];
+    for order in orders {
+        let theirs = certificate();
+        let mut server = association(DtlsRole::Server, &certificate(), theirs.fingerprint());
+        let mut client = RawClient::new(|builder| {
+            use_certificate(builder, &theirs);
+            builder
+                .set_tlsext_use_srtp("SRTP_AEAD_AES_128_GCM")
+                .unwrap();
+            builder.set_alpn_protos(&b"\x02ab".repeat(600)).unwrap();
+        });
+        let _ = client.stream.do_handshake();
+        let flight: Vec<_> =
+            std::iter::from_fn(|| client.stream.get_mut().pop_outbound()).collect();
+        assert!(flight.len() > 5, "{} datagrams", flight.len());
+        for datagram in order(flight) {
+            server.handle_datagram(origin(), &datagram);
+        }
+        for datagram in drain(&mut server) {
+            client.stream.get_mut().push_inbound(&datagram);
+            let _ = client.stream.do_handshake();
+        }
+        client.run(&mut server);
+        connected_keys(&mut server);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The engine: all viewers of the gateway, on one UDP port and one thread per core.
 
+mod identity;
 mod open;
 mod restart;
 
@@ -12,8 +13,6 @@ use std::time::{Duration, Instant, SystemTime};
 use distributary_hub::{Hub, Stream};
 use tokio::sync::mpsc;
 
-use crate::certificate::Certificate;
-use crate::dtls::DtlsContext;
 use crate::log::LogLimits;
 use crate::rtcp::ntp::WallClock;
 use crate::rtp::extension::PlayoutDelay;
@@ -23,6 +22,8 @@ use crate::shard::{self, Command};
 use crate::socket::bind_shared;
 use crate::tcp::{self, TcpServer};
 
+pub(crate) use identity::Identities;
+pub use identity::{CERTIFICATE_LIFETIME, IdentityError};
 pub use open::{OpenError, OpenedSession};
 pub use restart::{IcePatch, PatchError, RestartedIce};
 
@@ -88,12 +89,9 @@ pub enum EngineError {
     /// A thread or its socket cannot be set up.
     #[error("cannot start an egress shard: {0}")]
     Shard(#[from] io::Error),
-    /// The certificate cannot be made.
-    #[error("cannot make the DTLS certificate: {0}")]
-    Certificate(#[from] crate::certificate::CertificateError),
-    /// OpenSSL refuses its settings.
-    #[error("cannot set up DTLS: {0}")]
-    Dtls(#[from] openssl::error::ErrorStack),
+    /// There is no certificate for DTLS.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
 }
 
 /// What the HTTP side and all shards share. Nothing of it is locked while media flows.
@@ -101,8 +99,7 @@ pub(crate) struct Shared {
     pub(crate) config: EngineConfig,
     pub(crate) hub: Hub,
     pub(crate) registry: Registry,
-    pub(crate) dtls: DtlsContext,
-    pub(crate) certificate: Certificate,
+    pub(crate) identities: Identities,
     pub(crate) wall: WallClock,
     pub(crate) local: SocketAddr,
     /// Viewers may connect over TCP, too.
@@ -140,16 +137,15 @@ impl Engine {
             .first()
             .map_or(Ok(config.listen), std::net::UdpSocket::local_addr)?;
         let listener = config.tcp.then(|| listen(local)).flatten();
-        let certificate = Certificate::generate(SystemTime::now())?;
+        let (now, wall) = (Instant::now(), SystemTime::now());
         let (inboxes, receivers): (Vec<_>, Vec<_>) =
             (0..shards).map(|_| mpsc::channel(INBOX)).unzip();
         let shared = Arc::new(Shared {
             registry: Registry::new(config.max_sessions),
             config,
             hub,
-            dtls: DtlsContext::new(&certificate)?,
-            certificate,
-            wall: WallClock::new(Instant::now(), SystemTime::now()),
+            identities: Identities::new(now, wall)?,
+            wall: WallClock::new(now, wall),
             local,
             has_tcp: listener.is_some(),
             inboxes,

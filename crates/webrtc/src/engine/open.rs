@@ -7,6 +7,7 @@ use std::time::Instant;
 use distributary_hub::{Stream, StreamStats};
 use distributary_media::{AudioCodec, VideoCodec};
 
+use super::identity::Identity;
 use super::{EngineConfig, Shared};
 use crate::dtls::DtlsRole;
 use crate::ice::Credentials;
@@ -71,7 +72,8 @@ pub(super) fn open(
     let offer = Offer::parse(offer)?;
     let id = SessionId::random();
     let ice = Credentials::generate().map_err(|error| OpenError::Internal(error.to_string()))?;
-    let local = local_parameters(shared, ice.clone());
+    let identity = shared.identities.current(now);
+    let local = local_parameters(shared, &identity, ice.clone());
     let cname: Arc<str> = local.cname.as_str().into();
     let stats = stream.stats();
     let answer = offer.answer(&plan(&stats, &shared.config), &local)?;
@@ -89,6 +91,7 @@ pub(super) fn open(
         id,
         stream: stream.name().clone(),
         peer: peer_config(shared, answer.negotiated, ice, cname),
+        dtls: identity.dtls.clone(),
         created: now,
         reservation: stream.reserve(),
     };
@@ -155,7 +158,7 @@ pub(super) fn candidates(shared: &Shared) -> Vec<HostCandidate> {
         .collect()
 }
 
-fn local_parameters(shared: &Shared, ice: Credentials) -> LocalParameters {
+fn local_parameters(shared: &Shared, identity: &Identity, ice: Credentials) -> LocalParameters {
     let token = |prefix: &str| {
         let text = format!("{prefix}{:016x}", rand::random::<u64>());
         Token::new(text).expect("letters and digits are a token")
@@ -166,7 +169,7 @@ fn local_parameters(shared: &Shared, ice: Credentials) -> LocalParameters {
         session_id: rand::random::<u64>() >> 2,
         session_version: 1,
         ice,
-        fingerprint: shared.certificate.fingerprint().clone(),
+        fingerprint: identity.fingerprint.clone(),
         candidates: candidates(shared),
         cname: token(""),
         stream_id: token("stream-"),

@@ -81,6 +81,11 @@ impl Media {
         }
     }
 
+    /// Whether no more may be sealed with the keys.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.rtcp_sealer.is_used_up()
+    }
+
     pub(super) fn is_catching_up(&self) -> bool {
         self.pacer.is_some()
     }

@@ -136,6 +136,9 @@ pub enum CloseReason {
     /// The handshake failed.
     #[error("the DTLS handshake failed: {0}")]
     Handshake(String),
+    /// The keys have sealed as much as they may (RFC 3711 section 9.2).
+    #[error("the SRTP keys are used up; a new session has new ones")]
+    KeysUsedUp,
     /// We ended it.
     #[error("closed by the gateway")]
     Local,
@@ -297,6 +300,12 @@ impl Peer {
                 self.end(CloseReason::HandshakeTimeout);
             }
             _ => {}
+        }
+        if self.media.as_ref().is_some_and(Media::is_used_up) {
+            self.dtls.close();
+            self.take_dtls_datagrams();
+            self.end(CloseReason::KeysUsedUp);
+            return;
         }
         while let Some(report) = self.media.as_mut().and_then(|media| media.poll_report(now)) {
             self.transmit(report);

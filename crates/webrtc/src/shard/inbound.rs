@@ -143,6 +143,7 @@ impl Shard {
             id,
             stream: name,
             peer: config,
+            dtls,
             created,
             // Given up once the shard has subscribed.
             reservation: _reservation,
@@ -161,7 +162,7 @@ impl Shard {
             epoch: stream.subscription.stream().epoch(),
             wall: self.shared.wall,
         };
-        let peer = match Peer::new(config, clock, &self.shared.dtls, now) {
+        let peer = match Peer::new(config, clock, &dtls, now) {
             Ok(peer) => peer,
             Err(error) => {
                 tracing::error!(viewer = %id.short(), stream = %name, %error, "cannot serve the viewer");

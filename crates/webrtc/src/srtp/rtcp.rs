@@ -9,6 +9,9 @@ use super::profile::{MasterKey, SrtpProfile};
 const HEADER_LEN: usize = 8;
 /// The word with the E bit and the 31-bit index.
 const INDEX_LEN: usize = 4;
+/// Packets that may be sealed under one key (RFC 3711 section 9.2, RFC 7714 section 14): one more would
+/// use a nonce twice.
+const MAX_PACKETS: u32 = 1 << 31;
 /// Set when the packet is encrypted (RFC 3711 section 3.4).
 const E_BIT: u32 = 1 << 31;
 /// Bytes of the HMAC-SHA1 tag; 10 for both counter-mode profiles (RFC 5764 section 4.1.2).
@@ -79,13 +82,25 @@ impl SrtcpSealer {
         }
     }
 
-    /// Seals a compound packet in place; it grows by the tag and the index.
+    /// Whether so much was sealed that the key is to be used no more. At a packet a second that takes 68
+    /// years; a session ends then, and its viewer begins another with other keys.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        self.index >= MAX_PACKETS - 1
+    }
+
+    /// Seals a compound packet in place; it grows by the tag and the index. Once the key is used up the
+    /// packet is left empty: there is nothing to send.
     ///
     /// # Panics
     /// When `packet` is shorter than an RTCP header with its SSRC.
     pub fn seal(&mut self, packet: &mut Vec<u8>) {
         let ssrc = ssrc(packet).expect("an RTCP packet begins with its header and SSRC");
-        self.index = self.index.wrapping_add(1) & !E_BIT;
+        if self.is_used_up() {
+            packet.clear();
+            return;
+        }
+        self.index += 1;
         let (index, word) = (u64::from(self.index), E_BIT | self.index);
         match &self.suite {
             Suite::Gcm(gcm) => {
@@ -300,6 +315,40 @@ mod tests {
                 "older than the window"
             );
             assert!(open(98).is_ok());
+        }
+    }
+
+    #[test]
+    fn behind_the_last_index_nothing_is_sealed() {
+        for profile in SrtpProfile::ALL {
+            let master = master(profile, 6);
+            let mut sealer = SrtcpSealer::new(&master);
+            sealer.index = MAX_PACKETS - 2;
+            let mut last = report(5, 1);
+            sealer.seal(&mut last);
+            assert!(SrtcpOpener::new(&master).open(&mut last).is_ok());
+            assert!(sealer.is_used_up());
+            let mut more = report(5, 1);
+            sealer.seal(&mut more);
+            assert!(more.is_empty());
+        }
+    }
+
+    #[test]
+    fn indices_count_up_by_one_and_stand_in_each_packet() {
+        for profile in SrtpProfile::ALL {
+            let master = master(profile, 6);
+            let mut sealer = SrtcpSealer::new(&master);
+            for index in 1..100u32 {
+                let mut packet = report(5, 1);
+                sealer.seal(&mut packet);
+                let tag = match &sealer.suite {
+                    Suite::Gcm(_) => 0,
+                    Suite::Cm(_) => CM_TAG_LEN,
+                };
+                let word = &packet[packet.len() - tag - INDEX_LEN..][..INDEX_LEN];
+                assert_eq!(be_word(word), E_BIT | index);
+            }
         }
     }
 

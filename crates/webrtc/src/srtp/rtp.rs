@@ -5,6 +5,10 @@ use super::gcm::{self, Gcm};
 use super::kdf::Label;
 use super::profile::{MasterKey, SrtpProfile};
 
+/// Packets that may be sealed under one key (RFC 3711 section 9.2, RFC 7714 section 14): the index has 48
+/// bits. At ten thousand packets a second that takes 892 years.
+pub const MAX_PACKETS: u64 = 1 << 48;
+
 /// Longest authentication tag that sealing appends, in bytes.
 pub const MAX_TAG_LEN: usize = gcm::TAG_LEN;
 
@@ -53,7 +57,11 @@ impl SrtpSealer {
     /// Seals a packet in place: `packet` is the header, of which `header_len` bytes with its
     /// extension stay readable (RFC 3711 section 3.1), the payload, and room for [`Self::tag_len`]
     /// bytes of tag.
+    ///
+    /// # Panics
+    /// When the index is [`MAX_PACKETS`] or more, which would use a nonce twice.
     pub fn seal(&self, packet: &mut [u8], header_len: usize, ssrc: u32, index: u64) {
+        assert!(index < MAX_PACKETS, "the key is used up");
         let (message, tag) = packet.split_at_mut(packet.len() - self.tag_len());
         let roc = (index >> 16) as u32;
         match &self.0 {
@@ -119,6 +127,55 @@ mod tests {
                 prop_assert_eq!(&opener.decrypt_rtp(&sealed).unwrap()[..], &plain[..]);
             }
         }
+    }
+
+    /// A receiver that begins shortly before the wrap, as one does that joins at a bad moment: it counts
+    /// roll-overs by itself, from 0, and so must the sender (RFC 3711 section 3.3.1).
+    #[test]
+    fn a_viewer_that_joins_near_the_wrap_opens_every_packet_across_it() {
+        for profile in SrtpProfile::ALL {
+            let master = master(profile, 3);
+            let sealer = SrtpSealer::new(&master);
+            for first in [0xffff - 40, 0xffff, 0x7fff, 0x8000] {
+                let mut opener = webrtc_context(&master);
+                for index in first..first + 100 {
+                    let (plain, sealed) = seal(&sealer, index, b"picture");
+                    assert_eq!(opener.decrypt_rtp(&sealed).unwrap(), plain, "index {index}");
+                }
+            }
+        }
+    }
+
+    /// Each packet of an hour at 30 Mbit/s would be ten million; this is one and a half turns of the
+    /// sequence number, with packets that come late by as much as retransmissions do.
+    #[test]
+    fn every_packet_across_a_wrap_opens_also_when_it_comes_late() {
+        let master = master(SrtpProfile::AeadAes128Gcm, 3);
+        let sealer = SrtpSealer::new(&master);
+        let mut opener = webrtc_context(&master);
+        let first = 30_000u64;
+        for index in first..first + 98_304 {
+            // Two of three at once, the third after the next ones.
+            let delivered = match index % 6 {
+                3 => index + 1,
+                4 => index - 1,
+                _ => index,
+            };
+            let (plain, sealed) = seal(&sealer, delivered, b"p");
+            assert_eq!(
+                opener.decrypt_rtp(&sealed).unwrap(),
+                plain,
+                "index {delivered}"
+            );
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "the key is used up")]
+    fn behind_the_last_index_nothing_is_sealed() {
+        let sealer = SrtpSealer::new(&master(SrtpProfile::AeadAes128Gcm, 3));
+        seal(&sealer, MAX_PACKETS - 1, b"the last");
+        seal(&sealer, MAX_PACKETS, b"one more");
     }
 
     #[test]

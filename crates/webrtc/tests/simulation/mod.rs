@@ -31,7 +31,7 @@ use str0m::change::SdpAnswer;
 use str0m::channel::ChannelId;
 use str0m::media::{Direction, MediaData, MediaKind};
 use str0m::net::{Protocol, Receive};
-use str0m::{Candidate, Event, Input, Output, Rtc};
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
 /// Rate at which a newcomer gets the group of pictures, in bits per second.
 const START_PACING: u64 = 40_000_000;
@@ -86,15 +86,25 @@ impl Simulation {
     }
 
     /// The same with data channels of these names.
+    pub(crate) fn with_channels(seed: u64, keyframe_interval: u64, channels: &[&str]) -> Self {
+        Self::with_client(seed, keyframe_interval, channels, Rtc::builder())
+    }
+
+    /// The same with a client that is built so.
     #[allow(
         clippy::disallowed_methods,
         reason = "an origin for the simulated clock"
     )]
-    pub(crate) fn with_channels(seed: u64, keyframe_interval: u64, channels: &[&str]) -> Self {
+    pub(crate) fn with_client(
+        seed: u64,
+        keyframe_interval: u64,
+        channels: &[&str],
+        client: RtcConfig,
+    ) -> Self {
         let now = Instant::now();
         let server_address: SocketAddr = "192.0.2.1:8189".parse().unwrap();
         let client_address: SocketAddr = "192.0.2.2:50000".parse().unwrap();
-        let mut client = Rtc::builder().build(now);
+        let mut client = client.build(now);
         client.add_local_candidate(Candidate::host(client_address, "udp").unwrap());
         let mut change = client.sdp_api();
         change.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);

@@ -1,0 +1,24 @@
+//! A client that would rather speak DTLS 1.3, over a network that loses.
+
+mod simulation;
+
+use std::time::Duration;
+
+use distributary_webrtc::peer::PeerEvent;
+use simulation::Simulation;
+use str0m::Rtc;
+use str0m::crypto::dtls::DtlsVersion;
+
+#[test]
+fn a_client_hello_of_dtls_1_3_is_answered_by_1_2() {
+    for loss_permille in [0, 150] {
+        let client = Rtc::builder().set_dtls_version(DtlsVersion::Auto);
+        let mut simulation = Simulation::with_client(11, 60, &["events"], client);
+        simulation.network.loss_permille = loss_permille;
+        simulation.run_until(Duration::from_secs(15), |simulation| {
+            simulation.received.len() > 30 && !simulation.channels.is_empty()
+        });
+        let connected = |event: &PeerEvent| matches!(event, PeerEvent::Connected { .. });
+        assert!(simulation.events.iter().any(connected));
+    }
+}
