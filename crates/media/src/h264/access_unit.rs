@@ -7,6 +7,7 @@ use super::avcc::AvcDecoderConfigurationRecord;
 use super::nal::NalType;
 use super::parameter_sets::ParameterSets;
 use super::pps;
+use super::sei;
 use super::sps::Sps;
 
 /// Most NAL units in an access unit: slices of one packet each in a very large picture.
@@ -18,8 +19,9 @@ const MAX_NAL_UNITS: usize = 2048;
 ///   publishers send the sets once, in the sequence header.
 /// - Parameter sets inside the stream replace the stored ones. What comes apart from any picture is
 ///   taken along by the next one.
-/// - Access unit delimiters, end markers and filler data are left out: RTP marks the access units
-///   itself, and of an encoder that pads to a constant bitrate nearly everything may be filler.
+/// - Access unit delimiters, end markers, filler data and the timing of buffers are left out: RTP marks
+///   the access units itself, and of an encoder that pads to a constant bitrate nearly everything may
+///   be filler.
 #[derive(Clone, Debug, Default)]
 pub struct AccessUnitFilter {
     sets: ParameterSets,
@@ -78,7 +80,8 @@ impl AccessUnitFilter {
         let mut kept = Vec::new();
         for unit in units {
             let unit = unit?;
-            if NalType::of(&unit).is_framing() {
+            let kind = NalType::of(&unit);
+            if kind.is_framing() || kind == NalType::SEI && sei::is_only_timing(&unit) {
                 continue;
             }
             if kept.len() == MAX_NAL_UNITS {
@@ -160,6 +163,7 @@ mod tests {
     const SLICE: &str = "419a01";
     const SEI: &str = "060501ff80";
     const AUD: &str = "09f0";
+    const TIMING_SEI: &str = "0601011280";
     const FILLER: &str = "0cffffff80";
 
     fn filter() -> AccessUnitFilter {
@@ -223,6 +227,8 @@ mod tests {
     fn delimiters_end_markers_and_filler_are_left_out() {
         let mut filter = filter();
         let unit = feed(&mut filter, &[AUD, SLICE, FILLER, "0a", "0b"]).unwrap();
+        assert_units(unit, &[SLICE]);
+        let unit = feed(&mut filter, &[TIMING_SEI, SLICE, FILLER]).unwrap();
         assert_units(unit, &[SLICE]);
         assert_eq!(feed(&mut filter, &[AUD, FILLER]).unwrap(), None);
         assert_eq!(feed(&mut filter, &[SEI]).unwrap(), None, "no picture");

@@ -2,6 +2,7 @@
 //!
 //! * [`nal`]: NAL unit types, length-prefixed framing, emulation prevention.
 //! * [`sps`], [`pps`]: parameter sets; [`parameter_sets`]: those in force.
+//! * [`sei`]: supplemental enhancement information.
 //! * [`avcc`]: `AVCDecoderConfigurationRecord`, the sequence header of FLV and MP4.
 //! * [`access_unit`]: [`AccessUnitFilter`], what WebRTC receivers need of each access unit.
 
@@ -10,6 +11,7 @@ pub mod avcc;
 pub mod nal;
 pub mod parameter_sets;
 pub mod pps;
+pub mod sei;
 pub mod sps;
 
 pub use access_unit::AccessUnitFilter;

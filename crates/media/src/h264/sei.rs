@@ -1,0 +1,87 @@
+//! Supplemental enhancement information (ITU-T H.264 section 7.3.2.3 and annex D).
+
+use super::nal::rbsp;
+
+/// `payloadType` of the messages that describe when an access unit is to be taken out of a buffer, and
+/// what only fills the stream: buffering period, picture timing, pan-scan rectangle, filler.
+const TIMING: std::ops::RangeInclusive<u32> = 0..=3;
+
+/// Most messages that are looked at. A unit with more is kept as it is.
+const MAX_MESSAGES: usize = 32;
+
+/// Whether a NAL unit of SEI says nothing but how a constant bitrate is kept, which means nothing to a
+/// receiver over RTP. Encoders with such a rate (OBS is set so) put one into every access unit, and it
+/// would be a packet of its own each time.
+pub fn is_only_timing(unit: &[u8]) -> bool {
+    let payload = rbsp(unit);
+    let mut rest = &payload[..];
+    for _ in 0..MAX_MESSAGES {
+        // What is left are the trailing bits: a one, and zeros.
+        if matches!(rest, [0x80, zeros @ ..] if zeros.iter().all(|byte| *byte == 0)) {
+            return true;
+        }
+        let (Some(kind), Some(len)) = (number(&mut rest), number(&mut rest)) else {
+            return false;
+        };
+        let Some(after) = rest.get(len as usize..) else {
+            return false;
+        };
+        if !TIMING.contains(&kind) {
+            return false;
+        }
+        rest = after;
+    }
+    false
+}
+
+/// A number in bytes of 255 each and one that is less (section 7.3.2.3.1).
+fn number(bytes: &mut &[u8]) -> Option<u32> {
+    let mut number = 0u32;
+    loop {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number = number.checked_add(byte.into())?;
+        if byte != 0xFF {
+            return Some(number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_util::hex;
+
+    #[test]
+    fn picture_timing_is_told_from_what_a_receiver_may_want() {
+        for (unit, expected) in [
+            // Buffering period and picture timing, as x264 writes them.
+            ("060007821f40000003000f80", true),
+            ("0601011280", true),
+            ("06000381234580", true),
+            ("0600038123450101128000", true),
+            // A caption (user data of ITU-T T.35), alone and behind timing.
+            ("060403b5003180", false),
+            ("060101120403b5003180", false),
+            // Of a recovery point decoders make use.
+            ("0606018480", false),
+            // Cut short, empty, not a message.
+            ("060105128000", false),
+            ("06", false),
+            ("0601", false),
+        ] {
+            let unit = hex(unit);
+            assert_eq!(is_only_timing(&unit), expected, "{unit:02x?}");
+        }
+    }
+
+    #[test]
+    fn lengths_of_more_than_255_bytes_are_followed() {
+        let mut unit = vec![6, 3, 0xFF, 45];
+        unit.extend([0xFF; 300]);
+        unit.push(0x80);
+        assert!(is_only_timing(&unit));
+        unit.truncate(200);
+        assert!(!is_only_timing(&unit));
+    }
+}
