@@ -138,6 +138,8 @@ pub struct Viewers {
     pub offline_grace: Time,
     /// Threads that send; 0 for one per core.
     pub shards: usize,
+    /// From how many viewers on sound is sent with the next picture.
+    pub bundle_sound_from: usize,
     /// Whether viewers may connect over TCP, too.
     pub tcp: bool,
     /// Whether viewers are asked when each packet arrived.
@@ -316,6 +318,7 @@ impl Default for Viewers {
             max: engine.max_sessions,
             offline_grace: Time(engine.offline_grace),
             shards: engine.shards,
+            bundle_sound_from: engine.bundle_sound_from,
             tcp: engine.tcp,
             transport_feedback: engine.transport_feedback,
             playout_delay: DelayBounds::default(),

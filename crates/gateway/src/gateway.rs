@@ -168,6 +168,7 @@ fn start_engine(config: &Config, hub: &Hub) -> Result<(Engine, Vec<IpAddr>), Sta
     let engine = EngineConfig {
         listen,
         shards: config.viewers.shards,
+        bundle_sound_from: config.viewers.bundle_sound_from,
         tcp: config.viewers.tcp,
         candidates: announced.clone(),
         max_sessions: config.viewers.max,

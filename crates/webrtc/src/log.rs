@@ -20,6 +20,10 @@ pub(crate) const OSN_LEN: usize = 2;
 /// in a retransmission too.
 pub const MAX_PAYLOAD: usize = MAX_PACKET - MAX_HEADER - OSN_LEN - MAX_TAG_LEN;
 
+/// Most bytes of padding. Fragments of equal size leave the last one shorter by less than there are
+/// fragments: longer padding would be for an odd unit behind them, which is not worth it.
+const MAX_PADDING: u8 = 64;
+
 /// Bounds of a log.
 #[derive(Clone, Copy, Debug)]
 pub struct LogLimits {
@@ -50,6 +54,7 @@ impl Default for LogLimits {
 pub struct Log {
     clock_rate: u32,
     limits: LogLimits,
+    pads: bool,
     packets: VecDeque<LoggedPacket>,
     /// Number of the first packet kept.
     first: u64,
@@ -76,6 +81,8 @@ pub struct LoggedPacket {
     pub marker: bool,
     /// Whether no other picture refers to its picture, so that it can be left out.
     pub disposable: bool,
+    /// Bytes of padding behind the payload (RFC 3550 section 5.1); 0 for none.
+    pub padding: u8,
     /// When it was logged.
     pub at: Instant,
 }
@@ -86,6 +93,7 @@ impl Log {
         Self {
             clock_rate,
             limits,
+            pads: false,
             packets: VecDeque::new(),
             first: 0,
             keyframe: None,
@@ -98,6 +106,12 @@ impl Log {
     /// The rate of the media clock in Hz.
     pub fn clock_rate(&self) -> u32 {
         self.clock_rate
+    }
+
+    /// Whether the last packet of each picture is padded to the length of the one before, so that sound
+    /// can be sent behind it with the same call.
+    pub fn set_padding(&mut self, pads: bool) {
+        self.pads = pads;
     }
 
     /// Packetises a picture that came at `now`.
@@ -115,14 +129,21 @@ impl Log {
                 first: std::mem::take(&mut first),
                 marker: false,
                 disposable,
+                padding: 0,
                 at: now,
             });
         });
         if self.head() == start {
             return;
         }
+        let padding = if self.pads {
+            self.missing_bytes(start)
+        } else {
+            0
+        };
         if let Some(last) = self.packets.back_mut() {
             last.marker = true;
+            last.padding = padding;
         }
         if frame.keyframe {
             self.keyframe = Some(start);
@@ -132,6 +153,21 @@ impl Log {
                 .map(|before| now.saturating_duration_since(before));
         }
         self.trim(now);
+    }
+
+    /// How many bytes the last packet is shorter than the one before, if both are of the picture that
+    /// begins with the packet `start` and it is not by much.
+    fn missing_bytes(&self, start: u64) -> u8 {
+        let (Some(before), Some(last)) = (self.head().checked_sub(2), self.packets.back()) else {
+            return 0;
+        };
+        let before = self.get(before).filter(|_| before >= start);
+        let missing =
+            before.and_then(|before| before.payload.len().checked_sub(last.payload.len()));
+        missing
+            .and_then(|missing| u8::try_from(missing).ok())
+            .filter(|missing| *missing <= MAX_PADDING)
+            .unwrap_or(0)
     }
 
     /// Adds a block of sound that came at `now`: one packet.
@@ -149,6 +185,7 @@ impl Log {
             first: true,
             marker: false,
             disposable: false,
+            padding: 0,
             at: now,
         });
         self.trim(now);
@@ -267,6 +304,41 @@ mod tests {
         assert!(packets.iter().all(|packet| packet.timestamp == 90_000));
         let markers: Vec<bool> = packets.iter().map(|packet| packet.marker).collect();
         assert_eq!(markers, [false, false, true]);
+    }
+
+    #[test]
+    fn pictures_are_padded_to_packets_of_one_length_where_that_costs_little() {
+        let (mut log, now) = log();
+        log.set_padding(true);
+        let mut lengths = |len: usize| {
+            let start = log.head();
+            log.push_video(&picture(0, true, len), now);
+            let packets = (start..log.head()).map(|number| log.get(number).unwrap());
+            packets
+                .map(|packet| packet.payload.len() + usize::from(packet.padding))
+                .collect::<Vec<_>>()
+        };
+        for len in 2000..2600 {
+            let lengths = lengths(len);
+            assert!(
+                lengths.windows(2).all(|pair| pair[0] == pair[1]),
+                "{lengths:?}"
+            );
+        }
+        assert_eq!(lengths(100), [100]);
+        // A parameter set in front of one packet, and a unit of a few bytes behind fragments.
+        let mut frame = picture(0, false, 2000);
+        frame.units.push(Bytes::from_static(&[0x06, 5, 1, 0, 0x80]));
+        let start = log.head();
+        log.push_video(&frame, now);
+        assert_eq!(log.get(log.head() - 1).unwrap().padding, 0);
+        // A picture is not measured by the one before.
+        log.push_video(&picture(40, false, 900), now);
+        assert_eq!(log.get(log.head() - 1).unwrap().padding, 0);
+        assert!(log.head() > start);
+        log.set_padding(false);
+        log.push_video(&picture(80, false, 2001), now);
+        assert_eq!(log.get(log.head() - 1).unwrap().padding, 0);
     }
 
     #[test]

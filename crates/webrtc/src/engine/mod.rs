@@ -46,6 +46,9 @@ pub struct EngineConfig {
     pub max_sessions: usize,
     /// Rate in bits per second at which a newcomer gets the group of pictures.
     pub start_pacing: u64,
+    /// From this many viewers of a stream on one shard on, sound is sent with the picture after it: later
+    /// by the time between two pictures, and at a fraction of the cost.
+    pub bundle_sound_from: usize,
     /// How long viewers of a stream wait for its publisher to come back before they are closed.
     pub offline_grace: Duration,
     /// Whether viewers are asked when each packet arrived, to estimate the bandwidth of their paths.
@@ -66,6 +69,7 @@ impl Default for EngineConfig {
             candidates: Vec::new(),
             max_sessions: 20_000,
             start_pacing: 40_000_000,
+            bundle_sound_from: 100,
             offline_grace: Duration::from_secs(15),
             transport_feedback: true,
             playout_delay: None,

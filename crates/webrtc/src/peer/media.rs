@@ -102,10 +102,12 @@ impl Media {
         self.set_pace(limit, now);
         let before = buffer.len();
         let mut wire = Wire::new(now, &self.clock, &self.sealer, buffer, self.path.sent_mut());
-        // Sound first: it is small, and a picture that fills the buffer must not hold it up.
+        // A picture that fills the buffer must not hold the sound up. At the live edge none does, and
+        // behind a picture the sound is sent with the same call.
+        let sound_first = self.pacer.is_some();
         let mut progress = Progress::AtHead;
-        if let Some(audio) = &mut self.audio {
-            progress = audio.send_audio(audio_log, &mut wire);
+        if sound_first {
+            progress = send_sound(&mut self.audio, audio_log, &mut wire);
         }
         let sound = wire.written() - before;
         let mut pictures = Progress::AtHead;
@@ -116,6 +118,9 @@ impl Media {
             if progress != Progress::Behind {
                 progress = pictures;
             }
+        }
+        if !sound_first && send_sound(&mut self.audio, audio_log, &mut wire) == Progress::Behind {
+            progress = Progress::Behind;
         }
         let total = buffer.len() - before;
         if limit.is_some() {
@@ -284,6 +289,11 @@ impl Media {
         let (video, audio) = self.sender_stats();
         video.packets == 0 && audio.packets == 0
     }
+}
+
+fn send_sound(audio: &mut Option<RtpSender>, log: &Log, wire: &mut Wire<'_>) -> Progress {
+    let send = |audio: &mut RtpSender| audio.send_audio(log, wire);
+    audio.as_mut().map_or(Progress::AtHead, send)
 }
 
 fn random_start() -> RandomStart {

@@ -31,6 +31,9 @@ pub use placement::MAX_BEHIND;
 /// (<http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time>).
 const CAPTURE_TIME_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Set in the first byte of the header when padding follows the payload (RFC 3550 section 5.1).
+const PADDING_BIT: u8 = 0x20;
+
 /// Values an RTP stream starts from; random, as RFC 3550 section 5.1 asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct RandomStart {
@@ -214,7 +217,7 @@ impl RtpSender {
         if packet.first {
             self.prepare_header(packet, wire);
         }
-        let len = self.header.len() + packet.payload.len() + wire.sealer.tag_len();
+        let len = self.len_of(packet, wire);
         if len > budget || len > wire.buffer.remaining() {
             return None;
         }
@@ -265,10 +268,9 @@ impl RtpSender {
             return 0;
         };
         let len = match &self.rtx_header {
-            Some(header) => header.len() + OSN_LEN,
-            None => self.header.len(),
-        } + packet.payload.len()
-            + wire.sealer.tag_len();
+            Some(header) => header.len() + OSN_LEN + packet.payload.len() + wire.sealer.tag_len(),
+            None => self.len_of(packet, wire),
+        };
         if self.config.resend == Resend::Never
             || len > wire.buffer.remaining()
             || !self.recent_resends.permit(sequence, wire.now, interval)
@@ -283,12 +285,22 @@ impl RtpSender {
         len
     }
 
-    /// Header, payload and tag of a packet of the media, `len` bytes together.
+    /// The length of a packet of the media with everything.
+    fn len_of(&self, packet: &LoggedPacket, wire: &Wire<'_>) -> usize {
+        let padded = packet.payload.len() + usize::from(packet.padding);
+        self.header.len() + padded + wire.sealer.tag_len()
+    }
+
+    /// Header, payload, padding and tag of a packet of the media, `len` bytes together.
     fn write(&self, packet: &LoggedPacket, index: u64, len: usize, wire: &mut Wire<'_>) {
         let fields = self.fields(packet, index, &self.header, len, wire);
         let out = wire.buffer.packet(len);
         self.header.write(fields, out);
         packet.payload.copy_to(&mut out[self.header.len()..]);
+        if packet.padding > 0 {
+            let behind = self.header.len() + packet.payload.len();
+            pad(out, behind, packet.padding);
+        }
         wire.sealer
             .seal(out, self.header.len(), self.config.ssrc, index);
     }
@@ -359,6 +371,17 @@ impl RtpSender {
     /// that asks for a keyframe. Returns whether it will be.
     pub fn replay(&mut self, log: &Log, now: Instant, round_trip: Duration) -> bool {
         self.cursor.replay(log, now, round_trip)
+    }
+}
+
+/// Fills `count` bytes from `behind` on; the last of them says how many they are, and a bit of the
+/// header that they are there (RFC 3550 section 5.1).
+fn pad(packet: &mut [u8], behind: usize, count: u8) {
+    packet[0] |= PADDING_BIT;
+    let padding = &mut packet[behind..behind + usize::from(count)];
+    padding.fill(0);
+    if let Some(last) = padding.last_mut() {
+        *last = count;
     }
 }
 

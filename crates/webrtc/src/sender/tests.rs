@@ -501,3 +501,43 @@ fn a_keyframe_that_is_about_to_come_is_waited_for() {
     viewer.now += Duration::from_millis(1200);
     assert!(!viewer.replay());
 }
+
+#[test]
+fn a_padded_picture_and_the_sound_behind_it_go_out_with_one_call() {
+    let mut viewer = Harness::new(Some((6, 109)), 10);
+    viewer.log.set_padding(true);
+    let mut unit = vec![0x65, 1];
+    unit.resize(3000, 7);
+    viewer.unit(unit.clone());
+    assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
+    // Sound, or anything that is shorter.
+    viewer.buffer.packet(200).fill(0);
+    let runs: Vec<_> = viewer.buffer.runs().collect();
+    let [(bytes, segment)] = runs[..] else {
+        panic!("{} runs", runs.len())
+    };
+    assert_eq!(bytes.len() % segment, 200);
+    let (packets, _) = bytes.split_at(bytes.len() - 200);
+    let packets: Vec<_> = packets.chunks(segment).map(<[u8]>::to_vec).collect();
+    let mut restored = vec![0x65];
+    for (n, packet) in packets.iter().enumerate() {
+        let plain = viewer.opener.decrypt_rtp(packet).unwrap();
+        let is_padded = plain[0] & 0x20 != 0;
+        assert_eq!(is_padded, n + 1 == packets.len());
+        let padding = if is_padded {
+            usize::from(plain[plain.len() - 1])
+        } else {
+            0
+        };
+        restored.extend(&plain[12 + 2..plain.len() - padding]);
+    }
+    assert_eq!(restored, unit);
+
+    // Sent again, it is the payload alone.
+    viewer.buffer.clear();
+    let last = 10 + packets.len() as u16 - 1;
+    let len = viewer.retransmit(last);
+    let again = viewer.received().remove(0);
+    assert!(len < segment + 2, "{len} bytes");
+    assert!(unit.ends_with(&again.payload[4..]));
+}

@@ -77,6 +77,8 @@ struct Shard {
     viewers: Viewers,
     /// Keys of the viewers that are behind the live edge.
     behind: Vec<usize>,
+    /// Tags of the streams whose sound waits for a picture, or has waited until just now.
+    sound_waits: Vec<u64>,
     /// The shard to which datagrams from an address belong: a viewer's new address may lead here.
     strays: HashMap<SocketAddr, usize>,
     buffer: SendBuffer,
@@ -102,6 +104,7 @@ impl Shard {
             streams: Streams::default(),
             viewers: Viewers::default(),
             behind: Vec::new(),
+            sound_waits: Vec::new(),
             strays: HashMap::new(),
             buffer: SendBuffer::new(SEND_BUFFER),
             unsent: None,

@@ -37,6 +37,45 @@ impl Shard {
             self.tell(&viewers, data, now);
             return;
         }
+        let bundle_from = self.shared.config.bundle_sound_from;
+        if !stream.waits_for_picture(&delivery.event, bundle_from, now) {
+            self.send_stream(delivery.tag, now);
+        } else if !self.sound_waits.contains(&delivery.tag) {
+            self.sound_waits.push(delivery.tag);
+        }
+    }
+
+    /// Sends the sound that has waited long enough for a picture.
+    fn send_due_sound(&mut self, now: Instant) {
+        for tag in std::mem::take(&mut self.sound_waits) {
+            let Some(stream) = self.streams.get_mut(tag) else {
+                continue;
+            };
+            match stream.sound_due() {
+                Some(due) if now < due => self.sound_waits.push(tag),
+                Some(_) => {
+                    stream.end_wait();
+                    self.send_stream(tag, now);
+                }
+                // It went with a picture.
+                None => {}
+            }
+        }
+    }
+
+    /// When [`Self::send_due_sound`] has something to do next.
+    pub(super) fn sound_due(&self) -> Option<Instant> {
+        let streams = self.sound_waits.iter();
+        streams
+            .filter_map(|tag| self.streams.get(*tag)?.sound_due())
+            .min()
+    }
+
+    /// Sends what is due to the viewers of a stream who stand at the live edge.
+    fn send_stream(&mut self, tag: u64, now: Instant) {
+        let Some(stream) = self.streams.get_mut(tag) else {
+            return;
+        };
         for key in &stream.viewers {
             if self.unsent.is_some() {
                 // They are behind from here on, and go on when the kernel has room.
@@ -172,6 +211,9 @@ impl Shard {
             for key in self.behind.clone() {
                 self.send_media(key, now);
             }
+        }
+        if !self.sound_waits.is_empty() {
+            self.send_due_sound(now);
         }
         if now >= self.next_slow_tick {
             self.next_slow_tick = now + SLOW_TICK;

@@ -118,6 +118,7 @@ impl Shard {
         } else {
             slow.min(self.next_fast_tick)
         };
+        let next = self.sound_due().map_or(next, |due| due.min(next));
         let deadline = next.into();
         if timer.is_elapsed() || deadline < timer.deadline() {
             timer.reset(deadline);

@@ -8,6 +8,9 @@ use distributary_media::{AudioCodec, Frame, VideoCodec};
 
 use crate::log::{Log, LogLimits};
 
+/// How long sound waits for a picture at most: as long as the pictures of any usual rate are apart.
+const MAX_SOUND_WAIT: Duration = Duration::from_millis(45);
+
 /// A stream as one shard has it.
 pub(super) struct ShardStream {
     pub(super) subscription: Subscription,
@@ -16,6 +19,10 @@ pub(super) struct ShardStream {
     /// Keys of the viewers that watch it.
     pub(super) viewers: Vec<usize>,
     offline_since: Option<Instant>,
+    /// When the last picture came.
+    last_picture: Option<Instant>,
+    /// Since when sound waits for the next picture.
+    waiting_since: Option<Instant>,
 }
 
 impl ShardStream {
@@ -26,6 +33,8 @@ impl ShardStream {
             audio: Log::new(48_000, limits),
             viewers: Vec::new(),
             offline_since: None,
+            last_picture: None,
+            waiting_since: None,
         }
     }
 
@@ -54,6 +63,44 @@ impl ShardStream {
             // Other codings have no payload format here, and no viewer has been promised one.
             _ => {}
         }
+    }
+
+    /// Whether what has just been logged is sound that is to wait for the next picture. A call to the
+    /// kernel costs about as much for a block of sound as for a whole picture: with `from` viewers or
+    /// more they share one.
+    pub(super) fn waits_for_picture(
+        &mut self,
+        event: &StreamEvent,
+        from: usize,
+        now: Instant,
+    ) -> bool {
+        let StreamEvent::Frame(frame) = event else {
+            return false;
+        };
+        let is_bundled = self.viewers.len() >= from;
+        if let Frame::Video(_) = **frame {
+            self.video.set_padding(is_bundled);
+            self.last_picture = Some(now);
+            self.waiting_since = None;
+            return false;
+        }
+        let has_pictures = self
+            .last_picture
+            .is_some_and(|last| now.saturating_duration_since(last) < MAX_SOUND_WAIT);
+        if is_bundled && has_pictures {
+            self.waiting_since.get_or_insert(now);
+        }
+        self.waiting_since.is_some()
+    }
+
+    /// When the sound has waited long enough for a picture, if it waits.
+    pub(super) fn sound_due(&self) -> Option<Instant> {
+        Some(self.waiting_since? + MAX_SOUND_WAIT)
+    }
+
+    /// Notes that the sound is sent without a picture.
+    pub(super) fn end_wait(&mut self) {
+        self.waiting_since = None;
     }
 
     /// Whether its publisher has been gone for longer than `grace`.
@@ -104,6 +151,10 @@ impl Streams {
         self.by_tag.get_mut(&tag)
     }
 
+    pub(super) fn get(&self, tag: u64) -> Option<&ShardStream> {
+        self.by_tag.get(&tag)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &ShardStream> {
         self.by_tag.values()
     }
@@ -117,5 +168,63 @@ impl Streams {
             }
             is_watched
         });
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use distributary_hub::HubConfig;
+    use distributary_media::{AudioFrame, MediaTime, VideoFrame};
+    use std::sync::Arc;
+
+    fn sound() -> StreamEvent {
+        StreamEvent::Frame(Arc::new(Frame::Audio(AudioFrame {
+            codec: AudioCodec::Opus,
+            pts: MediaTime::ZERO,
+            data: Bytes::from_static(&[1]),
+        })))
+    }
+
+    fn picture() -> StreamEvent {
+        StreamEvent::Frame(Arc::new(Frame::Video(VideoFrame {
+            codec: VideoCodec::H264,
+            pts: MediaTime::ZERO,
+            dts: MediaTime::ZERO,
+            keyframe: true,
+            units: vec![Bytes::from_static(&[0x65])],
+        })))
+    }
+
+    #[test]
+    fn sound_waits_for_a_picture_where_there_are_many_viewers_and_not_for_long() {
+        let hub = Hub::new(HubConfig::default());
+        let name = StreamName::parse("live/test").unwrap();
+        let start = Instant::now();
+        let _publisher = hub.publish(&name, start).unwrap();
+        let (sink, _queue) = Sink::channel(8);
+        let (subscription, _) = hub.subscribe(&name, sink, 0).unwrap();
+        let mut stream = ShardStream::new(subscription, LogLimits::default());
+        let millis = |n: u64| start + Duration::from_millis(n);
+        let waits =
+            |stream: &mut ShardStream, event, at| stream.waits_for_picture(&event, 2, millis(at));
+
+        stream.viewers = vec![0];
+        assert!(!waits(&mut stream, picture(), 0));
+        assert!(!waits(&mut stream, sound(), 5), "one viewer");
+        stream.viewers = vec![0, 1];
+        assert!(waits(&mut stream, sound(), 25));
+        assert!(waits(&mut stream, sound(), 30));
+        assert_eq!(stream.sound_due(), Some(millis(25) + MAX_SOUND_WAIT));
+        assert!(!waits(&mut stream, picture(), 33), "a picture never waits");
+        assert_eq!(stream.sound_due(), None, "the sound goes along");
+        assert!(waits(&mut stream, sound(), 45));
+        stream.end_wait();
+        assert!(!waits(&mut stream, sound(), 120), "no pictures come");
     }
 }
