@@ -141,6 +141,12 @@ pub(crate) fn scratch_folder() -> PathBuf {
     target.join("tmp")
 }
 
+/// Python with the programs from PyPI that `cargo xtask test` installs.
+pub(crate) fn tool_python() -> PathBuf {
+    let tools = scratch_folder().with_file_name("tools");
+    tools.join("python/bin/python")
+}
+
 /// A publisher: `ffmpeg -re -i clip.flv -c copy -f flv rtmp://...`, in a loop. It is killed when
 /// this is dropped.
 #[derive(Debug)]

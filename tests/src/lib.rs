@@ -20,6 +20,7 @@ pub mod ffmpeg;
 pub mod gateway;
 pub mod origin;
 pub mod page;
+pub mod players;
 pub mod process;
 pub mod publishers;
 pub mod report;

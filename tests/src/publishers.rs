@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::ffmpeg::{Clip, scratch_folder};
+use crate::ffmpeg::{Clip, scratch_folder, tool_python};
 use crate::process::Process;
 
 /// A recent ffmpeg, which has Enhanced RTMP and RTMPE, with these arguments.
@@ -48,9 +48,7 @@ pub fn recent_ffmpeg_publishes(clip: &Clip, url: &str) -> Process {
 fn recent_ffmpeg_path() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
-        let python = scratch_folder()
-            .with_file_name("tools")
-            .join("python/bin/python");
+        let python = tool_python();
         let script = "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())";
         let output = Command::new(&python).args(["-c", script]).output();
         let output = output

@@ -23,6 +23,10 @@ pub enum LogError {
     Started,
 }
 
+/// What libraries say that viewers could fill the log with: the one for data channels calls it an error when
+/// a viewer ends its association. A filter that names them hears them all the same.
+const QUIET: &str = "sctp_proto=off";
+
 /// Starts to log what passes `filter`: a level (`info`), or levels by part
 /// (`warn,distributary_rtmp=debug`).
 ///
@@ -30,7 +34,7 @@ pub enum LogError {
 /// When the filter is not valid, or the log was started before.
 pub fn start(filter: &str) -> Result<(), LogError> {
     let levels = EnvFilter::builder()
-        .parse(filter)
+        .parse(format!("{QUIET},{filter}"))
         .map_err(|source| LogError::Filter {
             filter: filter.to_owned(),
             source,

@@ -7,6 +7,8 @@ use std::process::Command;
 const PACKAGES: &[&str] = &[
     // A recent ffmpeg, for what Debian's does not have: Enhanced RTMP and RTMPE.
     "imageio-ffmpeg==0.8.1",
+    // A player with a WebRTC implementation of its own.
+    "aiortc==1.16.0",
 ];
 
 /// The environment is not there.

@@ -110,6 +110,34 @@ pub(crate) const CLIENTS: &[Tool] = &[
         "publishes over RTMP",
     ),
     Tool::probed(
+        "GStreamer's WebRTC",
+        &["gst-inspect-1.0", "--exists", "webrtcbin"],
+        &["gstreamer1.0-plugins-bad"],
+        "watches",
+    ),
+    Tool::probed(
+        "GStreamer's H264 decoder",
+        &["gst-inspect-1.0", "--exists", "avdec_h264"],
+        &["gstreamer1.0-libav"],
+        "watches",
+    ),
+    Tool::probed(
+        "libnice for GStreamer",
+        &["gst-inspect-1.0", "nicesink"],
+        &["gstreamer1.0-nice"],
+        "connects GStreamer to the gateway",
+    ),
+    Tool::probed(
+        "GStreamer's bindings for Python",
+        &[
+            "/usr/bin/python3",
+            "-c",
+            "import gi; gi.require_version('GstWebRTC', '1.0'); gi.require_version('GstSdp', '1.0')",
+        ],
+        &["python3-gi", "gir1.2-gst-plugins-bad-1.0"],
+        "writes the player of GStreamer",
+    ),
+    Tool::probed(
         "librtmp.h",
         &["sh", "-c", "echo '#include <librtmp/rtmp.h>' | cc -E -"],
         &["librtmp-dev"],

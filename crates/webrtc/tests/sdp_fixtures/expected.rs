@@ -320,6 +320,73 @@ fn werift_with_lower_case_h264() {
 }
 
 #[test]
+fn safari_with_high_profile_first_and_a_data_channel() {
+    const SECTIONS: &[Expected] = &[
+        // Only the section with pictures has `rtcp-rsize`.
+        Audio(Opus {
+            rsize: false,
+            ..OPUS
+        }),
+        Expected::Video(Video {
+            payload_type: 98,
+            rtx: Some(99),
+            feedback: WITH_REMB,
+            ..HAND
+        }),
+        Data(262_144),
+    ];
+    check(&Case {
+        offer: "hand-safari",
+        bundle: Some("0 1 2"),
+        sections: SECTIONS,
+        remote_ufrag: "Qx4z",
+        ..HAND_CASE
+    });
+}
+
+#[test]
+fn pion_with_repeated_feedback_lines_and_every_profile() {
+    const SECTIONS: &[Expected] = &[
+        Expected::Video(Video {
+            payload_type: 106,
+            rtx: Some(107),
+            feedback: WITH_REMB,
+            ..HAND
+        }),
+        OPUS_111,
+    ];
+    check(&Case {
+        offer: "hand-pion",
+        sections: SECTIONS,
+        remote_ufrag: "nVbRtYqLmKzXcWdE",
+        ..HAND_CASE
+    });
+}
+
+#[test]
+fn a_player_like_obs_with_its_transport_at_session_level() {
+    const SECTIONS: &[Expected] = &[
+        Audio(Opus {
+            rsize: false,
+            ..OPUS
+        }),
+        Expected::Video(Video {
+            fmtp: Some("profile-level-id=42e01f;packetization-mode=1;level-asymmetry-allowed=1"),
+            feedback: &["nack", "nack pli", "goog-remb"],
+            rtx: None,
+            rsize: false,
+            ..HAND
+        }),
+    ];
+    check(&Case {
+        offer: "hand-obs-like",
+        sections: SECTIONS,
+        remote_ufrag: "4Wkq",
+        ..HAND_CASE
+    });
+}
+
+#[test]
 fn shapes_that_change_nothing_get_the_plain_answer() {
     for offer in [
         "hand-session-level",

@@ -1,0 +1,68 @@
+//! Players with WebRTC implementations of their own, beside Chromium. Each watches for some seconds and
+//! then prints what came of it.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::ffmpeg::{scratch_folder, tool_python};
+use crate::process::{Process, Stream};
+
+/// What a player saw and heard.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Watched {
+    /// Pictures that were decoded.
+    pub video: u64,
+    /// Blocks of sound that were decoded.
+    pub audio: u64,
+    /// Width of the last picture.
+    pub width: u32,
+    /// Texts from the data channel.
+    pub texts: Vec<String>,
+    /// State of the connection at the end.
+    pub state: String,
+}
+
+/// aiortc: a stack in Python with an ICE, a DTLS certificate (ECDSA alone) and an SCTP of its own.
+///
+/// # Panics
+/// When `cargo xtask test` has not installed it, or it fails.
+#[must_use]
+pub fn aiortc_watches(url: &str, seconds: u32) -> Watched {
+    let script = include_str!("players/aiortc_player.py");
+    watch("aiortc", &tool_python(), script, url, seconds)
+}
+
+/// GStreamer's webrtcbin: libnice for ICE, an RSA certificate, usrsctp's descendant for SCTP.
+///
+/// # Panics
+/// As [`aiortc_watches`].
+#[must_use]
+pub fn gstreamer_watches(url: &str, seconds: u32) -> Watched {
+    let script = include_str!("players/gstreamer_player.py");
+    // Debian's own, which has the bindings to GStreamer.
+    watch(
+        "GStreamer",
+        Path::new("/usr/bin/python3"),
+        script,
+        url,
+        seconds,
+    )
+}
+
+fn watch(name: &str, python: &Path, script: &str, url: &str, seconds: u32) -> Watched {
+    let mut command = Command::new(python);
+    command
+        .args(["-c", script, url, &seconds.to_string()])
+        .current_dir(scratch_folder());
+    let mut process = Process::start(name, command);
+    let status = process.wait();
+    let printed = process.printed(Stream::Stdout);
+    let report = printed.iter().find(|line| line.starts_with('{'));
+    let report = report.unwrap_or_else(|| {
+        let errors = process.printed(Stream::Stderr).join("\n");
+        panic!("{name} ended with {status} and printed no report:\n{errors}")
+    });
+    serde_json::from_str(report).unwrap_or_else(|error| panic!("{error}: {report}"))
+}
