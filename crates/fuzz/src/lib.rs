@@ -7,6 +7,7 @@
 mod hub;
 mod media;
 mod rtmp;
+mod viewer;
 mod webrtc;
 
 use std::sync::LazyLock;
@@ -17,6 +18,7 @@ pub use media::{
     audio_specific_config, avc_configuration, flv_audio, flv_file, flv_video, parameter_sets,
 };
 pub use rtmp::{rtmp_amf0, rtmp_amf3, rtmp_chunk, rtmp_handshake, rtmp_session};
+pub use viewer::{data_channel, data_request, ice_fragment, tcp_frames};
 pub use webrtc::{rtcp, sdp_offer, srtcp, stun, webrtc_peer};
 
 /// A target.
@@ -26,9 +28,12 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("audio_specific_config", audio_specific_config),
     ("avc_configuration", avc_configuration),
+    ("data_channel", data_channel),
+    ("data_request", data_request),
     ("flv_audio", flv_audio),
     ("flv_file", flv_file),
     ("flv_video", flv_video),
+    ("ice_fragment", ice_fragment),
     ("parameter_sets", parameter_sets),
     ("rtcp", rtcp),
     ("rtmp_amf0", rtmp_amf0),
@@ -40,6 +45,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("srtcp", srtcp),
     ("stream_name", stream_name),
     ("stun", stun),
+    ("tcp_frames", tcp_frames),
     ("webrtc_peer", webrtc_peer),
 ];
 
