@@ -298,7 +298,7 @@ impl Stream {
                 state.awaiting_keyframe = false;
                 let frame = Arc::new(frame);
                 state.cache.push(&frame);
-                state.deliver(&frame);
+                state.deliver_where(&frame, Some(now), |_| true);
             }
             Frame::Audio(audio) => {
                 state.audio_frames += 1;
@@ -306,7 +306,7 @@ impl Stream {
                     state.transcode(self, audio);
                     state.deliver_audio(&Arc::new(frame), AudioForm::Published);
                 } else {
-                    state.deliver(&Arc::new(frame));
+                    state.deliver_where(&Arc::new(frame), None, |_| true);
                 }
             }
         }
@@ -362,22 +362,23 @@ impl State {
         }
     }
 
-    fn deliver(&mut self, frame: &Arc<Frame>) {
-        self.deliver_where(frame, |_| true);
-    }
-
     /// Delivers sound to those who take it in this form.
     fn deliver_audio(&mut self, frame: &Arc<Frame>, form: AudioForm) {
-        self.deliver_where(frame, |subscriber| subscriber.audio_form() == form);
+        self.deliver_where(frame, None, |subscriber| subscriber.audio_form() == form);
     }
 
-    fn deliver_where(&mut self, frame: &Arc<Frame>, takes: impl Fn(&Subscriber) -> bool) {
+    fn deliver_where(
+        &mut self,
+        frame: &Arc<Frame>,
+        arrived: Option<Instant>,
+        takes: impl Fn(&Subscriber) -> bool,
+    ) {
         for subscriber in self
             .subscribers
             .iter_mut()
             .filter(|subscriber| takes(subscriber))
         {
-            if !subscriber.deliver_frame(frame) {
+            if !subscriber.deliver_frame(frame, arrived) {
                 self.dropped += 1;
             }
         }

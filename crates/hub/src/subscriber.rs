@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use distributary_media::{Frame, TimedData};
 use tokio::sync::mpsc;
@@ -27,6 +28,8 @@ pub struct Delivery {
     pub tag: u64,
     /// What happened.
     pub event: StreamEvent,
+    /// When a picture came from its publisher; `None` for everything else.
+    pub arrived: Option<Instant>,
     /// Gives the stream's place in the queue back when the delivery is dropped.
     _place: Place,
 }
@@ -105,12 +108,12 @@ impl Subscriber {
     }
 
     /// Queues a frame, or drops it when the subscriber is behind. Returns whether it was queued.
-    pub(crate) fn deliver_frame(&mut self, frame: &Arc<Frame>) -> bool {
+    pub(crate) fn deliver_frame(&mut self, frame: &Arc<Frame>, arrived: Option<Instant>) -> bool {
         let is_video = matches!(**frame, Frame::Video(_));
         if is_video && self.awaiting_keyframe && !frame.is_keyframe() {
             return false;
         }
-        let queued = self.deliver(StreamEvent::Frame(Arc::clone(frame)));
+        let queued = self.enqueue(StreamEvent::Frame(Arc::clone(frame)), arrived);
         if is_video {
             self.awaiting_keyframe = !queued;
         }
@@ -126,6 +129,10 @@ impl Subscriber {
 
     /// Queues an event if there is room. Returns whether it was queued.
     pub(crate) fn deliver(&self, event: StreamEvent) -> bool {
+        self.enqueue(event, None)
+    }
+
+    fn enqueue(&self, event: StreamEvent, arrived: Option<Instant>) -> bool {
         if self.queued.load(Ordering::Relaxed) >= self.limit {
             return false;
         }
@@ -134,6 +141,7 @@ impl Subscriber {
         let delivery = Delivery {
             tag: self.tag,
             event,
+            arrived,
             _place: place,
         };
         self.sink.queue.try_send(delivery).is_ok()
@@ -169,21 +177,21 @@ mod tests {
     fn after_a_dropped_frame_video_goes_on_at_a_keyframe_and_audio_at_once() {
         let (sink, mut queue) = Sink::channel(16);
         let mut subscriber = Subscriber::new(1, 7, sink, 2);
-        assert!(subscriber.deliver_frame(&video(true)));
-        assert!(subscriber.deliver_frame(&video(false)));
+        assert!(subscriber.deliver_frame(&video(true), None));
+        assert!(subscriber.deliver_frame(&video(false), None));
         assert!(
-            !subscriber.deliver_frame(&video(false)),
+            !subscriber.deliver_frame(&video(false), None),
             "the stream's share is full"
         );
 
         assert_eq!(queue.try_recv().unwrap().tag, 7);
         queue.try_recv().unwrap();
         assert!(
-            !subscriber.deliver_frame(&video(false)),
+            !subscriber.deliver_frame(&video(false), None),
             "cannot be decoded"
         );
-        assert!(subscriber.deliver_frame(&audio()));
-        assert!(subscriber.deliver_frame(&video(true)));
+        assert!(subscriber.deliver_frame(&audio(), None));
+        assert!(subscriber.deliver_frame(&video(true), None));
     }
 
     #[test]
@@ -197,7 +205,7 @@ mod tests {
         });
         let queued = (0..10).filter(|_| subscriber.deliver_data(&data)).count();
         assert_eq!(queued, 2);
-        assert!(subscriber.deliver_frame(&video(true)));
+        assert!(subscriber.deliver_frame(&video(true), None));
     }
 
     #[test]
@@ -206,7 +214,7 @@ mod tests {
         let mut subscriber = Subscriber::new(1, 0, sink, 2);
         drop(queue);
         for _ in 0..5 {
-            assert!(!subscriber.deliver_frame(&video(true)));
+            assert!(!subscriber.deliver_frame(&video(true), None));
         }
         assert_eq!(
             subscriber.queued.load(Ordering::Relaxed),

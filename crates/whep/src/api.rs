@@ -1,6 +1,6 @@
 //! The API: what is live, as JSON.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
@@ -8,6 +8,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use distributary_hub::{PublisherInfo, Stream, StreamStats};
 use distributary_media::{AudioTrack, VideoTrack};
+use distributary_webrtc::engine::LatencySummary;
 use serde::Serialize;
 
 use crate::router::FrontDoor;
@@ -67,11 +68,34 @@ struct TrackSummary {
     codec: String,
 }
 
-/// `GET /api/server`: what a publisher has to know about this gateway.
+/// `GET /api/server`: what a publisher has to know about this gateway, and how it fares.
 #[derive(Serialize)]
 struct ServerSummary {
     version: &'static str,
     rtmp_port: u16,
+    fan_out: FanOut,
+}
+
+/// How long pictures took from their coming in to their going out to the last viewer of a shard, over
+/// the last whole ten seconds.
+#[derive(Serialize)]
+struct FanOut {
+    pictures: u64,
+    p50_ms: f64,
+    p99_ms: f64,
+    max_ms: f64,
+}
+
+impl From<LatencySummary> for FanOut {
+    fn from(summary: LatencySummary) -> Self {
+        let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
+        Self {
+            pictures: summary.count,
+            p50_ms: millis(summary.p50),
+            p99_ms: millis(summary.p99),
+            max_ms: millis(summary.max),
+        }
+    }
 }
 
 pub(crate) async fn streams(State(front): State<FrontDoor>) -> Response {
@@ -93,6 +117,7 @@ pub(crate) async fn server(State(front): State<FrontDoor>) -> Response {
     fresh(ServerSummary {
         version: front.info.version,
         rtmp_port: front.info.rtmp.port(),
+        fan_out: front.engine.fan_out().into(),
     })
 }
 
@@ -174,7 +199,6 @@ impl From<&AudioTrack> for AudioSummary {
 )]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     use bytes::Bytes;
     use distributary_hub::{Hub, HubConfig, StreamName};

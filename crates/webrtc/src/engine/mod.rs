@@ -1,6 +1,7 @@
 //! The engine: all viewers of the gateway, on one UDP port and one thread per core.
 
 mod identity;
+mod latency;
 mod open;
 mod restart;
 
@@ -24,6 +25,8 @@ use crate::tcp::{self, TcpServer};
 
 pub(crate) use identity::Identities;
 pub use identity::{CERTIFICATE_LIFETIME, IdentityError};
+pub(crate) use latency::Latency;
+pub use latency::LatencySummary;
 pub use open::{OpenError, OpenedSession};
 pub use restart::{IcePatch, PatchError, RestartedIce};
 
@@ -109,6 +112,8 @@ pub(crate) struct Shared {
     /// Viewers may connect over TCP, too.
     pub(crate) has_tcp: bool,
     pub(crate) inboxes: Vec<mpsc::Sender<Command>>,
+    /// From a picture's coming in to its going out to the last viewer of a shard.
+    pub(crate) fan_out: Latency,
 }
 
 /// The running engine. Cloning gives another handle to it.
@@ -153,6 +158,7 @@ impl Engine {
             local,
             has_tcp: listener.is_some(),
             inboxes,
+            fan_out: Latency::default(),
         });
         let engine = Self {
             shared: Arc::clone(&shared),
@@ -194,6 +200,12 @@ impl Engine {
     )]
     pub fn open(&self, stream: &Arc<Stream>, offer: &str) -> Result<OpenedSession, OpenError> {
         open::open(&self.shared, stream, offer, Instant::now())
+    }
+
+    /// How long pictures took, over the last whole ten seconds, from their coming in to the moment when
+    /// the kernel had them for the last viewer of a shard.
+    pub fn fan_out(&self) -> LatencySummary {
+        self.shared.fan_out.summary()
     }
 
     /// Takes what a viewer has to say about ICE: candidates, or a restart (RFC 9725 section 4.3).

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use distributary_hub::Sink;
 
-use crate::engine::Shared;
+use crate::engine::{Latency, Shared};
 use crate::ice::Credentials;
 use crate::send_buffer::SendBuffer;
 use crate::session::SessionId;
@@ -86,6 +86,8 @@ struct Shard {
     unsent: Option<Unsent>,
     next_fast_tick: Instant,
     next_slow_tick: Instant,
+    /// When the measurement of latency begins anew; the first shard sees to it.
+    next_window: Instant,
 }
 
 impl Shard {
@@ -110,6 +112,7 @@ impl Shard {
             unsent: None,
             next_fast_tick: now,
             next_slow_tick: now,
+            next_window: now + Latency::WINDOW,
         }
     }
 }

@@ -11,6 +11,7 @@ use super::streams::ShardStream;
 use super::viewers::Viewer;
 use super::{FAST_TICK, SLOW_TICK, Shard, frames};
 use crate::data::Notice;
+use crate::engine::Latency;
 use crate::ice::{CandidatePair, Transport};
 use crate::send_buffer::SendBuffer;
 use crate::sender::Progress;
@@ -240,6 +241,10 @@ impl Shard {
         }
         self.streams.drop_unwatched();
         if self.index == 0 {
+            if now >= self.next_window {
+                self.next_window = now + Latency::WINDOW;
+                self.shared.fan_out.rotate();
+            }
             for (viewer, stream) in self.shared.registry.expire(now) {
                 tracing::info!(viewer = %viewer.short(), %stream, "the viewer never came: no packet reached the UDP port");
             }

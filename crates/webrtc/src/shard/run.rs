@@ -86,10 +86,10 @@ impl Shard {
                 }
                 Some(delivery) = deliveries.recv() => {
                     let now = clock();
-                    self.handle_delivery(&delivery, now);
+                    self.deliver(&delivery, now);
                     for _ in 0..TURN {
                         let Ok(delivery) = deliveries.try_recv() else { break };
-                        self.handle_delivery(&delivery, now);
+                        self.deliver(&delivery, now);
                     }
                 }
                 ready = self.socket.readable() => {
@@ -108,6 +108,15 @@ impl Shard {
             self.set_timer(timer.as_mut());
         }
         self.close_all(clock());
+    }
+
+    /// Sends what the hub delivered, and notes how long that took in all.
+    fn deliver(&mut self, delivery: &Delivery, now: Instant) {
+        self.handle_delivery(delivery, now);
+        if let Some(arrived) = delivery.arrived {
+            let took = clock().saturating_duration_since(arrived);
+            self.shared.fan_out.record(took);
+        }
     }
 
     /// Arms the timer for the next tick, if it is not armed for it already.

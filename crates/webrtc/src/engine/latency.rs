@@ -1,0 +1,151 @@
+//! How long frames take from their publisher to the last of their viewers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Steps per power of two: values are told apart to an eighth.
+const STEPS: usize = 8;
+
+/// Powers of two, in microseconds: up to 2^24, 16 s.
+const POWERS: usize = 24;
+
+const BUCKETS: usize = STEPS * POWERS;
+
+/// Durations counted by size, for shards that never wait for each other: one atomic addition each.
+#[derive(Debug)]
+pub(crate) struct Latency {
+    /// The window that is being filled.
+    current: Window,
+    /// The one before it, whole.
+    last: Window,
+}
+
+#[derive(Debug)]
+struct Window([AtomicU64; BUCKETS]);
+
+/// Percentiles of durations over the last whole window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LatencySummary {
+    /// How many were measured.
+    pub count: u64,
+    /// Half of them were not longer.
+    pub p50: Duration,
+    /// 99 of 100 were not longer.
+    pub p99: Duration,
+    /// None was longer.
+    pub max: Duration,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self {
+            current: Window::new(),
+            last: Window::new(),
+        }
+    }
+}
+
+impl Latency {
+    /// How long a window is.
+    pub(crate) const WINDOW: Duration = Duration::from_secs(10);
+
+    pub(crate) fn record(&self, duration: Duration) {
+        if let Some(bucket) = self.current.0.get(bucket(duration)) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends a window and begins another. What is recorded meanwhile counts in either.
+    pub(crate) fn rotate(&self) {
+        for (current, last) in self.current.0.iter().zip(&self.last.0) {
+            last.store(current.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn summary(&self) -> LatencySummary {
+        let counts: Vec<u64> = self
+            .last
+            .0
+            .iter()
+            .map(|bucket| bucket.load(Ordering::Relaxed))
+            .collect();
+        let count = counts.iter().sum::<u64>();
+        let percentile = |percent: u64| {
+            let rank = (count * percent).div_ceil(100).max(1);
+            let mut seen = 0;
+            let bucket = counts.iter().position(|count| {
+                seen += count;
+                seen >= rank
+            });
+            bucket.map_or(Duration::ZERO, upper_bound)
+        };
+        LatencySummary {
+            count,
+            p50: percentile(50),
+            p99: percentile(99),
+            max: percentile(100),
+        }
+    }
+}
+
+impl Window {
+    fn new() -> Self {
+        Self([const { AtomicU64::new(0) }; BUCKETS])
+    }
+}
+
+/// The bucket of a duration: its power of two, and the step within that.
+fn bucket(duration: Duration) -> usize {
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let power = micros.max(1).ilog2();
+    let above = micros.max(1) - (1 << power);
+    let step = (above as u128 * STEPS as u128) >> power;
+    (power as usize * STEPS + step as usize).min(BUCKETS - 1)
+}
+
+/// The longest duration of a bucket.
+fn upper_bound(bucket: usize) -> Duration {
+    let (power, step) = (bucket / STEPS, bucket % STEPS);
+    let micros = (1u64 << power) + (((step as u64 + 1) << power) / STEPS as u64);
+    Duration::from_micros(micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_told_apart_to_an_eighth() {
+        for micros in [1, 7, 8, 100, 999, 1000, 1001, 12_345, 1_000_000] {
+            let duration = Duration::from_micros(micros);
+            let shown = upper_bound(bucket(duration));
+            assert!(shown >= duration, "{shown:?} for {duration:?}");
+            assert!(
+                shown <= duration * 9 / 8 + Duration::from_micros(1),
+                "{shown:?} for {duration:?}"
+            );
+        }
+        assert_eq!(bucket(Duration::ZERO), bucket(Duration::from_micros(1)));
+        assert_eq!(bucket(Duration::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn a_summary_is_that_of_the_last_whole_window() {
+        let latency = Latency::default();
+        for micros in 1..=1000 {
+            latency.record(Duration::from_micros(micros));
+        }
+        assert_eq!(latency.summary(), LatencySummary::default());
+        latency.rotate();
+        latency.record(Duration::from_secs(1));
+        let summary = latency.summary();
+        assert_eq!(summary.count, 1000);
+        let near = |shown: Duration, micros: u64| {
+            let exact = Duration::from_micros(micros);
+            (exact..=exact * 9 / 8).contains(&shown)
+        };
+        assert!(near(summary.p50, 500), "{summary:?}");
+        assert!(near(summary.p99, 990), "{summary:?}");
+        assert!(near(summary.max, 1000), "{summary:?}");
+    }
+}
