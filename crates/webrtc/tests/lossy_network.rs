@@ -9,17 +9,9 @@ use simulation::Simulation;
 
 /// The pictures that the client put together, by number, as it got them.
 fn pictures(simulation: &Simulation) -> Vec<(u64, bool)> {
-    simulation
-        .received
-        .iter()
-        .filter(|data| data.params.spec().clock_rate.get() == 90_000)
-        .map(|data| {
-            // Annex B: a start code, then the picture.
-            let unit = &data.data[4..];
-            let number = u64::from_be_bytes(std::array::from_fn(|n| unit[1 + n])) & 0xffff_ffff;
-            (number, unit == simulation.picture(number))
-        })
-        .collect()
+    let pictures = simulation.pictures();
+    let numbered = pictures.iter().map(|(number, whole, _)| (*number, *whole));
+    numbered.collect()
 }
 
 fn connect(simulation: &mut Simulation) {
@@ -79,6 +71,60 @@ fn five_percent_of_loss_and_reordering_are_repaired_by_retransmission() {
         assert!(video.retransmitted > 100, "seed {seed}: {video:?}");
         assert_eq!(video.skips, 0, "seed {seed}");
     }
+}
+
+#[test]
+fn ten_percent_of_loss_is_repaired_and_does_not_hold_the_stream_back() {
+    for seed in 1..=3 {
+        let mut simulation = Simulation::new(seed, 60);
+        connect(&mut simulation);
+        simulation.network.loss_permille = 100;
+        for _ in 0..20 {
+            simulation.run(Duration::from_secs(1));
+            assert!(!simulation.peer.stats().is_limited, "seed {seed}");
+        }
+        simulation.network.loss_permille = 0;
+        simulation.run(Duration::from_secs(1));
+        let pictures = pictures(&simulation);
+        assert!(pictures.iter().all(|(_, whole)| *whole), "seed {seed}");
+        // Two losses of the same packet in a row are one in a hundred.
+        let missing = simulation.published() as i64 - pictures.len() as i64;
+        let published = simulation.published();
+        assert!(
+            missing <= 30,
+            "seed {seed}: {missing} of {published} missing"
+        );
+        let stats = simulation.peer.stats();
+        assert!(stats.nacks > 300, "seed {seed}: {stats:?}");
+        assert!(
+            stats
+                .round_trip
+                .is_some_and(|time| time < Duration::from_millis(60))
+        );
+        let (video, _) = simulation.peer.sender_stats();
+        assert_eq!((video.skips, video.dropped_pictures), (0, 0), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_keyframe_that_is_asked_for_is_sent_anew_once() {
+    let mut simulation = Simulation::new(4, 1000);
+    connect(&mut simulation);
+    simulation.run(Duration::from_secs(3));
+    let keyframes = |simulation: &Simulation| {
+        let pictures = pictures(simulation);
+        pictures.iter().filter(|(number, _)| *number == 0).count()
+    };
+    assert_eq!(keyframes(&simulation), 1);
+    for _ in 0..15 {
+        simulation.request_keyframe();
+        simulation.run(Duration::from_millis(200));
+    }
+    assert!(simulation.peer.stats().keyframe_requests >= 10);
+    assert_eq!(simulation.peer.sender_stats().0.replays, 1);
+    assert_eq!(keyframes(&simulation), 2, "the client has got it again");
+    let last = pictures(&simulation).last().unwrap().0;
+    assert!(last + 5 > simulation.published(), "and is at the live edge");
 }
 
 #[test]

@@ -147,13 +147,23 @@ impl Arrivals {
         (self.lost, self.received, self.loss_began) = (0, 0, arrival);
     }
 
-    /// Bits per second that arrived, once half the span has passed.
+    /// Bits per second that arrived, once half the span has passed. While packets wait, the newer half
+    /// tells all that the path carries; before it there may have been little to send.
     fn delivered(&self) -> Option<f64> {
-        let ((first, before), (last, _)) = (self.recent.front()?, self.recent.back()?);
-        let span = last - first;
-        let bytes: usize = self.recent.iter().map(|(_, bytes)| bytes).sum();
-        // The bytes of the first arrived before the span.
-        (span >= RATE_SPAN / 2).then(|| (bytes - before) as f64 * 8e6 / span as f64)
+        let rate_of = |entries: &mut dyn Iterator<Item = &(i64, usize)>| {
+            // The bytes of the first arrived before the span.
+            let (first, _) = entries.next()?;
+            let (last, bytes) =
+                entries.fold((*first, 0), |(_, sum), (at, bytes)| (*at, sum + bytes));
+            let span = last - first;
+            (span >= RATE_SPAN / 2).then(|| bytes as f64 * 8e6 / span as f64)
+        };
+        let (last, _) = self.recent.back()?;
+        let is_older = |entry: &&(i64, usize)| last - entry.0 > RATE_SPAN / 2;
+        let older = self.recent.iter().take_while(is_older).count();
+        let whole = rate_of(&mut self.recent.iter())?;
+        let newer = rate_of(&mut self.recent.iter().skip(older.saturating_sub(1)));
+        Some(newer.map_or(whole, |newer| newer.max(whole)))
     }
 
     fn verdict(&self) -> Verdict {

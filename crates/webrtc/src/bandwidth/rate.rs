@@ -183,14 +183,16 @@ impl RateController {
             }
         }
         self.decreased = Some(now);
-        let part = match reason {
+        let decreased = match reason {
             Congestion::Queue => {
                 self.carried = Some(self.carried.map_or(delivered, |most| most.max(delivered)));
-                (1.0 - verdict.queue / 1000.0).clamp(DEEP_DECREASE, DECREASE)
+                delivered * (1.0 - verdict.queue / 1000.0).clamp(DEEP_DECREASE, DECREASE)
             }
-            Congestion::Delay | Congestion::Loss => DECREASE,
+            Congestion::Loss => DECREASE * delivered,
+            // What was delivered may be little because little was sent.
+            Congestion::Delay => DECREASE * delivered.max(rate),
         };
-        self.rate = Some((part * delivered).min(rate).clamp(MIN_RATE, MAX_RATE));
+        self.rate = Some(decreased.min(rate).clamp(MIN_RATE, MAX_RATE));
         Outcome::None
     }
 

@@ -115,7 +115,8 @@ impl Cursor {
             }
             let age = now.saturating_duration_since(packet.at);
             let has_newer = log.keyframe().is_some_and(|keyframe| keyframe > number);
-            if age > MAX_BEHIND && has_newer || slow_path && age > MAX_BEHIND + self.allowance {
+            let skips_after = if slow_path { LATE } else { MAX_BEHIND };
+            if has_newer && age > skips_after || slow_path && age > MAX_BEHIND + self.allowance {
                 self.await_keyframe(number + 1);
             } else if slow_path && packet.disposable && age > MAX_BEHIND_DISPOSABLE {
                 self.move_to(end_of_picture(log, number));

@@ -29,7 +29,7 @@ use distributary_webrtc::sender::SenderConfig;
 use network::{Datagram, Network};
 use str0m::change::SdpAnswer;
 use str0m::channel::ChannelId;
-use str0m::media::{Direction, MediaData, MediaKind};
+use str0m::media::{Direction, KeyframeRequestKind, MediaData, MediaKind};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
@@ -56,6 +56,12 @@ pub(crate) struct Simulation {
     pub(crate) client: Rtc,
     /// Whole frames that the client put together.
     pub(crate) received: Vec<MediaData>,
+    /// When it had each of them.
+    pub(crate) received_at: Vec<Instant>,
+    /// Whether nothing refers to the pictures with odd numbers.
+    pub(crate) has_disposables: bool,
+    /// What the length of pictures is multiplied by.
+    pub(crate) scale: usize,
     pub(crate) client_connected: bool,
     /// The client's channels that are open.
     pub(crate) channels: Vec<ChannelId>,
@@ -174,6 +180,9 @@ impl Simulation {
             events: Vec::new(),
             client,
             received: Vec::new(),
+            received_at: Vec::new(),
+            has_disposables: false,
+            scale: 1,
             client_connected: false,
             channels: Vec::new(),
             texts: Vec::new(),
@@ -201,10 +210,14 @@ impl Simulation {
         } else {
             4_000 + (number as usize % 7) * 1_000
         };
-        let mut unit: Vec<u8> = (0..len)
+        let mut unit: Vec<u8> = (0..len * self.scale)
             .map(|n| (n as u64 * 31 + number * 7 + 3) as u8 | 1)
             .collect();
-        unit[0] = if keyframe { 0x65 } else { 0x41 };
+        unit[0] = match keyframe {
+            true => 0x65,
+            false if self.has_disposables && number % 2 == 1 => 0x01,
+            false => 0x41,
+        };
         unit[1..9].copy_from_slice(&(number | 0x0101_0101_0000_0000).to_be_bytes());
         unit
     }
@@ -237,6 +250,43 @@ impl Simulation {
                 self.now,
             );
         }
+    }
+
+    /// The pictures that the client put together: number, whether it is what was published, and how
+    /// long after that the client had it.
+    pub(crate) fn pictures(&self) -> Vec<(u64, bool, Duration)> {
+        let received = self.received.iter().zip(&self.received_at);
+        received
+            .filter(|(data, _)| data.params.spec().clock_rate.get() == 90_000)
+            .map(|(data, at)| {
+                // Annex B: a start code, then the picture.
+                let unit = &data.data[4..];
+                let number = u64::from_be_bytes(std::array::from_fn(|n| unit[1 + n])) & 0xffff_ffff;
+                let published = self.start + Duration::from_millis(number * 100 / 3);
+                let delay = at.saturating_duration_since(published);
+                (number, unit == self.picture(number), delay)
+            })
+            .collect()
+    }
+
+    /// From now on what goes to the client passes a bottleneck of so many bits per second, if any.
+    pub(crate) fn set_bottleneck(&mut self, rate: Option<u64>) {
+        self.network.bottleneck = rate.map(|rate| (self.server_address, rate));
+    }
+
+    /// Lets the client ask for a keyframe.
+    pub(crate) fn request_keyframe(&mut self) {
+        let video = self
+            .received
+            .iter()
+            .find(|data| data.params.spec().clock_rate.get() == 90_000)
+            .unwrap()
+            .mid;
+        self.client
+            .writer(video)
+            .unwrap()
+            .request_keyframe(None, KeyframeRequestKind::Pli)
+            .unwrap();
     }
 
     /// Pictures published so far.
@@ -349,7 +399,10 @@ impl Simulation {
                     };
                     self.network.send(self.now, datagram);
                 }
-                Output::Event(Event::MediaData(data)) => self.received.push(data),
+                Output::Event(Event::MediaData(data)) => {
+                    self.received.push(data);
+                    self.received_at.push(self.now);
+                }
                 Output::Event(Event::Connected) => self.client_connected = true,
                 Output::Event(Event::ChannelOpen(id, _)) => self.channels.push(id),
                 Output::Event(Event::ChannelData(data)) => {

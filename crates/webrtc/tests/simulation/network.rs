@@ -20,6 +20,10 @@ pub(crate) struct Network {
     pub(crate) delay: Duration,
     /// What is added to it at most: datagrams overtake each other.
     pub(crate) jitter: Duration,
+    /// Who sends over a bottleneck, and how many bits per second that carries.
+    pub(crate) bottleneck: Option<(SocketAddr, u64)>,
+    /// When the bottleneck is free again.
+    free_at: Option<Instant>,
     /// By arrival, then by the order in which they were sent.
     under_way: BTreeMap<(Instant, u64), Datagram>,
     sent: u64,
@@ -34,6 +38,8 @@ impl Network {
             loss_permille: 0,
             delay: Duration::from_millis(10),
             jitter: Duration::ZERO,
+            bottleneck: None,
+            free_at: None,
             under_way: BTreeMap::new(),
             sent: 0,
             lost: 0,
@@ -48,8 +54,23 @@ impl Network {
         }
         let jitter = self.jitter.as_micros() as u64;
         let extra = if jitter == 0 { 0 } else { self.random(jitter) };
-        let arrival = now + self.delay + Duration::from_micros(extra);
+        let left = self.leaves_bottleneck(now, &datagram);
+        let arrival = left + self.delay + Duration::from_micros(extra);
         self.under_way.insert((arrival, self.sent), datagram);
+    }
+
+    /// When a datagram has passed the bottleneck, whose queue is as long as need be.
+    fn leaves_bottleneck(&mut self, now: Instant, datagram: &Datagram) -> Instant {
+        match self.bottleneck {
+            Some((source, rate)) if source == datagram.source => {
+                let begin = self.free_at.map_or(now, |free_at| free_at.max(now));
+                let micros = datagram.bytes.len() as u64 * 8_000_000 / rate;
+                let end = begin + Duration::from_micros(micros);
+                self.free_at = Some(end);
+                end
+            }
+            _ => now,
+        }
     }
 
     /// The next datagram that has arrived by `now`.
