@@ -62,6 +62,7 @@ impl Session {
         let sender = |ssrc, payload_type| SenderConfig {
             ssrc,
             payload_type,
+            red: None,
             resend: Resend::Never,
             extensions: StreamExtensions::default(),
         };

@@ -204,6 +204,7 @@ fn peer() -> Peer {
     let sender = |ssrc, payload_type, resend| SenderConfig {
         ssrc,
         payload_type,
+        red: None,
         resend,
         extensions: StreamExtensions::default(),
     };

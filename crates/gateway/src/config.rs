@@ -126,6 +126,8 @@ pub struct Streams {
     pub queue_frames: usize,
     /// Bits per second of the Opus that is made of AAC.
     pub opus_bitrate: u32,
+    /// Whether Opus repeats speech in little when viewers lose packets.
+    pub opus_fec: bool,
 }
 
 /// How viewers are served.
@@ -148,6 +150,8 @@ pub struct Viewers {
     pub playout_delay: DelayBounds,
     /// How long packets are kept to be sent again.
     pub history: Time,
+    /// Whether packets of sound carry the one before them as well.
+    pub audio_red: bool,
 }
 
 /// Limits of HTTP.
@@ -211,6 +215,7 @@ impl Config {
             queue_frames: self.streams.queue_frames,
             opus: OpusConfig {
                 bitrate: self.streams.opus_bitrate,
+                fec: self.streams.opus_fec,
             },
         }
     }
@@ -307,6 +312,7 @@ impl Default for Streams {
             cache_duration: Time(hub.gop_cache_duration),
             queue_frames: hub.queue_frames,
             opus_bitrate: hub.opus.bitrate,
+            opus_fec: hub.opus.fec,
         }
     }
 }
@@ -323,6 +329,7 @@ impl Default for Viewers {
             transport_feedback: engine.transport_feedback,
             playout_delay: DelayBounds::default(),
             history: Time(engine.log.history),
+            audio_red: engine.audio_red,
         }
     }
 }

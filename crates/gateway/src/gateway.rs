@@ -175,6 +175,7 @@ fn start_engine(config: &Config, hub: &Hub) -> Result<(Engine, Vec<IpAddr>), Sta
         offline_grace: config.viewers.offline_grace.0,
         transport_feedback: config.viewers.transport_feedback,
         playout_delay: config.viewers.playout_delay.playout_delay(),
+        audio_red: config.viewers.audio_red,
         log: LogLimits {
             history: config.viewers.history.0,
             max_group: config.streams.cache_duration.0,

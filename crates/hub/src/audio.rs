@@ -73,7 +73,11 @@ impl Worker {
             Err(error) => return self.report_end(&error),
         };
         let mut packets = Vec::new();
+        let mut loss = 0;
         while let Ok(frame) = frames.recv() {
+            if let Err(error) = self.follow_loss(&mut transcoder, &mut loss) {
+                return self.report_end(&error);
+            }
             match transcoder.push(&frame, &mut packets) {
                 Ok(()) => {}
                 Err(error @ AudioError::Decode { .. }) => self.report_broken_frame(&error),
@@ -86,6 +90,23 @@ impl Worker {
         }
         let (stream, concealed) = (&self.name, transcoder.concealed());
         tracing::debug!(%stream, concealed, "the sound is not transcoded any more");
+    }
+
+    /// Lets the encoder know when listeners begin to lose more, or less.
+    fn follow_loss(
+        &self,
+        transcoder: &mut OpusTranscoder,
+        told: &mut u8,
+    ) -> Result<(), AudioError> {
+        let loss = self
+            .stream
+            .upgrade()
+            .map_or(0, |stream| stream.audio_loss());
+        if loss != *told {
+            transcoder.set_packet_loss(loss)?;
+            *told = loss;
+        }
+        Ok(())
     }
 
     fn report_broken_frame(&mut self, error: &AudioError) {
@@ -209,6 +230,22 @@ mod tests {
             assert_eq!(pts.saturating_since(last), Duration::from_millis(20));
             last = pts;
         }
+    }
+
+    #[tokio::test]
+    async fn the_encoder_bears_the_most_that_any_subscriber_loses() {
+        let harness = Harness::new();
+        let (first, mut queue) = harness.subscribe();
+        let (second, _other) = harness.subscribe();
+        first.set_audio_loss(3);
+        second.set_audio_loss(12);
+        assert_eq!(harness.publisher.stream().audio_loss(), 12);
+        harness.push(0..30);
+        for _ in 0..20 {
+            next_opus(&mut queue).await;
+        }
+        drop(second);
+        assert_eq!(harness.publisher.stream().audio_loss(), 3);
     }
 
     #[tokio::test]

@@ -252,6 +252,14 @@ impl Stream {
         }
     }
 
+    fn set_audio_loss(&self, id: u64, percent: u8) {
+        let mut state = self.lock();
+        let mut subscribers = state.subscribers.iter_mut();
+        if let Some(subscriber) = subscribers.find(|subscriber| subscriber.id == id) {
+            subscriber.set_audio_loss(percent);
+        }
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.lock();
         state.live_since.is_none() && state.subscribers.is_empty()
@@ -260,6 +268,13 @@ impl Stream {
     #[cfg(test)]
     pub(crate) fn has_audio_thread(&self) -> bool {
         self.lock().audio_thread.is_some()
+    }
+
+    /// How many percent of the packets of sound listeners lose: the most that a subscriber tells.
+    pub(crate) fn audio_loss(&self) -> u8 {
+        let state = self.lock();
+        let losses = state.subscribers.iter().map(Subscriber::audio_loss);
+        losses.max().unwrap_or(0)
     }
 
     /// The options for its sound.
@@ -500,6 +515,12 @@ impl Subscription {
     /// The stream subscribed to.
     pub fn stream(&self) -> &Arc<Stream> {
         &self.stream
+    }
+
+    /// Tells how many percent of the packets of sound are lost on the way to those whom the subscriber
+    /// serves. What is made into Opus here is coded to bear the most that any subscriber tells.
+    pub fn set_audio_loss(&self, percent: u8) {
+        self.stream.set_audio_loss(self.id, percent);
     }
 }
 

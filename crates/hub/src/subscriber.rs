@@ -88,6 +88,8 @@ pub(crate) struct Subscriber {
     limit: usize,
     /// Set when a video frame was dropped: what follows cannot be decoded before a keyframe.
     awaiting_keyframe: bool,
+    /// Percent of the packets of sound that are lost behind it.
+    audio_loss: u8,
 }
 
 impl Subscriber {
@@ -99,7 +101,16 @@ impl Subscriber {
             queued: Arc::default(),
             limit,
             awaiting_keyframe: false,
+            audio_loss: 0,
         }
+    }
+
+    pub(crate) fn audio_loss(&self) -> u8 {
+        self.audio_loss
+    }
+
+    pub(crate) fn set_audio_loss(&mut self, percent: u8) {
+        self.audio_loss = percent;
     }
 
     /// The form in which it takes sound.

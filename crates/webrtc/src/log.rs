@@ -7,7 +7,7 @@ use distributary_media::h264::NalType;
 use distributary_media::{AudioFrame, MediaTime, VideoFrame};
 
 use crate::rtp::extension::MAX_HEADER;
-use crate::rtp::{Payload, h264};
+use crate::rtp::{Payload, h264, red};
 use crate::srtp::rtp::MAX_TAG_LEN;
 
 /// Longest packet in bytes of UDP payload: it passes every path that carries IPv6 in a tunnel.
@@ -55,6 +55,7 @@ pub struct Log {
     clock_rate: u32,
     limits: LogLimits,
     pads: bool,
+    makes_red: bool,
     packets: VecDeque<LoggedPacket>,
     /// Number of the first packet kept.
     first: u64,
@@ -71,6 +72,8 @@ pub struct Log {
 pub struct LoggedPacket {
     /// What follows the RTP header.
     pub payload: Payload,
+    /// The same with the block of sound before it (RFC 2198), where the log makes that.
+    pub red: Option<Box<Payload>>,
     /// Presentation time, from the stream's epoch.
     pub pts: MediaTime,
     /// The same in ticks of the media clock, modulo 2^32.
@@ -94,6 +97,7 @@ impl Log {
             clock_rate,
             limits,
             pads: false,
+            makes_red: false,
             packets: VecDeque::new(),
             first: 0,
             keyframe: None,
@@ -101,6 +105,12 @@ impl Log {
             keyframe_interval: None,
             bytes: 0,
         }
+    }
+
+    /// The same for sound, with a second form of each packet that carries the one before it as well.
+    #[must_use]
+    pub fn with_redundancy(self, makes_red: bool) -> Self {
+        Self { makes_red, ..self }
     }
 
     /// The rate of the media clock in Hz.
@@ -124,6 +134,7 @@ impl Log {
             self.bytes += payload.len();
             self.packets.push_back(LoggedPacket {
                 payload,
+                red: None,
                 pts: frame.pts,
                 timestamp,
                 first: std::mem::take(&mut first),
@@ -177,9 +188,17 @@ impl Log {
         }
         let payload = Payload::whole(frame.data.clone());
         let timestamp = self.timestamp(frame.pts);
+        let red = self.makes_red.then(|| {
+            let before = self.packets.back().map(|packet| {
+                let offset = timestamp.wrapping_sub(packet.timestamp);
+                (offset, packet.payload.body())
+            });
+            Box::new(red::payload(&frame.data, before, MAX_PAYLOAD))
+        });
         self.bytes += payload.len();
         self.packets.push_back(LoggedPacket {
             payload,
+            red,
             pts: frame.pts,
             timestamp,
             first: true,
@@ -422,6 +441,25 @@ mod tests {
         }
         assert_eq!(log.keyframe(), None);
         assert!(log.bytes() <= 10_000);
+    }
+
+    #[test]
+    fn redundant_sound_carries_the_block_before() {
+        let (_, now) = log();
+        let mut log = Log::new(48_000, LogLimits::default()).with_redundancy(true);
+        for n in 0..2 {
+            let frame = AudioFrame {
+                codec: distributary_media::AudioCodec::Opus,
+                pts: MediaTime::from_millis(20 * n),
+                data: Bytes::from(vec![n as u8; 3]),
+            };
+            log.push_audio(&frame, now);
+        }
+        let red = log.get(1).unwrap().red.clone().unwrap();
+        let mut bytes = vec![0; red.len()];
+        red.copy_to(&mut bytes);
+        assert_eq!(bytes, [0x80, 0x0f, 0, 3, 0, 0, 0, 0, 1, 1, 1]);
+        assert_eq!(log.get(0).unwrap().red.as_ref().unwrap().len(), 4);
     }
 
     #[test]

@@ -40,7 +40,8 @@ fn assert_decodable(pictures: &[(u64, bool, Duration)]) {
 }
 
 fn longest_delay(pictures: &[(u64, bool, Duration)]) -> Duration {
-    pictures.iter().map(|(_, _, delay)| *delay).max().unwrap()
+    let delays = pictures.iter().map(|(_, _, delay)| *delay);
+    delays.max().unwrap_or_default()
 }
 
 #[test]
@@ -71,7 +72,7 @@ fn on_a_path_of_half_the_rate_pictures_are_left_out_and_not_late() {
         simulation.published() - published
     );
     assert!(references > 250, "{references}");
-    let bandwidth = simulation.peer.stats().bandwidth.unwrap();
+    let bandwidth = simulation.peer.stats().bandwidth.unwrap_or_default();
     assert!((600_000..1_600_000).contains(&bandwidth), "{bandwidth}");
 }
 
@@ -121,6 +122,6 @@ fn a_path_that_carries_the_stream_with_ease_is_left_alone() {
     }
     let (video, _) = simulation.peer.sender_stats();
     assert_eq!((video.skips, video.dropped_pictures), (0, 0));
-    let bandwidth = simulation.peer.stats().bandwidth.unwrap();
+    let bandwidth = simulation.peer.stats().bandwidth.unwrap_or_default();
     assert!(bandwidth > 7_000_000, "{bandwidth}");
 }

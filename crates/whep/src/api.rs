@@ -121,7 +121,7 @@ pub(crate) async fn server(State(front): State<FrontDoor>) -> Response {
     })
 }
 
-fn fresh(body: impl Serialize) -> Response {
+pub(crate) fn fresh(body: impl Serialize) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 

@@ -4,6 +4,7 @@
 //! POST   /whep/{app}/{stream}    offer in, answer out: 201 with the Location of the session
 //! DELETE /session/{id}           ends the session
 //! GET    /api/streams            what is live
+//! GET    /api/sessions           who watches, and how it goes
 //! GET    /                       the page; /{app}/{stream} is the player of one stream
 //! ```
 //!
@@ -24,6 +25,7 @@ mod problem;
 mod router;
 mod server;
 mod session;
+mod sessions;
 
 pub use offer::{MAX_OFFER_LEN, OFFER_TIMEOUT};
 pub use router::{FrontDoor, ServerInfo, router};

@@ -10,7 +10,7 @@ use distributary_hub::Hub;
 use distributary_webrtc::engine::Engine;
 
 use crate::problem::Problem;
-use crate::{api, cors, endpoint, pages, session};
+use crate::{api, cors, endpoint, pages, session, sessions};
 
 /// First path segments that are never the application of a player page. A stream whose application is
 /// called so can be watched by WHEP all the same.
@@ -48,6 +48,7 @@ pub fn router(front: FrontDoor) -> Router {
         .layer(middleware::from_fn(cors::allow_any_origin));
     let api = Router::new()
         .route("/api/streams", get(api::streams))
+        .route("/api/sessions", get(sessions::sessions))
         .route("/api/server", get(api::server))
         .method_not_allowed_fallback(method_not_allowed);
     pages::routes()

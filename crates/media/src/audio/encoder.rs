@@ -1,7 +1,7 @@
 //! Stereo samples at 48 kHz to Opus.
 
 use bytes::Bytes;
-use ropus::{Application, Bitrate, Channels, Encoder};
+use ropus::{Application, Bitrate, Channels, Encoder, InbandFec};
 
 use super::{AudioError, OPUS_RATE};
 
@@ -19,11 +19,17 @@ const MAX_PACKET: usize = 1100;
 /// encoder does not analyse tonality and codes pure tones 4 to 7 dB worse.
 const COMPLEXITY: u8 = 10;
 
+/// Most percent of loss that the encoder is told of: to bear more would cost all the quality there is.
+const MAX_LOSS: u8 = 20;
+
 /// How Opus is encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpusConfig {
     /// Bits per second, from 16 000 to 320 000.
     pub bitrate: u32,
+    /// Whether packets of speech repeat the one before them in little, when listeners lose packets
+    /// (in-band forward error correction, RFC 6716 section 2.1.7).
+    pub fec: bool,
 }
 
 impl OpusConfig {
@@ -35,7 +41,10 @@ impl OpusConfig {
 
 impl Default for OpusConfig {
     fn default() -> Self {
-        Self { bitrate: 96_000 }
+        Self {
+            bitrate: 96_000,
+            fec: true,
+        }
     }
 }
 
@@ -55,12 +64,22 @@ impl OpusEncoder {
         let encoder = Encoder::builder(OPUS_RATE, Channels::Stereo, Application::Audio)
             .bitrate(Bitrate::Bits(bitrate))
             .complexity(COMPLEXITY)
+            .inband_fec(fec(config.fec))
+            // A gap is heard as loss by receivers that were not told of silence.
+            .dtx(false)
             .build()
             .map_err(internal)?;
         Ok(Self {
             encoder,
             packet: [0; MAX_PACKET],
         })
+    }
+
+    /// Tells how many percent of the packets listeners lose, so that sound is coded to bear it.
+    pub(super) fn set_packet_loss(&mut self, percent: u8) -> Result<(), AudioError> {
+        self.encoder
+            .set_packet_loss_perc(percent.min(MAX_LOSS))
+            .map_err(internal)
     }
 
     /// How much later than it went in a sound comes out of a decoder, in samples.
@@ -80,6 +99,15 @@ impl OpusEncoder {
     }
 }
 
+/// Forward error correction exists in the codec for speech alone. The encoder may change to it, but not
+/// for music, which it would spoil for all listeners because of some.
+fn fec(is_on: bool) -> InbandFec {
+    match is_on {
+        true => InbandFec::Forced,
+        false => InbandFec::Disabled,
+    }
+}
+
 fn internal(error: impl std::fmt::Display) -> AudioError {
     AudioError::Internal {
         stage: "the Opus encoder",
@@ -94,7 +122,11 @@ mod tests {
     #[test]
     fn packets_stay_within_one_rtp_packet_at_the_highest_bitrate() {
         let bitrate = OpusConfig::MAX_BITRATE;
-        let mut encoder = OpusEncoder::new(&OpusConfig { bitrate }).unwrap();
+        let mut encoder = OpusEncoder::new(&OpusConfig {
+            bitrate,
+            ..OpusConfig::default()
+        })
+        .unwrap();
         let mut seed = 1u32;
         let mut total = 0;
         for _ in 0..50 {
@@ -118,7 +150,11 @@ mod tests {
     #[test]
     fn bitrates_out_of_range_are_refused() {
         for bitrate in [0, 15_999, 320_001, u32::MAX] {
-            let error = OpusEncoder::new(&OpusConfig { bitrate }).err();
+            let error = OpusEncoder::new(&OpusConfig {
+                bitrate,
+                ..OpusConfig::default()
+            })
+            .err();
             assert!(
                 matches!(error, Some(AudioError::Bitrate { .. })),
                 "{bitrate}: {error:?}"

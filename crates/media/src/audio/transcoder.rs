@@ -67,6 +67,14 @@ impl OpusTranscoder {
         self.concealed
     }
 
+    /// Tells how many percent of the packets listeners lose, so that sound is coded to bear it.
+    ///
+    /// # Errors
+    /// When the encoder refuses it, which is a fault of ours.
+    pub fn set_packet_loss(&mut self, percent: u8) -> Result<(), AudioError> {
+        self.encoder.set_packet_loss(percent)
+    }
+
     /// Takes one access unit and appends the packets that it completes to `out`.
     ///
     /// # Errors

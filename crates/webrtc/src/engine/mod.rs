@@ -1,5 +1,6 @@
 //! The engine: all viewers of the gateway, on one UDP port and one thread per core.
 
+mod figures;
 mod identity;
 mod latency;
 mod open;
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use distributary_hub::{Hub, Stream};
+use distributary_hub::{Hub, Stream, StreamName};
 use tokio::sync::mpsc;
 
 use crate::log::LogLimits;
@@ -23,6 +24,8 @@ use crate::shard::{self, Command};
 use crate::socket::bind_shared;
 use crate::tcp::{self, TcpServer};
 
+pub(crate) use figures::{Figures, FiguresCell};
+pub use figures::{SessionFigures, SessionReport};
 pub(crate) use identity::Identities;
 pub use identity::{CERTIFICATE_LIFETIME, IdentityError};
 pub(crate) use latency::Latency;
@@ -61,6 +64,8 @@ pub struct EngineConfig {
     pub playout_delay: Option<PlayoutDelay>,
     /// What is kept of each stream to be sent again.
     pub log: LogLimits,
+    /// Whether packets of sound carry the one before them as well, for viewers that offer it (RFC 2198).
+    pub audio_red: bool,
 }
 
 impl Default for EngineConfig {
@@ -77,6 +82,7 @@ impl Default for EngineConfig {
             transport_feedback: true,
             playout_delay: None,
             log: LogLimits::default(),
+            audio_red: false,
         }
     }
 }
@@ -106,6 +112,7 @@ pub(crate) struct Shared {
     pub(crate) config: EngineConfig,
     pub(crate) hub: Hub,
     pub(crate) registry: Registry,
+    pub(crate) figures: Figures,
     pub(crate) identities: Identities,
     pub(crate) wall: WallClock,
     pub(crate) local: SocketAddr,
@@ -151,6 +158,7 @@ impl Engine {
             (0..shards).map(|_| mpsc::channel(INBOX)).unzip();
         let shared = Arc::new(Shared {
             registry: Registry::new(config.max_sessions),
+            figures: Figures::default(),
             config,
             hub,
             identities: Identities::new(now, wall)?,
@@ -248,6 +256,11 @@ impl Engine {
     /// Sessions now, those included that have not been heard of.
     pub fn sessions(&self) -> usize {
         self.shared.registry.len()
+    }
+
+    /// How the sessions fare that watch `stream`, or all that have been heard of.
+    pub fn report(&self, stream: Option<&StreamName>) -> Vec<SessionReport> {
+        self.shared.figures.report(stream)
     }
 
     /// Closes every session, with a word to each viewer, and waits for the threads.

@@ -124,6 +124,7 @@ fn plan(stats: &StreamStats, config: &EngineConfig) -> MediaPlan {
         }),
         audio: becomes_opus.then(|| AudioPlan {
             extensions: extensions(config),
+            red: config.audio_red,
         }),
     }
 }

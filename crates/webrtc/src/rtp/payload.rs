@@ -37,6 +37,11 @@ impl Payload {
         usize::from(self.prefix_len) + self.body.len()
     }
 
+    /// The part of the frame.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// Copies the payload to the start of `out`, which must be at least [`Self::len`] bytes long.
     pub fn copy_to(&self, out: &mut [u8]) {
         let (prefix, rest) = out.split_at_mut(usize::from(self.prefix_len));

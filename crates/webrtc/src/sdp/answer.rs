@@ -169,6 +169,9 @@ fn negotiate_audio(
     NegotiatedAudio {
         mid: media.mid.clone(),
         payload_type: codec.payload_type,
+        red: media
+            .red_payload_type(codec.payload_type)
+            .filter(|_| plan.audio.as_ref().is_some_and(|audio| audio.red)),
         ssrc: local.audio_ssrc,
         transport_cc,
         rtcp_rsize: media.rtcp_rsize,

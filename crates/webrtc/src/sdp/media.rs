@@ -95,6 +95,20 @@ impl OfferedMedia {
             .map(|codec| codec.payload_type)
     }
 
+    /// Payload type of RED packets whose blocks are of `payload_type`, and no other (RFC 2198 section 5:
+    /// `a=fmtp:<RED> 111/111`).
+    pub fn red_payload_type(&self, payload_type: u8) -> Option<u8> {
+        let block = payload_type.to_string();
+        let is_of_blocks = |fmtp: &str| fmtp.split('/').all(|number| number.trim() == block);
+        let mut codecs = self.codecs.iter();
+        let red = codecs.find(|codec| {
+            codec.name().eq_ignore_ascii_case("red")
+                && codec.clock_rate == 48_000
+                && codec.fmtp.as_deref().is_some_and(is_of_blocks)
+        });
+        red.map(|codec| codec.payload_type)
+    }
+
     /// Whether `protocol` is one of those that RFC 9429 section 5.1.2 wants to be read as
     /// `UDP/TLS/RTP/SAVPF`: whatever is written there, DTLS-SRTP is meant.
     pub(super) fn is_rtp(&self) -> bool {

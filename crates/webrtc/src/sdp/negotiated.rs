@@ -64,8 +64,10 @@ pub struct NegotiatedRtx {
 pub struct NegotiatedAudio {
     /// Name of the section.
     pub mid: Option<Token>,
-    /// RTP payload type.
+    /// RTP payload type of Opus.
     pub payload_type: u8,
+    /// RTP payload type of packets that carry the one before them as well (RFC 2198), if they do.
+    pub red: Option<u8>,
     /// SSRC of the audio.
     pub ssrc: u32,
     /// The player sends transport-wide feedback on it.

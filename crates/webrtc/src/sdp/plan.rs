@@ -28,6 +28,8 @@ pub struct VideoPlan {
 pub struct AudioPlan {
     /// Header extensions to be used where the player offers them.
     pub extensions: Vec<HeaderExtension>,
+    /// Packets carry the one before them as well, where the player offers it (RFC 2198).
+    pub red: bool,
 }
 
 /// Our end of the session.

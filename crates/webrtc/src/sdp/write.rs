@@ -114,8 +114,15 @@ impl<'a> Writer<'a> {
                 format!("{} transport-cc", codec.payload_type),
             ));
         }
+        let mut formats = vec![codec.payload_type.to_string()];
+        let mut codecs = media.codecs.iter();
+        if let Some(red) = codecs.find(|red| Some(red.payload_type) == audio.red) {
+            // The first is the one that is sent.
+            formats.insert(0, red.payload_type.to_string());
+            lines.extend(codec_lines(red, red.fmtp.as_deref()));
+        }
         lines.extend(self.source_lines(audio.ssrc, track));
-        self.push(media, vec![codec.payload_type.to_string()], lines);
+        self.push(media, formats, lines);
     }
 
     /// A data channel: our port, and what a message may have (RFC 8841 sections 5 and 6).

@@ -13,6 +13,8 @@ pub struct SenderConfig {
     pub ssrc: u32,
     /// The payload type of the offer.
     pub payload_type: u8,
+    /// The payload type of packets that carry the one before them as well (RFC 2198), if they do.
+    pub red: Option<u8>,
     /// How packets that the viewer misses are sent again.
     pub resend: Resend,
     /// Header extensions that were negotiated.
@@ -48,6 +50,7 @@ impl SenderConfig {
         Self {
             ssrc: video.ssrc,
             payload_type: video.payload_type,
+            red: None,
             resend,
             extensions: extensions(&video.extensions, video.mid.as_ref(), playout_delay),
         }
@@ -58,9 +61,15 @@ impl SenderConfig {
         Self {
             ssrc: audio.ssrc,
             payload_type: audio.payload_type,
+            red: audio.red,
             resend: Resend::Never,
             extensions: extensions(&audio.extensions, audio.mid.as_ref(), None),
         }
+    }
+
+    /// The payload type that packets have.
+    pub(super) fn packet_type(&self) -> u8 {
+        self.red.unwrap_or(self.payload_type)
     }
 
     /// The extensions that packets of the stream can have.

@@ -17,8 +17,8 @@ use crate::bandwidth::SentPackets;
 use crate::log::{Log, LoggedPacket, OSN_LEN};
 use crate::peer::MediaClock;
 use crate::rtcp::SenderInfo;
-use crate::rtp::HeaderTemplate;
 use crate::rtp::extension::{Extras, PacketFields};
+use crate::rtp::{HeaderTemplate, Payload, red};
 use crate::send_buffer::SendBuffer;
 use crate::srtp::SrtpSealer;
 use placement::{Cursor, Place};
@@ -129,7 +129,7 @@ impl RtpSender {
             cursor: Cursor::new(first(start.sequence)),
             next_rtx_index: first(start.rtx_sequence),
             timestamp_offset: start.timestamp,
-            header: HeaderTemplate::new(config.payload_type, config.ssrc, extensions, extras),
+            header: HeaderTemplate::new(config.packet_type(), config.ssrc, extensions, extras),
             extras,
             rtx_header: config.rtx().map(rtx_header),
             is_known: false,
@@ -217,6 +217,7 @@ impl RtpSender {
         if packet.first {
             self.prepare_header(packet, wire);
         }
+        let octets = self.payload_of(packet).len() as u64;
         let len = self.len_of(packet, wire);
         if len > budget || len > wire.buffer.remaining() {
             return None;
@@ -224,7 +225,7 @@ impl RtpSender {
         let index = self.cursor.advance();
         self.write(packet, index, len, wire);
         self.stats.packets += 1;
-        self.stats.octets += packet.payload.len() as u64;
+        self.stats.octets += octets;
         Some(len)
     }
 
@@ -238,9 +239,7 @@ impl RtpSender {
             capture_time: is_due && extensions.abs_capture_time.is_some(),
         };
         if extras != self.extras {
-            let SenderConfig {
-                ssrc, payload_type, ..
-            } = self.config;
+            let (payload_type, ssrc) = (self.config.packet_type(), self.config.ssrc);
             self.header = HeaderTemplate::new(payload_type, ssrc, extensions, extras);
             self.extras = extras;
         }
@@ -287,7 +286,7 @@ impl RtpSender {
 
     /// The length of a packet of the media with everything.
     fn len_of(&self, packet: &LoggedPacket, wire: &Wire<'_>) -> usize {
-        let padded = packet.payload.len() + usize::from(packet.padding);
+        let padded = self.payload_of(packet).len() + usize::from(packet.padding);
         self.header.len() + padded + wire.sealer.tag_len()
     }
 
@@ -296,13 +295,26 @@ impl RtpSender {
         let fields = self.fields(packet, index, &self.header, len, wire);
         let out = wire.buffer.packet(len);
         self.header.write(fields, out);
-        packet.payload.copy_to(&mut out[self.header.len()..]);
+        let payload = self.payload_of(packet);
+        let payload_end = self.header.len() + payload.len();
+        let room = &mut out[self.header.len()..payload_end];
+        payload.copy_to(room);
+        if packet.red.is_some() && self.config.red.is_some() {
+            red::set_payload_type(room, self.config.payload_type);
+        }
         if packet.padding > 0 {
-            let behind = self.header.len() + packet.payload.len();
-            pad(out, behind, packet.padding);
+            pad(out, payload_end, packet.padding);
         }
         wire.sealer
             .seal(out, self.header.len(), self.config.ssrc, index);
+    }
+
+    /// What a packet carries to this viewer.
+    fn payload_of<'p>(&self, packet: &'p LoggedPacket) -> &'p Payload {
+        match (&packet.red, self.config.red) {
+            (Some(red), Some(_)) => red,
+            _ => &packet.payload,
+        }
     }
 
     /// A packet of the retransmission stream: its payload begins with the sequence number that the

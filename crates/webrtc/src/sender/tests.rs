@@ -55,6 +55,7 @@ impl Harness {
         let config = SenderConfig {
             ssrc: 5,
             payload_type: 108,
+            red: None,
             resend,
             extensions,
         };

@@ -8,6 +8,7 @@ use super::viewers::Viewer;
 use super::{Command, Shard};
 use crate::data::Notice;
 use crate::demux::DatagramKind;
+use crate::engine::Shared;
 use crate::ice::{CandidatePair, Credentials, IceLite, IceOutcome};
 use crate::peer::{CloseReason, MediaClock, Peer, PeerEvent};
 use crate::session::{Claim, PendingSession, SessionId};
@@ -148,11 +149,12 @@ impl Shard {
             // Given up once the shard has subscribed.
             reservation: _reservation,
         } = session;
-        let limits = self.shared.config.log;
-        let Some(tag) = self
-            .streams
-            .open(&name, &self.shared.hub, &self.sink, limits, now)
-        else {
+        let Shared {
+            hub,
+            config: engine,
+            ..
+        } = &*self.shared;
+        let Some(tag) = self.streams.open(&name, hub, &self.sink, engine, now) else {
             tracing::info!(viewer = %id.short(), stream = %name, "the stream ended before the viewer came");
             self.shared.registry.remove(&id);
             return None;
@@ -181,6 +183,7 @@ impl Shard {
             is_held_back: false,
             since: created,
             is_listed: false,
+            figures: self.shared.figures.enter(id, name.clone(), created),
         });
         stream.viewers.push(key);
         Some(key)
@@ -277,6 +280,7 @@ impl Shard {
         }
         self.behind.retain(|other| *other != key);
         self.shared.registry.remove(&viewer.id);
+        self.shared.figures.remove(&viewer.id);
         let (video, audio) = viewer.peer.sender_stats();
         tracing::info!(
             viewer = %viewer.id.short(),

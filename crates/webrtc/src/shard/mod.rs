@@ -3,10 +3,12 @@
 //! * `run`: the thread and its loop, the only part that reads a clock.
 //! * `frames`: what comes and goes on the TCP connections of its viewers.
 //! * `inbound`: datagrams in: whose they are, and what they bring about.
+//! * `figures`: how the viewers fare.
 //! * `outbound`: datagrams out: frames to the viewers, and what time brings about.
 //! * `streams`: the streams its viewers watch, and their logs.
 //! * `viewers`: the viewers, found by address, by user name fragment and by session.
 
+mod figures;
 mod frames;
 mod inbound;
 mod outbound;
@@ -41,6 +43,12 @@ const FAST_TICK: Duration = Duration::from_millis(5);
 
 /// How often everything else that depends on time is looked after: DTLS, reports, consent.
 const SLOW_TICK: Duration = Duration::from_millis(100);
+
+/// How often it is noted how the viewers fare.
+const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the encoder of the sound is told what viewers lose.
+const LOSS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What a shard is told from outside.
 pub(crate) enum Command {
@@ -88,6 +96,8 @@ struct Shard {
     next_slow_tick: Instant,
     /// When the measurement of latency begins anew; the first shard sees to it.
     next_window: Instant,
+    next_figures: Instant,
+    next_loss: Instant,
 }
 
 impl Shard {
@@ -113,6 +123,8 @@ impl Shard {
             next_fast_tick: now,
             next_slow_tick: now,
             next_window: now + Latency::WINDOW,
+            next_figures: now,
+            next_loss: now + LOSS_INTERVAL,
         }
     }
 }

@@ -239,6 +239,7 @@ impl Shard {
         for key in over {
             self.close(key, now);
         }
+        self.note_figures(now);
         self.streams.drop_unwatched();
         if self.index == 0 {
             if now >= self.next_window {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use distributary_hub::{Hub, Sink, StreamEvent, StreamName, Subscription};
 use distributary_media::{AudioCodec, Frame, VideoCodec};
 
-use crate::log::{Log, LogLimits};
+use crate::engine::EngineConfig;
+use crate::log::Log;
 
 /// How long sound waits for a picture at most: as long as the pictures of any usual rate are apart.
 const MAX_SOUND_WAIT: Duration = Duration::from_millis(45);
@@ -26,11 +27,12 @@ pub(super) struct ShardStream {
 }
 
 impl ShardStream {
-    fn new(subscription: Subscription, limits: LogLimits) -> Self {
+    fn new(subscription: Subscription, config: &EngineConfig) -> Self {
+        let limits = config.log;
         Self {
             subscription,
             video: Log::new(90_000, limits),
-            audio: Log::new(48_000, limits),
+            audio: Log::new(48_000, limits).with_redundancy(config.audio_red),
             viewers: Vec::new(),
             offline_since: None,
             last_picture: None,
@@ -126,7 +128,7 @@ impl Streams {
         name: &StreamName,
         hub: &Hub,
         sink: &Sink,
-        limits: LogLimits,
+        config: &EngineConfig,
         now: Instant,
     ) -> Option<u64> {
         if let Some(tag) = self.tags.get(name) {
@@ -135,7 +137,7 @@ impl Streams {
         let tag = self.next_tag;
         let (subscription, cached) = hub.subscribe(name, sink.clone(), tag)?;
         self.next_tag += 1;
-        let mut stream = ShardStream::new(subscription, limits);
+        let mut stream = ShardStream::new(subscription, config);
         if !stream.subscription.stream().is_live() {
             stream.offline_since = Some(now);
         }

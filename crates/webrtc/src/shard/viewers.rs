@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use crate::engine::FiguresCell;
 use crate::peer::Peer;
 use crate::session::{MAX_FRAGMENTS, SessionId};
 use crate::tcp::Connection;
@@ -37,6 +38,8 @@ pub(super) struct Viewer {
     pub(super) since: Instant,
     /// Whether it is in the shard's list of viewers that are behind the live edge.
     pub(super) is_listed: bool,
+    /// Where it is written how it fares.
+    pub(super) figures: Arc<FiguresCell>,
 }
 
 impl Viewer {
@@ -93,6 +96,14 @@ impl Viewers {
             connection.close();
         }
         Some(viewer)
+    }
+
+    pub(super) fn get(&self, key: usize) -> Option<&Viewer> {
+        self.slots.get(key)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Viewer> {
+        self.slots.iter().map(|(_, viewer)| viewer)
     }
 
     pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut Viewer> {

@@ -750,6 +750,7 @@ fn check_negotiated(case: &Case, answer: &Answer) {
                 audio = Some(NegotiatedAudio {
                     mid: offered.mid,
                     payload_type: expected.payload_type,
+                    red: None,
                     ssrc: AUDIO_SSRC,
                     transport_cc: false,
                     rtcp_rsize: expected.rsize,

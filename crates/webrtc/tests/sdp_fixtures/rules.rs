@@ -194,6 +194,7 @@ fn extensions_are_answered_with_the_ids_of_the_offer() {
         }),
         audio: Some(AudioPlan {
             extensions: vec![HeaderExtension::Mid],
+            red: false,
         }),
     };
     let answer = answer_with(&fixture("hand-extensions"), &plan).unwrap();
@@ -238,7 +239,10 @@ fn with_extensions() -> MediaPlan {
             extensions: extensions.clone(),
             ..VideoPlan::default()
         }),
-        audio: Some(AudioPlan { extensions }),
+        audio: Some(AudioPlan {
+            extensions,
+            red: false,
+        }),
     }
 }
 
@@ -290,6 +294,30 @@ fn packets_that_are_sent_again_as_they_were_have_no_number_of_the_transport() {
     assert_eq!(video.values("rtcp-fb"), feedback);
     assert!(!audio.values("extmap").contains(&TRANSPORT_WIDE_CC));
     assert!(!audio.has("rtcp-fb"));
+}
+
+#[test]
+fn redundant_sound_is_agreed_on_where_it_is_offered_and_wanted() {
+    let mut plan = plan();
+    plan.audio = Some(AudioPlan {
+        red: true,
+        ..AudioPlan::default()
+    });
+    let answer = answer_with(&fixture("chromium-offer"), &plan).unwrap();
+    let session = Description::of(&answer.sdp);
+    let audio = &session.sections[0];
+    assert_eq!(audio.formats, ["63", "111"]);
+    assert_eq!(
+        audio.values("rtpmap"),
+        ["111 opus/48000/2", "63 red/48000/2"]
+    );
+    assert_eq!(
+        audio.values("fmtp"),
+        ["111 useinbandfec=1;stereo=1;sprop-stereo=1", "63 111/111"]
+    );
+    assert_eq!(answer.negotiated.audio.unwrap().red, Some(63));
+    let answer = answer_with(&fixture("aiortc"), &plan).unwrap();
+    assert_eq!(answer.negotiated.audio.unwrap().red, None, "not offered");
 }
 
 #[test]

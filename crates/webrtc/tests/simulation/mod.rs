@@ -145,6 +145,7 @@ impl Simulation {
             }),
             audio: Some(AudioPlan {
                 extensions: EXTENSIONS.to_vec(),
+                red: false,
             }),
         };
         let answer = Offer::parse(&offer.to_sdp_string())

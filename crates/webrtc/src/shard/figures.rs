@@ -1,0 +1,83 @@
+//! How the viewers fare: for the API, and for the encoder of the sound.
+
+use std::time::Instant;
+
+use super::viewers::Viewer;
+use super::{FIGURES_INTERVAL, LOSS_INTERVAL, Shard};
+use crate::engine::SessionFigures;
+
+/// The encoder is told of the loss that so many of a hundred viewers stay within: one bad path is no
+/// reason to code the sound of all for it.
+const LOSS_PERCENTILE: usize = 90;
+
+/// Steps in which loss is told: each change costs a moment of quality.
+const LOSS_STEPS: [u8; 6] = [0, 2, 5, 10, 15, 20];
+
+impl Shard {
+    /// Notes how the viewers fare when it is time to.
+    pub(super) fn note_figures(&mut self, now: Instant) {
+        if now >= self.next_figures {
+            self.next_figures = now + FIGURES_INTERVAL;
+            self.viewers.iter().for_each(Viewer::note_figures);
+        }
+        if now >= self.next_loss {
+            self.next_loss = now + LOSS_INTERVAL;
+            for stream in self.streams.iter() {
+                let viewers = stream.viewers.iter();
+                let losses =
+                    viewers.filter_map(|key| self.viewers.get(*key)?.peer.stats().audio_loss);
+                let loss = percentile(losses.collect());
+                stream.subscription.set_audio_loss(stepped(loss));
+            }
+        }
+    }
+}
+
+impl Viewer {
+    /// Writes how the viewer fares where others read it.
+    pub(super) fn note_figures(&self) {
+        let (video, audio) = self.peer.sender_stats();
+        self.figures.set(SessionFigures {
+            is_connected: self.peer.is_connected(),
+            peer: self.peer.stats(),
+            video,
+            audio,
+        });
+    }
+}
+
+/// The loss in 256ths that [`LOSS_PERCENTILE`] of a hundred viewers stay within.
+fn percentile(mut losses: Vec<u8>) -> u8 {
+    losses.sort_unstable();
+    let last = losses.len().saturating_sub(1);
+    let at = last * LOSS_PERCENTILE / 100;
+    losses.get(at).copied().unwrap_or(0)
+}
+
+/// The loss in percent, down to the next step.
+fn stepped(loss: u8) -> u8 {
+    let percent = u16::from(loss) * 100 / 256;
+    let mut steps = LOSS_STEPS.into_iter().rev();
+    steps.find(|step| u16::from(*step) <= percent).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_bad_path_among_many_does_not_count() {
+        assert_eq!(percentile(Vec::new()), 0);
+        assert_eq!(percentile(vec![30]), 30);
+        let mut losses = vec![3; 99];
+        losses.push(200);
+        assert_eq!(percentile(losses), 3);
+        assert_eq!(percentile((0..=100).collect()), 90);
+    }
+
+    #[test]
+    fn loss_is_told_in_steps() {
+        let told: Vec<u8> = [0, 5, 6, 13, 40, 255].into_iter().map(stepped).collect();
+        assert_eq!(told, [0, 0, 2, 5, 15, 20]);
+    }
+}
