@@ -10,6 +10,7 @@ use std::thread;
 use serde::Deserialize;
 
 use crate::browser::Browser;
+use crate::wait::eventually;
 
 /// The page that watches.
 const WATCH: &str = include_str!("page/watch.html");
@@ -77,6 +78,26 @@ pub struct NetworkPath {
     pub ufrag: String,
 }
 
+/// What the browser knows of the path to the gateway and of the clocks. Times are in milliseconds, those
+/// of the gateway since 1900, others since 1970.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Clocks {
+    /// The browser's own time.
+    pub now: f64,
+    /// Pictures decoded.
+    pub frames_decoded: u64,
+    /// Times that the picture stood still.
+    pub freeze_count: u64,
+    /// When the picture that is shown was captured, by the gateway's sender reports.
+    pub estimated_playout_timestamp: Option<f64>,
+    /// When the newest picture was captured, by the packets themselves.
+    pub capture_timestamp: Option<f64>,
+    /// How far the gateway's clock is from that of the capture.
+    pub sender_capture_time_offset: Option<f64>,
+    /// How often the browser could measure the round trip.
+    pub round_trip_measurements: u64,
+}
+
 impl WatchPage {
     /// Opens the page in a browser.
     ///
@@ -116,6 +137,28 @@ impl WatchPage {
     pub async fn watch_with_channel(&self, name: &str, url: &str, channel: &str) -> Answer {
         let script = format!("watch('{name}', '{url}', {{ channel: '{channel}' }})");
         self.browser.evaluate(&script).await
+    }
+
+    /// The same for a player that asks to be told when pictures were captured.
+    ///
+    /// # Panics
+    /// As [`WatchPage::watch`].
+    pub async fn watch_with_capture_times(&self, name: &str, url: &str) -> Answer {
+        let script = format!("watch('{name}', '{url}', {{ captureTime: true }})");
+        self.browser.evaluate(&script).await
+    }
+
+    /// Waits until what the browser knows of the path and the clocks of the viewer `name` satisfies
+    /// `condition`, and gives it.
+    ///
+    /// # Panics
+    /// When that does not happen.
+    pub async fn wait_for_clocks(&self, name: &str, condition: impl Fn(&Clocks) -> bool) -> Clocks {
+        let look = async || {
+            let clocks: Clocks = self.browser.evaluate(&format!("clocks('{name}')")).await;
+            condition(&clocks).then_some(clocks)
+        };
+        eventually("the clocks of the viewer", look).await
     }
 
     /// Restarts ICE for the viewer `name` and gives the status of the PATCH.

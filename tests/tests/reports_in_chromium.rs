@@ -1,0 +1,47 @@
+//! What Chromium and the gateway tell each other of the path between them and of their clocks.
+
+use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
+use distributary_tests::gateway::Gateway;
+use distributary_tests::page::{Clocks, WatchPage};
+use distributary_tests::wait::eventually;
+
+/// Milliseconds from 1900-01-01 to 1970-01-01: capture times are NTP times.
+const UNIX_EPOCH_IN_NTP: f64 = 2_208_988_800_000.0;
+
+#[tokio::test]
+async fn the_browser_learns_how_old_pictures_are_and_the_gateway_how_its_path_is() {
+    let gateway = Gateway::start();
+    let clip = Clip::with_gop(2 * FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let page = WatchPage::open().await;
+    let url = gateway.whep_url("live/test");
+    let answer = page.watch_with_capture_times("viewer", &url).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+
+    let is_complete = |clocks: &Clocks| {
+        clocks.frames_decoded > u64::from(4 * FRAME_RATE)
+            && clocks.capture_timestamp.is_some()
+            && clocks.estimated_playout_timestamp.is_some()
+            && clocks.round_trip_measurements > 0
+    };
+    let clocks = page.wait_for_clocks("viewer", is_complete).await;
+    let captured = clocks.capture_timestamp.expect("waited for") - UNIX_EPOCH_IN_NTP;
+    let age = clocks.now - captured;
+    assert!((-50.0..2000.0).contains(&age), "{age} ms old: {clocks:?}");
+    assert_eq!(clocks.sender_capture_time_offset, Some(0.0), "{clocks:?}");
+    assert_eq!(clocks.freeze_count, 0, "{clocks:?}");
+
+    let session = eventually("the viewer's reports", async || {
+        let list = gateway
+            .request("GET", "/api/sessions?stream=live/test", &[], b"")
+            .json();
+        let session = list["sessions"][0].clone();
+        let is_known = session["round_trip_ms"].is_number() && session["bandwidth_bps"].is_number();
+        is_known.then_some(session)
+    })
+    .await;
+    assert_eq!(session["connected"], true, "{session}");
+    assert_eq!(session["limited"], false, "{session}");
+    assert_eq!(session["dropped_pictures"], 0, "{session}");
+}
