@@ -211,7 +211,7 @@ mod tests {
         let _publisher = hub.publish(&name, start).unwrap();
         let (sink, _queue) = Sink::channel(8);
         let (subscription, _) = hub.subscribe(&name, sink, 0).unwrap();
-        let mut stream = ShardStream::new(subscription, LogLimits::default());
+        let mut stream = ShardStream::new(subscription, &EngineConfig::default());
         let millis = |n: u64| start + Duration::from_millis(n);
         let waits =
             |stream: &mut ShardStream, event, at| stream.waits_for_picture(&event, 2, millis(at));
