@@ -18,6 +18,7 @@ use distributary_webrtc::demux::DatagramKind;
 use distributary_webrtc::dtls::{Dtls, DtlsContext, DtlsEvent, DtlsRole};
 use distributary_webrtc::engine::{Engine, EngineConfig};
 use distributary_webrtc::stun::{Class, IceRole, Message, MessageWriter, Method, TransactionId};
+use distributary_webrtc::tcp::FIRST_FRAME_TIMEOUT;
 use distributary_webrtc::tcp::framing::{FrameDecoder, write_frame};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -329,6 +330,25 @@ fn who_names_no_session_is_closed_at_once() {
         let _ = stream.read_to_end(&mut rest);
         assert!(rest.is_empty(), "{rest:?}");
     }
+}
+
+#[test]
+fn who_connects_and_says_nothing_is_closed_after_a_while() {
+    let gateway = Gateway::start();
+    let mut silent = TcpStream::connect(gateway.engine.local_addr()).unwrap();
+    // Half a frame is nothing, too.
+    silent.write_all(&[0]).unwrap();
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
+    let begin = Instant::now();
+    let mut rest = Vec::new();
+    let _ = silent.read_to_end(&mut rest);
+    assert!(rest.is_empty());
+    let waited = begin.elapsed();
+    let allowed = FIRST_FRAME_TIMEOUT..FIRST_FRAME_TIMEOUT + Duration::from_secs(5);
+    assert!(
+        allowed.contains(&(waited + Duration::from_millis(100))),
+        "{waited:?}"
+    );
 }
 
 #[test]

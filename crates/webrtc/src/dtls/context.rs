@@ -46,6 +46,11 @@ pub(super) const FINGERPRINT_MISMATCH: X509VerifyResult =
     X509VerifyResult::APPLICATION_VERIFICATION;
 
 /// Certificate and rules for DTLS associations; a clone is another handle to the same.
+///
+/// Servers ask for no cookie (RFC 6347 section 4.2.1): a HelloVerifyRequest proves that a client is where
+/// it seems to be, which its connectivity check has done already (RFC 8842 section 6.2), and costs a round
+/// trip. A ClientHello of DTLS 1.3 (RFC 9147) offers 1.2 as well where it comes from a WebRTC peer, and
+/// is answered by that.
 #[derive(Clone)]
 pub struct DtlsContext {
     ssl: SslContext,

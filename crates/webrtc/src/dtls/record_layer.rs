@@ -57,7 +57,7 @@ pub(super) struct Secrets<'a> {
 /// An alert (RFC 5246 section 7.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Alert {
-    level: u8,
+    pub(super) level: u8,
     pub(super) description: u8,
 }
 
@@ -123,6 +123,13 @@ impl RecordLayer {
     /// A datagram with application data; `None` when the sequence numbers are used up.
     pub(super) fn seal_application_data(&mut self, data: &[u8]) -> Option<Vec<u8>> {
         self.seal(APPLICATION_DATA, data)
+    }
+
+    /// A datagram with a handshake message: what a peer sends that wants to begin anew.
+    #[cfg(test)]
+    pub(super) fn seal_handshake(&mut self, message: &[u8]) -> Vec<u8> {
+        self.seal(22, message)
+            .expect("there are sequence numbers left")
     }
 
     fn seal(&mut self, content_type: u8, plaintext: &[u8]) -> Option<Vec<u8>> {

@@ -14,6 +14,7 @@ use proptest::prelude::*;
 
 use super::engine::Engine;
 use super::pipe::DatagramPipe;
+use super::record_layer::{Alert, RecordLayer, Sealed, Secrets};
 use super::*;
 use crate::certificate::{Certificate, Fingerprint, HashAlgorithm};
 use crate::demux::DatagramKind;
@@ -711,6 +712,83 @@ fn application_data_and_repeated_handshakes_do_not_disturb_a_settled_association
     server.handle_datagram(origin(), &client.first_flight);
     assert!(server.is_connected());
     assert!(server.poll_event().is_none() && server.poll_transmit().is_none());
+}
+
+/// The record layer of a client whose handshake is complete, for what OpenSSL cannot be made to send.
+fn record_layer_of(client: &RawClient) -> RecordLayer {
+    let ssl = client.stream.ssl();
+    let mut master_secret = [0; 48];
+    let (mut client_random, mut server_random) = ([0; 32], [0; 32]);
+    ssl.session().unwrap().master_key(&mut master_secret);
+    ssl.client_random(&mut client_random);
+    ssl.server_random(&mut server_random);
+    let secrets = Secrets {
+        cipher: ssl.current_cipher().unwrap().name(),
+        master_secret: &master_secret,
+        client_random: &client_random,
+        server_random: &server_random,
+    };
+    let last_sealed = Sealed {
+        sequence: 1000,
+        explicit_nonce: 1000,
+    };
+    RecordLayer::new(&secrets, DtlsRole::Client, last_sealed).unwrap()
+}
+
+#[test]
+fn a_fatal_alert_ends_an_association_and_a_warning_does_not() {
+    for is_settled in [false, true] {
+        let (client, mut server) = connected_to_raw_client(|_| {});
+        if is_settled {
+            server.settle();
+        }
+        let mut layer = record_layer_of(&client);
+        // user_canceled (RFC 5246 section 7.2.2).
+        let warning = layer.seal_alert(Alert {
+            level: 1,
+            description: 90,
+        });
+        server.handle_datagram(origin(), &warning.unwrap());
+        assert!(server.is_connected() && server.poll_event().is_none());
+        // internal_error
+        let fatal = layer.seal_alert(Alert {
+            level: 2,
+            description: 80,
+        });
+        server.handle_datagram(origin(), &fatal.unwrap());
+        assert!(!server.is_connected());
+        let error = failure(&mut server);
+        assert!(
+            !is_settled || matches!(error, DtlsError::Alert { description: 80 }),
+            "{error}"
+        );
+        assert!(
+            server.poll_transmit().is_none(),
+            "a fatal alert has no answer"
+        );
+    }
+}
+
+#[test]
+fn a_renegotiation_is_refused_and_the_association_goes_on() {
+    for is_settled in [false, true] {
+        let (mut client, mut server) = connected_to_raw_client(|_| {});
+        if is_settled {
+            server.settle();
+        }
+        // A second ClientHello under the keys, as a renegotiation begins (RFC 5246 section 7.4.1.2).
+        let mut layer = record_layer_of(&client);
+        let (_, hello) = client.first_flight.split_at(13);
+        let hello = layer.seal_handshake(hello);
+        server.handle_datagram(origin(), &hello);
+        assert!(server.is_connected() && server.poll_event().is_none());
+        let _ = drain(&mut server);
+        server.settle();
+        client.close();
+        let notify = client.stream.get_mut().pop_outbound().unwrap();
+        server.handle_datagram(origin(), &notify);
+        assert!(matches!(server.poll_event(), Some(DtlsEvent::Closed)));
+    }
 }
 
 #[test]

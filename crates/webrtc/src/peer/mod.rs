@@ -355,6 +355,11 @@ impl Peer {
         }
     }
 
+    /// Texts that the viewer missed because it took them too slowly, or none of that length.
+    pub fn missed_texts(&self) -> u64 {
+        self.data.as_ref().map_or(0, |data| data.dropped())
+    }
+
     /// Whether the viewer has a data channel open.
     pub fn has_channels(&self) -> bool {
         let data = self.data.as_ref();

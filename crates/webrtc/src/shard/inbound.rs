@@ -290,6 +290,7 @@ impl Shard {
             retransmitted = video.retransmitted,
             skips = video.skips,
             dropped = video.dropped_pictures,
+            missed_texts = viewer.peer.missed_texts(),
             "{reason}"
         );
     }
