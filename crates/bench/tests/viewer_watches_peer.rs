@@ -79,6 +79,7 @@ impl Session {
             data: None,
             cname: Arc::from("cname"),
             start_pacing: 40_000_000,
+            pace_pictures: true,
         };
         let clock = MediaClock {
             epoch: now,

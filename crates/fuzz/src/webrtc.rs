@@ -225,6 +225,7 @@ fn peer() -> Peer {
         }),
         cname: Arc::from("cname"),
         start_pacing: 40_000_000,
+        pace_pictures: true,
     };
     let clock = MediaClock {
         epoch: *ORIGIN,

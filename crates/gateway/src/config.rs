@@ -142,6 +142,10 @@ pub struct Viewers {
     pub shards: usize,
     /// From how many viewers on sound is sent with the next picture.
     pub bundle_sound_from: usize,
+    /// Bits per second at which a newcomer is brought to the present.
+    pub start_pacing: u64,
+    /// Whether large pictures are sent at that pace, too.
+    pub pacing: bool,
     /// Whether viewers may connect over TCP, too.
     pub tcp: bool,
     /// Whether viewers are asked when each packet arrived.
@@ -325,6 +329,8 @@ impl Default for Viewers {
             offline_grace: Time(engine.offline_grace),
             shards: engine.shards,
             bundle_sound_from: engine.bundle_sound_from,
+            start_pacing: engine.start_pacing,
+            pacing: engine.pace_pictures,
             tcp: engine.tcp,
             transport_feedback: engine.transport_feedback,
             playout_delay: DelayBounds::default(),

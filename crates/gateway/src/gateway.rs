@@ -169,6 +169,8 @@ fn start_engine(config: &Config, hub: &Hub) -> Result<(Engine, Vec<IpAddr>), Sta
         listen,
         shards: config.viewers.shards,
         bundle_sound_from: config.viewers.bundle_sound_from,
+        start_pacing: config.viewers.start_pacing,
+        pace_pictures: config.viewers.pacing,
         tcp: config.viewers.tcp,
         candidates: announced.clone(),
         max_sessions: config.viewers.max,
@@ -181,7 +183,6 @@ fn start_engine(config: &Config, hub: &Hub) -> Result<(Engine, Vec<IpAddr>), Sta
             max_group: config.streams.cache_duration.0,
             max_bytes: config.streams.cache_size.0,
         },
-        ..EngineConfig::default()
     };
     let engine = Engine::start(engine, hub.clone()).map_err(StartError::engine)?;
     // Said only once the port is had: an error is one line.

@@ -327,6 +327,7 @@ mod tests {
                 data: None,
                 cname: "cname".into(),
                 start_pacing: 1,
+                pace_pictures: true,
             },
             dtls: DtlsContext::new(&Certificate::generate(SystemTime::UNIX_EPOCH).unwrap())
                 .unwrap(),

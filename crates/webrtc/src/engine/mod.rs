@@ -52,6 +52,8 @@ pub struct EngineConfig {
     pub max_sessions: usize,
     /// Rate in bits per second at which a newcomer gets the group of pictures.
     pub start_pacing: u64,
+    /// Whether pictures of many packets are sent at that pace, too.
+    pub pace_pictures: bool,
     /// From this many viewers of a stream on one shard on, sound is sent with the picture after it: later
     /// by the time between two pictures, and at a fraction of the cost.
     pub bundle_sound_from: usize,
@@ -77,6 +79,7 @@ impl Default for EngineConfig {
             candidates: Vec::new(),
             max_sessions: 20_000,
             start_pacing: 40_000_000,
+            pace_pictures: true,
             bundle_sound_from: 100,
             offline_grace: Duration::from_secs(15),
             transport_feedback: true,

@@ -204,5 +204,6 @@ fn peer_config(
         data: negotiated.data.map(|data| data.config),
         cname,
         start_pacing: shared.config.start_pacing,
+        pace_pictures: shared.config.pace_pictures,
     }
 }

@@ -15,6 +15,9 @@ use crate::send_buffer::SendBuffer;
 use crate::sender::{Progress, RandomStart, RtpSender, SenderConfig, SenderStats, Wire};
 use crate::srtp::{SrtcpError, SrtcpOpener, SrtcpSealer, SrtpKeys, SrtpSealer};
 
+/// More packets than this at once are paced.
+const LARGE_PICTURE: u64 = 64;
+
 /// How often sender reports are sent.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -43,6 +46,7 @@ pub(super) struct Media {
     pub(super) clock: MediaClock,
     cname: Arc<str>,
     start_pacing: u64,
+    pace_pictures: bool,
     /// Set while the viewer is behind the live edge, or its path slower than the stream.
     pacer: Option<Pacer>,
     retransmit_pacer: Pacer,
@@ -72,6 +76,7 @@ impl Media {
             clock,
             cname: Arc::clone(&config.cname),
             start_pacing: config.start_pacing,
+            pace_pictures: config.pace_pictures,
             pacer: Some(Pacer::new(config.start_pacing, now)),
             retransmit_pacer: Pacer::new(RETRANSMIT_RATE, now),
             path: PathEstimator::new(now),
@@ -99,6 +104,7 @@ impl Media {
     ) -> Progress {
         let was_silent = self.is_silent();
         let limit = self.path.limit();
+        self.pace_large_picture(video_log, now);
         self.set_pace(limit, now);
         let before = buffer.len();
         let mut wire = Wire::new(now, &self.clock, &self.sealer, buffer, self.path.sent_mut());
@@ -145,6 +151,19 @@ impl Media {
             self.next_report = now;
         }
         progress
+    }
+
+    /// Spreads a picture over some milliseconds that would come as one burst too large for the queues of
+    /// a slow last mile. Newcomers get what they missed at the same pace.
+    fn pace_large_picture(&mut self, video_log: &Log, now: Instant) {
+        let pending = self
+            .video
+            .as_ref()
+            .map_or(0, |video| video.pending(video_log));
+        if self.pace_pictures && pending > LARGE_PICTURE {
+            self.pacer
+                .get_or_insert_with(|| Pacer::new(self.start_pacing, now));
+        }
     }
 
     /// Paces what is sent to the rate that the path carries, if it is slower than the stream.
@@ -301,5 +320,107 @@ fn random_start() -> RandomStart {
         sequence: rand::random::<u16>() & 0x7fff,
         rtx_sequence: rand::random::<u16>() & 0x7fff,
         timestamp: rand::random(),
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+mod tests {
+    use std::time::SystemTime;
+
+    use distributary_media::{VideoCodec, VideoFrame};
+
+    use super::*;
+    use crate::dtls::DtlsRole;
+    use crate::ice::Credentials;
+    use crate::log::LogLimits;
+    use crate::rtcp::ntp::WallClock;
+    use crate::rtp::StreamExtensions;
+    use crate::sender::Resend;
+    use crate::srtp::SrtpProfile;
+    use crate::srtp::test_support::master;
+
+    fn media(pace_pictures: bool, now: Instant) -> Media {
+        let config = PeerConfig {
+            local: Credentials::generate().unwrap(),
+            remote_ufrag: "them".to_owned(),
+            fingerprints: Vec::new(),
+            role: DtlsRole::Server,
+            video: Some(SenderConfig {
+                ssrc: 1,
+                payload_type: 96,
+                red: None,
+                resend: Resend::Same,
+                extensions: StreamExtensions::default(),
+            }),
+            audio: None,
+            data: None,
+            cname: "cname".into(),
+            start_pacing: 40_000_000,
+            pace_pictures,
+        };
+        let key = master(SrtpProfile::AeadAes128Gcm, 1);
+        let keys = SrtpKeys {
+            local: key.clone(),
+            remote: key,
+        };
+        let clock = MediaClock {
+            epoch: now,
+            wall: WallClock::new(now, SystemTime::UNIX_EPOCH),
+        };
+        Media::new(&config, &keys, clock, now)
+    }
+
+    fn picture(millis: i64, keyframe: bool, len: usize) -> VideoFrame {
+        let mut unit = vec![7; len];
+        unit[0] = if keyframe { 0x65 } else { 0x41 };
+        VideoFrame {
+            codec: VideoCodec::H264,
+            pts: MediaTime::from_millis(millis),
+            dts: MediaTime::from_millis(millis),
+            keyframe,
+            units: vec![unit.into()],
+        }
+    }
+
+    /// Bytes sent with each tick of 5 ms after a keyframe of `len` bytes came to a viewer at the live
+    /// edge, until everything was sent.
+    fn bursts(pace_pictures: bool, len: usize) -> Vec<usize> {
+        let start = Instant::now();
+        let (sound, mut log) = (
+            Log::new(48_000, LogLimits::default()),
+            Log::new(90_000, LogLimits::default()),
+        );
+        let mut media = media(pace_pictures, start);
+        let mut buffer = SendBuffer::new(1 << 20);
+        log.push_video(&picture(0, true, 1000), start);
+        media.send(&log, &sound, start, &mut buffer);
+        assert!(!media.is_catching_up());
+
+        log.push_video(&picture(1000, true, len), start + Duration::from_secs(1));
+        let mut bursts = Vec::new();
+        for tick in 0..100 {
+            buffer.clear();
+            let now = start + Duration::from_millis(1000 + 5 * tick);
+            let progress = media.send(&log, &sound, now, &mut buffer);
+            bursts.push(buffer.len());
+            if progress == Progress::AtHead {
+                assert!(!media.is_catching_up());
+                return bursts;
+            }
+        }
+        panic!("never at the live edge: {bursts:?}");
+    }
+
+    #[test]
+    fn a_large_picture_is_spread_over_some_milliseconds_and_a_small_one_is_not() {
+        let spread = bursts(true, 200_000);
+        assert!(spread.iter().all(|burst| *burst <= 66_000), "{spread:?}");
+        assert!((3..=8).contains(&spread.len()), "{spread:?}");
+        assert_eq!(bursts(true, 60_000).len(), 1);
+        assert_eq!(bursts(false, 200_000).len(), 1);
     }
 }

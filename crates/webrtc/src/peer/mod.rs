@@ -47,6 +47,8 @@ pub struct PeerConfig {
     pub cname: Arc<str>,
     /// Rate in bits per second at which a newcomer gets the group of pictures.
     pub start_pacing: u64,
+    /// Whether pictures of many packets are sent at that pace, too.
+    pub pace_pictures: bool,
 }
 
 /// The clocks of a stream, for its sender reports.

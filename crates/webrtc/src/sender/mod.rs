@@ -374,6 +374,11 @@ impl RtpSender {
         })
     }
 
+    /// How many packets of the log are to be sent.
+    pub fn pending(&self, log: &Log) -> u64 {
+        self.cursor.pending(log)
+    }
+
     /// Whether the viewer is noticeably behind what is in the log.
     pub fn is_late(&self, log: &Log, now: Instant) -> bool {
         self.cursor.is_late(log, now)

@@ -127,6 +127,12 @@ impl Cursor {
         }
     }
 
+    /// How many packets of the log are to be sent from the cursor on.
+    pub(super) fn pending(&self, log: &Log) -> u64 {
+        self.number
+            .map_or(0, |number| log.head().saturating_sub(number))
+    }
+
     /// Begins at the newest keyframe, or at the one that is waited for.
     fn begin<'l>(&mut self, log: &'l Log, now: Instant) -> Place<'l> {
         let from = self.awaits_keyframe_from.unwrap_or(0);
