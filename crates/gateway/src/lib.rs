@@ -21,6 +21,7 @@ pub mod delay;
 pub mod demo;
 pub mod error;
 pub mod gateway;
+pub mod limits;
 pub mod listen;
 pub mod logging;
 pub mod signals;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use distributary_gateway::banner::Banner;
 use distributary_gateway::signals::Signals;
-use distributary_gateway::{Cli, Gateway, logging};
+use distributary_gateway::{Cli, Gateway, limits, logging};
 
 /// How long tasks that have not ended by themselves are waited for.
 const TASK_GRACE: Duration = Duration::from_millis(100);
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<(), AnyError> {
     let config = cli.config()?;
     logging::start(&config.log)?;
+    limits::raise_open_files();
     let runtime = tokio::runtime::Runtime::new()?;
     let result = runtime.block_on(async {
         let mut signals = Signals::install()?;

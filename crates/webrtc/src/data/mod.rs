@@ -14,6 +14,8 @@
 
 mod dcep;
 mod message;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 pub use message::{Notice, Request};
