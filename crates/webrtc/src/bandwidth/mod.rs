@@ -23,7 +23,7 @@ use arrivals::Arrivals;
 use rate::{Outcome, RateController};
 use reports::Reports;
 
-pub use sent::SentPackets;
+pub use sent::{SendClock, SentPackets};
 
 /// Taken for the round-trip time before it is known.
 pub const DEFAULT_ROUND_TRIP: Duration = Duration::from_millis(100);
@@ -62,7 +62,9 @@ impl PathEstimator {
     /// Bits per second that the path is estimated to carry; `None` before the first feedback. A path
     /// that carries the stream with ease has not shown how much more it would take.
     pub fn estimate(&self) -> Option<u64> {
-        self.rate.rate()
+        let own = self.reports.remb().filter(|_| self.arrivals.is_none());
+        // While less is sent because of it, our own is the newer one.
+        own.filter(|_| self.limit().is_none()).or(self.rate.rate())
     }
 
     /// Bits per second that must not be exceeded; `None` unless the path has shown to be slower than the

@@ -60,6 +60,11 @@ impl Reports {
         self.remb = Some(bitrate);
     }
 
+    /// The receiver's own estimate, once it has told one.
+    pub(super) fn remb(&self) -> Option<u64> {
+        self.remb
+    }
+
     /// What a report says, compared with the one before it.
     pub(super) fn handle_report(
         &mut self,

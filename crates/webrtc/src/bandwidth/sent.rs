@@ -29,6 +29,10 @@ impl fmt::Debug for SentPackets {
     }
 }
 
+/// When packets are sent: microseconds since the first, modulo 2^32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendClock(u32);
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     /// Microseconds since the origin, modulo 2^32.
@@ -48,18 +52,30 @@ pub struct Sent {
 }
 
 impl SentPackets {
-    /// Notes a packet of `len` bytes that is sent now. Returns its sequence number.
-    pub fn record(&mut self, now: Instant, len: usize) -> u16 {
+    /// The time `now` as [`Self::record`] takes it: read once for all that is sent together.
+    pub fn clock(&mut self, now: Instant) -> SendClock {
+        let origin = *self.origin.get_or_insert(now);
+        let elapsed = now.saturating_duration_since(origin);
+        // Modulo 2^32, as the difference of two of them is enough.
+        let micros = elapsed.as_secs() as u32;
+        SendClock(
+            micros
+                .wrapping_mul(1_000_000)
+                .wrapping_add(elapsed.subsec_micros()),
+        )
+    }
+
+    /// Notes a packet of `len` bytes that is sent `at` this time. Returns its sequence number.
+    pub fn record(&mut self, at: SendClock, len: usize) -> u16 {
         if self.slots.is_empty() {
             self.slots.resize(FIRST_SLOTS, Slot::default());
         }
-        let origin = *self.origin.get_or_insert(now);
         let sequence = self.next;
         self.next = self.next.wrapping_add(1);
         let mask = self.slots.len() - 1;
         if let Some(slot) = self.slots.get_mut(usize::from(sequence) & mask) {
             *slot = Slot {
-                at: now.saturating_duration_since(origin).as_micros() as u32,
+                at: at.0,
                 len: len as u16,
                 sequence,
             };
@@ -124,8 +140,10 @@ mod tests {
         let start = Instant::now();
         let mut sent = SentPackets::default();
         assert_eq!(sent.take(0), None);
-        assert_eq!(sent.record(start, 1200), 0);
-        assert_eq!(sent.record(start + Duration::from_millis(3), 900), 1);
+        let at = sent.clock(start);
+        assert_eq!(sent.record(at, 1200), 0);
+        let at = sent.clock(start + Duration::from_millis(3));
+        assert_eq!(sent.record(at, 900), 1);
         assert_eq!(sent.take(1), Some(Sent { at: 3000, len: 900 }));
         assert_eq!(sent.take(1), None);
         assert_eq!(sent.take(0), Some(Sent { at: 0, len: 1200 }));
@@ -133,11 +151,22 @@ mod tests {
     }
 
     #[test]
+    fn the_clock_wraps_after_an_hour_and_more() {
+        let start = Instant::now();
+        let mut sent = SentPackets::default();
+        sent.clock(start);
+        let hours = Duration::from_secs(3 * 3600) + Duration::from_micros(7);
+        let expected = (3 * 3600 * 1_000_000_u64 + 7) as u32;
+        assert_eq!(sent.clock(start + hours), SendClock(expected));
+    }
+
+    #[test]
     fn it_grows_when_feedback_comes_late_and_not_without_end() {
         let start = Instant::now();
         let mut sent = SentPackets::default();
+        let at = sent.clock(start);
         for _ in 0..0x1_0010 {
-            sent.record(start, 100);
+            sent.record(at, 100);
         }
         let last = sent.next.wrapping_sub(1);
         let old = |age: usize| last.wrapping_sub(age as u16);

@@ -65,7 +65,8 @@ impl Path {
 
     fn send_packet(&mut self) {
         let now = self.instant();
-        let sequence = self.estimator.sent_mut().record(now, PACKET);
+        let at = self.estimator.sent_mut().clock(now);
+        let sequence = self.estimator.sent_mut().record(at, PACKET);
         let begin = self.free_at.max(self.now);
         let waits = begin - self.now;
         if waits > self.longest_queue || self.is_lost() {
@@ -306,6 +307,7 @@ fn a_low_estimate_of_the_receiver_counts_when_something_else_says_the_same() {
     estimator.handle_remb(1_000_000);
     report_seconds(&mut estimator, &mut at, &mut sent, 30, (4_000_000, 20, 0));
     assert_eq!(estimator.limit(), None);
+    assert_eq!(estimator.estimate(), Some(1_000_000));
     report_seconds(&mut estimator, &mut at, &mut sent, 2, (4_000_000, 20, 40));
     assert!(estimator.limit().is_some_and(|limit| limit < 1_000_000));
 }

@@ -13,7 +13,7 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
-use crate::bandwidth::SentPackets;
+use crate::bandwidth::{SendClock, SentPackets};
 use crate::log::{Log, LoggedPacket, OSN_LEN};
 use crate::peer::MediaClock;
 use crate::rtcp::SenderInfo;
@@ -57,7 +57,8 @@ pub struct Wire<'a> {
     buffer: &'a mut SendBuffer,
     /// What was sent with a sequence number of the transport.
     sent: &'a mut SentPackets,
-    /// `now` as the packets have it.
+    /// `now` as it is noted there, and as the packets have it.
+    sent_at: SendClock,
     send_time: u32,
 }
 
@@ -350,7 +351,7 @@ impl RtpSender {
         wire: &mut Wire<'_>,
     ) -> PacketFields {
         let transport_sequence = match header.has_transport_sequence() {
-            true => wire.sent.record(wire.now, len),
+            true => wire.sent.record(wire.sent_at, len),
             false => 0,
         };
         PacketFields {
@@ -424,6 +425,7 @@ impl<'a> Wire<'a> {
             clock,
             sealer,
             buffer,
+            sent_at: sent.clock(now),
             sent,
             send_time,
         }
