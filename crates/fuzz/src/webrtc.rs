@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
+use distributary_webrtc::bandwidth::PathEstimator;
 use distributary_webrtc::certificate::Certificate;
 use distributary_webrtc::data::{DataConfig, SCTP_PORT};
 use distributary_webrtc::dtls::{DtlsContext, DtlsRole};
@@ -23,11 +24,25 @@ use distributary_webrtc::stun::{
 
 use crate::{ORIGIN, pieces};
 
-/// A compound RTCP packet, decrypted: what is read out of it is no more than what was in it.
+/// A compound RTCP packet, decrypted: what is read out of it is no more than what was in it, and leads
+/// to an estimate within bounds.
 pub fn rtcp(data: &[u8]) {
+    let mut now = *ORIGIN;
+    let mut path = PathEstimator::new(now);
+    let at = path.sent_mut().clock(now);
+    for _ in 0..600 {
+        path.sent_mut().record(at, 1200);
+    }
     for packet in packets(data) {
+        now += Duration::from_millis(50);
         match packet {
-            Packet::Report(blocks) => assert!(24 * blocks.iter().count() <= data.len()),
+            Packet::Report(blocks) => {
+                assert!(24 * blocks.iter().count() <= data.len());
+                for block in blocks.iter() {
+                    let round_trip = Duration::from_millis(block.delay.into());
+                    path.handle_report(now, &block, Some(round_trip), 100_000);
+                }
+            }
             Packet::FullIntraRequest(requests) => {
                 assert!(8 * requests.iter().count() <= data.len());
             }
@@ -40,13 +55,17 @@ pub fn rtcp(data: &[u8]) {
                 }
                 assert!(packets <= feedback.count);
                 assert!(received <= data.len(), "each arrival takes a byte at least");
+                path.handle_feedback(now, &feedback);
             }
+            Packet::Remb(remb) => path.handle_remb(remb.bitrate),
             Packet::Nack { pairs, .. } => {
                 // 17 sequence numbers for each pair of 4 bytes.
                 assert!(pairs.sequences().count() <= data.len() / 4 * 17);
             }
             _ => {}
         }
+        let is_sound = |limit: u64| (100_000..=1_000_000_000).contains(&limit);
+        assert!(path.limit().is_none_or(is_sound), "{path:?}");
     }
 }
 

@@ -213,7 +213,7 @@ impl RateController {
             limit.vain = 0;
         }
         if let Some(carried) = self.carried.take() {
-            self.rate = Some(rate.max(RESTORED * carried));
+            self.rate = Some(rate.max(RESTORED * carried).min(MAX_RATE));
             return;
         }
         let since = self.decreased.map_or(f64::MAX, |at| {

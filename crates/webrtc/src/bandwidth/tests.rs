@@ -311,3 +311,22 @@ fn a_low_estimate_of_the_receiver_counts_when_something_else_says_the_same() {
     report_seconds(&mut estimator, &mut at, &mut sent, 2, (4_000_000, 20, 40));
     assert!(estimator.limit().is_some_and(|limit| limit < 1_000_000));
 }
+
+#[test]
+fn the_estimate_stays_within_bounds_whatever_was_sent() {
+    let mut at = Instant::now();
+    let mut estimator = PathEstimator::new(at);
+    let mut sent = 0;
+    let much = 1_000_000_000_000;
+    report_seconds(&mut estimator, &mut at, &mut sent, 5, (much, 20, 0));
+    report_seconds(&mut estimator, &mut at, &mut sent, 3, (much, 400, 0));
+    assert!(estimator.limit().is_some());
+    report_seconds(&mut estimator, &mut at, &mut sent, 1, (much, 20, 0));
+    assert!(
+        estimator
+            .estimate()
+            .is_some_and(|rate| rate <= 1_000_000_000)
+    );
+    report_seconds(&mut estimator, &mut at, &mut sent, 9, (0, 400, 255));
+    assert!(estimator.estimate().is_some_and(|rate| rate >= 100_000));
+}
