@@ -32,6 +32,30 @@ async fn what_ffmpeg_publishes_is_seen_and_heard() {
 }
 
 #[tokio::test]
+async fn sound_that_is_sent_with_the_pictures_is_heard_without_gaps() {
+    let gateway = Gateway::start_configured("[viewers]\nbundle_sound_from = 0\n");
+    let clip = Clip::with_gop(2 * FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+
+    let page = WatchPage::open().await;
+    let answer = page.watch("viewer", &gateway.whep_url("live/test")).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let report = wait_for_pictures_and_sound(&page.browser, "#viewer").await;
+    report.assert_plays(&clip);
+    let audio = report.audio.expect("statistics of received audio");
+    assert_eq!(audio.packets_lost, 0, "{audio:?}");
+    // Most packets hold two blocks: 30 a second instead of 50.
+    let seconds = audio.total_samples_received as f64 / 48_000.0;
+    let rate = audio.packets_received as f64 / seconds;
+    assert!(rate < 40.0, "{rate} packets a second: {audio:?}");
+    assert!(
+        audio.concealed_samples < audio.total_samples_received / 2,
+        "mostly made up: {audio:?}"
+    );
+}
+
+#[tokio::test]
 async fn the_player_page_plays_over_ipv6() {
     let gateway = Gateway::start_on("[::1]:0", &[]);
     let clip = Clip::new(1280, 720, 2 * FRAME_RATE);

@@ -13,6 +13,7 @@ mod clock;
 mod decoder;
 mod downmix;
 mod encoder;
+pub mod packet;
 mod resampler;
 pub mod transcoder;
 

@@ -32,16 +32,14 @@ impl Shard {
         let Some(stream) = self.streams.get_mut(delivery.tag) else {
             return;
         };
-        stream.handle(&delivery.event, now);
+        let bundle_from = self.shared.config.bundle_sound_from;
+        let is_due = stream.handle(&delivery.event, bundle_from, now);
         if let StreamEvent::Data(data) = &delivery.event {
             let viewers = stream.viewers.clone();
             self.tell(&viewers, data, now);
-            return;
-        }
-        let bundle_from = self.shared.config.bundle_sound_from;
-        if !stream.waits_for_picture(&delivery.event, bundle_from, now) {
+        } else if is_due {
             self.send_stream(delivery.tag, now);
-        } else if !self.sound_waits.contains(&delivery.tag) {
+        } else if stream.sound_due().is_some() && !self.sound_waits.contains(&delivery.tag) {
             self.sound_waits.push(delivery.tag);
         }
     }
@@ -55,7 +53,7 @@ impl Shard {
             match stream.sound_due() {
                 Some(due) if now < due => self.sound_waits.push(tag),
                 Some(_) => {
-                    stream.end_wait();
+                    stream.release_sound(now);
                     self.send_stream(tag, now);
                 }
                 // It went with a picture.

@@ -4,13 +4,17 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use distributary_hub::{Hub, Sink, StreamEvent, StreamName, Subscription};
-use distributary_media::{AudioCodec, Frame, VideoCodec};
+use distributary_media::audio::packet;
+use distributary_media::{AudioCodec, AudioFrame, Frame, VideoCodec};
 
 use crate::engine::EngineConfig;
-use crate::log::Log;
+use crate::log::{Log, MAX_PAYLOAD};
 
 /// How long sound waits for a picture at most: as long as the pictures of any usual rate are apart.
 const MAX_SOUND_WAIT: Duration = Duration::from_millis(45);
+
+/// Most blocks of sound that wait.
+const MAX_WAITING: usize = 8;
 
 /// A stream as one shard has it.
 pub(super) struct ShardStream {
@@ -22,7 +26,8 @@ pub(super) struct ShardStream {
     offline_since: Option<Instant>,
     /// When the last picture came.
     last_picture: Option<Instant>,
-    /// Since when sound waits for the next picture.
+    /// Sound that waits for the next picture, and since when.
+    waiting: Vec<AudioFrame>,
     waiting_since: Option<Instant>,
 }
 
@@ -36,30 +41,52 @@ impl ShardStream {
             viewers: Vec::new(),
             offline_since: None,
             last_picture: None,
+            waiting: Vec::new(),
             waiting_since: None,
         }
     }
 
-    /// Logs what the hub delivered.
-    pub(super) fn handle(&mut self, event: &StreamEvent, now: Instant) {
+    /// Logs what the hub delivered. Returns whether there is something to send now: with `bundle_from`
+    /// viewers or more, sound waits for the next picture. A call to the kernel costs about as much for
+    /// a block of sound as for a whole picture, so they share one.
+    pub(super) fn handle(&mut self, event: &StreamEvent, bundle_from: usize, now: Instant) -> bool {
         match event {
-            StreamEvent::Frame(frame) => self.push(frame, now),
+            StreamEvent::Frame(frame) => {
+                self.video.set_padding(self.viewers.len() >= bundle_from);
+                match &**frame {
+                    Frame::Audio(sound) if self.is_bundled(bundle_from, now) => {
+                        self.hold(sound, now)
+                    }
+                    frame => {
+                        self.push(frame, now);
+                        true
+                    }
+                }
+            }
             StreamEvent::Offline => {
+                self.release_sound(now);
                 self.offline_since = Some(now);
                 // What comes next, if anything, is another publisher's and begins with a keyframe.
                 self.video.end_group();
+                true
             }
-            StreamEvent::Online => self.offline_since = None,
-            _ => {}
+            StreamEvent::Online => {
+                self.offline_since = None;
+                false
+            }
+            _ => false,
         }
     }
 
     fn push(&mut self, frame: &Frame, now: Instant) {
         match frame {
             Frame::Video(frame) if frame.codec == VideoCodec::H264 => {
+                self.last_picture = Some(now);
                 self.video.push_video(frame, now);
+                self.release_sound(now);
             }
             Frame::Audio(frame) if frame.codec == AudioCodec::Opus => {
+                self.release_sound(now);
                 self.audio.push_audio(frame, now);
             }
             // Other codings have no payload format here, and no viewer has been promised one.
@@ -67,42 +94,53 @@ impl ShardStream {
         }
     }
 
-    /// Whether what has just been logged is sound that is to wait for the next picture. A call to the
-    /// kernel costs about as much for a block of sound as for a whole picture: with `from` viewers or
-    /// more they share one.
-    pub(super) fn waits_for_picture(
-        &mut self,
-        event: &StreamEvent,
-        from: usize,
-        now: Instant,
-    ) -> bool {
-        let StreamEvent::Frame(frame) = event else {
-            return false;
-        };
-        let is_bundled = self.viewers.len() >= from;
-        if let Frame::Video(_) = **frame {
-            self.video.set_padding(is_bundled);
-            self.last_picture = Some(now);
-            self.waiting_since = None;
+    /// Whether sound goes with pictures: enough viewers, and pictures come.
+    fn is_bundled(&self, from: usize, now: Instant) -> bool {
+        self.viewers.len() >= from
+            && self
+                .last_picture
+                .is_some_and(|last| now.saturating_duration_since(last) < MAX_SOUND_WAIT)
+    }
+
+    /// Lets sound wait for a picture. Returns whether it has to go now.
+    fn hold(&mut self, sound: &AudioFrame, now: Instant) -> bool {
+        if sound.codec != AudioCodec::Opus {
             return false;
         }
-        let has_pictures = self
-            .last_picture
-            .is_some_and(|last| now.saturating_duration_since(last) < MAX_SOUND_WAIT);
-        if is_bundled && has_pictures {
-            self.waiting_since.get_or_insert(now);
+        self.waiting_since.get_or_insert(now);
+        self.waiting.push(sound.clone());
+        let is_full = self.waiting.len() >= MAX_WAITING;
+        if is_full {
+            self.release_sound(now);
         }
-        self.waiting_since.is_some()
+        is_full
+    }
+
+    /// Logs the sound that waits. Two blocks become one packet where that can be: behind a picture
+    /// there is room for one in the same call.
+    pub(super) fn release_sound(&mut self, now: Instant) {
+        self.waiting_since = None;
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let mut blocks = waiting.drain(..).peekable();
+        while let Some(mut block) = blocks.next() {
+            if let Some(joined) = blocks
+                .peek()
+                .and_then(|next| packet::join(&block.data, &next.data))
+                .filter(|joined| joined.len() <= MAX_PAYLOAD)
+            {
+                block.data = joined;
+                blocks.next();
+            }
+            self.audio.push_audio(&block, now);
+        }
+        drop(blocks);
+        // Its room is used again.
+        self.waiting = waiting;
     }
 
     /// When the sound has waited long enough for a picture, if it waits.
     pub(super) fn sound_due(&self) -> Option<Instant> {
         Some(self.waiting_since? + MAX_SOUND_WAIT)
-    }
-
-    /// Notes that the sound is sent without a picture.
-    pub(super) fn end_wait(&mut self) {
-        self.waiting_since = None;
     }
 
     /// Whether its publisher has been gone for longer than `grace`.
@@ -185,11 +223,11 @@ mod tests {
     use distributary_media::{AudioFrame, MediaTime, VideoFrame};
     use std::sync::Arc;
 
-    fn sound() -> StreamEvent {
+    fn sound(millis: i64) -> StreamEvent {
         StreamEvent::Frame(Arc::new(Frame::Audio(AudioFrame {
             codec: AudioCodec::Opus,
-            pts: MediaTime::ZERO,
-            data: Bytes::from_static(&[1]),
+            pts: MediaTime::from_millis(millis),
+            data: Bytes::from_static(&[0xFC, 7]),
         })))
     }
 
@@ -212,21 +250,34 @@ mod tests {
         let (sink, _queue) = Sink::channel(8);
         let (subscription, _) = hub.subscribe(&name, sink, 0).unwrap();
         let mut stream = ShardStream::new(subscription, &EngineConfig::default());
-        let millis = |n: u64| start + Duration::from_millis(n);
-        let waits =
-            |stream: &mut ShardStream, event, at| stream.waits_for_picture(&event, 2, millis(at));
+        let at = |stream: &mut ShardStream, event: &StreamEvent, millis: u64| {
+            stream.handle(event, 2, start + Duration::from_millis(millis))
+        };
 
         stream.viewers = vec![0];
-        assert!(!waits(&mut stream, picture(), 0));
-        assert!(!waits(&mut stream, sound(), 5), "one viewer");
+        assert!(at(&mut stream, &picture(), 0));
+        assert!(at(&mut stream, &sound(0), 5), "one viewer");
+        assert_eq!(stream.audio.head(), 1);
         stream.viewers = vec![0, 1];
-        assert!(waits(&mut stream, sound(), 25));
-        assert!(waits(&mut stream, sound(), 30));
-        assert_eq!(stream.sound_due(), Some(millis(25) + MAX_SOUND_WAIT));
-        assert!(!waits(&mut stream, picture(), 33), "a picture never waits");
-        assert_eq!(stream.sound_due(), None, "the sound goes along");
-        assert!(waits(&mut stream, sound(), 45));
-        stream.end_wait();
-        assert!(!waits(&mut stream, sound(), 120), "no pictures come");
+        assert!(!at(&mut stream, &sound(20), 25));
+        assert!(!at(&mut stream, &sound(40), 30));
+        let due = start + Duration::from_millis(25) + MAX_SOUND_WAIT;
+        assert_eq!(stream.sound_due(), Some(due));
+        assert_eq!(stream.audio.head(), 1, "it waits");
+        assert!(at(&mut stream, &picture(), 33));
+        assert_eq!(stream.sound_due(), None);
+        assert_eq!(stream.audio.head(), 2, "two blocks in one packet");
+        let packet = stream.audio.get(1).unwrap();
+        assert_eq!((packet.timestamp, packet.payload.len()), (960, 4));
+
+        assert!(!at(&mut stream, &sound(60), 45));
+        stream.release_sound(start + Duration::from_millis(90));
+        assert_eq!((stream.audio.head(), stream.sound_due()), (3, None));
+        assert!(at(&mut stream, &sound(80), 120), "no pictures come");
+        assert_eq!(stream.audio.head(), 4);
+        assert!(at(&mut stream, &picture(), 121));
+        assert!(!at(&mut stream, &sound(100), 122));
+        assert!(at(&mut stream, &StreamEvent::Offline, 123));
+        assert_eq!(stream.audio.head(), 5, "nothing stays behind");
     }
 }

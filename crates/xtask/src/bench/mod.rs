@@ -13,7 +13,8 @@ mod table;
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -33,8 +34,8 @@ pub(crate) struct Options {
     /// How many shards send, one series of runs each; 0 is one per core
     #[arg(long, value_delimiter = ',', default_values_t = [1, 0])]
     shards: Vec<usize>,
-    /// Seconds to measure in each run
-    #[arg(long, default_value_t = 10)]
+    /// Seconds to measure in each run; the gateway's own figures are those of ten of them
+    #[arg(long, default_value_t = 20)]
     seconds: u32,
     /// Joins begun each second
     #[arg(long, default_value_t = 100)]
@@ -121,7 +122,7 @@ pub(crate) enum BenchError {
     NoAddress(&'static str),
     #[error("the stream did not become live")]
     NotLive,
-    #[error("whep-swarm printed no report: {0}")]
+    #[error("not the JSON of a report: {0}")]
     Report(#[from] serde_json::Error),
 }
 
@@ -139,7 +140,13 @@ pub(crate) fn run(options: &Options) -> Result<(), BenchError> {
         for &viewers in &options.viewers {
             println!("{viewers} viewers, {} shards", shards_of(shards, cores));
             let report = gateway.watch(&programs, viewers, options)?;
-            rows.push(Row::new(viewers, shards_of(shards, cores), &report));
+            let server = gateway.status()?;
+            rows.push(Row::new(
+                viewers,
+                shards_of(shards, cores),
+                &report,
+                &server,
+            ));
         }
     }
     println!("\n{}\n", machine::describe(cores));
@@ -288,6 +295,24 @@ impl Gateway {
         // Viewers that fail are in the report; the exit code only repeats it.
         let output = swarm.output().map_err(io_error("whep-swarm"))?;
         Ok(serde_json::from_slice(&output.stdout)?)
+    }
+}
+
+impl Gateway {
+    /// What the gateway says of itself.
+    fn status(&self) -> Result<serde_json::Value, BenchError> {
+        let failed = io_error("the gateway's API");
+        let address = self.address("HTTP");
+        let request =
+            format!("GET /api/server HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let mut response = String::new();
+        let answered = TcpStream::connect(address).and_then(|mut connection| {
+            connection.write_all(request.as_bytes())?;
+            connection.read_to_string(&mut response)
+        });
+        answered.map_err(failed)?;
+        let body = response.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        Ok(serde_json::from_str(body)?)
     }
 }
 

@@ -15,11 +15,12 @@ pub(super) struct Row {
     join_p95: Option<f64>,
     loss_percent: Option<f64>,
     longest_gap: Option<f64>,
+    fan_out_p99: Option<f64>,
 }
 
 impl Row {
-    /// Takes the figures from a report of `whep-swarm`.
-    pub(super) fn new(viewers: usize, shards: usize, report: &Value) -> Self {
+    /// Takes the figures from a report of `whep-swarm` and from what the gateway says of itself.
+    pub(super) fn new(viewers: usize, shards: usize, report: &Value, server: &Value) -> Self {
         let number = |path: &str| report.pointer(path).and_then(Value::as_f64);
         Self {
             viewers,
@@ -33,6 +34,7 @@ impl Row {
             join_p95: number("/join/first_keyframe/p95"),
             loss_percent: number("/media/loss_percent"),
             longest_gap: number("/media/packet_gap/max"),
+            fan_out_p99: server.pointer("/fan_out/p99_ms").and_then(Value::as_f64),
         }
     }
 
@@ -42,7 +44,7 @@ impl Row {
         (per_viewer > 0.0).then(|| 1e6 / per_viewer)
     }
 
-    fn cells(&self) -> [String; 10] {
+    fn cells(&self) -> [String; 11] {
         let shown = |value: Option<f64>, digits: usize| {
             value.map_or_else(String::new, |value| format!("{value:.digits$}"))
         };
@@ -57,11 +59,12 @@ impl Row {
             shown(self.join_p95, 0),
             shown(self.loss_percent, 3),
             shown(self.longest_gap, 0),
+            shown(self.fan_out_p99, 1),
         ]
     }
 }
 
-const HEADER: [&str; 10] = [
+const HEADER: [&str; 11] = [
     "viewers",
     "shards",
     "CPU us/packet",
@@ -72,11 +75,12 @@ const HEADER: [&str; 10] = [
     "join p95 ms",
     "loss %",
     "longest gap ms",
+    "picture in to last out, p99 ms",
 ];
 
 /// All rows under one header.
 pub(super) fn render(rows: &[Row]) -> String {
-    let line = |cells: [String; 10]| format!("| {} |\n", cells.join(" | "));
+    let line = |cells: [String; 11]| format!("| {} |\n", cells.join(" | "));
     let mut text = line(HEADER.map(str::to_owned));
     text += &line(HEADER.map(|_| "---".to_owned()));
     text.extend(rows.iter().map(|row| line(row.cells())));
@@ -100,17 +104,18 @@ mod tests {
             },
             "join": { "first_keyframe": { "p50": 12.0, "p95": 30.4 } },
         });
-        let rendered = render(&[Row::new(100, 2, &report)]);
+        let server = json!({ "fan_out": { "p99_ms": 3.26 } });
+        let rendered = render(&[Row::new(100, 2, &report, &server)]);
         let last = rendered.lines().last().unwrap();
         assert_eq!(
             last,
-            "| 99 of 100 | 2 | 1.25 | 40 | 2500 | 21 | 12 | 30 | 0.000 | 51 |"
+            "| 99 of 100 | 2 | 1.25 | 40 | 2500 | 21 | 12 | 30 | 0.000 | 51 | 3.3 |"
         );
     }
 
     #[test]
     fn what_was_not_measured_is_blank() {
-        let rendered = render(&[Row::new(1, 1, &json!({}))]);
-        assert!(rendered.ends_with("| 0 of 1 | 1 |  |  |  |  |  |  |  |  |\n"));
+        let rendered = render(&[Row::new(1, 1, &json!({}), &json!({}))]);
+        assert!(rendered.ends_with("| 0 of 1 | 1 |  |  |  |  |  |  |  |  |  |\n"));
     }
 }
