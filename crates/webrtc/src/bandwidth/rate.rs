@@ -24,6 +24,11 @@ const MAX_RATE: f64 = 1e9;
 /// Least time between two decreases, besides the round trip: what was sent before must have drained.
 const DECREASE_INTERVAL: Duration = Duration::from_millis(300);
 
+/// Longest round trip and longest wait in a queue, in seconds, that are waited for: the round trip may
+/// have been measured with the queue in it.
+const MAX_ROUND_TRIP: Duration = Duration::from_millis(500);
+const MAX_WAIT: f64 = 3.0;
+
 /// After so many decreases that did not help, the delay or the loss is not ours.
 const MAX_VAIN_DECREASES: u32 = 3;
 
@@ -138,9 +143,12 @@ impl RateController {
         let congested = verdict.congested.filter(|reason| {
             *reason != Congestion::Loss || self.ignores_loss_until.is_none_or(|until| now >= until)
         });
+        // What arrives now was sent before it waited in the queue.
+        let waited = Duration::from_secs_f64((verdict.queue / 1000.0).clamp(0.0, MAX_WAIT));
+        let settles = DECREASE_INTERVAL + round_trip.min(MAX_ROUND_TRIP) + waited;
         let may_decrease = self
             .decreased
-            .is_none_or(|at| now.saturating_duration_since(at) > DECREASE_INTERVAL + round_trip);
+            .is_none_or(|at| now.saturating_duration_since(at) > settles);
         match congested {
             Some(reason) if may_decrease => return self.decrease(now, reason, verdict),
             Some(_) => {}

@@ -330,3 +330,17 @@ fn the_estimate_stays_within_bounds_whatever_was_sent() {
     report_seconds(&mut estimator, &mut at, &mut sent, 9, (0, 400, 255));
     assert!(estimator.estimate().is_some_and(|rate| rate >= 100_000));
 }
+
+#[test]
+fn the_limit_stays_while_the_queue_of_what_was_sent_before_empties() {
+    let mut path = Path::new(20_000_000);
+    path.stream(1_200_000, 10);
+    path.capacity = 500_000;
+    path.stream(1_200_000, 2);
+    path.waited = 0;
+    for second in 0..20 {
+        path.stream(1_200_000, 1);
+        assert!(path.estimator.limit().is_some(), "{second} s");
+    }
+    assert!(path.waited < 1_500_000, "{} us", path.waited);
+}
