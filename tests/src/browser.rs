@@ -49,14 +49,7 @@ impl Browser {
             let (_, url) = line.text.split_once("DevTools listening on ws://")?;
             url.split('/').next().map(str::to_owned)
         });
-        let mut command = Command::new("chromedriver");
-        command.arg("--port=0");
-        let driver = Process::start("chromedriver", command);
-        let port = driver.wait_for_line("its port", |line| {
-            let (_, port) = line.text.split_once("started successfully on port ")?;
-            port.trim_end_matches('.').parse::<u16>().ok()
-        });
-
+        let (driver, port) = start_driver();
         let client = connect(port, &debugger).await;
         let inject = DevToolsCommand {
             command: "Page.addScriptToEvaluateOnNewDocument",
@@ -185,6 +178,25 @@ impl Browser {
 /// Where the tests leave what a person may want to look at.
 fn output_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../test-output")
+}
+
+/// Starts chromedriver; its port comes with it. It takes a free port of IPv6 and then wants the same of
+/// IPv4, which may be another program's by then.
+fn start_driver() -> (Process, u16) {
+    const ATTEMPTS: u32 = 5;
+    for _ in 0..ATTEMPTS {
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0");
+        let driver = Process::start("chromedriver", command);
+        let port = driver.find_line(|line| {
+            let (_, port) = line.text.split_once("started successfully on port ")?;
+            port.trim_end_matches('.').parse::<u16>().ok()
+        });
+        if let Some(port) = port {
+            return (driver, port);
+        }
+    }
+    panic!("chromedriver found no port in {ATTEMPTS} attempts");
 }
 
 fn start_chromium(profile: &Path) -> Process {

@@ -81,6 +81,12 @@ impl Process {
     /// # Panics
     /// When the output ends, or [`PATIENCE`] is over, before that.
     pub fn wait_for_line<T>(&self, what: &str, find: impl Fn(&Line) -> Option<T>) -> T {
+        self.find_line(find)
+            .unwrap_or_else(|| panic!("{} did not print {what}", self.name))
+    }
+
+    /// The same; `None` when the output ends, or [`PATIENCE`] is over, before that.
+    pub fn find_line<T>(&self, find: impl Fn(&Line) -> Option<T>) -> Option<T> {
         let deadline = Deadline::after(PATIENCE);
         let mut text = self
             .output
@@ -89,13 +95,9 @@ impl Process {
             .unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(found) = text.lines.iter().find_map(&find) {
-                return found;
+                return Some(found);
             }
-            let left = deadline.left().filter(|_| text.ended < 2);
-            let Some(left) = left else {
-                drop(text);
-                panic!("{} did not print {what}", self.name);
-            };
+            let left = deadline.left().filter(|_| text.ended < 2)?;
             let waited = self.output.changed.wait_timeout(text, left);
             text = waited.unwrap_or_else(PoisonError::into_inner).0;
         }

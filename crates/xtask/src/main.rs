@@ -1,7 +1,7 @@
 //! Development tasks of Distributary: `cargo xtask <task>`.
 //!
 //! * `cargo xtask test`: everything that must hold before a change lands, see [`check`].
-//! * `cargo xtask bench`: what a viewer costs the gateway, as one table, see [`bench`].
+//! * `cargo xtask bench`: what a viewer costs the gateway, as one table, see [`mod@bench`].
 //! * `cargo xtask demo-clip`: makes the clip that `distributary --demo` publishes, see [`demo_clip`].
 
 mod bench;
