@@ -56,6 +56,21 @@ async fn sound_that_is_sent_with_the_pictures_is_heard_without_gaps() {
 }
 
 #[tokio::test]
+async fn sound_that_carries_the_block_before_is_heard() {
+    let gateway = Gateway::start_configured("[viewers]\naudio_red = true\n");
+    let clip = Clip::with_gop(2 * FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+
+    let page = WatchPage::open().await;
+    let answer = page.watch("viewer", &gateway.whep_url("live/test")).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    assert!(answer.body.contains(" red/48000/2"), "{}", answer.body);
+    let report = wait_for_pictures_and_sound(&page.browser, "#viewer").await;
+    report.assert_plays(&clip);
+}
+
+#[tokio::test]
 async fn the_player_page_plays_over_ipv6() {
     let gateway = Gateway::start_on("[::1]:0", &[]);
     let clip = Clip::new(1280, 720, 2 * FRAME_RATE);

@@ -5,6 +5,7 @@
 //! DELETE /session/{id}           ends the session
 //! GET    /api/streams            what is live
 //! GET    /api/sessions           who watches, and how it goes
+//! GET    /metrics                figures for Prometheus
 //! GET    /                       the page; /{app}/{stream} is the player of one stream
 //! ```
 //!
@@ -18,6 +19,7 @@
 mod api;
 mod cors;
 mod endpoint;
+mod metrics;
 mod name;
 mod offer;
 mod pages;

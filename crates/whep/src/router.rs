@@ -10,7 +10,7 @@ use distributary_hub::Hub;
 use distributary_webrtc::engine::Engine;
 
 use crate::problem::Problem;
-use crate::{api, cors, endpoint, pages, session, sessions};
+use crate::{api, cors, endpoint, metrics, pages, session, sessions};
 
 /// First path segments that are never the application of a player page. A stream whose application is
 /// called so can be watched by WHEP all the same.
@@ -50,6 +50,7 @@ pub fn router(front: FrontDoor) -> Router {
         .route("/api/streams", get(api::streams))
         .route("/api/sessions", get(sessions::sessions))
         .route("/api/server", get(api::server))
+        .route("/metrics", get(metrics::metrics))
         .method_not_allowed_fallback(method_not_allowed);
     pages::routes()
         .method_not_allowed_fallback(method_not_allowed)

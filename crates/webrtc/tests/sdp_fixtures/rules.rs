@@ -321,6 +321,20 @@ fn redundant_sound_is_agreed_on_where_it_is_offered_and_wanted() {
 }
 
 #[test]
+fn sound_is_never_interrupted_in_silence_whatever_the_player_would_take() {
+    let offer = fixture("chromium-offer").replace("useinbandfec=1", "useinbandfec=1;usedtx=1");
+    let answer = answer_with(&offer, &plan()).unwrap();
+    let session = Description::of(&answer.sdp);
+    let [parameters] = session.sections[0].values("fmtp")[..] else {
+        panic!("{}", answer.sdp)
+    };
+    assert!(
+        parameters.split(';').any(|one| one == "usedtx=0"),
+        "{parameters}"
+    );
+}
+
+#[test]
 fn sound_alone_needs_no_estimate() {
     let answer = answer_with(&fixture("chromium-audio-only"), &with_extensions()).unwrap();
     let session = Description::of(&answer.sdp);

@@ -5,5 +5,6 @@
 mod cors;
 mod endpoint;
 mod front;
+mod metrics;
 mod pages;
 mod session;

@@ -1,0 +1,137 @@
+//! `GET /metrics`: the gateway in figures, for Prometheus (OpenMetrics text format).
+//!
+//! Everything is collected at the moment it is asked for. Figures of viewers are given per stream, as
+//! distributions: a label for each viewer would be a new series with each who comes.
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use distributary_webrtc::engine::SessionReport;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::router::FrontDoor;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Bounds of what paths carry, in bits per second.
+const BANDWIDTHS: [f64; 8] = [5e5, 1e6, 2e6, 4e6, 8e6, 16e6, 32e6, 64e6];
+
+/// Bounds of round trips, in seconds.
+const ROUND_TRIPS: [f64; 8] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8];
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfStream {
+    stream: String,
+}
+
+pub(crate) async fn metrics(State(front): State<FrontDoor>) -> Response {
+    let mut registry = Registry::with_prefix("distributary");
+    collect_streams(&front, &mut registry);
+    collect_viewers(&front.engine.report(None), &mut registry);
+    collect_server(&front, &mut registry);
+    let mut text = String::new();
+    match encode(&mut text, &registry) {
+        Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        // Writing to a String does not fail.
+        Err(_) => axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn collect_streams(front: &FrontDoor, registry: &mut Registry) {
+    let live = Family::<OfStream, Gauge>::default();
+    let video = Family::<OfStream, Counter>::default();
+    let audio = Family::<OfStream, Counter>::default();
+    let bytes = Family::<OfStream, Counter>::default();
+    let dropped = Family::<OfStream, Counter>::default();
+    for stream in front.hub.streams() {
+        let of = OfStream {
+            stream: stream.name().to_string(),
+        };
+        let stats = stream.stats();
+        live.get_or_create(&of)
+            .set(i64::from(stats.live_since.is_some()));
+        video.get_or_create(&of).inc_by(stats.video_frames);
+        audio.get_or_create(&of).inc_by(stats.audio_frames);
+        bytes.get_or_create(&of).inc_by(stats.bytes);
+        dropped.get_or_create(&of).inc_by(stats.dropped);
+    }
+    registry.register("stream_live", "Whether a publisher is there", live);
+    registry.register("stream_video_frames", "Pictures that came", video);
+    registry.register("stream_audio_frames", "Blocks of sound that came", audio);
+    registry.register_with_unit("stream", "Coded media that came", Unit::Bytes, bytes);
+    registry.register(
+        "stream_dropped_frames",
+        "Frames that a shard, or the making of Opus, was too far behind to take",
+        dropped,
+    );
+}
+
+fn collect_viewers(reports: &[SessionReport], registry: &mut Registry) {
+    let connected = Family::<OfStream, Gauge>::default();
+    let limited = Family::<OfStream, Gauge>::default();
+    let bandwidth =
+        Family::<OfStream, Histogram, _>::new_with_constructor(
+            || { Histogram::new(BANDWIDTHS) } as fn() -> Histogram
+        );
+    let round_trip =
+        Family::<OfStream, Histogram, _>::new_with_constructor(
+            || { Histogram::new(ROUND_TRIPS) } as fn() -> Histogram
+        );
+    for report in reports.iter().filter(|report| report.figures.is_connected) {
+        let of = OfStream {
+            stream: report.stream.to_string(),
+        };
+        let peer = &report.figures.peer;
+        connected.get_or_create(&of).inc();
+        limited
+            .get_or_create(&of)
+            .inc_by(i64::from(peer.is_limited));
+        if let Some(bits) = peer.bandwidth {
+            bandwidth.get_or_create(&of).observe(bits as f64);
+        }
+        if let Some(time) = peer.round_trip {
+            round_trip.get_or_create(&of).observe(time.as_secs_f64());
+        }
+    }
+    registry.register("viewers", "Viewers that are sent media", connected);
+    registry.register(
+        "viewers_limited",
+        "Viewers whose path is slower than the stream",
+        limited,
+    );
+    registry.register(
+        "viewer_bandwidth_bits_per_second",
+        "What the paths of the viewers are estimated to carry now",
+        bandwidth,
+    );
+    registry.register_with_unit(
+        "viewer_round_trip",
+        "Round trips to the viewers now",
+        Unit::Seconds,
+        round_trip,
+    );
+}
+
+fn collect_server(front: &FrontDoor, registry: &mut Registry) {
+    let sessions: Gauge = Gauge::default();
+    sessions.set(i64::try_from(front.engine.sessions()).unwrap_or(i64::MAX));
+    registry.register(
+        "sessions",
+        "Sessions, those included that have not been heard of",
+        sessions,
+    );
+    let fan_out = Gauge::<f64, std::sync::atomic::AtomicU64>::default();
+    fan_out.set(front.engine.fan_out().p99.as_secs_f64());
+    registry.register_with_unit(
+        "fan_out_p99",
+        "From a picture's coming in to its going out to the last viewer of a shard, over ten seconds",
+        Unit::Seconds,
+        fan_out,
+    );
+}
