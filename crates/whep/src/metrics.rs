@@ -6,6 +6,7 @@
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use distributary_hub::StreamName;
 use distributary_webrtc::engine::SessionReport;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -30,6 +31,16 @@ struct OfStream {
     stream: String,
 }
 
+impl OfStream {
+    /// The label of a stream. The encoder writes values as they are, so quotes are escaped here; a name
+    /// has neither of the other characters that would have to be, backslashes and line ends.
+    fn new(name: &StreamName) -> Self {
+        Self {
+            stream: name.as_str().replace('"', "\\\""),
+        }
+    }
+}
+
 pub(crate) async fn metrics(State(front): State<FrontDoor>) -> Response {
     let mut registry = Registry::with_prefix("distributary");
     collect_streams(&front, &mut registry);
@@ -50,9 +61,7 @@ fn collect_streams(front: &FrontDoor, registry: &mut Registry) {
     let bytes = Family::<OfStream, Counter>::default();
     let dropped = Family::<OfStream, Counter>::default();
     for stream in front.hub.streams() {
-        let of = OfStream {
-            stream: stream.name().to_string(),
-        };
+        let of = OfStream::new(stream.name());
         let stats = stream.stats();
         live.get_or_create(&of)
             .set(i64::from(stats.live_since.is_some()));
@@ -76,17 +85,11 @@ fn collect_viewers(reports: &[SessionReport], registry: &mut Registry) {
     let connected = Family::<OfStream, Gauge>::default();
     let limited = Family::<OfStream, Gauge>::default();
     let bandwidth =
-        Family::<OfStream, Histogram, _>::new_with_constructor(
-            || { Histogram::new(BANDWIDTHS) } as fn() -> Histogram
-        );
+        Family::<OfStream, Histogram, fn() -> Histogram>::new_with_constructor(bandwidths);
     let round_trip =
-        Family::<OfStream, Histogram, _>::new_with_constructor(
-            || { Histogram::new(ROUND_TRIPS) } as fn() -> Histogram
-        );
+        Family::<OfStream, Histogram, fn() -> Histogram>::new_with_constructor(round_trips);
     for report in reports.iter().filter(|report| report.figures.is_connected) {
-        let of = OfStream {
-            stream: report.stream.to_string(),
-        };
+        let of = OfStream::new(&report.stream);
         let peer = &report.figures.peer;
         connected.get_or_create(&of).inc();
         limited
@@ -116,6 +119,14 @@ fn collect_viewers(reports: &[SessionReport], registry: &mut Registry) {
         Unit::Seconds,
         round_trip,
     );
+}
+
+fn bandwidths() -> Histogram {
+    Histogram::new(BANDWIDTHS)
+}
+
+fn round_trips() -> Histogram {
+    Histogram::new(ROUND_TRIPS)
 }
 
 fn collect_server(front: &FrontDoor, registry: &mut Registry) {
