@@ -33,16 +33,7 @@ async fn what_ffmpeg_publishes_is_seen_and_heard() {
 
 #[tokio::test]
 async fn sound_that_is_sent_with_the_pictures_is_heard_without_gaps() {
-    let gateway = Gateway::start_configured("[viewers]\nbundle_sound_from = 0\n");
-    let clip = Clip::with_gop(2 * FRAME_RATE);
-    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
-    gateway.wait_live("live/test").await;
-
-    let page = WatchPage::open().await;
-    let answer = page.watch("viewer", &gateway.whep_url("live/test")).await;
-    assert_eq!(answer.status, 201, "{}", answer.body);
-    let report = wait_for_pictures_and_sound(&page.browser, "#viewer").await;
-    report.assert_plays(&clip);
+    let (_, report) = watch_with("[viewers]\nbundle_sound_from = 0\n").await;
     let audio = report.audio.expect("statistics of received audio");
     assert_eq!(audio.packets_lost, 0, "{audio:?}");
     // Most packets hold two blocks: 30 a second instead of 50.
@@ -57,17 +48,23 @@ async fn sound_that_is_sent_with_the_pictures_is_heard_without_gaps() {
 
 #[tokio::test]
 async fn sound_that_carries_the_block_before_is_heard() {
-    let gateway = Gateway::start_configured("[viewers]\naudio_red = true\n");
+    let (answer, _) = watch_with("[viewers]\naudio_red = true\n").await;
+    assert!(answer.contains(" red/48000/2"), "{answer}");
+}
+
+/// Watches a gateway with this configuration until there were pictures and sound: the SDP answer, and
+/// what was seen.
+async fn watch_with(configuration: &str) -> (String, VideoReport) {
+    let gateway = Gateway::start_configured(configuration);
     let clip = Clip::with_gop(2 * FRAME_RATE);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
     gateway.wait_live("live/test").await;
-
     let page = WatchPage::open().await;
     let answer = page.watch("viewer", &gateway.whep_url("live/test")).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
-    assert!(answer.body.contains(" red/48000/2"), "{}", answer.body);
     let report = wait_for_pictures_and_sound(&page.browser, "#viewer").await;
     report.assert_plays(&clip);
+    (answer.body, report)
 }
 
 #[tokio::test]

@@ -1,6 +1,10 @@
 //! What the command lines of the swarms have in common.
 
+use std::fmt::Display;
+use std::io::{self, Write as _};
 use std::time::Duration;
+
+use serde::Serialize;
 
 /// A length of time with its unit: `500ms`, `20s`, `2m`.
 ///
@@ -30,6 +34,20 @@ pub fn parse_ramp(text: &str) -> Result<f64, String> {
         Ok(ramp) if ramp > 0.0 && f64::is_finite(ramp) => Ok(ramp),
         _ => Err(format!("`{text}` is not a positive number")),
     }
+}
+
+/// Prints a report, as text or as JSON.
+///
+/// # Panics
+/// When the report has a map whose keys are no text.
+pub fn print(report: &(impl Serialize + Display), as_json: bool) {
+    let text = match as_json {
+        true => serde_json::to_string_pretty(report).map(|json| json + "\n"),
+        false => Ok(report.to_string()),
+    };
+    let text = text.expect("the report has no maps but those with text keys");
+    // Whoever has closed the pipe has read enough.
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! Publishes one file as many RTMP publishers and reports what it cost the server.
 
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use distributary_bench::arguments::{parse_duration, parse_ramp};
+use distributary_bench::arguments::{parse_duration, parse_ramp, print};
 use distributary_bench::publishers::{self, PublishersConfig};
 use url::Url;
 
@@ -58,13 +57,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let text = match arguments.json {
-        true => serde_json::to_string_pretty(&report).map(|json| json + "\n"),
-        false => Ok(report.to_string()),
-    };
-    let text = text.expect("the report has no maps but those with text keys");
-    // Whoever has closed the pipe has read enough.
-    let _ = io::stdout().write_all(text.as_bytes());
+    print(&report, arguments.json);
     match report.failures.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,

@@ -1,11 +1,10 @@
 //! Watches a stream as many viewers and reports what they saw and what it cost the server.
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use distributary_bench::arguments::{parse_duration, parse_ramp};
+use distributary_bench::arguments::{parse_duration, parse_ramp, print};
 use distributary_bench::socket::ReceiveMode;
 use distributary_bench::swarm::{self, SwarmConfig};
 use url::Url;
@@ -53,13 +52,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let text = match is_json {
-        true => serde_json::to_string_pretty(&report).map(|json| json + "\n"),
-        false => Ok(report.to_string()),
-    };
-    let text = text.expect("the report has no maps but those with text keys");
-    // Whoever has closed the pipe has read enough.
-    let _ = io::stdout().write_all(text.as_bytes());
+    print(&report, is_json);
     match report.failures.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
