@@ -3,7 +3,12 @@
 
 mod support;
 
-use support::{Ffmpeg, TestServer};
+use std::path::Path;
+use std::process::Stdio;
+
+use support::{Ffmpeg, PATIENCE, TestServer};
+use tokio::process::Command;
+use tokio::time::timeout;
 
 #[tokio::test]
 async fn ffmpeg_plays_what_ffmpeg_publishes() {
@@ -19,23 +24,42 @@ async fn ffmpeg_plays_what_ffmpeg_publishes() {
     let (status, said) = player.wait().await;
     assert!(status.success(), "{said}");
 
-    // Every picture can be decoded, from the first one on.
-    let log = Ffmpeg::start(&[
-        "-v",
-        "info",
-        "-xerror",
-        "-i",
-        copy.to_str().unwrap(),
-        "-f",
-        "null",
-        "-",
-    ]);
-    let (status, said) = log.wait().await;
-    assert!(status.success(), "{said}");
+    let (pictures, said) = decode(&copy).await;
     assert!(said.contains("320x240") && said.contains("aac"), "{said}");
+    assert!((60..=150).contains(&pictures), "{pictures}: {said}");
+}
+
+#[tokio::test]
+async fn librtmp_plays_over_rtmpe_until_the_stream_ends() {
+    let server = TestServer::start();
+    let url = server.url("live/test");
+    let publisher = Ffmpeg::publish(&url, "4");
+    server.until("live/test", true).await;
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("copy.flv");
+    let player = Command::new("rtmpdump")
+        .args(["-q", "-v", "-r", &url.replace("rtmp://", "rtmpe://"), "-o"])
+        .arg(&copy)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(PATIENCE, player).await.expect("it ends in time");
+    output.unwrap_or_else(|error| panic!("rtmpdump (apt-get install rtmpdump): {error}"));
+    assert!(publisher.wait().await.0.success());
+    let (pictures, said) = decode(&copy).await;
+    assert!((60..=120).contains(&pictures), "{pictures}: {said}");
+}
+
+/// Decodes a recording, of which every picture has to be whole: how many there are, and what ffmpeg
+/// said.
+async fn decode(recording: &Path) -> (u32, String) {
+    let recording = recording.to_str().unwrap();
+    let decoder = Ffmpeg::start(&["-v", "info", "-xerror", "-i", recording, "-f", "null", "-"]);
+    let (status, said) = decoder.wait().await;
+    assert!(status.success(), "{said}");
     let frames = said.rsplit("frame=").next().unwrap().trim_start();
-    let frames: u32 = frames.split_whitespace().next().unwrap().parse().unwrap();
-    assert!((60..=150).contains(&frames), "{frames} frames: {said}");
+    let frames = frames.split_whitespace().next().unwrap().parse().unwrap();
+    (frames, said)
 }
 
 #[tokio::test]
