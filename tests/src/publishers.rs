@@ -8,41 +8,35 @@ use std::sync::OnceLock;
 use crate::ffmpeg::{Clip, scratch_folder, tool_python};
 use crate::process::Process;
 
-/// A recent ffmpeg, which has Enhanced RTMP and RTMPE, with these arguments.
+/// A recent ffmpeg, which has Enhanced RTMP and RTMPE, publishes what these options describe; they are
+/// split at spaces.
 ///
 /// # Panics
 /// When `cargo xtask test` has not installed it, or it cannot be run.
 #[must_use]
-pub fn recent_ffmpeg(arguments: &[&str]) -> Process {
-    let mut command = Command::new(recent_ffmpeg_path());
-    command
-        .args(["-hide_banner", "-loglevel", "info", "-nostats", "-nostdin"])
-        .args(arguments);
-    Process::start("recent ffmpeg", command)
+pub fn recent_ffmpeg(options: &str, url: &str) -> Process {
+    recent_ffmpeg_with(&[], options, url)
 }
 
-/// A recent ffmpeg that publishes `clip` as it is, in a loop.
+/// A recent ffmpeg that publishes `clip` in a loop, with these options for what it sends.
 ///
 /// # Panics
 /// As [`recent_ffmpeg`].
 #[must_use]
-pub fn recent_ffmpeg_publishes(clip: &Clip, url: &str) -> Process {
+pub fn recent_ffmpeg_publishes(clip: &Clip, options: &str, url: &str) -> Process {
     let path = clip.path().to_str().expect("a path of this system is text");
-    recent_ffmpeg(&[
-        "-re",
-        "-stream_loop",
-        "-1",
-        "-i",
-        path,
-        "-c",
-        "copy",
-        "-f",
-        "flv",
-        // Certificates are verified otherwise, and that of a trial has no issuer.
-        "-tls_verify",
-        "0",
-        url,
-    ])
+    let input = ["-re", "-stream_loop", "-1", "-i", path];
+    recent_ffmpeg_with(&input, options, url)
+}
+
+fn recent_ffmpeg_with(input: &[&str], options: &str, url: &str) -> Process {
+    let mut command = Command::new(recent_ffmpeg_path());
+    command
+        .args(["-hide_banner", "-loglevel", "info", "-nostats", "-nostdin"])
+        .args(input)
+        .args(options.split_whitespace())
+        .args(["-f", "flv", url]);
+    Process::start("recent ffmpeg", command)
 }
 
 fn recent_ffmpeg_path() -> &'static PathBuf {

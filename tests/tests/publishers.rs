@@ -52,7 +52,7 @@ async fn ffmpeg_over_tls() {
 #[tokio::test]
 async fn recent_ffmpeg_over_rtmp() {
     let gateway = Gateway::start();
-    let _publisher = recent_ffmpeg_publishes(&clip(), &gateway.rtmp_url(STREAM));
+    let _publisher = recent_ffmpeg_publishes(&clip(), "-c copy", &gateway.rtmp_url(STREAM));
     assert_seen_and_heard(&gateway).await;
 }
 
@@ -60,7 +60,7 @@ async fn recent_ffmpeg_over_rtmp() {
 async fn recent_ffmpeg_over_rtmpe() {
     let gateway = Gateway::start();
     let url = format!("rtmpe://{}/{STREAM}", gateway.rtmp);
-    let _publisher = recent_ffmpeg_publishes(&clip(), &url);
+    let _publisher = recent_ffmpeg_publishes(&clip(), "-c copy", &url);
     assert_seen_and_heard(&gateway).await;
 }
 
@@ -68,7 +68,7 @@ async fn recent_ffmpeg_over_rtmpe() {
 async fn recent_ffmpeg_over_tls() {
     let gateway = Gateway::start_configured(RTMPS);
     let url = format!("rtmps://{}/{STREAM}", gateway.rtmps());
-    let _publisher = recent_ffmpeg_publishes(&clip(), &url);
+    let _publisher = recent_ffmpeg_publishes(&clip(), "-c copy -tls_verify 0", &url);
     assert_seen_and_heard(&gateway).await;
 }
 
@@ -76,24 +76,12 @@ async fn recent_ffmpeg_over_tls() {
 async fn h264_with_opus_by_enhanced_rtmp() {
     let gateway = Gateway::start();
     let clip = clip();
-    let path = clip.path().to_str().expect("a path of this system is text");
     let url = gateway.rtmp_url(STREAM);
-    let _publisher = recent_ffmpeg(&[
-        "-re",
-        "-stream_loop",
-        "-1",
-        "-i",
-        path,
-        "-c:v",
-        "copy",
-        "-c:a",
-        "libopus",
-        "-rtmp_enhanced_codecs",
-        "avc1,Opus",
-        "-f",
-        "flv",
+    let _publisher = recent_ffmpeg_publishes(
+        &clip,
+        "-c:v copy -c:a libopus -rtmp_enhanced_codecs avc1,Opus",
         &url,
-    ]);
+    );
     assert_seen_and_heard(&gateway).await;
     let stream = gateway.stream(STREAM).expect("the stream is live");
     assert_eq!(stream["audio"]["codec"], "Opus");
@@ -150,33 +138,12 @@ async fn timestamps_beyond_24_bits_that_wrap_after_32() {
 async fn codecs_that_browsers_are_not_sent_are_left_out_and_the_sound_plays() {
     let gateway = Gateway::start();
     let url = gateway.rtmp_url(STREAM);
-    let _publisher = recent_ffmpeg(&[
-        "-re",
-        "-f",
-        "lavfi",
-        "-i",
-        "testsrc2=size=320x240:rate=15",
-        "-re",
-        "-f",
-        "lavfi",
-        "-i",
-        "sine=sample_rate=48000",
-        "-c:v",
-        "libx265",
-        "-preset",
-        "ultrafast",
-        "-x265-params",
-        "log-level=error",
-        "-g",
-        "30",
-        "-c:a",
-        "aac",
-        "-rtmp_enhanced_codecs",
-        "hvc1",
-        "-f",
-        "flv",
+    let _publisher = recent_ffmpeg(
+        "-re -f lavfi -i testsrc2=size=320x240:rate=15 -re -f lavfi -i sine=sample_rate=48000 \
+         -c:v libx265 -preset ultrafast -x265-params log-level=error -g 30 -c:a aac \
+         -rtmp_enhanced_codecs hvc1",
         &url,
-    ]);
+    );
     gateway.wait_live(STREAM).await;
     let stream = gateway.stream(STREAM).expect("the stream is live");
     assert_eq!(stream["video"]["codec"], "H265", "{stream}");
@@ -194,26 +161,13 @@ async fn av1_and_vp9_are_taken_frame_by_frame() {
     let gateway = Gateway::start();
     for (encoder, four_cc, codec) in [("libsvtav1", "av01", "AV1"), ("libvpx-vp9", "vp09", "VP9")] {
         let name = format!("live/{four_cc}");
-        let _publisher = recent_ffmpeg(&[
-            "-re",
-            "-f",
-            "lavfi",
-            "-i",
-            "testsrc2=size=320x240:rate=15",
-            "-c:v",
-            encoder,
-            "-g",
-            "30",
-            "-deadline",
-            "realtime",
-            "-preset",
-            "12",
-            "-rtmp_enhanced_codecs",
-            four_cc,
-            "-f",
-            "flv",
+        let _publisher = recent_ffmpeg(
+            &format!(
+                "-re -f lavfi -i testsrc2=size=320x240:rate=15 -c:v {encoder} -g 30 \
+                 -deadline realtime -preset 12 -rtmp_enhanced_codecs {four_cc}"
+            ),
             &gateway.rtmp_url(&name),
-        ]);
+        );
         let stream = eventually("a second of pictures", async || {
             let stream = gateway.stream(&name)?;
             (stream["video_frames"].as_u64()? > 15).then_some(stream)
@@ -228,30 +182,12 @@ async fn av1_and_vp9_are_taken_frame_by_frame() {
 async fn of_several_tracks_the_first_is_used_and_the_others_are_listed() {
     let gateway = Gateway::start();
     let clip = clip();
-    let path = clip.path().to_str().expect("a path of this system is text");
     let url = gateway.rtmp_url(STREAM);
-    let _publisher = recent_ffmpeg(&[
-        "-re",
-        "-stream_loop",
-        "-1",
-        "-i",
-        path,
-        "-map",
-        "0:v",
-        "-map",
-        "0:a",
-        "-map",
-        "0:v",
-        "-map",
-        "0:a",
-        "-c",
-        "copy",
-        "-rtmp_enhanced_codecs",
-        "avc1,mp4a",
-        "-f",
-        "flv",
+    let _publisher = recent_ffmpeg_publishes(
+        &clip,
+        "-map 0:v -map 0:a -map 0:v -map 0:a -c copy -rtmp_enhanced_codecs avc1,mp4a",
         &url,
-    ]);
+    );
     assert_seen_and_heard(&gateway).await;
     let stream = gateway.stream(STREAM).expect("the stream is live");
     let others = stream["publisher"]["other_tracks"].as_array();
