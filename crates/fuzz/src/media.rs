@@ -5,7 +5,9 @@ use distributary_media::aac::AudioSpecificConfig;
 use distributary_media::flv::{
     FlvDemuxer, FlvError, FlvEvent, FlvEvents, FlvReader, TagKind, muxer,
 };
-use distributary_media::h264::pps::{PpsIds, pps_id_of_slice};
+use distributary_media::h264::pps::PpsIds;
+use distributary_media::h264::slice::SliceHead;
+use distributary_media::h264::vui;
 use distributary_media::h264::{AvcDecoderConfigurationRecord, Sps};
 use distributary_media::{Frame, MediaTime};
 use distributary_webrtc::log::{Log, LogLimits, MAX_PAYLOAD};
@@ -90,7 +92,11 @@ pub fn parameter_sets(data: &[u8]) {
         assert_eq!(Some(&sps.profile_level_id()[0]), data.get(1));
     }
     let _ = PpsIds::parse(data);
-    let _ = pps_id_of_slice(data);
+    let _ = SliceHead::parse(data);
+    if let Some(other) = vui::with_reorder_frames(data, 2) {
+        let restriction = vui::BitstreamRestriction::of_sps(&other).expect("it was written");
+        assert_eq!(restriction.max_num_reorder_frames, 2);
+    }
 }
 
 /// `AVCDecoderConfigurationRecord`: its parameter sets are slices of the input.

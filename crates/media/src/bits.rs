@@ -82,9 +82,67 @@ impl<'a> BitReader<'a> {
     }
 }
 
+/// Writes bits, most significant first.
+#[derive(Clone, Debug, Default)]
+pub struct BitWriter {
+    data: Vec<u8>,
+    /// Bits written.
+    position: usize,
+}
+
+impl BitWriter {
+    /// Writes one bit: `u(1)`.
+    pub fn flag(&mut self, bit: bool) {
+        if self.position % 8 == 0 {
+            self.data.push(0);
+        }
+        if let (true, Some(last)) = (bit, self.data.last_mut()) {
+            *last |= 0x80 >> (self.position % 8);
+        }
+        self.position += 1;
+    }
+
+    /// Writes the low `count` bits of a number: `u(n)`.
+    pub fn bits(&mut self, value: u64, count: u32) {
+        for bit in (0..count).rev() {
+            self.flag(value >> bit & 1 == 1);
+        }
+    }
+
+    /// Writes an unsigned Exp-Golomb code: `ue(v)`.
+    pub fn ue(&mut self, value: u32) {
+        let code = u64::from(value) + 1;
+        let len = code.ilog2();
+        self.bits(0, len);
+        self.bits(code, len + 1);
+    }
+
+    /// What was written, ended by a one and zeros up to a whole byte: `rbsp_trailing_bits()`.
+    pub fn finish_rbsp(mut self) -> Vec<u8> {
+        self.flag(true);
+        self.data
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let mut writer = BitWriter::default();
+        let numbers = [0, 1, 2, 7, 8, 255, u32::MAX - 1];
+        writer.flag(true);
+        writer.bits(0x2a5, 10);
+        numbers.iter().for_each(|number| writer.ue(*number));
+        let data = writer.finish_rbsp();
+        let mut reader = BitReader::new(&data);
+        assert_eq!((reader.flag(), reader.bits(10)), (Some(true), Some(0x2a5)));
+        let read: Vec<u32> = numbers.iter().map(|_| reader.ue().unwrap()).collect();
+        assert_eq!(read, numbers);
+        assert_eq!(reader.flag(), Some(true));
+        assert!(reader.remaining() < 8);
+    }
 
     #[test]
     fn exp_golomb_codes_are_those_of_table_9_2() {

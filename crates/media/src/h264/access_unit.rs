@@ -6,8 +6,8 @@ use super::H264Error;
 use super::avcc::AvcDecoderConfigurationRecord;
 use super::nal::NalType;
 use super::parameter_sets::ParameterSets;
-use super::pps;
 use super::sei;
+use super::slice::SliceHead;
 use super::sps::Sps;
 
 /// Most NAL units in an access unit: slices of one packet each in a very large picture.
@@ -141,7 +141,8 @@ impl AccessUnitFilter {
 
     /// Notes the sequence parameter set of an IDR slice; returns it if it is another one.
     fn activate(&mut self, slice: &Bytes) -> Option<Sps> {
-        let (sps, unit) = self.sets.active_sps(pps::pps_id_of_slice(slice))?;
+        let pps_id = SliceHead::parse(slice).map(|head| head.pps_id);
+        let (sps, unit) = self.sets.active_sps(pps_id)?;
         if self.active.as_ref() == Some(unit) {
             return None;
         }

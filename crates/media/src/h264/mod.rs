@@ -1,21 +1,27 @@
 //! H.264 syntax, as far as a gateway that never decodes a picture needs it (ITU-T H.264).
 //!
 //! * [`nal`]: NAL unit types, length-prefixed framing, emulation prevention.
-//! * [`sps`], [`pps`]: parameter sets; [`parameter_sets`]: those in force.
+//! * [`sps`], [`pps`]: parameter sets; [`parameter_sets`]: those in force; [`vui`]: how many pictures
+//!   are put into another order.
+//! * [`slice`]: how a picture is predicted; [`b_frames`]: whether a stream has B-frames.
 //! * [`sei`]: supplemental enhancement information.
 //! * [`avcc`]: `AVCDecoderConfigurationRecord`, the sequence header of FLV and MP4.
 //! * [`access_unit`]: [`AccessUnitFilter`], what WebRTC receivers need of each access unit.
 
 pub mod access_unit;
 pub mod avcc;
+pub mod b_frames;
 pub mod nal;
 pub mod parameter_sets;
 pub mod pps;
 pub mod sei;
+pub mod slice;
 pub mod sps;
+pub mod vui;
 
 pub use access_unit::AccessUnitFilter;
 pub use avcc::AvcDecoderConfigurationRecord;
+pub use b_frames::{BFrameDetector, BFrames};
 pub use nal::NalType;
 pub use sps::Sps;
 

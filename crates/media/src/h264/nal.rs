@@ -40,6 +40,11 @@ impl NalType {
         matches!(self.0, 1..=5)
     }
 
+    /// Whether it begins with a slice header: a slice, or the first partition of one.
+    pub fn has_slice_header(self) -> bool {
+        matches!(self.0, 1 | 2 | 5)
+    }
+
     /// Whether it means nothing to a receiver over RTP, where packets mark the access units and a
     /// constant bitrate needs no padding.
     pub fn is_framing(self) -> bool {
@@ -48,6 +53,12 @@ impl NalType {
             Self::AUD | Self::END_OF_SEQUENCE | Self::END_OF_STREAM | Self::FILLER
         )
     }
+}
+
+/// Whether other pictures may refer to what the NAL unit carries: `nal_ref_idc` is not 0 (ITU-T H.264
+/// section 7.4.1).
+pub fn is_reference(unit: &[u8]) -> bool {
+    unit.first().is_some_and(|header| header & 0x60 != 0)
 }
 
 /// The NAL units of an access unit in which each has its length in front
@@ -122,6 +133,22 @@ pub fn rbsp(unit: &[u8]) -> Cow<'_, [u8]> {
         raw.push(byte);
     }
     Cow::Owned(raw)
+}
+
+/// A NAL unit of this header byte and raw byte sequence payload: the inverse of [`rbsp`].
+pub fn unit_of(header: u8, rbsp: &[u8]) -> Vec<u8> {
+    let mut unit = Vec::with_capacity(rbsp.len() + 8);
+    unit.push(header);
+    let mut zeros = 0;
+    for &byte in rbsp {
+        if zeros >= 2 && byte <= 3 {
+            unit.push(3);
+            zeros = 0;
+        }
+        zeros = if byte == 0 { zeros + 1 } else { 0 };
+        unit.push(byte);
+    }
+    unit
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Picture parameter sets (ITU-T H.264 section 7.3.2.2), and which one a slice uses.
+//! Picture parameter sets (ITU-T H.264 section 7.3.2.2).
 
 use super::H264Error;
 use super::nal;
@@ -45,16 +45,6 @@ impl PpsIds {
     }
 }
 
-/// The `pic_parameter_set_id` in a slice header (ITU-T H.264 section 7.3.3); `None` when it is cut
-/// off or out of range.
-pub fn pps_id_of_slice(unit: &[u8]) -> Option<u8> {
-    let rbsp = nal::rbsp(head(unit));
-    let mut reader = BitReader::new(&rbsp);
-    reader.ue()?; // first_mb_in_slice
-    reader.ue()?; // slice_type
-    u8::try_from(reader.ue()?).ok()
-}
-
 fn head(unit: &[u8]) -> &[u8] {
     unit.get(..HEAD).unwrap_or(unit)
 }
@@ -86,15 +76,5 @@ mod tests {
             Err(H264Error::Truncated { len: 1, .. })
         ));
         assert!(PpsIds::parse(&[]).is_err());
-    }
-
-    #[test]
-    fn a_slice_says_its_parameter_set() {
-        // first_mb_in_slice 0, slice_type 7 (I), pic_parameter_set_id 0.
-        assert_eq!(pps_id_of_slice(&[0x65, 0b1000_1000, 0x80]), Some(0));
-        // ... 2.
-        assert_eq!(pps_id_of_slice(&[0x65, 0b1000_1000, 0b0110_0000]), Some(2));
-        assert_eq!(pps_id_of_slice(&[0x65]), None);
-        assert_eq!(pps_id_of_slice(&[]), None);
     }
 }

@@ -25,6 +25,8 @@ pub struct Sps {
     pub bit_depth_luma: u8,
     /// Bits per chroma sample.
     pub bit_depth_chroma: u8,
+    /// `pic_order_cnt_type`: with 2, pictures are shown in the order in which they are decoded.
+    pub pic_order_cnt_type: u8,
     /// `max_num_ref_frames`.
     pub max_num_ref_frames: u32,
     /// `frame_mbs_only_flag`: false when pictures may be interlaced.
@@ -33,6 +35,8 @@ pub struct Sps {
     pub width: u32,
     /// Height of the picture after cropping, in pixels.
     pub height: u32,
+    /// Where `vui_parameters_present_flag` is, in bits from the beginning of the payload.
+    pub(super) vui_at: usize,
 }
 
 impl Sps {
@@ -90,7 +94,7 @@ impl Parser<'_> {
             }
         }
         self.ue_at_most("log2_max_frame_num_minus4", 12)?;
-        self.skip_picture_order_count()?;
+        let pic_order_cnt_type = self.picture_order_count()?;
         let max_num_ref_frames = self.ue_at_most("max_num_ref_frames", 16)?;
         self.flag()?; // gaps_in_frame_num_value_allowed_flag
         let width_mbs = 1 + self.ue_at_most("pic_width_in_mbs_minus1", MAX_MACROBLOCKS - 1)?;
@@ -121,10 +125,12 @@ impl Parser<'_> {
             chroma_format_idc,
             bit_depth_luma,
             bit_depth_chroma,
+            pic_order_cnt_type,
             max_num_ref_frames,
             frame_mbs_only,
             width,
             height,
+            vui_at: self.reader.position(),
         })
     }
 
@@ -150,8 +156,10 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn skip_picture_order_count(&mut self) -> Result<(), H264Error> {
-        match self.ue_at_most("pic_order_cnt_type", 2)? {
+    /// Reads how the order of pictures is coded, and returns `pic_order_cnt_type`.
+    fn picture_order_count(&mut self) -> Result<u8, H264Error> {
+        let kind = self.ue_at_most("pic_order_cnt_type", 2)?;
+        match kind {
             0 => {
                 self.ue_at_most("log2_max_pic_order_cnt_lsb_minus4", 12)?;
             }
@@ -166,7 +174,7 @@ impl Parser<'_> {
             }
             _ => {}
         }
-        Ok(())
+        Ok(kind as u8)
     }
 
     /// Reads the cropping rectangle and applies it (equations 7-19 to 7-22). `chroma` is
