@@ -38,7 +38,16 @@ impl Clip {
     /// When ffmpeg fails.
     #[must_use]
     pub fn with_gop(gop: u32) -> Self {
-        Self::new(640, 360, gop)
+        Self::new(640, 360, gop, Coding::InOrder)
+    }
+
+    /// A clip with up to three B-frames in a row, of which `Coding` says more.
+    ///
+    /// # Panics
+    /// When ffmpeg fails.
+    #[must_use]
+    pub fn with_b_frames(gop: u32, coding: Coding) -> Self {
+        Self::new(640, 360, gop, coding)
     }
 
     /// A clip of another size: `width` a multiple of 16 and `height` one of 8.
@@ -46,8 +55,8 @@ impl Clip {
     /// # Panics
     /// When ffmpeg fails.
     #[must_use]
-    pub fn new(width: u32, height: u32, gop: u32) -> Self {
-        let arguments = clip_arguments(width, height, gop);
+    pub fn new(width: u32, height: u32, gop: u32, coding: Coding) -> Self {
+        let arguments = clip_arguments(width, height, gop, coding);
         let mut hash = DefaultHasher::new();
         arguments.hash(&mut hash);
         let folder = scratch_folder();
@@ -73,7 +82,42 @@ impl Clip {
     }
 }
 
-fn clip_arguments(width: u32, height: u32, gop: u32) -> Vec<String> {
+/// In what order the pictures of a clip are coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// As they are shown: Constrained Baseline.
+    InOrder,
+    /// With B-frames that no picture refers to.
+    BFrames,
+    /// With B-frames that others refer to, as x264 and OBS do by themselves.
+    Pyramid,
+}
+
+impl Coding {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::InOrder => &["-profile:v", "baseline"],
+            Self::BFrames => &[
+                "-bf",
+                "3",
+                "-b_strategy",
+                "0",
+                "-x264-params",
+                "b-pyramid=none",
+            ],
+            Self::Pyramid => &[
+                "-bf",
+                "3",
+                "-b_strategy",
+                "0",
+                "-x264-params",
+                "b-pyramid=normal",
+            ],
+        }
+    }
+}
+
+fn clip_arguments(width: u32, height: u32, gop: u32, coding: Coding) -> Vec<String> {
     let (bits_height, picture_height) = (height / 4, height - height / 4);
     let filter = format!(
         "color=c=black:s=16x2:r={FRAME_RATE},format=gray,\
@@ -83,20 +127,12 @@ fn clip_arguments(width: u32, height: u32, gop: u32) -> Vec<String> {
          [bits][picture]vstack[video]"
     );
     let (duration, gop) = ((CLIP_FRAMES / FRAME_RATE).to_string(), gop.to_string());
-    let groups: [&[&str]; 7] = [
+    let groups: [&[&str]; 8] = [
         &["-filter_complex", &filter],
         &["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"],
         &["-map", "[video]", "-map", "0:a", "-t", &duration],
-        &[
-            "-c:v",
-            "libx264",
-            "-profile:v",
-            "baseline",
-            "-preset",
-            "ultrafast",
-            "-b:v",
-            "1M",
-        ],
+        &["-c:v", "libx264", "-preset", "ultrafast", "-b:v", "1M"],
+        coding.arguments(),
         &["-g", &gop, "-keyint_min", &gop, "-sc_threshold", "0"],
         &["-c:a", "aac", "-b:a", "96k", "-ac", "2"],
         &["-f", "flv"],

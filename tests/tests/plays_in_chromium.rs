@@ -1,7 +1,7 @@
 //! The main job: what ffmpeg publishes over RTMP is seen and heard in Chromium.
 
 use distributary_tests::browser::Browser;
-use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
+use distributary_tests::ffmpeg::{Clip, Coding, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
 use distributary_tests::page::WatchPage;
 use distributary_tests::report::VideoReport;
@@ -70,7 +70,7 @@ async fn watch_with(configuration: &str) -> (String, VideoReport) {
 #[tokio::test]
 async fn the_player_page_plays_over_ipv6() {
     let gateway = Gateway::start_on("[::1]:0", &[]);
-    let clip = Clip::new(1280, 720, 2 * FRAME_RATE);
+    let clip = Clip::new(1280, 720, 2 * FRAME_RATE, Coding::InOrder);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
     gateway.wait_live("live/test").await;
 

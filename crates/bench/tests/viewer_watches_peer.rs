@@ -65,6 +65,7 @@ impl Session {
             red: None,
             resend: Resend::Never,
             extensions: StreamExtensions::default(),
+            reorders: false,
         };
         let config = PeerConfig {
             local: gateway.clone(),

@@ -226,6 +226,7 @@ fn peer() -> Peer {
         red: None,
         resend,
         extensions: StreamExtensions::default(),
+        reorders: false,
     };
     let rtx = Resend::Rtx {
         ssrc: 2,

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::delay::DelayBounds;
 use crate::listen::{ListenAddress, OptionalAddress};
+use crate::stream_rule::{BFrames, StreamRule};
 use crate::units::{Size, Time};
 
 /// What the gateway can be told. `config/distributary.toml` explains every key.
@@ -37,6 +38,9 @@ pub struct Config {
     /// Streams that are pulled from other servers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pull: Vec<Pull>,
+    /// Exceptions from what holds for all streams.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stream: Vec<StreamRule>,
     /// RTMP over TLS.
     pub rtmps: Rtmps,
     /// Limits of those who publish.
@@ -128,6 +132,8 @@ pub struct Streams {
     pub opus_bitrate: u32,
     /// Whether Opus repeats speech in little when viewers lose packets.
     pub opus_fec: bool,
+    /// What is done with B-frames.
+    pub bframes: BFrames,
 }
 
 /// How viewers are served.
@@ -221,6 +227,7 @@ impl Config {
                 bitrate: self.streams.opus_bitrate,
                 fec: self.streams.opus_fec,
             },
+            b_frames: StreamRule::b_frames(self.streams.bframes, &self.stream),
         }
     }
 }
@@ -234,6 +241,7 @@ impl Default for Config {
             advertise: Vec::new(),
             log: "info".to_owned(),
             pull: Vec::new(),
+            stream: Vec::new(),
             rtmps: Rtmps::default(),
             publishers: Publishers::default(),
             streams: Streams::default(),
@@ -317,6 +325,7 @@ impl Default for Streams {
             queue_frames: hub.queue_frames,
             opus_bitrate: hub.opus.bitrate,
             opus_fec: hub.opus.fec,
+            bframes: BFrames::default(),
         }
     }
 }
@@ -353,7 +362,7 @@ impl Default for Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use distributary_hub::StreamName;
+    use distributary_hub::{BFramePolicy, StreamName};
 
     const REFERENCE: &str = include_str!("../../../config/distributary.toml");
 
@@ -415,6 +424,8 @@ mod tests {
             "[streams]\ncache_duration = 30",
             "[publishers]\nmax = -1",
             "[publishers]\non_duplicate = \"maybe\"",
+            "[streams]\nbframes = \"keep\"",
+            "[[stream]]\nmatch = \"live\"",
             "[rtmps]\nlisten = \"1936\"",
             "[viewers]\nplayout_delay = \"200ms\"",
         ] {
@@ -444,6 +455,16 @@ mod tests {
         assert!(error.contains("match = \"live\""), "{error}");
         let error = refused("live/*", "https://origin/live");
         assert!(error.contains("https://origin/live"), "{error}");
+    }
+
+    #[test]
+    fn streams_can_be_excepted() {
+        let text =
+            "[[stream]]\nmatch = \"live/*\"\nbframes = \"refuse\"\n[streams]\nbframes = \"drop\"";
+        let hub = parse(text).unwrap().hub();
+        let policy = |name| *hub.b_frames.of(&StreamName::parse(name).unwrap());
+        assert_eq!(policy("live/a"), BFramePolicy::Refuse);
+        assert_eq!(policy("test/a"), BFramePolicy::Drop);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //!
 //! * [`cli`]: the command line; [`config`]: the configuration file, which the flags win over.
 //! * [`gateway`]: [`Gateway`], all parts started and ended together.
+//! * [`stream_rule`]: exceptions for some streams.
 //! * [`listen`] and [`candidates`]: the addresses listened on, and those told to viewers.
 //! * [`error`]: why the gateway does not start.
 //! * [`banner`]: what is printed at the start.
@@ -25,6 +26,7 @@ pub mod limits;
 pub mod listen;
 pub mod logging;
 pub mod signals;
+pub mod stream_rule;
 pub mod units;
 
 pub use cli::Cli;

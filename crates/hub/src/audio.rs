@@ -202,7 +202,9 @@ mod tests {
 
         fn push(&self, range: std::ops::Range<usize>) {
             for frame in &self.frames[range] {
-                self.publisher.push(Frame::Audio(frame.clone()), self.now);
+                self.publisher
+                    .push(Frame::Audio(frame.clone()), self.now)
+                    .unwrap();
             }
         }
     }
@@ -299,7 +301,9 @@ mod tests {
         let stream = Arc::clone(harness.publisher.stream());
         let second = harness.hub.take_over(&harness.name, harness.now);
         stream.deliver_opus(1, marked(1));
-        second.push(Frame::Audio(harness.frames[0].clone()), harness.now);
+        second
+            .push(Frame::Audio(harness.frames[0].clone()), harness.now)
+            .unwrap();
         stream.deliver_opus(1, marked(1));
         stream.deliver_opus(2, marked(2));
         loop {
@@ -327,7 +331,10 @@ mod tests {
             pts: MediaTime::from_millis(60_000),
             data: Bytes::from_static(&[0xfc]),
         };
-        harness.publisher.push(Frame::Audio(opus), harness.now);
+        harness
+            .publisher
+            .push(Frame::Audio(opus), harness.now)
+            .unwrap();
         assert_eq!(
             next_opus(&mut queue).await.data[..],
             [0xfc],

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::demand::{Demand, DemandError, Providers};
 use crate::name::StreamName;
+use crate::policy::{BFramePolicy, ByStream};
 use crate::stream::{Claim, Publisher, Stream, Subscription};
 use crate::subscriber::Sink;
 
@@ -23,6 +24,8 @@ pub struct HubConfig {
     pub queue_frames: usize,
     /// How AAC is encoded for viewers.
     pub opus: OpusConfig,
+    /// What is done with B-frames.
+    pub b_frames: ByStream<BFramePolicy>,
 }
 
 impl Default for HubConfig {
@@ -32,6 +35,7 @@ impl Default for HubConfig {
             gop_cache_duration: Duration::from_secs(30),
             queue_frames: 512,
             opus: OpusConfig::default(),
+            b_frames: ByStream::default(),
         }
     }
 }

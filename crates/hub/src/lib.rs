@@ -12,6 +12,7 @@
 //! * [`name`]: [`StreamName`], the validated `app/stream`.
 //! * [`hub`]: [`Hub`], the registry of streams.
 //! * [`pattern`]: [`StreamPattern`], `live/*`.
+//! * [`policy`]: what is done with streams that not every viewer can show.
 //! * [`demand`]: streams that are had when somebody asks for them.
 //! * [`stream`]: [`Stream`] and its two handles, [`Publisher`] and [`Subscription`].
 //! * `audio`: the thread that turns a stream's AAC into Opus, while somebody listens.
@@ -24,6 +25,7 @@ pub mod demand;
 pub mod hub;
 pub mod name;
 pub mod pattern;
+pub mod policy;
 pub mod stream;
 pub mod subscriber;
 pub mod timeline;
@@ -32,5 +34,6 @@ pub use demand::{Demand, DemandError};
 pub use hub::{Hub, HubConfig, PublishError};
 pub use name::{NameError, StreamName};
 pub use pattern::{PatternError, StreamPattern};
+pub use policy::{BFrameAdvice, BFramePolicy, ByStream, Refusal};
 pub use stream::{Publisher, PublisherInfo, Reservation, Stream, StreamStats, Subscription};
 pub use subscriber::{AudioForm, Delivery, Sink, StreamEvent};

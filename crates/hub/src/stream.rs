@@ -4,15 +4,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use distributary_media::flv::OtherTrack;
+use distributary_media::h264::{BFrameDetector, BFrames};
 use distributary_media::{
     AudioCodec, AudioFrame, AudioTrack, Frame, OpusConfig, TimedData, VideoTrack,
 };
 use tokio::sync::{Notify, watch};
+use tracing::warn;
 
 use crate::audio::AudioThread;
 use crate::cache::GopCache;
 use crate::hub::{HubConfig, Shared};
 use crate::name::StreamName;
+use crate::policy::{BFrameAdvice, BFramePolicy, Refusal};
 use crate::subscriber::{AudioForm, Sink, StreamEvent, Subscriber};
 use crate::timeline::Timeline;
 
@@ -45,6 +48,7 @@ struct State {
     audio_thread: Option<AudioThread>,
     next_audio_thread: u64,
     timeline: Timeline,
+    b_frames: BFrameDetector,
     cache: GopCache,
     /// Set until the publisher's first keyframe: nothing before it can be decoded.
     awaiting_keyframe: bool,
@@ -84,6 +88,8 @@ pub struct StreamStats {
     pub video: Option<Arc<VideoTrack>>,
     /// The audio track, once its sequence header has come.
     pub audio: Option<Arc<AudioTrack>>,
+    /// The B-frames of the video; `None` before it is certain whether there are any.
+    pub b_frames: Option<BFrames>,
     /// Video frames accepted since the stream began.
     pub video_frames: u64,
     /// Audio frames accepted since the stream began.
@@ -113,6 +119,7 @@ impl Stream {
             audio_thread: None,
             next_audio_thread: 0,
             timeline: Timeline::new(now),
+            b_frames: BFrameDetector::default(),
             cache: GopCache::new(config.gop_cache_bytes, config.gop_cache_duration),
             awaiting_keyframe: true,
             subscribers: Vec::new(),
@@ -156,6 +163,10 @@ impl Stream {
             info: state.info.clone(),
             video: state.video.clone(),
             audio: state.audio.clone(),
+            b_frames: state
+                .b_frames
+                .is_certain()
+                .then(|| state.b_frames.b_frames()),
             video_frames: state.video_frames,
             audio_frames: state.audio_frames,
             bytes: state.bytes,
@@ -164,6 +175,11 @@ impl Stream {
             cached: state.cache.duration(),
             cache_overflowed: state.cache.overflowed(),
         }
+    }
+
+    /// What is done with its B-frames.
+    pub fn b_frame_policy(&self) -> BFramePolicy {
+        *self.config.b_frames.of(&self.name)
     }
 
     /// How its publisher describes it, as it did last.
@@ -297,10 +313,15 @@ impl Stream {
         }
     }
 
-    fn push(self: &Arc<Self>, publisher: u64, mut frame: Frame, now: Instant) {
+    fn push(
+        self: &Arc<Self>,
+        publisher: u64,
+        mut frame: Frame,
+        now: Instant,
+    ) -> Result<(), Refusal> {
         let mut state = self.lock();
         if !state.is_current(publisher) {
-            return;
+            return Ok(());
         }
         state.timeline.place(&mut frame, now);
         state.bytes += frame.payload_len() as u64;
@@ -308,9 +329,15 @@ impl Stream {
             Frame::Video(video) => {
                 state.video_frames += 1;
                 if state.awaiting_keyframe && !video.keyframe {
-                    return;
+                    return Ok(());
                 }
                 state.awaiting_keyframe = false;
+                let before = state.b_frames.b_frames();
+                state.b_frames.observe(video);
+                let b_frames = state.b_frames.b_frames();
+                if b_frames > before {
+                    self.note_b_frames(b_frames)?;
+                }
                 let frame = Arc::new(frame);
                 state.cache.push(&frame);
                 state.deliver_where(&frame, Some(now), |_| true);
@@ -325,6 +352,20 @@ impl Stream {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Says that the video has B-frames, or other ones than it had.
+    fn note_b_frames(&self, b_frames: BFrames) -> Result<(), Refusal> {
+        let policy = self.b_frame_policy();
+        if policy == BFramePolicy::Refuse {
+            return Err(Refusal::BFrames);
+        }
+        warn!(
+            stream = %self.name, %b_frames, ?policy,
+            "the stream has B-frames, which not all viewers can show: {BFrameAdvice}"
+        );
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -352,6 +393,7 @@ impl State {
         self.metadata = None;
         self.audio_thread = None;
         self.timeline.restart();
+        self.b_frames = BFrameDetector::default();
         self.awaiting_keyframe = true;
         Claim { id, replaced }
     }
@@ -466,8 +508,11 @@ impl Publisher {
     }
 
     /// Feeds one frame that arrived at `now`. Never waits.
-    pub fn push(&self, frame: Frame, now: Instant) {
-        self.stream.push(self.claim.id, frame, now);
+    ///
+    /// # Errors
+    /// When a stream like this is not to be published. The frame was not taken.
+    pub fn push(&self, frame: Frame, now: Instant) -> Result<(), Refusal> {
+        self.stream.push(self.claim.id, frame, now)
     }
 
     /// Changes what is known of the stream, as long as it is this publisher's.
@@ -560,7 +605,7 @@ mod tests {
         let first = hub.publish(&name, now).unwrap();
         let (sink, mut queue) = Sink::channel(8);
         let _subscription = hub.subscribe(&name, sink, 0).unwrap();
-        first.push(keyframe(), now);
+        first.push(keyframe(), now).unwrap();
         assert!(matches!(
             hub.publish(&name, now),
             Err(PublishError::AlreadyLive)
@@ -568,13 +613,15 @@ mod tests {
 
         let second = hub.take_over(&name, now);
         first.replaced().await;
-        first.push(keyframe(), now);
+        first.push(keyframe(), now).unwrap();
         first.set_info(PublisherInfo {
             encoder: Some("the first".into()),
             ..PublisherInfo::default()
         });
         drop(first);
-        second.push(keyframe(), now + Duration::from_millis(40));
+        second
+            .push(keyframe(), now + Duration::from_millis(40))
+            .unwrap();
         assert!(second.stream().is_live());
         assert_eq!(second.stream().stats().info, None);
         let mut times = Vec::new();
@@ -620,7 +667,7 @@ mod tests {
         };
         frame.dts = MediaTime::from_millis(100_000);
         frame.pts = frame.dts;
-        publisher.push(Frame::Video(frame), later);
+        publisher.push(Frame::Video(frame), later).unwrap();
         say("onCuePoint", 100_500, later);
         say("onTextData", 3, later);
         let mut heard = Vec::new();

@@ -93,7 +93,7 @@ pub struct BitWriter {
 impl BitWriter {
     /// Writes one bit: `u(1)`.
     pub fn flag(&mut self, bit: bool) {
-        if self.position % 8 == 0 {
+        if self.position.is_multiple_of(8) {
             self.data.push(0);
         }
         if let (true, Some(last)) = (bit, self.data.last_mut()) {

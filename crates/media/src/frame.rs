@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::h264::{NalType, nal};
 use crate::time::MediaTime;
 use crate::track::{AudioCodec, VideoCodec};
 
@@ -55,6 +56,18 @@ pub struct VideoFrame {
     /// H264 and H265: the NAL units in decoding order, without start codes or length prefixes, none
     /// of them empty. Other codecs: the frame as one unit.
     pub units: Vec<Bytes>,
+}
+
+impl VideoFrame {
+    /// Whether no other picture refers to it, so that it can be left out: of H264, when all its slices
+    /// say so. Of other codings it is not known.
+    pub fn is_disposable(&self) -> bool {
+        let units = self.units.iter();
+        let mut slices = units
+            .filter(|unit| self.codec == VideoCodec::H264 && NalType::of(unit).is_slice())
+            .peekable();
+        slices.peek().is_some() && !slices.any(|unit| nal::is_reference(unit))
+    }
 }
 
 /// One coded block of sound: an AAC access unit or an Opus packet.

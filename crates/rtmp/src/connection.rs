@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use distributary_hub::{DemandError, PublishError, Publisher, StreamEvent, StreamName};
+use distributary_hub::{DemandError, PublishError, Publisher, Refusal, StreamEvent, StreamName};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
@@ -51,6 +51,8 @@ enum End {
     StreamEnded,
     /// Another publisher has taken the stream over.
     Replaced,
+    /// The client was told that a stream like this is not to be published.
+    Unfit(Refusal),
     /// The server is being shut down.
     Shutdown,
     /// The client broke the protocol, a limit or a time.
@@ -73,7 +75,7 @@ impl End {
                 error.kind(),
                 io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
             ),
-            Self::Session(_) | Self::WriteTimeout => false,
+            Self::Unfit(_) | Self::Session(_) | Self::WriteTimeout => false,
         }
     }
 }
@@ -85,6 +87,7 @@ impl fmt::Display for End {
             Self::Refused => f.write_str("refused"),
             Self::StreamEnded => f.write_str("the stream has ended"),
             Self::Replaced => f.write_str("another publisher has taken the stream over"),
+            Self::Unfit(refusal) => refusal.fmt(f),
             Self::Shutdown => f.write_str("shutdown"),
             Self::Session(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
@@ -221,8 +224,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                 }
                 SessionEvent::Media(media) => {
-                    if let Some(ingest) = &mut self.ingest {
-                        ingest.handle(media, now);
+                    let Some(ingest) = &mut self.ingest else {
+                        continue;
+                    };
+                    if let Err(refusal) = ingest.handle(media, now) {
+                        self.session.end_publish(&refusal.to_string());
+                        return Err(End::Unfit(refusal));
                     }
                 }
             }

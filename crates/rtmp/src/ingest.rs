@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Instant;
 
-use distributary_hub::{Publisher, PublisherInfo, Stream};
+use distributary_hub::{Publisher, PublisherInfo, Refusal, Stream};
 use distributary_media::flv::{FlvDemuxer, FlvError, FlvEvent, FlvEvents};
 use distributary_media::{MediaTime, TimedData};
 use tokio::sync::OwnedSemaphorePermit;
@@ -55,18 +55,21 @@ impl Ingest {
     }
 
     /// Takes in a message of the publisher that came at `now`.
-    pub(crate) fn handle(&mut self, message: MediaMessage, now: Instant) {
+    ///
+    /// # Errors
+    /// When a stream like this is not to be published.
+    pub(crate) fn handle(&mut self, message: MediaMessage, now: Instant) -> Result<(), Refusal> {
         self.latest = now;
         match message {
             MediaMessage::Video { timestamp, body } => {
                 self.bytes += body.len() as u64;
                 let events = self.demuxer.handle_video(timestamp, body);
-                self.feed(events, now);
+                self.feed(events, now)?;
             }
             MediaMessage::Audio { timestamp, body } => {
                 self.bytes += body.len() as u64;
                 let events = self.demuxer.handle_audio(timestamp, body);
-                self.feed(events, now);
+                self.feed(events, now)?;
             }
             MediaMessage::Data {
                 timestamp,
@@ -75,6 +78,7 @@ impl Ingest {
             } => self.say(timestamp, name, &values, now),
             MediaMessage::DataIgnored { error } => debug!(%error, "data message left out"),
         }
+        Ok(())
     }
 
     /// The stream that is fed.
@@ -142,10 +146,13 @@ impl Ingest {
         );
     }
 
-    fn feed(&mut self, events: Result<FlvEvents, FlvError>, now: Instant) {
+    fn feed(&mut self, events: Result<FlvEvents, FlvError>, now: Instant) -> Result<(), Refusal> {
         let events = match events {
             Ok(events) => events,
-            Err(error) => return self.complain(error),
+            Err(error) => {
+                self.complain(error);
+                return Ok(());
+            }
         };
         for event in events {
             match event {
@@ -184,10 +191,11 @@ impl Ingest {
                 }
                 FlvEvent::Frame(frame) => {
                     self.frames += 1;
-                    self.publisher.push(frame, now);
+                    self.publisher.push(frame, now)?;
                 }
             }
         }
+        Ok(())
     }
 
     /// Counts a tag that cannot be used; the log has each reason once as long as it lasts.

@@ -13,7 +13,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use distributary_hub::{Demand, DemandError, PublishError, Stream, StreamName};
+use distributary_hub::{Demand, DemandError, PublishError, Refusal, Stream, StreamName};
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -142,6 +142,8 @@ enum PullEnd {
     TooManyPublishers(usize),
     #[error(transparent)]
     Publish(#[from] PublishError),
+    #[error(transparent)]
+    Unfit(#[from] Refusal),
     #[error("another publisher has taken the stream over")]
     Replaced,
     #[error("nobody watches any more")]
@@ -195,9 +197,9 @@ impl Pull {
             let now = Instant::now().into_std();
             let publisher = self.shared.hub.publish(&self.name, now)?;
             let mut ingest = Ingest::new(publisher, permit, now);
-            ingest.handle(message, now);
+            ingest.handle(message, now)?;
             while !ingest.has_frames() {
-                ingest.handle(player.next().await?, Instant::now().into_std());
+                ingest.handle(player.next().await?, Instant::now().into_std())?;
             }
             Ok::<_, PullEnd>(ingest)
         };
@@ -208,7 +210,7 @@ impl Pull {
         let deadline = Instant::now() + SECOND_TRACK_TIMEOUT;
         while !ingest.has_both_tracks() {
             match timeout_at(deadline, player.next()).await {
-                Ok(message) => ingest.handle(message?, Instant::now().into_std()),
+                Ok(message) => ingest.handle(message?, Instant::now().into_std())?,
                 Err(_) => break,
             }
         }
@@ -223,10 +225,14 @@ impl Pull {
         let patience = self.idle_timeout.max(ARRIVAL_TIMEOUT);
         let end = loop {
             tokio::select! {
-                message = player.next() => match message {
-                    Ok(message) => ingest.handle(message, Instant::now().into_std()),
-                    Err(error) => break error.into(),
-                },
+                message = player.next() => {
+                    let taken = message
+                        .map_err(PullEnd::from)
+                        .and_then(|message| Ok(ingest.handle(message, Instant::now().into_std())?));
+                    if let Err(end) = taken {
+                        break end;
+                    }
+                }
                 Some(demand) = self.waiting.recv() => {
                     demand.answer(Ok(()));
                     unwatched_since = unwatched_since.map(|_| Instant::now());

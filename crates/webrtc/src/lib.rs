@@ -10,6 +10,7 @@ pub mod ice;
 pub mod log;
 pub mod pacer;
 pub mod peer;
+pub mod reorder;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

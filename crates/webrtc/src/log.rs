@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use distributary_media::h264::NalType;
+use bytes::Bytes;
 use distributary_media::{AudioFrame, MediaTime, VideoFrame};
 
+use crate::reorder;
 use crate::rtp::extension::MAX_HEADER;
 use crate::rtp::{Payload, h264, red};
 use crate::srtp::rtp::MAX_TAG_LEN;
@@ -23,6 +24,9 @@ pub const MAX_PAYLOAD: usize = MAX_PACKET - MAX_HEADER - OSN_LEN - MAX_TAG_LEN;
 /// Most bytes of padding. Fragments of equal size leave the last one shorter by less than there are
 /// fragments: longer padding would be for an odd unit behind them, which is not worth it.
 const MAX_PADDING: u8 = 64;
+
+/// The least distance between two pictures: one tick of the 90 kHz clock, rounded up.
+const TICK: Duration = Duration::from_nanos(11_112);
 
 /// Bounds of a log.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +65,8 @@ pub struct Log {
     first: u64,
     /// Number of the newest keyframe's first packet, while it is kept.
     keyframe: Option<u64>,
+    /// Time of the newest picture.
+    newest: Option<MediaTime>,
     /// When the newest keyframe came, and how long after the one before it.
     keyframe_at: Option<Instant>,
     keyframe_interval: Option<Duration>,
@@ -84,10 +90,34 @@ pub struct LoggedPacket {
     pub marker: bool,
     /// Whether no other picture refers to its picture, so that it can be left out.
     pub disposable: bool,
+    /// Which viewers it is for.
+    pub audience: Audience,
     /// Bytes of padding behind the payload (RFC 3550 section 5.1); 0 for none.
     pub padding: u8,
     /// When it was logged.
     pub at: Instant,
+}
+
+/// Which viewers a packet is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// All of them.
+    All,
+    /// Those whose decoder puts pictures in order.
+    Reordering,
+    /// Of those, the ones whose decoder holds fewer than this many pictures back so far.
+    Priming(u8),
+}
+
+/// What the packets of a picture have in common.
+struct Picture {
+    /// Number of its first packet.
+    start: u64,
+    time: MediaTime,
+    timestamp: u32,
+    keyframe: bool,
+    disposable: bool,
+    at: Instant,
 }
 
 impl Log {
@@ -101,6 +131,7 @@ impl Log {
             packets: VecDeque::new(),
             first: 0,
             keyframe: None,
+            newest: None,
             keyframe_at: None,
             keyframe_interval: None,
             bytes: 0,
@@ -126,27 +157,72 @@ impl Log {
 
     /// Packetises a picture that came at `now`.
     pub fn push_video(&mut self, frame: &VideoFrame, now: Instant) {
-        let start = self.head();
-        let timestamp = self.timestamp(frame.pts);
-        let disposable = is_disposable(frame);
-        let mut first = true;
-        h264::packetise(&frame.units, MAX_PAYLOAD, |payload| {
+        let picture = self.picture(frame, frame.pts, now);
+        self.append(&picture, &frame.units, Audience::All);
+        self.end_picture(&picture, now);
+    }
+
+    /// Packetises a picture of a stream whose pictures are shown in another order than they are decoded
+    /// in, so that a decoder holds `depth` of them back. Viewers whose decoder does that are sent all
+    /// pictures, the others the keyframes (see [`crate::reorder`]).
+    pub fn push_reordered(&mut self, frame: &VideoFrame, depth: u8, now: Instant) {
+        // When this picture goes into the decoder, one comes out that is to be shown now. On from a
+        // stream in order, time must not step back.
+        let time = self
+            .newest
+            .map_or(frame.dts, |newest| frame.dts.max(newest + TICK));
+        let picture = self.picture(frame, time, now);
+        if frame.keyframe {
+            let parts = reorder::Keyframe::new(&frame.units, depth);
+            self.append(&picture, &parts.parameter_sets, Audience::All);
+            self.append(&picture, &[parts.carrier], Audience::Reordering);
+            for held in 1..=depth {
+                self.append(&picture, &parts.slices, Audience::Priming(held));
+            }
+            self.append(&picture, &parts.picture, Audience::All);
+        } else {
+            self.append(&picture, &frame.units, Audience::Reordering);
+        }
+        self.end_picture(&picture, now);
+    }
+
+    fn picture(&self, frame: &VideoFrame, time: MediaTime, now: Instant) -> Picture {
+        Picture {
+            start: self.head(),
+            time,
+            timestamp: self.timestamp(time),
+            keyframe: frame.keyframe,
+            disposable: frame.is_disposable(),
+            at: now,
+        }
+    }
+
+    /// Logs the packets of a part of a picture.
+    fn append(&mut self, picture: &Picture, units: &[Bytes], audience: Audience) {
+        h264::packetise(units, MAX_PAYLOAD, |payload| {
             self.bytes += payload.len();
+            let number = self.first + self.packets.len() as u64;
             self.packets.push_back(LoggedPacket {
                 payload,
                 red: None,
-                pts: frame.pts,
-                timestamp,
-                first: std::mem::take(&mut first),
+                pts: picture.time,
+                timestamp: picture.timestamp,
+                first: number == picture.start,
                 marker: false,
-                disposable,
+                disposable: picture.disposable,
+                audience,
                 padding: 0,
-                at: now,
+                at: picture.at,
             });
         });
+    }
+
+    fn end_picture(&mut self, picture: &Picture, now: Instant) {
+        let start = picture.start;
         if self.head() == start {
             return;
         }
+        self.newest = Some(picture.time);
         let padding = if self.pads {
             self.missing_bytes(start)
         } else {
@@ -156,7 +232,7 @@ impl Log {
             last.marker = true;
             last.padding = padding;
         }
-        if frame.keyframe {
+        if picture.keyframe {
             self.keyframe = Some(start);
             self.keyframe_interval = self
                 .keyframe_at
@@ -204,6 +280,7 @@ impl Log {
             first: true,
             marker: false,
             disposable: false,
+            audience: Audience::All,
             padding: 0,
             at: now,
         });
@@ -276,18 +353,6 @@ impl Log {
     }
 }
 
-/// Whether all slices of a picture say that nothing refers to them: `nal_ref_idc` 0 (ITU-T H.264
-/// section 7.4.1).
-fn is_disposable(frame: &VideoFrame) -> bool {
-    let mut slices = frame
-        .units
-        .iter()
-        .filter(|unit| NalType::of(unit).is_slice())
-        .peekable();
-    slices.peek().is_some()
-        && slices.all(|unit| unit.first().is_some_and(|header| header & 0x60 == 0))
-}
-
 #[cfg(test)]
 #[allow(
     clippy::disallowed_methods,
@@ -295,7 +360,6 @@ fn is_disposable(frame: &VideoFrame) -> bool {
 )]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use distributary_media::VideoCodec;
 
     fn picture(millis: i64, keyframe: bool, len: usize) -> VideoFrame {

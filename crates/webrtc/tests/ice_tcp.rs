@@ -16,7 +16,7 @@ use distributary_media::{MediaTime, VideoCodec, VideoFrame, VideoTrack};
 use distributary_webrtc::certificate::Certificate;
 use distributary_webrtc::demux::DatagramKind;
 use distributary_webrtc::dtls::{Dtls, DtlsContext, DtlsEvent, DtlsRole};
-use distributary_webrtc::engine::{Engine, EngineConfig};
+use distributary_webrtc::engine::{Engine, EngineConfig, ViewerOptions};
 use distributary_webrtc::stun::{Class, IceRole, Message, MessageWriter, Method, TransactionId};
 use distributary_webrtc::tcp::FIRST_FRAME_TIMEOUT;
 use distributary_webrtc::tcp::framing::{FrameDecoder, write_frame};
@@ -75,7 +75,7 @@ impl Gateway {
         let keyframe = self.pictures % 10 == 0;
         let mut unit = vec![0x55; len];
         unit[0] = if keyframe { 0x65 } else { 0x41 };
-        self.publisher.push(
+        let taken = self.publisher.push(
             distributary_media::Frame::Video(VideoFrame {
                 codec: VideoCodec::H264,
                 pts: at,
@@ -85,6 +85,7 @@ impl Gateway {
             }),
             Instant::now(),
         );
+        taken.expect("a stream without B-frames");
         self.pictures += 1;
     }
 
@@ -128,7 +129,10 @@ impl Viewer {
             .hub
             .stream(&StreamName::parse("live/test").expect("a name"))
             .expect("it is live");
-        let session = gateway.engine.open(&stream, &offer).expect("an answer");
+        let session = gateway
+            .engine
+            .open(&stream, &offer, ViewerOptions::default())
+            .expect("an answer");
         let value = |key: &str| {
             let lines = session.answer.lines();
             let mut values = lines.filter_map(|line| line.strip_prefix("a=")?.strip_prefix(key));

@@ -6,7 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use distributary_hub::{PublisherInfo, Stream, StreamStats};
+use distributary_hub::{BFrameAdvice, PublisherInfo, Stream, StreamStats};
+use distributary_media::h264::BFrames;
 use distributary_media::{AudioTrack, VideoTrack};
 use distributary_webrtc::engine::LatencySummary;
 use serde::Serialize;
@@ -29,6 +30,10 @@ struct StreamSummary {
     audio: Option<AudioSummary>,
     /// What its publisher says about itself, once it has.
     publisher: Option<PublisherSummary>,
+    /// Its B-frames: `none`, `non-reference` or `reference`, once that is certain.
+    b_frames: Option<&'static str>,
+    /// What to change in the encoder, and why, where viewers are not sent all pictures as they are.
+    advice: Option<String>,
     video_frames: u64,
     audio_frames: u64,
     /// Bytes of coded media since the stream began.
@@ -133,6 +138,7 @@ impl StreamSummary {
             info,
             video,
             audio,
+            b_frames,
             video_frames,
             audio_frames,
             bytes,
@@ -144,11 +150,27 @@ impl StreamSummary {
             video: video.as_deref().map(VideoSummary::from),
             audio: audio.as_deref().map(AudioSummary::from),
             publisher: info.as_deref().map(PublisherSummary::from),
+            b_frames: b_frames.map(BFrames::as_str),
+            advice: b_frames.and_then(advice),
             video_frames,
             audio_frames,
             bytes,
         })
     }
+}
+
+/// What a publisher should know of its B-frames, if it has any.
+fn advice(b_frames: BFrames) -> Option<String> {
+    let consequence = match b_frames {
+        BFrames::None => return None,
+        BFrames::NonReference => {
+            "They are left out, so the picture is less smooth than it could be"
+        }
+        BFrames::Reference => "Some viewers see no more than the keyframes",
+    };
+    Some(format!(
+        "The stream has B-frames, which WebRTC has no place for. {consequence}: {BFrameAdvice}."
+    ))
 }
 
 impl From<&VideoTrack> for VideoSummary {
@@ -255,6 +277,8 @@ mod tests {
                     "audio_kbps": null,
                     "other_tracks": [{ "kind": "audio", "id": 1, "codec": "Opus" }],
                 },
+                "b_frames": null,
+                "advice": null,
                 "video_frames": 0,
                 "audio_frames": 0,
                 "bytes": 0,

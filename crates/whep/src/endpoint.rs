@@ -12,6 +12,7 @@ use distributary_webrtc::engine::{OpenError, OpenedSession};
 use crate::cors;
 use crate::name::PathStream;
 use crate::offer::{ACCEPT_POST, Offer, SDP};
+use crate::player::Player;
 use crate::problem::Problem;
 use crate::router::FrontDoor;
 use crate::session;
@@ -33,12 +34,13 @@ pub(crate) fn methods() -> MethodRouter<FrontDoor> {
 async fn open(
     State(front): State<FrontDoor>,
     PathStream(name): PathStream,
+    Player(options): Player,
     Offer(offer): Offer,
 ) -> Result<Response, Problem> {
     let stream = live(&front, &name).await?;
     let session = front
         .engine
-        .open(&stream, &offer)
+        .open(&stream, &offer, options)
         .map_err(|error| refusal(error).about(&name))?;
     Ok(created(session))
 }

@@ -23,6 +23,7 @@ mod metrics;
 mod name;
 mod offer;
 mod pages;
+mod player;
 mod problem;
 mod router;
 mod server;

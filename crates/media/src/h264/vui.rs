@@ -272,11 +272,11 @@ mod tests {
         for _ in 0..sps.vui_at {
             writer.flag(reader.flag().unwrap());
         }
-        writer.bits(0b1_1, 2);
+        writer.bits(0b11, 2);
         writer.bits(255, 8);
         writer.bits(0x0004_0003, 32);
-        writer.bits(0b1_1, 2);
-        writer.bits(0b1_101_1_1, 6);
+        writer.bits(0b11, 2);
+        writer.bits(0b11_0111, 6);
         writer.bits(0x01_0101, 24);
         writer.flag(true);
         writer.ue(1);

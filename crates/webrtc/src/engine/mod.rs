@@ -30,7 +30,7 @@ pub(crate) use identity::Identities;
 pub use identity::{CERTIFICATE_LIFETIME, IdentityError};
 pub(crate) use latency::Latency;
 pub use latency::LatencySummary;
-pub use open::{OpenError, OpenedSession};
+pub use open::{OpenError, OpenedSession, ViewerOptions};
 pub use restart::{IcePatch, PatchError, RestartedIce};
 
 /// Commands that may wait for a shard; a shard that is so far behind loses datagrams anyway.
@@ -209,8 +209,13 @@ impl Engine {
         clippy::disallowed_methods,
         reason = "the engine is the driver that reads the clocks"
     )]
-    pub fn open(&self, stream: &Arc<Stream>, offer: &str) -> Result<OpenedSession, OpenError> {
-        open::open(&self.shared, stream, offer, Instant::now())
+    pub fn open(
+        &self,
+        stream: &Arc<Stream>,
+        offer: &str,
+        options: ViewerOptions,
+    ) -> Result<OpenedSession, OpenError> {
+        open::open(&self.shared, stream, offer, options, Instant::now())
     }
 
     /// How long pictures took, over the last whole ten seconds, from their coming in to the moment when

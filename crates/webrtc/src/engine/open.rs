@@ -31,6 +31,14 @@ pub struct OpenedSession {
     pub etag: String,
 }
 
+/// What is known of a viewer besides its offer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ViewerOptions {
+    /// Whether its decoder can be made to put pictures in order (see [`crate::reorder`]). Of a stream
+    /// with B-frames that pictures refer to, the others are sent the keyframes.
+    pub reorders: bool,
+}
+
 /// Why an offer is not answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -67,6 +75,7 @@ pub(super) fn open(
     shared: &Shared,
     stream: &Arc<Stream>,
     offer: &str,
+    options: ViewerOptions,
     now: Instant,
 ) -> Result<OpenedSession, OpenError> {
     let offer = Offer::parse(offer)?;
@@ -90,7 +99,7 @@ pub(super) fn open(
     let session = PendingSession {
         id,
         stream: stream.name().clone(),
-        peer: peer_config(shared, answer.negotiated, ice, cname),
+        peer: peer_config(shared, answer.negotiated, options, ice, cname),
         dtls: identity.dtls.clone(),
         created: now,
         reservation: stream.reserve(),
@@ -185,14 +194,15 @@ fn local_parameters(shared: &Shared, identity: &Identity, ice: Credentials) -> L
 fn peer_config(
     shared: &Shared,
     negotiated: Negotiated,
+    options: ViewerOptions,
     ice: Credentials,
     cname: Arc<str>,
 ) -> PeerConfig {
     let delay = shared.config.playout_delay;
-    let video = negotiated
-        .video
-        .as_ref()
-        .map(|video| SenderConfig::video(video, delay));
+    let video = negotiated.video.as_ref().map(|video| SenderConfig {
+        reorders: options.reorders,
+        ..SenderConfig::video(video, delay)
+    });
     let audio = negotiated.audio.as_ref().map(SenderConfig::audio);
     PeerConfig {
         local: ice,

@@ -355,6 +355,7 @@ mod tests {
                 red: None,
                 resend: Resend::Same,
                 extensions: StreamExtensions::default(),
+                reorders: false,
             }),
             audio: None,
             data: None,

@@ -19,6 +19,8 @@ pub struct SenderConfig {
     pub resend: Resend,
     /// Header extensions that were negotiated.
     pub extensions: StreamExtensions,
+    /// Whether the viewer's decoder can be made to put pictures in order (see [`crate::reorder`]).
+    pub reorders: bool,
 }
 
 /// How lost packets are sent again.
@@ -53,6 +55,7 @@ impl SenderConfig {
             red: None,
             resend,
             extensions: extensions(&video.extensions, video.mid.as_ref(), playout_delay),
+            reorders: false,
         }
     }
 
@@ -64,6 +67,7 @@ impl SenderConfig {
             red: audio.red,
             resend: Resend::Never,
             extensions: extensions(&audio.extensions, audio.mid.as_ref(), None),
+            reorders: false,
         }
     }
 

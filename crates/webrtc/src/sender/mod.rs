@@ -127,7 +127,7 @@ impl RtpSender {
             HeaderTemplate::new(payload_type, ssrc, &extensions.without_delay(), extras)
         };
         Self {
-            cursor: Cursor::new(first(start.sequence)),
+            cursor: Cursor::new(first(start.sequence), config.reorders),
             next_rtx_index: first(start.rtx_sequence),
             timestamp_offset: start.timestamp,
             header: HeaderTemplate::new(config.packet_type(), config.ssrc, extensions, extras),
@@ -223,7 +223,7 @@ impl RtpSender {
         if len > budget || len > wire.buffer.remaining() {
             return None;
         }
-        let index = self.cursor.advance();
+        let index = self.cursor.advance(packet);
         self.write(packet, index, len, wire);
         self.stats.packets += 1;
         self.stats.octets += octets;

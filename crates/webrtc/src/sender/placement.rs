@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::log::{Log, LoggedPacket};
+use crate::log::{Audience, Log, LoggedPacket};
 
 /// Media older than this is given up for the newest keyframe: the viewer's path or socket did not
 /// keep up.
@@ -42,6 +42,11 @@ pub(super) struct Cursor {
     allowance: Duration,
     /// Set when everything up to the next keyframe is left out: the first number that may be it.
     awaits_keyframe_from: Option<u64>,
+    /// How many pictures the viewer's decoder holds back to put them in order; `None` for one that
+    /// takes pictures only in the order in which they are shown.
+    held: Option<u8>,
+    /// The same once the present picture is sent to its end.
+    priming: u8,
     wants_replay: bool,
     replayed: Option<Instant>,
     /// When a keyframe was sent last.
@@ -70,14 +75,17 @@ pub(super) enum Place<'l> {
 }
 
 impl Cursor {
-    /// A cursor whose first packet will have the index `next_index`.
-    pub(super) fn new(next_index: u64) -> Self {
+    /// A cursor whose first packet will have the index `next_index`. `reorders`: the viewer's decoder
+    /// can be made to put pictures in order.
+    pub(super) fn new(next_index: u64, reorders: bool) -> Self {
         Self {
             number: None,
             next_index,
             placements: VecDeque::new(),
             allowance: Duration::ZERO,
             awaits_keyframe_from: None,
+            held: reorders.then_some(0),
+            priming: 0,
             wants_replay: false,
             replayed: None,
             keyframe_sent: None,
@@ -107,6 +115,10 @@ impl Cursor {
                 self.allowance = Duration::ZERO;
                 return Place::Head;
             };
+            if !self.is_addressed(packet.audience) {
+                self.move_to(number + 1);
+                continue;
+            }
             if !packet.first {
                 return Place::At(number, packet);
             }
@@ -177,8 +189,23 @@ impl Cursor {
         }
     }
 
+    /// Whether a packet is for this viewer.
+    fn is_addressed(&self, audience: Audience) -> bool {
+        match (audience, self.held) {
+            (Audience::All, _) | (Audience::Reordering, Some(_)) => true,
+            (Audience::Priming(depth), Some(held)) => depth > held,
+            (_, None) => false,
+        }
+    }
+
     /// Moves over the packet at the cursor. Returns the index it is sent under.
-    pub(super) fn advance(&mut self) -> u64 {
+    pub(super) fn advance(&mut self, packet: &LoggedPacket) -> u64 {
+        if let Audience::Priming(depth) = packet.audience {
+            self.priming = depth;
+        }
+        if packet.marker && self.priming > 0 {
+            self.held = Some(std::mem::take(&mut self.priming));
+        }
         let index = self.next_index;
         self.next_index += 1;
         self.number = self.number.map(|number| number + 1);
@@ -250,6 +277,9 @@ impl Cursor {
         };
         self.allowance = now.saturating_duration_since(packet.at);
         self.move_to(keyframe);
+        // Who asks for a keyframe may have a new decoder. One that holds pictures back already loses as
+        // many of the old ones.
+        self.held = self.held.map(|_| 0);
         self.replays += 1;
         true
     }

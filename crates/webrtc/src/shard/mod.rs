@@ -12,6 +12,7 @@ mod figures;
 mod frames;
 mod inbound;
 mod outbound;
+mod pictures;
 mod run;
 mod streams;
 mod viewers;

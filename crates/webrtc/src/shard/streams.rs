@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use distributary_hub::{Hub, Sink, StreamEvent, StreamName, Subscription};
 use distributary_media::audio::packet;
-use distributary_media::{AudioCodec, AudioFrame, Frame, VideoCodec};
+use distributary_media::{AudioCodec, AudioFrame, Frame, VideoCodec, VideoFrame};
 
+use super::pictures::{Pictures, Treatment};
 use crate::engine::EngineConfig;
 use crate::log::{Log, MAX_PAYLOAD};
 
@@ -21,6 +22,7 @@ pub(super) struct ShardStream {
     pub(super) subscription: Subscription,
     pub(super) video: Log,
     pub(super) audio: Log,
+    pictures: Pictures,
     /// Keys of the viewers that watch it.
     pub(super) viewers: Vec<usize>,
     offline_since: Option<Instant>,
@@ -35,6 +37,7 @@ impl ShardStream {
     fn new(subscription: Subscription, config: &EngineConfig) -> Self {
         let limits = config.log;
         Self {
+            pictures: Pictures::new(subscription.stream().b_frame_policy()),
             subscription,
             video: Log::new(90_000, limits),
             audio: Log::new(48_000, limits).with_redundancy(config.audio_red),
@@ -82,7 +85,7 @@ impl ShardStream {
         match frame {
             Frame::Video(frame) if frame.codec == VideoCodec::H264 => {
                 self.last_picture = Some(now);
-                self.video.push_video(frame, now);
+                self.push_picture(frame, now);
                 self.release_sound(now);
             }
             Frame::Audio(frame) if frame.codec == AudioCodec::Opus => {
@@ -91,6 +94,14 @@ impl ShardStream {
             }
             // Other codings have no payload format here, and no viewer has been promised one.
             _ => {}
+        }
+    }
+
+    fn push_picture(&mut self, frame: &VideoFrame, now: Instant) {
+        match self.pictures.treat(frame) {
+            Treatment::Send => self.video.push_video(frame, now),
+            Treatment::Reorder(depth) => self.video.push_reordered(frame, depth, now),
+            Treatment::LeaveOut => {}
         }
     }
 

@@ -1,0 +1,96 @@
+//! What is done with streams that not every viewer can show as they are.
+
+use std::fmt;
+
+use crate::name::StreamName;
+use crate::pattern::StreamPattern;
+
+/// What is done with a stream that has B-frames, which the decoders of WebRTC receivers take for
+/// errors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum BFramePolicy {
+    /// Those that no picture refers to are left out. Where pictures refer to them, the stream is encoded
+    /// anew for its viewers, or where that cannot be, as with [`Self::Reorder`].
+    #[default]
+    Auto,
+    /// As with `Auto`, but nothing is encoded anew.
+    Drop,
+    /// The stream is encoded anew without B-frames while somebody watches.
+    Transcode,
+    /// All pictures are sent, to viewers whose decoder can be made to put them in order; others see the
+    /// keyframes.
+    Reorder,
+    /// The publisher is turned away.
+    Refuse,
+}
+
+/// A setting for all streams, with exceptions by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ByStream<T> {
+    default: T,
+    exceptions: Vec<(StreamPattern, T)>,
+}
+
+impl<T> ByStream<T> {
+    /// `default` for every stream but those of the exceptions, of which the first that matches counts.
+    pub fn new(default: T, exceptions: Vec<(StreamPattern, T)>) -> Self {
+        Self {
+            default,
+            exceptions,
+        }
+    }
+
+    /// What holds for the stream of this name.
+    pub fn of(&self, name: &StreamName) -> &T {
+        let mut exceptions = self.exceptions.iter();
+        exceptions
+            .find(|(pattern, _)| pattern.matches(name).is_some())
+            .map_or(&self.default, |(_, setting)| setting)
+    }
+}
+
+/// Why what a publisher sends is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The stream has B-frames and must not.
+    #[error(
+        "the stream has B-frames, which browsers cannot show: {}",
+        BFrameAdvice
+    )]
+    BFrames,
+}
+
+/// How an encoder is made to send no B-frames.
+#[derive(Clone, Copy, Debug)]
+pub struct BFrameAdvice;
+
+impl fmt::Display for BFrameAdvice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "set the encoder to none (OBS: tune \"zerolatency\", or x264 option \"bframes=0\"; \
+             ffmpeg: -bf 0)",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_exception_that_matches_counts() {
+        let pattern = |text: &str| text.parse::<StreamPattern>().unwrap();
+        let policies = ByStream::new(
+            BFramePolicy::Auto,
+            vec![
+                (pattern("live/show"), BFramePolicy::Refuse),
+                (pattern("live/*"), BFramePolicy::Drop),
+            ],
+        );
+        let of = |name| *policies.of(&StreamName::parse(name).unwrap());
+        assert_eq!(of("live/show"), BFramePolicy::Refuse);
+        assert_eq!(of("live/other"), BFramePolicy::Drop);
+        assert_eq!(of("test/show"), BFramePolicy::Auto);
+    }
+}

@@ -1,0 +1,72 @@
+//! What a player is known to be able to do.
+
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use axum::http::header;
+use axum::http::request::Parts;
+use distributary_webrtc::engine::ViewerOptions;
+
+/// The parameter of the query by which a player chooses how it is sent a stream with B-frames.
+const B_FRAMES: &str = "bframes";
+
+/// What the request for a session tells of the player.
+///
+/// A stream whose B-frames cannot be left out is sent whole to browsers built on Chromium, whose decoder
+/// can be made to put pictures in order, and as keyframes to all others. A player that finds out what is
+/// good for it says `?bframes=reorder` or `?bframes=keyframes`.
+pub(crate) struct Player(pub(crate) ViewerOptions);
+
+impl<S: Send + Sync> FromRequestParts<S> for Player {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        let agent = parts.headers.get(header::USER_AGENT);
+        let agent = agent.and_then(|agent| agent.to_str().ok());
+        Ok(Self(options(
+            parts.uri.query().unwrap_or_default(),
+            agent.unwrap_or_default(),
+        )))
+    }
+}
+
+fn options(query: &str, agent: &str) -> ViewerOptions {
+    let mut parameters = query.split('&').filter_map(|part| part.split_once('='));
+    let choice = parameters.find(|(key, _)| *key == B_FRAMES);
+    let reorders = match choice {
+        Some((_, "reorder")) => true,
+        Some((_, "keyframes")) => false,
+        _ => agent.contains("Chrome/") || agent.contains("Chromium/"),
+    };
+    ViewerOptions { reorders }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHROME: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+                          Chrome/156.0.0.0 Safari/537.36";
+    const SAFARI: &str = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 \
+                          (KHTML, like Gecko) Version/18.5 Safari/605.1.15";
+    const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+    /// Chrome's name, WebKit's decoder.
+    const CHROME_ON_IOS: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) \
+                                 AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/138.0.7204.53 \
+                                 Mobile/15E148 Safari/604.1";
+
+    #[test]
+    fn browsers_with_the_decoder_of_chromium_are_told_by_their_name() {
+        assert!(options("", CHROME).reorders);
+        for agent in [SAFARI, FIREFOX, CHROME_ON_IOS, "GStreamer/1.26", ""] {
+            assert!(!options("", agent).reorders, "{agent}");
+        }
+    }
+
+    #[test]
+    fn a_player_can_choose() {
+        assert!(options("bframes=reorder", SAFARI).reorders);
+        assert!(!options("token=1&bframes=keyframes", CHROME).reorders);
+        assert!(options("bframes=other", CHROME).reorders);
+    }
+}

@@ -1,0 +1,83 @@
+//! Streams with B-frames in a real browser, which by itself takes them for errors.
+
+use distributary_tests::ffmpeg::{Clip, Coding, FRAME_RATE, Publisher};
+use distributary_tests::gateway::Gateway;
+use distributary_tests::page::WatchPage;
+use distributary_tests::report::VideoReport;
+
+/// Two seconds between keyframes.
+const GOP: u32 = 2 * FRAME_RATE;
+
+/// Watches a stream until `pictures` were shown.
+async fn watched(clip: &Clip, config: &str, query: &str, pictures: usize) -> VideoReport {
+    let gateway = Gateway::start_configured(config);
+    let _publisher = Publisher::start(clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let page = WatchPage::open().await;
+    let url = format!("{}{query}", gateway.whep_url("live/test"));
+    page.watch("viewer", &url).await;
+    let report = page.browser.wait_for("#viewer", "pictures", |report| {
+        report.counters.len() > pictures
+    });
+    let report = report.await;
+    page.browser.screenshot("b_frames").await;
+    report
+}
+
+/// The distances between the numbers of pictures that were shown one after the other.
+fn steps(report: &VideoReport) -> Vec<u32> {
+    let counters: Vec<u32> = report.counters.iter().flatten().copied().collect();
+    counters.windows(2).map(|pair| pair[1] - pair[0]).collect()
+}
+
+/// Whether a later Chromium still bears it: if this fails, nothing but the keyframes must be sent.
+#[tokio::test]
+async fn every_picture_of_a_stream_with_reference_b_frames_is_shown_in_order() {
+    let clip = Clip::with_b_frames(GOP, Coding::Pyramid);
+    let pictures = 5 * FRAME_RATE as usize;
+    let report = watched(&clip, "[streams]\nbframes = \"reorder\"", "", pictures).await;
+    report.assert_plays(&clip);
+    let video = report.video.as_ref().expect("statistics of received video");
+    assert_eq!(video.pli_count, 0, "{video:?}");
+    // What the page of a busy machine does not notice, was decoded all the same.
+    assert!(video.frames_decoded + 5 >= video.frames_received, "{video:?}");
+    let steps = steps(&report);
+    let next = steps.iter().filter(|step| **step == 1).count();
+    assert!(2 * next > steps.len(), "{steps:?}");
+}
+
+#[tokio::test]
+async fn a_player_that_cannot_put_pictures_in_order_is_shown_the_keyframes() {
+    let clip = Clip::with_b_frames(FRAME_RATE, Coding::Pyramid);
+    let config = "[streams]\nbframes = \"reorder\"";
+    let report = watched(&clip, config, "?bframes=keyframes", 5).await;
+    report.assert_plays(&clip);
+    let all_keyframes = |counter: &Option<u32>| counter.is_some_and(|n| n % FRAME_RATE == 0);
+    assert!(report.counters.iter().all(all_keyframes), "{report:?}");
+}
+
+#[tokio::test]
+async fn b_frames_that_no_picture_refers_to_are_left_out() {
+    let clip = Clip::with_b_frames(GOP, Coding::BFrames);
+    let report = watched(&clip, "[streams]\nbframes = \"drop\"", "", 25).await;
+    report.assert_plays(&clip);
+    let steps = steps(&report);
+    // Three B-frames between two others, and fewer at the end of a group.
+    assert!(steps.iter().all(|step| (1..=8).contains(step)), "{steps:?}");
+    let fourths = steps.iter().filter(|step| **step == 4).count();
+    assert!(2 * fourths > steps.len(), "{steps:?}");
+}
+
+#[tokio::test]
+async fn a_publisher_with_b_frames_is_refused_where_they_are_not_wanted() {
+    let gateway = Gateway::start_configured("[[stream]]\nmatch = \"live/*\"\nbframes = \"refuse\"");
+    let clip = Clip::with_b_frames(GOP, Coding::Pyramid);
+    let (status, _) = Publisher::start(&clip, &gateway.rtmp_url("live/test")).wait();
+    assert!(!status.success());
+    gateway.wait_for_line("the reason", |line| {
+        (line.contains("publishing ended") && line.contains("bframes=0")).then_some(())
+    });
+    // Elsewhere it is welcome.
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("other/test"));
+    gateway.wait_live("other/test").await;
+}
