@@ -10,10 +10,11 @@ use distributary_rtmp::amf::AmfLimits;
 use distributary_rtmp::chunk::ChunkLimits;
 use distributary_rtmp::{PullRule, RtmpConfig, SessionConfig};
 use distributary_webrtc::engine::EngineConfig;
-use distributary_whep::HttpConfig;
+use distributary_whep::{HttpConfig, WhepConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::delay::DelayBounds;
+use crate::front_door::{IceServerEntry, RedirectEntry, Whep, whep_config};
 use crate::listen::{ListenAddress, OptionalAddress};
 use crate::stream_rule::{BFrames, StreamRule};
 use crate::units::{Size, Time};
@@ -41,6 +42,12 @@ pub struct Config {
     /// Exceptions from what holds for all streams.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stream: Vec<StreamRule>,
+    /// STUN and TURN servers that players are told of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ice_server: Vec<IceServerEntry>,
+    /// Streams whose viewers are sent to another gateway.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub redirect: Vec<RedirectEntry>,
     /// RTMP over TLS.
     pub rtmps: Rtmps,
     /// Limits of those who publish.
@@ -49,6 +56,8 @@ pub struct Config {
     pub streams: Streams,
     /// How viewers are served.
     pub viewers: Viewers,
+    /// How players may ask for streams.
+    pub whep: Whep,
     /// Limits of HTTP.
     pub requests: Requests,
 }
@@ -142,6 +151,8 @@ pub struct Streams {
 pub struct Viewers {
     /// Most sessions at a time.
     pub max: usize,
+    /// Most of them that watch one stream.
+    pub max_per_stream: usize,
     /// How long viewers wait for a publisher that has left.
     pub offline_grace: Time,
     /// Threads that send; 0 for one per core.
@@ -202,6 +213,21 @@ pub enum ConfigError {
         /// What is wrong.
         reason: String,
     },
+    /// A value or an entry of a list cannot be used.
+    #[error("{entry}: {reason}")]
+    Entry {
+        /// Where it is.
+        entry: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl ConfigError {
+    pub(crate) fn entry(entry: impl Into<String>, reason: String) -> Self {
+        let entry = entry.into();
+        Self::Entry { entry, reason }
+    }
 }
 
 impl Config {
@@ -215,6 +241,14 @@ impl Config {
             Ok(text) => toml::from_str(&text).map_err(|source| ConfigError::Parse { path, source }),
             Err(source) => Err(ConfigError::Read { path, source }),
         }
+    }
+
+    /// The part of WHEP.
+    ///
+    /// # Errors
+    /// When an entry is not what it should be; the text says which, and why.
+    pub fn whep(&self) -> Result<WhepConfig, ConfigError> {
+        whep_config(&self.whep, &self.ice_server, &self.redirect)
     }
 
     /// The part of the hub.
@@ -242,10 +276,13 @@ impl Default for Config {
             log: "info".to_owned(),
             pull: Vec::new(),
             stream: Vec::new(),
+            ice_server: Vec::new(),
+            redirect: Vec::new(),
             rtmps: Rtmps::default(),
             publishers: Publishers::default(),
             streams: Streams::default(),
             viewers: Viewers::default(),
+            whep: Whep::default(),
             requests: Requests::default(),
         }
     }
@@ -335,6 +372,7 @@ impl Default for Viewers {
         let engine = EngineConfig::default();
         Self {
             max: engine.max_sessions,
+            max_per_stream: engine.max_sessions_per_stream,
             offline_grace: Time(engine.offline_grace),
             shards: engine.shards,
             bundle_sound_from: engine.bundle_sound_from,

@@ -3,13 +3,14 @@
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_hub::Hub;
 use distributary_rtmp::{OnDuplicate, RtmpConfig, RtmpServer, TlsConfig, TlsIdentity};
 use distributary_webrtc::engine::{Engine, EngineConfig};
 use distributary_webrtc::log::LogLimits;
-use distributary_whep::{FrontDoor, HttpConfig, HttpServer, ServerInfo};
+use distributary_whep::{Admission, FrontDoor, HttpConfig, HttpServer, ServerInfo, WhepConfig};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -29,6 +30,7 @@ pub struct Gateway {
     rtmp: RtmpServer,
     http: HttpServer,
     engine: Engine,
+    whep: WhepConfig,
     addresses: Addresses,
 }
 
@@ -39,6 +41,7 @@ impl Gateway {
     /// When an address cannot be listened on, or there is none to tell viewers.
     pub fn start(config: &Config, demo: bool) -> Result<Self, StartError> {
         let hub = Hub::new(config.hub());
+        let whep = config.whep()?;
         let rtmp = bind_rtmp(config, &hub)?;
         let http = bind_http(config)?;
         let (engine, announced) = start_engine(config, &hub)?;
@@ -56,6 +59,7 @@ impl Gateway {
             rtmp,
             http,
             engine,
+            whep,
             addresses,
         })
     }
@@ -83,6 +87,8 @@ impl Gateway {
                 version: env!("CARGO_PKG_VERSION"),
                 rtmp: self.addresses.rtmp,
             },
+            config: Arc::new(self.whep),
+            admission: Admission::default(),
         });
         let mut parts = JoinSet::new();
         parts.spawn(self.rtmp.run(stopped()));
@@ -174,6 +180,7 @@ fn start_engine(config: &Config, hub: &Hub) -> Result<(Engine, Vec<IpAddr>), Sta
         tcp: config.viewers.tcp,
         candidates: announced.clone(),
         max_sessions: config.viewers.max,
+        max_sessions_per_stream: config.viewers.max_per_stream,
         offline_grace: config.viewers.offline_grace.0,
         transport_feedback: config.viewers.transport_feedback,
         playout_delay: config.viewers.playout_delay.playout_delay(),

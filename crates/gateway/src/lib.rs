@@ -11,6 +11,7 @@
 //! * [`stream_rule`]: exceptions for some streams.
 //! * [`listen`] and [`candidates`]: the addresses listened on, and those told to viewers.
 //! * [`error`]: why the gateway does not start.
+//! * [`front_door`]: the part of the configuration that is about WHEP.
 //! * [`banner`]: what is printed at the start.
 //! * [`demo`]: the built-in clip, published in a loop.
 
@@ -21,6 +22,7 @@ pub mod config;
 pub mod delay;
 pub mod demo;
 pub mod error;
+pub mod front_door;
 pub mod gateway;
 pub mod limits;
 pub mod listen;

@@ -110,8 +110,20 @@ pub(crate) enum Claim {
 /// may still check with (RFC 8445 section 9), and some for restarts that it has begun and not finished.
 pub(crate) const MAX_FRAGMENTS: usize = 4;
 
+/// Why a session cannot be entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InsertError {
+    /// There are as many as there may be.
+    Full(usize),
+    /// Its stream has as many as it may have.
+    StreamFull(usize),
+    /// Another session has its fragment.
+    Taken,
+}
+
 /// What is known of a session, whoever has it.
 struct Known {
+    stream: StreamName,
     /// The fragments of our side, the newest last; never empty.
     ufrags: Vec<Box<str>>,
     /// The newest fragment of the viewer.
@@ -139,15 +151,19 @@ pub(crate) enum Restarted {
 pub(crate) struct Registry {
     by_ufrag: DashMap<Box<str>, Owner>,
     by_id: DashMap<SessionId, Known>,
+    by_stream: DashMap<StreamName, usize>,
     max_sessions: usize,
+    max_per_stream: usize,
 }
 
 impl Registry {
-    pub(crate) fn new(max_sessions: usize) -> Self {
+    pub(crate) fn new(max_sessions: usize, max_per_stream: usize) -> Self {
         Self {
             by_ufrag: DashMap::new(),
             by_id: DashMap::new(),
+            by_stream: DashMap::new(),
             max_sessions,
+            max_per_stream,
         }
     }
 
@@ -156,24 +172,58 @@ impl Registry {
         self.by_id.len()
     }
 
-    /// Enters a session under `ufrag`. `false` when the gateway is full, or the name is taken.
-    pub(crate) fn insert(&self, ufrag: &str, session: PendingSession) -> bool {
+    /// Sessions of one stream, waiting ones included.
+    pub(crate) fn len_of(&self, stream: &StreamName) -> usize {
+        self.by_stream.get(stream).map_or(0, |count| *count)
+    }
+
+    /// Enters a session under `ufrag`.
+    pub(crate) fn insert(&self, ufrag: &str, session: PendingSession) -> Result<(), InsertError> {
         if self.len() >= self.max_sessions {
-            return false;
+            return Err(InsertError::Full(self.len()));
         }
         let id = session.id;
+        let stream = session.stream.clone();
         let known = Known {
+            stream: stream.clone(),
             ufrags: vec![ufrag.into()],
             remote_ufrag: session.peer.remote_ufrag.as_str().into(),
         };
         match self.by_ufrag.entry(ufrag.into()) {
-            Entry::Occupied(_) => false,
+            Entry::Occupied(_) => Err(InsertError::Taken),
             Entry::Vacant(entry) => {
+                self.count_in(stream)?;
                 entry.insert(Owner::Waiting(Box::new(session)));
                 self.by_id.insert(id, known);
-                true
+                Ok(())
             }
         }
+    }
+
+    /// Counts another session of a stream.
+    fn count_in(&self, stream: StreamName) -> Result<(), InsertError> {
+        let entry = self.by_stream.entry(stream);
+        let count = match &entry {
+            Entry::Occupied(count) => *count.get(),
+            Entry::Vacant(_) => 0,
+        };
+        if count >= self.max_per_stream {
+            return Err(InsertError::StreamFull(count));
+        }
+        entry.insert(count + 1);
+        Ok(())
+    }
+
+    /// Forgets what is known of a session, and counts it out.
+    fn forget(&self, id: &SessionId) -> Option<Known> {
+        let (_, known) = self.by_id.remove(id)?;
+        if let Entry::Occupied(mut count) = self.by_stream.entry(known.stream.clone()) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        Some(known)
     }
 
     /// Where the session of a user name fragment is, if there is one.
@@ -208,7 +258,7 @@ impl Registry {
 
     /// Removes a session that has ended.
     pub(crate) fn remove(&self, id: &SessionId) {
-        let Some((_, known)) = self.by_id.remove(id) else {
+        let Some(known) = self.forget(id) else {
             return;
         };
         for ufrag in &known.ufrags {
@@ -272,7 +322,7 @@ impl Registry {
             .by_ufrag
             .remove_if(&*ufrag, |_, owner| matches!(owner, Owner::Waiting(_)));
         if waiting.is_some() {
-            self.by_id.remove(id);
+            self.forget(id);
             return Some(None);
         }
         match *self.by_ufrag.get(&*ufrag)? {
@@ -292,7 +342,7 @@ impl Registry {
             _ => true,
         });
         for (id, _) in &expired {
-            self.by_id.remove(id);
+            self.forget(id);
         }
         expired
     }
@@ -350,9 +400,9 @@ mod tests {
 
     #[test]
     fn a_restart_before_the_viewer_came_changes_what_it_has_to_say() {
-        let registry = Registry::new(8);
+        let registry = Registry::new(8, 8);
         let id = SessionId::random();
-        assert!(registry.insert("one1", waiting(id, "one1")));
+        registry.insert("one1", waiting(id, "one1")).unwrap();
         let restarted = registry.restart(&id, &credentials("two2"), "next");
         assert_eq!(restarted, Some(Restarted::Waiting));
         assert!(matches!(
@@ -368,9 +418,9 @@ mod tests {
 
     #[test]
     fn a_restart_of_a_shards_session_is_found_under_both_fragments_and_ends_under_both() {
-        let registry = Registry::new(8);
+        let registry = Registry::new(8, 8);
         let id = SessionId::random();
-        assert!(registry.insert("one1", waiting(id, "one1")));
+        registry.insert("one1", waiting(id, "one1")).unwrap();
         assert!(matches!(
             registry.claim("one1", 3, |_| true),
             Claim::Claimed(_)
@@ -390,9 +440,9 @@ mod tests {
 
     #[test]
     fn restarts_without_end_leave_few_fragments_behind() {
-        let registry = Registry::new(8);
+        let registry = Registry::new(8, 8);
         let id = SessionId::random();
-        assert!(registry.insert("one1", waiting(id, "one1")));
+        registry.insert("one1", waiting(id, "one1")).unwrap();
         assert!(matches!(
             registry.claim("one1", 3, |_| true),
             Claim::Claimed(_)
@@ -404,6 +454,34 @@ mod tests {
         }
         assert_eq!(registry.by_ufrag.len(), MAX_FRAGMENTS);
         assert!(is_at(&registry, "gen99", 3) && is_at(&registry, "gen96", 3));
+    }
+
+    #[test]
+    fn sessions_are_counted_by_their_stream_as_long_as_they_are_there() {
+        let registry = Registry::new(3, 2);
+        let ids: Vec<SessionId> = (0..4).map(|_| SessionId::random()).collect();
+        let insert = |at: usize| {
+            let ufrag = format!("name{at}");
+            registry.insert(&ufrag, waiting(ids[at], &ufrag))
+        };
+        insert(0).unwrap();
+        insert(1).unwrap();
+        assert_eq!(insert(2), Err(InsertError::StreamFull(2)));
+        let name = StreamName::parse("live/test").unwrap();
+        assert_eq!((registry.len(), registry.len_of(&name)), (2, 2));
+        assert_eq!(registry.close(&ids[0]), Some(None));
+        insert(2).unwrap();
+        assert!(matches!(
+            registry.claim("name2", 0, |_| true),
+            Claim::Claimed(_)
+        ));
+        registry.remove(&ids[2]);
+        registry.remove(&ids[2]);
+        assert_eq!(registry.len_of(&name), 1);
+        let expired = registry.expire(origin() + CONNECT_TIMEOUT * 2);
+        assert_eq!(expired.len(), 1);
+        assert_eq!((registry.len(), registry.len_of(&name)), (0, 0));
+        assert!(registry.by_stream.is_empty());
     }
 
     #[test]

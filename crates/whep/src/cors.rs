@@ -1,31 +1,96 @@
 //! Cross-origin access: a player may be embedded in any site (Fetch standard, "CORS protocol").
 
-use axum::extract::Request;
-use axum::http::{HeaderValue, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+
+use crate::router::FrontDoor;
 
 /// Request headers a player sends that browsers ask about first.
 const ALLOWED_HEADERS: &str = "Authorization, Content-Type, If-Match";
 /// Response headers a player must be able to read.
-const EXPOSED_HEADERS: &str = "ETag, Link, Location, Retry-After";
+const EXPOSED_HEADERS: &str = "Accept-Patch, ETag, Link, Location, Retry-After";
 /// Seconds a browser may remember the answer to its preflight: the longest Chromium accepts.
 const MAX_AGE: &str = "7200";
 
-/// Lets pages of any origin read the response. No cookie is ever looked at, so the wildcard gives
-/// away nothing.
-pub(crate) async fn allow_any_origin(request: Request, next: Next) -> Response {
+/// Pages whose scripts may use the endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AllowedOrigins {
+    /// Those of any site. No cookie is ever looked at, so the wildcard gives away nothing.
+    #[default]
+    Any,
+    /// Those of these origins, each as browsers send it: `https://www.example`.
+    Only(Vec<HeaderValue>),
+}
+
+/// A text is not an origin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected * or an origin such as https://www.example, without a path, instead of {0:?}")]
+pub struct OriginError(String);
+
+impl AllowedOrigins {
+    /// Reads a list of origins, or of `*` alone.
+    ///
+    /// # Errors
+    /// When one of them is not what a browser could send (RFC 6454 section 6.1).
+    pub fn parse<T: AsRef<str>>(origins: &[T]) -> Result<Self, OriginError> {
+        if let [only] = origins
+            && only.as_ref() == "*"
+        {
+            return Ok(Self::Any);
+        }
+        let origins = origins.iter().map(|origin| {
+            let origin = origin.as_ref();
+            let is_origin = url::Url::parse(origin)
+                .is_ok_and(|url| url.origin().ascii_serialization() == origin);
+            let value = HeaderValue::from_str(origin);
+            value
+                .ok()
+                .filter(|_| is_origin)
+                .ok_or_else(|| OriginError(origin.to_owned()))
+        });
+        origins.collect::<Result<_, _>>().map(Self::Only)
+    }
+
+    /// The value of `Access-Control-Allow-Origin` for a request with these headers, if there is to be one.
+    fn allowed(&self, request: &HeaderMap) -> Option<HeaderValue> {
+        match self {
+            Self::Any => Some(HeaderValue::from_static("*")),
+            Self::Only(origins) => {
+                let origin = request.get(header::ORIGIN)?;
+                origins.contains(origin).then(|| origin.clone())
+            }
+        }
+    }
+}
+
+/// Lets the pages of the allowed origins read the response.
+pub(crate) async fn allow_origins(
+    State(front): State<FrontDoor>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let origins = &front.config.allowed_origins;
+    let allowed = origins.allowed(request.headers());
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_ORIGIN,
-        HeaderValue::from_static("*"),
-    );
-    headers.insert(
-        header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static(EXPOSED_HEADERS),
-    );
+    if let Some(allowed) = allowed {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        headers.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static(EXPOSED_HEADERS),
+        );
+    }
+    if *origins != AllowedOrigins::Any {
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    }
     response
+}
+
+/// Whether a browser asks by itself, before the request it is to send, and not a player.
+pub(crate) fn is_preflight(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// The answer to OPTIONS, whether a browser's preflight or a client's question.
@@ -37,4 +102,30 @@ pub(crate) fn options(methods: &'static str) -> Response {
         (header::ACCESS_CONTROL_MAX_AGE, MAX_AGE),
     ]
     .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_browser_sends_is_an_origin() {
+        assert_eq!(AllowedOrigins::parse(&["*"]), Ok(AllowedOrigins::Any));
+        let both = ["https://a.example", "http://b.example:8080"];
+        assert!(
+            matches!(AllowedOrigins::parse(&both), Ok(AllowedOrigins::Only(list)) if list.len() == 2)
+        );
+        for origin in [
+            "a.example",
+            "https://a.example/",
+            "https://A.example",
+            "null",
+            "",
+            "https://a:443",
+        ] {
+            let error = AllowedOrigins::parse(&[origin]).unwrap_err();
+            assert_eq!(error, OriginError(origin.to_owned()));
+        }
+        assert!(AllowedOrigins::parse(&["*", "https://a.example"]).is_err());
+    }
 }

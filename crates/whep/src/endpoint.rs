@@ -1,21 +1,27 @@
 //! The WHEP endpoint: `/whep/{app}/{stream}` (draft-ietf-wish-whep section 4).
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::Extension;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use distributary_hub::{DemandError, Stream, StreamName};
-use distributary_webrtc::engine::{OpenError, OpenedSession};
+use distributary_webrtc::engine::{OpenError, OpenedSession, ViewerOptions};
+use distributary_webrtc::sdp::FRAGMENT_MEDIA_TYPE;
 
+use crate::aliases::Dialect;
 use crate::cors;
+use crate::ice_server::IceServer;
 use crate::name::PathStream;
 use crate::offer::{ACCEPT_POST, Offer, SDP};
 use crate::player::Player;
 use crate::problem::Problem;
+use crate::redirect::temporary_redirect;
 use crate::router::FrontDoor;
-use crate::session;
+use crate::session::{self, ACCEPT_PATCH};
 
 /// When a player should ask again for a stream that is not live, in seconds: a publisher that comes
 /// back is seen soon, and a thousand waiting pages are still a light load.
@@ -35,14 +41,57 @@ async fn open(
     State(front): State<FrontDoor>,
     PathStream(name): PathStream,
     Player(options): Player,
+    RawQuery(query): RawQuery,
+    dialect: Option<Extension<Dialect>>,
     Offer(offer): Offer,
 ) -> Result<Response, Problem> {
-    let stream = live(&front, &name).await?;
-    let session = front
+    let mut redirects = front.config.redirects.iter();
+    if let Some(target) = redirects.find_map(|redirect| redirect.target(&name, query.as_deref())) {
+        return Ok(temporary_redirect(&target));
+    }
+    let Extension(dialect) = dialect.unwrap_or_default();
+    let session = play(&front, &name, &offer, options).await;
+    let session = session.map_err(|problem| in_dialect(problem, dialect))?;
+    let mut response = created(session);
+    tell_ice_servers(&mut response, front.config.ice_servers.iter());
+    Ok(response)
+}
+
+/// Makes a viewer of whoever sent this offer for the stream `name`.
+pub(crate) async fn play(
+    front: &FrontDoor,
+    name: &StreamName,
+    offer: &str,
+    options: ViewerOptions,
+) -> Result<OpenedSession, Problem> {
+    front.admission.check()?;
+    let stream = live(front, name).await?;
+    front
         .engine
-        .open(&stream, &offer, options)
-        .map_err(|error| refusal(error).about(&name))?;
-    Ok(created(session))
+        .open(&stream, offer, options)
+        .map_err(|error| refusal(error).about(name))
+}
+
+/// Players of MediaMTX wait for a stream that is not found, and give up at a conflict.
+fn in_dialect(problem: Problem, dialect: Dialect) -> Problem {
+    match (dialect, problem.status()) {
+        (Dialect::MediaMtx, StatusCode::CONFLICT) => problem.with_status(StatusCode::NOT_FOUND),
+        _ => problem,
+    }
+}
+
+/// Adds the STUN and TURN servers that a player may use.
+fn tell_ice_servers<'a>(response: &mut Response, servers: impl Iterator<Item = &'a IceServer>) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "requests are answered at the moment they come"
+    )]
+    let now = SystemTime::now();
+    for server in servers {
+        response
+            .headers_mut()
+            .append(header::LINK, server.link(now));
+    }
 }
 
 /// Tells that this is a WHEP endpoint, without saying anything of the stream.
@@ -50,8 +99,22 @@ async fn describe(PathStream(_): PathStream) -> Response {
     [(header::CONTENT_TYPE, SDP), (ACCEPT_POST, SDP)].into_response()
 }
 
-async fn options(PathStream(_): PathStream) -> Response {
+/// What may be posted here, and, for players that want to know before they make their offer, the
+/// servers that are no secret. A browser's preflight is not the player's question (RFC 9725 section
+/// 4.6).
+async fn options(
+    State(front): State<FrontDoor>,
+    PathStream(_): PathStream,
+    headers: HeaderMap,
+) -> Response {
     let mut response = cors::options(METHODS);
+    if !cors::is_preflight(&headers) {
+        let servers = front.config.ice_servers.iter();
+        tell_ice_servers(
+            &mut response,
+            servers.filter(|server| !server.has_credentials()),
+        );
+    }
     let headers = response.headers_mut();
     headers.insert(ACCEPT_POST, HeaderValue::from_static(SDP));
     response
@@ -88,6 +151,7 @@ fn created(session: OpenedSession) -> Response {
         (header::CONTENT_TYPE, SDP.to_owned()),
         (header::LOCATION, session::path(&session.id)),
         (header::ETAG, format!("\"{}\"", session.etag)),
+        (ACCEPT_PATCH, FRAGMENT_MEDIA_TYPE.to_owned()),
         (header::CACHE_CONTROL, "no-store".to_owned()),
     ];
     (StatusCode::CREATED, headers, session.answer).into_response()
@@ -99,14 +163,16 @@ fn refusal(error: OpenError) -> Problem {
         OpenError::Malformed(reason) => Problem::new(StatusCode::BAD_REQUEST, reason),
         OpenError::NotAcceptable(reason) => Problem::new(StatusCode::NOT_ACCEPTABLE, reason),
         OpenError::Unprocessable(reason) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason),
-        OpenError::TooManySessions(_) => {
-            let detail = "This gateway serves as many viewers as it may.";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(FULL_RETRY_SECONDS)
-        }
+        OpenError::TooManySessions(_) => full("This gateway serves as many viewers as it may."),
+        OpenError::StreamFull(_) => full("This stream has as many viewers as it may."),
         other => {
             tracing::error!(error = %other, "session could not be opened");
             let detail = "The session could not be opened.";
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
         }
     }
+}
+
+fn full(detail: &str) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(FULL_RETRY_SECONDS)
 }

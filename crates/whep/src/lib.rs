@@ -16,20 +16,32 @@
 //! WHEP follows draft-ietf-wish-whep, which rests on WHIP (RFC 9725). Errors are problem details
 //! (RFC 9457).
 
+mod admission;
+mod aliases;
 mod api;
+mod config;
 mod cors;
 mod endpoint;
+mod ice_server;
+mod legacy;
 mod metrics;
 mod name;
 mod offer;
 mod pages;
+mod path;
 mod player;
 mod problem;
+mod redirect;
 mod router;
 mod server;
 mod session;
 mod sessions;
 
+pub use admission::Admission;
+pub use config::WhepConfig;
+pub use cors::{AllowedOrigins, OriginError};
+pub use ice_server::{IceServer, IceServerError, TurnCredentials};
 pub use offer::{MAX_OFFER_LEN, OFFER_TIMEOUT};
+pub use redirect::{Redirect, RedirectError};
 pub use router::{FrontDoor, ServerInfo, router};
 pub use server::{HttpConfig, HttpError, HttpServer};

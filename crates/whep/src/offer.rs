@@ -66,7 +66,7 @@ impl<S: Send + Sync> FromRequest<S> for Fragment {
 }
 
 /// The body as text, within the limits of size and time.
-async fn read_text(request: Request) -> Result<String, Problem> {
+pub(crate) async fn read_text(request: Request) -> Result<String, Problem> {
     if declared_length(request.headers()).is_some_and(|length| length > MAX_OFFER_LEN) {
         return Err(too_large());
     }

@@ -28,6 +28,19 @@ impl Problem {
         }
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The same problem under another status.
+    pub(crate) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
     /// Names the stream that is concerned, as the extension member `stream`.
     pub(crate) fn about(mut self, stream: &StreamName) -> Self {
         self.stream = Some(stream.to_string());
@@ -46,13 +59,15 @@ impl Problem {
     }
 }
 
-/// The members of the document, RFC 9457 section 3.1.
+/// The members of the document, RFC 9457 section 3.1, and two of our own.
 #[derive(Serialize)]
 struct Body<'a> {
     r#type: &'static str,
     title: &'static str,
     status: u16,
     detail: &'a str,
+    /// The detail once more, under the name by which players of MediaMTX look for it.
+    error: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     stream: Option<&'a str>,
 }
@@ -64,6 +79,7 @@ impl IntoResponse for Problem {
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
             detail: &self.detail,
+            error: &self.detail,
             stream: self.stream.as_deref(),
         };
         let mut response = (self.status, Json(body)).into_response();

@@ -1,20 +1,25 @@
 //! All routes in one place.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::get;
+use axum::routing::{any, get};
 use distributary_hub::Hub;
 use distributary_webrtc::engine::Engine;
+use tower::Layer as _;
+use tower::util::MapRequestLayer;
 
+use crate::admission::Admission;
+use crate::config::WhepConfig;
 use crate::problem::Problem;
-use crate::{api, cors, endpoint, metrics, pages, session, sessions};
+use crate::{aliases, api, cors, endpoint, legacy, metrics, pages, session, sessions};
 
 /// First path segments that are never the application of a player page. A stream whose application is
 /// called so can be watched by WHEP all the same.
-pub(crate) const RESERVED: [&str; 4] = ["api", "assets", "session", "whep"];
+pub(crate) const RESERVED: [&str; 6] = ["api", "assets", "index", "rtc", "session", "whep"];
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -25,6 +30,10 @@ pub struct FrontDoor {
     pub engine: Engine,
     /// What the page tells a newcomer about this gateway.
     pub info: ServerInfo,
+    /// How viewers are received.
+    pub config: Arc<WhepConfig>,
+    /// Whether they are.
+    pub admission: Admission,
 }
 
 /// Facts about the running gateway that the page shows.
@@ -39,25 +48,47 @@ pub struct ServerInfo {
 /// Everything the gateway answers over HTTP.
 ///
 /// The first path segments in `RESERVED` are the gateway's own; any other path of two or more
-/// segments is the player page of the stream of that name.
+/// segments is the player page of the stream of that name, or with `/whep` at its end the endpoint.
 pub fn router(front: FrontDoor) -> Router {
-    let whep = Router::new()
+    let routes = pages::routes()
+        .merge(api())
+        .method_not_allowed_fallback(method_not_allowed)
+        .merge(whep(&front))
+        .fallback(not_found)
+        .with_state(front);
+    // A layer of the router itself would come too late, when the route is chosen.
+    Router::new().fallback_service(MapRequestLayer::new(aliases::rewrite).layer(routes))
+}
+
+/// What players ask for, from the pages of any allowed origin.
+fn whep(front: &FrontDoor) -> Router<FrontDoor> {
+    let origins = middleware::from_fn_with_state(front.clone(), cors::allow_origins);
+    Router::new()
         .route("/whep/{*stream}", endpoint::methods())
         .route("/session/{id}", session::methods())
+        .route("/rtc/v1/play", legacy::srs())
+        .route("/rtc/v1/play/", legacy::srs())
+        .route("/index/api/webrtc", legacy::zlmediakit())
+        .route("/whep", any(unnamed))
+        .route("/whep/", any(unnamed))
+        .route("/index/api/whep", any(unnamed))
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn(cors::allow_any_origin));
-    let api = Router::new()
+        .layer(origins)
+}
+
+/// What those ask for who look after the gateway.
+fn api() -> Router<FrontDoor> {
+    Router::new()
         .route("/api/streams", get(api::streams))
         .route("/api/sessions", get(sessions::sessions))
         .route("/api/server", get(api::server))
         .route("/metrics", get(metrics::metrics))
-        .method_not_allowed_fallback(method_not_allowed);
-    pages::routes()
-        .method_not_allowed_fallback(method_not_allowed)
-        .merge(whep)
-        .merge(api)
-        .fallback(not_found)
-        .with_state(front)
+}
+
+/// An endpoint without a stream.
+async fn unnamed() -> Problem {
+    let detail = "Which stream? Ask at /whep/{app}/{stream}, or with the query ?app=...&stream=...";
+    Problem::new(StatusCode::BAD_REQUEST, detail)
 }
 
 async fn not_found() -> Problem {

@@ -115,18 +115,22 @@ fn restarted_ice(RestartedIce { fragment, etag }: RestartedIce) -> Response {
 }
 
 /// A PATCH must say which ICE state it is for (RFC 9725 section 4.3.1): `*` for a restart, else the
-/// tag of the newest.
+/// tag of the newest. The star has quotes in the draft's own example, and so in some players; a weak
+/// tag never matches (RFC 9110 section 13.1.1).
 fn check_precondition(headers: &HeaderMap, etag: &str) -> Result<(), Problem> {
     let mut values = headers.get_all(header::IF_MATCH).iter().peekable();
     if values.peek().is_none() {
         let detail = "If-Match is needed, with the ETag of the session, or * for an ICE restart.";
         return Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, detail));
     }
-    let mut tags = values
+    let tags = values
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim);
-    if tags.any(|tag| tag == "*" || tag.trim_matches('"') == etag) {
+    if tags
+        .map(|tag| tag.trim_matches('"'))
+        .any(|tag| tag == "*" || tag == etag)
+    {
         return Ok(());
     }
     let detail = "ICE has been restarted since; this is about the state before.";

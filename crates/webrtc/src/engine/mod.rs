@@ -50,6 +50,8 @@ pub struct EngineConfig {
     pub candidates: Vec<IpAddr>,
     /// Most sessions, those included that were answered and have not been heard of.
     pub max_sessions: usize,
+    /// Most of them that watch one stream.
+    pub max_sessions_per_stream: usize,
     /// Rate in bits per second at which a newcomer gets the group of pictures.
     pub start_pacing: u64,
     /// Whether pictures of many packets are sent at that pace, too.
@@ -78,6 +80,7 @@ impl Default for EngineConfig {
             tcp: true,
             candidates: Vec::new(),
             max_sessions: 20_000,
+            max_sessions_per_stream: 20_000,
             start_pacing: 40_000_000,
             pace_pictures: true,
             bundle_sound_from: 100,
@@ -160,7 +163,7 @@ impl Engine {
         let (inboxes, receivers): (Vec<_>, Vec<_>) =
             (0..shards).map(|_| mpsc::channel(INBOX)).unzip();
         let shared = Arc::new(Shared {
-            registry: Registry::new(config.max_sessions),
+            registry: Registry::new(config.max_sessions, config.max_sessions_per_stream),
             figures: Figures::default(),
             config,
             hub,
@@ -264,6 +267,11 @@ impl Engine {
     /// Sessions now, those included that have not been heard of.
     pub fn sessions(&self) -> usize {
         self.shared.registry.len()
+    }
+
+    /// Those of them that are of `stream`.
+    pub fn sessions_of(&self, stream: &StreamName) -> usize {
+        self.shared.registry.len_of(stream)
     }
 
     /// How the sessions fare that watch `stream`, or all that have been heard of.

@@ -17,7 +17,7 @@ use crate::sdp::{
     SdpError, Token, VideoPlan,
 };
 use crate::sender::SenderConfig;
-use crate::session::{PendingSession, SessionId};
+use crate::session::{InsertError, PendingSession, SessionId};
 
 /// A viewer that was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,9 @@ pub enum OpenError {
     /// The gateway has all the sessions it may have.
     #[error("the gateway has no room for another viewer: {0} sessions are open")]
     TooManySessions(usize),
+    /// The stream has all the sessions it may have.
+    #[error("the stream has no room for another viewer: {0} sessions are open")]
+    StreamFull(usize),
     /// The system's random generator failed.
     #[error("no session could be made: {0}")]
     Internal(String),
@@ -67,6 +70,16 @@ impl From<SdpError> for OpenError {
             SdpError::NothingToSend { .. } => Self::NotAcceptable(text),
             SdpError::Transport(_) => Self::Unprocessable(text),
             _ => Self::Malformed(text),
+        }
+    }
+}
+
+impl From<InsertError> for OpenError {
+    fn from(error: InsertError) -> Self {
+        match error {
+            InsertError::Full(sessions) => Self::TooManySessions(sessions),
+            InsertError::StreamFull(sessions) => Self::StreamFull(sessions),
+            InsertError::Taken => Self::Internal("its name is taken".to_owned()),
         }
     }
 }
@@ -104,9 +117,7 @@ pub(super) fn open(
         created: now,
         reservation: stream.reserve(),
     };
-    if !shared.registry.insert(&etag, session) {
-        return Err(OpenError::TooManySessions(shared.registry.len()));
-    }
+    shared.registry.insert(&etag, session)?;
     tracing::info!(viewer = %id.short(), stream = %stream.name(), "answered");
     Ok(OpenedSession {
         id,

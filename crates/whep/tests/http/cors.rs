@@ -3,6 +3,8 @@
 use crate::front::{Answer, Front, OFFER};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use distributary_webrtc::engine::EngineConfig;
+use distributary_whep::{AllowedOrigins, WhepConfig};
 
 async fn preflight(front: &Front, path: &str, method: &str, headers: &str) -> Answer {
     let request = Request::options(path)
@@ -57,6 +59,32 @@ async fn every_answer_can_be_read_errors_too() {
     ] {
         assert_eq!(answer.header("access-control-allow-origin"), "*");
         let exposed = answer.list("access-control-expose-headers");
-        assert_eq!(exposed, ["ETag", "Link", "Location", "Retry-After"]);
+        let headers = ["Accept-Patch", "ETag", "Link", "Location", "Retry-After"];
+        assert_eq!(exposed, headers);
+    }
+}
+
+#[tokio::test]
+async fn only_the_pages_that_may_are_let_in_where_they_are_named() {
+    let whep = WhepConfig {
+        allowed_origins: AllowedOrigins::parse(&["https://www.example"]).unwrap(),
+        ..WhepConfig::default()
+    };
+    let front = Front::with(whep, EngineConfig::default());
+    let ask = |origin: &'static str| {
+        let request = Request::options("/whep/live/test").header("origin", origin);
+        front.send(request.body(Body::empty()).unwrap())
+    };
+    let allowed = ask("https://www.example").await;
+    assert_eq!(
+        allowed.header("access-control-allow-origin"),
+        "https://www.example"
+    );
+    assert_eq!(allowed.header("vary"), "Origin");
+    for origin in ["https://www.example.evil", "http://www.example", "null"] {
+        let refused = ask(origin).await;
+        let headers = &refused.headers;
+        assert!(!headers.contains_key("access-control-allow-origin"));
+        assert_eq!(refused.header("vary"), "Origin");
     }
 }

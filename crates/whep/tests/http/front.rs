@@ -1,6 +1,7 @@
 //! A front door without a socket, and what one says to it.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use distributary_hub::{Hub, HubConfig, Publisher, StreamName};
 use distributary_media::{AudioCodec, AudioTrack, VideoCodec, VideoTrack};
 use distributary_webrtc::engine::{Engine, EngineConfig};
-use distributary_whep::{FrontDoor, ServerInfo, router};
+use distributary_whep::{Admission, FrontDoor, ServerInfo, WhepConfig, router};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
@@ -22,6 +23,7 @@ pub(crate) const OFFER: &str =
 pub(crate) struct Front {
     pub(crate) hub: Hub,
     pub(crate) engine: Engine,
+    pub(crate) admission: Admission,
     router: Router,
     publisher: Option<Publisher>,
 }
@@ -36,27 +38,33 @@ pub(crate) struct Answer {
 
 impl Front {
     pub(crate) fn new() -> Self {
+        Self::with(WhepConfig::default(), EngineConfig::default())
+    }
+
+    /// One with settings of its own.
+    pub(crate) fn with(whep: WhepConfig, mut engine: EngineConfig) -> Self {
         let hub = Hub::new(HubConfig::default());
-        let config = EngineConfig {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            shards: 1,
-            candidates: vec![Ipv4Addr::LOCALHOST.into()],
-            ..EngineConfig::default()
-        };
-        let engine = Engine::start(config, hub.clone()).expect("a port is free");
+        engine.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        engine.shards = 1;
+        engine.candidates = vec![Ipv4Addr::LOCALHOST.into()];
+        let engine = Engine::start(engine, hub.clone()).expect("a port is free");
         let info = ServerInfo {
             version: "1.2.3",
             rtmp: SocketAddr::from((Ipv4Addr::LOCALHOST, 19350)),
         };
+        let admission = Admission::default();
         let router = router(FrontDoor {
             hub: hub.clone(),
             engine: engine.clone(),
             info,
+            config: Arc::new(whep),
+            admission: admission.clone(),
         });
         let publisher = Some(publish(&hub, "live/test"));
         Self {
             hub,
             engine,
+            admission,
             router,
             publisher,
         }

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
+mod aliases;
 mod cors;
 mod endpoint;
 mod front;
+mod ice_servers;
+mod load;
 mod metrics;
 mod pages;
 mod session;

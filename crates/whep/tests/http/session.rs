@@ -140,3 +140,17 @@ async fn a_patch_says_which_state_it_is_for_and_has_the_type_of_a_fragment() {
     answer.problem(StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert_eq!(answer.header("accept-patch"), FRAGMENT);
 }
+
+#[tokio::test]
+async fn the_star_may_have_quotes_and_a_weak_tag_is_no_tag() {
+    let front = Front::new();
+    let (session, etag) = open(&front).await;
+    let answer = patch(&front, &session, Some("\"*\""), RESTART).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let next = answer.header("etag");
+    let answer = patch(&front, &session, Some(&format!("W/{next}")), TRICKLED).await;
+    answer.problem(StatusCode::PRECONDITION_FAILED);
+    let list = format!("{etag}, {next}");
+    let answer = patch(&front, &session, Some(&list), TRICKLED).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+}

@@ -1,0 +1,179 @@
+//! WHEP at the paths where the players of other servers look for it.
+//!
+//! ```text
+//! /{app}/{stream}/whep                     MediaMTX
+//! /rtc/v1/whep/?app={app}&stream={stream}  SRS, and its /rtc/v1/whip-play/
+//! /index/api/whep?app={app}&stream={stream} ZLMediaKit
+//! /whep?app={app}&stream={stream}          xiu
+//! ```
+//!
+//! Each is another way to write `/whep/{app}/{stream}`, and becomes that before requests are routed: there
+//! is one endpoint.
+
+use std::borrow::Cow;
+
+use axum::http::Request;
+use axum::http::uri::{PathAndQuery, Uri};
+use url::form_urlencoded;
+
+use crate::path;
+use crate::router::RESERVED;
+
+/// How the endpoint was asked for, where that makes a difference to the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// As the draft has it.
+    #[default]
+    Whep,
+    /// As players of MediaMTX expect it.
+    MediaMtx,
+}
+
+/// Paths at which the stream is named in the query, with the names that are meant when it is not.
+const BY_QUERY: [(&str, Option<(&str, &str)>); 4] = [
+    ("/whep", None),
+    ("/rtc/v1/whep", Some(("live", "livestream"))),
+    ("/rtc/v1/whip-play", Some(("live", "livestream"))),
+    ("/index/api/whep", None),
+];
+
+/// Writes a path of another server as one of ours.
+pub(crate) fn rewrite<B>(mut request: Request<B>) -> Request<B> {
+    if let Some((target, dialect)) = canonical(request.uri())
+        && let Ok(target) = PathAndQuery::try_from(target)
+    {
+        let mut parts = request.uri().clone().into_parts();
+        parts.path_and_query = Some(target);
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+            request.extensions_mut().insert(dialect);
+        }
+    }
+    request
+}
+
+/// Our path and query for what was asked for. `None`: it is ours, or nothing that is known here.
+fn canonical(uri: &Uri) -> Option<(String, Dialect)> {
+    let path = uri.path();
+    let trimmed = path.strip_suffix('/').unwrap_or(path);
+    let known = BY_QUERY.iter().find(|(alias, _)| *alias == trimmed);
+    if let Some((_, defaults)) = known {
+        let asked = Asked::of(uri.query().unwrap_or_default(), *defaults)?;
+        return Some((asked.to_string(), Dialect::Whep));
+    }
+    let stream = trimmed.strip_suffix("/whep")?.strip_prefix('/')?;
+    let (app, _) = stream.split_once('/')?;
+    if RESERVED.contains(&app) {
+        return None;
+    }
+    let query = uri.query().map(|query| format!("?{query}"));
+    let target = format!("/whep/{stream}{}", query.unwrap_or_default());
+    Some((target, Dialect::MediaMtx))
+}
+
+/// What a query asks for.
+struct Asked<'q> {
+    app: Cow<'q, str>,
+    stream: Cow<'q, str>,
+    /// The rest of the query.
+    rest: Vec<&'q str>,
+}
+
+impl<'q> Asked<'q> {
+    /// Reads a query. `None`: it does not name a stream.
+    fn of(query: &'q str, defaults: Option<(&'static str, &'static str)>) -> Option<Self> {
+        let value = |name: &str| {
+            let mut pairs = form_urlencoded::parse(query.as_bytes());
+            pairs.find(|(key, _)| key == name).map(|(_, value)| value)
+        };
+        let default = |which: fn((&'static str, &'static str)) -> &'static str| {
+            defaults.map(which).map(Cow::Borrowed)
+        };
+        let is_name = |part: &&str| {
+            let key = part.split('=').next();
+            matches!(key, Some("app" | "stream"))
+        };
+        Some(Self {
+            app: value("app").or_else(|| default(|(app, _)| app))?,
+            stream: value("stream").or_else(|| default(|(_, stream)| stream))?,
+            rest: query.split('&').filter(|part| !is_name(part)).collect(),
+        })
+    }
+}
+
+impl std::fmt::Display for Asked<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { app, stream, rest } = self;
+        write!(f, "/whep/{}/{}", path::escaped(app), path::escaped(stream))?;
+        match rest.join("&") {
+            rest if rest.is_empty() => Ok(()),
+            rest => write!(f, "?{rest}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(path: &str) -> (String, Option<Dialect>) {
+        let request = rewrite(Request::builder().uri(path).body(()).unwrap());
+        let dialect = request.extensions().get().copied();
+        (request.uri().to_string(), dialect)
+    }
+
+    #[test]
+    fn a_path_of_another_server_is_written_as_ours() {
+        for (path, ours) in [
+            ("/rtc/v1/whep/?app=live&stream=test", "/whep/live/test"),
+            ("/rtc/v1/whep?stream=test", "/whep/live/test"),
+            ("/rtc/v1/whip-play/", "/whep/live/livestream"),
+            (
+                "/rtc/v1/whep/?app=a/b&stream=c&token=t%26u&x",
+                "/whep/a/b/c?token=t%26u&x",
+            ),
+            (
+                "/index/api/whep?app=live&stream=a%20b%25",
+                "/whep/live/a%20b%25",
+            ),
+            ("/whep?stream=test&app=live", "/whep/live/test"),
+            ("/whep/?app=l%C3%A4&stream=%0d%0a", "/whep/l%C3%A4/%0D%0A"),
+        ] {
+            assert_eq!(rewritten(path), (ours.to_owned(), Some(Dialect::Whep)));
+        }
+        for (path, ours) in [
+            ("/live/test/whep", "/whep/live/test"),
+            (
+                "/live/eu/a%20b/whep/?token=1",
+                "/whep/live/eu/a%20b?token=1",
+            ),
+            ("/live/whep/whep", "/whep/live/whep"),
+        ] {
+            assert_eq!(rewritten(path), (ours.to_owned(), Some(Dialect::MediaMtx)));
+        }
+    }
+
+    #[test]
+    fn what_is_ours_stays() {
+        for path in [
+            "/",
+            "/whep/live/test",
+            "/whep/live/whep",
+            "/whep",
+            "/whep?app=live",
+            "/index/api/whep?stream=test",
+            "/live/whep",
+            "/api/x/whep",
+            "/session/x/whep",
+            "//whep",
+        ] {
+            assert_eq!(rewritten(path), (path.to_owned(), None));
+        }
+    }
+
+    #[test]
+    fn the_whole_of_a_proxied_url_is_kept() {
+        let (uri, _) = rewritten("http://gw.example:80/live/test/whep");
+        assert_eq!(uri, "http://gw.example:80/whep/live/test");
+    }
+}

@@ -1,0 +1,156 @@
+//! The offer and the answer in JSON, as SRS and ZLMediaKit had it before there was WHEP, and as many
+//! players for them still have.
+//!
+//! Errors are told in the body, by a `code` that is not 0: these players look for nothing else. A
+//! session that was opened so ends by the viewer's leaving.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, post};
+use distributary_hub::StreamName;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::cors;
+use crate::endpoint;
+use crate::offer::read_text;
+use crate::player::Player;
+use crate::problem::Problem;
+use crate::router::FrontDoor;
+
+const METHODS: &str = "OPTIONS, POST";
+
+/// `POST /rtc/v1/play/`, by which players of SRS ask.
+pub(crate) fn srs() -> MethodRouter<FrontDoor> {
+    post(play_srs).options(options)
+}
+
+/// `POST /index/api/webrtc?app=&stream=&type=play`, by which players of ZLMediaKit ask.
+pub(crate) fn zlmediakit() -> MethodRouter<FrontDoor> {
+    post(play_zlmediakit).options(options)
+}
+
+async fn options() -> Response {
+    cors::options(METHODS)
+}
+
+/// What a player of SRS sends.
+#[derive(Deserialize)]
+struct SrsRequest {
+    /// `webrtc://{host}/{app}/{stream}`
+    streamurl: String,
+    /// The offer.
+    sdp: String,
+}
+
+/// What a player of SRS gets.
+#[derive(Serialize)]
+struct SrsAnswer {
+    code: u16,
+    server: &'static str,
+    sdp: String,
+    sessionid: String,
+}
+
+/// What a player of ZLMediaKit sends in its query.
+#[derive(Deserialize)]
+struct ZlmRequest {
+    app: String,
+    stream: String,
+    #[serde(default)]
+    r#type: String,
+}
+
+/// What a player of ZLMediaKit gets.
+#[derive(Serialize)]
+struct ZlmAnswer {
+    code: u16,
+    id: String,
+    sdp: String,
+    r#type: &'static str,
+}
+
+/// An error of either.
+#[derive(Serialize)]
+struct Refusal {
+    code: u16,
+    msg: String,
+}
+
+async fn play_srs(
+    State(front): State<FrontDoor>,
+    Player(options): Player,
+    request: Request,
+) -> Response {
+    answer(async {
+        let body = read_text(request).await?;
+        let SrsRequest { streamurl, sdp } = serde_json::from_str(&body)
+            .map_err(|error| bad_request(format!("The body is not what it should be: {error}.")))?;
+        let name = name_of(&streamurl)?;
+        let session = endpoint::play(&front, &name, &sdp, options).await?;
+        Ok(SrsAnswer {
+            code: 0,
+            server: "distributary",
+            sdp: session.answer,
+            sessionid: session.id.short().to_string(),
+        })
+    })
+    .await
+}
+
+async fn play_zlmediakit(
+    State(front): State<FrontDoor>,
+    query: Result<Query<ZlmRequest>, QueryRejection>,
+    Player(options): Player,
+    request: Request,
+) -> Response {
+    answer(async {
+        let Query(ZlmRequest {
+            app,
+            stream,
+            r#type,
+        }) = query.map_err(|error| bad_request(error.body_text()))?;
+        if r#type != "play" {
+            return Err(bad_request(
+                "Only type=play is served here; publish over RTMP.",
+            ));
+        }
+        let name =
+            StreamName::new(&app, &stream).map_err(|error| bad_request(error.to_string()))?;
+        let offer = read_text(request).await?;
+        let session = endpoint::play(&front, &name, &offer, options).await?;
+        Ok(ZlmAnswer {
+            code: 0,
+            id: session.id.short().to_string(),
+            sdp: session.answer,
+            r#type: "answer",
+        })
+    })
+    .await
+}
+
+/// The name in `webrtc://{host}/{app}/{stream}`.
+fn name_of(url: &str) -> Result<StreamName, Problem> {
+    let url = Url::parse(url).map_err(|error| bad_request(format!("streamurl: {error}.")))?;
+    let path = percent_encoding::percent_decode_str(url.path()).decode_utf8_lossy();
+    StreamName::parse(path.trim_matches('/'))
+        .map_err(|error| bad_request(format!("streamurl: {error}.")))
+}
+
+async fn answer<T: Serialize>(played: impl Future<Output = Result<T, Problem>>) -> Response {
+    match played.await {
+        Ok(answer) => Json(answer).into_response(),
+        Err(problem) => Json(Refusal {
+            code: problem.status().as_u16(),
+            msg: problem.detail().to_owned(),
+        })
+        .into_response(),
+    }
+}
+
+fn bad_request(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, detail)
+}

@@ -1,0 +1,79 @@
+//! What happens when there are too many viewers, or none may come any more.
+
+use crate::front::{Front, OFFER, publish};
+use axum::http::StatusCode;
+use distributary_webrtc::engine::EngineConfig;
+use distributary_whep::{Redirect, WhepConfig};
+
+const SDP: &str = "application/sdp";
+
+fn front(max_sessions: usize, max_sessions_per_stream: usize) -> Front {
+    let engine = EngineConfig {
+        max_sessions,
+        max_sessions_per_stream,
+        ..EngineConfig::default()
+    };
+    Front::with(WhepConfig::default(), engine)
+}
+
+/// Asks for a stream, and checks that the gateway has no room and says when to ask again.
+async fn is_full(front: &Front, path: &str) -> String {
+    let answer = front.post(path, SDP, OFFER).await;
+    let problem = answer.problem(StatusCode::SERVICE_UNAVAILABLE);
+    let seconds: u32 = answer.header("retry-after").parse().unwrap();
+    assert!((1..=60).contains(&seconds));
+    problem["detail"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_gateway_with_all_its_viewers_says_when_to_ask_again() {
+    let front = front(1, 10);
+    let session = front.open().await;
+    assert!(is_full(&front, "/whep/live/test").await.contains("gateway"));
+    front.request("DELETE", &session).await;
+    front.open().await;
+}
+
+#[tokio::test]
+async fn a_stream_with_all_its_viewers_leaves_room_for_others() {
+    let front = front(10, 1);
+    let _other = publish(&front.hub, "live/other");
+    front.open().await;
+    assert!(is_full(&front, "/whep/live/test").await.contains("stream"));
+    let answer = front.post("/whep/live/other", SDP, OFFER).await;
+    assert_eq!(answer.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_draining_gateway_takes_nobody_and_keeps_those_it_has() {
+    let front = Front::new();
+    let session = front.open().await;
+    front.admission.drain();
+    assert!(is_full(&front, "/whep/live/test").await.contains("end"));
+    let answer = front.request("GET", &session).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    let answer = front.request("DELETE", &session).await;
+    assert_eq!(answer.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn viewers_are_sent_elsewhere_with_their_post_and_their_query() {
+    let to = Redirect::new("vod/*".parse().unwrap(), "https://vod.example/whep/films");
+    let whep = WhepConfig {
+        redirects: vec![to.unwrap()],
+        ..WhepConfig::default()
+    };
+    let front = Front::with(whep, EngineConfig::default());
+    for path in [
+        "/whep/vod/a%20b?token=x",
+        "/rtc/v1/whep/?app=vod&stream=a%20b&token=x",
+        "/vod/a%20b/whep?token=x",
+    ] {
+        let answer = front.post(path, SDP, OFFER).await;
+        assert_eq!(answer.status, StatusCode::TEMPORARY_REDIRECT, "{path}");
+        let location = "https://vod.example/whep/films/a%20b?token=x";
+        assert_eq!(answer.header("location"), location);
+        assert_eq!(answer.header("access-control-allow-origin"), "*");
+    }
+    front.open().await;
+}
