@@ -41,12 +41,12 @@ impl Clip {
         Self::new(640, 360, gop, Coding::InOrder)
     }
 
-    /// A clip with up to three B-frames in a row, of which `Coding` says more.
+    /// A clip that is coded in this way.
     ///
     /// # Panics
     /// When ffmpeg fails.
     #[must_use]
-    pub fn with_b_frames(gop: u32, coding: Coding) -> Self {
+    pub fn coded(gop: u32, coding: Coding) -> Self {
         Self::new(640, 360, gop, coding)
     }
 
@@ -87,7 +87,9 @@ impl Clip {
 pub enum Coding {
     /// As they are shown: Constrained Baseline.
     InOrder,
-    /// With B-frames that no picture refers to.
+    /// In order, and refreshed column by column: no keyframe but the first.
+    IntraRefresh,
+    /// With three B-frames in a row that no picture refers to.
     BFrames,
     /// With B-frames that others refer to, as x264 and OBS do by themselves.
     Pyramid,
@@ -97,6 +99,7 @@ impl Coding {
     fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::InOrder => &["-profile:v", "baseline"],
+            Self::IntraRefresh => &["-profile:v", "baseline", "-x264-params", "intra-refresh=1"],
             Self::BFrames => &[
                 "-bf",
                 "3",

@@ -33,7 +33,7 @@ fn steps(report: &VideoReport) -> Vec<u32> {
 /// Whether a later Chromium still bears it: if this fails, nothing but the keyframes must be sent.
 #[tokio::test]
 async fn every_picture_of_a_stream_with_reference_b_frames_is_shown_in_order() {
-    let clip = Clip::with_b_frames(GOP, Coding::Pyramid);
+    let clip = Clip::coded(GOP, Coding::Pyramid);
     let pictures = 5 * FRAME_RATE as usize;
     let report = watched(&clip, "[streams]\nbframes = \"reorder\"", "", pictures).await;
     report.assert_plays(&clip);
@@ -51,7 +51,7 @@ async fn every_picture_of_a_stream_with_reference_b_frames_is_shown_in_order() {
 
 #[tokio::test]
 async fn a_player_that_cannot_put_pictures_in_order_is_shown_the_keyframes() {
-    let clip = Clip::with_b_frames(FRAME_RATE, Coding::Pyramid);
+    let clip = Clip::coded(FRAME_RATE, Coding::Pyramid);
     let config = "[streams]\nbframes = \"reorder\"";
     let report = watched(&clip, config, "?bframes=keyframes", 5).await;
     report.assert_plays(&clip);
@@ -61,7 +61,7 @@ async fn a_player_that_cannot_put_pictures_in_order_is_shown_the_keyframes() {
 
 #[tokio::test]
 async fn b_frames_that_no_picture_refers_to_are_left_out() {
-    let clip = Clip::with_b_frames(GOP, Coding::BFrames);
+    let clip = Clip::coded(GOP, Coding::BFrames);
     let report = watched(&clip, "[streams]\nbframes = \"drop\"", "", 25).await;
     report.assert_plays(&clip);
     let steps = steps(&report);
@@ -74,7 +74,7 @@ async fn b_frames_that_no_picture_refers_to_are_left_out() {
 #[tokio::test]
 async fn a_publisher_with_b_frames_is_refused_where_they_are_not_wanted() {
     let gateway = Gateway::start_configured("[[stream]]\nmatch = \"live/*\"\nbframes = \"refuse\"");
-    let clip = Clip::with_b_frames(GOP, Coding::Pyramid);
+    let clip = Clip::coded(GOP, Coding::Pyramid);
     let (status, _) = Publisher::start(&clip, &gateway.rtmp_url("live/test")).wait();
     assert!(!status.success());
     gateway.logged_until("publishing ended reason=the stream has B-frames");

@@ -4,15 +4,25 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use distributary_media::Frame;
+use distributary_media::{Frame, MediaTime};
+
+/// From a keyframe that is older than this, a newcomer would take long to come to the present. If the
+/// stream has points of recovery, it begins at the last one then.
+pub const LONG_GROUP: Duration = Duration::from_secs(10);
 
 /// The video frames since the last keyframe, in decoding order.
+///
+/// Streams that are refreshed piece by piece have one keyframe and then no other. Of them the keyframe and
+/// what follows the last recovery point are kept once the group is long: a decoder needs a keyframe to
+/// begin at all, and the pictures are right after one round of refreshing.
 ///
 /// Bounded in bytes and in seconds of media. A group of pictures that outgrows either bound is given
 /// up as a whole: a part of it could not be decoded, so newcomers then wait for the next keyframe.
 #[derive(Debug)]
 pub struct GopCache {
     frames: VecDeque<Arc<Frame>>,
+    /// Decoding time of the first frame that is followed by all others.
+    since: MediaTime,
     bytes: usize,
     max_bytes: usize,
     max_duration: Duration,
@@ -24,6 +34,7 @@ impl GopCache {
     pub fn new(max_bytes: usize, max_duration: Duration) -> Self {
         Self {
             frames: VecDeque::new(),
+            since: MediaTime::ZERO,
             bytes: 0,
             max_bytes,
             max_duration,
@@ -35,8 +46,13 @@ impl GopCache {
     pub fn push(&mut self, frame: &Arc<Frame>) {
         if frame.is_keyframe() {
             self.clear();
+            self.since = frame.dts();
         } else if self.frames.is_empty() {
             return;
+        } else if self.is_long(frame.dts()) && frame.is_recovery_point() {
+            self.frames.truncate(1);
+            self.bytes = self.frames.iter().map(|frame| frame.payload_len()).sum();
+            self.since = frame.dts();
         }
         self.frames.push_back(Arc::clone(frame));
         self.bytes += frame.payload_len();
@@ -63,12 +79,18 @@ impl GopCache {
         self.bytes
     }
 
-    /// Media time from the keyframe to the newest frame.
+    /// Media time from the first frame to the newest, without what is left out between them.
     pub fn duration(&self) -> Duration {
-        match (self.frames.front(), self.frames.back()) {
-            (Some(first), Some(last)) => last.dts().saturating_since(first.dts()),
-            _ => Duration::ZERO,
+        match self.frames.back() {
+            Some(last) => last.dts().saturating_since(self.since),
+            None => Duration::ZERO,
         }
+    }
+
+    /// Whether the keyframe is far back at this time.
+    fn is_long(&self, now: MediaTime) -> bool {
+        let keyframe = self.frames.front();
+        keyframe.is_some_and(|keyframe| now.saturating_since(keyframe.dts()) > LONG_GROUP)
     }
 
     /// Whether the group of pictures now under way was too large to keep.
@@ -81,7 +103,7 @@ impl GopCache {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use distributary_media::{MediaTime, VideoCodec, VideoFrame};
+    use distributary_media::{VideoCodec, VideoFrame};
 
     fn frame(millis: i64, keyframe: bool, len: usize) -> Arc<Frame> {
         Arc::new(Frame::Video(VideoFrame {
@@ -128,5 +150,41 @@ mod tests {
         cache.push(&frame(0, true, 1));
         cache.push(&frame(10_001, false, 1));
         assert!(cache.overflowed());
+    }
+
+    #[test]
+    fn of_a_stream_without_further_keyframes_the_last_recovery_point_counts() {
+        let mut cache = GopCache::new(10_000, Duration::from_secs(15));
+        let recovery_point = |millis: i64| {
+            let Frame::Video(mut frame) = Arc::unwrap_or_clone(frame(millis, false, 10)) else {
+                unreachable!("a video frame was made")
+            };
+            frame
+                .units
+                .insert(0, Bytes::from_static(&[0x06, 6, 1, 0x84, 0x80]));
+            Arc::new(Frame::Video(frame))
+        };
+        cache.push(&frame(0, true, 100));
+        for second in 1..60 {
+            let is_point = second % 2 == 0;
+            let millis = 1000 * second;
+            cache.push(&if is_point {
+                recovery_point(millis)
+            } else {
+                frame(millis, false, 10)
+            });
+            let cached: Vec<_> = cache
+                .frames()
+                .map(|frame| frame.dts().as_millis())
+                .collect();
+            match second {
+                10 => assert_eq!(cached.len(), 11, "it is not long yet"),
+                12 | 58 => assert_eq!(cached, [0, millis]),
+                13 | 59 => assert_eq!(cached, [0, millis - 1000, millis]),
+                _ => {}
+            }
+        }
+        assert_eq!((cache.bytes(), cache.duration().as_millis()), (125, 1000));
+        assert!(!cache.overflowed());
     }
 }

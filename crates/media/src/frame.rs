@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::h264::{NalType, nal};
+use crate::h264::{NalType, nal, sei};
 use crate::time::MediaTime;
 use crate::track::{AudioCodec, VideoCodec};
 
@@ -30,6 +30,11 @@ impl Frame {
     /// for audio.
     pub fn is_keyframe(&self) -> bool {
         matches!(self, Self::Video(frame) if frame.keyframe)
+    }
+
+    /// Whether decoding can start here with pictures that are right after a while; `false` for audio.
+    pub fn is_recovery_point(&self) -> bool {
+        matches!(self, Self::Video(frame) if frame.is_recovery_point())
     }
 
     /// Bytes of coded media, without any framing.
@@ -67,6 +72,15 @@ impl VideoFrame {
             .filter(|unit| self.codec == VideoCodec::H264 && NalType::of(unit).is_slice())
             .peekable();
         slices.peek().is_some() && !slices.any(|unit| nal::is_reference(unit))
+    }
+
+    /// Whether a decoder that begins here, and is no keyframe, shows right pictures after a while: of H264,
+    /// when it has a recovery point.
+    pub fn is_recovery_point(&self) -> bool {
+        let mut units = self.units.iter();
+        self.codec == VideoCodec::H264
+            && !self.keyframe
+            && units.any(|unit| NalType::of(unit) == NalType::SEI && sei::has_recovery_point(unit))
     }
 }
 

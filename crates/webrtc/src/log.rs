@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use distributary_hub::cache::LONG_GROUP;
 use distributary_media::{AudioFrame, MediaTime, VideoFrame};
 
 use crate::reorder;
@@ -65,6 +66,8 @@ pub struct Log {
     first: u64,
     /// Number of the newest keyframe's first packet, while it is kept.
     keyframe: Option<u64>,
+    /// The newest keyframe, as it came.
+    last_keyframe: Option<VideoFrame>,
     /// Time of the newest picture.
     newest: Option<MediaTime>,
     /// When the newest keyframe came, and how long after the one before it.
@@ -103,6 +106,8 @@ pub struct LoggedPacket {
 pub enum Audience {
     /// All of them.
     All,
+    /// Those who begin with it.
+    Newcomers,
     /// Those whose decoder puts pictures in order.
     Reordering,
     /// Of those, the ones whose decoder holds fewer than this many pictures back so far.
@@ -131,6 +136,7 @@ impl Log {
             packets: VecDeque::new(),
             first: 0,
             keyframe: None,
+            last_keyframe: None,
             newest: None,
             keyframe_at: None,
             keyframe_interval: None,
@@ -157,6 +163,11 @@ impl Log {
 
     /// Packetises a picture that came at `now`.
     pub fn push_video(&mut self, frame: &VideoFrame, now: Instant) {
+        if frame.keyframe {
+            self.last_keyframe = Some(frame.clone());
+        } else if frame.is_recovery_point() {
+            self.push_entrance(frame, now);
+        }
         let picture = self.picture(frame, frame.pts, now);
         self.append(&picture, &frame.units, Audience::All);
         self.end_picture(&picture, now);
@@ -184,6 +195,23 @@ impl Log {
             self.append(&picture, &frame.units, Audience::Reordering);
         }
         self.end_picture(&picture, now);
+    }
+
+    /// Lets newcomers begin with a picture that is no keyframe, if the last one is far back: they get that
+    /// first, since a decoder begins with nothing else. Until the stream has refreshed itself once, what
+    /// they see is partly wrong, which is more than nothing.
+    fn push_entrance(&mut self, frame: &VideoFrame, now: Instant) {
+        let is_far = |keyframe: &VideoFrame| frame.dts.saturating_since(keyframe.dts) > LONG_GROUP;
+        let Some(keyframe) = self.last_keyframe.take_if(|keyframe| is_far(keyframe)) else {
+            return;
+        };
+        let mut picture = self.picture(&keyframe, frame.pts - TICK, now);
+        // It does not come at the rhythm of keyframes.
+        picture.keyframe = false;
+        self.append(&picture, &keyframe.units, Audience::Newcomers);
+        self.end_picture(&picture, now);
+        self.keyframe = Some(picture.start);
+        self.last_keyframe = Some(keyframe);
     }
 
     fn picture(&self, frame: &VideoFrame, time: MediaTime, now: Instant) -> Picture {
@@ -318,6 +346,7 @@ impl Log {
     /// Forgets the keyframe: what follows does not continue its group of pictures.
     pub fn end_group(&mut self) {
         self.keyframe = None;
+        self.last_keyframe = None;
         self.keyframe_at = None;
     }
 

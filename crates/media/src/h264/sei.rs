@@ -6,6 +6,9 @@ use super::nal::rbsp;
 /// what only fills the stream: buffering period, picture timing, pan-scan rectangle, filler.
 const TIMING: std::ops::RangeInclusive<u32> = 0..=3;
 
+/// `payloadType` of a recovery point.
+const RECOVERY_POINT: u32 = 6;
+
 /// Most messages that are looked at. A unit with more is kept as it is.
 const MAX_MESSAGES: usize = 32;
 
@@ -14,24 +17,49 @@ const MAX_MESSAGES: usize = 32;
 /// would be a packet of its own each time.
 pub fn is_only_timing(unit: &[u8]) -> bool {
     let payload = rbsp(unit);
-    let mut rest = &payload[..];
-    for _ in 0..MAX_MESSAGES {
-        // What is left are the trailing bits: a one, and zeros.
-        if matches!(rest, [0x80, zeros @ ..] if zeros.iter().all(|byte| *byte == 0)) {
-            return true;
+    let mut messages = Messages::new(&payload);
+    messages.by_ref().all(|kind| TIMING.contains(&kind)) && messages.is_at_end()
+}
+
+/// Whether a NAL unit of SEI says that a decoder can begin with its access unit and show right pictures
+/// some time later, as streams do that are refreshed piece by piece (section D.2.8).
+pub fn has_recovery_point(unit: &[u8]) -> bool {
+    Messages::new(&rbsp(unit)).any(|kind| kind == RECOVERY_POINT)
+}
+
+/// The `payloadType` of each message, as far as they can be read.
+struct Messages<'a> {
+    rest: &'a [u8],
+    left: usize,
+}
+
+impl<'a> Messages<'a> {
+    fn new(payload: &'a [u8]) -> Self {
+        Self {
+            rest: payload,
+            left: MAX_MESSAGES,
         }
-        let (Some(kind), Some(len)) = (number(&mut rest), number(&mut rest)) else {
-            return false;
-        };
-        let Some(after) = rest.get(len as usize..) else {
-            return false;
-        };
-        if !TIMING.contains(&kind) {
-            return false;
-        }
-        rest = after;
     }
-    false
+
+    /// Whether nothing is left but the trailing bits: a one, and zeros.
+    fn is_at_end(&self) -> bool {
+        matches!(self.rest, [0x80, zeros @ ..] if zeros.iter().all(|byte| *byte == 0))
+    }
+}
+
+impl Iterator for Messages<'_> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        if self.is_at_end() {
+            return None;
+        }
+        self.left = self.left.checked_sub(1)?;
+        let mut rest = self.rest;
+        let (kind, len) = (number(&mut rest)?, number(&mut rest)?);
+        self.rest = rest.get(len as usize..)?;
+        Some(kind)
+    }
 }
 
 /// A number in bytes of 255 each and one that is less (section 7.3.2.3.1).
@@ -72,6 +100,20 @@ mod tests {
         ] {
             let unit = hex(unit);
             assert_eq!(is_only_timing(&unit), expected, "{unit:02x?}");
+        }
+    }
+
+    #[test]
+    fn a_recovery_point_is_found_behind_other_messages() {
+        for (unit, expected) in [
+            ("0606018480", true),
+            ("0601011206018480", true),
+            ("060101120403b5003180", false),
+            ("0606", false),
+            ("06", false),
+        ] {
+            let unit = hex(unit);
+            assert_eq!(has_recovery_point(&unit), expected, "{unit:02x?}");
         }
     }
 

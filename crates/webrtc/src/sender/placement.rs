@@ -42,6 +42,8 @@ pub(super) struct Cursor {
     allowance: Duration,
     /// Set when everything up to the next keyframe is left out: the first number that may be it.
     awaits_keyframe_from: Option<u64>,
+    /// Whether the present picture is the first since the cursor was put there.
+    is_new: bool,
     /// How many pictures the viewer's decoder holds back to put them in order; `None` for one that
     /// takes pictures only in the order in which they are shown.
     held: Option<u8>,
@@ -84,6 +86,7 @@ impl Cursor {
             placements: VecDeque::new(),
             allowance: Duration::ZERO,
             awaits_keyframe_from: None,
+            is_new: true,
             held: reorders.then_some(0),
             priming: 0,
             wants_replay: false,
@@ -159,6 +162,7 @@ impl Cursor {
             self.skips += 1;
         }
         self.allowance = now.saturating_duration_since(packet.at);
+        self.is_new = true;
         self.move_to(keyframe);
         Place::At(keyframe, packet)
     }
@@ -193,6 +197,7 @@ impl Cursor {
     fn is_addressed(&self, audience: Audience) -> bool {
         match (audience, self.held) {
             (Audience::All, _) | (Audience::Reordering, Some(_)) => true,
+            (Audience::Newcomers, _) => self.is_new,
             (Audience::Priming(depth), Some(held)) => depth > held,
             (_, None) => false,
         }
@@ -203,6 +208,7 @@ impl Cursor {
         if let Audience::Priming(depth) = packet.audience {
             self.priming = depth;
         }
+        self.is_new &= !packet.marker;
         if packet.marker && self.priming > 0 {
             self.held = Some(std::mem::take(&mut self.priming));
         }
@@ -280,6 +286,7 @@ impl Cursor {
         // Who asks for a keyframe may have a new decoder. One that holds pictures back already loses as
         // many of the old ones.
         self.held = self.held.map(|_| 0);
+        self.is_new = true;
         self.replays += 1;
         true
     }

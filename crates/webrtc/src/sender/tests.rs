@@ -661,3 +661,47 @@ fn time_does_not_step_back_where_a_stream_begins_to_have_b_frames() {
     assert!(times.is_sorted(), "{times:?}");
     assert!(times.last() > times.first());
 }
+
+#[test]
+fn a_newcomer_begins_at_a_recovery_point_where_the_keyframe_is_far() {
+    let mut old = Harness::new(Some((6, 109)), 0);
+    let picture = |viewer: &mut Harness, seconds: i64, units: &[&[u8]]| {
+        let at = MediaTime::from_millis(1000 * seconds);
+        let units = units.iter().map(|unit| bytes::Bytes::copy_from_slice(unit));
+        let frame = VideoFrame {
+            codec: VideoCodec::H264,
+            pts: at,
+            dts: at,
+            keyframe: seconds == 0,
+            units: units.collect(),
+        };
+        viewer.log.push_video(&frame, viewer.now);
+    };
+    let recovery_point = [0x06, 6, 1, 0x84, 0x80];
+    picture(&mut old, 0, &[&[0x65, 0]]);
+    for second in 1..=11 {
+        picture(&mut old, second, &[&[0x41, second as u8]]);
+    }
+    old.send(usize::MAX);
+    old.received();
+    picture(&mut old, 12, &[&recovery_point, &[0x41, 12]]);
+    picture(&mut old, 13, &[&[0x41, 13]]);
+
+    // To who watches already nothing special happens; the point and its slice travel together.
+    old.send(usize::MAX);
+    let units: Vec<_> = old
+        .received()
+        .iter()
+        .map(|packet| packet.payload[0])
+        .collect();
+    assert_eq!(units, [24 | 0x40, 0x41]);
+
+    let mut new = Harness::new(Some((6, 109)), 0);
+    std::mem::swap(&mut new.log, &mut old.log);
+    new.send(usize::MAX);
+    let received = new.received();
+    let units: Vec<_> = received.iter().map(|packet| packet.payload[0]).collect();
+    assert_eq!(units, [0x65, 24 | 0x40, 0x41]);
+    let times: Vec<_> = received.iter().map(|packet| packet.timestamp).collect();
+    assert!(times.is_sorted() && times[1] - times[0] < 90, "{times:?}");
+}

@@ -1,0 +1,50 @@
+//! How soon a viewer sees something, whatever the stream's keyframes are like.
+
+use distributary_tests::ffmpeg::{Clip, Coding, FRAME_RATE, Publisher};
+use distributary_tests::gateway::Gateway;
+use distributary_tests::page::WatchPage;
+
+/// A point of recovery every second.
+const REFRESH: u32 = FRAME_RATE;
+
+#[tokio::test]
+async fn a_stream_without_further_keyframes_is_joined_at_a_recovery_point() {
+    let gateway = Gateway::start();
+    let clip = Clip::coded(REFRESH, Coding::IntraRefresh);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let page = WatchPage::open().await;
+    let url = gateway.whep_url("live/test");
+    page.watch("first", &url).await;
+    // The only keyframe is so far back that it is not worth beginning there.
+    let far = 12 * FRAME_RATE;
+    let first = page
+        .browser
+        .wait_for("#first", "a later picture", |report| {
+            report.last_counter().is_some_and(|counter| counter > far)
+        });
+    first.await.assert_plays(&clip);
+
+    page.watch("second", &url).await;
+    let pictures = 3 * FRAME_RATE as usize;
+    let second = page.browser.wait_for("#second", "pictures", |report| {
+        report.counters.len() > pictures
+    });
+    let second = second.await;
+    // Once all columns have been refreshed, the pictures are right.
+    let right = &second.counters[second.counters.len() - FRAME_RATE as usize..];
+    assert!(right.iter().all(Option::is_some), "{right:?}");
+    assert!(right[0] > Some(far), "{right:?}");
+    let video = second.video.as_ref().expect("statistics of received video");
+    assert!(
+        video.frames_decoded + 5 >= video.frames_received,
+        "{video:?}"
+    );
+    let first = page
+        .browser
+        .report("#first")
+        .await
+        .expect("the first video is there");
+    first.assert_plays(&clip);
+    page.browser.screenshot("recovery_point").await;
+}
