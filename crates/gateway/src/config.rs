@@ -10,7 +10,7 @@ use distributary_rtmp::amf::AmfLimits;
 use distributary_rtmp::chunk::ChunkLimits;
 use distributary_rtmp::{PullRule, RtmpConfig, SessionConfig};
 use distributary_webrtc::engine::EngineConfig;
-use distributary_whep::{HttpConfig, WhepConfig};
+use distributary_whep::{HttpConfig, Offline, WhepConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::delay::DelayBounds;
@@ -248,7 +248,16 @@ impl Config {
     /// # Errors
     /// When an entry is not what it should be; the text says which, and why.
     pub fn whep(&self) -> Result<WhepConfig, ConfigError> {
-        whep_config(&self.whep, &self.ice_server, &self.redirect)
+        let lists = (&*self.ice_server, &*self.redirect);
+        whep_config(&self.whep, self.viewers.offline_grace.0, lists)
+    }
+
+    /// How long viewers stay whose stream is not live, if not for ever.
+    pub fn offline_grace(&self) -> Option<Duration> {
+        match self.whep.offline {
+            Offline::Refuse => Some(self.viewers.offline_grace.0),
+            Offline::Wait => None,
+        }
     }
 
     /// The part of the hub.
@@ -373,7 +382,7 @@ impl Default for Viewers {
         Self {
             max: engine.max_sessions,
             max_per_stream: engine.max_sessions_per_stream,
-            offline_grace: Time(engine.offline_grace),
+            offline_grace: Time(WhepConfig::default().offline_grace),
             shards: engine.shards,
             bundle_sound_from: engine.bundle_sound_from,
             start_pacing: engine.start_pacing,

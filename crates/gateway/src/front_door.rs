@@ -1,7 +1,11 @@
 //! The part of the configuration that is about how viewers are received over HTTP.
 
+use std::time::Duration;
+
 use distributary_hub::{PatternError, StreamPattern};
-use distributary_whep::{AllowedOrigins, IceServer, Redirect, TurnCredentials, WhepConfig};
+use distributary_whep::{
+    AllowedOrigins, IceServer, Offline, Redirect, TurnCredentials, WhepConfig,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ConfigError;
@@ -13,6 +17,10 @@ use crate::units::Time;
 pub struct Whep {
     /// Origins of the pages whose players may watch.
     pub allowed_origins: Vec<String>,
+    /// What those get who ask for a stream that is not live.
+    pub offline: Offline,
+    /// Most players at a time that listen for events.
+    pub max_event_streams: usize,
 }
 
 /// A STUN or TURN server that players are told of.
@@ -48,15 +56,18 @@ pub struct RedirectEntry {
 
 impl Default for Whep {
     fn default() -> Self {
+        let whep = WhepConfig::default();
         Self {
             allowed_origins: vec!["*".to_owned()],
+            offline: whep.offline,
+            max_event_streams: whep.max_event_streams,
         }
     }
 }
 
 impl IceServerEntry {
     fn default_lifetime() -> Time {
-        Time(std::time::Duration::from_secs(24 * 3600))
+        Time(Duration::from_secs(24 * 3600))
     }
 
     fn server(&self) -> Result<IceServer, ConfigError> {
@@ -101,13 +112,16 @@ impl RedirectEntry {
 /// When an entry is not what it should be; the text says which, and why.
 pub fn whep_config(
     whep: &Whep,
-    ice_servers: &[IceServerEntry],
-    redirects: &[RedirectEntry],
+    offline_grace: Duration,
+    (ice_servers, redirects): (&[IceServerEntry], &[RedirectEntry]),
 ) -> Result<WhepConfig, ConfigError> {
     let origins = AllowedOrigins::parse(&whep.allowed_origins)
         .map_err(|error| ConfigError::entry("[whep] allowed_origins", error.to_string()))?;
     Ok(WhepConfig {
         allowed_origins: origins,
+        offline: whep.offline,
+        offline_grace,
+        max_event_streams: whep.max_event_streams,
         ice_servers: ice_servers
             .iter()
             .map(IceServerEntry::server)

@@ -181,7 +181,7 @@ fn start_engine(config: &Config, hub: &Hub) -> Result<(Engine, Vec<IpAddr>), Sta
         candidates: announced.clone(),
         max_sessions: config.viewers.max,
         max_sessions_per_stream: config.viewers.max_per_stream,
-        offline_grace: config.viewers.offline_grace.0,
+        offline_grace: config.offline_grace(),
         transport_feedback: config.viewers.transport_feedback,
         playout_delay: config.viewers.playout_delay.playout_delay(),
         audio_red: config.viewers.audio_red,

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
+use dashmap::mapref::one::RefMut;
 use distributary_media::{Frame, OpusConfig};
 use tokio::sync::mpsc;
 
 use crate::demand::{Demand, DemandError, Providers};
 use crate::name::StreamName;
 use crate::policy::{BFramePolicy, ByStream};
-use crate::stream::{Claim, Publisher, Stream, Subscription};
+use crate::stream::{Claim, Publisher, Reservation, Stream, Subscription};
 use crate::subscriber::Sink;
 
 /// Bounds of what the hub keeps, and what it makes of sound.
@@ -51,7 +52,7 @@ pub enum PublishError {
 
 /// All streams of the gateway, by name. Cloning gives another handle to the same registry.
 ///
-/// A stream exists while it has a publisher or a subscriber.
+/// A stream exists while it has a publisher or a subscriber, or somebody is on the way to it.
 #[derive(Clone, Debug)]
 pub struct Hub {
     shared: Arc<Shared>,
@@ -92,6 +93,13 @@ impl Hub {
             .expect("a takeover is never refused")
     }
 
+    /// Keeps a place at a stream, published or not, for somebody who is about to subscribe.
+    pub fn reserve(&self, name: &StreamName, now: Instant) -> Reservation {
+        let entry = self.entry(name, now);
+        entry.add_reservation();
+        Reservation::new(Arc::clone(&entry), Arc::clone(&self.shared))
+    }
+
     /// Finds or makes the stream and lets `claim` take the publisher's place.
     fn claim(
         &self,
@@ -99,16 +107,19 @@ impl Hub {
         now: Instant,
         claim: impl FnOnce(&Stream) -> Option<Claim>,
     ) -> Option<Publisher> {
-        // The map's lock is held while the stream changes hands, so that the stream cannot be
-        // removed as idle in between.
-        let entry = self.shared.streams.entry(name.clone());
-        let stream = entry.or_insert_with(|| {
-            let config = self.shared.config.clone();
-            Arc::new(Stream::new(name.clone(), config, now))
-        });
+        let stream = self.entry(name, now);
         let claim = claim(&stream)?;
         let stream = Arc::clone(&stream);
         Some(Publisher::new(stream, claim, Arc::clone(&self.shared)))
+    }
+
+    /// Finds or makes the stream. While the entry is held the stream cannot be removed as idle.
+    fn entry(&self, name: &StreamName, now: Instant) -> RefMut<'_, StreamName, Arc<Stream>> {
+        let entry = self.shared.streams.entry(name.clone());
+        entry.or_insert_with(|| {
+            let config = self.shared.config.clone();
+            Arc::new(Stream::new(name.clone(), config, now))
+        })
     }
 
     /// Subscribes to a stream that exists. Its events arrive in `sink` with `tag` from now on; the
@@ -119,7 +130,7 @@ impl Hub {
         sink: Sink,
         tag: u64,
     ) -> Option<(Subscription, Vec<Arc<Frame>>)> {
-        // As in `publish`, the map's lock keeps the stream from being removed meanwhile.
+        // The map's lock keeps the stream from being removed meanwhile.
         let entry = self.shared.streams.get(name)?;
         let (id, cached) = entry.add_subscriber(sink, tag);
         let stream = Arc::clone(&entry);
@@ -169,7 +180,7 @@ impl Hub {
 }
 
 impl Shared {
-    /// Removes a stream that has neither a publisher nor a subscriber.
+    /// Removes a stream that has neither a publisher nor a subscriber, and nobody on the way.
     pub(crate) fn remove_if_idle(&self, name: &StreamName) {
         self.streams.remove_if(name, |_, stream| stream.is_idle());
     }

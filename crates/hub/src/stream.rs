@@ -31,6 +31,8 @@ pub struct Stream {
     state: Mutex<State>,
     /// How many subscribers there are, for those who wait for a change of that.
     subscriber_count: watch::Sender<usize>,
+    /// Whether a publisher is there, likewise.
+    liveness: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -136,6 +138,7 @@ impl Stream {
             epoch: now,
             state: Mutex::new(state),
             subscriber_count: watch::Sender::new(0),
+            liveness: watch::Sender::new(false),
         }
     }
 
@@ -153,6 +156,11 @@ impl Stream {
     /// Whether a publisher is there now.
     pub fn is_live(&self) -> bool {
         self.lock().live_since.is_some()
+    }
+
+    /// Whether a publisher is there, and when that changes.
+    pub fn liveness(&self) -> watch::Receiver<bool> {
+        self.liveness.subscribe()
     }
 
     /// The stream in figures.
@@ -193,12 +201,10 @@ impl Stream {
         self.subscriber_count.subscribe()
     }
 
-    /// Counts somebody who is about to subscribe as a subscriber, until the reservation is dropped.
-    pub fn reserve(self: &Arc<Self>) -> Reservation {
+    pub(crate) fn add_reservation(&self) {
         let mut state = self.lock();
         state.reservations += 1;
         self.count_subscribers(&state);
-        Reservation(Arc::clone(self))
     }
 
     fn count_subscribers(&self, state: &State) {
@@ -215,6 +221,7 @@ impl Stream {
         for subscriber in &state.subscribers {
             subscriber.deliver(StreamEvent::Online);
         }
+        self.liveness.send_replace(true);
         Some(state.claim(now))
     }
 
@@ -229,6 +236,7 @@ impl Stream {
                 subscriber.deliver(StreamEvent::Online);
             }
         }
+        self.liveness.send_replace(true);
         state.claim(now)
     }
 
@@ -246,6 +254,7 @@ impl Stream {
         for subscriber in &state.subscribers {
             subscriber.deliver(StreamEvent::Offline);
         }
+        self.liveness.send_replace(false);
     }
 
     pub(crate) fn add_subscriber(&self, sink: Sink, tag: u64) -> (u64, Vec<Arc<Frame>>) {
@@ -278,7 +287,7 @@ impl Stream {
 
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.lock();
-        state.live_since.is_none() && state.subscribers.is_empty()
+        state.live_since.is_none() && state.subscribers.is_empty() && state.reservations == 0
     }
 
     #[cfg(test)]
@@ -532,15 +541,32 @@ impl Drop for Publisher {
 }
 
 /// A place at a stream for somebody who is about to subscribe: a viewer whose connection is being
-/// made. A stream that is kept only as long as it is watched is kept for it.
+/// made. The stream is kept for it, and counts as watched.
 #[derive(Debug)]
-pub struct Reservation(Arc<Stream>);
+pub struct Reservation {
+    stream: Arc<Stream>,
+    hub: Arc<Shared>,
+}
+
+impl Reservation {
+    /// For a stream at which [`Stream::add_reservation`] has been called.
+    pub(crate) fn new(stream: Arc<Stream>, hub: Arc<Shared>) -> Self {
+        Self { stream, hub }
+    }
+
+    /// The stream that is kept.
+    pub fn stream(&self) -> &Arc<Stream> {
+        &self.stream
+    }
+}
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.stream.lock();
         state.reservations -= 1;
-        self.0.count_subscribers(&state);
+        self.stream.count_subscribers(&state);
+        drop(state);
+        self.hub.remove_if_idle(self.stream.name());
     }
 }
 
@@ -700,12 +726,29 @@ mod tests {
         let subscription = hub.subscribe(&name, sink, 0).unwrap();
         count.changed().await.unwrap();
         assert_eq!(*count.borrow_and_update(), 1);
-        let reservation = publisher.stream().reserve();
+        let reservation = hub.reserve(&name, Instant::now());
         assert_eq!(*count.borrow_and_update(), 2);
         drop(reservation);
         drop(subscription);
         count.changed().await.unwrap();
         assert_eq!(*count.borrow_and_update(), 0);
+    }
+
+    #[test]
+    fn a_stream_is_kept_for_who_waits_for_it_and_says_when_it_is_live() {
+        let hub = Hub::new(HubConfig::default());
+        let name = StreamName::parse("live/test").unwrap();
+        let reservation = hub.reserve(&name, Instant::now());
+        let mut liveness = reservation.stream().liveness();
+        assert!(!*liveness.borrow_and_update());
+        let publisher = hub.publish(&name, Instant::now()).unwrap();
+        assert!(Arc::ptr_eq(publisher.stream(), reservation.stream()));
+        assert!(*liveness.borrow_and_update());
+        drop(publisher);
+        assert!(liveness.has_changed().unwrap() && !*liveness.borrow());
+        assert!(hub.stream(&name).is_some());
+        drop(reservation);
+        assert!(hub.stream(&name).is_none());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use dashmap::{DashMap, Entry};
 use distributary_hub::{Reservation, StreamName};
+use tokio::sync::watch;
 
 use crate::dtls::DtlsContext;
 use crate::ice::Credentials;
@@ -128,6 +129,27 @@ struct Known {
     ufrags: Vec<Box<str>>,
     /// The newest fragment of the viewer.
     remote_ufrag: Box<str>,
+    /// Dropped at the end, of which those learn who listen.
+    end: Option<watch::Sender<()>>,
+}
+
+/// A session that somebody looks at from outside.
+#[derive(Clone, Debug)]
+pub struct SessionWatch {
+    stream: StreamName,
+    end: watch::Receiver<()>,
+}
+
+impl SessionWatch {
+    /// The stream that is watched.
+    pub fn stream(&self) -> &StreamName {
+        &self.stream
+    }
+
+    /// Waits until the session has ended.
+    pub async fn ended(&mut self) {
+        while self.end.changed().await.is_ok() {}
+    }
 }
 
 impl Known {
@@ -188,6 +210,7 @@ impl Registry {
             stream: stream.clone(),
             ufrags: vec![ufrag.into()],
             remote_ufrag: session.peer.remote_ufrag.as_str().into(),
+            end: None,
         };
         match self.by_ufrag.entry(ufrag.into()) {
             Entry::Occupied(_) => Err(InsertError::Taken),
@@ -309,6 +332,15 @@ impl Registry {
         Some(restarted)
     }
 
+    /// A session that there is, to wait for its end.
+    pub(crate) fn watch(&self, id: &SessionId) -> Option<SessionWatch> {
+        let mut known = self.by_id.get_mut(id)?;
+        Some(SessionWatch {
+            stream: known.stream.clone(),
+            end: known.end.get_or_insert_default().subscribe(),
+        })
+    }
+
     /// Whether there is such a session.
     pub(crate) fn contains(&self, id: &SessionId) -> bool {
         self.by_id.contains_key(id)
@@ -362,10 +394,9 @@ mod tests {
     fn waiting(id: SessionId, ufrag: &str) -> PendingSession {
         let name = StreamName::parse("live/test").unwrap();
         let hub = Hub::new(HubConfig::default());
-        let publisher = hub.publish(&name, origin()).unwrap();
         PendingSession {
             id,
-            reservation: publisher.stream().reserve(),
+            reservation: hub.reserve(&name, origin()),
             stream: name,
             peer: PeerConfig {
                 local: Credentials::new(ufrag, PASSWORD).unwrap(),
@@ -482,6 +513,20 @@ mod tests {
         assert_eq!(expired.len(), 1);
         assert_eq!((registry.len(), registry.len_of(&name)), (0, 0));
         assert!(registry.by_stream.is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_session_can_be_waited_for() {
+        let registry = Registry::new(8, 8);
+        let id = SessionId::random();
+        assert!(registry.watch(&id).is_none());
+        registry.insert("one1", waiting(id, "one1")).unwrap();
+        let mut session = registry.watch(&id).unwrap();
+        assert_eq!(session.stream().as_str(), "live/test");
+        let mut same = registry.watch(&id).unwrap();
+        assert_eq!(registry.close(&id), Some(None));
+        session.ended().await;
+        same.ended().await;
     }
 
     #[test]

@@ -27,7 +27,6 @@ const PASSWORD: &str = "thePasswordOfTheViewer";
 
 /// An engine on which `live/test` is published, a keyframe with every tenth picture.
 struct Gateway {
-    hub: Hub,
     engine: Engine,
     publisher: Publisher,
     pictures: i64,
@@ -62,7 +61,6 @@ impl Gateway {
             config: Bytes::new(),
         });
         Self {
-            hub,
             engine,
             publisher,
             pictures: 0,
@@ -125,10 +123,7 @@ impl Viewer {
              a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1;profile-level-id=42e01f\r\n",
             certificate.fingerprint()
         );
-        let stream = gateway
-            .hub
-            .stream(&StreamName::parse("live/test").expect("a name"))
-            .expect("it is live");
+        let stream = StreamName::parse("live/test").expect("a name");
         let session = gateway
             .engine
             .open(&stream, &offer, ViewerOptions::default())

@@ -1,9 +1,9 @@
 //! Whether new viewers are let in.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::http::StatusCode;
+use tokio::sync::watch;
 
 use crate::problem::Problem;
 
@@ -14,18 +14,31 @@ const DRAINING_RETRY_SECONDS: u32 = 5;
 /// The switch that closes the door to new viewers. Those who are in stay; cloning gives another handle.
 #[derive(Clone, Debug, Default)]
 pub struct Admission {
-    is_draining: Arc<AtomicBool>,
+    drain: Arc<watch::Sender<Option<Drain>>>,
+}
+
+/// That nobody is let in any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drain {
+    /// The endpoint where viewers should ask instead; without one, where they have asked before.
+    pub reconnect: Option<Arc<str>>,
 }
 
 impl Admission {
-    /// Lets nobody in any more, for good: who asks is told to try again later (503).
-    pub fn drain(&self) {
-        self.is_draining.store(true, Ordering::Relaxed);
+    /// Lets nobody in any more, for good: who asks is told to try again later (503). Players that listen
+    /// for events are asked to reconnect.
+    pub fn drain(&self, drain: Drain) {
+        self.drain.send_replace(Some(drain));
     }
 
     /// Whether nobody is let in any more.
     pub fn is_draining(&self) -> bool {
-        self.is_draining.load(Ordering::Relaxed)
+        self.drain.borrow().is_some()
+    }
+
+    /// The state of the switch, and its change.
+    pub(crate) fn watch(&self) -> watch::Receiver<Option<Drain>> {
+        self.drain.subscribe()
     }
 
     /// Refuses a new viewer while the gateway drains.

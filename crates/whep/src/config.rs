@@ -1,11 +1,15 @@
 //! What the WHEP side can be told.
 
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
 use crate::cors::AllowedOrigins;
 use crate::ice_server::IceServer;
 use crate::redirect::Redirect;
 
 /// How viewers are received over HTTP.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct WhepConfig {
     /// Pages from which players may use the endpoint.
     pub allowed_origins: AllowedOrigins,
@@ -13,4 +17,34 @@ pub struct WhepConfig {
     pub ice_servers: Vec<IceServer>,
     /// Streams whose viewers are sent elsewhere; the first that matches counts.
     pub redirects: Vec<Redirect>,
+    /// What those get who ask for a stream that is not live.
+    pub offline: Offline,
+    /// How long a publisher may be gone before players are told that the stream is inactive.
+    pub offline_grace: Duration,
+    /// Most players at a time that listen for events; each takes a connection.
+    pub max_event_streams: usize,
+}
+
+/// What a viewer gets who asks for a stream that is not live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Offline {
+    /// An error that says when to ask again.
+    #[default]
+    Refuse,
+    /// A session, in which the stream begins when its publisher comes, and goes on when it comes back.
+    Wait,
+}
+
+impl Default for WhepConfig {
+    fn default() -> Self {
+        Self {
+            allowed_origins: AllowedOrigins::default(),
+            ice_servers: Vec::new(),
+            redirects: Vec::new(),
+            offline: Offline::default(),
+            offline_grace: Duration::from_secs(15),
+            max_event_streams: 2048,
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! The WHEP endpoint: `/whep/{app}/{stream}` (draft-ietf-wish-whep section 4).
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::Extension;
@@ -8,12 +7,14 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
-use distributary_hub::{DemandError, Stream, StreamName};
+use distributary_hub::{DemandError, StreamName};
 use distributary_webrtc::engine::{OpenError, OpenedSession, ViewerOptions};
 use distributary_webrtc::sdp::FRAGMENT_MEDIA_TYPE;
 
 use crate::aliases::Dialect;
+use crate::config::Offline;
 use crate::cors;
+use crate::events;
 use crate::ice_server::IceServer;
 use crate::name::PathStream;
 use crate::offer::{ACCEPT_POST, Offer, SDP};
@@ -52,8 +53,10 @@ async fn open(
     let Extension(dialect) = dialect.unwrap_or_default();
     let session = play(&front, &name, &offer, options).await;
     let session = session.map_err(|problem| in_dialect(problem, dialect))?;
+    let events = events::link(&session.id);
     let mut response = created(session);
     tell_ice_servers(&mut response, front.config.ice_servers.iter());
+    response.headers_mut().append(header::LINK, events);
     Ok(response)
 }
 
@@ -65,10 +68,10 @@ pub(crate) async fn play(
     options: ViewerOptions,
 ) -> Result<OpenedSession, Problem> {
     front.admission.check()?;
-    let stream = live(front, name).await?;
+    await_stream(front, name).await?;
     front
         .engine
-        .open(&stream, offer, options)
+        .open(name, offer, options)
         .map_err(|error| refusal(error).about(name))
 }
 
@@ -120,25 +123,25 @@ async fn options(
     response
 }
 
-/// The stream, as soon as there is something to watch: a publisher that has declared what it sends.
-/// A stream that can be had from elsewhere is waited for.
-async fn live(front: &FrontDoor, name: &StreamName) -> Result<Arc<Stream>, Problem> {
-    let watchable = || {
-        let has_media = |stream: &Arc<Stream>| {
-            let stats = stream.stats();
+/// Waits until a session of this stream makes sense: at once where there is something to watch, a publisher
+/// that has declared what it sends, or where viewers wait in their sessions. A stream that can be had
+/// from elsewhere is waited for.
+async fn await_stream(front: &FrontDoor, name: &StreamName) -> Result<(), Problem> {
+    let is_watchable = || {
+        let stats = front.hub.stream(name).map(|stream| stream.stats());
+        stats.is_some_and(|stats| {
             stats.live_since.is_some() && (stats.video.is_some() || stats.audio.is_some())
-        };
-        front.hub.stream(name).filter(has_media)
+        })
     };
-    if let Some(stream) = watchable() {
-        return Ok(stream);
+    if is_watchable() {
+        return Ok(());
     }
     let detail = match front.hub.summon(name).await {
-        Ok(()) => match watchable() {
-            Some(stream) => return Ok(stream),
-            None => format!("The stream {name} is not live."),
-        },
-        Err(DemandError::NoProvider) => format!("The stream {name} is not live."),
+        Ok(()) if is_watchable() => return Ok(()),
+        Ok(()) | Err(DemandError::NoProvider) if front.config.offline == Offline::Wait => {
+            return Ok(());
+        }
+        Ok(()) | Err(DemandError::NoProvider) => format!("The stream {name} is not live."),
         Err(error) => format!("The stream {name} is not live: {error}."),
     };
     Err(Problem::new(StatusCode::CONFLICT, detail)

@@ -22,6 +22,7 @@ mod api;
 mod config;
 mod cors;
 mod endpoint;
+mod events;
 mod ice_server;
 mod legacy;
 mod metrics;
@@ -37,8 +38,8 @@ mod server;
 mod session;
 mod sessions;
 
-pub use admission::Admission;
-pub use config::WhepConfig;
+pub use admission::{Admission, Drain};
+pub use config::{Offline, WhepConfig};
 pub use cors::{AllowedOrigins, OriginError};
 pub use ice_server::{IceServer, IceServerError, TurnCredentials};
 pub use offer::{MAX_OFFER_LEN, OFFER_TIMEOUT};

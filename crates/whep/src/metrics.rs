@@ -61,8 +61,12 @@ fn collect_streams(front: &FrontDoor, registry: &mut Registry) {
     let bytes = Family::<OfStream, Counter>::default();
     let dropped = Family::<OfStream, Counter>::default();
     for stream in front.hub.streams() {
-        let of = OfStream::new(stream.name());
         let stats = stream.stats();
+        // A name that somebody waits for is nothing to count, and anybody can wait for any name.
+        if stats.live_since.is_none() && stats.bytes == 0 {
+            continue;
+        }
+        let of = OfStream::new(stream.name());
         live.get_or_create(&of)
             .set(i64::from(stats.live_since.is_some()));
         video.get_or_create(&of).inc_by(stats.video_frames);

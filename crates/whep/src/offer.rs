@@ -95,7 +95,7 @@ fn too_large() -> Problem {
 }
 
 /// Whether the media type is `expected`; parameters such as `charset` do not matter (RFC 9110 section 8.3.1).
-fn is_of_type(headers: &HeaderMap, expected: &str) -> bool {
+pub(crate) fn is_of_type(headers: &HeaderMap, expected: &str) -> bool {
     headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{any, get};
+use axum::{Extension, Router};
 use distributary_hub::Hub;
 use distributary_webrtc::engine::Engine;
 use tower::Layer as _;
@@ -14,8 +14,9 @@ use tower::util::MapRequestLayer;
 
 use crate::admission::Admission;
 use crate::config::WhepConfig;
+use crate::events::EventStreams;
 use crate::problem::Problem;
-use crate::{aliases, api, cors, endpoint, legacy, metrics, pages, session, sessions};
+use crate::{aliases, api, cors, endpoint, events, legacy, metrics, pages, session, sessions};
 
 /// First path segments that are never the application of a player page. A stream whose application is
 /// called so can be watched by WHEP all the same.
@@ -63,9 +64,12 @@ pub fn router(front: FrontDoor) -> Router {
 /// What players ask for, from the pages of any allowed origin.
 fn whep(front: &FrontDoor) -> Router<FrontDoor> {
     let origins = middleware::from_fn_with_state(front.clone(), cors::allow_origins);
+    let streams = EventStreams::new(front.config.max_event_streams);
     Router::new()
         .route("/whep/{*stream}", endpoint::methods())
         .route("/session/{id}", session::methods())
+        .route("/session/{id}/events", events::methods())
+        .route("/session/{id}/events/{number}", events::stream_methods())
         .route("/rtc/v1/play", legacy::srs())
         .route("/rtc/v1/play/", legacy::srs())
         .route("/index/api/webrtc", legacy::zlmediakit())
@@ -73,6 +77,7 @@ fn whep(front: &FrontDoor) -> Router<FrontDoor> {
         .route("/whep/", any(unnamed))
         .route("/index/api/whep", any(unnamed))
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(Extension(streams))
         .layer(origins)
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn path(id: &SessionId) -> String {
 }
 
 /// The id in the path. Whoever knows it owns the session: it cannot be guessed.
-struct PathSession(SessionId);
+pub(crate) struct PathSession(pub(crate) SessionId);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathSession {
     type Rejection = Problem;
@@ -137,7 +137,7 @@ fn check_precondition(headers: &HeaderMap, etag: &str) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::PRECONDITION_FAILED, detail))
 }
 
-fn unknown() -> Problem {
+pub(crate) fn unknown() -> Problem {
     let detail = "There is no such session; it may have ended.";
     Problem::new(StatusCode::NOT_FOUND, detail)
 }

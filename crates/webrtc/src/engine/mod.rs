@@ -12,14 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use distributary_hub::{Hub, Stream, StreamName};
+use distributary_hub::{Hub, StreamName};
 use tokio::sync::mpsc;
 
 use crate::log::LogLimits;
 use crate::rtcp::ntp::WallClock;
 use crate::rtp::extension::PlayoutDelay;
 use crate::sdp::IceFragment;
-use crate::session::{Registry, SessionId};
+use crate::session::{Registry, SessionId, SessionWatch};
 use crate::shard::{self, Command};
 use crate::socket::bind_shared;
 use crate::tcp::{self, TcpServer};
@@ -59,8 +59,9 @@ pub struct EngineConfig {
     /// From this many viewers of a stream on one shard on, sound is sent with the picture after it: later
     /// by the time between two pictures, and at a fraction of the cost.
     pub bundle_sound_from: usize,
-    /// How long viewers of a stream wait for its publisher to come back before they are closed.
-    pub offline_grace: Duration,
+    /// How long viewers of a stream wait for its publisher to come, or to come back, before they are
+    /// closed; `None` is for ever.
+    pub offline_grace: Option<Duration>,
     /// Whether viewers are asked when each packet arrived, to estimate the bandwidth of their paths.
     /// Where they are not, or cannot tell, their own estimate is used.
     pub transport_feedback: bool,
@@ -84,7 +85,7 @@ impl Default for EngineConfig {
             start_pacing: 40_000_000,
             pace_pictures: true,
             bundle_sound_from: 100,
-            offline_grace: Duration::from_secs(15),
+            offline_grace: Some(Duration::from_secs(15)),
             transport_feedback: true,
             playout_delay: None,
             log: LogLimits::default(),
@@ -204,7 +205,8 @@ impl Engine {
         self.shared.has_tcp
     }
 
-    /// Answers a viewer's offer for `stream` and waits for its first packet.
+    /// Answers a viewer's offer for `stream` and waits for its first packet. While the stream is not
+    /// live, picture and sound are promised as they usually are.
     ///
     /// # Errors
     /// When the offer cannot be answered, or the gateway is full.
@@ -214,7 +216,7 @@ impl Engine {
     )]
     pub fn open(
         &self,
-        stream: &Arc<Stream>,
+        stream: &StreamName,
         offer: &str,
         options: ViewerOptions,
     ) -> Result<OpenedSession, OpenError> {
@@ -262,6 +264,11 @@ impl Engine {
     /// Whether there is a session of this name.
     pub fn contains(&self, id: &SessionId) -> bool {
         self.shared.registry.contains(id)
+    }
+
+    /// The session of this name, to wait for its end. `None`: there is none.
+    pub fn watch(&self, id: &SessionId) -> Option<SessionWatch> {
+        self.shared.registry.watch(id)
     }
 
     /// Sessions now, those included that have not been heard of.

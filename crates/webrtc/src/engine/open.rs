@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use distributary_hub::{Stream, StreamStats};
+use distributary_hub::{StreamName, StreamStats};
 use distributary_media::{AudioCodec, VideoCodec};
 
 use super::identity::Identity;
@@ -86,39 +86,40 @@ impl From<InsertError> for OpenError {
 
 pub(super) fn open(
     shared: &Shared,
-    stream: &Arc<Stream>,
+    stream: &StreamName,
     offer: &str,
     options: ViewerOptions,
     now: Instant,
 ) -> Result<OpenedSession, OpenError> {
     let offer = Offer::parse(offer)?;
+    let reservation = shared.hub.reserve(stream, now);
     let id = SessionId::random();
     let ice = Credentials::generate().map_err(|error| OpenError::Internal(error.to_string()))?;
     let identity = shared.identities.current(now);
     let local = local_parameters(shared, &identity, ice.clone());
     let cname: Arc<str> = local.cname.as_str().into();
-    let stats = stream.stats();
+    let stats = reservation.stream().stats();
     let answer = offer.answer(&plan(&stats, &shared.config), &local)?;
     for note in &answer.negotiated.notes {
-        tracing::info!(viewer = %id.short(), stream = %stream.name(), "{note}");
+        tracing::info!(viewer = %id.short(), %stream, "{note}");
     }
     if let Some(track) = stats.video.filter(|track| track.codec != VideoCodec::H264) {
         tracing::info!(
-            viewer = %id.short(), stream = %stream.name(), codec = %track.codec,
+            viewer = %id.short(), %stream, codec = %track.codec,
             "no picture is sent: viewers can only be sent H264"
         );
     }
     let etag = ice.ufrag().to_owned();
     let session = PendingSession {
         id,
-        stream: stream.name().clone(),
+        stream: stream.clone(),
         peer: peer_config(shared, answer.negotiated, options, ice, cname),
         dtls: identity.dtls.clone(),
         created: now,
-        reservation: stream.reserve(),
+        reservation,
     };
     shared.registry.insert(&etag, session)?;
-    tracing::info!(viewer = %id.short(), stream = %stream.name(), "answered");
+    tracing::info!(viewer = %id.short(), %stream, "answered");
     Ok(OpenedSession {
         id,
         answer: answer.sdp,

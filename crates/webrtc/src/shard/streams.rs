@@ -155,9 +155,9 @@ impl ShardStream {
     }
 
     /// Whether its publisher has been gone for longer than `grace`.
-    pub(super) fn is_over(&self, grace: Duration, now: Instant) -> bool {
-        self.offline_since
-            .is_some_and(|since| now.saturating_duration_since(since) > grace)
+    pub(super) fn is_over(&self, grace: Option<Duration>, now: Instant) -> bool {
+        let gone = self.offline_since.zip(grace);
+        gone.is_some_and(|(since, grace)| now.saturating_duration_since(since) > grace)
     }
 }
 

@@ -9,8 +9,9 @@ use crate::front::{Answer, Front, OFFER, publish, publish_without_tracks};
 use axum::body::{Body, HttpBody};
 use axum::http::{Request, StatusCode, header};
 use bytes::Bytes;
-use distributary_hub::DemandError;
-use distributary_whep::{MAX_OFFER_LEN, OFFER_TIMEOUT};
+use distributary_hub::{DemandError, StreamName};
+use distributary_webrtc::engine::EngineConfig;
+use distributary_whep::{MAX_OFFER_LEN, OFFER_TIMEOUT, Offline, WhepConfig};
 use hyper::body::Frame;
 
 const SDP: &str = "application/sdp";
@@ -132,6 +133,33 @@ async fn a_stream_that_is_not_live_is_a_conflict_that_names_it_and_says_when_to_
 
     front.unpublish();
     check(front.post("/whep/live/test", SDP, OFFER).await, "live/test");
+}
+
+#[tokio::test]
+async fn where_viewers_wait_they_are_let_in_before_the_stream() {
+    let whep = WhepConfig {
+        offline: Offline::Wait,
+        ..WhepConfig::default()
+    };
+    let front = Front::with(whep, EngineConfig::default());
+    let answer = front.post("/whep/live/later", SDP, OFFER).await;
+    assert_eq!(answer.status, StatusCode::CREATED);
+    // Both are promised: what comes is not known.
+    assert_eq!(answer.text().matches("a=sendonly").count(), 2);
+    // The stream is there for who publishes it, and gone with the last who waited.
+    let name = StreamName::parse("live/later").unwrap();
+    assert!(
+        front
+            .hub
+            .stream(&name)
+            .is_some_and(|stream| !stream.is_live())
+    );
+    let list = front.request("GET", "/api/streams").await.json();
+    assert_eq!(list["streams"].as_array().unwrap().len(), 1);
+    let metrics = front.request("GET", "/metrics").await;
+    assert!(!metrics.text().contains("live/later"));
+    front.request("DELETE", answer.header("location")).await;
+    assert!(front.hub.stream(&name).is_none());
 }
 
 #[tokio::test]

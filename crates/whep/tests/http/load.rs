@@ -3,7 +3,7 @@
 use crate::front::{Front, OFFER, publish};
 use axum::http::StatusCode;
 use distributary_webrtc::engine::EngineConfig;
-use distributary_whep::{Redirect, WhepConfig};
+use distributary_whep::{Drain, Redirect, WhepConfig};
 
 const SDP: &str = "application/sdp";
 
@@ -48,7 +48,7 @@ async fn a_stream_with_all_its_viewers_leaves_room_for_others() {
 async fn a_draining_gateway_takes_nobody_and_keeps_those_it_has() {
     let front = Front::new();
     let session = front.open().await;
-    front.admission.drain();
+    front.admission.drain(Drain::default());
     assert!(is_full(&front, "/whep/live/test").await.contains("end"));
     let answer = front.request("GET", &session).await;
     assert_eq!(answer.status, StatusCode::NO_CONTENT);

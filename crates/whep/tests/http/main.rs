@@ -5,6 +5,7 @@
 mod aliases;
 mod cors;
 mod endpoint;
+mod events;
 mod front;
 mod ice_servers;
 mod load;

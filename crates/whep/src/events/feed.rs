@@ -1,0 +1,222 @@
+//! What one player is told, and when: a state machine without a clock.
+
+use std::time::{Duration, Instant};
+
+use super::kind::{Event, EventKind, EventSet};
+use crate::admission::Drain;
+
+/// How often the number of viewers is looked at.
+const COUNT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The world as far as events tell of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Situation {
+    /// A publisher is there.
+    pub(super) is_live: bool,
+    /// Sessions of the stream.
+    pub(super) viewers: usize,
+    /// The gateway is about to end.
+    pub(super) drain: Option<Drain>,
+}
+
+/// What a player has been told of the situation, and so what it is to be told next.
+///
+/// Events are differences: a player that listens again after a break is told what holds now, and not
+/// everything that has come and gone meanwhile. So nothing has to be kept for it.
+#[derive(Debug)]
+pub(super) struct Feed {
+    wanted: EventSet,
+    grace: Duration,
+    /// Whether it was told, or could see when it came, that the stream is live.
+    is_active: bool,
+    /// Since when the stream has not been live, without its having been told.
+    gone_since: Option<Instant>,
+    viewers: Option<usize>,
+    next_count: Instant,
+    has_reconnect: bool,
+    is_told_active: bool,
+}
+
+impl Feed {
+    /// For a player that wants to be told of these events, and knew the stream as active, or not, before
+    /// it listened. A publisher may be gone for `grace` before that is an event.
+    pub(super) fn new(wanted: EventSet, is_active: bool, grace: Duration, now: Instant) -> Self {
+        Self {
+            wanted,
+            grace,
+            is_active,
+            gone_since: None,
+            viewers: None,
+            next_count: now,
+            has_reconnect: false,
+            is_told_active: false,
+        }
+    }
+
+    /// What the player is to be told next in this situation, if anything.
+    pub(super) fn poll_event(&mut self, situation: &Situation, now: Instant) -> Option<Event> {
+        loop {
+            let event = self.next(situation, now)?;
+            if self.wanted.contains(event.kind) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// What it is to be told before its session ends, if anything.
+    pub(super) fn finish(&mut self, situation: &Situation) -> Option<Event> {
+        let is_owed = self.is_active && !situation.is_live;
+        self.is_active = false;
+        (is_owed && self.wanted.contains(EventKind::Inactive)).then(Event::inactive)
+    }
+
+    /// When to poll again even if nothing has changed.
+    pub(super) fn deadline(&self) -> Instant {
+        let inactive = self.gone_since.map(|since| since + self.grace);
+        inactive.map_or(self.next_count, |due| due.min(self.next_count))
+    }
+
+    /// Whether the player takes the stream for active.
+    pub(super) fn is_active(&self) -> bool {
+        self.is_active
+    }
+
+    fn next(&mut self, situation: &Situation, now: Instant) -> Option<Event> {
+        if situation.is_live {
+            self.gone_since = None;
+            if !self.is_told_active {
+                self.is_active = true;
+                self.is_told_active = true;
+                return Some(Event::active());
+            }
+        } else if self.is_active {
+            let since = *self.gone_since.get_or_insert(now);
+            if now >= since + self.grace {
+                self.gone_since = None;
+                self.is_active = false;
+                self.is_told_active = false;
+                return Some(Event::inactive());
+            }
+        }
+        if let Some(drain) = &situation.drain
+            && !self.has_reconnect
+        {
+            self.has_reconnect = true;
+            return Some(Event::reconnect(drain.reconnect.as_deref()));
+        }
+        if now >= self.next_count {
+            self.next_count = now + COUNT_INTERVAL;
+            if self.viewers != Some(situation.viewers) {
+                self.viewers = Some(situation.viewers);
+                return Some(Event::viewer_count(situation.viewers));
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(15);
+
+    /// A feed and the clock that drives it.
+    struct Listener {
+        feed: Feed,
+        now: Instant,
+        situation: Situation,
+    }
+
+    impl Listener {
+        fn new(wanted: EventSet, was_active: bool) -> Self {
+            let now = Instant::now();
+            Self {
+                feed: Feed::new(wanted, was_active, GRACE, now),
+                now,
+                situation: Situation::default(),
+            }
+        }
+
+        /// All it is told after `seconds`.
+        fn after(&mut self, seconds: u64) -> Vec<String> {
+            self.now += Duration::from_secs(seconds);
+            let mut told = Vec::new();
+            while let Some(event) = self.feed.poll_event(&self.situation, self.now) {
+                told.push(format!("{} {}", event.kind.name(), event.data));
+            }
+            told
+        }
+    }
+
+    fn only(kinds: &[EventKind]) -> EventSet {
+        kinds.iter().copied().collect()
+    }
+
+    #[test]
+    fn a_publisher_that_comes_back_in_time_was_never_gone() {
+        let mut player = Listener::new(only(&[EventKind::Active, EventKind::Inactive]), false);
+        assert!(player.after(20).is_empty(), "nothing was there to be gone");
+        player.situation.is_live = true;
+        assert_eq!(player.after(1), ["active {}"]);
+        player.situation.is_live = false;
+        assert!(player.after(1).is_empty());
+        let due = player.now + GRACE;
+        assert!(player.after(5).is_empty() && player.feed.deadline() <= due);
+        player.situation.is_live = true;
+        assert!(player.after(9).is_empty());
+        player.situation.is_live = false;
+        assert!(player.after(1).is_empty());
+        assert!(player.after(14).is_empty());
+        assert_eq!(player.after(1), ["inactive {}"]);
+        assert!(player.after(60).is_empty());
+        player.situation.is_live = true;
+        assert_eq!(player.after(1), ["active {}"]);
+    }
+
+    #[test]
+    fn a_player_that_listens_late_is_told_what_has_ended() {
+        let mut player = Listener::new(only(&[EventKind::Inactive]), true);
+        assert!(player.after(0).is_empty());
+        assert_eq!(player.after(15), ["inactive {}"]);
+
+        let mut player = Listener::new(EventSet::all(), true);
+        player.after(0);
+        assert_eq!(
+            player.feed.finish(&player.situation),
+            Some(Event::inactive())
+        );
+        assert_eq!(player.feed.finish(&player.situation), None);
+    }
+
+    #[test]
+    fn the_number_of_viewers_is_told_when_it_has_changed_and_not_too_often() {
+        let mut player = Listener::new(only(&[EventKind::ViewerCount]), false);
+        player.situation.viewers = 1;
+        assert_eq!(player.after(0), ["viewercount {\"viewercount\":1}"]);
+        player.situation.viewers = 2;
+        assert!(player.after(4).is_empty());
+        player.situation.viewers = 3;
+        assert_eq!(player.after(1), ["viewercount {\"viewercount\":3}"]);
+        assert!(player.after(60).is_empty());
+    }
+
+    #[test]
+    fn a_player_is_asked_once_to_reconnect() {
+        let mut player = Listener::new(only(&[EventKind::Reconnect]), false);
+        assert!(player.after(0).is_empty());
+        player.situation.drain = Some(Drain {
+            reconnect: Some("https://b.example/whep/live/test".into()),
+        });
+        let told = player.after(1);
+        assert_eq!(
+            told,
+            ["reconnect {\"url\":\"https://b.example/whep/live/test\"}"]
+        );
+        assert!(player.after(60).is_empty());
+    }
+}

@@ -1,0 +1,265 @@
+//! Events for players: the server-sent events extension of WHEP
+//! (draft-ietf-wish-whep, "WebRTC-HTTP Egress Protocol Core Extensions").
+//!
+//! ```text
+//! POST   /session/{id}/events            which events: 201 with the Location of an event stream
+//! GET    /session/{id}/events/{number}   the events, as they come (text/event-stream)
+//! DELETE /session/{id}/events/{number}   ends it
+//! ```
+//!
+//! The session announces it by a `Link` in the answer to the offer.
+
+mod feed;
+mod kind;
+mod streams;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use axum::Extension;
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::sse::{self, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use distributary_hub::StreamName;
+use distributary_webrtc::engine::Engine;
+use distributary_webrtc::session::{SessionId, SessionWatch};
+use futures_util::stream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use crate::admission::Drain;
+use crate::cors;
+use crate::offer::{is_of_type, read_text};
+use crate::problem::Problem;
+use crate::router::FrontDoor;
+use crate::session::{self, PathSession};
+use feed::{Feed, Situation};
+use kind::{Event, EventSet};
+use streams::EventStream;
+
+pub(crate) use streams::EventStreams;
+
+/// Names the extension in a `Link`.
+const RELATION: &str = "urn:ietf:params:whep:ext:core:server-sent-events";
+
+const JSON: &str = "application/json";
+
+/// When a player should try again while too many listen, in seconds.
+const FULL_RETRY_SECONDS: u32 = 10;
+
+const METHODS: &str = "OPTIONS, POST";
+const STREAM_METHODS: &str = "DELETE, GET, HEAD, OPTIONS";
+
+/// Routes of `/session/{id}/events`.
+pub(crate) fn methods() -> MethodRouter<FrontDoor> {
+    post(create).options(async || cors::options(METHODS))
+}
+
+/// Routes of `/session/{id}/events/{number}`.
+pub(crate) fn stream_methods() -> MethodRouter<FrontDoor> {
+    get(listen)
+        .delete(remove)
+        .options(async || cors::options(STREAM_METHODS))
+}
+
+/// What tells a player that there are events of its session.
+pub(crate) fn link(id: &SessionId) -> HeaderValue {
+    let link = format!(
+        "<{}/events>; rel=\"{RELATION}\"; events=\"{}\"",
+        session::path(id),
+        EventSet::all()
+    );
+    HeaderValue::from_str(&link).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Makes an event stream, of the events that the body lists, or of all.
+async fn create(
+    State(front): State<FrontDoor>,
+    Extension(events): Extension<EventStreams>,
+    PathSession(id): PathSession,
+    request: Request,
+) -> Result<Response, Problem> {
+    let mut watched = front.engine.watch(&id).ok_or_else(session::unknown)?;
+    let wanted = wanted(request).await?;
+    let is_live = is_live(&front, watched.stream());
+    let Some((number, is_first)) = events.create(id, wanted, is_live) else {
+        let detail = "The session has as many event streams as it may have.";
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail));
+    };
+    if is_first {
+        tokio::spawn(async move {
+            watched.ended().await;
+            events.forget(&id);
+        });
+    }
+    let location = format!("{}/events/{number}", session::path(&id));
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())
+}
+
+/// The events that a request asks for.
+async fn wanted(request: Request) -> Result<EventSet, Problem> {
+    let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
+    let is_json = is_of_type(request.headers(), JSON);
+    let body = read_text(request).await?;
+    if body.trim().is_empty() {
+        return Ok(EventSet::all());
+    }
+    if !is_json {
+        let detail = format!("A list of events has the Content-Type {JSON}.");
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    let names: Vec<String> = serde_json::from_str(&body).map_err(|error| {
+        bad(format!(
+            "A list of the names of events was expected: {error}."
+        ))
+    })?;
+    EventSet::named(&names).map_err(|name| {
+        let all = EventSet::all();
+        bad(format!("There is no event {name:?}; there are {all}."))
+    })
+}
+
+/// The event stream that a path names.
+struct PathStream(SessionId, u32);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathStream {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path((id, number)) = Path::<(String, String)>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| unknown())?;
+        let id = id.parse().map_err(|_| unknown())?;
+        let number = number.parse().map_err(|_| unknown())?;
+        Ok(Self(id, number))
+    }
+}
+
+async fn remove(
+    Extension(events): Extension<EventStreams>,
+    PathStream(id, number): PathStream,
+) -> Result<StatusCode, Problem> {
+    match events.remove(&id, number) {
+        true => Ok(StatusCode::OK),
+        false => Err(unknown()),
+    }
+}
+
+/// Tells the events as they come, until the player leaves or the session ends.
+async fn listen(
+    State(front): State<FrontDoor>,
+    Extension(streams): Extension<EventStreams>,
+    PathStream(id, number): PathStream,
+) -> Result<Response, Problem> {
+    let events = streams.get(&id, number).ok_or_else(unknown)?;
+    let session = front.engine.watch(&id).ok_or_else(unknown)?;
+    let Some(place) = streams.place() else {
+        let detail = "Too many players listen for events.";
+        return Err(
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(FULL_RETRY_SECONDS)
+        );
+    };
+    let listener = Listener::new(&front, events, session, place);
+    let events = stream::unfold(listener, async |mut listener| {
+        let event = listener.next().await?;
+        let event = sse::Event::default()
+            .event(event.kind.name())
+            .data(event.data.to_string());
+        Some((Ok::<_, Infallible>(event), listener))
+    });
+    Ok(Sse::new(events)
+        .keep_alive(KeepAlive::default())
+        .into_response())
+}
+
+/// A player that listens; it is gone when this is dropped.
+struct Listener {
+    feed: Feed,
+    events: Arc<EventStream>,
+    engine: Engine,
+    session: SessionWatch,
+    liveness: watch::Receiver<bool>,
+    drain: watch::Receiver<Option<Drain>>,
+    /// Closes when it is another's turn.
+    turn: watch::Receiver<()>,
+    has_ended: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Listener {
+    fn new(
+        front: &FrontDoor,
+        events: Arc<EventStream>,
+        session: SessionWatch,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        let is_active = events.is_active.load(Ordering::Relaxed);
+        let grace = front.config.offline_grace;
+        // The session keeps the stream. Where both end just now, a channel without a sender says that
+        // it is not live.
+        let liveness = front.hub.stream(session.stream());
+        let liveness = liveness.map_or(watch::channel(false).1, |stream| stream.liveness());
+        Self {
+            feed: Feed::new(events.wanted, is_active, grace, clock()),
+            turn: events.listen(),
+            events,
+            engine: front.engine.clone(),
+            session,
+            liveness,
+            drain: front.admission.watch(),
+            has_ended: false,
+            _place: place,
+        }
+    }
+
+    /// The next event; `None`: there are no more.
+    async fn next(&mut self) -> Option<Event> {
+        while !self.has_ended {
+            let situation = self.situation();
+            let event = self.feed.poll_event(&situation, clock());
+            self.events
+                .is_active
+                .store(self.feed.is_active(), Ordering::Relaxed);
+            if event.is_some() {
+                return event;
+            }
+            tokio::select! {
+                () = self.session.ended() => {
+                    self.has_ended = true;
+                    return self.feed.finish(&self.situation());
+                }
+                Err(_) = self.turn.changed() => return None,
+                Ok(()) = self.liveness.changed() => {}
+                Ok(()) = self.drain.changed() => {}
+                () = tokio::time::sleep_until(self.feed.deadline().into()) => {}
+            }
+        }
+        None
+    }
+
+    fn situation(&self) -> Situation {
+        Situation {
+            is_live: *self.liveness.borrow(),
+            viewers: self.engine.sessions_of(self.session.stream()),
+            drain: self.drain.borrow().clone(),
+        }
+    }
+}
+
+fn clock() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn is_live(front: &FrontDoor, name: &StreamName) -> bool {
+    let stream = front.hub.stream(name);
+    stream.is_some_and(|stream| stream.is_live())
+}
+
+fn unknown() -> Problem {
+    let detail = "There is no such event stream; its session may have ended.";
+    Problem::new(StatusCode::NOT_FOUND, detail)
+}

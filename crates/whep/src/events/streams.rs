@@ -1,0 +1,163 @@
+//! The event streams that players have made, by session.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use dashmap::DashMap;
+use distributary_webrtc::session::SessionId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::kind::EventSet;
+
+/// Most event streams of one session.
+const MAX_PER_SESSION: usize = 4;
+
+/// All event streams. Those of a session are forgotten when it ends.
+#[derive(Clone, Debug)]
+pub(crate) struct EventStreams {
+    by_session: Arc<DashMap<SessionId, Vec<Arc<EventStream>>>>,
+    /// Places for those that are listened to.
+    places: Arc<Semaphore>,
+    next_number: Arc<AtomicU32>,
+}
+
+/// What a player has asked to be told, whether it listens now or not.
+#[derive(Debug)]
+pub(super) struct EventStream {
+    pub(super) number: u32,
+    pub(super) wanted: EventSet,
+    /// Whether the player takes the stream for active.
+    pub(super) is_active: AtomicBool,
+    /// Changes when somebody begins to listen, and is dropped with the event stream.
+    listener: Mutex<Option<watch::Sender<()>>>,
+}
+
+impl EventStreams {
+    /// None yet, and room for so many that are listened to at a time.
+    pub(crate) fn new(max_listeners: usize) -> Self {
+        Self {
+            by_session: Arc::default(),
+            places: Arc::new(Semaphore::new(max_listeners)),
+            next_number: Arc::default(),
+        }
+    }
+
+    /// Makes an event stream of a session. The second value is whether it is the session's first; `None`:
+    /// it has as many as it may have.
+    pub(super) fn create(
+        &self,
+        session: SessionId,
+        wanted: EventSet,
+        is_active: bool,
+    ) -> Option<(u32, bool)> {
+        let mut streams = self.by_session.entry(session).or_default();
+        if streams.len() >= MAX_PER_SESSION {
+            return None;
+        }
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        streams.push(Arc::new(EventStream {
+            number,
+            wanted,
+            is_active: AtomicBool::new(is_active),
+            listener: Mutex::default(),
+        }));
+        Some((number, streams.len() == 1))
+    }
+
+    pub(super) fn get(&self, session: &SessionId, number: u32) -> Option<Arc<EventStream>> {
+        let streams = self.by_session.get(session)?;
+        let stream = streams.iter().find(|stream| stream.number == number)?;
+        Some(Arc::clone(stream))
+    }
+
+    /// Ends an event stream. `false`: there is none of this number.
+    pub(super) fn remove(&self, session: &SessionId, number: u32) -> bool {
+        let Some(mut streams) = self.by_session.get_mut(session) else {
+            return false;
+        };
+        let before = streams.len();
+        streams.retain(|stream| {
+            let is_it = stream.number == number;
+            if is_it {
+                stream.hang_up();
+            }
+            !is_it
+        });
+        streams.len() < before
+    }
+
+    /// Ends all event streams of a session that has ended.
+    pub(super) fn forget(&self, session: &SessionId) {
+        self.by_session.remove(session);
+    }
+
+    /// A place to listen; `None` when there is no more.
+    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
+    /// Sessions that have event streams.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_session.len()
+    }
+}
+
+impl EventStream {
+    /// Begins to listen, in the place of whoever did so far: a player whose connection broke comes again
+    /// before the old one is noticed to be gone. What is returned closes when it is another's turn.
+    pub(super) fn listen(&self) -> watch::Receiver<()> {
+        let (sender, receiver) = watch::channel(());
+        *self.listener() = Some(sender);
+        receiver
+    }
+
+    /// Ends the listening.
+    fn hang_up(&self) {
+        *self.listener() = None;
+    }
+
+    fn listener(&self) -> MutexGuard<'_, Option<watch::Sender<()>>> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn event_streams_are_few_and_end_with_their_session() {
+        let streams = EventStreams::new(1);
+        let session = SessionId::random();
+        let create = || streams.create(session, EventSet::all(), true);
+        let (first, is_first) = create().unwrap();
+        assert!(is_first);
+        for _ in 1..MAX_PER_SESSION {
+            assert!(matches!(create(), Some((_, false))));
+        }
+        assert_eq!(create(), None);
+
+        let stream = streams.get(&session, first).unwrap();
+        let mut listening = stream.listen();
+        let mut again = stream.listen();
+        assert!(listening.changed().await.is_err(), "it is another's turn");
+        assert!(streams.remove(&session, first) && !streams.remove(&session, first));
+        assert!(again.changed().await.is_err(), "it has ended");
+        assert!(streams.get(&session, first).is_none());
+        assert!(create().is_some());
+
+        streams.forget(&session);
+        assert_eq!(streams.len(), 0);
+        assert!(!streams.remove(&session, first));
+    }
+
+    #[test]
+    fn there_are_so_many_places_to_listen_and_no_more() {
+        let streams = EventStreams::new(1);
+        let place = streams.place().unwrap();
+        assert!(streams.place().is_none());
+        drop(place);
+        assert!(streams.place().is_some());
+    }
+}
