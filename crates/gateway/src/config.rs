@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::delay::DelayBounds;
 use crate::front_door::{IceServerEntry, RedirectEntry, Whep, whep_config};
 use crate::listen::{ListenAddress, OptionalAddress};
-use crate::stream_rule::{BFrames, StreamRule};
+use crate::stream_rule::{BFrames, Sei, StreamRule, Vui};
 use crate::units::{Size, Time};
 
 /// What the gateway can be told. `config/distributary.toml` explains every key.
@@ -143,6 +143,10 @@ pub struct Streams {
     pub opus_fec: bool,
     /// What is done with B-frames.
     pub bframes: BFrames,
+    /// What is done with supplemental enhancement information.
+    pub sei: Sei,
+    /// What is done with what a stream says of the order of its pictures.
+    pub vui: Vui,
 }
 
 /// How viewers are served.
@@ -262,15 +266,18 @@ impl Config {
 
     /// The part of the hub.
     pub fn hub(&self) -> HubConfig {
+        let (streams, rules) = (&self.streams, &self.stream[..]);
         HubConfig {
-            gop_cache_bytes: self.streams.cache_size.0,
-            gop_cache_duration: self.streams.cache_duration.0,
-            queue_frames: self.streams.queue_frames,
+            gop_cache_bytes: streams.cache_size.0,
+            gop_cache_duration: streams.cache_duration.0,
+            queue_frames: streams.queue_frames,
             opus: OpusConfig {
-                bitrate: self.streams.opus_bitrate,
-                fec: self.streams.opus_fec,
+                bitrate: streams.opus_bitrate,
+                fec: streams.opus_fec,
             },
-            b_frames: StreamRule::b_frames(self.streams.bframes, &self.stream),
+            b_frames: StreamRule::setting(streams.bframes, rules, |rule| rule.bframes),
+            sei: StreamRule::setting(streams.sei, rules, |rule| rule.sei),
+            vui: StreamRule::setting(streams.vui, rules, |rule| rule.vui),
         }
     }
 }
@@ -372,6 +379,8 @@ impl Default for Streams {
             opus_bitrate: hub.opus.bitrate,
             opus_fec: hub.opus.fec,
             bframes: BFrames::default(),
+            sei: Sei::default(),
+            vui: Vui::default(),
         }
     }
 }

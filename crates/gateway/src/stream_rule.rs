@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use distributary_hub::{BFramePolicy, ByStream, PatternError, StreamPattern};
+use distributary_hub::{BFramePolicy, ByStream, PatternError, SeiPolicy, StreamPattern, VuiPolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::units::serde_as_text;
@@ -17,14 +17,22 @@ pub struct StreamRule {
     pub streams: Pattern,
     /// What is done with B-frames.
     pub bframes: Option<BFrames>,
+    /// What is done with supplemental enhancement information.
+    pub sei: Option<Sei>,
+    /// What is done with what a stream says of the order of its pictures.
+    pub vui: Option<Vui>,
 }
 
 impl StreamRule {
-    /// What is done with B-frames: `default`, but for the streams of the rules that say something else.
-    pub(crate) fn b_frames(default: BFrames, rules: &[Self]) -> ByStream<BFramePolicy> {
+    /// A setting of each stream: `default`, but for the streams of the rules that say something else.
+    pub(crate) fn setting<T: Copy, P: From<T>>(
+        default: T,
+        rules: &[Self],
+        of: impl Fn(&Self) -> Option<T>,
+    ) -> ByStream<P> {
         let exceptions = rules
             .iter()
-            .filter_map(|rule| Some((rule.streams.0.clone(), rule.bframes?.into())));
+            .filter_map(|rule| Some((rule.streams.0.clone(), of(rule)?.into())));
         ByStream::new(default.into(), exceptions.collect())
     }
 }
@@ -54,6 +62,46 @@ impl From<BFrames> for BFramePolicy {
             BFrames::Transcode => Self::Transcode,
             BFrames::Reorder => Self::Reorder,
             BFrames::Refuse => Self::Refuse,
+        }
+    }
+}
+
+/// What is done with supplemental enhancement information, as [`SeiPolicy`] explains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sei {
+    /// [`SeiPolicy::Keep`].
+    #[default]
+    Keep,
+    /// [`SeiPolicy::Drop`].
+    Drop,
+}
+
+impl From<Sei> for SeiPolicy {
+    fn from(policy: Sei) -> Self {
+        match policy {
+            Sei::Keep => Self::Keep,
+            Sei::Drop => Self::Drop,
+        }
+    }
+}
+
+/// What is done with what a stream says of the order of its pictures, as [`VuiPolicy`] explains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Vui {
+    /// [`VuiPolicy::Keep`].
+    #[default]
+    Keep,
+    /// [`VuiPolicy::NoReorder`].
+    NoReorder,
+}
+
+impl From<Vui> for VuiPolicy {
+    fn from(policy: Vui) -> Self {
+        match policy {
+            Vui::Keep => Self::Keep,
+            Vui::NoReorder => Self::NoReorder,
         }
     }
 }

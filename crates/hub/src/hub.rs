@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::demand::{Demand, DemandError, Providers};
 use crate::name::StreamName;
-use crate::policy::{BFramePolicy, ByStream};
+use crate::policy::{BFramePolicy, ByStream, SeiPolicy, VuiPolicy};
 use crate::stream::{Claim, Publisher, Reservation, Stream, Subscription};
 use crate::subscriber::Sink;
 
@@ -27,6 +27,10 @@ pub struct HubConfig {
     pub opus: OpusConfig,
     /// What is done with B-frames.
     pub b_frames: ByStream<BFramePolicy>,
+    /// What is done with supplemental enhancement information.
+    pub sei: ByStream<SeiPolicy>,
+    /// What is done with what streams say of the order of their pictures.
+    pub vui: ByStream<VuiPolicy>,
 }
 
 impl Default for HubConfig {
@@ -37,6 +41,8 @@ impl Default for HubConfig {
             queue_frames: 512,
             opus: OpusConfig::default(),
             b_frames: ByStream::default(),
+            sei: ByStream::default(),
+            vui: ByStream::default(),
         }
     }
 }

@@ -15,10 +15,12 @@
 //! * [`policy`]: what is done with streams that not every viewer can show.
 //! * [`demand`]: streams that are had when somebody asks for them.
 //! * [`stream`]: [`Stream`] and its two handles, [`Publisher`] and [`Subscription`].
+//! * `adapt`: small changes to pictures.
 //! * `audio`: the thread that turns a stream's AAC into Opus, while somebody listens.
 //! * [`cache`]: the group-of-pictures cache.
 //! * [`timeline`]: one continuous clock for a stream, whatever its publishers send.
 
+mod adapt;
 mod audio;
 pub mod cache;
 pub mod demand;
@@ -34,6 +36,6 @@ pub use demand::{Demand, DemandError};
 pub use hub::{Hub, HubConfig, PublishError};
 pub use name::{NameError, StreamName};
 pub use pattern::{PatternError, StreamPattern};
-pub use policy::{BFrameAdvice, BFramePolicy, ByStream, Refusal};
+pub use policy::{BFrameAdvice, BFramePolicy, ByStream, Refusal, SeiPolicy, VuiPolicy};
 pub use stream::{Publisher, PublisherInfo, Reservation, Stream, StreamStats, Subscription};
 pub use subscriber::{AudioForm, Delivery, Sink, StreamEvent};

@@ -24,6 +24,28 @@ pub enum BFramePolicy {
     Refuse,
 }
 
+/// What is done with the supplemental enhancement information of pictures: captions, the name of the
+/// encoder, and whatever else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SeiPolicy {
+    /// It is passed on, but for what only describes how a constant bitrate is kept.
+    #[default]
+    Keep,
+    /// It is left out, but for points of recovery.
+    Drop,
+}
+
+/// What is done with what a stream says of the order of its pictures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum VuiPolicy {
+    /// It is passed on.
+    #[default]
+    Keep,
+    /// A stream without B-frames is made to say that it has none, so that no decoder holds pictures back
+    /// to wait for some.
+    NoReorder,
+}
+
 /// A setting for all streams, with exceptions by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ByStream<T> {

@@ -11,6 +11,7 @@ use distributary_media::{
 use tokio::sync::{Notify, watch};
 use tracing::warn;
 
+use crate::adapt::Adapter;
 use crate::audio::AudioThread;
 use crate::cache::GopCache;
 use crate::hub::{HubConfig, Shared};
@@ -51,6 +52,7 @@ struct State {
     next_audio_thread: u64,
     timeline: Timeline,
     b_frames: BFrameDetector,
+    adapter: Adapter,
     cache: GopCache,
     /// Set until the publisher's first keyframe: nothing before it can be decoded.
     awaiting_keyframe: bool,
@@ -122,6 +124,7 @@ impl Stream {
             next_audio_thread: 0,
             timeline: Timeline::new(now),
             b_frames: BFrameDetector::default(),
+            adapter: Adapter::new(*config.sei.of(&name), *config.vui.of(&name)),
             cache: GopCache::new(config.gop_cache_bytes, config.gop_cache_duration),
             awaiting_keyframe: true,
             subscribers: Vec::new(),
@@ -334,7 +337,7 @@ impl Stream {
         }
         state.timeline.place(&mut frame, now);
         state.bytes += frame.payload_len() as u64;
-        match &frame {
+        match &mut frame {
             Frame::Video(video) => {
                 state.video_frames += 1;
                 if state.awaiting_keyframe && !video.keyframe {
@@ -347,6 +350,10 @@ impl Stream {
                 if b_frames > before {
                     self.note_b_frames(b_frames)?;
                 }
+                let State {
+                    adapter, b_frames, ..
+                } = &mut *state;
+                adapter.adapt(video, b_frames);
                 let frame = Arc::new(frame);
                 state.cache.push(&frame);
                 state.deliver_where(&frame, Some(now), |_| true);

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use distributary_hub::{Publisher, PublisherInfo, Refusal, Stream};
 use distributary_media::flv::{FlvDemuxer, FlvError, FlvEvent, FlvEvents};
+use distributary_media::h264::Limitation;
 use distributary_media::{MediaTime, TimedData};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
@@ -168,6 +169,9 @@ impl Ingest {
                         fps = self.metadata.frame_rate,
                         "video track"
                     );
+                    if let Some(limitation) = Limitation::of_track(&track) {
+                        warn!("not every viewer can show this stream: {limitation}");
+                    }
                     self.publisher.set_video_track(track);
                 }
                 FlvEvent::AudioTrack(track) => {

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use distributary_hub::{BFrameAdvice, PublisherInfo, Stream, StreamStats};
-use distributary_media::h264::BFrames;
+use distributary_media::h264::{BFrames, Limitation};
 use distributary_media::{AudioTrack, VideoTrack};
 use distributary_webrtc::engine::LatencySummary;
 use serde::Serialize;
@@ -151,7 +151,7 @@ impl StreamSummary {
             audio: audio.as_deref().map(AudioSummary::from),
             publisher: info.as_deref().map(PublisherSummary::from),
             b_frames: b_frames.map(BFrames::as_str),
-            advice: b_frames.and_then(advice),
+            advice: advice(b_frames, video.as_deref()),
             video_frames,
             audio_frames,
             bytes,
@@ -159,14 +159,17 @@ impl StreamSummary {
     }
 }
 
-/// What a publisher should know of its B-frames, if it has any.
-fn advice(b_frames: BFrames) -> Option<String> {
+/// What a publisher should change, if there is anything.
+fn advice(b_frames: Option<BFrames>, video: Option<&VideoTrack>) -> Option<String> {
     let consequence = match b_frames {
-        BFrames::None => return None,
-        BFrames::NonReference => {
+        None | Some(BFrames::None) => {
+            let limitation = video.and_then(Limitation::of_track);
+            return limitation.map(|limitation| format!("Know that {limitation}."));
+        }
+        Some(BFrames::NonReference) => {
             "They are left out, so the picture is less smooth than it could be"
         }
-        BFrames::Reference => "Some viewers see no more than the keyframes",
+        Some(BFrames::Reference) => "Some viewers see no more than the keyframes",
     };
     Some(format!(
         "The stream has B-frames, which WebRTC has no place for. {consequence}: {BFrameAdvice}."

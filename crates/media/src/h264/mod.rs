@@ -3,6 +3,7 @@
 //! * [`nal`]: NAL unit types, length-prefixed framing, emulation prevention.
 //! * [`sps`], [`pps`]: parameter sets; [`parameter_sets`]: those in force; [`vui`]: how many pictures
 //!   are put into another order.
+//! * [`limitation`]: what keeps some viewers from showing a stream.
 //! * [`slice`]: how a picture is predicted; [`b_frames`]: whether a stream has B-frames.
 //! * [`sei`]: supplemental enhancement information.
 //! * [`avcc`]: `AVCDecoderConfigurationRecord`, the sequence header of FLV and MP4.
@@ -11,6 +12,7 @@
 pub mod access_unit;
 pub mod avcc;
 pub mod b_frames;
+pub mod limitation;
 pub mod nal;
 pub mod parameter_sets;
 pub mod pps;
@@ -22,6 +24,7 @@ pub mod vui;
 pub use access_unit::AccessUnitFilter;
 pub use avcc::AvcDecoderConfigurationRecord;
 pub use b_frames::{BFrameDetector, BFrames};
+pub use limitation::Limitation;
 pub use nal::NalType;
 pub use sps::Sps;
 

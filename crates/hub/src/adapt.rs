@@ -1,0 +1,107 @@
+//! Small changes to pictures, for viewers that show a stream better with them.
+
+use bytes::Bytes;
+use distributary_media::VideoFrame;
+use distributary_media::h264::{BFrameDetector, NalType, sei, vui};
+
+use crate::policy::{SeiPolicy, VuiPolicy};
+
+/// Changes the pictures of a stream as its settings say.
+#[derive(Debug, Default)]
+pub(crate) struct Adapter {
+    sei: SeiPolicy,
+    vui: VuiPolicy,
+    /// The last sequence parameter set, and what was made of it.
+    rewritten: Option<(Bytes, Bytes)>,
+}
+
+impl Adapter {
+    pub(crate) fn new(sei: SeiPolicy, vui: VuiPolicy) -> Self {
+        Self {
+            sei,
+            vui,
+            rewritten: None,
+        }
+    }
+
+    /// Changes a picture of which `detector` has taken note.
+    pub(crate) fn adapt(&mut self, frame: &mut VideoFrame, detector: &BFrameDetector) {
+        if frame.codec != distributary_media::VideoCodec::H264 {
+            return;
+        }
+        if self.sei == SeiPolicy::Drop {
+            let is_kept =
+                |unit: &Bytes| NalType::of(unit) != NalType::SEI || sei::has_recovery_point(unit);
+            frame.units.retain(is_kept);
+        }
+        if self.vui == VuiPolicy::NoReorder && frame.keyframe && detector.depth() == 0 {
+            let units = frame.units.iter_mut();
+            for unit in units.filter(|unit| NalType::of(unit) == NalType::SPS) {
+                self.rewrite(unit);
+            }
+        }
+    }
+
+    fn rewrite(&mut self, unit: &mut Bytes) {
+        if self.rewritten.as_ref().is_none_or(|(from, _)| from != unit) {
+            let rewritten = vui::with_reorder_frames(unit, 0);
+            self.rewritten = rewritten.map(|to| (unit.clone(), to.into()));
+        }
+        if let Some((_, to)) = &self.rewritten {
+            *unit = to.clone();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use distributary_media::{MediaTime, VideoCodec};
+
+    const RECOVERY_POINT: &[u8] = &[0x06, 6, 1, 0x84, 0x80];
+    const CAPTION: &[u8] = &[0x06, 4, 3, 0xb5, 0, 0x31, 0x80];
+    const IDR: &[u8] = &[0x65, 0b1000_1000, 0x80];
+    /// Main profile, `pic_order_cnt_type` 0, no VUI.
+    const SPS: &[u8] = &[0x67, 0x4d, 0, 0x1f, 0xf2, 0x81, 0x40, 0x5f, 0x20];
+
+    fn frame(units: &[&[u8]], offset: i64) -> VideoFrame {
+        VideoFrame {
+            codec: VideoCodec::H264,
+            pts: MediaTime::from_millis(offset),
+            dts: MediaTime::ZERO,
+            keyframe: true,
+            units: units
+                .iter()
+                .map(|unit| Bytes::copy_from_slice(unit))
+                .collect(),
+        }
+    }
+
+    fn adapted(sei: SeiPolicy, vui: VuiPolicy, mut frame: VideoFrame) -> Vec<Bytes> {
+        let mut detector = BFrameDetector::default();
+        detector.observe(&frame);
+        Adapter::new(sei, vui).adapt(&mut frame, &detector);
+        frame.units
+    }
+
+    #[test]
+    fn information_is_left_out_but_for_points_of_recovery() {
+        let units = [SPS, CAPTION, RECOVERY_POINT, IDR];
+        let of = |sei| adapted(sei, VuiPolicy::Keep, frame(&units, 0));
+        assert_eq!(of(SeiPolicy::Keep), units);
+        assert_eq!(of(SeiPolicy::Drop), [SPS, RECOVERY_POINT, IDR]);
+    }
+
+    #[test]
+    fn a_stream_says_that_it_is_in_order_if_it_is() {
+        let of = |vui, offset| adapted(SeiPolicy::Keep, vui, frame(&[SPS, IDR], offset));
+        let rewritten = vui::with_reorder_frames(SPS, 0).unwrap();
+        assert_eq!(of(VuiPolicy::NoReorder, 0), [&rewritten[..], IDR]);
+        assert_eq!(
+            of(VuiPolicy::NoReorder, 80),
+            [SPS, IDR],
+            "B-frames are expected"
+        );
+        assert_eq!(of(VuiPolicy::Keep, 0), [SPS, IDR]);
+    }
+}
