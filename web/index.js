@@ -16,9 +16,10 @@ let selected = null;
 
 async function poll() {
   try {
-    const { streams } = await get("/api/streams");
+    const live = await get("/api/live");
     notice.hidden = true;
-    show(streams);
+    show(live.streams);
+    instruct(live);
   } catch {
     notice.hidden = false;
   }
@@ -101,8 +102,7 @@ function age(seconds) {
 }
 
 /** Writes the addresses of this very gateway into the instructions. */
-async function instruct() {
-  const { version, rtmp_port } = await get("/api/server");
+function instruct({ version, rtmp_port }) {
   const port = rtmp_port === 1935 ? "" : `:${rtmp_port}`;
   for (const place of document.querySelectorAll("[data-rtmp]")) {
     place.textContent = `rtmp://${location.hostname}${port}${place.dataset.rtmp}`;
@@ -110,5 +110,4 @@ async function instruct() {
   document.querySelector("#version").textContent = version;
 }
 
-instruct().catch(() => {});
 poll();

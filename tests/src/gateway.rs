@@ -20,6 +20,8 @@ pub struct Gateway {
     pub rtmp: SocketAddr,
     /// Where WHEP, the API and the page are.
     pub http: SocketAddr,
+    /// Where the admin API is.
+    pub admin: SocketAddr,
     /// Where the media is sent from.
     pub webrtc: SocketAddr,
 }
@@ -64,6 +66,7 @@ impl Gateway {
     #[must_use]
     pub fn start_on(address: &str, arguments: &[&str]) -> Self {
         let mut all = vec!["--rtmp", address, "--http", address, "--webrtc", address];
+        all.extend(["--admin", "127.0.0.1:0"]);
         all.extend(arguments);
         Self::start_as(&all)
     }
@@ -87,10 +90,12 @@ impl Gateway {
             })
         };
         let (rtmp, http, webrtc) = (address("RTMP "), address("HTTP "), address("WebRTC "));
+        let admin = address("Admin ");
         Self {
             process,
             rtmp,
             http,
+            admin,
             webrtc,
         }
     }
@@ -138,13 +143,22 @@ impl Gateway {
         client::request(self.http, method, path, headers, body)
     }
 
+    /// Asks the admin API for `path`, which answers with JSON.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[must_use]
+    pub fn ask(&self, path: &str) -> Value {
+        client::request(self.admin, "GET", path, &[], b"").json()
+    }
+
     /// What the API says about the stream `name`; `None` while it is not live.
     ///
     /// # Panics
     /// When the gateway does not answer.
     #[must_use]
     pub fn stream(&self, name: &str) -> Option<Value> {
-        let list = self.request("GET", "/api/streams", &[], b"").json();
+        let list = self.ask("/api/streams");
         let streams = list["streams"].as_array().expect("a list of streams");
         streams
             .iter()

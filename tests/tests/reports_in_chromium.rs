@@ -33,15 +33,13 @@ async fn the_browser_learns_how_old_pictures_are_and_the_gateway_how_its_path_is
     assert_eq!(clocks.freeze_count, 0, "{clocks:?}");
 
     let session = eventually("the viewer's reports", async || {
-        let list = gateway
-            .request("GET", "/api/sessions?stream=live/test", &[], b"")
-            .json();
-        let session = list["sessions"][0].clone();
+        let list = gateway.ask("/api/viewers?stream=live/test");
+        let session = list["viewers"][0].clone();
         let is_known = session["round_trip_ms"].is_number() && session["bandwidth_bps"].is_number();
         is_known.then_some(session)
     })
     .await;
-    assert_eq!(session["connected"], true, "{session}");
+    assert_eq!(session["state"], "connected", "{session}");
     assert_eq!(session["limited"], false, "{session}");
     assert_eq!(session["dropped_pictures"], 0, "{session}");
 }

@@ -37,9 +37,14 @@ fn a_port_in_use_is_one_line_that_names_the_port_and_what_to_change() {
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let tcp = tcp.local_addr().unwrap();
     let udp = udp.local_addr().unwrap();
-    for (flag, taken) in [("--rtmp", tcp), ("--http", tcp), ("--webrtc", udp)] {
+    for (flag, taken) in [
+        ("--rtmp", tcp),
+        ("--http", tcp),
+        ("--admin", tcp),
+        ("--webrtc", udp),
+    ] {
         let mut arguments = vec!["--log".to_owned(), "warn".to_owned()];
-        for other in ["--rtmp", "--http", "--webrtc"] {
+        for other in ["--rtmp", "--http", "--admin", "--webrtc"] {
             arguments.push(other.to_owned());
             arguments.push(if other == flag {
                 taken.to_string()
@@ -155,7 +160,7 @@ fn the_configuration_file_says_where_to_listen() {
     let any = "127.0.0.1:0";
     fs::write(
         &file,
-        format!("rtmp = \"{any}\"\nhttp = \"{any}\"\nwebrtc = \"{any}\"\n"),
+        format!("rtmp = \"{any}\"\nhttp = \"{any}\"\nwebrtc = \"{any}\"\nadmin = \"{any}\"\n"),
     )
     .unwrap();
     let gateway = Gateway::start_as(&["--config", file.to_str().unwrap()]);

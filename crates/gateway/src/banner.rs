@@ -12,6 +12,8 @@ pub struct Addresses {
     pub rtmps: Option<SocketAddr>,
     /// Where WHEP, the API and the page are.
     pub http: SocketAddr,
+    /// Where the admin API is, if it is on.
+    pub admin: Option<SocketAddr>,
     /// Where the media is sent from.
     pub webrtc: SocketAddr,
     /// Whether viewers may connect there over TCP, too.
@@ -32,6 +34,7 @@ impl fmt::Display for Banner {
             rtmp,
             rtmps,
             http,
+            admin,
             webrtc,
             webrtc_tcp,
             candidates,
@@ -44,6 +47,9 @@ impl fmt::Display for Banner {
             writeln!(f, "RTMPS   {rtmps}")?;
         }
         writeln!(f, "HTTP    {http}")?;
+        if let Some(admin) = admin {
+            writeln!(f, "Admin   {admin}")?;
+        }
         writeln!(
             f,
             "WebRTC  {webrtc} ({}), announced as {}\n",
@@ -99,6 +105,7 @@ mod tests {
             rtmp: rtmp.parse().unwrap(),
             rtmps: None,
             http: http.parse().unwrap(),
+            admin: Some("127.0.0.1:8180".parse().unwrap()),
             webrtc: "[::]:8189".parse().unwrap(),
             webrtc_tcp: true,
             candidates: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
@@ -108,11 +115,12 @@ mod tests {
     }
 
     #[test]
-    fn it_has_the_three_addresses_each_at_the_start_of_a_line() {
+    fn it_has_the_addresses_each_at_the_start_of_a_line() {
         let text = banner("[::]:1935", "[::]:8080", false);
         for line in [
             "RTMP    [::]:1935",
             "HTTP    [::]:8080",
+            "Admin   127.0.0.1:8180",
             "WebRTC  [::]:8189 (UDP and TCP)",
         ] {
             assert!(text.lines().any(|l| l.starts_with(line)), "{text}");

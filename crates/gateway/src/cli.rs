@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use crate::config::{Config, ConfigError};
-use crate::listen::ListenAddress;
+use crate::listen::{ListenAddress, OptionalAddress};
 
 /// WebRTC egress gateway: one publisher in over RTMP, thousands of viewers out over WebRTC (WHEP).
 ///
@@ -45,6 +45,13 @@ pub struct Cli {
     #[arg(long, value_name = "ADDR")]
     pub webrtc: Option<ListenAddress>,
 
+    /// Listen here for the admin API and for Prometheus [default: 127.0.0.1:8180]
+    ///
+    /// host:port over TCP; an empty text turns it off. An address that others than this machine can
+    /// reach needs the key admin_token, or DISTRIBUTARY_ADMIN_TOKEN in the environment.
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<OptionalAddress>,
+
     /// Tell viewers to send to this host; may be given more than once
     ///
     /// An IP address, or a name that is resolved at the start. Needed behind NAT and in containers
@@ -78,6 +85,7 @@ impl Cli {
             rtmp,
             http,
             webrtc,
+            admin,
             advertise,
             log,
             ..
@@ -85,6 +93,7 @@ impl Cli {
         config.rtmp = rtmp.unwrap_or(config.rtmp);
         config.http = http.unwrap_or(config.http);
         config.webrtc = webrtc.unwrap_or(config.webrtc);
+        config.admin = admin.unwrap_or(config.admin);
         config.log = log.unwrap_or(config.log);
         if !advertise.is_empty() {
             config.advertise = advertise;
@@ -116,6 +125,7 @@ mod tests {
             config.rtmp.to_string(),
             config.http.to_string(),
             config.webrtc.to_string(),
+            config.admin.to_string(),
             config.log,
         ] {
             assert!(help.contains(&format!("[default: {default}]")), "{help}");

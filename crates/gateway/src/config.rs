@@ -1,6 +1,7 @@
 //! The configuration: one file, every key with a default.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ use crate::listen::{ListenAddress, OptionalAddress};
 use crate::stream_rule::{BFrames, Sei, StreamRule, Vui};
 use crate::units::{Size, Time};
 
+/// Where the admin API is: for this machine alone.
+const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8180);
+
 /// What the gateway can be told. `config/distributary.toml` explains every key.
 ///
 /// The first keys are those that have a flag of the same name; a table for each part holds its
@@ -32,6 +36,10 @@ pub struct Config {
     pub http: ListenAddress,
     /// Where the media is sent from.
     pub webrtc: ListenAddress,
+    /// Where the admin API and the figures for Prometheus are; off when there is none.
+    pub admin: OptionalAddress,
+    /// What the admin API wants to be shown.
+    pub admin_token: String,
     /// Hosts told to viewers instead of the addresses of the machine.
     pub advertise: Vec<String>,
     /// What is logged.
@@ -288,6 +296,8 @@ impl Default for Config {
             rtmp: RtmpConfig::default().listen.into(),
             http: HttpConfig::default().listen.into(),
             webrtc: EngineConfig::default().listen.into(),
+            admin: OptionalAddress(Some(DEFAULT_ADMIN.into())),
+            admin_token: String::new(),
             advertise: Vec::new(),
             log: "info".to_owned(),
             pull: Vec::new(),

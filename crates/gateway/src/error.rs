@@ -20,6 +20,8 @@ pub enum Listener {
     Rtmps,
     /// HTTP, over TCP.
     Http,
+    /// The admin API, over HTTP.
+    Admin,
     /// WebRTC, over UDP.
     WebRtc,
 }
@@ -56,6 +58,12 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// Everybody could do everything.
+    #[error(
+        "the admin API on {0} could be used by others than this machine: set admin_token in the \
+         configuration or DISTRIBUTARY_ADMIN_TOKEN, or listen on loopback with --admin 127.0.0.1:PORT"
+    )]
+    OpenAdmin(SocketAddr),
     /// One of the two files of the RTMPS certificate is missing.
     #[error("rtmps.certificate and rtmps.key are given together, or neither is")]
     HalfIdentity,
@@ -136,6 +144,9 @@ impl Listener {
             Self::Http => {
                 "choose another with --http HOST:PORT or the key http of the configuration"
             }
+            Self::Admin => {
+                "choose another with --admin HOST:PORT or the key admin of the configuration"
+            }
             Self::WebRtc => {
                 "choose another with --webrtc HOST:PORT or the key webrtc of the configuration"
             }
@@ -149,6 +160,7 @@ impl fmt::Display for Listener {
             Self::Rtmp => "RTMP",
             Self::Rtmps => "RTMPS",
             Self::Http => "HTTP",
+            Self::Admin => "Admin API",
             Self::WebRtc => "WebRTC (UDP)",
         })
     }

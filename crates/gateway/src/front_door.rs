@@ -21,6 +21,8 @@ pub struct Whep {
     pub offline: Offline,
     /// Most players at a time that listen for events.
     pub max_event_streams: usize,
+    /// Whether everybody may see the names of the live streams.
+    pub list_streams: bool,
 }
 
 /// A STUN or TURN server that players are told of.
@@ -61,6 +63,7 @@ impl Default for Whep {
             allowed_origins: vec!["*".to_owned()],
             offline: whep.offline,
             max_event_streams: whep.max_event_streams,
+            list_streams: true,
         }
     }
 }
@@ -122,6 +125,7 @@ pub fn whep_config(
         offline: whep.offline,
         offline_grace,
         max_event_streams: whep.max_event_streams,
+        hides_streams: !whep.list_streams,
         ice_servers: ice_servers
             .iter()
             .map(IceServerEntry::server)

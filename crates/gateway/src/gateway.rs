@@ -4,13 +4,16 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use distributary_hub::Hub;
 use distributary_rtmp::{OnDuplicate, RtmpConfig, RtmpServer, TlsConfig, TlsIdentity};
 use distributary_webrtc::engine::{Engine, EngineConfig};
 use distributary_webrtc::log::LogLimits;
-use distributary_whep::{Admission, FrontDoor, HttpConfig, HttpServer, ServerInfo, WhepConfig};
+use distributary_whep::admin::{AdminDoor, AdminToken, admin_router};
+use distributary_whep::{
+    Admission, FrontDoor, HttpConfig, HttpServer, Router, ServerInfo, WhepConfig,
+};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -29,9 +32,13 @@ pub struct Gateway {
     hub: Hub,
     rtmp: RtmpServer,
     http: HttpServer,
+    admin: Option<HttpServer>,
     engine: Engine,
     whep: WhepConfig,
     addresses: Addresses,
+    admission: Admission,
+    admin_token: Option<AdminToken>,
+    started: Instant,
 }
 
 impl Gateway {
@@ -44,11 +51,13 @@ impl Gateway {
         let whep = config.whep()?;
         let rtmp = bind_rtmp(config, &hub)?;
         let http = bind_http(config)?;
+        let admin = bind_admin(config)?;
         let (engine, announced) = start_engine(config, &hub)?;
         let addresses = Addresses {
             rtmp: rtmp.local_addr().map_err(StartError::Addresses)?,
             rtmps: rtmp.tls_addr().map_err(StartError::Addresses)?,
             http: http.local_addr(),
+            admin: admin.as_ref().map(HttpServer::local_addr),
             webrtc: engine.local_addr(),
             webrtc_tcp: engine.has_tcp(),
             candidates: announced,
@@ -58,9 +67,13 @@ impl Gateway {
             hub,
             rtmp,
             http,
+            admin,
             engine,
             whep,
             addresses,
+            admission: Admission::default(),
+            admin_token: AdminToken::new(config.admin_token.as_str()),
+            started: now(),
         })
     }
 
@@ -80,19 +93,13 @@ impl Gateway {
             // Ready once the sender is dropped.
             async move { while stopped.changed().await.is_ok() {} }
         };
-        let router = distributary_whep::router(FrontDoor {
-            hub: self.hub,
-            engine: self.engine.clone(),
-            info: ServerInfo {
-                version: env!("CARGO_PKG_VERSION"),
-                rtmp: self.addresses.rtmp,
-            },
-            config: Arc::new(self.whep),
-            admission: Admission::default(),
-        });
+        let (public, admin_router) = self.routers();
         let mut parts = JoinSet::new();
         parts.spawn(self.rtmp.run(stopped()));
-        parts.spawn(self.http.run(router, stopped()));
+        parts.spawn(self.http.run(public, stopped()));
+        if let Some(admin) = self.admin {
+            parts.spawn(admin.run(admin_router, stopped()));
+        }
         let demo = self
             .addresses
             .demo
@@ -115,6 +122,39 @@ impl Gateway {
         }
         result
     }
+
+    /// What the public listener answers, and what that for the admin does.
+    fn routers(&self) -> (Router, Router) {
+        let info = ServerInfo {
+            version: env!("CARGO_PKG_VERSION"),
+            rtmp: self.addresses.rtmp,
+            started: self.started,
+        };
+        let public = distributary_whep::router(FrontDoor {
+            hub: self.hub.clone(),
+            engine: self.engine.clone(),
+            info,
+            config: Arc::new(self.whep.clone()),
+            admission: self.admission.clone(),
+        });
+        let admin = admin_router(AdminDoor {
+            hub: self.hub.clone(),
+            engine: self.engine.clone(),
+            info,
+            admission: self.admission.clone(),
+            token: self.admin_token.clone(),
+        });
+        (public, admin)
+    }
+}
+
+/// The moment of the start.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the gateway is started by its driver"
+)]
+fn now() -> Instant {
+    Instant::now()
 }
 
 fn bind_rtmp(config: &Config, hub: &Hub) -> Result<RtmpServer, StartError> {
@@ -160,12 +200,32 @@ fn rtmps(config: &Rtmps) -> Result<Option<TlsConfig>, StartError> {
 
 fn bind_http(config: &Config) -> Result<HttpServer, StartError> {
     let listen = resolve(Listener::Http, &config.http)?;
+    bind_http_on(Listener::Http, listen, config)
+}
+
+/// The listener of the admin API, if it is wanted.
+fn bind_admin(config: &Config) -> Result<Option<HttpServer>, StartError> {
+    let Some(address) = &config.admin.0 else {
+        return Ok(None);
+    };
+    let listen = resolve(Listener::Admin, address)?;
+    if config.admin_token.is_empty() && !listen.ip().is_loopback() {
+        return Err(StartError::OpenAdmin(listen));
+    }
+    bind_http_on(Listener::Admin, listen, config).map(Some)
+}
+
+fn bind_http_on(
+    listener: Listener,
+    listen: SocketAddr,
+    config: &Config,
+) -> Result<HttpServer, StartError> {
     let http = HttpConfig {
         listen,
         max_connections: config.requests.max_connections,
         header_timeout: config.requests.header_timeout.0,
     };
-    HttpServer::bind(http).map_err(|error| StartError::listen(Listener::Http, listen, error.source))
+    HttpServer::bind(http).map_err(|error| StartError::listen(listener, listen, error.source))
 }
 
 fn start_engine(config: &Config, hub: &Hub) -> Result<(Engine, Vec<IpAddr>), StartError> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use distributary_gateway::banner::Addresses;
 use distributary_gateway::error::RunError;
+use distributary_gateway::listen::OptionalAddress;
 use distributary_gateway::{Config, Gateway};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -22,6 +23,7 @@ fn config() -> Config {
         rtmp: any.into(),
         http: any.into(),
         webrtc: any.into(),
+        admin: OptionalAddress(Some(any.into())),
         ..Config::default()
     }
 }
@@ -74,7 +76,7 @@ async fn it_serves_on_the_ports_it_tells_and_ends_when_told() {
     // Clients that stay connected must not hold the end up.
     let _publisher = TcpStream::connect(addresses.rtmp).unwrap();
     let mut browser = TcpStream::connect(addresses.http).unwrap();
-    let answer = request(&mut browser, "GET /api/server HTTP/1.1");
+    let answer = request(&mut browser, "GET /api/live HTTP/1.1");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
 
     stop.send(()).unwrap();
@@ -108,6 +110,11 @@ async fn a_port_in_use_is_named_on_one_line_with_what_to_change() {
         ..config()
     };
     check(http, "HTTP", tcp.port(), "http");
+    let admin = Config {
+        admin: OptionalAddress(Some(tcp.into())),
+        ..config()
+    };
+    check(admin, "Admin API", tcp.port(), "admin");
     let webrtc = Config {
         webrtc: udp.into(),
         ..config()
@@ -136,4 +143,22 @@ async fn a_host_that_does_not_resolve_is_named_with_what_to_change() {
     let error = Gateway::start(&config, false).err().unwrap().to_string();
     assert!(error.contains("no-such-host.invalid:80"), "{error}");
     assert!(error.contains("--http "), "{error}");
+}
+
+#[tokio::test]
+async fn an_admin_api_that_others_can_reach_needs_a_token() {
+    let open = Config {
+        admin: "0.0.0.0:0".parse().unwrap(),
+        ..config()
+    };
+    let error = Gateway::start(&open, false).err().unwrap().to_string();
+    assert!(
+        error.contains("admin_token") && error.contains("--admin "),
+        "{error}"
+    );
+    let guarded = Config {
+        admin_token: "secret".to_owned(),
+        ..open
+    };
+    assert!(Gateway::start(&guarded, false).is_ok());
 }

@@ -18,6 +18,7 @@
 //! * `adapt`: small changes to pictures.
 //! * `audio`: the thread that turns a stream's AAC into Opus, while somebody listens.
 //! * [`cache`]: the group-of-pictures cache.
+//! * [`meter`]: what a publisher sends, measured.
 //! * [`timeline`]: one continuous clock for a stream, whatever its publishers send.
 
 mod adapt;
@@ -25,6 +26,7 @@ mod audio;
 pub mod cache;
 pub mod demand;
 pub mod hub;
+pub mod meter;
 pub mod name;
 pub mod pattern;
 pub mod policy;
@@ -34,8 +36,11 @@ pub mod timeline;
 
 pub use demand::{Demand, DemandError};
 pub use hub::{Hub, HubConfig, PublishError};
+pub use meter::{Group, Rates};
 pub use name::{NameError, StreamName};
 pub use pattern::{PatternError, StreamPattern};
 pub use policy::{BFrameAdvice, BFramePolicy, ByStream, Refusal, SeiPolicy, VuiPolicy};
-pub use stream::{Publisher, PublisherInfo, Reservation, Stream, StreamStats, Subscription};
+pub use stream::{
+    Dismissal, Publisher, PublisherInfo, Reservation, Stream, StreamStats, Subscription,
+};
 pub use subscriber::{AudioForm, Delivery, Sink, StreamEvent};

@@ -1,5 +1,6 @@
 //! One live stream, and the handles of those who feed it and those who take from it.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,13 +9,14 @@ use distributary_media::h264::{BFrameDetector, BFrames};
 use distributary_media::{
     AudioCodec, AudioFrame, AudioTrack, Frame, OpusConfig, TimedData, VideoTrack,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tracing::warn;
 
 use crate::adapt::Adapter;
 use crate::audio::AudioThread;
 use crate::cache::GopCache;
 use crate::hub::{HubConfig, Shared};
+use crate::meter::{Meter, Rates};
 use crate::name::StreamName;
 use crate::policy::{BFrameAdvice, BFramePolicy, Refusal};
 use crate::subscriber::{AudioForm, Sink, StreamEvent, Subscriber};
@@ -39,8 +41,8 @@ pub struct Stream {
 #[derive(Debug)]
 struct State {
     live_since: Option<Instant>,
-    /// Whose frames are taken, and how to tell it that another has taken its place.
-    publisher: Option<(u64, Arc<Notify>)>,
+    /// Whose frames are taken, and how to tell it that they are not any more.
+    publisher: Option<(u64, watch::Sender<Option<Dismissal>>)>,
     next_publisher: u64,
     info: Option<Arc<PublisherInfo>>,
     /// The last `onMetaData`.
@@ -64,11 +66,23 @@ struct State {
     audio_frames: u64,
     bytes: u64,
     dropped: u64,
+    meter: Meter,
+}
+
+/// Why a publisher may not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dismissal {
+    /// Another publisher has taken the stream over.
+    Replaced,
+    /// Whoever runs the gateway wants it gone.
+    Removed,
 }
 
 /// What a publisher says about itself, for people to read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PublisherInfo {
+    /// Where it is; `None` where that means nothing.
+    pub address: Option<SocketAddr>,
     /// The encoder's name.
     pub encoder: Option<String>,
     /// Frames per second.
@@ -134,6 +148,7 @@ impl Stream {
             audio_frames: 0,
             bytes: 0,
             dropped: 0,
+            meter: Meter::new(now),
         };
         Self {
             name,
@@ -193,6 +208,20 @@ impl Stream {
         *self.config.b_frames.of(&self.name)
     }
 
+    /// What its publisher sends, measured over the last seconds before `now`.
+    pub fn rates(&self, now: Instant) -> Rates {
+        self.lock().meter.rates(now)
+    }
+
+    /// Tells the publisher to go. `false`: there is none.
+    pub fn dismiss_publisher(&self) -> bool {
+        let state = self.lock();
+        if let Some((_, dismissed)) = &state.publisher {
+            dismissed.send_replace(Some(Dismissal::Removed));
+        }
+        state.publisher.is_some()
+    }
+
     /// How its publisher describes it, as it did last.
     pub fn metadata(&self) -> Option<Arc<TimedData>> {
         self.lock().metadata.clone()
@@ -233,7 +262,7 @@ impl Stream {
         let mut state = self.lock();
         if let Some((_, replaced)) = state.publisher.take() {
             state.cache.clear();
-            replaced.notify_one();
+            replaced.send_replace(Some(Dismissal::Replaced));
         } else {
             for subscriber in &state.subscribers {
                 subscriber.deliver(StreamEvent::Online);
@@ -337,6 +366,7 @@ impl Stream {
         }
         state.timeline.place(&mut frame, now);
         state.bytes += frame.payload_len() as u64;
+        state.meter.handle(&frame, now);
         match &mut frame {
             Frame::Video(video) => {
                 state.video_frames += 1;
@@ -394,7 +424,7 @@ impl Stream {
 #[derive(Debug)]
 pub(crate) struct Claim {
     id: u64,
-    replaced: Arc<Notify>,
+    dismissed: watch::Receiver<Option<Dismissal>>,
 }
 
 impl State {
@@ -402,8 +432,9 @@ impl State {
     fn claim(&mut self, now: Instant) -> Claim {
         let id = self.next_publisher;
         self.next_publisher += 1;
-        let replaced = Arc::new(Notify::new());
-        self.publisher = Some((id, Arc::clone(&replaced)));
+        let (tell, dismissed) = watch::channel(None);
+        self.publisher = Some((id, tell));
+        self.meter = Meter::new(now);
         self.live_since = Some(now);
         self.info = None;
         self.metadata = None;
@@ -411,7 +442,7 @@ impl State {
         self.timeline.restart();
         self.b_frames = BFrameDetector::default();
         self.awaiting_keyframe = true;
-        Claim { id, replaced }
+        Claim { id, dismissed }
     }
 
     fn is_current(&self, publisher: u64) -> bool {
@@ -482,10 +513,15 @@ impl Publisher {
         &self.stream
     }
 
-    /// Completes when another publisher has taken the stream over: nothing this one feeds is taken
-    /// any more.
-    pub async fn replaced(&self) {
-        self.claim.replaced.notified().await;
+    /// Completes when this publisher may not go on: another has taken the stream over, and nothing this
+    /// one feeds is taken any more, or it is told to go.
+    pub async fn dismissed(&self) -> Dismissal {
+        let mut told = self.claim.dismissed.clone();
+        let dismissal = told.wait_for(Option::is_some).await;
+        // The sender goes only with a publisher that was replaced.
+        dismissal.map_or(Dismissal::Replaced, |told| {
+            told.unwrap_or(Dismissal::Replaced)
+        })
     }
 
     /// Says what is known about the publisher.
@@ -645,7 +681,7 @@ mod tests {
         ));
 
         let second = hub.take_over(&name, now);
-        first.replaced().await;
+        assert_eq!(first.dismissed().await, Dismissal::Replaced);
         first.push(keyframe(), now).unwrap();
         first.set_info(PublisherInfo {
             encoder: Some("the first".into()),

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use distributary_hub::{DemandError, PublishError, Publisher, Refusal, StreamEvent, StreamName};
+use distributary_hub::{
+    DemandError, Dismissal, PublishError, Publisher, Refusal, StreamEvent, StreamName,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
@@ -30,6 +32,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// One client.
 pub(crate) struct Connection<S> {
     stream: S,
+    peer: SocketAddr,
     session: ServerSession,
     shared: Arc<Shared>,
     /// What is published now.
@@ -53,6 +56,8 @@ enum End {
     Replaced,
     /// The client was told that a stream like this is not to be published.
     Unfit(Refusal),
+    /// Whoever runs the server wants the publisher gone.
+    Removed,
     /// The server is being shut down.
     Shutdown,
     /// The client broke the protocol, a limit or a time.
@@ -67,9 +72,12 @@ impl End {
     /// Whether a connection that publishes nothing may end so without anybody having to know.
     fn is_ordinary(&self) -> bool {
         match self {
-            Self::Closed | Self::Refused | Self::StreamEnded | Self::Replaced | Self::Shutdown => {
-                true
-            }
+            Self::Closed
+            | Self::Refused
+            | Self::StreamEnded
+            | Self::Replaced
+            | Self::Removed
+            | Self::Shutdown => true,
             // ffmpeg closes without reading our answer to its last command: that resets.
             Self::Io(error) => matches!(
                 error.kind(),
@@ -88,6 +96,7 @@ impl fmt::Display for End {
             Self::StreamEnded => f.write_str("the stream has ended"),
             Self::Replaced => f.write_str("another publisher has taken the stream over"),
             Self::Unfit(refusal) => refusal.fmt(f),
+            Self::Removed => f.write_str("removed by whoever runs the gateway"),
             Self::Shutdown => f.write_str("shutdown"),
             Self::Session(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
@@ -117,16 +126,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         stopped: watch::Receiver<bool>,
     ) {
         let span = info_span!("rtmp", %peer, stream = tracing::field::Empty);
-        Connection::new(stream, shared)
+        Connection::new(stream, peer, shared)
             .run(stopped)
             .instrument(span)
             .await;
     }
 
-    fn new(stream: S, shared: Arc<Shared>) -> Self {
+    fn new(stream: S, peer: SocketAddr, shared: Arc<Shared>) -> Self {
         let session = ServerSession::new(shared.config.session.clone(), rand::random(), now());
         Self {
             stream,
+            peer,
             session,
             shared,
             ingest: None,
@@ -159,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let deadline = self.session.deadline().into();
             let read = tokio::select! {
                 read = timeout_at(deadline, self.stream.read_buf(&mut buffer)) => read,
-                () = replaced(self.ingest.as_ref()) => return self.tell_replaced().await,
+                dismissal = dismissed(self.ingest.as_ref()) => return self.tell_dismissed(dismissal).await,
                 event = next_event(self.playback.as_mut()) => {
                     match self.play_event(event).await {
                         Ok(()) => continue,
@@ -186,12 +196,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Tells a publisher that its stream is another's now.
-    async fn tell_replaced(&mut self) -> End {
-        self.session
-            .end_publish("Another publisher has taken the stream over.");
+    /// Tells a publisher that it may not go on.
+    async fn tell_dismissed(&mut self, dismissal: Dismissal) -> End {
+        let (description, end) = match dismissal {
+            Dismissal::Replaced => (
+                "Another publisher has taken the stream over.",
+                End::Replaced,
+            ),
+            Dismissal::Removed => ("The server has ended the stream.", End::Removed),
+        };
+        self.session.end_publish(description);
         match self.flush().await {
-            Ok(()) => End::Replaced,
+            Ok(()) => end,
             Err(end) => end,
         }
     }
@@ -247,7 +263,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ok(permit) => match self.claim(&name, now) {
                 Ok(publisher) => {
                     info!("publishing");
-                    self.ingest = Some(Ingest::new(publisher, permit, now));
+                    self.ingest = Some(Ingest::new(publisher, Some(self.peer), permit, now));
                     return Ok(self.session.accept_publish()?);
                 }
                 Err(PublishError::AlreadyLive) => format!(
@@ -342,10 +358,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// Completes when another publisher has taken over what is published; never when nothing is.
-async fn replaced(ingest: Option<&Ingest>) {
+/// Completes when what is published may not go on; never when nothing is.
+async fn dismissed(ingest: Option<&Ingest>) -> Dismissal {
     match ingest {
-        Some(ingest) => ingest.replaced().await,
+        Some(ingest) => ingest.dismissed().await,
         None => std::future::pending().await,
     }
 }
@@ -368,9 +384,12 @@ mod tests {
     use super::*;
     use crate::server::RtmpConfig;
     use distributary_hub::{Hub, HubConfig};
+    use std::net::{IpAddr, Ipv4Addr};
     use tokio::io::duplex;
     use tokio::sync::Semaphore;
     use tokio::time::{Instant, sleep};
+
+    const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
     fn shared() -> Arc<Shared> {
         Arc::new(Shared {
@@ -387,7 +406,7 @@ mod tests {
             let (server, mut client) = duplex(64 << 10);
             let (_stop, stopped) = watch::channel(false);
             let began = Instant::now();
-            let task = tokio::spawn(Connection::new(server, shared()).run(stopped));
+            let task = tokio::spawn(Connection::new(server, PEER, shared()).run(stopped));
             client.write_all(&vec![3; already_sent]).await.unwrap();
             while client.write_all(&[3]).await.is_ok() {
                 sleep(Duration::from_secs(3)).await;
@@ -405,7 +424,7 @@ mod tests {
         let (server, mut client) = duplex(2000);
         let (_stop, stopped) = watch::channel(false);
         let began = Instant::now();
-        let task = tokio::spawn(Connection::new(server, shared()).run(stopped));
+        let task = tokio::spawn(Connection::new(server, PEER, shared()).run(stopped));
         client.write_all(&[3; 1537]).await.unwrap();
         task.await.unwrap();
         let bound = WRITE_TIMEOUT + LINGER;

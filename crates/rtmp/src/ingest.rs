@@ -1,10 +1,11 @@
 //! One publisher's media on its way into the hub.
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use distributary_hub::{Publisher, PublisherInfo, Refusal, Stream};
+use distributary_hub::{Dismissal, Publisher, PublisherInfo, Refusal, Stream};
 use distributary_media::flv::{FlvDemuxer, FlvError, FlvEvent, FlvEvents};
 use distributary_media::h264::Limitation;
 use distributary_media::{MediaTime, TimedData};
@@ -38,13 +39,24 @@ pub(crate) struct Ingest {
 }
 
 impl Ingest {
-    pub(crate) fn new(publisher: Publisher, permit: OwnedSemaphorePermit, now: Instant) -> Self {
+    /// Takes in what comes from `address`, as far as that is known.
+    pub(crate) fn new(
+        publisher: Publisher,
+        address: Option<SocketAddr>,
+        permit: OwnedSemaphorePermit,
+        now: Instant,
+    ) -> Self {
+        let info = PublisherInfo {
+            address,
+            ..PublisherInfo::default()
+        };
+        publisher.set_info(info.clone());
         Self {
             publisher,
             _permit: permit,
             demuxer: FlvDemuxer::new(),
             metadata: Metadata::default(),
-            info: PublisherInfo::default(),
+            info,
             began: now,
             latest: now,
             frames: 0,
@@ -120,6 +132,7 @@ impl Ingest {
             "metadata"
         );
         self.info = PublisherInfo {
+            address: self.info.address,
             encoder: metadata.encoder.clone(),
             frame_rate: metadata.frame_rate,
             video_kbps: metadata.video_kbps,
@@ -130,9 +143,9 @@ impl Ingest {
         self.metadata = metadata;
     }
 
-    /// Completes when another publisher has taken the stream over.
-    pub(crate) async fn replaced(&self) {
-        self.publisher.replaced().await;
+    /// Completes when the publisher may not go on.
+    pub(crate) async fn dismissed(&self) -> Dismissal {
+        self.publisher.dismissed().await
     }
 
     /// Says that the stream has ended, and why.

@@ -13,7 +13,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use distributary_hub::{Demand, DemandError, PublishError, Refusal, Stream, StreamName};
+use distributary_hub::{Demand, DemandError, Dismissal, PublishError, Refusal, Stream, StreamName};
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -146,8 +146,19 @@ enum PullEnd {
     Unfit(#[from] Refusal),
     #[error("another publisher has taken the stream over")]
     Replaced,
+    #[error("removed by whoever runs the gateway")]
+    Removed,
     #[error("nobody watches any more")]
     Unwatched,
+}
+
+impl From<Dismissal> for PullEnd {
+    fn from(dismissal: Dismissal) -> Self {
+        match dismissal {
+            Dismissal::Replaced => Self::Replaced,
+            Dismissal::Removed => Self::Removed,
+        }
+    }
 }
 
 impl Pull {
@@ -170,7 +181,7 @@ impl Pull {
                 }
             };
             match end {
-                PullEnd::Unwatched | PullEnd::Replaced => return,
+                PullEnd::Unwatched | PullEnd::Replaced | PullEnd::Removed => return,
                 end => self.refuse(&end.to_string(), pause).await,
             }
             let is_watched = |stream: &Arc<Stream>| *stream.subscribers().borrow() > 0;
@@ -196,7 +207,7 @@ impl Pull {
             let message = player.next().await?;
             let now = Instant::now().into_std();
             let publisher = self.shared.hub.publish(&self.name, now)?;
-            let mut ingest = Ingest::new(publisher, permit, now);
+            let mut ingest = Ingest::new(publisher, None, permit, now);
             ingest.handle(message, now)?;
             while !ingest.has_frames() {
                 ingest.handle(player.next().await?, Instant::now().into_std())?;
@@ -242,7 +253,7 @@ impl Pull {
                     unwatched_since = (!is_watched).then(Instant::now);
                 }
                 () = idle(unwatched_since, patience) => break PullEnd::Unwatched,
-                () = ingest.replaced() => break PullEnd::Replaced,
+                dismissal = ingest.dismissed() => break dismissal.into(),
             }
         };
         ingest.end(&end);

@@ -50,16 +50,34 @@ impl fmt::Display for SessionId {
     }
 }
 
+impl FromStr for ShortId {
+    type Err = InvalidSessionId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSessionId> {
+        if text.len() != 8 || !is_hex(text) {
+            return Err(InvalidSessionId);
+        }
+        u32::from_str_radix(text, 16)
+            .map(Self)
+            .map_err(|_| InvalidSessionId)
+    }
+}
+
+/// Whether the text is made of the digits that names are written with.
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// The text is not the name of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a session is named by 32 hexadecimal digits")]
+#[error("a session is named by 32 hexadecimal digits, or the first 8 of them")]
 pub struct InvalidSessionId;
 
 impl FromStr for SessionId {
     type Err = InvalidSessionId;
 
     fn from_str(text: &str) -> Result<Self, InvalidSessionId> {
-        if text.len() != 32 || !text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
+        if text.len() != 32 || !is_hex(text) {
             return Err(InvalidSessionId);
         }
         u128::from_str_radix(text, 16)
@@ -534,6 +552,8 @@ mod tests {
         let id = SessionId::random();
         assert_eq!(id.to_string().parse(), Ok(id));
         assert!(id.to_string().starts_with(&id.short().to_string()));
+        assert_eq!(id.short().to_string().parse(), Ok(id.short()));
+        assert_eq!("+1234567".parse::<ShortId>(), Err(InvalidSessionId));
         assert_eq!("".parse::<SessionId>(), Err(InvalidSessionId));
         assert_eq!("+".repeat(32).parse::<SessionId>(), Err(InvalidSessionId));
         assert_eq!("AB".repeat(16).parse::<SessionId>(), Err(InvalidSessionId));

@@ -25,10 +25,15 @@ pub struct Drain {
 }
 
 impl Admission {
-    /// Lets nobody in any more, for good: who asks is told to try again later (503). Players that listen
-    /// for events are asked to reconnect.
-    pub fn drain(&self, drain: Drain) {
-        self.drain.send_replace(Some(drain));
+    /// Lets nobody in any more: who asks is told to try again later (503). Players that listen for events
+    /// are asked to reconnect. `false`: it was so already.
+    pub fn drain(&self, drain: Drain) -> bool {
+        self.drain.send_replace(Some(drain)).is_none()
+    }
+
+    /// Lets viewers in again. `false`: they were let in.
+    pub fn resume(&self) -> bool {
+        self.drain.send_replace(None).is_some()
     }
 
     /// Whether nobody is let in any more.
@@ -49,5 +54,22 @@ impl Admission {
         let detail = "This gateway is about to end and takes no new viewers.";
         Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             .retry_after(DRAINING_RETRY_SECONDS))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_seen_by_every_handle_and_told_once() {
+        let admission = Admission::default();
+        let mut watch = admission.clone().watch();
+        assert!(admission.check().is_ok());
+        assert!(admission.drain(Drain::default()) && !admission.drain(Drain::default()));
+        assert!(watch.has_changed().unwrap() && watch.borrow_and_update().is_some());
+        assert!(admission.clone().check().is_err());
+        assert!(admission.resume() && !admission.resume());
+        assert!(admission.check().is_ok());
     }
 }

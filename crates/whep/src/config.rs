@@ -23,6 +23,8 @@ pub struct WhepConfig {
     pub offline_grace: Duration,
     /// Most players at a time that listen for events; each takes a connection.
     pub max_event_streams: usize,
+    /// Whether the names of live streams are told to nobody.
+    pub hides_streams: bool,
 }
 
 /// What a viewer gets who asks for a stream that is not live.
@@ -45,6 +47,7 @@ impl Default for WhepConfig {
             offline: Offline::default(),
             offline_grace: Duration::from_secs(15),
             max_event_streams: 2048,
+            hides_streams: false,
         }
     }
 }

@@ -3,29 +3,31 @@
 //! ```text
 //! POST   /whep/{app}/{stream}    offer in, answer out: 201 with the Location of the session
 //! DELETE /session/{id}           ends the session
-//! GET    /api/streams            what is live
-//! GET    /api/sessions           who watches, and how it goes
-//! GET    /metrics                figures for Prometheus
+//! GET    /api/live               what is live, for the page
+//! GET    /healthz, /readyz       whether it runs, and whether it takes viewers
 //! GET    /                       the page; /{app}/{stream} is the player of one stream
 //! ```
 //!
-//! [`router`] is everything as one [`axum::Router`], without a socket; [`HttpServer`] drives it over
+//! [`router`] is all this as one [`axum::Router`], without a socket; [`HttpServer`] drives it over
 //! TCP. The media never comes here: a session is handed to the engine of `distributary_webrtc`, and
 //! what is left is its unguessable id.
+//!
+//! [`admin`] is for whoever runs the gateway, on a listener of its own.
 //!
 //! WHEP follows draft-ietf-wish-whep, which rests on WHIP (RFC 9725). Errors are problem details
 //! (RFC 9457).
 
+pub mod admin;
 mod admission;
 mod aliases;
-mod api;
 mod config;
 mod cors;
 mod endpoint;
 mod events;
+mod health;
 mod ice_server;
 mod legacy;
-mod metrics;
+mod live;
 mod name;
 mod offer;
 mod pages;
@@ -36,9 +38,9 @@ mod redirect;
 mod router;
 mod server;
 mod session;
-mod sessions;
 
 pub use admission::{Admission, Drain};
+pub use axum::Router;
 pub use config::{Offline, WhepConfig};
 pub use cors::{AllowedOrigins, OriginError};
 pub use ice_server::{IceServer, IceServerError, TurnCredentials};

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::http::StatusCode;
 use axum::middleware;
@@ -16,7 +17,7 @@ use crate::admission::Admission;
 use crate::config::WhepConfig;
 use crate::events::EventStreams;
 use crate::problem::Problem;
-use crate::{aliases, api, cors, endpoint, events, legacy, metrics, pages, session, sessions};
+use crate::{aliases, cors, endpoint, events, health, legacy, live, pages, session};
 
 /// First path segments that are never the application of a player page. A stream whose application is
 /// called so can be watched by WHEP all the same.
@@ -44,15 +45,17 @@ pub struct ServerInfo {
     pub version: &'static str,
     /// The address publishers connect to.
     pub rtmp: SocketAddr,
+    /// When it was started.
+    pub started: Instant,
 }
 
-/// Everything the gateway answers over HTTP.
+/// Everything the gateway answers to the public over HTTP.
 ///
 /// The first path segments in `RESERVED` are the gateway's own; any other path of two or more
 /// segments is the player page of the stream of that name, or with `/whep` at its end the endpoint.
 pub fn router(front: FrontDoor) -> Router {
     let routes = pages::routes()
-        .merge(api())
+        .merge(api(&front))
         .method_not_allowed_fallback(method_not_allowed)
         .merge(whep(&front))
         .fallback(not_found)
@@ -81,13 +84,11 @@ fn whep(front: &FrontDoor) -> Router<FrontDoor> {
         .layer(origins)
 }
 
-/// What those ask for who look after the gateway.
-fn api() -> Router<FrontDoor> {
+/// What the page asks for, and what a load balancer does.
+fn api(front: &FrontDoor) -> Router<FrontDoor> {
     Router::new()
-        .route("/api/streams", get(api::streams))
-        .route("/api/sessions", get(sessions::sessions))
-        .route("/api/server", get(api::server))
-        .route("/metrics", get(metrics::metrics))
+        .route("/api/live", get(live::live))
+        .merge(health::routes(front.admission.clone()))
 }
 
 /// An endpoint without a stream.
@@ -96,11 +97,11 @@ async fn unnamed() -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, detail)
 }
 
-async fn not_found() -> Problem {
+pub(crate) async fn not_found() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "There is nothing at this path.")
 }
 
-async fn method_not_allowed() -> Problem {
+pub(crate) async fn method_not_allowed() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "This path does not take that method; the Allow header lists those it takes.",

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 use distributary_hub::StreamName;
 
+use crate::ice::CandidatePair;
 use crate::peer::PeerStats;
 use crate::sender::SenderStats;
 use crate::session::{SessionId, ShortId};
+use crate::srtp::SrtpProfile;
 
 /// A session in figures, a second old at most.
 #[derive(Clone, Debug)]
@@ -28,6 +30,12 @@ pub struct SessionReport {
 pub struct SessionFigures {
     /// Whether media is sent.
     pub is_connected: bool,
+    /// The pair of addresses that is sent on.
+    pub pair: Option<CandidatePair>,
+    /// How media is sealed, once DTLS is done.
+    pub profile: Option<SrtpProfile>,
+    /// Bits of media per second that were sent lately, headers left out.
+    pub bitrate: u64,
     /// What the viewer reports, and what its path is estimated to carry.
     pub peer: PeerStats,
     /// What was sent of the video.
@@ -48,6 +56,8 @@ pub(crate) struct FiguresCell {
     stream: StreamName,
     since: Instant,
     figures: Mutex<SessionFigures>,
+    /// When they were written.
+    written: Mutex<Option<Instant>>,
 }
 
 impl Figures {
@@ -62,6 +72,7 @@ impl Figures {
             stream,
             since,
             figures: Mutex::default(),
+            written: Mutex::default(),
         });
         self.sessions.insert(id, Arc::clone(&cell));
         cell
@@ -70,6 +81,12 @@ impl Figures {
     /// Forgets a session.
     pub(crate) fn remove(&self, id: &SessionId) {
         self.sessions.remove(id);
+    }
+
+    /// The sessions whose names begin like this: one, but for a rare coincidence.
+    pub(crate) fn named(&self, id: ShortId) -> Vec<SessionId> {
+        let ids = self.sessions.iter().map(|entry| *entry.key());
+        ids.filter(|full| full.short() == id).collect()
     }
 
     /// The sessions that watch `stream`, or all, the oldest first.
@@ -91,9 +108,17 @@ impl Figures {
 }
 
 impl FiguresCell {
-    /// Writes what is known now.
-    pub(crate) fn set(&self, figures: SessionFigures) {
-        *self.lock() = figures;
+    /// Writes what is known at `now`; the bit rate is that since the last time.
+    pub(crate) fn set(&self, mut figures: SessionFigures, now: Instant) {
+        let written = self.written.lock();
+        let written = written.unwrap_or_else(PoisonError::into_inner).replace(now);
+        let mut current = self.lock();
+        if let Some(written) = written {
+            let octets = figures.octets().saturating_sub(current.octets());
+            let millis = now.saturating_duration_since(written).as_millis().max(1);
+            figures.bitrate = u64::try_from(u128::from(octets) * 8000 / millis).unwrap_or(u64::MAX);
+        }
+        *current = figures;
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, SessionFigures> {
@@ -102,6 +127,11 @@ impl FiguresCell {
 }
 
 impl SessionFigures {
+    /// Payload bytes sent so far.
+    pub fn octets(&self) -> u64 {
+        self.video.octets + self.audio.octets
+    }
+
     /// Part of the packets of the main stream that were lost before the newest report, 0 to 1.
     pub fn loss(&self) -> Option<f64> {
         let report = self.peer.report?;
@@ -140,15 +170,23 @@ mod tests {
         let later = now + Duration::from_secs(1);
         figures.enter(second, name("live/b"), later);
         let cell = figures.enter(first, name("live/a"), now);
-        cell.set(SessionFigures {
+        let sent = |octets| SessionFigures {
             is_connected: true,
+            video: SenderStats {
+                octets,
+                ..SenderStats::default()
+            },
             ..SessionFigures::default()
-        });
+        };
+        cell.set(sent(1000), now);
+        cell.set(sent(101_000), now + Duration::from_secs(2));
         let all = figures.report(None);
         assert_eq!(all.len(), 2);
         assert_eq!(all[0].id, first.short());
         let of_a = figures.report(Some(&name("live/a")));
         assert!(of_a.len() == 1 && of_a[0].figures.is_connected);
+        assert_eq!(of_a[0].figures.bitrate, 400_000);
+        assert_eq!(figures.named(first.short()), [first]);
         figures.remove(&first);
         assert!(figures.report(Some(&name("live/a"))).is_empty());
     }

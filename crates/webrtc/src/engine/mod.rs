@@ -19,7 +19,7 @@ use crate::log::LogLimits;
 use crate::rtcp::ntp::WallClock;
 use crate::rtp::extension::PlayoutDelay;
 use crate::sdp::IceFragment;
-use crate::session::{Registry, SessionId, SessionWatch};
+use crate::session::{Registry, SessionId, SessionWatch, ShortId};
 use crate::shard::{self, Command};
 use crate::socket::bind_shared;
 use crate::tcp::{self, TcpServer};
@@ -259,6 +259,15 @@ impl Engine {
                 inbox.is_some_and(|inbox| inbox.try_send(Command::Close(*id)).is_ok())
             }
         }
+    }
+
+    /// Ends the session whose name begins like this, among those that have been heard of. `false`: there
+    /// is none.
+    pub fn kick(&self, id: ShortId) -> bool {
+        let named = self.shared.figures.named(id);
+        // Every one of them is closed.
+        let ended = named.iter().filter(|id| self.close(id));
+        ended.count() > 0
     }
 
     /// Whether there is a session of this name.

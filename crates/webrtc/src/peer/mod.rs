@@ -187,6 +187,8 @@ pub struct Peer {
     /// Whether the handshake may begin: the viewer's address is proven.
     is_started: bool,
     media: Option<Media>,
+    /// How media is sealed, once the handshake is done.
+    profile: Option<SrtpProfile>,
     /// The data channels, once the handshake is done and where there are any.
     data: Option<Box<DataTransport>>,
     closed: bool,
@@ -217,6 +219,7 @@ impl Peer {
             created: now,
             is_started: false,
             media: None,
+            profile: None,
             data: None,
             closed: false,
             transmits: VecDeque::new(),
@@ -237,6 +240,11 @@ impl Peer {
     /// Which of our addresses the viewer talks to.
     pub fn local(&self) -> Option<IpAddr> {
         self.ice.selected_pair().and_then(|pair| pair.local)
+    }
+
+    /// How media is sealed; `None` before the handshake is done.
+    pub fn profile(&self) -> Option<SrtpProfile> {
+        self.profile
     }
 
     /// Whether the viewer has proved to be at the other end of this pair.
@@ -422,6 +430,7 @@ impl Peer {
                     let data = self.config.data;
                     self.data = data.map(|config| Box::new(DataTransport::new(role, config)));
                     self.media = Some(Media::new(&self.config, &keys, self.clock, now));
+                    self.profile = Some(profile);
                     self.events.push_back(PeerEvent::Connected { profile });
                 }
                 DtlsEvent::Closed => self.end(CloseReason::Left),

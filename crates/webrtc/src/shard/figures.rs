@@ -18,7 +18,9 @@ impl Shard {
     pub(super) fn note_figures(&mut self, now: Instant) {
         if now >= self.next_figures {
             self.next_figures = now + FIGURES_INTERVAL;
-            self.viewers.iter().for_each(Viewer::note_figures);
+            for viewer in self.viewers.iter() {
+                viewer.note_figures(now);
+            }
         }
         if now >= self.next_loss {
             self.next_loss = now + LOSS_INTERVAL;
@@ -35,14 +37,18 @@ impl Shard {
 
 impl Viewer {
     /// Writes how the viewer fares where others read it.
-    pub(super) fn note_figures(&self) {
+    pub(super) fn note_figures(&self, now: Instant) {
         let (video, audio) = self.peer.sender_stats();
-        self.figures.set(SessionFigures {
+        let figures = SessionFigures {
             is_connected: self.peer.is_connected(),
+            pair: self.peer.pair(),
+            profile: self.peer.profile(),
+            bitrate: 0,
             peer: self.peer.stats(),
             video,
             audio,
-        });
+        };
+        self.figures.set(figures, now);
     }
 }
 

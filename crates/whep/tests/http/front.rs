@@ -11,6 +11,7 @@ use bytes::Bytes;
 use distributary_hub::{Hub, HubConfig, Publisher, StreamName};
 use distributary_media::{AudioCodec, AudioTrack, VideoCodec, VideoTrack};
 use distributary_webrtc::engine::{Engine, EngineConfig};
+use distributary_whep::admin::{AdminDoor, AdminToken, admin_router};
 use distributary_whep::{Admission, FrontDoor, ServerInfo, WhepConfig, router};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
@@ -24,6 +25,7 @@ pub(crate) struct Front {
     pub(crate) hub: Hub,
     pub(crate) engine: Engine,
     pub(crate) admission: Admission,
+    info: ServerInfo,
     router: Router,
     publisher: Option<Publisher>,
 }
@@ -48,9 +50,14 @@ impl Front {
         engine.shards = 1;
         engine.candidates = vec![Ipv4Addr::LOCALHOST.into()];
         let engine = Engine::start(engine, hub.clone()).expect("a port is free");
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "a gateway is started at some time"
+        )]
         let info = ServerInfo {
             version: "1.2.3",
             rtmp: SocketAddr::from((Ipv4Addr::LOCALHOST, 19350)),
+            started: Instant::now(),
         };
         let admission = Admission::default();
         let router = router(FrontDoor {
@@ -65,9 +72,26 @@ impl Front {
             hub,
             engine,
             admission,
+            info,
             router,
             publisher,
         }
+    }
+
+    /// The same gateway on its admin listener, with or without a token.
+    pub(crate) fn admin(&self, token: &str) -> Admin {
+        Admin(admin_router(AdminDoor {
+            hub: self.hub.clone(),
+            engine: self.engine.clone(),
+            info: self.info,
+            admission: self.admission.clone(),
+            token: AdminToken::new(token),
+        }))
+    }
+
+    /// The publisher of `live/test`.
+    pub(crate) fn publisher(&self) -> &Publisher {
+        self.publisher.as_ref().expect("it has not left")
     }
 
     /// The publisher of `live/test` leaves.
@@ -81,14 +105,7 @@ impl Front {
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.response(request).await;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-        }
+        Answer::read(self.response(request).await).await
     }
 
     pub(crate) async fn request(&self, method: &str, path: &str) -> Answer {
@@ -124,7 +141,35 @@ impl Drop for Front {
     }
 }
 
+/// The admin listener without a socket.
+pub(crate) struct Admin(pub(crate) Router);
+
+impl Admin {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        Answer::read(self.0.clone().oneshot(request).await.unwrap()).await
+    }
+
+    /// A request as a program on this machine makes it.
+    pub(crate) async fn request(&self, method: &str, path: &str) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "127.0.0.1:8180");
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+}
+
 impl Answer {
+    async fn read(response: Response<Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Self {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+
     /// A header that must be there, once and as text.
     pub(crate) fn header(&self, name: &str) -> &str {
         let values: Vec<_> = self.headers.get_all(name).iter().collect();

@@ -7,7 +7,8 @@ use axum::http::StatusCode;
 async fn streams_and_sessions_are_counted() {
     let front = Front::new();
     let _quoted = publish(&front.hub, "live/a\"b");
-    let before = front.request("GET", "/metrics").await;
+    let admin = front.admin("");
+    let before = admin.request("GET", "/metrics").await;
     assert_eq!(before.status, StatusCode::OK);
     assert!(
         before
@@ -15,7 +16,7 @@ async fn streams_and_sessions_are_counted() {
             .starts_with("application/openmetrics-text")
     );
     front.open().await;
-    let answer = front.request("GET", "/metrics").await;
+    let answer = admin.request("GET", "/metrics").await;
     let text = answer.text();
     for line in [
         "distributary_stream_live{stream=\"live/test\"} 1",

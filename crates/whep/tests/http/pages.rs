@@ -8,7 +8,7 @@ use axum::http::{Request, StatusCode};
 async fn live_streams_are_listed_by_name() {
     let mut front = Front::new();
     let _another = publish(&front.hub, "live/another");
-    let answer = front.request("GET", "/api/streams").await;
+    let answer = front.request("GET", "/api/live").await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.header("content-type"), "application/json");
     assert_eq!(answer.header("cache-control"), "no-store");
@@ -19,14 +19,14 @@ async fn live_streams_are_listed_by_name() {
     assert_eq!(list["streams"][1]["video"]["width"], 1280);
 
     front.unpublish();
-    let list = front.request("GET", "/api/streams").await.json();
+    let list = front.request("GET", "/api/live").await.json();
     assert_eq!(list["streams"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn the_page_learns_where_to_publish() {
     let front = Front::new();
-    let facts = front.request("GET", "/api/server").await.json();
+    let facts = front.request("GET", "/api/live").await.json();
     assert_eq!(facts["version"], "1.2.3");
     assert_eq!(facts["rtmp_port"], 19350);
 }
@@ -88,7 +88,7 @@ async fn the_gateways_own_paths_are_not_taken_for_streams() {
         let answer = front.request("GET", path).await;
         answer.problem(StatusCode::NOT_FOUND);
     }
-    for path in ["/", "/live/test", "/api/streams", "/assets/player.js"] {
+    for path in ["/", "/live/test", "/api/live", "/assets/player.js"] {
         let answer = front.request("POST", path).await;
         answer.problem(StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(answer.list("allow"), ["GET", "HEAD"]);

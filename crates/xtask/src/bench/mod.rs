@@ -207,7 +207,8 @@ impl Gateway {
     fn start(programs: &Programs, shards: usize, clip: &Path) -> Result<Self, BenchError> {
         let configuration = programs.folder.join("bench.toml");
         let text = format!(
-            "rtmp = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\nwebrtc = \"127.0.0.1:0\"\nlog = \"warn\"\n\
+            "rtmp = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\nwebrtc = \"127.0.0.1:0\"\n\
+             admin = \"127.0.0.1:0\"\nlog = \"warn\"\n\
              [viewers]\nshards = {shards}\n"
         );
         fs::write(&configuration, text).map_err(io_error("the gateway's configuration"))?;
@@ -225,7 +226,7 @@ impl Gateway {
             addresses: BTreeMap::new(),
         };
         let mut lines = BufReader::new(stdout.ok_or(BenchError::NoAddress("RTMP"))?).lines();
-        for what in ["RTMP", "HTTP"] {
+        for what in ["RTMP", "HTTP", "Admin"] {
             let mut words = lines.by_ref().map_while(Result::ok).filter_map(|line| {
                 let mut words = line.split_whitespace();
                 (words.next() == Some(what))
@@ -302,7 +303,7 @@ impl Gateway {
     /// What the gateway says of itself.
     fn status(&self) -> Result<serde_json::Value, BenchError> {
         let failed = io_error("the gateway's API");
-        let address = self.address("HTTP");
+        let address = self.address("Admin");
         let request =
             format!("GET /api/server HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         let mut response = String::new();

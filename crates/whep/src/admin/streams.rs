@@ -1,18 +1,21 @@
-//! The API: what is live, as JSON.
+//! The admin API: the live streams, as they are and as they are measured.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use distributary_hub::{BFrameAdvice, PublisherInfo, Stream, StreamStats};
+use axum::http::StatusCode;
+use axum::response::Response;
+use distributary_hub::{BFrameAdvice, Group, PublisherInfo, Stream, StreamName, StreamStats};
 use distributary_media::h264::{BFrames, Limitation};
 use distributary_media::{AudioTrack, VideoTrack};
-use distributary_webrtc::engine::LatencySummary;
+use distributary_webrtc::engine::SessionReport;
 use serde::Serialize;
 
-use crate::router::FrontDoor;
+use super::{AdminDoor, fresh, now};
+use crate::name::PathStream;
+use crate::problem::Problem;
 
 /// `GET /api/streams`: the live streams, by name.
 #[derive(Serialize)]
@@ -22,24 +25,27 @@ struct StreamList {
 
 /// One live stream.
 #[derive(Serialize)]
-struct StreamSummary {
+pub(super) struct StreamSummary {
     name: String,
     /// Seconds since its publisher came.
     uptime_seconds: u64,
     video: Option<VideoSummary>,
     audio: Option<AudioSummary>,
-    /// What its publisher says about itself, once it has.
-    publisher: Option<PublisherSummary>,
+    publisher: PublisherSummary,
     /// Its B-frames: `none`, `non-reference` or `reference`, once that is certain.
     b_frames: Option<&'static str>,
     /// What to change in the encoder, and why, where viewers are not sent all pictures as they are.
     advice: Option<String>,
+    viewers: ViewerSummary,
     video_frames: u64,
     audio_frames: u64,
     /// Bytes of coded media since the stream began.
     bytes: u64,
+    /// Frames that a shard, or the making of Opus, was too far behind to take.
+    dropped_frames: u64,
 }
 
+/// The video: what it is, and what was measured over the last seconds.
 #[derive(Serialize)]
 struct VideoSummary {
     codec: String,
@@ -47,6 +53,16 @@ struct VideoSummary {
     height: u32,
     /// `profile-level-id` of RFC 6184 section 8.1, six hexadecimal digits.
     profile_level_id: String,
+    frame_rate: f64,
+    bitrate_bps: u64,
+    /// The last whole group of pictures.
+    gop: Option<GroupSummary>,
+}
+
+#[derive(Serialize)]
+struct GroupSummary {
+    seconds: f64,
+    pictures: u64,
 }
 
 #[derive(Serialize)]
@@ -54,11 +70,17 @@ struct AudioSummary {
     codec: String,
     sample_rate: u32,
     channels: u8,
+    bitrate_bps: u64,
 }
 
-#[derive(Serialize)]
+/// Where the publisher is, how evenly it sends, and what it says about itself.
+#[derive(Default, Serialize)]
 struct PublisherSummary {
+    /// `null` for a stream that is pulled.
+    address: Option<String>,
     encoder: Option<String>,
+    /// Variation of the time that pictures take to come.
+    jitter_ms: f64,
     frame_rate: Option<f64>,
     video_kbps: Option<f64>,
     audio_kbps: Option<f64>,
@@ -73,66 +95,74 @@ struct TrackSummary {
     codec: String,
 }
 
-/// `GET /api/server`: what a publisher has to know about this gateway, and how it fares.
-#[derive(Serialize)]
-struct ServerSummary {
-    version: &'static str,
-    rtmp_port: u16,
-    fan_out: FanOut,
+/// Those who watch the stream, together.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct ViewerSummary {
+    /// Viewers that are sent media.
+    connected: usize,
+    /// Those of them whose path is slower than the stream.
+    limited: usize,
+    /// Bits of media per second that are sent to them together.
+    bitrate_bps: u64,
 }
 
-/// How long pictures took from their coming in to their going out to the last viewer of a shard, over
-/// the last whole ten seconds.
-#[derive(Serialize)]
-struct FanOut {
-    pictures: u64,
-    p50_ms: f64,
-    p99_ms: f64,
-    max_ms: f64,
-}
-
-impl From<LatencySummary> for FanOut {
-    fn from(summary: LatencySummary) -> Self {
-        let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
-        Self {
-            pictures: summary.count,
-            p50_ms: millis(summary.p50),
-            p99_ms: millis(summary.p99),
-            max_ms: millis(summary.max),
-        }
-    }
-}
-
-pub(crate) async fn streams(State(front): State<FrontDoor>) -> Response {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "requests are answered at the moment they come"
-    )]
-    let now = Instant::now();
-    let live = front.hub.streams();
-    let mut streams: Vec<_> = live
-        .iter()
-        .filter_map(|stream| StreamSummary::of(stream, now))
-        .collect();
-    streams.sort_by(|a, b| a.name.cmp(&b.name));
-    fresh(StreamList { streams })
-}
-
-pub(crate) async fn server(State(front): State<FrontDoor>) -> Response {
-    fresh(ServerSummary {
-        version: front.info.version,
-        rtmp_port: front.info.rtmp.port(),
-        fan_out: front.engine.fan_out().into(),
+pub(super) async fn list(State(door): State<AdminDoor>) -> Response {
+    fresh(StreamList {
+        streams: summaries(&door, now()),
     })
 }
 
-pub(crate) fn fresh(body: impl Serialize) -> Response {
-    ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+pub(super) async fn one(
+    State(door): State<AdminDoor>,
+    PathStream(name): PathStream,
+) -> Result<Response, Problem> {
+    let reports = door.engine.report(Some(&name));
+    let viewers = viewers(&reports);
+    let stream = door.hub.stream(&name);
+    stream
+        .and_then(|stream| StreamSummary::of(&stream, &viewers, now()))
+        .map(fresh)
+        .ok_or_else(|| {
+            let detail = format!("The stream {name} is not live.");
+            Problem::new(StatusCode::NOT_FOUND, detail).about(&name)
+        })
+}
+
+/// All live streams at `now`, by name.
+pub(super) fn summaries(door: &AdminDoor, now: Instant) -> Vec<StreamSummary> {
+    let reports = door.engine.report(None);
+    let viewers = viewers(&reports);
+    let live = door.hub.streams();
+    let mut streams: Vec<_> = live
+        .iter()
+        .filter_map(|stream| StreamSummary::of(stream, &viewers, now))
+        .collect();
+    streams.sort_by(|a, b| a.name.cmp(&b.name));
+    streams
+}
+
+/// Adds the viewers of each stream up.
+fn viewers(reports: &[SessionReport]) -> HashMap<&StreamName, ViewerSummary> {
+    let mut sums: HashMap<&StreamName, ViewerSummary> = HashMap::new();
+    for report in reports {
+        let figures = &report.figures;
+        if figures.is_connected {
+            let sum = sums.entry(&report.stream).or_default();
+            sum.connected += 1;
+            sum.limited += usize::from(figures.peer.is_limited);
+            sum.bitrate_bps += figures.bitrate;
+        }
+    }
+    sums
 }
 
 impl StreamSummary {
     /// The stream at `now`; `None` while it has no publisher.
-    fn of(stream: &Stream, now: Instant) -> Option<Self> {
+    fn of(
+        stream: &Stream,
+        viewers: &HashMap<&StreamName, ViewerSummary>,
+        now: Instant,
+    ) -> Option<Self> {
         let StreamStats {
             live_since,
             info,
@@ -142,19 +172,37 @@ impl StreamSummary {
             video_frames,
             audio_frames,
             bytes,
+            dropped,
             ..
         } = stream.stats();
+        let rates = stream.rates(now);
         Some(Self {
             name: stream.name().to_string(),
             uptime_seconds: now.saturating_duration_since(live_since?).as_secs(),
-            video: video.as_deref().map(VideoSummary::from),
-            audio: audio.as_deref().map(AudioSummary::from),
-            publisher: info.as_deref().map(PublisherSummary::from),
+            video: video.as_deref().map(|track| VideoSummary {
+                frame_rate: tenths(rates.frame_rate),
+                bitrate_bps: rates.video_bps,
+                gop: rates.group.map(GroupSummary::from),
+                ..VideoSummary::from(track)
+            }),
+            audio: audio.map(|track| AudioSummary {
+                bitrate_bps: rates.audio_bps,
+                ..AudioSummary::from(&*track)
+            }),
+            publisher: PublisherSummary {
+                jitter_ms: tenths(millis(rates.jitter)),
+                ..info
+                    .as_deref()
+                    .map(PublisherSummary::from)
+                    .unwrap_or_default()
+            },
             b_frames: b_frames.map(BFrames::as_str),
             advice: advice(b_frames, video.as_deref()),
+            viewers: viewers.get(stream.name()).copied().unwrap_or_default(),
             video_frames,
             audio_frames,
             bytes,
+            dropped_frames: dropped,
         })
     }
 }
@@ -176,6 +224,25 @@ fn advice(b_frames: Option<BFrames>, video: Option<&VideoTrack>) -> Option<Strin
     ))
 }
 
+impl From<Group> for GroupSummary {
+    fn from(group: Group) -> Self {
+        Self {
+            seconds: group.duration.as_millis() as f64 / 1000.0,
+            pictures: group.pictures,
+        }
+    }
+}
+
+/// A duration in milliseconds.
+pub(super) fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+/// Rounded to one decimal: more means nothing here.
+pub(super) fn tenths(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
 impl From<&VideoTrack> for VideoSummary {
     fn from(track: &VideoTrack) -> Self {
         let [profile, constraints, level] = track.profile_level_id;
@@ -184,6 +251,9 @@ impl From<&VideoTrack> for VideoSummary {
             width: track.width,
             height: track.height,
             profile_level_id: format!("{profile:02x}{constraints:02x}{level:02x}"),
+            frame_rate: 0.0,
+            bitrate_bps: 0,
+            gop: None,
         }
     }
 }
@@ -192,6 +262,8 @@ impl From<&PublisherInfo> for PublisherSummary {
     fn from(info: &PublisherInfo) -> Self {
         let others = info.other_tracks.iter();
         Self {
+            address: info.address.map(|address| canonical(address).to_string()),
+            jitter_ms: 0.0,
             encoder: info.encoder.clone(),
             frame_rate: info.frame_rate,
             video_kbps: info.video_kbps,
@@ -207,12 +279,18 @@ impl From<&PublisherInfo> for PublisherSummary {
     }
 }
 
+/// An address as people write it: one of IPv4 that came over an IPv6 socket is shown as such.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
 impl From<&AudioTrack> for AudioSummary {
     fn from(track: &AudioTrack) -> Self {
         Self {
             codec: track.codec.to_string(),
             sample_rate: track.sample_rate,
             channels: track.channels,
+            bitrate_bps: 0,
         }
     }
 }
@@ -250,6 +328,7 @@ mod tests {
             config: Bytes::new(),
         });
         publisher.set_info(PublisherInfo {
+            address: Some("[::ffff:192.0.2.7]:40000".parse().unwrap()),
             encoder: Some("Lavf59".into()),
             frame_rate: Some(30.0),
             other_tracks: vec![OtherTrack {
@@ -259,8 +338,16 @@ mod tests {
             }],
             ..PublisherInfo::default()
         });
-        let summary =
-            StreamSummary::of(publisher.stream(), start + Duration::from_millis(61_900)).unwrap();
+        let viewers = HashMap::from([(
+            &name,
+            ViewerSummary {
+                connected: 2,
+                limited: 1,
+                bitrate_bps: 5_000_000,
+            },
+        )]);
+        let later = start + Duration::from_millis(61_900);
+        let summary = StreamSummary::of(publisher.stream(), &viewers, later).unwrap();
         assert_eq!(
             serde_json::to_value(summary).unwrap(),
             serde_json::json!({
@@ -271,9 +358,19 @@ mod tests {
                     "width": 1280,
                     "height": 720,
                     "profile_level_id": "42c01f",
+                    "frame_rate": 0.0,
+                    "bitrate_bps": 0,
+                    "gop": null,
                 },
-                "audio": { "codec": "AAC", "sample_rate": 44_100, "channels": 2 },
+                "audio": {
+                    "codec": "AAC",
+                    "sample_rate": 44_100,
+                    "channels": 2,
+                    "bitrate_bps": 0,
+                },
                 "publisher": {
+                    "address": "192.0.2.7:40000",
+                    "jitter_ms": 0.0,
                     "encoder": "Lavf59",
                     "frame_rate": 30.0,
                     "video_kbps": null,
@@ -282,15 +379,17 @@ mod tests {
                 },
                 "b_frames": null,
                 "advice": null,
+                "viewers": { "connected": 2, "limited": 1, "bitrate_bps": 5_000_000 },
                 "video_frames": 0,
                 "audio_frames": 0,
                 "bytes": 0,
+                "dropped_frames": 0,
             })
         );
         let stream = std::sync::Arc::clone(publisher.stream());
         drop(publisher);
         assert!(
-            StreamSummary::of(&stream, start).is_none(),
+            StreamSummary::of(&stream, &viewers, start).is_none(),
             "a stream without a publisher is not live"
         );
     }

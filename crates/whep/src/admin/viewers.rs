@@ -1,35 +1,60 @@
-//! The API: who watches, as JSON.
+//! The admin API: who watches, and how it goes.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use distributary_hub::StreamName;
 use distributary_webrtc::engine::SessionReport;
-use serde::Serialize;
+use distributary_webrtc::ice::Transport;
+use serde::{Deserialize, Serialize};
 
-use crate::api::fresh;
+use super::streams::{canonical, millis, tenths};
+use super::{AdminDoor, fresh, now};
 use crate::problem::Problem;
-use crate::router::FrontDoor;
 
-/// `GET /api/sessions[?stream=<name>]`: the viewers that have been heard of, the oldest first, in
-/// figures that are a second old at most.
+/// Viewers listed where the query asks for no other number.
+const DEFAULT_LIMIT: usize = 1000;
+
+/// What `GET /api/viewers` may be asked for.
+#[derive(Deserialize)]
+pub(super) struct Asked {
+    /// The stream that is watched; all without it.
+    stream: Option<String>,
+    /// Most viewers to list.
+    limit: Option<usize>,
+    /// Viewers to leave out before.
+    offset: Option<usize>,
+}
+
+/// `GET /api/viewers`: the viewers that have been heard of, the oldest first, in figures that are a
+/// second old at most.
 #[derive(Serialize)]
-struct SessionList {
-    sessions: Vec<SessionSummary>,
+struct ViewerList {
+    /// How many there are, listed or not.
+    total: usize,
+    viewers: Vec<Viewer>,
 }
 
 /// One viewer.
 #[derive(Serialize)]
-struct SessionSummary {
+struct Viewer {
     /// The first digits of the session's name, as logs have them.
     id: String,
     stream: String,
     /// Seconds since its offer was answered.
     uptime_seconds: u64,
-    /// Whether media is sent.
-    connected: bool,
+    /// `connecting` up to the end of the DTLS handshake, then `connected`.
+    state: &'static str,
+    /// Where the viewer is.
+    address: Option<String>,
+    /// How its packets travel: `udp` or `tcp`.
+    transport: Option<&'static str>,
+    /// How its media is sealed.
+    srtp_profile: Option<String>,
+    /// Bits of media per second, headers left out.
+    bitrate_bps: u64,
     round_trip_ms: Option<f64>,
     /// Percent of the packets that were lost before the viewer's newest report.
     loss_percent: Option<f64>,
@@ -54,37 +79,26 @@ struct SessionSummary {
     skips: u64,
 }
 
-pub(crate) async fn sessions(
-    State(front): State<FrontDoor>,
-    RawQuery(query): RawQuery,
+pub(super) async fn list(
+    State(door): State<AdminDoor>,
+    Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "requests are answered at the moment they come"
-    )]
-    let now = Instant::now();
-    let stream = asked_for(query.as_deref().unwrap_or_default())?;
-    let reports = front.engine.report(stream.as_ref());
-    let summary = |report: &SessionReport| SessionSummary::of(report, now);
-    Ok(fresh(SessionList {
-        sessions: reports.iter().map(summary).collect(),
+    let stream = asked.stream.as_deref().map(StreamName::parse).transpose();
+    let stream =
+        stream.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let reports = door.engine.report(stream.as_ref());
+    let now = now();
+    let listed = reports
+        .iter()
+        .skip(asked.offset.unwrap_or(0))
+        .take(asked.limit.unwrap_or(DEFAULT_LIMIT));
+    Ok(fresh(ViewerList {
+        total: reports.len(),
+        viewers: listed.map(|report| Viewer::of(report, now)).collect(),
     }))
 }
 
-/// The stream that the query names; `None` asks for all.
-fn asked_for(query: &str) -> Result<Option<StreamName>, Problem> {
-    let mut parameters = query.split('&').filter_map(|part| part.split_once('='));
-    let Some((_, name)) = parameters.find(|(key, _)| *key == "stream") else {
-        return Ok(None);
-    };
-    // Names consist of what stands for itself in a URL, but some clients escape the slash.
-    let name = name.replace("%2F", "/").replace("%2f", "/");
-    StreamName::parse(&name)
-        .map(Some)
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))
-}
-
-impl SessionSummary {
+impl Viewer {
     fn of(report: &SessionReport, now: Instant) -> Self {
         let figures = &report.figures;
         let (video, audio, peer) = (&figures.video, &figures.audio, &figures.peer);
@@ -92,14 +106,25 @@ impl SessionSummary {
             id: report.id.to_string(),
             stream: report.stream.to_string(),
             uptime_seconds: now.saturating_duration_since(report.since).as_secs(),
-            connected: figures.is_connected,
-            round_trip_ms: peer.round_trip.map(millis),
+            state: if figures.is_connected {
+                "connected"
+            } else {
+                "connecting"
+            },
+            address: figures.pair.map(|pair| canonical(pair.remote).to_string()),
+            transport: figures.pair.map(|pair| match pair.transport {
+                Transport::Udp => "udp",
+                Transport::Tcp(_) => "tcp",
+            }),
+            srtp_profile: figures.profile.map(|profile| profile.to_string()),
+            bitrate_bps: figures.bitrate,
+            round_trip_ms: peer.round_trip.map(|time| tenths(millis(time))),
             loss_percent: figures.loss().map(|loss| tenths(100.0 * loss)),
-            jitter_ms: figures.jitter().map(millis),
+            jitter_ms: figures.jitter().map(|time| tenths(millis(time))),
             bandwidth_bps: peer.bandwidth,
             limited: peer.is_limited,
             packets: video.packets + audio.packets,
-            bytes: video.octets + audio.octets,
+            bytes: figures.octets(),
             retransmitted: video.retransmitted,
             nacks: peer.nacks,
             keyframe_requests: peer.keyframe_requests,
@@ -110,15 +135,6 @@ impl SessionSummary {
     }
 }
 
-fn millis(time: Duration) -> f64 {
-    tenths(time.as_secs_f64() * 1000.0)
-}
-
-/// Rounded to one decimal: more means nothing here.
-fn tenths(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
-}
-
 #[cfg(test)]
 #[allow(
     clippy::disallowed_methods,
@@ -126,12 +142,15 @@ fn tenths(value: f64) -> f64 {
 )]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     use distributary_webrtc::engine::SessionFigures;
+    use distributary_webrtc::ice::CandidatePair;
     use distributary_webrtc::peer::PeerStats;
     use distributary_webrtc::rtcp::ReportBlock;
     use distributary_webrtc::sender::SenderStats;
     use distributary_webrtc::session::SessionId;
+    use distributary_webrtc::srtp::SrtpProfile;
 
     #[test]
     fn a_viewer_is_described_by_its_reports_and_what_was_sent() {
@@ -164,19 +183,29 @@ mod tests {
             since: now,
             figures: SessionFigures {
                 is_connected: true,
+                pair: Some(CandidatePair::udp(
+                    None,
+                    "[::ffff:192.0.2.7]:40000".parse().unwrap(),
+                )),
+                profile: Some(SrtpProfile::AeadAes128Gcm),
+                bitrate: 2_500_000,
                 peer,
                 video,
                 audio: SenderStats::default(),
             },
         };
-        let summary = SessionSummary::of(&report, now + Duration::from_secs(60));
+        let viewer = Viewer::of(&report, now + Duration::from_secs(60));
         assert_eq!(
-            serde_json::to_value(summary).unwrap(),
+            serde_json::to_value(viewer).unwrap(),
             serde_json::json!({
                 "id": "01234567",
                 "stream": "live/test",
                 "uptime_seconds": 60,
-                "connected": true,
+                "state": "connected",
+                "address": "192.0.2.7:40000",
+                "transport": "udp",
+                "srtp_profile": "SRTP_AEAD_AES_128_GCM",
+                "bitrate_bps": 2_500_000,
                 "round_trip_ms": 20.0,
                 "loss_percent": 5.1,
                 "jitter_ms": 2.0,
@@ -192,15 +221,5 @@ mod tests {
                 "skips": 0,
             })
         );
-    }
-
-    #[test]
-    fn the_stream_is_named_in_the_query_or_all_are_meant() {
-        let name = |query| asked_for(query).unwrap().map(|name| name.to_string());
-        assert_eq!(name(""), None);
-        assert_eq!(name("x=1"), None);
-        assert_eq!(name("stream=live/test"), Some("live/test".to_owned()));
-        assert_eq!(name("x=1&stream=live%2Ftest"), Some("live/test".to_owned()));
-        assert!(asked_for("stream=live/../x").is_err());
     }
 }

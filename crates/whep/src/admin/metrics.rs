@@ -16,7 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::router::FrontDoor;
+use super::AdminDoor;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -41,11 +41,11 @@ impl OfStream {
     }
 }
 
-pub(crate) async fn metrics(State(front): State<FrontDoor>) -> Response {
+pub(super) async fn metrics(State(door): State<AdminDoor>) -> Response {
     let mut registry = Registry::with_prefix("distributary");
-    collect_streams(&front, &mut registry);
-    collect_viewers(&front.engine.report(None), &mut registry);
-    collect_server(&front, &mut registry);
+    collect_streams(&door, &mut registry);
+    collect_viewers(&door.engine.report(None), &mut registry);
+    collect_server(&door, &mut registry);
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
@@ -54,13 +54,13 @@ pub(crate) async fn metrics(State(front): State<FrontDoor>) -> Response {
     }
 }
 
-fn collect_streams(front: &FrontDoor, registry: &mut Registry) {
+fn collect_streams(door: &AdminDoor, registry: &mut Registry) {
     let live = Family::<OfStream, Gauge>::default();
     let video = Family::<OfStream, Counter>::default();
     let audio = Family::<OfStream, Counter>::default();
     let bytes = Family::<OfStream, Counter>::default();
     let dropped = Family::<OfStream, Counter>::default();
-    for stream in front.hub.streams() {
+    for stream in door.hub.streams() {
         let stats = stream.stats();
         // A name that somebody waits for is nothing to count, and anybody can wait for any name.
         if stats.live_since.is_none() && stats.bytes == 0 {
@@ -133,16 +133,16 @@ fn round_trips() -> Histogram {
     Histogram::new(ROUND_TRIPS)
 }
 
-fn collect_server(front: &FrontDoor, registry: &mut Registry) {
+fn collect_server(door: &AdminDoor, registry: &mut Registry) {
     let sessions: Gauge = Gauge::default();
-    sessions.set(i64::try_from(front.engine.sessions()).unwrap_or(i64::MAX));
+    sessions.set(i64::try_from(door.engine.sessions()).unwrap_or(i64::MAX));
     registry.register(
         "sessions",
         "Sessions, those included that have not been heard of",
         sessions,
     );
     let fan_out = Gauge::<f64, std::sync::atomic::AtomicU64>::default();
-    fan_out.set(front.engine.fan_out().p99.as_secs_f64());
+    fan_out.set(door.engine.fan_out().p99.as_secs_f64());
     registry.register_with_unit(
         "fan_out_p99",
         "From a picture's coming in to its going out to the last viewer of a shard, over ten seconds",

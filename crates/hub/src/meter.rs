@@ -1,0 +1,245 @@
+//! What a publisher sends, measured: pictures and bits per second, the distance of keyframes, and how
+//! evenly it all comes.
+
+use std::time::{Duration, Instant};
+
+use distributary_media::{Frame, MediaTime};
+
+/// Length of one slot of the window.
+const SLOT: Duration = Duration::from_millis(250);
+
+/// Slots that are looked at, four seconds: long enough that the distance of keyframes does not show in
+/// the rates, short enough that a publisher that stops is seen.
+const SLOTS: usize = 16;
+
+/// A publisher in measured figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rates {
+    /// Pictures per second.
+    pub frame_rate: f64,
+    /// Bits of coded video per second.
+    pub video_bps: u64,
+    /// Bits of coded sound per second.
+    pub audio_bps: u64,
+    /// The last whole group of pictures.
+    pub group: Option<Group>,
+    /// Variation of the time that pictures take to come, as the interarrival jitter of RFC 3550 section
+    /// 6.4.1.
+    pub jitter: Duration,
+}
+
+/// A group of pictures: a keyframe and what follows up to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// Its length in media time.
+    pub duration: Duration,
+    /// Its pictures.
+    pub pictures: u64,
+}
+
+/// Measures one publisher.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    began: Instant,
+    /// Number of the slot that is being filled, counted from `began`.
+    slot: u64,
+    slots: [Slot; SLOTS + 1],
+    keyframe: Option<MediaTime>,
+    pictures: u64,
+    group: Option<Group>,
+    last: Option<(Instant, MediaTime)>,
+    jitter: Duration,
+}
+
+/// What came in one slot.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    pictures: u64,
+    video_bytes: u64,
+    audio_bytes: u64,
+}
+
+impl Meter {
+    /// For a publisher that begins at `now`.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            began: now,
+            slot: 0,
+            slots: [Slot::default(); SLOTS + 1],
+            keyframe: None,
+            pictures: 0,
+            group: None,
+            last: None,
+            jitter: Duration::ZERO,
+        }
+    }
+
+    /// Notes a frame that came at `now`.
+    pub(crate) fn handle(&mut self, frame: &Frame, now: Instant) {
+        self.advance(now);
+        let bytes = frame.payload_len() as u64;
+        let slot = self.current();
+        match frame {
+            Frame::Audio(_) => slot.audio_bytes += bytes,
+            Frame::Video(_) => {
+                slot.video_bytes += bytes;
+                slot.pictures += 1;
+                self.note_picture(frame, now);
+            }
+        }
+    }
+
+    /// The figures at `now`.
+    pub(crate) fn rates(&mut self, now: Instant) -> Rates {
+        self.advance(now);
+        let whole = usize::try_from(self.slot).map_or(SLOTS, |slot| slot.min(SLOTS));
+        let mut sum = Slot::default();
+        for back in 1..=whole as u64 {
+            let slot = &self.slots[index(self.slot - back)];
+            sum.pictures += slot.pictures;
+            sum.video_bytes += slot.video_bytes;
+            sum.audio_bytes += slot.audio_bytes;
+        }
+        let millis = (SLOT.as_millis() as u64 * whole as u64).max(1);
+        Rates {
+            frame_rate: sum.pictures as f64 * 1000.0 / millis as f64,
+            video_bps: sum.video_bytes * 8 * 1000 / millis,
+            audio_bps: sum.audio_bytes * 8 * 1000 / millis,
+            group: self.group,
+            jitter: self.jitter,
+        }
+    }
+
+    fn note_picture(&mut self, frame: &Frame, now: Instant) {
+        let dts = frame.dts();
+        if frame.is_keyframe() {
+            if let Some(before) = self.keyframe.replace(dts) {
+                self.group = Some(Group {
+                    duration: dts.saturating_since(before),
+                    pictures: self.pictures,
+                });
+            }
+            self.pictures = 0;
+        }
+        self.pictures += 1;
+        if let Some((came, stamped)) = self.last.replace((now, dts)) {
+            let took = now.saturating_duration_since(came);
+            let difference = took.abs_diff(dts.saturating_since(stamped));
+            // Both terms are positive: no subtraction below zero.
+            self.jitter = self.jitter - self.jitter / 16 + difference / 16;
+        }
+    }
+
+    /// Empties the slots that have passed since the last call.
+    fn advance(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.began).as_millis() / SLOT.as_millis();
+        let target = u64::try_from(passed).unwrap_or(u64::MAX);
+        if target <= self.slot {
+            return;
+        }
+        let steps = (target - self.slot).min(SLOTS as u64 + 1);
+        for step in 0..steps {
+            self.slots[index(target - step)] = Slot::default();
+        }
+        self.slot = target;
+    }
+
+    fn current(&mut self) -> &mut Slot {
+        &mut self.slots[index(self.slot)]
+    }
+}
+
+/// Where the slot of this number is kept.
+fn index(slot: u64) -> usize {
+    (slot % (SLOTS as u64 + 1)) as usize
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use distributary_media::{AudioCodec, AudioFrame, VideoCodec, VideoFrame};
+
+    fn picture(millis: i64, keyframe: bool) -> Frame {
+        Frame::Video(VideoFrame {
+            codec: VideoCodec::H264,
+            pts: MediaTime::from_millis(millis),
+            dts: MediaTime::from_millis(millis),
+            keyframe,
+            units: vec![Bytes::from_static(&[0x65; 1000])],
+        })
+    }
+
+    fn sound(millis: i64) -> Frame {
+        Frame::Audio(AudioFrame {
+            codec: AudioCodec::Opus,
+            pts: MediaTime::from_millis(millis),
+            data: Bytes::from_static(&[0; 100]),
+        })
+    }
+
+    /// A meter to which 25 pictures and 50 blocks of sound came in each second, with a keyframe each.
+    fn fed(seconds: i64) -> (Meter, Instant) {
+        let start = Instant::now();
+        let mut meter = Meter::new(start);
+        for n in 0..seconds * 25 {
+            let at = start + Duration::from_millis(40 * n as u64);
+            meter.handle(&picture(40 * n, n % 25 == 0), at);
+            meter.handle(&sound(40 * n), at);
+            meter.handle(&sound(40 * n + 20), at);
+        }
+        (meter, start + Duration::from_secs(seconds as u64))
+    }
+
+    #[test]
+    fn an_even_stream_has_its_rates_and_its_group_and_no_jitter() {
+        let (mut meter, now) = fed(6);
+        assert_eq!(
+            meter.rates(now),
+            Rates {
+                frame_rate: 25.0,
+                video_bps: 200_000,
+                audio_bps: 40_000,
+                group: Some(Group {
+                    duration: Duration::from_secs(1),
+                    pictures: 25,
+                }),
+                jitter: Duration::ZERO,
+            }
+        );
+    }
+
+    #[test]
+    fn rates_are_right_before_the_window_is_full() {
+        let (mut meter, now) = fed(1);
+        assert_eq!(meter.rates(now).frame_rate, 25.0);
+        assert_eq!(meter.rates(now).group, None);
+    }
+
+    #[test]
+    fn a_publisher_that_stops_falls_to_nothing_within_the_window() {
+        let (mut meter, now) = fed(6);
+        let half = meter.rates(now + Duration::from_secs(2)).frame_rate;
+        assert_eq!(half, 12.5);
+        let rates = meter.rates(now + Duration::from_secs(3600));
+        assert_eq!((rates.frame_rate, rates.video_bps), (0.0, 0));
+    }
+
+    #[test]
+    fn pictures_that_come_unevenly_show_as_jitter() {
+        let start = Instant::now();
+        let mut meter = Meter::new(start);
+        for n in 0..200u64 {
+            let late = if n % 2 == 0 { 0 } else { 10 };
+            let at = start + Duration::from_millis(40 * n + late);
+            meter.handle(&picture(40 * n as i64, false), at);
+        }
+        let jitter = meter.rates(start + Duration::from_secs(8)).jitter;
+        let expected = Duration::from_millis(9)..Duration::from_millis(11);
+        assert!(expected.contains(&jitter), "{jitter:?}");
+    }
+}

@@ -1,0 +1,76 @@
+//! What the admin API does: end a publisher or a viewer, drain.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use distributary_webrtc::session::ShortId;
+use serde::Serialize;
+
+use super::{AdminDoor, fresh};
+use crate::admission::Drain;
+use crate::name::PathStream;
+use crate::problem::Problem;
+
+/// `GET /api/drain`.
+#[derive(Serialize)]
+struct DrainStatus {
+    /// Whether no more viewers are taken.
+    draining: bool,
+    /// Sessions there still are.
+    sessions: usize,
+}
+
+/// Ends the publisher of a stream. It may come back, as most encoders try to: what keeps it out is
+/// authorisation.
+pub(super) async fn end_publisher(
+    State(door): State<AdminDoor>,
+    PathStream(name): PathStream,
+) -> Result<StatusCode, Problem> {
+    let stream = door.hub.stream(&name);
+    if !stream.is_some_and(|stream| stream.dismiss_publisher()) {
+        let detail = format!("Nobody publishes {name}.");
+        return Err(Problem::new(StatusCode::NOT_FOUND, detail).about(&name));
+    }
+    tracing::info!(stream = %name, "publisher ended by the admin API");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends the session of a viewer.
+pub(super) async fn end_viewer(
+    State(door): State<AdminDoor>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let is_ended = id.parse::<ShortId>().is_ok_and(|id| door.engine.kick(id));
+    if !is_ended {
+        let detail = "There is no such viewer; it may have left.";
+        return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+    }
+    tracing::info!(viewer = id, "viewer ended by the admin API");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn drain(State(door): State<AdminDoor>) -> Response {
+    drain_status(&door)
+}
+
+/// From now on no viewer is taken, until [`end_drain`] or the end of the process.
+pub(super) async fn begin_drain(State(door): State<AdminDoor>) -> Response {
+    if door.admission.drain(Drain::default()) {
+        tracing::info!("draining, as the admin API was told: no more viewers are taken");
+    }
+    drain_status(&door)
+}
+
+pub(super) async fn end_drain(State(door): State<AdminDoor>) -> Response {
+    if door.admission.resume() {
+        tracing::info!("no longer draining: viewers are taken again");
+    }
+    drain_status(&door)
+}
+
+fn drain_status(door: &AdminDoor) -> Response {
+    fresh(DrainStatus {
+        draining: door.admission.is_draining(),
+        sessions: door.engine.sessions(),
+    })
+}

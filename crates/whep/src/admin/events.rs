@@ -1,0 +1,50 @@
+//! `GET /api/events`: the gateway and its streams once a second, as server-sent events (HTML standard,
+//! section 9.2).
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderName, header};
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde::Serialize;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::server::ServerSummary;
+use super::streams::{StreamSummary, summaries};
+use super::{AdminDoor, now};
+
+/// Time between two events.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Makes nginx pass events on as they come.
+const NO_BUFFERING: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
+
+/// The event `snapshot`.
+#[derive(Serialize)]
+struct Snapshot {
+    server: ServerSummary,
+    streams: Vec<StreamSummary>,
+}
+
+pub(super) async fn events(State(door): State<AdminDoor>) -> Response {
+    let mut ticks = interval(INTERVAL);
+    // Who reads slowly gets the newest, not all that was.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let events = stream::unfold((ticks, door), async |(mut ticks, door)| {
+        ticks.tick().await;
+        let now = now();
+        let snapshot = Snapshot {
+            server: ServerSummary::of(&door, now),
+            streams: summaries(&door, now),
+        };
+        let event = Event::default().event("snapshot").json_data(snapshot);
+        // Figures are always JSON; a comment keeps the feed going if they once were not.
+        let event = event.unwrap_or_else(|_| Event::default().comment("unreadable"));
+        Some((Ok::<_, Infallible>(event), (ticks, door)))
+    });
+    let headers = [NO_BUFFERING, (header::CACHE_CONTROL, "no-store")];
+    (headers, Sse::new(events)).into_response()
+}

@@ -1,0 +1,63 @@
+//! The admin API: the gateway as a whole.
+
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::response::Response;
+use distributary_webrtc::engine::LatencySummary;
+use serde::Serialize;
+
+use super::{AdminDoor, fresh, now};
+
+/// `GET /api/server`.
+#[derive(Serialize)]
+pub(super) struct ServerSummary {
+    version: &'static str,
+    /// Seconds since the start.
+    uptime_seconds: u64,
+    /// Whether no more viewers are taken.
+    draining: bool,
+    rtmp_port: u16,
+    /// Sessions, those included that have not been heard of.
+    sessions: usize,
+    fan_out: FanOut,
+}
+
+/// How long pictures took from their coming in to their going out to the last viewer of a shard, over
+/// the last whole ten seconds.
+#[derive(Serialize)]
+struct FanOut {
+    pictures: u64,
+    p50_ms: f64,
+    p99_ms: f64,
+    max_ms: f64,
+}
+
+pub(super) async fn server(State(door): State<AdminDoor>) -> Response {
+    fresh(ServerSummary::of(&door, now()))
+}
+
+impl ServerSummary {
+    pub(super) fn of(door: &AdminDoor, now: Instant) -> Self {
+        Self {
+            version: door.info.version,
+            uptime_seconds: now.saturating_duration_since(door.info.started).as_secs(),
+            draining: door.admission.is_draining(),
+            rtmp_port: door.info.rtmp.port(),
+            sessions: door.engine.sessions(),
+            fan_out: door.engine.fan_out().into(),
+        }
+    }
+}
+
+impl From<LatencySummary> for FanOut {
+    fn from(summary: LatencySummary) -> Self {
+        let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
+        Self {
+            pictures: summary.count,
+            p50_ms: millis(summary.p50),
+            p99_ms: millis(summary.p99),
+            max_ms: millis(summary.max),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! `GET /api/live`: what a visitor of the page is told, on the public listener.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use distributary_hub::Stream;
+use serde::Serialize;
+
+use crate::problem::Problem;
+use crate::router::FrontDoor;
+
+/// What is live, and where to publish.
+#[derive(Serialize)]
+struct Live {
+    version: &'static str,
+    rtmp_port: u16,
+    /// By name.
+    streams: Vec<LiveStream>,
+}
+
+/// One live stream. Who publishes it, and who watches, is for the admin API to say.
+#[derive(Serialize)]
+struct LiveStream {
+    name: String,
+    /// Seconds since its publisher came.
+    uptime_seconds: u64,
+    video: Option<LiveVideo>,
+    audio: Option<LiveAudio>,
+}
+
+#[derive(Serialize)]
+struct LiveVideo {
+    codec: String,
+    width: u32,
+    height: u32,
+}
+
+#[derive(Serialize)]
+struct LiveAudio {
+    codec: String,
+}
+
+pub(crate) async fn live(State(front): State<FrontDoor>) -> Result<Response, Problem> {
+    if front.config.hides_streams {
+        let detail = "This gateway does not list its streams.";
+        return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+    }
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "requests are answered at the moment they come"
+    )]
+    let now = Instant::now();
+    let live = front.hub.streams();
+    let mut streams: Vec<_> = live
+        .iter()
+        .filter_map(|stream| LiveStream::of(stream, now))
+        .collect();
+    streams.sort_by(|a, b| a.name.cmp(&b.name));
+    let body = Live {
+        version: front.info.version,
+        rtmp_port: front.info.rtmp.port(),
+        streams,
+    };
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
+}
+
+impl LiveStream {
+    /// The stream at `now`; `None` while it has no publisher.
+    fn of(stream: &Stream, now: Instant) -> Option<Self> {
+        let stats = stream.stats();
+        Some(Self {
+            name: stream.name().to_string(),
+            uptime_seconds: now.saturating_duration_since(stats.live_since?).as_secs(),
+            video: stats.video.map(|track| LiveVideo {
+                codec: track.codec.to_string(),
+                width: track.width,
+                height: track.height,
+            }),
+            audio: stats.audio.map(|track| LiveAudio {
+                codec: track.codec.to_string(),
+            }),
+        })
+    }
+}

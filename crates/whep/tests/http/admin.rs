@@ -1,0 +1,263 @@
+//! The admin API: who may use it, what it says, and what it does.
+
+use std::time::Duration;
+
+use crate::front::{Admin, Answer, Front, OFFER};
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use distributary_hub::Dismissal;
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::ServiceExt;
+
+async fn with_headers(admin: &Admin, method: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = Request::builder().method(method).uri("/api/drain");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    admin.send(request.body(Body::empty()).unwrap()).await
+}
+
+#[tokio::test]
+async fn with_a_token_nothing_is_told_without_it() {
+    let front = Front::new();
+    let admin = front.admin("secret");
+    for path in [
+        "/api/streams",
+        "/api/events",
+        "/api/openapi.json",
+        "/metrics",
+    ] {
+        let answer = admin.request("GET", path).await;
+        answer.problem(StatusCode::UNAUTHORIZED);
+        assert_eq!(answer.header("www-authenticate"), "Bearer");
+    }
+    for wrong in [
+        "Bearer secre",
+        "Bearer secret2",
+        "Basic secret",
+        "Bearer",
+        "",
+    ] {
+        let answer = with_headers(&admin, "POST", &[("authorization", wrong)]).await;
+        answer.problem(StatusCode::UNAUTHORIZED);
+    }
+    assert!(!front.admission.is_draining());
+    let answer = with_headers(&admin, "GET", &[("authorization", "bearer secret")]).await;
+    assert_eq!(answer.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn without_a_token_pages_of_other_sites_are_refused() {
+    let front = Front::new();
+    let admin = front.admin("");
+    let host = ("host", "127.0.0.1:8180");
+    for foreign in [
+        vec![host, ("origin", "http://evil.example")],
+        vec![host, ("origin", "null")],
+        vec![host, ("sec-fetch-site", "cross-site")],
+        // A name that an attacker lets point here.
+        vec![("host", "evil.example:8180")],
+        vec![],
+    ] {
+        let answer = with_headers(&admin, "POST", &foreign).await;
+        answer.problem(StatusCode::FORBIDDEN);
+    }
+    assert!(!front.admission.is_draining());
+    let own = [host, ("origin", "http://127.0.0.1:8180")];
+    let answer = with_headers(&admin, "POST", &own).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(
+        answer
+            .headers
+            .get(header::ACCESS_CONTROL_ALLOW_ORIGIN)
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn the_public_listener_has_none_of_it() {
+    let front = Front::new();
+    for path in ["/api/streams", "/api/viewers", "/api/server", "/metrics"] {
+        front
+            .request("GET", path)
+            .await
+            .problem(StatusCode::NOT_FOUND);
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_is_told_to_go() {
+    let front = Front::new();
+    let admin = front.admin("");
+    let answer = admin.request("DELETE", "/api/publishers/live/test").await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    let dismissal = front.publisher().dismissed().await;
+    assert_eq!(dismissal, Dismissal::Removed);
+    let answer = admin.request("DELETE", "/api/publishers/live/other").await;
+    answer.problem(StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_viewer_that_is_not_there_cannot_be_ended() {
+    let front = Front::new();
+    let admin = front.admin("");
+    for id in ["01234567", "x", "+1234567"] {
+        let answer = admin.request("DELETE", &format!("/api/viewers/{id}")).await;
+        answer.problem(StatusCode::NOT_FOUND);
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_drains_takes_nobody_until_that_ends() {
+    let front = Front::new();
+    let admin = front.admin("");
+    assert_eq!(front.request("GET", "/readyz").await.text(), "ready\n");
+    let answer = admin.request("POST", "/api/drain").await.json();
+    assert_eq!(answer["draining"], true);
+
+    let answer = front.request("GET", "/readyz").await;
+    answer.problem(StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.header("retry-after").parse::<u32>().unwrap() > 0);
+    assert_eq!(front.request("GET", "/healthz").await.text(), "ok\n");
+    let answer = front
+        .post("/whep/live/test", "application/sdp", OFFER)
+        .await;
+    answer.problem(StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.header("retry-after").parse::<u32>().unwrap() > 0);
+
+    let answer = admin.request("DELETE", "/api/drain").await.json();
+    assert_eq!(answer["draining"], false);
+    front.open().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_come_each_second_and_have_what_the_document_says() {
+    let front = Front::new();
+    let admin = front.admin("");
+    let document = admin.request("GET", "/api/openapi.json").await.json();
+    let request = Request::get("/api/events").header("host", "localhost");
+    let request = request.body(Body::empty()).unwrap();
+    let mut body = admin.0.oneshot(request).await.unwrap().into_body();
+    let began = tokio::time::Instant::now();
+    for _ in 0..3 {
+        let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        let text = std::str::from_utf8(&frame).unwrap();
+        let data = text.strip_prefix("event: snapshot\ndata: ").unwrap();
+        let snapshot: Value = serde_json::from_str(data.trim_end()).unwrap();
+        assert_eq!(snapshot["streams"][0]["name"], "live/test");
+        conforms(
+            &snapshot,
+            &document["components"]["schemas"]["Snapshot"],
+            &document,
+        );
+    }
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn every_route_of_the_document_is_there_and_answers_as_it_says() {
+    let front = Front::new();
+    let document = front
+        .admin("")
+        .request("GET", "/api/openapi.json")
+        .await
+        .json();
+    let paths = document["paths"].as_object().unwrap();
+    for (path, operations) in paths {
+        for (method, operation) in operations.as_object().unwrap() {
+            if path == "/api/events" {
+                continue;
+            }
+            let path = path
+                .replace("{name}", "live/test")
+                .replace("{id}", "01234567");
+            let answer = front.admin("").request(&method.to_uppercase(), &path).await;
+            let described = &operation["responses"][answer.status.as_str()];
+            assert!(!described.is_null(), "{method} {path}: {answer:?}");
+            let Some(content) = described["content"].as_object() else {
+                assert!(answer.body.is_empty(), "{method} {path}: {answer:?}");
+                continue;
+            };
+            let (expected, media) = content.iter().next().unwrap();
+            let content_type = answer.header("content-type");
+            assert!(content_type.starts_with(expected), "{path}: {content_type}");
+            if expected.ends_with("json") {
+                conforms(&answer.json(), &media["schema"], &document);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_the_document_does_not_have_is_refused() {
+    let front = Front::new();
+    let admin = front.admin("");
+    let document = admin.request("GET", "/api/openapi.json").await.json();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let path = path
+            .replace("{name}", "live/test")
+            .replace("{id}", "01234567");
+        for method in ["get", "post", "put", "patch", "delete"] {
+            if operations.get(method).is_none() {
+                let answer = admin.request(&method.to_uppercase(), &path).await;
+                answer.problem(StatusCode::METHOD_NOT_ALLOWED);
+            }
+        }
+    }
+}
+
+/// Checks a value against a schema, as far as the document uses schemas.
+fn conforms(value: &Value, schema: &Value, document: &Value) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let target = document.pointer(reference.trim_start_matches('#')).unwrap();
+        return conforms(value, target, document);
+    }
+    if let Some(one_of) = schema["oneOf"].as_array() {
+        // The second is null.
+        return if value.is_null() {
+            assert_eq!(one_of[1]["type"], "null");
+        } else {
+            conforms(value, &one_of[0], document);
+        };
+    }
+    if let Some(allowed) = schema["enum"].as_array() {
+        assert!(allowed.contains(value), "{value}: {schema}");
+    }
+    let is = |name: &str| match name {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_u64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        other => panic!("{other}"),
+    };
+    let fits = match &schema["type"] {
+        Value::Array(types) => types.iter().any(|name| is(name.as_str().unwrap())),
+        Value::String(name) => is(name),
+        _ => true,
+    };
+    assert!(fits, "{value}: {schema}");
+    for item in value.as_array().into_iter().flatten() {
+        conforms(item, &schema["items"], document);
+    }
+    if let (Some(members), Some(properties)) = (value.as_object(), schema["properties"].as_object())
+    {
+        for (name, member) in members {
+            let schema = properties.get(name);
+            conforms(
+                member,
+                schema.unwrap_or_else(|| panic!("{name}: {value}")),
+                document,
+            );
+        }
+        for name in schema["required"].as_array().into_iter().flatten() {
+            assert!(
+                members.contains_key(name.as_str().unwrap()),
+                "{name}: {value}"
+            );
+        }
+    }
+}
