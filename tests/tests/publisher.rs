@@ -1,7 +1,8 @@
 //! One publisher for each name.
 
-use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
+use distributary_tests::ffmpeg::{Clip, Coding, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
+use distributary_tests::page::WatchPage;
 use distributary_tests::wait::eventually;
 
 #[tokio::test]
@@ -51,6 +52,56 @@ async fn a_name_is_free_again_after_its_publisher_stopped_or_died() {
 
     let _third = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
     gateway.wait_live("live/test").await;
+}
+
+#[tokio::test]
+async fn viewers_stay_in_their_session_when_the_publisher_comes_back_with_other_settings() {
+    let gateway = Gateway::start();
+    let (small, large) = (
+        Clip::coded(FRAME_RATE, Coding::InOrder),
+        Clip::new(1280, 720, 2 * FRAME_RATE, Coding::InOrder),
+    );
+    let publisher = Publisher::start(&small, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let page = WatchPage::open().await;
+    page.watch("viewer", &gateway.whep_url("live/test")).await;
+    let shows = async |clip: &Clip, heard: u64| {
+        let shown = page.browser.wait_for("#viewer", "the picture", |report| {
+            let sound = report.audio.as_ref();
+            report.width == clip.width
+                && sound.is_some_and(|sound| sound.packets_received > heard + 25)
+        });
+        shown.await
+    };
+    let before = shows(&small, 0).await;
+    publisher.stop();
+    wait_for_end(&gateway, "live/test").await;
+    let _publisher = Publisher::start(&large, &gateway.rtmp_url("live/test"));
+    let heard = before
+        .audio
+        .as_ref()
+        .map_or(0, |sound| sound.packets_received);
+    let after = shows(&large, heard).await;
+    assert_eq!(
+        (after.peers, after.connection_state.as_str()),
+        (1, "connected")
+    );
+    let pictures = after.counters.len() + 2 * FRAME_RATE as usize;
+    let after = page.browser.wait_for("#viewer", "pictures", |report| {
+        report.counters.len() > pictures
+    });
+    let after = after.await;
+    assert!(
+        after.counters[pictures - 30..].iter().all(Option::is_some),
+        "{after:?}"
+    );
+    let video = after.video.as_ref().expect("statistics of received video");
+    assert!(
+        video.frames_decoded + 5 >= video.frames_received,
+        "{video:?}"
+    );
+    assert!(after.audio_energy() > before.audio_energy());
+    page.browser.screenshot("publisher_is_back").await;
 }
 
 async fn wait_for_more_frames(gateway: &Gateway, name: &str) {
