@@ -10,7 +10,7 @@ use super::enhanced::{self, ExPacket, ExTag};
 use super::video::{self, CompositionTime, VideoTag};
 use super::{FlvError, TagKind};
 use crate::aac::AudioSpecificConfig;
-use crate::h264::nal::LengthPrefixed;
+use crate::h264::nal::{self, LengthPrefixed};
 use crate::h264::{AccessUnitFilter, AvcDecoderConfigurationRecord, Sps};
 use crate::{
     AudioCodec, AudioFrame, AudioTrack, Frame, MediaTime, VideoCodec, VideoFrame, VideoTrack,
@@ -283,8 +283,12 @@ fn configure_h264(data: &Bytes) -> Result<(VideoTrack, VideoSyntax), FlvError> {
         profile_level_id: sps
             .as_ref()
             .map_or(record.profile_level_id, Sps::profile_level_id),
-        // A copy: a slice would keep the buffer it was read into for as long as the track lasts.
-        config: Bytes::copy_from_slice(data),
+        config: if nal::begins_with_start_code(data) {
+            AvcDecoderConfigurationRecord::write(filter.parameter_sets())
+        } else {
+            // A copy: a slice would keep the buffer it was read into for as long as the track lasts.
+            Bytes::copy_from_slice(data)
+        },
     };
     let length_size = record.length_size;
     Ok((
@@ -340,7 +344,7 @@ impl VideoState {
                 length_size,
                 filter,
             } => {
-                let Some(unit) = filter.filter(LengthPrefixed::new(data, *length_size))? else {
+                let Some(unit) = filter.filter(nal::units(data, *length_size))? else {
                     return Ok(FlvEvents::default());
                 };
                 frame.keyframe = unit.keyframe;
@@ -464,6 +468,27 @@ mod tests {
         assert_eq!(record.sps[0], hex(SPS_1080P)[4..]);
         assert!(frame.is_keyframe());
         one_frame(video(&mut demuxer, 40, &body));
+    }
+
+    #[test]
+    fn start_codes_in_place_of_lengths_are_understood() {
+        let mut demuxer = FlvDemuxer::new();
+        let header = "17 00 000000 00000001
+            6742c01ed900a02ff970110000030001000003003c0f162e48 00000001 68cb83cb20";
+        let [FlvEvent::VideoTrack(track)] = &video(&mut demuxer, 0, header)[..] else {
+            panic!("a track");
+        };
+        assert_eq!((track.width, track.height), (640, 360));
+        assert_eq!(track.profile_level_id, [0x42, 0xc0, 0x1e]);
+        assert!(AvcDecoderConfigurationRecord::parse(&track.config).is_ok());
+        assert_eq!(track.config[0], 1, "players get a record");
+        let idr = "17 01 000000 00000001 09f0 00000001 658880aabb 000001 658880ccdd";
+        let [FlvEvent::Frame(Frame::Video(frame))] = &video(&mut demuxer, 0, idr)[..] else {
+            panic!("a picture");
+        };
+        assert!(frame.keyframe);
+        let types: Vec<u8> = frame.units.iter().map(|unit| unit[0]).collect();
+        assert_eq!(types, [0x67, 0x68, 0x65, 0x65]);
     }
 
     #[test]

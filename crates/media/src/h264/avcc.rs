@@ -4,6 +4,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::H264Error;
+use super::nal::{self, AnnexB, NalType};
 use super::parameter_sets::ParameterSets;
 
 /// Most bytes in a record that is accepted.
@@ -32,7 +33,8 @@ pub struct AvcDecoderConfigurationRecord {
 }
 
 impl AvcDecoderConfigurationRecord {
-    /// Reads a record. What High profiles append is passed over: the parameter sets say it too.
+    /// Reads a record. What High profiles append is passed over: the parameter sets say it too. The
+    /// parameter sets alone, behind start codes, are taken for a record too: some encoders send that.
     ///
     /// # Errors
     /// When it ends early, is too large, or has another version or a length size of three.
@@ -46,11 +48,35 @@ impl AvcDecoderConfigurationRecord {
                 limit,
             });
         }
+        if nal::begins_with_start_code(data) {
+            return Ok(Self::of_annex_b(data));
+        }
         let mut rest = data.clone();
         Self::read(&mut rest)?.ok_or(H264Error::Truncated {
             structure: STRUCTURE,
             len,
         })
+    }
+
+    /// The record of the parameter sets in these NAL units (ITU-T H.264 annex B).
+    fn of_annex_b(data: &Bytes) -> Self {
+        let of_type = |kind: NalType| {
+            let units = AnnexB::new(data.clone());
+            units
+                .filter(move |unit| NalType::of(unit) == kind)
+                .collect()
+        };
+        let sps: Vec<Bytes> = of_type(NalType::SPS);
+        let profile_level_id = sps
+            .first()
+            .and_then(|sps| sps.get(1..4)?.try_into().ok())
+            .unwrap_or_default();
+        Self {
+            profile_level_id,
+            length_size: 4,
+            sps,
+            pps: of_type(NalType::PPS),
+        }
     }
 
     fn read(rest: &mut Bytes) -> Result<Option<Self>, H264Error> {

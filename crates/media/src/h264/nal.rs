@@ -115,6 +115,74 @@ impl Iterator for LengthPrefixed {
     }
 }
 
+/// The NAL units of an access unit: with their lengths in front, or behind start codes, as some encoders
+/// send them against the specification of FLV.
+pub fn units(data: Bytes, length_size: u8) -> impl Iterator<Item = Result<Bytes, H264Error>> {
+    let (prefixed, delimited) = if is_annex_b(&data, length_size) {
+        (None, Some(AnnexB::new(data).map(Ok)))
+    } else {
+        (Some(LengthPrefixed::new(data, length_size)), None)
+    };
+    prefixed
+        .into_iter()
+        .flatten()
+        .chain(delimited.into_iter().flatten())
+}
+
+/// Whether data begin with a start code (ITU-T H.264 section B.1).
+pub fn begins_with_start_code(data: &[u8]) -> bool {
+    data.starts_with(&[0, 0, 0, 1]) || data.starts_with(&[0, 0, 1])
+}
+
+/// Whether these are NAL units behind start codes. A start code is a length of 1 as well, so where the units
+/// follow as their lengths say, that counts.
+fn is_annex_b(data: &Bytes, length_size: u8) -> bool {
+    begins_with_start_code(data)
+        && LengthPrefixed::new(data.clone(), length_size).any(|unit| unit.is_err())
+}
+
+/// The NAL units behind start codes (ITU-T H.264 section B.1), as slices of the data. What comes before
+/// the first start code is passed over, and so are empty units.
+#[derive(Clone, Debug)]
+pub struct AnnexB {
+    /// What follows the next unit's start code; empty at the end.
+    rest: Bytes,
+}
+
+impl AnnexB {
+    /// Reads `data`.
+    pub fn new(data: Bytes) -> Self {
+        let begin = start_code(&data).map_or(data.len(), |(_, behind)| behind);
+        Self {
+            rest: data.slice(begin..),
+        }
+    }
+}
+
+impl Iterator for AnnexB {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        while !self.rest.is_empty() {
+            let (end, next) = start_code(&self.rest).unwrap_or((self.rest.len(), self.rest.len()));
+            let mut unit = self.rest.split_to(next);
+            // Zeros before a start code belong to nothing; no unit ends with one.
+            let len = unit[..end].iter().rposition(|byte| *byte != 0);
+            unit.truncate(len.map_or(0, |last| last + 1));
+            if !unit.is_empty() {
+                return Some(unit);
+            }
+        }
+        None
+    }
+}
+
+/// Where the first start code is, and what is behind it.
+fn start_code(data: &[u8]) -> Option<(usize, usize)> {
+    let at = data.windows(3).position(|window| window == [0, 0, 1])?;
+    Some((at, at + 3))
+}
+
 /// The raw byte sequence payload of a NAL unit: without its header byte and without the bytes that
 /// prevent the emulation of a start code (ITU-T H.264 section 7.3.1).
 pub fn rbsp(unit: &[u8]) -> Cow<'_, [u8]> {
@@ -207,5 +275,35 @@ mod tests {
             Cow::Borrowed([0, 3, 0, 3])
         ));
         assert!(rbsp(&[]).is_empty());
+    }
+
+    #[test]
+    fn units_behind_start_codes_are_found() {
+        let units = |data: &[u8]| {
+            AnnexB::new(Bytes::copy_from_slice(data))
+                .map(|unit| unit.to_vec())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            units(&[
+                0, 0, 0, 1, 0x67, 1, 0, 0, 1, 0x68, 2, 0, 0, 0, 1, 0x65, 0, 3, 0, 0
+            ]),
+            [vec![0x67, 1], vec![0x68, 2], vec![0x65, 0, 3]]
+        );
+        assert_eq!(units(&[9, 9, 0, 0, 1, 0x65]), [vec![0x65]]);
+        assert!(units(&[0, 0, 1, 0, 0, 1]).is_empty());
+        assert!(units(&[0x65, 1, 2]).is_empty());
+        assert!(units(&[]).is_empty());
+    }
+
+    #[test]
+    fn start_codes_are_told_from_lengths() {
+        let is = |data: &[u8], size| is_annex_b(&Bytes::copy_from_slice(data), size);
+        assert!(is(&[0, 0, 0, 1, 0x65, 0x88, 0x84, 0, 0x21], 4));
+        assert!(is(&[0, 0, 1, 0x65, 0x88, 0x84, 0, 0x21], 4));
+        // An end of sequence of one byte, and a slice.
+        assert!(!is(&[0, 0, 0, 1, 0x0a, 0, 0, 0, 2, 0x65, 0x88], 4));
+        assert!(!is(&[0, 0, 0, 2, 0x65, 0x88], 4));
+        assert!(!is(&[], 4));
     }
 }
