@@ -1,6 +1,8 @@
 /** The front page: what is live, and one of it playing. */
 
-import { PlayerView, pathOf } from "/assets/view.js";
+import "./player.js";
+import { endpointOf, pathOf } from "./path.js";
+import { age } from "./words.js";
 
 /** Milliseconds between two looks at the list. */
 const POLL_INTERVAL = 2_000;
@@ -11,12 +13,15 @@ const empty = document.querySelector("#empty");
 const notice = document.querySelector("#notice");
 const template = document.querySelector("#stream");
 
-let view = null;
+let player = null;
 let selected = null;
 
 async function poll() {
   try {
-    const live = await get("/api/live");
+    const response = await fetch("/api/live");
+    if (response.status === 404) return hide();
+    if (!response.ok) throw new Error(`status ${response.status}`);
+    const live = await response.json();
     notice.hidden = true;
     show(live.streams);
     instruct(live);
@@ -26,10 +31,12 @@ async function poll() {
   setTimeout(poll, POLL_INTERVAL);
 }
 
-async function get(path) {
-  const response = await fetch(path);
-  if (!response.ok) throw new Error(`${path}: ${response.status}`);
-  return response.json();
+/** What is left where the gateway keeps its list to itself. */
+function hide() {
+  empty.querySelector("h1").textContent = "Streams are not listed here";
+  empty.querySelector("p").textContent = "Open one by its address: its name behind that of this page.";
+  empty.hidden = false;
+  document.querySelector(".publish").hidden = true;
 }
 
 function show(streams) {
@@ -50,6 +57,7 @@ function render(streams) {
     if (list.children[at] !== row) list.insertBefore(row, list.children[at] ?? null);
   }
   for (const row of rows.values()) row.remove();
+  advise(streams.find(({ name }) => name === selected));
   mark();
 }
 
@@ -67,15 +75,26 @@ function newRow(name) {
 function select(name) {
   if (name === selected) return;
   selected = name;
-  if (view === null) {
-    view = new PlayerView();
-    stage.prepend(view.element);
-    // For the browser's console: `await view.player.stats()`.
-    globalThis.view = view;
+  if (player === null) {
+    player = document.createElement("distributary-player");
+    player.toggleAttribute("muted", true);
+    player.toggleAttribute("autoplay", true);
+    // For the browser's console: `await player.player.stats()`.
+    globalThis.player = player;
   }
-  view.show(name);
+  player.src = endpointOf(name);
+  player.setAttribute("label", name);
+  if (!player.isConnected) stage.prepend(player);
   document.querySelector("#playing").textContent = name;
   mark();
+}
+
+/** Says what the publisher should change, if anything. */
+function advise(stream) {
+  const advice = stream?.advice ?? "";
+  const place = document.querySelector("#advice");
+  if (place.textContent !== advice) place.textContent = advice;
+  place.hidden = advice === "";
 }
 
 function mark() {
@@ -92,13 +111,6 @@ function facts({ video, audio, uptime_seconds }) {
   if (codecs.length > 0) words.push(codecs.join(" + "));
   words.push(`for ${age(uptime_seconds)}`);
   return words.join(" · ");
-}
-
-function age(seconds) {
-  if (seconds < 60) return `${seconds} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min`;
-  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 /** Writes the addresses of this very gateway into the instructions. */

@@ -1,14 +1,31 @@
-/** The page of one stream: `/{app}/{stream}`. */
+/**
+ * The page of one stream: `/{app}/{stream}`, also for an `<iframe>`.
+ *
+ * Its query may have: `embed`, for the player alone; `muted=0`, to begin with sound where the browser lets
+ * it; `autoplay=0`, to begin with a button; `controls=0`, for no buttons; `stats`, for figures; `token`, for
+ * a stream that asks for one.
+ */
 
-import { PlayerView } from "/assets/view.js";
+import "./player.js";
+import { endpointOf } from "./path.js";
 
 const stream = decodeURIComponent(location.pathname).replace(/^\/|\/$/g, "");
-const view = new PlayerView();
+const query = new URLSearchParams(location.search);
+const isOn = (name) => !["0", "false", "no"].includes(query.get(name));
+
+const player = document.createElement("distributary-player");
+player.src = endpointOf(stream);
+player.setAttribute("label", stream);
+player.toggleAttribute("muted", isOn("muted"));
+player.toggleAttribute("autoplay", isOn("autoplay"));
+player.toggleAttribute("stats", query.has("stats") && isOn("stats"));
+if (!isOn("controls")) player.setAttribute("controls", "none");
+if (query.has("token")) player.setAttribute("token", query.get("token"));
 
 document.title = `${stream} · Distributary`;
 document.querySelector("#name").textContent = stream;
-document.querySelector("#player").replaceWith(view.element);
-view.show(stream);
+document.body.classList.toggle("embed", query.has("embed"));
+document.querySelector("#player").replaceWith(player);
 
-// For the browser's console: `await view.player.stats()`.
-globalThis.view = view;
+// For the browser's console: `await player.player.stats()`.
+globalThis.player = player;

@@ -7,8 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use fantoccini::wd::WebDriverCompatibleCommand;
-use fantoccini::{Client, ClientBuilder, Locator};
+use fantoccini::elements::{Element, ElementRef};
+use fantoccini::wd::{WebDriverCompatibleCommand, WindowHandle};
+use fantoccini::{Client, ClientBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -21,6 +22,9 @@ use crate::wait::{Deadline, PATIENCE, pause};
 
 /// One browser at a time: several at once on a small machine starve each other of the CPU.
 static BROWSER: Mutex<()> = Mutex::const_new(());
+
+/// How an element is named in the answer to a script (WebDriver, "web element identifier").
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// What runs in every page before its own scripts.
 const PROBE: &str = include_str!("page/probe.js");
@@ -141,7 +145,7 @@ impl Browser {
     /// # Panics
     /// When there is no such element.
     pub async fn text(&self, selector: &str) -> String {
-        self.evaluate(&format!("document.querySelector('{selector}').innerText"))
+        self.evaluate(&format!("probe.find('{selector}').innerText"))
             .await
     }
 
@@ -150,12 +154,87 @@ impl Browser {
     /// # Panics
     /// When there is no such element, or something lies over it.
     pub async fn click(&self, selector: &str) {
-        let element = self.client.find(Locator::Css(selector)).await;
+        let script = format!("return probe.find('{selector}')");
+        let element = self.client.execute(&script, vec![]).await;
         let element = element.unwrap_or_else(|error| panic!("{selector}: {error}"));
-        element
+        let element: ElementRef = element[ELEMENT]
+            .as_str()
+            .unwrap_or_else(|| panic!("there is no {selector}"))
+            .to_owned()
+            .into();
+        Element::from_element_id(self.client.clone(), element)
             .click()
             .await
             .unwrap_or_else(|error| panic!("{selector}: {error}"));
+    }
+
+    /// The window that is driven now.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn window(&self) -> WindowHandle {
+        self.client.window().await.expect("there is a window")
+    }
+
+    /// Opens a page in another window, which is driven from then on.
+    ///
+    /// # Panics
+    /// When it cannot be loaded.
+    pub async fn open_window(&self, url: &str) {
+        let window = self.client.new_window(true).await;
+        let window = window.expect("there is room for a window");
+        self.show_window(&window.handle).await;
+        self.open(url).await;
+    }
+
+    /// Drives another window from now on.
+    ///
+    /// # Panics
+    /// When it is closed.
+    pub async fn show_window(&self, window: &WindowHandle) {
+        let switched = self.client.switch_to_window(window.clone()).await;
+        switched.expect("the window is open");
+    }
+
+    /// Gives the window another size, and says whether the page is to be shown dark.
+    ///
+    /// # Panics
+    /// When the browser does not do so.
+    pub async fn look(&self, width: u32, height: u32, is_dark: bool) {
+        let scheme = if is_dark { "dark" } else { "light" };
+        let size = json!({
+            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600,
+        });
+        let features = json!({
+            "features": [{ "name": "prefers-color-scheme", "value": scheme }],
+        });
+        for (command, parameters) in [
+            ("Emulation.setDeviceMetricsOverride", size),
+            ("Emulation.setEmulatedMedia", features),
+        ] {
+            let command = DevToolsCommand {
+                command,
+                parameters,
+            };
+            let done = self.client.issue_cmd(command).await;
+            done.unwrap_or_else(|error| panic!("{width}x{height}: {error}"));
+        }
+    }
+
+    /// Presses a key.
+    ///
+    /// # Panics
+    /// When the browser does not take it.
+    pub async fn press(&self, key: &str) {
+        for kind in ["keyDown", "keyUp"] {
+            let parameters = json!({ "type": kind, "key": key, "text": key });
+            let command = DevToolsCommand {
+                command: "Input.dispatchKeyEvent",
+                parameters,
+            };
+            let done = self.client.issue_cmd(command).await;
+            done.unwrap_or_else(|error| panic!("{key}: {error}"));
+        }
     }
 
     /// Saves what the window shows as `test-output/<name>.png`.

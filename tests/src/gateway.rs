@@ -143,6 +143,12 @@ impl Gateway {
         client::request(self.http, method, path, headers, body)
     }
 
+    /// The dashboard.
+    #[must_use]
+    pub fn admin_url(&self) -> String {
+        format!("http://{}/", self.admin)
+    }
+
     /// Asks the admin API for `path`, which answers with JSON.
     ///
     /// # Panics

@@ -28,6 +28,16 @@ impl Page {
     /// When no port can be had.
     #[must_use]
     pub fn serve() -> Self {
+        Self::serve_text(WATCH)
+    }
+
+    /// Serves another page.
+    ///
+    /// # Panics
+    /// As [`Page::serve`].
+    #[must_use]
+    pub fn serve_text(text: &str) -> Self {
+        let text = text.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener
             .local_addr()
@@ -35,7 +45,7 @@ impl Page {
         thread::spawn(move || {
             for connection in listener.incoming().flatten() {
                 // A browser that leaves in the middle concerns nobody.
-                let _ = answer(connection);
+                let _ = answer(connection, &text);
             }
         });
         Self { address }
@@ -206,7 +216,7 @@ impl WatchPage {
     }
 }
 
-fn answer(mut connection: TcpStream) -> std::io::Result<()> {
+fn answer(mut connection: TcpStream, text: &str) -> std::io::Result<()> {
     let mut request = BufReader::new(connection.try_clone()?);
     let mut line = String::new();
     while request.read_line(&mut line)? > 2 {
@@ -215,7 +225,7 @@ fn answer(mut connection: TcpStream) -> std::io::Result<()> {
     write!(
         connection,
         "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n{WATCH}",
-        WATCH.len()
+         Connection: close\r\n\r\n{text}",
+        text.len()
     )
 }

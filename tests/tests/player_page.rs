@@ -3,7 +3,9 @@
 use distributary_tests::browser::Browser;
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
+use distributary_tests::page::Page;
 use distributary_tests::wait::eventually;
+use serde::Deserialize;
 
 /// Some pictures, enough to be sure that it plays.
 const PICTURES: usize = 2 * FRAME_RATE as usize;
@@ -15,7 +17,7 @@ async fn the_player_waits_for_its_stream_and_comes_back_after_a_restart_of_the_p
     let browser = Browser::start().await;
     browser.open(&gateway.page_url("live/test")).await;
     wait_for_state(&browser, "waiting").await;
-    let words = browser.text(".player-words").await;
+    let words = browser.text(".words").await;
     assert!(words.to_lowercase().contains("not live"), "{words}");
     browser.screenshot("player_waiting").await;
 
@@ -25,6 +27,8 @@ async fn the_player_waits_for_its_stream_and_comes_back_after_a_restart_of_the_p
         .await;
     wait_for_state(&browser, "live").await;
     browser.screenshot("player_live").await;
+    browser.look(390, 844, true).await;
+    browser.screenshot("player_live_phone").await;
     assert!(
         report.muted,
         "a page that plays by itself plays without sound at first"
@@ -73,9 +77,17 @@ async fn the_front_page_lists_what_is_live_and_plays_it_with_sound_when_asked() 
             report.counters.len() > PICTURES
         })
         .await;
-    browser.screenshot("front_page").await;
+    for (name, width, height, is_dark) in [
+        ("front_page", 1280, 800, false),
+        ("front_page_dark", 1280, 800, true),
+        ("front_page_phone", 390, 844, false),
+    ] {
+        browser.look(width, height, is_dark).await;
+        browser.screenshot(name).await;
+    }
+    browser.look(1000, 800, false).await;
 
-    browser.click(".player-sound").await;
+    browser.click(".sound").await;
     browser
         .wait_for("video", "sound", |report| {
             !report.muted && report.audio_energy() > 0.0
@@ -110,9 +122,85 @@ async fn a_viewer_who_closes_the_page_ends_the_session() {
     .await;
 }
 
+#[tokio::test]
+async fn another_site_plays_with_the_module_and_in_a_frame_and_shows_figures() {
+    let gateway = Gateway::start();
+    let clip = Clip::with_gop(FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let (page, whep) = (gateway.page_url("live/test"), gateway.whep_url("live/test"));
+    let site = Page::serve_text(&format!(
+        "<!doctype html><title>Another site</title><style>body {{ margin: 2rem; }}</style>
+         <script type=module src='{}assets/player.js'></script>
+         <distributary-player src='{whep}' autoplay muted stats></distributary-player>
+         <iframe src='{page}?embed&stats' width=480 height=270 allow='autoplay; fullscreen'></iframe>",
+        gateway.page_url("")
+    ));
+    let browser = Browser::start().await;
+    browser.open(&site.url()).await;
+    browser
+        .wait_for("video", "pictures", |report| {
+            report.counters.len() > PICTURES
+        })
+        .await;
+    eventually("the frame plays, too", async || {
+        let streams = gateway.ask("/api/streams");
+        (streams["streams"][0]["viewers"]["connected"] == 2).then_some(())
+    })
+    .await;
+
+    let player = "document.querySelector('distributary-player')";
+    let figures: Figures = eventually("all figures", async || {
+        let figures = browser
+            .evaluate::<Option<Figures>>(&format!("{player}.figures"))
+            .await?;
+        let is_complete = figures.latency.is_some() && figures.round_trip.is_some();
+        (is_complete && !figures.is_estimate).then_some(figures)
+    })
+    .await;
+    assert!(figures.latency < Some(2000.0), "{figures:?}");
+    assert!(figures.bitrate > Some(100_000.0), "{figures:?}");
+    assert_eq!(figures.loss, Some(0.0), "{figures:?}");
+    assert_eq!(figures.codecs, ["H264", "opus"], "{figures:?}");
+    assert_eq!(figures.path.as_deref(), Some("UDP"), "{figures:?}");
+    let shown = browser.text(".figures").await;
+    assert!(shown.contains("Latency"), "{shown}");
+    browser.screenshot("player_on_another_site").await;
+
+    // By keys, once the player has the focus.
+    let _: () = browser.evaluate(&format!("{player}.focus()")).await;
+    browser.press("i").await;
+    let hidden: bool = browser.evaluate("probe.find('.figures').hidden").await;
+    assert!(hidden);
+    browser.press("m").await;
+    browser
+        .wait_for("video", "sound", |report| !report.muted)
+        .await;
+
+    // Nobody listens there.
+    let script = format!("{player}.src = 'http://127.0.0.1:1/whep/live/test'");
+    let _: String = browser.evaluate(&script).await;
+    wait_for_state(&browser, "retrying").await;
+    let words = browser.text(".words").await;
+    assert_eq!(words, "The gateway does not answer. Trying again…");
+}
+
+/// What the player knows of its connection, as far as it is asserted.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Figures {
+    latency: Option<f64>,
+    is_estimate: bool,
+    bitrate: Option<f64>,
+    loss: Option<f64>,
+    round_trip: Option<f64>,
+    codecs: Vec<String>,
+    path: Option<String>,
+}
+
 async fn wait_for_state(browser: &Browser, wanted: &str) {
     eventually(&format!("the player is {wanted}"), async || {
-        let state = "document.querySelector('.player').dataset.state";
+        let state = "document.querySelector('distributary-player').dataset.state";
         (browser.evaluate::<String>(state).await == wanted).then_some(())
     })
     .await;

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use distributary_hub::Stream;
 use serde::Serialize;
 
+use crate::admin::advice;
 use crate::problem::Problem;
 use crate::router::FrontDoor;
 
@@ -29,6 +30,9 @@ struct LiveStream {
     uptime_seconds: u64,
     video: Option<LiveVideo>,
     audio: Option<LiveAudio>,
+    /// What to change in the encoder, where viewers are not sent all pictures as they are: whoever
+    /// publishes looks here first.
+    advice: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -71,6 +75,7 @@ impl LiveStream {
     /// The stream at `now`; `None` while it has no publisher.
     fn of(stream: &Stream, now: Instant) -> Option<Self> {
         let stats = stream.stats();
+        let advice = advice(stats.b_frames, stats.video.as_deref());
         Some(Self {
             name: stream.name().to_string(),
             uptime_seconds: now.saturating_duration_since(stats.live_since?).as_secs(),
@@ -82,6 +87,7 @@ impl LiveStream {
             audio: stats.audio.map(|track| LiveAudio {
                 codec: track.codec.to_string(),
             }),
+            advice,
         })
     }
 }

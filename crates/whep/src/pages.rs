@@ -8,48 +8,54 @@ use axum::routing::get;
 use distributary_hub::StreamName;
 
 use crate::problem::Problem;
-use crate::router::{FrontDoor, RESERVED};
+use crate::router::{FrontDoor, RESERVED, method_not_allowed};
 
-const INDEX: Asset = Asset::new(
-    "text/html; charset=utf-8",
-    include_bytes!("../../../web/index.html"),
-);
-const PLAYER: Asset = Asset::new(
-    "text/html; charset=utf-8",
-    include_bytes!("../../../web/player.html"),
-);
+/// A file of the folder `web`, by its name.
+macro_rules! file {
+    ($name:literal, $type:expr) => {
+        (
+            $name,
+            Asset::new($type, include_bytes!(concat!("../../../web/", $name))),
+        )
+    };
+}
 
-const SCRIPT: &str = "text/javascript; charset=utf-8";
+macro_rules! script {
+    ($name:literal) => {
+        file!($name, "text/javascript; charset=utf-8")
+    };
+}
+
+macro_rules! page {
+    ($name:literal) => {
+        file!($name, "text/html; charset=utf-8").1
+    };
+}
+
+const INDEX: Asset = page!("index.html");
+const PLAYER: Asset = page!("player.html");
+const DASHBOARD: Asset = page!("dashboard.html");
 
 /// What lies under `/assets/`.
-const ASSETS: [(&str, Asset); 6] = [
-    (
-        "player.js",
-        Asset::new(SCRIPT, include_bytes!("../../../web/player.js")),
-    ),
-    (
-        "view.js",
-        Asset::new(SCRIPT, include_bytes!("../../../web/view.js")),
-    ),
-    (
-        "watch.js",
-        Asset::new(SCRIPT, include_bytes!("../../../web/watch.js")),
-    ),
-    (
-        "index.js",
-        Asset::new(SCRIPT, include_bytes!("../../../web/index.js")),
-    ),
-    (
-        "style.css",
-        Asset::new(
-            "text/css; charset=utf-8",
-            include_bytes!("../../../web/style.css"),
-        ),
-    ),
-    (
-        "icon.svg",
-        Asset::new("image/svg+xml", include_bytes!("../../../web/icon.svg")),
-    ),
+const ASSETS: [(&str, Asset); 18] = [
+    script!("player.js"),
+    script!("playback.js"),
+    script!("session.js"),
+    script!("figures.js"),
+    script!("element.js"),
+    script!("element-markup.js"),
+    script!("element-style.js"),
+    script!("path.js"),
+    script!("words.js"),
+    script!("watch.js"),
+    script!("index.js"),
+    script!("dashboard.js"),
+    script!("stream-card.js"),
+    script!("graph.js"),
+    script!("admin.js"),
+    file!("style.css", "text/css; charset=utf-8"),
+    file!("dashboard.css", "text/css; charset=utf-8"),
+    file!("icon.svg", "image/svg+xml"),
 ];
 
 /// All a page may do is load the gateway's own files and ask it things; WebRTC is not governed by
@@ -58,6 +64,11 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
      img-src 'self'; media-src 'self' blob: mediastream:; connect-src 'self'; base-uri 'none'; \
      form-action 'none'";
 
+/// The same for the dashboard, which no other page may frame: it has buttons that end things.
+const DASHBOARD_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+     img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The pages of the public listener.
 pub(crate) fn routes() -> Router<FrontDoor> {
     Router::new()
         .route("/", get(index))
@@ -65,8 +76,20 @@ pub(crate) fn routes() -> Router<FrontDoor> {
         .route("/{app}/{*stream}", get(player))
 }
 
+/// The page of the admin listener. It shows nothing by itself; what it asks for is guarded.
+pub(crate) fn dashboard_routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route("/", get(dashboard))
+        .route("/assets/{*file}", get(asset))
+        .method_not_allowed_fallback(method_not_allowed)
+}
+
+async fn dashboard(headers: HeaderMap) -> Response {
+    DASHBOARD.serve(&headers, DASHBOARD_POLICY)
+}
+
 async fn index(headers: HeaderMap) -> Response {
-    INDEX.serve(&headers)
+    INDEX.serve(&headers, CONTENT_SECURITY_POLICY)
 }
 
 /// The player page: the same for every stream, live or not, since the page itself waits for it.
@@ -80,14 +103,14 @@ async fn player(
     }
     StreamName::new(&app, stream.strip_suffix('/').unwrap_or(&stream))
         .map_err(|error| refuse(format!("The path: {error}.")))?;
-    Ok(PLAYER.serve(&headers))
+    Ok(PLAYER.serve(&headers, CONTENT_SECURITY_POLICY))
 }
 
 async fn asset(Path(file): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
     ASSETS
         .iter()
         .find(|(name, _)| *name == file)
-        .map(|(_, asset)| asset.serve(&headers))
+        .map(|(_, asset)| asset.serve(&headers, CONTENT_SECURITY_POLICY))
         .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "There is no such file."))
 }
 
@@ -109,7 +132,9 @@ impl Asset {
     }
 
     /// The file, or 304 when the browser has this very one (RFC 9110 section 13.1.2).
-    fn serve(&self, request: &HeaderMap) -> Response {
+    ///
+    /// Any site may use the files: the player is a module for the pages of others.
+    fn serve(&self, request: &HeaderMap, policy: &'static str) -> Response {
         let etag = format!("\"{:016x}\"", self.digest);
         let is_known = request
             .get_all(header::IF_NONE_MATCH)
@@ -119,7 +144,8 @@ impl Asset {
         let headers = [
             (header::ETAG, etag.as_str()),
             (header::CACHE_CONTROL, "no-cache"),
-            (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+            (header::CONTENT_SECURITY_POLICY, policy),
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
             (header::REFERRER_POLICY, "no-referrer"),
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         ];
@@ -154,9 +180,11 @@ mod tests {
 
     #[test]
     fn pages_load_nothing_from_elsewhere() {
-        let pages = [&INDEX, &PLAYER];
+        let pages = [&INDEX, &PLAYER, &DASHBOARD];
         for asset in pages.into_iter().chain(ASSETS.iter().map(|(_, a)| a)) {
-            let text = std::str::from_utf8(asset.bytes).unwrap();
+            let lines = std::str::from_utf8(asset.bytes).unwrap().lines();
+            // Comments show how other sites use the player.
+            let text: String = lines.filter(|line| !line.starts_with(" *")).collect();
             for outside in [
                 "src=\"http",
                 "href=\"http",
@@ -171,12 +199,19 @@ mod tests {
 
     #[test]
     fn every_file_a_page_asks_for_is_embedded() {
-        for page in [&INDEX, &PLAYER] {
+        let is_there = |file: &str| {
+            let file = file.split('"').next().unwrap();
+            assert!(ASSETS.iter().any(|(name, _)| *name == file), "{file}");
+        };
+        for page in [&INDEX, &PLAYER, &DASHBOARD] {
             let text = std::str::from_utf8(page.bytes).unwrap();
-            for reference in text.split("\"/assets/").skip(1) {
-                let file = reference.split('"').next().unwrap();
-                assert!(ASSETS.iter().any(|(name, _)| *name == file), "{file}");
-            }
+            text.split("\"/assets/").skip(1).for_each(is_there);
+        }
+        for (_, script) in ASSETS.iter().filter(|(name, _)| name.ends_with(".js")) {
+            let lines = std::str::from_utf8(script.bytes).unwrap().lines();
+            let imports =
+                lines.filter(|line| line.starts_with("import ") || line.starts_with("export {"));
+            imports.for_each(|line| is_there(line.split("\"./").nth(1).unwrap()));
         }
     }
 }

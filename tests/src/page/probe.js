@@ -60,8 +60,29 @@
     video.requestVideoFrameCallback(next);
   }
 
-  new MutationObserver(() => document.querySelectorAll('video').forEach(follow))
-    .observe(document, { childList: true, subtree: true });
+  // The trees of the page: its own, and those inside elements.
+  const roots = [document];
+  function watch(root) {
+    const look = () => root.querySelectorAll('video').forEach(follow);
+    new MutationObserver(look).observe(root, { childList: true, subtree: true });
+  }
+  watch(document);
+  const nativeAttach = Element.prototype.attachShadow;
+  Element.prototype.attachShadow = function attachShadow(options) {
+    const root = nativeAttach.call(this, options);
+    roots.push(root);
+    watch(root);
+    return root;
+  };
+
+  // The element that `selector` names, wherever it is.
+  function find(selector) {
+    for (const root of roots) {
+      const element = root.isConnected && root.querySelector(selector);
+      if (element) return element;
+    }
+    return null;
+  }
 
   function peerOf(video) {
     const tracks = video.srcObject ? video.srcObject.getTracks() : [];
@@ -70,7 +91,7 @@
 
   // What is known about the video that `selector` names, or null if there is none.
   async function report(selector) {
-    const video = document.querySelector(selector);
+    const video = find(selector);
     if (!video) return null;
     const pc = peerOf(video);
     const inbound = {};
@@ -94,5 +115,5 @@
     };
   }
 
-  window.probe = { report, sessions: () => locations };
+  window.probe = { report, find, sessions: () => locations };
 })();

@@ -11,6 +11,7 @@
 //! GET    /api/drain                whether no more viewers are taken; POST begins that, DELETE ends it
 //! GET    /api/openapi.json         all of this as an OpenAPI document
 //! GET    /metrics                  figures for Prometheus
+//! GET    /                         the dashboard, a page that shows all of it
 //! GET    /healthz, /readyz         whether it runs, and whether it takes viewers
 //! ```
 //!
@@ -38,10 +39,11 @@ use distributary_webrtc::engine::Engine;
 use serde::Serialize;
 
 use crate::admission::Admission;
-use crate::health;
 use crate::router::{ServerInfo, method_not_allowed, not_found};
+use crate::{health, pages};
 
 pub use guard::AdminToken;
+pub(crate) use streams::advice;
 
 /// What the handlers of the admin API work with.
 #[derive(Clone)]
@@ -82,6 +84,7 @@ pub fn admin_router(door: AdminDoor) -> Router {
         .layer(guard)
         .with_state(door.clone());
     api.merge(health::routes(door.admission))
+        .merge(pages::dashboard_routes())
         .fallback(not_found)
 }
 

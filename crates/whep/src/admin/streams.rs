@@ -208,7 +208,7 @@ impl StreamSummary {
 }
 
 /// What a publisher should change, if there is anything.
-fn advice(b_frames: Option<BFrames>, video: Option<&VideoTrack>) -> Option<String> {
+pub(crate) fn advice(b_frames: Option<BFrames>, video: Option<&VideoTrack>) -> Option<String> {
     let consequence = match b_frames {
         None | Some(BFrames::None) => {
             let limitation = video.and_then(Limitation::of_track);

@@ -261,3 +261,23 @@ fn conforms(value: &Value, schema: &Value, document: &Value) {
         }
     }
 }
+
+#[tokio::test]
+async fn the_dashboard_is_there_without_a_token_and_in_no_frame_of_another_page() {
+    let front = Front::new();
+    let admin = front.admin("secret");
+    let page = admin.request("GET", "/").await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
+    for file in ["dashboard.js", "dashboard.css", "style.css"] {
+        let answer = admin.request("GET", &format!("/assets/{file}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{file}");
+    }
+    assert_eq!(
+        front.request("GET", "/dashboard").await.status,
+        StatusCode::NOT_FOUND
+    );
+}

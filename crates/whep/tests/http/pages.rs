@@ -63,6 +63,8 @@ async fn a_file_that_the_browser_has_is_not_sent_again() {
         "text/javascript; charset=utf-8"
     );
     assert!(!first.body.is_empty());
+    // It is a module for the pages of other sites.
+    assert_eq!(first.header("access-control-allow-origin"), "*");
 
     let ask = |etag: &str| {
         let request = Request::get("/assets/player.js").header("if-none-match", etag);

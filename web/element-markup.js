@@ -1,0 +1,63 @@
+/** What is inside `<distributary-player>`. */
+
+const icon = (paths) => `<svg viewBox="0 0 24 24" aria-hidden="true">${paths}</svg>`;
+
+const MARKUP = `
+  <video autoplay playsinline></video>
+  <p class="state" aria-hidden="true"><span class="mark"></span><span class="words"></span></p>
+  <p class="visually-hidden" role="status"></p>
+  <p class="notice" role="note" hidden></p>
+  <dl class="figures" hidden></dl>
+  <button type="button" class="play" aria-label="Play">
+    ${icon('<path d="M8 5.2v13.6L19 12z" fill="currentColor"/>')}
+  </button>
+  <div class="bar" role="group" aria-label="Controls">
+    <button type="button" class="sound">
+      ${icon(`<path d="M4 9.5v5h3.5L12 18.5v-13L7.5 9.5z" fill="currentColor"/>
+        <path class="when-muted" d="m16 9.5 5 5m0-5-5 5"/>
+        <path class="when-loud" d="M15.5 9a4.2 4.2 0 0 1 0 6m2.6-8.6a7.9 7.9 0 0 1 0 11.2"/>`)}
+      <span></span>
+    </button>
+    <input type="range" class="volume" min="0" max="1" step="0.05" aria-label="Volume">
+    <span class="gap"></span>
+    <button type="button" class="stats" aria-pressed="false" aria-label="Figures" title="Figures (i)">
+      ${icon('<path d="M4.5 19.5v-6m5 6v-10m5 10v-7m5 7v-14"/>')}
+    </button>
+    <button type="button" class="pip" aria-label="Picture in picture" title="Picture in picture (p)">
+      ${icon(`<rect x="3.5" y="5" width="17" height="14" rx="2"/>
+        <rect x="12" y="12" width="6" height="4.5" rx="1" fill="currentColor"/>`)}
+    </button>
+    <button type="button" class="full" title="Full screen (f)">
+      ${icon('<path d="M4.5 9V4.5H9M15 4.5h4.5V9M19.5 15v4.5H15M9 19.5H4.5V15"/>')}
+    </button>
+  </div>`;
+
+/** A template to be cloned. */
+export const TEMPLATE = document.createElement("template");
+TEMPLATE.innerHTML = MARKUP;
+
+/**
+ * The figures as rows of names and values; `minor` ones are left out where there is little room.
+ */
+export function rowsOf(figures) {
+  const number = (value, digits) => (value === null ? null : value.toFixed(digits));
+  const unit = (text, name) => (text === null ? null : `${text} ${name}`);
+  const latency = unit(number(figures.latency, 0), "ms");
+  return [
+    { name: "Latency", value: latency && (figures.isEstimate ? `≈ ${latency}` : latency) },
+    { name: "Bitrate", value: rateOf(figures.bitrate) },
+    { name: "Frame rate", value: unit(number(figures.frameRate, 0), "fps") },
+    { name: "Loss", value: unit(number(figures.loss, 1), "%") },
+    { name: "Round trip", value: unit(number(figures.roundTrip, 0), "ms") },
+    { name: "Buffer", value: unit(number(figures.buffer, 0), "ms"), minor: true },
+    { name: "Picture", value: figures.width && `${figures.width} × ${figures.height}`, minor: true },
+    { name: "Codecs", value: figures.codecs.join(", ") || null, minor: true },
+    { name: "Freezes", value: number(figures.freezes, 0), minor: true },
+    { name: "Path", value: figures.path, minor: true },
+  ].filter(({ value }) => value);
+}
+
+function rateOf(bits) {
+  if (bits === null) return null;
+  return bits < 1e6 ? `${(bits / 1e3).toFixed(0)} kbit/s` : `${(bits / 1e6).toFixed(2)} Mbit/s`;
+}

@@ -1,0 +1,131 @@
+/** How `<distributary-player>` looks. A page can set the three properties of `:host`. */
+
+const CSS = `
+:host {
+  --player-accent: #ff4b57;
+  --player-background: #05080b;
+  --player-radius: 14px;
+  display: block;
+  position: relative;
+  overflow: hidden;
+  aspect-ratio: 16 / 9;
+  border-radius: var(--player-radius);
+  background: var(--player-background);
+  color: #fff;
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif;
+  container-type: inline-size;
+}
+:host([hidden]), [hidden] { display: none !important; }
+:host(:fullscreen) { border-radius: 0; }
+*, *::before, *::after { box-sizing: border-box; }
+p, dl, dd { margin: 0; }
+video { display: block; width: 100%; height: 100%; object-fit: contain; }
+.visually-hidden {
+  position: absolute; width: 1px; height: 1px; overflow: hidden;
+  clip-path: inset(50%); white-space: nowrap;
+}
+
+/* What goes on, in words: over the whole picture, or once media comes in a corner. */
+.state {
+  position: absolute; inset: 0;
+  display: flex; flex-direction: column; align-items: center; justify-content: center; gap: 1rem;
+  padding: 1.5rem 1.5rem 4.5rem;
+  background: rgb(5 8 11 / 72%);
+  font-size: 1.05rem; text-align: center; text-wrap: balance;
+}
+.mark {
+  width: 2.25rem; height: 2.25rem;
+  border: 3px solid rgb(255 255 255 / 25%); border-top-color: #fff; border-radius: 50%;
+  animation: turn 1s linear infinite;
+}
+@keyframes turn { to { rotate: 1turn; } }
+:host(:is([data-state="live"], [data-state="stalled"])) .state {
+  inset: 0.75rem auto auto 0.75rem;
+  flex-direction: row; gap: 0.45rem;
+  padding: 0.2rem 0.7rem 0.2rem 0.55rem;
+  border-radius: 999px;
+  background: rgb(5 8 11 / 66%);
+  font-size: 0.85rem; font-weight: 600;
+}
+:host(:is([data-state="live"], [data-state="stalled"])) .mark {
+  width: 0.6rem; height: 0.6rem; border: 0; background: var(--player-accent); animation: none;
+}
+:host([data-state="stalled"]) .mark { background: #ffbf47; }
+:host([data-state="stopped"]) .state { display: none; }
+.play {
+  position: absolute; inset: 0; margin: auto; width: 5rem; height: 5rem; display: none;
+  place-items: center; padding: 0; border: 0; border-radius: 50%;
+  background: rgb(255 255 255 / 94%); color: #10171e; cursor: pointer;
+}
+.play:hover { background: #fff; }
+.play svg { width: 2.4rem; height: 2.4rem; }
+:host([data-state="stopped"]) .play { display: grid; }
+
+/* The buttons */
+.bar {
+  position: absolute; right: 0; bottom: 0; left: 0;
+  display: flex; align-items: center; gap: 0.4rem;
+  padding: 2.5rem 0.75rem 0.75rem;
+  background: linear-gradient(transparent, rgb(0 0 0 / 62%));
+  transition: opacity 0.25s;
+}
+:host([data-state="stopped"]) .bar, :host([controls="none"]) .bar { display: none; }
+.bar .gap { flex: 1; }
+.bar button {
+  display: inline-flex; align-items: center; justify-content: center; gap: 0.5rem;
+  min-width: 2.75rem; min-height: 2.75rem; padding: 0 0.65rem;
+  border: 0; border-radius: 999px;
+  background: rgb(20 26 32 / 78%); color: #fff;
+  font: inherit; font-weight: 600; cursor: pointer;
+}
+.bar button:hover { background: rgb(66 78 90 / 94%); }
+.bar button[aria-pressed="true"] { background: rgb(255 255 255 / 94%); color: #10171e; }
+:focus-visible { outline: 3px solid #fff; outline-offset: 2px; box-shadow: 0 0 0 2px #05080b; }
+.sound[data-muted] { padding: 0 1rem 0 0.8rem; background: #fff !important; color: #10171e !important; }
+.sound[data-muted]:hover { background: #dfe7ef !important; }
+.sound:not([data-muted]) span { position: absolute; clip-path: inset(50%); }
+svg {
+  width: 1.5rem; height: 1.5rem; flex: none; fill: none; stroke: currentcolor; stroke-width: 1.8;
+  stroke-linecap: round; stroke-linejoin: round;
+}
+.sound[data-muted] .when-loud, .sound:not([data-muted]) .when-muted { display: none; }
+.volume { width: 6rem; height: 2.75rem; margin: 0 0.5rem; accent-color: #fff; cursor: pointer; }
+.sound[data-muted] + .volume { display: none; }
+
+/* Figures */
+.figures {
+  position: absolute; top: 0.75rem; right: 0.75rem;
+  display: grid; grid-template-columns: auto auto; gap: 0.1rem 0.9rem;
+  max-width: calc(100% - 1.5rem);
+  padding: 0.6rem 0.9rem; border-radius: 12px;
+  background: rgb(5 8 11 / 80%);
+  font-size: 0.82rem; font-variant-numeric: tabular-nums;
+}
+.figures dt { color: #b3c0cc; }
+.figures dd { text-align: right; white-space: nowrap; }
+.notice {
+  position: absolute; right: 0.75rem; bottom: 4.25rem; left: 0.75rem;
+  padding: 0.55rem 0.9rem; border-radius: 12px;
+  background: rgb(255 243 220 / 96%); color: #5c3a00; font-size: 0.88rem;
+}
+
+/* With a mouse the bar steps back once there is nothing left to tell. */
+@media (hover: hover) {
+  :host([data-state="live"]:not(:hover, :focus-within)) .bar:not(:has([data-muted])) { opacity: 0; }
+}
+@container (max-width: 30rem) {
+  .volume { display: none; }
+  .figures { font-size: 0.74rem; padding: 0.4rem 0.7rem; }
+  .figures .minor { display: none; }
+  .state { font-size: 0.95rem; padding-bottom: 4rem; }
+  .play { width: 4rem; height: 4rem; }
+}
+@media (prefers-reduced-motion: reduce) {
+  .mark { animation-duration: 3s; }
+  .bar { transition: none; }
+}
+`;
+
+/** The sheet, which all players share. One made by a script needs no permission of the page's policy. */
+export const STYLE = new CSSStyleSheet();
+STYLE.replaceSync(CSS);

@@ -1,0 +1,121 @@
+/** What a viewer may want to know of the connection, read from its statistics. */
+
+/** Milliseconds over which rates are taken. */
+const WINDOW = 2_000;
+
+/**
+ * Reads a report (`RTCStatsReport`).
+ *
+ * `capturedAt` is when the picture that is shown was captured, by the gateway's clock, if that is known;
+ * `before` are the figures that were measured before these, or `null`.
+ *
+ * A figure that the browser does not tell is `null`:
+ *
+ * - `latency`: milliseconds from the gateway's receiving a picture to its being shown. `isEstimate` says
+ *   that it was put together from round trip, buffer and decoding, where the browser does not tell when
+ *   pictures were captured;
+ * - `bitrate`: bits per second of all media;
+ * - `frameRate`: pictures per second;
+ * - `loss`: percent of the packets that were lost over the last seconds, those repaired by resending not
+ *   counted;
+ * - `width`, `height`, `codecs`: what is shown and heard;
+ * - `roundTrip`, `buffer`: milliseconds, of the path and in the jitter buffer;
+ * - `freezes`, `dropped`: how often the picture stood still, and pictures not shown, since the beginning;
+ * - `path`: `UDP`, `TCP` or `relay`.
+ */
+export function measure(report, capturedAt, before) {
+  const stats = [...report.values()];
+  const inbound = (kind) => stats.find((one) => one.type === "inbound-rtp" && one.kind === kind);
+  const [video, audio] = [inbound("video"), inbound("audio")];
+  const sample = sampleOf(video, audio);
+  const samples = [...(before?.samples ?? []), sample];
+  while (samples.length > 2 && sample.at - samples[1].at >= WINDOW) samples.shift();
+  const rates = ratesOf(samples[0], sample);
+  const roundTrip = roundTripOf(stats, report);
+  const age = ageOf(capturedAt, stats, roundTrip);
+  return {
+    latency: age ?? estimate(roundTrip, rates),
+    isEstimate: age === null,
+    ...rates,
+    width: video?.frameWidth ?? null,
+    height: video?.frameHeight ?? null,
+    codecs: [video, audio].map((one) => codecOf(one, report)).filter(Boolean),
+    roundTrip,
+    freezes: video?.freezeCount ?? null,
+    dropped: video?.framesDropped ?? null,
+    path: pathOf(stats, report),
+    samples,
+  };
+}
+
+/** The counters at one moment. */
+function sampleOf(video, audio) {
+  const sum = (name) => (video?.[name] ?? 0) + (audio?.[name] ?? 0);
+  return {
+    at: (video ?? audio)?.timestamp ?? performance.timeOrigin + performance.now(),
+    bytes: sum("bytesReceived"),
+    packets: sum("packetsReceived"),
+    lost: sum("packetsLost"),
+    frames: video?.framesDecoded ?? null,
+    bufferDelay: (video ?? audio)?.jitterBufferDelay ?? null,
+    buffered: (video ?? audio)?.jitterBufferEmittedCount ?? 0,
+    decodeTime: video?.totalDecodeTime ?? 0,
+  };
+}
+
+function ratesOf(first, last) {
+  const seconds = (last.at - first.at) / 1000;
+  if (!(seconds > 0)) return { bitrate: null, frameRate: null, loss: null, buffer: null, decoding: null };
+  const packets = last.packets - first.packets;
+  // A packet that came after all takes a loss back.
+  const lost = Math.max(last.lost - first.lost, 0);
+  const buffered = last.buffered - first.buffered;
+  const frames = last.frames === null ? null : last.frames - (first.frames ?? 0);
+  return {
+    bitrate: (8 * (last.bytes - first.bytes)) / seconds,
+    frameRate: frames === null ? null : frames / seconds,
+    loss: packets + lost > 0 ? (100 * lost) / (packets + lost) : null,
+    buffer: buffered > 0 ? (1000 * (last.bufferDelay - first.bufferDelay)) / buffered : null,
+    decoding: frames > 0 ? (1000 * (last.decodeTime - first.decodeTime)) / frames : null,
+  };
+}
+
+/** Milliseconds of the pair of candidates that is used. */
+function roundTripOf(stats, report) {
+  const seconds = pairOf(stats, report)?.currentRoundTripTime;
+  return seconds === undefined ? null : 1000 * seconds;
+}
+
+function pairOf(stats, report) {
+  const transport = stats.find(({ type }) => type === "transport");
+  const selected = transport && report.get(transport.selectedCandidatePairId);
+  // Firefox marks the pair itself.
+  return selected ?? stats.find(({ type, selected }) => type === "candidate-pair" && selected);
+}
+
+function pathOf(stats, report) {
+  const local = report.get(pairOf(stats, report)?.localCandidateId);
+  if (!local) return null;
+  return local.candidateType === "relay" ? "relay" : (local.protocol?.toUpperCase() ?? null);
+}
+
+/**
+ * Milliseconds since the picture was captured. The clocks of gateway and browser may be apart: a sender
+ * report tells the gateway's time when it was sent, and the browser knows when it came.
+ */
+function ageOf(capturedAt, stats, roundTrip) {
+  const sender = stats.find(({ type, kind }) => type === "remote-outbound-rtp" && kind === "video");
+  if (capturedAt === null || !sender?.remoteTimestamp) return null;
+  const ahead = sender.remoteTimestamp + (roundTrip ?? 0) / 2 - sender.timestamp;
+  const now = performance.timeOrigin + performance.now();
+  return Math.max(now + ahead - capturedAt, 0);
+}
+
+function estimate(roundTrip, { buffer, decoding }) {
+  if (buffer === null) return null;
+  return (roundTrip ?? 0) / 2 + buffer + (decoding ?? 0);
+}
+
+function codecOf(inbound, report) {
+  return report.get(inbound?.codecId)?.mimeType?.split("/")[1] ?? null;
+}

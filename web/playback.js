@@ -1,0 +1,284 @@
+/** Plays a stream by WHEP and never gives up: see `Player`. */
+
+import { measure } from "./figures.js";
+import { PlayError, Session } from "./session.js";
+
+/** Milliseconds between two looks at the statistics: while media is awaited, and then. */
+const WATCH_INTERVALS = { start: 50, live: 500 };
+/** Silence that is worth a word, in milliseconds. */
+const SILENCE_NOTICED = 2_000;
+/** Without one packet for so long, in milliseconds, a session whose path is cut is given up. */
+const SILENCE_CUT = 6_000;
+/**
+ * The same while the path stands, in milliseconds. Then it is the publisher that is silent: the
+ * gateway holds the session for a while, so that the stream can go on in it.
+ */
+const SILENCE_CONNECTED = 20_000;
+/** With packets but without one new picture for so long, in milliseconds, a new start is tried. */
+const FREEZE_DEAD = 20_000;
+/** Milliseconds a new session may take to its first media. */
+const CONNECT_TIMEOUT = 10_000;
+/** The same where the gateway has named servers that could help, and that were not used so far. */
+const DIRECT_TIMEOUT = 4_000;
+/** Pauses between attempts that fail in a row, in seconds. */
+const BACKOFF = [1, 2, 4, 8, 10];
+
+/**
+ * Plays one stream into a video element. It connects, watches over the media, and connects again when the
+ * stream is not there yet, goes away or falls silent.
+ *
+ * Fires `statechange`, whose `detail` is `{ state, text }`:
+ *
+ * - `connecting`: an offer is on its way, or media is awaited;
+ * - `live`: pictures (or sound) advance;
+ * - `stalled`: connected, but nothing new comes;
+ * - `waiting`: the stream is not live; asked again soon;
+ * - `retrying`: something went wrong, `text` says what; tried again soon;
+ * - `stopped`: after `stop()`.
+ *
+ * Fires `figures` about twice a second while media comes, with the figures of `figures.js` as `detail`; and
+ * `data`, with the message as `detail`, where the option `data` is set.
+ */
+export class Player extends EventTarget {
+  #video;
+  #endpoint;
+  #options;
+  #iceServers;
+  #session = null;
+  #timer = null;
+  #failures = 0;
+  #wasLive = false;
+  #figures = null;
+  #state = { state: "stopped", text: "Stopped" };
+
+  /**
+   * @param {HTMLVideoElement} video plays the stream
+   * @param {string} endpoint URL of the stream's WHEP endpoint
+   * @param {object} [options]
+   * @param {string} [options.token] a bearer token for the endpoint
+   * @param {RTCIceServer[]} [options.iceServers] STUN and TURN servers; those that the gateway names are
+   *   used, too, where there is no way without them
+   * @param {boolean} [options.data] whether to open a data channel, for what the publisher says
+   */
+  constructor(video, endpoint, { token = null, iceServers = [], data = false } = {}) {
+    super();
+    this.#video = video;
+    this.#endpoint = new URL(endpoint, location.href);
+    this.#options = { token, onData: data ? (message) => this.#fire("data", message) : null };
+    this.#iceServers = iceServers;
+  }
+
+  /** What the player is doing now: `{ state, text }`. */
+  get state() {
+    return this.#state;
+  }
+
+  /** The newest figures, or `null` while no media comes. */
+  get figures() {
+    return this.#figures;
+  }
+
+  /** Statistics of the connection (`RTCStatsReport`), or `null` while there is none. */
+  async stats() {
+    return this.#session ? this.#session.stats() : null;
+  }
+
+  /** Starts to play, or tries again at once. Does nothing while a session is up. */
+  start() {
+    if (this.#session) return;
+    clearTimeout(this.#timer);
+    this.#connect();
+  }
+
+  /** Stops and tells the gateway, also while the page is being left. */
+  stop() {
+    clearTimeout(this.#timer);
+    this.#endSession();
+    this.#failures = 0;
+    this.#enter("stopped", "Stopped");
+  }
+
+  async #connect() {
+    const iceServers = this.#iceServers;
+    const session = new Session(this.#endpoint, { ...this.#options, iceServers });
+    this.#session = session;
+    if (!this.#wasLive || this.#failures > 0) {
+      this.#enter("connecting", this.#connectingText());
+    }
+    try {
+      await session.open();
+      if (this.#session !== session) return;
+      this.#video.srcObject = session.media;
+      this.#play();
+      this.#watch(session, new Progress(this.#learn(session.iceServers)));
+    } catch (error) {
+      if (this.#session === session) this.#retry(error);
+    }
+  }
+
+  /**
+   * Remembers servers for the next connection, which needs them if this one comes to nothing. Gives the
+   * time that this one has.
+   */
+  #learn(named) {
+    const known = new Set(this.#iceServers.flatMap(({ urls }) => urls));
+    const isNew = named.some(({ urls }) => !known.has(urls));
+    if (named.length > 0) {
+      const names = new Set(named.map(({ urls }) => urls));
+      // Passwords are good for a time: the newest count.
+      this.#iceServers = [...this.#iceServers.filter(({ urls }) => !names.has(urls)), ...named];
+    }
+    return isNew ? DIRECT_TIMEOUT : CONNECT_TIMEOUT;
+  }
+
+  #connectingText() {
+    const { state, text } = this.#state;
+    // A viewer who waits should not see the words flicker at each attempt.
+    return state === "waiting" || state === "retrying" ? text : "Connecting…";
+  }
+
+  async #play() {
+    try {
+      await this.#video.play();
+    } catch (error) {
+      // Sound needs a gesture first: without one, better a silent picture than none.
+      if (error.name === "NotAllowedError" && !this.#video.muted) {
+        this.#video.muted = true;
+        this.#video.play().catch(() => {});
+      }
+    }
+  }
+
+  /** Looks at a session again and again until it is over. */
+  #watch(session, progress) {
+    this.#timer = setTimeout(async () => {
+      const report = await session.stats();
+      if (this.#session !== session) return;
+      progress.update(report, performance.now());
+      const problem = this.#judge(session, progress);
+      if (problem) return this.#retry(problem);
+      if (progress.started) {
+        this.#figures = measure(report, session.capturedAt, this.#figures);
+        this.#fire("figures", this.#figures);
+      }
+      this.#watch(session, progress);
+    }, progress.started ? WATCH_INTERVALS.live : WATCH_INTERVALS.start);
+  }
+
+  /** Words for the state of a session; returns an error when it is past hope. */
+  #judge(session, progress) {
+    const { silent, frozen, patience } = progress;
+    const seconds = (millis) => Math.round(millis / 1000);
+    if (session.lost) return new PlayError("Connection lost, reconnecting…");
+    if (!progress.started) {
+      if (silent < patience) return null;
+      const error = new PlayError(
+        `No media within ${seconds(patience)} s: the network may block it. Trying again…`,
+      );
+      if (patience === DIRECT_TIMEOUT) error.pause = 0;
+      return error;
+    }
+    if (silent >= (session.connected ? SILENCE_CONNECTED : SILENCE_CUT)) {
+      return new PlayError(`No media for ${seconds(silent)} s, reconnecting…`);
+    }
+    if (frozen >= FREEZE_DEAD) {
+      return new PlayError(`No new picture for ${seconds(frozen)} s, reconnecting…`);
+    }
+    if (silent >= SILENCE_NOTICED) {
+      this.#enter("stalled", `No media for ${seconds(silent)} s`);
+    } else if (frozen >= SILENCE_NOTICED) {
+      this.#enter("stalled", `No new picture for ${seconds(frozen)} s`);
+    } else {
+      this.#failures = 0;
+      this.#wasLive = true;
+      this.#enter("live", "Live");
+    }
+    return null;
+  }
+
+  /** Gives the session up and plans the next attempt. */
+  #retry(error) {
+    this.#endSession();
+    const backoff = BACKOFF[Math.min(this.#failures, BACKOFF.length - 1)];
+    this.#failures += 1;
+    const pause = error.pause ?? backoff;
+    if (error.status === 409) {
+      const text = this.#wasLive
+        ? "The stream has ended. Waiting for it to come back…"
+        : "The stream is not live yet. Trying again…";
+      this.#enter("waiting", text);
+    } else {
+      this.#enter("retrying", error instanceof PlayError ? error.message : describe(error));
+    }
+    // Spread out, so that a thousand pages do not ask in the same instant.
+    const millis = pause * 1000 * (1 + Math.random() / 5);
+    this.#timer = setTimeout(() => this.#connect(), millis);
+  }
+
+  #endSession() {
+    this.#session?.close();
+    this.#session = null;
+    this.#figures = null;
+  }
+
+  #enter(state, text) {
+    if (this.#state.state === state && this.#state.text === text) return;
+    this.#state = { state, text };
+    this.#fire("statechange", this.#state);
+  }
+
+  #fire(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+/** What has come so far, and for how long nothing has. */
+class Progress {
+  /** Whether anything was shown or heard yet. */
+  started = false;
+  /** Milliseconds until the first media has to come. */
+  patience;
+  /** Milliseconds since the last packet. */
+  silent = 0;
+  /** Milliseconds since the last new picture; 0 for sound alone and while the page is hidden. */
+  frozen = 0;
+  #packets = 0;
+  #frames = 0;
+  #packetsAt = performance.now();
+  #framesAt = performance.now();
+
+  constructor(patience) {
+    this.patience = patience;
+  }
+
+  update(report, now) {
+    const { packets, frames, hasVideo } = totals(report);
+    if (packets !== this.#packets) this.#packetsAt = now;
+    // Browsers may stop decoding what nobody sees.
+    if (frames !== this.#frames || !hasVideo || document.hidden) this.#framesAt = now;
+    this.#packets = packets;
+    this.#frames = frames;
+    this.started ||= hasVideo ? frames > 0 : packets > 0;
+    this.silent = now - this.#packetsAt;
+    this.frozen = now - this.#framesAt;
+  }
+}
+
+function totals(report) {
+  const sum = { packets: 0, frames: 0, hasVideo: false };
+  for (const stats of report.values()) {
+    if (stats.type !== "inbound-rtp") continue;
+    sum.packets += stats.packetsReceived ?? 0;
+    sum.frames += stats.framesDecoded ?? 0;
+    sum.hasVideo ||= stats.kind === "video" && stats.packetsReceived > 0;
+  }
+  return sum;
+}
+
+/** Words for an error that is not the gateway's answer. */
+function describe(error) {
+  if (error.name === "AbortError" || error instanceof TypeError) {
+    return "The gateway does not answer. Trying again…";
+  }
+  return `${error.message}. Trying again…`;
+}
