@@ -50,6 +50,15 @@ impl Clip {
         Self::new(640, 360, gop, coding)
     }
 
+    /// A small clip, for encoders that have to keep up with it.
+    ///
+    /// # Panics
+    /// When ffmpeg fails.
+    #[must_use]
+    pub fn small() -> Self {
+        Self::new(320, 240, 2 * FRAME_RATE, Coding::InOrder)
+    }
+
     /// A clip of another size: `width` a multiple of 16 and `height` one of 8.
     ///
     /// # Panics
