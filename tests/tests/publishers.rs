@@ -142,7 +142,7 @@ async fn timestamps_beyond_24_bits_that_wrap_after_32() {
 }
 
 /// How a recent ffmpeg encodes the clip, with the name of the coding.
-const AV1: &str = "-c:v libsvtav1 -preset 12 -g 60 -c:a copy -rtmp_enhanced_codecs av01";
+const AV1: &str = "-c:v libsvtav1 -preset 12 -crf 20 -g 60 -c:a copy -rtmp_enhanced_codecs av01";
 const VP9: &str = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 1M -g 60 -c:a copy \
                    -rtmp_enhanced_codecs vp09";
 const H265: &str = "-c:v libx265 -preset ultrafast -x265-params log-level=error:bframes=0 -g 60 \

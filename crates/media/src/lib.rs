@@ -28,7 +28,7 @@ pub mod time;
 pub mod track;
 pub mod vp9;
 
-pub use audio::{AudioError, OpusConfig, OpusTranscoder};
+pub use audio::{AudioError, OpusApplication, OpusConfig, OpusTranscoder};
 pub use data::TimedData;
 pub use flv::{FlvDemuxer, FlvError, FlvEvent, FlvReader};
 pub use frame::{AudioFrame, Frame, VideoFrame};

@@ -204,7 +204,9 @@ impl Log {
     /// first, since a decoder begins with nothing else. Until the stream has refreshed itself once, what
     /// they see is partly wrong, which is more than nothing.
     fn push_entrance(&mut self, frame: &VideoFrame, now: Instant) {
-        let is_far = |keyframe: &VideoFrame| frame.dts.saturating_since(keyframe.dts) > LONG_GROUP;
+        let is_far = |keyframe: &VideoFrame| {
+            keyframe.codec == frame.codec && frame.dts.saturating_since(keyframe.dts) > LONG_GROUP
+        };
         let Some(keyframe) = self.last_keyframe.take_if(|keyframe| is_far(keyframe)) else {
             return;
         };
