@@ -184,18 +184,6 @@ impl Gateway {
         .await;
     }
 
-    /// Waits until `name` is live, with one track at least.
-    ///
-    /// # Panics
-    /// When that does not happen.
-    pub async fn wait_watchable(&self, name: &str) {
-        eventually(&format!("{name} can be watched"), async || {
-            let stream = self.stream(name)?;
-            (!stream["video"].is_null() || !stream["audio"].is_null()).then_some(())
-        })
-        .await;
-    }
-
     /// What it has printed to standard output, once that has `text` in it.
     ///
     /// # Panics
@@ -214,6 +202,20 @@ impl Gateway {
     pub fn logged_until(&self, text: &str) {
         self.process
             .wait_for_line(text, |line| line.text.contains(text).then_some(()));
+    }
+
+    /// What it has logged so far.
+    #[must_use]
+    pub fn logged(&self) -> Vec<String> {
+        self.process.printed(Stream::Stderr)
+    }
+
+    /// Asks the gateway to read its configuration again.
+    ///
+    /// # Panics
+    /// When the signal cannot be sent.
+    pub fn reload(&self) {
+        self.process.signal("HUP");
     }
 
     /// Asks the gateway to end, as a service manager does.

@@ -18,9 +18,6 @@ pub struct Watched {
     pub audio: u64,
     /// Width of the last picture.
     pub width: u32,
-    /// The frame numbers in the pictures, from players that read them.
-    #[serde(default)]
-    pub numbers: Vec<u32>,
     /// Texts from the data channel.
     pub texts: Vec<String>,
     /// State of the connection at the end.
@@ -34,32 +31,30 @@ pub struct Watched {
 #[must_use]
 pub fn aiortc_watches(url: &str, seconds: u32) -> Watched {
     let script = include_str!("players/aiortc_player.py");
-    let arguments = [url, &seconds.to_string()];
-    watch("aiortc", &tool_python(), script, &arguments)
+    watch("aiortc", &tool_python(), script, url, seconds)
 }
 
-/// GStreamer's webrtcbin: libnice for ICE, an RSA certificate, usrsctp's descendant for SCTP. It offers
-/// `codec` alone for pictures: `H264` or `H265`.
+/// GStreamer's webrtcbin: libnice for ICE, an RSA certificate, usrsctp's descendant for SCTP.
 ///
 /// # Panics
 /// As [`aiortc_watches`].
 #[must_use]
-pub fn gstreamer_watches(url: &str, codec: &str, seconds: u32) -> Watched {
+pub fn gstreamer_watches(url: &str, seconds: u32) -> Watched {
     let script = include_str!("players/gstreamer_player.py");
     // Debian's own, which has the bindings to GStreamer.
     watch(
         "GStreamer",
         Path::new("/usr/bin/python3"),
         script,
-        &[url, &seconds.to_string(), codec],
+        url,
+        seconds,
     )
 }
 
-fn watch(name: &str, python: &Path, script: &str, arguments: &[&str]) -> Watched {
+fn watch(name: &str, python: &Path, script: &str, url: &str, seconds: u32) -> Watched {
     let mut command = Command::new(python);
     command
-        .args(["-c", script])
-        .args(arguments)
+        .args(["-c", script, url, &seconds.to_string()])
         .current_dir(scratch_folder());
     let mut process = Process::start(name, command);
     let status = process.wait();

@@ -59,9 +59,8 @@ impl Session {
             Credentials::generate().unwrap(),
             Credentials::generate().unwrap(),
         );
-        let sender = |ssrc, codec, payload_type| SenderConfig {
+        let sender = |ssrc, payload_type| SenderConfig {
             ssrc,
-            codec,
             payload_type,
             red: None,
             resend: Resend::Never,
@@ -76,8 +75,8 @@ impl Session {
                 DtlsRole::Client => DtlsRole::Server,
                 DtlsRole::Server => DtlsRole::Client,
             },
-            video: Some(sender(1, Some(VideoCodec::H264), offer::VIDEO)),
-            audio: Some(sender(2, None, offer::AUDIO)),
+            video: Some(sender(1, offer::VIDEO)),
+            audio: Some(sender(2, offer::AUDIO)),
             data: None,
             cname: Arc::from("cname"),
             start_pacing: 40_000_000,

@@ -12,6 +12,8 @@ pub struct Addresses {
     pub rtmps: Option<SocketAddr>,
     /// Where WHEP, the API and the page are.
     pub http: SocketAddr,
+    /// Where the same is over TLS, if that is on.
+    pub https: Option<SocketAddr>,
     /// Where the admin API is, if it is on.
     pub admin: Option<SocketAddr>,
     /// Where the media is sent from.
@@ -34,6 +36,7 @@ impl fmt::Display for Banner {
             rtmp,
             rtmps,
             http,
+            https,
             admin,
             webrtc,
             webrtc_tcp,
@@ -47,6 +50,9 @@ impl fmt::Display for Banner {
             writeln!(f, "RTMPS   {rtmps}")?;
         }
         writeln!(f, "HTTP    {http}")?;
+        if let Some(https) = https {
+            writeln!(f, "HTTPS   {https}")?;
+        }
         if let Some(admin) = admin {
             writeln!(f, "Admin   {admin}")?;
         }
@@ -105,6 +111,7 @@ mod tests {
             rtmp: rtmp.parse().unwrap(),
             rtmps: None,
             http: http.parse().unwrap(),
+            https: None,
             admin: Some("127.0.0.1:8180".parse().unwrap()),
             webrtc: "[::]:8189".parse().unwrap(),
             webrtc_tcp: true,

@@ -6,6 +6,20 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 /// Most addresses that are announced; each costs every viewer a pair to check.
 const MAX_CANDIDATES: usize = 32;
 
+/// What stands for the machine's own addresses in the list of those to announce.
+const AUTOMATIC: &str = "auto";
+
+/// What is announced, and from which interfaces.
+#[derive(Clone, Copy, Debug)]
+pub struct Announce<'a> {
+    /// Addresses and names; the machine's own addresses where there is none, and for `auto`.
+    pub hosts: &'a [String],
+    /// Interfaces whose addresses may be announced, by patterns of their names; all where there is none.
+    pub interfaces: &'a [String],
+    /// Interfaces whose addresses are not announced even so.
+    pub exclude: &'a [String],
+}
+
 /// Why there is no address to announce.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -26,28 +40,63 @@ pub enum CandidateError {
     None(SocketAddr),
 }
 
-/// The addresses at which viewers reach a gateway that listens on `listen`: those in `advertise`, or
-/// else all that the machine has.
+/// The addresses at which viewers reach a gateway that listens on `listen`: those that are given, or
+/// else those that the machine has.
+///
+/// Behind a NAT that maps one address to another, `listen` is the inner one and the outer one is given.
 ///
 /// # Errors
 /// When a name cannot be resolved, or nothing is found.
-pub fn candidates(listen: SocketAddr, advertise: &[String]) -> Result<Vec<IpAddr>, CandidateError> {
-    if !advertise.is_empty() {
-        let mut addresses = Vec::new();
-        for host in advertise {
-            addresses.extend(resolve(host)?);
-        }
-        return Ok(tidy(addresses));
+pub fn candidates(
+    listen: SocketAddr,
+    announce: &Announce<'_>,
+) -> Result<Vec<IpAddr>, CandidateError> {
+    if announce.hosts.is_empty() {
+        return automatic(listen, announce);
     }
+    let mut addresses = Vec::new();
+    for host in announce.hosts {
+        addresses.extend(if host == AUTOMATIC {
+            automatic(listen, announce)?
+        } else {
+            resolve(host)?
+        });
+    }
+    Ok(tidy(addresses))
+}
+
+/// The machine's own addresses.
+fn automatic(listen: SocketAddr, announce: &Announce<'_>) -> Result<Vec<IpAddr>, CandidateError> {
     if !listen.ip().is_unspecified() {
         return Ok(vec![listen.ip()]);
     }
     let interfaces = if_addrs::get_if_addrs().map_err(CandidateError::Interfaces)?;
-    let addresses = local(listen.ip(), interfaces.iter().map(if_addrs::Interface::ip));
+    let chosen = interfaces
+        .iter()
+        .filter(|interface| announce.takes(&interface.name));
+    let addresses = local(listen.ip(), chosen.map(if_addrs::Interface::ip));
     if addresses.is_empty() {
         return Err(CandidateError::None(listen));
     }
     Ok(addresses)
+}
+
+impl Announce<'_> {
+    /// Whether the addresses of the interface of this name are announced.
+    fn takes(&self, interface: &str) -> bool {
+        let any = |patterns: &[String]| patterns.iter().any(|pattern| fits(pattern, interface));
+        (self.interfaces.is_empty() || any(self.interfaces)) && !any(self.exclude)
+    }
+}
+
+/// Whether `name` is what `pattern` says, in which `*` may stand once for any text.
+fn fits(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        Some((before, after)) => name
+            .strip_prefix(before)
+            .is_some_and(|rest| rest.ends_with(after)),
+        None => pattern == name,
+    }
 }
 
 /// An address, or all addresses of a name.
@@ -69,11 +118,11 @@ fn resolve(host: &str) -> Result<Vec<IpAddr>, CandidateError> {
 /// The addresses of the machine that a socket on the unspecified address `listen` receives from:
 /// one of IPv6 takes IPv4 too.
 ///
-/// Link-local IPv6 addresses mean nothing without the name of an interface, and that is another one
-/// at the viewer's end.
+/// Link-local addresses mean nothing beyond the link: those of IPv6 need the name of an interface, and
+/// that is another one at the viewer's end; those of IPv4 are what is left where DHCP has failed.
 fn local(listen: IpAddr, addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
     let is_usable = |address: &IpAddr| match address {
-        IpAddr::V4(_) => true,
+        IpAddr::V4(v4) => !v4.is_link_local(),
         IpAddr::V6(v6) => listen.is_ipv6() && !v6.is_unicast_link_local(),
     };
     tidy(addresses.filter(is_usable).collect())
@@ -91,9 +140,38 @@ fn tidy(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     addresses
 }
 
-/// Whether nobody but this machine can reach any of these addresses.
-pub(crate) fn only_loopback(addresses: &[IpAddr]) -> bool {
-    addresses.iter().all(IpAddr::is_loopback)
+/// How far these addresses reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Nobody but this machine can use any of them.
+    Machine,
+    /// Only networks nearby can.
+    Private,
+    /// At least one is good anywhere.
+    Public,
+}
+
+/// How far the addresses reach that are announced.
+pub(crate) fn reach(addresses: &[IpAddr]) -> Reach {
+    if addresses.iter().all(IpAddr::is_loopback) {
+        Reach::Machine
+    } else if addresses.iter().all(|address| is_private(*address)) {
+        Reach::Private
+    } else {
+        Reach::Public
+    }
+}
+
+/// Whether an address means nothing in the internet: RFC 1918, RFC 6598 (carrier-grade NAT), RFC 4193.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [first, second, ..] = v4.octets();
+            let is_shared = first == 100 && (64..128).contains(&second);
+            v4.is_private() || v4.is_loopback() || v4.is_link_local() || is_shared
+        }
+        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_loopback() || v6.is_unicast_link_local(),
+    }
 }
 
 #[cfg(test)]
@@ -105,7 +183,17 @@ mod tests {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    const MACHINE: [&str; 6] = [
+    /// What is announced without any setting but these hosts.
+    fn hosts(hosts: &[String]) -> Announce<'_> {
+        Announce {
+            hosts,
+            interfaces: &[],
+            exclude: &[],
+        }
+    }
+
+    const MACHINE: [&str; 7] = [
+        "169.254.7.7",
         "127.0.0.1",
         "192.0.2.2",
         "172.17.0.1",
@@ -132,27 +220,74 @@ mod tests {
     #[test]
     fn a_socket_on_one_address_announces_that_one() {
         let listen = "192.0.2.2:8189".parse().unwrap();
-        assert_eq!(candidates(listen, &[]).unwrap(), ips(&["192.0.2.2"]));
+        assert_eq!(
+            candidates(listen, &hosts(&[])).unwrap(),
+            ips(&["192.0.2.2"])
+        );
     }
 
     #[test]
     fn advertised_hosts_replace_what_the_machine_has() {
         let listen = "[::]:8189".parse().unwrap();
         let advertise = ["203.0.113.7", "localhost", "203.0.113.7"].map(str::to_owned);
-        let found = candidates(listen, &advertise).unwrap();
+        let found = candidates(listen, &hosts(&advertise)).unwrap();
         assert_eq!(found.first(), Some(&"203.0.113.7".parse().unwrap()));
-        assert!(found.len() > 1 && only_loopback(&found[1..]), "{found:?}");
+        assert!(
+            found.len() > 1 && reach(&found[1..]) == Reach::Machine,
+            "{found:?}"
+        );
     }
 
     #[test]
     fn a_name_that_does_not_resolve_is_named_with_its_flag() {
         let listen = "[::]:8189".parse().unwrap();
-        let error = candidates(listen, &["no such host".to_owned()]).unwrap_err();
+        let error = candidates(listen, &hosts(&["no such host".to_owned()])).unwrap_err();
         let text = error.to_string();
         assert!(
             text.contains("--advertise") && text.contains("no such host"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_machines_own_addresses_can_stand_beside_others() {
+        let listen = "192.0.2.2:8189".parse().unwrap();
+        let advertise = ["auto", "203.0.113.7"].map(str::to_owned);
+        let found = candidates(listen, &hosts(&advertise)).unwrap();
+        assert_eq!(found, ips(&["192.0.2.2", "203.0.113.7"]));
+    }
+
+    #[test]
+    fn interfaces_are_chosen_and_left_out_by_name() {
+        let (interfaces, exclude) = (["eth*", "wg0"], ["docker*", "br-*", "eth9"]);
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let (interfaces, exclude): (Vec<_>, Vec<_>) = (owned(&interfaces), owned(&exclude));
+        let mut announce = Announce {
+            hosts: &[],
+            interfaces: &interfaces,
+            exclude: &exclude,
+        };
+        assert!(announce.takes("eth0") && announce.takes("wg0"));
+        assert!(!announce.takes("eth9") && !announce.takes("wlan0"));
+        announce.interfaces = &[];
+        assert!(announce.takes("wlan0") && announce.takes("bridge"));
+        assert!(!announce.takes("docker0") && !announce.takes("br-1a2b"));
+    }
+
+    #[test]
+    fn it_is_known_how_far_addresses_reach() {
+        assert_eq!(reach(&ips(&["127.0.0.1", "::1"])), Reach::Machine);
+        let private = [
+            "10.0.0.1",
+            "172.17.0.1",
+            "192.168.1.1",
+            "100.64.0.1",
+            "fd00::1",
+        ];
+        assert_eq!(reach(&ips(&private)), Reach::Private);
+        assert_eq!(reach(&ips(&["10.0.0.1", "203.0.113.7"])), Reach::Public);
+        assert_eq!(reach(&ips(&["100.128.0.1"])), Reach::Public);
+        assert_eq!(reach(&ips(&["2001:db8::2"])), Reach::Public);
     }
 
     #[test]

@@ -2,17 +2,19 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
+use crate::environment::{self, UnknownVariable};
 use crate::listen::{ListenAddress, OptionalAddress};
+use crate::logging::LogFormat;
 
 /// WebRTC egress gateway: one publisher in over RTMP, thousands of viewers out over WebRTC (WHEP).
 ///
 /// Without any option it listens on the default ports of all interfaces. Options win over the
-/// configuration file.
+/// configuration file and over DISTRIBUTARY_... in the environment.
 #[derive(Clone, Debug, Default, Parser)]
-#[command(name = "distributary", version)]
+#[command(name = "distributary", version, args_conflicts_with_subcommands = true)]
 #[allow(
     rustdoc::broken_intra_doc_links,
     reason = "these texts are the help, and [::] is an address in it"
@@ -66,21 +68,63 @@ pub struct Cli {
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
 
+    /// Write the log as text or as json, one object per line [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+
     /// Also publish the built-in test clip as live/demo
     #[arg(long)]
     pub demo: bool,
+
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub task: Option<Task>,
+}
+
+/// What to do instead of serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Task {
+    /// Say whether a configuration file can be used, and what is wrong with it
+    Check {
+        /// The file
+        file: PathBuf,
+    },
 }
 
 impl Cli {
-    /// The configuration: the file if there is one, with the options over it.
+    /// The configuration: the file if there is one, with the environment over it, and the options over
+    /// both.
     ///
     /// # Errors
-    /// When the file cannot be read or is not valid.
+    /// When the file cannot be read, or it or a variable is not valid.
     pub fn config(&self) -> Result<Config, ConfigError> {
-        let mut config = match &self.config {
-            Some(path) => Config::read(path)?,
-            None => Config::default(),
-        };
+        Ok(self.over(environment::apply(self.file()?, variables())?.0))
+    }
+
+    /// Says which variables look like keys and are none.
+    pub fn warn_of_unknown_variables(&self) {
+        let applied = environment::apply(Config::default(), variables());
+        for UnknownVariable { name, nearest } in
+            applied.into_iter().flat_map(|(_, unknown)| unknown)
+        {
+            tracing::warn!(
+                variable = name,
+                nearest,
+                "this variable is no key and is left alone"
+            );
+        }
+    }
+
+    fn file(&self) -> Result<Config, ConfigError> {
+        let named = std::env::var_os(environment::CONFIG_FILE).map(PathBuf::from);
+        match self.config.as_ref().or(named.as_ref()) {
+            Some(path) => Config::read(path),
+            None => Ok(Config::default()),
+        }
+    }
+
+    /// The options over `config`.
+    fn over(&self, mut config: Config) -> Config {
         let Self {
             rtmp,
             http,
@@ -88,6 +132,7 @@ impl Cli {
             admin,
             advertise,
             log,
+            log_format,
             ..
         } = self.clone();
         config.rtmp = rtmp.unwrap_or(config.rtmp);
@@ -95,11 +140,18 @@ impl Cli {
         config.webrtc = webrtc.unwrap_or(config.webrtc);
         config.admin = admin.unwrap_or(config.admin);
         config.log = log.unwrap_or(config.log);
+        config.log_format = log_format.unwrap_or(config.log_format);
         if !advertise.is_empty() {
             config.advertise = advertise;
         }
-        Ok(config)
+        config
     }
+}
+
+/// The environment; names and values that are not text are not ours.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use distributary_auth::network::TrustedProxies;
+use distributary_auth::rate::RateLimit;
 use distributary_hub::{HubConfig, PatternError};
-use distributary_media::audio::{OpusApplication, OpusConfig};
+use distributary_media::audio::OpusConfig;
 use distributary_rtmp::amf::AmfLimits;
 use distributary_rtmp::chunk::ChunkLimits;
 use distributary_rtmp::{PullRule, RtmpConfig, SessionConfig};
@@ -14,11 +16,19 @@ use distributary_webrtc::engine::EngineConfig;
 use distributary_whep::{HttpConfig, Offline, WhepConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::auth::Auth;
 use crate::delay::DelayBounds;
+use crate::explanation;
 use crate::front_door::{IceServerEntry, RedirectEntry, Whep, whep_config};
 use crate::listen::{ListenAddress, OptionalAddress};
+use crate::logging::LogFormat;
 use crate::stream_rule::{BFrames, Sei, StreamRule, Vui};
 use crate::units::{Size, Time};
+
+/// Interfaces that lead to containers and virtual machines on this machine, and to no viewer.
+const CONTAINER_INTERFACES: [&str; 8] = [
+    "docker*", "br-*", "veth*", "virbr*", "cni*", "podman*", "flannel*", "cali*",
+];
 
 /// Where the admin API is: for this machine alone.
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8180);
@@ -42,8 +52,16 @@ pub struct Config {
     pub admin_token: String,
     /// Hosts told to viewers instead of the addresses of the machine.
     pub advertise: Vec<String>,
+    /// Interfaces whose addresses may be told to viewers, by patterns of their names.
+    pub interfaces: Vec<String>,
+    /// Interfaces whose addresses are not.
+    pub exclude_interfaces: Vec<String>,
     /// What is logged.
     pub log: String,
+    /// How it is written.
+    pub log_format: LogFormat,
+    /// How long viewers and publishers may take to go elsewhere when the gateway is told to end.
+    pub drain_timeout: Time,
     /// Streams that are pulled from other servers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pull: Vec<Pull>,
@@ -57,7 +75,9 @@ pub struct Config {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub redirect: Vec<RedirectEntry>,
     /// RTMP over TLS.
-    pub rtmps: Rtmps,
+    pub rtmps: TlsListener,
+    /// HTTP over TLS.
+    pub https: TlsListener,
     /// Limits of those who publish.
     pub publishers: Publishers,
     /// What is kept of each stream.
@@ -68,6 +88,8 @@ pub struct Config {
     pub whep: Whep,
     /// Limits of HTTP.
     pub requests: Requests,
+    /// Who may publish and who may watch.
+    pub auth: Auth,
 }
 
 /// Streams that are pulled from another RTMP server when somebody asks for them.
@@ -84,11 +106,11 @@ pub struct Pull {
     pub idle_timeout: Time,
 }
 
-/// RTMP over TLS.
+/// Something that listens with TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Rtmps {
-    /// Where publishers connect to; off when there is none.
+pub struct TlsListener {
+    /// Where clients connect to; off when there is none.
     pub listen: OptionalAddress,
     /// PEM file of the certificate and those of its issuers.
     pub certificate: PathBuf,
@@ -149,29 +171,12 @@ pub struct Streams {
     pub opus_bitrate: u32,
     /// Whether Opus repeats speech in little when viewers lose packets.
     pub opus_fec: bool,
-    /// What the encoder of Opus is to do well.
-    pub opus_application: Application,
-    /// Its effort, 0 to 10.
-    pub opus_complexity: u8,
     /// What is done with B-frames.
     pub bframes: BFrames,
     /// What is done with supplemental enhancement information.
     pub sei: Sei,
     /// What is done with what a stream says of the order of its pictures.
     pub vui: Vui,
-}
-
-/// What the encoder of Opus is to do well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Application {
-    /// Any sound.
-    #[default]
-    Audio,
-    /// Speech.
-    Voice,
-    /// Any sound with less delay.
-    LowDelay,
 }
 
 /// How viewers are served.
@@ -212,6 +217,12 @@ pub struct Requests {
     pub max_connections: usize,
     /// How long a connection may take to send the head of a request, or be idle.
     pub header_timeout: Time,
+    /// Requests for sessions per minute and address; 0 for any number.
+    pub max_posts_per_minute: u32,
+    /// How many of them may come at once.
+    pub post_burst: u32,
+    /// Proxies that are believed when they say for whom they ask.
+    pub trusted_proxies: Vec<String>,
 }
 
 /// Why the configuration cannot be used.
@@ -226,13 +237,23 @@ pub enum ConfigError {
         /// What the system says.
         source: io::Error,
     },
-    /// The file is not what it should be; the text says where and why.
-    #[error("{}: {source}", path.display())]
+    /// The file is not what it should be.
+    #[error("{}:{line}: {reason}", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// Where and why.
-        source: toml::de::Error,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// A variable of the environment is not what its key wants.
+    #[error("{name} in the environment: {reason}")]
+    Environment {
+        /// The variable.
+        name: String,
+        /// What is wrong.
+        reason: String,
     },
     /// A rule for pulling streams cannot be followed.
     #[error("[[pull]] match = {streams:?}: {reason}")]
@@ -267,7 +288,10 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let path = path.to_owned();
         match std::fs::read_to_string(&path) {
-            Ok(text) => toml::from_str(&text).map_err(|source| ConfigError::Parse { path, source }),
+            Ok(text) => toml::from_str(&text).map_err(|error| {
+                let (line, reason) = explanation::explain(&text, &error);
+                ConfigError::Parse { path, line, reason }
+            }),
             Err(source) => Err(ConfigError::Read { path, source }),
         }
     }
@@ -289,6 +313,35 @@ impl Config {
         }
     }
 
+    /// How often an address may ask, and which proxies are believed.
+    ///
+    /// # Errors
+    /// When a proxy is neither an address nor a network.
+    pub fn access(&self) -> Result<(RateLimit, TrustedProxies), ConfigError> {
+        let Requests {
+            max_posts_per_minute,
+            post_burst,
+            trusted_proxies,
+            ..
+        } = &self.requests;
+        let limit = RateLimit {
+            burst: *post_burst,
+            per_minute: *max_posts_per_minute,
+        };
+        let parse = |proxy: &String| {
+            distributary_auth::network::parse(proxy).map_err(|_| {
+                let key = format!("[requests] trusted_proxies, {proxy:?}");
+                let reason = "expected an address or a network such as 10.0.0.0/8";
+                ConfigError::entry(key, reason.to_owned())
+            })
+        };
+        let proxies = trusted_proxies
+            .iter()
+            .map(parse)
+            .collect::<Result<_, _>>()?;
+        Ok((limit, TrustedProxies(proxies)))
+    }
+
     /// The part of the hub.
     pub fn hub(&self) -> HubConfig {
         let (streams, rules) = (&self.streams, &self.stream[..]);
@@ -299,12 +352,6 @@ impl Config {
             opus: OpusConfig {
                 bitrate: streams.opus_bitrate,
                 fec: streams.opus_fec,
-                application: match streams.opus_application {
-                    Application::Audio => OpusApplication::Audio,
-                    Application::Voice => OpusApplication::Voice,
-                    Application::LowDelay => OpusApplication::LowDelay,
-                },
-                complexity: streams.opus_complexity,
             },
             b_frames: StreamRule::setting(streams.bframes, rules, |rule| rule.bframes),
             sei: StreamRule::setting(streams.sei, rules, |rule| rule.sei),
@@ -322,17 +369,23 @@ impl Default for Config {
             admin: OptionalAddress(Some(DEFAULT_ADMIN.into())),
             admin_token: String::new(),
             advertise: Vec::new(),
+            interfaces: Vec::new(),
+            exclude_interfaces: CONTAINER_INTERFACES.map(str::to_owned).to_vec(),
             log: "info".to_owned(),
+            log_format: LogFormat::default(),
+            drain_timeout: Time(Duration::from_secs(3)),
             pull: Vec::new(),
             stream: Vec::new(),
             ice_server: Vec::new(),
             redirect: Vec::new(),
-            rtmps: Rtmps::default(),
+            rtmps: TlsListener::default(),
+            https: TlsListener::default(),
             publishers: Publishers::default(),
             streams: Streams::default(),
             viewers: Viewers::default(),
             whep: Whep::default(),
             requests: Requests::default(),
+            auth: Auth::default(),
         }
     }
 }
@@ -411,8 +464,6 @@ impl Default for Streams {
             queue_frames: hub.queue_frames,
             opus_bitrate: hub.opus.bitrate,
             opus_fec: hub.opus.fec,
-            opus_application: Application::default(),
-            opus_complexity: hub.opus.complexity,
             bframes: BFrames::default(),
             sei: Sei::default(),
             vui: Vui::default(),
@@ -446,6 +497,9 @@ impl Default for Requests {
         Self {
             max_connections: http.max_connections,
             header_timeout: Time(http.header_timeout),
+            max_posts_per_minute: 6000,
+            post_burst: 600,
+            trusted_proxies: Vec::new(),
         }
     }
 }

@@ -4,12 +4,16 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use distributary_auth::AuthError;
 use distributary_rtmp::BindError;
+use distributary_tls::TlsError;
 use distributary_webrtc::engine::EngineError;
+use distributary_whep::HttpError;
 
 use crate::candidates::CandidateError;
 use crate::config::ConfigError;
 use crate::listen::ListenAddress;
+use crate::logging::LogError;
 
 /// Something that listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +24,8 @@ pub enum Listener {
     Rtmps,
     /// HTTP, over TCP.
     Http,
+    /// HTTP over TLS.
+    Https,
     /// The admin API, over HTTP.
     Admin,
     /// WebRTC, over UDP.
@@ -64,15 +70,32 @@ pub enum StartError {
          configuration or DISTRIBUTARY_ADMIN_TOKEN, or listen on loopback with --admin 127.0.0.1:PORT"
     )]
     OpenAdmin(SocketAddr),
-    /// One of the two files of the RTMPS certificate is missing.
-    #[error("rtmps.certificate and rtmps.key are given together, or neither is")]
-    HalfIdentity,
+    /// One of the two files of a certificate is missing.
+    #[error("certificate and key of {0} are given together, or neither is")]
+    HalfIdentity(Listener),
     /// The configuration cannot be followed.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The rules of who may publish and watch cannot be followed.
+    #[error("[auth]: {0}")]
+    Auth(#[from] AuthError),
+    /// The log cannot be written so.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A certificate cannot be used.
+    #[error("{listener}: {source}")]
+    Tls {
+        /// Whose it is.
+        listener: Listener,
+        /// Why.
+        source: TlsError,
+    },
     /// RTMP cannot start for another reason.
     #[error(transparent)]
     Rtmp(distributary_rtmp::StartError),
+    /// HTTP cannot start for another reason.
+    #[error(transparent)]
+    Http(HttpError),
     /// The system does not tell what was bound.
     #[error("the addresses listened on cannot be read: {0}")]
     Addresses(io::Error),
@@ -123,6 +146,15 @@ impl StartError {
         }
     }
 
+    /// The error of an HTTP listener.
+    pub(crate) fn http(listener: Listener, error: HttpError) -> Self {
+        match error {
+            HttpError::Listen { address, source } => Self::listen(listener, address, source),
+            HttpError::Tls(source) => Self::Tls { listener, source },
+            other => Self::Http(other),
+        }
+    }
+
     pub(crate) fn engine(error: EngineError) -> Self {
         match error {
             EngineError::Bind { address, source } => {
@@ -144,6 +176,7 @@ impl Listener {
             Self::Http => {
                 "choose another with --http HOST:PORT or the key http of the configuration"
             }
+            Self::Https => "choose another with the key https.listen of the configuration",
             Self::Admin => {
                 "choose another with --admin HOST:PORT or the key admin of the configuration"
             }
@@ -160,6 +193,7 @@ impl fmt::Display for Listener {
             Self::Rtmp => "RTMP",
             Self::Rtmps => "RTMPS",
             Self::Http => "HTTP",
+            Self::Https => "HTTPS",
             Self::Admin => "Admin API",
             Self::WebRtc => "WebRTC (UDP)",
         })

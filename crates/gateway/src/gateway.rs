@@ -1,25 +1,26 @@
 //! All parts, started and ended together.
 
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use distributary_auth::Authorizer;
 use distributary_hub::Hub;
-use distributary_rtmp::{OnDuplicate, RtmpConfig, RtmpServer, TlsConfig, TlsIdentity};
+use distributary_rtmp::{OnDuplicate, RtmpConfig, RtmpServer, TlsConfig};
+use distributary_tls::TlsIdentity;
 use distributary_webrtc::engine::{Engine, EngineConfig};
 use distributary_webrtc::log::LogLimits;
 use distributary_whep::admin::{AdminDoor, AdminToken, admin_router};
 use distributary_whep::{
-    Admission, FrontDoor, HttpConfig, HttpServer, Router, ServerInfo, WhepConfig,
+    Access, Admission, Drain, FrontDoor, HttpConfig, HttpServer, Router, ServerInfo, WhepConfig,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::banner::Addresses;
-use crate::candidates::{candidates, only_loopback};
-use crate::config::{Config, Duplicate, Pull, Rtmps};
+use crate::candidates::{Announce, Reach, candidates, reach};
+use crate::config::{Config, Duplicate, Pull, TlsListener};
 use crate::demo;
 use crate::error::{Listener, RunError, StartError};
 use crate::listen::ListenAddress;
@@ -27,16 +28,34 @@ use crate::listen::ListenAddress;
 /// How long all parts together may take to end.
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(1500);
 
+/// How often it is looked whether the last viewer has left while the gateway drains.
+const DRAIN_POLL: Duration = Duration::from_millis(50);
+
+/// How the gateway is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Viewers and publishers are asked to go elsewhere, and given time to.
+    Drain,
+    /// At once.
+    Now,
+}
+
 /// A gateway whose sockets are bound.
 pub struct Gateway {
     hub: Hub,
     rtmp: RtmpServer,
     http: HttpServer,
+    https: Option<HttpServer>,
     admin: Option<HttpServer>,
     engine: Engine,
     whep: WhepConfig,
     addresses: Addresses,
     admission: Admission,
+    access: Access,
+    authorizer: Authorizer,
+    drain_timeout: Duration,
+    /// Tells RTMP that the gateway drains.
+    rtmp_draining: watch::Sender<bool>,
     admin_token: Option<AdminToken>,
     started: Instant,
 }
@@ -49,14 +68,19 @@ impl Gateway {
     pub fn start(config: &Config, demo: bool) -> Result<Self, StartError> {
         let hub = Hub::new(config.hub());
         let whep = config.whep()?;
-        let rtmp = bind_rtmp(config, &hub)?;
+        let auth = Authorizer::new(config.auth.rules()?)?;
+        let (limit, proxies) = config.access()?;
+        let (rtmp_draining, draining) = watch::channel(false);
+        let rtmp = bind_rtmp(config, &hub, auth.clone(), draining)?;
         let http = bind_http(config)?;
+        let https = bind_https(config)?;
         let admin = bind_admin(config)?;
         let (engine, announced) = start_engine(config, &hub)?;
         let addresses = Addresses {
             rtmp: rtmp.local_addr().map_err(StartError::Addresses)?,
             rtmps: rtmp.tls_addr().map_err(StartError::Addresses)?,
             http: http.local_addr(),
+            https: https.as_ref().map(HttpServer::local_addr),
             admin: admin.as_ref().map(HttpServer::local_addr),
             webrtc: engine.local_addr(),
             webrtc_tcp: engine.has_tcp(),
@@ -67,11 +91,16 @@ impl Gateway {
             hub,
             rtmp,
             http,
+            https,
             admin,
             engine,
             whep,
             addresses,
             admission: Admission::default(),
+            access: Access::new(auth.clone(), limit, proxies),
+            authorizer: auth,
+            drain_timeout: config.drain_timeout.0,
+            rtmp_draining,
             admin_token: AdminToken::new(config.admin_token.as_str()),
             started: now(),
         })
@@ -82,11 +111,17 @@ impl Gateway {
         self.addresses.clone()
     }
 
-    /// Serves until `shutdown` is ready, then closes every session and ends, within two seconds.
+    /// The rules of who may publish and watch, which can be replaced while the gateway runs.
+    pub fn authorizer(&self) -> Authorizer {
+        self.authorizer.clone()
+    }
+
+    /// Serves until `ending` says how to end. Then viewers and publishers get some time to go elsewhere, if
+    /// they are to have any, and every session is closed, within two seconds.
     ///
     /// # Errors
     /// When a part ended before it was told to.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    pub async fn run(self, mut ending: watch::Receiver<Option<Ending>>) -> Result<(), RunError> {
         let (stop, stopped) = watch::channel(());
         let stopped = || {
             let mut stopped = stopped.clone();
@@ -96,6 +131,9 @@ impl Gateway {
         let (public, admin_router) = self.routers();
         let mut parts = JoinSet::new();
         parts.spawn(self.rtmp.run(stopped()));
+        if let Some(https) = self.https {
+            parts.spawn(https.run(public.clone(), stopped()));
+        }
         parts.spawn(self.http.run(public, stopped()));
         if let Some(admin) = self.admin {
             parts.spawn(admin.run(admin_router, stopped()));
@@ -105,10 +143,12 @@ impl Gateway {
             .demo
             .then(|| tokio::spawn(demo::run(self.addresses.rtmp)));
 
+        let tell_rtmp = tokio::spawn(forward(self.admission.watch(), self.rtmp_draining));
         let result = tokio::select! {
-            () = shutdown => Ok(()),
+            () = serve(&mut ending, &self.admission, &self.engine, self.drain_timeout) => Ok(()),
             Some(ended) = parts.join_next() => Err(RunError::Ended(ended.err())),
         };
+        tell_rtmp.abort();
         tracing::info!("shutting down");
         if let Some(demo) = demo {
             demo.abort();
@@ -136,6 +176,7 @@ impl Gateway {
             info,
             config: Arc::new(self.whep.clone()),
             admission: self.admission.clone(),
+            access: self.access.clone(),
         });
         let admin = admin_router(AdminDoor {
             hub: self.hub.clone(),
@@ -148,6 +189,41 @@ impl Gateway {
     }
 }
 
+/// Completes when the gateway is to end and has drained, if it was to.
+async fn serve(
+    ending: &mut watch::Receiver<Option<Ending>>,
+    admission: &Admission,
+    engine: &Engine,
+    limit: Duration,
+) {
+    // Without anybody who could say how, it ends at once.
+    let asked = ending.wait_for(Option::is_some).await;
+    if asked.map_or(Some(Ending::Now), |ending| *ending) != Some(Ending::Drain) {
+        return;
+    }
+    admission.drain(Drain::default());
+    tracing::info!(sessions = engine.sessions(), ?limit, "draining");
+    let empty = async {
+        while engine.sessions() > 0 {
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
+    };
+    tokio::select! {
+        () = empty => {}
+        () = tokio::time::sleep(limit) => {
+            tracing::info!(sessions = engine.sessions(), "sessions that are still there are closed");
+        }
+        _ = ending.wait_for(|ending| *ending != Some(Ending::Drain)) => {}
+    }
+}
+
+/// Tells RTMP whether the gateway drains.
+async fn forward(mut drain: watch::Receiver<Option<Drain>>, rtmp: watch::Sender<bool>) {
+    while drain.changed().await.is_ok() {
+        rtmp.send_replace(drain.borrow_and_update().is_some());
+    }
+}
+
 /// The moment of the start.
 #[expect(
     clippy::disallowed_methods,
@@ -157,7 +233,12 @@ fn now() -> Instant {
     Instant::now()
 }
 
-fn bind_rtmp(config: &Config, hub: &Hub) -> Result<RtmpServer, StartError> {
+fn bind_rtmp(
+    config: &Config,
+    hub: &Hub,
+    auth: Authorizer,
+    draining: watch::Receiver<bool>,
+) -> Result<RtmpServer, StartError> {
     let limits = &config.publishers;
     let rtmp = RtmpConfig {
         listen: resolve(Listener::Rtmp, &config.rtmp)?,
@@ -169,6 +250,8 @@ fn bind_rtmp(config: &Config, hub: &Hub) -> Result<RtmpServer, StartError> {
             Duplicate::Refuse => OnDuplicate::Refuse,
             Duplicate::Takeover => OnDuplicate::Takeover,
         },
+        auth,
+        draining,
         pull: config
             .pull
             .iter()
@@ -180,27 +263,56 @@ fn bind_rtmp(config: &Config, hub: &Hub) -> Result<RtmpServer, StartError> {
     RtmpServer::bind(rtmp, hub.clone()).map_err(|error| StartError::rtmp(error, tls))
 }
 
+/// Whether the certificates can be used.
+pub(crate) fn check_certificates(config: &Config) -> Result<(), StartError> {
+    for (listener, tls) in [
+        (Listener::Rtmps, &config.rtmps),
+        (Listener::Https, &config.https),
+    ] {
+        if tls.listen.0.is_some() {
+            let checked = identity(listener, tls)?.check();
+            checked.map_err(|source| StartError::Tls { listener, source })?;
+        }
+    }
+    Ok(())
+}
+
+/// The certificate of something that listens with TLS.
+fn identity(listener: Listener, tls: &TlsListener) -> Result<TlsIdentity, StartError> {
+    let given = |path: &Path| !path.as_os_str().is_empty();
+    match (given(&tls.certificate), given(&tls.key)) {
+        (true, true) => Ok(TlsIdentity::Files {
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+        }),
+        (false, false) => Ok(TlsIdentity::SelfSigned),
+        _ => Err(StartError::HalfIdentity(listener)),
+    }
+}
+
 /// The settings of RTMPS, if it is on.
-fn rtmps(config: &Rtmps) -> Result<Option<TlsConfig>, StartError> {
+fn rtmps(config: &TlsListener) -> Result<Option<TlsConfig>, StartError> {
     let Some(listen) = &config.listen.0 else {
         return Ok(None);
     };
-    let given = |path: &Path| !path.as_os_str().is_empty();
-    let identity = match (given(&config.certificate), given(&config.key)) {
-        (true, true) => TlsIdentity::Files {
-            certificate: config.certificate.clone(),
-            key: config.key.clone(),
-        },
-        (false, false) => TlsIdentity::SelfSigned,
-        _ => return Err(StartError::HalfIdentity),
-    };
+    let identity = identity(Listener::Rtmps, config)?;
     let listen = resolve(Listener::Rtmps, listen)?;
     Ok(Some(TlsConfig { listen, identity }))
 }
 
 fn bind_http(config: &Config) -> Result<HttpServer, StartError> {
     let listen = resolve(Listener::Http, &config.http)?;
-    bind_http_on(Listener::Http, listen, config)
+    bind_http_on(Listener::Http, listen, None, config)
+}
+
+/// The listener of HTTPS, if it is wanted.
+fn bind_https(config: &Config) -> Result<Option<HttpServer>, StartError> {
+    let Some(address) = &config.https.listen.0 else {
+        return Ok(None);
+    };
+    let listen = resolve(Listener::Https, address)?;
+    let identity = identity(Listener::Https, &config.https)?;
+    bind_http_on(Listener::Https, listen, Some(identity), config).map(Some)
 }
 
 /// The listener of the admin API, if it is wanted.
@@ -212,25 +324,32 @@ fn bind_admin(config: &Config) -> Result<Option<HttpServer>, StartError> {
     if config.admin_token.is_empty() && !listen.ip().is_loopback() {
         return Err(StartError::OpenAdmin(listen));
     }
-    bind_http_on(Listener::Admin, listen, config).map(Some)
+    bind_http_on(Listener::Admin, listen, None, config).map(Some)
 }
 
 fn bind_http_on(
     listener: Listener,
     listen: SocketAddr,
+    tls: Option<TlsIdentity>,
     config: &Config,
 ) -> Result<HttpServer, StartError> {
     let http = HttpConfig {
         listen,
+        tls,
         max_connections: config.requests.max_connections,
         header_timeout: config.requests.header_timeout.0,
     };
-    HttpServer::bind(http).map_err(|error| StartError::listen(listener, listen, error.source))
+    HttpServer::bind(http).map_err(|error| StartError::http(listener, error))
 }
 
 fn start_engine(config: &Config, hub: &Hub) -> Result<(Engine, Vec<IpAddr>), StartError> {
     let listen = resolve(Listener::WebRtc, &config.webrtc)?;
-    let announced = candidates(listen, &config.advertise)?;
+    let announce = Announce {
+        hosts: &config.advertise,
+        interfaces: &config.interfaces,
+        exclude: &config.exclude_interfaces,
+    };
+    let announced = candidates(listen, &announce)?;
     let engine = EngineConfig {
         listen,
         shards: config.viewers.shards,
@@ -253,8 +372,18 @@ fn start_engine(config: &Config, hub: &Hub) -> Result<(Engine, Vec<IpAddr>), Sta
     };
     let engine = Engine::start(engine, hub.clone()).map_err(StartError::engine)?;
     // Said only once the port is had: an error is one line.
-    if only_loopback(&announced) {
-        tracing::info!("only viewers on this machine can be served: no other address is announced");
+    match reach(&announced) {
+        Reach::Machine => {
+            tracing::info!(
+                "only viewers on this machine can be served: no other address is announced"
+            );
+        }
+        Reach::Private => tracing::warn!(
+            ?announced,
+            "only private addresses are announced: viewers in other networks see no picture; if there \
+             are any, tell the public address with --advertise"
+        ),
+        Reach::Public => {}
     }
     Ok((engine, announced))
 }

@@ -8,6 +8,7 @@
 //!
 //! * [`cli`]: the command line; [`config`]: the configuration file, which the flags win over.
 //! * [`gateway`]: [`Gateway`], all parts started and ended together.
+//! * [`auth`]: who may publish and who may watch.
 //! * [`stream_rule`]: exceptions for some streams.
 //! * [`listen`] and [`candidates`]: the addresses listened on, and those told to viewers.
 //! * [`error`]: why the gateway does not start.
@@ -15,18 +16,24 @@
 //! * [`banner`]: what is printed at the start.
 //! * [`demo`]: the built-in clip, published in a loop.
 
+pub mod auth;
 pub mod banner;
 pub mod candidates;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod delay;
 pub mod demo;
+pub mod environment;
 pub mod error;
+mod explanation;
 pub mod front_door;
 pub mod gateway;
 pub mod limits;
 pub mod listen;
 pub mod logging;
+mod nearest;
+pub mod reload;
 pub mod signals;
 pub mod stream_rule;
 pub mod units;

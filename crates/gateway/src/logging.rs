@@ -1,8 +1,23 @@
-//! The log: text on standard error.
+//! The log, on standard error.
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload::{Handle, Layer};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt};
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object on each line, for programs.
+    Json,
+}
 
 /// The log cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -21,30 +36,66 @@ pub enum LogError {
     /// Somebody else in the process logs already.
     #[error("the log is started already")]
     Started,
+    /// The log has ended.
+    #[error("the log does not run")]
+    Ended,
 }
 
 /// What libraries say that viewers could fill the log with: the one for data channels calls it an error when
 /// a viewer ends its association. A filter that names them hears them all the same.
 const QUIET: &str = "sctp_proto=off";
 
+/// Changes what is logged while the gateway runs.
+#[derive(Clone, Debug)]
+pub struct LogHandle(Handle<EnvFilter, Registry>);
+
+impl LogHandle {
+    /// Logs what passes `filter` from now on.
+    ///
+    /// # Errors
+    /// When the filter is not valid.
+    pub fn set(&self, filter: &str) -> Result<(), LogError> {
+        self.0.reload(levels(filter)?).map_err(|_| LogError::Ended)
+    }
+}
+
 /// Starts to log what passes `filter`: a level (`info`), or levels by part
 /// (`warn,distributary_rtmp=debug`).
 ///
 /// # Errors
 /// When the filter is not valid, or the log was started before.
-pub fn start(filter: &str) -> Result<(), LogError> {
-    let levels = EnvFilter::builder()
+pub fn start(filter: &str, format: LogFormat) -> Result<LogHandle, LogError> {
+    let (levels, handle) = Layer::new(levels(filter)?);
+    let lines = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(levels)
+        .with(lines)
+        .try_init()
+        .map_err(|_| LogError::Started)?;
+    Ok(LogHandle(handle))
+}
+
+/// Whether a filter is valid.
+///
+/// # Errors
+/// When it is not.
+pub fn check(filter: &str) -> Result<(), LogError> {
+    levels(filter).map(drop)
+}
+
+fn levels(filter: &str) -> Result<EnvFilter, LogError> {
+    EnvFilter::builder()
         .parse(format!("{QUIET},{filter}"))
         .map_err(|source| LogError::Filter {
             filter: filter.to_owned(),
             source,
-        })?;
-    tracing_subscriber::fmt()
-        .with_env_filter(levels)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .try_init()
-        .map_err(|_| LogError::Started)
+        })
 }
 
 #[cfg(test)]
@@ -53,10 +104,11 @@ mod tests {
 
     #[test]
     fn a_word_that_is_no_level_is_named_in_the_error() {
-        let error = start("loud=louder").unwrap_err().to_string();
+        let error = check("loud=louder").unwrap_err().to_string();
         assert!(
             error.contains("--log") && error.contains("loud=louder"),
             "{error}"
         );
+        assert!(check("warn,distributary_rtmp=debug").is_ok());
     }
 }

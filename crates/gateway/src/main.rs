@@ -6,8 +6,13 @@ use std::time::Duration;
 
 use clap::Parser;
 use distributary_gateway::banner::Banner;
-use distributary_gateway::signals::Signals;
-use distributary_gateway::{Cli, Gateway, limits, logging};
+use distributary_gateway::check::check;
+use distributary_gateway::cli::{Cli, Task};
+use distributary_gateway::gateway::{Ending, Gateway};
+use distributary_gateway::reload::Reload;
+use distributary_gateway::signals::{Request, Signals};
+use distributary_gateway::{Config, limits, logging};
+use tokio::sync::watch;
 
 /// How long tasks that have not ended by themselves are waited for.
 const TASK_GRACE: Duration = Duration::from_millis(100);
@@ -15,7 +20,17 @@ const TASK_GRACE: Duration = Duration::from_millis(100);
 type AnyError = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
+    let cli = Cli::parse();
+    let result = match &cli.task {
+        Some(Task::Check { file }) => Config::read(file)
+            .map_err(AnyError::from)
+            .and_then(|config| Ok(check(&config)?))
+            .map(|()| {
+                let _ = writeln!(std::io::stdout(), "{} can be used", file.display());
+            }),
+        None => run(cli),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // With standard error closed there is nobody left to tell.
@@ -25,18 +40,37 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> Result<(), AnyError> {
+fn run(cli: Cli) -> Result<(), AnyError> {
     let config = cli.config()?;
-    logging::start(&config.log)?;
+    let log = logging::start(&config.log, config.log_format)?;
+    cli.warn_of_unknown_variables();
     limits::raise_open_files();
     let runtime = tokio::runtime::Runtime::new()?;
     let result = runtime.block_on(async {
-        let mut signals = Signals::install()?;
+        let signals = Signals::install()?;
         let gateway = Gateway::start(&config, cli.demo)?;
         let _ = write!(std::io::stdout(), "{}", Banner(gateway.addresses()));
-        gateway.run(signals.wait()).await?;
+        let reload = Reload::new(cli, config, gateway.authorizer(), log);
+        let (end, ending) = watch::channel(None);
+        tokio::spawn(obey(signals, reload, end));
+        gateway.run(ending).await?;
         Ok(())
     });
     runtime.shutdown_timeout(TASK_GRACE);
     result
+}
+
+/// Does what the signals ask for. A second request to end is meant: it ends at once.
+async fn obey(mut signals: Signals, mut reload: Reload, end: watch::Sender<Option<Ending>>) {
+    loop {
+        match signals.next().await {
+            Request::Reload => reload.reload(),
+            Request::Terminate if end.borrow().is_none() => {
+                end.send_replace(Some(Ending::Drain));
+            }
+            Request::Terminate | Request::Interrupt => {
+                end.send_replace(Some(Ending::Now));
+            }
+        }
+    }
 }

@@ -1,14 +1,27 @@
-//! The request to end: Ctrl-C, or SIGTERM from a service manager.
+//! What the system asks of the process: to end, or to read its configuration again.
 
 use std::io;
 
-/// The signals that end the gateway, caught from the moment this exists.
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// To end at once: Ctrl-C.
+    Interrupt,
+    /// To end: SIGTERM from a service manager.
+    Terminate,
+    /// To read the configuration again: SIGHUP.
+    Reload,
+}
+
+/// The signals, caught from the moment this exists.
 #[derive(Debug)]
 pub struct Signals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
@@ -22,14 +35,16 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    /// Waits for the first of them.
-    pub async fn wait(&mut self) {
+    /// Waits for the next of them.
+    pub async fn next(&mut self) -> Request {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Request::Interrupt,
+            _ = self.terminate.recv() => Request::Terminate,
+            _ = self.hangup.recv() => Request::Reload,
         }
     }
 }
@@ -45,10 +60,11 @@ impl Signals {
     }
 
     /// Waits for Ctrl-C.
-    pub async fn wait(&mut self) {
+    pub async fn next(&mut self) -> Request {
         // Without a handler Ctrl-C ends the process by itself.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
+        Request::Interrupt
     }
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use distributary_gateway::banner::Addresses;
 use distributary_gateway::error::RunError;
+use distributary_gateway::gateway::Ending;
 use distributary_gateway::listen::OptionalAddress;
 use distributary_gateway::{Config, Gateway};
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// How long the gateway may take to end.
@@ -31,17 +32,15 @@ fn config() -> Config {
 /// A gateway that serves.
 struct Running {
     addresses: Addresses,
-    stop: oneshot::Sender<()>,
+    stop: watch::Sender<Option<Ending>>,
     task: JoinHandle<Result<(), RunError>>,
 }
 
 fn run() -> Running {
     let gateway = Gateway::start(&config(), false).unwrap();
     let addresses = gateway.addresses();
-    let (stop, stopped) = oneshot::channel();
-    let task = tokio::spawn(gateway.run(async {
-        let _ = stopped.await;
-    }));
+    let (stop, ending) = watch::channel(None);
+    let task = tokio::spawn(gateway.run(ending));
     Running {
         addresses,
         stop,
@@ -79,7 +78,7 @@ async fn it_serves_on_the_ports_it_tells_and_ends_when_told() {
     let answer = request(&mut browser, "GET /api/live HTTP/1.1");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
 
-    stop.send(()).unwrap();
+    stop.send_replace(Some(Ending::Drain));
     let result = tokio::time::timeout(END, task).await;
     assert!(matches!(result, Ok(Ok(Ok(())))), "{result:?}");
     assert!(TcpStream::connect(addresses.http).is_err());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use distributary_auth::{AccessRequest, Action, Denied};
 use distributary_hub::{
     DemandError, Dismissal, PublishError, Publisher, Refusal, StreamEvent, StreamName,
 };
@@ -16,6 +17,7 @@ use tokio::time::{timeout, timeout_at};
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::ingest::Ingest;
+use crate::name::Query;
 use crate::playback::Playback;
 use crate::server::{OnDuplicate, Shared};
 use crate::session::{PlayRequest, PublishRequest, ServerSession, SessionError, SessionEvent};
@@ -41,6 +43,8 @@ pub(crate) struct Connection<S> {
     playback: Option<Playback>,
     /// Whether the client got as far as `connect`.
     connected: bool,
+    /// What the client calls itself.
+    client: Option<String>,
 }
 
 /// Why a connection ends.
@@ -142,6 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             ingest: None,
             playback: None,
             connected: false,
+            client: None,
         }
     }
 
@@ -165,11 +170,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Reads and answers until the connection ends.
     async fn exchange(&mut self) -> End {
         let mut buffer = BytesMut::with_capacity(READ_SIZE);
+        let mut draining = self.shared.config.draining.clone();
+        let mut is_asked_to_go = false;
         loop {
             let deadline = self.session.deadline().into();
             let read = tokio::select! {
                 read = timeout_at(deadline, self.stream.read_buf(&mut buffer)) => read,
                 dismissal = dismissed(self.ingest.as_ref()) => return self.tell_dismissed(dismissal).await,
+                () = drained(&mut draining), if !is_asked_to_go => {
+                    is_asked_to_go = true;
+                    if let Err(end) = self.ask_to_go().await {
+                        return end;
+                    }
+                    continue;
+                }
                 event = next_event(self.playback.as_mut()) => {
                     match self.play_event(event).await {
                         Ok(()) => continue,
@@ -194,6 +208,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return end;
             }
         }
+    }
+
+    /// Asks the client to connect anew, elsewhere: this server is about to end.
+    async fn ask_to_go(&mut self) -> Result<(), End> {
+        if self.session.request_reconnect() {
+            info!("asked to connect anew");
+        }
+        self.flush().await
     }
 
     /// Tells a publisher that it may not go on.
@@ -222,8 +244,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         rtmpe = request.handshake.encrypted,
                         "connected"
                     );
+                    self.client = request.client;
                 }
-                SessionEvent::PublishRequested(request) => self.decide(request, now)?,
+                SessionEvent::PublishRequested(request) => self.decide(request, now).await?,
                 SessionEvent::NameRefused(error) => {
                     warn!(%error, "refused: not a stream name");
                     return Err(End::Refused);
@@ -254,9 +277,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Grants or refuses a name.
-    fn decide(&mut self, request: PublishRequest, now: Instant) -> Result<(), End> {
+    async fn decide(&mut self, request: PublishRequest, now: Instant) -> Result<(), End> {
         let name = request.target.name;
         tracing::Span::current().record("stream", name.as_str());
+        let allowed = self.authorize(Action::Publish, &name, &request.target.query);
+        if let Err(denied) = allowed.await {
+            warn!(reason = %denied, "publisher refused");
+            let refusal = format!("{name} cannot be published: {denied}.");
+            self.session
+                .reject_publish("NetStream.Publish.Denied", &refusal)?;
+            return Err(End::Refused);
+        }
         let limit = self.shared.config.max_publishers;
         let refusal = match Arc::clone(&self.shared.publishers).try_acquire_owned() {
             Err(_) => format!("The limit of {limit} publishers is reached."),
@@ -282,6 +313,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn decide_play(&mut self, request: PlayRequest) -> Result<(), End> {
         let name = request.target.name;
         tracing::Span::current().record("stream", name.as_str());
+        let allowed = self.authorize(Action::Play, &name, &request.target.query);
+        if let Err(denied) = allowed.await {
+            warn!(reason = %denied, "player refused");
+            let refusal = format!("{name} cannot be played: {denied}.");
+            self.session
+                .reject_play("NetStream.Play.Failed", &refusal)?;
+            return Err(End::Refused);
+        }
         let summoned = self.shared.hub.summon(&name).await;
         let playback = summoned
             .and_then(|()| Playback::begin(&self.shared.hub, &name).ok_or(DemandError::NoProvider));
@@ -303,6 +342,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.playback = Some(playback);
         Ok(accepted?)
+    }
+
+    /// Asks whether the client may do this. It waits for its answer meanwhile, as everybody does who has
+    /// asked for something.
+    async fn authorize(
+        &self,
+        action: Action,
+        name: &StreamName,
+        query: &Query,
+    ) -> Result<(), Refused> {
+        if *self.shared.config.draining.borrow() {
+            return Err(Refused::Draining);
+        }
+        let request = AccessRequest {
+            action,
+            stream: name,
+            ip: self.peer.ip(),
+            bearer: None,
+            query: query.as_str(),
+            client: self.client.as_deref(),
+        };
+        Ok(self.shared.config.auth.authorize(&request).await?)
     }
 
     /// Passes on what the hub has for the player.
@@ -355,6 +416,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Ok(Err(error)) = drained.await {
             debug!(%error, "while closing");
         }
+    }
+}
+
+/// Why a client may not publish or play.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    #[error("this server is about to end, try another or later")]
+    Draining,
+}
+
+/// Completes when the server is about to end.
+async fn drained(draining: &mut watch::Receiver<bool>) {
+    if draining.wait_for(|draining| *draining).await.is_err() {
+        // Nobody is left who could say so.
+        std::future::pending::<()>().await;
     }
 }
 

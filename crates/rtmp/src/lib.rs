@@ -36,8 +36,9 @@ pub mod session;
 pub mod timestamp;
 pub mod tls;
 
+pub use distributary_tls::{TlsError, TlsIdentity};
 pub use listener::BindError;
 pub use pull::PullRule;
 pub use server::{OnDuplicate, RtmpConfig, RtmpServer, StartError};
 pub use session::{MediaMessage, ServerSession, SessionConfig, SessionError, SessionEvent};
-pub use tls::{TlsConfig, TlsError, TlsIdentity};
+pub use tls::TlsConfig;

@@ -72,6 +72,11 @@ impl Query {
         })
     }
 
+    /// The query as it came, without the question mark.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -6,7 +6,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use distributary_auth::Authorizer;
+use distributary_auth::network::network;
 use distributary_hub::Hub;
+use distributary_tls::TlsError;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -18,7 +21,7 @@ use crate::listener::{BindError, listen};
 use crate::pull::{PullRule, Puller};
 use crate::quick_ack::QuickAck;
 use crate::session::SessionConfig;
-use crate::tls::{Tls, TlsConfig, TlsError};
+use crate::tls::{Tls, TlsConfig};
 
 /// Pauses after a failed accept: at first, and at most.
 const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -44,6 +47,10 @@ pub struct RtmpConfig {
     pub max_publishers: usize,
     /// What happens when a name is published that is live already.
     pub on_duplicate: OnDuplicate,
+    /// Who may publish and who may play.
+    pub auth: Authorizer,
+    /// Whether the server is about to end: nobody may begin then, and clients are asked to connect anew.
+    pub draining: watch::Receiver<bool>,
     /// Streams that are pulled from other servers when somebody asks for them.
     pub pull: Vec<PullRule>,
     /// Limits and times of each connection.
@@ -69,6 +76,8 @@ impl Default for RtmpConfig {
             max_connections_per_ip: 1024,
             max_publishers: 2048,
             on_duplicate: OnDuplicate::default(),
+            auth: Authorizer::open(),
+            draining: watch::channel(false).1,
             pull: Vec::new(),
             session: SessionConfig::default(),
         }
@@ -341,14 +350,6 @@ impl PerIp {
 impl Drop for Pass {
     fn drop(&mut self) {
         self.per_ip.leave(self.network);
-    }
-}
-
-/// What counts as one address: an IPv6 host has a /64 network to itself.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
     }
 }
 

@@ -42,7 +42,7 @@ impl Admission {
     }
 
     /// The state of the switch, and its change.
-    pub(crate) fn watch(&self) -> watch::Receiver<Option<Drain>> {
+    pub fn watch(&self) -> watch::Receiver<Option<Drain>> {
         self.drain.subscribe()
     }
 

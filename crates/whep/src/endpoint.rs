@@ -11,6 +11,7 @@ use distributary_hub::{DemandError, StreamName};
 use distributary_webrtc::engine::{OpenError, OpenedSession, ViewerOptions};
 use distributary_webrtc::sdp::FRAGMENT_MEDIA_TYPE;
 
+use crate::access::Viewer;
 use crate::aliases::Dialect;
 use crate::config::Offline;
 use crate::cors;
@@ -41,6 +42,7 @@ pub(crate) fn methods() -> MethodRouter<FrontDoor> {
 async fn open(
     State(front): State<FrontDoor>,
     PathStream(name): PathStream,
+    viewer: Viewer,
     Player(options): Player,
     RawQuery(query): RawQuery,
     dialect: Option<Extension<Dialect>>,
@@ -51,7 +53,7 @@ async fn open(
         return Ok(temporary_redirect(&target));
     }
     let Extension(dialect) = dialect.unwrap_or_default();
-    let session = play(&front, &name, &offer, options).await;
+    let session = play(&front, &viewer, &name, &offer, options).await;
     let session = session.map_err(|problem| in_dialect(problem, dialect))?;
     let events = events::link(&session.id);
     let mut response = created(session);
@@ -63,11 +65,13 @@ async fn open(
 /// Makes a viewer of whoever sent this offer for the stream `name`.
 pub(crate) async fn play(
     front: &FrontDoor,
+    viewer: &Viewer,
     name: &StreamName,
     offer: &str,
     options: ViewerOptions,
 ) -> Result<OpenedSession, Problem> {
     front.admission.check()?;
+    front.access.check(viewer, name).await?;
     await_stream(front, name).await?;
     front
         .engine

@@ -14,6 +14,7 @@ use distributary_hub::StreamName;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::access::Viewer;
 use crate::cors;
 use crate::endpoint;
 use crate::offer::read_text;
@@ -82,6 +83,7 @@ struct Refusal {
 
 async fn play_srs(
     State(front): State<FrontDoor>,
+    viewer: Viewer,
     Player(options): Player,
     request: Request,
 ) -> Response {
@@ -90,7 +92,7 @@ async fn play_srs(
         let SrsRequest { streamurl, sdp } = serde_json::from_str(&body)
             .map_err(|error| bad_request(format!("The body is not what it should be: {error}.")))?;
         let name = name_of(&streamurl)?;
-        let session = endpoint::play(&front, &name, &sdp, options).await?;
+        let session = endpoint::play(&front, &viewer, &name, &sdp, options).await?;
         Ok(SrsAnswer {
             code: 0,
             server: "distributary",
@@ -104,6 +106,7 @@ async fn play_srs(
 async fn play_zlmediakit(
     State(front): State<FrontDoor>,
     query: Result<Query<ZlmRequest>, QueryRejection>,
+    viewer: Viewer,
     Player(options): Player,
     request: Request,
 ) -> Response {
@@ -121,7 +124,7 @@ async fn play_zlmediakit(
         let name =
             StreamName::new(&app, &stream).map_err(|error| bad_request(error.to_string()))?;
         let offer = read_text(request).await?;
-        let session = endpoint::play(&front, &name, &offer, options).await?;
+        let session = endpoint::play(&front, &viewer, &name, &offer, options).await?;
         Ok(ZlmAnswer {
             code: 0,
             id: session.id.short().to_string(),

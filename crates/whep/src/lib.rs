@@ -17,6 +17,7 @@
 //! WHEP follows draft-ietf-wish-whep, which rests on WHIP (RFC 9725). Errors are problem details
 //! (RFC 9457).
 
+mod access;
 pub mod admin;
 mod admission;
 mod aliases;
@@ -39,6 +40,7 @@ mod router;
 mod server;
 mod session;
 
+pub use access::Access;
 pub use admission::{Admission, Drain};
 pub use axum::Router;
 pub use config::{Offline, WhepConfig};

@@ -13,6 +13,7 @@ use distributary_webrtc::engine::Engine;
 use tower::Layer as _;
 use tower::util::MapRequestLayer;
 
+use crate::access::{self, Access};
 use crate::admission::Admission;
 use crate::config::WhepConfig;
 use crate::events::EventStreams;
@@ -36,6 +37,8 @@ pub struct FrontDoor {
     pub config: Arc<WhepConfig>,
     /// Whether they are.
     pub admission: Admission,
+    /// Which of them are.
+    pub access: Access,
 }
 
 /// Facts about the running gateway that the page shows.
@@ -80,6 +83,7 @@ fn whep(front: &FrontDoor) -> Router<FrontDoor> {
         .route("/whep/", any(unnamed))
         .route("/index/api/whep", any(unnamed))
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(front.clone(), access::limit))
         .layer(Extension(streams))
         .layer(origins)
 }

@@ -5,14 +5,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
+use distributary_tls::{Certificate, TlsError, TlsIdentity};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tower::Layer as _;
+
+use crate::access::PeerAddress;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -28,6 +33,8 @@ const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 pub struct HttpConfig {
     /// The address to listen on.
     pub listen: SocketAddr,
+    /// The certificate of HTTPS; without one, HTTP is served as it is.
+    pub tls: Option<TlsIdentity>,
     /// Most connections at a time; further ones wait in the kernel's queue.
     pub max_connections: usize,
     /// How long a connection may take to send the head of a request, and how long it may be idle.
@@ -38,20 +45,28 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 8080)),
+            tls: None,
             max_connections: 4096,
             header_timeout: Duration::from_secs(15),
         }
     }
 }
 
-/// The address cannot be listened on.
+/// Why HTTP cannot be served.
 #[derive(Debug, thiserror::Error)]
-#[error("HTTP cannot listen on {address}: {source}")]
-pub struct HttpError {
-    /// The address asked for.
-    pub address: SocketAddr,
-    /// What the system says.
-    pub source: io::Error,
+#[non_exhaustive]
+pub enum HttpError {
+    /// The address cannot be listened on.
+    #[error("HTTP cannot listen on {address}: {source}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The certificate of HTTPS cannot be used.
+    #[error("HTTPS: {0}")]
+    Tls(#[from] TlsError),
 }
 
 /// A bound HTTP server.
@@ -60,22 +75,29 @@ pub struct HttpServer {
     listener: TcpListener,
     local_addr: SocketAddr,
     config: HttpConfig,
+    certificate: Option<Arc<Certificate>>,
 }
 
 impl HttpServer {
     /// Takes the address, within a tokio runtime. Connections wait until [`HttpServer::run`].
     ///
     /// # Errors
-    /// When the address cannot be listened on.
+    /// When the address cannot be listened on, or the certificate cannot be used.
     pub fn bind(config: HttpConfig) -> Result<Self, HttpError> {
         let address = config.listen;
-        let failed = |source| HttpError { address, source };
+        let failed = |source| HttpError::Listen { address, source };
+        let certificate = config
+            .tls
+            .clone()
+            .map(|identity| Certificate::new("HTTPS", identity).map(Arc::new))
+            .transpose()?;
         let listener = listen(address).map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
         Ok(Self {
             listener,
             local_addr,
             config,
+            certificate,
         })
     }
 
@@ -106,20 +128,21 @@ impl HttpServer {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {
                 return;
             };
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "HTTP connection not accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
-            let connection = serve(
-                stream,
-                router.clone(),
-                self.config.header_timeout,
-                connections.watcher(),
-            );
+            let connection = Connection {
+                peer,
+                router: router.clone(),
+                header_timeout: self.config.header_timeout,
+                watcher: connections.watcher(),
+            };
+            let connection = connection.serve(stream, self.certificate.clone());
             tokio::spawn(async move {
                 connection.await;
                 drop(place);
@@ -144,14 +167,38 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn serve(stream: TcpStream, router: Router, header_timeout: Duration, watcher: Watcher) {
-    // An answer is one small write; waiting to fill a segment would only delay it.
-    let _ = stream.set_nodelay(true);
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%error, "HTTP connection ended");
+/// One connection that is served.
+struct Connection {
+    peer: SocketAddr,
+    router: Router,
+    header_timeout: Duration,
+    watcher: Watcher,
+}
+
+impl Connection {
+    /// Serves it, over TLS where there is a certificate.
+    async fn serve(self, stream: TcpStream, certificate: Option<Arc<Certificate>>) {
+        // An answer is one small write; waiting to fill a segment would only delay it.
+        let _ = stream.set_nodelay(true);
+        let Some(certificate) = certificate else {
+            return self.exchange(stream).await;
+        };
+        let handshake = certificate.acceptor().accept(stream);
+        match tokio::time::timeout(self.header_timeout, handshake).await {
+            Ok(Ok(stream)) => self.exchange(stream).await,
+            Ok(Err(error)) => tracing::debug!(peer = %self.peer, %error, "no TLS handshake"),
+            Err(_) => tracing::debug!(peer = %self.peer, "no TLS handshake in time"),
+        }
+    }
+
+    async fn exchange(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+        let router = Extension(PeerAddress(self.peer)).layer(self.router);
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.header_timeout)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        if let Err(error) = self.watcher.watch(connection).await {
+            tracing::debug!(%error, "HTTP connection ended");
+        }
     }
 }

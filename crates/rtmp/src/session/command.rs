@@ -69,8 +69,10 @@ impl ServerSession {
             self.send_answer("_error", command, Value::Null, info);
             return Err(SessionError::NoApplication);
         }
+        let capabilities = object.get("capsEx").and_then(Value::as_number);
         let request = ConnectRequest {
             app: app.to_owned(),
+            can_reconnect: capabilities.unwrap_or(0.0) as u32 & status::CAN_RECONNECT != 0,
             client: text("flashVer").and_then(shown),
             handshake: self.link.summary(),
         };
@@ -103,6 +105,19 @@ impl ServerSession {
         self.connection = Some(request.clone());
         self.events.push_back(SessionEvent::Connected(request));
         Ok(())
+    }
+
+    /// Asks the client to connect anew, once it is convenient to it. `false`: it does not know how to.
+    pub fn request_reconnect(&mut self) -> bool {
+        let can_reconnect = self
+            .connection
+            .as_ref()
+            .is_some_and(|request| request.can_reconnect);
+        if can_reconnect {
+            let info = status::reconnect_request();
+            self.send_command(&Command::new("onStatus", 0.0, [Value::Null, info]));
+        }
+        can_reconnect
     }
 
     fn create_stream(&mut self, command: &Command) {

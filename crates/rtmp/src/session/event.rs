@@ -35,6 +35,8 @@ pub struct ConnectRequest {
     pub client: Option<String>,
     /// How the handshake before it went.
     pub handshake: HandshakeSummary,
+    /// Whether the client takes a request to connect anew (`capsEx` of Enhanced RTMP).
+    pub can_reconnect: bool,
 }
 
 impl fmt::Debug for ConnectRequest {
@@ -44,6 +46,7 @@ impl fmt::Debug for ConnectRequest {
             .field("app", &app)
             .field("client", &self.client)
             .field("handshake", &self.handshake)
+            .field("can_reconnect", &self.can_reconnect)
             .finish()
     }
 }

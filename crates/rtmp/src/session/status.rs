@@ -32,8 +32,19 @@ const AUDIO_CODECS: [&str; 2] = ["mp4a", "Opus"];
 /// Enhanced RTMP's `FourCcInfoMask.CanForward`.
 const CAN_FORWARD: f64 = 4.0;
 
-/// Enhanced RTMP's `CapsExMask`: Multitrack, ModEx and TimestampNanoOffset.
-const CAPABILITIES: f64 = (0x02 | 0x04 | 0x08) as f64;
+/// Enhanced RTMP's `CapsExMask.Reconnect`: takes a request to connect anew.
+pub(super) const CAN_RECONNECT: u32 = 0x01;
+
+/// Enhanced RTMP's `CapsExMask`: Reconnect, Multitrack, ModEx and TimestampNanoOffset.
+const CAPABILITIES: f64 = (CAN_RECONNECT | 0x02 | 0x04 | 0x08) as f64;
+
+/// Asks a client to connect anew, to the address it knows (Enhanced RTMP v2, "Reconnect Request").
+pub(super) fn reconnect_request() -> Value {
+    status(
+        "NetConnection.Connect.ReconnectRequest",
+        "The server is about to end.",
+    )
+}
 
 /// The properties in the answer to `connect`. Clients look for a version of Flash Media Server
 /// there, and some check that it is at least 3. An enhanced client is told what it may send

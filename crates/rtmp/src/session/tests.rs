@@ -571,6 +571,22 @@ fn an_aggregate_message_comes_as_its_parts() {
 }
 
 #[test]
+fn a_client_that_can_is_asked_to_connect_anew() {
+    let mut pair = Pair::publishing();
+    assert!(!pair.server.request_reconnect(), "it does not know how to");
+    assert_eq!(pair.exchange(), []);
+
+    let mut pair = Pair::new(SessionConfig::default());
+    let capable = object([("app", "live".into()), ("capsEx", 3.0.into())]);
+    pair.call("connect", 1.0, [capable]);
+    pair.exchange();
+    assert!(pair.server.request_reconnect());
+    let said = pair.exchange();
+    assert_eq!(names(&said), ["onStatus"]);
+    assert_eq!(codes(&said), ["NetConnection.Connect.ReconnectRequest"]);
+}
+
+#[test]
 fn long_messages_are_for_publishers() {
     let long = Message::Video(Bytes::from(vec![0x17; 70_000]));
     let mut pair = Pair::connected();

@@ -1,6 +1,5 @@
 //! The answer to each offer, field by field.
 
-use distributary_media::VideoCodec;
 use distributary_webrtc::data::DataConfig;
 use distributary_webrtc::sdp::{
     Answer, Feedback, NegotiatedAudio, NegotiatedData, NegotiatedRtx, NegotiatedVideo, Offer,
@@ -742,8 +741,7 @@ fn check_negotiated(case: &Case, answer: &Answer) {
                         transport_cc: false,
                         goog_remb: expected.feedback.contains(&"goog-remb"),
                     },
-                    codec: VideoCodec::H264,
-                    packetization_mode: Some(expected.mode),
+                    packetization_mode: expected.mode,
                     rtcp_rsize: expected.rsize,
                     extensions: Vec::new(),
                 });

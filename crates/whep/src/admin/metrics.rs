@@ -3,6 +3,8 @@
 //! Everything is collected at the moment it is asked for. Figures of viewers are given per stream, as
 //! distributions: a label for each viewer would be a new series with each who comes.
 
+use std::collections::HashSet;
+
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -16,7 +18,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::AdminDoor;
+use super::{AdminDoor, now};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -26,25 +28,57 @@ const BANDWIDTHS: [f64; 8] = [5e5, 1e6, 2e6, 4e6, 8e6, 16e6, 32e6, 64e6];
 /// Bounds of round trips, in seconds.
 const ROUND_TRIPS: [f64; 8] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8];
 
+/// Bounds of the part of the packets that is lost.
+const LOSSES: [f64; 7] = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
+
+/// Most streams that have figures of their own: each is a dozen series and more.
+const MAX_STREAMS: usize = 500;
+
+/// The label of the streams beyond that, which are added up.
+const OTHERS: &str = "(others)";
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OfStream {
     stream: String,
 }
 
-impl OfStream {
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+}
+
+/// Gives streams their labels, within the bound.
+#[derive(Default)]
+struct Labels {
+    known: HashSet<StreamName>,
+}
+
+impl Labels {
     /// The label of a stream. The encoder writes values as they are, so quotes are escaped here; a name
     /// has neither of the other characters that would have to be, backslashes and line ends.
-    fn new(name: &StreamName) -> Self {
-        Self {
+    fn of(&mut self, name: &StreamName) -> OfStream {
+        let is_known = self.known.contains(name);
+        if !is_known && self.known.len() >= MAX_STREAMS {
+            return OfStream {
+                stream: OTHERS.to_owned(),
+            };
+        }
+        if !is_known {
+            self.known.insert(name.clone());
+        }
+        OfStream {
             stream: name.as_str().replace('"', "\\\""),
         }
     }
 }
 
+type FloatGauge = Gauge<f64, std::sync::atomic::AtomicU64>;
+
 pub(super) async fn metrics(State(door): State<AdminDoor>) -> Response {
     let mut registry = Registry::with_prefix("distributary");
-    collect_streams(&door, &mut registry);
-    collect_viewers(&door.engine.report(None), &mut registry);
+    let mut labels = Labels::default();
+    collect_streams(&door, &mut labels, &mut registry);
+    collect_viewers(&door.engine.report(None), &mut labels, &mut registry);
     collect_server(&door, &mut registry);
     let mut text = String::new();
     match encode(&mut text, &registry) {
@@ -54,56 +88,113 @@ pub(super) async fn metrics(State(door): State<AdminDoor>) -> Response {
     }
 }
 
-fn collect_streams(door: &AdminDoor, registry: &mut Registry) {
-    let live = Family::<OfStream, Gauge>::default();
-    let video = Family::<OfStream, Counter>::default();
-    let audio = Family::<OfStream, Counter>::default();
-    let bytes = Family::<OfStream, Counter>::default();
-    let dropped = Family::<OfStream, Counter>::default();
-    for stream in door.hub.streams() {
+/// What comes in.
+#[derive(Default)]
+struct StreamFamilies {
+    live: Family<OfStream, Gauge>,
+    video: Family<OfStream, Counter>,
+    audio: Family<OfStream, Counter>,
+    bytes: Family<OfStream, Counter>,
+    dropped: Family<OfStream, Counter>,
+    frame_rate: Family<OfStream, FloatGauge>,
+    jitter: Family<OfStream, FloatGauge>,
+    group: Family<OfStream, FloatGauge>,
+}
+
+fn collect_streams(door: &AdminDoor, labels: &mut Labels, registry: &mut Registry) {
+    let families = StreamFamilies::default();
+    let now = now();
+    let mut streams = door.hub.streams();
+    // The same have figures of their own each time.
+    streams.sort_by(|a, b| a.name().as_str().cmp(b.name().as_str()));
+    for stream in streams {
         let stats = stream.stats();
         // A name that somebody waits for is nothing to count, and anybody can wait for any name.
         if stats.live_since.is_none() && stats.bytes == 0 {
             continue;
         }
-        let of = OfStream::new(stream.name());
-        live.get_or_create(&of)
-            .set(i64::from(stats.live_since.is_some()));
-        video.get_or_create(&of).inc_by(stats.video_frames);
-        audio.get_or_create(&of).inc_by(stats.audio_frames);
-        bytes.get_or_create(&of).inc_by(stats.bytes);
-        dropped.get_or_create(&of).inc_by(stats.dropped);
+        let of = labels.of(stream.name());
+        let rates = stream.rates(now);
+        families
+            .live
+            .get_or_create(&of)
+            .inc_by(i64::from(stats.live_since.is_some()));
+        families.video.get_or_create(&of).inc_by(stats.video_frames);
+        families.audio.get_or_create(&of).inc_by(stats.audio_frames);
+        families.bytes.get_or_create(&of).inc_by(stats.bytes);
+        families.dropped.get_or_create(&of).inc_by(stats.dropped);
+        families.frame_rate.get_or_create(&of).set(rates.frame_rate);
+        families
+            .jitter
+            .get_or_create(&of)
+            .set(rates.jitter.as_secs_f64());
+        if let Some(group) = rates.group {
+            let seconds = group.duration.as_secs_f64();
+            families.group.get_or_create(&of).set(seconds);
+        }
     }
-    registry.register("stream_live", "Whether a publisher is there", live);
-    registry.register("stream_video_frames", "Pictures that came", video);
-    registry.register("stream_audio_frames", "Blocks of sound that came", audio);
-    registry.register_with_unit("stream", "Coded media that came", Unit::Bytes, bytes);
-    registry.register(
-        "stream_dropped_frames",
-        "Frames that a shard, or the making of Opus, was too far behind to take",
-        dropped,
-    );
+    families.register(registry);
 }
 
-fn collect_viewers(reports: &[SessionReport], registry: &mut Registry) {
+impl StreamFamilies {
+    fn register(self, registry: &mut Registry) {
+        registry.register("stream_live", "Whether a publisher is there", self.live);
+        registry.register("stream_video_frames", "Pictures that came", self.video);
+        registry.register(
+            "stream_audio_frames",
+            "Blocks of sound that came",
+            self.audio,
+        );
+        registry.register_with_unit("stream", "Coded media that came", Unit::Bytes, self.bytes);
+        registry.register(
+            "stream_dropped_frames",
+            "Frames that a shard, or the making of Opus, was too far behind to take",
+            self.dropped,
+        );
+        registry.register(
+            "stream_frame_rate",
+            "Pictures per second, over the last four seconds",
+            self.frame_rate,
+        );
+        registry.register_with_unit(
+            "stream_publisher_jitter",
+            "Variation of the time that pictures take to come",
+            Unit::Seconds,
+            self.jitter,
+        );
+        registry.register_with_unit(
+            "stream_keyframe_distance",
+            "Length of the last whole group of pictures",
+            Unit::Seconds,
+            self.group,
+        );
+    }
+}
+
+fn collect_viewers(reports: &[SessionReport], labels: &mut Labels, registry: &mut Registry) {
     let connected = Family::<OfStream, Gauge>::default();
     let limited = Family::<OfStream, Gauge>::default();
-    let bandwidth =
-        Family::<OfStream, Histogram, fn() -> Histogram>::new_with_constructor(bandwidths);
-    let round_trip =
-        Family::<OfStream, Histogram, fn() -> Histogram>::new_with_constructor(round_trips);
+    let sent = Family::<OfStream, Gauge>::default();
+    let bandwidth = histograms(bandwidths);
+    let round_trip = histograms(round_trips);
+    let loss = histograms(losses);
     for report in reports.iter().filter(|report| report.figures.is_connected) {
-        let of = OfStream::new(&report.stream);
+        let of = labels.of(&report.stream);
         let peer = &report.figures.peer;
         connected.get_or_create(&of).inc();
         limited
             .get_or_create(&of)
             .inc_by(i64::from(peer.is_limited));
+        let bits = i64::try_from(report.figures.bitrate).unwrap_or(i64::MAX);
+        sent.get_or_create(&of).inc_by(bits);
         if let Some(bits) = peer.bandwidth {
             bandwidth.get_or_create(&of).observe(bits as f64);
         }
         if let Some(time) = peer.round_trip {
             round_trip.get_or_create(&of).observe(time.as_secs_f64());
+        }
+        if let Some(part) = report.figures.loss() {
+            loss.get_or_create(&of).observe(part);
         }
     }
     registry.register("viewers", "Viewers that are sent media", connected);
@@ -111,6 +202,11 @@ fn collect_viewers(reports: &[SessionReport], registry: &mut Registry) {
         "viewers_limited",
         "Viewers whose path is slower than the stream",
         limited,
+    );
+    registry.register(
+        "viewers_sent_bits_per_second",
+        "Media that is sent to viewers now, headers left out",
+        sent,
     );
     registry.register(
         "viewer_bandwidth_bits_per_second",
@@ -123,6 +219,22 @@ fn collect_viewers(reports: &[SessionReport], registry: &mut Registry) {
         Unit::Seconds,
         round_trip,
     );
+    registry.register_with_unit(
+        "viewer_loss",
+        "Part of the packets that viewers lose now",
+        Unit::Ratios,
+        loss,
+    );
+}
+
+type Histograms = Family<OfStream, Histogram, fn() -> Histogram>;
+
+fn histograms(make: fn() -> Histogram) -> Histograms {
+    Family::new_with_constructor(make)
+}
+
+fn losses() -> Histogram {
+    Histogram::new(LOSSES)
 }
 
 fn bandwidths() -> Histogram {
@@ -141,7 +253,14 @@ fn collect_server(door: &AdminDoor, registry: &mut Registry) {
         "Sessions, those included that have not been heard of",
         sessions,
     );
-    let fan_out = Gauge::<f64, std::sync::atomic::AtomicU64>::default();
+    let draining: Gauge = Gauge::default();
+    draining.set(i64::from(door.admission.is_draining()));
+    registry.register("draining", "Whether no more viewers are taken", draining);
+    let build = Family::<Build, Gauge>::default();
+    let version = door.info.version;
+    build.get_or_create(&Build { version }).set(1);
+    registry.register("build_info", "What runs", build);
+    let fan_out = FloatGauge::default();
     fan_out.set(door.engine.fan_out().p99.as_secs_f64());
     registry.register_with_unit(
         "fan_out_p99",
@@ -149,4 +268,95 @@ fn collect_server(door: &AdminDoor, registry: &mut Registry) {
         Unit::Seconds,
         fan_out,
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use distributary_webrtc::engine::SessionFigures;
+    use distributary_webrtc::session::SessionId;
+
+    /// A family without members is not written, so all have one here.
+    fn names() -> Vec<String> {
+        let mut registry = Registry::with_prefix("distributary");
+        let mut labels = Labels::default();
+        let stream = StreamName::parse("live/test").unwrap();
+        let families = StreamFamilies::default();
+        let of = labels.of(&stream);
+        for family in [
+            &families.video,
+            &families.audio,
+            &families.bytes,
+            &families.dropped,
+        ] {
+            family.get_or_create(&of).inc();
+        }
+        families.live.get_or_create(&of).inc();
+        for family in [&families.frame_rate, &families.jitter, &families.group] {
+            family.get_or_create(&of).set(1.0);
+        }
+        families.register(&mut registry);
+        let figures = SessionFigures {
+            is_connected: true,
+            ..SessionFigures::default()
+        };
+        let report = SessionReport {
+            id: SessionId::random().short(),
+            stream,
+            since: now(),
+            figures,
+        };
+        collect_viewers(&[report], &mut labels, &mut registry);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        types
+            .filter_map(|line| Some(line.split_once(' ')?.0.to_owned()))
+            .collect()
+    }
+
+    /// Those of the server, and the distributions, which have members only where viewers report.
+    const OTHER_NAMES: [&str; 6] = [
+        "distributary_sessions",
+        "distributary_draining",
+        "distributary_build_info",
+        "distributary_fan_out_p99_seconds",
+        "distributary_viewer_round_trip_seconds",
+        "distributary_viewer_loss_ratios",
+    ];
+
+    #[test]
+    fn what_the_dashboard_and_the_alerts_ask_for_is_there() {
+        let known = names();
+        for file in [
+            include_str!("../../../../config/grafana/distributary.json"),
+            include_str!("../../../../config/prometheus/alerts.yml"),
+        ] {
+            let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let names: Vec<&str> = file
+                .split(|c| !is_of_name(c))
+                .filter(|word| word.starts_with("distributary_"))
+                .collect();
+            assert!(names.len() > 5);
+            for name in names {
+                let family = name.trim_end_matches("_total").trim_end_matches("_bucket");
+                let is_known = known.iter().any(|known| known == family);
+                assert!(
+                    is_known || OTHER_NAMES.contains(&family),
+                    "{name}: {known:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn streams_beyond_the_bound_are_added_up() {
+        let mut labels = Labels::default();
+        let name = |n| StreamName::parse(&format!("live/{n}")).unwrap();
+        for n in 0..MAX_STREAMS {
+            assert_eq!(labels.of(&name(n)).stream, format!("live/{n}"));
+        }
+        assert_eq!(labels.of(&name(MAX_STREAMS)).stream, OTHERS);
+        assert_eq!(labels.of(&name(0)).stream, "live/0");
+    }
 }

@@ -12,7 +12,7 @@ use distributary_hub::{Hub, HubConfig, Publisher, StreamName};
 use distributary_media::{AudioCodec, AudioTrack, VideoCodec, VideoTrack};
 use distributary_webrtc::engine::{Engine, EngineConfig};
 use distributary_whep::admin::{AdminDoor, AdminToken, admin_router};
-use distributary_whep::{Admission, FrontDoor, ServerInfo, WhepConfig, router};
+use distributary_whep::{Access, Admission, FrontDoor, ServerInfo, WhepConfig, router};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
@@ -44,7 +44,16 @@ impl Front {
     }
 
     /// One with settings of its own.
-    pub(crate) fn with(whep: WhepConfig, mut engine: EngineConfig) -> Self {
+    pub(crate) fn with(whep: WhepConfig, engine: EngineConfig) -> Self {
+        Self::build(whep, engine, Access::default())
+    }
+
+    /// One that asks who may watch.
+    pub(crate) fn guarded(access: Access) -> Self {
+        Self::build(WhepConfig::default(), EngineConfig::default(), access)
+    }
+
+    fn build(whep: WhepConfig, mut engine: EngineConfig, access: Access) -> Self {
         let hub = Hub::new(HubConfig::default());
         engine.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         engine.shards = 1;
@@ -66,6 +75,7 @@ impl Front {
             info,
             config: Arc::new(whep),
             admission: admission.clone(),
+            access,
         });
         let publisher = Some(publish(&hub, "live/test"));
         Self {

@@ -1,0 +1,101 @@
+//! A small HTTP client: one request, one answer, both bounded.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::crypto::aws_lc_rs;
+
+/// Longest answer that is read.
+const MAX_ANSWER: usize = 256 * 1024;
+
+/// Why a request was not answered. Its text has the host, and not the path or query, which may hold a
+/// secret.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error("{0} cannot be reached: {1}")]
+    Connect(String, hyper_util::client::legacy::Error),
+    #[error("the answer of {0} broke off or is longer than {MAX_ANSWER} bytes")]
+    Body(String),
+    #[error("{0} did not answer within {1:?}")]
+    Timeout(String, Duration),
+    #[error("the request cannot be made: {0}")]
+    Request(#[from] http::Error),
+}
+
+/// Asks over HTTP and HTTPS. Connections are kept for the next request.
+#[derive(Clone, Debug)]
+pub(crate) struct HttpClient {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    timeout: Duration,
+}
+
+impl HttpClient {
+    /// A client that trusts the certificates the system trusts.
+    pub(crate) fn new(timeout: Duration) -> Self {
+        let provider = aws_lc_rs::default_provider();
+        // A system without certificates can still ask over plain HTTP.
+        let builder = HttpsConnectorBuilder::new();
+        let builder = match builder.with_provider_and_native_roots(provider.clone()) {
+            Ok(builder) => builder,
+            Err(error) => {
+                tracing::debug!(%error, "no HTTPS for webhooks and key sets");
+                let config = rustls::ClientConfig::builder_with_provider(provider.into())
+                    .with_safe_default_protocol_versions()
+                    .expect("the provider has the default versions")
+                    .with_root_certificates(rustls::RootCertStore::empty())
+                    .with_no_client_auth();
+                HttpsConnectorBuilder::new().with_tls_config(config)
+            }
+        };
+        let connector = builder.https_or_http().enable_http1().build();
+        Self {
+            client: Client::builder(TokioExecutor::new()).build(connector),
+            timeout,
+        }
+    }
+
+    /// Fetches what is at `uri`.
+    pub(crate) async fn get(&self, uri: &Uri) -> Result<(StatusCode, Bytes), ClientError> {
+        let request = Request::builder().method(Method::GET).uri(uri.clone());
+        self.send(uri, request.body(Full::default())?).await
+    }
+
+    /// Sends `body` to `uri`.
+    pub(crate) async fn post(
+        &self,
+        uri: &Uri,
+        content_type: &'static str,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(uri.clone())
+            .header(header::CONTENT_TYPE, content_type);
+        self.send(uri, request.body(Full::new(body))?).await
+    }
+
+    async fn send(
+        &self,
+        uri: &Uri,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let host = || uri.host().unwrap_or_default().to_owned();
+        let exchange = async {
+            let answer = self.client.request(request).await;
+            let answer = answer.map_err(|error| ClientError::Connect(host(), error))?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+            let body = body.map_err(|_| ClientError::Body(host()))?;
+            Ok((status, body.to_bytes()))
+        };
+        tokio::time::timeout(self.timeout, exchange)
+            .await
+            .map_err(|_| ClientError::Timeout(host(), self.timeout))?
+    }
+}

@@ -1,0 +1,99 @@
+//! Keys that are written into the configuration.
+
+use std::fmt;
+
+use distributary_hub::StreamPattern;
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::access::{AccessRequest, Action, Denied};
+
+/// Keys for the streams of a pattern. They are not shown when this is printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyRule {
+    /// The streams.
+    pub streams: StreamPattern,
+    /// Any of these lets somebody publish.
+    pub publish: Vec<String>,
+    /// Any of these lets somebody watch.
+    pub play: Vec<String>,
+}
+
+impl fmt::Debug for KeyRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyRule")
+            .field("streams", &self.streams)
+            .field("publish", &self.publish.len())
+            .field("play", &self.play.len())
+            .finish()
+    }
+}
+
+/// Whether what is shown is a key of any rule for the stream.
+pub(crate) fn check(rules: &[KeyRule], request: &AccessRequest<'_>) -> Result<(), Denied> {
+    let shown = request.credential().ok_or(Denied::Missing)?;
+    let keys = rules
+        .iter()
+        .filter(|rule| rule.streams.matches(request.stream).is_some())
+        .flat_map(|rule| match request.action {
+            Action::Publish => &rule.publish,
+            Action::Play => &rule.play,
+        });
+    // Every key is compared, and every byte of it: how long it takes tells nothing of them.
+    let equal = keys.fold(Choice::from(0), |equal, key| {
+        equal | key.as_bytes().ct_eq(shown.as_bytes())
+    });
+    if equal.into() {
+        Ok(())
+    } else {
+        Err(Denied::Invalid("this key is not valid for this stream"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::tests::{asking, name};
+
+    fn rules() -> Vec<KeyRule> {
+        let rule = |streams: &str, publish: &[&str], play: &[&str]| KeyRule {
+            streams: streams.parse().unwrap(),
+            publish: publish.iter().map(|key| (*key).to_owned()).collect(),
+            play: play.iter().map(|key| (*key).to_owned()).collect(),
+        };
+        vec![
+            rule("live/*", &["studio"], &["guest", "press"]),
+            rule("live/vip", &["vip-studio"], &[]),
+        ]
+    }
+
+    fn checked(action: Action, stream: &str, query: &str) -> Result<(), Denied> {
+        check(&rules(), &asking(action, &name(stream), query))
+    }
+
+    #[test]
+    fn a_key_is_for_its_streams_and_its_action() {
+        use Action::{Play, Publish};
+        assert_eq!(checked(Publish, "live/a", "key=studio"), Ok(()));
+        assert_eq!(checked(Play, "live/a", "token=press"), Ok(()));
+        // All rules that fit count.
+        assert_eq!(checked(Publish, "live/vip", "key=vip-studio"), Ok(()));
+        assert_eq!(checked(Publish, "live/vip", "key=studio"), Ok(()));
+        for (action, stream, query) in [
+            (Publish, "live/a", "key=guest"),
+            (Play, "live/a", "key=studio"),
+            (Publish, "live/a", "key=vip-studio"),
+            (Publish, "other/a", "key=studio"),
+            (Publish, "live/a", "key=studi"),
+            (Publish, "live/a", "key=studioo"),
+        ] {
+            let denied = checked(action, stream, query);
+            assert!(matches!(denied, Err(Denied::Invalid(_))), "{query}");
+        }
+        assert_eq!(checked(Publish, "live/a", ""), Err(Denied::Missing));
+    }
+
+    #[test]
+    fn keys_are_not_printed() {
+        assert!(!format!("{:?}", rules()).contains("studio"));
+    }
+}

@@ -1,0 +1,27 @@
+//! Who may publish and who may watch.
+//!
+//! ```text
+//! RTMP publish, RTMP play, WHEP POST ──► Authorizer ──► open | keys | JSON Web Token | webhook
+//!                                            │
+//!                                            └─► Ok, or Denied: each caller has its own words for that
+//! ```
+//!
+//! * [`access`]: [`AccessRequest`], what somebody wants to do, and [`Denied`], why not.
+//! * [`authorizer`]: [`Authorizer`], the rules in force, which can be replaced while the gateway runs.
+//! * [`keys`]: keys that are written into the configuration, by pattern of stream names.
+//! * [`jwt`]: JSON Web Tokens (RFC 7519), and the keys they are verified with.
+//! * [`webhook`]: another program that is asked over HTTP.
+//! * [`rate`]: how often an address may ask at all.
+//! * [`network`]: what counts as one address, and which proxies are believed.
+
+pub mod access;
+pub mod authorizer;
+mod client;
+pub mod jwt;
+pub mod keys;
+pub mod network;
+pub mod rate;
+pub mod webhook;
+
+pub use access::{AccessRequest, Action, Denied};
+pub use authorizer::{AuthConfig, AuthError, Authorizer, Method};

@@ -1,0 +1,101 @@
+//! What counts as one address, and which proxies are believed.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+pub use ipnet::IpNet;
+
+/// What counts as one address: an IPv6 host has a /64 network to itself.
+pub fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+        ip => ip,
+    }
+}
+
+/// The proxies whose `X-Forwarded-For` is believed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustedProxies(pub Vec<IpNet>);
+
+impl TrustedProxies {
+    /// Where a request really comes from: `forwarded`, the list of a proxy, is read from its end, and
+    /// the first address that is no proxy of ours is the client. Whatever lies before it was written by
+    /// the client itself.
+    pub fn client(&self, peer: IpAddr, forwarded: &str) -> IpAddr {
+        let mut client = peer.to_canonical();
+        for hop in forwarded.rsplit(',') {
+            if !self.trusts(client) {
+                break;
+            }
+            match address(hop.trim()) {
+                Some(address) => client = address,
+                None => break,
+            }
+        }
+        client
+    }
+
+    fn trusts(&self, ip: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&ip))
+    }
+}
+
+/// An address as proxies write it, some with a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let ip = text
+        .parse()
+        .ok()
+        .or_else(|| Some(text.parse::<std::net::SocketAddr>().ok()?.ip()));
+    ip.as_ref().map(IpAddr::to_canonical)
+}
+
+/// Reads a network, or a single address as the network that has it alone.
+///
+/// # Errors
+/// When it is neither.
+pub fn parse(text: &str) -> Result<IpNet, ipnet::AddrParseError> {
+    text.parse::<IpAddr>()
+        .map(IpNet::from)
+        .or_else(|_| text.parse())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one_address() {
+        assert_eq!(network(ip("2001:db8::1")), network(ip("2001:db8::2")));
+        assert_ne!(network(ip("2001:db8::1")), network(ip("2001:db8:0:1::1")));
+        assert_ne!(network(ip("192.0.2.1")), network(ip("192.0.2.2")));
+        assert_eq!(network(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));
+    }
+
+    #[test]
+    fn only_what_trusted_proxies_say_is_believed() {
+        let networks = ["127.0.0.1", "10.0.0.0/8"].map(|text| parse(text).unwrap());
+        let proxies = TrustedProxies(networks.to_vec());
+        let client = |peer: &str, forwarded: &str| proxies.client(ip(peer), forwarded).to_string();
+        assert_eq!(client("127.0.0.1", ""), "127.0.0.1");
+        assert_eq!(client("127.0.0.1", "203.0.113.7"), "203.0.113.7");
+        assert_eq!(
+            client("::ffff:127.0.0.1", "203.0.113.7:40000"),
+            "203.0.113.7"
+        );
+        // A client that makes up the beginning of the list.
+        assert_eq!(
+            client("127.0.0.1", "1.1.1.1, 203.0.113.7, 10.1.2.3"),
+            "203.0.113.7"
+        );
+        // A client that is no proxy at all.
+        assert_eq!(client("203.0.113.9", "127.0.0.1"), "203.0.113.9");
+        assert_eq!(client("10.0.0.1", "unknown"), "10.0.0.1");
+        assert_eq!(
+            TrustedProxies::default().client(ip("127.0.0.1"), "1.1.1.1"),
+            ip("127.0.0.1")
+        );
+    }
+}

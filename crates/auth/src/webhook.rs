@@ -1,0 +1,246 @@
+//! Another program decides: it is asked over HTTP, and an answer of 2xx allows.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+pub use http::Uri;
+use serde::Serialize;
+use url::form_urlencoded;
+
+use crate::access::{AccessRequest, Action, Denied};
+use crate::client::HttpClient;
+
+/// How the question is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// A JSON object: `action`, `ip`, `app`, `stream`, `query`, `token`, `user_agent`.
+    #[default]
+    Json,
+    /// The form that nginx-rtmp sends to `on_publish` and `on_play`: `call`, `addr`, `app`, `name`,
+    /// `flashver`, and the parameters of the query as they are.
+    Form,
+}
+
+/// Whom to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookConfig {
+    /// Where the question goes, by POST.
+    pub url: Uri,
+    /// How it is written.
+    pub format: Format,
+    /// How long the answer may take. Without one nobody is let in.
+    pub timeout: Duration,
+}
+
+/// What is sent as JSON.
+#[derive(Serialize)]
+struct Question<'a> {
+    action: Action,
+    ip: String,
+    app: &'a str,
+    stream: &'a str,
+    query: &'a str,
+    /// What was shown in the header.
+    token: Option<&'a str>,
+    user_agent: Option<&'a str>,
+}
+
+/// A program that is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Webhook {
+    config: WebhookConfig,
+    client: HttpClient,
+}
+
+impl Webhook {
+    pub(crate) fn new(config: WebhookConfig) -> Self {
+        Self {
+            client: HttpClient::new(config.timeout),
+            config,
+        }
+    }
+
+    pub(crate) async fn check(&self, request: &AccessRequest<'_>) -> Result<(), Denied> {
+        let (content_type, body) = match self.config.format {
+            Format::Json => ("application/json", json(request)),
+            Format::Form => ("application/x-www-form-urlencoded", form(request)),
+        };
+        match self.client.post(&self.config.url, content_type, body).await {
+            Ok((status, _)) if status.is_success() => Ok(()),
+            Ok((status, _)) if status.is_server_error() => {
+                tracing::warn!(%status, "the webhook failed: nobody is let in");
+                Err(Denied::Unavailable)
+            }
+            Ok(_) if request.credential().is_none() => Err(Denied::Missing),
+            Ok(_) => Err(Denied::Forbidden("this is not allowed")),
+            Err(error) => {
+                tracing::warn!(%error, "the webhook failed: nobody is let in");
+                Err(Denied::Unavailable)
+            }
+        }
+    }
+}
+
+/// The two parts of a stream's name, as RTMP has them: what is behind the last slash is the stream.
+fn parts<'a>(request: &AccessRequest<'a>) -> (&'a str, &'a str) {
+    let name = request.stream.as_str();
+    name.rsplit_once('/').unwrap_or((name, ""))
+}
+
+fn json(request: &AccessRequest<'_>) -> Bytes {
+    let (app, stream) = parts(request);
+    let question = Question {
+        action: request.action,
+        ip: request.ip.to_string(),
+        app,
+        stream,
+        query: request.query,
+        token: request.bearer,
+        user_agent: request.client,
+    };
+    // Strings are always JSON.
+    serde_json::to_vec(&question).unwrap_or_default().into()
+}
+
+fn form(request: &AccessRequest<'_>) -> Bytes {
+    let (app, stream) = parts(request);
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.append_pair("call", &request.action.to_string());
+    form.append_pair("addr", &request.ip.to_string());
+    form.append_pair("app", app);
+    form.append_pair("name", stream);
+    if let Some(client) = request.client {
+        form.append_pair("flashver", client);
+    }
+    if let Some(bearer) = request.bearer {
+        form.append_pair("token", bearer);
+    }
+    for (name, value) in form_urlencoded::parse(request.query.as_bytes()) {
+        // What we know for certain cannot be said otherwise by the client.
+        if !["call", "addr", "app", "name", "flashver"].contains(&&*name) {
+            form.append_pair(&name, &value);
+        }
+    }
+    form.finish().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::tests::{asking, name};
+    use std::net::SocketAddr;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// A program that takes one question, returns it, and answers with `answer`, or never.
+    async fn program(
+        answer: Option<&'static str>,
+    ) -> (SocketAddr, tokio::task::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut question = Vec::new();
+            // The bodies of these tests end so.
+            while !question.ends_with(b"}") && !question.ends_with(b"x=1") {
+                socket.read_buf(&mut question).await.unwrap();
+            }
+            match answer {
+                Some(answer) => socket.write_all(answer.as_bytes()).await.unwrap(),
+                None => std::future::pending().await,
+            }
+            String::from_utf8(question).unwrap()
+        });
+        (address, task)
+    }
+
+    fn webhook(address: SocketAddr, format: Format) -> Webhook {
+        Webhook::new(WebhookConfig {
+            url: format!("http://{address}/auth").parse().unwrap(),
+            format,
+            timeout: Duration::from_secs(2),
+        })
+    }
+
+    #[tokio::test]
+    async fn the_question_says_all_there_is_to_know_and_2xx_allows() {
+        let (address, task) = program(Some("HTTP/1.1 204 No Content\r\n\r\n")).await;
+        let stream = name("live/eu/show");
+        let request = AccessRequest {
+            bearer: Some("t"),
+            client: Some("OBS"),
+            ..asking(Action::Publish, &stream, "key=a&x=1")
+        };
+        let webhook = webhook(address, Format::Json);
+        assert_eq!(webhook.check(&request).await, Ok(()));
+        let question = task.await.unwrap();
+        assert!(
+            question.starts_with("POST /auth HTTP/1.1\r\n"),
+            "{question}"
+        );
+        let body = question.split_once("\r\n\r\n").unwrap().1;
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "action": "publish", "ip": "127.0.0.1", "app": "live/eu", "stream": "show",
+                "query": "key=a&x=1", "token": "t", "user_agent": "OBS",
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn the_form_is_that_of_nginx_rtmp_and_cannot_be_forged() {
+        let (address, task) = program(Some("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")).await;
+        let stream = name("live/test");
+        let request = asking(Action::Play, &stream, "addr=9.9.9.9&key=a%26b&x=1");
+        assert_eq!(webhook(address, Format::Form).check(&request).await, Ok(()));
+        let question = task.await.unwrap();
+        let body = question.split_once("\r\n\r\n").unwrap().1;
+        assert_eq!(
+            body,
+            "call=play&addr=127.0.0.1&app=live&name=test&key=a%26b&x=1"
+        );
+    }
+
+    #[tokio::test]
+    async fn other_answers_refuse() {
+        let stream = name("live/test");
+        for (answer, query, expected) in [
+            (
+                "403 Forbidden",
+                "key=a",
+                Denied::Forbidden("this is not allowed"),
+            ),
+            (
+                "302 Found",
+                "key=a",
+                Denied::Forbidden("this is not allowed"),
+            ),
+            ("401 Unauthorized", "", Denied::Missing),
+            ("500 Internal Server Error", "key=a", Denied::Unavailable),
+        ] {
+            let answer = format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n");
+            let (address, _task) = program(Some(answer.leak())).await;
+            let request = asking(Action::Play, &stream, query);
+            let denied = webhook(address, Format::Json).check(&request).await;
+            assert_eq!(denied, Err(expected));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_webhook_that_is_slow_or_gone_lets_nobody_in() {
+        let stream = name("live/test");
+        let request = asking(Action::Play, &stream, "key=a");
+        let (address, task) = program(None).await;
+        let slow = Webhook::new(WebhookConfig {
+            timeout: Duration::from_millis(50),
+            ..webhook(address, Format::Json).config
+        });
+        assert_eq!(slow.check(&request).await, Err(Denied::Unavailable));
+        task.abort();
+        let _ = task.await;
+        let gone = webhook(address, Format::Json);
+        assert_eq!(gone.check(&request).await, Err(Denied::Unavailable));
+    }
+}

@@ -1,0 +1,147 @@
+//! What whoever runs the gateway relies on: keys, new keys, checks, draining.
+
+use std::fs;
+
+use distributary_tests::client::{self, Response};
+use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
+use distributary_tests::gateway::{self, Gateway};
+use distributary_tests::wait::eventually;
+
+const OFFER: &[u8] = include_bytes!("../../crates/webrtc/tests/fixtures/offers/chromium-offer.sdp");
+
+/// Rules by which `live/*` is published with this key, and watched with `guest`.
+fn rules(key: &str) -> String {
+    format!(
+        "drain_timeout = \"1h\"\n[auth]\npublish = \"keys\"\nplay = \"keys\"\n\
+         [[auth.key]]\nmatch = \"live/*\"\npublish = [\"{key}\"]\nplay = [\"guest\"]\n"
+    )
+}
+
+fn offer(gateway: &Gateway, query: &str) -> Response {
+    let path = format!("/whep/live/test{query}");
+    gateway.request("POST", &path, &[("Content-Type", "application/sdp")], OFFER)
+}
+
+#[tokio::test]
+async fn publishers_and_viewers_need_their_keys_which_can_be_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    fs::write(&file, rules("studio")).unwrap();
+    let gateway = Gateway::start_with(&["--config", file.to_str().unwrap()]);
+    let clip = Clip::with_gop(FRAME_RATE);
+    for wrong in ["", "?key=guest", "?key=studi"] {
+        let url = format!("{}{wrong}", gateway.rtmp_url("live/test"));
+        let (status, output) = Publisher::start(&clip, &url).wait();
+        assert!(!status.success(), "{wrong}: {output}");
+    }
+    let url = format!("{}?key=studio", gateway.rtmp_url("live/test"));
+    let mut publisher = Publisher::start(&clip, &url);
+    gateway.wait_live("live/test").await;
+    assert_eq!(offer(&gateway, "").status, 401);
+    assert_eq!(offer(&gateway, "?token=studio").status, 401);
+    assert_eq!(offer(&gateway, "?token=guest").status, 201);
+    // What is live is nobody's business any more.
+    assert_eq!(gateway.request("GET", "/api/live", &[], b"").status, 404);
+
+    // A file that cannot be used changes nothing.
+    fs::write(&file, "htpp = 1").unwrap();
+    gateway.reload();
+    gateway.logged_until("the configuration stays as it was");
+    assert_eq!(offer(&gateway, "?token=guest").status, 201);
+
+    fs::write(&file, rules("next").replace("guest", "friend")).unwrap();
+    gateway.reload();
+    gateway.logged_until("the configuration was read again");
+    assert_eq!(offer(&gateway, "?token=guest").status, 401);
+    assert_eq!(offer(&gateway, "?token=friend").status, 201);
+    assert!(publisher.is_running(), "who is in stays in");
+
+    let answer = client::request(
+        gateway.admin,
+        "DELETE",
+        "/api/publishers/live/test",
+        &[],
+        b"",
+    );
+    assert_eq!(answer.status, 204);
+    let (status, _) = publisher.wait();
+    assert!(!status.success());
+    let (status, output) = Publisher::start(&clip, &url).wait();
+    assert!(!status.success(), "the old key: {output}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_drains_sends_viewers_elsewhere_until_it_is_told_again() {
+    let mut gateway = Gateway::start_configured("drain_timeout = \"1h\"");
+    let clip = Clip::with_gop(FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    for _ in 0..200 {
+        assert_eq!(offer(&gateway, "").status, 201);
+    }
+    gateway.terminate();
+    eventually("the gateway drains", async || {
+        let ready = gateway.request("GET", "/readyz", &[], b"");
+        (ready.status == 503).then_some(())
+    })
+    .await;
+    let refused = offer(&gateway, "");
+    assert_eq!(refused.status, 503);
+    assert!(refused.header("retry-after").is_some());
+    // Those who are in are served.
+    assert_eq!(gateway.ask("/api/drain")["draining"], true);
+    assert_eq!(gateway.request("GET", "/healthz", &[], b"").status, 200);
+    let (status, output) = Publisher::start(&clip, &gateway.rtmp_url("live/other")).wait();
+    assert!(!status.success(), "nobody begins to publish: {output}");
+
+    gateway.terminate();
+    assert_eq!(gateway.wait().code(), Some(0));
+}
+
+#[test]
+fn a_configuration_is_checked_without_starting_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    let check = |text: &str| {
+        fs::write(&file, text).unwrap();
+        gateway::run(&["check", file.to_str().unwrap()])
+    };
+    let run = check(&rules("studio"));
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    for (text, words) in [
+        (
+            "\n[viewer]\nmax = 1",
+            ":2: there is no key \"viewer\" here; \"viewers\" is meant?",
+        ),
+        (
+            "[auth]\nplay = \"jwt\"",
+            "[auth.jwt]: give one of secret, public_key and jwks",
+        ),
+        (
+            "[https]\nlisten = \"[::]:1\"\nkey = \"x\"",
+            "certificate and key of HTTPS",
+        ),
+        ("log = \"loud=louder\"", "is not a level"),
+    ] {
+        let run = check(text);
+        assert_eq!(run.status.code(), Some(1), "{run:?}");
+        assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+        assert!(run.stderr.contains(words), "{run:?}");
+    }
+}
+
+#[test]
+fn the_log_can_be_read_by_programs() {
+    let gateway = Gateway::start_with(&["--log-format", "json"]);
+    gateway.interrupt();
+    gateway.logged_until("shutting down");
+    let lines = gateway.logged();
+    assert!(!lines.is_empty());
+    for line in lines {
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert!(
+            line["level"].is_string() && line["message"].is_string(),
+            "{line}"
+        );
+    }
+}
