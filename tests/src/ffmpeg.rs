@@ -3,9 +3,11 @@
 use std::env;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
+use crate::flv;
 use crate::process::{Process, Stream};
 
 /// Pictures per second of a clip.
@@ -50,13 +52,30 @@ impl Clip {
         Self::new(640, 360, gop, coding)
     }
 
+    /// A small clip, for encoders that have to keep up with it.
+    ///
+    /// # Panics
+    /// When ffmpeg fails.
+    #[must_use]
+    pub fn small() -> Self {
+        Self::new(320, 240, 2 * FRAME_RATE, Coding::InOrder)
+    }
+
     /// A clip of another size: `width` a multiple of 16 and `height` one of 8.
     ///
     /// # Panics
     /// When ffmpeg fails.
     #[must_use]
     pub fn new(width: u32, height: u32, gop: u32, coding: Coding) -> Self {
-        let arguments = clip_arguments(width, height, gop, coding);
+        Self::made_with(
+            &clip_arguments(width, height, gop, coding),
+            width,
+            height,
+            gop,
+        )
+    }
+
+    fn made_with(arguments: &[String], width: u32, height: u32, gop: u32) -> Self {
         let mut hash = DefaultHasher::new();
         arguments.hash(&mut hash);
         let folder = scratch_folder();
@@ -65,7 +84,7 @@ impl Clip {
             hash.finish()
         ));
         if !path.exists() {
-            generate(&arguments, &folder, &path);
+            generate(arguments, &folder, &path);
         }
         Self {
             path,
@@ -73,6 +92,45 @@ impl Clip {
             height,
             gop,
         }
+    }
+
+    /// The same with a part of each track only: its times in milliseconds.
+    ///
+    /// # Panics
+    /// When the file cannot be read or written.
+    #[must_use]
+    pub fn cut(&self, video: RangeInclusive<u32>, audio: RangeInclusive<u32>) -> Self {
+        let file = fs::read(&self.path).expect("the clip can be read");
+        let name = format!("cut-{video:?}-{audio:?}.flv");
+        let path = self.path.with_extension(name);
+        fs::write(&path, flv::cut(&file, video, audio)).expect("the build folder can be written");
+        Self {
+            path,
+            ..self.clone()
+        }
+    }
+
+    /// A black picture that is white for a tenth of each second, while a tone of 1 kHz is heard, for a
+    /// minute and a half.
+    ///
+    /// # Panics
+    /// When ffmpeg fails.
+    #[must_use]
+    pub fn flash_and_beep(coding: Coding) -> Self {
+        let picture = format!(
+            "color=c=black:s=320x240:r={FRAME_RATE},\
+             drawbox=c=white:t=fill:enable='lt(mod(t+0.001,1),0.1)',format=yuv420p"
+        );
+        let sound = "aevalsrc='if(lt(mod(t,1),0.1),0.5*sin(2*PI*1000*t),0)':s=48000";
+        let inputs: [&[&str]; 5] = [
+            &["-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", sound],
+            &["-t", "90", "-c:v", "libx264", "-preset", "ultrafast"],
+            coding.arguments(),
+            &["-g", "30", "-sc_threshold", "0", "-c:a", "aac", "-ac", "2"],
+            &["-f", "flv"],
+        ];
+        let arguments: Vec<String> = inputs.concat().into_iter().map(str::to_owned).collect();
+        Self::made_with(&arguments, 320, 240, 30)
     }
 
     /// The FLV file.

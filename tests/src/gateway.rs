@@ -184,6 +184,18 @@ impl Gateway {
         .await;
     }
 
+    /// Waits until `name` is live, with one track at least.
+    ///
+    /// # Panics
+    /// When that does not happen.
+    pub async fn wait_watchable(&self, name: &str) {
+        eventually(&format!("{name} can be watched"), async || {
+            let stream = self.stream(name)?;
+            (!stream["video"].is_null() || !stream["audio"].is_null()).then_some(())
+        })
+        .await;
+    }
+
     /// What it has printed to standard output, once that has `text` in it.
     ///
     /// # Panics

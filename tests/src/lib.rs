@@ -5,6 +5,7 @@
 //!
 //! * [`gateway`]: the gateway, on ports that the system chooses.
 //! * [`ffmpeg`]: a clip with the frame number in its picture, and its publisher.
+//! * [`flv`]: clips in which a track begins late or ends early.
 //! * [`publishers`]: everything else that publishes, and [`origin`]: another RTMP server.
 //! * [`browser`]: Chromium, and [`report`]: what it tells about the videos it plays.
 //! * [`page`]: a page of another origin that watches by WHEP.
@@ -17,6 +18,7 @@
 pub mod browser;
 pub mod client;
 pub mod ffmpeg;
+pub mod flv;
 pub mod gateway;
 pub mod origin;
 pub mod page;

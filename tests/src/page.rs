@@ -171,6 +171,17 @@ impl WatchPage {
         eventually("the clocks of the viewer", look).await
     }
 
+    /// The times from the flashes of the picture to the beeps of the sound of the viewer `name` since
+    /// this was asked first, in milliseconds.
+    ///
+    /// # Panics
+    /// When there is no such viewer.
+    pub async fn flashes_to_beeps(&self, name: &str) -> Vec<f64> {
+        self.browser
+            .evaluate(&format!("flashesToBeeps('{name}')"))
+            .await
+    }
+
     /// Restarts ICE for the viewer `name` and gives the status of the PATCH.
     ///
     /// # Panics

@@ -18,6 +18,9 @@ pub struct Watched {
     pub audio: u64,
     /// Width of the last picture.
     pub width: u32,
+    /// The frame numbers in the pictures, from players that read them.
+    #[serde(default)]
+    pub numbers: Vec<u32>,
     /// Texts from the data channel.
     pub texts: Vec<String>,
     /// State of the connection at the end.
@@ -31,30 +34,32 @@ pub struct Watched {
 #[must_use]
 pub fn aiortc_watches(url: &str, seconds: u32) -> Watched {
     let script = include_str!("players/aiortc_player.py");
-    watch("aiortc", &tool_python(), script, url, seconds)
+    let arguments = [url, &seconds.to_string()];
+    watch("aiortc", &tool_python(), script, &arguments)
 }
 
-/// GStreamer's webrtcbin: libnice for ICE, an RSA certificate, usrsctp's descendant for SCTP.
+/// GStreamer's webrtcbin: libnice for ICE, an RSA certificate, usrsctp's descendant for SCTP. It offers
+/// `codec` alone for pictures: `H264` or `H265`.
 ///
 /// # Panics
 /// As [`aiortc_watches`].
 #[must_use]
-pub fn gstreamer_watches(url: &str, seconds: u32) -> Watched {
+pub fn gstreamer_watches(url: &str, codec: &str, seconds: u32) -> Watched {
     let script = include_str!("players/gstreamer_player.py");
     // Debian's own, which has the bindings to GStreamer.
     watch(
         "GStreamer",
         Path::new("/usr/bin/python3"),
         script,
-        url,
-        seconds,
+        &[url, &seconds.to_string(), codec],
     )
 }
 
-fn watch(name: &str, python: &Path, script: &str, url: &str, seconds: u32) -> Watched {
+fn watch(name: &str, python: &Path, script: &str, arguments: &[&str]) -> Watched {
     let mut command = Command::new(python);
     command
-        .args(["-c", script, url, &seconds.to_string()])
+        .args(["-c", script])
+        .args(arguments)
         .current_dir(scratch_folder());
     let mut process = Process::start(name, command);
     let status = process.wait();

@@ -3,6 +3,7 @@
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
 use distributary_tests::players::{Watched, aiortc_watches, gstreamer_watches};
+use distributary_tests::publishers::recent_ffmpeg_publishes;
 
 /// How long each player watches.
 const SECONDS: u32 = 10;
@@ -47,8 +48,28 @@ async fn gstreamer_plays_and_hears_the_metadata() {
     let clip = Clip::with_gop(2 * FRAME_RATE);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
     gateway.wait_live("live/test").await;
-    let watched = gstreamer_watches(&gateway.whep_url("live/test"), SECONDS);
+    let watched = gstreamer_watches(&gateway.whep_url("live/test"), "H264", SECONDS);
     assert_plays(&watched, &clip, 5);
     assert_hears(&watched, "metadata");
     assert_hears(&watched, "pong");
+}
+
+#[tokio::test]
+async fn gstreamer_plays_h265() {
+    let gateway = Gateway::start();
+    let clip = Clip::small();
+    let options = "-c:v libx265 -preset ultrafast -x265-params log-level=error:bframes=0 -g 60 \
+                   -c:a copy -rtmp_enhanced_codecs hvc1";
+    let _publisher = recent_ffmpeg_publishes(&clip, options, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let watched = gstreamer_watches(&gateway.whep_url("live/test"), "H265", SECONDS);
+    assert_plays(&watched, &clip, 5);
+    // Every picture is one of the clip, and each comes after the one before.
+    assert!(
+        watched
+            .numbers
+            .windows(2)
+            .all(|pair| pair[1] == pair[0] + 1),
+        "{watched:?}"
+    );
 }

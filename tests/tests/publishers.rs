@@ -1,12 +1,13 @@
 //! Whatever publishes RTMP is seen and heard in Chromium: each with an RTMP implementation or a
 //! handshake of its own.
 
+use distributary_tests::browser::Browser;
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
 use distributary_tests::origin::Nginx;
 use distributary_tests::page::WatchPage;
 use distributary_tests::publishers::{
-    gstreamer_publishes, librtmp_publishes, recent_ffmpeg, recent_ffmpeg_publishes,
+    gstreamer_publishes, librtmp_publishes, recent_ffmpeg_publishes,
 };
 use distributary_tests::report::VideoReport;
 use distributary_tests::wait::eventually;
@@ -26,12 +27,18 @@ fn clip() -> Clip {
 /// Watches the stream until there were enough pictures, and sound.
 async fn watch(gateway: &Gateway, name: &str) -> VideoReport {
     let page = WatchPage::open().await;
-    let answer = page.watch("viewer", &gateway.whep_url(name)).await;
+    watch_as(&page, "viewer", &gateway.whep_url(name)).await
+}
+
+/// The same as one viewer of several on a page.
+async fn watch_as(page: &WatchPage, viewer: &str, url: &str) -> VideoReport {
+    let answer = page.watch(viewer, url).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
     let plays =
         |report: &VideoReport| report.counters.len() >= PICTURES && report.audio_energy() > 0.0;
+    let video = format!("#{viewer}");
     page.browser
-        .wait_for("#viewer", "pictures and sound", plays)
+        .wait_for(&video, "pictures and sound", plays)
         .await
 }
 
@@ -134,48 +141,67 @@ async fn timestamps_beyond_24_bits_that_wrap_after_32() {
     assert_seen_and_heard(&gateway).await;
 }
 
+/// How a recent ffmpeg encodes the clip, with the name of the coding.
+const AV1: &str = "-c:v libsvtav1 -preset 12 -crf 20 -g 60 -c:a copy -rtmp_enhanced_codecs av01";
+const VP9: &str = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 1M -g 60 -c:a copy \
+                   -rtmp_enhanced_codecs vp09";
+const H265: &str = "-c:v libx265 -preset ultrafast -x265-params log-level=error:bframes=0 -g 60 \
+                    -c:a copy -rtmp_enhanced_codecs hvc1";
+
 #[tokio::test]
-async fn codecs_that_browsers_are_not_sent_are_left_out_and_the_sound_plays() {
+async fn av1_and_vp9_are_seen_with_their_sound() {
+    let gateway = Gateway::start();
+    let clip = Clip::small();
+    let page = WatchPage::open().await;
+    for (name, options, codec) in [("av1", AV1, "AV1"), ("vp9", VP9, "VP9")] {
+        let stream = format!("live/{name}");
+        let _publisher = recent_ffmpeg_publishes(&clip, options, &gateway.rtmp_url(&stream));
+        gateway.wait_live(&stream).await;
+        let url = gateway.whep_url(&stream);
+        watch_as(&page, name, &url).await.assert_plays(&clip);
+        // In the middle of a group of pictures.
+        let late = watch_as(&page, &format!("{name}-late"), &url).await;
+        late.assert_plays(&clip);
+        let stream = gateway.stream(&stream).expect("the stream is live");
+        assert_eq!(stream["video"]["codec"], codec, "{stream}");
+        assert_eq!(stream["video"]["width"], clip.width, "{stream}");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_that_cannot_show_h265_is_told_so() {
     let gateway = Gateway::start();
     let url = gateway.rtmp_url(STREAM);
-    let _publisher = recent_ffmpeg(
-        "-re -f lavfi -i testsrc2=size=320x240:rate=15 -re -f lavfi -i sine=sample_rate=48000 \
-         -c:v libx265 -preset ultrafast -x265-params log-level=error -g 30 -c:a aac \
-         -rtmp_enhanced_codecs hvc1",
-        &url,
-    );
+    let _publisher = recent_ffmpeg_publishes(&Clip::small(), H265, &url);
     gateway.wait_live(STREAM).await;
     let stream = gateway.stream(STREAM).expect("the stream is live");
     assert_eq!(stream["video"]["codec"], "H265", "{stream}");
     let page = WatchPage::open().await;
     let answer = page.watch("viewer", &gateway.whep_url(STREAM)).await;
-    assert_eq!(answer.status, 201, "{}", answer.body);
-    let heard = |report: &VideoReport| report.audio_energy() > 0.0;
-    let report = page.browser.wait_for("#viewer", "sound", heard).await;
-    assert_eq!(report.counters.len(), 0, "no picture can be shown");
-    gateway.logged_until("no picture is sent: viewers can only be sent H264");
+    assert_eq!(answer.status, 406, "{}", answer.body);
+    let reason = "the picture of this stream is H265, and this player can show VP8, VP9, H264, AV1";
+    assert!(answer.body.contains(reason), "{}", answer.body);
 }
 
 #[tokio::test]
-async fn av1_and_vp9_are_taken_frame_by_frame() {
+async fn a_page_left_open_plays_on_when_the_publisher_changes_its_codec() {
     let gateway = Gateway::start();
-    for (encoder, four_cc, codec) in [("libsvtav1", "av01", "AV1"), ("libvpx-vp9", "vp09", "VP9")] {
-        let name = format!("live/{four_cc}");
-        let _publisher = recent_ffmpeg(
-            &format!(
-                "-re -f lavfi -i testsrc2=size=320x240:rate=15 -c:v {encoder} -g 30 \
-                 -deadline realtime -preset 12 -rtmp_enhanced_codecs {four_cc}"
-            ),
-            &gateway.rtmp_url(&name),
-        );
-        let stream = eventually("a second of pictures", async || {
-            let stream = gateway.stream(&name)?;
-            (stream["video_frames"].as_u64()? > 15).then_some(stream)
-        });
-        let stream = stream.await;
-        assert_eq!(stream["video"]["codec"], codec, "{stream}");
-        assert_eq!(stream["video"]["width"], 320, "{stream}");
-    }
+    let (clip, url) = (Clip::small(), gateway.rtmp_url(STREAM));
+    let publisher = Publisher::start(&clip, &url);
+    gateway.wait_live(STREAM).await;
+    let browser = Browser::start().await;
+    browser.open(&gateway.page_url(STREAM)).await;
+    let plays = |report: &VideoReport| report.counters.len() >= PICTURES;
+    let first = browser.wait_for("video", "H264", plays).await;
+    publisher.stop();
+    let _publisher = recent_ffmpeg_publishes(&clip, VP9, &url);
+    let goes_on = |report: &VideoReport| {
+        report.peers > first.peers
+            && report.counters.len() >= first.counters.len() + PICTURES
+            && report.connection_state == "connected"
+    };
+    browser.wait_for("video", "VP9", goes_on).await;
+    gateway.logged_until("the publisher has changed the coding of its pictures");
 }
 
 #[tokio::test]

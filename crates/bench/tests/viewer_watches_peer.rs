@@ -59,8 +59,9 @@ impl Session {
             Credentials::generate().unwrap(),
             Credentials::generate().unwrap(),
         );
-        let sender = |ssrc, payload_type| SenderConfig {
+        let sender = |ssrc, codec, payload_type| SenderConfig {
             ssrc,
+            codec,
             payload_type,
             red: None,
             resend: Resend::Never,
@@ -75,8 +76,8 @@ impl Session {
                 DtlsRole::Client => DtlsRole::Server,
                 DtlsRole::Server => DtlsRole::Client,
             },
-            video: Some(sender(1, offer::VIDEO)),
-            audio: Some(sender(2, offer::AUDIO)),
+            video: Some(sender(1, Some(VideoCodec::H264), offer::VIDEO)),
+            audio: Some(sender(2, None, offer::AUDIO)),
             data: None,
             cname: Arc::from("cname"),
             start_pacing: 40_000_000,

@@ -1,4 +1,4 @@
-//! Targets for what a publisher sends: FLV tags, H264 and AAC.
+//! Targets for what a publisher sends: FLV tags, coded pictures and AAC.
 
 use bytes::Bytes;
 use distributary_media::aac::AudioSpecificConfig;
@@ -9,8 +9,9 @@ use distributary_media::h264::pps::PpsIds;
 use distributary_media::h264::slice::SliceHead;
 use distributary_media::h264::vui;
 use distributary_media::h264::{AvcDecoderConfigurationRecord, Sps};
-use distributary_media::{Frame, MediaTime};
+use distributary_media::{Frame, MediaTime, VideoFrame};
 use distributary_webrtc::log::{Log, LogLimits, MAX_PAYLOAD};
+use distributary_webrtc::rtp::packetise;
 
 use crate::{ORIGIN, pieces};
 
@@ -31,7 +32,7 @@ pub fn flv_video(data: &[u8]) {
     });
 }
 
-/// Feeds tags to a demuxer and what comes out of it to the muxer.
+/// Feeds tags to a demuxer, and what comes out of it to the muxer and the payload formats.
 fn flv_tags(data: &[u8], handle: impl Fn(&mut FlvDemuxer, Bytes) -> Result<FlvEvents, FlvError>) {
     let mut demuxer = FlvDemuxer::new();
     for body in pieces(data) {
@@ -44,6 +45,15 @@ fn flv_tags(data: &[u8], handle: impl Fn(&mut FlvDemuxer, Bytes) -> Result<FlvEv
                     assert!(!frame.units.is_empty());
                     assert!(frame.units.iter().all(|unit| !unit.is_empty()));
                     muxer::video_frame(&frame);
+                    let VideoFrame {
+                        codec,
+                        units,
+                        keyframe,
+                        ..
+                    } = &frame;
+                    packetise(*codec, units, *keyframe, MAX_PAYLOAD, |payload| {
+                        assert!((1..=MAX_PAYLOAD).contains(&payload.len()), "{payload:?}");
+                    });
                 }
                 FlvEvent::Frame(Frame::Audio(frame)) => drop(muxer::audio_frame(&frame)),
                 FlvEvent::OtherTrack(_) => {}

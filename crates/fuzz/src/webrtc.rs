@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
+use distributary_media::VideoCodec;
 use distributary_webrtc::bandwidth::PathEstimator;
 use distributary_webrtc::certificate::Certificate;
 use distributary_webrtc::data::{DataConfig, SCTP_PORT};
@@ -220,8 +221,9 @@ fn drain(peer: &mut Peer, viewer: SocketAddr) -> usize {
 }
 
 fn peer() -> Peer {
-    let sender = |ssrc, payload_type, resend| SenderConfig {
+    let sender = |ssrc, codec, payload_type, resend| SenderConfig {
         ssrc,
+        codec,
         payload_type,
         red: None,
         resend,
@@ -237,8 +239,8 @@ fn peer() -> Peer {
         remote_ufrag: "viewer00".to_owned(),
         fingerprints: vec![CERTIFICATE.fingerprint().clone()],
         role: DtlsRole::Server,
-        video: Some(sender(1, 102, rtx)),
-        audio: Some(sender(3, 111, Resend::Never)),
+        video: Some(sender(1, Some(VideoCodec::H264), 102, rtx)),
+        audio: Some(sender(3, None, 111, Resend::Never)),
         data: Some(DataConfig {
             port: SCTP_PORT,
             max_message_size: 0,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use distributary_auth::network::TrustedProxies;
 use distributary_auth::rate::RateLimit;
 use distributary_hub::{HubConfig, PatternError};
-use distributary_media::audio::OpusConfig;
+use distributary_media::audio::{OpusApplication, OpusConfig};
 use distributary_rtmp::amf::AmfLimits;
 use distributary_rtmp::chunk::ChunkLimits;
 use distributary_rtmp::{PullRule, RtmpConfig, SessionConfig};
@@ -171,12 +171,29 @@ pub struct Streams {
     pub opus_bitrate: u32,
     /// Whether Opus repeats speech in little when viewers lose packets.
     pub opus_fec: bool,
+    /// What the encoder of Opus is to do well.
+    pub opus_application: Application,
+    /// Its effort, 0 to 10.
+    pub opus_complexity: u8,
     /// What is done with B-frames.
     pub bframes: BFrames,
     /// What is done with supplemental enhancement information.
     pub sei: Sei,
     /// What is done with what a stream says of the order of its pictures.
     pub vui: Vui,
+}
+
+/// What the encoder of Opus is to do well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Application {
+    /// Any sound.
+    #[default]
+    Audio,
+    /// Speech.
+    Voice,
+    /// Any sound with less delay.
+    LowDelay,
 }
 
 /// How viewers are served.
@@ -352,6 +369,12 @@ impl Config {
             opus: OpusConfig {
                 bitrate: streams.opus_bitrate,
                 fec: streams.opus_fec,
+                application: match streams.opus_application {
+                    Application::Audio => OpusApplication::Audio,
+                    Application::Voice => OpusApplication::Voice,
+                    Application::LowDelay => OpusApplication::LowDelay,
+                },
+                complexity: streams.opus_complexity,
             },
             b_frames: StreamRule::setting(streams.bframes, rules, |rule| rule.bframes),
             sei: StreamRule::setting(streams.sei, rules, |rule| rule.sei),
@@ -464,6 +487,8 @@ impl Default for Streams {
             queue_frames: hub.queue_frames,
             opus_bitrate: hub.opus.bitrate,
             opus_fec: hub.opus.fec,
+            opus_application: Application::default(),
+            opus_complexity: hub.opus.complexity,
             bframes: BFrames::default(),
             sei: Sei::default(),
             vui: Vui::default(),

@@ -55,11 +55,13 @@ pub struct VideoFrame {
     pub pts: MediaTime,
     /// When the picture is decoded.
     pub dts: MediaTime,
-    /// Whether a decoder can start with this picture (H264: an IDR picture, which then begins with
-    /// its parameter sets).
+    /// Whether a decoder can start with this picture: an IDR picture of H264, an IRAP picture of H265 or
+    /// a keyframe of AV1, which then begin with their parameter sets or sequence header, or a keyframe
+    /// of VP9.
     pub keyframe: bool,
     /// H264 and H265: the NAL units in decoding order, without start codes or length prefixes, none
-    /// of them empty. Other codecs: the frame as one unit.
+    /// of them empty. AV1: the OBUs in the low-overhead form, in one piece or more, each of whole OBUs.
+    /// VP9: the frame as one unit.
     pub units: Vec<Bytes>,
 }
 

@@ -8,23 +8,27 @@
 //! * [`track`]: [`VideoTrack`] and [`AudioTrack`], what a decoder must know before the first frame.
 //! * [`flv`]: [`FlvDemuxer`], from the payloads of RTMP messages to tracks and frames.
 //! * [`h264`]: NAL units, parameter sets, and what WebRTC receivers need of an access unit.
+//! * [`h265`], [`av1`], [`vp9`]: the same of other codecs.
 //! * [`aac`]: the configuration of AAC.
 //! * [`audio`]: [`OpusTranscoder`], from AAC to Opus.
 //! * [`bits`]: the bit reader under both.
 
 pub mod aac;
 pub mod audio;
+pub mod av1;
 pub mod bits;
 pub mod data;
 pub mod flv;
 pub mod frame;
 pub mod h264;
+pub mod h265;
 #[cfg(test)]
 mod test_util;
 pub mod time;
 pub mod track;
+pub mod vp9;
 
-pub use audio::{AudioError, OpusConfig, OpusTranscoder};
+pub use audio::{AudioError, OpusApplication, OpusConfig, OpusTranscoder};
 pub use data::TimedData;
 pub use flv::{FlvDemuxer, FlvError, FlvEvent, FlvReader};
 pub use frame::{AudioFrame, Frame, VideoFrame};

@@ -5,10 +5,11 @@ use std::fmt;
 use bytes::Bytes;
 
 /// How a video track is coded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum VideoCodec {
-    /// ITU-T H.264 (AVC).
+    /// ITU-T H.264 (AVC): what nearly all publishers send and all browsers show.
+    #[default]
     H264,
     /// ITU-T H.265 (HEVC).
     H265,
@@ -58,10 +59,13 @@ pub struct VideoTrack {
     /// Height of the picture after cropping, in pixels; 0 when the header does not say.
     pub height: u32,
     /// H264: `profile_idc`, the constraint flags and `level_idc`, as `profile-level-id` has them
-    /// (RFC 6184 section 8.1). Zeros for other codecs.
+    /// (RFC 6184 section 8.1). H265: `general_profile_idc`, `general_tier_flag` and `general_level_idc`
+    /// (RFC 7798 section 7.1). AV1: `seq_profile`, `seq_tier` and `seq_level_idx` of the first operating
+    /// point. VP9: the profile and zeros.
     pub profile_level_id: [u8; 3],
-    /// The decoder configuration as it came: for H264 an `AVCDecoderConfigurationRecord`
-    /// (ISO/IEC 14496-15 section 5.3.3.1).
+    /// The decoder configuration as it came: for H264 an `AVCDecoderConfigurationRecord`, for H265 an
+    /// `HEVCDecoderConfigurationRecord` (ISO/IEC 14496-15 sections 5.3.3.1 and 8.3.3.1), for AV1 an
+    /// `AV1CodecConfigurationRecord`.
     pub config: Bytes,
 }
 

@@ -171,7 +171,7 @@ impl Ingest {
         for event in events {
             match event {
                 FlvEvent::VideoTrack(mut track) => {
-                    // Of H265, AV1 and VP9 the metadata alone says the size.
+                    // Of VP9 the metadata says the size before the first keyframe does.
                     if track.width == 0 {
                         track.width = self.metadata.width.unwrap_or_default() as u32;
                         track.height = self.metadata.height.unwrap_or_default() as u32;

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use distributary_hub::cache::LONG_GROUP;
-use distributary_media::{AudioFrame, MediaTime, VideoFrame};
+use distributary_media::{AudioFrame, MediaTime, VideoCodec, VideoFrame};
 
 use crate::reorder;
 use crate::rtp::extension::MAX_HEADER;
-use crate::rtp::{Payload, h264, red};
+use crate::rtp::{self, Payload, red};
 use crate::srtp::rtp::MAX_TAG_LEN;
 
 /// Longest packet in bytes of UDP payload: it passes every path that carries IPv6 in a tunnel.
@@ -81,6 +81,8 @@ pub struct Log {
 pub struct LoggedPacket {
     /// What follows the RTP header.
     pub payload: Payload,
+    /// The coding of its picture; `None` for sound.
+    pub codec: Option<VideoCodec>,
     /// The same with the block of sound before it (RFC 2198), where the log makes that.
     pub red: Option<Box<Payload>>,
     /// Presentation time, from the stream's epoch.
@@ -116,6 +118,7 @@ pub enum Audience {
 
 /// What the packets of a picture have in common.
 struct Picture {
+    codec: VideoCodec,
     /// Number of its first packet.
     start: u64,
     time: MediaTime,
@@ -201,7 +204,9 @@ impl Log {
     /// first, since a decoder begins with nothing else. Until the stream has refreshed itself once, what
     /// they see is partly wrong, which is more than nothing.
     fn push_entrance(&mut self, frame: &VideoFrame, now: Instant) {
-        let is_far = |keyframe: &VideoFrame| frame.dts.saturating_since(keyframe.dts) > LONG_GROUP;
+        let is_far = |keyframe: &VideoFrame| {
+            keyframe.codec == frame.codec && frame.dts.saturating_since(keyframe.dts) > LONG_GROUP
+        };
         let Some(keyframe) = self.last_keyframe.take_if(|keyframe| is_far(keyframe)) else {
             return;
         };
@@ -216,6 +221,7 @@ impl Log {
 
     fn picture(&self, frame: &VideoFrame, time: MediaTime, now: Instant) -> Picture {
         Picture {
+            codec: frame.codec,
             start: self.head(),
             time,
             timestamp: self.timestamp(time),
@@ -227,11 +233,13 @@ impl Log {
 
     /// Logs the packets of a part of a picture.
     fn append(&mut self, picture: &Picture, units: &[Bytes], audience: Audience) {
-        h264::packetise(units, MAX_PAYLOAD, |payload| {
+        let (codec, keyframe) = (picture.codec, picture.keyframe);
+        rtp::packetise(codec, units, keyframe, MAX_PAYLOAD, |payload| {
             self.bytes += payload.len();
             let number = self.first + self.packets.len() as u64;
             self.packets.push_back(LoggedPacket {
                 payload,
+                codec: Some(codec),
                 red: None,
                 pts: picture.time,
                 timestamp: picture.timestamp,
@@ -302,6 +310,7 @@ impl Log {
         self.bytes += payload.len();
         self.packets.push_back(LoggedPacket {
             payload,
+            codec: None,
             red,
             pts: frame.pts,
             timestamp,
@@ -324,6 +333,11 @@ impl Log {
     pub fn get(&self, number: u64) -> Option<&LoggedPacket> {
         self.packets
             .get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+
+    /// The coding of the newest picture, if that is kept.
+    pub fn codec(&self) -> Option<VideoCodec> {
+        self.packets.back()?.codec
     }
 
     /// Number of the newest keyframe's first packet, while the whole group is kept.
@@ -389,7 +403,6 @@ impl Log {
 )]
 mod tests {
     use super::*;
-    use distributary_media::VideoCodec;
 
     fn picture(millis: i64, keyframe: bool, len: usize) -> VideoFrame {
         let mut unit = vec![0; len];
@@ -473,6 +486,26 @@ mod tests {
             let packet = log.get(0).unwrap();
             assert_eq!(packet.disposable, disposable, "{frame:?}");
             assert!(packet.first);
+        }
+    }
+
+    #[test]
+    fn pictures_of_other_codecs_are_never_disposable() {
+        for (codec, unit) in [
+            // A sub-layer non-reference picture, a frame of AV1, and one of VP9 that updates nothing.
+            (VideoCodec::H265, &[0x00, 0x01, 0xd0][..]),
+            (VideoCodec::Av1, &[0x32, 2, 0x30, 0]),
+            (VideoCodec::Vp9, &[0x86, 0, 0, 0]),
+        ] {
+            let (mut log, now) = log();
+            let frame = VideoFrame {
+                codec,
+                units: vec![Bytes::from_static(unit)],
+                ..picture(0, false, 1)
+            };
+            log.push_video(&frame, now);
+            assert_eq!(log.codec(), Some(codec));
+            assert!(!log.get(0).unwrap().disposable, "{codec}");
         }
     }
 

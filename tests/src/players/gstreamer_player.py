@@ -1,6 +1,6 @@
 """Watches a stream by WHEP with GStreamer's webrtcbin, and prints what came of it as a line of JSON.
 
-    gstreamer_player.py URL SECONDS
+    gstreamer_player.py URL SECONDS H264|H265
 """
 
 import json
@@ -14,27 +14,43 @@ gi.require_version("GstSdp", "1.0")
 gi.require_version("GstWebRTC", "1.0")
 from gi.repository import GLib, Gst, GstSdp, GstWebRTC  # noqa: E402
 
-H264 = (
-    "application/x-rtp,media=video,encoding-name=H264,clock-rate=90000,payload=96,"
-    "packetization-mode=(string)1,profile-level-id=(string)42e01f"
-)
+VIDEO = {
+    "H264": (
+        "application/x-rtp,media=video,encoding-name=H264,clock-rate=90000,payload=96,"
+        "packetization-mode=(string)1,profile-level-id=(string)42e01f"
+    ),
+    "H265": "application/x-rtp,media=video,encoding-name=H265,clock-rate=90000,payload=96",
+}
 OPUS = "application/x-rtp,media=audio,encoding-name=OPUS,clock-rate=48000,payload=97"
 DECODERS = {
-    "video": "rtph264depay ! h264parse ! avdec_h264 ! fakesink name=sink sync=false signal-handoffs=true",
+    "video": (
+        "rtp{0}depay ! {0}parse ! avdec_{0} ! videoconvert ! video/x-raw,format=GRAY8 ! "
+        "fakesink name=sink sync=false signal-handoffs=true"
+    ),
     "audio": "rtpopusdepay ! opusdec ! fakesink name=sink sync=false signal-handoffs=true",
 }
 
 
+BITS = 16
+
+
+def number_of(buffer, width, height):
+    """The frame number in a picture: 16 columns in the upper quarter, least significant bit first."""
+    line = buffer.extract_dup(height // 16 * width, width)
+    column = width // BITS
+    return sum((line[column * bit + column // 2] > 127) << bit for bit in range(BITS))
+
+
 class Player:
-    def __init__(self, url, seconds):
-        self.url, self.seconds = url, seconds
-        self.result = {"video": 0, "audio": 0, "width": 0, "texts": []}
+    def __init__(self, url, seconds, codec):
+        self.url, self.seconds, self.codec = url, seconds, codec
+        self.result = {"video": 0, "audio": 0, "width": 0, "numbers": [], "texts": []}
         self.loop = GLib.MainLoop()
         self.pipeline = Gst.Pipeline.new()
         self.webrtc = Gst.ElementFactory.make("webrtcbin")
         self.webrtc.set_property("bundle-policy", GstWebRTC.WebRTCBundlePolicy.MAX_BUNDLE)
         self.pipeline.add(self.webrtc)
-        for caps in (OPUS, H264):
+        for caps in (OPUS, VIDEO[codec]):
             direction = GstWebRTC.WebRTCRTPTransceiverDirection.RECVONLY
             self.webrtc.emit("add-transceiver", direction, Gst.Caps.from_string(caps))
         self.webrtc.connect("pad-added", self.decode)
@@ -80,16 +96,20 @@ class Player:
         if pad.get_direction() != Gst.PadDirection.SRC:
             return
         media = pad.get_current_caps().get_structure(0).get_string("media")
-        decoder = Gst.parse_bin_from_description(DECODERS[media], True)
+        description = DECODERS[media].format(self.codec.lower())
+        decoder = Gst.parse_bin_from_description(description, True)
         decoder.get_by_name("sink").connect("handoff", self.count, media)
         self.pipeline.add(decoder)
         decoder.sync_state_with_parent()
         pad.link(decoder.get_static_pad("sink"))
 
-    def count(self, _, __, pad, media):
+    def count(self, _, buffer, pad, media):
         self.result[media] += 1
         if media == "video":
-            self.result["width"] = pad.get_current_caps().get_structure(0).get_value("width")
+            caps = pad.get_current_caps().get_structure(0)
+            width, height = caps.get_value("width"), caps.get_value("height")
+            self.result["width"] = width
+            self.result["numbers"].append(number_of(buffer, width, height))
 
     def end(self):
         state = self.webrtc.get_property("connection-state")
@@ -101,4 +121,4 @@ class Player:
 
 
 Gst.init(None)
-Player(sys.argv[1], float(sys.argv[2])).run()
+Player(sys.argv[1], float(sys.argv[2]), sys.argv[3]).run()

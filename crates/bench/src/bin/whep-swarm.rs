@@ -7,6 +7,7 @@ use clap::Parser;
 use distributary_bench::arguments::{parse_duration, parse_ramp, print};
 use distributary_bench::socket::ReceiveMode;
 use distributary_bench::swarm::{self, SwarmConfig};
+use distributary_webrtc::srtp::SrtpProfile;
 use url::Url;
 
 /// Watches a stream as many WHEP viewers, and reports what they saw and what it cost the server.
@@ -37,6 +38,9 @@ struct Arguments {
     /// How the viewers receive
     #[arg(long, value_enum, default_value_t = ReceiveMode::Gro)]
     receive: ReceiveMode,
+    /// How the media are sealed, such as SRTP_AES128_CM_HMAC_SHA1_80; the server chooses when this is left out
+    #[arg(long, value_parser = parse_profile)]
+    profile: Option<SrtpProfile>,
     /// Print the report as JSON, with a part for each viewer
     #[arg(long)]
     json: bool,
@@ -59,6 +63,16 @@ fn main() -> ExitCode {
     }
 }
 
+fn parse_profile(text: &str) -> Result<SrtpProfile, String> {
+    let mut profiles = SrtpProfile::ALL.into_iter();
+    profiles
+        .find(|profile| profile.to_string() == text)
+        .ok_or_else(|| {
+            let names = SrtpProfile::ALL.map(|profile| profile.to_string());
+            format!("expected one of {}", names.join(", "))
+        })
+}
+
 impl From<Arguments> for SwarmConfig {
     fn from(arguments: Arguments) -> Self {
         Self {
@@ -69,6 +83,9 @@ impl From<Arguments> for SwarmConfig {
             decrypt: arguments.decrypt,
             server_pid: arguments.server_pid,
             receive: arguments.receive,
+            profiles: arguments
+                .profile
+                .map_or(SrtpProfile::ALL.to_vec(), |profile| vec![profile]),
         }
     }
 }

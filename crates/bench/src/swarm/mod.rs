@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use distributary_webrtc::certificate::{Certificate, CertificateError};
 use distributary_webrtc::dtls::DtlsContext;
+use distributary_webrtc::srtp::SrtpProfile;
 use mio::{Events, Poll, Token, Waker};
 use thiserror::Error;
 use url::Url;
@@ -60,6 +61,8 @@ pub struct SwarmConfig {
     pub server_pid: Option<u32>,
     /// How the viewers receive.
     pub receive: ReceiveMode,
+    /// How the media are to be sealed; the server chooses when there is more than one way.
+    pub profiles: Vec<SrtpProfile>,
 }
 
 /// Why there is no report: nothing to do with single viewers, whose failures are in the report.
@@ -143,7 +146,7 @@ impl Swarm {
             .map(|number| Seat::new(Token(number), number < config.decrypt))
             .collect::<Result<_, _>>()?;
         Ok(Self {
-            context: DtlsContext::new(&certificate)?,
+            context: DtlsContext::with_profiles(&certificate, &config.profiles)?,
             certificate,
             seats,
             whep,

@@ -15,10 +15,6 @@ pub(super) const PACKET_LEN: usize = PACKET_SAMPLES * 2;
 /// (RFC 7587 section 4.2).
 const MAX_PACKET: usize = 1100;
 
-/// The encoder's effort, 0 to 10. All of it costs about one percent of a core; below 10 the
-/// encoder does not analyse tonality and codes pure tones 4 to 7 dB worse.
-const COMPLEXITY: u8 = 10;
-
 /// Most percent of loss that the encoder is told of: to bear more would cost all the quality there is.
 const MAX_LOSS: u8 = 20;
 
@@ -30,6 +26,23 @@ pub struct OpusConfig {
     /// Whether packets of speech repeat the one before them in little, when listeners lose packets
     /// (in-band forward error correction, RFC 6716 section 2.1.7).
     pub fec: bool,
+    /// What the encoder is to do well.
+    pub application: OpusApplication,
+    /// The encoder's effort, 0 to 10. All of it costs about one percent of a core; below 10 the
+    /// encoder does not analyse tonality and codes pure tones 4 to 7 dB worse.
+    pub complexity: u8,
+}
+
+/// What Opus is used for (RFC 6716 section 2.1.8 and the `OPUS_APPLICATION` of its reference encoder).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OpusApplication {
+    /// Any sound, to be as near to the original as can be.
+    #[default]
+    Audio,
+    /// Speech, to be understood.
+    Voice,
+    /// Any sound, with 4 ms less of delay and without what codes speech well.
+    LowDelay,
 }
 
 impl OpusConfig {
@@ -37,6 +50,8 @@ impl OpusConfig {
     pub const MIN_BITRATE: u32 = 16_000;
     /// The most that is accepted: a packet of 20 ms still goes into one RTP packet.
     pub const MAX_BITRATE: u32 = 320_000;
+    /// The most effort there is.
+    pub const MAX_COMPLEXITY: u8 = 10;
 }
 
 impl Default for OpusConfig {
@@ -44,6 +59,8 @@ impl Default for OpusConfig {
         Self {
             bitrate: 96_000,
             fec: true,
+            application: OpusApplication::default(),
+            complexity: Self::MAX_COMPLEXITY,
         }
     }
 }
@@ -61,9 +78,19 @@ impl OpusEncoder {
         if !(min..=max).contains(&bitrate) {
             return Err(AudioError::Bitrate { bitrate, min, max });
         }
-        let encoder = Encoder::builder(OPUS_RATE, Channels::Stereo, Application::Audio)
+        let max = OpusConfig::MAX_COMPLEXITY;
+        if config.complexity > max {
+            let complexity = config.complexity;
+            return Err(AudioError::Complexity { complexity, max });
+        }
+        let application = match config.application {
+            OpusApplication::Audio => Application::Audio,
+            OpusApplication::Voice => Application::Voip,
+            OpusApplication::LowDelay => Application::RestrictedLowDelay,
+        };
+        let encoder = Encoder::builder(OPUS_RATE, Channels::Stereo, application)
             .bitrate(Bitrate::Bits(bitrate))
-            .complexity(COMPLEXITY)
+            .complexity(config.complexity)
             .inband_fec(fec(config.fec))
             // A gap is heard as loss by receivers that were not told of silence.
             .dtx(false)
@@ -160,5 +187,32 @@ mod tests {
                 "{bitrate}: {error:?}"
             );
         }
+    }
+
+    #[test]
+    fn each_application_and_effort_codes_and_tells_its_delay() {
+        // 312 samples of look-ahead, of which the restricted mode needs 120 (RFC 6716 section 2.1).
+        for (application, delay) in [
+            (OpusApplication::Audio, 312),
+            (OpusApplication::Voice, 312),
+            (OpusApplication::LowDelay, 120),
+        ] {
+            for complexity in [0, 10] {
+                let config = OpusConfig {
+                    application,
+                    complexity,
+                    ..OpusConfig::default()
+                };
+                let mut encoder = OpusEncoder::new(&config).unwrap();
+                assert_eq!(encoder.delay(), delay, "{application:?}");
+                assert!(!encoder.encode(&[0.1; PACKET_LEN]).unwrap().is_empty());
+            }
+        }
+        let config = OpusConfig {
+            complexity: 11,
+            ..OpusConfig::default()
+        };
+        let error = OpusEncoder::new(&config).err();
+        assert!(matches!(error, Some(AudioError::Complexity { .. })));
     }
 }

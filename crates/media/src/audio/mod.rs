@@ -20,7 +20,7 @@ pub mod transcoder;
 use crate::aac::AacError;
 use crate::track::AudioCodec;
 
-pub use encoder::OpusConfig;
+pub use encoder::{OpusApplication, OpusConfig};
 pub use transcoder::OpusTranscoder;
 
 /// Samples per second of Opus' clock, whatever it codes (RFC 7587 section 4.1).
@@ -56,6 +56,14 @@ pub enum AudioError {
         min: u32,
         /// The most that is accepted.
         max: u32,
+    },
+    /// An option of the encoder is out of range.
+    #[error("the effort of the Opus encoder is {complexity}; it must be from 0 to {max}")]
+    Complexity {
+        /// The effort that was asked for.
+        complexity: u8,
+        /// The most that is accepted.
+        max: u8,
     },
     /// An access unit could not be decoded; silence has taken its place.
     #[error("an AAC frame could not be decoded: {reason}")]

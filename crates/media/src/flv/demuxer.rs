@@ -10,16 +10,20 @@ use super::enhanced::{self, ExPacket, ExTag};
 use super::video::{self, CompositionTime, VideoTag};
 use super::{FlvError, TagKind};
 use crate::aac::AudioSpecificConfig;
+use crate::av1::{Av1CodecConfigurationRecord, SequenceHeader, TemporalUnitFilter};
 use crate::h264::nal::{self, LengthPrefixed};
 use crate::h264::{AccessUnitFilter, AvcDecoderConfigurationRecord, Sps};
+use crate::h265::{self, HevcDecoderConfigurationRecord};
+use crate::vp9::FrameHeader;
 use crate::{
     AudioCodec, AudioFrame, AudioTrack, Frame, MediaTime, VideoCodec, VideoFrame, VideoTrack,
 };
 
 /// Reads the bodies of FLV tags, which are the payloads of RTMP's audio and video messages.
 ///
-/// NAL units and AAC access units come out as slices of the body: no media is copied. H264 comes out
-/// ready for WebRTC, by the rules of [`AccessUnitFilter`].
+/// NAL units and AAC access units come out as slices of the body: no media is copied. Pictures come out
+/// ready for WebRTC, by the rules of [`AccessUnitFilter`], [`h265::AccessUnitFilter`] and
+/// [`TemporalUnitFilter`].
 ///
 /// ```
 /// use bytes::Bytes;
@@ -41,9 +45,6 @@ pub struct FlvDemuxer {
     others: BTreeSet<(TagKind, u8)>,
 }
 
-/// Most NAL units taken of one H265 picture: more than its highest level has slices.
-const MAX_H265_UNITS: usize = 1024;
-
 /// What is known after a video sequence header.
 #[derive(Debug)]
 struct VideoState {
@@ -60,9 +61,14 @@ enum VideoSyntax {
         filter: AccessUnitFilter,
     },
     /// NAL units with lengths of this size.
-    H265 { length_size: u8 },
+    H265 {
+        length_size: u8,
+        filter: h265::AccessUnitFilter,
+    },
+    /// OBUs.
+    Av1(TemporalUnitFilter),
     /// As they are.
-    Whole,
+    Vp9,
 }
 
 /// What the body of a tag holds.
@@ -132,10 +138,9 @@ impl FlvDemuxer {
         if video::is_command(&body) {
             return Ok(FlvEvents::default());
         }
-        let first = body.first().copied().unwrap_or_default();
         let (timestamp, main, others) = self.tracks(TagKind::Video, timestamp, body)?;
         let mut events = match main {
-            Some(packet) => self.video_tag(timestamp, VideoTag::from_enhanced(first, packet)?)?,
+            Some(packet) => self.video_tag(timestamp, VideoTag::from_enhanced(packet)?)?,
             None => FlvEvents::default(),
         };
         events.others = others;
@@ -194,9 +199,19 @@ impl FlvDemuxer {
     fn video_tag(&mut self, timestamp: MediaTime, tag: VideoTag) -> Result<FlvEvents, FlvError> {
         match tag {
             VideoTag::SequenceHeader { codec, config } => {
+                let mut video = self.video.iter().map(|video| &video.track);
+                if codec != VideoCodec::H264
+                    && video.any(|track| track.codec == codec && track.config == config)
+                {
+                    // What pictures have told since then is newer.
+                    return Ok(FlvEvents::default());
+                }
                 let (track, syntax) = match codec {
                     VideoCodec::H264 => configure_h264(&config)?,
-                    codec => configure_other(codec, &config)?,
+                    VideoCodec::H265 => configure_h265(&config)?,
+                    VideoCodec::Av1 => configure_av1(&config)?,
+                    // Its record says nothing that its keyframes do not.
+                    VideoCodec::Vp9 => (track(codec, &config), VideoSyntax::Vp9),
                 };
                 let is_new = self.video.as_ref().is_none_or(|video| video.track != track);
                 let event = is_new.then(|| FlvEvent::VideoTrack(track.clone()));
@@ -208,7 +223,6 @@ impl FlvDemuxer {
             }
             VideoTag::Picture {
                 codec,
-                keyframe,
                 composition,
                 data,
             } => {
@@ -217,7 +231,7 @@ impl FlvDemuxer {
                 let video = video
                     .filter(|video| video.track.codec == codec)
                     .ok_or(FlvError::NoSequenceHeader { tag })?;
-                video.picture(timestamp, composition, keyframe, data)
+                video.picture(timestamp, composition, data)
             }
             VideoTag::Nothing => Ok(FlvEvents::default()),
         }
@@ -300,27 +314,66 @@ fn configure_h264(data: &Bytes) -> Result<(VideoTrack, VideoSyntax), FlvError> {
     ))
 }
 
-fn configure_other(codec: VideoCodec, data: &Bytes) -> Result<(VideoTrack, VideoSyntax), FlvError> {
-    let syntax = if codec == VideoCodec::H265 {
-        // lengthSizeMinusOne (ISO/IEC 14496-15 section 8.3.3.1).
-        let flags = data.get(21).ok_or(FlvError::BadConfiguration {
-            codec: "H265",
-            len: data.len(),
-        })?;
-        VideoSyntax::H265 {
-            length_size: (flags & 0b11) + 1,
-        }
-    } else {
-        VideoSyntax::Whole
+fn configure_h265(data: &Bytes) -> Result<(VideoTrack, VideoSyntax), FlvError> {
+    let record = HevcDecoderConfigurationRecord::parse(data)?;
+    let mut filter = h265::AccessUnitFilter::default();
+    let mut track = track(VideoCodec::H265, data);
+    track.profile_level_id = record.profile_tier_level;
+    if let Some(sps) = filter.configure(&record)? {
+        track.set_h265(&sps);
+    }
+    let length_size = record.length_size;
+    let syntax = VideoSyntax::H265 {
+        length_size,
+        filter,
     };
-    let track = VideoTrack {
+    Ok((track, syntax))
+}
+
+fn configure_av1(data: &Bytes) -> Result<(VideoTrack, VideoSyntax), FlvError> {
+    let record = Av1CodecConfigurationRecord::parse(data)?;
+    let mut filter = TemporalUnitFilter::default();
+    let mut track = track(VideoCodec::Av1, data);
+    track.profile_level_id = [record.profile, record.tier, record.level_idx];
+    if let Some(header) = filter.configure(&record) {
+        track.set_av1(&header);
+    }
+    Ok((track, VideoSyntax::Av1(filter)))
+}
+
+/// A track of which nothing but the codec is known.
+fn track(codec: VideoCodec, config: &Bytes) -> VideoTrack {
+    VideoTrack {
         codec,
         width: 0,
         height: 0,
         profile_level_id: [0; 3],
-        config: Bytes::copy_from_slice(data),
-    };
-    Ok((track, syntax))
+        // A copy: a slice would keep the buffer it was read into for as long as the track lasts.
+        config: Bytes::copy_from_slice(config),
+    }
+}
+
+impl VideoTrack {
+    fn set_h265(&mut self, sps: &h265::Sps) {
+        (self.width, self.height) = (sps.width, sps.height);
+        self.profile_level_id = sps.profile_tier_level();
+    }
+
+    fn set_av1(&mut self, header: &SequenceHeader) {
+        (self.width, self.height) = (header.width, header.height);
+        self.profile_level_id = [header.profile, header.tier, header.level_idx];
+    }
+
+    /// Takes what a keyframe of VP9 tells. Returns whether it is news.
+    fn set_vp9(&mut self, header: &FrameHeader) -> bool {
+        let Some(size) = header.keyframe else {
+            return false;
+        };
+        let told = (size.width, size.height, [header.profile, 0, 0]);
+        let is_news = (self.width, self.height, self.profile_level_id) != told;
+        (self.width, self.height, self.profile_level_id) = told;
+        is_news
+    }
 }
 
 impl VideoState {
@@ -328,14 +381,14 @@ impl VideoState {
         &mut self,
         timestamp: MediaTime,
         composition: CompositionTime,
-        keyframe: bool,
         data: Bytes,
     ) -> Result<FlvEvents, FlvError> {
         let mut frame = VideoFrame {
             codec: self.track.codec,
             pts: composition.add_to(timestamp),
             dts: timestamp,
-            keyframe,
+            // The picture itself tells: tags are known to be wrong.
+            keyframe: false,
             units: Vec::new(),
         };
         let mut track = None;
@@ -360,12 +413,40 @@ impl VideoState {
                     FlvEvent::VideoTrack(self.track.clone())
                 });
             }
-            VideoSyntax::H265 { length_size } => {
-                for unit in LengthPrefixed::new(data, *length_size).take(MAX_H265_UNITS) {
-                    frame.units.push(unit?);
-                }
+            VideoSyntax::H265 {
+                length_size,
+                filter,
+            } => {
+                let Some(unit) = filter.filter(LengthPrefixed::new(data, *length_size))? else {
+                    return Ok(FlvEvents::default());
+                };
+                frame.keyframe = unit.keyframe;
+                frame.units = unit.units;
+                track = unit.new_sps.map(|sps| {
+                    self.track.set_h265(&sps);
+                    FlvEvent::VideoTrack(self.track.clone())
+                });
             }
-            VideoSyntax::Whole => frame.units.push(data),
+            VideoSyntax::Av1(filter) => {
+                let Some(unit) = filter.filter(data)? else {
+                    return Ok(FlvEvents::default());
+                };
+                frame.keyframe = unit.keyframe;
+                frame.units = unit.units;
+                track = unit.new_header.map(|header| {
+                    self.track.set_av1(&header);
+                    FlvEvent::VideoTrack(self.track.clone())
+                });
+            }
+            VideoSyntax::Vp9 => {
+                let len = data.len();
+                let header = FrameHeader::parse(&data).ok_or(FlvError::Vp9 { len })?;
+                frame.keyframe = header.keyframe.is_some();
+                if self.track.set_vp9(&header) {
+                    track = Some(FlvEvent::VideoTrack(self.track.clone()));
+                }
+                frame.units.push(data);
+            }
         }
         if frame.units.is_empty() {
             return Ok(FlvEvents::default());
@@ -588,48 +669,97 @@ mod tests {
         one_frame(video(&mut one, 80, &format!("27 01 000000 {SLICE}")));
     }
 
+    const HVCC: &str = "01 01 60000000 900000000000 3c f000 fc fd f8 f8 0000 0f 03
+        20 0001 0018 40010c01ffff01600000030090000003000003003cba0240
+        21 0001 0028 42010101600000030090000003000003003ca00a080f165ba4a4c2f0168080000003008000000784
+        22 0001 0006 4401c073c189";
+
     #[test]
-    fn h265_comes_out_as_nal_units() {
+    fn h265_comes_out_as_nal_units_with_its_parameter_sets() {
         let mut demuxer = FlvDemuxer::new();
-        let mut config = [1; 23];
-        config[21] = 0xFF;
-        let header = [b"\x90hvc1", &config[..]].concat();
+        let header = [b"\x90hvc1", &hex(HVCC)[..]].concat();
         let events = enhanced(&mut demuxer, TagKind::Video, &header);
-        assert!(
-            matches!(&events[..], [FlvEvent::VideoTrack(track)] if track.codec == VideoCodec::H265),
-            "{events:?}"
-        );
-        let body = [
-            &b"\x91hvc1\0\0\x0a"[..],
-            &[0, 0, 0, 2, 0x26, 1, 0, 0, 0, 1, 0x42],
-        ]
-        .concat();
-        let frame = one_frame(enhanced(&mut demuxer, TagKind::Video, &body));
+        let [FlvEvent::VideoTrack(track)] = &events[..] else {
+            panic!("{events:?}")
+        };
+        assert_eq!((track.codec, track.width), (VideoCodec::H265, 320));
+        assert_eq!((track.height, track.profile_level_id), (240, [1, 0, 60]));
+        assert_eq!(enhanced(&mut demuxer, TagKind::Video, &header), []);
+
+        // The frame type says that it is no keyframe; the picture says that it is.
+        let idr = [&b"\xa1hvc1\0\0\x0a"[..], &hex("00000003 280180")].concat();
+        let frame = one_frame(enhanced(&mut demuxer, TagKind::Video, &idr));
         assert!(frame.keyframe);
         assert_eq!((frame.dts.as_millis(), frame.pts.as_millis()), (40, 50));
-        assert_eq!(frame.units, [&[0x26, 1][..], &[0x42]]);
+        let types: Vec<_> = frame.units.iter().map(|unit| unit[0] >> 1).collect();
+        assert_eq!(types, [32, 33, 34, 20]);
+        let slice = [&b"\x93hvc1"[..], &hex("00000003 0201d0")].concat();
+        let frame = one_frame(enhanced(&mut demuxer, TagKind::Video, &slice));
+        assert!(!frame.keyframe);
+        assert_eq!(frame.units, [hex("0201d0")]);
 
         let short = Bytes::from_static(b"\x90hvc1\x01");
         let error = demuxer.handle_video(MediaTime::ZERO, short).unwrap_err();
-        assert!(matches!(error, FlvError::BadConfiguration { .. }));
+        assert!(matches!(error, FlvError::H265(_)), "{error}");
     }
 
     #[test]
-    fn av1_and_vp9_come_out_whole() {
-        for (four_cc, codec) in [(b"av01", VideoCodec::Av1), (b"vp09", VideoCodec::Vp9)] {
-            let mut demuxer = FlvDemuxer::new();
-            let header = [&[0x90], &four_cc[..], b"config"].concat();
-            let events = enhanced(&mut demuxer, TagKind::Video, &header);
-            assert!(
-                matches!(&events[..], [FlvEvent::VideoTrack(track)] if track.codec == codec
-                    && track.config[..] == b"config"[..]),
-                "{events:?}"
-            );
-            let body = [&[0xa1], &four_cc[..], b"data"].concat();
-            let frame = one_frame(enhanced(&mut demuxer, TagKind::Video, &body));
-            assert_eq!((frame.codec, frame.keyframe), (codec, false));
-            assert_eq!(frame.units, [&b"data"[..]]);
-        }
+    fn av1_comes_out_with_a_sequence_header_in_front_of_keyframes() {
+        let mut demuxer = FlvDemuxer::new();
+        let sequence_header = hex("0a0b0200000521e7fde257c802");
+        let header = [&b"\x90av01"[..], &hex("81000c00"), &sequence_header].concat();
+        let events = enhanced(&mut demuxer, TagKind::Video, &header);
+        let [FlvEvent::VideoTrack(track)] = &events[..] else {
+            panic!("{events:?}")
+        };
+        assert_eq!((track.codec, track.width), (VideoCodec::Av1, 320));
+        let keyframe = hex("1200 3203 10aabb");
+        let body = [&b"\xa1av01"[..], &keyframe].concat();
+        let frame = one_frame(enhanced(&mut demuxer, TagKind::Video, &body));
+        assert!(frame.keyframe);
+        assert_eq!(frame.units, [&sequence_header, &keyframe]);
+        let body = [&b"\x91av01"[..], &hex("3203 30aabb")].concat();
+        let frame = one_frame(enhanced(&mut demuxer, TagKind::Video, &body));
+        assert_eq!((frame.keyframe, frame.units.len()), (false, 1));
+
+        // Level 8 and the High tier: another sequence header in the stream is another track.
+        let other = hex("0a0b 0200001 521e7fde257c80 2");
+        let body = [&b"\x91av01"[..], &other, &keyframe].concat();
+        let events = enhanced(&mut demuxer, TagKind::Video, &body);
+        assert!(
+            matches!(&events[..], [FlvEvent::VideoTrack(_), FlvEvent::Frame(_)]),
+            "{events:?}"
+        );
+        assert_eq!(enhanced(&mut demuxer, TagKind::Video, &header), []);
+        let body = Bytes::from_static(b"\x91av01\x32\x09");
+        let error = demuxer.handle_video(MediaTime::ZERO, body).unwrap_err();
+        assert!(matches!(error, FlvError::Av1(_)), "{error}");
+    }
+
+    #[test]
+    fn vp9_tells_its_size_with_its_keyframes() {
+        let mut demuxer = FlvDemuxer::new();
+        let header = b"\x90vp09\x01\0\0\0\0\x14\x82\x02\x02\x02\0\0";
+        let events = enhanced(&mut demuxer, TagKind::Video, header);
+        assert!(
+            matches!(&events[..], [FlvEvent::VideoTrack(track)] if track.width == 0),
+            "{events:?}"
+        );
+        let keyframe = [&b"\xa1vp09"[..], &hex("824983420013f00ef6")].concat();
+        let events = enhanced(&mut demuxer, TagKind::Video, &keyframe);
+        let [FlvEvent::VideoTrack(track), FlvEvent::Frame(frame)] = &events[..] else {
+            panic!("{events:?}")
+        };
+        assert_eq!((track.width, track.height), (320, 240));
+        assert!(frame.is_keyframe());
+        assert_eq!(enhanced(&mut demuxer, TagKind::Video, header), []);
+        one_frame(enhanced(&mut demuxer, TagKind::Video, &keyframe));
+        let body = [&b"\x91vp09"[..], &hex("8600")].concat();
+        let frame = one_frame(enhanced(&mut demuxer, TagKind::Video, &body));
+        assert_eq!((frame.keyframe, frame.units.len()), (false, 1));
+        let body = Bytes::from_static(b"\x91vp09\x32");
+        let error = demuxer.handle_video(MediaTime::ZERO, body).unwrap_err();
+        assert_eq!(error, FlvError::Vp9 { len: 1 });
     }
 
     #[test]
@@ -696,7 +826,7 @@ mod tests {
         #[test]
         fn arbitrary_enhanced_tags_never_panic(
             bodies in proptest::collection::vec(
-                (any::<bool>(), 0..8u8, prop::sample::select(vec![b"avc1", b"hvc1", b"Opus"]),
+                (any::<bool>(), 0..8u8, prop::sample::select(vec![b"avc1", b"hvc1", b"av01", b"vp09", b"Opus"]),
                  proptest::collection::vec(any::<u8>(), 0..80)),
                 1..20,
             ),

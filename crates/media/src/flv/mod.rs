@@ -15,7 +15,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::aac::AacError;
+use crate::av1::Av1Error;
 use crate::h264::H264Error;
+use crate::h265::H265Error;
 
 pub use demuxer::{FlvDemuxer, FlvEvent, FlvEvents, OtherTrack};
 pub use file::{FlvFileError, FlvReader, FlvTag};
@@ -80,17 +82,21 @@ pub enum FlvError {
         /// Which track.
         tag: TagKind,
     },
-    /// A decoder configuration is shorter than its form.
-    #[error("the {codec} configuration has {len} bytes only")]
-    BadConfiguration {
-        /// The codec.
-        codec: &'static str,
-        /// Its length.
-        len: usize,
-    },
     /// The H264 inside is broken.
     #[error(transparent)]
     H264(#[from] H264Error),
+    /// The H265 inside is broken.
+    #[error(transparent)]
+    H265(#[from] H265Error),
+    /// The AV1 inside is broken.
+    #[error(transparent)]
+    Av1(#[from] Av1Error),
+    /// What comes as a frame of VP9 does not begin like one.
+    #[error("a frame of {len} bytes is not VP9")]
+    Vp9 {
+        /// Its length.
+        len: usize,
+    },
     /// The AAC configuration inside is broken.
     #[error(transparent)]
     Aac(#[from] AacError),

@@ -145,13 +145,17 @@ mod tests {
     #[test]
     fn the_codecs_of_enhanced_rtmp_stay_the_same() {
         let mut config = [1; 23];
-        config[21] = 0xFF;
+        (config[21], config[22]) = (0xFF, 0);
         let h265 = [
             [b"\x90hvc1", &config[..]].concat(),
-            [&b"\x91hvc1\0\0\x0a"[..], &[0, 0, 0, 2, 0x26, 1]].concat(),
+            [&b"\xa1hvc1\0\0\x0a"[..], &[0, 0, 0, 3, 0x02, 1, 9]].concat(),
         ];
-        let av1 = [b"\x90av01config".to_vec(), b"\xa1av01data".to_vec()];
-        for bodies in [h265, av1] {
+        let av1 = [
+            hex("90 61763031 81000c00 0a0b0200000521e7fde257c802"),
+            hex("91 61763031 0a0b0200000521e7fde257c802 3203 10aabb"),
+        ];
+        let vp9 = [b"\x90vp09config".to_vec(), hex("a1 76703039 8600")];
+        for bodies in [h265, av1, vp9] {
             let (before, after) = round_trip(&bodies, true);
             assert_eq!((before.len(), &before), (2, &after));
         }

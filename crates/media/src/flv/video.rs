@@ -12,9 +12,6 @@ use crate::VideoCodec;
 /// `CodecID` of AVC.
 const AVC: u8 = 7;
 
-/// `FrameType` of a keyframe.
-const KEY_FRAME: u8 = 1;
-
 /// `FrameType` of a tag that carries a command for the player and no picture.
 const COMMAND_FRAME: u8 = 5;
 
@@ -40,8 +37,6 @@ pub(super) enum VideoTag {
     /// A picture: for H264 and H265 NAL units, each with its length in front.
     Picture {
         codec: VideoCodec,
-        /// What the tag says; not for H264, where the picture itself tells.
-        keyframe: bool,
         composition: CompositionTime,
         data: Bytes,
     },
@@ -85,8 +80,8 @@ fn frame_type(first: u8) -> u8 {
 }
 
 impl VideoTag {
-    /// Reads one track's part of an enhanced tag whose first byte is `first`.
-    pub(super) fn from_enhanced(first: u8, packet: ExPacket) -> Result<Self, FlvError> {
+    /// Reads one track's part of an enhanced tag.
+    pub(super) fn from_enhanced(packet: ExPacket) -> Result<Self, FlvError> {
         let codec = match &packet.codec {
             b"avc1" => VideoCodec::H264,
             b"hvc1" => VideoCodec::H265,
@@ -129,7 +124,6 @@ impl VideoTag {
         }
         Ok(Self::Picture {
             codec,
-            keyframe: frame_type(first) == KEY_FRAME,
             composition,
             data,
         })
@@ -173,7 +167,6 @@ impl VideoTag {
             }),
             1 => Ok(Self::Picture {
                 codec: VideoCodec::H264,
-                keyframe: first >> 4 == KEY_FRAME,
                 composition: CompositionTime { millis },
                 data,
             }),
@@ -252,14 +245,13 @@ mod tests {
     fn parse_enhanced(body: &'static [u8]) -> Result<VideoTag, FlvError> {
         let tag = enhanced::ExTag::parse(TagKind::Video, Bytes::from_static(body))?;
         let packets: Vec<_> = tag.collect::<Result<_, _>>()?;
-        VideoTag::from_enhanced(body[0], packets[0].clone())
+        VideoTag::from_enhanced(packets[0].clone())
     }
 
     #[test]
     fn enhanced_tags_name_the_codec_by_its_four_cc() {
-        let picture = |codec, keyframe, millis, data: &'static [u8]| VideoTag::Picture {
+        let picture = |codec, millis, data: &'static [u8]| VideoTag::Picture {
             codec,
-            keyframe,
             composition: CompositionTime { millis },
             data: Bytes::from_static(data),
         };
@@ -273,15 +265,12 @@ mod tests {
         for (body, expected) in [
             (
                 &b"\x91avc1\xff\xff\xd8ab"[..],
-                picture(VideoCodec::H264, true, -40, b"ab"),
+                picture(VideoCodec::H264, -40, b"ab"),
             ),
-            (
-                b"\xa1hvc1\0\0\x28ab",
-                picture(VideoCodec::H265, false, 40, b"ab"),
-            ),
-            (b"\xa3hvc1ab", picture(VideoCodec::H265, false, 0, b"ab")),
-            (b"\x91av01ab", picture(VideoCodec::Av1, true, 0, b"ab")),
-            (b"\xa1vp09ab", picture(VideoCodec::Vp9, false, 0, b"ab")),
+            (b"\xa1hvc1\0\0\x28ab", picture(VideoCodec::H265, 40, b"ab")),
+            (b"\xa3hvc1ab", picture(VideoCodec::H265, 0, b"ab")),
+            (b"\x91av01ab", picture(VideoCodec::Av1, 0, b"ab")),
+            (b"\xa1vp09ab", picture(VideoCodec::Vp9, 0, b"ab")),
             (b"\x92avc1", VideoTag::Nothing),
             (b"\x94hvc1\x02\0\x09colorInfo", VideoTag::Nothing),
         ] {

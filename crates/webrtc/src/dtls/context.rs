@@ -10,6 +10,7 @@ use openssl::x509::X509VerifyResult;
 
 use super::DtlsRole;
 use crate::certificate::{Certificate, Fingerprint};
+use crate::srtp::SrtpProfile;
 
 /// Longest datagram of a handshake in bytes: fits each path WebRTC is used on, tunnels and
 /// IPv6 included.
@@ -26,11 +27,6 @@ const CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256
 
 /// Key exchange groups in our order.
 const GROUPS: &str = "X25519:P-256:P-384";
-
-/// Profiles in the order of [`SrtpProfile::ALL`](crate::srtp::SrtpProfile::ALL): AES-128-GCM is the
-/// cheapest to seal with.
-const SRTP_PROFILES: &str = "SRTP_AEAD_AES_128_GCM:SRTP_AEAD_AES_256_GCM:\
-                             SRTP_AES128_CM_SHA1_80:SRTP_AES128_CM_SHA1_32";
 
 /// `SSL_OP_NO_ENCRYPT_THEN_MAC` of OpenSSL's `ssl.h`, which the crate has no name for.
 ///
@@ -67,6 +63,20 @@ impl DtlsContext {
     ///
     /// Fails only if OpenSSL was built without something that is asked for here.
     pub fn new(certificate: &Certificate) -> Result<Self, ErrorStack> {
+        Self::with_profiles(certificate, &SrtpProfile::ALL)
+    }
+
+    /// The same for SRTP with one of these profiles, the best first.
+    ///
+    /// Fails if there is none, too.
+    pub fn with_profiles(
+        certificate: &Certificate,
+        profiles: &[SrtpProfile],
+    ) -> Result<Self, ErrorStack> {
+        let names: Vec<_> = profiles
+            .iter()
+            .map(|profile| openssl_name(*profile))
+            .collect();
         let mut builder = SslContext::builder(SslMethod::dtls())?;
         builder.set_min_proto_version(Some(SslVersion::DTLS1_2))?;
         builder.set_max_proto_version(Some(SslVersion::DTLS1_2))?;
@@ -75,7 +85,7 @@ impl DtlsContext {
         builder.set_certificate(certificate.x509())?;
         builder.set_private_key(certificate.key())?;
         builder.check_private_key()?;
-        builder.set_tlsext_use_srtp(SRTP_PROFILES)?;
+        builder.set_tlsext_use_srtp(&names.join(":"))?;
         // A resumed session would skip the certificate, and with it the fingerprint.
         builder.set_session_cache_mode(SslSessionCacheMode::OFF);
         builder.set_options(
@@ -123,5 +133,15 @@ impl DtlsContext {
             DtlsRole::Server => ssl.set_accept_state(),
         }
         Ok(ssl)
+    }
+}
+
+/// What OpenSSL calls a profile: its names are those of drafts of RFC 5764.
+fn openssl_name(profile: SrtpProfile) -> &'static str {
+    match profile {
+        SrtpProfile::AeadAes128Gcm => "SRTP_AEAD_AES_128_GCM",
+        SrtpProfile::AeadAes256Gcm => "SRTP_AEAD_AES_256_GCM",
+        SrtpProfile::AesCm128HmacSha1_80 => "SRTP_AES128_CM_SHA1_80",
+        SrtpProfile::AesCm128HmacSha1_32 => "SRTP_AES128_CM_SHA1_32",
     }
 }

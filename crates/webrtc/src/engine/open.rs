@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use distributary_hub::{StreamName, StreamStats};
-use distributary_media::{AudioCodec, VideoCodec};
+use distributary_media::{AudioCodec, VideoTrack};
 
 use super::identity::Identity;
 use super::{EngineConfig, Shared};
@@ -14,7 +14,7 @@ use crate::ice::Credentials;
 use crate::peer::PeerConfig;
 use crate::sdp::{
     AudioPlan, HeaderExtension, HostCandidate, LocalParameters, MediaPlan, Negotiated, Offer,
-    SdpError, Token, VideoPlan,
+    SdpError, Token, VideoPlan, codec_name,
 };
 use crate::sender::SenderConfig;
 use crate::session::{InsertError, PendingSession, SessionId};
@@ -99,15 +99,12 @@ pub(super) fn open(
     let local = local_parameters(shared, &identity, ice.clone());
     let cname: Arc<str> = local.cname.as_str().into();
     let stats = reservation.stream().stats();
+    if let Some(track) = &stats.video {
+        check_codec(&offer, track)?;
+    }
     let answer = offer.answer(&plan(&stats, &shared.config), &local)?;
     for note in &answer.negotiated.notes {
         tracing::info!(viewer = %id.short(), %stream, "{note}");
-    }
-    if let Some(track) = stats.video.filter(|track| track.codec != VideoCodec::H264) {
-        tracing::info!(
-            viewer = %id.short(), %stream, codec = %track.codec,
-            "no picture is sent: viewers can only be sent H264"
-        );
     }
     let etag = ice.ufrag().to_owned();
     let session = PendingSession {
@@ -127,20 +124,31 @@ pub(super) fn open(
     })
 }
 
+/// Refuses a player that asks for pictures and cannot decode those of the stream: sound beside a picture
+/// that stays black would leave its viewer to guess why.
+fn check_codec(offer: &Offer, track: &VideoTrack) -> Result<(), OpenError> {
+    let profile_level_id = Some(track.profile_level_id);
+    if !offer.wants_video() || offer.takes(track.codec, profile_level_id) {
+        return Ok(());
+    }
+    let needed = codec_name(track.codec, profile_level_id);
+    let offered = offer.video_codecs().join(", ");
+    Err(OpenError::NotAcceptable(format!(
+        "the picture of this stream is {needed}, and this player can show {offered}"
+    )))
+}
+
 /// What can be sent of a stream. A track that has not come yet is promised: it may come at any time.
 fn plan(stats: &StreamStats, config: &EngineConfig) -> MediaPlan {
-    let has_h264 = stats
-        .video
-        .as_ref()
-        .is_none_or(|track| track.codec == VideoCodec::H264);
     let becomes_opus = stats
         .audio
         .as_ref()
         .is_none_or(|track| matches!(track.codec, AudioCodec::Aac | AudioCodec::Opus));
-    let profile_level_id = stats.video.as_ref().map(|track| track.profile_level_id);
+    let video = stats.video.as_ref();
     MediaPlan {
-        video: has_h264.then(|| VideoPlan {
-            profile_level_id,
+        video: Some(VideoPlan {
+            codec: video.map(|track| track.codec).unwrap_or_default(),
+            profile_level_id: video.map(|track| track.profile_level_id),
             extensions: extensions(config),
         }),
         audio: becomes_opus.then(|| AudioPlan {

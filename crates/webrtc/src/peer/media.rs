@@ -351,6 +351,7 @@ mod tests {
             role: DtlsRole::Server,
             video: Some(SenderConfig {
                 ssrc: 1,
+                codec: Some(VideoCodec::H264),
                 payload_type: 96,
                 red: None,
                 resend: Resend::Same,

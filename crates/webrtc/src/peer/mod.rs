@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use distributary_media::MediaTime;
+use distributary_media::{MediaTime, VideoCodec};
 
 use crate::certificate::Fingerprint;
 use crate::data::{DataConfig, DataTransport};
@@ -353,6 +353,11 @@ impl Peer {
     /// The next event.
     pub fn poll_event(&mut self) -> Option<PeerEvent> {
         self.events.pop_front()
+    }
+
+    /// The coding of pictures that was agreed on, if the viewer gets any.
+    pub fn video_codec(&self) -> Option<VideoCodec> {
+        self.config.video.as_ref()?.codec
     }
 
     /// Whether media could be sent.

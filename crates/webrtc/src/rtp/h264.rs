@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::payload::Payload;
+use super::payload::{Payload, equal_parts};
 
 /// NAL unit type of a single-time aggregation packet (RFC 6184 section 5.7.1).
 const STAP_A: u8 = 24;
@@ -86,23 +86,16 @@ fn aggregate(units: &[Bytes]) -> Payload {
 fn fragment(unit: &Bytes, max_payload: usize, emit: &mut impl FnMut(Payload)) {
     let header = unit[0];
     let body = unit.slice(1..);
-    let most = max_payload.saturating_sub(2).max(1);
-    let count = body.len().div_ceil(most);
-    let size = body.len().div_ceil(count);
-    for (n, start) in (0..body.len()).step_by(size).enumerate() {
-        let end = (start + size).min(body.len());
+    for part in equal_parts(body.len(), max_payload.saturating_sub(2)) {
         let mut fu_header = header & TYPE_MASK;
-        if n == 0 {
+        if part.start == 0 {
             fu_header |= FU_START;
         }
-        if end == body.len() {
+        if part.end == body.len() {
             fu_header |= FU_END;
         }
         let indicator = header & (F_BIT | NRI_MASK) | FU_A;
-        emit(Payload::prefixed(
-            [indicator, fu_header],
-            body.slice(start..end),
-        ));
+        emit(Payload::prefixed(&[indicator, fu_header], body.slice(part)));
     }
 }
 
@@ -117,11 +110,7 @@ mod tests {
             .map(|unit| Bytes::copy_from_slice(unit))
             .collect();
         let mut out = Vec::new();
-        packetise(&units, max, |payload| {
-            let mut bytes = vec![0; payload.len()];
-            payload.copy_to(&mut bytes);
-            out.push(bytes);
-        });
+        packetise(&units, max, |payload| out.push(payload.to_vec()));
         out
     }
 

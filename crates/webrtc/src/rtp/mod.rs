@@ -3,15 +3,40 @@
 //! * [`header`]: the fixed header.
 //! * [`extension`]: header extensions (RFC 8285), and the header as a template.
 //! * [`payload`]: what follows it, as slices of the frame it came from.
-//! * [`h264`]: the payload format of H.264 (RFC 6184).
+//! * [`h264`], [`h265`], [`av1`], [`vp9`]: the payload formats of pictures; [`packetise`] chooses.
 //! * [`red`]: packets of sound that carry the one before them as well (RFC 2198).
 
+pub mod av1;
 pub mod extension;
 pub mod h264;
+pub mod h265;
 pub mod header;
 pub mod payload;
 pub mod red;
+pub mod vp9;
+
+use bytes::Bytes;
+use distributary_media::VideoCodec;
 
 pub use extension::{HeaderTemplate, StreamExtensions};
 pub use header::RtpHeader;
 pub use payload::Payload;
+
+/// Cuts the units of a picture, or of a part of one, into payloads of at most `max_payload` bytes, by the
+/// format of its codec (see [`VideoFrame::units`](distributary_media::VideoFrame::units)). A codec
+/// without one gives none.
+pub fn packetise(
+    codec: VideoCodec,
+    units: &[Bytes],
+    keyframe: bool,
+    max_payload: usize,
+    emit: impl FnMut(Payload),
+) {
+    match codec {
+        VideoCodec::H264 => h264::packetise(units, max_payload, emit),
+        VideoCodec::H265 => h265::packetise(units, max_payload, emit),
+        VideoCodec::Av1 => av1::packetise(units, keyframe, max_payload, emit),
+        VideoCodec::Vp9 => vp9::packetise(units, keyframe, max_payload, emit),
+        _ => {}
+    }
+}

@@ -1,7 +1,7 @@
 //! The answer to an offer (RFC 9429 section 5.3, RFC 9143 section 7.3).
 
-use super::h264::H264Choice;
 use super::select::{Selection, Verdict};
+use super::video::VideoChoice;
 use super::write::Writer;
 use super::{
     ExtensionId, HeaderExtension, LocalParameters, MediaPlan, Negotiated, NegotiatedAudio,
@@ -118,7 +118,7 @@ impl Offer {
 
 fn negotiate_video(
     media: &OfferedMedia,
-    choice: &H264Choice<'_>,
+    choice: &VideoChoice<'_>,
     plan: &MediaPlan,
     local: &LocalParameters,
     transport_cc: bool,
@@ -145,6 +145,11 @@ fn negotiate_video(
         }),
         nack,
         feedback: choice.codec.feedback.with_transport_cc(transport_cc),
+        codec: plan
+            .video
+            .as_ref()
+            .map(|video| video.codec)
+            .unwrap_or_default(),
         packetization_mode: choice.mode,
         rtcp_rsize: media.rtcp_rsize,
         extensions,
@@ -195,8 +200,11 @@ fn agree_extensions(
 
 fn video_notes(video: &NegotiatedVideo) -> Vec<Note> {
     let mut notes = Vec::new();
-    if video.packetization_mode != PacketizationMode::NonInterleaved {
-        notes.push(Note::PacketizationMode(video.packetization_mode));
+    if let Some(mode) = video
+        .packetization_mode
+        .filter(|mode| *mode != PacketizationMode::NonInterleaved)
+    {
+        notes.push(Note::PacketizationMode(mode));
     }
     if !video.nack {
         notes.push(Note::NoRetransmission);

@@ -26,6 +26,7 @@ mod plan;
 mod select;
 mod setup;
 mod token;
+mod video;
 mod write;
 
 pub use answer::Answer;
@@ -45,6 +46,7 @@ pub use plan::{AudioPlan, LocalParameters, MediaPlan, VideoPlan};
 pub use select::{RejectedMedia, Rejection};
 pub use setup::Setup;
 pub use token::Token;
+pub use video::name as codec_name;
 
 /// Largest offer that is read, in bytes. Full offers of today's browsers have 4 to 8 KiB.
 pub const MAX_OFFER_BYTES: usize = 64 * 1024;

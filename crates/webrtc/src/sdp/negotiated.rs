@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use distributary_media::VideoCodec;
+
 use crate::data::DataConfig;
 
 use super::{
@@ -42,8 +44,10 @@ pub struct NegotiatedVideo {
     pub nack: bool,
     /// Which feedback the player sends, so far as it is used.
     pub feedback: Feedback,
-    /// How NAL units may be put into packets.
-    pub packetization_mode: PacketizationMode,
+    /// The coding of the pictures.
+    pub codec: VideoCodec,
+    /// H264: how NAL units may be put into packets.
+    pub packetization_mode: Option<PacketizationMode>,
     /// RTCP packets of reduced size may be sent (RFC 5506).
     pub rtcp_rsize: bool,
     /// Header extensions that may be written, with their ids.

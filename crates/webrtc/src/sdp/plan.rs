@@ -1,5 +1,7 @@
 //! What goes into an answer besides the offer.
 
+use distributary_media::VideoCodec;
+
 use super::{HeaderExtension, HostCandidate, Token};
 use crate::certificate::Fingerprint;
 use crate::ice::Credentials;
@@ -7,17 +9,19 @@ use crate::ice::Credentials;
 /// What there is to send to a player.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MediaPlan {
-    /// The stream has, or will have, H.264 video.
+    /// The stream has, or will have, video.
     pub video: Option<VideoPlan>,
     /// The stream has, or will have, audio, which is sent as Opus.
     pub audio: Option<AudioPlan>,
 }
 
-/// Video to be sent, always H.264.
+/// Video to be sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VideoPlan {
-    /// Profile and level of the stream (RFC 6184 section 8.1); `None` while the publisher has not
-    /// sent its sequence header.
+    /// The coding of the stream; H264 while it is not known, which nearly all publishers send.
+    pub codec: VideoCodec,
+    /// Profile and level of the stream, see [`distributary_media::VideoTrack::profile_level_id`];
+    /// `None` while the publisher has not sent its sequence header.
     pub profile_level_id: Option<[u8; 3]>,
     /// Header extensions to be used where the player offers them.
     pub extensions: Vec<HeaderExtension>,

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::h264::{self, H264Choice};
+use distributary_media::VideoCodec;
+
+use super::video::{self, VideoChoice};
 use super::{
     BundleGroup, Direction, MediaKind, MediaPlan, Offer, OfferedCodec, OfferedMedia, Token,
 };
@@ -10,6 +12,9 @@ use crate::data::DataConfig;
 
 /// Most codec names that a [`Rejection`] lists.
 const MAX_LISTED_CODECS: usize = 8;
+
+/// Encoding names that stand among the codecs and are none (RFC 4588, RFC 2198, RFC 5109, RFC 8627).
+const NO_CODECS: [&str; 4] = ["rtx", "red", "ulpfec", "flexfec-03"];
 
 /// A section of the offer that is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +57,7 @@ pub enum Rejection {
     NotReceiving(Direction),
     /// The stream has no such medium.
     NotInStream,
-    /// No usable payload type of the only codec that is sent.
+    /// No usable payload type of the codec that the stream has.
     NoCodec {
         /// The codec that is needed.
         needed: &'static str,
@@ -97,7 +102,7 @@ impl fmt::Display for Rejection {
 /// What happens with one section.
 #[derive(Clone, Debug)]
 pub(super) enum Verdict<'a> {
-    Video(H264Choice<'a>),
+    Video(VideoChoice<'a>),
     Audio(&'a OfferedCodec),
     Data(DataConfig),
     /// Nothing is sent, but it is accepted as inactive, since it describes the transport of others.
@@ -171,6 +176,32 @@ impl<'a> Selection<'a> {
 }
 
 impl Offer {
+    /// Whether the player asks for pictures, of whatever coding.
+    pub fn wants_video(&self) -> bool {
+        self.video_sections().next().is_some()
+    }
+
+    /// Whether the player can be sent pictures of this coding; of profile and level when they are known
+    /// (see [`distributary_media::VideoTrack::profile_level_id`]).
+    pub fn takes(&self, codec: VideoCodec, profile_level_id: Option<[u8; 3]>) -> bool {
+        self.video_sections()
+            .any(|media| video::choose(media, codec, profile_level_id).is_some())
+    }
+
+    /// The codings of pictures that the player can be sent, by their encoding names: eight at most.
+    pub fn video_codecs(&self) -> Vec<String> {
+        self.video_sections()
+            .next()
+            .map(codec_names)
+            .unwrap_or_default()
+    }
+
+    /// The sections on which pictures could be sent.
+    fn video_sections(&self) -> impl Iterator<Item = &OfferedMedia> {
+        let sections = self.media.iter();
+        sections.filter(|media| media.kind == MediaKind::Video && acceptable(self, media).is_ok())
+    }
+
     /// The first BUNDLE group that the section at `index` is a member of.
     fn group_of(&self, index: usize) -> Option<&BundleGroup> {
         let mid = self.media.get(index)?.mid.as_ref()?;
@@ -216,9 +247,12 @@ fn choose_codec<'a>(media: &'a OfferedMedia, plan: &MediaPlan) -> Result<Verdict
         offered: codec_names(media),
     };
     if media.kind == MediaKind::Video {
-        let video = plan.video.as_ref().ok_or(Rejection::NotInStream)?;
-        let choice = h264::choose(media, video.profile_level_id);
-        return choice.map(Verdict::Video).ok_or_else(|| no_codec("H264"));
+        let plan = plan.video.as_ref().ok_or(Rejection::NotInStream)?;
+        let (codec, profile) = (plan.codec, plan.profile_level_id);
+        let choice = video::choose(media, codec, profile);
+        return choice
+            .map(Verdict::Video)
+            .ok_or_else(|| no_codec(video::name(codec, profile)));
     }
     if plan.audio.is_none() {
         return Err(Rejection::NotInStream);
@@ -278,12 +312,15 @@ fn is_opus(codec: &OfferedCodec) -> bool {
     codec.name().eq_ignore_ascii_case("opus") && codec.clock_rate == 48_000
 }
 
-/// What the player could decode: retransmissions are no codec.
+/// What the player could decode: retransmissions and error correction are no codecs.
 fn codec_names(media: &OfferedMedia) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for name in media.codecs.iter().map(OfferedCodec::name) {
         let known = names.iter().any(|known| known == name);
-        if names.len() < MAX_LISTED_CODECS && !known && !name.eq_ignore_ascii_case("rtx") {
+        let is_codec = !NO_CODECS
+            .iter()
+            .any(|other| name.eq_ignore_ascii_case(other));
+        if names.len() < MAX_LISTED_CODECS && !known && is_codec {
             names.push(name.to_owned());
         }
     }

@@ -1,5 +1,7 @@
 //! What was negotiated for an RTP stream.
 
+use distributary_media::VideoCodec;
+
 use crate::rtp::StreamExtensions;
 use crate::rtp::extension::{Mid, PlayoutDelay};
 use crate::sdp::{
@@ -11,6 +13,8 @@ use crate::sdp::{
 pub struct SenderConfig {
     /// The source.
     pub ssrc: u32,
+    /// The coding that was agreed on; `None` for sound. Pictures of another one are not sent.
+    pub codec: Option<VideoCodec>,
     /// The payload type of the offer.
     pub payload_type: u8,
     /// The payload type of packets that carry the one before them as well (RFC 2198), if they do.
@@ -51,6 +55,7 @@ impl SenderConfig {
         };
         Self {
             ssrc: video.ssrc,
+            codec: Some(video.codec),
             payload_type: video.payload_type,
             red: None,
             resend,
@@ -63,6 +68,7 @@ impl SenderConfig {
     pub fn audio(audio: &NegotiatedAudio) -> Self {
         Self {
             ssrc: audio.ssrc,
+            codec: None,
             payload_type: audio.payload_type,
             red: audio.red,
             resend: Resend::Never,

@@ -127,7 +127,7 @@ impl RtpSender {
             HeaderTemplate::new(payload_type, ssrc, &extensions.without_delay(), extras)
         };
         Self {
-            cursor: Cursor::new(first(start.sequence), config.reorders),
+            cursor: Cursor::new(first(start.sequence), config.codec, config.reorders),
             next_rtx_index: first(start.rtx_sequence),
             timestamp_offset: start.timestamp,
             header: HeaderTemplate::new(config.packet_type(), config.ssrc, extensions, extras),

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use distributary_media::VideoCodec;
+
 use crate::log::{Audience, Log, LoggedPacket};
 
 /// Media older than this is given up for the newest keyframe: the viewer's path or socket did not
@@ -31,6 +33,8 @@ const REPAIR_TIME: Duration = Duration::from_millis(500);
 /// A place in the log, and which sequence numbers its packets were sent under.
 #[derive(Debug)]
 pub(super) struct Cursor {
+    /// The coding of the pictures that the viewer can be sent; those of another one are stepped over.
+    codec: Option<VideoCodec>,
     /// Number of the packet to send next, once there is one to start with.
     number: Option<u64>,
     /// Index of the next packet: its sequence number, extended to 48 bits.
@@ -77,10 +81,11 @@ pub(super) enum Place<'l> {
 }
 
 impl Cursor {
-    /// A cursor whose first packet will have the index `next_index`. `reorders`: the viewer's decoder
-    /// can be made to put pictures in order.
-    pub(super) fn new(next_index: u64, reorders: bool) -> Self {
+    /// A cursor whose first packet will have the index `next_index`, for pictures of this coding.
+    /// `reorders`: the viewer's decoder can be made to put pictures in order.
+    pub(super) fn new(next_index: u64, codec: Option<VideoCodec>, reorders: bool) -> Self {
         Self {
+            codec,
             number: None,
             next_index,
             placements: VecDeque::new(),
@@ -125,6 +130,10 @@ impl Cursor {
             if !packet.first {
                 return Place::At(number, packet);
             }
+            if packet.codec != self.codec {
+                self.await_keyframe(number + 1);
+                continue;
+            }
             if self.take_replay(log, now) {
                 continue;
             }
@@ -151,10 +160,7 @@ impl Cursor {
     /// Begins at the newest keyframe, or at the one that is waited for.
     fn begin<'l>(&mut self, log: &'l Log, now: Instant) -> Place<'l> {
         let from = self.awaits_keyframe_from.unwrap_or(0);
-        let Some((keyframe, packet)) = log
-            .keyframe()
-            .filter(|keyframe| *keyframe >= from)
-            .and_then(|keyframe| Some((keyframe, log.get(keyframe)?)))
+        let Some((keyframe, packet)) = self.keyframe(log).filter(|(keyframe, _)| *keyframe >= from)
         else {
             return Place::Nowhere;
         };
@@ -165,6 +171,13 @@ impl Cursor {
         self.is_new = true;
         self.move_to(keyframe);
         Place::At(keyframe, packet)
+    }
+
+    /// The newest keyframe, if the viewer can be sent it.
+    fn keyframe<'l>(&self, log: &'l Log) -> Option<(u64, &'l LoggedPacket)> {
+        let keyframe = log.keyframe()?;
+        let packet = log.get(keyframe)?;
+        (packet.codec == self.codec).then_some((keyframe, packet))
     }
 
     /// Leaves out everything up to the first keyframe from `number` on.
@@ -275,10 +288,7 @@ impl Cursor {
         if !std::mem::take(&mut self.wants_replay) {
             return false;
         }
-        let Some((keyframe, packet)) = log
-            .keyframe()
-            .and_then(|keyframe| Some((keyframe, log.get(keyframe)?)))
-        else {
+        let Some((keyframe, packet)) = self.keyframe(log) else {
             return false;
         };
         self.allowance = now.saturating_duration_since(packet.at);

@@ -54,6 +54,7 @@ impl Harness {
         });
         let config = SenderConfig {
             ssrc: 5,
+            codec: Some(VideoCodec::H264),
             payload_type: 108,
             red: None,
             resend,
@@ -93,11 +94,15 @@ impl Harness {
     }
 
     fn unit(&mut self, unit: Vec<u8>) {
+        self.coded_unit(VideoCodec::H264, unit);
+    }
+
+    fn coded_unit(&mut self, codec: VideoCodec, unit: Vec<u8>) {
         let (mark, keyframe) = (unit[1], unit[0] == 0x65);
         let at = MediaTime::from_millis(i64::from(mark) * 33);
         self.log.push_video(
             &VideoFrame {
-                codec: VideoCodec::H264,
+                codec,
                 pts: at,
                 dts: at,
                 keyframe,
@@ -186,6 +191,27 @@ fn a_newcomer_gets_the_group_from_its_keyframe_on() {
     let packet = viewer.received().remove(0);
     assert_eq!((packet.ssrc, packet.payload_type), (5, 108));
     assert_eq!(packet.timestamp, 1000 + 5 * 33 * 90);
+}
+
+#[test]
+fn pictures_of_a_coding_that_was_not_agreed_on_are_never_sent() {
+    let mut viewer = Harness::new(None, 10);
+    viewer.coded_unit(VideoCodec::Vp9, vec![0x65, 0]);
+    assert_eq!(viewer.send(usize::MAX), Progress::Waiting);
+    viewer.picture(1, true);
+    assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
+    assert_eq!(viewer.marks(), [(10, 1)]);
+    // The publisher changes, and changes back.
+    viewer.coded_unit(VideoCodec::Vp9, vec![0x65, 2]);
+    viewer.coded_unit(VideoCodec::Vp9, vec![0x41, 3]);
+    assert_eq!(viewer.send(usize::MAX), Progress::Waiting);
+    assert!(!viewer.replay());
+    viewer.coded_unit(VideoCodec::Vp9, vec![0x65, 4]);
+    assert_eq!(viewer.send(usize::MAX), Progress::Waiting);
+    viewer.picture(5, true);
+    viewer.picture(6, false);
+    assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
+    assert_eq!(viewer.marks(), [(11, 5), (12, 6)]);
 }
 
 #[test]

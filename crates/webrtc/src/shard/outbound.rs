@@ -237,6 +237,7 @@ impl Shard {
         for key in over {
             self.close(key, now);
         }
+        self.close_undecodable(now);
         self.note_figures(now);
         self.streams.drop_unwatched();
         if self.index == 0 {
@@ -247,6 +248,35 @@ impl Shard {
             for (viewer, stream) in self.shared.registry.expire(now) {
                 tracing::info!(viewer = %viewer.short(), %stream, "the viewer never came: no packet reached the UDP port");
             }
+        }
+    }
+
+    /// Ends the sessions whose stream has changed to a coding that they did not agree on: their players
+    /// ask anew, and agree on the one that comes now.
+    fn close_undecodable(&mut self, now: Instant) {
+        let mut keys = Vec::new();
+        for stream in self.streams.iter() {
+            let Some(comes) = stream.video.codec() else {
+                continue;
+            };
+            for key in &stream.viewers {
+                let Some(viewer) = self.viewers.get(*key) else {
+                    continue;
+                };
+                let Some(agreed) = viewer.peer.video_codec().filter(|agreed| *agreed != comes)
+                else {
+                    continue;
+                };
+                tracing::info!(
+                    viewer = %viewer.id.short(), stream = %viewer.stream_name, %agreed, %comes,
+                    "the publisher has changed the coding of its pictures: the session ends, so that \
+                     the player asks anew"
+                );
+                keys.push(*key);
+            }
+        }
+        for key in keys {
+            self.close(key, now);
         }
     }
 

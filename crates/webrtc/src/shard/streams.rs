@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use distributary_hub::{Hub, Sink, StreamEvent, StreamName, Subscription};
 use distributary_media::audio::packet;
-use distributary_media::{AudioCodec, AudioFrame, Frame, VideoCodec, VideoFrame};
+use distributary_media::{AudioCodec, AudioFrame, Frame, VideoFrame};
 
 use super::pictures::{Pictures, Treatment};
 use crate::engine::EngineConfig;
@@ -83,7 +83,7 @@ impl ShardStream {
 
     fn push(&mut self, frame: &Frame, now: Instant) {
         match frame {
-            Frame::Video(frame) if frame.codec == VideoCodec::H264 => {
+            Frame::Video(frame) => {
                 self.last_picture = Some(now);
                 self.push_picture(frame, now);
                 self.release_sound(now);
@@ -92,8 +92,8 @@ impl ShardStream {
                 self.release_sound(now);
                 self.audio.push_audio(frame, now);
             }
-            // Other codings have no payload format here, and no viewer has been promised one.
-            _ => {}
+            // AAC is made Opus before it comes here.
+            Frame::Audio(_) => {}
         }
     }
 
@@ -231,7 +231,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use distributary_hub::HubConfig;
-    use distributary_media::{AudioFrame, MediaTime, VideoFrame};
+    use distributary_media::{AudioFrame, MediaTime, VideoCodec, VideoFrame};
     use std::sync::Arc;
 
     fn sound(millis: i64) -> StreamEvent {

@@ -1,5 +1,6 @@
 //! The answer to each offer, field by field.
 
+use distributary_media::VideoCodec;
 use distributary_webrtc::data::DataConfig;
 use distributary_webrtc::sdp::{
     Answer, Feedback, NegotiatedAudio, NegotiatedData, NegotiatedRtx, NegotiatedVideo, Offer,
@@ -741,7 +742,8 @@ fn check_negotiated(case: &Case, answer: &Answer) {
                         transport_cc: false,
                         goog_remb: expected.feedback.contains(&"goog-remb"),
                     },
-                    packetization_mode: expected.mode,
+                    codec: VideoCodec::H264,
+                    packetization_mode: Some(expected.mode),
                     rtcp_rsize: expected.rsize,
                     extensions: Vec::new(),
                 });

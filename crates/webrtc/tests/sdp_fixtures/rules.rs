@@ -1,8 +1,9 @@
 //! What changes with the stream, and why offers are refused.
 
+use distributary_media::VideoCodec;
 use distributary_webrtc::sdp::{
-    AudioPlan, HeaderExtension, MAX_MEDIA_SECTIONS, MediaPlan, Note, PacketizationMode, Rejection,
-    SdpError, TransportError, VideoPlan,
+    AudioPlan, HeaderExtension, MAX_MEDIA_SECTIONS, MediaPlan, Note, Offer, PacketizationMode,
+    Rejection, SdpError, TransportError, VideoPlan,
 };
 
 use crate::support::*;
@@ -177,6 +178,66 @@ fn notes_tell_what_will_be_seen_later() {
         no_h264.to_string(),
         "nothing is sent on m=video (number 1): H264 is needed, offered are VP8, VP9"
     );
+}
+
+#[test]
+fn the_answer_has_the_codec_of_the_stream() {
+    for (codec, profile_level_id, payload_type, rtx) in [
+        (VideoCodec::Av1, Some([0, 0, 8]), 45, 46),
+        (VideoCodec::Av1, Some([1, 0, 8]), 47, 48),
+        (VideoCodec::Vp9, None, 98, 99),
+        (VideoCodec::Vp9, Some([2, 0, 0]), 100, 101),
+    ] {
+        let plan = MediaPlan {
+            video: Some(VideoPlan {
+                codec,
+                profile_level_id,
+                ..VideoPlan::default()
+            }),
+            ..plan()
+        };
+        let answer = answer_with(&fixture("chromium-offer"), &plan).unwrap();
+        let video = answer.negotiated.video.unwrap();
+        assert_eq!((video.codec, video.payload_type), (codec, payload_type));
+        assert_eq!(video.rtx.unwrap().payload_type, rtx);
+        assert!(video.nack && video.feedback.nack_pli);
+        assert_eq!(video.packetization_mode, None);
+        let session = Description::of(&answer.sdp);
+        let video = session
+            .sections
+            .iter()
+            .find(|section| section.has("ssrc-group"));
+        let encoding = format!("{payload_type} {codec}/90000");
+        assert_eq!(values(&video.unwrap().lines, "rtpmap")[0], encoding);
+    }
+}
+
+#[test]
+fn a_codec_that_the_player_does_not_take_is_named_with_those_that_it_does() {
+    let offer = Offer::parse(&fixture("chromium-offer")).unwrap();
+    let h264 = Some([0x64, 0, 0x28]);
+    assert!(offer.wants_video() && offer.takes(VideoCodec::H264, h264));
+    assert!(offer.takes(VideoCodec::Av1, None));
+    assert!(!offer.takes(VideoCodec::H265, None));
+    assert!(!offer.takes(VideoCodec::Av1, Some([2, 0, 8])));
+    assert_eq!(offer.video_codecs(), ["VP8", "VP9", "H264", "AV1"]);
+    let plan = MediaPlan {
+        video: Some(VideoPlan {
+            codec: VideoCodec::H265,
+            ..VideoPlan::default()
+        }),
+        ..plan()
+    };
+    let answer = offer.answer(&plan, &local()).unwrap();
+    assert_eq!(answer.negotiated.video, None);
+    assert_eq!(
+        answer.negotiated.notes[0].to_string(),
+        "nothing is sent on m=video (number 2): H265 is needed, offered are VP8, VP9, H264, AV1"
+    );
+    let audio_only = Offer::parse(&fixture("chromium-audio-only")).unwrap();
+    assert!(!audio_only.wants_video() && audio_only.video_codecs().is_empty());
+    let sends = Offer::parse(&fixture("hand-video-sendonly")).unwrap();
+    assert!(!sends.wants_video() && !sends.takes(VideoCodec::H264, None));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use axum::body::{Body, HttpBody};
 use axum::http::{Request, StatusCode, header};
 use bytes::Bytes;
 use distributary_hub::{DemandError, StreamName};
+use distributary_media::{VideoCodec, VideoTrack};
 use distributary_webrtc::engine::EngineConfig;
 use distributary_whep::{MAX_OFFER_LEN, OFFER_TIMEOUT, Offline, WhepConfig};
 use hyper::body::Frame;
@@ -46,6 +47,29 @@ async fn an_offer_opens_a_session() {
     );
     let id = answer.header("location").strip_prefix("/session/").unwrap();
     assert!(front.engine.contains(&id.parse().unwrap()));
+}
+
+#[tokio::test]
+async fn a_player_that_cannot_show_the_picture_is_told_why() {
+    let front = Front::new();
+    let publisher = publish(&front.hub, "live/h265");
+    publisher.set_video_track(VideoTrack {
+        codec: VideoCodec::H265,
+        width: 1280,
+        height: 720,
+        profile_level_id: [1, 0, 93],
+        config: Bytes::new(),
+    });
+    let answer = front.post("/whep/live/h265", SDP, OFFER).await;
+    let problem = answer.problem(StatusCode::NOT_ACCEPTABLE);
+    assert_eq!(
+        problem["detail"],
+        "the picture of this stream is H265, and this player can show VP8, VP9, H264, AV1"
+    );
+    // One that asks for sound alone gets it.
+    let sound = include_str!("../../../webrtc/tests/fixtures/offers/chromium-audio-only.sdp");
+    let answer = front.post("/whep/live/h265", SDP, sound).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
 }
 
 #[tokio::test]

@@ -1,0 +1,241 @@
+//! Open bitstream units (section 5.3).
+
+use bytes::{Buf, Bytes};
+
+use super::Av1Error;
+
+/// Bits of the header's first byte.
+const TYPE_SHIFT: u8 = 3;
+const EXTENSION_FLAG: u8 = 0x04;
+const HAS_SIZE_FIELD: u8 = 0x02;
+
+/// Longest `leb128()` (section 4.10.5).
+const MAX_LEB128: usize = 8;
+
+/// `obu_type` (section 6.2.2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ObuType(u8);
+
+impl ObuType {
+    /// What a decoder must know before the first frame.
+    pub const SEQUENCE_HEADER: Self = Self(1);
+    /// The beginning of a temporal unit.
+    pub const TEMPORAL_DELIMITER: Self = Self(2);
+    /// The header of a frame whose tiles follow in OBUs of their own.
+    pub const FRAME_HEADER: Self = Self(3);
+    /// A header with its tiles.
+    pub const FRAME: Self = Self(6);
+    /// Tiles for large scale tile decoding.
+    pub const TILE_LIST: Self = Self(8);
+    /// Nothing.
+    pub const PADDING: Self = Self(15);
+
+    /// Whether it means nothing to a receiver over RTP, where packets mark the temporal units (RTP
+    /// Payload Format For AV1, version 1.0, section 5).
+    pub fn is_framing(self) -> bool {
+        matches!(
+            self,
+            Self::TEMPORAL_DELIMITER | Self::TILE_LIST | Self::PADDING
+        )
+    }
+}
+
+/// An open bitstream unit without its size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obu {
+    /// One or two bytes, which say that no size follows.
+    header: [u8; 2],
+    header_len: u8,
+    /// What follows the header and the size.
+    pub payload: Bytes,
+}
+
+impl Obu {
+    /// What it carries.
+    pub fn kind(&self) -> ObuType {
+        ObuType(self.header[0] >> TYPE_SHIFT & 0x0f)
+    }
+
+    /// The header in the form without a size: one or two bytes.
+    pub fn header(&self) -> &[u8] {
+        &self.header[..usize::from(self.header_len)]
+    }
+
+    /// Length of header and payload, without a size.
+    #[allow(clippy::len_without_is_empty, reason = "it always has a header")]
+    pub fn len(&self) -> usize {
+        usize::from(self.header_len) + self.payload.len()
+    }
+
+    /// Whether it begins a frame that is a keyframe and is shown, so that decoding can start with it:
+    /// `show_existing_frame` 0, `frame_type` `KEY_FRAME`, `show_frame` 1 (section 5.9.2).
+    pub fn begins_keyframe(&self) -> bool {
+        self.begins_frame() && self.payload.first().is_some_and(|first| first >> 4 == 1)
+    }
+
+    /// Whether a frame begins with it.
+    pub fn begins_frame(&self) -> bool {
+        matches!(self.kind(), ObuType::FRAME_HEADER | ObuType::FRAME)
+    }
+}
+
+/// The units of a byte string in the low-overhead form (section 5.2), as slices of it. The last one may
+/// be without its size (AV1 Codec ISO Media File Format Binding, section 2.4).
+#[derive(Clone, Debug)]
+pub struct Obus {
+    rest: Bytes,
+}
+
+impl Obus {
+    /// Reads `data`.
+    pub fn new(data: Bytes) -> Self {
+        Self { rest: data }
+    }
+
+    fn read(&mut self) -> Result<Obu, Av1Error> {
+        let len = self.rest.len();
+        let truncated = move || Av1Error::Truncated {
+            structure: "an OBU header",
+            len,
+        };
+        let first = self.rest.try_get_u8().map_err(|_| truncated())?;
+        let mut header = [first & !HAS_SIZE_FIELD, 0];
+        let mut header_len = 1;
+        if first & EXTENSION_FLAG != 0 {
+            header[1] = self.rest.try_get_u8().map_err(|_| truncated())?;
+            header_len = 2;
+        }
+        let left = self.rest.len();
+        let size = if first & HAS_SIZE_FIELD != 0 {
+            let needed = read_leb128(&mut self.rest).ok_or_else(truncated)?;
+            let left = self.rest.len();
+            let size = usize::try_from(needed).ok().filter(|size| *size <= left);
+            size.ok_or(Av1Error::ObuTooLong { needed, left })?
+        } else {
+            left
+        };
+        Ok(Obu {
+            header,
+            header_len,
+            payload: self.rest.split_to(size),
+        })
+    }
+}
+
+impl Iterator for Obus {
+    type Item = Result<Obu, Av1Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let unit = self.read();
+        if unit.is_err() {
+            // What follows a wrong size is noise.
+            self.rest.clear();
+        }
+        Some(unit)
+    }
+}
+
+/// Reads a `leb128()`: seven bits in each byte, the lowest first (section 4.10.5).
+fn read_leb128(data: &mut Bytes) -> Option<u64> {
+    let mut value = 0;
+    for n in 0..MAX_LEB128 {
+        let byte = data.try_get_u8().ok()?;
+        value |= u64::from(byte & 0x7f) << (7 * n);
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// The `leb128()` form of a length.
+pub fn leb128(mut value: usize) -> impl Iterator<Item = u8> {
+    let mut is_done = false;
+    std::iter::from_fn(move || {
+        if is_done {
+            return None;
+        }
+        let byte = (value & 0x7f) as u8;
+        value >>= 7;
+        is_done = value == 0;
+        Some(if is_done { byte } else { byte | 0x80 })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn units(data: &'static [u8]) -> Result<Vec<Obu>, Av1Error> {
+        Obus::new(Bytes::from_static(data)).collect()
+    }
+
+    #[test]
+    fn units_come_out_without_their_sizes() {
+        // A temporal delimiter, a frame with an extension, and one that runs to the end.
+        let data = &[0x12, 0, 0x36, 0x20, 3, 0x10, 1, 2, 0x30, 0x30, 9];
+        let units = units(data).unwrap();
+        let parts: Vec<_> = units
+            .iter()
+            .map(|unit| (unit.kind(), unit.header(), &unit.payload[..]))
+            .collect();
+        assert_eq!(
+            parts,
+            [
+                (ObuType::TEMPORAL_DELIMITER, &[0x10][..], &[][..]),
+                (ObuType::FRAME, &[0x34, 0x20], &[0x10, 1, 2]),
+                (ObuType::FRAME, &[0x30], &[0x30, 9]),
+            ]
+        );
+        assert_eq!(units[1].len(), 5);
+        assert!(units[1].begins_keyframe() && !units[2].begins_keyframe());
+    }
+
+    #[test]
+    fn a_size_past_the_end_is_an_error_and_ends_the_iteration() {
+        let too_long = Av1Error::ObuTooLong { needed: 5, left: 1 };
+        assert_eq!(units(&[0x32, 5, 1]), Err(too_long));
+        assert!(matches!(
+            units(&[0x32]),
+            Err(Av1Error::Truncated { len: 1, .. })
+        ));
+        assert!(matches!(
+            units(&[0x34]),
+            Err(Av1Error::Truncated { len: 1, .. })
+        ));
+        assert!(units(&[0x32, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0]).is_err());
+        let mut reader = Obus::new(Bytes::from_static(&[0x32, 5, 1]));
+        assert!(reader.next().is_some_and(|unit| unit.is_err()));
+        assert!(reader.next().is_none());
+    }
+
+    #[test]
+    fn lengths_are_written_in_seven_bits_each() {
+        for (value, bytes) in [
+            (0, &[0][..]),
+            (127, &[0x7f]),
+            (128, &[0x80, 1]),
+            (1200, &[0xb0, 9]),
+        ] {
+            assert_eq!(leb128(value).collect::<Vec<_>>(), bytes);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_length_is_read_as_it_was_written(value in 0usize..1 << 40) {
+            let mut bytes: Bytes = leb128(value).collect();
+            prop_assert_eq!(read_leb128(&mut bytes), Some(value as u64));
+            prop_assert!(bytes.is_empty());
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            Obus::new(bytes.into()).for_each(drop);
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! What receivers over WebRTC need of each access unit.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::H265Error;
+use super::hvcc::HevcDecoderConfigurationRecord;
+use super::nal::NalType;
+use super::sps::Sps;
+use crate::bits::BitReader;
+use crate::h264::H264Error;
+use crate::h264::nal::rbsp;
+
+/// Most NAL units in an access unit: more than its highest level has slice segments.
+const MAX_NAL_UNITS: usize = 1024;
+
+/// Largest parameter set that is accepted; real ones have some hundred bytes.
+const MAX_SET_BYTES: usize = 4096;
+
+/// Highest id of each kind (ITU-T H.265 section 7.4.3).
+const MAX_VPS_ID: u32 = 15;
+const MAX_SPS_ID: u32 = 15;
+const MAX_PPS_ID: u32 = 63;
+
+/// Turns access units as publishers send them into ones that stand for themselves.
+///
+/// - A picture at which decoding can start begins with all parameter sets in force.
+/// - Parameter sets inside the stream replace the stored ones. What comes apart from any picture is
+///   taken along by the next one.
+/// - Access unit delimiters, end markers and filler data are left out.
+#[derive(Clone, Debug, Default)]
+pub struct AccessUnitFilter {
+    /// By kind and id, so that they come out in the order in which they refer to each other.
+    sets: BTreeMap<(NalType, u32), Bytes>,
+    /// Set when parameter sets came apart from a picture.
+    is_pending: bool,
+    /// What the sequence parameter set of the pictures so far says.
+    active: Option<Sps>,
+}
+
+/// An access unit that is ready to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessUnit {
+    /// NAL units in decoding order, none of them empty.
+    pub units: Vec<Bytes>,
+    /// Whether decoding can start with it.
+    pub keyframe: bool,
+    /// The sequence parameter set, when it says something else than that of the pictures before.
+    pub new_sps: Option<Sps>,
+}
+
+impl AccessUnitFilter {
+    /// Takes the parameter sets of a sequence header in place of all that came before. Returns the
+    /// sequence parameter set that pictures are expected to use, if the record has one.
+    ///
+    /// # Errors
+    /// When a parameter set cannot be read; the former ones then stay in force.
+    pub fn configure(
+        &mut self,
+        record: &HevcDecoderConfigurationRecord,
+    ) -> Result<Option<Sps>, H265Error> {
+        let mut fresh = Self::default();
+        for unit in &record.units {
+            fresh.update(unit)?;
+        }
+        fresh.active = fresh.sps();
+        *self = fresh;
+        Ok(self.active)
+    }
+
+    /// Filters one access unit. `None` when no picture is left of it.
+    ///
+    /// # Errors
+    /// When its framing or a parameter set is broken, or decoding could start with it and a parameter
+    /// set is missing. The filter can go on with the next access unit.
+    pub fn filter(
+        &mut self,
+        units: impl Iterator<Item = Result<Bytes, H264Error>>,
+    ) -> Result<Option<AccessUnit>, H265Error> {
+        let mut kept = Vec::new();
+        for unit in units {
+            let unit = unit?;
+            if NalType::of(&unit).is_framing() {
+                continue;
+            }
+            if kept.len() == MAX_NAL_UNITS {
+                let limit = MAX_NAL_UNITS;
+                return Err(H265Error::TooManyNalUnits { limit });
+            }
+            self.is_pending |= self.update(&unit)?;
+            kept.push(unit);
+        }
+        let mut slices = kept.iter().map(|unit| NalType::of(unit));
+        let Some(slice) = slices.find(|kind| kind.is_slice()) else {
+            return Ok(None);
+        };
+        let keyframe = slice.is_irap();
+        let mut new_sps = None;
+        if keyframe {
+            self.require_all()?;
+            let sps = self.sps();
+            if self.active != sps {
+                self.active = sps;
+                new_sps = sps;
+            }
+        }
+        if keyframe || self.is_pending {
+            self.is_pending = false;
+            kept.retain(|unit| !NalType::of(unit).is_parameter_set());
+            kept.splice(0..0, self.sets.values().cloned());
+        }
+        Ok(Some(AccessUnit {
+            units: kept,
+            keyframe,
+            new_sps,
+        }))
+    }
+
+    /// Stores a parameter set. Returns whether it is one.
+    fn update(&mut self, unit: &Bytes) -> Result<bool, H265Error> {
+        let kind = NalType::of(unit);
+        let (structure, most) = match kind {
+            NalType::VPS => ("a video parameter set", MAX_VPS_ID),
+            NalType::SPS => ("a sequence parameter set", MAX_SPS_ID),
+            NalType::PPS => ("a picture parameter set", MAX_PPS_ID),
+            _ => return Ok(false),
+        };
+        let len = unit.len();
+        if len > MAX_SET_BYTES {
+            let limit = MAX_SET_BYTES;
+            return Err(H265Error::TooLarge {
+                structure,
+                len,
+                limit,
+            });
+        }
+        let id = set_id(kind, unit)?.filter(|id| *id <= most);
+        let id = id.ok_or(H265Error::Unreadable { structure, len })?;
+        let stored = self.sets.get(&(kind, id));
+        if stored != Some(unit) {
+            // A copy: a slice would keep the picture it came with for as long as it is in force.
+            self.sets.insert((kind, id), Bytes::copy_from_slice(unit));
+        }
+        Ok(true)
+    }
+
+    /// The first sequence parameter set, which is that of the base layer.
+    fn sps(&self) -> Option<Sps> {
+        let mut sets = self.sets.iter();
+        let (_, unit) = sets.find(|((kind, _), _)| *kind == NalType::SPS)?;
+        Sps::parse(unit).ok()
+    }
+
+    fn require_all(&self) -> Result<(), H265Error> {
+        for (kind, missing) in [
+            (NalType::VPS, "video parameter set"),
+            (NalType::SPS, "sequence parameter set"),
+            (NalType::PPS, "picture parameter set"),
+        ] {
+            if self.sets.keys().all(|(other, _)| *other != kind) {
+                return Err(H265Error::NoParameterSet { missing });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The id of a parameter set: `vps_video_parameter_set_id`, `sps_seq_parameter_set_id` or
+/// `pps_pic_parameter_set_id`.
+fn set_id(kind: NalType, unit: &[u8]) -> Result<Option<u32>, H265Error> {
+    if kind == NalType::SPS {
+        return Ok(Some(Sps::parse(unit)?.id));
+    }
+    let rbsp = rbsp(unit.get(1..).unwrap_or_default());
+    let mut reader = BitReader::new(&rbsp);
+    Ok(match kind {
+        NalType::VPS => reader.bits(4),
+        _ => reader.ue(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::h265::hvcc::tests::RECORD;
+    use crate::test_util::hex;
+
+    const VPS: &str = "40010c01ffff01600000030090000003000003003cba0240";
+    const SPS: &str =
+        "42010101600000030090000003000003003ca00a080f165ba4a4c2f0168080000003008000000784";
+    const SPS_360P: &str =
+        "42010101600000030090000003000003005aa00502016962dd29cb3c05a020000003002000000301e1";
+    const PPS: &str = "4401c073c189";
+    const IDR: &str = "2801ac6440";
+    const SLICE: &str = "0201d00978";
+    const SEI: &str = "4e01051aff";
+    const AUD: &str = "460150";
+    const FILLER: &str = "4c01ffff80";
+
+    fn configured() -> AccessUnitFilter {
+        let mut filter = AccessUnitFilter::default();
+        let record = HevcDecoderConfigurationRecord::parse(&hex(RECORD).into()).unwrap();
+        let sps = filter.configure(&record).unwrap().unwrap();
+        assert_eq!((sps.width, sps.height), (320, 240));
+        filter
+    }
+
+    fn feed(
+        filter: &mut AccessUnitFilter,
+        units: &[&str],
+    ) -> Result<Option<AccessUnit>, H265Error> {
+        filter.filter(units.iter().map(|unit| Ok(hex(unit).into())))
+    }
+
+    fn assert_units(unit: Result<Option<AccessUnit>, H265Error>, expected: &[&str]) -> AccessUnit {
+        let unit = unit.unwrap().expect("a picture");
+        let expected: Vec<Vec<u8>> = expected.iter().map(|unit| hex(unit)).collect();
+        assert_eq!(unit.units, expected);
+        unit
+    }
+
+    #[test]
+    fn a_picture_to_start_with_begins_with_the_parameter_sets() {
+        let mut filter = configured();
+        let unit = feed(&mut filter, &[AUD, IDR, FILLER]);
+        let unit = assert_units(unit, &[VPS, SPS, PPS, IDR]);
+        assert!(unit.keyframe && unit.new_sps.is_none());
+        // With sets of its own it has them once; BLA and CRA are such pictures, too.
+        for kind in ["20", "2a"] {
+            let picture = IDR.replacen("28", kind, 1);
+            let unit = feed(&mut filter, &[VPS, SPS, PPS, SEI, &picture]);
+            assert!(assert_units(unit, &[VPS, SPS, PPS, SEI, &picture]).keyframe);
+        }
+        let unit = assert_units(feed(&mut filter, &[SEI, SLICE]), &[SEI, SLICE]);
+        assert!(!unit.keyframe);
+    }
+
+    #[test]
+    fn another_parameter_set_in_the_stream_takes_the_place_of_the_first() {
+        let mut filter = configured();
+        let unit = assert_units(
+            feed(&mut filter, &[SPS_360P, IDR]),
+            &[VPS, SPS_360P, PPS, IDR],
+        );
+        let sps = unit.new_sps.unwrap();
+        assert_eq!((sps.width, sps.height), (640, 360));
+        let unit = assert_units(feed(&mut filter, &[IDR]), &[VPS, SPS_360P, PPS, IDR]);
+        assert_eq!(unit.new_sps, None);
+    }
+
+    #[test]
+    fn parameter_sets_that_come_alone_go_along_with_the_next_picture() {
+        let mut filter = configured();
+        assert_eq!(feed(&mut filter, &[PPS]).unwrap(), None);
+        assert_units(feed(&mut filter, &[SLICE]), &[VPS, SPS, PPS, SLICE]);
+        assert_units(feed(&mut filter, &[SLICE]), &[SLICE]);
+    }
+
+    #[test]
+    fn a_start_without_parameter_sets_and_broken_ones_are_errors() {
+        let mut filter = AccessUnitFilter::default();
+        let error = feed(&mut filter, &[SPS, PPS, IDR]).unwrap_err();
+        let missing = "video parameter set";
+        assert_eq!(error, H265Error::NoParameterSet { missing });
+        assert!(feed(&mut filter, &["4201ff", IDR]).is_err());
+        let large = SPS.to_owned() + &"00".repeat(MAX_SET_BYTES);
+        let error = feed(&mut filter, &[&large]).unwrap_err();
+        assert!(matches!(error, H265Error::TooLarge { .. }), "{error}");
+        assert!(
+            feed(&mut filter, &[VPS, IDR]).unwrap().is_some(),
+            "it goes on"
+        );
+    }
+
+    #[test]
+    fn the_number_of_nal_units_is_bounded() {
+        let mut filter = configured();
+        let many = vec![SLICE; MAX_NAL_UNITS + 1];
+        let limit = MAX_NAL_UNITS;
+        let error = feed(&mut filter, &many).unwrap_err();
+        assert_eq!(error, H265Error::TooManyNalUnits { limit });
+        assert!(feed(&mut filter, &many[1..]).unwrap().is_some());
+    }
+}

@@ -1,0 +1,56 @@
+//! NAL unit types (ITU-T H.265 table 7-1).
+
+/// `nal_unit_type`: six bits of a NAL unit's first byte.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct NalType(u8);
+
+impl NalType {
+    /// Video parameter set.
+    pub const VPS: Self = Self(32);
+    /// Sequence parameter set.
+    pub const SPS: Self = Self(33);
+    /// Picture parameter set.
+    pub const PPS: Self = Self(34);
+    /// Access unit delimiter.
+    pub const AUD: Self = Self(35);
+    /// End of sequence.
+    pub const END_OF_SEQUENCE: Self = Self(36);
+    /// End of bitstream.
+    pub const END_OF_BITSTREAM: Self = Self(37);
+    /// Filler data.
+    pub const FILLER: Self = Self(38);
+
+    /// The type of a NAL unit; of an empty one, 0.
+    pub fn of(unit: &[u8]) -> Self {
+        Self(unit.first().map_or(0, |header| header >> 1 & 0x3f))
+    }
+
+    /// Its number, 0 to 63.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
+    /// Whether it carries a part of a picture: a slice segment.
+    pub fn is_slice(self) -> bool {
+        self.0 < 32
+    }
+
+    /// Whether it is of a picture at which decoding can start (IRAP): BLA, IDR or CRA.
+    pub fn is_irap(self) -> bool {
+        matches!(self.0, 16..=23)
+    }
+
+    /// Whether it is a parameter set.
+    pub fn is_parameter_set(self) -> bool {
+        matches!(self, Self::VPS | Self::SPS | Self::PPS)
+    }
+
+    /// Whether it means nothing to a receiver over RTP, where packets mark the access units and a
+    /// constant bitrate needs no padding.
+    pub fn is_framing(self) -> bool {
+        matches!(
+            self,
+            Self::AUD | Self::END_OF_SEQUENCE | Self::END_OF_BITSTREAM | Self::FILLER
+        )
+    }
+}

@@ -1,0 +1,213 @@
+//! The RTP payload format of H.265 (RFC 7798), in one stream and decoding order (SRST, without DONL).
+
+use bytes::{BufMut, Bytes, BytesMut};
+use distributary_media::h265::NalType;
+
+use super::payload::{Payload, equal_parts};
+
+/// NAL unit type of an aggregation packet (RFC 7798 section 4.4.2).
+const AP: u8 = 48;
+/// NAL unit type of a fragmentation unit (RFC 7798 section 4.4.3).
+const FU: u8 = 49;
+
+/// First fragment of a NAL unit, in the FU header.
+const FU_START: u8 = 0x80;
+/// Last fragment of a NAL unit, in the FU header.
+const FU_END: u8 = 0x40;
+
+/// Bytes of a NAL unit's header, and so of a payload's.
+const HEADER_LEN: usize = 2;
+
+/// The bits of the header beside the type: F in the first byte, `nuh_layer_id` across both, and
+/// `nuh_temporal_id_plus1` in the second.
+const F_BIT: u8 = 0x80;
+const TYPE_MASK: u8 = 0x7e;
+const TID_MASK: u8 = 0x07;
+
+/// Cuts one access unit into payloads of at most `max_payload` bytes.
+///
+/// NAL units that fit together travel together (AP), as parameter sets in front of a keyframe do; one
+/// that fits alone travels as it is; a larger one is cut into fragments (FU) of equal size. The order is
+/// kept. NAL units that are shorter than their header or of a type that RTP has for itself are left out.
+pub fn packetise(units: &[Bytes], max_payload: usize, mut emit: impl FnMut(Payload)) {
+    let mut rest = units;
+    while let Some(unit) = rest.first() {
+        let together = aggregated(rest, max_payload);
+        match together {
+            _ if !is_sendable(unit) => {}
+            0 | 1 if unit.len() <= max_payload => emit(Payload::whole(unit.clone())),
+            0 | 1 => fragment(unit, max_payload, &mut emit),
+            _ => emit(aggregate(&rest[..together])),
+        }
+        rest = &rest[together.max(1)..];
+    }
+}
+
+/// Whether it is a NAL unit of H.265: the types 48 to 63 mean packets here (RFC 7798 section 4.4).
+fn is_sendable(unit: &Bytes) -> bool {
+    unit.len() > HEADER_LEN && NalType::of(unit).number() < AP
+}
+
+/// How many of the first NAL units fit into one aggregation packet.
+fn aggregated(units: &[Bytes], max_payload: usize) -> usize {
+    let mut len = HEADER_LEN;
+    units
+        .iter()
+        .take_while(|unit| {
+            len += 2 + unit.len();
+            is_sendable(unit) && len <= max_payload
+        })
+        .count()
+}
+
+/// ```text
+/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+/// |F|  48  |  LayerId  | TID |  size of unit 1   |  unit 1   |  size of unit 2 ...
+/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+/// ```
+fn aggregate(units: &[Bytes]) -> Payload {
+    // F is set if it is set in any unit, layer and TID are the lowest of all (section 4.4.2).
+    let fields = units.iter().map(|unit| {
+        let [first, second] = [unit[0], unit[1]];
+        let layer = (first & 1) << 5 | second >> 3;
+        (first & F_BIT, layer, second & TID_MASK)
+    });
+    let (f, layer, tid) = fields.fold((0, u8::MAX, u8::MAX), |(f, layer, tid), unit| {
+        (f | unit.0, layer.min(unit.1), tid.min(unit.2))
+    });
+    let len = units.iter().map(|unit| 2 + unit.len()).sum::<usize>();
+    let mut body = BytesMut::with_capacity(HEADER_LEN + len);
+    body.put_u8(f | AP << 1 | layer >> 5);
+    body.put_u8(layer << 3 | tid);
+    for unit in units {
+        // A unit in an aggregate is shorter than a datagram.
+        body.put_u16(unit.len() as u16);
+        body.put_slice(unit);
+    }
+    Payload::whole(body.freeze())
+}
+
+/// ```text
+/// +-------------------------------+---------------+
+/// |F|  49  |  LayerId  | TID      |S|E|   Type    |   a part of the NAL unit behind its header
+/// +-------------------------------+---------------+
+/// ```
+fn fragment(unit: &Bytes, max_payload: usize, emit: &mut impl FnMut(Payload)) {
+    let kind = NalType::of(unit).number();
+    let header = [unit[0] & !TYPE_MASK | FU << 1, unit[1]];
+    let body = unit.slice(HEADER_LEN..);
+    for part in equal_parts(body.len(), max_payload.saturating_sub(HEADER_LEN + 1)) {
+        let mut fu_header = kind;
+        if part.start == 0 {
+            fu_header |= FU_START;
+        }
+        if part.end == body.len() {
+            fu_header |= FU_END;
+        }
+        let prefix = [header[0], header[1], fu_header];
+        emit(Payload::prefixed(&prefix, body.slice(part)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn payloads(units: &[&[u8]], max: usize) -> Vec<Vec<u8>> {
+        let units: Vec<Bytes> = units
+            .iter()
+            .map(|unit| Bytes::copy_from_slice(unit))
+            .collect();
+        let mut out = Vec::new();
+        packetise(&units, max, |payload| out.push(payload.to_vec()));
+        out
+    }
+
+    #[test]
+    fn a_unit_that_fits_travels_as_it_is() {
+        let slice = [0x02, 0x01, 0xd0, 9];
+        assert_eq!(payloads(&[&slice], 100), [slice.to_vec()]);
+    }
+
+    #[test]
+    fn a_unit_that_would_be_taken_for_a_packet_is_left_out() {
+        // Types 48 and 50, a unit that is a header alone, and an empty one.
+        let units: [&[u8]; 5] = [
+            &[0x60, 1, 0, 1],
+            &[0x64, 1, 0],
+            &[0x40, 1],
+            &[],
+            &[0x02, 1, 5],
+        ];
+        assert_eq!(payloads(&units, 100), [vec![0x02, 1, 5]]);
+    }
+
+    #[test]
+    fn parameter_sets_travel_together_with_the_lowest_layer() {
+        // VPS, SPS and PPS; the PPS is of TID 2.
+        let sent = payloads(&[&[0x40, 1, 7], &[0x42, 1, 8, 9], &[0x44, 3, 6]], 100);
+        let together = [
+            0x60, 1, 0, 3, 0x40, 1, 7, 0, 4, 0x42, 1, 8, 9, 0, 3, 0x44, 3, 6,
+        ];
+        assert_eq!(sent, [together.to_vec()]);
+    }
+
+    #[test]
+    fn a_large_unit_is_cut_into_equal_fragments() {
+        // IDR_W_RADL, type 19, in layer 0 with TID 1.
+        let unit: Vec<u8> = [0x26, 0x01].into_iter().chain(0..250).collect();
+        let sent = payloads(&[&unit], 103);
+        assert_eq!(sent.iter().map(Vec::len).collect::<Vec<_>>(), [87, 87, 85]);
+        assert_eq!(sent[0][..4], [0x62, 0x01, 0x80 | 19, 0]);
+        assert_eq!(sent[1][..4], [0x62, 0x01, 19, 84]);
+        assert_eq!(sent[2][..4], [0x62, 0x01, 0x40 | 19, 168]);
+    }
+
+    /// What a receiver makes of the payloads (RFC 7798 sections 4.4.1 to 4.4.3).
+    fn depacketise(payloads: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let mut units: Vec<Vec<u8>> = Vec::new();
+        for payload in payloads {
+            match payload[0] >> 1 & 0x3f {
+                AP => {
+                    let mut rest = &payload[2..];
+                    while !rest.is_empty() {
+                        let len = usize::from(u16::from_be_bytes([rest[0], rest[1]]));
+                        units.push(rest[2..2 + len].to_vec());
+                        rest = &rest[2 + len..];
+                    }
+                }
+                FU => {
+                    if payload[2] & FU_START != 0 {
+                        let first = payload[0] & !TYPE_MASK | (payload[2] & 0x3f) << 1;
+                        units.push(vec![first, payload[1]]);
+                    }
+                    units.last_mut().unwrap().extend_from_slice(&payload[3..]);
+                }
+                _ => units.push(payload.clone()),
+            }
+        }
+        units
+    }
+
+    proptest! {
+        #[test]
+        fn a_receiver_gets_back_what_was_sent(
+            units in prop::collection::vec(
+                (0u8..48, 0u8..64, 1u8..8, prop::collection::vec(any::<u8>(), 1..4000)), 0..12),
+            max in 64usize..1200,
+        ) {
+            let units: Vec<Vec<u8>> = units
+                .into_iter()
+                .map(|(kind, layer, tid, body)| {
+                    let header = [kind << 1 | layer >> 5, layer << 3 | tid];
+                    header.into_iter().chain(body).collect()
+                })
+                .collect();
+            let slices: Vec<&[u8]> = units.iter().map(Vec::as_slice).collect();
+            let sent = payloads(&slices, max);
+            prop_assert!(sent.iter().all(|payload| payload.len() <= max));
+            prop_assert_eq!(depacketise(&sent), units);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Picture and sound belong together in Chromium as they do at the publisher: a flash and a beep each
+//! second.
+
+use distributary_tests::ffmpeg::{Clip, Coding, Publisher};
+use distributary_tests::gateway::Gateway;
+use distributary_tests::page::WatchPage;
+use distributary_tests::publishers::librtmp_publishes;
+use distributary_tests::wait::{Deadline, PATIENCE, pause};
+
+/// How far the sound may be from its picture, in milliseconds: less is not noticed (ITU-R BT.1359).
+const MOST: f64 = 40.0;
+
+/// So many pairs of flash and beep one after the other have to be right.
+const PAIRS: usize = 3;
+
+#[tokio::test]
+async fn flash_and_beep_come_together_also_after_the_publisher_has_come_back() {
+    let gateway = Gateway::start();
+    let clip = Clip::flash_and_beep(Coding::InOrder);
+    let url = gateway.rtmp_url("live/test");
+    let publisher = Publisher::start(&clip, &url);
+    gateway.wait_live("live/test").await;
+    let page = WatchPage::open().await;
+    let answer = page.watch("viewer", &gateway.whep_url("live/test")).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    assert_in_sync(&page, "viewer", "at first").await;
+
+    publisher.stop();
+    let _publisher = Publisher::start(&clip, &url);
+    gateway.wait_live("live/test").await;
+    assert_in_sync(&page, "viewer", "after a reconnect").await;
+}
+
+#[tokio::test]
+async fn flash_and_beep_come_together_when_the_sound_begins_later() {
+    let gateway = Gateway::start();
+    let clip = Clip::flash_and_beep(Coding::InOrder).cut(0..=90_000, 2500..=90_000);
+    let _publisher = librtmp_publishes(&clip, &gateway.rtmp_url("live/test"), &[]);
+    gateway.wait_live("live/test").await;
+    let page = WatchPage::open().await;
+    let answer = page.watch("viewer", &gateway.whep_url("live/test")).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    assert_in_sync(&page, "viewer", "with late sound").await;
+}
+
+/// Waits until beeps come with their flashes. A browser that joins has its own delay for each track, and
+/// brings them together by some ten milliseconds a second, as the sender reports tell it.
+async fn assert_in_sync(page: &WatchPage, viewer: &str, when: &str) {
+    let start = page.flashes_to_beeps(viewer).await.len();
+    let deadline = Deadline::after(2 * PATIENCE);
+    loop {
+        let offsets = page.flashes_to_beeps(viewer).await.split_off(start);
+        let last = &offsets[offsets.len().saturating_sub(PAIRS)..];
+        if last.len() == PAIRS && last.iter().all(|offset| offset.abs() <= MOST) {
+            println!("{when}: beeps come after their flashes by ms {offsets:.0?}");
+            return;
+        }
+        assert!(deadline.left().is_some(), "{when}: {offsets:.0?} ms");
+        pause().await;
+    }
+}
