@@ -16,6 +16,11 @@ const SILENCE_CUT = 6_000;
 const SILENCE_CONNECTED = 20_000;
 /** With packets but without one new picture for so long, in milliseconds, a new start is tried. */
 const FREEZE_DEAD = 20_000;
+/** With packets, but without one new picture and with requests for keyframes for so long, in milliseconds,
+ * the decoder takes what comes for errors. */
+const FREEZE_OF_DECODER = 2_500;
+/** Requests for keyframes in that time that are not the ordinary repair of a loss. */
+const MANY_REQUESTS = 4;
 /** Milliseconds a new session may take to its first media. */
 const CONNECT_TIMEOUT = 10_000;
 /** The same where the gateway has named servers that could help, and that were not used so far. */
@@ -48,6 +53,8 @@ export class Player extends EventTarget {
   #timer = null;
   #failures = 0;
   #wasLive = false;
+  /** In what form a stream with B-frames is asked for; `null` leaves it to the gateway. */
+  #bFrames = null;
   #figures = null;
   #state = { state: "stopped", text: "Stopped" };
 
@@ -100,7 +107,9 @@ export class Player extends EventTarget {
 
   async #connect() {
     const iceServers = this.#iceServers;
-    const session = new Session(this.#endpoint, { ...this.#options, iceServers });
+    const endpoint = new URL(this.#endpoint);
+    if (this.#bFrames) endpoint.searchParams.set("bframes", this.#bFrames);
+    const session = new Session(endpoint, { ...this.#options, iceServers });
     this.#session = session;
     if (!this.#wasLive || this.#failures > 0) {
       this.#enter("connecting", this.#connectingText());
@@ -170,6 +179,7 @@ export class Player extends EventTarget {
     const { silent, frozen, patience } = progress;
     const seconds = (millis) => Math.round(millis / 1000);
     if (session.lost) return new PlayError("Connection lost, reconnecting…");
+    if (progress.isRefused && !this.#bFrames) return this.#askForKeyframes();
     if (!progress.started) {
       if (silent < patience) return null;
       const error = new PlayError(
@@ -194,6 +204,19 @@ export class Player extends EventTarget {
       this.#enter("live", "Live");
     }
     return null;
+  }
+
+  /**
+   * Goes on with the keyframes of a stream with B-frames: the gateway took this browser for one whose decoder
+   * puts pictures in order, and it does not.
+   */
+  #askForKeyframes() {
+    this.#bFrames = "keyframes";
+    const error = new PlayError(
+      "This browser cannot put the pictures of the stream in order. Asking for those that need none…",
+    );
+    error.pause = 0;
+    return error;
   }
 
   /** Gives the session up and plans the next attempt. */
@@ -242,8 +265,12 @@ class Progress {
   silent = 0;
   /** Milliseconds since the last new picture; 0 for sound alone and while the page is hidden. */
   frozen = 0;
+  /** Whether the decoder takes what comes for errors. */
+  isRefused = false;
   #packets = 0;
   #frames = 0;
+  /** Requests for keyframes until the last new picture. */
+  #requests = 0;
   #packetsAt = performance.now();
   #framesAt = performance.now();
 
@@ -252,24 +279,30 @@ class Progress {
   }
 
   update(report, now) {
-    const { packets, frames, hasVideo } = totals(report);
+    const { packets, frames, requests, hasVideo } = totals(report);
     if (packets !== this.#packets) this.#packetsAt = now;
     // Browsers may stop decoding what nobody sees.
-    if (frames !== this.#frames || !hasVideo || document.hidden) this.#framesAt = now;
+    if (frames !== this.#frames || !hasVideo || document.hidden) {
+      this.#framesAt = now;
+      this.#requests = requests;
+    }
     this.#packets = packets;
     this.#frames = frames;
     this.started ||= hasVideo ? frames > 0 : packets > 0;
     this.silent = now - this.#packetsAt;
     this.frozen = now - this.#framesAt;
+    this.isRefused =
+      this.frozen >= FREEZE_OF_DECODER && requests - this.#requests >= MANY_REQUESTS;
   }
 }
 
 function totals(report) {
-  const sum = { packets: 0, frames: 0, hasVideo: false };
+  const sum = { packets: 0, frames: 0, requests: 0, hasVideo: false };
   for (const stats of report.values()) {
     if (stats.type !== "inbound-rtp") continue;
     sum.packets += stats.packetsReceived ?? 0;
     sum.frames += stats.framesDecoded ?? 0;
+    sum.requests += stats.pliCount ?? 0;
     sum.hasVideo ||= stats.kind === "video" && stats.packetsReceived > 0;
   }
   return sum;

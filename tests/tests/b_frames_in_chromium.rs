@@ -1,5 +1,6 @@
 //! Streams with B-frames in a real browser, which by itself takes them for errors.
 
+use distributary_tests::browser::Browser;
 use distributary_tests::ffmpeg::{Clip, Coding, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
 use distributary_tests::page::WatchPage;
@@ -81,4 +82,44 @@ async fn a_publisher_with_b_frames_is_refused_where_they_are_not_wanted() {
     // Elsewhere it is welcome.
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("other/test"));
     gateway.wait_live("other/test").await;
+}
+
+/// Makes the statistics of the present connection those of a decoder that takes what comes for errors.
+const STOP_DECODER: &str = r"(() => {
+  const native = RTCPeerConnection.prototype.getStats;
+  let stopped = null;
+  let requests = 0;
+  RTCPeerConnection.prototype.getStats = async function getStats(...parameters) {
+    stopped ??= this;
+    const report = await native.apply(this, parameters);
+    if (this !== stopped) return report;
+    requests += 2;
+    const isVideo = ({ type, kind }) => type === 'inbound-rtp' && kind === 'video';
+    const changed = { framesDecoded: 100, pliCount: requests };
+    return new Map([...report].map(([id, one]) => [id, isVideo(one) ? { ...one, ...changed } : one]));
+  };
+  return true;
+})()";
+
+#[tokio::test]
+async fn a_player_whose_decoder_refuses_the_pictures_asks_for_the_keyframes() {
+    let gateway = Gateway::start_configured("[streams]\nbframes = \"reorder\"");
+    let clip = Clip::coded(FRAME_RATE, Coding::Pyramid);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let browser = Browser::start().await;
+    browser.open(&gateway.page_url("live/test")).await;
+    let all = browser.wait_for("video", "all pictures", |report| {
+        report.counters.len() > 2 * FRAME_RATE as usize
+    });
+    all.await;
+    let stopped: bool = browser.evaluate(STOP_DECODER).await;
+    assert!(stopped);
+    // Shown is then one picture in a second.
+    let keyframes = browser.wait_for("video", "the keyframes", |report| {
+        let last = &report.counters[report.counters.len() - 3..];
+        last.iter()
+            .all(|counter| counter.is_some_and(|number| number % FRAME_RATE == 0))
+    });
+    keyframes.await;
 }
