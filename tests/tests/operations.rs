@@ -27,7 +27,9 @@ async fn publishers_and_viewers_need_their_keys_which_can_be_changed() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gateway.toml");
     fs::write(&file, rules("studio")).unwrap();
-    let gateway = Gateway::start_with(&["--config", file.to_str().unwrap()]);
+    let gateway = Gateway::start_with(&["--config", file.to_str().unwrap(), "--demo"]);
+    // The gateway's own clip needs no key.
+    gateway.wait_live("live/demo").await;
     let clip = Clip::with_gop(FRAME_RATE);
     for wrong in ["", "?key=guest", "?key=studi"] {
         let url = format!("{}{wrong}", gateway.rtmp_url("live/test"));

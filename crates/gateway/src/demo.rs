@@ -22,12 +22,14 @@ const RETRY: Duration = Duration::from_secs(2);
 const APP: &str = "live";
 const STREAM: &str = "demo";
 
-/// Publishes the clip as `live/demo` to the gateway's RTMP address until it is dropped.
-pub async fn run(rtmp: SocketAddr) {
+/// Publishes the clip as `live/demo` to the gateway's RTMP address until it is dropped. `key` is what the
+/// gateway lets in from itself.
+pub async fn run(rtmp: SocketAddr, key: String) {
     let address = reachable(rtmp);
+    let stream = format!("{STREAM}?key={key}");
     loop {
         let error = match tags() {
-            Ok(tags) => publish(address, &tags).await,
+            Ok(tags) => publish(address, &stream, &tags).await,
             Err(error) => {
                 tracing::error!(%error, "the built-in clip cannot be read");
                 return;
@@ -39,8 +41,8 @@ pub async fn run(rtmp: SocketAddr) {
 }
 
 /// Publishes round after round, each tag at its time. Returns why that ended.
-async fn publish(address: SocketAddr, tags: &[FlvTag]) -> ClientError {
-    let mut publisher = match client::publish(address, APP, STREAM).await {
+async fn publish(address: SocketAddr, stream: &str, tags: &[FlvTag]) -> ClientError {
+    let mut publisher = match client::publish(address, APP, stream).await {
         Ok(publisher) => publisher,
         Err(error) => return error,
     };

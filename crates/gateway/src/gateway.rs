@@ -138,10 +138,10 @@ impl Gateway {
         if let Some(admin) = self.admin {
             parts.spawn(admin.run(admin_router, stopped()));
         }
-        let demo = self
-            .addresses
-            .demo
-            .then(|| tokio::spawn(demo::run(self.addresses.rtmp)));
+        let demo = self.addresses.demo.then(|| {
+            let key = self.authorizer.own_key().to_owned();
+            tokio::spawn(demo::run(self.addresses.rtmp, key))
+        });
 
         let tell_rtmp = tokio::spawn(forward(self.admission.watch(), self.rtmp_draining));
         let result = tokio::select! {
