@@ -13,6 +13,7 @@ use crate::logging;
 /// # Errors
 /// The first thing that is wrong.
 pub fn check(config: &Config) -> Result<(), StartError> {
+    config.hub()?;
     config.whep()?;
     config.access()?;
     for pull in &config.pull {

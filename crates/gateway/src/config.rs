@@ -360,9 +360,12 @@ impl Config {
     }
 
     /// The part of the hub.
-    pub fn hub(&self) -> HubConfig {
+    ///
+    /// # Errors
+    /// When sound cannot be encoded as it says.
+    pub fn hub(&self) -> Result<HubConfig, ConfigError> {
         let (streams, rules) = (&self.streams, &self.stream[..]);
-        HubConfig {
+        let config = HubConfig {
             gop_cache_bytes: streams.cache_size.0,
             gop_cache_duration: streams.cache_duration.0,
             queue_frames: streams.queue_frames,
@@ -379,7 +382,10 @@ impl Config {
             b_frames: StreamRule::setting(streams.bframes, rules, |rule| rule.bframes),
             sei: StreamRule::setting(streams.sei, rules, |rule| rule.sei),
             vui: StreamRule::setting(streams.vui, rules, |rule| rule.vui),
-        }
+        };
+        let opus = config.opus.check();
+        opus.map_err(|error| ConfigError::entry("[streams]", error.to_string()))?;
+        Ok(config)
     }
 }
 
@@ -631,10 +637,24 @@ mod tests {
     fn streams_can_be_excepted() {
         let text =
             "[[stream]]\nmatch = \"live/*\"\nbframes = \"refuse\"\n[streams]\nbframes = \"drop\"";
-        let hub = parse(text).unwrap().hub();
+        let hub = parse(text).unwrap().hub().unwrap();
         let policy = |name| *hub.b_frames.of(&StreamName::parse(name).unwrap());
         assert_eq!(policy("live/a"), BFramePolicy::Refuse);
         assert_eq!(policy("test/a"), BFramePolicy::Drop);
+    }
+
+    #[test]
+    fn sound_that_cannot_be_encoded_is_refused_with_the_bounds() {
+        for (text, bounds) in [
+            ("[streams]\nopus_bitrate = 1000", "from 16000 to 320000"),
+            ("[streams]\nopus_complexity = 11", "from 0 to 10"),
+        ] {
+            let error = parse(text).unwrap().hub().unwrap_err().to_string();
+            assert!(
+                error.starts_with("[streams]: ") && error.ends_with(bounds),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Gateway {
     /// # Errors
     /// When an address cannot be listened on, or there is none to tell viewers.
     pub fn start(config: &Config, demo: bool) -> Result<Self, StartError> {
-        let hub = Hub::new(config.hub());
+        let hub = Hub::new(config.hub()?);
         let whep = config.whep()?;
         let auth = Authorizer::new(config.auth.rules()?)?;
         let (limit, proxies) = config.access()?;

@@ -52,6 +52,27 @@ impl OpusConfig {
     pub const MAX_BITRATE: u32 = 320_000;
     /// The most effort there is.
     pub const MAX_COMPLEXITY: u8 = 10;
+
+    /// Whether sound can be encoded with these options.
+    ///
+    /// # Errors
+    /// [`AudioError::Bitrate`] and [`AudioError::Complexity`].
+    pub fn check(&self) -> Result<(), AudioError> {
+        let Self {
+            bitrate,
+            complexity,
+            ..
+        } = *self;
+        let (min, max) = (Self::MIN_BITRATE, Self::MAX_BITRATE);
+        if !(min..=max).contains(&bitrate) {
+            return Err(AudioError::Bitrate { bitrate, min, max });
+        }
+        let max = Self::MAX_COMPLEXITY;
+        if complexity > max {
+            return Err(AudioError::Complexity { complexity, max });
+        }
+        Ok(())
+    }
 }
 
 impl Default for OpusConfig {
@@ -73,23 +94,14 @@ pub(super) struct OpusEncoder {
 
 impl OpusEncoder {
     pub(super) fn new(config: &OpusConfig) -> Result<Self, AudioError> {
-        let bitrate = config.bitrate;
-        let (min, max) = (OpusConfig::MIN_BITRATE, OpusConfig::MAX_BITRATE);
-        if !(min..=max).contains(&bitrate) {
-            return Err(AudioError::Bitrate { bitrate, min, max });
-        }
-        let max = OpusConfig::MAX_COMPLEXITY;
-        if config.complexity > max {
-            let complexity = config.complexity;
-            return Err(AudioError::Complexity { complexity, max });
-        }
+        config.check()?;
         let application = match config.application {
             OpusApplication::Audio => Application::Audio,
             OpusApplication::Voice => Application::Voip,
             OpusApplication::LowDelay => Application::RestrictedLowDelay,
         };
         let encoder = Encoder::builder(OPUS_RATE, Channels::Stereo, application)
-            .bitrate(Bitrate::Bits(bitrate))
+            .bitrate(Bitrate::Bits(config.bitrate))
             .complexity(config.complexity)
             .inband_fec(fec(config.fec))
             // A gap is heard as loss by receivers that were not told of silence.
