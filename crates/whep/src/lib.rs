@@ -20,6 +20,7 @@
 mod access;
 pub mod admin;
 mod admission;
+mod advice;
 mod aliases;
 mod config;
 mod cors;

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use distributary_hub::Stream;
 use serde::Serialize;
 
-use crate::admin::advice;
+use crate::advice;
 use crate::problem::Problem;
 use crate::router::FrontDoor;
 
@@ -75,7 +75,7 @@ impl LiveStream {
     /// The stream at `now`; `None` while it has no publisher.
     fn of(stream: &Stream, now: Instant) -> Option<Self> {
         let stats = stream.stats();
-        let advice = advice(stats.b_frames, stats.video.as_deref());
+        let advice = advice::of(stats.b_frames, stats.video.as_deref());
         Some(Self {
             name: stream.name().to_string(),
             uptime_seconds: now.saturating_duration_since(stats.live_since?).as_secs(),

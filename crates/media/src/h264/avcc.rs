@@ -61,7 +61,7 @@ impl AvcDecoderConfigurationRecord {
     /// The record of the parameter sets in these NAL units (ITU-T H.264 annex B).
     fn of_annex_b(data: &Bytes) -> Self {
         let of_type = |kind: NalType| {
-            let units = AnnexB::new(data.clone());
+            let units = AnnexB::new(data);
             units
                 .filter(move |unit| NalType::of(unit) == kind)
                 .collect()

@@ -119,7 +119,7 @@ impl Iterator for LengthPrefixed {
 /// send them against the specification of FLV.
 pub fn units(data: Bytes, length_size: u8) -> impl Iterator<Item = Result<Bytes, H264Error>> {
     let (prefixed, delimited) = if is_annex_b(&data, length_size) {
-        (None, Some(AnnexB::new(data).map(Ok)))
+        (None, Some(AnnexB::new(&data).map(Ok)))
     } else {
         (Some(LengthPrefixed::new(data, length_size)), None)
     };
@@ -151,8 +151,8 @@ pub struct AnnexB {
 
 impl AnnexB {
     /// Reads `data`.
-    pub fn new(data: Bytes) -> Self {
-        let begin = start_code(&data).map_or(data.len(), |(_, behind)| behind);
+    pub fn new(data: &Bytes) -> Self {
+        let begin = start_code(data).map_or(data.len(), |(_, behind)| behind);
         Self {
             rest: data.slice(begin..),
         }
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn units_behind_start_codes_are_found() {
         let units = |data: &[u8]| {
-            AnnexB::new(Bytes::copy_from_slice(data))
+            AnnexB::new(&Bytes::copy_from_slice(data))
                 .map(|unit| unit.to_vec())
                 .collect::<Vec<_>>()
         };

@@ -88,6 +88,13 @@ pub(super) async fn metrics(State(door): State<AdminDoor>) -> Response {
     }
 }
 
+/// A stream and its B-frames.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct BFramesOfStream {
+    stream: String,
+    kind: &'static str,
+}
+
 /// What comes in.
 #[derive(Default)]
 struct StreamFamilies {
@@ -99,6 +106,7 @@ struct StreamFamilies {
     frame_rate: Family<OfStream, FloatGauge>,
     jitter: Family<OfStream, FloatGauge>,
     group: Family<OfStream, FloatGauge>,
+    b_frames: Family<BFramesOfStream, Gauge>,
 }
 
 fn collect_streams(door: &AdminDoor, labels: &mut Labels, registry: &mut Registry) {
@@ -128,6 +136,13 @@ fn collect_streams(door: &AdminDoor, labels: &mut Labels, registry: &mut Registr
             .jitter
             .get_or_create(&of)
             .set(rates.jitter.as_secs_f64());
+        if let Some(kind) = stats.b_frames {
+            let of = BFramesOfStream {
+                stream: of.stream.clone(),
+                kind: kind.as_str(),
+            };
+            families.b_frames.get_or_create(&of).set(1);
+        }
         if let Some(group) = rates.group {
             let seconds = group.duration.as_secs_f64();
             families.group.get_or_create(&of).set(seconds);
@@ -138,6 +153,11 @@ fn collect_streams(door: &AdminDoor, labels: &mut Labels, registry: &mut Registr
 
 impl StreamFamilies {
     fn register(self, registry: &mut Registry) {
+        registry.register(
+            "stream_b_frames",
+            "Which B-frames the stream has, once that is certain: none, non-reference or reference",
+            self.b_frames,
+        );
         registry.register("stream_live", "Whether a publisher is there", self.live);
         registry.register("stream_video_frames", "Pictures that came", self.video);
         registry.register(

@@ -43,7 +43,6 @@ use crate::router::{ServerInfo, method_not_allowed, not_found};
 use crate::{health, pages};
 
 pub use guard::AdminToken;
-pub(crate) use streams::advice;
 
 /// What the handlers of the admin API work with.
 #[derive(Clone)]

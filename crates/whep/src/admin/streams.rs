@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use distributary_hub::{BFrameAdvice, Group, PublisherInfo, Stream, StreamName, StreamStats};
-use distributary_media::h264::{BFrames, Limitation};
+use distributary_hub::{Group, PublisherInfo, Stream, StreamName, StreamStats};
+use distributary_media::h264::BFrames;
 use distributary_media::{AudioTrack, VideoTrack};
 use distributary_webrtc::engine::SessionReport;
 use serde::Serialize;
 
 use super::{AdminDoor, fresh, now};
+use crate::advice;
 use crate::name::PathStream;
 use crate::problem::Problem;
 
@@ -197,7 +198,7 @@ impl StreamSummary {
                     .unwrap_or_default()
             },
             b_frames: b_frames.map(BFrames::as_str),
-            advice: advice(b_frames, video.as_deref()),
+            advice: advice::of(b_frames, video.as_deref()),
             viewers: viewers.get(stream.name()).copied().unwrap_or_default(),
             video_frames,
             audio_frames,
@@ -205,23 +206,6 @@ impl StreamSummary {
             dropped_frames: dropped,
         })
     }
-}
-
-/// What a publisher should change, if there is anything.
-pub(crate) fn advice(b_frames: Option<BFrames>, video: Option<&VideoTrack>) -> Option<String> {
-    let consequence = match b_frames {
-        None | Some(BFrames::None) => {
-            let limitation = video.and_then(Limitation::of_track);
-            return limitation.map(|limitation| format!("Know that {limitation}."));
-        }
-        Some(BFrames::NonReference) => {
-            "They are left out, so the picture is less smooth than it could be"
-        }
-        Some(BFrames::Reference) => "Some viewers see no more than the keyframes",
-    };
-    Some(format!(
-        "The stream has B-frames, which WebRTC has no place for. {consequence}: {BFrameAdvice}."
-    ))
 }
 
 impl From<Group> for GroupSummary {

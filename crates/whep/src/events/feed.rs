@@ -17,6 +17,8 @@ pub(super) struct Situation {
     pub(super) viewers: usize,
     /// The gateway is about to end.
     pub(super) drain: Option<Drain>,
+    /// What keeps viewers from seeing the stream as it is.
+    pub(super) notice: Option<String>,
 }
 
 /// What a player has been told of the situation, and so what it is to be told next.
@@ -35,6 +37,8 @@ pub(super) struct Feed {
     next_count: Instant,
     has_reconnect: bool,
     is_told_active: bool,
+    /// What was told last of the stream.
+    notice: Option<String>,
 }
 
 impl Feed {
@@ -50,6 +54,7 @@ impl Feed {
             next_count: now,
             has_reconnect: false,
             is_told_active: false,
+            notice: None,
         }
     }
 
@@ -103,6 +108,12 @@ impl Feed {
         {
             self.has_reconnect = true;
             return Some(Event::reconnect(drain.reconnect.as_deref()));
+        }
+        if self.notice != situation.notice {
+            self.notice.clone_from(&situation.notice);
+            if let Some(notice) = &self.notice {
+                return Some(Event::notice(notice));
+            }
         }
         if now >= self.next_count {
             self.next_count = now + COUNT_INTERVAL;
@@ -203,6 +214,18 @@ mod tests {
         player.situation.viewers = 3;
         assert_eq!(player.after(1), ["viewercount {\"viewercount\":3}"]);
         assert!(player.after(60).is_empty());
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_stream_is_told_once() {
+        let mut player = Listener::new(only(&[EventKind::Notice]), true);
+        player.situation.notice = Some("B-frames".into());
+        assert_eq!(player.after(1), ["notice {\"notice\":\"B-frames\"}"]);
+        assert!(player.after(60).is_empty());
+        player.situation.notice = None;
+        assert!(player.after(60).is_empty());
+        player.situation.notice = Some("B-frames".into());
+        assert_eq!(player.after(60).len(), 1);
     }
 
     #[test]

@@ -15,14 +15,18 @@ pub(super) enum EventKind {
     Reconnect,
     /// How many watch.
     ViewerCount,
+    /// What keeps viewers from seeing the stream as it is, and what to change at the encoder: an event of
+    /// this gateway's own.
+    Notice,
 }
 
 impl EventKind {
-    pub(super) const ALL: [Self; 4] = [
+    pub(super) const ALL: [Self; 5] = [
         Self::Active,
         Self::Inactive,
         Self::Reconnect,
         Self::ViewerCount,
+        Self::Notice,
     ];
 
     /// Its name on the wire.
@@ -32,6 +36,7 @@ impl EventKind {
             Self::Inactive => "inactive",
             Self::Reconnect => "reconnect",
             Self::ViewerCount => "viewercount",
+            Self::Notice => "notice",
         }
     }
 }
@@ -114,6 +119,13 @@ impl Event {
         Self {
             kind: EventKind::ViewerCount,
             data: json!({ "viewercount": count }),
+        }
+    }
+
+    pub(super) fn notice(text: &str) -> Self {
+        Self {
+            kind: EventKind::Notice,
+            data: json!({ "notice": text }),
         }
     }
 

@@ -25,13 +25,14 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use distributary_hub::StreamName;
+use distributary_hub::{Hub, StreamName};
 use distributary_webrtc::engine::Engine;
 use distributary_webrtc::session::{SessionId, SessionWatch};
 use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::admission::Drain;
+use crate::advice;
 use crate::cors;
 use crate::offer::{is_of_type, read_text};
 use crate::problem::Problem;
@@ -180,6 +181,7 @@ async fn listen(
 struct Listener {
     feed: Feed,
     events: Arc<EventStream>,
+    hub: Hub,
     engine: Engine,
     session: SessionWatch,
     liveness: watch::Receiver<bool>,
@@ -207,6 +209,7 @@ impl Listener {
             feed: Feed::new(events.wanted, is_active, grace, clock()),
             turn: events.listen(),
             events,
+            hub: front.hub.clone(),
             engine: front.engine.clone(),
             session,
             liveness,
@@ -241,11 +244,19 @@ impl Listener {
         None
     }
 
+    /// What keeps viewers from seeing the stream as it is.
+    fn notice(&self) -> Option<String> {
+        let stats = self.hub.stream(self.session.stream())?.stats();
+        stats.live_since?;
+        advice::of(stats.b_frames, stats.video.as_deref())
+    }
+
     fn situation(&self) -> Situation {
         Situation {
             is_live: *self.liveness.borrow(),
             viewers: self.engine.sessions_of(self.session.stream()),
             drain: self.drain.borrow().clone(),
+            notice: self.notice(),
         }
     }
 }
