@@ -238,10 +238,14 @@ pub(crate) fn scratch_folder() -> PathBuf {
     target.join("tmp")
 }
 
+/// Where `cargo xtask test` puts what it installs for the tests.
+pub(crate) fn tools_folder() -> PathBuf {
+    scratch_folder().with_file_name("tools")
+}
+
 /// Python with the programs from PyPI that `cargo xtask test` installs.
 pub(crate) fn tool_python() -> PathBuf {
-    let tools = scratch_folder().with_file_name("tools");
-    tools.join("python/bin/python")
+    tools_folder().join("python/bin/python")
 }
 
 /// A publisher: `ffmpeg -re -i clip.flv -c copy -f flv rtmp://...`, in a loop. It is killed when

@@ -1,6 +1,6 @@
-//! A page of another origin than the gateway's, which watches streams by WHEP.
+//! Pages of another origin than the gateway's, which watch streams by WHEP.
 //!
-//! It is what somebody else's site with a player would be: the requests it makes to the gateway
+//! They are what somebody else's site with a player would be: the requests they make to the gateway
 //! are cross-origin ones.
 
 use std::io::{BufRead, BufReader, Write};
@@ -10,10 +10,14 @@ use std::thread;
 use serde::Deserialize;
 
 use crate::browser::Browser;
+use crate::ffmpeg::tools_folder;
 use crate::wait::eventually;
 
 /// The page that watches.
 const WATCH: &str = include_str!("page/watch.html");
+
+/// The page that watches with players of others.
+const PUBLIC_PLAYERS: &str = include_str!("page/public_players.html");
 
 /// A page on a port of its own, for as long as the test process lives.
 #[derive(Clone, Copy, Debug)]
@@ -22,13 +26,23 @@ pub struct Page {
 }
 
 impl Page {
-    /// Serves the page.
+    /// Serves the page that watches.
     ///
     /// # Panics
     /// When no port can be had.
     #[must_use]
     pub fn serve() -> Self {
         Self::serve_text(WATCH)
+    }
+
+    /// Serves the page that watches with players of others, and these players, which `cargo xtask test`
+    /// has fetched.
+    ///
+    /// # Panics
+    /// As [`Page::serve`].
+    #[must_use]
+    pub fn serve_public_players() -> Self {
+        Self::serve_text(PUBLIC_PLAYERS)
     }
 
     /// Serves another page.
@@ -218,6 +232,26 @@ impl WatchPage {
         self.browser.evaluate(&format!("path('{name}')")).await
     }
 
+    /// Makes the viewer `name` listen to the events of its session, and gives the status of the request.
+    ///
+    /// # Panics
+    /// When the answer to its offer named none.
+    pub async fn listen(&self, name: &str) -> u16 {
+        self.browser.evaluate(&format!("listen('{name}')")).await
+    }
+
+    /// Waits until the viewer `name` was told an event.
+    ///
+    /// # Panics
+    /// When that does not happen.
+    pub async fn wait_for_event(&self, name: &str, event: &str) {
+        let look = async || {
+            let events: Vec<String> = self.browser.evaluate(&format!("events('{name}')")).await;
+            events.iter().any(|told| told == event).then_some(())
+        };
+        eventually(event, look).await;
+    }
+
     /// Ends the session of the viewer `name` by DELETE and gives the status.
     ///
     /// # Panics
@@ -227,16 +261,30 @@ impl WatchPage {
     }
 }
 
+/// Answers with a script of a player, or else with the page.
 fn answer(mut connection: TcpStream, text: &str) -> std::io::Result<()> {
     let mut request = BufReader::new(connection.try_clone()?);
-    let mut line = String::new();
-    while request.read_line(&mut line)? > 2 {
+    let mut first = String::new();
+    request.read_line(&mut first)?;
+    let mut line = first.clone();
+    while line.len() > 2 {
         line.clear();
+        request.read_line(&mut line)?;
     }
+    let path = first.split(' ').nth(1).unwrap_or_default();
+    let (media_type, body) = match path.strip_suffix(".js") {
+        Some(_) => {
+            let script = tools_folder()
+                .join("npm")
+                .join(path.trim_start_matches('/'));
+            ("text/javascript", std::fs::read_to_string(script)?)
+        }
+        None => ("text/html", text.to_owned()),
+    };
     write!(
         connection,
-        "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n{text}",
-        text.len()
+        "HTTP/1.1 200 OK\r\nContent-Type: {media_type}; charset=utf-8\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
     )
 }

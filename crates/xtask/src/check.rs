@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
+use crate::npm;
 use crate::python;
 use crate::summary::{StepReport, TestSummary, print_table};
 use crate::tools::{self, Tool};
@@ -115,7 +116,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, tools::ToolError> {
         .collect::<Vec<_>>();
     tools::ensure(&wanted, !options.no_install)?;
     if steps.iter().any(|step| step.runs_clients()) {
-        python::ensure(&target_folder()?, !options.no_install)?;
+        let target = target_folder()?;
+        python::ensure(&target, !options.no_install)?;
+        npm::ensure(&target, !options.no_install)?;
     }
 
     let root = workspace_root();

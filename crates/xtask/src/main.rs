@@ -7,6 +7,7 @@
 mod bench;
 mod check;
 mod demo_clip;
+mod npm;
 mod python;
 mod summary;
 mod tools;

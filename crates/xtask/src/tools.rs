@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
+use crate::npm::NpmError;
 use crate::python::PythonError;
 
 /// Something that must be installed, and the Debian packages that have it.
@@ -92,6 +93,7 @@ pub(crate) const CLIENTS: &[Tool] = &[
         &["python3-venv"],
         "keeps the programs from PyPI",
     ),
+    Tool::program("npm", &["npm"], "fetches players"),
     Tool::program(
         "openssl",
         &["openssl"],
@@ -165,6 +167,9 @@ pub(crate) enum ToolError {
     /// A program from PyPI.
     #[error(transparent)]
     Python(#[from] PythonError),
+    /// A player from npm.
+    #[error(transparent)]
+    Npm(#[from] NpmError),
     /// It is not known where to install.
     #[error("the build folder is not known: {0}")]
     Folder(#[from] io::Error),
