@@ -38,7 +38,8 @@ pub(crate) fn methods() -> MethodRouter<FrontDoor> {
     get(describe).post(open).options(options)
 }
 
-/// Opens a session: an offer in, an answer out.
+/// Opens a session: an offer in, an answer out; or, where the offer cannot be answered and ours might be, or
+/// there is none, an offer out, whose answer comes by PATCH.
 async fn open(
     State(front): State<FrontDoor>,
     PathStream(name): PathStream,
@@ -53,13 +54,39 @@ async fn open(
         return Ok(temporary_redirect(&target));
     }
     let Extension(dialect) = dialect.unwrap_or_default();
-    let session = play(&front, &viewer, &name, &offer, options).await;
-    let session = session.map_err(|problem| in_dialect(problem, dialect))?;
+    let opened = negotiate(&front, &viewer, &name, offer.as_deref(), options).await;
+    let (status, session) = opened.map_err(|problem| in_dialect(problem, dialect))?;
     let events = events::link(&session.id);
-    let mut response = created(session);
+    let mut response = described(status, session);
     tell_ice_servers(&mut response, front.config.ice_servers.iter());
     response.headers_mut().append(header::LINK, events);
     Ok(response)
+}
+
+/// Answers an offer, or makes one. The status is 201 for what the player has asked for, an answer or an
+/// offer, and 406 for an offer in place of an answer (draft-ietf-wish-whep, "Server Sends
+/// Counter-Offer").
+async fn negotiate(
+    front: &FrontDoor,
+    viewer: &Viewer,
+    name: &StreamName,
+    offer: Option<&str>,
+    options: ViewerOptions,
+) -> Result<(StatusCode, OpenedSession), Problem> {
+    admit(front, viewer, name).await?;
+    let engine = &front.engine;
+    let opened = match offer.map(|offer| engine.open(name, offer, options)) {
+        Some(Err(OpenError::Unclear(reason))) => {
+            tracing::debug!(stream = %name, reason, "the offer is countered");
+            let offered = engine.offer(name, options);
+            offered.map(|session| (StatusCode::NOT_ACCEPTABLE, session))
+        }
+        Some(answered) => answered.map(|session| (StatusCode::CREATED, session)),
+        None => engine
+            .offer(name, options)
+            .map(|session| (StatusCode::CREATED, session)),
+    };
+    opened.map_err(|error| refusal(error).about(name))
 }
 
 /// Makes a viewer of whoever sent this offer for the stream `name`.
@@ -70,13 +97,18 @@ pub(crate) async fn play(
     offer: &str,
     options: ViewerOptions,
 ) -> Result<OpenedSession, Problem> {
-    front.admission.check()?;
-    front.access.check(viewer, name).await?;
-    await_stream(front, name).await?;
+    admit(front, viewer, name).await?;
     front
         .engine
         .open(name, offer, options)
         .map_err(|error| refusal(error).about(name))
+}
+
+/// Lets somebody in who wants to watch `name`, as soon as there is something to watch.
+async fn admit(front: &FrontDoor, viewer: &Viewer, name: &StreamName) -> Result<(), Problem> {
+    front.admission.check()?;
+    front.access.check(viewer, name).await?;
+    await_stream(front, name).await
 }
 
 /// Players of MediaMTX wait for a stream that is not found, and give up at a conflict.
@@ -153,7 +185,7 @@ async fn await_stream(front: &FrontDoor, name: &StreamName) -> Result<(), Proble
         .retry_after(NOT_LIVE_RETRY_SECONDS))
 }
 
-fn created(session: OpenedSession) -> Response {
+fn described(status: StatusCode, session: OpenedSession) -> Response {
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
         (header::LOCATION, session::path(&session.id)),
@@ -161,14 +193,16 @@ fn created(session: OpenedSession) -> Response {
         (ACCEPT_PATCH, FRAGMENT_MEDIA_TYPE.to_owned()),
         (header::CACHE_CONTROL, "no-store".to_owned()),
     ];
-    (StatusCode::CREATED, headers, session.answer).into_response()
+    (status, headers, session.answer).into_response()
 }
 
 /// The one place where the engine's refusal becomes a status.
-fn refusal(error: OpenError) -> Problem {
+pub(crate) fn refusal(error: OpenError) -> Problem {
     match error {
         OpenError::Malformed(reason) => Problem::new(StatusCode::BAD_REQUEST, reason),
-        OpenError::NotAcceptable(reason) => Problem::new(StatusCode::NOT_ACCEPTABLE, reason),
+        OpenError::NotAcceptable(reason) | OpenError::Unclear(reason) => {
+            Problem::new(StatusCode::NOT_ACCEPTABLE, reason)
+        }
         OpenError::Unprocessable(reason) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason),
         OpenError::TooManySessions(_) => full("This gateway serves as many viewers as it may."),
         OpenError::StreamFull(_) => full("This stream has as many viewers as it may."),

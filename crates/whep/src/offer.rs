@@ -1,4 +1,4 @@
-//! The body of a WHEP request: an SDP offer, or the part of one that is about ICE.
+//! The body of a WHEP request: an SDP offer or answer, or the part of one that is about ICE.
 
 use std::time::Duration;
 
@@ -23,46 +23,64 @@ pub(crate) const SDP: &str = "application/sdp";
 /// draft refers to).
 pub(crate) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 
-/// An SDP offer as text: of the right media type, within bounds, not empty and UTF-8. Whether it is
-/// SDP is for the engine to say.
-pub(crate) struct Offer(pub(crate) String);
+/// An SDP offer as text: of the right media type, within bounds and UTF-8. Whether it is SDP is for the
+/// engine to say. `None`: the body is empty, by which a player asks for an offer of ours.
+pub(crate) struct Offer(pub(crate) Option<String>);
 
 impl<S: Send + Sync> FromRequest<S> for Offer {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        if !is_of_type(request.headers(), SDP) {
-            let detail = format!("An offer has the Content-Type {SDP}.");
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
-                .with(ACCEPT_POST, HeaderValue::from_static(SDP)));
+        let is_sdp = is_of_type(request.headers(), SDP);
+        if !is_sdp && request.headers().contains_key(header::CONTENT_TYPE) {
+            return Err(not_sdp());
         }
         let text = read_text(request).await?;
-        if text.trim().is_empty() {
-            let detail = "The body is empty; an SDP offer was expected.";
-            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+        match text.trim().is_empty() {
+            true => Ok(Self(None)),
+            false if is_sdp => Ok(Self(Some(text))),
+            false => Err(not_sdp()),
         }
-        Ok(Self(text))
     }
 }
 
-/// An ICE fragment, of the right media type and within bounds.
-pub(crate) struct Fragment(pub(crate) IceFragment);
+fn not_sdp() -> Problem {
+    let detail = format!("An offer has the Content-Type {SDP}.");
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+        .with(ACCEPT_POST, HeaderValue::from_static(SDP))
+}
 
-impl<S: Send + Sync> FromRequest<S> for Fragment {
+/// What a session is changed by, of the right media type and within bounds.
+pub(crate) enum Change {
+    /// Candidates, or an ICE restart.
+    Ice(IceFragment),
+    /// The answer to an offer of ours. Whether it is SDP is for the engine to say.
+    Answer(String),
+}
+
+impl<S: Send + Sync> FromRequest<S> for Change {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        if is_of_type(request.headers(), SDP) {
+            return read_text(request).await.map(Self::Answer);
+        }
         if !is_of_type(request.headers(), FRAGMENT_MEDIA_TYPE) {
-            let detail =
-                format!("What a session is changed by has the Content-Type {FRAGMENT_MEDIA_TYPE}.");
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
-                .with(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT_MEDIA_TYPE)));
+            return Err(not_a_fragment());
         }
         let text = read_text(request).await?;
         IceFragment::parse(&text)
-            .map(Self)
+            .map(Self::Ice)
             .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))
     }
+}
+
+/// Refuses what a session cannot be changed by.
+pub(crate) fn not_a_fragment() -> Problem {
+    let detail =
+        format!("What a session is changed by has the Content-Type {FRAGMENT_MEDIA_TYPE}.");
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+        .with(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT_MEDIA_TYPE))
 }
 
 /// The body as text, within the limits of size and time.

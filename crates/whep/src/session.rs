@@ -8,12 +8,13 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete};
-use distributary_webrtc::engine::{IcePatch, PatchError, RestartedIce};
+use distributary_webrtc::engine::{AcceptError, IcePatch, PatchError, RestartedIce};
 use distributary_webrtc::sdp::FRAGMENT_MEDIA_TYPE;
 use distributary_webrtc::session::SessionId;
 
 use crate::cors;
-use crate::offer::Fragment;
+use crate::endpoint::refusal;
+use crate::offer::{Change, not_a_fragment};
 use crate::problem::Problem;
 use crate::router::FrontDoor;
 
@@ -78,14 +79,18 @@ async fn options() -> Response {
     response
 }
 
-/// Takes candidates (204, they are not needed) or an ICE restart (200 with our side of it), by RFC
-/// 9725 section 4.3.
+/// Takes candidates (204, they are not needed), an ICE restart (200 with our side of it) by RFC 9725
+/// section 4.3, or the answer to a counter-offer (204).
 async fn patch(
     State(front): State<FrontDoor>,
     PathSession(id): PathSession,
     headers: HeaderMap,
-    Fragment(fragment): Fragment,
+    change: Change,
 ) -> Result<Response, Problem> {
+    let fragment = match change {
+        Change::Ice(fragment) => fragment,
+        Change::Answer(answer) => return accept(&front, &id, &answer),
+    };
     let etag = front.engine.etag(&id).ok_or_else(unknown)?;
     check_precondition(&headers, &etag)?;
     match front.engine.patch_ice(&id, &fragment) {
@@ -102,6 +107,24 @@ async fn patch(
             let detail = "ICE could not be restarted.";
             Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail))
         }
+    }
+}
+
+/// Takes the answer to a counter-offer.
+fn accept(front: &FrontDoor, id: &SessionId, answer: &str) -> Result<Response, Problem> {
+    if !front.engine.is_offered(id) {
+        // A session that is there takes no descriptions any more.
+        let is_there = front.engine.contains(id);
+        return Err(if is_there {
+            not_a_fragment()
+        } else {
+            unknown()
+        });
+    }
+    match front.engine.accept(id, answer) {
+        Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Err(AcceptError::Answer(error)) => Err(refusal(error)),
+        Err(_) => Err(unknown()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The engine: all viewers of the gateway, on one UDP port and one thread per core.
 
+mod counter;
 mod figures;
 mod identity;
 mod latency;
@@ -24,10 +25,12 @@ use crate::shard::{self, Command};
 use crate::socket::bind_shared;
 use crate::tcp::{self, TcpServer};
 
+pub(crate) use counter::Offers;
+pub use counter::{AcceptError, OFFER_LIFETIME};
 pub(crate) use figures::{Figures, FiguresCell};
 pub use figures::{SessionFigures, SessionReport};
-pub(crate) use identity::Identities;
 pub use identity::{CERTIFICATE_LIFETIME, IdentityError};
+pub(crate) use identity::{Identities, Identity};
 pub(crate) use latency::Latency;
 pub use latency::LatencySummary;
 pub use open::{OpenError, OpenedSession, ViewerOptions};
@@ -119,6 +122,7 @@ pub(crate) struct Shared {
     pub(crate) config: EngineConfig,
     pub(crate) hub: Hub,
     pub(crate) registry: Registry,
+    pub(crate) offers: Offers,
     pub(crate) figures: Figures,
     pub(crate) identities: Identities,
     pub(crate) wall: WallClock,
@@ -165,6 +169,7 @@ impl Engine {
             (0..shards).map(|_| mpsc::channel(INBOX)).unzip();
         let shared = Arc::new(Shared {
             registry: Registry::new(config.max_sessions, config.max_sessions_per_stream),
+            offers: Offers::default(),
             figures: Figures::default(),
             config,
             hub,
@@ -223,6 +228,36 @@ impl Engine {
         open::open(&self.shared, stream, offer, options, Instant::now())
     }
 
+    /// Offers a viewer all that `stream` has, and waits for its answer: in place of
+    /// [`OpenedSession::answer`] there is the offer.
+    ///
+    /// # Errors
+    /// When there is nothing to offer, or the gateway is full.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the engine is the driver that reads the clocks"
+    )]
+    pub fn offer(
+        &self,
+        stream: &StreamName,
+        options: ViewerOptions,
+    ) -> Result<OpenedSession, OpenError> {
+        counter::offer(&self.shared, stream, options, Instant::now())
+    }
+
+    /// Takes a viewer's answer to an offer and waits for its first packet.
+    ///
+    /// # Errors
+    /// When there is no such offer, or the answer is none that it could have. The offer then waits for
+    /// another.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the engine is the driver that reads the clocks"
+    )]
+    pub fn accept(&self, id: &SessionId, answer: &str) -> Result<(), AcceptError> {
+        counter::accept(&self.shared, id, answer, Instant::now())
+    }
+
     /// How long pictures took, over the last whole ten seconds, from their coming in to the moment when
     /// the kernel had them for the last viewer of a shard.
     pub fn fan_out(&self) -> LatencySummary {
@@ -251,7 +286,7 @@ impl Engine {
     /// Ends a session. `false`: there is none of this name.
     pub fn close(&self, id: &SessionId) -> bool {
         match self.shared.registry.close(id) {
-            None => false,
+            None => self.shared.offers.remove(id),
             Some(None) => true,
             // A full inbox loses the command; the viewer's own silence ends the session then.
             Some(Some(shard)) => {
@@ -270,9 +305,14 @@ impl Engine {
         ended.count() > 0
     }
 
-    /// Whether there is a session of this name.
+    /// Whether there is a session of this name, or an offer of one.
     pub fn contains(&self, id: &SessionId) -> bool {
-        self.shared.registry.contains(id)
+        self.shared.registry.contains(id) || self.is_offered(id)
+    }
+
+    /// Whether an offer of this name waits for its answer.
+    pub fn is_offered(&self, id: &SessionId) -> bool {
+        self.shared.offers.contains(id)
     }
 
     /// The session of this name, to wait for its end. `None`: there is none.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use distributary_hub::{StreamName, StreamStats};
+use distributary_hub::{Reservation, StreamName, StreamStats};
 use distributary_media::{AudioCodec, VideoTrack};
 
 use super::identity::Identity;
@@ -13,8 +13,8 @@ use crate::dtls::DtlsRole;
 use crate::ice::Credentials;
 use crate::peer::PeerConfig;
 use crate::sdp::{
-    AudioPlan, HeaderExtension, HostCandidate, LocalParameters, MediaPlan, Negotiated, Offer,
-    SdpError, Token, VideoPlan, codec_name,
+    Answer, AudioPlan, HeaderExtension, HostCandidate, LocalParameters, MediaPlan, Negotiated,
+    Offer, RejectedMedia, Rejection, SdpError, Token, VideoPlan, codec_name,
 };
 use crate::sender::SenderConfig;
 use crate::session::{InsertError, PendingSession, SessionId};
@@ -49,6 +49,10 @@ pub enum OpenError {
     /// The offer has no place for anything the stream has.
     #[error("{0}")]
     NotAcceptable(String),
+    /// The same, but an offer of ours may be one that the player can answer: it has not said what it can
+    /// decode, or said it in a form that cannot be answered.
+    #[error("{0}")]
+    Unclear(String),
     /// The media would fit, but no connection can be made.
     #[error("{0}")]
     Unprocessable(String),
@@ -67,7 +71,18 @@ impl From<SdpError> for OpenError {
     fn from(error: SdpError) -> Self {
         let text = error.to_string();
         match error {
-            SdpError::NothingToSend { .. } => Self::NotAcceptable(text),
+            SdpError::NothingToSend { rejected } => {
+                let is_plain = |media: &RejectedMedia| {
+                    matches!(
+                        media.reason,
+                        Rejection::NoCodec { .. } | Rejection::NotInStream
+                    )
+                };
+                match rejected.iter().any(is_plain) {
+                    true => Self::NotAcceptable(text),
+                    false => Self::Unclear(text),
+                }
+            }
             SdpError::Transport(_) => Self::Unprocessable(text),
             _ => Self::Malformed(text),
         }
@@ -96,32 +111,49 @@ pub(super) fn open(
     let id = SessionId::random();
     let ice = Credentials::generate().map_err(|error| OpenError::Internal(error.to_string()))?;
     let identity = shared.identities.current(now);
-    let local = local_parameters(shared, &identity, ice.clone());
-    let cname: Arc<str> = local.cname.as_str().into();
+    let local = local_parameters(shared, &identity, ice);
     let stats = reservation.stream().stats();
     if let Some(track) = &stats.video {
         check_codec(&offer, track)?;
     }
-    let answer = offer.answer(&plan(&stats, &shared.config), &local)?;
-    for note in &answer.negotiated.notes {
+    let plan = plan(&stats, &shared.config);
+    let Answer { sdp, negotiated } = offer.answer(&plan, &local)?;
+    let etag = local.ice.ufrag().to_owned();
+    let viewer = (negotiated, options);
+    enter(shared, id, (local, &identity), viewer, reservation, now)?;
+    Ok(OpenedSession {
+        id,
+        answer: sdp,
+        etag,
+    })
+}
+
+/// Enters a session on which both sides have agreed, to wait for the viewer's first packet.
+pub(super) fn enter(
+    shared: &Shared,
+    id: SessionId,
+    (local, identity): (LocalParameters, &Identity),
+    (negotiated, options): (Negotiated, ViewerOptions),
+    reservation: Reservation,
+    now: Instant,
+) -> Result<(), InsertError> {
+    let stream = reservation.stream().name().clone();
+    for note in &negotiated.notes {
         tracing::info!(viewer = %id.short(), %stream, "{note}");
     }
-    let etag = ice.ufrag().to_owned();
+    let cname: Arc<str> = local.cname.as_str().into();
+    let ufrag = local.ice.ufrag().to_owned();
     let session = PendingSession {
         id,
         stream: stream.clone(),
-        peer: peer_config(shared, answer.negotiated, options, ice, cname),
+        peer: peer_config(shared, negotiated, options, local.ice, cname),
         dtls: identity.dtls.clone(),
         created: now,
         reservation,
     };
-    shared.registry.insert(&etag, session)?;
+    shared.registry.insert(&ufrag, session)?;
     tracing::info!(viewer = %id.short(), %stream, "answered");
-    Ok(OpenedSession {
-        id,
-        answer: answer.sdp,
-        etag,
-    })
+    Ok(())
 }
 
 /// Refuses a player that asks for pictures and cannot decode those of the stream: sound beside a picture
@@ -139,7 +171,7 @@ fn check_codec(offer: &Offer, track: &VideoTrack) -> Result<(), OpenError> {
 }
 
 /// What can be sent of a stream. A track that has not come yet is promised: it may come at any time.
-fn plan(stats: &StreamStats, config: &EngineConfig) -> MediaPlan {
+pub(super) fn plan(stats: &StreamStats, config: &EngineConfig) -> MediaPlan {
     let becomes_opus = stats
         .audio
         .as_ref()
@@ -188,7 +220,11 @@ pub(super) fn candidates(shared: &Shared) -> Vec<HostCandidate> {
         .collect()
 }
 
-fn local_parameters(shared: &Shared, identity: &Identity, ice: Credentials) -> LocalParameters {
+pub(super) fn local_parameters(
+    shared: &Shared,
+    identity: &Identity,
+    ice: Credentials,
+) -> LocalParameters {
     let token = |prefix: &str| {
         let text = format!("{prefix}{:016x}", rand::random::<u64>());
         Token::new(text).expect("letters and digits are a token")

@@ -6,7 +6,7 @@ use super::write::Writer;
 use super::{
     ExtensionId, HeaderExtension, LocalParameters, MediaPlan, Negotiated, NegotiatedAudio,
     NegotiatedData, NegotiatedRtx, NegotiatedVideo, Note, Offer, OfferedCodec, OfferedMedia,
-    PacketizationMode, RemoteTransport, SdpError, TransportError,
+    PacketizationMode, RemoteTransport, SdpError, Setup, TransportError,
 };
 
 /// The answer, and what it settles.
@@ -24,6 +24,16 @@ impl Offer {
     /// # Errors
     /// [`SdpError::NothingToSend`] and [`SdpError::Transport`].
     pub fn answer(&self, plan: &MediaPlan, local: &LocalParameters) -> Result<Answer, SdpError> {
+        self.describe(plan, local, None)
+    }
+
+    /// The same with a DTLS role that the description has in place of the one that answers the player's.
+    pub(super) fn describe(
+        &self,
+        plan: &MediaPlan,
+        local: &LocalParameters,
+        setup: Option<Setup>,
+    ) -> Result<Answer, SdpError> {
         let selection = Selection::of(self, plan);
         let rejected = selection.rejected(self);
         let accepted = selection.accepted();
@@ -35,7 +45,7 @@ impl Offer {
             video: None,
             audio: None,
             data: None,
-            setup: remote.setup.answer(),
+            setup: setup.unwrap_or_else(|| remote.setup.answer()),
             notes: rejected.into_iter().map(Note::NotSent).collect(),
             remote,
         };

@@ -13,6 +13,7 @@ mod answer;
 mod bundle;
 mod candidate;
 mod codec;
+mod counter;
 mod data;
 mod error;
 mod extmap;

@@ -202,6 +202,10 @@ impl<'a> Writer<'a> {
             return lines;
         }
         lines.push(flag("rtcp-mux"));
+        // An offer says that there is no other way, an answer must not (RFC 8858 section 4).
+        if self.setup == Setup::ActPass {
+            lines.push(flag("rtcp-mux-only"));
+        }
         if media.rtcp_rsize {
             lines.push(flag("rtcp-rsize"));
         }

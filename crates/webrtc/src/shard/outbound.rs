@@ -245,6 +245,7 @@ impl Shard {
                 self.next_window = now + Latency::WINDOW;
                 self.shared.fan_out.rotate();
             }
+            self.shared.offers.expire(now);
             for (viewer, stream) in self.shared.registry.expire(now) {
                 tracing::info!(viewer = %viewer.short(), %stream, "the viewer never came: no packet reached the UDP port");
             }

@@ -107,7 +107,7 @@ async fn another_media_type_is_refused() {
 #[tokio::test]
 async fn what_is_not_sdp_is_malformed() {
     let front = Front::new();
-    for body in ["hello", "{\"sdp\":1}", "v=0\r\nm=", "", " \r\n"] {
+    for body in ["hello", "{\"sdp\":1}", "v=0\r\nm="] {
         let answer = front.post("/whep/live/test", SDP, body).await;
         answer.problem(StatusCode::BAD_REQUEST);
     }

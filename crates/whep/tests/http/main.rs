@@ -6,6 +6,7 @@ mod access;
 mod admin;
 mod aliases;
 mod cors;
+mod counter;
 mod endpoint;
 mod events;
 mod front;

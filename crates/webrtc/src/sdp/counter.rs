@@ -1,0 +1,160 @@
+//! An offer of our own, for players that have made none that can be answered (draft-ietf-wish-whep,
+//! "Server Sends Counter-Offer").
+//!
+//! What a player can be sent is decided by what it wants to receive, so an offer is made as the answer
+//! to a player that wants everything, with the DTLS role left open; and the player's answer is read
+//! as the offer of one that wants what is in it.
+
+use super::{LocalParameters, MediaKind, MediaPlan, Offer, SdpError, Setup};
+
+/// A player that wants everything there is. Its credentials and its fingerprint are used by nobody.
+const WANTS_ALL: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
+    a=group:BUNDLE 0 1\r\na=ice-ufrag:none\r\na=ice-pwd:nonenonenonenonenonenone\r\na=setup:actpass\r\n\
+    a=fingerprint:sha-1 00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00\r\n\
+    m=video 9 UDP/TLS/RTP/SAVPF 96 97 98 99 100 101 102 103\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\n\
+    a=rtcp-mux\r\na=rtcp-rsize\r\n\
+    a=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid\r\n\
+    a=extmap:2 http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time\r\n\
+    a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n\
+    a=extmap:4 http://www.webrtc.org/experiments/rtp-hdrext/playout-delay\r\n\
+    a=extmap:5 http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time\r\n\
+    a=rtpmap:96 H264/90000\r\n\
+    a=fmtp:96 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n\
+    a=rtcp-fb:* nack\r\na=rtcp-fb:* nack pli\r\na=rtcp-fb:* ccm fir\r\n\
+    a=rtcp-fb:* transport-cc\r\na=rtcp-fb:* goog-remb\r\n\
+    a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n\
+    a=rtpmap:98 VP9/90000\r\na=fmtp:98 profile-id=0\r\n\
+    a=rtpmap:99 rtx/90000\r\na=fmtp:99 apt=98\r\n\
+    a=rtpmap:100 AV1/90000\r\na=fmtp:100 level-idx=5;profile=0;tier=0\r\n\
+    a=rtpmap:101 rtx/90000\r\na=fmtp:101 apt=100\r\n\
+    a=rtpmap:102 H265/90000\r\na=fmtp:102 level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST\r\n\
+    a=rtpmap:103 rtx/90000\r\na=fmtp:103 apt=102\r\n\
+    m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=recvonly\r\n\
+    a=rtcp-mux\r\na=rtcp-rsize\r\n\
+    a=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid\r\n\
+    a=extmap:2 http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time\r\n\
+    a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n\
+    a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\na=rtcp-fb:111 transport-cc\r\n";
+
+impl MediaPlan {
+    /// The offer of all that there is to send. What comes of it is decided by the answer, which is given
+    /// to [`Offer::parse`] and [`Offer::answer`] with the same plan and parameters.
+    ///
+    /// # Errors
+    /// [`SdpError::NothingToSend`].
+    pub fn offer(&self, local: &LocalParameters) -> Result<String, SdpError> {
+        let mut wants_all = Offer::parse(WANTS_ALL)?;
+        wants_all.media.retain(|media| match media.kind {
+            MediaKind::Video => self.video.is_some(),
+            _ => self.audio.is_some(),
+        });
+        let offer = wants_all.describe(self, local, Some(Setup::ActPass))?;
+        Ok(offer.sdp)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certificate::{Fingerprint, HashAlgorithm};
+    use crate::ice::Credentials;
+    use crate::sdp::{AudioPlan, HeaderExtension, HostCandidate, Token, VideoPlan};
+    use distributary_media::VideoCodec;
+
+    fn local() -> LocalParameters {
+        let token = |text: &str| Token::new(text).unwrap();
+        LocalParameters {
+            session_id: 1,
+            session_version: 1,
+            ice: Credentials::new("ours", "0123456789012345678901").unwrap(),
+            fingerprint: Fingerprint::of(HashAlgorithm::Sha256, b"certificate"),
+            candidates: vec![HostCandidate::udp("198.51.100.1:8189".parse().unwrap())],
+            cname: token("cname"),
+            stream_id: token("stream"),
+            video_track_id: token("video"),
+            audio_track_id: token("audio"),
+            video_ssrc: 1,
+            video_rtx_ssrc: 2,
+            audio_ssrc: 3,
+        }
+    }
+
+    fn plan() -> MediaPlan {
+        let extensions = vec![HeaderExtension::Mid, HeaderExtension::TransportWideCc];
+        MediaPlan {
+            video: Some(VideoPlan {
+                codec: VideoCodec::H264,
+                profile_level_id: Some([0x64, 0, 0x1f]),
+                extensions: extensions.clone(),
+            }),
+            audio: Some(AudioPlan {
+                extensions,
+                red: false,
+            }),
+        }
+    }
+
+    fn lines(sdp: &str, line: &str) -> usize {
+        sdp.lines().filter(|other| *other == line).count()
+    }
+
+    #[test]
+    fn all_is_offered_on_one_transport_with_the_role_left_open() {
+        let offer = plan().offer(&local()).unwrap();
+        for (line, count) in [
+            ("a=group:BUNDLE 0 1", 1),
+            ("a=ice-lite", 1),
+            ("a=setup:actpass", 2),
+            ("a=sendonly", 2),
+            ("a=rtcp-mux", 2),
+            ("a=rtcp-mux-only", 2),
+            ("a=rtpmap:96 H264/90000", 1),
+            ("a=rtpmap:97 rtx/90000", 1),
+            ("a=rtpmap:111 opus/48000/2", 1),
+            ("a=end-of-candidates", 1),
+            ("a=recvonly", 0),
+        ] {
+            assert_eq!(lines(&offer, line), count, "{line} in\n{offer}");
+        }
+        assert!(!offer.contains("none"), "{offer}");
+    }
+
+    #[test]
+    fn what_there_is_not_is_not_offered() {
+        let sound = MediaPlan {
+            video: None,
+            ..plan()
+        };
+        let offer = sound.offer(&local()).unwrap();
+        assert_eq!(lines(&offer, "a=group:BUNDLE 1"), 1, "{offer}");
+        assert_eq!(offer.matches("m=").count(), 1, "{offer}");
+        let nothing = MediaPlan::default().offer(&local());
+        assert!(matches!(nothing, Err(SdpError::NothingToSend { .. })));
+    }
+
+    #[test]
+    fn an_answer_takes_the_role_that_the_player_leaves() {
+        // What a browser makes of the offer: its own transport, and the other direction.
+        let answer = |setup: &str| {
+            plan()
+                .offer(&local())
+                .unwrap()
+                .replace("a=sendonly", "a=recvonly")
+                .replace("a=setup:actpass", setup)
+                .replace("a=ice-ufrag:ours", "a=ice-ufrag:them")
+        };
+        for (theirs, ours) in [
+            ("a=setup:active", Setup::Passive),
+            ("a=setup:passive", Setup::Active),
+        ] {
+            let answer = Offer::parse(&answer(theirs)).unwrap();
+            let negotiated = answer.answer(&plan(), &local()).unwrap().negotiated;
+            assert_eq!(negotiated.setup, ours);
+            assert_eq!(negotiated.remote.ice.ufrag(), "them");
+            let video = negotiated.video.unwrap();
+            assert_eq!((video.payload_type, video.ssrc), (96, 1));
+            assert_eq!(video.rtx.unwrap().payload_type, 97);
+            assert_eq!(negotiated.audio.unwrap().payload_type, 111);
+        }
+    }
+}
