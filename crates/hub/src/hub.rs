@@ -153,7 +153,13 @@ impl Hub {
         &self,
         accepts: impl Fn(&StreamName) -> bool + Send + Sync + 'static,
     ) -> mpsc::Receiver<Demand> {
-        self.shared.providers.add(accepts)
+        let providers = &self.shared.providers;
+        providers.add(move |name| !name.is_rendition() && accepts(name))
+    }
+
+    /// Declares that renditions of streams can be made. The requests come as with [`Self::provide`].
+    pub fn provide_renditions(&self) -> mpsc::Receiver<Demand> {
+        self.shared.providers.add(StreamName::is_rendition)
     }
 
     /// Waits until a stream is live: not at all where it is, otherwise until it was provided.
@@ -175,11 +181,12 @@ impl Hub {
             .map(|entry| Arc::clone(&entry))
     }
 
-    /// All streams, in no particular order.
+    /// All published streams, in no particular order.
     pub fn streams(&self) -> Vec<Arc<Stream>> {
         self.shared
             .streams
             .iter()
+            .filter(|entry| !entry.key().is_rendition())
             .map(|entry| Arc::clone(&entry))
             .collect()
     }

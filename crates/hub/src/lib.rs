@@ -14,6 +14,8 @@
 //! * [`pattern`]: [`StreamPattern`], `live/*`.
 //! * [`policy`]: what is done with streams that not every viewer can show.
 //! * [`demand`]: streams that are had when somebody asks for them.
+//! * [`provider`]: those who provide such streams.
+//! * `rendition`: what a viewer is given that cannot show a stream as it is published.
 //! * [`stream`]: [`Stream`] and its two handles, [`Publisher`] and [`Subscription`].
 //! * `adapt`: small changes to pictures.
 //! * `audio`: the thread that turns a stream's AAC into Opus, while somebody listens.
@@ -30,6 +32,8 @@ pub mod meter;
 pub mod name;
 pub mod pattern;
 pub mod policy;
+pub mod provider;
+mod rendition;
 pub mod stream;
 pub mod subscriber;
 pub mod timeline;
@@ -40,6 +44,7 @@ pub use meter::{Group, Rates};
 pub use name::{NameError, StreamName};
 pub use pattern::{PatternError, StreamPattern};
 pub use policy::{BFrameAdvice, BFramePolicy, ByStream, Refusal, SeiPolicy, VuiPolicy};
+pub use provider::{Audience, Waiting, provide_each};
 pub use stream::{
     Dismissal, Publisher, PublisherInfo, Reservation, Stream, StreamStats, Subscription,
 };

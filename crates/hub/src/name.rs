@@ -10,8 +10,21 @@ pub const MAX_NAME_LEN: usize = 255;
 ///
 /// Each segment is non-empty, is neither `.` nor `..`, and has no control character, no backslash
 /// and none of `?`, `#` and `%`: a name can stand in a URL path, a log line and a metric label as it is.
+///
+/// What the gateway itself makes of a published stream has a name of its own that reads the same, its
+/// *rendition*. None can be asked for by name from outside: no text is one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StreamName(Arc<str>);
+pub struct StreamName {
+    text: Arc<str>,
+    form: Form,
+}
+
+/// Which of the streams of one name is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Form {
+    Published,
+    Rendition,
+}
 
 /// Why a name is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,18 +74,43 @@ impl StreamName {
         if !name.contains('/') {
             return Err(NameError::MissingSegment);
         }
-        Ok(Self(name.into()))
+        Ok(Self {
+            text: name.into(),
+            form: Form::Published,
+        })
     }
 
-    /// The name as text, `app/stream`.
+    /// The name as text, `app/stream`. That of a rendition is that of what it is made of.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The name of what is made of this stream for viewers that cannot show it.
+    #[must_use]
+    pub fn rendition(&self) -> Self {
+        self.in_form(Form::Rendition)
+    }
+
+    /// The name under which it is published.
+    #[must_use]
+    pub fn published(&self) -> Self {
+        self.in_form(Form::Published)
+    }
+
+    /// Whether it is what the gateway makes of a stream, and not the stream.
+    pub fn is_rendition(&self) -> bool {
+        self.form == Form::Rendition
+    }
+
+    fn in_form(&self, form: Form) -> Self {
+        let text = Arc::clone(&self.text);
+        Self { text, form }
     }
 }
 
 impl fmt::Display for StreamName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -91,6 +129,16 @@ mod tests {
             "live/eu/a b"
         );
         assert_eq!(StreamName::parse("live"), Err(NameError::MissingSegment));
+    }
+
+    #[test]
+    fn a_rendition_reads_like_its_stream_and_is_another() {
+        let name = StreamName::parse("live/test").unwrap();
+        let rendition = name.rendition();
+        assert!(rendition.is_rendition() && !name.is_rendition());
+        assert_ne!(rendition, name);
+        assert_eq!(rendition.to_string(), "live/test");
+        assert_eq!(rendition.published(), name);
     }
 
     #[test]

@@ -203,9 +203,23 @@ impl Stream {
         }
     }
 
-    /// What is done with its B-frames.
+    /// What is done with its B-frames. A rendition is what was done.
     pub fn b_frame_policy(&self) -> BFramePolicy {
-        *self.config.b_frames.of(&self.name)
+        match self.name.is_rendition() {
+            true => BFramePolicy::Drop,
+            false => *self.config.b_frames.of(&self.name),
+        }
+    }
+
+    /// Whether it has B-frames, or is to be expected to have some, for which its policy is to encode it
+    /// anew.
+    pub(crate) fn is_to_be_transcoded(&self) -> bool {
+        let b_frames = self.lock().b_frames.b_frames();
+        match self.b_frame_policy() {
+            BFramePolicy::Auto => b_frames == BFrames::Reference,
+            BFramePolicy::Transcode => b_frames != BFrames::None,
+            BFramePolicy::Drop | BFramePolicy::Reorder | BFramePolicy::Refuse => false,
+        }
     }
 
     /// What its publisher sends, measured over the last seconds before `now`.
@@ -328,7 +342,7 @@ impl Stream {
     }
 
     /// How many percent of the packets of sound listeners lose: the most that a subscriber tells.
-    pub(crate) fn audio_loss(&self) -> u8 {
+    pub fn audio_loss(&self) -> u8 {
         let state = self.lock();
         let losses = state.subscribers.iter().map(Subscriber::audio_loss);
         losses.max().unwrap_or(0)

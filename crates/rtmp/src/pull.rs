@@ -8,15 +8,15 @@
 
 mod rule;
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use distributary_hub::{Demand, DemandError, Dismissal, PublishError, Refusal, Stream, StreamName};
+use distributary_hub::{
+    Audience, Demand, Dismissal, PublishError, Refusal, Stream, StreamName, Waiting, provide_each,
+};
 use tokio::sync::mpsc;
-use tokio::task::{Id, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, info, info_span, warn};
 
 use crate::client::{self, ClientError, ClientPlayer, StreamUrl};
@@ -31,24 +31,15 @@ const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the first viewers wait for the other track after the first frame of one.
 const SECOND_TRACK_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long a stream is kept at least that nobody watches.
-const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// Pauses between two attempts: at first, and at most. A stream that could not be had is not asked
 /// for again within the first.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-
-/// Viewers that may wait for one stream.
-const MAX_WAITING: usize = 1024;
 
 /// Pulls what the hub is asked for.
 #[derive(Debug)]
 pub(crate) struct Puller {
     shared: Arc<Shared>,
     demands: mpsc::Receiver<Demand>,
-    /// The way to the task of each stream.
-    running: HashMap<StreamName, (Id, mpsc::Sender<Demand>)>,
-    tasks: JoinSet<StreamName>,
 }
 
 impl Puller {
@@ -59,65 +50,26 @@ impl Puller {
         Self {
             demands: shared.hub.provide(accepts),
             shared,
-            running: HashMap::new(),
-            tasks: JoinSet::new(),
         }
     }
 
     /// Pulls until `shutdown` completes. All pulled streams end with it.
-    pub(crate) async fn run(mut self, shutdown: impl Future<Output = ()>) {
-        tokio::pin!(shutdown);
-        loop {
-            tokio::select! {
-                () = &mut shutdown => return,
-                Some(demand) = self.demands.recv() => self.dispatch(demand),
-                Some(ended) = self.tasks.join_next_with_id() => {
-                    let id = ended.as_ref().map_or_else(tokio::task::JoinError::id, |(id, _)| *id);
-                    self.running.retain(|_, (running, _)| *running != id);
-                }
-                else => return,
-            }
-        }
-    }
-
-    /// Hands a demand to the task of its stream.
-    fn dispatch(&mut self, demand: Demand) {
-        let demand = match self.running.get(demand.name()) {
-            Some((_, task)) => match task.try_send(demand) {
-                Ok(()) => return,
-                Err(mpsc::error::TrySendError::Full(demand)) => {
-                    return demand.answer(Err(DemandError::Busy));
-                }
-                // It has just ended.
-                Err(mpsc::error::TrySendError::Closed(demand)) => demand,
-            },
-            None => demand,
+    pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) {
+        let begin = |name: StreamName, waiting| {
+            let mut rules = self.shared.config.pull.iter();
+            let (url, idle_timeout) =
+                rules.find_map(|rule| Some((rule.source(&name)?, rule.idle_timeout)))?;
+            let span = info_span!("pull", stream = name.as_str(), from = %url);
+            let pull = Pull {
+                shared: Arc::clone(&self.shared),
+                name,
+                url,
+                idle_timeout,
+                waiting,
+            };
+            Some(pull.run().instrument(span))
         };
-        let name = demand.name().clone();
-        let mut rules = self.shared.config.pull.iter();
-        let Some((url, idle_timeout)) =
-            rules.find_map(|rule| Some((rule.source(&name)?, rule.idle_timeout)))
-        else {
-            return demand.answer(Err(DemandError::NoProvider));
-        };
-        let (sender, waiting) = mpsc::channel(MAX_WAITING);
-        // The queue is empty: there is room.
-        let _ = sender.try_send(demand);
-        let span = info_span!("pull", stream = name.as_str(), from = %url);
-        let pull = Pull {
-            shared: Arc::clone(&self.shared),
-            name: name.clone(),
-            url,
-            idle_timeout,
-            waiting,
-        };
-        let task = async move {
-            let name = pull.name.clone();
-            pull.run().await;
-            name
-        };
-        let task = self.tasks.spawn(task.instrument(span));
-        self.running.insert(name, (task.id(), sender));
+        provide_each(self.demands, begin, shutdown).await;
     }
 }
 
@@ -128,7 +80,7 @@ struct Pull {
     url: StreamUrl,
     idle_timeout: Duration,
     /// Those who wait until it is live.
-    waiting: mpsc::Receiver<Demand>,
+    waiting: Waiting,
 }
 
 /// Why a pull ends, or has to begin anew.
@@ -182,7 +134,7 @@ impl Pull {
             };
             match end {
                 PullEnd::Unwatched | PullEnd::Replaced | PullEnd::Removed => return,
-                end => self.refuse(&end.to_string(), pause).await,
+                end => self.waiting.refuse(&end.to_string(), pause).await,
             }
             let is_watched = |stream: &Arc<Stream>| *stream.subscribers().borrow() > 0;
             if !stream.as_ref().is_some_and(is_watched) {
@@ -230,10 +182,7 @@ impl Pull {
 
     /// Feeds the hub until the server ends the stream or nobody watches it any more.
     async fn relay(&mut self, mut player: ClientPlayer, mut ingest: Ingest) -> PullEnd {
-        let mut subscribers = ingest.stream().subscribers();
-        let mut unwatched_since = Some(Instant::now());
-        // Who has just been answered needs a moment until it is counted.
-        let patience = self.idle_timeout.max(ARRIVAL_TIMEOUT);
+        let mut audience = Audience::new(ingest.stream(), self.idle_timeout);
         let end = loop {
             tokio::select! {
                 message = player.next() => {
@@ -244,15 +193,11 @@ impl Pull {
                         break end;
                     }
                 }
-                Some(demand) = self.waiting.recv() => {
+                Some(demand) = self.waiting.next() => {
                     demand.answer(Ok(()));
-                    unwatched_since = unwatched_since.map(|_| Instant::now());
+                    audience.expect();
                 }
-                changed = subscribers.changed() => {
-                    let is_watched = changed.is_ok() && *subscribers.borrow_and_update() > 0;
-                    unwatched_since = (!is_watched).then(Instant::now);
-                }
-                () = idle(unwatched_since, patience) => break PullEnd::Unwatched,
+                () = audience.gone() => break PullEnd::Unwatched,
                 dismissal = ingest.dismissed() => break dismissal.into(),
             }
         };
@@ -260,23 +205,5 @@ impl Pull {
         // The server hears of it where the connection still works.
         let _ = player.close().await;
         end
-    }
-
-    /// Tells those who wait, and those who come during the pause, that the stream cannot be had now.
-    async fn refuse(&mut self, reason: &str, pause: Duration) {
-        let refusal: Arc<str> = reason.into();
-        let over = Instant::now() + pause;
-        // The queue does not end before the puller does.
-        while let Ok(Some(demand)) = timeout_at(over, self.waiting.recv()).await {
-            demand.answer(Err(DemandError::Failed(Arc::clone(&refusal))));
-        }
-    }
-}
-
-/// Completes when nobody has watched for as long as `limit`.
-async fn idle(since: Option<Instant>, limit: Duration) {
-    match since {
-        Some(since) => sleep_until(since + limit).await,
-        None => std::future::pending().await,
     }
 }

@@ -17,7 +17,7 @@ use crate::srtp::SrtpProfile;
 pub struct SessionReport {
     /// The first digits of its name: enough to tell sessions apart, and not enough to end one.
     pub id: ShortId,
-    /// The stream that is watched.
+    /// The stream that is watched, or its rendition.
     pub stream: StreamName,
     /// When the offer was answered.
     pub since: Instant,
@@ -91,7 +91,10 @@ impl Figures {
 
     /// The sessions that watch `stream`, or all, the oldest first.
     pub(crate) fn report(&self, stream: Option<&StreamName>) -> Vec<SessionReport> {
-        let is_asked_for = |cell: &FiguresCell| stream.is_none_or(|stream| cell.stream == *stream);
+        // Who watches a rendition watches the stream.
+        let is_asked_for = |cell: &FiguresCell| {
+            stream.is_none_or(|stream| cell.stream.as_str() == stream.as_str())
+        };
         let entries = self.sessions.iter();
         let mut reports: Vec<SessionReport> = entries
             .filter(|entry| is_asked_for(entry.value()))
@@ -169,7 +172,7 @@ mod tests {
         let (first, second) = (SessionId::random(), SessionId::random());
         let later = now + Duration::from_secs(1);
         figures.enter(second, name("live/b"), later);
-        let cell = figures.enter(first, name("live/a"), now);
+        let cell = figures.enter(first, name("live/a").rendition(), now);
         let sent = |octets| SessionFigures {
             is_connected: true,
             video: SenderStats {

@@ -1,0 +1,231 @@
+//! Those who provide streams: one task for each stream that is asked for.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::demand::{Demand, DemandError};
+use crate::name::StreamName;
+use crate::stream::Stream;
+
+/// Demands that may wait for one stream.
+const MAX_WAITING: usize = 1024;
+
+/// How long a stream is kept at least that nobody watches: who has just been told that it is there
+/// needs a moment to come.
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Runs what `begin` makes of the first demand for a stream, and hands it all others for that stream,
+/// until `shutdown` completes. All tasks end with it. Where `begin` makes nothing, the demand fails.
+pub async fn provide_each<T>(
+    mut demands: mpsc::Receiver<Demand>,
+    begin: impl Fn(StreamName, Waiting) -> Option<T>,
+    shutdown: impl Future<Output = ()>,
+) where
+    T: Future<Output = ()> + Send + 'static,
+{
+    // The way to the task of each stream.
+    let mut running: HashMap<StreamName, (Id, mpsc::Sender<Demand>)> = HashMap::new();
+    let mut tasks = JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        let demand = tokio::select! {
+            () = &mut shutdown => return,
+            Some(demand) = demands.recv() => demand,
+            Some(ended) = tasks.join_next_with_id() => {
+                let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
+                running.retain(|_, (running, _)| *running != id);
+                continue;
+            }
+            else => return,
+        };
+        let task = running.get(demand.name()).map(|(_, task)| task);
+        let Some(demand) = hand_over(demand, task) else {
+            continue;
+        };
+        let name = demand.name().clone();
+        let (task, waiting) = mpsc::channel(MAX_WAITING);
+        // The queue is empty: there is room.
+        let _ = task.try_send(demand);
+        if let Some(provider) = begin(name.clone(), Waiting(waiting)) {
+            let id = tasks.spawn(provider).id();
+            running.insert(name, (id, task));
+        }
+    }
+}
+
+/// Gives a demand to the task of its stream. It comes back when there is none, or it has just ended.
+fn hand_over(demand: Demand, task: Option<&mpsc::Sender<Demand>>) -> Option<Demand> {
+    let Some(task) = task else {
+        return Some(demand);
+    };
+    match task.try_send(demand) {
+        Ok(()) => None,
+        Err(mpsc::error::TrySendError::Full(demand)) => {
+            demand.answer(Err(DemandError::Busy));
+            None
+        }
+        Err(mpsc::error::TrySendError::Closed(demand)) => Some(demand),
+    }
+}
+
+/// The demands for one stream.
+#[derive(Debug)]
+pub struct Waiting(mpsc::Receiver<Demand>);
+
+impl Waiting {
+    /// The next demand; `None` when no more can come.
+    pub async fn next(&mut self) -> Option<Demand> {
+        self.0.recv().await
+    }
+
+    /// Tells those who wait, and those who come during the pause, that the stream cannot be had now.
+    pub async fn refuse(&mut self, reason: &str, pause: Duration) {
+        let refusal: Arc<str> = reason.into();
+        let over = Instant::now() + pause;
+        // The queue does not end before the provider does.
+        while let Ok(Some(demand)) = timeout_at(over, self.0.recv()).await {
+            demand.answer(Err(DemandError::Failed(Arc::clone(&refusal))));
+        }
+    }
+}
+
+/// Watches whether a provided stream is watched.
+#[derive(Debug)]
+pub struct Audience {
+    /// Held, so that there are changes to come.
+    _stream: Arc<Stream>,
+    subscribers: watch::Receiver<usize>,
+    unwatched_since: Option<Instant>,
+    /// How long the stream is kept that nobody watches.
+    patience: Duration,
+}
+
+impl Audience {
+    /// The audience of a stream that is kept for `idle_timeout`, at least a second, when it is unwatched.
+    pub fn new(stream: &Arc<Stream>, idle_timeout: Duration) -> Self {
+        let subscribers = stream.subscribers();
+        let is_watched = *subscribers.borrow() > 0;
+        Self {
+            _stream: Arc::clone(stream),
+            subscribers,
+            unwatched_since: (!is_watched).then(Instant::now),
+            patience: idle_timeout.max(ARRIVAL_TIMEOUT),
+        }
+    }
+
+    /// Whether somebody watches.
+    pub fn is_there(&self) -> bool {
+        *self.subscribers.borrow() > 0
+    }
+
+    /// Somebody has been told that the stream is there, and is on the way.
+    pub fn expect(&mut self) {
+        self.unwatched_since = self.unwatched_since.map(|_| Instant::now());
+    }
+
+    /// Completes when nobody has watched for long enough. It may be dropped and called again.
+    pub async fn gone(&mut self) {
+        loop {
+            let over = self.unwatched_since.map(|since| since + self.patience);
+            tokio::select! {
+                _ = self.subscribers.changed() => {
+                    let is_watched = *self.subscribers.borrow_and_update() > 0;
+                    self.unwatched_since = (!is_watched).then(Instant::now);
+                }
+                () = reached(over) => return,
+            }
+        }
+    }
+}
+
+/// Completes at this moment; never where there is none.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Hub, HubConfig, Sink};
+    use std::future::pending;
+
+    fn name(text: &str) -> StreamName {
+        StreamName::parse(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn all_demands_for_a_stream_reach_one_task_and_later_ones_another() {
+        let hub = Hub::new(HubConfig::default());
+        let demands = hub.provide(|_| true);
+        let (began, mut tasks) = mpsc::unbounded_channel();
+        // Each task answers two demands.
+        let begin = |name: StreamName, mut waiting: Waiting| {
+            let began = began.clone();
+            (name.as_str() != "live/none").then_some(async move {
+                for _ in 0..2 {
+                    waiting.next().await.unwrap().answer(Ok(()));
+                }
+                began.send(name).unwrap();
+            })
+        };
+        let askers = async {
+            let (a, b) = (name("live/a"), name("live/b"));
+            for _ in 0..2 {
+                let all = tokio::join!(
+                    hub.summon(&a),
+                    hub.summon(&b),
+                    hub.summon(&a),
+                    hub.summon(&b)
+                );
+                assert_eq!(all, (Ok(()), Ok(()), Ok(()), Ok(())));
+            }
+            assert!(hub.summon(&name("live/none")).await.is_err());
+        };
+        tokio::select! {
+            () = provide_each(demands, begin, pending()) => panic!("it runs until it is told to end"),
+            () = askers => {}
+        }
+        let mut ended: Vec<_> = std::iter::from_fn(|| tasks.try_recv().ok()).collect();
+        ended.sort();
+        assert_eq!(ended, ["live/a", "live/a", "live/b", "live/b"].map(name));
+    }
+
+    #[tokio::test(start_paused = true)]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "an origin for the simulated clock"
+    )]
+    async fn an_audience_is_gone_when_nobody_has_watched_for_some_time() {
+        let hub = Hub::new(HubConfig::default());
+        let publisher = hub
+            .publish(&name("live/a"), std::time::Instant::now())
+            .unwrap();
+        let (sink, _queue) = Sink::channel(1);
+        let subscription = hub.subscribe(&name("live/a"), sink, 0).unwrap();
+        let patience = Duration::from_secs(10);
+        let mut audience = Audience::new(publisher.stream(), patience);
+        assert!(audience.is_there());
+        let hour = Duration::from_secs(3600);
+        assert!(
+            timeout_at(Instant::now() + hour, audience.gone())
+                .await
+                .is_err()
+        );
+        drop(subscription);
+        let began = Instant::now();
+        audience.gone().await;
+        assert_eq!(began.elapsed(), patience);
+        audience.expect();
+        audience.gone().await;
+        assert_eq!(began.elapsed(), 2 * patience);
+    }
+}
