@@ -246,6 +246,20 @@ impl Gateway {
         self.process.signal("INT");
     }
 
+    /// Ends the gateway so that it can do nothing about it.
+    ///
+    /// # Panics
+    /// When the signal cannot be sent.
+    pub fn kill(&self) {
+        self.process.signal("KILL");
+    }
+
+    /// The encoders that it runs.
+    #[must_use]
+    pub fn encoders(&self) -> Vec<u32> {
+        self.process.children()
+    }
+
     /// Waits until the gateway has ended.
     ///
     /// # Panics

@@ -1,5 +1,6 @@
 //! A child process whose output is kept and which does not outlive the test.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -115,6 +116,21 @@ impl Process {
         lines.map(|line| line.text.clone()).collect()
     }
 
+    /// The processes that it has started and that run now.
+    ///
+    /// # Panics
+    /// When the system does not tell.
+    #[must_use]
+    pub fn children(&self) -> Vec<u32> {
+        let own = self.child.id();
+        let processes = fs::read_dir("/proc").expect("the system lists its processes");
+        processes
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|pid| parent_of_running(*pid) == Some(own))
+            .collect()
+    }
+
     /// Asks the process to end, as a service manager (`TERM`) or a terminal (`INT`) does.
     ///
     /// # Panics
@@ -176,6 +192,32 @@ impl Drop for Process {
             }
         }
     }
+}
+
+/// Who started a process; `None` when it does not run any more (proc(5), `/proc/[pid]/stat`).
+fn parent_of_running(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may have any character.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let is_running = fields.next()? != "Z";
+    fields.next()?.parse().ok().filter(|_| is_running)
+}
+
+/// Whether a process runs, whoever started it.
+#[must_use]
+pub fn is_running(pid: u32) -> bool {
+    parent_of_running(pid).is_some()
+}
+
+/// Kills a process, whoever started it.
+///
+/// # Panics
+/// When there is none of this number.
+pub fn kill(pid: u32) {
+    let status = Command::new("kill")
+        .args(["-s", "KILL", &pid.to_string()])
+        .status();
+    assert!(status.is_ok_and(|status| status.success()), "kill {pid}");
 }
 
 /// Lines of output that are shown when a test fails.

@@ -39,7 +39,12 @@ fn recent_ffmpeg_with(input: &[&str], options: &str, url: &str) -> Process {
     Process::start("recent ffmpeg", command)
 }
 
-fn recent_ffmpeg_path() -> &'static PathBuf {
+/// Where the recent ffmpeg is.
+///
+/// # Panics
+/// When `cargo xtask test` has not installed it.
+#[must_use]
+pub fn recent_ffmpeg_path() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let python = tool_python();

@@ -23,6 +23,7 @@ use crate::front_door::{IceServerEntry, RedirectEntry, Whep, whep_config};
 use crate::listen::{ListenAddress, OptionalAddress};
 use crate::logging::LogFormat;
 use crate::stream_rule::{BFrames, Sei, StreamRule, Vui};
+use crate::transcode::Transcode;
 use crate::units::{Size, Time};
 
 /// Interfaces that lead to containers and virtual machines on this machine, and to no viewer.
@@ -82,6 +83,8 @@ pub struct Config {
     pub publishers: Publishers,
     /// What is kept of each stream.
     pub streams: Streams,
+    /// How streams are encoded anew.
+    pub transcode: Transcode,
     /// How viewers are served.
     pub viewers: Viewers,
     /// How players may ask for streams.
@@ -411,6 +414,7 @@ impl Default for Config {
             https: TlsListener::default(),
             publishers: Publishers::default(),
             streams: Streams::default(),
+            transcode: Transcode::default(),
             viewers: Viewers::default(),
             whep: Whep::default(),
             requests: Requests::default(),

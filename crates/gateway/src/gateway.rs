@@ -24,6 +24,7 @@ use crate::config::{Config, Duplicate, Pull, TlsListener};
 use crate::demo;
 use crate::error::{Listener, RunError, StartError};
 use crate::listen::ListenAddress;
+use crate::transcode::Transcode;
 
 /// How long all parts together may take to end.
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(1500);
@@ -49,6 +50,7 @@ pub struct Gateway {
     admin: Option<HttpServer>,
     engine: Engine,
     whep: WhepConfig,
+    transcode: Transcode,
     addresses: Addresses,
     admission: Admission,
     access: Access,
@@ -95,6 +97,7 @@ impl Gateway {
             admin,
             engine,
             whep,
+            transcode: config.transcode.clone(),
             addresses,
             admission: Admission::default(),
             access: Access::new(auth.clone(), limit, proxies),
@@ -130,6 +133,7 @@ impl Gateway {
         };
         let (public, admin_router) = self.routers();
         let mut parts = JoinSet::new();
+        parts.spawn(self.transcode.run(self.hub.clone(), stopped()));
         parts.spawn(self.rtmp.run(stopped()));
         if let Some(https) = self.https {
             parts.spawn(https.run(public.clone(), stopped()));

@@ -10,6 +10,7 @@
 //! * [`gateway`]: [`Gateway`], all parts started and ended together.
 //! * [`auth`]: who may publish and who may watch.
 //! * [`stream_rule`]: exceptions for some streams.
+//! * [`transcode`]: the part of the configuration that is about encoding streams anew.
 //! * [`listen`] and [`candidates`]: the addresses listened on, and those told to viewers.
 //! * [`error`]: why the gateway does not start.
 //! * [`front_door`]: the part of the configuration that is about WHEP.
@@ -36,6 +37,7 @@ mod nearest;
 pub mod reload;
 pub mod signals;
 pub mod stream_rule;
+pub mod transcode;
 pub mod units;
 
 pub use cli::Cli;

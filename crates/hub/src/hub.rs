@@ -106,25 +106,26 @@ impl Hub {
         Reservation::new(Arc::clone(&entry), Arc::clone(&self.shared))
     }
 
-    /// Finds or makes the stream and lets `claim` take the publisher's place.
-    fn claim(
+    /// Finds the stream, or makes one with this origin of its timeline, and lets `claim` take the
+    /// publisher's place.
+    pub(crate) fn claim(
         &self,
         name: &StreamName,
-        now: Instant,
+        epoch: Instant,
         claim: impl FnOnce(&Stream) -> Option<Claim>,
     ) -> Option<Publisher> {
-        let stream = self.entry(name, now);
+        let stream = self.entry(name, epoch);
         let claim = claim(&stream)?;
         let stream = Arc::clone(&stream);
         Some(Publisher::new(stream, claim, Arc::clone(&self.shared)))
     }
 
     /// Finds or makes the stream. While the entry is held the stream cannot be removed as idle.
-    fn entry(&self, name: &StreamName, now: Instant) -> RefMut<'_, StreamName, Arc<Stream>> {
+    fn entry(&self, name: &StreamName, epoch: Instant) -> RefMut<'_, StreamName, Arc<Stream>> {
         let entry = self.shared.streams.entry(name.clone());
         entry.or_insert_with(|| {
             let config = self.shared.config.clone();
-            Arc::new(Stream::new(name.clone(), config, now))
+            Arc::new(Stream::new(name.clone(), config, epoch))
         })
     }
 

@@ -1,49 +1,57 @@
 //! What a viewer is given that cannot show a stream as it is published.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use distributary_media::VideoTrack;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::demand::DemandError;
-use crate::hub::Hub;
+use crate::hub::{Hub, PublishError};
 use crate::name::StreamName;
-use crate::stream::Stream;
+use crate::stream::{Publisher, Stream};
 
 /// How long a viewer waits for a rendition at most, before it is given what there is.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 impl Hub {
-    /// What a viewer is to be given of `stream`. Where the stream has B-frames that it is to be encoded
-    /// anew for, or pictures in a coding that the viewer does not take, that is its rendition, as soon as
-    /// there is a picture of it. Where that cannot be had, it is the stream.
+    /// What a viewer of `name` is to be given. Where the stream has B-frames that it is to be encoded anew
+    /// for, or pictures in a coding that the viewer does not take, that is its rendition, as soon as there
+    /// is a picture of it. Where that cannot be had, it is the stream.
     pub async fn watchable(
         &self,
-        stream: Arc<Stream>,
+        name: &StreamName,
         takes: impl FnOnce(&VideoTrack) -> bool,
-    ) -> Arc<Stream> {
-        let is_taken = stream.stats().video.is_none_or(|track| takes(&track));
-        if is_taken && !stream.is_to_be_transcoded() {
-            return stream;
+    ) -> StreamName {
+        let is_watchable = self.stream(name).is_none_or(|stream| {
+            let video = stream.stats().video;
+            video.is_none_or(|track| takes(&track)) && !stream.is_to_be_transcoded()
+        });
+        if is_watchable {
+            return name.clone();
         }
-        let name = stream.name().rendition();
-        let refusal = match tokio::time::timeout(PATIENCE, self.summon(&name)).await {
-            Ok(Ok(())) => match self.live_rendition(&name) {
-                Some(rendition) => return rendition,
-                None => DemandError::NoProvider,
-            },
-            Ok(Err(refusal)) => refusal,
-            Err(_) => {
-                warn!(stream = %name, "the viewer is not kept waiting longer for a transcode");
-                return stream;
-            }
+        let rendition = name.rendition();
+        let summoned = tokio::time::timeout(PATIENCE, self.summon(&rendition)).await;
+        let error = match summoned.unwrap_or_else(|_| Err(late())) {
+            Ok(()) => return rendition,
+            Err(error) => error,
         };
-        match refusal {
-            DemandError::NoProvider => {}
-            error => info!(stream = %name, %error, "the viewer is not given a transcode"),
+        if error != DemandError::NoProvider {
+            info!(stream = %name, %error, "the viewer is sent the stream, not a transcode");
         }
-        stream
+        name.clone()
+    }
+
+    /// Begins to publish what is made of the stream `of`. Its frames are on the clock of that stream.
+    ///
+    /// # Errors
+    /// When somebody does so already.
+    pub fn publish_rendition(&self, of: &Stream, now: Instant) -> Result<Publisher, PublishError> {
+        let name = of.name().rendition();
+        let publisher = self.claim(&name, of.epoch(), |stream| stream.take_publisher(now));
+        let publisher = publisher.ok_or(PublishError::AlreadyLive)?;
+        publisher.follow_clock(of.epoch());
+        Ok(publisher)
     }
 
     /// What is made of the published stream `name` now for viewers that cannot show it.
@@ -53,6 +61,11 @@ impl Hub {
     }
 }
 
+/// There is no rendition yet, and the viewer should see something.
+fn late() -> DemandError {
+    DemandError::Failed(format!("it was not there within {PATIENCE:?}").into())
+}
+
 #[cfg(test)]
 #[allow(
     clippy::disallowed_methods,
@@ -60,10 +73,9 @@ impl Hub {
 )]
 mod tests {
     use super::*;
-    use crate::{BFramePolicy, ByStream, HubConfig, Publisher};
+    use crate::{BFramePolicy, ByStream, HubConfig, Sink, StreamEvent};
     use bytes::Bytes;
-    use distributary_media::{Frame, MediaTime, VideoCodec, VideoFrame};
-    use std::time::Instant;
+    use distributary_media::{AudioCodec, AudioFrame, Frame, MediaTime, VideoCodec, VideoFrame};
 
     /// Main profile with `pic_order_cnt_type` 0.
     const SPS: &[u8] = &[0x67, 0x4d, 0, 0x1f, 0xf2, 0x81, 0x40, 0x5f, 0x20];
@@ -115,14 +127,14 @@ mod tests {
         let mut demands = hub.provide_renditions();
         let provider = async {
             let demand = demands.recv().await.unwrap();
-            let _rendition = hub.publish(demand.name(), Instant::now()).unwrap();
+            let _rendition = hub.publish_rendition(publisher.stream(), Instant::now());
             demand.answer(Ok(()));
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
-        let stream = Arc::clone(publisher.stream());
+        let name = publisher.stream().name();
         tokio::select! {
-            given = hub.watchable(stream, |track| track.codec == VideoCodec::H264) => {
-                given.name().is_rendition()
+            given = hub.watchable(name, |track| track.codec == VideoCodec::H264) => {
+                given.is_rendition()
             }
             () = provider => panic!("it never ends"),
         }
@@ -158,8 +170,8 @@ mod tests {
         let hub = hub(BFramePolicy::Transcode);
         let publisher = publish(&hub, VideoCodec::H265, &[]);
         let given = async |hub: &Hub| {
-            let stream = Arc::clone(publisher.stream());
-            hub.watchable(stream, |_| false).await.name().is_rendition()
+            let name = publisher.stream().name();
+            hub.watchable(name, |_| false).await.is_rendition()
         };
         assert!(!given(&hub).await, "nobody makes any");
         let mut demands = hub.provide_renditions();
@@ -177,9 +189,36 @@ mod tests {
         let publisher = publish(&hub, VideoCodec::H264, &[]);
         let name = publisher.stream().name();
         assert!(hub.live_rendition(name).is_none());
-        let _rendition = hub.publish(&name.rendition(), Instant::now()).unwrap();
+        let rendition = hub.publish_rendition(publisher.stream(), Instant::now());
+        assert_eq!(rendition.unwrap().stream().name(), &name.rendition());
+        let _rendition = hub.publish_rendition(publisher.stream(), Instant::now());
         assert!(hub.live_rendition(name).is_some());
         let listed = hub.streams();
         assert!(listed.len() == 1 && !listed[0].name().is_rendition());
+    }
+
+    #[test]
+    fn a_rendition_has_the_clock_of_its_stream() {
+        let hub = hub(BFramePolicy::Auto);
+        let publisher = publish(&hub, VideoCodec::H264, &[]);
+        let source = publisher.stream();
+        let now = source.epoch() + Duration::from_secs(100);
+        let rendition = hub.publish_rendition(source, now).unwrap();
+        assert_eq!(rendition.stream().epoch(), source.epoch());
+        assert_eq!(rendition.stream().stats().live_since, Some(now));
+        let (sink, mut queue) = Sink::channel(8);
+        let _subscription = hub.subscribe(rendition.stream().name(), sink, 0).unwrap();
+        // It comes late, as far behind as its encoder was; another follows after a long pause.
+        for millis in [99_000, 98_980, 150_000] {
+            let pts = MediaTime::from_millis(millis);
+            let (data, codec) = (Bytes::from_static(&[1]), AudioCodec::Opus);
+            let sound = AudioFrame { codec, pts, data };
+            rendition.push(Frame::Audio(sound), now).unwrap();
+        }
+        let times = std::iter::from_fn(|| match queue.try_recv().ok()?.event {
+            StreamEvent::Frame(frame) => Some(frame.dts().as_millis()),
+            other => panic!("{other:?}"),
+        });
+        assert!(times.eq([99_000, 99_000, 150_000]), "time never goes back");
     }
 }

@@ -538,6 +538,11 @@ impl Publisher {
         })
     }
 
+    /// The times of what is fed are on a continuous timeline with this origin.
+    pub(crate) fn follow_clock(&self, origin: Instant) {
+        self.with_state(|state| state.timeline.follow(origin));
+    }
+
     /// Says what is known about the publisher.
     pub fn set_info(&self, info: PublisherInfo) {
         self.with_state(|state| state.info = Some(Arc::new(info)));

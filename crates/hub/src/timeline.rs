@@ -28,6 +28,8 @@ pub struct Timeline {
     /// What is added to input times, in nanoseconds, and how many times it was chosen.
     offset: i64,
     generation: u64,
+    /// Whether input times are those of another timeline, and no step of theirs is a jump.
+    follows: bool,
     /// The latest output time of all tracks, and when it was given.
     latest: Option<(MediaTime, Instant)>,
     video: TrackClock,
@@ -50,6 +52,7 @@ impl Timeline {
             epoch,
             offset: 0,
             generation: 0,
+            follows: false,
             latest: None,
             video: TrackClock::default(),
             audio: TrackClock::default(),
@@ -65,6 +68,19 @@ impl Timeline {
     pub fn restart(&mut self) {
         self.video.input = None;
         self.audio.input = None;
+        self.follows = false;
+    }
+
+    /// Prepares for a publisher whose times are those of a timeline whose origin is `origin`.
+    pub fn follow(&mut self, origin: Instant) {
+        let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+        let (later, earlier) = (
+            nanos(origin.saturating_duration_since(self.epoch)),
+            nanos(self.epoch.saturating_duration_since(origin)),
+        );
+        self.offset = later - earlier;
+        self.generation += 1;
+        self.follows = true;
     }
 
     /// Moves a frame that arrived at `now` from its publisher's clock to this timeline.
@@ -106,6 +122,9 @@ impl Timeline {
     /// `now`. What does not fit the tracks' times is taken for the present.
     pub fn locate(&self, input: MediaTime, now: Instant) -> MediaTime {
         let arrival = MediaTime::ZERO + now.saturating_duration_since(self.epoch);
+        if self.follows {
+            return shift(input, self.offset);
+        }
         let Some((latest, _)) = self.latest else {
             return arrival;
         };
@@ -128,6 +147,9 @@ impl Timeline {
 
     /// Whether the offset in use carries the track on without a jump.
     fn is_continuous(&self, is_video: bool, input: MediaTime, now: Instant) -> bool {
+        if self.follows {
+            return true;
+        }
         let (own, other) = if is_video {
             (&self.video, &self.audio)
         } else {
@@ -276,6 +298,24 @@ mod tests {
         clock.timeline.restart();
         assert_eq!(clock.video(0, 3000), 3000);
         assert_eq!(clock.audio(20, 3010), 3020);
+    }
+
+    #[test]
+    fn another_timeline_is_followed_through_every_step() {
+        let mut clock = Harness::new();
+        clock.video(5_000, 0);
+        clock.timeline.restart();
+        clock
+            .timeline
+            .follow(clock.epoch + Duration::from_millis(100));
+        assert_eq!(clock.video(900, 1_500), 1_000);
+        assert_eq!(clock.audio(2_900, 1_500), 3_000);
+        assert_eq!(clock.video(60_900, 1_600), 61_000);
+        clock.timeline.restart();
+        assert!(
+            clock.video(0, 2_000) >= 61_000,
+            "the next one is not followed"
+        );
     }
 
     #[test]

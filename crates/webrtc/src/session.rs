@@ -223,7 +223,8 @@ impl Registry {
             return Err(InsertError::Full(self.len()));
         }
         let id = session.id;
-        let stream = session.stream.clone();
+        // Who watches a rendition watches the stream.
+        let stream = session.stream.published();
         let known = Known {
             stream: stream.clone(),
             ufrags: vec![ufrag.into()],

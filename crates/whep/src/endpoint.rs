@@ -8,8 +8,9 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use distributary_hub::{DemandError, StreamName};
+use distributary_media::VideoTrack;
 use distributary_webrtc::engine::{OpenError, OpenedSession, ViewerOptions};
-use distributary_webrtc::sdp::FRAGMENT_MEDIA_TYPE;
+use distributary_webrtc::sdp::{self, FRAGMENT_MEDIA_TYPE};
 
 use crate::access::Viewer;
 use crate::aliases::Dialect;
@@ -75,15 +76,16 @@ async fn negotiate(
 ) -> Result<(StatusCode, OpenedSession), Problem> {
     admit(front, viewer, name).await?;
     let engine = &front.engine;
-    let opened = match offer.map(|offer| engine.open(name, offer, options)) {
+    let watchable = watchable(front, name, offer).await;
+    let opened = match offer.map(|offer| engine.open(&watchable, offer, options)) {
         Some(Err(OpenError::Unclear(reason))) => {
             tracing::debug!(stream = %name, reason, "the offer is countered");
-            let offered = engine.offer(name, options);
+            let offered = engine.offer(&watchable, options);
             offered.map(|session| (StatusCode::NOT_ACCEPTABLE, session))
         }
         Some(answered) => answered.map(|session| (StatusCode::CREATED, session)),
         None => engine
-            .offer(name, options)
+            .offer(&watchable, options)
             .map(|session| (StatusCode::CREATED, session)),
     };
     opened.map_err(|error| refusal(error).about(name))
@@ -98,10 +100,19 @@ pub(crate) async fn play(
     options: ViewerOptions,
 ) -> Result<OpenedSession, Problem> {
     admit(front, viewer, name).await?;
+    let watchable = watchable(front, name, Some(offer)).await;
     front
         .engine
-        .open(name, offer, options)
+        .open(&watchable, offer, options)
         .map_err(|error| refusal(error).about(name))
+}
+
+/// The stream, or what is made of it for players that make such an offer. One that cannot be read is
+/// refused further down; of a player without one it is not known what it can show.
+async fn watchable(front: &FrontDoor, name: &StreamName, offer: Option<&str>) -> StreamName {
+    let parsed = offer.and_then(|offer| sdp::Offer::parse(offer).ok());
+    let takes = |track: &VideoTrack| parsed.is_none_or(|offer| offer.can_show(track));
+    front.hub.watchable(name, takes).await
 }
 
 /// Lets somebody in who wants to watch `name`, as soon as there is something to watch.

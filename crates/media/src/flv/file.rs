@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::TagKind;
+use super::tag::{FlvTag, PREVIOUS_TAG_SIZE, TAG_HEADER, TagHeader, UnknownTagType};
 
 /// Why a file is not FLV, or not a whole one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,33 +27,13 @@ pub enum FlvFileError {
     },
 }
 
-/// One tag of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FlvTag {
-    /// What it carries.
-    pub kind: TagKind,
-    /// Decoding time in milliseconds.
-    pub timestamp_millis: u32,
-    /// The body: what RTMP has as a message's payload. A slice of the file.
-    pub body: Bytes,
-}
-
-/// Iterates over the tags of a file in memory. After an error it ends.
-///
-/// ```text
-/// "FLV" 1 flags | header size, 32 bits | 0, 32 bits | tag | size of the tag, 32 bits | tag | ...
-///
-/// tag:  type 8 | body size 24 | timestamp 24 | its bits 24 to 31, 8 | stream id 24 | body
-/// ```
+/// Iterates over the tags of a file in memory, their bodies slices of it. After an error it ends.
 #[derive(Clone, Debug)]
 pub struct FlvReader {
     file: Bytes,
     /// Where the next tag begins.
     offset: usize,
 }
-
-const TAG_HEADER: usize = 11;
-const PREVIOUS_TAG_SIZE: usize = 4;
 
 impl FlvReader {
     /// Reads `file` from its header on.
@@ -78,28 +58,19 @@ impl FlvReader {
             return Ok(None);
         }
         let truncated = FlvFileError::Truncated { offset };
-        let header = self
-            .file
-            .get(offset..offset + TAG_HEADER)
+        let rest = self.file.get(offset..).unwrap_or_default();
+        let header = TagHeader::parse(rest)
+            .map_err(|UnknownTagType(tag_type)| FlvFileError::UnknownTag { offset, tag_type })?
             .ok_or(truncated)?;
-        let &[tag_type, s2, s1, s0, t2, t1, t0, t3, ..] = header else {
-            return Err(truncated);
-        };
-        let kind = match tag_type {
-            8 => TagKind::Audio,
-            9 => TagKind::Video,
-            18 => TagKind::Script,
-            tag_type => return Err(FlvFileError::UnknownTag { offset, tag_type }),
-        };
         let begin = offset + TAG_HEADER;
-        let end = begin + u32::from_be_bytes([0, s2, s1, s0]) as usize;
+        let end = begin + header.body_len;
         if end > self.file.len() {
             return Err(truncated);
         }
         self.offset = end + PREVIOUS_TAG_SIZE;
         Ok(Some(FlvTag {
-            kind,
-            timestamp_millis: u32::from_be_bytes([t3, t2, t1, t0]),
+            kind: header.kind,
+            timestamp_millis: header.timestamp_millis,
             body: self.file.slice(begin..end),
         }))
     }
@@ -120,6 +91,7 @@ impl Iterator for FlvReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flv::TagKind;
     use crate::test_util::hex;
     use proptest::prelude::*;
 

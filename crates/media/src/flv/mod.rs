@@ -1,14 +1,15 @@
 //! FLV, the syntax in which RTMP carries media (Adobe FLV specification version 10.1, annex E).
 //!
 //! An RTMP message of type 9 (video) or 8 (audio) has the body of an FLV tag as its payload:
-//! [`FlvDemuxer`] turns such bodies into tracks and frames. [`FlvReader`] takes a whole file apart, and
-//! [`muxer`] makes bodies of tracks and frames again.
+//! [`FlvDemuxer`] turns such bodies into tracks and frames. [`FlvReader`] takes a whole file apart,
+//! [`FlvStream`] one that comes piece by piece, and [`muxer`] makes bodies of tracks and frames again.
 
 mod audio;
 mod demuxer;
 mod enhanced;
 mod file;
 pub mod muxer;
+mod tag;
 mod video;
 
 use std::borrow::Cow;
@@ -20,7 +21,8 @@ use crate::h264::H264Error;
 use crate::h265::H265Error;
 
 pub use demuxer::{FlvDemuxer, FlvEvent, FlvEvents, OtherTrack};
-pub use file::{FlvFileError, FlvReader, FlvTag};
+pub use file::{FlvFileError, FlvReader};
+pub use tag::{FlvStream, FlvStreamError, FlvTag, UnknownTagType, VIDEO_FILE_HEADER};
 
 /// What a tag carries (`TagType`, and the RTMP message type of the same number).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +33,23 @@ pub enum TagKind {
     Video,
     /// Type 18: metadata as AMF0.
     Script,
+}
+
+impl TagKind {
+    /// Its `TagType`.
+    fn number(self) -> u8 {
+        match self {
+            Self::Audio => 8,
+            Self::Video => 9,
+            Self::Script => 18,
+        }
+    }
+
+    /// What the `TagType` stands for; `None` when it is unknown.
+    fn of_number(number: u8) -> Option<Self> {
+        let mut all = [Self::Audio, Self::Video, Self::Script].into_iter();
+        all.find(|kind| kind.number() == number)
+    }
 }
 
 impl fmt::Display for TagKind {

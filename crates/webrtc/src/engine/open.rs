@@ -159,10 +159,10 @@ pub(super) fn enter(
 /// Refuses a player that asks for pictures and cannot decode those of the stream: sound beside a picture
 /// that stays black would leave its viewer to guess why.
 fn check_codec(offer: &Offer, track: &VideoTrack) -> Result<(), OpenError> {
-    let profile_level_id = Some(track.profile_level_id);
-    if !offer.wants_video() || offer.takes(track.codec, profile_level_id) {
+    if offer.can_show(track) {
         return Ok(());
     }
+    let profile_level_id = Some(track.profile_level_id);
     let needed = codec_name(track.codec, profile_level_id);
     let offered = offer.video_codecs().join(", ");
     Err(OpenError::NotAcceptable(format!(

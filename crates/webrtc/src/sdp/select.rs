@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use distributary_media::VideoCodec;
+use distributary_media::{VideoCodec, VideoTrack};
 
 use super::video::{self, VideoChoice};
 use super::{
@@ -186,6 +186,11 @@ impl Offer {
     pub fn takes(&self, codec: VideoCodec, profile_level_id: Option<[u8; 3]>) -> bool {
         self.video_sections()
             .any(|media| video::choose(media, codec, profile_level_id).is_some())
+    }
+
+    /// Whether the player can be sent the pictures of this track, or asks for none.
+    pub fn can_show(&self, track: &VideoTrack) -> bool {
+        !self.wants_video() || self.takes(track.codec, Some(track.profile_level_id))
     }
 
     /// The codings of pictures that the player can be sent, by their encoding names: eight at most.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use distributary_hub::{Group, PublisherInfo, Stream, StreamName, StreamStats};
+use distributary_hub::{Group, Hub, PublisherInfo, Rates, Stream, StreamStats};
 use distributary_media::h264::BFrames;
 use distributary_media::{AudioTrack, VideoTrack};
 use distributary_webrtc::engine::SessionReport;
@@ -37,6 +37,8 @@ pub(super) struct StreamSummary {
     b_frames: Option<&'static str>,
     /// What to change in the encoder, and why, where viewers are not sent all pictures as they are.
     advice: Option<String>,
+    /// What it is encoded anew into, while there are viewers that cannot show it as it is.
+    transcode: Option<TranscodeSummary>,
     viewers: ViewerSummary,
     video_frames: u64,
     audio_frames: u64,
@@ -58,6 +60,14 @@ struct VideoSummary {
     bitrate_bps: u64,
     /// The last whole group of pictures.
     gop: Option<GroupSummary>,
+}
+
+/// What is made of a stream for viewers that cannot show it as it is.
+#[derive(Serialize)]
+struct TranscodeSummary {
+    /// Seconds since it began.
+    uptime_seconds: u64,
+    video: Option<VideoSummary>,
 }
 
 #[derive(Serialize)]
@@ -101,7 +111,9 @@ struct TrackSummary {
 struct ViewerSummary {
     /// Viewers that are sent media.
     connected: usize,
-    /// Those of them whose path is slower than the stream.
+    /// Those of them who are sent what was encoded anew.
+    transcoded: usize,
+    /// Those whose path is slower than the stream.
     limited: usize,
     /// Bits of media per second that are sent to them together.
     bitrate_bps: u64,
@@ -121,7 +133,7 @@ pub(super) async fn one(
     let viewers = viewers(&reports);
     let stream = door.hub.stream(&name);
     stream
-        .and_then(|stream| StreamSummary::of(&stream, &viewers, now()))
+        .and_then(|stream| StreamSummary::of(&stream, &door.hub, &viewers, now()))
         .map(fresh)
         .ok_or_else(|| {
             let detail = format!("The stream {name} is not live.");
@@ -136,20 +148,21 @@ pub(super) fn summaries(door: &AdminDoor, now: Instant) -> Vec<StreamSummary> {
     let live = door.hub.streams();
     let mut streams: Vec<_> = live
         .iter()
-        .filter_map(|stream| StreamSummary::of(stream, &viewers, now))
+        .filter_map(|stream| StreamSummary::of(stream, &door.hub, &viewers, now))
         .collect();
     streams.sort_by(|a, b| a.name.cmp(&b.name));
     streams
 }
 
-/// Adds the viewers of each stream up.
-fn viewers(reports: &[SessionReport]) -> HashMap<&StreamName, ViewerSummary> {
-    let mut sums: HashMap<&StreamName, ViewerSummary> = HashMap::new();
+/// Adds the viewers of each stream up, whether they are sent it or what was made of it.
+fn viewers(reports: &[SessionReport]) -> HashMap<&str, ViewerSummary> {
+    let mut sums: HashMap<&str, ViewerSummary> = HashMap::new();
     for report in reports {
         let figures = &report.figures;
         if figures.is_connected {
-            let sum = sums.entry(&report.stream).or_default();
+            let sum = sums.entry(report.stream.as_str()).or_default();
             sum.connected += 1;
+            sum.transcoded += usize::from(report.stream.is_rendition());
             sum.limited += usize::from(figures.peer.is_limited);
             sum.bitrate_bps += figures.bitrate;
         }
@@ -161,7 +174,8 @@ impl StreamSummary {
     /// The stream at `now`; `None` while it has no publisher.
     fn of(
         stream: &Stream,
-        viewers: &HashMap<&StreamName, ViewerSummary>,
+        hub: &Hub,
+        viewers: &HashMap<&str, ViewerSummary>,
         now: Instant,
     ) -> Option<Self> {
         let StreamStats {
@@ -180,12 +194,9 @@ impl StreamSummary {
         Some(Self {
             name: stream.name().to_string(),
             uptime_seconds: now.saturating_duration_since(live_since?).as_secs(),
-            video: video.as_deref().map(|track| VideoSummary {
-                frame_rate: tenths(rates.frame_rate),
-                bitrate_bps: rates.video_bps,
-                gop: rates.group.map(GroupSummary::from),
-                ..VideoSummary::from(track)
-            }),
+            video: video
+                .as_deref()
+                .map(|track| VideoSummary::of(track, &rates)),
             audio: audio.map(|track| AudioSummary {
                 bitrate_bps: rates.audio_bps,
                 ..AudioSummary::from(&*track)
@@ -199,11 +210,33 @@ impl StreamSummary {
             },
             b_frames: b_frames.map(BFrames::as_str),
             advice: advice::of(b_frames, video.as_deref()),
-            viewers: viewers.get(stream.name()).copied().unwrap_or_default(),
+            transcode: hub
+                .live_rendition(stream.name())
+                .and_then(|rendition| TranscodeSummary::of(&rendition, now)),
+            viewers: viewers
+                .get(stream.name().as_str())
+                .copied()
+                .unwrap_or_default(),
             video_frames,
             audio_frames,
             bytes,
             dropped_frames: dropped,
+        })
+    }
+}
+
+impl TranscodeSummary {
+    /// The rendition of a stream at `now`; `None` when it has just ended.
+    fn of(rendition: &Stream, now: Instant) -> Option<Self> {
+        let StreamStats {
+            live_since, video, ..
+        } = rendition.stats();
+        let rates = rendition.rates(now);
+        Some(Self {
+            uptime_seconds: now.saturating_duration_since(live_since?).as_secs(),
+            video: video
+                .as_deref()
+                .map(|track| VideoSummary::of(track, &rates)),
         })
     }
 }
@@ -227,17 +260,17 @@ pub(super) fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-impl From<&VideoTrack> for VideoSummary {
-    fn from(track: &VideoTrack) -> Self {
+impl VideoSummary {
+    fn of(track: &VideoTrack, rates: &Rates) -> Self {
         let [profile, constraints, level] = track.profile_level_id;
         Self {
             codec: track.codec.to_string(),
             width: track.width,
             height: track.height,
             profile_level_id: format!("{profile:02x}{constraints:02x}{level:02x}"),
-            frame_rate: 0.0,
-            bitrate_bps: 0,
-            gop: None,
+            frame_rate: tenths(rates.frame_rate),
+            bitrate_bps: rates.video_bps,
+            gop: rates.group.map(GroupSummary::from),
         }
     }
 }
@@ -288,7 +321,7 @@ mod tests {
     use super::*;
 
     use bytes::Bytes;
-    use distributary_hub::{Hub, HubConfig, StreamName};
+    use distributary_hub::{HubConfig, StreamName};
     use distributary_media::flv::{OtherTrack, TagKind};
     use distributary_media::{AudioCodec, VideoCodec};
 
@@ -323,15 +356,16 @@ mod tests {
             ..PublisherInfo::default()
         });
         let viewers = HashMap::from([(
-            &name,
+            name.as_str(),
             ViewerSummary {
                 connected: 2,
+                transcoded: 1,
                 limited: 1,
                 bitrate_bps: 5_000_000,
             },
         )]);
         let later = start + Duration::from_millis(61_900);
-        let summary = StreamSummary::of(publisher.stream(), &viewers, later).unwrap();
+        let summary = StreamSummary::of(publisher.stream(), &hub, &viewers, later).unwrap();
         assert_eq!(
             serde_json::to_value(summary).unwrap(),
             serde_json::json!({
@@ -363,7 +397,13 @@ mod tests {
                 },
                 "b_frames": null,
                 "advice": null,
-                "viewers": { "connected": 2, "limited": 1, "bitrate_bps": 5_000_000 },
+                "transcode": null,
+                "viewers": {
+                    "connected": 2,
+                    "transcoded": 1,
+                    "limited": 1,
+                    "bitrate_bps": 5_000_000,
+                },
                 "video_frames": 0,
                 "audio_frames": 0,
                 "bytes": 0,
@@ -373,7 +413,7 @@ mod tests {
         let stream = std::sync::Arc::clone(publisher.stream());
         drop(publisher);
         assert!(
-            StreamSummary::of(&stream, &viewers, start).is_none(),
+            StreamSummary::of(&stream, &hub, &viewers, start).is_none(),
             "a stream without a publisher is not live"
         );
     }

@@ -43,6 +43,8 @@ struct Viewer {
     /// The first digits of the session's name, as logs have them.
     id: String,
     stream: String,
+    /// Whether it is sent what was encoded anew.
+    transcoded: bool,
     /// Seconds since its offer was answered.
     uptime_seconds: u64,
     /// `connecting` up to the end of the DTLS handshake, then `connected`.
@@ -105,6 +107,7 @@ impl Viewer {
         Self {
             id: report.id.to_string(),
             stream: report.stream.to_string(),
+            transcoded: report.stream.is_rendition(),
             uptime_seconds: now.saturating_duration_since(report.since).as_secs(),
             state: if figures.is_connected {
                 "connected"
@@ -200,6 +203,7 @@ mod tests {
             serde_json::json!({
                 "id": "01234567",
                 "stream": "live/test",
+                "transcoded": false,
                 "uptime_seconds": 60,
                 "state": "connected",
                 "address": "192.0.2.7:40000",

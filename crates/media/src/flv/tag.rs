@@ -1,0 +1,208 @@
+//! Tags as they stand one after the other in a file or a pipe (Adobe FLV specification version 10.1,
+//! annexes E.2 to E.4.1).
+//!
+//! ```text
+//! "FLV" 1 flags | header size, 32 bits | 0, 32 bits | tag | size of the tag, 32 bits | tag | ...
+//!
+//! tag:  type 8 | body size 24 | timestamp 24 | its bits 24 to 31, 8 | stream id 24 | body
+//! ```
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use super::TagKind;
+
+/// The header of a file with video alone, and the size of the tag before the first.
+pub const VIDEO_FILE_HEADER: &[u8; 13] = b"FLV\x01\x01\0\0\0\x09\0\0\0\0";
+
+pub(super) const TAG_HEADER: usize = 11;
+pub(super) const PREVIOUS_TAG_SIZE: usize = 4;
+
+/// The smallest header of a file.
+const MIN_FILE_HEADER: usize = 9;
+
+/// One tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlvTag {
+    /// What it carries.
+    pub kind: TagKind,
+    /// Decoding time in milliseconds.
+    pub timestamp_millis: u32,
+    /// The body: what RTMP has as a message's payload.
+    pub body: Bytes,
+}
+
+impl FlvTag {
+    /// Appends the tag and its size.
+    pub fn write(&self, out: &mut BytesMut) {
+        let [t3, low @ ..] = self.timestamp_millis.to_be_bytes();
+        out.reserve(TAG_HEADER + self.body.len() + PREVIOUS_TAG_SIZE);
+        out.put_u8(self.kind.number());
+        out.put_uint(self.body.len() as u64, 3);
+        out.put_slice(&low);
+        out.put_slice(&[t3, 0, 0, 0]);
+        out.put_slice(&self.body);
+        out.put_u32((TAG_HEADER + self.body.len()) as u32);
+    }
+}
+
+/// What stands before the body of a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TagHeader {
+    pub(super) kind: TagKind,
+    pub(super) timestamp_millis: u32,
+    pub(super) body_len: usize,
+}
+
+/// A tag is none of audio, video and script data, or it is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a tag has the unknown type {0}")]
+pub struct UnknownTagType(pub u8);
+
+impl TagHeader {
+    /// Reads the first bytes of a tag. `None`: these are not all of them.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, UnknownTagType> {
+        let &[tag_type, s2, s1, s0, t2, t1, t0, t3, _, _, _, ..] = bytes else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            kind: TagKind::of_number(tag_type).ok_or(UnknownTagType(tag_type))?,
+            timestamp_millis: u32::from_be_bytes([t3, t2, t1, t0]),
+            body_len: u32::from_be_bytes([0, s2, s1, s0]) as usize,
+        }))
+    }
+}
+
+/// Why what comes is not FLV.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlvStreamError {
+    /// It does not begin with an FLV header of version 1.
+    #[error("it does not begin as FLV of version 1")]
+    NotFlv,
+    /// There is something other than a tag.
+    #[error(transparent)]
+    UnknownTagType(#[from] UnknownTagType),
+}
+
+/// Takes tags out of FLV that comes piece by piece.
+///
+/// What is read goes to the end of [`Self::buffer`]; [`Self::next_tag`] is called until it gives nothing.
+/// The largest tag bounds the buffer: 16 MiB.
+#[derive(Debug, Default)]
+pub struct FlvStream {
+    buffer: BytesMut,
+    has_header: bool,
+}
+
+impl FlvStream {
+    /// Where the bytes go that come.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// The next tag, when all of it has come.
+    ///
+    /// # Errors
+    /// When what has come is not FLV. Nothing can follow.
+    pub fn next_tag(&mut self) -> Result<Option<FlvTag>, FlvStreamError> {
+        if !self.has_header && !self.take_header()? {
+            return Ok(None);
+        }
+        let Some(header) = TagHeader::parse(&self.buffer)? else {
+            return Ok(None);
+        };
+        let len = TAG_HEADER + header.body_len + PREVIOUS_TAG_SIZE;
+        if self.buffer.len() < len {
+            self.buffer.reserve(len - self.buffer.len());
+            return Ok(None);
+        }
+        let mut tag = self.buffer.split_to(len).freeze();
+        tag.advance(TAG_HEADER);
+        tag.truncate(header.body_len);
+        Ok(Some(FlvTag {
+            kind: header.kind,
+            timestamp_millis: header.timestamp_millis,
+            body: tag,
+        }))
+    }
+
+    /// Passes over the header of the file. Returns whether it has come.
+    fn take_header(&mut self) -> Result<bool, FlvStreamError> {
+        let Some(header) = self.buffer.get(..MIN_FILE_HEADER) else {
+            return Ok(false);
+        };
+        let &[b'F', b'L', b'V', 1, _, a, b, c, d] = header else {
+            return Err(FlvStreamError::NotFlv);
+        };
+        // A longer header has no use that is known.
+        if u32::from_be_bytes([a, b, c, d]) as usize != MIN_FILE_HEADER {
+            return Err(FlvStreamError::NotFlv);
+        }
+        let len = MIN_FILE_HEADER + PREVIOUS_TAG_SIZE;
+        self.has_header = self.buffer.len() >= len;
+        if self.has_header {
+            self.buffer.advance(len);
+        }
+        Ok(self.has_header)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn tag(kind: TagKind, timestamp_millis: u32, body: &'static [u8]) -> FlvTag {
+        FlvTag {
+            kind,
+            timestamp_millis,
+            body: Bytes::from_static(body),
+        }
+    }
+
+    fn read(stream: &mut FlvStream, piece: &[u8]) -> Vec<FlvTag> {
+        stream.buffer().extend_from_slice(piece);
+        std::iter::from_fn(|| stream.next_tag().unwrap()).collect()
+    }
+
+    #[test]
+    fn tags_come_back_as_they_were_written_however_the_bytes_are_cut() {
+        let tags = [
+            tag(TagKind::Script, 0, b"\x02\0\x01x"),
+            tag(TagKind::Video, 0x1234_5678, b"\x17\x01"),
+            tag(TagKind::Audio, 7, b""),
+        ];
+        let mut file = BytesMut::from(&VIDEO_FILE_HEADER[..]);
+        for tag in &tags {
+            tag.write(&mut file);
+        }
+        for size in [1, 2, 3, 12, 14, 1000] {
+            let mut stream = FlvStream::default();
+            let pieces = file.chunks(size);
+            let read: Vec<_> = pieces.flat_map(|piece| read(&mut stream, piece)).collect();
+            assert_eq!(read, tags, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_flv_is_an_error() {
+        let error = |bytes: &[u8]| {
+            let mut stream = FlvStream::default();
+            stream.buffer().extend_from_slice(bytes);
+            stream.next_tag().unwrap_err()
+        };
+        assert_eq!(error(b"ffmpeg version"), FlvStreamError::NotFlv);
+        let bad_tag = [&VIDEO_FILE_HEADER[..], &[0x28; 11]].concat();
+        assert_eq!(error(&bad_tag), UnknownTagType(0x28).into());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut stream = FlvStream::default();
+            stream.buffer().extend_from_slice(VIDEO_FILE_HEADER);
+            stream.buffer().extend_from_slice(&bytes);
+            while let Ok(Some(_)) = stream.next_tag() {}
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The child process that encodes.
+
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tracing::{Instrument, warn};
+
+use crate::complaints::Complaints;
+use crate::config::TranscodeConfig;
+
+/// Bytes of output read at once.
+const READ_SIZE: usize = 64 << 10;
+
+/// Time between keyframes, in seconds: how long a viewer waits at worst that has lost one.
+const KEYFRAME_SECONDS: u32 = 2;
+
+/// A running encoder. It is killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Encoder {
+    child: Child,
+    input: ChildStdin,
+    output: ChildStdout,
+}
+
+impl Encoder {
+    /// Starts an encoder that takes the pictures of the first `skip` in without encoding them.
+    pub(crate) fn start(config: &TranscodeConfig, skip: Duration) -> io::Result<Self> {
+        let mut command = Command::new(&config.command);
+        command
+            .args(arguments(config, skip))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        // Whoever ends the gateway from its terminal means the gateway, which ends its encoders itself.
+        #[cfg(unix)]
+        command.process_group(0);
+        let mut child = command.spawn()?;
+        let missing = || io::Error::other("a pipe is missing");
+        let input = child.stdin.take().ok_or_else(missing)?;
+        let output = child.stdout.take().ok_or_else(missing)?;
+        if let Some(stderr) = child.stderr.take() {
+            // Ends with the child, whose end it may have to report.
+            tokio::spawn(log(stderr).in_current_span());
+        }
+        Ok(Self {
+            child,
+            input,
+            output,
+        })
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Writes some of `input`, which is taken out of it, and reads some into `output`. Returns how many
+    /// bytes were read once there are any, or 0 once all is written. It may be dropped and called again.
+    ///
+    /// # Errors
+    /// When the encoder has ended, or its pipes have failed.
+    pub(crate) async fn exchange(
+        &mut self,
+        input: &mut BytesMut,
+        output: &mut BytesMut,
+    ) -> io::Result<usize> {
+        output.reserve(READ_SIZE);
+        loop {
+            tokio::select! {
+                written = self.input.write(input), if !input.is_empty() => {
+                    input.advance(written?);
+                    if input.is_empty() {
+                        return Ok(0);
+                    }
+                }
+                read = self.output.read_buf(output) => return match read? {
+                    0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                    read => Ok(read),
+                },
+            }
+        }
+    }
+
+    /// Ends it. Returns how it ended when it had done so by itself.
+    pub(crate) async fn end(mut self) -> Option<ExitStatus> {
+        drop((self.input, self.output));
+        let by_itself = self.child.try_wait().ok().flatten();
+        // It fails for a child only that has ended.
+        let _ = self.child.kill().await;
+        by_itself
+    }
+}
+
+/// What ffmpeg is told.
+fn arguments(config: &TranscodeConfig, skip: Duration) -> Vec<String> {
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+    let skipped: Vec<String> = match skip.as_millis() {
+        0 => Vec::new(),
+        millis => vec!["-ss".to_owned(), format!("{millis}ms")],
+    };
+    let keyframes = format!("expr:gte(t,n_forced*{KEYFRAME_SECONDS})");
+    let groups: [Vec<String>; 8] = [
+        words("-hide_banner -nostdin -nostats -loglevel error"),
+        config.decode.clone(),
+        // What it is to encode is in the first bytes: it need not look further.
+        words("-probesize 32 -analyzeduration 0 -f flv -i pipe:0"),
+        // Times stay as they are, and no picture is repeated or left out for a steady rate.
+        words("-copyts -map 0:v:0 -fps_mode passthrough"),
+        skipped,
+        config.encode.clone(),
+        vec!["-force_key_frames".to_owned(), keyframes],
+        words("-bf 0 -flvflags no_duration_filesize -flush_packets 1 -f flv pipe:1"),
+    ];
+    groups.concat()
+}
+
+/// Writes what the encoder says to the log.
+async fn log(mut stderr: ChildStderr) {
+    let mut complaints = Complaints::default();
+    let mut buffer = [0; 1024];
+    while let Ok(read @ 1..) = stderr.read(&mut buffer).await {
+        for line in complaints.take(buffer.get(..read).unwrap_or_default()) {
+            warn!("encoder: {line}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_options_stand_where_they_count() {
+        let config = TranscodeConfig {
+            decode: vec!["-decode".into()],
+            encode: vec!["-encode".into()],
+            ..TranscodeConfig::default()
+        };
+        let all = arguments(&config, Duration::from_millis(1800));
+        let at = |word: &str| all.iter().position(|argument| argument == word).unwrap();
+        let order = ["-decode", "-i", "-ss", "-encode", "-bf"].map(at);
+        assert!(order.is_sorted(), "{all:?}");
+        assert_eq!(all[at("-ss") + 1], "1800ms");
+        let from_the_first = arguments(&config, Duration::ZERO);
+        assert!(!from_the_first.iter().any(|argument| argument == "-ss"));
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_it_writes_is_read_and_its_end_is_noticed() {
+        // It does not care what it is told.
+        let config = TranscodeConfig {
+            command: "echo".into(),
+            ..TranscodeConfig::default()
+        };
+        let mut encoder = Encoder::start(&config, Duration::ZERO).unwrap();
+        let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
+        while encoder.exchange(&mut input, &mut output).await.is_ok() {}
+        assert!(output.starts_with(b"-hide_banner"));
+        encoder.end().await;
+    }
+
+    #[tokio::test]
+    async fn one_that_waits_for_pictures_is_killed() {
+        let mut encoder = Encoder::start(&TranscodeConfig::default(), Duration::ZERO).unwrap();
+        let (mut input, mut output) = (BytesMut::from(&b"F"[..]), BytesMut::new());
+        assert_eq!(encoder.exchange(&mut input, &mut output).await.unwrap(), 0);
+        assert!(input.is_empty() && encoder.id().is_some());
+        assert_eq!(encoder.end().await, None, "not by itself");
+    }
+}

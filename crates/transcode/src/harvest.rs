@@ -1,0 +1,124 @@
+//! What an encoder writes: FLV, of which the pictures are taken.
+
+use bytes::BytesMut;
+use distributary_media::flv::{
+    FlvDemuxer, FlvError, FlvEvent, FlvEvents, FlvStream, FlvStreamError, TagKind,
+};
+use distributary_media::{Frame, MediaTime};
+
+/// Why what an encoder writes cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HarvestError {
+    /// It is not FLV.
+    #[error(transparent)]
+    Stream(#[from] FlvStreamError),
+    /// A picture cannot be read.
+    #[error(transparent)]
+    Picture(#[from] FlvError),
+}
+
+/// Reads an encoder's pictures, and puts them back on the clock of the stream.
+#[derive(Debug)]
+pub(crate) struct Harvest {
+    /// What the zero of the encoder's clock is on the stream's.
+    origin: MediaTime,
+    stream: FlvStream,
+    demuxer: FlvDemuxer,
+    events: FlvEvents,
+}
+
+impl Harvest {
+    /// Reads what an encoder writes whose zero is `origin`.
+    pub(crate) fn new(origin: MediaTime) -> Self {
+        Self {
+            origin,
+            stream: FlvStream::default(),
+            demuxer: FlvDemuxer::new(),
+            events: FlvEvents::default(),
+        }
+    }
+
+    /// Where the bytes go that are read.
+    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
+        self.stream.buffer()
+    }
+
+    /// The next track or picture.
+    pub(crate) fn next_event(&mut self) -> Result<Option<FlvEvent>, HarvestError> {
+        loop {
+            if let Some(event) = self.events.next() {
+                return Ok(Some(self.placed(event)));
+            }
+            let Some(tag) = self.stream.next_tag()? else {
+                return Ok(None);
+            };
+            if tag.kind == TagKind::Video {
+                let time = MediaTime::from_millis(tag.timestamp_millis.into());
+                self.events = self.demuxer.handle_video(time, tag.body)?;
+            }
+        }
+    }
+
+    fn placed(&self, mut event: FlvEvent) -> FlvEvent {
+        let place = |time: MediaTime| {
+            MediaTime::from_nanos(self.origin.as_nanos().saturating_add(time.as_nanos()))
+        };
+        if let FlvEvent::Frame(Frame::Video(frame)) = &mut event {
+            frame.pts = place(frame.pts);
+            frame.dts = place(frame.dts);
+        }
+        event
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use distributary_media::flv::{FlvTag, VIDEO_FILE_HEADER};
+
+    #[test]
+    fn pictures_are_put_back_on_the_clock_of_the_stream() {
+        let mut harvest = Harvest::new(MediaTime::from_millis(60_000));
+        harvest.buffer().extend_from_slice(VIDEO_FILE_HEADER);
+        let config: &[u8] = &[
+            0x17, 0, 0, 0, 0, 1, 0x42, 0xc0, 0x1e, 0xff, 0xe1, 0, 25, 0x67, 0x42, 0xc0, 0x1e, 0xd9,
+            0x00, 0xa0, 0x2f, 0xf9, 0x70, 0x11, 0, 0, 3, 0, 1, 0, 0, 3, 0, 0x3c, 0x0f, 0x16, 0x2e,
+            0x48, 1, 0, 5, 0x68, 0xcb, 0x83, 0xcb, 0x20,
+        ];
+        for (kind, timestamp_millis, body) in [
+            (TagKind::Script, 0, &b"\x02"[..]),
+            (TagKind::Video, 0, config),
+            (TagKind::Video, 33, b"\x17\x01\0\0\0\0\0\0\x03\x65\x88\x80"),
+        ] {
+            let body = Bytes::from_static(body);
+            let tag = FlvTag {
+                kind,
+                timestamp_millis,
+                body,
+            };
+            tag.write(harvest.buffer());
+        }
+        let Ok(Some(FlvEvent::VideoTrack(_))) = harvest.next_event() else {
+            panic!("a track comes first");
+        };
+        let Ok(Some(FlvEvent::Frame(Frame::Video(frame)))) = harvest.next_event() else {
+            panic!("a picture comes next");
+        };
+        assert!(frame.keyframe);
+        assert_eq!(frame.pts, MediaTime::from_millis(60_033));
+        assert!(harvest.next_event().unwrap().is_none());
+    }
+
+    #[test]
+    fn an_encoder_that_writes_something_else_is_found_out() {
+        let mut harvest = Harvest::new(MediaTime::ZERO);
+        harvest
+            .buffer()
+            .extend_from_slice(b"not what was asked for");
+        assert!(matches!(
+            harvest.next_event(),
+            Err(HarvestError::Stream(FlvStreamError::NotFlv))
+        ));
+    }
+}

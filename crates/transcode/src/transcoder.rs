@@ -1,0 +1,156 @@
+//! Who answers the hub's demands for renditions.
+
+use std::future::Future;
+use std::io;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use distributary_hub::{Demand, Hub, StreamName, provide_each};
+use tokio::process::Command;
+use tokio::sync::{Semaphore, mpsc};
+use tracing::{Instrument, info_span};
+
+use crate::config::TranscodeConfig;
+use crate::rendition::{Rendition, Shared};
+
+/// How long the program may take to tell its version.
+const FIND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Makes renditions of the hub's streams while somebody watches them.
+#[derive(Debug)]
+pub struct Transcoder {
+    shared: Arc<Shared>,
+    demands: mpsc::Receiver<Demand>,
+    version: String,
+}
+
+/// Why no stream can be encoded anew.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FindError {
+    /// The program cannot be run.
+    #[error("{command:?} cannot be run: {source}")]
+    Run {
+        /// The program.
+        command: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The program does not answer.
+    #[error("{command:?} does not tell its version within {FIND_TIMEOUT:?}")]
+    Silent {
+        /// The program.
+        command: String,
+    },
+    /// The program is something else.
+    #[error("{command:?} does not tell its version as ffmpeg does ({status})")]
+    NotFfmpeg {
+        /// The program.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
+    },
+}
+
+impl Transcoder {
+    /// Looks for the program, and declares to the hub that renditions can be made.
+    ///
+    /// # Errors
+    /// When there is no such program, or it is not ffmpeg.
+    pub async fn find(config: TranscodeConfig, hub: Hub) -> Result<Self, FindError> {
+        let version = version(&config.command).await?;
+        Ok(Self {
+            demands: hub.provide_renditions(),
+            version,
+            shared: Arc::new(Shared {
+                hub,
+                encoders: Semaphore::new(config.max),
+                config,
+            }),
+        })
+    }
+
+    /// The version of the program.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Makes what is asked for until `shutdown` completes. All encoders end with it.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let begin = |name: StreamName, waiting| {
+            let span = info_span!("transcode", stream = name.as_str());
+            let rendition = Rendition::new(Arc::clone(&self.shared), name, waiting);
+            Some(rendition.run().instrument(span))
+        };
+        provide_each(self.demands, begin, shutdown).await;
+    }
+}
+
+/// Asks the program for its version.
+async fn version(command: &str) -> Result<String, FindError> {
+    let output = Command::new(command)
+        .args(["-hide_banner", "-version"])
+        .kill_on_drop(true)
+        .output();
+    let command = command.to_owned();
+    let output = match tokio::time::timeout(FIND_TIMEOUT, output).await {
+        Ok(Ok(output)) => output,
+        Ok(Err(source)) => return Err(FindError::Run { command, source }),
+        Err(_) => return Err(FindError::Silent { command }),
+    };
+    // ffmpeg version 7.1 Copyright (c) 2000-2024 the FFmpeg developers
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = text
+        .strip_prefix("ffmpeg version ")
+        .and_then(|rest| rest.split_whitespace().next());
+    let status = output.status;
+    version
+        .map(str::to_owned)
+        .ok_or(FindError::NotFfmpeg { command, status })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use distributary_hub::{DemandError, HubConfig};
+
+    async fn find(command: &str) -> (Hub, Result<Transcoder, FindError>) {
+        let hub = Hub::new(HubConfig::default());
+        let config = TranscodeConfig {
+            command: command.to_owned(),
+            ..TranscodeConfig::default()
+        };
+        let found = Transcoder::find(config, hub.clone()).await;
+        (hub, found)
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_ffmpeg_is_named() {
+        let (_, missing) = find("no-such-program").await;
+        let error = missing.unwrap_err().to_string();
+        assert!(
+            error.starts_with("\"no-such-program\" cannot be run: "),
+            "{error}"
+        );
+        let (hub, other) = find("echo").await;
+        assert!(matches!(other, Err(FindError::NotFfmpeg { .. })));
+        let rendition = StreamName::parse("live/test").unwrap().rendition();
+        assert_eq!(hub.summon(&rendition).await, Err(DemandError::NoProvider));
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_not_there_has_no_rendition() {
+        let (hub, found) = find("ffmpeg").await;
+        let transcoder = found.unwrap();
+        assert!(!transcoder.version().is_empty());
+        let rendition = StreamName::parse("live/test").unwrap().rendition();
+        tokio::select! {
+            () = transcoder.run(std::future::pending()) => panic!("it runs until it is told to end"),
+            answer = hub.summon(&rendition) => {
+                assert!(matches!(answer, Err(DemandError::Failed(_))), "{answer:?}");
+            }
+        }
+        assert!(hub.stream(&rendition).is_none());
+    }
+}

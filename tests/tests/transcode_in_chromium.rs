@@ -1,0 +1,127 @@
+//! Streams that are encoded anew for a browser that cannot show them as they are.
+
+use distributary_tests::ffmpeg::{Clip, Coding, FRAME_RATE, Publisher};
+use distributary_tests::gateway::Gateway;
+use distributary_tests::page::WatchPage;
+use distributary_tests::process::{is_running, kill};
+use distributary_tests::publishers::{recent_ffmpeg_path, recent_ffmpeg_publishes};
+use distributary_tests::report::VideoReport;
+use distributary_tests::wait::eventually;
+
+const STREAM: &str = "live/test";
+
+/// What the gateway says when it has found an ffmpeg.
+const FOUND: &str = "can be encoded anew";
+
+/// The offer of a Chromium that wants to watch.
+const OFFER: &str = include_str!("../../crates/webrtc/tests/fixtures/offers/chromium-offer.sdp");
+
+fn pyramid() -> Clip {
+    Clip::coded(2 * FRAME_RATE, Coding::Pyramid)
+}
+
+async fn wait_for_pictures(page: &WatchPage, count: usize) -> VideoReport {
+    let enough =
+        |report: &VideoReport| report.counters.len() > count && report.audio_energy() > 0.0;
+    let browser = &page.browser;
+    browser
+        .wait_for("#viewer", "pictures and sound", enough)
+        .await
+}
+
+/// The encoder that runs, once there is one that is not `other`.
+async fn encoder(gateway: &Gateway, other: Option<u32>) -> u32 {
+    eventually("an encoder runs", async || {
+        let encoders = gateway.encoders();
+        assert!(encoders.len() <= 1, "one for all viewers: {encoders:?}");
+        encoders.into_iter().find(|pid| Some(*pid) != other)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn every_picture_is_shown_in_order_and_the_encoder_comes_and_goes_with_its_viewers() {
+    let gateway = Gateway::start_configured("[transcode]\nidle_timeout = \"1s\"");
+    gateway.logged_until(FOUND);
+    let clip = pyramid();
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url(STREAM));
+    gateway.wait_live(STREAM).await;
+    assert!(gateway.encoders().is_empty(), "nobody watches");
+
+    let page = WatchPage::open().await;
+    let answer = page.watch("viewer", &gateway.whep_url(STREAM)).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let first = encoder(&gateway, None).await;
+    let report = wait_for_pictures(&page, 3 * FRAME_RATE as usize).await;
+    report.assert_plays(&clip);
+    page.browser.screenshot("transcode").await;
+    let steps = report.counters.windows(2);
+    let next = steps
+        .filter(|pair| pair[0].map(|n| n + 1) == pair[1])
+        .count();
+    assert!(2 * next > report.counters.len(), "{report:?}");
+    let stream = gateway.stream(STREAM).expect("the stream is live");
+    assert_eq!(stream["b_frames"], "reference", "{stream}");
+    assert_eq!(stream["viewers"]["transcoded"], 1, "{stream}");
+    assert_eq!(stream["transcode"]["video"]["codec"], "H264", "{stream}");
+
+    // Another takes the place of one that breaks, and the session goes on.
+    kill(first);
+    encoder(&gateway, Some(first)).await;
+    let shown = report.counters.len() + 2 * FRAME_RATE as usize;
+    let report = wait_for_pictures(&page, shown).await;
+    assert_eq!(report.peers, 1, "{report:?}");
+    report.assert_plays(&clip);
+
+    assert_eq!(page.leave("viewer").await, 200);
+    eventually("the encoder is gone", async || {
+        gateway.encoders().is_empty().then_some(())
+    })
+    .await;
+    assert!(gateway.stream(STREAM).expect("it is live")["transcode"].is_null());
+}
+
+#[tokio::test]
+async fn hevc_is_shown_by_a_browser_without_it() {
+    let program = recent_ffmpeg_path()
+        .to_str()
+        .expect("a path of this system is text");
+    let gateway = Gateway::start_configured(&format!("[transcode]\ncommand = \"{program}\""));
+    gateway.logged_until(FOUND);
+    let clip = Clip::with_gop(2 * FRAME_RATE);
+    let options = "-c:v libx265 -preset ultrafast -x265-params log-level=error -g 60 -b:v 1M \
+                   -c:a copy -rtmp_enhanced_codecs hvc1";
+    let _publisher = recent_ffmpeg_publishes(&clip, options, &gateway.rtmp_url(STREAM));
+    gateway.wait_live(STREAM).await;
+    let page = WatchPage::open().await;
+    let answer = page.watch("viewer", &gateway.whep_url(STREAM)).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    wait_for_pictures(&page, FRAME_RATE as usize)
+        .await
+        .assert_plays(&clip);
+    let stream = gateway.stream(STREAM).expect("the stream is live");
+    assert_eq!(stream["video"]["codec"], "H265", "{stream}");
+}
+
+#[tokio::test]
+async fn an_encoder_ends_with_the_gateway_however_that_ends() {
+    let clip = pyramid();
+    let ends: [fn(&Gateway); 2] = [Gateway::terminate, Gateway::kill];
+    for end in ends {
+        let mut gateway = Gateway::start();
+        gateway.logged_until(FOUND);
+        let _publisher = Publisher::start(&clip, &gateway.rtmp_url(STREAM));
+        gateway.wait_live(STREAM).await;
+        let headers = [("Content-Type", "application/sdp")];
+        let path = format!("/whep/{STREAM}");
+        let answer = gateway.request("POST", &path, &headers, OFFER.as_bytes());
+        assert_eq!(answer.status, 201);
+        let encoder = encoder(&gateway, None).await;
+        end(&gateway);
+        gateway.wait();
+        eventually("the encoder is gone", async || {
+            (!is_running(encoder)).then_some(())
+        })
+        .await;
+    }
+}
