@@ -243,9 +243,14 @@ pub(crate) fn tools_folder() -> PathBuf {
     scratch_folder().with_file_name("tools")
 }
 
-/// Python with the programs from PyPI that `cargo xtask test` installs.
+/// The same for one kind of program.
+pub(crate) fn tool_folder(registry: &str) -> PathBuf {
+    tools_folder().join(registry)
+}
+
+/// Python with the programs from PyPI.
 pub(crate) fn tool_python() -> PathBuf {
-    tools_folder().join("python/bin/python")
+    tool_folder("python").join("bin/python")
 }
 
 /// A publisher: `ffmpeg -re -i clip.flv -c copy -f flv rtmp://...`, in a loop. It is killed when

@@ -1,7 +1,7 @@
 //! The gateway under test: the real binary, in a process of its own.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
@@ -69,6 +69,16 @@ impl Gateway {
         all.extend(["--admin", "127.0.0.1:0"]);
         all.extend(arguments);
         Self::start_as(&all)
+    }
+
+    /// Starts a gateway on loopback that sends media from this address of the machine.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_with_media_on(address: IpAddr) -> Self {
+        let (loopback, media) = ("127.0.0.1:0", SocketAddr::new(address, 0).to_string());
+        Self::start_as(&["--rtmp", loopback, "--http", loopback, "--webrtc", &media])
     }
 
     /// Starts a gateway with exactly these arguments.
@@ -296,6 +306,21 @@ pub fn run(arguments: &[&str]) -> Run {
         stdout: printed(Stream::Stdout),
         stderr: printed(Stream::Stderr),
     }
+}
+
+/// The address at which this machine is reached by others.
+///
+/// # Panics
+/// When it has none but loopback.
+#[must_use]
+pub fn own_address() -> IpAddr {
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("a port is free");
+    // Nothing is sent: the system only chooses the interface. The address is one of documentation
+    // (RFC 5737).
+    let address = socket
+        .connect("203.0.113.1:9")
+        .and_then(|()| socket.local_addr());
+    address.expect("this machine has a network").ip()
 }
 
 /// Reads the address of one part of the gateway from what it prints at its start.

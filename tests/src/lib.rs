@@ -8,6 +8,7 @@
 //! * [`flv`]: clips in which a track begins late or ends early.
 //! * [`publishers`]: everything else that publishes, and [`origin`]: another RTMP server.
 //! * [`browser`]: Chromium, and [`report`]: what it tells about the videos it plays.
+//! * [`firefox`] and [`players`]: everything else that watches.
 //! * [`page`]: a page of another origin that watches by WHEP.
 //! * [`client`]: plain HTTP requests, as bytes on a TCP connection.
 //! * [`process`] and [`wait`]: child processes, and waiting for what they do.
@@ -18,6 +19,7 @@
 pub mod browser;
 pub mod client;
 pub mod ffmpeg;
+pub mod firefox;
 pub mod flv;
 pub mod gateway;
 pub mod origin;

@@ -1,22 +1,21 @@
 //! Players with WebRTC implementations of their own, beside Chromium. Each watches for some seconds and
 //! then prints what came of it.
 
-use std::path::Path;
 use std::process::Command;
 
 use serde::Deserialize;
 
-use crate::ffmpeg::{scratch_folder, tool_python};
+use crate::ffmpeg::{scratch_folder, tool_folder, tool_python};
 use crate::process::{Process, Stream};
 
 /// What a player saw and heard.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Watched {
-    /// Pictures that were decoded.
+    /// Pictures that were decoded, or came whole where nothing is decoded.
     pub video: u64,
-    /// Blocks of sound that were decoded.
+    /// Blocks of sound, likewise.
     pub audio: u64,
-    /// Width of the last picture.
+    /// Width of the last picture; 0 where none was decoded.
     pub width: u32,
     /// The frame numbers in the pictures, from players that read them.
     #[serde(default)]
@@ -34,8 +33,9 @@ pub struct Watched {
 #[must_use]
 pub fn aiortc_watches(url: &str, seconds: u32) -> Watched {
     let script = include_str!("players/aiortc_player.py");
-    let arguments = [url, &seconds.to_string()];
-    watch("aiortc", &tool_python(), script, &arguments)
+    let mut command = Command::new(tool_python());
+    command.args(["-c", script]).current_dir(scratch_folder());
+    watch("aiortc", command, url, seconds)
 }
 
 /// GStreamer's webrtcbin: libnice for ICE, an RSA certificate, usrsctp's descendant for SCTP. It offers
@@ -47,20 +47,38 @@ pub fn aiortc_watches(url: &str, seconds: u32) -> Watched {
 pub fn gstreamer_watches(url: &str, codec: &str, seconds: u32) -> Watched {
     let script = include_str!("players/gstreamer_player.py");
     // Debian's own, which has the bindings to GStreamer.
-    watch(
-        "GStreamer",
-        Path::new("/usr/bin/python3"),
-        script,
-        &[url, &seconds.to_string(), codec],
-    )
+    let mut command = Command::new("/usr/bin/python3");
+    command.args(["-c", script]).current_dir(scratch_folder());
+    watch_with("GStreamer", command, url, seconds, &[codec])
 }
 
-fn watch(name: &str, python: &Path, script: &str, arguments: &[&str]) -> Watched {
-    let mut command = Command::new(python);
+/// libdatachannel: libjuice for ICE, usrsctp, libsrtp. It decodes nothing.
+///
+/// # Panics
+/// As [`aiortc_watches`].
+#[must_use]
+pub fn libdatachannel_watches(url: &str, seconds: u32) -> Watched {
+    let script = include_str!("players/libdatachannel_player.js");
+    let mut command = Command::new("node");
+    // Its packages are found from there.
     command
-        .args(["-c", script])
-        .args(arguments)
-        .current_dir(scratch_folder());
+        .args(["-e", script])
+        .current_dir(tool_folder("node"));
+    watch("libdatachannel", command, url, seconds)
+}
+
+fn watch(name: &str, command: Command, url: &str, seconds: u32) -> Watched {
+    watch_with(name, command, url, seconds, &[])
+}
+
+fn watch_with(
+    name: &str,
+    mut command: Command,
+    url: &str,
+    seconds: u32,
+    further: &[&str],
+) -> Watched {
+    command.args([url, &seconds.to_string()]).args(further);
     let mut process = Process::start(name, command);
     let status = process.wait();
     let printed = process.printed(Stream::Stdout);

@@ -1,9 +1,13 @@
 //! Players of other makes than Chromium watch what ffmpeg publishes.
 
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
-use distributary_tests::gateway::Gateway;
-use distributary_tests::players::{Watched, aiortc_watches, gstreamer_watches};
+use distributary_tests::firefox::Firefox;
+use distributary_tests::gateway::{Gateway, own_address};
+use distributary_tests::players::{
+    Watched, aiortc_watches, gstreamer_watches, libdatachannel_watches,
+};
 use distributary_tests::publishers::recent_ffmpeg_publishes;
+use distributary_tests::wait::eventually;
 
 /// How long each player watches.
 const SECONDS: u32 = 10;
@@ -13,8 +17,13 @@ const BLOCKS: u64 = 50;
 
 /// What has to be seen and heard after the time that a player took to come up.
 fn assert_plays(watched: &Watched, clip: &Clip, seconds: u64) {
-    assert_eq!(watched.state, "connected", "{watched:?}");
     assert_eq!(watched.width, clip.width, "{watched:?}");
+    assert_receives(watched, seconds);
+}
+
+/// The same for what does not decode pictures.
+fn assert_receives(watched: &Watched, seconds: u64) {
+    assert_eq!(watched.state, "connected", "{watched:?}");
     assert!(
         watched.video >= seconds * u64::from(FRAME_RATE),
         "{watched:?}"
@@ -72,4 +81,47 @@ async fn gstreamer_plays_h265() {
             .all(|pair| pair[1] == pair[0] + 1),
         "{watched:?}"
     );
+}
+
+#[tokio::test]
+async fn libdatachannel_receives_and_hears_the_metadata() {
+    let gateway = Gateway::start();
+    let clip = Clip::with_gop(2 * FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let watched = libdatachannel_watches(&gateway.whep_url("live/test"), SECONDS);
+    assert_receives(&watched, 8);
+    assert_hears(&watched, "metadata");
+    assert_hears(&watched, "pong");
+}
+
+/// Firefox decodes H264 with a plugin that it fetches from the network, which a test does not want: its
+/// offer has no H264 then. It is told so, and hears the sound when it asks for nothing else.
+#[tokio::test]
+async fn firefox_without_its_plugin_hears_the_sound_and_the_metadata() {
+    // It has no candidate on loopback, and so pairs with none there.
+    let gateway = Gateway::start_with_media_on(own_address());
+    let clip = Clip::with_gop(2 * FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let mut firefox = Firefox::start();
+    let url = gateway.whep_url("live/test");
+    let refused = firefox.watch(&url, &["audio", "video"]);
+    assert_eq!(refused.status, 406, "{}", refused.body);
+    assert!(refused.body.contains("H264"), "{}", refused.body);
+    let answer = firefox.watch(&url, &["audio"]);
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    firefox.say(r#"{"type":"ping","id":"firefox"}"#).await;
+    let heard = eventually("ten seconds of sound", async || {
+        let heard = firefox.heard();
+        (heard.packets >= u64::from(SECONDS) * BLOCKS).then_some(heard)
+    })
+    .await;
+    assert_eq!(heard.state, "connected", "{heard:?}");
+    assert!(heard.energy > 0.0, "{heard:?}");
+    assert_eq!(heard.lost, 0, "{heard:?}");
+    let mut texts = heard.texts.iter();
+    assert!(texts.any(|text| text.contains("pong")), "{heard:?}");
+    let mut texts = heard.texts.iter();
+    assert!(texts.any(|text| text.contains("metadata")), "{heard:?}");
 }

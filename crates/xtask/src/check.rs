@@ -16,10 +16,9 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
-use crate::npm;
-use crate::python;
 use crate::summary::{StepReport, TestSummary, print_table};
 use crate::tools::{self, Tool};
+use crate::{node, npm, python};
 
 /// What to run, from the command line.
 #[derive(Args)]
@@ -77,7 +76,7 @@ impl Step {
         }
     }
 
-    /// Whether clients from PyPI are run.
+    /// Whether clients from PyPI and npm are run.
     fn runs_clients(self) -> bool {
         matches!(self, Self::Test | Self::E2e)
     }
@@ -119,6 +118,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, tools::ToolError> {
         let target = target_folder()?;
         python::ensure(&target, !options.no_install)?;
         npm::ensure(&target, !options.no_install)?;
+        node::ensure(&target, !options.no_install)?;
     }
 
     let root = workspace_root();

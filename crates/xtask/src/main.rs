@@ -7,7 +7,9 @@
 mod bench;
 mod check;
 mod demo_clip;
+mod node;
 mod npm;
+mod programs;
 mod python;
 mod summary;
 mod tools;

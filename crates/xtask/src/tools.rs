@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::npm::NpmError;
-use crate::python::PythonError;
+use crate::programs::ProgramError;
 
 /// Something that must be installed, and the Debian packages that have it.
 #[derive(Debug, PartialEq, Eq)]
@@ -82,6 +82,13 @@ pub(crate) const FFMPEG: &[Tool] = &[Tool::program(
 pub(crate) const CLIENTS: &[Tool] = &[
     Tool::program("chromium", &["chromium"], "watches"),
     Tool::program("chromedriver", &["chromium-driver"], "drives Chromium"),
+    Tool::program("firefox-esr", &["firefox-esr"], "listens"),
+    Tool::program("node", &["nodejs"], "runs libdatachannel"),
+    Tool::program(
+        "npm",
+        &["npm"],
+        "installs libdatachannel and fetches players",
+    ),
     Tool::program(
         "python3",
         &["python3"],
@@ -93,7 +100,6 @@ pub(crate) const CLIENTS: &[Tool] = &[
         &["python3-venv"],
         "keeps the programs from PyPI",
     ),
-    Tool::program("npm", &["npm"], "fetches players"),
     Tool::program(
         "openssl",
         &["openssl"],
@@ -154,7 +160,12 @@ pub(crate) const CLIENTS: &[Tool] = &[
             "command -v nginx && test -e /usr/lib/nginx/modules/ngx_rtmp_module.so",
         ],
         &["nginx-light", "libnginx-mod-rtmp"],
-        "is the origin of a pulled stream",
+        "is the origin of a pulled stream, and a proxy before the gateway",
+    ),
+    Tool::program(
+        "docker-compose",
+        &["docker-compose"],
+        "checks the sample for containers",
     ),
 ];
 
@@ -164,9 +175,9 @@ pub(crate) enum ToolError {
     /// Programs are missing, and may or can not be installed from here.
     #[error("these programs are missing:\n{list}install them{hint}")]
     Missing { list: String, hint: String },
-    /// A program from PyPI.
+    /// A program of a package registry.
     #[error(transparent)]
-    Python(#[from] PythonError),
+    Program(#[from] ProgramError),
     /// A player from npm.
     #[error(transparent)]
     Npm(#[from] NpmError),

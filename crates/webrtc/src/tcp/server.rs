@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
@@ -161,11 +161,7 @@ async fn drive(stream: TcpStream, id: u64, shared: &Shared) -> Result<(), Ended>
     let _ = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
     let (mut reader, writer) = stream.into_split();
     let mut decoder = FrameDecoder::default();
-    let first = timeout(FIRST_FRAME_TIMEOUT, next_frame(&mut reader, &mut decoder));
-    let first = match first.await {
-        Ok(frame) => frame?,
-        Err(_) => return Err(Ended::Silent),
-    };
+    let first = frame_within(FIRST_FRAME_TIMEOUT, &mut reader, &mut decoder).await?;
     let Some(first) = first else { return Ok(()) };
     let shard = shard_of(&first, id, shared).ok_or(Ended::Stranger)?;
     let (connection, queue) = Connection::new(id, local.ip(), remote, shard);
@@ -196,20 +192,25 @@ async fn read(
     connection: &Arc<Connection>,
     shared: &Shared,
 ) -> Result<(), Ended> {
-    loop {
-        let frame = timeout(IDLE_TIMEOUT, next_frame(&mut reader, &mut decoder));
-        match frame.await {
-            Ok(Ok(Some(frame))) => deliver(connection, &frame, shared).await?,
-            Ok(Ok(None)) => return Ok(()),
-            Ok(Err(error)) => return Err(error),
-            Err(_) => return Err(Ended::Silent),
-        }
+    while let Some(frame) = frame_within(IDLE_TIMEOUT, &mut reader, &mut decoder).await? {
+        deliver(connection, &frame, shared).await?;
     }
+    Ok(())
+}
+
+/// The next frame, if it is whole by then; `None` at the end of the stream.
+async fn frame_within(
+    limit: Duration,
+    reader: &mut (impl AsyncRead + Unpin),
+    decoder: &mut FrameDecoder,
+) -> Result<Option<BytesMut>, Ended> {
+    let frame = timeout(limit, next_frame(reader, decoder)).await;
+    frame.unwrap_or(Err(Ended::Silent))
 }
 
 /// The next frame; `None` at the end of the stream.
 async fn next_frame(
-    reader: &mut OwnedReadHalf,
+    reader: &mut (impl AsyncRead + Unpin),
     decoder: &mut FrameDecoder,
 ) -> Result<Option<BytesMut>, Ended> {
     loop {
@@ -253,4 +254,82 @@ async fn watch(connection: &Connection) -> Result<(), Ended> {
     }
     connection.closed().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use tokio::time::{Instant, sleep};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn connection() -> (Arc<Connection>, OutboundQueue) {
+        let remote = "192.0.2.7:5000".parse().unwrap();
+        Connection::new(3, "192.0.2.1".parse().unwrap(), remote, 0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_frame_that_is_not_whole_in_time_ends_the_connection() {
+        for limit in [FIRST_FRAME_TIMEOUT, IDLE_TIMEOUT] {
+            let (mut viewer, mut reader) = tokio::io::duplex(64);
+            let begun = Instant::now();
+            // One byte of a frame each second: it is no way to hold a connection open.
+            let trickle = async {
+                for byte in std::iter::once(0).chain(std::iter::repeat(60)) {
+                    if viewer.write_all(&[byte]).await.is_err() {
+                        break;
+                    }
+                    sleep(Duration::from_secs(1)).await;
+                }
+            };
+            let mut decoder = FrameDecoder::default();
+            tokio::select! {
+                () = trickle => panic!("the viewer ends"),
+                frame = frame_within(limit, &mut reader, &mut decoder) => {
+                    assert!(matches!(frame, Err(Ended::Silent)), "{frame:?}");
+                }
+            }
+            assert_eq!(begun.elapsed().as_secs(), limit.as_secs());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_that_checks_now_and_then_is_never_idle() {
+        let (mut viewer, mut reader) = tokio::io::duplex(64);
+        let mut decoder = FrameDecoder::default();
+        for _ in 0..10 {
+            sleep(IDLE_TIMEOUT - Duration::from_millis(1)).await;
+            viewer.write_all(b"\0\x03abc").await.unwrap();
+            let frame = frame_within(IDLE_TIMEOUT, &mut reader, &mut decoder).await;
+            assert_eq!(frame.unwrap().unwrap(), &b"abc"[..]);
+        }
+        drop(viewer);
+        let end = frame_within(IDLE_TIMEOUT, &mut reader, &mut decoder).await;
+        assert!(matches!(end, Ok(None)), "{end:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_not_proven_in_time_is_ended_and_who_is_may_stay() {
+        let (connection, _queue) = connection();
+        let begun = Instant::now();
+        let ended = watch(&connection).await;
+        assert!(matches!(ended, Err(Ended::Unproven)), "{ended:?}");
+        assert_eq!(begun.elapsed().as_secs(), PROOF_TIMEOUT.as_secs());
+
+        connection.prove();
+        assert!(timeout(HOUR, watch(&connection)).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_for_which_the_queue_has_no_room_is_heard_all_the_same() {
+        let (connection, _queue) = connection();
+        connection.prove();
+        for _ in 0..10_000 {
+            connection.send(b"x");
+        }
+        connection.close();
+        let ended = timeout(HOUR, watch(&connection)).await;
+        assert!(matches!(ended, Ok(Ok(()))), "{ended:?}");
+    }
 }
