@@ -15,9 +15,15 @@ RUN cargo build --release --locked --package distributary-gateway \
     && strip -o /distributary target/release/distributary
 
 FROM ${RUNTIME}
+LABEL org.opencontainers.image.title="Distributary" \
+      org.opencontainers.image.description="RTMP in, WebRTC (WHEP) out" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0"
 COPY --from=build /distributary /usr/local/bin/distributary
 # No user of the host: the gateway needs no right but to open its ports.
 USER 65532:65532
-# RTMP, HTTP, and WebRTC media.
-EXPOSE 1935/tcp 8080/tcp 8189/udp 8189/tcp
+# RTMP, HTTP, WebRTC media, and the admin API, which listens on loopback unless it has a token.
+EXPOSE 1935/tcp 8080/tcp 8189/udp 8189/tcp 8180/tcp
+# The image has no curl: the gateway asks itself.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 \
+    CMD ["/usr/local/bin/distributary", "health"]
 ENTRYPOINT ["/usr/local/bin/distributary"]

@@ -89,6 +89,11 @@ pub enum Task {
         /// The file
         file: PathBuf,
     },
+    /// Ask a running gateway on this machine whether it is well
+    Health {
+        /// Where it listens for HTTP [default: what the configuration says]
+        address: Option<ListenAddress>,
+    },
 }
 
 impl Cli {

@@ -30,6 +30,7 @@ pub mod error;
 mod explanation;
 pub mod front_door;
 pub mod gateway;
+pub mod health;
 pub mod limits;
 pub mod listen;
 pub mod logging;

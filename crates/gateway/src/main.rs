@@ -9,6 +9,8 @@ use distributary_gateway::banner::Banner;
 use distributary_gateway::check::check;
 use distributary_gateway::cli::{Cli, Task};
 use distributary_gateway::gateway::{Ending, Gateway};
+use distributary_gateway::health::health;
+use distributary_gateway::listen::ListenAddress;
 use distributary_gateway::reload::Reload;
 use distributary_gateway::signals::{Request, Signals};
 use distributary_gateway::{Config, limits, logging};
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
             .map(|()| {
                 let _ = writeln!(std::io::stdout(), "{} can be used", file.display());
             }),
+        Some(Task::Health { address }) => ask_health(&cli, address.as_ref()),
         None => run(cli),
     };
     match result {
@@ -38,6 +41,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn ask_health(cli: &Cli, address: Option<&ListenAddress>) -> Result<(), AnyError> {
+    let configured = cli.config()?.http;
+    Ok(health(address.unwrap_or(&configured))?)
 }
 
 fn run(cli: Cli) -> Result<(), AnyError> {

@@ -1,0 +1,129 @@
+//! What the documentation says is so: its links lead somewhere, and the keys it names exist.
+
+#![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use distributary_gateway::{Config, environment};
+
+/// The root of the source.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Every page, with its text.
+fn pages() -> Vec<(PathBuf, String)> {
+    let docs = fs::read_dir(root().join("docs")).unwrap();
+    let docs = docs.map(|entry| entry.unwrap().path());
+    let paths = docs.chain([root().join("README.md")]);
+    paths
+        .map(|path| (path.clone(), fs::read_to_string(&path).unwrap()))
+        .collect()
+}
+
+/// The texts of the fenced blocks of a language.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let fence = format!("```{language}\n");
+    let parts = text.split(&fence).skip(1);
+    parts
+        .map(|part| part.split("```").next().unwrap())
+        .collect()
+}
+
+/// A heading as a link names it.
+fn anchor(heading: &str) -> String {
+    let words = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = words
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.collect::<String>().replace(' ', "-")
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for (path, text) in pages() {
+        let targets = text.split("](").skip(1);
+        for target in targets.map(|rest| rest.split(')').next().unwrap()) {
+            if target.starts_with("http") {
+                continue;
+            }
+            let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
+            let linked = match file {
+                "" => path.clone(),
+                file => path.parent().unwrap().join(file),
+            };
+            assert!(linked.exists(), "{}: {target}", path.display());
+            if !fragment.is_empty() {
+                let text = fs::read_to_string(&linked).unwrap();
+                let mut headings = text.lines().filter(|line| line.starts_with('#'));
+                let is_there = headings.any(|heading| anchor(heading) == fragment);
+                assert!(is_there, "{}: {target}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn configurations_are_taken_as_they_stand() {
+    let mut examples = 0;
+    for (path, text) in pages() {
+        for block in blocks(&text, "toml") {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(block.as_bytes()).unwrap();
+            let read = Config::read(file.path());
+            assert!(read.is_ok(), "{}: {read:?}\n{block}", path.display());
+            examples += 1;
+        }
+    }
+    assert!(examples > 5, "the examples are found");
+}
+
+#[test]
+fn variables_of_the_environment_are_keys() {
+    let compose = root().join("docker-compose.yml");
+    let compose = (compose.clone(), fs::read_to_string(&compose).unwrap());
+    let mut named = 0;
+    for (path, text) in pages().into_iter().chain([compose]) {
+        let is_end = |c: char| !(c.is_ascii_uppercase() || c == '_');
+        for rest in text.split("DISTRIBUTARY_").skip(1) {
+            let name = rest.split(is_end).next().unwrap();
+            if name.is_empty() {
+                // The beginning of all of them.
+                continue;
+            }
+            let variable = (format!("DISTRIBUTARY_{name}"), String::new());
+            // A key that does not take the empty text is one all the same.
+            let applied = environment::apply(Config::default(), [variable].into_iter());
+            if let Ok((_, unknown)) = applied {
+                assert!(unknown.is_empty(), "{}: {unknown:?}", path.display());
+            }
+            named += 1;
+        }
+    }
+    assert!(named > 3, "the variables are found");
+}
+
+#[test]
+fn keys_that_are_named_exist() {
+    let reference = fs::read_to_string(root().join("config/distributary.toml")).unwrap();
+    let is_key = |name: &str| {
+        let mut lines = reference
+            .lines()
+            .map(|line| line.trim_start_matches(['#', ' ']));
+        lines.any(|line| line.starts_with(&format!("{name} =")))
+    };
+    for (path, text) in pages() {
+        // Code in a line, as in `max = 5`.
+        for line in text.lines().filter(|line| !line.starts_with("    ")) {
+            for code in line.split('`').skip(1).step_by(2) {
+                let assigned = code.split_once(" = ").map(|(left, _)| left);
+                let Some(name) = assigned.and_then(|left| left.split(' ').next_back()) else {
+                    continue;
+                };
+                assert!(is_key(name), "{}: {code}", path.display());
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The sample for nginx, with a real nginx before the gateway.
+
+#![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Command;
+
+use distributary_tests::client;
+use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
+use distributary_tests::gateway::{Gateway, own_address};
+use distributary_tests::process::Process;
+use distributary_tests::wait::eventually;
+use tempfile::TempDir;
+
+const SAMPLE: &str = include_str!("../../config/nginx/distributary.conf");
+
+const OFFER: &[u8] = include_bytes!("../../crates/webrtc/tests/fixtures/offers/chromium-offer.sdp");
+
+/// How often another port is tried, when somebody else takes it between its being found and its use.
+const ATTEMPTS: u32 = 5;
+
+/// A running nginx. It is killed when this is dropped.
+struct Nginx {
+    address: SocketAddr,
+    _process: Process,
+    _folder: TempDir,
+}
+
+impl Nginx {
+    /// Starts it with the sample, without TLS, before `gateway`.
+    async fn start(gateway: &Gateway, ip: IpAddr) -> Self {
+        for _ in 0..ATTEMPTS {
+            let free = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap();
+            let listen = format!("listen {free};");
+            let lines = SAMPLE
+                .lines()
+                .filter(|line| !line.contains("ssl_certificate"));
+            let sample: String = lines.map(|line| format!("{line}\n")).collect();
+            let sample = sample
+                .replace("listen 443 ssl;", &listen)
+                .replace("listen [::]:443 ssl;", "")
+                .replace("127.0.0.1:8080;", &format!("{};", gateway.http));
+            assert!(sample.contains(&listen), "{sample}");
+            let folder = tempfile::tempdir().unwrap();
+            let mut command = nginx(folder.path(), &sample);
+            command.args(["-g", "daemon off; master_process off;"]);
+            let mut process = Process::start("nginx", command);
+            let answers = async || {
+                let is_there = std::net::TcpStream::connect(free).is_ok();
+                (is_there || !process.is_running()).then_some(is_there)
+            };
+            if eventually("nginx has started", answers).await {
+                return Self {
+                    address: free,
+                    _process: process,
+                    _folder: folder,
+                };
+            }
+        }
+        panic!("nginx did not start in {ATTEMPTS} attempts");
+    }
+
+    fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> client::Response {
+        client::request(self.address, method, path, headers, body)
+    }
+}
+
+/// nginx with `sample` in its http block, and all its files in `folder`.
+fn nginx(folder: &Path, sample: &str) -> Command {
+    let folder_name = folder.display();
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|part| format!("{part}_temp_path {folder_name}/{part};\n"))
+        .concat();
+    let configuration = format!(
+        "pid {folder_name}/pid;\nerror_log stderr;\nevents {{}}\n\
+         http {{\naccess_log off;\n{temporary}{sample}}}\n"
+    );
+    fs::write(folder.join("nginx.conf"), configuration).unwrap();
+    let mut command = Command::new("nginx");
+    command.arg("-p").arg(folder).args(["-c", "nginx.conf"]);
+    command
+}
+
+#[tokio::test]
+async fn the_page_and_sessions_pass_through_nginx_and_the_viewers_address_is_known() {
+    // Only those who come from elsewhere are counted, and the proxy is not where they come from.
+    let gateway = Gateway::start_configured(
+        "[requests]\ntrusted_proxies = [\"127.0.0.1\"]\nmax_posts_per_minute = 1\npost_burst = 1\n",
+    );
+    let clip = Clip::with_gop(FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let nginx = Nginx::start(&gateway, own_address()).await;
+
+    let page = nginx.request("GET", "/live/test", &[], b"");
+    assert_eq!(page.status, 200);
+    assert!(
+        page.text().starts_with("<!doctype html>"),
+        "{}",
+        page.text()
+    );
+    assert_eq!(
+        nginx.request("GET", "/assets/player.js", &[], b"").status,
+        200
+    );
+
+    let sdp = ("Content-Type", "application/sdp");
+    let answer = nginx.request("POST", "/whep/live/test", &[sdp], OFFER);
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let session = answer.header("location").expect("a session").to_owned();
+    assert!(session.starts_with('/'), "{session} leads past the proxy");
+    assert_eq!(nginx.request("DELETE", &session, &[], b"").status, 200);
+
+    let again = nginx.request("POST", "/whep/live/test", &[sdp], OFFER);
+    assert_eq!(again.status, 429, "{}", again.text());
+    let lie = ("X-Forwarded-For", "127.0.0.1");
+    let again = nginx.request("POST", "/whep/live/test", &[sdp, lie], OFFER);
+    assert_eq!(again.status, 429, "{}", again.text());
+}
+
+#[test]
+fn nginx_takes_the_sample_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (key, certificate) = (
+        folder.path().join("key.pem"),
+        folder.path().join("cert.pem"),
+    );
+    let status = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+        ])
+        .args(["-nodes", "-subj", "/CN=live.example.com", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .unwrap()
+        .status;
+    assert!(status.success());
+    let with_file = |name: &str, file: &Path| {
+        let path = format!("/etc/letsencrypt/live/live.example.com/{name}.pem");
+        assert!(SAMPLE.contains(&path), "{path}");
+        (path, file.display().to_string())
+    };
+    let mut sample = SAMPLE.to_owned();
+    for (path, file) in [
+        with_file("fullchain", &certificate),
+        with_file("privkey", &key),
+    ] {
+        sample = sample.replace(&path, &file);
+    }
+    let mut command = nginx(folder.path(), &sample);
+    let output = command.arg("-t").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
