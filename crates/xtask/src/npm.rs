@@ -15,18 +15,12 @@ struct Package {
 }
 
 /// What is fetched. Versions and digests are fixed: a test that fails has the gateway to blame.
-const PACKAGES: [Package; 2] = [
+const PACKAGES: [Package; 1] = [
     // The client of the author of the WHEP draft.
     Package {
         name: "@binbat/whip-whep",
         version: "1.1.1-sdp-trickle-throw",
         integrity: "sha512-JFoNBEms4ECrbDd7LG2k5XP2DpGTUMGzaiCK7tjWyHYrrn58eb5BAJAX1GNQhrwkmBCRoIlhGTXULxKo6tsFug==",
-    },
-    // A player of its own make, with adapters for several protocols.
-    Package {
-        name: "@eyevinn/webrtc-player",
-        version: "0.13.0",
-        integrity: "sha512-X5Nzznbyw9PXj85HYV7nyHSbeC0tWpTTAFEYjilnlLLWfo9EARx1tCQk5tdhmImnDST8VN50SYt6uMDudoVnWw==",
     },
 ];
 
