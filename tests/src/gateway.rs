@@ -120,6 +120,16 @@ impl Gateway {
             .wait_for_line("the address of RTMPS", |line| address(line, "RTMPS "))
     }
 
+    /// Where WHEP and the page are with TLS.
+    ///
+    /// # Panics
+    /// When HTTPS is off.
+    #[must_use]
+    pub fn https(&self) -> SocketAddr {
+        self.process
+            .wait_for_line("the address of HTTPS", |line| address(line, "HTTPS "))
+    }
+
     /// The URL to publish the stream `name` (`app/stream`) to.
     #[must_use]
     pub fn rtmp_url(&self, name: &str) -> String {

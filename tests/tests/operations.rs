@@ -1,6 +1,10 @@
 //! What whoever runs the gateway relies on: keys, new keys, checks, draining.
 
 use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use distributary_tests::client::{self, Response};
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
@@ -98,6 +102,59 @@ async fn a_gateway_that_drains_sends_viewers_elsewhere_until_it_is_told_again() 
 
     gateway.terminate();
     assert_eq!(gateway.wait().code(), Some(0));
+}
+
+#[tokio::test]
+async fn https_is_served_with_the_certificate_as_its_files_are_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| folder.path().join(name));
+    make_certificate("first.example", &certificate, &key);
+    let gateway = Gateway::start_configured(&format!(
+        "[https]\nlisten = \"127.0.0.1:0\"\ncertificate = {certificate:?}\nkey = {key:?}\n"
+    ));
+    let said = fetch_over_tls(gateway.https(), "/healthz");
+    assert!(
+        said.contains("first.example") && said.contains("200 OK"),
+        "{said}"
+    );
+
+    make_certificate("second.example", &certificate, &key);
+    eventually("the new certificate is shown", async || {
+        let said = fetch_over_tls(gateway.https(), "/healthz");
+        said.contains("second.example").then_some(())
+    })
+    .await;
+}
+
+/// Makes a certificate of this name, and its key.
+fn make_certificate(name: &str, certificate: &Path, key: &Path) {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-nodes", "-days", "2", "-newkey", "ec"])
+        .args(["-pkeyopt", "ec_paramgen_curve:P-256"])
+        .args(["-subj", &format!("/CN={name}"), "-out"])
+        .arg(certificate)
+        .arg("-keyout")
+        .arg(key)
+        .output()
+        .expect("openssl is there");
+    assert!(made.status.success(), "{made:?}");
+}
+
+/// What OpenSSL says of the server, and what the server answers.
+fn fetch_over_tls(server: SocketAddr, path: &str) -> String {
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-ign_eof", "-connect", &server.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("openssl is there");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n");
+    let mut stdin = client.stdin.take().expect("a pipe was asked for");
+    stdin.write_all(request.as_bytes()).expect("openssl reads");
+    drop(stdin);
+    let output = client.wait_with_output().expect("openssl ends");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[test]

@@ -63,8 +63,8 @@ fn a_port_in_use_is_one_line_that_names_the_port_and_what_to_change() {
 }
 
 #[tokio::test]
-async fn on_sigterm_it_closes_the_sessions_and_exits_at_once() {
-    let mut gateway = Gateway::start();
+async fn on_sigterm_it_closes_the_sessions_and_exits_at_once_where_it_need_not_wait() {
+    let mut gateway = Gateway::start_configured("drain_timeout = \"0s\"");
     let clip = Clip::with_gop(FRAME_RATE);
     let mut publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
     gateway.wait_live("live/test").await;

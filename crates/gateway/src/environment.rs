@@ -33,8 +33,11 @@ pub fn apply(
     variables.sort();
     for (name, text) in variables {
         let Some((_, path)) = known.iter().find(|(known, _)| *known == name) else {
-            let names = known.iter().map(|(known, _)| known.as_str());
-            let nearest = nearest(&name, names).map(str::to_owned);
+            // What all have in common would make all of them alike.
+            let bare = |name: &'_ str| name[PREFIX.len()..].to_owned();
+            let names: Vec<_> = known.iter().map(|(known, _)| bare(known)).collect();
+            let nearest = nearest(&bare(&name), names.iter().map(String::as_str))
+                .map(|nearest| format!("{PREFIX}{nearest}"));
             unknown.push(UnknownVariable { name, nearest });
             continue;
         };
@@ -181,6 +184,6 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(unknown[0].nearest.as_deref(), Some("DISTRIBUTARY_HTTP"));
-        assert_eq!(unknown.len(), 2);
+        assert_eq!(unknown[1].nearest, None);
     }
 }
