@@ -7,8 +7,9 @@ use distributary_tests::page::WatchPage;
 use distributary_tests::publishers::librtmp_publishes;
 use distributary_tests::wait::{Deadline, PATIENCE, pause};
 
-/// How far the sound may be from its picture, in milliseconds: less is not noticed (ITU-R BT.1359).
-const MOST: f64 = 40.0;
+/// How far the sound may be from its picture, in milliseconds: less is not noticed either way (ITU-R
+/// BT.1359). Of this, Chromium leaves up to 30 as they are, and the page measures to about 10.
+const MOST: f64 = 45.0;
 
 /// So many pairs of flash and beep one after the other have to be right.
 const PAIRS: usize = 3;

@@ -4,7 +4,7 @@
 //! * [`sps`], [`pps`]: parameter sets; [`parameter_sets`]: those in force; [`vui`]: how many pictures
 //!   are put into another order.
 //! * [`limitation`]: what keeps some viewers from showing a stream.
-//! * [`slice`]: how a picture is predicted; [`b_frames`]: whether a stream has B-frames.
+//! * [`mod@slice`]: how a picture is predicted; [`b_frames`]: whether a stream has B-frames.
 //! * [`sei`]: supplemental enhancement information.
 //! * [`avcc`]: `AVCDecoderConfigurationRecord`, the sequence header of FLV and MP4.
 //! * [`access_unit`]: [`AccessUnitFilter`], what WebRTC receivers need of each access unit.
