@@ -15,7 +15,9 @@ pub(crate) fn of(b_frames: Option<BFrames>, video: Option<&VideoTrack>) -> Optio
         Some(BFrames::NonReference) => {
             "They are left out, so the picture is less smooth than it could be"
         }
-        Some(BFrames::Reference) => "Some viewers see no more than the keyframes",
+        Some(BFrames::Reference) => {
+            "They cost an encoder here, or else some viewers see no more than the keyframes"
+        }
     };
     Some(format!(
         "The stream has B-frames, which WebRTC has no place for. {consequence}: {BFrameAdvice}."
