@@ -146,6 +146,13 @@ impl Parser<'_> {
         if has_ga_config(object_type) {
             self.ga_config(&mut config)?;
         }
+        if config.core_channels == 0 {
+            // Only a `GASpecificConfig` has room for what would describe them.
+            return Err(AacError::OutOfRange {
+                field: "channelConfiguration",
+                value: 0,
+            });
+        }
         if config.sbr_sample_rate.is_none() {
             self.backward_compatible_extension(&mut config);
         }
@@ -412,6 +419,8 @@ mod tests {
         assert_eq!(error(""), AacError::Truncated { len: 0 });
         let huge = AudioSpecificConfig::parse(&[0x11; MAX_LEN + 1]);
         assert!(matches!(huge, Err(AacError::TooLarge { .. })));
+        // An object type without `GASpecificConfig` (9, HVXC), and no channels.
+        assert!(AudioSpecificConfig::parse(&[0x4a, 0x00]).is_err());
     }
 
     proptest! {
