@@ -54,6 +54,7 @@ pub(crate) struct Figures {
 /// Where a shard writes the figures of one session.
 pub(crate) struct FiguresCell {
     stream: StreamName,
+    shard: usize,
     since: Instant,
     figures: Mutex<SessionFigures>,
     /// When they were written.
@@ -61,15 +62,17 @@ pub(crate) struct FiguresCell {
 }
 
 impl Figures {
-    /// A place for the figures of a session.
+    /// A place for the figures of a session that a shard has.
     pub(crate) fn enter(
         &self,
         id: SessionId,
         stream: StreamName,
+        shard: usize,
         since: Instant,
     ) -> Arc<FiguresCell> {
         let cell = Arc::new(FiguresCell {
             stream,
+            shard,
             since,
             figures: Mutex::default(),
             written: Mutex::default(),
@@ -81,6 +84,17 @@ impl Figures {
     /// Forgets a session.
     pub(crate) fn remove(&self, id: &SessionId) {
         self.sessions.remove(id);
+    }
+
+    /// How many of the sessions each of `shards` shards has.
+    pub(crate) fn spread(&self, shards: usize) -> Vec<usize> {
+        let mut spread = vec![0; shards];
+        for entry in &self.sessions {
+            if let Some(count) = spread.get_mut(entry.shard) {
+                *count += 1;
+            }
+        }
+        spread
     }
 
     /// The sessions whose names begin like this: one, but for a rare coincidence.
@@ -171,8 +185,8 @@ mod tests {
         let name = |name: &str| StreamName::parse(name).unwrap();
         let (first, second) = (SessionId::random(), SessionId::random());
         let later = now + Duration::from_secs(1);
-        figures.enter(second, name("live/b"), later);
-        let cell = figures.enter(first, name("live/a").rendition(), now);
+        figures.enter(second, name("live/b"), 2, later);
+        let cell = figures.enter(first, name("live/a").rendition(), 0, now);
         let sent = |octets| SessionFigures {
             is_connected: true,
             video: SenderStats {
@@ -190,6 +204,7 @@ mod tests {
         assert!(of_a.len() == 1 && of_a[0].figures.is_connected);
         assert_eq!(of_a[0].figures.bitrate, 400_000);
         assert_eq!(figures.named(first.short()), [first]);
+        assert_eq!(figures.spread(3), [1, 0, 1]);
         figures.remove(&first);
         assert!(figures.report(Some(&name("live/a"))).is_empty());
     }

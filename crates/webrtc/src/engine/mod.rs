@@ -330,6 +330,12 @@ impl Engine {
         self.shared.registry.len_of(stream)
     }
 
+    /// How many of the sessions that have been heard of each shard has: the kernel spreads viewers by
+    /// their addresses.
+    pub fn spread(&self) -> Vec<usize> {
+        self.shared.figures.spread(self.shared.inboxes.len())
+    }
+
     /// How the sessions fare that watch `stream`, or all that have been heard of.
     pub fn report(&self, stream: Option<&StreamName>) -> Vec<SessionReport> {
         self.shared.figures.report(stream)

@@ -43,11 +43,8 @@ impl Shard {
                         None
                     }
                     Found::Refused(error) => {
-                        // A lost one is asked for again.
-                        let len = error.len();
-                        let _ = self
-                            .socket
-                            .send(datagram.source, datagram.local, &error, len);
+                        let (to, from) = (datagram.source, datagram.local);
+                        self.unsent.send_control(&self.socket, (to, from), &error);
                         return;
                     }
                     Found::Nowhere => None,
@@ -183,7 +180,10 @@ impl Shard {
             is_held_back: false,
             since: created,
             is_listed: false,
-            figures: self.shared.figures.enter(id, name.clone(), created),
+            figures: self
+                .shared
+                .figures
+                .enter(id, name.clone(), self.index, created),
         });
         stream.viewers.push(key);
         Some(key)

@@ -6,6 +6,7 @@
 //! * `figures`: how the viewers fare.
 //! * `outbound`: datagrams out: frames to the viewers, and what time brings about.
 //! * `streams`: the streams its viewers watch, and their logs.
+//! * `unsent`: what the kernel had no room for.
 //! * `viewers`: the viewers, found by address, by user name fragment and by session.
 
 mod figures;
@@ -15,6 +16,7 @@ mod outbound;
 mod pictures;
 mod run;
 mod streams;
+mod unsent;
 mod viewers;
 
 use std::collections::HashMap;
@@ -30,8 +32,8 @@ use crate::send_buffer::SendBuffer;
 use crate::session::SessionId;
 use crate::socket::ShardSocket;
 use crate::tcp::Connection;
-use outbound::Unsent;
 use streams::Streams;
+use unsent::Unsent;
 use viewers::Viewers;
 
 pub(crate) use run::spawn;
@@ -91,8 +93,8 @@ struct Shard {
     /// The shard to which datagrams from an address belong: a viewer's new address may lead here.
     strays: HashMap<SocketAddr, usize>,
     buffer: SendBuffer,
-    /// What the kernel has not taken. While it is there, no media is sent: the viewers' cursors wait.
-    unsent: Option<Unsent>,
+    /// What the kernel has not taken. While media is there, no more is sent: the viewers' cursors wait.
+    unsent: Unsent,
     next_fast_tick: Instant,
     next_slow_tick: Instant,
     /// When the measurement of latency begins anew; the first shard sees to it.
@@ -120,7 +122,7 @@ impl Shard {
             sound_waits: Vec::new(),
             strays: HashMap::new(),
             buffer: SendBuffer::new(SEND_BUFFER),
-            unsent: None,
+            unsent: Unsent::default(),
             next_fast_tick: now,
             next_slow_tick: now,
             next_window: now + Latency::WINDOW,

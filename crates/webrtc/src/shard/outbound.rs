@@ -1,6 +1,5 @@
 //! Datagrams out: frames to the viewers of their stream, and what time brings about.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,23 +7,16 @@ use distributary_hub::{Delivery, StreamEvent};
 use distributary_media::TimedData;
 
 use super::streams::ShardStream;
+use super::unsent::{Unsent, turns};
 use super::viewers::Viewer;
 use super::{FAST_TICK, SLOW_TICK, Shard, frames};
 use crate::data::Notice;
 use crate::engine::Latency;
-use crate::ice::{CandidatePair, Transport};
+use crate::ice::Transport;
 use crate::send_buffer::SendBuffer;
 use crate::sender::Progress;
-use crate::socket::{SendError, ShardSocket};
+use crate::socket::{Outlet as _, ShardSocket};
 use crate::tcp::Connection;
-
-/// Packets for one viewer that the kernel's buffer had no room for.
-pub(super) struct Unsent {
-    destination: SocketAddr,
-    local: Option<IpAddr>,
-    /// The rest of each run, and its segment size.
-    runs: Vec<(Vec<u8>, usize)>,
-}
 
 impl Shard {
     /// Logs what the hub delivered and sends it to all viewers who stand at the live edge.
@@ -76,14 +68,22 @@ impl Shard {
             return;
         };
         for key in &stream.viewers {
-            if self.unsent.is_some() {
+            if self.unsent.has_media() {
                 // They are behind from here on, and go on when the kernel has room.
                 return;
             }
             let Some(viewer) = self.viewers.get_mut(*key).filter(|viewer| viewer.is_live()) else {
                 continue;
             };
-            self.unsent = pump(viewer, stream, &self.socket, &mut self.buffer, now);
+            let (socket, unsent) = (&self.socket, &mut self.unsent);
+            pump(
+                (*key, viewer),
+                stream,
+                socket,
+                unsent,
+                &mut self.buffer,
+                now,
+            );
             if viewer.is_behind() && !viewer.is_listed {
                 viewer.is_listed = true;
                 self.behind.push(*key);
@@ -113,8 +113,9 @@ impl Shard {
         let Some(stream) = self.streams.get_mut(viewer.stream) else {
             return;
         };
-        if self.unsent.is_none() {
-            self.unsent = pump(viewer, stream, &self.socket, &mut self.buffer, now);
+        if !self.unsent.has_media() {
+            let (socket, unsent) = (&self.socket, &mut self.unsent);
+            pump((key, viewer), stream, socket, unsent, &mut self.buffer, now);
         }
         self.note_behind(key);
         self.send_control(key);
@@ -138,11 +139,11 @@ impl Shard {
 
     /// Sends what the kernel had no room for, and then brings all viewers up to date.
     pub(super) fn send_unsent(&mut self, now: Instant) {
-        if let Some(unsent) = self.unsent.take() {
-            self.unsent = unsent.send(&self.socket);
-        }
-        for key in self.viewers.keys() {
-            if self.unsent.is_some() {
+        let Some(served) = self.unsent.send(&self.socket) else {
+            return;
+        };
+        for key in turns(&self.viewers.keys(), served) {
+            if self.unsent.has_media() {
                 return;
             }
             self.send_media(key, now);
@@ -167,13 +168,9 @@ impl Shard {
                 }
                 continue;
             }
-            let len = transmit.bytes.len();
             let (to, from) = (transmit.destination, transmit.local);
-            // A lost one is repeated by whoever waits for it.
-            if let Err(SendError::Failed(error)) = self.socket.send(to, from, &transmit.bytes, len)
-            {
-                tracing::debug!(viewer = %viewer.id.short(), %error, "send failed");
-            }
+            self.unsent
+                .send_control(&self.socket, (to, from), &transmit.bytes);
         }
     }
 
@@ -289,66 +286,30 @@ impl Shard {
     }
 }
 
-/// Sends a viewer what is due of its stream. Returns what the kernel had no room for.
+/// Sends a viewer what is due of its stream, until the kernel has no more room.
 fn pump(
-    viewer: &mut Viewer,
+    (key, viewer): (usize, &mut Viewer),
     stream: &ShardStream,
     socket: &ShardSocket,
+    unsent: &mut Unsent,
     buffer: &mut SendBuffer,
     now: Instant,
-) -> Option<Unsent> {
-    let CandidatePair {
-        local,
-        remote: destination,
-        transport,
-    } = viewer.peer.pair()?;
-    if let Transport::Tcp(connection) = transport {
-        frames::pump(viewer, connection, stream, buffer, now);
-        return None;
+) {
+    let Some(pair) = viewer.peer.pair() else {
+        return;
+    };
+    if let Transport::Tcp(connection) = pair.transport {
+        return frames::pump(viewer, connection, stream, buffer, now);
     }
     loop {
         buffer.clear();
         let progress = viewer
             .peer
             .send_media(&stream.video, &stream.audio, now, buffer);
-        let mut runs = buffer.runs();
-        while let Some((bytes, segment)) = runs.next() {
-            match socket.send(destination, local, bytes, segment) {
-                Ok(()) => {}
-                Err(SendError::Full { sent }) => {
-                    let first = (bytes[sent..].to_vec(), segment);
-                    let rest = runs.map(|(bytes, segment)| (bytes.to_vec(), segment));
-                    let runs = std::iter::once(first).chain(rest).collect();
-                    return Some(Unsent {
-                        destination,
-                        local,
-                        runs,
-                    });
-                }
-                Err(SendError::Failed(error)) => {
-                    // As loss on the way: the viewer asks again, or falls silent.
-                    tracing::debug!(viewer = %viewer.id.short(), %error, "send failed");
-                }
-            }
+        unsent.send_media(socket, key, (pair.remote, pair.local), buffer);
+        let is_done = progress != Progress::Behind || viewer.peer.is_catching_up();
+        if is_done || unsent.has_media() {
+            return;
         }
-        if progress != Progress::Behind || viewer.peer.is_catching_up() {
-            return None;
-        }
-    }
-}
-
-impl Unsent {
-    /// Tries again. Returns what there still was no room for.
-    fn send(mut self, socket: &ShardSocket) -> Option<Self> {
-        while let Some((bytes, segment)) = self.runs.first_mut() {
-            match socket.send(self.destination, self.local, bytes, *segment) {
-                Err(SendError::Full { sent }) => {
-                    bytes.drain(..sent);
-                    return Some(self);
-                }
-                Ok(()) | Err(SendError::Failed(_)) => drop(self.runs.remove(0)),
-            }
-        }
-        None
     }
 }

@@ -97,7 +97,7 @@ impl Shard {
                         self.receive(&mut buffers, clock());
                     }
                 }
-                ready = self.socket.writable(), if self.unsent.is_some() => {
+                ready = self.socket.writable(), if !self.unsent.is_empty() => {
                     if ready.is_ok() {
                         self.send_unsent(clock());
                     }

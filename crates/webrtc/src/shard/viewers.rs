@@ -95,6 +95,10 @@ impl Viewers {
             self.by_connection.remove(&connection.id());
             connection.close();
         }
+        if self.slots.is_empty() {
+            // Thousands leave room behind that the next few do not need.
+            *self = Self::default();
+        }
         Some(viewer)
     }
 

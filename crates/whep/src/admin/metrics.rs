@@ -43,6 +43,11 @@ struct OfStream {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfShard {
+    shard: u64,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Build {
     version: &'static str,
 }
@@ -272,6 +277,16 @@ fn collect_server(door: &AdminDoor, registry: &mut Registry) {
         "sessions",
         "Sessions, those included that have not been heard of",
         sessions,
+    );
+    let shards = Family::<OfShard, Gauge>::default();
+    for (shard, sessions) in (0..).zip(door.engine.spread()) {
+        let sessions = i64::try_from(sessions).unwrap_or(i64::MAX);
+        shards.get_or_create(&OfShard { shard }).set(sessions);
+    }
+    registry.register(
+        "shard_sessions",
+        "Sessions of each egress shard, of those that have been heard of",
+        shards,
     );
     let draining: Gauge = Gauge::default();
     draining.set(i64::from(door.admission.is_draining()));

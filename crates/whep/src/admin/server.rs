@@ -20,6 +20,8 @@ pub(super) struct ServerSummary {
     rtmp_port: u16,
     /// Sessions, those included that have not been heard of.
     sessions: usize,
+    /// How many of them each egress shard has, of those that have been heard of.
+    shard_sessions: Vec<usize>,
     fan_out: FanOut,
 }
 
@@ -45,6 +47,7 @@ impl ServerSummary {
             draining: door.admission.is_draining(),
             rtmp_port: door.info.rtmp.port(),
             sessions: door.engine.sessions(),
+            shard_sessions: door.engine.spread(),
             fan_out: door.engine.fan_out().into(),
         }
     }

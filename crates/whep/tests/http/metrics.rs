@@ -24,6 +24,7 @@ async fn streams_and_sessions_are_counted() {
         "distributary_stream_video_frames_total{stream=\"live/test\"} 0",
         "distributary_stream_bytes_total{stream=\"live/test\"} 0",
         "distributary_sessions 1",
+        "distributary_shard_sessions{shard=\"0\"} 0",
         "# UNIT distributary_fan_out_p99_seconds seconds",
     ] {
         assert!(

@@ -1,0 +1,296 @@
+//! What the kernel had no room for.
+//!
+//! The socket's buffer is full when more is sent than the machine's link carries. Then nothing more is
+//! written for anybody: the viewers' cursors wait in the logs, where what has become too old is skipped,
+//! and only what was sealed already is kept here. What is not media goes first when there is room again,
+//! because viewers whose checks are not answered believe that the gateway is gone.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::send_buffer::SendBuffer;
+use crate::socket::{Outlet, SendError};
+
+/// Most datagrams kept that are not media. Those beyond are lost, and repeated by whoever waits for them.
+const MAX_CONTROL: usize = 1024;
+
+/// What waits for room, of one socket.
+#[derive(Default)]
+pub(super) struct Unsent {
+    control: VecDeque<Datagrams>,
+    media: Option<Rest>,
+}
+
+/// What is left of one viewer's packets.
+struct Rest {
+    /// Whose they are.
+    viewer: usize,
+    runs: VecDeque<Datagrams>,
+}
+
+/// Datagrams of equal size for one destination, the last one perhaps shorter.
+struct Datagrams {
+    destination: SocketAddr,
+    local: Option<IpAddr>,
+    bytes: Vec<u8>,
+    segment: usize,
+}
+
+impl Unsent {
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.control.is_empty() && self.media.is_none()
+    }
+
+    /// Whether media waits, so that no more is to be written.
+    pub(super) fn has_media(&self) -> bool {
+        self.media.is_some()
+    }
+
+    /// Sends what was written for a viewer, and keeps what there is no room for. A destination that
+    /// cannot be reached is as loss on the way: the viewer asks again, or falls silent.
+    pub(super) fn send_media(
+        &mut self,
+        outlet: &impl Outlet,
+        viewer: usize,
+        (destination, local): (SocketAddr, Option<IpAddr>),
+        buffer: &SendBuffer,
+    ) {
+        let mut runs = buffer.runs();
+        while let Some((bytes, segment)) = runs.next() {
+            let Err(Full { sent }) = offer(outlet, destination, local, bytes, segment) else {
+                continue;
+            };
+            let rest = std::iter::once((&bytes[sent..], segment)).chain(runs);
+            let runs = rest.map(|(bytes, segment)| Datagrams {
+                destination,
+                local,
+                bytes: bytes.to_vec(),
+                segment,
+            });
+            self.media = Some(Rest {
+                viewer,
+                runs: runs.collect(),
+            });
+            return;
+        }
+    }
+
+    /// Sends a datagram that is not media, behind those that wait.
+    pub(super) fn send_control(
+        &mut self,
+        outlet: &impl Outlet,
+        (destination, local): (SocketAddr, Option<IpAddr>),
+        bytes: &[u8],
+    ) {
+        let segment = bytes.len();
+        let is_sent =
+            self.control.is_empty() && offer(outlet, destination, local, bytes, segment).is_ok();
+        if !is_sent && self.control.len() < MAX_CONTROL {
+            self.control.push_back(Datagrams {
+                destination,
+                local,
+                bytes: bytes.to_vec(),
+                segment,
+            });
+        }
+    }
+
+    /// Tries again. Returns whose media has been completed by it, if any had been waiting.
+    pub(super) fn send(&mut self, outlet: &impl Outlet) -> Option<usize> {
+        if !drain(&mut self.control, outlet) {
+            return None;
+        }
+        let mut rest = self.media.take()?;
+        if drain(&mut rest.runs, outlet) {
+            return Some(rest.viewer);
+        }
+        self.media = Some(rest);
+        None
+    }
+}
+
+/// There was room for so many bytes.
+struct Full {
+    sent: usize,
+}
+
+/// Sends datagrams as far as there is room. What cannot be delivered counts as sent.
+fn offer(
+    outlet: &impl Outlet,
+    destination: SocketAddr,
+    local: Option<IpAddr>,
+    bytes: &[u8],
+    segment: usize,
+) -> Result<(), Full> {
+    match outlet.send(destination, local, bytes, segment) {
+        Ok(()) => Ok(()),
+        Err(SendError::Full { sent }) => Err(Full { sent }),
+        Err(SendError::Failed(error)) => {
+            tracing::debug!(%destination, %error, "send failed");
+            Ok(())
+        }
+    }
+}
+
+/// Sends what there is room for. `false`: there was not enough.
+fn drain(queue: &mut VecDeque<Datagrams>, outlet: &impl Outlet) -> bool {
+    while let Some(first) = queue.front_mut() {
+        let Datagrams {
+            destination,
+            local,
+            bytes,
+            segment,
+        } = first;
+        if let Err(Full { sent }) = offer(outlet, *destination, *local, bytes, *segment) {
+            bytes.drain(..sent);
+            return false;
+        }
+        queue.pop_front();
+    }
+    true
+}
+
+/// The viewers in the order of their turns, when the last to be served was `last`: who was served before
+/// the room was used up must not be the first again.
+pub(super) fn turns(keys: &[usize], last: usize) -> impl Iterator<Item = usize> {
+    let next = keys.partition_point(|key| *key <= last);
+    let (served, waiting) = keys.split_at(next);
+    waiting.iter().chain(served).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::io;
+
+    use super::*;
+
+    /// A kernel with room for some datagrams, which it notes with their destinations' ports.
+    #[derive(Default)]
+    struct Kernel {
+        room: Cell<usize>,
+        taken: RefCell<Vec<(u16, Vec<u8>)>>,
+    }
+
+    impl Outlet for Kernel {
+        fn send(
+            &self,
+            destination: SocketAddr,
+            _local: Option<IpAddr>,
+            bytes: &[u8],
+            segment: usize,
+        ) -> Result<(), SendError> {
+            if destination.port() == UNREACHABLE {
+                return Err(SendError::Failed(io::ErrorKind::HostUnreachable.into()));
+            }
+            let mut sent = 0;
+            for datagram in bytes.chunks(segment) {
+                if self.room.get() == 0 {
+                    return Err(SendError::Full { sent });
+                }
+                self.room.set(self.room.get() - 1);
+                let taken = (destination.port(), datagram.to_vec());
+                self.taken.borrow_mut().push(taken);
+                sent += datagram.len();
+            }
+            Ok(())
+        }
+    }
+
+    const UNREACHABLE: u16 = 9;
+
+    fn to(port: u16) -> (SocketAddr, Option<IpAddr>) {
+        (([127, 0, 0, 1], port).into(), None)
+    }
+
+    /// Packets of which each says what number it has, in three runs.
+    fn written() -> SendBuffer {
+        let mut buffer = SendBuffer::new(1 << 16);
+        for (number, len) in (0..).zip([100, 100, 100, 40, 100, 100, 100]) {
+            buffer.packet(len).fill(number);
+        }
+        assert_eq!(buffer.runs().len(), 2);
+        buffer
+    }
+
+    fn numbers(kernel: &Kernel, port: u16) -> Vec<(u8, usize)> {
+        let taken = kernel.taken.borrow();
+        let of_port = taken.iter().filter(|(to, _)| *to == port);
+        of_port.map(|(_, bytes)| (bytes[0], bytes.len())).collect()
+    }
+
+    #[test]
+    fn every_packet_goes_out_whole_and_once_wherever_the_room_ended() {
+        let expected: Vec<(u8, usize)> = (0..).zip([100, 100, 100, 40, 100, 100, 100]).collect();
+        for first in 0..=7 {
+            for then in 1..=7 {
+                let (kernel, mut unsent) = (Kernel::default(), Unsent::default());
+                kernel.room.set(first);
+                unsent.send_media(&kernel, 5, to(1), &written());
+                assert_eq!(unsent.has_media(), first < 7);
+                let mut completed = None;
+                while unsent.has_media() {
+                    kernel.room.set(then);
+                    completed = unsent.send(&kernel);
+                }
+                assert_eq!(completed, (first < 7).then_some(5));
+                assert_eq!(numbers(&kernel, 1), expected, "{first}, then {then}");
+            }
+        }
+    }
+
+    #[test]
+    fn answers_go_before_the_media_that_waits_and_in_order() {
+        let (kernel, mut unsent) = (Kernel::default(), Unsent::default());
+        kernel.room.set(2);
+        unsent.send_media(&kernel, 5, to(1), &written());
+        unsent.send_control(&kernel, to(2), b"a");
+        kernel.room.set(1);
+        // Not before the one that waits.
+        unsent.send_control(&kernel, to(2), b"b");
+        assert_eq!(unsent.send(&kernel), None);
+        assert_eq!(numbers(&kernel, 2), [(b'a', 1)]);
+        kernel.room.set(100);
+        assert_eq!(unsent.send(&kernel), Some(5));
+        assert!(unsent.is_empty());
+        let ports: Vec<u16> = kernel
+            .taken
+            .borrow()
+            .iter()
+            .map(|(port, _)| *port)
+            .collect();
+        assert_eq!(ports, [1, 1, 2, 2, 1, 1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn what_is_not_media_is_kept_up_to_a_bound() {
+        let (kernel, mut unsent) = (Kernel::default(), Unsent::default());
+        for _ in 0..2 * MAX_CONTROL {
+            unsent.send_control(&kernel, to(2), b"a");
+        }
+        kernel.room.set(usize::MAX);
+        assert_eq!(unsent.send(&kernel), None);
+        assert!(unsent.is_empty());
+        assert_eq!(numbers(&kernel, 2).len(), MAX_CONTROL);
+    }
+
+    #[test]
+    fn who_cannot_be_reached_holds_nobody_up() {
+        let (kernel, mut unsent) = (Kernel::default(), Unsent::default());
+        unsent.send_control(&kernel, to(UNREACHABLE), b"a");
+        unsent.send_media(&kernel, 5, to(UNREACHABLE), &written());
+        assert!(unsent.is_empty());
+        unsent.send_control(&kernel, to(2), b"b");
+        assert!(!unsent.is_empty());
+    }
+
+    #[test]
+    fn the_next_turn_is_that_of_whoever_has_waited() {
+        let order = |last| turns(&[0, 2, 5, 7], last).collect::<Vec<_>>();
+        assert_eq!(order(2), [5, 7, 0, 2]);
+        assert_eq!(order(7), [0, 2, 5, 7]);
+        // One that has left since.
+        assert_eq!(order(4), [5, 7, 0, 2]);
+    }
+}
