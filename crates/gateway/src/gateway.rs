@@ -24,6 +24,7 @@ use crate::config::{Config, Duplicate, Pull, TlsListener};
 use crate::demo;
 use crate::error::{Listener, RunError, StartError};
 use crate::listen::ListenAddress;
+use crate::memory;
 use crate::transcode::Transcode;
 
 /// How long all parts together may take to end.
@@ -148,11 +149,13 @@ impl Gateway {
         });
 
         let tell_rtmp = tokio::spawn(forward(self.admission.watch(), self.rtmp_draining));
+        let give_back = tokio::spawn(memory::give_back(self.hub.clone(), self.engine.clone()));
         let result = tokio::select! {
             () = serve(&mut ending, &self.admission, &self.engine, self.drain_timeout) => Ok(()),
             Some(ended) = parts.join_next() => Err(RunError::Ended(ended.err())),
         };
         tell_rtmp.abort();
+        give_back.abort();
         tracing::info!("shutting down");
         if let Some(demo) = demo {
             demo.abort();

@@ -34,6 +34,7 @@ pub mod health;
 pub mod limits;
 pub mod listen;
 pub mod logging;
+mod memory;
 mod nearest;
 pub mod reload;
 pub mod signals;
