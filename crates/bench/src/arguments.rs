@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::time::Duration;
 
+use distributary_webrtc::srtp::SrtpProfile;
 use serde::Serialize;
 
 /// A length of time with its unit: `500ms`, `20s`, `2m`.
@@ -34,6 +35,20 @@ pub fn parse_ramp(text: &str) -> Result<f64, String> {
         Ok(ramp) if ramp > 0.0 && f64::is_finite(ramp) => Ok(ramp),
         _ => Err(format!("`{text}` is not a positive number")),
     }
+}
+
+/// How media is sealed, by the name that DTLS has for it.
+///
+/// # Errors
+/// When there is no such profile.
+pub fn parse_profile(text: &str) -> Result<SrtpProfile, String> {
+    let mut profiles = SrtpProfile::ALL.into_iter();
+    profiles
+        .find(|profile| profile.to_string() == text)
+        .ok_or_else(|| {
+            let names = SrtpProfile::ALL.map(|profile| profile.to_string());
+            format!("expected one of {}", names.join(", "))
+        })
 }
 
 /// Prints a report, as text or as JSON.

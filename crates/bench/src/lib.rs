@@ -8,6 +8,7 @@
 //!     inspector   (the first viewers only) decrypts, and checks the H264 access units
 //!     traffic   loss, frames and gaps by the RTP headers, which are in the clear
 //! publishers   one thread: RTMP publishers, each with the tags of one FLV file
+//! floor  the same packets, sealed and sent by nothing but the system's calls
 //! report  the figures;   process  what the kernel says about the server;   socket  how is received
 //! ```
 //!
@@ -16,6 +17,7 @@
 
 pub mod answer;
 pub mod arguments;
+pub mod floor;
 pub mod h264;
 pub mod ice;
 pub mod inspector;

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, TryIter, channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryIter, sync_channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc;
 use url::Url;
 
 /// How long a request may take.
@@ -30,7 +30,7 @@ const MAX_ANSWER: usize = 64 * 1024;
 /// viewers have.
 #[derive(Debug)]
 pub struct WhepClient {
-    requests: UnboundedSender<WhepRequest>,
+    requests: mpsc::Sender<WhepRequest>,
     replies: Receiver<WhepReply>,
 }
 
@@ -99,14 +99,19 @@ impl WhepReply {
 type Notify = dyn Fn() + Send + Sync;
 
 impl WhepClient {
-    /// Starts the thread. `notify` is called whenever there is a reply.
+    /// Starts the thread for so many viewers. `notify` is called whenever there is a reply.
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn start(endpoint: Url, notify: impl Fn() + Send + Sync + 'static) -> io::Result<Self> {
-        // Both queues are bounded by what their owner asks: two requests for each viewer.
-        let (requests, queue) = unbounded_channel();
-        let (results, replies) = channel();
+    pub fn start(
+        endpoint: Url,
+        viewers: usize,
+        notify: impl Fn() + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        // No viewer asks for more than to join and to leave, so both queues have room for all.
+        let room = 2 * viewers.max(1);
+        let (requests, queue) = mpsc::channel(room);
+        let (results, replies) = sync_channel(room);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -118,13 +123,17 @@ impl WhepClient {
 
     /// Asks for a session.
     pub fn join(&self, viewer: usize, offer: String) {
-        // The thread ends only after this sender is gone.
-        let _ = self.requests.send(WhepRequest::Join { viewer, offer });
+        self.ask(WhepRequest::Join { viewer, offer });
     }
 
     /// Ends a session.
     pub fn leave(&self, viewer: usize, session: Url) {
-        let _ = self.requests.send(WhepRequest::Leave { viewer, session });
+        self.ask(WhepRequest::Leave { viewer, session });
+    }
+
+    fn ask(&self, request: WhepRequest) {
+        // There is room, and the thread ends only after this sender is gone.
+        let _ = self.requests.try_send(request);
     }
 
     /// The replies that have come.
@@ -135,8 +144,8 @@ impl WhepClient {
 
 async fn serve(
     endpoint: Url,
-    mut requests: UnboundedReceiver<WhepRequest>,
-    results: Sender<WhepReply>,
+    mut requests: mpsc::Receiver<WhepRequest>,
+    results: SyncSender<WhepReply>,
     notify: Arc<Notify>,
 ) {
     while let Some(request) = requests.recv().await {
@@ -145,7 +154,7 @@ async fn serve(
         tokio::spawn(async move {
             let reply = perform(&endpoint, request).await;
             // Nobody waits for it any more at the end of the program.
-            let _ = results.send(reply);
+            let _ = results.try_send(reply);
             notify();
         });
     }
@@ -260,7 +269,7 @@ mod tests {
     fn client(listener: &TcpListener) -> WhepClient {
         let address = listener.local_addr().unwrap();
         let endpoint = Url::parse(&format!("http://{address}/whep/live/test")).unwrap();
-        WhepClient::start(endpoint, || {}).unwrap()
+        WhepClient::start(endpoint, 2, || {}).unwrap()
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use distributary_bench::arguments::{parse_duration, parse_ramp, print};
+use distributary_bench::arguments::{parse_duration, parse_profile, parse_ramp, print};
 use distributary_bench::socket::ReceiveMode;
 use distributary_bench::swarm::{self, SwarmConfig};
 use distributary_webrtc::srtp::SrtpProfile;
@@ -61,16 +61,6 @@ fn main() -> ExitCode {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
-}
-
-fn parse_profile(text: &str) -> Result<SrtpProfile, String> {
-    let mut profiles = SrtpProfile::ALL.into_iter();
-    profiles
-        .find(|profile| profile.to_string() == text)
-        .ok_or_else(|| {
-            let names = SrtpProfile::ALL.map(|profile| profile.to_string());
-            format!("expected one of {}", names.join(", "))
-        })
 }
 
 impl From<Arguments> for SwarmConfig {

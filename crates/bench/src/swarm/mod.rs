@@ -34,9 +34,11 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// first does not count.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// How long the end of the sessions is waited for, and after it, until the server has freed them.
+/// How long the end of the sessions is waited for.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
-const LEAVE_SETTLE: Duration = Duration::from_millis(500);
+
+/// How long after it the server's memory is looked at: it has some time to give it back.
+const LEAVE_SETTLE: Duration = Duration::from_secs(6);
 
 /// Readiness events taken with one call.
 const EVENTS: usize = 1024;
@@ -118,7 +120,9 @@ pub fn run(config: SwarmConfig) -> Result<Report, SwarmError> {
         let failure = outcome.failure.take();
         outcome.failure = failure.or_else(|| seat.leave_failure());
     }
-    std::thread::sleep(LEAVE_SETTLE);
+    if swarm.config.server_pid.is_some() {
+        std::thread::sleep(LEAVE_SETTLE);
+    }
     meter.left()?;
     Ok(meter.report(&swarm.config, &outcomes))
 }
@@ -141,7 +145,9 @@ impl Swarm {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WHEP)?);
         // A wake-up that fails is made up for by the next tick.
-        let whep = WhepClient::start(config.url.clone(), move || drop(waker.wake()))?;
+        let whep = WhepClient::start(config.url.clone(), config.viewers, move || {
+            drop(waker.wake());
+        })?;
         let seats = (0..config.viewers)
             .map(|number| Seat::new(Token(number), number < config.decrypt))
             .collect::<Result<_, _>>()?;

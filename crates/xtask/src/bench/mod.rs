@@ -54,6 +54,16 @@ enum Receive {
     Plain,
 }
 
+impl Receive {
+    /// As the programs of the load have it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gro => "gro",
+            Self::Plain => "plain",
+        }
+    }
+}
+
 /// The clip: 20 s of 720p30 at 2.5 Mbit/s with a keyframe every 2 s, and AAC.
 const CLIP: &[&str] = &[
     "-f",
@@ -139,14 +149,11 @@ pub(crate) fn run(options: &Options) -> Result<(), BenchError> {
         gateway.wait_live(&programs)?;
         for &viewers in &options.viewers {
             println!("{viewers} viewers, {} shards", shards_of(shards, cores));
+            let floor = programs.floor(viewers, options)?;
             let report = gateway.watch(&programs, viewers, options)?;
             let server = gateway.status()?;
-            rows.push(Row::new(
-                viewers,
-                shards_of(shards, cores),
-                &report,
-                &server,
-            ));
+            let shards = shards_of(shards, cores);
+            rows.push(Row::new(viewers, shards, &report, &server, &floor));
         }
     }
     println!("\n{}\n", machine::describe(cores));
@@ -180,6 +187,16 @@ impl Programs {
 
     fn command(&self, program: &str) -> Command {
         Command::new(self.folder.join(program))
+    }
+
+    /// What the sealing and sending alone costs at this moment.
+    fn floor(&self, viewers: usize, options: &Options) -> Result<serde_json::Value, BenchError> {
+        let mut floor = self.command("egress-floor");
+        floor
+            .args(["--viewers", &viewers.to_string(), "--json"])
+            .args(["--receive", options.receive.name()]);
+        let output = floor.output().map_err(io_error("egress-floor"))?;
+        Ok(serde_json::from_slice(&output.stdout)?)
     }
 }
 
@@ -283,14 +300,11 @@ impl Gateway {
         viewers: usize,
         options: &Options,
     ) -> Result<serde_json::Value, BenchError> {
-        let receive = match options.receive {
-            Receive::Gro => "gro",
-            Receive::Plain => "plain",
-        };
         let mut swarm = self.swarm(programs, viewers);
         swarm
             .args(["--duration", &format!("{}s", options.seconds)])
-            .args(["--ramp", &options.ramp.to_string(), "--receive", receive])
+            .args(["--ramp", &options.ramp.to_string()])
+            .args(["--receive", options.receive.name()])
             .args(["--server-pid", &self.child.id().to_string(), "--json"])
             .stderr(Stdio::inherit());
         // Viewers that fail are in the report; the exit code only repeats it.

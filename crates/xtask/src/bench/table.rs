@@ -8,6 +8,8 @@ pub(super) struct Row {
     shards: usize,
     joined: u64,
     cpu_us_per_packet: Option<f64>,
+    floor_us_per_packet: Option<f64>,
+    shard_percent: String,
     cpu_percent: Option<f64>,
     packets_per_second: Option<f64>,
     rss_per_viewer_kib: Option<f64>,
@@ -19,14 +21,23 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Takes the figures from a report of `whep-swarm` and from what the gateway says of itself.
-    pub(super) fn new(viewers: usize, shards: usize, report: &Value, server: &Value) -> Self {
+    /// Takes the figures from a report of `whep-swarm`, from what the gateway says of itself, and from
+    /// the report of `egress-floor` for as many viewers.
+    pub(super) fn new(
+        viewers: usize,
+        shards: usize,
+        report: &Value,
+        server: &Value,
+        floor: &Value,
+    ) -> Self {
         let number = |path: &str| report.pointer(path).and_then(Value::as_f64);
         Self {
             viewers,
             shards,
             joined: report["joined"].as_u64().unwrap_or_default(),
             cpu_us_per_packet: number("/server/cpu_us_per_packet"),
+            floor_us_per_packet: floor["cpu_us_per_packet"].as_f64(),
+            shard_percent: shard_percent(report),
             cpu_percent: number("/server/cpu_percent"),
             packets_per_second: number("/media/packets_per_second"),
             rss_per_viewer_kib: number("/server/rss_per_viewer_kib"),
@@ -44,7 +55,7 @@ impl Row {
         (per_viewer > 0.0).then(|| 1e6 / per_viewer)
     }
 
-    fn cells(&self) -> [String; 11] {
+    fn cells(&self) -> [String; COLUMNS] {
         let shown = |value: Option<f64>, digits: usize| {
             value.map_or_else(String::new, |value| format!("{value:.digits$}"))
         };
@@ -52,7 +63,9 @@ impl Row {
             format!("{} of {}", self.joined, self.viewers),
             self.shards.to_string(),
             shown(self.cpu_us_per_packet, 2),
+            shown(self.floor_us_per_packet, 2),
             shown(self.cpu_percent, 0),
+            self.shard_percent.clone(),
             shown(self.viewers_per_core(), 0),
             shown(self.rss_per_viewer_kib, 0),
             shown(self.join_p50, 0),
@@ -64,11 +77,29 @@ impl Row {
     }
 }
 
-const HEADER: [&str; 11] = [
+/// CPU of each egress shard in percent of a core, in the order of their numbers.
+fn shard_percent(report: &Value) -> String {
+    let threads = report.pointer("/server/threads").and_then(Value::as_array);
+    let mut shards: Vec<(&str, f64)> = threads
+        .into_iter()
+        .flatten()
+        .filter_map(|thread| Some((thread["name"].as_str()?, thread["cpu_percent"].as_f64()?)))
+        .filter(|(name, _)| name.starts_with("egress"))
+        .collect();
+    shards.sort_by_key(|(name, _)| *name);
+    let shards = shards.iter().map(|(_, percent)| format!("{percent:.0}"));
+    shards.collect::<Vec<_>>().join(" + ")
+}
+
+const COLUMNS: usize = 13;
+
+const HEADER: [&str; COLUMNS] = [
     "viewers",
     "shards",
     "CPU us/packet",
+    "seal + send alone",
     "CPU %",
+    "of the shards",
     "viewers/core",
     "KiB/viewer",
     "join p50 ms",
@@ -80,7 +111,7 @@ const HEADER: [&str; 11] = [
 
 /// All rows under one header.
 pub(super) fn render(rows: &[Row]) -> String {
-    let line = |cells: [String; 11]| format!("| {} |\n", cells.join(" | "));
+    let line = |cells: [String; COLUMNS]| format!("| {} |\n", cells.join(" | "));
     let mut text = line(HEADER.map(str::to_owned));
     text += &line(HEADER.map(|_| "---".to_owned()));
     text.extend(rows.iter().map(|row| line(row.cells())));
@@ -97,7 +128,12 @@ mod tests {
         let report = json!({
             "joined": 99,
             "server": {
-                "cpu_us_per_packet": 1.25, "cpu_percent": 40.4, "rss_per_viewer_kib": 20.6
+                "cpu_us_per_packet": 1.25, "cpu_percent": 40.4, "rss_per_viewer_kib": 20.6,
+                "threads": [
+                    { "name": "egress 1", "cpu_percent": 19.6 },
+                    { "name": "egress 0", "cpu_percent": 18.2 },
+                    { "name": "audio live/test", "cpu_percent": 2.0 },
+                ],
             },
             "media": {
                 "packets_per_second": 320.0, "loss_percent": 0.0, "packet_gap": { "max": 51.0 }
@@ -105,17 +141,18 @@ mod tests {
             "join": { "first_keyframe": { "p50": 12.0, "p95": 30.4 } },
         });
         let server = json!({ "fan_out": { "p99_ms": 3.26 } });
-        let rendered = render(&[Row::new(100, 2, &report, &server)]);
+        let floor = json!({ "cpu_us_per_packet": 0.96 });
+        let rendered = render(&[Row::new(100, 2, &report, &server, &floor)]);
         let last = rendered.lines().last().unwrap();
         assert_eq!(
             last,
-            "| 99 of 100 | 2 | 1.25 | 40 | 2500 | 21 | 12 | 30 | 0.000 | 51 | 3.3 |"
+            "| 99 of 100 | 2 | 1.25 | 0.96 | 40 | 18 + 20 | 2500 | 21 | 12 | 30 | 0.000 | 51 | 3.3 |"
         );
     }
 
     #[test]
     fn what_was_not_measured_is_blank() {
-        let rendered = render(&[Row::new(1, 1, &json!({}), &json!({}))]);
-        assert!(rendered.ends_with("| 0 of 1 | 1 |  |  |  |  |  |  |  |  |  |\n"));
+        let rendered = render(&[Row::new(1, 1, &json!({}), &json!({}), &json!({}))]);
+        assert!(rendered.ends_with("| 0 of 1 | 1 |  |  |  |  |  |  |  |  |  |  |  |\n"));
     }
 }
