@@ -82,6 +82,27 @@ async fn every_picture_is_shown_in_order_and_the_encoder_comes_and_goes_with_its
 }
 
 #[tokio::test]
+async fn a_session_that_is_older_than_its_stream_goes_over_to_the_transcode() {
+    let gateway = Gateway::start_configured("[whep]\noffline = \"wait\"");
+    gateway.logged_until(FOUND);
+    let page = WatchPage::open().await;
+    let answer = page.watch("viewer", &gateway.whep_url(STREAM)).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let clip = pyramid();
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url(STREAM));
+    eventually("the viewer has the transcode", async || {
+        let stream = gateway.stream(STREAM)?;
+        (stream["viewers"]["transcoded"] == 1).then_some(())
+    })
+    .await;
+    let shown = page.browser.report("#viewer").await;
+    let shown = shown.map_or(0, |report| report.counters.len());
+    let report = wait_for_pictures(&page, shown + 3 * FRAME_RATE as usize).await;
+    assert_eq!(report.peers, 1, "{report:?}");
+    report.assert_plays(&clip);
+}
+
+#[tokio::test]
 async fn hevc_is_shown_by_a_browser_without_it() {
     let program = recent_ffmpeg_path()
         .to_str()

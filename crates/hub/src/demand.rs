@@ -69,6 +69,16 @@ impl Providers {
 
     /// Asks the first who accepts the name, and waits for the answer.
     pub(crate) async fn ask(&self, name: &StreamName) -> Result<(), DemandError> {
+        self.request(name)?
+            .await
+            .unwrap_or_else(|_| Err(DemandError::Failed("it has just ended".into())))
+    }
+
+    /// Asks the first who accepts the name. The answer comes later.
+    pub(crate) fn request(
+        &self,
+        name: &StreamName,
+    ) -> Result<oneshot::Receiver<Result<(), DemandError>>, DemandError> {
         let queue = self.queue(name).ok_or(DemandError::NoProvider)?;
         let (answer, answered) = oneshot::channel();
         let name = name.clone();
@@ -78,9 +88,7 @@ impl Providers {
                 mpsc::error::TrySendError::Full(_) => DemandError::Busy,
                 mpsc::error::TrySendError::Closed(_) => DemandError::NoProvider,
             })?;
-        answered
-            .await
-            .unwrap_or_else(|_| Err(DemandError::Failed("it has just ended".into())))
+        Ok(answered)
     }
 
     fn queue(&self, name: &StreamName) -> Option<mpsc::Sender<Demand>> {

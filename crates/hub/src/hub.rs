@@ -9,6 +9,7 @@ use distributary_media::{Frame, OpusConfig};
 use tokio::sync::mpsc;
 
 use crate::demand::{Demand, DemandError, Providers};
+use crate::encoders::{EncoderCounters, EncoderStats, RunningEncoder};
 use crate::name::StreamName;
 use crate::policy::{BFramePolicy, ByStream, SeiPolicy, VuiPolicy};
 use crate::stream::{Claim, Publisher, Reservation, Stream, Subscription};
@@ -69,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) config: HubConfig,
     streams: DashMap<StreamName, Arc<Stream>>,
     providers: Providers,
+    encoders: EncoderCounters,
 }
 
 impl Hub {
@@ -79,6 +81,7 @@ impl Hub {
                 config,
                 streams: DashMap::new(),
                 providers: Providers::default(),
+                encoders: EncoderCounters::default(),
             }),
         }
     }
@@ -172,6 +175,26 @@ impl Hub {
             return Ok(());
         }
         self.shared.providers.ask(name).await
+    }
+
+    /// What the programs did so far that encode streams anew.
+    pub fn encoders(&self) -> EncoderStats {
+        self.shared.encoders.stats()
+    }
+
+    /// Counts a program that encodes a stream anew, for as long as what is returned is kept.
+    pub fn note_encoder(&self) -> RunningEncoder {
+        self.shared.encoders.start()
+    }
+
+    /// Counts a failure of such a program, or that there could be none.
+    pub fn note_encoder_failure(&self) {
+        self.shared.encoders.note_failure();
+    }
+
+    /// Lets somebody provide a stream, without waiting for it. `false`: nobody can, or has the time to.
+    pub(crate) fn request(&self, name: &StreamName) -> bool {
+        self.shared.providers.request(name).is_ok()
     }
 
     /// The stream of this name, live or waiting for its publisher to come back.

@@ -17,6 +17,7 @@
 //! * [`provider`]: those who provide such streams.
 //! * `rendition`: what a viewer is given that cannot show a stream as it is published.
 //! * [`stream`]: [`Stream`] and its two handles, [`Publisher`] and [`Subscription`].
+//! * `encoders`: the programs that encode streams anew, in figures.
 //! * `adapt`: small changes to pictures.
 //! * `audio`: the thread that turns a stream's AAC into Opus, while somebody listens.
 //! * [`cache`]: the group-of-pictures cache.
@@ -27,6 +28,7 @@ mod adapt;
 mod audio;
 pub mod cache;
 pub mod demand;
+mod encoders;
 pub mod hub;
 pub mod meter;
 pub mod name;
@@ -39,12 +41,14 @@ pub mod subscriber;
 pub mod timeline;
 
 pub use demand::{Demand, DemandError};
+pub use encoders::{EncoderStats, RunningEncoder};
 pub use hub::{Hub, HubConfig, PublishError};
 pub use meter::{Group, Rates};
 pub use name::{NameError, StreamName};
 pub use pattern::{PatternError, StreamPattern};
 pub use policy::{BFrameAdvice, BFramePolicy, ByStream, Refusal, SeiPolicy, VuiPolicy};
 pub use provider::{Audience, Waiting, provide_each};
+pub use rendition::BFrameChoice;
 pub use stream::{
     Dismissal, Publisher, PublisherInfo, Reservation, Stream, StreamStats, Subscription,
 };

@@ -14,18 +14,31 @@ use crate::stream::{Publisher, Stream};
 /// How long a viewer waits for a rendition at most, before it is given what there is.
 const PATIENCE: Duration = Duration::from_secs(8);
 
+/// Who says what a viewer is given of a stream with B-frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BFrameChoice {
+    /// The policy of the stream.
+    #[default]
+    Policy,
+    /// The viewer's player, which wants the stream as it is published.
+    Player,
+}
+
 impl Hub {
     /// What a viewer of `name` is to be given. Where the stream has B-frames that it is to be encoded anew
-    /// for, or pictures in a coding that the viewer does not take, that is its rendition, as soon as there
-    /// is a picture of it. Where that cannot be had, it is the stream.
+    /// for, unless the player has chosen otherwise, or pictures in a coding that the viewer does not take,
+    /// that is its rendition, as soon as there is a picture of it. Where that cannot be had, it is the
+    /// stream.
     pub async fn watchable(
         &self,
         name: &StreamName,
+        choice: BFrameChoice,
         takes: impl FnOnce(&VideoTrack) -> bool,
     ) -> StreamName {
         let is_watchable = self.stream(name).is_none_or(|stream| {
             let video = stream.stats().video;
-            video.is_none_or(|track| takes(&track)) && !stream.is_to_be_transcoded()
+            let takes_b_frames = choice == BFrameChoice::Player || !stream.is_to_be_transcoded();
+            video.is_none_or(|track| takes(&track)) && takes_b_frames
         });
         if is_watchable {
             return name.clone();
@@ -52,6 +65,12 @@ impl Hub {
         let publisher = publisher.ok_or(PublishError::AlreadyLive)?;
         publisher.follow_clock(of.epoch());
         Ok(publisher)
+    }
+
+    /// Lets a rendition of the stream `name` be made, if somebody makes any, without waiting for it. It is
+    /// kept for a moment, in which viewers have to come.
+    pub fn request_rendition(&self, name: &StreamName) -> bool {
+        self.request(&name.rendition())
     }
 
     /// What is made of the published stream `name` now for viewers that cannot show it.
@@ -119,6 +138,7 @@ mod tests {
     /// Whether a viewer that takes H264 is given a rendition of the stream, where there can be one.
     async fn is_given_a_rendition(
         policy: BFramePolicy,
+        choice: BFrameChoice,
         codec: VideoCodec,
         pictures: &[&[&[u8]]],
     ) -> bool {
@@ -133,7 +153,7 @@ mod tests {
         };
         let name = publisher.stream().name();
         tokio::select! {
-            given = hub.watchable(name, |track| track.codec == VideoCodec::H264) => {
+            given = hub.watchable(name, choice, |track| track.codec == VideoCodec::H264) => {
                 given.is_rendition()
             }
             () = provider => panic!("it never ends"),
@@ -153,8 +173,12 @@ mod tests {
             (Reorder, [false; 3]),
         ] {
             for (pictures, expected) in [in_order, disposable, pyramid].iter().zip(expected) {
-                let given = is_given_a_rendition(policy, VideoCodec::H264, pictures).await;
-                assert_eq!(given, expected, "{policy:?} {pictures:?}");
+                let given = async |choice| {
+                    is_given_a_rendition(policy, choice, VideoCodec::H264, pictures).await
+                };
+                let what = format!("{policy:?} {pictures:?}");
+                assert_eq!(given(BFrameChoice::Policy).await, expected, "{what}");
+                assert!(!given(BFrameChoice::Player).await, "{what}");
             }
         }
     }
@@ -162,7 +186,10 @@ mod tests {
     #[tokio::test]
     async fn a_coding_that_the_viewer_does_not_take_makes_a_rendition_needed() {
         let pictures: &[&[&[u8]]] = &[&[&[0x26, 1]]];
-        assert!(is_given_a_rendition(BFramePolicy::Drop, VideoCodec::H265, pictures).await);
+        for choice in [BFrameChoice::Policy, BFrameChoice::Player] {
+            let policy = BFramePolicy::Drop;
+            assert!(is_given_a_rendition(policy, choice, VideoCodec::H265, pictures).await);
+        }
     }
 
     #[tokio::test]
@@ -171,7 +198,8 @@ mod tests {
         let publisher = publish(&hub, VideoCodec::H265, &[]);
         let given = async |hub: &Hub| {
             let name = publisher.stream().name();
-            hub.watchable(name, |_| false).await.is_rendition()
+            let given = hub.watchable(name, BFrameChoice::Policy, |_| false);
+            given.await.is_rendition()
         };
         assert!(!given(&hub).await, "nobody makes any");
         let mut demands = hub.provide_renditions();

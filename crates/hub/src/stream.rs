@@ -213,7 +213,7 @@ impl Stream {
 
     /// Whether it has B-frames, or is to be expected to have some, for which its policy is to encode it
     /// anew.
-    pub(crate) fn is_to_be_transcoded(&self) -> bool {
+    pub fn is_to_be_transcoded(&self) -> bool {
         let b_frames = self.lock().b_frames.b_frames();
         match self.b_frame_policy() {
             BFramePolicy::Auto => b_frames == BFrames::Reference,

@@ -4,10 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use distributary_hub::{Delivery, Hub, Sink, Stream, StreamEvent, StreamName, Subscription};
+use distributary_hub::{
+    Delivery, Hub, RunningEncoder, Sink, Stream, StreamEvent, StreamName, Subscription,
+};
 use distributary_media::flv::FlvEvent;
 use distributary_media::{AudioFrame, Frame, TimedData, VideoFrame};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::config::TranscodeConfig;
@@ -61,7 +63,7 @@ pub(crate) enum Yield {
     Data(Arc<TimedData>),
     /// The stream's publisher has left.
     Offline,
-    /// The stream's pictures are described anew: they need another encoder.
+    /// The stream's pictures are described anew, or come from another publisher: they need another encoder.
     Changed,
 }
 
@@ -72,6 +74,8 @@ pub(crate) struct Source {
     queue: mpsc::Receiver<Delivery>,
     /// The pictures since the last keyframe, before those in the queue.
     cached: Vec<Arc<Frame>>,
+    /// Whether the publisher is there: in a queue that is full, what is told of it would be lost.
+    liveness: watch::Receiver<bool>,
 }
 
 impl Source {
@@ -80,6 +84,7 @@ impl Source {
         let (sink, queue) = Sink::channel(QUEUE);
         let (subscription, cached) = hub.subscribe(name, sink, 0)?;
         Some(Self {
+            liveness: subscription.stream().liveness(),
             subscription,
             queue,
             cached,
@@ -90,13 +95,22 @@ impl Source {
         self.subscription.stream()
     }
 
-    /// Waits until its publisher is there.
+    /// Waits until its publisher is there. It may be dropped and called again.
     pub(crate) async fn online(&mut self) {
-        while !self.stream().is_live() {
-            // What cannot be delivered any more does not come back.
-            if self.queue.recv().await.is_none() {
-                std::future::pending::<()>().await;
-            }
+        // The stream, which tells it, is held here.
+        let _ = self.liveness.wait_for(|is_live| *is_live).await;
+    }
+
+    /// What comes next, if it `takes` something: or, first of all, that the publisher has left, or another
+    /// is there in its place. It may be dropped and called again.
+    async fn next(&mut self, takes: bool) -> Result<StreamEvent, Yield> {
+        tokio::select! {
+            biased;
+            _ = self.liveness.changed() => Err(match *self.liveness.borrow_and_update() {
+                true => Yield::Changed,
+                false => Yield::Offline,
+            }),
+            Some(delivery) = self.queue.recv(), if takes => Ok(delivery.event),
         }
     }
 
@@ -138,6 +152,7 @@ pub(crate) struct Attempt {
     encoder: Encoder,
     feed: Feed,
     harvest: Harvest,
+    _counted: RunningEncoder,
     /// Since when it owes a picture.
     owes_since: Option<Instant>,
     /// Whether it was too slow once, which is said once.
@@ -150,6 +165,7 @@ impl Attempt {
     pub(crate) async fn begin(
         mut source: Source,
         config: &TranscodeConfig,
+        hub: &Hub,
     ) -> Result<Self, AttemptError> {
         let deadline = Instant::now() + FIRST_PICTURE_TIMEOUT;
         let pictures = timeout_at(deadline, source.first_pictures()).await;
@@ -166,6 +182,7 @@ impl Attempt {
             command: config.command.clone(),
             source,
         })?;
+        let counted = hub.note_encoder();
         tracing::info!(
             codec = %track.codec,
             size = %format_args!("{}x{}", track.width, track.height),
@@ -183,6 +200,7 @@ impl Attempt {
             feed,
             // The encoder's clock begins with what it does not skip.
             harvest: Harvest::new(origin + skip),
+            _counted: counted,
             owes_since: Some(Instant::now()),
             was_slow: false,
         })
@@ -202,9 +220,13 @@ impl Attempt {
             let is_fed = self.feed.pending().is_empty();
             let due = self.owes_since.map(|since| since + STALL_TIMEOUT);
             tokio::select! {
-                Some(delivery) = self.source.queue.recv(), if is_fed => {
+                event = self.source.next(is_fed) => {
+                    let event = match event {
+                        Ok(event) => event,
+                        Err(change) => return Ok(change),
+                    };
                     self.note_slowness();
-                    if let Some(passed) = self.handle(delivery.event) {
+                    if let Some(passed) = self.handle(event) {
                         return Ok(passed);
                     }
                 }
@@ -231,7 +253,6 @@ impl Attempt {
                 Frame::Audio(sound) => Some(Yield::Sound(sound.clone())),
             },
             StreamEvent::Data(data) => Some(Yield::Data(data)),
-            StreamEvent::Offline => Some(Yield::Offline),
             _ => None,
         }
     }
@@ -261,5 +282,40 @@ async fn reached(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use distributary_hub::HubConfig;
+    use distributary_media::{AudioCodec, MediaTime};
+
+    #[tokio::test]
+    async fn the_end_of_a_publisher_is_noticed_whatever_waits_in_the_queue() {
+        let hub = Hub::new(HubConfig::default());
+        let name = StreamName::parse("live/test").expect("a name");
+        let now = Instant::now().into_std();
+        let publisher = hub.publish(&name, now).expect("it is free");
+        let mut source = Source::subscribe(&hub, &name).expect("it is there");
+        let sound = |n: i64| {
+            Frame::Audio(AudioFrame {
+                codec: AudioCodec::Opus,
+                pts: MediaTime::from_millis(20 * n),
+                data: bytes::Bytes::from_static(&[0xfc]),
+            })
+        };
+        for n in 0..=QUEUE as i64 {
+            publisher.push(sound(n), now).expect("it may be published");
+        }
+        assert_eq!(source.queue.len(), QUEUE, "there is no room for more");
+        drop(publisher);
+        assert!(matches!(source.next(true).await, Err(Yield::Offline)));
+        let first = hub.publish(&name, now).expect("it is free");
+        source.online().await;
+        let _second = hub.take_over(&name, now);
+        drop(first);
+        assert!(matches!(source.next(true).await, Err(Yield::Changed)));
+        assert!(source.next(true).await.is_ok(), "once");
     }
 }

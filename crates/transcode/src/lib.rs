@@ -16,6 +16,7 @@
 //! * [`config`]: which program with which options, and how many.
 //! * [`transcoder`]: [`Transcoder`], which answers the hub's demands for renditions.
 //! * `rendition`: the life of one of them.
+//! * `supervisor`: what follows the end of an encoder.
 //! * `attempt`: the work of one encoder.
 //! * `encoder`: the child process.
 //! * `feed`, `harvest`: what it reads and what it writes.
@@ -28,6 +29,7 @@ mod encoder;
 mod feed;
 mod harvest;
 mod rendition;
+mod supervisor;
 pub mod transcoder;
 
 pub use config::TranscodeConfig;

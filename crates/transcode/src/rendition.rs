@@ -12,15 +12,7 @@ use tracing::{info, warn};
 
 use crate::attempt::{Attempt, AttemptError, Source, Yield};
 use crate::config::TranscodeConfig;
-
-/// Pauses between two encoders: at first, and at most.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
-
-/// After an encoder that worked for so long, the next pause is a first one again.
-const STABLE: Duration = Duration::from_secs(10);
-
-/// For how long no other is tried after an encoder that made nothing: viewers are given what there is.
-const HOPELESS_PAUSE: Duration = Duration::from_secs(10);
+use crate::supervisor::{Ending, Next, Supervisor};
 
 /// What the renditions share.
 #[derive(Debug)]
@@ -52,7 +44,7 @@ pub(crate) struct Rendition {
 enum End {
     #[error(transparent)]
     Attempt(#[from] AttemptError),
-    #[error("the limit of {0} encoders is reached")]
+    #[error("as many encoders run as may, {0} (see \"max\" under [transcode])")]
     TooMany(usize),
     #[error("the stream has ended")]
     Offline(Source),
@@ -64,6 +56,23 @@ enum End {
     Publish(#[from] PublishError),
     #[error(transparent)]
     Unfit(#[from] Refusal),
+}
+
+impl End {
+    /// What it is to the supervisor, after an encoder that `worked` so long and made so many pictures.
+    fn ending(&self, worked: Duration, pictures: u64) -> Ending {
+        match self {
+            Self::Changed => Ending::Changed,
+            Self::Offline(_) => Ending::Offline,
+            Self::Unwatched => Ending::Unwatched,
+            Self::Attempt(_) | Self::TooMany(_) | Self::Publish(_) | Self::Unfit(_) => {
+                Ending::Failed {
+                    after: worked,
+                    made_pictures: pictures > 0,
+                }
+            }
+        }
+    }
 }
 
 impl Rendition {
@@ -81,35 +90,34 @@ impl Rendition {
 
     /// Encodes as long as somebody watches.
     pub(crate) async fn run(mut self) {
-        let mut pause = BACKOFF.0;
+        let mut supervisor = Supervisor::default();
         loop {
             let began = Instant::now();
             self.pictures = 0;
             let end = self.encode().await;
-            let seconds = began.elapsed().as_secs();
-            match end {
-                End::Changed => info!(reason = %End::Changed, seconds, "encoding begins anew"),
-                End::Unwatched => return info!(reason = %End::Unwatched, seconds, "encoding ends"),
-                End::Offline(source) => {
-                    info!(
-                        seconds,
-                        pictures = self.pictures,
-                        "encoding ends with the stream"
-                    );
-                    if !self.outlast(source).await {
-                        return;
-                    }
+            let worked = began.elapsed();
+            let (seconds, pictures) = (worked.as_secs(), self.pictures);
+            let ending = end.ending(worked, pictures);
+            match ending {
+                Ending::Failed { .. } => {
+                    self.shared.hub.note_encoder_failure();
+                    warn!(reason = %end, seconds, pictures, "encoding has failed");
                 }
-                end => {
-                    warn!(reason = %end, seconds, pictures = self.pictures, "encoding has failed");
-                    if began.elapsed() >= STABLE {
-                        pause = BACKOFF.0;
-                    }
-                    if !self.recover(&end, pause).await {
-                        return;
-                    }
-                    pause = (pause * 2).min(BACKOFF.1);
+                _ => info!(reason = %end, seconds, pictures, "encoding ends"),
+            }
+            let goes_on = match supervisor.handle(ending) {
+                Next::Again => true,
+                Next::Stop => false,
+                Next::AwaitPublisher => self.outlast(end).await,
+                Next::Pause(pause) => self.pause(&end, pause).await,
+                Next::GiveUpFor(pause) => {
+                    // Viewers are better off with what there is.
+                    self.publisher = None;
+                    self.pause(&end, pause).await
                 }
+            };
+            if !goes_on {
+                return;
             }
         }
     }
@@ -126,7 +134,7 @@ impl Rendition {
         if !source.stream().is_live() {
             return End::Offline(source);
         }
-        let mut attempt = match Attempt::begin(source, &shared.config).await {
+        let mut attempt = match Attempt::begin(source, &shared.config, &shared.hub).await {
             Ok(attempt) => attempt,
             Err(error) => return error.into(),
         };
@@ -226,9 +234,9 @@ impl Rendition {
     }
 
     /// Waits until the stream's publisher comes back. Returns whether somebody still watches.
-    async fn outlast(&mut self, mut source: Source) -> bool {
+    async fn outlast(&mut self, end: End) -> bool {
         self.publisher = None;
-        let Some(audience) = &mut self.audience else {
+        let (Some(audience), End::Offline(mut source)) = (&mut self.audience, end) else {
             return false;
         };
         loop {
@@ -242,17 +250,7 @@ impl Rendition {
     }
 
     /// Waits before another encoder is tried. Returns whether somebody still watches.
-    async fn recover(&mut self, end: &End, pause: Duration) -> bool {
-        let is_hopeless = self.pictures == 0;
-        if is_hopeless {
-            // Viewers are better off with what there is: they come anew once this is over for them.
-            self.publisher = None;
-        }
-        let pause = if is_hopeless {
-            pause.max(HOPELESS_PAUSE)
-        } else {
-            pause
-        };
+    async fn pause(&mut self, end: &End, pause: Duration) -> bool {
         self.waiting.refuse(&end.to_string(), pause).await;
         self.audience.as_ref().is_some_and(Audience::is_there)
     }

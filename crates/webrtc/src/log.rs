@@ -1,6 +1,7 @@
 //! A track's packets as a log, in which every viewer is a cursor.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -70,6 +71,8 @@ pub struct Log {
     last_keyframe: Option<VideoFrame>,
     /// Time of the newest picture.
     newest: Option<MediaTime>,
+    /// Presentation times of the pictures that decoders hold back to put them in order.
+    held: BinaryHeap<Reverse<MediaTime>>,
     /// When the newest keyframe came, and how long after the one before it.
     keyframe_at: Option<Instant>,
     keyframe_interval: Option<Duration>,
@@ -141,6 +144,7 @@ impl Log {
             keyframe: None,
             last_keyframe: None,
             newest: None,
+            held: BinaryHeap::new(),
             keyframe_at: None,
             keyframe_interval: None,
             bytes: 0,
@@ -166,6 +170,7 @@ impl Log {
 
     /// Packetises a picture that came at `now`.
     pub fn push_video(&mut self, frame: &VideoFrame, now: Instant) {
+        self.held.clear();
         if frame.keyframe {
             self.last_keyframe = Some(frame.clone());
         } else if frame.is_recovery_point() {
@@ -180,11 +185,7 @@ impl Log {
     /// in, so that a decoder holds `depth` of them back. Viewers whose decoder does that are sent all
     /// pictures, the others the keyframes (see [`crate::reorder`]).
     pub fn push_reordered(&mut self, frame: &VideoFrame, depth: u8, now: Instant) {
-        // When this picture goes into the decoder, one comes out that is to be shown now. On from a
-        // stream in order, time must not step back.
-        let time = self
-            .newest
-            .map_or(frame.dts, |newest| frame.dts.max(newest + TICK));
+        let time = self.time_of_next_shown(frame, depth);
         let picture = self.picture(frame, time, now);
         if frame.keyframe {
             let parts = reorder::Keyframe::new(&frame.units, depth);
@@ -198,6 +199,20 @@ impl Log {
             self.append(&picture, &frame.units, Audience::Reordering);
         }
         self.end_picture(&picture, now);
+    }
+
+    /// When a picture goes into a decoder that holds `depth` of them back, the earliest of those it has
+    /// comes out, and its time is what is sent. Decoding times would do for most encoders; some let them
+    /// run ahead of that by more pictures than are held back. What comes out while the decoder is primed
+    /// is the keyframe again, at decoding times. On from a stream in order, time must not step back.
+    fn time_of_next_shown(&mut self, frame: &VideoFrame, depth: u8) -> MediaTime {
+        self.held.push(Reverse(frame.pts));
+        let shown = match self.held.len() > usize::from(depth) {
+            true => self.held.pop(),
+            false => None,
+        };
+        let time = shown.map_or(frame.dts, |Reverse(time)| time);
+        self.newest.map_or(time, |newest| time.max(newest + TICK))
     }
 
     /// Lets newcomers begin with a picture that is no keyframe, if the last one is far back: they get that
@@ -362,6 +377,7 @@ impl Log {
         self.keyframe = None;
         self.last_keyframe = None;
         self.keyframe_at = None;
+        self.held.clear();
     }
 
     fn timestamp(&self, time: MediaTime) -> u32 {
@@ -543,6 +559,26 @@ mod tests {
         assert_eq!(log.keyframe(), Some(50));
         assert!(log.get(50).is_some());
         assert!(log.get(49).is_none());
+    }
+
+    #[test]
+    fn the_time_of_a_reordered_picture_is_that_of_the_one_that_comes_out() {
+        // One picture is held back, and decoding times run three pictures ahead: I P B B P B B, by the
+        // places in which they are shown.
+        let shown = [0, 3, 1, 2, 6, 4, 5];
+        let (mut log, now) = log();
+        for (n, place) in shown.into_iter().enumerate() {
+            let mut frame = picture(40 * n as i64, n == 0, 10);
+            frame.pts = MediaTime::from_millis(120 + 40 * place);
+            log.push_reordered(&frame, 1, now);
+        }
+        let mut times: Vec<_> = log
+            .packets
+            .iter()
+            .map(|packet| packet.pts.as_millis())
+            .collect();
+        times.dedup();
+        assert_eq!(times, [0, 120, 160, 200, 240, 280, 320]);
     }
 
     #[test]

@@ -13,8 +13,8 @@
 //! 2. *The decoder is primed.* The slices of a viewer's first keyframe are repeated, once for each
 //!    picture that is held back, in the same access unit. From then on one picture comes out for each
 //!    that goes in.
-//! 3. *The timestamps are those of the pictures that come out.* With each picture that goes in, the one
-//!    comes out that is to be shown when this one is decoded, so its decoding time is what is sent.
+//! 3. *The timestamps are those of the pictures that come out.* With each picture that goes in, the
+//!    earliest comes out of those that the decoder has, so that the time of that one is what is sent.
 //!
 //! None of this is laid down anywhere, so it is only done for viewers that are known to bear it; others
 //! are sent the keyframes, which any decoder shows at once.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use dashmap::{DashMap, Entry};
-use distributary_hub::{Reservation, StreamName};
+use distributary_hub::{BFrameChoice, Reservation, StreamName};
 use tokio::sync::watch;
 
 use crate::dtls::DtlsContext;
@@ -91,6 +91,8 @@ pub(crate) struct PendingSession {
     pub(crate) id: SessionId,
     pub(crate) stream: StreamName,
     pub(crate) peer: PeerConfig,
+    /// Who says what it is sent of B-frames.
+    pub(crate) b_frames: BFrameChoice,
     /// The certificate that its answer announced.
     pub(crate) dtls: DtlsContext,
     pub(crate) created: Instant,
@@ -429,6 +431,7 @@ mod tests {
                 start_pacing: 1,
                 pace_pictures: true,
             },
+            b_frames: BFrameChoice::default(),
             dtls: DtlsContext::new(&Certificate::generate(SystemTime::UNIX_EPOCH).unwrap())
                 .unwrap(),
             created: origin(),

@@ -76,7 +76,7 @@ async fn negotiate(
 ) -> Result<(StatusCode, OpenedSession), Problem> {
     admit(front, viewer, name).await?;
     let engine = &front.engine;
-    let watchable = watchable(front, name, offer).await;
+    let watchable = watchable(front, name, options, offer).await;
     let opened = match offer.map(|offer| engine.open(&watchable, offer, options)) {
         Some(Err(OpenError::Unclear(reason))) => {
             tracing::debug!(stream = %name, reason, "the offer is countered");
@@ -100,7 +100,7 @@ pub(crate) async fn play(
     options: ViewerOptions,
 ) -> Result<OpenedSession, Problem> {
     admit(front, viewer, name).await?;
-    let watchable = watchable(front, name, Some(offer)).await;
+    let watchable = watchable(front, name, options, Some(offer)).await;
     front
         .engine
         .open(&watchable, offer, options)
@@ -109,10 +109,15 @@ pub(crate) async fn play(
 
 /// The stream, or what is made of it for players that make such an offer. One that cannot be read is
 /// refused further down; of a player without one it is not known what it can show.
-async fn watchable(front: &FrontDoor, name: &StreamName, offer: Option<&str>) -> StreamName {
+async fn watchable(
+    front: &FrontDoor,
+    name: &StreamName,
+    options: ViewerOptions,
+    offer: Option<&str>,
+) -> StreamName {
     let parsed = offer.and_then(|offer| sdp::Offer::parse(offer).ok());
     let takes = |track: &VideoTrack| parsed.is_none_or(|offer| offer.can_show(track));
-    front.hub.watchable(name, takes).await
+    front.hub.watchable(name, options.b_frames, takes).await
 }
 
 /// Lets somebody in who wants to watch `name`, as soon as there is something to watch.

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
+use distributary_hub::BFrameChoice;
 use distributary_webrtc::engine::ViewerOptions;
 
 /// The parameter of the query by which a player chooses how it is sent a stream with B-frames.
@@ -14,7 +15,8 @@ const B_FRAMES: &str = "bframes";
 ///
 /// A stream whose B-frames cannot be left out is sent whole to browsers built on Chromium, whose decoder
 /// can be made to put pictures in order, and as keyframes to all others. A player that finds out what is
-/// good for it says `?bframes=reorder` or `?bframes=keyframes`.
+/// good for it says `?bframes=reorder` or `?bframes=keyframes`, and is then sent the stream in this form
+/// even where it is encoded anew for others.
 pub(crate) struct Player(pub(crate) ViewerOptions);
 
 impl<S: Send + Sync> FromRequestParts<S> for Player {
@@ -33,12 +35,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Player {
 fn options(query: &str, agent: &str) -> ViewerOptions {
     let mut parameters = query.split('&').filter_map(|part| part.split_once('='));
     let choice = parameters.find(|(key, _)| *key == B_FRAMES);
-    let reorders = match choice {
-        Some((_, "reorder")) => true,
-        Some((_, "keyframes")) => false,
-        _ => agent.contains("Chrome/") || agent.contains("Chromium/"),
+    let chosen = match choice {
+        Some((_, "reorder")) => Some(true),
+        Some((_, "keyframes")) => Some(false),
+        _ => None,
     };
-    ViewerOptions { reorders }
+    ViewerOptions {
+        reorders: chosen
+            .unwrap_or_else(|| agent.contains("Chrome/") || agent.contains("Chromium/")),
+        b_frames: match chosen {
+            Some(_) => BFrameChoice::Player,
+            None => BFrameChoice::Policy,
+        },
+    }
 }
 
 #[cfg(test)]
@@ -65,8 +74,15 @@ mod tests {
 
     #[test]
     fn a_player_can_choose() {
-        assert!(options("bframes=reorder", SAFARI).reorders);
-        assert!(!options("token=1&bframes=keyframes", CHROME).reorders);
-        assert!(options("bframes=other", CHROME).reorders);
+        let of = |query, agent| {
+            let options = options(query, agent);
+            (options.reorders, options.b_frames)
+        };
+        let player = BFrameChoice::Player;
+        assert_eq!(of("bframes=reorder", SAFARI), (true, player));
+        assert_eq!(of("token=1&bframes=keyframes", CHROME), (false, player));
+        let policy = BFrameChoice::Policy;
+        assert_eq!(of("bframes=other", CHROME), (true, policy));
+        assert_eq!(of("", SAFARI), (false, policy));
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct Figures {
 
 /// Where a shard writes the figures of one session.
 pub(crate) struct FiguresCell {
-    stream: StreamName,
+    stream: Mutex<StreamName>,
     shard: usize,
     since: Instant,
     figures: Mutex<SessionFigures>,
@@ -71,7 +71,7 @@ impl Figures {
         since: Instant,
     ) -> Arc<FiguresCell> {
         let cell = Arc::new(FiguresCell {
-            stream,
+            stream: Mutex::new(stream),
             shard,
             since,
             figures: Mutex::default(),
@@ -107,14 +107,14 @@ impl Figures {
     pub(crate) fn report(&self, stream: Option<&StreamName>) -> Vec<SessionReport> {
         // Who watches a rendition watches the stream.
         let is_asked_for = |cell: &FiguresCell| {
-            stream.is_none_or(|stream| cell.stream.as_str() == stream.as_str())
+            stream.is_none_or(|stream| cell.stream().as_str() == stream.as_str())
         };
         let entries = self.sessions.iter();
         let mut reports: Vec<SessionReport> = entries
             .filter(|entry| is_asked_for(entry.value()))
             .map(|entry| SessionReport {
                 id: entry.key().short(),
-                stream: entry.stream.clone(),
+                stream: entry.stream(),
                 since: entry.since,
                 figures: *entry.lock(),
             })
@@ -136,6 +136,16 @@ impl FiguresCell {
             figures.bitrate = u64::try_from(u128::from(octets) * 8000 / millis).unwrap_or(u64::MAX);
         }
         *current = figures;
+    }
+
+    /// Notes that the viewer watches `stream` from now on: another form of the same.
+    pub(crate) fn set_stream(&self, stream: StreamName) {
+        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = stream;
+    }
+
+    fn stream(&self) -> StreamName {
+        let stream = self.stream.lock();
+        stream.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, SessionFigures> {

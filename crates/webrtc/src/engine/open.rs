@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use distributary_hub::{Reservation, StreamName, StreamStats};
+use distributary_hub::{BFrameChoice, Reservation, StreamName, StreamStats};
 use distributary_media::{AudioCodec, VideoTrack};
 
 use super::identity::Identity;
@@ -37,6 +37,9 @@ pub struct ViewerOptions {
     /// Whether its decoder can be made to put pictures in order (see [`crate::reorder`]). Of a stream
     /// with B-frames that pictures refer to, the others are sent the keyframes.
     pub reorders: bool,
+    /// Who says what it is sent of a stream with B-frames: where the policy does, it is given what is made
+    /// of the stream also when that is there only later.
+    pub b_frames: BFrameChoice,
 }
 
 /// Why an offer is not answered.
@@ -147,6 +150,7 @@ pub(super) fn enter(
         id,
         stream: stream.clone(),
         peer: peer_config(shared, negotiated, options, local.ice, cname),
+        b_frames: options.b_frames,
         dtls: identity.dtls.clone(),
         created: now,
         reservation,

@@ -91,6 +91,13 @@ impl Media {
         self.rtcp_sealer.is_used_up()
     }
 
+    /// See [`super::Peer::change_logs`].
+    pub(super) fn change_logs(&mut self) {
+        for sender in [&mut self.video, &mut self.audio].into_iter().flatten() {
+            sender.change_log();
+        }
+    }
+
     pub(super) fn is_catching_up(&self) -> bool {
         self.pacer.is_some()
     }
@@ -102,7 +109,7 @@ impl Media {
         now: Instant,
         buffer: &mut SendBuffer,
     ) -> Progress {
-        let was_silent = self.is_silent();
+        let tracks_before = self.begun_tracks();
         let limit = self.path.limit();
         self.pace_large_picture(video_log, now);
         self.set_pace(limit, now);
@@ -146,7 +153,7 @@ impl Media {
                 Progress::AtHead | Progress::Waiting => self.pacer = None,
             }
         }
-        if was_silent && !self.is_silent() {
+        if self.begun_tracks() != tracks_before {
             // At once, so that the browser can put picture and sound together from the first frame.
             self.next_report = now;
         }
@@ -305,8 +312,13 @@ impl Media {
     }
 
     fn is_silent(&self) -> bool {
+        self.begun_tracks() == [false; 2]
+    }
+
+    /// Whether anything was sent of the video and of the audio.
+    fn begun_tracks(&self) -> [bool; 2] {
         let (video, audio) = self.sender_stats();
-        video.packets == 0 && audio.packets == 0
+        [video, audio].map(|stats| stats.packets > 0)
     }
 }
 

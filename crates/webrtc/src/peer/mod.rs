@@ -360,6 +360,14 @@ impl Peer {
         self.config.video.as_ref()?.codec
     }
 
+    /// What is sent from now on comes from other logs, with the same clock: pictures from a keyframe on,
+    /// and nothing that is older than what was sent.
+    pub fn change_logs(&mut self) {
+        if let Some(media) = &mut self.media {
+            media.change_logs();
+        }
+    }
+
     /// Whether media could be sent.
     pub fn is_connected(&self) -> bool {
         self.media.is_some() && !self.closed

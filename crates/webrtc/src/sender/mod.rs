@@ -167,6 +167,11 @@ impl RtpSender {
         self.is_known = self.config.resend != Resend::Same;
     }
 
+    /// What is sent from now on comes from another log with the same clock.
+    pub fn change_log(&mut self) {
+        self.cursor.change_log();
+    }
+
     /// Sends what the log has from the cursor on, until `budget` bytes are used up or the buffer is
     /// full. The stream begins, and after a gap goes on, at a keyframe. `slow_path`: the path is
     /// slower than the stream, so that pictures are left out rather than sent late.

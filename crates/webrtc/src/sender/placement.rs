@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use distributary_media::VideoCodec;
+use distributary_media::{MediaTime, VideoCodec};
 
 use crate::log::{Audience, Log, LoggedPacket};
 
@@ -55,6 +55,10 @@ pub(super) struct Cursor {
     priming: u8,
     wants_replay: bool,
     replayed: Option<Instant>,
+    /// The latest time of what was sent.
+    newest: Option<MediaTime>,
+    /// In another log, what is not later than this is left out: times never go back.
+    begins_after: Option<MediaTime>,
     /// When a keyframe was sent last.
     pub(super) keyframe_sent: Option<Instant>,
     pub(super) skips: u64,
@@ -96,6 +100,8 @@ impl Cursor {
             priming: 0,
             wants_replay: false,
             replayed: None,
+            newest: None,
+            begins_after: None,
             keyframe_sent: None,
             skips: 0,
             dropped_pictures: 0,
@@ -160,10 +166,13 @@ impl Cursor {
     /// Begins at the newest keyframe, or at the one that is waited for.
     fn begin<'l>(&mut self, log: &'l Log, now: Instant) -> Place<'l> {
         let from = self.awaits_keyframe_from.unwrap_or(0);
-        let Some((keyframe, packet)) = self.keyframe(log).filter(|(keyframe, _)| *keyframe >= from)
-        else {
+        let is_due = |(keyframe, packet): &(u64, &LoggedPacket)| {
+            *keyframe >= from && Some(packet.pts) > self.begins_after
+        };
+        let Some((keyframe, packet)) = self.keyframe(log).filter(is_due) else {
             return Place::Nowhere;
         };
+        self.begins_after = None;
         if self.awaits_keyframe_from.take().is_some() {
             self.skips += 1;
         }
@@ -171,6 +180,18 @@ impl Cursor {
         self.is_new = true;
         self.move_to(keyframe);
         Place::At(keyframe, packet)
+    }
+
+    /// Goes over to another log. What was sent from this one cannot be sent again.
+    pub(super) fn change_log(&mut self) {
+        self.number = None;
+        self.placements.clear();
+        self.allowance = Duration::ZERO;
+        self.awaits_keyframe_from = None;
+        self.is_new = true;
+        self.priming = 0;
+        self.wants_replay = false;
+        self.begins_after = self.newest;
     }
 
     /// The newest keyframe, if the viewer can be sent it.
@@ -195,15 +216,27 @@ impl Cursor {
                 .is_some_and(|packet| now.saturating_duration_since(packet.at) > LATE)
     }
 
-    /// Where to go on with sound: what is no longer in the log is passed over.
+    /// Where to go on with sound: what is no longer in the log is passed over, and in another log what was
+    /// sent from the one before.
     pub(super) fn place_sound(&mut self, log: &Log) -> u64 {
-        match self.number {
+        let number = match self.number {
             Some(number) if number >= log.head() || log.get(number).is_some() => number,
             _ => {
                 self.move_to(log.head());
                 log.head()
             }
+        };
+        let Some(sent) = self.begins_after else {
+            return number;
+        };
+        let is_later = |number: &u64| log.get(*number).is_some_and(|packet| packet.pts > sent);
+        let next = (number..log.head()).find(is_later);
+        if next.is_some() {
+            self.begins_after = None;
         }
+        let next = next.unwrap_or(log.head());
+        self.move_to(next);
+        next
     }
 
     /// Whether a packet is for this viewer.
@@ -222,6 +255,7 @@ impl Cursor {
             self.priming = depth;
         }
         self.is_new &= !packet.marker;
+        self.newest = self.newest.max(Some(packet.pts));
         if packet.marker && self.priming > 0 {
             self.held = Some(std::mem::take(&mut self.priming));
         }

@@ -141,6 +141,7 @@ impl Shard {
             id,
             stream: name,
             peer: config,
+            b_frames,
             dtls,
             created,
             // Given up once the shard has subscribed.
@@ -173,6 +174,7 @@ impl Shard {
             id,
             ufrags: vec![ufrag.into()],
             peer,
+            b_frames,
             stream: tag,
             stream_name: name.as_str().into(),
             addresses: Vec::new(),

@@ -5,6 +5,7 @@
 //! * `inbound`: datagrams in: whose they are, and what they bring about.
 //! * `figures`: how the viewers fare.
 //! * `outbound`: datagrams out: frames to the viewers, and what time brings about.
+//! * `renditions`: viewers go over to what is made of their stream, and back.
 //! * `streams`: the streams its viewers watch, and their logs.
 //! * `unsent`: what the kernel had no room for.
 //! * `viewers`: the viewers, found by address, by user name fragment and by session.
@@ -14,6 +15,7 @@ mod frames;
 mod inbound;
 mod outbound;
 mod pictures;
+mod renditions;
 mod run;
 mod streams;
 mod unsent;

@@ -218,6 +218,8 @@ impl Shard {
     }
 
     fn slow_tick(&mut self, now: Instant) {
+        self.streams.notice_publishers(now);
+        self.follow_renditions(now);
         for key in self.viewers.keys() {
             if let Some(viewer) = self.viewers.get_mut(key) {
                 viewer.peer.handle_timeout(now);

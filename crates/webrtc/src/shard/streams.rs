@@ -31,6 +31,8 @@ pub(super) struct ShardStream {
     /// Sound that waits for the next picture, and since when.
     waiting: Vec<AudioFrame>,
     waiting_since: Option<Instant>,
+    /// When its rendition was asked for last.
+    requested: Option<Instant>,
 }
 
 impl ShardStream {
@@ -46,6 +48,7 @@ impl ShardStream {
             last_picture: None,
             waiting: Vec::new(),
             waiting_since: None,
+            requested: None,
         }
     }
 
@@ -67,10 +70,7 @@ impl ShardStream {
                 }
             }
             StreamEvent::Offline => {
-                self.release_sound(now);
-                self.offline_since = Some(now);
-                // What comes next, if anything, is another publisher's and begins with a keyframe.
-                self.video.end_group();
+                self.note_offline(now);
                 true
             }
             StreamEvent::Online => {
@@ -79,6 +79,32 @@ impl ShardStream {
             }
             _ => false,
         }
+    }
+
+    fn note_offline(&mut self, now: Instant) {
+        self.release_sound(now);
+        self.offline_since = Some(now);
+        // What comes next, if anything, is another publisher's and begins with a keyframe.
+        self.video.end_group();
+    }
+
+    /// Looks whether its publisher is there: what the hub told of it was lost if the queue was full.
+    fn notice_publisher(&mut self, now: Instant) {
+        match (self.subscription.stream().is_live(), self.offline_since) {
+            (true, Some(_)) => self.offline_since = None,
+            (false, None) => self.note_offline(now),
+            _ => {}
+        }
+    }
+
+    /// Whether its rendition is to be asked for: not again and again.
+    pub(super) fn is_request_due(&mut self, interval: Duration, now: Instant) -> bool {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < interval;
+        let is_due = !self.requested.is_some_and(is_recent);
+        if is_due {
+            self.requested = Some(now);
+        }
+        is_due
     }
 
     fn push(&mut self, frame: &Frame, now: Instant) {
@@ -208,6 +234,17 @@ impl Streams {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &ShardStream> {
         self.by_tag.values()
+    }
+
+    pub(super) fn tags(&self) -> impl Iterator<Item = (u64, &ShardStream)> {
+        self.by_tag.iter().map(|(tag, stream)| (*tag, stream))
+    }
+
+    /// Looks whether the publishers are there.
+    pub(super) fn notice_publishers(&mut self, now: Instant) {
+        for stream in self.by_tag.values_mut() {
+            stream.notice_publisher(now);
+        }
     }
 
     /// Gives up the streams that nobody watches.

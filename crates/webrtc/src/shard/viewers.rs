@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use distributary_hub::BFrameChoice;
 use slab::Slab;
 
 use crate::engine::FiguresCell;
@@ -25,6 +26,8 @@ pub(super) struct Viewer {
     /// The fragments of ours that its checks may name, the newest last.
     pub(super) ufrags: Vec<Box<str>>,
     pub(super) peer: Peer,
+    /// Who says what it is sent of B-frames.
+    pub(super) b_frames: BFrameChoice,
     /// The stream it watches.
     pub(super) stream: u64,
     pub(super) stream_name: Arc<str>,

@@ -8,13 +8,13 @@
 
 pub(crate) mod network;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use distributary_media::{AudioCodec, AudioFrame, MediaTime, VideoCodec, VideoFrame};
+use distributary_media::{AudioCodec, AudioFrame, Frame, MediaTime, VideoCodec, VideoFrame};
 use distributary_webrtc::certificate::Certificate;
 use distributary_webrtc::dtls::{DtlsContext, DtlsRole};
 use distributary_webrtc::ice::Credentials;
@@ -73,6 +73,10 @@ pub(crate) struct Simulation {
     pub(crate) remote_ufrag: String,
     /// Where datagrams for the client go besides its own address: nowhere, or to it all the same.
     pub(crate) second_address: Option<SocketAddr>,
+    /// What is published in place of pictures and sound without a meaning: frames, and when they come.
+    pub(crate) clip: Option<VecDeque<(Duration, Frame)>>,
+    /// How many pictures of the clip the viewer's decoder holds back to put them in order.
+    pub(crate) depth: u8,
     /// Media datagrams by destination.
     pub(crate) media_to: HashMap<SocketAddr, usize>,
     pub(crate) video: Log,
@@ -164,7 +168,10 @@ impl Simulation {
             remote_ufrag: negotiated.remote.ice.ufrag().to_owned(),
             fingerprints: negotiated.remote.fingerprints,
             role: DtlsRole::of_answer(negotiated.setup),
-            video: Some(SenderConfig::video(&video, None)),
+            video: Some(SenderConfig {
+                reorders: true,
+                ..SenderConfig::video(&video, None)
+            }),
             audio: Some(SenderConfig::audio(&audio)),
             data: negotiated.data.map(|data| data.config),
             cname: Arc::from("cname"),
@@ -191,6 +198,8 @@ impl Simulation {
             ice,
             remote_ufrag,
             second_address: None,
+            clip: None,
+            depth: 0,
             media_to: HashMap::new(),
             video: Log::new(90_000, LogLimits::default()),
             audio: Log::new(48_000, LogLimits::default()),
@@ -226,6 +235,9 @@ impl Simulation {
 
     /// Lets the publisher go on up to now: 30 pictures and 50 blocks of sound a second.
     fn publish(&mut self) {
+        if self.clip.is_some() {
+            return self.publish_clip();
+        }
         let elapsed = self.now.duration_since(self.start).as_millis() as u64;
         while self.next_frame * 100 / 3 <= elapsed {
             let number = self.next_frame;
@@ -251,6 +263,25 @@ impl Simulation {
                 },
                 self.now,
             );
+        }
+    }
+
+    fn publish_clip(&mut self) {
+        let elapsed = self.now.duration_since(self.start);
+        let clip = self.clip.as_mut().unwrap();
+        while clip.front().is_some_and(|(at, _)| *at <= elapsed) {
+            let Some((_, frame)) = clip.pop_front() else {
+                return;
+            };
+            match frame {
+                Frame::Audio(sound) => self.audio.push_audio(&sound, self.now),
+                Frame::Video(picture) if self.depth == 0 => {
+                    self.video.push_video(&picture, self.now);
+                }
+                Frame::Video(picture) => {
+                    self.video.push_reordered(&picture, self.depth, self.now);
+                }
+            }
         }
     }
 

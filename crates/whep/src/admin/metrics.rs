@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use distributary_hub::StreamName;
+use distributary_hub::{EncoderStats, StreamName};
 use distributary_webrtc::engine::SessionReport;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -84,6 +84,7 @@ pub(super) async fn metrics(State(door): State<AdminDoor>) -> Response {
     let mut labels = Labels::default();
     collect_streams(&door, &mut labels, &mut registry);
     collect_viewers(&door.engine.report(None), &mut labels, &mut registry);
+    collect_encoders(door.hub.encoders(), &mut registry);
     collect_server(&door, &mut registry);
     let mut text = String::new();
     match encode(&mut text, &registry) {
@@ -270,6 +271,29 @@ fn round_trips() -> Histogram {
     Histogram::new(ROUND_TRIPS)
 }
 
+/// The programs that encode streams anew.
+fn collect_encoders(stats: EncoderStats, registry: &mut Registry) {
+    let running: Gauge = Gauge::default();
+    running.set(i64::try_from(stats.running).unwrap_or(i64::MAX));
+    registry.register("encoders", "Encoders of transcodes that run", running);
+    for (name, help, value) in [
+        (
+            "encoder_starts",
+            "Encoders of transcodes that were started",
+            stats.started,
+        ),
+        (
+            "encoder_failures",
+            "Encoders of transcodes that failed, or could not be had",
+            stats.failed,
+        ),
+    ] {
+        let counter: Counter = Counter::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    }
+}
+
 fn collect_server(door: &AdminDoor, registry: &mut Registry) {
     let sessions: Gauge = Gauge::default();
     sessions.set(i64::try_from(door.engine.sessions()).unwrap_or(i64::MAX));
@@ -342,6 +366,7 @@ mod tests {
             figures,
         };
         collect_viewers(&[report], &mut labels, &mut registry);
+        collect_encoders(EncoderStats::default(), &mut registry);
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));

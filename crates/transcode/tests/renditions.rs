@@ -1,0 +1,253 @@
+//! Renditions of streams by a real ffmpeg, without viewers: who is given one, and what becomes of it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test says by failing what it expected, and is a driver"
+)]
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use distributary_hub::{
+    BFrameChoice, Delivery, Hub, HubConfig, Publisher, Sink, StreamEvent, StreamName,
+};
+use distributary_media::flv::{FlvDemuxer, FlvEvent, FlvReader, TagKind};
+use distributary_media::{Frame, MediaTime, VideoFrame, VideoTrack};
+use distributary_transcode::{TranscodeConfig, Transcoder};
+use tokio::sync::mpsc;
+
+/// With B-frames that others refer to. Each second begins with white pictures.
+const B_FRAMES: &[u8] =
+    include_bytes!("../../media/tests/fixtures/flash-and-beep-44100-bframes.flv");
+const IN_ORDER: &[u8] = include_bytes!("../../media/tests/fixtures/flash-and-beep-48000.flv");
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The pictures of a file and what describes them.
+fn pictures(file: &'static [u8]) -> (VideoTrack, Vec<VideoFrame>) {
+    let (mut track, mut frames) = (None, Vec::new());
+    let mut demuxer = FlvDemuxer::new();
+    for tag in FlvReader::new(Bytes::from_static(file)).unwrap() {
+        let tag = tag.unwrap();
+        if tag.kind != TagKind::Video {
+            continue;
+        }
+        let time = MediaTime::from_millis(i64::from(tag.timestamp_millis));
+        for event in demuxer.handle_video(time, tag.body).unwrap() {
+            match event {
+                FlvEvent::VideoTrack(new) => track = Some(new),
+                FlvEvent::Frame(Frame::Video(frame)) => frames.push(frame),
+                _ => {}
+            }
+        }
+    }
+    (track.unwrap(), frames)
+}
+
+fn name(text: &str) -> StreamName {
+    StreamName::parse(text).unwrap()
+}
+
+/// A hub with a transcoder.
+struct Studio {
+    hub: Hub,
+    _running: tokio::task::JoinHandle<()>,
+}
+
+impl Studio {
+    async fn new(config: TranscodeConfig) -> Self {
+        let hub = Hub::new(HubConfig::default());
+        let transcoder = Transcoder::find(config, hub.clone()).await.unwrap();
+        let _running = tokio::spawn(transcoder.run(std::future::pending()));
+        Self { hub, _running }
+    }
+
+    fn publish(&self, stream: &str, file: &'static [u8]) -> Publisher {
+        let publisher = self.hub.publish(&name(stream), Instant::now()).unwrap();
+        feed(&publisher, file);
+        publisher
+    }
+
+    /// What a viewer of the stream is given.
+    async fn given(&self, stream: &str) -> StreamName {
+        let choice = BFrameChoice::Policy;
+        self.hub.watchable(&name(stream), choice, |_| true).await
+    }
+
+    fn watch(&self, stream: &StreamName) -> Watch {
+        let (sink, queue) = Sink::channel(1024);
+        let (subscription, cached) = self.hub.subscribe(stream, sink, 0).unwrap();
+        Watch {
+            subscription,
+            queue,
+            cached: cached.into_iter(),
+        }
+    }
+}
+
+fn feed(publisher: &Publisher, file: &'static [u8]) {
+    let (track, frames) = pictures(file);
+    publisher.set_video_track(track);
+    for frame in frames {
+        publisher.push(Frame::Video(frame), Instant::now()).unwrap();
+    }
+}
+
+/// A viewer of a rendition.
+struct Watch {
+    subscription: distributary_hub::Subscription,
+    queue: mpsc::Receiver<Delivery>,
+    cached: std::vec::IntoIter<Arc<Frame>>,
+}
+
+impl Watch {
+    /// What comes next.
+    async fn next(&mut self) -> StreamEvent {
+        if let Some(frame) = self.cached.next() {
+            return StreamEvent::Frame(frame);
+        }
+        let next = tokio::time::timeout(PATIENCE, self.queue.recv());
+        next.await.expect("something comes").unwrap().event
+    }
+
+    /// The next pictures, so many.
+    async fn pictures(&mut self, count: usize) -> Vec<VideoFrame> {
+        let mut pictures = Vec::new();
+        while pictures.len() < count {
+            if let StreamEvent::Frame(frame) = self.next().await
+                && let Frame::Video(frame) = &*frame
+            {
+                pictures.push(frame.clone());
+            }
+        }
+        pictures
+    }
+}
+
+/// Whether each of the pictures is white.
+fn whiteness(pictures: &[VideoFrame]) -> Vec<bool> {
+    let mut decoder = Command::new("ffmpeg")
+        .args(["-loglevel", "error", "-f", "h264", "-i", "pipe:0"])
+        .args(["-vf", "scale=1:1,format=gray", "-fps_mode", "passthrough"])
+        .args(["-f", "rawvideo", "pipe:1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = decoder.stdin.take().unwrap();
+    for unit in pictures.iter().flat_map(|picture| &picture.units) {
+        input.write_all(&[0, 0, 0, 1]).unwrap();
+        input.write_all(unit).unwrap();
+    }
+    drop(input);
+    let output = decoder.wait_with_output().unwrap();
+    output.stdout.iter().map(|luma| *luma > 127).collect()
+}
+
+#[tokio::test]
+async fn a_rendition_shows_each_picture_at_the_time_that_it_has_in_the_stream() {
+    let studio = Studio::new(TranscodeConfig::default()).await;
+    let publisher = studio.hub.publish(&name("live/a"), Instant::now()).unwrap();
+    let (track, frames) = pictures(B_FRAMES);
+    publisher.set_video_track(track);
+    let (first, rest) = frames.split_at(20);
+    for frame in first {
+        let frame = Frame::Video(frame.clone());
+        publisher.push(frame, Instant::now()).unwrap();
+    }
+    let given = studio.given("live/a").await;
+    assert!(given.is_rendition());
+    let mut source = studio.watch(&name("live/a"));
+    let mut watch = studio.watch(&given);
+    for frame in rest {
+        let frame = Frame::Video(frame.clone());
+        publisher.push(frame, Instant::now()).unwrap();
+    }
+    // The last ones stay in the decoder.
+    let made = watch.pictures(rest.len() - 4).await;
+    assert!(made.iter().all(|picture| picture.pts == picture.dts));
+    let white = whiteness(&made);
+    let flash = (1..white.len()).find(|n| white[*n] && !white[n - 1]);
+    let flash = made[flash.expect("it turns white")].pts;
+    let published = source.pictures(frames.len()).await;
+    let second = published[1..].iter().find(|picture| picture.keyframe);
+    let expected = second.unwrap().pts;
+    let error = (flash.as_nanos() - expected.as_nanos()).abs();
+    assert!(error < 1_500_000, "{flash:?}, not {expected:?}");
+}
+
+#[tokio::test]
+async fn beyond_the_limit_viewers_are_given_the_stream_and_the_figures_tell_it() {
+    let config = TranscodeConfig {
+        max: 1,
+        idle_timeout: Duration::from_secs(1),
+        ..TranscodeConfig::default()
+    };
+    let studio = Studio::new(config).await;
+    let _a = studio.publish("live/a", B_FRAMES);
+    let _b = studio.publish("live/b", B_FRAMES);
+    let given = studio.given("live/a").await;
+    assert!(given.is_rendition());
+    let watch = studio.watch(&given);
+    assert_eq!(studio.given("live/b").await, name("live/b"));
+    let refused = studio.hub.summon(&name("live/b").rendition()).await;
+    let reason = refused.unwrap_err().to_string();
+    assert!(
+        reason.contains("as many encoders run as may, 1"),
+        "{reason}"
+    );
+    let stats = studio.hub.encoders();
+    assert_eq!((stats.running, stats.started, stats.failed), (1, 1, 1));
+
+    // The place is free when nobody watches the first.
+    drop(watch);
+    let is_given = async {
+        while !studio.given("live/b").await.is_rendition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_given).await.unwrap();
+    assert_eq!(studio.hub.encoders().running, 1);
+}
+
+#[tokio::test]
+async fn a_rendition_goes_on_with_a_publisher_that_comes_back_or_changes() {
+    let studio = Studio::new(TranscodeConfig::default()).await;
+    let publisher = studio.publish("live/a", B_FRAMES);
+    let given = studio.given("live/a").await;
+    let mut watch = studio.watch(&given);
+    let before = watch.pictures(1).await;
+    drop(publisher);
+    loop {
+        if matches!(watch.next().await, StreamEvent::Offline) {
+            break;
+        }
+    }
+    let _publisher = studio.publish("live/a", B_FRAMES);
+    let back = watch.pictures(1).await;
+    assert!(back[0].keyframe && back[0].pts > before[0].pts);
+
+    // Another takes its place, with another coding and without B-frames.
+    let second = studio.hub.take_over(&name("live/a"), Instant::now());
+    feed(&second, IN_ORDER);
+    let started = studio.hub.encoders().started;
+    let mut last = back[0].pts;
+    loop {
+        match watch.next().await {
+            StreamEvent::Frame(frame) => {
+                assert!(frame.dts() > last, "time goes on");
+                last = frame.dts();
+                if studio.hub.encoders().started > started && frame.is_keyframe() {
+                    break;
+                }
+            }
+            event => panic!("the rendition stays: {event:?}"),
+        }
+    }
+    assert!(watch.subscription.stream().is_live());
+}
