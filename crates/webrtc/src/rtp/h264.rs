@@ -1,106 +1,58 @@
 //! The RTP payload format of H.264, packetization mode 1 (RFC 6184).
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::payload::{Payload, equal_parts};
+use super::nal::{self, NalFormat};
+use super::payload::Payload;
 
 /// NAL unit type of a single-time aggregation packet (RFC 6184 section 5.7.1).
 const STAP_A: u8 = 24;
 /// NAL unit type of a fragmentation unit (RFC 6184 section 5.8).
 const FU_A: u8 = 28;
 
-/// First fragment of a NAL unit, in the FU header.
-const FU_START: u8 = 0x80;
-/// Last fragment of a NAL unit, in the FU header.
-const FU_END: u8 = 0x40;
-
 const F_BIT: u8 = 0x80;
 const NRI_MASK: u8 = 0x60;
 const TYPE_MASK: u8 = 0x1f;
 
-/// Cuts one access unit into payloads of at most `max_payload` bytes.
-///
-/// NAL units that fit together travel together (STAP-A), as parameter sets in front of a keyframe
-/// do; one that fits alone travels as it is; a larger one is cut into fragments (FU-A) of equal
-/// size, the last one perhaps shorter: the form that segmentation offload sends with one call.
-/// The order is kept. NAL units that are empty or of a type that RTP has for itself are left out.
-pub fn packetise(units: &[Bytes], max_payload: usize, mut emit: impl FnMut(Payload)) {
-    let mut rest = units;
-    while let Some(unit) = rest.first() {
-        let together = aggregated(rest, max_payload);
-        match together {
-            _ if !is_sendable(unit) => {}
-            0 | 1 if unit.len() <= max_payload => emit(Payload::whole(unit.clone())),
-            0 | 1 => fragment(unit, max_payload, &mut emit),
-            _ => emit(aggregate(&rest[..together])),
-        }
-        rest = &rest[together.max(1)..];
-    }
-}
-
-/// Whether it is a NAL unit of H.264: the types 24 to 31 mean packets here (RFC 6184 section 5.2).
-fn is_sendable(unit: &Bytes) -> bool {
-    unit.first()
-        .is_some_and(|header| header & TYPE_MASK < STAP_A)
-}
-
-/// How many of the first NAL units fit into one STAP-A.
-fn aggregated(units: &[Bytes], max_payload: usize) -> usize {
-    let mut len = 1;
-    units
-        .iter()
-        .take_while(|unit| {
-            len += 2 + unit.len();
-            is_sendable(unit) && len <= max_payload
-        })
-        .count()
+/// Cuts one access unit into payloads of at most `max_payload` bytes: NAL units as they are, several of
+/// them in one packet (STAP-A), and fragments of equal size (FU-A). NAL units that are empty or of a type
+/// that RTP has for itself are left out.
+pub fn packetise(units: &[Bytes], max_payload: usize, emit: impl FnMut(Payload)) {
+    nal::packetise::<H264, 1>(units, max_payload, emit);
 }
 
 /// ```text
-/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
-/// |F|NRI|  24     |  size of unit 1   |  unit 1   |  size of unit 2 ...
-/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+/// +-+-+-+-+-+-+-+-+
+/// |F|NRI|  Type   |
+/// +-+-+-+-+-+-+-+-+
 /// ```
-fn aggregate(units: &[Bytes]) -> Payload {
-    let headers = units.iter().filter_map(|unit| unit.first());
-    // F is set if it is set in any unit, NRI is the highest of all (RFC 6184 section 5.7).
-    let (f, nri) = headers.fold((0, 0), |(f, nri), header| {
-        (f | header & F_BIT, nri.max(header & NRI_MASK))
-    });
-    let len = units.iter().map(|unit| 2 + unit.len()).sum::<usize>();
-    let mut body = BytesMut::with_capacity(1 + len);
-    body.put_u8(f | nri | STAP_A);
-    for unit in units {
-        // A unit in an aggregate is shorter than a datagram.
-        body.put_u16(unit.len() as u16);
-        body.put_slice(unit);
-    }
-    Payload::whole(body.freeze())
-}
+struct H264;
 
-/// ```text
-/// +---------------+---------------+
-/// |F|NRI|  28     |S|E|R|  Type   |   a part of the NAL unit behind its header byte
-/// +---------------+---------------+
-/// ```
-fn fragment(unit: &Bytes, max_payload: usize, emit: &mut impl FnMut(Payload)) {
-    let header = unit[0];
-    let body = unit.slice(1..);
-    for part in equal_parts(body.len(), max_payload.saturating_sub(2)) {
-        let mut fu_header = header & TYPE_MASK;
-        if part.start == 0 {
-            fu_header |= FU_START;
-        }
-        if part.end == body.len() {
-            fu_header |= FU_END;
-        }
-        let indicator = header & (F_BIT | NRI_MASK) | FU_A;
-        emit(Payload::prefixed(&[indicator, fu_header], body.slice(part)));
+impl NalFormat<1> for H264 {
+    /// The types 24 to 31 mean packets here (RFC 6184 section 5.2).
+    fn is_sendable(unit: &[u8]) -> bool {
+        unit.first()
+            .is_some_and(|header| header & TYPE_MASK < STAP_A)
+    }
+
+    fn aggregation_header(units: &[Bytes]) -> [u8; 1] {
+        let headers = units.iter().filter_map(|unit| unit.first());
+        // F is set if it is set in any unit, NRI is the highest of all (RFC 6184 section 5.7).
+        let (f, nri) = headers.fold((0, 0), |(f, nri), header| {
+            (f | header & F_BIT, nri.max(header & NRI_MASK))
+        });
+        [f | nri | STAP_A]
+    }
+
+    fn fragment_header(unit: &[u8]) -> ([u8; 1], u8) {
+        let header = unit[0];
+        ([header & (F_BIT | NRI_MASK) | FU_A], header & TYPE_MASK)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::nal::FU_START;
     use super::*;
     use proptest::prelude::*;
 

@@ -1,21 +1,17 @@
 //! The RTP payload format of H.265 (RFC 7798), in one stream and decoding order (SRST, without DONL).
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use distributary_media::h265::NalType;
 
-use super::payload::{Payload, equal_parts};
+use super::nal::{self, NalFormat};
+use super::payload::Payload;
 
 /// NAL unit type of an aggregation packet (RFC 7798 section 4.4.2).
 const AP: u8 = 48;
 /// NAL unit type of a fragmentation unit (RFC 7798 section 4.4.3).
 const FU: u8 = 49;
 
-/// First fragment of a NAL unit, in the FU header.
-const FU_START: u8 = 0x80;
-/// Last fragment of a NAL unit, in the FU header.
-const FU_END: u8 = 0x40;
-
-/// Bytes of a NAL unit's header, and so of a payload's.
+/// Bytes of a NAL unit's header.
 const HEADER_LEN: usize = 2;
 
 /// The bits of the header beside the type: F in the first byte, `nuh_layer_id` across both, and
@@ -24,93 +20,48 @@ const F_BIT: u8 = 0x80;
 const TYPE_MASK: u8 = 0x7e;
 const TID_MASK: u8 = 0x07;
 
-/// Cuts one access unit into payloads of at most `max_payload` bytes.
-///
-/// NAL units that fit together travel together (AP), as parameter sets in front of a keyframe do; one
-/// that fits alone travels as it is; a larger one is cut into fragments (FU) of equal size. The order is
-/// kept. NAL units that are shorter than their header or of a type that RTP has for itself are left out.
-pub fn packetise(units: &[Bytes], max_payload: usize, mut emit: impl FnMut(Payload)) {
-    let mut rest = units;
-    while let Some(unit) = rest.first() {
-        let together = aggregated(rest, max_payload);
-        match together {
-            _ if !is_sendable(unit) => {}
-            0 | 1 if unit.len() <= max_payload => emit(Payload::whole(unit.clone())),
-            0 | 1 => fragment(unit, max_payload, &mut emit),
-            _ => emit(aggregate(&rest[..together])),
-        }
-        rest = &rest[together.max(1)..];
-    }
-}
-
-/// Whether it is a NAL unit of H.265: the types 48 to 63 mean packets here (RFC 7798 section 4.4).
-fn is_sendable(unit: &Bytes) -> bool {
-    unit.len() > HEADER_LEN && NalType::of(unit).number() < AP
-}
-
-/// How many of the first NAL units fit into one aggregation packet.
-fn aggregated(units: &[Bytes], max_payload: usize) -> usize {
-    let mut len = HEADER_LEN;
-    units
-        .iter()
-        .take_while(|unit| {
-            len += 2 + unit.len();
-            is_sendable(unit) && len <= max_payload
-        })
-        .count()
+/// Cuts one access unit into payloads of at most `max_payload` bytes: NAL units as they are, several of
+/// them in one packet (AP), and fragments of equal size (FU). NAL units that are shorter than their header
+/// or of a type that RTP has for itself are left out.
+pub fn packetise(units: &[Bytes], max_payload: usize, emit: impl FnMut(Payload)) {
+    nal::packetise::<H265, HEADER_LEN>(units, max_payload, emit);
 }
 
 /// ```text
-/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
-/// |F|  48  |  LayerId  | TID |  size of unit 1   |  unit 1   |  size of unit 2 ...
-/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+/// |F|   Type    |  LayerId  | TID |
+/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 /// ```
-fn aggregate(units: &[Bytes]) -> Payload {
-    // F is set if it is set in any unit, layer and TID are the lowest of all (section 4.4.2).
-    let fields = units.iter().map(|unit| {
-        let [first, second] = [unit[0], unit[1]];
-        let layer = (first & 1) << 5 | second >> 3;
-        (first & F_BIT, layer, second & TID_MASK)
-    });
-    let (f, layer, tid) = fields.fold((0, u8::MAX, u8::MAX), |(f, layer, tid), unit| {
-        (f | unit.0, layer.min(unit.1), tid.min(unit.2))
-    });
-    let len = units.iter().map(|unit| 2 + unit.len()).sum::<usize>();
-    let mut body = BytesMut::with_capacity(HEADER_LEN + len);
-    body.put_u8(f | AP << 1 | layer >> 5);
-    body.put_u8(layer << 3 | tid);
-    for unit in units {
-        // A unit in an aggregate is shorter than a datagram.
-        body.put_u16(unit.len() as u16);
-        body.put_slice(unit);
-    }
-    Payload::whole(body.freeze())
-}
+struct H265;
 
-/// ```text
-/// +-------------------------------+---------------+
-/// |F|  49  |  LayerId  | TID      |S|E|   Type    |   a part of the NAL unit behind its header
-/// +-------------------------------+---------------+
-/// ```
-fn fragment(unit: &Bytes, max_payload: usize, emit: &mut impl FnMut(Payload)) {
-    let kind = NalType::of(unit).number();
-    let header = [unit[0] & !TYPE_MASK | FU << 1, unit[1]];
-    let body = unit.slice(HEADER_LEN..);
-    for part in equal_parts(body.len(), max_payload.saturating_sub(HEADER_LEN + 1)) {
-        let mut fu_header = kind;
-        if part.start == 0 {
-            fu_header |= FU_START;
-        }
-        if part.end == body.len() {
-            fu_header |= FU_END;
-        }
-        let prefix = [header[0], header[1], fu_header];
-        emit(Payload::prefixed(&prefix, body.slice(part)));
+impl NalFormat<HEADER_LEN> for H265 {
+    /// The types 48 to 63 mean packets here (RFC 7798 section 4.4).
+    fn is_sendable(unit: &[u8]) -> bool {
+        unit.len() > HEADER_LEN && NalType::of(unit).number() < AP
+    }
+
+    fn aggregation_header(units: &[Bytes]) -> [u8; HEADER_LEN] {
+        // F is set if it is set in any unit, layer and TID are the lowest of all (section 4.4.2).
+        let fields = units.iter().map(|unit| {
+            let [first, second] = [unit[0], unit[1]];
+            let layer = (first & 1) << 5 | second >> 3;
+            (first & F_BIT, layer, second & TID_MASK)
+        });
+        let (f, layer, tid) = fields.fold((0, u8::MAX, u8::MAX), |(f, layer, tid), unit| {
+            (f | unit.0, layer.min(unit.1), tid.min(unit.2))
+        });
+        [f | AP << 1 | layer >> 5, layer << 3 | tid]
+    }
+
+    fn fragment_header(unit: &[u8]) -> ([u8; HEADER_LEN], u8) {
+        let header = [unit[0] & !TYPE_MASK | FU << 1, unit[1]];
+        (header, NalType::of(unit).number())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::nal::FU_START;
     use super::*;
     use proptest::prelude::*;
 

@@ -4,6 +4,7 @@
 //! * [`extension`]: header extensions (RFC 8285), and the header as a template.
 //! * [`payload`]: what follows it, as slices of the frame it came from.
 //! * [`h264`], [`h265`], [`av1`], [`vp9`]: the payload formats of pictures; [`packetise`] chooses.
+//! * `nal`: what the first two of them have in common.
 //! * [`red`]: packets of sound that carry the one before them as well (RFC 2198).
 
 pub mod av1;
@@ -11,6 +12,7 @@ pub mod extension;
 pub mod h264;
 pub mod h265;
 pub mod header;
+mod nal;
 pub mod payload;
 pub mod red;
 pub mod vp9;
