@@ -4,6 +4,7 @@
 //! ```text
 //! swarm   one thread: sockets, clock, ramp, phases          whep   one thread: POST and DELETE
 //!   viewer    one player, without a socket
+//!     feedback  when each packet arrived, if it is to tell
 //!     ice       connectivity and consent checks of a full, controlling agent
 //!     inspector   (the first viewers only) decrypts, and checks the H264 access units
 //!     traffic   loss, frames and gaps by the RTP headers, which are in the clear
@@ -17,6 +18,7 @@
 
 pub mod answer;
 pub mod arguments;
+pub mod feedback;
 pub mod floor;
 pub mod h264;
 pub mod ice;

@@ -3,6 +3,8 @@
 use distributary_webrtc::certificate::Fingerprint;
 use distributary_webrtc::ice::Credentials;
 
+use crate::feedback::{EXTENSION, EXTENSION_URI};
+
 /// Payload type that is offered for Opus.
 pub const AUDIO: u8 = 111;
 /// Payload type that is offered for H264 in packetization mode 1.
@@ -12,9 +14,15 @@ pub const RTX: u8 = 103;
 
 /// An offer to receive H264 and Opus, in the form a browser gives it, without the codecs that are
 /// not wanted. Both sections share one transport, and there are no candidates: the viewer is the one
-/// who sends checks, and the server learns its address from them.
+/// who sends checks, and the server learns its address from them. With `feedback` it can tell when each
+/// packet arrives.
 #[must_use]
-pub fn offer(session: u64, credentials: &Credentials, fingerprint: &Fingerprint) -> String {
+pub fn offer(
+    session: u64,
+    credentials: &Credentials,
+    fingerprint: &Fingerprint,
+    feedback: bool,
+) -> String {
     // A session id is a positive 63-bit number (RFC 9429 section 5.2.1).
     let session = session >> 1;
     let transport = format!(
@@ -28,6 +36,14 @@ pub fn offer(session: u64, credentials: &Credentials, fingerprint: &Fingerprint)
         credentials.ufrag(),
         credentials.password(),
     );
+    let feedback_of = |payload_type: u8| match feedback {
+        true => format!(
+            "a=extmap:{EXTENSION} {EXTENSION_URI}\n\
+             a=rtcp-fb:{payload_type} transport-cc\n"
+        ),
+        false => String::new(),
+    };
+    let (audio_feedback, video_feedback) = (feedback_of(AUDIO), feedback_of(VIDEO));
     let text = format!(
         "v=0\n\
          o=- {session} 2 IN IP4 127.0.0.1\n\
@@ -44,6 +60,7 @@ pub fn offer(session: u64, credentials: &Credentials, fingerprint: &Fingerprint)
          a=rtcp-rsize\n\
          a=rtpmap:{AUDIO} opus/48000/2\n\
          a=fmtp:{AUDIO} minptime=10;useinbandfec=1\n\
+         {audio_feedback}\
          m=video 9 UDP/TLS/RTP/SAVPF {VIDEO} {RTX}\n\
          {transport}\
          a=mid:1\n\
@@ -51,6 +68,7 @@ pub fn offer(session: u64, credentials: &Credentials, fingerprint: &Fingerprint)
          a=rtcp-mux\n\
          a=rtcp-rsize\n\
          a=rtpmap:{VIDEO} H264/90000\n\
+         {video_feedback}\
          a=rtcp-fb:{VIDEO} goog-remb\n\
          a=rtcp-fb:{VIDEO} ccm fir\n\
          a=rtcp-fb:{VIDEO} nack\n\
@@ -73,7 +91,7 @@ mod tests {
     fn the_gateway_reads_in_it_what_was_meant() {
         let credentials = Credentials::generate().unwrap();
         let fingerprint = Fingerprint::of(HashAlgorithm::Sha256, b"certificate");
-        let text = offer(u64::MAX, &credentials, &fingerprint);
+        let text = offer(u64::MAX, &credentials, &fingerprint, false);
         assert!(text.contains(" 9223372036854775807 2 IN "), "{text}");
         let offer = Offer::parse(&text).unwrap();
         let kinds: Vec<_> = offer.media.iter().map(|media| &media.kind).collect();

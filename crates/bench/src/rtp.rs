@@ -26,6 +26,31 @@ pub fn read_header(packet: &[u8]) -> Option<(RtpHeader, usize)> {
     (begin <= packet.len()).then_some((header, begin))
 }
 
+/// The value of a header extension in the one-byte form (RFC 8285 section 4.2), where the packet has it.
+#[must_use]
+pub fn extension(packet: &[u8], id: u8) -> Option<&[u8]> {
+    let first = packet.first()?;
+    let begin = RtpHeader::LEN + 4 * usize::from(first & 0x0f);
+    let &[high, low, words_high, words_low] = packet.get(begin..)?.first_chunk::<4>()?;
+    if first & 0x10 == 0 || [high, low] != [0xbe, 0xde] {
+        return None;
+    }
+    let len = 4 * usize::from(u16::from_be_bytes([words_high, words_low]));
+    let mut rest = packet.get(begin + 4..)?.get(..len)?;
+    while let Some((head, behind)) = rest.split_first() {
+        if *head == 0 {
+            rest = behind;
+            continue;
+        }
+        let (value, behind) = behind.split_at_checked(usize::from(head & 0x0f) + 1)?;
+        if head >> 4 == id {
+            return Some(value);
+        }
+        rest = behind;
+    }
+    None
+}
+
 /// Counts the packets of one source (RFC 3550 appendix A.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SourceCounter {
@@ -122,6 +147,19 @@ mod tests {
         assert_eq!(read_header(&packet).unwrap().1, 28);
         assert_eq!(read_header(&packet[..27]), None, "cut within the extension");
         assert_eq!(read_header(&packet[..18]), None, "cut before its length");
+    }
+
+    #[test]
+    fn an_extension_is_found_by_its_id_behind_others_and_padding() {
+        let mut packet = [0; 12 + 4 + 8 + 1];
+        packet[0] = 0x80 | 0x10;
+        packet[12..24].copy_from_slice(&[0xbe, 0xde, 0, 2, 0x10, 9, 0, 0x31, 1, 2, 0, 0]);
+        assert_eq!(extension(&packet, 3), Some(&[1, 2][..]));
+        assert_eq!(extension(&packet, 1), Some(&[9][..]));
+        assert_eq!(extension(&packet, 4), None);
+        assert_eq!(extension(&packet[..20], 3), None, "cut");
+        packet[0] = 0x80;
+        assert_eq!(extension(&packet, 3), None, "no extension");
     }
 
     #[test]

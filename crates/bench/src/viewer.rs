@@ -11,11 +11,12 @@ use distributary_webrtc::srtp::{SrtcpSealer, SrtpKeys};
 use thiserror::Error;
 
 use crate::answer::Answer;
+use crate::feedback::{self, Arrivals};
 use crate::ice::{Checks, ControllingAgent};
 use crate::inspector::{Findings, Inspector};
 use crate::offer::offer;
 use crate::rtcp::{ReportState, receiver_report};
-use crate::rtp::read_header;
+use crate::rtp::{extension, read_header};
 use crate::traffic::Traffic;
 
 /// From one receiver report to the next.
@@ -39,6 +40,7 @@ pub struct Viewer {
     /// Random: the tie-breaker of ICE, and source of the SSRC of the reports.
     identity: u64,
     inspects: bool,
+    tells_arrivals: bool,
     state: State,
     traffic: Traffic,
     first_packet: Option<Instant>,
@@ -77,6 +79,9 @@ struct Media {
     inspector: Option<Inspector>,
     next_report: Instant,
     report: Option<Vec<u8>>,
+    arrivals: Option<Arrivals>,
+    next_feedback: Instant,
+    feedback: Option<Vec<u8>>,
     video: ReportState,
     audio: ReportState,
 }
@@ -89,16 +94,29 @@ impl Viewer {
             credentials,
             identity,
             inspects,
+            tells_arrivals: false,
             state: State::Offering,
             traffic: Traffic::default(),
             first_packet: None,
         }
     }
 
+    /// Lets it tell the server when each packet arrives, as browsers do.
+    #[must_use]
+    pub fn with_feedback(mut self, feedback: bool) -> Self {
+        self.tells_arrivals = feedback;
+        self
+    }
+
     /// Its offer. All viewers may have one certificate.
     #[must_use]
     pub fn offer(&self, fingerprint: &Fingerprint) -> String {
-        offer(self.identity, &self.credentials, fingerprint)
+        offer(
+            self.identity,
+            &self.credentials,
+            fingerprint,
+            self.tells_arrivals,
+        )
     }
 
     /// Begins to connect to `server`, one of the answer's candidates.
@@ -141,9 +159,8 @@ impl Viewer {
                 };
                 self.first_packet.get_or_insert(now);
                 self.traffic.handle_packet(now, &header, datagram.len());
-                let media = connection.media.as_mut();
-                if let Some(inspector) = media.and_then(|media| media.inspector.as_mut()) {
-                    inspector.handle_packet(now, datagram);
+                if let Some(media) = &mut connection.media {
+                    media.handle_packet(now, datagram);
                 }
             }
             DatagramKind::Stun => {
@@ -178,12 +195,9 @@ impl Viewer {
         let State::Connected(connection) = &mut self.state else {
             return None;
         };
-        let report = connection
-            .media
-            .as_mut()
-            .and_then(|media| media.report.take());
-        report
-            .or_else(|| connection.agent.poll_transmit())
+        let media = connection.media.as_mut();
+        let told = media.and_then(|media| media.report.take().or_else(|| media.feedback.take()));
+        told.or_else(|| connection.agent.poll_transmit())
             .or_else(|| connection.dtls.poll_transmit())
     }
 
@@ -194,7 +208,7 @@ impl Viewer {
             return None;
         };
         let check = Some(connection.agent.poll_timeout());
-        let report = connection.media.as_ref().map(|media| media.next_report);
+        let report = connection.media.as_ref().map(Media::poll_timeout);
         [check, connection.dtls.poll_timeout(), report]
             .into_iter()
             .flatten()
@@ -258,13 +272,15 @@ impl Viewer {
         };
         while let Some(event) = connection.dtls.poll_event() {
             let error = match event {
-                DtlsEvent::Connected { keys, .. } => match Media::new(now, &keys, self.inspects) {
-                    Ok(media) => {
-                        connection.media = Some(media);
-                        continue;
+                DtlsEvent::Connected { keys, .. } => {
+                    match Media::new(now, &keys, self.inspects, self.tells_arrivals) {
+                        Ok(media) => {
+                            connection.media = Some(media);
+                            continue;
+                        }
+                        Err(error) => error.into(),
                     }
-                    Err(error) => error.into(),
-                },
+                }
                 DtlsEvent::Failed(error) => error.into(),
                 _ => ViewerError::Closed,
             };
@@ -275,18 +291,51 @@ impl Viewer {
 }
 
 impl Media {
-    fn new(now: Instant, keys: &SrtpKeys, inspects: bool) -> Result<Self, webrtc_srtp::Error> {
+    fn new(
+        now: Instant,
+        keys: &SrtpKeys,
+        inspects: bool,
+        tells_arrivals: bool,
+    ) -> Result<Self, webrtc_srtp::Error> {
         Ok(Self {
             sealer: SrtcpSealer::new(&keys.local),
             inspector: inspects.then(|| Inspector::new(&keys.remote)).transpose()?,
             next_report: now + REPORT_INTERVAL,
             report: None,
+            arrivals: tells_arrivals.then(|| Arrivals::new(now)),
+            next_feedback: now + feedback::INTERVAL,
+            feedback: None,
             video: ReportState::default(),
             audio: ReportState::default(),
         })
     }
 
+    fn handle_packet(&mut self, now: Instant, packet: &[u8]) {
+        if let Some(arrivals) = &mut self.arrivals
+            && let Some(&[high, low]) = extension(packet, feedback::EXTENSION)
+        {
+            arrivals.record(now, u16::from_be_bytes([high, low]));
+        }
+        if let Some(inspector) = &mut self.inspector {
+            inspector.handle_packet(now, packet);
+        }
+    }
+
+    fn poll_timeout(&self) -> Instant {
+        match self.arrivals {
+            Some(_) => self.next_report.min(self.next_feedback),
+            None => self.next_report,
+        }
+    }
+
     fn handle_timeout(&mut self, now: Instant, ssrc: u32, traffic: &Traffic) {
+        if let Some(arrivals) = self.arrivals.as_mut().filter(|_| now >= self.next_feedback) {
+            self.next_feedback = now + feedback::INTERVAL;
+            self.feedback = arrivals.feedback(ssrc, traffic.video().ssrc());
+            if let Some(feedback) = &mut self.feedback {
+                self.sealer.seal(feedback);
+            }
+        }
         if now < self.next_report {
             return;
         }

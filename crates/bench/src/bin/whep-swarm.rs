@@ -41,6 +41,9 @@ struct Arguments {
     /// How the media are sealed, such as SRTP_AES128_CM_HMAC_SHA1_80; the server chooses when this is left out
     #[arg(long, value_parser = parse_profile)]
     profile: Option<SrtpProfile>,
+    /// Let the viewers tell when each packet arrived, 16 times a second, as browsers do
+    #[arg(long)]
+    feedback: bool,
     /// Print the report as JSON, with a part for each viewer
     #[arg(long)]
     json: bool,
@@ -73,6 +76,7 @@ impl From<Arguments> for SwarmConfig {
             decrypt: arguments.decrypt,
             server_pid: arguments.server_pid,
             receive: arguments.receive,
+            feedback: arguments.feedback,
             profiles: arguments
                 .profile
                 .map_or(SrtpProfile::ALL.to_vec(), |profile| vec![profile]),

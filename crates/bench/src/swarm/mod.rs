@@ -63,6 +63,8 @@ pub struct SwarmConfig {
     pub server_pid: Option<u32>,
     /// How the viewers receive.
     pub receive: ReceiveMode,
+    /// Whether the viewers tell when each packet arrived.
+    pub feedback: bool,
     /// How the media are to be sealed; the server chooses when there is more than one way.
     pub profiles: Vec<SrtpProfile>,
 }
@@ -149,7 +151,7 @@ impl Swarm {
             drop(waker.wake());
         })?;
         let seats = (0..config.viewers)
-            .map(|number| Seat::new(Token(number), number < config.decrypt))
+            .map(|number| Seat::new(Token(number), number < config.decrypt, config.feedback))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             context: DtlsContext::with_profiles(&certificate, &config.profiles)?,

@@ -29,11 +29,11 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    pub(super) fn new(token: Token, inspects: bool) -> Result<Self, SwarmError> {
+    pub(super) fn new(token: Token, inspects: bool, feedback: bool) -> Result<Self, SwarmError> {
         let credentials =
             Credentials::generate().map_err(|error| SwarmError::Random(error.to_string()))?;
         Ok(Self {
-            viewer: Viewer::new(credentials, rand::random(), inspects),
+            viewer: Viewer::new(credentials, rand::random(), inspects).with_feedback(feedback),
             token,
             socket: None,
             session: None,
