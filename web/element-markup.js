@@ -19,6 +19,7 @@ const MARKUP = `
       <span></span>
     </button>
     <input type="range" class="volume" min="0" max="1" step="0.05" aria-label="Volume">
+    <span class="viewers" hidden></span>
     <span class="gap"></span>
     <button type="button" class="stats" aria-pressed="false" aria-label="Figures" title="Figures (i)">
       ${icon('<path d="M4.5 19.5v-6m5 6v-10m5 10v-7m5 7v-14"/>')}

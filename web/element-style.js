@@ -89,6 +89,7 @@ svg {
   stroke-linecap: round; stroke-linejoin: round;
 }
 .sound[data-muted] .when-loud, .sound:not([data-muted]) .when-muted { display: none; }
+.viewers { padding: 0 0.5rem; font-size: 0.88rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .volume { width: 6rem; height: 2.75rem; margin: 0 0.5rem; accent-color: #fff; cursor: pointer; }
 .sound[data-muted] + .volume { display: none; }
 

@@ -16,6 +16,7 @@ export class DistributaryPlayer extends HTMLElement {
   #root = this.attachShadow({ mode: "open" });
   #player = null;
   #notice = "";
+  #viewers = null;
   #figuresAt = 0;
   /** What ends with the element's stay in the page. */
   #stay = null;
@@ -131,6 +132,12 @@ export class DistributaryPlayer extends HTMLElement {
     this.#player?.stop();
     this.#player = null;
     this.video.srcObject = null;
+    this.#showViewers(null);
+  }
+
+  /** Viewers of the stream, where the gateway tells; else `null`. */
+  get viewers() {
+    return this.#viewers;
   }
 
   /** Shows the player on the whole screen, or no longer. */
@@ -148,7 +155,11 @@ export class DistributaryPlayer extends HTMLElement {
   }
 
   #makePlayer() {
-    const options = { token: this.getAttribute("token"), data: this.hasAttribute("data") };
+    const options = {
+      token: this.getAttribute("token"),
+      data: this.hasAttribute("data"),
+      events: this.hasAttribute("events"),
+    };
     const player = new Player(this.video, this.src, options);
     const pass = (type, show) => {
       player.addEventListener(type, ({ detail }) => {
@@ -160,7 +171,22 @@ export class DistributaryPlayer extends HTMLElement {
     pass("statechange", (state) => this.#showState(state));
     pass("figures", () => this.#showFigures());
     pass("data", () => {});
+    pass("event", (event) => this.#hear(event));
     return player;
+  }
+
+  /** Shows what the gateway tells. */
+  #hear({ kind, data }) {
+    if (kind === "viewercount") this.#showViewers(data.viewercount);
+    else if (kind === "notice") this.notice = data.notice;
+    else if (kind === "inactive") this.notice = "";
+  }
+
+  #showViewers(count) {
+    this.#viewers = count;
+    const shown = this.#part("viewers");
+    shown.hidden = count === null;
+    shown.textContent = count === null ? "" : `${count} watching`;
   }
 
   /** Plays something else, if anything. */

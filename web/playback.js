@@ -41,13 +41,17 @@ const BACKOFF = [1, 2, 4, 8, 10];
  * - `retrying`: something went wrong, `text` says what; tried again soon;
  * - `stopped`: after `stop()`.
  *
- * Fires `figures` about twice a second while media comes, with the figures of `figures.js` as `detail`; and
- * `data`, with the message as `detail`, where the option `data` is set.
+ * Fires `figures` about twice a second while media comes, with the figures of `figures.js` as `detail`;
+ * `data`, with the message as `detail`, where the option `data` is set; and `event`, where the option `events`
+ * is set, with what the gateway tells of the session as `detail`, `{ kind, data }`: `active`, `inactive`,
+ * `viewercount` (`{ viewercount }`), `reconnect` and `notice` (`{ notice }`, what keeps viewers from seeing
+ * the stream as it is).
  */
 export class Player extends EventTarget {
   #video;
   #endpoint;
   #options;
+  #listens;
   #iceServers;
   #session = null;
   #timer = null;
@@ -56,6 +60,10 @@ export class Player extends EventTarget {
   /** In what form a stream with B-frames is asked for; `null` leaves it to the gateway. */
   #bFrames = null;
   #figures = null;
+  /** Whether the gateway has said that nobody publishes. */
+  #isInactive = false;
+  /** Where to ask next, if the gateway has said so. */
+  #elsewhere = null;
   #state = { state: "stopped", text: "Stopped" };
 
   /**
@@ -66,12 +74,16 @@ export class Player extends EventTarget {
    * @param {RTCIceServer[]} [options.iceServers] STUN and TURN servers; those that the gateway names are
    *   used, too, where there is no way without them
    * @param {boolean} [options.data] whether to open a data channel, for what the publisher says
+   * @param {boolean} [options.events] whether to listen to what the gateway says; it takes one of the few
+   *   connections that a browser has to one site over HTTP/1.1
    */
-  constructor(video, endpoint, { token = null, iceServers = [], data = false } = {}) {
+  constructor(video, endpoint, options = {}) {
     super();
     this.#video = video;
     this.#endpoint = new URL(endpoint, location.href);
+    const { token = null, iceServers = [], data = false, events = false } = options;
     this.#options = { token, onData: data ? (message) => this.#fire("data", message) : null };
+    this.#listens = events;
     this.#iceServers = iceServers;
   }
 
@@ -107,9 +119,12 @@ export class Player extends EventTarget {
 
   async #connect() {
     const iceServers = this.#iceServers;
-    const endpoint = new URL(this.#endpoint);
+    const endpoint = new URL(this.#elsewhere ?? this.#endpoint);
+    this.#elsewhere = null;
     if (this.#bFrames) endpoint.searchParams.set("bframes", this.#bFrames);
-    const session = new Session(endpoint, { ...this.#options, iceServers });
+    const hear = (kind, data) => this.#session === session && this.#hear(kind, data);
+    const onEvent = this.#listens ? hear : null;
+    const session = new Session(endpoint, { ...this.#options, iceServers, onEvent });
     this.#session = session;
     if (!this.#wasLive || this.#failures > 0) {
       this.#enter("connecting", this.#connectingText());
@@ -123,6 +138,18 @@ export class Player extends EventTarget {
     } catch (error) {
       if (this.#session === session) this.#retry(error);
     }
+  }
+
+  /** Takes what the gateway tells of the session. */
+  #hear(kind, data) {
+    if (kind === "active" || kind === "inactive") this.#isInactive = kind === "inactive";
+    this.#fire("event", { kind, data });
+    if (kind !== "reconnect") return;
+    if (data.url) this.#elsewhere = new URL(data.url, this.#endpoint);
+    const error = new PlayError("The gateway is about to end. Connecting anew…");
+    // All its viewers hear it at once.
+    error.pause = Math.random();
+    this.#retry(error);
   }
 
   /**
@@ -180,6 +207,11 @@ export class Player extends EventTarget {
     const seconds = (millis) => Math.round(millis / 1000);
     if (session.lost) return new PlayError("Connection lost, reconnecting…");
     if (progress.isRefused && !this.#bFrames) return this.#askForKeyframes();
+    if (this.#isInactive && session.connected && silent >= WATCH_INTERVALS.live) {
+      // The session outlives the publisher; how long is for the gateway to say.
+      this.#enter("waiting", ENDED);
+      return null;
+    }
     if (!progress.started) {
       if (silent < patience) return null;
       const error = new PlayError(
@@ -227,7 +259,7 @@ export class Player extends EventTarget {
     const pause = error.pause ?? backoff;
     if (error.status === 409) {
       const text = this.#wasLive
-        ? "The stream has ended. Waiting for it to come back…"
+        ? ENDED
         : "The stream is not live yet. Trying again…";
       this.#enter("waiting", text);
     } else {
@@ -239,8 +271,10 @@ export class Player extends EventTarget {
   }
 
   #endSession() {
+    clearTimeout(this.#timer);
     this.#session?.close();
     this.#session = null;
+    this.#isInactive = false;
     this.#figures = null;
   }
 
@@ -254,6 +288,9 @@ export class Player extends EventTarget {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }
+
+/** Words for a stream that was there. */
+const ENDED = "The stream has ended. Waiting for it to come back…";
 
 /** What has come so far, and for how long nothing has. */
 class Progress {

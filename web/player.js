@@ -17,13 +17,14 @@
  * | `stats` | shows figures of the connection |
  * | `controls="none"` | shows no buttons |
  * | `label` | name of the stream, for those who listen to the page |
+ * | `events` | listens to what the gateway says: how many watch, that the stream has ended, what is wrong with it |
  * | `data` | opens a data channel for what the publisher says (metadata, cue points) |
  *
- * Properties: `state`, `figures`, `muted`, `volume` (0 to 1), `notice` (a remark over the picture), `video`
- * (the video element), `player`. Methods: `play()`, `stop()`, `toggleFullscreen()`,
- * `togglePictureInPicture()`. Events: `statechange`, `figures` and `data`, as those of `Player`. Keys: `m`
- * sound, arrows volume, `f` full screen, `p` picture in picture, `i` figures. Looks: the CSS properties
- * `--player-accent`, `--player-background`, `--player-radius`.
+ * Properties: `state`, `figures`, `viewers` (how many watch, or `null`), `muted`, `volume` (0 to 1), `notice` (a
+ * remark over the picture), `video` (the video element), `player`. Methods: `play()`, `stop()`,
+ * `toggleFullscreen()`, `togglePictureInPicture()`. Events: `statechange`, `figures`, `data` and `event`, as those
+ * of `Player`. Keys: `m` sound, arrows volume, `f` full screen, `p` picture in picture, `i` figures. Looks: the
+ * CSS properties `--player-accent`, `--player-background`, `--player-radius`.
  *
  * **As a class**, for a page with a video element and buttons of its own:
  *

@@ -1,5 +1,7 @@
 /** One WHEP session (draft-ietf-wish-whep): an offer, an answer, a connection. */
 
+import { SessionEvents, entryOf } from "./events.js";
+
 /** Milliseconds the gateway may take to answer an offer. */
 const ANSWER_TIMEOUT = 10_000;
 /** Longest pause the gateway can ask for, in seconds. */
@@ -22,6 +24,8 @@ export class Session {
   #connection;
   #abort = new AbortController();
   #location = null;
+  #onEvent;
+  #events = null;
   #closed = false;
 
   /**
@@ -31,10 +35,13 @@ export class Session {
    * @param {RTCIceServer[]} options.iceServers STUN and TURN servers
    * @param {((message: object) => void) | null} options.onData takes what comes on a data channel, which is
    *   opened only if this is there
+   * @param {((kind: string, data: object) => void) | null} options.onEvent takes the gateway's events, which
+   *   are listened to only if this is there
    */
-  constructor(endpoint, { token = null, iceServers = [], onData = null } = {}) {
+  constructor(endpoint, { token = null, iceServers = [], onData = null, onEvent = null } = {}) {
     this.#endpoint = endpoint;
     this.#token = token;
+    this.#onEvent = onEvent;
     this.#connection = new RTCPeerConnection({ bundlePolicy: "max-bundle", iceServers });
     this.#connection.ontrack = ({ track }) => this.media.addTrack(track);
     if (onData) {
@@ -79,19 +86,23 @@ export class Session {
     const offer = await this.#offer();
     const timeout = setTimeout(() => this.#abort.abort(), ANSWER_TIMEOUT);
     try {
-      const response = await fetch(this.#endpoint, {
-        method: "POST",
-        headers: { ...this.#authorization(), "Content-Type": "application/sdp" },
-        body: offer,
-        signal: this.#abort.signal,
-      });
+      let response = await this.#post(this.#endpoint, offer);
+      // Browsers take the token off a request that is sent on to another site.
+      if (response.redirected && response.status === 401 && this.#token) {
+        response = await this.#post(response.url, offer);
+      }
       if (response.status !== 201) throw await PlayError.from(response);
       // After a redirect the session is where the answer came from.
       this.#location = new URL(response.headers.get("Location"), response.url);
-      this.iceServers = iceServersOf(response.headers.get("Link") ?? "");
+      const link = response.headers.get("Link") ?? "";
+      this.iceServers = iceServersOf(link);
       const sdp = await response.text();
       if (this.#closed) return this.#release();
       await this.#connection.setRemoteDescription({ type: "answer", sdp });
+      if (this.#onEvent) {
+        const entry = entryOf(link, response.url);
+        this.#events = new SessionEvents(entry, this.#authorization(), this.#onEvent);
+      }
     } finally {
       clearTimeout(timeout);
     }
@@ -102,7 +113,17 @@ export class Session {
     this.#closed = true;
     this.#abort.abort();
     this.#connection.close();
+    this.#events?.close();
     this.#release();
+  }
+
+  #post(endpoint, offer) {
+    return fetch(endpoint, {
+      method: "POST",
+      headers: { ...this.#authorization(), "Content-Type": "application/sdp" },
+      body: offer,
+      signal: this.#abort.signal,
+    });
   }
 
   async #offer() {

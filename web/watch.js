@@ -2,8 +2,8 @@
  * The page of one stream: `/{app}/{stream}`, also for an `<iframe>`.
  *
  * Its query may have: `embed`, for the player alone; `muted=0`, to begin with sound where the browser lets
- * it; `autoplay=0`, to begin with a button; `controls=0`, for no buttons; `stats`, for figures; `token`, for
- * a stream that asks for one.
+ * it; `autoplay=0`, to begin with a button; `controls=0`, for no buttons; `stats`, for figures; `events=0`, to
+ * listen to no events of the gateway; `token`, for a stream that asks for one.
  */
 
 import "./player.js";
@@ -18,6 +18,7 @@ player.src = endpointOf(stream);
 player.setAttribute("label", stream);
 player.toggleAttribute("muted", isOn("muted"));
 player.toggleAttribute("autoplay", isOn("autoplay"));
+player.toggleAttribute("events", isOn("events"));
 player.toggleAttribute("stats", query.has("stats") && isOn("stats"));
 if (!isOn("controls")) player.setAttribute("controls", "none");
 if (query.has("token")) player.setAttribute("token", query.get("token"));

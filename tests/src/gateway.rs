@@ -130,6 +130,19 @@ impl Gateway {
             .wait_for_line("the address of HTTPS", |line| address(line, "HTTPS "))
     }
 
+    /// Where the admin API is with TLS.
+    ///
+    /// # Panics
+    /// When that is off.
+    #[must_use]
+    pub fn admin_https(&self) -> SocketAddr {
+        self.process
+            .wait_for_line("the address of the admin API over HTTPS", |line| {
+                let address = address(line, "Admin ")?;
+                line.text.contains("HTTPS").then_some(address)
+            })
+    }
+
     /// The URL to publish the stream `name` (`app/stream`) to.
     #[must_use]
     pub fn rtmp_url(&self, name: &str) -> String {
@@ -373,6 +386,15 @@ fn build() -> Result<PathBuf, String> {
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     if !cfg!(debug_assertions) {
         command.arg("--release");
+    }
+    // What cargo says to the test about its package would be told to build scripts, some of which run again
+    // whenever that is another one: hundreds of files are then built anew, twice in each run.
+    let of_package =
+        |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(of_package) {
+            command.env_remove(name);
+        }
     }
     let output = command
         .output()

@@ -113,6 +113,8 @@ async fn a_player_whose_decoder_refuses_the_pictures_asks_for_the_keyframes() {
         report.counters.len() > 2 * FRAME_RATE as usize
     });
     all.await;
+    let notice = browser.text(".notice").await;
+    assert!(notice.contains("B-frames"), "{notice}");
     let stopped: bool = browser.evaluate(STOP_DECODER).await;
     assert!(stopped);
     // Shown is then one picture in a second.

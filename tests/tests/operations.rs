@@ -5,11 +5,17 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
+use distributary_bench::report::Report;
+use distributary_bench::socket::ReceiveMode;
+use distributary_bench::swarm::{self, SwarmConfig};
 use distributary_tests::client::{self, Response};
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
 use distributary_tests::gateway::{self, Gateway};
 use distributary_tests::wait::eventually;
+use distributary_webrtc::srtp::SrtpProfile;
 
 const OFFER: &[u8] = include_bytes!("../../crates/webrtc/tests/fixtures/offers/chromium-offer.sdp");
 
@@ -77,14 +83,52 @@ async fn publishers_and_viewers_need_their_keys_which_can_be_changed() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_drains_sends_viewers_elsewhere_until_it_is_told_again() {
-    let mut gateway = Gateway::start_configured("drain_timeout = \"1h\"");
+async fn what_can_change_while_it_runs_does_so_and_what_cannot_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    fs::write(&file, "").unwrap();
+    let gateway = Gateway::start_with(&["--config", file.to_str().unwrap()]);
     let clip = Clip::with_gop(FRAME_RATE);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
     gateway.wait_live("live/test").await;
-    for _ in 0..200 {
-        assert_eq!(offer(&gateway, "").status, 201);
-    }
+    let before = offer(&gateway, "");
+    assert_eq!(before.status, 201);
+    assert_eq!(before.header("vary"), None);
+
+    let changed = "drain_timeout = \"1h\"\n[viewers]\nmax = 2\nshards = 3\n\
+         [whep]\nallowed_origins = [\"https://www.example\"]\nlist_streams = false\n\
+         [[ice_server]]\nurl = \"stun:stun.example\"\n";
+    fs::write(&file, changed).unwrap();
+    gateway.reload();
+    gateway.logged_until("wait for a new start");
+    let said = gateway.logged().join("\n");
+    assert!(said.contains("drain_timeout, viewers.shards"), "{said}");
+
+    let after = offer(&gateway, "");
+    assert_eq!(after.status, 201);
+    assert_eq!(after.header("vary"), Some("Origin"));
+    let link = after.header("link").unwrap();
+    assert!(link.contains("stun:stun.example"), "{link}");
+    assert_eq!(
+        offer(&gateway, "").status,
+        503,
+        "two are as many as there may be"
+    );
+    assert_eq!(gateway.request("GET", "/api/live", &[], b"").status, 404);
+}
+
+#[tokio::test]
+async fn a_gateway_that_drains_sends_viewers_elsewhere_until_it_is_told_again() {
+    let mut gateway = Gateway::start_configured("drain_timeout = \"1h\"");
+    let clip = Clip::small();
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let watching = watch(&gateway, 200);
+    eventually("all are there", async || {
+        let viewers = gateway.ask("/api/streams")["streams"][0]["viewers"]["connected"].clone();
+        (viewers == 200).then_some(())
+    })
+    .await;
     gateway.terminate();
     eventually("the gateway drains", async || {
         let ready = gateway.request("GET", "/readyz", &[], b"");
@@ -100,8 +144,53 @@ async fn a_gateway_that_drains_sends_viewers_elsewhere_until_it_is_told_again() 
     let (status, output) = Publisher::start(&clip, &gateway.rtmp_url("live/other")).wait();
     assert!(!status.success(), "nobody begins to publish: {output}");
 
+    // It ends when the last of them has left.
+    let report = watching.join().unwrap();
+    assert_eq!(report.joined, 200);
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    assert!(report.media.packets > 0 && report.content.malformed == 0);
+    assert_eq!(gateway.wait().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_gateway_that_drains_ends_at_once_when_it_is_told_again() {
+    let mut gateway = Gateway::start_configured("drain_timeout = \"1h\"");
+    let clip = Clip::with_gop(FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let watching = watch(&gateway, 1);
+    eventually("a viewer is there", async || {
+        let viewers = gateway.ask("/api/streams")["streams"][0]["viewers"]["connected"].clone();
+        (viewers == 1).then_some(())
+    })
+    .await;
+    gateway.terminate();
+    gateway.logged_until("draining");
     gateway.terminate();
     assert_eq!(gateway.wait().code(), Some(0));
+    let report = watching.join().unwrap();
+    assert_eq!(
+        report.failures.len(),
+        1,
+        "the gateway has closed the session: {:?}",
+        report.failures
+    );
+}
+
+/// So many viewers of `live/test`, who leave after some seconds.
+fn watch(gateway: &Gateway, viewers: usize) -> JoinHandle<Report> {
+    let config = SwarmConfig {
+        url: gateway.whep_url("live/test").parse().expect("a URL"),
+        viewers,
+        ramp: 100.0,
+        duration: Duration::from_secs(5),
+        decrypt: 1,
+        server_pid: None,
+        receive: ReceiveMode::Gro,
+        feedback: true,
+        profiles: SrtpProfile::ALL.to_vec(),
+    };
+    std::thread::spawn(|| swarm::run(config).expect("a swarm"))
 }
 
 #[tokio::test]
@@ -110,8 +199,11 @@ async fn https_is_served_with_the_certificate_as_its_files_are_now() {
     let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| folder.path().join(name));
     make_certificate("first.example", &certificate, &key);
     let gateway = Gateway::start_configured(&format!(
-        "[https]\nlisten = \"127.0.0.1:0\"\ncertificate = {certificate:?}\nkey = {key:?}\n"
+        "[https]\nlisten = \"127.0.0.1:0\"\ncertificate = {certificate:?}\nkey = {key:?}\n\
+         [admin_https]\nlisten = \"127.0.0.1:0\"\n"
     ));
+    let said = fetch_over_tls(gateway.admin_https(), "/metrics");
+    assert!(said.contains("\ndistributary_"), "{said}");
     let said = fetch_over_tls(gateway.https(), "/healthz");
     assert!(
         said.contains("first.example") && said.contains("200 OK"),
@@ -149,7 +241,7 @@ fn fetch_over_tls(server: SocketAddr, path: &str) -> String {
         .stderr(Stdio::null())
         .spawn()
         .expect("openssl is there");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let mut stdin = client.stdin.take().expect("a pipe was asked for");
     stdin.write_all(request.as_bytes()).expect("openssl reads");
     drop(stdin);
@@ -203,4 +295,44 @@ fn the_log_can_be_read_by_programs() {
             "{line}"
         );
     }
+}
+
+#[tokio::test]
+async fn each_line_about_a_publisher_or_a_viewer_says_whose_it_is() {
+    let gateway = Gateway::start_configured(
+        "log_format = \"json\"\n[requests]\ntrusted_proxies = [\"127.0.0.1\"]\n",
+    );
+    let clip = Clip::with_gop(FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let headers = [
+        ("Content-Type", "application/sdp"),
+        ("X-Forwarded-For", "203.0.113.7"),
+    ];
+    let opened = gateway.request("POST", "/whep/live/test", &headers, OFFER);
+    assert_eq!(opened.status, 201);
+    gateway.logged_until("\"answered\"");
+    let lines: Vec<serde_json::Value> = gateway
+        .logged()
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let said = |message: &str| {
+        let line = lines.iter().find(|line| line["message"] == message);
+        line.unwrap_or_else(|| panic!("{message:?} in {lines:#?}"))["span"].clone()
+    };
+    let viewer = said("answered");
+    let session = opened.header("location").unwrap();
+    let short = session.strip_prefix("/session/").unwrap().get(..8);
+    assert_eq!(viewer["viewer"].as_str(), short, "{viewer}");
+    assert_eq!(viewer["stream"], "live/test");
+    assert_eq!(viewer["address"], "203.0.113.7");
+    let publisher = said("publishing");
+    assert_eq!(publisher["stream"], "live/test");
+    assert!(
+        publisher["peer"]
+            .as_str()
+            .unwrap()
+            .starts_with("127.0.0.1:")
+    );
 }

@@ -1,11 +1,13 @@
 //! The gateway's own page finds its stream, keeps it, and lets go of it.
 
 use distributary_tests::browser::Browser;
+use distributary_tests::client;
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
 use distributary_tests::page::Page;
 use distributary_tests::wait::eventually;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 /// Some pictures, enough to be sure that it plays.
 const PICTURES: usize = 2 * FRAME_RATE as usize;
@@ -183,6 +185,94 @@ async fn another_site_plays_with_the_module_and_in_a_frame_and_shows_figures() {
     wait_for_state(&browser, "retrying").await;
     let words = browser.text(".words").await;
     assert_eq!(words, "The gateway does not answer. Trying again…");
+}
+
+#[tokio::test]
+async fn the_page_goes_where_it_is_sent_and_tells_what_the_gateway_says() {
+    let gateway = Gateway::start_configured(
+        "[auth]\nplay = \"keys\"\n[[auth.key]]\nmatch = \"live/*\"\nplay = [\"guest\"]\n\
+         [whep]\noffline = \"wait\"\n[viewers]\noffline_grace = \"1s\"\n",
+    );
+    let front = Gateway::start_configured(&format!(
+        "[[redirect]]\nmatch = \"live/*\"\nto = \"http://{}/whep/live\"\n",
+        gateway.http
+    ));
+    let clip = Clip::with_gop(FRAME_RATE);
+    let publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let browser = Browser::start().await;
+    let page = format!("{}?token=guest", front.page_url("live/test"));
+    browser.open(&page).await;
+    let report = browser.wait_for("video", "pictures", |report| {
+        report.counters.len() > PICTURES
+    });
+    report.await;
+    wait_for_text(&browser, ".viewers", "1 watching").await;
+    browser.click(".pip").await;
+    eventually("the picture is in a window of its own", async || {
+        let is_there = "document.pictureInPictureElement !== null";
+        browser.evaluate::<bool>(is_there).await.then_some(())
+    })
+    .await;
+    browser.click(".pip").await;
+
+    publisher.stop();
+    wait_for_state(&browser, "waiting").await;
+    wait_for_text(&browser, ".words", "has ended").await;
+    let seen = browser.report("video").await;
+    let seen = seen.expect("the video is there").counters.len();
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    let report = browser.wait_for("video", "it plays again", |report| {
+        report.counters.len() > seen + PICTURES
+    });
+    report.await;
+    wait_for_state(&browser, "live").await;
+    let sessions: usize = browser.evaluate("probe.sessions().length").await;
+    assert_eq!(sessions, 1, "it is the same session");
+
+    let drained = client::request(gateway.admin, "POST", "/api/drain", &[], b"");
+    assert_eq!(drained.status, 200);
+    wait_for_text(&browser, ".words", "about to end").await;
+    wait_for_state(&browser, "retrying").await;
+}
+
+#[tokio::test]
+async fn servers_that_the_gateway_names_are_used_where_there_is_no_way_without_them() {
+    // Nobody listens at that address.
+    let gateway = Gateway::start_configured(
+        "advertise = [\"127.0.0.2\"]\n\
+         [[ice_server]]\nurl = \"stun:127.0.0.1:9\"\n\
+         [[ice_server]]\nurl = \"turn:127.0.0.1:9?transport=tcp\"\nsecret = \"shared\"\n",
+    );
+    let clip = Clip::with_gop(FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let browser = Browser::start().await;
+    browser.open(&gateway.page_url("live/test")).await;
+    let servers = eventually("a connection with servers", async || {
+        let servers: Vec<Value> = browser.evaluate("probe.iceServers()").await;
+        (!servers.is_empty()).then_some(servers)
+    })
+    .await;
+    assert_eq!(servers[0]["urls"], json!(["stun:127.0.0.1:9"]));
+    assert_eq!(
+        servers[1]["urls"],
+        json!(["turn:127.0.0.1:9?transport=tcp"])
+    );
+    // The user is the time until when it may be, as coturn wants it.
+    let user = servers[1]["username"].as_str().unwrap();
+    assert!(
+        user.starts_with(|first: char| first.is_ascii_digit()),
+        "{user}"
+    );
+    assert!(!servers[1]["credential"].as_str().unwrap().is_empty());
+}
+
+async fn wait_for_text(browser: &Browser, selector: &str, text: &str) {
+    eventually(&format!("{selector} says {text:?}"), async || {
+        browser.text(selector).await.contains(text).then_some(())
+    })
+    .await;
 }
 
 /// What the player knows of its connection, as far as it is asserted.

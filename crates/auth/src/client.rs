@@ -10,6 +10,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
 
 /// Longest answer that is read.
 const MAX_ANSWER: usize = 256 * 1024;
@@ -38,22 +39,32 @@ pub(crate) struct HttpClient {
 impl HttpClient {
     /// A client that trusts the certificates the system trusts.
     pub(crate) fn new(timeout: Duration) -> Self {
-        let provider = aws_lc_rs::default_provider();
-        // A system without certificates can still ask over plain HTTP.
         let builder = HttpsConnectorBuilder::new();
-        let builder = match builder.with_provider_and_native_roots(provider.clone()) {
-            Ok(builder) => builder,
-            Err(error) => {
-                tracing::debug!(%error, "no HTTPS for webhooks and key sets");
-                let config = rustls::ClientConfig::builder_with_provider(provider.into())
-                    .with_safe_default_protocol_versions()
-                    .expect("the provider has the default versions")
-                    .with_root_certificates(rustls::RootCertStore::empty())
-                    .with_no_client_auth();
-                HttpsConnectorBuilder::new().with_tls_config(config)
+        match builder.with_provider_and_native_roots(aws_lc_rs::default_provider()) {
+            Ok(builder) => {
+                Self::connecting(builder.https_or_http().enable_http1().build(), timeout)
             }
-        };
-        let connector = builder.https_or_http().enable_http1().build();
+            Err(error) => {
+                // A system without certificates can still ask over plain HTTP.
+                tracing::debug!(%error, "no HTTPS for webhooks and key sets");
+                Self::trusting(RootCertStore::empty(), timeout)
+            }
+        }
+    }
+
+    /// A client that trusts these certificates.
+    pub(crate) fn trusting(roots: RootCertStore, timeout: Duration) -> Self {
+        let provider = aws_lc_rs::default_provider();
+        let config = ClientConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions()
+            .expect("the provider has the default versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let builder = HttpsConnectorBuilder::new().with_tls_config(config);
+        Self::connecting(builder.https_or_http().enable_http1().build(), timeout)
+    }
+
+    fn connecting(connector: HttpsConnector<HttpConnector>, timeout: Duration) -> Self {
         Self {
             client: Client::builder(TokioExecutor::new()).build(connector),
             timeout,

@@ -9,33 +9,20 @@
 //! `stream` is a pattern of names or a list of them, `action` is `publish`, `play` or a list. `exp` is
 //! needed; `nbf`, `iss` and `aud` count where they are there or asked for.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::Uri;
-use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use jsonwebtoken::{Validation, decode, decode_header};
 use serde_json::{Map, Value};
-use tokio::time::Instant;
 
 use crate::access::{AccessRequest, Denied};
-use crate::client::HttpClient;
+pub use crate::key_set::{JwtError, KeySource};
+use crate::key_set::{Key, Keys};
 
 /// Clocks of two machines may differ by this much.
 const LEEWAY: u64 = 30;
 
 /// Longest token that is looked at.
 const MAX_TOKEN: usize = 8 * 1024;
-
-/// How long a key set that was fetched is used.
-const KEY_SET_LIFETIME: Duration = Duration::from_secs(300);
-
-/// A key set is not fetched more often than this, whatever tokens name.
-const KEY_SET_PAUSE: Duration = Duration::from_secs(10);
-
-/// How long a server may take to send its key set.
-const KEY_SET_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What tokens are verified with, and what they must say.
 #[derive(Clone, PartialEq, Eq)]
@@ -52,84 +39,17 @@ pub struct JwtConfig {
     pub audience: String,
 }
 
-/// Where the keys come from.
-#[derive(Clone, PartialEq, Eq)]
-pub enum KeySource {
-    /// A secret that both sides know: HS256.
-    Secret(String),
-    /// A PEM file with a public key: RS256 or ES256.
-    PublicKey(PathBuf),
-    /// A file with a JSON Web Key Set (RFC 7517 section 5).
-    KeySetFile(PathBuf),
-    /// The URL of one, which is fetched again now and then, and when a token names a key that is new.
-    KeySetUrl(Uri),
-}
-
-/// Why tokens cannot be verified.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum JwtError {
-    /// A file cannot be read.
-    #[error("{}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// A file has no key that can be used.
-    #[error("{}: no RSA or P-256 public key in PEM", .0.display())]
-    NotAKey(PathBuf),
-    /// A file is no key set.
-    #[error("{}: not a JSON Web Key Set: {source}", path.display())]
-    NotAKeySet {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: serde_json::Error,
-    },
-    /// There is nothing to verify with.
-    #[error("{0}: no key for HS256, RS256 or ES256")]
-    NoKey(String),
-}
-
-/// A key and what it is for.
-#[derive(Clone)]
-struct Key {
-    id: Option<String>,
-    algorithm: Algorithm,
-    key: DecodingKey,
-}
-
 /// Verifies tokens.
 pub(crate) struct Jwt {
     config: JwtConfig,
-    keys: Mutex<Arc<Vec<Key>>>,
-    /// Where keys are fetched from.
-    remote: Option<Remote>,
-}
-
-struct Remote {
-    url: Uri,
-    client: HttpClient,
-    /// When it was last tried; fetching holds the lock, so that one fetch serves all who wait.
-    fetched: tokio::sync::Mutex<Option<Instant>>,
+    keys: Keys,
 }
 
 impl Jwt {
     /// Reads the keys, unless they are to be fetched.
     pub(crate) fn new(config: JwtConfig) -> Result<Self, JwtError> {
-        let (keys, remote) = match &config.keys {
-            KeySource::Secret(secret) => (vec![Key::secret(secret)], None),
-            KeySource::PublicKey(path) => (vec![Key::pem(path)?], None),
-            KeySource::KeySetFile(path) => (key_set_file(path)?, None),
-            KeySource::KeySetUrl(url) => (Vec::new(), Some(Remote::new(url.clone()))),
-        };
-        Ok(Self {
-            config,
-            keys: Mutex::new(Arc::new(keys)),
-            remote,
-        })
+        let keys = Keys::new(&config.keys)?;
+        Ok(Self { config, keys })
     }
 
     pub(crate) async fn check(
@@ -143,27 +63,15 @@ impl Jwt {
         }
         let header =
             decode_header(&token).map_err(|_| Denied::Invalid("this is no JSON Web Token"))?;
-        let key = self.key(header.kid.as_deref(), header.alg).await?;
+        if header.crit.is_some() {
+            // What is named there must be understood (RFC 7515 section 4.1.11), and nothing is.
+            let reason = "the token wants something that is not known here (crit)";
+            return Err(Denied::Invalid(reason));
+        }
+        let key = self.keys.find(header.kid.as_deref(), header.alg).await?;
         let claims = self.verify(&token, &key)?;
         check_times(&claims, now)?;
         self.check_claims(&claims, request)
-    }
-
-    /// The key that a token names, or the only one there is for its algorithm.
-    async fn key(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Key, Denied> {
-        if let Some(remote) = &self.remote {
-            let is_known = || find(&self.current(), id, algorithm).is_some();
-            if let Some(keys) = remote.refresh(is_known).await? {
-                *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
-            }
-        }
-        find(&self.current(), id, algorithm)
-            .cloned()
-            .ok_or(Denied::Invalid("the token is signed with an unknown key"))
-    }
-
-    fn current(&self) -> Arc<Vec<Key>> {
-        Arc::clone(&self.keys.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The claims of a token whose signature, issuer and audience are right.
@@ -217,119 +125,6 @@ impl Jwt {
     }
 }
 
-impl Remote {
-    fn new(url: Uri) -> Self {
-        Self {
-            url,
-            client: HttpClient::new(KEY_SET_TIMEOUT),
-            fetched: tokio::sync::Mutex::new(None),
-        }
-    }
-
-    /// Fetches the key set when it is old, or lacks the key that is needed.
-    async fn refresh(&self, is_known: impl Fn() -> bool) -> Result<Option<Vec<Key>>, Denied> {
-        let mut fetched = self.fetched.lock().await;
-        let age = fetched.map(|fetched| fetched.elapsed());
-        let is_due = match age {
-            None => true,
-            Some(age) => age >= KEY_SET_LIFETIME || (!is_known() && age >= KEY_SET_PAUSE),
-        };
-        if !is_due {
-            return Ok(None);
-        }
-        *fetched = Some(Instant::now());
-        let failed = |reason: &dyn std::fmt::Display| {
-            tracing::warn!(reason = %reason, "the key set for tokens cannot be fetched");
-            // Keys that are known stay good.
-            if is_known() {
-                Ok(None)
-            } else {
-                Err(Denied::Unavailable)
-            }
-        };
-        match self.client.get(&self.url).await {
-            Ok((status, body)) if status.is_success() => {
-                match serde_json::from_slice::<JwkSet>(&body) {
-                    Ok(set) => Ok(Some(usable(&set))),
-                    Err(error) => failed(&error),
-                }
-            }
-            Ok((status, _)) => failed(&status),
-            Err(error) => failed(&error),
-        }
-    }
-}
-
-impl Key {
-    fn secret(secret: &str) -> Self {
-        Self {
-            id: None,
-            algorithm: Algorithm::HS256,
-            key: DecodingKey::from_secret(secret.as_bytes()),
-        }
-    }
-
-    fn pem(path: &PathBuf) -> Result<Self, JwtError> {
-        let pem = read(path)?;
-        let (algorithm, key) = DecodingKey::from_rsa_pem(&pem)
-            .map(|key| (Algorithm::RS256, key))
-            .or_else(|_| DecodingKey::from_ec_pem(&pem).map(|key| (Algorithm::ES256, key)))
-            .map_err(|_| JwtError::NotAKey(path.clone()))?;
-        Ok(Self {
-            id: None,
-            algorithm,
-            key,
-        })
-    }
-
-    /// A key of a set; `None` for kinds that are not used.
-    fn of(jwk: &Jwk) -> Option<Self> {
-        let algorithm = match &jwk.algorithm {
-            AlgorithmParameters::RSA(_) => Algorithm::RS256,
-            AlgorithmParameters::EllipticCurve(_) => Algorithm::ES256,
-            AlgorithmParameters::OctetKey(_) => Algorithm::HS256,
-            _ => return None,
-        };
-        Some(Self {
-            id: jwk.common.key_id.clone(),
-            algorithm,
-            key: DecodingKey::from_jwk(jwk).ok()?,
-        })
-    }
-}
-
-/// The key of this name and algorithm. A token without a name fits a set with one key for it.
-fn find<'a>(keys: &'a [Key], id: Option<&str>, algorithm: Algorithm) -> Option<&'a Key> {
-    let mut fitting = keys.iter().filter(|key| key.algorithm == algorithm);
-    match id {
-        Some(id) => fitting.find(|key| key.id.as_deref().is_none_or(|known| known == id)),
-        None => fitting.next().filter(|_| fitting.next().is_none()),
-    }
-}
-
-fn usable(set: &JwkSet) -> Vec<Key> {
-    set.keys.iter().filter_map(Key::of).collect()
-}
-
-fn key_set_file(path: &PathBuf) -> Result<Vec<Key>, JwtError> {
-    let set = serde_json::from_slice(&read(path)?).map_err(|source| JwtError::NotAKeySet {
-        path: path.clone(),
-        source,
-    })?;
-    let keys = usable(&set);
-    if keys.is_empty() {
-        return Err(JwtError::NoKey(path.display().to_string()));
-    }
-    Ok(keys)
-}
-
-fn read(path: &PathBuf) -> Result<Vec<u8>, JwtError> {
-    std::fs::read(path).map_err(|source| JwtError::Read {
-        path: path.clone(),
-        source,
-    })
-}
-
 /// Checks `exp`, which must be there, and `nbf` (RFC 7519 sections 4.1.4 and 4.1.5).
 fn check_times(claims: &Map<String, Value>, now: SystemTime) -> Result<(), Denied> {
     let seconds = |claim| claims.get(claim).and_then(Value::as_f64);
@@ -338,10 +133,12 @@ fn check_times(claims: &Map<String, Value>, now: SystemTime) -> Result<(), Denie
     if expires + LEEWAY as f64 <= now as f64 {
         return Err(Denied::Invalid("the token has expired"));
     }
-    if seconds("nbf").is_some_and(|begins| begins > (now + LEEWAY) as f64) {
-        return Err(Denied::Invalid("the token is not valid yet"));
+    match claims.get("nbf").map(|_| seconds("nbf")) {
+        None => Ok(()),
+        Some(Some(begins)) if begins <= (now + LEEWAY) as f64 => Ok(()),
+        Some(Some(_)) => Err(Denied::Invalid("the token is not valid yet")),
+        Some(None) => Err(Denied::Invalid("the token has no time in nbf")),
     }
-    Ok(())
 }
 
 /// A claim that is a text or a list of texts.
@@ -355,9 +152,12 @@ mod tests {
     use super::*;
     use crate::access::Action;
     use crate::access::tests::{asking, name};
-    use jsonwebtoken::{EncodingKey, Header, encode};
+    use crate::key_set::tests::signer;
+    use crate::test_server::{Answer, Server};
+    use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
     use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
     use serde_json::json;
+    use std::time::Duration;
 
     const NOW: u64 = 1_800_000_000;
 
@@ -423,13 +223,20 @@ mod tests {
         };
         let mut forged = token(&good());
         forged.truncate(forged.len() - 2);
+        let secret_key = EncodingKey::from_secret(b"secret");
         let other_key = EncodingKey::from_secret(b"other");
+        let critical = Header {
+            crit: Some(vec!["b64".to_owned()]),
+            ..Header::new(Algorithm::HS256)
+        };
         let header = Header::new(Algorithm::HS256);
         for (token, words) in [
             (with("exp", json!(NOW - 60)), "expired"),
             (with("exp", Value::Null), "no expiry"),
             (with("nbf", json!(NOW + 60)), "not valid yet"),
+            (with("nbf", json!("never")), "no time in nbf"),
             (forged, "signature"),
+            (encode(&critical, &good(), &secret_key).unwrap(), "crit"),
             (encode(&header, &good(), &other_key).unwrap(), "signature"),
             ("x".repeat(MAX_TOKEN + 1), "too long"),
             ("not.a.token".to_owned(), "no JSON Web Token"),
@@ -498,6 +305,53 @@ mod tests {
         assert_eq!(checked(of_file(), &signed(Some("new"))).await, Ok(()));
         for wrong in [Some("old"), Some("unknown"), None] {
             assert!(checked(of_file(), &signed(wrong)).await.is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn tokens_of_a_service_are_verified_with_the_keys_it_publishes() {
+        let (rsa, rsa_public) = signer(Algorithm::RS256, "rsa");
+        let (ec, ec_public) = signer(Algorithm::ES256, "ec");
+        let set = json!({ "keys": [rsa_public, ec_public] }).to_string();
+        let server = Server::start(Answer::Ok(set)).await;
+        let of_url = || config(KeySource::KeySetUrl(server.url("http")));
+        let sign = |algorithm, id: &str, key: &EncodingKey, claims: &Value| {
+            let header = Header {
+                kid: Some(id.to_owned()),
+                ..Header::new(algorithm)
+            };
+            encode(&header, claims, key).unwrap()
+        };
+        for (algorithm, id, key) in [
+            (Algorithm::RS256, "rsa", &rsa),
+            (Algorithm::ES256, "ec", &ec),
+        ] {
+            let token = sign(algorithm, id, key, &good());
+            assert_eq!(checked(of_url(), &token).await, Ok(()), "{id}");
+            let mut expired = good();
+            expired["exp"] = json!(NOW - 60);
+            let denied = checked(of_url(), &sign(algorithm, id, key, &expired)).await;
+            assert_eq!(denied, Err(Denied::Invalid("the token has expired")));
+        }
+        // A public key, which everybody has, is no secret to sign with, in whatever form.
+        let public = EncodingKey::from_secret(rsa_public["n"].as_str().unwrap().as_bytes());
+        for wrong in [
+            sign(Algorithm::HS256, "rsa", &public, &good()),
+            // The name of one key and the algorithm of the other.
+            sign(Algorithm::ES256, "rsa", &ec, &good()),
+            // Another algorithm of the same kind.
+            sign(Algorithm::RS512, "rsa", &rsa, &good()),
+            sign(Algorithm::PS256, "rsa", &rsa, &good()),
+            // The name of a key that somebody else has.
+            sign(
+                Algorithm::RS256,
+                "rsa",
+                &signer(Algorithm::RS256, "rsa").0,
+                &good(),
+            ),
+        ] {
+            let denied = checked(of_url(), &wrong).await;
+            assert!(matches!(denied, Err(Denied::Invalid(_))), "{denied:?}");
         }
     }
 

@@ -9,7 +9,7 @@
 //! * [`access`]: [`AccessRequest`], what somebody wants to do, and [`Denied`], why not.
 //! * [`authorizer`]: [`Authorizer`], the rules in force, which can be replaced while the gateway runs.
 //! * [`keys`]: keys that are written into the configuration, by pattern of stream names.
-//! * [`jwt`]: JSON Web Tokens (RFC 7519), and the keys they are verified with.
+//! * [`jwt`]: JSON Web Tokens (RFC 7519), verified with keys from the configuration, a file or a URL.
 //! * [`webhook`]: another program that is asked over HTTP.
 //! * [`rate`]: how often an address may ask at all.
 //! * [`network`]: what counts as one address, and which proxies are believed.
@@ -18,9 +18,12 @@ pub mod access;
 pub mod authorizer;
 mod client;
 pub mod jwt;
+mod key_set;
 pub mod keys;
 pub mod network;
 pub mod rate;
+#[cfg(test)]
+mod test_server;
 pub mod webhook;
 
 pub use access::{AccessRequest, Action, Denied};

@@ -45,6 +45,11 @@ impl RateLimiter {
         }
     }
 
+    /// Changes the limit; what was counted stays.
+    pub fn limit(&mut self, limit: RateLimit) {
+        self.limit = limit;
+    }
+
     /// Whether `ip` may ask at `now`; else after how long it may again.
     ///
     /// # Errors

@@ -128,6 +128,7 @@ fn form(request: &AccessRequest<'_>) -> Bytes {
 mod tests {
     use super::*;
     use crate::access::tests::{asking, name};
+    use crate::test_server::{Answer, Server};
     use std::net::SocketAddr;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
@@ -226,6 +227,26 @@ mod tests {
             let denied = webhook(address, Format::Json).check(&request).await;
             assert_eq!(denied, Err(expected));
         }
+    }
+
+    #[tokio::test]
+    async fn a_webhook_is_asked_over_https_where_its_certificate_is_trusted() {
+        let (server, roots) = Server::start_tls(Answer::Status("204 No Content")).await;
+        let stream = name("live/test");
+        let request = asking(Action::Play, &stream, "key=a");
+        let strange = Webhook::new(WebhookConfig {
+            url: server.url("https"),
+            format: Format::Json,
+            timeout: Duration::from_secs(2),
+        });
+        assert_eq!(strange.check(&request).await, Err(Denied::Unavailable));
+        assert_eq!(server.requests().len(), 0, "nothing is told to a stranger");
+        let webhook = Webhook {
+            client: HttpClient::trusting(roots, strange.config.timeout),
+            ..strange
+        };
+        assert_eq!(webhook.check(&request).await, Ok(()));
+        assert!(server.requests()[0].contains("\"query\":\"key=a\""));
     }
 
     #[tokio::test]

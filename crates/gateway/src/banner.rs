@@ -16,6 +16,8 @@ pub struct Addresses {
     pub https: Option<SocketAddr>,
     /// Where the admin API is, if it is on.
     pub admin: Option<SocketAddr>,
+    /// Where the admin API is over TLS, if that is on.
+    pub admin_https: Option<SocketAddr>,
     /// Where the media is sent from.
     pub webrtc: SocketAddr,
     /// Whether viewers may connect there over TCP, too.
@@ -38,6 +40,7 @@ impl fmt::Display for Banner {
             http,
             https,
             admin,
+            admin_https,
             webrtc,
             webrtc_tcp,
             candidates,
@@ -55,6 +58,9 @@ impl fmt::Display for Banner {
         }
         if let Some(admin) = admin {
             writeln!(f, "Admin   {admin}")?;
+        }
+        if let Some(admin) = admin_https {
+            writeln!(f, "Admin   {admin} (HTTPS)")?;
         }
         writeln!(
             f,
@@ -113,6 +119,7 @@ mod tests {
             http: http.parse().unwrap(),
             https: None,
             admin: Some("127.0.0.1:8180".parse().unwrap()),
+            admin_https: None,
             webrtc: "[::]:8189".parse().unwrap(),
             webrtc_tcp: true,
             candidates: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],

@@ -24,3 +24,87 @@ pub fn check(config: &Config) -> Result<(), StartError> {
     logging::check(&config.log)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with a configuration that can be read.
+    fn refused(text: &str) -> String {
+        let config: Config = toml::from_str(text).unwrap();
+        check(&config).unwrap_err().to_string()
+    }
+
+    /// The words themselves are what a person has to work with.
+    #[test]
+    fn what_cannot_be_used_is_named_with_the_reason() {
+        for (text, words) in [
+            (
+                "[whep]\nallowed_origins = [\"www.example\"]",
+                "[whep] allowed_origins: expected * or an origin such as https://www.example, without a \
+                 path, instead of \"www.example\"",
+            ),
+            (
+                "[[ice_server]]\nurl = \"turn.example\"",
+                "[[ice_server]] url = \"turn.example\": expected a URL such as stun:stun.example:3478 or \
+                 turn:turn.example:3478?transport=udp",
+            ),
+            (
+                "[[ice_server]]\nurl = \"turn:turn.example\"\nusername = \"a\"",
+                "[[ice_server]] url = \"turn:turn.example\": give username and password together, or \
+                 secret instead of both",
+            ),
+            (
+                "[[redirect]]\nmatch = \"vod/*\"\nto = \"edge.example\"",
+                "[[redirect]] match = \"vod/*\": to = \"edge.example\": expected a URL such as \
+                 https://edge.example/whep/live/*",
+            ),
+            (
+                "[requests]\ntrusted_proxies = [\"nginx\"]",
+                "[requests] trusted_proxies, \"nginx\": expected an address or a network such as \
+                 10.0.0.0/8",
+            ),
+            (
+                "[[pull]]\nmatch = \"live/*\"\nfrom = \"https://origin/live\"",
+                "[[pull]] match = \"live/*\": from = \"https://origin/live\": ",
+            ),
+            (
+                "[streams]\nopus_bitrate = 1000",
+                "[streams]: the Opus bitrate is 1000 bit/s; it must be from 16000 to 320000",
+            ),
+            (
+                "[auth]\npublish = \"keys\"",
+                "[[auth.key]]: there is no key for it: add match and keys",
+            ),
+            (
+                "[auth]\nplay = \"jwt\"",
+                "[auth.jwt]: give one of secret, public_key and jwks",
+            ),
+            (
+                "[auth]\nplay = \"jwt\"\njwt.jwks = \"/nowhere/keys.json\"",
+                "[auth]: /nowhere/keys.json: No such file or directory (os error 2)",
+            ),
+            (
+                "[auth]\nplay = \"webhook\"",
+                "[auth.webhook] play_url = \"\": expected a URL such as http://127.0.0.1:9000/auth",
+            ),
+            (
+                "[https]\nlisten = \"[::]:1\"\ncertificate = \"x.pem\"",
+                "certificate and key of HTTPS are given together, or neither is",
+            ),
+            (
+                "[admin_https]\nlisten = \"[::]:1\"\nkey = \"x.pem\"",
+                "certificate and key of Admin API over HTTPS are given together, or neither is",
+            ),
+            (
+                "log = \"loud=louder\"",
+                "--log or the key log: \"loud=louder\" is not a level (error, warn, info, debug, trace): ",
+            ),
+        ] {
+            let said = refused(text);
+            let is_whole = !words.ends_with(' ');
+            assert!(said.starts_with(words), "{said}\n{words}");
+            assert!(!is_whole || said == words, "{said}\n{words}");
+        }
+    }
+}

@@ -12,7 +12,7 @@ use distributary_media::audio::{OpusApplication, OpusConfig};
 use distributary_rtmp::amf::AmfLimits;
 use distributary_rtmp::chunk::ChunkLimits;
 use distributary_rtmp::{PullRule, RtmpConfig, SessionConfig};
-use distributary_webrtc::engine::EngineConfig;
+use distributary_webrtc::engine::{EngineConfig, SessionLimits};
 use distributary_whep::{HttpConfig, Offline, WhepConfig};
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +79,8 @@ pub struct Config {
     pub rtmps: TlsListener,
     /// HTTP over TLS.
     pub https: TlsListener,
+    /// The admin API over TLS.
+    pub admin_https: TlsListener,
     /// Limits of those who publish.
     pub publishers: Publishers,
     /// What is kept of each stream.
@@ -207,6 +209,8 @@ pub struct Viewers {
     pub max: usize,
     /// Most of them that watch one stream.
     pub max_per_stream: usize,
+    /// Most sessions of one address, an IPv6 /64 network counting as one.
+    pub max_per_ip: usize,
     /// How long viewers wait for a publisher that has left.
     pub offline_grace: Time,
     /// Threads that send; 0 for one per core.
@@ -412,6 +416,7 @@ impl Default for Config {
             redirect: Vec::new(),
             rtmps: TlsListener::default(),
             https: TlsListener::default(),
+            admin_https: TlsListener::default(),
             publishers: Publishers::default(),
             streams: Streams::default(),
             transcode: Transcode::default(),
@@ -506,12 +511,24 @@ impl Default for Streams {
     }
 }
 
+impl Viewers {
+    /// How many sessions there may be.
+    pub fn limits(&self) -> SessionLimits {
+        SessionLimits {
+            max_sessions: self.max,
+            max_sessions_per_stream: self.max_per_stream,
+            max_sessions_per_address: self.max_per_ip,
+        }
+    }
+}
+
 impl Default for Viewers {
     fn default() -> Self {
         let engine = EngineConfig::default();
         Self {
             max: engine.max_sessions,
             max_per_stream: engine.max_sessions_per_stream,
+            max_per_ip: engine.max_sessions_per_address,
             offline_grace: Time(WhepConfig::default().offline_grace),
             shards: engine.shards,
             bundle_sound_from: engine.bundle_sound_from,

@@ -28,6 +28,8 @@ pub enum Listener {
     Https,
     /// The admin API, over HTTP.
     Admin,
+    /// The admin API, over TLS.
+    AdminHttps,
     /// WebRTC, over UDP.
     WebRtc,
 }
@@ -180,6 +182,9 @@ impl Listener {
             Self::Admin => {
                 "choose another with --admin HOST:PORT or the key admin of the configuration"
             }
+            Self::AdminHttps => {
+                "choose another with the key admin_https.listen of the configuration"
+            }
             Self::WebRtc => {
                 "choose another with --webrtc HOST:PORT or the key webrtc of the configuration"
             }
@@ -195,6 +200,7 @@ impl fmt::Display for Listener {
             Self::Http => "HTTP",
             Self::Https => "HTTPS",
             Self::Admin => "Admin API",
+            Self::AdminHttps => "Admin API over HTTPS",
             Self::WebRtc => "WebRTC (UDP)",
         })
     }

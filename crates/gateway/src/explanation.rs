@@ -12,9 +12,21 @@ pub(crate) fn explain(text: &str, error: &toml::de::Error) -> (usize, String) {
     let line = before.matches('\n').count() + 1;
     let reason = match UnknownKey::of(error.message()) {
         Some(unknown) => unknown.to_string(),
-        None => error.message().replace('\n', " "),
+        None => in_words(&error.message().replace('\n', " ")),
     };
     (line, reason)
+}
+
+/// The error without the names of types that only programmers know.
+fn in_words(message: &str) -> String {
+    let numbers = ["usize", "u64", "u32", "u16", "u8"];
+    let plain = numbers
+        .iter()
+        .find_map(|number| message.strip_suffix(number));
+    plain.map_or_else(
+        || message.to_owned(),
+        |plain| format!("{plain}a whole number"),
+    )
 }
 
 /// A key that there is not.
@@ -123,7 +135,7 @@ mod tests {
             ),
             (
                 "[viewers]\nmax = \"many\"",
-                "2: invalid type: string \"many\", expected usize",
+                "2: invalid type: string \"many\", expected a whole number",
             ),
             (
                 "http = ",

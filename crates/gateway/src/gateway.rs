@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use distributary_auth::Authorizer;
@@ -13,7 +12,7 @@ use distributary_webrtc::engine::{Engine, EngineConfig};
 use distributary_webrtc::log::LogLimits;
 use distributary_whep::admin::{AdminDoor, AdminToken, admin_router};
 use distributary_whep::{
-    Access, Admission, Drain, FrontDoor, HttpConfig, HttpServer, Router, ServerInfo, WhepConfig,
+    Access, Admission, Drain, FrontDoor, HttpConfig, HttpServer, Router, ServerInfo, Settings,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -25,6 +24,7 @@ use crate::demo;
 use crate::error::{Listener, RunError, StartError};
 use crate::listen::ListenAddress;
 use crate::memory;
+use crate::reload::Live;
 use crate::transcode::Transcode;
 
 /// How long all parts together may take to end.
@@ -49,8 +49,9 @@ pub struct Gateway {
     http: HttpServer,
     https: Option<HttpServer>,
     admin: Option<HttpServer>,
+    admin_https: Option<HttpServer>,
     engine: Engine,
-    whep: WhepConfig,
+    settings: Settings,
     transcode: Transcode,
     addresses: Addresses,
     admission: Admission,
@@ -78,6 +79,7 @@ impl Gateway {
         let http = bind_http(config)?;
         let https = bind_https(config)?;
         let admin = bind_admin(config)?;
+        let admin_https = bind_admin_https(config)?;
         let (engine, announced) = start_engine(config, &hub)?;
         let addresses = Addresses {
             rtmp: rtmp.local_addr().map_err(StartError::Addresses)?,
@@ -85,6 +87,7 @@ impl Gateway {
             http: http.local_addr(),
             https: https.as_ref().map(HttpServer::local_addr),
             admin: admin.as_ref().map(HttpServer::local_addr),
+            admin_https: admin_https.as_ref().map(HttpServer::local_addr),
             webrtc: engine.local_addr(),
             webrtc_tcp: engine.has_tcp(),
             candidates: announced,
@@ -96,8 +99,9 @@ impl Gateway {
             http,
             https,
             admin,
+            admin_https,
             engine,
-            whep,
+            settings: Settings::new(whep),
             transcode: config.transcode.clone(),
             addresses,
             admission: Admission::default(),
@@ -115,9 +119,15 @@ impl Gateway {
         self.addresses.clone()
     }
 
-    /// The rules of who may publish and watch, which can be replaced while the gateway runs.
-    pub fn authorizer(&self) -> Authorizer {
-        self.authorizer.clone()
+    /// What can be changed while the gateway runs.
+    pub fn live(&self) -> Live {
+        Live {
+            authorizer: self.authorizer.clone(),
+            hub: self.hub.clone(),
+            engine: self.engine.clone(),
+            settings: self.settings.clone(),
+            access: self.access.clone(),
+        }
     }
 
     /// Serves until `ending` says how to end. Then viewers and publishers get some time to go elsewhere, if
@@ -140,8 +150,8 @@ impl Gateway {
             parts.spawn(https.run(public.clone(), stopped()));
         }
         parts.spawn(self.http.run(public, stopped()));
-        if let Some(admin) = self.admin {
-            parts.spawn(admin.run(admin_router, stopped()));
+        for admin in [self.admin, self.admin_https].into_iter().flatten() {
+            parts.spawn(admin.run(admin_router.clone(), stopped()));
         }
         let demo = self.addresses.demo.then(|| {
             let key = self.authorizer.own_key().to_owned();
@@ -181,7 +191,7 @@ impl Gateway {
             hub: self.hub.clone(),
             engine: self.engine.clone(),
             info,
-            config: Arc::new(self.whep.clone()),
+            config: self.settings.clone(),
             admission: self.admission.clone(),
             access: self.access.clone(),
         });
@@ -275,6 +285,7 @@ pub(crate) fn check_certificates(config: &Config) -> Result<(), StartError> {
     for (listener, tls) in [
         (Listener::Rtmps, &config.rtmps),
         (Listener::Https, &config.https),
+        (Listener::AdminHttps, &config.admin_https),
     ] {
         if tls.listen.0.is_some() {
             let checked = identity(listener, tls)?.check();
@@ -328,10 +339,27 @@ fn bind_admin(config: &Config) -> Result<Option<HttpServer>, StartError> {
         return Ok(None);
     };
     let listen = resolve(Listener::Admin, address)?;
-    if config.admin_token.is_empty() && !listen.ip().is_loopback() {
-        return Err(StartError::OpenAdmin(listen));
-    }
+    check_admin(listen, config)?;
     bind_http_on(Listener::Admin, listen, None, config).map(Some)
+}
+
+/// The listener of the admin API with TLS, if it is wanted.
+fn bind_admin_https(config: &Config) -> Result<Option<HttpServer>, StartError> {
+    let Some(address) = &config.admin_https.listen.0 else {
+        return Ok(None);
+    };
+    let listen = resolve(Listener::AdminHttps, address)?;
+    check_admin(listen, config)?;
+    let identity = identity(Listener::AdminHttps, &config.admin_https)?;
+    bind_http_on(Listener::AdminHttps, listen, Some(identity), config).map(Some)
+}
+
+/// Whoever reaches the admin API may do everything, unless a token is wanted.
+fn check_admin(listen: SocketAddr, config: &Config) -> Result<(), StartError> {
+    match config.admin_token.is_empty() && !listen.ip().is_loopback() {
+        true => Err(StartError::OpenAdmin(listen)),
+        false => Ok(()),
+    }
 }
 
 fn bind_http_on(
@@ -367,6 +395,7 @@ fn start_engine(config: &Config, hub: &Hub) -> Result<(Engine, Vec<IpAddr>), Sta
         candidates: announced.clone(),
         max_sessions: config.viewers.max,
         max_sessions_per_stream: config.viewers.max_per_stream,
+        max_sessions_per_address: config.viewers.max_per_ip,
         offline_grace: config.offline_grace(),
         transport_feedback: config.viewers.transport_feedback,
         playout_delay: config.viewers.playout_delay.playout_delay(),

@@ -71,7 +71,12 @@ pub fn start(filter: &str, format: LogFormat) -> Result<LogHandle, LogError> {
         .with_ansi(std::io::stderr().is_terminal());
     let lines = match format {
         LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            // The innermost span alone: there are none around it.
+            .with_span_list(false)
+            .boxed(),
     };
     tracing_subscriber::registry()
         .with(levels)

@@ -58,7 +58,7 @@ fn run(cli: Cli) -> Result<(), AnyError> {
         let signals = Signals::install()?;
         let gateway = Gateway::start(&config, cli.demo)?;
         let _ = write!(std::io::stdout(), "{}", Banner(gateway.addresses()));
-        let reload = Reload::new(cli, config, gateway.authorizer(), log);
+        let reload = Reload::new(cli, config, gateway.live(), log);
         let (end, ending) = watch::channel(None);
         tokio::spawn(obey(signals, reload, end));
         gateway.run(ending).await?;

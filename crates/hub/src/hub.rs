@@ -1,6 +1,6 @@
 //! The registry of streams.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
@@ -67,7 +67,7 @@ pub struct Hub {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) config: HubConfig,
+    config: RwLock<HubConfig>,
     streams: DashMap<StreamName, Arc<Stream>>,
     providers: Providers,
     encoders: EncoderCounters,
@@ -78,12 +78,18 @@ impl Hub {
     pub fn new(config: HubConfig) -> Self {
         Self {
             shared: Arc::new(Shared {
-                config,
+                config: RwLock::new(config),
                 streams: DashMap::new(),
                 providers: Providers::default(),
                 encoders: EncoderCounters::default(),
             }),
         }
+    }
+
+    /// Streams that come to be from now on have this configuration.
+    pub fn reconfigure(&self, config: HubConfig) {
+        let current = self.shared.config.write();
+        *current.unwrap_or_else(PoisonError::into_inner) = config;
     }
 
     /// Begins to publish `name`. Subscribers that waited for it are told.
@@ -127,7 +133,8 @@ impl Hub {
     fn entry(&self, name: &StreamName, epoch: Instant) -> RefMut<'_, StreamName, Arc<Stream>> {
         let entry = self.shared.streams.entry(name.clone());
         entry.or_insert_with(|| {
-            let config = self.shared.config.clone();
+            let config = self.shared.config.read();
+            let config = config.unwrap_or_else(PoisonError::into_inner).clone();
             Arc::new(Stream::new(name.clone(), config, epoch))
         })
     }

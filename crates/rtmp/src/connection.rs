@@ -14,7 +14,7 @@ use distributary_hub::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, debug, error_span, info, warn};
 
 use crate::ingest::Ingest;
 use crate::name::Query;
@@ -129,7 +129,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         shared: Arc<Shared>,
         stopped: watch::Receiver<bool>,
     ) {
-        let span = info_span!("rtmp", %peer, stream = tracing::field::Empty);
+        // Of the highest level: whatever is logged of a connection says whose it is.
+        let span = error_span!("rtmp", %peer, stream = tracing::field::Empty);
         Connection::new(stream, peer, shared)
             .run(stopped)
             .instrument(span)

@@ -17,7 +17,7 @@ use distributary_hub::{
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, error_span, info, warn};
 
 use crate::client::{self, ClientError, ClientPlayer, StreamUrl};
 use crate::ingest::Ingest;
@@ -59,7 +59,7 @@ impl Puller {
             let mut rules = self.shared.config.pull.iter();
             let (url, idle_timeout) =
                 rules.find_map(|rule| Some((rule.source(&name)?, rule.idle_timeout)))?;
-            let span = info_span!("pull", stream = name.as_str(), from = %url);
+            let span = error_span!("pull", stream = name.as_str(), from = %url);
             let pull = Pull {
                 shared: Arc::clone(&self.shared),
                 name,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use distributary_hub::{Demand, Hub, StreamName, provide_each};
 use tokio::process::Command;
 use tokio::sync::{Semaphore, mpsc};
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, error_span};
 
 use crate::config::TranscodeConfig;
 use crate::rendition::{Rendition, Shared};
@@ -79,7 +79,7 @@ impl Transcoder {
     /// Makes what is asked for until `shutdown` completes. All encoders end with it.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let begin = |name: StreamName, waiting| {
-            let span = info_span!("transcode", stream = name.as_str());
+            let span = error_span!("transcode", stream = name.as_str());
             let rendition = Rendition::new(Arc::clone(&self.shared), name, waiting);
             Some(rendition.run().instrument(span))
         };

@@ -22,3 +22,4 @@ mod socket;
 pub mod srtp;
 pub mod stun;
 pub mod tcp;
+mod visit;

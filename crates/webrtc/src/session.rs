@@ -2,15 +2,18 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use dashmap::{DashMap, Entry};
 use distributary_hub::{BFrameChoice, Reservation, StreamName};
 use tokio::sync::watch;
+use tracing::Span;
 
 use crate::dtls::DtlsContext;
 use crate::ice::Credentials;
 use crate::peer::PeerConfig;
+use crate::visit::Visit;
 
 /// How long an answered session waits for the viewer's first valid check.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -98,6 +101,7 @@ pub(crate) struct PendingSession {
     pub(crate) created: Instant,
     /// Keeps the stream until a shard subscribes to it.
     pub(crate) reservation: Reservation,
+    pub(crate) visit: Visit,
 }
 
 /// Whose a session is.
@@ -194,8 +198,8 @@ pub(crate) struct Registry {
     by_ufrag: DashMap<Box<str>, Owner>,
     by_id: DashMap<SessionId, Known>,
     by_stream: DashMap<StreamName, usize>,
-    max_sessions: usize,
-    max_per_stream: usize,
+    max_sessions: AtomicUsize,
+    max_per_stream: AtomicUsize,
 }
 
 impl Registry {
@@ -204,9 +208,20 @@ impl Registry {
             by_ufrag: DashMap::new(),
             by_id: DashMap::new(),
             by_stream: DashMap::new(),
-            max_sessions,
-            max_per_stream,
+            max_sessions: AtomicUsize::new(max_sessions),
+            max_per_stream: AtomicUsize::new(max_per_stream),
         }
+    }
+
+    /// Changes the bounds for those who come from now on.
+    pub(crate) fn limit(&self, max_sessions: usize, max_per_stream: usize) {
+        self.max_sessions.store(max_sessions, Ordering::Relaxed);
+        self.max_per_stream.store(max_per_stream, Ordering::Relaxed);
+    }
+
+    /// Most sessions at a time.
+    pub(crate) fn max_sessions(&self) -> usize {
+        self.max_sessions.load(Ordering::Relaxed)
     }
 
     /// Sessions in it, waiting ones included.
@@ -221,7 +236,7 @@ impl Registry {
 
     /// Enters a session under `ufrag`.
     pub(crate) fn insert(&self, ufrag: &str, session: PendingSession) -> Result<(), InsertError> {
-        if self.len() >= self.max_sessions {
+        if self.len() >= self.max_sessions() {
             return Err(InsertError::Full(self.len()));
         }
         let id = session.id;
@@ -251,7 +266,7 @@ impl Registry {
             Entry::Occupied(count) => *count.get(),
             Entry::Vacant(_) => 0,
         };
-        if count >= self.max_per_stream {
+        if count >= self.max_per_stream.load(Ordering::Relaxed) {
             return Err(InsertError::StreamFull(count));
         }
         entry.insert(count + 1);
@@ -384,20 +399,21 @@ impl Registry {
         }
     }
 
-    /// Removes the sessions whose viewer never came, and returns them.
-    pub(crate) fn expire(&self, now: Instant) -> Vec<(SessionId, StreamName)> {
+    /// Removes the sessions whose viewer never came, and returns their spans.
+    pub(crate) fn expire(&self, now: Instant) -> Vec<Span> {
         let mut expired = Vec::new();
         self.by_ufrag.retain(|_, owner| match owner {
             Owner::Waiting(session) if now.duration_since(session.created) > CONNECT_TIMEOUT => {
-                expired.push((session.id, session.stream.clone()));
+                expired.push((session.id, session.visit.span.clone()));
                 false
             }
             _ => true,
         });
-        for (id, _) in &expired {
-            self.forget(id);
-        }
-        expired
+        let forgotten = expired.into_iter().map(|(id, span)| {
+            self.forget(&id);
+            span
+        });
+        forgotten.collect()
     }
 }
 
@@ -418,7 +434,6 @@ mod tests {
         PendingSession {
             id,
             reservation: hub.reserve(&name, origin()),
-            stream: name,
             peer: PeerConfig {
                 local: Credentials::new(ufrag, PASSWORD).unwrap(),
                 remote_ufrag: "them".to_owned(),
@@ -435,6 +450,8 @@ mod tests {
             dtls: DtlsContext::new(&Certificate::generate(SystemTime::UNIX_EPOCH).unwrap())
                 .unwrap(),
             created: origin(),
+            visit: Visit::new(&id, &name, None, None),
+            stream: name,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Who may watch, and how often an address may ask.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::Extension;
@@ -10,10 +10,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use distributary_auth::network::TrustedProxies;
+use distributary_auth::network::{TrustedProxies, network};
 use distributary_auth::rate::{RateLimit, RateLimiter};
 use distributary_auth::{AccessRequest, Action, Authorizer, Denied};
 use distributary_hub::StreamName;
+use distributary_webrtc::engine::ViewerOptions;
 
 use crate::problem::Problem;
 use crate::router::FrontDoor;
@@ -26,7 +27,7 @@ const UNAVAILABLE_RETRY_SECONDS: u32 = 5;
 pub struct Access {
     authorizer: Authorizer,
     limiter: Arc<Mutex<RateLimiter>>,
-    proxies: Arc<TrustedProxies>,
+    proxies: Arc<RwLock<TrustedProxies>>,
 }
 
 impl Access {
@@ -36,8 +37,26 @@ impl Access {
         Self {
             authorizer,
             limiter: Arc::new(Mutex::new(RateLimiter::new(limit))),
-            proxies: Arc::new(proxies),
+            proxies: Arc::new(RwLock::new(proxies)),
         }
+    }
+
+    /// Puts another limit into force, and other proxies.
+    pub fn replace(&self, limit: RateLimit, proxies: TrustedProxies) {
+        let limiter = self.limiter.lock();
+        limiter.unwrap_or_else(PoisonError::into_inner).limit(limit);
+        *self.proxies.write().unwrap_or_else(PoisonError::into_inner) = proxies;
+    }
+
+    /// Where a request comes from, by what trusted proxies say.
+    fn address(&self, peer: Option<&PeerAddress>, headers: &HeaderMap) -> IpAddr {
+        // Only tests on the router have no connection.
+        let peer = peer.map_or(Ipv4Addr::LOCALHOST.into(), |PeerAddress(peer)| peer.ip());
+        // Each proxy adds to the list, some as a header of its own.
+        let lines = headers.get_all("x-forwarded-for").iter();
+        let list: Vec<_> = lines.filter_map(|value| value.to_str().ok()).collect();
+        let proxies = self.proxies.read().unwrap_or_else(PoisonError::into_inner);
+        proxies.client(peer, &list.join(","))
     }
 
     /// Whether everybody may watch.
@@ -62,8 +81,7 @@ impl Access {
     }
 
     fn is_too_often(&self, ip: IpAddr, now: Instant) -> Option<Duration> {
-        // What comes from this machine is a proxy that is not named as one, or a test.
-        if ip.is_loopback() {
+        if !counts(ip) {
             return None;
         }
         let limiter = self.limiter.lock();
@@ -98,6 +116,17 @@ pub(crate) struct Viewer {
     agent: Option<String>,
 }
 
+impl Viewer {
+    /// Adds where the viewer is to what is known of its player.
+    pub(crate) fn tell(&self, options: ViewerOptions) -> ViewerOptions {
+        ViewerOptions {
+            address: Some(self.ip),
+            counts_as: counts(self.ip).then(|| network(self.ip)),
+            ..options
+        }
+    }
+}
+
 impl FromRequestParts<FrontDoor> for Viewer {
     type Rejection = std::convert::Infallible;
 
@@ -112,12 +141,9 @@ impl FromRequestParts<FrontDoor> for Viewer {
                 .get(name)
                 .and_then(|value| value.to_str().ok())
         };
-        let bearer = text(header::AUTHORIZATION)
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim().to_owned());
+        let bearer = text(header::AUTHORIZATION).and_then(bearer);
         Ok(Self {
-            ip: address(&front.access.proxies, peer, &parts.headers),
+            ip: front.access.address(peer, &parts.headers),
             bearer,
             query: parts.uri.query().unwrap_or_default().to_owned(),
             agent: text(header::USER_AGENT).map(str::to_owned),
@@ -139,7 +165,7 @@ pub(crate) async fn limit(
         )]
         let now = Instant::now();
         let peer = peer.as_ref().map(|Extension(peer)| peer);
-        let ip = address(&front.access.proxies, peer, request.headers());
+        let ip = front.access.address(peer, request.headers());
         if let Some(pause) = front.access.is_too_often(ip, now) {
             let seconds = u32::try_from(pause.as_secs_f64().ceil() as u64).unwrap_or(u32::MAX);
             let detail = "Too many requests from this address.";
@@ -149,14 +175,21 @@ pub(crate) async fn limit(
     Ok(next.run(request).await)
 }
 
-/// Where a request comes from, by what trusted proxies say.
-fn address(proxies: &TrustedProxies, peer: Option<&PeerAddress>, headers: &HeaderMap) -> IpAddr {
-    // Only tests on the router have no connection.
-    let peer = peer.map_or(Ipv4Addr::LOCALHOST.into(), |PeerAddress(peer)| peer.ip());
-    // Each proxy adds to the list, some as a header of its own.
-    let lines = headers.get_all("x-forwarded-for").iter();
-    let list: Vec<_> = lines.filter_map(|value| value.to_str().ok()).collect();
-    proxies.client(peer, &list.join(","))
+/// The token in an `Authorization` header. Some players send it alone, without the name of the scheme.
+fn bearer(value: &str) -> Option<String> {
+    match value.trim().split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+            Some(token.trim().to_owned())
+        }
+        Some(_) => None,
+        None => Some(value.trim().to_owned()),
+    }
+}
+
+/// Whether there are limits for this address. What comes from this machine is a proxy that is not named
+/// as one, or a test.
+fn counts(ip: IpAddr) -> bool {
+    !ip.is_loopback()
 }
 
 /// The one place where a denial becomes a status (RFC 6750 section 3.1).

@@ -1,5 +1,6 @@
 //! What the WHEP side can be told.
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,28 @@ pub struct WhepConfig {
     pub max_event_streams: usize,
     /// Whether the names of live streams are told to nobody.
     pub hides_streams: bool,
+}
+
+/// A [`WhepConfig`] that can be replaced while it is in use. Cloning gives another handle.
+#[derive(Clone, Debug, Default)]
+pub struct Settings(Arc<RwLock<Arc<WhepConfig>>>);
+
+impl Settings {
+    /// With this configuration to begin with.
+    pub fn new(config: WhepConfig) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(config))))
+    }
+
+    /// Puts another configuration into force, for requests from now on. Bounds stay as they were at the
+    /// start.
+    pub fn replace(&self, config: WhepConfig) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// What is in force.
+    pub fn current(&self) -> Arc<WhepConfig> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// What a viewer gets who asks for a stream that is not live.

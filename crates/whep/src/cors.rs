@@ -71,7 +71,8 @@ pub(crate) async fn allow_origins(
     request: Request,
     next: Next,
 ) -> Response {
-    let origins = &front.config.allowed_origins;
+    let config = front.config.current();
+    let origins = &config.allowed_origins;
     let allowed = origins.allowed(request.headers());
     let mut response = next.run(request).await;
     let headers = response.headers_mut();

@@ -50,7 +50,8 @@ async fn open(
     dialect: Option<Extension<Dialect>>,
     Offer(offer): Offer,
 ) -> Result<Response, Problem> {
-    let mut redirects = front.config.redirects.iter();
+    let config = front.config.current();
+    let mut redirects = config.redirects.iter();
     if let Some(target) = redirects.find_map(|redirect| redirect.target(&name, query.as_deref())) {
         return Ok(temporary_redirect(&target));
     }
@@ -59,7 +60,7 @@ async fn open(
     let (status, session) = opened.map_err(|problem| in_dialect(problem, dialect))?;
     let events = events::link(&session.id);
     let mut response = described(status, session);
-    tell_ice_servers(&mut response, front.config.ice_servers.iter());
+    tell_ice_servers(&mut response, config.ice_servers.iter());
     response.headers_mut().append(header::LINK, events);
     Ok(response)
 }
@@ -76,6 +77,7 @@ async fn negotiate(
 ) -> Result<(StatusCode, OpenedSession), Problem> {
     admit(front, viewer, name).await?;
     let engine = &front.engine;
+    let options = viewer.tell(options);
     let watchable = watchable(front, name, options, offer).await;
     let opened = match offer.map(|offer| engine.open(&watchable, offer, options)) {
         Some(Err(OpenError::Unclear(reason))) => {
@@ -103,7 +105,7 @@ pub(crate) async fn play(
     let watchable = watchable(front, name, options, Some(offer)).await;
     front
         .engine
-        .open(&watchable, offer, options)
+        .open(&watchable, offer, viewer.tell(options))
         .map_err(|error| refusal(error).about(name))
 }
 
@@ -164,7 +166,8 @@ async fn options(
 ) -> Response {
     let mut response = cors::options(METHODS);
     if !cors::is_preflight(&headers) {
-        let servers = front.config.ice_servers.iter();
+        let config = front.config.current();
+        let servers = config.ice_servers.iter();
         tell_ice_servers(
             &mut response,
             servers.filter(|server| !server.has_credentials()),
@@ -190,7 +193,9 @@ async fn await_stream(front: &FrontDoor, name: &StreamName) -> Result<(), Proble
     }
     let detail = match front.hub.summon(name).await {
         Ok(()) if is_watchable() => return Ok(()),
-        Ok(()) | Err(DemandError::NoProvider) if front.config.offline == Offline::Wait => {
+        Ok(()) | Err(DemandError::NoProvider)
+            if front.config.current().offline == Offline::Wait =>
+        {
             return Ok(());
         }
         Ok(()) | Err(DemandError::NoProvider) => format!("The stream {name} is not live."),
@@ -222,6 +227,9 @@ pub(crate) fn refusal(error: OpenError) -> Problem {
         OpenError::Unprocessable(reason) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason),
         OpenError::TooManySessions(_) => full("This gateway serves as many viewers as it may."),
         OpenError::StreamFull(_) => full("This stream has as many viewers as it may."),
+        OpenError::AddressFull(_) => {
+            full("As many viewers as may watch from this address already do.")
+        }
         other => {
             tracing::error!(error = %other, "session could not be opened");
             let detail = "The session could not be opened.";

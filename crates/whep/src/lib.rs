@@ -44,7 +44,7 @@ mod session;
 pub use access::Access;
 pub use admission::{Admission, Drain};
 pub use axum::Router;
-pub use config::{Offline, WhepConfig};
+pub use config::{Offline, Settings, WhepConfig};
 pub use cors::{AllowedOrigins, OriginError};
 pub use ice_server::{IceServer, IceServerError, TurnCredentials};
 pub use offer::{MAX_OFFER_LEN, OFFER_TIMEOUT};

@@ -1,12 +1,13 @@
 //! The web pages, embedded in the binary: it serves them wherever it is started.
 
 use axum::Router;
-use axum::extract::Path;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use distributary_hub::StreamName;
 
+use crate::config::WhepConfig;
 use crate::problem::Problem;
 use crate::router::{FrontDoor, RESERVED, method_not_allowed};
 
@@ -37,10 +38,11 @@ const PLAYER: Asset = page!("player.html");
 const DASHBOARD: Asset = page!("dashboard.html");
 
 /// What lies under `/assets/`.
-const ASSETS: [(&str, Asset); 18] = [
+const ASSETS: [(&str, Asset); 19] = [
     script!("player.js"),
     script!("playback.js"),
     script!("session.js"),
+    script!("events.js"),
     script!("figures.js"),
     script!("element.js"),
     script!("element-markup.js"),
@@ -58,15 +60,27 @@ const ASSETS: [(&str, Asset); 18] = [
     file!("icon.svg", "image/svg+xml"),
 ];
 
-/// All a page may do is load the gateway's own files and ask it things; WebRTC is not governed by
-/// this policy.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-     img-src 'self'; media-src 'self' blob: mediastream:; connect-src 'self'; base-uri 'none'; \
-     form-action 'none'";
+/// All a page may do is load the gateway's own files and ask things of it, and of where it sends viewers;
+/// WebRTC is not governed by this policy.
+fn policy(config: &WhepConfig) -> String {
+    let elsewhere: String = config
+        .redirects
+        .iter()
+        .map(|redirect| format!(" {}", redirect.origin()))
+        .collect();
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+         media-src 'self' blob: mediastream:; connect-src 'self'{elsewhere}; base-uri 'none'; \
+         form-action 'none'"
+    )
+}
 
-/// The same for the dashboard, which no other page may frame: it has buttons that end things.
+/// The policy of the dashboard, which no other page may frame: it has buttons that end things.
 const DASHBOARD_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The policy of a file that somebody opens as if it were a page.
+const FILE_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'";
 
 /// The pages of the public listener.
 pub(crate) fn routes() -> Router<FrontDoor> {
@@ -88,12 +102,13 @@ async fn dashboard(headers: HeaderMap) -> Response {
     DASHBOARD.serve(&headers, DASHBOARD_POLICY)
 }
 
-async fn index(headers: HeaderMap) -> Response {
-    INDEX.serve(&headers, CONTENT_SECURITY_POLICY)
+async fn index(State(front): State<FrontDoor>, headers: HeaderMap) -> Response {
+    INDEX.serve(&headers, &policy(&front.config.current()))
 }
 
 /// The player page: the same for every stream, live or not, since the page itself waits for it.
 async fn player(
+    State(front): State<FrontDoor>,
     Path((app, stream)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -103,14 +118,14 @@ async fn player(
     }
     StreamName::new(&app, stream.strip_suffix('/').unwrap_or(&stream))
         .map_err(|error| refuse(format!("The path: {error}.")))?;
-    Ok(PLAYER.serve(&headers, CONTENT_SECURITY_POLICY))
+    Ok(PLAYER.serve(&headers, &policy(&front.config.current())))
 }
 
 async fn asset(Path(file): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
     ASSETS
         .iter()
         .find(|(name, _)| *name == file)
-        .map(|(_, asset)| asset.serve(&headers, CONTENT_SECURITY_POLICY))
+        .map(|(_, asset)| asset.serve(&headers, FILE_POLICY))
         .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "There is no such file."))
 }
 
@@ -134,7 +149,7 @@ impl Asset {
     /// The file, or 304 when the browser has this very one (RFC 9110 section 13.1.2).
     ///
     /// Any site may use the files: the player is a module for the pages of others.
-    fn serve(&self, request: &HeaderMap, policy: &'static str) -> Response {
+    fn serve(&self, request: &HeaderMap, policy: &str) -> Response {
         let etag = format!("\"{:016x}\"", self.digest);
         let is_known = request
             .get_all(header::IF_NONE_MATCH)

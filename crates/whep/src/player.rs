@@ -47,6 +47,7 @@ fn options(query: &str, agent: &str) -> ViewerOptions {
             Some(_) => BFrameChoice::Player,
             None => BFrameChoice::Policy,
         },
+        ..ViewerOptions::default()
     }
 }
 

@@ -55,6 +55,16 @@ impl Redirect {
         Ok(Self { streams, to })
     }
 
+    /// The origin to which viewers are sent, as a source of a content security policy: with any port and
+    /// scheme that it names.
+    pub(crate) fn origin(&self) -> &str {
+        let host = self.to.find("://").map_or(0, |at| at + 3);
+        let path = self.to[host..]
+            .find('/')
+            .map_or(self.to.len(), |at| host + at);
+        &self.to[..path]
+    }
+
     /// Where a viewer of `name` is to ask, with the query it asked with, which may say who it is.
     /// `None`: this is not about that stream.
     pub(crate) fn target(&self, name: &StreamName, query: Option<&str>) -> Option<String> {
@@ -109,6 +119,16 @@ mod tests {
             found("http://[::1]:80/one")
         );
         assert_eq!(target("live/*", "http://a/", "vod/x", None), None);
+    }
+
+    #[test]
+    fn its_origin_is_what_is_before_the_path() {
+        for (to, origin) in [
+            ("https://a.example:8443/whep/x", "https://a.example:8443"),
+            ("http://a.example", "http://a.example"),
+        ] {
+            assert_eq!(redirect("live/x", to).unwrap().origin(), origin);
+        }
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! All routes in one place.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use axum::http::StatusCode;
@@ -15,7 +14,7 @@ use tower::util::MapRequestLayer;
 
 use crate::access::{self, Access};
 use crate::admission::Admission;
-use crate::config::WhepConfig;
+use crate::config::Settings;
 use crate::events::EventStreams;
 use crate::problem::Problem;
 use crate::{aliases, cors, endpoint, events, health, legacy, live, pages, session};
@@ -34,7 +33,7 @@ pub struct FrontDoor {
     /// What the page tells a newcomer about this gateway.
     pub info: ServerInfo,
     /// How viewers are received.
-    pub config: Arc<WhepConfig>,
+    pub config: Settings,
     /// Whether they are.
     pub admission: Admission,
     /// Which of them are.
@@ -70,7 +69,7 @@ pub fn router(front: FrontDoor) -> Router {
 /// What players ask for, from the pages of any allowed origin.
 fn whep(front: &FrontDoor) -> Router<FrontDoor> {
     let origins = middleware::from_fn_with_state(front.clone(), cors::allow_origins);
-    let streams = EventStreams::new(front.config.max_event_streams);
+    let streams = EventStreams::new(front.config.current().max_event_streams);
     Router::new()
         .route("/whep/{*stream}", endpoint::methods())
         .route("/session/{id}", session::methods())

@@ -92,7 +92,11 @@ async fn patch(
         Change::Answer(answer) => return accept(&front, &id, &answer),
     };
     let etag = front.engine.etag(&id).ok_or_else(unknown)?;
-    check_precondition(&headers, &etag)?;
+    // Some players send the candidates of their offer without saying for which state. The fragment in them
+    // says it as well, and nothing is changed by them.
+    if headers.contains_key(header::IF_MATCH) || front.engine.is_restart(&id, &fragment) {
+        check_precondition(&headers, &etag)?;
+    }
     match front.engine.patch_ice(&id, &fragment) {
         Ok(IcePatch::Noted) => Ok(StatusCode::NO_CONTENT.into_response()),
         Ok(IcePatch::Restarted(restarted)) => Ok(restarted_ice(restarted)),
@@ -103,7 +107,7 @@ async fn patch(
                 .retry_after(BUSY_RETRY_SECONDS))
         }
         Err(error) => {
-            tracing::error!(%error, "ICE could not be restarted");
+            tracing::error!(viewer = %id.short(), %error, "ICE could not be restarted");
             let detail = "ICE could not be restarted.";
             Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail))
         }
@@ -137,7 +141,7 @@ fn restarted_ice(RestartedIce { fragment, etag }: RestartedIce) -> Response {
     (StatusCode::OK, headers, fragment).into_response()
 }
 
-/// A PATCH must say which ICE state it is for (RFC 9725 section 4.3.1): `*` for a restart, else the
+/// A PATCH says which ICE state it is for (RFC 9725 section 4.3.1): `*` for a restart, else the
 /// tag of the newest. The star has quotes in the draft's own example, and so in some players; a weak
 /// tag never matches (RFC 9110 section 13.1.1).
 fn check_precondition(headers: &HeaderMap, etag: &str) -> Result<(), Problem> {

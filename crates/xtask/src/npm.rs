@@ -15,12 +15,24 @@ struct Package {
 }
 
 /// What is fetched. Versions and digests are fixed: a test that fails has the gateway to blame.
-const PACKAGES: [Package; 1] = [
+const PACKAGES: [Package; 3] = [
     // The client of the author of the WHEP draft.
     Package {
         name: "@binbat/whip-whep",
         version: "1.1.1-sdp-trickle-throw",
         integrity: "sha512-JFoNBEms4ECrbDd7LG2k5XP2DpGTUMGzaiCK7tjWyHYrrn58eb5BAJAX1GNQhrwkmBCRoIlhGTXULxKo6tsFug==",
+    },
+    // A player that answers offers, too.
+    Package {
+        name: "@eyevinn/webrtc-player",
+        version: "0.13.0",
+        integrity: "sha512-X5Nzznbyw9PXj85HYV7nyHSbeC0tWpTTAFEYjilnlLLWfo9EARx1tCQk5tdhmImnDST8VN50SYt6uMDudoVnWw==",
+    },
+    // What that is made with.
+    Package {
+        name: "events",
+        version: "3.3.0",
+        integrity: "sha512-mQw+2fkQbALzQ7V0MY0IqdnXNOeTtP4r0lN9z7AAawCXgqea7bDii20AYrIBrFd/Hx0M2Ocz6S111CaFkUcb0Q==",
     },
 ];
 

@@ -21,7 +21,8 @@
   const nativeFetch = window.fetch;
   window.fetch = async (...parameters) => {
     const response = await nativeFetch(...parameters);
-    const location = response.status === 201 && response.headers.get('Location');
+    const isAnswer = response.headers.get('Content-Type') === 'application/sdp';
+    const location = response.status === 201 && isAnswer && response.headers.get('Location');
     if (location) locations.push(location);
     return response;
   };
@@ -115,5 +116,8 @@
     };
   }
 
-  window.probe = { report, find, sessions: () => locations };
+  // The STUN and TURN servers of the newest connection.
+  const iceServers = () => peers.at(-1)?.getConfiguration().iceServers ?? [];
+
+  window.probe = { report, find, sessions: () => locations, iceServers };
 })();

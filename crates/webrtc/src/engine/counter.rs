@@ -11,6 +11,7 @@ use super::{Identity, Shared};
 use crate::ice::Credentials;
 use crate::sdp::{LocalParameters, Offer};
 use crate::session::SessionId;
+use crate::visit::Visit;
 
 /// How long a player may take to answer (draft-ietf-wish-whep, "Server Sends Counter-Offer").
 pub const OFFER_LIFETIME: Duration = Duration::from_secs(30);
@@ -40,6 +41,7 @@ struct PendingOffer {
     options: ViewerOptions,
     reservation: Reservation,
     made: Instant,
+    visit: Visit,
 }
 
 impl Offers {
@@ -73,7 +75,7 @@ pub(super) fn offer(
     now: Instant,
 ) -> Result<OpenedSession, OpenError> {
     let sessions = shared.registry.len() + shared.offers.len();
-    if sessions >= shared.config.max_sessions {
+    if sessions >= shared.registry.max_sessions() {
         return Err(OpenError::TooManySessions(sessions));
     }
     let id = SessionId::random();
@@ -84,15 +86,17 @@ pub(super) fn offer(
     let plan = open::plan(&reservation.stream().stats(), &shared.config);
     let offer = plan.offer(&local)?;
     let etag = local.ice.ufrag().to_owned();
+    let visit = open::visit(shared, &id, stream, options)?;
+    tracing::info!(parent: &visit.span, "offered");
     let pending = PendingOffer {
         local,
         identity,
         options,
         reservation,
         made: now,
+        visit,
     };
     shared.offers.by_id.insert(id, pending);
-    tracing::info!(viewer = %id.short(), %stream, "offered");
     Ok(OpenedSession {
         id,
         answer: offer,
@@ -123,13 +127,14 @@ pub(super) fn accept(
         identity,
         options,
         reservation,
+        visit,
         ..
     } = offer;
     open::enter(
         shared,
         *id,
         (local, &identity),
-        (negotiated, options),
+        (negotiated, options, visit),
         reservation,
         now,
     )

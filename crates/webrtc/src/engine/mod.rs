@@ -5,6 +5,7 @@ mod figures;
 mod identity;
 mod latency;
 mod open;
+mod places;
 mod restart;
 
 use std::io;
@@ -34,6 +35,7 @@ pub(crate) use identity::{Identities, Identity};
 pub(crate) use latency::Latency;
 pub use latency::LatencySummary;
 pub use open::{OpenError, OpenedSession, ViewerOptions};
+pub(crate) use places::{Place, Places};
 pub use restart::{IcePatch, PatchError, RestartedIce};
 
 /// Commands that may wait for a shard; a shard that is so far behind loses datagrams anyway.
@@ -55,6 +57,8 @@ pub struct EngineConfig {
     pub max_sessions: usize,
     /// Most of them that watch one stream.
     pub max_sessions_per_stream: usize,
+    /// Most of them of one address, see [`ViewerOptions::counts_as`].
+    pub max_sessions_per_address: usize,
     /// Rate in bits per second at which a newcomer gets the group of pictures.
     pub start_pacing: u64,
     /// Whether pictures of many packets are sent at that pace, too.
@@ -85,6 +89,7 @@ impl Default for EngineConfig {
             candidates: Vec::new(),
             max_sessions: 20_000,
             max_sessions_per_stream: 20_000,
+            max_sessions_per_address: 5_000,
             start_pacing: 40_000_000,
             pace_pictures: true,
             bundle_sound_from: 100,
@@ -95,6 +100,17 @@ impl Default for EngineConfig {
             audio_red: false,
         }
     }
+}
+
+/// How many sessions there may be, as in [`EngineConfig`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// Most sessions.
+    pub max_sessions: usize,
+    /// Most of them that watch one stream.
+    pub max_sessions_per_stream: usize,
+    /// Most of them of one address.
+    pub max_sessions_per_address: usize,
 }
 
 /// Why the engine does not start.
@@ -123,6 +139,7 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) registry: Registry,
     pub(crate) offers: Offers,
+    pub(crate) places: Arc<Places>,
     pub(crate) figures: Figures,
     pub(crate) identities: Identities,
     pub(crate) wall: WallClock,
@@ -170,6 +187,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             registry: Registry::new(config.max_sessions, config.max_sessions_per_stream),
             offers: Offers::default(),
+            places: Places::new(config.max_sessions_per_address),
             figures: Figures::default(),
             config,
             hub,
@@ -198,6 +216,16 @@ impl Engine {
             *engine.tcp.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
         }
         Ok(engine)
+    }
+
+    /// Changes how many sessions there may be. Those that are there stay. Connections over TCP are as many
+    /// as sessions were allowed at the start.
+    pub fn limit(&self, limits: SessionLimits) {
+        let Shared {
+            registry, places, ..
+        } = &*self.shared;
+        registry.limit(limits.max_sessions, limits.max_sessions_per_stream);
+        places.limit(limits.max_sessions_per_address);
     }
 
     /// The UDP address that is bound.
@@ -274,6 +302,12 @@ impl Engine {
         fragment: &IceFragment,
     ) -> Result<IcePatch, PatchError> {
         restart::patch(&self.shared, id, fragment)
+    }
+
+    /// Whether an ICE fragment of a viewer is a restart, and not about the state that there is.
+    pub fn is_restart(&self, id: &SessionId, fragment: &IceFragment) -> bool {
+        let known = self.shared.registry.fragments(id);
+        known.is_some_and(|(_, theirs)| fragment.restarts(&theirs))
     }
 
     /// Tag of the ICE state of a session, as [`OpenedSession::etag`]; `None`: there is none of this

@@ -1,6 +1,6 @@
 //! Answering a viewer's offer.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use distributary_hub::{BFrameChoice, Reservation, StreamName, StreamStats};
 use distributary_media::{AudioCodec, VideoTrack};
 
 use super::identity::Identity;
-use super::{EngineConfig, Shared};
+use super::{EngineConfig, Place, Shared};
 use crate::dtls::DtlsRole;
 use crate::ice::Credentials;
 use crate::peer::PeerConfig;
@@ -18,6 +18,7 @@ use crate::sdp::{
 };
 use crate::sender::SenderConfig;
 use crate::session::{InsertError, PendingSession, SessionId};
+use crate::visit::Visit;
 
 /// A viewer that was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,11 @@ pub struct ViewerOptions {
     /// Who says what it is sent of a stream with B-frames: where the policy does, it is given what is made
     /// of the stream also when that is there only later.
     pub b_frames: BFrameChoice,
+    /// Where it asks from, for the log.
+    pub address: Option<IpAddr>,
+    /// The address or network whose sessions its own counts among, for the bound of one address. One
+    /// without is not counted.
+    pub counts_as: Option<IpAddr>,
 }
 
 /// Why an offer is not answered.
@@ -65,6 +71,9 @@ pub enum OpenError {
     /// The stream has all the sessions it may have.
     #[error("the stream has no room for another viewer: {0} sessions are open")]
     StreamFull(usize),
+    /// The viewer's address has all the sessions it may have.
+    #[error("the address has no room for another viewer: {0} of its sessions are open")]
+    AddressFull(usize),
     /// The system's random generator failed.
     #[error("no session could be made: {0}")]
     Internal(String),
@@ -122,7 +131,8 @@ pub(super) fn open(
     let plan = plan(&stats, &shared.config);
     let Answer { sdp, negotiated } = offer.answer(&plan, &local)?;
     let etag = local.ice.ufrag().to_owned();
-    let viewer = (negotiated, options);
+    let visit = visit(shared, &id, stream, options)?;
+    let viewer = (negotiated, options, visit);
     enter(shared, id, (local, &identity), viewer, reservation, now)?;
     Ok(OpenedSession {
         id,
@@ -131,32 +141,46 @@ pub(super) fn open(
     })
 }
 
+/// What accompanies a viewer, if its address has room for it.
+pub(super) fn visit(
+    shared: &Shared,
+    id: &SessionId,
+    stream: &StreamName,
+    options: ViewerOptions,
+) -> Result<Visit, OpenError> {
+    let place = options.counts_as.map(|address| shared.places.take(address));
+    let place: Option<Place> = place.transpose().map_err(OpenError::AddressFull)?;
+    // It may go over from the stream to a rendition and back.
+    Ok(Visit::new(id, &stream.published(), options.address, place))
+}
+
 /// Enters a session on which both sides have agreed, to wait for the viewer's first packet.
 pub(super) fn enter(
     shared: &Shared,
     id: SessionId,
     (local, identity): (LocalParameters, &Identity),
-    (negotiated, options): (Negotiated, ViewerOptions),
+    (negotiated, options, visit): (Negotiated, ViewerOptions, Visit),
     reservation: Reservation,
     now: Instant,
 ) -> Result<(), InsertError> {
-    let stream = reservation.stream().name().clone();
+    let span = visit.span.clone();
     for note in &negotiated.notes {
-        tracing::info!(viewer = %id.short(), %stream, "{note}");
+        tracing::info!(parent: &span, "{note}");
     }
     let cname: Arc<str> = local.cname.as_str().into();
     let ufrag = local.ice.ufrag().to_owned();
     let session = PendingSession {
         id,
-        stream: stream.clone(),
+        stream: reservation.stream().name().clone(),
         peer: peer_config(shared, negotiated, options, local.ice, cname),
         b_frames: options.b_frames,
         dtls: identity.dtls.clone(),
         created: now,
         reservation,
+        visit,
     };
     shared.registry.insert(&ufrag, session)?;
-    tracing::info!(viewer = %id.short(), %stream, "answered");
+    tracing::info!(parent: &span, "answered");
     Ok(())
 }
 

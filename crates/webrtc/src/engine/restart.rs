@@ -48,8 +48,7 @@ pub(super) fn patch(
         .registry
         .fragments(id)
         .ok_or(PatchError::UnknownSession)?;
-    // RFC 8839 section 4.4.1.1.1: a change of the fragment is what makes it a restart.
-    let Some(theirs) = fragment.ice.as_ref().filter(|ice| ice.ufrag() != &*known) else {
+    let Some(theirs) = fragment.ice.as_ref().filter(|_| fragment.restarts(&known)) else {
         return Ok(IcePatch::Noted);
     };
     let ours = Credentials::generate().map_err(|_| PatchError::Internal)?;

@@ -146,6 +146,7 @@ impl Shard {
             created,
             // Given up once the shard has subscribed.
             reservation: _reservation,
+            visit,
         } = session;
         let Shared {
             hub,
@@ -153,7 +154,7 @@ impl Shard {
             ..
         } = &*self.shared;
         let Some(tag) = self.streams.open(&name, hub, &self.sink, engine, now) else {
-            tracing::info!(viewer = %id.short(), stream = %name, "the stream ended before the viewer came");
+            tracing::info!(parent: &visit.span, "the stream ended before the viewer came");
             self.shared.registry.remove(&id);
             return None;
         };
@@ -165,7 +166,7 @@ impl Shard {
         let peer = match Peer::new(config, clock, &dtls, now) {
             Ok(peer) => peer,
             Err(error) => {
-                tracing::error!(viewer = %id.short(), stream = %name, %error, "cannot serve the viewer");
+                tracing::error!(parent: &visit.span, %error, "cannot serve the viewer");
                 self.shared.registry.remove(&id);
                 return None;
             }
@@ -176,7 +177,6 @@ impl Shard {
             peer,
             b_frames,
             stream: tag,
-            stream_name: name.as_str().into(),
             addresses: Vec::new(),
             connections: Vec::new(),
             is_held_back: false,
@@ -186,6 +186,7 @@ impl Shard {
                 .shared
                 .figures
                 .enter(id, name.clone(), self.index, created),
+            visit,
         });
         stream.viewers.push(key);
         Some(key)
@@ -202,15 +203,14 @@ impl Shard {
             match event {
                 PeerEvent::Moved { remote } => {
                     if let Some(viewer) = self.viewers.get_mut(key) {
-                        tracing::debug!(viewer = %viewer.id.short(), %remote, "sends go here");
+                        tracing::debug!(parent: &viewer.visit.span, %remote, "sends go here");
                     }
                 }
                 PeerEvent::Connected { profile } => {
                     if let Some(viewer) = self.viewers.get_mut(key) {
                         let after = now.saturating_duration_since(viewer.since).as_millis();
                         tracing::info!(
-                            viewer = %viewer.id.short(),
-                            stream = %viewer.stream_name,
+                            parent: &viewer.visit.span,
                             remote = viewer.peer.remote().map(canonical).map(tracing::field::display),
                             %profile,
                             "connected {after} ms after the answer"
@@ -236,7 +236,7 @@ impl Shard {
         let Some(viewer) = self.viewers.get_mut(key) else {
             return;
         };
-        tracing::debug!(viewer = %viewer.id.short(), channel, label, "opened a data channel");
+        tracing::debug!(parent: &viewer.visit.span, channel, label, "opened a data channel");
         let stream = self.streams.get_mut(viewer.stream);
         let metadata = stream.and_then(|stream| stream.subscription.stream().metadata());
         if let Some(metadata) = metadata {
@@ -262,7 +262,7 @@ impl Shard {
         self.viewers.note_ufrag(key, local.ufrag());
         if let Some(viewer) = self.viewers.get_mut(key) {
             viewer.peer.restart_ice(local, remote_ufrag);
-            tracing::info!(viewer = %viewer.id.short(), stream = %viewer.stream_name, "restarts ICE");
+            tracing::info!(parent: &viewer.visit.span, "restarts ICE");
         }
     }
 
@@ -285,8 +285,7 @@ impl Shard {
         self.shared.figures.remove(&viewer.id);
         let (video, audio) = viewer.peer.sender_stats();
         tracing::info!(
-            viewer = %viewer.id.short(),
-            stream = %viewer.stream_name,
+            parent: &viewer.visit.span,
             seconds = now.saturating_duration_since(viewer.since).as_secs(),
             packets = video.packets + audio.packets,
             retransmitted = video.retransmitted,

@@ -245,8 +245,8 @@ impl Shard {
                 self.shared.fan_out.rotate();
             }
             self.shared.offers.expire(now);
-            for (viewer, stream) in self.shared.registry.expire(now) {
-                tracing::info!(viewer = %viewer.short(), %stream, "the viewer never came: no packet reached the UDP port");
+            for span in self.shared.registry.expire(now) {
+                tracing::info!(parent: &span, "the viewer never came: no packet reached the UDP port");
             }
         }
     }
@@ -268,7 +268,7 @@ impl Shard {
                     continue;
                 };
                 tracing::info!(
-                    viewer = %viewer.id.short(), stream = %viewer.stream_name, %agreed, %comes,
+                    parent: &viewer.visit.span, %agreed, %comes,
                     "the publisher has changed the coding of its pictures: the session ends, so that \
                      the player asks anew"
                 );

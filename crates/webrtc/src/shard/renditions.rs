@@ -93,11 +93,10 @@ impl Shard {
                 continue;
             };
             let before = std::mem::replace(&mut viewer.stream, tag);
-            viewer.stream_name = name.as_str().into();
             viewer.figures.set_stream(name.clone());
             viewer.peer.change_logs();
             tracing::info!(
-                viewer = %viewer.id.short(), stream = %name, transcoded = name.is_rendition(),
+                parent: &viewer.visit.span, transcoded = name.is_rendition(),
                 "the viewer goes over to another form of its stream"
             );
             if let Some(before) = self.streams.get_mut(before) {

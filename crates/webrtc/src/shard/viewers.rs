@@ -12,6 +12,7 @@ use crate::engine::FiguresCell;
 use crate::peer::Peer;
 use crate::session::{MAX_FRAGMENTS, SessionId};
 use crate::tcp::Connection;
+use crate::visit::Visit;
 
 /// Addresses of one viewer: one for each way it has to get here.
 const MAX_ADDRESSES: usize = 8;
@@ -30,7 +31,6 @@ pub(super) struct Viewer {
     pub(super) b_frames: BFrameChoice,
     /// The stream it watches.
     pub(super) stream: u64,
-    pub(super) stream_name: Arc<str>,
     /// The addresses from which it has proved to be, the newest last.
     pub(super) addresses: Vec<SocketAddr>,
     /// The TCP connections on which it has proved to be, the newest last.
@@ -43,6 +43,7 @@ pub(super) struct Viewer {
     pub(super) is_listed: bool,
     /// Where it is written how it fares.
     pub(super) figures: Arc<FiguresCell>,
+    pub(super) visit: Visit,
 }
 
 impl Viewer {

@@ -200,7 +200,7 @@ impl Listener {
         place: OwnedSemaphorePermit,
     ) -> Self {
         let is_active = events.is_active.load(Ordering::Relaxed);
-        let grace = front.config.offline_grace;
+        let grace = front.config.current().offline_grace;
         // The session keeps the stream. Where both end just now, a channel without a sender says that
         // it is not live.
         let liveness = front.hub.stream(session.stream());

@@ -7,7 +7,8 @@ use distributary_auth::keys::KeyRule;
 use distributary_auth::network::{self, TrustedProxies};
 use distributary_auth::rate::RateLimit;
 use distributary_auth::{AuthConfig, Authorizer, Method};
-use distributary_whep::Access;
+use distributary_webrtc::engine::EngineConfig;
+use distributary_whep::{Access, WhepConfig};
 
 const NO_LIMIT: RateLimit = RateLimit {
     burst: 1,
@@ -43,6 +44,7 @@ async fn a_viewer_shows_its_key_in_the_header_or_in_the_query() {
     let front = keyed();
     for (path, headers) in [
         ("/whep/live/test", vec![("authorization", "Bearer guest")]),
+        ("/whep/live/test", vec![("authorization", "guest")]),
         ("/whep/live/test?token=guest", vec![]),
         ("/whep/live/test?x=1&key=guest", vec![]),
         ("/live/test/whep?token=guest", vec![]),
@@ -101,4 +103,38 @@ async fn an_address_that_asks_too_often_has_to_wait_and_others_do_not() {
     let request = Request::get("/whep/live/test").header("x-forwarded-for", "203.0.113.7");
     let answer = front.send(request.body(Body::empty()).unwrap()).await;
     assert_eq!(answer.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_address_with_all_its_viewers_has_to_wait_and_others_do_not() {
+    let proxies = TrustedProxies(vec![network::parse("127.0.0.1").unwrap()]);
+    let access = Access::new(Authorizer::open(), NO_LIMIT, proxies);
+    let engine = EngineConfig {
+        max_sessions_per_address: 2,
+        ..EngineConfig::default()
+    };
+    let front = Front::build(WhepConfig::default(), engine, access);
+    let ask = async |ip| post(&front, "/whep/live/test", &[("x-forwarded-for", ip)]).await;
+    let first = ask("2001:db8::1").await;
+    // An offer of ours takes a place as well as an answer.
+    let request = Request::post("/whep/live/test").header("x-forwarded-for", "2001:db8::2");
+    let second = front.send(request.body(Body::empty()).unwrap()).await;
+    for answer in [&first, &second] {
+        assert_eq!(answer.status, StatusCode::CREATED);
+    }
+    let answer = ask("2001:db8::3").await;
+    let problem = answer.problem(StatusCode::SERVICE_UNAVAILABLE);
+    assert!(problem["detail"].as_str().unwrap().contains("address"));
+    let pause: u32 = answer.header("retry-after").parse().unwrap();
+    assert!((1..=60).contains(&pause), "{pause}");
+    assert_eq!(ask("2001:db8:0:1::1").await.status, StatusCode::CREATED);
+    // This machine is not counted.
+    for _ in 0..3 {
+        front.open().await;
+    }
+    for left in [first, second] {
+        let answer = front.request("DELETE", left.header("location")).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(ask("2001:db8::3").await.status, StatusCode::CREATED);
+    }
 }

@@ -1,7 +1,6 @@
 //! A front door without a socket, and what one says to it.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
@@ -12,7 +11,7 @@ use distributary_hub::{Hub, HubConfig, Publisher, StreamName};
 use distributary_media::{AudioCodec, AudioTrack, VideoCodec, VideoTrack};
 use distributary_webrtc::engine::{Engine, EngineConfig};
 use distributary_whep::admin::{AdminDoor, AdminToken, admin_router};
-use distributary_whep::{Access, Admission, FrontDoor, ServerInfo, WhepConfig, router};
+use distributary_whep::{Access, Admission, FrontDoor, ServerInfo, Settings, WhepConfig, router};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
@@ -53,7 +52,7 @@ impl Front {
         Self::build(WhepConfig::default(), EngineConfig::default(), access)
     }
 
-    fn build(whep: WhepConfig, mut engine: EngineConfig, access: Access) -> Self {
+    pub(crate) fn build(whep: WhepConfig, mut engine: EngineConfig, access: Access) -> Self {
         let hub = Hub::new(HubConfig::default());
         engine.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         engine.shards = 1;
@@ -73,7 +72,7 @@ impl Front {
             hub: hub.clone(),
             engine: engine.clone(),
             info,
-            config: Arc::new(whep),
+            config: Settings::new(whep),
             admission: admission.clone(),
             access,
         });

@@ -3,6 +3,8 @@
 use crate::front::{Front, publish};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use distributary_webrtc::engine::EngineConfig;
+use distributary_whep::{Redirect, WhepConfig};
 
 #[tokio::test]
 async fn live_streams_are_listed_by_name() {
@@ -50,6 +52,24 @@ async fn the_pages_are_html_with_a_strict_policy() {
         assert!(policy.contains("default-src 'none'"), "{policy}");
         assert!(!policy.contains("unsafe"), "{policy}");
         assert!(answer.text().starts_with("<!doctype html>"));
+    }
+}
+
+#[tokio::test]
+async fn a_page_may_ask_where_viewers_are_sent() {
+    let to = Redirect::new("vod/*".parse().unwrap(), "https://vod.example/whep/films");
+    let front = Front::with(
+        WhepConfig {
+            redirects: vec![to.unwrap()],
+            ..WhepConfig::default()
+        },
+        EngineConfig::default(),
+    );
+    for page in ["/", "/vod/film"] {
+        let answer = front.request("GET", page).await;
+        let policy = answer.header("content-security-policy");
+        let connects = "connect-src 'self' https://vod.example;";
+        assert!(policy.contains(connects), "{policy}");
     }
 }
 

@@ -129,8 +129,11 @@ async fn an_ice_restart_gets_credentials_candidates_and_a_new_tag() {
 async fn a_patch_says_which_state_it_is_for_and_has_the_type_of_a_fragment() {
     let front = Front::new();
     let (session, _) = open(&front).await;
-    let answer = patch(&front, &session, None, TRICKLED).await;
+    let answer = patch(&front, &session, None, RESTART).await;
     answer.problem(StatusCode::PRECONDITION_REQUIRED);
+    // Candidates for the state that there is change nothing, whatever is said of it.
+    let answer = patch(&front, &session, None, TRICKLED).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT, "{answer:?}");
     let answer = patch(&front, &session, Some("*"), "hello").await;
     answer.problem(StatusCode::BAD_REQUEST);
     let request = Request::patch(&session)

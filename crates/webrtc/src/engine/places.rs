@@ -1,0 +1,81 @@
+//! Places of viewers by the address they come from, so that one address does not take all there are.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dashmap::{DashMap, Entry};
+
+/// Counts the places that each address has.
+pub(crate) struct Places {
+    by_address: DashMap<IpAddr, usize>,
+    max_per_address: AtomicUsize,
+}
+
+/// A place, which is given back when this is dropped.
+pub(crate) struct Place {
+    places: Arc<Places>,
+    address: IpAddr,
+}
+
+impl Places {
+    pub(crate) fn new(max_per_address: usize) -> Arc<Self> {
+        Arc::new(Self {
+            by_address: DashMap::new(),
+            max_per_address: AtomicUsize::new(max_per_address),
+        })
+    }
+
+    /// Changes the bound for those who come from now on.
+    pub(crate) fn limit(&self, max_per_address: usize) {
+        self.max_per_address
+            .store(max_per_address, Ordering::Relaxed);
+    }
+
+    /// Takes a place for `address`. The error is how many it has, when it may have no more.
+    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, usize> {
+        let mut count = self.by_address.entry(address).or_insert(0);
+        let taken = *count;
+        if taken >= self.max_per_address.load(Ordering::Relaxed) {
+            drop(count);
+            // A bound of none leaves nothing behind.
+            self.by_address.remove_if(&address, |_, count| *count == 0);
+            return Err(taken);
+        }
+        *count += 1;
+        Ok(Place {
+            places: Arc::clone(self),
+            address,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut count) = self.places.by_address.entry(self.address) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_so_many_places_and_others_have_theirs() {
+        let places = Places::new(2);
+        let [one, other] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(IpAddr::from);
+        let first = places.take(one).unwrap();
+        let _second = places.take(one).unwrap();
+        assert_eq!(places.take(one).err(), Some(2));
+        assert!(places.take(other).is_ok());
+        drop(first);
+        assert!(places.take(one).is_ok());
+        // Nothing is kept of an address without a place.
+        assert_eq!(places.by_address.len(), 1);
+    }
+}

@@ -1,0 +1,46 @@
+//! What accompanies a viewer from its offer to its end.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use distributary_hub::StreamName;
+use tracing::Span;
+
+use crate::engine::Place;
+use crate::session::SessionId;
+
+/// What is dropped when the viewer is gone, wherever that happens.
+pub(crate) struct Visit {
+    /// Says in each line of the log whose it is. It is named as the parent of events and never entered,
+    /// so that nothing of it is on the way of media.
+    pub(crate) span: Span,
+    /// The place it takes among those of its address.
+    _place: Option<Place>,
+}
+
+impl Visit {
+    pub(crate) fn new(
+        id: &SessionId,
+        stream: &StreamName,
+        address: Option<IpAddr>,
+        place: Option<Place>,
+    ) -> Self {
+        // Of the highest level: whatever is logged of a viewer says whose it is.
+        let span = tracing::error_span!(
+            "viewer",
+            viewer = %id.short(),
+            %stream,
+            address = address.map(tracing::field::display),
+        );
+        Self {
+            span,
+            _place: place,
+        }
+    }
+}
+
+impl fmt::Debug for Visit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Visit").field(&self.span).finish()
+    }
+}
