@@ -72,7 +72,7 @@ video { display: block; width: 100%; height: 100%; object-fit: contain; }
 :host([data-state="stopped"]) .bar, :host([controls="none"]) .bar { display: none; }
 .bar .gap { flex: 1; }
 .bar button {
-  display: inline-flex; align-items: center; justify-content: center; gap: 0.5rem;
+  display: inline-flex; flex: none; align-items: center; justify-content: center; gap: 0.5rem;
   min-width: 2.75rem; min-height: 2.75rem; padding: 0 0.65rem;
   border: 0; border-radius: 999px;
   background: rgb(20 26 32 / 78%); color: #fff;
@@ -89,7 +89,10 @@ svg {
   stroke-linecap: round; stroke-linejoin: round;
 }
 .sound[data-muted] .when-loud, .sound:not([data-muted]) .when-muted { display: none; }
-.viewers { padding: 0 0.5rem; font-size: 0.88rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.viewers {
+  min-width: 0; overflow: hidden; padding: 0 0.5rem;
+  font-size: 0.88rem; font-variant-numeric: tabular-nums; text-overflow: ellipsis; white-space: nowrap;
+}
 .volume { width: 6rem; height: 2.75rem; margin: 0 0.5rem; accent-color: #fff; cursor: pointer; }
 .sound[data-muted] + .volume { display: none; }
 

@@ -208,6 +208,10 @@ async fn the_page_goes_where_it_is_sent_and_tells_what_the_gateway_says() {
     });
     report.await;
     wait_for_text(&browser, ".viewers", "1 watching").await;
+    browser.look(390, 844, false).await;
+    browser.screenshot("player_with_events_phone").await;
+    browser.look(1000, 800, false).await;
+    browser.screenshot("player_with_events").await;
     browser.click(".pip").await;
     eventually("the picture is in a window of its own", async || {
         let is_there = "document.pictureInPictureElement !== null";

@@ -389,8 +389,11 @@ impl Registry {
         let waiting = self
             .by_ufrag
             .remove_if(&*ufrag, |_, owner| matches!(owner, Owner::Waiting(_)));
-        if waiting.is_some() {
+        if let Some((_, owner)) = waiting {
             self.forget(id);
+            if let Owner::Waiting(session) = owner {
+                tracing::info!(parent: &session.visit.span, "left before its first packet");
+            }
             return Some(None);
         }
         match *self.by_ufrag.get(&*ufrag)? {

@@ -1,5 +1,6 @@
 //! Who may watch, and how often an address may ask.
 
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -75,7 +76,7 @@ impl Access {
             client: viewer.agent.as_deref(),
         };
         self.authorizer.authorize(&request).await.map_err(|denied| {
-            tracing::info!(stream = %stream, peer = %viewer.ip, reason = %denied, "viewer refused");
+            viewer.note_refusal(stream, &denied);
             refusal(&denied).about(stream)
         })
     }
@@ -117,6 +118,11 @@ pub(crate) struct Viewer {
 }
 
 impl Viewer {
+    /// Writes into the log why the viewer is not let in.
+    pub(crate) fn note_refusal(&self, stream: &StreamName, reason: &dyn Display) {
+        tracing::info!(%stream, address = %self.ip, %reason, "viewer refused");
+    }
+
     /// Adds where the viewer is to what is known of its player.
     pub(crate) fn tell(&self, options: ViewerOptions) -> ViewerOptions {
         ViewerOptions {

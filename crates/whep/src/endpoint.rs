@@ -90,7 +90,7 @@ async fn negotiate(
             .offer(&watchable, options)
             .map(|session| (StatusCode::CREATED, session)),
     };
-    opened.map_err(|error| refusal(error).about(name))
+    opened.map_err(|error| refused(error, viewer, name))
 }
 
 /// Makes a viewer of whoever sent this offer for the stream `name`.
@@ -106,7 +106,13 @@ pub(crate) async fn play(
     front
         .engine
         .open(&watchable, offer, viewer.tell(options))
-        .map_err(|error| refusal(error).about(name))
+        .map_err(|error| refused(error, viewer, name))
+}
+
+/// Tells a viewer, and the log, why there is no session.
+fn refused(error: OpenError, viewer: &Viewer, name: &StreamName) -> Problem {
+    viewer.note_refusal(name, &error);
+    refusal(error).about(name)
 }
 
 /// The stream, or what is made of it for players that make such an offer. One that cannot be read is

@@ -160,7 +160,7 @@ fn collect_streams(door: &AdminDoor, labels: &mut Labels, registry: &mut Registr
 impl StreamFamilies {
     fn register(self, registry: &mut Registry) {
         registry.register(
-            "stream_b_frames",
+            "stream_bframes",
             "Which B-frames the stream has, once that is certain: none, non-reference or reference",
             self.b_frames,
         );
