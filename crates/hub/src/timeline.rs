@@ -1,37 +1,38 @@
 //! One continuous clock for a stream, whatever its publishers send.
 //!
 //! Publishers start at any value, jump, step back, wrap, and reconnect. Viewers must see none of it:
-//! an RTP clock that goes back freezes a browser. The timeline adds one offset to the times of all
-//! tracks, so that they stay in sync with each other, and chooses a new offset where the input is
-//! not continuous.
+//! an RTP clock that goes back freezes a browser. The timeline adds an offset to the times of a track, as a
+//! rule the same for all tracks, so that they stay in sync with each other, and chooses a new one where
+//! the input is not continuous.
 
 use std::time::{Duration, Instant};
 
 use distributary_media::{Frame, MediaTime};
 
-/// A forward step of a track larger than this, while no such time has passed, is a jump.
-const MAX_STEP: Duration = Duration::from_secs(10);
+/// A forward step of a track that is larger than this, and the time since its last frame, is a jump.
+const MAX_STEP: Duration = Duration::from_secs(1);
 
 /// A backward step of a track larger than this is a jump; a smaller one is disorder of the input.
-const MAX_DISORDER: Duration = Duration::from_millis(500);
+const MAX_DISORDER: Duration = Duration::from_millis(200);
 
-/// The least distance between two frames of a track: one tick of the 90 kHz clock, rounded up.
-const TICK: Duration = Duration::from_nanos(11_112);
+/// Tracks that are further apart than this when they come together have clocks that have nothing to do with
+/// each other.
+const MAX_APART: Duration = Duration::from_secs(1);
+
+/// The least distance between two frames of a track: one tick of the clock of sound, 48 kHz, rounded up.
+const TICK: Duration = Duration::from_nanos(20_834);
 
 /// Maps the times of a stream's publishers, one after the other, to one continuous timeline.
 ///
 /// The timeline's origin is the stream's `epoch`. A publisher's first frame is placed at the time it
-/// arrived; from then on its own clock is followed.
+/// arrived; from then on its own clock is followed. Where a track jumps it goes on from where it was,
+/// unless the other track has jumped alike just before: then it follows that one.
 #[derive(Debug)]
 pub struct Timeline {
     epoch: Instant,
-    /// What is added to input times, in nanoseconds, and how many times it was chosen.
-    offset: i64,
-    generation: u64,
-    /// Whether input times are those of another timeline, and no step of theirs is a jump.
-    follows: bool,
-    /// The latest output time of all tracks, and when it was given.
-    latest: Option<(MediaTime, Instant)>,
+    /// What is added to the input of both tracks, where input times are those of another timeline and no
+    /// step of theirs is a jump.
+    follows: Option<i64>,
     video: TrackClock,
     audio: TrackClock,
 }
@@ -39,10 +40,36 @@ pub struct Timeline {
 /// Where a track stands.
 #[derive(Debug, Default)]
 struct TrackClock {
-    /// Input time of the last frame, and the generation of the offset it was mapped with.
-    input: Option<(MediaTime, u64)>,
-    /// Output time of the last frame.
-    output: Option<MediaTime>,
+    /// What is added to its input times, in nanoseconds, and the last of these; `None` before the first frame
+    /// of a publisher.
+    input: Option<(i64, MediaTime)>,
+    /// Output time of the last frame, and when it came.
+    output: Option<(MediaTime, Instant)>,
+}
+
+impl TrackClock {
+    /// Where the track is at `now` if it goes on at its pace; `None` before its first frame.
+    fn present(&self, now: Instant) -> Option<MediaTime> {
+        let (output, at) = self.output?;
+        Some(output + now.saturating_duration_since(at))
+    }
+
+    /// The offset in use, if that carries the track on without a jump.
+    fn carried_on(&self, input: MediaTime, now: Instant) -> Option<i64> {
+        let (offset, last) = self.input?;
+        let waited = self
+            .output
+            .map_or(Duration::ZERO, |(_, at)| now.saturating_duration_since(at));
+        let is_continuous = last.saturating_since(input) <= MAX_DISORDER
+            && input.saturating_since(last) <= waited + MAX_STEP;
+        is_continuous.then_some(offset)
+    }
+
+    /// Whether an output time lies before what was given already by more than disorder makes it.
+    fn is_past(&self, output: MediaTime) -> bool {
+        self.output
+            .is_some_and(|(last, _)| last.saturating_since(output) > MAX_DISORDER)
+    }
 }
 
 impl Timeline {
@@ -50,10 +77,7 @@ impl Timeline {
     pub fn new(epoch: Instant) -> Self {
         Self {
             epoch,
-            offset: 0,
-            generation: 0,
-            follows: false,
-            latest: None,
+            follows: None,
             video: TrackClock::default(),
             audio: TrackClock::default(),
         }
@@ -68,7 +92,7 @@ impl Timeline {
     pub fn restart(&mut self) {
         self.video.input = None;
         self.audio.input = None;
-        self.follows = false;
+        self.follows = None;
     }
 
     /// Prepares for a publisher whose times are those of a timeline whose origin is `origin`.
@@ -78,9 +102,7 @@ impl Timeline {
             nanos(origin.saturating_duration_since(self.epoch)),
             nanos(self.epoch.saturating_duration_since(origin)),
         );
-        self.offset = later - earlier;
-        self.generation += 1;
-        self.follows = true;
+        self.follows = Some(later - earlier);
     }
 
     /// Moves a frame that arrived at `now` from its publisher's clock to this timeline.
@@ -90,24 +112,18 @@ impl Timeline {
     pub fn place(&mut self, frame: &mut Frame, now: Instant) {
         let input = frame.dts();
         let is_video = matches!(frame, Frame::Video(_));
-        if !self.is_continuous(is_video, input, now) {
-            self.rebase(input, now);
-        }
-        let generation = self.generation;
-        let shifted = shift(input, self.offset);
-        let clock = if is_video {
+        let offset = self.offset(is_video, input, now);
+        let track = if is_video {
             &mut self.video
         } else {
             &mut self.audio
         };
-        let output = clock
+        let shifted = shift(input, offset);
+        let output = track
             .output
-            .map_or(shifted, |last| shifted.max(last + TICK));
-        clock.input = Some((input, generation));
-        clock.output = Some(output);
-        if self.latest.is_none_or(|(latest, _)| output > latest) {
-            self.latest = Some((output, now));
-        }
+            .map_or(shifted, |(last, _)| shifted.max(last + TICK));
+        track.input = Some((offset, input));
+        track.output = Some((output, now));
         match frame {
             Frame::Video(video) => {
                 let composition = video.pts.as_nanos().saturating_sub(video.dts.as_nanos());
@@ -121,74 +137,56 @@ impl Timeline {
     /// Where on this timeline a moment of the publisher's clock lies of which something is said at
     /// `now`. What does not fit the tracks' times is taken for the present.
     pub fn locate(&self, input: MediaTime, now: Instant) -> MediaTime {
-        let arrival = MediaTime::ZERO + now.saturating_duration_since(self.epoch);
-        if self.follows {
-            return shift(input, self.offset);
+        if let Some(offset) = self.follows {
+            return shift(input, offset);
         }
-        let Some((latest, _)) = self.latest else {
-            return arrival;
-        };
-        let is_mapped = [&self.video, &self.audio].iter().any(|track| {
-            track
-                .input
-                .is_some_and(|(_, generation)| generation == self.generation)
+        let tracks = [&self.video, &self.audio];
+        let near = tracks.iter().find_map(|track| {
+            let (offset, last) = track.input?;
+            is_near(last, input).then(|| shift(input, offset))
         });
-        let output = shift(input, self.offset);
-        let is_near = latest
-            .saturating_since(output)
-            .max(output.saturating_since(latest))
-            <= MAX_STEP;
-        if is_mapped && is_near {
-            output
-        } else {
-            arrival.max(latest)
-        }
+        near.unwrap_or_else(|| self.present(now))
     }
 
-    /// Whether the offset in use carries the track on without a jump.
-    fn is_continuous(&self, is_video: bool, input: MediaTime, now: Instant) -> bool {
-        if self.follows {
-            return true;
+    /// What is to be added to the time of a track's next frame.
+    fn offset(&self, is_video: bool, input: MediaTime, now: Instant) -> i64 {
+        if let Some(offset) = self.follows {
+            return offset;
         }
         let (own, other) = if is_video {
             (&self.video, &self.audio)
         } else {
             (&self.audio, &self.video)
         };
-        let Some((latest, at)) = self.latest else {
-            return false;
-        };
-        let waited = now.saturating_duration_since(at);
-        match own.input {
-            // The same clock as the track's last frame: its own step decides, so that a publisher
-            // that sends faster than real time is followed.
-            Some((last, generation)) if generation == self.generation => {
-                last.saturating_since(input) <= MAX_DISORDER
-                    && input.saturating_since(last) <= MAX_STEP.max(waited + MAX_STEP)
-            }
-            // The other track has just begun or jumped: go along if that keeps the two together.
-            _ if other
-                .input
-                .is_some_and(|(_, generation)| generation == self.generation) =>
-            {
-                let output = shift(input, self.offset);
-                let behind = latest.saturating_since(output);
-                let ahead = output.saturating_since(latest);
-                behind <= MAX_STEP && ahead <= MAX_STEP + waited
-            }
-            _ => false,
+        if let Some(offset) = own.carried_on(input, now) {
+            return offset;
         }
+        let expected = match own.input {
+            Some(_) => own.present(now).unwrap_or(MediaTime::ZERO),
+            None => self.present(now),
+        };
+        if let Some((offset, _)) = other.input
+            && is_near(shift(input, offset), expected)
+            && !own.is_past(shift(input, offset))
+        {
+            return offset;
+        }
+        expected.as_nanos().saturating_sub(input.as_nanos())
     }
 
-    /// Chooses the offset that places `input` at `now`, and never before what was already given.
-    fn rebase(&mut self, input: MediaTime, now: Instant) {
+    /// The time on this timeline at which something stands that comes at `now`: never before what was given
+    /// already.
+    fn present(&self, now: Instant) -> MediaTime {
         let arrival = MediaTime::ZERO + now.saturating_duration_since(self.epoch);
-        let output = self
-            .latest
-            .map_or(arrival, |(latest, _)| arrival.max(latest + TICK));
-        self.offset = output.as_nanos().saturating_sub(input.as_nanos());
-        self.generation += 1;
+        let tracks = [&self.video, &self.audio].into_iter();
+        let latest = tracks.filter_map(|track| track.present(now)).max();
+        latest.map_or(arrival, |latest| arrival.max(latest + TICK))
     }
+}
+
+/// Whether two times are as near as tracks of one clock are.
+fn is_near(a: MediaTime, b: MediaTime) -> bool {
+    a.saturating_since(b).max(b.saturating_since(a)) <= MAX_APART
 }
 
 fn shift(time: MediaTime, nanos: i64) -> MediaTime {
