@@ -10,6 +10,15 @@ use distributary_media::{Frame, MediaTime};
 /// stream has points of recovery, it begins at the last one then.
 pub const LONG_GROUP: Duration = Duration::from_secs(10);
 
+/// The bound that a group of pictures has outgrown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// Its bytes.
+    Bytes,
+    /// Its time.
+    Duration,
+}
+
 /// The video frames since the last keyframe, in decoding order.
 ///
 /// Streams that are refreshed piece by piece have one keyframe and then no other. Of them the keyframe and
@@ -26,7 +35,7 @@ pub struct GopCache {
     bytes: usize,
     max_bytes: usize,
     max_duration: Duration,
-    overflowed: bool,
+    overflow: Option<Overflow>,
 }
 
 impl GopCache {
@@ -38,7 +47,7 @@ impl GopCache {
             bytes: 0,
             max_bytes,
             max_duration,
-            overflowed: false,
+            overflow: None,
         }
     }
 
@@ -56,17 +65,23 @@ impl GopCache {
         }
         self.frames.push_back(Arc::clone(frame));
         self.bytes += frame.payload_len();
-        if self.bytes > self.max_bytes || self.duration() > self.max_duration {
-            self.clear();
-            self.overflowed = true;
-        }
+        let overflow = match (
+            self.bytes > self.max_bytes,
+            self.duration() > self.max_duration,
+        ) {
+            (true, _) => Overflow::Bytes,
+            (_, true) => Overflow::Duration,
+            _ => return,
+        };
+        self.clear();
+        self.overflow = Some(overflow);
     }
 
     /// Forgets everything; newcomers wait for the next keyframe.
     pub fn clear(&mut self) {
         self.frames.clear();
         self.bytes = 0;
-        self.overflowed = false;
+        self.overflow = None;
     }
 
     /// The frames, the keyframe first; empty before the first keyframe and after an overflow.
@@ -93,9 +108,9 @@ impl GopCache {
         keyframe.is_some_and(|keyframe| now.saturating_since(keyframe.dts()) > LONG_GROUP)
     }
 
-    /// Whether the group of pictures now under way was too large to keep.
-    pub fn overflowed(&self) -> bool {
-        self.overflowed
+    /// Why the group of pictures now under way is not kept, if it was too large for that.
+    pub fn overflow(&self) -> Option<Overflow> {
+        self.overflow
     }
 }
 
@@ -136,11 +151,11 @@ mod tests {
         let mut cache = GopCache::new(1000, Duration::from_secs(10));
         cache.push(&frame(0, true, 900));
         cache.push(&frame(33, false, 200));
-        assert!(cache.overflowed());
+        assert_eq!(cache.overflow(), Some(Overflow::Bytes));
         cache.push(&frame(66, false, 1));
         assert_eq!((cache.frames().count(), cache.bytes()), (0, 0));
         cache.push(&frame(99, true, 900));
-        assert!(!cache.overflowed());
+        assert_eq!(cache.overflow(), None);
         assert_eq!(cache.frames().count(), 1);
     }
 
@@ -149,7 +164,7 @@ mod tests {
         let mut cache = GopCache::new(1000, Duration::from_secs(10));
         cache.push(&frame(0, true, 1));
         cache.push(&frame(10_001, false, 1));
-        assert!(cache.overflowed());
+        assert_eq!(cache.overflow(), Some(Overflow::Duration));
     }
 
     #[test]
@@ -185,6 +200,6 @@ mod tests {
             }
         }
         assert_eq!((cache.bytes(), cache.duration().as_millis()), (125, 1000));
-        assert!(!cache.overflowed());
+        assert_eq!(cache.overflow(), None);
     }
 }

@@ -193,6 +193,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn hevc_with_another_order_makes_a_rendition_needed_also_for_who_takes_hevc() {
+        // x265: one picture is held back, or none.
+        const REORDERED: &[u8] = b"\x42\x01\x01\x01\x60\0\0\x03\0\x90\0\0\x03\0\0\x03\0\x3f\xa0\x05\x02\x01\x71\xf2\xe5\x95\x99\x29\x30\xbc\x05\xa0\x20\0\0\x03\0\x20\0\0\x03\x03\x21";
+        const IN_ORDER: &[u8] = b"\x42\x01\x01\x01\x60\0\0\x03\0\x90\0\0\x03\0\0\x03\0\x3f\xa0\x05\x02\x01\x71\xf2\xe5\xba\x4a\x4c\x2f\x01\x68\x08\0\0\x03\0\x08\0\0\x03\0\xc8\x40";
+        for (sps, delay, expected) in [(REORDERED, 80, true), (IN_ORDER, 0, false)] {
+            let hub = hub(BFramePolicy::Auto);
+            let publisher = publish(&hub, VideoCodec::H265, &[]);
+            let frame = VideoFrame {
+                codec: VideoCodec::H265,
+                pts: MediaTime::from_millis(delay),
+                dts: MediaTime::ZERO,
+                keyframe: true,
+                units: [sps, &[0x26, 1]].map(Bytes::from_static).to_vec(),
+            };
+            publisher.push(Frame::Video(frame), Instant::now()).unwrap();
+            assert_eq!(publisher.stream().is_to_be_transcoded(), expected);
+        }
+    }
+
+    #[tokio::test]
     async fn without_a_rendition_the_viewer_is_given_the_stream() {
         let hub = hub(BFramePolicy::Transcode);
         let publisher = publish(&hub, VideoCodec::H265, &[]);

@@ -14,7 +14,7 @@ use tracing::warn;
 
 use crate::adapt::Adapter;
 use crate::audio::AudioThread;
-use crate::cache::GopCache;
+use crate::cache::{GopCache, Overflow};
 use crate::hub::{HubConfig, Shared};
 use crate::meter::{Meter, Rates};
 use crate::name::StreamName;
@@ -120,8 +120,9 @@ pub struct StreamStats {
     pub cached_bytes: usize,
     /// Media time in the group-of-pictures cache.
     pub cached: Duration,
-    /// Whether the present group of pictures was too large to keep: newcomers wait for a keyframe.
-    pub cache_overflowed: bool,
+    /// Why the present group of pictures is not kept, if it is too large for that: newcomers wait for a
+    /// keyframe.
+    pub cache_overflow: Option<Overflow>,
 }
 
 impl Stream {
@@ -199,7 +200,7 @@ impl Stream {
             dropped: state.dropped,
             cached_bytes: state.cache.bytes(),
             cached: state.cache.duration(),
-            cache_overflowed: state.cache.overflowed(),
+            cache_overflow: state.cache.overflow(),
         }
     }
 

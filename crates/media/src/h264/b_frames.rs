@@ -12,6 +12,7 @@ use super::slice::{SliceHead, SliceType};
 use super::sps::Sps;
 use super::vui::BitstreamRestriction;
 use crate::frame::VideoFrame;
+use crate::h265;
 use crate::track::VideoCodec;
 
 /// Baseline, which has no B slices (ITU-T H.264 section A.2.1).
@@ -72,9 +73,10 @@ pub struct BFrameDetector {
 impl BFrameDetector {
     /// Takes the next picture in decoding order.
     pub fn observe(&mut self, frame: &VideoFrame) {
-        if frame.codec != VideoCodec::H264 {
-            *self = Self::default();
-            return;
+        match frame.codec {
+            VideoCodec::H264 => {}
+            VideoCodec::H265 => return self.observe_h265(frame),
+            VideoCodec::Av1 | VideoCodec::Vp9 => return *self = Self::default(),
         }
         if frame.keyframe {
             self.begin_group(frame);
@@ -92,6 +94,27 @@ impl BFrameDetector {
                 true => BFrames::Reference,
                 false => BFrames::NonReference,
             });
+        }
+    }
+
+    /// In H.265 nearly all slices are B slices, also where every picture is shown in the order of decoding.
+    /// What tells is that the parameter set makes room for another order, and presentation is delayed
+    /// for it. Whether other pictures refer to those that are shown earlier is not looked into.
+    fn observe_h265(&mut self, frame: &VideoFrame) {
+        if !frame.keyframe {
+            return;
+        }
+        let mut units = frame.units.iter();
+        let sps = units.find(|unit| h265::NalType::of(unit) == h265::NalType::SPS);
+        self.take_sps(sps);
+        let sps = self
+            .sps
+            .as_deref()
+            .and_then(|sps| h265::Sps::parse(sps).ok());
+        let reorders = sps.and_then(|sps| sps.max_num_reorder_pics);
+        self.is_ruled_out = reorders == Some(0);
+        if !self.is_ruled_out && frame.pts > frame.dts {
+            self.seen = BFrames::Reference;
         }
     }
 
@@ -113,14 +136,18 @@ impl BFrameDetector {
         }
     }
 
-    fn begin_group(&mut self, frame: &VideoFrame) {
-        let mut units = frame.units.iter();
-        let sps = units.find(|unit| NalType::of(unit) == NalType::SPS);
+    /// Begins anew with another sequence parameter set, and counts the keyframe.
+    fn take_sps(&mut self, sps: Option<&Bytes>) {
         if sps.is_some() && self.sps.as_ref() != sps {
             *self = Self::default();
             self.sps = sps.cloned();
         }
         self.keyframes = self.keyframes.saturating_add(1);
+    }
+
+    fn begin_group(&mut self, frame: &VideoFrame) {
+        let mut units = frame.units.iter();
+        self.take_sps(units.find(|unit| NalType::of(unit) == NalType::SPS));
         let Some(sps) = &self.sps else {
             return;
         };
@@ -152,6 +179,10 @@ mod tests {
 
     const HIGH_2: &str = "67640028acd940780227e5c044000003000400000300f03c60c658";
     const BASELINE_SPS: &str = "6742c01ed900a02ff970110000030001000003003c0f162e48";
+    const HEVC_B_FRAMES: &str =
+        "42010101600000030090000003000003003fa005020171f2e595992930bc05a02000000300200000030321";
+    const HEVC_IN_ORDER: &str =
+        "42010101600000030090000003000003003fa005020171f2e5ba4a4c2f016808000003000800000300c840";
     const IDR: &[u8] = &[0x65, 0b1000_1000, 0x80];
     const P: &[u8] = &[0x41, 0b1001_1010, 0x80];
     const B: &[u8] = &[0x01, 0b1001_1110, 0x80];
@@ -230,6 +261,27 @@ mod tests {
         assert!(high.is_certain());
         assert_eq!(high.b_frames(), BFrames::None);
         assert!(detector(&hex(BASELINE_SPS), 0).is_certain());
+    }
+
+    #[test]
+    fn of_hevc_the_room_for_another_order_and_its_delay_tell() {
+        // x265, 640x360: as it is by itself, with two pictures held back, and with -bf 0.
+        for (sps, offset, expected, is_certain) in [
+            (HEVC_B_FRAMES, 80, BFrames::Reference, true),
+            (HEVC_B_FRAMES, 0, BFrames::None, false),
+            (HEVC_IN_ORDER, 0, BFrames::None, true),
+            (HEVC_IN_ORDER, 80, BFrames::None, true),
+        ] {
+            let mut detector = BFrameDetector::default();
+            let picture = VideoFrame {
+                codec: VideoCodec::H265,
+                keyframe: true,
+                ..frame(&[&hex(sps), &[0x26, 1]], offset)
+            };
+            detector.observe(&picture);
+            let found = (detector.b_frames(), detector.is_certain());
+            assert_eq!(found, (expected, is_certain), "{sps} {offset} ms");
+        }
     }
 
     #[test]

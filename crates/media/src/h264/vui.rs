@@ -219,7 +219,7 @@ mod tests {
     const HIGH: &str = "67640028acd940780227e5c044000003000400000300f03c60c658";
     const BARE: &str = "6742c01ed900a02ff900";
 
-    fn reordering(unit: &[u8]) -> Option<(u32, u32)> {
+    fn reordering(unit: &[u8]) -> Numbers {
         BitstreamRestriction::of_sps(unit).map(|restriction| {
             (
                 restriction.max_num_reorder_frames,
@@ -251,6 +251,105 @@ mod tests {
             BitstreamRestriction::of_sps(&high).unwrap()
         );
         assert_eq!(with_reorder_frames(&none, 2).unwrap(), high);
+    }
+
+    type Numbers = Option<(u32, u32)>;
+
+    /// Parameter sets of encoders with all that they may say, with their `max_num_reorder_frames` and
+    /// `max_dec_frame_buffering`, where they have them, and their `max_num_ref_frames`.
+    const OF_ENCODERS: [(&str, Numbers, u32, &str); 9] = [
+        (
+            "x264, High, full range",
+            Some((2, 4)),
+            4,
+            "6764001facd9405005bb016c80000003008000001e078c18cb",
+        ),
+        (
+            "x264, High, cropped, 60 per second",
+            Some((2, 4)),
+            4,
+            "6764002aacd940780227e5c044000003000400000301e03c60c658",
+        ),
+        (
+            "x264, Baseline, cropped, 15 per second",
+            Some((0, 3)),
+            3,
+            "6742c00cd90171be7930110000030001000003001e0f142a48",
+        ),
+        (
+            "x264, High, constant bitrate with NAL HRD",
+            Some((0, 3)),
+            3,
+            "67640028acb200f0044fcb8088000003000800000301e3230007a12000f427161803c60c92",
+        ),
+        (
+            "x264, Main, interlaced, NAL HRD, extended aspect ratio, overscan and colours",
+            Some((1, 3)),
+            3,
+            "674d4028f200b4089fbc06d4040405000003000100000300326260002dc6c001e84a0c300f8b1689",
+        ),
+        (
+            "x264, Main, zerolatency",
+            Some((0, 3)),
+            3,
+            "674d401ed900a03db0110000030001000003003c8f162e48",
+        ),
+        (
+            "OpenH264",
+            Some((0, 1)),
+            1,
+            "6742c01e8c8d405017fcb00f08846a",
+        ),
+        ("Baseline, 352x288, no VUI", None, 3, BARE),
+        ("x264, Constrained Baseline", Some((0, 3)), 3, BASELINE),
+    ];
+
+    /// The bits of a parameter set up to its restriction, or to where that would be.
+    fn bits_before_restriction(unit: &[u8]) -> Vec<bool> {
+        let rbsp = nal::rbsp(unit);
+        let vui = Vui::locate(unit, &rbsp).unwrap();
+        let mut reader = BitReader::new(&rbsp);
+        let count = vui.restriction_at.unwrap_or(vui.at);
+        (0..count).map(|_| reader.flag().unwrap()).collect()
+    }
+
+    #[test]
+    fn of_parameter_sets_of_encoders_nothing_else_changes() {
+        for (name, numbers, references, unit) in OF_ENCODERS {
+            let unit = hex(unit);
+            assert_eq!(reordering(&unit), numbers, "{name}");
+            for frames in 0..=2 {
+                let rewritten = with_reorder_frames(&unit, frames).unwrap();
+                let expected = (frames, references.max(frames));
+                assert_eq!(reordering(&rewritten), Some(expected), "{name}");
+                let (before, after) = (Sps::parse(&unit), Sps::parse(&rewritten));
+                assert_eq!(before.unwrap(), after.unwrap(), "{name}");
+                let kept = bits_before_restriction(&unit);
+                assert_eq!(
+                    bits_before_restriction(&rewritten)[..kept.len()],
+                    kept,
+                    "{name}"
+                );
+                let restriction = BitstreamRestriction {
+                    max_num_reorder_frames: frames,
+                    max_dec_frame_buffering: expected.1,
+                    ..BitstreamRestriction::of_sps(&unit)
+                        .unwrap_or(BitstreamRestriction::inferred(0, 0))
+                };
+                let found = BitstreamRestriction::of_sps(&rewritten);
+                assert_eq!(found, Some(restriction), "{name}");
+                // Once there, it is put back bit for bit.
+                let other = with_reorder_frames(&rewritten, 3).unwrap();
+                assert_eq!(
+                    with_reorder_frames(&other, frames).unwrap(),
+                    rewritten,
+                    "{name}"
+                );
+                if numbers == Some(expected) {
+                    assert_eq!(rewritten, unit, "{name}");
+                }
+            }
+        }
     }
 
     #[test]

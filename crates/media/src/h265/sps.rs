@@ -23,6 +23,9 @@ pub struct Sps {
     pub width: u32,
     /// Height of the picture after cropping, in pixels.
     pub height: u32,
+    /// `sps_max_num_reorder_pics` of all layers: most pictures that are decoded before another and shown
+    /// after it. `None` where the parameter set cannot be read that far.
+    pub max_num_reorder_pics: Option<u32>,
 }
 
 impl Sps {
@@ -71,6 +74,7 @@ impl Sps {
             id,
             width: cropped(coded_width, left, right, unit_x)?,
             height: cropped(coded_height, top, bottom, unit_y)?,
+            max_num_reorder_pics: max_num_reorder_pics(reader, sub_layers_minus_1),
         })
     }
 
@@ -78,6 +82,26 @@ impl Sps {
     pub fn profile_tier_level(&self) -> [u8; 3] {
         [self.profile_idc, self.tier_flag, self.level_idc]
     }
+}
+
+/// What follows the cropping: bit depths and the length of the picture order count, and then the numbers of
+/// each sub-layer, of which those of the highest count.
+fn max_num_reorder_pics(reader: &mut BitReader<'_>, sub_layers_minus_1: u32) -> Option<u32> {
+    // bit_depth_luma_minus8, bit_depth_chroma_minus8, log2_max_pic_order_cnt_lsb_minus4
+    let _ = (reader.ue()?, reader.ue()?, reader.ue()?);
+    // sps_sub_layer_ordering_info_present_flag
+    let layers = if reader.flag()? {
+        sub_layers_minus_1
+    } else {
+        0
+    };
+    let mut pictures = None;
+    for _ in 0..=layers {
+        reader.ue()?; // sps_max_dec_pic_buffering_minus1
+        pictures = Some(reader.ue()?);
+        reader.ue()?; // sps_max_latency_increase_plus1
+    }
+    pictures
 }
 
 fn cropped(coded: u32, before: u32, behind: u32, unit: u32) -> Option<u32> {

@@ -1,8 +1,8 @@
 //! What becomes of each picture of a stream on its way into the log.
 
 use distributary_hub::BFramePolicy;
-use distributary_media::VideoFrame;
 use distributary_media::h264::{BFrameDetector, BFrames};
+use distributary_media::{VideoCodec, VideoFrame};
 
 /// Decides for each picture of a stream how it is sent, so that receivers can show what is sent.
 #[derive(Debug)]
@@ -50,7 +50,11 @@ impl Pictures {
     /// What becomes of the next picture in decoding order.
     pub(super) fn treat(&mut self, frame: &VideoFrame) -> Treatment {
         self.detector.observe(frame);
-        let form = self.suitable_form();
+        let form = match frame.codec {
+            VideoCodec::H264 => self.suitable_form(),
+            // Receivers of other codings are sent what there is.
+            _ => Form::Whole,
+        };
         if frame.keyframe {
             self.is_held = false;
             self.form = form;
@@ -83,8 +87,8 @@ impl Pictures {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use distributary_media::MediaTime;
     use distributary_media::h264::vui;
-    use distributary_media::{MediaTime, VideoCodec};
 
     const IDR: &[u8] = &[0x65, 0b1000_1000, 0x80];
     const P: &[u8] = &[0x41, 0b1001_1010, 0x80];

@@ -39,6 +39,7 @@ pub(super) struct StreamSummary {
     advice: Option<String>,
     /// What it is encoded anew into, while there are viewers that cannot show it as it is.
     transcode: Option<TranscodeSummary>,
+    cache: CacheSummary,
     viewers: ViewerSummary,
     video_frames: u64,
     audio_frames: u64,
@@ -68,6 +69,15 @@ struct TranscodeSummary {
     /// Seconds since it began.
     uptime_seconds: u64,
     video: Option<VideoSummary>,
+}
+
+/// What is kept for newcomers: the pictures since the last keyframe.
+#[derive(Serialize)]
+struct CacheSummary {
+    bytes: usize,
+    seconds: f64,
+    /// The bound that these have outgrown: then newcomers wait for the next keyframe.
+    overflow: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -188,7 +198,9 @@ impl StreamSummary {
             audio_frames,
             bytes,
             dropped,
-            ..
+            cached_bytes,
+            cached,
+            cache_overflow,
         } = stream.stats();
         let rates = stream.rates(now);
         Some(Self {
@@ -209,10 +221,15 @@ impl StreamSummary {
                     .unwrap_or_default()
             },
             b_frames: b_frames.map(BFrames::as_str),
-            advice: advice::of(b_frames, video.as_deref()),
+            advice: advice::of(b_frames, video.as_deref(), cache_overflow),
             transcode: hub
                 .live_rendition(stream.name())
                 .and_then(|rendition| TranscodeSummary::of(&rendition, now)),
+            cache: CacheSummary {
+                bytes: cached_bytes,
+                seconds: cached.as_millis() as f64 / 1000.0,
+                overflow: cache_overflow.map(advice::bound),
+            },
             viewers: viewers
                 .get(stream.name().as_str())
                 .copied()
@@ -323,7 +340,7 @@ mod tests {
     use bytes::Bytes;
     use distributary_hub::{HubConfig, StreamName};
     use distributary_media::flv::{OtherTrack, TagKind};
-    use distributary_media::{AudioCodec, VideoCodec};
+    use distributary_media::{AudioCodec, Frame, MediaTime, VideoCodec, VideoFrame};
 
     #[test]
     fn a_stream_is_described_by_its_tracks_and_its_age() {
@@ -398,6 +415,7 @@ mod tests {
                 "b_frames": null,
                 "advice": null,
                 "transcode": null,
+                "cache": { "bytes": 0, "seconds": 0.0, "overflow": null },
                 "viewers": {
                     "connected": 2,
                     "transcoded": 1,
@@ -410,6 +428,24 @@ mod tests {
                 "dropped_frames": 0,
             })
         );
+        // A picture and then one that comes longer after it than is kept.
+        for (millis, keyframe) in [(0, true), (40_000, false)] {
+            let time = MediaTime::from_millis(millis);
+            let frame = VideoFrame {
+                codec: VideoCodec::H264,
+                pts: time,
+                dts: time,
+                keyframe,
+                units: vec![Bytes::from_static(&[0x65])],
+            };
+            let now = start + Duration::from_millis(millis as u64);
+            publisher.push(Frame::Video(frame), now).unwrap();
+        }
+        let summary = StreamSummary::of(publisher.stream(), &hub, &viewers, later).unwrap();
+        let summary = serde_json::to_value(summary).unwrap();
+        assert_eq!(summary["cache"]["overflow"], "cache_duration");
+        let advice = summary["advice"].as_str().unwrap();
+        assert!(advice.contains("cache_duration"), "{advice}");
         let stream = std::sync::Arc::clone(publisher.stream());
         drop(publisher);
         assert!(

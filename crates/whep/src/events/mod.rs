@@ -248,7 +248,7 @@ impl Listener {
     fn notice(&self) -> Option<String> {
         let stats = self.hub.stream(self.session.stream())?.stats();
         stats.live_since?;
-        advice::of(stats.b_frames, stats.video.as_deref())
+        advice::of(stats.b_frames, stats.video.as_deref(), stats.cache_overflow)
     }
 
     fn situation(&self) -> Situation {
