@@ -239,6 +239,8 @@ pub struct Viewers {
 pub struct Requests {
     /// Most connections at a time.
     pub max_connections: usize,
+    /// Most of them from one address, an IPv6 /64 network counting as one.
+    pub max_connections_per_ip: usize,
     /// How long a connection may take to send the head of a request, or be idle.
     pub header_timeout: Time,
     /// Requests for sessions per minute and address; 0 for any number.
@@ -548,6 +550,7 @@ impl Default for Requests {
         let http = HttpConfig::default();
         Self {
             max_connections: http.max_connections,
+            max_connections_per_ip: http.max_connections_per_ip,
             header_timeout: Time(http.header_timeout),
             max_posts_per_minute: 6000,
             post_burst: 600,

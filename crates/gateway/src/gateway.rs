@@ -368,10 +368,13 @@ fn bind_http_on(
     tls: Option<TlsIdentity>,
     config: &Config,
 ) -> Result<HttpServer, StartError> {
+    let (_, proxies) = config.access()?;
     let http = HttpConfig {
         listen,
         tls,
         max_connections: config.requests.max_connections,
+        max_connections_per_ip: config.requests.max_connections_per_ip,
+        proxies,
         header_timeout: config.requests.header_timeout.0,
     };
     HttpServer::bind(http).map_err(|error| StartError::http(listener, error))

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
+use distributary_auth::network::{TrustedProxies, network};
 use distributary_tls::{Certificate, TlsError, TlsIdentity};
+use distributary_webrtc::engine::{Place, Places};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -37,6 +39,11 @@ pub struct HttpConfig {
     pub tls: Option<TlsIdentity>,
     /// Most connections at a time; further ones wait in the kernel's queue.
     pub max_connections: usize,
+    /// Most of them from one address, an IPv6 /64 network counting as one; a further one is closed. This
+    /// machine and `proxies` are not counted.
+    pub max_connections_per_ip: usize,
+    /// Proxies, whose connections are those of many viewers.
+    pub proxies: TrustedProxies,
     /// How long a connection may take to send the head of a request, and how long it may be idle.
     pub header_timeout: Duration,
 }
@@ -47,6 +54,8 @@ impl Default for HttpConfig {
             listen: SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 8080)),
             tls: None,
             max_connections: 4096,
+            max_connections_per_ip: 2048,
+            proxies: TrustedProxies::default(),
             header_timeout: Duration::from_secs(15),
         }
     }
@@ -124,6 +133,7 @@ impl HttpServer {
     /// Accepts for ever. A place is taken before a connection is accepted.
     async fn accept(&self, router: Router, connections: &GracefulShutdown) {
         let places = Arc::new(Semaphore::new(self.config.max_connections));
+        let by_address = Places::new(self.config.max_connections_per_ip);
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {
                 return;
@@ -136,6 +146,10 @@ impl HttpServer {
                     continue;
                 }
             };
+            let Ok(of_address) = self.take(&by_address, peer) else {
+                tracing::debug!(%peer, "HTTP connection closed: its address has as many as it may");
+                continue;
+            };
             let connection = Connection {
                 peer,
                 router: router.clone(),
@@ -145,9 +159,16 @@ impl HttpServer {
             let connection = connection.serve(stream, self.certificate.clone());
             tokio::spawn(async move {
                 connection.await;
-                drop(place);
+                drop((place, of_address));
             });
         }
+    }
+
+    /// Takes a place for a connection of `peer`, where its address is counted.
+    fn take(&self, places: &Arc<Places>, peer: SocketAddr) -> Result<Option<Place>, usize> {
+        let ip = peer.ip().to_canonical();
+        let is_counted = !ip.is_loopback() && !self.config.proxies.trusts(ip);
+        is_counted.then(|| places.take(network(ip))).transpose()
     }
 }
 
@@ -199,6 +220,33 @@ impl Connection {
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
         if let Err(error) = self.watcher.watch(connection).await {
             tracing::debug!(%error, "HTTP connection ended");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_address_cannot_take_all_connections() {
+        let proxy = distributary_auth::network::parse("198.51.100.0/24").unwrap();
+        let server = HttpServer::bind(HttpConfig {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            max_connections_per_ip: 1,
+            proxies: TrustedProxies(vec![proxy]),
+            ..HttpConfig::default()
+        })
+        .unwrap();
+        let places = Places::new(1);
+        let take = |ip: &str| server.take(&places, SocketAddr::new(ip.parse().unwrap(), 4000));
+        let first = take("2001:db8::1").unwrap();
+        assert!(take("2001:db8::2").is_err(), "it is of the same network");
+        assert!(take("2001:db8:0:1::1").is_ok());
+        drop(first);
+        assert!(take("2001:db8::2").is_ok());
+        for ip in ["127.0.0.1", "::ffff:127.0.0.1", "::1", "198.51.100.7"] {
+            assert!(take(ip).unwrap().is_none(), "{ip} is not counted");
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) use identity::{Identities, Identity};
 pub(crate) use latency::Latency;
 pub use latency::LatencySummary;
 pub use open::{OpenError, OpenedSession, ViewerOptions};
-pub(crate) use places::{Place, Places};
+pub use places::{Place, Places};
 pub use restart::{IcePatch, PatchError, RestartedIce};
 
 /// Commands that may wait for a shard; a shard that is so far behind loses datagrams anyway.

@@ -1,4 +1,4 @@
-//! Places of viewers by the address they come from, so that one address does not take all there are.
+//! Places by the address they are taken from, so that one address does not have all there are.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,19 +7,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dashmap::{DashMap, Entry};
 
 /// Counts the places that each address has.
-pub(crate) struct Places {
+#[derive(Debug)]
+pub struct Places {
     by_address: DashMap<IpAddr, usize>,
     max_per_address: AtomicUsize,
 }
 
 /// A place, which is given back when this is dropped.
-pub(crate) struct Place {
+#[derive(Debug)]
+pub struct Place {
     places: Arc<Places>,
     address: IpAddr,
 }
 
 impl Places {
-    pub(crate) fn new(max_per_address: usize) -> Arc<Self> {
+    /// At most so many for each address.
+    pub fn new(max_per_address: usize) -> Arc<Self> {
         Arc::new(Self {
             by_address: DashMap::new(),
             max_per_address: AtomicUsize::new(max_per_address),
@@ -27,13 +30,16 @@ impl Places {
     }
 
     /// Changes the bound for those who come from now on.
-    pub(crate) fn limit(&self, max_per_address: usize) {
+    pub fn limit(&self, max_per_address: usize) {
         self.max_per_address
             .store(max_per_address, Ordering::Relaxed);
     }
 
-    /// Takes a place for `address`. The error is how many it has, when it may have no more.
-    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, usize> {
+    /// Takes a place for `address`.
+    ///
+    /// # Errors
+    /// With how many it has, when it may have no more.
+    pub fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, usize> {
         let mut count = self.by_address.entry(address).or_insert(0);
         let taken = *count;
         if taken >= self.max_per_address.load(Ordering::Relaxed) {
