@@ -25,6 +25,8 @@ const MANY_REQUESTS = 4;
 const CONNECT_TIMEOUT = 10_000;
 /** The same where the gateway has named servers that could help, and that were not used so far. */
 const DIRECT_TIMEOUT = 4_000;
+/** Milliseconds between two looks at a new session that is to take the place of one that plays. */
+const GO_OVER_INTERVAL = 50;
 /** Pauses between attempts that fail in a row, in seconds. */
 const BACKOFF = [1, 2, 4, 8, 10];
 
@@ -62,8 +64,8 @@ export class Player extends EventTarget {
   #figures = null;
   /** Whether the gateway has said that nobody publishes. */
   #isInactive = false;
-  /** Where to ask next, if the gateway has said so. */
-  #elsewhere = null;
+  /** The session that the gateway has asked to leave. */
+  #leaving = null;
   #state = { state: "stopped", text: "Stopped" };
 
   /**
@@ -118,38 +120,74 @@ export class Player extends EventTarget {
   }
 
   async #connect() {
-    const iceServers = this.#iceServers;
-    const endpoint = new URL(this.#elsewhere ?? this.#endpoint);
-    this.#elsewhere = null;
-    if (this.#bFrames) endpoint.searchParams.set("bframes", this.#bFrames);
-    const hear = (kind, data) => this.#session === session && this.#hear(kind, data);
-    const onEvent = this.#listens ? hear : null;
-    const session = new Session(endpoint, { ...this.#options, iceServers, onEvent });
+    const session = this.#newSession(this.#endpoint);
     this.#session = session;
     if (!this.#wasLive || this.#failures > 0) {
       this.#enter("connecting", this.#connectingText());
     }
     try {
       await session.open();
-      if (this.#session !== session) return;
-      this.#video.srcObject = session.media;
-      this.#play();
-      this.#watch(session, new Progress(this.#learn(session.iceServers)));
+      if (this.#session === session) this.#show(session);
     } catch (error) {
       if (this.#session === session) this.#retry(error);
     }
   }
 
+  #newSession(endpoint) {
+    const url = new URL(endpoint, this.#endpoint);
+    if (this.#bFrames) url.searchParams.set("bframes", this.#bFrames);
+    const hear = (kind, data) => this.#session === session && this.#hear(session, kind, data);
+    const onEvent = this.#listens ? hear : null;
+    const iceServers = this.#iceServers;
+    const session = new Session(url, { ...this.#options, iceServers, onEvent });
+    return session;
+  }
+
+  #show(session) {
+    this.#video.srcObject = session.media;
+    this.#play();
+    this.#watch(session, new Progress(this.#learn(session.iceServers)));
+  }
+
   /** Takes what the gateway tells of the session. */
-  #hear(kind, data) {
+  #hear(session, kind, data) {
     if (kind === "active" || kind === "inactive") this.#isInactive = kind === "inactive";
     this.#fire("event", { kind, data });
-    if (kind !== "reconnect") return;
-    if (data.url) this.#elsewhere = new URL(data.url, this.#endpoint);
-    const error = new PlayError("The gateway is about to end. Connecting anew…");
-    // All its viewers hear it at once.
-    error.pause = Math.random();
-    this.#retry(error);
+    if (kind === "reconnect") this.#goOver(session, data.url ?? this.#endpoint);
+  }
+
+  /**
+   * Goes over to a new session, because the gateway is about to end this one. Where none is to be had, as at
+   * a gateway that stands alone, the old one plays on to its end.
+   */
+  async #goOver(old, endpoint) {
+    if (this.#leaving === old) return;
+    this.#leaving = old;
+    // All viewers of the gateway hear it at once.
+    let pause = Math.random();
+    while (await this.#isStill(old, pause)) {
+      const session = this.#newSession(endpoint);
+      try {
+        await session.open();
+        for (let waited = 0; !session.connected && waited < CONNECT_TIMEOUT; waited += GO_OVER_INTERVAL) {
+          if (!(await this.#isStill(old, GO_OVER_INTERVAL / 1000))) break;
+        }
+      } catch (error) {
+        pause = error.pause ?? BACKOFF.at(-1);
+      }
+      if (session.connected && this.#session === old) {
+        this.#endSession();
+        this.#session = session;
+        return this.#show(session);
+      }
+      session.close();
+    }
+  }
+
+  /** Whether a session is that which plays, some seconds from now. */
+  async #isStill(session, seconds) {
+    await new Promise((done) => setTimeout(done, seconds * 1000));
+    return this.#session === session;
   }
 
   /**

@@ -234,10 +234,28 @@ async fn the_page_goes_where_it_is_sent_and_tells_what_the_gateway_says() {
     let sessions: usize = browser.evaluate("probe.sessions().length").await;
     assert_eq!(sessions, 1, "it is the same session");
 
-    let drained = client::request(gateway.admin, "POST", "/api/drain", &[], b"");
-    assert_eq!(drained.status, 200);
-    wait_for_text(&browser, ".words", "about to end").await;
-    wait_for_state(&browser, "retrying").await;
+    // Nobody else takes it, so it stays, and goes over as soon as it can.
+    let drain = |method| client::request(gateway.admin, method, "/api/drain", &[], b"").status;
+    assert_eq!(drain("POST"), 200);
+    let asked = "performance.getEntriesByType('resource')
+        .filter(({ responseStatus }) => responseStatus === 503).length";
+    eventually("the player has asked for another session", async || {
+        (browser.evaluate::<usize>(asked).await > 0).then_some(())
+    })
+    .await;
+    wait_for_state(&browser, "live").await;
+    assert_eq!(drain("DELETE"), 200);
+    eventually("the player has gone over", async || {
+        let sessions: usize = browser.evaluate("probe.sessions().length").await;
+        let viewers = gateway.ask("/api/viewers");
+        (sessions == 2 && viewers["viewers"].as_array()?.len() == 1).then_some(())
+    })
+    .await;
+    let more = browser.wait_for("video", "it plays on", |report| {
+        report.counters.len() > seen + 3 * PICTURES
+    });
+    more.await;
+    wait_for_state(&browser, "live").await;
 }
 
 #[tokio::test]
