@@ -52,6 +52,21 @@ impl Clip {
         Self::new(640, 360, gop, coding)
     }
 
+    /// A clip with a keyframe every `gop` pictures and sound of another kind than the others have: mono, at
+    /// 44.1 kHz.
+    ///
+    /// # Panics
+    /// When ffmpeg fails.
+    #[must_use]
+    pub fn with_other_sound(gop: u32) -> Self {
+        let (width, height) = (640, 360);
+        let mut arguments = clip_arguments(width, height, gop, Coding::InOrder);
+        let format = arguments.len() - 2;
+        let sound = ["-ar", "44100", "-ac", "1"].map(str::to_owned);
+        arguments.splice(format..format, sound);
+        Self::made_with(&arguments, width, height, gop)
+    }
+
     /// A small clip, for encoders that have to keep up with it.
     ///
     /// # Panics

@@ -16,20 +16,24 @@ async fn a_stream_comes_goes_and_comes_back_in_the_session_of_who_waits_for_it()
     page.wait_for_event("viewer", "viewercount {\"viewercount\":1}")
         .await;
 
-    let clip = Clip::with_gop(FRAME_RATE);
-    let mut shown = 0;
-    for _ in 0..2 {
+    let (mut shown, mut heard) = (0, 0.0);
+    // The second publisher has other settings: stereo at 48 kHz becomes mono at 44.1 kHz.
+    for clip in [Clip::with_gop, Clip::with_other_sound] {
+        let clip = clip(FRAME_RATE);
         let publisher = Publisher::start(&clip, &gateway.rtmp_url("live/later"));
         let pictures = shown + 2 * FRAME_RATE as usize;
-        let report = page.browser.wait_for("#viewer", "pictures", |report| {
-            report.counters.len() > pictures
+        let report = page.browser.wait_for("#viewer", "pictures and sound", |report| {
+            // Energy adds up, by about as much in each second of the tone.
+            report.counters.len() > pictures && report.audio_energy() > 1.5 * heard
         });
         report.await;
         page.wait_for_event("viewer", "active {}").await;
         publisher.stop();
         page.wait_for_event("viewer", "inactive {}").await;
         let report = page.browser.report("#viewer").await;
-        shown = report.expect("the video is there").counters.len();
+        let report = report.expect("the video is there");
+        (shown, heard) = (report.counters.len(), report.audio_energy());
+        assert_eq!(report.peers, 1, "{report:?}");
     }
     assert_eq!(page.leave("viewer").await, 200);
 }
