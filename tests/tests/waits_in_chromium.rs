@@ -22,10 +22,12 @@ async fn a_stream_comes_goes_and_comes_back_in_the_session_of_who_waits_for_it()
         let clip = clip(FRAME_RATE);
         let publisher = Publisher::start(&clip, &gateway.rtmp_url("live/later"));
         let pictures = shown + 2 * FRAME_RATE as usize;
-        let report = page.browser.wait_for("#viewer", "pictures and sound", |report| {
-            // Energy adds up, by about as much in each second of the tone.
-            report.counters.len() > pictures && report.audio_energy() > 1.5 * heard
-        });
+        let report = page
+            .browser
+            .wait_for("#viewer", "pictures and sound", |report| {
+                // Energy adds up, by about as much in each second of the tone.
+                report.counters.len() > pictures && report.audio_energy() > 1.5 * heard
+            });
         report.await;
         page.wait_for_event("viewer", "active {}").await;
         publisher.stop();

@@ -30,6 +30,13 @@ const MAX_PADDING: u8 = 64;
 /// The least distance between two pictures: one tick of the 90 kHz clock, rounded up.
 const TICK: Duration = Duration::from_nanos(11_112);
 
+/// Most pictures held back that are reckoned with.
+const MAX_HELD: usize = 4;
+
+/// How much earlier a picture that is held back is taken to be at most, for each of them: after a pause,
+/// what a decoder still holds is of no moment.
+pub(crate) const MAX_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Bounds of a log.
 #[derive(Clone, Copy, Debug)]
 pub struct LogLimits {
@@ -73,6 +80,8 @@ pub struct Log {
     newest: Option<MediaTime>,
     /// Presentation times of the pictures that decoders hold back to put them in order.
     held: BinaryHeap<Reverse<MediaTime>>,
+    /// Presentation times of the pictures before, the newest first.
+    before: VecDeque<MediaTime>,
     /// When the newest keyframe came, and how long after the one before it.
     keyframe_at: Option<Instant>,
     keyframe_interval: Option<Duration>,
@@ -92,6 +101,9 @@ pub struct LoggedPacket {
     pub pts: MediaTime,
     /// The same in ticks of the media clock, modulo 2^32.
     pub timestamp: u32,
+    /// How many ticks earlier the pictures are that come out of a decoder which holds one, two and so on
+    /// back. Zero where that is reckoned with in the time itself.
+    pub lags: [u16; MAX_HELD],
     /// Whether it is the first packet of its picture.
     pub first: bool,
     /// Whether it is the last packet of its picture.
@@ -126,9 +138,20 @@ struct Picture {
     start: u64,
     time: MediaTime,
     timestamp: u32,
+    lags: [u16; MAX_HELD],
     keyframe: bool,
     disposable: bool,
     at: Instant,
+}
+
+impl LoggedPacket {
+    /// How many ticks earlier than this picture the one is that comes out of a decoder which holds so many
+    /// pictures back when this one goes in.
+    pub fn lag(&self, held: u8) -> u32 {
+        let place = usize::from(held).checked_sub(1);
+        let lag = place.and_then(|place| self.lags.get(place.min(MAX_HELD - 1)));
+        lag.copied().map_or(0, u32::from)
+    }
 }
 
 impl Log {
@@ -145,6 +168,7 @@ impl Log {
             last_keyframe: None,
             newest: None,
             held: BinaryHeap::new(),
+            before: VecDeque::with_capacity(MAX_HELD),
             keyframe_at: None,
             keyframe_interval: None,
             bytes: 0,
@@ -170,13 +194,20 @@ impl Log {
 
     /// Packetises a picture that came at `now`.
     pub fn push_video(&mut self, frame: &VideoFrame, now: Instant) {
-        self.held.clear();
+        while let Some(Reverse(time)) = self.held.pop() {
+            self.note_shown(time);
+        }
         if frame.keyframe {
             self.last_keyframe = Some(frame.clone());
         } else if frame.is_recovery_point() {
             self.push_entrance(frame, now);
         }
-        let picture = self.picture(frame, frame.pts, now);
+        let lags = self.lags(frame.pts);
+        self.note_shown(frame.pts);
+        let picture = Picture {
+            lags,
+            ..self.picture(frame, frame.pts, now)
+        };
         self.append(&picture, &frame.units, Audience::All);
         self.end_picture(&picture, now);
     }
@@ -211,8 +242,36 @@ impl Log {
             true => self.held.pop(),
             false => None,
         };
+        if let Some(Reverse(time)) = shown {
+            self.note_shown(time);
+        }
         let time = shown.map_or(frame.dts, |Reverse(time)| time);
         self.newest.map_or(time, |newest| time.max(newest + TICK))
+    }
+
+    fn note_shown(&mut self, time: MediaTime) {
+        self.before.truncate(MAX_HELD - 1);
+        self.before.push_front(time);
+    }
+
+    /// A decoder that was made to hold pictures back goes on to do so when the stream is in order again. What
+    /// comes out of it is so much earlier than the picture of this time that goes in.
+    fn lags(&self, time: MediaTime) -> [u16; MAX_HELD] {
+        let mut lags = [0; MAX_HELD];
+        let mut most = Duration::ZERO;
+        let mut before = self.before.iter();
+        let mut lag = Duration::ZERO;
+        for ticks in &mut lags {
+            most += MAX_INTERVAL;
+            // Where there was no such picture, the lag is that of the one before it.
+            lag = before
+                .next()
+                .map_or(lag, |before| time.saturating_since(*before))
+                .min(most);
+            let rate = u128::from(self.clock_rate);
+            *ticks = u16::try_from(lag.as_nanos() * rate / 1_000_000_000).unwrap_or(u16::MAX);
+        }
+        lags
     }
 
     /// Lets newcomers begin with a picture that is no keyframe, if the last one is far back: they get that
@@ -240,6 +299,7 @@ impl Log {
             start: self.head(),
             time,
             timestamp: self.timestamp(time),
+            lags: [0; MAX_HELD],
             keyframe: frame.keyframe,
             disposable: frame.is_disposable(),
             at: now,
@@ -258,6 +318,7 @@ impl Log {
                 red: None,
                 pts: picture.time,
                 timestamp: picture.timestamp,
+                lags: picture.lags,
                 first: number == picture.start,
                 marker: false,
                 disposable: picture.disposable,
@@ -329,6 +390,7 @@ impl Log {
             red,
             pts: frame.pts,
             timestamp,
+            lags: [0; MAX_HELD],
             first: true,
             marker: false,
             disposable: false,

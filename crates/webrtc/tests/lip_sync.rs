@@ -119,7 +119,13 @@ impl Studio {
 
     /// Lets a viewer watch all this.
     fn watch(self, depth: u8) -> Simulation {
+        self.watch_until(depth, Duration::MAX)
+    }
+
+    /// The same where the pictures are in order from some time on.
+    fn watch_until(self, depth: u8, in_order_from: Duration) -> Simulation {
         let mut simulation = Simulation::new(1, 60);
+        simulation.in_order_from = in_order_from;
         let end = self.clip.back().unwrap().0;
         simulation.clip = Some(self.clip);
         simulation.depth = depth;
@@ -257,4 +263,13 @@ fn another_publisher_in_the_same_session_keeps_both_together() {
     studio.publish(&tags(B_FRAMES), Duration::from_millis(4_321));
     // What was in order is followed by what is put in order: to the decoder all of it is.
     assert_in_sync(&studio.watch(DEPTH), 5);
+}
+
+#[test]
+fn a_decoder_that_still_holds_pictures_back_keeps_both_together() {
+    let mut studio = Studio::new();
+    let second = Duration::from_millis(4_321);
+    studio.publish(&tags(B_FRAMES), Duration::ZERO);
+    studio.publish(&tags(IN_ORDER), second);
+    assert_in_sync(&studio.watch_until(DEPTH, second), 4);
 }

@@ -362,9 +362,21 @@ impl RtpSender {
         PacketFields {
             marker: packet.marker,
             sequence: index as u16,
-            timestamp: packet.timestamp.wrapping_add(self.timestamp_offset),
+            timestamp: packet
+                .timestamp
+                .wrapping_sub(self.lag(packet))
+                .wrapping_add(self.timestamp_offset),
             send_time: wire.send_time,
             transport_sequence,
+        }
+    }
+
+    /// How many ticks earlier the picture is that comes out of the viewer's decoder when this one goes in.
+    fn lag(&self, packet: &LoggedPacket) -> u32 {
+        match self.config.resend {
+            // What is sent again under the same index must be the same, also when the decoder has changed.
+            Resend::Same => 0,
+            Resend::Never | Resend::Rtx { .. } => packet.lag(self.cursor.held()),
         }
     }
 

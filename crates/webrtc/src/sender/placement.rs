@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use distributary_media::{MediaTime, VideoCodec};
 
-use crate::log::{Audience, Log, LoggedPacket};
+use crate::log::{self, Audience, Log, LoggedPacket};
 
 /// Media older than this is given up for the newest keyframe: the viewer's path or socket did not
 /// keep up.
@@ -166,8 +166,11 @@ impl Cursor {
     /// Begins at the newest keyframe, or at the one that is waited for.
     fn begin<'l>(&mut self, log: &'l Log, now: Instant) -> Place<'l> {
         let from = self.awaits_keyframe_from.unwrap_or(0);
+        // In a decoder that holds pictures back, what comes out first is earlier than the keyframe.
+        let lag = log::MAX_INTERVAL * self.held().into();
         let is_due = |(keyframe, packet): &(u64, &LoggedPacket)| {
-            *keyframe >= from && Some(packet.pts) > self.begins_after
+            let is_later = |sent: MediaTime| packet.pts > sent + lag;
+            *keyframe >= from && self.begins_after.is_none_or(is_later)
         };
         let Some((keyframe, packet)) = self.keyframe(log).filter(is_due) else {
             return Place::Nowhere;
@@ -237,6 +240,11 @@ impl Cursor {
         let next = next.unwrap_or(log.head());
         self.move_to(next);
         next
+    }
+
+    /// How many pictures the viewer's decoder holds back.
+    pub(super) fn held(&self) -> u8 {
+        self.held.unwrap_or(0)
     }
 
     /// Whether a packet is for this viewer.

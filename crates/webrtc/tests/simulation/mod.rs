@@ -75,8 +75,10 @@ pub(crate) struct Simulation {
     pub(crate) second_address: Option<SocketAddr>,
     /// What is published in place of pictures and sound without a meaning: frames, and when they come.
     pub(crate) clip: Option<VecDeque<(Duration, Frame)>>,
-    /// How many pictures of the clip the viewer's decoder holds back to put them in order.
+    /// How many pictures of the clip a decoder holds back to put them in order, and when the clip is in order
+    /// again.
     pub(crate) depth: u8,
+    pub(crate) in_order_from: Duration,
     /// Media datagrams by destination.
     pub(crate) media_to: HashMap<SocketAddr, usize>,
     pub(crate) video: Log,
@@ -200,6 +202,7 @@ impl Simulation {
             second_address: None,
             clip: None,
             depth: 0,
+            in_order_from: Duration::MAX,
             media_to: HashMap::new(),
             video: Log::new(90_000, LogLimits::default()),
             audio: Log::new(48_000, LogLimits::default()),
@@ -270,12 +273,12 @@ impl Simulation {
         let elapsed = self.now.duration_since(self.start);
         let clip = self.clip.as_mut().unwrap();
         while clip.front().is_some_and(|(at, _)| *at <= elapsed) {
-            let Some((_, frame)) = clip.pop_front() else {
+            let Some((at, frame)) = clip.pop_front() else {
                 return;
             };
             match frame {
                 Frame::Audio(sound) => self.audio.push_audio(&sound, self.now),
-                Frame::Video(picture) if self.depth == 0 => {
+                Frame::Video(picture) if self.depth == 0 || at >= self.in_order_from => {
                     self.video.push_video(&picture, self.now);
                 }
                 Frame::Video(picture) => {
