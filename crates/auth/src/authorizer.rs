@@ -97,6 +97,16 @@ impl Authorizer {
         Ok(())
     }
 
+    /// Gets ready what the rules need from elsewhere. What fails is logged, and tried again when it is needed.
+    pub async fn prepare(&self) {
+        let rules = self.rules();
+        for rule in [&rules.publish, &rules.play] {
+            if let Rule::Jwt(jwt) = rule {
+                jwt.prepare().await;
+            }
+        }
+    }
+
     /// Whether everybody may do it.
     pub fn is_open(&self, action: Action) -> bool {
         matches!(self.rules().of(action), Rule::Open)

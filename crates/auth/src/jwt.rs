@@ -52,6 +52,11 @@ impl Jwt {
         Ok(Self { config, keys })
     }
 
+    /// Fetches the keys, where they are to be fetched.
+    pub(crate) async fn prepare(&self) {
+        self.keys.prepare().await;
+    }
+
     pub(crate) async fn check(
         &self,
         request: &AccessRequest<'_>,

@@ -126,15 +126,28 @@ impl Keys {
 
     /// The key that a token names, or the only one there is for its algorithm.
     pub(crate) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Key, Denied> {
-        if let Some(remote) = &self.remote {
-            let is_known = || find(&self.current(), id, algorithm).is_some();
-            if let Some(keys) = remote.refresh(is_known).await? {
-                *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
-            }
-        }
+        self.refresh(|| find(&self.current(), id, algorithm).is_some())
+            .await?;
         find(&self.current(), id, algorithm)
             .cloned()
             .ok_or(Denied::Invalid("the token is signed with an unknown key"))
+    }
+
+    /// Fetches the keys, where they are to be fetched, so that the first token does not wait, and a failure is
+    /// in the log before it.
+    pub(crate) async fn prepare(&self) {
+        // Tried again when a token comes.
+        let _ = self.refresh(|| false).await;
+    }
+
+    async fn refresh(&self, is_known: impl Fn() -> bool) -> Result<(), Denied> {
+        let Some(remote) = &self.remote else {
+            return Ok(());
+        };
+        if let Some(keys) = remote.refresh(is_known).await? {
+            *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        }
+        Ok(())
     }
 
     fn current(&self) -> Arc<Vec<Key>> {
@@ -196,6 +209,9 @@ impl Remote {
         let mut keys = usable(&body).map_err(|error| error.to_string())?;
         // What everybody can fetch is no secret.
         keys.retain(|key| key.algorithm != Algorithm::HS256);
+        if keys.is_empty() {
+            tracing::warn!("the key set for tokens has no key for RS256 or ES256");
+        }
         Ok(keys)
     }
 }
@@ -377,6 +393,16 @@ pub(crate) mod tests {
         assert_eq!(has(&keys, "one").await, unknown);
         assert_eq!(has(&keys, "two").await, Ok(()));
         assert_eq!(server.requests().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn keys_are_there_before_the_first_token() {
+        let server = Server::start(set(&[named("one")])).await;
+        let keys = fetched(&server);
+        keys.prepare().await;
+        assert_eq!(server.requests().len(), 1);
+        assert_eq!(has(&keys, "one").await, Ok(()));
+        assert_eq!(server.requests().len(), 1);
     }
 
     #[tokio::test]

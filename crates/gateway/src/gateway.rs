@@ -158,6 +158,8 @@ impl Gateway {
             tokio::spawn(demo::run(self.addresses.rtmp, key))
         });
 
+        let authorizer = self.authorizer.clone();
+        tokio::spawn(async move { authorizer.prepare().await });
         let tell_rtmp = tokio::spawn(forward(self.admission.watch(), self.rtmp_draining));
         let give_back = tokio::spawn(memory::give_back(self.hub.clone(), self.engine.clone()));
         let result = tokio::select! {

@@ -113,6 +113,8 @@ impl Reload {
             access,
         } = &self.live;
         authorizer.replace(rules)?;
+        let prepared = authorizer.clone();
+        tokio::spawn(async move { prepared.prepare().await });
         self.log.set(&config.log)?;
         streams.reconfigure(hub);
         settings.replace(whep);
