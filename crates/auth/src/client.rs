@@ -1,5 +1,6 @@
 //! A small HTTP client: one request, one answer, both bounded.
 
+use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ const MAX_ANSWER: usize = 256 * 1024;
 /// secret.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    #[error("{0} cannot be reached: {1}")]
+    #[error("{host} cannot be reached: {}", cause(.1), host = .0)]
     Connect(String, hyper_util::client::legacy::Error),
     #[error("the answer of {0} broke off or is longer than {MAX_ANSWER} bytes")]
     Body(String),
@@ -27,6 +28,15 @@ pub(crate) enum ClientError {
     Timeout(String, Duration),
     #[error("the request cannot be made: {0}")]
     Request(#[from] http::Error),
+}
+
+/// What is at the bottom of an error: a port where nobody listens, a certificate that is not trusted.
+fn cause(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 /// Asks over HTTP and HTTPS. Connections are kept for the next request.
@@ -108,5 +118,30 @@ impl HttpClient {
         tokio::time::timeout(self.timeout, exchange)
             .await
             .map_err(|_| ClientError::Timeout(host(), self.timeout))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_server::{Answer, Server};
+
+    #[tokio::test]
+    async fn an_error_says_what_is_at_the_bottom_of_it() {
+        let client = HttpClient::trusting(RootCertStore::empty(), Duration::from_secs(5));
+        let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let nobody = format!("http://{}/a?secret", free.local_addr().unwrap());
+        drop(free);
+        let (strange, _) = Server::start_tls(Answer::Never).await;
+        for (uri, words) in [
+            (nobody.parse().unwrap(), "Connection refused"),
+            (strange.url("https"), "invalid peer certificate"),
+        ] {
+            let error = client.get(&uri).await.unwrap_err().to_string();
+            assert!(
+                error.contains(words) && !error.contains("secret"),
+                "{error}"
+            );
+        }
     }
 }
