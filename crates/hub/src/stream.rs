@@ -1,10 +1,18 @@
-//! One live stream, and the handles of those who feed it and those who take from it.
+//! One live stream.
+//!
+//! * [`Stream`]: its tracks, its clock, its cache and its subscribers.
+//! * `figures`: [`StreamStats`], and what its publisher says about itself.
+//! * `handles`: [`Publisher`], [`Reservation`] and [`Subscription`], of those who feed it and those who take
+//!   from it.
 
-use std::net::SocketAddr;
+mod figures;
+mod handles;
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use distributary_media::flv::OtherTrack;
 use distributary_media::h264::{BFrameDetector, BFrames};
 use distributary_media::{
     AudioCodec, AudioFrame, AudioTrack, Frame, OpusConfig, TimedData, VideoTrack,
@@ -14,13 +22,16 @@ use tracing::warn;
 
 use crate::adapt::Adapter;
 use crate::audio::AudioThread;
-use crate::cache::{GopCache, Overflow};
-use crate::hub::{HubConfig, Shared};
+use crate::cache::GopCache;
+use crate::hub::HubConfig;
 use crate::meter::{Meter, Rates};
 use crate::name::StreamName;
 use crate::policy::{BFrameAdvice, BFramePolicy, Refusal};
 use crate::subscriber::{AudioForm, Sink, StreamEvent, Subscriber};
 use crate::timeline::Timeline;
+
+pub use figures::{PublisherInfo, StreamStats};
+pub use handles::{Publisher, Reservation, Subscription};
 
 /// A named stream: its tracks, its clock, its cache and its subscribers.
 ///
@@ -76,53 +87,6 @@ pub enum Dismissal {
     Replaced,
     /// Whoever runs the gateway wants it gone.
     Removed,
-}
-
-/// What a publisher says about itself, for people to read.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct PublisherInfo {
-    /// Where it is; `None` where that means nothing.
-    pub address: Option<SocketAddr>,
-    /// The encoder's name.
-    pub encoder: Option<String>,
-    /// Frames per second.
-    pub frame_rate: Option<f64>,
-    /// Video bit rate, in kbit/s.
-    pub video_kbps: Option<f64>,
-    /// Audio bit rate, in kbit/s.
-    pub audio_kbps: Option<f64>,
-    /// Tracks that it sends beside the two that are used.
-    pub other_tracks: Vec<OtherTrack>,
-}
-
-/// A stream in figures.
-#[derive(Clone, Debug)]
-pub struct StreamStats {
-    /// Since when a publisher is there; `None` while it is gone.
-    pub live_since: Option<Instant>,
-    /// What the publisher says about itself.
-    pub info: Option<Arc<PublisherInfo>>,
-    /// The video track, once its sequence header has come.
-    pub video: Option<Arc<VideoTrack>>,
-    /// The audio track, once its sequence header has come.
-    pub audio: Option<Arc<AudioTrack>>,
-    /// The B-frames of the video; `None` before it is certain whether there are any.
-    pub b_frames: Option<BFrames>,
-    /// Video frames accepted since the stream began.
-    pub video_frames: u64,
-    /// Audio frames accepted since the stream began.
-    pub audio_frames: u64,
-    /// Bytes of coded media accepted since the stream began.
-    pub bytes: u64,
-    /// Frames dropped because a subscriber's queue, or that of the audio thread, was full.
-    pub dropped: u64,
-    /// Bytes in the group-of-pictures cache.
-    pub cached_bytes: usize,
-    /// Media time in the group-of-pictures cache.
-    pub cached: Duration,
-    /// Why the present group of pictures is not kept, if it is too large for that: newcomers wait for a
-    /// keyframe.
-    pub cache_overflow: Option<Overflow>,
 }
 
 impl Stream {
@@ -506,321 +470,5 @@ impl State {
     fn has_subscriber(&self, form: AudioForm) -> bool {
         let mut forms = self.subscribers.iter().map(Subscriber::audio_form);
         forms.any(|other| other == form)
-    }
-}
-
-/// The right to feed a stream. The stream goes offline when it is dropped, unless another publisher
-/// has taken it over.
-#[derive(Debug)]
-pub struct Publisher {
-    stream: Arc<Stream>,
-    claim: Claim,
-    hub: Arc<Shared>,
-}
-
-impl Publisher {
-    pub(crate) fn new(stream: Arc<Stream>, claim: Claim, hub: Arc<Shared>) -> Self {
-        Self { stream, claim, hub }
-    }
-
-    /// The stream that is fed.
-    pub fn stream(&self) -> &Arc<Stream> {
-        &self.stream
-    }
-
-    /// Completes when this publisher may not go on: another has taken the stream over, and nothing this
-    /// one feeds is taken any more, or it is told to go.
-    pub async fn dismissed(&self) -> Dismissal {
-        let mut told = self.claim.dismissed.clone();
-        let dismissal = told.wait_for(Option::is_some).await;
-        // The sender goes only with a publisher that was replaced.
-        dismissal.map_or(Dismissal::Replaced, |told| {
-            told.unwrap_or(Dismissal::Replaced)
-        })
-    }
-
-    /// The times of what is fed are on a continuous timeline with this origin.
-    pub(crate) fn follow_clock(&self, origin: Instant) {
-        self.with_state(|state| state.timeline.follow(origin));
-    }
-
-    /// Says what is known about the publisher.
-    pub fn set_info(&self, info: PublisherInfo) {
-        self.with_state(|state| state.info = Some(Arc::new(info)));
-    }
-
-    /// Declares the video track, or that it has changed: before its first frame.
-    pub fn set_video_track(&self, track: VideoTrack) {
-        self.with_state(|state| state.video = Some(Arc::new(track)));
-    }
-
-    /// Declares the audio track, or that it has changed: before its first frame.
-    pub fn set_audio_track(&self, track: AudioTrack) {
-        self.with_state(|state| {
-            if state.audio.as_deref() != Some(&track) {
-                state.audio = Some(Arc::new(track));
-                // The next frame starts a thread for the new configuration.
-                state.audio_thread = None;
-            }
-        });
-    }
-
-    /// Says something that arrived at `now`; its time is on the publisher's clock.
-    pub fn push_data(&self, mut data: TimedData, now: Instant) {
-        self.with_state(|state| {
-            data.time = state.timeline.locate(data.time, now);
-            let data = Arc::new(data);
-            if data.name == TimedData::METADATA {
-                state.metadata = Some(Arc::clone(&data));
-            }
-            for subscriber in &state.subscribers {
-                subscriber.deliver_data(&data);
-            }
-        });
-    }
-
-    /// Feeds one frame that arrived at `now`. Never waits.
-    ///
-    /// # Errors
-    /// When a stream like this is not to be published. The frame was not taken.
-    pub fn push(&self, frame: Frame, now: Instant) -> Result<(), Refusal> {
-        self.stream.push(self.claim.id, frame, now)
-    }
-
-    /// Changes what is known of the stream, as long as it is this publisher's.
-    fn with_state(&self, change: impl FnOnce(&mut State)) {
-        let mut state = self.stream.lock();
-        if state.is_current(self.claim.id) {
-            change(&mut state);
-        }
-    }
-}
-
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        self.stream.release_publisher(self.claim.id);
-        self.hub.remove_if_idle(self.stream.name());
-    }
-}
-
-/// A place at a stream for somebody who is about to subscribe: a viewer whose connection is being
-/// made. The stream is kept for it, and counts as watched.
-#[derive(Debug)]
-pub struct Reservation {
-    stream: Arc<Stream>,
-    hub: Arc<Shared>,
-}
-
-impl Reservation {
-    /// For a stream at which [`Stream::add_reservation`] has been called.
-    pub(crate) fn new(stream: Arc<Stream>, hub: Arc<Shared>) -> Self {
-        Self { stream, hub }
-    }
-
-    /// The stream that is kept.
-    pub fn stream(&self) -> &Arc<Stream> {
-        &self.stream
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        let mut state = self.stream.lock();
-        state.reservations -= 1;
-        self.stream.count_subscribers(&state);
-        drop(state);
-        self.hub.remove_if_idle(self.stream.name());
-    }
-}
-
-/// A subscriber's place at a stream. Its events stop when it is dropped.
-#[derive(Debug)]
-pub struct Subscription {
-    stream: Arc<Stream>,
-    id: u64,
-    hub: Arc<Shared>,
-}
-
-impl Subscription {
-    pub(crate) fn new(stream: Arc<Stream>, id: u64, hub: Arc<Shared>) -> Self {
-        Self { stream, id, hub }
-    }
-
-    /// The stream subscribed to.
-    pub fn stream(&self) -> &Arc<Stream> {
-        &self.stream
-    }
-
-    /// Tells how many percent of the packets of sound are lost on the way to those whom the subscriber
-    /// serves. What is made into Opus here is coded to bear the most that any subscriber tells.
-    pub fn set_audio_loss(&self, percent: u8) {
-        self.stream.set_audio_loss(self.id, percent);
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        self.stream.remove_subscriber(self.id);
-        self.hub.remove_if_idle(self.stream.name());
-    }
-}
-
-#[cfg(test)]
-#[allow(
-    clippy::disallowed_methods,
-    reason = "an origin for the simulated clock"
-)]
-mod tests {
-    use super::*;
-    use crate::{Hub, PublishError, Sink};
-    use bytes::Bytes;
-    use distributary_media::{MediaTime, VideoCodec, VideoFrame};
-
-    fn keyframe() -> Frame {
-        Frame::Video(VideoFrame {
-            codec: VideoCodec::H264,
-            pts: MediaTime::ZERO,
-            dts: MediaTime::ZERO,
-            keyframe: true,
-            units: vec![Bytes::from_static(&[0x65])],
-        })
-    }
-
-    #[tokio::test]
-    async fn a_takeover_ends_the_first_publisher_and_the_stream_goes_on() {
-        let hub = Hub::new(HubConfig::default());
-        let name = StreamName::parse("live/test").unwrap();
-        let now = Instant::now();
-        let first = hub.publish(&name, now).unwrap();
-        let (sink, mut queue) = Sink::channel(8);
-        let _subscription = hub.subscribe(&name, sink, 0).unwrap();
-        first.push(keyframe(), now).unwrap();
-        assert!(matches!(
-            hub.publish(&name, now),
-            Err(PublishError::AlreadyLive)
-        ));
-
-        let second = hub.take_over(&name, now);
-        assert_eq!(first.dismissed().await, Dismissal::Replaced);
-        first.push(keyframe(), now).unwrap();
-        first.set_info(PublisherInfo {
-            encoder: Some("the first".into()),
-            ..PublisherInfo::default()
-        });
-        drop(first);
-        second
-            .push(keyframe(), now + Duration::from_millis(40))
-            .unwrap();
-        assert!(second.stream().is_live());
-        assert_eq!(second.stream().stats().info, None);
-        let mut times = Vec::new();
-        while let Ok(delivery) = queue.try_recv() {
-            match delivery.event {
-                StreamEvent::Frame(frame) => times.push(frame.dts().as_millis()),
-                other => panic!("{other:?}"),
-            }
-        }
-        assert_eq!(
-            times,
-            [0, 40],
-            "one clock, and no frame of the replaced one"
-        );
-        drop(second);
-        assert!(matches!(
-            queue.try_recv().unwrap().event,
-            StreamEvent::Offline
-        ));
-    }
-
-    #[test]
-    fn what_is_said_is_heard_at_its_moment_of_the_stream() {
-        let hub = Hub::new(HubConfig::default());
-        let name = StreamName::parse("live/test").unwrap();
-        let start = Instant::now();
-        let publisher = hub.publish(&name, start).unwrap();
-        let (sink, mut queue) = Sink::channel(8);
-        let (_subscription, _) = hub.subscribe(&name, sink, 0).unwrap();
-        let say = |name: &str, at: i64, now: Instant| {
-            let data = TimedData {
-                time: MediaTime::from_millis(at),
-                name: name.into(),
-                values: vec![1.into()],
-            };
-            publisher.push_data(data, now);
-        };
-        // The publisher's clock begins at a value of its own: 100 s.
-        let later = start + Duration::from_secs(1);
-        say(TimedData::METADATA, 0, start);
-        let Frame::Video(mut frame) = keyframe() else {
-            panic!("a picture")
-        };
-        frame.dts = MediaTime::from_millis(100_000);
-        frame.pts = frame.dts;
-        publisher.push(Frame::Video(frame), later).unwrap();
-        say("onCuePoint", 100_500, later);
-        say("onTextData", 3, later);
-        let mut heard = Vec::new();
-        while let Ok(delivery) = queue.try_recv() {
-            if let StreamEvent::Data(data) = delivery.event {
-                heard.push((data.name.clone(), data.time.as_millis()));
-            }
-        }
-        assert_eq!(
-            heard,
-            [
-                (TimedData::METADATA.to_owned(), 0),
-                ("onCuePoint".to_owned(), 1500),
-                ("onTextData".to_owned(), 1000),
-            ]
-        );
-        let metadata = publisher.stream().metadata().unwrap();
-        assert_eq!(metadata.values, [1]);
-        drop(publisher);
-        assert_eq!(hub.stream(&name).unwrap().metadata(), None);
-    }
-
-    #[tokio::test]
-    async fn the_number_of_subscribers_can_be_watched() {
-        let hub = Hub::new(HubConfig::default());
-        let name = StreamName::parse("live/test").unwrap();
-        let publisher = hub.publish(&name, Instant::now()).unwrap();
-        let mut count = publisher.stream().subscribers();
-        let (sink, _queue) = Sink::channel(1);
-        let subscription = hub.subscribe(&name, sink, 0).unwrap();
-        count.changed().await.unwrap();
-        assert_eq!(*count.borrow_and_update(), 1);
-        let reservation = hub.reserve(&name, Instant::now());
-        assert_eq!(*count.borrow_and_update(), 2);
-        drop(reservation);
-        drop(subscription);
-        count.changed().await.unwrap();
-        assert_eq!(*count.borrow_and_update(), 0);
-    }
-
-    #[test]
-    fn a_stream_is_kept_for_who_waits_for_it_and_says_when_it_is_live() {
-        let hub = Hub::new(HubConfig::default());
-        let name = StreamName::parse("live/test").unwrap();
-        let reservation = hub.reserve(&name, Instant::now());
-        let mut liveness = reservation.stream().liveness();
-        assert!(!*liveness.borrow_and_update());
-        let publisher = hub.publish(&name, Instant::now()).unwrap();
-        assert!(Arc::ptr_eq(publisher.stream(), reservation.stream()));
-        assert!(*liveness.borrow_and_update());
-        drop(publisher);
-        assert!(liveness.has_changed().unwrap() && !*liveness.borrow());
-        assert!(hub.stream(&name).is_some());
-        drop(reservation);
-        assert!(hub.stream(&name).is_none());
-    }
-
-    #[test]
-    fn a_free_name_can_be_taken_over_too() {
-        let hub = Hub::new(HubConfig::default());
-        let name = StreamName::parse("live/test").unwrap();
-        let publisher = hub.take_over(&name, Instant::now());
-        assert!(publisher.stream().is_live());
-        drop(publisher);
-        assert!(hub.stream(&name).is_none());
     }
 }

@@ -1,0 +1,58 @@
+//! A stream in figures, and what its publisher says about itself.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use distributary_media::flv::OtherTrack;
+use distributary_media::h264::BFrames;
+use distributary_media::{AudioTrack, VideoTrack};
+
+use crate::cache::Overflow;
+
+/// What a publisher says about itself, for people to read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PublisherInfo {
+    /// Where it is; `None` where that means nothing.
+    pub address: Option<SocketAddr>,
+    /// The encoder's name.
+    pub encoder: Option<String>,
+    /// Frames per second.
+    pub frame_rate: Option<f64>,
+    /// Video bit rate, in kbit/s.
+    pub video_kbps: Option<f64>,
+    /// Audio bit rate, in kbit/s.
+    pub audio_kbps: Option<f64>,
+    /// Tracks that it sends beside the two that are used.
+    pub other_tracks: Vec<OtherTrack>,
+}
+
+/// A stream in figures.
+#[derive(Clone, Debug)]
+pub struct StreamStats {
+    /// Since when a publisher is there; `None` while it is gone.
+    pub live_since: Option<Instant>,
+    /// What the publisher says about itself.
+    pub info: Option<Arc<PublisherInfo>>,
+    /// The video track, once its sequence header has come.
+    pub video: Option<Arc<VideoTrack>>,
+    /// The audio track, once its sequence header has come.
+    pub audio: Option<Arc<AudioTrack>>,
+    /// The B-frames of the video; `None` before it is certain whether there are any.
+    pub b_frames: Option<BFrames>,
+    /// Video frames accepted since the stream began.
+    pub video_frames: u64,
+    /// Audio frames accepted since the stream began.
+    pub audio_frames: u64,
+    /// Bytes of coded media accepted since the stream began.
+    pub bytes: u64,
+    /// Frames dropped because a subscriber's queue, or that of the audio thread, was full.
+    pub dropped: u64,
+    /// Bytes in the group-of-pictures cache.
+    pub cached_bytes: usize,
+    /// Media time in the group-of-pictures cache.
+    pub cached: Duration,
+    /// Why the present group of pictures is not kept, if it is too large for that: newcomers wait for a
+    /// keyframe.
+    pub cache_overflow: Option<Overflow>,
+}

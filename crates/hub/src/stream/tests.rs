@@ -1,0 +1,161 @@
+//! Publishers and subscribers of one stream.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+
+use std::time::Duration;
+
+use super::*;
+use crate::{Hub, PublishError, Sink};
+use bytes::Bytes;
+use distributary_media::{MediaTime, VideoCodec, VideoFrame};
+
+fn keyframe() -> Frame {
+    Frame::Video(VideoFrame {
+        codec: VideoCodec::H264,
+        pts: MediaTime::ZERO,
+        dts: MediaTime::ZERO,
+        keyframe: true,
+        units: vec![Bytes::from_static(&[0x65])],
+    })
+}
+
+#[tokio::test]
+async fn a_takeover_ends_the_first_publisher_and_the_stream_goes_on() {
+    let hub = Hub::new(HubConfig::default());
+    let name = StreamName::parse("live/test").unwrap();
+    let now = Instant::now();
+    let first = hub.publish(&name, now).unwrap();
+    let (sink, mut queue) = Sink::channel(8);
+    let _subscription = hub.subscribe(&name, sink, 0).unwrap();
+    first.push(keyframe(), now).unwrap();
+    assert!(matches!(
+        hub.publish(&name, now),
+        Err(PublishError::AlreadyLive)
+    ));
+
+    let second = hub.take_over(&name, now);
+    assert_eq!(first.dismissed().await, Dismissal::Replaced);
+    first.push(keyframe(), now).unwrap();
+    first.set_info(PublisherInfo {
+        encoder: Some("the first".into()),
+        ..PublisherInfo::default()
+    });
+    drop(first);
+    second
+        .push(keyframe(), now + Duration::from_millis(40))
+        .unwrap();
+    assert!(second.stream().is_live());
+    assert_eq!(second.stream().stats().info, None);
+    let mut times = Vec::new();
+    while let Ok(delivery) = queue.try_recv() {
+        match delivery.event {
+            StreamEvent::Frame(frame) => times.push(frame.dts().as_millis()),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(
+        times,
+        [0, 40],
+        "one clock, and no frame of the replaced one"
+    );
+    drop(second);
+    assert!(matches!(
+        queue.try_recv().unwrap().event,
+        StreamEvent::Offline
+    ));
+}
+
+#[test]
+fn what_is_said_is_heard_at_its_moment_of_the_stream() {
+    let hub = Hub::new(HubConfig::default());
+    let name = StreamName::parse("live/test").unwrap();
+    let start = Instant::now();
+    let publisher = hub.publish(&name, start).unwrap();
+    let (sink, mut queue) = Sink::channel(8);
+    let (_subscription, _) = hub.subscribe(&name, sink, 0).unwrap();
+    let say = |name: &str, at: i64, now: Instant| {
+        let data = TimedData {
+            time: MediaTime::from_millis(at),
+            name: name.into(),
+            values: vec![1.into()],
+        };
+        publisher.push_data(data, now);
+    };
+    // The publisher's clock begins at a value of its own: 100 s.
+    let later = start + Duration::from_secs(1);
+    say(TimedData::METADATA, 0, start);
+    let Frame::Video(mut frame) = keyframe() else {
+        panic!("a picture")
+    };
+    frame.dts = MediaTime::from_millis(100_000);
+    frame.pts = frame.dts;
+    publisher.push(Frame::Video(frame), later).unwrap();
+    say("onCuePoint", 100_500, later);
+    say("onTextData", 3, later);
+    let mut heard = Vec::new();
+    while let Ok(delivery) = queue.try_recv() {
+        if let StreamEvent::Data(data) = delivery.event {
+            heard.push((data.name.clone(), data.time.as_millis()));
+        }
+    }
+    assert_eq!(
+        heard,
+        [
+            (TimedData::METADATA.to_owned(), 0),
+            ("onCuePoint".to_owned(), 1500),
+            ("onTextData".to_owned(), 1000),
+        ]
+    );
+    let metadata = publisher.stream().metadata().unwrap();
+    assert_eq!(metadata.values, [1]);
+    drop(publisher);
+    assert_eq!(hub.stream(&name).unwrap().metadata(), None);
+}
+
+#[tokio::test]
+async fn the_number_of_subscribers_can_be_watched() {
+    let hub = Hub::new(HubConfig::default());
+    let name = StreamName::parse("live/test").unwrap();
+    let publisher = hub.publish(&name, Instant::now()).unwrap();
+    let mut count = publisher.stream().subscribers();
+    let (sink, _queue) = Sink::channel(1);
+    let subscription = hub.subscribe(&name, sink, 0).unwrap();
+    count.changed().await.unwrap();
+    assert_eq!(*count.borrow_and_update(), 1);
+    let reservation = hub.reserve(&name, Instant::now());
+    assert_eq!(*count.borrow_and_update(), 2);
+    drop(reservation);
+    drop(subscription);
+    count.changed().await.unwrap();
+    assert_eq!(*count.borrow_and_update(), 0);
+}
+
+#[test]
+fn a_stream_is_kept_for_who_waits_for_it_and_says_when_it_is_live() {
+    let hub = Hub::new(HubConfig::default());
+    let name = StreamName::parse("live/test").unwrap();
+    let reservation = hub.reserve(&name, Instant::now());
+    let mut liveness = reservation.stream().liveness();
+    assert!(!*liveness.borrow_and_update());
+    let publisher = hub.publish(&name, Instant::now()).unwrap();
+    assert!(Arc::ptr_eq(publisher.stream(), reservation.stream()));
+    assert!(*liveness.borrow_and_update());
+    drop(publisher);
+    assert!(liveness.has_changed().unwrap() && !*liveness.borrow());
+    assert!(hub.stream(&name).is_some());
+    drop(reservation);
+    assert!(hub.stream(&name).is_none());
+}
+
+#[test]
+fn a_free_name_can_be_taken_over_too() {
+    let hub = Hub::new(HubConfig::default());
+    let name = StreamName::parse("live/test").unwrap();
+    let publisher = hub.take_over(&name, Instant::now());
+    assert!(publisher.stream().is_live());
+    drop(publisher);
+    assert!(hub.stream(&name).is_none());
+}

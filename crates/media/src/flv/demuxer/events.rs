@@ -1,0 +1,48 @@
+//! What comes out of tags.
+
+use super::super::TagKind;
+use crate::{AudioTrack, Frame, VideoTrack};
+
+/// What the body of a tag holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FlvEvent {
+    /// The video track begins, or changes with the next frame.
+    VideoTrack(VideoTrack),
+    /// The audio track begins, or changes with the next frame.
+    AudioTrack(AudioTrack),
+    /// A picture or a block of sound.
+    Frame(Frame),
+    /// The publisher sends one more track, which is not used. Comes once for each.
+    OtherTrack(OtherTrack),
+}
+
+/// A track of a multitrack publisher (Enhanced RTMP, version 2) beside the one that is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherTrack {
+    /// Audio or video.
+    pub kind: TagKind,
+    /// Its number; the track that is used has 0.
+    pub id: u8,
+    /// Its codec's FourCC.
+    pub codec: String,
+}
+
+/// The events of one tag, in order: at most a track and a frame, and other tracks.
+#[derive(Clone, Debug, Default)]
+pub struct FlvEvents {
+    pub(super) track: Option<FlvEvent>,
+    pub(super) frame: Option<Frame>,
+    /// Last one first.
+    pub(super) others: Vec<OtherTrack>,
+}
+
+impl Iterator for FlvEvents {
+    type Item = FlvEvent;
+
+    fn next(&mut self) -> Option<FlvEvent> {
+        self.track
+            .take()
+            .or_else(|| self.frame.take().map(FlvEvent::Frame))
+            .or_else(|| self.others.pop().map(FlvEvent::OtherTrack))
+    }
+}

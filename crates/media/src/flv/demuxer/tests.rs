@@ -1,0 +1,437 @@
+use super::*;
+use crate::VideoFrame;
+use crate::h264::AvcDecoderConfigurationRecord;
+use crate::test_util::hex;
+use proptest::prelude::*;
+
+const HEADER_360P: &str = "17 00 000000 0142c01e ffe1 0019
+    6742c01ed900a02ff970110000030001000003003c0f162e48 01 0005 68cb83cb20";
+const SPS_1080P: &str = "0000001b67640028acd940780227e5c044000003000400000300f03c60c658";
+const PPS: &str = "0000000568cb83cb20";
+const IDR: &str = "00000005658880aabb";
+const SLICE: &str = "00000003419a01";
+
+fn video(demuxer: &mut FlvDemuxer, millis: i64, body: &str) -> Vec<FlvEvent> {
+    let time = MediaTime::from_millis(millis);
+    demuxer
+        .handle_video(time, hex(body).into())
+        .unwrap()
+        .collect()
+}
+
+fn configured() -> FlvDemuxer {
+    let mut demuxer = FlvDemuxer::new();
+    let events = video(&mut demuxer, 0, HEADER_360P);
+    let [FlvEvent::VideoTrack(track)] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!((track.width, track.height), (640, 360));
+    assert_eq!(track.profile_level_id, [0x42, 0xc0, 0x1e]);
+    assert_eq!(track.config, hex(HEADER_360P)[5..]);
+    demuxer
+}
+
+fn one_frame(events: Vec<FlvEvent>) -> VideoFrame {
+    match <[FlvEvent; 1]>::try_from(events) {
+        Ok([FlvEvent::Frame(Frame::Video(frame))]) => frame,
+        other => panic!("one video frame, not {other:?}"),
+    }
+}
+
+#[test]
+fn a_picture_has_its_times_and_a_keyframe_its_parameter_sets() {
+    let mut demuxer = configured();
+    // The frame type says that it is no keyframe; the slice says that it is.
+    let frame = one_frame(video(&mut demuxer, 40, &format!("27 01 000021 {IDR}")));
+    assert!(frame.keyframe);
+    assert_eq!((frame.dts.as_millis(), frame.pts.as_millis()), (40, 73));
+    let types: Vec<_> = frame.units.iter().map(|unit| unit[0] & 0x1f).collect();
+    assert_eq!(types, [7, 8, 5]);
+    // And the other way round.
+    let frame = one_frame(video(&mut demuxer, 80, &format!("17 01 ffffff {SLICE}")));
+    assert!(!frame.keyframe);
+    assert_eq!((frame.dts.as_millis(), frame.pts.as_millis()), (80, 79));
+}
+
+#[test]
+fn nal_units_are_slices_of_the_body() {
+    let mut demuxer = configured();
+    let body = Bytes::from(hex(&format!("27 01 000000 {SLICE}")));
+    let events = demuxer.handle_video(MediaTime::ZERO, body.clone()).unwrap();
+    let frame = one_frame(events.collect());
+    assert_eq!(frame.units[0].as_ptr(), body[9..].as_ptr());
+}
+
+#[test]
+fn a_repeated_sequence_header_is_no_event_and_another_one_is() {
+    let mut demuxer = configured();
+    assert_eq!(video(&mut demuxer, 0, HEADER_360P), []);
+    let other = HEADER_360P.replace("68cb83cb20", "68cb83cb30");
+    let events = video(&mut demuxer, 0, &other);
+    assert!(
+        matches!(events[..], [FlvEvent::VideoTrack(_)]),
+        "{events:?}"
+    );
+}
+
+#[test]
+fn a_new_sps_in_the_stream_is_a_new_track_before_its_first_frame() {
+    let mut demuxer = configured();
+    let body = format!("17 01 000000 {SPS_1080P} {PPS} {IDR}");
+    let events = video(&mut demuxer, 0, &body);
+    let [FlvEvent::VideoTrack(track), FlvEvent::Frame(frame)] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!((track.width, track.height), (1920, 1080));
+    assert_eq!(track.profile_level_id, [0x64, 0, 0x28]);
+    let record = AvcDecoderConfigurationRecord::parse(&track.config).unwrap();
+    assert_eq!(record.sps[0], hex(SPS_1080P)[4..]);
+    assert!(frame.is_keyframe());
+    one_frame(video(&mut demuxer, 40, &body));
+}
+
+#[test]
+fn start_codes_in_place_of_lengths_are_understood() {
+    let mut demuxer = FlvDemuxer::new();
+    let header = "17 00 000000 00000001
+        6742c01ed900a02ff970110000030001000003003c0f162e48 00000001 68cb83cb20";
+    let [FlvEvent::VideoTrack(track)] = &video(&mut demuxer, 0, header)[..] else {
+        panic!("a track");
+    };
+    assert_eq!((track.width, track.height), (640, 360));
+    assert_eq!(track.profile_level_id, [0x42, 0xc0, 0x1e]);
+    assert!(AvcDecoderConfigurationRecord::parse(&track.config).is_ok());
+    assert_eq!(track.config[0], 1, "players get a record");
+    let idr = "17 01 000000 00000001 09f0 00000001 658880aabb 000001 658880ccdd";
+    let [FlvEvent::Frame(Frame::Video(frame))] = &video(&mut demuxer, 0, idr)[..] else {
+        panic!("a picture");
+    };
+    assert!(frame.keyframe);
+    let types: Vec<u8> = frame.units.iter().map(|unit| unit[0]).collect();
+    assert_eq!(types, [0x67, 0x68, 0x65, 0x65]);
+}
+
+#[test]
+fn the_end_of_a_sequence_and_frames_of_filler_alone_are_no_event() {
+    let mut demuxer = configured();
+    assert_eq!(video(&mut demuxer, 0, "17 02 000000"), []);
+    assert_eq!(video(&mut demuxer, 0, "27 01 000000 00000003 0cff80"), []);
+    assert_eq!(video(&mut demuxer, 0, "27 01 000000 00000000"), []);
+}
+
+#[test]
+fn pictures_before_the_sequence_header_and_broken_ones_are_errors() {
+    let mut demuxer = FlvDemuxer::new();
+    let body = Bytes::from(hex(&format!("27 01 000000 {SLICE}")));
+    let error = demuxer.handle_video(MediaTime::ZERO, body).unwrap_err();
+    assert_eq!(
+        error,
+        FlvError::NoSequenceHeader {
+            tag: TagKind::Video
+        }
+    );
+    let mut demuxer = configured();
+    let body = Bytes::from(hex("27 01 000000 00000004 419a01"));
+    let error = demuxer.handle_video(MediaTime::ZERO, body).unwrap_err();
+    assert!(matches!(error, FlvError::H264(_)), "{error}");
+    one_frame(video(&mut demuxer, 40, &format!("27 01 000000 {SLICE}")));
+}
+
+#[test]
+fn aac_comes_out_as_a_track_and_its_access_units() {
+    let mut demuxer = FlvDemuxer::new();
+    let mut audio = |body: &str| {
+        demuxer
+            .handle_audio(MediaTime::from_millis(21), hex(body).into())
+            .map(Vec::from_iter)
+    };
+    let tag = TagKind::Audio;
+    assert_eq!(
+        audio("af 01 2110").unwrap_err(),
+        FlvError::NoSequenceHeader { tag }
+    );
+    let events = audio("af 00 1210").unwrap();
+    let [FlvEvent::AudioTrack(track)] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!((track.sample_rate, track.channels), (44_100, 2));
+    assert_eq!(audio("af 00 1210").unwrap(), [], "it changes nothing");
+    let events = audio("af 01 2110").unwrap();
+    let [FlvEvent::Frame(Frame::Audio(frame))] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(
+        (frame.pts.as_millis(), &frame.data[..]),
+        (21, &[0x21, 0x10][..])
+    );
+    assert_eq!(audio("af 00 1190").unwrap().len(), 1, "another rate");
+    assert!(matches!(audio("af 00 11"), Err(FlvError::Aac(_))));
+}
+
+fn enhanced(demuxer: &mut FlvDemuxer, kind: TagKind, body: &[u8]) -> Vec<FlvEvent> {
+    let (time, body) = (MediaTime::from_millis(40), Bytes::copy_from_slice(body));
+    let events = match kind {
+        TagKind::Video => demuxer.handle_video(time, body),
+        _ => demuxer.handle_audio(time, body),
+    };
+    events.unwrap().collect()
+}
+
+/// A legacy body with its codec named by FourCC.
+fn by_four_cc(first: u8, body: &str) -> Vec<u8> {
+    [&[first][..], b"avc1", &hex(body)].concat()
+}
+
+#[test]
+fn h264_named_by_its_four_cc_is_the_same_as_legacy() {
+    let legacy = hex(HEADER_360P);
+    let mut one = FlvDemuxer::new();
+    let mut other = FlvDemuxer::new();
+    let header = [b"\x90avc1", &legacy[5..]].concat();
+    assert_eq!(
+        enhanced(&mut one, TagKind::Video, &header),
+        video(&mut other, 40, HEADER_360P)
+    );
+    assert_eq!(
+        enhanced(
+            &mut one,
+            TagKind::Video,
+            &by_four_cc(0x91, &format!("000021 {IDR}"))
+        ),
+        video(&mut other, 40, &format!("17 01 000021 {IDR}"))
+    );
+    // CodedFramesX has no composition time, and legacy tags may follow.
+    assert_eq!(
+        enhanced(&mut one, TagKind::Video, &by_four_cc(0xa3, SLICE)),
+        video(&mut other, 40, &format!("27 01 000000 {SLICE}"))
+    );
+    one_frame(video(&mut one, 80, &format!("27 01 000000 {SLICE}")));
+}
+
+const HVCC: &str = "01 01 60000000 900000000000 3c f000 fc fd f8 f8 0000 0f 03
+    20 0001 0018 40010c01ffff01600000030090000003000003003cba0240
+    21 0001 0028 42010101600000030090000003000003003ca00a080f165ba4a4c2f0168080000003008000000784
+    22 0001 0006 4401c073c189";
+
+#[test]
+fn h265_comes_out_as_nal_units_with_its_parameter_sets() {
+    let mut demuxer = FlvDemuxer::new();
+    let header = [b"\x90hvc1", &hex(HVCC)[..]].concat();
+    let events = enhanced(&mut demuxer, TagKind::Video, &header);
+    let [FlvEvent::VideoTrack(track)] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!((track.codec, track.width), (VideoCodec::H265, 320));
+    assert_eq!((track.height, track.profile_level_id), (240, [1, 0, 60]));
+    assert_eq!(enhanced(&mut demuxer, TagKind::Video, &header), []);
+
+    // The frame type says that it is no keyframe; the picture says that it is.
+    let idr = [&b"\xa1hvc1\0\0\x0a"[..], &hex("00000003 280180")].concat();
+    let frame = one_frame(enhanced(&mut demuxer, TagKind::Video, &idr));
+    assert!(frame.keyframe);
+    assert_eq!((frame.dts.as_millis(), frame.pts.as_millis()), (40, 50));
+    let types: Vec<_> = frame.units.iter().map(|unit| unit[0] >> 1).collect();
+    assert_eq!(types, [32, 33, 34, 20]);
+    let slice = [&b"\x93hvc1"[..], &hex("00000003 0201d0")].concat();
+    let frame = one_frame(enhanced(&mut demuxer, TagKind::Video, &slice));
+    assert!(!frame.keyframe);
+    assert_eq!(frame.units, [hex("0201d0")]);
+
+    let short = Bytes::from_static(b"\x90hvc1\x01");
+    let error = demuxer.handle_video(MediaTime::ZERO, short).unwrap_err();
+    assert!(matches!(error, FlvError::H265(_)), "{error}");
+}
+
+#[test]
+fn av1_comes_out_with_a_sequence_header_in_front_of_keyframes() {
+    let mut demuxer = FlvDemuxer::new();
+    let sequence_header = hex("0a0b0200000521e7fde257c802");
+    let header = [&b"\x90av01"[..], &hex("81000c00"), &sequence_header].concat();
+    let events = enhanced(&mut demuxer, TagKind::Video, &header);
+    let [FlvEvent::VideoTrack(track)] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!((track.codec, track.width), (VideoCodec::Av1, 320));
+    let keyframe = hex("1200 3203 10aabb");
+    let body = [&b"\xa1av01"[..], &keyframe].concat();
+    let frame = one_frame(enhanced(&mut demuxer, TagKind::Video, &body));
+    assert!(frame.keyframe);
+    assert_eq!(frame.units, [&sequence_header, &keyframe]);
+    let body = [&b"\x91av01"[..], &hex("3203 30aabb")].concat();
+    let frame = one_frame(enhanced(&mut demuxer, TagKind::Video, &body));
+    assert_eq!((frame.keyframe, frame.units.len()), (false, 1));
+
+    // Level 8 and the High tier: another sequence header in the stream is another track.
+    let other = hex("0a0b 0200001 521e7fde257c80 2");
+    let body = [&b"\x91av01"[..], &other, &keyframe].concat();
+    let events = enhanced(&mut demuxer, TagKind::Video, &body);
+    assert!(
+        matches!(&events[..], [FlvEvent::VideoTrack(_), FlvEvent::Frame(_)]),
+        "{events:?}"
+    );
+    assert_eq!(enhanced(&mut demuxer, TagKind::Video, &header), []);
+    let body = Bytes::from_static(b"\x91av01\x32\x09");
+    let error = demuxer.handle_video(MediaTime::ZERO, body).unwrap_err();
+    assert!(matches!(error, FlvError::Av1(_)), "{error}");
+}
+
+#[test]
+fn vp9_tells_its_size_with_its_keyframes() {
+    let mut demuxer = FlvDemuxer::new();
+    let header = b"\x90vp09\x01\0\0\0\0\x14\x82\x02\x02\x02\0\0";
+    let events = enhanced(&mut demuxer, TagKind::Video, header);
+    assert!(
+        matches!(&events[..], [FlvEvent::VideoTrack(track)] if track.width == 0),
+        "{events:?}"
+    );
+    let keyframe = [&b"\xa1vp09"[..], &hex("824983420013f00ef6")].concat();
+    let events = enhanced(&mut demuxer, TagKind::Video, &keyframe);
+    let [FlvEvent::VideoTrack(track), FlvEvent::Frame(frame)] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!((track.width, track.height), (320, 240));
+    assert!(frame.is_keyframe());
+    assert_eq!(enhanced(&mut demuxer, TagKind::Video, header), []);
+    one_frame(enhanced(&mut demuxer, TagKind::Video, &keyframe));
+    let body = [&b"\x91vp09"[..], &hex("8600")].concat();
+    let frame = one_frame(enhanced(&mut demuxer, TagKind::Video, &body));
+    assert_eq!((frame.keyframe, frame.units.len()), (false, 1));
+    let body = Bytes::from_static(b"\x91vp09\x32");
+    let error = demuxer.handle_video(MediaTime::ZERO, body).unwrap_err();
+    assert_eq!(error, FlvError::Vp9 { len: 1 });
+}
+
+#[test]
+fn opus_passes_as_it_is() {
+    let mut demuxer = FlvDemuxer::new();
+    let header = b"\x90OpusOpusHead\x01\x01\x38\x01\x80\xbb\0\0\0\0\0";
+    let events = enhanced(&mut demuxer, TagKind::Audio, header);
+    let [FlvEvent::AudioTrack(track)] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(
+        (track.codec, track.sample_rate, track.channels),
+        (AudioCodec::Opus, 48_000, 1)
+    );
+    let events = enhanced(&mut demuxer, TagKind::Audio, b"\x91Opus\xfcdata");
+    assert!(
+        matches!(&events[..], [FlvEvent::Frame(Frame::Audio(frame))]
+            if frame.codec == AudioCodec::Opus && frame.data[..] == b"\xfcdata"[..]),
+        "{events:?}"
+    );
+    let aac = demuxer.handle_audio(MediaTime::ZERO, Bytes::from_static(&[0xaf, 1, 0x21]));
+    assert!(matches!(aac, Err(FlvError::NoSequenceHeader { .. })));
+}
+
+#[test]
+fn nanoseconds_make_times_finer() {
+    let mut demuxer = configured();
+    let body = [&b"\x97\x02\x01\x86\xa0\x03avc1"[..], &hex(SLICE)].concat();
+    let frame = one_frame(enhanced(&mut demuxer, TagKind::Video, &body));
+    assert_eq!(frame.dts.as_nanos(), 40_100_000);
+}
+
+#[test]
+fn of_many_tracks_the_first_is_used_and_the_others_are_reported_once() {
+    let mut demuxer = configured();
+    let config = &hex(HEADER_360P)[5..];
+    let mut header = b"\x96\x10avc1".to_vec();
+    for track in [0, 1, 2] {
+        header.extend([track, 0, 0, config.len() as u8]);
+        header.extend(config);
+    }
+    let other = |id| {
+        FlvEvent::OtherTrack(OtherTrack {
+            kind: TagKind::Video,
+            id,
+            codec: "avc1".into(),
+        })
+    };
+    let events = enhanced(&mut demuxer, TagKind::Video, &header);
+    assert_eq!(events, [other(1), other(2)]);
+    assert_eq!(enhanced(&mut demuxer, TagKind::Video, &header), []);
+
+    let slice = hex(SLICE);
+    let mut body = b"\xa6\x13avc1".to_vec();
+    for (track, data) in [(1, b"other"), (0, &slice[..5].try_into().unwrap())] {
+        body.extend([track, 0, 0, if track == 0 { slice.len() as u8 } else { 5 }]);
+        body.extend(if track == 0 { &slice[..] } else { &data[..] });
+    }
+    let frame = one_frame(enhanced(&mut demuxer, TagKind::Video, &body));
+    assert_eq!(frame.units, [&slice[4..]]);
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_enhanced_tags_never_panic(
+        bodies in proptest::collection::vec(
+            (any::<bool>(), 0..8u8, prop::sample::select(vec![b"avc1", b"hvc1", b"av01", b"vp09", b"Opus"]),
+             proptest::collection::vec(any::<u8>(), 0..80)),
+            1..20,
+        ),
+    ) {
+        let mut demuxer = configured();
+        for (is_video, packet_type, four_cc, data) in bodies {
+            let body = [&[0x90 | packet_type], &four_cc[..], &data].concat();
+            let result = if is_video {
+                demuxer.handle_video(MediaTime::ZERO, body.into())
+            } else {
+                demuxer.handle_audio(MediaTime::ZERO, body.into())
+            };
+            for event in result.into_iter().flatten() {
+                if let FlvEvent::Frame(Frame::Video(frame)) = event {
+                    prop_assert!(frame.units.iter().all(|unit| !unit.is_empty()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn arbitrary_tags_never_panic(
+        bodies in proptest::collection::vec(
+            (any::<bool>(), 0..3u8, proptest::collection::vec(any::<u8>(), 0..80)),
+            1..20,
+        ),
+    ) {
+        let mut demuxer = configured();
+        for (is_video, packet_type, mut body) in bodies {
+            // Mostly the codecs that are read further.
+            if let [first, second, ..] = &mut body[..] && *first % 8 != 0 {
+                *first = if is_video { 0x17 } else { 0xaf };
+                *second = packet_type;
+            }
+            let result = if is_video {
+                demuxer.handle_video(MediaTime::ZERO, body.into())
+            } else {
+                demuxer.handle_audio(MediaTime::ZERO, body.into())
+            };
+            for event in result.into_iter().flatten() {
+                if let FlvEvent::Frame(Frame::Video(frame)) = event {
+                    prop_assert!(!frame.units.is_empty());
+                    prop_assert!(frame.units.iter().all(|unit| !unit.is_empty()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn arbitrary_nal_units_never_panic(
+        units in proptest::collection::vec(
+            (0..14u8, proptest::collection::vec(any::<u8>(), 0..40)),
+            0..12,
+        ),
+    ) {
+        let mut body = hex("17 01 000000");
+        for (nal_type, data) in units {
+            body.extend_from_slice(&(data.len() as u32 + 1).to_be_bytes());
+            body.push(0x60 | nal_type);
+            body.extend_from_slice(&data);
+        }
+        let mut demuxer = configured();
+        for event in demuxer.handle_video(MediaTime::ZERO, body.into()).into_iter().flatten() {
+            if let FlvEvent::Frame(Frame::Video(frame)) = event && frame.keyframe {
+                prop_assert_eq!(frame.units[0][0] & 0x1f, 7);
+            }
+        }
+    }
+}
