@@ -350,8 +350,10 @@ impl Simulation {
         while !done(self) {
             assert!(
                 self.now < end,
-                "not done after {limit:?}: {:?}",
-                self.events
+                "not done after {limit:?}: {:?}; {} packets and channels {:?}",
+                self.events,
+                self.received.len(),
+                self.channels
             );
             self.run(STEP);
         }
