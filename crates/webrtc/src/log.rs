@@ -59,6 +59,10 @@ impl Default for LogLimits {
     }
 }
 
+/// How long a group of pictures is kept behind the keyframe of the next: newcomers who are still being sent
+/// it finish the picture that they are in, and go over.
+const LEAVE_TIME: Duration = Duration::from_millis(200);
+
 /// The packets of one track of a stream, packetised once for all viewers of a shard.
 ///
 /// Packets are numbered from zero and never renumbered. Kept are those since the newest keyframe,
@@ -74,6 +78,8 @@ pub struct Log {
     first: u64,
     /// Number of the newest keyframe's first packet, while it is kept.
     keyframe: Option<u64>,
+    /// That of the keyframe before.
+    keyframe_before: Option<u64>,
     /// The newest keyframe, as it came.
     last_keyframe: Option<VideoFrame>,
     /// Time of the newest picture.
@@ -165,6 +171,7 @@ impl Log {
             packets: VecDeque::new(),
             first: 0,
             keyframe: None,
+            keyframe_before: None,
             last_keyframe: None,
             newest: None,
             held: BinaryHeap::new(),
@@ -345,7 +352,7 @@ impl Log {
             last.padding = padding;
         }
         if picture.keyframe {
-            self.keyframe = Some(start);
+            self.keyframe_before = self.keyframe.replace(start);
             self.keyframe_interval = self
                 .keyframe_at
                 .replace(now)
@@ -437,6 +444,7 @@ impl Log {
     /// Forgets the keyframe: what follows does not continue its group of pictures.
     pub fn end_group(&mut self) {
         self.keyframe = None;
+        self.keyframe_before = None;
         self.last_keyframe = None;
         self.keyframe_at = None;
         self.held.clear();
@@ -458,10 +466,15 @@ impl Log {
         if group_age > self.limits.max_group {
             self.keyframe = None;
         }
+        let is_new = self
+            .keyframe_at
+            .is_some_and(|at| now.saturating_duration_since(at) <= LEAVE_TIME);
+        let group_before = self.keyframe_before.filter(|_| is_new);
         while let Some(front) = self.packets.front() {
             let expired = now.saturating_duration_since(front.at) > self.limits.history;
-            let needed_to_join = self.keyframe.is_some_and(|keyframe| self.first >= keyframe);
-            if self.bytes <= self.limits.max_bytes && (!expired || needed_to_join) {
+            let is_since = |keyframe: Option<u64>| keyframe.is_some_and(|at| self.first >= at);
+            let is_needed = is_since(self.keyframe) || is_since(group_before);
+            if self.bytes <= self.limits.max_bytes && (!expired || is_needed) {
                 break;
             }
             if self.keyframe == Some(self.first) {
@@ -665,6 +678,25 @@ mod tests {
         }
         assert_eq!(log.keyframe(), None);
         assert!(log.bytes() <= 10_000);
+    }
+
+    #[test]
+    fn the_group_before_stays_for_those_who_are_in_the_middle_of_a_picture() {
+        let (mut log, start) = log();
+        let at = |millis| start + Duration::from_millis(millis);
+        log.push_video(&picture(0, true, 100), at(0));
+        log.push_video(&picture(1000, false, 100), at(1000));
+        log.push_video(&picture(9000, true, 100), at(9000));
+        assert!(log.get(0).is_some() && log.keyframe() == Some(2));
+        log.push_video(&picture(9100, false, 100), at(9100));
+        assert!(log.get(0).is_some());
+        log.push_video(&picture(9300, false, 100), at(9300));
+        assert!(log.get(1).is_none() && log.get(2).is_some());
+        // Where every picture is a keyframe, the one before is not worth more than the history.
+        for n in 0..400 {
+            log.push_video(&picture(9400 + 25 * n, true, 100), at(9400 + 25 * n as u64));
+        }
+        assert!(log.packets.len() <= 2000 / 25 + 2);
     }
 
     #[test]

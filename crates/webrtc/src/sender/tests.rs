@@ -295,6 +295,26 @@ fn a_viewer_that_is_behind_skips_to_the_newest_keyframe_without_a_gap_in_its_num
 }
 
 #[test]
+fn a_newcomer_in_the_middle_of_a_picture_ends_it_and_skips_to_the_keyframe_that_came() {
+    let mut viewer = Harness::new(None, 0);
+    viewer.picture(0, true);
+    viewer.unit([vec![0x41, 1], vec![0; 3 * 1100]].concat());
+    viewer.picture(2, false);
+    viewer.now += Duration::from_secs(9);
+    assert_eq!(viewer.send(2500), Progress::Behind);
+    assert_eq!(
+        viewer.received().len(),
+        3,
+        "two of the picture's three packets"
+    );
+    viewer.picture(3, true);
+    assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
+    let rest = viewer.received();
+    let timestamps: Vec<u32> = rest.iter().map(|packet| packet.timestamp).collect();
+    assert_eq!(timestamps, [1000 + 33 * 90, 1000 + 3 * 33 * 90]);
+}
+
+#[test]
 fn a_viewer_behind_without_a_newer_keyframe_catches_up() {
     let mut viewer = Harness::new(None, 0);
     viewer.picture(0, true);
