@@ -96,10 +96,12 @@ async fn viewers_stay_in_their_session_when_the_publisher_comes_back_with_other_
         "{after:?}"
     );
     let video = after.video.as_ref().expect("statistics of received video");
+    // A browser short of CPU time drops pictures; it asks for a keyframe where it cannot decode one.
     assert!(
-        video.frames_decoded + 5 >= video.frames_received,
+        video.frames_decoded + video.frames_dropped + 5 >= video.frames_received,
         "{video:?}"
     );
+    assert_eq!(video.pli_count, 0, "{video:?}");
     assert!(after.audio_energy() > before.audio_energy());
     page.browser.screenshot("publisher_is_back").await;
 }
