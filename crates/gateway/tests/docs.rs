@@ -16,8 +16,16 @@ fn root() -> PathBuf {
 /// Every page, with its text.
 fn pages() -> Vec<(PathBuf, String)> {
     let docs = fs::read_dir(root().join("docs")).unwrap();
-    let docs = docs.map(|entry| entry.unwrap().path());
-    let paths = docs.chain([root().join("README.md")]);
+    let docs = docs
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    let top = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+    ];
+    let paths = docs.chain(top.map(|page| root().join(page)));
     paths
         .map(|path| (path.clone(), fs::read_to_string(&path).unwrap()))
         .collect()
