@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use distributary_hub::StreamName;
+use distributary_names::StreamName;
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 

@@ -120,7 +120,7 @@ impl Jwt {
         }
         let mut patterns = words(claims.get(&self.config.stream_claim));
         let for_stream = patterns.any(|pattern| {
-            let pattern = pattern.parse::<distributary_hub::StreamPattern>();
+            let pattern = pattern.parse::<distributary_names::StreamPattern>();
             pattern.is_ok_and(|pattern| pattern.matches(request.stream).is_some())
         });
         if !for_stream {

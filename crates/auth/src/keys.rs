@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use distributary_hub::StreamPattern;
+use distributary_names::StreamPattern;
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::access::{AccessRequest, Action, Denied};

@@ -5,8 +5,8 @@ use std::sync::{Arc, Weak};
 use std::thread;
 
 use distributary_media::{AudioError, AudioFrame, AudioTrack, OpusConfig, OpusTranscoder};
+use distributary_names::StreamName;
 
-use crate::name::StreamName;
 use crate::stream::Stream;
 
 /// Most AAC frames that wait for the thread: more than a second of sound.

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use distributary_names::StreamName;
 use tokio::sync::{mpsc, oneshot};
-
-use crate::name::StreamName;
 
 /// Requests that may wait for one provider.
 const MAX_WAITING: usize = 1024;

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 use dashmap::mapref::one::RefMut;
 use distributary_media::{Frame, OpusConfig};
+use distributary_names::{ByStream, StreamName};
 use tokio::sync::mpsc;
 
 use crate::demand::{Demand, DemandError, Providers};
 use crate::encoders::{EncoderCounters, EncoderStats, RunningEncoder};
-use crate::name::StreamName;
-use crate::policy::{BFramePolicy, ByStream, SeiPolicy, VuiPolicy};
+use crate::policy::{BFramePolicy, SeiPolicy, VuiPolicy};
 use crate::stream::{Claim, Publisher, Reservation, Stream, Subscription};
 use crate::subscriber::Sink;
 

@@ -9,9 +9,7 @@
 //! frame over once per shard. Nothing here waits for a subscriber: when its queue is full the frame
 //! is dropped for it alone, counted, and video goes on at the next keyframe.
 //!
-//! * [`name`]: [`StreamName`], the validated `app/stream`.
 //! * [`hub`]: [`Hub`], the registry of streams.
-//! * [`pattern`]: [`StreamPattern`], `live/*`.
 //! * [`policy`]: what is done with streams that not every viewer can show.
 //! * [`demand`]: streams that are had when somebody asks for them.
 //! * [`provider`]: those who provide such streams.
@@ -31,8 +29,6 @@ pub mod demand;
 mod encoders;
 pub mod hub;
 pub mod meter;
-pub mod name;
-pub mod pattern;
 pub mod policy;
 pub mod provider;
 mod rendition;
@@ -40,13 +36,13 @@ pub mod stream;
 pub mod subscriber;
 pub mod timeline;
 
+pub use distributary_names::{ByStream, NameError, PatternError, StreamName, StreamPattern};
+
 pub use demand::{Demand, DemandError};
 pub use encoders::{EncoderStats, RunningEncoder};
 pub use hub::{Hub, HubConfig, PublishError};
 pub use meter::{Group, Rates};
-pub use name::{NameError, StreamName};
-pub use pattern::{PatternError, StreamPattern};
-pub use policy::{BFrameAdvice, BFramePolicy, ByStream, Refusal, SeiPolicy, VuiPolicy};
+pub use policy::{BFrameAdvice, BFramePolicy, Refusal, SeiPolicy, VuiPolicy};
 pub use provider::{Audience, Waiting, provide_each};
 pub use rendition::BFrameChoice;
 pub use stream::{

@@ -2,9 +2,6 @@
 
 use std::fmt;
 
-use crate::name::StreamName;
-use crate::pattern::StreamPattern;
-
 /// What is done with a stream that has B-frames, which the decoders of WebRTC receivers take for
 /// errors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -46,31 +43,6 @@ pub enum VuiPolicy {
     NoReorder,
 }
 
-/// A setting for all streams, with exceptions by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ByStream<T> {
-    default: T,
-    exceptions: Vec<(StreamPattern, T)>,
-}
-
-impl<T> ByStream<T> {
-    /// `default` for every stream but those of the exceptions, of which the first that matches counts.
-    pub fn new(default: T, exceptions: Vec<(StreamPattern, T)>) -> Self {
-        Self {
-            default,
-            exceptions,
-        }
-    }
-
-    /// What holds for the stream of this name.
-    pub fn of(&self, name: &StreamName) -> &T {
-        let mut exceptions = self.exceptions.iter();
-        exceptions
-            .find(|(pattern, _)| pattern.matches(name).is_some())
-            .map_or(&self.default, |(_, setting)| setting)
-    }
-}
-
 /// Why what a publisher sends is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -93,26 +65,5 @@ impl fmt::Display for BFrameAdvice {
             "set the encoder to none (OBS: tune \"zerolatency\", or x264 option \"bframes=0\"; \
              ffmpeg: -bf 0)",
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_exception_that_matches_counts() {
-        let pattern = |text: &str| text.parse::<StreamPattern>().unwrap();
-        let policies = ByStream::new(
-            BFramePolicy::Auto,
-            vec![
-                (pattern("live/show"), BFramePolicy::Refuse),
-                (pattern("live/*"), BFramePolicy::Drop),
-            ],
-        );
-        let of = |name| *policies.of(&StreamName::parse(name).unwrap());
-        assert_eq!(of("live/show"), BFramePolicy::Refuse);
-        assert_eq!(of("live/other"), BFramePolicy::Drop);
-        assert_eq!(of("test/show"), BFramePolicy::Auto);
     }
 }

@@ -5,12 +5,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use distributary_names::StreamName;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::demand::{Demand, DemandError};
-use crate::name::StreamName;
 use crate::stream::Stream;
 
 /// Demands that may wait for one stream.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use distributary_media::VideoTrack;
+use distributary_names::StreamName;
 use tracing::info;
 
 use crate::demand::DemandError;
 use crate::hub::{Hub, PublishError};
-use crate::name::StreamName;
 use crate::stream::{Publisher, Stream};
 
 /// How long a viewer waits for a rendition at most, before it is given what there is.

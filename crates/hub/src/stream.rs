@@ -17,6 +17,7 @@ use distributary_media::h264::{BFrameDetector, BFrames};
 use distributary_media::{
     AudioCodec, AudioFrame, AudioTrack, Frame, OpusConfig, TimedData, VideoTrack,
 };
+use distributary_names::StreamName;
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -25,7 +26,6 @@ use crate::audio::AudioThread;
 use crate::cache::GopCache;
 use crate::hub::HubConfig;
 use crate::meter::{Meter, Rates};
-use crate::name::StreamName;
 use crate::policy::{BFrameAdvice, BFramePolicy, Refusal};
 use crate::subscriber::{AudioForm, Sink, StreamEvent, Subscriber};
 use crate::timeline::Timeline;

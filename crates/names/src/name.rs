@@ -1,9 +1,9 @@
-//! The name a stream is published and watched under.
+//! The name under which a stream is published and watched.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Longest name, in bytes of UTF-8.
+/// Longest stream name, in bytes of UTF-8.
 pub const MAX_NAME_LEN: usize = 255;
 
 /// A validated stream name: `app/stream`, or more segments where the application has an instance.
@@ -11,22 +11,22 @@ pub const MAX_NAME_LEN: usize = 255;
 /// Each segment is non-empty, is neither `.` nor `..`, and has no control character, no backslash
 /// and none of `?`, `#` and `%`: a name can stand in a URL path, a log line and a metric label as it is.
 ///
-/// What the gateway itself makes of a published stream has a name of its own that reads the same, its
-/// *rendition*. None can be asked for by name from outside: no text is one.
+/// The *rendition* that the gateway makes of a published stream has a name of its own with the same text.
+/// No text parses to it, so nobody outside can request a rendition by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamName {
     text: Arc<str>,
     form: Form,
 }
 
-/// Which of the streams of one name is meant.
+/// Distinguishes the published stream from its rendition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Form {
     Published,
     Rendition,
 }
 
-/// Why a name is refused.
+/// A text is not a stream name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
@@ -45,7 +45,7 @@ pub enum NameError {
 }
 
 impl StreamName {
-    /// The name made of an application and a stream; both may contain `/`.
+    /// Creates the name of a stream of an application; both parts may contain `/`.
     ///
     /// # Errors
     /// When the two do not make a valid name.
@@ -53,7 +53,7 @@ impl StreamName {
         Self::parse(&format!("{app}/{stream}"))
     }
 
-    /// Reads `app/stream`.
+    /// Parses `app/stream`.
     ///
     /// # Errors
     /// When it is not a valid name.
@@ -80,24 +80,24 @@ impl StreamName {
         })
     }
 
-    /// The name as text, `app/stream`. That of a rendition is that of what it is made of.
+    /// Returns the name as text, `app/stream`. A rendition has the text of its published stream.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The name of what is made of this stream for viewers that cannot show it.
+    /// Returns the name of this stream's rendition, for viewers that cannot decode the published stream.
     #[must_use]
     pub fn rendition(&self) -> Self {
         self.in_form(Form::Rendition)
     }
 
-    /// The name under which it is published.
+    /// Returns the name of the published stream.
     #[must_use]
     pub fn published(&self) -> Self {
         self.in_form(Form::Published)
     }
 
-    /// Whether it is what the gateway makes of a stream, and not the stream.
+    /// Returns whether this names a rendition.
     pub fn is_rendition(&self) -> bool {
         self.form == Form::Rendition
     }

@@ -1,9 +1,9 @@
-//! Settings that hold for some streams.
+//! Patterns of stream names.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::name::StreamName;
+use crate::StreamName;
 
 /// A stream name in which `*` may stand once, for any text: `live/*`, `*/main`, `live/show`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub struct StreamPattern(String);
 pub struct PatternError(String);
 
 impl StreamPattern {
-    /// What the `*` stands for in `name`; the empty text where the pattern has none. `None`: the name
-    /// is not one of these.
+    /// Returns the text that `*` stands for in `name` (empty if the pattern has no `*`), or `None` if the
+    /// name does not match.
     pub fn matches<'a>(&self, name: &'a StreamName) -> Option<&'a str> {
         let name = name.as_str();
         match self.0.split_once('*') {
@@ -25,7 +25,7 @@ impl StreamPattern {
         }
     }
 
-    /// Whether it holds for more than one name.
+    /// Returns whether the pattern can match more than one name.
     pub fn is_wild(&self) -> bool {
         self.0.contains('*')
     }
