@@ -243,6 +243,8 @@ pub struct Requests {
     pub max_connections_per_ip: usize,
     /// How long a connection may take to send the head of a request, or be idle.
     pub header_timeout: Time,
+    /// How long a client may take to read what it is sent.
+    pub write_timeout: Time,
     /// Requests for sessions per minute and address; 0 for any number.
     pub max_posts_per_minute: u32,
     /// How many of them may come at once.
@@ -552,6 +554,7 @@ impl Default for Requests {
             max_connections: http.max_connections,
             max_connections_per_ip: http.max_connections_per_ip,
             header_timeout: Time(http.header_timeout),
+            write_timeout: Time(http.write_timeout),
             max_posts_per_minute: 6000,
             post_burst: 600,
             trusted_proxies: Vec::new(),

@@ -115,7 +115,8 @@ mod tests {
             (
                 "[requests]\nzzz = 1",
                 "2: there is no key \"zzz\" here; there are max_connections, \
-                 max_connections_per_ip, header_timeout, max_posts_per_minute, post_burst, trusted_proxies",
+                 max_connections_per_ip, header_timeout, write_timeout, max_posts_per_minute, \
+                 post_burst, trusted_proxies",
             ),
             (
                 "[[auth.key]]\nmatch = \"live/*\"\nplays = []",

@@ -378,6 +378,7 @@ fn bind_http_on(
         max_connections_per_ip: config.requests.max_connections_per_ip,
         proxies,
         header_timeout: config.requests.header_timeout.0,
+        write_timeout: config.requests.write_timeout.0,
     };
     HttpServer::bind(http).map_err(|error| StartError::http(listener, error))
 }

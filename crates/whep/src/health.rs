@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -17,6 +17,11 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(admission: Admission) -> 
         .route("/readyz", get(ready))
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(admission)
+}
+
+/// Whether a request asks whether the gateway is well.
+pub(crate) fn is_about(uri: &Uri) -> bool {
+    matches!(uri.path(), "/healthz" | "/readyz")
 }
 
 /// The process answers, and that is all there is to it.

@@ -1,25 +1,27 @@
 //! The driver: HTTP/1.1 over TCP.
+//!
+//! No client can keep others out. A connection on which no request is under way gives way to a newcomer when
+//! all are taken; one that does not read its answers is closed; a few connections beyond the limit are there
+//! for those who ask whether the gateway is well.
+
+mod capacity;
+mod connection;
+mod write_deadline;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::{Extension, Router};
-use distributary_auth::network::{TrustedProxies, network};
+use axum::Router;
+use distributary_auth::network::TrustedProxies;
 use distributary_tls::{Certificate, TlsError, TlsIdentity};
-use distributary_webrtc::engine::{Place, Places};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
+use hyper_util::server::graceful::GracefulShutdown;
 use socket2::{Domain, Socket, Type};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tower::Layer as _;
+use tokio::net::TcpListener;
 
-use crate::access::PeerAddress;
+use capacity::Capacity;
+use connection::{Connection, Timeouts};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -37,7 +39,8 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// The certificate of HTTPS; without one, HTTP is served as it is.
     pub tls: Option<TlsIdentity>,
-    /// Most connections at a time; further ones wait in the kernel's queue.
+    /// Most connections at a time. For a further one the connection that is idle for longest is closed; when
+    /// none is idle, it is told that there is no room (503), except when it asks for health.
     pub max_connections: usize,
     /// Most of them from one address, an IPv6 /64 network counting as one; a further one is closed. This
     /// machine and `proxies` are not counted.
@@ -46,6 +49,9 @@ pub struct HttpConfig {
     pub proxies: TrustedProxies,
     /// How long a connection may take to send the head of a request, and how long it may be idle.
     pub header_timeout: Duration,
+    /// How long a client may take to read an answer, or a part of one without an end. Then the connection is
+    /// closed.
+    pub write_timeout: Duration,
 }
 
 impl Default for HttpConfig {
@@ -57,6 +63,7 @@ impl Default for HttpConfig {
             max_connections_per_ip: 2048,
             proxies: TrustedProxies::default(),
             header_timeout: Duration::from_secs(15),
+            write_timeout: Duration::from_secs(15),
         }
     }
 }
@@ -130,14 +137,14 @@ impl HttpServer {
         }
     }
 
-    /// Accepts for ever. A place is taken before a connection is accepted.
+    /// Accepts for ever.
     async fn accept(&self, router: Router, connections: &GracefulShutdown) {
-        let places = Arc::new(Semaphore::new(self.config.max_connections));
-        let by_address = Places::new(self.config.max_connections_per_ip);
+        let capacity = Capacity::new(&self.config);
+        let timeouts = Timeouts {
+            header: self.config.header_timeout,
+            write: self.config.write_timeout,
+        };
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-                return;
-            };
             let (stream, peer) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -146,29 +153,24 @@ impl HttpServer {
                     continue;
                 }
             };
-            let Ok(of_address) = self.take(&by_address, peer) else {
-                tracing::debug!(%peer, "HTTP connection closed: its address has as many as it may");
+            let Some(taken) = capacity.take(peer).await else {
+                tracing::debug!(%peer, "HTTP connection closed: there are as many as there may be");
                 continue;
             };
             let connection = Connection {
                 peer,
                 router: router.clone(),
-                header_timeout: self.config.header_timeout,
+                timeouts,
                 watcher: connections.watcher(),
+                idle: capacity.idle(),
+                is_reserve: taken.is_reserve,
             };
             let connection = connection.serve(stream, self.certificate.clone());
             tokio::spawn(async move {
                 connection.await;
-                drop((place, of_address));
+                drop(taken);
             });
         }
-    }
-
-    /// Takes a place for a connection of `peer`, where its address is counted.
-    fn take(&self, places: &Arc<Places>, peer: SocketAddr) -> Result<Option<Place>, usize> {
-        let ip = peer.ip().to_canonical();
-        let is_counted = !ip.is_loopback() && !self.config.proxies.trusts(ip);
-        is_counted.then(|| places.take(network(ip))).transpose()
     }
 }
 
@@ -188,65 +190,103 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// One connection that is served.
-struct Connection {
-    peer: SocketAddr,
-    router: Router,
-    header_timeout: Duration,
-    watcher: Watcher,
-}
-
-impl Connection {
-    /// Serves it, over TLS where there is a certificate.
-    async fn serve(self, stream: TcpStream, certificate: Option<Arc<Certificate>>) {
-        // An answer is one small write; waiting to fill a segment would only delay it.
-        let _ = stream.set_nodelay(true);
-        let Some(certificate) = certificate else {
-            return self.exchange(stream).await;
-        };
-        let handshake = certificate.acceptor().accept(stream);
-        match tokio::time::timeout(self.header_timeout, handshake).await {
-            Ok(Ok(stream)) => self.exchange(stream).await,
-            Ok(Err(error)) => tracing::debug!(peer = %self.peer, %error, "no TLS handshake"),
-            Err(_) => tracing::debug!(peer = %self.peer, "no TLS handshake in time"),
-        }
-    }
-
-    async fn exchange(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
-        let router = Extension(PeerAddress(self.peer)).layer(self.router);
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.header_timeout)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-        if let Err(error) = self.watcher.watch(connection).await {
-            tracing::debug!(%error, "HTTP connection ended");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::body::to_bytes;
+    use axum::extract::Request;
+    use axum::routing::{any, get};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::sync::Semaphore;
 
-    #[tokio::test]
-    async fn one_address_cannot_take_all_connections() {
-        let proxy = distributary_auth::network::parse("198.51.100.0/24").unwrap();
+    /// A server with room for so many connections, and what is told of each request that will not end.
+    fn serve(max_connections: usize) -> (SocketAddr, Arc<Semaphore>) {
         let server = HttpServer::bind(HttpConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
-            max_connections_per_ip: 1,
-            proxies: TrustedProxies(vec![proxy]),
+            max_connections,
             ..HttpConfig::default()
         })
         .unwrap();
-        let places = Places::new(1);
-        let take = |ip: &str| server.take(&places, SocketAddr::new(ip.parse().unwrap(), 4000));
-        let first = take("2001:db8::1").unwrap();
-        assert!(take("2001:db8::2").is_err(), "it is of the same network");
-        assert!(take("2001:db8:0:1::1").is_ok());
-        drop(first);
-        assert!(take("2001:db8::2").is_ok());
-        for ip in ["127.0.0.1", "::ffff:127.0.0.1", "::1", "198.51.100.7"] {
-            assert!(take(ip).unwrap().is_none(), "{ip} is not counted");
+        let address = server.local_addr();
+        let under_way = Arc::new(Semaphore::new(0));
+        let began = Arc::clone(&under_way);
+        let endless = async move |request: Request| {
+            began.add_permits(1);
+            let body = to_bytes(request.into_body(), usize::MAX).await;
+            std::future::pending::<()>().await;
+            drop(body);
+        };
+        let router = Router::new()
+            .route("/", get(async || "here"))
+            .route("/healthz", get(async || "ok"))
+            .route("/never", any(endless));
+        tokio::spawn(server.run(router, std::future::pending()));
+        (address, under_way)
+    }
+
+    async fn connect(address: SocketAddr, words: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(words.as_bytes()).await.unwrap();
+        stream
+    }
+
+    fn get_of(path: &str) -> String {
+        format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
+    }
+
+    /// The whole answer, after which the connection must be closed.
+    async fn closing(address: SocketAddr, path: &str) -> String {
+        let mut stream = connect(address, &get_of(path)).await;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// What comes first on a connection.
+    async fn begin_of(stream: &mut TcpStream) -> String {
+        let mut buffer = vec![0; 12];
+        stream.read_exact(&mut buffer).await.unwrap();
+        String::from_utf8(buffer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn silent_connections_give_way_to_those_who_ask() {
+        let (address, _) = serve(2);
+        let mut silent = Vec::new();
+        for _ in 0..20 {
+            silent.push(connect(address, "").await);
         }
+        let mut asking = connect(address, &get_of("/")).await;
+        assert_eq!(begin_of(&mut asking).await, "HTTP/1.1 200");
+        // The first that came were closed.
+        for stream in &mut silent[..18] {
+            assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn health_is_told_while_all_connections_are_in_use_and_others_hear_that() {
+        let (address, under_way) = serve(3);
+        let mut busy = Vec::new();
+        for _ in 0..2 {
+            busy.push(connect(address, &get_of("/never")).await);
+        }
+        // A body that never comes.
+        let head = "POST /never HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+        let mut slow = connect(address, head).await;
+        slow.write_all(b"a").await.unwrap();
+        let _all = under_way.acquire_many(3).await.unwrap();
+        let answer = closing(address, "/").await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(answer.contains("connection: close") && answer.contains("retry-after"));
+        for _ in 0..100 {
+            let answer = closing(address, "/healthz").await;
+            assert!(
+                answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"),
+                "{answer}"
+            );
+        }
+        drop(busy);
     }
 }

@@ -1,0 +1,328 @@
+//! One connection over which HTTP is spoken.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use distributary_tls::Certificate;
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::Watcher;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tower::ServiceExt as _;
+
+use super::capacity::Idle;
+use super::write_deadline::WriteDeadline;
+use crate::access::PeerAddress;
+use crate::health;
+use crate::problem::Problem;
+
+/// Requests of one connection. The answer to the last of them closes it, so that every client has to get in
+/// line again at times.
+const MAX_REQUESTS: u32 = 1000;
+
+/// How long a connection of the reserve may take for each of its steps.
+const RESERVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// When somebody should ask again who found every connection in use, in seconds.
+const FULL_RETRY_SECONDS: u32 = 10;
+
+/// How long a client may take for each of its steps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timeouts {
+    /// For the handshake of TLS and the head of a request, which includes the time between two requests.
+    pub(super) header: Duration,
+    /// For taking what is written to it.
+    pub(super) write: Duration,
+}
+
+/// One connection that is served.
+pub(super) struct Connection {
+    pub(super) peer: SocketAddr,
+    pub(super) router: Router,
+    pub(super) timeouts: Timeouts,
+    pub(super) watcher: Watcher,
+    /// Where it is entered while no request is under way, to give way to another.
+    pub(super) idle: Arc<Idle>,
+    /// It is one of the reserve: it has one request, about health.
+    pub(super) is_reserve: bool,
+}
+
+impl Connection {
+    /// Serves it, over TLS where there is a certificate.
+    pub(super) async fn serve(mut self, stream: TcpStream, certificate: Option<Arc<Certificate>>) {
+        // An answer is one small write; waiting to fill a segment would only delay it.
+        let _ = stream.set_nodelay(true);
+        if self.is_reserve {
+            self.timeouts.header = self.timeouts.header.min(RESERVE_TIMEOUT);
+            self.timeouts.write = self.timeouts.write.min(RESERVE_TIMEOUT);
+        }
+        end_when_unacknowledged(&stream, self.timeouts.write);
+        let presence = Presence::new(Arc::clone(&self.idle));
+        let gives_way = Arc::clone(&presence.gives_way);
+        let peer = self.peer;
+        tokio::select! {
+            () = self.exchange(stream, certificate, presence) => {}
+            () = gives_way.notified() => {
+                tracing::debug!(%peer, "idle HTTP connection gave way to another");
+            }
+        }
+    }
+
+    async fn exchange(
+        self,
+        stream: TcpStream,
+        certificate: Option<Arc<Certificate>>,
+        presence: Presence,
+    ) {
+        let Some(certificate) = certificate else {
+            return self.converse(stream, presence).await;
+        };
+        let handshake = certificate.acceptor().accept(stream);
+        match tokio::time::timeout(self.timeouts.header, handshake).await {
+            Ok(Ok(stream)) => self.converse(stream, presence).await,
+            Ok(Err(error)) => tracing::debug!(peer = %self.peer, %error, "no TLS handshake"),
+            Err(_) => tracing::debug!(peer = %self.peer, "no TLS handshake in time"),
+        }
+    }
+
+    async fn converse(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+        presence: Presence,
+    ) {
+        let Self {
+            peer,
+            router,
+            timeouts,
+            watcher,
+            is_reserve,
+            ..
+        } = self;
+        let presence = Arc::new(presence);
+        let most = if is_reserve { 1 } else { MAX_REQUESTS };
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let turn = Turn::begin(&presence);
+            let is_last = presence.requests.fetch_add(1, Ordering::Relaxed) + 1 >= most;
+            request.extensions_mut().insert(PeerAddress(peer));
+            let router = router.clone();
+            async move {
+                let mut response = if is_reserve && !health::is_about(request.uri()) {
+                    full()
+                } else {
+                    let Ok(response) = router.oneshot(request.map(Body::new)).await;
+                    response
+                };
+                if is_last {
+                    let headers = response.headers_mut();
+                    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                let answer = response.map(|body| Answer { body, _turn: turn });
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        let stream = WriteDeadline::new(stream, timeouts.write);
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(timeouts.header)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%peer, %error, "HTTP connection ended");
+        }
+    }
+}
+
+/// Tells somebody that all connections are in use.
+fn full() -> Response<Body> {
+    let detail = "This gateway has as many HTTP connections as it may.";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        .retry_after(FULL_RETRY_SECONDS)
+        .into_response()
+}
+
+/// Ends a connection whose peer acknowledges nothing for so long: it is gone, or keeps its window shut
+/// (RFC 5482). Where the system has no such option it takes a quarter of an hour.
+fn end_when_unacknowledged(stream: &TcpStream, timeout: Duration) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(timeout)) {
+        tracing::debug!(%error, "TCP_USER_TIMEOUT was not set");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, timeout);
+}
+
+/// Whether a request is under way on a connection.
+struct Presence {
+    idle: Arc<Idle>,
+    gives_way: Arc<Notify>,
+    requests: AtomicU32,
+    /// The number under which the connection is idle, while it is.
+    number: Mutex<Option<u64>>,
+}
+
+impl Presence {
+    fn new(idle: Arc<Idle>) -> Self {
+        let presence = Self {
+            idle,
+            gives_way: Arc::default(),
+            requests: AtomicU32::new(0),
+            number: Mutex::default(),
+        };
+        presence.rest();
+        presence
+    }
+
+    fn rest(&self) {
+        let number = self.idle.enter(&self.gives_way);
+        self.replace(Some(number));
+    }
+
+    fn replace(&self, number: Option<u64>) {
+        let mut own = self.number.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(former) = std::mem::replace(&mut *own, number) {
+            self.idle.leave(former);
+        }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.replace(None);
+    }
+}
+
+/// A request that is under way, until its answer was handed to the connection as a whole. What is still to be
+/// written then is of a client that does not read, and it may give way.
+struct Turn(Arc<Presence>);
+
+impl Turn {
+    fn begin(presence: &Arc<Presence>) -> Self {
+        presence.replace(None);
+        Self(Arc::clone(presence))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.rest();
+    }
+}
+
+/// The body of an answer, with the request that it ends.
+struct Answer {
+    body: Body,
+    _turn: Turn,
+}
+
+impl HttpBody for Answer {
+    type Data = <Body as HttpBody>::Data;
+    type Error = <Body as HttpBody>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use hyper_util::server::graceful::GracefulShutdown;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::time::Instant;
+
+    const TIMEOUTS: Timeouts = Timeouts {
+        header: Duration::from_secs(15),
+        write: Duration::from_secs(10),
+    };
+
+    /// Serves a connection that holds `buffer` bytes each way; ends with it.
+    fn connect(buffer: usize) -> (DuplexStream, tokio::task::JoinHandle<()>) {
+        let (client, stream) = tokio::io::duplex(buffer);
+        let idle = Arc::new(Idle::default());
+        let connections = GracefulShutdown::new();
+        let connection = Connection {
+            peer: SocketAddr::from(([192, 0, 2, 1], 4000)),
+            router: Router::new().route("/", get(async || "x".repeat(1000))),
+            timeouts: TIMEOUTS,
+            watcher: connections.watcher(),
+            idle: Arc::clone(&idle),
+            is_reserve: false,
+        };
+        let served = tokio::spawn(async move {
+            connection.converse(stream, Presence::new(idle)).await;
+            drop(connections);
+        });
+        (client, served)
+    }
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_asks_again_and_again_and_never_reads_is_cut() {
+        let (mut client, served) = connect(4096);
+        let began = Instant::now();
+        let asking = tokio::spawn(async move {
+            while client.write_all(REQUEST).await.is_ok() {}
+            client
+        });
+        served.await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), TIMEOUTS.write.as_secs());
+        asking.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_says_nothing_or_stops_in_the_middle_is_cut() {
+        for words in [&b""[..], b"GET / HT", REQUEST] {
+            let (mut client, served) = connect(4096);
+            client.write_all(words).await.unwrap();
+            let began = Instant::now();
+            served.await.unwrap();
+            assert_eq!(began.elapsed().as_secs(), TIMEOUTS.header.as_secs());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_has_so_many_requests_and_no_more() {
+        let (client, served) = connect(4096);
+        let (mut reading, mut writing) = tokio::io::split(client);
+        let asking = async {
+            for _ in 0..MAX_REQUESTS + 5 {
+                if writing.write_all(REQUEST).await.is_err() {
+                    break;
+                }
+            }
+        };
+        let mut answers = String::new();
+        let (read, ()) = tokio::join!(reading.read_to_string(&mut answers), asking);
+        read.unwrap();
+        served.await.unwrap();
+        let count = answers.matches("HTTP/1.1 200 OK").count();
+        assert_eq!(count, MAX_REQUESTS as usize);
+        assert_eq!(answers.matches("connection: close").count(), 1);
+    }
+}
