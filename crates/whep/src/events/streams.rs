@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use distributary_webrtc::session::SessionId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -42,15 +42,18 @@ impl EventStreams {
         }
     }
 
-    /// Makes an event stream of a session. The second value is whether it is the session's first; `None`:
-    /// it has as many as it may have.
+    /// Makes an event stream of a session. The second value is whether the session never had one before, so
+    /// that its end has yet to be waited for; `None`: it has as many as it may have.
     pub(super) fn create(
         &self,
         session: SessionId,
         wanted: EventSet,
         is_active: bool,
     ) -> Option<(u32, bool)> {
-        let mut streams = self.by_session.entry(session).or_default();
+        let entry = self.by_session.entry(session);
+        // A session stays in here without event streams, too: something waits for its end already.
+        let is_first = matches!(entry, Entry::Vacant(_));
+        let mut streams = entry.or_default();
         if streams.len() >= MAX_PER_SESSION {
             return None;
         }
@@ -61,7 +64,7 @@ impl EventStreams {
             is_active: AtomicBool::new(is_active),
             listener: Mutex::default(),
         }));
-        Some((number, streams.len() == 1))
+        Some((number, is_first))
     }
 
     pub(super) fn get(&self, session: &SessionId, number: u32) -> Option<Arc<EventStream>> {
@@ -150,6 +153,20 @@ mod tests {
         streams.forget(&session);
         assert_eq!(streams.len(), 0);
         assert!(!streams.remove(&session, first));
+    }
+
+    #[test]
+    fn the_end_of_a_session_is_waited_for_once_however_often_event_streams_come_and_go() {
+        let streams = EventStreams::new(1);
+        let session = SessionId::random();
+        for round in 0..100 {
+            let (number, is_first) = streams.create(session, EventSet::all(), true).unwrap();
+            assert_eq!(is_first, round == 0);
+            assert!(streams.remove(&session, number));
+        }
+        assert_eq!(streams.len(), 1);
+        streams.forget(&session);
+        assert_eq!(streams.len(), 0);
     }
 
     #[test]

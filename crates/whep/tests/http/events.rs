@@ -193,6 +193,24 @@ async fn an_event_stream_ends_when_it_is_deleted() {
     }
 }
 
+#[tokio::test]
+async fn event_streams_that_come_and_go_leave_no_task_behind() {
+    let front = front(WhepConfig::default());
+    let entry = format!("{}/events", front.open().await);
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let before = tasks();
+    for _ in 0..100 {
+        let answer = front.post(&entry, JSON, "").await;
+        let answer = front.request("DELETE", answer.header("location")).await;
+        assert_eq!(answer.status, StatusCode::OK);
+    }
+    assert!(tasks() <= before + 1, "{} and then {}", before, tasks());
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_player_listens_to_an_event_stream_the_last_that_came() {
     let front = front(WhepConfig::default());
