@@ -1,15 +1,17 @@
 //! What somebody wants to do, and why they may not.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 use distributary_names::StreamName;
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
-/// Parameters of a URL in which clients without headers show what they have; the first that is there
-/// counts.
-const TOKEN_PARAMETERS: [&str; 2] = ["token", "key"];
+/// Parameters of a URL in which clients without headers show what they have, in the order in which they are
+/// tried: ours, that of MediaMTX, and that of encoders.
+const TOKEN_PARAMETERS: [&str; 3] = ["token", "jwt", "key"];
 
 /// What is to be done with a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +32,7 @@ pub struct AccessRequest<'a> {
     pub stream: &'a StreamName,
     /// From where; behind a proxy that is believed, the address that it tells.
     pub ip: IpAddr,
-    /// The bearer token of the request's header, where there is one.
+    /// The token or key of the request's `Authorization` header, where there is one.
     pub bearer: Option<&'a str>,
     /// The query of the URL, without the question mark. It may hold a secret.
     pub query: &'a str,
@@ -39,17 +41,29 @@ pub struct AccessRequest<'a> {
 }
 
 impl AccessRequest<'_> {
-    /// What the client shows: the bearer token, else `token` or `key` of the query.
-    pub fn credential(&self) -> Option<String> {
-        if let Some(bearer) = self.bearer {
-            return Some(bearer.to_owned());
-        }
-        TOKEN_PARAMETERS.iter().find_map(|name| {
+    /// Returns all that the client shows, in the order in which it is tried: the token of the header, then
+    /// `token`, `jwt` and `key` of the query. Any of them may be the good one: players keep sending a header
+    /// that their page has set once, and proxies add one of their own.
+    pub fn credentials(&self) -> Vec<Cow<'_, str>> {
+        let header = self.bearer.filter(|token| !token.is_empty());
+        let of_query = TOKEN_PARAMETERS.iter().filter_map(|name| {
             let mut pairs = form_urlencoded::parse(self.query.as_bytes());
             let (_, value) = pairs.find(|(key, value)| key == name && !value.is_empty())?;
-            Some(value.into_owned())
-        })
+            Some(value)
+        });
+        header
+            .map(Cow::Borrowed)
+            .into_iter()
+            .chain(of_query)
+            .collect()
     }
+}
+
+/// What somebody is let in with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// When the token expires, where there is one and a session ends with it.
+    pub expires: Option<SystemTime>,
 }
 
 impl fmt::Debug for AccessRequest<'_> {
@@ -117,18 +131,21 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_header_counts_before_the_query_and_token_before_key() {
+    fn all_that_is_shown_counts_the_header_first() {
         let stream = name("live/test");
-        let shown = |query| asking(Action::Play, &stream, query).credential();
-        assert_eq!(shown(""), None);
-        assert_eq!(shown("x=1&key=a%2Bb"), Some("a+b".to_owned()));
-        assert_eq!(shown("key=a&token=b"), Some("b".to_owned()));
-        assert_eq!(shown("token=&key=a"), Some("a".to_owned()));
-        let with_header = AccessRequest {
-            bearer: Some("c"),
-            ..asking(Action::Play, &stream, "token=b")
+        let of = |bearer, query| {
+            let request = AccessRequest {
+                bearer,
+                ..asking(Action::Play, &stream, query)
+            };
+            request.credentials().join(" ")
         };
-        assert_eq!(with_header.credential(), Some("c".to_owned()));
+        assert_eq!(of(None, ""), "");
+        assert_eq!(of(None, "x=1&key=a%2Bb"), "a+b");
+        assert_eq!(of(None, "key=a&jwt=b&token=c"), "c b a");
+        assert_eq!(of(None, "token=&key=a&token=d"), "d a");
+        assert_eq!(of(Some("c"), "token=b"), "c b");
+        assert_eq!(of(Some(""), "token=b"), "b");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The rules in force.
 
+use std::borrow::Cow;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use subtle::ConstantTimeEq;
 
-use crate::access::{AccessRequest, Action, Denied};
+use crate::access::{AccessRequest, Action, Denied, Grant};
 use crate::jwt::{Jwt, JwtConfig, JwtError};
 use crate::keys::{self, KeyRule};
 use crate::webhook::{Webhook, WebhookConfig};
@@ -119,21 +120,22 @@ impl Authorizer {
     }
 
     fn is_own(&self, request: &AccessRequest<'_>) -> bool {
-        let own = |shown: String| shown.as_bytes().ct_eq(self.own_key.as_bytes()).into();
-        request.action == Action::Publish && request.credential().is_some_and(own)
+        let own = |shown: Cow<'_, str>| shown.as_bytes().ct_eq(self.own_key.as_bytes()).into();
+        request.action == Action::Publish && request.credentials().into_iter().any(own)
     }
 
     /// Decides about a request.
     ///
     /// # Errors
     /// Why it is denied.
-    pub async fn authorize(&self, request: &AccessRequest<'_>) -> Result<(), Denied> {
+    pub async fn authorize(&self, request: &AccessRequest<'_>) -> Result<Grant, Denied> {
+        let without_end = |()| Grant::default();
         match self.rules().of(request.action) {
-            Rule::Open => Ok(()),
-            _ if self.is_own(request) => Ok(()),
-            Rule::Keys(rules) => keys::check(rules, request),
+            Rule::Open => Ok(Grant::default()),
+            _ if self.is_own(request) => Ok(Grant::default()),
+            Rule::Keys(rules) => keys::check(rules, request).map(without_end),
             Rule::Jwt(jwt) => jwt.check(request, now()).await,
-            Rule::Webhook(webhook) => webhook.check(request).await,
+            Rule::Webhook(webhook) => webhook.check(request).await.map(without_end),
         }
     }
 
@@ -191,7 +193,7 @@ mod tests {
         let handle = authorizer.clone();
         let stream = name("live/test");
         let request = asking(Action::Publish, &stream, "");
-        assert_eq!(handle.authorize(&request).await, Ok(()));
+        assert!(handle.authorize(&request).await.is_ok());
         let config = AuthConfig {
             publish: Method::Keys(Vec::new()),
             play: Method::Open,
@@ -200,7 +202,7 @@ mod tests {
         assert_eq!(handle.authorize(&request).await, Err(Denied::Missing));
         let query = format!("key={}", authorizer.own_key());
         let own = asking(Action::Publish, &stream, &query);
-        assert_eq!(handle.authorize(&own).await, Ok(()));
+        assert!(handle.authorize(&own).await.is_ok());
         assert!(handle.is_open(Action::Play) && !handle.is_open(Action::Publish));
     }
 
@@ -217,6 +219,7 @@ mod tests {
             action_claim: "action".to_owned(),
             issuer: String::new(),
             audience: String::new(),
+            session_outlives_token: false,
         });
         let config = AuthConfig {
             publish: Method::Open,

@@ -9,17 +9,17 @@
 //! `stream` is a pattern of names or a list of them, `action` is `publish`, `play` or a list. `exp` is
 //! needed; `nbf`, `iss` and `aud` count where they are there or asked for.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Validation, decode, decode_header};
 use serde_json::{Map, Value};
 
-use crate::access::{AccessRequest, Denied};
+use crate::access::{AccessRequest, Denied, Grant};
 pub use crate::key_set::{JwtError, KeySource};
 use crate::key_set::{Key, Keys};
 
-/// Clocks of two machines may differ by this much.
-const LEEWAY: u64 = 30;
+/// Clocks of two machines may differ by this much: a token is good for so long beyond its expiry.
+pub const LEEWAY: Duration = Duration::from_secs(30);
 
 /// Longest token that is looked at.
 const MAX_TOKEN: usize = 8 * 1024;
@@ -37,6 +37,8 @@ pub struct JwtConfig {
     pub issuer: String,
     /// Whom it must be for (`aud`); empty for anybody.
     pub audience: String,
+    /// Whether a session goes on when the token that it was opened with has expired.
+    pub session_outlives_token: bool,
 }
 
 /// Verifies tokens.
@@ -57,26 +59,46 @@ impl Jwt {
         self.keys.prepare().await;
     }
 
+    /// Lets somebody in who shows a good token; of several any may be the good one.
     pub(crate) async fn check(
         &self,
         request: &AccessRequest<'_>,
         now: SystemTime,
-    ) -> Result<(), Denied> {
-        let token = request.credential().ok_or(Denied::Missing)?;
+    ) -> Result<Grant, Denied> {
+        let mut denied = Denied::Missing;
+        for token in request.credentials() {
+            match self.check_token(&token, request, now).await {
+                Ok(grant) => return Ok(grant),
+                Err(other) if weight(&other) > weight(&denied) => denied = other,
+                Err(_) => {}
+            }
+        }
+        Err(denied)
+    }
+
+    async fn check_token(
+        &self,
+        token: &str,
+        request: &AccessRequest<'_>,
+        now: SystemTime,
+    ) -> Result<Grant, Denied> {
         if token.len() > MAX_TOKEN {
             return Err(Denied::Invalid("the token is too long"));
         }
         let header =
-            decode_header(&token).map_err(|_| Denied::Invalid("this is no JSON Web Token"))?;
+            decode_header(token).map_err(|_| Denied::Invalid("this is no JSON Web Token"))?;
         if header.crit.is_some() {
             // What is named there must be understood (RFC 7515 section 4.1.11), and nothing is.
             let reason = "the token wants something that is not known here (crit)";
             return Err(Denied::Invalid(reason));
         }
         let key = self.keys.find(header.kid.as_deref(), header.alg).await?;
-        let claims = self.verify(&token, &key)?;
-        check_times(&claims, now)?;
-        self.check_claims(&claims, request)
+        let claims = self.verify(token, &key)?;
+        let expires = check_times(&claims, now)?;
+        self.check_claims(&claims, request)?;
+        Ok(Grant {
+            expires: expires.filter(|_| !self.config.session_outlives_token),
+        })
     }
 
     /// The claims of a token whose signature, issuer and audience are right.
@@ -130,20 +152,33 @@ impl Jwt {
     }
 }
 
-/// Checks `exp`, which must be there, and `nbf` (RFC 7519 sections 4.1.4 and 4.1.5).
-fn check_times(claims: &Map<String, Value>, now: SystemTime) -> Result<(), Denied> {
+/// Orders refusals by how much they tell: of several tokens the one that comes closest is spoken of.
+fn weight(denied: &Denied) -> u8 {
+    match denied {
+        Denied::Missing => 0,
+        Denied::Invalid(_) => 1,
+        Denied::Forbidden(_) => 2,
+        Denied::Unavailable => 3,
+    }
+}
+
+/// Checks `exp`, which must be there, and `nbf` (RFC 7519 sections 4.1.4 and 4.1.5). Returns `exp`; `None`:
+/// it is beyond what a clock can show.
+fn check_times(claims: &Map<String, Value>, now: SystemTime) -> Result<Option<SystemTime>, Denied> {
     let seconds = |claim| claims.get(claim).and_then(Value::as_f64);
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let expires = seconds("exp").ok_or(Denied::Invalid("the token has no expiry (exp)"))?;
-    if expires + LEEWAY as f64 <= now as f64 {
+    if expires + LEEWAY.as_secs_f64() <= now.as_secs_f64() {
         return Err(Denied::Invalid("the token has expired"));
     }
     match claims.get("nbf").map(|_| seconds("nbf")) {
-        None => Ok(()),
-        Some(Some(begins)) if begins <= (now + LEEWAY) as f64 => Ok(()),
-        Some(Some(_)) => Err(Denied::Invalid("the token is not valid yet")),
-        Some(None) => Err(Denied::Invalid("the token has no time in nbf")),
+        None => {}
+        Some(Some(begins)) if begins <= (now + LEEWAY).as_secs_f64() => {}
+        Some(Some(_)) => return Err(Denied::Invalid("the token is not valid yet")),
+        Some(None) => return Err(Denied::Invalid("the token has no time in nbf")),
     }
+    let since_epoch = Duration::try_from_secs_f64(expires).ok();
+    Ok(since_epoch.and_then(|since| UNIX_EPOCH.checked_add(since)))
 }
 
 /// A claim that is a text or a list of texts.
@@ -173,6 +208,7 @@ mod tests {
             action_claim: "action".to_owned(),
             issuer: String::new(),
             audience: String::new(),
+            session_outlives_token: false,
         }
     }
 
@@ -186,10 +222,14 @@ mod tests {
     }
 
     async fn checked(config: JwtConfig, token: &str) -> Result<(), Denied> {
+        granted(config, token, "").await.map(drop)
+    }
+
+    async fn granted(config: JwtConfig, token: &str, query: &str) -> Result<Grant, Denied> {
         let stream = name("live/test");
         let request = AccessRequest {
             bearer: Some(token),
-            ..asking(Action::Play, &stream, "")
+            ..asking(Action::Play, &stream, query)
         };
         let now = UNIX_EPOCH + Duration::from_secs(NOW);
         Jwt::new(config).unwrap().check(&request, now).await
@@ -216,6 +256,36 @@ mod tests {
             claims[claim] = value;
             let denied = checked(secret(), &token(&claims)).await;
             assert!(matches!(denied, Err(Denied::Forbidden(_))), "{claims}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_session_is_granted_until_the_token_expires_unless_it_may_outlive_it() {
+        let expires = UNIX_EPOCH + Duration::from_secs(NOW + 60);
+        let grant = granted(secret(), &token(&good()), "").await.unwrap();
+        assert_eq!(grant.expires, Some(expires));
+        let config = JwtConfig {
+            session_outlives_token: true,
+            ..secret()
+        };
+        let grant = granted(config, &token(&good()), "").await.unwrap();
+        assert_eq!(grant.expires, None);
+        let mut endless = good();
+        endless["exp"] = json!(1e300);
+        let grant = granted(secret(), &token(&endless), "").await.unwrap();
+        assert_eq!(grant.expires, None);
+    }
+
+    #[tokio::test]
+    async fn a_bad_token_does_not_beat_a_good_one_and_the_closest_is_spoken_of() {
+        let query = format!("jwt={}", token(&good()));
+        assert!(granted(secret(), "junk", &query).await.is_ok());
+        let mut other = good();
+        other["stream"] = json!("live/other");
+        let query = format!("key=junk&token={}", token(&other));
+        for header in ["junk", ""] {
+            let denied = granted(secret(), header, &query).await;
+            assert!(matches!(denied, Err(Denied::Forbidden(_))), "{denied:?}");
         }
     }
 

@@ -1,6 +1,8 @@
 //! Keys that are written into the configuration.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::BitOr;
 
 use distributary_names::StreamPattern;
 use subtle::{Choice, ConstantTimeEq};
@@ -30,7 +32,10 @@ impl fmt::Debug for KeyRule {
 
 /// Whether what is shown is a key of any rule for the stream.
 pub(crate) fn check(rules: &[KeyRule], request: &AccessRequest<'_>) -> Result<(), Denied> {
-    let shown = request.credential().ok_or(Denied::Missing)?;
+    let shown = request.credentials();
+    if shown.is_empty() {
+        return Err(Denied::Missing);
+    }
     let keys = rules
         .iter()
         .filter(|rule| rule.streams.matches(request.stream).is_some())
@@ -40,7 +45,8 @@ pub(crate) fn check(rules: &[KeyRule], request: &AccessRequest<'_>) -> Result<()
         });
     // Every key is compared, and every byte of it: how long it takes tells nothing of them.
     let equal = keys.fold(Choice::from(0), |equal, key| {
-        equal | key.as_bytes().ct_eq(shown.as_bytes())
+        let is_shown = |shown: &Cow<'_, str>| key.as_bytes().ct_eq(shown.as_bytes());
+        shown.iter().map(is_shown).fold(equal, BitOr::bitor)
     });
     if equal.into() {
         Ok(())
@@ -75,6 +81,7 @@ mod tests {
         use Action::{Play, Publish};
         assert_eq!(checked(Publish, "live/a", "key=studio"), Ok(()));
         assert_eq!(checked(Play, "live/a", "token=press"), Ok(()));
+        assert_eq!(checked(Play, "live/a", "token=null&key=press"), Ok(()));
         // All rules that fit count.
         assert_eq!(checked(Publish, "live/vip", "key=vip-studio"), Ok(()));
         assert_eq!(checked(Publish, "live/vip", "key=studio"), Ok(()));
@@ -85,6 +92,7 @@ mod tests {
             (Publish, "other/a", "key=studio"),
             (Publish, "live/a", "key=studi"),
             (Publish, "live/a", "key=studioo"),
+            (Publish, "live/a", "key=x&token=y&jwt=z"),
         ] {
             let denied = checked(action, stream, query);
             assert!(matches!(denied, Err(Denied::Invalid(_))), "{query}");

@@ -11,7 +11,7 @@
 //! * [`keys`]: keys that are written into the configuration, by pattern of stream names.
 //! * [`jwt`]: JSON Web Tokens (RFC 7519), verified with keys from the configuration, a file or a URL.
 //! * [`webhook`]: another program that is asked over HTTP.
-//! * [`rate`]: how often an address may ask at all.
+//! * [`rate`]: how often somebody may ask at all.
 //! * [`network`]: what counts as one address, and which proxies are believed.
 
 pub mod access;
@@ -26,5 +26,5 @@ pub mod rate;
 mod test_server;
 pub mod webhook;
 
-pub use access::{AccessRequest, Action, Denied};
+pub use access::{AccessRequest, Action, Denied, Grant};
 pub use authorizer::{AuthConfig, AuthError, Authorizer, Method};

@@ -1,16 +1,13 @@
-//! How often an address may ask: a bucket of tokens for each, which fills evenly.
+//! How often somebody may ask: a bucket of tokens for each, which fills evenly.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use crate::network::network;
+/// Buckets that are remembered. Past that the fullest are forgotten, which costs nothing but leniency.
+const MAX_BUCKETS: usize = 65_536;
 
-/// Addresses that are remembered. Past that the fullest buckets are forgotten, which costs nothing but
-/// leniency.
-const MAX_ADDRESSES: usize = 65_536;
-
-/// How often an address may ask.
+/// How often somebody may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     /// Times in a row.
@@ -27,16 +24,15 @@ impl RateLimit {
     }
 }
 
-/// Counts how often each address asks. An IPv6 /64 network counts as one.
+/// Counts how often each asks; `K` says who, such as the [network](crate::network::network) of an address.
 #[derive(Debug)]
-pub struct RateLimiter {
+pub struct RateLimiter<K> {
     limit: RateLimit,
-    /// When the bucket of an address is full again (the virtual scheduling form of the leaky bucket,
-    /// ITU-T I.371).
-    full_at: HashMap<IpAddr, Instant>,
+    /// When a bucket is full again (the virtual scheduling form of the leaky bucket, ITU-T I.371).
+    full_at: HashMap<K, Instant>,
 }
 
-impl RateLimiter {
+impl<K: Copy + Eq + Hash> RateLimiter<K> {
     /// Nobody has asked yet.
     pub fn new(limit: RateLimit) -> Self {
         Self {
@@ -50,34 +46,33 @@ impl RateLimiter {
         self.limit = limit;
     }
 
-    /// Whether `ip` may ask at `now`; else after how long it may again.
+    /// Whether `key` may ask at `now`; else after how long it may again.
     ///
     /// # Errors
     /// The time to wait.
-    pub fn check(&mut self, ip: IpAddr, now: Instant) -> Result<(), Duration> {
+    pub fn check(&mut self, key: K, now: Instant) -> Result<(), Duration> {
         let Some(interval) = self.limit.interval() else {
             return Ok(());
         };
         self.make_room(now);
-        let network = network(ip);
-        let full_at = self.full_at.get(&network).map_or(now, |at| now.max(*at));
+        let full_at = self.full_at.get(&key).map_or(now, |at| now.max(*at));
         let capacity = interval * self.limit.burst.max(1);
         let filled = full_at + interval;
         let due = filled - now;
         if due > capacity {
             return Err(due - capacity);
         }
-        self.full_at.insert(network, filled);
+        self.full_at.insert(key, filled);
         Ok(())
     }
 
     fn make_room(&mut self, now: Instant) {
-        if self.full_at.len() < MAX_ADDRESSES {
+        if self.full_at.len() < MAX_BUCKETS {
             return;
         }
         self.full_at.retain(|_, full_at| *full_at > now);
-        if self.full_at.len() >= MAX_ADDRESSES {
-            // So many addresses at once are an attack from everywhere; the bound holds all the same.
+        if self.full_at.len() >= MAX_BUCKETS {
+            // So many at once are an attack from everywhere; the bound holds all the same.
             self.full_at.clear();
         }
     }
@@ -91,10 +86,6 @@ impl RateLimiter {
 mod tests {
     use super::*;
 
-    fn ip(n: u32) -> IpAddr {
-        IpAddr::from(n.to_be_bytes())
-    }
-
     #[test]
     fn a_burst_is_allowed_and_then_an_even_pace() {
         let start = Instant::now();
@@ -103,13 +94,13 @@ mod tests {
             per_minute: 60,
         });
         for _ in 0..3 {
-            assert_eq!(limiter.check(ip(1), start), Ok(()));
+            assert_eq!(limiter.check(1, start), Ok(()));
         }
-        assert_eq!(limiter.check(ip(1), start), Err(Duration::from_secs(1)));
-        assert_eq!(limiter.check(ip(2), start), Ok(()));
+        assert_eq!(limiter.check(1, start), Err(Duration::from_secs(1)));
+        assert_eq!(limiter.check(2, start), Ok(()));
         let later = start + Duration::from_secs(1);
-        assert_eq!(limiter.check(ip(1), later), Ok(()));
-        assert_eq!(limiter.check(ip(1), later), Err(Duration::from_secs(1)));
+        assert_eq!(limiter.check(1, later), Ok(()));
+        assert_eq!(limiter.check(1, later), Err(Duration::from_secs(1)));
     }
 
     #[test]
@@ -119,7 +110,7 @@ mod tests {
             burst: 1,
             per_minute: 0,
         });
-        assert!((0..1000).all(|_| limiter.check(ip(1), start).is_ok()));
+        assert!((0..1000).all(|_| limiter.check(1, start).is_ok()));
     }
 
     #[test]
@@ -129,9 +120,9 @@ mod tests {
             burst: 1,
             per_minute: 1,
         });
-        for n in 0..=2 * MAX_ADDRESSES as u32 {
-            let _ = limiter.check(ip(n), start);
+        for n in 0..=2 * MAX_BUCKETS {
+            let _ = limiter.check(n, start);
         }
-        assert!(limiter.full_at.len() <= MAX_ADDRESSES);
+        assert!(limiter.full_at.len() <= MAX_BUCKETS);
     }
 }

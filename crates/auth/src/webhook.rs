@@ -71,7 +71,7 @@ impl Webhook {
                 tracing::warn!(%status, "the webhook failed: nobody is let in");
                 Err(Denied::Unavailable)
             }
-            Ok(_) if request.credential().is_none() => Err(Denied::Missing),
+            Ok(_) if request.credentials().is_empty() => Err(Denied::Missing),
             Ok(_) => Err(Denied::Forbidden("this is not allowed")),
             Err(error) => {
                 tracing::warn!(%error, "the webhook failed: nobody is let in");

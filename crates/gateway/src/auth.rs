@@ -78,6 +78,8 @@ pub struct JwtSection {
     pub issuer: String,
     /// Whom it must be for.
     pub audience: String,
+    /// Whether sessions go on when their token has expired.
+    pub session_outlives_token: bool,
 }
 
 /// Whom to ask.
@@ -115,6 +117,7 @@ impl Default for JwtSection {
             action_claim: "action".to_owned(),
             issuer: String::new(),
             audience: String::new(),
+            session_outlives_token: false,
         }
     }
 }
@@ -199,6 +202,7 @@ impl JwtSection {
             action_claim: self.action_claim.clone(),
             issuer: self.issuer.clone(),
             audience: self.audience.clone(),
+            session_outlives_token: self.session_outlives_token,
         })
     }
 }

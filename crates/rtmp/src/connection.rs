@@ -364,7 +364,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             query: query.as_str(),
             client: self.client.as_deref(),
         };
-        Ok(self.shared.config.auth.authorize(&request).await?)
+        self.shared.config.auth.authorize(&request).await?;
+        Ok(())
     }
 
     /// Passes on what the hub has for the player.

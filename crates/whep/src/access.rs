@@ -1,34 +1,41 @@
-//! Who may watch, and how often an address may ask.
+//! Who may watch.
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use axum::Extension;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use distributary_auth::network::{TrustedProxies, network};
-use distributary_auth::rate::{RateLimit, RateLimiter};
-use distributary_auth::{AccessRequest, Action, Authorizer, Denied};
+use distributary_auth::rate::RateLimit;
+use distributary_auth::{AccessRequest, Action, Authorizer, Denied, Grant};
 use distributary_hub::StreamName;
 use distributary_webrtc::engine::ViewerOptions;
 
+use crate::expiry::Expiry;
+use crate::limits::{Limits, counts};
 use crate::problem::Problem;
 use crate::router::FrontDoor;
 
 /// When somebody should ask again whom the webhook could not be asked about, in seconds.
 const UNAVAILABLE_RETRY_SECONDS: u32 = 5;
 
+/// Names the addresses that a request has come by.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
 /// What is asked before a viewer is let in. Cloning gives another handle.
 #[derive(Clone, Debug)]
 pub struct Access {
     authorizer: Authorizer,
-    limiter: Arc<Mutex<RateLimiter>>,
+    limits: Arc<Limits>,
     proxies: Arc<RwLock<TrustedProxies>>,
+    expiry: Expiry,
+    /// Whether it was said that a proxy is not trusted.
+    has_warned: Arc<AtomicBool>,
 }
 
 impl Access {
@@ -37,27 +44,53 @@ impl Access {
     pub fn new(authorizer: Authorizer, limit: RateLimit, proxies: TrustedProxies) -> Self {
         Self {
             authorizer,
-            limiter: Arc::new(Mutex::new(RateLimiter::new(limit))),
+            limits: Arc::new(Limits::new(limit)),
             proxies: Arc::new(RwLock::new(proxies)),
+            expiry: Expiry::default(),
+            has_warned: Arc::default(),
         }
     }
 
     /// Puts another limit into force, and other proxies.
     pub fn replace(&self, limit: RateLimit, proxies: TrustedProxies) {
-        let limiter = self.limiter.lock();
-        limiter.unwrap_or_else(PoisonError::into_inner).limit(limit);
+        self.limits.replace(limit);
         *self.proxies.write().unwrap_or_else(PoisonError::into_inner) = proxies;
+        self.has_warned.store(false, Ordering::Relaxed);
     }
 
     /// Where a request comes from, by what trusted proxies say.
-    fn address(&self, peer: Option<&PeerAddress>, headers: &HeaderMap) -> IpAddr {
-        // Only tests on the router have no connection.
-        let peer = peer.map_or(Ipv4Addr::LOCALHOST.into(), |PeerAddress(peer)| peer.ip());
+    pub(crate) fn address(&self, peer: Option<&PeerAddress>, headers: &HeaderMap) -> IpAddr {
+        let peer = address_of(peer);
         // Each proxy adds to the list, some as a header of its own.
-        let lines = headers.get_all("x-forwarded-for").iter();
+        let lines = headers.get_all(FORWARDED_FOR).iter();
         let list: Vec<_> = lines.filter_map(|value| value.to_str().ok()).collect();
         let proxies = self.proxies.read().unwrap_or_else(PoisonError::into_inner);
+        if peer.is_loopback() && !list.is_empty() && !proxies.trusts(peer) {
+            self.warn_of_proxy(peer);
+        }
         proxies.client(peer, &list.join(","))
+    }
+
+    /// Says once that a proxy on this machine hides where viewers are. This machine itself has no limits, so
+    /// none of its viewers has one. It is not believed by itself: any program on this machine could then
+    /// come from everywhere.
+    fn warn_of_proxy(&self, peer: IpAddr) {
+        if !self.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "a proxy at {peer} sends X-Forwarded-For and is not trusted: no limit by address holds for its \
+                 viewers; set trusted_proxies = [\"{peer}\"] under [requests]"
+            );
+        }
+    }
+
+    /// How often somebody may ask.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// When sessions end with their tokens.
+    pub(crate) fn expiry(&self) -> &Expiry {
+        &self.expiry
     }
 
     /// Whether everybody may watch.
@@ -65,8 +98,24 @@ impl Access {
         self.authorizer.is_open(Action::Play)
     }
 
-    /// Lets `viewer` watch `stream`, or says why not.
-    pub(crate) async fn check(&self, viewer: &Viewer, stream: &StreamName) -> Result<(), Problem> {
+    /// Lets `viewer` watch `stream`, or says why not, to the log as well.
+    pub(crate) async fn check(
+        &self,
+        viewer: &Viewer,
+        stream: &StreamName,
+    ) -> Result<Grant, Problem> {
+        self.authorize(viewer, stream).await.map_err(|denied| {
+            viewer.note_refusal(stream, &denied);
+            refusal(&denied).about(stream)
+        })
+    }
+
+    /// Whether `viewer` may watch `stream`.
+    pub(crate) async fn authorize(
+        &self,
+        viewer: &Viewer,
+        stream: &StreamName,
+    ) -> Result<Grant, Denied> {
         let request = AccessRequest {
             action: Action::Play,
             stream,
@@ -75,21 +124,7 @@ impl Access {
             query: &viewer.query,
             client: viewer.agent.as_deref(),
         };
-        self.authorizer.authorize(&request).await.map_err(|denied| {
-            viewer.note_refusal(stream, &denied);
-            refusal(&denied).about(stream)
-        })
-    }
-
-    fn is_too_often(&self, ip: IpAddr, now: Instant) -> Option<Duration> {
-        if !counts(ip) {
-            return None;
-        }
-        let limiter = self.limiter.lock();
-        limiter
-            .unwrap_or_else(PoisonError::into_inner)
-            .check(ip, now)
-            .err()
+        self.authorizer.authorize(&request).await
     }
 }
 
@@ -147,7 +182,7 @@ impl FromRequestParts<FrontDoor> for Viewer {
                 .get(name)
                 .and_then(|value| value.to_str().ok())
         };
-        let bearer = text(header::AUTHORIZATION).and_then(bearer);
+        let bearer = text(header::AUTHORIZATION).and_then(shown);
         Ok(Self {
             ip: front.access.address(peer, &parts.headers),
             bearer,
@@ -157,45 +192,31 @@ impl FromRequestParts<FrontDoor> for Viewer {
     }
 }
 
-/// Refuses who asks for sessions more often than allowed.
-pub(crate) async fn limit(
-    State(front): State<FrontDoor>,
-    peer: Option<Extension<PeerAddress>>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    if request.method() == Method::POST {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "requests are counted the moment they come"
-        )]
-        let now = Instant::now();
-        let peer = peer.as_ref().map(|Extension(peer)| peer);
-        let ip = front.access.address(peer, request.headers());
-        if let Some(pause) = front.access.is_too_often(ip, now) {
-            let seconds = u32::try_from(pause.as_secs_f64().ceil() as u64).unwrap_or(u32::MAX);
-            let detail = "Too many requests from this address.";
-            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(seconds));
-        }
-    }
-    Ok(next.run(request).await)
+/// Where a connection comes from. Only tests on the router have none.
+fn address_of(peer: Option<&PeerAddress>) -> IpAddr {
+    peer.map_or(Ipv4Addr::LOCALHOST.into(), |PeerAddress(peer)| {
+        peer.ip().to_canonical()
+    })
 }
 
-/// The token in an `Authorization` header. Some players send it alone, without the name of the scheme.
-fn bearer(value: &str) -> Option<String> {
-    match value.trim().split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-            Some(token.trim().to_owned())
-        }
-        Some(_) => None,
-        None => Some(value.trim().to_owned()),
-    }
-}
-
-/// Whether there are limits for this address. What comes from this machine is a proxy that is not named
-/// as one, or a test.
-fn counts(ip: IpAddr) -> bool {
-    !ip.is_loopback()
+/// Returns the token or key in an `Authorization` header: a bearer token (RFC 6750 section 2.1), which some
+/// players send alone, without the name of the scheme, or the password of Basic (RFC 7617). What a script
+/// makes of a variable that is not set is none.
+fn shown(value: &str) -> Option<String> {
+    let value = value.trim();
+    let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
+    let token = if scheme.eq_ignore_ascii_case("bearer") {
+        rest.trim().to_owned()
+    } else if scheme.eq_ignore_ascii_case("basic") {
+        let pair = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
+        let (_, password) = pair.split_once(':')?;
+        password.to_owned()
+    } else if rest.is_empty() {
+        value.to_owned()
+    } else {
+        return None;
+    };
+    Some(token).filter(|token| !["", "null", "undefined"].contains(&token.as_str()))
 }
 
 /// The one place where a denial becomes a status (RFC 6750 section 3.1).
@@ -219,5 +240,60 @@ fn refusal(denied: &Denied) -> Problem {
             problem.retry_after(UNAVAILABLE_RETRY_SECONDS)
         }
         None => problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_on_this_machine_that_is_not_trusted_is_warned_of() {
+        let networks = ["127.0.0.1"].map(|text| distributary_auth::network::parse(text).unwrap());
+        let trusting = TrustedProxies(networks.to_vec());
+        let limit = RateLimit {
+            burst: 1,
+            per_minute: 0,
+        };
+        for (proxies, peer, forwarded, warns) in [
+            (TrustedProxies::default(), "127.0.0.1", "192.0.2.1", true),
+            (trusting.clone(), "::1", "192.0.2.1", true),
+            (trusting.clone(), "::ffff:127.0.0.1", "192.0.2.1", false),
+            (TrustedProxies::default(), "127.0.0.1", "", false),
+            // Anybody can write the header, and has limits all the same.
+            (TrustedProxies::default(), "192.0.2.9", "192.0.2.1", false),
+        ] {
+            let access = Access::new(Authorizer::open(), limit, proxies);
+            let mut headers = HeaderMap::new();
+            if !forwarded.is_empty() {
+                headers.insert(FORWARDED_FOR, HeaderValue::from_static(forwarded));
+            }
+            let peer = PeerAddress(SocketAddr::new(peer.parse().unwrap(), 4000));
+            access.address(Some(&peer), &headers);
+            assert_eq!(access.has_warned.load(Ordering::Relaxed), warns, "{peer:?}");
+        }
+    }
+
+    #[test]
+    fn the_header_has_a_token_a_password_or_nothing() {
+        for (value, token) in [
+            ("Bearer abc", Some("abc")),
+            ("bearer  abc ", Some("abc")),
+            ("abc", Some("abc")),
+            // me:a:b, and :abc without a name
+            ("Basic bWU6YTpi", Some("a:b")),
+            ("basic OmFiYw==", Some("abc")),
+            ("Basic bWU6", None),
+            ("Basic bWU", None),
+            ("Basic !", None),
+            ("Bearer", None),
+            ("Bearer null", None),
+            ("Bearer undefined", None),
+            ("null", None),
+            ("Digest username=me", None),
+            ("", None),
+        ] {
+            assert_eq!(shown(value).as_deref(), token, "{value}");
+        }
     }
 }

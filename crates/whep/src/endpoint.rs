@@ -7,6 +7,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
+use distributary_auth::Grant;
 use distributary_hub::{DemandError, StreamName};
 use distributary_media::VideoTrack;
 use distributary_webrtc::engine::{OpenError, OpenedSession, ViewerOptions};
@@ -75,7 +76,7 @@ async fn negotiate(
     offer: Option<&str>,
     options: ViewerOptions,
 ) -> Result<(StatusCode, OpenedSession), Problem> {
-    admit(front, viewer, name).await?;
+    let grant = admit(front, viewer, name).await?;
     let engine = &front.engine;
     let options = viewer.tell(options);
     let watchable = watchable(front, name, options, offer).await;
@@ -90,7 +91,9 @@ async fn negotiate(
             .offer(&watchable, options)
             .map(|session| (StatusCode::CREATED, session)),
     };
-    opened.map_err(|error| refused(error, viewer, name))
+    let (status, session) = opened.map_err(|error| refused(error, viewer, name))?;
+    front.access.expiry().follow(engine, session.id, grant);
+    Ok((status, session))
 }
 
 /// Makes a viewer of whoever sent this offer for the stream `name`.
@@ -101,12 +104,13 @@ pub(crate) async fn play(
     offer: &str,
     options: ViewerOptions,
 ) -> Result<OpenedSession, Problem> {
-    admit(front, viewer, name).await?;
+    let grant = admit(front, viewer, name).await?;
+    let engine = &front.engine;
     let watchable = watchable(front, name, options, Some(offer)).await;
-    front
-        .engine
-        .open(&watchable, offer, viewer.tell(options))
-        .map_err(|error| refused(error, viewer, name))
+    let opened = engine.open(&watchable, offer, viewer.tell(options));
+    let session = opened.map_err(|error| refused(error, viewer, name))?;
+    front.access.expiry().follow(engine, session.id, grant);
+    Ok(session)
 }
 
 /// Tells a viewer, and the log, why there is no session.
@@ -129,10 +133,11 @@ async fn watchable(
 }
 
 /// Lets somebody in who wants to watch `name`, as soon as there is something to watch.
-async fn admit(front: &FrontDoor, viewer: &Viewer, name: &StreamName) -> Result<(), Problem> {
+async fn admit(front: &FrontDoor, viewer: &Viewer, name: &StreamName) -> Result<Grant, Problem> {
     front.admission.check()?;
-    front.access.check(viewer, name).await?;
-    await_stream(front, name).await
+    let grant = front.access.check(viewer, name).await?;
+    await_stream(front, name).await?;
+    Ok(grant)
 }
 
 /// Players of MediaMTX wait for a stream that is not found, and give up at a conflict.

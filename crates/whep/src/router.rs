@@ -12,12 +12,12 @@ use distributary_webrtc::engine::Engine;
 use tower::Layer as _;
 use tower::util::MapRequestLayer;
 
-use crate::access::{self, Access};
+use crate::access::Access;
 use crate::admission::Admission;
 use crate::config::Settings;
 use crate::events::EventStreams;
 use crate::problem::Problem;
-use crate::{aliases, cors, endpoint, events, health, legacy, live, pages, session};
+use crate::{aliases, cors, endpoint, events, health, legacy, limits, live, pages, session};
 
 /// First path segments that are never the application of a player page. A stream whose application is
 /// called so can be watched by WHEP all the same.
@@ -82,7 +82,7 @@ fn whep(front: &FrontDoor) -> Router<FrontDoor> {
         .route("/whep/", any(unnamed))
         .route("/index/api/whep", any(unnamed))
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn_with_state(front.clone(), access::limit))
+        .layer(middleware::from_fn_with_state(front.clone(), limits::limit))
         .layer(Extension(streams))
         .layer(origins)
 }

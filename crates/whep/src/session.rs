@@ -94,8 +94,12 @@ async fn patch(
     let etag = front.engine.etag(&id).ok_or_else(unknown)?;
     // Some players send the candidates of their offer without saying for which state. The fragment in them
     // says it as well, and nothing is changed by them.
-    if headers.contains_key(header::IF_MATCH) || front.engine.is_restart(&id, &fragment) {
+    let is_restart = front.engine.is_restart(&id, &fragment);
+    if is_restart || headers.contains_key(header::IF_MATCH) {
         check_precondition(&headers, &etag)?;
+    }
+    if is_restart {
+        front.access.limits().restart(id)?;
     }
     match front.engine.patch_ice(&id, &fragment) {
         Ok(IcePatch::Noted) => Ok(StatusCode::NO_CONTENT.into_response()),

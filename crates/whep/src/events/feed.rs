@@ -17,6 +17,8 @@ pub(super) struct Situation {
     pub(super) viewers: usize,
     /// The gateway is about to end.
     pub(super) drain: Option<Drain>,
+    /// The session is about to end, with its token.
+    pub(super) is_expiring: bool,
     /// What keeps viewers from seeing the stream as it is.
     pub(super) notice: Option<String>,
 }
@@ -103,11 +105,12 @@ impl Feed {
                 return Some(Event::inactive());
             }
         }
-        if let Some(drain) = &situation.drain
-            && !self.has_reconnect
-        {
+        let is_ending = situation.drain.is_some() || situation.is_expiring;
+        if is_ending && !self.has_reconnect {
             self.has_reconnect = true;
-            return Some(Event::reconnect(drain.reconnect.as_deref()));
+            let drain = situation.drain.as_ref();
+            let url = drain.and_then(|drain| drain.reconnect.as_deref());
+            return Some(Event::reconnect(url));
         }
         if self.notice != situation.notice {
             self.notice.clone_from(&situation.notice);

@@ -164,7 +164,13 @@ async fn listen(
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(FULL_RETRY_SECONDS)
         );
     };
-    let listener = Listener::new(&front, events, session, place);
+    let listener = Listener::new(
+        &front,
+        events,
+        session,
+        front.access.expiry().of(&id),
+        place,
+    );
     let events = stream::unfold(listener, async |mut listener| {
         let event = listener.next().await?;
         let event = sse::Event::default()
@@ -186,6 +192,8 @@ struct Listener {
     session: SessionWatch,
     liveness: watch::Receiver<bool>,
     drain: watch::Receiver<Option<Drain>>,
+    /// When the token of the session expires.
+    expires: Option<Instant>,
     /// Closes when it is another's turn.
     turn: watch::Receiver<()>,
     has_ended: bool,
@@ -197,6 +205,7 @@ impl Listener {
         front: &FrontDoor,
         events: Arc<EventStream>,
         session: SessionWatch,
+        expires: Option<tokio::time::Instant>,
         place: OwnedSemaphorePermit,
     ) -> Self {
         let is_active = events.is_active.load(Ordering::Relaxed);
@@ -214,6 +223,7 @@ impl Listener {
             session,
             liveness,
             drain: front.admission.watch(),
+            expires: expires.map(tokio::time::Instant::into_std),
             has_ended: false,
             _place: place,
         }
@@ -230,6 +240,7 @@ impl Listener {
             if event.is_some() {
                 return event;
             }
+            let deadline = self.deadline();
             tokio::select! {
                 () = self.session.ended() => {
                     self.has_ended = true;
@@ -238,10 +249,17 @@ impl Listener {
                 Err(_) = self.turn.changed() => return None,
                 Ok(()) = self.liveness.changed() => {}
                 Ok(()) = self.drain.changed() => {}
-                () = tokio::time::sleep_until(self.feed.deadline().into()) => {}
+                () = tokio::time::sleep_until(deadline.into()) => {}
             }
         }
         None
+    }
+
+    /// When to look again even if nothing has changed.
+    fn deadline(&self) -> Instant {
+        let expiry = self.expires.filter(|at| *at > clock());
+        let feed = self.feed.deadline();
+        expiry.map_or(feed, |expiry| expiry.min(feed))
     }
 
     /// What keeps viewers from seeing the stream as it is.
@@ -256,6 +274,7 @@ impl Listener {
             is_live: *self.liveness.borrow(),
             viewers: self.engine.sessions_of(self.session.stream()),
             drain: self.drain.borrow().clone(),
+            is_expiring: self.expires.is_some_and(|at| at <= clock()),
             notice: self.notice(),
         }
     }

@@ -1,14 +1,19 @@
 //! Who may watch, and how often an address may ask.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use crate::front::{Answer, Front, OFFER};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use distributary_auth::jwt::{JwtConfig, KeySource};
 use distributary_auth::keys::KeyRule;
 use distributary_auth::network::{self, TrustedProxies};
 use distributary_auth::rate::RateLimit;
 use distributary_auth::{AuthConfig, Authorizer, Method};
 use distributary_webrtc::engine::EngineConfig;
 use distributary_whep::{Access, WhepConfig};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::json;
 
 const NO_LIMIT: RateLimit = RateLimit {
     burst: 1,
@@ -48,6 +53,30 @@ async fn a_viewer_shows_its_key_in_the_header_or_in_the_query() {
         ("/whep/live/test?token=guest", vec![]),
         ("/whep/live/test?x=1&key=guest", vec![]),
         ("/live/test/whep?token=guest", vec![]),
+        ("/whep/live/test?jwt=guest", vec![]),
+        // The password of anybody.
+        (
+            "/whep/live/test",
+            vec![("authorization", "Basic bWU6Z3Vlc3Q=")],
+        ),
+        // What is not good does not stand in the way of what is.
+        (
+            "/whep/live/test?key=guest",
+            vec![("authorization", "Bearer null")],
+        ),
+        (
+            "/whep/live/test?key=guest",
+            vec![("authorization", "Bearer")],
+        ),
+        (
+            "/whep/live/test?key=guest",
+            vec![("authorization", "Bearer old")],
+        ),
+        (
+            "/whep/live/test?key=guest",
+            vec![("authorization", "Basic bWU6b2xk")],
+        ),
+        ("/whep/live/test?token=old&key=guest", vec![]),
     ] {
         let answer = post(&front, path, &headers).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{path}: {answer:?}");
@@ -103,6 +132,121 @@ async fn an_address_that_asks_too_often_has_to_wait_and_others_do_not() {
     let request = Request::get("/whep/live/test").header("x-forwarded-for", "203.0.113.7");
     let answer = front.send(request.body(Body::empty()).unwrap()).await;
     assert_eq!(answer.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn changes_and_ends_of_sessions_are_limited_each_by_themselves() {
+    let limit = RateLimit {
+        burst: 2,
+        per_minute: 1,
+    };
+    let proxies = TrustedProxies(vec![network::parse("127.0.0.1").unwrap()]);
+    let front = Front::guarded(Access::new(Authorizer::open(), limit, proxies));
+    let session = front.open().await;
+    for (method, path) in [
+        ("POST", "/whep/live/test"),
+        ("PATCH", &*session),
+        ("DELETE", "/session/none"),
+        ("OPTIONS", "/whep/live/test"),
+    ] {
+        let ask = async || {
+            let request = Request::builder().method(method).uri(path);
+            let request = request.header("x-forwarded-for", "203.0.113.7");
+            front.send(request.body(Body::empty()).unwrap()).await
+        };
+        for _ in 0..2 {
+            assert_ne!(
+                ask().await.status,
+                StatusCode::TOO_MANY_REQUESTS,
+                "{method}"
+            );
+        }
+        let answer = ask().await;
+        answer.problem(StatusCode::TOO_MANY_REQUESTS);
+        assert!(answer.headers.contains_key("retry-after"));
+    }
+    // Browsers do not take "too many" for an answer to their own question.
+    for _ in 0..5 {
+        let request = Request::options("/whep/live/test")
+            .header("x-forwarded-for", "203.0.113.7")
+            .header("access-control-request-method", "POST");
+        let answer = front.send(request.body(Body::empty()).unwrap()).await;
+        assert!(answer.status.is_success());
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_token_and_is_asked_to_reconnect_before() {
+    let front = with_tokens(false);
+    let answer = post(&front, &path_with_token(60), &[]).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    let session = answer.header("location").to_owned();
+    let entry = format!("{session}/events");
+    let answer = front
+        .post(&entry, "application/json", "[\"reconnect\"]")
+        .await;
+    let events = answer.header("location").to_owned();
+    // The simulated clock goes on when nothing else is to be done.
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let request = Request::get(&events).body(Body::empty()).unwrap();
+    let answer = front.send(request).await;
+    let told: String = answer
+        .text()
+        .split_inclusive("\n\n")
+        .filter(|part| !part.starts_with(':'))
+        .collect();
+    assert_eq!(told, "event: reconnect\ndata: {}\n\n");
+    // The token is good for half a minute more, where clocks differ.
+    let lasted = began.elapsed().as_secs();
+    assert!((80..=90).contains(&lasted), "{lasted}");
+    front
+        .request("GET", &session)
+        .await
+        .problem(StatusCode::NOT_FOUND);
+    assert_eq!(front.engine.sessions(), 0);
+}
+
+#[tokio::test]
+async fn a_session_outlives_its_token_where_it_may() {
+    let front = with_tokens(true);
+    let answer = post(&front, &path_with_token(60), &[]).await;
+    let session = answer.header("location").to_owned();
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let answer = front.request("GET", &session).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+}
+
+/// A gateway that lets in by tokens.
+fn with_tokens(session_outlives_token: bool) -> Front {
+    let jwt = JwtConfig {
+        keys: KeySource::Secret("secret".to_owned()),
+        stream_claim: "stream".to_owned(),
+        action_claim: "action".to_owned(),
+        issuer: String::new(),
+        audience: String::new(),
+        session_outlives_token,
+    };
+    let config = AuthConfig {
+        publish: Method::Open,
+        play: Method::Jwt(jwt),
+    };
+    let authorizer = Authorizer::new(config).unwrap();
+    Front::guarded(Access::new(authorizer, NO_LIMIT, TrustedProxies::default()))
+}
+
+/// Where to ask with a token that expires after so many seconds.
+#[allow(clippy::disallowed_methods, reason = "tokens expire by the wall clock")]
+fn path_with_token(seconds: u64) -> String {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let claims = json!({ "exp": now + seconds, "stream": "live/*", "action": "play" });
+    let key = EncodingKey::from_secret(b"secret");
+    let token = encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
+    format!("/whep/live/test?jwt={token}")
 }
 
 #[tokio::test]

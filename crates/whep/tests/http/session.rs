@@ -126,6 +126,38 @@ async fn an_ice_restart_gets_credentials_candidates_and_a_new_tag() {
 }
 
 #[tokio::test]
+async fn ice_is_restarted_so_often_and_no_more_wherever_the_viewer_is() {
+    let front = Front::new();
+    let (session, _) = open(&front).await;
+    let restart = async |number: u32| {
+        let body = RESTART.replace("ufrag:next", &format!("ufrag:next{number}"));
+        patch(&front, &session, Some("*"), &body).await
+    };
+    for number in 0..10 {
+        let answer = restart(number).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    }
+    let mut number = 10;
+    let refused = loop {
+        let answer = restart(number).await;
+        if answer.status != StatusCode::OK {
+            break answer;
+        }
+        // A slow machine earns a restart every two seconds.
+        number += 1;
+        assert!(number < 1000, "there is no limit");
+    };
+    refused.problem(StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.headers.contains_key("retry-after"));
+    let (other, etag) = open(&front).await;
+    let answer = patch(&front, &other, Some("*"), RESTART).await;
+    assert_eq!(answer.status, StatusCode::OK, "others have theirs");
+    // Candidates are no restart.
+    let answer = patch(&front, &other, Some(&etag), TRICKLED).await;
+    assert_ne!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
 async fn a_patch_says_which_state_it_is_for_and_has_the_type_of_a_fragment() {
     let front = Front::new();
     let (session, _) = open(&front).await;
