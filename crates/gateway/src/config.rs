@@ -61,6 +61,8 @@ pub struct Config {
     pub log: String,
     /// How it is written.
     pub log_format: LogFormat,
+    /// Lines of the log that one client can fill in a minute; 0 for any number.
+    pub log_lines_per_minute: u32,
     /// How long viewers and publishers may take to go elsewhere when the gateway is told to end.
     pub drain_timeout: Time,
     /// Streams that are pulled from other servers.
@@ -413,6 +415,7 @@ impl Default for Config {
             exclude_interfaces: CONTAINER_INTERFACES.map(str::to_owned).to_vec(),
             log: "info".to_owned(),
             log_format: LogFormat::default(),
+            log_lines_per_minute: 600,
             drain_timeout: Time(Duration::from_secs(3)),
             pull: Vec::new(),
             stream: Vec::new(),

@@ -22,6 +22,7 @@ use crate::candidates::{Announce, Reach, candidates, reach};
 use crate::config::{Config, Duplicate, Pull, TlsListener};
 use crate::demo;
 use crate::error::{Listener, RunError, StartError};
+use crate::limits::{self, Connections};
 use crate::listen::ListenAddress;
 use crate::memory;
 use crate::reload::Live;
@@ -75,12 +76,13 @@ impl Gateway {
         let auth = Authorizer::new(config.auth.rules()?)?;
         let (limit, proxies) = config.access()?;
         let (rtmp_draining, draining) = watch::channel(false);
-        let rtmp = bind_rtmp(config, &hub, auth.clone(), draining)?;
-        let http = bind_http(config)?;
-        let https = bind_https(config)?;
-        let admin = bind_admin(config)?;
-        let admin_https = bind_admin_https(config)?;
-        let (engine, announced) = start_engine(config, &hub)?;
+        let most = Connections::within(limits::raise_open_files(), config);
+        let rtmp = bind_rtmp(config, most, &hub, auth.clone(), draining)?;
+        let http = bind_http(config, most)?;
+        let https = bind_https(config, most)?;
+        let admin = bind_admin(config, most)?;
+        let admin_https = bind_admin_https(config, most)?;
+        let (engine, announced) = start_engine(config, most, &hub)?;
         let addresses = Addresses {
             rtmp: rtmp.local_addr().map_err(StartError::Addresses)?,
             rtmps: rtmp.tls_addr().map_err(StartError::Addresses)?,
@@ -254,6 +256,7 @@ fn now() -> Instant {
 
 fn bind_rtmp(
     config: &Config,
+    most: Connections,
     hub: &Hub,
     auth: Authorizer,
     draining: watch::Receiver<bool>,
@@ -262,7 +265,7 @@ fn bind_rtmp(
     let rtmp = RtmpConfig {
         listen: resolve(Listener::Rtmp, &config.rtmp)?,
         tls: rtmps(&config.rtmps)?,
-        max_connections: limits.max_connections,
+        max_connections: most.rtmp,
         max_connections_per_ip: limits.max_connections_per_ip,
         max_publishers: limits.max,
         on_duplicate: match limits.on_duplicate {
@@ -320,40 +323,40 @@ fn rtmps(config: &TlsListener) -> Result<Option<TlsConfig>, StartError> {
     Ok(Some(TlsConfig { listen, identity }))
 }
 
-fn bind_http(config: &Config) -> Result<HttpServer, StartError> {
+fn bind_http(config: &Config, most: Connections) -> Result<HttpServer, StartError> {
     let listen = resolve(Listener::Http, &config.http)?;
-    bind_http_on(Listener::Http, listen, None, config)
+    bind_http_on(Listener::Http, listen, None, config, most)
 }
 
 /// The listener of HTTPS, if it is wanted.
-fn bind_https(config: &Config) -> Result<Option<HttpServer>, StartError> {
+fn bind_https(config: &Config, most: Connections) -> Result<Option<HttpServer>, StartError> {
     let Some(address) = &config.https.listen.0 else {
         return Ok(None);
     };
     let listen = resolve(Listener::Https, address)?;
     let identity = identity(Listener::Https, &config.https)?;
-    bind_http_on(Listener::Https, listen, Some(identity), config).map(Some)
+    bind_http_on(Listener::Https, listen, Some(identity), config, most).map(Some)
 }
 
 /// The listener of the admin API, if it is wanted.
-fn bind_admin(config: &Config) -> Result<Option<HttpServer>, StartError> {
+fn bind_admin(config: &Config, most: Connections) -> Result<Option<HttpServer>, StartError> {
     let Some(address) = &config.admin.0 else {
         return Ok(None);
     };
     let listen = resolve(Listener::Admin, address)?;
     check_admin(listen, config)?;
-    bind_http_on(Listener::Admin, listen, None, config).map(Some)
+    bind_http_on(Listener::Admin, listen, None, config, most).map(Some)
 }
 
 /// The listener of the admin API with TLS, if it is wanted.
-fn bind_admin_https(config: &Config) -> Result<Option<HttpServer>, StartError> {
+fn bind_admin_https(config: &Config, most: Connections) -> Result<Option<HttpServer>, StartError> {
     let Some(address) = &config.admin_https.listen.0 else {
         return Ok(None);
     };
     let listen = resolve(Listener::AdminHttps, address)?;
     check_admin(listen, config)?;
     let identity = identity(Listener::AdminHttps, &config.admin_https)?;
-    bind_http_on(Listener::AdminHttps, listen, Some(identity), config).map(Some)
+    bind_http_on(Listener::AdminHttps, listen, Some(identity), config, most).map(Some)
 }
 
 /// Whoever reaches the admin API may do everything, unless a token is wanted.
@@ -369,12 +372,13 @@ fn bind_http_on(
     listen: SocketAddr,
     tls: Option<TlsIdentity>,
     config: &Config,
+    most: Connections,
 ) -> Result<HttpServer, StartError> {
     let (_, proxies) = config.access()?;
     let http = HttpConfig {
         listen,
         tls,
-        max_connections: config.requests.max_connections,
+        max_connections: most.http,
         max_connections_per_ip: config.requests.max_connections_per_ip,
         proxies,
         header_timeout: config.requests.header_timeout.0,
@@ -383,7 +387,11 @@ fn bind_http_on(
     HttpServer::bind(http).map_err(|error| StartError::http(listener, error))
 }
 
-fn start_engine(config: &Config, hub: &Hub) -> Result<(Engine, Vec<IpAddr>), StartError> {
+fn start_engine(
+    config: &Config,
+    most: Connections,
+    hub: &Hub,
+) -> Result<(Engine, Vec<IpAddr>), StartError> {
     let listen = resolve(Listener::WebRtc, &config.webrtc)?;
     let announce = Announce {
         hosts: &config.advertise,
@@ -400,6 +408,7 @@ fn start_engine(config: &Config, hub: &Hub) -> Result<(Engine, Vec<IpAddr>), Sta
         tcp: config.viewers.tcp,
         candidates: announced.clone(),
         max_sessions: config.viewers.max,
+        max_tcp_connections: most.ice_tcp,
         max_sessions_per_stream: config.viewers.max_per_stream,
         max_sessions_per_address: config.viewers.max_per_ip,
         offline_grace: config.offline_grace(),

@@ -33,6 +33,7 @@ pub mod gateway;
 pub mod health;
 pub mod limits;
 pub mod listen;
+pub mod log_limit;
 pub mod logging;
 mod memory;
 mod nearest;

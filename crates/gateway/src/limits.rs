@@ -1,24 +1,145 @@
-//! What the system lets the process have.
+//! What the system lets the process have, and how the listeners share it.
+
+use crate::config::Config;
+
+/// Files and sockets that are kept for everything but connections from outside: sockets of media, encoders,
+/// webhooks, streams that are pulled, files.
+const OWN_FILES: u64 = 128;
+
+/// Connections of an HTTP listener beyond its limit: those that are told so, or ask for health.
+const HTTP_RESERVE: usize = 80;
 
 /// Raises the number of files and sockets that may be open from what the system gives to every process
-/// to the most it allows this one. Many systems begin with 1024, so that old programs work; each publisher,
-/// each HTTP connection and each viewer over TCP is one.
-pub fn raise_open_files() {
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => tracing::debug!(limit, "open files"),
-        // The limits of the configuration may then be more than can be had: connections wait.
-        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+/// to the most it allows this one, and returns it. Many systems begin with 1024, so that old programs work;
+/// each publisher, each HTTP connection and each viewer over TCP is one.
+pub fn raise_open_files() -> u64 {
+    rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+        u64::MAX
+    })
+}
+
+/// Most connections of each listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// Of each that speaks HTTP.
+    pub http: usize,
+    /// Of RTMP and RTMPS together.
+    pub rtmp: usize,
+    /// Of viewers over TCP.
+    pub ice_tcp: usize,
+}
+
+impl Connections {
+    /// Returns what the configuration wants, or where that is more than `open_files` allows, for each listener
+    /// its share: none can then take from the others what they need.
+    pub fn within(open_files: u64, config: &Config) -> Self {
+        let http = [
+            true,
+            config.https.listen.0.is_some(),
+            config.admin.0.is_some(),
+            config.admin_https.listen.0.is_some(),
+        ];
+        let http = http.into_iter().filter(|is_on| *is_on).count();
+        let Config {
+            requests,
+            publishers,
+            viewers,
+            ..
+        } = config;
+        let ice_tcp = if viewers.tcp { viewers.max } else { 0 };
+        let mut wanted = vec![requests.max_connections; http];
+        wanted.extend([publishers.max_connections, ice_tcp]);
+
+        let own = OWN_FILES + (http * HTTP_RESERVE) as u64;
+        let available = usize::try_from(open_files.saturating_sub(own)).unwrap_or(usize::MAX);
+        let most = share(available, &wanted);
+        let shared = Self {
+            http: requests.max_connections.min(most),
+            rtmp: publishers.max_connections.min(most),
+            ice_tcp: ice_tcp.min(most),
+        };
+        if wanted.iter().any(|wanted| *wanted > most) {
+            tracing::warn!(
+                open_files,
+                http = shared.http,
+                rtmp = shared.rtmp,
+                ice_tcp = shared.ice_tcp,
+                "the system allows fewer open files than the limits of connections add up to, and each \
+                 listener gets its share: raise the limit (LimitNOFILE of systemd, ulimits of a container)"
+            );
+        }
+        shared
     }
 }
 
-#[cfg(all(test, unix))]
+/// Returns the most that each may have so that all together have no more than `available`: those that want less
+/// leave the rest to the others. Nobody gets nothing.
+fn share(available: usize, wanted: &[usize]) -> usize {
+    let mut wanted = wanted.to_vec();
+    wanted.sort_unstable();
+    let mut left = available;
+    for (at, count) in wanted.iter().enumerate() {
+        let share = left / (wanted.len() - at);
+        if *count > share {
+            return share.max(1);
+        }
+        left -= count;
+    }
+    usize::MAX
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
+    #[cfg(unix)]
     #[test]
     fn afterwards_as_many_files_may_be_open_as_the_system_allows() {
-        raise_open_files();
+        let raised = raise_open_files();
         let (soft, hard) = rlimit::Resource::NOFILE.get().unwrap();
-        assert_eq!(soft, hard);
+        assert_eq!((soft, raised), (hard, hard));
+    }
+
+    #[test]
+    fn listeners_get_what_they_want_where_there_is_enough() {
+        let config = Config::default();
+        let connections = Connections::within(1 << 20, &config);
+        assert_eq!(connections.http, config.requests.max_connections);
+        assert_eq!(connections.rtmp, config.publishers.max_connections);
+        assert_eq!(connections.ice_tcp, config.viewers.max);
+        assert_eq!(Connections::within(u64::MAX, &config), connections);
+    }
+
+    #[test]
+    fn who_wants_little_gets_it_and_the_rest_is_shared() {
+        assert_eq!(share(100, &[20, 30, 50]), usize::MAX);
+        assert_eq!(share(100, &[10, 500, 400, 20]), 35);
+        assert_eq!(share(100, &[usize::MAX, 1]), 99);
+        assert_eq!(share(0, &[5]), 1);
+    }
+
+    #[test]
+    fn all_listeners_together_never_need_more_files_than_there_are() {
+        let mut config = Config::default();
+        let listen: crate::listen::OptionalAddress = "127.0.0.1:0".parse().unwrap();
+        for https in [false, true] {
+            if https {
+                config.https.listen = listen.clone();
+                config.admin_https.listen = listen.clone();
+            }
+            for max in [1, 20_000, usize::MAX] {
+                config.viewers.max = max;
+                for open_files in [1024, 4096, 65_536] {
+                    let connections = Connections::within(open_files, &config);
+                    let http = if https { 4 } else { 2 };
+                    let own = OWN_FILES as usize + http * HTTP_RESERVE;
+                    let sum = http * connections.http + connections.rtmp + connections.ice_tcp;
+                    assert!((own + sum) as u64 <= open_files, "{connections:?}");
+                    let all = [connections.http, connections.rtmp, connections.ice_tcp];
+                    assert!(all.iter().all(|count| *count > 0), "{connections:?}");
+                }
+            }
+        }
     }
 }

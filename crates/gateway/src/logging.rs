@@ -8,6 +8,8 @@ use tracing_subscriber::reload::{Handle, Layer};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt};
 
+use crate::log_limit::{LogLimit, WINDOW};
+
 /// How the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -47,24 +49,43 @@ const QUIET: &str = "sctp_proto=off";
 
 /// Changes what is logged while the gateway runs.
 #[derive(Clone, Debug)]
-pub struct LogHandle(Handle<EnvFilter, Registry>);
+pub struct LogHandle {
+    levels: Handle<EnvFilter, Registry>,
+    limit: LogLimit,
+}
 
 impl LogHandle {
-    /// Logs what passes `filter` from now on.
+    /// Logs what passes `filter` from now on, so many lines of each client in a minute.
     ///
     /// # Errors
     /// When the filter is not valid.
-    pub fn set(&self, filter: &str) -> Result<(), LogError> {
-        self.0.reload(levels(filter)?).map_err(|_| LogError::Ended)
+    pub fn set(&self, filter: &str, lines_per_minute: u32) -> Result<(), LogError> {
+        self.limit.set(lines_per_minute);
+        let reloaded = self.levels.reload(levels(filter)?);
+        reloaded.map_err(|_| LogError::Ended)
+    }
+
+    /// Says each minute what was suppressed, for as long as it is polled.
+    pub async fn report(self) {
+        loop {
+            tokio::time::sleep(WINDOW).await;
+            self.limit.report();
+        }
     }
 }
 
 /// Starts to log what passes `filter`: a level (`info`), or levels by part
-/// (`warn,distributary_rtmp=debug`).
+/// (`warn,distributary_rtmp=debug`). Of each client so many lines are written in a minute, for as long as
+/// [`LogHandle::report`] is polled.
 ///
 /// # Errors
 /// When the filter is not valid, or the log was started before.
-pub fn start(filter: &str, format: LogFormat) -> Result<LogHandle, LogError> {
+pub fn start(
+    filter: &str,
+    format: LogFormat,
+    lines_per_minute: u32,
+) -> Result<LogHandle, LogError> {
+    let limit = LogLimit::new(lines_per_minute);
     let (levels, handle) = Layer::new(levels(filter)?);
     let lines = fmt::layer()
         .with_writer(std::io::stderr)
@@ -80,10 +101,13 @@ pub fn start(filter: &str, format: LogFormat) -> Result<LogHandle, LogError> {
     };
     tracing_subscriber::registry()
         .with(levels)
-        .with(lines)
+        .with(lines.with_filter(limit.clone()))
         .try_init()
         .map_err(|_| LogError::Started)?;
-    Ok(LogHandle(handle))
+    Ok(LogHandle {
+        levels: handle,
+        limit,
+    })
 }
 
 /// Whether a filter is valid.

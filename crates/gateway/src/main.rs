@@ -13,7 +13,7 @@ use distributary_gateway::health::health;
 use distributary_gateway::listen::ListenAddress;
 use distributary_gateway::reload::Reload;
 use distributary_gateway::signals::{Request, Signals};
-use distributary_gateway::{Config, limits, logging};
+use distributary_gateway::{Config, logging};
 use tokio::sync::watch;
 
 /// How long tasks that have not ended by themselves are waited for.
@@ -50,14 +50,14 @@ fn ask_health(cli: &Cli, address: Option<&ListenAddress>) -> Result<(), AnyError
 
 fn run(cli: Cli) -> Result<(), AnyError> {
     let config = cli.config()?;
-    let log = logging::start(&config.log, config.log_format)?;
+    let log = logging::start(&config.log, config.log_format, config.log_lines_per_minute)?;
     cli.warn_of_unknown_variables();
-    limits::raise_open_files();
     let runtime = tokio::runtime::Runtime::new()?;
     let result = runtime.block_on(async {
         let signals = Signals::install()?;
         let gateway = Gateway::start(&config, cli.demo)?;
         let _ = write!(std::io::stdout(), "{}", Banner(gateway.addresses()));
+        tokio::spawn(log.clone().report());
         let reload = Reload::new(cli, config, gateway.live(), log);
         let (end, ending) = watch::channel(None);
         tokio::spawn(obey(signals, reload, end));

@@ -12,10 +12,11 @@ use crate::config::Config;
 use crate::logging::LogHandle;
 
 /// What can change without a new start: keys, and tables with all their keys.
-const LIVE: [&str; 21] = [
+const LIVE: [&str; 22] = [
     "auth",
     "ice_server",
     "log",
+    "log_lines_per_minute",
     "redirect",
     "requests.max_posts_per_minute",
     "requests.post_burst",
@@ -115,7 +116,7 @@ impl Reload {
         authorizer.replace(rules)?;
         let prepared = authorizer.clone();
         tokio::spawn(async move { prepared.prepare().await });
-        self.log.set(&config.log)?;
+        self.log.set(&config.log, config.log_lines_per_minute)?;
         streams.reconfigure(hub);
         settings.replace(whep);
         access.replace(limit, proxies);

@@ -55,6 +55,8 @@ pub struct EngineConfig {
     pub candidates: Vec<IpAddr>,
     /// Most sessions, those included that were answered and have not been heard of.
     pub max_sessions: usize,
+    /// Most connections of viewers over TCP; further ones wait in the kernel's queue.
+    pub max_tcp_connections: usize,
     /// Most of them that watch one stream.
     pub max_sessions_per_stream: usize,
     /// Most of them of one address, see [`ViewerOptions::counts_as`].
@@ -88,6 +90,7 @@ impl Default for EngineConfig {
             tcp: true,
             candidates: Vec::new(),
             max_sessions: 20_000,
+            max_tcp_connections: 20_000,
             max_sessions_per_stream: 20_000,
             max_sessions_per_address: 5_000,
             start_pacing: 40_000_000,

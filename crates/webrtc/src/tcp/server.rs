@@ -110,7 +110,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, stopped: oneshot::Rec
 /// Accepts for ever. A place is taken before a connection is accepted; further ones wait in the
 /// kernel's queue.
 async fn accept(listener: &TcpListener, shared: &Arc<Shared>, connections: &mut JoinSet<()>) {
-    let places = Arc::new(Semaphore::new(shared.config.max_sessions));
+    let places = Arc::new(Semaphore::new(shared.config.max_tcp_connections));
     let next_id = AtomicU64::new(0);
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {

@@ -1,0 +1,280 @@
+//! How much of the log one client can fill.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use distributary_auth::network::network;
+use tracing::callsite::Identifier;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, Filter};
+use tracing_subscriber::registry::LookupSpan;
+
+/// After this time everybody may fill as much again.
+pub const WINDOW: Duration = Duration::from_secs(60);
+
+/// Clients that are told apart in one window; further ones share one allowance.
+const MAX_CLIENTS: usize = 16_384;
+
+/// Clients that are named when lines were suppressed; of the others there is one line.
+const MAX_NAMED: usize = 10;
+
+/// Fields, of events and of the spans around them, that say which client something is about.
+const ADDRESS_FIELDS: [&str; 5] = ["address", "peer", "remote", "from", "ip"];
+
+/// Suppresses what a client makes the log write beyond so many lines in a [`WINDOW`]. An IPv6 /64 network is one
+/// client; lines that are about none are counted by the place in the code that writes them.
+#[derive(Clone, Debug)]
+pub struct LogLimit(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Lines in a window; 0 for any number.
+    lines: AtomicU32,
+    written: Mutex<HashMap<Writer, u64>>,
+}
+
+/// Who makes the log write something.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Writer {
+    Client(IpAddr),
+    Code(Identifier),
+    /// All for whom there was no room.
+    Rest,
+}
+
+/// The client that a span is about.
+struct Client(IpAddr);
+
+impl LogLimit {
+    /// Lets so many lines of each client pass in a window; 0 for any number.
+    pub fn new(lines: u32) -> Self {
+        Self(Arc::new(Shared {
+            lines: AtomicU32::new(lines),
+            written: Mutex::default(),
+        }))
+    }
+
+    /// Changes the number of lines.
+    pub fn set(&self, lines: u32) {
+        self.0.lines.store(lines, Ordering::Relaxed);
+    }
+
+    /// Begins a new window, and returns what was suppressed in the last one, the most first.
+    fn turn(&self) -> Vec<(Writer, u64)> {
+        let limit = u64::from(self.0.lines.load(Ordering::Relaxed));
+        let written = std::mem::take(&mut *self.written());
+        let mut suppressed: Vec<_> = written
+            .into_iter()
+            .filter(|(_, count)| limit > 0 && *count > limit)
+            .map(|(writer, count)| (writer, count - limit))
+            .collect();
+        suppressed.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        suppressed
+    }
+
+    /// Begins a new window, and says what was suppressed in the last one.
+    pub fn report(&self) {
+        let mut suppressed = self.turn();
+        let others = suppressed.split_off(suppressed.len().min(MAX_NAMED));
+        for (writer, lines) in suppressed {
+            match writer {
+                Writer::Client(address) => {
+                    tracing::warn!(%address, lines, "lines of the log about a client were suppressed");
+                }
+                Writer::Code(code) => {
+                    let written_by = code.0.metadata().name();
+                    tracing::warn!(written_by, lines, "alike lines of the log were suppressed");
+                }
+                Writer::Rest => tracing::warn!(lines, "lines of the log were suppressed"),
+            }
+        }
+        if !others.is_empty() {
+            let lines: u64 = others.iter().map(|(_, count)| count).sum();
+            let clients = others.len();
+            tracing::warn!(
+                clients,
+                lines,
+                "lines of the log about others were suppressed"
+            );
+        }
+    }
+
+    /// Counts a line, and says whether it may be written.
+    fn count(&self, writer: Writer) -> bool {
+        let limit = self.0.lines.load(Ordering::Relaxed);
+        if limit == 0 {
+            return true;
+        }
+        let mut written = self.written();
+        let is_full = written.len() >= MAX_CLIENTS && !written.contains_key(&writer);
+        let writer = if is_full { Writer::Rest } else { writer };
+        let count = written.entry(writer).or_default();
+        *count += 1;
+        *count <= u64::from(limit)
+    }
+
+    fn written(&self) -> MutexGuard<'_, HashMap<Writer, u64>> {
+        self.0
+            .written
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for LogLimit {
+    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        true
+    }
+
+    fn event_enabled(&self, event: &Event<'_>, context: &Context<'_, S>) -> bool {
+        let mut address = Address::default();
+        event.record(&mut address);
+        let of_span = || {
+            let mut spans = context.event_scope(event).into_iter().flatten();
+            spans.find_map(|span| span.extensions().get::<Client>().map(|client| client.0))
+        };
+        let client = address.0.or_else(of_span).map(Writer::Client);
+        self.count(client.unwrap_or_else(|| Writer::Code(event.metadata().callsite())))
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut address = Address::default();
+        attributes.record(&mut address);
+        if let (Some(ip), Some(span)) = (address.0, context.span(id)) {
+            span.extensions_mut().replace(Client(ip));
+        }
+    }
+}
+
+/// The address among the fields of an event or a span.
+#[derive(Default)]
+struct Address(Option<IpAddr>);
+
+impl Visit for Address {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if self.0.is_none() && ADDRESS_FIELDS.contains(&field.name()) {
+            let text = format!("{value:?}");
+            let ip = text.parse().or_else(|_| {
+                let with_port: Result<SocketAddr, _> = text.parse();
+                with_port.map(|address| address.ip())
+            });
+            self.0 = ip.ok().map(network);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::{Layer, fmt};
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written to a log with this limit.
+    fn written(limit: &LogLimit, log: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let layer = fmt::layer()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .with_filter(limit.clone());
+        let subscriber = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::with_default(subscriber, log);
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_client_fills_its_share_and_others_have_theirs() {
+        let limit = LogLimit::new(3);
+        let text = written(&limit, || {
+            for port in 1..1000 {
+                let peer = SocketAddr::from(([192, 0, 2, 1], port));
+                tracing::info!(%peer, "noise");
+            }
+            // Of a span around it, and of the network of IPv6 hosts.
+            for host in 1..1000 {
+                let address = format!("2001:db8::{host:x}");
+                let span = tracing::info_span!("viewer", address);
+                let with_display = tracing::info_span!("viewer", address = %address);
+                drop(span);
+                tracing::info!(parent: &with_display, "hiss");
+            }
+            tracing::info!(address = %"192.0.2.2", "calm");
+        });
+        assert_eq!(text.matches("noise").count(), 3);
+        assert_eq!(text.matches("hiss").count(), 3);
+        assert_eq!(text.matches("calm").count(), 1);
+
+        let told = written(&limit, || limit.report());
+        assert!(told.contains("address=192.0.2.1 lines=996"), "{told}");
+        assert!(told.contains("address=2001:db8:: lines=996"), "{told}");
+        assert!(!told.contains("192.0.2.2"), "{told}");
+        let again = written(&limit, || {
+            tracing::info!(peer = %"192.0.2.1:5", "noise");
+        });
+        assert_eq!(again.matches("noise").count(), 1, "a new window has begun");
+    }
+
+    #[test]
+    fn lines_about_nobody_are_limited_by_their_place() {
+        let limit = LogLimit::new(2);
+        let text = written(&limit, || {
+            for _ in 0..100 {
+                tracing::warn!("not accepted");
+            }
+            tracing::warn!("another");
+        });
+        assert_eq!(text.matches("not accepted").count(), 2);
+        assert_eq!(text.matches("another").count(), 1);
+    }
+
+    #[test]
+    fn clients_without_number_share_one_allowance_and_few_are_named() {
+        let limit = LogLimit::new(1);
+        let ip = |n: u32| IpAddr::from(n.to_be_bytes());
+        let mut passed = 0;
+        for n in 0..MAX_CLIENTS as u32 * 2 {
+            for _ in 0..2 {
+                passed += usize::from(limit.count(Writer::Client(ip(n))));
+            }
+        }
+        assert_eq!(passed, MAX_CLIENTS + 1);
+        assert_eq!(limit.written().len(), MAX_CLIENTS + 1);
+        let told = written(&limit, || limit.report());
+        assert!(told.lines().count() <= MAX_NAMED + 1, "{told}");
+        assert!(limit.written().len() <= MAX_NAMED + 1);
+    }
+
+    #[test]
+    fn without_a_limit_all_is_written() {
+        let limit = LogLimit::new(0);
+        let text = written(&limit, || {
+            for _ in 0..1000 {
+                tracing::info!("all");
+            }
+        });
+        assert_eq!(text.matches("all").count(), 1000);
+        assert!(limit.turn().is_empty() && limit.written().is_empty());
+    }
+}
