@@ -18,6 +18,7 @@
 
 pub mod answer;
 pub mod arguments;
+pub mod attack;
 pub mod feedback;
 pub mod floor;
 pub mod h264;

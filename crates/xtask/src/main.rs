@@ -2,11 +2,14 @@
 //!
 //! * `cargo xtask test`: everything that must hold before a change lands, see [`check`].
 //! * `cargo xtask bench`: what a viewer costs the gateway, as one table, see [`mod@bench`].
+//! * `cargo xtask attack`: what hostile clients can do to the gateway, as one table, see [`mod@attack`].
 //! * `cargo xtask demo-clip`: makes the clip that `distributary --demo` publishes, see [`demo_clip`].
 
+mod attack;
 mod bench;
 mod check;
 mod demo_clip;
+mod load;
 mod node;
 mod npm;
 mod programs;
@@ -37,6 +40,11 @@ enum Task {
     ///
     /// The gateway, a publisher and the viewers run on this machine, release builds, over loopback.
     Bench(bench::Options),
+    /// Attack the gateway, and measure what becomes of it and of its viewers, as one table.
+    ///
+    /// Each attack meets a fresh gateway (a release build) with an honest publisher and an innocent viewer,
+    /// in a network namespace of its own, where the attacker has addresses that are not loopback ones.
+    Attack(attack::Options),
     /// Make the clip that `distributary --demo` publishes, with ffmpeg.
     DemoClip(demo_clip::Options),
 }
@@ -45,6 +53,9 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Test(options) => check::run(&options).map_err(|error| error.to_string()),
         Task::Bench(options) => bench::run(&options)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| error.to_string()),
+        Task::Attack(options) => attack::run(&options)
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| error.to_string()),
         Task::DemoClip(options) => demo_clip::run(&options)

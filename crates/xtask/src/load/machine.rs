@@ -3,7 +3,7 @@
 use std::fs;
 
 /// One line: processor, cores, kernel, load.
-pub(super) fn describe(cores: usize) -> String {
+pub(crate) fn describe(cores: usize) -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let processor = read("/proc/cpuinfo");
     let processor = field(&processor, "model name").unwrap_or("unknown processor");

@@ -1,0 +1,213 @@
+//! The addresses, the clock and the figures of one attack.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use distributary_webrtc::certificate::Certificate;
+use distributary_webrtc::dtls::{DtlsContext, DtlsError};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::AttackError;
+use super::pace::Pace;
+use super::target::{Outcome, Target};
+
+/// Most sockets that an attack opens.
+const MAX_SOCKETS: u64 = 8192;
+
+/// How long a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Receive buffer of a connection that is not to be read, in bytes.
+const NARROW: u32 = 4096;
+
+/// An attack that is under way. Clones are handles to the same.
+#[derive(Clone)]
+pub(super) struct Context(Arc<Inner>);
+
+struct Inner {
+    target: Target,
+    begin: Instant,
+    end: Instant,
+    pace: Pace,
+    figures: Mutex<Figures>,
+    certificate: Certificate,
+    dtls: DtlsContext,
+}
+
+#[derive(Default)]
+struct Figures {
+    sent: u64,
+    received: u64,
+    sockets: u64,
+    observed: BTreeMap<&'static str, f64>,
+}
+
+impl Context {
+    pub(super) fn new(target: Target) -> Result<Self, AttackError> {
+        let certificate = Certificate::generate(SystemTime::now())?;
+        let begin = Instant::now();
+        Ok(Self(Arc::new(Inner {
+            begin,
+            end: begin + target.duration,
+            pace: Pace::new(target.rate),
+            figures: Mutex::default(),
+            dtls: DtlsContext::new(&certificate).map_err(DtlsError::Setup)?,
+            certificate,
+            target,
+        })))
+    }
+
+    pub(super) fn target(&self) -> &Target {
+        &self.0.target
+    }
+
+    pub(super) fn certificate(&self) -> &Certificate {
+        &self.0.certificate
+    }
+
+    pub(super) fn dtls(&self) -> &DtlsContext {
+        &self.0.dtls
+    }
+
+    /// Runs an attack until it ends, or its time is over.
+    pub(super) async fn until_the_end(
+        &self,
+        attack: impl Future<Output = Result<(), AttackError>>,
+    ) -> Result<(), AttackError> {
+        timeout_at(self.0.end, attack).await.unwrap_or(Ok(()))
+    }
+
+    /// Waits for the end of the attack.
+    pub(super) async fn rest(&self) {
+        sleep(self.remaining()).await;
+    }
+
+    /// The time that is left.
+    pub(super) fn remaining(&self) -> Duration {
+        self.0.end.saturating_duration_since(Instant::now())
+    }
+
+    /// Waits until `bytes` may be sent, and counts them.
+    pub(super) async fn spend(&self, bytes: usize) {
+        self.0.pace.spend(bytes).await;
+        self.figures().sent += bytes as u64;
+    }
+
+    /// Counts bytes that came.
+    pub(super) fn received(&self, bytes: usize) {
+        self.figures().received += bytes as u64;
+    }
+
+    /// Adds to what was observed under this name.
+    pub(super) fn add(&self, name: &'static str, value: f64) {
+        *self.figures().observed.entry(name).or_default() += value;
+    }
+
+    /// Notes what was observed under this name, in place of an earlier value.
+    pub(super) fn note(&self, name: &'static str, value: f64) {
+        self.figures().observed.insert(name, value);
+    }
+
+    /// Notes a value where it is greater than the one before.
+    pub(super) fn note_max(&self, name: &'static str, value: f64) {
+        let mut figures = self.figures();
+        let known = figures.observed.entry(name).or_default();
+        *known = known.max(value);
+    }
+
+    /// Connects from the attacker's address of this number.
+    pub(super) async fn connect(
+        &self,
+        to: SocketAddr,
+        source: usize,
+    ) -> Result<TcpStream, AttackError> {
+        self.connect_with(to, source, None).await
+    }
+
+    /// The same with a receive buffer that is full soon.
+    pub(super) async fn connect_narrow(
+        &self,
+        to: SocketAddr,
+        source: usize,
+    ) -> Result<TcpStream, AttackError> {
+        self.connect_with(to, source, Some(NARROW)).await
+    }
+
+    async fn connect_with(
+        &self,
+        to: SocketAddr,
+        source: usize,
+        receive_buffer: Option<u32>,
+    ) -> Result<TcpStream, AttackError> {
+        self.count_socket()?;
+        let socket = match to {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        if let Some(bytes) = receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(address) = self.source(source) {
+            socket.bind(SocketAddr::new(address, 0))?;
+        }
+        let connected = timeout(CONNECT_TIMEOUT, socket.connect(to)).await;
+        let stream =
+            connected.map_err(|_| AttackError::Timeout("connection", CONNECT_TIMEOUT))??;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    /// A UDP socket at the attacker's address of this number, connected to the gateway.
+    pub(super) async fn datagrams(
+        &self,
+        to: SocketAddr,
+        source: usize,
+    ) -> Result<UdpSocket, AttackError> {
+        self.count_socket()?;
+        let any = match to {
+            SocketAddr::V4(_) => IpAddr::from([0; 4]),
+            SocketAddr::V6(_) => IpAddr::from([0_u16; 8]),
+        };
+        let from = self.source(source).unwrap_or(any);
+        let socket = UdpSocket::bind(SocketAddr::new(from, 0)).await?;
+        socket.connect(to).await?;
+        Ok(socket)
+    }
+
+    fn source(&self, number: usize) -> Option<IpAddr> {
+        let sources = &self.0.target.sources;
+        sources.get(number % sources.len().max(1)).copied()
+    }
+
+    fn count_socket(&self) -> Result<(), AttackError> {
+        let mut figures = self.figures();
+        if figures.sockets >= MAX_SOCKETS {
+            let error = format!("{MAX_SOCKETS} sockets, which is the most an attack may open");
+            return Err(io::Error::other(error).into());
+        }
+        figures.sockets += 1;
+        Ok(())
+    }
+
+    fn figures(&self) -> MutexGuard<'_, Figures> {
+        let figures = self.0.figures.lock();
+        figures.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn outcome(&self, attack: &str, ended: Result<(), AttackError>) -> Outcome {
+        let figures = self.figures();
+        Outcome {
+            attack: attack.to_owned(),
+            seconds: self.0.begin.elapsed().as_secs_f64(),
+            sent: figures.sent,
+            received: figures.received,
+            sockets: figures.sockets,
+            observed: figures.observed.clone(),
+            error: ended.err().map(|error| error.to_string()),
+        }
+    }
+}

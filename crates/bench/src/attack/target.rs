@@ -1,0 +1,50 @@
+//! What an attack is told, and what it tells.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// What is attacked, from where, and how hard.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The gateway's RTMP port.
+    pub rtmp: SocketAddr,
+    /// The gateway's HTTP port.
+    pub http: SocketAddr,
+    /// The gateway's media port.
+    pub media: SocketAddr,
+    /// Where the attacker plays the origin of pulled streams.
+    pub origin: Option<SocketAddr>,
+    /// The attacker's addresses; the system chooses when there is none.
+    pub sources: Vec<IpAddr>,
+    /// The name of a stream that is live.
+    pub stream: String,
+    /// FLV file with H264 and AAC.
+    pub clip: Option<PathBuf>,
+    /// How long to attack.
+    pub duration: Duration,
+    /// Bits per second, of all connections together.
+    pub rate: u64,
+}
+
+/// What an attack has shown.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Outcome {
+    /// Its name.
+    pub attack: String,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// Bytes it has sent.
+    pub sent: u64,
+    /// Bytes that came to it.
+    pub received: u64,
+    /// Sockets it has opened.
+    pub sockets: u64,
+    /// What it counted, by name.
+    pub observed: BTreeMap<&'static str, f64>,
+    /// What has ended it before its time.
+    pub error: Option<String>,
+}

@@ -1,0 +1,40 @@
+//! A network namespace with addresses for all who take part.
+//!
+//! The gateway counts loopback addresses differently: its limits per address do not hold for this machine
+//! itself. So they take part under addresses of TEST-NET-1 (RFC 5737), all of them local there.
+
+use std::env;
+use std::process::{Command, Stdio};
+
+use crate::load::{LoadError, io_error, succeed};
+
+/// Where the gateway is, and those who behave.
+pub(super) const GATEWAY: &str = "192.0.2.1";
+
+/// The attacker's addresses.
+pub(super) const ATTACKER: &str = "192.0.2.66,192.0.2.67,192.0.2.68,192.0.2.69,\
+                                   192.0.2.70,192.0.2.71,192.0.2.72,192.0.2.73";
+
+/// Where the attacker plays the origin of pulled streams.
+pub(super) const ORIGIN: &str = "192.0.2.66:1935";
+
+/// Makes the addresses local, and goes on with the command that follows.
+const SETUP: &str = "ip link set lo up && ip address add 192.0.2.1/24 dev lo && exec \"$@\"";
+
+/// How a namespace is made: as root, or else in a user namespace.
+const WAYS: [&[&str]; 2] = [&["--net"], &["--net", "--map-root-user"]];
+
+/// Runs this program with the same arguments in a namespace of its own.
+pub(super) fn enter() -> Result<(), LoadError> {
+    let executable = env::current_exe().map_err(io_error("this program's path"))?;
+    let works = |way: &&&[&str]| {
+        let mut probe = Command::new("unshare");
+        probe.args(**way).arg("true").stderr(Stdio::null());
+        probe.status().is_ok_and(|status| status.success())
+    };
+    let way = WAYS.iter().find(works).ok_or(LoadError::NoNamespace)?;
+    let mut command = Command::new("unshare");
+    command.args(*way).args(["sh", "-c", SETUP, "sh"]);
+    command.arg(executable).args(env::args_os().skip(1));
+    succeed(command.arg("--inside"))
+}

@@ -1,0 +1,183 @@
+//! Memory, threads and file descriptors of the gateway, ten times a second.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a driver: it reads the system's clock"
+)]
+
+use std::fs;
+use std::process::Command;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// From one sample to the next.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Threads whose children are looked for.
+const MAX_PARENTS: usize = 64;
+
+/// What a process holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sample {
+    /// Resident memory in bytes.
+    pub(super) resident: u64,
+    pub(super) threads: u64,
+    pub(super) descriptors: u64,
+    /// Resident memory of its children, in bytes.
+    pub(super) of_children: u64,
+}
+
+/// What a process held over some time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Course {
+    /// When it was begun.
+    pub(super) before: Sample,
+    /// The most of each.
+    pub(super) peak: Sample,
+    /// The newest.
+    pub(super) after: Sample,
+    /// Whether the process has ended.
+    pub(super) has_ended: bool,
+    /// Whether it was killed for its memory.
+    pub(super) was_killed: bool,
+}
+
+/// A thread that samples until it is told to stop.
+pub(super) struct Sampler {
+    course: Arc<Mutex<Course>>,
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Sampler {
+    /// Samples the process, and kills it when it has more than `memory_limit` bytes.
+    pub(super) fn start(pid: u32, memory_limit: u64) -> Self {
+        let before = Sample::of(pid).unwrap_or_default();
+        let course = Arc::new(Mutex::new(Course {
+            before,
+            peak: before,
+            after: before,
+            ..Course::default()
+        }));
+        let (stop, stopped) = channel();
+        let shared = Arc::clone(&course);
+        let thread = thread::spawn(move || {
+            while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                let sample = Sample::of(pid);
+                let mut course = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                course.take(sample);
+                if course.after.resident > memory_limit && !course.was_killed {
+                    course.was_killed = true;
+                    // A process that has ended meanwhile is noticed by the next sample.
+                    let _ = Command::new("kill")
+                        .args(["-KILL", &pid.to_string()])
+                        .status();
+                }
+            }
+        });
+        Self {
+            course,
+            stop,
+            thread,
+        }
+    }
+
+    /// Stops, and gives what was seen.
+    pub(super) fn stop(self) -> Course {
+        // It fails only when the thread has panicked.
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
+        *self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Course {
+    fn take(&mut self, sample: Option<Sample>) {
+        let Some(sample) = sample else {
+            self.has_ended = true;
+            self.after = Sample::default();
+            return;
+        };
+        self.after = sample;
+        let peak = &mut self.peak;
+        peak.resident = peak.resident.max(sample.resident);
+        peak.threads = peak.threads.max(sample.threads);
+        peak.descriptors = peak.descriptors.max(sample.descriptors);
+        peak.of_children = peak.of_children.max(sample.of_children);
+    }
+}
+
+impl Sample {
+    /// The process now; `None` when it has ended.
+    fn of(pid: u32) -> Option<Self> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let mut sample = Self::parse(&status)?;
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd"));
+        sample.descriptors = descriptors.map_or(0, Iterator::count) as u64;
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+        for task in tasks.take(MAX_PARENTS).flatten() {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            for child in children.split_whitespace() {
+                let status = fs::read_to_string(format!("/proc/{child}/status"));
+                let child = status.ok().and_then(|status| Self::parse(&status));
+                sample.of_children += child.unwrap_or_default().resident;
+            }
+        }
+        Some(sample)
+    }
+
+    /// Memory and threads of a `status` (`proc_pid_status(5)`); a process that is only waited for has none.
+    fn parse(status: &str) -> Option<Self> {
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        Some(Self {
+            resident: field("VmRSS:")? * 1024,
+            threads: field("Threads:")?,
+            ..Self::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_has_memory_and_threads_while_the_process_runs() {
+        let status = "Name:\tgateway\nState:\tS\nVmRSS:\t    2048 kB\nThreads:\t4\n";
+        let expected = Sample {
+            resident: 2 << 20,
+            threads: 4,
+            ..Sample::default()
+        };
+        assert_eq!(Sample::parse(status), Some(expected));
+        let ended = "Name:\tgateway\nState:\tZ (zombie)\nThreads:\t1\n";
+        assert_eq!(Sample::parse(ended), None);
+    }
+
+    #[test]
+    fn the_peak_is_kept_of_each_figure_alone() {
+        let sample = |resident, threads| Sample {
+            resident,
+            threads,
+            ..Sample::default()
+        };
+        let mut course = Course::default();
+        course.take(Some(sample(5, 1)));
+        course.take(Some(sample(3, 9)));
+        assert_eq!((course.peak, course.after), (sample(5, 9), sample(3, 9)));
+        assert!(!course.has_ended);
+        course.take(None);
+        assert!(course.has_ended);
+        assert_eq!(course.after, Sample::default());
+    }
+
+    #[test]
+    fn this_process_holds_something() {
+        let sample = Sample::of(std::process::id()).unwrap();
+        assert!(sample.resident > 100_000 && sample.threads > 0 && sample.descriptors > 2);
+    }
+}

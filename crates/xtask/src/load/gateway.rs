@@ -1,0 +1,114 @@
+//! A gateway on ports of the system's choice, and the stream that it serves.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use super::{LoadError, Programs, io_error};
+
+/// The name the clip is published under; `rtmp-swarm` numbers its streams.
+pub(crate) const STREAM: &str = "live/bench-0";
+
+/// Attempts to find the stream live after its publisher was started.
+const LIVE_ATTEMPTS: u32 = 20;
+
+/// A process that is killed when this is dropped.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only for a process that has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A gateway. It is killed when this is dropped.
+pub(crate) struct Gateway {
+    process: Running,
+    addresses: BTreeMap<&'static str, String>,
+}
+
+impl Gateway {
+    /// Starts a gateway with the configuration in a file; its log goes to `log`.
+    pub(crate) fn start(
+        program: &Path,
+        configuration: &Path,
+        log: impl Into<Stdio>,
+    ) -> Result<Self, LoadError> {
+        let mut command = Command::new(program);
+        command.arg("--config").arg(configuration);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .map_err(io_error("the gateway"))?;
+        let stdout = child.stdout.take();
+        let mut gateway = Self {
+            process: Running(child),
+            addresses: BTreeMap::new(),
+        };
+        let mut lines = BufReader::new(stdout.ok_or(LoadError::NoAddress("RTMP"))?).lines();
+        for what in ["RTMP", "HTTP", "Admin", "WebRTC"] {
+            let mut words = lines.by_ref().map_while(Result::ok).filter_map(|line| {
+                let mut words = line.split_whitespace();
+                (words.next() == Some(what))
+                    .then(|| words.next().map(str::to_owned))
+                    .flatten()
+            });
+            let address = words.next().ok_or(LoadError::NoAddress(what))?;
+            gateway.addresses.insert(what, address);
+        }
+        // The rest is of no interest, but somebody has to take it.
+        thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        Ok(gateway)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+
+    /// The address that it has printed for `RTMP`, `HTTP`, `Admin` or `WebRTC`.
+    pub(crate) fn address(&self, what: &str) -> &str {
+        self.addresses.get(what).map_or("", String::as_str)
+    }
+
+    /// Publishes the clip under `live/<name>-0`.
+    pub(crate) fn publisher(&self, programs: &Programs, name: &str, clip: &Path) -> Command {
+        let mut publisher = programs.command("rtmp-swarm");
+        let url = format!("rtmp://{}/live/{name}", self.address("RTMP"));
+        publisher.args(["--url", &url, "--file"]).arg(clip);
+        publisher.stdin(Stdio::null()).stdout(Stdio::null());
+        publisher
+    }
+
+    /// Publishes [`STREAM`] until the result is dropped, and waits until it can be watched.
+    pub(crate) fn serve(&self, programs: &Programs, clip: &Path) -> Result<Running, LoadError> {
+        let mut publisher = self.publisher(programs, "bench", clip);
+        publisher.args(["--duration", "1440m"]);
+        let publisher = publisher.spawn().map_err(io_error("the publisher"))?;
+        let publisher = Running(publisher);
+        for _ in 0..LIVE_ATTEMPTS {
+            let mut swarm = self.swarm(programs, 1);
+            swarm
+                .args(["--duration", "500ms"])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            if swarm.status().is_ok_and(|status| status.success()) {
+                return Ok(publisher);
+            }
+        }
+        Err(LoadError::NotLive)
+    }
+
+    /// Watches [`STREAM`] as so many viewers.
+    pub(crate) fn swarm(&self, programs: &Programs, viewers: usize) -> Command {
+        let mut swarm = programs.command("whep-swarm");
+        let url = format!("http://{}/whep/{STREAM}", self.address("HTTP"));
+        swarm.args(["--url", &url, "--viewers", &viewers.to_string()]);
+        swarm
+    }
+}
