@@ -101,7 +101,7 @@ fn check(criterion: &mut Criterion) {
     let now = Instant::now();
     let (us, viewer) = (credentials("server"), credentials("viewer"));
     let pair = CandidatePair::udp(None, "127.0.0.1:4000".parse().unwrap());
-    let mut lite = IceLite::new(now, us.clone(), "viewer");
+    let mut lite = IceLite::new(now, us.clone(), viewer.clone());
     let checks = || {
         let server = "127.0.0.1:8189".parse().unwrap();
         let mut agent = ControllingAgent::new(now, viewer.clone(), us.clone(), server, 7);

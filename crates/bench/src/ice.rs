@@ -342,7 +342,7 @@ mod tests {
         let mut agent = agent(begin);
         agent.handle_timeout(begin);
         let check = agent.poll_transmit().unwrap();
-        let mut lite = IceLite::new(begin, credentials("server"), "viewer");
+        let mut lite = IceLite::new(begin, credentials("server"), credentials("viewer"));
         let pair = CandidatePair {
             transport: Transport::Udp,
             remote: "127.0.0.1:4000".parse().unwrap(),

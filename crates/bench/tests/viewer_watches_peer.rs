@@ -70,7 +70,7 @@ impl Session {
         };
         let config = PeerConfig {
             local: gateway.clone(),
-            remote_ufrag: player.ufrag().to_owned(),
+            remote: player.clone(),
             fingerprints: vec![ours.fingerprint().clone()],
             role: match role {
                 DtlsRole::Client => DtlsRole::Server,

@@ -236,7 +236,8 @@ fn peer() -> Peer {
     };
     let config = PeerConfig {
         local: credentials(),
-        remote_ufrag: "viewer00".to_owned(),
+        remote: Credentials::new("viewer00", "aPasswordOfAViewerWith32Letters0")
+            .expect("well-formed credentials"),
         fingerprints: vec![CERTIFICATE.fingerprint().clone()],
         role: DtlsRole::Server,
         video: Some(sender(1, Some(VideoCodec::H264), 102, rtx)),

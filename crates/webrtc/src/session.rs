@@ -94,6 +94,9 @@ pub(crate) struct PendingSession {
     pub(crate) id: SessionId,
     pub(crate) stream: StreamName,
     pub(crate) peer: PeerConfig,
+    /// The newest credentials, ours and the viewer's, if ICE was restarted before the viewer came. Those
+    /// before are good as well until it has nominated a pair with these.
+    pub(crate) restarted: Option<(Credentials, Credentials)>,
     /// Who says what it is sent of B-frames.
     pub(crate) b_frames: BFrameChoice,
     /// The certificate that its answer announced.
@@ -104,10 +107,20 @@ pub(crate) struct PendingSession {
     pub(crate) visit: Visit,
 }
 
+impl PendingSession {
+    /// The fragments of our side that the viewer's checks may name, the newest last.
+    pub(crate) fn ufrags(&self) -> impl Iterator<Item = &str> {
+        let newest = self.restarted.as_ref().map(|(local, _)| local.ufrag());
+        std::iter::once(self.peer.local.ufrag()).chain(newest)
+    }
+}
+
 /// Whose a session is.
 enum Owner {
     /// Nobody's yet.
     Waiting(Box<PendingSession>),
+    /// Nobody's yet; the session is under this other fragment.
+    WaitingAs(Box<str>),
     /// The shard's of this number.
     Shard(usize),
 }
@@ -153,6 +166,8 @@ struct Known {
     ufrags: Vec<Box<str>>,
     /// The newest fragment of the viewer.
     remote_ufrag: Box<str>,
+    /// The handshake is done.
+    is_connected: bool,
     /// Dropped at the end, of which those learn who listen.
     end: Option<watch::Sender<()>>,
 }
@@ -182,13 +197,13 @@ impl Known {
     }
 }
 
-/// Where a session was when its ICE credentials were changed.
+/// Why a session is not given new ICE credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Restarted {
-    /// The viewer had not come, and will find the new credentials.
-    Waiting,
-    /// This shard has it, and must be told.
-    Shard(usize),
+pub(crate) enum RestartError {
+    /// There is no such session, or the fragment is taken.
+    Unknown,
+    /// It is not where it was thought to be.
+    Elsewhere,
 }
 
 /// All sessions of the gateway, by the user name fragments of our side and by id.
@@ -245,7 +260,8 @@ impl Registry {
         let known = Known {
             stream: stream.clone(),
             ufrags: vec![ufrag.into()],
-            remote_ufrag: session.peer.remote_ufrag.as_str().into(),
+            remote_ufrag: session.peer.remote.ufrag().into(),
+            is_connected: false,
             end: None,
         };
         match self.by_ufrag.entry(ufrag.into()) {
@@ -288,9 +304,15 @@ impl Registry {
     /// Where the session of a user name fragment is, if there is one.
     pub(crate) fn place(&self, ufrag: &str) -> Option<Place> {
         Some(match *self.by_ufrag.get(ufrag)? {
-            Owner::Waiting(_) => Place::Waiting,
+            Owner::Waiting(_) | Owner::WaitingAs(_) => Place::Waiting,
             Owner::Shard(shard) => Place::Shard(shard),
         })
+    }
+
+    /// Where a session is, if there is one of this name.
+    pub(crate) fn place_of(&self, id: &SessionId) -> Option<Place> {
+        let newest: Box<str> = self.by_id.get(id)?.newest().into();
+        self.place(&newest)
     }
 
     /// Takes a waiting session for `shard` if `is_valid` says that the caller has heard of it, or
@@ -301,18 +323,28 @@ impl Registry {
         shard: usize,
         is_valid: impl FnOnce(&PendingSession) -> bool,
     ) -> Claim {
-        let Some(mut owner) = self.by_ufrag.get_mut(ufrag) else {
-            return Claim::Unknown;
+        let first = match self.by_ufrag.get(ufrag).as_deref() {
+            Some(Owner::WaitingAs(first)) => first.clone(),
+            _ => ufrag.into(),
         };
-        match &*owner {
-            Owner::Shard(other) => return Claim::Elsewhere(*other),
-            Owner::Waiting(session) if !is_valid(session) => return Claim::Unknown,
-            Owner::Waiting(_) => {}
+        let session = {
+            let Some(mut owner) = self.by_ufrag.get_mut(&first) else {
+                return Claim::Unknown;
+            };
+            match &*owner {
+                Owner::Shard(other) => return Claim::Elsewhere(*other),
+                Owner::Waiting(session) if is_valid(session) => {}
+                Owner::Waiting(_) | Owner::WaitingAs(_) => return Claim::Unknown,
+            }
+            match std::mem::replace(&mut *owner, Owner::Shard(shard)) {
+                Owner::Waiting(session) => session,
+                Owner::Shard(_) | Owner::WaitingAs(_) => return Claim::Unknown,
+            }
+        };
+        for other in session.ufrags().skip(1) {
+            self.by_ufrag.insert(other.into(), Owner::Shard(shard));
         }
-        match std::mem::replace(&mut *owner, Owner::Shard(shard)) {
-            Owner::Waiting(session) => Claim::Claimed(session),
-            Owner::Shard(_) => Claim::Unknown,
-        }
+        Claim::Claimed(session)
     }
 
     /// Removes a session that has ended.
@@ -331,41 +363,72 @@ impl Registry {
         Some((known.newest().into(), known.remote_ufrag.clone()))
     }
 
-    /// Gives a session new ICE credentials, beside those it has if the viewer has come already.
-    /// `None`: there is no such session, or the fragment is taken.
+    /// Notes that the handshake of a session is done.
+    pub(crate) fn note_connected(&self, id: &SessionId) {
+        if let Some(mut known) = self.by_id.get_mut(id) {
+            known.is_connected = true;
+        }
+    }
+
+    /// Whether the handshake of a session is done.
+    pub(crate) fn is_connected(&self, id: &SessionId) -> bool {
+        self.by_id.get(id).is_some_and(|known| known.is_connected)
+    }
+
+    /// Gives a session that is at `place` new ICE credentials, beside those it has. A shard that has it
+    /// must be told.
     pub(crate) fn restart(
         &self,
         id: &SessionId,
-        local: &Credentials,
-        remote_ufrag: &str,
-    ) -> Option<Restarted> {
-        let mut known = self.by_id.get_mut(id)?;
+        (local, remote): (&Credentials, &Credentials),
+        place: Place,
+    ) -> Result<(), RestartError> {
+        let mut known = self.by_id.get_mut(id).ok_or(RestartError::Unknown)?;
         if self.by_ufrag.contains_key(local.ufrag()) {
-            return None;
+            return Err(RestartError::Unknown);
         }
-        let waiting = self.by_ufrag.remove_if(known.newest(), |_, owner| {
-            matches!(owner, Owner::Waiting(_))
-        });
-        let (owner, restarted) = match waiting {
-            Some((_, Owner::Waiting(mut session))) => {
-                session.peer.local = local.clone();
-                remote_ufrag.clone_into(&mut session.peer.remote_ufrag);
-                known.ufrags.clear();
-                (Owner::Waiting(session), Restarted::Waiting)
+        match place {
+            Place::Waiting => self.restart_waiting(&mut known, local, remote)?,
+            Place::Shard(shard) => {
+                if self.place(known.newest()) != Some(place) {
+                    return Err(RestartError::Elsewhere);
+                }
+                let owner = Owner::Shard(shard);
+                self.by_ufrag.insert(local.ufrag().into(), owner);
             }
-            _ => match *self.by_ufrag.get(known.newest())? {
-                Owner::Shard(shard) => (Owner::Shard(shard), Restarted::Shard(shard)),
-                Owner::Waiting(_) => return None,
-            },
-        };
-        self.by_ufrag.insert(local.ufrag().into(), owner);
+        }
         known.ufrags.push(local.ufrag().into());
-        known.remote_ufrag = remote_ufrag.into();
+        known.remote_ufrag = remote.ufrag().into();
         if known.ufrags.len() > MAX_FRAGMENTS {
             let oldest = known.ufrags.remove(0);
             self.by_ufrag.remove(&oldest);
         }
-        Some(restarted)
+        Ok(())
+    }
+
+    /// Of several restarts before the viewer has come the last counts.
+    fn restart_waiting(
+        &self,
+        known: &mut Known,
+        local: &Credentials,
+        remote: &Credentials,
+    ) -> Result<(), RestartError> {
+        let first = known.ufrags.first().ok_or(RestartError::Unknown)?.clone();
+        let before = match self.by_ufrag.get_mut(&first).as_deref_mut() {
+            Some(Owner::Waiting(session)) => {
+                let restarted = (local.clone(), remote.clone());
+                session.restarted.replace(restarted)
+            }
+            Some(Owner::Shard(_)) => return Err(RestartError::Elsewhere),
+            Some(Owner::WaitingAs(_)) | None => return Err(RestartError::Unknown),
+        };
+        if let Some((before, _)) = before {
+            self.by_ufrag.remove(before.ufrag());
+            known.ufrags.truncate(1);
+        }
+        let alias = Owner::WaitingAs(first);
+        self.by_ufrag.insert(local.ufrag().into(), alias);
+        Ok(())
     }
 
     /// A session that there is, to wait for its end.
@@ -385,20 +448,21 @@ impl Registry {
     /// Removes a session that waits; for one that a shard has, returns the shard, which must close
     /// it. `None`: there is no such session.
     pub(crate) fn close(&self, id: &SessionId) -> Option<Option<usize>> {
-        let ufrag: Box<str> = self.by_id.get(id)?.newest().into();
+        let ufrags = self.by_id.get(id)?.ufrags.clone();
+        let first = ufrags.first()?;
         let waiting = self
             .by_ufrag
-            .remove_if(&*ufrag, |_, owner| matches!(owner, Owner::Waiting(_)));
+            .remove_if(first, |_, owner| matches!(owner, Owner::Waiting(_)));
         if let Some((_, owner)) = waiting {
-            self.forget(id);
+            self.remove(id);
             if let Owner::Waiting(session) = owner {
                 tracing::info!(parent: &session.visit.span, "left before its first packet");
             }
             return Some(None);
         }
-        match *self.by_ufrag.get(&*ufrag)? {
-            Owner::Shard(shard) => Some(Some(shard)),
-            Owner::Waiting(_) => None,
+        match self.place(first)? {
+            Place::Shard(shard) => Some(Some(shard)),
+            Place::Waiting => None,
         }
     }
 
@@ -413,7 +477,7 @@ impl Registry {
             _ => true,
         });
         let forgotten = expired.into_iter().map(|(id, span)| {
-            self.forget(&id);
+            self.remove(&id);
             span
         });
         forgotten.collect()
@@ -439,7 +503,7 @@ mod tests {
             reservation: hub.reserve(&name, origin()),
             peer: PeerConfig {
                 local: Credentials::new(ufrag, PASSWORD).unwrap(),
-                remote_ufrag: "them".to_owned(),
+                remote: credentials("them"),
                 fingerprints: vec![Fingerprint::of(HashAlgorithm::Sha256, b"certificate")],
                 role: DtlsRole::Server,
                 video: None,
@@ -449,6 +513,7 @@ mod tests {
                 start_pacing: 1,
                 pace_pictures: true,
             },
+            restarted: None,
             b_frames: BFrameChoice::default(),
             dtls: DtlsContext::new(&Certificate::generate(SystemTime::UNIX_EPOCH).unwrap())
                 .unwrap(),
@@ -471,22 +536,69 @@ mod tests {
         matches!(registry.claim(ufrag, 9, |_| true), Claim::Elsewhere(found) if found == shard)
     }
 
+    fn restart(
+        registry: &Registry,
+        id: &SessionId,
+        ufrag: &str,
+        place: Place,
+    ) -> Result<(), RestartError> {
+        registry.restart(id, (&credentials(ufrag), &credentials("next")), place)
+    }
+
     #[test]
-    fn a_restart_before_the_viewer_came_changes_what_it_has_to_say() {
+    fn restart_before_the_viewer_came_leaves_its_first_credentials_good() {
+        for named in ["one1", "six6"] {
+            let registry = Registry::new(8, 8);
+            let id = SessionId::random();
+            registry.insert("one1", waiting(id, "one1")).unwrap();
+            // Of several the last counts.
+            for ufrag in ["two2", "six6"] {
+                let restarted = restart(&registry, &id, ufrag, Place::Waiting);
+                assert_eq!(restarted, Ok(()));
+            }
+            assert_eq!(registry.place("two2"), None);
+            let Claim::Claimed(session) = registry.claim(named, 3, |_| true) else {
+                panic!("not under {named}");
+            };
+            let ufrags: Vec<&str> = session.ufrags().collect();
+            assert_eq!(ufrags, ["one1", "six6"]);
+            assert!(is_at(&registry, "one1", 3) && is_at(&registry, "six6", 3));
+            registry.remove(&id);
+            assert!(registry.by_ufrag.is_empty() && registry.by_id.is_empty());
+        }
+    }
+
+    #[test]
+    fn restarted_session_whose_viewer_never_comes_leaves_nothing_behind() {
+        for expires in [true, false] {
+            let registry = Registry::new(8, 8);
+            let id = SessionId::random();
+            registry.insert("one1", waiting(id, "one1")).unwrap();
+            restart(&registry, &id, "two2", Place::Waiting).unwrap();
+            if expires {
+                registry.expire(origin() + CONNECT_TIMEOUT * 2);
+            } else {
+                assert_eq!(registry.close(&id), Some(None));
+            }
+            assert!(registry.by_ufrag.is_empty() && registry.by_id.is_empty());
+        }
+    }
+
+    #[test]
+    fn session_that_has_moved_to_a_shard_is_not_restarted_as_if_it_waited() {
         let registry = Registry::new(8, 8);
         let id = SessionId::random();
         registry.insert("one1", waiting(id, "one1")).unwrap();
-        let restarted = registry.restart(&id, &credentials("two2"), "next");
-        assert_eq!(restarted, Some(Restarted::Waiting));
+        let early = restart(&registry, &id, "two2", Place::Shard(3));
+        assert_eq!(early, Err(RestartError::Elsewhere));
         assert!(matches!(
-            registry.claim("one1", 0, |_| true),
-            Claim::Unknown
+            registry.claim("one1", 3, |_| true),
+            Claim::Claimed(_)
         ));
-        let Claim::Claimed(session) = registry.claim("two2", 0, |_| true) else {
-            panic!("not there");
-        };
-        assert_eq!(session.peer.local.ufrag(), "two2");
-        assert_eq!(session.peer.remote_ufrag, "next");
+        let late = restart(&registry, &id, "two2", Place::Waiting);
+        assert_eq!(late, Err(RestartError::Elsewhere));
+        assert_eq!(registry.place("two2"), None);
+        assert_eq!(&*registry.fragments(&id).unwrap().0, "one1");
     }
 
     #[test]
@@ -498,8 +610,7 @@ mod tests {
             registry.claim("one1", 3, |_| true),
             Claim::Claimed(_)
         ));
-        let restarted = registry.restart(&id, &credentials("two2"), "next");
-        assert_eq!(restarted, Some(Restarted::Shard(3)));
+        assert_eq!(restart(&registry, &id, "two2", Place::Shard(3)), Ok(()));
         assert!(is_at(&registry, "one1", 3) && is_at(&registry, "two2", 3));
         let fragments = registry.fragments(&id).unwrap();
         assert_eq!((&*fragments.0, &*fragments.1), ("two2", "next"));
@@ -508,7 +619,8 @@ mod tests {
         for ufrag in ["one1", "two2"] {
             assert!(matches!(registry.claim(ufrag, 0, |_| true), Claim::Unknown));
         }
-        assert_eq!(registry.restart(&id, &credentials("six6"), "next"), None);
+        let gone = restart(&registry, &id, "six6", Place::Shard(3));
+        assert_eq!(gone, Err(RestartError::Unknown));
     }
 
     #[test]
@@ -521,9 +633,8 @@ mod tests {
             Claim::Claimed(_)
         ));
         for n in 0..100 {
-            let local = credentials(&format!("gen{n}"));
-            let restarted = registry.restart(&id, &local, "next");
-            assert_eq!(restarted, Some(Restarted::Shard(3)));
+            let restarted = restart(&registry, &id, &format!("gen{n}"), Place::Shard(3));
+            assert_eq!(restarted, Ok(()));
         }
         assert_eq!(registry.by_ufrag.len(), MAX_FRAGMENTS);
         assert!(is_at(&registry, "gen99", 3) && is_at(&registry, "gen96", 3));

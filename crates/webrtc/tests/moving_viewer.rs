@@ -6,37 +6,31 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use distributary_webrtc::ice::Credentials;
-use distributary_webrtc::stun::{Class, IceRole, Message, MessageWriter, Method, TransactionId};
 use simulation::Simulation;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A nominating check of the client from another of its addresses.
-fn nominate(simulation: &mut Simulation, ice: &Credentials, remote_ufrag: &str, from: SocketAddr) {
-    let mut check = Vec::new();
-    let transaction = TransactionId([from.port() as u8; 12]);
-    MessageWriter::new(&mut check, Class::Request, Method::BINDING, transaction)
-        .username(&format!("{}:{remote_ufrag}", ice.ufrag()))
-        .priority(1)
-        .ice_role(IceRole::Controlling(1))
-        .use_candidate()
-        .message_integrity(ice.password().as_bytes())
-        .finish();
-    let now = simulation.now;
-    let local = Some("192.0.2.1".parse().expect("an address"));
-    simulation
-        .peer
-        .handle_datagram(now, from, local, &mut check);
-    let mut answered = false;
-    while let Some(transmit) = simulation.peer.poll_transmit() {
-        answered |= transmit.destination == from
-            && Message::parse(&transmit.bytes).is_ok_and(|message| {
-                message.class == Class::Success
-                    && message.transaction == transaction
-                    && message.verify_integrity(ice.password().as_bytes())
-            });
+/// A nominating check of the client from another of its addresses, where it answers ours.
+fn nominate(
+    simulation: &mut Simulation,
+    local: &Credentials,
+    remote: &Credentials,
+    from: SocketAddr,
+) {
+    let check = simulation::nominating_check(local, remote);
+    for mut answer in claim(simulation, &check, from) {
+        simulation.hear(from, &mut answer);
     }
-    assert!(answered);
+}
+
+/// A datagram with this source. Returns what somebody there could answer to what goes there.
+fn claim(simulation: &mut Simulation, datagram: &[u8], from: SocketAddr) -> Vec<Vec<u8>> {
+    simulation.hear(from, &mut datagram.to_vec());
+    let password = simulation.remote_ice.password().to_owned();
+    let sent = simulation.sent_to(from);
+    sent.iter()
+        .filter_map(|datagram| simulation::answer_to_check(datagram, &password))
+        .collect()
 }
 
 /// Whether the client has got every picture there was until half a second ago, in order.
@@ -59,17 +53,17 @@ fn assert_nothing_is_missing(simulation: &Simulation, since: usize) {
 fn media_follows_the_newly_nominated_pair_without_a_gap() {
     let mut simulation = Simulation::new(3, 60);
     simulation.run_until(PATIENCE, |simulation| simulation.received.len() > 60);
-    let (ice, remote_ufrag) = (simulation.ice.clone(), simulation.remote_ufrag.clone());
+    let (ice, remote) = (simulation.ice.clone(), simulation.remote_ice.clone());
     let mobile: SocketAddr = "198.51.100.8:6000".parse().unwrap();
     simulation.second_address = Some(mobile);
     let wifi = simulation.peer.remote().unwrap();
     for _ in 0..3 {
-        nominate(&mut simulation, &ice, &remote_ufrag, mobile);
+        nominate(&mut simulation, &ice, &remote, mobile);
         assert_eq!(simulation.peer.remote(), Some(mobile));
         simulation.media_to.clear();
         simulation.run(Duration::from_millis(200));
         assert!(simulation.media_to[&mobile] > 0);
-        nominate(&mut simulation, &ice, &remote_ufrag, wifi);
+        nominate(&mut simulation, &ice, &remote, wifi);
         assert_eq!(simulation.peer.remote(), Some(wifi));
         simulation.run(Duration::from_millis(200));
     }
@@ -83,13 +77,14 @@ fn an_ice_restart_on_another_network_goes_on_with_the_same_session() {
     simulation.run_until(PATIENCE, |simulation| simulation.received.len() > 60);
     let events = simulation.events.len();
     let ours = Credentials::generate().unwrap();
-    simulation.peer.restart_ice(ours.clone(), "next");
+    let next = Credentials::new("next", simulation.remote_ice.password()).unwrap();
+    simulation.peer.restart_ice(ours.clone(), next.clone());
     // Until the restart is complete the old network carries the media, and its checks are answered.
     simulation.run(Duration::from_secs(5));
     let mobile: SocketAddr = "198.51.100.8:6000".parse().unwrap();
     simulation.second_address = Some(mobile);
     simulation.media_to.clear();
-    nominate(&mut simulation, &ours, "next", mobile);
+    nominate(&mut simulation, &ours, &next, mobile);
     simulation.run(Duration::from_secs(3));
     assert_eq!(simulation.media_to.len(), 1, "{:?}", simulation.media_to);
     assert!(simulation.media_to.contains_key(&mobile));
@@ -100,4 +95,54 @@ fn an_ice_restart_on_another_network_goes_on_with_the_same_session() {
         events + 1,
         "it has moved, and nothing else"
     );
+}
+
+/// What `run` sends to an address over some time while a check with it as the source comes now and then.
+fn sent_to_forged(simulation: &mut Simulation, victim: SocketAddr, seconds: u64) -> (u64, u64) {
+    let (ice, remote) = (simulation.ice.clone(), simulation.remote_ice.clone());
+    let check = simulation::nominating_check(&ice, &remote);
+    let mut received = 0;
+    for _ in 0..seconds {
+        simulation.hear(victim, &mut check.clone());
+        received += check.len() as u64;
+        simulation.run(Duration::from_secs(1));
+    }
+    let sent = simulation.bytes_to.get(&victim).copied().unwrap_or(0);
+    (received, sent)
+}
+
+#[test]
+fn viewer_cannot_lead_its_media_to_an_address_where_it_is_not() {
+    let mut simulation = Simulation::new(9, 60);
+    simulation.run_until(PATIENCE, |simulation| simulation.received.len() > 60);
+    let victim: SocketAddr = "203.0.113.9:9".parse().unwrap();
+    let (received, sent) = sent_to_forged(&mut simulation, victim, 30);
+    assert!(
+        received > 0 && sent <= 3 * received,
+        "{sent} for {received}"
+    );
+    assert!(!simulation.media_to.contains_key(&victim));
+    // The viewer itself goes on to see everything.
+    assert_nothing_is_missing(&simulation, 0);
+}
+
+#[test]
+fn handshake_is_not_sent_to_an_address_beyond_what_came_from_it() {
+    let mut simulation = Simulation::new(11, 60);
+    simulation.network.loss_permille = 1000;
+    let client_address: SocketAddr = "192.0.2.2:50000".parse().unwrap();
+    // Everything that the client sends arrives, and nothing gets back to it: its address is forged.
+    simulation.is_one_way = true;
+    simulation.run(Duration::from_secs(14));
+    let (received, sent) = (simulation.bytes_heard, simulation.bytes_to[&client_address]);
+    assert!(received > 0 && sent > 0);
+    assert!(sent <= 3 * received, "{sent} for {received}");
+}
+
+#[test]
+fn viewer_that_answers_no_checks_is_proven_by_its_handshake() {
+    let mut simulation = Simulation::new(13, 60);
+    simulation.answers_checks = false;
+    simulation.run_until(PATIENCE, |simulation| simulation.received.len() > 120);
+    assert_nothing_is_missing(&simulation, 0);
 }

@@ -92,15 +92,20 @@ async fn patch(
         Change::Answer(answer) => return accept(&front, &id, &answer),
     };
     let etag = front.engine.etag(&id).ok_or_else(unknown)?;
-    // Some players send the candidates of their offer without saying for which state. The fragment in them
-    // says it as well, and nothing is changed by them.
+    let precondition = Precondition::of(&headers, &etag);
     let is_restart = front.engine.is_restart(&id, &fragment);
-    if is_restart || headers.contains_key(header::IF_MATCH) {
-        check_precondition(&headers, &etag)?;
+    match precondition {
+        Precondition::Stale => return Err(stale()),
+        Precondition::Any if is_restart => {}
+        // Some players put other credentials than their own beside the candidates of their offer
+        // (vdo.ninja): before it is connected nobody has anything to restart.
+        _ if !is_restart || !front.engine.is_connected(&id) => {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+        Precondition::Missing => return Err(precondition_required()),
+        Precondition::Any | Precondition::Current => {}
     }
-    if is_restart {
-        front.access.limits().restart(id)?;
-    }
+    front.access.limits().restart(id)?;
     match front.engine.patch_ice(&id, &fragment) {
         Ok(IcePatch::Noted) => Ok(StatusCode::NO_CONTENT.into_response()),
         Ok(IcePatch::Restarted(restarted)) => Ok(restarted_ice(restarted)),
@@ -145,27 +150,49 @@ fn restarted_ice(RestartedIce { fragment, etag }: RestartedIce) -> Response {
     (StatusCode::OK, headers, fragment).into_response()
 }
 
-/// A PATCH says which ICE state it is for (RFC 9725 section 4.3.1): `*` for a restart, else the
-/// tag of the newest. The star has quotes in the draft's own example, and so in some players; a weak
-/// tag never matches (RFC 9110 section 13.1.1).
-fn check_precondition(headers: &HeaderMap, etag: &str) -> Result<(), Problem> {
-    let mut values = headers.get_all(header::IF_MATCH).iter().peekable();
-    if values.peek().is_none() {
-        let detail = "If-Match is needed, with the ETag of the session, or * for an ICE restart.";
-        return Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, detail));
+/// Which ICE state a PATCH is for (RFC 9725 section 4.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Precondition {
+    /// It does not say so.
+    Missing,
+    /// `*`, which means a restart.
+    Any,
+    /// The newest.
+    Current,
+    /// One before.
+    Stale,
+}
+
+impl Precondition {
+    /// Reads If-Match. The star has quotes in the draft's own example, and so in some players; a weak
+    /// tag never matches (RFC 9110 section 13.1.1).
+    fn of(headers: &HeaderMap, etag: &str) -> Self {
+        let values = headers.get_all(header::IF_MATCH).iter();
+        let tags: Vec<&str> = values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(|tag| tag.trim().trim_matches('"'))
+            .collect();
+        if !headers.contains_key(header::IF_MATCH) {
+            Self::Missing
+        } else if tags.contains(&"*") {
+            Self::Any
+        } else if tags.contains(&etag) {
+            Self::Current
+        } else {
+            Self::Stale
+        }
     }
-    let tags = values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim);
-    if tags
-        .map(|tag| tag.trim_matches('"'))
-        .any(|tag| tag == "*" || tag == etag)
-    {
-        return Ok(());
-    }
+}
+
+fn precondition_required() -> Problem {
+    let detail = "If-Match is needed, with the ETag of the session, or * for an ICE restart.";
+    Problem::new(StatusCode::PRECONDITION_REQUIRED, detail)
+}
+
+fn stale() -> Problem {
     let detail = "ICE has been restarted since; this is about the state before.";
-    Err(Problem::new(StatusCode::PRECONDITION_FAILED, detail))
+    Problem::new(StatusCode::PRECONDITION_FAILED, detail)
 }
 
 pub(crate) fn unknown() -> Problem {

@@ -307,10 +307,16 @@ impl Engine {
         restart::patch(&self.shared, id, fragment)
     }
 
-    /// Whether an ICE fragment of a viewer is a restart, and not about the state that there is.
+    /// Whether an ICE fragment of a viewer has new credentials, and is not about the state that there is.
+    /// Some players (vdo.ninja) put ours into their fragments.
     pub fn is_restart(&self, id: &SessionId, fragment: &IceFragment) -> bool {
         let known = self.shared.registry.fragments(id);
-        known.is_some_and(|(_, theirs)| fragment.restarts(&theirs))
+        known.is_some_and(|(ours, theirs)| fragment.restarts(&theirs) && fragment.restarts(&ours))
+    }
+
+    /// Whether the handshake of this session is done.
+    pub fn is_connected(&self, id: &SessionId) -> bool {
+        self.shared.registry.is_connected(id)
     }
 
     /// Tag of the ICE state of a session, as [`OpenedSession::etag`]; `None`: there is none of this

@@ -173,6 +173,7 @@ pub(super) fn enter(
         id,
         stream: reservation.stream().name().clone(),
         peer: peer_config(shared, negotiated, options, local.ice, cname),
+        restarted: None,
         b_frames: options.b_frames,
         dtls: identity.dtls.clone(),
         created: now,
@@ -290,7 +291,7 @@ fn peer_config(
     let audio = negotiated.audio.as_ref().map(SenderConfig::audio);
     PeerConfig {
         local: ice,
-        remote_ufrag: negotiated.remote.ice.ufrag().to_owned(),
+        remote: negotiated.remote.ice,
         fingerprints: negotiated.remote.fingerprints,
         role: DtlsRole::of_answer(negotiated.setup),
         video,

@@ -3,7 +3,7 @@
 use super::{Shared, open};
 use crate::ice::Credentials;
 use crate::sdp::IceFragment;
-use crate::session::{Restarted, SessionId};
+use crate::session::{Place, RestartError, SessionId};
 use crate::shard::Command;
 
 /// A session with new credentials.
@@ -52,18 +52,28 @@ pub(super) fn patch(
         return Ok(IcePatch::Noted);
     };
     let ours = Credentials::generate().map_err(|_| PatchError::Internal)?;
-    match shared.registry.restart(id, &ours, theirs.ufrag()) {
-        None => return Err(PatchError::UnknownSession),
-        Some(Restarted::Waiting) => {}
-        Some(Restarted::Shard(shard)) => {
-            let command = Command::Restart {
-                id: *id,
-                local: ours.clone(),
-                remote_ufrag: theirs.ufrag().into(),
-            };
+    let registry = &shared.registry;
+    let place = registry.place_of(id).ok_or(PatchError::UnknownSession)?;
+    // There is room for the shard's command before anything is changed: what the registry says is what
+    // the shard knows.
+    let permit = match place {
+        Place::Waiting => None,
+        Place::Shard(shard) => {
             let inbox = shared.inboxes.get(shard).ok_or(PatchError::Busy)?;
-            inbox.try_send(command).map_err(|_| PatchError::Busy)?;
+            Some(inbox.try_reserve().map_err(|_| PatchError::Busy)?)
         }
+    };
+    let restarted = registry.restart(id, (&ours, theirs), place);
+    restarted.map_err(|error| match error {
+        RestartError::Unknown => PatchError::UnknownSession,
+        RestartError::Elsewhere => PatchError::Busy,
+    })?;
+    if let Some(permit) = permit {
+        permit.send(Command::Restart {
+            id: *id,
+            local: ours.clone(),
+            remote: theirs.clone(),
+        });
     }
     Ok(IcePatch::Restarted(RestartedIce {
         fragment: fragment.answer(&ours, &open::candidates(shared)),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::path::Path;
 use super::{CandidatePair, Credentials};
 use crate::stun::{Class, ErrorCode, IceRole, Message, MessageWriter, Method, StunError};
 
@@ -15,7 +16,12 @@ const GOOG_PING_VERSION: u16 = 1;
 /// How long a new session waits for its first valid check.
 pub const FIRST_CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// PRIORITY in checks of ours, which form no pair: that of a peer-reflexive candidate (RFC 8445
+/// section 5.1.2.1).
+const CHALLENGE_PRIORITY: u32 = (110 << 24) + (65_535 << 8) + 255;
+
 /// Pairs whose datagrams are accepted at the same time: one for each way the peer has to get here.
+/// The oldest that is neither sent on nor waited for is forgotten for a new one.
 pub(super) const MAX_VALID_PAIRS: usize = 8;
 
 /// A lite agent with one component: everything is multiplexed on it (RFC 8834 section 4.5).
@@ -31,6 +37,12 @@ pub(super) const MAX_VALID_PAIRS: usize = 8;
 /// pair that works, and a nomination may be another round trip away. From then on only a valid check
 /// with USE-CANDIDATE moves the selected pair: neither a check without, nor DTLS or RTP from
 /// elsewhere. A later nomination moves it again, so that a viewer who changes networks goes on.
+///
+/// **Proof.** A check can have a forged source. An address is sent little until somebody there has
+/// proved to get what is sent (see `path`): each valid check from an unproven one is answered, and
+/// asked back by a check of ours, [`IceLite::poll_challenge`]. A pair that is nominated when it is not
+/// proven yet is selected as soon as it is, a round trip later; until then the proven one before it
+/// carries the media, so that a viewer who moves misses nothing of what still arrives there.
 ///
 /// **Restart.** [`IceLite::restart`] begins a generation with new credentials. The one before stays
 /// good until the peer has nominated a pair of the new one (RFC 8445 section 9), so that media has an
@@ -54,9 +66,10 @@ pub struct IceLite {
     nominated: bool,
     /// The peer may check in the short form, because it said that it knows it.
     goog_ping: bool,
-    /// Pairs with a valid check; the oldest is forgotten for a new one.
-    valid: [Option<CandidatePair>; MAX_VALID_PAIRS],
-    next_valid: usize,
+    /// Pairs with a valid check, the oldest first; at most [`MAX_VALID_PAIRS`].
+    paths: Vec<Path>,
+    /// The nominated pair that is selected once it is proven.
+    awaited: Option<CandidatePair>,
 }
 
 /// What came of a STUN datagram.
@@ -69,6 +82,11 @@ pub enum IceOutcome {
     Refused {
         /// Its error code: 400, 401, 420 or 487.
         code: u16,
+    },
+    /// The peer has answered a check of ours, so that the pair is proven. Nothing is to be sent.
+    Proven {
+        /// The pair was waited for, and has become the selected one.
+        selected: bool,
     },
     /// Nothing is to be sent.
     Dropped(DropReason),
@@ -94,8 +112,10 @@ pub enum DropReason {
     Malformed(StunError),
     /// A Binding indication: a keepalive, which has no answer and no effect (RFC 8445 section 11).
     Indication,
-    /// Another method, or a response, which cannot be for us who never ask.
+    /// Neither a request that is known nor a response.
     NotBindingRequest,
+    /// A response that is not to a check of ours on this pair, or not signed with the peer's password.
+    NoAnswer,
     /// No FINGERPRINT, which checks have to carry (RFC 8445 section 7.1).
     NoFingerprint,
     /// USERNAME is missing or does not name this session.
@@ -105,36 +125,34 @@ pub enum DropReason {
 }
 
 impl IceLite {
-    /// An agent for the session whose answer carried `local` and whose offer carried `remote_ufrag`.
-    ///
-    /// The password of the peer is not asked for: it would sign checks of ours, and there are none.
+    /// An agent for the session whose answer carried `local` and whose offer carried `remote`.
     #[must_use]
-    pub fn new(now: Instant, local: Credentials, remote_ufrag: &str) -> Self {
+    pub fn new(now: Instant, local: Credentials, remote: Credentials) -> Self {
         Self {
-            current: Generation::new(local, remote_ufrag),
+            current: Generation::new(local, remote),
             previous: None,
             created: now,
             last_valid_check: None,
             selected: None,
             nominated: false,
             goog_ping: false,
-            valid: [None; MAX_VALID_PAIRS],
-            next_valid: 0,
+            paths: Vec::new(),
+            awaited: None,
         }
     }
 
     /// Begins a new generation: checks under these credentials are valid from now on, and those under
     /// the credentials before until the peer nominates a pair of the new generation (RFC 8445
     /// section 9). A restart that comes before that takes the place of the unfinished one.
-    pub fn restart(&mut self, local: Credentials, remote_ufrag: &str) {
-        let next = Generation::new(local, remote_ufrag);
+    pub fn restart(&mut self, local: Credentials, remote: Credentials) {
+        let next = Generation::new(local, remote);
         let last = std::mem::replace(&mut self.current, next);
         // Of an unfinished restart, the generation that carries the media is the older one.
         self.previous.get_or_insert(last);
     }
 
-    /// Takes a STUN datagram; unless the outcome is [`IceOutcome::Dropped`], `response` is what to
-    /// send back on `pair`. What `response` held before is lost in that case.
+    /// Takes a STUN datagram; where the outcome is [`IceOutcome::Valid`] or [`IceOutcome::Refused`],
+    /// `response` is what to send back on `pair`. What `response` held before is lost in that case.
     ///
     /// A repeated request gets the same response again: nothing of it depends on what came before
     /// but for the effects of a restart.
@@ -149,14 +167,22 @@ impl IceLite {
             Ok(message) => message,
             Err(error) => return IceOutcome::Dropped(DropReason::Malformed(error)),
         };
-        match (message.class, message.method) {
+        let outcome = match (message.class, message.method) {
             (Class::Request, Method::BINDING) => self.handle_check(now, pair, &message, response),
             (Class::Request, Method::GOOG_PING) => {
                 self.handle_goog_ping(now, pair, &message, response)
             }
             (Class::Indication, Method::BINDING) => IceOutcome::Dropped(DropReason::Indication),
+            (Class::Success, Method::BINDING) => self.handle_answer(now, pair, &message),
             _ => IceOutcome::Dropped(DropReason::NotBindingRequest),
+        };
+        if let IceOutcome::Valid(_) = outcome
+            && let Some(path) = self.path_mut(pair)
+        {
+            path.note_received(datagram.len());
+            path.spend(response.len());
         }
+        outcome
     }
 
     /// The pair to send on, as soon as there is one.
@@ -174,7 +200,84 @@ impl IceLite {
     /// Whether datagrams on this pair may be listened to: a valid check came on it.
     #[must_use]
     pub fn is_valid(&self, pair: CandidatePair) -> bool {
-        self.selected == Some(pair) || self.valid.contains(&Some(pair))
+        self.path(pair).is_some()
+    }
+
+    /// Whether somebody at the other end of this pair has proved to get what is sent there.
+    #[must_use]
+    pub fn is_proven(&self, pair: CandidatePair) -> bool {
+        self.path(pair).is_some_and(Path::is_proven)
+    }
+
+    /// Notes that the pair is proven in another way than by the answer to a check of ours. Returns
+    /// whether it has become the selected one by that.
+    pub fn prove(&mut self, now: Instant, pair: CandidatePair) -> bool {
+        let Some(path) = self.path_mut(pair) else {
+            return false;
+        };
+        path.prove();
+        let is_awaited = self.awaited == Some(pair);
+        if is_awaited {
+            self.awaited = None;
+            self.selected = Some(pair);
+            self.nominated = true;
+            self.last_valid_check = Some(now);
+        }
+        is_awaited
+    }
+
+    /// Notes what came on a pair; it counts only where the pair is valid.
+    pub fn note_received(&mut self, pair: CandidatePair, bytes: usize) {
+        if let Some(path) = self.path_mut(pair) {
+            path.note_received(bytes);
+        }
+    }
+
+    /// Whether so many bytes may be sent on a pair, which then counts as done: any number where it is
+    /// proven, else within [`AMPLIFICATION_LIMIT`](super::AMPLIFICATION_LIMIT).
+    pub fn spend(&mut self, pair: CandidatePair, bytes: usize) -> bool {
+        self.path_mut(pair).is_some_and(|path| path.spend(bytes))
+    }
+
+    /// Writes a check of ours for a pair that is not proven, if one is due and may be sent.
+    ///
+    /// To be called when a valid check has come on the pair.
+    pub fn poll_challenge(
+        &mut self,
+        now: Instant,
+        pair: CandidatePair,
+        request: &mut Vec<u8>,
+    ) -> bool {
+        let Some(path) = self.paths.iter_mut().find(|path| path.pair == pair) else {
+            return false;
+        };
+        let Some(transaction) = path.poll_challenge(now) else {
+            return false;
+        };
+        let Generation { local, remote, .. } = &self.current;
+        MessageWriter::new(request, Class::Request, Method::BINDING, transaction)
+            .username(&format!("{}:{}", remote.ufrag(), local.ufrag()))
+            .ice_role(IceRole::Controlled(rand::random()))
+            .priority(CHALLENGE_PRIORITY)
+            .message_integrity(remote.password().as_bytes())
+            .finish();
+        path.spend(request.len())
+    }
+
+    /// The unproven pairs that wait for proof to be sent on: the selected one and the nominated one.
+    pub fn unproven(&self) -> impl Iterator<Item = CandidatePair> + use<> {
+        let unproven = |pair: Option<CandidatePair>| pair.filter(|pair| !self.is_proven(*pair));
+        [unproven(self.selected), unproven(self.awaited)]
+            .into_iter()
+            .flatten()
+    }
+
+    fn path(&self, pair: CandidatePair) -> Option<&Path> {
+        self.paths.iter().find(|path| path.pair == pair)
+    }
+
+    fn path_mut(&mut self, pair: CandidatePair) -> Option<&mut Path> {
+        self.paths.iter_mut().find(|path| path.pair == pair)
     }
 
     /// When the last valid check on the selected pair came.
@@ -232,11 +335,16 @@ impl IceLite {
             .finish();
         let is_current = std::ptr::eq(generation, &self.current);
         self.goog_ping |= announces_goog_ping;
-        if is_current && request.use_candidate && self.previous.take().is_some() {
-            // The restart is complete. Pairs of the generation before are no longer valid.
-            self.valid = [None; MAX_VALID_PAIRS];
+        let completes_restart =
+            is_current && request.use_candidate && self.previous.take().is_some();
+        let check = self.accept(now, pair, request.use_candidate);
+        if completes_restart {
+            // Pairs of the generation before are no longer valid, but for one that carries the media until
+            // this one is proven.
+            let kept = [Some(pair), self.selected];
+            self.paths.retain(|path| kept.contains(&Some(path.pair)));
         }
-        IceOutcome::Valid(self.accept(now, pair, request.use_candidate))
+        IceOutcome::Valid(check)
     }
 
     /// A check in libwebrtc's short form: four bytes of HMAC and nothing else. The peer sends it when
@@ -267,6 +375,27 @@ impl IceLite {
         IceOutcome::Valid(self.accept(now, pair, false))
     }
 
+    /// Takes the response to a check of ours: it has come from where the check went.
+    fn handle_answer(
+        &mut self,
+        now: Instant,
+        pair: CandidatePair,
+        answer: &Message<'_>,
+    ) -> IceOutcome {
+        let mut generations = std::iter::once(&self.current).chain(&self.previous);
+        let is_signed = generations
+            .any(|generation| answer.verify_integrity(generation.remote.password().as_bytes()));
+        let is_asked = self
+            .path(pair)
+            .is_some_and(|path| path.is_answer(answer.transaction));
+        if !is_signed || !is_asked {
+            return IceOutcome::Dropped(DropReason::NoAnswer);
+        }
+        IceOutcome::Proven {
+            selected: self.prove(now, pair),
+        }
+    }
+
     /// The generation that a request names by our fragment, the part of USERNAME before the colon.
     fn named_by(&self, request: &Message<'_>) -> Option<&Generation> {
         let (fragment, _) = request.username?.split_once(':')?;
@@ -277,17 +406,19 @@ impl IceLite {
     /// RFC 8445 section 7.3.2: what a lite agent does with a valid check.
     fn accept(&mut self, now: Instant, pair: CandidatePair, nominated: bool) -> Check {
         if !self.is_valid(pair) {
-            if let Some(slot) = self.valid.get_mut(self.next_valid) {
-                *slot = Some(pair);
-            }
-            self.next_valid = (self.next_valid + 1) % MAX_VALID_PAIRS;
+            self.add_path(pair);
         }
         let selected = match self.selected {
             None => true,
-            Some(current) => nominated && current != pair,
+            Some(current) if !nominated || current == pair => false,
+            // Between two that are not proven there is nothing to lose.
+            Some(current) => self.is_proven(pair) || !self.is_proven(current),
         };
         if selected {
             self.selected = Some(pair);
+        }
+        if nominated {
+            self.awaited = Some(pair).filter(|_| self.selected != Some(pair));
         }
         let consent = self.selected == Some(pair);
         if consent {
@@ -300,21 +431,36 @@ impl IceLite {
             consent,
         }
     }
+
+    /// Begins a path; the oldest that is not needed is forgotten where there are too many.
+    fn add_path(&mut self, pair: CandidatePair) {
+        if self.paths.len() >= MAX_VALID_PAIRS {
+            let needed = [self.selected, self.awaited];
+            let mut paths = self.paths.iter();
+            if let Some(oldest) = paths.position(|path| !needed.contains(&Some(path.pair))) {
+                self.paths.remove(oldest);
+            }
+        }
+        self.paths.push(Path::new(pair));
+    }
 }
 
 /// The credentials between two restarts.
 #[derive(Debug)]
 struct Generation {
     local: Credentials,
+    /// Those of the peer, by which checks of ours are signed.
+    remote: Credentials,
     /// What USERNAME has to be: both fragments, ours first (RFC 8445 section 7.1.2).
     username: String,
 }
 
 impl Generation {
-    fn new(local: Credentials, remote_ufrag: &str) -> Self {
+    fn new(local: Credentials, remote: Credentials) -> Self {
         Self {
-            username: format!("{}:{remote_ufrag}", local.ufrag()),
+            username: format!("{}:{}", local.ufrag(), remote.ufrag()),
             local,
+            remote,
         }
     }
 

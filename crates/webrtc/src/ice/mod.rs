@@ -12,11 +12,11 @@
 //! | 5.1.3, 5.1.4 | eliminate redundant candidates, keep candidates alive | each address is announced once, and costs nothing to keep |
 //! | 6.1.1 | determine the role | always controlled: a full peer controls, and two lite agents have nobody to check |
 //! | 6.1.2 | form pairs and check lists, freeze them | none: pairs come into being when a check arrives (7.3.2) |
-//! | 6.1.4, 14 | pace checks (Ta, RTO) | there are none to pace |
-//! | 7.2 | send checks | never; remote candidates, their names and ports are not even looked at |
+//! | 6.1.4, 14 | pace checks (Ta, RTO) | one at most for each that came |
+//! | 7.2 | send checks | only back to where a valid check came from, to learn whether the peer is there; remote candidates, their names and ports are not even looked at |
 //! | 7.3.1.1 | switch roles by tie-breaker | a lite agent cannot control: a peer that believes to be controlled gets 487 and switches, whatever the tie-breakers are |
 //! | 7.3.1.2 | answer checks that come before the peer's description | cannot happen: the offer comes first |
-//! | 7.3.1.3, 7.3.1.4 | peer-reflexive candidates, triggered checks | the source of a valid check is where the peer is; it needs no check back |
+//! | 7.3.1.3, 7.3.1.4 | peer-reflexive candidates, triggered checks | the source of a valid check is where the peer says it is; the check back forms no pair |
 //! | 8.1 | nominate | only the peer nominates (8.2: the lite agent follows). It may do so again at any time, which is how a viewer changes networks |
 //! | 8.3 | free candidates that are not used | there is one socket for everybody |
 //! | 9 | ICE restart | [`IceLite::restart`]: only the peer begins one, by PATCH (RFC 9725 section 4.3.3); both generations of credentials are good until it is complete |
@@ -33,9 +33,11 @@
 mod agent;
 mod credentials;
 mod pair;
+mod path;
 #[cfg(test)]
 mod tests;
 
 pub use agent::{CONSENT_TIMEOUT, Check, DropReason, FIRST_CHECK_TIMEOUT, IceLite, IceOutcome};
 pub use credentials::{Credentials, InvalidCredentials};
 pub use pair::{CandidatePair, Transport};
+pub use path::AMPLIFICATION_LIMIT;

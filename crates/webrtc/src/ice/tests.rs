@@ -12,10 +12,15 @@ use crate::stun::{
 };
 
 const LOCAL_PASSWORD: &str = "localpasswordlocalpassword";
+const REMOTE_PASSWORD: &str = "remotepasswordremotepassword";
 
 fn agent(now: Instant) -> IceLite {
     let local = Credentials::new("LOCL", LOCAL_PASSWORD).unwrap();
-    IceLite::new(now, local, "REMO")
+    IceLite::new(now, local, remote("REMO"))
+}
+
+fn remote(ufrag: &str) -> Credentials {
+    Credentials::new(ufrag, REMOTE_PASSWORD).unwrap()
 }
 
 #[allow(clippy::disallowed_methods, reason = "an origin for driven time")]
@@ -197,7 +202,7 @@ fn indications_and_responses_are_not_answered() {
     let mut ice = agent(now);
     for (class, reason) in [
         (Class::Indication, DropReason::Indication),
-        (Class::Success, DropReason::NotBindingRequest),
+        (Class::Success, DropReason::NoAnswer),
         (Class::Error, DropReason::NotBindingRequest),
     ] {
         let mut datagram = Vec::new();
@@ -396,7 +401,146 @@ fn the_table_of_valid_pairs_has_a_bound_and_keeps_the_selected_one() {
     }
     assert!(ice.is_valid(pairs[0]), "selected");
     let known = pairs.iter().filter(|&&pair| ice.is_valid(pair)).count();
-    assert_eq!(known, MAX_VALID_PAIRS + 1);
+    assert_eq!(known, MAX_VALID_PAIRS);
+}
+
+/// The check of ours that is due on a pair.
+fn challenge(ice: &mut IceLite, now: Instant, from: CandidatePair) -> Option<Vec<u8>> {
+    let mut request = Vec::new();
+    ice.poll_challenge(now, from, &mut request)
+        .then_some(request)
+}
+
+/// The answer of a peer that has got a check of ours.
+fn answer(request: &[u8], password: &str) -> Vec<u8> {
+    let request = Message::parse(request).unwrap();
+    assert_eq!(request.username, Some("REMO:LOCL"));
+    assert!(matches!(request.ice_role, Some(IceRole::Controlled(_))));
+    assert!(request.has_fingerprint && request.priority.is_some() && !request.use_candidate);
+    assert!(request.verify_integrity(REMOTE_PASSWORD.as_bytes()));
+    let mut response = Vec::new();
+    MessageWriter::new(
+        &mut response,
+        Class::Success,
+        Method::BINDING,
+        request.transaction,
+    )
+    .message_integrity(password.as_bytes())
+    .finish();
+    response
+}
+
+/// Lets the peer answer the check of ours on a pair.
+fn prove(ice: &mut IceLite, now: Instant, from: CandidatePair) -> IceOutcome {
+    let request = challenge(ice, now, from).unwrap();
+    let answer = answer(&request, REMOTE_PASSWORD);
+    ice.handle_stun(now, from, &answer, &mut Vec::new())
+}
+
+#[test]
+fn unproven_pair_gets_three_times_what_came_from_it_and_a_proven_one_any_amount() {
+    let (now, mut out) = (origin(), Vec::new());
+    let mut ice = agent(now);
+    let from = pair("192.0.2.7:5000");
+    assert!(!ice.spend(from, 1), "nothing has come from there");
+    let request = check();
+    let _ = ice.handle_stun(now, from, &request, &mut out);
+    let ours = challenge(&mut ice, now, from).unwrap();
+    let left = AMPLIFICATION_LIMIT as usize * request.len() - out.len() - ours.len();
+    assert!(!ice.spend(from, left + 1));
+    assert!(ice.spend(from, left));
+    assert!(!ice.spend(from, 1));
+    ice.note_received(from, 10);
+    assert!(ice.spend(from, 30) && !ice.spend(from, 1));
+
+    let answer = answer(&ours, REMOTE_PASSWORD);
+    let outcome = ice.handle_stun(now, from, &answer, &mut out);
+    assert_eq!(outcome, IceOutcome::Proven { selected: false });
+    assert!(ice.is_proven(from) && ice.spend(from, 1 << 30));
+    let later = now + Duration::from_secs(1);
+    assert_eq!(challenge(&mut ice, later, from), None, "it is known");
+}
+
+#[test]
+fn nominated_pair_takes_the_media_over_once_it_is_proven_and_not_before() {
+    let (start, mut out) = (origin(), Vec::new());
+    let mut ice = agent(start);
+    let (wifi, mobile) = (pair("192.0.2.7:5000"), pair("198.51.100.8:6000"));
+    let _ = ice.handle_stun(start, wifi, &nominating_check(), &mut out);
+    let _ = prove(&mut ice, start, wifi);
+    let now = start + Duration::from_secs(1);
+    let outcome = ice.handle_stun(now, mobile, &nominating_check(), &mut out);
+    assert!(matches!(outcome, IceOutcome::Valid(check) if !check.selected && !check.consent));
+    assert_eq!(ice.selected_pair(), Some(wifi));
+    assert_eq!(ice.unproven().collect::<Vec<_>>(), [mobile]);
+    assert_eq!(
+        ice.poll_timeout(),
+        start + CONSENT_TIMEOUT,
+        "no consent by it"
+    );
+
+    assert_eq!(
+        prove(&mut ice, now, mobile),
+        IceOutcome::Proven { selected: true }
+    );
+    assert_eq!(ice.selected_pair(), Some(mobile));
+    assert!(ice.is_nominated());
+    assert_eq!(ice.poll_timeout(), now + CONSENT_TIMEOUT);
+    // Back to one that is proven: at once.
+    let outcome = ice.handle_stun(now, wifi, &nominating_check(), &mut out);
+    assert!(matches!(outcome, IceOutcome::Valid(check) if check.selected));
+    assert_eq!(ice.selected_pair(), Some(wifi));
+}
+
+#[test]
+fn only_the_answer_from_where_a_check_went_proves_the_pair() {
+    let (now, mut out) = (origin(), Vec::new());
+    let mut ice = agent(now);
+    let (real, victim) = (pair("192.0.2.7:5000"), pair("203.0.113.9:9"));
+    for from in [real, victim] {
+        let _ = ice.handle_stun(now, from, &check(), &mut out);
+    }
+    let to_real = challenge(&mut ice, now, real).unwrap();
+    let to_victim = challenge(&mut ice, now, victim).unwrap();
+    let dropped = IceOutcome::Dropped(DropReason::NoAnswer);
+    // What the viewer got itself, with the address of somebody else as the source.
+    for (from, datagram) in [
+        (victim, answer(&to_real, REMOTE_PASSWORD)),
+        (real, answer(&to_victim, REMOTE_PASSWORD)),
+        (victim, answer(&to_victim, LOCAL_PASSWORD)),
+        (pair("192.0.2.7:5001"), answer(&to_real, REMOTE_PASSWORD)),
+    ] {
+        assert_eq!(ice.handle_stun(now, from, &datagram, &mut out), dropped);
+        assert!(!ice.is_proven(from));
+    }
+}
+
+#[test]
+fn checks_without_end_from_forged_addresses_leave_the_proven_pairs_alone() {
+    let (now, mut out) = (origin(), Vec::new());
+    let mut ice = agent(now);
+    let real = pair("192.0.2.7:5000");
+    let _ = ice.handle_stun(now, real, &nominating_check(), &mut out);
+    let _ = prove(&mut ice, now, real);
+    for port in 1..1000 {
+        let victim = pair(&format!("203.0.113.9:{port}"));
+        let _ = ice.handle_stun(now, victim, &nominating_check(), &mut out);
+        assert_eq!(ice.selected_pair(), Some(real));
+        assert!(ice.is_proven(real));
+    }
+}
+
+#[test]
+fn connection_is_proven_by_itself() {
+    let (now, mut out) = (origin(), Vec::new());
+    let mut ice = agent(now);
+    let from = CandidatePair {
+        transport: Transport::Tcp(7),
+        ..pair("192.0.2.7:5000")
+    };
+    let _ = ice.handle_stun(now, from, &check(), &mut out);
+    assert!(ice.is_proven(from));
+    assert_eq!(challenge(&mut ice, now, from), None);
 }
 
 /// A full check that says that the short form is known.
@@ -482,7 +626,10 @@ fn next_check(use_candidate: bool) -> Vec<u8> {
 }
 
 fn restart(ice: &mut IceLite) {
-    ice.restart(Credentials::new("NEXT", NEXT_PASSWORD).unwrap(), "OREM");
+    ice.restart(
+        Credentials::new("NEXT", NEXT_PASSWORD).unwrap(),
+        remote("OREM"),
+    );
 }
 
 #[test]
@@ -541,7 +688,7 @@ fn a_restart_of_a_restart_keeps_the_generation_that_carries_the_media() {
     let mut ice = agent(now);
     let _ = ice.handle_stun(now, from, &nominating_check(), &mut out);
     let unused = Credentials::new("MIDD", "themiddlepasswordthemiddle").unwrap();
-    ice.restart(unused, "EMID");
+    ice.restart(unused, remote("EMID"));
     restart(&mut ice);
     let valid = |outcome| matches!(outcome, IceOutcome::Valid(_));
     assert!(valid(ice.handle_stun(now, from, &check(), &mut out)));

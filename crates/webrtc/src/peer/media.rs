@@ -358,7 +358,7 @@ mod tests {
     fn media(pace_pictures: bool, now: Instant) -> Media {
         let config = PeerConfig {
             local: Credentials::generate().unwrap(),
-            remote_ufrag: "them".to_owned(),
+            remote: Credentials::generate().unwrap(),
             fingerprints: Vec::new(),
             role: DtlsRole::Server,
             video: Some(SenderConfig {

@@ -32,8 +32,8 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 pub struct PeerConfig {
     /// Our ICE credentials.
     pub local: Credentials,
-    /// The viewer's user name fragment.
-    pub remote_ufrag: String,
+    /// The viewer's ICE credentials.
+    pub remote: Credentials,
     /// Certificates the viewer may show.
     pub fingerprints: Vec<Fingerprint>,
     /// Our side of the DTLS handshake.
@@ -167,6 +167,17 @@ pub struct PeerStats {
     pub keyframe_requests: u64,
 }
 
+/// Where the flights of a handshake went. Whoever goes on with it has got them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HandshakePath {
+    /// Nowhere yet.
+    None,
+    /// All of them to one pair.
+    One(CandidatePair),
+    /// To several: it is not known which of them got through.
+    Several,
+}
+
 /// One viewer, from its first datagram on.
 ///
 /// Datagrams go in by [`Self::handle_datagram`], time by [`Self::handle_timeout`]. After each of
@@ -184,8 +195,12 @@ pub struct Peer {
     ice: IceLite,
     dtls: Dtls,
     created: Instant,
-    /// Whether the handshake may begin: the viewer's address is proven.
+    /// Whether the handshake may begin: the viewer has an address.
     is_started: bool,
+    /// Where the handshake has sent its flights.
+    handshake: HandshakePath,
+    /// The newest flight of the handshake, while more may not be sent to where the viewer seems to be.
+    held_flight: Vec<Vec<u8>>,
     media: Option<Media>,
     /// How media is sealed, once the handshake is done.
     profile: Option<SrtpProfile>,
@@ -212,12 +227,14 @@ impl Peer {
             association = association.with_application_data();
         }
         Ok(Self {
-            ice: IceLite::new(now, config.local.clone(), &config.remote_ufrag),
+            ice: IceLite::new(now, config.local.clone(), config.remote.clone()),
             dtls: association,
             config,
             clock,
             created: now,
             is_started: false,
+            handshake: HandshakePath::None,
+            held_flight: Vec::new(),
             media: None,
             profile: None,
             data: None,
@@ -247,15 +264,20 @@ impl Peer {
         self.profile
     }
 
-    /// Whether the viewer has proved to be at the other end of this pair.
+    /// Whether the viewer says that it is at the other end of this pair, by a valid check.
     pub fn is_at(&self, pair: CandidatePair) -> bool {
         self.ice.is_valid(pair)
     }
 
-    /// Begins an ICE restart: the viewer may check with `remote_ufrag` and ours from now on, and with
+    /// Whether the viewer gets what is sent on this pair, and has proved it.
+    pub fn is_proven(&self, pair: CandidatePair) -> bool {
+        self.ice.is_proven(pair)
+    }
+
+    /// Begins an ICE restart: the viewer may check with these credentials from now on, and with
     /// those before until it has nominated a pair. DTLS and media go on (RFC 8445 section 9).
-    pub fn restart_ice(&mut self, local: Credentials, remote_ufrag: &str) {
-        self.ice.restart(local, remote_ufrag);
+    pub fn restart_ice(&mut self, local: Credentials, remote: Credentials) {
+        self.ice.restart(local, remote);
     }
 
     /// Whether the session is over.
@@ -286,15 +308,18 @@ impl Peer {
         }
         match DatagramKind::of(datagram) {
             DatagramKind::Stun => self.handle_stun(now, pair, datagram),
-            // From an address that has not proved itself nothing else is taken: it could be anyone.
+            // From where no valid check came nothing else is taken: it could be anyone.
             _ if !self.ice.is_valid(pair) => {}
-            DatagramKind::Dtls => {
-                self.dtls.handle_datagram(now, datagram);
-                self.drive_dtls(now);
+            kind => {
+                self.ice.note_received(pair, datagram.len());
+                match kind {
+                    DatagramKind::Dtls => self.handle_dtls(now, pair, datagram),
+                    DatagramKind::Rtcp => self.handle_rtcp(now, datagram),
+                    _ => {}
+                }
             }
-            DatagramKind::Rtcp => self.handle_rtcp(now, datagram),
-            _ => {}
         }
+        self.send_held_flight();
     }
 
     /// Lets time pass: sender reports, DTLS retransmissions, consent.
@@ -330,6 +355,9 @@ impl Peer {
             self.drive_dtls(now);
         }
         self.handle_data_timeout(now);
+        for pair in self.ice.unproven() {
+            self.challenge(now, pair);
+        }
     }
 
     /// Ends the session and tells the viewer: RTCP BYE and DTLS close_notify.
@@ -368,7 +396,7 @@ impl Peer {
         }
     }
 
-    /// Whether media could be sent.
+    /// Whether the handshake is done, so that media could be sent.
     pub fn is_connected(&self) -> bool {
         self.media.is_some() && !self.closed
     }
@@ -384,10 +412,18 @@ impl Peer {
         now: Instant,
         buffer: &mut SendBuffer,
     ) -> Progress {
+        let has_address = self.has_proven_address();
         match &mut self.media {
-            Some(media) if !self.closed => media.send(video_log, audio_log, now, buffer),
+            Some(media) if !self.closed && has_address => {
+                media.send(video_log, audio_log, now, buffer)
+            }
             _ => Progress::Waiting,
         }
+    }
+
+    /// Whether the viewer gets what is sent to where it seems to be. Media goes nowhere else.
+    fn has_proven_address(&self) -> bool {
+        self.pair().is_some_and(|pair| self.ice.is_proven(pair))
     }
 
     /// Whether the viewer is behind the live edge, so that [`Self::send_media`] should be called
@@ -399,7 +435,8 @@ impl Peer {
     /// Writes the packets that the viewer has asked for again into `buffer`, and sees to the keyframe
     /// that it may have asked for: then it is behind afterwards, as a newcomer.
     pub fn retransmit(&mut self, video_log: &Log, now: Instant, buffer: &mut SendBuffer) {
-        if let Some(media) = &mut self.media {
+        let has_address = self.has_proven_address();
+        if let Some(media) = self.media.as_mut().filter(|_| has_address) {
             media.retransmit(video_log, now, buffer);
         }
     }
@@ -415,22 +452,53 @@ impl Peer {
     fn handle_stun(&mut self, now: Instant, pair: CandidatePair, datagram: &[u8]) {
         let mut response = Vec::new();
         let outcome = self.ice.handle_stun(now, pair, datagram, &mut response);
-        if !matches!(outcome, IceOutcome::Dropped(_)) {
+        if let IceOutcome::Valid(_) | IceOutcome::Refused { .. } = outcome {
             // To where the request came from, whichever pair is selected.
             self.transmits.push_back(Transmit::on(pair, response));
         }
-        if let IceOutcome::Valid(check) = outcome
-            && check.selected
-        {
-            self.events.push_back(PeerEvent::Moved {
-                remote: pair.remote,
-            });
-            if !self.is_started {
-                self.is_started = true;
-                self.dtls.start(now);
-                self.drive_dtls(now);
+        match outcome {
+            IceOutcome::Valid(check) => {
+                self.challenge(now, pair);
+                if check.selected {
+                    self.note_moved(pair);
+                    self.start_dtls(now);
+                }
             }
+            IceOutcome::Proven { selected: true } => self.note_moved(pair),
+            _ => {}
         }
+    }
+
+    /// Asks whether the viewer is where a check came from, if that is to be asked.
+    fn challenge(&mut self, now: Instant, pair: CandidatePair) {
+        let mut request = Vec::new();
+        if self.ice.poll_challenge(now, pair, &mut request) {
+            self.transmits.push_back(Transmit::on(pair, request));
+        }
+    }
+
+    fn note_moved(&mut self, pair: CandidatePair) {
+        self.events.push_back(PeerEvent::Moved {
+            remote: pair.remote,
+        });
+    }
+
+    fn start_dtls(&mut self, now: Instant) {
+        if !self.is_started {
+            self.is_started = true;
+            self.dtls.start(now);
+            self.drive_dtls(now);
+        }
+    }
+
+    fn handle_dtls(&mut self, now: Instant, pair: CandidatePair, datagram: &[u8]) {
+        let was_connected = self.dtls.is_connected();
+        self.dtls.handle_datagram(now, datagram);
+        let completes = !was_connected && self.dtls.is_connected();
+        if completes && self.handshake == HandshakePath::One(pair) && self.ice.prove(now, pair) {
+            self.note_moved(pair);
+        }
+        self.drive_dtls(now);
     }
 
     /// Takes out of the DTLS connection what it has: datagrams to send, and the news.
@@ -453,10 +521,37 @@ impl Peer {
         self.drive_data(now);
     }
 
+    /// Queues what DTLS has to send. A flight of the handshake goes out whole or not at all: its parts
+    /// are of no use to the viewer one by one.
     fn take_dtls_datagrams(&mut self) {
-        while let Some(datagram) = self.dtls.poll_transmit() {
-            self.transmit(datagram);
+        if self.media.is_some() {
+            while let Some(datagram) = self.dtls.poll_transmit() {
+                self.transmit(datagram);
+            }
+            return;
         }
+        let flight: Vec<Vec<u8>> = std::iter::from_fn(|| self.dtls.poll_transmit()).collect();
+        if !flight.is_empty() {
+            self.held_flight = flight;
+            self.send_held_flight();
+        }
+    }
+
+    /// Sends the flight that waits as soon as so much may be sent to where the viewer seems to be.
+    fn send_held_flight(&mut self) {
+        let Some(pair) = self.pair() else { return };
+        let bytes = self.held_flight.iter().map(Vec::len).sum();
+        if bytes == 0 || !self.ice.spend(pair, bytes) {
+            return;
+        }
+        self.handshake = match self.handshake {
+            HandshakePath::None => HandshakePath::One(pair),
+            HandshakePath::One(before) if before == pair => HandshakePath::One(pair),
+            _ => HandshakePath::Several,
+        };
+        let flight = std::mem::take(&mut self.held_flight);
+        let flight = flight.into_iter().map(|bytes| Transmit::on(pair, bytes));
+        self.transmits.extend(flight);
     }
 
     fn handle_rtcp(&mut self, now: Instant, datagram: &mut [u8]) {
@@ -476,9 +571,12 @@ impl Peer {
         }
     }
 
-    /// Queues a datagram for the viewer. Nothing is ever sent to an unproven address.
+    /// Queues a datagram for the viewer. What would be too much for an address that is not proven is
+    /// lost, as it might be on the network.
     fn transmit(&mut self, bytes: Vec<u8>) {
-        if let Some(pair) = self.ice.selected_pair() {
+        if let Some(pair) = self.ice.selected_pair()
+            && self.ice.spend(pair, bytes.len())
+        {
             self.transmits.push_back(Transmit::on(pair, bytes));
         }
     }

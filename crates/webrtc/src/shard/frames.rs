@@ -10,7 +10,7 @@ use super::{Command, Shard};
 use crate::demux::DatagramKind;
 use crate::send_buffer::SendBuffer;
 use crate::sender::Progress;
-use crate::stun::is_goog_ping;
+use crate::stun::is_named_check;
 use crate::tcp::Connection;
 use crate::tcp::framing::write_frame;
 
@@ -24,7 +24,7 @@ impl Shard {
     ) {
         let pair = connection.pair();
         let key = match DatagramKind::of(bytes) {
-            DatagramKind::Stun if !is_goog_ping(bytes) => {
+            DatagramKind::Stun if is_named_check(bytes) => {
                 match self.find_by_ufrag(pair, bytes, now) {
                     Found::Here(key) => key,
                     Found::Elsewhere(shard) => {

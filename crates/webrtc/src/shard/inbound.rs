@@ -13,7 +13,7 @@ use crate::ice::{CandidatePair, Credentials, IceLite, IceOutcome};
 use crate::peer::{CloseReason, MediaClock, Peer, PeerEvent};
 use crate::session::{Claim, PendingSession, SessionId};
 use crate::socket::Received;
-use crate::stun::{is_goog_ping, local_ufrag};
+use crate::stun::{is_named_check, local_ufrag};
 
 /// Where the viewer is that a check names.
 pub(super) enum Found {
@@ -27,46 +27,62 @@ pub(super) enum Found {
     Nowhere,
 }
 
-/// Addresses remembered whose datagrams belong to another shard.
-const MAX_STRAYS: usize = 4096;
-
 impl Shard {
     pub(super) fn handle_datagram(&mut self, datagram: Received<'_>, now: Instant) {
-        let key = match DatagramKind::of(datagram.bytes) {
-            // A check in the short form names nobody: like media, it is known by where it comes from.
-            DatagramKind::Stun if !is_goog_ping(datagram.bytes) => {
-                let pair = CandidatePair::udp(datagram.local, datagram.source);
-                match self.find_by_ufrag(pair, datagram.bytes, now) {
-                    Found::Here(key) => Some(key),
-                    Found::Elsewhere(shard) => {
-                        self.note_stray(datagram.source, shard);
-                        None
-                    }
-                    Found::Refused(error) => {
-                        let (to, from) = (datagram.source, datagram.local);
-                        self.unsent.send_control(&self.socket, (to, from), &error);
-                        return;
-                    }
-                    Found::Nowhere => None,
-                }
-            }
-            _ => self.viewers.by_address(&datagram.source),
-        };
-        let Some(key) = key else {
-            self.hand_over_stray(&datagram);
-            return;
-        };
         let Received {
             source,
             local,
             bytes,
         } = datagram;
+        let (kind, pair) = (DatagramKind::of(bytes), CandidatePair::udp(local, source));
+        // A check in the short form, and the answer to a check, name nobody: like media, they are known
+        // by where they come from.
+        let names_session = kind == DatagramKind::Stun && is_named_check(bytes);
+        if names_session {
+            match self.find_by_ufrag(pair, bytes, now) {
+                Found::Here(key) => self.take_datagram(key, pair, bytes, now),
+                Found::Elsewhere(shard) => {
+                    self.strays.note(source, shard);
+                    self.hand_over(shard, pair, bytes);
+                }
+                Found::Refused(error) => {
+                    self.unsent
+                        .send_control(&self.socket, (source, local), &error);
+                }
+                Found::Nowhere => {}
+            }
+            return;
+        }
+        match self.viewers.by_address(&source) {
+            None => {
+                for shard in self.strays.shards(&source) {
+                    self.hand_over(shard, pair, bytes);
+                }
+            }
+            Some(holders) if kind == DatagramKind::Stun => {
+                for key in holders.all() {
+                    self.take_datagram(key, pair, bytes, now);
+                }
+            }
+            Some(holders) => self.take_datagram(holders.owner(), pair, bytes, now),
+        }
+    }
+
+    /// Gives a datagram to a viewer of this shard.
+    fn take_datagram(
+        &mut self,
+        key: usize,
+        pair: CandidatePair,
+        datagram: &mut [u8],
+        now: Instant,
+    ) {
         let Some(viewer) = self.viewers.get_mut(key) else {
             return;
         };
-        viewer.peer.handle_datagram(now, source, local, bytes);
-        if viewer.peer.is_at(CandidatePair::udp(local, source)) {
-            self.viewers.note_address(key, source);
+        viewer.peer.handle_packet(now, pair, datagram);
+        if viewer.peer.is_at(pair) {
+            let is_proven = viewer.peer.is_proven(pair);
+            self.viewers.note_address(key, pair.remote, is_proven);
         }
         self.after_input(key, now);
     }
@@ -89,7 +105,10 @@ impl Shard {
         let mut refusal = None;
         let is_valid = |session: &PendingSession| {
             let config = &session.peer;
-            let mut ice = IceLite::new(now, config.local.clone(), &config.remote_ufrag);
+            let mut ice = IceLite::new(now, config.local.clone(), config.remote.clone());
+            if let Some((local, remote)) = session.restarted.clone() {
+                ice.restart(local, remote);
+            }
             let mut response = Vec::new();
             let outcome = ice.handle_stun(now, pair, check, &mut response);
             if matches!(outcome, IceOutcome::Refused { .. }) {
@@ -100,47 +119,34 @@ impl Shard {
         let shared = Arc::clone(&self.shared);
         match shared.registry.claim(ufrag, self.index, is_valid) {
             Claim::Claimed(session) => self
-                .admit(*session, ufrag, now)
+                .admit(*session, now)
                 .map_or(Found::Nowhere, Found::Here),
             Claim::Elsewhere(shard) => Found::Elsewhere(shard),
             Claim::Unknown => refusal.map_or(Found::Nowhere, Found::Refused),
         }
     }
 
-    fn note_stray(&mut self, source: SocketAddr, shard: usize) {
-        if self.strays.len() >= MAX_STRAYS {
-            self.strays.clear();
-        }
-        self.strays.insert(source, shard);
-    }
-
     /// Gives a datagram of another shard's viewer to that shard. When its inbox is full the datagram
     /// is lost, as datagrams may be.
-    fn hand_over_stray(&self, datagram: &Received<'_>) {
-        let Some(shard) = self.strays.get(&datagram.source) else {
-            return;
-        };
-        let Some(inbox) = self
-            .shared
-            .inboxes
-            .get(*shard)
-            .filter(|_| *shard != self.index)
-        else {
-            return;
-        };
-        let _ = inbox.try_send(Command::Datagram {
-            source: datagram.source,
-            local: datagram.local,
-            bytes: (&*datagram.bytes).into(),
-        });
+    fn hand_over(&self, shard: usize, pair: CandidatePair, datagram: &[u8]) {
+        let inbox = self.shared.inboxes.get(shard);
+        if let Some(inbox) = inbox.filter(|_| shard != self.index) {
+            let _ = inbox.try_send(Command::Datagram {
+                source: pair.remote,
+                local: pair.local,
+                bytes: datagram.into(),
+            });
+        }
     }
 
     /// Makes a viewer of a session that was heard of for the first time.
-    fn admit(&mut self, session: PendingSession, ufrag: &str, now: Instant) -> Option<usize> {
+    fn admit(&mut self, session: PendingSession, now: Instant) -> Option<usize> {
+        let ufrags = session.ufrags().map(Into::into).collect();
         let PendingSession {
             id,
             stream: name,
             peer: config,
+            restarted,
             b_frames,
             dtls,
             created,
@@ -163,7 +169,7 @@ impl Shard {
             epoch: stream.subscription.stream().epoch(),
             wall: self.shared.wall,
         };
-        let peer = match Peer::new(config, clock, &dtls, now) {
+        let mut peer = match Peer::new(config, clock, &dtls, now) {
             Ok(peer) => peer,
             Err(error) => {
                 tracing::error!(parent: &visit.span, %error, "cannot serve the viewer");
@@ -171,9 +177,12 @@ impl Shard {
                 return None;
             }
         };
+        if let Some((local, remote)) = restarted {
+            peer.restart_ice(local, remote);
+        }
         let key = self.viewers.insert(Viewer {
             id,
-            ufrags: vec![ufrag.into()],
+            ufrags,
             peer,
             b_frames,
             stream: tag,
@@ -215,6 +224,7 @@ impl Shard {
                             %profile,
                             "connected {after} ms after the answer"
                         );
+                        self.shared.registry.note_connected(&viewer.id);
                     }
                     self.send_media(key, now);
                 }
@@ -255,13 +265,13 @@ impl Shard {
     }
 
     /// Gives a viewer new ICE credentials beside those it has.
-    pub(super) fn restart_ice(&mut self, id: &SessionId, local: Credentials, remote_ufrag: &str) {
+    pub(super) fn restart_ice(&mut self, id: &SessionId, local: Credentials, remote: Credentials) {
         let Some(key) = self.viewers.by_id(id) else {
             return;
         };
         self.viewers.note_ufrag(key, local.ufrag());
         if let Some(viewer) = self.viewers.get_mut(key) {
-            viewer.peer.restart_ice(local, remote_ufrag);
+            viewer.peer.restart_ice(local, remote);
             tracing::info!(parent: &viewer.visit.span, "restarts ICE");
         }
     }

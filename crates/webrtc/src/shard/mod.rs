@@ -1,15 +1,18 @@
 //! An egress shard: an OS thread with its own socket, its own viewers and its own copy of the logs.
 //!
+//! * `addresses`: whose datagrams come from an address.
 //! * `run`: the thread and its loop, the only part that reads a clock.
 //! * `frames`: what comes and goes on the TCP connections of its viewers.
 //! * `inbound`: datagrams in: whose they are, and what they bring about.
 //! * `figures`: how the viewers fare.
 //! * `outbound`: datagrams out: frames to the viewers, and what time brings about.
 //! * `renditions`: viewers go over to what is made of their stream, and back.
+//! * `strays`: addresses whose datagrams belong to another shard.
 //! * `streams`: the streams its viewers watch, and their logs.
 //! * `unsent`: what the kernel had no room for.
 //! * `viewers`: the viewers, found by address, by user name fragment and by session.
 
+mod addresses;
 mod figures;
 mod frames;
 mod inbound;
@@ -17,11 +20,11 @@ mod outbound;
 mod pictures;
 mod renditions;
 mod run;
+mod strays;
 mod streams;
 mod unsent;
 mod viewers;
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,6 +37,7 @@ use crate::send_buffer::SendBuffer;
 use crate::session::SessionId;
 use crate::socket::ShardSocket;
 use crate::tcp::Connection;
+use strays::Strays;
 use streams::Streams;
 use unsent::Unsent;
 use viewers::Viewers;
@@ -72,7 +76,7 @@ pub(crate) enum Command {
     Restart {
         id: SessionId,
         local: Credentials,
-        remote_ufrag: Box<str>,
+        remote: Credentials,
     },
     /// End this session.
     Close(SessionId),
@@ -92,8 +96,7 @@ struct Shard {
     behind: Vec<usize>,
     /// Tags of the streams whose sound waits for a picture, or has waited until just now.
     sound_waits: Vec<u64>,
-    /// The shard to which datagrams from an address belong: a viewer's new address may lead here.
-    strays: HashMap<SocketAddr, usize>,
+    strays: Strays,
     buffer: SendBuffer,
     /// What the kernel has not taken. While media is there, no more is sent: the viewers' cursors wait.
     unsent: Unsent,
@@ -122,7 +125,7 @@ impl Shard {
             viewers: Viewers::default(),
             behind: Vec::new(),
             sound_waits: Vec::new(),
-            strays: HashMap::new(),
+            strays: Strays::default(),
             buffer: SendBuffer::new(SEND_BUFFER),
             unsent: Unsent::default(),
             next_fast_tick: now,

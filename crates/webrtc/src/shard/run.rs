@@ -148,11 +148,9 @@ impl Shard {
                     connection,
                     mut bytes,
                 }) => self.handle_frame(&connection, &mut bytes, clock()),
-                Some(Command::Restart {
-                    id,
-                    local,
-                    remote_ufrag,
-                }) => self.restart_ice(&id, local, &remote_ufrag),
+                Some(Command::Restart { id, local, remote }) => {
+                    self.restart_ice(&id, local, remote);
+                }
                 Some(Command::Close(id)) => self.close_session(&id, clock()),
                 Some(Command::Datagram {
                     source,

@@ -8,6 +8,7 @@ use std::time::Instant;
 use distributary_hub::BFrameChoice;
 use slab::Slab;
 
+use super::addresses::{Addresses, Holders};
 use crate::engine::FiguresCell;
 use crate::peer::Peer;
 use crate::session::{MAX_FRAGMENTS, SessionId};
@@ -69,7 +70,7 @@ impl Viewer {
 #[derive(Default)]
 pub(super) struct Viewers {
     slots: Slab<Viewer>,
-    by_address: HashMap<SocketAddr, usize>,
+    by_address: Addresses,
     by_ufrag: HashMap<Box<str>, usize>,
     by_id: HashMap<SessionId, usize>,
     by_connection: HashMap<u64, usize>,
@@ -93,7 +94,7 @@ impl Viewers {
         }
         self.by_id.remove(&viewer.id);
         for address in &viewer.addresses {
-            self.forget_address(*address, key);
+            self.by_address.forget(*address, key);
         }
         for connection in &viewer.connections {
             self.by_connection.remove(&connection.id());
@@ -118,8 +119,8 @@ impl Viewers {
         self.slots.get_mut(key)
     }
 
-    pub(super) fn by_address(&self, address: &SocketAddr) -> Option<usize> {
-        self.by_address.get(address).copied()
+    pub(super) fn by_address(&self, address: &SocketAddr) -> Option<Holders> {
+        self.by_address.holders(address)
     }
 
     pub(super) fn by_connection(&self, id: u64) -> Option<usize> {
@@ -147,19 +148,21 @@ impl Viewers {
         }
     }
 
-    /// Notes that a viewer is to be found at `address`, whoever was there before.
-    pub(super) fn note_address(&mut self, key: usize, address: SocketAddr) {
-        if self.by_address.get(&address) == Some(&key) {
+    /// Notes that a viewer says it is at `address`. Where another one is there already, the address
+    /// becomes its own only if it has proved to be there.
+    pub(super) fn note_address(&mut self, key: usize, address: SocketAddr, is_proven: bool) {
+        if !self.by_address.note(key, address, is_proven) {
             return;
         }
         let Some(viewer) = self.slots.get_mut(key) else {
             return;
         };
-        self.by_address.insert(address, key);
-        viewer.addresses.push(address);
+        if !viewer.addresses.contains(&address) {
+            viewer.addresses.push(address);
+        }
         if viewer.addresses.len() > MAX_ADDRESSES {
             let oldest = viewer.addresses.remove(0);
-            self.forget_address(oldest, key);
+            self.by_address.forget(oldest, key);
         }
     }
 
@@ -178,12 +181,6 @@ impl Viewers {
             let oldest = viewer.connections.remove(0);
             self.by_connection.remove(&oldest.id());
             oldest.close();
-        }
-    }
-
-    fn forget_address(&mut self, address: SocketAddr, key: usize) {
-        if self.by_address.get(&address) == Some(&key) {
-            self.by_address.remove(&address);
         }
     }
 

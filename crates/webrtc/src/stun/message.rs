@@ -289,12 +289,12 @@ pub fn local_ufrag(datagram: &[u8]) -> Option<&str> {
     Some(local)
 }
 
-/// Whether this is a short check of libwebrtc, which names no session: the address it comes from
-/// tells whose it is.
+/// Whether this is a Binding request, which names a session. A short check of libwebrtc and the response
+/// to a check do not: the address they come from tells whose they are.
 #[must_use]
-pub fn is_goog_ping(datagram: &[u8]) -> bool {
+pub fn is_named_check(datagram: &[u8]) -> bool {
     Header::read(datagram)
-        .is_some_and(|header| header.class == Class::Request && header.method == Method::GOOG_PING)
+        .is_some_and(|header| header.class == Class::Request && header.method == Method::BINDING)
 }
 
 struct Header {

@@ -13,7 +13,7 @@ mod tests;
 mod writer;
 
 pub use attribute::{AttributeType, ErrorCode, IceRole, UnknownAttributes};
-pub use message::{Class, Message, Method, StunError, TransactionId, is_goog_ping, local_ufrag};
+pub use message::{Class, Message, Method, StunError, TransactionId, is_named_check, local_ufrag};
 pub use writer::MessageWriter;
 
 /// Fixed value of bytes 4 to 7 of each message (RFC 8489 section 5).

@@ -26,6 +26,7 @@ use distributary_webrtc::sdp::{
 };
 use distributary_webrtc::send_buffer::SendBuffer;
 use distributary_webrtc::sender::SenderConfig;
+use distributary_webrtc::stun::{Class, IceRole, Message, MessageWriter, Method, TransactionId};
 use network::{Datagram, Network};
 use str0m::change::SdpAnswer;
 use str0m::channel::ChannelId;
@@ -69,8 +70,8 @@ pub(crate) struct Simulation {
     pub(crate) texts: Vec<String>,
     /// Our side of the ICE session.
     pub(crate) ice: Credentials,
-    /// The client's fragment.
-    pub(crate) remote_ufrag: String,
+    /// The client's.
+    pub(crate) remote_ice: Credentials,
     /// Where datagrams for the client go besides its own address: nowhere, or to it all the same.
     pub(crate) second_address: Option<SocketAddr>,
     /// What is published in place of pictures and sound without a meaning: frames, and when they come.
@@ -81,6 +82,13 @@ pub(crate) struct Simulation {
     pub(crate) in_order_from: Duration,
     /// Media datagrams by destination.
     pub(crate) media_to: HashMap<SocketAddr, usize>,
+    /// All bytes by destination, and those that have come.
+    pub(crate) bytes_to: HashMap<SocketAddr, u64>,
+    pub(crate) bytes_heard: u64,
+    /// Whether the client answers checks.
+    pub(crate) answers_checks: bool,
+    /// Whether what the client sends arrives at once, whatever the network does.
+    pub(crate) is_one_way: bool,
     pub(crate) video: Log,
     pub(crate) audio: Log,
     buffer: SendBuffer,
@@ -164,10 +172,10 @@ impl Simulation {
         let negotiated = answer.negotiated;
         let video = negotiated.video.unwrap();
         let audio = negotiated.audio.unwrap();
-        let remote_ufrag = negotiated.remote.ice.ufrag().to_owned();
+        let remote_ice = negotiated.remote.ice.clone();
         let config = PeerConfig {
             local: ice.clone(),
-            remote_ufrag: negotiated.remote.ice.ufrag().to_owned(),
+            remote: negotiated.remote.ice.clone(),
             fingerprints: negotiated.remote.fingerprints,
             role: DtlsRole::of_answer(negotiated.setup),
             video: Some(SenderConfig {
@@ -198,12 +206,16 @@ impl Simulation {
             channels: Vec::new(),
             texts: Vec::new(),
             ice,
-            remote_ufrag,
+            remote_ice,
             second_address: None,
             clip: None,
             depth: 0,
             in_order_from: Duration::MAX,
             media_to: HashMap::new(),
+            bytes_to: HashMap::new(),
+            bytes_heard: 0,
+            answers_checks: true,
+            is_one_way: false,
             video: Log::new(90_000, LogLimits::default()),
             audio: Log::new(48_000, LogLimits::default()),
             buffer: SendBuffer::new(1 << 20),
@@ -361,10 +373,7 @@ impl Simulation {
 
     fn deliver(&mut self, mut datagram: Datagram) {
         if datagram.destination == self.server_address {
-            let local: IpAddr = self.server_address.ip();
-            self.peer
-                .handle_datagram(self.now, datagram.source, Some(local), &mut datagram.bytes);
-            self.drive_peer();
+            self.hear(datagram.source, &mut datagram.bytes);
             return;
         }
         let is_here = datagram.destination == self.client_address
@@ -384,6 +393,20 @@ impl Simulation {
         }
     }
 
+    /// Gives our side a datagram with this source.
+    pub(crate) fn hear(&mut self, source: SocketAddr, datagram: &mut [u8]) {
+        self.bytes_heard += datagram.len() as u64;
+        let local: IpAddr = self.server_address.ip();
+        self.peer
+            .handle_datagram(self.now, source, Some(local), datagram);
+        self.drive_peer();
+    }
+
+    /// Datagrams to an address that are under way.
+    pub(crate) fn sent_to(&self, address: SocketAddr) -> Vec<Vec<u8>> {
+        self.network.under_way_to(address)
+    }
+
     fn drive_peer(&mut self) {
         self.peer.handle_timeout(self.now);
         self.drain_peer();
@@ -398,6 +421,7 @@ impl Simulation {
                     assert!(packet.len() <= 1200, "{} bytes", packet.len());
                     let bytes = packet.to_vec();
                     *self.media_to.entry(destination).or_default() += 1;
+                    *self.bytes_to.entry(destination).or_default() += bytes.len() as u64;
                     let datagram = Datagram {
                         source: self.server_address,
                         destination,
@@ -412,6 +436,8 @@ impl Simulation {
 
     pub(crate) fn drain_peer(&mut self) {
         while let Some(transmit) = self.peer.poll_transmit() {
+            let sent = self.bytes_to.entry(transmit.destination).or_default();
+            *sent += transmit.bytes.len() as u64;
             let datagram = Datagram {
                 source: self.server_address,
                 destination: transmit.destination,
@@ -426,6 +452,7 @@ impl Simulation {
 
     fn drive_client(&mut self) {
         self.client.handle_input(Input::Timeout(self.now)).unwrap();
+        let mut outbound = Vec::new();
         loop {
             match self.client.poll_output().unwrap() {
                 Output::Timeout(_) => break,
@@ -435,7 +462,16 @@ impl Simulation {
                         destination: transmit.destination,
                         bytes: transmit.contents.to_vec(),
                     };
-                    self.network.send(self.now, datagram);
+                    let is_answer = Message::parse(&datagram.bytes)
+                        .is_ok_and(|message| message.class == Class::Success);
+                    if is_answer && !self.answers_checks {
+                        continue;
+                    }
+                    if self.is_one_way {
+                        outbound.push(datagram);
+                    } else {
+                        self.network.send(self.now, datagram);
+                    }
                 }
                 Output::Event(Event::MediaData(data)) => {
                     self.received.push(data);
@@ -449,5 +485,45 @@ impl Simulation {
                 Output::Event(_) => {}
             }
         }
+        for mut datagram in outbound {
+            self.hear(datagram.source, &mut datagram.bytes);
+        }
     }
+}
+
+/// A nominating check under the credentials of both sides, ours first.
+pub(crate) fn nominating_check(local: &Credentials, remote: &Credentials) -> Vec<u8> {
+    let mut check = Vec::new();
+    MessageWriter::new(
+        &mut check,
+        Class::Request,
+        Method::BINDING,
+        TransactionId([9; 12]),
+    )
+    .username(&format!("{}:{}", local.ufrag(), remote.ufrag()))
+    .priority(1)
+    .ice_role(IceRole::Controlling(1))
+    .use_candidate()
+    .message_integrity(local.password().as_bytes())
+    .finish();
+    check
+}
+
+/// What a client with this password answers, if that is a check of ours.
+pub(crate) fn answer_to_check(datagram: &[u8], password: &str) -> Option<Vec<u8>> {
+    let check = Message::parse(datagram).ok()?;
+    if check.class != Class::Request {
+        return None;
+    }
+    assert!(check.verify_integrity(password.as_bytes()));
+    let mut answer = Vec::new();
+    MessageWriter::new(
+        &mut answer,
+        Class::Success,
+        Method::BINDING,
+        check.transaction,
+    )
+    .message_integrity(password.as_bytes())
+    .finish();
+    Some(answer)
 }

@@ -83,6 +83,15 @@ impl Network {
         self.under_way.remove(&key)
     }
 
+    /// What is under way to an address.
+    pub(crate) fn under_way_to(&self, address: SocketAddr) -> Vec<Vec<u8>> {
+        let datagrams = self.under_way.values();
+        datagrams
+            .filter(|datagram| datagram.destination == address)
+            .map(|datagram| datagram.bytes.clone())
+            .collect()
+    }
+
     /// A number below `limit` (xorshift64*).
     fn random(&mut self, limit: u64) -> u64 {
         self.random ^= self.random >> 12;

@@ -1,0 +1,86 @@
+//! A way to the peer, and how much may be sent on it.
+
+use std::time::{Duration, Instant};
+
+use super::{CandidatePair, Transport};
+use crate::stun::TransactionId;
+
+/// Bytes that may be sent to an unproven address for each byte that came from it (RFC 9000 section
+/// 8.1). What does not fit waits or is dropped.
+pub const AMPLIFICATION_LIMIT: u64 = 3;
+
+/// Least time between two challenges on one path.
+const CHALLENGE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// A pair on which a valid check came.
+///
+/// A valid check proves that its sender knows our password, not that it is where it seems to be: a
+/// viewer can put anybody's address into its datagrams. Until something has come from an address that
+/// only somebody there can know, it is sent at most [`AMPLIFICATION_LIMIT`] times what came from it.
+/// What proves it is the answer to a check of ours, whose transaction id nobody else has seen
+/// (as PATH_RESPONSE does in RFC 9000 section 8.2), or a DTLS handshake that went this way alone. An
+/// authentic SRTCP packet does not: a viewer who forges the address of its checks can forge that of
+/// its reports.
+#[derive(Debug)]
+pub(super) struct Path {
+    pub(super) pair: CandidatePair,
+    /// The transaction of our checks on this path.
+    challenge: TransactionId,
+    challenged: Option<Instant>,
+    is_proven: bool,
+    received: u64,
+    sent: u64,
+}
+
+impl Path {
+    pub(super) fn new(pair: CandidatePair) -> Self {
+        Self {
+            pair,
+            challenge: TransactionId(rand::random()),
+            challenged: None,
+            // A TCP connection comes about only with somebody who gets what is sent to the address.
+            is_proven: matches!(pair.transport, Transport::Tcp(_)),
+            received: 0,
+            sent: 0,
+        }
+    }
+
+    pub(super) fn is_proven(&self) -> bool {
+        self.is_proven
+    }
+
+    pub(super) fn prove(&mut self) {
+        self.is_proven = true;
+    }
+
+    /// Notes what came on the path.
+    pub(super) fn note_received(&mut self, bytes: usize) {
+        self.received = self.received.saturating_add(bytes as u64);
+    }
+
+    /// Whether so many bytes may be sent, which then counts as done.
+    pub(super) fn spend(&mut self, bytes: usize) -> bool {
+        let sent = self.sent.saturating_add(bytes as u64);
+        let is_permitted =
+            self.is_proven || sent <= self.received.saturating_mul(AMPLIFICATION_LIMIT);
+        if is_permitted {
+            self.sent = sent;
+        }
+        is_permitted
+    }
+
+    /// The transaction for a check of ours, if one is due.
+    pub(super) fn poll_challenge(&mut self, now: Instant) -> Option<TransactionId> {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < CHALLENGE_INTERVAL;
+        if self.is_proven || self.challenged.is_some_and(is_recent) {
+            return None;
+        }
+        self.challenged = Some(now);
+        Some(self.challenge)
+    }
+
+    /// Whether a response is to a check of ours on this path.
+    pub(super) fn is_answer(&self, transaction: TransactionId) -> bool {
+        self.challenged.is_some() && self.challenge == transaction
+    }
+}

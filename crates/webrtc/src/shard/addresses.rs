@@ -1,0 +1,119 @@
+//! Whose datagrams come from an address.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+/// Whose an address is.
+///
+/// Any viewer can send a valid check with the address of another one as its source. What it gets by that
+/// is to be asked whether it is there; only when it has answered, the address is its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Holders {
+    /// Whose datagrams come from there.
+    owner: usize,
+    /// The newest other viewer that says it is there. STUN answers from there are shown to it as well.
+    claimant: Option<usize>,
+}
+
+impl Holders {
+    pub(super) fn owner(self) -> usize {
+        self.owner
+    }
+
+    /// Both of them.
+    pub(super) fn all(self) -> impl Iterator<Item = usize> {
+        std::iter::once(self.owner).chain(self.claimant)
+    }
+}
+
+/// The addresses at which viewers say they are, each viewer by its key.
+#[derive(Default)]
+pub(super) struct Addresses {
+    holders: HashMap<SocketAddr, Holders>,
+}
+
+impl Addresses {
+    /// Whose an address is.
+    pub(super) fn holders(&self, address: &SocketAddr) -> Option<Holders> {
+        self.holders.get(address).copied()
+    }
+
+    /// Notes that a viewer says it is at `address`. Where another one is there already, the address
+    /// becomes its own only if it has proved to be there. Returns whether this is new.
+    pub(super) fn note(&mut self, key: usize, address: SocketAddr, is_proven: bool) -> bool {
+        let next = match self.holders.get(&address).copied() {
+            Some(holders) if holders.owner == key => return false,
+            Some(holders) if !is_proven => Holders {
+                claimant: Some(key),
+                ..holders
+            },
+            _ => Holders {
+                owner: key,
+                claimant: None,
+            },
+        };
+        self.holders.insert(address, next) != Some(next)
+    }
+
+    /// Forgets that a viewer is at `address`.
+    pub(super) fn forget(&mut self, address: SocketAddr, key: usize) {
+        let Some(holders) = self.holders.get_mut(&address) else {
+            return;
+        };
+        if holders.owner != key {
+            holders.claimant = holders.claimant.filter(|other| *other != key);
+        } else if let Some(claimant) = holders.claimant.take() {
+            holders.owner = claimant;
+        } else {
+            self.holders.remove(&address);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address() -> SocketAddr {
+        "192.0.2.7:5000".parse().unwrap()
+    }
+
+    fn holders(addresses: &Addresses) -> Vec<usize> {
+        let holders = addresses.holders(&address());
+        holders.map_or(Vec::new(), |holders| holders.all().collect())
+    }
+
+    #[test]
+    fn forged_check_does_not_take_the_address_of_another_viewer() {
+        let mut addresses = Addresses::default();
+        assert!(addresses.note(1, address(), false));
+        assert!(!addresses.note(1, address(), true), "it is there already");
+        for attacker in [2, 3] {
+            assert!(addresses.note(attacker, address(), false));
+            assert!(!addresses.note(attacker, address(), false));
+            assert_eq!(holders(&addresses), [1, attacker]);
+        }
+        addresses.forget(address(), 3);
+        assert_eq!(holders(&addresses), [1]);
+    }
+
+    #[test]
+    fn viewer_that_has_proved_to_be_there_takes_the_address_over() {
+        let mut addresses = Addresses::default();
+        addresses.note(1, address(), true);
+        addresses.note(2, address(), false);
+        assert!(addresses.note(2, address(), true));
+        assert_eq!(holders(&addresses), [2]);
+    }
+
+    #[test]
+    fn address_of_a_viewer_that_has_left_is_that_of_the_one_that_is_there() {
+        let mut addresses = Addresses::default();
+        addresses.note(1, address(), true);
+        addresses.note(2, address(), false);
+        addresses.forget(address(), 1);
+        assert_eq!(holders(&addresses), [2]);
+        addresses.forget(address(), 2);
+        assert!(addresses.holders.is_empty());
+    }
+}
