@@ -128,6 +128,45 @@ fn a_keyframe_that_is_asked_for_is_sent_anew_once() {
 }
 
 #[test]
+fn publisher_that_pauses_makes_no_viewer_see_old_pictures_again() {
+    for pause in [3, 4, 8] {
+        let mut simulation = Simulation::new(4, 1000);
+        connect(&mut simulation);
+        simulation.run(Duration::from_secs(3));
+        simulation.is_paused = true;
+        for _ in 0..pause {
+            // As Chromium does when it has shown no picture for some time.
+            simulation.run(Duration::from_secs(1));
+            simulation.request_keyframe();
+        }
+        simulation.run(Duration::from_millis(100));
+        simulation.is_paused = false;
+        simulation.run(Duration::from_secs(2));
+        assert!(simulation.peer.stats().keyframe_requests >= 3);
+        assert_eq!(simulation.peer.sender_stats().0.replays, 0);
+        let pictures = pictures(&simulation);
+        assert!(pictures.is_sorted_by(|(one, _), (next, _)| one < next));
+        let last = pictures.last().unwrap().0;
+        assert!(last + 5 > simulation.published(), "it is at the live edge");
+    }
+}
+
+#[test]
+fn viewer_that_lost_pictures_before_a_pause_gets_the_group_anew() {
+    let mut simulation = Simulation::new(4, 1000);
+    connect(&mut simulation);
+    simulation.run(Duration::from_secs(3));
+    simulation.network.loss_permille = 1000;
+    simulation.run(Duration::from_millis(300));
+    simulation.is_paused = true;
+    simulation.network.loss_permille = 0;
+    simulation.run(Duration::from_millis(3500));
+    simulation.request_keyframe();
+    simulation.run(Duration::from_secs(1));
+    assert_eq!(simulation.peer.sender_stats().0.replays, 1);
+}
+
+#[test]
 fn a_newcomer_in_the_middle_of_a_group_gets_it_from_its_keyframe_on() {
     let mut simulation = Simulation::new(3, 240);
     // Three seconds of an eight-second group are published before the viewer comes.

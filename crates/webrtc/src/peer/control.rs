@@ -105,7 +105,7 @@ impl Media {
             .into_iter()
             .find(|sender| sender.ssrc() == block.ssrc)
         {
-            sender.note_report();
+            sender.note_report(now, block);
         }
         if self
             .audio

@@ -3,10 +3,12 @@
 //! * [`RtpSender`]: the cursor, and writing packets.
 //! * [`SenderConfig`]: what was negotiated for it.
 //! * `placement`: where the cursor may go on, and what is left out.
+//! * `reception`: what the viewer is known to have.
 //! * `resend`: which packets are sent again, and how often.
 
 mod config;
 mod placement;
+mod reception;
 mod resend;
 #[cfg(test)]
 mod tests;
@@ -16,12 +18,13 @@ use std::time::{Duration, Instant};
 use crate::bandwidth::{SendClock, SentPackets};
 use crate::log::{Log, LoggedPacket, OSN_LEN};
 use crate::peer::MediaClock;
-use crate::rtcp::SenderInfo;
+use crate::rtcp::{ReportBlock, SenderInfo};
 use crate::rtp::extension::{Extras, PacketFields};
 use crate::rtp::{HeaderTemplate, Payload, red};
 use crate::send_buffer::SendBuffer;
 use crate::srtp::SrtpSealer;
 use placement::{Cursor, Place};
+use reception::Reception;
 use resend::RecentResends;
 
 pub use config::{Resend, SenderConfig};
@@ -81,6 +84,7 @@ pub struct RtpSender {
     /// When the capture time is told next.
     next_capture_time: Option<Instant>,
     recent_resends: RecentResends,
+    reception: Reception,
     stats: SenderStats,
 }
 
@@ -136,6 +140,7 @@ impl RtpSender {
             is_known: false,
             next_capture_time: None,
             recent_resends: RecentResends::default(),
+            reception: Reception::default(),
             stats: SenderStats::default(),
             config,
         }
@@ -161,8 +166,15 @@ impl RtpSender {
         }
     }
 
-    /// Notes that a report of the viewer names the stream: it need not be announced any more.
-    pub fn note_report(&mut self) {
+    /// Notes that a report of the viewer names the stream: it need not be announced any more, and it is
+    /// known what has arrived.
+    pub fn note_report(&mut self, now: Instant, block: &ReportBlock) {
+        let is_lossy = self.config.resend == Resend::Never && block.fraction_lost > 0;
+        // The low half is the sequence number, the high one counts its cycles.
+        let highest = block.highest_sequence as u16;
+        let next_index = self.cursor.next_index();
+        self.reception
+            .note_report(now, highest, is_lossy, next_index);
         // The headers of what may be sent again must not change.
         self.is_known = self.config.resend != Resend::Same;
     }
@@ -229,6 +241,7 @@ impl RtpSender {
             return None;
         }
         let index = self.cursor.advance(packet);
+        self.reception.note_sent(wire.now);
         self.write(packet, index, len, wire);
         self.stats.packets += 1;
         self.stats.octets += octets;
@@ -266,6 +279,7 @@ impl RtpSender {
         interval: Duration,
         wire: &mut Wire<'_>,
     ) -> usize {
+        self.reception.note_nack(wire.now);
         let Some((index, number)) = self.cursor.sent_as(sequence) else {
             return 0;
         };
@@ -403,9 +417,9 @@ impl RtpSender {
     }
 
     /// Lets the group of pictures be sent anew from its keyframe on, if that is of use to a viewer
-    /// that asks for a keyframe. Returns whether it will be.
+    /// that asks for a keyframe: not to one that has everything there is. Returns whether it will be.
     pub fn replay(&mut self, log: &Log, now: Instant, round_trip: Duration) -> bool {
-        self.cursor.replay(log, now, round_trip)
+        self.reception.note_keyframe_request(now) && self.cursor.replay(log, now, round_trip)
     }
 }
 

@@ -157,6 +157,11 @@ impl Cursor {
         }
     }
 
+    /// Index of the next packet.
+    pub(super) fn next_index(&self) -> u64 {
+        self.next_index
+    }
+
     /// How many packets of the log are to be sent from the cursor on.
     pub(super) fn pending(&self, log: &Log) -> u64 {
         self.number

@@ -63,6 +63,8 @@ pub(crate) struct Simulation {
     pub(crate) has_disposables: bool,
     /// What the length of pictures is multiplied by.
     pub(crate) scale: usize,
+    /// Whether the publisher sends nothing for now. Pictures are numbered by time all the same.
+    pub(crate) is_paused: bool,
     pub(crate) client_connected: bool,
     /// The client's channels that are open.
     pub(crate) channels: Vec<ChannelId>,
@@ -202,6 +204,7 @@ impl Simulation {
             received_at: Vec::new(),
             has_disposables: false,
             scale: 1,
+            is_paused: false,
             client_connected: false,
             channels: Vec::new(),
             texts: Vec::new(),
@@ -254,6 +257,10 @@ impl Simulation {
             return self.publish_clip();
         }
         let elapsed = self.now.duration_since(self.start).as_millis() as u64;
+        if self.is_paused {
+            self.next_frame = elapsed * 3 / 100 + 1;
+            return;
+        }
         while self.next_frame * 100 / 3 <= elapsed {
             let number = self.next_frame;
             let at = MediaTime::from_millis((number * 100 / 3) as i64);
