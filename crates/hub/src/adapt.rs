@@ -32,7 +32,9 @@ impl Adapter {
         if self.sei == SeiPolicy::Drop {
             let is_kept =
                 |unit: &Bytes| NalType::of(unit) != NalType::SEI || sei::has_recovery_point(unit);
+            let held = frame.payload_len();
             frame.units.retain(is_kept);
+            frame.compact(held);
         }
         if self.vui == VuiPolicy::NoReorder && frame.keyframe && detector.depth() == 0 {
             let units = frame.units.iter_mut();
@@ -45,7 +47,8 @@ impl Adapter {
     fn rewrite(&mut self, unit: &mut Bytes) {
         if self.rewritten.as_ref().is_none_or(|(from, _)| from != unit) {
             let rewritten = vui::with_reorder_frames(unit, 0);
-            self.rewritten = rewritten.map(|to| (unit.clone(), to.into()));
+            // A copy: a slice may keep the frame that it came with alive for as long as it is in force.
+            self.rewritten = rewritten.map(|to| (Bytes::copy_from_slice(unit), to.into()));
         }
         if let Some((_, to)) = &self.rewritten {
             *unit = to.clone();
@@ -90,6 +93,24 @@ mod tests {
         let of = |sei| adapted(sei, VuiPolicy::Keep, frame(&units, 0));
         assert_eq!(of(SeiPolicy::Keep), units);
         assert_eq!(of(SeiPolicy::Drop), [SPS, RECOVERY_POINT, IDR]);
+    }
+
+    #[test]
+    fn dropped_information_does_not_stay_in_memory() {
+        let message = Bytes::from([&[0x06][..], &[4; 1 << 20], IDR].concat());
+        let mut frame = frame(&[SPS], 0);
+        let split = message.len() - IDR.len();
+        frame
+            .units
+            .extend([message.slice(..split), message.slice(split..)]);
+        let frame = {
+            let mut detector = BFrameDetector::default();
+            detector.observe(&frame);
+            Adapter::new(SeiPolicy::Drop, VuiPolicy::Keep).adapt(&mut frame, &detector);
+            frame
+        };
+        assert_eq!(frame.units, [SPS, IDR]);
+        assert!(message.is_unique());
     }
 
     #[test]

@@ -2,9 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use distributary_media::{Frame, MediaTime};
+
+/// Most frames in the cache: two minutes at 60 frames per second. A GOP with more is not kept, since
+/// newcomers would be busy with it for too long.
+pub const MAX_FRAMES: usize = 8192;
 
 /// From a keyframe that is older than this, a newcomer would take long to come to the present. If the
 /// stream has points of recovery, it begins at the last one then.
@@ -15,8 +19,10 @@ pub const LONG_GROUP: Duration = Duration::from_secs(10);
 pub enum Overflow {
     /// Its bytes.
     Bytes,
-    /// Its time.
+    /// Its time, by the publisher's clock or ours.
     Duration,
+    /// [`MAX_FRAMES`].
+    Frames,
 }
 
 /// The video frames since the last keyframe, in decoding order.
@@ -25,13 +31,14 @@ pub enum Overflow {
 /// what follows the last recovery point are kept once the group is long: a decoder needs a keyframe to
 /// begin at all, and the pictures are right after one round of refreshing.
 ///
-/// Bounded in bytes and in seconds of media. A group of pictures that outgrows either bound is given
-/// up as a whole: a part of it could not be decoded, so newcomers then wait for the next keyframe.
+/// Bounded in bytes of memory, in seconds, of media and of arrival, and in frames. A group of pictures that
+/// outgrows a bound is given up as a whole: a part of it could not be decoded, so newcomers then wait for
+/// the next keyframe.
 #[derive(Debug)]
 pub struct GopCache {
     frames: VecDeque<Arc<Frame>>,
-    /// Decoding time of the first frame that is followed by all others.
-    since: MediaTime,
+    /// Decoding time of the first frame that is followed by all others, and when it came.
+    since: Option<(MediaTime, Instant)>,
     bytes: usize,
     max_bytes: usize,
     max_duration: Duration,
@@ -39,11 +46,11 @@ pub struct GopCache {
 }
 
 impl GopCache {
-    /// An empty cache that holds at most `max_bytes` of coded media and `max_duration` of time.
+    /// An empty cache that holds at most `max_bytes` of memory and `max_duration` of time.
     pub fn new(max_bytes: usize, max_duration: Duration) -> Self {
         Self {
             frames: VecDeque::new(),
-            since: MediaTime::ZERO,
+            since: None,
             bytes: 0,
             max_bytes,
             max_duration,
@@ -51,27 +58,28 @@ impl GopCache {
         }
     }
 
-    /// Adds a video frame; a keyframe starts the cache anew.
-    pub fn push(&mut self, frame: &Arc<Frame>) {
+    /// Adds a video frame that came at `now`; a keyframe starts the cache anew.
+    pub fn push(&mut self, frame: &Arc<Frame>, now: Instant) {
         if frame.is_keyframe() {
             self.clear();
-            self.since = frame.dts();
+            self.since = Some((frame.dts(), now));
         } else if self.frames.is_empty() {
             return;
         } else if self.is_long(frame.dts()) && frame.is_recovery_point() {
             self.frames.truncate(1);
-            self.bytes = self.frames.iter().map(|frame| frame.payload_len()).sum();
-            self.since = frame.dts();
+            self.bytes = self.frames.iter().map(|frame| frame.memory()).sum();
+            self.since = Some((frame.dts(), now));
         }
         self.frames.push_back(Arc::clone(frame));
-        self.bytes += frame.payload_len();
-        let overflow = match (
-            self.bytes > self.max_bytes,
-            self.duration() > self.max_duration,
-        ) {
-            (true, _) => Overflow::Bytes,
-            (_, true) => Overflow::Duration,
-            _ => return,
+        self.bytes += frame.memory();
+        let overflow = if self.bytes > self.max_bytes {
+            Overflow::Bytes
+        } else if self.duration().max(self.age(now)) > self.max_duration {
+            Overflow::Duration
+        } else if self.frames.len() > MAX_FRAMES {
+            Overflow::Frames
+        } else {
+            return;
         };
         self.clear();
         self.overflow = Some(overflow);
@@ -89,17 +97,24 @@ impl GopCache {
         self.frames.iter()
     }
 
-    /// Bytes of coded media held.
+    /// Bytes of memory held.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Media time from the first frame to the newest, without what is left out between them.
     pub fn duration(&self) -> Duration {
-        match self.frames.back() {
-            Some(last) => last.dts().saturating_since(self.since),
-            None => Duration::ZERO,
+        match (self.frames.back(), self.since) {
+            (Some(last), Some((since, _))) => last.dts().saturating_since(since),
+            _ => Duration::ZERO,
         }
+    }
+
+    /// Time since the first frame came, whatever the publisher's clock says.
+    fn age(&self, now: Instant) -> Duration {
+        self.since.map_or(Duration::ZERO, |(_, came)| {
+            now.saturating_duration_since(came)
+        })
     }
 
     /// Whether the keyframe is far back at this time.
@@ -115,6 +130,10 @@ impl GopCache {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
 mod tests {
     use super::*;
     use bytes::Bytes;
@@ -132,44 +151,72 @@ mod tests {
 
     #[test]
     fn a_keyframe_starts_the_cache_anew() {
-        let mut cache = GopCache::new(1000, Duration::from_secs(10));
-        cache.push(&frame(0, false, 10));
+        let mut cache = GopCache::new(10_000, Duration::from_secs(10));
+        let now = Instant::now();
+        cache.push(&frame(0, false, 10), now);
         assert_eq!(
             cache.frames().count(),
             0,
             "nothing can be decoded before a keyframe"
         );
-        cache.push(&frame(33, true, 100));
-        cache.push(&frame(66, false, 10));
-        assert_eq!((cache.frames().count(), cache.bytes()), (2, 110));
-        cache.push(&frame(99, true, 50));
-        assert_eq!((cache.frames().count(), cache.bytes()), (1, 50));
+        cache.push(&frame(33, true, 100), now);
+        cache.push(&frame(66, false, 10), now);
+        assert_eq!(cache.frames().count(), 2);
+        cache.push(&frame(99, true, 50), now);
+        assert_eq!(cache.frames().count(), 1);
+        assert_eq!(cache.bytes(), frame(99, true, 50).memory());
     }
 
     #[test]
     fn a_group_over_the_byte_bound_is_given_up_until_the_next_keyframe() {
-        let mut cache = GopCache::new(1000, Duration::from_secs(10));
-        cache.push(&frame(0, true, 900));
-        cache.push(&frame(33, false, 200));
+        let mut cache = GopCache::new(10_000, Duration::from_secs(10));
+        let now = Instant::now();
+        cache.push(&frame(0, true, 8_000), now);
+        cache.push(&frame(33, false, 2_000), now);
         assert_eq!(cache.overflow(), Some(Overflow::Bytes));
-        cache.push(&frame(66, false, 1));
+        cache.push(&frame(66, false, 1), now);
         assert_eq!((cache.frames().count(), cache.bytes()), (0, 0));
-        cache.push(&frame(99, true, 900));
+        cache.push(&frame(99, true, 8_000), now);
         assert_eq!(cache.overflow(), None);
         assert_eq!(cache.frames().count(), 1);
     }
 
     #[test]
     fn a_group_over_the_time_bound_is_given_up() {
-        let mut cache = GopCache::new(1000, Duration::from_secs(10));
-        cache.push(&frame(0, true, 1));
-        cache.push(&frame(10_001, false, 1));
+        let mut cache = GopCache::new(10_000, Duration::from_secs(10));
+        let now = Instant::now();
+        cache.push(&frame(0, true, 1), now);
+        cache.push(&frame(10_001, false, 1), now);
+        assert_eq!(cache.overflow(), Some(Overflow::Duration));
+        // Times that hardly go on do not help.
+        cache.push(&frame(20_000, true, 1), now);
+        cache.push(
+            &frame(20_001, false, 1),
+            now + Duration::from_millis(10_001),
+        );
         assert_eq!(cache.overflow(), Some(Overflow::Duration));
     }
 
     #[test]
+    fn small_frames_are_bounded_by_their_number_and_by_the_memory_that_each_takes() {
+        let now = Instant::now();
+        let mut cache = GopCache::new(usize::MAX, Duration::from_secs(10));
+        cache.push(&frame(0, true, 1), now);
+        for _ in 0..MAX_FRAMES {
+            cache.push(&frame(0, false, 1), now);
+        }
+        assert_eq!(cache.overflow(), Some(Overflow::Frames));
+        let mut cache = GopCache::new(100_000, Duration::from_secs(10));
+        cache.push(&frame(0, true, 1), now);
+        for _ in 0..1000 {
+            cache.push(&frame(0, false, 1), now);
+        }
+        assert_eq!(cache.overflow(), Some(Overflow::Bytes));
+    }
+
+    #[test]
     fn of_a_stream_without_further_keyframes_the_last_recovery_point_counts() {
-        let mut cache = GopCache::new(10_000, Duration::from_secs(15));
+        let mut cache = GopCache::new(100_000, Duration::from_secs(15));
         let recovery_point = |millis: i64| {
             let Frame::Video(mut frame) = Arc::unwrap_or_clone(frame(millis, false, 10)) else {
                 unreachable!("a video frame was made")
@@ -179,15 +226,17 @@ mod tests {
                 .insert(0, Bytes::from_static(&[0x06, 6, 1, 0x84, 0x80]));
             Arc::new(Frame::Video(frame))
         };
-        cache.push(&frame(0, true, 100));
+        let now = Instant::now();
+        cache.push(&frame(0, true, 100), now);
         for second in 1..60 {
             let is_point = second % 2 == 0;
             let millis = 1000 * second;
-            cache.push(&if is_point {
+            let next = if is_point {
                 recovery_point(millis)
             } else {
                 frame(millis, false, 10)
-            });
+            };
+            cache.push(&next, now + Duration::from_millis(millis as u64));
             let cached: Vec<_> = cache
                 .frames()
                 .map(|frame| frame.dts().as_millis())
@@ -199,7 +248,14 @@ mod tests {
                 _ => {}
             }
         }
-        assert_eq!((cache.bytes(), cache.duration().as_millis()), (125, 1000));
+        assert_eq!(cache.duration().as_millis(), 1000);
+        let kept = [
+            frame(0, true, 100),
+            recovery_point(58_000),
+            frame(59_000, false, 10),
+        ];
+        let memory: usize = kept.iter().map(|frame| frame.memory()).sum();
+        assert_eq!(cache.bytes(), memory);
         assert_eq!(cache.overflow(), None);
     }
 }

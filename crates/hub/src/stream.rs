@@ -364,7 +364,7 @@ impl Stream {
                 } = &mut *state;
                 adapter.adapt(video, b_frames);
                 let frame = Arc::new(frame);
-                state.cache.push(&frame);
+                state.cache.push(&frame, now);
                 state.deliver_where(&frame, Some(now), |_| true);
             }
             Frame::Audio(audio) => {

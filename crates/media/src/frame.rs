@@ -1,14 +1,28 @@
 //! Coded media, one unit of time at a time.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::h264::{NalType, nal, sei};
 use crate::time::MediaTime;
 use crate::track::{AudioCodec, VideoCodec};
 
+/// Memory that a frame takes beside its coded bytes, at most: the frame itself, its reference count and its
+/// list of units.
+const FRAME_OVERHEAD: usize = 256;
+
+/// Memory that a unit takes beside its bytes, at most: the handle of a slice and what it shares.
+const UNIT_OVERHEAD: usize = 96;
+
+/// Bytes of a buffer that a frame may keep alive without use, whatever its size: headers and delimiters.
+const MAX_UNUSED: usize = 128;
+
+/// The same as a share of the frame's own bytes.
+const MAX_UNUSED_SHARE: usize = 16;
+
 /// One coded picture or one coded block of sound.
 ///
 /// Payloads are slices of the buffer that was read from the network: cloning a frame copies no media.
+/// A slice keeps the whole buffer alive, so [`Frame::compact`] is called where little is kept of much.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// A coded picture.
@@ -40,10 +54,43 @@ impl Frame {
     /// Bytes of coded media, without any framing.
     pub fn payload_len(&self) -> usize {
         match self {
-            Self::Video(frame) => frame.units.iter().map(Bytes::len).sum(),
+            Self::Video(frame) => frame.payload_len(),
             Self::Audio(frame) => frame.data.len(),
         }
     }
+
+    /// Returns the memory that the frame keeps alive, in bytes: an upper bound for a frame that was
+    /// compacted.
+    pub fn memory(&self) -> usize {
+        let units = match self {
+            Self::Video(frame) => frame.units.len(),
+            Self::Audio(_) => 1,
+        };
+        let payload = self.payload_len();
+        payload + unused_allowance(payload) + FRAME_OVERHEAD + units * UNIT_OVERHEAD
+    }
+
+    /// Copies the coded bytes into a buffer of their own if the buffer whose slices they are, of `held`
+    /// bytes, is much larger than they are.
+    pub fn compact(&mut self, held: usize) {
+        match self {
+            Self::Video(frame) => frame.compact(held),
+            Self::Audio(frame) => {
+                if is_wasteful(held, frame.data.len()) {
+                    frame.data = Bytes::copy_from_slice(&frame.data);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a slice of `kept` bytes would keep too much of a buffer of `held` bytes alive.
+fn is_wasteful(held: usize, kept: usize) -> bool {
+    held.saturating_sub(kept) > unused_allowance(kept)
+}
+
+fn unused_allowance(kept: usize) -> usize {
+    MAX_UNUSED + kept / MAX_UNUSED_SHARE
 }
 
 /// One coded picture: an access unit.
@@ -66,6 +113,27 @@ pub struct VideoFrame {
 }
 
 impl VideoFrame {
+    /// Bytes of coded media, without any framing.
+    pub fn payload_len(&self) -> usize {
+        self.units.iter().map(Bytes::len).sum()
+    }
+
+    /// Does what [`Frame::compact`] does.
+    pub fn compact(&mut self, held: usize) {
+        let kept = self.payload_len();
+        if !is_wasteful(held, kept) {
+            return;
+        }
+        let mut buffer = BytesMut::with_capacity(kept);
+        for unit in &self.units {
+            buffer.extend_from_slice(unit);
+        }
+        let mut buffer = buffer.freeze();
+        for unit in &mut self.units {
+            *unit = buffer.split_to(unit.len());
+        }
+    }
+
     /// Whether no other picture refers to it, so that it can be left out: of H264, when all its slices
     /// say so. Of other codings it is not known.
     pub fn is_disposable(&self) -> bool {
@@ -95,4 +163,57 @@ pub struct AudioFrame {
     pub pts: MediaTime,
     /// The coded bytes.
     pub data: Bytes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn video(units: Vec<Bytes>) -> Frame {
+        Frame::Video(VideoFrame {
+            codec: VideoCodec::H264,
+            pts: MediaTime::ZERO,
+            dts: MediaTime::ZERO,
+            keyframe: false,
+            units,
+        })
+    }
+
+    #[test]
+    fn a_frame_lets_go_of_a_buffer_of_which_it_uses_little() {
+        let message = Bytes::from(vec![7; 4 << 20]);
+        let units = vec![message.slice(9..12), message.slice(100..103)];
+        let mut frame = video(units.clone());
+        frame.compact(message.len());
+        let Frame::Video(compacted) = &frame else {
+            panic!("a video frame stays one")
+        };
+        assert_eq!(compacted.units, units);
+        drop(units);
+        assert!(message.is_unique(), "nothing else holds the message");
+        assert!(frame.memory() < 1024);
+
+        let mut audio = Frame::Audio(AudioFrame {
+            codec: AudioCodec::Opus,
+            pts: MediaTime::ZERO,
+            data: message.slice(..100),
+        });
+        audio.compact(message.len());
+        assert!(message.is_unique());
+    }
+
+    #[test]
+    fn a_frame_that_uses_most_of_its_buffer_is_not_copied() {
+        let message = Bytes::from(vec![7; 10_000]);
+        let mut frame = video(vec![message.slice(9..5000), message.slice(5004..)]);
+        frame.compact(message.len());
+        assert!(!message.is_unique());
+        assert!(frame.memory() >= message.len());
+    }
+
+    #[test]
+    fn every_unit_counts_as_memory() {
+        let units = vec![Bytes::from_static(&[0x41]); 2048];
+        assert!(video(units).memory() >= 2048 * size_of::<Bytes>());
+    }
 }

@@ -41,7 +41,8 @@ impl Aggregate {
         if self.rest.len() < len {
             return None;
         }
-        let payload = self.rest.split_to(len);
+        // A copy: a slice would keep the whole aggregate alive for as long as one frame of it is cached.
+        let payload = Bytes::copy_from_slice(&self.rest.split_to(len));
         // Some senders leave the last back pointer out.
         self.rest.advance(self.rest.len().min(4));
         let timestamp = u32::from(high) << 24 | low;
@@ -84,6 +85,26 @@ mod tests {
         aggregate
             .map(|message| (message.type_id, message.timestamp, message.payload.to_vec()))
             .collect()
+    }
+
+    #[test]
+    fn a_message_does_not_keep_its_aggregate_in_memory() {
+        let payload = [
+            &[9, 0, 0, 2, 0, 0, 5, 1, 0, 0, 0, 0x17, 1][..],
+            &[0; 1 << 20],
+        ]
+        .concat();
+        let payload = Bytes::from(payload);
+        let mut aggregate = Aggregate::new(RawMessage {
+            timestamp: 0,
+            type_id: type_id::AGGREGATE,
+            stream_id: 1,
+            payload: payload.clone(),
+        });
+        let message = aggregate.next().unwrap();
+        drop(aggregate);
+        assert_eq!(*message.payload, [0x17, 1]);
+        assert!(payload.is_unique());
     }
 
     #[test]

@@ -45,7 +45,8 @@ pub struct LogLimits {
     /// Longest time back to the newest keyframe. A longer group of pictures is not kept for
     /// newcomers.
     pub max_group: Duration,
-    /// Most bytes of payload, whatever the two above say.
+    /// Most bytes of memory, whatever the two above say. The oldest packets are dropped, and with one of
+    /// the newest group the group is not kept for newcomers.
     pub max_bytes: usize,
 }
 
@@ -58,6 +59,9 @@ impl Default for LogLimits {
         }
     }
 }
+
+/// Memory that a packet takes beside its payload, at most: itself, and what slices of one buffer share.
+const PACKET_OVERHEAD: usize = size_of::<LoggedPacket>() + 64;
 
 /// How long a group of pictures is kept behind the keyframe of the next: newcomers who are still being sent
 /// it finish the picture that they are in, and go over.
@@ -151,6 +155,14 @@ struct Picture {
 }
 
 impl LoggedPacket {
+    /// Returns the memory that the packet takes, in bytes. Its payload is a slice of a frame that the hub
+    /// has compacted, so a frame costs no more than its packets.
+    fn memory(&self) -> usize {
+        let red = self.red.as_ref();
+        let red = red.map_or(0, |red| red.len() + size_of::<Payload>());
+        self.payload.len() + red + PACKET_OVERHEAD
+    }
+
     /// How many ticks earlier than this picture the one is that comes out of a decoder which holds so many
     /// pictures back when this one goes in.
     pub fn lag(&self, held: u8) -> u32 {
@@ -317,9 +329,8 @@ impl Log {
     fn append(&mut self, picture: &Picture, units: &[Bytes], audience: Audience) {
         let (codec, keyframe) = (picture.codec, picture.keyframe);
         rtp::packetise(codec, units, keyframe, MAX_PAYLOAD, |payload| {
-            self.bytes += payload.len();
             let number = self.first + self.packets.len() as u64;
-            self.packets.push_back(LoggedPacket {
+            let packet = LoggedPacket {
                 payload,
                 codec: Some(codec),
                 red: None,
@@ -332,7 +343,9 @@ impl Log {
                 audience,
                 padding: 0,
                 at: picture.at,
-            });
+            };
+            self.bytes += packet.memory();
+            self.packets.push_back(packet);
         });
     }
 
@@ -390,8 +403,7 @@ impl Log {
             });
             Box::new(red::payload(&frame.data, before, MAX_PAYLOAD))
         });
-        self.bytes += payload.len();
-        self.packets.push_back(LoggedPacket {
+        let packet = LoggedPacket {
             payload,
             codec: None,
             red,
@@ -404,7 +416,9 @@ impl Log {
             audience: Audience::All,
             padding: 0,
             at: now,
-        });
+        };
+        self.bytes += packet.memory();
+        self.packets.push_back(packet);
         self.trim(now);
     }
 
@@ -436,7 +450,7 @@ impl Log {
         Some(next.saturating_duration_since(now))
     }
 
-    /// Bytes of payload kept.
+    /// Bytes of memory that the packets take.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -480,7 +494,7 @@ impl Log {
             if self.keyframe == Some(self.first) {
                 self.keyframe = None;
             }
-            self.bytes -= front.payload.len();
+            self.bytes -= front.memory();
             self.packets.pop_front();
             self.first += 1;
         }
@@ -678,6 +692,20 @@ mod tests {
         }
         assert_eq!(log.keyframe(), None);
         assert!(log.bytes() <= 10_000);
+    }
+
+    #[test]
+    fn packets_without_bytes_count_as_memory_too() {
+        let limits = LogLimits {
+            max_bytes: 1 << 20,
+            ..LogLimits::default()
+        };
+        let (mut log, start) = (Log::new(90_000, limits), Instant::now());
+        for n in 0..20_000 {
+            log.push_video(&picture(n, n == 0, 1), start);
+        }
+        assert!(log.packets.len() * size_of::<LoggedPacket>() <= 1 << 20);
+        assert!(log.bytes() <= 1 << 20);
     }
 
     #[test]

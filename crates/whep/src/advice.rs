@@ -1,7 +1,7 @@
 //! What a publisher should change, in words.
 
 use distributary_hub::BFrameAdvice;
-use distributary_hub::cache::Overflow;
+use distributary_hub::cache::{MAX_FRAMES, Overflow};
 use distributary_media::VideoTrack;
 use distributary_media::h264::{BFrames, Limitation};
 
@@ -17,19 +17,24 @@ pub(crate) fn of(
     (!all.is_empty()).then(|| all.join(" "))
 }
 
-/// The key of the configuration that sets a bound of what is kept for newcomers.
+/// The key of the configuration that sets a bound of what is kept for newcomers; of the bound that none
+/// sets, its name.
 pub(crate) fn bound(overflow: Overflow) -> &'static str {
     match overflow {
         Overflow::Bytes => "cache_size",
         Overflow::Duration => "cache_duration",
+        Overflow::Frames => "frames",
     }
 }
 
 fn of_overflow(overflow: Overflow) -> String {
-    let bound = bound(overflow);
+    let bound = match overflow {
+        Overflow::Bytes | Overflow::Duration => format!("{} allows", bound(overflow)),
+        Overflow::Frames => format!("{MAX_FRAMES}"),
+    };
     format!(
         "Newcomers wait for the next keyframe, since the pictures from one to the next are more than \
-         {bound} allows: let the encoder make a keyframe every two seconds."
+         {bound}: let the encoder make a keyframe every two seconds."
     )
 }
 

@@ -92,6 +92,11 @@ impl Obus {
         Self { rest: data }
     }
 
+    /// Bytes that have not been read.
+    pub(super) fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
     fn read(&mut self) -> Result<Obu, Av1Error> {
         let len = self.rest.len();
         let truncated = move || Av1Error::Truncated {

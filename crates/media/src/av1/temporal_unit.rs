@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::obu::{ObuType, Obus};
+use super::obu::{Obu, ObuType, Obus};
 use super::sequence_header::SequenceHeader;
 use super::{Av1CodecConfigurationRecord, Av1Error};
 
@@ -51,14 +51,23 @@ impl TemporalUnitFilter {
     /// # Errors
     /// When its framing or its sequence header is broken, or it is a keyframe without one. The filter
     /// can go on with the next unit.
-    pub fn filter(&mut self, data: Bytes) -> Result<Option<TemporalUnit>, Av1Error> {
+    pub fn filter(&mut self, data: &Bytes) -> Result<Option<TemporalUnit>, Av1Error> {
         let (mut header, mut keyframe) = (None, None);
-        for (n, unit) in Obus::new(data.clone()).enumerate() {
-            let unit = unit?;
-            if n == MAX_OBUS {
+        let mut obus = Obus::new(data.clone());
+        let (mut units, mut begin, mut count) = (Vec::new(), 0, 0);
+        loop {
+            let at = data.len() - obus.remaining();
+            let Some(unit) = obus.next().transpose()? else {
+                break;
+            };
+            if count == MAX_OBUS {
                 return Err(Av1Error::TooManyObus { limit: MAX_OBUS });
             }
-            if unit.kind() == ObuType::SEQUENCE_HEADER && header.is_none() {
+            count += 1;
+            if is_useless(&unit) {
+                units.push(data.slice(begin..at));
+                begin = data.len() - obus.remaining();
+            } else if unit.kind() == ObuType::SEQUENCE_HEADER && header.is_none() {
                 header = Some(SequenceHeader::parse(&unit.payload)?);
             } else if unit.begins_frame() && keyframe.is_none() {
                 keyframe = Some(unit.begins_keyframe());
@@ -67,7 +76,8 @@ impl TemporalUnitFilter {
         let Some(keyframe) = keyframe else {
             return Ok(None);
         };
-        let mut units = vec![data];
+        units.push(data.slice(begin..));
+        units.retain(|unit| !unit.is_empty());
         let mut new_header = None;
         if keyframe {
             if header.is_none() {
@@ -86,6 +96,12 @@ impl TemporalUnitFilter {
             new_header,
         }))
     }
+}
+
+/// Whether a receiver over RTP is not sent it. The delimiter of two bytes stays: other receivers expect it.
+fn is_useless(unit: &Obu) -> bool {
+    let is_delimiter = unit.kind() == ObuType::TEMPORAL_DELIMITER && unit.payload.is_empty();
+    unit.kind().is_framing() && !is_delimiter
 }
 
 #[cfg(test)]
@@ -108,7 +124,7 @@ mod tests {
     }
 
     fn filter(filter: &mut TemporalUnitFilter, units: &[&str]) -> Option<TemporalUnit> {
-        filter.filter(hex(&units.concat()).into()).unwrap()
+        filter.filter(&hex(&units.concat()).into()).unwrap()
     }
 
     #[test]
@@ -126,6 +142,20 @@ mod tests {
     }
 
     #[test]
+    fn padding_is_left_out() {
+        const PADDING: &str = "7a03ffffff";
+        let mut tu = configured();
+        let parts = [
+            PADDING, DELIMITER, HEADER, PADDING, PADDING, KEYFRAME, PADDING,
+        ];
+        let unit = filter(&mut tu, &parts).unwrap();
+        assert_eq!(
+            unit.units,
+            [hex(&[DELIMITER, HEADER].concat()), hex(KEYFRAME)]
+        );
+    }
+
+    #[test]
     fn another_sequence_header_in_the_stream_is_told() {
         let mut tu = configured();
         let other = HEADER.replace("0521e7", "0521e3");
@@ -138,11 +168,11 @@ mod tests {
     #[test]
     fn a_keyframe_without_any_sequence_header_and_broken_units_are_errors() {
         let mut tu = TemporalUnitFilter::default();
-        let error = tu.filter(hex(KEYFRAME).into()).unwrap_err();
+        let error = tu.filter(&hex(KEYFRAME).into()).unwrap_err();
         assert_eq!(error, Av1Error::NoSequenceHeader);
-        assert!(tu.filter(hex("3204 10").into()).is_err());
+        assert!(tu.filter(&hex("3204 10").into()).is_err());
         let many = hex(&DELIMITER.repeat(MAX_OBUS + 1));
-        let error = tu.filter(many.into()).unwrap_err();
+        let error = tu.filter(&many.into()).unwrap_err();
         assert_eq!(error, Av1Error::TooManyObus { limit: MAX_OBUS });
         assert!(filter(&mut tu, &[HEADER, KEYFRAME]).is_some(), "it goes on");
     }

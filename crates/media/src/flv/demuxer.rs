@@ -24,9 +24,18 @@ use pictures::VideoState;
 
 pub use events::{FlvEvent, FlvEvents, OtherTrack};
 
+/// Most bytes in a sequence header: more than a record with parameter sets of every id has in practice. The
+/// track keeps it as long as it lasts.
+const MAX_CONFIGURATION: usize = 64 << 10;
+
+/// Most bytes in an audio frame: the largest packet of Opus, 48 frames of 1275 bytes (RFC 6716 section 3.4).
+/// Access units of AAC are smaller. Larger ones are dropped: queues count frames, not bytes.
+const MAX_AUDIO_FRAME: usize = 64 << 10;
+
 /// Reads the bodies of FLV tags, which are the payloads of RTMP's audio and video messages.
 ///
-/// NAL units and AAC access units come out as slices of the body: no media is copied. Pictures come out
+/// NAL units and AAC access units come out as slices of the body; they are copied only where they are a
+/// small part of it, since a slice keeps the whole body in memory. Pictures come out
 /// ready for WebRTC, by the rules of [`h264::AccessUnitFilter`](crate::h264::AccessUnitFilter),
 /// [`h265::AccessUnitFilter`](crate::h265::AccessUnitFilter) and
 /// [`TemporalUnitFilter`](crate::av1::TemporalUnitFilter).
@@ -68,6 +77,13 @@ impl FlvDemuxer {
         timestamp: MediaTime,
         body: Bytes,
     ) -> Result<FlvEvents, FlvError> {
+        let held = body.len();
+        let mut events = self.read_video(timestamp, body)?;
+        events.compact(held);
+        Ok(events)
+    }
+
+    fn read_video(&mut self, timestamp: MediaTime, body: Bytes) -> Result<FlvEvents, FlvError> {
         if !video::is_enhanced(&body) {
             return self.video_tag(timestamp, VideoTag::parse(body)?);
         }
@@ -92,6 +108,13 @@ impl FlvDemuxer {
         timestamp: MediaTime,
         body: Bytes,
     ) -> Result<FlvEvents, FlvError> {
+        let held = body.len();
+        let mut events = self.read_audio(timestamp, body)?;
+        events.compact(held);
+        Ok(events)
+    }
+
+    fn read_audio(&mut self, timestamp: MediaTime, body: Bytes) -> Result<FlvEvents, FlvError> {
         if !audio::is_enhanced(&body) {
             return self.audio_tag(timestamp, AudioTag::parse(body)?);
         }
@@ -135,6 +158,7 @@ impl FlvDemuxer {
     fn video_tag(&mut self, timestamp: MediaTime, tag: VideoTag) -> Result<FlvEvents, FlvError> {
         match tag {
             VideoTag::SequenceHeader { codec, config } => {
+                check_configuration(TagKind::Video, &config)?;
                 let mut video = self.video.iter().map(|video| &video.track);
                 if codec != VideoCodec::H264
                     && video.any(|track| track.codec == codec && track.config == config)
@@ -179,6 +203,7 @@ impl FlvDemuxer {
                 if self.audio.as_ref().is_none_or(|track| track.codec != codec) {
                     return Err(FlvError::NoSequenceHeader { tag });
                 }
+                check_len(tag, "frame", data.len(), MAX_AUDIO_FRAME)?;
                 let frame = AudioFrame {
                     codec,
                     pts: timestamp,
@@ -194,6 +219,7 @@ impl FlvDemuxer {
     }
 
     fn configure_audio(&mut self, codec: AudioCodec, data: &Bytes) -> Result<FlvEvents, FlvError> {
+        check_configuration(TagKind::Audio, data)?;
         let (sample_rate, channels) = match codec {
             AudioCodec::Aac => {
                 let config = AudioSpecificConfig::parse(data)?;
@@ -218,4 +244,25 @@ impl FlvDemuxer {
             ..FlvEvents::default()
         })
     }
+}
+
+fn check_configuration(tag: TagKind, data: &[u8]) -> Result<(), FlvError> {
+    check_len(tag, "sequence header", data.len(), MAX_CONFIGURATION)
+}
+
+fn check_len(
+    tag: TagKind,
+    structure: &'static str,
+    len: usize,
+    limit: usize,
+) -> Result<(), FlvError> {
+    if len > limit {
+        return Err(FlvError::TooLarge {
+            tag,
+            structure,
+            len,
+            limit,
+        });
+    }
+    Ok(())
 }

@@ -87,6 +87,18 @@ pub enum FlvError {
         /// Its length.
         len: usize,
     },
+    /// A part of the tag is larger than any real one.
+    #[error("the {tag} tag has a {structure} of {len} bytes, more than {limit}")]
+    TooLarge {
+        /// What it carries.
+        tag: TagKind,
+        /// Which part.
+        structure: &'static str,
+        /// Its length.
+        len: usize,
+        /// The most that is accepted.
+        limit: usize,
+    },
     /// `AVCPacketType` or `AACPacketType` has a value the specification does not know.
     #[error("the {tag} tag has the unknown packet type {packet_type}")]
     UnknownPacketType {

@@ -116,13 +116,14 @@ impl FlvStream {
             self.buffer.reserve(len - self.buffer.len());
             return Ok(None);
         }
-        let mut tag = self.buffer.split_to(len).freeze();
-        tag.advance(TAG_HEADER);
-        tag.truncate(header.body_len);
+        self.buffer.advance(TAG_HEADER);
+        // A copy: a slice would keep the whole buffer alive, which is larger than most tags.
+        let body = Bytes::copy_from_slice(self.buffer.get(..header.body_len).unwrap_or_default());
+        self.buffer.advance(header.body_len + PREVIOUS_TAG_SIZE);
         Ok(Some(FlvTag {
             kind: header.kind,
             timestamp_millis: header.timestamp_millis,
-            body: tag,
+            body,
         }))
     }
 

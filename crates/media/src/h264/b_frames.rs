@@ -140,7 +140,8 @@ impl BFrameDetector {
     fn take_sps(&mut self, sps: Option<&Bytes>) {
         if sps.is_some() && self.sps.as_ref() != sps {
             *self = Self::default();
-            self.sps = sps.cloned();
+            // A copy: a slice may keep the frame that it came with alive for as long as it is in force.
+            self.sps = sps.map(|sps| Bytes::copy_from_slice(sps));
         }
         self.keyframes = self.keyframes.saturating_add(1);
     }

@@ -46,12 +46,13 @@ impl NalType {
     }
 
     /// Whether it means nothing to a receiver over RTP, where packets mark the access units and a
-    /// constant bitrate needs no padding.
+    /// constant bitrate needs no padding, or cannot be sent: the payload format uses the unspecified types
+    /// for packets of its own (RFC 6184 section 5.2).
     pub fn is_framing(self) -> bool {
         matches!(
             self,
             Self::AUD | Self::END_OF_SEQUENCE | Self::END_OF_STREAM | Self::FILLER
-        )
+        ) || matches!(self.0, 0 | 24..)
     }
 }
 

@@ -46,11 +46,12 @@ impl NalType {
     }
 
     /// Whether it means nothing to a receiver over RTP, where packets mark the access units and a
-    /// constant bitrate needs no padding.
+    /// constant bitrate needs no padding, or cannot be sent: the payload format uses the unspecified types
+    /// for packets of its own (RFC 7798 section 4.4).
     pub fn is_framing(self) -> bool {
         matches!(
             self,
             Self::AUD | Self::END_OF_SEQUENCE | Self::END_OF_BITSTREAM | Self::FILLER
-        )
+        ) || self.0 >= 48
     }
 }

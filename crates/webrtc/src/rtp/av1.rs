@@ -62,8 +62,9 @@ fn aggregate(
     emit: &mut impl FnMut(Payload),
 ) {
     let (mut rest, mut offset) = (units, 0);
+    let mut body = BytesMut::with_capacity(max_payload);
     while !rest.is_empty() {
-        let mut body = BytesMut::with_capacity(max_payload);
+        body.clear();
         let mut aggregation = new_sequence;
         if offset > 0 {
             aggregation |= CONTINUES;
@@ -97,7 +98,8 @@ fn aggregate(
         if offset > 0 {
             body[0] |= GOES_ON;
         }
-        emit(Payload::whole(body.freeze()));
+        // A copy: the packets of a frame of a few bytes would keep a buffer of the largest size each.
+        emit(Payload::whole(Bytes::copy_from_slice(&body)));
     }
 }
 

@@ -36,6 +36,15 @@ pub struct FlvEvents {
     pub(super) others: Vec<OtherTrack>,
 }
 
+impl FlvEvents {
+    /// Lets go of the tag's body, of `held` bytes, if the frame uses little of it.
+    pub(super) fn compact(&mut self, held: usize) {
+        if let Some(frame) = &mut self.frame {
+            frame.compact(held);
+        }
+    }
+}
+
 impl Iterator for FlvEvents {
     type Item = FlvEvent;
 

@@ -103,7 +103,7 @@ impl VideoState {
                 });
             }
             VideoSyntax::Av1(filter) => {
-                let Some(unit) = filter.filter(data)? else {
+                let Some(unit) = filter.filter(&data)? else {
                     return Ok(FlvEvents::default());
                 };
                 frame.keyframe = unit.keyframe;

@@ -62,6 +62,82 @@ fn nal_units_are_slices_of_the_body() {
     assert_eq!(frame.units[0].as_ptr(), body[9..].as_ptr());
 }
 
+/// Whether a frame that is kept lets go of the message that it came in.
+fn lets_go(demuxer: &mut FlvDemuxer, kind: TagKind, body: Vec<u8>) -> bool {
+    let body = Bytes::from(body);
+    let events = match kind {
+        TagKind::Audio => demuxer.handle_audio(MediaTime::ZERO, body.clone()),
+        _ => demuxer.handle_video(MediaTime::ZERO, body.clone()),
+    };
+    let kept: Vec<_> = events.unwrap().collect();
+    let is_frame = |event: &FlvEvent| matches!(event, FlvEvent::Frame(_));
+    assert!(kept.iter().any(is_frame), "{kept:?}");
+    body.is_unique()
+}
+
+const LARGE: usize = 1 << 20;
+
+#[test]
+fn a_small_frame_does_not_keep_a_large_message_in_memory() {
+    let mut demuxer = configured();
+    // Filler, a type that the payload formats use, and a unit that was replaced.
+    for useless in ["0c", "1e", "1f"] {
+        let mut unit = hex(useless);
+        unit.resize(LARGE, 0xff);
+        let mut body = hex(&format!("27 01 000000 {SLICE}"));
+        body.extend((LARGE as u32).to_be_bytes());
+        body.extend(unit);
+        assert!(lets_go(&mut demuxer, TagKind::Video, body), "{useless}");
+    }
+    // Another track beside the one that is used.
+    let mut demuxer = FlvDemuxer::new();
+    enhanced(&mut demuxer, TagKind::Audio, b"\x90OpusOpusHead");
+    let mut body = hex("95 11");
+    body.extend(b"Opus\0\0\0\x02\xfc\x01\x01");
+    body.extend(&(LARGE as u32).to_be_bytes()[1..]);
+    body.extend(vec![0; LARGE]);
+    assert!(lets_go(&mut demuxer, TagKind::Audio, body));
+    // Padding of AV1.
+    let mut demuxer = FlvDemuxer::new();
+    let record = hex("81000c00 0a0b0200000521e7fde257c802");
+    let header = [&b"\x90av01"[..], &record].concat();
+    enhanced(&mut demuxer, TagKind::Video, &header);
+    let mut body = [&b"\x91av01"[..], &hex("3203 10aabb 7a 808040")].concat();
+    body.extend(vec![0; LARGE]);
+    assert!(lets_go(&mut demuxer, TagKind::Video, body));
+}
+
+#[test]
+fn sequence_headers_and_audio_frames_are_bounded() {
+    let mut demuxer = FlvDemuxer::new();
+    let time = MediaTime::ZERO;
+    let long = |head: &[u8]| Bytes::from([head, &[0; 70_000]].concat());
+    for head in [&b"\x90Opus"[..], b"\xaf\0"] {
+        let refused = demuxer.handle_audio(time, long(head));
+        assert!(
+            matches!(refused, Err(FlvError::TooLarge { .. })),
+            "{head:?}"
+        );
+    }
+    for head in [
+        &b"\x90vp09"[..],
+        b"\x90av01",
+        b"\x90hvc1",
+        b"\x17\0\0\0\0\x01",
+    ] {
+        let refused = demuxer.handle_video(time, long(head));
+        assert!(
+            matches!(refused, Err(FlvError::TooLarge { .. })),
+            "{head:?}"
+        );
+    }
+    demuxer
+        .handle_audio(time, Bytes::from_static(b"\xaf\0\x11\x90"))
+        .unwrap();
+    let refused = demuxer.handle_audio(time, long(b"\xaf\x01"));
+    assert!(matches!(refused, Err(FlvError::TooLarge { .. })));
+}
+
 #[test]
 fn a_repeated_sequence_header_is_no_event_and_another_one_is() {
     let mut demuxer = configured();

@@ -1,0 +1,79 @@
+//! A bound for log lines that somebody else can cause.
+
+use std::time::{Duration, Instant};
+
+/// Lets a few lines of one kind through at once and then one per interval, and counts those it holds back.
+///
+/// One line per event is right as long as events are rare. Where a client decides how often they happen, it
+/// would decide how fast the log grows.
+///
+/// ```
+/// # use std::time::Instant;
+/// # use distributary_hub::LogLimit;
+/// # fn note(limit: &mut LogLimit, now: Instant) {
+/// if let Some(held_back) = limit.admit(now) {
+///     tracing::warn!(held_back, "the stream has another configuration");
+/// }
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct LogLimit {
+    burst: u32,
+    interval: Duration,
+    /// When the limit has its whole burst again (the virtual scheduling form of the leaky bucket,
+    /// ITU-T I.371); `None` before the first line.
+    full_at: Option<Instant>,
+    held_back: u64,
+}
+
+impl LogLimit {
+    /// Returns a limit of `burst` lines at once, and of one per `interval` in the long run.
+    pub const fn new(burst: u32, interval: Duration) -> Self {
+        Self {
+            burst,
+            interval,
+            full_at: None,
+            held_back: 0,
+        }
+    }
+
+    /// Returns the number of lines held back since the last one if a line may be written at `now`;
+    /// otherwise counts it and returns `None`.
+    pub fn admit(&mut self, now: Instant) -> Option<u64> {
+        let full_at = self.full_at.map_or(now, |at| at.max(now));
+        let filled = full_at + self.interval;
+        if filled.saturating_duration_since(now) > self.interval * self.burst.max(1) {
+            self.held_back += 1;
+            return None;
+        }
+        self.full_at = Some(filled);
+        Some(std::mem::take(&mut self.held_back))
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_passes_and_then_one_line_per_interval_with_the_number_of_the_others() {
+        let start = Instant::now();
+        let mut limit = LogLimit::new(3, Duration::from_secs(10));
+        for _ in 0..3 {
+            assert_eq!(limit.admit(start), Some(0));
+        }
+        for _ in 0..1000 {
+            assert_eq!(limit.admit(start), None);
+        }
+        let later = start + Duration::from_secs(10);
+        assert_eq!(limit.admit(later), Some(1000));
+        assert_eq!(limit.admit(later), None);
+        let much_later = start + Duration::from_secs(1000);
+        assert_eq!(limit.admit(much_later), Some(1));
+        assert_eq!(limit.admit(much_later), Some(0), "the burst is whole again");
+    }
+}
