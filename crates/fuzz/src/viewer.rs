@@ -12,6 +12,9 @@ use distributary_webrtc::tcp::framing::{FrameDecoder, MAX_FRAME};
 
 use crate::{ORIGIN, pieces};
 
+/// Longest packet that fits a datagram with its DTLS record.
+const MAX_PACKET: usize = 1120;
+
 /// What a viewer with an SCTP association sends on it: the chunks of packets, each packet with its length
 /// in two bytes before it. Header and checksum are made, and sequence numbers count from where the
 /// association begins, so that the chunks are looked at.
@@ -26,7 +29,10 @@ pub fn data_channel(data: &[u8]) {
         ours.send(&"notice".repeat(100));
         let mut sent = 0;
         while let Some(packets) = ours.poll_transmit(now) {
-            sent += packets.iter().map(|packet| packet.len()).sum::<usize>();
+            for packet in packets {
+                assert!(packet.len() <= MAX_PACKET, "longer than a datagram");
+                sent += packet.len();
+            }
             assert!(sent < 4 * MAX_BUFFERED, "answers without end");
         }
         assert!(ours.channels().len() <= MAX_CHANNELS);

@@ -13,6 +13,7 @@
 //! this viewer and counted; one that is told too much by its stream loses some of it, not its picture.
 
 mod dcep;
+mod guard;
 mod message;
 #[cfg(test)]
 mod tests;

@@ -13,13 +13,14 @@ use sctp_proto::{
 };
 
 use super::dcep::{ACK, Open};
+use super::guard::Guard;
 use crate::dtls::{DtlsRole, MTU};
 
 /// Our SCTP port, for `a=sctp-port` (RFC 8841 section 5.1).
 pub const SCTP_PORT: u16 = 5000;
 
 /// Longest message that is taken, for `a=max-message-size` (RFC 8841 section 6.1).
-pub const MAX_MESSAGE_SIZE: u32 = 16 * 1024;
+pub const MAX_MESSAGE_SIZE: u32 = 4 * 1024;
 
 /// Channels of one viewer; further ones are closed as they are opened.
 pub const MAX_CHANNELS: usize = 8;
@@ -34,8 +35,9 @@ const MAX_EVENTS: usize = 64;
 /// channels from 0 or 1.
 const MAX_STREAMS: u16 = 1024;
 
-/// Bytes received and not yet put together to messages.
-const RECEIVE_BUFFER: u32 = 64 * 1024;
+/// Bytes received and not yet put together to messages: two of the longest. A viewer says little more
+/// than a ping, and what it says is read at once.
+const RECEIVE_BUFFER: u32 = 2 * MAX_MESSAGE_SIZE;
 
 /// What DTLS adds to a packet at most: header, IV, padding and tag of the CBC ciphers.
 pub(super) const DTLS_OVERHEAD: u32 = 80;
@@ -47,6 +49,9 @@ const SCTP_OVERHEAD: u32 = 28;
 /// more for paths of which nothing is known.
 const RTO_INITIAL_MS: u64 = 500;
 const RTO_MIN_MS: u64 = 400;
+
+/// Longest packet: in its record it fits a datagram of the handshake's size.
+const MAX_PACKET: usize = (MTU - DTLS_OVERHEAD) as usize;
 
 /// SCTP over DTLS has no addresses (RFC 8261 section 6.1); the library wants one.
 pub(super) const NO_ADDRESS: SocketAddr =
@@ -96,6 +101,7 @@ pub enum DataEvent {
 pub struct DataTransport {
     endpoint: Endpoint,
     pub(super) association: Option<Association>,
+    guard: Guard,
     max_message_size: usize,
     /// The channels that are open.
     channels: Vec<u16>,
@@ -130,6 +136,7 @@ impl DataTransport {
         let mut transport = Self {
             endpoint,
             association: None,
+            guard: Guard::new(MAX_PACKET),
             max_message_size,
             channels: Vec::new(),
             events: VecDeque::new(),
@@ -143,6 +150,9 @@ impl DataTransport {
 
     /// Takes a packet out of DTLS.
     pub fn handle_packet(&mut self, now: Instant, packet: &[u8]) {
+        if !self.guard.admits(packet) {
+            return;
+        }
         let packet = Bytes::copy_from_slice(packet);
         let Some((_, event)) = self.endpoint.handle(now, NO_ADDRESS, None, None, packet) else {
             return;
@@ -172,10 +182,15 @@ impl DataTransport {
         self.association.as_ref()?.poll_timeout()
     }
 
-    /// The next packets to send, each by a DTLS record of its own.
+    /// The next packets to send, each by a DTLS record of its own. None is longer than a datagram of the
+    /// handshake, and all together are bounded by what came in and by our messages: what would be more is
+    /// lost, as it might be on the network.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Vec<Bytes>> {
         match self.association.as_mut()?.poll_transmit(now)?.payload {
-            Payload::RawEncode(packets) => Some(packets),
+            Payload::RawEncode(mut packets) => {
+                packets.retain(|packet| self.guard.releases(now, packet));
+                Some(packets)
+            }
             Payload::PartialDecode(_) => None,
         }
     }
@@ -239,6 +254,7 @@ impl DataTransport {
         let Some(association) = &mut self.association else {
             return false;
         };
+        self.guard.note_written(bytes.len());
         association
             .stream(channel)
             .and_then(|mut stream| stream.write_with_ppi(bytes, protocol))
@@ -376,7 +392,6 @@ static TRANSPORT: LazyLock<Arc<TransportConfig>> = LazyLock::new(|| Arc::new(tra
 
 static ENDPOINT: LazyLock<Arc<EndpointConfig>> = LazyLock::new(|| {
     let mut config = EndpointConfig::new();
-    // A packet in its record fits a datagram of the handshake's size.
     config.max_payload_size(MTU - DTLS_OVERHEAD - SCTP_OVERHEAD);
     Arc::new(config)
 });

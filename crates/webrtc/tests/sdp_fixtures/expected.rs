@@ -692,7 +692,7 @@ fn check_inactive(section: &Section, payload_type: u8, rtpmap: &str, context: &s
 fn check_data(section: &Section, context: &str) {
     assert_eq!(section.formats, ["webrtc-datachannel"], "{context}");
     assert_eq!(section.only("sctp-port"), "5000", "{context}");
-    assert_eq!(section.only("max-message-size"), "16384", "{context}");
+    assert_eq!(section.only("max-message-size"), "4096", "{context}");
     for other in ["sendonly", "msid", "rtcp-mux", "rtcp-rsize", "rtpmap"] {
         assert!(!section.has(other), "{other} in {context}");
     }
