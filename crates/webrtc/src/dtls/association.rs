@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::context::DtlsContext;
 use super::engine::Engine;
 use super::pipe::MAX_OUTBOUND;
-use super::record::{self, Records};
+use super::record::{self, EPOCH, HANDSHAKE, Records, Sifted};
 use super::record_layer::{Alert, Opened, RecordLayer};
 use super::{DtlsError, DtlsEvent, DtlsRole};
 use crate::certificate::Fingerprint;
@@ -23,6 +23,10 @@ const FIRST_RESEND: Duration = Duration::from_millis(200);
 
 /// The longest such time.
 const MAX_RESEND: Duration = Duration::from_millis(3200);
+
+/// How long a handshake goes on after an alert in the clear that ends it. Nothing tells who has sent
+/// that: if it was the peer, nothing else comes, and if not, the next flight does.
+const ALERT_GRACE: Duration = Duration::from_secs(2);
 
 /// How long OpenSSL is kept to send our last flight again. By then a peer that did not get it has
 /// asked several times, or given up.
@@ -71,6 +75,8 @@ enum State {
     /// OpenSSL is still there for a peer that may not have got our last flight.
     Connected {
         engine: Engine,
+        /// Reads all but repeated messages of the handshake, where there is one for the cipher.
+        reader: Option<Box<RecordLayer>>,
         settle_at: Option<Instant>,
     },
     /// Only goodbyes are left.
@@ -82,6 +88,8 @@ enum State {
 struct Handshake {
     engine: Engine,
     give_up_at: Instant,
+    /// An alert in the clear that ends the handshake if nothing else comes, and when.
+    alert: Option<(u8, Instant)>,
     resend_at: Instant,
     resend_after: Duration,
     /// The datagrams of our last flight.
@@ -155,6 +163,7 @@ impl Dtls {
             State::Idle(engine) => State::Handshaking(Handshake {
                 engine,
                 give_up_at: now + HANDSHAKE_TIMEOUT,
+                alert: None,
                 resend_at: now + FIRST_RESEND,
                 resend_after: FIRST_RESEND,
                 flight: Vec::new(),
@@ -172,20 +181,24 @@ impl Dtls {
     /// Takes a datagram of the peer. It has to come from a pair that ICE has found valid.
     pub fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) {
         self.start(now);
-        let records = record::usable(datagram);
         match &mut self.state {
-            _ if records.is_empty() => {}
             State::Handshaking(handshake) => {
-                handshake.engine.push_inbound(records);
+                let Sifted { records, alert } = record::sift(datagram, self.role);
+                if let (Some(alert), None) = (alert, handshake.alert) {
+                    handshake.alert = Some((alert, now + ALERT_GRACE));
+                }
+                if records.is_empty() {
+                    return;
+                }
+                handshake.engine.push_inbound(&records);
                 if self.drive_handshake(now) {
                     self.resend_after(FIRST_RESEND, now);
                 }
             }
-            State::Connected { engine, .. } => {
-                engine.push_inbound(records);
-                self.read();
+            State::Connected { .. } => self.read_connected(datagram),
+            State::Settled(_) => {
+                self.read_records(datagram);
             }
-            State::Settled(_) => self.read_settled(records),
             State::Idle(_) | State::Ended => {}
         }
     }
@@ -195,6 +208,18 @@ impl Dtls {
         match &self.state {
             State::Handshaking(handshake) if now >= handshake.give_up_at => {
                 self.fail(DtlsError::HandshakeTimeout);
+            }
+            State::Handshaking(Handshake {
+                alert: Some((description, at)),
+                ..
+            }) if now >= *at => {
+                let error = match description {
+                    0 => DtlsError::ClosedEarly,
+                    _ => DtlsError::Alert {
+                        description: *description,
+                    },
+                };
+                self.fail(error);
             }
             State::Handshaking(handshake) if now >= handshake.resend_at => {
                 let backoff = handshake.resend_after * 2;
@@ -222,12 +247,20 @@ impl Dtls {
     }
 
     fn leave_openssl(&mut self) {
-        let State::Connected { engine, settle_at } = &mut self.state else {
+        let State::Connected {
+            engine,
+            reader,
+            settle_at,
+        } = &mut self.state
+        else {
             return;
         };
         *settle_at = None;
-        if let Some(record_layer) = engine.record_layer(self.role) {
-            self.state = State::Settled(Box::new(record_layer));
+        if let Some(last_sealed) = engine.last_sealed()
+            && let Some(mut record_layer) = reader.take()
+        {
+            record_layer.take_over(last_sealed);
+            self.state = State::Settled(record_layer);
         }
     }
 
@@ -251,7 +284,11 @@ impl Dtls {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::Handshaking(handshake) => Some(handshake.resend_at.min(handshake.give_up_at)),
+            State::Handshaking(handshake) => {
+                let give_up_at = handshake.alert.map(|(_, at)| at);
+                let give_up_at = give_up_at.unwrap_or(handshake.give_up_at);
+                Some(handshake.resend_at.min(give_up_at))
+            }
             State::Connected { settle_at, .. } => *settle_at,
             State::Idle(_) | State::Settled(_) | State::Ended => None,
         }
@@ -279,6 +316,8 @@ impl Dtls {
         let has_flight = !flight.is_empty();
         if has_flight {
             handshake.flight.clone_from(&flight);
+            // It goes on: whoever wanted it ended was not the peer.
+            handshake.alert = None;
         }
         self.transmit(flight);
         match result {
@@ -295,8 +334,10 @@ impl Dtls {
             return;
         };
         let agreed = handshake.engine.agreed_keys(self.role);
+        let reader = handshake.engine.record_layer(self.role);
         self.state = State::Connected {
             engine: handshake.engine,
+            reader: reader.map(Box::new),
             settle_at: Some(now + SETTLE_AFTER),
         };
         match agreed {
@@ -329,6 +370,28 @@ impl Dtls {
         }
     }
 
+    /// Reads what comes after the handshake as long as OpenSSL is there: it is for repeated messages of
+    /// the handshake, and for everything under a cipher that is not known here. What is not protected
+    /// comes from nobody.
+    fn read_connected(&mut self, datagram: &[u8]) {
+        let State::Connected { engine, reader, .. } = &mut self.state else {
+            return;
+        };
+        let is_for_openssl = |content_type: u8| content_type == HANDSHAKE || reader.is_none();
+        let records: Vec<u8> = Records(datagram)
+            .filter(|record| record.epoch == EPOCH && is_for_openssl(record.content_type))
+            .flat_map(|record| record.bytes.iter().copied())
+            .collect();
+        if !records.is_empty() {
+            engine.push_inbound(&records);
+            self.read();
+        }
+        if self.read_records(datagram) {
+            // Application data is sealed with the keys of a handshake that the peer has completed.
+            self.leave_openssl();
+        }
+    }
+
     /// Lets OpenSSL read what has come after the handshake.
     fn read(&mut self) {
         let State::Connected { engine, .. } = &mut self.state else {
@@ -352,21 +415,30 @@ impl Dtls {
     }
 
     /// Reads what comes after the handshake without OpenSSL. A repeated Finished is answered already
-    /// and dropped.
-    fn read_settled(&mut self, datagram: &[u8]) {
+    /// and dropped. Returns whether application data came.
+    fn read_records(&mut self, datagram: &[u8]) -> bool {
+        let mut has_data = false;
         for record in Records(datagram) {
-            let State::Settled(record_layer) = &mut self.state else {
-                return;
+            let opened = match &mut self.state {
+                State::Settled(record_layer) => record_layer.open(&record),
+                State::Connected { reader, .. } => reader
+                    .as_mut()
+                    .and_then(|record_layer| record_layer.open(&record)),
+                _ => return has_data,
             };
-            match record_layer.open(&record) {
+            match opened {
                 Some(Opened::Alert(Alert::CLOSE_NOTIFY)) => self.answer_close_notify(),
                 Some(Opened::Alert(alert)) if alert.is_fatal() => self.fail(DtlsError::Alert {
                     description: alert.description,
                 }),
-                Some(Opened::ApplicationData(packet)) => keep(&mut self.received, packet),
+                Some(Opened::ApplicationData(packet)) => {
+                    has_data = true;
+                    keep(&mut self.received, packet);
+                }
                 _ => {}
             }
         }
+        has_data
     }
 
     /// RFC 5246 section 7.2.1: a close_notify is answered by one.

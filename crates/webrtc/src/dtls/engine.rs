@@ -60,6 +60,11 @@ impl Engine {
         outbound
     }
 
+    /// The last protected record that was written.
+    pub(super) fn last_sealed(&self) -> Option<Sealed> {
+        self.last_sealed
+    }
+
     /// Gets on with the handshake as far as possible; says whether it is complete.
     pub(super) fn handshake(&mut self) -> Result<bool, DtlsError> {
         forget_errors();

@@ -47,7 +47,7 @@ pub enum DtlsError {
     /// The peer closed before the handshake was complete.
     #[error("the peer closed the association during the handshake")]
     ClosedEarly,
-    /// The peer ended a settled association by a fatal alert (RFC 5246 section 7.2).
+    /// The peer ended the handshake or the association by a fatal alert (RFC 5246 section 7.2).
     #[error("the peer sent DTLS alert {description}")]
     Alert {
         /// Its number in the IANA registry "TLS Alerts".

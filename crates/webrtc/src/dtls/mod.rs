@@ -8,6 +8,7 @@ mod association;
 mod context;
 mod engine;
 mod event;
+mod handshake_message;
 mod pipe;
 mod record;
 mod record_layer;

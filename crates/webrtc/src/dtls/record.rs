@@ -1,5 +1,17 @@
 //! Records of a datagram, as far as they are in the clear.
 
+use super::DtlsRole;
+use super::handshake_message;
+
+/// Content types (RFC 5246 section 6.2.1).
+pub(super) const CHANGE_CIPHER_SPEC: u8 = 20;
+pub(super) const ALERT: u8 = 21;
+pub(super) const HANDSHAKE: u8 = 22;
+pub(super) const APPLICATION_DATA: u8 = 23;
+
+/// The epoch after the one handshake there is.
+pub(super) const EPOCH: u16 = 1;
+
 /// One record.
 ///
 /// ```text
@@ -10,6 +22,8 @@
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Record<'a> {
+    /// All of it, with the header.
+    pub(super) bytes: &'a [u8],
     pub(super) content_type: u8,
     /// 0 in the clear, 1 under the keys of the handshake.
     pub(super) epoch: u16,
@@ -20,23 +34,49 @@ pub(super) struct Record<'a> {
 
 const HEADER_LEN: usize = 13;
 
+/// First byte of the version: 1 in one's complement, for all versions of DTLS.
+const MAJOR_VERSION: u8 = 0xfe;
+
 /// Shortest fragment of a protected record: explicit nonce (8) and tag (16) of AES-GCM (RFC 5288
 /// section 3) around nothing. With the CBC ciphers none is shorter than 48.
 const MIN_PROTECTED_LEN: usize = 24;
 
-/// The records at the beginning of a datagram that are complete, and long enough to be what they
-/// claim.
+/// What the handshake is given of a datagram.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Sifted {
+    /// The records that may be part of it.
+    pub(super) records: Vec<u8>,
+    /// The description of an alert in the clear by which the peer ends the handshake, or somebody who
+    /// forges its address.
+    pub(super) alert: Option<u8>,
+}
+
+/// Sifts what comes during the handshake, in which we have this role.
 ///
 /// RFC 6347 section 4.1.2.7 wants invalid records dropped in silence, because anybody can send one
-/// from a forged address. OpenSSL does so, but for protected records too short for a tag: to those it
-/// answers with a fatal alert, and the association is over. So they must not reach it.
-pub(super) fn usable(datagram: &[u8]) -> &[u8] {
-    let mut records = Records(datagram);
-    records.by_ref().for_each(drop);
-    let Records(unusable) = records;
-    datagram
-        .get(..datagram.len() - unusable.len())
-        .unwrap_or_default()
+/// from a forged address. OpenSSL answers many of them with a fatal alert, and the association is
+/// over: records of another kind, messages that have no place in the handshake or are not whole, and
+/// protected records too short for a tag. So they must not reach it.
+pub(super) fn sift(datagram: &[u8], role: DtlsRole) -> Sifted {
+    let mut sifted = Sifted::default();
+    for record in Records(datagram) {
+        let is_part = match (record.epoch, record.content_type) {
+            (0, HANDSHAKE) => handshake_message::is_plausible(record.fragment, role),
+            (0, CHANGE_CIPHER_SPEC) => record.fragment == [1],
+            (EPOCH, HANDSHAKE | ALERT) => true,
+            _ => false,
+        };
+        if is_part {
+            sifted.records.extend_from_slice(record.bytes);
+        }
+        // A fatal one, or a close_notify.
+        if let (0, ALERT, &([2, description] | [_, description @ 0])) =
+            (record.epoch, record.content_type, record.fragment)
+        {
+            sifted.alert = Some(description);
+        }
+    }
+    sifted
 }
 
 /// Walks over the usable records of a datagram; what is left in it after that is not usable.
@@ -48,15 +88,31 @@ impl<'a> Iterator for Records<'a> {
 
     fn next(&mut self) -> Option<Record<'a>> {
         let (header, rest) = self.0.split_first_chunk::<HEADER_LEN>()?;
-        let &[content_type, _, _, e0, e1, s0, s1, s2, s3, s4, s5, l0, l1] = header;
+        let &[
+            content_type,
+            major,
+            _,
+            e0,
+            e1,
+            s0,
+            s1,
+            s2,
+            s3,
+            s4,
+            s5,
+            l0,
+            l1,
+        ] = header;
         let length = usize::from(u16::from_be_bytes([l0, l1]));
         let (fragment, behind) = rest.split_at_checked(length)?;
         let epoch = u16::from_be_bytes([e0, e1]);
-        if epoch > 0 && length < MIN_PROTECTED_LEN {
+        if epoch > 0 && length < MIN_PROTECTED_LEN || major != MAJOR_VERSION {
             return None;
         }
+        let bytes = self.0.get(..HEADER_LEN + length)?;
         self.0 = behind;
         Some(Record {
+            bytes,
             content_type,
             epoch,
             sequence: u64::from_be_bytes([0, 0, s0, s1, s2, s3, s4, s5]),
@@ -87,6 +143,12 @@ mod tests {
         assert!(records.next().is_none());
     }
 
+    /// All records of a datagram that are usable.
+    fn usable(datagram: &[u8]) -> Vec<u8> {
+        let records = Records(datagram);
+        records.flat_map(|record| record.bytes.to_vec()).collect()
+    }
+
     #[test]
     fn whole_records_are_let_through() {
         for datagram in [
@@ -115,6 +177,41 @@ mod tests {
             assert!(usable(&whole[..cut]).is_empty());
             let behind_another = [&record(0, 1)[..], &whole[..cut]].concat();
             assert_eq!(usable(&behind_another), record(0, 1));
+        }
+    }
+
+    #[test]
+    fn handshake_is_given_what_may_be_part_of_it_and_nothing_else() {
+        let of = |content_type: u8, epoch: u8, fragment: &[u8]| {
+            let mut record = vec![content_type, 0xfe, 0xfd, 0, epoch, 0, 0, 0, 0, 0, 7, 0];
+            record.push(fragment.len() as u8);
+            record.extend_from_slice(fragment);
+            record
+        };
+        let finished = of(HANDSHAKE, 1, &[0xaa; 40]);
+        let spec = of(CHANGE_CIPHER_SPEC, 0, &[1]);
+        let good = [&spec[..], &finished].concat();
+        let junk = [
+            of(APPLICATION_DATA, 0, b"data"),
+            of(24, 0, &[1, 0, 1, 0]),
+            of(25, 0, &[0; 30]),
+            of(CHANGE_CIPHER_SPEC, 0, &[2]),
+            of(HANDSHAKE, 0, &[0; 12]),
+            of(HANDSHAKE, 0, &[0xaa; 40]),
+            of(HANDSHAKE, 2, &[0xaa; 40]),
+            of(APPLICATION_DATA, 1, &[0xaa; 40]),
+            of(ALERT, 0, &[1, 90]),
+        ];
+        for role in [DtlsRole::Client, DtlsRole::Server] {
+            for junk in &junk {
+                let sifted = sift(&[&spec[..], junk, &finished].concat(), role);
+                assert_eq!(sifted.records, good, "{junk:?}");
+                assert_eq!(sifted.alert, None);
+            }
+            for (fragment, alert) in [(&[2, 40], Some(40)), (&[1, 0], Some(0))] {
+                let sifted = sift(&of(ALERT, 0, fragment), role);
+                assert_eq!((sifted.records.len(), sifted.alert), (0, alert));
+            }
         }
     }
 }

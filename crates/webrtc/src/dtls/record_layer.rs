@@ -9,16 +9,9 @@ use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Non
 use aws_lc_rs::tls_prf::{self, P_SHA256, P_SHA384};
 
 use super::DtlsRole;
-use super::record::Record;
-
-/// The epoch after the one handshake there is.
-const EPOCH: u16 = 1;
+use super::record::{ALERT, APPLICATION_DATA, EPOCH, Record};
 
 const VERSION: [u8; 2] = [0xfe, 0xfd];
-
-/// Content types of alerts and of application data (RFC 5246 section 6.2.1).
-const ALERT: u8 = 21;
-const APPLICATION_DATA: u8 = 23;
 
 /// The last sequence number there is: 48 bits (RFC 6347 section 4.1). Behind it nothing is sent.
 const MAX_SEQUENCE: u64 = (1 << 48) - 1;
@@ -97,6 +90,11 @@ impl RecordLayer {
             last_sealed,
             replay: ReplayWindow::default(),
         })
+    }
+
+    /// Goes on behind the last record that OpenSSL has sealed.
+    pub(super) fn take_over(&mut self, last_sealed: Sealed) {
+        self.last_sealed = last_sealed;
     }
 
     /// What is in a record; `None` if it is of no use here, not authentic, or a replay.
@@ -232,9 +230,8 @@ fn associated_data(content_type: u8, sequence: u64, length: usize) -> [u8; 13] {
 
 /// Which of the last 64 records have been seen (RFC 6347 section 4.1.2.6).
 ///
-/// It begins with none. What OpenSSL has seen before was the handshake, alerts that did not end the
-/// association, and the first packets of SCTP, which knows its own by their numbers (RFC 9260 section
-/// 6.2): nothing that could do harm a second time.
+/// It begins with none, when the handshake is complete: what OpenSSL has seen before was the handshake
+/// itself, of which nothing is taken here.
 #[derive(Debug, Default)]
 struct ReplayWindow {
     /// The highest sequence number seen, and one more.

@@ -371,7 +371,7 @@ fn a_server_refuses_a_client_with_another_certificate() {
     assert!(matches!(error, DtlsError::FingerprintMismatch), "{error}");
     // The client learns of it by an alert, not by silence.
     let error = failure(&mut pair.client);
-    assert!(matches!(error, DtlsError::Protocol(_)), "{error}");
+    assert!(matches!(error, DtlsError::Alert { .. }), "{error}");
 }
 
 #[test]
@@ -385,7 +385,106 @@ fn a_client_refuses_a_server_with_another_certificate() {
     let error = failure(&mut pair.client);
     assert!(matches!(error, DtlsError::FingerprintMismatch), "{error}");
     let error = failure(&mut pair.server);
-    assert!(matches!(error, DtlsError::Protocol(_)), "{error}");
+    assert!(matches!(error, DtlsError::Alert { .. }), "{error}");
+}
+
+/// Records in the clear that have no place in a handshake, each of which OpenSSL answers by ending it.
+fn junk() -> Vec<Vec<u8>> {
+    let record = |content_type: u8, fragment: &[u8]| {
+        let mut record = vec![content_type, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 1, 0];
+        record.extend_from_slice(&(fragment.len() as u16).to_be_bytes());
+        record.extend_from_slice(fragment);
+        record
+    };
+    vec![
+        record(23, b"application data"),
+        record(24, &[1, 0, 1, 0]),
+        record(25, &[7; 40]),
+        // HelloRequest, messages of the other side, garbage.
+        record(22, &[0; 12]),
+        record(22, &[20, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]),
+        record(22, &[0x5a; 60]),
+        record(22, b"x"),
+        record(20, &[7]),
+        // Alerts: unexpected_message, close_notify.
+        record(21, &[2, 10]),
+        record(21, &[1, 0]),
+    ]
+}
+
+#[test]
+fn junk_from_a_forged_address_ends_no_handshake_and_no_association() {
+    for junk in junk() {
+        for victim in [Towards::Client, Towards::Server] {
+            let mut pair = Pair::new();
+            pair.client.start(pair.now);
+            pair.server.start(pair.now);
+            // Before and after everything that is said.
+            loop {
+                let dtls = match victim {
+                    Towards::Client => &mut pair.client,
+                    Towards::Server => &mut pair.server,
+                };
+                dtls.handle_datagram(pair.now, &junk);
+                if !pair.deliver(|_, _| true) {
+                    break;
+                }
+            }
+            connected_keys(&mut pair.client);
+            connected_keys(&mut pair.server);
+            for dtls in [&mut pair.client, &mut pair.server] {
+                dtls.handle_datagram(pair.now, &junk);
+                dtls.settle();
+                dtls.handle_datagram(pair.now, &junk);
+                assert!(
+                    dtls.is_connected() && dtls.poll_event().is_none(),
+                    "{junk:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn handshake_that_the_peer_ends_in_the_clear_ends_after_a_moment_with_its_reason() {
+    let mut pair = Pair::new();
+    pair.client.start(pair.now);
+    let begun = pair.now;
+    pair.client.handle_datagram(pair.now, &junk()[8]);
+    while pair.client.poll_timeout().is_some() {
+        pair.now = pair.client.poll_timeout().unwrap();
+        pair.client.handle_timeout(pair.now);
+        drain(&mut pair.client);
+    }
+    let error = failure(&mut pair.client);
+    assert!(
+        matches!(error, DtlsError::Alert { description: 10 }),
+        "{error}"
+    );
+    assert!(pair.now.duration_since(begun) < Duration::from_secs(5));
+}
+
+#[test]
+fn record_that_came_before_openssl_was_given_up_is_known_when_it_comes_again() {
+    let theirs = certificate();
+    let server = association(DtlsRole::Server, &certificate(), theirs.fingerprint());
+    let mut server = server.with_application_data();
+    let mut client = RawClient::new(|builder| {
+        use_certificate(builder, &theirs);
+        builder
+            .set_tlsext_use_srtp("SRTP_AES128_CM_SHA1_80")
+            .unwrap();
+    });
+    client.run(&mut server);
+    connected_keys(&mut server);
+    client.stream.ssl_write(b"once").unwrap();
+    let data = client.stream.get_mut().pop_outbound().unwrap();
+    for _ in 0..3 {
+        server.handle_datagram(origin(), &data);
+        server.settle();
+    }
+    assert_eq!(server.poll_received().as_deref(), Some(&b"once"[..]));
+    assert_eq!(server.poll_received(), None);
 }
 
 #[test]
