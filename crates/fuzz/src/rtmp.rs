@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use distributary_rtmp::amf::{AmfLimits, Value};
 use distributary_rtmp::chunk::{ChunkLimits, ChunkReader};
-use distributary_rtmp::{ServerSession, SessionConfig, SessionError, SessionEvent, amf0};
+use distributary_rtmp::{ServerSession, SessionConfig, SessionEvent, amf0};
 
 use crate::ORIGIN;
 
@@ -90,26 +90,27 @@ fn serve(pieces: &[&[u8]]) {
     let now = *ORIGIN;
     let mut session = ServerSession::new(SessionConfig::default(), [7; 32], now);
     for piece in pieces {
-        let result = session
-            .handle_bytes(piece, now)
-            .and_then(|()| grant(&mut session));
-        while session.poll_output().is_some() {}
-        if result.is_err() {
-            return;
+        let mut input = *piece;
+        loop {
+            match session.poll_event(&mut input, now) {
+                Ok(Some(event)) => grant(&mut session, &event),
+                Ok(None) => break,
+                Err(_) => return,
+            }
+            while session.poll_output().is_some() {}
         }
+        assert!(input.is_empty());
+        while session.poll_output().is_some() {}
     }
 }
 
-fn grant(session: &mut ServerSession) -> Result<(), SessionError> {
-    while let Some(event) = session.poll_event() {
-        match event {
-            SessionEvent::PublishRequested(_) => session.accept_publish()?,
-            SessionEvent::PlayRequested(_) => {
-                session.accept_play()?;
-                session.send_video(0, Bytes::from_static(&[0x17, 1]));
-            }
-            _ => {}
+fn grant(session: &mut ServerSession, event: &SessionEvent) {
+    match event {
+        SessionEvent::PublishRequested(_) => session.accept_publish(),
+        SessionEvent::PlayRequested(_) => {
+            session.accept_play();
+            session.send_video(0, &[Bytes::from_static(&[0x17, 1])]);
         }
+        _ => {}
     }
-    Ok(())
 }

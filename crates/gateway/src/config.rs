@@ -11,7 +11,7 @@ use distributary_hub::{HubConfig, PatternError};
 use distributary_media::audio::{OpusApplication, OpusConfig};
 use distributary_rtmp::amf::AmfLimits;
 use distributary_rtmp::chunk::ChunkLimits;
-use distributary_rtmp::{PullRule, RtmpConfig, SessionConfig};
+use distributary_rtmp::{PlayerLimits, PullRule, RtmpConfig, SessionConfig};
 use distributary_webrtc::engine::{EngineConfig, SessionLimits};
 use distributary_whep::{HttpConfig, Offline, WhepConfig};
 use serde::{Deserialize, Serialize};
@@ -142,6 +142,8 @@ pub enum Duplicate {
 pub struct Publishers {
     /// Most publishers at a time.
     pub max: usize,
+    /// Most publishers from one address.
+    pub max_per_ip: usize,
     /// Most RTMP connections, publishing or not.
     pub max_connections: usize,
     /// Most RTMP connections from one address.
@@ -152,6 +154,8 @@ pub struct Publishers {
     pub idle_timeout: Time,
     /// How long a publisher may be silent.
     pub read_timeout: Time,
+    /// How long a publisher may have its name without sending a frame; 0 for any time.
+    pub publish_timeout: Time,
     /// Longest RTMP message of a publisher: its largest frame.
     pub max_message_size: Size,
     /// Most chunk streams of one connection.
@@ -440,11 +444,13 @@ impl Default for Publishers {
         let rtmp = RtmpConfig::default();
         Self {
             max: rtmp.max_publishers,
+            max_per_ip: rtmp.max_publishers_per_ip,
             max_connections: rtmp.max_connections,
             max_connections_per_ip: rtmp.max_connections_per_ip,
             handshake_timeout: Time(rtmp.session.handshake_timeout),
             idle_timeout: Time(rtmp.session.idle_timeout),
             read_timeout: Time(rtmp.session.read_timeout),
+            publish_timeout: Time(rtmp.publish_timeout.unwrap_or_default()),
             max_message_size: Size(rtmp.session.chunks.max_message_size),
             max_chunk_streams: rtmp.session.chunks.max_chunk_streams,
             max_amf_depth: rtmp.session.amf.max_depth,
@@ -519,6 +525,15 @@ impl Default for Streams {
 }
 
 impl Viewers {
+    /// How many may play over RTMP.
+    pub fn players(&self) -> PlayerLimits {
+        PlayerLimits {
+            max: self.max,
+            max_per_stream: self.max_per_stream,
+            max_per_ip: self.max_per_ip,
+        }
+    }
+
     /// How many sessions there may be.
     pub fn limits(&self) -> SessionLimits {
         SessionLimits {

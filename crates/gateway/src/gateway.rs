@@ -268,6 +268,9 @@ fn bind_rtmp(
         max_connections: most.rtmp,
         max_connections_per_ip: limits.max_connections_per_ip,
         max_publishers: limits.max,
+        max_publishers_per_ip: limits.max_per_ip,
+        publish_timeout: Some(limits.publish_timeout.0).filter(|timeout| !timeout.is_zero()),
+        players: config.viewers.players(),
         on_duplicate: match limits.on_duplicate {
             Duplicate::Refuse => OnDuplicate::Refuse,
             Duplicate::Takeover => OnDuplicate::Takeover,

@@ -137,6 +137,9 @@ pub enum AmfError {
         /// The limit for this message.
         limit: usize,
     },
+    /// The peer sends more values than a connection may have decoded in this time.
+    #[error("more values in a second than are decoded for one connection")]
+    TooOften,
 }
 
 impl From<bytes::TryGetError> for AmfError {
@@ -145,43 +148,62 @@ impl From<bytes::TryGetError> for AmfError {
     }
 }
 
-/// How much longer than the message the text in its values may be, for what references repeat.
-const REPEATED_TEXT: usize = 64 << 10;
+/// Values that a message may unfold into for each of its bytes. A value takes at least one byte; AMF3
+/// counts each one again when its references are unfolded.
+const VALUES_PER_BYTE: usize = 2;
+
+/// Bytes of text that a message may unfold into for each of its own: AMF3 names and strings are sent
+/// once and referred to by two bytes.
+const TEXT_PER_BYTE: usize = 8;
+
+/// What the shortest messages may unfold into besides.
+const SPARE_VALUES: usize = 64;
+const SPARE_TEXT: usize = 1 << 10;
+
+/// What one value costs besides its text, in bytes: about its memory, with its place in a list and
+/// its share of the allocation around it.
+const VALUE_COST: usize = 128;
 
 /// What is left of the limits while a message is decoded.
+///
+/// A reference costs what it unfolds to, and a message unfolds into no more than a multiple of its own
+/// length: it never costs much more to decode than to send.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    limits: AmfLimits,
+    max_depth: usize,
+    max_values: usize,
     values: usize,
-    text: usize,
     max_text: usize,
+    text: usize,
 }
 
 impl Budget {
     /// The budget of a message of `len` bytes.
     pub(crate) fn new(limits: AmfLimits, len: usize) -> Self {
+        let max_values = len
+            .saturating_mul(VALUES_PER_BYTE)
+            .saturating_add(SPARE_VALUES);
         Self {
-            limits,
+            max_depth: limits.max_depth,
+            max_values: limits.max_values.min(max_values),
             values: 0,
+            max_text: len.saturating_mul(TEXT_PER_BYTE).saturating_add(SPARE_TEXT),
             text: 0,
-            // AMF3 text is taken once when it is read and once when references are unfolded, twice
-            // when it goes into the string table.
-            max_text: len.saturating_mul(3).saturating_add(REPEATED_TEXT),
         }
     }
 
     /// Counts one value that stands `depth` levels deep.
     pub(crate) fn take(&mut self, depth: usize) -> Result<(), AmfError> {
-        let AmfLimits {
-            max_depth,
-            max_values,
-        } = self.limits;
-        if depth > max_depth {
-            return Err(AmfError::TooDeep { limit: max_depth });
+        if depth > self.max_depth {
+            return Err(AmfError::TooDeep {
+                limit: self.max_depth,
+            });
         }
         self.values += 1;
-        if self.values > max_values {
-            return Err(AmfError::TooManyValues { limit: max_values });
+        if self.values > self.max_values {
+            return Err(AmfError::TooManyValues {
+                limit: self.max_values,
+            });
         }
         Ok(())
     }
@@ -195,6 +217,13 @@ impl Budget {
             });
         }
         Ok(())
+    }
+
+    /// Returns what was decoded so far, counted as bytes of memory.
+    pub(crate) fn cost(&self) -> usize {
+        self.values
+            .saturating_mul(VALUE_COST)
+            .saturating_add(self.text)
     }
 }
 

@@ -30,12 +30,39 @@ mod marker {
 /// # Errors
 /// When the bytes are not AMF0 or exceed the limits.
 pub fn decode_all(bytes: &[u8], limits: AmfLimits) -> Result<Vec<Value>, AmfError> {
+    let decoded = decode(bytes, limits);
+    match decoded.error {
+        None => Ok(decoded.values),
+        Some(error) => Err(error),
+    }
+}
+
+/// What was decoded of a message.
+pub(crate) struct Decoded {
+    /// The values before the error, if there is one.
+    pub(crate) values: Vec<Value>,
+    /// What ended decoding before the end of the message.
+    pub(crate) error: Option<AmfError>,
+    /// What it took, counted as bytes of memory.
+    pub(crate) cost: usize,
+}
+
+/// Decodes the values of a message up to the first error.
+pub(crate) fn decode(bytes: &[u8], limits: AmfLimits) -> Decoded {
     let mut decoder = Decoder::new(bytes, limits);
     let mut values = Vec::new();
-    while !decoder.rest.is_empty() {
-        values.push(decoder.value(0)?);
+    let mut error = None;
+    while !decoder.rest.is_empty() && error.is_none() {
+        match decoder.value(0) {
+            Ok(value) => values.push(value),
+            Err(found) => error = Some(found),
+        }
     }
-    Ok(values)
+    Decoded {
+        values,
+        error,
+        cost: decoder.budget.cost(),
+    }
 }
 
 /// Appends a value. Strings longer than 65535 bytes become long strings; names are cut there.
@@ -228,7 +255,7 @@ mod tests {
     use crate::amf::object;
     use proptest::prelude::*;
 
-    fn decode(bytes: &[u8]) -> Result<Vec<Value>, AmfError> {
+    fn all(bytes: &[u8]) -> Result<Vec<Value>, AmfError> {
         decode_all(bytes, AmfLimits::default())
     }
 
@@ -272,7 +299,7 @@ mod tests {
             ),
         ];
         for (bytes, expected) in cases {
-            assert_eq!(decode(bytes), Ok(vec![expected]), "{bytes:02x?}");
+            assert_eq!(all(bytes), Ok(vec![expected]), "{bytes:02x?}");
         }
     }
 
@@ -281,17 +308,14 @@ mod tests {
         // Two equal objects, the second one as a reference to the first.
         let bytes = b"\x03\x00\x01a\x03\x00\x01b\x05\x00\x00\x09\x00\x00\x09\x07\x00\x01";
         let inner = object([("b", Value::Null)]);
-        assert_eq!(
-            decode(bytes),
-            Ok(vec![object([("a", inner.clone())]), inner])
-        );
-        assert_eq!(decode(&[7, 0, 0]), Err(AmfError::BadReference(0)));
+        assert_eq!(all(bytes), Ok(vec![object([("a", inner.clone())]), inner]));
+        assert_eq!(all(&[7, 0, 0]), Err(AmfError::BadReference(0)));
     }
 
     #[test]
     fn an_object_without_end_marker_at_the_end_of_a_message_is_taken() {
         assert_eq!(
-            decode(b"\x03\x00\x01a\x05"),
+            all(b"\x03\x00\x01a\x05"),
             Ok(vec![object([("a", Value::Null)])])
         );
     }
@@ -299,35 +323,35 @@ mod tests {
     #[test]
     fn truncated_values_are_errors() {
         let whole = b"\x03\x00\x03app\x02\x00\x04live\x00\x01b\x0a\x00\x00\x00\x01\x05\x00\x00\x09";
-        assert!(decode(whole).is_ok());
+        assert!(all(whole).is_ok());
         for len in [1, 2, 5, 7, 10, 14, 17, 20, 23] {
-            assert_eq!(decode(&whole[..len]), Err(AmfError::Truncated), "{len}");
+            assert_eq!(all(&whole[..len]), Err(AmfError::Truncated), "{len}");
         }
     }
 
     #[test]
     fn unknown_markers_are_errors() {
         for marker in [0x04, 0x09, 0x0E, 0x12, 0xFF] {
-            assert_eq!(decode(&[marker]), Err(AmfError::UnknownMarker(marker)));
+            assert_eq!(all(&[marker]), Err(AmfError::UnknownMarker(marker)));
         }
     }
 
     #[test]
     fn nesting_is_bounded() {
         let arrays = [0x0A, 0, 0, 0, 1].repeat(100_000);
-        assert_eq!(decode(&arrays), Err(AmfError::TooDeep { limit: 32 }));
+        assert_eq!(all(&arrays), Err(AmfError::TooDeep { limit: 32 }));
         let objects = [3, 0, 1, b'a'].repeat(100_000);
-        assert_eq!(decode(&objects), Err(AmfError::TooDeep { limit: 32 }));
+        assert_eq!(all(&objects), Err(AmfError::TooDeep { limit: 32 }));
     }
 
     #[test]
     fn counts_that_lie_cost_nothing() {
         assert_eq!(
-            decode(&[0x0A, 0xFF, 0xFF, 0xFF, 0xFF]),
+            all(&[0x0A, 0xFF, 0xFF, 0xFF, 0xFF]),
             Err(AmfError::Truncated)
         );
         assert_eq!(
-            decode(&[8, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 9]),
+            all(&[8, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 9]),
             Ok(vec![Value::EcmaArray(vec![])])
         );
     }
@@ -336,9 +360,9 @@ mod tests {
     fn values_are_bounded_in_number() {
         let mut bytes = vec![0x0A, 0, 1, 0, 0];
         bytes.extend([5; 0x10000]);
-        assert_eq!(decode(&bytes), Err(AmfError::TooManyValues { limit: 4096 }));
+        assert_eq!(all(&bytes), Err(AmfError::TooManyValues { limit: 4096 }));
         assert_eq!(
-            decode(&[5; 4097]),
+            all(&[5; 4097]),
             Err(AmfError::TooManyValues { limit: 4096 })
         );
     }
@@ -350,12 +374,35 @@ mod tests {
         for n in 0..30 {
             bytes.extend([0x0A, 0, 0, 0, 2, 7, 0, n, 7, 0, n]);
         }
-        assert_eq!(decode(&bytes), Err(AmfError::TooManyValues { limit: 4096 }));
+        assert_eq!(all(&bytes), Err(AmfError::TooManyValues { limit: 738 }));
         // An array that contains itself.
         assert_eq!(
-            decode(&[0x0A, 0, 0, 0, 1, 7, 0, 0]),
+            all(&[0x0A, 0, 0, 0, 1, 7, 0, 0]),
             Err(AmfError::TooDeep { limit: 32 })
         );
+    }
+
+    #[test]
+    fn a_message_never_unfolds_into_much_more_than_its_own_length() {
+        // An array of 20 nulls and 25 references to it, in 105 bytes: 500 values.
+        let mut bytes = vec![0x0A, 0, 0, 0, 20];
+        bytes.extend([5; 20]);
+        bytes.extend([7, 0, 0].repeat(25));
+        let decoded = decode(&bytes, AmfLimits::default());
+        assert!(matches!(
+            decoded.error,
+            Some(AmfError::TooManyValues { .. })
+        ));
+        assert!(decoded.cost <= 400 * bytes.len(), "{}", decoded.cost);
+        // One reference of this kind is what a client may well send.
+        assert_eq!(all(&bytes[..28]).map(|values| values.len()), Ok(2));
+    }
+
+    #[test]
+    fn values_before_an_error_are_kept() {
+        let decoded = decode(b"\x02\x00\x01a\x05\x00", AmfLimits::default());
+        assert_eq!(decoded.values, ["a".into(), Value::Null]);
+        assert_eq!(decoded.error, Some(AmfError::Truncated));
     }
 
     #[test]
@@ -364,13 +411,13 @@ mod tests {
         let mut bytes = vec![0x0A, 0, 0, 0, 1, 0x0C, 0, 0, 0xEA, 0x60];
         bytes.extend([b'x'; 60_000]);
         bytes.extend([7, 0, 0].repeat(1000));
-        assert!(matches!(decode(&bytes), Err(AmfError::TooMuchText { .. })));
+        assert!(matches!(all(&bytes), Err(AmfError::TooMuchText { .. })));
     }
 
     #[test]
     fn a_value_may_switch_to_amf3() {
         assert_eq!(
-            decode(b"\x02\x00\x01a\x11\x06\x03b\x05"),
+            all(b"\x02\x00\x01a\x11\x06\x03b\x05"),
             Ok(vec!["a".into(), "b".into(), Value::Null])
         );
     }
@@ -380,7 +427,7 @@ mod tests {
         let long = Value::String("x".repeat(70_000));
         let bytes = encoded(&long);
         assert_eq!(bytes[..5], [0x0C, 0, 1, 0x11, 0x70]);
-        assert_eq!(decode(&bytes), Ok(vec![long]));
+        assert_eq!(all(&bytes), Ok(vec![long]));
     }
 
     fn values() -> impl Strategy<Value = Value> {
@@ -405,12 +452,12 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_encoded_is_decoded_again(value in values()) {
-            prop_assert_eq!(decode(&encoded(&value)), Ok(vec![value]));
+            prop_assert_eq!(all(&encoded(&value)), Ok(vec![value]));
         }
 
         #[test]
         fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = decode(&bytes);
+            let _ = all(&bytes);
         }
     }
 }

@@ -8,13 +8,15 @@
 //! +--------------+----------------+--------------------+------------+
 //! ```
 
+mod output;
 mod reader;
 mod writer;
 
 use bytes::Bytes;
 
+pub use output::Output;
 pub use reader::{ChunkError, ChunkLimits, ChunkReader};
-pub use writer::ChunkWriter;
+pub use writer::{ChunkWriter, MessageHead};
 
 /// The chunk size both sides begin with (RTMP 1.0 section 5.4.1).
 pub const DEFAULT_CHUNK_SIZE: u32 = 128;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::amf::Value;
 use crate::session::{MediaMessage, SessionError};
@@ -224,7 +224,7 @@ impl Connection {
         if bytes.is_empty() {
             return Err(ClientError::Closed);
         }
-        self.session.handle_bytes(bytes)
+        self.session.handle_bytes(bytes, now())
     }
 
     async fn flush(&mut self) -> Result<(), ClientError> {
@@ -246,4 +246,9 @@ impl Connection {
         self.socket.shutdown().await?;
         Ok(())
     }
+}
+
+/// The clock of this driver, which tests can stop.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }

@@ -1,124 +1,60 @@
 //! Drives one connection: a socket on one side, the hub on the other.
 
-use std::fmt;
-use std::io;
+mod end;
+mod play;
+mod publish;
+mod socket;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use distributary_auth::{AccessRequest, Action, Denied};
-use distributary_hub::{
-    DemandError, Dismissal, PublishError, Publisher, Refusal, StreamEvent, StreamName,
-};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::watch;
-use tokio::time::{timeout, timeout_at};
+use distributary_hub::StreamName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep_until, timeout_at};
 use tracing::{Instrument, debug, error_span, info, warn};
 
-use crate::ingest::Ingest;
+use crate::holders::LastHeard;
 use crate::name::Query;
 use crate::playback::Playback;
-use crate::server::{OnDuplicate, Shared};
-use crate::session::{PlayRequest, PublishRequest, ServerSession, SessionError, SessionEvent};
+use crate::server::Shared;
+use crate::session::{ServerSession, SessionEvent};
+use end::End;
+use publish::{Dismissed, Published};
+use socket::{Progress, Socket};
 
-/// Bytes read at once. It bounds the work of one turn, too.
-const READ_SIZE: usize = 32 << 10;
+/// Most bytes that are read and not handled yet: a request waits for its answer, which may take a while.
+const MAX_INPUT: usize = 64 << 10;
 
-/// How long a client may leave our answers lying.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a client that was refused may take to read why.
-const LINGER: Duration = Duration::from_secs(1);
+/// After so many bytes of input the others have their turn: a client that sends without end does not
+/// keep a thread to itself.
+const BYTES_PER_TURN: usize = 64 << 10;
 
 /// One client.
 pub(crate) struct Connection<S> {
-    stream: S,
+    socket: Socket<S>,
+    /// What has been read and is not handled yet.
+    input: BytesMut,
+    /// Bytes handled since the others had their turn.
+    handled: usize,
     peer: SocketAddr,
     session: ServerSession,
     shared: Arc<Shared>,
-    /// What is published now.
-    ingest: Option<Ingest>,
+    heard: LastHeard,
+    /// What is published now, by message stream.
+    published: BTreeMap<u32, Published>,
+    /// Where it is told that something published may not go on.
+    dismissals: (mpsc::Sender<Dismissed>, mpsc::Receiver<Dismissed>),
     /// What is played now.
     playback: Option<Playback>,
     /// Whether the client got as far as `connect`.
     connected: bool,
     /// What the client calls itself.
     client: Option<String>,
-}
-
-/// Why a connection ends.
-#[derive(Debug)]
-enum End {
-    /// The client closed it.
-    Closed,
-    /// The client was told that it cannot publish.
-    Refused,
-    /// The stream that was played has ended.
-    StreamEnded,
-    /// Another publisher has taken the stream over.
-    Replaced,
-    /// The client was told that a stream like this is not to be published.
-    Unfit(Refusal),
-    /// Whoever runs the server wants the publisher gone.
-    Removed,
-    /// The server is being shut down.
-    Shutdown,
-    /// The client broke the protocol, a limit or a time.
-    Session(SessionError),
-    /// The socket failed.
-    Io(io::Error),
-    /// The client does not read.
-    WriteTimeout,
-}
-
-impl End {
-    /// Whether a connection that publishes nothing may end so without anybody having to know.
-    fn is_ordinary(&self) -> bool {
-        match self {
-            Self::Closed
-            | Self::Refused
-            | Self::StreamEnded
-            | Self::Replaced
-            | Self::Removed
-            | Self::Shutdown => true,
-            // ffmpeg closes without reading our answer to its last command: that resets.
-            Self::Io(error) => matches!(
-                error.kind(),
-                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-            ),
-            Self::Unfit(_) | Self::Session(_) | Self::WriteTimeout => false,
-        }
-    }
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => f.write_str("closed by the client"),
-            Self::Refused => f.write_str("refused"),
-            Self::StreamEnded => f.write_str("the stream has ended"),
-            Self::Replaced => f.write_str("another publisher has taken the stream over"),
-            Self::Unfit(refusal) => refusal.fmt(f),
-            Self::Removed => f.write_str("removed by whoever runs the gateway"),
-            Self::Shutdown => f.write_str("shutdown"),
-            Self::Session(error) => error.fmt(f),
-            Self::Io(error) => error.fmt(f),
-            Self::WriteTimeout => write!(f, "the client took nothing for {WRITE_TIMEOUT:?}"),
-        }
-    }
-}
-
-impl From<SessionError> for End {
-    fn from(error: SessionError) -> Self {
-        Self::Session(error)
-    }
-}
-
-impl From<io::Error> for End {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -140,11 +76,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn new(stream: S, peer: SocketAddr, shared: Arc<Shared>) -> Self {
         let session = ServerSession::new(shared.config.session.clone(), rand::random(), now());
         Self {
-            stream,
+            socket: Socket::new(stream),
+            input: BytesMut::new(),
+            handled: 0,
             peer,
             session,
             shared,
-            ingest: None,
+            heard: LastHeard::new(),
+            published: BTreeMap::new(),
+            dismissals: mpsc::channel(1),
             playback: None,
             connected: false,
             client: None,
@@ -156,197 +96,201 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             end = self.exchange() => end,
             _ = stopped.wait_for(|stopped| *stopped) => End::Shutdown,
         };
-        if let Some(ingest) = self.ingest.take() {
-            ingest.end(&end);
-        } else if let Some(playback) = self.playback.take() {
+        let is_used = !self.published.is_empty() || self.playback.is_some();
+        for (_, published) in std::mem::take(&mut self.published) {
+            published.end(&end);
+        }
+        if let Some(playback) = self.playback.take() {
             playback.end(&end);
+        }
+        if is_used {
+            // That has been said.
         } else if end.is_ordinary() {
             debug!(reason = %end, "disconnected");
         } else {
             warn!(reason = %end, connected = self.connected, "connection ended");
         }
-        self.linger().await;
+        self.answer();
+        self.socket.linger().await;
     }
 
     /// Reads and answers until the connection ends.
     async fn exchange(&mut self) -> End {
-        let mut buffer = BytesMut::with_capacity(READ_SIZE);
         let mut draining = self.shared.config.draining.clone();
         let mut is_asked_to_go = false;
         loop {
-            let deadline = self.session.deadline().into();
-            let read = tokio::select! {
-                read = timeout_at(deadline, self.stream.read_buf(&mut buffer)) => read,
-                dismissal = dismissed(self.ingest.as_ref()) => return self.tell_dismissed(dismissal).await,
+            self.feed_player();
+            let turn = tokio::select! {
+                turn = Self::transfer(&mut self.socket, &mut self.input, deadline(&self.session, &self.published)) => {
+                    match turn {
+                        Ok(Some(progress)) => self.progress(progress).await,
+                        Ok(None) => self.handle_deadline(),
+                        Err(end) => Err(end),
+                    }
+                }
+                Some(dismissed) = self.dismissals.1.recv() => self.tell_dismissed(dismissed),
                 () = drained(&mut draining), if !is_asked_to_go => {
                     is_asked_to_go = true;
-                    if let Err(end) = self.ask_to_go().await {
-                        return end;
-                    }
-                    continue;
+                    self.ask_to_go();
+                    Ok(())
                 }
-                event = next_event(self.playback.as_mut()) => {
-                    match self.play_event(event).await {
-                        Ok(()) => continue,
-                        Err(end) => return end,
-                    }
-                }
+                () = receive(self.playback.as_mut()) => Ok(()),
             };
+            if let Err(end) = turn.and_then(|()| self.end_of_play()) {
+                return end;
+            }
+            self.answer();
+        }
+    }
+
+    /// Sends and reads. Returns `None` when the session's time has come.
+    async fn transfer(
+        socket: &mut Socket<S>,
+        input: &mut BytesMut,
+        deadline: Instant,
+    ) -> Result<Option<Progress>, End> {
+        let deadline = tokio::time::Instant::from(deadline);
+        let unsent = socket.deadline();
+        let earliest = unsent.map_or(deadline, |unsent| unsent.min(deadline));
+        match timeout_at(earliest, socket.exchange(input, MAX_INPUT)).await {
+            Ok(progress) => Ok(Some(progress?)),
+            Err(_) if unsent == Some(earliest) => Err(End::WriteTimeout),
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn progress(&mut self, progress: Progress) -> Result<(), End> {
+        match progress {
+            Progress::Sent => Ok(()),
+            Progress::Read(0) => Err(End::Closed),
+            Progress::Read(len) => {
+                self.heard.note();
+                self.handle_input().await?;
+                self.handled += len;
+                if self.handled >= BYTES_PER_TURN {
+                    self.handled = 0;
+                    tokio::task::yield_now().await;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Handles what has been read, one event after another.
+    async fn handle_input(&mut self) -> Result<(), End> {
+        loop {
             let now = now();
-            let result = match read {
-                Ok(Ok(0)) => return End::Closed,
-                Ok(Ok(_)) => self.session.handle_bytes(&buffer, now),
-                Ok(Err(error)) => return error.into(),
-                Err(_) => self.session.handle_timeout(now),
-            };
-            buffer.clear();
-            // What came before an error counts, and the client is told what there is to tell.
-            let handled = self.handle_events(now).await;
-            if let Err(end) = self.flush().await {
-                return end;
-            }
-            if let Err(end) = result.map_err(End::from).and(handled) {
-                return end;
+            let mut input = &self.input[..];
+            let event = self.session.poll_event(&mut input, now);
+            let left = input.len();
+            self.input.advance(self.input.len() - left);
+            match event? {
+                Some(event) => self.handle_event(event, now).await?,
+                None => return Ok(()),
             }
         }
     }
 
-    /// Asks the client to connect anew, elsewhere: this server is about to end.
-    async fn ask_to_go(&mut self) -> Result<(), End> {
-        if self.session.request_reconnect() {
-            info!("asked to connect anew");
-        }
-        self.flush().await
-    }
-
-    /// Tells a publisher that it may not go on.
-    async fn tell_dismissed(&mut self, dismissal: Dismissal) -> End {
-        let (description, end) = match dismissal {
-            Dismissal::Replaced => (
-                "Another publisher has taken the stream over.",
-                End::Replaced,
-            ),
-            Dismissal::Removed => ("The server has ended the stream.", End::Removed),
-        };
-        self.session.end_publish(description);
-        match self.flush().await {
-            Ok(()) => end,
-            Err(end) => end,
-        }
-    }
-
-    async fn handle_events(&mut self, now: Instant) -> Result<(), End> {
-        while let Some(event) = self.session.poll_event() {
-            match event {
-                SessionEvent::Connected(request) => {
-                    self.connected = true;
-                    info!(
-                        client = request.client,
-                        rtmpe = request.handshake.encrypted,
-                        "connected"
-                    );
-                    self.client = request.client;
+    async fn handle_event(&mut self, event: SessionEvent, now: Instant) -> Result<(), End> {
+        match event {
+            SessionEvent::Connected(request) => {
+                self.connected = true;
+                info!(
+                    client = request.client,
+                    rtmpe = request.handshake.encrypted,
+                    "connected"
+                );
+                self.client = request.client;
+            }
+            SessionEvent::PublishRequested(request) => self.decide(request).await?,
+            SessionEvent::NameRefused(error) => {
+                warn!(%error, "refused: not a stream name");
+                self.end_if_unused(End::Refused)?;
+            }
+            SessionEvent::PublishEnded { stream_id, reason } => {
+                if let Some(published) = self.published.remove(&stream_id) {
+                    published.end(&reason);
                 }
-                SessionEvent::PublishRequested(request) => self.decide(request, now).await?,
-                SessionEvent::NameRefused(error) => {
-                    warn!(%error, "refused: not a stream name");
-                    return Err(End::Refused);
+            }
+            SessionEvent::PlayRequested(request) => self.decide_play(request).await?,
+            SessionEvent::PlayEnded => {
+                if let Some(playback) = self.playback.take() {
+                    playback.end(&"the player has stopped");
                 }
-                SessionEvent::PublishEnded(reason) => {
-                    if let Some(ingest) = self.ingest.take() {
-                        ingest.end(&reason);
-                    }
-                }
-                SessionEvent::PlayRequested(request) => self.decide_play(request).await?,
-                SessionEvent::PlayEnded => {
-                    if let Some(playback) = self.playback.take() {
-                        playback.end(&"the player has stopped");
-                    }
-                }
-                SessionEvent::Media(media) => {
-                    let Some(ingest) = &mut self.ingest else {
-                        continue;
-                    };
-                    if let Err(refusal) = ingest.handle(media, now) {
-                        self.session.end_publish(&refusal.to_string());
-                        return Err(End::Unfit(refusal));
-                    }
+            }
+            SessionEvent::Media { stream_id, message } => {
+                if let Some(published) = self.published.get_mut(&stream_id)
+                    && let Err(refusal) = published.handle(message, now)
+                {
+                    let description = refusal.to_string();
+                    self.end_publish(stream_id, &description, End::Unfit(refusal))?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Grants or refuses a name.
-    async fn decide(&mut self, request: PublishRequest, now: Instant) -> Result<(), End> {
-        let name = request.target.name;
-        tracing::Span::current().record("stream", name.as_str());
-        let allowed = self.authorize(Action::Publish, &name, &request.target.query);
-        if let Err(denied) = allowed.await {
-            warn!(reason = %denied, "publisher refused");
-            let refusal = format!("{name} cannot be published: {denied}.");
-            self.session
-                .reject_publish("NetStream.Publish.Denied", &refusal)?;
-            return Err(End::Refused);
+    /// Does what is due: the session's own deadlines, and those of what is published.
+    fn handle_deadline(&mut self) -> Result<(), End> {
+        let now = now();
+        self.session.handle_timeout(now)?;
+        self.end_without_frames(now)
+    }
+
+    /// Asks the client to connect anew, elsewhere: this server is about to end.
+    fn ask_to_go(&mut self) {
+        if self.session.request_reconnect() {
+            info!("asked to connect anew");
         }
-        let limit = self.shared.config.max_publishers;
-        let refusal = match Arc::clone(&self.shared.publishers).try_acquire_owned() {
-            Err(_) => format!("The limit of {limit} publishers is reached."),
-            Ok(permit) => match self.claim(&name, now) {
-                Ok(publisher) => {
-                    info!("publishing");
-                    self.ingest = Some(Ingest::new(publisher, Some(self.peer), permit, now));
-                    return Ok(self.session.accept_publish()?);
+    }
+
+    /// Ends the connection, unless something else goes on over it.
+    fn end_if_unused(&self, end: End) -> Result<(), End> {
+        if self.session.is_active() {
+            Ok(())
+        } else {
+            Err(end)
+        }
+    }
+
+    /// Queues what the session has to say.
+    fn answer(&mut self) {
+        while let Some(bytes) = self.session.poll_output() {
+            self.socket.answer(bytes);
+        }
+    }
+
+    /// Waits for the answer to a request, while the client may go on sending, or go.
+    async fn wait_for<T>(
+        socket: &mut Socket<S>,
+        input: &mut BytesMut,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, End> {
+        tokio::pin!(answer);
+        loop {
+            let unsent = socket.deadline();
+            tokio::select! {
+                answer = &mut answer => return Ok(answer),
+                progress = socket.exchange(input, MAX_INPUT) => {
+                    if progress? == Progress::Read(0) {
+                        return Err(End::Closed);
+                    }
                 }
-                Err(PublishError::AlreadyLive) => format!(
-                    "Somebody else is publishing {name} now: stop that one or choose another name."
-                ),
-                Err(error) => format!("{name} cannot be published: {error}."),
-            },
-        };
-        warn!(reason = refusal, "publisher refused");
-        self.session
-            .reject_publish("NetStream.Publish.BadName", &refusal)?;
-        Err(End::Refused)
-    }
-
-    /// Grants a stream that is live or can be had, and sends what is needed to begin with it.
-    async fn decide_play(&mut self, request: PlayRequest) -> Result<(), End> {
-        let name = request.target.name;
-        tracing::Span::current().record("stream", name.as_str());
-        let allowed = self.authorize(Action::Play, &name, &request.target.query);
-        if let Err(denied) = allowed.await {
-            warn!(reason = %denied, "player refused");
-            let refusal = format!("{name} cannot be played: {denied}.");
-            self.session
-                .reject_play("NetStream.Play.Failed", &refusal)?;
-            return Err(End::Refused);
-        }
-        let summoned = self.shared.hub.summon(&name).await;
-        let playback = summoned
-            .and_then(|()| Playback::begin(&self.shared.hub, &name).ok_or(DemandError::NoProvider));
-        let (mut playback, cached) = match playback {
-            Ok(begun) => begun,
-            Err(error) => {
-                warn!(%error, "player refused");
-                let description = format!("{name} is not live: {error}.");
-                self.session
-                    .reject_play("NetStream.Play.StreamNotFound", &description)?;
-                return Err(End::Refused);
+                () = reached(unsent) => return Err(End::WriteTimeout),
             }
-        };
-        info!("playing");
-        let accepted = self.session.accept_play();
-        playback.describe(&mut self.session);
-        for frame in cached {
-            playback.send(&frame, &mut self.session);
         }
-        self.playback = Some(playback);
-        Ok(accepted?)
     }
+}
 
-    /// Asks whether the client may do this. It waits for its answer meanwhile, as everybody does who has
-    /// asked for something.
+/// A client that asks for something.
+struct Asker {
+    shared: Arc<Shared>,
+    peer: SocketAddr,
+    client: Option<String>,
+}
+
+impl Asker {
+    /// Asks whether the client may do this.
     async fn authorize(
         &self,
         action: Action,
@@ -367,58 +311,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.shared.config.auth.authorize(&request).await?;
         Ok(())
     }
-
-    /// Passes on what the hub has for the player.
-    async fn play_event(&mut self, event: Option<StreamEvent>) -> Result<(), End> {
-        let ended = match (event, &mut self.playback) {
-            (Some(StreamEvent::Frame(frame)), Some(playback)) => {
-                playback.send(&frame, &mut self.session);
-                false
-            }
-            (Some(StreamEvent::Data(data)), Some(playback)) => {
-                playback.say(&data, &mut self.session);
-                false
-            }
-            (Some(StreamEvent::Offline) | None, _) => {
-                self.session.end_play();
-                true
-            }
-            _ => false,
-        };
-        self.flush().await?;
-        if ended { Err(End::StreamEnded) } else { Ok(()) }
-    }
-
-    fn claim(&self, name: &StreamName, now: Instant) -> Result<Publisher, PublishError> {
-        let hub = &self.shared.hub;
-        match self.shared.config.on_duplicate {
-            OnDuplicate::Refuse => hub.publish(name, now),
-            OnDuplicate::Takeover => Ok(hub.take_over(name, now)),
-        }
-    }
-
-    async fn flush(&mut self) -> Result<(), End> {
-        while let Some(bytes) = self.session.poll_output() {
-            timeout(WRITE_TIMEOUT, self.stream.write_all(&bytes))
-                .await
-                .map_err(|_| End::WriteTimeout)??;
-        }
-        Ok(())
-    }
-
-    /// Closes so that the client can read our last words: a close with unread input would destroy
-    /// them on their way.
-    async fn linger(&mut self) {
-        let drained = timeout(LINGER, async {
-            self.stream.shutdown().await?;
-            let mut discarded = [0; 4096];
-            while self.stream.read(&mut discarded).await? > 0 {}
-            io::Result::Ok(())
-        });
-        if let Ok(Err(error)) = drained.await {
-            debug!(%error, "while closing");
-        }
-    }
 }
 
 /// Why a client may not publish or play.
@@ -430,6 +322,12 @@ enum Refused {
     Draining,
 }
 
+/// When something is due, if nothing comes before.
+fn deadline(session: &ServerSession, published: &BTreeMap<u32, Published>) -> Instant {
+    let published = published.values().filter_map(Published::deadline);
+    published.fold(session.deadline(), Instant::min)
+}
+
 /// Completes when the server is about to end.
 async fn drained(draining: &mut watch::Receiver<bool>) {
     if draining.wait_for(|draining| *draining).await.is_err() {
@@ -438,18 +336,18 @@ async fn drained(draining: &mut watch::Receiver<bool>) {
     }
 }
 
-/// Completes when what is published may not go on; never when nothing is.
-async fn dismissed(ingest: Option<&Ingest>) -> Dismissal {
-    match ingest {
-        Some(ingest) => ingest.dismissed().await,
+/// Completes when something has happened to the stream that is played; never when none is.
+async fn receive(playback: Option<&mut Playback>) {
+    match playback {
+        Some(playback) => playback.receive().await,
         None => std::future::pending().await,
     }
 }
 
-/// The next thing that happens to the stream that is played; waits forever when none is.
-async fn next_event(playback: Option<&mut Playback>) -> Option<StreamEvent> {
-    match playback {
-        Some(playback) => playback.next().await,
+/// Completes at this moment; never where there is none.
+async fn reached(moment: Option<tokio::time::Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
     }
 }
@@ -465,18 +363,15 @@ mod tests {
     use crate::server::RtmpConfig;
     use distributary_hub::{Hub, HubConfig};
     use std::net::{IpAddr, Ipv4Addr};
-    use tokio::io::duplex;
-    use tokio::sync::Semaphore;
+    use std::time::Duration;
+    use tokio::io::{AsyncWriteExt, duplex};
     use tokio::time::{Instant, sleep};
 
     const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
     fn shared() -> Arc<Shared> {
-        Arc::new(Shared {
-            hub: Hub::new(HubConfig::default()),
-            config: RtmpConfig::default(),
-            publishers: Arc::new(Semaphore::new(1)),
-        })
+        let hub = Hub::new(HubConfig::default());
+        Arc::new(Shared::new(RtmpConfig::default(), hub))
     }
 
     #[tokio::test(start_paused = true)]
@@ -507,7 +402,39 @@ mod tests {
         let task = tokio::spawn(Connection::new(server, PEER, shared()).run(stopped));
         client.write_all(&[3; 1537]).await.unwrap();
         task.await.unwrap();
-        let bound = WRITE_TIMEOUT + LINGER;
+        let bound = socket::WRITE_TIMEOUT + socket::LINGER;
         assert!(began.elapsed() <= bound, "{:?}", began.elapsed());
+    }
+
+    /// The handshake of a client that checks nothing.
+    const HELLO: [u8; 1 + 2 * 1536] = {
+        let mut hello = [0; 1 + 2 * 1536];
+        hello[0] = 3;
+        hello
+    };
+
+    #[tokio::test]
+    async fn a_client_that_sends_without_end_leaves_others_their_turn() {
+        // Acknowledgements, which cost least: 16 bytes each.
+        let message = [2, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0, 0, 1];
+        let flood = [&HELLO[..], &message.repeat((4 << 20) / message.len())].concat();
+        let (server, mut client) = duplex(8 << 20);
+        let (_stop, stopped) = watch::channel(false);
+        client.write_all(&flood).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut flooded = tokio::spawn(Connection::new(server, PEER, shared()).run(stopped));
+        let mut turns = 0;
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut flooded => break ended.unwrap(),
+                () = tokio::task::yield_now() => turns += 1,
+            }
+        }
+        let fewest = flood.len() / BYTES_PER_TURN / 2;
+        assert!(
+            turns >= fewest,
+            "{turns} turns of others, at least {fewest}"
+        );
     }
 }

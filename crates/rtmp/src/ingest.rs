@@ -9,7 +9,6 @@ use distributary_hub::{Dismissal, Publisher, PublisherInfo, Refusal, Stream};
 use distributary_media::flv::{FlvDemuxer, FlvError, FlvEvent, FlvEvents};
 use distributary_media::h264::Limitation;
 use distributary_media::{MediaTime, TimedData};
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
 
 use crate::amf::Value;
@@ -24,7 +23,6 @@ const MAX_COMPLAINTS: u32 = 8;
 #[derive(Debug)]
 pub(crate) struct Ingest {
     publisher: Publisher,
-    _permit: OwnedSemaphorePermit,
     demuxer: FlvDemuxer,
     metadata: Metadata,
     info: PublisherInfo,
@@ -40,12 +38,7 @@ pub(crate) struct Ingest {
 
 impl Ingest {
     /// Takes in what comes from `address`, as far as that is known.
-    pub(crate) fn new(
-        publisher: Publisher,
-        address: Option<SocketAddr>,
-        permit: OwnedSemaphorePermit,
-        now: Instant,
-    ) -> Self {
+    pub(crate) fn new(publisher: Publisher, address: Option<SocketAddr>, now: Instant) -> Self {
         let info = PublisherInfo {
             address,
             ..PublisherInfo::default()
@@ -53,7 +46,6 @@ impl Ingest {
         publisher.set_info(info.clone());
         Self {
             publisher,
-            _permit: permit,
             demuxer: FlvDemuxer::new(),
             metadata: Metadata::default(),
             info,
@@ -144,8 +136,8 @@ impl Ingest {
     }
 
     /// Completes when the publisher may not go on.
-    pub(crate) async fn dismissed(&self) -> Dismissal {
-        self.publisher.dismissed().await
+    pub(crate) fn dismissed(&self) -> impl Future<Output = Dismissal> + Send + use<> {
+        self.publisher.dismissed()
     }
 
     /// Says that the stream has ended, and why.

@@ -15,13 +15,16 @@
 //! * [`pull`]: streams that are played from other servers while somebody watches them.
 
 mod aggregate;
+mod allowance;
 pub mod amf;
 pub mod amf0;
 mod amf3;
+mod backlog;
 pub mod chunk;
 pub mod client;
 mod connection;
 pub mod handshake;
+mod holders;
 mod ingest;
 mod json;
 mod listener;
@@ -31,14 +34,16 @@ pub mod name;
 mod playback;
 pub mod pull;
 mod quick_ack;
+mod quota;
 pub mod server;
 pub mod session;
 pub mod timestamp;
 pub mod tls;
+mod values;
 
 pub use distributary_tls::{TlsError, TlsIdentity};
 pub use listener::BindError;
 pub use pull::PullRule;
-pub use server::{OnDuplicate, RtmpConfig, RtmpServer, StartError};
+pub use server::{OnDuplicate, PlayerLimits, RtmpConfig, RtmpServer, StartError};
 pub use session::{MediaMessage, ServerSession, SessionConfig, SessionError, SessionEvent};
 pub use tls::TlsConfig;

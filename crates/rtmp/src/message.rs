@@ -1,10 +1,13 @@
 //! What the messages of a connection say (RTMP 1.0 sections 5.4, 6.2 and 7.1).
 
+use std::time::Instant;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::amf::{AmfError, AmfLimits, Value};
+use crate::amf::{AmfError, Value};
 use crate::amf0;
 use crate::chunk::RawMessage;
+use crate::values::ValueDecoder;
 
 /// Longest data message, in bytes: metadata and captions need little, and each goes to all who watch.
 const MAX_DATA_SIZE: usize = 64 << 10;
@@ -142,9 +145,9 @@ pub enum MessageError {
         /// The type.
         type_id: u8,
     },
-    /// A command message is not the AMF it should be.
-    #[error("a command: {0}")]
-    BadCommand(#[source] AmfError),
+    /// More commands than are decoded for one connection.
+    #[error("commands: {0}")]
+    TooManyCommands(#[source] AmfError),
     /// A data message is not the AMF it should be.
     #[error("a data message: {0}")]
     BadData(#[source] AmfError),
@@ -153,12 +156,38 @@ pub enum MessageError {
     NamelessCommand,
 }
 
+impl MessageError {
+    /// Whether the connection cannot go on: where the next chunk begins is unknown without the chunk
+    /// size, and too many commands are a flood. Any other message that cannot be understood does no harm.
+    pub(crate) fn is_fatal(&self) -> bool {
+        let type_id = type_id::SET_CHUNK_SIZE;
+        matches!(self, Self::TooManyCommands(_)) || *self == Self::Truncated { type_id }
+    }
+}
+
+impl RawMessage {
+    /// Whether it is part of what a stream consists of.
+    pub(crate) fn is_media(&self) -> bool {
+        matches!(self.type_id, type_id::AUDIO | type_id::VIDEO) || self.is_data()
+    }
+
+    /// Whether it is a data message.
+    pub(crate) fn is_data(&self) -> bool {
+        matches!(self.type_id, type_id::DATA_AMF0 | type_id::DATA_AMF3)
+    }
+}
+
 impl Message {
-    /// Interprets a payload.
+    /// Interprets a payload that came at `now`. Of a command, what follows a value that cannot be
+    /// decoded is not there; encoders send stray bytes behind the arguments.
     ///
     /// # Errors
-    /// When it is not what its type says.
-    pub fn decode(raw: &RawMessage, limits: AmfLimits) -> Result<Self, MessageError> {
+    /// When it is not what its type says, or costs too much to decode.
+    pub(crate) fn decode(
+        raw: &RawMessage,
+        values: &mut ValueDecoder,
+        now: Instant,
+    ) -> Result<Self, MessageError> {
         let type_id = raw.type_id;
         let truncated = |_| MessageError::Truncated { type_id };
         let mut payload = &raw.payload[..];
@@ -189,13 +218,20 @@ impl Message {
                     let limit = MAX_DATA_SIZE;
                     return Err(MessageError::BadData(AmfError::TooMuchText { limit }));
                 }
-                let payload = amf0_part(type_id, payload);
-                Self::Data(amf0::decode_all(payload, limits).map_err(MessageError::BadData)?)
+                let decoded = values.decode(amf0_part(type_id, payload), now);
+                let decoded = decoded.map_err(MessageError::BadData)?;
+                match decoded.error {
+                    // What the message is about has been read: the rest is of no use.
+                    Some(error) if decoded.values.last().and_then(Value::members).is_none() => {
+                        return Err(MessageError::BadData(error));
+                    }
+                    _ => Self::Data(decoded.values),
+                }
             }
             type_id::COMMAND_AMF0 | type_id::COMMAND_AMF3 => {
-                let payload = amf0_part(type_id, payload);
-                let values = amf0::decode_all(payload, limits).map_err(MessageError::BadCommand)?;
-                Self::Command(command(values)?)
+                let decoded = values.decode(amf0_part(type_id, payload), now);
+                let decoded = decoded.map_err(MessageError::TooManyCommands)?;
+                Self::Command(command(decoded.values)?)
             }
             type_id => Self::Other { type_id },
         })
@@ -332,8 +368,12 @@ fn command(values: Vec<Value>) -> Result<Command, MessageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::amf::object;
+    use crate::amf::{AmfLimits, object};
 
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "an origin for the simulated clock"
+    )]
     fn decode(type_id: u8, payload: &'static [u8]) -> Result<Message, MessageError> {
         let raw = RawMessage {
             timestamp: 0,
@@ -341,7 +381,8 @@ mod tests {
             stream_id: 0,
             payload: Bytes::from_static(payload),
         };
-        Message::decode(&raw, AmfLimits::default())
+        let mut values = ValueDecoder::commands(AmfLimits::default());
+        Message::decode(&raw, &mut values, Instant::now())
     }
 
     #[test]
@@ -448,5 +489,21 @@ mod tests {
         let raw = Message::Command(expected).encode(0, 1).unwrap();
         assert_eq!(raw.payload[..], bytes[..]);
         assert_eq!(decode(20, &[5]), Err(MessageError::NamelessCommand));
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_behind_the_arguments_is_not_there() {
+        let expected = Command::new("publish", 5.0, [Value::Null, "test".into()]);
+        let bytes =
+            b"\x02\x00\x07publish\x00\x40\x14\x00\x00\x00\x00\x00\x00\x05\x02\x00\x04test\x00\x00";
+        assert_eq!(decode(20, bytes), Ok(Message::Command(expected)));
+        // The same behind the object of a data message, but not in it.
+        let data = b"\x02\x00\x01a\x03\x00\x01b\x05\x00\x00\x09\x00\x00";
+        let expected = Message::Data(vec!["a".into(), object([("b", Value::Null)])]);
+        assert_eq!(decode(18, data), Ok(expected));
+        assert_eq!(
+            decode(18, &data[..7]),
+            Err(MessageError::BadData(AmfError::Truncated))
+        );
     }
 }

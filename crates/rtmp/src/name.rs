@@ -45,7 +45,7 @@ impl Target {
         let (app, app_query) = app.split_once('?').unwrap_or((app, ""));
         let (stream, stream_query) = stream.split_once('?').unwrap_or((stream, ""));
         let app = unescape(app.trim_matches('/'))?;
-        let stream = unescape(stream.trim_matches('/'))?;
+        let stream = unescape(without_format(stream.trim_matches('/')))?;
         let name = if stream.is_empty() {
             StreamName::parse(&app)?
         } else {
@@ -93,6 +93,16 @@ impl fmt::Debug for Query {
     }
 }
 
+/// A name without the prefix by which Flash players and encoders say in which format it is recorded
+/// (ActionScript 3 reference, `NetStream.play`). It means nothing for a live stream.
+fn without_format(stream: &str) -> &str {
+    let prefixes = ["flv:", "mp4:", "f4v:"];
+    let bare = prefixes
+        .iter()
+        .find_map(|prefix| stream.strip_prefix(prefix));
+    bare.unwrap_or(stream)
+}
+
 /// Resolves percent-escapes (RFC 3986 section 2.1). What is no escape stays as it is.
 fn unescape(text: &str) -> Result<String, TargetError> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -136,6 +146,8 @@ mod tests {
         assert_eq!(name("live", "eu/test"), "live/eu/test");
         assert_eq!(name("live/test", ""), "live/test");
         assert_eq!(name("live", "two%20words"), "live/two words");
+        assert_eq!(name("live", "flv:test"), "live/test");
+        assert_eq!(name("live", "mp4:eu/test?key=k"), "live/eu/test");
     }
 
     #[test]

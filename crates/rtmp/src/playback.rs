@@ -9,17 +9,23 @@ use distributary_media::{AudioTrack, Frame, MediaTime, TimedData, VideoTrack};
 use tokio::sync::mpsc;
 use tracing::info;
 
+use crate::backlog::Backlog;
 use crate::json::from_json;
+use crate::quota::{Held, Place};
 use crate::session::ServerSession;
 
-/// Frames that wait for a player. One that is further behind loses frames up to the next keyframe.
+/// Frames on their way from the hub to a player's [`Backlog`].
 const QUEUE_FRAMES: usize = 512;
 
 /// A subscription to a stream, and what its player has been sent.
 #[derive(Debug)]
 pub(crate) struct Playback {
     subscription: Subscription,
+    _place: PlayerPlace,
     queue: mpsc::Receiver<Delivery>,
+    backlog: Backlog,
+    /// Set when the stream has ended: what waits is the rest of it.
+    ended: bool,
     video: Option<Arc<VideoTrack>>,
     audio: Option<Arc<AudioTrack>>,
     /// The stream's time that is the player's zero.
@@ -27,28 +33,38 @@ pub(crate) struct Playback {
     frames: u64,
 }
 
+/// A player's place among all players and those of its stream.
+pub(crate) type PlayerPlace = (Place, Held<StreamName>);
+
 impl Playback {
-    /// Subscribes to a stream that is live. Returns the frames to begin with: the group of pictures so
-    /// far.
-    pub(crate) fn begin(hub: &Hub, name: &StreamName) -> Option<(Self, Vec<Arc<Frame>>)> {
+    /// Subscribes to a stream that is live. What waits for the player is the GOP so far.
+    pub(crate) fn begin(hub: &Hub, name: &StreamName, place: PlayerPlace) -> Option<Self> {
         hub.stream(name).filter(|stream| stream.is_live())?;
         let (sink, queue) = Sink::channel(QUEUE_FRAMES);
         let (subscription, cached) =
             hub.subscribe(name, sink.with_audio(AudioForm::Published), 0)?;
-        let playback = Self {
+        Some(Self {
             subscription,
+            _place: place,
             queue,
+            backlog: Backlog::new(cached),
+            ended: false,
             video: None,
             audio: None,
             origin: None,
             frames: 0,
-        };
-        Some((playback, cached))
+        })
     }
 
-    /// The next thing that happens to the stream.
-    pub(crate) async fn next(&mut self) -> Option<StreamEvent> {
-        Some(self.queue.recv().await?.event)
+    /// Takes in the next thing that happens to the stream. It may be dropped and called again.
+    pub(crate) async fn receive(&mut self) {
+        if self.ended {
+            return std::future::pending().await;
+        }
+        match self.queue.recv().await.map(|delivery| delivery.event) {
+            None | Some(StreamEvent::Offline) => self.ended = true,
+            Some(event) => self.backlog.push(event),
+        }
     }
 
     /// Sends how the publisher describes its stream, before anything else.
@@ -58,8 +74,24 @@ impl Playback {
         }
     }
 
+    /// Sends the next thing that waits. Returns `false` when nothing does.
+    pub(crate) fn send_next(&mut self, session: &mut ServerSession) -> bool {
+        match self.backlog.pop() {
+            Some(StreamEvent::Frame(frame)) => self.send(&frame, session),
+            Some(StreamEvent::Data(data)) => self.say(&data, session),
+            Some(_) => {}
+            None => return false,
+        }
+        true
+    }
+
+    /// Whether the stream has ended and all of it is sent.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ended && self.backlog.is_empty()
+    }
+
     /// Sends what the publisher says; what belongs before the player's first frame comes with it.
-    pub(crate) fn say(&self, data: &TimedData, session: &mut ServerSession) {
+    fn say(&self, data: &TimedData, session: &mut ServerSession) {
         let timestamp = self
             .origin
             .map_or(0, |origin| since(origin, data.time.max(origin)));
@@ -67,7 +99,7 @@ impl Playback {
     }
 
     /// Sends a frame, after the sequence header that it needs.
-    pub(crate) fn send(&mut self, frame: &Frame, session: &mut ServerSession) {
+    fn send(&mut self, frame: &Frame, session: &mut ServerSession) {
         let origin = *self.origin.get_or_insert(frame.dts());
         // Audio of before the first picture, which was cached for newcomers, is left out.
         if frame.dts() < origin {
@@ -77,14 +109,17 @@ impl Playback {
         self.send_headers(frame, timestamp, session);
         self.frames += 1;
         match frame {
-            Frame::Video(frame) => session.send_video(timestamp, muxer::video_frame(frame)),
-            Frame::Audio(frame) => session.send_audio(timestamp, muxer::audio_frame(frame)),
+            Frame::Video(frame) => {
+                session.send_video(timestamp, &muxer::video_frame_parts(frame));
+            }
+            Frame::Audio(frame) => session.send_audio(timestamp, &[muxer::audio_frame(frame)]),
         }
     }
 
     /// Says that the player has gone, and why.
     pub(crate) fn end(self, reason: &dyn Display) {
-        info!(%reason, frames = self.frames, "playing ended");
+        let skipped = self.backlog.skipped();
+        info!(%reason, frames = self.frames, skipped, "playing ended");
     }
 
     /// Sends the sequence header of the frame's track where it is not the one sent last.
@@ -96,7 +131,7 @@ impl Playback {
                     .video
                     .filter(|track| Some(track) != self.video.as_ref())
                 {
-                    session.send_video(timestamp, muxer::video_header(&track));
+                    session.send_video(timestamp, &[muxer::video_header(&track)]);
                     self.video = Some(track);
                 }
             }
@@ -105,7 +140,7 @@ impl Playback {
                     .audio
                     .filter(|track| Some(track) != self.audio.as_ref())
                 {
-                    session.send_audio(timestamp, muxer::audio_header(&track));
+                    session.send_audio(timestamp, &[muxer::audio_header(&track)]);
                     self.audio = Some(track);
                 }
             }

@@ -90,8 +90,6 @@ enum PullEnd {
     Client(#[from] ClientError),
     #[error("no frame came within {FIRST_FRAME_TIMEOUT:?}")]
     NoFrame,
-    #[error("the limit of {0} publishers is reached")]
-    TooManyPublishers(usize),
     #[error(transparent)]
     Publish(#[from] PublishError),
     #[error(transparent)]
@@ -146,10 +144,6 @@ impl Pull {
 
     /// Plays the stream and feeds it to the hub until it is known what it consists of.
     async fn begin(&mut self) -> Result<(ClientPlayer, Ingest), PullEnd> {
-        let limit = self.shared.config.max_publishers;
-        let permit = Arc::clone(&self.shared.publishers)
-            .try_acquire_owned()
-            .map_err(|_| PullEnd::TooManyPublishers(limit))?;
         info!("pulling");
         let deadline = Instant::now() + FIRST_FRAME_TIMEOUT;
         let mut player = timeout_at(deadline, client::play(&self.url))
@@ -159,7 +153,7 @@ impl Pull {
             let message = player.next().await?;
             let now = Instant::now().into_std();
             let publisher = self.shared.hub.publish(&self.name, now)?;
-            let mut ingest = Ingest::new(publisher, None, permit, now);
+            let mut ingest = Ingest::new(publisher, None, now);
             ingest.handle(message, now)?;
             while !ingest.has_frames() {
                 ingest.handle(player.next().await?, Instant::now().into_std())?;

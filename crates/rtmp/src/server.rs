@@ -1,25 +1,25 @@
 //! The RTMP server: accepts connections and gives each a task of its own.
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_auth::Authorizer;
-use distributary_auth::network::network;
-use distributary_hub::Hub;
+use distributary_hub::{Hub, StreamName};
 use distributary_tls::TlsError;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, error, warn};
 
 use crate::connection::Connection;
+use crate::holders::Holders;
 use crate::listener::{BindError, listen};
 use crate::pull::{PullRule, Puller};
 use crate::quick_ack::QuickAck;
+use crate::quota::{Counts, Full, Place, Quota};
 use crate::session::SessionConfig;
 use crate::tls::{Tls, TlsConfig};
 
@@ -45,6 +45,12 @@ pub struct RtmpConfig {
     pub max_connections_per_ip: usize,
     /// Most publishers.
     pub max_publishers: usize,
+    /// Most publishers from one IPv4 address or one IPv6 /64 network.
+    pub max_publishers_per_ip: usize,
+    /// How long a publisher may have a name without sending a frame; `None` for any time.
+    pub publish_timeout: Option<Duration>,
+    /// How many may play.
+    pub players: PlayerLimits,
     /// What happens when a name is published that is live already.
     pub on_duplicate: OnDuplicate,
     /// Who may publish and who may play.
@@ -60,11 +66,33 @@ pub struct RtmpConfig {
 /// What happens when a name is published that is live already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDuplicate {
-    /// The newcomer is refused.
+    /// The newcomer is refused, unless it is the same publisher that comes back from a connection that has
+    /// fallen silent.
     #[default]
     Refuse,
     /// The newcomer takes the place of the first; viewers go on in their sessions.
     Takeover,
+}
+
+/// How many may play over RTMP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlayerLimits {
+    /// Most players.
+    pub max: usize,
+    /// Most players of one stream.
+    pub max_per_stream: usize,
+    /// Most players from one IPv4 address or one IPv6 /64 network.
+    pub max_per_ip: usize,
+}
+
+impl Default for PlayerLimits {
+    fn default() -> Self {
+        Self {
+            max: 20_000,
+            max_per_stream: 20_000,
+            max_per_ip: 5_000,
+        }
+    }
 }
 
 impl Default for RtmpConfig {
@@ -75,6 +103,9 @@ impl Default for RtmpConfig {
             max_connections: 4096,
             max_connections_per_ip: 1024,
             max_publishers: 2048,
+            max_publishers_per_ip: 512,
+            publish_timeout: Some(Duration::from_secs(10)),
+            players: PlayerLimits::default(),
             on_duplicate: OnDuplicate::default(),
             auth: Authorizer::open(),
             draining: watch::channel(false).1,
@@ -110,8 +141,24 @@ pub struct RtmpServer {
 pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) config: RtmpConfig,
-    /// One permit per publisher.
-    pub(crate) publishers: Arc<Semaphore>,
+    pub(crate) publishers: Quota,
+    pub(crate) players: Quota,
+    pub(crate) players_of_stream: Arc<Counts<StreamName>>,
+    /// Who publishes each name.
+    pub(crate) holders: Arc<Holders>,
+}
+
+impl Shared {
+    pub(crate) fn new(config: RtmpConfig, hub: Hub) -> Self {
+        Self {
+            publishers: Quota::new(config.max_publishers, config.max_publishers_per_ip),
+            players: Quota::new(config.players.max, config.players.max_per_ip),
+            players_of_stream: Arc::default(),
+            holders: Arc::default(),
+            hub,
+            config,
+        }
+    }
 }
 
 impl RtmpServer {
@@ -128,12 +175,7 @@ impl RtmpServer {
             )),
             None => None,
         };
-        let publishers = Arc::new(Semaphore::new(config.max_publishers));
-        let shared = Arc::new(Shared {
-            hub,
-            config,
-            publishers,
-        });
+        let shared = Arc::new(Shared::new(config, hub));
         let pulls = !shared.config.pull.is_empty();
         Ok(Self {
             listener,
@@ -261,58 +303,31 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 
 /// Decides who may come in.
 struct Gate {
-    total: Arc<Semaphore>,
-    per_ip: Arc<PerIp>,
+    places: Quota,
     refused: u64,
     reported: Option<Instant>,
-}
-
-/// Connections by address.
-#[derive(Debug)]
-struct PerIp {
-    limit: usize,
-    counts: Mutex<HashMap<IpAddr, usize>>,
-}
-
-/// The right to be connected, given back when it is dropped.
-#[derive(Debug)]
-struct Pass {
-    _total: OwnedSemaphorePermit,
-    per_ip: Arc<PerIp>,
-    network: IpAddr,
 }
 
 impl Gate {
     fn new(config: &RtmpConfig) -> Self {
         Self {
-            total: Arc::new(Semaphore::new(config.max_connections)),
-            per_ip: Arc::new(PerIp {
-                limit: config.max_connections_per_ip,
-                counts: Mutex::default(),
-            }),
+            places: Quota::new(config.max_connections, config.max_connections_per_ip),
             refused: 0,
             reported: None,
         }
     }
 
-    fn admit(&mut self, peer: SocketAddr) -> Option<Pass> {
-        let Ok(total) = Arc::clone(&self.total).try_acquire_owned() else {
-            self.refuse(peer, "the limit of connections is reached");
-            return None;
-        };
-        let network = network(peer.ip());
-        if !self.per_ip.enter(network) {
-            self.refuse(peer, "the limit of connections from one address is reached");
-            return None;
+    fn admit(&mut self, peer: SocketAddr) -> Option<Place> {
+        match self.places.take(Some(peer.ip())) {
+            Ok(place) => Some(place),
+            Err(full) => {
+                self.refuse(peer, full);
+                None
+            }
         }
-        Some(Pass {
-            _total: total,
-            per_ip: Arc::clone(&self.per_ip),
-            network,
-        })
     }
 
-    fn refuse(&mut self, peer: SocketAddr, reason: &str) {
+    fn refuse(&mut self, peer: SocketAddr, full: Full) {
         self.refused += 1;
         let now = Instant::now();
         if self
@@ -320,85 +335,7 @@ impl Gate {
             .is_none_or(|reported| now - reported >= REFUSAL_REPORT_INTERVAL)
         {
             self.reported = Some(now);
-            warn!(%peer, refused = self.refused, "RTMP connection refused: {reason}");
+            warn!(%peer, refused = self.refused, "RTMP connection refused: {full}");
         }
-    }
-}
-
-impl PerIp {
-    fn enter(&self, network: IpAddr) -> bool {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(network).or_default();
-        if *count >= self.limit {
-            return false;
-        }
-        *count += 1;
-        true
-    }
-
-    fn leave(&self, network: IpAddr) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&network) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&network);
-            }
-        }
-    }
-}
-
-impl Drop for Pass {
-    fn drop(&mut self) {
-        self.per_ip.leave(self.network);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn gate(total: usize, per_ip: usize) -> Gate {
-        Gate::new(&RtmpConfig {
-            max_connections: total,
-            max_connections_per_ip: per_ip,
-            ..RtmpConfig::default()
-        })
-    }
-
-    fn peer(ip: &str) -> SocketAddr {
-        SocketAddr::new(ip.parse().unwrap(), 1)
-    }
-
-    #[test]
-    fn one_address_cannot_take_all_connections() {
-        let mut gate = gate(10, 2);
-        let first = gate.admit(peer("192.0.2.1"));
-        let second = gate.admit(peer("192.0.2.1"));
-        assert!(first.is_some() && second.is_some());
-        assert!(gate.admit(peer("192.0.2.1")).is_none());
-        assert!(gate.admit(peer("192.0.2.2")).is_some());
-        drop(first);
-        assert!(gate.admit(peer("192.0.2.1")).is_some());
-    }
-
-    #[test]
-    fn an_ipv6_network_counts_as_one_address() {
-        let mut gate = gate(10, 1);
-        let _first = gate.admit(peer("2001:db8::1")).unwrap();
-        assert!(gate.admit(peer("2001:db8::2")).is_none());
-        assert!(gate.admit(peer("2001:db8:0:1::1")).is_some());
-    }
-
-    #[test]
-    fn connections_are_bounded_in_total_and_nothing_is_kept_of_those_that_left() {
-        let mut gate = gate(2, 2);
-        let passes: Vec<_> = ["192.0.2.1", "192.0.2.2"]
-            .iter()
-            .map(|ip| gate.admit(peer(ip)).unwrap())
-            .collect();
-        assert!(gate.admit(peer("192.0.2.3")).is_none());
-        drop(passes);
-        assert!(gate.per_ip.counts.lock().unwrap().is_empty());
-        assert!(gate.admit(peer("192.0.2.3")).is_some());
     }
 }

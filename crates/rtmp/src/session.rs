@@ -1,4 +1,4 @@
-//! One connection of a publisher or player, as a machine of bytes and events.
+//! One connection of publishers and players, as a machine of bytes and events.
 //!
 //! ```text
 //!            C0 C1 C2          connect           publish            accept_publish
@@ -8,7 +8,8 @@
 //!                                         └──────────────────────deleteStream ──────────┘
 //! ```
 //!
-//! `play` takes the same way, with `accept_play` and `reject_play`.
+//! Each message stream of a connection goes this way on its own: encoders publish several streams over
+//! one connection. `play` takes the same way, with `accept_play` and `reject_play`.
 
 mod command;
 mod event;
@@ -17,10 +18,11 @@ pub(crate) mod media;
 mod play;
 mod status;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use distributary_hub::StreamName;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -28,6 +30,7 @@ use crate::amf::AmfLimits;
 use crate::chunk::{ChunkError, ChunkLimits, RawMessage};
 use crate::handshake::{Handshake, HandshakeError};
 use crate::message::{Message, MessageError};
+use crate::values::ValueDecoder;
 
 pub use event::{ConnectRequest, EndReason, PlayRequest, PublishRequest, SessionEvent};
 use link::Link;
@@ -36,10 +39,6 @@ use media::MediaReader;
 
 /// Longest message of a client that does not publish yet: commands need little.
 const MAX_COMMAND_SIZE: usize = 64 << 10;
-
-/// Most bytes kept while the application decides about a request. A driver decides before it reads
-/// on, so this is never less than what it reads at once.
-const MAX_WAITING_INPUT: usize = 256 << 10;
 
 /// What a session allows and announces.
 #[derive(Clone, Debug)]
@@ -52,7 +51,8 @@ pub struct SessionConfig {
     pub handshake_timeout: Duration,
     /// How long a client may stay without publishing or playing.
     pub idle_timeout: Duration,
-    /// How long a client may be silent: one that is gone without a word is noticed so.
+    /// How long a client may be silent: one that is gone without a word is noticed so. A publisher is
+    /// pinged when half of it has passed, a player when all of it has; a player has as long to answer.
     pub read_timeout: Duration,
     /// The chunk size for what is sent. ffmpeg takes it over for what it publishes.
     pub chunk_size: u32,
@@ -84,7 +84,7 @@ pub enum SessionError {
     /// The chunk stream is broken or exceeds a limit.
     #[error("chunk stream: {0}")]
     Chunk(#[from] ChunkError),
-    /// A message is broken or exceeds a limit.
+    /// A message cannot be understood, and nothing after it, or there are too many.
     #[error(transparent)]
     Message(#[from] MessageError),
     /// A command that needs `connect` before it.
@@ -105,19 +105,16 @@ pub enum SessionError {
     /// Nothing came from the client.
     #[error("nothing received for {0:?}")]
     ReadTimeout(Duration),
-    /// The client sends on although its request has not been answered.
-    #[error("more than {MAX_WAITING_INPUT} bytes before the answer to a request")]
-    ImpatientClient,
 }
 
 /// The server's side of one connection.
 ///
-/// Bytes from the client go in by [`Self::handle_bytes`]. After each call, and after each
-/// answer to a request, poll [`Self::poll_event`] until it gives
-/// nothing, then send what [`Self::poll_output`] gives; call [`Self::handle_timeout`] when
-/// [`Self::deadline`] has come. After an error send what is left of the output and close.
+/// Bytes from the client go in by [`Self::poll_event`], which is called until it gives nothing; send
+/// what [`Self::poll_output`] gives then. Call [`Self::handle_timeout`] when [`Self::deadline`] has
+/// come. After an error send what is left of the output and close.
 ///
-/// While a [`SessionEvent::PublishRequested`] or [`SessionEvent::PlayRequested`] is not answered, no input is looked at.
+/// While a [`SessionEvent::PublishRequested`] or [`SessionEvent::PlayRequested`] is not answered, no
+/// input is read.
 #[derive(Debug)]
 pub struct ServerSession {
     config: SessionConfig,
@@ -125,36 +122,46 @@ pub struct ServerSession {
     started: Instant,
     /// Since when nothing is published or played.
     idle_since: Instant,
-    /// When a player was asked for a sign of life that has not come.
+    /// When the client was asked for a sign of life that has not come.
     pinged: Option<Instant>,
     last_received: Instant,
     connection: Option<ConnectRequest>,
     streams_created: u32,
-    activity: Activity,
-    media: MediaReader,
+    /// The request that waits for its answer.
+    asked: Option<Asked>,
+    /// The message streams on which something goes on, or was refused.
+    streams: BTreeMap<u32, Activity>,
+    commands: ValueDecoder,
+    data: ValueDecoder,
     events: VecDeque<SessionEvent>,
-    /// Input that came after a request which is not answered yet.
-    waiting: BytesMut,
 }
 
-/// What the client does.
+/// A request of the client that the application has not answered.
+#[derive(Clone, Debug)]
+struct Asked {
+    stream_id: u32,
+    purpose: Purpose,
+    name: StreamName,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Publish,
+    Play,
+}
+
+/// What the client does on a message stream.
+#[derive(Debug)]
 enum Activity {
-    Nothing,
-    /// The application has been asked whether it may publish.
-    PublishAsked {
-        stream_id: u32,
-    },
     Publishing {
-        stream_id: u32,
-    },
-    /// The application has been asked whether it may play.
-    PlayAsked {
-        stream_id: u32,
+        name: StreamName,
+        media: MediaReader,
     },
     Playing {
-        stream_id: u32,
+        name: StreamName,
     },
+    /// The request was refused: media that comes all the same is dropped.
+    Refused,
 }
 
 impl ServerSession {
@@ -165,7 +172,6 @@ impl ServerSession {
         let mut link = Link::new(handshake, config.chunks.clone(), config.window_ack_size);
         link.set_max_message_size(MAX_COMMAND_SIZE.min(config.chunks.max_message_size));
         Self {
-            config,
             link,
             started: now,
             idle_since: now,
@@ -173,68 +179,80 @@ impl ServerSession {
             last_received: now,
             connection: None,
             streams_created: 0,
-            activity: Activity::Nothing,
-            media: MediaReader::default(),
+            asked: None,
+            streams: BTreeMap::new(),
+            commands: ValueDecoder::commands(config.amf),
+            data: ValueDecoder::data(config.amf),
             events: VecDeque::new(),
-            waiting: BytesMut::new(),
+            config,
         }
     }
 
-    /// Takes in bytes that came from the client at `now`.
+    /// Takes bytes that came at `now` from the front of `input` until something happens. Returns `None`
+    /// when the input is used up, or a request has to be answered first.
     ///
     /// # Errors
     /// When the client breaks the protocol or a limit: the connection has to be closed.
-    pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) -> Result<(), SessionError> {
-        self.last_received = now;
-        self.pinged = None;
-        let mut input = bytes;
-        self.read(&mut input)?;
-        if self.waiting.len() + input.len() > MAX_WAITING_INPUT {
-            return Err(SessionError::ImpatientClient);
+    pub fn poll_event(
+        &mut self,
+        input: &mut &[u8],
+        now: Instant,
+    ) -> Result<Option<SessionEvent>, SessionError> {
+        if !input.is_empty() {
+            self.last_received = now;
+            self.pinged = None;
         }
-        self.waiting.extend_from_slice(input);
-        Ok(())
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(Some(event));
+            }
+            if self.asked.is_some() {
+                return Ok(None);
+            }
+            let Some(raw) = self.link.poll_message(input)? else {
+                return Ok(None);
+            };
+            self.handle_message(&raw, now)?;
+        }
     }
 
     /// Grants the request to publish.
-    ///
-    /// # Errors
-    /// As [`Self::handle_bytes`], for what the client sent in the meantime.
-    pub fn accept_publish(&mut self) -> Result<(), SessionError> {
-        let Activity::PublishAsked { stream_id } = self.activity else {
-            return Ok(());
+    pub fn accept_publish(&mut self) {
+        let Some(asked) = self.answer(Purpose::Publish) else {
+            return;
         };
-        self.activity = Activity::Publishing { stream_id };
-        self.media = MediaReader::default();
+        let stream_id = asked.stream_id;
+        let activity = Activity::Publishing {
+            name: asked.name,
+            media: MediaReader::default(),
+        };
+        self.streams.insert(stream_id, activity);
         self.link
             .set_max_message_size(self.config.chunks.max_message_size);
         self.link.send_stream_begin(stream_id);
         self.send_status(stream_id, &status::publish_start());
-        self.resume()
     }
 
     /// Refuses the request to publish. `code` is for the client (`NetStream.Publish.BadName`), the
     /// description for the person who reads its log.
-    ///
-    /// # Errors
-    /// As [`Self::handle_bytes`], for what the client sent in the meantime.
-    pub fn reject_publish(&mut self, code: &str, description: &str) -> Result<(), SessionError> {
-        let Activity::PublishAsked { stream_id } = self.activity else {
-            return Ok(());
-        };
-        self.activity = Activity::Nothing;
-        self.send_status(stream_id, &status::error(code, description));
-        self.resume()
+    pub fn reject_publish(&mut self, code: &str, description: &str) {
+        self.reject(Purpose::Publish, code, description);
     }
 
-    /// Ends what the client publishes against its will; the connection should be closed then.
-    pub fn end_publish(&mut self, description: &str) {
-        if let Activity::Publishing { stream_id } = self.activity {
-            self.activity = Activity::Nothing;
-            self.idle_since = self.last_received;
+    /// Ends what the client publishes on a message stream against its will. What it sends there is
+    /// dropped from now on.
+    pub fn end_publish(&mut self, stream_id: u32, description: &str) {
+        if let Some(Activity::Publishing { .. }) = self.streams.get(&stream_id) {
+            self.stop(stream_id);
+            self.streams.insert(stream_id, Activity::Refused);
             let info = status::error("NetStream.Publish.BadName", description);
             self.send_status(stream_id, &info);
         }
+    }
+
+    /// Whether something is published or played.
+    pub fn is_active(&self) -> bool {
+        self.active().next().is_some()
     }
 
     /// When [`Self::handle_timeout`] has to be called, if nothing comes before.
@@ -242,7 +260,7 @@ impl ServerSession {
         self.next_deadline().0
     }
 
-    /// Looks at the clock. A player that has been silent is asked whether it is still there.
+    /// Looks at the clock. A client that has been silent is asked whether it is still there.
     ///
     /// # Errors
     /// When the client has been given enough time: the connection has to be closed.
@@ -251,8 +269,7 @@ impl ServerSession {
         if now < deadline {
             return Ok(());
         }
-        let is_player = matches!(self.activity, Activity::Playing { .. });
-        if is_player && self.pinged.is_none() {
+        if self.is_active() && self.pinged.is_none() {
             self.pinged = Some(now);
             self.link.send_ping(0);
             return Ok(());
@@ -260,14 +277,15 @@ impl ServerSession {
         Err(error)
     }
 
-    /// The next thing that happened.
-    pub fn poll_event(&mut self) -> Option<SessionEvent> {
-        self.events.pop_front()
-    }
-
     /// The next bytes to send.
     pub fn poll_output(&mut self) -> Option<Bytes> {
         self.link.poll_output()
+    }
+
+    /// What the data messages that were decoded lately have cost.
+    #[cfg(test)]
+    fn data_cost(&self) -> usize {
+        self.data.spent()
     }
 
     fn next_deadline(&self) -> (Instant, SessionError) {
@@ -281,63 +299,112 @@ impl ServerSession {
             let deadline = self.started + handshake_timeout;
             return (deadline, SessionError::HandshakeTimeout(handshake_timeout));
         }
-        let silent = self.pinged.unwrap_or(self.last_received) + read_timeout;
+        let is_publishing = self.streams.values().any(Activity::is_publishing);
+        let quiet = if is_publishing {
+            read_timeout / 2
+        } else {
+            read_timeout
+        };
+        let silent = self.pinged.unwrap_or(self.last_received) + quiet;
         let idle = self.idle_since + idle_timeout;
-        if self.activity == Activity::Nothing && idle < silent {
+        let is_idle = self.asked.is_none() && !self.is_active();
+        if is_idle && idle < silent {
             (idle, SessionError::IdleTimeout(idle_timeout))
         } else {
             (silent, SessionError::ReadTimeout(read_timeout))
         }
     }
 
-    /// Whether a request of the client waits for its answer.
-    fn is_asked(&self) -> bool {
-        matches!(
-            self.activity,
-            Activity::PublishAsked { .. } | Activity::PlayAsked { .. }
-        )
+    /// Takes the request that is answered, if it is one of this kind.
+    fn answer(&mut self, purpose: Purpose) -> Option<Asked> {
+        self.asked.take_if(|asked| asked.purpose == purpose)
     }
 
-    /// Goes on with the input that had to wait.
-    fn resume(&mut self) -> Result<(), SessionError> {
-        let waiting = self.waiting.split();
-        let mut input = &waiting[..];
-        self.read(&mut input)?;
-        self.waiting.extend_from_slice(input);
-        Ok(())
-    }
-
-    /// Reads messages until the input is used up or a request has to be answered.
-    fn read(&mut self, input: &mut &[u8]) -> Result<(), SessionError> {
-        while !self.is_asked() {
-            let Some(raw) = self.link.poll_message(input)? else {
-                break;
-            };
-            self.handle_message(&raw)?;
+    fn reject(&mut self, purpose: Purpose, code: &str, description: &str) {
+        if let Some(asked) = self.answer(purpose) {
+            self.streams.insert(asked.stream_id, Activity::Refused);
+            self.send_status(asked.stream_id, &status::error(code, description));
         }
-        Ok(())
     }
 
-    fn handle_message(&mut self, raw: &RawMessage) -> Result<(), SessionError> {
-        let is_publishing = matches!(self.activity, Activity::Publishing { .. });
-        match Message::decode(raw, self.config.amf) {
-            Ok(Message::Command(command)) => self.handle_command(&command, raw.stream_id)?,
-            Ok(media @ (Message::Audio(_) | Message::Video(_) | Message::Data(_))) => {
-                if is_publishing && let Some(media) = self.media.read(media, raw.timestamp) {
-                    self.events.push_back(SessionEvent::Media(media));
-                }
-            }
-            Ok(control) => self.link.handle_control(&control)?,
+    /// The message streams on which something is published or played.
+    fn active(&self) -> impl Iterator<Item = u32> {
+        let active = self.streams.iter();
+        active.filter_map(|(id, activity)| (!matches!(activity, Activity::Refused)).then_some(*id))
+    }
+
+    /// Forgets what goes on on a message stream.
+    fn stop(&mut self, stream_id: u32) -> Option<Activity> {
+        let was_active = self.is_active();
+        let stopped = self.streams.remove(&stream_id);
+        if was_active && !self.is_active() {
+            self.idle_since = self.last_received;
+        }
+        stopped
+    }
+
+    /// The message stream to which media on `stream_id` belongs, if it is published.
+    ///
+    /// Some encoders send media on stream 0, some publish there and use another one for media. As long
+    /// as there is only one stream, it is clear what they mean.
+    fn published(&self, stream_id: u32) -> Option<u32> {
+        let is_published = |id: &u32| self.streams.get(id).is_some_and(Activity::is_publishing);
+        if self.streams.contains_key(&stream_id) && stream_id != 0 {
+            return Some(stream_id).filter(is_published);
+        }
+        let mut all = self.streams.keys().copied().filter(is_published);
+        match (all.next(), all.next()) {
+            (Some(only), None) if stream_id == 0 || only == 0 => Some(only),
+            _ => Some(stream_id).filter(is_published),
+        }
+    }
+
+    fn handle_message(&mut self, raw: &RawMessage, now: Instant) -> Result<(), SessionError> {
+        if raw.is_media() {
+            self.handle_media(raw, now);
+            return Ok(());
+        }
+        match Message::decode(raw, &mut self.commands, now) {
+            Ok(Message::Command(command)) => self.handle_command(&command, raw.stream_id),
+            Ok(control) => Ok(self.link.handle_control(&control)?),
+            Err(error) if error.is_fatal() => Err(error.into()),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Takes in a message of a stream. One that is not published is dropped undecoded.
+    fn handle_media(&mut self, raw: &RawMessage, now: Instant) {
+        let Some(stream_id) = self.published(raw.stream_id) else {
+            return;
+        };
+        let message = Message::decode(raw, &mut self.data, now);
+        let Some(Activity::Publishing { media, .. }) = self.streams.get_mut(&stream_id) else {
+            return;
+        };
+        let message = match message {
+            Ok(message) => media.read(message, raw.timestamp),
             // A stream can be watched without its metadata.
-            Err(MessageError::BadData(error)) => {
-                if is_publishing {
-                    let ignored = MediaMessage::DataIgnored { error };
-                    self.events.push_back(SessionEvent::Media(ignored));
-                }
-            }
-            Err(error) => return Err(error.into()),
+            Err(MessageError::BadData(error)) => Some(MediaMessage::DataIgnored { error }),
+            Err(_) => None,
+        };
+        if let Some(message) = message {
+            self.events
+                .push_back(SessionEvent::Media { stream_id, message });
         }
-        Ok(())
+    }
+}
+
+impl Activity {
+    fn is_publishing(&self) -> bool {
+        matches!(self, Self::Publishing { .. })
+    }
+
+    /// The stream that is published or played.
+    fn name(&self) -> Option<&StreamName> {
+        match self {
+            Self::Publishing { name, .. } | Self::Playing { name } => Some(name),
+            Self::Refused => None,
+        }
     }
 }
 

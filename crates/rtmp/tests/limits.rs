@@ -6,10 +6,9 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use distributary_rtmp::amf::AmfLimits;
 use distributary_rtmp::chunk::ChunkLimits;
 use distributary_rtmp::client::{self, ClientError};
-use distributary_rtmp::{RtmpConfig, SessionConfig};
+use distributary_rtmp::{PlayerLimits, RtmpConfig, SessionConfig};
 use support::{Log, PATIENCE, TestServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -110,28 +109,6 @@ async fn a_frame_longer_than_configured_ends_its_publisher() {
 }
 
 #[tokio::test]
-async fn more_values_than_configured_close_the_connection() {
-    let session = SessionConfig {
-        amf: AmfLimits {
-            max_values: 8,
-            ..AmfLimits::default()
-        },
-        ..SessionConfig::default()
-    };
-    withstand_with(session, "more than 8 values", async |server| {
-        let mut socket = raw_client(server).await;
-        // "x" and ten nulls.
-        let command = [2, 0, 1, b'x', 5, 5, 5, 5, 5, 5, 5, 5, 5, 5];
-        let mut bytes = CONNECT.to_vec();
-        bytes.extend([3, 0, 0, 0, 0, 0, command.len() as u8, 20, 0, 0, 0, 0]);
-        bytes.extend(command);
-        socket.write_all(&bytes).await.unwrap();
-        assert_closed(socket).await;
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn who_does_nothing_is_closed() {
     let session = SessionConfig {
         handshake_timeout: Duration::from_millis(200),
@@ -167,16 +144,18 @@ async fn more_chunk_streams_than_allowed_close_the_connection() {
 }
 
 #[tokio::test]
-async fn values_nested_without_end_close_the_connection() {
-    withstand("nested deeper than 32", async |server| {
+async fn commands_nested_without_end_close_the_connection_in_the_end() {
+    withstand("more values in a second", async |server| {
         let mut socket = raw_client(server).await;
         let bomb = [3, 0, 1, b'a'].repeat(10_000);
         let mut bytes = CONNECT.to_vec();
-        // A chunk size of 64 KiB, then a command of 40 004 bytes.
+        // A chunk size of 64 KiB, then commands of 40 004 bytes.
         bytes.extend([2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 1, 0, 0]);
-        bytes.extend([3, 0, 0, 0, 0, 0x9C, 0x44, 20, 0, 0, 0, 0]);
-        bytes.extend([2, 0, 1, b'x']);
-        bytes.extend(bomb);
+        for _ in 0..100 {
+            bytes.extend([3, 0, 0, 0, 0, 0x9C, 0x44, 20, 0, 0, 0, 0]);
+            bytes.extend([2, 0, 1, b'x']);
+            bytes.extend(&bomb);
+        }
         let _ = socket.write_all(&bytes).await;
         assert_closed(socket).await;
     })
@@ -236,7 +215,7 @@ async fn publishers_over_the_limit_are_refused_in_words() {
     let refused = client::publish(server.address, "live", "second").await;
     assert!(
         matches!(&refused, Err(ClientError::Refused { description, .. })
-            if description.contains("limit of 1 publishers")),
+            if description.contains("limit of 1 is reached")),
         "{refused:?}"
     );
     first.close().await.unwrap();
@@ -261,4 +240,77 @@ async fn a_silent_publisher_is_taken_for_gone() {
     server.until("live/test", true).await;
     server.until("live/test", false).await;
     drop(silent);
+}
+
+#[tokio::test]
+async fn a_publisher_without_a_frame_loses_its_name() {
+    let log = Log::capture();
+    let server = TestServer::with(RtmpConfig {
+        publish_timeout: Some(Duration::from_millis(300)),
+        ..RtmpConfig::default()
+    });
+    let silent = client::publish(server.address, "live", "test")
+        .await
+        .unwrap();
+    server.until("live/test", true).await;
+    server.until("live/test", false).await;
+    let said = log.to_string();
+    assert!(said.contains("no frame came within 300ms"), "{said}");
+    // One frame is enough to stay.
+    let mut other = client::publish(server.address, "live", "test")
+        .await
+        .unwrap();
+    let aac = [&[0xAF, 0, 0x11, 0x88][..], &[0xAF, 1, 0x01, 0x40, 0x20]];
+    for body in aac {
+        other
+            .send_audio(0, Bytes::copy_from_slice(body))
+            .await
+            .unwrap();
+    }
+    let stream = distributary_hub::StreamName::parse("live/test").unwrap();
+    let stream = server.hub.stream(&stream).unwrap();
+    server.eventually(|| stream.stats().audio_frames == 1).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert!(stream.is_live());
+    drop((silent, other));
+}
+
+#[tokio::test]
+async fn one_address_has_a_share_of_the_publishers_places() {
+    let server = TestServer::with(RtmpConfig {
+        max_publishers_per_ip: 1,
+        ..RtmpConfig::default()
+    });
+    let _first = client::publish(server.address, "live", "first")
+        .await
+        .unwrap();
+    let refused = client::publish(server.address, "live", "second").await;
+    assert!(
+        matches!(&refused, Err(ClientError::Refused { description, .. })
+            if description.contains("limit of 1 from one address")),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn players_over_their_limits_are_refused_in_words() {
+    let server = TestServer::with(RtmpConfig {
+        players: PlayerLimits {
+            max: 10,
+            max_per_stream: 1,
+            max_per_ip: 2,
+        },
+        ..RtmpConfig::default()
+    });
+    let mut publishers = Vec::new();
+    for name in ["a", "b", "c"] {
+        let publisher = client::publish(server.address, "live", name).await;
+        publishers.push(publisher.unwrap());
+    }
+    let url = |name: &str| server.url(&format!("live/{name}")).parse().unwrap();
+    let _first = client::play(&url("a")).await.unwrap();
+    let refusal = async |name| client::play(&url(name)).await.unwrap_err().to_string();
+    assert!(refusal("a").await.contains("Too many players of live/a"));
+    let _second = client::play(&url("b")).await.unwrap();
+    assert!(refusal("c").await.contains("limit of 2 from one address"));
 }

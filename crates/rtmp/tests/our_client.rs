@@ -4,13 +4,14 @@
 mod support;
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use distributary_media::Frame;
 use distributary_media::flv::{FlvReader, TagKind};
 use distributary_rtmp::client::{self, ClientError};
 use distributary_rtmp::{OnDuplicate, RtmpConfig};
-use support::{Ffmpeg, TestServer};
+use support::{Ffmpeg, Log, TestServer};
 
 /// A second of video and sound as an FLV file.
 async fn clip() -> Bytes {
@@ -79,15 +80,51 @@ async fn a_clip_published_by_our_client_arrives_in_full() {
 #[tokio::test]
 async fn a_name_in_use_is_refused_by_name() {
     let server = TestServer::start();
-    let first = client::publish(server.address, "live", "test")
+    let mut first = client::publish(server.address, "live", "test")
         .await
         .unwrap();
-    let second = client::publish(server.address, "live", "test").await;
+    let publishing = async {
+        loop {
+            let body = Bytes::from_static(&[0x57]);
+            first.send_video(0, body).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let second = tokio::select! {
+        () = publishing => unreachable!("it publishes on and on"),
+        second = client::publish(server.address, "live", "test") => second,
+    };
     assert!(
         matches!(&second, Err(ClientError::Refused { code, .. }) if code == "NetStream.Publish.BadName"),
         "{second:?}"
     );
     first.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_publisher_takes_its_name_over_from_its_own_dead_connection() {
+    let log = Log::capture();
+    let server = TestServer::start();
+    let dead = client::publish(server.address, "live", "test")
+        .await
+        .unwrap();
+    let mut watcher = server.watch("live/test").await;
+    let mut back = client::publish(server.address, "live", "test")
+        .await
+        .expect("the silent connection does not keep the name");
+    for tag in FlvReader::new(clip().await).unwrap() {
+        let tag = tag.unwrap();
+        if tag.kind == TagKind::Video {
+            back.send_video(tag.timestamp_millis, tag.body)
+                .await
+                .unwrap();
+        }
+    }
+    back.close().await.unwrap();
+    // Those who watch see no end of the stream between the two.
+    assert!(!watcher.frames_until_offline().await.is_empty());
+    assert!(log.contains("another publisher has taken the stream over"));
+    drop(dead);
 }
 
 #[tokio::test]

@@ -19,11 +19,10 @@ fn replay<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<SessionEvent>,
     let now = Instant::now();
     let mut session = ServerSession::new(SessionConfig::default(), [7; 32], now);
     let (mut events, mut output) = (Vec::new(), Vec::new());
-    for piece in pieces {
-        session.handle_bytes(piece, now).unwrap();
-        while let Some(event) = session.poll_event() {
+    for mut piece in pieces {
+        while let Some(event) = session.poll_event(&mut piece, now).unwrap() {
             if matches!(event, SessionEvent::PublishRequested(_)) {
-                session.accept_publish().unwrap();
+                session.accept_publish();
             }
             events.push(event);
         }
@@ -45,11 +44,28 @@ fn the_recording_holds_a_whole_publication() {
     let count = |kind: fn(&SessionEvent) -> bool| events.iter().filter(|event| kind(event)).count();
     // Ten pictures between the sequence header and the end of the sequence.
     assert_eq!(
-        count(|event| matches!(event, SessionEvent::Media(MediaMessage::Video { .. }))),
+        count(|event| matches!(
+            event,
+            SessionEvent::Media {
+                message: MediaMessage::Video { .. },
+                ..
+            }
+        )),
         12
     );
-    assert!(count(|event| matches!(event, SessionEvent::Media(MediaMessage::Audio { .. }))) > 40);
-    assert!(matches!(events.last(), Some(SessionEvent::PublishEnded(_))));
+    assert!(
+        count(|event| matches!(
+            event,
+            SessionEvent::Media {
+                message: MediaMessage::Audio { .. },
+                ..
+            }
+        )) > 40
+    );
+    assert!(matches!(
+        events.last(),
+        Some(SessionEvent::PublishEnded { .. })
+    ));
 }
 
 #[test]
@@ -92,13 +108,10 @@ proptest! {
         }
         let now = Instant::now();
         let mut session = ServerSession::new(SessionConfig::default(), [7; 32], now);
-        for piece in bytes.chunks(1000) {
-            if session.handle_bytes(piece, now).is_err() {
-                break;
-            }
-            while let Some(event) = session.poll_event() {
+        for mut piece in bytes.chunks(1000) {
+            while let Ok(Some(event)) = session.poll_event(&mut piece, now) {
                 if matches!(event, SessionEvent::PublishRequested(_)) {
-                    let _ = session.accept_publish();
+                    session.accept_publish();
                 }
             }
         }

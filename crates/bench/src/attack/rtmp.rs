@@ -1,9 +1,9 @@
 //! RTMP connections that send whatever they are told to.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use distributary_rtmp::chunk::{ChunkWriter, RawMessage};
+use distributary_rtmp::chunk::{ChunkWriter, Output, RawMessage};
 use distributary_rtmp::client::{ClientError, ClientSession, StreamUrl};
 use distributary_rtmp::handshake::Handshake;
 use rand::SeedableRng as _;
@@ -66,7 +66,9 @@ impl RtmpPeer {
             stream_id: 0,
             payload: Bytes::copy_from_slice(&CHUNK_SIZE.to_be_bytes()),
         };
-        announcement.write(2, &size, &mut peer.out);
+        let mut output = Output::default();
+        announcement.write(2, &size, &mut output);
+        peer.take(output);
         peer.flush(context).await?;
         Ok(peer)
     }
@@ -108,7 +110,7 @@ impl RtmpPeer {
             }
             let mut buffer = [0; 4096];
             let read = read_some(context, &mut stream, &mut buffer).await?;
-            session.handle_bytes(&buffer[..read])?;
+            session.handle_bytes(&buffer[..read], now())?;
         }
     }
 
@@ -131,7 +133,16 @@ impl RtmpPeer {
             payload,
         };
         let chunk_stream = CHUNK_STREAM + u32::from(type_id);
-        self.writer.write(chunk_stream, &message, &mut self.out);
+        let mut output = Output::default();
+        self.writer.write(chunk_stream, &message, &mut output);
+        self.take(output);
+    }
+
+    /// Queues what a writer has written.
+    fn take(&mut self, mut output: Output) {
+        while let Some(bytes) = output.pop() {
+            self.out.extend_from_slice(&bytes);
+        }
     }
 
     /// Bytes that are queued.
@@ -205,4 +216,9 @@ async fn read_some(
     }
     context.received(len);
     Ok(len)
+}
+
+/// The clock of the runtime.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }

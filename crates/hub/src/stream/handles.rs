@@ -30,13 +30,15 @@ impl Publisher {
 
     /// Completes when this publisher may not go on: another has taken the stream over, and nothing this
     /// one feeds is taken any more, or it is told to go.
-    pub async fn dismissed(&self) -> Dismissal {
+    pub fn dismissed(&self) -> impl Future<Output = Dismissal> + Send + use<> {
         let mut told = self.claim.dismissed.clone();
-        let dismissal = told.wait_for(Option::is_some).await;
-        // The sender goes only with a publisher that was replaced.
-        dismissal.map_or(Dismissal::Replaced, |told| {
-            told.unwrap_or(Dismissal::Replaced)
-        })
+        async move {
+            let dismissal = told.wait_for(Option::is_some).await;
+            // The sender goes only with a publisher that was replaced.
+            dismissal.map_or(Dismissal::Replaced, |told| {
+                told.unwrap_or(Dismissal::Replaced)
+            })
+        }
     }
 
     /// The times of what is fed are on a continuous timeline with this origin.

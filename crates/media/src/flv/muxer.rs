@@ -31,34 +31,42 @@ pub fn video_header(track: &VideoTrack) -> Bytes {
     body.freeze()
 }
 
-/// The body of a tag with a picture.
+/// The body of a tag with a frame, in one piece.
 pub fn video_frame(frame: &VideoFrame) -> Bytes {
-    let framing = 4 * frame.units.len();
-    let payload: usize = frame.units.iter().map(Bytes::len).sum();
-    let mut body = BytesMut::with_capacity(8 + framing + payload);
+    video_frame_parts(frame).concat().into()
+}
+
+/// The body of a tag with a frame, in pieces that share the memory of the frame but for their framing.
+pub fn video_frame_parts(frame: &VideoFrame) -> Vec<Bytes> {
+    let mut framing = BytesMut::with_capacity(8 + 4 * frame.units.len());
+    let mut parts = Vec::with_capacity(2 * frame.units.len());
     let frame_type = if frame.keyframe { 0x10 } else { 0x20 };
     let has_composition = match four_cc(frame.codec) {
         None => {
-            body.put_slice(&[frame_type | 7, 1]);
+            framing.put_slice(&[frame_type | 7, 1]);
             true
         }
         Some(four_cc) => {
-            body.put_u8(0x80 | frame_type | 1);
-            body.put_slice(four_cc);
+            framing.put_u8(0x80 | frame_type | 1);
+            framing.put_slice(four_cc);
             frame.codec == VideoCodec::H265
         }
     };
     if has_composition {
         let millis = frame.pts.as_millis() - frame.dts.as_millis();
-        body.put_int(millis.clamp(-0x80_0000, 0x7F_FFFF), 3);
+        framing.put_int(millis.clamp(-0x80_0000, 0x7F_FFFF), 3);
     }
     for unit in &frame.units {
         if matches!(frame.codec, VideoCodec::H264 | VideoCodec::H265) {
-            body.put_u32(unit.len() as u32);
+            framing.put_u32(unit.len() as u32);
         }
-        body.put_slice(unit);
+        parts.push(framing.split().freeze());
+        parts.push(unit.clone());
     }
-    body.freeze()
+    if !framing.is_empty() {
+        parts.push(framing.freeze());
+    }
+    parts
 }
 
 /// The body of an audio sequence header. AAC has the legacy form, Opus that of Enhanced RTMP.

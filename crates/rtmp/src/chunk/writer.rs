@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{DEFAULT_CHUNK_SIZE, EXTENDED_TIMESTAMP, MAX_CHUNK_SIZE, RawMessage};
+use super::{DEFAULT_CHUNK_SIZE, EXTENDED_TIMESTAMP, MAX_CHUNK_SIZE, Output, RawMessage};
 
 /// Cuts the messages of one direction of a connection into chunks, each with the shortest header
 /// that says enough.
@@ -12,6 +12,27 @@ use super::{DEFAULT_CHUNK_SIZE, EXTENDED_TIMESTAMP, MAX_CHUNK_SIZE, RawMessage};
 pub struct ChunkWriter {
     chunk_size: usize,
     streams: BTreeMap<u32, Previous>,
+}
+
+/// What a message is, besides its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageHead {
+    /// Its time in milliseconds, modulo 2^32.
+    pub timestamp: u32,
+    /// What its payload is.
+    pub type_id: u8,
+    /// The message stream it belongs to.
+    pub stream_id: u32,
+}
+
+impl RawMessage {
+    fn head(&self) -> MessageHead {
+        MessageHead {
+            timestamp: self.timestamp,
+            type_id: self.type_id,
+            stream_id: self.stream_id,
+        }
+    }
 }
 
 /// What the peer remembers of a chunk stream.
@@ -41,20 +62,35 @@ impl ChunkWriter {
     }
 
     /// Appends the message to `out` as chunks of the chunk stream `chunk_stream` (2 to 65599).
-    pub fn write(&mut self, chunk_stream: u32, message: &RawMessage, out: &mut BytesMut) {
-        out.reserve(message.payload.len() + message.payload.len() / self.chunk_size + 18);
-        let extended = self.write_first_header(chunk_stream, message, out);
-        let mut rest = &message.payload[..];
-        loop {
-            let (chunk, following) = rest.split_at(rest.len().min(self.chunk_size));
-            out.put_slice(chunk);
-            rest = following;
-            if rest.is_empty() {
-                return;
-            }
-            put_basic_header(3, chunk_stream, out);
-            if let Some(value) = extended {
-                out.put_u32(value);
+    pub fn write(&mut self, chunk_stream: u32, message: &RawMessage, out: &mut Output) {
+        let payload = std::slice::from_ref(&message.payload);
+        self.write_parts(chunk_stream, message.head(), payload, out);
+    }
+
+    /// Appends a message whose payload is the parts one after another. Long parts are not copied.
+    pub fn write_parts(
+        &mut self,
+        chunk_stream: u32,
+        head: MessageHead,
+        parts: &[Bytes],
+        out: &mut Output,
+    ) {
+        let length = parts.iter().map(Bytes::len).sum();
+        let extended = self.write_first_header(chunk_stream, head, length, out.tail());
+        let mut room = self.chunk_size;
+        for part in parts {
+            let mut rest = part.clone();
+            while !rest.is_empty() {
+                if room == 0 {
+                    put_basic_header(3, chunk_stream, out.tail());
+                    if let Some(value) = extended {
+                        out.tail().put_u32(value);
+                    }
+                    room = self.chunk_size;
+                }
+                let piece = rest.split_to(rest.len().min(room));
+                room -= piece.len();
+                out.put(piece);
             }
         }
     }
@@ -64,10 +100,10 @@ impl ChunkWriter {
     fn write_first_header(
         &mut self,
         chunk_stream: u32,
-        message: &RawMessage,
+        message: MessageHead,
+        length: usize,
         out: &mut BytesMut,
     ) -> Option<u32> {
-        let length = message.payload.len();
         // A delta is only given where it is a small step forward.
         let previous = self.streams.get(&chunk_stream).and_then(|previous| {
             let delta = message.timestamp.wrapping_sub(previous.timestamp);
@@ -86,14 +122,14 @@ impl ChunkWriter {
                 } else {
                     put_basic_header(1, chunk_stream, out);
                     out.put_uint(delta.into(), 3);
-                    put_shape(message, out);
+                    put_shape(length, message.type_id, out);
                 }
                 Some(delta)
             }
             None => {
                 put_basic_header(0, chunk_stream, out);
                 out.put_uint(message.timestamp.min(EXTENDED_TIMESTAMP).into(), 3);
-                put_shape(message, out);
+                put_shape(length, message.type_id, out);
                 out.put_u32_le(message.stream_id);
                 if message.timestamp >= EXTENDED_TIMESTAMP {
                     out.put_u32(message.timestamp);
@@ -123,9 +159,9 @@ impl Default for ChunkWriter {
 }
 
 /// Writes the message length and type, which header types 0 and 1 share.
-fn put_shape(message: &RawMessage, out: &mut BytesMut) {
-    out.put_uint(message.payload.len() as u64, 3);
-    out.put_u8(message.type_id);
+fn put_shape(length: usize, type_id: u8, out: &mut BytesMut) {
+    out.put_uint(length as u64, 3);
+    out.put_u8(type_id);
 }
 
 /// Writes a basic header in its shortest form (RTMP 1.0 section 5.3.1.1).
@@ -145,8 +181,13 @@ fn put_basic_header(header_type: u8, chunk_stream: u32, out: &mut BytesMut) {
 mod tests {
     use super::super::{ChunkLimits, ChunkReader};
     use super::*;
-    use bytes::Bytes;
     use proptest::prelude::*;
+
+    /// All of it in one piece.
+    fn whole(mut out: Output) -> Vec<u8> {
+        let pieces: Vec<_> = std::iter::from_fn(|| out.pop()).collect();
+        pieces.concat()
+    }
 
     fn message(timestamp: u32, type_id: u8, len: usize) -> RawMessage {
         RawMessage {
@@ -163,11 +204,11 @@ mod tests {
         let mut writer = ChunkWriter::new();
         let mut sizes = Vec::new();
         for timestamp in [1000, 1020, 1040, 1060] {
-            let mut out = BytesMut::new();
+            let mut out = Output::default();
             let mut message = message(timestamp, 8, 32);
             message.stream_id = 12345;
             writer.write(3, &message, &mut out);
-            sizes.push(out.len());
+            sizes.push(whole(out).len());
         }
         assert_eq!(sizes, [44, 36, 33, 33]);
     }
@@ -176,8 +217,9 @@ mod tests {
     fn the_video_example_of_the_specification_is_cut_at_the_chunk_size() {
         // RTMP 1.0 section 5.3.2.2: 307 bytes are cut into 128, 128 and 51.
         let mut writer = ChunkWriter::new();
-        let mut out = BytesMut::new();
+        let mut out = Output::default();
         writer.write(4, &message(1000, 9, 307), &mut out);
+        let out = whole(out);
         assert_eq!(out.len(), 140 + 129 + 52);
         assert_eq!(out[..12], [4, 0, 3, 0xE8, 0, 1, 0x33, 9, 1, 0, 0, 0]);
         assert_eq!((out[140], out[269]), (0xC4, 0xC4));
@@ -200,6 +242,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn long_parts_are_shared_and_all_else_is_small() {
+        let mut writer = ChunkWriter::new();
+        writer.set_chunk_size(60_000);
+        let long = Bytes::from(vec![1; 100_000]);
+        let head = message(0, 9, 0).head();
+        let parts = [
+            Bytes::from_static(&[0x17, 1]),
+            long.clone(),
+            Bytes::from_static(&[2]),
+        ];
+        let mut out = Output::default();
+        writer.write_parts(6, head, &parts, &mut out);
+        let memory = long.as_ptr_range();
+        let (shared, own): (Vec<_>, Vec<_>) =
+            std::iter::from_fn(|| out.pop()).partition(|piece| memory.contains(&piece.as_ptr()));
+        assert_eq!(
+            shared.iter().map(Bytes::len).collect::<Vec<_>>(),
+            [59_998, 40_002]
+        );
+        assert_eq!(own.concat().len(), 12 + 2 + 1 + 1);
+    }
+
     proptest! {
         #[test]
         fn what_is_written_is_read_again_whatever_the_split(
@@ -213,7 +278,7 @@ mod tests {
             let mut reader = ChunkReader::new(ChunkLimits::default());
             writer.set_chunk_size(chunk_size);
             reader.set_chunk_size(chunk_size).unwrap();
-            let mut out = BytesMut::new();
+            let mut out = Output::default();
             let mut expected = Vec::new();
             for (chunk_stream, timestamp, type_id, stream_id, payload) in messages {
                 let payload = Bytes::from(payload);
@@ -222,7 +287,7 @@ mod tests {
                 expected.push(message);
             }
             let mut found = Vec::new();
-            for mut piece in out.chunks(split) {
+            for mut piece in whole(out).chunks(split) {
                 while let Some(message) = reader.read(&mut piece).unwrap() {
                     found.push(message);
                 }

@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use bytes::Bytes;
 use rand::SeedableRng;
@@ -16,13 +17,14 @@ use rand::rngs::StdRng;
 
 use super::{ClientError, StreamUrl};
 use crate::amf::{AmfLimits, Value, object};
-use crate::chunk::ChunkLimits;
+use crate::chunk::{ChunkLimits, RawMessage};
 use crate::handshake::Handshake;
-use crate::message::{Command, Message, MessageError, UserControl};
+use crate::message::{Command, Message, UserControl};
 use crate::metadata::shown;
 use crate::session::SessionError;
 use crate::session::link::{COMMAND_CHUNK_STREAM, Link};
 use crate::session::media::{MediaMessage, MediaReader};
+use crate::values::ValueDecoder;
 
 /// The size of the chunks we send: a frame is rarely cut.
 const CHUNK_SIZE: u32 = 65_536;
@@ -57,6 +59,8 @@ pub struct ClientSession {
     purpose: Purpose,
     state: State,
     reader: MediaReader,
+    commands: ValueDecoder,
+    data: ValueDecoder,
     media: VecDeque<MediaMessage>,
 }
 
@@ -100,6 +104,8 @@ impl ClientSession {
             purpose,
             state: State::Connect,
             reader: MediaReader::default(),
+            commands: ValueDecoder::commands(AmfLimits::default()),
+            data: ValueDecoder::data(AmfLimits::default()),
             media: VecDeque::new(),
         };
         client.connect();
@@ -116,32 +122,36 @@ impl ClientSession {
         self.media.pop_front()
     }
 
-    /// Takes in bytes that came from the server.
+    /// Takes in bytes that came from the server at `now`.
     ///
     /// # Errors
     /// When the server breaks the protocol, or refuses.
-    pub fn handle_bytes(&mut self, mut bytes: &[u8]) -> Result<(), ClientError> {
+    pub fn handle_bytes(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), ClientError> {
         while let Some(raw) = self.link.poll_message(&mut bytes)? {
-            match Message::decode(&raw, AmfLimits::default()) {
-                Ok(Message::Command(command)) => self.handle_command(&command)?,
-                Ok(media @ (Message::Audio(_) | Message::Video(_) | Message::Data(_))) => {
-                    let media = self.reader.read(media, raw.timestamp);
-                    if self.purpose == Purpose::Play {
-                        self.media.extend(media);
-                    }
-                }
-                Ok(Message::UserControl(UserControl::StreamEof(_))) => {
-                    return Err(ClientError::Ended);
-                }
-                Ok(control) => self
-                    .link
-                    .handle_control(&control)
-                    .map_err(SessionError::from)?,
-                Err(MessageError::BadData(_)) => {}
-                Err(error) => return Err(SessionError::from(error).into()),
-            }
+            self.handle_message(&raw, now)?;
         }
         Ok(())
+    }
+
+    fn handle_message(&mut self, raw: &RawMessage, now: Instant) -> Result<(), ClientError> {
+        if raw.is_media() {
+            if self.purpose == Purpose::Play
+                && let Ok(message) = Message::decode(raw, &mut self.data, now)
+            {
+                self.media.extend(self.reader.read(message, raw.timestamp));
+            }
+            return Ok(());
+        }
+        match Message::decode(raw, &mut self.commands, now) {
+            Ok(Message::Command(command)) => self.handle_command(&command),
+            Ok(Message::UserControl(UserControl::StreamEof(_))) => Err(ClientError::Ended),
+            Ok(control) => {
+                let handled = self.link.handle_control(&control);
+                Ok(handled.map_err(SessionError::from)?)
+            }
+            Err(error) if error.is_fatal() => Err(SessionError::from(error).into()),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Sends an FLV video tag body with its decoding time in milliseconds.

@@ -2,15 +2,15 @@
 
 use super::link::COMMAND_CHUNK_STREAM;
 use super::{
-    Activity, ConnectRequest, EndReason, PublishRequest, ServerSession, SessionError, SessionEvent,
-    status,
+    Activity, Asked, ConnectRequest, EndReason, PublishRequest, Purpose, ServerSession,
+    SessionError, SessionEvent, status,
 };
 use crate::amf::{Value, object};
 use crate::message::{Command, Message};
 use crate::metadata::shown;
 use crate::name::Target;
 
-/// Most message streams a client may create.
+/// Most message streams a client may create, and most that it may use at a time.
 const MAX_STREAMS: u32 = 64;
 
 /// The chunk stream of what is said about a message stream.
@@ -37,11 +37,14 @@ impl ServerSession {
             "FCPublish" => self.fc_publish(command),
             "FCUnpublish" => {
                 self.send_result(command, Value::Undefined);
-                self.end(EndReason::FcUnpublish);
+                if let Some(stream_id) = self.named(command.argument(0)) {
+                    self.end(stream_id, EndReason::FcUnpublish);
+                }
             }
             "deleteStream" => self.delete_stream(command),
-            "closeStream" => self.close_stream(stream_id),
+            "closeStream" => self.end(stream_id, EndReason::CloseStream),
             "play" => self.play(command, stream_id),
+            "play2" => self.play2(command, stream_id),
             "getStreamLength" => self.send_result(command, Value::Number(0.0)),
             // releaseStream asks to free the name from a publisher that hangs; whether another
             // publisher may take it over is decided at `publish`.
@@ -131,29 +134,46 @@ impl ServerSession {
     }
 
     fn publish(&mut self, command: &Command, stream_id: u32) {
-        if let Some(target) = self.request(command, stream_id, "NetStream.Publish.BadName") {
-            self.activity = Activity::PublishAsked { stream_id };
-            let request = PublishRequest { target };
+        let stream = command.argument(0).as_str().unwrap_or_default();
+        let code = "NetStream.Publish.BadName";
+        if let Some(target) = self.request(Purpose::Publish, stream, stream_id, code) {
+            let request = PublishRequest { stream_id, target };
             self.events
                 .push_back(SessionEvent::PublishRequested(request));
         }
     }
 
-    /// Reads what a client wants to publish or play, or refuses it.
+    /// Notes what a client wants to publish or play, or refuses it.
     pub(super) fn request(
         &mut self,
-        command: &Command,
+        purpose: Purpose,
+        stream: &str,
         stream_id: u32,
         code: &str,
     ) -> Option<Target> {
         let app = self.connection.as_ref().map_or("", |request| &request.app);
-        let stream = command.argument(0).as_str().unwrap_or_default();
-        let refusal = match (Target::resolve(app, stream), self.activity) {
-            (Ok(target), Activity::Nothing) => return Some(target),
-            (Ok(_), _) => "This connection publishes or plays a stream already.".to_owned(),
-            (Err(error), _) => {
+        let plays = self.played().is_some();
+        let has_room =
+            self.streams.len() < MAX_STREAMS as usize || self.streams.contains_key(&stream_id);
+        let refusal = match Target::resolve(app, stream) {
+            Err(error) => {
                 self.events.push_back(SessionEvent::NameRefused(error));
                 format!("Not a stream name: {error}.")
+            }
+            Ok(_) if self.active().any(|active| active == stream_id) => {
+                format!("Something is published or played on message stream {stream_id} already.")
+            }
+            Ok(_) if purpose == Purpose::Play && plays => {
+                "This connection plays a stream already.".to_owned()
+            }
+            Ok(_) if !has_room => "This connection has too many streams.".to_owned(),
+            Ok(target) => {
+                self.asked = Some(Asked {
+                    stream_id,
+                    purpose,
+                    name: target.name.clone(),
+                });
+                return Some(target);
             }
         };
         self.send_status(stream_id, &status::error(code, &refusal));
@@ -163,50 +183,52 @@ impl ServerSession {
     /// Answers `FCPublish` with what some encoders wait for before they go on.
     fn fc_publish(&mut self, command: &Command) {
         self.send_result(command, Value::Undefined);
+        let stream = command.argument(0).as_str().unwrap_or_default();
         let info = object([
             ("code", "NetStream.Publish.Start".into()),
-            ("description", command.argument(0).clone()),
+            ("description", stream.into()),
         ]);
         let answer = Command::new("onFCPublish", 0.0, [Value::Null, info]);
         self.send_command(&answer);
     }
 
-    /// Ends the stream that `deleteStream` names by its number. Some encoders send its name there,
-    /// and mean the only one they have.
+    /// Ends the stream that `deleteStream` names.
     fn delete_stream(&mut self, command: &Command) {
-        let named = command.argument(0).as_number();
-        if named.is_none() || named == self.active_stream().map(f64::from) {
-            self.end(EndReason::DeleteStream);
+        if let Some(stream_id) = self.named(command.argument(0)) {
+            self.end(stream_id, EndReason::DeleteStream);
         }
     }
 
-    fn close_stream(&mut self, stream_id: u32) {
-        if self.active_stream() == Some(stream_id) {
-            self.end(EndReason::CloseStream);
+    /// The message stream that a command means. `deleteStream` has its number, `FCUnpublish` the
+    /// stream's name; some encoders send the name in both, or nothing, and mean the only one they have.
+    fn named(&self, value: &Value) -> Option<u32> {
+        if let Some(number) = value.as_number() {
+            return self.active().find(|&id| f64::from(id) == number);
+        }
+        let app = self.connection.as_ref().map_or("", |request| &request.app);
+        let name = Target::resolve(app, value.as_str().unwrap_or_default()).ok();
+        let is_named = |id: &u32| {
+            let activity = self.streams.get(id).and_then(Activity::name);
+            activity.is_some() && activity == name.as_ref().map(|target| &target.name)
+        };
+        let mut active = self.active();
+        match (active.next(), active.next()) {
+            (Some(only), None) => Some(only),
+            _ => self.active().find(is_named),
         }
     }
 
-    /// The message stream on which the client publishes or plays.
-    fn active_stream(&self) -> Option<u32> {
-        match self.activity {
-            Activity::Publishing { stream_id } | Activity::Playing { stream_id } => Some(stream_id),
-            _ => None,
-        }
-    }
-
-    /// Ends what the client publishes or plays as it wants.
-    fn end(&mut self, reason: EndReason) {
-        let event = match self.activity {
-            Activity::Publishing { stream_id } => {
+    /// Ends what the client publishes or plays on a message stream as it wants.
+    fn end(&mut self, stream_id: u32, reason: EndReason) {
+        let event = match self.stop(stream_id) {
+            Some(Activity::Publishing { .. }) => {
                 let info = status::status("NetStream.Unpublish.Success", "The stream has ended.");
                 self.send_status(stream_id, &info);
-                SessionEvent::PublishEnded(reason)
+                SessionEvent::PublishEnded { stream_id, reason }
             }
-            Activity::Playing { .. } => SessionEvent::PlayEnded,
-            _ => return,
+            Some(Activity::Playing { .. }) => SessionEvent::PlayEnded,
+            Some(Activity::Refused) | None => return,
         };
-        self.activity = Activity::Nothing;
-        self.idle_since = self.last_received;
         self.events.push_back(event);
     }
 

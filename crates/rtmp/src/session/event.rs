@@ -21,9 +21,19 @@ pub enum SessionEvent {
     /// The client asked for a name that is not allowed and has been refused.
     NameRefused(TargetError),
     /// A message of what is published.
-    Media(MediaMessage),
-    /// The client has ended its stream. The connection may go on with another one.
-    PublishEnded(EndReason),
+    Media {
+        /// The message stream on which it is published.
+        stream_id: u32,
+        /// The message.
+        message: MediaMessage,
+    },
+    /// The client has ended a stream. The connection may go on with others.
+    PublishEnded {
+        /// The message stream on which it was published.
+        stream_id: u32,
+        /// How it was ended.
+        reason: EndReason,
+    },
 }
 
 /// What `connect` said.
@@ -54,6 +64,8 @@ impl fmt::Debug for ConnectRequest {
 /// What `publish` asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishRequest {
+    /// The message stream on which it is to be published.
+    pub stream_id: u32,
     /// The stream and the query that came with it.
     pub target: Target,
 }

@@ -4,7 +4,9 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::aggregate::Aggregate;
-use crate::chunk::{ChunkError, ChunkLimits, ChunkReader, ChunkWriter, RawMessage};
+use crate::chunk::{
+    ChunkError, ChunkLimits, ChunkReader, ChunkWriter, MessageHead, Output, RawMessage,
+};
 use crate::handshake::{Handshake, HandshakeSummary, RtmpeCipher};
 use crate::message::{Message, UserControl, type_id};
 use crate::session::SessionError;
@@ -32,7 +34,7 @@ pub(crate) struct Link {
     /// Bytes of the handshake to send; all of them go before the first chunk.
     greeting: BytesMut,
     /// Chunks to send.
-    output: BytesMut,
+    output: Output,
     /// Bytes that came.
     received: u64,
     /// How many of them the peer knows of.
@@ -53,7 +55,7 @@ impl Link {
             reader: ChunkReader::new(limits),
             parts: None,
             writer: ChunkWriter::new(),
-            output: BytesMut::new(),
+            output: Output::default(),
             received: 0,
             acknowledged: 0,
             window,
@@ -184,8 +186,18 @@ impl Link {
         message: &Message,
     ) {
         if let Some(raw) = message.encode(timestamp, stream_id) {
-            self.writer.write(chunk_stream, &raw, &mut self.output);
+            self.send_raw(chunk_stream, &raw);
         }
+    }
+
+    pub(crate) fn send_raw(&mut self, chunk_stream: u32, raw: &RawMessage) {
+        self.writer.write(chunk_stream, raw, &mut self.output);
+    }
+
+    /// Sends a message of a stream whose payload is the parts one after another.
+    pub(crate) fn send_parts(&mut self, chunk_stream: u32, head: MessageHead, parts: &[Bytes]) {
+        self.writer
+            .write_parts(chunk_stream, head, parts, &mut self.output);
     }
 
     /// The next bytes to send.
@@ -193,13 +205,18 @@ impl Link {
         if !self.greeting.is_empty() {
             return Some(self.greeting.split().freeze());
         }
-        if self.output.is_empty() || !self.is_established() {
+        if !self.is_established() {
             return None;
         }
-        let mut output = self.output.split();
-        if let Some(cipher) = &mut self.cipher {
-            cipher.encrypt(&mut output);
-        }
-        Some(output.freeze())
+        let output = self.output.pop()?;
+        Some(match &mut self.cipher {
+            // What is shared stays as it is.
+            Some(cipher) => {
+                let mut output = BytesMut::from(output);
+                cipher.encrypt(&mut output);
+                output.freeze()
+            }
+            None => output,
+        })
     }
 }

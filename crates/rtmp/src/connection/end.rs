@@ -1,0 +1,90 @@
+//! Why a connection ends.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use distributary_hub::Refusal;
+
+use super::socket::WRITE_TIMEOUT;
+use crate::session::SessionError;
+
+/// Why a connection, or what is published over it, ends.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The client closed it.
+    Closed,
+    /// The client was told that it cannot publish or play.
+    Refused,
+    /// The stream that was played has ended.
+    StreamEnded,
+    /// Another publisher has taken the stream over.
+    Replaced,
+    /// The client was told that a stream like this is not to be published.
+    Unfit(Refusal),
+    /// Whoever runs the server wants the publisher gone.
+    Removed,
+    /// The publisher has the name, and sends nothing.
+    NoFrame(Duration),
+    /// The server is being shut down.
+    Shutdown,
+    /// The client broke the protocol, a limit or a time.
+    Session(SessionError),
+    /// The socket failed.
+    Io(io::Error),
+    /// The client does not read.
+    WriteTimeout,
+}
+
+impl End {
+    /// Whether a connection that publishes nothing may end so without anybody having to know.
+    pub(super) fn is_ordinary(&self) -> bool {
+        match self {
+            Self::Closed
+            | Self::Refused
+            | Self::StreamEnded
+            | Self::Replaced
+            | Self::Removed
+            | Self::Shutdown => true,
+            // ffmpeg closes without reading our answer to its last command: that resets.
+            Self::Io(error) => matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+            ),
+            Self::Unfit(_) | Self::NoFrame(_) | Self::Session(_) | Self::WriteTimeout => false,
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("closed by the client"),
+            Self::Refused => f.write_str("refused"),
+            Self::StreamEnded => f.write_str("the stream has ended"),
+            Self::Replaced => f.write_str("another publisher has taken the stream over"),
+            Self::Unfit(refusal) => refusal.fmt(f),
+            Self::Removed => f.write_str("removed by whoever runs the gateway"),
+            Self::NoFrame(timeout) => write!(f, "no frame came within {timeout:?}"),
+            Self::Shutdown => f.write_str("shutdown"),
+            Self::Session(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+            Self::WriteTimeout => write!(
+                f,
+                "the client did not take what was sent to it within {WRITE_TIMEOUT:?}"
+            ),
+        }
+    }
+}
+
+impl From<SessionError> for End {
+    fn from(error: SessionError) -> Self {
+        Self::Session(error)
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}

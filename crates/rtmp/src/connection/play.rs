@@ -1,0 +1,100 @@
+//! What a client plays.
+
+use distributary_auth::Action;
+use distributary_hub::StreamName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::{info, warn};
+
+use super::end::End;
+use super::{Asker, Connection};
+use crate::name::Target;
+use crate::playback::{Playback, PlayerPlace};
+use crate::session::PlayRequest;
+
+/// Why a stream cannot be played: the code for the client, and the description for a person.
+type Rejection = (&'static str, String);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Grants a stream that is live or can be had, or refuses it.
+    pub(super) async fn decide_play(&mut self, request: PlayRequest) -> Result<(), End> {
+        let target = request.target;
+        if self.published.is_empty() {
+            tracing::Span::current().record("stream", target.name.as_str());
+        }
+        let asker = self.asker();
+        let playback = asker.play(&target);
+        match Self::wait_for(&mut self.socket, &mut self.input, playback).await? {
+            Ok(playback) => {
+                info!("playing");
+                self.session.accept_play();
+                playback.describe(&mut self.session);
+                self.playback = Some(playback);
+                Ok(())
+            }
+            Err((code, description)) => {
+                warn!(reason = description, "player refused");
+                self.session.reject_play(code, &description);
+                self.end_if_unused(End::Refused)
+            }
+        }
+    }
+
+    /// Gives the player the next thing that waits for it, once it has taken all before.
+    pub(super) fn feed_player(&mut self) {
+        let Some(playback) = &mut self.playback else {
+            return;
+        };
+        while self.socket.is_idle() && playback.send_next(&mut self.session) {
+            while let Some(bytes) = self.session.poll_output() {
+                self.socket.send(bytes);
+            }
+        }
+    }
+
+    /// Tells a player that its stream has ended, once it has all of it.
+    pub(super) fn end_of_play(&mut self) -> Result<(), End> {
+        let is_over = self.playback.as_ref().is_some_and(Playback::is_over);
+        if !is_over || !self.socket.is_idle() {
+            return Ok(());
+        }
+        self.session.end_play();
+        // What is published over the same connection goes on.
+        self.end_if_unused(End::StreamEnded)?;
+        if let Some(playback) = self.playback.take() {
+            playback.end(&End::StreamEnded);
+        }
+        Ok(())
+    }
+}
+
+impl Asker {
+    async fn play(&self, target: &Target) -> Result<Playback, Rejection> {
+        let name = &target.name;
+        let allowed = self.authorize(Action::Play, name, &target.query);
+        if let Err(denied) = allowed.await {
+            let description = format!("{name} cannot be played: {denied}.");
+            return Err(("NetStream.Play.Failed", description));
+        }
+        let place = self.player_place(name)?;
+        let not_found = |error: &dyn std::fmt::Display| {
+            let description = format!("{name} is not live: {error}.");
+            ("NetStream.Play.StreamNotFound", description)
+        };
+        let summoned = self.shared.hub.summon(name).await;
+        summoned.map_err(|error| not_found(&error))?;
+        Playback::begin(&self.shared.hub, name, place)
+            .ok_or_else(|| not_found(&"nobody publishes it"))
+    }
+
+    /// Takes a player's place.
+    fn player_place(&self, name: &StreamName) -> Result<PlayerPlace, Rejection> {
+        let failed = |reason: String| ("NetStream.Play.Failed", reason);
+        let place = self.shared.players.take(Some(self.peer.ip()));
+        let place = place.map_err(|full| failed(format!("Too many players: {full}.")))?;
+        let limit = self.shared.config.players.max_per_stream;
+        let of_stream = self.shared.players_of_stream.take(name.clone(), limit);
+        let of_stream = of_stream
+            .ok_or_else(|| failed(format!("Too many players of {name}: the limit is {limit}.")))?;
+        Ok((place, of_stream))
+    }
+}

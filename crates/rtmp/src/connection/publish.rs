@@ -1,0 +1,245 @@
+//! What a client publishes.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Instant;
+
+use distributary_auth::Action;
+use distributary_hub::{Dismissal, PublishError, Publisher, Refusal, StreamName};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinHandle;
+use tracing::{Span, error_span, info, warn};
+
+use super::end::End;
+use super::{Asker, Connection, now};
+use crate::holders::{HolderEntry, Identity, LastHeard};
+use crate::ingest::Ingest;
+use crate::quota::Place;
+use crate::server::{OnDuplicate, Shared};
+use crate::session::{MediaMessage, PublishRequest};
+
+/// A stream that is published over a connection. It goes offline when this is dropped.
+pub(super) struct Published {
+    ingest: Ingest,
+    /// By when the first frame has to come.
+    first_frame: Option<Instant>,
+    /// Whose lines in the log these are, where the connection has several streams.
+    span: Span,
+    watcher: JoinHandle<()>,
+    _place: Place,
+    _holder: HolderEntry,
+}
+
+/// The stream that may not go on, and why.
+pub(super) type Dismissed = (u32, Dismissal);
+
+/// The right to publish a name.
+struct Grant {
+    publisher: Publisher,
+    place: Place,
+    holder: HolderEntry,
+}
+
+/// Why there is none: the code for the client, and the description for a person.
+type Rejection = (&'static str, String);
+
+impl Published {
+    pub(super) fn handle(&mut self, message: MediaMessage, now: Instant) -> Result<(), Refusal> {
+        let _entered = self.span.enter();
+        self.ingest.handle(message, now)?;
+        if self.first_frame.is_some() && self.ingest.has_frames() {
+            self.first_frame = None;
+        }
+        Ok(())
+    }
+
+    /// By when a frame has to come.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.first_frame
+    }
+
+    /// Says that the stream has ended, and why.
+    pub(super) fn end(self, reason: &dyn Display) {
+        let _entered = self.span.enter();
+        self.watcher.abort();
+        self.ingest.end(reason);
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Grants or refuses a name.
+    pub(super) async fn decide(&mut self, request: PublishRequest) -> Result<(), End> {
+        let (stream_id, target) = (request.stream_id, request.target);
+        let span = if self.published.is_empty() {
+            Span::current().record("stream", target.name.as_str());
+            Span::none()
+        } else {
+            error_span!("also", stream = target.name.as_str())
+        };
+        let identity = Identity {
+            ip: self.peer.ip(),
+            query: target.query,
+        };
+        let asker = self.asker();
+        let heard = self.heard.clone();
+        let grant = async {
+            asker.authorize_publish(&target.name, &identity).await?;
+            asker.claim(&target.name, identity, heard).await
+        };
+        match Self::wait_for(&mut self.socket, &mut self.input, grant).await? {
+            Ok(grant) => {
+                let published = span.in_scope(|| self.begin(stream_id, grant, span.clone()));
+                self.published.insert(stream_id, published);
+                self.session.accept_publish();
+                Ok(())
+            }
+            Err((code, reason)) => {
+                let _entered = span.enter();
+                warn!(reason, "publisher refused");
+                self.session.reject_publish(code, &reason);
+                self.end_if_unused(End::Refused)
+            }
+        }
+    }
+
+    fn begin(&self, stream_id: u32, grant: Grant, span: Span) -> Published {
+        info!("publishing");
+        let now = now();
+        let dismissed = grant.publisher.dismissed();
+        let dismissals = self.dismissals.0.clone();
+        Published {
+            watcher: tokio::spawn(async move {
+                // Who cannot be told any more has gone.
+                let _ = dismissals.send((stream_id, dismissed.await)).await;
+            }),
+            ingest: Ingest::new(grant.publisher, Some(self.peer), now),
+            first_frame: self.shared.config.publish_timeout.map(|limit| now + limit),
+            span,
+            _place: grant.place,
+            _holder: grant.holder,
+        }
+    }
+
+    /// Tells a publisher that it may not go on.
+    pub(super) fn tell_dismissed(&mut self, (stream_id, dismissal): Dismissed) -> Result<(), End> {
+        let (description, end) = match dismissal {
+            Dismissal::Replaced => (
+                "Another publisher has taken the stream over.",
+                End::Replaced,
+            ),
+            Dismissal::Removed => ("The server has ended the stream.", End::Removed),
+        };
+        self.end_publish(stream_id, description, end)
+    }
+
+    /// Ends what is published without a frame for too long.
+    pub(super) fn end_without_frames(&mut self, now: Instant) -> Result<(), End> {
+        let Some(limit) = self.shared.config.publish_timeout else {
+            return Ok(());
+        };
+        let is_due = |published: &Published| published.deadline().is_some_and(|due| due <= now);
+        let due: Vec<_> = self
+            .published
+            .iter()
+            .filter_map(|(id, published)| is_due(published).then_some(*id))
+            .collect();
+        for stream_id in due {
+            let end = End::NoFrame(limit);
+            let description = format!("The stream is given up: {end}.");
+            self.end_publish(stream_id, &description, end)?;
+        }
+        Ok(())
+    }
+
+    /// Ends one stream that is published, and the connection where there is nothing else on it.
+    pub(super) fn end_publish(
+        &mut self,
+        stream_id: u32,
+        description: &str,
+        end: End,
+    ) -> Result<(), End> {
+        self.session.end_publish(stream_id, description);
+        if !self.session.is_active() {
+            return Err(end);
+        }
+        if let Some(published) = self.published.remove(&stream_id) {
+            published.end(&end);
+        }
+        Ok(())
+    }
+
+    pub(super) fn asker(&self) -> Asker {
+        Asker {
+            shared: Arc::clone(&self.shared),
+            peer: self.peer,
+            client: self.client.clone(),
+        }
+    }
+}
+
+impl Asker {
+    async fn authorize_publish(
+        &self,
+        name: &StreamName,
+        identity: &Identity,
+    ) -> Result<(), Rejection> {
+        let allowed = self.authorize(Action::Publish, name, &identity.query);
+        allowed.await.map_err(|denied| {
+            (
+                "NetStream.Publish.Denied",
+                format!("{name} cannot be published: {denied}."),
+            )
+        })
+    }
+
+    /// Takes the name and a publisher's place.
+    async fn claim(
+        &self,
+        name: &StreamName,
+        identity: Identity,
+        heard: LastHeard,
+    ) -> Result<Grant, Rejection> {
+        const BAD_NAME: &str = "NetStream.Publish.BadName";
+        let place = self.shared.publishers.take(Some(self.peer.ip()));
+        let place = place.map_err(|full| {
+            let limit = "raise max or max_per_ip under [publishers]";
+            (BAD_NAME, format!("Too many publishers: {full} ({limit})."))
+        })?;
+        let publisher = self.take_name(name, &identity).await;
+        let publisher = publisher.map_err(|error| {
+            let description = match error {
+                PublishError::AlreadyLive => format!(
+                    "Somebody else is publishing {name} now: stop that one or choose another name."
+                ),
+                error => format!("{name} cannot be published: {error}."),
+            };
+            (BAD_NAME, description)
+        })?;
+        let holder = self.shared.holders.enter(name.clone(), identity, heard);
+        Ok(Grant {
+            publisher,
+            place,
+            holder,
+        })
+    }
+
+    async fn take_name(
+        &self,
+        name: &StreamName,
+        identity: &Identity,
+    ) -> Result<Publisher, PublishError> {
+        let Shared { hub, holders, .. } = &*self.shared;
+        if self.shared.config.on_duplicate == OnDuplicate::Takeover {
+            return Ok(hub.take_over(name, now()));
+        }
+        match hub.publish(name, now()) {
+            Err(PublishError::AlreadyLive) if holders.is_left_by(name, identity).await => {
+                info!("the publisher is back: it takes the name over from its silent connection");
+                Ok(hub.take_over(name, now()))
+            }
+            // The other may have ended while its silence was awaited.
+            Err(PublishError::AlreadyLive) => hub.publish(name, now()),
+            taken => taken,
+        }
+    }
+}
