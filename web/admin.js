@@ -1,5 +1,7 @@
 /** What the dashboard asks of the admin API, and what it is told. */
 
+import { ROOT } from "./path.js";
+
 /** Where the token is kept, until the window is closed. */
 const TOKEN = "distributary-admin-token";
 /** Pause before the feed is asked for again, in milliseconds. */
@@ -18,7 +20,7 @@ export function remember(token) {
   sessionStorage.setItem(TOKEN, token);
 }
 
-/** Asks something of the API; gives the JSON it answers, if any. */
+/** Asks something of the API, by its path from the gateway's root; gives the JSON it answers, if any. */
 export async function ask(method, path) {
   const response = await request(method, path);
   return response.status === 204 ? null : response.json();
@@ -31,7 +33,7 @@ export async function ask(method, path) {
 export async function follow(onSnapshot, onError) {
   for (;;) {
     try {
-      const response = await request("GET", "/api/events");
+      const response = await request("GET", "api/events");
       await read(response.body, onSnapshot);
       onError(new Error("The gateway has ended the feed."));
     } catch (error) {
@@ -45,7 +47,7 @@ export async function follow(onSnapshot, onError) {
 async function request(method, path) {
   const token = sessionStorage.getItem(TOKEN);
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  const response = await fetch(path, { method, headers });
+  const response = await fetch(`${ROOT}${path}`, { method, headers });
   if (response.ok) return response;
   const problem = await response.json().catch(() => null);
   throw new Refusal(response.status, problem?.detail ?? `Status ${response.status}`);

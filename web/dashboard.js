@@ -116,8 +116,8 @@ find("#sign-in").addEventListener("submit", (event) => {
 find("#drain").addEventListener("click", async () => {
   const viewers = [...cards.values()].reduce((total, card) => total + card.viewers, 0);
   const question = `Take no more viewers? ${count(viewers, "viewer")} can go on watching.`;
-  if (await sure(question, "Drain")) act("POST", "/api/drain");
+  if (await sure(question, "Drain")) act("POST", "api/drain");
 });
-find("#undrain").addEventListener("click", () => act("DELETE", "/api/drain"));
+find("#undrain").addEventListener("click", () => act("DELETE", "api/drain"));
 
 follow(show, lost);

@@ -1,7 +1,7 @@
 /** The front page: what is live, and one of it playing. */
 
 import "./player.js";
-import { endpointOf, pathOf } from "./path.js";
+import { ROOT, endpointOf, pathOf } from "./path.js";
 import { age } from "./words.js";
 
 /** Milliseconds between two looks at the list. */
@@ -18,7 +18,7 @@ let selected = null;
 
 async function poll() {
   try {
-    const response = await fetch("/api/live");
+    const response = await fetch(`${ROOT}api/live`);
     if (response.status === 404) return hide();
     if (!response.ok) throw new Error(`status ${response.status}`);
     const live = await response.json();
@@ -67,7 +67,7 @@ function newRow(name) {
   row.querySelector(".stream-name").textContent = name;
   row.querySelector("button").addEventListener("click", () => select(name));
   const link = row.querySelector("a");
-  link.href = `/${pathOf(name)}`;
+  link.href = `${ROOT}${pathOf(name)}`;
   link.setAttribute("aria-label", `Open the page of ${name}`);
   return row;
 }

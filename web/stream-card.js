@@ -69,7 +69,7 @@ export class StreamCard {
     this.#isAsking = true;
     try {
       const query = new URLSearchParams({ stream: this.#name, limit: LISTED });
-      this.#showViewers(await ask("GET", `/api/viewers?${query}`));
+      this.#showViewers(await ask("GET", `api/viewers?${query}`));
     } catch {
       // The feed tells what is wrong.
     } finally {
@@ -123,14 +123,14 @@ export class StreamCard {
     const watching = this.viewers === 1 ? "viewer loses" : "viewers lose";
     const question = `End the publisher of ${name}? ${this.viewers} ${watching} the picture until it comes back, which most encoders try by themselves.`;
     if (await this.#hands.sure(question, "End publisher")) {
-      this.#hands.act("DELETE", `/api/publishers/${pathOf(name)}`);
+      this.#hands.act("DELETE", `api/publishers/${pathOf(name)}`);
     }
   }
 
   async #endViewer(id) {
     const question = `End the session of viewer ${id}? Most players come back by themselves.`;
     if (await this.#hands.sure(question, "End session")) {
-      this.#hands.act("DELETE", `/api/viewers/${id}`);
+      this.#hands.act("DELETE", `api/viewers/${id}`);
     }
   }
 

@@ -7,9 +7,9 @@
  */
 
 import "./player.js";
-import { endpointOf } from "./path.js";
+import { ROOT, endpointOf } from "./path.js";
 
-const stream = decodeURIComponent(location.pathname).replace(/^\/|\/$/g, "");
+const stream = decodeURIComponent(location.pathname.slice(ROOT.length)).replace(/\/$/, "");
 const query = new URLSearchParams(location.search);
 const isOn = (name) => !["0", "false", "no"].includes(query.get(name));
 

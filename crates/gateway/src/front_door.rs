@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use distributary_hub::{PatternError, StreamPattern};
 use distributary_whep::{
-    AllowedOrigins, IceServer, Offline, Redirect, TurnCredentials, WhepConfig,
+    AllowedOrigins, IceServer, Offline, PublicPath, Redirect, TurnCredentials, WhepConfig,
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,8 @@ pub struct Whep {
     pub max_event_streams: usize,
     /// Whether everybody may see the names of the live streams.
     pub list_streams: bool,
+    /// The path under which a proxy serves the gateway.
+    pub public_path: PublicPath,
 }
 
 /// A STUN or TURN server that players are told of.
@@ -64,6 +66,7 @@ impl Default for Whep {
             offline: whep.offline,
             max_event_streams: whep.max_event_streams,
             list_streams: true,
+            public_path: PublicPath::default(),
         }
     }
 }
@@ -126,6 +129,7 @@ pub fn whep_config(
         offline_grace,
         max_event_streams: whep.max_event_streams,
         hides_streams: !whep.list_streams,
+        public_path: whep.public_path.clone(),
         ice_servers: ice_servers
             .iter()
             .map(IceServerEntry::server)

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::logging::LogHandle;
 
 /// What can change without a new start: keys, and tables with all their keys.
-const LIVE: [&str; 22] = [
+const LIVE: [&str; 23] = [
     "auth",
     "ice_server",
     "log",
@@ -35,6 +35,7 @@ const LIVE: [&str; 22] = [
     "viewers.max_per_stream",
     "whep.allowed_origins",
     "whep.list_streams",
+    "whep.public_path",
 ];
 
 /// The parts of a running gateway that take another configuration.

@@ -5,6 +5,7 @@ pub mod certificate;
 pub mod data;
 pub mod demux;
 pub mod dtls;
+mod ended;
 pub mod engine;
 pub mod ice;
 pub mod log;

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tracing::Span;
 
 use crate::dtls::DtlsContext;
+use crate::ended::Ended;
 use crate::ice::Credentials;
 use crate::peer::PeerConfig;
 use crate::visit::Visit;
@@ -215,6 +216,7 @@ pub(crate) struct Registry {
     by_stream: DashMap<StreamName, usize>,
     max_sessions: AtomicUsize,
     max_per_stream: AtomicUsize,
+    ended: Ended,
 }
 
 impl Registry {
@@ -225,6 +227,7 @@ impl Registry {
             by_stream: DashMap::new(),
             max_sessions: AtomicUsize::new(max_sessions),
             max_per_stream: AtomicUsize::new(max_per_stream),
+            ended: Ended::default(),
         }
     }
 
@@ -292,6 +295,7 @@ impl Registry {
     /// Forgets what is known of a session, and counts it out.
     fn forget(&self, id: &SessionId) -> Option<Known> {
         let (_, known) = self.by_id.remove(id)?;
+        self.ended.insert(*id);
         if let Entry::Occupied(mut count) = self.by_stream.entry(known.stream.clone()) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
@@ -443,6 +447,11 @@ impl Registry {
     /// Whether there is such a session.
     pub(crate) fn contains(&self, id: &SessionId) -> bool {
         self.by_id.contains_key(id)
+    }
+
+    /// Whether a session was there and is one of the last that have ended.
+    pub(crate) fn has_ended(&self, id: &SessionId) -> bool {
+        self.ended.contains(id)
     }
 
     /// Removes a session that waits; for one that a shard has, returns the shard, which must close
@@ -672,7 +681,7 @@ mod tests {
     async fn the_end_of_a_session_can_be_waited_for() {
         let registry = Registry::new(8, 8);
         let id = SessionId::random();
-        assert!(registry.watch(&id).is_none());
+        assert!(registry.watch(&id).is_none() && !registry.has_ended(&id));
         registry.insert("one1", waiting(id, "one1")).unwrap();
         let mut session = registry.watch(&id).unwrap();
         assert_eq!(session.stream().as_str(), "live/test");
@@ -680,6 +689,7 @@ mod tests {
         assert_eq!(registry.close(&id), Some(None));
         session.ended().await;
         same.ended().await;
+        assert!(registry.has_ended(&id));
     }
 
     #[test]

@@ -71,6 +71,12 @@ impl Access {
         proxies.client(peer, &list.join(","))
     }
 
+    /// Whether a connection comes from a proxy that is believed.
+    pub(crate) fn is_proxy(&self, peer: Option<&PeerAddress>) -> bool {
+        let proxies = self.proxies.read().unwrap_or_else(PoisonError::into_inner);
+        proxies.trusts(address_of(peer))
+    }
+
     /// Says once that a proxy on this machine hides where viewers are. This machine itself has no limits, so
     /// none of its viewers has one. It is not believed by itself: any program on this machine could then
     /// come from everywhere.
@@ -153,6 +159,11 @@ pub(crate) struct Viewer {
 }
 
 impl Viewer {
+    /// The query of the request, which may be empty.
+    pub(crate) fn query(&self) -> &str {
+        &self.query
+    }
+
     /// Writes into the log why the viewer is not let in.
     pub(crate) fn note_refusal(&self, stream: &StreamName, reason: &dyn Display) {
         tracing::info!(%stream, address = %self.ip, %reason, "viewer refused");

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cors::AllowedOrigins;
 use crate::ice_server::IceServer;
+use crate::public_path::PublicPath;
 use crate::redirect::Redirect;
 
 /// How viewers are received over HTTP.
@@ -26,6 +27,8 @@ pub struct WhepConfig {
     pub max_event_streams: usize,
     /// Whether the names of live streams are told to nobody.
     pub hides_streams: bool,
+    /// The path under which a proxy serves the gateway, where the proxy does not tell it.
+    pub public_path: PublicPath,
 }
 
 /// A [`WhepConfig`] that can be replaced while it is in use. Cloning gives another handle.
@@ -71,6 +74,7 @@ impl Default for WhepConfig {
             offline_grace: Duration::from_secs(15),
             max_event_streams: 2048,
             hides_streams: false,
+            public_path: PublicPath::default(),
         }
     }
 }

@@ -7,12 +7,15 @@ use axum::response::{IntoResponse, Response};
 
 use crate::router::FrontDoor;
 
-/// Request headers a player sends that browsers ask about first.
+/// Request headers that players send. A browser that asks about others first, such as those of tracing, is
+/// allowed what it asks for: a header that is not known here is not looked at.
 const ALLOWED_HEADERS: &str = "Authorization, Content-Type, If-Match";
 /// Response headers a player must be able to read.
 const EXPOSED_HEADERS: &str = "Accept-Patch, ETag, Link, Location, Retry-After";
 /// Seconds a browser may remember the answer to its preflight: the longest Chromium accepts.
 const MAX_AGE: &str = "7200";
+/// Methods that a browser may use where there is nothing, to be told so.
+const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST";
 
 /// Pages whose scripts may use the endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,7 +68,7 @@ impl AllowedOrigins {
     }
 }
 
-/// Lets the pages of the allowed origins read the response.
+/// Lets the pages of the allowed origins read the response, whatever it is.
 pub(crate) async fn allow_origins(
     State(front): State<FrontDoor>,
     request: Request,
@@ -74,8 +77,29 @@ pub(crate) async fn allow_origins(
     let config = front.config.current();
     let origins = &config.allowed_origins;
     let allowed = origins.allowed(request.headers());
+    let preflight = is_preflight(request.headers()).then(|| {
+        let headers = request.headers();
+        headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned()
+    });
     let mut response = next.run(request).await;
+    if let Some(asked) = preflight {
+        // A browser shows no page the error that stands in the answer to its own question: the page is to
+        // get it for its request.
+        if response.status().is_client_error() {
+            response = options(METHODS);
+        }
+        let headers = response.headers_mut();
+        if let Some(asked) = asked {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked);
+        }
+        let vary = HeaderValue::from_static("Access-Control-Request-Headers");
+        headers.append(header::VARY, vary);
+    }
     let headers = response.headers_mut();
+    // Files that are for all pages say so themselves.
+    if headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+        return response;
+    }
     if let Some(allowed) = allowed {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
         headers.insert(

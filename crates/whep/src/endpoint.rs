@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use axum::Extension;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
@@ -23,6 +23,7 @@ use crate::name::PathStream;
 use crate::offer::{ACCEPT_POST, Offer, SDP};
 use crate::player::Player;
 use crate::problem::Problem;
+use crate::public_path::PublicPath;
 use crate::redirect::temporary_redirect;
 use crate::router::FrontDoor;
 use crate::session::{self, ACCEPT_PATCH};
@@ -47,20 +48,22 @@ async fn open(
     PathStream(name): PathStream,
     viewer: Viewer,
     Player(options): Player,
-    RawQuery(query): RawQuery,
+    public: PublicPath,
     dialect: Option<Extension<Dialect>>,
     Offer(offer): Offer,
 ) -> Result<Response, Problem> {
     let config = front.config.current();
     let mut redirects = config.redirects.iter();
-    if let Some(target) = redirects.find_map(|redirect| redirect.target(&name, query.as_deref())) {
+    if let Some(target) =
+        redirects.find_map(|redirect| redirect.target(&name, Some(viewer.query())))
+    {
         return Ok(temporary_redirect(&target));
     }
     let Extension(dialect) = dialect.unwrap_or_default();
     let opened = negotiate(&front, &viewer, &name, offer.as_deref(), options).await;
     let (status, session) = opened.map_err(|problem| in_dialect(problem, dialect))?;
-    let events = events::link(&session.id);
-    let mut response = described(status, session);
+    let events = events::link(&public, &session.id);
+    let mut response = described(status, session, &public);
     tell_ice_servers(&mut response, config.ice_servers.iter());
     response.headers_mut().append(header::LINK, events);
     Ok(response)
@@ -167,22 +170,28 @@ async fn describe(PathStream(_): PathStream) -> Response {
     [(header::CONTENT_TYPE, SDP), (ACCEPT_POST, SDP)].into_response()
 }
 
-/// What may be posted here, and, for players that want to know before they make their offer, the
-/// servers that are no secret. A browser's preflight is not the player's question (RFC 9725 section
-/// 4.6).
+/// What may be posted here, and, for players that want to know before they make their offer, the servers; those
+/// with credentials only for who may watch. A browser's preflight is not the player's question (RFC 9725
+/// section 4.6).
 async fn options(
     State(front): State<FrontDoor>,
-    PathStream(_): PathStream,
+    PathStream(name): PathStream,
+    viewer: Viewer,
     headers: HeaderMap,
 ) -> Response {
     let mut response = cors::options(METHODS);
     if !cors::is_preflight(&headers) {
         let config = front.config.current();
-        let servers = config.ice_servers.iter();
+        let servers = &config.ice_servers;
+        let may_watch = servers.iter().any(IceServer::has_credentials)
+            && front.access.authorize(&viewer, &name).await.is_ok();
+        let told = servers.iter();
         tell_ice_servers(
             &mut response,
-            servers.filter(|server| !server.has_credentials()),
+            told.filter(|server| may_watch || !server.has_credentials()),
         );
+        let fresh = HeaderValue::from_static("no-store");
+        response.headers_mut().insert(header::CACHE_CONTROL, fresh);
     }
     let headers = response.headers_mut();
     headers.insert(ACCEPT_POST, HeaderValue::from_static(SDP));
@@ -217,10 +226,10 @@ async fn await_stream(front: &FrontDoor, name: &StreamName) -> Result<(), Proble
         .retry_after(NOT_LIVE_RETRY_SECONDS))
 }
 
-fn described(status: StatusCode, session: OpenedSession) -> Response {
+fn described(status: StatusCode, session: OpenedSession, public: &PublicPath) -> Response {
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
-        (header::LOCATION, session::path(&session.id)),
+        (header::LOCATION, session::path(public, &session.id)),
         (header::ETAG, format!("\"{}\"", session.etag)),
         (ACCEPT_PATCH, FRAGMENT_MEDIA_TYPE.to_owned()),
         (header::CACHE_CONTROL, "no-store".to_owned()),

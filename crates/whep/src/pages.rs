@@ -1,15 +1,16 @@
 //! The web pages, embedded in the binary: it serves them wherever it is started.
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use distributary_hub::StreamName;
 
 use crate::config::WhepConfig;
 use crate::problem::Problem;
-use crate::router::{FrontDoor, RESERVED, method_not_allowed};
+use crate::router::{FrontDoor, RESERVED, method_not_allowed, nothing};
 
 /// A file of the folder `web`, by its name.
 macro_rules! file {
@@ -27,15 +28,12 @@ macro_rules! script {
     };
 }
 
-macro_rules! page {
-    ($name:literal) => {
-        file!($name, "text/html; charset=utf-8").1
-    };
-}
+const INDEX: Page = Page(include_str!("../../../web/index.html"));
+const PLAYER: Page = Page(include_str!("../../../web/player.html"));
+const DASHBOARD: Page = Page(include_str!("../../../web/dashboard.html"));
 
-const INDEX: Asset = page!("index.html");
-const PLAYER: Asset = page!("player.html");
-const DASHBOARD: Asset = page!("dashboard.html");
+/// What stands in a page for the way from there to the root of the gateway.
+const ROOT: &str = "{root}";
 
 /// What lies under `/assets/`.
 const ASSETS: [(&str, Asset); 19] = [
@@ -84,10 +82,14 @@ const FILE_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'"
 
 /// The pages of the public listener.
 pub(crate) fn routes() -> Router<FrontDoor> {
+    let assets = Router::new()
+        .route("/assets/{*file}", get(asset))
+        .method_not_allowed_fallback(method_not_allowed);
     Router::new()
         .route("/", get(index))
-        .route("/assets/{*file}", get(asset))
         .route("/{app}/{*stream}", get(player))
+        .method_not_allowed_fallback(nothing)
+        .merge(assets)
 }
 
 /// The page of the admin listener. It shows nothing by itself; what it asks for is guarded.
@@ -98,18 +100,19 @@ pub(crate) fn dashboard_routes<S: Clone + Send + Sync + 'static>() -> Router<S> 
         .method_not_allowed_fallback(method_not_allowed)
 }
 
-async fn dashboard(headers: HeaderMap) -> Response {
-    DASHBOARD.serve(&headers, DASHBOARD_POLICY)
+async fn dashboard(uri: Uri, headers: HeaderMap) -> Response {
+    DASHBOARD.serve(&uri, &headers, DASHBOARD_POLICY)
 }
 
-async fn index(State(front): State<FrontDoor>, headers: HeaderMap) -> Response {
-    INDEX.serve(&headers, &policy(&front.config.current()))
+async fn index(State(front): State<FrontDoor>, uri: Uri, headers: HeaderMap) -> Response {
+    INDEX.serve(&uri, &headers, &policy(&front.config.current()))
 }
 
 /// The player page: the same for every stream, live or not, since the page itself waits for it.
 async fn player(
     State(front): State<FrontDoor>,
     Path((app, stream)): Path<(String, String)>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let refuse = |reason: String| Problem::new(StatusCode::NOT_FOUND, reason);
@@ -118,7 +121,7 @@ async fn player(
     }
     StreamName::new(&app, stream.strip_suffix('/').unwrap_or(&stream))
         .map_err(|error| refuse(format!("The path: {error}.")))?;
-    Ok(PLAYER.serve(&headers, &policy(&front.config.current())))
+    Ok(PLAYER.serve(&uri, &headers, &policy(&front.config.current())))
 }
 
 async fn asset(Path(file): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
@@ -146,30 +149,61 @@ impl Asset {
         }
     }
 
-    /// The file, or 304 when the browser has this very one (RFC 9110 section 13.1.2).
-    ///
-    /// Any site may use the files: the player is a module for the pages of others.
     fn serve(&self, request: &HeaderMap, policy: &str) -> Response {
-        let etag = format!("\"{:016x}\"", self.digest);
-        let is_known = request
-            .get_all(header::IF_NONE_MATCH)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .any(|tags| tags.contains(&etag));
-        let headers = [
-            (header::ETAG, etag.as_str()),
-            (header::CACHE_CONTROL, "no-cache"),
-            (header::CONTENT_SECURITY_POLICY, policy),
-            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-            (header::REFERRER_POLICY, "no-referrer"),
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        ];
-        if is_known {
-            return (StatusCode::NOT_MODIFIED, headers).into_response();
-        }
-        let content_type = [(header::CONTENT_TYPE, self.content_type)];
-        (headers, content_type, self.bytes).into_response()
+        serve(request, policy, self.content_type, self.digest, self.bytes)
     }
+}
+
+/// An embedded page. It finds the files of the gateway from where it is, so that it works under every path that
+/// a proxy gives it.
+struct Page(&'static str);
+
+impl Page {
+    /// The page as it is seen at `uri`.
+    fn serve(&self, uri: &Uri, request: &HeaderMap, policy: &str) -> Response {
+        let page = self.0.replace(ROOT, &root_of(uri.path()));
+        let digest = fnv1a(page.as_bytes());
+        serve(request, policy, "text/html; charset=utf-8", digest, page)
+    }
+}
+
+/// The way from a path to the root: a browser resolves it from behind the last slash (RFC 3986 section 5.2.3).
+fn root_of(path: &str) -> String {
+    match path.matches('/').count() {
+        0 | 1 => "./".to_owned(),
+        slashes => "../".repeat(slashes - 1),
+    }
+}
+
+/// A file, or 304 when the browser has this very one (RFC 9110 section 13.1.2).
+///
+/// Any site may use the files: the player is a module for the pages of others.
+fn serve(
+    request: &HeaderMap,
+    policy: &str,
+    content_type: &'static str,
+    digest: u64,
+    body: impl Into<Body>,
+) -> Response {
+    let etag = format!("\"{digest:016x}\"");
+    let is_known = request
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|tags| tags.contains(&etag));
+    let headers = [
+        (header::ETAG, etag.as_str()),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    if is_known {
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
+    }
+    let content_type = [(header::CONTENT_TYPE, content_type)];
+    (headers, content_type, body.into()).into_response()
 }
 
 /// The FNV-1a hash: short, `const`, and enough to tell two versions of a file apart.
@@ -193,13 +227,17 @@ mod tests {
         assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
     }
 
+    const PAGES: [Page; 3] = [INDEX, PLAYER, DASHBOARD];
+
     #[test]
     fn pages_load_nothing_from_elsewhere() {
-        let pages = [&INDEX, &PLAYER, &DASHBOARD];
-        for asset in pages.into_iter().chain(ASSETS.iter().map(|(_, a)| a)) {
-            let lines = std::str::from_utf8(asset.bytes).unwrap().lines();
+        let files = ASSETS
+            .iter()
+            .map(|(_, asset)| std::str::from_utf8(asset.bytes).unwrap());
+        for text in PAGES.iter().map(|page| page.0).chain(files) {
             // Comments show how other sites use the player.
-            let text: String = lines.filter(|line| !line.starts_with(" *")).collect();
+            let lines = text.lines().filter(|line| !line.starts_with(" *"));
+            let text: String = lines.collect();
             for outside in [
                 "src=\"http",
                 "href=\"http",
@@ -213,14 +251,46 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_asked_for_from_the_root_of_the_site() {
+        let scripts = ASSETS.iter().filter(|(name, _)| name.ends_with(".js"));
+        let files = scripts.map(|(_, asset)| std::str::from_utf8(asset.bytes).unwrap());
+        for text in PAGES.iter().map(|page| page.0).chain(files) {
+            for absolute in [
+                "src=\"/",
+                "href=\"/",
+                "fetch(\"/",
+                "\"/api",
+                "`/api",
+                "`/$",
+                "`/whep",
+            ] {
+                assert!(!text.contains(absolute), "{absolute} in {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_root_is_as_far_away_as_the_path_is_long() {
+        for (path, root) in [
+            ("/", "./"),
+            ("/live/test", "../"),
+            ("/live/test/", "../../"),
+            ("/live/eu/a%2Fb", "../../"),
+        ] {
+            assert_eq!(root_of(path), root, "{path}");
+        }
+    }
+
+    #[test]
     fn every_file_a_page_asks_for_is_embedded() {
         let is_there = |file: &str| {
             let file = file.split('"').next().unwrap();
             assert!(ASSETS.iter().any(|(name, _)| *name == file), "{file}");
         };
-        for page in [&INDEX, &PLAYER, &DASHBOARD] {
-            let text = std::str::from_utf8(page.bytes).unwrap();
-            text.split("\"/assets/").skip(1).for_each(is_there);
+        for Page(text) in PAGES {
+            let files = text.split("\"{root}assets/").skip(1);
+            assert!(files.clone().count() > 2);
+            files.for_each(is_there);
         }
         for (_, script) in ASSETS.iter().filter(|(name, _)| name.ends_with(".js")) {
             let lines = std::str::from_utf8(script.bytes).unwrap().lines();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
 use axum::routing::{any, get};
 use axum::{Extension, Router};
@@ -17,6 +17,7 @@ use crate::admission::Admission;
 use crate::config::Settings;
 use crate::events::EventStreams;
 use crate::problem::Problem;
+use crate::public_path::PublicPath;
 use crate::{aliases, cors, endpoint, events, health, legacy, limits, live, pages, session};
 
 /// First path segments that are never the application of a player page. A stream whose application is
@@ -56,19 +57,19 @@ pub struct ServerInfo {
 /// The first path segments in `RESERVED` are the gateway's own; any other path of two or more
 /// segments is the player page of the stream of that name, or with `/whep` at its end the endpoint.
 pub fn router(front: FrontDoor) -> Router {
+    let origins = middleware::from_fn_with_state(front.clone(), cors::allow_origins);
     let routes = pages::routes()
         .merge(api(&front))
-        .method_not_allowed_fallback(method_not_allowed)
         .merge(whep(&front))
-        .fallback(not_found)
+        .fallback(nothing)
+        .layer(origins)
         .with_state(front);
     // A layer of the router itself would come too late, when the route is chosen.
     Router::new().fallback_service(MapRequestLayer::new(aliases::rewrite).layer(routes))
 }
 
-/// What players ask for, from the pages of any allowed origin.
+/// What players ask for.
 fn whep(front: &FrontDoor) -> Router<FrontDoor> {
-    let origins = middleware::from_fn_with_state(front.clone(), cors::allow_origins);
     let streams = EventStreams::new(front.config.current().max_event_streams);
     Router::new()
         .route("/whep/{*stream}", endpoint::methods())
@@ -84,13 +85,13 @@ fn whep(front: &FrontDoor) -> Router<FrontDoor> {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(front.clone(), limits::limit))
         .layer(Extension(streams))
-        .layer(origins)
 }
 
 /// What the page asks for, and what a load balancer does.
 fn api(front: &FrontDoor) -> Router<FrontDoor> {
     Router::new()
         .route("/api/live", get(live::live))
+        .method_not_allowed_fallback(method_not_allowed)
         .merge(health::routes(front.admission.clone()))
 }
 
@@ -102,6 +103,30 @@ async fn unnamed() -> Problem {
 
 pub(crate) async fn not_found() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "There is nothing at this path.")
+}
+
+/// A path where there is nothing, or nothing but a page: whoever does not just look is a player that looks for
+/// its endpoint, or a publisher.
+pub(crate) async fn nothing(public: PublicPath, method: Method, uri: Uri) -> Problem {
+    if matches!(method, Method::GET | Method::HEAD) {
+        return not_found().await;
+    }
+    let path = uri.path().trim_end_matches('/');
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let detail = match segments.as_slice() {
+        [.., "whip"] | ["whip", ..] => {
+            "Streams are published over RTMP here; there is no WHIP.".to_owned()
+        }
+        [app, _, ..] if !RESERVED.contains(app) => {
+            format!(
+                "There is no WHEP endpoint at this path; that of the stream is {public}/whep{path}."
+            )
+        }
+        _ => format!(
+            "There is no WHEP endpoint at this path; ask at {public}/whep/{{app}}/{{stream}}."
+        ),
+    };
+    Problem::new(StatusCode::NOT_FOUND, detail)
 }
 
 pub(crate) async fn method_not_allowed() -> Problem {

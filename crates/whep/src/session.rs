@@ -16,6 +16,7 @@ use crate::cors;
 use crate::endpoint::refusal;
 use crate::offer::{Change, not_a_fragment};
 use crate::problem::Problem;
+use crate::public_path::PublicPath;
 use crate::router::FrontDoor;
 
 const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH";
@@ -30,9 +31,10 @@ pub(crate) fn methods() -> MethodRouter<FrontDoor> {
     delete(close).get(exists).options(options).patch(patch)
 }
 
-/// Where a session is found.
-pub(crate) fn path(id: &SessionId) -> String {
-    format!("/session/{id}")
+/// Where a session is found, for a player that sees the gateway under `public`. It is a path from the root: some
+/// players cannot resolve others.
+pub(crate) fn path(public: &PublicPath, id: &SessionId) -> String {
+    format!("{public}/session/{id}")
 }
 
 /// The id in the path. Whoever knows it owns the session: it cannot be guessed.
@@ -49,12 +51,13 @@ impl<S: Send + Sync> FromRequestParts<S> for PathSession {
     }
 }
 
-/// Ends the session.
+/// Ends the session. One that has just ended by itself, as when the player closed its connection first, is what
+/// the player wants.
 async fn close(
     State(front): State<FrontDoor>,
     PathSession(id): PathSession,
 ) -> Result<StatusCode, Problem> {
-    if front.engine.close(&id) {
+    if front.engine.close(&id) || front.engine.has_ended(&id) {
         Ok(StatusCode::OK)
     } else {
         Err(unknown())

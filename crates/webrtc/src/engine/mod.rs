@@ -348,6 +348,11 @@ impl Engine {
         ended.count() > 0
     }
 
+    /// Whether a session was there and is one of the last few thousand that have ended.
+    pub fn has_ended(&self, id: &SessionId) -> bool {
+        self.shared.registry.has_ended(id)
+    }
+
     /// Whether there is a session of this name, or an offer of one.
     pub fn contains(&self, id: &SessionId) -> bool {
         self.shared.registry.contains(id) || self.is_offered(id)

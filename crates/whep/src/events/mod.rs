@@ -36,6 +36,7 @@ use crate::advice;
 use crate::cors;
 use crate::offer::{is_of_type, read_text};
 use crate::problem::Problem;
+use crate::public_path::PublicPath;
 use crate::router::FrontDoor;
 use crate::session::{self, PathSession};
 use feed::{Feed, Situation};
@@ -68,10 +69,10 @@ pub(crate) fn stream_methods() -> MethodRouter<FrontDoor> {
 }
 
 /// What tells a player that there are events of its session.
-pub(crate) fn link(id: &SessionId) -> HeaderValue {
+pub(crate) fn link(public: &PublicPath, id: &SessionId) -> HeaderValue {
     let link = format!(
         "<{}/events>; rel=\"{RELATION}\"; events=\"{}\"",
-        session::path(id),
+        session::path(public, id),
         EventSet::all()
     );
     HeaderValue::from_str(&link).unwrap_or(HeaderValue::from_static(""))
@@ -82,6 +83,7 @@ async fn create(
     State(front): State<FrontDoor>,
     Extension(events): Extension<EventStreams>,
     PathSession(id): PathSession,
+    public: PublicPath,
     request: Request,
 ) -> Result<Response, Problem> {
     let mut watched = front.engine.watch(&id).ok_or_else(session::unknown)?;
@@ -97,7 +99,7 @@ async fn create(
             events.forget(&id);
         });
     }
-    let location = format!("{}/events/{number}", session::path(&id));
+    let location = format!("{}/events/{number}", session::path(&public, &id));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())
 }
 

@@ -28,8 +28,40 @@ async fn a_preflight_of_the_endpoint_allows_the_post() {
             .contains(&"POST")
     );
     let headers = answer.list("access-control-allow-headers");
-    assert_eq!(headers, ["Authorization", "Content-Type", "If-Match"]);
+    assert_eq!(headers, ["authorization", "content-type"]);
     assert!(answer.headers.contains_key("access-control-max-age"));
+}
+
+#[tokio::test]
+async fn headers_of_tracing_and_others_are_let_through() {
+    let front = Front::new();
+    for path in ["/whep/live/test", "/session/x", "/rtc/v1/play/"] {
+        let headers = "authorization,traceparent,x-request-id";
+        let answer = preflight(&front, path, "POST", headers).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.header("access-control-allow-headers"), headers);
+        let vary = answer.header("vary");
+        assert_eq!(vary, "Access-Control-Request-Headers");
+    }
+    // A client that asks without being a browser.
+    let answer = front.request("OPTIONS", "/whep/live/test").await;
+    let headers = answer.list("access-control-allow-headers");
+    assert_eq!(headers, ["Authorization", "Content-Type", "If-Match"]);
+}
+
+#[tokio::test]
+async fn a_page_gets_to_read_that_there_is_nothing_at_a_path() {
+    let front = Front::new();
+    for path in ["/live/test", "/wehp/live/test", "/nothing", "/"] {
+        let answer = preflight(&front, path, "POST", "content-type").await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        let methods = answer.list("access-control-allow-methods");
+        assert!(methods.contains(&"POST"));
+        assert_eq!(answer.header("access-control-allow-origin"), "*");
+        let answer = front.post(path, "application/sdp", OFFER).await;
+        answer.problem(StatusCode::NOT_FOUND);
+        assert_eq!(answer.header("access-control-allow-origin"), "*");
+    }
 }
 
 #[tokio::test]
@@ -55,6 +87,9 @@ async fn every_answer_can_be_read_errors_too() {
         front.post("/whep/live/other", sdp, OFFER).await,
         front.post("/whep/live/test", "text/plain", OFFER).await,
         front.request("PUT", "/whep/live/test").await,
+        front.request("GET", "/nothing").await,
+        front.request("PUT", "/api/live").await,
+        front.request("GET", "/healthz").await,
         front.request("DELETE", "/session/none").await,
     ] {
         assert_eq!(answer.header("access-control-allow-origin"), "*");
@@ -86,5 +121,9 @@ async fn only_the_pages_that_may_are_let_in_where_they_are_named() {
         let headers = &refused.headers;
         assert!(!headers.contains_key("access-control-allow-origin"));
         assert_eq!(refused.header("vary"), "Origin");
+        let request = Request::get("/nothing").header("origin", origin);
+        let refused = front.send(request.body(Body::empty()).unwrap()).await;
+        let headers = &refused.headers;
+        assert!(!headers.contains_key("access-control-allow-origin"));
     }
 }

@@ -5,24 +5,31 @@ use std::time::Duration;
 use crate::front::{Answer, Front, OFFER};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use distributary_auth::keys::KeyRule;
+use distributary_auth::network::TrustedProxies;
+use distributary_auth::rate::RateLimit;
+use distributary_auth::{AuthConfig, Authorizer, Method};
 use distributary_webrtc::engine::EngineConfig;
-use distributary_whep::{IceServer, TurnCredentials, WhepConfig};
+use distributary_whep::{Access, IceServer, TurnCredentials, WhepConfig};
 
 const STUN: &str = "<stun:stun.example>; rel=\"ice-server\"";
 
-fn front() -> Front {
+fn settings() -> WhepConfig {
     let secret = TurnCredentials::Shared {
         secret: "north".to_owned(),
         lifetime: Duration::from_secs(3600),
     };
-    let whep = WhepConfig {
+    WhepConfig {
         ice_servers: vec![
             IceServer::new("stun:stun.example", None).unwrap(),
             IceServer::new("turn:turn.example?transport=udp", Some(secret)).unwrap(),
         ],
         ..WhepConfig::default()
-    };
-    Front::with(whep, EngineConfig::default())
+    }
+}
+
+fn front() -> Front {
+    Front::with(settings(), EngineConfig::default())
 }
 
 fn links(answer: &Answer) -> Vec<&str> {
@@ -48,19 +55,61 @@ async fn the_answer_names_each_server_and_credentials_for_an_hour() {
     assert!(rest.ends_with("\"; credential-type=\"password\""), "{rest}");
 }
 
-#[tokio::test]
-async fn a_player_may_ask_first_and_learns_no_credentials_so() {
-    let front = front();
-    let answer = front.request("OPTIONS", "/whep/live/test").await;
-    assert_eq!(links(&answer), [STUN]);
+/// What a player that sends this header is told by OPTIONS.
+async fn asked(front: &Front, header: Option<(&str, &str)>) -> Answer {
+    let mut request = Request::options("/whep/live/test");
+    if let Some((name, value)) = header {
+        request = request.header(name, value);
+    }
+    front.send(request.body(Body::empty()).unwrap()).await
+}
 
-    // A browser's preflight is not the question of a player.
+#[tokio::test]
+async fn a_player_may_ask_first_where_everybody_may_watch() {
+    let front = front();
+    let answer = asked(&front, None).await;
+    let links = links(&answer);
+    assert_eq!(links[0], STUN);
+    assert!(links[1].contains("; credential=\""), "{links:?}");
+    assert_eq!(answer.header("cache-control"), "no-store");
+}
+
+#[tokio::test]
+async fn a_preflight_names_no_server() {
+    let front = front();
     let preflight = Request::options("/whep/live/test")
         .header("origin", "https://player.example")
         .header("access-control-request-method", "POST")
         .body(Body::empty());
     let answer = front.send(preflight.unwrap()).await;
     assert!(links(&answer).is_empty());
+}
+
+#[tokio::test]
+async fn credentials_are_told_to_those_who_may_watch() {
+    let rule = KeyRule {
+        streams: "live/*".parse().unwrap(),
+        publish: Vec::new(),
+        play: vec!["guest".to_owned()],
+    };
+    let config = AuthConfig {
+        publish: Method::Open,
+        play: Method::Keys(vec![rule]),
+    };
+    let no_limit = RateLimit {
+        burst: 1,
+        per_minute: 0,
+    };
+    let authorizer = Authorizer::new(config).unwrap();
+    let access = Access::new(authorizer, no_limit, TrustedProxies::default());
+    let front = Front::build(settings(), EngineConfig::default(), access);
+    for header in [None, Some(("authorization", "Bearer wrong"))] {
+        let answer = asked(&front, header).await;
+        assert_eq!(links(&answer), [STUN], "{header:?}");
+        assert_eq!(answer.status, StatusCode::OK);
+    }
+    let answer = asked(&front, Some(("authorization", "Bearer guest"))).await;
+    assert_eq!(links(&answer).len(), 2);
 }
 
 #[tokio::test]

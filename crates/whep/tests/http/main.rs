@@ -14,4 +14,5 @@ mod ice_servers;
 mod load;
 mod metrics;
 mod pages;
+mod public_path;
 mod session;

@@ -110,11 +110,57 @@ async fn the_gateways_own_paths_are_not_taken_for_streams() {
         let answer = front.request("GET", path).await;
         answer.problem(StatusCode::NOT_FOUND);
     }
-    for path in ["/", "/live/test", "/api/live", "/assets/player.js"] {
+    for path in ["/api/live", "/assets/player.js"] {
         let answer = front.request("POST", path).await;
         answer.problem(StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(answer.list("allow"), ["GET", "HEAD"]);
     }
+}
+
+#[tokio::test]
+async fn who_looks_for_an_endpoint_elsewhere_is_told_where_it_is() {
+    let front = Front::new();
+    for (path, told) in [
+        ("/live/test", "/whep/live/test"),
+        ("/live/a%20b/", "/whep/live/a%20b"),
+        ("/", "/whep/{app}/{stream}"),
+        ("/live", "/whep/{app}/{stream}"),
+        ("/api/nothing", "/whep/{app}/{stream}"),
+        ("/live/test/whip", "RTMP"),
+        ("/whip/live/test", "RTMP"),
+    ] {
+        for method in ["POST", "OPTIONS", "DELETE"] {
+            let answer = front.request(method, path).await;
+            let problem = answer.problem(StatusCode::NOT_FOUND);
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains(told), "{method} {path}: {detail}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_finds_its_files_wherever_a_proxy_puts_it() {
+    let front = Front::new();
+    for (path, root) in [
+        ("/", "./"),
+        ("/live/test", "../"),
+        ("/live/eu/test/", "../../../"),
+    ] {
+        let page = front.request("GET", path).await;
+        let style = format!("href=\"{root}assets/style.css\"");
+        assert!(page.text().contains(&style), "{path}: {}", page.text());
+        assert!(page.text().contains(&format!("href=\"{root}\"")), "{path}");
+        for absolute in ["{root}", "href=\"/", "src=\"/"] {
+            assert!(!page.text().contains(absolute), "{absolute} in {path}");
+        }
+    }
+    let admin = front.admin("");
+    let page = admin.request("GET", "/").await;
+    assert!(page.text().contains("src=\"./assets/dashboard.js\""));
+    // Pages at other depths are other files to a browser.
+    let tags = ["/live/test", "/live/eu/test"].map(|path| front.request("GET", path));
+    let [shallow, deep] = tags;
+    assert_ne!(shallow.await.header("etag"), deep.await.header("etag"));
 }
 
 #[tokio::test]

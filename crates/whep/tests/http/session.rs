@@ -5,12 +5,16 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 
 #[tokio::test]
-async fn delete_ends_the_session_once() {
+async fn delete_ends_the_session_and_is_content_with_one_that_has_just_ended() {
     let front = Front::new();
     let session = front.open().await;
-    let answer = front.request("DELETE", &session).await;
-    assert_eq!(answer.status, StatusCode::OK);
-    let answer = front.request("DELETE", &session).await;
+    for _ in 0..2 {
+        let answer = front.request("DELETE", &session).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        let answer = front.request("GET", &session).await;
+        answer.problem(StatusCode::NOT_FOUND);
+    }
+    let answer = patch(&front, &session, Some("*"), RESTART).await;
     answer.problem(StatusCode::NOT_FOUND);
 }
 

@@ -1,0 +1,153 @@
+//! The path under which the world sees this gateway.
+
+use std::fmt;
+use std::str::FromStr;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use serde::{Deserialize, Serialize};
+
+use crate::access::PeerAddress;
+use crate::router::FrontDoor;
+
+/// The header by which a proxy tells the path that it has taken off.
+const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
+
+/// Longest path that is believed.
+const MAX_LEN: usize = 256;
+
+/// A path such as `/video`, under which a proxy serves the gateway and which it takes off before it passes
+/// requests on; empty where there is none. Addresses that the gateway gives to players begin with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PublicPath(String);
+
+/// A text is not the path of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a path such as /video, or nothing, instead of {0:?}")]
+pub struct PublicPathError(String);
+
+impl PublicPath {
+    /// Reads what proxies have taken off, each in a value of its own, the outermost first. `None`: it is no path.
+    fn of_proxies<'a>(values: impl Iterator<Item = &'a str>) -> Option<Self> {
+        let mut whole = String::new();
+        for part in values.flat_map(|value| value.split(',')) {
+            let Self(part) = part.trim().parse().ok()?;
+            whole += &part;
+        }
+        whole.parse().ok()
+    }
+}
+
+impl FromStr for PublicPath {
+    type Err = PublicPathError;
+
+    /// A slash at the end does not count. What a browser would take for another host, or resolve to another
+    /// path, is refused.
+    fn from_str(text: &str) -> Result<Self, PublicPathError> {
+        let path = text.strip_suffix('/').unwrap_or(text);
+        let is_segment = |segment: &str| {
+            !["", ".", ".."].contains(&segment) && segment.bytes().all(is_of_segment)
+        };
+        let is_path = match path.strip_prefix('/') {
+            Some(segments) => segments.split('/').all(is_segment),
+            None => path.is_empty(),
+        };
+        if !is_path || path.len() > MAX_LEN {
+            return Err(PublicPathError(text.to_owned()));
+        }
+        Ok(Self(path.to_owned()))
+    }
+}
+
+/// Characters of a path that need no escape (RFC 3986 section 3.3).
+fn is_of_segment(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte)
+}
+
+impl TryFrom<String> for PublicPath {
+    type Error = PublicPathError;
+
+    fn try_from(text: String) -> Result<Self, PublicPathError> {
+        text.parse()
+    }
+}
+
+impl From<PublicPath> for String {
+    fn from(path: PublicPath) -> Self {
+        path.0
+    }
+}
+
+impl fmt::Display for PublicPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a trusted proxy says, or else the configuration.
+impl FromRequestParts<FrontDoor> for PublicPath {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        front: &FrontDoor,
+    ) -> Result<Self, Self::Rejection> {
+        let peer = parts.extensions.get::<PeerAddress>();
+        let mut told = parts.headers.get_all(FORWARDED_PREFIX).iter().peekable();
+        if told.peek().is_some() && front.access.is_proxy(peer) {
+            let told = told.filter_map(|value| value.to_str().ok());
+            if let Some(path) = Self::of_proxies(told) {
+                return Ok(path);
+            }
+        }
+        Ok(front.config.current().public_path.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_read_and_nothing_else() {
+        for (text, path) in [
+            ("", ""),
+            ("/", ""),
+            ("/video", "/video"),
+            ("/a/b-c_d.e~/", "/a/b-c_d.e~"),
+        ] {
+            assert_eq!(text.parse::<PublicPath>().unwrap().to_string(), path);
+        }
+        for text in [
+            "video",
+            "//evil.example",
+            "/a//b",
+            "/a/../b",
+            "/.",
+            "/a b",
+            "/a\"",
+            "/a?b",
+            "/a#b",
+            "/a\\b",
+            "/a%2fb",
+            "https://evil.example",
+            &format!("/{}", "a".repeat(MAX_LEN)),
+        ] {
+            assert!(text.parse::<PublicPath>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn several_proxies_add_up() {
+        let of = |values: &[&str]| {
+            let path = PublicPath::of_proxies(values.iter().copied());
+            path.map(String::from)
+        };
+        assert_eq!(of(&["/a/, /b"]), Some("/a/b".to_owned()));
+        assert_eq!(of(&["/a", "/b/c"]), Some("/a/b/c".to_owned()));
+        assert_eq!(of(&["/"]), Some(String::new()));
+        assert_eq!(of(&["/a, //evil.example"]), None);
+        assert_eq!(of(&["/a", &format!("/{}", "b".repeat(MAX_LEN - 1))]), None);
+    }
+}
