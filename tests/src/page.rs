@@ -272,14 +272,14 @@ fn answer(mut connection: TcpStream, text: &str) -> std::io::Result<()> {
         request.read_line(&mut line)?;
     }
     let path = first.split(' ').nth(1).unwrap_or_default();
-    let (media_type, body) = match path.strip_suffix(".js") {
-        Some(_) => {
+    let (media_type, body) = match path.rsplit_once('.') {
+        Some((_, "js" | "cjs")) => {
             let script = tools_folder()
                 .join("npm")
                 .join(path.trim_start_matches('/'));
             ("text/javascript", std::fs::read_to_string(script)?)
         }
-        None => ("text/html", text.to_owned()),
+        _ => ("text/html", text.to_owned()),
     };
     write!(
         connection,

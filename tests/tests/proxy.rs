@@ -1,4 +1,4 @@
-//! The sample for nginx, with a real nginx before the gateway.
+//! The samples for nginx, with a real nginx before the gateway.
 
 #![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
@@ -7,14 +7,22 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 
+use distributary_tests::browser::Browser;
 use distributary_tests::client;
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
 use distributary_tests::gateway::{Gateway, own_address};
+use distributary_tests::page::Page;
 use distributary_tests::process::Process;
 use distributary_tests::wait::eventually;
 use tempfile::TempDir;
 
 const SAMPLE: &str = include_str!("../../config/nginx/distributary.conf");
+
+/// The page with the sample for a gateway under a path.
+const NETWORK: &str = include_str!("../../docs/network.md");
+
+/// Pictures that have to be shown.
+const PICTURES: usize = 2 * FRAME_RATE as usize;
 
 const OFFER: &[u8] = include_bytes!("../../crates/webrtc/tests/fixtures/offers/chromium-offer.sdp");
 
@@ -31,8 +39,7 @@ struct Nginx {
 impl Nginx {
     /// Starts it with the sample, without TLS, before `gateway`.
     async fn start(gateway: &Gateway, ip: IpAddr) -> Self {
-        for _ in 0..ATTEMPTS {
-            let free = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap();
+        Self::start_with(ip, |free| {
             let listen = format!("listen {free};");
             let lines = SAMPLE
                 .lines()
@@ -43,6 +50,29 @@ impl Nginx {
                 .replace("listen [::]:443 ssl;", "")
                 .replace("127.0.0.1:8080;", &format!("{};", gateway.http));
             assert!(sample.contains(&listen), "{sample}");
+            sample
+        })
+        .await
+    }
+
+    /// Starts it before `gateway`, which it serves as the documentation has it, under `/video/`.
+    async fn start_under_a_path(gateway: &Gateway, ip: IpAddr) -> Self {
+        let (_, rest) = NETWORK.split_once("```nginx\n").unwrap();
+        let (location, _) = rest.split_once("```").unwrap();
+        let upstream = format!("proxy_pass http://{}/;", gateway.http);
+        let location = location.replace("proxy_pass http://127.0.0.1:8080/;", &upstream);
+        assert!(location.contains(&upstream), "{location}");
+        Self::start_with(ip, |free| {
+            format!("server {{\nlisten {free};\n{location}}}\n")
+        })
+        .await
+    }
+
+    /// Starts it with what is made of the address that it is to have.
+    async fn start_with(ip: IpAddr, sample: impl Fn(SocketAddr) -> String) -> Self {
+        for _ in 0..ATTEMPTS {
+            let free = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap();
+            let sample = sample(free);
             let folder = tempfile::tempdir().unwrap();
             let mut command = nginx(folder.path(), &sample);
             command.args(["-g", "daemon off; master_process off;"]);
@@ -124,6 +154,55 @@ async fn the_page_and_sessions_pass_through_nginx_and_the_viewers_address_is_kno
     let lie = ("X-Forwarded-For", "127.0.0.1");
     let again = nginx.request("POST", "/whep/live/test", &[sdp, lie], OFFER);
     assert_eq!(again.status, 429, "{}", again.text());
+}
+
+#[tokio::test]
+async fn pages_and_the_reader_of_mediamtx_play_under_a_path() {
+    let gateway = Gateway::start_configured(
+        "[requests]\ntrusted_proxies = [\"127.0.0.1\"]\n\
+         [auth]\nplay = \"keys\"\n[[auth.key]]\nmatch = \"live/*\"\nplay = [\"guest\"]\n\
+         [[ice_server]]\nurl = \"turn:127.0.0.1:9?transport=udp\"\nsecret = \"north\"\n",
+    );
+    let clip = Clip::with_gop(FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let nginx = Nginx::start_under_a_path(&gateway, own_address()).await;
+    let browser = Browser::start().await;
+
+    let page = format!("http://{}/video/live/test?token=guest", nginx.address);
+    browser.open(&page).await;
+    let plays = async |selector| {
+        let report = browser.wait_for(selector, "pictures", |report| {
+            report.counters.len() > PICTURES
+        });
+        report.await.assert_plays(&clip);
+    };
+    plays("video").await;
+    browser
+        .open(&format!("http://{}/video/", nginx.address))
+        .await;
+    let look = async || {
+        let text = browser.text("body").await;
+        text.contains("not listed here").then_some(())
+    };
+    eventually("the front page has asked for the list", look).await;
+    let all_have_left = async || {
+        let viewers = gateway.ask("/api/viewers");
+        viewers["viewers"].as_array()?.is_empty().then_some(())
+    };
+    eventually("the page has ended its session", all_have_left).await;
+
+    // It is on a page of another origin, shows its key as a password, asks for TURN servers first, sends its
+    // candidates to the session, and ends it there.
+    browser.open(&Page::serve_public_players().url()).await;
+    let url = format!("http://{}/video/live/test/whep", nginx.address);
+    let script = format!("mediaMtx('reader', {{ url: '{url}', user: 'me', pass: 'guest' }})");
+    let _: bool = browser.evaluate(&script).await;
+    plays("#reader").await;
+    let errors: Vec<String> = browser.evaluate("players.reader.errors").await;
+    assert!(errors.is_empty(), "{errors:?}");
+    let _: bool = browser.evaluate("stop('reader')").await;
+    eventually("the reader has ended its session", all_have_left).await;
 }
 
 #[test]

@@ -15,7 +15,7 @@ struct Package {
 }
 
 /// What is fetched. Versions and digests are fixed: a test that fails has the gateway to blame.
-const PACKAGES: [Package; 3] = [
+const PACKAGES: [Package; 4] = [
     // The client of the author of the WHEP draft.
     Package {
         name: "@binbat/whip-whep",
@@ -28,7 +28,13 @@ const PACKAGES: [Package; 3] = [
         version: "0.13.0",
         integrity: "sha512-X5Nzznbyw9PXj85HYV7nyHSbeC0tWpTTAFEYjilnlLLWfo9EARx1tCQk5tdhmImnDST8VN50SYt6uMDudoVnWw==",
     },
-    // What that is made with.
+    // The reader of MediaMTX, in a package for React.
+    Package {
+        name: "mediamtx-webrtc-react",
+        version: "0.1.0",
+        integrity: "sha512-DtogbaPS+Or2rMm1Lt4lniujL5kQSZX1slql6OZ9gi2ijTvRMUYG+H63hqbaYKhLDS1rknv7qLcml2/PvSiUQg==",
+    },
+    // What that of Eyevinn is made with.
     Package {
         name: "events",
         version: "3.3.0",
