@@ -1,5 +1,6 @@
 //! How the gateway starts and ends.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
 use std::time::Instant;
@@ -113,26 +114,43 @@ fn it_tells_its_version() {
     );
 }
 
+/// The flags that begin a line, or a cell of a table, of a text.
+fn flags(text: &str) -> BTreeSet<&str> {
+    let lines = text
+        .lines()
+        .map(|line| line.trim_start_matches(['|', ' ', '`']));
+    let long = lines.filter_map(|line| {
+        let flag = line
+            .split_once("--")
+            .filter(|(short, _)| short.is_empty() || (short.len() == 4 && short.starts_with('-')));
+        flag.map(|(_, flag)| flag)
+    });
+    let is_end = |c: char| !(c.is_ascii_lowercase() || c == '-');
+    long.map(|flag| flag.split(is_end).next().unwrap_or_default())
+        .filter(|flag| flag.starts_with(|c: char| c.is_ascii_lowercase()))
+        .collect()
+}
+
 #[test]
-fn the_help_has_every_flag() {
+fn the_help_and_the_documentation_have_every_flag_and_no_other() {
     let run = gateway::run(&["--help"]);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
-    for flag in [
-        "config",
-        "rtmp",
-        "http",
-        "webrtc",
+    let mut known = BTreeSet::from([
+        "admin",
         "advertise",
-        "log",
+        "config",
         "demo",
-        "version",
-    ] {
-        assert!(
-            run.stdout.contains(&format!("--{flag}")),
-            "--{flag}: {}",
-            run.stdout
-        );
-    }
+        "http",
+        "log",
+        "log-format",
+        "rtmp",
+        "webrtc",
+    ]);
+    let documented = flags(include_str!("../../docs/configuration.md"));
+    assert_eq!(documented, known);
+    // Every program has these.
+    known.extend(["help", "version"]);
+    assert_eq!(flags(&run.stdout), known, "{}", run.stdout);
 }
 
 #[test]

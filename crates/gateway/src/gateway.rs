@@ -83,6 +83,8 @@ impl Gateway {
         let admin = bind_admin(config, most)?;
         let admin_https = bind_admin_https(config, most)?;
         let (engine, announced) = start_engine(config, most, &hub)?;
+        // Said only once all ports are had: an error is one line.
+        most.tell();
         let addresses = Addresses {
             rtmp: rtmp.local_addr().map_err(StartError::Addresses)?,
             rtmps: rtmp.tls_addr().map_err(StartError::Addresses)?,

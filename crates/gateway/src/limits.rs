@@ -9,6 +9,9 @@ const OWN_FILES: u64 = 128;
 /// Connections of an HTTP listener beyond its limit: those that are told so, or ask for health.
 const HTTP_RESERVE: usize = 80;
 
+/// A listener with fewer connections than this is worth a warning.
+const FEW: usize = 1024;
+
 /// Raises the number of files and sockets that may be open from what the system gives to every process
 /// to the most it allows this one, and returns it. Many systems begin with 1024, so that old programs work;
 /// each publisher, each HTTP connection and each viewer over TCP is one.
@@ -28,6 +31,8 @@ pub struct Connections {
     pub rtmp: usize,
     /// Of viewers over TCP.
     pub ice_tcp: usize,
+    /// The most that any of them has, where that is less than one wants.
+    share: Option<usize>,
 }
 
 impl Connections {
@@ -54,22 +59,38 @@ impl Connections {
         let own = OWN_FILES + (http * HTTP_RESERVE) as u64;
         let available = usize::try_from(open_files.saturating_sub(own)).unwrap_or(usize::MAX);
         let most = share(available, &wanted);
-        let shared = Self {
+        Self {
             http: requests.max_connections.min(most),
             rtmp: publishers.max_connections.min(most),
             ice_tcp: ice_tcp.min(most),
-        };
-        if wanted.iter().any(|wanted| *wanted > most) {
-            tracing::warn!(
-                open_files,
-                http = shared.http,
-                rtmp = shared.rtmp,
-                ice_tcp = shared.ice_tcp,
+            share: wanted.iter().any(|wanted| *wanted > most).then_some(most),
+        }
+    }
+
+    /// Says that there are fewer than the configuration wants, if so.
+    pub fn tell(&self) {
+        let Self {
+            http,
+            rtmp,
+            ice_tcp,
+            share,
+        } = *self;
+        match share {
+            None => {}
+            Some(share) if share < FEW => tracing::warn!(
+                http,
+                rtmp,
+                ice_tcp,
                 "the system allows fewer open files than the limits of connections add up to, and each \
                  listener gets its share: raise the limit (LimitNOFILE of systemd, ulimits of a container)"
-            );
+            ),
+            Some(_) => tracing::info!(
+                http,
+                rtmp,
+                ice_tcp,
+                "each listener gets its share of the open files that the system allows"
+            ),
         }
-        shared
     }
 }
 
