@@ -37,9 +37,9 @@ impl Offer {
         let selection = Selection::of(self, plan);
         let rejected = selection.rejected(self);
         let accepted = selection.accepted();
-        let Some(first) = accepted.first() else {
+        if accepted.is_empty() {
             return Err(SdpError::NothingToSend { rejected });
-        };
+        }
         let remote = self.transport(&accepted)?;
         let mut negotiated = Negotiated {
             video: None,
@@ -52,7 +52,7 @@ impl Offer {
         let transport_cc = self.uses_transport_cc(&selection, plan);
         let mut writer = Writer::new(local, negotiated.setup);
         writer.session(self, selection.bundle.as_deref());
-        for (index, (media, verdict)) in self.media.iter().zip(&selection.verdicts).enumerate() {
+        for (media, verdict) in self.media.iter().zip(&selection.verdicts) {
             match verdict {
                 Verdict::Video(choice) => {
                     let video = negotiate_video(media, choice, plan, local, transport_cc);
@@ -75,9 +75,9 @@ impl Offer {
                 Verdict::Carrier(codec, _) => writer.carrier(media, codec),
                 Verdict::Rejected(_) => writer.rejected(media),
             }
-            if index == *first {
-                writer.candidates();
-            }
+            // One transport for all needs them once, but there are players that look at each section by
+            // itself, and others that only believe the last (aiortc).
+            writer.candidates();
         }
         Ok(Answer {
             sdp: writer.finish(),

@@ -111,7 +111,7 @@ mod tests {
             ("a=rtpmap:96 H264/90000", 1),
             ("a=rtpmap:97 rtx/90000", 1),
             ("a=rtpmap:111 opus/48000/2", 1),
-            ("a=end-of-candidates", 1),
+            ("a=end-of-candidates", 2),
             ("a=recvonly", 0),
         ] {
             assert_eq!(lines(&offer, line), count, "{line} in\n{offer}");

@@ -142,10 +142,10 @@ impl<'a> Writer<'a> {
     }
 
     /// Port 0 says no (RFC 3264 section 6). A format must be named and means nothing, but there are
-    /// players (str0m) that refuse an answer in which it is not described.
+    /// players (str0m) that refuse an answer in which it is not described, and others (aiortc) that fail
+    /// where a section, rejected or not, has no transport.
     pub(super) fn rejected(&mut self, media: &OfferedMedia) {
-        let mut lines = Vec::new();
-        lines.extend(media.mid.as_ref().map(|mid| value("mid", mid.to_string())));
+        let mut lines = self.transport_lines(media);
         lines.push(flag("inactive"));
         let formats: Vec<String> = media.formats.iter().take(1).cloned().collect();
         let named = |codec: &&OfferedCodec| formats.contains(&codec.payload_type.to_string());

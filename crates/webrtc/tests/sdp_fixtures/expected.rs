@@ -526,7 +526,6 @@ fn check(case: &Case) {
         case.offer
     );
     assert_eq!(offer.media.len(), case.sections.len(), "{}", case.offer);
-    let mut with_candidates = 0;
     for ((expected, offered), section) in case
         .sections
         .iter()
@@ -547,16 +546,15 @@ fn check(case: &Case) {
             Data(_) => check_data(section, &context),
             Rejected => check_rejected(section, &context),
         }
+        check_transport(section, case, &context);
         if !matches!(expected, Rejected) {
-            check_transport(section, case, &context);
-            with_candidates += usize::from(section.has("candidate"));
+            assert_eq!(section.port, 8189, "{context}");
+            assert!(
+                section.lines.contains(&"c=IN IP4 192.0.2.5".to_owned()),
+                "{context}"
+            );
         }
     }
-    assert_eq!(
-        with_candidates, 1,
-        "candidates in one section\n{}",
-        answer.sdp
-    );
     check_negotiated(case, &answer);
 }
 
@@ -586,19 +584,13 @@ fn check_transport(section: &Section, case: &Case, context: &str) {
     assert_eq!(section.only("setup"), case.setup, "{context}");
     let is_rtp = section.kind != "application";
     assert_eq!(section.has("rtcp-mux"), is_rtp, "{context}");
-    assert_eq!(section.port, 8189, "{context}");
-    assert!(
-        section.lines.contains(&"c=IN IP4 192.0.2.5".to_owned()),
-        "{context}"
-    );
-    if section.has("candidate") {
-        let expected = [
-            "1 1 udp 2130706431 2001:db8::5 8189 typ host",
-            "2 1 udp 2130706175 192.0.2.5 8189 typ host",
-        ];
-        assert_eq!(section.values("candidate"), expected, "{context}");
-        assert_eq!(section.only("end-of-candidates"), "", "{context}");
-    }
+    // In every section, rejected ones too: of aiortc's the last counts.
+    let expected = [
+        "1 1 udp 2130706431 2001:db8::5 8189 typ host",
+        "2 1 udp 2130706175 192.0.2.5 8189 typ host",
+    ];
+    assert_eq!(section.values("candidate"), expected, "{context}");
+    assert_eq!(section.only("end-of-candidates"), "", "{context}");
 }
 
 fn check_video(section: &Section, video: &Video, context: &str) {
@@ -698,6 +690,19 @@ fn check_data(section: &Section, context: &str) {
     }
 }
 
+/// What describes the transport of a section.
+const TRANSPORT: [&str; 9] = [
+    "a=ice-ufrag:",
+    "a=ice-pwd:",
+    "a=fingerprint:",
+    "a=setup:",
+    "a=rtcp-mux",
+    "a=rtcp-rsize",
+    "a=rtcp-xr:",
+    "a=candidate:",
+    "a=end-of-candidates",
+];
+
 fn check_rejected(section: &Section, context: &str) {
     assert_eq!(section.port, 0, "{context}");
     assert_eq!(section.formats.len(), 1, "{context}");
@@ -708,6 +713,7 @@ fn check_rejected(section: &Section, context: &str) {
             || line.starts_with("c=")
             || line.starts_with(&described)
             || **line == "a=inactive"
+            || TRANSPORT.iter().any(|start| line.starts_with(start))
     };
     assert_eq!(
         section.has("rtpmap"),

@@ -80,8 +80,7 @@ fn without_audio_in_the_stream_its_section_is_rejected_or_keeps_the_transport_fo
         );
         assert!(video.has("sendonly"), "{offer}: {video:?}");
         assert_eq!(audio.port != 0, is_first, "{offer}");
-        assert_eq!(audio.has("candidate"), is_first, "{offer}");
-        assert_eq!(video.has("candidate"), !is_first, "{offer}");
+        assert!(audio.has("candidate") && video.has("candidate"), "{offer}");
         assert_eq!(answer.negotiated.audio, None);
         let notes = &answer.negotiated.notes;
         let not_in_stream = |note: &Note| matches!(note, Note::NotSent(media) if media.index == audio_index && media.reason == Rejection::NotInStream);
