@@ -54,14 +54,17 @@ pub fn candidates(
     if announce.hosts.is_empty() {
         return automatic(listen, announce);
     }
-    let mut addresses = Vec::new();
+    let (mut addresses, mut own) = (Vec::new(), Vec::new());
     for host in announce.hosts {
-        addresses.extend(if host == AUTOMATIC {
-            automatic(listen, announce)?
+        if host == AUTOMATIC {
+            own = automatic(listen, announce)?;
         } else {
-            resolve(host)?
-        });
+            addresses.extend(resolve(host)?);
+        }
     }
+    // Beside what is given, loopback of its own is of no more use than beside other addresses.
+    own.retain(|address| addresses.is_empty() || !address.is_loopback());
+    addresses.extend(own);
     Ok(tidy(addresses))
 }
 
@@ -119,13 +122,19 @@ fn resolve(host: &str) -> Result<Vec<IpAddr>, CandidateError> {
 /// one of IPv6 takes IPv4 too.
 ///
 /// Link-local addresses mean nothing beyond the link: those of IPv6 need the name of an interface, and
-/// that is another one at the viewer's end; those of IPv4 are what is left where DHCP has failed.
+/// that is another one at the viewer's end; those of IPv4 are what is left where DHCP has failed. Loopback is
+/// announced only when there is no other: viewers on this machine reach those as well, and for all others it
+/// is their own machine, which they would check in vain.
 fn local(listen: IpAddr, addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
     let is_usable = |address: &IpAddr| match address {
         IpAddr::V4(v4) => !v4.is_link_local(),
         IpAddr::V6(v6) => listen.is_ipv6() && !v6.is_unicast_link_local(),
     };
-    tidy(addresses.filter(is_usable).collect())
+    let mut addresses = tidy(addresses.filter(is_usable).collect());
+    if !addresses.iter().all(IpAddr::is_loopback) {
+        addresses.retain(|address| !address.is_loopback());
+    }
+    addresses
 }
 
 /// Each address once, those that others can reach before loopback, within the bound.
@@ -205,16 +214,23 @@ mod tests {
     #[test]
     fn a_dual_stack_socket_announces_every_address_but_link_local_ones() {
         let found = local(Ipv6Addr::UNSPECIFIED.into(), ips(&MACHINE).into_iter());
-        assert_eq!(
-            found,
-            ips(&["172.17.0.1", "192.0.2.2", "2001:db8::2", "127.0.0.1", "::1"])
-        );
+        assert_eq!(found, ips(&["172.17.0.1", "192.0.2.2", "2001:db8::2"]));
+    }
+
+    #[test]
+    fn loopback_is_announced_only_where_there_is_no_other_address() {
+        let alone = ips(&["127.0.0.1", "::1", "fe80::1"]);
+        let found = local(Ipv6Addr::UNSPECIFIED.into(), alone.into_iter());
+        assert_eq!(found, ips(&["127.0.0.1", "::1"]));
+        let listen = "127.0.0.1:8189".parse().unwrap();
+        let found = candidates(listen, &hosts(&["auto", "203.0.113.7"].map(str::to_owned)));
+        assert_eq!(found.unwrap(), ips(&["203.0.113.7"]));
     }
 
     #[test]
     fn an_ipv4_socket_announces_ipv4_alone() {
         let found = local("0.0.0.0".parse().unwrap(), ips(&MACHINE).into_iter());
-        assert_eq!(found, ips(&["172.17.0.1", "192.0.2.2", "127.0.0.1"]));
+        assert_eq!(found, ips(&["172.17.0.1", "192.0.2.2"]));
     }
 
     #[test]
