@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use distributary_auth::AuthError;
 use distributary_rtmp::BindError;
 use distributary_tls::TlsError;
-use distributary_webrtc::engine::EngineError;
+use distributary_webrtc::engine::{EngineError, EngineFailure};
 use distributary_whep::HttpError;
 
 use crate::candidates::CandidateError;
@@ -116,6 +116,9 @@ pub enum RunError {
     /// The part panicked, as the error says, or returned.
     #[error("a part of the gateway has ended: {}", .0.as_ref().map_or("it returned".to_owned(), ToString::to_string))]
     Ended(Option<tokio::task::JoinError>),
+    /// A thread of the WebRTC engine panicked: its viewers see nothing more.
+    #[error(transparent)]
+    Engine(EngineFailure),
 }
 
 impl StartError {

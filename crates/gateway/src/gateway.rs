@@ -169,7 +169,12 @@ impl Gateway {
         let result = tokio::select! {
             () = serve(&mut ending, &self.admission, &self.engine, self.drain_timeout) => Ok(()),
             Some(ended) = parts.join_next() => Err(RunError::Ended(ended.err())),
+            failure = self.engine.failed() => Err(RunError::Engine(failure)),
         };
+        if result.is_err() {
+            // Who asks meanwhile is told that it is not ready.
+            self.admission.drain(Drain::default());
+        }
         tell_rtmp.abort();
         give_back.abort();
         tracing::info!("shutting down");

@@ -527,7 +527,7 @@ mod tests {
             dtls: DtlsContext::new(&Certificate::generate(SystemTime::UNIX_EPOCH).unwrap())
                 .unwrap(),
             created: origin(),
-            visit: Visit::new(&id, &name, None, None),
+            visit: Visit::new(&id, &name, None, (None, None)),
             stream: name,
         }
     }

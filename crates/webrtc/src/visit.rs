@@ -14,6 +14,8 @@ pub(crate) struct Visit {
     /// Says in each line of the log whose it is. It is named as the parent of events and never entered,
     /// so that nothing of it is on the way of media.
     pub(crate) span: Span,
+    /// The address or network that its session counts among.
+    pub(crate) counts_as: Option<IpAddr>,
     /// The place it takes among those of its address.
     _place: Option<Place>,
 }
@@ -23,7 +25,7 @@ impl Visit {
         id: &SessionId,
         stream: &StreamName,
         address: Option<IpAddr>,
-        place: Option<Place>,
+        (counts_as, place): (Option<IpAddr>, Option<Place>),
     ) -> Self {
         // Of the highest level: whatever is logged of a viewer says whose it is.
         let span = tracing::error_span!(
@@ -34,6 +36,7 @@ impl Visit {
         );
         Self {
             span,
+            counts_as,
             _place: place,
         }
     }

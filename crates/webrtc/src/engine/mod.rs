@@ -1,7 +1,9 @@
 //! The engine: all viewers of the gateway, on one UDP port and one thread per core.
 
 mod counter;
+mod failure;
 mod figures;
+mod handshakes;
 mod identity;
 mod latency;
 mod open;
@@ -28,13 +30,17 @@ use crate::tcp::{self, TcpServer};
 
 pub(crate) use counter::Offers;
 pub use counter::{AcceptError, OFFER_LIFETIME};
+pub use failure::EngineFailure;
+pub(crate) use failure::Failures;
 pub(crate) use figures::{Figures, FiguresCell};
 pub use figures::{SessionFigures, SessionReport};
+pub(crate) use handshakes::{Handshake, Handshakes};
 pub use identity::{CERTIFICATE_LIFETIME, IdentityError};
 pub(crate) use identity::{Identities, Identity};
 pub(crate) use latency::Latency;
 pub use latency::LatencySummary;
 pub use open::{OpenError, OpenedSession, ViewerOptions};
+pub(crate) use places::network;
 pub use places::{Place, Places};
 pub use restart::{IcePatch, PatchError, RestartedIce};
 
@@ -142,6 +148,8 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) registry: Registry,
     pub(crate) offers: Offers,
+    pub(crate) handshakes: Handshakes,
+    pub(crate) failures: Failures,
     pub(crate) places: Arc<Places>,
     pub(crate) figures: Figures,
     pub(crate) identities: Identities,
@@ -190,6 +198,8 @@ impl Engine {
         let shared = Arc::new(Shared {
             registry: Registry::new(config.max_sessions, config.max_sessions_per_stream),
             offers: Offers::default(),
+            handshakes: Handshakes::default(),
+            failures: Failures::default(),
             places: Places::new(config.max_sessions_per_address),
             figures: Figures::default(),
             config,
@@ -219,6 +229,12 @@ impl Engine {
             *engine.tcp.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
         }
         Ok(engine)
+    }
+
+    /// Waits until a thread of the engine ends before [`Self::shutdown`]. What is left of the engine goes
+    /// on, and should be shut down.
+    pub async fn failed(&self) -> EngineFailure {
+        self.shared.failures.next().await
     }
 
     /// Changes how many sessions there may be. Those that are there stay. Connections over TCP are as many
@@ -422,5 +438,32 @@ fn listen(address: SocketAddr) -> Option<std::net::TcpListener> {
             tracing::warn!(%address, %error, "viewers cannot connect over TCP, only over UDP");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use distributary_hub::HubConfig;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn panic_of_a_shard_is_noticed_and_the_rest_can_be_shut_down() {
+        let config = EngineConfig {
+            listen: ([127, 0, 0, 1], 0).into(),
+            shards: 2,
+            ..EngineConfig::default()
+        };
+        let engine = Engine::start(config, Hub::new(HubConfig::default())).unwrap();
+        let inbox = &engine.shared.inboxes[1];
+        inbox.send(Command::Panic).await.unwrap();
+        let failure = engine.failed().await;
+        assert_eq!(failure.thread, "egress 1");
+        assert!(failure.reason.contains("as it was told"), "{failure}");
+        let stopping = engine.clone();
+        tokio::task::spawn_blocking(move || stopping.shutdown())
+            .await
+            .unwrap();
+        // Who asks later is told as well.
+        assert_eq!(engine.failed().await, failure);
     }
 }

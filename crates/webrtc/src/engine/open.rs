@@ -151,7 +151,12 @@ pub(super) fn visit(
     let place = options.counts_as.map(|address| shared.places.take(address));
     let place: Option<Place> = place.transpose().map_err(OpenError::AddressFull)?;
     // It may go over from the stream to a rendition and back.
-    Ok(Visit::new(id, &stream.published(), options.address, place))
+    Ok(Visit::new(
+        id,
+        &stream.published(),
+        options.address,
+        (options.counts_as, place),
+    ))
 }
 
 /// Enters a session on which both sides have agreed, to wait for the viewer's first packet.

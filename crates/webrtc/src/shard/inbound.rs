@@ -8,7 +8,7 @@ use super::viewers::Viewer;
 use super::{Command, Shard};
 use crate::data::Notice;
 use crate::demux::DatagramKind;
-use crate::engine::Shared;
+use crate::engine::{Handshake, Shared};
 use crate::ice::{CandidatePair, Credentials, IceLite, IceOutcome};
 use crate::peer::{CloseReason, MediaClock, Peer, PeerEvent};
 use crate::session::{Claim, PendingSession, SessionId};
@@ -102,7 +102,8 @@ impl Shard {
         }
         // A session that waits is taken over by its viewer only, which is told from others by the agent
         // it is going to have.
-        let mut refusal = None;
+        let (mut refusal, mut handshake) = (None, None);
+        let shared = Arc::clone(&self.shared);
         let is_valid = |session: &PendingSession| {
             let config = &session.peer;
             let mut ice = IceLite::new(now, config.local.clone(), config.remote.clone());
@@ -114,12 +115,14 @@ impl Shard {
             if matches!(outcome, IceOutcome::Refused { .. }) {
                 refusal = Some(response);
             }
-            matches!(outcome, IceOutcome::Valid(_))
+            if matches!(outcome, IceOutcome::Valid(_)) {
+                handshake = shared.handshakes.begin(session.visit.counts_as, now);
+            }
+            handshake.is_some()
         };
-        let shared = Arc::clone(&self.shared);
         match shared.registry.claim(ufrag, self.index, is_valid) {
             Claim::Claimed(session) => self
-                .admit(*session, now)
+                .admit(*session, handshake, now)
                 .map_or(Found::Nowhere, Found::Here),
             Claim::Elsewhere(shard) => Found::Elsewhere(shard),
             Claim::Unknown => refusal.map_or(Found::Nowhere, Found::Refused),
@@ -140,7 +143,12 @@ impl Shard {
     }
 
     /// Makes a viewer of a session that was heard of for the first time.
-    fn admit(&mut self, session: PendingSession, now: Instant) -> Option<usize> {
+    fn admit(
+        &mut self,
+        session: PendingSession,
+        handshake: Option<Handshake>,
+        now: Instant,
+    ) -> Option<usize> {
         let ufrags = session.ufrags().map(Into::into).collect();
         let PendingSession {
             id,
@@ -184,6 +192,7 @@ impl Shard {
             id,
             ufrags,
             peer,
+            handshake,
             b_frames,
             stream: tag,
             addresses: Vec::new(),
@@ -217,6 +226,7 @@ impl Shard {
                 }
                 PeerEvent::Connected { profile } => {
                     if let Some(viewer) = self.viewers.get_mut(key) {
+                        viewer.handshake = None;
                         let after = now.saturating_duration_since(viewer.since).as_millis();
                         tracing::info!(
                             parent: &viewer.visit.span,

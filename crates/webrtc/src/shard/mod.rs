@@ -82,6 +82,9 @@ pub(crate) enum Command {
     Close(SessionId),
     /// End all sessions and the thread.
     Shutdown,
+    /// Fail, as a bug would make it.
+    #[cfg(test)]
+    Panic,
 }
 
 /// A shard between two turns of its loop.

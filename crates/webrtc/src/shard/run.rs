@@ -31,8 +31,9 @@ pub(crate) fn spawn(
     shared: Arc<Shared>,
 ) -> io::Result<JoinHandle<()>> {
     let (started, result) = std::sync::mpsc::sync_channel(1);
+    let name = format!("egress {index}");
     let thread = std::thread::Builder::new()
-        .name(format!("egress {index}"))
+        .name(name.clone())
         .spawn(move || {
             let runtime = match tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -41,7 +42,8 @@ pub(crate) fn spawn(
                 Ok(runtime) => runtime,
                 Err(error) => return drop(started.send(Err(error))),
             };
-            runtime.block_on(async move {
+            let failures = Arc::clone(&shared);
+            let serve = async move {
                 let socket = match ShardSocket::new(socket) {
                     Ok(socket) => socket,
                     Err(error) => return drop(started.send(Err(error))),
@@ -51,7 +53,8 @@ pub(crate) fn spawn(
                 Shard::new(index, shared, socket, sink, clock())
                     .run(inbox, deliveries)
                     .await;
-            });
+            };
+            failures.failures.watch(&name, || runtime.block_on(serve));
         })?;
     result
         .recv()
@@ -69,6 +72,7 @@ fn clock() -> Instant {
 }
 
 impl Shard {
+    /// Serves until it is told to end.
     async fn run(
         mut self,
         mut inbox: mpsc::Receiver<Command>,
@@ -143,7 +147,10 @@ impl Shard {
         let mut next = command;
         for _ in 0..TURN {
             match next {
+                // Without an engine there is nobody to serve for.
                 None | Some(Command::Shutdown) => return false,
+                #[cfg(test)]
+                Some(Command::Panic) => panic!("as it was told"),
                 Some(Command::Frame {
                     connection,
                     mut bytes,

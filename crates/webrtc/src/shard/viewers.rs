@@ -9,7 +9,7 @@ use distributary_hub::BFrameChoice;
 use slab::Slab;
 
 use super::addresses::{Addresses, Holders};
-use crate::engine::FiguresCell;
+use crate::engine::{FiguresCell, Handshake};
 use crate::peer::Peer;
 use crate::session::{MAX_FRAGMENTS, SessionId};
 use crate::tcp::Connection;
@@ -28,6 +28,8 @@ pub(super) struct Viewer {
     /// The fragments of ours that its checks may name, the newest last.
     pub(super) ufrags: Vec<Box<str>>,
     pub(super) peer: Peer,
+    /// Its handshake, until it is done.
+    pub(super) handshake: Option<Handshake>,
     /// Who says what it is sent of B-frames.
     pub(super) b_frames: BFrameChoice,
     /// The stream it watches.

@@ -1,12 +1,13 @@
 //! One connection, as its task and the shard of its viewer share it.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
 use super::framing::write_frame;
+use super::unproven::Unproven;
 use super::{LOW_WATER, MAX_QUEUED};
 use crate::ice::{CandidatePair, Transport};
 
@@ -24,6 +25,8 @@ pub(crate) struct Connection {
     shard: AtomicUsize,
     /// A check on it was valid.
     is_proven: AtomicBool,
+    /// What it counts as before that.
+    unproven: Mutex<Option<Unproven>>,
     outbound: mpsc::Sender<Outbound>,
     /// Bytes queued and not yet written.
     queued: Arc<AtomicUsize>,
@@ -63,6 +66,7 @@ impl Connection {
             remote,
             shard: AtomicUsize::new(shard),
             is_proven: AtomicBool::new(false),
+            unproven: Mutex::new(None),
             outbound,
             queued,
             closed: Notify::new(),
@@ -92,8 +96,18 @@ impl Connection {
         self.shard.store(shard, Ordering::Relaxed);
     }
 
+    /// Keeps what the connection counts as until a check on it was valid.
+    pub(super) fn prove_later(&self, unproven: Unproven) {
+        *self.unproven() = Some(unproven);
+    }
+
+    fn unproven(&self) -> MutexGuard<'_, Option<Unproven>> {
+        self.unproven.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes that a check on it was valid.
     pub(crate) fn prove(&self) {
+        *self.unproven() = None;
         self.is_proven.store(true, Ordering::Relaxed);
     }
 

@@ -9,7 +9,10 @@
 //! * `connection`: one connection, as the shard and the thread share it.
 //! * `server`: the thread.
 //!
-//! Limits: as many connections as sessions; [`FIRST_FRAME_TIMEOUT`] for the first check and
+//! * `unproven`: how many connections there may be, in all and of one address.
+//!
+//! Limits: as many connections as sessions, and of one address as many as it may have sessions;
+//! few on which no check was valid; [`FIRST_FRAME_TIMEOUT`] for the first check and
 //! [`PROOF_TIMEOUT`] until a shard has found it valid; [`IDLE_TIMEOUT`] of silence after that; and
 //! [`LOW_WATER`] bytes that wait for the network, from which on a viewer gets no more media until it
 //! has taken some, and then goes on at the newest keyframe.
@@ -17,6 +20,7 @@
 mod connection;
 pub mod framing;
 mod server;
+mod unproven;
 
 use std::time::Duration;
 

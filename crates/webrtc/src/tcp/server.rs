@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::connection::{Connection, OutboundQueue};
 use super::framing::FrameDecoder;
+use super::unproven::{Admission, Admitted};
 use super::{FIRST_FRAME_TIMEOUT, IDLE_TIMEOUT, PROOF_TIMEOUT};
 use crate::engine::Shared;
 use crate::session::Place;
@@ -82,7 +83,12 @@ impl TcpServer {
         };
         let thread = std::thread::Builder::new()
             .name("ice tcp".to_owned())
-            .spawn(move || runtime.block_on(serve(listener, shared, stopped)))?;
+            .spawn(move || {
+                let failures = Arc::clone(&shared);
+                failures.failures.watch("ice tcp", || {
+                    runtime.block_on(serve(listener, shared, stopped));
+                });
+            })?;
         Ok(Self { thread, stop })
     }
 
@@ -111,6 +117,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, stopped: oneshot::Rec
 /// kernel's queue.
 async fn accept(listener: &TcpListener, shared: &Arc<Shared>, connections: &mut JoinSet<()>) {
     let places = Arc::new(Semaphore::new(shared.config.max_tcp_connections));
+    let admission = Admission::new(shared.config.max_sessions_per_address);
     let next_id = AtomicU64::new(0);
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
@@ -119,10 +126,14 @@ async fn accept(listener: &TcpListener, shared: &Arc<Shared>, connections: &mut 
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, remote)) => {
+                let Some(admitted) = admission.admit(remote.ip()) else {
+                    tracing::debug!(%remote, "too many ICE-TCP connections of this address");
+                    continue;
+                };
                 let id = next_id.fetch_add(1, Ordering::Relaxed);
                 let shared = Arc::clone(shared);
                 connections.spawn(async move {
-                    if let Err(error) = drive(stream, id, &shared).await {
+                    if let Err(error) = drive(stream, id, admitted, &shared).await {
                         tracing::debug!(%remote, %error, "ICE-TCP connection ended");
                     }
                     drop(place);
@@ -154,7 +165,16 @@ enum Ended {
 }
 
 /// One connection, from its first byte to its last.
-async fn drive(stream: TcpStream, id: u64, shared: &Shared) -> Result<(), Ended> {
+async fn drive(
+    stream: TcpStream,
+    id: u64,
+    admitted: Admitted,
+    shared: &Shared,
+) -> Result<(), Ended> {
+    let Admitted {
+        unproven,
+        place: _place,
+    } = admitted;
     let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
     // Each piece is all there is to send; waiting for more would only delay it.
     stream.set_nodelay(true)?;
@@ -165,6 +185,7 @@ async fn drive(stream: TcpStream, id: u64, shared: &Shared) -> Result<(), Ended>
     let Some(first) = first else { return Ok(()) };
     let shard = shard_of(&first, id, shared).ok_or(Ended::Stranger)?;
     let (connection, queue) = Connection::new(id, local.ip(), remote, shard);
+    connection.prove_later(unproven);
     deliver(&connection, &first, shared).await?;
     tokio::select! {
         result = read(reader, decoder, &connection, shared) => result,
