@@ -98,5 +98,12 @@ async fn a_viewer_who_leaves_does_not_disturb_the_other() {
         report.counters.len() > seen + 2 * FRAME_RATE as usize
     });
     report.await.assert_plays(&clip);
-    assert_eq!(page.leave("leaving").await, 404, "the session is gone");
+    let viewers = gateway.ask("/api/viewers");
+    let viewers = viewers["viewers"].as_array().map(Vec::len);
+    assert_eq!(viewers, Some(1), "the session is gone");
+    assert_eq!(
+        page.leave("leaving").await,
+        200,
+        "and that is what it wants"
+    );
 }

@@ -173,8 +173,9 @@ impl Visit for Address {
 mod tests {
     use super::*;
     use std::io;
+    use tracing::level_filters::LevelFilter;
     use tracing_subscriber::layer::SubscriberExt;
-    use tracing_subscriber::{Layer, fmt};
+    use tracing_subscriber::{EnvFilter, Layer, fmt};
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -264,6 +265,19 @@ mod tests {
         let told = written(&limit, || limit.report());
         assert!(told.lines().count() <= MAX_NAMED + 1, "{told}");
         assert!(limit.written().len() <= MAX_NAMED + 1);
+    }
+
+    #[test]
+    fn levels_that_are_left_out_are_not_looked_at() {
+        let layer = fmt::layer().with_filter(LogLimit::new(1));
+        let subscriber = tracing_subscriber::registry()
+            .with(EnvFilter::new("info"))
+            .with(layer);
+        assert_eq!(subscriber.max_level_hint(), Some(LevelFilter::INFO));
+        tracing::subscriber::with_default(subscriber, || {
+            assert!(tracing::enabled!(tracing::Level::INFO));
+            assert!(!tracing::enabled!(tracing::Level::DEBUG));
+        });
     }
 
     #[test]

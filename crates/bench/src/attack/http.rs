@@ -16,10 +16,12 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest response that is read, in bytes.
 const MAX_RESPONSE: usize = 256 << 10;
 
-/// A connection on which one request follows the other.
+/// A connection on which one request follows the other, and another one when the gateway closes it.
 pub(super) struct HttpPeer {
     stream: TcpStream,
     host: SocketAddr,
+    source: usize,
+    is_closing: bool,
     received: Vec<u8>,
 }
 
@@ -37,6 +39,8 @@ impl HttpPeer {
         Ok(Self {
             stream: context.connect(host, source).await?,
             host,
+            source,
+            is_closing: false,
             received: Vec::new(),
         })
     }
@@ -49,11 +53,17 @@ impl HttpPeer {
         headers: &str,
         body: &str,
     ) -> Result<Response, AttackError> {
+        if self.is_closing {
+            *self = Self::connect(context, self.source).await?;
+        }
         let request = request(self.host, line, headers, body);
         context.spend(request.len()).await;
         self.stream.write_all(request.as_bytes()).await?;
         let response = timeout(TIMEOUT, self.response(context)).await;
-        response.map_err(|_| AttackError::Timeout("HTTP response", TIMEOUT))?
+        let response = response.map_err(|_| AttackError::Timeout("HTTP response", TIMEOUT))??;
+        let connection = response.header("connection");
+        self.is_closing = connection.is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        Ok(response)
     }
 
     async fn response(&mut self, context: &Context) -> Result<Response, AttackError> {
