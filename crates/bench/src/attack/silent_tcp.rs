@@ -23,9 +23,24 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(super) async fn run(context: &Context) -> Result<(), AttackError> {
     let target = context.target();
     let mut ports = [
-        ("media connections held", target.media, MEDIA, Vec::new()),
-        ("RTMP connections held", target.rtmp, RTMP, Vec::new()),
-        ("HTTP connections held", target.http, HTTP, Vec::new()),
+        (
+            "media connections, most at a time",
+            target.media,
+            MEDIA,
+            Vec::new(),
+        ),
+        (
+            "RTMP connections, most at a time",
+            target.rtmp,
+            RTMP,
+            Vec::new(),
+        ),
+        (
+            "HTTP connections, most at a time",
+            target.http,
+            HTTP,
+            Vec::new(),
+        ),
     ];
     let mut left = MEDIA.div_ceil(BATCH);
     while left > 0 {
@@ -48,11 +63,11 @@ pub(super) async fn run(context: &Context) -> Result<(), AttackError> {
 
 type Port = (&'static str, SocketAddr, usize, Vec<TcpStream>);
 
-/// Counts the connections that the gateway has not closed.
+/// Counts the connections that the gateway has not closed, at most.
 fn note(context: &Context, ports: &mut [Port]) {
     for (name, _, _, connections) in ports {
         connections.retain(is_open);
-        context.note(name, connections.len() as f64);
+        context.note_max(name, connections.len() as f64);
     }
 }
 
