@@ -10,10 +10,10 @@ pub(super) struct Row {
     pub(super) attack: &'static str,
     pub(super) course: Course,
     pub(super) health: Health,
-    /// Whether an honest viewer could join in the middle of the attack.
-    pub(super) newcomer: bool,
-    /// Whether an honest publisher could begin in the middle of the attack.
-    pub(super) publisher: bool,
+    /// Milliseconds until an honest viewer that came during the attack had a keyframe.
+    pub(super) newcomer: Option<f64>,
+    /// Milliseconds until an honest publisher that came during the attack was granted its name.
+    pub(super) publisher: Option<f64>,
     /// The report of `whep-swarm` on the innocent viewer.
     pub(super) viewer: Value,
     /// The report of `hostile`.
@@ -32,8 +32,8 @@ const HEADER: [&str; COLUMNS] = [
     "innocent viewer: longest frame gap ms",
     "fps",
     "/healthz: longest ms (failed)",
-    "newcomer",
-    "publisher",
+    "newcomer joins in ms",
+    "publisher begins in ms",
     "log KiB",
     "attacker: MB sent, what it saw",
 ];
@@ -42,7 +42,10 @@ const MIB: f64 = (1 << 20) as f64;
 
 impl Row {
     fn cells(&self) -> [String; COLUMNS] {
-        let yes = |is_ok| if is_ok { "ok" } else { "**failed**" };
+        let granted = |time: Option<f64>| match time {
+            Some(millis) => format!("{millis:.0}"),
+            None => "**failed**".to_owned(),
+        };
         let viewer = |path: &str| match self.viewer.pointer(path).and_then(Value::as_f64) {
             Some(value) => format!("{value:.0}"),
             None => "none".to_owned(),
@@ -59,8 +62,8 @@ impl Row {
                 self.health.longest.as_millis(),
                 self.health.failures
             ),
-            yes(self.newcomer).to_owned(),
-            yes(self.publisher).to_owned(),
+            granted(self.newcomer),
+            granted(self.publisher),
             (self.log_growth / 1024).to_string(),
             self.observations(),
         ]
@@ -153,8 +156,8 @@ mod tests {
                 longest: Duration::from_millis(12),
                 failures: 1,
             },
-            newcomer: true,
-            publisher: false,
+            newcomer: Some(23.4),
+            publisher: None,
             viewer: json!({ "media": { "fps": 29.97, "frame_gap": { "max": 51.2 } } }),
             attacker: json!({
                 "sent": 2_500_000, "observed": { "amplification": 3.26, "restarts": 7.0 },
@@ -169,7 +172,7 @@ mod tests {
         let rendered = render(&[row()]);
         assert_eq!(
             rendered.lines().last().unwrap(),
-            "| an-attack | 20 -> 700 -> 21 | 7 -> 9 -> 7 | 30 -> 31 -> 30 | 51 | 30 | 12 (1) | ok | \
+            "| an-attack | 20 -> 700 -> 21 | 7 -> 9 -> 7 | 30 -> 31 -> 30 | 51 | 30 | 12 (1) | 23 | \
              **failed** | 2 | 2.5; amplification: 3.3; restarts: 7; ended: HTTP status 429 |"
         );
     }
