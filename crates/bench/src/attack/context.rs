@@ -21,7 +21,7 @@ const MAX_SOCKETS: u64 = 8192;
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Receive buffer of a connection that is not to be read, in bytes.
+/// Buffers of a connection that is not to be read, in bytes.
 const NARROW: u32 = 4096;
 
 /// An attack that is under way. Clones are handles to the same.
@@ -125,31 +125,32 @@ impl Context {
         to: SocketAddr,
         source: usize,
     ) -> Result<TcpStream, AttackError> {
-        self.connect_with(to, source, None).await
+        self.connect_with(to, source, false).await
     }
 
-    /// The same with a receive buffer that is full soon.
+    /// The same with buffers that are full soon.
     pub(super) async fn connect_narrow(
         &self,
         to: SocketAddr,
         source: usize,
     ) -> Result<TcpStream, AttackError> {
-        self.connect_with(to, source, Some(NARROW)).await
+        self.connect_with(to, source, true).await
     }
 
     async fn connect_with(
         &self,
         to: SocketAddr,
         source: usize,
-        receive_buffer: Option<u32>,
+        is_narrow: bool,
     ) -> Result<TcpStream, AttackError> {
         self.count_socket()?;
         let socket = match to {
             SocketAddr::V4(_) => TcpSocket::new_v4(),
             SocketAddr::V6(_) => TcpSocket::new_v6(),
         }?;
-        if let Some(bytes) = receive_buffer {
-            socket.set_recv_buffer_size(bytes)?;
+        if is_narrow {
+            socket.set_recv_buffer_size(NARROW)?;
+            socket.set_send_buffer_size(NARROW)?;
         }
         if let Some(address) = self.source(source) {
             socket.bind(SocketAddr::new(address, 0))?;
