@@ -96,8 +96,11 @@ export class Session {
       this.#location = new URL(response.headers.get("Location"), response.url);
       const link = response.headers.get("Link") ?? "";
       this.iceServers = iceServersOf(link);
+      // What was asked for and does not come, although the stream has it.
+      const [, missing] = /299 \S+ "(.*?)"/.exec(response.headers.get("Warning") ?? "") ?? [];
       const sdp = await response.text();
       if (this.#closed) return this.#release();
+      if (missing) this.#onEvent?.("notice", { notice: missing });
       await this.#connection.setRemoteDescription({ type: "answer", sdp });
       if (this.#onEvent) {
         const entry = entryOf(link, response.url);

@@ -237,6 +237,8 @@ pub struct Viewers {
     pub history: Time,
     /// Whether packets of sound carry the one before them as well.
     pub audio_red: bool,
+    /// Whether players that can decode the audio of a stream and not its video are refused.
+    pub require_video: bool,
 }
 
 /// Limits of HTTP.
@@ -561,6 +563,7 @@ impl Default for Viewers {
             playout_delay: DelayBounds::default(),
             history: Time(engine.log.history),
             audio_red: engine.audio_red,
+            require_video: engine.require_video,
         }
     }
 }

@@ -424,6 +424,7 @@ fn start_engine(
         offline_grace: config.offline_grace(),
         transport_feedback: config.viewers.transport_feedback,
         playout_delay: config.viewers.playout_delay.playout_delay(),
+        require_video: config.viewers.require_video,
         audio_red: config.viewers.audio_red,
         log: LogLimits {
             history: config.viewers.history.0,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use distributary_hub::StreamName;
+use distributary_media::VideoCodec;
 use tracing::Span;
 
 use crate::engine::Place;
@@ -16,6 +17,8 @@ pub(crate) struct Visit {
     pub(crate) span: Span,
     /// The address or network that its session counts among.
     pub(crate) counts_as: Option<IpAddr>,
+    /// It gets audio alone because its player cannot decode the video: codecs that it could decode.
+    pub(crate) awaits: Vec<VideoCodec>,
     /// The place it takes among those of its address.
     _place: Option<Place>,
 }
@@ -37,6 +40,7 @@ impl Visit {
         Self {
             span,
             counts_as,
+            awaits: Vec::new(),
             _place: place,
         }
     }

@@ -50,7 +50,7 @@ async fn open(
     Player(options): Player,
     public: PublicPath,
     dialect: Option<Extension<Dialect>>,
-    Offer(offer): Offer,
+    offer: Offer,
 ) -> Result<Response, Problem> {
     let config = front.config.current();
     let mut redirects = config.redirects.iter();
@@ -60,7 +60,7 @@ async fn open(
         return Ok(temporary_redirect(&target));
     }
     let Extension(dialect) = dialect.unwrap_or_default();
-    let opened = negotiate(&front, &viewer, &name, offer.as_deref(), options).await;
+    let opened = negotiate(&front, &viewer, &name, &offer, options).await;
     let (status, session) = opened.map_err(|problem| in_dialect(problem, dialect))?;
     let events = events::link(&public, &session.id);
     let mut response = described(status, session, &public);
@@ -76,15 +76,16 @@ async fn negotiate(
     front: &FrontDoor,
     viewer: &Viewer,
     name: &StreamName,
-    offer: Option<&str>,
+    offer: &Offer,
     options: ViewerOptions,
 ) -> Result<(StatusCode, OpenedSession), Problem> {
     let grant = admit(front, viewer, name).await?;
     let engine = &front.engine;
     let options = viewer.tell(options);
-    let watchable = watchable(front, name, options, offer).await;
-    let opened = match offer.map(|offer| engine.open(&watchable, offer, options)) {
-        Some(Err(OpenError::Unclear(reason))) => {
+    let sdp = offer.sdp.as_deref();
+    let watchable = watchable(front, name, options, sdp).await;
+    let opened = match sdp.map(|sdp| engine.open(&watchable, sdp, options)) {
+        Some(Err(OpenError::Unclear(reason))) if offer.takes_offer => {
             tracing::debug!(stream = %name, reason, "the offer is countered");
             let offered = engine.offer(&watchable, options);
             offered.map(|session| (StatusCode::NOT_ACCEPTABLE, session))
@@ -226,6 +227,18 @@ async fn await_stream(front: &FrontDoor, name: &StreamName) -> Result<(), Proble
         .retry_after(NOT_LIVE_RETRY_SECONDS))
 }
 
+/// The texts for a `Warning` header, or several (RFC 7234 section 5.5; it is no longer in RFC 9111, and still
+/// what says most clearly that something in an answer is not as it was asked for).
+fn warnings(notices: &[String]) -> impl Iterator<Item = HeaderValue> {
+    notices.iter().filter_map(|notice| {
+        let text = notice
+            .chars()
+            .filter(|c| matches!(c, ' '..='~') && *c != '\\');
+        let text: String = text.map(|c| if c == '"' { '\'' } else { c }).collect();
+        HeaderValue::from_str(&format!("299 - \"{text}\"")).ok()
+    })
+}
+
 fn described(status: StatusCode, session: OpenedSession, public: &PublicPath) -> Response {
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
@@ -234,7 +247,11 @@ fn described(status: StatusCode, session: OpenedSession, public: &PublicPath) ->
         (ACCEPT_PATCH, FRAGMENT_MEDIA_TYPE.to_owned()),
         (header::CACHE_CONTROL, "no-store".to_owned()),
     ];
-    (status, headers, session.answer).into_response()
+    let mut response = (status, headers, session.answer).into_response();
+    for warning in warnings(&session.notices) {
+        response.headers_mut().append(header::WARNING, warning);
+    }
+    response
 }
 
 /// The one place where the engine's refusal becomes a status.

@@ -23,9 +23,15 @@ pub(crate) const SDP: &str = "application/sdp";
 /// draft refers to).
 pub(crate) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 
-/// An SDP offer as text: of the right media type, within bounds and UTF-8. Whether it is SDP is for the
-/// engine to say. `None`: the body is empty, by which a player asks for an offer of ours.
-pub(crate) struct Offer(pub(crate) Option<String>);
+/// What a player posts to watch.
+pub(crate) struct Offer {
+    /// An SDP offer as text: of the right media type, within bounds and UTF-8. Whether it is SDP is for the
+    /// engine to say. `None`: the body is empty, by which a player asks for an offer of ours.
+    pub(crate) sdp: Option<String>,
+    /// Whether the player takes an offer of ours in place of an answer. Others want to know what is wrong
+    /// with theirs.
+    pub(crate) takes_offer: bool,
+}
 
 impl<S: Send + Sync> FromRequest<S> for Offer {
     type Rejection = Problem;
@@ -35,13 +41,27 @@ impl<S: Send + Sync> FromRequest<S> for Offer {
         if !is_sdp && request.headers().contains_key(header::CONTENT_TYPE) {
             return Err(not_sdp());
         }
+        let takes_offer = accepts_sdp(request.headers());
         let text = read_text(request).await?;
-        match text.trim().is_empty() {
-            true => Ok(Self(None)),
-            false if is_sdp => Ok(Self(Some(text))),
-            false => Err(not_sdp()),
-        }
+        let sdp = match text.trim().is_empty() {
+            true => None,
+            false if is_sdp => Some(text),
+            false => return Err(not_sdp()),
+        };
+        Ok(Self { sdp, takes_offer })
     }
+}
+
+/// Whether a player names SDP among what it accepts (draft-ietf-wish-whep, "Server Sends Counter-Offer").
+fn accepts_sdp(headers: &HeaderMap) -> bool {
+    let accepts = headers.get_all(header::ACCEPT).iter();
+    let mut types = accepts
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    types.any(|kind| {
+        let essence = kind.split(';').next().unwrap_or_default();
+        essence.trim().eq_ignore_ascii_case(SDP)
+    })
 }
 
 fn not_sdp() -> Problem {
@@ -85,6 +105,17 @@ pub(crate) fn not_a_fragment() -> Problem {
 
 /// The body as text, within the limits of size and time.
 pub(crate) async fn read_text(request: Request) -> Result<String, Problem> {
+    let is_plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
+    let mut codings = request.headers().get_all(header::CONTENT_ENCODING).iter();
+    if !codings.all(is_plain) {
+        let detail = "The body is compressed; send it as it is, without Content-Encoding.";
+        return Err(
+            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).with(
+                header::ACCEPT_ENCODING,
+                HeaderValue::from_static("identity"),
+            ),
+        );
+    }
     if declared_length(request.headers()).is_some_and(|length| length > MAX_OFFER_LEN) {
         return Err(too_large());
     }

@@ -100,6 +100,7 @@ pub(super) fn offer(
     Ok(OpenedSession {
         id,
         answer: offer,
+        notices: Vec::new(),
         etag,
     })
 }

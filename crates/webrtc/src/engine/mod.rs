@@ -84,6 +84,9 @@ pub struct EngineConfig {
     pub playout_delay: Option<PlayoutDelay>,
     /// What is kept of each stream to be sent again.
     pub log: LogLimits,
+    /// Whether a player that can decode the audio of a stream and not its video is refused, in place of
+    /// getting the audio alone.
+    pub require_video: bool,
     /// Whether packets of sound carry the one before them as well, for viewers that offer it (RFC 2198).
     pub audio_red: bool,
 }
@@ -106,6 +109,7 @@ impl Default for EngineConfig {
             transport_feedback: true,
             playout_delay: None,
             log: LogLimits::default(),
+            require_video: false,
             audio_red: false,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use distributary_hub::{BFrameChoice, Reservation, StreamName, StreamStats};
-use distributary_media::{AudioCodec, VideoTrack};
+use distributary_media::{AudioCodec, VideoCodec, VideoTrack};
 
 use super::identity::Identity;
 use super::{EngineConfig, Place, Shared};
@@ -14,7 +14,7 @@ use crate::ice::Credentials;
 use crate::peer::PeerConfig;
 use crate::sdp::{
     Answer, AudioPlan, HeaderExtension, HostCandidate, LocalParameters, MediaPlan, Negotiated,
-    Offer, RejectedMedia, Rejection, SdpError, Token, VideoPlan, codec_name,
+    Note, Offer, RejectedMedia, Rejection, SdpError, Token, VideoPlan, codec_name,
 };
 use crate::sender::SenderConfig;
 use crate::session::{InsertError, PendingSession, SessionId};
@@ -27,6 +27,8 @@ pub struct OpenedSession {
     pub id: SessionId,
     /// The SDP answer.
     pub answer: String,
+    /// What the player has asked for and is not sent, although the stream has it, in words for people.
+    pub notices: Vec<String>,
     /// Tag of the session's ICE state, for conditional requests (RFC 9110 section 8.8.3), without
     /// the quotes.
     pub etag: String,
@@ -125,18 +127,43 @@ pub(super) fn open(
     let identity = shared.identities.current(now);
     let local = local_parameters(shared, &identity, ice);
     let stats = reservation.stream().stats();
-    if let Some(track) = &stats.video {
-        check_codec(&offer, track)?;
-    }
+    let undecodable = stats
+        .video
+        .as_ref()
+        .and_then(|track| undecodable(&offer, track));
     let plan = plan(&stats, &shared.config);
-    let Answer { sdp, negotiated } = offer.answer(&plan, &local)?;
+    let answer = offer.answer(&plan, &local);
+    let Answer { sdp, negotiated } = match (answer, &undecodable) {
+        (Ok(answer), None) => answer,
+        // Audio is more than nothing, where the player says so and the viewer is told why.
+        (Ok(answer), Some(_))
+            if answer.negotiated.audio.is_some() && !shared.config.require_video =>
+        {
+            answer
+        }
+        (Ok(_) | Err(SdpError::NothingToSend { .. }), Some(reason)) => {
+            return Err(OpenError::NotAcceptable(reason.clone()));
+        }
+        (Err(error), _) => return Err(error.into()),
+    };
+    let notices = undecodable
+        .map(|reason| format!("{reason}: there is only audio"))
+        .into_iter()
+        .chain(negotiated.notes.iter().filter_map(Note::missing))
+        .collect();
     let etag = local.ice.ufrag().to_owned();
-    let visit = visit(shared, &id, stream, options)?;
+    let mut visit = visit(shared, &id, stream, options)?;
+    if negotiated.video.is_none()
+        && let Some(track) = &stats.video
+    {
+        visit.awaits = decodable(&offer, track.codec);
+    }
     let viewer = (negotiated, options, visit);
     enter(shared, id, (local, &identity), viewer, reservation, now)?;
     Ok(OpenedSession {
         id,
         answer: sdp,
+        notices,
         etag,
     })
 }
@@ -190,18 +217,29 @@ pub(super) fn enter(
     Ok(())
 }
 
-/// Refuses a player that asks for pictures and cannot decode those of the stream: sound beside a picture
-/// that stays black would leave its viewer to guess why.
-fn check_codec(offer: &Offer, track: &VideoTrack) -> Result<(), OpenError> {
+/// Why a player that asks for video cannot decode that of the stream.
+fn undecodable(offer: &Offer, track: &VideoTrack) -> Option<String> {
     if offer.can_show(track) {
-        return Ok(());
+        return None;
     }
     let profile_level_id = Some(track.profile_level_id);
     let needed = codec_name(track.codec, profile_level_id);
     let offered = offer.video_codecs().join(", ");
-    Err(OpenError::NotAcceptable(format!(
+    Some(format!(
         "the picture of this stream is {needed}, and this player can show {offered}"
-    )))
+    ))
+}
+
+/// The codecs, besides this one, whose video the player can decode.
+fn decodable(offer: &Offer, besides: VideoCodec) -> Vec<VideoCodec> {
+    let codecs = [
+        VideoCodec::H264,
+        VideoCodec::H265,
+        VideoCodec::Av1,
+        VideoCodec::Vp9,
+    ];
+    let others = codecs.into_iter().filter(|codec| *codec != besides);
+    others.filter(|codec| offer.takes(*codec, None)).collect()
 }
 
 /// What can be sent of a stream. A track that has not come yet is promised: it may come at any time.

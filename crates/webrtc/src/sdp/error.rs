@@ -18,8 +18,21 @@ pub enum SdpError {
         limit: usize,
     },
     /// The text is not a session description (RFC 8866).
-    #[error("the offer is not valid SDP: {expected}, found `{found}`")]
+    #[error("this is not valid SDP: {expected}, found `{found}`")]
     Malformed {
+        /// What the grammar wants.
+        expected: &'static str,
+        /// The piece of text that was there instead, shortened.
+        found: String,
+    },
+    /// The text is a session description, but of the part that is about ICE alone (RFC 8840 section 9).
+    #[error(
+        "this is a candidate fragment (trickle ICE), not an offer: it goes to the session by PATCH"
+    )]
+    IsFragment,
+    /// The text is no candidate fragment.
+    #[error("the candidate fragment is not valid: {expected}, found `{found}`")]
+    MalformedFragment {
         /// What the grammar wants.
         expected: &'static str,
         /// The piece of text that was there instead, shortened.
@@ -37,6 +50,14 @@ pub enum SdpError {
 }
 
 impl SdpError {
+    /// The same error about a candidate fragment.
+    pub(super) fn of_fragment(self) -> Self {
+        match self {
+            Self::Malformed { expected, found } => Self::MalformedFragment { expected, found },
+            other => other,
+        }
+    }
+
     pub(super) fn malformed(expected: &'static str, found: &str) -> Self {
         let found = found.chars().take(MAX_QUOTE_CHARS);
         Self::Malformed {

@@ -31,9 +31,13 @@ impl IceFragment {
     /// Reads a fragment. Of several sections the first counts: all share one transport.
     ///
     /// # Errors
-    /// [`SdpError::Malformed`], when a line is not of the form `<type>=<value>`, or the credentials
+    /// [`SdpError::MalformedFragment`], when a line is not of the form `<type>=<value>`, or the credentials
     /// break the rules of RFC 8839 section 5.4.
     pub fn parse(text: &str) -> Result<Self, SdpError> {
+        Self::read(text).map_err(SdpError::of_fragment)
+    }
+
+    fn read(text: &str) -> Result<Self, SdpError> {
         let (mut group, mut section, mut mid) = (None, None, None);
         let (mut ufrag, mut password) = (None, None);
         let lines = text.split(['\n', '\r']).map(str::trim);

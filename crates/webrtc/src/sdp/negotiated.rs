@@ -7,8 +7,8 @@ use distributary_media::VideoCodec;
 use crate::data::DataConfig;
 
 use super::{
-    ExtensionId, Feedback, HeaderExtension, PacketizationMode, RejectedMedia, RemoteTransport,
-    Setup, Token,
+    ExtensionId, Feedback, HeaderExtension, MediaKind, PacketizationMode, RejectedMedia, Rejection,
+    RemoteTransport, Setup, Token,
 };
 
 /// What both sides have agreed on once the answer is delivered.
@@ -101,6 +101,23 @@ pub enum Note {
     PacketizationMode(PacketizationMode),
     /// The player does not ask for lost packets: each loss stays visible until the next keyframe.
     NoRetransmission,
+}
+
+impl Note {
+    /// What the viewer misses by it, if the stream has that: a medium that could not go with the other one.
+    pub fn missing(&self) -> Option<String> {
+        match self {
+            Self::NotSent(RejectedMedia {
+                kind,
+                reason: Rejection::NotBundled,
+                ..
+            }) if matches!(kind, MediaKind::Audio | MediaKind::Video) => Some(format!(
+                "{kind} is not sent: its section has no transport in common with the other one; offer \
+                 a=mid and a=group:BUNDLE"
+            )),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Note {

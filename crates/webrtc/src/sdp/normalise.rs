@@ -85,6 +85,9 @@ pub(super) fn normalise(offer: &str) -> Result<Normalised, SdpError> {
         .filter(|line| !line.is_empty());
     match lines.next() {
         Some("v=0") => {}
+        Some(first) if first.starts_with("a=") || first.starts_with("m=") => {
+            return Err(SdpError::IsFragment);
+        }
         first => {
             return Err(SdpError::malformed(
                 "`v=0` as the first line",

@@ -251,8 +251,8 @@ impl Shard {
         }
     }
 
-    /// Ends the sessions whose stream has changed to a coding that they did not agree on: their players
-    /// ask anew, and agree on the one that comes now.
+    /// Ends the sessions whose stream has changed to a coding that they did not agree on, or that they could
+    /// have agreed on in place of audio alone: their players ask anew, and agree on the one that comes now.
     fn close_undecodable(&mut self, now: Instant) {
         let mut keys = Vec::new();
         for stream in self.streams.iter() {
@@ -263,16 +263,20 @@ impl Shard {
                 let Some(viewer) = self.viewers.get(*key) else {
                     continue;
                 };
-                let Some(agreed) = viewer.peer.video_codec().filter(|agreed| *agreed != comes)
-                else {
-                    continue;
+                let agreed = viewer.peer.video_codec();
+                let is_over = match agreed {
+                    Some(agreed) => agreed != comes,
+                    None => viewer.visit.awaits.contains(&comes),
                 };
-                tracing::info!(
-                    parent: &viewer.visit.span, %agreed, %comes,
-                    "the publisher has changed the coding of its pictures: the session ends, so that \
-                     the player asks anew"
-                );
-                keys.push(*key);
+                if is_over {
+                    let agreed = agreed.map(tracing::field::display);
+                    tracing::info!(
+                        parent: &viewer.visit.span, agreed, %comes,
+                        "the publisher has changed the coding of its pictures: the session ends, so \
+                         that the player asks anew"
+                    );
+                    keys.push(*key);
+                }
             }
         }
         for key in keys {

@@ -94,7 +94,14 @@ async fn every_answer_can_be_read_errors_too() {
     ] {
         assert_eq!(answer.header("access-control-allow-origin"), "*");
         let exposed = answer.list("access-control-expose-headers");
-        let headers = ["Accept-Patch", "ETag", "Link", "Location", "Retry-After"];
+        let headers = [
+            "Accept-Patch",
+            "ETag",
+            "Link",
+            "Location",
+            "Retry-After",
+            "Warning",
+        ];
         assert_eq!(exposed, headers);
     }
 }

@@ -48,7 +48,16 @@ fn offered(answer: &Answer) -> (String, String) {
 #[tokio::test]
 async fn an_offer_that_cannot_be_answered_is_countered_and_the_answer_makes_a_session() {
     let front = Front::new();
+    // Only a player that says so takes an offer; another one is told what is wrong with its own.
     let answer = front.post("/whep/live/test", SDP, sends()).await;
+    let problem = answer.problem(StatusCode::NOT_ACCEPTABLE);
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("must offer recvonly"), "{detail}");
+    let request = Request::post("/whep/live/test")
+        .header(header::CONTENT_TYPE, SDP)
+        .header(header::ACCEPT, "text/html, Application/SDP;q=0.9")
+        .body(Body::from(sends()));
+    let answer = front.send(request.unwrap()).await;
     assert_eq!(answer.status, StatusCode::NOT_ACCEPTABLE);
     let (session, offer) = offered(&answer);
     assert_eq!(front.engine.sessions(), 0);

@@ -9,7 +9,7 @@ use crate::front::{Answer, Front, OFFER, publish, publish_without_tracks};
 use axum::body::{Body, HttpBody};
 use axum::http::{Request, StatusCode, header};
 use bytes::Bytes;
-use distributary_hub::{DemandError, StreamName};
+use distributary_hub::{DemandError, Publisher, StreamName};
 use distributary_media::{VideoCodec, VideoTrack};
 use distributary_webrtc::engine::EngineConfig;
 use distributary_whep::{MAX_OFFER_LEN, OFFER_TIMEOUT, Offline, WhepConfig};
@@ -49,9 +49,8 @@ async fn an_offer_opens_a_session() {
     assert!(front.engine.contains(&id.parse().unwrap()));
 }
 
-#[tokio::test]
-async fn a_player_that_cannot_show_the_picture_is_told_why() {
-    let front = Front::new();
+/// A stream that most browsers cannot show.
+fn publish_h265(front: &Front) -> Publisher {
     let publisher = publish(&front.hub, "live/h265");
     publisher.set_video_track(VideoTrack {
         codec: VideoCodec::H265,
@@ -60,12 +59,72 @@ async fn a_player_that_cannot_show_the_picture_is_told_why() {
         profile_level_id: [1, 0, 93],
         config: Bytes::new(),
     });
+    publisher
+}
+
+#[tokio::test]
+async fn audio_that_cannot_go_with_the_video_is_missed_in_words() {
+    let front = Front::new();
+    let apart: String = OFFER
+        .lines()
+        .filter(|line| !line.starts_with("a=group:"))
+        .map(|line| format!("{line}\r\n"))
+        .collect();
+    let answer = front.post("/whep/live/test", SDP, apart).await;
+    assert_eq!(answer.status, StatusCode::CREATED);
+    let warning = answer.header("warning");
+    assert!(
+        warning.starts_with("299 - \"audio is not sent"),
+        "{warning}"
+    );
+    assert!(warning.contains("a=group:BUNDLE"), "{warning}");
+    let answer = front.post("/whep/live/test", SDP, OFFER).await;
+    assert!(!answer.headers.contains_key("warning"));
+}
+
+#[tokio::test]
+async fn body_that_is_no_offer_is_called_what_it_is() {
+    let front = Front::new();
+    let fragment = "a=ice-ufrag:them\r\na=ice-pwd:0123456789012345678901\r\n";
+    let answer = front.post("/whep/live/test", SDP, fragment).await;
+    let problem = answer.problem(StatusCode::BAD_REQUEST);
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("candidate fragment"), "{detail}");
+    for (coding, status) in [
+        ("gzip", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        ("identity", StatusCode::CREATED),
+    ] {
+        let request = Request::post("/whep/live/test")
+            .header(header::CONTENT_TYPE, SDP)
+            .header(header::CONTENT_ENCODING, coding)
+            .body(Body::from(OFFER));
+        let answer = front.send(request.unwrap()).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_player_that_cannot_show_the_picture_gets_the_sound_or_is_told_why() {
+    let required = EngineConfig {
+        require_video: true,
+        ..EngineConfig::default()
+    };
+    let reason = "the picture of this stream is H265, and this player can show VP8, VP9, H264, AV1";
+    let front = Front::new();
+    let publisher = publish_h265(&front);
+    let answer = front.post("/whep/live/h265", SDP, OFFER).await;
+    assert_eq!(answer.status, StatusCode::CREATED);
+    let warning = format!("299 - \"{reason}: there is only audio\"");
+    assert_eq!(answer.header("warning"), warning);
+    assert_eq!(answer.text().matches("a=sendonly").count(), 1);
+    assert!(answer.text().contains("m=video 0 "), "{}", answer.text());
+    drop((front, publisher));
+
+    let front = Front::with(WhepConfig::default(), required);
+    let _publisher = publish_h265(&front);
     let answer = front.post("/whep/live/h265", SDP, OFFER).await;
     let problem = answer.problem(StatusCode::NOT_ACCEPTABLE);
-    assert_eq!(
-        problem["detail"],
-        "the picture of this stream is H265, and this player can show VP8, VP9, H264, AV1"
-    );
+    assert_eq!(problem["detail"], reason);
     // One that asks for sound alone gets it.
     let sound = include_str!("../../../webrtc/tests/fixtures/offers/chromium-audio-only.sdp");
     let answer = front.post("/whep/live/h265", SDP, sound).await;
