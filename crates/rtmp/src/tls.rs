@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use distributary_tls::{Certificate, TlsError, TlsIdentity, TlsStream};
+use distributary_tls::{Certificate, Tickets, TlsError, TlsIdentity, TlsStream};
 use tokio::net::TcpStream;
 
 use crate::quick_ack::QuickAck;
@@ -45,7 +45,7 @@ pub(crate) struct Tls(Certificate);
 
 impl Tls {
     pub(crate) fn new(identity: TlsIdentity) -> Result<Self, TlsError> {
-        Certificate::new("RTMPS", identity).map(Self)
+        Certificate::new("RTMPS", identity, Tickets::None).map(Self)
     }
 
     /// Makes a TLS session of a connection.

@@ -6,6 +6,7 @@ mod support;
 use std::path::Path;
 use std::process::Stdio;
 
+use distributary_rtmp::{RtmpConfig, TlsConfig, TlsIdentity};
 use support::{Ffmpeg, PATIENCE, TestServer};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -33,12 +34,37 @@ async fn ffmpeg_plays_what_ffmpeg_publishes() {
 async fn librtmp_plays_over_rtmpe_until_the_stream_ends() {
     let server = TestServer::start();
     let url = server.url("live/test");
-    let publisher = Ffmpeg::publish(&url, "4");
+    librtmp_plays(&server, &url.replace("rtmp://", "rtmpe://")).await;
+}
+
+/// librtmp's TLS is that of GnuTLS.
+#[tokio::test]
+async fn librtmp_plays_over_rtmps_until_the_stream_ends() {
+    let server = TestServer::with(RtmpConfig {
+        tls: Some(TlsConfig {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            identity: TlsIdentity::SelfSigned,
+        }),
+        ..RtmpConfig::default()
+    });
+    let address = server.tls_address.unwrap();
+    librtmp_plays(&server, &format!("rtmps://{address}/live/test")).await;
+}
+
+/// A name with the format of a recording, as Flash players have it.
+#[tokio::test]
+async fn librtmp_plays_a_name_with_a_format() {
+    let server = TestServer::start();
+    librtmp_plays(&server, &server.url("live/mp4:test")).await;
+}
+
+async fn librtmp_plays(server: &TestServer, url: &str) {
+    let publisher = Ffmpeg::publish(&server.url("live/test"), "4");
     server.until("live/test", true).await;
     let directory = tempfile::tempdir().unwrap();
     let copy = directory.path().join("copy.flv");
     let player = Command::new("rtmpdump")
-        .args(["-q", "-v", "-r", &url.replace("rtmp://", "rtmpe://"), "-o"])
+        .args(["-q", "-v", "-r", url, "-o"])
         .arg(&copy)
         .stdin(Stdio::null())
         .kill_on_drop(true)

@@ -34,6 +34,16 @@ pub enum TlsIdentity {
     SelfSigned,
 }
 
+/// Whether TLS 1.3 clients are sent tickets with which they can come back faster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tickets {
+    /// They are, as browsers expect.
+    Sent,
+    /// They are not. RTMP clients built on GnuTLS, Mbed TLS or librtmp take a ticket between two
+    /// messages for an error, and close.
+    None,
+}
+
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -59,6 +69,7 @@ pub struct Certificate {
     /// Whose it is, for the log.
     owner: &'static str,
     identity: TlsIdentity,
+    tickets: Tickets,
     current: Mutex<Current>,
 }
 
@@ -73,15 +84,20 @@ impl Certificate {
     ///
     /// # Errors
     /// When it cannot be used.
-    pub fn new(owner: &'static str, identity: TlsIdentity) -> Result<Self, TlsError> {
+    pub fn new(
+        owner: &'static str,
+        identity: TlsIdentity,
+        tickets: Tickets,
+    ) -> Result<Self, TlsError> {
         let current = Current {
             modified: identity.modified(),
-            acceptor: identity.acceptor()?,
+            acceptor: identity.acceptor(tickets)?,
             checked: Instant::now(),
         };
         Ok(Self {
             owner,
             identity,
+            tickets,
             current: Mutex::new(current),
         })
     }
@@ -95,7 +111,7 @@ impl Certificate {
             let modified = self.identity.modified();
             if modified != current.modified {
                 current.modified = modified;
-                match self.identity.acceptor() {
+                match self.identity.acceptor(self.tickets) {
                     Ok(acceptor) => {
                         info!("the {} certificate has been read again", self.owner);
                         current.acceptor = acceptor;
@@ -124,10 +140,10 @@ impl TlsIdentity {
     /// # Errors
     /// When it cannot.
     pub fn check(&self) -> Result<(), TlsError> {
-        self.acceptor().map(drop)
+        self.acceptor(Tickets::Sent).map(drop)
     }
 
-    fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
+    fn acceptor(&self, tickets: Tickets) -> Result<TlsAcceptor, TlsError> {
         let (chain, key) = match self {
             Self::Files { certificate, key } => read_files(certificate, key)?,
             Self::SelfSigned => {
@@ -139,10 +155,13 @@ impl TlsIdentity {
         };
         // Named, because another crate of the binary may bring a provider of its own.
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(chain, key)?;
+        if tickets == Tickets::None {
+            config.send_tls13_tickets = 0;
+        }
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
@@ -194,7 +213,7 @@ mod tests {
             certificate: paths[0].clone(),
             key: paths[1].clone(),
         };
-        let certificate = Certificate::new("HTTPS", identity).unwrap();
+        let certificate = Certificate::new("HTTPS", identity, Tickets::Sent).unwrap();
         let in_use = || Arc::as_ptr(certificate.acceptor().config());
         let first = in_use();
 

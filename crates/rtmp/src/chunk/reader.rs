@@ -345,7 +345,14 @@ impl ChunkReader {
         }
         let stream = self.streams.entry(chunk_stream).or_default();
         match (&stream.partial, &fields) {
-            (Some(_), MessageHeader::Type3) => {}
+            (Some(_), MessageHeader::Type3 | MessageHeader::Type2 { .. }) => {}
+            // Some encoders repeat more of the header than they have to.
+            (
+                Some(_),
+                MessageHeader::Type1 {
+                    length, type_id, ..
+                },
+            ) if (*length, *type_id) == (stream.length, stream.type_id) => {}
             (Some(partial), _) => {
                 return Err(ChunkError::UnfinishedMessage {
                     chunk_stream,

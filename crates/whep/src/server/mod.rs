@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use axum::Router;
 use distributary_auth::network::TrustedProxies;
-use distributary_tls::{Certificate, TlsError, TlsIdentity};
+use distributary_tls::{Certificate, Tickets, TlsError, TlsIdentity};
 use hyper_util::server::graceful::GracefulShutdown;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
@@ -105,7 +105,7 @@ impl HttpServer {
         let certificate = config
             .tls
             .clone()
-            .map(|identity| Certificate::new("HTTPS", identity).map(Arc::new))
+            .map(|identity| Certificate::new("HTTPS", identity, Tickets::Sent).map(Arc::new))
             .transpose()?;
         let listener = listen(address).map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;

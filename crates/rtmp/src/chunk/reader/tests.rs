@@ -251,6 +251,39 @@ fn a_ping_of_librtmp_may_begin_with_type_1() {
 }
 
 #[test]
+fn a_message_may_go_on_with_headers_of_type_1_and_2() {
+    let bytes = [
+        &[0x04, 0, 0, 5, 0, 1, 140, 9, 1, 0, 0, 0][..],
+        &[1; 128],
+        // Length and type again, with a delta that means nothing here.
+        &[0x44, 0, 0, 7, 0, 1, 140, 9],
+        &[2; 128],
+        &[0x84, 0, 0, 7],
+        &[3; 128],
+        &[0xC4],
+        &[4; 12],
+        // The next message, whose delta counts.
+        &[0x44, 0, 0, 40, 0, 0, 1, 9, 5],
+    ]
+    .concat();
+    let read = messages(&bytes).unwrap();
+    let whole = [&[1; 128][..], &[2; 128], &[3; 128], &[4; 12]].concat();
+    let found: Vec<_> = read
+        .iter()
+        .map(|message| (message.timestamp, &message.payload[..]))
+        .collect();
+    assert_eq!(found, [(5, &whole[..]), (45, &[5])]);
+    // Another length or type is another message.
+    for header in [[0x44, 0, 0, 7, 0, 1, 141, 9], [0x44, 0, 0, 7, 0, 1, 140, 8]] {
+        let bytes = [&bytes[..12 + 128], &header].concat();
+        assert!(matches!(
+            messages(&bytes),
+            Err(ChunkError::UnfinishedMessage { .. })
+        ));
+    }
+}
+
+#[test]
 fn a_header_in_the_middle_of_a_message_is_refused() {
     let bytes = [
         &[0x04, 0, 0, 5, 0, 0, 200, 9, 1, 0, 0, 0][..],
