@@ -12,9 +12,13 @@ use distributary_media::{MediaTime, TimedData};
 use tracing::{debug, info, warn};
 
 use crate::amf::Value;
-use crate::json::to_json;
+use crate::json::{memory, to_json};
 use crate::metadata::Metadata;
 use crate::session::MediaMessage;
+
+/// Most memory of what a publisher says at once, in bytes. The last metadata is kept for those who join, and all
+/// else waits in the queues of those who watch. What takes more is dropped.
+const MAX_DATA_MEMORY: usize = 128 << 10;
 
 /// Most complaints about a publisher's media in the log; all are counted.
 const MAX_COMPLAINTS: u32 = 8;
@@ -110,6 +114,11 @@ impl Ingest {
             if metadata != self.metadata {
                 self.describe(metadata);
             }
+        }
+        let memory = values.iter().map(memory).sum::<usize>();
+        if memory > MAX_DATA_MEMORY {
+            debug!(name, memory, "data message dropped: too large");
+            return;
         }
         let values = values.iter().map(to_json).collect();
         self.publisher

@@ -4,6 +4,29 @@ use serde_json::{Map, Number, Value as Json};
 
 use crate::amf::Value;
 
+/// Members of a JSON object for which memory is allocated at once, when they are few: half of a full
+/// node of its tree.
+const MEMBERS_PER_NODE: usize = 6;
+
+/// The memory of a node of an object's tree, with places for eleven names and values.
+const NODE: usize = 11 * (size_of::<String>() + size_of::<Json>()) + 64;
+
+/// About how much memory the JSON of an AMF value takes, in bytes.
+pub(crate) fn memory(value: &Value) -> usize {
+    let own = size_of::<Json>();
+    match value {
+        Value::String(text) => own + text.len(),
+        Value::Object(members) | Value::EcmaArray(members) => {
+            let inner = members
+                .iter()
+                .map(|(name, value)| name.len() + memory(value));
+            own + members.len().div_ceil(MEMBERS_PER_NODE) * NODE + inner.sum::<usize>()
+        }
+        Value::StrictArray(values) => own + values.iter().map(memory).sum::<usize>(),
+        _ => own,
+    }
+}
+
 /// The JSON of an AMF value. Dates become milliseconds since 1970; numbers that JSON does not have,
 /// and nothing, become `null`. Of two members with one name the last counts.
 pub(crate) fn to_json(value: &Value) -> Json {
@@ -86,5 +109,21 @@ mod tests {
             ("stereo".into(), false.into()),
         ]);
         assert_eq!(from_json(&to_json(&value)), value);
+    }
+
+    #[test]
+    fn the_memory_of_json_is_estimated_by_its_allocations() {
+        let name = |n: usize| format!("{n}");
+        let members = (0..100).map(|n| (name(n), Value::Null)).collect();
+        // At least nine nodes of eleven members, and at most one for five of them.
+        let estimate = memory(&Value::Object(members));
+        assert!((9 * NODE..25 * NODE).contains(&estimate), "{estimate}");
+        let nested = (0..10).fold(Value::Null, |inner, n| {
+            Value::Object(vec![(name(n), inner)])
+        });
+        assert!(memory(&nested) >= 10 * NODE);
+        assert!(memory(&Value::String("x".repeat(1000))) >= 1000);
+        let list = Value::StrictArray(vec![Value::Null; 1000]);
+        assert!(memory(&list) >= 1000 * size_of::<Json>());
     }
 }
