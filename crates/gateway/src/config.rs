@@ -11,7 +11,7 @@ use distributary_hub::{HubConfig, PatternError};
 use distributary_media::audio::{OpusApplication, OpusConfig};
 use distributary_rtmp::amf::AmfLimits;
 use distributary_rtmp::chunk::ChunkLimits;
-use distributary_rtmp::{PlayerLimits, PullRule, RtmpConfig, SessionConfig};
+use distributary_rtmp::{PlayerLimits, PullLimits, PullRule, RtmpConfig, SessionConfig};
 use distributary_webrtc::engine::{EngineConfig, SessionLimits};
 use distributary_whep::{HttpConfig, Offline, WhepConfig};
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,8 @@ pub struct Config {
     pub admin_https: TlsListener,
     /// Limits of those who publish.
     pub publishers: Publishers,
+    /// Limits of what is pulled.
+    pub pulls: Pulls,
     /// What is kept of each stream.
     pub streams: Streams,
     /// How streams are encoded anew.
@@ -166,6 +168,18 @@ pub struct Publishers {
     pub max_amf_values: usize,
     /// What happens when a name is published that is live already.
     pub on_duplicate: Duplicate,
+}
+
+/// Limits of what is pulled from other servers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pulls {
+    /// Most streams at a time.
+    pub max: usize,
+    /// Most of them from one server.
+    pub max_per_origin: usize,
+    /// Most attempts under way that one address has asked for.
+    pub max_per_ip: usize,
 }
 
 /// What is kept of each stream.
@@ -431,6 +445,7 @@ impl Default for Config {
             https: TlsListener::default(),
             admin_https: TlsListener::default(),
             publishers: Publishers::default(),
+            pulls: Pulls::default(),
             streams: Streams::default(),
             transcode: Transcode::default(),
             viewers: Viewers::default(),
@@ -481,6 +496,28 @@ impl Publishers {
             idle_timeout: self.idle_timeout.0,
             read_timeout: self.read_timeout.0,
             ..SessionConfig::default()
+        }
+    }
+}
+
+impl Pulls {
+    /// The limits for RTMP.
+    pub fn limits(&self) -> PullLimits {
+        PullLimits {
+            max: self.max,
+            max_per_origin: self.max_per_origin,
+            max_per_ip: self.max_per_ip,
+        }
+    }
+}
+
+impl Default for Pulls {
+    fn default() -> Self {
+        let limits = PullLimits::default();
+        Self {
+            max: limits.max,
+            max_per_origin: limits.max_per_origin,
+            max_per_ip: limits.max_per_ip,
         }
     }
 }

@@ -289,6 +289,7 @@ fn bind_rtmp(
             .iter()
             .map(Pull::rule)
             .collect::<Result<_, _>>()?,
+        pull_limits: config.pulls.limits(),
         session: limits.session(),
     };
     let tls = rtmp.tls.as_ref().map(|tls| tls.listen);

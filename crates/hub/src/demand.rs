@@ -1,6 +1,7 @@
 //! Streams that are had when somebody asks for them.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use distributary_names::StreamName;
@@ -13,6 +14,7 @@ const MAX_WAITING: usize = 1024;
 #[derive(Debug)]
 pub struct Demand {
     name: StreamName,
+    asker: Option<IpAddr>,
     answer: oneshot::Sender<Result<(), DemandError>>,
 }
 
@@ -35,6 +37,21 @@ impl Demand {
     /// The stream that is asked for.
     pub fn name(&self) -> &StreamName {
         &self.name
+    }
+
+    /// The address that asks, where it is known.
+    pub fn asker(&self) -> Option<IpAddr> {
+        self.asker
+    }
+
+    /// Whether nobody waits for the answer any more.
+    pub fn is_abandoned(&self) -> bool {
+        self.answer.is_closed()
+    }
+
+    /// Completes when nobody waits for the answer any more.
+    pub async fn abandoned(&mut self) {
+        self.answer.closed().await;
     }
 
     /// Says that the stream is live now, with its tracks known, or why it is not.
@@ -67,8 +84,12 @@ impl Providers {
     }
 
     /// Asks the first who accepts the name, and waits for the answer.
-    pub(crate) async fn ask(&self, name: &StreamName) -> Result<(), DemandError> {
-        self.request(name)?
+    pub(crate) async fn ask(
+        &self,
+        name: &StreamName,
+        asker: Option<IpAddr>,
+    ) -> Result<(), DemandError> {
+        self.request(name, asker)?
             .await
             .unwrap_or_else(|_| Err(DemandError::Failed("it has just ended".into())))
     }
@@ -77,12 +98,17 @@ impl Providers {
     pub(crate) fn request(
         &self,
         name: &StreamName,
+        asker: Option<IpAddr>,
     ) -> Result<oneshot::Receiver<Result<(), DemandError>>, DemandError> {
         let queue = self.queue(name).ok_or(DemandError::NoProvider)?;
         let (answer, answered) = oneshot::channel();
         let name = name.clone();
         queue
-            .try_send(Demand { name, answer })
+            .try_send(Demand {
+                name,
+                asker,
+                answer,
+            })
             .map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => DemandError::Busy,
                 mpsc::error::TrySendError::Closed(_) => DemandError::NoProvider,

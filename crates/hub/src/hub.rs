@@ -1,5 +1,6 @@
 //! The registry of streams.
 
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -178,10 +179,23 @@ impl Hub {
     /// # Errors
     /// When nobody can provide it, or that failed.
     pub async fn summon(&self, name: &StreamName) -> Result<(), DemandError> {
+        self.summon_for(name, None).await
+    }
+
+    /// Waits until a stream is live, on behalf of a client at the address `asker`, which can have a limited
+    /// number of streams provided at a time.
+    ///
+    /// # Errors
+    /// As [`Self::summon`].
+    pub async fn summon_for(
+        &self,
+        name: &StreamName,
+        asker: Option<IpAddr>,
+    ) -> Result<(), DemandError> {
         if self.stream(name).is_some_and(|stream| stream.is_live()) {
             return Ok(());
         }
-        self.shared.providers.ask(name).await
+        self.shared.providers.ask(name, asker).await
     }
 
     /// What the programs did so far that encode streams anew.
@@ -201,7 +215,7 @@ impl Hub {
 
     /// Lets somebody provide a stream, without waiting for it. `false`: nobody can, or has the time to.
     pub(crate) fn request(&self, name: &StreamName) -> bool {
-        self.shared.providers.request(name).is_ok()
+        self.shared.providers.request(name, None).is_ok()
     }
 
     /// The stream of this name, live or waiting for its publisher to come back.

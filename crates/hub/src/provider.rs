@@ -1,6 +1,6 @@
 //! Those who provide streams: one task for each stream that is asked for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +21,10 @@ const MAX_WAITING: usize = 1024;
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs what `begin` makes of the first demand for a stream, and hands it all others for that stream,
-/// until `shutdown` completes. All tasks end with it. Where `begin` makes nothing, the demand fails.
+/// until `shutdown` completes. All tasks end with it. Where `begin` refuses, so is the demand.
 pub async fn provide_each<T>(
     mut demands: mpsc::Receiver<Demand>,
-    begin: impl Fn(StreamName, Waiting) -> Option<T>,
+    begin: impl Fn(&Demand, Waiting) -> Result<T, DemandError>,
     shutdown: impl Future<Output = ()>,
 ) where
     T: Future<Output = ()> + Send + 'static,
@@ -49,12 +49,15 @@ pub async fn provide_each<T>(
             continue;
         };
         let name = demand.name().clone();
-        let (task, waiting) = mpsc::channel(MAX_WAITING);
-        // The queue is empty: there is room.
-        let _ = task.try_send(demand);
-        if let Some(provider) = begin(name.clone(), Waiting(waiting)) {
-            let id = tasks.spawn(provider).id();
-            running.insert(name, (id, task));
+        let (task, queue) = mpsc::channel(MAX_WAITING);
+        match begin(&demand, Waiting::new(queue)) {
+            Ok(provider) => {
+                // The queue is empty: there is room.
+                let _ = task.try_send(demand);
+                let id = tasks.spawn(provider).id();
+                running.insert(name, (id, task));
+            }
+            Err(error) => demand.answer(Err(error)),
         }
     }
 }
@@ -76,12 +79,51 @@ fn hand_over(demand: Demand, task: Option<&mpsc::Sender<Demand>>) -> Option<Dema
 
 /// The demands for one stream.
 #[derive(Debug)]
-pub struct Waiting(mpsc::Receiver<Demand>);
+pub struct Waiting {
+    queue: mpsc::Receiver<Demand>,
+    /// Demands that have been taken from the queue and wait for their answer.
+    held: VecDeque<Demand>,
+}
 
 impl Waiting {
+    fn new(queue: mpsc::Receiver<Demand>) -> Self {
+        Self {
+            queue,
+            held: VecDeque::new(),
+        }
+    }
+
     /// The next demand; `None` when no more can come.
     pub async fn next(&mut self) -> Option<Demand> {
-        self.0.recv().await
+        match self.held.pop_front() {
+            Some(demand) => Some(demand),
+            None => self.queue.recv().await,
+        }
+    }
+
+    /// Completes when nobody waits any more. It may be dropped and called again.
+    pub async fn abandoned(&mut self) {
+        loop {
+            while let Ok(demand) = self.queue.try_recv() {
+                self.hold(demand);
+            }
+            self.held.retain(|demand| !demand.is_abandoned());
+            let Some(first) = self.held.front_mut() else {
+                return;
+            };
+            tokio::select! {
+                () = first.abandoned() => {}
+                Some(demand) = self.queue.recv() => self.hold(demand),
+            }
+        }
+    }
+
+    fn hold(&mut self, demand: Demand) {
+        if self.held.len() < MAX_WAITING {
+            self.held.push_back(demand);
+        } else {
+            demand.answer(Err(DemandError::Busy));
+        }
     }
 
     /// Tells those who wait, and those who come during the pause, that the stream cannot be had now.
@@ -89,7 +131,7 @@ impl Waiting {
         let refusal: Arc<str> = reason.into();
         let over = Instant::now() + pause;
         // The queue does not end before the provider does.
-        while let Ok(Some(demand)) = timeout_at(over, self.0.recv()).await {
+        while let Ok(Some(demand)) = timeout_at(over, self.next()).await {
             demand.answer(Err(DemandError::Failed(Arc::clone(&refusal))));
         }
     }
@@ -168,9 +210,12 @@ mod tests {
         let demands = hub.provide(|_| true);
         let (began, mut tasks) = mpsc::unbounded_channel();
         // Each task answers two demands.
-        let begin = |name: StreamName, mut waiting: Waiting| {
-            let began = began.clone();
-            (name.as_str() != "live/none").then_some(async move {
+        let begin = |demand: &Demand, mut waiting: Waiting| {
+            let (name, began) = (demand.name().clone(), began.clone());
+            if name.as_str() == "live/none" {
+                return Err(DemandError::NoProvider);
+            }
+            Ok(async move {
                 for _ in 0..2 {
                     waiting.next().await.unwrap().answer(Ok(()));
                 }
@@ -188,7 +233,8 @@ mod tests {
                 );
                 assert_eq!(all, (Ok(()), Ok(()), Ok(()), Ok(())));
             }
-            assert!(hub.summon(&name("live/none")).await.is_err());
+            let refused = hub.summon(&name("live/none")).await;
+            assert_eq!(refused, Err(DemandError::NoProvider));
         };
         tokio::select! {
             () = provide_each(demands, begin, pending()) => panic!("it runs until it is told to end"),
@@ -197,6 +243,44 @@ mod tests {
         let mut ended: Vec<_> = std::iter::from_fn(|| tasks.try_recv().ok()).collect();
         ended.sort();
         assert_eq!(ended, ["live/a", "live/a", "live/b", "live/b"].map(name));
+    }
+
+    #[tokio::test]
+    async fn a_provider_learns_that_nobody_waits_any_more() {
+        let hub = Hub::new(HubConfig::default());
+        let demands = hub.provide(|_| true);
+        let begin = |_: &Demand, mut waiting: Waiting| {
+            Ok(async move {
+                waiting.abandoned().await;
+                // Somebody asks again, and is answered.
+                waiting.next().await.unwrap().answer(Ok(()));
+            })
+        };
+        let askers = async {
+            let a = name("live/a");
+            {
+                let (mut first, mut second) = (Box::pin(hub.summon(&a)), Box::pin(hub.summon(&a)));
+                for _ in 0..10 {
+                    tokio::select! {
+                        biased;
+                        _ = &mut first => panic!("nobody answers"),
+                        _ = &mut second => panic!("nobody answers"),
+                        () = tokio::task::yield_now() => {}
+                    }
+                }
+                drop(first);
+                tokio::task::yield_now().await;
+                drop(second);
+            }
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(hub.summon(&a).await, Ok(()));
+        };
+        tokio::select! {
+            () = provide_each(demands, begin, pending()) => panic!("it runs until it is told to end"),
+            () = askers => {}
+        }
     }
 
     #[tokio::test(start_paused = true)]

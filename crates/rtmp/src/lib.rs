@@ -43,7 +43,7 @@ mod values;
 
 pub use distributary_tls::{TlsError, TlsIdentity};
 pub use listener::BindError;
-pub use pull::PullRule;
+pub use pull::{PullLimits, PullRule};
 pub use server::{OnDuplicate, PlayerLimits, RtmpConfig, RtmpServer, StartError};
 pub use session::{MediaMessage, ServerSession, SessionConfig, SessionError, SessionEvent};
 pub use tls::TlsConfig;

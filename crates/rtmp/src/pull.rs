@@ -5,7 +5,12 @@
 //!                                ▲    │ the server is gone, and somebody watches: pause, again
 //!                                └────┘
 //! ```
+//!
+//! Anybody who may watch can ask for any name that a rule matches. So there are limits, a stream that could
+//! not be had is not asked for again at once, and an attempt ends when nobody waits for it any more.
 
+mod failures;
+mod limits;
 mod rule;
 
 use std::future::Future;
@@ -13,7 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_hub::{
-    Audience, Demand, Dismissal, PublishError, Refusal, Stream, StreamName, Waiting, provide_each,
+    Audience, Demand, DemandError, Dismissal, PublishError, Refusal, Stream, StreamName, Waiting,
+    provide_each,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -23,6 +29,10 @@ use crate::client::{self, ClientError, ClientPlayer, StreamUrl};
 use crate::ingest::Ingest;
 use crate::server::Shared;
 
+use failures::Failures;
+use limits::{Places, PullPlace};
+
+pub use limits::PullLimits;
 pub use rule::PullRule;
 
 /// How long a server may take from the connection to the first frame.
@@ -31,8 +41,7 @@ const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the first viewers wait for the other track after the first frame of one.
 const SECOND_TRACK_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Pauses between two attempts: at first, and at most. A stream that could not be had is not asked
-/// for again within the first.
+/// Pauses between two attempts while somebody watches: at first, and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// Pulls what the hub is asked for.
@@ -40,6 +49,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 pub(crate) struct Puller {
     shared: Arc<Shared>,
     demands: mpsc::Receiver<Demand>,
+    places: Places,
+    failures: Arc<Failures>,
 }
 
 impl Puller {
@@ -49,16 +60,26 @@ impl Puller {
         let accepts = move |name: &StreamName| rules.iter().any(|rule| rule.source(name).is_some());
         Self {
             demands: shared.hub.provide(accepts),
+            places: Places::new(shared.config.pull_limits),
+            failures: Arc::default(),
             shared,
         }
     }
 
     /// Pulls until `shutdown` completes. All pulled streams end with it.
     pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) {
-        let begin = |name: StreamName, waiting| {
+        let begin = |demand: &Demand, waiting| {
+            let name = demand.name().clone();
+            if let Some(reason) = self.failures.reason(&name) {
+                return Err(DemandError::Failed(reason));
+            }
             let mut rules = self.shared.config.pull.iter();
-            let (url, idle_timeout) =
-                rules.find_map(|rule| Some((rule.source(&name)?, rule.idle_timeout)))?;
+            let (url, idle_timeout) = rules
+                .find_map(|rule| Some((rule.source(&name)?, rule.idle_timeout)))
+                .ok_or(DemandError::NoProvider)?;
+            let (host, port) = url.authority();
+            let place = self.places.take(&format!("{host}:{port}"), demand.asker());
+            let place = place.map_err(|full| DemandError::Failed(full.to_string().into()))?;
             let span = error_span!("pull", stream = name.as_str(), from = %url);
             let pull = Pull {
                 shared: Arc::clone(&self.shared),
@@ -66,8 +87,10 @@ impl Puller {
                 url,
                 idle_timeout,
                 waiting,
+                place,
+                failures: Arc::clone(&self.failures),
             };
-            Some(pull.run().instrument(span))
+            Ok(pull.run().instrument(span))
         };
         provide_each(self.demands, begin, shutdown).await;
     }
@@ -81,6 +104,8 @@ struct Pull {
     idle_timeout: Duration,
     /// Those who wait until it is live.
     waiting: Waiting,
+    place: PullPlace,
+    failures: Arc<Failures>,
 }
 
 /// Why a pull ends, or has to begin anew.
@@ -100,6 +125,8 @@ enum PullEnd {
     Removed,
     #[error("nobody watches any more")]
     Unwatched,
+    #[error("nobody waits for it any more")]
+    Abandoned,
 }
 
 impl From<Dismissal> for PullEnd {
@@ -119,11 +146,25 @@ impl Pull {
         // Known once the stream was live.
         let mut stream: Option<Arc<Stream>> = None;
         loop {
-            let end = match self.begin().await {
+            let begun = if stream.is_some() {
+                Self::begin(&self.shared, &self.name, &self.url).await
+            } else {
+                tokio::select! {
+                    begun = Self::begin(&self.shared, &self.name, &self.url) => begun,
+                    () = self.waiting.abandoned() => Err(PullEnd::Abandoned),
+                }
+            };
+            let end = match begun {
                 Ok((player, ingest)) => {
                     pause = first_pause;
+                    self.place.asker = None;
+                    self.failures.forget(&self.name);
                     stream = Some(Arc::clone(ingest.stream()));
                     self.relay(player, ingest).await
+                }
+                Err(PullEnd::Abandoned) => {
+                    info!(reason = %PullEnd::Abandoned, "pulling ended");
+                    return;
                 }
                 Err(end) => {
                     warn!(reason = %end, "the stream cannot be pulled");
@@ -132,27 +173,35 @@ impl Pull {
             };
             match end {
                 PullEnd::Unwatched | PullEnd::Replaced | PullEnd::Removed => return,
-                end => self.waiting.refuse(&end.to_string(), pause).await,
-            }
-            let is_watched = |stream: &Arc<Stream>| *stream.subscribers().borrow() > 0;
-            if !stream.as_ref().is_some_and(is_watched) {
-                return;
+                end => {
+                    let reason = end.to_string();
+                    let is_watched = |stream: &Arc<Stream>| *stream.subscribers().borrow() > 0;
+                    if !stream.as_ref().is_some_and(is_watched) {
+                        self.failures.note(&self.name, &reason);
+                        return self.waiting.refuse(&reason, Duration::ZERO).await;
+                    }
+                    self.waiting.refuse(&reason, pause).await;
+                }
             }
             pause = (pause * 2).min(longest_pause);
         }
     }
 
     /// Plays the stream and feeds it to the hub until it is known what it consists of.
-    async fn begin(&mut self) -> Result<(ClientPlayer, Ingest), PullEnd> {
+    async fn begin(
+        shared: &Shared,
+        name: &StreamName,
+        url: &StreamUrl,
+    ) -> Result<(ClientPlayer, Ingest), PullEnd> {
         info!("pulling");
         let deadline = Instant::now() + FIRST_FRAME_TIMEOUT;
-        let mut player = timeout_at(deadline, client::play(&self.url))
+        let mut player = timeout_at(deadline, client::play(url))
             .await
             .map_err(|_| ClientError::Timeout)??;
         let first = async {
             let message = player.next().await?;
             let now = Instant::now().into_std();
-            let publisher = self.shared.hub.publish(&self.name, now)?;
+            let publisher = shared.hub.publish(name, now)?;
             let mut ingest = Ingest::new(publisher, None, now);
             ingest.handle(message, now)?;
             while !ingest.has_frames() {

@@ -17,7 +17,7 @@ use tracing::{debug, error, warn};
 use crate::connection::Connection;
 use crate::holders::Holders;
 use crate::listener::{BindError, listen};
-use crate::pull::{PullRule, Puller};
+use crate::pull::{PullLimits, PullRule, Puller};
 use crate::quick_ack::QuickAck;
 use crate::quota::{Counts, Full, Place, Quota};
 use crate::session::SessionConfig;
@@ -59,6 +59,8 @@ pub struct RtmpConfig {
     pub draining: watch::Receiver<bool>,
     /// Streams that are pulled from other servers when somebody asks for them.
     pub pull: Vec<PullRule>,
+    /// How many of them there may be.
+    pub pull_limits: PullLimits,
     /// Limits and times of each connection.
     pub session: SessionConfig,
 }
@@ -110,6 +112,7 @@ impl Default for RtmpConfig {
             auth: Authorizer::open(),
             draining: watch::channel(false).1,
             pull: Vec::new(),
+            pull_limits: PullLimits::default(),
             session: SessionConfig::default(),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use distributary_hub::{DemandError, StreamEvent, StreamName};
 use distributary_rtmp::client;
-use distributary_rtmp::{MediaMessage, PullRule, RtmpConfig};
+use distributary_rtmp::{MediaMessage, PullLimits, PullRule, RtmpConfig};
 use support::{Ffmpeg, Log, TestServer};
 use tokio::net::TcpListener;
 
@@ -133,4 +133,96 @@ async fn an_origin_that_is_down_is_reported_and_nothing_is_left_of_the_attempt()
         log.contains(&format!("rtmp://{address}/live/test")),
         "{log}"
     );
+}
+
+/// An origin that accepts connections and never says anything.
+async fn silent_origin() -> (String, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let keep = async move {
+        let mut connections = Vec::new();
+        while let Ok((connection, _)) = listener.accept().await {
+            connections.push(connection);
+        }
+    };
+    (address, tokio::spawn(keep))
+}
+
+fn edge_with(origin: &str, pull_limits: PullLimits) -> TestServer {
+    let from = format!("rtmp://{origin}/live");
+    let rule = PullRule::new("live/*".parse().unwrap(), &from, Duration::ZERO).unwrap();
+    TestServer::with(RtmpConfig {
+        pull: vec![rule],
+        pull_limits,
+        max_publishers: 1,
+        ..RtmpConfig::default()
+    })
+}
+
+#[tokio::test]
+async fn attempts_are_limited_by_asker_and_take_no_publishers_places() {
+    let (origin, _running) = silent_origin().await;
+    let edge = edge_with(
+        &origin,
+        PullLimits {
+            max_per_ip: 2,
+            ..PullLimits::default()
+        },
+    );
+    let ip = |n: u8| Some(std::net::IpAddr::from([192, 0, 2, n]));
+    let names = ["live/a", "live/b", "live/c"].map(name);
+    let mut waiting: Vec<_> = names
+        .iter()
+        .take(2)
+        .map(|name| Box::pin(edge.hub.summon_for(name, ip(1))))
+        .collect();
+    let refused = async {
+        // Once the first two are under way.
+        loop {
+            tokio::task::yield_now().await;
+            let summoned = edge.hub.summon_for(&names[2], ip(1));
+            let summoned = tokio::time::timeout(Duration::from_millis(50), summoned);
+            if let Ok(refused) = summoned.await {
+                break refused.unwrap_err().to_string();
+            }
+        }
+    };
+    let [first, second] = &mut waiting[..] else {
+        panic!("two wait")
+    };
+    let refused = tokio::select! {
+        _ = first => panic!("the origin is silent"),
+        _ = second => panic!("the origin is silent"),
+        refused = refused => refused,
+    };
+    assert!(refused.contains("this address waits for"), "{refused}");
+    // A publisher has its place all the same.
+    client::publish(edge.address, "live", "own").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_attempt_ends_when_nobody_waits_any_more() {
+    let log = Log::capture();
+    let (origin, _running) = silent_origin().await;
+    let edge = edge_with(
+        &origin,
+        PullLimits {
+            max: 1,
+            ..PullLimits::default()
+        },
+    );
+    let a = name("live/a");
+    let gone = edge.hub.summon(&a);
+    let gone = tokio::time::timeout(Duration::from_millis(300), gone).await;
+    assert!(gone.is_err(), "the origin is silent");
+    edge.eventually(|| log.contains("nobody waits for it any more"))
+        .await;
+    // An RTMP player that leaves is noticed, too.
+    let url = edge.url("live/b");
+    let player = Ffmpeg::start(&["-i", &url, "-f", "null", "-"]);
+    edge.eventually(|| log.to_string().matches("pulling").count() >= 3)
+        .await;
+    player.kill().await;
+    edge.eventually(|| log.to_string().matches("nobody waits").count() >= 2)
+        .await;
 }

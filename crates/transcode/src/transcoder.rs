@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use distributary_hub::{Demand, Hub, StreamName, provide_each};
+use distributary_hub::{Demand, Hub, provide_each};
 use tokio::process::Command;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{Instrument, error_span};
@@ -78,10 +78,11 @@ impl Transcoder {
 
     /// Makes what is asked for until `shutdown` completes. All encoders end with it.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let begin = |name: StreamName, waiting| {
+        let begin = |demand: &Demand, waiting| {
+            let name = demand.name().clone();
             let span = error_span!("transcode", stream = name.as_str());
             let rendition = Rendition::new(Arc::clone(&self.shared), name, waiting);
-            Some(rendition.run().instrument(span))
+            Ok(rendition.run().instrument(span))
         };
         provide_each(self.demands, begin, shutdown).await;
     }
@@ -113,7 +114,7 @@ async fn version(command: &str) -> Result<String, FindError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use distributary_hub::{DemandError, HubConfig};
+    use distributary_hub::{DemandError, HubConfig, StreamName};
 
     async fn find(command: &str) -> (Hub, Result<Transcoder, FindError>) {
         let hub = Hub::new(HubConfig::default());

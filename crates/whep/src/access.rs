@@ -164,6 +164,11 @@ impl Viewer {
         &self.query
     }
 
+    /// The address that limits count the viewer as; `None` for one on this machine.
+    pub(crate) fn counts_as(&self) -> Option<IpAddr> {
+        counts(self.ip).then(|| network(self.ip))
+    }
+
     /// Writes into the log why the viewer is not let in.
     pub(crate) fn note_refusal(&self, stream: &StreamName, reason: &dyn Display) {
         tracing::info!(%stream, address = %self.ip, %reason, "viewer refused");
@@ -173,7 +178,7 @@ impl Viewer {
     pub(crate) fn tell(&self, options: ViewerOptions) -> ViewerOptions {
         ViewerOptions {
             address: Some(self.ip),
-            counts_as: counts(self.ip).then(|| network(self.ip)),
+            counts_as: self.counts_as(),
             ..options
         }
     }

@@ -140,7 +140,7 @@ async fn watchable(
 async fn admit(front: &FrontDoor, viewer: &Viewer, name: &StreamName) -> Result<Grant, Problem> {
     front.admission.check()?;
     let grant = front.access.check(viewer, name).await?;
-    await_stream(front, name).await?;
+    await_stream(front, viewer, name).await?;
     Ok(grant)
 }
 
@@ -202,7 +202,11 @@ async fn options(
 /// Waits until a session of this stream makes sense: at once where there is something to watch, a publisher
 /// that has declared what it sends, or where viewers wait in their sessions. A stream that can be had
 /// from elsewhere is waited for.
-async fn await_stream(front: &FrontDoor, name: &StreamName) -> Result<(), Problem> {
+async fn await_stream(
+    front: &FrontDoor,
+    viewer: &Viewer,
+    name: &StreamName,
+) -> Result<(), Problem> {
     let is_watchable = || {
         let stats = front.hub.stream(name).map(|stream| stream.stats());
         stats.is_some_and(|stats| {
@@ -212,7 +216,7 @@ async fn await_stream(front: &FrontDoor, name: &StreamName) -> Result<(), Proble
     if is_watchable() {
         return Ok(());
     }
-    let detail = match front.hub.summon(name).await {
+    let detail = match front.hub.summon_for(name, viewer.counts_as()).await {
         Ok(()) if is_watchable() => return Ok(()),
         Ok(()) | Err(DemandError::NoProvider)
             if front.config.current().offline == Offline::Wait =>
