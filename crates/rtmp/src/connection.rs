@@ -264,6 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn wait_for<T>(
         socket: &mut Socket<S>,
         input: &mut BytesMut,
+        heard: &LastHeard,
         answer: impl Future<Output = T>,
     ) -> Result<T, End> {
         tokio::pin!(answer);
@@ -275,6 +276,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     if progress? == Progress::Read(0) {
                         return Err(End::Closed);
                     }
+                    heard.note();
                 }
                 () = reached(unsent) => return Err(End::WriteTimeout),
             }

@@ -105,13 +105,20 @@ impl Holders {
         }
     }
 
-    /// Whether whoever has the name is the publisher that wants it now, over a connection that has fallen
-    /// silent. Where only the silence is too short so far, it is awaited.
-    pub(crate) async fn is_left_by(&self, name: &StreamName, identity: &Identity) -> bool {
+    /// Whether whoever has the name is the publisher that wants it now, over another connection than the one
+    /// that asks, which has fallen silent. Where only the silence is too short so far, it is awaited.
+    pub(crate) async fn is_left_by(
+        &self,
+        name: &StreamName,
+        identity: &Identity,
+        asking: &LastHeard,
+    ) -> bool {
         let Some(holder) = self.lock().get(name).cloned() else {
             return false;
         };
-        holder.identity.is_same(identity)
+        // A connection that asks is not dead.
+        !holder.is(asking)
+            && holder.identity.is_same(identity)
             && holder.heard.falls_silent().await
             && self
                 .lock()
@@ -175,16 +182,18 @@ mod tests {
             ("198.51.100.1", "key=b", false),
             ("198.51.100.1", "", false),
         ] {
-            let left = holders.is_left_by(&name(), &identity(ip, query)).await;
+            let left = holders
+                .is_left_by(&name(), &identity(ip, query), &LastHeard::new())
+                .await;
             assert_eq!(left, expected, "{ip} {query}");
         }
         assert_eq!(began.elapsed(), SILENCE, "the silence is awaited once");
+        let same = identity("192.0.2.1", "");
+        let asks_itself = holders.is_left_by(&name(), &same, &heard).await;
+        assert!(!asks_itself);
         drop(entry);
-        assert!(
-            !holders
-                .is_left_by(&name(), &identity("192.0.2.1", ""))
-                .await
-        );
+        let other = LastHeard::new();
+        assert!(!holders.is_left_by(&name(), &same, &other).await);
     }
 
     #[tokio::test(start_paused = true)]
@@ -198,10 +207,10 @@ mod tests {
                 heard.note();
             }
         };
-        let (name, same) = (name(), identity("192.0.2.1", ""));
+        let (name, same, other) = (name(), identity("192.0.2.1", ""), LastHeard::new());
         tokio::select! {
             () = publishing => {}
-            left = holders.is_left_by(&name, &same) => assert!(!left),
+            left = holders.is_left_by(&name, &same, &other) => assert!(!left),
         }
     }
 

@@ -23,7 +23,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let asker = self.asker();
         let playback = asker.play(&target);
-        match Self::wait_for(&mut self.socket, &mut self.input, playback).await? {
+        match Self::wait_for(&mut self.socket, &mut self.input, &self.heard, playback).await? {
             Ok(playback) => {
                 info!("playing");
                 self.session.accept_play();

@@ -86,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             asker.authorize_publish(&target.name, &identity).await?;
             asker.claim(&target.name, identity, heard).await
         };
-        match Self::wait_for(&mut self.socket, &mut self.input, grant).await? {
+        match Self::wait_for(&mut self.socket, &mut self.input, &self.heard, grant).await? {
             Ok(grant) => {
                 let published = span.in_scope(|| self.begin(stream_id, grant, span.clone()));
                 self.published.insert(stream_id, published);
@@ -205,7 +205,7 @@ impl Asker {
             let limit = "raise max or max_per_ip under [publishers]";
             (BAD_NAME, format!("Too many publishers: {full} ({limit})."))
         })?;
-        let publisher = self.take_name(name, &identity).await;
+        let publisher = self.take_name(name, &identity, &heard).await;
         let publisher = publisher.map_err(|error| {
             let description = match error {
                 PublishError::AlreadyLive => format!(
@@ -227,13 +227,14 @@ impl Asker {
         &self,
         name: &StreamName,
         identity: &Identity,
+        heard: &LastHeard,
     ) -> Result<Publisher, PublishError> {
         let Shared { hub, holders, .. } = &*self.shared;
         if self.shared.config.on_duplicate == OnDuplicate::Takeover {
             return Ok(hub.take_over(name, now()));
         }
         match hub.publish(name, now()) {
-            Err(PublishError::AlreadyLive) if holders.is_left_by(name, identity).await => {
+            Err(PublishError::AlreadyLive) if holders.is_left_by(name, identity, heard).await => {
                 info!("the publisher is back: it takes the name over from its silent connection");
                 Ok(hub.take_over(name, now()))
             }
