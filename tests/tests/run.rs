@@ -160,7 +160,9 @@ fn an_unknown_key_in_the_configuration_is_refused_by_its_name() {
     fs::write(&file, "http = \"127.0.0.1:0\"\nhtpp = \"127.0.0.1:0\"\n").unwrap();
     let run = gateway::run(&["--config", file.to_str().unwrap()]);
     assert_eq!(run.status.code(), Some(1), "{run:?}");
-    assert!(run.stderr.contains("htpp"), "{run:?}");
+    let lines: Vec<&str> = run.stderr.lines().collect();
+    assert!(lines[0].contains("gateway.toml:2: "), "{run:?}");
+    assert_eq!(lines[1..], [" 2 | htpp = \"127.0.0.1:0\"", "   | ^^^^"]);
     assert_eq!(run.stdout, "", "{run:?}");
 }
 

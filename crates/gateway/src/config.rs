@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth::Auth;
 use crate::delay::DelayBounds;
-use crate::explanation;
+use crate::explanation::Explanation;
 use crate::front_door::{IceServerEntry, RedirectEntry, Whep, whep_config};
 use crate::listen::{ListenAddress, OptionalAddress};
 use crate::logging::LogFormat;
@@ -288,14 +288,12 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// The file is not what it should be.
-    #[error("{}:{line}: {reason}", path.display())]
+    #[error("{}:{}: {}", path.display(), explanation.line, explanation.reason)]
     Parse {
         /// The file.
         path: PathBuf,
-        /// The line, counted from 1.
-        line: usize,
-        /// What is wrong there.
-        reason: String,
+        /// What is wrong there, and where that is.
+        explanation: Explanation,
     },
     /// A variable of the environment is not what its key wants.
     #[error("{name} in the environment: {reason}")]
@@ -324,6 +322,14 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// The place of the file that is wrong, with a mark, for a person at a terminal.
+    pub fn excerpt(&self) -> Option<String> {
+        match self {
+            Self::Parse { explanation, .. } => Some(explanation.to_string()),
+            _ => None,
+        }
+    }
+
     pub(crate) fn entry(entry: impl Into<String>, reason: String) -> Self {
         let entry = entry.into();
         Self::Entry { entry, reason }
@@ -339,8 +345,8 @@ impl Config {
         let path = path.to_owned();
         match std::fs::read_to_string(&path) {
             Ok(text) => toml::from_str(&text).map_err(|error| {
-                let (line, reason) = explanation::explain(&text, &error);
-                ConfigError::Parse { path, line, reason }
+                let explanation = Explanation::new(&text, &error);
+                ConfigError::Parse { path, explanation }
             }),
             Err(source) => Err(ConfigError::Read { path, source }),
         }

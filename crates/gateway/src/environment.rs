@@ -1,16 +1,20 @@
 //! The configuration by environment: `DISTRIBUTARY_` and the key, its tables before it.
 //!
 //! `DISTRIBUTARY_HTTP` is `http`, `DISTRIBUTARY_VIEWERS_MAX` is `max` under `[viewers]`. A list is written
-//! with commas. Tables that there may be several of have no variables.
+//! with commas, or as JSON; tables that there may be several of, such as `[[pull]]`, as a JSON list of objects.
 
 use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::config::{Config, ConfigError};
+use crate::explanation;
 use crate::nearest::nearest;
 
 /// What the names begin with.
 const PREFIX: &str = "DISTRIBUTARY_";
+
+/// Tables that there may be several of. Where there is none, the configuration does not show that there could be.
+const TABLE_LISTS: [&str; 5] = ["auth.key", "ice_server", "pull", "redirect", "stream"];
 
 /// The variable with the path of the configuration file, which is no key of it.
 pub const CONFIG_FILE: &str = "DISTRIBUTARY_CONFIG";
@@ -48,7 +52,7 @@ pub fn apply(
         let place = place(&mut table, path).ok_or_else(|| invalid("it has no key".to_owned()))?;
         *place = value(&text, place).map_err(invalid)?;
         config = Config::deserialize(Value::Table(table.clone()))
-            .map_err(|error| invalid(error.message().to_owned()))?;
+            .map_err(|error| invalid(explanation::reason(error.message())))?;
     }
     Ok((config, unknown))
 }
@@ -66,7 +70,18 @@ pub struct UnknownVariable {
 fn names(table: &Table) -> Vec<(String, Vec<String>)> {
     let mut names = Vec::new();
     collect(table, &mut Vec::new(), &mut names);
+    for list in TABLE_LISTS {
+        let path: Vec<String> = list.split('.').map(str::to_owned).collect();
+        if !names.iter().any(|(_, known)| *known == path) {
+            names.push((name(&path), path));
+        }
+    }
     names
+}
+
+/// The variable of a key.
+fn name(path: &[String]) -> String {
+    format!("{PREFIX}{}", path.join("_").to_uppercase())
 }
 
 fn collect(table: &Table, path: &mut Vec<String>, names: &mut Vec<(String, Vec<String>)>) {
@@ -74,23 +89,21 @@ fn collect(table: &Table, path: &mut Vec<String>, names: &mut Vec<(String, Vec<S
         path.push(key.clone());
         match value {
             Value::Table(inner) => collect(inner, path, names),
-            _ => {
-                let name = format!("{PREFIX}{}", path.join("_").to_uppercase());
-                names.push((name, path.clone()));
-            }
+            _ => names.push((name(path), path.clone())),
         }
         path.pop();
     }
 }
 
-/// The value of a key.
+/// The value of a key; an empty list where there is none.
 fn place<'a>(table: &'a mut Table, path: &[String]) -> Option<&'a mut Value> {
     let (last, tables) = path.split_last()?;
     let mut table = table;
     for key in tables {
         table = table.get_mut(key)?.as_table_mut()?;
     }
-    table.get_mut(last)
+    let value = table.entry(last.as_str());
+    Some(value.or_insert_with(|| Value::Array(Vec::new())))
 }
 
 /// A text as a value of the kind that is there.
@@ -100,6 +113,7 @@ fn value(text: &str, present: &Value) -> Result<Value, String> {
         Value::Integer(_) => Value::Integer(text.parse().map_err(|_| wrong("a whole number"))?),
         Value::Float(_) => Value::Float(text.parse().map_err(|_| wrong("a number"))?),
         Value::Boolean(_) => Value::Boolean(text.parse().map_err(|_| wrong("true or false"))?),
+        Value::Array(_) if text.trim_start().starts_with(['[', '{']) => of_json(text)?,
         Value::Array(_) => Value::Array(
             text.split(',')
                 .map(str::trim)
@@ -111,9 +125,18 @@ fn value(text: &str, present: &Value) -> Result<Value, String> {
     })
 }
 
+/// A list that is written as JSON.
+fn of_json(text: &str) -> Result<Value, String> {
+    let list: Vec<serde_json::Value> = serde_json::from_str(text).map_err(|error| {
+        format!("expected a JSON list, such as [{{\"match\": \"live/*\"}}]: {error}")
+    })?;
+    Value::try_from(list).map_err(|error| error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     fn applied(variables: &[(&str, &str)]) -> Result<(Config, Vec<UnknownVariable>), ConfigError> {
         let owned = variables
@@ -157,6 +180,76 @@ mod tests {
     }
 
     #[test]
+    fn tables_of_which_there_are_several_are_lists_of_objects() {
+        let (config, unknown) = applied(&[
+            (
+                "DISTRIBUTARY_PULL",
+                r#"[{"match": "live/*", "from": "rtmp://origin/live", "idle_timeout": "5s"}]"#,
+            ),
+            (
+                "DISTRIBUTARY_AUTH_KEY",
+                r#" [{"match": "live/*", "publish": ["a,b"]}, {"match": "*", "play": ["c"]}]"#,
+            ),
+            (
+                "DISTRIBUTARY_STREAM",
+                r#"[{"match": "*", "bframes": "drop"}]"#,
+            ),
+            (
+                "DISTRIBUTARY_ICE_SERVER",
+                r#"[{"url": "stun:stun.example"}]"#,
+            ),
+            (
+                "DISTRIBUTARY_REDIRECT",
+                r#"[{"match": "a/*", "to": "https://b.example/whep/a"}]"#,
+            ),
+            ("DISTRIBUTARY_ADVERTISE", r#"["192.0.2.1"]"#),
+        ])
+        .unwrap();
+        assert!(unknown.is_empty(), "{unknown:?}");
+        let file: Config = toml::from_str(
+            r#"
+            advertise = ["192.0.2.1"]
+            [[pull]]
+            match = "live/*"
+            from = "rtmp://origin/live"
+            idle_timeout = "5s"
+            [[auth.key]]
+            match = "live/*"
+            publish = ["a,b"]
+            [[auth.key]]
+            match = "*"
+            play = ["c"]
+            [[stream]]
+            match = "*"
+            bframes = "drop"
+            [[ice_server]]
+            url = "stun:stun.example"
+            [[redirect]]
+            match = "a/*"
+            to = "https://b.example/whep/a"
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config, file);
+        // What the file has is replaced as a whole.
+        let variable = ("DISTRIBUTARY_PULL".to_owned(), "[]".to_owned());
+        let (config, _) = apply(file, std::iter::once(variable)).unwrap();
+        assert!(config.pull.is_empty() && config.auth.key.len() == 2);
+    }
+
+    #[test]
+    fn every_table_of_the_reference_has_a_variable() {
+        let reference = include_str!("../../../config/distributary.toml");
+        let lines = reference
+            .lines()
+            .map(|line| line.trim_start_matches(['#', ' ']));
+        let tables: HashSet<&str> = lines
+            .filter_map(|line| line.strip_prefix("[[")?.strip_suffix("]]"))
+            .collect();
+        assert_eq!(tables, HashSet::from(TABLE_LISTS));
+    }
+
+    #[test]
     fn a_wrong_value_is_named_with_its_variable() {
         for (name, value, words) in [
             (
@@ -170,6 +263,22 @@ mod tests {
                 "true or false instead of \"yes\"",
             ),
             ("DISTRIBUTARY_HTTP", "8080", "expected host:port"),
+            ("DISTRIBUTARY_PULL", "[{", "expected a JSON list"),
+            (
+                "DISTRIBUTARY_PULL",
+                "{\"match\": \"a\"}",
+                "expected a JSON list",
+            ),
+            (
+                "DISTRIBUTARY_PULL",
+                "[{\"match\": \"a\", \"form\": \"b\"}]",
+                "no key \"form\" here; \"from\" is meant?",
+            ),
+            (
+                "DISTRIBUTARY_PULL",
+                "[{\"match\": \"a\"}]",
+                "missing field `from`",
+            ),
         ] {
             let error = applied(&[(name, value)]).unwrap_err().to_string();
             assert!(error.starts_with(name) && error.contains(words), "{error}");

@@ -1,20 +1,72 @@
 //! What is wrong with a configuration file, in words that say what to do.
 
+use std::fmt;
+use std::ops::Range;
+
 use toml::Table;
 
 use crate::config::Config;
 use crate::nearest::nearest;
 
-/// The line of an error, counted from 1, and what is wrong there.
-pub(crate) fn explain(text: &str, error: &toml::de::Error) -> (usize, String) {
-    let at = error.span().map_or(0, |span| span.start);
-    let before = text.get(..at).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let reason = match UnknownKey::of(error.message()) {
+/// What is wrong with a file, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub reason: String,
+    /// The line itself.
+    text: String,
+    /// The part of it that is meant, in characters.
+    part: Range<usize>,
+}
+
+impl Explanation {
+    /// Explains an error in `text`.
+    pub(crate) fn new(text: &str, error: &toml::de::Error) -> Self {
+        let span = error.span().unwrap_or(0..0);
+        let before = text.get(..span.start).unwrap_or(text);
+        let begin = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = text[begin..].lines().next().unwrap_or_default();
+        let characters = |bytes: usize| {
+            let bytes = bytes.saturating_sub(begin).min(line.len());
+            line.char_indices()
+                .take_while(|(at, _)| *at < bytes)
+                .count()
+        };
+        Self {
+            line: before.matches('\n').count() + 1,
+            reason: reason(error.message()),
+            text: line.to_owned(),
+            part: characters(span.start)..characters(span.end),
+        }
+    }
+}
+
+/// Shows the line and marks the part that is meant.
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.line.to_string();
+        let margin = " ".repeat(number.len());
+        // A tab is as wide as whoever looks at it wants.
+        let indent: String = self
+            .text
+            .chars()
+            .take(self.part.start)
+            .map(|c| if c == '\t' { '\t' } else { ' ' })
+            .collect();
+        let carets = "^".repeat(self.part.len().max(1));
+        writeln!(f, " {number} | {}", self.text)?;
+        write!(f, " {margin} | {indent}{carets}")
+    }
+}
+
+/// What is wrong, in words for who writes a configuration.
+pub(crate) fn reason(message: &str) -> String {
+    match UnknownKey::of(message) {
         Some(unknown) => unknown.to_string(),
-        None => in_words(&error.message().replace('\n', " ")),
-    };
-    (line, reason)
+        None => in_words(&message.replace('\n', " ")),
+    }
 }
 
 /// The error without the names of types that only programmers know.
@@ -56,8 +108,8 @@ impl<'a> UnknownKey<'a> {
     }
 }
 
-impl std::fmt::Display for UnknownKey<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for UnknownKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "there is no key {:?} here", self.key)?;
         if let Some(nearest) = nearest(self.key, self.known.iter().copied()) {
             return write!(f, "; {nearest:?} is meant?");
@@ -92,7 +144,7 @@ mod tests {
 
     fn explained(text: &str) -> String {
         let error = toml::from_str::<Config>(text).unwrap_err();
-        let (line, reason) = explain(text, &error);
+        let Explanation { line, reason, .. } = Explanation::new(text, &error);
         format!("{line}: {reason}")
     }
 
@@ -144,6 +196,25 @@ mod tests {
             ),
         ] {
             assert_eq!(explained(text), words);
+        }
+    }
+
+    #[test]
+    fn the_place_is_marked() {
+        for (text, shown) in [
+            ("\nhtpp = \"[::]:1\"\n", " 2 | htpp = \"[::]:1\"\n   | ^^^^"),
+            (
+                "[viewers]\n\tmax = \"ä\" # much\n",
+                " 2 | \tmax = \"ä\" # much\n   | \t      ^^^",
+            ),
+            ("http = ", " 1 | http = \n   |        ^"),
+            (
+                "[streams]\n\n\n\n\n\n\n\n\ncache_size = \"32\"",
+                " 10 | cache_size = \"32\"\n    |              ^^^^",
+            ),
+        ] {
+            let error = toml::from_str::<Config>(text).unwrap_err();
+            assert_eq!(Explanation::new(text, &error).to_string(), shown);
         }
     }
 }

@@ -27,7 +27,7 @@ pub mod delay;
 pub mod demo;
 pub mod environment;
 pub mod error;
-mod explanation;
+pub mod explanation;
 pub mod front_door;
 pub mod gateway;
 pub mod health;

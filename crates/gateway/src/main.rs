@@ -8,6 +8,7 @@ use clap::Parser;
 use distributary_gateway::banner::Banner;
 use distributary_gateway::check::check;
 use distributary_gateway::cli::{Cli, Task};
+use distributary_gateway::config::ConfigError;
 use distributary_gateway::gateway::{Ending, Gateway};
 use distributary_gateway::health::health;
 use distributary_gateway::listen::ListenAddress;
@@ -38,6 +39,10 @@ fn main() -> ExitCode {
         Err(error) => {
             // With standard error closed there is nobody left to tell.
             let _ = writeln!(std::io::stderr(), "distributary: {error}");
+            let config_error = error.downcast_ref::<ConfigError>();
+            if let Some(excerpt) = config_error.and_then(ConfigError::excerpt) {
+                let _ = writeln!(std::io::stderr(), "{excerpt}");
+            }
             ExitCode::FAILURE
         }
     }
