@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use distributary_auth::Authorizer;
 use distributary_hub::Hub;
-use distributary_rtmp::{OnDuplicate, RtmpConfig, RtmpServer, TlsConfig};
+use distributary_rtmp::{OnDuplicate, PullLimits, RtmpConfig, RtmpServer, TlsConfig};
 use distributary_tls::TlsIdentity;
 use distributary_webrtc::engine::{Engine, EngineConfig};
 use distributary_webrtc::log::LogLimits;
@@ -289,7 +289,10 @@ fn bind_rtmp(
             .iter()
             .map(Pull::rule)
             .collect::<Result<_, _>>()?,
-        pull_limits: config.pulls.limits(),
+        pull_limits: PullLimits {
+            max: most.pulls,
+            ..config.pulls.limits()
+        },
         session: limits.session(),
     };
     let tls = rtmp.tls.as_ref().map(|tls| tls.listen);

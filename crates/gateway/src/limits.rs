@@ -3,7 +3,7 @@
 use crate::config::Config;
 
 /// Files and sockets that are kept for everything but connections from outside: sockets of media, encoders,
-/// webhooks, streams that are pulled, files.
+/// webhooks, files.
 const OWN_FILES: u64 = 128;
 
 /// Connections of an HTTP listener beyond its limit: those that are told so, or ask for health.
@@ -29,6 +29,8 @@ pub struct Connections {
     pub http: usize,
     /// Of RTMP and RTMPS together.
     pub rtmp: usize,
+    /// To servers that streams are pulled from.
+    pub pulls: usize,
     /// Of viewers over TCP.
     pub ice_tcp: usize,
     /// The most that any of them has, where that is less than one wants.
@@ -49,12 +51,14 @@ impl Connections {
         let Config {
             requests,
             publishers,
+            pulls,
             viewers,
             ..
         } = config;
+        let pulls = if config.pull.is_empty() { 0 } else { pulls.max };
         let ice_tcp = if viewers.tcp { viewers.max } else { 0 };
         let mut wanted = vec![requests.max_connections; http];
-        wanted.extend([publishers.max_connections, ice_tcp]);
+        wanted.extend([publishers.max_connections, pulls, ice_tcp]);
 
         let own = OWN_FILES + (http * HTTP_RESERVE) as u64;
         let available = usize::try_from(open_files.saturating_sub(own)).unwrap_or(usize::MAX);
@@ -62,6 +66,7 @@ impl Connections {
         Self {
             http: requests.max_connections.min(most),
             rtmp: publishers.max_connections.min(most),
+            pulls: pulls.min(most),
             ice_tcp: ice_tcp.min(most),
             share: wanted.iter().any(|wanted| *wanted > most).then_some(most),
         }
@@ -72,6 +77,7 @@ impl Connections {
         let Self {
             http,
             rtmp,
+            pulls,
             ice_tcp,
             share,
         } = *self;
@@ -80,6 +86,7 @@ impl Connections {
             Some(share) if share < FEW => tracing::warn!(
                 http,
                 rtmp,
+                pulls,
                 ice_tcp,
                 "the system allows fewer open files than the limits of connections add up to, and each \
                  listener gets its share: raise the limit (LimitNOFILE of systemd, ulimits of a container)"
@@ -87,6 +94,7 @@ impl Connections {
             Some(_) => tracing::info!(
                 http,
                 rtmp,
+                pulls,
                 ice_tcp,
                 "each listener gets its share of the open files that the system allows"
             ),
@@ -143,6 +151,9 @@ mod tests {
     #[test]
     fn all_listeners_together_never_need_more_files_than_there_are() {
         let mut config = Config::default();
+        let pull = "[[pull]]\nmatch = \"a\"\nfrom = \"rtmp://b/a\"\n";
+        let pulling: Config = toml::from_str(pull).unwrap();
+        config.pull = pulling.pull;
         let listen: crate::listen::OptionalAddress = "127.0.0.1:0".parse().unwrap();
         for https in [false, true] {
             if https {
@@ -155,9 +166,15 @@ mod tests {
                     let connections = Connections::within(open_files, &config);
                     let http = if https { 4 } else { 2 };
                     let own = OWN_FILES as usize + http * HTTP_RESERVE;
-                    let sum = http * connections.http + connections.rtmp + connections.ice_tcp;
+                    let Connections {
+                        rtmp,
+                        pulls,
+                        ice_tcp,
+                        ..
+                    } = connections;
+                    let sum = http * connections.http + rtmp + pulls + ice_tcp;
                     assert!((own + sum) as u64 <= open_files, "{connections:?}");
-                    let all = [connections.http, connections.rtmp, connections.ice_tcp];
+                    let all = [connections.http, rtmp, pulls, ice_tcp];
                     assert!(all.iter().all(|count| *count > 0), "{connections:?}");
                 }
             }
