@@ -250,7 +250,8 @@ impl HttpBody for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::routing::get;
+    use crate::offer::{OFFER_TIMEOUT, read_text};
+    use axum::routing::{get, post};
     use hyper_util::server::graceful::GracefulShutdown;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
     use tokio::time::Instant;
@@ -267,7 +268,10 @@ mod tests {
         let connections = GracefulShutdown::new();
         let connection = Connection {
             peer: SocketAddr::from(([192, 0, 2, 1], 4000)),
-            router: Router::new().route("/", get(async || "x".repeat(1000))),
+            router: Router::new()
+                .route("/", get(async || "x".repeat(1000)))
+                .route("/events", get(events))
+                .route("/offer", post(read_text)),
             timeouts: TIMEOUTS,
             watcher: connections.watcher(),
             idle: Arc::clone(&idle),
@@ -293,6 +297,62 @@ mod tests {
         served.await.unwrap();
         assert_eq!(began.elapsed().as_secs(), TIMEOUTS.write.as_secs());
         asking.await.unwrap();
+    }
+
+    /// Something once a second, without an end.
+    async fn events() -> Body {
+        let seconds = tokio::time::interval(Duration::from_secs(1));
+        Body::from_stream(futures_util::stream::unfold(
+            seconds,
+            async |mut seconds| {
+                seconds.tick().await;
+                Some((Ok::<_, Infallible>("y".repeat(1000)), seconds))
+            },
+        ))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_that_does_not_read_is_cut_and_one_that_does_is_not() {
+        let (mut client, served) = connect(4096);
+        client
+            .write_all(b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        // An hour of events.
+        let mut piece = vec![0; 1000];
+        for _ in 0..3600 {
+            client.read_exact(&mut piece).await.unwrap();
+        }
+        assert!(!served.is_finished());
+        let stopped = Instant::now();
+        served.await.unwrap();
+        let waited = stopped.elapsed().as_secs();
+        // What fits on the way is sent first.
+        let most = TIMEOUTS.write.as_secs() + 5;
+        assert!(
+            (TIMEOUTS.write.as_secs()..=most).contains(&waited),
+            "{waited}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_in_ends_the_connection_with_its_request() {
+        let (client, served) = connect(4096);
+        let (mut reading, mut writing) = tokio::io::split(client);
+        let head = b"POST /offer HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n";
+        writing.write_all(head).await.unwrap();
+        let trickle = tokio::spawn(async move {
+            while writing.write_all(b"v").await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let began = Instant::now();
+        served.await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), OFFER_TIMEOUT.as_secs());
+        let mut answer = String::new();
+        reading.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+        trickle.abort();
     }
 
     #[tokio::test(start_paused = true)]

@@ -202,9 +202,17 @@ mod tests {
 
     /// A server with room for so many connections, and what is told of each request that will not end.
     fn serve(max_connections: usize) -> (SocketAddr, Arc<Semaphore>) {
+        serve_with(max_connections, None)
+    }
+
+    fn serve_with(
+        max_connections: usize,
+        tls: Option<TlsIdentity>,
+    ) -> (SocketAddr, Arc<Semaphore>) {
         let server = HttpServer::bind(HttpConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
             max_connections,
+            tls,
             ..HttpConfig::default()
         })
         .unwrap();
@@ -262,6 +270,19 @@ mod tests {
         // The first that came were closed.
         for stream in &mut silent[..18] {
             assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn half_handshakes_of_tls_give_way_as_well() {
+        let (address, _) = serve_with(2, Some(TlsIdentity::SelfSigned));
+        let mut halves = Vec::new();
+        for _ in 0..20 {
+            // The beginning of a TLS record.
+            halves.push(connect(address, "\x16\x03\x01\x02\x00").await);
+        }
+        for half in &mut halves[..18] {
+            assert_eq!(half.read(&mut [0; 1]).await.unwrap_or(0), 0);
         }
     }
 
