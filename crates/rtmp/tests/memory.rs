@@ -7,14 +7,10 @@ mod support;
 use bytes::{Bytes, BytesMut};
 use distributary_rtmp::amf::Value;
 use distributary_rtmp::amf0;
-use distributary_rtmp::chunk::{ChunkWriter, Output, RawMessage};
 use distributary_rtmp::client;
-use distributary_rtmp::message::{Command, Message};
-use support::{PATIENCE, TestServer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use support::TestServer;
+use support::raw_client::{H264_HEADER, RawClient, frame};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
 
 const MIB: usize = 1 << 20;
 
@@ -33,70 +29,6 @@ fn peak() -> usize {
 fn reset_peak() -> usize {
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     peak()
-}
-
-/// A client that sends what it is told to and reads nothing after the handshake.
-struct RawClient {
-    socket: TcpStream,
-    writer: ChunkWriter,
-}
-
-impl RawClient {
-    /// A client that asks for `live/<name>` by this command.
-    async fn ask(server: &TestServer, command: &str, name: &str) -> Self {
-        let mut socket = TcpStream::connect(server.address).await.unwrap();
-        let mut hello = [0; 1537];
-        hello[0] = 3;
-        socket.write_all(&hello).await.unwrap();
-        let mut answer = vec![0; 1 + 2 * 1536];
-        socket.read_exact(&mut answer).await.unwrap();
-        socket.write_all(&answer[1..=1536]).await.unwrap();
-        let mut client = Self {
-            socket,
-            writer: ChunkWriter::new(),
-        };
-        client.send(0, &Message::SetChunkSize(65_536)).await;
-        client.writer.set_chunk_size(65_536);
-        let app = Value::Object(vec![("app".to_owned(), "live".into())]);
-        let connect = Command::new("connect", 1.0, [app]);
-        client.send(0, &Message::Command(connect)).await;
-        let arguments = [Value::Null, name.into()];
-        let ask = Command::new(command, 2.0, arguments);
-        client.send(1, &Message::Command(ask)).await;
-        client
-    }
-
-    async fn send(&mut self, stream_id: u32, message: &Message) {
-        let raw = message.encode(0, stream_id).unwrap();
-        self.send_raw(&raw).await;
-    }
-
-    async fn send_raw(&mut self, raw: &RawMessage) {
-        let mut output = Output::default();
-        self.writer.write(3, raw, &mut output);
-        while let Some(bytes) = output.pop() {
-            // The server may close.
-            let _ = self.socket.write_all(&bytes).await;
-        }
-    }
-
-    async fn send_payload(&mut self, type_id: u8, payload: Vec<u8>) {
-        let raw = RawMessage {
-            timestamp: 0,
-            type_id,
-            stream_id: 1,
-            payload: payload.into(),
-        };
-        self.send_raw(&raw).await;
-    }
-
-    /// Says that there is no more, and waits until the server has handled everything.
-    async fn finish(mut self) {
-        let _ = self.socket.shutdown().await;
-        let mut rest = Vec::new();
-        let closed = timeout(PATIENCE, self.socket.read_to_end(&mut rest)).await;
-        let _ = closed.expect("the server closes the connection");
-    }
 }
 
 /// A data message of this name and about 110 bytes: a list of objects, a list of references to it, one of
@@ -155,23 +87,6 @@ async fn metadata_that_is_kept_is_no_larger_than_what_was_sent_by_much() {
     assert!(grown < 48 * MIB, "{} MiB", grown / MIB);
 }
 
-/// H264 with lengths of four bytes.
-const H264_HEADER: &[u8] = &[
-    0x17, 0, 0, 0, 0, 0x01, 0x42, 0xC0, 0x1E, 0xFF, 0xE1, 0x00, 0x19, 0x67, 0x42, 0xC0, 0x1E, 0xD9,
-    0x00, 0xA0, 0x2F, 0xF9, 0x70, 0x11, 0x00, 0x00, 0x03, 0x00, 0x01, 0x00, 0x00, 0x03, 0x00, 0x3C,
-    0x0F, 0x16, 0x2E, 0x48, 0x01, 0x00, 0x05, 0x68, 0xCB, 0x83, 0xCB, 0x20,
-];
-
-/// A frame with one NAL unit of this length.
-fn frame(keyframe: bool, len: usize) -> Bytes {
-    let (kind, nal) = if keyframe { (0x17, 0x65) } else { (0x27, 0x41) };
-    let mut body = vec![kind, 1, 0, 0, 0];
-    body.extend((len as u32).to_be_bytes());
-    body.push(nal);
-    body.resize(body.len() + len - 1, 0x88);
-    body.into()
-}
-
 #[tokio::test]
 async fn players_that_do_not_read_share_what_waits_for_them() {
     let _measuring = MEASURING.lock().await;
@@ -182,7 +97,7 @@ async fn players_that_do_not_read_share_what_waits_for_them() {
     let header = Bytes::from_static(H264_HEADER);
     publisher.send_video(0, header).await.unwrap();
     for n in 0..28 {
-        let frame = frame(n == 0, MIB);
+        let frame = frame(n == 0, MIB, 0x88);
         publisher.send_video(40 * n, frame).await.unwrap();
     }
     let stream = distributary_hub::StreamName::parse("live/large").unwrap();
@@ -201,7 +116,7 @@ async fn players_that_do_not_read_share_what_waits_for_them() {
         .await;
     for n in 28..32 {
         publisher
-            .send_video(40 * n, frame(false, MIB))
+            .send_video(40 * n, frame(false, MIB, 0x88))
             .await
             .unwrap();
     }

@@ -6,6 +6,8 @@
     reason = "test code of which each test file uses its own part"
 )]
 
+pub mod raw_client;
+
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
