@@ -192,9 +192,11 @@ fn a_newcomer_in_the_middle_of_a_group_gets_it_from_its_keyframe_on() {
 
 #[test]
 fn a_lossy_handshake_comes_through() {
-    for seed in 10..15 {
-        let mut simulation = Simulation::new(seed, 30);
-        simulation.network.loss_permille = 50;
-        connect(&mut simulation);
+    for (loss_permille, seeds) in [(50, 10..15), (100, 1..21)] {
+        for seed in seeds {
+            let mut simulation = Simulation::new(seed, 30);
+            simulation.network.loss_permille = loss_permille;
+            connect(&mut simulation);
+        }
     }
 }

@@ -77,6 +77,9 @@ enum State {
         engine: Engine,
         /// Reads all but repeated messages of the handshake, where there is one for the cipher.
         reader: Option<Box<RecordLayer>>,
+        /// Our last flight, and when it may be sent again.
+        flight: Vec<Vec<u8>>,
+        resend_from: Instant,
         settle_at: Option<Instant>,
     },
     /// Only goodbyes are left.
@@ -195,7 +198,7 @@ impl Dtls {
                     self.resend_after(FIRST_RESEND, now);
                 }
             }
-            State::Connected { .. } => self.read_connected(datagram),
+            State::Connected { .. } => self.read_connected(now, datagram),
             State::Settled(_) => {
                 self.read_records(datagram);
             }
@@ -251,6 +254,7 @@ impl Dtls {
             engine,
             reader,
             settle_at,
+            ..
         } = &mut self.state
         else {
             return;
@@ -338,6 +342,8 @@ impl Dtls {
         self.state = State::Connected {
             engine: handshake.engine,
             reader: reader.map(Box::new),
+            flight: handshake.flight,
+            resend_from: now + FIRST_RESEND,
             settle_at: Some(now + SETTLE_AFTER),
         };
         match agreed {
@@ -371,24 +377,50 @@ impl Dtls {
     }
 
     /// Reads what comes after the handshake as long as OpenSSL is there: it is for repeated messages of
-    /// the handshake, and for everything under a cipher that is not known here. What is not protected
-    /// comes from nobody.
-    fn read_connected(&mut self, datagram: &[u8]) {
+    /// the handshake, whole flights as they are sent, and for everything under a cipher that is not known
+    /// here.
+    fn read_connected(&mut self, now: Instant, datagram: &[u8]) {
         let State::Connected { engine, reader, .. } = &mut self.state else {
             return;
         };
-        let is_for_openssl = |content_type: u8| content_type == HANDSHAKE || reader.is_none();
+        let (role, has_reader) = (self.role, reader.is_some());
         let records: Vec<u8> = Records(datagram)
-            .filter(|record| record.epoch == EPOCH && is_for_openssl(record.content_type))
+            .filter(|record| record.is_of_handshake(role) || record.epoch == EPOCH && !has_reader)
             .flat_map(|record| record.bytes.iter().copied())
             .collect();
         if !records.is_empty() {
             engine.push_inbound(&records);
+            let waiting = self.outbound.len();
             self.read();
+            if self.outbound.len() == waiting {
+                self.resend_last_flight(now, datagram);
+            }
         }
         if self.read_records(datagram) {
             // Application data is sealed with the keys of a handshake that the peer has completed.
             self.leave_openssl();
+        }
+    }
+
+    /// Sends our last flight again to a peer that repeats its own (RFC 6347 section 4.2.4). OpenSSL does so
+    /// where the peer has made its records anew, and takes the same records for a replay. Nothing tells the
+    /// peer from a forger here: the interval bounds what that is worth.
+    fn resend_last_flight(&mut self, now: Instant, datagram: &[u8]) {
+        let State::Connected {
+            flight,
+            resend_from,
+            ..
+        } = &mut self.state
+        else {
+            return;
+        };
+        let mut records = Records(datagram);
+        let repeats =
+            records.any(|record| (record.epoch, record.content_type) == (EPOCH, HANDSHAKE));
+        if self.role == DtlsRole::Server && repeats && now >= *resend_from {
+            *resend_from = now + FIRST_RESEND;
+            let flight = flight.clone();
+            self.transmit(flight);
         }
     }
 

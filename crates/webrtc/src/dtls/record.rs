@@ -60,13 +60,7 @@ pub(super) struct Sifted {
 pub(super) fn sift(datagram: &[u8], role: DtlsRole) -> Sifted {
     let mut sifted = Sifted::default();
     for record in Records(datagram) {
-        let is_part = match (record.epoch, record.content_type) {
-            (0, HANDSHAKE) => handshake_message::is_plausible(record.fragment, role),
-            (0, CHANGE_CIPHER_SPEC) => record.fragment == [1],
-            (EPOCH, HANDSHAKE | ALERT) => true,
-            _ => false,
-        };
-        if is_part {
+        if record.is_of_handshake(role) || (record.epoch, record.content_type) == (EPOCH, ALERT) {
             sifted.records.extend_from_slice(record.bytes);
         }
         // A fatal one, or a close_notify.
@@ -77,6 +71,18 @@ pub(super) fn sift(datagram: &[u8], role: DtlsRole) -> Sifted {
         }
     }
     sifted
+}
+
+impl Record<'_> {
+    /// Whether it may be part of the handshake in which we have this role.
+    pub(super) fn is_of_handshake(&self, role: DtlsRole) -> bool {
+        match (self.epoch, self.content_type) {
+            (0, HANDSHAKE) => handshake_message::is_plausible(self.fragment, role),
+            (0, CHANGE_CIPHER_SPEC) => self.fragment == [1],
+            (EPOCH, HANDSHAKE) => true,
+            _ => false,
+        }
+    }
 }
 
 /// Walks over the usable records of a datagram; what is left in it after that is not usable.

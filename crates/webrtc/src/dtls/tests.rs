@@ -488,6 +488,33 @@ fn record_that_came_before_openssl_was_given_up_is_known_when_it_comes_again() {
 }
 
 #[test]
+fn last_flight_is_sent_again_to_a_client_that_repeats_the_same_records() {
+    let mut pair = Pair::new();
+    pair.client.start(pair.now);
+    pair.server.start(pair.now);
+    // The server is done, and what it says last does not arrive.
+    while pair.server.poll_event().is_none() {
+        assert!(pair.deliver(|_, _| true));
+    }
+    let lost = drain(&mut pair.server);
+    let of_client = |(towards, _): &&(Towards, Vec<u8>)| *towards == Towards::Server;
+    let last = pair.sent.iter().rev().find(of_client);
+    let last = last.map(|(_, datagram)| datagram.clone()).unwrap();
+    pair.server.handle_datagram(pair.now, &last);
+    assert!(drain(&mut pair.server).is_empty(), "not at once");
+    pair.now += Duration::from_millis(300);
+    for expected in [lost.len(), 0, 0] {
+        pair.server.handle_datagram(pair.now, &last);
+        let again = drain(&mut pair.server);
+        assert_eq!(again.len(), expected);
+        for datagram in again {
+            pair.client.handle_datagram(pair.now, &datagram);
+        }
+    }
+    connected_keys(&mut pair.client);
+}
+
+#[test]
 fn the_second_look_at_the_certificate_does_not_rely_on_the_first() {
     let (ours, theirs) = (certificate(), certificate());
     // The handshake itself is made to accept what it should not, as a fault in it might.
