@@ -215,7 +215,7 @@ async fn publishers_over_the_limit_are_refused_in_words() {
     let refused = client::publish(server.address, "live", "second").await;
     assert!(
         matches!(&refused, Err(ClientError::Refused { description, .. })
-            if description.contains("limit of 1 is reached")),
+            if description.contains("limit of 1 publishers is reached")),
         "{refused:?}"
     );
     first.close().await.unwrap();
@@ -287,7 +287,7 @@ async fn one_address_has_a_share_of_the_publishers_places() {
     let refused = client::publish(server.address, "live", "second").await;
     assert!(
         matches!(&refused, Err(ClientError::Refused { description, .. })
-            if description.contains("limit of 1 from one address")),
+            if description.contains("limit of 1 publishers from one address")),
         "{refused:?}"
     );
 }

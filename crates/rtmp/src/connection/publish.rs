@@ -14,7 +14,7 @@ use super::end::End;
 use super::{Asker, Connection, now};
 use crate::holders::{HolderEntry, Identity, LastHeard};
 use crate::ingest::Ingest;
-use crate::quota::Place;
+use crate::quota::{Full, Place};
 use crate::server::{OnDuplicate, Shared};
 use crate::session::{MediaMessage, PublishRequest};
 
@@ -202,8 +202,15 @@ impl Asker {
         const BAD_NAME: &str = "NetStream.Publish.BadName";
         let place = self.shared.publishers.take(Some(self.peer.ip()));
         let place = place.map_err(|full| {
-            let limit = "raise max or max_per_ip under [publishers]";
-            (BAD_NAME, format!("Too many publishers: {full} ({limit})."))
+            let description = match full {
+                Full::Total(max) => {
+                    format!("The limit of {max} publishers is reached (max under [publishers]).")
+                }
+                Full::Address(max) => format!(
+                    "The limit of {max} publishers from one address is reached (max_per_ip under [publishers])."
+                ),
+            };
+            (BAD_NAME, description)
         })?;
         let publisher = self.take_name(name, &identity, &heard).await;
         let publisher = publisher.map_err(|error| {
