@@ -50,7 +50,10 @@ fn transcoder(track: &AudioTrack) -> OpusTranscoder {
 }
 
 fn transcode(track: &AudioTrack, frames: &[AudioFrame]) -> Vec<AudioFrame> {
-    let mut transcoder = transcoder(track);
+    transcode_by(transcoder(track), frames)
+}
+
+fn transcode_by(mut transcoder: OpusTranscoder, frames: &[AudioFrame]) -> Vec<AudioFrame> {
     let mut packets = Vec::new();
     for frame in frames {
         transcoder.push(frame, &mut packets).unwrap();
@@ -319,10 +322,93 @@ fn jitter_of_the_input_is_not_passed_on() {
     assert_continuous(&transcode(&track, &frames));
 }
 
+/// A tone of 1000 Hz on the right side, `count` frames long: 15 frames at 48 kHz are 320 whole periods, so they
+/// can follow themselves. Stamps are what `stamp` makes of the frame's number and its right time in milliseconds.
+fn looped(count: usize, stamp: impl Fn(usize, i64) -> i64) -> (AudioTrack, Vec<AudioFrame>) {
+    let (track, frames) = demux(STEREO_48000);
+    let looped = (0..count).map(|n| AudioFrame {
+        pts: MediaTime::from_millis(stamp(n, right(n))),
+        ..frames[20 + n % 15].clone()
+    });
+    (track, looped.collect())
+}
+
+/// When frame `n` begins, in milliseconds.
+fn right(n: usize) -> i64 {
+    n as i64 * 1024 / 48
+}
+
+/// The right side without the beginning is the tone: everywhere loud, nowhere with a click.
+#[track_caller]
+fn assert_looped_tone(packets: &[AudioFrame]) {
+    let [_, side] = decode(packets);
+    let steepest = 0.25 * std::f64::consts::TAU * 1000.0 / 48_000.0;
+    for (at, pair) in side[12_000..].windows(2).enumerate() {
+        let step = f64::from(pair[1] - pair[0]).abs();
+        assert!(step < 1.5 * steepest + 0.005, "a step of {step:.3} at {at}");
+    }
+    for (at, part) in side[12_000..].chunks_exact(480).enumerate() {
+        let power = part.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / 480.0;
+        let level = decibels((power * 2.0).sqrt() / 0.25);
+        assert!(level.abs() < 1.0, "{level:.2} dB after {at} times 10 ms");
+    }
+}
+
+#[test]
+fn shared_uneven_and_missing_stamps_are_not_heard() {
+    let shared = |by: usize| move |n: usize, _: i64| right(n / by * by);
+    let stamps: [(&str, Box<dyn Fn(usize, i64) -> i64>); 8] = [
+        ("3 frames with one stamp", Box::new(shared(3))),
+        ("4 frames with one stamp", Box::new(shared(4))),
+        ("16 frames with one stamp", Box::new(shared(16))),
+        (
+            "jitter",
+            Box::new(|n, right| right + n as i64 * 7919 % 91 - 45),
+        ),
+        (
+            "one in 50 is late",
+            Box::new(|n, right| right + if n % 50 == 17 { 80 } else { 0 }),
+        ),
+        ("all zero", Box::new(|_, _| 0)),
+        ("twice real time", Box::new(|_, right| 2 * right)),
+        ("right", Box::new(|_, right| right)),
+    ];
+    for (name, stamp) in stamps {
+        let (track, frames) = looped(282, stamp);
+        let packets = transcode(&track, &frames);
+        eprintln!("{name}");
+        assert_continuous(&packets);
+        assert_looped_tone(&packets);
+        assert!(packets.len() >= 298, "{name}: {} packets", packets.len());
+    }
+}
+
+#[test]
+fn drift_that_lasts_is_followed_without_a_sound() {
+    for late in [100, -100] {
+        let stamp = |n: usize, right: i64| right + if n < 50 { 0 } else { late };
+        let (track, frames) = looped(3000, stamp);
+        // Little effort, which is enough for a tone: there is a minute of it.
+        let config = OpusConfig {
+            complexity: 1,
+            bitrate: 256_000,
+            ..OpusConfig::default()
+        };
+        let transcoder = OpusTranscoder::new(&track, &config).unwrap();
+        let packets = transcode_by(transcoder, &frames);
+        assert_continuous(&packets);
+        assert_looped_tone(&packets);
+        // What is left in the transcoder is less than two packets.
+        let end = packets.last().unwrap().pts.as_millis() + 20;
+        let behind = right(3000) + late - end;
+        assert!((-5..45).contains(&behind), "{behind} ms");
+    }
+}
+
 #[test]
 fn a_gap_in_the_input_is_a_gap_in_the_output() {
     let (track, mut frames) = demux(STEREO_48000);
-    let gap = Duration::from_millis(500);
+    let gap = Duration::from_millis(1500);
     for frame in &mut frames[25..] {
         frame.pts = frame.pts + gap;
     }
@@ -347,19 +433,58 @@ fn a_gap_in_the_input_is_a_gap_in_the_output() {
 }
 
 #[test]
+fn a_smaller_gap_is_followed_once_the_stamps_agree() {
+    let (track, frames) = looped(300, |n, right| right + if n < 100 { 0 } else { 400 });
+    let packets = transcode(&track, &frames);
+    let gaps: Vec<_> = packets
+        .windows(2)
+        .map(|pair| pair[1].pts.saturating_since(pair[0].pts).as_millis())
+        .filter(|step| *step != 20)
+        .collect();
+    assert!(matches!(gaps[..], [400..460]), "{gaps:?}");
+}
+
+#[test]
 fn times_that_go_back_never_come_out() {
-    let (track, mut frames) = demux(STEREO_48000);
-    for frame in &mut frames[25..] {
-        frame.pts = frame.pts - Duration::from_millis(200);
-    }
+    let back = 1500;
+    let (track, frames) = looped(300, |n, right| right - if n < 100 { 0 } else { back });
     let packets = transcode(&track, &frames);
     assert_continuous(&packets);
     let sound = packets.len() as i64 * 20;
-    let input = frames.last().unwrap().pts.as_millis() - frames[0].pts.as_millis();
+    let input = right(300) - back;
     assert!(
         (input - 40..=input + 40).contains(&sound),
         "{sound} ms of {input}"
     );
+}
+
+#[test]
+fn another_configuration_goes_on_without_a_break() {
+    let (track, frames) = looped(282, |_, right| right);
+    let explicit = AudioTrack {
+        config: Bytes::from_static(&[0x11, 0x90]),
+        ..track.clone()
+    };
+    let unusable = AudioTrack {
+        config: Bytes::from_static(&[0xf9, 0x46, 0x42, 0x00]),
+        ..track.clone()
+    };
+    let mut transcoder = transcoder(&track);
+    let mut packets = Vec::new();
+    for (n, frame) in frames.iter().enumerate() {
+        if n == 141 {
+            assert!(transcoder.set_track(&unusable).is_err());
+            transcoder.set_track(&explicit).unwrap();
+        }
+        transcoder.push(frame, &mut packets).unwrap();
+    }
+    let steps = packets
+        .windows(2)
+        .map(|pair| pair[1].pts.saturating_since(pair[0].pts));
+    let uneven = steps.filter(|step| *step != Duration::from_millis(20));
+    // The packet under way is filled up when the other decoder begins.
+    assert!(uneven.count() <= 1);
+    assert!(packets.len() >= 298);
 }
 
 #[test]

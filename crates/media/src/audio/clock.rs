@@ -1,22 +1,63 @@
 //! The times of samples, counted and not read from every frame.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::OPUS_RATE;
 use crate::MediaTime;
 
-/// How far a frame's own time may be from the time that counting gives before it is believed: more
-/// than a frame of AAC, since milliseconds are rounded and encoders jitter by whole frames.
-const MAX_DRIFT: Duration = Duration::from_millis(40);
+/// A frame whose own time is this far from the counted one is at another place of the timeline: the clock is
+/// anchored anew. Frames that share a stamp, jitter, and encoders that send audio in blocks stay below it.
+const MAX_DRIFT: Duration = Duration::from_secs(1);
+
+/// Frames by which drift is estimated, some five seconds of AAC.
+const WINDOW: usize = 256;
+
+/// Frames by which a step is told from jitter, more than a second of AAC.
+const STEP_WINDOW: usize = 64;
+
+/// Drift that is left alone: less than lips show.
+const TOLERANCE: Duration = Duration::from_millis(40);
+
+/// Drift that would take too long to be followed, if the stamps agree on it: the clock is anchored anew.
+const STEP: Duration = Duration::from_millis(200);
+
+/// Stamps that are further apart than this do not agree.
+const MAX_SPREAD: Duration = Duration::from_millis(100);
+
+/// Samples at 48 kHz by which a frame is made longer or shorter while drift is followed: 0.2 % of the usual
+/// frame of 1024 samples, a change of pitch that nobody hears.
+const STRETCH: i64 = 2;
 
 /// Tells the time of incoming samples by counting them from an anchor.
 ///
-/// RTMP's milliseconds jitter; a packet for each 20 ms of sound must not.
+/// The stamps of RTMP are rounded, jitter, and are shared by frames that were sent together; a packet for
+/// each 20 ms must not show any of that. So a stamp counts for little: the clock follows the stamps only
+/// when nearly all of the last seconds lie on one side of it by more than [`TOLERANCE`], and slowly.
 #[derive(Clone, Debug)]
 pub(super) struct SampleClock {
+    /// Time of the first sample, corrected by what was stretched.
     anchor: MediaTime,
     /// Samples per channel since the anchor.
     samples: u64,
     rate: u32,
+    /// How much later than counted the last frames say that they begin, in nanoseconds.
+    errors: VecDeque<i64>,
+    /// The last of them, also if it ran away.
+    last_error: i64,
+    /// The number of frames until the estimate is looked at again.
+    until_estimate: usize,
+    /// Samples at 48 kHz by which each frame is made longer while drift is followed, or shorter.
+    stretch: i64,
+}
+
+/// What is done with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Placement {
+    /// It follows the one before. It is to be made longer by this many samples at 48 kHz, or shorter.
+    Next(i64),
+    /// It is somewhere else: the clock is to be anchored at its own time.
+    Elsewhere,
 }
 
 impl SampleClock {
@@ -26,6 +67,10 @@ impl SampleClock {
             anchor,
             samples: 0,
             rate,
+            errors: VecDeque::with_capacity(WINDOW),
+            last_error: 0,
+            until_estimate: STEP_WINDOW,
+            stretch: 0,
         }
     }
 
@@ -35,21 +80,117 @@ impl SampleClock {
         self.anchor + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// Whether a frame that says that it begins at `pts` is the next one.
-    pub(super) fn agrees_with(&self, pts: MediaTime) -> bool {
-        let now = self.now();
-        pts.saturating_since(now) <= MAX_DRIFT && now.saturating_since(pts) <= MAX_DRIFT
+    /// Takes the time that the next frame says it begins at.
+    pub(super) fn place(&mut self, pts: MediaTime) -> Placement {
+        let error = pts.as_nanos().saturating_sub(self.now().as_nanos());
+        let before = std::mem::replace(&mut self.last_error, error);
+        if exceeds(error, MAX_DRIFT) {
+            self.errors.clear();
+            self.stretch = 0;
+            if exceeds(error.saturating_sub(before), MAX_DRIFT / 2) {
+                return Placement::Elsewhere;
+            }
+            // Stamps that run away little by little are wrong, whatever they come to: two seconds in a
+            // second, or all the same. The samples are right.
+            return Placement::Next(0);
+        }
+        self.note(error);
+        self.until_estimate -= 1;
+        if self.until_estimate == 0 {
+            self.until_estimate = STEP_WINDOW;
+            if self.has_stepped() {
+                return Placement::Elsewhere;
+            }
+            self.estimate();
+        }
+        if self.stretch != 0 {
+            self.correct(self.stretch);
+        }
+        Placement::Next(self.stretch)
     }
 
     /// Counts samples per channel.
     pub(super) fn advance(&mut self, samples: usize) {
         self.samples += samples as u64;
     }
+
+    fn note(&mut self, error: i64) {
+        if self.errors.len() == WINDOW {
+            self.errors.pop_front();
+        }
+        self.errors.push_back(error);
+    }
+
+    /// Moves the time of what follows by this many samples at 48 kHz.
+    fn correct(&mut self, stretch: i64) {
+        let nanos = stretch * 1_000_000_000 / i64::from(OPUS_RATE);
+        self.anchor = MediaTime::from_nanos(self.anchor.as_nanos().saturating_add(nanos));
+        for error in &mut self.errors {
+            *error = error.saturating_sub(nanos);
+        }
+    }
+
+    /// Whether the stamps of the last second agree that the audio is somewhere else.
+    fn has_stepped(&self) -> bool {
+        let (low, high) = bounds(self.errors.iter().rev().take(STEP_WINDOW));
+        let agree =
+            self.errors.len() >= STEP_WINDOW && !exceeds(high.saturating_sub(low), MAX_SPREAD);
+        agree && (low > nanos(STEP) || high < -nanos(STEP))
+    }
+
+    /// Begins to follow drift, and ends when the stamps lie on both sides.
+    fn estimate(&mut self) {
+        let (low, high) = bounds(self.errors.iter());
+        let is_full = self.errors.len() == WINDOW;
+        if is_full && low > nanos(TOLERANCE) {
+            self.stretch = STRETCH;
+        } else if is_full && high < -nanos(TOLERANCE) {
+            self.stretch = -STRETCH;
+        } else if self.stretch > 0 && low <= 0 || self.stretch < 0 && high >= 0 {
+            self.stretch = 0;
+        }
+    }
+}
+
+/// The bounds of the errors without the lowest and the highest tenth, which may be stragglers.
+fn bounds<'a>(errors: impl Iterator<Item = &'a i64>) -> (i64, i64) {
+    let mut sorted: Vec<i64> = errors.copied().collect();
+    sorted.sort_unstable();
+    let tenth = sorted.len() / 10;
+    let at = |place: usize| sorted.get(place).copied().unwrap_or(0);
+    (at(tenth), at(sorted.len().saturating_sub(1 + tenth)))
+}
+
+fn nanos(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn exceeds(difference: i64, limit: Duration) -> bool {
+    difference.unsigned_abs() > limit.as_nanos() as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FRAME: i64 = 1024;
+
+    /// Places frames whose stamps are what `stamp` makes of their right time in milliseconds. Returns how
+    /// often the clock was anchored, the first time not counted, and how far it is from the right times.
+    fn run(count: i64, rate: u32, stamp: impl Fn(i64, i64) -> i64) -> (usize, i64) {
+        let right = |n: i64| n * FRAME * 1000 / i64::from(rate);
+        let time = |n| MediaTime::from_millis(stamp(n, right(n)));
+        let mut clock = SampleClock::new(time(0), rate);
+        let mut anchored = 0;
+        for n in 0..count {
+            if clock.place(time(n)) == Placement::Elsewhere {
+                anchored += 1;
+                clock = SampleClock::new(time(n), rate);
+            }
+            clock.advance(FRAME as usize);
+        }
+        (anchored, clock.now().as_millis() - right(count))
+    }
 
     #[test]
     fn counting_does_not_drift_in_a_day() {
@@ -61,14 +202,69 @@ mod tests {
     }
 
     #[test]
-    fn jitter_is_overlooked_and_gaps_and_jumps_are_not() {
-        let mut clock = SampleClock::new(MediaTime::from_millis(1000), 48_000);
-        clock.advance(1024);
-        assert!(clock.agrees_with(MediaTime::from_millis(1021)));
-        assert!(clock.agrees_with(MediaTime::from_millis(1061)));
-        assert!(clock.agrees_with(MediaTime::from_millis(982)));
-        assert!(!clock.agrees_with(MediaTime::from_millis(1062)));
-        assert!(!clock.agrees_with(MediaTime::from_millis(981)));
-        assert!(!clock.agrees_with(MediaTime::from_nanos(i64::MIN)));
+    fn shared_and_uneven_stamps_are_overlooked() {
+        for shared in [3, 4, 16] {
+            let first_of = |n: i64, rate: i64| n / shared * shared * FRAME * 1000 / rate;
+            let (anchored, off) = run(2000, 44_100, |n, _| first_of(n, 44_100));
+            assert_eq!(anchored, 0, "{shared} frames with one stamp");
+            assert!(off.abs() <= 40, "{shared} frames with one stamp: {off} ms");
+        }
+        let jitter = |n: i64| n * 7919 % 91 - 45;
+        let (anchored, off) = run(2000, 48_000, |n, right| right + jitter(n));
+        assert_eq!(anchored, 0);
+        assert!(off.abs() <= 45, "{off} ms");
+    }
+
+    #[test]
+    fn a_straggler_does_not_set_the_clock_even_as_the_first() {
+        let late = |n: i64, right: i64| right + if n % 50 == 0 { 80 } else { 0 };
+        let (anchored, off) = run(4000, 48_000, late);
+        assert_eq!(anchored, 0);
+        assert!(off.abs() <= 4, "{off} ms");
+    }
+
+    #[test]
+    fn slow_drift_is_followed_within_the_tolerance() {
+        // 200 parts per million, as cheap clocks differ, for half an hour.
+        for sign in [1, -1] {
+            let count = 90_000;
+            let drift = |right: i64| sign * right / 5000;
+            let (anchored, off) = run(count, 48_000, |_, right| right + drift(right));
+            assert_eq!(anchored, 0);
+            let behind = off - drift(count * FRAME / 48);
+            assert!(behind.abs() <= 60, "{behind} ms");
+        }
+    }
+
+    #[test]
+    fn a_jump_is_followed_at_once_and_a_lasting_step_within_seconds() {
+        for (jump, at) in [(1500, 1000), (-1500, 1000), (300, 1000), (-300, 1000)] {
+            let stamp = |n: i64, right: i64| if n < at { right } else { right + jump };
+            let (anchored, off) = run(at + 200, 48_000, stamp);
+            assert_eq!(anchored, 1, "a jump of {jump} ms");
+            assert!(
+                (off - jump).abs() <= 1,
+                "{off} ms after a jump of {jump} ms"
+            );
+            let (anchored, _) = run(at + 2, 48_000, stamp);
+            assert_eq!(anchored, usize::from(jump.abs() > 1000));
+        }
+    }
+
+    #[test]
+    fn stamps_that_run_away_are_not_followed() {
+        for stamp in [
+            (|_, _| 0) as fn(i64, i64) -> i64,
+            |_, right| 2 * right,
+            |n, _| n,
+        ] {
+            let (anchored, off) = run(3000, 48_000, stamp);
+            assert_eq!((anchored, off.abs() <= 250), (0, true), "{off} ms");
+        }
+        // Until they are right again.
+        let resumes = |n: i64, right: i64| if n < 500 { 0 } else { right };
+        let (anchored, off) = run(1000, 48_000, resumes);
+        assert_eq!(anchored, 0);
+        assert!(off.abs() <= 1, "{off} ms");
     }
 }

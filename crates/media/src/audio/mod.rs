@@ -7,7 +7,7 @@
 //! ```
 //!
 //! * [`transcoder`]: [`OpusTranscoder`], the whole chain.
-//! * `decoder`, `downmix`, `resampler`, `clock`, `encoder`: its parts.
+//! * `decoder`, `downmix`, `resampler`, `stretch`, `clock`, `encoder`: its parts.
 
 mod clock;
 mod decoder;
@@ -15,6 +15,7 @@ mod downmix;
 mod encoder;
 pub mod packet;
 mod resampler;
+mod stretch;
 pub mod transcoder;
 
 use crate::aac::AacError;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::clock::SampleClock;
+use super::clock::{Placement, SampleClock};
 use super::decoder::AacDecoder;
 use super::encoder::{OpusConfig, OpusEncoder, PACKET_LEN};
 use super::resampler::Resampler;
-use super::{AudioError, OPUS_RATE};
+use super::{AudioError, OPUS_RATE, stretch};
 use crate::{AudioCodec, AudioFrame, AudioTrack, MediaTime};
 
 /// The time of one packet.
@@ -14,11 +14,11 @@ const PACKET_TIME: Duration = Duration::from_millis(20);
 
 /// Turns a track's AAC into Opus: stereo, 48 kHz, packets of 20 ms.
 ///
-/// Packets follow each other at exactly 20 ms, by a clock that counts samples. Only where the
-/// input's own times leave that clock by more than 40 ms is it set anew: after a gap the times leave
-/// the same gap, and sound that would lie before what was already put out is left out. Packets are
+/// Packets follow each other at exactly 20 ms, by a clock that counts samples. It follows drift of the
+/// input's own times that lasts, inaudibly; only where they jump is it set anew: after a gap the times leave
+/// the same gap, and audio that would lie before what was already put out is dropped. Packets are
 /// stamped with the time at which their first sample is heard, so that the delays of resampler and
-/// encoder do not move the sound against the picture.
+/// encoder do not move the audio against the video.
 ///
 /// It is a few milliseconds of work for each second of sound; it belongs on a thread of its own.
 pub struct OpusTranscoder {
@@ -62,6 +62,20 @@ impl OpusTranscoder {
         })
     }
 
+    /// Takes access units of another configuration from now on. The packets go on without a break.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; nothing has changed then.
+    pub fn set_track(&mut self, track: &AudioTrack) -> Result<(), AudioError> {
+        if track.codec != AudioCodec::Aac {
+            return Err(AudioError::UnsupportedCodec { codec: track.codec });
+        }
+        let decoder = AacDecoder::new(&track.config)?;
+        let resampler = Resampler::new(decoder.format())?;
+        (self.decoder, self.resampler, self.clock) = (decoder, resampler, None);
+        Ok(())
+    }
+
     /// Access units that could not be decoded so far, each replaced by silence.
     pub fn concealed(&self) -> u64 {
         self.concealed
@@ -91,16 +105,21 @@ impl OpusTranscoder {
             self.resampler = Resampler::new(format)?;
             self.clock = None;
         }
-        let clock = match self
-            .clock
-            .take()
-            .filter(|clock| clock.agrees_with(frame.pts))
-        {
-            Some(clock) => clock,
-            None => self.anchor(frame.pts, out)?,
+        let placement = match &mut self.clock {
+            Some(clock) => clock.place(frame.pts),
+            None => Placement::Elsewhere,
         };
-        self.clock.insert(clock).advance(format.samples);
-        self.resample(&pcm)?;
+        let stretch = match placement {
+            Placement::Next(stretch) => stretch,
+            Placement::Elsewhere => {
+                self.clock = Some(self.anchor(frame.pts, out)?);
+                0
+            }
+        };
+        if let Some(clock) = &mut self.clock {
+            clock.advance(format.samples);
+        }
+        self.resample(&pcm, stretch)?;
         self.pcm = pcm;
         while self.pending.len() >= PACKET_LEN {
             self.encode_packet(out)?;
@@ -134,10 +153,13 @@ impl OpusTranscoder {
         Ok(SampleClock::new(pts, self.resampler.format().rate))
     }
 
-    /// Appends a block to what is pending, at 48 kHz.
-    fn resample(&mut self, block: &[f32]) -> Result<(), AudioError> {
+    /// Appends a block to what is pending, at 48 kHz, longer by `stretch` samples than it is.
+    fn resample(&mut self, block: &[f32], stretch: i64) -> Result<(), AudioError> {
         let start = self.pending.len();
         self.resampler.process(block, &mut self.pending)?;
+        if stretch != 0 {
+            stretch::apply(&mut self.pending, start, stretch);
+        }
         let fresh = (self.pending.len() - start) / 2;
         let skipped = self.skip.min(fresh);
         self.pending.drain(start..start + skipped * 2);
