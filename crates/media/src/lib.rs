@@ -9,11 +9,12 @@
 //! * [`flv`]: [`FlvDemuxer`], from the payloads of RTMP messages to tracks and frames.
 //! * [`h264`]: NAL units, parameter sets, and what WebRTC receivers need of an access unit.
 //! * [`h265`], [`av1`], [`vp9`]: the same of other codecs.
-//! * [`aac`]: the configuration of AAC.
+//! * [`aac`]: the configuration of AAC; `adts`: a framing of it.
 //! * [`audio`]: [`OpusTranscoder`], from AAC to Opus.
 //! * [`bits`]: the bit reader under both.
 
 pub mod aac;
+mod adts;
 pub mod audio;
 pub mod av1;
 pub mod bits;

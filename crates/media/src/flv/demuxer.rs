@@ -19,6 +19,7 @@ use super::enhanced::{self, ExPacket, ExTag};
 use super::video::{self, VideoTag};
 use super::{FlvError, TagKind};
 use crate::aac::AudioSpecificConfig;
+use crate::adts::{self, AdtsHeader};
 use crate::{AudioCodec, AudioFrame, AudioTrack, Frame, MediaTime, VideoCodec};
 use pictures::VideoState;
 
@@ -31,6 +32,12 @@ const MAX_CONFIGURATION: usize = 64 << 10;
 /// Most bytes in an audio frame: the largest packet of Opus, 48 frames of 1275 bytes (RFC 6716 section 3.4).
 /// Access units of AAC are smaller. Larger ones are dropped: queues count frames, not bytes.
 const MAX_AUDIO_FRAME: usize = 64 << 10;
+
+/// Most access units in one tag; those behind are dropped.
+const MAX_ACCESS_UNITS: usize = 64;
+
+/// Samples per channel in an access unit of AAC, in nearly all streams.
+const AAC_FRAME: u64 = 1024;
 
 /// Reads the bodies of FLV tags, which are the payloads of RTMP's audio and video messages.
 ///
@@ -198,28 +205,67 @@ impl FlvDemuxer {
     fn audio_tag(&mut self, timestamp: MediaTime, tag: AudioTag) -> Result<FlvEvents, FlvError> {
         match tag {
             AudioTag::SequenceHeader { codec, config } => self.configure_audio(codec, &config),
-            AudioTag::Block { codec, data } => {
-                let tag = TagKind::Audio;
-                if self.audio.as_ref().is_none_or(|track| track.codec != codec) {
-                    return Err(FlvError::NoSequenceHeader { tag });
-                }
-                check_len(tag, "frame", data.len(), MAX_AUDIO_FRAME)?;
-                let frame = AudioFrame {
-                    codec,
-                    pts: timestamp,
-                    data,
-                };
-                Ok(FlvEvents {
-                    frame: Some(Frame::Audio(frame)),
-                    ..FlvEvents::default()
-                })
-            }
+            AudioTag::Block { codec, data } => self.audio_block(timestamp, codec, data),
             AudioTag::Nothing => Ok(FlvEvents::default()),
         }
     }
 
+    fn audio_block(
+        &mut self,
+        timestamp: MediaTime,
+        codec: AudioCodec,
+        data: Bytes,
+    ) -> Result<FlvEvents, FlvError> {
+        let framed = match codec {
+            AudioCodec::Aac => adts::access_units(data.clone(), MAX_ACCESS_UNITS),
+            AudioCodec::Opus => None,
+        };
+        let (mut events, units) = match framed {
+            Some((header, units)) => (self.configure_adts(&header)?, units),
+            None => (FlvEvents::default(), vec![data]),
+        };
+        let tag = TagKind::Audio;
+        let track = self.audio.as_ref().filter(|track| track.codec == codec);
+        let track = track.ok_or(FlvError::NoSequenceHeader { tag })?;
+        let rate = u64::from(track.sample_rate.max(1));
+        for (n, data) in units.into_iter().enumerate() {
+            check_len(tag, "frame", data.len(), MAX_AUDIO_FRAME)?;
+            let offset = Duration::from_nanos(n as u64 * AAC_FRAME * 1_000_000_000 / rate);
+            events.frames.push_back(Frame::Audio(AudioFrame {
+                codec,
+                pts: timestamp + offset,
+                data,
+            }));
+        }
+        Ok(events)
+    }
+
+    /// Takes the configuration from ADTS, unless that of the sequence header says the same and perhaps
+    /// more.
+    fn configure_adts(&mut self, header: &AdtsHeader) -> Result<FlvEvents, FlvError> {
+        let Some(config) = header.config() else {
+            return Ok(FlvEvents::default());
+        };
+        let own = self
+            .audio
+            .as_ref()
+            .filter(|track| track.codec == AudioCodec::Aac);
+        let own = own.and_then(|track| AudioSpecificConfig::parse(&track.config).ok());
+        let told = AudioSpecificConfig::parse(&config)?;
+        let is_known = own.is_some_and(|own| {
+            (own.core_sample_rate, own.core_channels) == (told.core_sample_rate, told.core_channels)
+        });
+        if is_known {
+            return Ok(FlvEvents::default());
+        }
+        self.configure_audio(AudioCodec::Aac, &Bytes::copy_from_slice(&config))
+    }
+
     fn configure_audio(&mut self, codec: AudioCodec, data: &Bytes) -> Result<FlvEvents, FlvError> {
         check_configuration(TagKind::Audio, data)?;
+        if let (AudioCodec::Aac, Some(header)) = (codec, AdtsHeader::parse(data)) {
+            return self.configure_adts(&header);
+        }
         let (sample_rate, channels) = match codec {
             AudioCodec::Aac => {
                 let config = AudioSpecificConfig::parse(data)?;

@@ -68,18 +68,26 @@ impl AccessUnitFilter {
         &self.sets
     }
 
-    /// Filters one access unit. `None` when no picture is left of it.
+    /// Filters one access unit. `None` when no picture is left of it. Of one that is cut short the complete
+    /// units are used.
     ///
     /// # Errors
-    /// When its framing or a parameter set is broken, or it is an IDR picture without parameter
+    /// When a parameter set is broken or no slice is complete, or it is an IDR picture without parameter
     /// sets. The filter can go on with the next access unit.
     pub fn filter(
         &mut self,
         units: impl Iterator<Item = Result<Bytes, H264Error>>,
     ) -> Result<Option<AccessUnit>, H264Error> {
         let mut kept = Vec::new();
+        let mut broken = None;
         for unit in units {
-            let unit = unit?;
+            let unit = match unit {
+                Ok(unit) => unit,
+                Err(error) => {
+                    broken = Some(error);
+                    break;
+                }
+            };
             let kind = NalType::of(&unit);
             if kind.is_framing() || kind == NalType::SEI && sei::is_only_timing(&unit) {
                 continue;
@@ -103,7 +111,7 @@ impl AccessUnitFilter {
             }
         }
         if !has_picture {
-            return Ok(None);
+            return broken.map_or(Ok(None), Err);
         }
         let Some(slice) = first_idr else {
             kept.splice(0..0, self.sets.take_pending());
@@ -260,6 +268,20 @@ mod tests {
             feed(&mut filter, &[PPS, IDR]).unwrap().is_some(),
             "it goes on"
         );
+    }
+
+    #[test]
+    fn of_an_access_unit_that_is_cut_short_the_complete_units_are_used() {
+        let mut filter = filter();
+        let cut = || Err(H264Error::NalUnitTooLong { needed: 9, left: 2 });
+        let units = [Ok(hex(IDR).into()), cut()];
+        assert_units(
+            filter.filter(units.into_iter()).unwrap(),
+            &[SPS_360P, PPS, IDR],
+        );
+        let units = [Ok(hex(OTHER_PPS).into()), cut()];
+        assert!(filter.filter(units.into_iter()).is_err(), "no slice");
+        assert_units(feed(&mut filter, &[SLICE]).unwrap(), &[OTHER_PPS, SLICE]);
     }
 
     #[test]

@@ -117,7 +117,8 @@ impl Iterator for LengthPrefixed {
 }
 
 /// The NAL units of an access unit: with their lengths in front, or behind start codes, as some encoders
-/// send them against the specification of FLV.
+/// send them against the specification of FLV. Others put several units behind one length, with start codes
+/// between them; no unit has a start code inside (ITU-T H.264 section 7.4.1), so they are taken apart.
 pub fn units(data: Bytes, length_size: u8) -> impl Iterator<Item = Result<Bytes, H264Error>> {
     let (prefixed, delimited) = if is_annex_b(&data, length_size) {
         (None, Some(AnnexB::new(&data).map(Ok)))
@@ -127,7 +128,49 @@ pub fn units(data: Bytes, length_size: u8) -> impl Iterator<Item = Result<Bytes,
     prefixed
         .into_iter()
         .flatten()
+        .flat_map(|unit| match unit {
+            Ok(unit) => Parts::of(unit),
+            Err(error) => Parts::Broken(Some(error)),
+        })
         .chain(delimited.into_iter().flatten())
+}
+
+/// What stands behind one length.
+enum Parts {
+    One(Option<Bytes>),
+    Many(Option<Bytes>, AnnexB),
+    Broken(Option<H264Error>),
+}
+
+impl Parts {
+    fn of(mut unit: Bytes) -> Self {
+        let Some((end, _)) = start_code(&unit) else {
+            return Self::One(Some(unit));
+        };
+        let behind = AnnexB::new(&unit);
+        unit.truncate(end);
+        let unit = without_trailing_zeros(unit);
+        Self::Many((!unit.is_empty()).then_some(unit), behind)
+    }
+}
+
+impl Iterator for Parts {
+    type Item = Result<Bytes, H264Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::One(unit) => unit.take().map(Ok),
+            Self::Many(first, behind) => first.take().or_else(|| behind.next()).map(Ok),
+            Self::Broken(error) => error.take().map(Err),
+        }
+    }
+}
+
+/// Zeros before a start code belong to nothing; no unit ends with one.
+fn without_trailing_zeros(mut unit: Bytes) -> Bytes {
+    let last = unit.iter().rposition(|byte| *byte != 0);
+    unit.truncate(last.map_or(0, |last| last + 1));
+    unit
 }
 
 /// Whether data begin with a start code (ITU-T H.264 section B.1).
@@ -167,9 +210,8 @@ impl Iterator for AnnexB {
         while !self.rest.is_empty() {
             let (end, next) = start_code(&self.rest).unwrap_or((self.rest.len(), self.rest.len()));
             let mut unit = self.rest.split_to(next);
-            // Zeros before a start code belong to nothing; no unit ends with one.
-            let len = unit[..end].iter().rposition(|byte| *byte != 0);
-            unit.truncate(len.map_or(0, |last| last + 1));
+            unit.truncate(end);
+            let unit = without_trailing_zeros(unit);
             if !unit.is_empty() {
                 return Some(unit);
             }
@@ -295,6 +337,29 @@ mod tests {
         assert!(units(&[0, 0, 1, 0, 0, 1]).is_empty());
         assert!(units(&[0x65, 1, 2]).is_empty());
         assert!(units(&[]).is_empty());
+    }
+
+    #[test]
+    fn units_behind_one_length_are_taken_apart_at_start_codes() {
+        let units = |data: &'static [u8]| -> Vec<Vec<u8>> {
+            super::units(Bytes::from_static(data), 4)
+                .map(|unit| unit.unwrap().to_vec())
+                .collect()
+        };
+        let parts = [vec![0x06, 5, 0x80], vec![0x65, 1, 2], vec![0x41, 3]];
+        assert_eq!(
+            units(&[
+                0, 0, 0, 10, 0x06, 5, 0x80, 0, 0, 0, 1, 0x65, 1, 2, 0, 0, 0, 2, 0x41, 3
+            ]),
+            parts
+        );
+        // A start code behind the length too, and units with three bytes of it.
+        assert_eq!(
+            units(&[
+                0, 0, 0, 18, 0, 0, 0, 1, 0x06, 5, 0x80, 0, 0, 1, 0x65, 1, 2, 0, 0, 1, 0x41, 3
+            ]),
+            parts
+        );
     }
 
     #[test]

@@ -69,18 +69,26 @@ impl AccessUnitFilter {
         Ok(self.active)
     }
 
-    /// Filters one access unit. `None` when no picture is left of it.
+    /// Filters one access unit. `None` when no picture is left of it. Of one that is cut short the complete
+    /// units are used.
     ///
     /// # Errors
-    /// When its framing or a parameter set is broken, or decoding could start with it and a parameter
+    /// When a parameter set is broken or no slice is complete, or decoding could start with it and a parameter
     /// set is missing. The filter can go on with the next access unit.
     pub fn filter(
         &mut self,
         units: impl Iterator<Item = Result<Bytes, H264Error>>,
     ) -> Result<Option<AccessUnit>, H265Error> {
         let mut kept = Vec::new();
+        let mut broken = None;
         for unit in units {
-            let unit = unit?;
+            let unit = match unit {
+                Ok(unit) => unit,
+                Err(error) => {
+                    broken = Some(error);
+                    break;
+                }
+            };
             if NalType::of(&unit).is_framing() {
                 continue;
             }
@@ -93,7 +101,7 @@ impl AccessUnitFilter {
         }
         let mut slices = kept.iter().map(|unit| NalType::of(unit));
         let Some(slice) = slices.find(|kind| kind.is_slice()) else {
-            return Ok(None);
+            return broken.map_or(Ok(None), |error| Err(error.into()));
         };
         let keyframe = slice.is_irap();
         let mut new_sps = None;

@@ -1,5 +1,7 @@
 //! What comes out of tags.
 
+use std::collections::VecDeque;
+
 use super::super::TagKind;
 use crate::{AudioTrack, Frame, VideoTrack};
 
@@ -27,19 +29,19 @@ pub struct OtherTrack {
     pub codec: String,
 }
 
-/// The events of one tag, in order: at most a track and a frame, and other tracks.
+/// The events of one tag, in order: at most a track, its frames, and other tracks.
 #[derive(Clone, Debug, Default)]
 pub struct FlvEvents {
     pub(super) track: Option<FlvEvent>,
-    pub(super) frame: Option<Frame>,
+    pub(super) frames: VecDeque<Frame>,
     /// Last one first.
     pub(super) others: Vec<OtherTrack>,
 }
 
 impl FlvEvents {
-    /// Lets go of the tag's body, of `held` bytes, if the frame uses little of it.
+    /// Lets go of the tag's body, of `held` bytes, if the frames use little of it.
     pub(super) fn compact(&mut self, held: usize) {
-        if let Some(frame) = &mut self.frame {
+        for frame in &mut self.frames {
             frame.compact(held);
         }
     }
@@ -51,7 +53,7 @@ impl Iterator for FlvEvents {
     fn next(&mut self) -> Option<FlvEvent> {
         self.track
             .take()
-            .or_else(|| self.frame.take().map(FlvEvent::Frame))
+            .or_else(|| self.frames.pop_front().map(FlvEvent::Frame))
             .or_else(|| self.others.pop().map(FlvEvent::OtherTrack))
     }
 }

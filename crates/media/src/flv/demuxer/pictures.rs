@@ -1,12 +1,14 @@
 //! How the pictures of a video track stand in their tags.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
 use super::super::FlvError;
 use super::super::video::CompositionTime;
 use super::{FlvEvent, FlvEvents};
 use crate::av1::{Av1CodecConfigurationRecord, SequenceHeader, TemporalUnitFilter};
-use crate::h264::nal::{self, LengthPrefixed};
+use crate::h264::nal;
 use crate::h264::{AccessUnitFilter, AvcDecoderConfigurationRecord, Sps};
 use crate::h265::{self, HevcDecoderConfigurationRecord};
 use crate::vp9::FrameHeader;
@@ -92,7 +94,7 @@ impl VideoState {
                 length_size,
                 filter,
             } => {
-                let Some(unit) = filter.filter(LengthPrefixed::new(data, *length_size))? else {
+                let Some(unit) = filter.filter(nal::units(data, *length_size))? else {
                     return Ok(FlvEvents::default());
                 };
                 frame.keyframe = unit.keyframe;
@@ -128,7 +130,7 @@ impl VideoState {
         }
         Ok(FlvEvents {
             track,
-            frame: Some(Frame::Video(frame)),
+            frames: VecDeque::from([Frame::Video(frame)]),
             ..FlvEvents::default()
         })
     }

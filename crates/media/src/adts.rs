@@ -1,0 +1,166 @@
+//! ADTS, the framing of AAC in files and transport streams (ISO/IEC 14496-3 section 1.A.3.2). Some encoders
+//! leave it in front of the access units that they send over RTMP, where it does not belong.
+//!
+//! ```text
+//! syncword 12 | ID 1 | layer 2 | protection_absent 1 | profile 2 | sampling_frequency_index 4 | private 1 |
+//! channel_configuration 3 | original 1, home 1, copyright 2 | aac_frame_length 13 | fullness 11 |
+//! number_of_raw_data_blocks 2 | CRC 16, unless protection_absent
+//! ```
+
+use bytes::{Buf, Bytes};
+
+/// Bytes of a header without CRC, and of the CRC.
+const HEADER_LEN: usize = 7;
+const CRC_LEN: usize = 2;
+
+/// `sampling_frequency_index` from which on it stands for no rate.
+const RESERVED_RATES: u8 = 13;
+
+/// The header of one frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AdtsHeader {
+    object_type: u8,
+    rate_index: u8,
+    channels: u8,
+    /// Bytes of the header.
+    header_len: usize,
+    /// Bytes of the frame, header included.
+    frame_len: usize,
+}
+
+impl AdtsHeader {
+    /// Reads a header. `None` when it is none: an access unit never begins with the syncword, since that
+    /// would be its end.
+    pub(crate) fn parse(data: &[u8]) -> Option<Self> {
+        let &[sync, flags, b2, b3, b4, b5, b6, ..] = data else {
+            return None;
+        };
+        // Layer is always 0.
+        if sync != 0xff || flags & 0xf6 != 0xf0 {
+            return None;
+        }
+        let header = Self {
+            object_type: (b2 >> 6) + 1,
+            rate_index: b2 >> 2 & 0x0f,
+            channels: (b2 & 1) << 2 | b3 >> 6,
+            header_len: HEADER_LEN + if flags & 1 == 0 { CRC_LEN } else { 0 },
+            frame_len: usize::from(b3 & 3) << 11 | usize::from(b4) << 3 | usize::from(b5 >> 5),
+        };
+        let raw_data_blocks = b6 & 3;
+        let is_valid = header.rate_index < RESERVED_RATES
+            && header.frame_len > header.header_len
+            && raw_data_blocks == 0;
+        is_valid.then_some(header)
+    }
+
+    /// Returns the `AudioSpecificConfig` that says the same. `None` where the access units themselves say
+    /// which channels there are.
+    pub(crate) fn config(&self) -> Option<[u8; 2]> {
+        let Self {
+            object_type,
+            rate_index,
+            channels,
+            ..
+        } = *self;
+        (channels > 0).then(|| {
+            [
+                object_type << 3 | rate_index >> 1,
+                rate_index << 7 | channels << 3,
+            ]
+        })
+    }
+}
+
+/// Takes frames of ADTS apart: the first header, and the access units. `None` when it is no ADTS. A frame
+/// that is cut short ends it, and so does a number of `limit`.
+pub(crate) fn access_units(mut data: Bytes, limit: usize) -> Option<(AdtsHeader, Vec<Bytes>)> {
+    let first = AdtsHeader::parse(&data)?;
+    let mut units = Vec::new();
+    while let Some(header) = AdtsHeader::parse(&data) {
+        if header.frame_len > data.len() || units.len() == limit {
+            break;
+        }
+        let mut unit = data.split_to(header.frame_len);
+        unit.advance(header.header_len);
+        units.push(unit);
+    }
+    Some((first, units))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aac::AudioSpecificConfig;
+    use proptest::prelude::*;
+
+    /// AAC-LC, 48 kHz, stereo, with or without CRC.
+    fn frame(payload: &[u8], has_crc: bool) -> Vec<u8> {
+        let len = payload.len() + HEADER_LEN + if has_crc { CRC_LEN } else { 0 };
+        let mut frame = vec![
+            0xff,
+            if has_crc { 0xf0 } else { 0xf1 },
+            0x4c,
+            0x80 | (len >> 11) as u8,
+            (len >> 3) as u8,
+            ((len & 7) << 5) as u8 | 0x1f,
+            0xfc,
+        ];
+        if has_crc {
+            frame.extend([0xaa, 0xbb]);
+        }
+        frame.extend(payload);
+        frame
+    }
+
+    #[test]
+    fn the_configuration_is_that_of_the_header() {
+        let header = AdtsHeader::parse(&frame(&[1, 2, 3], false)).unwrap();
+        let config = header.config().unwrap();
+        assert_eq!(config, [0x11, 0x90]);
+        let config = AudioSpecificConfig::parse(&config).unwrap();
+        assert_eq!((config.sample_rate(), config.channels()), (48_000, 2));
+    }
+
+    #[test]
+    fn frames_come_out_without_their_headers_and_a_cut_one_is_dropped() {
+        let data = [
+            frame(&[1, 2, 3], false),
+            frame(&[4, 5], true),
+            frame(&[6; 100], false)[..50].to_vec(),
+        ]
+        .concat();
+        let (_, units) = access_units(Bytes::from(data.clone()), 16).unwrap();
+        assert_eq!(units, [&[1, 2, 3][..], &[4, 5]]);
+        let (_, units) = access_units(Bytes::from(data), 1).unwrap();
+        assert_eq!(units.len(), 1);
+    }
+
+    #[test]
+    fn access_units_are_not_taken_for_adts() {
+        for data in [
+            &[0x21, 0x10, 5, 0, 0xa0, 0x19, 0x33][..],
+            &[0xff, 0xf1],
+            &[],
+        ] {
+            assert!(access_units(Bytes::copy_from_slice(data), 16).is_none());
+        }
+        // A length that does not even hold the header, and a reserved rate.
+        let mut short = frame(&[1], false);
+        (short[3], short[4], short[5]) = (0x80, 0, 0xe0);
+        assert_eq!(AdtsHeader::parse(&short), None);
+        let mut reserved = frame(&[1], false);
+        reserved[2] = 0x7c;
+        assert_eq!(AdtsHeader::parse(&reserved), None);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(data in prop::collection::vec(any::<u8>(), 0..64)) {
+            if let Some((header, units)) = access_units(data.into(), 4) {
+                prop_assert!(units.len() <= 4);
+                prop_assert!(units.iter().all(|unit| !unit.is_empty()));
+                header.config();
+            }
+        }
+    }
+}
