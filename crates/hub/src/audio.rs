@@ -1,47 +1,58 @@
 //! A stream's audio thread: AAC in, Opus out, off the publisher's path.
+//!
+//! * [`AudioThread`]: the handle, and the thread behind it.
+//! * `queue`: what waits for the thread.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+mod queue;
+
+use std::io;
 use std::sync::{Arc, Weak};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use distributary_media::{AudioError, AudioFrame, AudioTrack, OpusConfig, OpusTranscoder};
 use distributary_names::StreamName;
 
+use crate::event_limit::EventLimit;
 use crate::stream::Stream;
+use queue::{FrameQueue, QueuedFrame};
 
-/// Most AAC frames that wait for the thread: more than a second of sound.
-const QUEUE_FRAMES: usize = 64;
+/// Bound for the log lines of one kind about one stream: a frame may be broken every 20 ms.
+const LOG_LIMIT: EventLimit = EventLimit::new(2, Duration::from_secs(60));
 
 /// Decoding and encoding take about one percent of a core for each stream. They have a thread of
-/// their own, so that a picture never waits for them.
+/// their own, so that a video frame never waits for them. One thread serves the stream as long as somebody
+/// takes Opus, whatever the publisher changes.
 ///
 /// The thread ends when this handle is dropped. Nobody waits for that: the handle is dropped under
 /// the stream's lock, which the thread takes to deliver.
 #[derive(Debug)]
 pub(crate) struct AudioThread {
     id: u64,
-    queue: SyncSender<AudioFrame>,
+    queue: Arc<FrameQueue>,
 }
 
 impl AudioThread {
-    /// Starts a thread for a track of AAC, which delivers to `stream` under this id.
-    pub(crate) fn spawn(id: u64, stream: &Arc<Stream>, track: Arc<AudioTrack>) -> Self {
-        let (queue, frames) = sync_channel(QUEUE_FRAMES);
+    /// Starts a thread, which delivers to `stream` under this id.
+    ///
+    /// # Errors
+    /// When the system has no thread for it.
+    pub(crate) fn spawn(id: u64, stream: &Arc<Stream>) -> io::Result<Self> {
+        let queue = Arc::new(FrameQueue::default());
         let name = stream.name().clone();
         let worker = Worker {
             id,
             stream: Arc::downgrade(stream),
             name: name.clone(),
-            reported: false,
+            config: stream.opus_config().clone(),
+            queue: Arc::clone(&queue),
+            broken: LOG_LIMIT,
+            unusable: LOG_LIMIT,
         };
-        let config = stream.opus_config().clone();
-        let spawned = thread::Builder::new()
+        thread::Builder::new()
             .name(format!("audio {name}"))
-            .spawn(move || worker.run(&track, &config, &frames));
-        if let Err(error) = spawned {
-            tracing::error!(stream = %name, %error, "no thread for the sound of the stream: viewers hear nothing");
-        }
-        Self { id, queue }
+            .spawn(move || worker.run())?;
+        Ok(Self { id, queue })
     }
 
     /// The id under which it delivers.
@@ -49,10 +60,20 @@ impl AudioThread {
         self.id
     }
 
-    /// Queues a frame. Never waits; returns `false` when the thread is behind and the frame is lost.
-    pub(crate) fn push(&self, frame: AudioFrame) -> bool {
-        // A thread that has ended said why.
-        !matches!(self.queue.try_send(frame), Err(TrySendError::Full(_)))
+    /// Queues a frame of `track` that arrived at `now`. Never waits; returns how many frames were dropped
+    /// for it because the thread is behind.
+    pub(crate) fn push(&self, track: Arc<AudioTrack>, frame: AudioFrame, now: Instant) -> u64 {
+        self.queue.push(QueuedFrame {
+            track,
+            frame,
+            arrived: now,
+        })
+    }
+}
+
+impl Drop for AudioThread {
+    fn drop(&mut self) {
+        self.queue.close();
     }
 }
 
@@ -62,70 +83,116 @@ struct Worker {
     /// Weak: the stream lives as long as it has publishers and subscribers, not as long as its thread.
     stream: Weak<Stream>,
     name: StreamName,
-    /// Whether a broken frame was logged: there may be one every 20 ms.
-    reported: bool,
+    config: OpusConfig,
+    queue: Arc<FrameQueue>,
+    broken: EventLimit,
+    unusable: EventLimit,
 }
 
 impl Worker {
-    fn run(mut self, track: &AudioTrack, config: &OpusConfig, frames: &Receiver<AudioFrame>) {
-        let mut transcoder = match OpusTranscoder::new(track, config) {
-            Ok(transcoder) => transcoder,
-            Err(error) => return self.report_end(&error),
-        };
+    fn run(mut self) {
+        let mut chain = Chain::default();
         let mut packets = Vec::new();
-        let mut loss = 0;
-        while let Ok(frame) = frames.recv() {
-            if let Err(error) = self.follow_loss(&mut transcoder, &mut loss) {
-                return self.report_end(&error);
-            }
-            match transcoder.push(&frame, &mut packets) {
-                Ok(()) => {}
-                Err(error @ AudioError::Decode { .. }) => self.report_broken_frame(&error),
-                Err(error) => return self.report_end(&error),
-            }
+        while let Some(QueuedFrame {
+            track,
+            frame,
+            arrived,
+        }) = self.queue.pop()
+        {
             let Some(stream) = self.stream.upgrade() else {
                 break;
             };
+            if let Err(error) = chain.follow(&track, &self.config) {
+                self.report_unusable(&error, arrived);
+            }
+            match chain.push(&frame, stream.audio_loss(), &mut packets) {
+                Ok(()) => {}
+                Err(error @ AudioError::Decode { .. }) => self.report_broken(&error, arrived),
+                Err(error) => self.report_unusable(&error, arrived),
+            }
             stream.deliver_opus(self.id, packets.drain(..));
         }
-        let (stream, concealed) = (&self.name, transcoder.concealed());
-        tracing::debug!(%stream, concealed, "the sound is not transcoded any more");
+        let stream = &self.name;
+        tracing::debug!(%stream, "the audio is not transcoded any more");
     }
 
-    /// Lets the encoder know when listeners begin to lose more, or less.
-    fn follow_loss(
-        &self,
-        transcoder: &mut OpusTranscoder,
-        told: &mut u8,
-    ) -> Result<(), AudioError> {
-        let loss = self
-            .stream
-            .upgrade()
-            .map_or(0, |stream| stream.audio_loss());
-        if loss != *told {
-            transcoder.set_packet_loss(loss)?;
-            *told = loss;
-        }
-        Ok(())
-    }
-
-    fn report_broken_frame(&mut self, error: &AudioError) {
-        if !self.reported {
-            self.reported = true;
+    fn report_broken(&mut self, error: &AudioError, now: Instant) {
+        if let Some(held_back) = self.broken.admit(now) {
             let stream = &self.name;
             tracing::warn!(
-                %stream, %error,
-                "silence takes the place of broken sound (said once); check the encoder and its connection"
+                %stream, %error, held_back,
+                "silence takes the place of broken audio; check the encoder and its connection"
             );
         }
     }
 
-    fn report_end(&self, error: &AudioError) {
-        let stream = &self.name;
-        tracing::error!(
-            %stream, %error,
-            "the sound cannot be transcoded: viewers hear nothing; let the encoder send AAC-LC at 48 kHz"
-        );
+    fn report_unusable(&mut self, error: &AudioError, now: Instant) {
+        if let Some(held_back) = self.unusable.admit(now) {
+            let stream = &self.name;
+            tracing::error!(
+                %stream, %error, held_back,
+                "the audio cannot be transcoded: viewers hear nothing; let the encoder send AAC-LC at 48 kHz"
+            );
+        }
+    }
+}
+
+/// The transcoder of the track that is published.
+#[derive(Default)]
+struct Chain {
+    track: Option<Arc<AudioTrack>>,
+    /// `None` before the first usable track.
+    transcoder: Option<OpusTranscoder>,
+    /// Set while the track cannot be transcoded, or the transcoder has failed: its frames are dropped.
+    is_unusable: bool,
+    /// Percent of the packets that listeners lose, as the encoder was told.
+    loss: u8,
+}
+
+impl Chain {
+    /// Turns to `track` if it is another one.
+    fn follow(&mut self, track: &Arc<AudioTrack>, config: &OpusConfig) -> Result<(), AudioError> {
+        if self
+            .track
+            .as_ref()
+            .is_some_and(|own| Arc::ptr_eq(own, track))
+        {
+            return Ok(());
+        }
+        self.track = Some(Arc::clone(track));
+        self.is_unusable = true;
+        match &mut self.transcoder {
+            Some(transcoder) => transcoder.set_track(track)?,
+            None => {
+                self.transcoder = Some(OpusTranscoder::new(track, config)?);
+                self.loss = 0;
+            }
+        }
+        self.is_unusable = false;
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        frame: &AudioFrame,
+        loss: u8,
+        packets: &mut Vec<AudioFrame>,
+    ) -> Result<(), AudioError> {
+        let Some(transcoder) = self.transcoder.as_mut().filter(|_| !self.is_unusable) else {
+            return Ok(());
+        };
+        let mut pushed = Ok(());
+        if loss != self.loss {
+            pushed = transcoder.set_packet_loss(loss);
+            self.loss = loss;
+        }
+        let pushed = pushed.and_then(|()| transcoder.push(frame, packets));
+        if !matches!(pushed, Ok(()) | Err(AudioError::Decode { .. })) {
+            // The next track gets a transcoder that has not failed.
+            self.transcoder = None;
+            self.is_unusable = true;
+        }
+        pushed
     }
 }
 
@@ -265,30 +332,85 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_configuration_gets_another_thread() {
+    async fn another_configuration_is_followed_by_the_same_thread_without_a_break() {
         let harness = Harness::new();
         let (_subscription, mut queue) = harness.subscribe();
         harness.push(0..10);
-        let before = next_opus(&mut queue).await;
-        let mut other = harness.track.clone();
-        // Explicitly without HE-AAC: the same sound, said in another way.
-        other.config = Bytes::from_static(&[0x11, 0x90]);
-        harness.publisher.set_audio_track(other);
-        assert!(!harness.publisher.stream().has_audio_thread());
-        harness.push(10..40);
-        let mut last = before.pts;
-        // What the first thread had not delivered by then is left out, the rest is in order.
-        for _ in 0..20 {
+        let mut last = next_opus(&mut queue).await.pts;
+        let thread = harness.publisher.stream().audio_thread_id();
+        for n in 10..40 {
+            let mut other = harness.track.clone();
+            // Explicitly without HE-AAC: the same audio, said in another way.
+            other.config = [&[0x11, 0x90][..], &[n as u8]].concat().into();
+            harness.publisher.set_audio_track(other);
+            harness.push(n..n + 1);
+        }
+        assert!(thread.is_some());
+        assert_eq!(harness.publisher.stream().audio_thread_id(), thread);
+        for _ in 0..25 {
             let pts = next_opus(&mut queue).await.pts;
-            assert!(pts > last, "{pts:?} after {last:?}");
+            let step = pts.saturating_since(last).as_millis();
+            assert!((20..60).contains(&step), "{step} ms");
             last = pts;
         }
     }
 
     #[tokio::test]
-    async fn a_thread_that_was_replaced_delivers_nothing() {
+    async fn another_publisher_is_served_by_the_same_thread() {
         let harness = Harness::new();
         let (_subscription, mut queue) = harness.subscribe();
+        harness.push(0..10);
+        let thread = harness.publisher.stream().audio_thread_id();
+        let second = harness.hub.take_over(&harness.name, harness.now);
+        let later = harness.now + Duration::from_millis(500);
+        for frame in &harness.frames[..20] {
+            second.push(Frame::Audio(frame.clone()), later).unwrap();
+        }
+        assert_eq!(second.stream().audio_thread_id(), thread);
+        let mut last = next_opus(&mut queue).await.pts;
+        let mut gaps = Vec::new();
+        for _ in 0..25 {
+            let pts = next_opus(&mut queue).await.pts;
+            gaps.push(pts.saturating_since(last).as_millis());
+            last = pts;
+        }
+        gaps.retain(|gap| *gap != 20);
+        assert!(matches!(gaps[..], [200..500]), "{gaps:?}");
+    }
+
+    #[tokio::test]
+    async fn audio_that_arrives_at_once_after_a_stall_is_transcoded_to_the_last_frame() {
+        let harness = Harness::new();
+        let (_subscription, mut queue) = harness.subscribe();
+        // The stamps go on from one round to the next: six seconds.
+        let round = Duration::from_nanos(harness.frames.len() as u64 * 1_024_000_000_000 / 48_000);
+        let mut last = MediaTime::ZERO;
+        for n in 0..3 {
+            for frame in &harness.frames {
+                let mut frame = frame.clone();
+                frame.pts = frame.pts + round * n;
+                last = frame.pts;
+                harness
+                    .publisher
+                    .push(Frame::Audio(frame), harness.now)
+                    .unwrap();
+            }
+        }
+        let first = next_opus(&mut queue).await.pts;
+        let mut pts = first;
+        let spoken = last.saturating_since(harness.frames[0].pts) - Duration::from_millis(60);
+        while pts.saturating_since(first) < spoken {
+            let next = next_opus(&mut queue).await.pts;
+            assert_eq!(next.saturating_since(pts), Duration::from_millis(20));
+            pts = next;
+        }
+        assert_eq!(harness.publisher.stream().stats().dropped, 0);
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_was_replaced_delivers_nothing() {
+        let harness = Harness::new();
+        let (subscription, mut queue) = harness.subscribe();
         harness.push(0..10);
         let packet = next_opus(&mut queue).await;
         let marked = |mark: u8| {
@@ -299,11 +421,10 @@ mod tests {
             })
         };
         let stream = Arc::clone(harness.publisher.stream());
-        let second = harness.hub.take_over(&harness.name, harness.now);
+        drop(subscription);
+        let (_subscription, mut queue) = harness.subscribe();
         stream.deliver_opus(1, marked(1));
-        second
-            .push(Frame::Audio(harness.frames[0].clone()), harness.now)
-            .unwrap();
+        harness.push(10..11);
         stream.deliver_opus(1, marked(1));
         stream.deliver_opus(2, marked(2));
         loop {

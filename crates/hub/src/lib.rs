@@ -19,7 +19,7 @@
 //! * `adapt`: small changes to pictures.
 //! * `audio`: the thread that turns a stream's AAC into Opus, while somebody listens.
 //! * [`cache`]: the group-of-pictures cache.
-//! * [`log_limit`]: [`LogLimit`], a bound for log lines that a client can cause.
+//! * [`event_limit`]: [`EventLimit`], a bound for log lines that a client can cause.
 //! * [`meter`]: what a publisher sends, measured.
 //! * [`timeline`]: one continuous clock for a stream, whatever its publishers send.
 
@@ -28,8 +28,8 @@ mod audio;
 pub mod cache;
 pub mod demand;
 mod encoders;
+pub mod event_limit;
 pub mod hub;
-pub mod log_limit;
 pub mod meter;
 pub mod policy;
 pub mod provider;
@@ -42,8 +42,8 @@ pub use distributary_names::{ByStream, NameError, PatternError, StreamName, Stre
 
 pub use demand::{Demand, DemandError};
 pub use encoders::{EncoderStats, RunningEncoder};
+pub use event_limit::EventLimit;
 pub use hub::{Hub, HubConfig, PublishError};
-pub use log_limit::LogLimit;
 pub use meter::{Group, Rates};
 pub use policy::{BFrameAdvice, BFramePolicy, Refusal, SeiPolicy, VuiPolicy};
 pub use provider::{Audience, Waiting, provide_each};

@@ -11,7 +11,7 @@ mod handles;
 mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use distributary_media::h264::{BFrameDetector, BFrames};
 use distributary_media::{
@@ -19,11 +19,12 @@ use distributary_media::{
 };
 use distributary_names::StreamName;
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::adapt::Adapter;
 use crate::audio::AudioThread;
 use crate::cache::GopCache;
+use crate::event_limit::EventLimit;
 use crate::hub::HubConfig;
 use crate::meter::{Meter, Rates};
 use crate::policy::{BFrameAdvice, BFramePolicy, Refusal};
@@ -32,6 +33,12 @@ use crate::timeline::Timeline;
 
 pub use figures::{PublisherInfo, StreamStats};
 pub use handles::{Publisher, Reservation, Subscription};
+
+/// Bound for log lines about the clocks of a stream's publishers.
+const CLOCK_FAULTS: EventLimit = EventLimit::new(4, Duration::from_secs(60));
+
+/// Pause after which an audio thread is started again that the system had no memory or no thread for.
+const AUDIO_RETRY: Duration = Duration::from_secs(10);
 
 /// A named stream: its tracks, its clock, its cache and its subscribers.
 ///
@@ -63,6 +70,10 @@ struct State {
     /// Runs while somebody takes Opus and the audio is AAC.
     audio_thread: Option<AudioThread>,
     next_audio_thread: u64,
+    /// When it is started again after the system had no thread for it.
+    audio_retry_at: Option<Instant>,
+    /// Bounds the log lines about the publisher's clock.
+    clock_faults: EventLimit,
     timeline: Timeline,
     b_frames: BFrameDetector,
     adapter: Adapter,
@@ -101,6 +112,8 @@ impl Stream {
             audio: None,
             audio_thread: None,
             next_audio_thread: 0,
+            audio_retry_at: None,
+            clock_faults: CLOCK_FAULTS,
             timeline: Timeline::new(now),
             b_frames: BFrameDetector::default(),
             adapter: Adapter::new(*config.sei.of(&name), *config.vui.of(&name)),
@@ -303,7 +316,12 @@ impl Stream {
 
     #[cfg(test)]
     pub(crate) fn has_audio_thread(&self) -> bool {
-        self.lock().audio_thread.is_some()
+        self.audio_thread_id().is_some()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn audio_thread_id(&self) -> Option<u64> {
+        self.lock().audio_thread.as_ref().map(AudioThread::id)
     }
 
     /// How many percent of the packets of sound listeners lose: the most that a subscriber tells.
@@ -343,7 +361,15 @@ impl Stream {
         if !state.is_current(publisher) {
             return Ok(());
         }
-        state.timeline.place(&mut frame, now);
+        if let Some(fault) = state.timeline.place(&mut frame, now)
+            && let Some(held_back) = state.clock_faults.admit(now)
+        {
+            let track = match frame {
+                Frame::Video(_) => "video",
+                Frame::Audio(_) => "audio",
+            };
+            warn!(stream = %self.name, track, held_back, "{fault}; check the encoder's clock");
+        }
         state.bytes += frame.payload_len() as u64;
         state.meter.handle(&frame, now);
         match &mut frame {
@@ -370,7 +396,7 @@ impl Stream {
             Frame::Audio(audio) => {
                 state.audio_frames += 1;
                 if audio.codec == AudioCodec::Aac {
-                    state.transcode(self, audio);
+                    state.transcode(self, audio, now);
                     state.deliver_audio(&Arc::new(frame), AudioForm::Published);
                 } else {
                     state.deliver_where(&Arc::new(frame), None, |_| true);
@@ -417,7 +443,8 @@ impl State {
         self.live_since = Some(now);
         self.info = None;
         self.metadata = None;
-        self.audio_thread = None;
+        // A track of its own, also if it is the same: its audio begins at another place.
+        self.audio = self.audio.take().map(|track| Arc::new((*track).clone()));
         self.timeline.restart();
         self.b_frames = BFrameDetector::default();
         self.awaiting_keyframe = true;
@@ -432,16 +459,34 @@ impl State {
 
     /// Gives AAC to the stream's audio thread, which delivers Opus. When nobody takes Opus nothing is
     /// done.
-    fn transcode(&mut self, stream: &Arc<Stream>, frame: &AudioFrame) {
+    fn transcode(&mut self, stream: &Arc<Stream>, frame: &AudioFrame, now: Instant) {
         let (Some(track), true) = (&self.audio, self.has_subscriber(AudioForm::Opus)) else {
             return;
         };
-        let thread = self.audio_thread.get_or_insert_with(|| {
-            self.next_audio_thread += 1;
-            AudioThread::spawn(self.next_audio_thread, stream, Arc::clone(track))
-        });
-        if !thread.push(frame.clone()) {
-            self.dropped += 1;
+        let track = Arc::clone(track);
+        if self.audio_thread.is_none() {
+            self.start_audio_thread(stream, now);
+        }
+        self.dropped += match &self.audio_thread {
+            Some(thread) => thread.push(track, frame.clone(), now),
+            None => 1,
+        };
+    }
+
+    fn start_audio_thread(&mut self, stream: &Arc<Stream>, now: Instant) {
+        if self.audio_retry_at.is_some_and(|at| now < at) {
+            return;
+        }
+        self.next_audio_thread += 1;
+        match AudioThread::spawn(self.next_audio_thread, stream) {
+            Ok(thread) => self.audio_thread = Some(thread),
+            Err(error) => {
+                self.audio_retry_at = Some(now + AUDIO_RETRY);
+                error!(
+                    stream = %stream.name, %error,
+                    "no thread for the audio, viewers hear nothing: raise the limit of threads or memory"
+                );
+            }
         }
     }
 

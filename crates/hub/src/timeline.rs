@@ -5,9 +5,14 @@
 //! rule the same for all tracks, so that they stay in sync with each other, and chooses a new one where
 //! the input is not continuous.
 
+mod pace;
+
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use distributary_media::{Frame, MediaTime};
+
+use pace::Pace;
 
 /// A forward step of a track that is larger than this, and the time since its last frame, is a jump.
 const MAX_STEP: Duration = Duration::from_secs(1);
@@ -18,6 +23,11 @@ const MAX_DISORDER: Duration = Duration::from_millis(200);
 /// Tracks that are further apart than this when they come together have clocks that have nothing to do with
 /// each other.
 const MAX_APART: Duration = Duration::from_secs(1);
+
+/// The same when a track begins. Its first frame may come late by what an encoder holds it back: with right
+/// stamps the tracks are in sync only on one clock. Tracks of different clocks are as a rule further apart,
+/// since one counts from the beginning and the other from somewhere else.
+const MAX_LATE: Duration = Duration::from_secs(10);
 
 /// The least distance between two frames of a track: one tick of the clock of sound, 48 kHz, rounded up.
 const TICK: Duration = Duration::from_nanos(20_834);
@@ -37,6 +47,35 @@ pub struct Timeline {
     audio: TrackClock,
 }
 
+/// What is wrong with a publisher's stamps, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockFault {
+    /// Audio and video begin so far apart that they cannot be on one clock: both are placed at their arrival.
+    Apart(Duration),
+    /// The stamps of a track stand still while frames arrive: the frames are placed at their arrival.
+    Still,
+    /// They run much faster than frames arrive: likewise.
+    Fast,
+}
+
+impl fmt::Display for ClockFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Apart(by) => write!(
+                f,
+                "the timestamps of audio and video are {} s apart, so they may be out of sync",
+                by.as_secs()
+            ),
+            Self::Still => {
+                f.write_str("the timestamps stand still, so the time of arrival is used")
+            }
+            Self::Fast => f.write_str(
+                "the timestamps run faster than real time, so the time of arrival is used",
+            ),
+        }
+    }
+}
+
 /// Where a track stands.
 #[derive(Debug, Default)]
 struct TrackClock {
@@ -45,6 +84,7 @@ struct TrackClock {
     input: Option<(i64, MediaTime)>,
     /// Output time of the last frame, and when it came.
     output: Option<(MediaTime, Instant)>,
+    pace: Pace,
 }
 
 impl TrackClock {
@@ -90,8 +130,10 @@ impl Timeline {
 
     /// Prepares for a publisher whose clock has nothing to do with the one before.
     pub fn restart(&mut self) {
-        self.video.input = None;
-        self.audio.input = None;
+        for track in [&mut self.video, &mut self.audio] {
+            track.input = None;
+            track.pace = Pace::default();
+        }
         self.follows = None;
     }
 
@@ -105,23 +147,37 @@ impl Timeline {
         self.follows = Some(later - earlier);
     }
 
-    /// Moves a frame that arrived at `now` from its publisher's clock to this timeline.
+    /// Moves a frame that arrived at `now` from its publisher's clock to this timeline. Returns what is wrong
+    /// with that clock when it is noticed.
     ///
     /// Decoding times of a track come out strictly increasing; the distance from decoding to
     /// presentation is kept.
-    pub fn place(&mut self, frame: &mut Frame, now: Instant) {
+    pub fn place(&mut self, frame: &mut Frame, now: Instant) -> Option<ClockFault> {
         let input = frame.dts();
         let is_video = matches!(frame, Frame::Video(_));
-        let offset = self.offset(is_video, input, now);
+        let (offset, apart) = self.offset(is_video, input, now);
+        let arrival = self.arrival(now);
         let track = if is_video {
             &mut self.video
         } else {
             &mut self.audio
         };
-        let shifted = shift(input, offset);
+        let fault = match self.follows {
+            Some(_) => None,
+            None => track.pace.observe(input, now).or(apart),
+        };
+        let shifted = match track.pace.is_useless && self.follows.is_none() {
+            true => arrival,
+            false => shift(input, offset),
+        };
         let output = track
             .output
             .map_or(shifted, |(last, _)| shifted.max(last + TICK));
+        // Where the arrival counts, the offset is what makes the input go on from here once it is right.
+        let offset = match track.pace.is_useless {
+            true => output.as_nanos().saturating_sub(input.as_nanos()),
+            false => offset,
+        };
         track.input = Some((offset, input));
         track.output = Some((output, now));
         match frame {
@@ -132,6 +188,7 @@ impl Timeline {
             }
             Frame::Audio(audio) => audio.pts = output,
         }
+        fault
     }
 
     /// Where on this timeline a moment of the publisher's clock lies of which something is said at
@@ -148,10 +205,11 @@ impl Timeline {
         near.unwrap_or_else(|| self.present(now))
     }
 
-    /// What is to be added to the time of a track's next frame.
-    fn offset(&self, is_video: bool, input: MediaTime, now: Instant) -> i64 {
+    /// What is to be added to the time of a track's next frame, and how far it is from the other track if
+    /// they have nothing to do with each other.
+    fn offset(&self, is_video: bool, input: MediaTime, now: Instant) -> (i64, Option<ClockFault>) {
         if let Some(offset) = self.follows {
-            return offset;
+            return (offset, None);
         }
         let (own, other) = if is_video {
             (&self.video, &self.audio)
@@ -159,25 +217,33 @@ impl Timeline {
             (&self.audio, &self.video)
         };
         if let Some(offset) = own.carried_on(input, now) {
-            return offset;
+            return (offset, None);
         }
-        let expected = match own.input {
-            Some(_) => own.present(now).unwrap_or(MediaTime::ZERO),
-            None => self.present(now),
+        let (expected, most) = match own.input {
+            Some(_) => (own.present(now).unwrap_or(MediaTime::ZERO), MAX_APART),
+            None => (self.present(now), MAX_LATE),
         };
-        if let Some((offset, _)) = other.input
-            && is_near(shift(input, offset), expected)
-            && !own.is_past(shift(input, offset))
-        {
-            return offset;
+        let own_offset = expected.as_nanos().saturating_sub(input.as_nanos());
+        let Some((offset, _)) = other.input.filter(|_| !other.pace.is_useless) else {
+            return (own_offset, None);
+        };
+        let shared = shift(input, offset);
+        let apart = distance(shared, expected);
+        if apart <= most && !own.is_past(shared) {
+            return (offset, None);
         }
-        expected.as_nanos().saturating_sub(input.as_nanos())
+        let begins = own.input.is_none();
+        (own_offset, begins.then_some(ClockFault::Apart(apart)))
+    }
+
+    fn arrival(&self, now: Instant) -> MediaTime {
+        MediaTime::ZERO + now.saturating_duration_since(self.epoch)
     }
 
     /// The time on this timeline at which something stands that comes at `now`: never before what was given
     /// already.
     fn present(&self, now: Instant) -> MediaTime {
-        let arrival = MediaTime::ZERO + now.saturating_duration_since(self.epoch);
+        let arrival = self.arrival(now);
         let tracks = [&self.video, &self.audio].into_iter();
         let latest = tracks.filter_map(|track| track.present(now)).max();
         latest.map_or(arrival, |latest| arrival.max(latest + TICK))
@@ -186,7 +252,11 @@ impl Timeline {
 
 /// Whether two times are as near as tracks of one clock are.
 fn is_near(a: MediaTime, b: MediaTime) -> bool {
-    a.saturating_since(b).max(b.saturating_since(a)) <= MAX_APART
+    distance(a, b) <= MAX_APART
+}
+
+fn distance(a: MediaTime, b: MediaTime) -> Duration {
+    a.saturating_since(b).max(b.saturating_since(a))
 }
 
 fn shift(time: MediaTime, nanos: i64) -> MediaTime {
@@ -228,17 +298,16 @@ mod tests {
         }
 
         fn audio(&mut self, pts: i64, at: u64) -> i64 {
-            let pts = MediaTime::from_millis(pts);
-            let data = Bytes::from_static(&[1]);
-            self.place(
-                Frame::Audio(AudioFrame {
-                    codec: AudioCodec::Aac,
-                    pts,
-                    data,
-                }),
-                at,
-            )
+            self.place(audio(pts), at)
         }
+    }
+
+    fn audio(pts: i64) -> Frame {
+        Frame::Audio(AudioFrame {
+            codec: AudioCodec::Aac,
+            pts: MediaTime::from_millis(pts),
+            data: Bytes::from_static(&[1]),
+        })
     }
 
     fn video(dts: i64, pts: i64) -> Frame {
@@ -261,6 +330,87 @@ mod tests {
             103,
             "the publisher's clock, not the arrival"
         );
+    }
+
+    #[test]
+    fn a_track_that_arrives_late_with_right_stamps_stays_in_sync() {
+        for late in [900, 1100, 4000] {
+            let mut clock = Harness::new();
+            for n in 0..late / 40 {
+                clock.video(7_000 + 40 * n, 40 * n as u64);
+            }
+            for n in 0..10 {
+                let at = late + 20 * n;
+                assert_eq!(
+                    clock.audio(7_000 + 20 * n, at as u64),
+                    20 * n,
+                    "{late} ms late"
+                );
+            }
+            assert_eq!(
+                clock.video(7_000 + late + 200, late as u64 + 200),
+                late + 200
+            );
+        }
+    }
+
+    #[test]
+    fn tracks_of_different_clocks_are_told_and_placed_at_their_arrival() {
+        let mut clock = Harness::new();
+        clock.video(5_000_000, 0);
+        let mut first = audio(0);
+        let fault = clock.timeline.place(&mut first, clock.epoch);
+        assert!(matches!(fault, Some(ClockFault::Apart(_))), "{fault:?}");
+        assert_eq!(first.dts().as_millis(), 0);
+        let mut second = audio(20);
+        assert_eq!(clock.timeline.place(&mut second, clock.epoch), None, "once");
+    }
+
+    /// The faults that are told of a minute of 50 frames a second whose stamps are what `stamp` makes of
+    /// their right times, and how far the last one is from its arrival.
+    fn minute(stamp: impl Fn(i64) -> i64) -> (Vec<ClockFault>, i64) {
+        let mut clock = Harness::new();
+        let (mut faults, mut off) = (Vec::new(), 0);
+        for n in 0..3000 {
+            let at = 20 * n;
+            let mut frame = video(stamp(at), stamp(at));
+            let now = clock.epoch + Duration::from_millis(at as u64);
+            faults.extend(clock.timeline.place(&mut frame, now));
+            off = frame.dts().as_millis() - at;
+        }
+        (faults, off)
+    }
+
+    #[test]
+    fn stamps_that_do_not_run_in_real_time_are_replaced_by_the_arrival() {
+        assert_eq!(minute(|_| 0), (vec![ClockFault::Still], 0));
+        let (faults, off) = minute(|right| 2 * right);
+        assert_eq!(faults, [ClockFault::Fast]);
+        assert!((0..25_000).contains(&off), "{off}");
+        assert_eq!(minute(|right| right), (vec![], 0));
+        // Half as fast is what a slow encoder does, and jumps are bridged.
+        assert_eq!(minute(|right| right / 2).0, []);
+        assert_eq!(minute(|right| right + right / 10_000 * 3_600_000).0, []);
+        // Right again after ten seconds.
+        let (faults, off) = minute(|right| if right < 10_000 { 0 } else { right });
+        assert_eq!((faults, off.abs() <= 20), (vec![ClockFault::Still], true));
+    }
+
+    #[test]
+    fn a_burst_after_a_stall_is_no_fault() {
+        let mut clock = Harness::new();
+        for n in 0..3000 {
+            // Nothing arrives for six of every ten seconds.
+            let at = 20 * n;
+            let arrives = if at % 10_000 < 6_000 {
+                at / 10_000 * 10_000 + 6_000
+            } else {
+                at
+            };
+            let mut frame = video(at, at);
+            let now = clock.epoch + Duration::from_millis(arrives as u64);
+            assert_eq!(clock.timeline.place(&mut frame, now), None);
+        }
     }
 
     #[test]

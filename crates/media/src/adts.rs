@@ -62,12 +62,11 @@ impl AdtsHeader {
             channels,
             ..
         } = *self;
-        (channels > 0).then(|| {
-            [
-                object_type << 3 | rate_index >> 1,
-                rate_index << 7 | channels << 3,
-            ]
-        })
+        let config = [
+            object_type << 3 | rate_index >> 1,
+            rate_index << 7 | channels << 3,
+        ];
+        (channels > 0).then_some(config)
     }
 }
 

@@ -333,6 +333,9 @@ fn looped(count: usize, stamp: impl Fn(usize, i64) -> i64) -> (AudioTrack, Vec<A
     (track, looped.collect())
 }
 
+/// The stamp of a frame, by its number and its right time in milliseconds.
+type Stamp = dyn Fn(usize, i64) -> i64;
+
 /// When frame `n` begins, in milliseconds.
 fn right(n: usize) -> i64 {
     n as i64 * 1024 / 48
@@ -357,7 +360,7 @@ fn assert_looped_tone(packets: &[AudioFrame]) {
 #[test]
 fn shared_uneven_and_missing_stamps_are_not_heard() {
     let shared = |by: usize| move |n: usize, _: i64| right(n / by * by);
-    let stamps: [(&str, Box<dyn Fn(usize, i64) -> i64>); 8] = [
+    let stamps: [(&str, Box<Stamp>); 8] = [
         ("3 frames with one stamp", Box::new(shared(3))),
         ("4 frames with one stamp", Box::new(shared(4))),
         ("16 frames with one stamp", Box::new(shared(16))),
@@ -376,7 +379,6 @@ fn shared_uneven_and_missing_stamps_are_not_heard() {
     for (name, stamp) in stamps {
         let (track, frames) = looped(282, stamp);
         let packets = transcode(&track, &frames);
-        eprintln!("{name}");
         assert_continuous(&packets);
         assert_looped_tone(&packets);
         assert!(packets.len() >= 298, "{name}: {} packets", packets.len());

@@ -1,14 +1,14 @@
 //! One publisher's media on its way into the hub.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use distributary_hub::{Dismissal, Publisher, PublisherInfo, Refusal, Stream};
-use distributary_media::flv::{FlvDemuxer, FlvError, FlvEvent, FlvEvents};
+use distributary_hub::{Dismissal, EventLimit, Publisher, PublisherInfo, Refusal, Stream};
+use distributary_media::flv::{FlvDemuxer, FlvError, FlvEvent, FlvEvents, OtherTrack, TagKind};
 use distributary_media::h264::Limitation;
-use distributary_media::{MediaTime, TimedData};
+use distributary_media::{AudioTrack, Frame, MediaTime, TimedData, VideoTrack};
 use tracing::{debug, info, warn};
 
 use crate::amf::Value;
@@ -20,8 +20,21 @@ use crate::session::MediaMessage;
 /// else waits in the queues of those who watch. What takes more is dropped.
 const MAX_DATA_MEMORY: usize = 128 << 10;
 
-/// Most complaints about a publisher's media in the log; all are counted.
-const MAX_COMPLAINTS: u32 = 8;
+/// Bound for complaints about a publisher's media in the log; all are counted.
+const COMPLAINTS: EventLimit = EventLimit::new(8, Duration::from_secs(60));
+
+/// Bound for changes of a track's configuration: each is a new decoder here and at every viewer. Past it the
+/// track's frames are dropped until the change may take place.
+const TRACK_CHANGES: EventLimit = EventLimit::new(4, Duration::from_secs(1));
+
+/// Time without a frame that viewers can be shown, after which the log says so.
+const MISSING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bound for log lines about missing frames.
+const MISSING: EventLimit = EventLimit::new(1, Duration::from_secs(30));
+
+/// Bound for log lines about other tracks and metadata.
+const DESCRIPTIONS: EventLimit = EventLimit::new(8, Duration::from_secs(10));
 
 /// A stream that is being published. The stream goes offline when this is dropped.
 #[derive(Debug)]
@@ -34,10 +47,61 @@ pub(crate) struct Ingest {
     latest: Instant,
     frames: u64,
     bytes: u64,
-    /// Tags that could not be used, the last reason that was logged, and how many were.
+    video: TrackChange<VideoTrack>,
+    audio: TrackChange<AudioTrack>,
+    descriptions: EventLimit,
+    /// When the last usable video frame came, or video began to come without one.
+    last_video: Option<Instant>,
+    has_keyframe: bool,
+    missing: EventLimit,
+    /// Tags that could not be used, and the last reason that was logged.
     unusable: u64,
-    complaint: Option<FlvError>,
-    complaints: u32,
+    complaint: Option<Complaint>,
+    complaints: EventLimit,
+}
+
+/// A track's next configuration, as long as it has not taken place.
+#[derive(Debug)]
+struct TrackChange<T> {
+    pending: Option<T>,
+    limit: EventLimit,
+}
+
+impl<T> Default for TrackChange<T> {
+    fn default() -> Self {
+        Self {
+            pending: None,
+            limit: TRACK_CHANGES,
+        }
+    }
+}
+
+impl<T> TrackChange<T> {
+    /// Returns the configuration if there is another one and it may take place at `now`.
+    fn take(&mut self, now: Instant) -> Option<T> {
+        self.pending.as_ref()?;
+        self.limit.admit(now)?;
+        self.pending.take()
+    }
+}
+
+/// Why media is dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Complaint {
+    Unusable(FlvError),
+    ChangesTooOften(TagKind),
+}
+
+impl Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unusable(error) => error.fmt(f),
+            Self::ChangesTooOften(kind) => write!(
+                f,
+                "the {kind} track changes its configuration more than once a second"
+            ),
+        }
+    }
 }
 
 impl Ingest {
@@ -57,9 +121,15 @@ impl Ingest {
             latest: now,
             frames: 0,
             bytes: 0,
+            video: TrackChange::default(),
+            audio: TrackChange::default(),
+            descriptions: DESCRIPTIONS,
+            last_video: None,
+            has_keyframe: false,
+            missing: MISSING,
             unusable: 0,
             complaint: None,
-            complaints: 0,
+            complaints: COMPLAINTS,
         }
     }
 
@@ -74,6 +144,7 @@ impl Ingest {
                 self.bytes += body.len() as u64;
                 let events = self.demuxer.handle_video(timestamp, body);
                 self.feed(events, now)?;
+                self.note_missing_video(now);
             }
             MediaMessage::Audio { timestamp, body } => {
                 self.bytes += body.len() as u64;
@@ -112,7 +183,7 @@ impl Ingest {
             let metadata = values.first().map(Metadata::read).unwrap_or_default();
             // Some encoders repeat it several times a second.
             if metadata != self.metadata {
-                self.describe(metadata);
+                self.describe(metadata, now);
             }
         }
         let memory = values.iter().map(memory).sum::<usize>();
@@ -125,13 +196,16 @@ impl Ingest {
             .push_data(TimedData { time, name, values }, now);
     }
 
-    fn describe(&mut self, metadata: Metadata) {
-        info!(
-            encoder = metadata.encoder,
-            video_kbps = metadata.video_kbps,
-            audio_kbps = metadata.audio_kbps,
-            "metadata"
-        );
+    fn describe(&mut self, metadata: Metadata, now: Instant) {
+        if let Some(held_back) = self.descriptions.admit(now) {
+            info!(
+                encoder = metadata.encoder,
+                video_kbps = metadata.video_kbps,
+                audio_kbps = metadata.audio_kbps,
+                held_back,
+                "metadata"
+            );
+        }
         self.info = PublisherInfo {
             address: self.info.address,
             encoder: metadata.encoder.clone(),
@@ -165,64 +239,173 @@ impl Ingest {
         let events = match events {
             Ok(events) => events,
             Err(error) => {
-                self.complain(error);
+                self.complain(Complaint::Unusable(error), now);
                 return Ok(());
             }
         };
         for event in events {
             match event {
-                FlvEvent::VideoTrack(mut track) => {
-                    // Of VP9 the metadata says the size before the first keyframe does.
-                    if track.width == 0 {
-                        track.width = self.metadata.width.unwrap_or_default() as u32;
-                        track.height = self.metadata.height.unwrap_or_default() as u32;
-                    }
-                    info!(
-                        codec = %track.codec,
-                        size = %format_args!("{}x{}", track.width, track.height),
-                        fps = self.metadata.frame_rate,
-                        "video track"
-                    );
-                    if let Some(limitation) = Limitation::of_track(&track) {
-                        warn!("not every viewer can show this stream: {limitation}");
-                    }
-                    self.publisher.set_video_track(track);
+                FlvEvent::VideoTrack(track) => {
+                    self.video.pending = Some(track);
+                    self.change_video(now);
                 }
                 FlvEvent::AudioTrack(track) => {
-                    info!(
-                        codec = %track.codec,
-                        sample_rate = track.sample_rate,
-                        channels = track.channels,
-                        "audio track"
-                    );
-                    self.publisher.set_audio_track(track);
+                    self.audio.pending = Some(track);
+                    self.change_audio(now);
                 }
-                FlvEvent::OtherTrack(track) => {
-                    info!(
-                        kind = %track.kind,
-                        id = track.id,
-                        codec = track.codec,
-                        "another track, which is not used"
-                    );
-                    self.info.other_tracks.push(track);
-                    self.publisher.set_info(self.info.clone());
-                }
-                FlvEvent::Frame(frame) => {
-                    self.frames += 1;
-                    self.publisher.push(frame, now)?;
-                }
+                FlvEvent::OtherTrack(track) => self.note_other_track(track, now),
+                FlvEvent::Frame(frame) => self.push(frame, now)?,
             }
         }
         Ok(())
     }
 
-    /// Counts a tag that cannot be used; the log has each reason once as long as it lasts.
-    fn complain(&mut self, error: FlvError) {
-        self.unusable += 1;
-        if self.complaint.as_ref() != Some(&error) && self.complaints < MAX_COMPLAINTS {
-            self.complaints += 1;
-            warn!(%error, "media left out");
-            self.complaint = Some(error);
+    fn push(&mut self, frame: Frame, now: Instant) -> Result<(), Refusal> {
+        let (waits, kind) = match frame {
+            Frame::Video(_) => (!self.change_video(now), TagKind::Video),
+            Frame::Audio(_) => (!self.change_audio(now), TagKind::Audio),
+        };
+        if waits {
+            self.complain(Complaint::ChangesTooOften(kind), now);
+            return Ok(());
         }
+        self.frames += 1;
+        if kind == TagKind::Video {
+            self.has_keyframe |= frame.is_keyframe();
+            if self.has_keyframe {
+                self.last_video = Some(now);
+            }
+        }
+        self.publisher.push(frame, now)
+    }
+
+    /// Lets the video track change if it is to and may. Returns whether its configuration is in force.
+    fn change_video(&mut self, now: Instant) -> bool {
+        let Some(mut track) = self.video.take(now) else {
+            return self.video.pending.is_none();
+        };
+        // Of VP9 the metadata says the size before the first keyframe does.
+        if track.width == 0 {
+            track.width = self.metadata.width.unwrap_or_default() as u32;
+            track.height = self.metadata.height.unwrap_or_default() as u32;
+        }
+        info!(
+            codec = %track.codec,
+            size = %format_args!("{}x{}", track.width, track.height),
+            fps = self.metadata.frame_rate,
+            "video track"
+        );
+        if let Some(limitation) = Limitation::of_track(&track) {
+            warn!("not every viewer can show this stream: {limitation}");
+        }
+        self.publisher.set_video_track(track);
+        true
+    }
+
+    /// Does the same for the audio track.
+    fn change_audio(&mut self, now: Instant) -> bool {
+        let Some(track) = self.audio.take(now) else {
+            return self.audio.pending.is_none();
+        };
+        info!(
+            codec = %track.codec,
+            sample_rate = track.sample_rate,
+            channels = track.channels,
+            "audio track"
+        );
+        self.publisher.set_audio_track(track);
+        true
+    }
+
+    fn note_other_track(&mut self, track: OtherTrack, now: Instant) {
+        if let Some(held_back) = self.descriptions.admit(now) {
+            info!(
+                kind = %track.kind,
+                id = track.id,
+                codec = track.codec,
+                held_back,
+                "another track, which is not used"
+            );
+        }
+        self.info.other_tracks.push(track);
+        self.publisher.set_info(self.info.clone());
+    }
+
+    /// Says in the log when video arrives and viewers have seen nothing of it for a while.
+    fn note_missing_video(&mut self, now: Instant) {
+        let since = *self.last_video.get_or_insert(now);
+        let seconds = now.saturating_duration_since(since).as_secs();
+        if seconds < MISSING_TIMEOUT.as_secs() {
+            return;
+        }
+        if self.missing.admit(now).is_some() {
+            let reason = self.complaint.as_ref().map(ToString::to_string);
+            match self.has_keyframe {
+                true => warn!(
+                    seconds,
+                    reason, "video arrives without a usable frame: viewers see nothing new"
+                ),
+                false => warn!(
+                    seconds,
+                    reason,
+                    "video arrives without a keyframe: viewers see nothing; let the encoder make a keyframe every two seconds"
+                ),
+            }
+        }
+    }
+
+    /// Counts a tag that cannot be used; the log has each reason once as long as it lasts.
+    fn complain(&mut self, complaint: Complaint, now: Instant) {
+        self.unusable += 1;
+        if self.complaint.as_ref() == Some(&complaint) {
+            return;
+        }
+        if let Some(held_back) = self.complaints.admit(now) {
+            warn!(error = %complaint, held_back, "media dropped");
+            self.complaint = Some(complaint);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use distributary_hub::{Hub, HubConfig, StreamName};
+
+    #[test]
+    fn a_track_changes_its_configuration_a_few_times_a_second_and_ends_with_the_last() {
+        let hub = Hub::new(HubConfig::default());
+        let start = Instant::now();
+        let name = StreamName::parse("live/test").unwrap();
+        let mut ingest = Ingest::new(hub.publish(&name, start).unwrap(), None, start);
+        let mut tracks = Vec::new();
+        for n in 0..1000_u16 {
+            let now = start + Duration::from_millis(u64::from(n));
+            let [high, low] = n.to_be_bytes();
+            for body in [&[0xaf, 0, 0x11, 0x90, high, low][..], &[0xaf, 1, 0x21]] {
+                let message = MediaMessage::Audio {
+                    timestamp: MediaTime::from_millis(n.into()),
+                    body: Bytes::copy_from_slice(body),
+                };
+                ingest.handle(message, now).unwrap();
+            }
+            tracks.extend(ingest.stream().stats().audio);
+        }
+        tracks.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        assert!((2..=6).contains(&tracks.len()), "{}", tracks.len());
+        assert!(ingest.unusable > 900, "their frames are dropped");
+        let later = start + Duration::from_secs(10);
+        let message = MediaMessage::Audio {
+            timestamp: MediaTime::from_millis(1000),
+            body: Bytes::from_static(&[0xaf, 1, 0x21]),
+        };
+        ingest.handle(message, later).unwrap();
+        let last = ingest.stream().stats().audio.unwrap();
+        assert_eq!(last.config, [0x11, 0x90, 3, 231][..]);
     }
 }

@@ -61,8 +61,6 @@ impl Publisher {
         self.with_state(|state| {
             if state.audio.as_deref() != Some(&track) {
                 state.audio = Some(Arc::new(track));
-                // The next frame starts a thread for the new configuration.
-                state.audio_thread = None;
             }
         });
     }

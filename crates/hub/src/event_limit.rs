@@ -1,33 +1,33 @@
-//! A bound for log lines that somebody else can cause.
+//! A bound for what a client can cause as often as it likes: log lines, changes of configuration.
 
 use std::time::{Duration, Instant};
 
-/// Lets a few lines of one kind through at once and then one per interval, and counts those it holds back.
+/// Admits a few events of one kind at once and then one per interval, and counts those it holds back.
 ///
-/// One line per event is right as long as events are rare. Where a client decides how often they happen, it
-/// would decide how fast the log grows.
+/// One log line per event is right as long as events are rare. Where a client decides how often they happen,
+/// it would decide how fast the log grows.
 ///
 /// ```
 /// # use std::time::Instant;
-/// # use distributary_hub::LogLimit;
-/// # fn note(limit: &mut LogLimit, now: Instant) {
+/// # use distributary_hub::EventLimit;
+/// # fn note(limit: &mut EventLimit, now: Instant) {
 /// if let Some(held_back) = limit.admit(now) {
 ///     tracing::warn!(held_back, "the stream has another configuration");
 /// }
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct LogLimit {
+pub struct EventLimit {
     burst: u32,
     interval: Duration,
     /// When the limit has its whole burst again (the virtual scheduling form of the leaky bucket,
-    /// ITU-T I.371); `None` before the first line.
+    /// ITU-T I.371); `None` before the first event.
     full_at: Option<Instant>,
     held_back: u64,
 }
 
-impl LogLimit {
-    /// Returns a limit of `burst` lines at once, and of one per `interval` in the long run.
+impl EventLimit {
+    /// Returns a limit of `burst` events at once, and of one per `interval` in the long run.
     pub const fn new(burst: u32, interval: Duration) -> Self {
         Self {
             burst,
@@ -37,7 +37,7 @@ impl LogLimit {
         }
     }
 
-    /// Returns the number of lines held back since the last one if a line may be written at `now`;
+    /// Returns the number of events held back since the last admitted one if there may be one at `now`;
     /// otherwise counts it and returns `None`.
     pub fn admit(&mut self, now: Instant) -> Option<u64> {
         let full_at = self.full_at.map_or(now, |at| at.max(now));
@@ -60,9 +60,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_passes_and_then_one_line_per_interval_with_the_number_of_the_others() {
+    fn a_burst_passes_and_then_one_event_per_interval_with_the_number_of_the_others() {
         let start = Instant::now();
-        let mut limit = LogLimit::new(3, Duration::from_secs(10));
+        let mut limit = EventLimit::new(3, Duration::from_secs(10));
         for _ in 0..3 {
             assert_eq!(limit.admit(start), Some(0));
         }
