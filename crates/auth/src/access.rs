@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use distributary_names::StreamName;
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
+
+use crate::jwt::LEEWAY;
 
 /// Parameters of a URL in which clients without headers show what they have, in the order in which they are
 /// tried: ours, that of MediaMTX, and that of encoders.
@@ -64,6 +66,15 @@ impl AccessRequest<'_> {
 pub struct Grant {
     /// When the token expires, where there is one and a session ends with it.
     pub expires: Option<SystemTime>,
+}
+
+impl Grant {
+    /// Returns how long a session that begins at `now` may last: until the token would not be accepted any more,
+    /// [`LEEWAY`] after its expiry. `None`: for ever.
+    pub fn left(&self, now: SystemTime) -> Option<Duration> {
+        let end = self.expires?.checked_add(LEEWAY)?;
+        Some(end.duration_since(now).unwrap_or(Duration::ZERO))
+    }
 }
 
 impl fmt::Debug for AccessRequest<'_> {
@@ -146,6 +157,19 @@ pub(crate) mod tests {
         assert_eq!(of(None, "token=&key=a&token=d"), "d a");
         assert_eq!(of(Some("c"), "token=b"), "c b");
         assert_eq!(of(Some(""), "token=b"), "b");
+    }
+
+    #[test]
+    fn a_session_may_last_until_the_token_is_not_accepted_any_more() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let left = |grant: Grant| grant.left(now).map(|left| left.as_secs());
+        let until = |seconds| Grant {
+            expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)),
+        };
+        assert_eq!(left(until(1_060)), Some(90));
+        assert_eq!(left(until(980)), Some(10));
+        assert_eq!(left(until(500)), Some(0));
+        assert_eq!(left(Grant::default()), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod socket;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::{Buf, BytesMut};
 use distributary_auth::{AccessRequest, Action, Denied};
@@ -292,13 +292,13 @@ struct Asker {
 }
 
 impl Asker {
-    /// Asks whether the client may do this.
+    /// Asks whether the client may do this. Returns until when: `None` for ever.
     async fn authorize(
         &self,
         action: Action,
         name: &StreamName,
         query: &Query,
-    ) -> Result<(), Refused> {
+    ) -> Result<Option<tokio::time::Instant>, Refused> {
         if *self.shared.config.draining.borrow() {
             return Err(Refused::Draining);
         }
@@ -310,8 +310,9 @@ impl Asker {
             query: query.as_str(),
             client: self.client.as_deref(),
         };
-        self.shared.config.auth.authorize(&request).await?;
-        Ok(())
+        let grant = self.shared.config.auth.authorize(&request).await?;
+        let left = grant.left(wall_clock());
+        Ok(left.and_then(|left| tokio::time::Instant::now().checked_add(left)))
     }
 }
 
@@ -347,11 +348,20 @@ async fn receive(playback: Option<&mut Playback>) {
 }
 
 /// Completes at this moment; never where there is none.
-async fn reached(moment: Option<tokio::time::Instant>) {
+pub(crate) async fn reached(moment: Option<tokio::time::Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
     }
+}
+
+/// The wall clock, by which tokens expire.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "clients are granted something the moment they ask"
+)]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
 }
 
 /// The clock of this driver, which tests can stop.

@@ -7,9 +7,11 @@ use distributary_hub::{AudioForm, Delivery, Hub, Sink, StreamEvent, StreamName, 
 use distributary_media::flv::muxer;
 use distributary_media::{AudioTrack, Frame, MediaTime, TimedData, VideoTrack};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::info;
 
 use crate::backlog::Backlog;
+use crate::connection::reached;
 use crate::json::from_json;
 use crate::quota::{Held, Place};
 use crate::session::ServerSession;
@@ -22,6 +24,8 @@ const QUEUE_FRAMES: usize = 512;
 pub(crate) struct Playback {
     subscription: Subscription,
     _place: PlayerPlace,
+    /// When what the player was granted ends.
+    until: Option<Instant>,
     queue: mpsc::Receiver<Delivery>,
     backlog: Backlog,
     /// Set when the stream has ended: what waits is the rest of it.
@@ -38,7 +42,13 @@ pub(crate) type PlayerPlace = (Place, Held<StreamName>);
 
 impl Playback {
     /// Subscribes to a stream that is live. What waits for the player is the GOP so far.
-    pub(crate) fn begin(hub: &Hub, name: &StreamName, place: PlayerPlace) -> Option<Self> {
+    /// It ends at `until`, if that is given, as if the stream had ended.
+    pub(crate) fn begin(
+        hub: &Hub,
+        name: &StreamName,
+        place: PlayerPlace,
+        until: Option<Instant>,
+    ) -> Option<Self> {
         hub.stream(name).filter(|stream| stream.is_live())?;
         let (sink, queue) = Sink::channel(QUEUE_FRAMES);
         let (subscription, cached) =
@@ -46,6 +56,7 @@ impl Playback {
         Some(Self {
             subscription,
             _place: place,
+            until,
             queue,
             backlog: Backlog::new(cached),
             ended: false,
@@ -61,7 +72,14 @@ impl Playback {
         if self.ended {
             return std::future::pending().await;
         }
-        match self.queue.recv().await.map(|delivery| delivery.event) {
+        let delivery = tokio::select! {
+            delivery = self.queue.recv() => delivery,
+            () = reached(self.until) => {
+                info!("the player's token has expired");
+                None
+            }
+        };
+        match delivery.map(|delivery| delivery.event) {
             None | Some(StreamEvent::Offline) => self.ended = true,
             Some(event) => self.backlog.push(event),
         }

@@ -5,8 +5,13 @@ mod support;
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use distributary_auth::jwt::{JwtConfig, KeySource, LEEWAY};
+use distributary_auth::{AuthConfig, Authorizer, Method};
 use distributary_rtmp::{RtmpConfig, TlsConfig, TlsIdentity};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::json;
 use support::{Ffmpeg, PATIENCE, TestServer};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -56,6 +61,45 @@ async fn librtmp_plays_over_rtmps_until_the_stream_ends() {
 async fn librtmp_plays_a_name_with_a_format() {
     let server = TestServer::start();
     librtmp_plays(&server, &server.url("live/mp4:test")).await;
+}
+
+#[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "tokens expire by the wall clock")]
+async fn a_player_is_cut_off_when_its_token_is_not_accepted_any_more() {
+    let jwt = JwtConfig {
+        keys: KeySource::Secret("secret".to_owned()),
+        stream_claim: "stream".to_owned(),
+        action_claim: "action".to_owned(),
+        issuer: String::new(),
+        audience: String::new(),
+        session_outlives_token: false,
+    };
+    let auth = AuthConfig {
+        publish: Method::Open,
+        play: Method::Jwt(jwt),
+    };
+    let server = TestServer::with(RtmpConfig {
+        auth: Authorizer::new(auth).unwrap(),
+        ..RtmpConfig::default()
+    });
+    let url = server.url("live/test");
+    let _publisher = Ffmpeg::publish(&url, "600");
+    server.until("live/test", true).await;
+    // It has expired, and is accepted for some seconds more.
+    let expires = SystemTime::now() - (LEEWAY - Duration::from_secs(10));
+    let expires = expires.duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let claims = json!({ "exp": expires, "stream": "live/*", "action": "play" });
+    let key = EncodingKey::from_secret(b"secret");
+    let token = encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("copy.flv");
+    let with_token = format!("{url}?token={token}");
+    let player = Ffmpeg::start(&["-i", &with_token, "-c", "copy", copy.to_str().unwrap()]);
+    let (status, said) = player.wait().await;
+    assert!(status.success(), "{said}");
+    server.until("live/test", true).await;
+    let (pictures, said) = decode(&copy).await;
+    assert!(pictures > 0, "{said}");
 }
 
 async fn librtmp_plays(server: &TestServer, url: &str) {

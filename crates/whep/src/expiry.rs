@@ -1,14 +1,13 @@
 //! Sessions that end with the token they were opened with.
 //!
 //! At the token's expiry a player that listens for events is asked to reconnect, by which it may show a newer
-//! token. The session ends when the old one would not be accepted any more, [`LEEWAY`] later.
+//! token. The session ends when the old one would not be accepted any more, [`LEEWAY`](distributary_auth::jwt::LEEWAY) later.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use dashmap::DashMap;
 use distributary_auth::Grant;
-use distributary_auth::jwt::LEEWAY;
 use distributary_webrtc::engine::Engine;
 use distributary_webrtc::session::SessionId;
 use tokio::time::Instant;
@@ -24,13 +23,13 @@ impl Expiry {
             return;
         };
         let (now, today) = (Instant::now(), wall_clock());
-        let left = |until: SystemTime| until.duration_since(today).unwrap_or(Duration::ZERO);
-        let end = (expires.checked_add(LEEWAY)).and_then(|end| now.checked_add(left(end)));
+        let end = grant.left(today).and_then(|left| now.checked_add(left));
         let Some(end) = end else {
             return;
         };
+        let until_expiry = expires.duration_since(today).unwrap_or(Duration::ZERO);
         // A player that shows a token in its last seconds has no newer one to come back with.
-        if let Some(expiry) = now.checked_add(left(expires)).filter(|at| *at > now) {
+        if let Some(expiry) = now.checked_add(until_expiry).filter(|at| *at > now) {
             self.0.insert(id, expiry);
         }
         let (expiries, engine) = (Arc::clone(&self.0), engine.clone());

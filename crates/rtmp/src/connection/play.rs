@@ -71,10 +71,10 @@ impl Asker {
     async fn play(&self, target: &Target) -> Result<Playback, Rejection> {
         let name = &target.name;
         let allowed = self.authorize(Action::Play, name, &target.query);
-        if let Err(denied) = allowed.await {
+        let until = allowed.await.map_err(|denied| {
             let description = format!("{name} cannot be played: {denied}.");
-            return Err(("NetStream.Play.Failed", description));
-        }
+            ("NetStream.Play.Failed", description)
+        })?;
         let place = self.player_place(name)?;
         let not_found = |error: &dyn std::fmt::Display| {
             let description = format!("{name} is not live: {error}.");
@@ -82,7 +82,7 @@ impl Asker {
         };
         let summoned = self.shared.hub.summon_for(name, Some(self.peer.ip())).await;
         summoned.map_err(|error| not_found(&error))?;
-        Playback::begin(&self.shared.hub, name, place)
+        Playback::begin(&self.shared.hub, name, place, until)
             .ok_or_else(|| not_found(&"nobody publishes it"))
     }
 

@@ -184,7 +184,8 @@ impl Asker {
         identity: &Identity,
     ) -> Result<(), Rejection> {
         let allowed = self.authorize(Action::Publish, name, &identity.query);
-        allowed.await.map_err(|denied| {
+        // A publisher goes on when its token has expired: encoders cannot get another one.
+        allowed.await.map(drop).map_err(|denied| {
             (
                 "NetStream.Publish.Denied",
                 format!("{name} cannot be published: {denied}."),
