@@ -21,8 +21,13 @@ const LATE: Duration = Duration::from_millis(300);
 /// How many moves of the cursor are remembered: packets from before them cannot be sent again.
 const MAX_PLACEMENTS: usize = 64;
 
-/// Least time between two replays of the group of pictures for one viewer.
-const REPLAY_INTERVAL: Duration = Duration::from_secs(5);
+/// Least time between two replays of the group of pictures for one viewer: the first at first, and then twice
+/// the time before, up to the second. On a network that loses much, what is sent anew is often damaged as
+/// well, and a viewer that waited for the longest time after each would see nothing for all of it.
+const REPLAY_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
+
+/// After this time without a replay the interval is the first again.
+const REPLAY_REST: Duration = Duration::from_secs(10);
 
 /// A keyframe that comes within this time is waited for: the group sent anew would end no sooner.
 const KEYFRAME_SOON: Duration = Duration::from_secs(1);
@@ -55,6 +60,8 @@ pub(super) struct Cursor {
     priming: u8,
     wants_replay: bool,
     replayed: Option<Instant>,
+    /// Least time from the last replay to the next.
+    replay_interval: Duration,
     /// The latest time of what was sent.
     newest: Option<MediaTime>,
     /// In another log, what is not later than this is left out: times never go back.
@@ -100,6 +107,7 @@ impl Cursor {
             priming: 0,
             wants_replay: false,
             replayed: None,
+            replay_interval: REPLAY_INTERVAL.0,
             newest: None,
             begins_after: None,
             keyframe_sent: None,
@@ -322,9 +330,14 @@ impl Cursor {
         let helps = has_sent_it
             && !is_soon
             && !is_within(self.keyframe_sent, round_trip + REPAIR_TIME)
-            && !is_within(self.replayed, REPLAY_INTERVAL);
+            && !is_within(self.replayed, self.replay_interval);
         self.wants_replay |= helps;
         if helps {
+            let (first, longest) = REPLAY_INTERVAL;
+            self.replay_interval = match is_within(self.replayed, REPLAY_REST) {
+                true => (2 * self.replay_interval).min(longest),
+                false => first,
+            };
             self.replayed = Some(now);
         }
         helps
