@@ -7,7 +7,7 @@ use distributary_transcode::{TranscodeConfig, Transcoder};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use crate::units::Time;
+use crate::units::{Size, Time};
 
 /// How streams are encoded anew for viewers that cannot show them as they are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,12 @@ pub struct Transcode {
     pub idle_timeout: Time,
     /// Most encoders at a time.
     pub max: usize,
+    /// How much lower than that of the gateway an encoder's priority is.
+    pub nice: u8,
+    /// Most memory of an encoder.
+    pub max_memory: Size,
+    /// Most pixels of a video frame that is transcoded.
+    pub max_pixels: u64,
 }
 
 impl Default for Transcode {
@@ -34,6 +40,9 @@ impl Default for Transcode {
             encode: config.encode.join(" "),
             idle_timeout: Time(config.idle_timeout),
             max: config.max,
+            nice: config.nice,
+            max_memory: Size(config.max_memory),
+            max_pixels: config.max_pixels,
         }
     }
 }
@@ -47,6 +56,9 @@ impl Transcode {
             encode: options(&self.encode),
             idle_timeout: self.idle_timeout.0,
             max: self.max,
+            nice: self.nice.min(19),
+            max_memory: self.max_memory.0,
+            max_pixels: self.max_pixels,
         }
     }
 
@@ -67,8 +79,8 @@ impl Transcode {
             Err(reason) => {
                 // It is the default to look for it, and no fault not to have it.
                 match self == Self::default() {
-                    true => info!(%reason, "nothing is encoded anew"),
-                    false => warn!(%reason, "nothing is encoded anew: see [transcode]"),
+                    true => info!(%reason, "no stream is transcoded"),
+                    false => warn!(%reason, "no stream is transcoded: see [transcode]"),
                 }
                 shutdown.await;
             }

@@ -8,7 +8,7 @@ use distributary_hub::{
     Delivery, Hub, RunningEncoder, Sink, Stream, StreamEvent, StreamName, Subscription,
 };
 use distributary_media::flv::FlvEvent;
-use distributary_media::{AudioFrame, Frame, TimedData, VideoFrame};
+use distributary_media::{AudioFrame, Frame, TimedData, VideoFrame, VideoTrack};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -41,6 +41,16 @@ pub(crate) enum AttemptError {
     /// The stream to be encoded is not there, or shows no picture.
     #[error("the stream has no picture")]
     NoPicture,
+    /// The stream is larger than what is transcoded.
+    #[error("{width}x{height} is more than the {limit} pixels that are transcoded: see max_pixels")]
+    TooLarge {
+        /// Width of the video.
+        width: u32,
+        /// Height of the video.
+        height: u32,
+        /// The most pixels.
+        limit: u64,
+    },
     /// The encoder has ended.
     #[error("the encoder has ended ({0})")]
     Ended(String),
@@ -176,6 +186,7 @@ impl Attempt {
         else {
             return Err(AttemptError::NoPicture);
         };
+        check_size(&track, config.max_pixels)?;
         let origin = first.dts;
         let skip = Duration::from_millis(last.dts.saturating_since(origin).as_millis() as u64);
         let encoder = Encoder::start(config, skip).map_err(|source| AttemptError::Start {
@@ -277,6 +288,18 @@ impl Attempt {
     }
 }
 
+fn check_size(track: &VideoTrack, limit: u64) -> Result<(), AttemptError> {
+    let (width, height) = (track.width, track.height);
+    if limit > 0 && u64::from(width) * u64::from(height) > limit {
+        return Err(AttemptError::TooLarge {
+            width,
+            height,
+            limit,
+        });
+    }
+    Ok(())
+}
+
 /// Completes at this moment; never where there is none.
 async fn reached(moment: Option<Instant>) {
     match moment {
@@ -290,6 +313,22 @@ mod tests {
     use super::*;
     use distributary_hub::HubConfig;
     use distributary_media::{AudioCodec, MediaTime};
+
+    #[test]
+    fn streams_over_the_limit_of_pixels_are_not_transcoded() {
+        let track = |width, height| VideoTrack {
+            codec: distributary_media::VideoCodec::H264,
+            width,
+            height,
+            profile_level_id: [0; 3],
+            config: bytes::Bytes::new(),
+        };
+        let limit = TranscodeConfig::default().max_pixels;
+        assert!(check_size(&track(3840, 2160), limit).is_ok());
+        assert!(check_size(&track(8192, 4320), 0).is_ok());
+        let error = check_size(&track(8192, 4320), limit).unwrap_err();
+        assert!(error.to_string().contains("8192x4320"), "{error}");
+    }
 
     #[tokio::test]
     async fn the_end_of_a_publisher_is_noticed_whatever_waits_in_the_queue() {

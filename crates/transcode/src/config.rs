@@ -15,6 +15,13 @@ pub struct TranscodeConfig {
     pub idle_timeout: Duration,
     /// Most encoders at a time.
     pub max: usize,
+    /// How much lower than that of the gateway an encoder's priority is, 0 to 19: media that needs no encoder
+    /// comes first.
+    pub nice: u8,
+    /// Most bytes of memory of an encoder; one that wants more ends. 0 is without limit.
+    pub max_memory: usize,
+    /// Most pixels of a video frame. Larger streams are not transcoded; 0 is without limit.
+    pub max_pixels: u64,
 }
 
 impl Default for TranscodeConfig {
@@ -31,6 +38,10 @@ impl Default for TranscodeConfig {
             ),
             idle_timeout: Duration::from_secs(10),
             max: 4,
+            nice: 10,
+            max_memory: 2 << 30,
+            // The largest frame of H.264 level 5.1 (table A-1), which 4096x2304 fills.
+            max_pixels: 36_864 * 256,
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Encoder {
 impl Encoder {
     /// Starts an encoder that takes the pictures of the first `skip` in without encoding them.
     pub(crate) fn start(config: &TranscodeConfig, skip: Duration) -> io::Result<Self> {
-        let mut command = Command::new(&config.command);
+        let mut command = program(config);
         command
             .args(arguments(config, skip))
             .stdin(Stdio::piped())
@@ -40,6 +40,7 @@ impl Encoder {
         #[cfg(unix)]
         command.process_group(0);
         let mut child = command.spawn()?;
+        limit_memory(&child, config.max_memory)?;
         let missing = || io::Error::other("a pipe is missing");
         let input = child.stdin.take().ok_or_else(missing)?;
         let output = child.stdout.take().ok_or_else(missing)?;
@@ -96,6 +97,43 @@ impl Encoder {
     }
 }
 
+/// Returns the program, at its priority and with nothing of the gateway's environment but `PATH`: it decodes
+/// what strangers send, and the environment may hold keys and tokens.
+fn program(config: &TranscodeConfig) -> Command {
+    let mut command = match config.nice {
+        0 => Command::new(&config.command),
+        by => {
+            let mut command = Command::new("nice");
+            command.args(["-n", &by.to_string(), &config.command]);
+            command
+        }
+    };
+    clear_environment(&mut command);
+    command
+}
+
+/// Leaves a program no variable of the gateway's environment but `PATH`.
+pub(crate) fn clear_environment(command: &mut Command) {
+    command.env_clear();
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+}
+
+/// Bounds the memory that a child may have, before it has read anything. It is the memory that is written to,
+/// not the address space: allocators and drivers reserve much of that which they never use.
+fn limit_memory(child: &Child, bytes: usize) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if let (Some(id), 1..) = (child.id(), bytes) {
+        let limit = bytes as u64;
+        let pid = i32::try_from(id).map_err(io::Error::other)?;
+        rlimit::prlimit(pid, rlimit::Resource::DATA, Some((limit, limit)), None)?;
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (child, bytes);
+    Ok(())
+}
+
 /// What ffmpeg is told.
 fn arguments(config: &TranscodeConfig, skip: Duration) -> Vec<String> {
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
@@ -104,8 +142,14 @@ fn arguments(config: &TranscodeConfig, skip: Duration) -> Vec<String> {
         millis => vec!["-ss".to_owned(), format!("{millis}ms")],
     };
     let keyframes = format!("expr:gte(t,n_forced*{KEYFRAME_SECONDS})");
-    let groups: [Vec<String>; 8] = [
+    let max_pixels = match config.max_pixels {
+        0 => Vec::new(),
+        pixels => vec!["-max_pixels".to_owned(), pixels.to_string()],
+    };
+    let groups: [Vec<String>; 9] = [
         words("-hide_banner -nostdin -nostats -loglevel error"),
+        // The stream may say another size than it has, and change it.
+        max_pixels,
         config.decode.clone(),
         // What it is to encode is in the first bytes: it need not look further.
         words("-probesize 32 -analyzeduration 0 -f flv -i pipe:0"),
@@ -146,8 +190,60 @@ mod tests {
         let order = ["-decode", "-i", "-ss", "-encode", "-bf"].map(at);
         assert!(order.is_sorted(), "{all:?}");
         assert_eq!(all[at("-ss") + 1], "1800ms");
+        let limit = config.max_pixels.to_string();
+        assert_eq!(all[at("-max_pixels") + 1], limit, "for the decoder");
+        assert!(at("-max_pixels") < at("-i"));
         let from_the_first = arguments(&config, Duration::ZERO);
         assert!(!from_the_first.iter().any(|argument| argument == "-ss"));
+    }
+
+    /// What a child says of itself in the shell's words, started as encoders are.
+    #[cfg(target_os = "linux")]
+    async fn said_by_a_child(script: &str) -> String {
+        let file =
+            std::env::temp_dir().join(format!("encoder-{}-{}", std::process::id(), script.len()));
+        let text = format!("#!/bin/sh\n{script}\ncat > /dev/null\n");
+        std::fs::write(&file, text).unwrap();
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&file, executable).unwrap();
+        let config = TranscodeConfig {
+            command: file.display().to_string(),
+            ..TranscodeConfig::default()
+        };
+        let mut encoder = Encoder::start(&config, Duration::ZERO).unwrap();
+        let (mut input, mut output) = (BytesMut::from(&b"F"[..]), BytesMut::new());
+        while !output.ends_with(b"end\n") {
+            encoder.exchange(&mut input, &mut output).await.unwrap();
+        }
+        encoder.end().await;
+        std::fs::remove_file(file).unwrap();
+        String::from_utf8(output.to_vec()).unwrap()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn it_has_nothing_of_the_environment_but_the_path() {
+        assert!(std::env::vars().count() > 3, "there is an environment");
+        let said = said_by_a_child("env; echo end").await;
+        let names: Vec<_> = said
+            .lines()
+            .filter_map(|line| line.split_once('=').map(|(name, _)| name))
+            // The shell sets these itself.
+            .filter(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name))
+            .collect();
+        assert_eq!(names, ["PATH"]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn it_has_a_low_priority_and_little_memory() {
+        // The limits are set once it runs, so it waits for its first byte.
+        let script =
+            "head -c 1 > /dev/null; nice; grep 'Max data size' /proc/self/limits; echo end";
+        let said = said_by_a_child(script).await;
+        let nice: i32 = said.lines().next().unwrap().parse().unwrap();
+        assert!(nice >= 10, "{said}");
+        assert!(said.contains(&(2_u64 << 30).to_string()), "{said}");
     }
 
     #[cfg(unix)]

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tracing::{Instrument, error_span};
 
 use crate::config::TranscodeConfig;
+use crate::encoder::clear_environment;
 use crate::rendition::{Rendition, Shared};
 
 /// How long the program may take to tell its version.
@@ -90,7 +91,9 @@ impl Transcoder {
 
 /// Asks the program for its version.
 async fn version(command: &str) -> Result<String, FindError> {
-    let output = Command::new(command)
+    let mut program = Command::new(command);
+    clear_environment(&mut program);
+    let output = program
         .args(["-hide_banner", "-version"])
         .kill_on_drop(true)
         .output();
