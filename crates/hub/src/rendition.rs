@@ -35,12 +35,12 @@ impl Hub {
         choice: BFrameChoice,
         takes: impl FnOnce(&VideoTrack) -> bool,
     ) -> StreamName {
-        let is_watchable = self.stream(name).is_none_or(|stream| {
-            let video = stream.stats().video;
-            let takes_b_frames = choice == BFrameChoice::Player || !stream.is_to_be_transcoded();
-            video.is_none_or(|track| takes(&track)) && takes_b_frames
-        });
-        if is_watchable {
+        let Some(stream) = self.stream(name) else {
+            return name.clone();
+        };
+        let takes_b_frames = choice == BFrameChoice::Player || !stream.is_to_be_transcoded();
+        let takes_codec = stream.stats().video.is_none_or(|track| takes(&track));
+        if takes_codec && takes_b_frames {
             return name.clone();
         }
         let rendition = name.rendition();
@@ -49,7 +49,9 @@ impl Hub {
             Ok(()) => return rendition,
             Err(error) => error,
         };
-        if error != DemandError::NoProvider {
+        if error == DemandError::NoProvider {
+            stream.note_no_transcoder(takes_codec);
+        } else {
             info!(stream = %name, %error, "the viewer is sent the stream, not a transcode");
         }
         name.clone()
@@ -222,6 +224,10 @@ mod tests {
             given.await.is_rendition()
         };
         assert!(!given(&hub).await, "nobody makes any");
+        let stream = publisher.stream();
+        assert!(!stream.note_no_transcoder(false), "it was said");
+        let _second = hub.take_over(stream.name(), Instant::now());
+        assert!(stream.note_no_transcoder(false), "once for each publisher");
         let mut demands = hub.provide_renditions();
         let provider = async {
             let demand = demands.recv().await.unwrap();

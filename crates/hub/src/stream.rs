@@ -72,6 +72,8 @@ struct State {
     next_audio_thread: u64,
     /// When it is started again after the system had no thread for it.
     audio_retry_at: Option<Instant>,
+    /// Whether it was said that there is no transcoder for this publisher's stream.
+    lacks_transcoder: bool,
     /// Bounds the log lines about the publisher's clock.
     clock_faults: EventLimit,
     timeline: Timeline,
@@ -113,6 +115,7 @@ impl Stream {
             audio_thread: None,
             next_audio_thread: 0,
             audio_retry_at: None,
+            lacks_transcoder: false,
             clock_faults: CLOCK_FAULTS,
             timeline: Timeline::new(now),
             b_frames: BFrameDetector::default(),
@@ -198,6 +201,24 @@ impl Stream {
             BFramePolicy::Transcode => b_frames != BFrames::None,
             BFramePolicy::Drop | BFramePolicy::Reorder | BFramePolicy::Refuse => false,
         }
+    }
+
+    /// Says once for each publisher what viewers get who need a transcode where there is no transcoder: those
+    /// who do, by `takes_codec`, know the codec but for its B-frames. Returns whether it was said now.
+    pub(crate) fn note_no_transcoder(&self, takes_codec: bool) -> bool {
+        if std::mem::replace(&mut self.lock().lacks_transcoder, true) {
+            return false;
+        }
+        let get = match takes_codec {
+            true => "all frames where their player can put them in order, and else only keyframes",
+            false => "no video",
+        };
+        warn!(
+            stream = %self.name,
+            "viewers need a transcode of the stream, and ffmpeg is not there: they get {get}. Install ffmpeg (in a \
+             container: use an image that has it), see [transcode], or let the encoder send H264 without B-frames"
+        );
+        true
     }
 
     /// What its publisher sends, measured over the last seconds before `now`.
@@ -446,6 +467,7 @@ impl State {
         // A track of its own, also if it is the same: its audio begins at another place.
         self.audio = self.audio.take().map(|track| Arc::new((*track).clone()));
         self.timeline.restart();
+        self.lacks_transcoder = false;
         self.b_frames = BFrameDetector::default();
         self.awaiting_keyframe = true;
         Claim { id, dismissed }
