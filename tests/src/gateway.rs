@@ -1,8 +1,10 @@
 //! The gateway under test: the real binary, in a process of its own.
 
+use std::env;
+use std::fs;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
 
@@ -358,52 +360,90 @@ fn address(line: &Line, what: &str) -> Option<SocketAddr> {
         .find_map(|word| word.parse().ok())
 }
 
-/// The gateway's executable.
+/// Returns the path of the gateway's executable, which cargo builds before it runs the tests of the workspace.
 ///
-/// Cargo tells a test where the binaries of its own package are, and the gateway is another one.
-/// So it is built here, once per test process. That does nothing when it is up to date, and there
-/// is no way to test a stale one.
-fn binary() -> &'static PathBuf {
-    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let binary = BINARY.get_or_init(build).as_ref();
-    binary.unwrap_or_else(|error| panic!("the gateway cannot be built: {error}"))
+/// # Panics
+/// When it is missing, or older than its sources: a test of this package alone does not build it.
+fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        // The test is target/<profile>/deps/<name>.
+        let test = env::current_exe().expect("the path of the test is known");
+        let folder = test
+            .ancestors()
+            .nth(2)
+            .expect("a test lies in a folder of the target folder");
+        let binary = folder.join("distributary");
+        if let Err(error) = check_fresh(&binary) {
+            panic!("{error}: run `cargo build --workspace --bins --examples`");
+        }
+        binary
+    })
 }
 
-fn build() -> Result<PathBuf, String> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // With the examples of the workspace, of which there are next to none, cargo enables the
-    // features that it enables for the tests, and nothing that was built for them is built again.
-    command
-        .args([
-            "build",
-            "--quiet",
-            "--workspace",
-            "--bin",
-            "distributary",
-            "--examples",
-        ])
-        .args(["--message-format", "json-render-diagnostics"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"));
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
+/// Checks that the executable is there and at least as new as its sources, as far as they are known: `cargo build`
+/// lists them beside the executable. One that came about while the tests were built, or whose list names files that
+/// are gone, is new.
+fn check_fresh(binary: &Path) -> Result<(), String> {
+    let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified());
+    let built = modified(binary).map_err(|error| format!("{}: {error}", binary.display()))?;
+    let notes = fs::read_to_string(binary.with_extension("d")).unwrap_or_default();
+    let mut sources = sources(&notes).into_iter();
+    let newer = sources.find(|source| modified(source).is_ok_and(|modified| modified > built));
+    newer.map_or(Ok(()), |source| {
+        Err(format!("{} is newer than the gateway", source.display()))
+    })
+}
+
+/// Returns the prerequisites in a dependency file of cargo, which has the form of a rule of make.
+fn sources(notes: &str) -> Vec<PathBuf> {
+    let (_, sources) = notes.split_once(": ").unwrap_or_default();
+    // A space within a path is escaped.
+    let sources = sources.trim_end().replace("\\ ", "\0");
+    let paths = sources.split(' ').filter(|path| !path.is_empty());
+    paths.map(|path| path.replace('\0', " ").into()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn prerequisites_are_read_from_a_rule_of_make() {
+        let notes = "/build/distributary: /a/main.rs /a\\ b/lib.rs\n";
+        let expected = [PathBuf::from("/a/main.rs"), PathBuf::from("/a b/lib.rs")];
+        assert_eq!(sources(notes), expected);
     }
-    // What cargo says to the test about its package would be told to build scripts, some of which run again
-    // whenever that is another one: hundreds of files are then built anew, twice in each run.
-    let of_package =
-        |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(of_package) {
-            command.env_remove(name);
-        }
+
+    #[test]
+    fn an_executable_older_than_a_source_is_stale() {
+        let folder = tempfile::tempdir().unwrap();
+        let [binary, source] = ["gateway", "main.rs"].map(|name| folder.path().join(name));
+        fs::write(&source, "").unwrap();
+        fs::write(&binary, "").unwrap();
+        let notes = format!("{}: {}\n", binary.display(), source.display());
+        fs::write(binary.with_extension("d"), notes).unwrap();
+        let built = binary.metadata().unwrap().modified().unwrap();
+        let set = |time| {
+            fs::File::options()
+                .write(true)
+                .open(&source)
+                .unwrap()
+                .set_modified(time)
+        };
+        set(built - Duration::from_secs(1)).unwrap();
+        assert_eq!(check_fresh(&binary), Ok(()));
+        set(built + Duration::from_secs(1)).unwrap();
+        assert!(check_fresh(&binary).is_err());
+        fs::remove_file(&source).unwrap();
+        assert_eq!(
+            check_fresh(&binary),
+            Ok(()),
+            "cargo test has built it since"
+        );
+        fs::remove_file(&binary).unwrap();
+        assert!(check_fresh(&binary).is_err());
     }
-    let output = command
-        .output()
-        .map_err(|error| format!("cargo: {error}"))?;
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let binary = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "distributary")
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    binary.ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }

@@ -1,5 +1,7 @@
 //! `cargo xtask test`: the steps, the commands behind them, and the order in which they run.
 //!
+//! Tests run under cargo-nextest where it is installed, else under `cargo test`.
+//!
 //! No dependency (OpenSSL is built from source) is compiled twice: all steps share one target
 //! directory, one profile and one set of features. Cargo enables the features that development
 //! dependencies ask for only where it builds tests or examples; so the steps that need neither
@@ -9,14 +11,14 @@
 //! the end names those that failed.
 
 use std::env;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
-use crate::summary::{StepReport, TestSummary, print_table};
+use crate::summary::{StepReport, print_table};
 use crate::tools::{self, Tool};
 use crate::{node, npm, python};
 
@@ -81,25 +83,49 @@ impl Step {
         matches!(self, Self::Test | Self::E2e)
     }
 
-    fn arguments(self) -> &'static str {
-        match self {
-            Self::Fmt => "fmt --all --check",
-            Self::Clippy => "clippy --locked --workspace --all-targets -- -D warnings",
-            Self::Doc => "doc --locked --workspace --no-deps --keep-going --lib --bins --examples",
-            Self::Build => "build --locked --workspace --bins --examples",
-            Self::Test => "test --locked --workspace --no-fail-fast",
-            Self::E2e => "test --locked --package distributary-tests --no-fail-fast",
+    /// Returns the arguments of each cargo command of the step.
+    fn commands(self, has_nextest: bool) -> Vec<&'static str> {
+        match (self, has_nextest) {
+            (Self::Fmt, _) => vec!["fmt --all --check"],
+            (Self::Clippy, _) => {
+                vec!["clippy --locked --workspace --all-targets -- -D warnings"]
+            }
+            (Self::Doc, _) => {
+                vec!["doc --locked --workspace --no-deps --keep-going --lib --bins --examples"]
+            }
+            (Self::Build, _) => vec![BUILD],
+            (Self::Test, true) => vec![
+                "nextest run --locked --workspace --no-fail-fast",
+                // Nextest runs no documentation tests.
+                "test --locked --workspace --no-fail-fast --doc",
+            ],
+            (Self::Test, false) => vec!["test --locked --workspace --no-fail-fast"],
+            // The tests find the gateway where this build puts it.
+            (Self::E2e, true) => vec![
+                BUILD,
+                "nextest run --locked --package distributary-tests --no-fail-fast",
+            ],
+            (Self::E2e, false) => vec![
+                BUILD,
+                "test --locked --package distributary-tests --no-fail-fast",
+            ],
         }
     }
+}
 
-    fn command(self, root: &Path) -> Command {
-        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.current_dir(root).args(self.arguments().split(' '));
-        if self == Self::Doc {
-            command.env("RUSTDOCFLAGS", "-D warnings");
-        }
-        command
-    }
+/// Builds all programs.
+const BUILD: &str = "build --locked --workspace --bins --examples";
+
+fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Returns whether cargo-nextest is installed.
+fn has_nextest() -> bool {
+    let mut command = cargo();
+    command.args(["nextest", "--version"]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }
 
 /// Runs the chosen steps and prints what became of each.
@@ -122,9 +148,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, tools::ToolError> {
     }
 
     let root = workspace_root();
+    let has_nextest = has_nextest();
     let reports = steps
         .iter()
-        .map(|step| run_step(*step, &root))
+        .map(|step| run_step(*step, has_nextest, &root))
         .collect::<Vec<_>>();
     print_table(&reports);
     let passed = reports.iter().all(|report| report.passed);
@@ -135,47 +162,35 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, tools::ToolError> {
     })
 }
 
-fn run_step(step: Step, root: &Path) -> StepReport {
-    println!("\n== {}: cargo {} ==", step.name(), step.arguments());
+fn run_step(step: Step, has_nextest: bool, root: &Path) -> StepReport {
     let started = now();
-    let mut tests = Vec::new();
-    let passed = run_shown(step.command(root), &mut tests).unwrap_or_else(|error| {
-        eprintln!("error: {error}");
-        false
-    });
+    let passed = step
+        .commands(has_nextest)
+        .into_iter()
+        .all(|arguments| run_shown(step, arguments, root));
     StepReport {
         name: step.name(),
         time: since(started),
         passed,
-        tests,
     }
 }
 
-/// Runs `command`, shows its output as it comes and keeps the results of the tests in it.
-fn run_shown(mut command: Command, tests: &mut Vec<TestSummary>) -> io::Result<bool> {
-    // One pipe for both streams: cargo names a test binary on stderr, and the binary gives its
-    // result on stdout. Their order tells which result belongs to which.
-    let (reader, writer) = io::pipe()?;
+/// Runs cargo with `arguments`; its output goes where this program's goes.
+fn run_shown(step: Step, arguments: &str, root: &Path) -> bool {
+    println!("\n== {}: cargo {arguments} ==", step.name());
+    let mut command = cargo();
+    command.current_dir(root).args(arguments.split(' '));
     command.stdin(Stdio::null());
-    command.stdout(writer.try_clone()?).stderr(writer);
-    let mut child = command.spawn()?;
-    // The command holds the write ends too, and the reader would never see the end.
-    drop(command);
-
-    let mut running = String::new();
-    let mut lines = BufReader::new(reader);
-    let mut line = Vec::new();
-    while lines.read_until(b'\n', &mut line)? > 0 {
-        io::stdout().write_all(&line)?;
-        let text = String::from_utf8_lossy(&line);
-        if let Some(binary) = TestSummary::announced(&text) {
-            running = binary.to_owned();
-        } else if let Some(summary) = TestSummary::parse(&running, &text) {
-            tests.push(summary);
-        }
-        line.clear();
+    if step == Step::Doc {
+        command.env("RUSTDOCFLAGS", "-D warnings");
     }
-    Ok(child.wait()?.success())
+    match command.status() {
+        Ok(status) => status.success(),
+        Err(error) => {
+            eprintln!("error: cargo: {error}");
+            false
+        }
+    }
 }
 
 /// The build folder, in which this program lies: `target/<profile>/xtask`.
