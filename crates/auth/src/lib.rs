@@ -12,7 +12,6 @@
 //! * [`jwt`]: JSON Web Tokens (RFC 7519), verified with keys from the configuration, a file or a URL.
 //! * [`webhook`]: another program that is asked over HTTP.
 //! * [`rate`]: how often somebody may ask at all.
-//! * [`network`]: what counts as one address, and which proxies are believed.
 
 pub mod access;
 pub mod authorizer;
@@ -20,7 +19,6 @@ mod client;
 pub mod jwt;
 mod key_set;
 pub mod keys;
-pub mod network;
 pub mod rate;
 #[cfg(test)]
 mod test_server;

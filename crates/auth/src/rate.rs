@@ -24,7 +24,7 @@ impl RateLimit {
     }
 }
 
-/// Counts how often each asks; `K` says who, such as the [network](crate::network::network) of an address.
+/// Counts how often each asks; `K` says who, such as the network of an address.
 #[derive(Debug)]
 pub struct RateLimiter<K> {
     limit: RateLimit,

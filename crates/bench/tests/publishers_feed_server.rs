@@ -26,7 +26,7 @@ fn with_server<T>(test: impl FnOnce(&str, &Hub) -> T) -> T {
         let runtime = runtime.enable_all().build().unwrap();
         runtime.block_on(async {
             let server = RtmpServer::bind(config, servers_hub).unwrap();
-            address.send(server.local_addr().unwrap()).unwrap();
+            address.send(server.local_addr()).unwrap();
             server
                 .run(async {
                     let _ = stopped.await;

@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use distributary_auth::network::TrustedProxies;
 use distributary_auth::rate::RateLimit;
 use distributary_hub::{HubConfig, PatternError};
 use distributary_media::audio::{OpusApplication, OpusConfig};
+use distributary_net::TrustedProxies;
 use distributary_rtmp::amf::AmfLimits;
 use distributary_rtmp::chunk::ChunkLimits;
 use distributary_rtmp::{PlayerLimits, PullLimits, PullRule, RtmpConfig, SessionConfig};
@@ -385,7 +385,7 @@ impl Config {
             per_minute: *max_posts_per_minute,
         };
         let parse = |proxy: &String| {
-            distributary_auth::network::parse(proxy).map_err(|_| {
+            distributary_net::parse_network(proxy).map_err(|_| {
                 let key = format!("[requests] trusted_proxies, {proxy:?}");
                 let reason = "expected an address or a network such as 10.0.0.0/8";
                 ConfigError::entry(key, reason.to_owned())

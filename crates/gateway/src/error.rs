@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use distributary_auth::AuthError;
-use distributary_rtmp::BindError;
+use distributary_net::BindError;
 use distributary_tls::TlsError;
 use distributary_webrtc::engine::{EngineError, EngineFailure};
 use distributary_whep::HttpError;
@@ -98,9 +98,6 @@ pub enum StartError {
     /// HTTP cannot start for another reason.
     #[error(transparent)]
     Http(HttpError),
-    /// The system does not tell what was bound.
-    #[error("the addresses listened on cannot be read: {0}")]
-    Addresses(io::Error),
     /// There is no address to tell viewers.
     #[error(transparent)]
     Candidates(#[from] CandidateError),
@@ -154,7 +151,9 @@ impl StartError {
     /// The error of an HTTP listener.
     pub(crate) fn http(listener: Listener, error: HttpError) -> Self {
         match error {
-            HttpError::Listen { address, source } => Self::listen(listener, address, source),
+            HttpError::Listen(BindError { address, source }) => {
+                Self::listen(listener, address, source)
+            }
             HttpError::Tls(source) => Self::Tls { listener, source },
             other => Self::Http(other),
         }

@@ -86,8 +86,8 @@ impl Gateway {
         // Said only once all ports are had: an error is one line.
         most.tell();
         let addresses = Addresses {
-            rtmp: rtmp.local_addr().map_err(StartError::Addresses)?,
-            rtmps: rtmp.tls_addr().map_err(StartError::Addresses)?,
+            rtmp: rtmp.local_addr(),
+            rtmps: rtmp.tls_addr(),
             http: http.local_addr(),
             https: https.as_ref().map(HttpServer::local_addr),
             admin: admin.as_ref().map(HttpServer::local_addr),

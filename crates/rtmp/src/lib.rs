@@ -7,7 +7,7 @@
 //!                                      └─ name, metadata, timestamp: what a client means by them
 //! ```
 //!
-//! Only [`server`], `connection`, `listener`, [`tls`], [`client`] and [`pull`] know sockets and read the clock.
+//! Only [`server`], `connection`, [`tls`], [`client`] and [`pull`] know sockets and read the clock.
 //!
 //! * [`server`]: [`RtmpServer`], which feeds publishers into the hub and players from it.
 //! * [`session`]: [`ServerSession`], the protocol of one connection as a machine of bytes and events.
@@ -27,14 +27,11 @@ pub mod handshake;
 mod holders;
 mod ingest;
 mod json;
-mod listener;
 pub mod message;
 pub mod metadata;
 pub mod name;
 mod playback;
 pub mod pull;
-mod quick_ack;
-mod quota;
 pub mod server;
 pub mod session;
 pub mod timestamp;
@@ -42,7 +39,6 @@ pub mod tls;
 mod values;
 
 pub use distributary_tls::{TlsError, TlsIdentity};
-pub use listener::BindError;
 pub use pull::{PullLimits, PullRule};
 pub use server::{OnDuplicate, PlayerLimits, RtmpConfig, RtmpServer, StartError};
 pub use session::{MediaMessage, ServerSession, SessionConfig, SessionError, SessionEvent};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use distributary_hub::{AudioForm, Delivery, Hub, Sink, StreamEvent, StreamName, Subscription};
 use distributary_media::flv::muxer;
 use distributary_media::{AudioTrack, Frame, MediaTime, TimedData, VideoTrack};
+use distributary_net::{Held, Permit};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::info;
@@ -13,7 +14,6 @@ use tracing::info;
 use crate::backlog::Backlog;
 use crate::connection::reached;
 use crate::json::from_json;
-use crate::quota::{Held, Place};
 use crate::session::ServerSession;
 
 /// Frames on their way from the hub to a player's [`Backlog`].
@@ -38,7 +38,7 @@ pub(crate) struct Playback {
 }
 
 /// A player's place among all players and those of its stream.
-pub(crate) type PlayerPlace = (Place, Held<StreamName>);
+pub(crate) type PlayerPlace = (Permit, Held<StreamName>);
 
 impl Playback {
     /// Subscribes to a stream that is live. What waits for the player is the GOP so far.

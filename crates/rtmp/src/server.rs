@@ -7,24 +7,19 @@ use std::time::Duration;
 
 use distributary_auth::Authorizer;
 use distributary_hub::{Hub, StreamName};
+use distributary_net::{BindError, Counts, Full, Listener, Permit, QuickAck, Quota};
 use distributary_tls::TlsError;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
-use tracing::{debug, error, warn};
+use tokio::time::{Instant, timeout};
+use tracing::{debug, warn};
 
 use crate::connection::Connection;
 use crate::holders::Holders;
-use crate::listener::{BindError, listen};
 use crate::pull::{PullLimits, PullRule, Puller};
-use crate::quick_ack::QuickAck;
-use crate::quota::{Counts, Full, Place, Quota};
 use crate::session::SessionConfig;
 use crate::tls::{Tls, TlsConfig};
-
-/// Pauses after a failed accept: at first, and at most.
-const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// How long connections may take to end at shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
@@ -133,8 +128,8 @@ pub enum StartError {
 /// A server that listens.
 #[derive(Debug)]
 pub struct RtmpServer {
-    listener: TcpListener,
-    tls: Option<(TcpListener, Arc<Tls>)>,
+    listener: Listener,
+    tls: Option<(Listener, Arc<Tls>)>,
     puller: Option<Puller>,
     shared: Arc<Shared>,
 }
@@ -170,10 +165,10 @@ impl RtmpServer {
     /// # Errors
     /// When an address cannot be listened on, or the certificate of RTMPS cannot be used.
     pub fn bind(config: RtmpConfig, hub: Hub) -> Result<Self, StartError> {
-        let listener = listen(config.listen)?;
+        let listener = Listener::bind("RTMP", config.listen)?;
         let tls = match &config.tls {
             Some(tls) => Some((
-                listen(tls.listen)?,
+                Listener::bind("RTMPS", tls.listen)?,
                 Arc::new(Tls::new(tls.identity.clone())?),
             )),
             None => None,
@@ -188,23 +183,14 @@ impl RtmpServer {
         })
     }
 
-    /// The address listened on, with the port the system chose where 0 was asked for.
-    ///
-    /// # Errors
-    /// When the system does not tell.
-    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+    /// Returns the address listened on, with the port that the system chose where 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
         self.listener.local_addr()
     }
 
-    /// The address listened on for RTMPS; `None` when it is off.
-    ///
-    /// # Errors
-    /// When the system does not tell.
-    pub fn tls_addr(&self) -> std::io::Result<Option<SocketAddr>> {
-        self.tls
-            .as_ref()
-            .map(|(listener, _)| listener.local_addr())
-            .transpose()
+    /// Returns the address listened on for RTMPS; `None` when it is off.
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.tls.as_ref().map(|(listener, _)| listener.local_addr())
     }
 
     /// Serves until `shutdown` completes, then ends all connections.
@@ -223,7 +209,7 @@ impl RtmpServer {
         loop {
             let accepted = tokio::select! {
                 () = &mut shutdown => break,
-                accepted = accept(&self.listener) => (accepted, None),
+                accepted = self.listener.accept() => (accepted, None),
                 accepted = accept_tls(self.tls.as_ref()) => accepted,
                 // Keeps the set from growing with tasks that are done.
                 Some(_) = connections.join_next() => continue,
@@ -276,31 +262,11 @@ async fn serve(
 
 /// Accepts one RTMPS connection; waits forever where RTMPS is off.
 async fn accept_tls(
-    tls: Option<&(TcpListener, Arc<Tls>)>,
+    tls: Option<&(Listener, Arc<Tls>)>,
 ) -> ((TcpStream, SocketAddr), Option<Arc<Tls>>) {
     match tls {
-        Some((listener, tls)) => (accept(listener).await, Some(Arc::clone(tls))),
+        Some((listener, tls)) => (listener.accept().await, Some(Arc::clone(tls))),
         None => std::future::pending().await,
-    }
-}
-
-/// Accepts one connection, however often that fails before: out of file descriptors, for instance.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    let (mut pause, longest) = ACCEPT_BACKOFF;
-    loop {
-        match listener.accept().await {
-            Ok((socket, peer)) => {
-                return (
-                    socket,
-                    SocketAddr::new(peer.ip().to_canonical(), peer.port()),
-                );
-            }
-            Err(error) => {
-                error!(%error, "cannot accept an RTMP connection");
-                sleep(pause).await;
-                pause = (pause * 2).min(longest);
-            }
-        }
     }
 }
 
@@ -320,7 +286,7 @@ impl Gate {
         }
     }
 
-    fn admit(&mut self, peer: SocketAddr) -> Option<Place> {
+    fn admit(&mut self, peer: SocketAddr) -> Option<Permit> {
         match self.places.take(Some(peer.ip())) {
             Ok(place) => Some(place),
             Err(full) => {

@@ -4,10 +4,9 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use distributary_net::QuickAck;
 use distributary_tls::{Certificate, Tickets, TlsError, TlsIdentity, TlsStream};
 use tokio::net::TcpStream;
-
-use crate::quick_ack::QuickAck;
 
 /// First byte of a plain RTMP connection, and of RTMPE.
 const RTMP_VERSIONS: [u8; 2] = [3, 6];

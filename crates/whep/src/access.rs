@@ -10,10 +10,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use distributary_auth::network::{TrustedProxies, network};
 use distributary_auth::rate::RateLimit;
 use distributary_auth::{AccessRequest, Action, Authorizer, Denied, Grant};
 use distributary_hub::StreamName;
+use distributary_net::{TrustedProxies, network};
 use distributary_webrtc::engine::ViewerOptions;
 
 use crate::expiry::Expiry;
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_proxy_on_this_machine_that_is_not_trusted_is_warned_of() {
-        let networks = ["127.0.0.1"].map(|text| distributary_auth::network::parse(text).unwrap());
+        let networks = ["127.0.0.1"].map(|text| distributary_net::parse_network(text).unwrap());
         let trusting = TrustedProxies(networks.to_vec());
         let limit = RateLimit {
             burst: 1,

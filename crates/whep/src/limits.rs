@@ -9,8 +9,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
-use distributary_auth::network::network;
 use distributary_auth::rate::{RateLimit, RateLimiter};
+use distributary_net::network;
 use distributary_webrtc::session::SessionId;
 
 use crate::access::PeerAddress;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use distributary_auth::Action;
 use distributary_hub::{Dismissal, PublishError, Publisher, Refusal, StreamName};
+use distributary_net::{Full, Permit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tracing::{Span, error_span, info, warn};
@@ -14,7 +15,6 @@ use super::end::End;
 use super::{Asker, Connection, now};
 use crate::holders::{HolderEntry, Identity, LastHeard};
 use crate::ingest::Ingest;
-use crate::quota::{Full, Place};
 use crate::server::{OnDuplicate, Shared};
 use crate::session::{MediaMessage, PublishRequest};
 
@@ -26,7 +26,7 @@ pub(super) struct Published {
     /// Whose lines in the log these are, where the connection has several streams.
     span: Span,
     watcher: JoinHandle<()>,
-    _place: Place,
+    _permit: Permit,
     _holder: HolderEntry,
 }
 
@@ -36,7 +36,7 @@ pub(super) type Dismissed = (u32, Dismissal);
 /// The right to publish a name.
 struct Grant {
     publisher: Publisher,
-    place: Place,
+    permit: Permit,
     holder: HolderEntry,
 }
 
@@ -115,7 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             ingest: Ingest::new(grant.publisher, Some(self.peer), now),
             first_frame: self.shared.config.publish_timeout.map(|limit| now + limit),
             span,
-            _place: grant.place,
+            _permit: grant.permit,
             _holder: grant.holder,
         }
     }
@@ -201,8 +201,8 @@ impl Asker {
         heard: LastHeard,
     ) -> Result<Grant, Rejection> {
         const BAD_NAME: &str = "NetStream.Publish.BadName";
-        let place = self.shared.publishers.take(Some(self.peer.ip()));
-        let place = place.map_err(|full| {
+        let permit = self.shared.publishers.take(Some(self.peer.ip()));
+        let permit = permit.map_err(|full| {
             let description = match full {
                 Full::Total(max) => {
                     format!("The limit of {max} publishers is reached (max under [publishers]).")
@@ -226,7 +226,7 @@ impl Asker {
         let holder = self.shared.holders.enter(name.clone(), identity, heard);
         Ok(Grant {
             publisher,
-            place,
+            permit,
             holder,
         })
     }

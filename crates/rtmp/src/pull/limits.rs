@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use distributary_auth::network::network;
 
-use crate::quota::{Counts, Held};
+use distributary_net::{Counts, Held};
 
 /// How many streams may be pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -53,8 +53,8 @@ impl TestServer {
             ..config
         };
         let server = RtmpServer::bind(config, hub.clone()).unwrap();
-        let address = server.local_addr().unwrap();
-        let tls_address = server.tls_addr().unwrap();
+        let address = server.local_addr();
+        let tls_address = server.tls_addr();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.run(async move {
             let _ = stopped.await;

@@ -5,8 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use distributary_auth::network::{TrustedProxies, network};
-use distributary_webrtc::engine::{Place, Places};
+use distributary_net::{Full, Held, PerAddress, TrustedProxies};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::HttpConfig;
@@ -28,9 +27,9 @@ const GIVE_WAY_TIMEOUT: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Capacity {
     places: Arc<Semaphore>,
-    by_address: Arc<Places>,
+    by_address: PerAddress,
     reserve: Arc<Semaphore>,
-    reserve_by_address: Arc<Places>,
+    reserve_by_address: PerAddress,
     local_reserve: Arc<Semaphore>,
     idle: Arc<Idle>,
     proxies: TrustedProxies,
@@ -42,7 +41,7 @@ pub(super) struct Taken {
     /// Whether it is one of the reserve.
     pub(super) is_reserve: bool,
     _place: OwnedSemaphorePermit,
-    _of_address: Option<Place>,
+    _of_address: Option<Held<IpAddr>>,
 }
 
 impl Capacity {
@@ -50,9 +49,9 @@ impl Capacity {
         let places = |count| Arc::new(Semaphore::new(count));
         Self {
             places: places(config.max_connections),
-            by_address: Places::new(config.max_connections_per_ip),
+            by_address: PerAddress::new(config.max_connections_per_ip),
             reserve: places(RESERVE),
-            reserve_by_address: Places::new(RESERVE_PER_ADDRESS),
+            reserve_by_address: PerAddress::new(RESERVE_PER_ADDRESS),
             local_reserve: places(LOCAL_RESERVE),
             idle: Arc::default(),
             proxies: config.proxies.clone(),
@@ -105,9 +104,13 @@ impl Capacity {
     }
 
     /// Counts a connection among those of its address; this machine and proxies are not counted.
-    fn take_of_address(&self, ip: IpAddr, places: &Arc<Places>) -> Result<Option<Place>, usize> {
+    fn take_of_address(
+        &self,
+        ip: IpAddr,
+        places: &PerAddress,
+    ) -> Result<Option<Held<IpAddr>>, Full> {
         let is_counted = !ip.is_loopback() && !self.proxies.trusts(ip);
-        is_counted.then(|| places.take(network(ip))).transpose()
+        is_counted.then(|| places.take(ip)).transpose()
     }
 }
 
@@ -155,7 +158,7 @@ mod tests {
     use super::*;
 
     fn capacity(max_connections: usize, max_connections_per_ip: usize) -> Capacity {
-        let proxy = distributary_auth::network::parse("198.51.100.0/24").unwrap();
+        let proxy = distributary_net::parse_network("198.51.100.0/24").unwrap();
         Capacity::new(&HttpConfig {
             max_connections,
             max_connections_per_ip,

@@ -8,26 +8,17 @@ mod capacity;
 mod connection;
 mod write_deadline;
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use distributary_auth::network::TrustedProxies;
+use distributary_net::{BindError, Listener, TrustedProxies};
 use distributary_tls::{Certificate, Tickets, TlsError, TlsIdentity};
 use hyper_util::server::graceful::GracefulShutdown;
-use socket2::{Domain, Socket, Type};
-use tokio::net::TcpListener;
 
 use capacity::Capacity;
 use connection::{Connection, Timeouts};
-
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 1024;
-
-/// How long `accept` rests when it fails, as it does when the process is out of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long requests under way may still take at shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
@@ -73,13 +64,8 @@ impl Default for HttpConfig {
 #[non_exhaustive]
 pub enum HttpError {
     /// The address cannot be listened on.
-    #[error("HTTP cannot listen on {address}: {source}")]
-    Listen {
-        /// The address asked for.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
+    #[error("HTTP {0}")]
+    Listen(#[from] BindError),
     /// The certificate of HTTPS cannot be used.
     #[error("HTTPS: {0}")]
     Tls(#[from] TlsError),
@@ -88,8 +74,7 @@ pub enum HttpError {
 /// A bound HTTP server.
 #[derive(Debug)]
 pub struct HttpServer {
-    listener: TcpListener,
-    local_addr: SocketAddr,
+    listener: Listener,
     config: HttpConfig,
     certificate: Option<Arc<Certificate>>,
 }
@@ -100,18 +85,18 @@ impl HttpServer {
     /// # Errors
     /// When the address cannot be listened on, or the certificate cannot be used.
     pub fn bind(config: HttpConfig) -> Result<Self, HttpError> {
-        let address = config.listen;
-        let failed = |source| HttpError::Listen { address, source };
         let certificate = config
             .tls
             .clone()
             .map(|identity| Certificate::new("HTTPS", identity, Tickets::Sent).map(Arc::new))
             .transpose()?;
-        let listener = listen(address).map_err(failed)?;
-        let local_addr = listener.local_addr().map_err(failed)?;
+        let protocol = if certificate.is_some() {
+            "HTTPS"
+        } else {
+            "HTTP"
+        };
         Ok(Self {
-            listener,
-            local_addr,
+            listener: Listener::bind(protocol, config.listen)?,
             config,
             certificate,
         })
@@ -119,7 +104,7 @@ impl HttpServer {
 
     /// The address that is listened on; it has the real port when port 0 was asked for.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        self.listener.local_addr()
     }
 
     /// Serves until `shutdown` is ready, then lets requests under way finish, half a second at most.
@@ -145,14 +130,7 @@ impl HttpServer {
             write: self.config.write_timeout,
         };
         loop {
-            let (stream, peer) = match self.listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "HTTP connection not accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
+            let (stream, peer) = self.listener.accept().await;
             let Some(taken) = capacity.take(peer).await else {
                 tracing::debug!(%peer, "HTTP connection closed: there are as many as there may be");
                 continue;
@@ -172,22 +150,6 @@ impl HttpServer {
             });
         }
     }
-}
-
-/// A listening socket; one on `[::]` takes IPv4 too, whatever the system's default.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    // A restart must not wait for old connections to be forgotten. On Windows the option means
-    // something else: it would let a second server take the port.
-    #[cfg(unix)]
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
 }
 
 #[cfg(test)]

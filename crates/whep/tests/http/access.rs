@@ -7,9 +7,9 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use distributary_auth::jwt::{JwtConfig, KeySource};
 use distributary_auth::keys::KeyRule;
-use distributary_auth::network::{self, TrustedProxies};
 use distributary_auth::rate::RateLimit;
 use distributary_auth::{AuthConfig, Authorizer, Method};
+use distributary_net::{TrustedProxies, parse_network};
 use distributary_webrtc::engine::EngineConfig;
 use distributary_whep::{Access, WhepConfig};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -117,7 +117,7 @@ async fn an_address_that_asks_too_often_has_to_wait_and_others_do_not() {
         per_minute: 6,
     };
     // Requests of these tests come from this machine, as from a proxy.
-    let proxies = TrustedProxies(vec![network::parse("127.0.0.1").unwrap()]);
+    let proxies = TrustedProxies(vec![parse_network("127.0.0.1").unwrap()]);
     let front = Front::guarded(Access::new(Authorizer::open(), limit, proxies));
     let ask = async |ip| post(&front, "/whep/live/test", &[("x-forwarded-for", ip)]).await;
     for _ in 0..2 {
@@ -140,7 +140,7 @@ async fn changes_and_ends_of_sessions_are_limited_each_by_themselves() {
         burst: 2,
         per_minute: 1,
     };
-    let proxies = TrustedProxies(vec![network::parse("127.0.0.1").unwrap()]);
+    let proxies = TrustedProxies(vec![parse_network("127.0.0.1").unwrap()]);
     let front = Front::guarded(Access::new(Authorizer::open(), limit, proxies));
     let session = front.open().await;
     for (method, path) in [
@@ -251,7 +251,7 @@ fn path_with_token(seconds: u64) -> String {
 
 #[tokio::test]
 async fn an_address_with_all_its_viewers_has_to_wait_and_others_do_not() {
-    let proxies = TrustedProxies(vec![network::parse("127.0.0.1").unwrap()]);
+    let proxies = TrustedProxies(vec![parse_network("127.0.0.1").unwrap()]);
     let access = Access::new(Authorizer::open(), NO_LIMIT, proxies);
     let engine = EngineConfig {
         max_sessions_per_address: 2,

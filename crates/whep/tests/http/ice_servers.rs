@@ -6,9 +6,9 @@ use crate::front::{Answer, Front, OFFER};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use distributary_auth::keys::KeyRule;
-use distributary_auth::network::TrustedProxies;
 use distributary_auth::rate::RateLimit;
 use distributary_auth::{AuthConfig, Authorizer, Method};
+use distributary_net::TrustedProxies;
 use distributary_webrtc::engine::EngineConfig;
 use distributary_whep::{Access, IceServer, TurnCredentials, WhepConfig};
 

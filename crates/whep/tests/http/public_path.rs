@@ -4,8 +4,8 @@ use crate::front::{Answer, Front, OFFER};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use distributary_auth::Authorizer;
-use distributary_auth::network::{self, TrustedProxies};
 use distributary_auth::rate::RateLimit;
+use distributary_net::{TrustedProxies, parse_network};
 use distributary_webrtc::engine::EngineConfig;
 use distributary_whep::{Access, WhepConfig};
 
@@ -19,7 +19,7 @@ fn front(public_path: &str, proxies: &[&str]) -> Front {
         burst: 1,
         per_minute: 0,
     };
-    let proxies = proxies.iter().map(|proxy| network::parse(proxy).unwrap());
+    let proxies = proxies.iter().map(|proxy| parse_network(proxy).unwrap());
     let access = Access::new(
         Authorizer::open(),
         no_limit,

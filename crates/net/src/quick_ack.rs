@@ -1,4 +1,4 @@
-//! A TCP socket that confirms at once what it has received.
+//! A TCP stream that acknowledges at once.
 
 use std::io;
 use std::pin::Pin;
@@ -7,12 +7,14 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Publishers write a frame in small pieces and leave Nagle's algorithm on: a piece waits until the
-/// one before it is confirmed (RFC 9293 section 3.7.4). Where the kernel delays that confirmation,
-/// as it does for some time after we have written something, the frame is held up by 40 ms. The
-/// setting does not last, so it is made anew after each read.
+/// A TCP stream that acknowledges at once what it reads.
+///
+/// Publishers write a frame in small pieces and leave Nagle's algorithm on: a piece waits until the one before
+/// it is acknowledged (RFC 9293 section 3.7.4). Where the kernel delays the acknowledgement, as it does for some
+/// time after we have written something, the frame is delayed by 40 ms. The kernel forgets the setting, so it
+/// is set again after each read.
 #[derive(Debug)]
-pub(crate) struct QuickAck(pub(crate) TcpStream);
+pub struct QuickAck(pub TcpStream);
 
 impl AsyncRead for QuickAck {
     fn poll_read(
@@ -22,7 +24,7 @@ impl AsyncRead for QuickAck {
     ) -> Poll<io::Result<()>> {
         let result = ready!(Pin::new(&mut self.0).poll_read(context, buffer));
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        // Without it frames come later, and that is all.
+        // If this fails, frames arrive later, and that is all.
         let _ = self.0.set_quickack(true);
         Poll::Ready(result)
     }

@@ -1,10 +1,11 @@
-//! What counts as one address, and which proxies are believed.
+//! IP addresses: what counts as one, and which proxies are believed.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 pub use ipnet::IpNet;
 
-/// What counts as one address: an IPv6 host has a /64 network to itself.
+/// Returns what counts as one address: an IPv4 address, or the /64 network of an IPv6 address, because an
+/// IPv6 host usually has a /64 to itself.
 pub fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
@@ -17,9 +18,9 @@ pub fn network(ip: IpAddr) -> IpAddr {
 pub struct TrustedProxies(pub Vec<IpNet>);
 
 impl TrustedProxies {
-    /// Where a request really comes from: `forwarded`, the list of a proxy, is read from its end, and
-    /// the first address that is no proxy of ours is the client. Whatever lies before it was written by
-    /// the client itself.
+    /// Returns the address of the client. `forwarded` is the list in `X-Forwarded-For`. It is read from its
+    /// end: the first address that is not a trusted proxy is the client. The client itself can have written
+    /// whatever is in front of it.
     pub fn client(&self, peer: IpAddr, forwarded: &str) -> IpAddr {
         let mut client = peer.to_canonical();
         for hop in forwarded.rsplit(',') {
@@ -34,13 +35,13 @@ impl TrustedProxies {
         client
     }
 
-    /// Whether this is the address of a proxy.
+    /// Returns whether this is the address of a trusted proxy.
     pub fn trusts(&self, ip: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&ip))
     }
 }
 
-/// An address as proxies write it, some with a port.
+/// Parses an address as proxies write it, some with a port.
 fn address(text: &str) -> Option<IpAddr> {
     let ip = text
         .parse()
@@ -49,11 +50,11 @@ fn address(text: &str) -> Option<IpAddr> {
     ip.as_ref().map(IpAddr::to_canonical)
 }
 
-/// Reads a network, or a single address as the network that has it alone.
+/// Parses a network (`10.0.0.0/8`), or an address as the network that contains only it.
 ///
 /// # Errors
 /// When it is neither.
-pub fn parse(text: &str) -> Result<IpNet, ipnet::AddrParseError> {
+pub fn parse_network(text: &str) -> Result<IpNet, ipnet::AddrParseError> {
     text.parse::<IpAddr>()
         .map(IpNet::from)
         .or_else(|_| text.parse())
@@ -77,7 +78,7 @@ mod tests {
 
     #[test]
     fn only_what_trusted_proxies_say_is_believed() {
-        let networks = ["127.0.0.1", "10.0.0.0/8"].map(|text| parse(text).unwrap());
+        let networks = ["127.0.0.1", "10.0.0.0/8"].map(|text| parse_network(text).unwrap());
         let proxies = TrustedProxies(networks.to_vec());
         let client = |peer: &str, forwarded: &str| proxies.client(ip(peer), forwarded).to_string();
         assert_eq!(client("127.0.0.1", ""), "127.0.0.1");

@@ -1,25 +1,25 @@
-//! How many of something there may be: in all, and from one address.
+//! Bounds: how many of something there may be in all, and from one address.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use distributary_auth::network::network;
+use crate::network;
 
-/// A number of places, of which one address has a share. An IPv6 /64 network counts as one address.
+/// A bound on the total and on the share of one address.
 #[derive(Debug)]
-pub(crate) struct Quota {
+pub struct Quota {
     max: usize,
     total: Arc<Counts<()>>,
-    max_per_ip: usize,
-    per_ip: Arc<Counts<IpAddr>>,
+    per_address: PerAddress,
 }
 
-/// Why there is no place.
+/// Why a quota grants nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Full {
-    /// All places are taken.
+pub enum Full {
+    /// The total is reached.
     #[error("the limit of {0} is reached")]
     Total(usize),
     /// The address has its share.
@@ -27,51 +27,77 @@ pub(crate) enum Full {
     Address(usize),
 }
 
-/// A place, given back when it is dropped.
+/// One of a quota, given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub struct Permit {
     _total: Held<()>,
-    _per_ip: Option<Held<IpAddr>>,
+    _address: Option<Held<IpAddr>>,
 }
 
 impl Quota {
-    pub(crate) fn new(max: usize, max_per_ip: usize) -> Self {
+    /// Creates a quota of `max` in all, of which one address may have `max_per_address`.
+    pub fn new(max: usize, max_per_address: usize) -> Self {
         Self {
             max,
             total: Arc::default(),
-            max_per_ip,
-            per_ip: Arc::default(),
+            per_address: PerAddress::new(max_per_address),
         }
     }
 
-    /// Takes a place for an address, or for nobody in particular.
+    /// Takes one for an address, or for nobody in particular.
     ///
     /// # Errors
-    /// When there is none.
-    pub(crate) fn take(&self, ip: Option<IpAddr>) -> Result<Place, Full> {
+    /// When the total or the address's share is reached.
+    pub fn take(&self, ip: Option<IpAddr>) -> Result<Permit, Full> {
         let total = self.total.take((), self.max);
         let total = total.ok_or(Full::Total(self.max))?;
-        let per_ip = match ip {
-            Some(ip) => {
-                let held = self.per_ip.take(network(ip), self.max_per_ip);
-                Some(held.ok_or(Full::Address(self.max_per_ip))?)
-            }
-            None => None,
-        };
-        Ok(Place {
+        let address = ip.map(|ip| self.per_address.take(ip)).transpose()?;
+        Ok(Permit {
             _total: total,
-            _per_ip: per_ip,
+            _address: address,
         })
     }
 }
 
-/// How many there are of each key. Nothing is kept of a key of which there are none.
+/// A bound on what one [address](network) may have, which can be changed while it is in use.
 #[derive(Debug)]
-pub(crate) struct Counts<K: Eq + Hash>(Mutex<HashMap<K, usize>>);
+pub struct PerAddress {
+    counts: Arc<Counts<IpAddr>>,
+    max: AtomicUsize,
+}
+
+impl PerAddress {
+    /// Creates a bound of `max` for each address.
+    pub fn new(max: usize) -> Self {
+        Self {
+            counts: Arc::default(),
+            max: AtomicUsize::new(max),
+        }
+    }
+
+    /// Changes the bound for those who come from now on.
+    pub fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
+    /// Takes one for an address; an IPv6 /64 network counts as one.
+    ///
+    /// # Errors
+    /// With [`Full::Address`] when it may have no more.
+    pub fn take(&self, ip: IpAddr) -> Result<Held<IpAddr>, Full> {
+        let max = self.max.load(Ordering::Relaxed);
+        let held = self.counts.take(network(ip), max);
+        held.ok_or(Full::Address(max))
+    }
+}
+
+/// How many there are of each key. Keys with a count of zero take no memory.
+#[derive(Debug)]
+pub struct Counts<K: Eq + Hash>(Mutex<HashMap<K, usize>>);
 
 /// One of its key, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Held<K: Eq + Hash> {
+pub struct Held<K: Eq + Hash> {
     counts: Arc<Counts<K>>,
     key: K,
 }
@@ -83,8 +109,8 @@ impl<K: Eq + Hash> Default for Counts<K> {
 }
 
 impl<K: Clone + Eq + Hash> Counts<K> {
-    /// Counts one more, if there are fewer than `limit`.
-    pub(crate) fn take(self: &Arc<Self>, key: K, limit: usize) -> Option<Held<K>> {
+    /// Counts one more of a key, unless there are `limit` already.
+    pub fn take(self: &Arc<Self>, key: K, limit: usize) -> Option<Held<K>> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.get(&key).copied().unwrap_or_default();
         if count >= limit {
@@ -147,7 +173,18 @@ mod tests {
         assert_eq!(quota.take(ip("192.0.2.3")).unwrap_err(), Full::Total(2));
         assert_eq!(quota.take(None).unwrap_err(), Full::Total(2));
         drop(places);
-        assert!(quota.per_ip.0.lock().unwrap().is_empty());
+        assert!(quota.per_address.counts.0.lock().unwrap().is_empty());
         assert!(quota.take(ip("192.0.2.3")).is_ok());
+    }
+
+    #[test]
+    fn a_changed_bound_applies_to_those_who_come_later() {
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let places = PerAddress::new(1);
+        let _first = places.take(address).unwrap();
+        assert_eq!(places.take(address).unwrap_err(), Full::Address(1));
+        places.set_max(2);
+        let _second = places.take(address).unwrap();
+        assert_eq!(places.take(address).unwrap_err(), Full::Address(2));
     }
 }

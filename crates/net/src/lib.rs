@@ -1,0 +1,16 @@
+//! What every listener needs, whatever it speaks. A leaf: it depends on no other crate of the gateway.
+//!
+//! * [`Listener`] accepts TCP connections over IPv6 and IPv4, and survives a failing `accept`.
+//! * [`QuickAck`] is a TCP stream that acknowledges at once.
+//! * [`Quota`] and [`PerAddress`] bound how many of something there may be.
+//! * [`network`] says what counts as one address, and [`TrustedProxies`] which proxies are believed.
+
+mod address;
+mod listen;
+mod quick_ack;
+mod quota;
+
+pub use address::{IpNet, TrustedProxies, network, parse_network};
+pub use listen::{BindError, Listener, bind};
+pub use quick_ack::QuickAck;
+pub use quota::{Counts, Full, Held, PerAddress, Permit, Quota};

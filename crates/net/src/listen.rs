@@ -1,0 +1,152 @@
+//! Listening on TCP, over IPv6 and IPv4.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tracing::warn;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// First and longest pause after a failed `accept`, as when the process is out of file descriptors.
+const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// The address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}")]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system says.
+    pub source: io::Error,
+}
+
+/// A TCP listener whose `accept` does not fail.
+#[derive(Debug)]
+pub struct Listener {
+    protocol: &'static str,
+    listener: TcpListener,
+    local_addr: SocketAddr,
+}
+
+impl Listener {
+    /// Listens on `address` (see [`bind`]) for connections of `protocol`, which the log names. Call it within a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub fn bind(protocol: &'static str, address: SocketAddr) -> Result<Self, BindError> {
+        let failed = |source| BindError { address, source };
+        Self::from_std(protocol, bind(address)?).map_err(failed)
+    }
+
+    /// Takes over a socket that [`bind`] has made.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn from_std(protocol: &'static str, listener: std::net::TcpListener) -> io::Result<Self> {
+        let local_addr = listener.local_addr()?;
+        Ok(Self {
+            protocol,
+            listener: TcpListener::from_std(listener)?,
+            local_addr,
+        })
+    }
+
+    /// Returns the address listened on, with the port that the system chose where 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Accepts the next connection. The peer's address is IPv4 where it connected over IPv4. When `accept` fails,
+    /// this logs the error, pauses and tries again.
+    pub async fn accept(&self) -> (TcpStream, SocketAddr) {
+        let (mut pause, longest) = ACCEPT_BACKOFF;
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                    return (stream, peer);
+                }
+                Err(error) => {
+                    warn!(protocol = self.protocol, %error, "connection not accepted");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(longest);
+                }
+            }
+        }
+    }
+}
+
+/// Binds a TCP socket that does not block. `[::]` accepts IPv4 too, whatever the system's default, and falls back to
+/// `0.0.0.0` where IPv6 is turned off.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub fn bind(address: SocketAddr) -> Result<std::net::TcpListener, BindError> {
+    let listener = match bind_exactly(address) {
+        Err(error) if address.ip().is_unspecified() && address.is_ipv6() && is_no_ipv6(&error) => {
+            bind_exactly((Ipv4Addr::UNSPECIFIED, address.port()).into())
+        }
+        result => result,
+    };
+    listener.map_err(|source| BindError { address, source })
+}
+
+fn bind_exactly(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // A restart must not wait for old connections to be forgotten. On Windows the option means
+    // something else: it would let a second server take the port.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Returns whether the error says that the system has no IPv6: the family is not built in, or no interface
+/// has it.
+fn is_no_ipv6(error: &io::Error) -> bool {
+    /// `EAFNOSUPPORT` on Linux and on BSD, which have no `ErrorKind`.
+    const FAMILY_NOT_SUPPORTED: [i32; 2] = [97, 47];
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error
+            .raw_os_error()
+            .is_some_and(|code| FAMILY_NOT_SUPPORTED.contains(&code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_unspecified_ipv6_address_accepts_ipv4_under_its_own_address() {
+        let listener = Listener::bind("test", "[::]:0".parse().unwrap()).unwrap();
+        let port = listener.local_addr().port();
+        let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+            .await
+            .unwrap();
+        let (_, peer) = listener.accept().await;
+        assert_eq!(peer, client.local_addr().unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_named_in_the_error() {
+        let first = Listener::bind("test", "127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = first.local_addr();
+        let error = Listener::bind("test", address).unwrap_err();
+        assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
+        assert!(error.to_string().contains(&address.to_string()));
+    }
+}
