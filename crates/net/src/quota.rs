@@ -57,6 +57,11 @@ impl Quota {
             _address: address,
         })
     }
+
+    /// Returns how many are taken.
+    pub fn taken(&self) -> usize {
+        self.total.count(&())
+    }
 }
 
 /// A bound on what one [address](network) may have, which can be changed while it is in use.
@@ -109,6 +114,12 @@ impl<K: Eq + Hash> Default for Counts<K> {
 }
 
 impl<K: Clone + Eq + Hash> Counts<K> {
+    /// Returns how many there are of a key.
+    pub fn count(&self, key: &K) -> usize {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.get(key).copied().unwrap_or_default()
+    }
+
     /// Counts one more of a key, unless there are `limit` already.
     pub fn take(self: &Arc<Self>, key: K, limit: usize) -> Option<Held<K>> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);

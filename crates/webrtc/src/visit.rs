@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use distributary_hub::StreamName;
 use distributary_media::VideoCodec;
+use distributary_net::Held;
 use tracing::Span;
 
-use crate::engine::Place;
 use crate::session::SessionId;
 
 /// What is dropped when the viewer is gone, wherever that happens.
@@ -20,7 +20,7 @@ pub(crate) struct Visit {
     /// It gets audio alone because its player cannot decode the video: codecs that it could decode.
     pub(crate) awaits: Vec<VideoCodec>,
     /// The place it takes among those of its address.
-    _place: Option<Place>,
+    _place: Option<Held<IpAddr>>,
 }
 
 impl Visit {
@@ -28,7 +28,7 @@ impl Visit {
         id: &SessionId,
         stream: &StreamName,
         address: Option<IpAddr>,
-        (counts_as, place): (Option<IpAddr>, Option<Place>),
+        (counts_as, place): (Option<IpAddr>, Option<Held<IpAddr>>),
     ) -> Self {
         // Of the highest level: whatever is logged of a viewer says whose it is.
         let span = tracing::error_span!(

@@ -3,9 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use distributary_auth::network::network;
-
-use distributary_net::{Counts, Held};
+use distributary_net::{Counts, Held, network};
 
 /// How many streams may be pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,10 @@
 //! Handshakes that are not complete, of which there are only so many.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::places::{Place, Places};
+use distributary_net::{Full, Permit, Quota};
 
 /// Handshakes under way at the same time. OpenSSL holds some 71 KiB for each, so that all together have
 /// 71 MiB at most. A session that would make it more waits: the checks of its viewer, who repeats them
@@ -21,64 +20,37 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Counts the handshakes under way.
 pub(crate) struct Handshakes {
-    count: Arc<AtomicUsize>,
-    by_address: Arc<Places>,
+    quota: Quota,
     warned: Mutex<Option<Instant>>,
-}
-
-/// A handshake under way, until this is dropped.
-#[derive(Debug)]
-pub(crate) struct Handshake {
-    count: Arc<AtomicUsize>,
-    _place: Option<Place>,
 }
 
 impl Default for Handshakes {
     fn default() -> Self {
         Self {
-            count: Arc::default(),
-            by_address: Places::new(MAX_HANDSHAKES_PER_ADDRESS),
+            quota: Quota::new(MAX_HANDSHAKES, MAX_HANDSHAKES_PER_ADDRESS),
             warned: Mutex::default(),
         }
     }
 }
 
 impl Handshakes {
-    /// Begins a handshake of a session whose offer came from `address`, if there may be another.
-    pub(crate) fn begin(&self, address: Option<IpAddr>, now: Instant) -> Option<Handshake> {
-        let place = address.map(|address| self.by_address.take(address));
-        let Ok(place) = place.transpose() else {
-            self.warn(now);
-            return None;
-        };
-        if self.count.fetch_add(1, Ordering::Relaxed) >= MAX_HANDSHAKES {
-            self.count.fetch_sub(1, Ordering::Relaxed);
-            self.warn(now);
-            return None;
-        }
-        Some(Handshake {
-            count: Arc::clone(&self.count),
-            _place: place,
-        })
+    /// Begins a handshake of a session whose offer came from `address`, if there may be another. It counts until
+    /// the permit is dropped.
+    pub(crate) fn begin(&self, address: Option<IpAddr>, now: Instant) -> Option<Permit> {
+        self.quota
+            .take(address)
+            .map_err(|full| self.warn(full, now))
+            .ok()
     }
 
-    fn warn(&self, now: Instant) {
+    fn warn(&self, full: Full, now: Instant) {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         let is_recent = |at: Instant| now.saturating_duration_since(at) < WARNING_INTERVAL;
         if !warned.is_some_and(is_recent) {
             *warned = Some(now);
-            tracing::warn!(
-                under_way = self.count.load(Ordering::Relaxed),
-                "viewers wait: as many DTLS handshakes are under way as there may be in all \
-                 ({MAX_HANDSHAKES}) or for one address ({MAX_HANDSHAKES_PER_ADDRESS})"
-            );
+            let under_way = self.quota.taken();
+            tracing::warn!(under_way, "viewers wait for their DTLS handshake: {full}");
         }
-    }
-}
-
-impl Drop for Handshake {
-    fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -111,6 +83,6 @@ mod tests {
                 .is_some()
         );
         drop(under_way);
-        assert_eq!(handshakes.count.load(Ordering::Relaxed), 0);
+        assert_eq!(handshakes.quota.taken(), 0);
     }
 }

@@ -7,7 +7,6 @@ mod handshakes;
 mod identity;
 mod latency;
 mod open;
-mod places;
 mod restart;
 
 use std::io;
@@ -17,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use distributary_hub::{Hub, StreamName};
+use distributary_net::PerAddress;
 use tokio::sync::mpsc;
 
 use crate::log::LogLimits;
@@ -26,7 +26,7 @@ use crate::sdp::IceFragment;
 use crate::session::{Registry, SessionId, SessionWatch, ShortId};
 use crate::shard::{self, Command};
 use crate::socket::bind_shared;
-use crate::tcp::{self, TcpServer};
+use crate::tcp::TcpServer;
 
 pub(crate) use counter::Offers;
 pub use counter::{AcceptError, OFFER_LIFETIME};
@@ -34,14 +34,12 @@ pub use failure::EngineFailure;
 pub(crate) use failure::Failures;
 pub(crate) use figures::{Figures, FiguresCell};
 pub use figures::{SessionFigures, SessionReport};
-pub(crate) use handshakes::{Handshake, Handshakes};
+pub(crate) use handshakes::Handshakes;
 pub use identity::{CERTIFICATE_LIFETIME, IdentityError};
 pub(crate) use identity::{Identities, Identity};
 pub(crate) use latency::Latency;
 pub use latency::LatencySummary;
 pub use open::{OpenError, OpenedSession, ViewerOptions};
-pub(crate) use places::network;
-pub use places::{Place, Places};
 pub use restart::{IcePatch, PatchError, RestartedIce};
 
 /// Commands that may wait for a shard; a shard that is so far behind loses datagrams anyway.
@@ -154,7 +152,7 @@ pub(crate) struct Shared {
     pub(crate) offers: Offers,
     pub(crate) handshakes: Handshakes,
     pub(crate) failures: Failures,
-    pub(crate) places: Arc<Places>,
+    pub(crate) places: PerAddress,
     pub(crate) figures: Figures,
     pub(crate) identities: Identities,
     pub(crate) wall: WallClock,
@@ -204,7 +202,7 @@ impl Engine {
             offers: Offers::default(),
             handshakes: Handshakes::default(),
             failures: Failures::default(),
-            places: Places::new(config.max_sessions_per_address),
+            places: PerAddress::new(config.max_sessions_per_address),
             figures: Figures::default(),
             config,
             hub,
@@ -248,7 +246,7 @@ impl Engine {
             registry, places, ..
         } = &*self.shared;
         registry.limit(limits.max_sessions, limits.max_sessions_per_stream);
-        places.limit(limits.max_sessions_per_address);
+        places.set_max(limits.max_sessions_per_address);
     }
 
     /// The UDP address that is bound.
@@ -436,10 +434,10 @@ impl Engine {
 
 /// The TCP port beside the UDP port, if it can be had.
 fn listen(address: SocketAddr) -> Option<std::net::TcpListener> {
-    match tcp::bind(address) {
+    match distributary_net::bind(address) {
         Ok(listener) => Some(listener),
         Err(error) => {
-            tracing::warn!(%address, %error, "viewers cannot connect over TCP, only over UDP");
+            tracing::warn!(%error, "viewers cannot connect over TCP, only over UDP");
             None
         }
     }

@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use distributary_hub::{BFrameChoice, Reservation, StreamName, StreamStats};
 use distributary_media::{AudioCodec, VideoCodec, VideoTrack};
+use distributary_net::Full;
 
 use super::identity::Identity;
-use super::{EngineConfig, Place, Shared};
+use super::{EngineConfig, Shared};
 use crate::dtls::DtlsRole;
 use crate::ice::Credentials;
 use crate::peer::PeerConfig;
@@ -74,8 +75,8 @@ pub enum OpenError {
     #[error("the stream has no room for another viewer: {0} sessions are open")]
     StreamFull(usize),
     /// The viewer's address has all the sessions it may have.
-    #[error("the address has no room for another viewer: {0} of its sessions are open")]
-    AddressFull(usize),
+    #[error("the address has no room for another viewer: {0}")]
+    AddressFull(Full),
     /// The system's random generator failed.
     #[error("no session could be made: {0}")]
     Internal(String),
@@ -176,7 +177,7 @@ pub(super) fn visit(
     options: ViewerOptions,
 ) -> Result<Visit, OpenError> {
     let place = options.counts_as.map(|address| shared.places.take(address));
-    let place: Option<Place> = place.transpose().map_err(OpenError::AddressFull)?;
+    let place = place.transpose().map_err(OpenError::AddressFull)?;
     // It may go over from the stream to a rendition and back.
     Ok(Visit::new(
         id,

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use distributary_net::Permit;
+
 use super::viewers::Viewer;
 use super::{Command, Shard};
 use crate::data::Notice;
 use crate::demux::DatagramKind;
-use crate::engine::{Handshake, Shared};
+use crate::engine::Shared;
 use crate::ice::{CandidatePair, Credentials, IceLite, IceOutcome};
 use crate::peer::{CloseReason, MediaClock, Peer, PeerEvent};
 use crate::session::{Claim, PendingSession, SessionId};
@@ -146,7 +148,7 @@ impl Shard {
     fn admit(
         &mut self,
         session: PendingSession,
-        handshake: Option<Handshake>,
+        handshake: Option<Permit>,
         now: Instant,
     ) -> Option<usize> {
         let ufrags = session.ufrags().map(Into::into).collect();

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use distributary_hub::BFrameChoice;
+use distributary_net::Permit;
 use slab::Slab;
 
 use super::addresses::{Addresses, Holders};
-use crate::engine::{FiguresCell, Handshake};
+use crate::engine::FiguresCell;
 use crate::peer::Peer;
 use crate::session::{MAX_FRAGMENTS, SessionId};
 use crate::tcp::Connection;
@@ -29,7 +30,7 @@ pub(super) struct Viewer {
     pub(super) ufrags: Vec<Box<str>>,
     pub(super) peer: Peer,
     /// Its handshake, until it is done.
-    pub(super) handshake: Option<Handshake>,
+    pub(super) handshake: Option<Permit>,
     /// Who says what it is sent of B-frames.
     pub(super) b_frames: BFrameChoice,
     /// The stream it watches.

@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use distributary_net::Permit;
 use tokio::sync::{Notify, mpsc};
 
 use super::framing::write_frame;
-use super::unproven::Unproven;
 use super::{LOW_WATER, MAX_QUEUED};
 use crate::ice::{CandidatePair, Transport};
 
@@ -26,7 +26,7 @@ pub(crate) struct Connection {
     /// A check on it was valid.
     is_proven: AtomicBool,
     /// What it counts as before that.
-    unproven: Mutex<Option<Unproven>>,
+    unproven: Mutex<Option<Permit>>,
     outbound: mpsc::Sender<Outbound>,
     /// Bytes queued and not yet written.
     queued: Arc<AtomicUsize>,
@@ -97,11 +97,11 @@ impl Connection {
     }
 
     /// Keeps what the connection counts as until a check on it was valid.
-    pub(super) fn prove_later(&self, unproven: Unproven) {
+    pub(super) fn prove_later(&self, unproven: Permit) {
         *self.unproven() = Some(unproven);
     }
 
-    fn unproven(&self) -> MutexGuard<'_, Option<Unproven>> {
+    fn unproven(&self) -> MutexGuard<'_, Option<Permit>> {
         self.unproven.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -25,7 +25,7 @@ mod unproven;
 use std::time::Duration;
 
 pub(crate) use connection::Connection;
-pub(crate) use server::{TcpServer, bind};
+pub(crate) use server::TcpServer;
 
 /// How long a new connection may take for its first frame.
 pub const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,17 +1,16 @@
 //! The thread that accepts, reads and writes.
 
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use socket2::{Domain, Protocol, Socket, Type};
+use distributary_net::Listener;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -25,41 +24,12 @@ use crate::session::Place;
 use crate::shard::Command;
 use crate::stun::local_ufrag;
 
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 256;
-
 /// Bytes that the kernel may hold for one viewer on their way out: what is in there is as late as the
 /// network is slow, and cannot be taken back.
 const SEND_BUFFER: usize = 128 * 1024;
 
-/// How long `accept` rests when it fails, as it does when the process is out of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// How long the last words to the viewers may take at the end.
 const LINGER: Duration = Duration::from_millis(300);
-
-/// Listens on a TCP port. An IPv6 wildcard address takes IPv4 too.
-///
-/// # Errors
-/// When the address cannot be listened on, as when another process has the port.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.ip() == Ipv6Addr::UNSPECIFIED {
-        socket.set_only_v6(false)?;
-    }
-    // A restart must not wait for old connections to be forgotten. On Windows the option means
-    // something else: it would let a second gateway take the port.
-    #[cfg(unix)]
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
 
 /// The running thread.
 pub(crate) struct TcpServer {
@@ -79,7 +49,7 @@ impl TcpServer {
             .build()?;
         let listener = {
             let _within = runtime.enter();
-            TcpListener::from_std(listener)?
+            Listener::from_std("ICE-TCP", listener)?
         };
         let thread = std::thread::Builder::new()
             .name("ice tcp".to_owned())
@@ -101,7 +71,7 @@ impl TcpServer {
     }
 }
 
-async fn serve(listener: TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
+async fn serve(listener: Listener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
     let mut connections = JoinSet::new();
     tokio::select! {
         () = accept(&listener, &shared, &mut connections) => {}
@@ -115,7 +85,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, stopped: oneshot::Rec
 
 /// Accepts for ever. A place is taken before a connection is accepted; further ones wait in the
 /// kernel's queue.
-async fn accept(listener: &TcpListener, shared: &Arc<Shared>, connections: &mut JoinSet<()>) {
+async fn accept(listener: &Listener, shared: &Arc<Shared>, connections: &mut JoinSet<()>) {
     let places = Arc::new(Semaphore::new(shared.config.max_tcp_connections));
     let admission = Admission::new(shared.config.max_sessions_per_address);
     let next_id = AtomicU64::new(0);
@@ -124,26 +94,19 @@ async fn accept(listener: &TcpListener, shared: &Arc<Shared>, connections: &mut 
             return;
         };
         while connections.try_join_next().is_some() {}
-        match listener.accept().await {
-            Ok((stream, remote)) => {
-                let Some(admitted) = admission.admit(remote.ip()) else {
-                    tracing::debug!(%remote, "too many ICE-TCP connections of this address");
-                    continue;
-                };
-                let id = next_id.fetch_add(1, Ordering::Relaxed);
-                let shared = Arc::clone(shared);
-                connections.spawn(async move {
-                    if let Err(error) = drive(stream, id, admitted, &shared).await {
-                        tracing::debug!(%remote, %error, "ICE-TCP connection ended");
-                    }
-                    drop(place);
-                });
+        let (stream, remote) = listener.accept().await;
+        let Some(admitted) = admission.admit(remote.ip()) else {
+            tracing::debug!(%remote, "too many ICE-TCP connections of this address");
+            continue;
+        };
+        let id = next_id.fetch_add(1, Ordering::Relaxed);
+        let shared = Arc::clone(shared);
+        connections.spawn(async move {
+            if let Err(error) = drive(stream, id, admitted, &shared).await {
+                tracing::debug!(%remote, %error, "ICE-TCP connection ended");
             }
-            Err(error) => {
-                tracing::warn!(%error, "ICE-TCP connection not accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+            drop(place);
+        });
     }
 }
 
@@ -173,7 +136,7 @@ async fn drive(
 ) -> Result<(), Ended> {
     let Admitted {
         unproven,
-        place: _place,
+        of_address: _of_address,
     } = admitted;
     let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
     // Each piece is all there is to send; waiting for more would only delay it.

@@ -1,10 +1,8 @@
 //! Connections on which nobody has proved to be a viewer, of which there are only so many.
 
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::engine::{Place, Places, network};
+use distributary_net::{Held, PerAddress, Permit, Quota};
 
 /// Connections without a valid check at the same time. Each may stay so for the first check and its proof;
 /// further ones are closed as they come.
@@ -15,55 +13,34 @@ pub(super) const MAX_UNPROVEN_PER_ADDRESS: usize = 64;
 
 /// Counts the connections of each address.
 pub(super) struct Admission {
-    unproven: Arc<AtomicUsize>,
-    unproven_by_address: Arc<Places>,
-    by_address: Arc<Places>,
+    unproven: Quota,
+    by_address: PerAddress,
 }
 
-/// What a connection counts as.
+/// What a connection counts as, until the parts are dropped.
 #[derive(Debug)]
 pub(super) struct Admitted {
-    pub(super) unproven: Unproven,
-    pub(super) place: Place,
-}
-
-/// A connection that is not proven, until this is dropped.
-#[derive(Debug)]
-pub(super) struct Unproven {
-    count: Arc<AtomicUsize>,
-    _place: Place,
+    /// One of those that are not proven.
+    pub(super) unproven: Permit,
+    /// One of its address.
+    pub(super) of_address: Held<IpAddr>,
 }
 
 impl Admission {
-    /// At most so many connections of one address, proven ones included.
+    /// Allows `max_per_address` connections of one address, proven ones included.
     pub(super) fn new(max_per_address: usize) -> Self {
         Self {
-            unproven: Arc::default(),
-            unproven_by_address: Places::new(MAX_UNPROVEN_PER_ADDRESS),
-            by_address: Places::new(max_per_address),
+            unproven: Quota::new(MAX_UNPROVEN, MAX_UNPROVEN_PER_ADDRESS),
+            by_address: PerAddress::new(max_per_address),
         }
     }
 
     /// Lets a connection from `address` in, if there may be another.
     pub(super) fn admit(&self, address: IpAddr) -> Option<Admitted> {
-        let address = network(address);
-        let place = self.by_address.take(address).ok()?;
-        let unproven = self.unproven_by_address.take(address).ok()?;
-        let unproven = Unproven {
-            count: Arc::clone(&self.unproven),
-            _place: unproven,
-        };
-        // Counted in any case, and counted out where it is too many.
-        if self.unproven.fetch_add(1, Ordering::Relaxed) >= MAX_UNPROVEN {
-            return None;
-        }
-        Some(Admitted { unproven, place })
-    }
-}
-
-impl Drop for Unproven {
-    fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::Relaxed);
+        Some(Admitted {
+            of_address: self.by_address.take(address).ok()?,
+            unproven: self.unproven.take(Some(address)).ok()?,
+        })
     }
 }
 
@@ -89,14 +66,14 @@ mod tests {
         silent.truncate(MAX_UNPROVEN - 1);
         assert!(admission.admit(address(999)).is_some());
         drop(silent);
-        assert_eq!(admission.unproven.load(Ordering::Relaxed), 0);
+        assert_eq!(admission.unproven.taken(), 0);
     }
 
     #[test]
     fn proven_connections_count_for_their_address() {
         let admission = Admission::new(3);
-        let proven: Vec<Place> = (0..3)
-            .map(|_| admission.admit(address(1)).unwrap().place)
+        let proven: Vec<_> = (0..3)
+            .map(|_| admission.admit(address(1)).unwrap().of_address)
             .collect();
         assert!(admission.admit(address(1)).is_none());
         assert!(admission.admit(address(2)).is_some());
