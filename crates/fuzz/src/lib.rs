@@ -15,7 +15,8 @@ use std::time::Instant;
 
 pub use hub::stream_name;
 pub use media::{
-    audio_specific_config, avc_configuration, flv_audio, flv_file, flv_video, parameter_sets,
+    aac_access_units, audio_specific_config, avc_configuration, flv_audio, flv_file, flv_video,
+    parameter_sets,
 };
 pub use rtmp::{rtmp_amf0, rtmp_amf3, rtmp_chunk, rtmp_handshake, rtmp_session};
 pub use viewer::{data_channel, data_request, ice_fragment, tcp_frames};
@@ -26,6 +27,7 @@ pub type Target = fn(&[u8]);
 
 /// All targets, by the name of their binary and of their folder in `seeds`.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("aac_access_units", aac_access_units),
     ("audio_specific_config", audio_specific_config),
     ("avc_configuration", avc_configuration),
     ("data_channel", data_channel),

@@ -9,7 +9,10 @@ use distributary_media::h264::pps::PpsIds;
 use distributary_media::h264::slice::SliceHead;
 use distributary_media::h264::vui;
 use distributary_media::h264::{AvcDecoderConfigurationRecord, Sps};
-use distributary_media::{Frame, MediaTime, VideoFrame};
+use distributary_media::{
+    AudioCodec, AudioError, AudioFrame, AudioTrack, Frame, MediaTime, OpusConfig, OpusTranscoder,
+    VideoFrame,
+};
 use distributary_webrtc::log::{Log, LogLimits, MAX_PAYLOAD};
 use distributary_webrtc::rtp::packetise;
 
@@ -115,6 +118,43 @@ pub fn avc_configuration(data: &[u8]) {
         let sets = record.sps.iter().chain(&record.pps);
         assert!(sets.map(Bytes::len).sum::<usize>() <= data.len());
     }
+}
+
+/// An `AudioSpecificConfig` and access units, each with its length in two bytes before it: the decoder refuses
+/// broken ones, and the packets of what comes out follow each other.
+pub fn aac_access_units(data: &[u8]) {
+    let mut pieces = pieces(data);
+    let track = AudioTrack {
+        codec: AudioCodec::Aac,
+        sample_rate: 48_000,
+        channels: 2,
+        config: Bytes::copy_from_slice(pieces.next().unwrap_or_default()),
+    };
+    // Little effort: the encoder is not what is looked at.
+    let config = OpusConfig {
+        complexity: 0,
+        ..OpusConfig::default()
+    };
+    let Ok(mut transcoder) = OpusTranscoder::new(&track, &config) else {
+        return;
+    };
+    let mut packets = Vec::new();
+    for (n, unit) in pieces.enumerate() {
+        let frame = AudioFrame {
+            codec: AudioCodec::Aac,
+            pts: MediaTime::from_nanos(n as i64 * 21_333_333),
+            data: Bytes::copy_from_slice(unit),
+        };
+        match transcoder.push(&frame, &mut packets) {
+            Ok(()) => {}
+            Err(AudioError::Decode { reason }) => assert!(!reason.contains("panicked"), "{reason}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let steps = packets
+        .windows(2)
+        .map(|pair| pair[1].pts.as_nanos() - pair[0].pts.as_nanos());
+    assert!(steps.into_iter().all(|step| step >= 20_000_000));
 }
 
 /// `AudioSpecificConfig`: an accepted one has a rate and channels.
