@@ -47,7 +47,7 @@ function tiles(server, streams) {
     ["In", rate(incoming)],
     ["Out", rate(sum(({ viewers }) => viewers.bitrate_bps))],
     ["In to out, p99", millis(server.fan_out.p99_ms)],
-    ["Up for", age(server.uptime_seconds)],
+    ["Uptime", age(server.uptime_seconds)],
   ];
   const list = find("#tiles");
   if (list.children.length !== figures.length) {
@@ -115,7 +115,7 @@ find("#sign-in").addEventListener("submit", (event) => {
 
 find("#drain").addEventListener("click", async () => {
   const viewers = [...cards.values()].reduce((total, card) => total + card.viewers, 0);
-  const question = `Take no more viewers? ${count(viewers, "viewer")} can go on watching.`;
+  const question = `Stop accepting viewers? ${count(viewers, "viewer")} will stay connected.`;
   if (await sure(question, "Drain")) act("POST", "api/drain");
 });
 find("#undrain").addEventListener("click", () => act("DELETE", "api/drain"));

@@ -21,14 +21,14 @@ const MARKUP = `
     <input type="range" class="volume" min="0" max="1" step="0.05" aria-label="Volume">
     <span class="viewers" hidden></span>
     <span class="gap"></span>
-    <button type="button" class="stats" aria-pressed="false" aria-label="Figures" title="Figures (i)">
+    <button type="button" class="stats" aria-pressed="false" aria-label="Statistics" title="Statistics (i)">
       ${icon('<path d="M4.5 19.5v-6m5 6v-10m5 10v-7m5 7v-14"/>')}
     </button>
-    <button type="button" class="pip" aria-label="Picture in picture" title="Picture in picture (p)">
+    <button type="button" class="pip" aria-label="Picture-in-picture" title="Picture-in-picture (p)">
       ${icon(`<rect x="3.5" y="5" width="17" height="14" rx="2"/>
         <rect x="12" y="12" width="6" height="4.5" rx="1" fill="currentColor"/>`)}
     </button>
-    <button type="button" class="full" title="Full screen (f)">
+    <button type="button" class="full" title="Fullscreen (f)">
       ${icon('<path d="M4.5 9V4.5H9M15 4.5h4.5V9M19.5 15v4.5H15M9 19.5H4.5V15"/>')}
     </button>
   </div>`;
@@ -51,7 +51,7 @@ export function rowsOf(figures) {
     { name: "Loss", value: unit(number(figures.loss, 1), "%") },
     { name: "Round trip", value: unit(number(figures.roundTrip, 0), "ms") },
     { name: "Buffer", value: unit(number(figures.buffer, 0), "ms"), minor: true },
-    { name: "Picture", value: figures.width && `${figures.width} × ${figures.height}`, minor: true },
+    { name: "Resolution", value: figures.width && `${figures.width} × ${figures.height}`, minor: true },
     { name: "Codecs", value: figures.codecs.join(", ") || null, minor: true },
     { name: "Freezes", value: number(figures.freezes, 0), minor: true },
     { name: "Path", value: figures.path, minor: true },

@@ -281,7 +281,7 @@ export class DistributaryPlayer extends HTMLElement {
 
   #showFullscreen() {
     const isFull = document.fullscreenElement === this;
-    this.#part("full").setAttribute("aria-label", isFull ? "Exit full screen" : "Full screen");
+    this.#part("full").setAttribute("aria-label", isFull ? "Exit fullscreen" : "Fullscreen");
   }
 
   #showLabel() {

@@ -262,12 +262,12 @@ export class Player extends EventTarget {
       return new PlayError(`No media for ${seconds(silent)} s, reconnecting…`);
     }
     if (frozen >= FREEZE_DEAD) {
-      return new PlayError(`No new picture for ${seconds(frozen)} s, reconnecting…`);
+      return new PlayError(`No new frame for ${seconds(frozen)} s, reconnecting…`);
     }
     if (silent >= SILENCE_NOTICED) {
       this.#enter("stalled", `No media for ${seconds(silent)} s`);
     } else if (frozen >= SILENCE_NOTICED) {
-      this.#enter("stalled", `No new picture for ${seconds(frozen)} s`);
+      this.#enter("stalled", `No new frame for ${seconds(frozen)} s`);
     } else {
       this.#failures = 0;
       this.#wasLive = true;
@@ -283,7 +283,7 @@ export class Player extends EventTarget {
   #askForKeyframes() {
     this.#bFrames = "keyframes";
     const error = new PlayError(
-      "This browser cannot put the pictures of the stream in order. Asking for those that need none…",
+      "This browser cannot decode the frames of this stream in order. Switching to keyframes only…",
     );
     error.pause = 0;
     return error;
@@ -328,7 +328,7 @@ export class Player extends EventTarget {
 }
 
 /** Words for a stream that was there. */
-const ENDED = "The stream has ended. Waiting for it to come back…";
+const ENDED = "The stream has ended. Waiting for it to return…";
 
 /** What has come so far, and for how long nothing has. */
 class Progress {

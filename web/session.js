@@ -212,8 +212,8 @@ export class PlayError extends Error {
 }
 
 const WORDS = {
-  401: "This stream needs a permission",
-  403: "This stream may not be watched from here",
+  401: "This stream requires a password or token",
+  403: "You are not allowed to watch this stream here",
   404: "There is no such stream",
   406: "This browser cannot play the stream",
   422: "This browser cannot play the stream",

@@ -121,14 +121,14 @@ export class StreamCard {
   async #endPublisher() {
     const name = this.#name;
     const watching = this.viewers === 1 ? "viewer loses" : "viewers lose";
-    const question = `End the publisher of ${name}? ${this.viewers} ${watching} the picture until it comes back, which most encoders try by themselves.`;
+    const question = `End the publisher of ${name}? ${this.viewers} ${watching} the video until it reconnects, which most encoders do by themselves.`;
     if (await this.#hands.sure(question, "End publisher")) {
       this.#hands.act("DELETE", `api/publishers/${pathOf(name)}`);
     }
   }
 
   async #endViewer(id) {
-    const question = `End the session of viewer ${id}? Most players come back by themselves.`;
+    const question = `End the session of viewer ${id}? Most players reconnect by themselves.`;
     if (await this.#hands.sure(question, "End session")) {
       this.#hands.act("DELETE", `api/viewers/${id}`);
     }

@@ -33,7 +33,7 @@ async fn streams_and_viewers_are_shown_live_and_can_be_ended() {
     shows(&browser, "live/test").await;
     shows(&browser, "30 fps").await;
     shows(&browser, "keyframe every 2.0 s").await;
-    shows(&browser, "Nobody watches.").await;
+    shows(&browser, "No viewers").await;
 
     let dashboard = browser.window().await;
     browser.open_window(&both(&gateway).url()).await;
