@@ -10,10 +10,11 @@
 //! In the simple form S2 is an echo of C1 and C2 one of S1. Flash Player, librtmp and ffmpeg put a
 //! digest into C1 (see `digest`): then S1 has one too and S2 is signed. With version 6 there are
 //! Diffie-Hellman keys beside the digests, and everything after the handshake is enciphered (see
-//! `rtmpe`).
+//! `rtmpe`). Versions 8 and 9 are the same with enciphered signatures (see `signature_cipher`).
 
 mod digest;
 mod rtmpe;
+mod signature_cipher;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rand::Rng;
@@ -22,6 +23,7 @@ use rand::rngs::StdRng;
 use digest::{Digest, Packet, Schema, Signer};
 use rtmpe::KeyExchange;
 pub(crate) use rtmpe::RtmpeCipher;
+use signature_cipher::SignatureCipher;
 
 /// Length of C1, C2, S1 and S2.
 const PACKET_LEN: usize = 1536;
@@ -32,8 +34,11 @@ const VERSION_PLAIN: u8 = 3;
 /// The version of RTMPE.
 const VERSION_RTMPE: u8 = 6;
 
-/// RTMPE with signatures enciphered by XTEA or Blowfish, which no client asks for by itself.
-const VERSIONS_RTMPE_SIGNED: [u8; 2] = [8, 9];
+/// RTMPE with signatures enciphered by XTEA.
+const VERSION_RTMPE_XTEA: u8 = 8;
+
+/// RTMPE with signatures enciphered by Blowfish.
+const VERSION_RTMPE_BLOWFISH: u8 = 9;
 
 /// The version in an S1 with digest. Clients look for one in S2 only where this is at least 3.
 const SERVER_VERSION: [u8; 4] = [3, 5, 7, 0];
@@ -54,9 +59,6 @@ pub enum HandshakeError {
     /// The first byte is no RTMP version.
     #[error("the peer does not speak RTMP: its first byte is {0:#04x}")]
     NotRtmp(u8),
-    /// A form of RTMPE that is not spoken here.
-    #[error("RTMP version {0} (RTMPE with enciphered signatures) is not supported")]
-    UnsupportedVersion(u8),
     /// RTMPE without the digest that says where the public key is, or without a usable key.
     #[error("an RTMPE client without digest or public key")]
     BadRtmpe,
@@ -83,6 +85,8 @@ pub struct Handshake {
     received: BytesMut,
     output: BytesMut,
     cipher: Option<RtmpeCipher>,
+    /// The cipher over the signatures in C2 and S2.
+    signature_cipher: Option<SignatureCipher>,
     summary: HandshakeSummary,
 }
 
@@ -126,6 +130,7 @@ impl Handshake {
             received: BytesMut::with_capacity(1 + PACKET_LEN),
             output: BytesMut::new(),
             cipher: None,
+            signature_cipher: None,
             summary: HandshakeSummary {
                 digest: false,
                 encrypted: false,
@@ -193,8 +198,10 @@ impl Handshake {
                 State::AwaitEcho { ours: None }
             }
             State::AwaitEcho { ours } => {
-                self.summary.signed = ours
-                    .is_some_and(|ours| digest::verify_answer(packet, &ours, Signer::FlashPlayer));
+                let cipher = self.signature_cipher;
+                self.summary.signed = ours.is_some_and(|ours| {
+                    digest::verify_answer(packet, &ours, Signer::FlashPlayer, cipher)
+                });
                 State::Done
             }
             State::Done => State::Done,
@@ -208,7 +215,12 @@ impl Handshake {
         version: u8,
         hello: &Packet,
     ) -> Result<Option<Digest>, HandshakeError> {
-        let encrypted = version == VERSION_RTMPE;
+        self.signature_cipher = match version {
+            VERSION_RTMPE_XTEA => Some(SignatureCipher::Xtea),
+            VERSION_RTMPE_BLOWFISH => Some(SignatureCipher::Blowfish),
+            _ => None,
+        };
+        let encrypted = version == VERSION_RTMPE || self.signature_cipher.is_some();
         let Some((schema, challenge)) = digest::find(hello, Signer::FlashPlayer) else {
             if encrypted {
                 return Err(HandshakeError::BadRtmpe);
@@ -233,14 +245,15 @@ impl Handshake {
         };
         self.summary.digest = true;
         self.summary.encrypted = encrypted;
-        let version = if encrypted {
-            VERSION_RTMPE
-        } else {
-            VERSION_PLAIN
-        };
+        let version = if encrypted { version } else { VERSION_PLAIN };
         self.put_hello(version, &answer);
         let mut echo = self.random_packet();
-        digest::sign_answer(&mut echo, &challenge, Signer::FlashMediaServer);
+        digest::sign_answer(
+            &mut echo,
+            &challenge,
+            Signer::FlashMediaServer,
+            self.signature_cipher,
+        );
         self.output.put_slice(&echo);
         Ok(Some(ours))
     }
@@ -303,9 +316,6 @@ impl Handshake {
 fn check_version(version: u8) -> Result<(), HandshakeError> {
     match version {
         TLS_HANDSHAKE => Err(HandshakeError::Tls),
-        _ if VERSIONS_RTMPE_SIGNED.contains(&version) => {
-            Err(HandshakeError::UnsupportedVersion(version))
-        }
         0..=MAX_VERSION => Ok(()),
         _ => Err(HandshakeError::NotRtmp(version)),
     }
@@ -379,19 +389,56 @@ mod tests {
 
     #[test]
     fn rtmpe_without_a_digest_is_refused() {
-        assert_eq!(
-            server().handle_bytes(&mut &hello(6)[..]),
-            Err(HandshakeError::BadRtmpe)
-        );
+        for version in [6, 8, 9] {
+            assert_eq!(
+                server().handle_bytes(&mut &hello(version)[..]),
+                Err(HandshakeError::BadRtmpe)
+            );
+        }
     }
 
     #[test]
-    fn versions_that_nobody_speaks_are_refused_at_once() {
-        for version in [8, 9] {
-            assert_eq!(
-                server().handle_bytes(&mut &[version][..]),
-                Err(HandshakeError::UnsupportedVersion(version))
-            );
+    fn signature_of_another_type_of_rtmpe_is_no_signature() {
+        let exchange = KeyExchange::new(&mut StdRng::from_seed([5; 32]));
+        let ciphers = [
+            None,
+            Some(SignatureCipher::Xtea),
+            Some(SignatureCipher::Blowfish),
+        ];
+        for (version, spoken) in [6, 8, 9].into_iter().zip(ciphers) {
+            let schema = Schema::DigestFirst;
+            let (c1, challenge) = (0..=u8::MAX)
+                .find_map(|offset| {
+                    let mut c1: Packet = hello(version)[1..].try_into().unwrap();
+                    // Where the digest lies, which must not be within the key.
+                    c1[8] = offset;
+                    let key = schema.key_range(&c1);
+                    c1[key].copy_from_slice(exchange.public());
+                    let challenge = schema.sign(&mut c1, Signer::FlashPlayer);
+                    let found = digest::find(&c1, Signer::FlashPlayer);
+                    (found == Some((schema, challenge))).then_some((c1, challenge))
+                })
+                .unwrap();
+            for signed_with in ciphers {
+                let mut handshake = server();
+                let bytes = [&[version], &c1[..]].concat();
+                assert_eq!(handshake.handle_bytes(&mut &bytes[..]), Ok(false));
+                let answer = handshake.poll_output().unwrap();
+                assert_eq!(answer[0], version);
+                let s1: Packet = answer[1..=PACKET_LEN].try_into().unwrap();
+                let s2: Packet = answer[1 + PACKET_LEN..].try_into().unwrap();
+                let genuine = signed_with == spoken;
+                let server = Signer::FlashMediaServer;
+                let verified = digest::verify_answer(&s2, &challenge, server, signed_with);
+                assert_eq!(verified, genuine, "{version} {signed_with:?}");
+
+                let ours = schema.verify(&s1, server).unwrap();
+                let mut c2 = [9; PACKET_LEN];
+                digest::sign_answer(&mut c2, &ours, Signer::FlashPlayer, signed_with);
+                assert_eq!(handshake.handle_bytes(&mut &c2[..]), Ok(true));
+                assert!(handshake.summary().encrypted);
+                assert_eq!(handshake.summary().signed, genuine);
+            }
         }
     }
 
@@ -410,11 +457,12 @@ mod tests {
             assert!(digest::verify_answer(
                 &s2,
                 &challenge,
-                Signer::FlashMediaServer
+                Signer::FlashMediaServer,
+                None
             ));
 
             let mut c2 = [9; PACKET_LEN];
-            digest::sign_answer(&mut c2, &server_digest, Signer::FlashPlayer);
+            digest::sign_answer(&mut c2, &server_digest, Signer::FlashPlayer, None);
             assert_eq!(handshake.handle_bytes(&mut &c2[..]), Ok(true));
             let summary = handshake.summary();
             assert!(summary.digest && summary.signed && !summary.encrypted);

@@ -21,6 +21,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::PACKET_LEN;
+use super::signature_cipher::SignatureCipher;
 
 /// C1, C2, S1 or S2.
 pub(super) type Packet = [u8; PACKET_LEN];
@@ -121,20 +122,39 @@ pub(super) fn find(packet: &Packet, signer: Signer) -> Option<(Schema, Digest)> 
 }
 
 /// Signs C2 or S2 as the answer to the digest of the peer's packet: the last bytes are an HMAC of
-/// the others.
-pub(super) fn sign_answer(answer: &mut Packet, challenge: &Digest, signer: Signer) {
-    let signature = answer_signature(answer, challenge, signer);
+/// the others, enciphered where there is a cipher.
+pub(super) fn sign_answer(
+    answer: &mut Packet,
+    challenge: &Digest,
+    signer: Signer,
+    cipher: Option<SignatureCipher>,
+) {
+    let signature = answer_signature(answer, challenge, signer, cipher);
     answer[PACKET_LEN - DIGEST_LEN..].copy_from_slice(&signature);
 }
 
 /// Whether C2 or S2 answers our digest.
-pub(super) fn verify_answer(answer: &Packet, challenge: &Digest, signer: Signer) -> bool {
-    answer[PACKET_LEN - DIGEST_LEN..] == answer_signature(answer, challenge, signer)
+pub(super) fn verify_answer(
+    answer: &Packet,
+    challenge: &Digest,
+    signer: Signer,
+    cipher: Option<SignatureCipher>,
+) -> bool {
+    answer[PACKET_LEN - DIGEST_LEN..] == answer_signature(answer, challenge, signer, cipher)
 }
 
-fn answer_signature(answer: &Packet, challenge: &Digest, signer: Signer) -> Digest {
+fn answer_signature(
+    answer: &Packet,
+    challenge: &Digest,
+    signer: Signer,
+    cipher: Option<SignatureCipher>,
+) -> Digest {
     let key = hmac(&signer.whole_key(), &[challenge]);
-    hmac(&key, &[&answer[..PACKET_LEN - DIGEST_LEN]])
+    let mut signature = hmac(&key, &[&answer[..PACKET_LEN - DIGEST_LEN]]);
+    if let Some(cipher) = cipher {
+        cipher.encrypt(&mut signature, &key);
+    }
+    signature
 }
 
 fn packet_digest(packet: &Packet, digest: &Range<usize>, signer: Signer) -> Digest {
@@ -228,11 +248,11 @@ mod tests {
             ),
         ] {
             let mut answer = packet();
-            sign_answer(&mut answer, &challenge, signer);
+            sign_answer(&mut answer, &challenge, signer, None);
             assert_eq!(hex(&answer[PACKET_LEN - DIGEST_LEN..]), expected);
-            assert!(verify_answer(&answer, &challenge, signer));
+            assert!(verify_answer(&answer, &challenge, signer, None));
             answer[5] ^= 1;
-            assert!(!verify_answer(&answer, &challenge, signer));
+            assert!(!verify_answer(&answer, &challenge, signer, None));
         }
     }
 
