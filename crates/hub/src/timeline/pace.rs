@@ -30,8 +30,9 @@ struct Window {
     frames: u32,
     /// The last stamp, and when it came.
     last: (MediaTime, Instant),
-    /// What the stamps have advanced, jumps left aside.
-    advanced: Duration,
+    /// Time that the stamps have advanced, in nanoseconds, without jumps. Steps back within
+    /// [`MAX_DISORDER`] count, so that jitter adds nothing.
+    advanced: i64,
 }
 
 impl Pace {
@@ -52,7 +53,7 @@ impl Window {
             began: now,
             frames: 0,
             last: (stamp, now),
-            advanced: Duration::ZERO,
+            advanced: 0,
         }
     }
 
@@ -60,25 +61,68 @@ impl Window {
         let (last, came) = std::mem::replace(&mut self.last, (stamp, now));
         self.frames += 1;
         let waited = now.saturating_duration_since(came);
-        let step = stamp.saturating_since(last);
-        let is_jump = step > waited + MAX_STEP || last.saturating_since(stamp) > MAX_DISORDER;
+        let is_jump = stamp.saturating_since(last) > waited + MAX_STEP
+            || last.saturating_since(stamp) > MAX_DISORDER;
         self.advanced += match is_jump {
-            true => waited,
-            false => step,
+            true => nanos(waited),
+            false => stamp.as_nanos().saturating_sub(last.as_nanos()),
         };
     }
 
     /// Returns what the window says once it says something: the fault, or that there is none.
     fn verdict(&self, now: Instant) -> Option<Option<ClockFault>> {
         let elapsed = now.saturating_duration_since(self.began);
-        let is_still = self.advanced < elapsed / 10;
+        let is_still = self.advanced < nanos(elapsed / 10);
         if elapsed >= STILL_TIME && self.frames >= STILL_FRAMES && is_still {
             return Some(Some(ClockFault::Still));
         }
         if elapsed >= FAST_TIME {
-            let is_fast = self.advanced > elapsed + elapsed / 2;
+            let is_fast = self.advanced > nanos(elapsed + elapsed / 2);
             return Some(is_fast.then_some(ClockFault::Fast));
         }
         None
+    }
+}
+
+fn nanos(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+mod tests {
+    use super::*;
+
+    /// Feeds a minute of audio frames whose stamps are what `stamp` makes of their right time in milliseconds.
+    fn faults(stamp: impl Fn(i64, i64) -> i64) -> Vec<ClockFault> {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        let frames = (0..3000i64).map(|n| (n, n * 1024 / 48));
+        let faults = frames.filter_map(|(n, right)| {
+            let now = start + Duration::from_millis(right.unsigned_abs());
+            pace.observe(MediaTime::from_millis(stamp(n, right)), now)
+        });
+        faults.collect()
+    }
+
+    #[test]
+    fn jitter_is_not_taken_for_stamps_that_run_too_fast() {
+        for jitter in [30, 45, 60, 90] {
+            let alternating =
+                |n: i64, right: i64| right + if n % 2 == 0 { jitter } else { -jitter };
+            assert_eq!(faults(alternating), [], "{jitter} ms");
+            let spread = |n: i64, right: i64| right + n * 7919 % (2 * jitter + 1) - jitter;
+            assert_eq!(faults(spread), [], "{jitter} ms");
+        }
+    }
+
+    #[test]
+    fn stamps_at_twice_real_time_and_stamps_that_stand_still_are_faults() {
+        assert_eq!(faults(|_, right| 2 * right), [ClockFault::Fast]);
+        assert_eq!(faults(|_, _| 0), [ClockFault::Still]);
+        assert_eq!(faults(|_, right| right), []);
     }
 }

@@ -84,24 +84,24 @@ impl SampleClock {
     pub(super) fn place(&mut self, pts: MediaTime) -> Placement {
         let error = pts.as_nanos().saturating_sub(self.now().as_nanos());
         let before = std::mem::replace(&mut self.last_error, error);
-        if exceeds(error, MAX_DRIFT) {
-            self.errors.clear();
-            self.stretch = 0;
-            if exceeds(error.saturating_sub(before), MAX_DRIFT / 2) {
-                return Placement::Elsewhere;
-            }
-            // Stamps that run away little by little are wrong, whatever they come to: two seconds in a
-            // second, or all the same. The samples are right.
-            return Placement::Next(0);
+        let is_far = exceeds(error, MAX_DRIFT);
+        if is_far && exceeds(error.saturating_sub(before), MAX_DRIFT / 2) {
+            return Placement::Elsewhere;
         }
         self.note(error);
         self.until_estimate -= 1;
         if self.until_estimate == 0 {
             self.until_estimate = STEP_WINDOW;
+            // Also when they came there in small steps, as with a publisher that drops frames for some time.
+            // Stamps that run away for good (two seconds in a second, or all the same) never agree, and the
+            // samples are right.
             if self.has_stepped() {
                 return Placement::Elsewhere;
             }
             self.estimate();
+        }
+        if is_far {
+            self.stretch = 0;
         }
         if self.stretch != 0 {
             self.correct(self.stretch);
@@ -138,8 +138,13 @@ impl SampleClock {
         agree && (low > nanos(STEP) || high < -nanos(STEP))
     }
 
-    /// Begins to follow drift, and ends when the stamps lie on both sides.
+    /// Begins to follow drift, and ends when the stamps lie on both sides, or when they are so far away that
+    /// they are not drift.
     fn estimate(&mut self) {
+        if self.errors.iter().any(|error| exceeds(*error, MAX_DRIFT)) {
+            self.stretch = 0;
+            return;
+        }
         let (low, high) = bounds(self.errors.iter());
         let is_full = self.errors.len() == WINDOW;
         if is_full && low > nanos(TOLERANCE) {
@@ -248,6 +253,28 @@ mod tests {
             );
             let (anchored, _) = run(at + 2, 48_000, stamp);
             assert_eq!(anchored, usize::from(jump.abs() > 1000));
+        }
+    }
+
+    #[test]
+    fn frames_that_a_publisher_drops_leave_the_clock_right() {
+        // Three gaps of 400 ms in a second, none of which is a jump by itself; and one frame in three missing for
+        // ten seconds.
+        let gaps = |n: i64, right: i64| {
+            right
+                + 400
+                    * [500, 520, 540]
+                        .map(|at| i64::from(n >= at))
+                        .iter()
+                        .sum::<i64>()
+        };
+        let thinned = |n: i64, right: i64| right + (n.clamp(500, 970) - 500) / 2 * FRAME / 48;
+        for stamp in [gaps as fn(i64, i64) -> i64, thinned] {
+            let count = 1400;
+            let (anchored, off) = run(count, 48_000, stamp);
+            let expected = stamp(count, count * FRAME / 48) - count * FRAME / 48;
+            assert!(anchored >= 1);
+            assert!((off - expected).abs() <= 40, "{off} ms, not {expected} ms");
         }
     }
 
