@@ -27,7 +27,7 @@ const MAX_APART: Duration = Duration::from_secs(1);
 /// The same when a track begins. Its first frame may come late by what an encoder holds it back: with right
 /// stamps the tracks are in sync only on one clock. Tracks of different clocks are as a rule further apart,
 /// since one counts from the beginning and the other from somewhere else.
-const MAX_LATE: Duration = Duration::from_secs(10);
+const MAX_LATE: Duration = Duration::from_secs(5);
 
 /// The least distance between two frames of a track: one tick of the clock of sound, 48 kHz, rounded up.
 const TICK: Duration = Duration::from_nanos(20_834);
