@@ -15,6 +15,10 @@ use crate::config::TranscodeConfig;
 /// Bytes of output read at once.
 const READ_SIZE: usize = 64 << 10;
 
+/// The lowest priority (setpriority(2)).
+#[cfg(target_os = "linux")]
+const MAX_NICE: i32 = 19;
+
 /// Time between keyframes, in seconds: how long a viewer waits at worst that has lost one.
 const KEYFRAME_SECONDS: u32 = 2;
 
@@ -29,7 +33,8 @@ pub(crate) struct Encoder {
 impl Encoder {
     /// Starts an encoder that takes the pictures of the first `skip` in without encoding them.
     pub(crate) fn start(config: &TranscodeConfig, skip: Duration) -> io::Result<Self> {
-        let mut command = program(config);
+        let mut command = Command::new(&config.command);
+        clear_environment(&mut command);
         command
             .args(arguments(config, skip))
             .stdin(Stdio::piped())
@@ -41,6 +46,7 @@ impl Encoder {
         command.process_group(0);
         let mut child = command.spawn()?;
         limit_memory(&child, config.max_memory)?;
+        lower_priority(&child, config.nice)?;
         let missing = || io::Error::other("a pipe is missing");
         let input = child.stdin.take().ok_or_else(missing)?;
         let output = child.stdout.take().ok_or_else(missing)?;
@@ -97,22 +103,8 @@ impl Encoder {
     }
 }
 
-/// Returns the program, at its priority and with nothing of the gateway's environment but `PATH`: it decodes
-/// what strangers send, and the environment may hold keys and tokens.
-fn program(config: &TranscodeConfig) -> Command {
-    let mut command = match config.nice {
-        0 => Command::new(&config.command),
-        by => {
-            let mut command = Command::new("nice");
-            command.args(["-n", &by.to_string(), &config.command]);
-            command
-        }
-    };
-    clear_environment(&mut command);
-    command
-}
-
-/// Leaves a program no variable of the gateway's environment but `PATH`.
+/// Leaves a program no variable of the gateway's environment but `PATH`: it decodes what strangers send, and the
+/// environment may hold keys and tokens.
 pub(crate) fn clear_environment(command: &mut Command) {
     command.env_clear();
     if let Some(path) = std::env::var_os("PATH") {
@@ -131,6 +123,20 @@ fn limit_memory(child: &Child, bytes: usize) -> io::Result<()> {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (child, bytes);
+    Ok(())
+}
+
+/// Lowers the priority of a child by so much below the gateway's, before it has threads.
+fn lower_priority(child: &Child, by: u8) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if let (Some(id), 1..) = (child.id(), by) {
+        use rustix::process::{Pid, getpriority_process, setpriority_process};
+        let pid = i32::try_from(id).map_err(io::Error::other)?;
+        let nice = getpriority_process(None)?.saturating_add(by.into());
+        setpriority_process(Pid::from_raw(pid), nice.min(MAX_NICE))?;
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (child, by);
     Ok(())
 }
 
@@ -242,7 +248,8 @@ mod tests {
             "head -c 1 > /dev/null; nice; grep 'Max data size' /proc/self/limits; echo end";
         let said = said_by_a_child(script).await;
         let nice: i32 = said.lines().next().unwrap().parse().unwrap();
-        assert!(nice >= 10, "{said}");
+        let own = rustix::process::getpriority_process(None).unwrap();
+        assert_eq!(nice, (own + 10).min(19), "{said}");
         assert!(said.contains(&(2_u64 << 30).to_string()), "{said}");
     }
 
