@@ -70,20 +70,37 @@ impl AdtsHeader {
     }
 }
 
-/// Takes frames of ADTS apart: the first header, and the access units. `None` when it is no ADTS. A frame
-/// that is cut short ends it, and so does a number of `limit`.
-pub(crate) fn access_units(mut data: Bytes, limit: usize) -> Option<(AdtsHeader, Vec<Bytes>)> {
-    let first = AdtsHeader::parse(&data)?;
-    let mut units = Vec::new();
-    while let Some(header) = AdtsHeader::parse(&data) {
-        if header.frame_len > data.len() || units.len() == limit {
-            break;
+/// Frames of ADTS, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct AdtsFrames {
+    /// The header of the first.
+    pub(crate) header: AdtsHeader,
+    /// The access units.
+    pub(crate) units: Vec<Bytes>,
+    /// Whether the lengths in the headers fit: nothing is left behind the last frame.
+    pub(crate) fits: bool,
+}
+
+impl AdtsFrames {
+    /// Takes frames apart. `None` when there is no ADTS. A frame that is cut short ends them, and so does a
+    /// number of `limit`.
+    pub(crate) fn parse(mut data: Bytes, limit: usize) -> Option<Self> {
+        let first = AdtsHeader::parse(&data)?;
+        let mut units = Vec::new();
+        while units.len() < limit
+            && let Some(header) = AdtsHeader::parse(&data)
+            && header.frame_len <= data.len()
+        {
+            let mut unit = data.split_to(header.frame_len);
+            unit.advance(header.header_len);
+            units.push(unit);
         }
-        let mut unit = data.split_to(header.frame_len);
-        unit.advance(header.header_len);
-        units.push(unit);
+        Some(Self {
+            header: first,
+            fits: data.is_empty() || units.len() == limit,
+            units,
+        })
     }
-    Some((first, units))
 }
 
 #[cfg(test)]
@@ -128,10 +145,16 @@ mod tests {
             frame(&[6; 100], false)[..50].to_vec(),
         ]
         .concat();
-        let (_, units) = access_units(Bytes::from(data.clone()), 16).unwrap();
+        let parse = |data: &[u8], limit| {
+            let frames = AdtsFrames::parse(Bytes::copy_from_slice(data), limit).unwrap();
+            (frames.units, frames.fits)
+        };
+        let (units, fits) = parse(&data, 16);
+        assert_eq!((units.len(), fits), (2, false));
         assert_eq!(units, [&[1, 2, 3][..], &[4, 5]]);
-        let (_, units) = access_units(Bytes::from(data), 1).unwrap();
-        assert_eq!(units.len(), 1);
+        let (units, fits) = parse(&data[..data.len() - 50], 16);
+        assert_eq!((units.len(), fits), (2, true));
+        assert_eq!(parse(&data, 1).0.len(), 1);
     }
 
     #[test]
@@ -141,7 +164,7 @@ mod tests {
             &[0xff, 0xf1],
             &[],
         ] {
-            assert!(access_units(Bytes::copy_from_slice(data), 16).is_none());
+            assert_eq!(AdtsFrames::parse(Bytes::copy_from_slice(data), 16), None);
         }
         // A length that does not even hold the header, and a reserved rate.
         let mut short = frame(&[1], false);
@@ -155,10 +178,10 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(data in prop::collection::vec(any::<u8>(), 0..64)) {
-            if let Some((header, units)) = access_units(data.into(), 4) {
-                prop_assert!(units.len() <= 4);
-                prop_assert!(units.iter().all(|unit| !unit.is_empty()));
-                header.config();
+            if let Some(frames) = AdtsFrames::parse(data.into(), 4) {
+                prop_assert!(frames.units.len() <= 4);
+                prop_assert!(frames.units.iter().all(|unit| !unit.is_empty()));
+                frames.header.config();
             }
         }
     }

@@ -19,7 +19,7 @@ use super::enhanced::{self, ExPacket, ExTag};
 use super::video::{self, VideoTag};
 use super::{FlvError, TagKind};
 use crate::aac::AudioSpecificConfig;
-use crate::adts::{self, AdtsHeader};
+use crate::adts::{AdtsFrames, AdtsHeader};
 use crate::{AudioCodec, AudioFrame, AudioTrack, Frame, MediaTime, VideoCodec};
 use pictures::VideoState;
 
@@ -217,11 +217,11 @@ impl FlvDemuxer {
         data: Bytes,
     ) -> Result<FlvEvents, FlvError> {
         let framed = match codec {
-            AudioCodec::Aac => adts::access_units(data.clone(), MAX_ACCESS_UNITS),
+            AudioCodec::Aac => AdtsFrames::parse(data.clone(), MAX_ACCESS_UNITS),
             AudioCodec::Opus => None,
         };
         let (mut events, units) = match framed {
-            Some((header, units)) => (self.configure_adts(&header)?, units),
+            Some(framed) => (self.configure_adts(&framed.header)?, framed.units),
             None => (FlvEvents::default(), vec![data]),
         };
         let tag = TagKind::Audio;
@@ -241,24 +241,41 @@ impl FlvDemuxer {
     }
 
     /// Takes the configuration from ADTS, unless that of the sequence header says the same and perhaps
+        // Bytes that happen to begin like ADTS neither have its lengths nor say what the configuration does.
+        let framed = framed.filter(|framed| framed.fits || self.agrees(&framed.header));
     /// more.
     fn configure_adts(&mut self, header: &AdtsHeader) -> Result<FlvEvents, FlvError> {
-        let Some(config) = header.config() else {
-            return Ok(FlvEvents::default());
-        };
-        let own = self
-            .audio
-            .as_ref()
-            .filter(|track| track.codec == AudioCodec::Aac);
-        let own = own.and_then(|track| AudioSpecificConfig::parse(&track.config).ok());
-        let told = AudioSpecificConfig::parse(&config)?;
-        let is_known = own.is_some_and(|own| {
-            (own.core_sample_rate, own.core_channels) == (told.core_sample_rate, told.core_channels)
-        });
-        if is_known {
-            return Ok(FlvEvents::default());
+        match header.config() {
+            Some(config) if self.aac_track().is_none() || !self.agrees(header) => {
+                self.configure_audio(AudioCodec::Aac, &Bytes::copy_from_slice(&config))
+            }
+            _ => Ok(FlvEvents::default()),
         }
-        self.configure_audio(AudioCodec::Aac, &Bytes::copy_from_slice(&config))
+    }
+
+    /// Whether a header of ADTS does not contradict the configuration of AAC so far, if there is one.
+    fn agrees(&self, header: &AdtsHeader) -> bool {
+        let Some(track) = self.aac_track() else {
+            return true;
+        };
+        let own = AudioSpecificConfig::parse(&track.config);
+        let told = header
+            .config()
+            .map(|told| AudioSpecificConfig::parse(&told));
+        match (own, told) {
+            (Ok(own), Some(Ok(told))) => {
+                (own.core_sample_rate, own.core_channels)
+                    == (told.core_sample_rate, told.core_channels)
+            }
+            // It leaves the channels to the access units.
+            (_, None) => true,
+            _ => false,
+        }
+    }
+
+    fn aac_track(&self) -> Option<&AudioTrack> {
+        let track = self.audio.as_ref();
+        track.filter(|track| track.codec == AudioCodec::Aac)
     }
 
     fn configure_audio(&mut self, codec: AudioCodec, data: &Bytes) -> Result<FlvEvents, FlvError> {

@@ -4,7 +4,7 @@ use crate::h264::AvcDecoderConfigurationRecord;
 use crate::test_util::hex;
 use proptest::prelude::*;
 
-const HEADER_360P: &str = "17 00 000000 0142c01e ffe1 0019
+pub(super) const HEADER_360P: &str = "17 00 000000 0142c01e ffe1 0019
     6742c01ed900a02ff970110000030001000003003c0f162e48 01 0005 68cb83cb20";
 const SPS_1080P: &str = "0000001b67640028acd940780227e5c044000003000400000300f03c60c658";
 const PPS: &str = "0000000568cb83cb20";
@@ -19,7 +19,7 @@ fn video(demuxer: &mut FlvDemuxer, millis: i64, body: &str) -> Vec<FlvEvent> {
         .collect()
 }
 
-fn configured() -> FlvDemuxer {
+pub(super) fn configured() -> FlvDemuxer {
     let mut demuxer = FlvDemuxer::new();
     let events = video(&mut demuxer, 0, HEADER_360P);
     let [FlvEvent::VideoTrack(track)] = &events[..] else {
@@ -244,7 +244,108 @@ fn aac_comes_out_as_a_track_and_its_access_units() {
     assert!(matches!(audio("af 00 11"), Err(FlvError::Aac(_))));
 }
 
-fn enhanced(demuxer: &mut FlvDemuxer, kind: TagKind, body: &[u8]) -> Vec<FlvEvent> {
+/// A frame of ADTS: AAC-LC, 48 kHz, stereo.
+fn adts(payload: &[u8]) -> Vec<u8> {
+    let len = payload.len() + 7;
+    let [middle, low] = [(len >> 3) as u8, ((len & 7) << 5) as u8 | 0x1f];
+    let header = [
+        0xff,
+        0xf1,
+        0x4c,
+        0x80 | (len >> 11) as u8,
+        middle,
+        low,
+        0xfc,
+    ];
+    [&header[..], payload].concat()
+}
+
+/// What comes of the body of an AAC tag: the track, if it is told, and the access units with their times.
+fn aac(
+    demuxer: &mut FlvDemuxer,
+    packet_type: u8,
+    data: &[u8],
+) -> (Option<AudioTrack>, Vec<(i64, Vec<u8>)>) {
+    let body = [&[0xaf, packet_type], data].concat();
+    let events = demuxer.handle_audio(MediaTime::from_millis(100), body.into());
+    let (mut track, mut units) = (None, Vec::new());
+    for event in events.unwrap() {
+        match event {
+            FlvEvent::AudioTrack(told) => {
+                assert!(units.is_empty(), "the track comes before its frames");
+                track = Some(told);
+            }
+            FlvEvent::Frame(Frame::Audio(frame)) => {
+                units.push((frame.pts.as_millis(), frame.data.to_vec()));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    (track, units)
+}
+
+const UNITS: [&[u8]; 2] = [&[0x21, 0x10, 1, 2, 3], &[0x21, 0x20, 4]];
+
+#[test]
+fn adts_without_a_sequence_header_tells_the_configuration_once() {
+    let mut demuxer = FlvDemuxer::new();
+    let both = [adts(UNITS[0]), adts(UNITS[1])].concat();
+    let (track, units) = aac(&mut demuxer, 1, &both);
+    let track = track.expect("the header tells the configuration");
+    assert_eq!(track.config, [0x11, 0x90][..]);
+    assert_eq!((track.sample_rate, track.channels), (48_000, 2));
+    // 1024 samples of 48 kHz are 21.3 ms.
+    let expected = [(100, UNITS[0].to_vec()), (121, UNITS[1].to_vec())];
+    assert_eq!(units, expected);
+    let (again, units) = aac(&mut demuxer, 1, &both);
+    assert_eq!((again, units), (None, expected.to_vec()));
+}
+
+#[test]
+fn adts_behind_a_sequence_header_keeps_a_configuration_that_says_more() {
+    let mut demuxer = FlvDemuxer::new();
+    // HE-AAC: a core of 48 kHz, from which 96 kHz are made.
+    let config = [0x29, 0x90, 0x08, 0x00];
+    let (track, _) = aac(&mut demuxer, 0, &config);
+    assert_eq!(track.unwrap().config, config[..]);
+    let (track, units) = aac(&mut demuxer, 1, &adts(UNITS[0]));
+    assert_eq!((track, units), (None, vec![(100, UNITS[0].to_vec())]));
+    // One that is wrong gives way to what the access units say.
+    let mut demuxer = FlvDemuxer::new();
+    aac(&mut demuxer, 0, &[0x12, 0x10]).0.expect("44.1 kHz");
+    let (track, units) = aac(&mut demuxer, 1, &adts(UNITS[0]));
+    assert_eq!(track.unwrap().config, [0x11, 0x90][..]);
+    assert_eq!(units, [(100, UNITS[0].to_vec())]);
+}
+
+#[test]
+fn adts_in_place_of_a_sequence_header_is_one() {
+    let mut demuxer = FlvDemuxer::new();
+    let (track, units) = aac(&mut demuxer, 0, &adts(UNITS[0]));
+    let track = track.expect("a track");
+    assert_eq!(track.config, [0x11, 0x90][..]);
+    assert!(units.is_empty(), "{units:?}");
+    // Raw access units and such in ADTS may follow.
+    for data in [UNITS[1].to_vec(), adts(UNITS[1])] {
+        let (again, units) = aac(&mut demuxer, 1, &data);
+        assert_eq!((again, units), (None, vec![(100, UNITS[1].to_vec())]));
+    }
+}
+
+#[test]
+fn raw_access_units_that_look_like_adts_stay_as_they_are() {
+    let mut demuxer = FlvDemuxer::new();
+    aac(&mut demuxer, 0, &[0x12, 0x10]).0.expect("44.1 kHz");
+    // As ADTS these would be 48 kHz, and longer or shorter than they are.
+    let (cut, mut longer) = (adts(&[7; 40])[..30].to_vec(), adts(&[7; 40]));
+    longer.extend([9; 5]);
+    for data in [cut, longer] {
+        let (track, units) = aac(&mut demuxer, 1, &data);
+        assert_eq!((track, units), (None, vec![(100, data)]));
+    }
+}
+
+pub(super) fn enhanced(demuxer: &mut FlvDemuxer, kind: TagKind, body: &[u8]) -> Vec<FlvEvent> {
     let (time, body) = (MediaTime::from_millis(40), Bytes::copy_from_slice(body));
     let events = match kind {
         TagKind::Video => demuxer.handle_video(time, body),
@@ -284,7 +385,7 @@ fn h264_named_by_its_four_cc_is_the_same_as_legacy() {
     one_frame(video(&mut one, 80, &format!("27 01 000000 {SLICE}")));
 }
 
-const HVCC: &str = "01 01 60000000 900000000000 3c f000 fc fd f8 f8 0000 0f 03
+pub(super) const HVCC: &str = "01 01 60000000 900000000000 3c f000 fc fd f8 f8 0000 0f 03
     20 0001 0018 40010c01ffff01600000030090000003000003003cba0240
     21 0001 0028 42010101600000030090000003000003003ca00a080f165ba4a4c2f0168080000003008000000784
     22 0001 0006 4401c073c189";
