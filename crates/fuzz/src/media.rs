@@ -59,7 +59,7 @@ fn flv_tags(data: &[u8], handle: impl Fn(&mut FlvDemuxer, Bytes) -> Result<FlvEv
                     });
                 }
                 FlvEvent::Frame(Frame::Audio(frame)) => drop(muxer::audio_frame(&frame)),
-                FlvEvent::OtherTrack(_) => {}
+                FlvEvent::OtherTrack(_) | FlvEvent::SlicesJoined => {}
             }
         }
     }

@@ -137,7 +137,7 @@ fn sent(case: &Case) -> Vec<Sent> {
                 FlvEvent::VideoTrack(track) => publisher.set_video_track(track),
                 FlvEvent::AudioTrack(track) => publisher.set_audio_track(track),
                 FlvEvent::Frame(frame) => publisher.push(frame, now).unwrap(),
-                FlvEvent::OtherTrack(_) => {}
+                FlvEvent::OtherTrack(_) | FlvEvent::SlicesJoined => {}
             }
         }
         while let Ok(delivery) = queue.try_recv() {

@@ -254,6 +254,9 @@ impl Ingest {
                     self.change_audio(now);
                 }
                 FlvEvent::OtherTrack(track) => self.note_other_track(track, now),
+                FlvEvent::SlicesJoined => info!(
+                    "slices of one frame arrive in several messages: they are joined, which delays video by one frame"
+                ),
                 FlvEvent::Frame(frame) => self.push(frame, now)?,
             }
         }

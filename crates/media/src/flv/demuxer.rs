@@ -2,9 +2,11 @@
 //!
 //! * [`FlvDemuxer`]: takes tags.
 //! * `pictures`: how the pictures of a video track stand in them.
+//! * `join`: the slices of an access unit that stand in tags of their own.
 //! * `events`: [`FlvEvent`], what comes out of them.
 
 mod events;
+mod join;
 mod pictures;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,7 @@ use super::{FlvError, TagKind};
 use crate::aac::AudioSpecificConfig;
 use crate::adts::{AdtsFrames, AdtsHeader};
 use crate::{AudioCodec, AudioFrame, AudioTrack, Frame, MediaTime, VideoCodec};
+use join::{Join, TaggedPicture};
 use pictures::VideoState;
 
 pub use events::{FlvEvent, FlvEvents, OtherTrack};
@@ -47,6 +50,11 @@ const AAC_FRAME: u64 = 1024;
 /// [`h265::AccessUnitFilter`](crate::h265::AccessUnitFilter) and
 /// [`TemporalUnitFilter`](crate::av1::TemporalUnitFilter).
 ///
+/// A tag carries a whole access unit. Some encoders send each slice in a tag of its own, all with one
+/// timestamp: once that is seen (see [`FlvEvent::SlicesJoined`]), slices are joined into access units. An access
+/// unit is then complete when the next one begins, so it comes out one tag of video later. Of the access unit at
+/// which it is seen, the first tag has come out already, and the others are dropped.
+///
 /// ```
 /// use bytes::Bytes;
 /// use distributary_media::flv::{FlvDemuxer, FlvEvent};
@@ -62,6 +70,7 @@ const AAC_FRAME: u64 = 1024;
 #[derive(Debug, Default)]
 pub struct FlvDemuxer {
     video: Option<VideoState>,
+    join: Join,
     audio: Option<AudioTrack>,
     /// The other tracks of a multitrack publisher that were reported.
     others: BTreeSet<(TagKind, u8)>,
@@ -85,24 +94,18 @@ impl FlvDemuxer {
         body: Bytes,
     ) -> Result<FlvEvents, FlvError> {
         let held = body.len();
-        let mut events = self.read_video(timestamp, body)?;
-        events.compact(held);
-        Ok(events)
-    }
-
-    fn read_video(&mut self, timestamp: MediaTime, body: Bytes) -> Result<FlvEvents, FlvError> {
         if !video::is_enhanced(&body) {
-            return self.video_tag(timestamp, VideoTag::parse(body)?);
+            return self.video_tag(timestamp, VideoTag::parse(body)?, held);
         }
         if video::is_command(&body) {
             return Ok(FlvEvents::default());
         }
         let (timestamp, main, others) = self.tracks(TagKind::Video, timestamp, body)?;
         let mut events = match main {
-            Some(packet) => self.video_tag(timestamp, VideoTag::from_enhanced(packet)?)?,
+            Some(packet) => self.video_tag(timestamp, VideoTag::from_enhanced(packet)?, held)?,
             None => FlvEvents::default(),
         };
-        events.others = others;
+        events.extend(others);
         Ok(events)
     }
 
@@ -130,7 +133,7 @@ impl FlvDemuxer {
             Some(packet) => self.audio_tag(timestamp, AudioTag::from_enhanced(packet)?)?,
             None => FlvEvents::default(),
         };
-        events.others = others;
+        events.extend(others);
         Ok(events)
     }
 
@@ -140,7 +143,7 @@ impl FlvDemuxer {
         kind: TagKind,
         timestamp: MediaTime,
         body: Bytes,
-    ) -> Result<(MediaTime, Option<ExPacket>, Vec<OtherTrack>), FlvError> {
+    ) -> Result<(MediaTime, Option<ExPacket>, Vec<FlvEvent>), FlvError> {
         let tag = ExTag::parse(kind, body)?;
         let timestamp = timestamp + Duration::from_nanos(tag.nanos.into());
         let (mut main, mut others) = (None, Vec::new());
@@ -151,41 +154,25 @@ impl FlvDemuxer {
             } else if packet.packet_type == enhanced::SEQUENCE_START
                 && self.others.insert((kind, packet.track))
             {
-                others.push(OtherTrack {
+                others.push(FlvEvent::OtherTrack(OtherTrack {
                     kind,
                     id: packet.track,
                     codec: enhanced::codec_name(packet.codec),
-                });
+                }));
             }
         }
-        others.reverse();
         Ok((timestamp, main, others))
     }
 
-    fn video_tag(&mut self, timestamp: MediaTime, tag: VideoTag) -> Result<FlvEvents, FlvError> {
+    /// Takes what a tag of `held` bytes has for the video track.
+    fn video_tag(
+        &mut self,
+        timestamp: MediaTime,
+        tag: VideoTag,
+        held: usize,
+    ) -> Result<FlvEvents, FlvError> {
         match tag {
-            VideoTag::SequenceHeader { codec, config } => {
-                check_configuration(TagKind::Video, &config)?;
-                let mut video = self.video.iter().map(|video| &video.track);
-                if codec != VideoCodec::H264
-                    && video.any(|track| track.codec == codec && track.config == config)
-                {
-                    // What pictures have told since then is newer.
-                    return Ok(FlvEvents::default());
-                }
-                let state = VideoState::configure(codec, &config)?;
-                let track = &state.track;
-                let is_new = self
-                    .video
-                    .as_ref()
-                    .is_none_or(|video| video.track != *track);
-                let event = is_new.then(|| FlvEvent::VideoTrack(track.clone()));
-                self.video = Some(state);
-                Ok(FlvEvents {
-                    track: event,
-                    ..FlvEvents::default()
-                })
-            }
+            VideoTag::SequenceHeader { codec, config } => self.configure_video(codec, &config),
             VideoTag::Picture {
                 codec,
                 composition,
@@ -196,10 +183,44 @@ impl FlvDemuxer {
                 let video = video
                     .filter(|video| video.track.codec == codec)
                     .ok_or(FlvError::NoSequenceHeader { tag })?;
-                video.picture(timestamp, composition, data)
+                let picture = TaggedPicture {
+                    timestamp,
+                    composition,
+                    data,
+                    more: Vec::new(),
+                    held,
+                };
+                self.join.handle(picture, video)
             }
             VideoTag::Nothing => Ok(FlvEvents::default()),
         }
+    }
+
+    fn configure_video(
+        &mut self,
+        codec: VideoCodec,
+        config: &Bytes,
+    ) -> Result<FlvEvents, FlvError> {
+        check_configuration(TagKind::Video, config)?;
+        let mut video = self.video.iter().map(|video| &video.track);
+        if codec != VideoCodec::H264
+            && video.any(|track| track.codec == codec && track.config == *config)
+        {
+            // What pictures have told since then is newer.
+            return Ok(FlvEvents::default());
+        }
+        let state = VideoState::configure(codec, config)?;
+        let mut events = FlvEvents::default();
+        if let Some(video) = &mut self.video {
+            // It belongs to the configuration before. A broken one must not keep the next one away.
+            events = self.join.release(video).unwrap_or_default();
+        }
+        let before = self.video.replace(state).map(|video| video.track);
+        let track = self.video.as_ref().map(|video| video.track.clone());
+        if track != before {
+            events.extend(track.map(FlvEvent::VideoTrack));
+        }
+        Ok(events)
     }
 
     fn audio_tag(&mut self, timestamp: MediaTime, tag: AudioTag) -> Result<FlvEvents, FlvError> {
@@ -220,6 +241,8 @@ impl FlvDemuxer {
             AudioCodec::Aac => AdtsFrames::parse(data.clone(), MAX_ACCESS_UNITS),
             AudioCodec::Opus => None,
         };
+        // Bytes that happen to begin like ADTS neither have its lengths nor say what the configuration does.
+        let framed = framed.filter(|framed| framed.fits || self.agrees(&framed.header));
         let (mut events, units) = match framed {
             Some(framed) => (self.configure_adts(&framed.header)?, framed.units),
             None => (FlvEvents::default(), vec![data]),
@@ -231,18 +254,16 @@ impl FlvDemuxer {
         for (n, data) in units.into_iter().enumerate() {
             check_len(tag, "frame", data.len(), MAX_AUDIO_FRAME)?;
             let offset = Duration::from_nanos(n as u64 * AAC_FRAME * 1_000_000_000 / rate);
-            events.frames.push_back(Frame::Audio(AudioFrame {
+            events.push(FlvEvent::Frame(Frame::Audio(AudioFrame {
                 codec,
                 pts: timestamp + offset,
                 data,
-            }));
+            })));
         }
         Ok(events)
     }
 
     /// Takes the configuration from ADTS, unless that of the sequence header says the same and perhaps
-        // Bytes that happen to begin like ADTS neither have its lengths nor say what the configuration does.
-        let framed = framed.filter(|framed| framed.fits || self.agrees(&framed.header));
     /// more.
     fn configure_adts(&mut self, header: &AdtsHeader) -> Result<FlvEvents, FlvError> {
         match header.config() {
@@ -302,10 +323,7 @@ impl FlvDemuxer {
             return Ok(FlvEvents::default());
         }
         self.audio = Some(track.clone());
-        Ok(FlvEvents {
-            track: Some(FlvEvent::AudioTrack(track)),
-            ..FlvEvents::default()
-        })
+        Ok(FlvEvents::from_iter([FlvEvent::AudioTrack(track)]))
     }
 }
 

@@ -122,7 +122,7 @@ mod tests {
                     FlvEvent::AudioTrack(track) => audio_header(track),
                     FlvEvent::Frame(Frame::Video(frame)) => video_frame(frame),
                     FlvEvent::Frame(Frame::Audio(frame)) => audio_frame(frame),
-                    FlvEvent::OtherTrack(_) => continue,
+                    FlvEvent::OtherTrack(_) | FlvEvent::SlicesJoined => continue,
                 };
                 after.extend(feed(&mut second, time, made));
                 before.push(event);

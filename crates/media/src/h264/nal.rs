@@ -45,6 +45,12 @@ impl NalType {
         matches!(self.0, 1 | 2 | 5)
     }
 
+    /// Whether it stands before the slices of an access unit: a parameter set, SEI, or a type that is reserved
+    /// for that (ITU-T H.264 section 7.4.1.2.3). The prefix of a slice (14) is none: each slice may have one.
+    pub fn is_prefix(self) -> bool {
+        matches!(self, Self::SEI | Self::SPS | Self::PPS) || matches!(self.0, 15..=18)
+    }
+
     /// Whether it means nothing to a receiver over RTP, where packets mark the access units and a
     /// constant bitrate needs no padding, or cannot be sent: the payload format uses the unspecified types
     /// for packets of its own (RFC 6184 section 5.2).

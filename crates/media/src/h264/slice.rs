@@ -20,6 +20,8 @@ pub enum SliceType {
 /// What the first fields of a slice say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SliceHead {
+    /// `first_mb_in_slice`: 0 in the first slice of a picture.
+    pub first_macroblock: u32,
     /// How it is predicted.
     pub slice_type: SliceType,
     /// `pic_parameter_set_id`, 0 to 255.
@@ -35,7 +37,7 @@ impl SliceHead {
         }
         let rbsp = nal::rbsp(unit.get(..HEAD).unwrap_or(unit));
         let mut reader = BitReader::new(&rbsp);
-        reader.ue()?; // first_mb_in_slice
+        let first_macroblock = reader.ue()?;
         let slice_type = match reader.ue()? {
             kind @ 0..=9 => match kind % 5 {
                 0 | 3 => SliceType::P,
@@ -45,7 +47,11 @@ impl SliceHead {
             _ => return None,
         };
         let pps_id = u8::try_from(reader.ue()?).ok()?;
-        Some(Self { slice_type, pps_id })
+        Some(Self {
+            first_macroblock,
+            slice_type,
+            pps_id,
+        })
     }
 }
 
@@ -72,6 +78,15 @@ mod tests {
         ] {
             assert_eq!(head(&[0x41, bits, 0x80]), Some((expected, 0)), "{bits:08b}");
         }
+    }
+
+    #[test]
+    fn a_slice_says_where_it_begins() {
+        let first = |unit: &[u8]| SliceHead::parse(unit).map(|head| head.first_macroblock);
+        assert_eq!(first(&[0x65, 0b1000_1000, 0x80]), Some(0));
+        // 00100 and 0000_0110_1: 3 and 12; both with slice_type 7.
+        assert_eq!(first(&[0x41, 0b0010_0000, 0b1000_1000]), Some(3));
+        assert_eq!(first(&[0x41, 0b0001_1010, 0b0010_0010, 0]), Some(12));
     }
 
     #[test]

@@ -40,6 +40,12 @@ impl NalType {
         matches!(self.0, 16..=23)
     }
 
+    /// Whether it stands before the slice segments of an access unit: a parameter set, a prefix SEI, or a type
+    /// that is reserved for that (ITU-T H.265 section 7.4.2.4.4).
+    pub fn is_prefix(self) -> bool {
+        self.is_parameter_set() || matches!(self.0, 39 | 41..=44 | 48..=55)
+    }
+
     /// Whether it is a parameter set.
     pub fn is_parameter_set(self) -> bool {
         matches!(self, Self::VPS | Self::SPS | Self::PPS)
@@ -54,4 +60,10 @@ impl NalType {
             Self::AUD | Self::END_OF_SEQUENCE | Self::END_OF_BITSTREAM | Self::FILLER
         ) || self.0 >= 48
     }
+}
+
+/// Whether a slice segment is the first of its picture: `first_slice_segment_in_pic_flag`, the first bit behind
+/// the header of two bytes (ITU-T H.265 section 7.3.6.1).
+pub fn begins_picture(unit: &[u8]) -> bool {
+    unit.get(2).is_none_or(|byte| byte & 0x80 != 0)
 }

@@ -16,6 +16,9 @@ pub enum FlvEvent {
     Frame(Frame),
     /// The publisher sends one more track, which is not used. Comes once for each.
     OtherTrack(OtherTrack),
+    /// The publisher sends the slices of an access unit in several tags: from now on they are joined, and
+    /// every frame comes one tag of video later. Comes once.
+    SlicesJoined,
 }
 
 /// A track of a multitrack publisher (Enhanced RTMP, version 2) beside the one that is used.
@@ -29,21 +32,44 @@ pub struct OtherTrack {
     pub codec: String,
 }
 
-/// The events of one tag, in order: at most a track, its frames, and other tracks.
+/// The events of one tag, in order.
 #[derive(Clone, Debug, Default)]
 pub struct FlvEvents {
-    pub(super) track: Option<FlvEvent>,
-    pub(super) frames: VecDeque<Frame>,
-    /// Last one first.
-    pub(super) others: Vec<OtherTrack>,
+    events: VecDeque<FlvEvent>,
 }
 
 impl FlvEvents {
+    /// Adds an event behind those that are there.
+    pub(super) fn push(&mut self, event: FlvEvent) {
+        self.events.push_back(event);
+    }
+
     /// Lets go of the tag's body, of `held` bytes, if the frames use little of it.
     pub(super) fn compact(&mut self, held: usize) {
-        for frame in &mut self.frames {
-            frame.compact(held);
+        for event in &mut self.events {
+            if let FlvEvent::Frame(frame) = event {
+                frame.compact(held);
+            }
         }
+    }
+
+    /// Returns whether a frame is among them.
+    pub(super) fn has_frame(&self) -> bool {
+        let mut events = self.events.iter();
+        events.any(|event| matches!(event, FlvEvent::Frame(_)))
+    }
+}
+
+impl Extend<FlvEvent> for FlvEvents {
+    fn extend<T: IntoIterator<Item = FlvEvent>>(&mut self, events: T) {
+        self.events.extend(events);
+    }
+}
+
+impl FromIterator<FlvEvent> for FlvEvents {
+    fn from_iter<T: IntoIterator<Item = FlvEvent>>(events: T) -> Self {
+        let events = events.into_iter().collect();
+        Self { events }
     }
 }
 
@@ -51,9 +77,6 @@ impl Iterator for FlvEvents {
     type Item = FlvEvent;
 
     fn next(&mut self) -> Option<FlvEvent> {
-        self.track
-            .take()
-            .or_else(|| self.frames.pop_front().map(FlvEvent::Frame))
-            .or_else(|| self.others.pop().map(FlvEvent::OtherTrack))
+        self.events.pop_front()
     }
 }

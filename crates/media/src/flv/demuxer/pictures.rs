@@ -1,18 +1,16 @@
 //! How the pictures of a video track stand in their tags.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 
 use super::super::FlvError;
-use super::super::video::CompositionTime;
+use super::join::{Part, TaggedPicture};
 use super::{FlvEvent, FlvEvents};
 use crate::av1::{Av1CodecConfigurationRecord, SequenceHeader, TemporalUnitFilter};
 use crate::h264::nal;
 use crate::h264::{AccessUnitFilter, AvcDecoderConfigurationRecord, Sps};
 use crate::h265::{self, HevcDecoderConfigurationRecord};
 use crate::vp9::FrameHeader;
-use crate::{Frame, MediaTime, VideoCodec, VideoFrame, VideoTrack};
+use crate::{Frame, VideoCodec, VideoFrame, VideoTrack};
 
 /// What is known after a video sequence header.
 #[derive(Debug)]
@@ -53,13 +51,28 @@ impl VideoState {
         Ok(Self { track, syntax })
     }
 
+    /// Returns what a tag has of an access unit; `None` where pictures are not made of NAL units.
+    pub(super) fn part(&self, data: &Bytes) -> Option<Part> {
+        match self.syntax {
+            VideoSyntax::H264 { length_size, .. } => {
+                Some(Part::of_h264(nal::units(data.clone(), length_size)))
+            }
+            VideoSyntax::H265 { length_size, .. } => {
+                Some(Part::of_h265(nal::units(data.clone(), length_size)))
+            }
+            VideoSyntax::Av1(_) | VideoSyntax::Vp9 => None,
+        }
+    }
+
     /// Reads a picture.
-    pub(super) fn picture(
-        &mut self,
-        timestamp: MediaTime,
-        composition: CompositionTime,
-        data: Bytes,
-    ) -> Result<FlvEvents, FlvError> {
+    pub(super) fn picture(&mut self, picture: TaggedPicture) -> Result<FlvEvents, FlvError> {
+        let TaggedPicture {
+            timestamp,
+            composition,
+            data,
+            more,
+            held,
+        } = picture;
         let mut frame = VideoFrame {
             codec: self.track.codec,
             pts: composition.add_to(timestamp),
@@ -74,7 +87,9 @@ impl VideoState {
                 length_size,
                 filter,
             } => {
-                let Some(unit) = filter.filter(nal::units(data, *length_size))? else {
+                let parts = std::iter::once(data).chain(more);
+                let units = parts.flat_map(|data| nal::units(data, *length_size));
+                let Some(unit) = filter.filter(units)? else {
                     return Ok(FlvEvents::default());
                 };
                 frame.keyframe = unit.keyframe;
@@ -94,7 +109,9 @@ impl VideoState {
                 length_size,
                 filter,
             } => {
-                let Some(unit) = filter.filter(nal::units(data, *length_size))? else {
+                let parts = std::iter::once(data).chain(more);
+                let units = parts.flat_map(|data| nal::units(data, *length_size));
+                let Some(unit) = filter.filter(units)? else {
                     return Ok(FlvEvents::default());
                 };
                 frame.keyframe = unit.keyframe;
@@ -128,11 +145,9 @@ impl VideoState {
         if frame.units.is_empty() {
             return Ok(FlvEvents::default());
         }
-        Ok(FlvEvents {
-            track,
-            frames: VecDeque::from([Frame::Video(frame)]),
-            ..FlvEvents::default()
-        })
+        frame.compact(held);
+        let frame = FlvEvent::Frame(Frame::Video(frame));
+        Ok(track.into_iter().chain([frame]).collect())
     }
 }
 

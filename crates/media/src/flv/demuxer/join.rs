@@ -1,0 +1,486 @@
+//! The slices of an access unit that stand in tags of their own.
+
+use bytes::Bytes;
+
+use super::super::video::CompositionTime;
+use super::super::{FlvError, TagKind};
+use super::pictures::VideoState;
+use super::{FlvEvent, FlvEvents};
+use crate::MediaTime;
+use crate::h264::slice::SliceHead;
+use crate::h264::{self, H264Error};
+use crate::h265;
+
+/// Most memory of the tags that are joined, in bytes: several times a keyframe of 4K. They stay in memory until the
+/// access unit is complete; one that takes more is dropped.
+const MAX_HELD: usize = 8 << 20;
+
+/// Memory that a tag takes beside its bytes, at most.
+const TAG_OVERHEAD: usize = 128;
+
+/// A picture as it stands in a tag, or in several.
+#[derive(Debug)]
+pub(super) struct TaggedPicture {
+    pub(super) timestamp: MediaTime,
+    pub(super) composition: CompositionTime,
+    /// What the first tag has, and what the others have: seldom is there any.
+    pub(super) data: Bytes,
+    pub(super) more: Vec<Bytes>,
+    /// Bytes of the tags, which the slices keep in memory.
+    pub(super) held: usize,
+}
+
+/// What a tag has of an access unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    /// Whether an access unit delimiter says that one begins.
+    is_delimited: bool,
+    content: Content,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    /// The first slice, with or without others.
+    FirstSlice,
+    /// Slices without the first.
+    LaterSlices,
+    /// What stands before the slices, and no slice.
+    Prefix,
+    /// What may stand anywhere.
+    Other,
+}
+
+impl Part {
+    /// Reads the NAL units of H264 that a tag has.
+    pub(super) fn of_h264(units: impl Iterator<Item = Result<Bytes, H264Error>>) -> Self {
+        use h264::NalType;
+        let is_delimiter = |unit: &[u8]| NalType::of(unit) == NalType::AUD;
+        Self::of(units, is_delimiter, |unit| match NalType::of(unit) {
+            kind if kind.has_slice_header() => match SliceHead::parse(unit) {
+                Some(head) if head.first_macroblock > 0 => Content::LaterSlices,
+                _ => Content::FirstSlice,
+            },
+            // The partitions B and C of a slice follow its partition A.
+            kind if kind.is_slice() => Content::LaterSlices,
+            kind if kind.is_prefix() => Content::Prefix,
+            _ => Content::Other,
+        })
+    }
+
+    /// Reads the NAL units of H265 that a tag has.
+    pub(super) fn of_h265(units: impl Iterator<Item = Result<Bytes, H264Error>>) -> Self {
+        use h265::NalType;
+        let is_delimiter = |unit: &[u8]| NalType::of(unit) == NalType::AUD;
+        Self::of(units, is_delimiter, |unit| match NalType::of(unit) {
+            kind if kind.is_slice() => match h265::nal::begins_picture(unit) {
+                true => Content::FirstSlice,
+                false => Content::LaterSlices,
+            },
+            kind if kind.is_prefix() => Content::Prefix,
+            _ => Content::Other,
+        })
+    }
+
+    /// The first slice tells what the tag has; where no slice is, a prefix does.
+    fn of(
+        units: impl Iterator<Item = Result<Bytes, H264Error>>,
+        is_delimiter: impl Fn(&[u8]) -> bool,
+        content_of: impl Fn(&[u8]) -> Content,
+    ) -> Self {
+        let mut part = Self {
+            is_delimited: false,
+            content: Content::Other,
+        };
+        for unit in units.map_while(Result::ok) {
+            part.is_delimited |= is_delimiter(&unit);
+            match content_of(&unit) {
+                Content::Other => {}
+                content => part.content = content,
+            }
+            if part.has_slice() {
+                break;
+            }
+        }
+        part
+    }
+
+    fn has_slice(self) -> bool {
+        matches!(self.content, Content::FirstSlice | Content::LaterSlices)
+    }
+
+    /// Whether it is the rest of an access unit whose first slice has come.
+    fn is_rest(self) -> bool {
+        !self.is_delimited && self.content == Content::LaterSlices
+    }
+}
+
+/// Joins tags into access units, once a publisher is seen to spread these over several.
+#[derive(Debug, Default)]
+pub(super) struct Join {
+    is_on: bool,
+    /// The timestamp of the last access unit that was used or dropped: the rest of it comes too late.
+    past: Option<MediaTime>,
+    /// The access unit that is being joined.
+    held: Option<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    picture: TaggedPicture,
+    has_slice: bool,
+}
+
+impl Held {
+    /// Whether a tag belongs to this access unit.
+    fn goes_on_with(&self, timestamp: MediaTime, part: Part) -> bool {
+        let fits = match part.content {
+            _ if part.is_delimited => false,
+            Content::Prefix | Content::FirstSlice => !self.has_slice,
+            Content::LaterSlices | Content::Other => true,
+        };
+        fits && self.picture.timestamp == timestamp
+    }
+
+    /// Adds a tag. Returns whether there is room for it.
+    fn add(&mut self, tag: TaggedPicture, part: Part) -> bool {
+        self.picture.held += tag.held;
+        self.picture.more.push(tag.data);
+        self.has_slice |= part.has_slice();
+        self.memory() <= MAX_HELD
+    }
+
+    fn memory(&self) -> usize {
+        self.picture.held + (1 + self.picture.more.len()) * TAG_OVERHEAD
+    }
+}
+
+impl Join {
+    /// Takes a tag of the track. Returns what is complete with it.
+    pub(super) fn handle(
+        &mut self,
+        tag: TaggedPicture,
+        video: &mut VideoState,
+    ) -> Result<FlvEvents, FlvError> {
+        let timestamp = tag.timestamp;
+        let may_be_rest = self.past == Some(timestamp);
+        if !self.is_on && !may_be_rest {
+            return self.pass(tag, video);
+        }
+        let Some(part) = video.part(&tag.data) else {
+            return self.pass(tag, video);
+        };
+        if let Some(held) = &mut self.held
+            && held.goes_on_with(timestamp, part)
+        {
+            if held.add(tag, part) {
+                return Ok(FlvEvents::default());
+            }
+            let len = held.memory();
+            self.held = None;
+            self.past = Some(timestamp);
+            return Err(FlvError::TooLarge {
+                tag: TagKind::Video,
+                structure: "share in a frame",
+                len,
+                limit: MAX_HELD,
+            });
+        }
+        if may_be_rest && part.is_rest() {
+            let was_on = std::mem::replace(&mut self.is_on, true);
+            let news = (!was_on).then_some(FlvEvent::SlicesJoined);
+            return Ok(news.into_iter().collect());
+        }
+        if !self.is_on {
+            return self.pass(tag, video);
+        }
+        let before = self.release(video);
+        self.held = Some(Held {
+            picture: tag,
+            has_slice: part.has_slice(),
+        });
+        before
+    }
+
+    /// Uses a tag as a whole access unit.
+    fn pass(&mut self, tag: TaggedPicture, video: &mut VideoState) -> Result<FlvEvents, FlvError> {
+        let timestamp = tag.timestamp;
+        let events = video.picture(tag)?;
+        if events.has_frame() {
+            self.past = Some(timestamp);
+        }
+        Ok(events)
+    }
+
+    /// Uses the access unit that is held, as far as it has come.
+    pub(super) fn release(&mut self, video: &mut VideoState) -> Result<FlvEvents, FlvError> {
+        let Some(Held { picture, .. }) = self.held.take() else {
+            return Ok(FlvEvents::default());
+        };
+        self.past = Some(picture.timestamp);
+        video.picture(picture)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::FlvDemuxer;
+    use super::super::tests::{HVCC, configured, enhanced};
+    use super::*;
+    use crate::bits::BitWriter;
+    use crate::h264::nal::unit_of;
+    use crate::test_util::hex;
+    use crate::{Frame, VideoFrame};
+
+    /// Milliseconds from one access unit to the next.
+    const STEP: i64 = 40;
+
+    /// NAL units, each behind its length.
+    fn prefixed(units: &[Vec<u8>]) -> Vec<u8> {
+        let with_length = |unit: &Vec<u8>| [&(unit.len() as u32).to_be_bytes()[..], unit].concat();
+        units.iter().flat_map(with_length).collect()
+    }
+
+    /// Slice `n` of an access unit, with a content of its own.
+    fn h264_slice(header: u8, n: u32, content: u8) -> Vec<u8> {
+        let mut bits = BitWriter::default();
+        bits.ue(n * 80);
+        bits.ue(7);
+        bits.ue(0);
+        bits.bits(u64::from(content), 8);
+        unit_of(header, &bits.finish_rbsp())
+    }
+
+    fn h265_slice(kind: u8, n: u32, content: u8) -> Vec<u8> {
+        let first = if n == 0 { 0x80 } else { 0 };
+        vec![kind << 1, 1, first | 0x55, content, 0x80]
+    }
+
+    /// Access units of one to four slices, some behind delimiters, parameter sets and SEI.
+    fn access_units(is_h265: bool) -> Vec<Vec<Vec<u8>>> {
+        let (delimiter, sei) = match is_h265 {
+            false => (hex("09f0"), hex("060501ff80")),
+            true => (hex("460150"), hex("4e01051aff")),
+        };
+        let pps = hex(if is_h265 {
+            "4401c073c189"
+        } else {
+            "68cb83cb20"
+        });
+        let unit = |n: u32| {
+            let mut units = Vec::new();
+            let is_keyframe = n.is_multiple_of(5);
+            if n % 3 == 1 {
+                units.push(delimiter.clone());
+            }
+            if is_keyframe {
+                units.push(pps.clone());
+            }
+            if n % 2 == 1 {
+                units.push(sei.clone());
+            }
+            // The first has several: that they come apart is seen by it.
+            let slices = if n == 0 { 4 } else { n % 4 + 1 };
+            units.extend((0..slices).map(|slice| match (is_h265, is_keyframe) {
+                (false, true) => h264_slice(0x65, slice, n as u8),
+                (false, false) => h264_slice(0x41, slice, n as u8),
+                (true, true) => h265_slice(19, slice, n as u8),
+                (true, false) => h265_slice(1, slice, n as u8),
+            }));
+            units
+        };
+        (0..40).map(unit).collect()
+    }
+
+    struct Publisher {
+        demuxer: FlvDemuxer,
+        is_h265: bool,
+        frames: Vec<VideoFrame>,
+        /// How often it was told that slices are joined.
+        joined: usize,
+    }
+
+    impl Publisher {
+        fn new(is_h265: bool) -> Self {
+            let demuxer = if is_h265 {
+                let mut demuxer = FlvDemuxer::new();
+                let header = [b"\x90hvc1", &hex(HVCC)[..]].concat();
+                enhanced(&mut demuxer, TagKind::Video, &header);
+                demuxer
+            } else {
+                configured()
+            };
+            Self {
+                demuxer,
+                is_h265,
+                frames: Vec::new(),
+                joined: 0,
+            }
+        }
+
+        fn h264() -> Self {
+            Self::new(false)
+        }
+
+        fn send(&mut self, millis: i64, units: &[Vec<u8>]) -> Result<(), FlvError> {
+            let head: &[u8] = match self.is_h265 {
+                false => &[0x27, 1, 0, 0, 7],
+                true => b"\xa1hvc1\0\0\x07",
+            };
+            let body = [head, &prefixed(units)].concat();
+            let time = MediaTime::from_millis(millis);
+            for event in self.demuxer.handle_video(time, body.into())? {
+                match event {
+                    FlvEvent::Frame(Frame::Video(frame)) => self.frames.push(frame),
+                    FlvEvent::SlicesJoined => self.joined += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+            Ok(())
+        }
+
+        /// Sends access units, each in tags of so many NAL units as `pieces` cuts off it.
+        fn publish(
+            &mut self,
+            access_units: &[Vec<Vec<u8>>],
+            pieces: impl Fn(&[Vec<u8>]) -> Vec<Vec<Vec<u8>>>,
+        ) {
+            for (n, units) in access_units.iter().enumerate() {
+                for piece in pieces(units) {
+                    self.send(n as i64 * STEP, &piece).unwrap();
+                }
+                let body = Bytes::from_static(b"\x90OpusOpusHead");
+                let time = MediaTime::from_millis(n as i64 * STEP);
+                self.demuxer.handle_audio(time, body).unwrap();
+            }
+        }
+    }
+
+    fn whole(units: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {
+        vec![units.to_vec()]
+    }
+
+    fn one_by_one(units: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {
+        units.iter().map(|unit| vec![unit.clone()]).collect()
+    }
+
+    /// A slice in each tag, the first one with what stands before it.
+    fn slice_by_slice(units: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {
+        let slice = units.iter().position(|unit| {
+            let first = unit[0];
+            [0x65, 0x41, 19 << 1, 1 << 1].contains(&first)
+        });
+        let (head, tail) = units.split_at(slice.unwrap() + 1);
+        [vec![head.to_vec()], one_by_one(tail)].concat()
+    }
+
+    #[test]
+    fn slices_in_tags_of_their_own_come_out_as_in_one() {
+        for is_h265 in [false, true] {
+            let access_units = access_units(is_h265);
+            let mut reference = Publisher::new(is_h265);
+            reference.publish(&access_units, whole);
+            assert_eq!(reference.frames.len(), access_units.len());
+            assert_eq!(reference.joined, 0);
+            for pieces in [slice_by_slice, one_by_one] {
+                let mut publisher = Publisher::new(is_h265);
+                publisher.publish(&access_units, pieces);
+                assert_eq!(publisher.joined, 1);
+                // The first was used before the second slice came, and the last is not complete yet.
+                let complete = 1..access_units.len() - 1;
+                assert_eq!(publisher.frames[1..], reference.frames[complete]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_with_whole_access_units_has_no_delay_even_where_they_share_a_timestamp() {
+        let mut publisher = Publisher::h264();
+        for n in 0..20 {
+            let units = [h264_slice(0x65, 0, n), h264_slice(0x65, 1, n)];
+            publisher.send(i64::from(n / 3) * STEP, &units).unwrap();
+            assert_eq!(publisher.frames.len(), usize::from(n) + 1);
+        }
+        assert_eq!(publisher.joined, 0);
+    }
+
+    #[test]
+    fn joined_access_units_of_one_timestamp_are_told_apart() {
+        let mut publisher = Publisher::h264();
+        let slices = |n| [0, 1, 2].map(|slice| h264_slice(0x65, slice, n));
+        for n in 0..5 {
+            for slice in slices(n) {
+                publisher.send(0, &[slice]).unwrap();
+            }
+        }
+        assert_eq!(publisher.frames.len(), 4);
+        for (n, frame) in (1..4).zip(&publisher.frames[1..]) {
+            assert_eq!(frame.units[2..], slices(n));
+        }
+    }
+
+    #[test]
+    fn a_sequence_header_completes_the_access_unit_before_it() {
+        let mut publisher = Publisher::h264();
+        let slices = [0, 1].map(|slice| h264_slice(0x65, slice, 9));
+        for time in [0, STEP] {
+            for slice in &slices {
+                publisher.send(time, std::slice::from_ref(slice)).unwrap();
+            }
+        }
+        let other = super::super::tests::HEADER_360P.replace("68cb83cb20", "68cb83cb30");
+        let time = MediaTime::from_millis(2 * STEP);
+        let header = hex(&other).into();
+        let events: Vec<_> = publisher
+            .demuxer
+            .handle_video(time, header)
+            .unwrap()
+            .collect();
+        let [
+            FlvEvent::Frame(Frame::Video(frame)),
+            FlvEvent::VideoTrack(_),
+        ] = &events[..]
+        else {
+            panic!("{events:?}")
+        };
+        assert_eq!(frame.units[1], hex("68cb83cb20"), "its own parameter set");
+        assert_eq!(frame.units[2..], slices);
+        // It goes on with the join.
+        for slice in &slices {
+            publisher
+                .send(3 * STEP, std::slice::from_ref(slice))
+                .unwrap();
+        }
+        publisher.send(4 * STEP, &slices[..1]).unwrap();
+        assert_eq!(publisher.frames.last().unwrap().units[2..], slices);
+    }
+
+    #[test]
+    fn what_is_joined_is_bounded() {
+        let mut publisher = Publisher::h264();
+        let slice = |n| h264_slice(0x65, n, 0);
+        publisher.send(0, &[slice(0)]).unwrap();
+        publisher.send(0, &[slice(1)]).unwrap();
+        publisher.send(STEP, &[slice(0)]).unwrap();
+        let mut large = slice(1);
+        large.resize(1 << 20, 0xff);
+        let mut results = (0..9).map(|_| publisher.send(STEP, std::slice::from_ref(&large)));
+        assert_eq!(results.position(|result| result.is_err()), Some(7));
+        // The rest of it is dropped, and the next one comes.
+        publisher.send(STEP, std::slice::from_ref(&large)).unwrap();
+        for time in [2 * STEP, 3 * STEP] {
+            publisher.send(time, &[slice(0)]).unwrap();
+            publisher.send(time, &[slice(1)]).unwrap();
+        }
+        let times: Vec<_> = publisher
+            .frames
+            .iter()
+            .map(|frame| frame.dts.as_millis())
+            .collect();
+        assert_eq!(times, [0, 2 * STEP]);
+        // Tags take memory beside their bytes.
+        let small = [slice(1)];
+        let most = MAX_HELD / TAG_OVERHEAD;
+        let refused = (0..most).any(|_| publisher.send(3 * STEP, &small).is_err());
+        assert!(refused, "{most} tags");
+    }
+}
