@@ -11,7 +11,7 @@ use crate::router::FrontDoor;
 /// allowed what it asks for: a header that is not known here is not looked at.
 const ALLOWED_HEADERS: &str = "Authorization, Content-Type, If-Match";
 /// Response headers a player must be able to read.
-const EXPOSED_HEADERS: &str = "Accept-Patch, ETag, Link, Location, Retry-After, Warning";
+pub(crate) const EXPOSED_HEADERS: &str = "Accept-Patch, ETag, Link, Location, Retry-After, Warning";
 /// Seconds a browser may remember the answer to its preflight: the longest Chromium accepts.
 const MAX_AGE: &str = "7200";
 /// Methods that a browser may use where there is nothing, to be told so.

@@ -1,11 +1,10 @@
 //! How many connections there may be, and which give way when there are as many.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use distributary_net::{Full, Held, PerAddress, TrustedProxies};
+use distributary_net::{Full, Held, PerAddress, TrustedProxies, network};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::HttpConfig;
@@ -20,9 +19,6 @@ const RESERVE_PER_ADDRESS: usize = 4;
 /// A reserve of their own for those who ask from this machine, as a container's health check does.
 const LOCAL_RESERVE: usize = 16;
 
-/// How long a newcomer waits for a connection that was told to give way. Closing it takes no I/O.
-const GIVE_WAY_TIMEOUT: Duration = Duration::from_millis(100);
-
 /// The connections of one listener.
 #[derive(Debug)]
 pub(super) struct Capacity {
@@ -32,6 +28,7 @@ pub(super) struct Capacity {
     reserve_by_address: PerAddress,
     local_reserve: Arc<Semaphore>,
     idle: Arc<Idle>,
+    freed: Arc<Notify>,
     proxies: TrustedProxies,
 }
 
@@ -42,6 +39,27 @@ pub(super) struct Taken {
     pub(super) is_reserve: bool,
     _place: OwnedSemaphorePermit,
     _of_address: Option<Held<IpAddr>>,
+    /// The last to be dropped: all else is free by then.
+    _freed: Freed,
+}
+
+/// Tells when it is dropped.
+#[derive(Debug)]
+struct Freed(Arc<Notify>);
+
+impl Drop for Freed {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+/// Why there is no regular place for a connection.
+#[derive(Clone, Copy, Debug)]
+enum NoPlace {
+    /// All are taken.
+    Total,
+    /// This address has its share.
+    Address(IpAddr),
 }
 
 impl Capacity {
@@ -54,34 +72,30 @@ impl Capacity {
             reserve_by_address: PerAddress::new(RESERVE_PER_ADDRESS),
             local_reserve: places(LOCAL_RESERVE),
             idle: Arc::default(),
+            freed: Arc::default(),
             proxies: config.proxies.clone(),
         }
     }
 
     /// Takes a place for a connection of `peer`. When all are taken, the connection that has been idle for the
-    /// longest time gives way; when none is idle, the newcomer gets one of the reserve. `None`: it is to be
-    /// closed.
-    pub(super) async fn take(&self, peer: SocketAddr) -> Option<Taken> {
+    /// longest time gives way, and when the address has its share, its own does. When none is idle, the
+    /// newcomer gets one of the reserve. `None`: it is to be closed.
+    ///
+    /// It has `self` for itself: what gave way for one newcomer cannot go to another.
+    pub(super) async fn take(&mut self, peer: SocketAddr) -> Option<Taken> {
         let ip = peer.ip().to_canonical();
-        let of_address = self.take_of_address(ip, &self.by_address).ok()?;
-        if let Some(place) = self.regular().await {
-            return Some(Taken {
-                is_reserve: false,
-                _place: place,
-                _of_address: of_address,
-            });
+        match self.regular(ip) {
+            Ok(taken) => return Some(taken),
+            Err(full) if self.idle.give_way(full) => {}
+            Err(_) => return self.reserve(ip),
         }
-        let (reserve, of_address) = if ip.is_loopback() {
-            (&self.local_reserve, None)
-        } else {
-            let of_address = self.take_of_address(ip, &self.reserve_by_address).ok()?;
-            (&self.reserve, of_address)
-        };
-        Some(Taken {
-            is_reserve: true,
-            _place: Arc::clone(reserve).try_acquire_owned().ok()?,
-            _of_address: of_address,
-        })
+        // Closing takes no I/O: the task of the connection does so when it runs next.
+        loop {
+            self.freed.notified().await;
+            if let Ok(taken) = self.regular(ip) {
+                return Some(taken);
+            }
+        }
     }
 
     /// What a connection has to do to be told to give way.
@@ -89,18 +103,37 @@ impl Capacity {
         Arc::clone(&self.idle)
     }
 
-    async fn regular(&self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            return Some(place);
+    fn regular(&self, ip: IpAddr) -> Result<Taken, NoPlace> {
+        let of_address = self.take_of_address(ip, &self.by_address);
+        let of_address = of_address.map_err(|_| NoPlace::Address(ip))?;
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| NoPlace::Total)?;
+        Ok(self.taken(false, place, of_address))
+    }
+
+    fn reserve(&self, ip: IpAddr) -> Option<Taken> {
+        let (reserve, of_address) = if ip.is_loopback() {
+            (&self.local_reserve, None)
+        } else {
+            let of_address = self.take_of_address(ip, &self.reserve_by_address).ok()?;
+            (&self.reserve, of_address)
+        };
+        let place = Arc::clone(reserve).try_acquire_owned().ok()?;
+        Some(self.taken(true, place, of_address))
+    }
+
+    fn taken(
+        &self,
+        is_reserve: bool,
+        place: OwnedSemaphorePermit,
+        of_address: Option<Held<IpAddr>>,
+    ) -> Taken {
+        Taken {
+            is_reserve,
+            _place: place,
+            _of_address: of_address,
+            _freed: Freed(Arc::clone(&self.freed)),
         }
-        if !self.idle.give_way() {
-            return None;
-        }
-        let freed = Arc::clone(&self.places).acquire_owned();
-        tokio::time::timeout(GIVE_WAY_TIMEOUT, freed)
-            .await
-            .ok()?
-            .ok()
     }
 
     /// Counts a connection among those of its address; this machine and proxies are not counted.
@@ -114,38 +147,70 @@ impl Capacity {
     }
 }
 
-/// The connections on which no request is under way, those first that have been so for longest.
+/// The connections with a regular place on which no request is under way.
 #[derive(Debug, Default)]
 pub(super) struct Idle(Mutex<Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {
     next: u64,
-    connections: BTreeMap<u64, Arc<Notify>>,
+    /// Those first that have been idle for longest.
+    connections: BTreeMap<u64, (IpAddr, Arc<Notify>)>,
+    /// Their numbers, by the network of their address.
+    by_address: HashMap<IpAddr, BTreeSet<u64>>,
+}
+
+impl Waiting {
+    fn remove(&mut self, number: u64) -> Option<Arc<Notify>> {
+        let (address, connection) = self.connections.remove(&number)?;
+        if let Some(numbers) = self.by_address.get_mut(&address) {
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                self.by_address.remove(&address);
+            }
+        }
+        Some(connection)
+    }
 }
 
 impl Idle {
-    /// Tells the connection that has been idle for longest to close. `false`: none is idle.
-    fn give_way(&self) -> bool {
-        let Some((_, connection)) = self.waiting().connections.pop_first() else {
+    /// Tells the connection to close that has been idle for longest among those that can make the place free.
+    /// `false`: none is idle.
+    fn give_way(&self, full: NoPlace) -> bool {
+        let mut waiting = self.waiting();
+        let oldest = match full {
+            NoPlace::Total => waiting.connections.keys().next(),
+            NoPlace::Address(ip) => {
+                let numbers = waiting.by_address.get(&network(ip));
+                numbers.and_then(BTreeSet::first)
+            }
+        };
+        let Some(connection) = oldest.copied().and_then(|number| waiting.remove(number)) else {
             return false;
         };
         connection.notify_one();
         true
     }
 
-    /// Enters a connection, and returns the number under which it is found.
-    pub(super) fn enter(&self, connection: &Arc<Notify>) -> u64 {
+    /// Enters a connection of `peer`, and returns the number under which it is found.
+    pub(super) fn enter(&self, peer: SocketAddr, connection: &Arc<Notify>) -> u64 {
+        let address = network(peer.ip().to_canonical());
         let mut waiting = self.waiting();
         let number = waiting.next;
         waiting.next += 1;
-        waiting.connections.insert(number, Arc::clone(connection));
+        let entry = (address, Arc::clone(connection));
+        waiting.connections.insert(number, entry);
+        waiting
+            .by_address
+            .entry(address)
+            .or_default()
+            .insert(number);
         number
     }
 
     /// Removes a connection that is idle no longer, or gone.
     pub(super) fn leave(&self, number: u64) {
-        self.waiting().connections.remove(&number);
+        self.waiting().remove(number);
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -156,6 +221,7 @@ impl Idle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::task::JoinHandle;
 
     fn capacity(max_connections: usize, max_connections_per_ip: usize) -> Capacity {
         let proxy = distributary_net::parse_network("198.51.100.0/24").unwrap();
@@ -167,7 +233,7 @@ mod tests {
         })
     }
 
-    async fn take(capacity: &Capacity, ip: &str) -> Option<Taken> {
+    async fn take(capacity: &mut Capacity, ip: &str) -> Option<Taken> {
         capacity
             .take(SocketAddr::new(ip.parse().unwrap(), 4000))
             .await
@@ -175,68 +241,103 @@ mod tests {
 
     #[tokio::test]
     async fn one_address_cannot_take_all_connections() {
-        let capacity = capacity(100, 1);
-        let first = take(&capacity, "2001:db8::1").await.unwrap();
-        assert!(
-            take(&capacity, "2001:db8::2").await.is_none(),
-            "one network"
-        );
-        let _other = take(&capacity, "2001:db8:0:1::1").await.unwrap();
+        let mut capacity = capacity(100, 1);
+        let first = take(&mut capacity, "2001:db8::1").await.unwrap();
+        let second = take(&mut capacity, "2001:db8::2").await.unwrap();
+        assert!(second.is_reserve, "one network");
+        let _other = take(&mut capacity, "2001:db8:0:1::1").await.unwrap();
         drop(first);
-        let _again = take(&capacity, "2001:db8::2").await.unwrap();
+        let again = take(&mut capacity, "2001:db8::2").await.unwrap();
+        assert!(!again.is_reserve);
         let mut uncounted = Vec::new();
         for ip in ["127.0.0.1", "::ffff:127.0.0.1", "::1", "198.51.100.7"] {
             for _ in 0..2 {
-                uncounted.push(take(&capacity, ip).await.expect(ip));
+                let taken = take(&mut capacity, ip).await.expect(ip);
+                assert!(!taken.is_reserve, "{ip}");
+                uncounted.push(taken);
             }
         }
     }
 
     #[tokio::test]
     async fn the_reserve_has_room_for_this_machine_and_few_places_for_each_address() {
-        let capacity = capacity(1, 1000);
-        let _regular = take(&capacity, "192.0.2.1").await.unwrap();
+        let mut capacity = capacity(1, 1000);
+        let _regular = take(&mut capacity, "192.0.2.1").await.unwrap();
         let mut reserve = Vec::new();
         for host in 1..=RESERVE / RESERVE_PER_ADDRESS {
             let ip = format!("192.0.2.{host}");
             for _ in 0..RESERVE_PER_ADDRESS {
-                let taken = take(&capacity, &ip).await.unwrap();
+                let taken = take(&mut capacity, &ip).await.unwrap();
                 assert!(taken.is_reserve);
                 reserve.push(taken);
             }
-            assert!(take(&capacity, &ip).await.is_none(), "{ip} has its share");
+            assert!(
+                take(&mut capacity, &ip).await.is_none(),
+                "{ip} has its share"
+            );
         }
         assert!(
-            take(&capacity, "203.0.113.1").await.is_none(),
+            take(&mut capacity, "203.0.113.1").await.is_none(),
             "all are taken"
         );
         for _ in 0..LOCAL_RESERVE {
-            reserve.push(take(&capacity, "127.0.0.1").await.unwrap());
+            reserve.push(take(&mut capacity, "127.0.0.1").await.unwrap());
         }
-        assert!(take(&capacity, "127.0.0.1").await.is_none());
+        assert!(take(&mut capacity, "127.0.0.1").await.is_none());
         reserve.clear();
-        assert!(take(&capacity, "203.0.113.1").await.is_some());
+        assert!(take(&mut capacity, "203.0.113.1").await.is_some());
+    }
+
+    /// A connection that is idle from now on, and closes when it is told to.
+    fn rest(capacity: &Capacity, ip: &str, taken: Taken) -> JoinHandle<()> {
+        let told = Arc::new(Notify::new());
+        let peer = SocketAddr::new(ip.parse().unwrap(), 4000);
+        capacity.idle().enter(peer, &told);
+        tokio::spawn(async move {
+            told.notified().await;
+            drop(taken);
+        })
     }
 
     #[tokio::test]
     async fn the_connection_that_is_idle_for_longest_gives_way() {
-        let capacity = capacity(2, 1000);
-        let idle = capacity.idle();
-        let (oldest, newest) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let mut places = Vec::new();
-        for connection in [&oldest, &newest] {
-            places.push(take(&capacity, "192.0.2.1").await.unwrap());
-            idle.enter(connection);
+        let mut capacity = capacity(2, 1000);
+        let mut idle = Vec::new();
+        for _ in 0..2 {
+            let taken = take(&mut capacity, "192.0.2.1").await.unwrap();
+            idle.push(rest(&capacity, "192.0.2.1", taken));
         }
-        let first = places.remove(0);
-        let told = Arc::clone(&oldest);
-        let closing = tokio::spawn(async move {
-            told.notified().await;
-            drop(first);
-        });
-        let newcomer = take(&capacity, "192.0.2.2").await.unwrap();
+        // One that left by itself before does not make a second one close.
+        capacity.freed.notify_one();
+        let newcomer = take(&mut capacity, "192.0.2.2").await.unwrap();
         assert!(!newcomer.is_reserve);
-        closing.await.unwrap();
-        assert_eq!(idle.waiting().connections.len(), 1);
+        idle.remove(0).await.unwrap();
+        assert_eq!(capacity.idle.waiting().connections.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_address_with_its_share_makes_room_by_its_own_idle_connections_or_asks_the_reserve()
+    {
+        let mut capacity = capacity(100, 2);
+        let taken = take(&mut capacity, "192.0.2.9").await.unwrap();
+        let other = rest(&capacity, "192.0.2.9", taken);
+        // The two addresses are of one network.
+        let busy = take(&mut capacity, "2001:db8::1").await.unwrap();
+        let taken = take(&mut capacity, "2001:db8::2").await.unwrap();
+        let idle = rest(&capacity, "2001:db8::2", taken);
+        let newcomer = take(&mut capacity, "2001:db8::3").await.unwrap();
+        assert!(!newcomer.is_reserve);
+        idle.await.unwrap();
+        // None of its own is idle now, and those of others are no concern of it.
+        let probe = take(&mut capacity, "2001:db8::4").await.unwrap();
+        assert!(probe.is_reserve);
+        assert!(!other.is_finished());
+        drop((busy, newcomer));
+        assert!(!take(&mut capacity, "2001:db8::5").await.unwrap().is_reserve);
+        let waiting = capacity.idle.waiting();
+        assert_eq!(
+            (waiting.connections.len(), waiting.by_address.len()),
+            (1, 1)
+        );
     }
 }

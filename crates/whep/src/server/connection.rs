@@ -27,6 +27,7 @@ use tower::ServiceExt as _;
 use super::capacity::Idle;
 use super::write_deadline::WriteDeadline;
 use crate::access::PeerAddress;
+use crate::cors;
 use crate::health;
 use crate::problem::Problem;
 
@@ -57,27 +58,34 @@ pub(super) struct Connection {
     pub(super) watcher: Watcher,
     /// Where it is entered while no request is under way, to give way to another.
     pub(super) idle: Arc<Idle>,
-    /// It is one of the reserve: it has one request, about health.
+    /// It is one of the reserve: it has one request, about health, or a browser's preflight.
     pub(super) is_reserve: bool,
 }
 
 impl Connection {
-    /// Serves it, over TLS where there is a certificate.
-    pub(super) async fn serve(mut self, stream: TcpStream, certificate: Option<Arc<Certificate>>) {
-        // An answer is one small write; waiting to fill a segment would only delay it.
-        let _ = stream.set_nodelay(true);
-        if self.is_reserve {
-            self.timeouts.header = self.timeouts.header.min(RESERVE_TIMEOUT);
-            self.timeouts.write = self.timeouts.write.min(RESERVE_TIMEOUT);
-        }
-        end_when_unacknowledged(&stream, self.timeouts.write);
-        let presence = Presence::new(Arc::clone(&self.idle));
+    /// Serves it, over TLS where there is a certificate. It is idle from now on, not only from when the task first
+    /// runs.
+    pub(super) fn serve(
+        mut self,
+        stream: TcpStream,
+        certificate: Option<Arc<Certificate>>,
+    ) -> impl Future<Output = ()> {
+        let presence = Presence::new(&self);
         let gives_way = Arc::clone(&presence.gives_way);
-        let peer = self.peer;
-        tokio::select! {
-            () = self.exchange(stream, certificate, presence) => {}
-            () = gives_way.notified() => {
-                tracing::debug!(%peer, "idle HTTP connection gave way to another");
+        async move {
+            // An answer is one small write; waiting to fill a segment would only delay it.
+            let _ = stream.set_nodelay(true);
+            if self.is_reserve {
+                self.timeouts.header = self.timeouts.header.min(RESERVE_TIMEOUT);
+                self.timeouts.write = self.timeouts.write.min(RESERVE_TIMEOUT);
+            }
+            end_when_unacknowledged(&stream, self.timeouts.write);
+            let peer = self.peer;
+            tokio::select! {
+                () = self.exchange(stream, certificate, presence) => {}
+                () = gives_way.notified() => {
+                    tracing::debug!(%peer, "idle HTTP connection gave way to another");
+                }
             }
         }
     }
@@ -120,7 +128,10 @@ impl Connection {
             request.extensions_mut().insert(PeerAddress(peer));
             let router = router.clone();
             async move {
-                let mut response = if is_reserve && !health::is_about(request.uri()) {
+                // A browser shows its page our refusal only when its preflight was answered.
+                let is_for_all =
+                    health::is_about(request.uri()) || cors::is_preflight(request.headers());
+                let mut response = if is_reserve && !is_for_all {
                     full()
                 } else {
                     let Ok(response) = router.oneshot(request.map(Body::new)).await;
@@ -145,11 +156,20 @@ impl Connection {
     }
 }
 
-/// Tells somebody that all connections are in use.
+/// Tells somebody that all connections are in use. It says nothing of the gateway, so pages of every site may read
+/// it, whichever of them may watch.
 fn full() -> Response<Body> {
     let detail = "This gateway has as many HTTP connections as it may.";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         .retry_after(FULL_RETRY_SECONDS)
+        .with(
+            header::ACCESS_CONTROL_ALLOW_ORIGIN,
+            HeaderValue::from_static("*"),
+        )
+        .with(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static(cors::EXPOSED_HEADERS),
+        )
         .into_response()
 }
 
@@ -166,7 +186,10 @@ fn end_when_unacknowledged(stream: &TcpStream, timeout: Duration) {
 
 /// Whether a request is under way on a connection.
 struct Presence {
+    peer: SocketAddr,
     idle: Arc<Idle>,
+    /// A connection of the reserve makes no room for others, and is not told to give way.
+    is_reserve: bool,
     gives_way: Arc<Notify>,
     requests: AtomicU32,
     /// The number under which the connection is idle, while it is.
@@ -174,9 +197,11 @@ struct Presence {
 }
 
 impl Presence {
-    fn new(idle: Arc<Idle>) -> Self {
+    fn new(connection: &Connection) -> Self {
         let presence = Self {
-            idle,
+            peer: connection.peer,
+            idle: Arc::clone(&connection.idle),
+            is_reserve: connection.is_reserve,
             gives_way: Arc::default(),
             requests: AtomicU32::new(0),
             number: Mutex::default(),
@@ -186,8 +211,10 @@ impl Presence {
     }
 
     fn rest(&self) {
-        let number = self.idle.enter(&self.gives_way);
-        self.replace(Some(number));
+        if !self.is_reserve {
+            let number = self.idle.enter(self.peer, &self.gives_way);
+            self.replace(Some(number));
+        }
     }
 
     fn replace(&self, number: Option<u64>) {
@@ -264,7 +291,6 @@ mod tests {
     /// Serves a connection that holds `buffer` bytes each way; ends with it.
     fn connect(buffer: usize) -> (DuplexStream, tokio::task::JoinHandle<()>) {
         let (client, stream) = tokio::io::duplex(buffer);
-        let idle = Arc::new(Idle::default());
         let connections = GracefulShutdown::new();
         let connection = Connection {
             peer: SocketAddr::from(([192, 0, 2, 1], 4000)),
@@ -274,11 +300,12 @@ mod tests {
                 .route("/offer", post(read_text)),
             timeouts: TIMEOUTS,
             watcher: connections.watcher(),
-            idle: Arc::clone(&idle),
+            idle: Arc::default(),
             is_reserve: false,
         };
         let served = tokio::spawn(async move {
-            connection.converse(stream, Presence::new(idle)).await;
+            let presence = Presence::new(&connection);
+            connection.converse(stream, presence).await;
             drop(connections);
         });
         (client, served)

@@ -1,12 +1,15 @@
 //! The driver: HTTP/1.1 over TCP.
 //!
 //! No client can keep others out. A connection on which no request is under way gives way to a newcomer when
-//! all are taken; one that does not read its answers is closed; a few connections beyond the limit are there
+//! all are taken, or all of one address to a newcomer from there; one that does not read its answers is closed; a few connections beyond the limit are there
 //! for those who ask whether the gateway is well.
 
 mod capacity;
 mod connection;
 mod write_deadline;
+
+#[cfg(test)]
+mod any_certificate;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,8 +36,8 @@ pub struct HttpConfig {
     /// Most connections at a time. For a further one the connection that is idle for longest is closed; when
     /// none is idle, it is told that there is no room (503), except when it asks for health.
     pub max_connections: usize,
-    /// Most of them from one address, an IPv6 /64 network counting as one; a further one is closed. This
-    /// machine and `proxies` are not counted.
+    /// Most of them from one address, an IPv6 /64 network counting as one. For a further one the same holds, with
+    /// the idle connections of this address. This machine and `proxies` are not counted.
     pub max_connections_per_ip: usize,
     /// Proxies, whose connections are those of many viewers.
     pub proxies: TrustedProxies,
@@ -124,7 +127,7 @@ impl HttpServer {
 
     /// Accepts for ever.
     async fn accept(&self, router: Router, connections: &GracefulShutdown) {
-        let capacity = Capacity::new(&self.config);
+        let mut capacity = Capacity::new(&self.config);
         let timeouts = Timeouts {
             header: self.config.header_timeout,
             write: self.config.write_timeout,
@@ -157,8 +160,8 @@ mod tests {
     use super::*;
     use axum::body::to_bytes;
     use axum::extract::Request;
-    use axum::routing::{any, get};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use axum::routing::{any, get, post};
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
     use tokio::sync::Semaphore;
 
@@ -190,7 +193,11 @@ mod tests {
         let router = Router::new()
             .route("/", get(async || "here"))
             .route("/healthz", get(async || "ok"))
-            .route("/never", any(endless));
+            .route("/never", any(endless))
+            .route(
+                "/whep",
+                post(async || "session").options(async || "asked first"),
+            );
         tokio::spawn(server.run(router, std::future::pending()));
         (address, under_way)
     }
@@ -207,14 +214,18 @@ mod tests {
 
     /// The whole answer, after which the connection must be closed.
     async fn closing(address: SocketAddr, path: &str) -> String {
-        let mut stream = connect(address, &get_of(path)).await;
+        closing_after(address, &get_of(path)).await
+    }
+
+    async fn closing_after(address: SocketAddr, request: &str) -> String {
+        let mut stream = connect(address, request).await;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         answer
     }
 
     /// What comes first on a connection.
-    async fn begin_of(stream: &mut TcpStream) -> String {
+    async fn begin_of(stream: &mut (impl AsyncRead + Unpin)) -> String {
         let mut buffer = vec![0; 12];
         stream.read_exact(&mut buffer).await.unwrap();
         String::from_utf8(buffer).unwrap()
@@ -230,7 +241,7 @@ mod tests {
         let mut asking = connect(address, &get_of("/")).await;
         assert_eq!(begin_of(&mut asking).await, "HTTP/1.1 200");
         // The first that came were closed.
-        for stream in &mut silent[..18] {
+        for stream in &mut silent[..19] {
             assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0);
         }
     }
@@ -243,7 +254,12 @@ mod tests {
             // The beginning of a TLS record.
             halves.push(connect(address, "\x16\x03\x01\x02\x00").await);
         }
-        for half in &mut halves[..18] {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let mut newcomer = any_certificate::connect(stream).await;
+        let request = get_of("/");
+        newcomer.write_all(request.as_bytes()).await.unwrap();
+        assert_eq!(begin_of(&mut newcomer).await, "HTTP/1.1 200");
+        for half in &mut halves[..19] {
             assert_eq!(half.read(&mut [0; 1]).await.unwrap_or(0), 0);
         }
     }
@@ -271,5 +287,33 @@ mod tests {
             );
         }
         drop(busy);
+    }
+
+    #[tokio::test]
+    async fn a_page_of_another_site_can_read_that_all_connections_are_in_use() {
+        let (address, under_way) = serve(1);
+        let _busy = connect(address, &get_of("/never")).await;
+        let _all = under_way.acquire().await.unwrap();
+        let ask = async |method: &str, header: &str| {
+            let origin = "Host: a\r\nOrigin: https://b.example";
+            let request = format!("{method} /whep HTTP/1.1\r\n{origin}{header}\r\n\r\n");
+            closing_after(address, &request).await
+        };
+        // The browser asks first, on a connection of its own.
+        let answer = ask("OPTIONS", "\r\nAccess-Control-Request-Method: POST").await;
+        assert!(answer.ends_with("asked first"), "{answer}");
+        let answer = ask("POST", "").await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(
+            answer.contains("access-control-allow-origin: *\r\n"),
+            "{answer}"
+        );
+        let exposed = answer
+            .lines()
+            .find(|line| line.starts_with("access-control-expose-headers: "));
+        assert!(exposed.unwrap().contains("Retry-After"), "{answer}");
+        // Other questions are no preflights.
+        let answer = ask("OPTIONS", "").await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     }
 }
