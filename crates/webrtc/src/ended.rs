@@ -5,8 +5,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::session::SessionId;
 
-/// Sessions that are remembered, 16 bytes each, twice. Those that ended before are forgotten.
-const MAX_ENDED: usize = 4096;
+/// Sessions that are remembered at least, however few there may be at a time.
+const MIN_ENDED: usize = 4096;
+
+/// Sessions that are remembered at most, however many there may be at a time: with 16 bytes each, twice, and what
+/// the set keeps free, about 20 MB. Those that ended before are forgotten.
+const MAX_ENDED: usize = 1 << 18;
 
 /// Remembers the sessions that have ended last, so that whoever ends one of them hears that this is done.
 #[derive(Debug, Default)]
@@ -20,13 +24,16 @@ struct Remembered {
 }
 
 impl Ended {
-    pub(crate) fn insert(&self, id: SessionId) {
+    /// Remembers a session, and as many before it as there may be at a time: when the stream of all of them ends,
+    /// each is still known.
+    pub(crate) fn insert(&self, id: SessionId, max_sessions: usize) {
         let mut remembered = self.lock();
         if !remembered.ids.insert(id) {
             return;
         }
         remembered.order.push_back(id);
-        if remembered.order.len() > MAX_ENDED
+        let max = max_sessions.clamp(MIN_ENDED, MAX_ENDED);
+        while remembered.order.len() > max
             && let Some(oldest) = remembered.order.pop_front()
         {
             remembered.ids.remove(&oldest);
@@ -47,20 +54,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_are_remembered_and_those_before_forgotten() {
-        let ended = Ended::default();
-        let first = SessionId::random();
-        ended.insert(first);
-        ended.insert(first);
-        for _ in 1..MAX_ENDED {
-            ended.insert(SessionId::random());
+    fn as_many_as_there_may_be_are_remembered_and_those_before_forgotten() {
+        for (max_sessions, remembered) in
+            [(1, MIN_ENDED), (20_000, 20_000), (usize::MAX, MAX_ENDED)]
+        {
+            let ended = Ended::default();
+            let first = SessionId::random();
+            ended.insert(first, max_sessions);
+            ended.insert(first, max_sessions);
+            for _ in 1..remembered {
+                ended.insert(SessionId::random(), max_sessions);
+            }
+            assert!(ended.contains(&first));
+            let last = SessionId::random();
+            ended.insert(last, max_sessions);
+            assert!(ended.contains(&last) && !ended.contains(&first));
+            assert_eq!(ended.lock().ids.len(), remembered);
+            assert_eq!(ended.lock().order.len(), remembered);
+            // Fewer may be there from now on.
+            ended.insert(SessionId::random(), 0);
+            assert_eq!(ended.lock().ids.len(), MIN_ENDED);
+            assert_eq!(ended.lock().order.len(), MIN_ENDED);
         }
-        assert!(ended.contains(&first));
-        let last = SessionId::random();
-        ended.insert(last);
-        assert!(ended.contains(&last) && !ended.contains(&first));
-        let remembered = ended.lock();
-        assert_eq!(remembered.ids.len(), MAX_ENDED);
-        assert_eq!(remembered.order.len(), MAX_ENDED);
     }
 }

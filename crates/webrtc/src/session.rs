@@ -295,7 +295,7 @@ impl Registry {
     /// Forgets what is known of a session, and counts it out.
     fn forget(&self, id: &SessionId) -> Option<Known> {
         let (_, known) = self.by_id.remove(id)?;
-        self.ended.insert(*id);
+        self.ended.insert(*id, self.max_sessions());
         if let Entry::Occupied(mut count) = self.by_stream.entry(known.stream.clone()) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
