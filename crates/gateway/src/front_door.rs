@@ -128,6 +128,7 @@ pub fn whep_config(
         offline: whep.offline,
         offline_grace,
         max_event_streams: whep.max_event_streams,
+        max_event_streams_per_ip: (whep.max_event_streams / 2).max(1),
         hides_streams: !whep.list_streams,
         public_path: whep.public_path.clone(),
         ice_servers: ice_servers

@@ -24,6 +24,15 @@ use crate::router::FrontDoor;
 /// When somebody should ask again whom the webhook could not be asked about, in seconds.
 const UNAVAILABLE_RETRY_SECONDS: u32 = 5;
 
+/// Asks for the token or key as a password, beside `Bearer` (RFC 7617). It is for programs that send no password
+/// before they are asked for one. Pages do not get it: their browser would ask its user, in a dialog of its own,
+/// where the page has a field for the key.
+const BASIC: &str = "Basic realm=\"Distributary\", charset=\"UTF-8\"";
+
+/// Headers by which a browser tells that a page sends a request. Every browser sends `Origin` with POST, also to the
+/// site of the page (Fetch standard, "append a request `Origin` header").
+const OF_PAGES: [&str; 2] = ["origin", "sec-fetch-mode"];
+
 /// Names the addresses that a request has come by.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
@@ -112,7 +121,13 @@ impl Access {
     ) -> Result<Grant, Problem> {
         self.authorize(viewer, stream).await.map_err(|denied| {
             viewer.note_refusal(stream, &denied);
-            refusal(&denied).about(stream)
+            let problem = refusal(&denied).about(stream);
+            match problem.status() {
+                StatusCode::UNAUTHORIZED if !viewer.is_page => {
+                    problem.with(header::WWW_AUTHENTICATE, HeaderValue::from_static(BASIC))
+                }
+                _ => problem,
+            }
         })
     }
 
@@ -156,6 +171,8 @@ pub(crate) struct Viewer {
     bearer: Option<String>,
     query: String,
     agent: Option<String>,
+    /// Whether a page in a browser sends the request.
+    is_page: bool,
 }
 
 impl Viewer {
@@ -204,6 +221,9 @@ impl FromRequestParts<FrontDoor> for Viewer {
             bearer,
             query: parts.uri.query().unwrap_or_default().to_owned(),
             agent: text(header::USER_AGENT).map(str::to_owned),
+            is_page: OF_PAGES
+                .iter()
+                .any(|name| parts.headers.contains_key(*name)),
         })
     }
 }

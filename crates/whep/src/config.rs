@@ -25,6 +25,8 @@ pub struct WhepConfig {
     pub offline_grace: Duration,
     /// Most players at a time that listen for events; each takes a connection.
     pub max_event_streams: usize,
+    /// Most of them from one address, an IPv6 /64 network counting as one. This machine is not counted.
+    pub max_event_streams_per_ip: usize,
     /// Whether the names of live streams are told to nobody.
     pub hides_streams: bool,
     /// The path under which a proxy serves the gateway, where the proxy does not tell it.
@@ -73,6 +75,7 @@ impl Default for WhepConfig {
             offline: Offline::default(),
             offline_grace: Duration::from_secs(15),
             max_event_streams: 2048,
+            max_event_streams_per_ip: 1024,
             hides_streams: false,
             public_path: PublicPath::default(),
         }

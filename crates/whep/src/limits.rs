@@ -25,12 +25,19 @@ const RESTARTS: RateLimit = RateLimit {
     per_minute: 30,
 };
 
+/// PATCHes of one session. A player sends its candidates one by one, some dozens each time it gathers them. They
+/// change nothing and do not count against the address, from which hundreds of viewers may trickle at once.
+const PATCHES: RateLimit = RateLimit {
+    burst: 200,
+    per_minute: 600,
+};
+
 /// Kinds of requests, each of which an address may make as often as the limit says.
 #[derive(Clone, Copy)]
 enum Kind {
     /// Opens a session or an event stream.
     Open,
-    /// Changes a session.
+    /// Changes a session, or asks for a change of one that is not there.
     Change,
     /// Ends one.
     End,
@@ -39,13 +46,13 @@ enum Kind {
 }
 
 impl Kind {
-    /// Returns the kind of a request; `None` for those that only look, and for browsers' preflights.
+    /// Returns the kind of a request; `None` for those that only look, for browsers' preflights, and for PATCH, which
+    /// is counted when it is known what it changes.
     fn of(method: &Method, headers: &HeaderMap) -> Option<Self> {
         match *method {
-            Method::GET | Method::HEAD => None,
+            Method::GET | Method::HEAD | Method::PATCH => None,
             Method::OPTIONS if cors::is_preflight(headers) => None,
             Method::OPTIONS => Some(Self::Ask),
-            Method::PATCH => Some(Self::Change),
             Method::DELETE => Some(Self::End),
             _ => Some(Self::Open),
         }
@@ -56,6 +63,7 @@ impl Kind {
 #[derive(Debug)]
 pub(crate) struct Limits {
     by_address: Mutex<[RateLimiter<IpAddr>; 4]>,
+    patches: Mutex<RateLimiter<SessionId>>,
     restarts: Mutex<RateLimiter<SessionId>>,
 }
 
@@ -64,6 +72,7 @@ impl Limits {
     pub(crate) fn new(limit: RateLimit) -> Self {
         Self {
             by_address: Mutex::new([(); 4].map(|()| RateLimiter::new(limit))),
+            patches: Mutex::new(RateLimiter::new(PATCHES)),
             restarts: Mutex::new(RateLimiter::new(RESTARTS)),
         }
     }
@@ -73,6 +82,17 @@ impl Limits {
         for limiter in &mut *locked(&self.by_address) {
             limiter.limit(limit);
         }
+    }
+
+    /// Counts a PATCH of a session, whatever it changes, or refuses it.
+    pub(crate) fn patch(&self, id: SessionId) -> Result<(), Problem> {
+        let pause = locked(&self.patches).check(id, now());
+        pause.map_err(|pause| too_often("Too many requests for this session.", pause))
+    }
+
+    /// Counts a change against the address that [counts](counts) for it, or refuses it.
+    pub(crate) fn change(&self, ip: Option<IpAddr>) -> Result<(), Problem> {
+        ip.map_or(Ok(()), |ip| self.count(ip, Kind::Change))
     }
 
     /// Counts an ICE restart of a session, or refuses it.

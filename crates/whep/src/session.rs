@@ -3,7 +3,7 @@
 //! Sessions have a path of their own, outside that of their stream: a stream may be called anything,
 //! so no path below it could be told from another stream.
 
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -12,6 +12,7 @@ use distributary_webrtc::engine::{AcceptError, IcePatch, PatchError, RestartedIc
 use distributary_webrtc::sdp::FRAGMENT_MEDIA_TYPE;
 use distributary_webrtc::session::SessionId;
 
+use crate::access::Viewer;
 use crate::cors;
 use crate::endpoint::refusal;
 use crate::offer::{Change, not_a_fragment};
@@ -83,16 +84,28 @@ async fn options() -> Response {
 }
 
 /// Takes candidates (204, they are not needed), an ICE restart (200 with our side of it) by RFC 9725
-/// section 4.3, or the answer to a counter-offer (204).
+/// section 4.3, or the answer to a counter-offer (204). What is changed counts against the address, and so does what
+/// is asked of a session that is not there.
 async fn patch(
     State(front): State<FrontDoor>,
     PathSession(id): PathSession,
+    viewer: Viewer,
     headers: HeaderMap,
-    change: Change,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let fragment = match change {
+    let limits = front.access.limits();
+    let address = viewer.counts_as();
+    if !front.engine.contains(&id) && !front.engine.is_offered(&id) {
+        limits.change(address)?;
+        return Err(unknown());
+    }
+    limits.patch(id)?;
+    let fragment = match Change::from_request(request, &front).await? {
         Change::Ice(fragment) => fragment,
-        Change::Answer(answer) => return accept(&front, &id, &answer),
+        Change::Answer(answer) => {
+            limits.change(address)?;
+            return accept(&front, &id, &answer);
+        }
     };
     let etag = front.engine.etag(&id).ok_or_else(unknown)?;
     let precondition = Precondition::of(&headers, &etag);
@@ -108,7 +121,8 @@ async fn patch(
         Precondition::Missing => return Err(precondition_required()),
         Precondition::Any | Precondition::Current => {}
     }
-    front.access.limits().restart(id)?;
+    limits.change(address)?;
+    limits.restart(id)?;
     match front.engine.patch_ice(&id, &fragment) {
         Ok(IcePatch::Noted) => Ok(StatusCode::NO_CONTENT.into_response()),
         Ok(IcePatch::Restarted(restarted)) => Ok(restarted_ice(restarted)),

@@ -26,11 +26,13 @@ use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use distributary_hub::{Hub, StreamName};
+use distributary_net::Permit;
 use distributary_webrtc::engine::Engine;
 use distributary_webrtc::session::{SessionId, SessionWatch};
 use futures_util::stream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
+use crate::access::Viewer;
 use crate::admission::Drain;
 use crate::advice;
 use crate::cors;
@@ -157,15 +159,14 @@ async fn listen(
     State(front): State<FrontDoor>,
     Extension(streams): Extension<EventStreams>,
     PathStream(id, number): PathStream,
+    viewer: Viewer,
 ) -> Result<Response, Problem> {
     let events = streams.get(&id, number).ok_or_else(unknown)?;
     let session = front.engine.watch(&id).ok_or_else(unknown)?;
-    let Some(place) = streams.place() else {
-        let detail = "Too many players listen for events.";
-        return Err(
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(FULL_RETRY_SECONDS)
-        );
-    };
+    let place = streams.place(viewer.counts_as()).map_err(|full| {
+        let detail = format!("Too many players listen for events: {full}.");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(FULL_RETRY_SECONDS)
+    })?;
     let listener = Listener::new(
         &front,
         events,
@@ -199,7 +200,7 @@ struct Listener {
     /// Closes when it is another's turn.
     turn: watch::Receiver<()>,
     has_ended: bool,
-    _place: OwnedSemaphorePermit,
+    _place: Permit,
 }
 
 impl Listener {
@@ -208,7 +209,7 @@ impl Listener {
         events: Arc<EventStream>,
         session: SessionWatch,
         expires: Option<tokio::time::Instant>,
-        place: OwnedSemaphorePermit,
+        place: Permit,
     ) -> Self {
         let is_active = events.is_active.load(Ordering::Relaxed);
         let grace = front.config.current().offline_grace;

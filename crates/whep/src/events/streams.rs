@@ -1,11 +1,13 @@
 //! The event streams that players have made, by session.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::{DashMap, Entry};
+use distributary_net::{Full, Permit, Quota};
 use distributary_webrtc::session::SessionId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
 use super::kind::EventSet;
 
@@ -17,7 +19,7 @@ const MAX_PER_SESSION: usize = 4;
 pub(crate) struct EventStreams {
     by_session: Arc<DashMap<SessionId, Vec<Arc<EventStream>>>>,
     /// Places for those that are listened to.
-    places: Arc<Semaphore>,
+    places: Arc<Quota>,
     next_number: Arc<AtomicU32>,
 }
 
@@ -33,11 +35,11 @@ pub(super) struct EventStream {
 }
 
 impl EventStreams {
-    /// None yet, and room for so many that are listened to at a time.
-    pub(crate) fn new(max_listeners: usize) -> Self {
+    /// None yet, and room for so many that are listened to at a time, in all and from one address.
+    pub(crate) fn new(max_listeners: usize, max_listeners_per_ip: usize) -> Self {
         Self {
             by_session: Arc::default(),
-            places: Arc::new(Semaphore::new(max_listeners)),
+            places: Arc::new(Quota::new(max_listeners, max_listeners_per_ip)),
             next_number: Arc::default(),
         }
     }
@@ -94,9 +96,9 @@ impl EventStreams {
         self.by_session.remove(session);
     }
 
-    /// A place to listen; `None` when there is no more.
-    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places).try_acquire_owned().ok()
+    /// Takes a place to listen, for an address if it counts.
+    pub(super) fn place(&self, ip: Option<IpAddr>) -> Result<Permit, Full> {
+        self.places.take(ip)
     }
 
     /// Sessions that have event streams.
@@ -131,7 +133,7 @@ mod tests {
 
     #[tokio::test]
     async fn event_streams_are_few_and_end_with_their_session() {
-        let streams = EventStreams::new(1);
+        let streams = EventStreams::new(1, 1);
         let session = SessionId::random();
         let create = || streams.create(session, EventSet::all(), true);
         let (first, is_first) = create().unwrap();
@@ -157,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_session_is_waited_for_once_however_often_event_streams_come_and_go() {
-        let streams = EventStreams::new(1);
+        let streams = EventStreams::new(1, 1);
         let session = SessionId::random();
         for round in 0..100 {
             let (number, is_first) = streams.create(session, EventSet::all(), true).unwrap();
@@ -170,11 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn there_are_so_many_places_to_listen_and_no_more() {
-        let streams = EventStreams::new(1);
-        let place = streams.place().unwrap();
-        assert!(streams.place().is_none());
+    fn there_are_so_many_places_to_listen_in_all_and_for_each_address() {
+        let streams = EventStreams::new(3, 1);
+        let ip = |n: u8| Some(IpAddr::from([192, 0, 2, n]));
+        let place = streams.place(ip(1)).unwrap();
+        assert_eq!(streams.place(ip(1)).unwrap_err(), Full::Address(1));
+        let _others = [ip(2), None].map(|ip| streams.place(ip).unwrap());
+        assert_eq!(streams.place(ip(3)).unwrap_err(), Full::Total(3));
         drop(place);
-        assert!(streams.place().is_some());
+        assert!(streams.place(ip(1)).is_ok());
     }
 }

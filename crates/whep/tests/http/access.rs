@@ -88,7 +88,29 @@ async fn a_viewer_without_a_key_or_with_a_wrong_one_is_told_so() {
     let front = keyed();
     let answer = post(&front, "/whep/live/test", &[]).await;
     answer.problem(StatusCode::UNAUTHORIZED);
-    assert_eq!(answer.header("www-authenticate"), "Bearer");
+    let challenges = |answer: &Answer| {
+        let values = answer.headers.get_all("www-authenticate").iter();
+        let values = values.map(|value| value.to_str().unwrap().to_owned());
+        values.collect::<Vec<_>>()
+    };
+    // A program may have a user and a password to send once it is asked for them.
+    let basic = "Basic realm=\"Distributary\", charset=\"UTF-8\"";
+    assert_eq!(challenges(&answer), ["Bearer", basic]);
+    let wrong = ("authorization", "Basic bWU6d3Jvbmc=");
+    let answer = post(&front, "/whep/live/test", &[wrong]).await;
+    let invalid = "Bearer error=\"invalid_token\"";
+    assert_eq!(challenges(&answer), [invalid, basic]);
+    // A browser would ask its user in place of the page.
+    for of_page in [
+        ("origin", "https://a.example"),
+        ("origin", "null"),
+        ("sec-fetch-mode", "cors"),
+    ] {
+        let answer = post(&front, "/whep/live/test", &[of_page]).await;
+        answer.problem(StatusCode::UNAUTHORIZED);
+        assert_eq!(challenges(&answer), ["Bearer"], "{of_page:?}");
+    }
+    let answer = post(&front, "/whep/live/test", &[]).await;
     // A page of another site must be able to read it.
     assert_eq!(answer.header("access-control-allow-origin"), "*");
     for headers in [
@@ -142,10 +164,10 @@ async fn changes_and_ends_of_sessions_are_limited_each_by_themselves() {
     };
     let proxies = TrustedProxies(vec![parse_network("127.0.0.1").unwrap()]);
     let front = Front::guarded(Access::new(Authorizer::open(), limit, proxies));
-    let session = front.open().await;
+    let unknown = format!("/session/{}", "0".repeat(32));
     for (method, path) in [
         ("POST", "/whep/live/test"),
-        ("PATCH", &*session),
+        ("PATCH", &*unknown),
         ("DELETE", "/session/none"),
         ("OPTIONS", "/whep/live/test"),
     ] {
@@ -173,6 +195,82 @@ async fn changes_and_ends_of_sessions_are_limited_each_by_themselves() {
         let answer = front.send(request.body(Body::empty()).unwrap()).await;
         assert!(answer.status.is_success());
     }
+}
+
+#[tokio::test]
+async fn candidates_of_many_viewers_behind_one_address_are_no_changes_and_restarts_are() {
+    let limit = RateLimit {
+        burst: 2,
+        per_minute: 1,
+    };
+    let proxies = TrustedProxies(vec![parse_network("127.0.0.1").unwrap()]);
+    let front = Front::guarded(Access::new(Authorizer::open(), limit, proxies));
+    let patch = async |session: &str, if_match: &str, body: String| {
+        let request = Request::patch(session)
+            .header("content-type", "application/trickle-ice-sdpfrag")
+            .header("if-match", if_match)
+            .header("x-forwarded-for", "203.0.113.7");
+        front.send(request.body(Body::from(body)).unwrap()).await
+    };
+    let answer = front
+        .post("/whep/live/test", "application/sdp", OFFER)
+        .await;
+    let session = answer.header("location").to_owned();
+    let mut etag = answer.header("etag").to_owned();
+    let candidate = "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=candidate:1 1 udp 1 192.0.2.7 4000 typ host\r\n";
+    for _ in 0..50 {
+        let answer = patch(&session, &etag, candidate.to_owned()).await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT, "{answer:?}");
+    }
+    let restart = async |number: u32| {
+        let pwd = "0123456789012345678901";
+        let body = format!("{candidate}a=ice-ufrag:next{number}\r\na=ice-pwd:{pwd}\r\n");
+        patch(&session, "*", body).await
+    };
+    for number in 0..2 {
+        let answer = restart(number).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        etag = answer.header("etag").to_owned();
+    }
+    let answer = restart(2).await;
+    answer.problem(StatusCode::TOO_MANY_REQUESTS);
+    // Candidates of one session have a bound of their own.
+    let mut allowed = 0;
+    let refused = loop {
+        let answer = patch(&session, &etag, candidate.to_owned()).await;
+        if answer.status != StatusCode::NO_CONTENT {
+            break answer;
+        }
+        allowed += 1;
+        assert!(allowed < 10_000, "there is no limit");
+    };
+    refused.problem(StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.headers.contains_key("retry-after"));
+}
+
+#[tokio::test]
+async fn one_address_has_a_share_of_the_event_streams() {
+    let proxies = TrustedProxies(vec![parse_network("127.0.0.1").unwrap()]);
+    let whep = WhepConfig {
+        max_event_streams_per_ip: 1,
+        ..WhepConfig::default()
+    };
+    let access = Access::new(Authorizer::open(), NO_LIMIT, proxies);
+    let front = Front::build(whep, EngineConfig::default(), access);
+    let session = front.open().await;
+    let entry = format!("{session}/events");
+    let listen = async |ip| {
+        let answer = front.post(&entry, "application/json", "").await;
+        let request = Request::get(answer.header("location")).header("x-forwarded-for", ip);
+        front.response(request.body(Body::empty()).unwrap()).await
+    };
+    let first = listen("2001:db8::1").await;
+    assert_eq!(first.status(), StatusCode::OK);
+    let second = listen("2001:db8::2").await;
+    assert_eq!(second.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(second.headers().contains_key("retry-after"));
+    let other = listen("2001:db8:0:1::1").await;
+    assert_eq!(other.status(), StatusCode::OK);
 }
 
 #[tokio::test]
