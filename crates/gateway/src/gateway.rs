@@ -72,11 +72,13 @@ impl Gateway {
     /// When an address cannot be listened on, or there is none to tell viewers.
     pub fn start(config: &Config, demo: bool) -> Result<Self, StartError> {
         let hub = Hub::new(config.hub()?);
-        let whep = config.whep()?;
+        let mut whep = config.whep()?;
         let auth = Authorizer::new(config.auth.rules()?)?;
         let (limit, proxies) = config.access()?;
         let (rtmp_draining, draining) = watch::channel(false);
         let most = Connections::within(limits::raise_open_files(), config);
+        whep.max_event_streams = most.event_streams;
+        whep.max_event_streams_per_ip = most.event_streams_per_ip;
         let rtmp = bind_rtmp(config, most, &hub, auth.clone(), draining)?;
         let http = bind_http(config, most)?;
         let https = bind_https(config, most)?;
@@ -273,7 +275,7 @@ fn bind_rtmp(
         listen: resolve(Listener::Rtmp, &config.rtmp)?,
         tls: rtmps(&config.rtmps)?,
         max_connections: most.rtmp,
-        max_connections_per_ip: limits.max_connections_per_ip,
+        max_connections_per_ip: most.rtmp_per_ip,
         max_publishers: limits.max,
         max_publishers_per_ip: limits.max_per_ip,
         publish_timeout: Some(limits.publish_timeout.0).filter(|timeout| !timeout.is_zero()),
@@ -291,6 +293,7 @@ fn bind_rtmp(
             .collect::<Result<_, _>>()?,
         pull_limits: PullLimits {
             max: most.pulls,
+            max_per_origin: most.pulls_per_origin,
             ..config.pulls.limits()
         },
         session: limits.session(),
@@ -393,7 +396,7 @@ fn bind_http_on(
         listen,
         tls,
         max_connections: most.http,
-        max_connections_per_ip: config.requests.max_connections_per_ip,
+        max_connections_per_ip: most.http_per_ip,
         proxies,
         header_timeout: config.requests.header_timeout.0,
         write_timeout: config.requests.write_timeout.0,
@@ -423,6 +426,7 @@ fn start_engine(
         candidates: announced.clone(),
         max_sessions: config.viewers.max,
         max_tcp_connections: most.ice_tcp,
+        max_tcp_connections_per_address: most.ice_tcp_per_ip,
         max_sessions_per_stream: config.viewers.max_per_stream,
         max_sessions_per_address: config.viewers.max_per_ip,
         offline_grace: config.offline_grace(),

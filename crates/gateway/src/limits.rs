@@ -22,17 +22,30 @@ pub fn raise_open_files() -> u64 {
     })
 }
 
-/// Most connections of each listener.
+/// Most connections of each listener. Where one gets less than the configuration wants, nobody has more than half of
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connections {
     /// Of each that speaks HTTP.
     pub http: usize,
+    /// Those of one address.
+    pub http_per_ip: usize,
+    /// Those on which players listen for events, which no newcomer can make give way: half at most.
+    pub event_streams: usize,
+    /// Those of one address, half at most of what there is for all and of what it has.
+    pub event_streams_per_ip: usize,
     /// Of RTMP and RTMPS together.
     pub rtmp: usize,
+    /// Those of one address.
+    pub rtmp_per_ip: usize,
     /// To servers that streams are pulled from.
     pub pulls: usize,
+    /// Those to one server.
+    pub pulls_per_origin: usize,
     /// Of viewers over TCP.
     pub ice_tcp: usize,
+    /// Those of one address.
+    pub ice_tcp_per_ip: usize,
     /// The most that any of them has, where that is less than one wants.
     share: Option<usize>,
 }
@@ -53,21 +66,31 @@ impl Connections {
             publishers,
             pulls,
             viewers,
+            whep,
             ..
         } = config;
-        let pulls = if config.pull.is_empty() { 0 } else { pulls.max };
-        let ice_tcp = if viewers.tcp { viewers.max } else { 0 };
+        let max_pulls = if config.pull.is_empty() { 0 } else { pulls.max };
+        let max_ice_tcp = if viewers.tcp { viewers.max } else { 0 };
         let mut wanted = vec![requests.max_connections; http];
-        wanted.extend([publishers.max_connections, pulls, ice_tcp]);
+        wanted.extend([publishers.max_connections, max_pulls, max_ice_tcp]);
 
         let own = OWN_FILES + (http * HTTP_RESERVE) as u64;
         let available = usize::try_from(open_files.saturating_sub(own)).unwrap_or(usize::MAX);
         let most = share(available, &wanted);
+        let http = requests.max_connections.min(most);
+        let http_per_ip = requests.max_connections_per_ip.min(half(most));
+        let event_streams = whep.max_event_streams.min(half(http));
         Self {
-            http: requests.max_connections.min(most),
+            http,
+            http_per_ip,
+            event_streams,
+            event_streams_per_ip: half(event_streams.min(http_per_ip)),
             rtmp: publishers.max_connections.min(most),
-            pulls: pulls.min(most),
-            ice_tcp: ice_tcp.min(most),
+            rtmp_per_ip: publishers.max_connections_per_ip.min(half(most)),
+            pulls: max_pulls.min(most),
+            pulls_per_origin: pulls.max_per_origin.min(half(most)),
+            ice_tcp: max_ice_tcp.min(most),
+            ice_tcp_per_ip: viewers.max_per_ip.min(half(most)),
             share: wanted.iter().any(|wanted| *wanted > most).then_some(most),
         }
     }
@@ -80,6 +103,7 @@ impl Connections {
             pulls,
             ice_tcp,
             share,
+            ..
         } = *self;
         match share {
             None => {}
@@ -100,6 +124,11 @@ impl Connections {
             ),
         }
     }
+}
+
+/// Returns half of a number of connections, and one at least.
+fn half(count: usize) -> usize {
+    (count / 2).max(1)
 }
 
 /// Returns the most that each may have so that all together have no more than `available`: those that want less
@@ -135,9 +164,46 @@ mod tests {
         let config = Config::default();
         let connections = Connections::within(1 << 20, &config);
         assert_eq!(connections.http, config.requests.max_connections);
+        let per_ip = config.requests.max_connections_per_ip;
+        assert_eq!(connections.http_per_ip, per_ip);
+        assert_eq!(connections.event_streams, config.whep.max_event_streams);
+        assert_eq!(connections.event_streams_per_ip, per_ip / 2);
+        let per_ip = config.publishers.max_connections_per_ip;
+        assert_eq!(connections.rtmp_per_ip, per_ip);
+        assert_eq!(connections.ice_tcp_per_ip, config.viewers.max_per_ip);
+        let per_origin = config.pulls.max_per_origin;
+        assert_eq!(connections.pulls_per_origin, per_origin);
         assert_eq!(connections.rtmp, config.publishers.max_connections);
         assert_eq!(connections.ice_tcp, config.viewers.max);
         assert_eq!(Connections::within(u64::MAX, &config), connections);
+    }
+
+    #[test]
+    fn nobody_has_more_than_half_where_files_are_few() {
+        let config: Config =
+            toml::from_str("[[pull]]\nmatch = \"a\"\nfrom = \"rtmp://b/a\"\n").unwrap();
+        for open_files in [1024, 4096] {
+            let few = Connections::within(open_files, &config);
+            assert!(few.http < config.requests.max_connections_per_ip, "{few:?}");
+            for (of_one, of_all) in [
+                (few.http_per_ip, few.http),
+                (few.event_streams, few.http),
+                (few.event_streams_per_ip, few.event_streams),
+                (few.event_streams_per_ip, few.http_per_ip),
+                (few.rtmp_per_ip, few.rtmp),
+                (few.pulls_per_origin, few.pulls),
+                (few.ice_tcp_per_ip, few.ice_tcp),
+            ] {
+                assert!((1..=of_all / 2).contains(&of_one), "{few:?}");
+            }
+        }
+        // What the configuration says of one address holds as long as there is enough.
+        let mut config = Config::default();
+        config.requests.max_connections = 10;
+        config.requests.max_connections_per_ip = 10;
+        let enough = Connections::within(1 << 20, &config);
+        assert_eq!(enough.http_per_ip, 10);
+        assert_eq!((enough.event_streams, enough.event_streams_per_ip), (5, 2));
     }
 
     #[test]

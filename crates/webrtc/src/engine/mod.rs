@@ -59,12 +59,14 @@ pub struct EngineConfig {
     pub candidates: Vec<IpAddr>,
     /// Most sessions, those included that were answered and have not been heard of.
     pub max_sessions: usize,
-    /// Most connections of viewers over TCP; further ones wait in the kernel's queue.
-    pub max_tcp_connections: usize,
     /// Most of them that watch one stream.
     pub max_sessions_per_stream: usize,
     /// Most of them of one address, see [`ViewerOptions::counts_as`].
     pub max_sessions_per_address: usize,
+    /// Most connections of viewers over TCP; further ones wait in the kernel's queue.
+    pub max_tcp_connections: usize,
+    /// Most of them from one address, an IPv6 /64 network counting as one; further ones are closed.
+    pub max_tcp_connections_per_address: usize,
     /// Rate in bits per second at which a newcomer gets the group of pictures.
     pub start_pacing: u64,
     /// Whether pictures of many packets are sent at that pace, too.
@@ -98,6 +100,7 @@ impl Default for EngineConfig {
             candidates: Vec::new(),
             max_sessions: 20_000,
             max_tcp_connections: 20_000,
+            max_tcp_connections_per_address: 5_000,
             max_sessions_per_stream: 20_000,
             max_sessions_per_address: 5_000,
             start_pacing: 40_000_000,
@@ -366,7 +369,7 @@ impl Engine {
         ended.count() > 0
     }
 
-    /// Whether a session was there and is one of the last few thousand that have ended.
+    /// Whether a session was there and is one of the last that have ended, as many as there may be at a time.
     pub fn has_ended(&self, id: &SessionId) -> bool {
         self.shared.registry.has_ended(id)
     }

@@ -87,7 +87,7 @@ async fn serve(listener: Listener, shared: Arc<Shared>, stopped: oneshot::Receiv
 /// kernel's queue.
 async fn accept(listener: &Listener, shared: &Arc<Shared>, connections: &mut JoinSet<()>) {
     let places = Arc::new(Semaphore::new(shared.config.max_tcp_connections));
-    let admission = Admission::new(shared.config.max_sessions_per_address);
+    let admission = Admission::new(shared.config.max_tcp_connections_per_address);
     let next_id = AtomicU64::new(0);
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
