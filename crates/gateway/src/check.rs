@@ -19,6 +19,7 @@ pub fn check(config: &Config) -> Result<(), StartError> {
     for pull in &config.pull {
         Pull::rule(pull)?;
     }
+    config.publishers.swf()?;
     Authorizer::new(config.auth.rules()?)?;
     gateway::check_certificates(config)?;
     logging::check(&config.log)?;
@@ -67,6 +68,18 @@ mod tests {
             (
                 "[[pull]]\nmatch = \"live/*\"\nfrom = \"https://origin/live\"",
                 "[[pull]] match = \"live/*\": from = \"https://origin/live\": ",
+            ),
+            (
+                "[[pull]]\nmatch = \"live/a\"\nfrom = \"rtmp://b/live/a\"\nswf = \"/nowhere/a.swf\"",
+                "[[pull]] match = \"live/a\": swf = \"/nowhere/a.swf\": No such file or directory (os error 2)",
+            ),
+            (
+                "[publishers]\nswf = \"/dev/zero\"",
+                "[publishers] swf = \"/dev/zero\": not an SWF file: it begins with neither FWS nor CWS",
+            ),
+            (
+                "[publishers]\nswf = { hash = \"5a\", size = 1000 }",
+                "[publishers] swf = { hash = \"5a\" }: expected a hash of 64 hexadecimal digits",
             ),
             (
                 "[streams]\nopus_bitrate = 1000",

@@ -11,7 +11,9 @@ use distributary_media::audio::{OpusApplication, OpusConfig};
 use distributary_net::TrustedProxies;
 use distributary_rtmp::amf::AmfLimits;
 use distributary_rtmp::chunk::ChunkLimits;
-use distributary_rtmp::{PlayerLimits, PullLimits, PullRule, RtmpConfig, SessionConfig};
+use distributary_rtmp::{
+    FlashProgram, PlayerLimits, PullLimits, PullRule, RtmpConfig, SessionConfig, Swf,
+};
 use distributary_webrtc::engine::{EngineConfig, SessionLimits};
 use distributary_whep::{HttpConfig, Offline, WhepConfig};
 use serde::{Deserialize, Serialize};
@@ -23,6 +25,7 @@ use crate::front_door::{IceServerEntry, RedirectEntry, Whep, whep_config};
 use crate::listen::{ListenAddress, OptionalAddress};
 use crate::logging::LogFormat;
 use crate::stream_rule::{BFrames, Sei, StreamRule, Vui};
+use crate::swf::SwfSource;
 use crate::transcode::Transcode;
 use crate::units::{Size, Time};
 
@@ -113,6 +116,12 @@ pub struct Pull {
     /// How long a stream is kept that nobody watches any more.
     #[serde(default = "Pull::default_idle_timeout")]
     pub idle_timeout: Time,
+    /// The URL of the Flash program that the server is told the gateway plays; empty for none.
+    #[serde(default)]
+    pub swf_url: String,
+    /// The Flash program that the gateway proves to play when the server asks.
+    #[serde(default)]
+    pub swf: SwfSource,
 }
 
 /// Something that listens with TLS.
@@ -168,6 +177,8 @@ pub struct Publishers {
     pub max_amf_values: usize,
     /// What happens when a name is published that is live already.
     pub on_duplicate: Duplicate,
+    /// The Flash program that clients have to prove they play.
+    pub swf: SwfSource,
 }
 
 /// Limits of what is pulled from other servers.
@@ -479,6 +490,7 @@ impl Default for Publishers {
             max_amf_depth: rtmp.session.amf.max_depth,
             max_amf_values: rtmp.session.amf.max_values,
             on_duplicate: Duplicate::default(),
+            swf: SwfSource::default(),
         }
     }
 }
@@ -503,6 +515,14 @@ impl Publishers {
             read_timeout: self.read_timeout.0,
             ..SessionConfig::default()
         }
+    }
+
+    /// The Flash program that clients have to prove they play.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn swf(&self) -> Result<Option<Swf>, ConfigError> {
+        self.swf.load("[publishers]")
     }
 }
 
@@ -538,7 +558,12 @@ impl Pull {
     /// # Errors
     /// When the names or the URL are not what they should be; the text says which.
     pub fn rule(&self) -> Result<PullRule, ConfigError> {
-        let Self { streams, from, .. } = self;
+        let Self {
+            streams,
+            from,
+            swf_url,
+            ..
+        } = self;
         let invalid = |reason: String| ConfigError::Pull {
             streams: streams.clone(),
             reason,
@@ -546,8 +571,14 @@ impl Pull {
         let pattern = streams
             .parse()
             .map_err(|error: PatternError| invalid(error.to_string()))?;
-        PullRule::new(pattern, from, self.idle_timeout.0)
-            .map_err(|error| invalid(format!("from = {from:?}: {error}")))
+        let rule = PullRule::new(pattern, from, self.idle_timeout.0)
+            .map_err(|error| invalid(format!("from = {from:?}: {error}")))?;
+        let swf = self.swf.load(&format!("[[pull]] match = {streams:?}:"))?;
+        if swf_url.is_empty() && swf.is_none() {
+            return Ok(rule);
+        }
+        let url = swf_url.clone();
+        Ok(rule.as_flash(FlashProgram { url, swf }))
     }
 }
 
@@ -715,6 +746,8 @@ mod tests {
                 streams: streams.to_owned(),
                 from: from.to_owned(),
                 idle_timeout: Pull::default_idle_timeout(),
+                swf_url: String::new(),
+                swf: SwfSource::default(),
             };
             pull.rule().unwrap_err().to_string()
         };
@@ -722,6 +755,28 @@ mod tests {
         assert!(error.contains("match = \"live\""), "{error}");
         let error = refused("live/*", "https://origin/live");
         assert!(error.contains("https://origin/live"), "{error}");
+    }
+
+    #[test]
+    fn program_of_swf_verification_is_a_file_or_its_hash_and_size() {
+        assert_eq!(parse("").unwrap().publishers.swf().unwrap(), None);
+        let hash = "5a".repeat(32);
+        let known = format!("swf = {{ hash = \"{hash}\", size = 1000 }}");
+        let swf = Swf::new(&hash, 1000).ok();
+        let config = parse(&format!("[publishers]\n{known}")).unwrap();
+        assert_eq!(config.publishers.swf().unwrap(), swf);
+
+        let pull = "[[pull]]\nmatch = \"live/*\"\nfrom = \"rtmp://origin/live\"";
+        let rule = |text: &str| parse(text).unwrap().pull[0].rule().unwrap();
+        let url = "https://site.example/player.swf".to_owned();
+        let flash = rule(&format!("{pull}\nswf_url = \"{url}\"\n{known}"));
+        assert_eq!(flash, rule(pull).as_flash(FlashProgram { url, swf }));
+
+        let error = parse("[publishers]\nswf = 5").unwrap_err().to_string();
+        assert!(
+            error.contains("expected the path of an SWF file"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use distributary_media::flv::{FlvFileError, FlvReader, FlvTag, TagKind};
-use distributary_rtmp::client::{self, ClientError};
+use distributary_rtmp::client::{self, ClientError, StreamUrl};
+use distributary_rtmp::{FlashProgram, Swf};
 use tokio::time::Instant;
 
 /// Made by `cargo xtask demo-clip`.
@@ -23,13 +24,13 @@ const APP: &str = "live";
 const STREAM: &str = "demo";
 
 /// Publishes the clip as `live/demo` to the gateway's RTMP address until it is dropped. `key` is what the
-/// gateway lets in from itself.
-pub async fn run(rtmp: SocketAddr, key: String) {
+/// gateway lets in from itself, `swf` what it makes its clients prove.
+pub async fn run(rtmp: SocketAddr, key: String, swf: Option<Swf>) {
     let address = reachable(rtmp);
     let stream = format!("{STREAM}?key={key}");
     loop {
         let error = match tags() {
-            Ok(tags) => publish(address, &stream, &tags).await,
+            Ok(tags) => publish(address, &stream, swf, &tags).await,
             Err(error) => {
                 tracing::error!(%error, "the built-in clip cannot be read");
                 return;
@@ -41,8 +42,21 @@ pub async fn run(rtmp: SocketAddr, key: String) {
 }
 
 /// Publishes round after round, each tag at its time. Returns why that ended.
-async fn publish(address: SocketAddr, stream: &str, tags: &[FlvTag]) -> ClientError {
-    let mut publisher = match client::publish(address, APP, stream).await {
+async fn publish(
+    address: SocketAddr,
+    stream: &str,
+    swf: Option<Swf>,
+    tags: &[FlvTag],
+) -> ClientError {
+    let url = match StreamUrl::new(&address.to_string(), APP, stream) {
+        Ok(url) if swf.is_some() => {
+            let untold = String::new();
+            url.as_flash(FlashProgram { url: untold, swf })
+        }
+        Ok(url) => url,
+        Err(error) => return error.into(),
+    };
+    let mut publisher = match client::publish_to(&url).await {
         Ok(publisher) => publisher,
         Err(error) => return error,
     };

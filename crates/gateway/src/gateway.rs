@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use distributary_auth::Authorizer;
 use distributary_hub::Hub;
-use distributary_rtmp::{OnDuplicate, PullLimits, RtmpConfig, RtmpServer, TlsConfig};
+use distributary_rtmp::{
+    OnDuplicate, PullLimits, RtmpConfig, RtmpServer, SessionConfig, Swf, TlsConfig,
+};
 use distributary_tls::TlsIdentity;
 use distributary_webrtc::engine::{Engine, EngineConfig};
 use distributary_webrtc::log::LogLimits;
@@ -59,6 +61,8 @@ pub struct Gateway {
     access: Access,
     authorizer: Authorizer,
     drain_timeout: Duration,
+    /// What the demo has to prove.
+    swf: Option<Swf>,
     /// Tells RTMP that the gateway drains.
     rtmp_draining: watch::Sender<bool>,
     admin_token: Option<AdminToken>,
@@ -79,7 +83,8 @@ impl Gateway {
         let most = Connections::within(limits::raise_open_files(), config);
         whep.max_event_streams = most.event_streams;
         whep.max_event_streams_per_ip = most.event_streams_per_ip;
-        let rtmp = bind_rtmp(config, most, &hub, auth.clone(), draining)?;
+        let swf = config.publishers.swf()?;
+        let rtmp = bind_rtmp(config, most, &hub, auth.clone(), draining, swf)?;
         let http = bind_http(config, most)?;
         let https = bind_https(config, most)?;
         let admin = bind_admin(config, most)?;
@@ -114,6 +119,7 @@ impl Gateway {
             access: Access::new(auth.clone(), limit, proxies),
             authorizer: auth,
             drain_timeout: config.drain_timeout.0,
+            swf,
             rtmp_draining,
             admin_token: AdminToken::new(config.admin_token.as_str()),
             started: now(),
@@ -161,7 +167,7 @@ impl Gateway {
         }
         let demo = self.addresses.demo.then(|| {
             let key = self.authorizer.own_key().to_owned();
-            tokio::spawn(demo::run(self.addresses.rtmp, key))
+            tokio::spawn(demo::run(self.addresses.rtmp, key, self.swf))
         });
 
         let authorizer = self.authorizer.clone();
@@ -269,6 +275,7 @@ fn bind_rtmp(
     hub: &Hub,
     auth: Authorizer,
     draining: watch::Receiver<bool>,
+    swf: Option<Swf>,
 ) -> Result<RtmpServer, StartError> {
     let limits = &config.publishers;
     let rtmp = RtmpConfig {
@@ -296,7 +303,10 @@ fn bind_rtmp(
             max_per_origin: most.pulls_per_origin,
             ..config.pulls.limits()
         },
-        session: limits.session(),
+        session: SessionConfig {
+            swf,
+            ..limits.session()
+        },
     };
     let tls = rtmp.tls.as_ref().map(|tls| tls.listen);
     RtmpServer::bind(rtmp, hub.clone()).map_err(|error| StartError::rtmp(error, tls))

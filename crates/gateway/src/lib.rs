@@ -40,6 +40,7 @@ mod nearest;
 pub mod reload;
 pub mod signals;
 pub mod stream_rule;
+pub mod swf;
 pub mod transcode;
 pub mod units;
 

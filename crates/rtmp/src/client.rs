@@ -67,9 +67,16 @@ pub async fn publish(
     app: &str,
     stream: &str,
 ) -> Result<ClientPublisher, ClientError> {
-    let url = StreamUrl::new(&address.to_string(), app, stream)?;
+    publish_to(&StreamUrl::new(&address.to_string(), app, stream)?).await
+}
+
+/// Connects to the RTMP server of `url` and publishes the stream.
+///
+/// # Errors
+/// As [`publish`].
+pub async fn publish_to(url: &StreamUrl) -> Result<ClientPublisher, ClientError> {
     let session = ClientSession::publish(url.clone(), rand::random());
-    let connection = Connection::open(&url, session).await?;
+    let connection = Connection::open(url, session).await?;
     Ok(ClientPublisher { connection })
 }
 

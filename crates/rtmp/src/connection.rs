@@ -207,6 +207,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 warn!(%error, "refused: not a stream name");
                 self.end_if_unused(End::Refused)?;
             }
+            SessionEvent::SwfRefused(reason) => {
+                warn!(%reason, "refused: SWF verification");
+                self.end_if_unused(End::Refused)?;
+            }
             SessionEvent::PublishEnded { stream_id, reason } => {
                 if let Some(published) = self.published.remove(&stream_id) {
                     published.end(&reason);

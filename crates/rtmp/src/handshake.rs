@@ -25,6 +25,8 @@ use rtmpe::KeyExchange;
 pub(crate) use rtmpe::RtmpeCipher;
 use signature_cipher::SignatureCipher;
 
+use crate::swf::{PROOF_KEY_LEN, ProofKey};
+
 /// Length of C1, C2, S1 and S2.
 const PACKET_LEN: usize = 1536;
 
@@ -42,6 +44,9 @@ const VERSION_RTMPE_BLOWFISH: u8 = 9;
 
 /// The version in an S1 with digest. Clients look for one in S2 only where this is at least 3.
 const SERVER_VERSION: [u8; 4] = [3, 5, 7, 0];
+
+/// The version in a C1 with digest: that of a Flash Player that signs.
+const CLIENT_VERSION: [u8; 4] = [10, 0, 45, 2];
 
 /// Larger version bytes are no RTMP: text protocols begin so (RTMP 1.0 section 5.2.2).
 const MAX_VERSION: u8 = 31;
@@ -88,6 +93,8 @@ pub struct Handshake {
     /// The cipher over the signatures in C2 and S2.
     signature_cipher: Option<SignatureCipher>,
     summary: HandshakeSummary,
+    /// The end of S1.
+    proof_key: ProofKey,
 }
 
 /// ```text
@@ -98,12 +105,15 @@ pub struct Handshake {
 enum State {
     /// The server waits for C0 and C1.
     AwaitHello,
-    /// The client waits for S0 and S1.
-    AwaitServerHello,
+    /// The client waits for S0 and S1; where it has sent a digest, it looks for one there.
+    AwaitServerHello {
+        ours: Option<Digest>,
+    },
     /// The peer's C2 or S2 is awaited. A signature for our digest is noted, no more: GStreamer sends
     /// not even an exact echo, and it would prove nothing.
     AwaitEcho {
         ours: Option<Digest>,
+        peer: Signer,
     },
     Done,
 }
@@ -116,9 +126,21 @@ impl Handshake {
 
     /// The client's side, in the simple form; C0 and C1 are ready to be sent. `random` fills C1.
     pub fn client(random: StdRng) -> Self {
-        let mut handshake = Self::new(State::AwaitServerHello, random);
+        let mut handshake = Self::new(State::AwaitServerHello { ours: None }, random);
         let mut hello = handshake.random_packet();
         hello[..8].fill(0);
+        handshake.put_hello(VERSION_PLAIN, &hello);
+        handshake
+    }
+
+    /// The client's side as that of a Flash Player, with digests where the server has them too.
+    pub(crate) fn flash_client(random: StdRng) -> Self {
+        let mut handshake = Self::new(State::AwaitServerHello { ours: None }, random);
+        let mut hello = handshake.random_packet();
+        hello[..4].fill(0);
+        hello[4..8].copy_from_slice(&CLIENT_VERSION);
+        let ours = Schema::DigestFirst.sign(&mut hello, Signer::FlashPlayer);
+        handshake.state = State::AwaitServerHello { ours: Some(ours) };
         handshake.put_hello(VERSION_PLAIN, &hello);
         handshake
     }
@@ -136,6 +158,7 @@ impl Handshake {
                 encrypted: false,
                 signed: false,
             },
+            proof_key: ProofKey::default(),
         }
     }
 
@@ -147,7 +170,7 @@ impl Handshake {
     pub fn handle_bytes(&mut self, input: &mut &[u8]) -> Result<bool, HandshakeError> {
         loop {
             let awaited = match self.state {
-                State::AwaitHello | State::AwaitServerHello => 1 + PACKET_LEN,
+                State::AwaitHello | State::AwaitServerHello { .. } => 1 + PACKET_LEN,
                 State::AwaitEcho { .. } => PACKET_LEN,
                 State::Done => return Ok(true),
             };
@@ -183,6 +206,11 @@ impl Handshake {
         self.cipher.take()
     }
 
+    /// The key by which a client proves which Flash program it plays, once S1 is known.
+    pub(crate) fn proof_key(&self) -> ProofKey {
+        self.proof_key
+    }
+
     fn handle_packet(&mut self, received: &[u8]) -> Result<(), HandshakeError> {
         let Some((before, packet)) = received.split_last_chunk::<PACKET_LEN>() else {
             return Ok(());
@@ -191,22 +219,43 @@ impl Handshake {
             State::AwaitHello => {
                 let version = before.first().copied().unwrap_or(VERSION_PLAIN);
                 let ours = self.answer_hello(version, packet)?;
-                State::AwaitEcho { ours }
+                let peer = Signer::FlashPlayer;
+                State::AwaitEcho { ours, peer }
             }
-            State::AwaitServerHello => {
-                self.output.extend_from_slice(packet);
-                State::AwaitEcho { ours: None }
+            State::AwaitServerHello { ours } => {
+                self.note_server_hello(packet);
+                self.answer_server_hello(packet, ours.is_some());
+                let peer = Signer::FlashMediaServer;
+                State::AwaitEcho { ours, peer }
             }
-            State::AwaitEcho { ours } => {
+            State::AwaitEcho { ours, peer } => {
                 let cipher = self.signature_cipher;
-                self.summary.signed = ours.is_some_and(|ours| {
-                    digest::verify_answer(packet, &ours, Signer::FlashPlayer, cipher)
-                });
+                self.summary.signed =
+                    ours.is_some_and(|ours| digest::verify_answer(packet, &ours, peer, cipher));
                 State::Done
             }
             State::Done => State::Done,
         };
         Ok(())
+    }
+
+    /// Answers S0 and S1: by a signature where both sides have digests, by an echo otherwise.
+    fn answer_server_hello(&mut self, hello: &Packet, has_digest: bool) {
+        let found = digest::find(hello, Signer::FlashMediaServer).filter(|_| has_digest);
+        let Some((_, challenge)) = found else {
+            self.output.extend_from_slice(hello);
+            return;
+        };
+        self.summary.digest = true;
+        let mut answer = self.random_packet();
+        digest::sign_answer(&mut answer, &challenge, Signer::FlashPlayer, None);
+        self.output.put_slice(&answer);
+    }
+
+    /// Keeps what is needed of S1.
+    fn note_server_hello(&mut self, hello: &Packet) {
+        self.proof_key
+            .copy_from_slice(&hello[PACKET_LEN - PROOF_KEY_LEN..]);
     }
 
     /// Answers C0 and C1 in the form the client has chosen. Returns the digest in S1.
@@ -227,6 +276,7 @@ impl Handshake {
             }
             let mut answer = self.random_packet();
             answer[..8].fill(0);
+            self.note_server_hello(&answer);
             self.put_hello(VERSION_PLAIN, &answer);
             self.output.extend_from_slice(hello);
             return Ok(None);
@@ -246,6 +296,7 @@ impl Handshake {
         self.summary.digest = true;
         self.summary.encrypted = encrypted;
         let version = if encrypted { version } else { VERSION_PLAIN };
+        self.note_server_hello(&answer);
         self.put_hello(version, &answer);
         let mut echo = self.random_packet();
         digest::sign_answer(
@@ -378,6 +429,35 @@ mod tests {
         let echo = client.poll_output().unwrap();
         assert_eq!(echo, answer.slice(1..=PACKET_LEN), "C2 is the echo of S1");
         assert_eq!(server.handle_bytes(&mut &echo[..]), Ok(true));
+    }
+
+    #[test]
+    fn flash_client_and_server_sign_for_each_other_and_have_one_key_for_proofs() {
+        let mut client = Handshake::flash_client(StdRng::from_seed([2; 32]));
+        let mut server = server();
+        let hello = client.poll_output().unwrap();
+        assert_eq!(server.handle_bytes(&mut &hello[..]), Ok(false));
+        let answer = server.poll_output().unwrap();
+        assert_eq!(client.handle_bytes(&mut &answer[..]), Ok(true));
+        let signed = client.poll_output().unwrap();
+        assert_eq!(server.handle_bytes(&mut &signed[..]), Ok(true));
+        for side in [&client, &server] {
+            assert!(side.summary().digest && side.summary().signed);
+            assert_eq!(
+                side.proof_key()[..],
+                answer[1 + PACKET_LEN - 32..=PACKET_LEN]
+            );
+        }
+    }
+
+    #[test]
+    fn flash_client_echoes_a_server_without_digest() {
+        let mut client = Handshake::flash_client(StdRng::from_seed([2; 32]));
+        client.poll_output().unwrap();
+        let answer = [&hello(3)[..], &[0; PACKET_LEN]].concat();
+        assert_eq!(client.handle_bytes(&mut &answer[..]), Ok(true));
+        assert_eq!(client.poll_output().unwrap()[..], answer[1..=PACKET_LEN]);
+        assert!(!client.summary().digest && !client.summary().signed);
     }
 
     #[test]

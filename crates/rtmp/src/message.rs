@@ -7,6 +7,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use crate::amf::{AmfError, Value};
 use crate::amf0;
 use crate::chunk::RawMessage;
+use crate::swf::{PROOF_LEN, PROOF_VERSION};
 use crate::values::ValueDecoder;
 
 /// Longest data message, in bytes: metadata and captions need little, and each goes to all who watch.
@@ -36,6 +37,9 @@ mod event_type {
     pub(super) const SET_BUFFER_LENGTH: u16 = 3;
     pub(super) const PING_REQUEST: u16 = 6;
     pub(super) const PING_RESPONSE: u16 = 7;
+    // Those of Flash servers, which are not in the specification.
+    pub(super) const SWF_REQUEST: u16 = 26;
+    pub(super) const SWF_RESPONSE: u16 = 27;
 }
 
 /// A message, its payload interpreted.
@@ -95,7 +99,11 @@ pub enum UserControl {
     PingRequest(u32),
     /// The answer to a ping.
     PingResponse(u32),
-    /// Any other event, such as SWF verification. None of them needs an answer.
+    /// Asks a client to prove which Flash program it plays.
+    SwfRequest,
+    /// The proof.
+    SwfResponse([u8; PROOF_LEN]),
+    /// Any other event. None of them needs an answer.
     Other(u16),
 }
 
@@ -312,6 +320,15 @@ impl UserControl {
             },
             event_type::PING_REQUEST => Self::PingRequest(payload.try_get_u32()?),
             event_type::PING_RESPONSE => Self::PingResponse(payload.try_get_u32()?),
+            // Later versions, which nobody can answer, have theirs here.
+            event_type::SWF_REQUEST if payload.first().is_none_or(|v| *v <= PROOF_VERSION) => {
+                Self::SwfRequest
+            }
+            event_type::SWF_RESPONSE => {
+                let mut proof = [0; PROOF_LEN];
+                payload.try_copy_to_slice(&mut proof)?;
+                Self::SwfResponse(proof)
+            }
             other => Self::Other(other),
         })
     }
@@ -325,6 +342,15 @@ impl UserControl {
             }
             Self::PingRequest(timestamp) => (event_type::PING_REQUEST, timestamp, None),
             Self::PingResponse(timestamp) => (event_type::PING_RESPONSE, timestamp, None),
+            Self::SwfRequest => {
+                payload.put_u16(event_type::SWF_REQUEST);
+                return Some(());
+            }
+            Self::SwfResponse(proof) => {
+                payload.put_u16(event_type::SWF_RESPONSE);
+                payload.put_slice(&proof);
+                return Some(());
+            }
             Self::Other(_) => return None,
         };
         payload.put_u16(event);
@@ -391,7 +417,18 @@ mod tests {
             stream_id: 1,
             millis: 3000,
         };
-        let cases: [(u8, &[u8], Message); 10] = [
+        let proof = {
+            let mut payload = [7; 2 + PROOF_LEN];
+            payload[..2].copy_from_slice(&[0, 27]);
+            &*Vec::leak(payload.to_vec())
+        };
+        let cases: [(u8, &'static [u8], Message); 12] = [
+            (4, &[0, 26], Message::UserControl(UserControl::SwfRequest)),
+            (
+                4,
+                proof,
+                Message::UserControl(UserControl::SwfResponse([7; PROOF_LEN])),
+            ),
             (
                 4,
                 &[0, 3, 0, 0, 0, 1, 0, 0, 11, 184],
@@ -439,8 +476,8 @@ mod tests {
 
     #[test]
     fn events_without_meaning_for_us_are_taken() {
-        // The SWF verification of a Flash server.
-        for payload in [&[0, 26][..], &[0, 27]] {
+        // Among them a later version of SWF verification.
+        for payload in [&[0, 26, 2][..], &[0, 31], &[0, 32]] {
             let payload: &'static [u8] = Vec::leak(payload.to_vec());
             assert!(matches!(
                 decode(4, payload),

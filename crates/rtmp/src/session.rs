@@ -29,7 +29,8 @@ use rand::rngs::StdRng;
 use crate::amf::AmfLimits;
 use crate::chunk::{ChunkError, ChunkLimits, RawMessage};
 use crate::handshake::{Handshake, HandshakeError};
-use crate::message::{Message, MessageError};
+use crate::message::{Message, MessageError, UserControl};
+use crate::swf::{Proof, Swf, SwfRefusal};
 use crate::values::ValueDecoder;
 
 pub use event::{ConnectRequest, EndReason, PlayRequest, PublishRequest, SessionEvent};
@@ -58,6 +59,8 @@ pub struct SessionConfig {
     pub chunk_size: u32,
     /// Each side acknowledges after this many bytes.
     pub window_ack_size: u32,
+    /// The Flash program that clients have to prove they play; `None` asks for nothing.
+    pub swf: Option<Swf>,
 }
 
 impl Default for SessionConfig {
@@ -70,6 +73,7 @@ impl Default for SessionConfig {
             read_timeout: Duration::from_secs(10),
             chunk_size: 65_536,
             window_ack_size: 2_500_000,
+            swf: None,
         }
     }
 }
@@ -126,6 +130,8 @@ pub struct ServerSession {
     pinged: Option<Instant>,
     last_received: Instant,
     connection: Option<ConnectRequest>,
+    /// Whether the client's first proof of its Flash program was the right one.
+    swf_proved: Option<bool>,
     streams_created: u32,
     /// The request that waits for its answer.
     asked: Option<Asked>,
@@ -178,6 +184,7 @@ impl ServerSession {
             pinged: None,
             last_received: now,
             connection: None,
+            swf_proved: None,
             streams_created: 0,
             asked: None,
             streams: BTreeMap::new(),
@@ -366,9 +373,31 @@ impl ServerSession {
         }
         match Message::decode(raw, &mut self.commands, now) {
             Ok(Message::Command(command)) => self.handle_command(&command, raw.stream_id),
+            Ok(Message::UserControl(UserControl::SwfResponse(proof))) => {
+                self.verify_swf(&proof);
+                Ok(())
+            }
             Ok(control) => Ok(self.link.handle_control(&control)?),
             Err(error) if error.is_fatal() => Err(error.into()),
             Err(_) => Ok(()),
+        }
+    }
+
+    /// Takes a client's proof of its Flash program. Only the first one counts.
+    fn verify_swf(&mut self, proof: &Proof) {
+        if let (Some(swf), None) = (self.config.swf, self.swf_proved) {
+            self.swf_proved = Some(*proof == swf.proof(self.link.proof_key()));
+        }
+    }
+
+    /// Why the client may not publish or play, where it has to prove its Flash program. The request is
+    /// sent before the answer to `connect`, so that the proof comes before the client can ask for more.
+    fn swf_refusal(&self) -> Option<SwfRefusal> {
+        self.config.swf?;
+        match self.swf_proved {
+            Some(true) => None,
+            Some(false) => Some(SwfRefusal::Wrong),
+            None => Some(SwfRefusal::Unanswered),
         }
     }
 

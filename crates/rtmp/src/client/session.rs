@@ -97,7 +97,11 @@ impl ClientSession {
     }
 
     fn new(url: StreamUrl, purpose: Purpose, seed: [u8; 32]) -> Self {
-        let handshake = Handshake::client(StdRng::from_seed(seed));
+        let random = StdRng::from_seed(seed);
+        let handshake = match url.flash {
+            Some(_) => Handshake::flash_client(random),
+            None => Handshake::client(random),
+        };
         let mut client = Self {
             link: Link::new(handshake, ChunkLimits::default(), WINDOW_ACK_SIZE),
             url,
@@ -145,12 +149,24 @@ impl ClientSession {
         match Message::decode(raw, &mut self.commands, now) {
             Ok(Message::Command(command)) => self.handle_command(&command),
             Ok(Message::UserControl(UserControl::StreamEof(_))) => Err(ClientError::Ended),
+            Ok(Message::UserControl(UserControl::SwfRequest)) => {
+                self.prove_swf();
+                Ok(())
+            }
             Ok(control) => {
                 let handled = self.link.handle_control(&control);
                 Ok(handled.map_err(SessionError::from)?)
             }
             Err(error) if error.is_fatal() => Err(SessionError::from(error).into()),
             Err(_) => Ok(()),
+        }
+    }
+
+    /// Proves which Flash program this is, where that is known.
+    fn prove_swf(&mut self) {
+        if let Some(swf) = self.url.flash.as_ref().and_then(|flash| flash.swf) {
+            let proof = UserControl::SwfResponse(swf.proof(self.link.proof_key()));
+            self.link.send_control(&Message::UserControl(proof));
         }
     }
 
@@ -212,13 +228,18 @@ impl ClientSession {
             env!("CARGO_PKG_VERSION"),
             ")"
         );
-        let arguments = object([
+        let mut members = vec![
             ("app", self.url.app.as_str().into()),
             ("type", "nonprivate".into()),
             ("flashVer", version.into()),
             ("tcUrl", self.url.tc_url.as_str().into()),
-        ]);
-        self.call("connect", CONNECT, vec![arguments]);
+        ];
+        if let Some(flash) = &self.url.flash
+            && !flash.url.is_empty()
+        {
+            members.push(("swfUrl", flash.url.as_str().into()));
+        }
+        self.call("connect", CONNECT, vec![object(members)]);
     }
 
     fn create_stream(&mut self) {

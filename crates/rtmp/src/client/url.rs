@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use url::Url;
 
+use crate::swf::FlashProgram;
+
 /// The port of RTMP (RTMP 1.0 section 4).
 const DEFAULT_PORT: u16 = 1935;
 
@@ -18,6 +20,8 @@ pub struct StreamUrl {
     pub(super) app: String,
     /// The stream, with the query.
     pub(super) stream: String,
+    /// As which Flash program the client presents itself there.
+    pub(super) flash: Option<FlashProgram>,
 }
 
 /// A text is not the URL of an RTMP stream.
@@ -45,6 +49,15 @@ impl StreamUrl {
     /// When these do not make a URL.
     pub fn new(host: &str, app: &str, stream: &str) -> Result<Self, UrlError> {
         format!("rtmp://{host}/{app}/{stream}").parse()
+    }
+
+    /// The same stream, for a client that presents itself as a Flash program.
+    #[must_use]
+    pub fn as_flash(self, program: FlashProgram) -> Self {
+        Self {
+            flash: Some(program),
+            ..self
+        }
     }
 
     /// The host, an address (IPv6 without brackets) or a name, and the port.
@@ -77,6 +90,7 @@ impl FromStr for StreamUrl {
                 Some(query) => format!("{stream}?{query}"),
                 None => stream.to_owned(),
             },
+            flash: None,
         })
     }
 }

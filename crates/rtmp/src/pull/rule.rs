@@ -5,12 +5,14 @@ use std::time::Duration;
 use distributary_hub::{StreamName, StreamPattern};
 
 use crate::client::{StreamUrl, UrlError};
+use crate::swf::FlashProgram;
 
 /// Streams that are fetched from another RTMP server when somebody asks for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PullRule {
     streams: StreamPattern,
     from: String,
+    flash: Option<FlashProgram>,
     /// How long a stream is kept that nobody watches any more.
     pub idle_timeout: Duration,
 }
@@ -34,11 +36,21 @@ impl PullRule {
         let rule = Self {
             streams,
             from,
+            flash: None,
             idle_timeout,
         };
         // The `*` may be the whole name, which has two parts.
         rule.url_of("a/a")?;
         Ok(rule)
+    }
+
+    /// The same rule, by which the gateway presents itself to the server as a Flash program.
+    #[must_use]
+    pub fn as_flash(self, program: FlashProgram) -> Self {
+        Self {
+            flash: Some(program),
+            ..self
+        }
     }
 
     /// Whence the stream of this name is pulled; `None` when it is none of these.
@@ -47,7 +59,11 @@ impl PullRule {
     }
 
     fn url_of(&self, matched: &str) -> Result<StreamUrl, UrlError> {
-        self.from.replacen('*', matched, 1).parse()
+        let url: StreamUrl = self.from.replacen('*', matched, 1).parse()?;
+        Ok(match &self.flash {
+            Some(program) => url.as_flash(program.clone()),
+            None => url,
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     SessionError, SessionEvent, status,
 };
 use crate::amf::{Value, object};
-use crate::message::{Command, Message};
+use crate::message::{Command, Message, UserControl};
 use crate::metadata::shown;
 use crate::name::Target;
 
@@ -85,6 +85,10 @@ impl ServerSession {
             window,
             limit_type: 2,
         });
+        if self.config.swf.is_some() {
+            self.link
+                .send_control(&Message::UserControl(UserControl::SwfRequest));
+        }
         // ffmpeg over RTMPE enciphers the number in place, then reads it back for its own: any chunk
         // size we announce breaks its session.
         if !self.link.summary().encrypted {
@@ -155,6 +159,12 @@ impl ServerSession {
         let plays = self.played().is_some();
         let has_room =
             self.streams.len() < MAX_STREAMS as usize || self.streams.contains_key(&stream_id);
+        if let Some(refusal) = self.swf_refusal() {
+            self.events.push_back(SessionEvent::SwfRefused(refusal));
+            let info = status::error(code, &format!("SWF verification: {refusal}."));
+            self.send_status(stream_id, &info);
+            return None;
+        }
         let refusal = match Target::resolve(app, stream) {
             Err(error) => {
                 self.events.push_back(SessionEvent::NameRefused(error));

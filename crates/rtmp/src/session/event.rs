@@ -5,6 +5,7 @@ use std::fmt;
 use super::media::MediaMessage;
 use crate::handshake::HandshakeSummary;
 use crate::name::{Target, TargetError};
+use crate::swf::SwfRefusal;
 
 /// Something that happened on a connection.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +21,8 @@ pub enum SessionEvent {
     PlayEnded,
     /// The client asked for a name that is not allowed and has been refused.
     NameRefused(TargetError),
+    /// The client wanted to publish or play without the right Flash program, and has been refused.
+    SwfRefused(SwfRefusal),
     /// A message of what is published.
     Media {
         /// The message stream on which it is published.

@@ -10,6 +10,7 @@ use crate::chunk::{
 use crate::handshake::{Handshake, HandshakeSummary, RtmpeCipher};
 use crate::message::{Message, UserControl, type_id};
 use crate::session::SessionError;
+use crate::swf::ProofKey;
 
 /// The chunk stream of protocol control (RTMP 1.0 section 5.4).
 const CONTROL_CHUNK_STREAM: u32 = 2;
@@ -24,6 +25,8 @@ pub(crate) struct Link {
     handshake: Option<Handshake>,
     /// How the handshake went.
     summary: HandshakeSummary,
+    /// The key by which a client proves which Flash program it plays.
+    proof_key: ProofKey,
     cipher: Option<RtmpeCipher>,
     /// Deciphered input that has not been read.
     clear: BytesMut,
@@ -48,6 +51,7 @@ impl Link {
         let greeting = handshake.poll_output().unwrap_or_default().into();
         Self {
             summary: handshake.summary(),
+            proof_key: handshake.proof_key(),
             handshake: Some(handshake),
             cipher: None,
             clear: BytesMut::new(),
@@ -70,6 +74,11 @@ impl Link {
     /// How the handshake went; it must be complete.
     pub(crate) fn summary(&self) -> HandshakeSummary {
         self.summary
+    }
+
+    /// The key by which a client proves which Flash program it plays; the handshake must be complete.
+    pub(crate) fn proof_key(&self) -> &ProofKey {
+        &self.proof_key
     }
 
     pub(crate) fn set_max_message_size(&mut self, bytes: usize) {
@@ -114,6 +123,7 @@ impl Link {
                 return Ok(None);
             }
             self.summary = handshake.summary();
+            self.proof_key = handshake.proof_key();
             self.cipher = handshake.take_cipher();
             self.handshake = None;
         }

@@ -216,6 +216,48 @@ fn an_enhanced_client_is_told_which_codecs_it_may_send() {
 }
 
 #[test]
+fn program_is_asked_for_before_connect_is_answered_and_the_first_proof_counts() {
+    let (right, wrong) = (
+        Swf::new(&"5a".repeat(32), 1000),
+        Swf::new(&"5a".repeat(32), 1001),
+    );
+    let (right, wrong) = (right.unwrap(), wrong.unwrap());
+    for (proofs, refusal) in [
+        (&[][..], Some(SwfRefusal::Unanswered)),
+        (&[wrong, right], Some(SwfRefusal::Wrong)),
+        (&[right, wrong], None),
+    ] {
+        let mut pair = Pair::new(SessionConfig {
+            swf: Some(right),
+            ..SessionConfig::default()
+        });
+        pair.call("connect", 1.0, [object([("app", "live".into())])]);
+        let said = pair.exchange();
+        let place = |is: fn(&Message) -> bool| said.iter().position(is).unwrap();
+        let asked = place(|said| *said == Message::UserControl(UserControl::SwfRequest));
+        assert!(asked < place(|said| matches!(said, Message::Command(_))));
+        pair.events();
+        for swf in proofs {
+            let proof = swf.proof(pair.client.proof_key());
+            pair.send(0, 0, &Message::UserControl(UserControl::SwfResponse(proof)));
+        }
+        pair.publish("test");
+        let said = pair.exchange();
+        let codes = codes(&said);
+        match (refusal, &pair.events()[..]) {
+            (None, [SessionEvent::PublishRequested(_)]) => assert!(codes.is_empty()),
+            (Some(refusal), [SessionEvent::SwfRefused(said)]) => {
+                assert_eq!(
+                    (*said, &codes[..]),
+                    (refusal, &["NetStream.Publish.BadName"][..])
+                );
+            }
+            (refusal, events) => panic!("{refusal:?}: {events:?}"),
+        }
+    }
+}
+
+#[test]
 fn connect_without_application_is_refused() {
     let mut pair = Pair::new(SessionConfig::default());
     pair.call("connect", 1.0, [object([("app", "/".into())])]);

@@ -1,0 +1,159 @@
+//! SWF verification, with librtmp and the gateway's own client on the other side.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod support;
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use bytes::Bytes;
+use distributary_hub::StreamName;
+use distributary_rtmp::client::{self, StreamUrl};
+use distributary_rtmp::{FlashProgram, PullRule, RtmpConfig, SessionConfig, Swf};
+use flate2::Compression;
+use flate2::read::ZlibEncoder;
+use std::io::Read;
+use support::{Log, PATIENCE, TestServer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+/// A program of `frames` frames, compressed as Flash compresses it.
+fn program(frames: usize) -> Vec<u8> {
+    let body = b"a Flash program ".repeat(frames);
+    let mut file = b"CWS\x0a".to_vec();
+    file.extend((8 + body.len() as u32).to_le_bytes());
+    let mut encoder = ZlibEncoder::new(&body[..], Compression::default());
+    encoder.read_to_end(&mut file).unwrap();
+    file
+}
+
+/// What a file with these bytes is.
+fn swf(file: &[u8]) -> Swf {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("player.swf");
+    std::fs::write(&path, file).unwrap();
+    Swf::open(&path).unwrap()
+}
+
+/// A server that asks for `program(1000)`.
+fn asking() -> TestServer {
+    TestServer::with(RtmpConfig {
+        session: SessionConfig {
+            swf: Some(swf(&program(1000))),
+            ..SessionConfig::default()
+        },
+        ..RtmpConfig::default()
+    })
+}
+
+/// A web server with one file, as a URL.
+async fn web_server(file: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/player.swf", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = socket.read(&mut request).await;
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\
+                 Last-Modified: Thu, 01 Jan 2015 00:00:00 GMT\r\n\
+                 Content-Type: application/x-shockwave-flash\r\n\r\n",
+                file.len()
+            );
+            let _ = socket.write_all(head.as_bytes()).await;
+            let _ = socket.write_all(&file).await;
+        }
+    });
+    url
+}
+
+/// librtmp plays a stream of which there is none, with these options.
+async fn librtmp_plays(server: &TestServer, options: &[&str]) {
+    // It keeps hashes there.
+    let home = tempfile::tempdir().unwrap();
+    let url = server.url("live/test");
+    let player = Command::new("rtmpdump")
+        .env("HOME", home.path())
+        .args(["-v", "-r", &url, "-o", "/dev/null"])
+        .args(options)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(PATIENCE, player).await.expect("it ends in time");
+    output.unwrap_or_else(|error| panic!("rtmpdump (apt-get install rtmpdump): {error}"));
+}
+
+/// librtmp makes the hash of the file itself.
+#[tokio::test]
+async fn librtmp_with_the_right_program_gets_as_far_as_the_stream() {
+    let log = Log::capture();
+    let server = asking();
+    let url = web_server(program(1000)).await;
+    librtmp_plays(&server, &["--swfVfy", &url]).await;
+    assert!(log.contains("live/test is not live"), "{log}");
+    librtmp_plays(&server, &[]).await;
+    assert!(log.contains("which the client did not answer"), "{log}");
+    assert!(!log.contains("another SWF file"), "{log}");
+}
+
+#[tokio::test]
+async fn librtmp_with_another_program_is_refused() {
+    let log = Log::capture();
+    let server = asking();
+    let url = web_server(program(1001)).await;
+    librtmp_plays(&server, &["--swfVfy", &url]).await;
+    assert!(log.contains("another SWF file"), "{log}");
+    assert!(!log.contains("is not live"), "{log}");
+}
+
+#[tokio::test]
+async fn publisher_without_the_program_is_refused_in_words() {
+    let server = asking();
+    let url = || StreamUrl::new(&server.address.to_string(), "live", "test").unwrap();
+    let flash = |swf| FlashProgram {
+        url: String::new(),
+        swf,
+    };
+    for (url, reason) in [
+        (url(), "did not answer"),
+        (url().as_flash(flash(None)), "did not answer"),
+        (
+            url().as_flash(flash(Some(swf(&program(1))))),
+            "another SWF file",
+        ),
+    ] {
+        let refusal = client::publish_to(&url).await.unwrap_err().to_string();
+        assert!(refusal.contains("SWF verification: "), "{refusal}");
+        assert!(refusal.contains(reason), "{refusal}");
+    }
+    let right = url().as_flash(flash(Some(swf(&program(1000)))));
+    let mut publisher = client::publish_to(&right).await.unwrap();
+    let audio = Bytes::from_static(&[0xAF, 0, 0x11, 0x90]);
+    publisher.send_audio(0, audio).await.unwrap();
+    server.until("live/test", true).await;
+}
+
+#[tokio::test]
+async fn pull_proves_the_program_when_its_origin_asks() {
+    let origin = asking();
+    let from = format!("rtmp://{}/live", origin.address);
+    for (file, reason) in [
+        (Some(program(1000)), "live/test is not live"),
+        (Some(program(1)), "another SWF file"),
+        (None, "did not answer"),
+    ] {
+        let rule = PullRule::new("live/*".parse().unwrap(), &from, Duration::ZERO).unwrap();
+        let edge = TestServer::with(RtmpConfig {
+            pull: vec![rule.as_flash(FlashProgram {
+                url: "http://site.example/player.swf".to_owned(),
+                swf: file.as_deref().map(swf),
+            })],
+            ..RtmpConfig::default()
+        });
+        let name = StreamName::parse("live/test").unwrap();
+        let refusal = edge.hub.summon(&name).await.unwrap_err().to_string();
+        assert!(refusal.contains(reason), "{refusal}");
+    }
+}
