@@ -105,7 +105,17 @@ pub(crate) struct PendingSession {
     pub(crate) created: Instant,
     /// Keeps the stream until a shard subscribes to it.
     pub(crate) reservation: Reservation,
+    /// A valid check of its viewer came, who waits for the handshake since.
+    pub(crate) was_heard: bool,
     pub(crate) visit: Visit,
+}
+
+/// A session that has waited for too long.
+pub(crate) struct Expired {
+    /// Says whose it was.
+    pub(crate) span: Span,
+    /// Its viewer came, and its handshake could not begin.
+    pub(crate) was_heard: bool,
 }
 
 impl PendingSession {
@@ -325,7 +335,7 @@ impl Registry {
         &self,
         ufrag: &str,
         shard: usize,
-        is_valid: impl FnOnce(&PendingSession) -> bool,
+        is_valid: impl FnOnce(&mut PendingSession) -> bool,
     ) -> Claim {
         let first = match self.by_ufrag.get(ufrag).as_deref() {
             Some(Owner::WaitingAs(first)) => first.clone(),
@@ -335,10 +345,13 @@ impl Registry {
             let Some(mut owner) = self.by_ufrag.get_mut(&first) else {
                 return Claim::Unknown;
             };
-            match &*owner {
+            let is_valid = match &mut *owner {
                 Owner::Shard(other) => return Claim::Elsewhere(*other),
-                Owner::Waiting(session) if is_valid(session) => {}
-                Owner::Waiting(_) | Owner::WaitingAs(_) => return Claim::Unknown,
+                Owner::Waiting(session) => is_valid(session),
+                Owner::WaitingAs(_) => false,
+            };
+            if !is_valid {
+                return Claim::Unknown;
             }
             match std::mem::replace(&mut *owner, Owner::Shard(shard)) {
                 Owner::Waiting(session) => session,
@@ -475,19 +488,21 @@ impl Registry {
         }
     }
 
-    /// Removes the sessions whose viewer never came, and returns their spans.
-    pub(crate) fn expire(&self, now: Instant) -> Vec<Span> {
+    /// Removes and returns the sessions that no shard has taken in time.
+    pub(crate) fn expire(&self, now: Instant) -> Vec<Expired> {
         let mut expired = Vec::new();
         self.by_ufrag.retain(|_, owner| match owner {
             Owner::Waiting(session) if now.duration_since(session.created) > CONNECT_TIMEOUT => {
-                expired.push((session.id, session.visit.span.clone()));
+                let was_heard = session.was_heard;
+                let span = session.visit.span.clone();
+                expired.push((session.id, Expired { span, was_heard }));
                 false
             }
             _ => true,
         });
-        let forgotten = expired.into_iter().map(|(id, span)| {
+        let forgotten = expired.into_iter().map(|(id, session)| {
             self.remove(&id);
-            span
+            session
         });
         forgotten.collect()
     }
@@ -527,6 +542,7 @@ mod tests {
             dtls: DtlsContext::new(&Certificate::generate(SystemTime::UNIX_EPOCH).unwrap())
                 .unwrap(),
             created: origin(),
+            was_heard: false,
             visit: Visit::new(&id, &name, None, (None, None)),
             stream: name,
         }
@@ -675,6 +691,25 @@ mod tests {
         assert_eq!(expired.len(), 1);
         assert_eq!((registry.len(), registry.len_of(&name)), (0, 0));
         assert!(registry.by_stream.is_empty());
+    }
+
+    #[test]
+    fn expired_session_says_whether_its_viewer_had_come() {
+        for comes in [true, false] {
+            let registry = Registry::new(8, 8);
+            let id = SessionId::random();
+            registry.insert("one1", waiting(id, "one1")).unwrap();
+            if comes {
+                let claim = registry.claim("one1", 3, |session| {
+                    session.was_heard = true;
+                    false
+                });
+                assert!(matches!(claim, Claim::Unknown));
+            }
+            let expired = registry.expire(origin() + CONNECT_TIMEOUT * 2);
+            let heard: Vec<bool> = expired.iter().map(|session| session.was_heard).collect();
+            assert_eq!(heard, [comes]);
+        }
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use distributary_webrtc::ice::Credentials;
+use distributary_webrtc::peer::{CloseReason, PeerEvent};
 use simulation::Simulation;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -145,4 +146,40 @@ fn viewer_that_answers_no_checks_is_proven_by_its_handshake() {
     simulation.answers_checks = false;
     simulation.run_until(PATIENCE, |simulation| simulation.received.len() > 120);
     assert_nothing_is_missing(&simulation, 0);
+}
+
+#[test]
+fn viewer_that_moves_within_its_handshake_and_answers_no_checks_is_closed() {
+    let mut simulation = Simulation::new(17, 60);
+    simulation.answers_checks = false;
+    let mobile: SocketAddr = "198.51.100.8:6000".parse().unwrap();
+    simulation.second_address = Some(mobile);
+    let check = simulation::nominating_check(&simulation.ice, &simulation.remote_ice);
+    let wifi: SocketAddr = "192.0.2.2:50000".parse().unwrap();
+    // The first flight of the handshake goes to the first address.
+    simulation.run_until(PATIENCE, |simulation| {
+        simulation
+            .bytes_to
+            .get(&wifi)
+            .is_some_and(|sent| *sent > 500)
+    });
+    // Then the network fails, and a flight goes to the other one, from where enough has come.
+    simulation.network.loss_permille = 1000;
+    for step in 0..2000 {
+        if step == 800 {
+            simulation.network.loss_permille = 0;
+        }
+        if simulation.peer.is_connected() {
+            break;
+        }
+        for _ in 0..20 {
+            simulation.hear(mobile, &mut check.clone());
+        }
+        simulation.run(Duration::from_millis(5));
+    }
+    assert!(simulation.peer.is_connected(), "{:?}", simulation.events);
+    simulation.run(Duration::from_secs(10));
+    let closed = PeerEvent::Closed(CloseReason::Unproven);
+    assert_eq!(simulation.events.last(), Some(&closed));
+    assert!(simulation.media_to.is_empty());
 }

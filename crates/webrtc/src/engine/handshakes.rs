@@ -4,53 +4,90 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use distributary_net::{Full, Permit, Quota};
+use distributary_net::{Displaced, FairPermit, FairQuota, Full};
 
 /// Handshakes under way at the same time. OpenSSL holds some 71 KiB for each, so that all together have
-/// 71 MiB at most. A session that would make it more waits: the checks of its viewer, who repeats them
-/// several times a second, go unanswered until another handshake is complete or given up.
+/// 80 MiB at most, with the eighth more that is about to end. When there are as many, a newcomer ends the
+/// oldest one of the address that has the most; one from the address that has the most itself waits: the
+/// checks of its viewer, who repeats them several times a second, go unanswered until another handshake is
+/// complete or given up.
 pub(crate) const MAX_HANDSHAKES: usize = 1000;
 
 /// Those of them of one address, an IPv6 /64 network counting as one, by where the offer came from: a
-/// check can have a forged source.
+/// check can have a forged source. A session that would make it more waits.
 pub(crate) const MAX_HANDSHAKES_PER_ADDRESS: usize = 250;
 
-/// Least time between two warnings that handshakes wait.
+/// Least time between two warnings that handshakes wait, and between two that handshakes are ended.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Counts the handshakes under way.
 pub(crate) struct Handshakes {
-    quota: Quota,
-    warned: Mutex<Option<Instant>>,
+    quota: FairQuota,
+    waiting: Warning,
+    displaced: Warning,
 }
+
+/// Something to warn of, now and then.
+#[derive(Default)]
+struct Warning(Mutex<Option<Instant>>);
 
 impl Default for Handshakes {
     fn default() -> Self {
         Self {
-            quota: Quota::new(MAX_HANDSHAKES, MAX_HANDSHAKES_PER_ADDRESS),
-            warned: Mutex::default(),
+            quota: FairQuota::new(MAX_HANDSHAKES, MAX_HANDSHAKES_PER_ADDRESS),
+            waiting: Warning::default(),
+            displaced: Warning::default(),
         }
     }
 }
 
 impl Handshakes {
     /// Begins a handshake of a session whose offer came from `address`, if there may be another. It counts until
-    /// the permit is dropped.
-    pub(crate) fn begin(&self, address: Option<IpAddr>, now: Instant) -> Option<Permit> {
-        self.quota
-            .take(address)
-            .map_err(|full| self.warn(full, now))
-            .ok()
+    /// the permit is dropped, and must end when the permit is revoked.
+    pub(crate) fn begin(&self, address: Option<IpAddr>, now: Instant) -> Option<FairPermit> {
+        match self.quota.take(address, now) {
+            Ok(permit) => {
+                if let Some(displaced) = permit.displaces() {
+                    self.warn_of_displaced(displaced, now);
+                }
+                Some(permit)
+            }
+            Err(full) => {
+                self.warn_of_waiting(full, now);
+                None
+            }
+        }
     }
 
-    fn warn(&self, full: Full, now: Instant) {
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_recent = |at: Instant| now.saturating_duration_since(at) < WARNING_INTERVAL;
-        if !warned.is_some_and(is_recent) {
-            *warned = Some(now);
+    fn warn_of_displaced(&self, Displaced { address, had }: Displaced, now: Instant) {
+        if self.displaced.is_due(now) {
+            let address = address.map(tracing::field::display);
+            tracing::warn!(
+                address,
+                had,
+                "{MAX_HANDSHAKES} DTLS handshakes are incomplete: the oldest of the address that has the most \
+                 ends for each newcomer"
+            );
+        }
+    }
+
+    fn warn_of_waiting(&self, full: Full, now: Instant) {
+        if self.waiting.is_due(now) {
             let under_way = self.quota.taken();
             tracing::warn!(under_way, "viewers wait for their DTLS handshake: {full}");
         }
+    }
+}
+
+impl Warning {
+    fn is_due(&self, now: Instant) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < WARNING_INTERVAL;
+        let is_due = !last.is_some_and(is_recent);
+        if is_due {
+            *last = Some(now);
+        }
+        is_due
     }
 }
 
@@ -60,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn handshakes_are_bounded_in_all_and_for_each_address() {
+    fn handshakes_of_few_addresses_are_bounded_and_lock_nobody_out() {
         let (handshakes, now) = (Handshakes::default(), Instant::now());
         let address = |n: u8| Some(IpAddr::from([192, 0, 2, n]));
         let mut under_way = Vec::new();
@@ -71,18 +108,25 @@ mod tests {
             }
             assert!(handshakes.begin(address(n), now).is_none());
         }
-        assert!(handshakes.begin(address(99), now).is_none(), "all together");
-        assert!(handshakes.begin(None, now).is_none());
-        // One that is over makes room, for its address and for others.
-        under_way.pop();
-        let other = handshakes.begin(address(99), now).unwrap();
-        drop(other);
-        assert!(
-            handshakes
-                .begin(address(addresses as u8 - 1), now)
-                .is_some()
-        );
-        drop(under_way);
+        // Others get in, known and unknown, each for the oldest of one that has the most.
+        let first = handshakes.begin(address(99), now).unwrap();
+        let second = handshakes.begin(None, now).unwrap();
+        for newcomer in [&first, &second] {
+            assert!(!newcomer.revocation().is_revoked());
+        }
+        let is_revoked = |at: usize| under_way[at].revocation().is_revoked();
+        let revoked: Vec<usize> = (0..MAX_HANDSHAKES).filter(|at| is_revoked(*at)).collect();
+        assert_eq!(revoked, [0, MAX_HANDSHAKES_PER_ADDRESS]);
+        assert_eq!(handshakes.quota.taken(), MAX_HANDSHAKES);
+        drop((first, second, under_way));
         assert_eq!(handshakes.quota.taken(), 0);
+    }
+
+    #[test]
+    fn warnings_are_rare() {
+        let (warning, now) = (Warning::default(), Instant::now());
+        assert!(warning.is_due(now));
+        assert!(!warning.is_due(now + WARNING_INTERVAL / 2));
+        assert!(warning.is_due(now + WARNING_INTERVAL));
     }
 }

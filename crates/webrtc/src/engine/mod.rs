@@ -449,6 +449,9 @@ fn listen(address: SocketAddr) -> Option<std::net::TcpListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::certificate::Certificate;
+    use crate::peer::HANDSHAKE_TIMEOUT;
+    use crate::stun::{Class, IceRole, MessageWriter, Method, TransactionId};
     use distributary_hub::HubConfig;
 
     #[tokio::test(flavor = "multi_thread")]
@@ -470,5 +473,75 @@ mod tests {
             .unwrap();
         // Who asks later is told as well.
         assert_eq!(engine.failed().await, failure);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[allow(clippy::disallowed_methods, reason = "a running engine")]
+    async fn incomplete_handshake_ends_for_a_newcomer_when_there_are_too_many() {
+        let config = EngineConfig {
+            listen: ([127, 0, 0, 1], 0).into(),
+            shards: 1,
+            tcp: false,
+            candidates: vec![[127, 0, 0, 1].into()],
+            offline_grace: None,
+            ..EngineConfig::default()
+        };
+        let engine = Engine::start(config, Hub::new(HubConfig::default())).unwrap();
+        let address = |n: u8| Some(IpAddr::from([192, 0, 2, n]));
+        let certificate = Certificate::generate(SystemTime::now()).unwrap();
+        let offer = format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
+             m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\n\
+             a=ice-ufrag:view\r\na=ice-pwd:thePasswordOfTheViewer\r\na=fingerprint:{}\r\n\
+             a=setup:active\r\na=rtpmap:96 H264/90000\r\n\
+             a=fmtp:96 packetization-mode=1;profile-level-id=42e01f\r\n",
+            certificate.fingerprint()
+        );
+        let options = ViewerOptions {
+            counts_as: address(0),
+            ..ViewerOptions::default()
+        };
+        let stream = StreamName::parse("live/test").unwrap();
+        let session = engine.open(&stream, &offer, options).unwrap();
+        let mut watch = engine.watch(&session.id).unwrap();
+
+        // A viewer that checks, and never begins its handshake.
+        let value = |key: &str| {
+            let mut lines = session.answer.lines();
+            lines.find_map(|line| line.strip_prefix(key)).unwrap()
+        };
+        let mut check = Vec::new();
+        MessageWriter::new(
+            &mut check,
+            Class::Request,
+            Method::BINDING,
+            TransactionId([7; 12]),
+        )
+        .username(&format!("{}:view", value("a=ice-ufrag:")))
+        .ice_role(IceRole::Controlling(1))
+        .use_candidate()
+        .message_integrity(value("a=ice-pwd:").as_bytes())
+        .finish();
+        let viewer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        while engine.spread() != [1] {
+            viewer.send_to(&check, engine.local_addr()).unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+
+        let (handshakes, now) = (&engine.shared.handshakes, Instant::now());
+        let mut others = Vec::new();
+        for n in 0..4 {
+            while let Some(permit) = handshakes.begin(address(n), now) {
+                others.push(permit);
+            }
+        }
+        let _newcomer = handshakes.begin(address(99), now).unwrap();
+        assert!(others.iter().all(|other| !other.revocation().is_revoked()));
+        // Long before its handshake has taken too long.
+        let ended = tokio::time::timeout(HANDSHAKE_TIMEOUT * 2 / 3, watch.ended()).await;
+        assert!(ended.is_ok());
+        tokio::task::spawn_blocking(move || engine.shutdown())
+            .await
+            .unwrap();
     }
 }

@@ -210,6 +210,7 @@ pub(super) fn enter(
         b_frames: options.b_frames,
         dtls: identity.dtls.clone(),
         created: now,
+        was_heard: false,
         reservation,
         visit,
     };

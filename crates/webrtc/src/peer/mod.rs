@@ -27,6 +27,10 @@ use media::Media;
 /// How long ICE and DTLS may take from the first valid check on.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How long a connected viewer may stay at an address where it has not proved to be. It gets no media in that
+/// time, so that a player that answers no checks and cannot prove it any more is better off with a new session.
+pub const PROOF_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// What a viewer and the gateway have agreed on, ready for the first datagram.
 #[derive(Clone)]
 pub struct PeerConfig {
@@ -139,6 +143,16 @@ pub enum CloseReason {
     /// The handshake failed.
     #[error("the DTLS handshake failed: {0}")]
     Handshake(String),
+    /// Its handshake has ended for that of another viewer.
+    #[error("its DTLS handshake was incomplete when too many were, and made room for a newcomer's")]
+    Displaced,
+    /// The viewer has not proved to be where its checks come from.
+    #[error(
+        "the viewer answered no ICE check for {} s after it had connected, and its address changed during \
+         the DTLS handshake: media cannot be sent there",
+        PROOF_TIMEOUT.as_secs()
+    )]
+    Unproven,
     /// The keys have sealed as much as they may (RFC 3711 section 9.2).
     #[error("the SRTP keys are used up; a new session has new ones")]
     KeysUsedUp,
@@ -202,6 +216,8 @@ pub struct Peer {
     /// The newest flight of the handshake, while more may not be sent to where the viewer seems to be.
     held_flight: Vec<Vec<u8>>,
     media: Option<Media>,
+    /// When media could not be sent any more because the viewer's address is not proven.
+    unproven_since: Option<Instant>,
     /// How media is sealed, once the handshake is done.
     profile: Option<SrtpProfile>,
     /// The data channels, once the handshake is done and where there are any.
@@ -236,6 +252,7 @@ impl Peer {
             handshake: HandshakePath::None,
             held_flight: Vec::new(),
             media: None,
+            unproven_since: None,
             profile: None,
             data: None,
             closed: false,
@@ -343,6 +360,10 @@ impl Peer {
             self.end(CloseReason::KeysUsedUp);
             return;
         }
+        if self.is_unproven_for_long(now) {
+            self.close_because(CloseReason::Unproven);
+            return;
+        }
         while let Some(report) = self.media.as_mut().and_then(|media| media.poll_report(now)) {
             self.transmit(report);
         }
@@ -362,6 +383,15 @@ impl Peer {
 
     /// Ends the session and tells the viewer: RTCP BYE and DTLS close_notify.
     pub fn close(&mut self) {
+        self.close_because(CloseReason::Local);
+    }
+
+    /// Ends a session whose handshake must make room for another.
+    pub fn displace(&mut self) {
+        self.close_because(CloseReason::Displaced);
+    }
+
+    fn close_because(&mut self, reason: CloseReason) {
         if self.closed {
             return;
         }
@@ -370,7 +400,7 @@ impl Peer {
         }
         self.dtls.close();
         self.take_dtls_datagrams();
-        self.end(CloseReason::Local);
+        self.end(reason);
     }
 
     /// The next datagram to send, besides media.
@@ -424,6 +454,16 @@ impl Peer {
     /// Whether the viewer gets what is sent to where it seems to be. Media goes nowhere else.
     fn has_proven_address(&self) -> bool {
         self.pair().is_some_and(|pair| self.ice.is_proven(pair))
+    }
+
+    /// Whether media could not be sent for [`PROOF_TIMEOUT`] because the viewer's address is not proven.
+    fn is_unproven_for_long(&mut self, now: Instant) -> bool {
+        if self.media.is_none() || self.has_proven_address() {
+            self.unproven_since = None;
+            return false;
+        }
+        let since = *self.unproven_since.get_or_insert(now);
+        now.saturating_duration_since(since) >= PROOF_TIMEOUT
     }
 
     /// Whether the viewer is behind the live edge, so that [`Self::send_media`] should be called

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use distributary_net::Permit;
+use distributary_net::FairPermit;
 
 use super::viewers::Viewer;
 use super::{Command, Shard};
@@ -106,7 +106,7 @@ impl Shard {
         // it is going to have.
         let (mut refusal, mut handshake) = (None, None);
         let shared = Arc::clone(&self.shared);
-        let is_valid = |session: &PendingSession| {
+        let is_valid = |session: &mut PendingSession| {
             let config = &session.peer;
             let mut ice = IceLite::new(now, config.local.clone(), config.remote.clone());
             if let Some((local, remote)) = session.restarted.clone() {
@@ -119,6 +119,7 @@ impl Shard {
             }
             if matches!(outcome, IceOutcome::Valid(_)) {
                 handshake = shared.handshakes.begin(session.visit.counts_as, now);
+                session.was_heard = true;
             }
             handshake.is_some()
         };
@@ -148,7 +149,7 @@ impl Shard {
     fn admit(
         &mut self,
         session: PendingSession,
-        handshake: Option<Permit>,
+        handshake: Option<FairPermit>,
         now: Instant,
     ) -> Option<usize> {
         let ufrags = session.ufrags().map(Into::into).collect();
@@ -160,6 +161,7 @@ impl Shard {
             b_frames,
             dtls,
             created,
+            was_heard: _,
             // Given up once the shard has subscribed.
             reservation: _reservation,
             visit,

@@ -15,6 +15,7 @@ use crate::engine::Latency;
 use crate::ice::Transport;
 use crate::send_buffer::SendBuffer;
 use crate::sender::Progress;
+use crate::session::Expired;
 use crate::socket::{Outlet as _, ShardSocket};
 use crate::tcp::Connection;
 
@@ -222,6 +223,9 @@ impl Shard {
         self.follow_renditions(now);
         for key in self.viewers.keys() {
             if let Some(viewer) = self.viewers.get_mut(key) {
+                if viewer.is_displaced() {
+                    viewer.peer.displace();
+                }
                 viewer.peer.handle_timeout(now);
                 self.after_input(key, now);
             }
@@ -245,8 +249,18 @@ impl Shard {
                 self.shared.fan_out.rotate();
             }
             self.shared.offers.expire(now);
-            for span in self.shared.registry.expire(now) {
-                tracing::info!(parent: &span, "the viewer never came: no packet reached the UDP port");
+            for Expired { span, was_heard } in self.shared.registry.expire(now) {
+                if was_heard {
+                    tracing::info!(
+                        parent: &span,
+                        "the viewer came, and waited in vain for its DTLS handshake: too many were incomplete"
+                    );
+                } else {
+                    tracing::info!(
+                        parent: &span,
+                        "the viewer never came: no valid ICE check of it reached the UDP port"
+                    );
+                }
             }
         }
     }

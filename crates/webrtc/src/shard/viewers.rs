@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use distributary_hub::BFrameChoice;
-use distributary_net::Permit;
+use distributary_net::FairPermit;
 use slab::Slab;
 
 use super::addresses::{Addresses, Holders};
@@ -30,7 +30,7 @@ pub(super) struct Viewer {
     pub(super) ufrags: Vec<Box<str>>,
     pub(super) peer: Peer,
     /// Its handshake, until it is done.
-    pub(super) handshake: Option<Permit>,
+    pub(super) handshake: Option<FairPermit>,
     /// Who says what it is sent of B-frames.
     pub(super) b_frames: BFrameChoice,
     /// The stream it watches.
@@ -54,6 +54,12 @@ impl Viewer {
     /// Whether it is sent frames as they come: it is connected and not behind.
     pub(super) fn is_live(&self) -> bool {
         self.peer.is_connected() && !self.is_behind()
+    }
+
+    /// Whether its handshake must end for that of a newcomer.
+    pub(super) fn is_displaced(&self) -> bool {
+        let handshake = self.handshake.as_ref();
+        handshake.is_some_and(|permit| permit.revocation().is_revoked())
     }
 
     /// Whether it is to be sent more every few milliseconds.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use distributary_net::Permit;
+use distributary_net::FairPermit;
 use tokio::sync::{Notify, mpsc};
 
 use super::framing::write_frame;
@@ -26,7 +26,7 @@ pub(crate) struct Connection {
     /// A check on it was valid.
     is_proven: AtomicBool,
     /// What it counts as before that.
-    unproven: Mutex<Option<Permit>>,
+    unproven: Mutex<Option<FairPermit>>,
     outbound: mpsc::Sender<Outbound>,
     /// Bytes queued and not yet written.
     queued: Arc<AtomicUsize>,
@@ -97,11 +97,11 @@ impl Connection {
     }
 
     /// Keeps what the connection counts as until a check on it was valid.
-    pub(super) fn prove_later(&self, unproven: Permit) {
+    pub(super) fn prove_later(&self, unproven: FairPermit) {
         *self.unproven() = Some(unproven);
     }
 
-    fn unproven(&self) -> MutexGuard<'_, Option<Permit>> {
+    fn unproven(&self) -> MutexGuard<'_, Option<FairPermit>> {
         self.unproven.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

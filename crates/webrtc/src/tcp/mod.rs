@@ -12,7 +12,8 @@
 //! * `unproven`: how many connections there may be, in all and of one address.
 //!
 //! Limits: as many connections as sessions, and of one address as many as it may have sessions;
-//! few on which no check was valid; [`FIRST_FRAME_TIMEOUT`] for the first check and
+//! few on which no check was valid, the oldest of the address with the most of which make room for
+//! newcomers; [`FIRST_FRAME_TIMEOUT`] for the first check and
 //! [`PROOF_TIMEOUT`] until a shard has found it valid; [`IDLE_TIMEOUT`] of silence after that; and
 //! [`LOW_WATER`] bytes that wait for the network, from which on a viewer gets no more media until it
 //! has taken some, and then goes on at the newest keyframe.

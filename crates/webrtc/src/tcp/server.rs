@@ -7,13 +7,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use distributary_net::Listener;
+use distributary_net::{Listener, Revocation};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{Connection, OutboundQueue};
 use super::framing::FrameDecoder;
@@ -95,7 +95,7 @@ async fn accept(listener: &Listener, shared: &Arc<Shared>, connections: &mut Joi
         };
         while connections.try_join_next().is_some() {}
         let (stream, remote) = listener.accept().await;
-        let Some(admitted) = admission.admit(remote.ip()) else {
+        let Some(admitted) = admission.admit(remote.ip(), Instant::now().into_std()) else {
             tracing::debug!(%remote, "too many ICE-TCP connections of this address");
             continue;
         };
@@ -123,6 +123,8 @@ enum Ended {
     Stranger,
     #[error("no check on it was valid")]
     Unproven,
+    #[error("no check on it was valid when another connection needed its place")]
+    Displaced,
     #[error("the gateway ends")]
     Shutdown,
 }
@@ -144,7 +146,11 @@ async fn drive(
     let _ = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
     let (mut reader, writer) = stream.into_split();
     let mut decoder = FrameDecoder::default();
-    let first = frame_within(FIRST_FRAME_TIMEOUT, &mut reader, &mut decoder).await?;
+    let revocation = Arc::clone(unproven.revocation());
+    let first = tokio::select! {
+        first = frame_within(FIRST_FRAME_TIMEOUT, &mut reader, &mut decoder) => first?,
+        () = revocation.revoked() => return Err(Ended::Displaced),
+    };
     let Some(first) = first else { return Ok(()) };
     let shard = shard_of(&first, id, shared).ok_or(Ended::Stranger)?;
     let (connection, queue) = Connection::new(id, local.ip(), remote, shard);
@@ -153,7 +159,7 @@ async fn drive(
     tokio::select! {
         result = read(reader, decoder, &connection, shared) => result,
         result = write(writer, queue) => result,
-        result = watch(&connection) => result,
+        result = watch(&connection, &revocation) => result,
     }
 }
 
@@ -228,13 +234,16 @@ async fn write(mut writer: OwnedWriteHalf, mut queue: OutboundQueue) -> Result<(
     Ok(())
 }
 
-/// Ends a connection that does not prove itself in time, or that the shard wants no more.
-async fn watch(connection: &Connection) -> Result<(), Ended> {
-    if timeout(PROOF_TIMEOUT, connection.closed()).await.is_ok() {
-        return Ok(());
-    }
+/// Ends a connection that does not prove itself in time, or before another one needs its place, or that the
+/// shard wants no more.
+async fn watch(connection: &Connection, revocation: &Revocation) -> Result<(), Ended> {
+    let ended = tokio::select! {
+        () = connection.closed() => return Ok(()),
+        () = sleep(PROOF_TIMEOUT) => Ended::Unproven,
+        () = revocation.revoked() => Ended::Displaced,
+    };
     if !connection.is_proven() {
-        return Err(Ended::Unproven);
+        return Err(ended);
     }
     connection.closed().await;
     Ok(())
@@ -244,7 +253,7 @@ async fn watch(connection: &Connection) -> Result<(), Ended> {
 mod tests {
     use super::*;
 
-    use tokio::time::{Instant, sleep};
+    use distributary_net::FairQuota;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -297,12 +306,31 @@ mod tests {
     async fn who_is_not_proven_in_time_is_ended_and_who_is_may_stay() {
         let (connection, _queue) = connection();
         let begun = Instant::now();
-        let ended = watch(&connection).await;
+        let ended = watch(&connection, &Revocation::default()).await;
         assert!(matches!(ended, Err(Ended::Unproven)), "{ended:?}");
         assert_eq!(begun.elapsed().as_secs(), PROOF_TIMEOUT.as_secs());
 
         connection.prove();
-        assert!(timeout(HOUR, watch(&connection)).await.is_err());
+        assert!(
+            timeout(HOUR, watch(&connection, &Revocation::default()))
+                .await
+                .is_err()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_not_proven_makes_room_for_a_newcomer_at_once() {
+        let (quota, now) = (FairQuota::new(2, 2), Instant::now());
+        let address = |n: u8| Some([192, 0, 2, n].into());
+        let take = |n: u8| quota.take(address(n), now.into_std()).unwrap();
+        let (oldest, _next) = (take(1), take(1));
+        let revocation = Arc::clone(oldest.revocation());
+        let (connection, _queue) = connection();
+        connection.prove_later(oldest);
+        let _newcomer = take(2);
+        let ended = watch(&connection, &revocation).await;
+        assert!(matches!(ended, Err(Ended::Displaced)), "{ended:?}");
+        assert_eq!(now.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
@@ -313,7 +341,7 @@ mod tests {
             connection.send(b"x");
         }
         connection.close();
-        let ended = timeout(HOUR, watch(&connection)).await;
+        let ended = timeout(HOUR, watch(&connection, &Revocation::default())).await;
         assert!(matches!(ended, Ok(Ok(()))), "{ended:?}");
     }
 }
