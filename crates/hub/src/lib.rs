@@ -49,6 +49,7 @@ pub use policy::{BFrameAdvice, BFramePolicy, Refusal, SeiPolicy, VuiPolicy};
 pub use provider::{Audience, Waiting, provide_each};
 pub use rendition::BFrameChoice;
 pub use stream::{
-    Dismissal, Publisher, PublisherInfo, Reservation, Stream, StreamStats, Subscription,
+    Dismissal, MissingVideo, Publisher, PublisherInfo, Reservation, Stream, StreamStats,
+    Subscription,
 };
 pub use subscriber::{AudioForm, Delivery, Sink, StreamEvent};

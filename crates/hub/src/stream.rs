@@ -31,7 +31,7 @@ use crate::policy::{BFrameAdvice, BFramePolicy, Refusal};
 use crate::subscriber::{AudioForm, Sink, StreamEvent, Subscriber};
 use crate::timeline::Timeline;
 
-pub use figures::{PublisherInfo, StreamStats};
+pub use figures::{MissingVideo, PublisherInfo, StreamStats};
 pub use handles::{Publisher, Reservation, Subscription};
 
 /// Bound for log lines about the clocks of a stream's publishers.
@@ -63,6 +63,7 @@ struct State {
     publisher: Option<(u64, watch::Sender<Option<Dismissal>>)>,
     next_publisher: u64,
     info: Option<Arc<PublisherInfo>>,
+    missing_video: Option<Arc<MissingVideo>>,
     /// The last `onMetaData`.
     metadata: Option<Arc<TimedData>>,
     video: Option<Arc<VideoTrack>>,
@@ -109,6 +110,7 @@ impl Stream {
             publisher: None,
             next_publisher: 0,
             info: None,
+            missing_video: None,
             metadata: None,
             video: None,
             audio: None,
@@ -170,6 +172,7 @@ impl Stream {
             info: state.info.clone(),
             video: state.video.clone(),
             audio: state.audio.clone(),
+            missing_video: state.missing_video.clone(),
             b_frames: state
                 .b_frames
                 .is_certain()
@@ -293,6 +296,7 @@ impl Stream {
         state.publisher = None;
         state.live_since = None;
         state.info = None;
+        state.missing_video = None;
         state.metadata = None;
         state.audio_thread = None;
         state.cache.clear();
@@ -463,6 +467,7 @@ impl State {
         self.meter = Meter::new(now);
         self.live_since = Some(now);
         self.info = None;
+        self.missing_video = None;
         self.metadata = None;
         // A track of its own, also if it is the same: its audio begins at another place.
         self.audio = self.audio.take().map(|track| Arc::new((*track).clone()));

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use distributary_hub::{Dismissal, EventLimit, Publisher, PublisherInfo, Refusal, Stream};
+use distributary_hub::{
+    Dismissal, EventLimit, MissingVideo, Publisher, PublisherInfo, Refusal, Stream,
+};
 use distributary_media::flv::{FlvDemuxer, FlvError, FlvEvent, FlvEvents, OtherTrack, TagKind};
 use distributary_media::h264::Limitation;
 use distributary_media::{AudioTrack, Frame, MediaTime, TimedData, VideoTrack};
@@ -27,7 +29,7 @@ const COMPLAINTS: EventLimit = EventLimit::new(8, Duration::from_secs(60));
 /// track's frames are dropped until the change may take place.
 const TRACK_CHANGES: EventLimit = EventLimit::new(4, Duration::from_secs(1));
 
-/// Time without a frame that viewers can be shown, after which the log says so.
+/// Time without a frame that viewers can be shown, after which the log and the API say so.
 const MISSING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bound for log lines about missing frames.
@@ -53,6 +55,10 @@ pub(crate) struct Ingest {
     /// When the last usable video frame came, or video began to come without one.
     last_video: Option<Instant>,
     has_keyframe: bool,
+    /// Why the last message of video was dropped, unless a frame was taken since.
+    video_complaint: Option<Complaint>,
+    /// Whether the API says that frames are missing.
+    is_missing: bool,
     missing: EventLimit,
     /// Tags that could not be used, and the last reason that was logged.
     unusable: u64,
@@ -126,6 +132,8 @@ impl Ingest {
             descriptions: DESCRIPTIONS,
             last_video: None,
             has_keyframe: false,
+            video_complaint: None,
+            is_missing: false,
             missing: MISSING,
             unusable: 0,
             complaint: None,
@@ -143,13 +151,13 @@ impl Ingest {
             MediaMessage::Video { timestamp, body } => {
                 self.bytes += body.len() as u64;
                 let events = self.demuxer.handle_video(timestamp, body);
-                self.feed(events, now)?;
+                self.feed(TagKind::Video, events, now)?;
                 self.note_missing_video(now);
             }
             MediaMessage::Audio { timestamp, body } => {
                 self.bytes += body.len() as u64;
                 let events = self.demuxer.handle_audio(timestamp, body);
-                self.feed(events, now)?;
+                self.feed(TagKind::Audio, events, now)?;
             }
             MediaMessage::Data {
                 timestamp,
@@ -235,11 +243,16 @@ impl Ingest {
         );
     }
 
-    fn feed(&mut self, events: Result<FlvEvents, FlvError>, now: Instant) -> Result<(), Refusal> {
+    fn feed(
+        &mut self,
+        kind: TagKind,
+        events: Result<FlvEvents, FlvError>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
         let events = match events {
             Ok(events) => events,
             Err(error) => {
-                self.complain(Complaint::Unusable(error), now);
+                self.complain(kind, Complaint::Unusable(error), now);
                 return Ok(());
             }
         };
@@ -269,11 +282,12 @@ impl Ingest {
             Frame::Audio(_) => (!self.change_audio(now), TagKind::Audio),
         };
         if waits {
-            self.complain(Complaint::ChangesTooOften(kind), now);
+            self.complain(kind, Complaint::ChangesTooOften(kind), now);
             return Ok(());
         }
         self.frames += 1;
         if kind == TagKind::Video {
+            self.video_complaint = None;
             self.has_keyframe |= frame.is_keyframe();
             if self.has_keyframe {
                 self.last_video = Some(now);
@@ -334,32 +348,37 @@ impl Ingest {
         self.publisher.set_info(self.info.clone());
     }
 
-    /// Says in the log when video arrives and viewers have seen nothing of it for a while.
+    /// Says in the log and in the API when video arrives and viewers have seen nothing of it for a while.
     fn note_missing_video(&mut self, now: Instant) {
         let since = *self.last_video.get_or_insert(now);
-        let seconds = now.saturating_duration_since(since).as_secs();
-        if seconds < MISSING_TIMEOUT.as_secs() {
+        let missing_for = now.saturating_duration_since(since);
+        if missing_for < MISSING_TIMEOUT {
+            if std::mem::take(&mut self.is_missing) {
+                self.publisher.set_missing_video(None);
+            }
             return;
         }
-        if self.missing.admit(now).is_some() {
-            let reason = self.complaint.as_ref().map(ToString::to_string);
-            match self.has_keyframe {
-                true => warn!(
-                    seconds,
-                    reason, "video arrives without a usable frame: viewers see nothing new"
-                ),
-                false => warn!(
-                    seconds,
-                    reason,
-                    "video arrives without a keyframe: viewers see nothing; let the encoder make a keyframe every two seconds"
-                ),
-            }
+        let is_logged = self.missing.admit(now).is_some();
+        if !is_logged && self.is_missing {
+            return;
         }
+        let missing = MissingVideo {
+            has_keyframe: self.has_keyframe,
+            reason: self.video_complaint.as_ref().map(ToString::to_string),
+        };
+        if is_logged {
+            warn!(seconds = missing_for.as_secs(), "{missing}");
+        }
+        self.publisher.set_missing_video(Some(missing));
+        self.is_missing = true;
     }
 
     /// Counts a tag that cannot be used; the log has each reason once as long as it lasts.
-    fn complain(&mut self, complaint: Complaint, now: Instant) {
+    fn complain(&mut self, kind: TagKind, complaint: Complaint, now: Instant) {
         self.unusable += 1;
+        if kind == TagKind::Video {
+            self.video_complaint = Some(complaint.clone());
+        }
         if self.complaint.as_ref() == Some(&complaint) {
             return;
         }
@@ -377,6 +396,9 @@ impl Ingest {
 )]
 mod tests {
     use super::*;
+    use std::io::{self, Write};
+    use std::sync::Mutex;
+
     use bytes::Bytes;
     use distributary_hub::{Hub, HubConfig, StreamName};
 
@@ -410,5 +432,116 @@ mod tests {
         ingest.handle(message, later).unwrap();
         let last = ingest.stream().stats().audio.unwrap();
         assert_eq!(last.config, [0x11, 0x90, 3, 231][..]);
+    }
+    /// H264 Constrained Baseline, 640x360.
+    const VIDEO_HEADER: &[u8] = &[
+        0x17, 0, 0, 0, 0, 1, 0x42, 0xc0, 0x1e, 0xff, 0xe1, 0, 25, 0x67, 0x42, 0xc0, 0x1e, 0xd9, 0,
+        0xa0, 0x2f, 0xf9, 0x70, 0x11, 0, 0, 3, 0, 1, 0, 0, 3, 0, 0x3c, 0x0f, 0x16, 0x2e, 0x48, 1,
+        0, 5, 0x68, 0xcb, 0x83, 0xcb, 0x20,
+    ];
+    const KEYFRAME: &[u8] = &[0x17, 1, 0, 0, 0, 0, 0, 0, 3, 0x65, 0x88, 0x80];
+    const FRAME: &[u8] = &[0x27, 1, 0, 0, 0, 0, 0, 0, 3, 0x41, 0x9a, 0x80];
+    /// The length says more than there is.
+    const BROKEN: &[u8] = &[0x27, 1, 0, 0, 0, 0, 0, 0, 9, 0x41, 0x9a, 0x80];
+    const MP3: &[u8] = &[0x2f, 0xff];
+
+    /// A publisher that sends every 100 ms.
+    struct Sender {
+        ingest: Ingest,
+        start: Instant,
+        millis: u64,
+    }
+
+    impl Sender {
+        fn new() -> Self {
+            let (hub, start) = (Hub::new(HubConfig::default()), Instant::now());
+            let name = StreamName::parse("live/test").unwrap();
+            let ingest = Ingest::new(hub.publish(&name, start).unwrap(), None, start);
+            let (start, millis) = (start, 0);
+            let mut sender = Self {
+                ingest,
+                start,
+                millis,
+            };
+            sender.send(VIDEO_HEADER);
+            sender
+        }
+
+        fn send(&mut self, body: &'static [u8]) {
+            let now = self.start + Duration::from_millis(self.millis);
+            let timestamp = MediaTime::from_millis(self.millis as i64);
+            let audio = MediaMessage::Audio {
+                timestamp,
+                body: Bytes::from_static(MP3),
+            };
+            let video = MediaMessage::Video {
+                timestamp,
+                body: Bytes::from_static(body),
+            };
+            for message in [video, audio] {
+                self.ingest.handle(message, now).unwrap();
+            }
+        }
+
+        /// Sends the same for a while. Returns what is missing of the video then.
+        fn send_for(&mut self, millis: u64, body: &'static [u8]) -> Option<String> {
+            let end = self.millis + millis;
+            while self.millis < end {
+                self.millis += 100;
+                self.send(body);
+            }
+            let missing = self.ingest.stream().stats().missing_video;
+            missing.map(|missing| missing.to_string())
+        }
+    }
+
+    #[test]
+    fn missing_video_is_told_after_a_while_with_its_reason_until_a_frame_comes() {
+        let mut sender = Sender::new();
+        assert_eq!(sender.send_for(4_900, FRAME), None);
+        let missing = sender.send_for(200, FRAME).unwrap();
+        assert!(missing.contains("without a keyframe"), "{missing}");
+        assert!(!missing.contains("MP3"), "not what audio lacks: {missing}");
+        assert_eq!(sender.send_for(100, KEYFRAME), None);
+        assert_eq!(sender.send_for(10_000, FRAME), None);
+        assert_eq!(sender.send_for(4_900, BROKEN), None);
+        let missing = sender.send_for(200, BROKEN).unwrap();
+        assert!(missing.contains("nothing new"), "{missing}");
+        assert!(missing.contains("NAL unit"), "its reason: {missing}");
+        assert_eq!(sender.send_for(100, FRAME), None);
+    }
+
+    /// The log, as text.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(line)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn missing_video_is_logged_twice_a_minute_at_most() {
+        let log = Log::default();
+        let lines = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || lines.clone())
+            .finish();
+        let mut sender = Sender::new();
+        tracing::subscriber::with_default(subscriber, || sender.send_for(64_000, FRAME));
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<_> = log
+            .lines()
+            .filter(|line| line.contains("video arrives without a keyframe"))
+            .collect();
+        // At 5 s and 35 s.
+        assert_eq!(lines.len(), 2, "{log}");
+        assert!(lines[0].contains("seconds=5"), "{log}");
     }
 }

@@ -1,18 +1,18 @@
 //! What a publisher should change, in words.
 
-use distributary_hub::BFrameAdvice;
 use distributary_hub::cache::{MAX_FRAMES, Overflow};
+use distributary_hub::{BFrameAdvice, MissingVideo, StreamStats};
 use distributary_media::VideoTrack;
 use distributary_media::h264::{BFrames, Limitation};
 
 /// What should be changed at the encoder of a stream, if there is anything that keeps viewers from
 /// seeing it as it is.
-pub(crate) fn of(
-    b_frames: Option<BFrames>,
-    video: Option<&VideoTrack>,
-    overflow: Option<Overflow>,
-) -> Option<String> {
-    let all = [of_pictures(b_frames, video), overflow.map(of_overflow)];
+pub(crate) fn of(stats: &StreamStats) -> Option<String> {
+    let all = [
+        stats.missing_video.as_deref().map(of_missing),
+        of_pictures(stats.b_frames, stats.video.as_deref()),
+        stats.cache_overflow.map(of_overflow),
+    ];
     let all: Vec<String> = all.into_iter().flatten().collect();
     (!all.is_empty()).then(|| all.join(" "))
 }
@@ -25,6 +25,13 @@ pub(crate) fn bound(overflow: Overflow) -> &'static str {
         Overflow::Duration => "cache_duration",
         Overflow::Frames => "frames",
     }
+}
+
+/// Says it as the log does.
+fn of_missing(missing: &MissingVideo) -> String {
+    let text = missing.to_string();
+    let (first, rest) = text.split_at_checked(1).unwrap_or_default();
+    format!("{}{rest}.", first.to_ascii_uppercase())
 }
 
 fn of_overflow(overflow: Overflow) -> String {
@@ -59,16 +66,24 @@ fn of_pictures(b_frames: Option<BFrames>, video: Option<&VideoTrack>) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
+    fn with_b_frames(b_frames: BFrames) -> StreamStats {
+        StreamStats {
+            b_frames: Some(b_frames),
+            ..StreamStats::default()
+        }
+    }
 
     #[test]
     fn b_frames_are_told_with_what_they_mean_and_how_to_be_rid_of_them() {
-        assert_eq!(of(None, None, None), None);
-        assert_eq!(of(Some(BFrames::None), None, None), None);
+        assert_eq!(of(&StreamStats::default()), None);
+        assert_eq!(of(&with_b_frames(BFrames::None)), None);
         for (b_frames, meaning) in [
             (BFrames::NonReference, "left out"),
             (BFrames::Reference, "keyframes"),
         ] {
-            let advice = of(Some(b_frames), None, None).unwrap();
+            let advice = of(&with_b_frames(b_frames)).unwrap();
             assert!(
                 advice.contains(meaning) && advice.contains("-bf 0"),
                 "{advice}"
@@ -82,13 +97,44 @@ mod tests {
             (Overflow::Bytes, "cache_size"),
             (Overflow::Duration, "cache_duration"),
         ] {
-            let advice = of(None, None, Some(overflow)).unwrap();
+            let stats = StreamStats {
+                cache_overflow: Some(overflow),
+                ..StreamStats::default()
+            };
+            let advice = of(&stats).unwrap();
             assert!(
                 advice.contains(key) && advice.contains("keyframe"),
                 "{advice}"
             );
-            let both = of(Some(BFrames::Reference), None, Some(overflow)).unwrap();
+            let both = of(&StreamStats {
+                b_frames: Some(BFrames::Reference),
+                ..stats
+            })
+            .unwrap();
             assert!(both.contains("-bf 0") && both.ends_with(&advice), "{both}");
         }
+    }
+
+    #[test]
+    fn missing_video_is_told_first_in_the_words_of_the_log() {
+        let missing = MissingVideo {
+            has_keyframe: true,
+            reason: Some("it is broken".into()),
+        };
+        let stats = StreamStats {
+            missing_video: Some(Arc::new(missing.clone())),
+            ..with_b_frames(BFrames::Reference)
+        };
+        let advice = of(&stats).unwrap();
+        let text = missing.to_string();
+        let (sentence, rest) = advice.split_once(". ").unwrap();
+        assert!(
+            sentence.starts_with('V') && sentence[1..] == text[1..],
+            "{advice}"
+        );
+        assert!(
+            sentence.contains("it is broken") && rest.contains("-bf 0"),
+            "{advice}"
+        );
     }
 }

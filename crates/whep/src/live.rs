@@ -75,7 +75,7 @@ impl LiveStream {
     /// The stream at `now`; `None` while it has no publisher.
     fn of(stream: &Stream, now: Instant) -> Option<Self> {
         let stats = stream.stats();
-        let advice = advice::of(stats.b_frames, stats.video.as_deref(), stats.cache_overflow);
+        let advice = advice::of(&stats);
         Some(Self {
             name: stream.name().to_string(),
             uptime_seconds: now.saturating_duration_since(stats.live_since?).as_secs(),

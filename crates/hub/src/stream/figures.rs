@@ -1,5 +1,6 @@
 //! A stream in figures, and what its publisher says about itself.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,8 +28,33 @@ pub struct PublisherInfo {
     pub other_tracks: Vec<OtherTrack>,
 }
 
+/// Why viewers see nothing, or nothing new, though the publisher sends video.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingVideo {
+    /// Whether there has been a keyframe, so that viewers have seen something.
+    pub has_keyframe: bool,
+    /// Why the last message of video was dropped, unless a frame was taken since.
+    pub reason: Option<String>,
+}
+
+impl fmt::Display for MissingVideo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (&self.reason, self.has_keyframe) {
+            (None, false) => {
+                "video arrives without a keyframe: viewers see nothing; let the encoder make a keyframe every two seconds"
+            }
+            (_, false) => "video arrives without a usable frame: viewers see nothing",
+            (_, true) => "video arrives without a usable frame: viewers see nothing new",
+        })?;
+        match &self.reason {
+            Some(reason) => write!(f, "; it is dropped because {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A stream in figures.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct StreamStats {
     /// Since when a publisher is there; `None` while it is gone.
     pub live_since: Option<Instant>,
@@ -38,6 +64,8 @@ pub struct StreamStats {
     pub video: Option<Arc<VideoTrack>>,
     /// The audio track, once its sequence header has come.
     pub audio: Option<Arc<AudioTrack>>,
+    /// Set while video arrives that viewers cannot be shown.
+    pub missing_video: Option<Arc<MissingVideo>>,
     /// The B-frames of the video; `None` before it is certain whether there are any.
     pub b_frames: Option<BFrames>,
     /// Video frames accepted since the stream began.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use distributary_media::{AudioTrack, Frame, TimedData, VideoTrack};
 
-use super::{Claim, Dismissal, PublisherInfo, State, Stream};
+use super::{Claim, Dismissal, MissingVideo, PublisherInfo, State, Stream};
 use crate::hub::Shared;
 use crate::policy::Refusal;
 
@@ -49,6 +49,11 @@ impl Publisher {
     /// Says what is known about the publisher.
     pub fn set_info(&self, info: PublisherInfo) {
         self.with_state(|state| state.info = Some(Arc::new(info)));
+    }
+
+    /// Says that video arrives that viewers cannot be shown, and why, or that this is over.
+    pub fn set_missing_video(&self, missing: Option<MissingVideo>) {
+        self.with_state(|state| state.missing_video = missing.map(Arc::new));
     }
 
     /// Declares the video track, or that it has changed: before its first frame.

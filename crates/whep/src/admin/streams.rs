@@ -188,6 +188,8 @@ impl StreamSummary {
         viewers: &HashMap<&str, ViewerSummary>,
         now: Instant,
     ) -> Option<Self> {
+        let stats = stream.stats();
+        let advice = advice::of(&stats);
         let StreamStats {
             live_since,
             info,
@@ -201,7 +203,8 @@ impl StreamSummary {
             cached_bytes,
             cached,
             cache_overflow,
-        } = stream.stats();
+            missing_video: _,
+        } = stats;
         let rates = stream.rates(now);
         Some(Self {
             name: stream.name().to_string(),
@@ -221,7 +224,7 @@ impl StreamSummary {
                     .unwrap_or_default()
             },
             b_frames: b_frames.map(BFrames::as_str),
-            advice: advice::of(b_frames, video.as_deref(), cache_overflow),
+            advice,
             transcode: hub
                 .live_rendition(stream.name())
                 .and_then(|rendition| TranscodeSummary::of(&rendition, now)),
@@ -338,7 +341,7 @@ mod tests {
     use super::*;
 
     use bytes::Bytes;
-    use distributary_hub::{HubConfig, StreamName};
+    use distributary_hub::{HubConfig, MissingVideo, StreamName};
     use distributary_media::flv::{OtherTrack, TagKind};
     use distributary_media::{AudioCodec, Frame, MediaTime, VideoCodec, VideoFrame};
 
@@ -446,6 +449,13 @@ mod tests {
         assert_eq!(summary["cache"]["overflow"], "cache_duration");
         let advice = summary["advice"].as_str().unwrap();
         assert!(advice.contains("cache_duration"), "{advice}");
+        publisher.set_missing_video(Some(MissingVideo {
+            has_keyframe: true,
+            reason: None,
+        }));
+        let summary = StreamSummary::of(publisher.stream(), &hub, &viewers, later).unwrap();
+        let advice = summary.advice.unwrap();
+        assert!(advice.contains("without a usable frame"), "{advice}");
         let stream = std::sync::Arc::clone(publisher.stream());
         drop(publisher);
         assert!(

@@ -269,7 +269,7 @@ impl Listener {
     fn notice(&self) -> Option<String> {
         let stats = self.hub.stream(self.session.stream())?.stats();
         stats.live_since?;
-        advice::of(stats.b_frames, stats.video.as_deref(), stats.cache_overflow)
+        advice::of(&stats)
     }
 
     fn situation(&self) -> Situation {
