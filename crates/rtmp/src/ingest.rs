@@ -29,6 +29,10 @@ const COMPLAINTS: EventLimit = EventLimit::new(8, Duration::from_secs(60));
 /// track's frames are dropped until the change may take place.
 const TRACK_CHANGES: EventLimit = EventLimit::new(4, Duration::from_secs(1));
 
+/// Bound for going back to the configuration before the one in force, as an encoder does whose sequence header
+/// differs from what its keyframes carry. Past it the frames are dropped, too.
+const TRACK_RETURNS: EventLimit = EventLimit::new(16, Duration::from_millis(100));
+
 /// Time without a frame that viewers can be shown, after which the log and the API say so.
 const MISSING_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -52,6 +56,8 @@ pub(crate) struct Ingest {
     video: TrackChange<VideoTrack>,
     audio: TrackChange<AudioTrack>,
     descriptions: EventLimit,
+    /// Set when a video frame was dropped: those that follow it show garbage up to the next keyframe.
+    awaits_keyframe: bool,
     /// When the last usable video frame came, or video began to come without one.
     last_video: Option<Instant>,
     has_keyframe: bool,
@@ -66,28 +72,59 @@ pub(crate) struct Ingest {
     complaints: EventLimit,
 }
 
-/// A track's next configuration, as long as it has not taken place.
+/// A track's configurations.
 #[derive(Debug)]
 struct TrackChange<T> {
+    /// The one in force.
+    current: Option<T>,
+    /// The one before.
+    previous: Option<T>,
+    /// The next one, as long as it has not taken place.
     pending: Option<T>,
-    limit: EventLimit,
+    changes: EventLimit,
+    returns: EventLimit,
+}
+
+/// A configuration that takes place.
+struct Change<T> {
+    track: T,
+    /// Whether it was not in force lately.
+    is_new: bool,
 }
 
 impl<T> Default for TrackChange<T> {
     fn default() -> Self {
         Self {
+            current: None,
+            previous: None,
             pending: None,
-            limit: TRACK_CHANGES,
+            changes: TRACK_CHANGES,
+            returns: TRACK_RETURNS,
         }
     }
 }
 
-impl<T> TrackChange<T> {
+impl<T: Clone + PartialEq> TrackChange<T> {
+    /// Notes what the publisher declares. It takes place with the next frame, because what is declared twice before
+    /// that counts once. Returns whether it may take place at once: there is none yet.
+    fn declare(&mut self, track: T) -> bool {
+        self.pending = Some(track).filter(|track| self.current.as_ref() != Some(track));
+        self.current.is_none()
+    }
+
     /// Returns the configuration if there is another one and it may take place at `now`.
-    fn take(&mut self, now: Instant) -> Option<T> {
+    fn take(&mut self, now: Instant) -> Option<Change<T>> {
         self.pending.as_ref()?;
-        self.limit.admit(now)?;
-        self.pending.take()
+        let is_new = self.pending != self.previous;
+        let limit = if is_new {
+            &mut self.changes
+        } else {
+            &mut self.returns
+        };
+        limit.admit(now)?;
+        let track = self.pending.take()?;
+        self.previous = self.current.replace(track.clone());
+        Some(Change { track, is_new })
     }
 }
 
@@ -130,6 +167,7 @@ impl Ingest {
             video: TrackChange::default(),
             audio: TrackChange::default(),
             descriptions: DESCRIPTIONS,
+            awaits_keyframe: false,
             last_video: None,
             has_keyframe: false,
             video_complaint: None,
@@ -177,6 +215,11 @@ impl Ingest {
     /// Whether a frame has come.
     pub(crate) fn has_frames(&self) -> bool {
         self.frames > 0
+    }
+
+    /// Returns how many frames have come.
+    pub(crate) fn frames(&self) -> u64 {
+        self.frames
     }
 
     /// Whether both pictures and sound have been declared.
@@ -259,12 +302,14 @@ impl Ingest {
         for event in events {
             match event {
                 FlvEvent::VideoTrack(track) => {
-                    self.video.pending = Some(track);
-                    self.change_video(now);
+                    if self.video.declare(track) {
+                        self.change_video(now);
+                    }
                 }
                 FlvEvent::AudioTrack(track) => {
-                    self.audio.pending = Some(track);
-                    self.change_audio(now);
+                    if self.audio.declare(track) {
+                        self.change_audio(now);
+                    }
                 }
                 FlvEvent::OtherTrack(track) => self.note_other_track(track, now),
                 FlvEvent::SlicesJoined => info!(
@@ -282,8 +327,16 @@ impl Ingest {
             Frame::Audio(_) => (!self.change_audio(now), TagKind::Audio),
         };
         if waits {
+            self.awaits_keyframe |= kind == TagKind::Video;
             self.complain(kind, Complaint::ChangesTooOften(kind), now);
             return Ok(());
+        }
+        if kind == TagKind::Video {
+            self.awaits_keyframe &= !frame.is_keyframe();
+            if self.awaits_keyframe {
+                self.unusable += 1;
+                return Ok(());
+            }
         }
         self.frames += 1;
         if kind == TagKind::Video {
@@ -298,7 +351,7 @@ impl Ingest {
 
     /// Lets the video track change if it is to and may. Returns whether its configuration is in force.
     fn change_video(&mut self, now: Instant) -> bool {
-        let Some(mut track) = self.video.take(now) else {
+        let Some(Change { mut track, is_new }) = self.video.take(now) else {
             return self.video.pending.is_none();
         };
         // Of VP9 the metadata says the size before the first keyframe does.
@@ -306,14 +359,16 @@ impl Ingest {
             track.width = self.metadata.width.unwrap_or_default() as u32;
             track.height = self.metadata.height.unwrap_or_default() as u32;
         }
-        info!(
-            codec = %track.codec,
-            size = %format_args!("{}x{}", track.width, track.height),
-            fps = self.metadata.frame_rate,
-            "video track"
-        );
-        if let Some(limitation) = Limitation::of_track(&track) {
-            warn!("not every viewer can show this stream: {limitation}");
+        if is_new {
+            info!(
+                codec = %track.codec,
+                size = %format_args!("{}x{}", track.width, track.height),
+                fps = self.metadata.frame_rate,
+                "video track"
+            );
+            if let Some(limitation) = Limitation::of_track(&track) {
+                warn!("not every viewer can show this stream: {limitation}");
+            }
         }
         self.publisher.set_video_track(track);
         true
@@ -321,15 +376,17 @@ impl Ingest {
 
     /// Does the same for the audio track.
     fn change_audio(&mut self, now: Instant) -> bool {
-        let Some(track) = self.audio.take(now) else {
+        let Some(Change { track, is_new }) = self.audio.take(now) else {
             return self.audio.pending.is_none();
         };
-        info!(
-            codec = %track.codec,
-            sample_rate = track.sample_rate,
-            channels = track.channels,
-            "audio track"
-        );
+        if is_new {
+            info!(
+                codec = %track.codec,
+                sample_rate = track.sample_rate,
+                channels = track.channels,
+                "audio track"
+            );
+        }
         self.publisher.set_audio_track(track);
         true
     }
@@ -543,5 +600,103 @@ mod tests {
         // At 5 s and 35 s.
         assert_eq!(lines.len(), 2, "{log}");
         assert!(lines[0].contains("seconds=5"), "{log}");
+    }
+
+    /// An ingest of its own stream, and messages for it.
+    fn ingest(start: Instant) -> Ingest {
+        let hub = Hub::new(HubConfig::default());
+        let name = StreamName::parse("live/test").unwrap();
+        Ingest::new(hub.publish(&name, start).unwrap(), None, start)
+    }
+
+    impl Ingest {
+        fn send_video(&mut self, millis: u64, body: &[u8], start: Instant) {
+            let message = MediaMessage::Video {
+                timestamp: MediaTime::from_millis(millis as i64),
+                body: Bytes::copy_from_slice(body),
+            };
+            let now = start + Duration::from_millis(millis);
+            self.handle(message, now).unwrap();
+        }
+    }
+
+    /// A sequence parameter set that claims this level.
+    fn sps(level: u8) -> [u8; 25] {
+        [
+            0x67, 0x42, 0xC0, level, 0xD9, 0x00, 0xA0, 0x2F, 0xF9, 0x70, 0x11, 0x00, 0x00, 0x03,
+            0x00, 0x01, 0x00, 0x00, 0x03, 0x00, 0x3C, 0x0F, 0x16, 0x2E, 0x48,
+        ]
+    }
+
+    const PPS: [u8; 5] = [0x68, 0xCB, 0x83, 0xCB, 0x20];
+
+    fn header(level: u8) -> Vec<u8> {
+        let sps = sps(level);
+        let record = [1, sps[1], sps[2], sps[3], 0xFF, 0xE1, 0, sps.len() as u8];
+        let pps = [&[1, 0, PPS.len() as u8][..], &PPS].concat();
+        [&[0x17, 0, 0, 0, 0][..], &record, &sps, &pps].concat()
+    }
+
+    fn picture(units: &[&[u8]]) -> Vec<u8> {
+        let is_key = units.iter().any(|unit| unit[0] & 0x1F == 5);
+        let mut body = vec![if is_key { 0x17 } else { 0x27 }, 1, 0, 0, 0];
+        for unit in units {
+            body.extend((unit.len() as u32).to_be_bytes());
+            body.extend(*unit);
+        }
+        body
+    }
+
+    const IDR: &[u8] = &[0x65, 0x88, 0x80, 0x10];
+    const NEXT: &[u8] = &[0x41, 0x9A, 0x02, 0x04];
+
+    #[test]
+    fn an_encoder_whose_sequence_header_differs_from_its_keyframes_loses_none() {
+        let start = Instant::now();
+        let mut ingest = ingest(start);
+        for gop in 0..60 {
+            let time = gop * 500;
+            ingest.send_video(time, &header(30), start);
+            ingest.send_video(time, &picture(&[&sps(31), &PPS, IDR]), start);
+            ingest.send_video(time + 250, &picture(&[NEXT]), start);
+        }
+        assert_eq!((ingest.frames, ingest.unusable), (120, 0));
+        let track = ingest.stream().stats().video.unwrap();
+        assert_eq!(track.profile_level_id, [0x42, 0xC0, 31]);
+    }
+
+    #[test]
+    fn going_back_to_the_last_configuration_drops_no_keyframe_of_an_encoder() {
+        let start = Instant::now();
+        let mut ingest = ingest(start);
+        ingest.send_video(0, &header(30), start);
+        for gop in 0..60 {
+            let level = 30 + (gop % 2) as u8;
+            let keyframe = picture(&[&sps(level), &PPS, IDR]);
+            ingest.send_video(gop * 250, &keyframe, start);
+        }
+        assert_eq!((ingest.frames, ingest.unusable), (60, 0));
+    }
+
+    #[test]
+    fn after_a_drop_nothing_is_shown_until_a_keyframe() {
+        let start = Instant::now();
+        let mut ingest = ingest(start);
+        ingest.send_video(0, &header(9), start);
+        // Another one each 10 ms: all but a few are dropped.
+        for level in 10..40 {
+            let time = u64::from(level) * 10;
+            ingest.send_video(time, &picture(&[&sps(level), &PPS, IDR]), start);
+        }
+        let shown = ingest.frames;
+        assert!((1..10).contains(&shown), "{shown}");
+        // The change may take place by now, and these refer to a keyframe that was dropped.
+        for time in 5000..5010 {
+            ingest.send_video(time, &picture(&[NEXT]), start);
+        }
+        assert_eq!(ingest.frames, shown);
+        ingest.send_video(5010, &picture(&[IDR]), start);
+        ingest.send_video(5020, &picture(&[NEXT]), start);
+        assert_eq!(ingest.frames, shown + 2);
     }
 }
