@@ -187,7 +187,7 @@ pub struct Publishers {
 pub struct Pulls {
     /// Most streams at a time.
     pub max: usize,
-    /// Most of them from one server.
+    /// Most of them from one server; 0 for all.
     pub max_per_origin: usize,
     /// Most attempts under way that one address has asked for.
     pub max_per_ip: usize,
@@ -531,7 +531,7 @@ impl Pulls {
     pub fn limits(&self) -> PullLimits {
         PullLimits {
             max: self.max,
-            max_per_origin: self.max_per_origin,
+            max_per_origin: Some(self.max_per_origin).filter(|max| *max > 0),
             max_per_ip: self.max_per_ip,
         }
     }
@@ -542,7 +542,7 @@ impl Default for Pulls {
         let limits = PullLimits::default();
         Self {
             max: limits.max,
-            max_per_origin: limits.max_per_origin,
+            max_per_origin: limits.max_per_origin.unwrap_or_default(),
             max_per_ip: limits.max_per_ip,
         }
     }

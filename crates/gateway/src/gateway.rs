@@ -300,7 +300,7 @@ fn bind_rtmp(
             .collect::<Result<_, _>>()?,
         pull_limits: PullLimits {
             max: most.pulls,
-            max_per_origin: most.pulls_per_origin,
+            max_per_origin: Some(most.pulls_per_origin),
             ..config.pulls.limits()
         },
         session: SessionConfig {

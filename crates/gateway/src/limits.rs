@@ -79,6 +79,7 @@ impl Connections {
         let most = share(available, &wanted);
         let http = requests.max_connections.min(most);
         let http_per_ip = requests.max_connections_per_ip.min(half(most));
+        let per_origin = pulls.limits().max_per_origin.unwrap_or(pulls.max);
         let event_streams = whep.max_event_streams.min(half(http));
         Self {
             http,
@@ -88,7 +89,7 @@ impl Connections {
             rtmp: publishers.max_connections.min(most),
             rtmp_per_ip: publishers.max_connections_per_ip.min(half(most)),
             pulls: max_pulls.min(most),
-            pulls_per_origin: pulls.max_per_origin.min(half(most)),
+            pulls_per_origin: per_origin.min(half(most)),
             ice_tcp: max_ice_tcp.min(most),
             ice_tcp_per_ip: viewers.max_per_ip.min(half(most)),
             share: wanted.iter().any(|wanted| *wanted > most).then_some(most),
@@ -171,8 +172,7 @@ mod tests {
         let per_ip = config.publishers.max_connections_per_ip;
         assert_eq!(connections.rtmp_per_ip, per_ip);
         assert_eq!(connections.ice_tcp_per_ip, config.viewers.max_per_ip);
-        let per_origin = config.pulls.max_per_origin;
-        assert_eq!(connections.pulls_per_origin, per_origin);
+        assert_eq!(connections.pulls_per_origin, config.pulls.max);
         assert_eq!(connections.rtmp, config.publishers.max_connections);
         assert_eq!(connections.ice_tcp, config.viewers.max);
         assert_eq!(Connections::within(u64::MAX, &config), connections);

@@ -13,6 +13,13 @@ pub fn network(ip: IpAddr) -> IpAddr {
     }
 }
 
+/// Returns the address for which limits per address hold; `None` for this machine. What comes from it is a proxy
+/// in front (stunnel, nginx) that stands for everybody, or a test.
+pub fn limited(ip: IpAddr) -> Option<IpAddr> {
+    let ip = ip.to_canonical();
+    (!ip.is_loopback()).then_some(ip)
+}
+
 /// The proxies whose `X-Forwarded-For` is believed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies(pub Vec<IpNet>);
@@ -74,6 +81,16 @@ mod tests {
         assert_ne!(network(ip("2001:db8::1")), network(ip("2001:db8:0:1::1")));
         assert_ne!(network(ip("192.0.2.1")), network(ip("192.0.2.2")));
         assert_eq!(network(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));
+    }
+
+    #[test]
+    fn this_machine_has_no_limits_of_its_address() {
+        for local in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(limited(ip(local)), None, "{local}");
+        }
+        for other in ["192.0.2.1", "10.0.0.1", "2001:db8::1"] {
+            assert_eq!(limited(ip(other)), Some(ip(other)));
+        }
     }
 
     #[test]

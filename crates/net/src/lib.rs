@@ -12,7 +12,7 @@ mod listen;
 mod quick_ack;
 mod quota;
 
-pub use address::{IpNet, TrustedProxies, network, parse_network};
+pub use address::{IpNet, TrustedProxies, limited, network, parse_network};
 pub use fair::{Displaced, FairPermit, FairQuota, GRACE, Revocation};
 pub use listen::{BindError, Listener, bind};
 pub use quick_ack::QuickAck;

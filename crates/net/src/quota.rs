@@ -49,9 +49,10 @@ impl Quota {
     /// # Errors
     /// When the total or the address's share is reached.
     pub fn take(&self, ip: Option<IpAddr>) -> Result<Permit, Full> {
+        // The address first: one that has its share is told so, whatever the total.
+        let address = ip.map(|ip| self.per_address.take(ip)).transpose()?;
         let total = self.total.take((), self.max);
         let total = total.ok_or(Full::Total(self.max))?;
-        let address = ip.map(|ip| self.per_address.take(ip)).transpose()?;
         Ok(Permit {
             _total: total,
             _address: address,

@@ -7,12 +7,11 @@
 use bytes::{Buf, Bytes};
 
 use crate::chunk::RawMessage;
-use crate::message::type_id;
 
 /// The messages in the payload of an aggregate message. What is cut short ends it.
 ///
-/// Times are moved so that the first message has the time of the aggregate. Aggregates are not
-/// nested.
+/// Times are moved so that the first message has the time of the aggregate. Only media is taken out:
+/// aggregates are not nested, and the answers to a million pings in one would have no bound.
 #[derive(Debug)]
 pub(crate) struct Aggregate {
     rest: Bytes,
@@ -32,7 +31,8 @@ impl Aggregate {
         }
     }
 
-    fn take(&mut self) -> Option<RawMessage> {
+    /// Takes the next message; `Some(None)` for one that is not media.
+    fn take(&mut self) -> Option<Option<RawMessage>> {
         let type_id = self.rest.try_get_u8().ok()?;
         let len = self.rest.try_get_uint(3).ok()? as usize;
         let low = self.rest.try_get_uint(3).ok()? as u32;
@@ -41,20 +41,24 @@ impl Aggregate {
         if self.rest.len() < len {
             return None;
         }
-        // A copy: a slice would keep the whole aggregate alive for as long as one frame of it is cached.
-        let payload = Bytes::copy_from_slice(&self.rest.split_to(len));
+        let body = self.rest.split_to(len);
         // Some senders leave the last back pointer out.
         self.rest.advance(self.rest.len().min(4));
         let timestamp = u32::from(high) << 24 | low;
         let offset = *self
             .offset
             .get_or_insert(self.timestamp.wrapping_sub(timestamp));
-        Some(RawMessage {
+        let message = RawMessage {
             timestamp: timestamp.wrapping_add(offset),
             type_id,
             stream_id: self.stream_id,
-            payload,
-        })
+            payload: body,
+        };
+        Some(message.is_media().then(|| RawMessage {
+            // A copy: a slice would keep the whole aggregate alive for as long as one frame of it is cached.
+            payload: Bytes::copy_from_slice(&message.payload),
+            ..message
+        }))
     }
 }
 
@@ -63,9 +67,8 @@ impl Iterator for Aggregate {
 
     fn next(&mut self) -> Option<RawMessage> {
         loop {
-            let message = self.take()?;
-            if message.type_id != type_id::AGGREGATE {
-                return Some(message);
+            if let Some(media) = self.take()? {
+                return Some(media);
             }
         }
     }
@@ -74,6 +77,7 @@ impl Iterator for Aggregate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::type_id;
 
     fn messages(payload: &[u8]) -> Vec<(u8, u32, Vec<u8>)> {
         let aggregate = Aggregate::new(RawMessage {
@@ -112,6 +116,10 @@ mod tests {
         let payload = [
             &[9, 0, 0, 2, 0, 0, 5, 1, 0, 0, 0, 0x17, 1, 0, 0, 0, 13][..],
             &[22, 0, 0, 1, 0, 0, 6, 1, 0, 0, 0, 0, 0, 0, 0, 12],
+            // A ping.
+            &[
+                4, 0, 0, 6, 0, 0, 6, 1, 0, 0, 0, 0, 6, 0, 0, 0, 1, 0, 0, 0, 17,
+            ],
             &[8, 0, 0, 1, 0, 0, 25, 1, 0, 0, 0, 0xAF, 0, 0, 0, 12],
         ]
         .concat();

@@ -22,7 +22,7 @@ use crate::holders::LastHeard;
 use crate::name::Query;
 use crate::playback::Playback;
 use crate::server::Shared;
-use crate::session::{ServerSession, SessionEvent};
+use crate::session::{MediaMessage, ServerSession, SessionEvent};
 use end::End;
 use publish::{Dismissed, Published};
 use socket::{Progress, Socket};
@@ -30,9 +30,12 @@ use socket::{Progress, Socket};
 /// Most bytes that are read and not handled yet: a request waits for its answer, which may take a while.
 const MAX_INPUT: usize = 64 << 10;
 
-/// After so many bytes of input the others have their turn: a client that sends without end does not
-/// keep a thread to itself.
+/// After so many bytes, as they came and once more as events are made of them, the others have their turn: a
+/// client that sends without end does not keep a thread to itself.
 const BYTES_PER_TURN: usize = 64 << 10;
+
+/// Bytes that an event counts for in addition to those of its frame: the shortest costs a few microseconds.
+const BYTES_PER_EVENT: usize = 512;
 
 /// One client.
 pub(crate) struct Connection<S> {
@@ -166,13 +169,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Progress::Read(len) => {
                 self.heard.note();
                 self.handle_input().await?;
-                self.handled += len;
-                if self.handled >= BYTES_PER_TURN {
-                    self.handled = 0;
-                    tokio::task::yield_now().await;
-                }
+                self.count_work(len).await;
                 Ok(())
             }
+        }
+    }
+
+    /// Counts work that is worth so many bytes, and lets others have their turn when it is time.
+    async fn count_work(&mut self, bytes: usize) {
+        self.handled = self.handled.saturating_add(bytes);
+        if self.handled >= BYTES_PER_TURN {
+            self.handled = 0;
+            tokio::task::yield_now().await;
         }
     }
 
@@ -184,10 +192,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let event = self.session.poll_event(&mut input, now);
             let left = input.len();
             self.input.advance(self.input.len() - left);
-            match event? {
-                Some(event) => self.handle_event(event, now).await?,
-                None => return Ok(()),
-            }
+            let Some(event) = event? else {
+                return Ok(());
+            };
+            let work = work(&event);
+            self.handle_event(event, now).await?;
+            self.count_work(work).await;
         }
     }
 
@@ -217,6 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
             SessionEvent::PlayRequested(request) => self.decide_play(request).await?,
+            SessionEvent::Busy => {}
             SessionEvent::PlayEnded => {
                 if let Some(playback) = self.playback.take() {
                     playback.end(&"the player has stopped");
@@ -329,6 +340,18 @@ enum Refused {
     Draining,
 }
 
+/// Returns how many bytes an event counts for.
+fn work(event: &SessionEvent) -> usize {
+    match event {
+        SessionEvent::Media {
+            message: MediaMessage::Video { body, .. } | MediaMessage::Audio { body, .. },
+            ..
+        } => BYTES_PER_EVENT + body.len(),
+        SessionEvent::Busy => BYTES_PER_TURN,
+        _ => BYTES_PER_EVENT,
+    }
+}
+
 /// When something is due, if nothing comes before.
 fn deadline(session: &ServerSession, published: &BTreeMap<u32, Published>) -> Instant {
     let published = published.values().filter_map(Published::deadline);
@@ -376,11 +399,15 @@ fn now() -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::amf::{Value, object};
+    use crate::chunk::{ChunkWriter, Output, RawMessage};
+    use crate::message::{Command, Message, UserControl, type_id};
     use crate::server::RtmpConfig;
+    use bytes::Bytes;
     use distributary_hub::{Hub, HubConfig};
     use std::net::{IpAddr, Ipv4Addr};
     use std::time::Duration;
-    use tokio::io::{AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::time::{Instant, sleep};
 
     const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
@@ -429,14 +456,11 @@ mod tests {
         hello
     };
 
-    #[tokio::test]
-    async fn a_client_that_sends_without_end_leaves_others_their_turn() {
-        // Acknowledgements, which cost least: 16 bytes each.
-        let message = [2, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0, 0, 1];
-        let flood = [&HELLO[..], &message.repeat((4 << 20) / message.len())].concat();
+    /// Returns how often others have their turn while a client is served that sends this.
+    async fn turns(flood: &[u8]) -> usize {
         let (server, mut client) = duplex(8 << 20);
         let (_stop, stopped) = watch::channel(false);
-        client.write_all(&flood).await.unwrap();
+        client.write_all(flood).await.unwrap();
         client.shutdown().await.unwrap();
         let mut flooded = tokio::spawn(Connection::new(server, PEER, shared()).run(stopped));
         let mut turns = 0;
@@ -447,10 +471,288 @@ mod tests {
                 () = tokio::task::yield_now() => turns += 1,
             }
         }
+        turns
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_without_end_leaves_others_their_turn() {
+        // Acknowledgements, which cost least: 16 bytes each.
+        let message = [2, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0, 0, 1];
+        let flood = [&HELLO[..], &message.repeat((4 << 20) / message.len())].concat();
+        let turns = turns(&flood).await;
         let fewest = flood.len() / BYTES_PER_TURN / 2;
         assert!(
             turns >= fewest,
             "{turns} turns of others, at least {fewest}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_message_of_many_parts_leaves_others_their_turn() {
+        const PARTS: usize = 1 << 16;
+        // Audio of one byte: on the stream that is published, and on one that is not.
+        let part = [8, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0xAF, 0, 0, 0, 12];
+        for (stream_id, fewest) in [
+            (1, PARTS * BYTES_PER_EVENT / BYTES_PER_TURN),
+            (9, PARTS / 1024),
+        ] {
+            let aggregate = RawMessage {
+                timestamp: 0,
+                type_id: type_id::AGGREGATE,
+                stream_id,
+                payload: part.repeat(PARTS).into(),
+            };
+            let mut writer = Writer::new();
+            let mut flood = HELLO.to_vec();
+            flood.extend(writer.connect());
+            flood.extend(writer.ask("publish", "test"));
+            flood.extend(writer.write(&aggregate));
+            let turns = turns(&flood).await;
+            // Once for each part of the message that is read, and those for what is in it.
+            assert!(
+                turns >= fewest + flood.len() / BYTES_PER_TURN / 2,
+                "{turns} turns of others, at least {fewest}"
+            );
+        }
+    }
+
+    /// Turns messages into what a client sends.
+    struct Writer(ChunkWriter);
+
+    impl Writer {
+        fn new() -> Self {
+            Self(ChunkWriter::new())
+        }
+
+        fn write(&mut self, raw: &RawMessage) -> Vec<u8> {
+            let mut output = Output::default();
+            self.0.write(3, raw, &mut output);
+            let mut bytes = Vec::new();
+            while let Some(piece) = output.pop() {
+                bytes.extend(piece);
+            }
+            bytes
+        }
+
+        fn message(&mut self, time: u32, stream_id: u32, message: &Message) -> Vec<u8> {
+            self.write(&message.encode(time, stream_id).unwrap())
+        }
+
+        fn connect(&mut self) -> Vec<u8> {
+            let mut bytes = self.message(0, 0, &Message::SetChunkSize(65_536));
+            self.0.set_chunk_size(65_536);
+            let connect = Command::new("connect", 1.0, [object([("app", "live".into())])]);
+            bytes.extend(self.message(0, 0, &Message::Command(connect)));
+            bytes
+        }
+
+        /// Asks for `live/<name>` on message stream 1.
+        fn ask(&mut self, command: &str, name: &str) -> Vec<u8> {
+            let ask = Command::new(command, 2.0, [Value::Null, name.into()]);
+            self.message(0, 1, &Message::Command(ask))
+        }
+    }
+
+    /// A client over a pipe.
+    struct Client {
+        pipe: DuplexStream,
+        writer: Writer,
+        _stop: watch::Sender<bool>,
+    }
+
+    impl Client {
+        /// A client at this address that asks for `live/<name>`.
+        async fn ask(shared: &Arc<Shared>, ip: [u8; 4], command: &str, name: &str) -> Self {
+            let (server, mut pipe) = duplex(1 << 20);
+            let (stop, stopped) = watch::channel(false);
+            let peer = SocketAddr::from((ip, 1));
+            tokio::spawn(Connection::new(server, peer, Arc::clone(shared)).run(stopped));
+            let mut writer = Writer::new();
+            pipe.write_all(&HELLO).await.unwrap();
+            pipe.write_all(&writer.connect()).await.unwrap();
+            pipe.write_all(&writer.ask(command, name)).await.unwrap();
+            Self {
+                pipe,
+                writer,
+                _stop: stop,
+            }
+        }
+
+        /// Returns what the server says, until it has said this or closes.
+        async fn hears(&mut self, words: &str) -> String {
+            let mut said = Vec::new();
+            loop {
+                let text = String::from_utf8_lossy(&said);
+                if text.contains(words) || self.pipe.read_buf(&mut said).await.unwrap() == 0 {
+                    return String::from_utf8_lossy(&said).into_owned();
+                }
+            }
+        }
+
+        async fn assert_hears(&mut self, words: &str) {
+            let said = self.hears(words).await;
+            assert!(said.contains(words), "{words:?} is missing in {said:?}");
+        }
+
+        async fn send(&mut self, message: &Message) {
+            let bytes = self.writer.message(0, 1, message);
+            self.pipe.write_all(&bytes).await.unwrap();
+        }
+
+        async fn send_frame(&mut self) {
+            for body in [&[0xAF, 0, 0x11, 0x88][..], &[0xAF, 1, 0x01, 0x40, 0x20]] {
+                self.send(&Message::Audio(Bytes::copy_from_slice(body)))
+                    .await;
+            }
+        }
+
+        /// Answers a ping that nobody has sent: the client is there.
+        async fn pong(&mut self) {
+            self.send(&Message::UserControl(UserControl::PingResponse(0)))
+                .await;
+        }
+    }
+
+    fn shared_with(config: RtmpConfig) -> Arc<Shared> {
+        let hub = Hub::new(HubConfig::default());
+        Arc::new(Shared::new(config, hub))
+    }
+
+    const STARTED: &str = "NetStream.Publish.Start";
+    const ONE: [u8; 4] = [192, 0, 2, 1];
+    const OTHER: [u8; 4] = [192, 0, 2, 2];
+    const THIS_MACHINE: [u8; 4] = [127, 0, 0, 1];
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_publisher_is_taken_for_gone() {
+        let shared = shared_with(RtmpConfig {
+            publish_timeout: None,
+            ..RtmpConfig::default()
+        });
+        let mut silent = Client::ask(&shared, ONE, "publish", "test").await;
+        silent.assert_hears(STARTED).await;
+        let began = Instant::now();
+        silent.hears("the end").await;
+        let times = Duration::from_secs(10)..Duration::from_secs(12);
+        assert!(times.contains(&began.elapsed()), "{:?}", began.elapsed());
+        let name = StreamName::parse("live/test").unwrap();
+        let is_live = |stream: Arc<distributary_hub::Stream>| stream.is_live();
+        assert!(!shared.hub.stream(&name).is_some_and(is_live));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_publisher_without_a_frame_loses_its_name() {
+        let shared = shared_with(RtmpConfig {
+            publish_timeout: Some(Duration::from_secs(3)),
+            ..RtmpConfig::default()
+        });
+        let mut without = Client::ask(&shared, ONE, "publish", "test").await;
+        without.assert_hears("no frame came within 3s").await;
+        // One frame is enough to stay, as long as nobody else wants the name.
+        let mut with = Client::ask(&shared, ONE, "publish", "test").await;
+        with.assert_hears(STARTED).await;
+        with.send_frame().await;
+        for _ in 0..60 {
+            sleep(Duration::from_secs(1)).await;
+            with.pong().await;
+        }
+        let name = StreamName::parse("live/test").unwrap();
+        assert!(shared.hub.stream(&name).unwrap().is_live());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_without_frames_for_long_is_left_to_a_newcomer() {
+        let shared = shared();
+        let mut holder = Client::ask(&shared, ONE, "publish", "test").await;
+        holder.assert_hears(STARTED).await;
+        sleep(Duration::from_secs(5)).await;
+        holder.send_frame().await;
+        for _ in 0..8 {
+            sleep(Duration::from_secs(1)).await;
+            holder.pong().await;
+        }
+        let mut early = Client::ask(&shared, OTHER, "publish", "test").await;
+        early.assert_hears("Somebody else is publishing").await;
+        for _ in 0..3 {
+            sleep(Duration::from_secs(1)).await;
+            holder.pong().await;
+        }
+        let mut newcomer = Client::ask(&shared, OTHER, "publish", "test").await;
+        newcomer.assert_hears(STARTED).await;
+        holder
+            .assert_hears("Another publisher has taken the stream over")
+            .await;
+        // Its frames count from now on.
+        let mut next = Client::ask(&shared, ONE, "publish", "test").await;
+        next.assert_hears("Somebody else is publishing").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_publisher_without_a_frame_for_longest_gives_way_when_all_places_are_taken() {
+        let shared = shared_with(RtmpConfig {
+            max_publishers: 3,
+            ..RtmpConfig::default()
+        });
+        let mut holders = Vec::new();
+        for name in ["longest", "long", "alive"] {
+            let mut holder = Client::ask(&shared, ONE, "publish", name).await;
+            holder.assert_hears(STARTED).await;
+            holder.send_frame().await;
+            sleep(Duration::from_secs(1)).await;
+            holders.push(holder);
+        }
+        let mut early = Client::ask(&shared, OTHER, "publish", "early").await;
+        early.assert_hears("limit of 3 publishers is reached").await;
+        for _ in 0..15 {
+            sleep(Duration::from_secs(1)).await;
+            holders[2].send_frame().await;
+            holders[0].pong().await;
+            holders[1].pong().await;
+        }
+        let mut newcomer = Client::ask(&shared, OTHER, "publish", "newcomer").await;
+        newcomer.assert_hears(STARTED).await;
+        newcomer.send_frame().await;
+        holders[0]
+            .assert_hears("another publisher needs the place")
+            .await;
+        // It may come back, and the next one gives way.
+        let mut back = Client::ask(&shared, ONE, "publish", "longest").await;
+        back.assert_hears(STARTED).await;
+        back.send_frame().await;
+        holders[1]
+            .assert_hears("another publisher needs the place")
+            .await;
+        let mut late = Client::ask(&shared, OTHER, "publish", "late").await;
+        late.assert_hears("limit of 3 publishers is reached").await;
+        assert_eq!(shared.publishers.taken(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_address_has_a_share_of_the_places_and_this_machine_may_have_all() {
+        let shared = shared_with(RtmpConfig {
+            max_publishers_per_ip: 1,
+            players: crate::server::PlayerLimits {
+                max_per_ip: 1,
+                ..Default::default()
+            },
+            ..RtmpConfig::default()
+        });
+        let mut others = Vec::new();
+        for (ip, name) in [(ONE, "a"), (THIS_MACHINE, "b"), (THIS_MACHINE, "c")] {
+            let mut publisher = Client::ask(&shared, ip, "publish", name).await;
+            publisher.assert_hears(STARTED).await;
+            others.push(publisher);
+        }
+        let mut second = Client::ask(&shared, ONE, "publish", "d").await;
+        second
+            .assert_hears("limit of 1 publishers from one address")
+            .await;
+        for ip in [ONE, THIS_MACHINE, THIS_MACHINE] {
+            let mut player = Client::ask(&shared, ip, "play", "a").await;
+            player.assert_hears("NetStream.Play.Start").await;
+            others.push(player);
+        }
+        let mut second = Client::ask(&shared, ONE, "play", "b").await;
+        second.assert_hears("limit of 1 from one address").await;
     }
 }

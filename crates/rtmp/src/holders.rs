@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use distributary_hub::StreamName;
+use distributary_net::Permit;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use crate::name::Query;
@@ -32,7 +34,7 @@ impl Identity {
     }
 }
 
-/// When a connection was heard of last.
+/// When a connection was heard of last, or a publisher's last frame came.
 #[derive(Clone, Debug)]
 pub(crate) struct LastHeard {
     origin: Instant,
@@ -50,8 +52,18 @@ impl LastHeard {
 
     /// Notes that something has come.
     pub(crate) fn note(&self) {
-        let millis = self.origin.elapsed().as_millis() as u64;
-        self.millis.store(millis, Ordering::Relaxed);
+        self.note_at(Instant::now().into_std());
+    }
+
+    /// Notes that something came at `now`.
+    pub(crate) fn note_at(&self, now: std::time::Instant) {
+        let since = now.saturating_duration_since(self.origin.into_std());
+        self.millis
+            .store(since.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.millis, &other.millis)
     }
 
     fn get(&self) -> Instant {
@@ -71,10 +83,14 @@ impl LastHeard {
 #[derive(Debug, Default)]
 pub(crate) struct Holders(Mutex<HashMap<StreamName, Holder>>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Holder {
     identity: Identity,
     heard: LastHeard,
+    /// When its last frame came, or it began. No two holders share one.
+    frames: LastHeard,
+    give_way: oneshot::Sender<()>,
+    _place: Permit,
 }
 
 /// An entry of a publisher, taken out when it is dropped.
@@ -82,27 +98,70 @@ struct Holder {
 pub(crate) struct HolderEntry {
     holders: Arc<Holders>,
     name: StreamName,
-    heard: LastHeard,
+    frames: LastHeard,
+}
+
+impl HolderEntry {
+    /// Returns where the publisher's frames are noted.
+    pub(crate) fn frames(&self) -> &LastHeard {
+        &self.frames
+    }
 }
 
 impl Holders {
-    /// Notes that this publisher has the name now.
+    /// Notes that this publisher has the name and the place now. Returns also what completes when it has to
+    /// give way: its place is then another's.
     pub(crate) fn enter(
         self: &Arc<Self>,
         name: StreamName,
         identity: Identity,
         heard: LastHeard,
-    ) -> HolderEntry {
+        place: Permit,
+    ) -> (HolderEntry, oneshot::Receiver<()>) {
+        let frames = LastHeard::new();
+        let (give_way, gives_way) = oneshot::channel();
         let holder = Holder {
             identity,
-            heard: heard.clone(),
+            heard,
+            frames: frames.clone(),
+            give_way,
+            _place: place,
         };
         self.lock().insert(name.clone(), holder);
-        HolderEntry {
+        let entry = HolderEntry {
             holders: Arc::clone(self),
             name,
-            heard,
+            frames,
+        };
+        (entry, gives_way)
+    }
+
+    /// Returns whether whoever has the name has sent no frame for so long.
+    pub(crate) fn is_without_frame(&self, name: &StreamName, limit: Duration) -> bool {
+        let holders = self.lock();
+        let holder = holders.get(name);
+        holder.is_some_and(|holder| holder.frames.get().elapsed() >= limit)
+    }
+
+    /// Frees the place of the publisher that has been without a frame for longest, if that is at least `limit`.
+    /// Returns whether there was one.
+    pub(crate) fn give_way(&self, limit: Duration) -> bool {
+        let mut holders = self.lock();
+        let since = |holder: &Holder| holder.frames.get();
+        let longest = holders.iter().min_by_key(|(_, holder)| since(holder));
+        let Some(name) = longest
+            .filter(|(_, holder)| since(holder).elapsed() >= limit)
+            .map(|(name, _)| name.clone())
+        else {
+            return false;
+        };
+        let holder = holders.remove(&name);
+        drop(holders);
+        if let Some(holder) = holder {
+            // One that ends just now has left its place anyway.
+            let _ = holder.give_way.send(());
         }
+        true
     }
 
     /// Whether whoever has the name is the publisher that wants it now, over another connection than the one
@@ -113,17 +172,19 @@ impl Holders {
         identity: &Identity,
         asking: &LastHeard,
     ) -> bool {
-        let Some(holder) = self.lock().get(name).cloned() else {
+        let may_be_left = |holder: &&Holder| {
+            // A connection that asks is not dead.
+            !holder.heard.is(asking) && holder.identity.is_same(identity)
+        };
+        let heard = self.lock().get(name).filter(may_be_left).map(Holder::heard);
+        let Some(heard) = heard else {
             return false;
         };
-        // A connection that asks is not dead.
-        !holder.is(asking)
-            && holder.identity.is_same(identity)
-            && holder.heard.falls_silent().await
+        heard.falls_silent().await
             && self
                 .lock()
                 .get(name)
-                .is_some_and(|now| now.is(&holder.heard))
+                .is_some_and(|now| now.heard.is(&heard))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<StreamName, Holder>> {
@@ -132,8 +193,8 @@ impl Holders {
 }
 
 impl Holder {
-    fn is(&self, heard: &LastHeard) -> bool {
-        Arc::ptr_eq(&self.heard.millis, &heard.millis)
+    fn heard(&self) -> LastHeard {
+        self.heard.clone()
     }
 }
 
@@ -143,7 +204,7 @@ impl Drop for HolderEntry {
         // Another may have taken the name over.
         if holders
             .get(&self.name)
-            .is_some_and(|holder| holder.is(&self.heard))
+            .is_some_and(|holder| holder.frames.is(&self.frames))
         {
             holders.remove(&self.name);
         }
@@ -154,6 +215,11 @@ impl Drop for HolderEntry {
 mod tests {
     use super::*;
     use crate::name::Target;
+    use distributary_net::Quota;
+
+    fn place() -> Permit {
+        Quota::new(1, 1).take(None).unwrap()
+    }
 
     fn name() -> StreamName {
         StreamName::parse("live/a").unwrap()
@@ -171,7 +237,8 @@ mod tests {
     async fn a_silent_connection_is_left_to_the_same_publisher_only() {
         let holders = Arc::new(Holders::default());
         let heard = LastHeard::new();
-        let entry = holders.enter(name(), identity("192.0.2.1", "key=a"), heard.clone());
+        let key = identity("192.0.2.1", "key=a");
+        let entry = holders.enter(name(), key, heard.clone(), place());
         tokio::time::advance(Duration::from_millis(500)).await;
         heard.note();
         let began = Instant::now();
@@ -200,7 +267,8 @@ mod tests {
     async fn a_connection_that_is_heard_of_keeps_its_name() {
         let holders = Arc::new(Holders::default());
         let heard = LastHeard::new();
-        let _entry = holders.enter(name(), identity("192.0.2.1", ""), heard.clone());
+        let nobody = identity("192.0.2.1", "");
+        let _entry = holders.enter(name(), nobody, heard.clone(), place());
         let publishing = async {
             loop {
                 tokio::time::sleep(Duration::from_millis(23)).await;

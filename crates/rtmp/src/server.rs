@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use distributary_auth::Authorizer;
 use distributary_hub::{Hub, StreamName};
-use distributary_net::{BindError, Counts, Full, Listener, Permit, QuickAck, Quota};
+use distributary_net::{BindError, Counts, Full, Listener, Permit, QuickAck, Quota, limited};
 use distributary_tls::TlsError;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -36,13 +36,14 @@ pub struct RtmpConfig {
     pub tls: Option<TlsConfig>,
     /// Most connections, publishing or not.
     pub max_connections: usize,
-    /// Most connections from one IPv4 address or one IPv6 /64 network.
+    /// Most connections from one IPv4 address or one IPv6 /64 network; this machine may have all.
     pub max_connections_per_ip: usize,
     /// Most publishers.
     pub max_publishers: usize,
-    /// Most publishers from one IPv4 address or one IPv6 /64 network.
+    /// Most publishers from one IPv4 address or one IPv6 /64 network; this machine may have all.
     pub max_publishers_per_ip: usize,
-    /// How long a publisher may have a name without sending a frame; `None` for any time.
+    /// How long a publisher may have a name before its first frame, and how long after its last one it keeps
+    /// others from the name and from its place; `None` for any time.
     pub publish_timeout: Option<Duration>,
     /// How many may play.
     pub players: PlayerLimits,
@@ -78,7 +79,7 @@ pub struct PlayerLimits {
     pub max: usize,
     /// Most players of one stream.
     pub max_per_stream: usize,
-    /// Most players from one IPv4 address or one IPv6 /64 network.
+    /// Most players from one IPv4 address or one IPv6 /64 network; this machine may have all.
     pub max_per_ip: usize,
 }
 
@@ -139,6 +140,7 @@ pub struct RtmpServer {
 pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) config: RtmpConfig,
+    /// The places of publishers.
     pub(crate) publishers: Quota,
     pub(crate) players: Quota,
     pub(crate) players_of_stream: Arc<Counts<StreamName>>,
@@ -287,7 +289,7 @@ impl Gate {
     }
 
     fn admit(&mut self, peer: SocketAddr) -> Option<Permit> {
-        match self.places.take(Some(peer.ip())) {
+        match self.places.take(limited(peer.ip())) {
             Ok(place) => Some(place),
             Err(full) => {
                 self.refuse(peer, full);
@@ -306,5 +308,27 @@ impl Gate {
             self.reported = Some(now);
             warn!(%peer, refused = self.refused, "RTMP connection refused: {full}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_has_a_share_of_the_connections_and_this_machine_may_have_all() {
+        let mut gate = Gate::new(&RtmpConfig {
+            max_connections: 4,
+            max_connections_per_ip: 1,
+            ..RtmpConfig::default()
+        });
+        let mut admit = |peer: &str| gate.admit(peer.parse().unwrap());
+        let first = admit("192.0.2.1:1");
+        assert!(first.is_some() && admit("192.0.2.1:2").is_none());
+        let local = ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:2"].map(&mut admit);
+        assert!(local.iter().all(Option::is_some));
+        assert!(admit("127.0.0.1:3").is_none(), "the total holds");
+        drop(first);
+        assert!(admit("192.0.2.1:3").is_some());
     }
 }

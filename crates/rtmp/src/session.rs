@@ -38,8 +38,15 @@ use link::Link;
 pub use media::MediaMessage;
 use media::MediaReader;
 
+/// Most messages without an event that are handled in one call: an aggregate of 16 MiB has a million.
+const MAX_QUIET_MESSAGES: usize = 1024;
+
 /// Longest message of a client that does not publish yet: commands need little.
 const MAX_COMMAND_SIZE: usize = 64 << 10;
+
+/// Most bytes of messages that are under way together from a client that does not publish. More close the
+/// connection.
+const MAX_COMMANDS_UNDER_WAY: usize = 256 << 10;
 
 /// What a session allows and announces.
 #[derive(Clone, Debug)]
@@ -175,10 +182,8 @@ impl ServerSession {
     /// generator.
     pub fn new(config: SessionConfig, seed: [u8; 32], now: Instant) -> Self {
         let handshake = Handshake::server(StdRng::from_seed(seed));
-        let mut link = Link::new(handshake, config.chunks.clone(), config.window_ack_size);
-        link.set_max_message_size(MAX_COMMAND_SIZE.min(config.chunks.max_message_size));
-        Self {
-            link,
+        let mut session = Self {
+            link: Link::new(handshake, config.chunks.clone(), config.window_ack_size),
             started: now,
             idle_since: now,
             pinged: None,
@@ -192,7 +197,9 @@ impl ServerSession {
             data: ValueDecoder::data(config.amf),
             events: VecDeque::new(),
             config,
-        }
+        };
+        session.bound_messages();
+        session
     }
 
     /// Takes bytes that came at `now` from the front of `input` until something happens. Returns `None`
@@ -209,7 +216,7 @@ impl ServerSession {
             self.last_received = now;
             self.pinged = None;
         }
-        loop {
+        for _ in 0..MAX_QUIET_MESSAGES {
             if let Some(event) = self.events.pop_front() {
                 return Ok(Some(event));
             }
@@ -221,6 +228,7 @@ impl ServerSession {
             };
             self.handle_message(&raw, now)?;
         }
+        Ok(Some(self.events.pop_front().unwrap_or(SessionEvent::Busy)))
     }
 
     /// Grants the request to publish.
@@ -234,8 +242,7 @@ impl ServerSession {
             media: MediaReader::default(),
         };
         self.streams.insert(stream_id, activity);
-        self.link
-            .set_max_message_size(self.config.chunks.max_message_size);
+        self.bound_messages();
         self.link.send_stream_begin(stream_id);
         self.send_status(stream_id, &status::publish_start());
     }
@@ -306,8 +313,7 @@ impl ServerSession {
             let deadline = self.started + handshake_timeout;
             return (deadline, SessionError::HandshakeTimeout(handshake_timeout));
         }
-        let is_publishing = self.streams.values().any(Activity::is_publishing);
-        let quiet = if is_publishing {
+        let quiet = if self.is_publishing() {
             read_timeout / 2
         } else {
             read_timeout
@@ -340,10 +346,29 @@ impl ServerSession {
         active.filter_map(|(id, activity)| (!matches!(activity, Activity::Refused)).then_some(*id))
     }
 
+    fn is_publishing(&self) -> bool {
+        self.streams.values().any(Activity::is_publishing)
+    }
+
+    /// Bounds the client's messages, for those that begin from now on: only who publishes has long ones.
+    fn bound_messages(&mut self) {
+        let limits = &self.config.chunks;
+        let (message, under_way) = if self.is_publishing() {
+            (usize::MAX, usize::MAX)
+        } else {
+            (MAX_COMMAND_SIZE, MAX_COMMANDS_UNDER_WAY)
+        };
+        self.link.bound_messages(
+            limits.max_message_size.min(message),
+            limits.max_reassembly.min(under_way),
+        );
+    }
+
     /// Forgets what goes on on a message stream.
     fn stop(&mut self, stream_id: u32) -> Option<Activity> {
         let was_active = self.is_active();
         let stopped = self.streams.remove(&stream_id);
+        self.bound_messages();
         if was_active && !self.is_active() {
             self.idle_since = self.last_received;
         }

@@ -211,9 +211,11 @@ impl ChunkReader {
         }
     }
 
-    /// Changes the longest message allowed, for those that begin from now on.
-    pub fn set_max_message_size(&mut self, bytes: usize) {
-        self.limits.max_message_size = bytes;
+    /// Changes the longest message allowed, and the most bytes under way on all chunk streams together, for
+    /// messages that begin from now on.
+    pub fn bound_messages(&mut self, max_message_size: usize, max_reassembly: usize) {
+        self.limits.max_message_size = max_message_size;
+        self.limits.max_reassembly = max_reassembly;
     }
 
     /// Copies chunk data into the message, first what is held and then from the input.

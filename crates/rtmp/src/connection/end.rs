@@ -26,6 +26,8 @@ pub(crate) enum End {
     Removed,
     /// The publisher has the name, and sends nothing.
     NoFrame(Duration),
+    /// The publisher has sent no frame for long, and another needs its place.
+    GaveWay,
     /// The server is being shut down.
     Shutdown,
     /// The client broke the protocol, a limit or a time.
@@ -45,6 +47,7 @@ impl End {
             | Self::StreamEnded
             | Self::Replaced
             | Self::Removed
+            | Self::GaveWay
             | Self::Shutdown => true,
             // ffmpeg closes without reading our answer to its last command: that resets.
             Self::Io(error) => matches!(
@@ -66,6 +69,9 @@ impl fmt::Display for End {
             Self::Unfit(refusal) => refusal.fmt(f),
             Self::Removed => f.write_str("removed by whoever runs the gateway"),
             Self::NoFrame(timeout) => write!(f, "no frame came within {timeout:?}"),
+            Self::GaveWay => f.write_str(
+                "no frame came for long, and another publisher needs the place (max under [publishers])",
+            ),
             Self::Shutdown => f.write_str("shutdown"),
             Self::Session(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),

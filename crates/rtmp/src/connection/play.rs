@@ -2,6 +2,7 @@
 
 use distributary_auth::Action;
 use distributary_hub::StreamName;
+use distributary_net::limited;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{info, warn};
 
@@ -89,7 +90,7 @@ impl Asker {
     /// Takes a player's place.
     fn player_place(&self, name: &StreamName) -> Result<PlayerPlace, Rejection> {
         let failed = |reason: String| ("NetStream.Play.Failed", reason);
-        let place = self.shared.players.take(Some(self.peer.ip()));
+        let place = self.shared.players.take(limited(self.peer.ip()));
         let place = place.map_err(|full| failed(format!("Too many players: {full}.")))?;
         let limit = self.shared.config.players.max_per_stream;
         let of_stream = self.shared.players_of_stream.take(name.clone(), limit);

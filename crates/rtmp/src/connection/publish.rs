@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use distributary_auth::Action;
 use distributary_hub::{Dismissal, PublishError, Publisher, Refusal, StreamName};
-use distributary_net::{Full, Permit};
+use distributary_net::{Full, Permit, limited};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::{Span, error_span, info, warn};
 
@@ -26,18 +27,21 @@ pub(super) struct Published {
     /// Whose lines in the log these are, where the connection has several streams.
     span: Span,
     watcher: JoinHandle<()>,
-    _permit: Permit,
-    _holder: HolderEntry,
+    holder: HolderEntry,
 }
 
-/// The stream that may not go on, and why.
-pub(super) type Dismissed = (u32, Dismissal);
+/// A stream that may not go on.
+pub(super) struct Dismissed {
+    stream_id: u32,
+    description: &'static str,
+    end: End,
+}
 
 /// The right to publish a name.
 struct Grant {
     publisher: Publisher,
-    permit: Permit,
     holder: HolderEntry,
+    gives_way: oneshot::Receiver<()>,
 }
 
 /// Why there is none: the code for the client, and the description for a person.
@@ -46,7 +50,11 @@ type Rejection = (&'static str, String);
 impl Published {
     pub(super) fn handle(&mut self, message: MediaMessage, now: Instant) -> Result<(), Refusal> {
         let _entered = self.span.enter();
+        let frames = self.ingest.frames();
         self.ingest.handle(message, now)?;
+        if self.ingest.frames() > frames {
+            self.holder.frames().note_at(now);
+        }
         if self.first_frame.is_some() && self.ingest.has_frames() {
             self.first_frame = None;
         }
@@ -109,27 +117,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let dismissals = self.dismissals.0.clone();
         Published {
             watcher: tokio::spawn(async move {
+                let (description, end) = tokio::select! {
+                    dismissal = dismissed => match dismissal {
+                        Dismissal::Replaced => (
+                            "Another publisher has taken the stream over.",
+                            End::Replaced,
+                        ),
+                        Dismissal::Removed => ("The server has ended the stream.", End::Removed),
+                    },
+                    Ok(()) = grant.gives_way => (
+                        "No frame came for long, and another publisher needs the place.",
+                        End::GaveWay,
+                    ),
+                };
+                let dismissed = Dismissed {
+                    stream_id,
+                    description,
+                    end,
+                };
                 // Who cannot be told any more has gone.
-                let _ = dismissals.send((stream_id, dismissed.await)).await;
+                let _ = dismissals.send(dismissed).await;
             }),
             ingest: Ingest::new(grant.publisher, Some(self.peer), now),
             first_frame: self.shared.config.publish_timeout.map(|limit| now + limit),
             span,
-            _permit: grant.permit,
-            _holder: grant.holder,
+            holder: grant.holder,
         }
     }
 
     /// Tells a publisher that it may not go on.
-    pub(super) fn tell_dismissed(&mut self, (stream_id, dismissal): Dismissed) -> Result<(), End> {
-        let (description, end) = match dismissal {
-            Dismissal::Replaced => (
-                "Another publisher has taken the stream over.",
-                End::Replaced,
-            ),
-            Dismissal::Removed => ("The server has ended the stream.", End::Removed),
-        };
-        self.end_publish(stream_id, description, end)
+    pub(super) fn tell_dismissed(&mut self, dismissed: Dismissed) -> Result<(), End> {
+        self.end_publish(dismissed.stream_id, dismissed.description, dismissed.end)
     }
 
     /// Ends what is published without a frame for too long.
@@ -201,8 +219,11 @@ impl Asker {
         heard: LastHeard,
     ) -> Result<Grant, Rejection> {
         const BAD_NAME: &str = "NetStream.Publish.BadName";
-        let permit = self.shared.publishers.take(Some(self.peer.ip()));
-        let permit = permit.map_err(|full| {
+        let limit = self.shared.config.publish_timeout;
+        let is_stalled = |limit| self.shared.holders.is_without_frame(name, limit);
+        // Asked before a place is taken: the one without a frame may be the one that gives way.
+        let is_stalled = limit.is_some_and(is_stalled);
+        let place = self.take_place().map_err(|full| {
             let description = match full {
                 Full::Total(max) => {
                     format!("The limit of {max} publishers is reached (max under [publishers]).")
@@ -213,7 +234,12 @@ impl Asker {
             };
             (BAD_NAME, description)
         })?;
-        let publisher = self.take_name(name, &identity, &heard).await;
+        let publisher = if is_stalled {
+            info!("a publisher that sends no frames loses the name");
+            Ok(self.shared.hub.take_over(name, now()))
+        } else {
+            self.take_name(name, &identity, &heard).await
+        };
         let publisher = publisher.map_err(|error| {
             let description = match error {
                 PublishError::AlreadyLive => format!(
@@ -223,12 +249,28 @@ impl Asker {
             };
             (BAD_NAME, description)
         })?;
-        let holder = self.shared.holders.enter(name.clone(), identity, heard);
+        let holders = &self.shared.holders;
+        let (holder, gives_way) = holders.enter(name.clone(), identity, heard, place);
         Ok(Grant {
             publisher,
-            permit,
             holder,
+            gives_way,
         })
+    }
+
+    /// Takes a publisher's place, that of one without a frame for long where all are taken.
+    fn take_place(&self) -> Result<Permit, Full> {
+        let Shared {
+            publishers,
+            holders,
+            config,
+            ..
+        } = &*self.shared;
+        let ip = limited(self.peer.ip());
+        match (publishers.take(ip), config.publish_timeout) {
+            (Err(Full::Total(_)), Some(limit)) if holders.give_way(limit) => publishers.take(ip),
+            (taken, _) => taken,
+        }
     }
 
     async fn take_name(

@@ -3,16 +3,17 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use distributary_net::{Counts, Held, network};
+use distributary_net::{Counts, Held, limited, network};
 
 /// How many streams may be pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PullLimits {
     /// Most streams that are pulled at a time, or that the gateway tries to pull.
     pub max: usize,
-    /// Most of them from one server.
-    pub max_per_origin: usize,
-    /// Most pulls under way, not live yet, that one IPv4 address or one IPv6 /64 network has asked for.
+    /// Most of them from one server; `None` for all: most edges have one origin.
+    pub max_per_origin: Option<usize>,
+    /// Most pulls under way, not live yet, that one IPv4 address or one IPv6 /64 network has asked for;
+    /// this machine may ask for all.
     pub max_per_ip: usize,
 }
 
@@ -20,7 +21,7 @@ impl Default for PullLimits {
     fn default() -> Self {
         Self {
             max: 1024,
-            max_per_origin: 512,
+            max_per_origin: None,
             max_per_ip: 16,
         }
     }
@@ -72,16 +73,17 @@ impl Places {
             max_per_origin,
             max_per_ip,
         } = self.limits;
-        let asker = match asker {
+        let asker = match asker.and_then(limited) {
             Some(ip) => {
                 let held = self.askers.take(network(ip), max_per_ip);
                 Some(held.ok_or(NoPlace::Address(max_per_ip))?)
             }
             None => None,
         };
+        let total = self.total.take((), max).ok_or(NoPlace::Total(max))?;
+        let max_per_origin = max_per_origin.unwrap_or(max);
         let held = self.origins.take(origin.to_owned(), max_per_origin);
         let origin = held.ok_or_else(|| NoPlace::Origin(origin.to_owned(), max_per_origin))?;
-        let total = self.total.take((), max).ok_or(NoPlace::Total(max))?;
         Ok(PullPlace {
             _total: total,
             _origin: origin,
@@ -98,7 +100,7 @@ mod tests {
     fn places_are_bounded_in_all_by_origin_and_by_asker() {
         let places = Places::new(PullLimits {
             max: 3,
-            max_per_origin: 2,
+            max_per_origin: Some(2),
             max_per_ip: 1,
         });
         let ip = |n: u8| Some(IpAddr::from([192, 0, 2, n]));
@@ -112,5 +114,16 @@ mod tests {
         assert_eq!(places.take("c", None).unwrap_err(), NoPlace::Total(3));
         drop(third);
         assert!(places.take("c", ip(2)).is_ok());
+    }
+
+    #[test]
+    fn one_origin_may_have_all_and_this_machine_may_ask_for_all() {
+        let limits = PullLimits::default();
+        let places = Places::new(limits);
+        let local = Some(IpAddr::from([127, 0, 0, 1]));
+        let take = || places.take("a", local);
+        let taken: Vec<_> = (0..limits.max).map(|_| take().unwrap()).collect();
+        assert_eq!(take().unwrap_err(), NoPlace::Total(limits.max));
+        drop(taken);
     }
 }

@@ -23,6 +23,8 @@ pub enum SessionEvent {
     NameRefused(TargetError),
     /// The client wanted to publish or play without the right Flash program, and has been refused.
     SwfRefused(SwfRefusal),
+    /// Many messages came one after another of which nothing follows: whoever calls may give others their turn.
+    Busy,
     /// A message of what is published.
     Media {
         /// The message stream on which it is published.

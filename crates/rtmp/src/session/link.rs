@@ -81,8 +81,9 @@ impl Link {
         &self.proof_key
     }
 
-    pub(crate) fn set_max_message_size(&mut self, bytes: usize) {
-        self.reader.set_max_message_size(bytes);
+    /// Bounds the longest message, and all that are under way together, for those that begin from now on.
+    pub(crate) fn bound_messages(&mut self, longest: usize, under_way: usize) {
+        self.reader.bound_messages(longest, under_way);
     }
 
     /// The next message: of the aggregate under way, else from the front of the input, which is used

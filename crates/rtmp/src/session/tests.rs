@@ -797,7 +797,11 @@ fn data_is_not_decoded_for_who_does_not_publish() {
     }
     pair.exchange();
     assert_eq!(pair.server.data_cost(), 0);
-    assert_eq!(pair.events(), []);
+    let events = pair.events();
+    assert!(
+        events.iter().all(|event| *event == SessionEvent::Busy),
+        "{events:?}"
+    );
 }
 
 #[test]
@@ -981,6 +985,33 @@ fn long_messages_are_for_publishers() {
     pair.send(0, 1, &long);
     pair.exchange();
     assert_eq!(pair.events().len(), 1);
+}
+
+/// The beginnings of messages of 64 KiB on chunk streams 3 to 8.
+fn unfinished_messages() -> Vec<u8> {
+    let begin = |chunk_stream: u8| [chunk_stream, 0, 0, 0, 1, 0, 0, 9, 1, 0, 0, 0];
+    let chunks = (3..9).map(|chunk_stream| [&begin(chunk_stream)[..], &[0; 128]].concat());
+    chunks.collect::<Vec<_>>().concat()
+}
+
+#[test]
+fn much_is_under_way_only_from_publishers() {
+    let refused = Err(SessionError::Chunk(ChunkError::TooMuchUnderWay {
+        bytes: 5 * 65_536,
+        limit: 4 * 65_536,
+    }));
+    let mut pair = Pair::connected();
+    assert_eq!(pair.feed(&unfinished_messages()), refused);
+    let mut pair = Pair::playing();
+    assert_eq!(pair.feed(&unfinished_messages()), refused);
+    let mut pair = Pair::publishing();
+    pair.feed(&unfinished_messages()).unwrap();
+    // It publishes no longer.
+    let mut pair = Pair::publishing();
+    pair.call("closeStream", 0.0, [Value::Null]);
+    pair.call("deleteStream", 0.0, [Value::Null, 1.0.into()]);
+    pair.exchange();
+    assert_eq!(pair.feed(&unfinished_messages()), refused);
 }
 
 #[test]

@@ -304,7 +304,7 @@ fn a_header_in_the_middle_of_a_message_is_refused() {
 #[test]
 fn a_message_over_the_limit_is_refused_at_its_header() {
     let mut reader = reader();
-    reader.set_max_message_size(1000);
+    reader.bound_messages(1000, 1 << 20);
     let bytes = [0x04, 0, 0, 5, 0, 0x03, 0xE9, 9, 1, 0, 0, 0];
     assert_eq!(
         read_all(&mut reader, &bytes),
