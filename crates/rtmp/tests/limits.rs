@@ -111,16 +111,16 @@ async fn a_frame_longer_than_configured_ends_its_publisher() {
 #[tokio::test]
 async fn who_does_nothing_is_closed() {
     let session = SessionConfig {
-        handshake_timeout: Duration::from_millis(200),
-        idle_timeout: Duration::from_millis(200),
+        handshake_timeout: Duration::from_secs(2),
+        idle_timeout: Duration::from_secs(2),
         ..SessionConfig::default()
     };
-    let reason = "nothing published or played within 200ms";
+    let reason = "nothing published or played within 2s";
     withstand_with(session.clone(), reason, async |server| {
         assert_closed(raw_client(server).await).await;
     })
     .await;
-    let reason = "no complete handshake within 200ms";
+    let reason = "no complete handshake within 2s";
     withstand_with(session, reason, async |server| {
         assert_closed(TcpStream::connect(server.address).await.unwrap()).await;
     })
@@ -188,7 +188,7 @@ async fn other_protocols_on_the_port_are_turned_away() {
 #[tokio::test]
 async fn connections_over_the_limit_are_closed_until_one_leaves() {
     let server = TestServer::with(RtmpConfig {
-        max_connections_per_ip: 1,
+        max_connections: 1,
         ..RtmpConfig::default()
     });
     let first = raw_client(&server).await;
@@ -226,79 +226,12 @@ async fn publishers_over_the_limit_are_refused_in_words() {
 }
 
 #[tokio::test]
-async fn a_silent_publisher_is_taken_for_gone() {
-    let server = TestServer::with(RtmpConfig {
-        session: SessionConfig {
-            read_timeout: Duration::from_millis(300),
-            ..SessionConfig::default()
-        },
-        ..RtmpConfig::default()
-    });
-    let silent = client::publish(server.address, "live", "test")
-        .await
-        .unwrap();
-    server.until("live/test", true).await;
-    server.until("live/test", false).await;
-    drop(silent);
-}
-
-#[tokio::test]
-async fn a_publisher_without_a_frame_loses_its_name() {
-    let log = Log::capture();
-    let server = TestServer::with(RtmpConfig {
-        publish_timeout: Some(Duration::from_millis(300)),
-        ..RtmpConfig::default()
-    });
-    let silent = client::publish(server.address, "live", "test")
-        .await
-        .unwrap();
-    server.until("live/test", true).await;
-    server.until("live/test", false).await;
-    let said = log.to_string();
-    assert!(said.contains("no frame came within 300ms"), "{said}");
-    // One frame is enough to stay.
-    let mut other = client::publish(server.address, "live", "test")
-        .await
-        .unwrap();
-    let aac = [&[0xAF, 0, 0x11, 0x88][..], &[0xAF, 1, 0x01, 0x40, 0x20]];
-    for body in aac {
-        other
-            .send_audio(0, Bytes::copy_from_slice(body))
-            .await
-            .unwrap();
-    }
-    let stream = distributary_hub::StreamName::parse("live/test").unwrap();
-    let stream = server.hub.stream(&stream).unwrap();
-    server.eventually(|| stream.stats().audio_frames == 1).await;
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    assert!(stream.is_live());
-    drop((silent, other));
-}
-
-#[tokio::test]
-async fn one_address_has_a_share_of_the_publishers_places() {
-    let server = TestServer::with(RtmpConfig {
-        max_publishers_per_ip: 1,
-        ..RtmpConfig::default()
-    });
-    let _first = client::publish(server.address, "live", "first")
-        .await
-        .unwrap();
-    let refused = client::publish(server.address, "live", "second").await;
-    assert!(
-        matches!(&refused, Err(ClientError::Refused { description, .. })
-            if description.contains("limit of 1 publishers from one address")),
-        "{refused:?}"
-    );
-}
-
-#[tokio::test]
 async fn players_over_their_limits_are_refused_in_words() {
     let server = TestServer::with(RtmpConfig {
         players: PlayerLimits {
-            max: 10,
+            max: 2,
             max_per_stream: 1,
-            max_per_ip: 2,
+            ..PlayerLimits::default()
         },
         ..RtmpConfig::default()
     });
@@ -312,5 +245,5 @@ async fn players_over_their_limits_are_refused_in_words() {
     let refusal = async |name| client::play(&url(name)).await.unwrap_err().to_string();
     assert!(refusal("a").await.contains("Too many players of live/a"));
     let _second = client::play(&url("b")).await.unwrap();
-    assert!(refusal("c").await.contains("limit of 2 from one address"));
+    assert!(refusal("c").await.contains("limit of 2 is reached"));
 }

@@ -5,6 +5,7 @@ mod support;
 
 use bytes::Bytes;
 use distributary_media::Frame;
+use distributary_rtmp::RtmpConfig;
 use distributary_rtmp::client;
 use distributary_rtmp::message::Message;
 use support::raw_client::{H264_HEADER, RawClient, frame};
@@ -23,7 +24,11 @@ async fn marks(watcher: &mut Watcher) -> Vec<u8> {
 #[tokio::test]
 async fn each_stream_of_a_connection_gets_its_own_frames_and_a_refused_one_none() {
     let log = Log::capture();
-    let server = TestServer::start();
+    let server = TestServer::with(RtmpConfig {
+        max_publishers: 3,
+        publish_timeout: None,
+        ..RtmpConfig::default()
+    });
     let mut other = client::publish(server.address, "live", "taken")
         .await
         .unwrap();
@@ -34,15 +39,14 @@ async fn each_stream_of_a_connection_gets_its_own_frames_and_a_refused_one_none(
         client.ask_on(stream_id, "publish", name).await;
         watchers.push(server.watch(&format!("live/{name}")).await);
     }
-    // The holder of this name is heard of, so it is refused.
+    // All places are taken.
     client.ask_on(3, "publish", "taken").await;
+    server
+        .eventually(|| log.contains("publisher refused"))
+        .await;
     let header = Bytes::from_static(H264_HEADER);
     other.send_video(0, header.clone()).await.unwrap();
-    while !log.contains("publisher refused") {
-        let frame = frame(true, 100, 9);
-        other.send_video(0, frame).await.unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    other.send_video(0, frame(true, 100, 9)).await.unwrap();
     for stream_id in [1, 2, 3] {
         client
             .send(stream_id, &Message::Video(header.clone()))
@@ -59,7 +63,7 @@ async fn each_stream_of_a_connection_gets_its_own_frames_and_a_refused_one_none(
     assert_eq!(marks(&mut watchers[1]).await, [2; 30]);
     other.close().await.unwrap();
     let marks = marks(&mut taken).await;
-    assert!(marks.iter().all(|&mark| mark == 9), "{marks:?}");
+    assert_eq!(marks, [9]);
     // Each line of the log says which stream it is about.
     let log = log.to_string();
     let ended = log.lines().filter(|line| line.contains("publishing ended"));
