@@ -61,7 +61,7 @@ impl AccessRequest<'_> {
     }
 }
 
-/// What somebody is let in with.
+/// The access that an authorizer has granted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
     /// When the token expires, where there is one and a session ends with it.

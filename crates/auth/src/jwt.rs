@@ -37,7 +37,7 @@ pub struct JwtConfig {
     pub issuer: String,
     /// Whom it must be for (`aud`); empty for anybody.
     pub audience: String,
-    /// Whether a session goes on when the token that it was opened with has expired.
+    /// Lets a session continue after the token that it was opened with has expired.
     pub session_outlives_token: bool,
 }
 

@@ -1,4 +1,4 @@
-//! How often somebody may ask: a bucket of tokens for each, which fills evenly.
+//! Rate limits: a token bucket for each key, which fills evenly.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// Buckets that are remembered. Past that the fullest are forgotten, which costs nothing but leniency.
 const MAX_BUCKETS: usize = 65_536;
 
-/// How often somebody may ask.
+/// A limit on how often somebody may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     /// Times in a row.
@@ -46,7 +46,7 @@ impl<K: Copy + Eq + Hash> RateLimiter<K> {
         self.limit = limit;
     }
 
-    /// Whether `key` may ask at `now`; else after how long it may again.
+    /// Counts a request of `key` at `now`. Returns the time to wait as the error when it exceeds the limit.
     ///
     /// # Errors
     /// The time to wait.

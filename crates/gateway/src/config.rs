@@ -165,7 +165,7 @@ pub struct Publishers {
     pub idle_timeout: Time,
     /// How long a publisher may be silent.
     pub read_timeout: Time,
-    /// How long a publisher may have its name without sending a frame; 0 for any time.
+    /// Timeout of a publisher's first frame, after which it loses the name; 0 for none.
     pub publish_timeout: Time,
     /// Longest RTMP message of a publisher: its largest frame.
     pub max_message_size: Size,
@@ -276,7 +276,7 @@ pub struct Requests {
     pub max_connections_per_ip: usize,
     /// How long a connection may take to send the head of a request, or be idle.
     pub header_timeout: Time,
-    /// How long a client may take to read what it is sent.
+    /// Timeout of a client that does not read what it is sent.
     pub write_timeout: Time,
     /// Requests for sessions per minute and address; 0 for any number.
     pub max_posts_per_minute: u32,
@@ -601,7 +601,7 @@ impl Default for Streams {
 }
 
 impl Viewers {
-    /// How many may play over RTMP.
+    /// Limits of RTMP players.
     pub fn players(&self) -> PlayerLimits {
         PlayerLimits {
             max: self.max,

@@ -8,12 +8,12 @@ use toml::Table;
 use crate::config::Config;
 use crate::nearest::nearest;
 
-/// What is wrong with a file, and where.
+/// An error in a file, with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// The line, counted from 1.
     pub line: usize,
-    /// What is wrong there.
+    /// The description of the error.
     pub reason: String,
     /// The line itself.
     text: String,
@@ -61,7 +61,7 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// What is wrong, in words for who writes a configuration.
+/// Explains an error to the author of a configuration.
 pub(crate) fn reason(message: &str) -> String {
     match UnknownKey::of(message) {
         Some(unknown) => unknown.to_string(),

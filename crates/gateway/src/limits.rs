@@ -1,4 +1,4 @@
-//! What the system lets the process have, and how the listeners share it.
+//! Limits of the system on the process, and each listener's share of them.
 
 use crate::config::Config;
 

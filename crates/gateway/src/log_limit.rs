@@ -1,4 +1,4 @@
-//! How much of the log one client can fill.
+//! Limits on the log lines that one client can cause.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -39,7 +39,7 @@ struct Shared {
     written: Mutex<HashMap<Writer, u64>>,
 }
 
-/// Who makes the log write something.
+/// The source of a log line, which a limit applies to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Writer {
     Client(IpAddr),

@@ -31,7 +31,7 @@ pub enum Overflow {
 /// what follows the last recovery point are kept once the group is long: a decoder needs a keyframe to
 /// begin at all, and the pictures are right after one round of refreshing.
 ///
-/// Bounded in bytes of memory, in seconds, of media and of arrival, and in frames. A group of pictures that
+/// Bounded in bytes of memory, in seconds, of media and of arrival, and in frames. A GOP that
 /// outgrows a bound is given up as a whole: a part of it could not be decoded, so newcomers then wait for
 /// the next keyframe.
 #[derive(Debug)]

@@ -44,7 +44,7 @@ impl Demand {
         self.asker
     }
 
-    /// Whether nobody waits for the answer any more.
+    /// Returns whether nobody waits for the answer any more.
     pub fn is_abandoned(&self) -> bool {
         self.answer.is_closed()
     }

@@ -47,7 +47,7 @@ pub struct Timeline {
     audio: TrackClock,
 }
 
-/// What is wrong with a publisher's stamps, for the log.
+/// A fault of a publisher's timestamps, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockFault {
     /// Audio and video begin so far apart that they cannot be on one clock: both are placed at their arrival.

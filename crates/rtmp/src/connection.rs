@@ -252,7 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.end_without_frames(now)
     }
 
-    /// Asks the client to connect anew, elsewhere: this server is about to end.
+    /// Asks the client to reconnect, elsewhere: this server is about to end.
     fn ask_to_go(&mut self) {
         if self.session.request_reconnect() {
             info!("asked to connect anew");

@@ -1,6 +1,6 @@
 //! Who publishes each name now, so that a publisher that comes back is told from a stranger.
 //!
-//! After a change of networks an encoder connects anew while its dead connection still holds the name:
+//! After a change of networks an encoder reconnects while its dead connection still holds the name:
 //! nothing says that the connection is dead but its silence.
 
 use std::collections::HashMap;

@@ -72,7 +72,7 @@ pub enum OnDuplicate {
     Takeover,
 }
 
-/// How many may play over RTMP.
+/// Limits of RTMP players.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlayerLimits {
     /// Most players.

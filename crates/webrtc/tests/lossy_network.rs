@@ -135,7 +135,7 @@ fn publisher_that_pauses_makes_no_viewer_see_old_pictures_again() {
         simulation.run(Duration::from_secs(3));
         simulation.is_paused = true;
         for _ in 0..pause {
-            // As Chromium does when it has shown no picture for some time.
+            // As Chromium does when it has shown no frame for some time.
             simulation.run(Duration::from_secs(1));
             simulation.request_keyframe();
         }

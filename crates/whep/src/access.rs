@@ -98,7 +98,7 @@ impl Access {
         }
     }
 
-    /// How often somebody may ask.
+    /// A limit on how often somebody may ask.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }

@@ -18,7 +18,7 @@ use super::target::{Outcome, Target};
 /// Most sockets that an attack opens.
 const MAX_SOCKETS: u64 = 8192;
 
-/// How long a connection may take to come about.
+/// Timeout of a connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Buffers of a connection that is not to be read, in bytes.

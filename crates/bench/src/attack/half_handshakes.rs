@@ -10,7 +10,7 @@ use super::forged_handshake::hello;
 use super::http::HttpPeer;
 use super::session::Session;
 
-/// How many sessions.
+/// Number of sessions.
 const SESSIONS: usize = 1500;
 
 /// Sessions that are asked for on one connection, before the next address asks.

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::AttackError;
 use super::context::Context;
 
-/// How long a response may take.
+/// Timeout of a response.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Longest response that is read, in bytes.

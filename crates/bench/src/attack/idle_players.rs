@@ -1,4 +1,4 @@
-//! RTMP players that do not read, of a stream with a long group of pictures.
+//! RTMP players that do not read, of a stream with a long GOP.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use super::rtmp::{RtmpPeer, VIDEO};
 
 const NAME: &str = "idle-players";
 
-/// How many players.
+/// Number of players.
 const PLAYERS: usize = 40;
 
-/// Bytes of the group of pictures.
+/// Bytes of the GOP.
 const GROUP: usize = 28 << 20;
 
 /// Bytes of each frame. It is one slice, which is kept.

@@ -16,7 +16,7 @@ use super::session::Session;
 /// How long a session may take to have media: longer than the first retransmissions.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a datagram is waited for.
+/// Timeout of a datagram.
 const WAIT: Duration = Duration::from_millis(10);
 
 pub(super) async fn run(context: &Context) -> Result<(), AttackError> {

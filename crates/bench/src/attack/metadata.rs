@@ -5,7 +5,7 @@ use super::amf::{self, DATA_AMF0};
 use super::context::Context;
 use super::rtmp::RtmpPeer;
 
-/// How many publishers.
+/// Number of publishers.
 const PUBLISHERS: usize = 500;
 
 pub(super) async fn run(context: &Context) -> Result<(), AttackError> {

@@ -1,4 +1,4 @@
-//! How fast an attack sends.
+//! The pace at which an attack sends.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -33,7 +33,7 @@ const CHUNK_STREAM: u32 = 20;
 /// Bytes that are sent at once.
 const PIECE: usize = 16 << 10;
 
-/// How long the server may take for any one step.
+/// Timeout of each step of the server.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The attacker's side of a connection.

@@ -25,7 +25,7 @@ const STREAMS: u16 = 16;
 /// Length of the common header, with the checksum.
 const HEADER_LEN: usize = 12;
 
-/// What the peer has said in its INIT ACK.
+/// The contents of the peer's INIT ACK.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct InitAck {
     /// The tag of packets to the peer.
@@ -77,7 +77,7 @@ pub(super) fn init_ack(packet: &[u8]) -> Option<InitAck> {
     None
 }
 
-/// Whether the packet has a chunk of this type.
+/// Returns whether the packet has a chunk of this type.
 pub(super) fn has_chunk(packet: &[u8], kind: u8) -> bool {
     chunks(packet).any(|(other, _)| other == kind)
 }

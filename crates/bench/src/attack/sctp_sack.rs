@@ -14,10 +14,10 @@ use super::http::HttpPeer;
 use super::sctp;
 use super::session::Session;
 
-/// How long the association may take to come about.
+/// Timeout of the association's handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long an answer is waited for.
+/// Timeout of an answer.
 const WAIT: Duration = Duration::from_millis(20);
 
 /// The first TSN, and the tag of packets to us.

@@ -1,4 +1,4 @@
-//! What an attack is told, and what it tells.
+//! The task of an attack, and its report.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// What is attacked, from where, and how hard.
+/// The target of an attack, its source addresses, and its bounds.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The gateway's RTMP port.
@@ -30,12 +30,12 @@ pub struct Target {
     pub rate: u64,
 }
 
-/// What an attack has shown.
+/// The report of an attack.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Outcome {
     /// Its name.
     pub attack: String,
-    /// How long it took, in seconds.
+    /// Duration in seconds.
     pub seconds: f64,
     /// Bytes it has sent.
     pub sent: u64,
@@ -43,8 +43,8 @@ pub struct Outcome {
     pub received: u64,
     /// Sockets it has opened.
     pub sockets: u64,
-    /// What it counted, by name.
+    /// Counters by name.
     pub observed: BTreeMap<&'static str, f64>,
-    /// What has ended it before its time.
+    /// The error that ended it early.
     pub error: Option<String>,
 }

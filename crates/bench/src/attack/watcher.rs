@@ -11,7 +11,7 @@ use super::http::HttpPeer;
 use super::session::{MAX_DATAGRAM, Session};
 use crate::viewer::Viewer;
 
-/// How long a session may take to come about.
+/// Timeout of a session's creation.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A session whose media is received.

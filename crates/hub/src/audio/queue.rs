@@ -1,4 +1,4 @@
-//! What waits for the audio thread.
+//! The queue in front of the audio thread.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ const MAX_FRAMES: usize = 1536;
 /// An access unit on its way to the thread.
 #[derive(Debug)]
 pub(super) struct QueuedFrame {
-    /// What it is coded as.
+    /// Its codec.
     pub(super) track: Arc<AudioTrack>,
     pub(super) frame: AudioFrame,
     /// When it came from its publisher.

@@ -76,7 +76,7 @@ pub struct StreamStats {
     pub bytes: u64,
     /// Frames dropped because a subscriber's queue, or that of the audio thread, was full.
     pub dropped: u64,
-    /// Bytes of memory that the group-of-pictures cache holds.
+    /// Bytes of memory that the GOP cache holds.
     pub cached_bytes: usize,
     /// Media time in the group-of-pictures cache.
     pub cached: Duration,

@@ -7,7 +7,7 @@ use super::OPUS_RATE;
 use crate::MediaTime;
 
 /// A frame whose own time is this far from the counted one is at another place of the timeline: the clock is
-/// anchored anew. Frames that share a stamp, jitter, and encoders that send audio in blocks stay below it.
+/// re-anchored. Frames that share a stamp, jitter, and encoders that send audio in blocks stay below it.
 const MAX_DRIFT: Duration = Duration::from_secs(1);
 
 /// Frames by which drift is estimated, some five seconds of AAC.
@@ -19,7 +19,7 @@ const STEP_WINDOW: usize = 64;
 /// Drift that is left alone: less than lips show.
 const TOLERANCE: Duration = Duration::from_millis(40);
 
-/// Drift that would take too long to be followed, if the stamps agree on it: the clock is anchored anew.
+/// Drift that would take too long to be followed, if the stamps agree on it: the clock is re-anchored.
 const STEP: Duration = Duration::from_millis(200);
 
 /// Stamps that are further apart than this do not agree.

@@ -206,7 +206,7 @@ impl FlvDemuxer {
         if codec != VideoCodec::H264
             && video.any(|track| track.codec == codec && track.config == *config)
         {
-            // What pictures have told since then is newer.
+            // What frames have told since then is newer.
             return Ok(FlvEvents::default());
         }
         let state = VideoState::configure(codec, config)?;

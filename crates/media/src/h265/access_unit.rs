@@ -69,7 +69,7 @@ impl AccessUnitFilter {
         Ok(self.active)
     }
 
-    /// Filters one access unit. `None` when no picture is left of it. Of one that is cut short the complete
+    /// Filters one access unit. `None` when no frame is left of it. Of one that is cut short the complete
     /// units are used.
     ///
     /// # Errors

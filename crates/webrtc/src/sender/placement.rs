@@ -21,7 +21,7 @@ const LATE: Duration = Duration::from_millis(300);
 /// How many moves of the cursor are remembered: packets from before them cannot be sent again.
 const MAX_PLACEMENTS: usize = 64;
 
-/// Least time between two replays of the group of pictures for one viewer: the first at first, and then twice
+/// Least time between two replays of the GOP for one viewer: the first at first, and then twice
 /// the time before, up to the second. On a network that loses much, what is sent anew is often damaged as
 /// well, and a viewer that waited for the longest time after each would see nothing for all of it.
 const REPLAY_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));

@@ -23,8 +23,8 @@ const INSISTENCE: Duration = Duration::from_secs(2);
 
 /// What a viewer says about a stream.
 ///
-/// Players ask for a keyframe when they have shown no picture for some seconds (Chromium: three), also
-/// when there was none: the publisher pauses. To repeat the group of pictures then would show them what
+/// Players ask for a keyframe when they have shown no frame for some seconds (Chromium: three), also
+/// when there was none: the publisher pauses. To repeat the GOP then would show them what
 /// they have seen, in place of what comes next.
 #[derive(Debug, Default)]
 pub(super) struct Reception {
