@@ -6,9 +6,9 @@ use distributary_webrtc::data::{
     DataConfig, DataTransport, MAX_BUFFERED, MAX_CHANNELS, Request, SCTP_PORT,
 };
 use distributary_webrtc::dtls::DtlsRole;
+use distributary_webrtc::framing::{FrameDecoder, MAX_FRAME};
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::sdp::{HostCandidate, IceFragment};
-use distributary_webrtc::tcp::framing::{FrameDecoder, MAX_FRAME};
 
 use crate::{ORIGIN, pieces};
 

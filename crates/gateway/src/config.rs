@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use distributary_auth::rate::RateLimit;
+use distributary_egress::engine::{EngineConfig, SessionLimits};
 use distributary_hub::{HubConfig, PatternError};
 use distributary_media::audio::{OpusApplication, OpusConfig};
 use distributary_net::TrustedProxies;
@@ -14,7 +15,6 @@ use distributary_rtmp::chunk::ChunkLimits;
 use distributary_rtmp::{
     FlashProgram, PlayerLimits, PullLimits, PullRule, RtmpConfig, SessionConfig, Swf,
 };
-use distributary_webrtc::engine::{EngineConfig, SessionLimits};
 use distributary_whep::{HttpConfig, Offline, WhepConfig};
 use serde::{Deserialize, Serialize};
 

@@ -5,9 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 
 use distributary_auth::AuthError;
+use distributary_egress::engine::{EngineError, EngineFailure};
 use distributary_net::BindError;
 use distributary_tls::TlsError;
-use distributary_webrtc::engine::{EngineError, EngineFailure};
 use distributary_whep::HttpError;
 
 use crate::candidates::CandidateError;

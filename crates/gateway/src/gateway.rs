@@ -5,12 +5,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use distributary_auth::Authorizer;
+use distributary_egress::engine::{Engine, EngineConfig};
 use distributary_hub::Hub;
 use distributary_rtmp::{
     OnDuplicate, PullLimits, RtmpConfig, RtmpServer, SessionConfig, Swf, TlsConfig,
 };
 use distributary_tls::TlsIdentity;
-use distributary_webrtc::engine::{Engine, EngineConfig};
 use distributary_webrtc::log::LogLimits;
 use distributary_whep::admin::{AdminDoor, AdminToken, admin_router};
 use distributary_whep::{

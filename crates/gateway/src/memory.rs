@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
+use distributary_egress::engine::Engine;
 use distributary_hub::Hub;
-use distributary_webrtc::engine::Engine;
 
 /// How often it is looked whether many have left.
 const INTERVAL: Duration = Duration::from_secs(2);

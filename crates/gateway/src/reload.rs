@@ -1,8 +1,8 @@
 //! Reading the configuration again while the gateway runs.
 
 use distributary_auth::Authorizer;
+use distributary_egress::engine::Engine;
 use distributary_hub::Hub;
-use distributary_webrtc::engine::Engine;
 use distributary_whep::{Access, Settings};
 use toml::{Table, Value};
 

@@ -4,15 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use distributary_media::{Frame, MediaTime};
+use distributary_media::{Frame, LONG_GOP, MediaTime};
 
 /// Most frames in the cache: two minutes at 60 frames per second. A GOP with more is not kept, since
 /// newcomers would be busy with it for too long.
 pub const MAX_FRAMES: usize = 8192;
-
-/// From a keyframe that is older than this, a newcomer would take long to come to the present. If the
-/// stream has points of recovery, it begins at the last one then.
-pub const LONG_GROUP: Duration = Duration::from_secs(10);
 
 /// The bound that a group of pictures has outgrown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +116,7 @@ impl GopCache {
     /// Whether the keyframe is far back at this time.
     fn is_long(&self, now: MediaTime) -> bool {
         let keyframe = self.frames.front();
-        keyframe.is_some_and(|keyframe| now.saturating_since(keyframe.dts()) > LONG_GROUP)
+        keyframe.is_some_and(|keyframe| now.saturating_since(keyframe.dts()) > LONG_GOP)
     }
 
     /// Why the group of pictures now under way is not kept, if it was too large for that.

@@ -1,10 +1,16 @@
 //! Coded media, one unit of time at a time.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::h264::{NalType, nal, sei};
 use crate::time::MediaTime;
 use crate::track::{AudioCodec, VideoCodec};
+
+/// Age of a keyframe, in media time, from which on a newcomer would take long to reach the present. If
+/// the stream has recovery points, a newcomer then begins at the last one.
+pub const LONG_GOP: Duration = Duration::from_secs(10);
 
 /// Memory that a frame takes beside its coded bytes, at most: the frame itself, its reference count and its
 /// list of units.

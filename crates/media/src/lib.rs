@@ -32,6 +32,6 @@ pub mod vp9;
 pub use audio::{AudioError, OpusApplication, OpusConfig, OpusTranscoder};
 pub use data::TimedData;
 pub use flv::{FlvDemuxer, FlvError, FlvEvent, FlvReader};
-pub use frame::{AudioFrame, Frame, VideoFrame};
+pub use frame::{AudioFrame, Frame, LONG_GOP, VideoFrame};
 pub use time::MediaTime;
 pub use track::{AudioCodec, AudioTrack, VideoCodec, VideoTrack};

@@ -1,12 +1,11 @@
-//! One WebRTC viewer as a sans-IO peer, and the UDP engine that drives many.
+//! One WebRTC viewer as a sans-IO peer: bytes and the time in; bytes, events and deadlines out.
 
 pub mod bandwidth;
 pub mod certificate;
 pub mod data;
 pub mod demux;
 pub mod dtls;
-mod ended;
-pub mod engine;
+pub mod framing;
 pub mod ice;
 pub mod log;
 pub mod pacer;
@@ -17,10 +16,5 @@ pub mod rtp;
 pub mod sdp;
 pub mod send_buffer;
 pub mod sender;
-pub mod session;
-mod shard;
-mod socket;
 pub mod srtp;
 pub mod stun;
-pub mod tcp;
-mod visit;

@@ -5,8 +5,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use distributary_hub::cache::LONG_GROUP;
-use distributary_media::{AudioFrame, MediaTime, VideoCodec, VideoFrame};
+use distributary_media::{AudioFrame, LONG_GOP, MediaTime, VideoCodec, VideoFrame};
 
 use crate::reorder;
 use crate::rtp::extension::MAX_HEADER;
@@ -298,7 +297,7 @@ impl Log {
     /// they see is partly wrong, which is more than nothing.
     fn push_entrance(&mut self, frame: &VideoFrame, now: Instant) {
         let is_far = |keyframe: &VideoFrame| {
-            keyframe.codec == frame.codec && frame.dts.saturating_since(keyframe.dts) > LONG_GROUP
+            keyframe.codec == frame.codec && frame.dts.saturating_since(keyframe.dts) > LONG_GOP
         };
         let Some(keyframe) = self.last_keyframe.take_if(|keyframe| is_far(keyframe)) else {
             return;

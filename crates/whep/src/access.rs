@@ -12,9 +12,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use distributary_auth::rate::RateLimit;
 use distributary_auth::{AccessRequest, Action, Authorizer, Denied, Grant};
+use distributary_egress::engine::ViewerOptions;
 use distributary_hub::StreamName;
 use distributary_net::{TrustedProxies, network};
-use distributary_webrtc::engine::ViewerOptions;
 
 use crate::expiry::Expiry;
 use crate::limits::{Limits, counts};

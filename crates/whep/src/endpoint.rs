@@ -8,9 +8,9 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use distributary_auth::Grant;
+use distributary_egress::engine::{OpenError, OpenedSession, ViewerOptions};
 use distributary_hub::{DemandError, StreamName};
 use distributary_media::VideoTrack;
-use distributary_webrtc::engine::{OpenError, OpenedSession, ViewerOptions};
 use distributary_webrtc::sdp::{self, FRAGMENT_MEDIA_TYPE};
 
 use crate::access::Viewer;

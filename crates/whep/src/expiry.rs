@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use dashmap::DashMap;
 use distributary_auth::Grant;
-use distributary_webrtc::engine::Engine;
-use distributary_webrtc::session::SessionId;
+use distributary_egress::engine::Engine;
+use distributary_egress::session::SessionId;
 use tokio::time::Instant;
 
 /// When the tokens of sessions expire. Nothing is kept of a session that has ended.

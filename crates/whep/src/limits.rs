@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use distributary_auth::rate::{RateLimit, RateLimiter};
+use distributary_egress::session::SessionId;
 use distributary_net::network;
-use distributary_webrtc::session::SessionId;
 
 use crate::access::PeerAddress;
 use crate::cors;

@@ -5,8 +5,8 @@ use std::convert::Infallible;
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
+use distributary_egress::engine::ViewerOptions;
 use distributary_hub::BFrameChoice;
-use distributary_webrtc::engine::ViewerOptions;
 
 /// The parameter of the query by which a player chooses how it is sent a stream with B-frames.
 const B_FRAMES: &str = "bframes";

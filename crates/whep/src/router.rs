@@ -7,8 +7,8 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
 use axum::routing::{any, get};
 use axum::{Extension, Router};
+use distributary_egress::engine::Engine;
 use distributary_hub::Hub;
-use distributary_webrtc::engine::Engine;
 use tower::Layer as _;
 use tower::util::MapRequestLayer;
 

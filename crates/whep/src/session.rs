@@ -8,9 +8,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete};
-use distributary_webrtc::engine::{AcceptError, IcePatch, PatchError, RestartedIce};
+use distributary_egress::engine::{AcceptError, IcePatch, PatchError, RestartedIce};
+use distributary_egress::session::SessionId;
 use distributary_webrtc::sdp::FRAGMENT_MEDIA_TYPE;
-use distributary_webrtc::session::SessionId;
 
 use crate::access::Viewer;
 use crate::cors;

@@ -104,7 +104,6 @@ impl Transmit {
 
 /// What happened to a viewer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum PeerEvent {
     /// The viewer's address is known, or has changed.
     Moved {

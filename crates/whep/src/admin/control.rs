@@ -3,7 +3,7 @@
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use distributary_webrtc::session::ShortId;
+use distributary_egress::session::ShortId;
 use serde::Serialize;
 
 use super::{AdminDoor, fresh};

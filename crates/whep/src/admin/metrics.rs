@@ -9,8 +9,8 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use distributary_egress::engine::SessionReport;
 use distributary_hub::{EncoderStats, StreamName};
-use distributary_webrtc::engine::SessionReport;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -355,9 +355,9 @@ fn collect_server(server: &Server, registry: &mut Registry) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use distributary_webrtc::engine::SessionFigures;
+    use distributary_egress::engine::SessionFigures;
+    use distributary_egress::session::SessionId;
     use distributary_webrtc::rtcp::{Packet, packets};
-    use distributary_webrtc::session::SessionId;
 
     /// The names of all series, as Prometheus reads them. A family without members is not written, so all have
     /// one here.

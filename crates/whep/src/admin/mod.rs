@@ -34,8 +34,8 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use axum::{Json, Router};
+use distributary_egress::engine::Engine;
 use distributary_hub::Hub;
-use distributary_webrtc::engine::Engine;
 use serde::Serialize;
 
 use crate::admission::Admission;

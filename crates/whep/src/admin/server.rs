@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::response::Response;
-use distributary_webrtc::engine::LatencySummary;
+use distributary_egress::engine::LatencySummary;
 use serde::Serialize;
 
 use super::{AdminDoor, fresh, now};

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use distributary_egress::engine::SessionReport;
 use distributary_hub::{Group, Hub, PublisherInfo, Rates, Stream, StreamStats};
 use distributary_media::h264::BFrames;
 use distributary_media::{AudioTrack, VideoTrack};
-use distributary_webrtc::engine::SessionReport;
 use serde::Serialize;
 
 use super::{AdminDoor, fresh, now};

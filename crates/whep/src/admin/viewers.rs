@@ -5,8 +5,8 @@ use std::time::Instant;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use distributary_egress::engine::SessionReport;
 use distributary_hub::StreamName;
-use distributary_webrtc::engine::SessionReport;
 use distributary_webrtc::ice::Transport;
 use serde::{Deserialize, Serialize};
 
@@ -147,12 +147,12 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use distributary_webrtc::engine::SessionFigures;
+    use distributary_egress::engine::SessionFigures;
+    use distributary_egress::session::SessionId;
     use distributary_webrtc::ice::CandidatePair;
     use distributary_webrtc::peer::PeerStats;
     use distributary_webrtc::rtcp::ReportBlock;
     use distributary_webrtc::sender::SenderStats;
-    use distributary_webrtc::session::SessionId;
     use distributary_webrtc::srtp::SrtpProfile;
 
     #[test]

@@ -25,10 +25,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
+use distributary_egress::engine::Engine;
+use distributary_egress::session::{SessionId, SessionWatch};
 use distributary_hub::{Hub, StreamName};
 use distributary_net::Permit;
-use distributary_webrtc::engine::Engine;
-use distributary_webrtc::session::{SessionId, SessionWatch};
 use futures_util::stream;
 use tokio::sync::watch;
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::{DashMap, Entry};
+use distributary_egress::session::SessionId;
 use distributary_net::{Full, Permit, Quota};
-use distributary_webrtc::session::SessionId;
 use tokio::sync::watch;
 
 use super::kind::EventSet;

@@ -3,7 +3,7 @@
 use crate::front::{Answer, Front, OFFER};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use distributary_webrtc::engine::EngineConfig;
+use distributary_egress::engine::EngineConfig;
 use distributary_whep::{AllowedOrigins, WhepConfig};
 
 async fn preflight(front: &Front, path: &str, method: &str, headers: &str) -> Answer {

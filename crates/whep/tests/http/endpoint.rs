@@ -9,9 +9,9 @@ use crate::front::{Answer, Front, OFFER, publish, publish_without_tracks};
 use axum::body::{Body, HttpBody};
 use axum::http::{Request, StatusCode, header};
 use bytes::Bytes;
+use distributary_egress::engine::EngineConfig;
 use distributary_hub::{DemandError, Publisher, StreamName};
 use distributary_media::{VideoCodec, VideoTrack};
-use distributary_webrtc::engine::EngineConfig;
 use distributary_whep::{MAX_OFFER_LEN, OFFER_TIMEOUT, Offline, WhepConfig};
 use hyper::body::Frame;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::front::{Answer, Front, OFFER, publish};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use distributary_webrtc::engine::EngineConfig;
+use distributary_egress::engine::EngineConfig;
 use distributary_whep::{Drain, Offline, WhepConfig};
 use http_body_util::BodyExt as _;
 

@@ -8,8 +8,8 @@ use axum::http::{Request, StatusCode};
 use distributary_auth::keys::KeyRule;
 use distributary_auth::rate::RateLimit;
 use distributary_auth::{AuthConfig, Authorizer, Method};
+use distributary_egress::engine::EngineConfig;
 use distributary_net::TrustedProxies;
-use distributary_webrtc::engine::EngineConfig;
 use distributary_whep::{Access, IceServer, TurnCredentials, WhepConfig};
 
 const STUN: &str = "<stun:stun.example>; rel=\"ice-server\"";

@@ -2,7 +2,7 @@
 
 use crate::front::{Front, OFFER, publish};
 use axum::http::StatusCode;
-use distributary_webrtc::engine::EngineConfig;
+use distributary_egress::engine::EngineConfig;
 use distributary_whep::{Drain, Redirect, WhepConfig};
 
 const SDP: &str = "application/sdp";

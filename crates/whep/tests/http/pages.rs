@@ -3,7 +3,7 @@
 use crate::front::{Front, publish};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use distributary_webrtc::engine::EngineConfig;
+use distributary_egress::engine::EngineConfig;
 use distributary_whep::{Redirect, WhepConfig};
 
 #[tokio::test]

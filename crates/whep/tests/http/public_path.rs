@@ -5,8 +5,8 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use distributary_auth::Authorizer;
 use distributary_auth::rate::RateLimit;
+use distributary_egress::engine::EngineConfig;
 use distributary_net::{TrustedProxies, parse_network};
-use distributary_webrtc::engine::EngineConfig;
 use distributary_whep::{Access, WhepConfig};
 
 /// A gateway with this path in its configuration, which believes proxies at these addresses.

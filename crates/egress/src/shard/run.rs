@@ -12,7 +12,7 @@ use tokio::time::Sleep;
 
 use super::{Command, SLOW_TICK, Shard};
 use crate::engine::Shared;
-use crate::socket::{ReceiveBuffers, Received, ShardSocket};
+use crate::udp::{ReceiveBuffers, Received, ShardSocket};
 
 /// Deliveries of the hub that may wait, all streams together: each stream has its own share.
 const QUEUE: usize = 8192;

@@ -8,8 +8,8 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::send_buffer::SendBuffer;
-use crate::socket::{Outlet, SendError};
+use crate::udp::{Outlet, SendError};
+use distributary_webrtc::send_buffer::SendBuffer;
 
 /// Most datagrams kept that are not media. Those beyond are lost, and repeated by whoever waits for them.
 const MAX_CONTROL: usize = 1024;

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 use distributary_hub::StreamName;
 
-use crate::ice::CandidatePair;
-use crate::peer::PeerStats;
-use crate::sender::SenderStats;
 use crate::session::{SessionId, ShortId};
-use crate::srtp::SrtpProfile;
+use distributary_webrtc::ice::CandidatePair;
+use distributary_webrtc::peer::PeerStats;
+use distributary_webrtc::sender::SenderStats;
+use distributary_webrtc::srtp::SrtpProfile;
 
 /// A session in figures, a second old at most.
 #[derive(Clone, Debug)]

@@ -10,16 +10,16 @@ use distributary_net::Full;
 
 use super::identity::Identity;
 use super::{EngineConfig, Shared};
-use crate::dtls::DtlsRole;
-use crate::ice::Credentials;
-use crate::peer::PeerConfig;
-use crate::sdp::{
+use crate::session::{InsertError, PendingSession, SessionId};
+use crate::visit::Visit;
+use distributary_webrtc::dtls::DtlsRole;
+use distributary_webrtc::ice::Credentials;
+use distributary_webrtc::peer::PeerConfig;
+use distributary_webrtc::sdp::{
     Answer, AudioPlan, HeaderExtension, HostCandidate, LocalParameters, MediaPlan, Negotiated,
     Note, Offer, RejectedMedia, Rejection, SdpError, Token, VideoPlan, codec_name,
 };
-use crate::sender::SenderConfig;
-use crate::session::{InsertError, PendingSession, SessionId};
-use crate::visit::Visit;
+use distributary_webrtc::sender::SenderConfig;
 
 /// A viewer that was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct OpenedSession {
 /// What is known of a viewer besides its offer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ViewerOptions {
-    /// Whether its decoder can be made to put pictures in order (see [`crate::reorder`]). Of a stream
+    /// Whether its decoder can be made to put pictures in order (see [`distributary_webrtc::reorder`]). Of a stream
     /// with B-frames that pictures refer to, the others are sent the keyframes.
     pub reorders: bool,
     /// Who says what it is sent of a stream with B-frames: where the policy does, it is given what is made

@@ -1,10 +1,10 @@
 //! New ICE credentials for a session that there is.
 
 use super::{Shared, open};
-use crate::ice::Credentials;
-use crate::sdp::IceFragment;
 use crate::session::{Place, RestartError, SessionId};
 use crate::shard::Command;
+use distributary_webrtc::ice::Credentials;
+use distributary_webrtc::sdp::IceFragment;
 
 /// A session with new credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]

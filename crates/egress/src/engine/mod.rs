@@ -19,14 +19,14 @@ use distributary_hub::{Hub, StreamName};
 use distributary_net::PerAddress;
 use tokio::sync::mpsc;
 
-use crate::log::LogLimits;
-use crate::rtcp::ntp::WallClock;
-use crate::rtp::extension::PlayoutDelay;
-use crate::sdp::IceFragment;
+use crate::ice_tcp::TcpServer;
 use crate::session::{Registry, SessionId, SessionWatch, ShortId};
 use crate::shard::{self, Command};
-use crate::socket::bind_shared;
-use crate::tcp::TcpServer;
+use crate::udp::bind_shared;
+use distributary_webrtc::log::LogLimits;
+use distributary_webrtc::rtcp::ntp::WallClock;
+use distributary_webrtc::rtp::extension::PlayoutDelay;
+use distributary_webrtc::sdp::IceFragment;
 
 pub(crate) use counter::Offers;
 pub use counter::{AcceptError, OFFER_LIFETIME};
@@ -449,10 +449,10 @@ fn listen(address: SocketAddr) -> Option<std::net::TcpListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::certificate::Certificate;
-    use crate::peer::HANDSHAKE_TIMEOUT;
-    use crate::stun::{Class, IceRole, MessageWriter, Method, TransactionId};
     use distributary_hub::HubConfig;
+    use distributary_webrtc::certificate::Certificate;
+    use distributary_webrtc::peer::HANDSHAKE_TIMEOUT;
+    use distributary_webrtc::stun::{Class, IceRole, MessageWriter, Method, TransactionId};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn panic_of_a_shard_is_noticed_and_the_rest_can_be_shut_down() {

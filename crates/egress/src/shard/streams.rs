@@ -9,7 +9,7 @@ use distributary_media::{AudioCodec, AudioFrame, Frame, VideoFrame};
 
 use super::pictures::{Pictures, Treatment};
 use crate::engine::EngineConfig;
-use crate::log::{Log, MAX_PAYLOAD};
+use distributary_webrtc::log::{Log, MAX_PAYLOAD};
 
 /// How long sound waits for a picture at most: as long as the pictures of any usual rate are apart.
 const MAX_SOUND_WAIT: Duration = Duration::from_millis(45);

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use openssl::error::ErrorStack;
 
-use crate::certificate::{Certificate, CertificateError, Fingerprint};
-use crate::dtls::DtlsContext;
+use distributary_webrtc::certificate::{Certificate, CertificateError, Fingerprint};
+use distributary_webrtc::dtls::DtlsContext;
 
 /// How long a certificate is given to new sessions. It is valid for much longer, so that sessions which
 /// began with it go on with it. A key that is in use for a day is worth little to who gets hold of it,

@@ -10,11 +10,11 @@ use distributary_hub::{BFrameChoice, Reservation, StreamName};
 use tokio::sync::watch;
 use tracing::Span;
 
-use crate::dtls::DtlsContext;
 use crate::ended::Ended;
-use crate::ice::Credentials;
-use crate::peer::PeerConfig;
 use crate::visit::Visit;
+use distributary_webrtc::dtls::DtlsContext;
+use distributary_webrtc::ice::Credentials;
+use distributary_webrtc::peer::PeerConfig;
 
 /// How long an answered session waits for the viewer's first valid check.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -513,9 +513,9 @@ mod tests {
     use super::*;
     use std::time::SystemTime;
 
-    use crate::certificate::{Certificate, Fingerprint, HashAlgorithm};
-    use crate::dtls::DtlsRole;
     use distributary_hub::{Hub, HubConfig};
+    use distributary_webrtc::certificate::{Certificate, Fingerprint, HashAlgorithm};
+    use distributary_webrtc::dtls::DtlsRole;
 
     const PASSWORD: &str = "0123456789012345678901";
 

@@ -7,12 +7,12 @@ use super::inbound::Found;
 use super::streams::ShardStream;
 use super::viewers::Viewer;
 use super::{Command, Shard};
-use crate::demux::DatagramKind;
-use crate::send_buffer::SendBuffer;
-use crate::sender::Progress;
-use crate::stun::is_named_check;
-use crate::tcp::Connection;
-use crate::tcp::framing::write_frame;
+use crate::ice_tcp::Connection;
+use distributary_webrtc::demux::DatagramKind;
+use distributary_webrtc::framing::write_frame;
+use distributary_webrtc::send_buffer::SendBuffer;
+use distributary_webrtc::sender::Progress;
+use distributary_webrtc::stun::is_named_check;
 
 impl Shard {
     /// Takes what came in as a frame, as if it were a datagram from an address of its own.

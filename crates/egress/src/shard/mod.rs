@@ -32,11 +32,11 @@ use std::time::{Duration, Instant};
 use distributary_hub::Sink;
 
 use crate::engine::{Latency, Shared};
-use crate::ice::Credentials;
-use crate::send_buffer::SendBuffer;
+use crate::ice_tcp::Connection;
 use crate::session::SessionId;
-use crate::socket::ShardSocket;
-use crate::tcp::Connection;
+use crate::udp::ShardSocket;
+use distributary_webrtc::ice::Credentials;
+use distributary_webrtc::send_buffer::SendBuffer;
 use strays::Strays;
 use streams::Streams;
 use unsent::Unsent;

@@ -16,13 +16,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{Connection, OutboundQueue};
-use super::framing::FrameDecoder;
 use super::unproven::{Admission, Admitted};
 use super::{FIRST_FRAME_TIMEOUT, IDLE_TIMEOUT, PROOF_TIMEOUT};
 use crate::engine::Shared;
 use crate::session::Place;
 use crate::shard::Command;
-use crate::stun::local_ufrag;
+use distributary_webrtc::framing::FrameDecoder;
+use distributary_webrtc::stun::local_ufrag;
 
 /// Bytes that the kernel may hold for one viewer on their way out: what is in there is as late as the
 /// network is slow, and cannot be taken back.
@@ -116,7 +116,7 @@ enum Ended {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{0}")]
-    Frame(#[from] super::framing::FrameTooLong),
+    Frame(#[from] distributary_webrtc::framing::FrameTooLong),
     #[error("it was silent for too long")]
     Silent,
     #[error("its first frame is no check of a session")]

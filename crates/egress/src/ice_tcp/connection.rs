@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use distributary_net::FairPermit;
 use tokio::sync::{Notify, mpsc};
 
-use super::framing::write_frame;
 use super::{LOW_WATER, MAX_QUEUED};
-use crate::ice::{CandidatePair, Transport};
+use distributary_webrtc::framing::write_frame;
+use distributary_webrtc::ice::{CandidatePair, Transport};
 
 /// Pieces that may wait, whatever their length.
 const MAX_PIECES: usize = 1024;

@@ -10,14 +10,14 @@ use super::streams::ShardStream;
 use super::unsent::{Unsent, turns};
 use super::viewers::Viewer;
 use super::{FAST_TICK, SLOW_TICK, Shard, frames};
-use crate::data::Notice;
 use crate::engine::Latency;
-use crate::ice::Transport;
-use crate::send_buffer::SendBuffer;
-use crate::sender::Progress;
+use crate::ice_tcp::Connection;
 use crate::session::Expired;
-use crate::socket::{Outlet as _, ShardSocket};
-use crate::tcp::Connection;
+use crate::udp::{Outlet as _, ShardSocket};
+use distributary_webrtc::data::Notice;
+use distributary_webrtc::ice::Transport;
+use distributary_webrtc::send_buffer::SendBuffer;
+use distributary_webrtc::sender::Progress;
 
 impl Shard {
     /// Logs what the hub delivered and sends it to all viewers who stand at the live edge.

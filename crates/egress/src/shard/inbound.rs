@@ -8,14 +8,14 @@ use distributary_net::FairPermit;
 
 use super::viewers::Viewer;
 use super::{Command, Shard};
-use crate::data::Notice;
-use crate::demux::DatagramKind;
 use crate::engine::Shared;
-use crate::ice::{CandidatePair, Credentials, IceLite, IceOutcome};
-use crate::peer::{CloseReason, MediaClock, Peer, PeerEvent};
 use crate::session::{Claim, PendingSession, SessionId};
-use crate::socket::Received;
-use crate::stun::{is_named_check, local_ufrag};
+use crate::udp::Received;
+use distributary_webrtc::data::Notice;
+use distributary_webrtc::demux::DatagramKind;
+use distributary_webrtc::ice::{CandidatePair, Credentials, IceLite, IceOutcome};
+use distributary_webrtc::peer::{CloseReason, MediaClock, Peer, PeerEvent};
+use distributary_webrtc::stun::{is_named_check, local_ufrag};
 
 /// Where the viewer is that a check names.
 pub(super) enum Found {

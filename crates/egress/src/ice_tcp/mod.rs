@@ -5,7 +5,6 @@
 //! writes; what a frame means, and what is sent, is up to the shard that has the viewer, so that the
 //! path of UDP has no part in it.
 //!
-//! * [`framing`]: frames in a stream of bytes.
 //! * `connection`: one connection, as the shard and the thread share it.
 //! * `server`: the thread.
 //!
@@ -19,7 +18,6 @@
 //! has taken some, and then goes on at the newest keyframe.
 
 mod connection;
-pub mod framing;
 mod server;
 mod unproven;
 

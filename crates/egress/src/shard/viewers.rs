@@ -11,10 +11,10 @@ use slab::Slab;
 
 use super::addresses::{Addresses, Holders};
 use crate::engine::FiguresCell;
-use crate::peer::Peer;
+use crate::ice_tcp::Connection;
 use crate::session::{MAX_FRAGMENTS, SessionId};
-use crate::tcp::Connection;
 use crate::visit::Visit;
+use distributary_webrtc::peer::Peer;
 
 /// Addresses of one viewer: one for each way it has to get here.
 const MAX_ADDRESSES: usize = 8;

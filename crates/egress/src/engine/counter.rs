@@ -8,10 +8,10 @@ use distributary_hub::{Reservation, StreamName};
 
 use super::open::{self, OpenError, OpenedSession, ViewerOptions};
 use super::{Identity, Shared};
-use crate::ice::Credentials;
-use crate::sdp::{LocalParameters, Offer};
 use crate::session::SessionId;
 use crate::visit::Visit;
+use distributary_webrtc::ice::Credentials;
+use distributary_webrtc::sdp::{LocalParameters, Offer};
 
 /// How long a player may take to answer (draft-ietf-wish-whep, "Server Sends Counter-Offer").
 pub const OFFER_LIFETIME: Duration = Duration::from_secs(30);

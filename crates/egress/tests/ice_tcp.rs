@@ -11,15 +11,15 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use distributary_egress::engine::{Engine, EngineConfig, SessionFigures, ViewerOptions};
+use distributary_egress::ice_tcp::FIRST_FRAME_TIMEOUT;
 use distributary_hub::{Hub, HubConfig, Publisher, StreamName};
 use distributary_media::{MediaTime, VideoCodec, VideoFrame, VideoTrack};
 use distributary_webrtc::certificate::Certificate;
 use distributary_webrtc::demux::DatagramKind;
 use distributary_webrtc::dtls::{Dtls, DtlsContext, DtlsEvent, DtlsRole};
-use distributary_webrtc::engine::{Engine, EngineConfig, SessionFigures, ViewerOptions};
+use distributary_webrtc::framing::{FrameDecoder, write_frame};
 use distributary_webrtc::stun::{Class, IceRole, Message, MessageWriter, Method, TransactionId};
-use distributary_webrtc::tcp::FIRST_FRAME_TIMEOUT;
-use distributary_webrtc::tcp::framing::{FrameDecoder, write_frame};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
