@@ -24,15 +24,15 @@ struct Remembered {
 }
 
 impl Ended {
-    /// Remembers a session, and as many before it as there may be at a time: when the stream of all of them ends,
+    /// Remembers a session, and as many before it as there were at most at a time: when the stream of all of them ends,
     /// each is still known.
-    pub(crate) fn insert(&self, id: SessionId, max_sessions: usize) {
+    pub(crate) fn insert(&self, id: SessionId, most: usize) {
         let mut remembered = self.lock();
         if !remembered.ids.insert(id) {
             return;
         }
         remembered.order.push_back(id);
-        let max = max_sessions.clamp(MIN_ENDED, MAX_ENDED);
+        let max = most.clamp(MIN_ENDED, MAX_ENDED);
         while remembered.order.len() > max
             && let Some(oldest) = remembered.order.pop_front()
         {
@@ -55,19 +55,17 @@ mod tests {
 
     #[test]
     fn as_many_as_there_may_be_are_remembered_and_those_before_forgotten() {
-        for (max_sessions, remembered) in
-            [(1, MIN_ENDED), (20_000, 20_000), (usize::MAX, MAX_ENDED)]
-        {
+        for (most, remembered) in [(1, MIN_ENDED), (20_000, 20_000), (usize::MAX, MAX_ENDED)] {
             let ended = Ended::default();
             let first = SessionId::random();
-            ended.insert(first, max_sessions);
-            ended.insert(first, max_sessions);
+            ended.insert(first, most);
+            ended.insert(first, most);
             for _ in 1..remembered {
-                ended.insert(SessionId::random(), max_sessions);
+                ended.insert(SessionId::random(), most);
             }
             assert!(ended.contains(&first));
             let last = SessionId::random();
-            ended.insert(last, max_sessions);
+            ended.insert(last, most);
             assert!(ended.contains(&last) && !ended.contains(&first));
             assert_eq!(ended.lock().ids.len(), remembered);
             assert_eq!(ended.lock().order.len(), remembered);

@@ -162,10 +162,6 @@ pub(crate) const MAX_FRAGMENTS: usize = 4;
 /// Why a session cannot be entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InsertError {
-    /// There are as many as there may be.
-    Full(usize),
-    /// Its stream has as many as it may have.
-    StreamFull(usize),
     /// Another session has its fragment.
     Taken,
 }
@@ -220,53 +216,23 @@ pub(crate) enum RestartError {
 /// All sessions of the gateway, by the user name fragments of our side and by id.
 ///
 /// It is asked once per session and for datagrams of unknown origin, never while media flows.
+#[derive(Default)]
 pub(crate) struct Registry {
     by_ufrag: DashMap<Box<str>, Owner>,
     by_id: DashMap<SessionId, Known>,
-    by_stream: DashMap<StreamName, usize>,
-    max_sessions: AtomicUsize,
-    max_per_stream: AtomicUsize,
+    /// Most sessions that there were at a time.
+    most: AtomicUsize,
     ended: Ended,
 }
 
 impl Registry {
-    pub(crate) fn new(max_sessions: usize, max_per_stream: usize) -> Self {
-        Self {
-            by_ufrag: DashMap::new(),
-            by_id: DashMap::new(),
-            by_stream: DashMap::new(),
-            max_sessions: AtomicUsize::new(max_sessions),
-            max_per_stream: AtomicUsize::new(max_per_stream),
-            ended: Ended::default(),
-        }
-    }
-
-    /// Changes the bounds for those who come from now on.
-    pub(crate) fn limit(&self, max_sessions: usize, max_per_stream: usize) {
-        self.max_sessions.store(max_sessions, Ordering::Relaxed);
-        self.max_per_stream.store(max_per_stream, Ordering::Relaxed);
-    }
-
-    /// Most sessions at a time.
-    pub(crate) fn max_sessions(&self) -> usize {
-        self.max_sessions.load(Ordering::Relaxed)
-    }
-
     /// Sessions in it, waiting ones included.
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// Sessions of one stream, waiting ones included.
-    pub(crate) fn len_of(&self, stream: &StreamName) -> usize {
-        self.by_stream.get(stream).map_or(0, |count| *count)
-    }
-
     /// Enters a session under `ufrag`.
     pub(crate) fn insert(&self, ufrag: &str, session: PendingSession) -> Result<(), InsertError> {
-        if self.len() >= self.max_sessions() {
-            return Err(InsertError::Full(self.len()));
-        }
         let id = session.id;
         // Who watches a rendition watches the stream.
         let stream = session.stream.published();
@@ -280,38 +246,18 @@ impl Registry {
         match self.by_ufrag.entry(ufrag.into()) {
             Entry::Occupied(_) => Err(InsertError::Taken),
             Entry::Vacant(entry) => {
-                self.count_in(stream)?;
                 entry.insert(Owner::Waiting(Box::new(session)));
                 self.by_id.insert(id, known);
+                self.most.fetch_max(self.len(), Ordering::Relaxed);
                 Ok(())
             }
         }
     }
 
-    /// Counts another session of a stream.
-    fn count_in(&self, stream: StreamName) -> Result<(), InsertError> {
-        let entry = self.by_stream.entry(stream);
-        let count = match &entry {
-            Entry::Occupied(count) => *count.get(),
-            Entry::Vacant(_) => 0,
-        };
-        if count >= self.max_per_stream.load(Ordering::Relaxed) {
-            return Err(InsertError::StreamFull(count));
-        }
-        entry.insert(count + 1);
-        Ok(())
-    }
-
-    /// Forgets what is known of a session, and counts it out.
+    /// Forgets what is known of a session.
     fn forget(&self, id: &SessionId) -> Option<Known> {
         let (_, known) = self.by_id.remove(id)?;
-        self.ended.insert(*id, self.max_sessions());
-        if let Entry::Occupied(mut count) = self.by_stream.entry(known.stream.clone()) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
+        self.ended.insert(*id, self.most.load(Ordering::Relaxed));
         Some(known)
     }
 
@@ -522,6 +468,7 @@ mod tests {
     fn waiting(id: SessionId, ufrag: &str) -> PendingSession {
         let name = StreamName::parse("live/test").unwrap();
         let hub = Hub::new(HubConfig::default());
+        let place = hub.viewers().admit(&name, None).unwrap();
         PendingSession {
             id,
             reservation: hub.reserve(&name, origin()),
@@ -543,7 +490,7 @@ mod tests {
                 .unwrap(),
             created: origin(),
             was_heard: false,
-            visit: Visit::new(&id, &name, None, (None, None)),
+            visit: Visit::new(&id, &name, None, (None, place)),
             stream: name,
         }
     }
@@ -573,7 +520,7 @@ mod tests {
     #[test]
     fn restart_before_the_viewer_came_leaves_its_first_credentials_good() {
         for named in ["one1", "six6"] {
-            let registry = Registry::new(8, 8);
+            let registry = Registry::default();
             let id = SessionId::random();
             registry.insert("one1", waiting(id, "one1")).unwrap();
             // Of several the last counts.
@@ -596,7 +543,7 @@ mod tests {
     #[test]
     fn restarted_session_whose_viewer_never_comes_leaves_nothing_behind() {
         for expires in [true, false] {
-            let registry = Registry::new(8, 8);
+            let registry = Registry::default();
             let id = SessionId::random();
             registry.insert("one1", waiting(id, "one1")).unwrap();
             restart(&registry, &id, "two2", Place::Waiting).unwrap();
@@ -611,7 +558,7 @@ mod tests {
 
     #[test]
     fn session_that_has_moved_to_a_shard_is_not_restarted_as_if_it_waited() {
-        let registry = Registry::new(8, 8);
+        let registry = Registry::default();
         let id = SessionId::random();
         registry.insert("one1", waiting(id, "one1")).unwrap();
         let early = restart(&registry, &id, "two2", Place::Shard(3));
@@ -628,7 +575,7 @@ mod tests {
 
     #[test]
     fn a_restart_of_a_shards_session_is_found_under_both_fragments_and_ends_under_both() {
-        let registry = Registry::new(8, 8);
+        let registry = Registry::default();
         let id = SessionId::random();
         registry.insert("one1", waiting(id, "one1")).unwrap();
         assert!(matches!(
@@ -650,7 +597,7 @@ mod tests {
 
     #[test]
     fn restarts_without_end_leave_few_fragments_behind() {
-        let registry = Registry::new(8, 8);
+        let registry = Registry::default();
         let id = SessionId::random();
         registry.insert("one1", waiting(id, "one1")).unwrap();
         assert!(matches!(
@@ -666,37 +613,9 @@ mod tests {
     }
 
     #[test]
-    fn sessions_are_counted_by_their_stream_as_long_as_they_are_there() {
-        let registry = Registry::new(3, 2);
-        let ids: Vec<SessionId> = (0..4).map(|_| SessionId::random()).collect();
-        let insert = |at: usize| {
-            let ufrag = format!("name{at}");
-            registry.insert(&ufrag, waiting(ids[at], &ufrag))
-        };
-        insert(0).unwrap();
-        insert(1).unwrap();
-        assert_eq!(insert(2), Err(InsertError::StreamFull(2)));
-        let name = StreamName::parse("live/test").unwrap();
-        assert_eq!((registry.len(), registry.len_of(&name)), (2, 2));
-        assert_eq!(registry.close(&ids[0]), Some(None));
-        insert(2).unwrap();
-        assert!(matches!(
-            registry.claim("name2", 0, |_| true),
-            Claim::Claimed(_)
-        ));
-        registry.remove(&ids[2]);
-        registry.remove(&ids[2]);
-        assert_eq!(registry.len_of(&name), 1);
-        let expired = registry.expire(origin() + CONNECT_TIMEOUT * 2);
-        assert_eq!(expired.len(), 1);
-        assert_eq!((registry.len(), registry.len_of(&name)), (0, 0));
-        assert!(registry.by_stream.is_empty());
-    }
-
-    #[test]
     fn expired_session_says_whether_its_viewer_had_come() {
         for comes in [true, false] {
-            let registry = Registry::new(8, 8);
+            let registry = Registry::default();
             let id = SessionId::random();
             registry.insert("one1", waiting(id, "one1")).unwrap();
             if comes {
@@ -714,7 +633,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_of_a_session_can_be_waited_for() {
-        let registry = Registry::new(8, 8);
+        let registry = Registry::default();
         let id = SessionId::random();
         assert!(registry.watch(&id).is_none() && !registry.has_ended(&id));
         registry.insert("one1", waiting(id, "one1")).unwrap();

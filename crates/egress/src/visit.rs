@@ -3,9 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use distributary_hub::StreamName;
+use distributary_hub::{StreamName, ViewerPlace};
 use distributary_media::VideoCodec;
-use distributary_net::Held;
 use tracing::Span;
 
 use crate::session::SessionId;
@@ -19,8 +18,8 @@ pub(crate) struct Visit {
     pub(crate) counts_as: Option<IpAddr>,
     /// It gets audio alone because its player cannot decode the video: codecs that it could decode.
     pub(crate) awaits: Vec<VideoCodec>,
-    /// The place it takes among those of its address.
-    _place: Option<Held<IpAddr>>,
+    /// Counts it among the viewers.
+    _place: ViewerPlace,
 }
 
 impl Visit {
@@ -28,7 +27,7 @@ impl Visit {
         id: &SessionId,
         stream: &StreamName,
         address: Option<IpAddr>,
-        (counts_as, place): (Option<IpAddr>, Option<Held<IpAddr>>),
+        (counts_as, place): (Option<IpAddr>, ViewerPlace),
     ) -> Self {
         // Of the highest level: whatever is logged of a viewer says whose it is.
         let span = tracing::error_span!(

@@ -6,15 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use distributary_auth::rate::RateLimit;
-use distributary_egress::engine::{EngineConfig, SessionLimits};
-use distributary_hub::{HubConfig, PatternError};
+use distributary_egress::engine::EngineConfig;
+use distributary_hub::{HubConfig, PatternError, ViewerLimits};
 use distributary_media::audio::{OpusApplication, OpusConfig};
 use distributary_net::TrustedProxies;
 use distributary_rtmp::amf::AmfLimits;
 use distributary_rtmp::chunk::ChunkLimits;
-use distributary_rtmp::{
-    FlashProgram, PlayerLimits, PullLimits, PullRule, RtmpConfig, SessionConfig, Swf,
-};
+use distributary_rtmp::{FlashProgram, PullLimits, PullRule, RtmpConfig, SessionConfig, Swf};
 use distributary_whep::{HttpConfig, Offline, WhepConfig};
 use serde::{Deserialize, Serialize};
 
@@ -236,11 +234,11 @@ pub enum Application {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Viewers {
-    /// Most sessions at a time.
+    /// Most viewers at a time, RTMP players included.
     pub max: usize,
-    /// Most of them that watch one stream.
+    /// Most viewers of one stream.
     pub max_per_stream: usize,
-    /// Most sessions of one address, an IPv6 /64 network counting as one.
+    /// Most viewers of one address, an IPv6 /64 network counting as one.
     pub max_per_ip: usize,
     /// How long viewers wait for a publisher that has left.
     pub offline_grace: Time,
@@ -432,6 +430,7 @@ impl Config {
             b_frames: StreamRule::setting(streams.bframes, rules, |rule| rule.bframes),
             sei: StreamRule::setting(streams.sei, rules, |rule| rule.sei),
             vui: StreamRule::setting(streams.vui, rules, |rule| rule.vui),
+            viewers: self.viewers.limits(),
         };
         let opus = config.opus.check();
         opus.map_err(|error| ConfigError::entry("[streams]", error.to_string()))?;
@@ -601,32 +600,23 @@ impl Default for Streams {
 }
 
 impl Viewers {
-    /// Limits of RTMP players.
-    pub fn players(&self) -> PlayerLimits {
-        PlayerLimits {
+    /// How many viewers there may be.
+    fn limits(&self) -> ViewerLimits {
+        ViewerLimits {
             max: self.max,
             max_per_stream: self.max_per_stream,
-            max_per_ip: self.max_per_ip,
-        }
-    }
-
-    /// How many sessions there may be.
-    pub fn limits(&self) -> SessionLimits {
-        SessionLimits {
-            max_sessions: self.max,
-            max_sessions_per_stream: self.max_per_stream,
-            max_sessions_per_address: self.max_per_ip,
+            max_per_address: self.max_per_ip,
         }
     }
 }
 
 impl Default for Viewers {
     fn default() -> Self {
-        let engine = EngineConfig::default();
+        let (engine, limits) = (EngineConfig::default(), ViewerLimits::default());
         Self {
-            max: engine.max_sessions,
-            max_per_stream: engine.max_sessions_per_stream,
-            max_per_ip: engine.max_sessions_per_address,
+            max: limits.max,
+            max_per_stream: limits.max_per_stream,
+            max_per_ip: limits.max_per_address,
             offline_grace: Time(WhepConfig::default().offline_grace),
             shards: engine.shards,
             bundle_sound_from: engine.bundle_sound_from,

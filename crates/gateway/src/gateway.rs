@@ -136,7 +136,6 @@ impl Gateway {
         Live {
             authorizer: self.authorizer.clone(),
             hub: self.hub.clone(),
-            engine: self.engine.clone(),
             settings: self.settings.clone(),
             access: self.access.clone(),
         }
@@ -175,7 +174,7 @@ impl Gateway {
         let tell_rtmp = tokio::spawn(forward(self.admission.watch(), self.rtmp_draining));
         let give_back = tokio::spawn(memory::give_back(self.hub.clone(), self.engine.clone()));
         let result = tokio::select! {
-            () = serve(&mut ending, &self.admission, &self.engine, self.drain_timeout) => Ok(()),
+            () = serve(&mut ending, &self.admission, &self.hub, self.drain_timeout) => Ok(()),
             Some(ended) = parts.join_next() => Err(RunError::Ended(ended.err())),
             failure = self.engine.failed() => Err(RunError::Engine(failure)),
         };
@@ -229,7 +228,7 @@ impl Gateway {
 async fn serve(
     ending: &mut watch::Receiver<Option<Ending>>,
     admission: &Admission,
-    engine: &Engine,
+    hub: &Hub,
     limit: Duration,
 ) {
     // Without anybody who could say how, it ends at once.
@@ -238,16 +237,17 @@ async fn serve(
         return;
     }
     admission.drain(Drain::default());
-    tracing::info!(sessions = engine.sessions(), ?limit, "draining");
+    let viewers = hub.viewers();
+    tracing::info!(viewers = viewers.count(), ?limit, "draining");
     let empty = async {
-        while engine.sessions() > 0 {
+        while viewers.count() > 0 {
             tokio::time::sleep(DRAIN_POLL).await;
         }
     };
     tokio::select! {
         () = empty => {}
         () = tokio::time::sleep(limit) => {
-            tracing::info!(sessions = engine.sessions(), "sessions that are still there are closed");
+            tracing::info!(viewers = viewers.count(), "viewers that are still there are closed");
         }
         _ = ending.wait_for(|ending| *ending != Some(Ending::Drain)) => {}
     }
@@ -286,7 +286,6 @@ fn bind_rtmp(
         max_publishers: limits.max,
         max_publishers_per_ip: limits.max_per_ip,
         publish_timeout: Some(limits.publish_timeout.0).filter(|timeout| !timeout.is_zero()),
-        players: config.viewers.players(),
         on_duplicate: match limits.on_duplicate {
             Duplicate::Refuse => OnDuplicate::Refuse,
             Duplicate::Takeover => OnDuplicate::Takeover,
@@ -434,11 +433,8 @@ fn start_engine(
         pace_pictures: config.viewers.pacing,
         tcp: config.viewers.tcp,
         candidates: announced.clone(),
-        max_sessions: config.viewers.max,
         max_tcp_connections: most.ice_tcp,
         max_tcp_connections_per_address: most.ice_tcp_per_ip,
-        max_sessions_per_stream: config.viewers.max_per_stream,
-        max_sessions_per_address: config.viewers.max_per_ip,
         offline_grace: config.offline_grace(),
         transport_feedback: config.viewers.transport_feedback,
         playout_delay: config.viewers.playout_delay.playout_delay(),

@@ -1,7 +1,6 @@
 //! Reading the configuration again while the gateway runs.
 
 use distributary_auth::Authorizer;
-use distributary_egress::engine::Engine;
 use distributary_hub::Hub;
 use distributary_whep::{Access, Settings};
 use toml::{Table, Value};
@@ -43,10 +42,8 @@ const LIVE: [&str; 23] = [
 pub struct Live {
     /// Who may publish and watch.
     pub authorizer: Authorizer,
-    /// The streams.
+    /// The streams and the limits of their viewers.
     pub hub: Hub,
-    /// The viewers.
-    pub engine: Engine,
     /// How viewers are received.
     pub settings: Settings,
     /// How often they may ask.
@@ -110,7 +107,6 @@ impl Reload {
         let Live {
             authorizer,
             hub: streams,
-            engine,
             settings,
             access,
         } = &self.live;
@@ -121,7 +117,6 @@ impl Reload {
         streams.reconfigure(hub);
         settings.replace(whep);
         access.replace(limit, proxies);
-        engine.limit(config.viewers.limits());
         Ok(change)
     }
 }

@@ -1,6 +1,6 @@
 //! The registry of streams.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,11 @@ use tokio::sync::mpsc;
 
 use crate::demand::{Demand, DemandError, Providers};
 use crate::encoders::{EncoderCounters, EncoderStats, RunningEncoder};
+use crate::players::{Player, Players};
 use crate::policy::{BFramePolicy, SeiPolicy, VuiPolicy};
 use crate::stream::{Claim, Publisher, Reservation, Stream, Subscription};
 use crate::subscriber::Sink;
+use crate::viewers::{ViewerLimits, ViewerPlace, Viewers};
 
 /// Bounds of what the hub keeps, and what it makes of sound.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub struct HubConfig {
     pub sei: ByStream<SeiPolicy>,
     /// What is done with what streams say of the order of their pictures.
     pub vui: ByStream<VuiPolicy>,
+    /// How many may watch.
+    pub viewers: ViewerLimits,
 }
 
 impl Default for HubConfig {
@@ -45,6 +49,7 @@ impl Default for HubConfig {
             b_frames: ByStream::default(),
             sei: ByStream::default(),
             vui: ByStream::default(),
+            viewers: ViewerLimits::default(),
         }
     }
 }
@@ -72,6 +77,8 @@ pub(crate) struct Shared {
     streams: DashMap<StreamName, Arc<Stream>>,
     providers: Providers,
     encoders: EncoderCounters,
+    viewers: Viewers,
+    players: Arc<Players>,
 }
 
 impl Hub {
@@ -79,16 +86,19 @@ impl Hub {
     pub fn new(config: HubConfig) -> Self {
         Self {
             shared: Arc::new(Shared {
+                viewers: Viewers::new(config.viewers),
                 config: RwLock::new(config),
                 streams: DashMap::new(),
                 providers: Providers::default(),
                 encoders: EncoderCounters::default(),
+                players: Arc::default(),
             }),
         }
     }
 
-    /// Streams that come to be from now on have this configuration.
+    /// Streams and viewers that come from now on have this configuration.
     pub fn reconfigure(&self, config: HubConfig) {
+        self.shared.viewers.set_limits(config.viewers);
         let current = self.shared.config.write();
         *current.unwrap_or_else(PoisonError::into_inner) = config;
     }
@@ -196,6 +206,28 @@ impl Hub {
             return Ok(());
         }
         self.shared.providers.ask(name, asker).await
+    }
+
+    /// Returns the count of all viewers, where places are taken.
+    pub fn viewers(&self) -> &Viewers {
+        &self.shared.viewers
+    }
+
+    /// Returns the viewers that are not sessions of the WebRTC engine.
+    pub fn players(&self) -> &Players {
+        &self.shared.players
+    }
+
+    /// Lists a player that has taken a place and begins to play a stream.
+    pub fn list_player(
+        &self,
+        stream: &StreamName,
+        address: SocketAddr,
+        place: ViewerPlace,
+        now: Instant,
+    ) -> Player {
+        let players = &self.shared.players;
+        players.enter(stream.clone(), address, place, now)
     }
 
     /// What the programs did so far that encode streams anew.

@@ -21,6 +21,8 @@
 //! * [`cache`]: the group-of-pictures cache.
 //! * [`event_limit`]: [`EventLimit`], a bound for log lines that a client can cause.
 //! * [`meter`]: what a publisher sends, measured.
+//! * [`viewers`]: how many may watch.
+//! * [`players`]: those of them that are not WebRTC sessions.
 //! * [`timeline`]: one continuous clock for a stream, whatever its publishers send.
 
 mod adapt;
@@ -31,12 +33,14 @@ mod encoders;
 pub mod event_limit;
 pub mod hub;
 pub mod meter;
+pub mod players;
 pub mod policy;
 pub mod provider;
 mod rendition;
 pub mod stream;
 pub mod subscriber;
 pub mod timeline;
+pub mod viewers;
 
 pub use distributary_names::{ByStream, NameError, PatternError, StreamName, StreamPattern};
 
@@ -45,6 +49,7 @@ pub use encoders::{EncoderStats, RunningEncoder};
 pub use event_limit::EventLimit;
 pub use hub::{Hub, HubConfig, PublishError};
 pub use meter::{Group, Rates};
+pub use players::{Player, PlayerId, PlayerReport, PlayerStats, Players};
 pub use policy::{BFrameAdvice, BFramePolicy, Refusal, SeiPolicy, VuiPolicy};
 pub use provider::{Audience, Waiting, provide_each};
 pub use rendition::BFrameChoice;
@@ -53,3 +58,4 @@ pub use stream::{
     Subscription,
 };
 pub use subscriber::{AudioForm, Delivery, Sink, StreamEvent};
+pub use viewers::{TooManyViewers, ViewerLimits, ViewerPlace, Viewers};

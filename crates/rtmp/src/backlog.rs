@@ -30,6 +30,7 @@ pub(crate) struct Backlog {
     /// Set when video was dropped that has no keyframe after it.
     awaiting_keyframe: bool,
     skipped: u64,
+    skips: u64,
 }
 
 impl Backlog {
@@ -42,6 +43,7 @@ impl Backlog {
             behind_since: None,
             awaiting_keyframe: false,
             skipped: 0,
+            skips: 0,
         };
         for frame in start {
             backlog.append(StreamEvent::Frame(frame));
@@ -96,6 +98,11 @@ impl Backlog {
         self.skipped
     }
 
+    /// How often everything up to the next keyframe was skipped.
+    pub(crate) fn skips(&self) -> u64 {
+        self.skips
+    }
+
     fn is_behind(&self) -> bool {
         self.behind_since
             .is_some_and(|since| since.elapsed() >= MAX_BEHIND)
@@ -109,6 +116,7 @@ impl Backlog {
 
     /// Drops what is before the event at this place.
     fn skip_to(&mut self, place: usize) {
+        self.skips += 1;
         for event in self.events.drain(..place) {
             self.bytes -= size(&event);
             self.skipped += u64::from(matches!(event, StreamEvent::Frame(_)));

@@ -392,7 +392,7 @@ fn wall_clock() -> SystemTime {
 }
 
 /// The clock of this driver, which tests can stop.
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
@@ -730,14 +730,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_address_has_a_share_of_the_places_and_this_machine_may_have_all() {
-        let shared = shared_with(RtmpConfig {
-            max_publishers_per_ip: 1,
-            players: crate::server::PlayerLimits {
-                max_per_ip: 1,
+        let hub = Hub::new(HubConfig {
+            viewers: distributary_hub::ViewerLimits {
+                max_per_address: 1,
                 ..Default::default()
             },
-            ..RtmpConfig::default()
+            ..HubConfig::default()
         });
+        let config = RtmpConfig {
+            max_publishers_per_ip: 1,
+            ..RtmpConfig::default()
+        };
+        let shared = Arc::new(Shared::new(config, hub));
         let mut others = Vec::new();
         for (ip, name) in [(ONE, "a"), (THIS_MACHINE, "b"), (THIS_MACHINE, "c")] {
             let mut publisher = Client::ask(&shared, ip, "publish", name).await;
@@ -754,6 +758,8 @@ mod tests {
             others.push(player);
         }
         let mut second = Client::ask(&shared, ONE, "play", "b").await;
-        second.assert_hears("limit of 1 from one address").await;
+        second
+            .assert_hears("limit of 1 viewers from one address")
+            .await;
     }
 }

@@ -41,7 +41,7 @@ mod values;
 
 pub use distributary_tls::{TlsError, TlsIdentity};
 pub use pull::{PullLimits, PullRule};
-pub use server::{OnDuplicate, PlayerLimits, RtmpConfig, RtmpServer, StartError};
+pub use server::{OnDuplicate, RtmpConfig, RtmpServer, StartError};
 pub use session::{MediaMessage, ServerSession, SessionConfig, SessionError, SessionEvent};
 pub use swf::{FlashProgram, Swf, SwfError};
 pub use tls::TlsConfig;

@@ -1,18 +1,22 @@
 //! A stream on its way from the hub to an RTMP player.
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use distributary_hub::{AudioForm, Delivery, Hub, Sink, StreamEvent, StreamName, Subscription};
+use bytes::Bytes;
+use distributary_hub::{
+    AudioForm, Delivery, Hub, Player, PlayerId, Sink, StreamEvent, StreamName, Subscription,
+    ViewerPlace,
+};
 use distributary_media::flv::muxer;
 use distributary_media::{AudioTrack, Frame, MediaTime, TimedData, VideoTrack};
-use distributary_net::{Held, Permit};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::info;
 
 use crate::backlog::Backlog;
-use crate::connection::reached;
+use crate::connection::{now, reached};
 use crate::json::from_json;
 use crate::session::ServerSession;
 
@@ -23,22 +27,30 @@ const QUEUE_FRAMES: usize = 512;
 #[derive(Debug)]
 pub(crate) struct Playback {
     subscription: Subscription,
-    _place: PlayerPlace,
+    /// Lists the player among the viewers.
+    player: Player,
     /// When what the player was granted ends.
     until: Option<Instant>,
     queue: mpsc::Receiver<Delivery>,
     backlog: Backlog,
-    /// Set when the stream has ended: what waits is the rest of it.
-    ended: bool,
+    /// Set when nothing more comes: what waits is the rest.
+    over: Option<Over>,
     video: Option<Arc<VideoTrack>>,
     audio: Option<Arc<AudioTrack>>,
     /// The stream's time that is the player's zero.
     origin: Option<MediaTime>,
-    frames: u64,
 }
 
-/// A player's place among all players and those of its stream.
-pub(crate) type PlayerPlace = (Permit, Held<StreamName>);
+/// Why a player gets no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// The stream has ended.
+    Stream,
+    /// The player's token has expired.
+    Token,
+    /// Whoever runs the server wants the player gone.
+    Removed,
+}
 
 impl Playback {
     /// Subscribes to a stream that is live. What waits for the player is the GOP so far.
@@ -46,7 +58,7 @@ impl Playback {
     pub(crate) fn begin(
         hub: &Hub,
         name: &StreamName,
-        place: PlayerPlace,
+        (peer, place): (SocketAddr, ViewerPlace),
         until: Option<Instant>,
     ) -> Option<Self> {
         hub.stream(name).filter(|stream| stream.is_live())?;
@@ -55,34 +67,51 @@ impl Playback {
             hub.subscribe(name, sink.with_audio(AudioForm::Published), 0)?;
         Some(Self {
             subscription,
-            _place: place,
+            player: hub.list_player(name, peer, place, now()),
             until,
             queue,
             backlog: Backlog::new(cached),
-            ended: false,
+            over: None,
             video: None,
             audio: None,
             origin: None,
-            frames: 0,
         })
     }
 
     /// Takes in the next thing that happens to the stream. It may be dropped and called again.
     pub(crate) async fn receive(&mut self) {
-        if self.ended {
-            return std::future::pending().await;
+        match self.over {
+            None => {}
+            // It may take long to send the rest to a player that is slow.
+            Some(Over::Stream | Over::Token) => {
+                self.player.removed().await;
+                self.remove();
+                return;
+            }
+            Some(Over::Removed) => return std::future::pending().await,
         }
         let delivery = tokio::select! {
             delivery = self.queue.recv() => delivery,
             () = reached(self.until) => {
-                info!("the player's token has expired");
-                None
+                self.over = Some(Over::Token);
+                return;
             }
+            () = self.player.removed() => return self.remove(),
         };
         match delivery.map(|delivery| delivery.event) {
-            None | Some(StreamEvent::Offline) => self.ended = true,
+            None | Some(StreamEvent::Offline) => self.over = Some(Over::Stream),
             Some(event) => self.backlog.push(event),
         }
+    }
+
+    fn remove(&mut self) {
+        self.over = Some(Over::Removed);
+        self.backlog = Backlog::new(Vec::new());
+    }
+
+    /// Returns the name of the player.
+    pub(crate) fn id(&self) -> PlayerId {
+        self.player.id()
     }
 
     /// Sends how the publisher describes its stream, before anything else.
@@ -103,9 +132,9 @@ impl Playback {
         true
     }
 
-    /// Whether the stream has ended and all of it is sent.
-    pub(crate) fn is_over(&self) -> bool {
-        self.ended && self.backlog.is_empty()
+    /// Returns why nothing more comes, once all is sent.
+    pub(crate) fn over(&self) -> Option<Over> {
+        self.over.filter(|_| self.backlog.is_empty())
     }
 
     /// Sends what the publisher says; what belongs before the player's first frame comes with it.
@@ -125,19 +154,24 @@ impl Playback {
         }
         let timestamp = since(origin, frame.dts());
         self.send_headers(frame, timestamp, session);
-        self.frames += 1;
-        match frame {
+        let bytes = match frame {
             Frame::Video(frame) => {
                 session.send_video(timestamp, &muxer::video_frame_parts(frame));
+                frame.units.iter().map(Bytes::len).sum()
             }
-            Frame::Audio(frame) => session.send_audio(timestamp, &[muxer::audio_frame(frame)]),
-        }
+            Frame::Audio(frame) => {
+                session.send_audio(timestamp, &[muxer::audio_frame(frame)]);
+                frame.data.len()
+            }
+        };
+        self.player.note_frame(bytes, self.backlog.skips(), now());
     }
 
     /// Says that the player has gone, and why.
     pub(crate) fn end(self, reason: &dyn Display) {
         let skipped = self.backlog.skipped();
-        info!(%reason, frames = self.frames, skipped, "playing ended");
+        let frames = self.player.frames();
+        info!(%reason, frames, skipped, "playing ended");
     }
 
     /// Sends the sequence header of the frame's track where it is not the one sent last.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_auth::Authorizer;
-use distributary_hub::{Hub, StreamName};
-use distributary_net::{BindError, Counts, Full, Listener, Permit, QuickAck, Quota, limited};
+use distributary_hub::Hub;
+use distributary_net::{BindError, Full, Listener, Permit, QuickAck, Quota, limited};
 use distributary_tls::TlsError;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -45,8 +45,6 @@ pub struct RtmpConfig {
     /// How long a publisher may have a name before its first frame, and how long after its last one it keeps
     /// others from the name and from its place; `None` for any time.
     pub publish_timeout: Option<Duration>,
-    /// How many may play.
-    pub players: PlayerLimits,
     /// What happens when a name is published that is live already.
     pub on_duplicate: OnDuplicate,
     /// Who may publish and who may play.
@@ -72,27 +70,6 @@ pub enum OnDuplicate {
     Takeover,
 }
 
-/// Limits of RTMP players.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PlayerLimits {
-    /// Most players.
-    pub max: usize,
-    /// Most players of one stream.
-    pub max_per_stream: usize,
-    /// Most players from one IPv4 address or one IPv6 /64 network; this machine may have all.
-    pub max_per_ip: usize,
-}
-
-impl Default for PlayerLimits {
-    fn default() -> Self {
-        Self {
-            max: 20_000,
-            max_per_stream: 20_000,
-            max_per_ip: 5_000,
-        }
-    }
-}
-
 impl Default for RtmpConfig {
     fn default() -> Self {
         Self {
@@ -103,7 +80,6 @@ impl Default for RtmpConfig {
             max_publishers: 2048,
             max_publishers_per_ip: 512,
             publish_timeout: Some(Duration::from_secs(10)),
-            players: PlayerLimits::default(),
             on_duplicate: OnDuplicate::default(),
             auth: Authorizer::open(),
             draining: watch::channel(false).1,
@@ -142,8 +118,6 @@ pub(crate) struct Shared {
     pub(crate) config: RtmpConfig,
     /// The places of publishers.
     pub(crate) publishers: Quota,
-    pub(crate) players: Quota,
-    pub(crate) players_of_stream: Arc<Counts<StreamName>>,
     /// Who publishes each name.
     pub(crate) holders: Arc<Holders>,
 }
@@ -152,8 +126,6 @@ impl Shared {
     pub(crate) fn new(config: RtmpConfig, hub: Hub) -> Self {
         Self {
             publishers: Quota::new(config.max_publishers, config.max_publishers_per_ip),
-            players: Quota::new(config.players.max, config.players.max_per_ip),
-            players_of_stream: Arc::default(),
             holders: Arc::default(),
             hub,
             config,

@@ -6,9 +6,10 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
+use distributary_hub::{Hub, HubConfig, StreamName, ViewerLimits};
 use distributary_rtmp::chunk::ChunkLimits;
 use distributary_rtmp::client::{self, ClientError};
-use distributary_rtmp::{PlayerLimits, RtmpConfig, SessionConfig};
+use distributary_rtmp::{RtmpConfig, SessionConfig};
 use support::{Log, PATIENCE, TestServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -227,14 +228,17 @@ async fn publishers_over_the_limit_are_refused_in_words() {
 
 #[tokio::test]
 async fn players_over_their_limits_are_refused_in_words() {
-    let server = TestServer::with(RtmpConfig {
-        players: PlayerLimits {
-            max: 2,
-            max_per_stream: 1,
-            ..PlayerLimits::default()
-        },
-        ..RtmpConfig::default()
-    });
+    let server = TestServer::on(
+        Hub::new(HubConfig {
+            viewers: ViewerLimits {
+                max: 2,
+                max_per_stream: 1,
+                ..ViewerLimits::default()
+            },
+            ..HubConfig::default()
+        }),
+        RtmpConfig::default(),
+    );
     let mut publishers = Vec::new();
     for name in ["a", "b", "c"] {
         let publisher = client::publish(server.address, "live", name).await;
@@ -243,7 +247,13 @@ async fn players_over_their_limits_are_refused_in_words() {
     let url = |name: &str| server.url(&format!("live/{name}")).parse().unwrap();
     let _first = client::play(&url("a")).await.unwrap();
     let refusal = async |name| client::play(&url(name)).await.unwrap_err().to_string();
-    assert!(refusal("a").await.contains("Too many players of live/a"));
-    let _second = client::play(&url("b")).await.unwrap();
-    assert!(refusal("c").await.contains("limit of 2 is reached"));
+    assert!(
+        refusal("a")
+            .await
+            .contains("limit of 1 viewers of this stream")
+    );
+    // A viewer over another protocol counts as well.
+    let name = StreamName::parse("live/b").unwrap();
+    let _second = server.hub.viewers().admit(&name, None).unwrap();
+    assert!(refusal("c").await.contains("limit of 2 viewers is reached"));
 }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use distributary_auth::Grant;
 use distributary_egress::engine::{OpenError, OpenedSession, ViewerOptions};
-use distributary_hub::{DemandError, StreamName};
+use distributary_hub::{DemandError, StreamName, TooManyViewers};
 use distributary_media::VideoTrack;
 use distributary_webrtc::sdp::{self, FRAGMENT_MEDIA_TYPE};
 
@@ -266,9 +266,13 @@ pub(crate) fn refusal(error: OpenError) -> Problem {
             Problem::new(StatusCode::NOT_ACCEPTABLE, reason)
         }
         OpenError::Unprocessable(reason) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason),
-        OpenError::TooManySessions(_) => full("This gateway serves as many viewers as it may."),
-        OpenError::StreamFull(_) => full("This stream has as many viewers as it may."),
-        OpenError::AddressFull(_) => {
+        OpenError::Full(TooManyViewers::Total(_)) => {
+            full("This gateway serves as many viewers as it may.")
+        }
+        OpenError::Full(TooManyViewers::Stream(_)) => {
+            full("This stream has as many viewers as it may.")
+        }
+        OpenError::Full(TooManyViewers::Address(_)) => {
             full("As many viewers as may watch from this address already do.")
         }
         other => {

@@ -45,11 +45,6 @@ struct PendingOffer {
 }
 
 impl Offers {
-    /// Offers that wait.
-    pub(crate) fn len(&self) -> usize {
-        self.by_id.len()
-    }
-
     /// Whether there is an offer of this name.
     pub(crate) fn contains(&self, id: &SessionId) -> bool {
         self.by_id.contains_key(id)
@@ -74,10 +69,6 @@ pub(super) fn offer(
     options: ViewerOptions,
     now: Instant,
 ) -> Result<OpenedSession, OpenError> {
-    let sessions = shared.registry.len() + shared.offers.len();
-    if sessions >= shared.registry.max_sessions() {
-        return Err(OpenError::TooManySessions(sessions));
-    }
     let id = SessionId::random();
     let ice = Credentials::generate().map_err(|error| OpenError::Internal(error.to_string()))?;
     let identity = shared.identities.current(now);

@@ -16,7 +16,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use distributary_hub::{Hub, StreamName};
-use distributary_net::PerAddress;
 use tokio::sync::mpsc;
 
 use crate::ice_tcp::TcpServer;
@@ -57,12 +56,6 @@ pub struct EngineConfig {
     pub tcp: bool,
     /// Addresses announced to viewers, the best first. The port is the one that is bound.
     pub candidates: Vec<IpAddr>,
-    /// Most sessions, those included that were answered and have not been heard of.
-    pub max_sessions: usize,
-    /// Most of them that watch one stream.
-    pub max_sessions_per_stream: usize,
-    /// Most of them of one address, see [`ViewerOptions::counts_as`].
-    pub max_sessions_per_address: usize,
     /// Most connections of viewers over TCP; further ones wait in the kernel's queue.
     pub max_tcp_connections: usize,
     /// Most of them from one address, an IPv6 /64 network counting as one; further ones are closed.
@@ -98,11 +91,8 @@ impl Default for EngineConfig {
             shards: 0,
             tcp: true,
             candidates: Vec::new(),
-            max_sessions: 20_000,
             max_tcp_connections: 20_000,
             max_tcp_connections_per_address: 5_000,
-            max_sessions_per_stream: 20_000,
-            max_sessions_per_address: 5_000,
             start_pacing: 40_000_000,
             pace_pictures: true,
             bundle_sound_from: 100,
@@ -114,17 +104,6 @@ impl Default for EngineConfig {
             audio_red: false,
         }
     }
-}
-
-/// How many sessions there may be, as in [`EngineConfig`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionLimits {
-    /// Most sessions.
-    pub max_sessions: usize,
-    /// Most of them that watch one stream.
-    pub max_sessions_per_stream: usize,
-    /// Most of them of one address.
-    pub max_sessions_per_address: usize,
 }
 
 /// Why the engine does not start.
@@ -155,7 +134,6 @@ pub(crate) struct Shared {
     pub(crate) offers: Offers,
     pub(crate) handshakes: Handshakes,
     pub(crate) failures: Failures,
-    pub(crate) places: PerAddress,
     pub(crate) figures: Figures,
     pub(crate) identities: Identities,
     pub(crate) wall: WallClock,
@@ -201,11 +179,10 @@ impl Engine {
         let (inboxes, receivers): (Vec<_>, Vec<_>) =
             (0..shards).map(|_| mpsc::channel(INBOX)).unzip();
         let shared = Arc::new(Shared {
-            registry: Registry::new(config.max_sessions, config.max_sessions_per_stream),
+            registry: Registry::default(),
             offers: Offers::default(),
             handshakes: Handshakes::default(),
             failures: Failures::default(),
-            places: PerAddress::new(config.max_sessions_per_address),
             figures: Figures::default(),
             config,
             hub,
@@ -240,16 +217,6 @@ impl Engine {
     /// on, and should be shut down.
     pub async fn failed(&self) -> EngineFailure {
         self.shared.failures.next().await
-    }
-
-    /// Changes how many sessions there may be. Those that are there stay. Connections over TCP are as many
-    /// as sessions were allowed at the start.
-    pub fn limit(&self, limits: SessionLimits) {
-        let Shared {
-            registry, places, ..
-        } = &*self.shared;
-        registry.limit(limits.max_sessions, limits.max_sessions_per_stream);
-        places.set_max(limits.max_sessions_per_address);
     }
 
     /// The UDP address that is bound.
@@ -369,7 +336,7 @@ impl Engine {
         ended.count() > 0
     }
 
-    /// Whether a session was there and is one of the last that have ended, as many as there may be at a time.
+    /// Whether a session was there and is one of the last that have ended, as many as there were at most at a time.
     pub fn has_ended(&self, id: &SessionId) -> bool {
         self.shared.registry.has_ended(id)
     }
@@ -392,11 +359,6 @@ impl Engine {
     /// Sessions now, those included that have not been heard of.
     pub fn sessions(&self) -> usize {
         self.shared.registry.len()
-    }
-
-    /// Those of them that are of `stream`.
-    pub fn sessions_of(&self, stream: &StreamName) -> usize {
-        self.shared.registry.len_of(stream)
     }
 
     /// How many of the sessions that have been heard of each shard has: the kernel spreads viewers by

@@ -4,9 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use distributary_hub::{BFrameChoice, Reservation, StreamName, StreamStats};
+use distributary_hub::{BFrameChoice, Reservation, StreamName, StreamStats, TooManyViewers};
 use distributary_media::{AudioCodec, VideoCodec, VideoTrack};
-use distributary_net::Full;
 
 use super::identity::Identity;
 use super::{EngineConfig, Shared};
@@ -68,15 +67,9 @@ pub enum OpenError {
     /// The media would fit, but no connection can be made.
     #[error("{0}")]
     Unprocessable(String),
-    /// The gateway has all the sessions it may have.
-    #[error("the gateway has no room for another viewer: {0} sessions are open")]
-    TooManySessions(usize),
-    /// The stream has all the sessions it may have.
-    #[error("the stream has no room for another viewer: {0} sessions are open")]
-    StreamFull(usize),
-    /// The viewer's address has all the sessions it may have.
-    #[error("the address has no room for another viewer: {0}")]
-    AddressFull(Full),
+    /// There are as many viewers as there may be.
+    #[error(transparent)]
+    Full(#[from] TooManyViewers),
     /// The system's random generator failed.
     #[error("no session could be made: {0}")]
     Internal(String),
@@ -107,8 +100,6 @@ impl From<SdpError> for OpenError {
 impl From<InsertError> for OpenError {
     fn from(error: InsertError) -> Self {
         match error {
-            InsertError::Full(sessions) => Self::TooManySessions(sessions),
-            InsertError::StreamFull(sessions) => Self::StreamFull(sessions),
             InsertError::Taken => Self::Internal("its name is taken".to_owned()),
         }
     }
@@ -169,15 +160,14 @@ pub(super) fn open(
     })
 }
 
-/// What accompanies a viewer, if its address has room for it.
+/// What accompanies a viewer, if there is a place for it.
 pub(super) fn visit(
     shared: &Shared,
     id: &SessionId,
     stream: &StreamName,
     options: ViewerOptions,
 ) -> Result<Visit, OpenError> {
-    let place = options.counts_as.map(|address| shared.places.take(address));
-    let place = place.transpose().map_err(OpenError::AddressFull)?;
+    let place = shared.hub.viewers().admit(stream, options.counts_as)?;
     // It may go over from the stream to a rendition and back.
     Ok(Visit::new(
         id,

@@ -305,8 +305,6 @@ impl Shard {
             stream.viewers.retain(|other| *other != key);
         }
         self.behind.retain(|other| *other != key);
-        self.shared.registry.remove(&viewer.id);
-        self.shared.figures.remove(&viewer.id);
         let (video, audio) = viewer.peer.sender_stats();
         tracing::info!(
             parent: &viewer.visit.span,
@@ -318,6 +316,11 @@ impl Shard {
             missed_texts = viewer.peer.missed_texts(),
             "{reason}"
         );
+        // Its place is free before anybody learns that it has ended.
+        let id = viewer.id;
+        drop(viewer);
+        self.shared.registry.remove(&id);
+        self.shared.figures.remove(&id);
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use distributary_hub::Refusal;
 
 use super::socket::WRITE_TIMEOUT;
+use crate::playback::Over;
 use crate::session::SessionError;
 
 /// Why a connection, or what is published over it, ends.
@@ -22,7 +23,9 @@ pub(crate) enum End {
     Replaced,
     /// The client was told that a stream like this is not to be published.
     Unfit(Refusal),
-    /// Whoever runs the server wants the publisher gone.
+    /// The token that the client had has expired.
+    Expired,
+    /// Whoever runs the server wants the client gone.
     Removed,
     /// The publisher has the name, and sends nothing.
     NoFrame(Duration),
@@ -45,6 +48,7 @@ impl End {
             Self::Closed
             | Self::Refused
             | Self::StreamEnded
+            | Self::Expired
             | Self::Replaced
             | Self::Removed
             | Self::GaveWay
@@ -65,6 +69,7 @@ impl fmt::Display for End {
             Self::Closed => f.write_str("closed by the client"),
             Self::Refused => f.write_str("refused"),
             Self::StreamEnded => f.write_str("the stream has ended"),
+            Self::Expired => f.write_str("the token has expired"),
             Self::Replaced => f.write_str("another publisher has taken the stream over"),
             Self::Unfit(refusal) => refusal.fmt(f),
             Self::Removed => f.write_str("removed by whoever runs the gateway"),
@@ -79,6 +84,16 @@ impl fmt::Display for End {
                 f,
                 "the client did not take what was sent to it within {WRITE_TIMEOUT:?}"
             ),
+        }
+    }
+}
+
+impl From<Over> for End {
+    fn from(over: Over) -> Self {
+        match over {
+            Over::Stream => Self::StreamEnded,
+            Over::Token => Self::Expired,
+            Over::Removed => Self::Removed,
         }
     }
 }

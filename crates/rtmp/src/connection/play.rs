@@ -1,7 +1,6 @@
 //! What a client plays.
 
 use distributary_auth::Action;
-use distributary_hub::StreamName;
 use distributary_net::limited;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{info, warn};
@@ -9,7 +8,7 @@ use tracing::{info, warn};
 use super::end::End;
 use super::{Asker, Connection};
 use crate::name::Target;
-use crate::playback::{Playback, PlayerPlace};
+use crate::playback::{Over, Playback};
 use crate::session::PlayRequest;
 
 /// Why a stream cannot be played: the code for the client, and the description for a person.
@@ -26,7 +25,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let playback = asker.play(&target);
         match Self::wait_for(&mut self.socket, &mut self.input, &self.heard, playback).await? {
             Ok(playback) => {
-                info!("playing");
+                info!(viewer = %playback.id(), "playing");
                 self.session.accept_play();
                 playback.describe(&mut self.session);
                 self.playback = Some(playback);
@@ -54,15 +53,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Tells a player that its stream has ended, once it has all of it.
     pub(super) fn end_of_play(&mut self) -> Result<(), End> {
-        let is_over = self.playback.as_ref().is_some_and(Playback::is_over);
-        if !is_over || !self.socket.is_idle() {
+        let over = self.playback.as_ref().and_then(Playback::over);
+        let Some(over) = over.filter(|_| self.socket.is_idle()) else {
             return Ok(());
-        }
-        self.session.end_play();
+        };
+        let description = match over {
+            Over::Stream => "The stream has ended.",
+            Over::Token => "The token has expired.",
+            Over::Removed => "Whoever runs the server has ended this player.",
+        };
+        self.session.end_play(description);
         // What is published over the same connection goes on.
-        self.end_if_unused(End::StreamEnded)?;
+        self.end_if_unused(over.into())?;
         if let Some(playback) = self.playback.take() {
-            playback.end(&End::StreamEnded);
+            playback.end(&End::from(over));
         }
         Ok(())
     }
@@ -76,26 +80,21 @@ impl Asker {
             let description = format!("{name} cannot be played: {denied}.");
             ("NetStream.Play.Failed", description)
         })?;
-        let place = self.player_place(name)?;
+        let viewers = self.shared.hub.viewers();
+        let place = viewers.admit(name, limited(self.peer.ip()));
+        let place = place.map_err(|full| {
+            (
+                "NetStream.Play.Failed",
+                format!("{name} cannot be played: {full}."),
+            )
+        })?;
         let not_found = |error: &dyn std::fmt::Display| {
             let description = format!("{name} is not live: {error}.");
             ("NetStream.Play.StreamNotFound", description)
         };
         let summoned = self.shared.hub.summon_for(name, Some(self.peer.ip())).await;
         summoned.map_err(|error| not_found(&error))?;
-        Playback::begin(&self.shared.hub, name, place, until)
+        Playback::begin(&self.shared.hub, name, (self.peer, place), until)
             .ok_or_else(|| not_found(&"nobody publishes it"))
-    }
-
-    /// Takes a player's place.
-    fn player_place(&self, name: &StreamName) -> Result<PlayerPlace, Rejection> {
-        let failed = |reason: String| ("NetStream.Play.Failed", reason);
-        let place = self.shared.players.take(limited(self.peer.ip()));
-        let place = place.map_err(|full| failed(format!("Too many players: {full}.")))?;
-        let limit = self.shared.config.players.max_per_stream;
-        let of_stream = self.shared.players_of_stream.take(name.clone(), limit);
-        let of_stream = of_stream
-            .ok_or_else(|| failed(format!("Too many players of {name}: the limit is {limit}.")))?;
-        Ok((place, of_stream))
     }
 }

@@ -95,12 +95,12 @@ impl ServerSession {
         }
     }
 
-    /// Tells a player that the stream has ended.
-    pub fn end_play(&mut self) {
+    /// Tells a player that the stream has ended for it, and why.
+    pub fn end_play(&mut self, description: &str) {
         if let Some(stream_id) = self.played() {
             self.stop(stream_id);
             let code = "NetStream.Play.UnpublishNotify";
-            self.send_status(stream_id, &status::status(code, "The stream has ended."));
+            self.send_status(stream_id, &status::status(code, description));
             self.link.send_stream_eof(stream_id);
         }
     }

@@ -604,7 +604,7 @@ fn a_player_is_sent_what_the_application_has() {
     let (video, audio) = (Bytes::from(vec![0x17; 500]), Bytes::from_static(&[0xAF, 1]));
     pair.server.send_video(40, std::slice::from_ref(&video));
     pair.server.send_audio(45, std::slice::from_ref(&audio));
-    pair.server.end_play();
+    pair.server.end_play("The stream has ended.");
     pair.server.send_video(80, std::slice::from_ref(&video));
     let said = pair.exchange();
     assert_eq!(said[..2], [Message::Video(video), Message::Audio(audio)]);

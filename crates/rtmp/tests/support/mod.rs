@@ -47,7 +47,11 @@ impl TestServer {
 
     /// A server with this configuration on a free port of the loopback interface.
     pub fn with(config: RtmpConfig) -> Self {
-        let hub = Hub::new(HubConfig::default());
+        Self::on(Hub::new(HubConfig::default()), config)
+    }
+
+    /// The same, with this hub.
+    pub fn on(hub: Hub, config: RtmpConfig) -> Self {
         let config = RtmpConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
             ..config

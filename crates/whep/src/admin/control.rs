@@ -16,7 +16,7 @@ use crate::problem::Problem;
 struct DrainStatus {
     /// Whether no more viewers are taken.
     draining: bool,
-    /// Sessions there still are.
+    /// Viewers there still are.
     sessions: usize,
 }
 
@@ -35,13 +35,13 @@ pub(super) async fn end_publisher(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Ends the session of a viewer.
+/// Ends the session of a viewer, or an RTMP player.
 pub(super) async fn end_viewer(
     State(door): State<AdminDoor>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let is_ended = id.parse::<ShortId>().is_ok_and(|id| door.engine.kick(id));
-    if !is_ended {
+    let is_session = id.parse::<ShortId>().is_ok_and(|id| door.engine.kick(id));
+    if !is_session && !door.hub.players().remove(&id) {
         let detail = "There is no such viewer; it may have left.";
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     }
@@ -71,6 +71,6 @@ pub(super) async fn end_drain(State(door): State<AdminDoor>) -> Response {
 fn drain_status(door: &AdminDoor) -> Response {
     fresh(DrainStatus {
         draining: door.admission.is_draining(),
-        sessions: door.engine.sessions(),
+        sessions: door.hub.viewers().count(),
     })
 }

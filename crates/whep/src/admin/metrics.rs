@@ -9,7 +9,6 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use distributary_egress::engine::SessionReport;
 use distributary_hub::{EncoderStats, StreamName};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -19,6 +18,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::watching::{Watching, watching};
 use super::{AdminDoor, now};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -84,7 +84,7 @@ pub(super) async fn metrics(State(door): State<AdminDoor>) -> Response {
     let mut registry = Registry::with_prefix("distributary");
     let mut labels = Labels::default();
     collect_streams(&door, &mut labels, &mut registry);
-    collect_viewers(&door.engine.report(None), &mut labels, &mut registry);
+    collect_viewers(&watching(&door, None, now()), &mut labels, &mut registry);
     collect_encoders(door.hub.encoders(), &mut registry);
     collect_server(&Server::of(&door), &mut registry);
     let mut text = String::new();
@@ -198,22 +198,32 @@ impl StreamFamilies {
     }
 }
 
-fn collect_viewers(reports: &[SessionReport], labels: &mut Labels, registry: &mut Registry) {
+fn collect_viewers(viewers: &[Watching], labels: &mut Labels, registry: &mut Registry) {
     let connected = Family::<OfStream, Gauge>::default();
+    let rtmp = Family::<OfStream, Gauge>::default();
     let limited = Family::<OfStream, Gauge>::default();
     let sent = Family::<OfStream, Gauge>::default();
     let bandwidth = histograms(bandwidths);
     let round_trip = histograms(round_trips);
     let loss = histograms(losses);
-    for report in reports.iter().filter(|report| report.figures.is_connected) {
-        let of = labels.of(&report.stream);
-        let peer = &report.figures.peer;
+    for viewer in viewers.iter().filter(|viewer| viewer.is_connected()) {
+        let of = labels.of(viewer.stream());
         connected.get_or_create(&of).inc();
+        let bits = i64::try_from(viewer.bitrate()).unwrap_or(i64::MAX);
+        sent.get_or_create(&of).inc_by(bits);
+        let report = match viewer {
+            Watching::Session(report) => report,
+            Watching::Player(_) => {
+                rtmp.get_or_create(&of).inc();
+                // The part of the viewers that are limited is asked for: it is none here.
+                limited.get_or_create(&of).inc_by(0);
+                continue;
+            }
+        };
+        let peer = &report.figures.peer;
         limited
             .get_or_create(&of)
             .inc_by(i64::from(peer.is_limited));
-        let bits = i64::try_from(report.figures.bitrate).unwrap_or(i64::MAX);
-        sent.get_or_create(&of).inc_by(bits);
         if let Some(bits) = peer.bandwidth {
             bandwidth.get_or_create(&of).observe(bits as f64);
         }
@@ -225,6 +235,11 @@ fn collect_viewers(reports: &[SessionReport], labels: &mut Labels, registry: &mu
         }
     }
     registry.register("viewers", "Viewers that are sent media", connected);
+    registry.register(
+        "rtmp_players",
+        "Those of the viewers that are RTMP players",
+        rtmp,
+    );
     registry.register(
         "viewers_limited",
         "Viewers whose path is slower than the stream",
@@ -310,7 +325,7 @@ impl Server {
         Self {
             version: door.info.version,
             is_draining: door.admission.is_draining(),
-            sessions: door.engine.sessions(),
+            sessions: door.hub.viewers().count(),
             spread: door.engine.spread(),
             fan_out_p99: door.engine.fan_out().p99,
         }
@@ -322,7 +337,7 @@ fn collect_server(server: &Server, registry: &mut Registry) {
     sessions.set(i64::try_from(server.sessions).unwrap_or(i64::MAX));
     registry.register(
         "sessions",
-        "Sessions, those included that have not been heard of",
+        "Viewers, those included that have not been heard of",
         sessions,
     );
     let shards = Family::<OfShard, Gauge>::default();
@@ -355,7 +370,7 @@ fn collect_server(server: &Server, registry: &mut Registry) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use distributary_egress::engine::SessionFigures;
+    use distributary_egress::engine::{SessionFigures, SessionReport};
     use distributary_egress::session::SessionId;
     use distributary_webrtc::rtcp::{Packet, packets};
 
@@ -399,7 +414,11 @@ mod tests {
             since: now(),
             figures,
         };
-        collect_viewers(&[report], &mut labels, &mut registry);
+        collect_viewers(
+            &[Watching::Session(Box::new(report))],
+            &mut labels,
+            &mut registry,
+        );
         collect_encoders(EncoderStats::default(), &mut registry);
         let server = Server {
             version: "1.2.3",

@@ -6,7 +6,7 @@
 //! GET    /api/streams/{name}       one of them
 //! DELETE /api/publishers/{name}    ends the publisher of a stream
 //! GET    /api/viewers[?stream=]    the viewers, and how their paths are
-//! DELETE /api/viewers/{id}         ends the session of one
+//! DELETE /api/viewers/{id}         ends one of them
 //! GET    /api/events               gateway and streams, once a second, as server-sent events
 //! GET    /api/drain                whether no more viewers are taken; POST begins that, DELETE ends it
 //! GET    /api/openapi.json         all of this as an OpenAPI document
@@ -26,6 +26,7 @@ mod openapi;
 mod server;
 mod streams;
 mod viewers;
+mod watching;
 
 use std::time::Instant;
 

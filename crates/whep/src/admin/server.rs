@@ -18,9 +18,9 @@ pub(super) struct ServerSummary {
     /// Whether no more viewers are taken.
     draining: bool,
     rtmp_port: u16,
-    /// Sessions, those included that have not been heard of.
+    /// Viewers, those included that have not been heard of.
     sessions: usize,
-    /// How many of them each egress shard has, of those that have been heard of.
+    /// How many WebRTC sessions each egress shard has, of those that have been heard of.
     shard_sessions: Vec<usize>,
     fan_out: FanOut,
 }
@@ -46,7 +46,7 @@ impl ServerSummary {
             uptime_seconds: now.saturating_duration_since(door.info.started).as_secs(),
             draining: door.admission.is_draining(),
             rtmp_port: door.info.rtmp.port(),
-            sessions: door.engine.sessions(),
+            sessions: door.hub.viewers().count(),
             shard_sessions: door.engine.spread(),
             fan_out: door.engine.fan_out().into(),
         }

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use distributary_egress::engine::SessionReport;
 use distributary_hub::{Group, Hub, PublisherInfo, Rates, Stream, StreamStats};
 use distributary_media::h264::BFrames;
 use distributary_media::{AudioTrack, VideoTrack};
 use serde::Serialize;
 
+use super::watching::{Watching, watching};
 use super::{AdminDoor, fresh, now};
 use crate::advice;
 use crate::name::PathStream;
@@ -121,6 +121,8 @@ struct TrackSummary {
 struct ViewerSummary {
     /// Viewers that are sent media.
     connected: usize,
+    /// Those of them that are RTMP players.
+    rtmp: usize,
     /// Those of them who are sent what was encoded anew.
     transcoded: usize,
     /// Those whose path is slower than the stream.
@@ -139,8 +141,7 @@ pub(super) async fn one(
     State(door): State<AdminDoor>,
     PathStream(name): PathStream,
 ) -> Result<Response, Problem> {
-    let reports = door.engine.report(Some(&name));
-    let viewers = viewers(&reports);
+    let viewers = viewers(&watching(&door, Some(&name), now()));
     let stream = door.hub.stream(&name);
     stream
         .and_then(|stream| StreamSummary::of(&stream, &door.hub, &viewers, now()))
@@ -153,8 +154,7 @@ pub(super) async fn one(
 
 /// All live streams at `now`, by name.
 pub(super) fn summaries(door: &AdminDoor, now: Instant) -> Vec<StreamSummary> {
-    let reports = door.engine.report(None);
-    let viewers = viewers(&reports);
+    let viewers = viewers(&watching(door, None, now));
     let live = door.hub.streams();
     let mut streams: Vec<_> = live
         .iter()
@@ -165,16 +165,19 @@ pub(super) fn summaries(door: &AdminDoor, now: Instant) -> Vec<StreamSummary> {
 }
 
 /// Adds the viewers of each stream up, whether they are sent it or what was made of it.
-fn viewers(reports: &[SessionReport]) -> HashMap<&str, ViewerSummary> {
-    let mut sums: HashMap<&str, ViewerSummary> = HashMap::new();
-    for report in reports {
-        let figures = &report.figures;
-        if figures.is_connected {
-            let sum = sums.entry(report.stream.as_str()).or_default();
-            sum.connected += 1;
-            sum.transcoded += usize::from(report.stream.is_rendition());
-            sum.limited += usize::from(figures.peer.is_limited);
-            sum.bitrate_bps += figures.bitrate;
+fn viewers(watching: &[Watching]) -> HashMap<String, ViewerSummary> {
+    let mut sums: HashMap<String, ViewerSummary> = HashMap::new();
+    for viewer in watching.iter().filter(|viewer| viewer.is_connected()) {
+        let stream = viewer.stream();
+        let sum = sums.entry(stream.as_str().to_owned()).or_default();
+        sum.connected += 1;
+        sum.bitrate_bps += viewer.bitrate();
+        match viewer {
+            Watching::Session(report) => {
+                sum.transcoded += usize::from(stream.is_rendition());
+                sum.limited += usize::from(report.figures.peer.is_limited);
+            }
+            Watching::Player(_) => sum.rtmp += 1,
         }
     }
     sums
@@ -185,7 +188,7 @@ impl StreamSummary {
     fn of(
         stream: &Stream,
         hub: &Hub,
-        viewers: &HashMap<&str, ViewerSummary>,
+        viewers: &HashMap<String, ViewerSummary>,
         now: Instant,
     ) -> Option<Self> {
         let stats = stream.stats();
@@ -376,9 +379,10 @@ mod tests {
             ..PublisherInfo::default()
         });
         let viewers = HashMap::from([(
-            name.as_str(),
+            name.to_string(),
             ViewerSummary {
                 connected: 2,
+                rtmp: 0,
                 transcoded: 1,
                 limited: 1,
                 bitrate_bps: 5_000_000,
@@ -421,6 +425,7 @@ mod tests {
                 "cache": { "bytes": 0, "seconds": 0.0, "overflow": null },
                 "viewers": {
                     "connected": 2,
+                    "rtmp": 0,
                     "transcoded": 1,
                     "limited": 1,
                     "bitrate_bps": 5_000_000,

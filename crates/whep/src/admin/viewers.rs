@@ -6,11 +6,12 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use distributary_egress::engine::SessionReport;
-use distributary_hub::StreamName;
+use distributary_hub::{PlayerReport, StreamName};
 use distributary_webrtc::ice::Transport;
 use serde::{Deserialize, Serialize};
 
 use super::streams::{canonical, millis, tenths};
+use super::watching::{Watching, watching};
 use super::{AdminDoor, fresh, now};
 use crate::problem::Problem;
 
@@ -38,20 +39,20 @@ struct ViewerList {
 }
 
 /// One viewer.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Viewer {
     /// The first digits of the session's name, as logs have them.
     id: String,
     stream: String,
     /// Whether it is sent what was encoded anew.
     transcoded: bool,
-    /// Seconds since its offer was answered.
+    /// Seconds since its offer was answered, or since it began to play.
     uptime_seconds: u64,
     /// `connecting` up to the end of the DTLS handshake, then `connected`.
     state: &'static str,
     /// Where the viewer is.
     address: Option<String>,
-    /// How its packets travel: `udp` or `tcp`.
+    /// How its media travels: `udp` or `tcp` for WebRTC, or `rtmp`.
     transport: Option<&'static str>,
     /// How its media is sealed.
     srtp_profile: Option<String>,
@@ -88,20 +89,43 @@ pub(super) async fn list(
     let stream = asked.stream.as_deref().map(StreamName::parse).transpose();
     let stream =
         stream.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-    let reports = door.engine.report(stream.as_ref());
     let now = now();
-    let listed = reports
+    let viewers = watching(&door, stream.as_ref(), now);
+    let listed = viewers
         .iter()
         .skip(asked.offset.unwrap_or(0))
         .take(asked.limit.unwrap_or(DEFAULT_LIMIT));
     Ok(fresh(ViewerList {
-        total: reports.len(),
-        viewers: listed.map(|report| Viewer::of(report, now)).collect(),
+        total: viewers.len(),
+        viewers: listed.map(|viewer| Viewer::of(viewer, now)).collect(),
     }))
 }
 
 impl Viewer {
-    fn of(report: &SessionReport, now: Instant) -> Self {
+    fn of(viewer: &Watching, now: Instant) -> Self {
+        match viewer {
+            Watching::Session(report) => Self::of_session(report, now),
+            Watching::Player(report) => Self::of_player(report, now),
+        }
+    }
+
+    /// An RTMP player. TCP hides what happens on its path.
+    fn of_player(report: &PlayerReport, now: Instant) -> Self {
+        Self {
+            id: report.id.to_string(),
+            stream: report.stream.to_string(),
+            uptime_seconds: now.saturating_duration_since(report.since).as_secs(),
+            state: "connected",
+            address: Some(canonical(report.address).to_string()),
+            transport: Some("rtmp"),
+            bitrate_bps: report.bitrate,
+            bytes: report.sent.bytes,
+            skips: report.sent.skips,
+            ..Self::default()
+        }
+    }
+
+    fn of_session(report: &SessionReport, now: Instant) -> Self {
         let figures = &report.figures;
         let (video, audio, peer) = (&figures.video, &figures.audio, &figures.peer);
         Self {
@@ -197,7 +221,7 @@ mod tests {
                 audio: SenderStats::default(),
             },
         };
-        let viewer = Viewer::of(&report, now + Duration::from_secs(60));
+        let viewer = Viewer::of_session(&report, now + Duration::from_secs(60));
         assert_eq!(
             serde_json::to_value(viewer).unwrap(),
             serde_json::json!({

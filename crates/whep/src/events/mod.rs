@@ -25,7 +25,6 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use distributary_egress::engine::Engine;
 use distributary_egress::session::{SessionId, SessionWatch};
 use distributary_hub::{Hub, StreamName};
 use distributary_net::Permit;
@@ -191,7 +190,6 @@ struct Listener {
     feed: Feed,
     events: Arc<EventStream>,
     hub: Hub,
-    engine: Engine,
     session: SessionWatch,
     liveness: watch::Receiver<bool>,
     drain: watch::Receiver<Option<Drain>>,
@@ -222,7 +220,6 @@ impl Listener {
             turn: events.listen(),
             events,
             hub: front.hub.clone(),
-            engine: front.engine.clone(),
             session,
             liveness,
             drain: front.admission.watch(),
@@ -275,7 +272,7 @@ impl Listener {
     fn situation(&self) -> Situation {
         Situation {
             is_live: *self.liveness.borrow(),
-            viewers: self.engine.sessions_of(self.session.stream()),
+            viewers: self.hub.viewers().count_of(self.session.stream()),
             drain: self.drain.borrow().clone(),
             is_expiring: self.expires.is_some_and(|at| at <= clock()),
             notice: self.notice(),

@@ -10,6 +10,7 @@ use distributary_auth::keys::KeyRule;
 use distributary_auth::rate::RateLimit;
 use distributary_auth::{AuthConfig, Authorizer, Method};
 use distributary_egress::engine::EngineConfig;
+use distributary_hub::ViewerLimits;
 use distributary_net::{TrustedProxies, parse_network};
 use distributary_whep::{Access, WhepConfig};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -351,11 +352,11 @@ fn path_with_token(seconds: u64) -> String {
 async fn an_address_with_all_its_viewers_has_to_wait_and_others_do_not() {
     let proxies = TrustedProxies(vec![parse_network("127.0.0.1").unwrap()]);
     let access = Access::new(Authorizer::open(), NO_LIMIT, proxies);
-    let engine = EngineConfig {
-        max_sessions_per_address: 2,
-        ..EngineConfig::default()
+    let limits = ViewerLimits {
+        max_per_address: 2,
+        ..ViewerLimits::default()
     };
-    let front = Front::build(WhepConfig::default(), engine, access);
+    let front = Front::limited(limits, access);
     let ask = async |ip| post(&front, "/whep/live/test", &[("x-forwarded-for", ip)]).await;
     let first = ask("2001:db8::1").await;
     // An offer of ours takes a place as well as an answer.

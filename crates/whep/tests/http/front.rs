@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, Response, StatusCode, header};
 use bytes::Bytes;
 use distributary_egress::engine::{Engine, EngineConfig};
-use distributary_hub::{Hub, HubConfig, Publisher, StreamName};
+use distributary_hub::{Hub, HubConfig, Publisher, StreamName, ViewerLimits};
 use distributary_media::{AudioCodec, AudioTrack, VideoCodec, VideoTrack};
 use distributary_whep::admin::{AdminDoor, AdminToken, admin_router};
 use distributary_whep::{Access, Admission, FrontDoor, ServerInfo, Settings, WhepConfig, router};
@@ -52,8 +52,20 @@ impl Front {
         Self::build(WhepConfig::default(), EngineConfig::default(), access)
     }
 
-    pub(crate) fn build(whep: WhepConfig, mut engine: EngineConfig, access: Access) -> Self {
-        let hub = Hub::new(HubConfig::default());
+    /// One with limits on its viewers.
+    pub(crate) fn limited(viewers: ViewerLimits, access: Access) -> Self {
+        let hub = Hub::new(HubConfig {
+            viewers,
+            ..HubConfig::default()
+        });
+        Self::over(hub, WhepConfig::default(), EngineConfig::default(), access)
+    }
+
+    pub(crate) fn build(whep: WhepConfig, engine: EngineConfig, access: Access) -> Self {
+        Self::over(Hub::new(HubConfig::default()), whep, engine, access)
+    }
+
+    fn over(hub: Hub, whep: WhepConfig, mut engine: EngineConfig, access: Access) -> Self {
         engine.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         engine.shards = 1;
         engine.candidates = vec![Ipv4Addr::LOCALHOST.into()];

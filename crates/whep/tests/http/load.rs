@@ -3,17 +3,18 @@
 use crate::front::{Front, OFFER, publish};
 use axum::http::StatusCode;
 use distributary_egress::engine::EngineConfig;
-use distributary_whep::{Drain, Redirect, WhepConfig};
+use distributary_hub::{StreamName, ViewerLimits};
+use distributary_whep::{Access, Drain, Redirect, WhepConfig};
 
 const SDP: &str = "application/sdp";
 
-fn front(max_sessions: usize, max_sessions_per_stream: usize) -> Front {
-    let engine = EngineConfig {
-        max_sessions,
-        max_sessions_per_stream,
-        ..EngineConfig::default()
+fn front(max: usize, max_per_stream: usize) -> Front {
+    let limits = ViewerLimits {
+        max,
+        max_per_stream,
+        ..ViewerLimits::default()
     };
-    Front::with(WhepConfig::default(), engine)
+    Front::limited(limits, Access::default())
 }
 
 /// Asks for a stream, and checks that the gateway has no room and says when to ask again.
@@ -42,6 +43,17 @@ async fn a_stream_with_all_its_viewers_leaves_room_for_others() {
     assert!(is_full(&front, "/whep/live/test").await.contains("stream"));
     let answer = front.post("/whep/live/other", SDP, OFFER).await;
     assert_eq!(answer.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn rtmp_player_takes_the_place_of_a_viewer() {
+    let front = front(10, 1);
+    let name = StreamName::parse("live/test").unwrap();
+    let player = front.hub.viewers().admit(&name, None).unwrap();
+    assert!(is_full(&front, "/whep/live/test").await.contains("stream"));
+    drop(player);
+    front.open().await;
+    assert!(front.hub.viewers().admit(&name, None).is_err());
 }
 
 #[tokio::test]

@@ -1,0 +1,265 @@
+//! Viewers that the WebRTC engine does not serve: what they are sent, and how to end one.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+use distributary_names::StreamName;
+use tokio::sync::watch;
+
+use crate::viewers::ViewerPlace;
+
+/// Time over which the bit rate of a player is measured.
+const RATE_WINDOW: Duration = Duration::from_secs(1);
+
+/// A bit rate that is older than this is taken for zero: nothing has been sent since.
+const RATE_LIFETIME: Duration = Duration::from_secs(3);
+
+/// Names a player in the API and in the log, by eight hexadecimal digits as WebRTC sessions are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PlayerId(u32);
+
+impl fmt::Display for PlayerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+/// A player and what it has been sent.
+#[derive(Clone, Debug)]
+pub struct PlayerReport {
+    /// Names it.
+    pub id: PlayerId,
+    /// The stream that it plays.
+    pub stream: StreamName,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// When it began to play.
+    pub since: Instant,
+    /// What it has been sent.
+    pub sent: PlayerStats,
+    /// Bits of media per second that were sent lately.
+    pub bitrate: u64,
+}
+
+/// Counters of one player, since it began to play.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlayerStats {
+    /// Frames sent.
+    pub frames: u64,
+    /// Bytes of coded media in them.
+    pub bytes: u64,
+    /// How often everything up to the next keyframe was dropped, because the player was behind.
+    pub skips: u64,
+}
+
+/// All players.
+#[derive(Debug, Default)]
+pub struct Players {
+    by_id: DashMap<PlayerId, Arc<Seat>>,
+}
+
+/// What is known of one player.
+#[derive(Debug)]
+struct Seat {
+    stream: StreamName,
+    address: SocketAddr,
+    since: Instant,
+    meter: Mutex<Meter>,
+    removed: watch::Sender<bool>,
+}
+
+#[derive(Debug)]
+struct Meter {
+    sent: PlayerStats,
+    /// When the present window began, and the bytes sent until then.
+    window: (Instant, u64),
+    /// Bits per second over the last whole window.
+    bitrate: u64,
+}
+
+/// A player that is listed as long as this is kept.
+#[derive(Debug)]
+pub struct Player {
+    players: Arc<Players>,
+    id: PlayerId,
+    seat: Arc<Seat>,
+    removed: watch::Receiver<bool>,
+    _place: ViewerPlace,
+}
+
+impl Players {
+    /// Lists a player that has taken a place.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        stream: StreamName,
+        address: SocketAddr,
+        place: ViewerPlace,
+        now: Instant,
+    ) -> Player {
+        let (tell, removed) = watch::channel(false);
+        let seat = Arc::new(Seat {
+            stream,
+            address,
+            since: now,
+            meter: Mutex::new(Meter {
+                sent: PlayerStats::default(),
+                window: (now, 0),
+                bitrate: 0,
+            }),
+            removed: tell,
+        });
+        let id = PlayerId(rand::random());
+        self.by_id.insert(id, Arc::clone(&seat));
+        Player {
+            players: Arc::clone(self),
+            id,
+            seat,
+            removed,
+            _place: place,
+        }
+    }
+
+    /// Returns the players of `stream`, or all, in no particular order.
+    pub fn report(&self, stream: Option<&StreamName>, now: Instant) -> Vec<PlayerReport> {
+        let entries = self.by_id.iter();
+        entries
+            .filter(|entry| stream.is_none_or(|stream| entry.stream == *stream))
+            .map(|entry| {
+                let meter = entry.meter();
+                PlayerReport {
+                    id: *entry.key(),
+                    stream: entry.stream.clone(),
+                    address: entry.address,
+                    since: entry.since,
+                    sent: meter.sent,
+                    bitrate: meter.bitrate(now),
+                }
+            })
+            .collect()
+    }
+
+    /// Ends the player of this name. Returns `false` when there is none.
+    pub fn remove(&self, id: &str) -> bool {
+        let named = self
+            .by_id
+            .iter()
+            .find(|entry| entry.key().to_string() == id);
+        named.is_some_and(|player| {
+            player.removed.send_replace(true);
+            true
+        })
+    }
+}
+
+impl Player {
+    /// Returns its name.
+    pub fn id(&self) -> PlayerId {
+        self.id
+    }
+
+    /// Returns the number of frames sent.
+    pub fn frames(&self) -> u64 {
+        self.seat.meter().sent.frames
+    }
+
+    /// Notes a frame of so many bytes that is sent, and how often the player has skipped so far.
+    pub fn note_frame(&self, bytes: usize, skips: u64, now: Instant) {
+        self.seat.meter().note(bytes, skips, now);
+    }
+
+    /// Completes when whoever runs the gateway wants the player gone. It may be dropped and called again.
+    pub async fn removed(&mut self) {
+        if self.removed.wait_for(|removed| *removed).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        self.players.by_id.remove(&self.id);
+    }
+}
+
+impl Seat {
+    fn meter(&self) -> MutexGuard<'_, Meter> {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Meter {
+    fn note(&mut self, bytes: usize, skips: u64, now: Instant) {
+        self.sent.frames += 1;
+        self.sent.bytes += bytes as u64;
+        self.sent.skips = skips;
+        let (began, before) = self.window;
+        let length = now.saturating_duration_since(began);
+        if length >= RATE_WINDOW {
+            let bits = u128::from(self.sent.bytes - before) * 8000;
+            self.bitrate = u64::try_from(bits / length.as_millis()).unwrap_or(u64::MAX);
+            self.window = (now, self.sent.bytes);
+        }
+    }
+
+    fn bitrate(&self, now: Instant) -> u64 {
+        let is_fresh = now.saturating_duration_since(self.window.0) < RATE_LIFETIME;
+        if is_fresh { self.bitrate } else { 0 }
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+mod tests {
+    use super::*;
+    use crate::viewers::{ViewerLimits, Viewers};
+
+    fn player(players: &Arc<Players>, stream: &StreamName, now: Instant) -> Player {
+        let viewers = Viewers::new(ViewerLimits::default());
+        let place = viewers.admit(stream, None).unwrap();
+        players.enter(stream.clone(), ([192, 0, 2, 1], 1).into(), place, now)
+    }
+
+    #[test]
+    fn player_is_reported_with_its_bit_rate_until_it_leaves() {
+        let start = Instant::now();
+        let players = Arc::new(Players::default());
+        let [a, b] = ["live/a", "live/b"].map(|name| StreamName::parse(name).unwrap());
+        let player = player(&players, &a, start);
+        let at = |millis| start + Duration::from_millis(millis);
+        // 125 000 bytes in a second.
+        for frame in 0..=25 {
+            player.note_frame(5_000, 3, at(40 * frame));
+        }
+        let [report] = players.report(Some(&a), at(1_000)).try_into().unwrap();
+        assert_eq!(report.bitrate, 26 * 5_000 * 8);
+        let sent = PlayerStats {
+            frames: 26,
+            bytes: 130_000,
+            skips: 3,
+        };
+        assert_eq!((report.id, report.sent), (player.id(), sent));
+        assert_eq!(players.report(None, at(5_000))[0].bitrate, 0);
+        assert!(players.report(Some(&b), at(1_000)).is_empty());
+        drop(player);
+        assert!(players.report(None, at(1_000)).is_empty());
+    }
+
+    #[tokio::test]
+    async fn player_is_told_when_it_is_removed() {
+        let players = Arc::new(Players::default());
+        let stream = StreamName::parse("live/a").unwrap();
+        let mut player = player(&players, &stream, Instant::now());
+        let id = player.id().to_string();
+        assert!(id.len() == 8 && !players.remove("00"));
+        assert!(players.remove(&id));
+        player.removed().await;
+        drop(player);
+        assert!(!players.remove(&id));
+    }
+}

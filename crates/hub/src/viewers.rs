@@ -1,0 +1,183 @@
+//! How many may watch, whatever they watch over.
+
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use distributary_names::StreamName;
+use distributary_net::{Counts, Full, Held, PerAddress};
+
+/// Bounds of the number of viewers. WebRTC sessions and RTMP players count alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ViewerLimits {
+    /// Most viewers.
+    pub max: usize,
+    /// Most viewers of one stream.
+    pub max_per_stream: usize,
+    /// Most viewers of one address, an IPv6 /64 network counting as one.
+    pub max_per_address: usize,
+}
+
+impl Default for ViewerLimits {
+    fn default() -> Self {
+        Self {
+            max: 20_000,
+            max_per_stream: 20_000,
+            max_per_address: 5_000,
+        }
+    }
+}
+
+/// Why there is no place for another viewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooManyViewers {
+    /// The gateway has all its viewers.
+    #[error("the limit of {0} viewers is reached")]
+    Total(usize),
+    /// The stream has all its viewers.
+    #[error("the limit of {0} viewers of this stream is reached")]
+    Stream(usize),
+    /// The address has all its viewers.
+    #[error("the limit of {0} viewers from one address is reached")]
+    Address(usize),
+}
+
+/// Counts all viewers, and refuses those beyond the limits.
+#[derive(Debug)]
+pub struct Viewers {
+    limits: RwLock<ViewerLimits>,
+    all: Arc<Counts<()>>,
+    by_stream: Arc<Counts<StreamName>>,
+    by_address: PerAddress,
+}
+
+/// A viewer's place, given back when it is dropped.
+#[derive(Debug)]
+pub struct ViewerPlace {
+    _all: Held<()>,
+    _stream: Held<StreamName>,
+    _address: Option<Held<IpAddr>>,
+}
+
+impl Viewers {
+    pub(crate) fn new(limits: ViewerLimits) -> Self {
+        Self {
+            by_address: PerAddress::new(limits.max_per_address),
+            limits: RwLock::new(limits),
+            all: Arc::default(),
+            by_stream: Arc::default(),
+        }
+    }
+
+    /// Returns the limits in force.
+    pub fn limits(&self) -> ViewerLimits {
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the limits for those who come from now on.
+    pub(crate) fn set_limits(&self, limits: ViewerLimits) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+        self.by_address.set_max(limits.max_per_address);
+    }
+
+    /// Takes a place for a viewer of `stream`, or of the stream that this is a rendition of. A viewer without
+    /// an address counts against no address.
+    ///
+    /// # Errors
+    /// When a limit is reached. The narrowest is named: the address's, the stream's, then that of all.
+    pub fn admit(
+        &self,
+        stream: &StreamName,
+        address: Option<IpAddr>,
+    ) -> Result<ViewerPlace, TooManyViewers> {
+        let limits = self.limits();
+        let address = address.map(|address| self.by_address.take(address));
+        let address = address.transpose().map_err(|full| match full {
+            Full::Address(max) | Full::Total(max) => TooManyViewers::Address(max),
+        })?;
+        let of_stream = self
+            .by_stream
+            .take(stream.published(), limits.max_per_stream);
+        let of_stream = of_stream.ok_or(TooManyViewers::Stream(limits.max_per_stream))?;
+        let of_all = self.all.take((), limits.max);
+        Ok(ViewerPlace {
+            _all: of_all.ok_or(TooManyViewers::Total(limits.max))?,
+            _stream: of_stream,
+            _address: address,
+        })
+    }
+
+    /// Returns the number of viewers, those included that have not been heard of yet.
+    pub fn count(&self) -> usize {
+        self.all.count(&())
+    }
+
+    /// Returns the number of viewers of one stream and its rendition.
+    pub fn count_of(&self, stream: &StreamName) -> usize {
+        self.by_stream.count(&stream.published())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(name: &str) -> StreamName {
+        StreamName::parse(name).unwrap()
+    }
+
+    fn viewers(max: usize, max_per_stream: usize, max_per_address: usize) -> Viewers {
+        Viewers::new(ViewerLimits {
+            max,
+            max_per_stream,
+            max_per_address,
+        })
+    }
+
+    #[test]
+    fn place_is_refused_at_each_limit_and_free_when_a_viewer_leaves() {
+        let viewers = viewers(3, 2, 1);
+        let admit = |stream: &str, host: u8| {
+            viewers.admit(&name(stream), Some(IpAddr::from([192, 0, 2, host])))
+        };
+        let first = admit("live/a", 1).unwrap();
+        assert_eq!(admit("live/b", 1).unwrap_err(), TooManyViewers::Address(1));
+        let _second = admit("live/a", 2).unwrap();
+        assert_eq!(admit("live/a", 3).unwrap_err(), TooManyViewers::Stream(2));
+        let _third = viewers.admit(&name("live/b"), None).unwrap();
+        assert_eq!(admit("live/c", 4).unwrap_err(), TooManyViewers::Total(3));
+        assert_eq!((viewers.count(), viewers.count_of(&name("live/a"))), (3, 2));
+        // A refusal takes nothing.
+        drop(first);
+        assert!(admit("live/a", 1).is_ok());
+        assert_eq!((viewers.count(), viewers.count_of(&name("live/a"))), (2, 1));
+    }
+
+    #[test]
+    fn viewers_of_a_rendition_count_as_those_of_its_stream() {
+        let viewers = viewers(9, 1, 9);
+        let stream = name("live/a");
+        let _of_rendition = viewers.admit(&stream.rendition(), None).unwrap();
+        assert_eq!(viewers.count_of(&stream), 1);
+        let refused = viewers.admit(&stream, None).unwrap_err();
+        assert_eq!(refused, TooManyViewers::Stream(1));
+    }
+
+    #[test]
+    fn changed_limits_apply_to_those_who_come_later() {
+        let viewers = viewers(1, 1, 1);
+        let address = Some(IpAddr::from([192, 0, 2, 1]));
+        let _first = viewers.admit(&name("live/a"), address).unwrap();
+        viewers.set_limits(ViewerLimits {
+            max: 2,
+            max_per_stream: 2,
+            max_per_address: 2,
+        });
+        let _second = viewers.admit(&name("live/a"), address).unwrap();
+        viewers.set_limits(ViewerLimits {
+            max: 1,
+            ..ViewerLimits::default()
+        });
+        let refused = viewers.admit(&name("live/a"), address).unwrap_err();
+        assert_eq!(refused, TooManyViewers::Total(1));
+    }
+}

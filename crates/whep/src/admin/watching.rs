@@ -1,0 +1,65 @@
+//! Who watches, whatever they watch over.
+
+use std::time::Instant;
+
+use distributary_egress::engine::SessionReport;
+use distributary_hub::{PlayerReport, StreamName};
+
+use super::AdminDoor;
+
+/// A viewer that has been heard of.
+pub(super) enum Watching {
+    /// A WebRTC session.
+    Session(Box<SessionReport>),
+    /// An RTMP player.
+    Player(PlayerReport),
+}
+
+/// Returns the viewers of `stream`, or all, the oldest first.
+pub(super) fn watching(
+    door: &AdminDoor,
+    stream: Option<&StreamName>,
+    now: Instant,
+) -> Vec<Watching> {
+    let sessions = door.engine.report(stream).into_iter();
+    let players = door.hub.players().report(stream, now).into_iter();
+    let mut viewers: Vec<_> = sessions
+        .map(|report| Watching::Session(Box::new(report)))
+        .chain(players.map(Watching::Player))
+        .collect();
+    viewers.sort_by_key(Watching::since);
+    viewers
+}
+
+impl Watching {
+    /// Returns the stream that is watched, or its rendition.
+    pub(super) fn stream(&self) -> &StreamName {
+        match self {
+            Self::Session(report) => &report.stream,
+            Self::Player(report) => &report.stream,
+        }
+    }
+
+    /// Returns whether media is sent.
+    pub(super) fn is_connected(&self) -> bool {
+        match self {
+            Self::Session(report) => report.figures.is_connected,
+            Self::Player(_) => true,
+        }
+    }
+
+    /// Returns the bits of media per second that were sent lately.
+    pub(super) fn bitrate(&self) -> u64 {
+        match self {
+            Self::Session(report) => report.figures.bitrate,
+            Self::Player(report) => report.bitrate,
+        }
+    }
+
+    fn since(&self) -> Instant {
+        match self {
+            Self::Session(report) => report.since,
+            Self::Player(report) => report.since,
+        }
+    }
+}

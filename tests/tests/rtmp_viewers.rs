@@ -1,0 +1,80 @@
+//! RTMP players are viewers like others: limited with them, counted with them, and ended in the same way.
+
+use distributary_tests::client;
+use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
+use distributary_tests::gateway::Gateway;
+use distributary_tests::process::Process;
+use distributary_tests::wait::eventually;
+use serde_json::Value;
+use std::process::Command;
+
+const OFFER: &[u8] = include_bytes!("../../crates/webrtc/tests/fixtures/offers/chromium-offer.sdp");
+
+/// Lets ffmpeg play a stream until it ends.
+fn play(gateway: &Gateway, name: &str) -> Process {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-hide_banner", "-nostdin", "-loglevel", "warning"]);
+    command.args([
+        "-i",
+        &gateway.rtmp_url(name),
+        "-c",
+        "copy",
+        "-f",
+        "null",
+        "-",
+    ]);
+    Process::start("ffmpeg", command)
+}
+
+/// The viewers that the API lists, once there are so many.
+async fn viewers(gateway: &Gateway, count: usize) -> Vec<Value> {
+    eventually(&format!("{count} viewers are listed"), async || {
+        let list = gateway.ask("/api/viewers?stream=live/test");
+        let viewers = list["viewers"].as_array()?.clone();
+        (viewers.len() == count).then_some(viewers)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn rtmp_player_is_limited_counted_and_ended_like_any_viewer() {
+    let gateway = Gateway::start_configured("[viewers]\nmax_per_stream = 1\n");
+    let clip = Clip::with_gop(FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let mut player = play(&gateway, "live/test");
+    let listed = viewers(&gateway, 1).await;
+    assert_eq!(listed[0]["transport"], "rtmp");
+    assert_eq!(listed[0]["state"], "connected");
+    eventually("its bit rate is measured", async || {
+        let stream = gateway.stream("live/test")?;
+        assert_eq!(stream["viewers"]["connected"], 1);
+        assert_eq!(stream["viewers"]["rtmp"], 1);
+        (stream["viewers"]["bitrate_bps"].as_u64()? > 0).then_some(())
+    })
+    .await;
+    assert_eq!(gateway.ask("/api/server")["sessions"], 1);
+    let metrics = client::request(gateway.admin, "GET", "/metrics", &[], b"");
+    for series in ["viewers", "rtmp_players"] {
+        let line = format!("distributary_{series}{{stream=\"live/test\"}} 1\n");
+        assert!(metrics.text().contains(&line), "{line}");
+    }
+
+    // The only place of the stream is taken.
+    let offer = || {
+        let sdp = [("Content-Type", "application/sdp")];
+        gateway.request("POST", "/whep/live/test", &sdp, OFFER)
+    };
+    assert_eq!(offer().status, 503);
+
+    let path = format!("/api/viewers/{}", listed[0]["id"].as_str().unwrap());
+    let ended = client::request(gateway.admin, "DELETE", &path, &[], b"");
+    assert_eq!(ended.status, 204);
+    player.wait();
+    viewers(&gateway, 0).await;
+    assert_eq!(offer().status, 201);
+
+    // And the other way round.
+    let mut refused = play(&gateway, "live/test");
+    assert!(!refused.wait().success());
+}
