@@ -1,0 +1,140 @@
+//! Times: a whole number and one of `ms`, `s`, `m`, `h`, such as `"30s"`.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serializer};
+
+use crate::unit::{UnitError, Units};
+
+const UNITS: Units = Units {
+    units: &[("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)],
+    example: "30s",
+};
+
+/// Parses a time.
+///
+/// # Errors
+/// When the text is not a whole number with a unit.
+pub fn parse(text: &str) -> Result<Duration, UnitError> {
+    UNITS.parse(text).map(Duration::from_millis)
+}
+
+/// Writes a time in the largest unit that keeps it whole, in whole milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Display(pub Duration);
+
+impl fmt::Display for Display {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        UNITS.write(millis, f)
+    }
+}
+
+/// Serializes a time as text.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn serialize<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Display(*time))
+}
+
+/// Deserializes a time from text.
+///
+/// # Errors
+/// When the value is not a text, or not a whole number with a unit.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+/// A time of which `"0s"` means none.
+pub mod optional {
+    use super::{Deserializer, Duration, Serializer};
+
+    /// Serializes a time as text, and none as `"0s"`.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(
+        time: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => super::serialize(time, serializer),
+            // In the largest unit that keeps it whole, zero has the smallest.
+            None => serializer.serialize_str("0s"),
+        }
+    }
+
+    /// Deserializes a time from text, and zero as none.
+    ///
+    /// # Errors
+    /// When the value is not a text, or not a whole number with a unit.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let time = super::deserialize(deserializer)?;
+        Ok(Some(time).filter(|time| !time.is_zero()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Serialize;
+
+    #[test]
+    fn times_have_units() {
+        for (text, millis) in [
+            ("250ms", 250),
+            ("30s", 30_000),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+        ] {
+            let time = parse(text).unwrap();
+            assert_eq!(time.as_millis(), millis);
+            assert_eq!(Display(time).to_string(), text);
+        }
+        assert_eq!(Display(parse("90 s").unwrap()).to_string(), "90s");
+        assert_eq!(parse("0s").unwrap(), Duration::ZERO);
+    }
+
+    #[test]
+    fn time_without_its_unit_or_out_of_range_is_refused() {
+        for text in [
+            "30",
+            "",
+            "s",
+            "-1s",
+            "1.5s",
+            "30 sec",
+            "99999999999999999999s",
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains("\"30s\""), "{error}");
+        }
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Timeouts {
+        #[serde(with = "super")]
+        idle: Duration,
+        #[serde(with = "super::optional")]
+        publish: Option<Duration>,
+    }
+
+    #[test]
+    fn zero_is_none_where_a_time_is_optional() {
+        let text = r#"{"idle":"0ms","publish":"0s"}"#;
+        let timeouts: Timeouts = serde_json::from_str(text).unwrap();
+        let idle = Duration::ZERO;
+        assert_eq!(
+            timeouts,
+            Timeouts {
+                idle,
+                publish: None
+            }
+        );
+        assert_eq!(serde_json::to_string(&timeouts).unwrap(), text);
+    }
+}
