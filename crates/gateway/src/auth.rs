@@ -10,8 +10,8 @@ use distributary_auth::{AuthConfig, Method};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ConfigError;
-use crate::stream_rule::Pattern;
 use crate::units::Time;
+use distributary_hub::StreamPattern;
 
 /// Who may publish and who may watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ pub enum AuthMethod {
 pub struct KeyEntry {
     /// The names of the streams, with at most one `*`.
     #[serde(rename = "match")]
-    pub streams: Pattern,
+    pub streams: StreamPattern,
     /// Any of these lets somebody publish.
     #[serde(default)]
     pub publish: Vec<String>,
@@ -173,7 +173,7 @@ impl Auth {
 impl KeyEntry {
     fn rule(&self) -> KeyRule {
         KeyRule {
-            streams: self.streams.0.clone(),
+            streams: self.streams.clone(),
             publish: self.publish.clone(),
             play: self.play.clone(),
         }

@@ -13,7 +13,6 @@ use crate::logging;
 /// # Errors
 /// The first thing that is wrong.
 pub fn check(config: &Config) -> Result<(), StartError> {
-    config.hub()?;
     config.whep()?;
     config.access()?;
     for pull in &config.pull {
@@ -82,10 +81,6 @@ mod tests {
                 "[publishers] swf = { hash = \"5a\" }: expected a hash of 64 hexadecimal digits",
             ),
             (
-                "[streams]\nopus_bitrate = 1000",
-                "[streams]: the Opus bitrate is 1000 bit/s; it must be from 16000 to 320000",
-            ),
-            (
                 "[auth]\npublish = \"keys\"",
                 "[[auth.key]]: there is no key for it: add match and keys",
             ),
@@ -103,11 +98,11 @@ mod tests {
             ),
             (
                 "[https]\nlisten = \"[::]:1\"\ncertificate = \"x.pem\"",
-                "certificate and key of HTTPS are given together, or neither is",
+                "HTTPS: set both certificate and key, or neither",
             ),
             (
                 "[admin_https]\nlisten = \"[::]:1\"\nkey = \"x.pem\"",
-                "certificate and key of Admin API over HTTPS are given together, or neither is",
+                "Admin API over HTTPS: set both certificate and key, or neither",
             ),
             (
                 "log = \"loud=louder\"",

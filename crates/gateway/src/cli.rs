@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
 use crate::environment::{self, UnknownVariable};
-use crate::listen::{ListenAddress, OptionalAddress};
 use crate::logging::LogFormat;
+use distributary_net::{ListenAddress, OptionalAddress};
 
 /// WebRTC egress gateway: one publisher in over RTMP, thousands of viewers out over WebRTC (WHEP).
 ///

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use distributary_auth::rate::RateLimit;
 use distributary_egress::engine::EngineConfig;
-use distributary_hub::{HubConfig, PatternError, ViewerLimits};
-use distributary_media::audio::{OpusApplication, OpusConfig};
+use distributary_hub::{HubConfig, PatternError, StreamRule, StreamsConfig, ViewerLimits};
 use distributary_net::TrustedProxies;
 use distributary_rtmp::amf::AmfLimits;
 use distributary_rtmp::chunk::ChunkLimits;
 use distributary_rtmp::{FlashProgram, PullLimits, PullRule, RtmpConfig, SessionConfig, Swf};
+use distributary_tls::TlsListener;
 use distributary_whep::{HttpConfig, Offline, WhepConfig};
 use serde::{Deserialize, Serialize};
 
@@ -20,12 +20,11 @@ use crate::auth::Auth;
 use crate::delay::DelayBounds;
 use crate::explanation::Explanation;
 use crate::front_door::{IceServerEntry, RedirectEntry, Whep, whep_config};
-use crate::listen::{ListenAddress, OptionalAddress};
 use crate::logging::LogFormat;
-use crate::stream_rule::{BFrames, Sei, StreamRule, Vui};
 use crate::swf::SwfSource;
-use crate::transcode::Transcode;
 use crate::units::{Size, Time};
+use distributary_net::{ListenAddress, OptionalAddress};
+use distributary_transcode::TranscodeConfig;
 
 /// Interfaces that lead to containers and virtual machines on this machine, and to no viewer.
 const CONTAINER_INTERFACES: [&str; 8] = [
@@ -89,9 +88,9 @@ pub struct Config {
     /// Limits of what is pulled.
     pub pulls: Pulls,
     /// What is kept of each stream.
-    pub streams: Streams,
+    pub streams: StreamsConfig,
     /// How streams are encoded anew.
-    pub transcode: Transcode,
+    pub transcode: TranscodeConfig,
     /// How viewers are served.
     pub viewers: Viewers,
     /// How players may ask for streams.
@@ -120,18 +119,6 @@ pub struct Pull {
     /// The Flash program that the gateway proves to play when the server asks.
     #[serde(default)]
     pub swf: SwfSource,
-}
-
-/// Something that listens with TLS.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TlsListener {
-    /// Where clients connect to; off when there is none.
-    pub listen: OptionalAddress,
-    /// PEM file of the certificate and those of its issuers.
-    pub certificate: PathBuf,
-    /// PEM file of its private key.
-    pub key: PathBuf,
 }
 
 /// What happens when a name is published that is live already.
@@ -189,45 +176,6 @@ pub struct Pulls {
     pub max_per_origin: usize,
     /// Most attempts under way that one address has asked for.
     pub max_per_ip: usize,
-}
-
-/// What is kept of each stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Streams {
-    /// Most bytes of video kept for newcomers.
-    pub cache_size: Size,
-    /// Longest time of video kept for newcomers.
-    pub cache_duration: Time,
-    /// Most frames that wait for one shard.
-    pub queue_frames: usize,
-    /// Bits per second of the Opus that is made of AAC.
-    pub opus_bitrate: u32,
-    /// Whether Opus repeats speech in little when viewers lose packets.
-    pub opus_fec: bool,
-    /// What the encoder of Opus is to do well.
-    pub opus_application: Application,
-    /// Its effort, 0 to 10.
-    pub opus_complexity: u8,
-    /// What is done with B-frames.
-    pub bframes: BFrames,
-    /// What is done with supplemental enhancement information.
-    pub sei: Sei,
-    /// What is done with what a stream says of the order of its pictures.
-    pub vui: Vui,
-}
-
-/// What the encoder of Opus is to do well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Application {
-    /// Any sound.
-    #[default]
-    Audio,
-    /// Speech.
-    Voice,
-    /// Any sound with less delay.
-    LowDelay,
 }
 
 /// How viewers are served.
@@ -408,33 +356,12 @@ impl Config {
     }
 
     /// The part of the hub.
-    ///
-    /// # Errors
-    /// When sound cannot be encoded as it says.
-    pub fn hub(&self) -> Result<HubConfig, ConfigError> {
-        let (streams, rules) = (&self.streams, &self.stream[..]);
-        let config = HubConfig {
-            gop_cache_bytes: streams.cache_size.0,
-            gop_cache_duration: streams.cache_duration.0,
-            queue_frames: streams.queue_frames,
-            opus: OpusConfig {
-                bitrate: streams.opus_bitrate,
-                fec: streams.opus_fec,
-                application: match streams.opus_application {
-                    Application::Audio => OpusApplication::Audio,
-                    Application::Voice => OpusApplication::Voice,
-                    Application::LowDelay => OpusApplication::LowDelay,
-                },
-                complexity: streams.opus_complexity,
-            },
-            b_frames: StreamRule::setting(streams.bframes, rules, |rule| rule.bframes),
-            sei: StreamRule::setting(streams.sei, rules, |rule| rule.sei),
-            vui: StreamRule::setting(streams.vui, rules, |rule| rule.vui),
+    pub fn hub(&self) -> HubConfig {
+        HubConfig {
+            streams: self.streams.clone(),
+            exceptions: self.stream.clone(),
             viewers: self.viewers.limits(),
-        };
-        let opus = config.opus.check();
-        opus.map_err(|error| ConfigError::entry("[streams]", error.to_string()))?;
-        Ok(config)
+        }
     }
 }
 
@@ -462,8 +389,8 @@ impl Default for Config {
             admin_https: TlsListener::default(),
             publishers: Publishers::default(),
             pulls: Pulls::default(),
-            streams: Streams::default(),
-            transcode: Transcode::default(),
+            streams: StreamsConfig::default(),
+            transcode: TranscodeConfig::default(),
             viewers: Viewers::default(),
             whep: Whep::default(),
             requests: Requests::default(),
@@ -581,24 +508,6 @@ impl Pull {
     }
 }
 
-impl Default for Streams {
-    fn default() -> Self {
-        let hub = HubConfig::default();
-        Self {
-            cache_size: Size(hub.gop_cache_bytes),
-            cache_duration: Time(hub.gop_cache_duration),
-            queue_frames: hub.queue_frames,
-            opus_bitrate: hub.opus.bitrate,
-            opus_fec: hub.opus.fec,
-            opus_application: Application::default(),
-            opus_complexity: hub.opus.complexity,
-            bframes: BFrames::default(),
-            sei: Sei::default(),
-            vui: Vui::default(),
-        }
-    }
-}
-
 impl Viewers {
     /// How many viewers there may be.
     fn limits(&self) -> ViewerLimits {
@@ -650,7 +559,7 @@ impl Default for Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use distributary_hub::{BFramePolicy, StreamName};
+    use distributary_hub::StreamName;
 
     const REFERENCE: &str = include_str!("../../../config/distributary.toml");
 
@@ -713,6 +622,8 @@ mod tests {
             "[publishers]\nmax = -1",
             "[publishers]\non_duplicate = \"maybe\"",
             "[streams]\nbframes = \"keep\"",
+            "[streams]\nopus_bitrate = 1000",
+            "[streams]\nopus_complexity = 11",
             "[[stream]]\nmatch = \"live\"",
             "[rtmps]\nlisten = \"1936\"",
             "[viewers]\nplayout_delay = \"200ms\"",
@@ -767,30 +678,6 @@ mod tests {
             error.contains("expected the path of an SWF file"),
             "{error}"
         );
-    }
-
-    #[test]
-    fn streams_can_be_excepted() {
-        let text =
-            "[[stream]]\nmatch = \"live/*\"\nbframes = \"refuse\"\n[streams]\nbframes = \"drop\"";
-        let hub = parse(text).unwrap().hub().unwrap();
-        let policy = |name| *hub.b_frames.of(&StreamName::parse(name).unwrap());
-        assert_eq!(policy("live/a"), BFramePolicy::Refuse);
-        assert_eq!(policy("test/a"), BFramePolicy::Drop);
-    }
-
-    #[test]
-    fn sound_that_cannot_be_encoded_is_refused_with_the_bounds() {
-        for (text, bounds) in [
-            ("[streams]\nopus_bitrate = 1000", "from 16000 to 320000"),
-            ("[streams]\nopus_complexity = 11", "from 0 to 10"),
-        ] {
-            let error = parse(text).unwrap().hub().unwrap_err().to_string();
-            assert!(
-                error.starts_with("[streams]: ") && error.ends_with(bounds),
-                "{error}"
-            );
-        }
     }
 
     #[test]

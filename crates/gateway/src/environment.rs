@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(config.advertise, ["192.0.2.1", "gw.example"]);
         assert_eq!(config.viewers.max, 7);
         assert!(!config.viewers.tcp);
-        assert_eq!(config.streams.cache_size.to_string(), "1MiB");
+        assert_eq!(config.streams.cache_size, 1 << 20);
         assert!(unknown.is_empty());
     }
 

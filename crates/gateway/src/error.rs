@@ -12,8 +12,8 @@ use distributary_whep::HttpError;
 
 use crate::candidates::CandidateError;
 use crate::config::ConfigError;
-use crate::listen::ListenAddress;
 use crate::logging::LogError;
+use distributary_net::ListenAddress;
 
 /// Something that listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +72,6 @@ pub enum StartError {
          configuration or DISTRIBUTARY_ADMIN_TOKEN, or listen on loopback with --admin 127.0.0.1:PORT"
     )]
     OpenAdmin(SocketAddr),
-    /// One of the two files of a certificate is missing.
-    #[error("certificate and key of {0} are given together, or neither is")]
-    HalfIdentity(Listener),
     /// The configuration cannot be followed.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -183,6 +183,10 @@ mod tests {
                 "2: expected a whole number with a unit, such as \"32MiB\", instead of \"32\"",
             ),
             (
+                "[streams]\nopus_bitrate = 1000",
+                "2: the Opus bitrate is 1000 bit/s; it must be from 16000 to 320000",
+            ),
+            (
                 "[auth]\nplay = \"key\"",
                 "2: unknown variant `key`, expected one of `open`, `keys`, `jwt`, `webhook`",
             ),

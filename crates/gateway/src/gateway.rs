@@ -1,7 +1,6 @@
 //! All parts, started and ended together.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use distributary_auth::Authorizer;
@@ -10,7 +9,7 @@ use distributary_hub::Hub;
 use distributary_rtmp::{
     OnDuplicate, PullLimits, RtmpConfig, RtmpServer, SessionConfig, Swf, TlsConfig,
 };
-use distributary_tls::TlsIdentity;
+use distributary_tls::{TlsIdentity, TlsListener};
 use distributary_webrtc::log::LogLimits;
 use distributary_whep::admin::{AdminDoor, AdminToken, admin_router};
 use distributary_whep::{
@@ -21,14 +20,14 @@ use tokio::task::JoinSet;
 
 use crate::banner::Addresses;
 use crate::candidates::{Announce, Reach, candidates, reach};
-use crate::config::{Config, Duplicate, Pull, TlsListener};
+use crate::config::{Config, Duplicate, Pull};
 use crate::demo;
 use crate::error::{Listener, RunError, StartError};
 use crate::limits::{self, Connections};
-use crate::listen::ListenAddress;
 use crate::memory;
 use crate::reload::Live;
-use crate::transcode::Transcode;
+use distributary_net::ListenAddress;
+use distributary_transcode::TranscodeConfig;
 
 /// How long all parts together may take to end.
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(1500);
@@ -55,7 +54,7 @@ pub struct Gateway {
     admin_https: Option<HttpServer>,
     engine: Engine,
     settings: Settings,
-    transcode: Transcode,
+    transcode: TranscodeConfig,
     addresses: Addresses,
     admission: Admission,
     access: Access,
@@ -75,7 +74,7 @@ impl Gateway {
     /// # Errors
     /// When an address cannot be listened on, or there is none to tell viewers.
     pub fn start(config: &Config, demo: bool) -> Result<Self, StartError> {
-        let hub = Hub::new(config.hub()?);
+        let hub = Hub::new(config.hub());
         let mut whep = config.whep()?;
         let auth = Authorizer::new(config.auth.rules()?)?;
         let (limit, proxies) = config.access()?;
@@ -155,7 +154,11 @@ impl Gateway {
         };
         let (public, admin_router) = self.routers();
         let mut parts = JoinSet::new();
-        parts.spawn(self.transcode.run(self.hub.clone(), stopped()));
+        parts.spawn(distributary_transcode::run(
+            self.transcode,
+            self.hub.clone(),
+            stopped(),
+        ));
         parts.spawn(self.rtmp.run(stopped()));
         if let Some(https) = self.https {
             parts.spawn(https.run(public.clone(), stopped()));
@@ -326,17 +329,10 @@ pub(crate) fn check_certificates(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// The certificate of something that listens with TLS.
+/// The certificate of a listener with TLS.
 fn identity(listener: Listener, tls: &TlsListener) -> Result<TlsIdentity, StartError> {
-    let given = |path: &Path| !path.as_os_str().is_empty();
-    match (given(&tls.certificate), given(&tls.key)) {
-        (true, true) => Ok(TlsIdentity::Files {
-            certificate: tls.certificate.clone(),
-            key: tls.key.clone(),
-        }),
-        (false, false) => Ok(TlsIdentity::SelfSigned),
-        _ => Err(StartError::HalfIdentity(listener)),
-    }
+    tls.identity()
+        .map_err(|source| StartError::Tls { listener, source })
 }
 
 /// The settings of RTMPS, if it is on.
@@ -442,8 +438,8 @@ fn start_engine(
         audio_red: config.viewers.audio_red,
         log: LogLimits {
             history: config.viewers.history.0,
-            max_group: config.streams.cache_duration.0,
-            max_bytes: config.streams.cache_size.0,
+            max_group: config.streams.cache_duration,
+            max_bytes: config.streams.cache_size,
         },
     };
     let engine = Engine::start(engine, hub.clone()).map_err(StartError::engine)?;

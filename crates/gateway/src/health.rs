@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::listen::ListenAddress;
+use distributary_net::ListenAddress;
 
 /// How long the gateway may take for each step of its answer.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -9,9 +9,7 @@
 //! * [`cli`]: the command line; [`config`]: the configuration file, which the flags win over.
 //! * [`gateway`]: [`Gateway`], all parts started and ended together.
 //! * [`auth`]: who may publish and who may watch.
-//! * [`stream_rule`]: exceptions for some streams.
-//! * [`transcode`]: the part of the configuration that is about encoding streams anew.
-//! * [`listen`] and [`candidates`]: the addresses listened on, and those told to viewers.
+//! * [`candidates`]: the addresses told to viewers.
 //! * [`error`]: why the gateway does not start.
 //! * [`front_door`]: the part of the configuration that is about WHEP.
 //! * [`banner`]: what is printed at the start.
@@ -32,16 +30,13 @@ pub mod front_door;
 pub mod gateway;
 pub mod health;
 pub mod limits;
-pub mod listen;
 pub mod log_limit;
 pub mod logging;
 mod memory;
 mod nearest;
 pub mod reload;
 pub mod signals;
-pub mod stream_rule;
 pub mod swf;
-pub mod transcode;
 pub mod units;
 
 pub use cli::Cli;

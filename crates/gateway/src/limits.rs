@@ -220,7 +220,7 @@ mod tests {
         let pull = "[[pull]]\nmatch = \"a\"\nfrom = \"rtmp://b/a\"\n";
         let pulling: Config = toml::from_str(pull).unwrap();
         config.pull = pulling.pull;
-        let listen: crate::listen::OptionalAddress = "127.0.0.1:0".parse().unwrap();
+        let listen: distributary_net::OptionalAddress = "127.0.0.1:0".parse().unwrap();
         for https in [false, true] {
             if https {
                 config.https.listen = listen.clone();

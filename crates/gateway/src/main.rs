@@ -11,10 +11,10 @@ use distributary_gateway::cli::{Cli, Task};
 use distributary_gateway::config::ConfigError;
 use distributary_gateway::gateway::{Ending, Gateway};
 use distributary_gateway::health::health;
-use distributary_gateway::listen::ListenAddress;
 use distributary_gateway::reload::Reload;
 use distributary_gateway::signals::{Request, Signals};
 use distributary_gateway::{Config, logging};
+use distributary_net::ListenAddress;
 use tokio::sync::watch;
 
 /// How long tasks that have not ended by themselves are waited for.

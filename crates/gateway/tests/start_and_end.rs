@@ -9,8 +9,8 @@ use std::time::Duration;
 use distributary_gateway::banner::Addresses;
 use distributary_gateway::error::RunError;
 use distributary_gateway::gateway::Ending;
-use distributary_gateway::listen::OptionalAddress;
 use distributary_gateway::{Config, Gateway};
+use distributary_net::OptionalAddress;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 

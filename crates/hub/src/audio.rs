@@ -44,7 +44,7 @@ impl AudioThread {
             id,
             stream: Arc::downgrade(stream),
             name: name.clone(),
-            config: stream.opus_config().clone(),
+            config: stream.opus_config(),
             queue: Arc::clone(&queue),
             broken: LOG_LIMIT,
             unusable: LOG_LIMIT,
@@ -203,7 +203,8 @@ impl Chain {
 )]
 mod tests {
     use super::*;
-    use crate::hub::{Hub, HubConfig};
+    use crate::config::HubConfig;
+    use crate::hub::Hub;
     use crate::stream::{Publisher, Subscription};
     use crate::subscriber::{Delivery, Sink, StreamEvent};
     use bytes::Bytes;

@@ -2,57 +2,21 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dashmap::DashMap;
 use dashmap::mapref::one::RefMut;
-use distributary_media::{Frame, OpusConfig};
-use distributary_names::{ByStream, StreamName};
+use distributary_media::Frame;
+use distributary_names::StreamName;
 use tokio::sync::mpsc;
 
+use crate::config::HubConfig;
 use crate::demand::{Demand, DemandError, Providers};
 use crate::encoders::{EncoderCounters, EncoderStats, RunningEncoder};
 use crate::players::{Player, Players};
-use crate::policy::{BFramePolicy, SeiPolicy, VuiPolicy};
 use crate::stream::{Claim, Publisher, Reservation, Stream, Subscription};
 use crate::subscriber::Sink;
-use crate::viewers::{ViewerLimits, ViewerPlace, Viewers};
-
-/// Bounds of what the hub keeps, and what it makes of sound.
-#[derive(Clone, Debug)]
-pub struct HubConfig {
-    /// Most bytes of coded video in a stream's group-of-pictures cache.
-    pub gop_cache_bytes: usize,
-    /// Longest group of pictures kept for newcomers, in media time.
-    pub gop_cache_duration: Duration,
-    /// Most frames of one stream that wait in one subscriber's queue.
-    pub queue_frames: usize,
-    /// How AAC is encoded for viewers.
-    pub opus: OpusConfig,
-    /// What is done with B-frames.
-    pub b_frames: ByStream<BFramePolicy>,
-    /// What is done with supplemental enhancement information.
-    pub sei: ByStream<SeiPolicy>,
-    /// What is done with what streams say of the order of their pictures.
-    pub vui: ByStream<VuiPolicy>,
-    /// How many may watch.
-    pub viewers: ViewerLimits,
-}
-
-impl Default for HubConfig {
-    fn default() -> Self {
-        Self {
-            gop_cache_bytes: 32 << 20,
-            gop_cache_duration: Duration::from_secs(30),
-            queue_frames: 512,
-            opus: OpusConfig::default(),
-            b_frames: ByStream::default(),
-            sei: ByStream::default(),
-            vui: ByStream::default(),
-            viewers: ViewerLimits::default(),
-        }
-    }
-}
+use crate::viewers::{ViewerPlace, Viewers};
 
 /// Why a name cannot be published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,7 +37,7 @@ pub struct Hub {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    config: RwLock<HubConfig>,
+    config: RwLock<Arc<HubConfig>>,
     streams: DashMap<StreamName, Arc<Stream>>,
     providers: Providers,
     encoders: EncoderCounters,
@@ -87,7 +51,7 @@ impl Hub {
         Self {
             shared: Arc::new(Shared {
                 viewers: Viewers::new(config.viewers),
-                config: RwLock::new(config),
+                config: RwLock::new(Arc::new(config)),
                 streams: DashMap::new(),
                 providers: Providers::default(),
                 encoders: EncoderCounters::default(),
@@ -100,7 +64,13 @@ impl Hub {
     pub fn reconfigure(&self, config: HubConfig) {
         self.shared.viewers.set_limits(config.viewers);
         let current = self.shared.config.write();
-        *current.unwrap_or_else(PoisonError::into_inner) = config;
+        *current.unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// Returns the configuration that streams get which come to be from now on.
+    pub fn config(&self) -> Arc<HubConfig> {
+        let current = self.shared.config.read();
+        Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Begins to publish `name`. Subscribers that waited for it are told.
@@ -143,11 +113,7 @@ impl Hub {
     /// Finds or makes the stream. While the entry is held the stream cannot be removed as idle.
     fn entry(&self, name: &StreamName, epoch: Instant) -> RefMut<'_, StreamName, Arc<Stream>> {
         let entry = self.shared.streams.entry(name.clone());
-        entry.or_insert_with(|| {
-            let config = self.shared.config.read();
-            let config = config.unwrap_or_else(PoisonError::into_inner).clone();
-            Arc::new(Stream::new(name.clone(), config, epoch))
-        })
+        entry.or_insert_with(|| Arc::new(Stream::new(name.clone(), self.config(), epoch)))
     }
 
     /// Subscribes to a stream that exists. Its events arrive in `sink` with `tag` from now on; the

@@ -18,6 +18,7 @@
 //! * `encoders`: the programs that encode streams anew, in figures.
 //! * `adapt`: small changes to pictures.
 //! * `audio`: the thread that turns a stream's AAC into Opus, while somebody listens.
+//! * `config`: the sections of the configuration.
 //! * [`cache`]: the group-of-pictures cache.
 //! * [`event_limit`]: [`EventLimit`], a bound for log lines that a client can cause.
 //! * [`meter`]: what a publisher sends, measured.
@@ -28,6 +29,7 @@
 mod adapt;
 mod audio;
 pub mod cache;
+mod config;
 pub mod demand;
 mod encoders;
 pub mod event_limit;
@@ -42,12 +44,13 @@ pub mod subscriber;
 pub mod timeline;
 pub mod viewers;
 
-pub use distributary_names::{ByStream, NameError, PatternError, StreamName, StreamPattern};
+pub use distributary_names::{NameError, PatternError, StreamName, StreamPattern};
 
+pub use config::{HubConfig, StreamRule, StreamsConfig};
 pub use demand::{Demand, DemandError};
 pub use encoders::{EncoderStats, RunningEncoder};
 pub use event_limit::EventLimit;
-pub use hub::{Hub, HubConfig, PublishError};
+pub use hub::{Hub, PublishError};
 pub use meter::{Group, Rates};
 pub use players::{Player, PlayerId, PlayerReport, PlayerStats, Players};
 pub use policy::{BFrameAdvice, BFramePolicy, Refusal, SeiPolicy, VuiPolicy};

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// What is done with a stream that has B-frames, which the decoders of WebRTC receivers take for
 /// errors.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum BFramePolicy {
     /// Those that no picture refers to are left out. Where pictures refer to them, the stream is encoded
     /// anew for its viewers, or where that cannot be, as with [`Self::Reorder`].
@@ -23,7 +26,8 @@ pub enum BFramePolicy {
 
 /// What is done with the supplemental enhancement information of pictures: captions, the name of the
 /// encoder, and whatever else.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SeiPolicy {
     /// It is passed on, but for what only describes how a constant bitrate is kept.
     #[default]
@@ -33,7 +37,8 @@ pub enum SeiPolicy {
 }
 
 /// What is done with what a stream says of the order of its pictures.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum VuiPolicy {
     /// It is passed on.
     #[default]

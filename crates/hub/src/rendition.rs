@@ -94,7 +94,7 @@ fn late() -> DemandError {
 )]
 mod tests {
     use super::*;
-    use crate::{BFramePolicy, ByStream, HubConfig, Sink, StreamEvent};
+    use crate::{BFramePolicy, HubConfig, Sink, StreamEvent, StreamsConfig};
     use bytes::Bytes;
     use distributary_media::{AudioCodec, AudioFrame, Frame, MediaTime, VideoCodec, VideoFrame};
 
@@ -106,7 +106,10 @@ mod tests {
 
     fn hub(policy: BFramePolicy) -> Hub {
         Hub::new(HubConfig {
-            b_frames: ByStream::new(policy, Vec::new()),
+            streams: StreamsConfig {
+                bframes: policy,
+                ..StreamsConfig::default()
+            },
             ..HubConfig::default()
         })
     }

@@ -24,8 +24,8 @@ use tracing::{error, warn};
 use crate::adapt::Adapter;
 use crate::audio::AudioThread;
 use crate::cache::GopCache;
+use crate::config::HubConfig;
 use crate::event_limit::EventLimit;
-use crate::hub::HubConfig;
 use crate::meter::{Meter, Rates};
 use crate::policy::{BFrameAdvice, BFramePolicy, Refusal};
 use crate::subscriber::{AudioForm, Sink, StreamEvent, Subscriber};
@@ -47,7 +47,7 @@ const AUDIO_RETRY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Stream {
     name: StreamName,
-    config: HubConfig,
+    config: Arc<HubConfig>,
     epoch: Instant,
     state: Mutex<State>,
     /// How many subscribers there are, for those who wait for a change of that.
@@ -104,7 +104,7 @@ pub enum Dismissal {
 }
 
 impl Stream {
-    pub(crate) fn new(name: StreamName, config: HubConfig, now: Instant) -> Self {
+    pub(crate) fn new(name: StreamName, config: Arc<HubConfig>, now: Instant) -> Self {
         let state = State {
             live_since: None,
             publisher: None,
@@ -121,8 +121,8 @@ impl Stream {
             clock_faults: CLOCK_FAULTS,
             timeline: Timeline::new(now),
             b_frames: BFrameDetector::default(),
-            adapter: Adapter::new(*config.sei.of(&name), *config.vui.of(&name)),
-            cache: GopCache::new(config.gop_cache_bytes, config.gop_cache_duration),
+            adapter: Adapter::new(config.sei(&name), config.vui(&name)),
+            cache: GopCache::new(config.streams.cache_size, config.streams.cache_duration),
             awaiting_keyframe: true,
             subscribers: Vec::new(),
             next_subscriber: 0,
@@ -191,7 +191,7 @@ impl Stream {
     pub fn b_frame_policy(&self) -> BFramePolicy {
         match self.name.is_rendition() {
             true => BFramePolicy::Drop,
-            false => *self.config.b_frames.of(&self.name),
+            false => self.config.b_frames(&self.name),
         }
     }
 
@@ -310,9 +310,12 @@ impl Stream {
         let mut state = self.lock();
         let id = state.next_subscriber;
         state.next_subscriber += 1;
-        state
-            .subscribers
-            .push(Subscriber::new(id, tag, sink, self.config.queue_frames));
+        state.subscribers.push(Subscriber::new(
+            id,
+            tag,
+            sink,
+            self.config.streams.queue_frames,
+        ));
         self.count_subscribers(&state);
         (id, state.cache.frames().cloned().collect())
     }
@@ -357,8 +360,8 @@ impl Stream {
     }
 
     /// The options for its sound.
-    pub(crate) fn opus_config(&self) -> &OpusConfig {
-        &self.config.opus
+    pub(crate) fn opus_config(&self) -> OpusConfig {
+        self.config.streams.opus()
     }
 
     /// Hands what an audio thread made to the subscribers, unless another thread has taken its

@@ -50,6 +50,8 @@ impl fmt::Display for StreamPattern {
     }
 }
 
+distributary_config::serde_as_text!(StreamPattern);
+
 #[cfg(test)]
 mod tests {
     use super::*;

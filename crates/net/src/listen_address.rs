@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::str::FromStr;
 
-use crate::units::serde_as_text;
+use distributary_config::serde_as_text;
 
 /// `host:port`; the host is an address or a name, the port may be 0 for one that the system chooses.
 #[derive(Clone, Debug, PartialEq, Eq)]

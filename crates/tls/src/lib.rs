@@ -1,6 +1,8 @@
 //! The server's side of TLS, for RTMPS and HTTPS: a certificate from files, which are read again when
 //! they change, or one that is made for a trial.
 
+mod config;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +16,7 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tracing::{info, warn};
 
+pub use config::TlsListener;
 pub use tokio_rustls::TlsAcceptor;
 pub use tokio_rustls::server::TlsStream;
 
@@ -59,6 +62,9 @@ pub enum TlsError {
     /// Certificate and key do not fit together, or are of a kind that is not supported.
     #[error("the certificate cannot be used: {0}")]
     Rustls(#[from] tokio_rustls::rustls::Error),
+    /// The certificate is given without its key, or the key without the certificate.
+    #[error("set both certificate and key, or neither")]
+    Half,
     /// No certificate could be made.
     #[error("cannot make a certificate: {0}")]
     SelfSigned(#[from] rcgen::Error),

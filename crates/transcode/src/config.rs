@@ -1,17 +1,22 @@
-//! Which program encodes, with which options, and how many of it.
+//! The section `[transcode]` of the configuration.
 
 use std::time::Duration;
 
+use distributary_config::Section;
+use serde::{Deserialize, Serialize};
+
 /// How streams are encoded anew.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Section)]
+#[serde(default, deny_unknown_fields)]
 pub struct TranscodeConfig {
     /// The program: ffmpeg by name or path. Nothing is encoded anew when this is empty.
     pub command: String,
-    /// Its options for decoding.
-    pub decode: Vec<String>,
-    /// Its options for encoding. They choose an H264 encoder that holds no picture back.
-    pub encode: Vec<String>,
+    /// Its options for decoding, separated by spaces.
+    pub decode: String,
+    /// Its options for encoding, separated by spaces. They choose an H264 encoder that holds no frame back.
+    pub encode: String,
     /// How long an encoder is kept that nobody watches any more.
+    #[serde(with = "distributary_config::time")]
     pub idle_timeout: Duration,
     /// Most encoders at a time.
     pub max: usize,
@@ -19,6 +24,7 @@ pub struct TranscodeConfig {
     /// comes first.
     pub nice: u8,
     /// Most bytes of memory of an encoder; one that wants more ends. 0 is without limit.
+    #[serde(with = "distributary_config::size")]
     pub max_memory: usize,
     /// Most pixels of a video frame. Larger streams are not transcoded; 0 is without limit.
     pub max_pixels: u64,
@@ -26,16 +32,14 @@ pub struct TranscodeConfig {
 
 impl Default for TranscodeConfig {
     fn default() -> Self {
-        let options = |text: &str| text.split_whitespace().map(str::to_owned).collect();
         Self {
             command: "ffmpeg".to_owned(),
             // With a thread for each picture, ffmpeg would hold as many pictures back as it has threads.
-            decode: options("-thread_type slice"),
+            decode: "-thread_type slice".to_owned(),
             // Every WebRTC receiver shows Constrained Baseline (RFC 7742 section 6.2).
-            encode: options(
-                "-c:v libx264 -preset veryfast -tune zerolatency -profile:v baseline \
-                 -pix_fmt yuv420p -crf 23 -maxrate 6M -bufsize 6M",
-            ),
+            encode: "-c:v libx264 -preset veryfast -tune zerolatency -profile:v baseline \
+                     -pix_fmt yuv420p -crf 23 -maxrate 6M -bufsize 6M"
+                .to_owned(),
             idle_timeout: Duration::from_secs(10),
             max: 4,
             nice: 10,

@@ -156,13 +156,13 @@ fn arguments(config: &TranscodeConfig, skip: Duration) -> Vec<String> {
         words("-hide_banner -nostdin -nostats -loglevel error"),
         // The stream may say another size than it has, and change it.
         max_pixels,
-        config.decode.clone(),
+        words(&config.decode),
         // What it is to encode is in the first bytes: it need not look further.
         words("-probesize 32 -analyzeduration 0 -f flv -i pipe:0"),
         // Times stay as they are, and no picture is repeated or left out for a steady rate.
         words("-copyts -map 0:v:0 -fps_mode passthrough"),
         skipped,
-        config.encode.clone(),
+        words(&config.encode),
         vec!["-force_key_frames".to_owned(), keyframes],
         words("-bf 0 -flvflags no_duration_filesize -flush_packets 1 -f flv pipe:1"),
     ];
@@ -187,8 +187,8 @@ mod tests {
     #[test]
     fn the_options_stand_where_they_count() {
         let config = TranscodeConfig {
-            decode: vec!["-decode".into()],
-            encode: vec!["-encode".into()],
+            decode: "-decode".into(),
+            encode: "-encode".into(),
             ..TranscodeConfig::default()
         };
         let all = arguments(&config, Duration::from_millis(1800));

@@ -13,7 +13,7 @@
 //! is gone, however that came about, its pipes are closed and it ends. It has the pictures alone. Sound
 //! goes past it, so that it is encoded once for all viewers and goes on while an encoder is replaced.
 //!
-//! * [`config`]: which program with which options, and how many.
+//! * [`config`]: the section `[transcode]` of the configuration.
 //! * [`transcoder`]: [`Transcoder`], which answers the hub's demands for renditions.
 //! * `rendition`: the life of one of them.
 //! * `supervisor`: what follows the end of an encoder.
@@ -33,4 +33,4 @@ mod supervisor;
 pub mod transcoder;
 
 pub use config::TranscodeConfig;
-pub use transcoder::{FindError, Transcoder};
+pub use transcoder::{FindError, Transcoder, run};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use distributary_hub::{Demand, Hub, provide_each};
 use tokio::process::Command;
 use tokio::sync::{Semaphore, mpsc};
-use tracing::{Instrument, error_span};
+use tracing::{Instrument, error_span, info, warn};
 
 use crate::config::TranscodeConfig;
 use crate::encoder::clear_environment;
@@ -86,6 +86,32 @@ impl Transcoder {
             Ok(rendition.run().instrument(span))
         };
         provide_each(self.demands, begin, shutdown).await;
+    }
+}
+
+/// Transcodes what the hub is asked for until `shutdown` completes, if the program is there.
+pub async fn run(config: TranscodeConfig, hub: Hub, shutdown: impl Future<Output = ()>) {
+    if config.command.is_empty() {
+        return shutdown.await;
+    }
+    match Transcoder::find(config.clone(), hub).await {
+        Ok(transcoder) => {
+            info!(
+                command = config.command,
+                version = transcoder.version(),
+                "streams that viewers cannot show as they are can be encoded anew"
+            );
+            transcoder.run(shutdown).await;
+        }
+        Err(reason) => {
+            // The default is to look for the program; a machine without it is not at fault.
+            if config == TranscodeConfig::default() {
+                info!(%reason, "no stream is transcoded");
+            } else {
+                warn!(%reason, "no stream is transcoded: see [transcode]");
+            }
+            shutdown.await;
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use ropus::{Application, Bitrate, Channels, Encoder, InbandFec};
+use serde::{Deserialize, Serialize};
 
 use super::{AudioError, OPUS_RATE};
 
@@ -34,7 +35,8 @@ pub struct OpusConfig {
 }
 
 /// What Opus is used for (RFC 6716 section 2.1.8 and the `OPUS_APPLICATION` of its reference encoder).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OpusApplication {
     /// Any sound, to be as near to the original as can be.
     #[default]

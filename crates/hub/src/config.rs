@@ -1,0 +1,198 @@
+//! The sections `[streams]` and `[[stream]]` of the configuration.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use distributary_config::Section;
+use distributary_media::{OpusApplication, OpusConfig};
+use distributary_names::{StreamName, StreamPattern};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::policy::{BFramePolicy, SeiPolicy, VuiPolicy};
+use crate::viewers::ViewerLimits;
+
+/// What the hub keeps of streams and does with them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HubConfig {
+    /// The settings of all streams.
+    pub streams: StreamsConfig,
+    /// Exceptions for some streams. Of those that match a name and have a setting, the first counts.
+    pub exceptions: Vec<StreamRule>,
+    /// How many may watch.
+    pub viewers: ViewerLimits,
+}
+
+/// The section `[streams]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Section)]
+#[serde(default, deny_unknown_fields)]
+pub struct StreamsConfig {
+    /// Maximum size of the video in a stream's GOP cache, in bytes.
+    #[serde(with = "distributary_config::size")]
+    pub cache_size: usize,
+    /// Maximum duration of the video in a stream's GOP cache, in media time.
+    #[serde(with = "distributary_config::time")]
+    pub cache_duration: Duration,
+    /// Maximum number of frames of one stream in one subscriber's queue.
+    #[reload]
+    pub queue_frames: usize,
+    /// Bitrate of the Opus encoded from AAC, in bits per second.
+    #[reload]
+    #[serde(deserialize_with = "opus_bitrate")]
+    pub opus_bitrate: u32,
+    /// Whether this Opus has in-band forward error correction.
+    #[reload]
+    pub opus_fec: bool,
+    /// What the Opus encoder optimizes for.
+    #[reload]
+    pub opus_application: OpusApplication,
+    /// Complexity of the Opus encoder, 0 to 10.
+    #[reload]
+    #[serde(deserialize_with = "opus_complexity")]
+    pub opus_complexity: u8,
+    /// What to do with B-frames.
+    #[reload]
+    pub bframes: BFramePolicy,
+    /// What to do with supplemental enhancement information.
+    #[reload]
+    pub sei: SeiPolicy,
+    /// What to do with what streams say about frame reordering.
+    #[reload]
+    pub vui: VuiPolicy,
+}
+
+/// An entry of `[[stream]]`: exceptions from `[streams]` for the streams that match a pattern.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamRule {
+    /// The streams.
+    #[serde(rename = "match")]
+    pub streams: StreamPattern,
+    /// What to do with B-frames.
+    pub bframes: Option<BFramePolicy>,
+    /// What to do with supplemental enhancement information.
+    pub sei: Option<SeiPolicy>,
+    /// What to do with what the streams say about frame reordering.
+    pub vui: Option<VuiPolicy>,
+}
+
+impl HubConfig {
+    /// Returns what to do with B-frames of the stream `name`.
+    pub(crate) fn b_frames(&self, name: &StreamName) -> BFramePolicy {
+        self.setting(name, self.streams.bframes, |rule| rule.bframes)
+    }
+
+    /// Returns what to do with supplemental enhancement information of the stream `name`.
+    pub(crate) fn sei(&self, name: &StreamName) -> SeiPolicy {
+        self.setting(name, self.streams.sei, |rule| rule.sei)
+    }
+
+    /// Returns what to do with what the stream `name` says about frame reordering.
+    pub(crate) fn vui(&self, name: &StreamName) -> VuiPolicy {
+        self.setting(name, self.streams.vui, |rule| rule.vui)
+    }
+
+    fn setting<T>(
+        &self,
+        name: &StreamName,
+        default: T,
+        exception: impl Fn(&StreamRule) -> Option<T>,
+    ) -> T {
+        let mut rules = self.exceptions.iter();
+        rules
+            .find_map(|rule| rule.streams.matches(name).and(exception(rule)))
+            .unwrap_or(default)
+    }
+}
+
+impl StreamsConfig {
+    /// Returns the settings of the Opus encoder.
+    pub(crate) fn opus(&self) -> OpusConfig {
+        OpusConfig {
+            bitrate: self.opus_bitrate,
+            fec: self.opus_fec,
+            application: self.opus_application,
+            complexity: self.opus_complexity,
+        }
+    }
+}
+
+impl Default for StreamsConfig {
+    fn default() -> Self {
+        let opus = OpusConfig::default();
+        Self {
+            cache_size: 32 << 20,
+            cache_duration: Duration::from_secs(30),
+            queue_frames: 512,
+            opus_bitrate: opus.bitrate,
+            opus_fec: opus.fec,
+            opus_application: opus.application,
+            opus_complexity: opus.complexity,
+            bframes: BFramePolicy::default(),
+            sei: SeiPolicy::default(),
+            vui: VuiPolicy::default(),
+        }
+    }
+}
+
+fn opus_bitrate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    checked(deserializer, |bitrate| OpusConfig {
+        bitrate,
+        ..OpusConfig::default()
+    })
+}
+
+fn opus_complexity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    checked(deserializer, |complexity| OpusConfig {
+        complexity,
+        ..OpusConfig::default()
+    })
+}
+
+/// Deserializes a value that the Opus encoder accepts in the configuration that `config` makes of it.
+fn checked<'de, D, T>(deserializer: D, config: impl Fn(T) -> OpusConfig) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Copy + Display,
+{
+    let value = T::deserialize(deserializer)?;
+    config(value).check().map_err(D::Error::custom)?;
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_exception_that_has_the_setting_counts() {
+        let rule = |streams: &str, bframes, sei| StreamRule {
+            streams: streams.parse().unwrap(),
+            bframes,
+            sei,
+            vui: None,
+        };
+        let config = HubConfig {
+            streams: StreamsConfig {
+                bframes: BFramePolicy::Drop,
+                ..StreamsConfig::default()
+            },
+            exceptions: vec![
+                rule("live/show", None, Some(SeiPolicy::Drop)),
+                rule("live/show", Some(BFramePolicy::Refuse), None),
+                rule("live/*", Some(BFramePolicy::Reorder), None),
+            ],
+            viewers: ViewerLimits::default(),
+        };
+        let settings = |name| {
+            let name = StreamName::parse(name).unwrap();
+            (config.b_frames(&name), config.sei(&name))
+        };
+        let show = (BFramePolicy::Refuse, SeiPolicy::Drop);
+        assert_eq!(settings("live/show"), show);
+        let other = (BFramePolicy::Reorder, SeiPolicy::Keep);
+        assert_eq!(settings("live/other"), other);
+        let test = (BFramePolicy::Drop, SeiPolicy::Keep);
+        assert_eq!(settings("test/show"), test);
+    }
+}
