@@ -1,6 +1,6 @@
 //! Plain HTTP requests, as bytes on a TCP connection: nothing is added, corrected or followed.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use crate::wait::PATIENCE;
@@ -68,18 +68,26 @@ pub fn request(
     let mut bytes = head.into_bytes();
     bytes.extend_from_slice(body);
 
-    let mut connection = TcpStream::connect(server).expect("the server accepts connections");
-    connection
-        .set_read_timeout(Some(PATIENCE))
-        .expect("a read can have a timeout");
-    connection
-        .write_all(&bytes)
-        .expect("the server reads the request");
-    let mut response = Vec::new();
-    connection
-        .read_to_end(&mut response)
-        .expect("the server sends a response");
+    let response = exchange(server, &bytes).expect("the server answers");
     parse(&response).unwrap_or_else(|| panic!("not HTTP: {}", String::from_utf8_lossy(&response)))
+}
+
+/// Asks a server that may be about to end for `path`, and returns the status code, if there is one.
+#[must_use]
+pub fn status(server: SocketAddr, path: &str) -> Option<u16> {
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n");
+    let response = exchange(server, head.as_bytes()).ok()?;
+    Some(parse(&response)?.status)
+}
+
+/// Sends this on a connection of its own, and returns what comes until the server closes it.
+fn exchange(server: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
+    let mut connection = TcpStream::connect(server)?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    connection.write_all(request)?;
+    let mut response = Vec::new();
+    connection.read_to_end(&mut response)?;
+    Ok(response)
 }
 
 fn parse(bytes: &[u8]) -> Option<Response> {

@@ -281,6 +281,14 @@ impl Gateway {
         self.process.signal("INT");
     }
 
+    /// Makes a thread that serves viewers panic.
+    ///
+    /// # Panics
+    /// When the signal cannot be sent.
+    pub fn fail_shard(&self) {
+        self.process.signal("USR1");
+    }
+
     /// Ends the gateway so that it can do nothing about it.
     ///
     /// # Panics

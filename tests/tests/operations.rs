@@ -177,6 +177,50 @@ async fn a_gateway_that_drains_ends_at_once_when_it_is_told_again() {
     );
 }
 
+#[tokio::test]
+async fn panic_of_a_shard_ends_the_gateway_with_an_error_after_it_has_closed_what_it_can() {
+    let mut gateway = Gateway::start_configured("[viewers]\nshards = 2\n");
+    let clip = Clip::small();
+    let mut publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let watching = watch(&gateway, 32);
+    // The kernel spreads them by their ports.
+    let others = eventually("both shards have viewers", async || {
+        let shards = gateway.ask("/api/server")["shard_sessions"].clone();
+        let viewers = [0, 1].map(|shard| shards[shard].as_u64().unwrap_or_default());
+        (viewers[0] > 0 && viewers.iter().sum::<u64>() == 32).then_some(viewers[1])
+    })
+    .await;
+    assert!(others > 0, "all viewers are on one shard");
+    let http = gateway.http;
+    let is_ready = || client::status(http, "/readyz") == Some(200);
+    assert!(is_ready());
+
+    gateway.fail_shard();
+    eventually("the gateway is not ready", async || {
+        (!is_ready()).then_some(())
+    })
+    .await;
+    assert!(!is_ready(), "it does not become ready again");
+    assert_eq!(gateway.wait().code(), Some(1));
+    let logged = gateway.logged();
+    let lines = |text: &str| logged.iter().filter(|line| line.contains(text)).count();
+    let failure =
+        "the thread \"egress 0\" of the WebRTC engine has ended: it panicked: as it was told";
+    // In the log, and as the last word of the process.
+    assert_eq!(lines(failure), 2, "{logged:#?}");
+    assert!(
+        logged.last().unwrap().starts_with("distributary: "),
+        "{logged:#?}"
+    );
+    // The viewers of the other shard are told, and so is the publisher.
+    assert_eq!(lines("closed by the gateway") as u64, others, "{logged:#?}");
+    assert_eq!(lines("publishing ended reason=shutdown"), 1, "{logged:#?}");
+    publisher.wait();
+    let report = watching.join().unwrap();
+    assert!(!report.failures.is_empty(), "the viewers notice");
+}
+
 /// So many viewers of `live/test`, who leave after some seconds.
 fn watch(gateway: &Gateway, viewers: usize) -> JoinHandle<Report> {
     let config = SwarmConfig {

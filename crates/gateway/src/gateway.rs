@@ -176,6 +176,8 @@ impl Gateway {
         tokio::spawn(async move { authorizer.prepare().await });
         let tell_rtmp = tokio::spawn(forward(self.admission.watch(), self.rtmp_draining));
         let give_back = tokio::spawn(memory::give_back(self.hub.clone(), self.engine.clone()));
+        #[cfg(all(unix, debug_assertions))]
+        let fault = tokio::spawn(crate::fault::fail_at_signal(self.engine.clone()));
         let result = tokio::select! {
             () = serve(&mut ending, &self.admission, &self.hub, self.drain_timeout) => Ok(()),
             Some(ended) = parts.join_next() => Err(RunError::Ended(ended.err())),
@@ -187,6 +189,8 @@ impl Gateway {
         }
         tell_rtmp.abort();
         give_back.abort();
+        #[cfg(all(unix, debug_assertions))]
+        fault.abort();
         tracing::info!("shutting down");
         if let Some(demo) = demo {
             demo.abort();

@@ -12,6 +12,7 @@
 //! * [`candidates`]: the addresses told to viewers.
 //! * [`error`]: why the gateway does not start.
 //! * [`front_door`]: the part of the configuration that is about WHEP.
+//! * `fault`: a fault on request, in builds for tests.
 //! * [`banner`]: what is printed at the start.
 //! * [`demo`]: the built-in clip, published in a loop.
 
@@ -26,6 +27,8 @@ pub mod demo;
 pub mod environment;
 pub mod error;
 pub mod explanation;
+#[cfg(all(unix, debug_assertions))]
+mod fault;
 pub mod front_door;
 pub mod gateway;
 pub mod health;

@@ -213,6 +213,15 @@ impl Engine {
         Ok(engine)
     }
 
+    /// Makes the first shard panic, to test what happens then. Only builds with debug assertions can do this.
+    #[cfg(any(test, debug_assertions))]
+    pub async fn fail_shard(&self) {
+        if let Some(inbox) = self.shared.inboxes.first() {
+            // A shard that has ended has failed already.
+            let _ = inbox.send(Command::Panic).await;
+        }
+    }
+
     /// Waits until a thread of the engine ends before [`Self::shutdown`]. What is left of the engine goes
     /// on, and should be shut down.
     pub async fn failed(&self) -> EngineFailure {
@@ -424,10 +433,9 @@ mod tests {
             ..EngineConfig::default()
         };
         let engine = Engine::start(config, Hub::new(HubConfig::default())).unwrap();
-        let inbox = &engine.shared.inboxes[1];
-        inbox.send(Command::Panic).await.unwrap();
+        engine.fail_shard().await;
         let failure = engine.failed().await;
-        assert_eq!(failure.thread, "egress 1");
+        assert_eq!(failure.thread, "egress 0");
         assert!(failure.reason.contains("as it was told"), "{failure}");
         let stopping = engine.clone();
         tokio::task::spawn_blocking(move || stopping.shutdown())

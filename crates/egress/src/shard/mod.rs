@@ -83,7 +83,7 @@ pub(crate) enum Command {
     /// End all sessions and the thread.
     Shutdown,
     /// Fail, as a bug would make it.
-    #[cfg(test)]
+    #[cfg(any(test, debug_assertions))]
     Panic,
 }
 

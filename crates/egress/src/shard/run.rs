@@ -149,7 +149,7 @@ impl Shard {
             match next {
                 // Without an engine there is nobody to serve for.
                 None | Some(Command::Shutdown) => return false,
-                #[cfg(test)]
+                #[cfg(any(test, debug_assertions))]
                 Some(Command::Panic) => panic!("as it was told"),
                 Some(Command::Frame {
                     connection,
