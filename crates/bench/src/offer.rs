@@ -94,9 +94,9 @@ mod tests {
         let text = offer(u64::MAX, &credentials, &fingerprint, false);
         assert!(text.contains(" 9223372036854775807 2 IN "), "{text}");
         let offer = Offer::parse(&text).unwrap();
-        let kinds: Vec<_> = offer.media.iter().map(|media| &media.kind).collect();
+        let kinds: Vec<_> = offer.media().iter().map(|media| &media.kind).collect();
         assert!(matches!(kinds[..], [MediaKind::Audio, MediaKind::Video]));
-        for media in &offer.media {
+        for media in offer.media() {
             let transport = media.transport.as_ref().unwrap();
             assert_eq!(transport.ice, credentials);
             assert_eq!(transport.fingerprints, std::slice::from_ref(&fingerprint));

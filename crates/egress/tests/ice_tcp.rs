@@ -19,6 +19,7 @@ use distributary_webrtc::certificate::Certificate;
 use distributary_webrtc::demux::DatagramKind;
 use distributary_webrtc::dtls::{Dtls, DtlsContext, DtlsEvent, DtlsRole};
 use distributary_webrtc::framing::{FrameDecoder, write_frame};
+use distributary_webrtc::sdp::Offer;
 use distributary_webrtc::stun::{Class, IceRole, Message, MessageWriter, Method, TransactionId};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -146,7 +147,11 @@ impl Viewer {
         let stream = StreamName::parse("live/test").expect("a name");
         let session = gateway
             .engine
-            .open(&stream, &offer, ViewerOptions::default())
+            .open(
+                &stream,
+                &Offer::parse(&offer).unwrap(),
+                ViewerOptions::default(),
+            )
             .expect("an answer");
         let value = |key: &str| {
             let lines = session.answer.lines();

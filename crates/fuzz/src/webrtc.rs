@@ -120,7 +120,7 @@ pub fn sdp_offer(data: &[u8]) {
     };
     let lines = answer.sdp.split_terminator("\r\n").collect::<Vec<_>>();
     let sections = lines.iter().filter(|line| line.starts_with("m=")).count();
-    assert_eq!(sections, offer.media.len());
+    assert_eq!(sections, offer.media().len());
     for line in lines {
         assert_eq!(line.as_bytes().get(1), Some(&b'='), "{line:?}");
         assert!(!line.contains(['\r', '\n']), "{line:?}");

@@ -21,9 +21,6 @@ use crate::limits::{Limits, counts};
 use crate::problem::Problem;
 use crate::router::FrontDoor;
 
-/// When somebody should ask again whom the webhook could not be asked about, in seconds.
-const UNAVAILABLE_RETRY_SECONDS: u32 = 5;
-
 /// Asks for the token or key as a password, beside `Bearer` (RFC 7617). It is for programs that send no password
 /// before they are asked for one. Pages do not get it: their browser would ask its user, in a dialog of its own,
 /// where the page has a field for the key.
@@ -121,7 +118,7 @@ impl Access {
     ) -> Result<Grant, Problem> {
         self.authorize(viewer, stream).await.map_err(|denied| {
             viewer.note_refusal(stream, &denied);
-            let problem = refusal(&denied).about(stream);
+            let problem = Problem::from(denied).about(stream);
             match problem.status() {
                 StatusCode::UNAUTHORIZED if !viewer.is_page => {
                     problem.with(header::WWW_AUTHENTICATE, HeaderValue::from_static(BASIC))
@@ -253,30 +250,6 @@ fn shown(value: &str) -> Option<String> {
         return None;
     };
     Some(token).filter(|token| !["", "null", "undefined"].contains(&token.as_str()))
-}
-
-/// The one place where a denial becomes a status (RFC 6750 section 3.1).
-fn refusal(denied: &Denied) -> Problem {
-    let (status, challenge) = match denied {
-        Denied::Missing => (StatusCode::UNAUTHORIZED, Some("Bearer")),
-        Denied::Invalid(_) => (
-            StatusCode::UNAUTHORIZED,
-            Some("Bearer error=\"invalid_token\""),
-        ),
-        Denied::Forbidden(_) => (StatusCode::FORBIDDEN, None),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, None),
-    };
-    let problem = Problem::new(status, format!("Watching is refused: {denied}."));
-    match challenge {
-        Some(challenge) => problem.with(
-            header::WWW_AUTHENTICATE,
-            HeaderValue::from_static(challenge),
-        ),
-        None if status == StatusCode::SERVICE_UNAVAILABLE => {
-            problem.retry_after(UNAVAILABLE_RETRY_SECONDS)
-        }
-        None => problem,
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The WHEP endpoint: `/whep/{app}/{stream}` (draft-ietf-wish-whep section 4).
 
+use std::fmt::Display;
 use std::time::SystemTime;
 
 use axum::Extension;
@@ -8,10 +9,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use distributary_auth::Grant;
-use distributary_egress::engine::{OpenError, OpenedSession, ViewerOptions};
-use distributary_hub::{DemandError, StreamName, TooManyViewers};
+use distributary_egress::engine::{
+    CounterOffer, MissingMedia, OpenError, OpenedSession, ViewerOptions,
+};
+use distributary_egress::session::SessionId;
+use distributary_hub::{DemandError, StreamName};
 use distributary_media::VideoTrack;
-use distributary_webrtc::sdp::{self, FRAGMENT_MEDIA_TYPE};
+use distributary_webrtc::sdp::{FRAGMENT_MEDIA_TYPE, Offer};
 
 use crate::access::Viewer;
 use crate::aliases::Dialect;
@@ -20,20 +24,14 @@ use crate::cors;
 use crate::events;
 use crate::ice_server::IceServer;
 use crate::name::PathStream;
-use crate::offer::{ACCEPT_POST, Offer, SDP};
+use crate::offer::{ACCEPT_POST, OfferBody, SDP};
 use crate::player::Player;
 use crate::problem::Problem;
 use crate::public_path::PublicPath;
 use crate::redirect::temporary_redirect;
+use crate::refusal::not_live;
 use crate::router::FrontDoor;
 use crate::session::{self, ACCEPT_PATCH};
-
-/// When a player should ask again for a stream that is not live, in seconds: a publisher that comes
-/// back is seen soon, and a thousand waiting pages are still a light load.
-const NOT_LIVE_RETRY_SECONDS: u32 = 2;
-
-/// When a player should ask again while every place is taken, in seconds.
-const FULL_RETRY_SECONDS: u32 = 10;
 
 const METHODS: &str = "GET, HEAD, OPTIONS, POST";
 
@@ -50,7 +48,7 @@ async fn open(
     Player(options): Player,
     public: PublicPath,
     dialect: Option<Extension<Dialect>>,
-    offer: Offer,
+    body: OfferBody,
 ) -> Result<Response, Problem> {
     let config = front.config.current();
     let mut redirects = config.redirects.iter();
@@ -60,44 +58,78 @@ async fn open(
         return Ok(temporary_redirect(&target));
     }
     let Extension(dialect) = dialect.unwrap_or_default();
-    let opened = negotiate(&front, &viewer, &name, &offer, options).await;
-    let (status, session) = opened.map_err(|problem| in_dialect(problem, dialect))?;
-    let events = events::link(&public, &session.id);
-    let mut response = described(status, session, &public);
+    let negotiated = negotiate(&front, &viewer, &name, &body, options).await;
+    let negotiated = negotiated.map_err(|problem| in_dialect(problem, dialect))?;
+    let events = events::link(&public, &negotiated.id);
+    let mut response = described(negotiated, &public);
     tell_ice_servers(&mut response, config.ice_servers.iter());
     response.headers_mut().append(header::LINK, events);
     Ok(response)
 }
 
-/// Answers an offer, or makes one. The status is 201 for what the player has asked for, an answer or an
-/// offer, and 406 for an offer in place of an answer (draft-ietf-wish-whep, "Server Sends
-/// Counter-Offer").
+/// What a player gets for its POST: an answer, or an offer of ours.
+struct Negotiation {
+    status: StatusCode,
+    id: SessionId,
+    etag: String,
+    sdp: String,
+    missing: Vec<MissingMedia>,
+}
+
+impl Negotiation {
+    fn answered(session: OpenedSession) -> Self {
+        Self {
+            status: StatusCode::CREATED,
+            id: session.id,
+            etag: session.etag,
+            sdp: session.answer,
+            missing: session.missing,
+        }
+    }
+
+    /// `status` is 201 for an offer that the player has asked for, and 406 for one in place of an answer
+    /// (draft-ietf-wish-whep, "Server Sends Counter-Offer").
+    fn offered(offered: CounterOffer, status: StatusCode) -> Self {
+        Self {
+            status,
+            id: offered.id,
+            etag: offered.etag,
+            sdp: offered.offer,
+            missing: Vec::new(),
+        }
+    }
+}
+
+/// Answers an offer, or makes one.
 async fn negotiate(
     front: &FrontDoor,
     viewer: &Viewer,
     name: &StreamName,
-    offer: &Offer,
+    body: &OfferBody,
     options: ViewerOptions,
-) -> Result<(StatusCode, OpenedSession), Problem> {
+) -> Result<Negotiation, Problem> {
     let grant = admit(front, viewer, name).await?;
     let engine = &front.engine;
     let options = viewer.tell(options);
-    let sdp = offer.sdp.as_deref();
-    let watchable = watchable(front, name, options, sdp).await;
-    let opened = match sdp.map(|sdp| engine.open(&watchable, sdp, options)) {
-        Some(Err(OpenError::Unclear(reason))) if offer.takes_offer => {
-            tracing::debug!(stream = %name, reason, "the offer is countered");
-            let offered = engine.offer(&watchable, options);
-            offered.map(|session| (StatusCode::NOT_ACCEPTABLE, session))
+    let offer = body.sdp.as_deref().map(Offer::parse).transpose();
+    let offer = offer.map_err(|error| refused(error, viewer, name))?;
+    let watchable = watchable(front, name, options, offer.as_ref()).await;
+    let negotiated = match offer.map(|offer| engine.open(&watchable, &offer, options)) {
+        Some(Err(OpenError::Negotiation(error)))
+            if body.accepts_counter_offer && error.invites_counter_offer() =>
+        {
+            tracing::debug!(stream = %name, %error, "a counter-offer is made");
+            let offered = engine.counter_offer(&watchable, options);
+            offered.map(|offered| Negotiation::offered(offered, StatusCode::NOT_ACCEPTABLE))
         }
-        Some(answered) => answered.map(|session| (StatusCode::CREATED, session)),
+        Some(answered) => answered.map(Negotiation::answered),
         None => engine
-            .offer(&watchable, options)
-            .map(|session| (StatusCode::CREATED, session)),
+            .counter_offer(&watchable, options)
+            .map(|offered| Negotiation::offered(offered, StatusCode::CREATED)),
     };
-    let (status, session) = opened.map_err(|error| refused(error, viewer, name))?;
-    front.access.expiry().follow(engine, session.id, grant);
-    Ok((status, session))
+    let negotiated = negotiated.map_err(|error| refused(error, viewer, name))?;
+    front.access.expiry().follow(engine, negotiated.id, grant);
+    Ok(negotiated)
 }
 
 /// Makes a viewer of whoever sent this offer for the stream `name`.
@@ -110,30 +142,34 @@ pub(crate) async fn play(
 ) -> Result<OpenedSession, Problem> {
     let grant = admit(front, viewer, name).await?;
     let engine = &front.engine;
-    let watchable = watchable(front, name, options, Some(offer)).await;
-    let opened = engine.open(&watchable, offer, viewer.tell(options));
+    let offer = Offer::parse(offer).map_err(|error| refused(error, viewer, name))?;
+    let watchable = watchable(front, name, options, Some(&offer)).await;
+    let opened = engine.open(&watchable, &offer, viewer.tell(options));
     let session = opened.map_err(|error| refused(error, viewer, name))?;
     front.access.expiry().follow(engine, session.id, grant);
     Ok(session)
 }
 
 /// Tells a viewer, and the log, why there is no session.
-fn refused(error: OpenError, viewer: &Viewer, name: &StreamName) -> Problem {
+fn refused(error: impl Display + Into<Problem>, viewer: &Viewer, name: &StreamName) -> Problem {
     viewer.note_refusal(name, &error);
-    refusal(error).about(name)
+    error.into().about(name)
 }
 
-/// The stream, or what is made of it for players that make such an offer. One that cannot be read is
-/// refused further down; of a player without one it is not known what it can show.
+/// Returns the stream, or its transcode for players that make such an offer. The codecs of a player
+/// without an offer are not known.
 async fn watchable(
     front: &FrontDoor,
     name: &StreamName,
     options: ViewerOptions,
-    offer: Option<&str>,
+    offer: Option<&Offer>,
 ) -> StreamName {
-    let parsed = offer.and_then(|offer| sdp::Offer::parse(offer).ok());
-    let takes = |track: &VideoTrack| parsed.is_none_or(|offer| offer.can_show(track));
-    front.hub.watchable(name, options.b_frames, takes).await
+    let can_decode =
+        |track: &VideoTrack| offer.is_none_or(|offer| offer.check_video(track).is_ok());
+    front
+        .hub
+        .watchable(name, options.b_frames, can_decode)
+        .await
 }
 
 /// Lets somebody in who wants to watch `name`, as soon as there is something to watch.
@@ -216,26 +252,23 @@ async fn await_stream(
     if is_watchable() {
         return Ok(());
     }
-    let detail = match front.hub.summon_for(name, viewer.counts_as()).await {
+    let error = match front.hub.summon_for(name, viewer.counts_as()).await {
         Ok(()) if is_watchable() => return Ok(()),
-        Ok(()) | Err(DemandError::NoProvider)
-            if front.config.current().offline == Offline::Wait =>
-        {
-            return Ok(());
-        }
-        Ok(()) | Err(DemandError::NoProvider) => format!("The stream {name} is not live."),
-        Err(error) => format!("The stream {name} is not live: {error}."),
+        Ok(()) => DemandError::NoProvider,
+        Err(error) => error,
     };
-    Err(Problem::new(StatusCode::CONFLICT, detail)
-        .about(name)
-        .retry_after(NOT_LIVE_RETRY_SECONDS))
+    if error == DemandError::NoProvider && front.config.current().offline == Offline::Wait {
+        return Ok(());
+    }
+    Err(not_live(name, &error))
 }
 
 /// The texts for a `Warning` header, or several (RFC 7234 section 5.5; it is no longer in RFC 9111, and still
 /// what says most clearly that something in an answer is not as it was asked for).
-fn warnings(notices: &[String]) -> impl Iterator<Item = HeaderValue> {
-    notices.iter().filter_map(|notice| {
-        let text = notice
+fn warnings(missing: &[MissingMedia]) -> impl Iterator<Item = HeaderValue> {
+    missing.iter().filter_map(|missing| {
+        let text = missing.to_string();
+        let text = text
             .chars()
             .filter(|c| matches!(c, ' '..='~') && *c != '\\');
         let text: String = text.map(|c| if c == '"' { '\'' } else { c }).collect();
@@ -243,46 +276,17 @@ fn warnings(notices: &[String]) -> impl Iterator<Item = HeaderValue> {
     })
 }
 
-fn described(status: StatusCode, session: OpenedSession, public: &PublicPath) -> Response {
+fn described(negotiated: Negotiation, public: &PublicPath) -> Response {
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
-        (header::LOCATION, session::path(public, &session.id)),
-        (header::ETAG, format!("\"{}\"", session.etag)),
+        (header::LOCATION, session::path(public, &negotiated.id)),
+        (header::ETAG, format!("\"{}\"", negotiated.etag)),
         (ACCEPT_PATCH, FRAGMENT_MEDIA_TYPE.to_owned()),
         (header::CACHE_CONTROL, "no-store".to_owned()),
     ];
-    let mut response = (status, headers, session.answer).into_response();
-    for warning in warnings(&session.notices) {
+    let mut response = (negotiated.status, headers, negotiated.sdp).into_response();
+    for warning in warnings(&negotiated.missing) {
         response.headers_mut().append(header::WARNING, warning);
     }
     response
-}
-
-/// The one place where the engine's refusal becomes a status.
-pub(crate) fn refusal(error: OpenError) -> Problem {
-    match error {
-        OpenError::Malformed(reason) => Problem::new(StatusCode::BAD_REQUEST, reason),
-        OpenError::NotAcceptable(reason) | OpenError::Unclear(reason) => {
-            Problem::new(StatusCode::NOT_ACCEPTABLE, reason)
-        }
-        OpenError::Unprocessable(reason) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason),
-        OpenError::Full(TooManyViewers::Total(_)) => {
-            full("This gateway serves as many viewers as it may.")
-        }
-        OpenError::Full(TooManyViewers::Stream(_)) => {
-            full("This stream has as many viewers as it may.")
-        }
-        OpenError::Full(TooManyViewers::Address(_)) => {
-            full("As many viewers as may watch from this address already do.")
-        }
-        other => {
-            tracing::error!(error = %other, "session could not be opened");
-            let detail = "The session could not be opened.";
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
-        }
-    }
-}
-
-fn full(detail: &str) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(FULL_RETRY_SECONDS)
 }

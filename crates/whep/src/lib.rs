@@ -40,6 +40,7 @@ mod player;
 mod problem;
 mod public_path;
 mod redirect;
+mod refusal;
 mod router;
 mod server;
 mod session;

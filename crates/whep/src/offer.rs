@@ -24,16 +24,16 @@ pub(crate) const SDP: &str = "application/sdp";
 pub(crate) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 
 /// What a player posts to watch.
-pub(crate) struct Offer {
-    /// An SDP offer as text: of the right media type, within bounds and UTF-8. Whether it is SDP is for the
-    /// engine to say. `None`: the body is empty, by which a player asks for an offer of ours.
+pub(crate) struct OfferBody {
+    /// The text of an offer, of the right media type, within bounds and UTF-8. It is parsed for those who
+    /// may watch. `None`: the body is empty, by which a player asks for an offer of ours.
     pub(crate) sdp: Option<String>,
-    /// Whether the player takes an offer of ours in place of an answer. Others want to know what is wrong
-    /// with theirs.
-    pub(crate) takes_offer: bool,
+    /// Whether the player accepts a counter-offer in place of an answer. Others want to know what is wrong
+    /// with their offer.
+    pub(crate) accepts_counter_offer: bool,
 }
 
-impl<S: Send + Sync> FromRequest<S> for Offer {
+impl<S: Send + Sync> FromRequest<S> for OfferBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
@@ -41,14 +41,17 @@ impl<S: Send + Sync> FromRequest<S> for Offer {
         if !is_sdp && request.headers().contains_key(header::CONTENT_TYPE) {
             return Err(not_sdp());
         }
-        let takes_offer = accepts_sdp(request.headers());
+        let accepts_counter_offer = accepts_sdp(request.headers());
         let text = read_text(request).await?;
         let sdp = match text.trim().is_empty() {
             true => None,
             false if is_sdp => Some(text),
             false => return Err(not_sdp()),
         };
-        Ok(Self { sdp, takes_offer })
+        Ok(Self {
+            sdp,
+            accepts_counter_offer,
+        })
     }
 }
 
@@ -74,7 +77,7 @@ fn not_sdp() -> Problem {
 pub(crate) enum Change {
     /// Candidates, or an ICE restart.
     Ice(IceFragment),
-    /// The answer to an offer of ours. Whether it is SDP is for the engine to say.
+    /// The text of an answer to an offer of ours. It is parsed where an offer waits for it.
     Answer(String),
 }
 
@@ -89,9 +92,7 @@ impl<S: Send + Sync> FromRequest<S> for Change {
             return Err(not_a_fragment());
         }
         let text = read_text(request).await?;
-        IceFragment::parse(&text)
-            .map(Self::Ice)
-            .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))
+        Ok(Self::Ice(IceFragment::parse(&text)?))
     }
 }
 

@@ -8,25 +8,22 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete};
-use distributary_egress::engine::{AcceptError, IcePatch, PatchError, RestartedIce};
+use distributary_egress::engine::{IcePatch, RestartedIce};
 use distributary_egress::session::SessionId;
-use distributary_webrtc::sdp::FRAGMENT_MEDIA_TYPE;
+use distributary_webrtc::sdp::{Answer, FRAGMENT_MEDIA_TYPE};
 
 use crate::access::Viewer;
 use crate::cors;
-use crate::endpoint::refusal;
 use crate::offer::{Change, not_a_fragment};
 use crate::problem::Problem;
 use crate::public_path::PublicPath;
+use crate::refusal::unknown_session;
 use crate::router::FrontDoor;
 
 const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH";
 
 /// Names the media types of a PATCH (RFC 5789 section 3.1).
 pub(crate) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
-
-/// When a player should try a restart again that came at a bad moment, in seconds.
-const BUSY_RETRY_SECONDS: u32 = 1;
 
 pub(crate) fn methods() -> MethodRouter<FrontDoor> {
     delete(close).get(exists).options(options).patch(patch)
@@ -47,8 +44,8 @@ impl<S: Send + Sync> FromRequestParts<S> for PathSession {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Path(id) = Path::<String>::from_request_parts(parts, state)
             .await
-            .map_err(|_| unknown())?;
-        id.parse().map(Self).map_err(|_| unknown())
+            .map_err(|_| unknown_session())?;
+        id.parse().map(Self).map_err(|_| unknown_session())
     }
 }
 
@@ -61,7 +58,7 @@ async fn close(
     if front.engine.close(&id) || front.engine.has_ended(&id) {
         Ok(StatusCode::OK)
     } else {
-        Err(unknown())
+        Err(unknown_session())
     }
 }
 
@@ -72,7 +69,7 @@ async fn exists(
     if front.engine.contains(&id) {
         Ok(StatusCode::NO_CONTENT)
     } else {
-        Err(unknown())
+        Err(unknown_session())
     }
 }
 
@@ -97,7 +94,7 @@ async fn patch(
     let address = viewer.counts_as();
     if !front.engine.contains(&id) && !front.engine.is_offered(&id) {
         limits.change(address)?;
-        return Err(unknown());
+        return Err(unknown_session());
     }
     limits.patch(id)?;
     let fragment = match Change::from_request(request, &front).await? {
@@ -107,7 +104,7 @@ async fn patch(
             return accept(&front, &id, &answer);
         }
     };
-    let etag = front.engine.etag(&id).ok_or_else(unknown)?;
+    let etag = front.engine.etag(&id).ok_or_else(unknown_session)?;
     let precondition = Precondition::of(&headers, &etag);
     let is_restart = front.engine.is_restart(&id, &fragment);
     match precondition {
@@ -123,24 +120,13 @@ async fn patch(
     }
     limits.change(address)?;
     limits.restart(id)?;
-    match front.engine.patch_ice(&id, &fragment) {
-        Ok(IcePatch::Noted) => Ok(StatusCode::NO_CONTENT.into_response()),
-        Ok(IcePatch::Restarted(restarted)) => Ok(restarted_ice(restarted)),
-        Err(PatchError::UnknownSession) => Err(unknown()),
-        Err(PatchError::Busy) => {
-            let detail = "The gateway is too busy to restart ICE.";
-            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-                .retry_after(BUSY_RETRY_SECONDS))
-        }
-        Err(error) => {
-            tracing::error!(viewer = %id.short(), %error, "ICE could not be restarted");
-            let detail = "ICE could not be restarted.";
-            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail))
-        }
+    match front.engine.patch_ice(&id, &fragment)? {
+        IcePatch::Noted => Ok(StatusCode::NO_CONTENT.into_response()),
+        IcePatch::Restarted(restarted) => Ok(restarted_ice(restarted)),
     }
 }
 
-/// Takes the answer to a counter-offer.
+/// Accepts the answer to a counter-offer.
 fn accept(front: &FrontDoor, id: &SessionId, answer: &str) -> Result<Response, Problem> {
     if !front.engine.is_offered(id) {
         // A session that is there takes no descriptions any more.
@@ -148,14 +134,11 @@ fn accept(front: &FrontDoor, id: &SessionId, answer: &str) -> Result<Response, P
         return Err(if is_there {
             not_a_fragment()
         } else {
-            unknown()
+            unknown_session()
         });
     }
-    match front.engine.accept(id, answer) {
-        Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
-        Err(AcceptError::Answer(error)) => Err(refusal(error)),
-        Err(_) => Err(unknown()),
-    }
+    front.engine.accept(id, &Answer::parse(answer)?)?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 fn restarted_ice(RestartedIce { fragment, etag }: RestartedIce) -> Response {
@@ -210,9 +193,4 @@ fn precondition_required() -> Problem {
 fn stale() -> Problem {
     let detail = "ICE has been restarted since; this is about the state before.";
     Problem::new(StatusCode::PRECONDITION_FAILED, detail)
-}
-
-pub(crate) fn unknown() -> Problem {
-    let detail = "There is no such session; it may have ended.";
-    Problem::new(StatusCode::NOT_FOUND, detail)
 }

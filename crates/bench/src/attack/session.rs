@@ -120,7 +120,7 @@ mod tests {
         let fingerprint = Fingerprint::of(HashAlgorithm::Sha256, b"certificate");
         let sdp = with_data(&offer(1, &credentials, &fingerprint, false));
         let offer = Offer::parse(&sdp).unwrap();
-        let data = offer.media.last().unwrap();
+        let data = offer.media().last().unwrap();
         assert!(!matches!(data.kind, MediaKind::Audio | MediaKind::Video));
         assert_eq!(data.transport.as_ref().unwrap().ice, credentials);
     }

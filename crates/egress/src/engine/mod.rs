@@ -1,11 +1,14 @@
 //! The engine: all viewers of the gateway, on one UDP port and one thread per core.
 
-mod counter;
+mod counter_offer;
+mod enter;
+mod error;
 mod failure;
 mod figures;
 mod handshakes;
 mod identity;
 mod latency;
+mod local;
 mod open;
 mod restart;
 
@@ -25,10 +28,11 @@ use crate::udp::bind_shared;
 use distributary_webrtc::log::LogLimits;
 use distributary_webrtc::rtcp::ntp::WallClock;
 use distributary_webrtc::rtp::extension::PlayoutDelay;
-use distributary_webrtc::sdp::IceFragment;
+use distributary_webrtc::sdp::{Answer, IceFragment, Offer};
 
-pub(crate) use counter::Offers;
-pub use counter::{AcceptError, OFFER_LIFETIME};
+pub(crate) use counter_offer::CounterOffers;
+pub use counter_offer::{CounterOffer, OFFER_LIFETIME};
+pub use error::{AcceptError, OpenError};
 pub use failure::EngineFailure;
 pub(crate) use failure::Failures;
 pub(crate) use figures::{Figures, FiguresCell};
@@ -38,7 +42,7 @@ pub use identity::{CERTIFICATE_LIFETIME, IdentityError};
 pub(crate) use identity::{Identities, Identity};
 pub(crate) use latency::Latency;
 pub use latency::LatencySummary;
-pub use open::{OpenError, OpenedSession, ViewerOptions};
+pub use open::{MissingMedia, OpenedSession, ViewerOptions};
 pub use restart::{IcePatch, PatchError, RestartedIce};
 
 /// Commands that may wait for a shard; a shard that is so far behind loses datagrams anyway.
@@ -131,7 +135,7 @@ pub(crate) struct Shared {
     pub(crate) config: EngineConfig,
     pub(crate) hub: Hub,
     pub(crate) registry: Registry,
-    pub(crate) offers: Offers,
+    pub(crate) offers: CounterOffers,
     pub(crate) handshakes: Handshakes,
     pub(crate) failures: Failures,
     pub(crate) figures: Figures,
@@ -180,7 +184,7 @@ impl Engine {
             (0..shards).map(|_| mpsc::channel(INBOX)).unzip();
         let shared = Arc::new(Shared {
             registry: Registry::default(),
-            offers: Offers::default(),
+            offers: CounterOffers::default(),
             handshakes: Handshakes::default(),
             failures: Failures::default(),
             figures: Figures::default(),
@@ -250,14 +254,13 @@ impl Engine {
     pub fn open(
         &self,
         stream: &StreamName,
-        offer: &str,
+        offer: &Offer,
         options: ViewerOptions,
     ) -> Result<OpenedSession, OpenError> {
         open::open(&self.shared, stream, offer, options, Instant::now())
     }
 
-    /// Offers a viewer all that `stream` has, and waits for its answer: in place of
-    /// [`OpenedSession::answer`] there is the offer.
+    /// Offers a viewer all that `stream` has, and waits for its answer.
     ///
     /// # Errors
     /// When there is nothing to offer, or the gateway is full.
@@ -265,25 +268,25 @@ impl Engine {
         clippy::disallowed_methods,
         reason = "the engine is the driver that reads the clocks"
     )]
-    pub fn offer(
+    pub fn counter_offer(
         &self,
         stream: &StreamName,
         options: ViewerOptions,
-    ) -> Result<OpenedSession, OpenError> {
-        counter::offer(&self.shared, stream, options, Instant::now())
+    ) -> Result<CounterOffer, OpenError> {
+        counter_offer::offer(&self.shared, stream, options, Instant::now())
     }
 
-    /// Takes a viewer's answer to an offer and waits for its first packet.
+    /// Accepts a viewer's answer to a counter-offer and waits for its first packet.
     ///
     /// # Errors
-    /// When there is no such offer, or the answer is none that it could have. The offer then waits for
-    /// another.
+    /// When there is no such offer, nothing can be sent by the answer, or the gateway is full. After an
+    /// answer that cannot be used the offer waits for another.
     #[expect(
         clippy::disallowed_methods,
         reason = "the engine is the driver that reads the clocks"
     )]
-    pub fn accept(&self, id: &SessionId, answer: &str) -> Result<(), AcceptError> {
-        counter::accept(&self.shared, id, answer, Instant::now())
+    pub fn accept(&self, id: &SessionId, answer: &Answer) -> Result<(), AcceptError> {
+        counter_offer::accept(&self.shared, id, answer, Instant::now())
     }
 
     /// How long pictures took, over the last whole ten seconds, from their coming in to the moment when
@@ -472,6 +475,7 @@ mod tests {
             ..ViewerOptions::default()
         };
         let stream = StreamName::parse("live/test").unwrap();
+        let offer = Offer::parse(&offer).unwrap();
         let session = engine.open(&stream, &offer, options).unwrap();
         let mut watch = engine.watch(&session.id).unwrap();
 

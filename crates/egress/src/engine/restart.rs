@@ -1,6 +1,6 @@
 //! New ICE credentials for a session that there is.
 
-use super::{Shared, open};
+use super::{Shared, local};
 use crate::session::{Place, RestartError, SessionId};
 use crate::shard::Command;
 use distributary_webrtc::ice::Credentials;
@@ -76,7 +76,7 @@ pub(super) fn patch(
         });
     }
     Ok(IcePatch::Restarted(RestartedIce {
-        fragment: fragment.answer(&ours, &open::candidates(shared)),
+        fragment: fragment.answer(&ours, &local::candidates(shared)),
         etag: ours.ufrag().to_owned(),
     }))
 }

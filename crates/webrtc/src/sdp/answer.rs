@@ -1,223 +1,32 @@
-//! The answer to an offer (RFC 9429 section 5.3, RFC 9143 section 7.3).
+//! A player's answer to an offer of ours.
 
-use super::select::{Selection, Verdict};
-use super::video::VideoChoice;
-use super::write::Writer;
-use super::{
-    ExtensionId, HeaderExtension, LocalParameters, MediaPlan, Negotiated, NegotiatedAudio,
-    NegotiatedData, NegotiatedRtx, NegotiatedVideo, Note, Offer, OfferedCodec, OfferedMedia,
-    PacketizationMode, RemoteTransport, SdpError, Setup, TransportError,
-};
+use super::description::Description;
+use super::{LocalParameters, MediaPlan, Negotiated, NegotiationError, SdpError};
 
-/// The answer, and what it settles.
+/// The answer of a player to an offer of ours, see [`MediaPlan::counter_offer`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The session description for the player.
-    pub sdp: String,
-    /// What both sides have agreed on once the player has it.
-    pub negotiated: Negotiated,
-}
+pub struct Answer(Description);
 
-impl Offer {
-    /// Decides what of `plan` can be sent to this player, and writes the answer.
+impl Answer {
+    /// Parses an answer.
     ///
     /// # Errors
-    /// [`SdpError::NothingToSend`] and [`SdpError::Transport`].
-    pub fn answer(&self, plan: &MediaPlan, local: &LocalParameters) -> Result<Answer, SdpError> {
-        self.describe(plan, local, None)
+    /// [`SdpError::TooLarge`], [`SdpError::IsFragment`] and [`SdpError::Malformed`].
+    pub fn parse(text: &str) -> Result<Self, SdpError> {
+        Description::parse(text).map(Self)
     }
 
-    /// The same with a DTLS role that the description has in place of the one that answers the player's.
-    pub(super) fn describe(
+    /// Returns what both sides have agreed on by this answer to the offer that was made of `plan` and
+    /// `local`.
+    ///
+    /// # Errors
+    /// When the player takes nothing of what was offered, or the answer lacks something for a
+    /// connection.
+    pub fn accept(
         &self,
         plan: &MediaPlan,
         local: &LocalParameters,
-        setup: Option<Setup>,
-    ) -> Result<Answer, SdpError> {
-        let selection = Selection::of(self, plan);
-        let rejected = selection.rejected(self);
-        let accepted = selection.accepted();
-        if accepted.is_empty() {
-            return Err(SdpError::NothingToSend { rejected });
-        }
-        let remote = self.transport(&accepted)?;
-        let mut negotiated = Negotiated {
-            video: None,
-            audio: None,
-            data: None,
-            setup: setup.unwrap_or_else(|| remote.setup.answer()),
-            notes: rejected.into_iter().map(Note::NotSent).collect(),
-            remote,
-        };
-        let transport_cc = self.uses_transport_cc(&selection, plan);
-        let mut writer = Writer::new(local, negotiated.setup);
-        writer.session(self, selection.bundle.as_deref());
-        for (media, verdict) in self.media.iter().zip(&selection.verdicts) {
-            match verdict {
-                Verdict::Video(choice) => {
-                    let video = negotiate_video(media, choice, plan, local, transport_cc);
-                    writer.video(media, choice.codec, &video);
-                    negotiated.notes.extend(video_notes(&video));
-                    negotiated.video = Some(video);
-                }
-                Verdict::Audio(codec) => {
-                    let audio = negotiate_audio(media, codec, plan, local, transport_cc);
-                    writer.audio(media, codec, &audio);
-                    negotiated.audio = Some(audio);
-                }
-                Verdict::Data(config) => {
-                    writer.data(media);
-                    negotiated.data = Some(NegotiatedData {
-                        mid: media.mid.clone(),
-                        config: *config,
-                    });
-                }
-                Verdict::Carrier(codec, _) => writer.carrier(media, codec),
-                Verdict::Rejected(_) => writer.rejected(media),
-            }
-            // One transport for all needs them once, but there are players that look at each section by
-            // itself, and others that only believe the last (aiortc).
-            writer.candidates();
-        }
-        Ok(Answer {
-            sdp: writer.finish(),
-            negotiated,
-        })
+    ) -> Result<Negotiated, NegotiationError> {
+        Ok(self.0.agree(plan, local, None)?.negotiated)
     }
-
-    /// Whether packets are numbered over the whole transport and the player says when each arrived.
-    ///
-    /// The video decides, which is nearly all that is sent. Without a retransmission stream its packets
-    /// are sent again byte for byte, so that they cannot have numbers of the transport.
-    fn uses_transport_cc(&self, selection: &Selection<'_>, plan: &MediaPlan) -> bool {
-        let sections = self.media.iter().zip(&selection.verdicts);
-        let mut videos = sections.filter_map(|(media, verdict)| match verdict {
-            Verdict::Video(choice) => Some((media, choice.codec)),
-            _ => None,
-        });
-        let wanted = plan.video.as_ref().map(|video| video.extensions.as_slice());
-        videos.next().is_some_and(|(media, codec)| {
-            let extensions = agree_extensions(media, wanted.unwrap_or_default());
-            codec.feedback.transport_cc
-                && codec.feedback.nack
-                && media.rtx_payload_type(codec.payload_type).is_some()
-                && extensions
-                    .iter()
-                    .any(|(extension, _)| *extension == HeaderExtension::TransportWideCc)
-        })
-    }
-
-    /// The transport that all `accepted` sections share.
-    ///
-    /// The first section describes it; bundle-only sections need not repeat it (RFC 9143 section
-    /// 7.1.3), and where the first has an error, a later one that repeats it is as good.
-    fn transport(&self, accepted: &[usize]) -> Result<RemoteTransport, TransportError> {
-        let sections = || accepted.iter().filter_map(|index| self.media.get(*index));
-        let usable = sections().find_map(|media| media.transport.as_ref().ok());
-        let first_error = || sections().find_map(|media| media.transport.as_ref().err());
-        let transport = match (usable, first_error()) {
-            (Some(transport), _) => transport.clone(),
-            (None, error) => return Err(*error.unwrap_or(&TransportError::MissingIceCredentials)),
-        };
-        if !sections().any(|media| media.rtcp_mux) {
-            return Err(TransportError::MissingRtcpMux);
-        }
-        Ok(transport)
-    }
-}
-
-fn negotiate_video(
-    media: &OfferedMedia,
-    choice: &VideoChoice<'_>,
-    plan: &MediaPlan,
-    local: &LocalParameters,
-    transport_cc: bool,
-) -> NegotiatedVideo {
-    let payload_type = choice.codec.payload_type;
-    let nack = choice.codec.feedback.nack;
-    // Retransmissions are asked for by NACK, without it they have no use (RFC 4588 section 6.3).
-    let rtx = media.rtx_payload_type(payload_type).filter(|_| nack);
-    let wanted = plan.video.as_ref().map(|video| video.extensions.as_slice());
-    let mut extensions = agree_extensions(media, wanted.unwrap_or_default());
-    extensions.retain(|(extension, _)| match extension {
-        HeaderExtension::Mid => true,
-        HeaderExtension::TransportWideCc => transport_cc,
-        // What is sent again byte for byte has nothing that changes from packet to packet.
-        _ => rtx.is_some() || !nack,
-    });
-    NegotiatedVideo {
-        mid: media.mid.clone(),
-        payload_type,
-        ssrc: local.video_ssrc,
-        rtx: rtx.map(|payload_type| NegotiatedRtx {
-            payload_type,
-            ssrc: local.video_rtx_ssrc,
-        }),
-        nack,
-        feedback: choice.codec.feedback.with_transport_cc(transport_cc),
-        codec: plan
-            .video
-            .as_ref()
-            .map(|video| video.codec)
-            .unwrap_or_default(),
-        packetization_mode: choice.mode,
-        rtcp_rsize: media.rtcp_rsize,
-        extensions,
-    }
-}
-
-fn negotiate_audio(
-    media: &OfferedMedia,
-    codec: &OfferedCodec,
-    plan: &MediaPlan,
-    local: &LocalParameters,
-    transport_cc: bool,
-) -> NegotiatedAudio {
-    let wanted = plan.audio.as_ref().map(|audio| audio.extensions.as_slice());
-    let mut extensions = agree_extensions(media, wanted.unwrap_or_default());
-    let is_numbering = |extension: &HeaderExtension| *extension == HeaderExtension::TransportWideCc;
-    let is_offered = extensions
-        .iter()
-        .any(|(extension, _)| is_numbering(extension));
-    let transport_cc = transport_cc && codec.feedback.transport_cc && is_offered;
-    extensions.retain(|(extension, _)| transport_cc || !is_numbering(extension));
-    NegotiatedAudio {
-        mid: media.mid.clone(),
-        payload_type: codec.payload_type,
-        red: media
-            .red_payload_type(codec.payload_type)
-            .filter(|_| plan.audio.as_ref().is_some_and(|audio| audio.red)),
-        ssrc: local.audio_ssrc,
-        transport_cc,
-        rtcp_rsize: media.rtcp_rsize,
-        extensions,
-    }
-}
-
-/// The extensions of `wanted` that the player offers, with the ids that it gave them (RFC 8285
-/// section 6).
-fn agree_extensions(
-    media: &OfferedMedia,
-    wanted: &[HeaderExtension],
-) -> Vec<(HeaderExtension, ExtensionId)> {
-    let offered = |extension: &HeaderExtension| {
-        let mut lines = media.extensions.iter();
-        let line = lines.find(|line| line.uri == extension.uri())?;
-        Some((*extension, line.id))
-    };
-    wanted.iter().filter_map(offered).collect()
-}
-
-fn video_notes(video: &NegotiatedVideo) -> Vec<Note> {
-    let mut notes = Vec::new();
-    if let Some(mode) = video
-        .packetization_mode
-        .filter(|mode| *mode != PacketizationMode::NonInterleaved)
-    {
-        notes.push(Note::PacketizationMode(mode));
-    }
-    if !video.nack {
-        notes.push(Note::NoRetransmission);
-    }
-    notes
 }

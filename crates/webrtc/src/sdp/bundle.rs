@@ -2,7 +2,7 @@
 
 use super::{MAX_MEDIA_SECTIONS, Token};
 
-/// The `mid`s of one BUNDLE group, in the order of the offer.
+/// The `mid`s of one BUNDLE group, in the order of the description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BundleGroup {
     mids: Vec<Token>,
@@ -24,7 +24,7 @@ impl BundleGroup {
         Some(Self { mids })
     }
 
-    /// The `mid`s, in the order of the offer.
+    /// The `mid`s, in the order of the description.
     pub fn mids(&self) -> &[Token] {
         &self.mids
     }

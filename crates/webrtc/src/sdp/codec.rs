@@ -1,4 +1,4 @@
-//! Payload types of an offer (`a=rtpmap`, `a=fmtp`, `a=rtcp-fb`).
+//! Payload types of a section (`a=rtpmap`, `a=fmtp`, `a=rtcp-fb`).
 
 use ::sdp::description::common::Attribute;
 
@@ -12,22 +12,22 @@ const MAX_ENCODING_BYTES: usize = 64;
 
 /// One payload type that the player can receive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OfferedCodec {
+pub struct CodecParameters {
     /// RTP payload type.
     pub payload_type: u8,
-    /// `a=rtpmap` without the payload type, as offered: `H264/90000`, `opus/48000/2`.
+    /// `a=rtpmap` without the payload type, as written: `H264/90000`, `opus/48000/2`.
     pub encoding: String,
     /// RTP clock in Hz.
     pub clock_rate: u32,
-    /// Number of channels; 1 when the offer does not say (RFC 8866 section 6.6).
+    /// Number of channels; 1 when nothing is said (RFC 8866 section 6.6).
     pub channels: u8,
-    /// Format parameters as offered, when there are any (RFC 8866 section 6.15).
+    /// Format parameters as written, when there are any (RFC 8866 section 6.15).
     pub fmtp: Option<String>,
     /// RTCP feedback that the player sends for it.
     pub feedback: Feedback,
 }
 
-impl OfferedCodec {
+impl CodecParameters {
     /// Encoding name, to be compared without case (RFC 4855 section 3).
     pub fn name(&self) -> &str {
         self.encoding.split('/').next().unwrap_or_default()
@@ -121,15 +121,15 @@ impl Feedback {
 
 /// The payload types of one section, in the order of its `m=` line. Attribute lines that cannot be
 /// read are left out: they describe payload types that are then not chosen.
-pub(super) fn collect(formats: &[String], attributes: &[Attribute]) -> Vec<OfferedCodec> {
+pub(super) fn collect(formats: &[String], attributes: &[Attribute]) -> Vec<CodecParameters> {
     let values = |key: &'static str| {
         let of_key = attributes
             .iter()
             .filter(move |attribute| attribute.key == key);
         of_key.filter_map(|attribute| attribute.value.as_deref())
     };
-    let mut codecs: Vec<OfferedCodec> = Vec::new();
-    for codec in values("rtpmap").filter_map(OfferedCodec::from_rtpmap) {
+    let mut codecs: Vec<CodecParameters> = Vec::new();
+    for codec in values("rtpmap").filter_map(CodecParameters::from_rtpmap) {
         if codecs
             .iter()
             .all(|known| known.payload_type != codec.payload_type)
@@ -164,8 +164,8 @@ pub(super) fn collect(formats: &[String], attributes: &[Attribute]) -> Vec<Offer
     in_order(formats, codecs)
 }
 
-fn in_order(formats: &[String], mut codecs: Vec<OfferedCodec>) -> Vec<OfferedCodec> {
-    let place = |codec: &OfferedCodec| {
+fn in_order(formats: &[String], mut codecs: Vec<CodecParameters>) -> Vec<CodecParameters> {
+    let place = |codec: &CodecParameters| {
         let mut numbers = formats.iter().map(|format| parse_payload_type(format));
         numbers.position(|number| number == Some(codec.payload_type))
     };
@@ -185,7 +185,7 @@ fn parse_payload_type(text: &str) -> Option<u8> {
 mod tests {
     use super::*;
 
-    fn codecs(formats: &str, lines: &[&str]) -> Vec<OfferedCodec> {
+    fn codecs(formats: &str, lines: &[&str]) -> Vec<CodecParameters> {
         let formats: Vec<String> = formats.split(' ').map(str::to_owned).collect();
         let attribute = |line: &&str| {
             let (key, value) = line.split_once(':').unwrap();

@@ -1,18 +1,18 @@
-//! Why an offer cannot be answered.
+//! Errors of session descriptions, and of what becomes of them.
 
-use super::select::RejectedMedia;
+use super::select::{RejectedMedia, Rejection};
 
-/// Longest piece of an offer that is repeated in an error.
+/// Longest piece of a description that is repeated in an error.
 const MAX_QUOTE_CHARS: usize = 80;
 
-/// Why an offer was refused. Each variant is the player's fault, and its text says what to change.
+/// A text that is no session description that can be read. The text of the error says what to change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SdpError {
-    /// The offer is longer than [`MAX_OFFER_BYTES`](super::MAX_OFFER_BYTES).
-    #[error("the offer has {bytes} bytes, more than the {limit} that are read")]
+    /// The text is longer than [`MAX_SDP_BYTES`](super::MAX_SDP_BYTES).
+    #[error("the session description has {bytes} bytes, more than the {limit} that are read")]
     TooLarge {
-        /// Length of the offer.
+        /// Length of the text.
         bytes: usize,
         /// Largest length that is read.
         limit: usize,
@@ -27,7 +27,8 @@ pub enum SdpError {
     },
     /// The text is a session description, but of the part that is about ICE alone (RFC 8840 section 9).
     #[error(
-        "this is a candidate fragment (trickle ICE), not an offer: it goes to the session by PATCH"
+        "this is a candidate fragment (trickle ICE), not a session description: send it to the \
+         session by PATCH, with the Content-Type application/trickle-ice-sdpfrag"
     )]
     IsFragment,
     /// The text is no candidate fragment.
@@ -38,15 +39,48 @@ pub enum SdpError {
         /// The piece of text that was there instead, shortened.
         found: String,
     },
-    /// The offer is valid, but no medium of this stream can be sent to this player.
+}
+
+/// A player's offer or answer that leads to no session, although it is a session description. The
+/// player's side has to change something, and the text says what.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NegotiationError {
+    /// No medium of the stream can be sent to this player.
     #[error("nothing of this stream can be sent to this player{}", list(.rejected))]
     NothingToSend {
-        /// Each `m=` section of the offer with the reason that speaks against it.
+        /// Each `m=` section of the player's description with the reason for its rejection.
         rejected: Vec<RejectedMedia>,
     },
-    /// The media fit, but no transport can be set up with what the offer says about it.
-    #[error("no connection can be made from this offer: {0}")]
+    /// Media could be sent, but no connection is possible with what the player says about it.
+    #[error("no connection to this player is possible: {0}")]
     Transport(#[from] TransportError),
+}
+
+impl NegotiationError {
+    /// Returns whether the player may be able to answer an offer of ours: it has not said what it can
+    /// decode, or has said it in sections that cannot be answered.
+    pub fn invites_counter_offer(&self) -> bool {
+        match self {
+            Self::NothingToSend { rejected } => !rejected.iter().any(|media| {
+                matches!(
+                    media.reason,
+                    Rejection::NoCodec { .. } | Rejection::NotInStream
+                )
+            }),
+            Self::Transport(_) => false,
+        }
+    }
+}
+
+/// The player asks for video and cannot decode that of the stream.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the video of this stream is {needed}, and this player supports {}", codecs(.offered))]
+pub struct UndecodableVideo {
+    /// The codec of the stream, with its profile where that matters.
+    pub needed: &'static str,
+    /// The codecs that the player names, at most eight.
+    pub offered: Vec<String>,
 }
 
 impl SdpError {
@@ -67,7 +101,7 @@ impl SdpError {
     }
 }
 
-/// What the offer lacks for a connection.
+/// What a player's description lacks for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
@@ -80,11 +114,11 @@ pub enum TransportError {
     )]
     InvalidIceCredentials,
     /// No `a=fingerprint` (RFC 8122): without it the player's certificate cannot be verified.
-    #[error("`a=fingerprint` is missing; only DTLS-SRTP is served, not plain RTP or SDES keys")]
+    #[error("`a=fingerprint` is missing; only DTLS-SRTP is supported, not plain RTP or SDES keys")]
     MissingFingerprint,
     /// No `a=fingerprint` that can be verified.
     #[error(
-        "no `a=fingerprint` can be used; sha-1, sha-224, sha-256, sha-384 and sha-512 are known"
+        "no `a=fingerprint` can be used; sha-1, sha-224, sha-256, sha-384 and sha-512 are supported"
     )]
     UnusableFingerprint,
     /// No `a=setup` (RFC 8842 section 5.1).
@@ -94,27 +128,61 @@ pub enum TransportError {
     #[error("`a=setup` must be actpass, active or passive")]
     UnusableSetup,
     /// No `a=rtcp-mux` (RFC 8858 section 4): RTP and RTCP share one port here.
-    #[error("`a=rtcp-mux` is missing; RTCP on a port of its own is not served")]
+    #[error("`a=rtcp-mux` is missing; RTCP on a port of its own is not supported")]
     MissingRtcpMux,
 }
 
 fn list(rejected: &[RejectedMedia]) -> String {
     if rejected.is_empty() {
-        return ": the offer has no m= section".to_owned();
+        return ": its session description has no m= section".to_owned();
     }
     let reasons: Vec<String> = rejected.iter().map(ToString::to_string).collect();
     format!(": {}", reasons.join("; "))
 }
 
+fn codecs(offered: &[String]) -> String {
+    if offered.is_empty() {
+        return "no video codec".to_owned();
+    }
+    offered.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sdp::{Direction, MediaKind};
 
     #[test]
-    fn an_error_quotes_little_of_the_offer_and_no_control_characters() {
+    fn an_error_quotes_little_of_the_text_and_no_control_characters() {
         let text = format!("\u{1b}[2J{}", "x".repeat(1000));
         let message = SdpError::malformed("a line", &text).to_string();
         assert!(message.len() < 200, "{message}");
         assert!(!message.contains('\u{1b}'), "{message:?}");
+    }
+
+    #[test]
+    fn counter_offer_is_of_use_unless_codec_or_medium_is_missing() {
+        let rejected = |reasons: &[Rejection]| NegotiationError::NothingToSend {
+            rejected: reasons
+                .iter()
+                .map(|reason| RejectedMedia {
+                    index: 0,
+                    kind: MediaKind::Video,
+                    mid: None,
+                    reason: reason.clone(),
+                })
+                .collect(),
+        };
+        let no_codec = Rejection::NoCodec {
+            needed: "H264",
+            offered: vec!["VP8".to_owned()],
+        };
+        let inactive = Rejection::NotReceiving(Direction::Inactive);
+        assert!(rejected(&[]).invites_counter_offer());
+        assert!(rejected(&[inactive.clone(), Rejection::Disabled]).invites_counter_offer());
+        assert!(!rejected(&[inactive, no_codec]).invites_counter_offer());
+        assert!(!rejected(&[Rejection::NotInStream]).invites_counter_offer());
+        let transport = NegotiationError::from(TransportError::MissingSetup);
+        assert!(!transport.invites_counter_offer());
     }
 }

@@ -54,8 +54,8 @@ impl ExtensionId {
 
 /// One `a=extmap` line that we may answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OfferedExtension {
-    /// The id that the offer gives it; an answer must use the same (RFC 8285 section 6).
+pub struct ExtensionMapping {
+    /// The id that the player gives it; an answer to an offer must use the same (RFC 8285 section 6).
     pub id: ExtensionId,
     /// Its name.
     pub uri: String,
@@ -63,7 +63,7 @@ pub struct OfferedExtension {
     pub direction: Option<Direction>,
 }
 
-impl OfferedExtension {
+impl ExtensionMapping {
     /// Reads `<id>["/"<direction>] <uri> [<attributes>]`. `None` when it cannot be read, needs the
     /// two-byte form, or is nothing the player would receive.
     pub(super) fn parse(value: &str) -> Option<Self> {
@@ -90,10 +90,10 @@ mod tests {
 
     #[test]
     fn an_extension_is_read_with_its_id_and_direction() {
-        let plain = OfferedExtension::parse("4 urn:ietf:params:rtp-hdrext:sdes:mid").unwrap();
+        let plain = ExtensionMapping::parse("4 urn:ietf:params:rtp-hdrext:sdes:mid").unwrap();
         assert_eq!((plain.id.get(), plain.direction), (4, None));
         assert_eq!(plain.uri, HeaderExtension::Mid.uri());
-        let directed = OfferedExtension::parse("14/recvonly urn:x with attributes").unwrap();
+        let directed = ExtensionMapping::parse("14/recvonly urn:x with attributes").unwrap();
         assert_eq!(
             (directed.id.get(), directed.direction),
             (14, Some(Direction::RecvOnly))
@@ -113,7 +113,7 @@ mod tests {
             "4/inactive urn:x",
             "4/up urn:x",
         ] {
-            assert_eq!(OfferedExtension::parse(bad), None, "{bad}");
+            assert_eq!(ExtensionMapping::parse(bad), None, "{bad}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which H.264 payload type of an offer is used (RFC 6184 section 8).
 
-use super::{OfferedCodec, OfferedMedia};
+use super::{CodecParameters, MediaSection};
 
 /// `profile-level-id` when the offer has none: Baseline, level 1 (RFC 6184 section 8.1).
 const DEFAULT_PROFILE_LEVEL_ID: [u8; 3] = [0x42, 0x00, 0x0a];
@@ -64,7 +64,7 @@ pub enum PacketizationMode {
 
 impl PacketizationMode {
     /// `None` for interleaved mode, which is not sent: it reorders, and so delays.
-    fn of(codec: &OfferedCodec) -> Option<Self> {
+    fn of(codec: &CodecParameters) -> Option<Self> {
         match codec.parameter("packetization-mode") {
             Some("1") => Some(Self::NonInterleaved),
             Some("0") => Some(Self::SingleNal),
@@ -77,7 +77,7 @@ impl PacketizationMode {
 /// The payload type that carries the stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct H264Choice<'a> {
-    pub(super) codec: &'a OfferedCodec,
+    pub(super) codec: &'a CodecParameters,
     pub(super) mode: PacketizationMode,
 }
 
@@ -87,7 +87,7 @@ pub(super) struct H264Choice<'a> {
 /// decode it, whatever payload type it comes on. They only order the choice: the packetization
 /// mode comes first, then the profile of the stream, then those that every player has.
 pub(super) fn choose(
-    media: &OfferedMedia,
+    media: &MediaSection,
     profile_level_id: Option<[u8; 3]>,
 ) -> Option<H264Choice<'_>> {
     let h264 = media.codecs.iter().filter(|codec| is_h264(codec));
@@ -98,7 +98,7 @@ pub(super) fn choose(
 }
 
 /// Smaller is better.
-fn profile_rank(codec: &OfferedCodec, stream: Option<[u8; 3]>) -> u8 {
+fn profile_rank(codec: &CodecParameters, stream: Option<[u8; 3]>) -> u8 {
     let offered = profile_level_id(codec);
     let profile = H264Profile::of(offered);
     let [offered_idc, ..] = offered;
@@ -113,11 +113,11 @@ fn profile_rank(codec: &OfferedCodec, stream: Option<[u8; 3]>) -> u8 {
     }
 }
 
-fn is_h264(codec: &OfferedCodec) -> bool {
+fn is_h264(codec: &CodecParameters) -> bool {
     codec.name().eq_ignore_ascii_case("H264") && codec.clock_rate == 90_000
 }
 
-fn profile_level_id(codec: &OfferedCodec) -> [u8; 3] {
+fn profile_level_id(codec: &CodecParameters) -> [u8; 3] {
     let parse = |text: &str| {
         let valid = text.len() == 6 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
         let number = u32::from_str_radix(text, 16).ok().filter(|_| valid)?;
@@ -144,7 +144,7 @@ mod tests {
             }
         }
         let offer = Offer::parse(&offer).unwrap();
-        choose(&offer.media[0], stream).map(|choice| (choice.codec.payload_type, choice.mode))
+        choose(&offer.media()[0], stream).map(|choice| (choice.codec.payload_type, choice.mode))
     }
 
     const BROWSER: [(u8, &str); 8] = [

@@ -1,11 +1,13 @@
-//! One `m=` section of an offer.
+//! One `m=` section of a player's session description.
 
 use std::fmt;
 
 use ::sdp::description::common::Attribute;
 
 use super::normalise::MediaLine;
-use super::{OfferedCodec, OfferedExtension, SdpError, Setup, Token, TransportError, codec, data};
+use super::{
+    CodecParameters, ExtensionMapping, SdpError, Setup, Token, TransportError, codec, data,
+};
 use crate::certificate::Fingerprint;
 use crate::data::DataConfig;
 use crate::ice::Credentials;
@@ -13,15 +15,16 @@ use crate::ice::Credentials;
 /// Most fingerprints of one section; players send one to three.
 const MAX_FINGERPRINTS: usize = 8;
 
-/// One `m=` section of an offer, with what the session level says for all sections.
+/// One `m=` section of a player's session description, with what the session level says for all
+/// sections.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OfferedMedia {
+pub struct MediaSection {
     /// What is carried.
     pub kind: MediaKind,
     /// Port of the `m=` line: 0 when the section is disabled, or has no transport of its own
     /// (`bundle_only`).
     pub port: u16,
-    /// Transport protocol as offered: `UDP/TLS/RTP/SAVPF`.
+    /// Transport protocol as written: `UDP/TLS/RTP/SAVPF`.
     pub protocol: String,
     /// Formats of the `m=` line, never empty.
     pub formats: Vec<String>,
@@ -38,16 +41,16 @@ pub struct OfferedMedia {
     /// The player sends its clock to be told the round-trip time (RFC 3611 section 5.1).
     pub rtcp_xr_rcvr_rtt: bool,
     /// Payload types that were described in full, in order of preference.
-    pub codecs: Vec<OfferedCodec>,
+    pub codecs: Vec<CodecParameters>,
     /// Header extensions.
-    pub extensions: Vec<OfferedExtension>,
+    pub extensions: Vec<ExtensionMapping>,
     /// The SCTP association, where the section is that of a data channel.
     pub data: Option<DataConfig>,
     /// How the player is connected to, or what the section lacks for it.
     pub transport: Result<RemoteTransport, TransportError>,
 }
 
-/// What the offer says about its end of a connection.
+/// The player's end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteTransport {
     /// The player's credentials.
@@ -83,7 +86,7 @@ pub enum Direction {
     Inactive,
 }
 
-impl OfferedMedia {
+impl MediaSection {
     /// Payload type of the retransmissions of `payload_type` (RFC 4588 section 8.6).
     pub fn rtx_payload_type(&self, payload_type: u8) -> Option<u8> {
         let apt = payload_type.to_string();
@@ -132,7 +135,7 @@ impl OfferedMedia {
             })?),
             None => None,
         };
-        let extensions = values_of(attributes, "extmap").filter_map(OfferedExtension::parse);
+        let extensions = values_of(attributes, "extmap").filter_map(ExtensionMapping::parse);
         Ok(Self {
             kind: MediaKind::from_name(&line.media),
             port: line.port,

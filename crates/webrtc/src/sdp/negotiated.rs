@@ -1,4 +1,4 @@
-//! What an answer settles.
+//! What both sides agree on.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use super::{
     RemoteTransport, Setup, Token,
 };
 
-/// What both sides have agreed on once the answer is delivered.
+/// What both sides have agreed on once both have the other's description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Negotiated {
     /// The video, if it is sent.
@@ -20,7 +20,7 @@ pub struct Negotiated {
     pub audio: Option<NegotiatedAudio>,
     /// The data channel, if it is offered beside what is sent.
     pub data: Option<NegotiatedData>,
-    /// The player's ICE credentials, fingerprints and offered DTLS role.
+    /// The player's ICE credentials, fingerprints and DTLS role.
     pub remote: RemoteTransport,
     /// Our DTLS role, `Active` or `Passive`.
     pub setup: Setup,
@@ -104,17 +104,14 @@ pub enum Note {
 }
 
 impl Note {
-    /// What the viewer misses by it, if the stream has that: a medium that could not go with the other one.
-    pub fn missing(&self) -> Option<String> {
+    /// Returns what is not sent because its section has no transport in common with the other one.
+    pub fn not_bundled(&self) -> Option<&MediaKind> {
         match self {
             Self::NotSent(RejectedMedia {
-                kind,
+                kind: kind @ (MediaKind::Audio | MediaKind::Video),
                 reason: Rejection::NotBundled,
                 ..
-            }) if matches!(kind, MediaKind::Audio | MediaKind::Video) => Some(format!(
-                "{kind} is not sent: its section has no transport in common with the other one; offer \
-                 a=mid and a=group:BUNDLE"
-            )),
+            }) => Some(kind),
             _ => None,
         }
     }

@@ -7,7 +7,7 @@
 //! line is read here and a neutral one takes its place. Attributes stay as they are.
 
 use super::token::is_token_char;
-use super::{MAX_MEDIA_SECTIONS, MAX_OFFER_BYTES, SdpError};
+use super::{MAX_MEDIA_SECTIONS, MAX_SDP_BYTES, SdpError};
 
 /// Longest word of an `m=` line that is repeated in the answer.
 const MAX_WORD_BYTES: usize = 64;
@@ -72,10 +72,10 @@ impl MediaLine {
 /// [`SdpError::TooLarge`], and [`SdpError::Malformed`] when the text is not made of `<type>=<value>`
 /// lines with `v=0` as the first.
 pub(super) fn normalise(offer: &str) -> Result<Normalised, SdpError> {
-    if offer.len() > MAX_OFFER_BYTES {
+    if offer.len() > MAX_SDP_BYTES {
         return Err(SdpError::TooLarge {
             bytes: offer.len(),
-            limit: MAX_OFFER_BYTES,
+            limit: MAX_SDP_BYTES,
         });
     }
     let offer = offer.trim_start_matches('\u{feff}').trim();
@@ -207,7 +207,7 @@ mod tests {
         let sections = |count| format!("v=0\n{}", "m=audio 9 RTP/AVP 0\n".repeat(count));
         assert_eq!(normalise(&sections(16)).unwrap().media_lines.len(), 16);
         assert!(malformed(&sections(17)));
-        let limit = MAX_OFFER_BYTES;
+        let limit = MAX_SDP_BYTES;
         let large = format!("v=0\na={}", "x".repeat(limit));
         assert_eq!(
             normalise(&large).unwrap_err(),

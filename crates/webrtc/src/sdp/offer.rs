@@ -1,64 +1,91 @@
-//! A player's offer.
+//! A player's offer, and our answer to it.
 
-use std::io::Cursor;
+use distributary_media::{VideoCodec, VideoTrack};
 
-use super::media::SessionDefaults;
-use super::normalise::{Normalised, normalise};
-use super::{BundleGroup, OfferedMedia, SdpError};
+use super::description::Description;
+use super::select::{acceptable, codec_names};
+use super::{
+    BundleGroup, LocalParameters, MediaKind, MediaPlan, MediaSection, Negotiated, NegotiationError,
+    SdpError, UndecodableVideo, video,
+};
 
-/// What a player offers to receive.
-///
-/// The sections are checked one by one: a section that cannot be used does not spoil the others.
-/// Whether anything can be sent is decided by [`Offer::answer`].
+/// The offer of a player. [`Offer::answer`] decides what the player is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offer {
-    /// The `m=` sections, in order.
-    pub media: Vec<OfferedMedia>,
-    /// The BUNDLE groups, in order.
-    pub bundles: Vec<BundleGroup>,
+pub struct Offer(Description);
+
+/// Our answer to an offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalAnswer {
+    /// The session description for the player.
+    pub sdp: String,
+    /// What both sides have agreed on once the player has the answer.
+    pub negotiated: Negotiated,
 }
 
 impl Offer {
-    /// Reads an offer.
+    /// Parses an offer.
     ///
     /// # Errors
-    /// [`SdpError::TooLarge`] and [`SdpError::Malformed`].
+    /// [`SdpError::TooLarge`], [`SdpError::IsFragment`] and [`SdpError::Malformed`].
     pub fn parse(text: &str) -> Result<Self, SdpError> {
-        let Normalised { text, media_lines } = normalise(text)?;
-        let session = ::sdp::SessionDescription::unmarshal(&mut Cursor::new(text))
-            .map_err(|error| SdpError::malformed("a session description", &error.to_string()))?;
-        let defaults = SessionDefaults::of(&session.attributes);
-        let sections = media_lines.into_iter().zip(&session.media_descriptions);
-        let media = sections
-            .map(|(line, section)| OfferedMedia::parse(line, &section.attributes, &defaults))
-            .collect::<Result<Vec<_>, _>>()?;
-        check_mids(&media)?;
-        let groups = session
-            .attributes
-            .iter()
-            .filter(|attribute| attribute.key == "group");
-        let values = groups.filter_map(|attribute| attribute.value.as_deref());
-        Ok(Self {
-            media,
-            bundles: values.filter_map(BundleGroup::parse).collect(),
+        Description::parse(text).map(Self)
+    }
+
+    /// Decides what of `plan` this player is sent, and writes the answer.
+    ///
+    /// # Errors
+    /// When nothing of `plan` can be sent, or the offer lacks something for a connection.
+    pub fn answer(
+        &self,
+        plan: &MediaPlan,
+        local: &LocalParameters,
+    ) -> Result<LocalAnswer, NegotiationError> {
+        let agreement = self.0.agree(plan, local, None)?;
+        Ok(LocalAnswer {
+            sdp: agreement.describe(local),
+            negotiated: agreement.negotiated,
         })
     }
-}
 
-/// Each section has a name of its own (RFC 5888 section 4).
-fn check_mids(media: &[OfferedMedia]) -> Result<(), SdpError> {
-    for (index, section) in media.iter().enumerate() {
-        let Some(mid) = &section.mid else { continue };
-        let earlier = media.iter().take(index);
-        if earlier
-            .filter_map(|other| other.mid.as_ref())
-            .any(|other| other == mid)
-        {
-            return Err(SdpError::malformed(
-                "`a=mid` different in each section",
-                mid.as_str(),
-            ));
-        }
+    /// Returns the `m=` sections, in order.
+    pub fn media(&self) -> &[MediaSection] {
+        &self.0.media
     }
-    Ok(())
+
+    /// Returns the BUNDLE groups, in order.
+    pub fn bundles(&self) -> &[BundleGroup] {
+        &self.0.bundles
+    }
+
+    /// Returns whether the player supports video of this codec, and of this profile and level where
+    /// they are known (see [`VideoTrack::profile_level_id`]).
+    pub fn supports(&self, codec: VideoCodec, profile_level_id: Option<[u8; 3]>) -> bool {
+        self.video_sections()
+            .any(|media| video::choose(media, codec, profile_level_id).is_some())
+    }
+
+    /// Checks that the player can decode the video of this track, or asks for none.
+    ///
+    /// # Errors
+    /// When it asks for video and cannot decode this one.
+    pub fn check_video(&self, track: &VideoTrack) -> Result<(), UndecodableVideo> {
+        let profile_level_id = Some(track.profile_level_id);
+        let Some(first) = self.video_sections().next() else {
+            return Ok(());
+        };
+        if self.supports(track.codec, profile_level_id) {
+            return Ok(());
+        }
+        Err(UndecodableVideo {
+            needed: video::name(track.codec, profile_level_id),
+            offered: codec_names(first),
+        })
+    }
+
+    /// The sections on which video could be sent.
+    fn video_sections(&self) -> impl Iterator<Item = &MediaSection> {
+        let sections = self.media().iter();
+        sections
+            .filter(|media| media.kind == MediaKind::Video && acceptable(&self.0, media).is_ok())
+    }
 }

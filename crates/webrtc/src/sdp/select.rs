@@ -1,13 +1,10 @@
-//! Which sections of an offer are accepted.
+//! Which sections of a player's description are accepted.
 
 use std::fmt;
 
-use distributary_media::{VideoCodec, VideoTrack};
-
+use super::description::Description;
 use super::video::{self, VideoChoice};
-use super::{
-    BundleGroup, Direction, MediaKind, MediaPlan, Offer, OfferedCodec, OfferedMedia, Token,
-};
+use super::{BundleGroup, CodecParameters, Direction, MediaKind, MediaPlan, MediaSection, Token};
 use crate::data::DataConfig;
 
 /// Most codec names that a [`Rejection`] lists.
@@ -16,10 +13,10 @@ const MAX_LISTED_CODECS: usize = 8;
 /// Encoding names that stand among the codecs and are none (RFC 4588, RFC 2198, RFC 5109, RFC 8627).
 const NO_CODECS: [&str; 4] = ["rtx", "red", "ulpfec", "flexfec-03"];
 
-/// A section of the offer that is not used.
+/// A section of a player's description that is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RejectedMedia {
-    /// Place in the offer, from 0.
+    /// Place in the description, from 0.
     pub index: usize,
     /// What it was to carry.
     pub kind: MediaKind,
@@ -103,14 +100,14 @@ impl fmt::Display for Rejection {
 #[derive(Clone, Debug)]
 pub(super) enum Verdict<'a> {
     Video(VideoChoice<'a>),
-    Audio(&'a OfferedCodec),
+    Audio(&'a CodecParameters),
     Data(DataConfig),
     /// Nothing is sent, but it is accepted as inactive, since it describes the transport of others.
-    Carrier(&'a OfferedCodec, Rejection),
+    Carrier(&'a CodecParameters, Rejection),
     Rejected(Rejection),
 }
 
-/// What happens with an offer.
+/// What happens with each section of a description.
 #[derive(Debug)]
 pub(super) struct Selection<'a> {
     /// One for each section, in order.
@@ -126,10 +123,13 @@ impl<'a> Selection<'a> {
     /// There is one 5-tuple for each player, so both must be in one BUNDLE group. Without one (RFC
     /// 9143 section 7.3: an answer must not group what the offer does not) video is served and
     /// audio is not: a picture without sound is more of the stream than sound without a picture.
-    pub(super) fn of(offer: &'a Offer, plan: &MediaPlan) -> Self {
-        let judged = offer.media.iter().map(|media| judge(offer, media, plan));
+    pub(super) fn of(description: &'a Description, plan: &MediaPlan) -> Self {
+        let judged = description
+            .media
+            .iter()
+            .map(|media| judge(description, media, plan));
         let mut verdicts: Vec<Verdict<'a>> = judged.collect();
-        let (video, audio) = choose_pair(offer, &verdicts);
+        let (video, audio) = choose_pair(description, &verdicts);
         for (index, verdict) in verdicts.iter_mut().enumerate() {
             let (chosen, other) = match verdict {
                 Verdict::Video(_) => (video, audio),
@@ -143,10 +143,12 @@ impl<'a> Selection<'a> {
             };
             *verdict = Verdict::Rejected(rejection);
         }
-        let group = video.or(audio).and_then(|index| offer.group_of(index));
+        let group = video
+            .or(audio)
+            .and_then(|index| description.group_of(index));
         let has_media = video.or(audio).is_some();
-        reject_data(offer, &mut verdicts, group, has_media);
-        let bundle = group.map(|group| bundle_order(offer, group, &mut verdicts));
+        reject_data(description, &mut verdicts, group, has_media);
+        let bundle = group.map(|group| bundle_order(description, group, &mut verdicts));
         Self { verdicts, bundle }
     }
 
@@ -159,8 +161,8 @@ impl<'a> Selection<'a> {
     }
 
     /// The sections on which nothing is sent.
-    pub(super) fn rejected(&self, offer: &Offer) -> Vec<RejectedMedia> {
-        let sections = offer.media.iter().zip(&self.verdicts).enumerate();
+    pub(super) fn rejected(&self, description: &Description) -> Vec<RejectedMedia> {
+        let sections = description.media.iter().zip(&self.verdicts).enumerate();
         sections
             .filter_map(|(index, (media, verdict))| match verdict {
                 Verdict::Rejected(reason) | Verdict::Carrier(_, reason) => Some(RejectedMedia {
@@ -175,47 +177,12 @@ impl<'a> Selection<'a> {
     }
 }
 
-impl Offer {
-    /// Whether the player asks for pictures, of whatever coding.
-    pub fn wants_video(&self) -> bool {
-        self.video_sections().next().is_some()
-    }
-
-    /// Whether the player can be sent pictures of this coding; of profile and level when they are known
-    /// (see [`distributary_media::VideoTrack::profile_level_id`]).
-    pub fn takes(&self, codec: VideoCodec, profile_level_id: Option<[u8; 3]>) -> bool {
-        self.video_sections()
-            .any(|media| video::choose(media, codec, profile_level_id).is_some())
-    }
-
-    /// Whether the player can be sent the pictures of this track, or asks for none.
-    pub fn can_show(&self, track: &VideoTrack) -> bool {
-        !self.wants_video() || self.takes(track.codec, Some(track.profile_level_id))
-    }
-
-    /// The codings of pictures that the player can be sent, by their encoding names: eight at most.
-    pub fn video_codecs(&self) -> Vec<String> {
-        self.video_sections()
-            .next()
-            .map(codec_names)
-            .unwrap_or_default()
-    }
-
-    /// The sections on which pictures could be sent.
-    fn video_sections(&self) -> impl Iterator<Item = &OfferedMedia> {
-        let sections = self.media.iter();
-        sections.filter(|media| media.kind == MediaKind::Video && acceptable(self, media).is_ok())
-    }
-
-    /// The first BUNDLE group that the section at `index` is a member of.
-    fn group_of(&self, index: usize) -> Option<&BundleGroup> {
-        let mid = self.media.get(index)?.mid.as_ref()?;
-        self.bundles.iter().find(|group| group.contains(mid))
-    }
-}
-
-fn judge<'a>(offer: &'a Offer, media: &'a OfferedMedia, plan: &MediaPlan) -> Verdict<'a> {
-    acceptable(offer, media)
+fn judge<'a>(
+    description: &'a Description,
+    media: &'a MediaSection,
+    plan: &MediaPlan,
+) -> Verdict<'a> {
+    acceptable(description, media)
         .and_then(|()| match media.data {
             Some(config) => Ok(Verdict::Data(config)),
             None => choose_codec(media, plan),
@@ -223,7 +190,8 @@ fn judge<'a>(offer: &'a Offer, media: &'a OfferedMedia, plan: &MediaPlan) -> Ver
         .unwrap_or_else(Verdict::Rejected)
 }
 
-fn acceptable(offer: &Offer, media: &OfferedMedia) -> Result<(), Rejection> {
+/// Checks that something could be sent on a section.
+pub(super) fn acceptable(description: &Description, media: &MediaSection) -> Result<(), Rejection> {
     if matches!(media.kind, MediaKind::Other(_)) && media.data.is_none() {
         return Err(Rejection::UnsupportedKind);
     }
@@ -235,7 +203,7 @@ fn acceptable(offer: &Offer, media: &OfferedMedia) -> Result<(), Rejection> {
     let grouped = media
         .mid
         .as_ref()
-        .is_some_and(|mid| offer.bundles.iter().any(|group| group.contains(mid)));
+        .is_some_and(|mid| description.bundles.iter().any(|group| group.contains(mid)));
     if media.port == 0 && !(media.bundle_only && grouped) {
         return Err(Rejection::Disabled);
     }
@@ -246,7 +214,7 @@ fn acceptable(offer: &Offer, media: &OfferedMedia) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn choose_codec<'a>(media: &'a OfferedMedia, plan: &MediaPlan) -> Result<Verdict<'a>, Rejection> {
+fn choose_codec<'a>(media: &'a MediaSection, plan: &MediaPlan) -> Result<Verdict<'a>, Rejection> {
     let no_codec = |needed| Rejection::NoCodec {
         needed,
         offered: codec_names(media),
@@ -268,14 +236,17 @@ fn choose_codec<'a>(media: &'a OfferedMedia, plan: &MediaPlan) -> Result<Verdict
 
 /// The first video section that some audio can go with, and that audio; else the first video alone,
 /// else the first audio alone.
-fn choose_pair(offer: &Offer, verdicts: &[Verdict<'_>]) -> (Option<usize>, Option<usize>) {
+fn choose_pair(
+    description: &Description,
+    verdicts: &[Verdict<'_>],
+) -> (Option<usize>, Option<usize>) {
     let sections = || verdicts.iter().enumerate();
     let videos = || sections().filter(|(_, verdict)| matches!(verdict, Verdict::Video(_)));
     let audios = || sections().filter(|(_, verdict)| matches!(verdict, Verdict::Audio(_)));
     for (video, _) in videos() {
-        let group = offer.group_of(video);
+        let group = description.group_of(video);
         let partner =
-            audios().find(|(audio, _)| group.is_some() && group == offer.group_of(*audio));
+            audios().find(|(audio, _)| group.is_some() && group == description.group_of(*audio));
         if let Some((audio, _)) = partner {
             return (Some(video), Some(audio));
         }
@@ -288,7 +259,7 @@ fn choose_pair(offer: &Offer, verdicts: &[Verdict<'_>]) -> (Option<usize>, Optio
 
 /// Keeps of the data channels the first that shares the transport of picture or sound.
 fn reject_data(
-    offer: &Offer,
+    description: &Description,
     verdicts: &mut [Verdict<'_>],
     group: Option<&BundleGroup>,
     has_media: bool,
@@ -300,7 +271,7 @@ fn reject_data(
         }
         let rejection = if !has_media {
             Rejection::DataAlone
-        } else if group.is_none() || offer.group_of(index) != group {
+        } else if group.is_none() || description.group_of(index) != group {
             Rejection::NotBundled
         } else if is_chosen {
             Rejection::Surplus
@@ -313,14 +284,14 @@ fn reject_data(
 }
 
 /// RFC 7587 section 7 wants `opus/48000/2`; GStreamer leaves the channels out.
-fn is_opus(codec: &OfferedCodec) -> bool {
+fn is_opus(codec: &CodecParameters) -> bool {
     codec.name().eq_ignore_ascii_case("opus") && codec.clock_rate == 48_000
 }
 
-/// What the player could decode: retransmissions and error correction are no codecs.
-fn codec_names(media: &OfferedMedia) -> Vec<String> {
+/// The codecs that a section names, at most eight: retransmissions and error correction are none.
+pub(super) fn codec_names(media: &MediaSection) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for name in media.codecs.iter().map(OfferedCodec::name) {
+    for name in media.codecs.iter().map(CodecParameters::name) {
         let known = names.iter().any(|known| known == name);
         let is_codec = !NO_CODECS
             .iter()
@@ -348,16 +319,16 @@ fn accepted_indices<'v>(verdicts: &'v [Verdict<'_>]) -> impl Iterator<Item = usi
 /// although RFC 9143 section 7.3.1 allows it. So it is accepted as inactive where nothing is sent
 /// on it.
 fn bundle_order<'a>(
-    offer: &'a Offer,
+    description: &'a Description,
     group: &BundleGroup,
     verdicts: &mut [Verdict<'a>],
 ) -> Vec<usize> {
     let members = group.mids().iter().filter_map(|mid| {
-        let mut media = offer.media.iter();
+        let mut media = description.media.iter();
         media.position(|media| media.mid.as_ref() == Some(mid))
     });
     let members: Vec<usize> = members.collect();
-    let media = |index: &usize| offer.media.get(*index);
+    let media = |index: &usize| description.media.get(*index);
     let has_port = |index: &usize| media(index).is_some_and(|media| media.port != 0);
     if let Some(tagged) = members.iter().find(|index| has_port(index))
         && let Some(codec) = media(tagged).and_then(carrier_codec)
@@ -374,7 +345,7 @@ fn bundle_order<'a>(
 }
 
 /// A format for an inactive section: it is not used, but one must be named (RFC 8866 section 5.14).
-fn carrier_codec(media: &OfferedMedia) -> Option<&OfferedCodec> {
+fn carrier_codec(media: &MediaSection) -> Option<&CodecParameters> {
     match media.kind {
         MediaKind::Audio | MediaKind::Video if media.is_rtp() => media.codecs.first(),
         _ => None,

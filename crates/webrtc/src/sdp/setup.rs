@@ -18,7 +18,7 @@ pub enum Setup {
 }
 
 impl Setup {
-    /// Our side of the connection, for what the offer says.
+    /// Returns our side of the connection, for what the player says.
     ///
     /// Passive wherever there is a choice: the player learns our address from the answer and can
     /// send its ClientHello with the first pair that works, and a DTLS server with an ECDSA

@@ -1,8 +1,8 @@
-//! Which payload type of an offer carries the pictures of a stream, whatever their coding.
+//! Which payload type of a player carries the video of a stream, of whatever codec.
 
 use distributary_media::VideoCodec;
 
-use super::{OfferedCodec, OfferedMedia, PacketizationMode, h264};
+use super::{CodecParameters, MediaSection, PacketizationMode, h264};
 
 /// The RTP clock of all codecs of pictures here (RFC 6184, RFC 7798 and RFC 9628 section 8 or 7, RTP
 /// Payload Format For AV1 section 7).
@@ -16,7 +16,7 @@ const H265_MAIN_10: u8 = 2;
 /// The payload type that carries the stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct VideoChoice<'a> {
-    pub(super) codec: &'a OfferedCodec,
+    pub(super) codec: &'a CodecParameters,
     /// H264 alone has modes.
     pub(super) mode: Option<PacketizationMode>,
 }
@@ -27,7 +27,7 @@ pub(super) struct VideoChoice<'a> {
 /// Levels never speak against a payload type: what browsers offer is the least that they can do. A
 /// profile does where it needs another decoder.
 pub(super) fn choose(
-    media: &OfferedMedia,
+    media: &MediaSection,
     codec: VideoCodec,
     profile_level_id: Option<[u8; 3]>,
 ) -> Option<VideoChoice<'_>> {
@@ -47,8 +47,8 @@ pub(super) fn choose(
     }
 }
 
-/// The coding that a player has to offer for a stream of this coding and profile, for people.
-pub fn name(codec: VideoCodec, profile_level_id: Option<[u8; 3]>) -> &'static str {
+/// Returns the name of the codec that a player has to offer for a stream of this codec and profile.
+pub(super) fn name(codec: VideoCodec, profile_level_id: Option<[u8; 3]>) -> &'static str {
     let profile = profile_level_id.map_or(0, |[profile, ..]| profile);
     match (codec, profile) {
         (VideoCodec::H264, _) => "H264",
@@ -69,9 +69,9 @@ pub fn name(codec: VideoCodec, profile_level_id: Option<[u8; 3]>) -> &'static st
 /// The payload type of this encoding with the smallest rank; of equals the first, which the player
 /// prefers.
 fn best<'a>(
-    media: &'a OfferedMedia,
+    media: &'a MediaSection,
     encoding: &str,
-    rank: impl Fn(&OfferedCodec) -> Option<u8>,
+    rank: impl Fn(&CodecParameters) -> Option<u8>,
 ) -> Option<VideoChoice<'a>> {
     let offered = media.codecs.iter().filter(|codec| {
         codec.name().eq_ignore_ascii_case(encoding) && codec.clock_rate == CLOCK_RATE
@@ -82,7 +82,7 @@ fn best<'a>(
 }
 
 /// A number among the format parameters; `default` where it is not given, `None` where it is none.
-fn number(codec: &OfferedCodec, key: &str, default: u8) -> Option<u8> {
+fn number(codec: &CodecParameters, key: &str, default: u8) -> Option<u8> {
     match codec.parameter(key) {
         Some(value) => value.parse().ok(),
         None => Some(default),
@@ -91,7 +91,7 @@ fn number(codec: &OfferedCodec, key: &str, default: u8) -> Option<u8> {
 
 /// RFC 7798 section 7.1. A tier is a limit like a level. Players that are written by hand leave the
 /// profile out and take any.
-fn h265_rank(offered: &OfferedCodec, stream: Option<(u8, u8)>) -> Option<u8> {
+fn h265_rank(offered: &CodecParameters, stream: Option<(u8, u8)>) -> Option<u8> {
     // Several streams for one picture (MRST, MRMT) are not sent.
     if offered
         .parameter("tx-mode")
@@ -114,13 +114,13 @@ fn h265_rank(offered: &OfferedCodec, stream: Option<(u8, u8)>) -> Option<u8> {
 
 /// `profile` is the highest that the player decodes, and decoders of one decode those below (RTP Payload
 /// Format For AV1, section 7.2.1; AV1 specification, section 6.4.1).
-fn av1_rank(offered: &OfferedCodec, stream: Option<(u8, u8)>) -> Option<u8> {
+fn av1_rank(offered: &CodecParameters, stream: Option<(u8, u8)>) -> Option<u8> {
     let wanted = stream.map_or(0, |(profile, _)| profile);
     number(offered, "profile", 0)?.checked_sub(wanted)
 }
 
 /// Profiles of VP9 do not contain each other: each has a payload type of its own (RFC 9628 section 6).
-fn vp9_rank(offered: &OfferedCodec, stream: Option<(u8, u8)>) -> Option<u8> {
+fn vp9_rank(offered: &CodecParameters, stream: Option<(u8, u8)>) -> Option<u8> {
     let wanted = stream.map_or(0, |(profile, _)| profile);
     (number(offered, "profile-id", 0)? == wanted).then_some(0)
 }
@@ -168,7 +168,7 @@ mod tests {
             }
         }
         let offer = Offer::parse(&offer).unwrap();
-        choose(&offer.media[0], codec, profile).map(|choice| choice.codec.payload_type)
+        choose(&offer.media()[0], codec, profile).map(|choice| choice.codec.payload_type)
     }
 
     #[test]

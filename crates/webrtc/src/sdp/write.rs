@@ -1,4 +1,4 @@
-//! The text of an answer.
+//! The text of our descriptions: answers and counter-offers.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -7,17 +7,17 @@ use ::sdp::description::common::{Address, Attribute, ConnectionInformation};
 use ::sdp::description::media::{MediaDescription, MediaName, RangedPort};
 use ::sdp::description::session::{Origin, TimeDescription};
 
+use super::description::Description;
 use super::{
-    CandidateTransport, ExtensionId, HeaderExtension, HostCandidate, LocalParameters,
-    NegotiatedAudio, NegotiatedVideo, Offer, OfferedCodec, OfferedMedia, Setup, Token, candidate,
-    data,
+    CandidateTransport, CodecParameters, ExtensionId, HeaderExtension, HostCandidate,
+    LocalParameters, MediaSection, NegotiatedAudio, NegotiatedVideo, Setup, Token, candidate, data,
 };
 use crate::data::{MAX_MESSAGE_SIZE, SCTP_PORT};
 
 /// Where a section points when there is no candidate to point at (RFC 9429 section 5.2.1).
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9);
 
-/// Writes an answer, section by section.
+/// Writes a description, section by section.
 pub(super) struct Writer<'a> {
     local: &'a LocalParameters,
     setup: Setup,
@@ -47,12 +47,12 @@ impl<'a> Writer<'a> {
     }
 
     /// The session level, with the sections that share the transport.
-    pub(super) fn session(&mut self, offer: &Offer, bundle: Option<&[usize]>) {
+    pub(super) fn session(&mut self, description: &Description, bundle: Option<&[usize]>) {
         let attributes = &mut self.session.attributes;
         if let Some(bundle) = bundle {
             let mids = bundle
                 .iter()
-                .filter_map(|index| offer.media.get(*index)?.mid.as_ref());
+                .filter_map(|index| description.media.get(*index)?.mid.as_ref());
             let mids: String = mids.map(|mid| format!(" {mid}")).collect();
             attributes.push(value("group", format!("BUNDLE{mids}")));
         }
@@ -63,8 +63,8 @@ impl<'a> Writer<'a> {
 
     pub(super) fn video(
         &mut self,
-        media: &OfferedMedia,
-        codec: &OfferedCodec,
+        media: &MediaSection,
+        codec: &CodecParameters,
         video: &NegotiatedVideo,
     ) {
         let mut lines = self.track_lines(media, &self.local.video_track_id);
@@ -100,8 +100,8 @@ impl<'a> Writer<'a> {
 
     pub(super) fn audio(
         &mut self,
-        media: &OfferedMedia,
-        codec: &OfferedCodec,
+        media: &MediaSection,
+        codec: &CodecParameters,
         audio: &NegotiatedAudio,
     ) {
         let track = &self.local.audio_track_id;
@@ -126,7 +126,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A data channel: our port, and what a message may have (RFC 8841 sections 5 and 6).
-    pub(super) fn data(&mut self, media: &OfferedMedia) {
+    pub(super) fn data(&mut self, media: &MediaSection) {
         let mut lines = self.transport_lines(media);
         lines.push(value("sctp-port", SCTP_PORT.to_string()));
         lines.push(value("max-message-size", MAX_MESSAGE_SIZE.to_string()));
@@ -134,7 +134,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A section that is kept for its transport alone.
-    pub(super) fn carrier(&mut self, media: &OfferedMedia, codec: &OfferedCodec) {
+    pub(super) fn carrier(&mut self, media: &MediaSection, codec: &CodecParameters) {
         let mut lines = self.transport_lines(media);
         lines.push(flag("inactive"));
         lines.extend(codec_lines(codec, codec.fmtp.as_deref()));
@@ -144,11 +144,11 @@ impl<'a> Writer<'a> {
     /// Port 0 says no (RFC 3264 section 6). A format must be named and means nothing, but there are
     /// players (str0m) that refuse an answer in which it is not described, and others (aiortc) that fail
     /// where a section, rejected or not, has no transport.
-    pub(super) fn rejected(&mut self, media: &OfferedMedia) {
+    pub(super) fn rejected(&mut self, media: &MediaSection) {
         let mut lines = self.transport_lines(media);
         lines.push(flag("inactive"));
         let formats: Vec<String> = media.formats.iter().take(1).cloned().collect();
-        let named = |codec: &&OfferedCodec| formats.contains(&codec.payload_type.to_string());
+        let named = |codec: &&CodecParameters| formats.contains(&codec.payload_type.to_string());
         let codec = media.codecs.iter().find(named);
         lines.extend(codec.into_iter().flat_map(|codec| codec_lines(codec, None)));
         let address = SocketAddr::new(NOWHERE.ip(), 0);
@@ -173,7 +173,7 @@ impl<'a> Writer<'a> {
         self.session.marshal()
     }
 
-    fn push(&mut self, media: &OfferedMedia, formats: Vec<String>, lines: Vec<Attribute>) {
+    fn push(&mut self, media: &MediaSection, formats: Vec<String>, lines: Vec<Attribute>) {
         let address = default_address(&self.local.candidates);
         self.session
             .media_descriptions
@@ -181,7 +181,7 @@ impl<'a> Writer<'a> {
     }
 
     /// What each section that sends a track begins with.
-    fn track_lines(&self, media: &OfferedMedia, track: &Token) -> Vec<Attribute> {
+    fn track_lines(&self, media: &MediaSection, track: &Token) -> Vec<Attribute> {
         let mut lines = self.transport_lines(media);
         lines.push(flag("sendonly"));
         lines.push(value("msid", format!("{} {track}", self.local.stream_id)));
@@ -190,7 +190,7 @@ impl<'a> Writer<'a> {
 
     /// In a group only the first section needs these lines, but browsers repeat them too, and there
     /// are players that look at each section by itself.
-    fn transport_lines(&self, media: &OfferedMedia) -> Vec<Attribute> {
+    fn transport_lines(&self, media: &MediaSection) -> Vec<Attribute> {
         let mut lines = Vec::new();
         lines.extend(media.mid.as_ref().map(|mid| value("mid", mid.to_string())));
         lines.push(value("ice-ufrag", self.local.ice.ufrag()));
@@ -230,7 +230,7 @@ impl<'a> Writer<'a> {
 }
 
 /// The encoding is repeated letter by letter: there are players that compare it as text.
-fn codec_lines(codec: &OfferedCodec, fmtp: Option<&str>) -> Vec<Attribute> {
+fn codec_lines(codec: &CodecParameters, fmtp: Option<&str>) -> Vec<Attribute> {
     let payload_type = codec.payload_type;
     let mut lines = vec![value(
         "rtpmap",
@@ -242,7 +242,7 @@ fn codec_lines(codec: &OfferedCodec, fmtp: Option<&str>) -> Vec<Attribute> {
 
 /// We send stereo, in-band FEC to those that can use it, and silence as any other sound: without
 /// discontinuous transmission (RFC 7587 section 6.1).
-fn opus_parameters(codec: &OfferedCodec) -> String {
+fn opus_parameters(codec: &CodecParameters) -> String {
     let mut parameters = "stereo=1;sprop-stereo=1".to_owned();
     if codec.parameter("useinbandfec") == Some("1") {
         parameters.insert_str(0, "useinbandfec=1;");
@@ -256,7 +256,7 @@ fn opus_parameters(codec: &OfferedCodec) -> String {
 
 /// A line with a direction must be answered with one (RFC 8285 section 6).
 fn extension_lines(
-    media: &OfferedMedia,
+    media: &MediaSection,
     agreed: &[(HeaderExtension, ExtensionId)],
 ) -> Vec<Attribute> {
     let line = |(extension, id): &(HeaderExtension, ExtensionId)| {
@@ -284,7 +284,7 @@ fn default_address(candidates: &[HostCandidate]) -> SocketAddr {
 }
 
 fn section(
-    media: &OfferedMedia,
+    media: &MediaSection,
     address: SocketAddr,
     formats: Vec<String>,
     attributes: Vec<Attribute>,

@@ -3,7 +3,7 @@
 use distributary_media::VideoCodec;
 use distributary_webrtc::data::DataConfig;
 use distributary_webrtc::sdp::{
-    Answer, Feedback, NegotiatedAudio, NegotiatedData, NegotiatedRtx, NegotiatedVideo, Offer,
+    Feedback, LocalAnswer, NegotiatedAudio, NegotiatedData, NegotiatedRtx, NegotiatedVideo, Offer,
     PacketizationMode,
 };
 
@@ -525,11 +525,11 @@ fn check(case: &Case) {
         "{}",
         case.offer
     );
-    assert_eq!(offer.media.len(), case.sections.len(), "{}", case.offer);
+    assert_eq!(offer.media().len(), case.sections.len(), "{}", case.offer);
     for ((expected, offered), section) in case
         .sections
         .iter()
-        .zip(&offer.media)
+        .zip(offer.media())
         .zip(&session.sections)
     {
         let context = format!("{}: {expected:?}\n{}", case.offer, answer.sdp);
@@ -558,7 +558,7 @@ fn check(case: &Case) {
     check_negotiated(case, &answer);
 }
 
-fn check_session(case: &Case, answer: &Answer) {
+fn check_session(case: &Case, answer: &LocalAnswer) {
     let session = Description::of(&answer.sdp);
     let context = &answer.sdp;
     let head = [
@@ -724,16 +724,16 @@ fn check_rejected(section: &Section, context: &str) {
     assert_eq!(others, Vec::<&String>::new(), "{context}");
 }
 
-fn check_negotiated(case: &Case, answer: &Answer) {
+fn check_negotiated(case: &Case, answer: &LocalAnswer) {
     let negotiated = &answer.negotiated;
     let offer = Offer::parse(&fixture(case.offer)).expect("it was parsed before");
     let mut video = None;
     let (mut audio, mut data) = (None, None);
-    for (section, offered) in case.sections.iter().zip(offer.media) {
+    for (section, offered) in case.sections.iter().zip(offer.media()) {
         match section {
             Expected::Video(expected) => {
                 video = Some(NegotiatedVideo {
-                    mid: offered.mid,
+                    mid: offered.mid.clone(),
                     payload_type: expected.payload_type,
                     ssrc: VIDEO_SSRC,
                     rtx: expected.rtx.map(|payload_type| NegotiatedRtx {
@@ -756,7 +756,7 @@ fn check_negotiated(case: &Case, answer: &Answer) {
             }
             Audio(expected) => {
                 audio = Some(NegotiatedAudio {
-                    mid: offered.mid,
+                    mid: offered.mid.clone(),
                     payload_type: expected.payload_type,
                     red: None,
                     ssrc: AUDIO_SSRC,
@@ -767,7 +767,7 @@ fn check_negotiated(case: &Case, answer: &Answer) {
             }
             Data(max_message_size) => {
                 data = Some(NegotiatedData {
-                    mid: offered.mid,
+                    mid: offered.mid.clone(),
                     config: DataConfig {
                         port: 5000,
                         max_message_size: *max_message_size,

@@ -145,12 +145,12 @@ fn the_sdp_crate_reads_every_answer() {
 fn an_offer_of_str0m_is_read_in_full() {
     let player = player(true);
     let offer = distributary_webrtc::sdp::Offer::parse(&player.offer).unwrap();
-    assert_eq!(offer.media.len(), 3);
-    assert_eq!(offer.bundles[0].mids().len(), 3);
+    assert_eq!(offer.media().len(), 3);
+    assert_eq!(offer.bundles()[0].mids().len(), 3);
     assert!(
-        offer.media[..2]
+        offer.media()[..2]
             .iter()
             .all(|media| media.direction == OurDirection::RecvOnly)
     );
-    assert!(offer.media.iter().all(|media| media.transport.is_ok()));
+    assert!(offer.media().iter().all(|media| media.transport.is_ok()));
 }

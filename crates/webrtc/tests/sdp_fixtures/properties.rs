@@ -115,7 +115,7 @@ fn holds(text: &str) -> Result<(), TestCaseError> {
     let Ok(offer) = Offer::parse(text) else {
         return Ok(());
     };
-    prop_assert!(offer.media.len() <= MAX_MEDIA_SECTIONS);
+    prop_assert!(offer.media().len() <= MAX_MEDIA_SECTIONS);
     let answer = match offer.answer(&plan(), &local()) {
         Ok(answer) => answer,
         Err(error) => {
@@ -129,13 +129,13 @@ fn holds(text: &str) -> Result<(), TestCaseError> {
         answer.sdp.len()
     );
     let session = Description::of(&answer.sdp);
-    prop_assert_eq!(session.sections.len(), offer.media.len());
+    prop_assert_eq!(session.sections.len(), offer.media().len());
     let media_lines = answer
         .sdp
         .lines()
         .filter(|line| line.starts_with("m="))
         .count();
-    prop_assert_eq!(media_lines, offer.media.len());
+    prop_assert_eq!(media_lines, offer.media().len());
     prop_assert!(
         !answer
             .sdp

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::sdp::{
-    Answer, AudioPlan, HostCandidate, LocalParameters, MediaPlan, Offer, SdpError, Token, VideoPlan,
+    AudioPlan, HostCandidate, LocalAnswer, LocalParameters, MediaPlan, NegotiationError, Offer,
+    Token, VideoPlan,
 };
 
 pub(crate) const UFRAG: &str = "d1str1bu";
@@ -69,12 +70,13 @@ pub(crate) fn local() -> LocalParameters {
     }
 }
 
-pub(crate) fn answer_to(offer: &str) -> Result<Answer, SdpError> {
+pub(crate) fn answer_to(offer: &str) -> Result<LocalAnswer, NegotiationError> {
     answer_with(offer, &plan())
 }
 
-pub(crate) fn answer_with(offer: &str, plan: &MediaPlan) -> Result<Answer, SdpError> {
-    Offer::parse(offer)?.answer(plan, &local())
+pub(crate) fn answer_with(offer: &str, plan: &MediaPlan) -> Result<LocalAnswer, NegotiationError> {
+    let offer = Offer::parse(offer).unwrap_or_else(|error| panic!("{error}:\n{offer}"));
+    offer.answer(plan, &local())
 }
 
 /// A session description, read line by line without the code under test.

@@ -38,6 +38,7 @@ use crate::cors;
 use crate::offer::{is_of_type, read_text};
 use crate::problem::Problem;
 use crate::public_path::PublicPath;
+use crate::refusal::unknown_session;
 use crate::router::FrontDoor;
 use crate::session::{self, PathSession};
 use feed::{Feed, Situation};
@@ -87,7 +88,7 @@ async fn create(
     public: PublicPath,
     request: Request,
 ) -> Result<Response, Problem> {
-    let mut watched = front.engine.watch(&id).ok_or_else(session::unknown)?;
+    let mut watched = front.engine.watch(&id).ok_or_else(unknown_session)?;
     let wanted = wanted(request).await?;
     let is_live = is_live(&front, watched.stream());
     let Some((number, is_first)) = events.create(id, wanted, is_live) else {

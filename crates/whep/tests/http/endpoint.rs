@@ -109,12 +109,12 @@ async fn a_player_that_cannot_show_the_picture_gets_the_sound_or_is_told_why() {
         require_video: true,
         ..EngineConfig::default()
     };
-    let reason = "the picture of this stream is H265, and this player can show VP8, VP9, H264, AV1";
+    let reason = "the video of this stream is H265, and this player supports VP8, VP9, H264, AV1";
     let front = Front::new();
     let publisher = publish_h265(&front);
     let answer = front.post("/whep/live/h265", SDP, OFFER).await;
     assert_eq!(answer.status, StatusCode::CREATED);
-    let warning = format!("299 - \"{reason}: there is only audio\"");
+    let warning = format!("299 - \"{reason}: only audio is sent\"");
     assert_eq!(answer.header("warning"), warning);
     assert_eq!(answer.text().matches("a=sendonly").count(), 1);
     assert!(answer.text().contains("m=video 0 "), "{}", answer.text());

@@ -6,7 +6,7 @@ mod access;
 mod admin;
 mod aliases;
 mod cors;
-mod counter;
+mod counter_offer;
 mod endpoint;
 mod events;
 mod front;

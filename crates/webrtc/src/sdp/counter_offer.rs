@@ -1,11 +1,13 @@
-//! An offer of our own, for players that have made none that can be answered (draft-ietf-wish-whep,
-//! "Server Sends Counter-Offer").
+//! A counter-offer: an offer of ours, for players that have made none that can be answered
+//! (draft-ietf-wish-whep, "Server Sends Counter-Offer").
 //!
-//! What a player can be sent is decided by what it wants to receive, so an offer is made as the answer
-//! to a player that wants everything, with the DTLS role left open; and the player's answer is read
-//! as the offer of one that wants what is in it.
+//! A player's description decides what it is sent, so the counter-offer is written as the answer to a
+//! player that wants everything, with the DTLS role left open.
 
-use super::{LocalParameters, MediaKind, MediaPlan, Offer, SdpError, Setup};
+use std::sync::LazyLock;
+
+use super::description::Description;
+use super::{LocalParameters, MediaKind, MediaPlan, NegotiationError, Setup};
 
 /// A player that wants everything there is. Its credentials and its fingerprint are used by nobody.
 const WANTS_ALL: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
@@ -36,20 +38,24 @@ const WANTS_ALL: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
     a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n\
     a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\na=rtcp-fb:111 transport-cc\r\n";
 
+static WANTS_ALL_PARSED: LazyLock<Description> = LazyLock::new(|| {
+    Description::parse(WANTS_ALL).expect("a constant, which the tests below parse")
+});
+
 impl MediaPlan {
-    /// The offer of all that there is to send. What comes of it is decided by the answer, which is given
-    /// to [`Offer::parse`] and [`Offer::answer`] with the same plan and parameters.
+    /// Returns the text of an offer of everything in this plan. [`Answer::accept`](super::Answer::accept)
+    /// with the same plan and parameters says what the player takes of it.
     ///
     /// # Errors
-    /// [`SdpError::NothingToSend`].
-    pub fn offer(&self, local: &LocalParameters) -> Result<String, SdpError> {
-        let mut wants_all = Offer::parse(WANTS_ALL)?;
+    /// When the plan is empty.
+    pub fn counter_offer(&self, local: &LocalParameters) -> Result<String, NegotiationError> {
+        let mut wants_all = WANTS_ALL_PARSED.clone();
         wants_all.media.retain(|media| match media.kind {
             MediaKind::Video => self.video.is_some(),
             _ => self.audio.is_some(),
         });
-        let offer = wants_all.describe(self, local, Some(Setup::ActPass))?;
-        Ok(offer.sdp)
+        let agreement = wants_all.agree(self, local, Some(Setup::ActPass))?;
+        Ok(agreement.describe(local))
     }
 }
 
@@ -58,7 +64,7 @@ mod tests {
     use super::*;
     use crate::certificate::{Fingerprint, HashAlgorithm};
     use crate::ice::Credentials;
-    use crate::sdp::{AudioPlan, HeaderExtension, HostCandidate, Token, VideoPlan};
+    use crate::sdp::{Answer, AudioPlan, HeaderExtension, HostCandidate, Token, VideoPlan};
     use distributary_media::VideoCodec;
 
     fn local() -> LocalParameters {
@@ -100,7 +106,7 @@ mod tests {
 
     #[test]
     fn all_is_offered_on_one_transport_with_the_role_left_open() {
-        let offer = plan().offer(&local()).unwrap();
+        let offer = plan().counter_offer(&local()).unwrap();
         for (line, count) in [
             ("a=group:BUNDLE 0 1", 1),
             ("a=ice-lite", 1),
@@ -125,11 +131,14 @@ mod tests {
             video: None,
             ..plan()
         };
-        let offer = sound.offer(&local()).unwrap();
+        let offer = sound.counter_offer(&local()).unwrap();
         assert_eq!(lines(&offer, "a=group:BUNDLE 1"), 1, "{offer}");
         assert_eq!(offer.matches("m=").count(), 1, "{offer}");
-        let nothing = MediaPlan::default().offer(&local());
-        assert!(matches!(nothing, Err(SdpError::NothingToSend { .. })));
+        let nothing = MediaPlan::default().counter_offer(&local());
+        assert!(matches!(
+            nothing,
+            Err(NegotiationError::NothingToSend { .. })
+        ));
     }
 
     #[test]
@@ -137,7 +146,7 @@ mod tests {
         // What a browser makes of the offer: its own transport, and the other direction.
         let answer = |setup: &str| {
             plan()
-                .offer(&local())
+                .counter_offer(&local())
                 .unwrap()
                 .replace("a=sendonly", "a=recvonly")
                 .replace("a=setup:actpass", setup)
@@ -147,8 +156,8 @@ mod tests {
             ("a=setup:active", Setup::Passive),
             ("a=setup:passive", Setup::Active),
         ] {
-            let answer = Offer::parse(&answer(theirs)).unwrap();
-            let negotiated = answer.answer(&plan(), &local()).unwrap().negotiated;
+            let answer = Answer::parse(&answer(theirs)).unwrap();
+            let negotiated = answer.accept(&plan(), &local()).unwrap();
             assert_eq!(negotiated.setup, ours);
             assert_eq!(negotiated.remote.ice.ufrag(), "them");
             let video = negotiated.video.unwrap();

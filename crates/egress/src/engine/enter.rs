@@ -1,0 +1,104 @@
+//! The step from an agreement with a player to a session in the registry.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use distributary_hub::{Reservation, StreamName};
+
+use super::{Identity, OpenError, Shared, ViewerOptions};
+use crate::session::{PendingSession, SessionId};
+use crate::visit::Visit;
+use distributary_webrtc::dtls::DtlsRole;
+use distributary_webrtc::ice::Credentials;
+use distributary_webrtc::peer::PeerConfig;
+use distributary_webrtc::sdp::{LocalParameters, Negotiated};
+use distributary_webrtc::sender::SenderConfig;
+
+/// A session on which both sides have agreed.
+pub(super) struct AgreedSession {
+    pub(super) id: SessionId,
+    pub(super) local: LocalParameters,
+    pub(super) identity: Arc<Identity>,
+    pub(super) negotiated: Negotiated,
+    pub(super) options: ViewerOptions,
+    pub(super) reservation: Reservation,
+    pub(super) visit: Visit,
+}
+
+/// Enters a session into the registry, where it waits for the viewer's first packet.
+pub(super) fn enter(shared: &Shared, agreed: AgreedSession, now: Instant) -> Result<(), OpenError> {
+    let AgreedSession {
+        id,
+        local,
+        identity,
+        negotiated,
+        options,
+        reservation,
+        visit,
+    } = agreed;
+    let span = visit.span.clone();
+    for note in &negotiated.notes {
+        tracing::info!(parent: &span, "{note}");
+    }
+    let cname: Arc<str> = local.cname.as_str().into();
+    let ufrag = local.ice.ufrag().to_owned();
+    let session = PendingSession {
+        id,
+        stream: reservation.stream().name().clone(),
+        peer: peer_config(shared, negotiated, options, local.ice, cname),
+        restarted: None,
+        b_frames: options.b_frames,
+        dtls: identity.dtls.clone(),
+        created: now,
+        was_heard: false,
+        reservation,
+        visit,
+    };
+    shared.registry.insert(&ufrag, session)?;
+    tracing::info!(parent: &span, "answered");
+    Ok(())
+}
+
+/// Returns what accompanies a viewer, if there may be another one.
+pub(super) fn visit(
+    shared: &Shared,
+    id: &SessionId,
+    stream: &StreamName,
+    options: ViewerOptions,
+) -> Result<Visit, OpenError> {
+    let place = shared.hub.viewers().admit(stream, options.counts_as)?;
+    // It may go over from the stream to a rendition and back.
+    Ok(Visit::new(
+        id,
+        &stream.published(),
+        options.address,
+        (options.counts_as, place),
+    ))
+}
+
+fn peer_config(
+    shared: &Shared,
+    negotiated: Negotiated,
+    options: ViewerOptions,
+    ice: Credentials,
+    cname: Arc<str>,
+) -> PeerConfig {
+    let delay = shared.config.playout_delay;
+    let video = negotiated.video.as_ref().map(|video| SenderConfig {
+        reorders: options.reorders,
+        ..SenderConfig::video(video, delay)
+    });
+    let audio = negotiated.audio.as_ref().map(SenderConfig::audio);
+    PeerConfig {
+        local: ice,
+        remote: negotiated.remote.ice,
+        fingerprints: negotiated.remote.fingerprints,
+        role: DtlsRole::of_answer(negotiated.setup),
+        video,
+        audio,
+        data: negotiated.data.map(|data| data.config),
+        cname,
+        start_pacing: shared.config.start_pacing,
+        pace_pictures: shared.config.pace_pictures,
+    }
+}

@@ -1,0 +1,49 @@
+//! Reasons for which a viewer gets no session.
+
+use distributary_hub::TooManyViewers;
+use rand::rngs::SysError;
+
+use crate::session::InsertError;
+use distributary_webrtc::sdp::{NegotiationError, UndecodableVideo};
+
+/// The reason why a viewer gets no session, or no offer of one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Nothing of the stream can be sent to the player, or no connection to it is possible.
+    #[error(transparent)]
+    Negotiation(#[from] NegotiationError),
+    /// The player asks for video and cannot decode that of the stream, and it does not get the audio
+    /// alone.
+    #[error(transparent)]
+    UndecodableVideo(#[from] UndecodableVideo),
+    /// There are as many viewers as there may be.
+    #[error(transparent)]
+    Full(#[from] TooManyViewers),
+    /// The system's random generator failed.
+    #[error("the system's random generator failed: {0}")]
+    Random(#[from] SysError),
+    /// Another session has the same random user name fragment.
+    #[error("another session has the same ICE user name fragment")]
+    UfragTaken,
+}
+
+/// The reason why a player's answer to a counter-offer leads to no session.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// There is no offer of this name: it was never made, has expired or is answered.
+    #[error("there is no offer of this name that waits for an answer")]
+    NoOffer,
+    /// The answer leads to no session.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+impl From<InsertError> for OpenError {
+    fn from(error: InsertError) -> Self {
+        match error {
+            InsertError::Taken => Self::UfragTaken,
+        }
+    }
+}
