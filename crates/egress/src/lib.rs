@@ -4,7 +4,6 @@
 //! them: it answers offers, keeps the sessions, and runs one thread per core that sends the streams of
 //! the hub to its viewers.
 
-mod ended;
 pub mod engine;
 pub mod ice_tcp;
 pub mod session;

@@ -7,7 +7,7 @@ use distributary_hub::{StreamName, ViewerPlace};
 use distributary_media::VideoCodec;
 use tracing::Span;
 
-use crate::session::SessionId;
+use crate::session::id::SessionId;
 
 /// What is dropped when the viewer is gone, wherever that happens.
 pub(crate) struct Visit {

@@ -1,114 +1,18 @@
-//! Sessions by name: where a viewer that was answered over HTTP waits for its first packet.
+//! All sessions by name.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dashmap::{DashMap, Entry};
-use distributary_hub::{BFrameChoice, Reservation, StreamName};
+use distributary_hub::StreamName;
 use tokio::sync::watch;
 use tracing::Span;
 
-use crate::ended::Ended;
-use crate::visit::Visit;
-use distributary_webrtc::dtls::DtlsContext;
+use super::ended::Ended;
+use super::id::SessionId;
+use super::pending::{CONNECT_TIMEOUT, PendingSession};
+use super::watch::SessionWatch;
 use distributary_webrtc::ice::Credentials;
-use distributary_webrtc::peer::PeerConfig;
-
-/// How long an answered session waits for the viewer's first valid check.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// The name of a session in its URL: 128 random bits, so that only who opened it can close it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SessionId(u128);
-
-impl SessionId {
-    /// A new name from the system's random generator.
-    pub fn random() -> Self {
-        Self(rand::random())
-    }
-}
-
-impl SessionId {
-    /// The first digits of the name, for logs: enough to tell sessions apart, and not enough to end
-    /// one, for which the whole name is needed.
-    pub fn short(&self) -> ShortId {
-        ShortId((self.0 >> 96) as u32)
-    }
-}
-
-/// The first eight digits of a [`SessionId`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ShortId(u32);
-
-impl fmt::Display for ShortId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}", self.0)
-    }
-}
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-impl FromStr for ShortId {
-    type Err = InvalidSessionId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidSessionId> {
-        if text.len() != 8 || !is_hex(text) {
-            return Err(InvalidSessionId);
-        }
-        u32::from_str_radix(text, 16)
-            .map(Self)
-            .map_err(|_| InvalidSessionId)
-    }
-}
-
-/// Whether the text is made of the digits that names are written with.
-fn is_hex(text: &str) -> bool {
-    text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// The text is not the name of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a session is named by 32 hexadecimal digits, or the first 8 of them")]
-pub struct InvalidSessionId;
-
-impl FromStr for SessionId {
-    type Err = InvalidSessionId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidSessionId> {
-        if text.len() != 32 || !is_hex(text) {
-            return Err(InvalidSessionId);
-        }
-        u128::from_str_radix(text, 16)
-            .map(Self)
-            .map_err(|_| InvalidSessionId)
-    }
-}
-
-/// A session that has been answered and not yet been heard of.
-pub(crate) struct PendingSession {
-    pub(crate) id: SessionId,
-    pub(crate) stream: StreamName,
-    pub(crate) peer: PeerConfig,
-    /// The newest credentials, ours and the viewer's, if ICE was restarted before the viewer came. Those
-    /// before are good as well until it has nominated a pair with these.
-    pub(crate) restarted: Option<(Credentials, Credentials)>,
-    /// Who says what it is sent of B-frames.
-    pub(crate) b_frames: BFrameChoice,
-    /// The certificate that its answer announced.
-    pub(crate) dtls: DtlsContext,
-    pub(crate) created: Instant,
-    /// Keeps the stream until a shard subscribes to it.
-    pub(crate) reservation: Reservation,
-    /// A valid check of its viewer came, who waits for the handshake since.
-    pub(crate) was_heard: bool,
-    pub(crate) visit: Visit,
-}
 
 /// A session that has waited for too long.
 pub(crate) struct Expired {
@@ -116,14 +20,6 @@ pub(crate) struct Expired {
     pub(crate) span: Span,
     /// Its viewer came, and its handshake could not begin.
     pub(crate) was_heard: bool,
-}
-
-impl PendingSession {
-    /// The fragments of our side that the viewer's checks may name, the newest last.
-    pub(crate) fn ufrags(&self) -> impl Iterator<Item = &str> {
-        let newest = self.restarted.as_ref().map(|(local, _)| local.ufrag());
-        std::iter::once(self.peer.local.ufrag()).chain(newest)
-    }
 }
 
 /// Whose a session is.
@@ -177,25 +73,6 @@ struct Known {
     is_connected: bool,
     /// Dropped at the end, of which those learn who listen.
     end: Option<watch::Sender<()>>,
-}
-
-/// A session that somebody looks at from outside.
-#[derive(Clone, Debug)]
-pub struct SessionWatch {
-    stream: StreamName,
-    end: watch::Receiver<()>,
-}
-
-impl SessionWatch {
-    /// The stream that is watched.
-    pub fn stream(&self) -> &StreamName {
-        &self.stream
-    }
-
-    /// Waits until the session has ended.
-    pub async fn ended(&mut self) {
-        while self.end.changed().await.is_ok() {}
-    }
 }
 
 impl Known {
@@ -459,9 +336,11 @@ mod tests {
     use super::*;
     use std::time::SystemTime;
 
-    use distributary_hub::{Hub, HubConfig};
+    use crate::visit::Visit;
+    use distributary_hub::{BFrameChoice, Hub, HubConfig};
     use distributary_webrtc::certificate::{Certificate, Fingerprint, HashAlgorithm};
-    use distributary_webrtc::dtls::DtlsRole;
+    use distributary_webrtc::dtls::{DtlsContext, DtlsRole};
+    use distributary_webrtc::peer::PeerConfig;
 
     const PASSWORD: &str = "0123456789012345678901";
 
@@ -644,17 +523,5 @@ mod tests {
         session.ended().await;
         same.ended().await;
         assert!(registry.has_ended(&id));
-    }
-
-    #[test]
-    fn a_session_id_reads_back_from_its_text() {
-        let id = SessionId::random();
-        assert_eq!(id.to_string().parse(), Ok(id));
-        assert!(id.to_string().starts_with(&id.short().to_string()));
-        assert_eq!(id.short().to_string().parse(), Ok(id.short()));
-        assert_eq!("+1234567".parse::<ShortId>(), Err(InvalidSessionId));
-        assert_eq!("".parse::<SessionId>(), Err(InvalidSessionId));
-        assert_eq!("+".repeat(32).parse::<SessionId>(), Err(InvalidSessionId));
-        assert_eq!("AB".repeat(16).parse::<SessionId>(), Err(InvalidSessionId));
     }
 }

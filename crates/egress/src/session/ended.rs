@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::session::SessionId;
+use super::id::SessionId;
 
 /// Sessions that are remembered at least, however few there may be at a time.
 const MIN_ENDED: usize = 4096;

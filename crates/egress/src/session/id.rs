@@ -1,0 +1,92 @@
+//! The names of sessions.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The name of a session in its URL: 128 random bits, so that only who opened it can close it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SessionId(u128);
+
+impl SessionId {
+    /// A new name from the system's random generator.
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
+impl SessionId {
+    /// The first digits of the name, for logs: enough to tell sessions apart, and not enough to end
+    /// one, for which the whole name is needed.
+    pub fn short(&self) -> ShortId {
+        ShortId((self.0 >> 96) as u32)
+    }
+}
+
+/// The first eight digits of a [`SessionId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShortId(u32);
+
+impl fmt::Display for ShortId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for ShortId {
+    type Err = InvalidSessionId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSessionId> {
+        if text.len() != 8 || !is_hex(text) {
+            return Err(InvalidSessionId);
+        }
+        u32::from_str_radix(text, 16)
+            .map(Self)
+            .map_err(|_| InvalidSessionId)
+    }
+}
+
+/// Whether the text is made of the digits that names are written with.
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The text is not the name of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a session is named by 32 hexadecimal digits, or the first 8 of them")]
+pub struct InvalidSessionId;
+
+impl FromStr for SessionId {
+    type Err = InvalidSessionId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSessionId> {
+        if text.len() != 32 || !is_hex(text) {
+            return Err(InvalidSessionId);
+        }
+        u128::from_str_radix(text, 16)
+            .map(Self)
+            .map_err(|_| InvalidSessionId)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_id_reads_back_from_its_text() {
+        let id = SessionId::random();
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert!(id.to_string().starts_with(&id.short().to_string()));
+        assert_eq!(id.short().to_string().parse(), Ok(id.short()));
+        assert_eq!("+1234567".parse::<ShortId>(), Err(InvalidSessionId));
+        assert_eq!("".parse::<SessionId>(), Err(InvalidSessionId));
+        assert_eq!("+".repeat(32).parse::<SessionId>(), Err(InvalidSessionId));
+        assert_eq!("AB".repeat(16).parse::<SessionId>(), Err(InvalidSessionId));
+    }
+}

@@ -1,0 +1,15 @@
+//! Sessions: their names, and the registry in which an answered viewer waits for its first packet.
+
+mod ended;
+pub(crate) mod id;
+mod pending;
+mod registry;
+mod watch;
+
+pub use id::{InvalidSessionId, SessionId, ShortId};
+pub use pending::CONNECT_TIMEOUT;
+pub(crate) use pending::PendingSession;
+pub(crate) use registry::{
+    Claim, Expired, InsertError, MAX_FRAGMENTS, Place, Registry, RestartError,
+};
+pub use watch::SessionWatch;
