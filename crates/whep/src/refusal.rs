@@ -181,9 +181,9 @@ mod tests {
         for full in [TooManyViewers::Total(1), TooManyViewers::Stream(1)] {
             assert_eq!(opened(full).status(), StatusCode::SERVICE_UNAVAILABLE);
         }
-        let inside = opened(OpenError::UfragTaken);
+        let inside = opened(OpenError::NameTaken);
         assert_eq!(inside.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        assert!(!inside.detail().contains("fragment"));
+        assert!(!inside.detail().contains("name"));
         let unknown = Problem::from(AcceptError::NoOffer);
         assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
     }

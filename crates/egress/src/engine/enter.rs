@@ -41,7 +41,6 @@ pub(super) fn enter(shared: &Shared, agreed: AgreedSession, now: Instant) -> Res
         tracing::info!(parent: &span, "{note}");
     }
     let cname: Arc<str> = local.cname.as_str().into();
-    let ufrag = local.ice.ufrag().to_owned();
     let session = PendingSession {
         id,
         stream: reservation.stream().name().clone(),
@@ -54,7 +53,7 @@ pub(super) fn enter(shared: &Shared, agreed: AgreedSession, now: Instant) -> Res
         reservation,
         visit,
     };
-    shared.registry.insert(&ufrag, session)?;
+    shared.registry.insert(session)?;
     tracing::info!(parent: &span, "answered");
     Ok(())
 }

@@ -3,7 +3,7 @@
 use distributary_hub::TooManyViewers;
 use rand::rngs::SysError;
 
-use crate::session::InsertError;
+use crate::session::NameTaken;
 use distributary_webrtc::sdp::{NegotiationError, UndecodableVideo};
 
 /// The reason why a viewer gets no session, or no offer of one.
@@ -23,9 +23,9 @@ pub enum OpenError {
     /// The system's random generator failed.
     #[error("the system's random generator failed: {0}")]
     Random(#[from] SysError),
-    /// Another session has the same random user name fragment.
-    #[error("another session has the same ICE user name fragment")]
-    UfragTaken,
+    /// Another session has the same random id or ICE user name fragment.
+    #[error("another session has the same random name")]
+    NameTaken,
 }
 
 /// The reason why a player's answer to a counter-offer leads to no session.
@@ -40,10 +40,8 @@ pub enum AcceptError {
     Open(#[from] OpenError),
 }
 
-impl From<InsertError> for OpenError {
-    fn from(error: InsertError) -> Self {
-        match error {
-            InsertError::Taken => Self::UfragTaken,
-        }
+impl From<NameTaken> for OpenError {
+    fn from(NameTaken: NameTaken) -> Self {
+        Self::NameTaken
     }
 }

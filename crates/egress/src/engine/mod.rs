@@ -22,7 +22,7 @@ use distributary_hub::{Hub, StreamName};
 use tokio::sync::mpsc;
 
 use crate::ice_tcp::TcpServer;
-use crate::session::{Registry, SessionId, SessionWatch, ShortId};
+use crate::session::{Closing, Registry, SessionId, SessionWatch, ShortId};
 use crate::shard::{self, Command};
 use crate::udp::bind_shared;
 use distributary_webrtc::log::LogLimits;
@@ -330,9 +330,9 @@ impl Engine {
     pub fn close(&self, id: &SessionId) -> bool {
         match self.shared.registry.close(id) {
             None => self.shared.offers.remove(id),
-            Some(None) => true,
+            Some(Closing::Done) => true,
             // A full inbox loses the command; the viewer's own silence ends the session then.
-            Some(Some(shard)) => {
+            Some(Closing::AtShard(shard)) => {
                 let inbox = self.shared.inboxes.get(shard);
                 inbox.is_some_and(|inbox| inbox.try_send(Command::Close(*id)).is_ok())
             }

@@ -1,7 +1,7 @@
 //! New ICE credentials for a session that there is.
 
 use super::{Shared, local};
-use crate::session::{Place, RestartError, SessionId};
+use crate::session::{RestartError, SessionId};
 use crate::shard::Command;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::sdp::IceFragment;
@@ -34,7 +34,7 @@ pub enum PatchError {
     /// The threads of the engine are behind with their work.
     #[error("the gateway is too busy to restart ICE")]
     Busy,
-    /// The system's random generator failed.
+    /// The system's random generator failed, or gave credentials that another session has.
     #[error("no credentials could be made")]
     Internal,
 }
@@ -52,29 +52,23 @@ pub(super) fn patch(
         return Ok(IcePatch::Noted);
     };
     let ours = Credentials::generate().map_err(|_| PatchError::Internal)?;
-    let registry = &shared.registry;
-    let place = registry.place_of(id).ok_or(PatchError::UnknownSession)?;
-    // There is room for the shard's command before anything is changed: what the registry says is what
-    // the shard knows.
-    let permit = match place {
-        Place::Waiting => None,
-        Place::Shard(shard) => {
-            let inbox = shared.inboxes.get(shard).ok_or(PatchError::Busy)?;
-            Some(inbox.try_reserve().map_err(|_| PatchError::Busy)?)
-        }
-    };
-    let restarted = registry.restart(id, (&ours, theirs), place);
-    restarted.map_err(|error| match error {
-        RestartError::Unknown => PatchError::UnknownSession,
-        RestartError::Elsewhere => PatchError::Busy,
-    })?;
-    if let Some(permit) = permit {
-        permit.send(Command::Restart {
+    let reserve = |shard: usize| {
+        let permit = shared.inboxes.get(shard)?.try_reserve().ok()?;
+        let command = Command::Restart {
             id: *id,
             local: ours.clone(),
             remote: theirs.clone(),
-        });
-    }
+        };
+        Some(move || permit.send(command))
+    };
+    shared
+        .registry
+        .restart(id, &ours, theirs, reserve)
+        .map_err(|error| match error {
+            RestartError::Unknown => PatchError::UnknownSession,
+            RestartError::Taken => PatchError::Internal,
+            RestartError::Busy => PatchError::Busy,
+        })?;
     Ok(IcePatch::Restarted(RestartedIce {
         fragment: fragment.answer(&ours, &local::candidates(shared)),
         etag: ours.ufrag().to_owned(),

@@ -1,7 +1,6 @@
 //! The sessions that have ended last.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::id::SessionId;
 
@@ -14,10 +13,7 @@ const MAX_ENDED: usize = 1 << 18;
 
 /// Remembers the sessions that have ended last, so that whoever ends one of them hears that this is done.
 #[derive(Debug, Default)]
-pub(crate) struct Ended(Mutex<Remembered>);
-
-#[derive(Debug, Default)]
-struct Remembered {
+pub(super) struct Ended {
     ids: HashSet<SessionId>,
     /// The same, the oldest first.
     order: VecDeque<SessionId>,
@@ -26,26 +22,22 @@ struct Remembered {
 impl Ended {
     /// Remembers a session, and as many before it as there were at most at a time: when the stream of all of them ends,
     /// each is still known.
-    pub(crate) fn insert(&self, id: SessionId, most: usize) {
-        let mut remembered = self.lock();
-        if !remembered.ids.insert(id) {
+    pub(super) fn insert(&mut self, id: SessionId, most: usize) {
+        if !self.ids.insert(id) {
             return;
         }
-        remembered.order.push_back(id);
+        self.order.push_back(id);
         let max = most.clamp(MIN_ENDED, MAX_ENDED);
-        while remembered.order.len() > max
-            && let Some(oldest) = remembered.order.pop_front()
+        while self.order.len() > max
+            && let Some(oldest) = self.order.pop_front()
         {
-            remembered.ids.remove(&oldest);
+            self.ids.remove(&oldest);
         }
     }
 
-    pub(crate) fn contains(&self, id: &SessionId) -> bool {
-        self.lock().ids.contains(id)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Remembered> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns whether a session is remembered.
+    pub(super) fn contains(&self, id: &SessionId) -> bool {
+        self.ids.contains(id)
     }
 }
 
@@ -56,7 +48,7 @@ mod tests {
     #[test]
     fn as_many_as_there_may_be_are_remembered_and_those_before_forgotten() {
         for (most, remembered) in [(1, MIN_ENDED), (20_000, 20_000), (usize::MAX, MAX_ENDED)] {
-            let ended = Ended::default();
+            let mut ended = Ended::default();
             let first = SessionId::random();
             ended.insert(first, most);
             ended.insert(first, most);
@@ -67,12 +59,12 @@ mod tests {
             let last = SessionId::random();
             ended.insert(last, most);
             assert!(ended.contains(&last) && !ended.contains(&first));
-            assert_eq!(ended.lock().ids.len(), remembered);
-            assert_eq!(ended.lock().order.len(), remembered);
+            assert_eq!(ended.ids.len(), remembered);
+            assert_eq!(ended.order.len(), remembered);
             // Fewer may be there from now on.
             ended.insert(SessionId::random(), 0);
-            assert_eq!(ended.lock().ids.len(), MIN_ENDED);
-            assert_eq!(ended.lock().order.len(), MIN_ENDED);
+            assert_eq!(ended.ids.len(), MIN_ENDED);
+            assert_eq!(ended.order.len(), MIN_ENDED);
         }
     }
 }

@@ -10,6 +10,6 @@ pub use id::{InvalidSessionId, SessionId, ShortId};
 pub use pending::CONNECT_TIMEOUT;
 pub(crate) use pending::PendingSession;
 pub(crate) use registry::{
-    Claim, Expired, InsertError, MAX_FRAGMENTS, Place, Registry, RestartError,
+    Claim, Closing, Expired, MAX_FRAGMENTS, NameTaken, Place, Registry, RestartError,
 };
 pub use watch::SessionWatch;

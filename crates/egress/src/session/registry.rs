@@ -1,9 +1,13 @@
-//! All sessions by name.
+//! All sessions of the gateway.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use dashmap::{DashMap, Entry};
 use distributary_hub::StreamName;
 use tokio::sync::watch;
 use tracing::Span;
@@ -14,21 +18,47 @@ use super::pending::{CONNECT_TIMEOUT, PendingSession};
 use super::watch::SessionWatch;
 use distributary_webrtc::ice::Credentials;
 
-/// A session that has waited for too long.
-pub(crate) struct Expired {
-    /// Says whose it was.
-    pub(crate) span: Span,
-    /// Its viewer came, and its handshake could not begin.
-    pub(crate) was_heard: bool,
+/// Fragments of our side under which a session is found: one for each ICE generation that the viewer
+/// may still check with (RFC 8445 section 9), and some for restarts that it has begun and not finished.
+pub(crate) const MAX_FRAGMENTS: usize = 4;
+
+/// All sessions of the gateway, by id and by the ICE user name fragments of our side.
+///
+/// One lock keeps all of it in agreement. It is taken when a session begins, changes or ends and for
+/// checks of unknown origin, never while media flows.
+#[derive(Default)]
+pub(crate) struct Registry(Mutex<Sessions>);
+
+#[derive(Default)]
+struct Sessions {
+    by_id: HashMap<SessionId, Session>,
+    by_ufrag: HashMap<Box<str>, SessionId>,
+    /// The sessions of the last [`CONNECT_TIMEOUT`], the oldest first, whether they still wait or not.
+    newest: VecDeque<(Instant, SessionId)>,
+    /// Most sessions that there were at a time.
+    most: usize,
+    ended: Ended,
 }
 
-/// Whose a session is.
+/// A session, whoever has it.
+struct Session {
+    stream: StreamName,
+    owner: Owner,
+    /// The fragments of our side, the newest last; never empty.
+    ufrags: Vec<Box<str>>,
+    /// The newest fragment of the viewer.
+    remote_ufrag: Box<str>,
+    /// The handshake is done.
+    is_connected: bool,
+    /// Dropped at the end, which wakes those who watch the session.
+    end: Option<watch::Sender<()>>,
+}
+
+/// The owner of a session.
 enum Owner {
-    /// Nobody's yet.
+    /// Nobody yet: it waits for the first check of its viewer.
     Waiting(Box<PendingSession>),
-    /// Nobody's yet; the session is under this other fragment.
-    WaitingAs(Box<str>),
-    /// The shard's of this number.
+    /// The shard of this number.
     Shard(usize),
 }
 
@@ -41,7 +71,7 @@ pub(crate) enum Place {
     Shard(usize),
 }
 
-/// What a shard finds under a user name fragment.
+/// The session that a shard finds under a user name fragment.
 pub(crate) enum Claim {
     /// The session, now the caller's.
     Claimed(Box<PendingSession>),
@@ -51,477 +81,256 @@ pub(crate) enum Claim {
     Unknown,
 }
 
-/// Fragments of our side under which a session is found: one for each ICE generation that the viewer
-/// may still check with (RFC 8445 section 9), and some for restarts that it has begun and not finished.
-pub(crate) const MAX_FRAGMENTS: usize = 4;
-
-/// Why a session cannot be entered.
+/// What remains to be done to end a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum InsertError {
-    /// Another session has its fragment.
-    Taken,
+pub(crate) enum Closing {
+    /// Nothing: it waited, and is gone.
+    Done,
+    /// The shard of this number has it and must close it.
+    AtShard(usize),
 }
 
-/// What is known of a session, whoever has it.
-struct Known {
-    stream: StreamName,
-    /// The fragments of our side, the newest last; never empty.
-    ufrags: Vec<Box<str>>,
-    /// The newest fragment of the viewer.
-    remote_ufrag: Box<str>,
-    /// The handshake is done.
-    is_connected: bool,
-    /// Dropped at the end, of which those learn who listen.
-    end: Option<watch::Sender<()>>,
+/// A session that has waited for too long.
+pub(crate) struct Expired {
+    /// Says whose it was.
+    pub(crate) span: Span,
+    /// Its viewer came, and its handshake could not begin.
+    pub(crate) was_heard: bool,
 }
 
-impl Known {
-    fn newest(&self) -> &str {
-        self.ufrags.last().map_or("", |ufrag| ufrag)
-    }
-}
+/// Another session has the same id or the same user name fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NameTaken;
 
-/// Why a session is not given new ICE credentials.
+/// The reason why a session gets no new ICE credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RestartError {
-    /// There is no such session, or the fragment is taken.
+    /// There is no such session.
     Unknown,
-    /// It is not where it was thought to be.
-    Elsewhere,
-}
-
-/// All sessions of the gateway, by the user name fragments of our side and by id.
-///
-/// It is asked once per session and for datagrams of unknown origin, never while media flows.
-#[derive(Default)]
-pub(crate) struct Registry {
-    by_ufrag: DashMap<Box<str>, Owner>,
-    by_id: DashMap<SessionId, Known>,
-    /// Most sessions that there were at a time.
-    most: AtomicUsize,
-    ended: Ended,
+    /// Another session has the same user name fragment.
+    Taken,
+    /// The shard that has the session cannot be told.
+    Busy,
 }
 
 impl Registry {
-    /// Sessions in it, waiting ones included.
+    /// Returns the number of sessions, waiting ones included.
     pub(crate) fn len(&self) -> usize {
-        self.by_id.len()
+        self.lock().by_id.len()
     }
 
-    /// Enters a session under `ufrag`.
-    pub(crate) fn insert(&self, ufrag: &str, session: PendingSession) -> Result<(), InsertError> {
+    /// Enters a session, to wait for its viewer.
+    pub(crate) fn insert(&self, session: PendingSession) -> Result<(), NameTaken> {
         let id = session.id;
-        // Who watches a rendition watches the stream.
-        let stream = session.stream.published();
-        let known = Known {
-            stream: stream.clone(),
-            ufrags: vec![ufrag.into()],
+        let ufrag: Box<str> = session.peer.local.ufrag().into();
+        let mut sessions = self.lock();
+        if sessions.by_id.contains_key(&id) || sessions.by_ufrag.contains_key(&ufrag) {
+            return Err(NameTaken);
+        }
+        sessions.newest.push_back((session.created, id));
+        sessions.by_ufrag.insert(ufrag.clone(), id);
+        let known = Session {
+            // Whoever watches a rendition watches the stream.
+            stream: session.stream.published(),
+            ufrags: vec![ufrag],
             remote_ufrag: session.peer.remote.ufrag().into(),
             is_connected: false,
             end: None,
+            owner: Owner::Waiting(Box::new(session)),
         };
-        match self.by_ufrag.entry(ufrag.into()) {
-            Entry::Occupied(_) => Err(InsertError::Taken),
-            Entry::Vacant(entry) => {
-                entry.insert(Owner::Waiting(Box::new(session)));
-                self.by_id.insert(id, known);
-                self.most.fetch_max(self.len(), Ordering::Relaxed);
-                Ok(())
-            }
-        }
+        sessions.by_id.insert(id, known);
+        sessions.most = sessions.most.max(sessions.by_id.len());
+        Ok(())
     }
 
-    /// Forgets what is known of a session.
-    fn forget(&self, id: &SessionId) -> Option<Known> {
-        let (_, known) = self.by_id.remove(id)?;
-        self.ended.insert(*id, self.most.load(Ordering::Relaxed));
-        Some(known)
-    }
-
-    /// Where the session of a user name fragment is, if there is one.
+    /// Returns where the session of a user name fragment is, if there is one.
     pub(crate) fn place(&self, ufrag: &str) -> Option<Place> {
-        Some(match *self.by_ufrag.get(ufrag)? {
-            Owner::Waiting(_) | Owner::WaitingAs(_) => Place::Waiting,
+        let sessions = self.lock();
+        let id = sessions.by_ufrag.get(ufrag)?;
+        Some(match sessions.by_id.get(id)?.owner {
+            Owner::Waiting(_) => Place::Waiting,
             Owner::Shard(shard) => Place::Shard(shard),
         })
     }
 
-    /// Where a session is, if there is one of this name.
-    pub(crate) fn place_of(&self, id: &SessionId) -> Option<Place> {
-        let newest: Box<str> = self.by_id.get(id)?.newest().into();
-        self.place(&newest)
-    }
-
-    /// Takes a waiting session for `shard` if `is_valid` says that the caller has heard of it, or
-    /// says where it is.
+    /// Gives a waiting session to `shard` if `is_valid` says that its viewer was heard of, or says where
+    /// the session is. `is_valid` is called under the lock.
     pub(crate) fn claim(
         &self,
         ufrag: &str,
         shard: usize,
         is_valid: impl FnOnce(&mut PendingSession) -> bool,
     ) -> Claim {
-        let first = match self.by_ufrag.get(ufrag).as_deref() {
-            Some(Owner::WaitingAs(first)) => first.clone(),
-            _ => ufrag.into(),
+        let mut sessions = self.lock();
+        let Sessions {
+            by_id, by_ufrag, ..
+        } = &mut *sessions;
+        let Some(session) = by_ufrag.get(ufrag).and_then(|id| by_id.get_mut(id)) else {
+            return Claim::Unknown;
         };
-        let session = {
-            let Some(mut owner) = self.by_ufrag.get_mut(&first) else {
-                return Claim::Unknown;
-            };
-            let is_valid = match &mut *owner {
-                Owner::Shard(other) => return Claim::Elsewhere(*other),
-                Owner::Waiting(session) => is_valid(session),
-                Owner::WaitingAs(_) => false,
-            };
-            if !is_valid {
-                return Claim::Unknown;
-            }
-            match std::mem::replace(&mut *owner, Owner::Shard(shard)) {
-                Owner::Waiting(session) => session,
-                Owner::Shard(_) | Owner::WaitingAs(_) => return Claim::Unknown,
-            }
+        let is_valid = match &mut session.owner {
+            Owner::Shard(other) => return Claim::Elsewhere(*other),
+            Owner::Waiting(pending) => is_valid(pending),
         };
-        for other in session.ufrags().skip(1) {
-            self.by_ufrag.insert(other.into(), Owner::Shard(shard));
+        if !is_valid {
+            return Claim::Unknown;
         }
-        Claim::Claimed(session)
+        match mem::replace(&mut session.owner, Owner::Shard(shard)) {
+            Owner::Waiting(pending) => Claim::Claimed(pending),
+            Owner::Shard(other) => Claim::Elsewhere(other),
+        }
     }
 
     /// Removes a session that has ended.
     pub(crate) fn remove(&self, id: &SessionId) {
-        let Some(known) = self.forget(id) else {
-            return;
-        };
-        for ufrag in &known.ufrags {
-            self.by_ufrag.remove(ufrag);
-        }
+        let removed = self.lock().remove(id);
+        // What it holds is given back here, after the lock.
+        drop(removed);
     }
 
-    /// Our newest fragment and that of the viewer, in a session that there is.
+    /// Returns our newest fragment and that of the viewer.
     pub(crate) fn fragments(&self, id: &SessionId) -> Option<(Box<str>, Box<str>)> {
-        let known = self.by_id.get(id)?;
-        Some((known.newest().into(), known.remote_ufrag.clone()))
+        let sessions = self.lock();
+        let session = sessions.by_id.get(id)?;
+        Some((session.ufrags.last()?.clone(), session.remote_ufrag.clone()))
     }
 
     /// Notes that the handshake of a session is done.
     pub(crate) fn note_connected(&self, id: &SessionId) {
-        if let Some(mut known) = self.by_id.get_mut(id) {
-            known.is_connected = true;
+        if let Some(session) = self.lock().by_id.get_mut(id) {
+            session.is_connected = true;
         }
     }
 
-    /// Whether the handshake of a session is done.
+    /// Returns whether the handshake of a session is done.
     pub(crate) fn is_connected(&self, id: &SessionId) -> bool {
-        self.by_id.get(id).is_some_and(|known| known.is_connected)
+        let sessions = self.lock();
+        let session = sessions.by_id.get(id);
+        session.is_some_and(|session| session.is_connected)
     }
 
-    /// Gives a session that is at `place` new ICE credentials, beside those it has. A shard that has it
-    /// must be told.
-    pub(crate) fn restart(
+    /// Gives a session new ICE credentials beside those it has.
+    ///
+    /// A shard that has the session must be told. `reserve` makes room for the command in the inbox of
+    /// that shard, and returns the function that sends it. The order under the lock is: room, registry,
+    /// command. So a failure changes nothing, and the shard hears of all changes in their order.
+    pub(crate) fn restart<Send: FnOnce()>(
         &self,
         id: &SessionId,
-        (local, remote): (&Credentials, &Credentials),
-        place: Place,
+        ours: &Credentials,
+        theirs: &Credentials,
+        reserve: impl FnOnce(usize) -> Option<Send>,
     ) -> Result<(), RestartError> {
-        let mut known = self.by_id.get_mut(id).ok_or(RestartError::Unknown)?;
-        if self.by_ufrag.contains_key(local.ufrag()) {
-            return Err(RestartError::Unknown);
+        let mut sessions = self.lock();
+        let Sessions {
+            by_id, by_ufrag, ..
+        } = &mut *sessions;
+        let session = by_id.get_mut(id).ok_or(RestartError::Unknown)?;
+        if by_ufrag.contains_key(ours.ufrag()) {
+            return Err(RestartError::Taken);
         }
-        match place {
-            Place::Waiting => self.restart_waiting(&mut known, local, remote)?,
-            Place::Shard(shard) => {
-                if self.place(known.newest()) != Some(place) {
-                    return Err(RestartError::Elsewhere);
+        let send = match &mut session.owner {
+            Owner::Waiting(pending) => {
+                // Of several restarts before the viewer has come the last counts.
+                let restarted = (ours.clone(), theirs.clone());
+                if let Some((before, _)) = pending.restarted.replace(restarted) {
+                    by_ufrag.remove(before.ufrag());
+                    session.ufrags.truncate(1);
                 }
-                let owner = Owner::Shard(shard);
-                self.by_ufrag.insert(local.ufrag().into(), owner);
+                None
             }
-        }
-        known.ufrags.push(local.ufrag().into());
-        known.remote_ufrag = remote.ufrag().into();
-        if known.ufrags.len() > MAX_FRAGMENTS {
-            let oldest = known.ufrags.remove(0);
-            self.by_ufrag.remove(&oldest);
-        }
-        Ok(())
-    }
-
-    /// Of several restarts before the viewer has come the last counts.
-    fn restart_waiting(
-        &self,
-        known: &mut Known,
-        local: &Credentials,
-        remote: &Credentials,
-    ) -> Result<(), RestartError> {
-        let first = known.ufrags.first().ok_or(RestartError::Unknown)?.clone();
-        let before = match self.by_ufrag.get_mut(&first).as_deref_mut() {
-            Some(Owner::Waiting(session)) => {
-                let restarted = (local.clone(), remote.clone());
-                session.restarted.replace(restarted)
-            }
-            Some(Owner::Shard(_)) => return Err(RestartError::Elsewhere),
-            Some(Owner::WaitingAs(_)) | None => return Err(RestartError::Unknown),
+            Owner::Shard(shard) => Some(reserve(*shard).ok_or(RestartError::Busy)?),
         };
-        if let Some((before, _)) = before {
-            self.by_ufrag.remove(before.ufrag());
-            known.ufrags.truncate(1);
+        by_ufrag.insert(ours.ufrag().into(), *id);
+        session.ufrags.push(ours.ufrag().into());
+        session.remote_ufrag = theirs.ufrag().into();
+        if session.ufrags.len() > MAX_FRAGMENTS {
+            let oldest = session.ufrags.remove(0);
+            by_ufrag.remove(&oldest);
         }
-        let alias = Owner::WaitingAs(first);
-        self.by_ufrag.insert(local.ufrag().into(), alias);
+        if let Some(send) = send {
+            send();
+        }
         Ok(())
     }
 
-    /// A session that there is, to wait for its end.
+    /// Returns a view of a session, to wait for its end.
     pub(crate) fn watch(&self, id: &SessionId) -> Option<SessionWatch> {
-        let mut known = self.by_id.get_mut(id)?;
+        let mut sessions = self.lock();
+        let session = sessions.by_id.get_mut(id)?;
         Some(SessionWatch {
-            stream: known.stream.clone(),
-            end: known.end.get_or_insert_default().subscribe(),
+            stream: session.stream.clone(),
+            end: session.end.get_or_insert_default().subscribe(),
         })
     }
 
-    /// Whether there is such a session.
+    /// Returns whether there is such a session.
     pub(crate) fn contains(&self, id: &SessionId) -> bool {
-        self.by_id.contains_key(id)
+        self.lock().by_id.contains_key(id)
     }
 
-    /// Whether a session was there and is one of the last that have ended.
+    /// Returns whether a session was there and is one of the last that have ended.
     pub(crate) fn has_ended(&self, id: &SessionId) -> bool {
-        self.ended.contains(id)
+        self.lock().ended.contains(id)
     }
 
-    /// Removes a session that waits; for one that a shard has, returns the shard, which must close
-    /// it. `None`: there is no such session.
-    pub(crate) fn close(&self, id: &SessionId) -> Option<Option<usize>> {
-        let ufrags = self.by_id.get(id)?.ufrags.clone();
-        let first = ufrags.first()?;
-        let waiting = self
-            .by_ufrag
-            .remove_if(first, |_, owner| matches!(owner, Owner::Waiting(_)));
-        if let Some((_, owner)) = waiting {
-            self.remove(id);
-            if let Owner::Waiting(session) = owner {
-                tracing::info!(parent: &session.visit.span, "left before its first packet");
-            }
-            return Some(None);
+    /// Removes a session that waits, or says which shard must close it. `None`: there is no such session.
+    pub(crate) fn close(&self, id: &SessionId) -> Option<Closing> {
+        let mut sessions = self.lock();
+        if let Owner::Shard(shard) = sessions.by_id.get(id)?.owner {
+            return Some(Closing::AtShard(shard));
         }
-        match self.place(first)? {
-            Place::Shard(shard) => Some(Some(shard)),
-            Place::Waiting => None,
+        let removed = sessions.remove(id);
+        drop(sessions);
+        if let Some(Owner::Waiting(pending)) = removed.map(|session| session.owner) {
+            tracing::info!(parent: &pending.visit.span, "left before its first packet");
         }
+        Some(Closing::Done)
     }
 
-    /// Removes and returns the sessions that no shard has taken in time.
+    /// Removes and returns the sessions that no shard has claimed in time.
     pub(crate) fn expire(&self, now: Instant) -> Vec<Expired> {
-        let mut expired = Vec::new();
-        self.by_ufrag.retain(|_, owner| match owner {
-            Owner::Waiting(session) if now.duration_since(session.created) > CONNECT_TIMEOUT => {
-                let was_heard = session.was_heard;
-                let span = session.visit.span.clone();
-                expired.push((session.id, Expired { span, was_heard }));
-                false
+        let mut removed = Vec::new();
+        let mut sessions = self.lock();
+        while let Some((created, id)) = sessions.newest.front().copied()
+            && now.saturating_duration_since(created) > CONNECT_TIMEOUT
+        {
+            sessions.newest.pop_front();
+            if sessions.is_waiting(&id) {
+                removed.extend(sessions.remove(&id));
             }
-            _ => true,
-        });
-        let forgotten = expired.into_iter().map(|(id, session)| {
-            self.remove(&id);
-            session
-        });
-        forgotten.collect()
+        }
+        drop(sessions);
+        let expired = removed
+            .into_iter()
+            .filter_map(|session| match session.owner {
+                Owner::Waiting(pending) => Some(Expired {
+                    span: pending.visit.span.clone(),
+                    was_heard: pending.was_heard,
+                }),
+                Owner::Shard(_) => None,
+            });
+        expired.collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sessions> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::SystemTime;
-
-    use crate::visit::Visit;
-    use distributary_hub::{BFrameChoice, Hub, HubConfig};
-    use distributary_webrtc::certificate::{Certificate, Fingerprint, HashAlgorithm};
-    use distributary_webrtc::dtls::{DtlsContext, DtlsRole};
-    use distributary_webrtc::peer::PeerConfig;
-
-    const PASSWORD: &str = "0123456789012345678901";
-
-    fn waiting(id: SessionId, ufrag: &str) -> PendingSession {
-        let name = StreamName::parse("live/test").unwrap();
-        let hub = Hub::new(HubConfig::default());
-        let place = hub.viewers().admit(&name, None).unwrap();
-        PendingSession {
-            id,
-            reservation: hub.reserve(&name, origin()),
-            peer: PeerConfig {
-                local: Credentials::new(ufrag, PASSWORD).unwrap(),
-                remote: credentials("them"),
-                fingerprints: vec![Fingerprint::of(HashAlgorithm::Sha256, b"certificate")],
-                role: DtlsRole::Server,
-                video: None,
-                audio: None,
-                data: None,
-                cname: "cname".into(),
-                start_pacing: 1,
-                pace_pictures: true,
-            },
-            restarted: None,
-            b_frames: BFrameChoice::default(),
-            dtls: DtlsContext::new(&Certificate::generate(SystemTime::UNIX_EPOCH).unwrap())
-                .unwrap(),
-            created: origin(),
-            was_heard: false,
-            visit: Visit::new(&id, &name, None, (None, place)),
-            stream: name,
+impl Sessions {
+    /// Removes a session with its fragments, and remembers that it was there.
+    fn remove(&mut self, id: &SessionId) -> Option<Session> {
+        let session = self.by_id.remove(id)?;
+        for ufrag in &session.ufrags {
+            self.by_ufrag.remove(ufrag);
         }
+        self.ended.insert(*id, self.most);
+        Some(session)
     }
 
-    #[allow(clippy::disallowed_methods, reason = "an origin for driven time")]
-    fn origin() -> Instant {
-        Instant::now()
-    }
-
-    fn credentials(ufrag: &str) -> Credentials {
-        Credentials::new(ufrag, PASSWORD).unwrap()
-    }
-
-    fn is_at(registry: &Registry, ufrag: &str, shard: usize) -> bool {
-        matches!(registry.claim(ufrag, 9, |_| true), Claim::Elsewhere(found) if found == shard)
-    }
-
-    fn restart(
-        registry: &Registry,
-        id: &SessionId,
-        ufrag: &str,
-        place: Place,
-    ) -> Result<(), RestartError> {
-        registry.restart(id, (&credentials(ufrag), &credentials("next")), place)
-    }
-
-    #[test]
-    fn restart_before_the_viewer_came_leaves_its_first_credentials_good() {
-        for named in ["one1", "six6"] {
-            let registry = Registry::default();
-            let id = SessionId::random();
-            registry.insert("one1", waiting(id, "one1")).unwrap();
-            // Of several the last counts.
-            for ufrag in ["two2", "six6"] {
-                let restarted = restart(&registry, &id, ufrag, Place::Waiting);
-                assert_eq!(restarted, Ok(()));
-            }
-            assert_eq!(registry.place("two2"), None);
-            let Claim::Claimed(session) = registry.claim(named, 3, |_| true) else {
-                panic!("not under {named}");
-            };
-            let ufrags: Vec<&str> = session.ufrags().collect();
-            assert_eq!(ufrags, ["one1", "six6"]);
-            assert!(is_at(&registry, "one1", 3) && is_at(&registry, "six6", 3));
-            registry.remove(&id);
-            assert!(registry.by_ufrag.is_empty() && registry.by_id.is_empty());
-        }
-    }
-
-    #[test]
-    fn restarted_session_whose_viewer_never_comes_leaves_nothing_behind() {
-        for expires in [true, false] {
-            let registry = Registry::default();
-            let id = SessionId::random();
-            registry.insert("one1", waiting(id, "one1")).unwrap();
-            restart(&registry, &id, "two2", Place::Waiting).unwrap();
-            if expires {
-                registry.expire(origin() + CONNECT_TIMEOUT * 2);
-            } else {
-                assert_eq!(registry.close(&id), Some(None));
-            }
-            assert!(registry.by_ufrag.is_empty() && registry.by_id.is_empty());
-        }
-    }
-
-    #[test]
-    fn session_that_has_moved_to_a_shard_is_not_restarted_as_if_it_waited() {
-        let registry = Registry::default();
-        let id = SessionId::random();
-        registry.insert("one1", waiting(id, "one1")).unwrap();
-        let early = restart(&registry, &id, "two2", Place::Shard(3));
-        assert_eq!(early, Err(RestartError::Elsewhere));
-        assert!(matches!(
-            registry.claim("one1", 3, |_| true),
-            Claim::Claimed(_)
-        ));
-        let late = restart(&registry, &id, "two2", Place::Waiting);
-        assert_eq!(late, Err(RestartError::Elsewhere));
-        assert_eq!(registry.place("two2"), None);
-        assert_eq!(&*registry.fragments(&id).unwrap().0, "one1");
-    }
-
-    #[test]
-    fn a_restart_of_a_shards_session_is_found_under_both_fragments_and_ends_under_both() {
-        let registry = Registry::default();
-        let id = SessionId::random();
-        registry.insert("one1", waiting(id, "one1")).unwrap();
-        assert!(matches!(
-            registry.claim("one1", 3, |_| true),
-            Claim::Claimed(_)
-        ));
-        assert_eq!(restart(&registry, &id, "two2", Place::Shard(3)), Ok(()));
-        assert!(is_at(&registry, "one1", 3) && is_at(&registry, "two2", 3));
-        let fragments = registry.fragments(&id).unwrap();
-        assert_eq!((&*fragments.0, &*fragments.1), ("two2", "next"));
-        assert_eq!(registry.close(&id), Some(Some(3)));
-        registry.remove(&id);
-        for ufrag in ["one1", "two2"] {
-            assert!(matches!(registry.claim(ufrag, 0, |_| true), Claim::Unknown));
-        }
-        let gone = restart(&registry, &id, "six6", Place::Shard(3));
-        assert_eq!(gone, Err(RestartError::Unknown));
-    }
-
-    #[test]
-    fn restarts_without_end_leave_few_fragments_behind() {
-        let registry = Registry::default();
-        let id = SessionId::random();
-        registry.insert("one1", waiting(id, "one1")).unwrap();
-        assert!(matches!(
-            registry.claim("one1", 3, |_| true),
-            Claim::Claimed(_)
-        ));
-        for n in 0..100 {
-            let restarted = restart(&registry, &id, &format!("gen{n}"), Place::Shard(3));
-            assert_eq!(restarted, Ok(()));
-        }
-        assert_eq!(registry.by_ufrag.len(), MAX_FRAGMENTS);
-        assert!(is_at(&registry, "gen99", 3) && is_at(&registry, "gen96", 3));
-    }
-
-    #[test]
-    fn expired_session_says_whether_its_viewer_had_come() {
-        for comes in [true, false] {
-            let registry = Registry::default();
-            let id = SessionId::random();
-            registry.insert("one1", waiting(id, "one1")).unwrap();
-            if comes {
-                let claim = registry.claim("one1", 3, |session| {
-                    session.was_heard = true;
-                    false
-                });
-                assert!(matches!(claim, Claim::Unknown));
-            }
-            let expired = registry.expire(origin() + CONNECT_TIMEOUT * 2);
-            let heard: Vec<bool> = expired.iter().map(|session| session.was_heard).collect();
-            assert_eq!(heard, [comes]);
-        }
-    }
-
-    #[tokio::test]
-    async fn the_end_of_a_session_can_be_waited_for() {
-        let registry = Registry::default();
-        let id = SessionId::random();
-        assert!(registry.watch(&id).is_none() && !registry.has_ended(&id));
-        registry.insert("one1", waiting(id, "one1")).unwrap();
-        let mut session = registry.watch(&id).unwrap();
-        assert_eq!(session.stream().as_str(), "live/test");
-        let mut same = registry.watch(&id).unwrap();
-        assert_eq!(registry.close(&id), Some(None));
-        session.ended().await;
-        same.ended().await;
-        assert!(registry.has_ended(&id));
+    fn is_waiting(&self, id: &SessionId) -> bool {
+        let session = self.by_id.get(id);
+        session.is_some_and(|session| matches!(session.owner, Owner::Waiting(_)))
     }
 }

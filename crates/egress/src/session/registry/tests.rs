@@ -1,0 +1,293 @@
+use super::*;
+use std::cell::RefCell;
+use std::sync::{Barrier, LazyLock};
+use std::thread;
+use std::time::SystemTime;
+
+use crate::visit::Visit;
+use distributary_hub::{BFrameChoice, Hub, HubConfig};
+use distributary_webrtc::certificate::{Certificate, Fingerprint, HashAlgorithm};
+use distributary_webrtc::dtls::{DtlsContext, DtlsRole};
+use distributary_webrtc::peer::PeerConfig;
+use tokio::sync::mpsc;
+
+const PASSWORD: &str = "0123456789012345678901";
+
+static DTLS: LazyLock<DtlsContext> = LazyLock::new(|| {
+    let certificate = Certificate::generate(SystemTime::UNIX_EPOCH).unwrap();
+    DtlsContext::new(&certificate).unwrap()
+});
+
+fn waiting(id: SessionId, ufrag: &str) -> PendingSession {
+    let name = StreamName::parse("live/test").unwrap();
+    let hub = Hub::new(HubConfig::default());
+    let place = hub.viewers().admit(&name, None).unwrap();
+    PendingSession {
+        id,
+        reservation: hub.reserve(&name, origin()),
+        peer: PeerConfig {
+            local: Credentials::new(ufrag, PASSWORD).unwrap(),
+            remote: credentials("them"),
+            fingerprints: vec![Fingerprint::of(HashAlgorithm::Sha256, b"certificate")],
+            role: DtlsRole::Server,
+            video: None,
+            audio: None,
+            data: None,
+            cname: "cname".into(),
+            start_pacing: 1,
+            pace_pictures: true,
+        },
+        restarted: None,
+        b_frames: BFrameChoice::default(),
+        dtls: DTLS.clone(),
+        created: origin(),
+        was_heard: false,
+        visit: Visit::new(&id, &name, None, (None, place)),
+        stream: name,
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "an origin for driven time")]
+fn origin() -> Instant {
+    Instant::now()
+}
+
+fn credentials(ufrag: &str) -> Credentials {
+    Credentials::new(ufrag, PASSWORD).unwrap()
+}
+
+fn is_at(registry: &Registry, ufrag: &str, shard: usize) -> bool {
+    matches!(registry.claim(ufrag, 9, |_| true), Claim::Elsewhere(found) if found == shard)
+}
+
+/// Enters a session with our fragment `one1`.
+fn enter(registry: &Registry) -> SessionId {
+    let id = SessionId::random();
+    registry.insert(waiting(id, "one1")).unwrap();
+    id
+}
+
+/// The commands that a shard finds in its inbox.
+type Inbox = RefCell<Vec<(usize, String)>>;
+
+/// Restarts with our fragment `ufrag`. Without an inbox there is no room in that of the shard.
+fn restart(
+    registry: &Registry,
+    id: &SessionId,
+    ufrag: &str,
+    inbox: Option<&Inbox>,
+) -> Result<(), RestartError> {
+    registry.restart(id, &credentials(ufrag), &credentials("next"), |shard| {
+        let inbox = inbox?;
+        Some(move || inbox.borrow_mut().push((shard, ufrag.to_owned())))
+    })
+}
+
+fn is_empty(registry: &Registry) -> bool {
+    let sessions = registry.lock();
+    sessions.by_id.is_empty() && sessions.by_ufrag.is_empty()
+}
+
+#[test]
+fn restart_before_the_viewer_came_leaves_its_first_credentials_good() {
+    for named in ["one1", "six6"] {
+        let registry = Registry::default();
+        let id = enter(&registry);
+        // Of several the last counts.
+        for ufrag in ["two2", "six6"] {
+            let restarted = restart(&registry, &id, ufrag, None);
+            assert_eq!(restarted, Ok(()));
+        }
+        assert_eq!(registry.place("two2"), None);
+        let Claim::Claimed(session) = registry.claim(named, 3, |_| true) else {
+            panic!("not under {named}");
+        };
+        let ufrags: Vec<&str> = session.ufrags().collect();
+        assert_eq!(ufrags, ["one1", "six6"]);
+        assert!(is_at(&registry, "one1", 3) && is_at(&registry, "six6", 3));
+        registry.remove(&id);
+        assert!(is_empty(&registry));
+    }
+}
+
+#[test]
+fn restarted_session_whose_viewer_never_comes_leaves_nothing_behind() {
+    for expires in [true, false] {
+        let registry = Registry::default();
+        let id = enter(&registry);
+        restart(&registry, &id, "two2", None).unwrap();
+        if expires {
+            registry.expire(origin() + CONNECT_TIMEOUT * 2);
+        } else {
+            assert_eq!(registry.close(&id), Some(Closing::Done));
+        }
+        assert!(is_empty(&registry));
+    }
+}
+
+#[test]
+fn restart_that_the_shard_cannot_be_told_of_changes_nothing() {
+    let registry = Registry::default();
+    let id = enter(&registry);
+    assert!(matches!(
+        registry.claim("one1", 3, |_| true),
+        Claim::Claimed(_)
+    ));
+    let busy = restart(&registry, &id, "two2", None);
+    assert_eq!(busy, Err(RestartError::Busy));
+    assert_eq!(registry.place("two2"), None);
+    assert_eq!(&*registry.fragments(&id).unwrap().0, "one1");
+}
+
+#[test]
+fn restart_with_a_fragment_of_another_session_changes_nothing() {
+    let registry = Registry::default();
+    let (id, other) = (enter(&registry), SessionId::random());
+    let taken = registry.insert(waiting(other, "one1"));
+    assert_eq!(taken, Err(NameTaken));
+    registry.insert(waiting(other, "two2")).unwrap();
+    let taken = restart(&registry, &id, "two2", None);
+    assert_eq!(taken, Err(RestartError::Taken));
+    assert_eq!(&*registry.fragments(&id).unwrap().0, "one1");
+    assert_eq!(registry.len(), 2);
+}
+
+/// Restarts from two threads while a third claims the session. There is room for few commands.
+#[test]
+fn registry_and_shard_agree_whatever_the_order_of_restarts_and_claim() {
+    const SHARD: usize = 3;
+    for _ in 0..500 {
+        let registry = Registry::default();
+        let id = enter(&registry);
+        let (inbox, mut commands) = mpsc::channel(3);
+        let start = Barrier::new(3);
+        let restarts = |names: [&str; 3]| {
+            start.wait();
+            for ufrag in names {
+                let reserve = |shard| {
+                    assert_eq!(shard, SHARD);
+                    let permit = inbox.try_reserve().ok()?;
+                    Some(move || permit.send(ufrag.to_owned()))
+                };
+                let (ours, theirs) = (credentials(ufrag), credentials("next"));
+                match registry.restart(&id, &ours, &theirs, reserve) {
+                    Ok(()) | Err(RestartError::Busy) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        };
+        let claimed = thread::scope(|scope| {
+            scope.spawn(|| restarts(["aaa1", "aaa2", "aaa3"]));
+            scope.spawn(|| restarts(["bbb1", "bbb2", "bbb3"]));
+            start.wait();
+            registry.claim("one1", SHARD, |_| true)
+        });
+        let Claim::Claimed(session) = claimed else {
+            panic!("it waits");
+        };
+        let mut of_shard: Vec<String> = session.ufrags().map(str::to_owned).collect();
+        while let Ok(ufrag) = commands.try_recv() {
+            of_shard.push(ufrag);
+        }
+        let of_shard = of_shard.split_off(of_shard.len().saturating_sub(MAX_FRAGMENTS));
+        let sessions = registry.lock();
+        let ufrags: Vec<String> = sessions.by_id[&id]
+            .ufrags
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(ufrags, of_shard);
+        assert_eq!(sessions.by_ufrag.len(), ufrags.len());
+        assert!(
+            ufrags
+                .iter()
+                .all(|ufrag| sessions.by_ufrag[ufrag.as_str()] == id)
+        );
+    }
+}
+
+#[test]
+fn a_restart_of_a_shards_session_is_found_under_both_fragments_and_ends_under_both() {
+    let inbox = Inbox::default();
+    let registry = Registry::default();
+    let id = enter(&registry);
+    assert!(matches!(
+        registry.claim("one1", 3, |_| true),
+        Claim::Claimed(_)
+    ));
+    assert_eq!(restart(&registry, &id, "two2", Some(&inbox)), Ok(()));
+    assert_eq!(*inbox.borrow(), [(3, "two2".to_owned())]);
+    assert!(is_at(&registry, "one1", 3) && is_at(&registry, "two2", 3));
+    let fragments = registry.fragments(&id).unwrap();
+    assert_eq!((&*fragments.0, &*fragments.1), ("two2", "next"));
+    assert_eq!(registry.close(&id), Some(Closing::AtShard(3)));
+    registry.remove(&id);
+    for ufrag in ["one1", "two2"] {
+        assert!(matches!(registry.claim(ufrag, 0, |_| true), Claim::Unknown));
+    }
+    let gone = restart(&registry, &id, "six6", Some(&inbox));
+    assert_eq!(gone, Err(RestartError::Unknown));
+}
+
+#[test]
+fn restarts_without_end_leave_few_fragments_behind() {
+    let inbox = Inbox::default();
+    let registry = Registry::default();
+    let id = enter(&registry);
+    assert!(matches!(
+        registry.claim("one1", 3, |_| true),
+        Claim::Claimed(_)
+    ));
+    for n in 0..100 {
+        let restarted = restart(&registry, &id, &format!("gen{n}"), Some(&inbox));
+        assert_eq!(restarted, Ok(()));
+    }
+    assert_eq!(registry.lock().by_ufrag.len(), MAX_FRAGMENTS);
+    assert!(is_at(&registry, "gen99", 3) && is_at(&registry, "gen96", 3));
+}
+
+#[test]
+fn expired_session_says_whether_its_viewer_had_come() {
+    for comes in [true, false] {
+        let registry = Registry::default();
+        enter(&registry);
+        if comes {
+            let claim = registry.claim("one1", 3, |session| {
+                session.was_heard = true;
+                false
+            });
+            assert!(matches!(claim, Claim::Unknown));
+        }
+        let expired = registry.expire(origin() + CONNECT_TIMEOUT * 2);
+        let heard: Vec<bool> = expired.iter().map(|session| session.was_heard).collect();
+        assert_eq!(heard, [comes]);
+    }
+}
+
+#[test]
+fn session_that_a_shard_has_claimed_does_not_expire() {
+    let registry = Registry::default();
+    let id = enter(&registry);
+    assert!(matches!(
+        registry.claim("one1", 3, |_| true),
+        Claim::Claimed(_)
+    ));
+    let late = origin() + CONNECT_TIMEOUT * 2;
+    assert!(registry.expire(late).is_empty() && registry.contains(&id));
+    assert!(registry.lock().newest.is_empty());
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_can_be_waited_for() {
+    let registry = Registry::default();
+    let id = SessionId::random();
+    assert!(registry.watch(&id).is_none() && !registry.has_ended(&id));
+    registry.insert(waiting(id, "one1")).unwrap();
+    let mut session = registry.watch(&id).unwrap();
+    assert_eq!(session.stream().as_str(), "live/test");
+    let mut same = registry.watch(&id).unwrap();
+    assert_eq!(registry.close(&id), Some(Closing::Done));
+    session.ended().await;
+    same.ended().await;
+    assert!(registry.has_ended(&id));
+}
