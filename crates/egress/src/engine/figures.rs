@@ -1,9 +1,9 @@
 //! How the viewers fare, for others to read.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use dashmap::DashMap;
 use distributary_hub::StreamName;
 
 use crate::session::{SessionId, ShortId};
@@ -47,18 +47,21 @@ pub struct SessionFigures {
 /// The figures of all sessions that have been heard of. A shard writes those of its viewers once a
 /// second, each behind a lock of its own.
 #[derive(Default)]
-pub(crate) struct Figures {
-    sessions: DashMap<SessionId, Arc<FiguresCell>>,
-}
+pub(crate) struct Figures(Mutex<HashMap<SessionId, Arc<FiguresCell>>>);
 
 /// Where a shard writes the figures of one session.
 pub(crate) struct FiguresCell {
-    stream: Mutex<StreamName>,
     shard: usize,
     since: Instant,
-    figures: Mutex<SessionFigures>,
+    current: Mutex<Current>,
+}
+
+/// The part of a session's figures that changes.
+struct Current {
+    stream: StreamName,
+    figures: SessionFigures,
     /// When they were written.
-    written: Mutex<Option<Instant>>,
+    written: Option<Instant>,
 }
 
 impl Figures {
@@ -71,26 +74,28 @@ impl Figures {
         since: Instant,
     ) -> Arc<FiguresCell> {
         let cell = Arc::new(FiguresCell {
-            stream: Mutex::new(stream),
             shard,
             since,
-            figures: Mutex::default(),
-            written: Mutex::default(),
+            current: Mutex::new(Current {
+                stream,
+                figures: SessionFigures::default(),
+                written: None,
+            }),
         });
-        self.sessions.insert(id, Arc::clone(&cell));
+        self.lock().insert(id, Arc::clone(&cell));
         cell
     }
 
     /// Forgets a session.
     pub(crate) fn remove(&self, id: &SessionId) {
-        self.sessions.remove(id);
+        self.lock().remove(id);
     }
 
     /// How many of the sessions each of `shards` shards has.
     pub(crate) fn spread(&self, shards: usize) -> Vec<usize> {
         let mut spread = vec![0; shards];
-        for entry in &self.sessions {
-            if let Some(count) = spread.get_mut(entry.shard) {
+        for cell in self.lock().values() {
+            if let Some(count) = spread.get_mut(cell.shard) {
                 *count += 1;
             }
         }
@@ -99,57 +104,62 @@ impl Figures {
 
     /// The sessions whose names begin like this: one, but for a rare coincidence.
     pub(crate) fn named(&self, id: ShortId) -> Vec<SessionId> {
-        let ids = self.sessions.iter().map(|entry| *entry.key());
+        let sessions = self.lock();
+        let ids = sessions.keys().copied();
         ids.filter(|full| full.short() == id).collect()
     }
 
     /// The sessions that watch `stream`, or all, the oldest first.
     pub(crate) fn report(&self, stream: Option<&StreamName>) -> Vec<SessionReport> {
-        // Who watches a rendition watches the stream.
-        let is_asked_for = |cell: &FiguresCell| {
-            stream.is_none_or(|stream| cell.stream().as_str() == stream.as_str())
-        };
-        let entries = self.sessions.iter();
-        let mut reports: Vec<SessionReport> = entries
-            .filter(|entry| is_asked_for(entry.value()))
-            .map(|entry| SessionReport {
-                id: entry.key().short(),
-                stream: entry.stream(),
-                since: entry.since,
-                figures: *entry.lock(),
+        // The lock is not held while all cells are read, so that no shard waits for that.
+        let cells: Vec<(SessionId, Arc<FiguresCell>)> = self
+            .lock()
+            .iter()
+            .map(|(id, cell)| (*id, Arc::clone(cell)))
+            .collect();
+        // Whoever watches a rendition watches the stream.
+        let is_asked_for =
+            |watched: &StreamName| stream.is_none_or(|stream| watched.as_str() == stream.as_str());
+        let mut reports: Vec<SessionReport> = cells
+            .iter()
+            .filter_map(|(id, cell)| {
+                let current = cell.lock();
+                is_asked_for(&current.stream).then(|| SessionReport {
+                    id: id.short(),
+                    stream: current.stream.clone(),
+                    since: cell.since,
+                    figures: current.figures,
+                })
             })
             .collect();
         reports.sort_by_key(|report| report.since);
         reports
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<FiguresCell>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl FiguresCell {
     /// Writes what is known at `now`; the bit rate is that since the last time.
     pub(crate) fn set(&self, mut figures: SessionFigures, now: Instant) {
-        let written = self.written.lock();
-        let written = written.unwrap_or_else(PoisonError::into_inner).replace(now);
         let mut current = self.lock();
-        if let Some(written) = written {
-            let octets = figures.octets().saturating_sub(current.octets());
+        if let Some(written) = current.written.replace(now) {
+            let octets = figures.octets().saturating_sub(current.figures.octets());
             let millis = now.saturating_duration_since(written).as_millis().max(1);
             figures.bitrate = u64::try_from(u128::from(octets) * 8000 / millis).unwrap_or(u64::MAX);
         }
-        *current = figures;
+        current.figures = figures;
     }
 
     /// Notes that the viewer watches `stream` from now on: another form of the same.
     pub(crate) fn set_stream(&self, stream: StreamName) {
-        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = stream;
+        self.lock().stream = stream;
     }
 
-    fn stream(&self) -> StreamName {
-        let stream = self.stream.lock();
-        stream.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, SessionFigures> {
-        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
