@@ -119,7 +119,10 @@ impl Session {
         while self.now < end {
             self.now += STEP;
             self.publish();
-            self.peer.handle_timeout(self.now);
+            let deadline = self.peer.poll_timeout();
+            if deadline.is_some_and(|deadline| self.now >= deadline) {
+                self.peer.handle_timeout(self.now);
+            }
             self.viewer.handle_timeout(self.now);
             self.exchange();
         }

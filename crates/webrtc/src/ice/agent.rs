@@ -286,9 +286,18 @@ impl IceLite {
         self.last_valid_check
     }
 
-    /// When the peer is to be taken for gone, if no valid check comes before.
+    /// Returns when something is due: the end of consent, or a check of ours.
     #[must_use]
     pub fn poll_timeout(&self) -> Instant {
+        let challenges = self
+            .unproven()
+            .filter_map(|pair| self.path(pair)?.challenge_due());
+        challenges.fold(self.consent_ends(), Instant::min)
+    }
+
+    /// Returns when consent ends, if no valid check comes before.
+    #[must_use]
+    pub fn consent_ends(&self) -> Instant {
         match self.last_valid_check {
             Some(last) => last + CONSENT_TIMEOUT,
             None => self.created + FIRST_CHECK_TIMEOUT,
@@ -298,7 +307,7 @@ impl IceLite {
     /// Whether consent has ended, or never came (RFC 7675 section 5.1): nothing may be sent any more.
     #[must_use]
     pub fn is_expired(&self, now: Instant) -> bool {
-        now >= self.poll_timeout()
+        now >= self.consent_ends()
     }
 
     fn handle_check(

@@ -79,6 +79,12 @@ impl Path {
         Some(self.challenge)
     }
 
+    /// Returns when the next check of ours is due, if the last one has proved nothing yet.
+    pub(super) fn challenge_due(&self) -> Option<Instant> {
+        let last = self.challenged.filter(|_| !self.is_proven)?;
+        Some(last + CHALLENGE_INTERVAL)
+    }
+
     /// Whether a response is to a check of ours on this path.
     pub(super) fn is_answer(&self, transaction: TransactionId) -> bool {
         self.challenged.is_some() && self.challenge == transaction

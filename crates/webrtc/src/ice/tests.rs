@@ -371,7 +371,7 @@ fn a_session_without_checks_expires() {
     let (mut out, from) = (Vec::new(), pair("192.0.2.7:5000"));
     let first = start + Duration::from_secs(20);
     let _ = ice.handle_stun(first, from, &check(), &mut out);
-    assert_eq!(ice.poll_timeout(), first + CONSENT_TIMEOUT);
+    assert_eq!(ice.consent_ends(), first + CONSENT_TIMEOUT);
     let second = first + Duration::from_secs(10);
     let _ = ice.handle_stun(second, from, &check(), &mut out);
     assert_eq!(ice.last_valid_check(), Some(second));
@@ -462,6 +462,21 @@ fn unproven_pair_gets_three_times_what_came_from_it_and_a_proven_one_any_amount(
 }
 
 #[test]
+fn next_check_of_ours_is_due_before_consent_ends_until_the_pair_is_proven() {
+    let (start, mut out) = (origin(), Vec::new());
+    let mut ice = agent(start);
+    let from = pair("192.0.2.7:5000");
+    let _ = ice.handle_stun(start, from, &nominating_check(), &mut out);
+    let _ = challenge(&mut ice, start, from).unwrap();
+    let due = ice.poll_timeout();
+    assert!(due > start && due < start + Duration::from_millis(200));
+    let request = challenge(&mut ice, due, from).unwrap();
+    assert!(ice.poll_timeout() > due);
+    let _ = ice.handle_stun(due, from, &answer(&request, REMOTE_PASSWORD), &mut out);
+    assert_eq!(ice.poll_timeout(), ice.consent_ends());
+}
+
+#[test]
 fn nominated_pair_takes_the_media_over_once_it_is_proven_and_not_before() {
     let (start, mut out) = (origin(), Vec::new());
     let mut ice = agent(start);
@@ -474,7 +489,7 @@ fn nominated_pair_takes_the_media_over_once_it_is_proven_and_not_before() {
     assert_eq!(ice.selected_pair(), Some(wifi));
     assert_eq!(ice.unproven().collect::<Vec<_>>(), [mobile]);
     assert_eq!(
-        ice.poll_timeout(),
+        ice.consent_ends(),
         start + CONSENT_TIMEOUT,
         "no consent by it"
     );
@@ -485,7 +500,7 @@ fn nominated_pair_takes_the_media_over_once_it_is_proven_and_not_before() {
     );
     assert_eq!(ice.selected_pair(), Some(mobile));
     assert!(ice.is_nominated());
-    assert_eq!(ice.poll_timeout(), now + CONSENT_TIMEOUT);
+    assert_eq!(ice.consent_ends(), now + CONSENT_TIMEOUT);
     // Back to one that is proven: at once.
     let outcome = ice.handle_stun(now, wifi, &nominating_check(), &mut out);
     assert!(matches!(outcome, IceOutcome::Valid(check) if check.selected));
@@ -589,7 +604,7 @@ fn the_short_check_is_spoken_with_who_announces_it() {
     let response = Message::parse(&out).unwrap();
     assert_eq!(response.transaction, TransactionId([5; 12]));
     assert!(response.verify_integrity_32(LOCAL_PASSWORD.as_bytes()));
-    assert_eq!(ice.poll_timeout(), later + CONSENT_TIMEOUT);
+    assert_eq!(ice.consent_ends(), later + CONSENT_TIMEOUT);
 }
 
 #[test]

@@ -21,6 +21,10 @@ const LARGE_PICTURE: u64 = 64;
 /// How often sender reports are sent.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Reports are due at multiples of this interval on the clock of the stream, so that one wake-up of the
+/// driver serves many viewers.
+const REPORT_GRID: Duration = Duration::from_millis(100);
+
 /// Most bits per second of retransmissions to one viewer: a viewer that asks for everything again
 /// must not cost more than one that watches.
 const RETRANSMIT_RATE: u64 = 10_000_000;
@@ -234,6 +238,19 @@ impl Media {
         self.rtcp_opener.open(datagram)
     }
 
+    /// Returns when the next sender report is due; `None` before anything was sent.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        (!self.is_silent()).then_some(self.next_report)
+    }
+
+    /// Returns the last point of the report grid at or before `now`.
+    fn on_report_grid(&self, now: Instant) -> Instant {
+        let since_epoch = now.saturating_duration_since(self.clock.epoch);
+        let behind = since_epoch.as_nanos() % REPORT_GRID.as_nanos();
+        // Less than the grid, which fits.
+        now - Duration::from_nanos(behind as u64)
+    }
+
     /// The next sender report, sealed, when it is due: one packet for each source.
     pub(super) fn poll_report(&mut self, now: Instant) -> Option<Vec<u8>> {
         let since_epoch = MediaTime::ZERO + now.saturating_duration_since(self.clock.epoch);
@@ -246,7 +263,7 @@ impl Media {
             if now < self.next_report || self.is_silent() {
                 return None;
             }
-            self.next_report = now + REPORT_INTERVAL;
+            self.next_report = self.on_report_grid(now) + REPORT_INTERVAL;
             self.is_audio_due = true;
             if let Some(info) = info(&self.video, VIDEO_RATE) {
                 return Some(self.report(info, now));

@@ -336,9 +336,30 @@ impl Peer {
             }
         }
         self.send_held_flight();
+        self.note_proof(now);
     }
 
-    /// Lets time pass: sender reports, DTLS retransmissions, consent.
+    /// Returns when [`Self::handle_timeout`] is due; `None` once the session is over.
+    ///
+    /// Every call that takes `now` can change it.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.closed {
+            return None;
+        }
+        let progress = match &self.media {
+            Some(media) => media.poll_timeout(),
+            None => Some(self.created + HANDSHAKE_TIMEOUT),
+        };
+        let data = self.data.as_ref().and_then(|data| data.poll_timeout());
+        let proof = self.unproven_since.map(|since| since + PROOF_TIMEOUT);
+        let deadlines = [progress, self.dtls.poll_timeout(), data, proof];
+        let deadlines = deadlines.into_iter().flatten();
+        Some(deadlines.fold(self.ice.poll_timeout(), Instant::min))
+    }
+
+    /// Does what is due at `now`: sender reports, DTLS retransmissions, checks of ours, the end of a
+    /// session that has lost its viewer. Does nothing before [`Self::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.closed {
             return;
@@ -347,11 +368,10 @@ impl Peer {
             self.end(CloseReason::Silent);
             return;
         }
-        match &self.media {
-            None if now.saturating_duration_since(self.created) >= HANDSHAKE_TIMEOUT => {
-                self.end(CloseReason::HandshakeTimeout);
-            }
-            _ => {}
+        if self.media.is_none()
+            && now.saturating_duration_since(self.created) >= HANDSHAKE_TIMEOUT
+        {
+            self.end(CloseReason::HandshakeTimeout);
         }
         if self.media.as_ref().is_some_and(Media::is_used_up) {
             self.dtls.close();
@@ -359,7 +379,9 @@ impl Peer {
             self.end(CloseReason::KeysUsedUp);
             return;
         }
-        if self.is_unproven_for_long(now) {
+        self.note_proof(now);
+        let is_unproven_for_long = |since| now.saturating_duration_since(since) >= PROOF_TIMEOUT;
+        if self.unproven_since.is_some_and(is_unproven_for_long) {
             self.close_because(CloseReason::Unproven);
             return;
         }
@@ -455,14 +477,13 @@ impl Peer {
         self.pair().is_some_and(|pair| self.ice.is_proven(pair))
     }
 
-    /// Whether media could not be sent for [`PROOF_TIMEOUT`] because the viewer's address is not proven.
-    fn is_unproven_for_long(&mut self, now: Instant) -> bool {
+    /// Notes since when media cannot be sent because the viewer's address is not proven.
+    fn note_proof(&mut self, now: Instant) {
         if self.media.is_none() || self.has_proven_address() {
             self.unproven_since = None;
-            return false;
+        } else {
+            self.unproven_since.get_or_insert(now);
         }
-        let since = *self.unproven_since.get_or_insert(now);
-        now.saturating_duration_since(since) >= PROOF_TIMEOUT
     }
 
     /// Whether the viewer is behind the live edge, so that [`Self::send_media`] should be called

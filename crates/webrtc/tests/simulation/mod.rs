@@ -415,7 +415,10 @@ impl Simulation {
     }
 
     fn drive_peer(&mut self) {
-        self.peer.handle_timeout(self.now);
+        let deadline = self.peer.poll_timeout();
+        if deadline.is_some_and(|deadline| self.now >= deadline) {
+            self.peer.handle_timeout(self.now);
+        }
         self.drain_peer();
         self.buffer.clear();
         self.peer
