@@ -4,9 +4,12 @@
 //! them: it answers offers, keeps the sessions, and runs one thread per core that sends the streams of
 //! the hub to its viewers.
 
+mod command;
 pub mod engine;
 pub mod ice_tcp;
+mod outlet;
 pub mod session;
 mod shard;
+mod shared;
 mod udp;
 mod visit;

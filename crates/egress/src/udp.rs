@@ -8,6 +8,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+use crate::outlet::{Outlet, SendError};
+use crate::shard::Received;
+
 /// Room for received datagrams in the kernel, in bytes; it may grant less.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
@@ -94,14 +97,6 @@ impl ReceiveBuffers {
     }
 }
 
-/// A received datagram.
-pub(crate) struct Received<'a> {
-    pub(crate) source: SocketAddr,
-    /// The address it was sent to, from which the reply must leave.
-    pub(crate) local: Option<IpAddr>,
-    pub(crate) bytes: &'a mut [u8],
-}
-
 impl ShardSocket {
     /// Takes over a bound socket. Must be called within a tokio runtime.
     pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
@@ -154,22 +149,6 @@ impl ShardSocket {
     }
 }
 
-/// Where datagrams go out.
-pub(crate) trait Outlet {
-    /// Sends packets of `segment_size` bytes, the last one perhaps shorter, to one destination.
-    ///
-    /// # Errors
-    /// When the kernel's buffer is full, with the number of bytes that it took; and when the destination
-    /// cannot be reached.
-    fn send(
-        &self,
-        destination: SocketAddr,
-        local: Option<IpAddr>,
-        contents: &[u8],
-        segment_size: usize,
-    ) -> Result<(), SendError>;
-}
-
 impl Outlet for ShardSocket {
     fn send(
         &self,
@@ -202,15 +181,6 @@ impl Outlet for ShardSocket {
         }
         Ok(())
     }
-}
-
-/// Why a send call did not send everything.
-#[derive(Debug)]
-pub(crate) enum SendError {
-    /// The kernel's buffer is full; so many bytes were taken.
-    Full { sent: usize },
-    /// The destination cannot be reached. The next call may succeed.
-    Failed(io::Error),
 }
 
 #[cfg(test)]

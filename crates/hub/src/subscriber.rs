@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 
 /// What a stream tells those who subscribe to it.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum StreamEvent {
     /// The next frame of a track, on the stream's continuous timeline.
     Frame(Arc<Frame>),

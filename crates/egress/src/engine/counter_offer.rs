@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use distributary_hub::{Reservation, StreamName};
 
 use super::enter::{AgreedSession, enter, visit};
-use super::{AcceptError, Identity, OpenError, Shared, ViewerOptions, local};
+use super::{AcceptError, Identity, OpenError, ViewerOptions, local};
 use crate::session::SessionId;
+use crate::shared::Shared;
 use crate::visit::Visit;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::sdp::{Answer, LocalParameters, NegotiationError};

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use distributary_hub::{Reservation, StreamName};
 
-use super::{Identity, OpenError, Shared, ViewerOptions};
+use super::{Identity, OpenError, ViewerOptions};
 use crate::session::{PendingSession, SessionId};
+use crate::shared::Shared;
 use crate::visit::Visit;
 use distributary_webrtc::dtls::DtlsRole;
 use distributary_webrtc::ice::Credentials;

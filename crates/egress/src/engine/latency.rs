@@ -1,7 +1,8 @@
 //! How long frames take from their publisher to the last of their viewers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Steps per power of two: values are told apart to an eighth.
 const STEPS: usize = 8;
@@ -18,6 +19,8 @@ pub(crate) struct Latency {
     current: Window,
     /// The one before it, whole.
     last: Window,
+    /// When the window that is being filled ends.
+    ends: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -41,13 +44,14 @@ impl Default for Latency {
         Self {
             current: Window::new(),
             last: Window::new(),
+            ends: Mutex::default(),
         }
     }
 }
 
 impl Latency {
-    /// How long a window is.
-    pub(crate) const WINDOW: Duration = Duration::from_secs(10);
+    /// Length of a window.
+    const WINDOW: Duration = Duration::from_secs(10);
 
     pub(crate) fn record(&self, duration: Duration) {
         if let Some(bucket) = self.current.0.get(bucket(duration)) {
@@ -55,8 +59,18 @@ impl Latency {
         }
     }
 
-    /// Ends a window and begins another. What is recorded meanwhile counts in either.
-    pub(crate) fn rotate(&self) {
+    /// Ends a window and begins another when it is time to.
+    pub(crate) fn rotate_when_due(&self, now: Instant) {
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = *ends.get_or_insert(now + Self::WINDOW);
+        if now >= end {
+            *ends = Some(now + Self::WINDOW);
+            self.rotate();
+        }
+    }
+
+    /// Ends a window and begins another. A duration that is recorded meanwhile counts in either.
+    fn rotate(&self) {
         for (current, last) in self.current.0.iter().zip(&self.last.0) {
             last.store(current.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         }

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use distributary_hub::StreamStats;
 use distributary_media::AudioCodec;
 
+use super::EngineConfig;
 use super::identity::Identity;
-use super::{EngineConfig, Shared};
+use crate::shared::Shared;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::sdp::{
     AudioPlan, HeaderExtension, HostCandidate, LocalParameters, MediaPlan, Token, VideoPlan,

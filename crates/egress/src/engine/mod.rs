@@ -21,12 +21,13 @@ use std::time::{Duration, Instant, SystemTime};
 use distributary_hub::{Hub, StreamName};
 use tokio::sync::mpsc;
 
+use crate::command::Command;
 use crate::ice_tcp::TcpServer;
-use crate::session::{Closing, Registry, SessionId, SessionWatch, ShortId};
-use crate::shard::{self, Command};
+use crate::session::{Closing, SessionId, SessionWatch, ShortId};
+use crate::shard;
+use crate::shared::Shared;
 use crate::udp::bind_shared;
 use distributary_webrtc::log::LogLimits;
-use distributary_webrtc::rtcp::ntp::WallClock;
 use distributary_webrtc::rtp::extension::PlayoutDelay;
 use distributary_webrtc::sdp::{Answer, IceFragment, Offer};
 
@@ -130,25 +131,6 @@ pub enum EngineError {
     Identity(#[from] IdentityError),
 }
 
-/// What the HTTP side and all shards share. Nothing of it is locked while media flows.
-pub(crate) struct Shared {
-    pub(crate) config: EngineConfig,
-    pub(crate) hub: Hub,
-    pub(crate) registry: Registry,
-    pub(crate) offers: CounterOffers,
-    pub(crate) handshakes: Handshakes,
-    pub(crate) failures: Failures,
-    pub(crate) figures: Figures,
-    pub(crate) identities: Identities,
-    pub(crate) wall: WallClock,
-    pub(crate) local: SocketAddr,
-    /// Viewers may connect over TCP, too.
-    pub(crate) has_tcp: bool,
-    pub(crate) inboxes: Vec<mpsc::Sender<Command>>,
-    /// From a picture's coming in to its going out to the last viewer of a shard.
-    pub(crate) fan_out: Latency,
-}
-
 /// The running engine. Cloning gives another handle to it.
 #[derive(Clone)]
 pub struct Engine {
@@ -182,21 +164,14 @@ impl Engine {
         let (now, wall) = (Instant::now(), SystemTime::now());
         let (inboxes, receivers): (Vec<_>, Vec<_>) =
             (0..shards).map(|_| mpsc::channel(INBOX)).unzip();
-        let shared = Arc::new(Shared {
-            registry: Registry::default(),
-            offers: CounterOffers::default(),
-            handshakes: Handshakes::default(),
-            failures: Failures::default(),
-            figures: Figures::default(),
+        let shared = Shared::new(
             config,
             hub,
-            identities: Identities::new(now, wall)?,
-            wall: WallClock::new(now, wall),
-            local,
-            has_tcp: listener.is_some(),
+            (local, listener.is_some()),
             inboxes,
-            fan_out: Latency::default(),
-        });
+            (now, wall),
+        )?;
+        let shared = Arc::new(shared);
         let engine = Self {
             shared: Arc::clone(&shared),
             threads: Arc::default(),

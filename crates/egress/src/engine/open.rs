@@ -8,8 +8,9 @@ use distributary_hub::{BFrameChoice, StreamName};
 use distributary_media::VideoCodec;
 
 use super::enter::{AgreedSession, enter, visit};
-use super::{OpenError, Shared, local};
+use super::{OpenError, local};
 use crate::session::SessionId;
+use crate::shared::Shared;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::sdp::{
     LocalAnswer, MediaKind, NegotiationError, Note, Offer, UndecodableVideo,

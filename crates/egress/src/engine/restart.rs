@@ -1,8 +1,9 @@
 //! New ICE credentials for a session that there is.
 
-use super::{Shared, local};
+use super::local;
+use crate::command::Command;
 use crate::session::{RestartError, SessionId};
-use crate::shard::Command;
+use crate::shared::Shared;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::sdp::IceFragment;
 

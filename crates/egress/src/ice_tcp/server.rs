@@ -18,9 +18,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::connection::{Connection, OutboundQueue};
 use super::unproven::{Admission, Admitted};
 use super::{FIRST_FRAME_TIMEOUT, IDLE_TIMEOUT, PROOF_TIMEOUT};
-use crate::engine::Shared;
+use crate::command::Command;
 use crate::session::Place;
-use crate::shard::Command;
+use crate::shared::Shared;
 use distributary_webrtc::framing::FrameDecoder;
 use distributary_webrtc::stun::local_ufrag;
 

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::udp::{Outlet, SendError};
+use crate::outlet::{Outlet, SendError};
 use distributary_webrtc::send_buffer::SendBuffer;
 
 /// Most datagrams kept that are not media. Those beyond are lost, and repeated by whoever waits for them.

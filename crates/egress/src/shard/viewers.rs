@@ -43,8 +43,10 @@ pub(super) struct Viewer {
     pub(super) is_held_back: bool,
     /// When its offer was answered.
     pub(super) since: Instant,
-    /// Whether it is in the shard's list of viewers that are behind the live edge.
+    /// Whether the schedule lists it as behind the live edge.
     pub(super) is_listed: bool,
+    /// Its deadline in the schedule.
+    pub(super) armed: Option<Instant>,
     /// Where it is written how it fares.
     pub(super) figures: Arc<FiguresCell>,
     pub(super) visit: Visit,

@@ -368,8 +368,7 @@ impl Peer {
             self.end(CloseReason::Silent);
             return;
         }
-        if self.media.is_none()
-            && now.saturating_duration_since(self.created) >= HANDSHAKE_TIMEOUT
+        if self.media.is_none() && now.saturating_duration_since(self.created) >= HANDSHAKE_TIMEOUT
         {
             self.end(CloseReason::HandshakeTimeout);
         }

@@ -1,42 +1,54 @@
-//! How the viewers fare: for the API, and for the encoder of the sound.
+//! The stats of the viewers, for the API and for the audio encoder.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::viewers::Viewer;
-use super::{FIGURES_INTERVAL, LOSS_INTERVAL, Shard};
+use super::streams::Streams;
+use super::viewers::{Viewer, Viewers};
 use crate::engine::SessionFigures;
 
-/// The encoder is told of the loss that so many of a hundred viewers stay within: one bad path is no
-/// reason to code the sound of all for it.
+/// Time between two reports of loss to the audio encoder.
+const LOSS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Percentile of the viewers' loss that the audio encoder is told: one bad path is no reason to encode
+/// the audio of all viewers for it.
 const LOSS_PERCENTILE: usize = 90;
 
-/// Steps in which loss is told: each change costs a moment of quality.
+/// Steps of the reported loss, in percent: each change costs a moment of quality.
 const LOSS_STEPS: [u8; 6] = [0, 2, 5, 10, 15, 20];
 
-impl Shard {
-    /// Notes how the viewers fare when it is time to.
-    pub(super) fn note_figures(&mut self, now: Instant) {
-        if now >= self.next_figures {
-            self.next_figures = now + FIGURES_INTERVAL;
-            for viewer in self.viewers.iter() {
-                viewer.note_figures(now);
-            }
+/// Writes the stats of a shard's viewers.
+pub(super) struct StatsWriter {
+    next_loss: Instant,
+}
+
+impl StatsWriter {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            next_loss: now + LOSS_INTERVAL,
         }
-        if now >= self.next_loss {
-            self.next_loss = now + LOSS_INTERVAL;
-            for stream in self.streams.iter() {
-                let viewers = stream.viewers.iter();
-                let losses =
-                    viewers.filter_map(|key| self.viewers.get(*key)?.peer.stats().audio_loss);
-                let loss = percentile(losses.collect());
-                stream.subscription.set_audio_loss(stepped(loss));
-            }
+    }
+
+    /// Writes the stats of all viewers for the API, and now and then the loss of each stream for its
+    /// audio encoder.
+    pub(super) fn write(&mut self, viewers: &Viewers, streams: &Streams, now: Instant) {
+        for viewer in viewers.iter() {
+            viewer.note_figures(now);
+        }
+        if now < self.next_loss {
+            return;
+        }
+        self.next_loss = now + LOSS_INTERVAL;
+        for (_, stream) in streams.iter() {
+            let keys = stream.viewers.iter();
+            let losses = keys.filter_map(|key| viewers.get(*key)?.peer.stats().audio_loss);
+            let loss = percentile(losses.collect());
+            stream.subscription.set_audio_loss(stepped(loss));
         }
     }
 }
 
 impl Viewer {
-    /// Writes how the viewer fares where others read it.
+    /// Writes the viewer's stats where others read them.
     pub(super) fn note_figures(&self, now: Instant) {
         let (video, audio) = self.peer.sender_stats();
         let figures = SessionFigures {

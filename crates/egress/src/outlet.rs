@@ -1,0 +1,29 @@
+//! The way out for a shard's datagrams.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+/// Sends datagrams: a socket, or a simulated network.
+pub(crate) trait Outlet {
+    /// Sends packets of `segment_size` bytes, the last one perhaps shorter, to one destination.
+    ///
+    /// # Errors
+    /// When the kernel's buffer is full, with the number of bytes that it took; and when the destination
+    /// cannot be reached.
+    fn send(
+        &self,
+        destination: SocketAddr,
+        local: Option<IpAddr>,
+        contents: &[u8],
+        segment_size: usize,
+    ) -> Result<(), SendError>;
+}
+
+/// Why a send call did not send everything.
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// The kernel's buffer is full; so many bytes were taken.
+    Full { sent: usize },
+    /// The destination cannot be reached. The next call may succeed.
+    Failed(io::Error),
+}

@@ -1,0 +1,191 @@
+//! The thread of a shard and the loop that drives it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use distributary_hub::{Delivery, Sink};
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+
+use super::Shard;
+use crate::command::Command;
+use crate::shared::Shared;
+use crate::udp::{ReceiveBuffers, ShardSocket};
+
+/// Deliveries of the hub that may wait, all streams together: each stream has its own share.
+const QUEUE: usize = 8192;
+
+/// Most deliveries and most commands of one turn, so that the socket gets its turn.
+const TURN: usize = 64;
+
+/// Starts the thread of shard `index` and waits until it runs.
+///
+/// # Errors
+/// When the thread or its socket cannot be set up.
+pub(crate) fn spawn(
+    index: usize,
+    socket: std::net::UdpSocket,
+    inbox: mpsc::Receiver<Command>,
+    shared: Arc<Shared>,
+) -> io::Result<JoinHandle<()>> {
+    let (started, result) = std::sync::mpsc::sync_channel(1);
+    let name = format!("egress {index}");
+    let thread = std::thread::Builder::new()
+        .name(name.clone())
+        .spawn(move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+            {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(started.send(Err(error))),
+            };
+            let failures = Arc::clone(&shared);
+            let serve = async move {
+                let socket = match ShardSocket::new(socket) {
+                    Ok(socket) => socket,
+                    Err(error) => return drop(started.send(Err(error))),
+                };
+                drop(started.send(Ok(())));
+                let (sink, deliveries) = Sink::channel(QUEUE);
+                let driver = Driver {
+                    index,
+                    shard: Shard::new(index, Arc::clone(&shared), socket, sink, clock()),
+                    shared,
+                    inbox,
+                    deliveries,
+                    buffers: ReceiveBuffers::new(),
+                };
+                driver.run().await;
+            };
+            failures.failures.watch(&name, || runtime.block_on(serve));
+        })?;
+    result
+        .recv()
+        .unwrap_or_else(|_| Err(io::Error::other("the thread did not start")))?;
+    Ok(thread)
+}
+
+/// The one place where a shard reads the clock.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the shard's loop is the driver of its viewers"
+)]
+fn clock() -> Instant {
+    Instant::now()
+}
+
+/// A shard and what comes in for it.
+struct Driver {
+    index: usize,
+    shared: Arc<Shared>,
+    shard: Shard<ShardSocket>,
+    inbox: mpsc::Receiver<Command>,
+    deliveries: mpsc::Receiver<Delivery>,
+    buffers: ReceiveBuffers,
+}
+
+impl Driver {
+    /// Serves until it is told to end.
+    async fn run(mut self) {
+        let timer = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(timer);
+        loop {
+            let deadline = self.shard.poll_timeout();
+            if let Some(deadline) = deadline {
+                arm(timer.as_mut(), deadline);
+            }
+            let socket = self.shard.outlet();
+            tokio::select! {
+                command = self.inbox.recv() => {
+                    if !self.handle_commands(command) {
+                        break;
+                    }
+                }
+                Some(delivery) = self.deliveries.recv() => self.handle_deliveries(&delivery),
+                ready = socket.readable() => {
+                    if ready.is_ok() {
+                        self.receive();
+                    }
+                }
+                ready = socket.writable(), if self.shard.has_unsent() => {
+                    if ready.is_ok() {
+                        self.shard.handle_writable(clock());
+                    }
+                }
+                () = timer.as_mut(), if deadline.is_some() => {}
+            }
+            let now = clock();
+            if self
+                .shard
+                .poll_timeout()
+                .is_some_and(|deadline| deadline <= now)
+            {
+                self.shard.handle_timeout(now);
+            }
+        }
+        self.shard.close_all(clock());
+    }
+
+    /// Handles a delivery and those behind it.
+    fn handle_deliveries(&mut self, delivery: &Delivery) {
+        let now = clock();
+        self.handle_delivery(delivery, now);
+        for _ in 0..TURN {
+            let Ok(delivery) = self.deliveries.try_recv() else {
+                break;
+            };
+            self.handle_delivery(&delivery, now);
+        }
+    }
+
+    /// Handles a delivery, and notes how long a frame took from its publisher to the last viewer.
+    fn handle_delivery(&mut self, delivery: &Delivery, now: Instant) {
+        self.shard.handle_delivery(delivery, now);
+        if let Some(arrived) = delivery.arrived {
+            let took = clock().saturating_duration_since(arrived);
+            self.shared.fan_out.record(took);
+        }
+    }
+
+    /// Handles a command and those behind it. Returns `false` when the shard is to end.
+    fn handle_commands(&mut self, command: Option<Command>) -> bool {
+        let mut next = command;
+        for _ in 0..TURN {
+            match next {
+                // Without an engine there is nobody to serve.
+                None | Some(Command::Shutdown) => return false,
+                Some(command) => self.shard.handle_command(command, clock()),
+            }
+            match self.inbox.try_recv() {
+                Ok(command) => next = Some(command),
+                Err(_) => break,
+            }
+        }
+        true
+    }
+
+    fn receive(&mut self) {
+        let now = clock();
+        match self.shard.outlet().receive(&mut self.buffers) {
+            Ok(datagrams) => {
+                datagrams.for_each(|datagram| self.shard.handle_datagram(datagram, now));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // An ICMP error of an earlier send: its viewer will fall silent.
+            Err(error) => tracing::debug!(shard = self.index, %error, "receive failed"),
+        }
+    }
+}
+
+/// Arms the timer for a deadline. One that is armed for an earlier time stays: waking up once too often
+/// is cheaper than moving the timer for each packet.
+fn arm(timer: Pin<&mut Sleep>, deadline: Instant) {
+    let deadline = deadline.into();
+    if timer.is_elapsed() || deadline < timer.deadline() {
+        timer.reset(deadline);
+    }
+}

@@ -1,0 +1,106 @@
+//! When viewers are served next although nothing comes in for them.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::viewers::Viewer;
+
+/// Time between two turns of the viewers that are behind the live edge: newcomers are paced, and a TCP
+/// connection may have room again.
+const TURN_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Least time between two deadlines of one viewer, whatever it claims is due.
+const MIN_DELAY: Duration = Duration::from_millis(1);
+
+/// Time between two looks at the permit of an incomplete handshake, which another shard can revoke.
+const PERMIT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The viewers of a shard by the time at which something is due.
+pub(super) struct Schedule {
+    /// Keys of the viewers that are behind the live edge.
+    behind: Vec<usize>,
+    next_turn: Instant,
+    /// One deadline for each viewer, [`Viewer::armed`]. It may be too early, never too late.
+    deadlines: BTreeSet<(Instant, usize)>,
+}
+
+impl Schedule {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            behind: Vec::new(),
+            next_turn: now,
+            deadlines: BTreeSet::new(),
+        }
+    }
+
+    /// Notes what is due for a viewer after something happened to it.
+    pub(super) fn note(&mut self, key: usize, viewer: &mut Viewer, now: Instant) {
+        self.note_behind(key, viewer);
+        let handshake = viewer.handshake.as_ref().map(|_| now + PERMIT_INTERVAL);
+        let due = viewer.peer.poll_timeout().into_iter().chain(handshake);
+        let Some(due) = due.min().map(|due| due.max(now + MIN_DELAY)) else {
+            return;
+        };
+        // A deadline that moves back is corrected when the one before is reached: most do so often.
+        if viewer.armed.is_none_or(|armed| due < armed) {
+            self.disarm(key, viewer);
+            viewer.armed = Some(due);
+            self.deadlines.insert((due, key));
+        }
+    }
+
+    /// Notes whether a viewer is behind the live edge.
+    pub(super) fn note_behind(&mut self, key: usize, viewer: &mut Viewer) {
+        let is_behind = viewer.is_behind();
+        if is_behind == std::mem::replace(&mut viewer.is_listed, is_behind) {
+            return;
+        }
+        if is_behind {
+            self.behind.push(key);
+        } else {
+            self.behind.retain(|other| *other != key);
+        }
+    }
+
+    /// Forgets a viewer that is gone.
+    pub(super) fn remove(&mut self, key: usize, viewer: &mut Viewer) {
+        self.disarm(key, viewer);
+        if std::mem::take(&mut viewer.is_listed) {
+            self.behind.retain(|other| *other != key);
+        }
+    }
+
+    fn disarm(&mut self, key: usize, viewer: &mut Viewer) {
+        if let Some(armed) = viewer.armed.take() {
+            self.deadlines.remove(&(armed, key));
+        }
+    }
+
+    /// Returns when [`Self::take_turns`] or [`Self::take_due`] has something to give.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let turn = (!self.behind.is_empty()).then_some(self.next_turn);
+        let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
+        turn.into_iter().chain(deadline).min()
+    }
+
+    /// Takes the viewers that are behind the live edge, if it is their turn.
+    pub(super) fn take_turns(&mut self, now: Instant) -> Vec<usize> {
+        if self.behind.is_empty() || now < self.next_turn {
+            return Vec::new();
+        }
+        self.next_turn = now + TURN_INTERVAL;
+        self.behind.clone()
+    }
+
+    /// Takes the viewers whose deadline has come. Each must be [noted](Self::note) again.
+    pub(super) fn take_due(&mut self, now: Instant) -> Vec<usize> {
+        let mut due = Vec::new();
+        while let Some((deadline, key)) = self.deadlines.first().copied()
+            && deadline <= now
+        {
+            self.deadlines.pop_first();
+            due.push(key);
+        }
+        due
+    }
+}

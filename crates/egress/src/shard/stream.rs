@@ -1,0 +1,239 @@
+//! A stream as one shard has it.
+
+use std::time::{Duration, Instant};
+
+use distributary_hub::{StreamEvent, Subscription};
+use distributary_media::{AudioCodec, Frame, VideoFrame};
+use distributary_webrtc::log::Log;
+
+use super::held_audio::{HeldAudio, MAX_WAIT};
+use super::pictures::{Pictures, Treatment};
+use crate::engine::EngineConfig;
+
+/// What a shard does after it has logged an event of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reaction {
+    /// Nothing.
+    None,
+    /// Send what is due to the viewers at the live edge.
+    Send,
+    /// Look whether viewers belong on another form of the stream: its publisher has come or gone.
+    SendAndFollow,
+}
+
+/// The logs of a stream and the viewers that read them.
+pub(super) struct ShardStream {
+    pub(super) subscription: Subscription,
+    pub(super) video: Log,
+    pub(super) audio: Log,
+    pictures: Pictures,
+    held_audio: HeldAudio,
+    /// Keys of the viewers that watch it.
+    pub(super) viewers: Vec<usize>,
+    /// When its publisher left, while it is gone.
+    offline_since: Option<Instant>,
+    /// When the last video frame came.
+    last_video: Option<Instant>,
+    /// When its rendition was last requested.
+    requested: Option<Instant>,
+}
+
+impl ShardStream {
+    pub(super) fn new(subscription: Subscription, config: &EngineConfig, now: Instant) -> Self {
+        let limits = config.log;
+        let stream = subscription.stream();
+        Self {
+            pictures: Pictures::new(stream.b_frame_policy()),
+            offline_since: (!stream.is_live()).then_some(now),
+            subscription,
+            video: Log::new(90_000, limits),
+            audio: Log::new(48_000, limits).with_redundancy(config.audio_red),
+            held_audio: HeldAudio::default(),
+            viewers: Vec::new(),
+            last_video: None,
+            requested: None,
+        }
+    }
+
+    /// Logs what the hub delivered. With `bundle_from` viewers or more, audio waits for the next video
+    /// frame: a call to the kernel costs about as much for one audio packet as for a whole video frame,
+    /// so they share one.
+    pub(super) fn handle(
+        &mut self,
+        event: &StreamEvent,
+        bundle_from: usize,
+        now: Instant,
+    ) -> Reaction {
+        match event {
+            StreamEvent::Frame(frame) => {
+                self.video.set_padding(self.viewers.len() >= bundle_from);
+                match &**frame {
+                    Frame::Audio(audio)
+                        if audio.codec == AudioCodec::Opus && self.is_bundled(bundle_from, now) =>
+                    {
+                        if !self.held_audio.push(audio, now) {
+                            return Reaction::None;
+                        }
+                        self.release_audio(now);
+                    }
+                    frame => self.push(frame, now),
+                }
+                Reaction::Send
+            }
+            StreamEvent::Offline => {
+                self.note_offline(now);
+                Reaction::SendAndFollow
+            }
+            StreamEvent::Online => {
+                self.offline_since = None;
+                Reaction::SendAndFollow
+            }
+            StreamEvent::Data(_) => Reaction::None,
+        }
+    }
+
+    fn note_offline(&mut self, now: Instant) {
+        self.release_audio(now);
+        self.offline_since = Some(now);
+        // What comes next, if anything, is another publisher's and begins with a keyframe.
+        self.video.end_group();
+    }
+
+    /// Corrects whether the publisher is there: an event of the hub is lost when the queue is full.
+    pub(super) fn check_publisher(&mut self, now: Instant) {
+        match (self.subscription.stream().is_live(), self.offline_since) {
+            (true, Some(_)) => self.offline_since = None,
+            (false, None) => self.note_offline(now),
+            _ => {}
+        }
+    }
+
+    /// Returns whether the rendition of the stream may be requested now, which then counts as done.
+    pub(super) fn take_request(&mut self, interval: Duration, now: Instant) -> bool {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < interval;
+        let is_due = !self.requested.is_some_and(is_recent);
+        if is_due {
+            self.requested = Some(now);
+        }
+        is_due
+    }
+
+    /// Logs a frame.
+    pub(super) fn push(&mut self, frame: &Frame, now: Instant) {
+        match frame {
+            Frame::Video(frame) => {
+                self.last_video = Some(now);
+                self.push_video(frame, now);
+                self.release_audio(now);
+            }
+            Frame::Audio(frame) if frame.codec == AudioCodec::Opus => {
+                self.release_audio(now);
+                self.audio.push_audio(frame, now);
+            }
+            // AAC is transcoded to Opus before it comes here.
+            Frame::Audio(_) => {}
+        }
+    }
+
+    fn push_video(&mut self, frame: &VideoFrame, now: Instant) {
+        match self.pictures.treat(frame) {
+            Treatment::Send => self.video.push_video(frame, now),
+            Treatment::Reorder(depth) => self.video.push_reordered(frame, depth, now),
+            Treatment::LeaveOut => {}
+        }
+    }
+
+    /// Whether audio waits for video: there are enough viewers, and video frames come.
+    fn is_bundled(&self, from: usize, now: Instant) -> bool {
+        let is_recent = |last| now.saturating_duration_since(last) < MAX_WAIT;
+        self.viewers.len() >= from && self.last_video.is_some_and(is_recent)
+    }
+
+    /// Logs the audio that waits.
+    pub(super) fn release_audio(&mut self, now: Instant) {
+        self.held_audio.release(&mut self.audio, now);
+    }
+
+    /// Returns when the audio has waited long enough for a video frame, if any waits.
+    pub(super) fn audio_due(&self) -> Option<Instant> {
+        self.held_audio.due()
+    }
+
+    /// Whether its publisher has been gone for longer than `grace`; never for `None`.
+    pub(super) fn is_over(&self, grace: Option<Duration>, now: Instant) -> bool {
+        let gone = self.offline_since.zip(grace);
+        gone.is_some_and(|(since, grace)| now.saturating_duration_since(since) > grace)
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use distributary_hub::{Hub, HubConfig, Sink, StreamName};
+    use distributary_media::{AudioFrame, MediaTime, VideoCodec, VideoFrame};
+    use std::sync::Arc;
+
+    fn audio(millis: i64) -> StreamEvent {
+        StreamEvent::Frame(Arc::new(Frame::Audio(AudioFrame {
+            codec: AudioCodec::Opus,
+            pts: MediaTime::from_millis(millis),
+            data: Bytes::from_static(&[0xFC, 7]),
+        })))
+    }
+
+    fn video() -> StreamEvent {
+        StreamEvent::Frame(Arc::new(Frame::Video(VideoFrame {
+            codec: VideoCodec::H264,
+            pts: MediaTime::ZERO,
+            dts: MediaTime::ZERO,
+            keyframe: true,
+            units: vec![Bytes::from_static(&[0x65])],
+        })))
+    }
+
+    #[test]
+    fn audio_waits_briefly_for_video_when_there_are_many_viewers() {
+        let hub = Hub::new(HubConfig::default());
+        let name = StreamName::parse("live/test").unwrap();
+        let start = Instant::now();
+        let _publisher = hub.publish(&name, start).unwrap();
+        let (sink, _queue) = Sink::channel(8);
+        let (subscription, _) = hub.subscribe(&name, sink, 0).unwrap();
+        let mut stream = ShardStream::new(subscription, &EngineConfig::default(), start);
+        let at = |stream: &mut ShardStream, event: &StreamEvent, millis: u64| {
+            let reaction = stream.handle(event, 2, start + Duration::from_millis(millis));
+            reaction != Reaction::None
+        };
+
+        stream.viewers = vec![0];
+        assert!(at(&mut stream, &video(), 0));
+        assert!(at(&mut stream, &audio(0), 5), "one viewer");
+        assert_eq!(stream.audio.head(), 1);
+        stream.viewers = vec![0, 1];
+        assert!(!at(&mut stream, &audio(20), 25));
+        assert!(!at(&mut stream, &audio(40), 30));
+        let due = start + Duration::from_millis(25) + MAX_WAIT;
+        assert_eq!(stream.audio_due(), Some(due));
+        assert_eq!(stream.audio.head(), 1, "it waits");
+        assert!(at(&mut stream, &video(), 33));
+        assert_eq!(stream.audio_due(), None);
+        assert_eq!(stream.audio.head(), 2, "two frames in one packet");
+        let packet = stream.audio.get(1).unwrap();
+        assert_eq!((packet.timestamp, packet.payload.len()), (960, 4));
+
+        assert!(!at(&mut stream, &audio(60), 45));
+        stream.release_audio(start + Duration::from_millis(90));
+        assert_eq!((stream.audio.head(), stream.audio_due()), (3, None));
+        assert!(at(&mut stream, &audio(80), 120), "no video comes");
+        assert_eq!(stream.audio.head(), 4);
+        assert!(at(&mut stream, &video(), 121));
+        assert!(!at(&mut stream, &audio(100), 122));
+        assert!(at(&mut stream, &StreamEvent::Offline, 123));
+        assert_eq!(stream.audio.head(), 5, "nothing stays behind");
+    }
+}

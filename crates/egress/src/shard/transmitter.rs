@@ -1,0 +1,169 @@
+//! Everything that leaves a shard: datagrams over UDP, frames on the TCP connections of its viewers.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use distributary_webrtc::framing::write_frame;
+use distributary_webrtc::ice::{CandidatePair, Transport};
+use distributary_webrtc::send_buffer::SendBuffer;
+use distributary_webrtc::sender::Progress;
+
+use super::stream::ShardStream;
+use super::unsent::Unsent;
+use super::viewers::Viewer;
+use crate::ice_tcp::Connection;
+use crate::outlet::Outlet;
+
+/// Room for what is sent to one viewer with one turn.
+const SEND_BUFFER: usize = 512 << 10;
+
+/// Sends, and keeps what the kernel has no room for.
+pub(super) struct Transmitter<O> {
+    outlet: O,
+    /// Packets of one viewer, between sealing and sending.
+    buffer: SendBuffer,
+    /// Datagrams that the kernel has not taken. While there is media among them no more is written: the
+    /// viewers' cursors wait.
+    unsent: Unsent,
+}
+
+impl<O: Outlet> Transmitter<O> {
+    pub(super) fn new(outlet: O) -> Self {
+        Self {
+            outlet,
+            buffer: SendBuffer::new(SEND_BUFFER),
+            unsent: Unsent::default(),
+        }
+    }
+
+    pub(super) fn outlet(&self) -> &O {
+        &self.outlet
+    }
+
+    /// Whether datagrams wait for room in the kernel.
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// Whether media waits, so that no more is to be written.
+    pub(super) fn is_full(&self) -> bool {
+        self.unsent.has_media()
+    }
+
+    /// Sends what waits. Returns the viewer whose media that completed, if there was any.
+    pub(super) fn send_unsent(&mut self) -> Option<usize> {
+        self.unsent.send(&self.outlet)
+    }
+
+    /// Sends a viewer what is due of its stream, until there is no more room.
+    pub(super) fn send_media(
+        &mut self,
+        key: usize,
+        viewer: &mut Viewer,
+        stream: &ShardStream,
+        now: Instant,
+    ) {
+        let Some(pair) = viewer.peer.pair() else {
+            return;
+        };
+        if let Transport::Tcp(connection) = pair.transport {
+            self.queue_media(viewer, connection, stream, now);
+            return;
+        }
+        while !self.is_full() {
+            self.buffer.clear();
+            let progress =
+                viewer
+                    .peer
+                    .send_media(&stream.video, &stream.audio, now, &mut self.buffer);
+            let to = (pair.remote, pair.local);
+            self.unsent.send_media(&self.outlet, key, to, &self.buffer);
+            if progress != Progress::Behind || viewer.peer.is_catching_up() {
+                return;
+            }
+        }
+    }
+
+    /// Queues what is due on a viewer's connection, as long as that has room. A viewer that does not
+    /// drain it is held back, and skips to the newest keyframe when it goes on.
+    fn queue_media(
+        &mut self,
+        viewer: &mut Viewer,
+        connection: u64,
+        stream: &ShardStream,
+        now: Instant,
+    ) {
+        let Some(connection) = viewer.connection(connection).map(Arc::clone) else {
+            return;
+        };
+        while connection.has_room() {
+            self.buffer.clear();
+            let progress =
+                viewer
+                    .peer
+                    .send_media(&stream.video, &stream.audio, now, &mut self.buffer);
+            queue_runs(&connection, &self.buffer);
+            if progress != Progress::Behind || viewer.peer.is_catching_up() {
+                viewer.is_held_back = false;
+                return;
+            }
+        }
+        viewer.is_held_back = true;
+    }
+
+    /// Sends again what a viewer has asked for.
+    pub(super) fn retransmit(&mut self, viewer: &mut Viewer, stream: &ShardStream, now: Instant) {
+        let Some(pair) = viewer.peer.pair() else {
+            return;
+        };
+        self.buffer.clear();
+        viewer.peer.retransmit(&stream.video, now, &mut self.buffer);
+        if let Transport::Tcp(id) = pair.transport {
+            let connection = viewer.connection(id).filter(|other| other.has_room());
+            if let Some(connection) = connection {
+                queue_runs(connection, &self.buffer);
+            }
+            return;
+        }
+        for (bytes, segment) in self.buffer.runs() {
+            // A full kernel buffer loses the retransmission; the viewer asks again.
+            let _ = self.outlet.send(pair.remote, pair.local, bytes, segment);
+        }
+    }
+
+    /// Sends what is not media: answers to checks, handshake, reports. They may also go out on `other`,
+    /// a connection on which the viewer has not proved to be.
+    pub(super) fn send_control(&mut self, viewer: &mut Viewer, other: Option<&Arc<Connection>>) {
+        while let Some(transmit) = viewer.peer.poll_transmit() {
+            if let Transport::Tcp(id) = transmit.transport {
+                let other = other.filter(|other| other.id() == id);
+                if let Some(connection) = viewer.connection(id).or(other) {
+                    connection.send(&transmit.bytes);
+                }
+                continue;
+            }
+            self.send_datagram((transmit.destination, transmit.local), &transmit.bytes);
+        }
+    }
+
+    /// Sends a refusal to where a check came from that belongs to no viewer of this shard yet.
+    pub(super) fn refuse(&mut self, pair: CandidatePair, refusal: &[u8]) {
+        self.send_datagram((pair.remote, pair.local), refusal);
+    }
+
+    fn send_datagram(&mut self, to: (SocketAddr, Option<IpAddr>), bytes: &[u8]) {
+        self.unsent.send_control(&self.outlet, to, bytes);
+    }
+}
+
+/// Queues all packets of a buffer.
+fn queue_runs(connection: &Connection, buffer: &SendBuffer) {
+    let mut frames = Vec::with_capacity(buffer.len() + buffer.len() / 256);
+    for (bytes, segment) in buffer.runs() {
+        for packet in bytes.chunks(segment.max(1)) {
+            write_frame(&mut frames, packet);
+        }
+    }
+    connection.send_frames(frames);
+}

@@ -1,0 +1,83 @@
+//! What the HTTP side and all shards share.
+
+use std::net::SocketAddr;
+use std::time::{Instant, SystemTime};
+
+use distributary_hub::Hub;
+use distributary_webrtc::rtcp::ntp::WallClock;
+use tokio::sync::mpsc;
+
+use crate::command::Command;
+use crate::engine::{
+    CounterOffers, EngineConfig, Failures, Figures, Handshakes, Identities, IdentityError, Latency,
+};
+use crate::session::{Expired, Registry};
+
+/// The state that the HTTP side and all shards share. None of it is locked while media flows.
+pub(crate) struct Shared {
+    pub(crate) config: EngineConfig,
+    pub(crate) hub: Hub,
+    pub(crate) registry: Registry,
+    pub(crate) offers: CounterOffers,
+    pub(crate) handshakes: Handshakes,
+    pub(crate) failures: Failures,
+    pub(crate) figures: Figures,
+    pub(crate) identities: Identities,
+    pub(crate) wall: WallClock,
+    pub(crate) local: SocketAddr,
+    /// Viewers may connect over TCP, too.
+    pub(crate) has_tcp: bool,
+    pub(crate) inboxes: Vec<mpsc::Sender<Command>>,
+    /// From a picture's coming in to its going out to the last viewer of a shard.
+    pub(crate) fan_out: Latency,
+}
+
+impl Shared {
+    /// Creates the state of an engine whose UDP address is `local`, with a TCP listener beside it or not.
+    ///
+    /// # Errors
+    /// When no certificate can be made.
+    pub(crate) fn new(
+        config: EngineConfig,
+        hub: Hub,
+        (local, has_tcp): (SocketAddr, bool),
+        inboxes: Vec<mpsc::Sender<Command>>,
+        (now, wall): (Instant, SystemTime),
+    ) -> Result<Self, IdentityError> {
+        Ok(Self {
+            registry: Registry::default(),
+            offers: CounterOffers::default(),
+            handshakes: Handshakes::default(),
+            failures: Failures::default(),
+            figures: Figures::default(),
+            config,
+            hub,
+            identities: Identities::new(now, wall)?,
+            wall: WallClock::new(now, wall),
+            local,
+            has_tcp,
+            inboxes,
+            fan_out: Latency::default(),
+        })
+    }
+
+    /// Forgets offers and sessions whose viewers have not come, and begins a window of latencies when it
+    /// is time to. Called about once a second.
+    pub(crate) fn keep_up(&self, now: Instant) {
+        self.fan_out.rotate_when_due(now);
+        self.offers.expire(now);
+        for Expired { span, was_heard } in self.registry.expire(now) {
+            if was_heard {
+                tracing::info!(
+                    parent: &span,
+                    "the viewer came, but its DTLS handshake could not begin: too many others were incomplete"
+                );
+            } else {
+                tracing::info!(
+                    parent: &span,
+                    "the viewer never came: no valid ICE check of it reached the UDP port"
+                );
+            }
+        }
+    }
+}
