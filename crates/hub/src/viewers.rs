@@ -120,6 +120,8 @@ impl Viewers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Barrier;
+    use std::thread;
 
     fn name(name: &str) -> StreamName {
         StreamName::parse(name).unwrap()
@@ -150,6 +152,28 @@ mod tests {
         drop(first);
         assert!(admit("live/a", 1).is_ok());
         assert_eq!((viewers.count(), viewers.count_of(&name("live/a"))), (2, 1));
+    }
+
+    #[test]
+    fn limits_hold_when_viewers_come_at_the_same_time() {
+        const MAX: usize = 10;
+        for (max, max_per_stream, max_per_address) in [(MAX, 99, 99), (99, MAX, 99), (99, 99, MAX)]
+        {
+            let viewers = viewers(max, max_per_stream, max_per_address);
+            let (stream, address) = (name("live/a"), IpAddr::from([192, 0, 2, 1]));
+            let start = Barrier::new(4);
+            let admit = || {
+                start.wait();
+                let come = (0..MAX).map(|_| viewers.admit(&stream, Some(address)));
+                come.filter_map(Result::ok).collect::<Vec<_>>()
+            };
+            let admitted: Vec<ViewerPlace> = thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(admit)).collect();
+                let admitted = threads.into_iter().map(|thread| thread.join().unwrap());
+                admitted.flatten().collect()
+            });
+            assert_eq!((admitted.len(), viewers.count()), (MAX, MAX));
+        }
     }
 
     #[test]

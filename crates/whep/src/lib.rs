@@ -9,7 +9,7 @@
 //! ```
 //!
 //! [`router`] is all this as one [`axum::Router`], without a socket; [`HttpServer`] drives it over
-//! TCP. The media never comes here: a session is handed to the engine of `distributary_webrtc`, and
+//! TCP. The media never comes here: a session is handed to the engine of `distributary_egress`, and
 //! what is left is its unguessable id.
 //!
 //! [`admin`] is for whoever runs the gateway, on a listener of its own.
