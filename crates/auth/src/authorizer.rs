@@ -7,40 +7,24 @@ use std::time::SystemTime;
 use subtle::ConstantTimeEq;
 
 use crate::access::{AccessRequest, Action, Denied, Grant};
-use crate::jwt::{Jwt, JwtConfig, JwtError};
+use crate::config::{AuthConfig, Method};
+use crate::jwt::{Jwt, JwtError};
 use crate::keys::{self, KeyRule};
-use crate::webhook::{Webhook, WebhookConfig};
-
-/// How it is decided whether somebody may do something.
-#[derive(Clone, Default)]
-pub enum Method {
-    /// Everybody may.
-    #[default]
-    Open,
-    /// Who knows a key.
-    Keys(Vec<KeyRule>),
-    /// Who has a token.
-    Jwt(JwtConfig),
-    /// Whom another program lets.
-    Webhook(WebhookConfig),
-}
-
-/// Who may publish, and who may watch.
-#[derive(Clone, Default)]
-pub struct AuthConfig {
-    /// Who may publish.
-    pub publish: Method,
-    /// Who may watch.
-    pub play: Method,
-}
+use crate::webhook::Webhook;
 
 /// Why the rules cannot be followed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
     /// The keys of tokens cannot be read.
-    #[error(transparent)]
+    #[error("[auth.jwt]: {0}")]
     Jwt(#[from] JwtError),
+    /// Keys are wanted, and none of them allows the action.
+    #[error("[[auth.key]]: there is no key for it: add match and keys")]
+    NoKey,
+    /// A webhook is wanted and has no URL.
+    #[error("[auth.webhook] {0} = \"\": expected a URL such as http://127.0.0.1:9000/auth")]
+    NoUrl(&'static str),
 }
 
 /// Decides who may publish and who may watch. Cloning gives another handle to the same rules.
@@ -52,6 +36,7 @@ pub struct Authorizer {
 
 #[derive(Default)]
 struct Rules {
+    config: AuthConfig,
     publish: Rule,
     play: Rule,
 }
@@ -91,11 +76,17 @@ impl Authorizer {
     /// When the keys of tokens cannot be read: the rules stay as they are.
     pub fn replace(&self, config: AuthConfig) -> Result<(), AuthError> {
         let rules = Rules {
-            publish: Rule::new(config.publish)?,
-            play: Rule::new(config.play)?,
+            publish: Rule::new(&config, Action::Publish)?,
+            play: Rule::new(&config, Action::Play)?,
+            config,
         };
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         Ok(())
+    }
+
+    /// Returns the configuration of the rules in force.
+    pub fn config(&self) -> AuthConfig {
+        self.rules().config.clone()
     }
 
     /// Gets ready what the rules need from elsewhere. What fails is logged, and tried again when it is needed.
@@ -154,12 +145,24 @@ impl Rules {
 }
 
 impl Rule {
-    fn new(method: Method) -> Result<Self, AuthError> {
+    fn new(config: &AuthConfig, action: Action) -> Result<Self, AuthError> {
+        let AuthConfig { webhook, .. } = config;
+        let (method, url, url_key) = match action {
+            Action::Publish => (config.publish, &webhook.publish_url, "publish_url"),
+            Action::Play => (config.play, &webhook.play_url, "play_url"),
+        };
         Ok(match method {
             Method::Open => Self::Open,
-            Method::Keys(rules) => Self::Keys(rules),
-            Method::Jwt(config) => Self::Jwt(Box::new(Jwt::new(config)?)),
-            Method::Webhook(config) => Self::Webhook(Box::new(Webhook::new(config))),
+            Method::Keys if !config.key.iter().any(|rule| rule.allows(action)) => {
+                return Err(AuthError::NoKey);
+            }
+            Method::Keys => Self::Keys(config.key.clone()),
+            Method::Jwt => Self::Jwt(Box::new(Jwt::new(config.jwt.clone())?)),
+            Method::Webhook => {
+                let url = url.uri().ok_or(AuthError::NoUrl(url_key))?.clone();
+                let webhook = Webhook::new(url, webhook.format, webhook.timeout);
+                Self::Webhook(Box::new(webhook))
+            }
         })
     }
 }
@@ -186,6 +189,37 @@ impl std::fmt::Debug for Authorizer {
 mod tests {
     use super::*;
     use crate::access::tests::{asking, name};
+    use crate::jwt::JwtConfig;
+
+    /// Rules by which publishers have to show a key.
+    fn keyed() -> AuthConfig {
+        AuthConfig {
+            publish: Method::Keys,
+            key: vec![KeyRule {
+                streams: "*".parse().unwrap(),
+                publish: vec!["studio".to_owned()],
+                play: Vec::new(),
+            }],
+            ..AuthConfig::default()
+        }
+    }
+
+    #[test]
+    fn each_method_needs_its_settings() {
+        let error = |config| Authorizer::new(config).unwrap_err().to_string();
+        let config = AuthConfig {
+            play: Method::Keys,
+            ..keyed()
+        };
+        assert!(error(config).starts_with("[[auth.key]]: "), "keys to watch");
+        let config = |method| AuthConfig {
+            play: method,
+            ..AuthConfig::default()
+        };
+        assert!(error(config(Method::Jwt)).starts_with("[auth.jwt]: "));
+        let webhook = error(config(Method::Webhook));
+        assert!(webhook.starts_with("[auth.webhook] play_url"), "{webhook}");
+    }
 
     #[tokio::test]
     async fn rules_can_be_replaced_while_they_are_in_use() {
@@ -194,11 +228,7 @@ mod tests {
         let stream = name("live/test");
         let request = asking(Action::Publish, &stream, "");
         assert!(handle.authorize(&request).await.is_ok());
-        let config = AuthConfig {
-            publish: Method::Keys(Vec::new()),
-            play: Method::Open,
-        };
-        authorizer.replace(config).unwrap();
+        authorizer.replace(keyed()).unwrap();
         assert_eq!(handle.authorize(&request).await, Err(Denied::Missing));
         let query = format!("key={}", authorizer.own_key());
         let own = asking(Action::Publish, &stream, &query);
@@ -208,22 +238,14 @@ mod tests {
 
     #[tokio::test]
     async fn rules_that_cannot_be_read_leave_those_before_in_force() {
-        let authorizer = Authorizer::new(AuthConfig {
-            publish: Method::Keys(Vec::new()),
-            play: Method::Open,
-        })
-        .unwrap();
-        let broken = Method::Jwt(JwtConfig {
-            keys: crate::jwt::KeySource::PublicKey("/nowhere/key.pem".into()),
-            stream_claim: "stream".to_owned(),
-            action_claim: "action".to_owned(),
-            issuer: String::new(),
-            audience: String::new(),
-            session_outlives_token: false,
-        });
+        let authorizer = Authorizer::new(keyed()).unwrap();
         let config = AuthConfig {
-            publish: Method::Open,
-            play: broken,
+            play: Method::Jwt,
+            jwt: JwtConfig {
+                public_key: "/nowhere/key.pem".to_owned(),
+                ..JwtConfig::default()
+            },
+            ..AuthConfig::default()
         };
         assert!(authorizer.replace(config).is_err());
         assert!(!authorizer.is_open(Action::Publish));

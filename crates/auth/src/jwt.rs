@@ -9,14 +9,18 @@
 //! `stream` is a pattern of names or a list of them, `action` is `publish`, `play` or a list. `exp` is
 //! needed; `nbf`, `iss` and `aud` count where they are there or asked for.
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use distributary_config::Section;
 use jsonwebtoken::{Validation, decode, decode_header};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::access::{AccessRequest, Denied, Grant};
-pub use crate::key_set::{JwtError, KeySource};
-use crate::key_set::{Key, Keys};
+use crate::http_url::HttpUrl;
+pub use crate::key_set::JwtError;
+use crate::key_set::{Key, KeySource, Keys};
 
 /// Clocks of two machines may differ by this much: a token is good for so long beyond its expiry.
 pub const LEEWAY: Duration = Duration::from_secs(30);
@@ -24,11 +28,17 @@ pub const LEEWAY: Duration = Duration::from_secs(30);
 /// Longest token that is looked at.
 const MAX_TOKEN: usize = 8 * 1024;
 
-/// What tokens are verified with, and what they must say.
-#[derive(Clone, PartialEq, Eq)]
+/// The section `[auth.jwt]`: what tokens are verified with, and what they must say.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Section)]
+#[serde(default, deny_unknown_fields)]
+#[reload]
 pub struct JwtConfig {
-    /// The keys.
-    pub keys: KeySource,
+    /// Secret of HS256. One of this, `public_key` and `jwks` is set.
+    pub secret: String,
+    /// PEM file with the public key of RS256 or ES256.
+    pub public_key: String,
+    /// File or URL of a JSON Web Key Set.
+    pub jwks: String,
     /// The claim with the streams.
     pub stream_claim: String,
     /// The claim with the actions.
@@ -41,6 +51,50 @@ pub struct JwtConfig {
     pub session_outlives_token: bool,
 }
 
+impl JwtConfig {
+    fn keys(&self) -> Result<KeySource, JwtError> {
+        Ok(match (&*self.secret, &*self.public_key, &*self.jwks) {
+            ("", "", "") => return Err(JwtError::NoSource),
+            (secret, "", "") => KeySource::Secret(secret.to_owned()),
+            ("", path, "") => KeySource::PublicKey(path.into()),
+            ("", "", url) if url.contains("://") => {
+                let parsed: HttpUrl = url.parse().map_err(JwtError::Url)?;
+                parsed
+                    .uri()
+                    .cloned()
+                    .map_or_else(|| KeySource::KeySetFile(url.into()), KeySource::KeySetUrl)
+            }
+            ("", "", path) => KeySource::KeySetFile(path.into()),
+            _ => return Err(JwtError::SeveralSources),
+        })
+    }
+}
+
+impl Default for JwtConfig {
+    fn default() -> Self {
+        Self {
+            secret: String::new(),
+            public_key: String::new(),
+            jwks: String::new(),
+            stream_claim: "stream".to_owned(),
+            action_claim: "action".to_owned(),
+            issuer: String::new(),
+            audience: String::new(),
+            session_outlives_token: false,
+        }
+    }
+}
+
+/// Leaves the secret out.
+impl fmt::Debug for JwtConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwtConfig")
+            .field("public_key", &self.public_key)
+            .field("jwks", &self.jwks)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Verifies tokens.
 pub(crate) struct Jwt {
     config: JwtConfig,
@@ -50,7 +104,7 @@ pub(crate) struct Jwt {
 impl Jwt {
     /// Reads the keys, unless they are to be fetched.
     pub(crate) fn new(config: JwtConfig) -> Result<Self, JwtError> {
-        let keys = Keys::new(&config.keys)?;
+        let keys = Keys::new(&config.keys()?)?;
         Ok(Self { config, keys })
     }
 
@@ -197,23 +251,30 @@ mod tests {
     use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
     use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
     use serde_json::json;
+    use std::path::Path;
     use std::time::Duration;
 
     const NOW: u64 = 1_800_000_000;
 
-    fn config(keys: KeySource) -> JwtConfig {
+    fn secret() -> JwtConfig {
         JwtConfig {
-            keys,
-            stream_claim: "stream".to_owned(),
-            action_claim: "action".to_owned(),
-            issuer: String::new(),
-            audience: String::new(),
-            session_outlives_token: false,
+            secret: "secret".to_owned(),
+            ..JwtConfig::default()
         }
     }
 
-    fn secret() -> JwtConfig {
-        config(KeySource::Secret("secret".to_owned()))
+    fn public_key(path: &Path) -> JwtConfig {
+        JwtConfig {
+            public_key: path.display().to_string(),
+            ..JwtConfig::default()
+        }
+    }
+
+    fn jwks(place: &impl ToString) -> JwtConfig {
+        JwtConfig {
+            jwks: place.to_string(),
+            ..JwtConfig::default()
+        }
     }
 
     fn token(claims: &Value) -> String {
@@ -334,7 +395,7 @@ mod tests {
         assert!(checked(secret(), &unsigned).await.is_err());
         let (private, public) = key_pair();
         let file = file(&public);
-        let of_file = || config(KeySource::PublicKey(file.path().to_owned()));
+        let of_file = || public_key(file.path());
         // The public key taken for the secret of an HMAC.
         let key = EncodingKey::from_secret(public.as_bytes());
         let confused = encode(&Header::new(Algorithm::HS256), &good(), &key).unwrap();
@@ -369,7 +430,7 @@ mod tests {
             { "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" },
         ] });
         let file = file(&set.to_string());
-        let of_file = || config(KeySource::KeySetFile(file.path().to_owned()));
+        let of_file = || jwks(&file.path().display());
         let signed = |id: Option<&str>| {
             let header = Header {
                 kid: id.map(str::to_owned),
@@ -389,7 +450,7 @@ mod tests {
         let (ec, ec_public) = signer(Algorithm::ES256, "ec");
         let set = json!({ "keys": [rsa_public, ec_public] }).to_string();
         let server = Server::start(Answer::Ok(set)).await;
-        let of_url = || config(KeySource::KeySetUrl(server.url("http")));
+        let of_url = || jwks(&server.url("http"));
         let sign = |algorithm, id: &str, key: &EncodingKey, claims: &Value| {
             let header = Header {
                 kid: Some(id.to_owned()),
@@ -433,14 +494,35 @@ mod tests {
     #[test]
     fn files_without_a_key_are_named() {
         let file = file("nothing");
-        for keys in [
-            KeySource::PublicKey(file.path().to_owned()),
-            KeySource::KeySetFile(file.path().to_owned()),
-            KeySource::PublicKey("/nowhere/key.pem".into()),
+        for config in [
+            public_key(file.path()),
+            jwks(&file.path().display()),
+            public_key(Path::new("/nowhere/key.pem")),
         ] {
-            let error = Jwt::new(config(keys)).err().unwrap().to_string();
+            let error = Jwt::new(config).err().unwrap().to_string();
             assert!(error.starts_with('/'), "{error}");
         }
+    }
+
+    #[test]
+    fn one_source_of_keys_is_needed() {
+        let error = |config| Jwt::new(config).err().map(|error| error.to_string());
+        assert_eq!(error(secret()), None);
+        let none = error(JwtConfig::default()).unwrap();
+        assert_eq!(none, "give one of secret, public_key and jwks");
+        let both = JwtConfig {
+            jwks: "x".to_owned(),
+            ..secret()
+        };
+        let both = error(both).unwrap();
+        assert_eq!(both, "give only one of secret, public_key and jwks");
+        let url = error(jwks(&"ftp://x")).unwrap();
+        assert!(url.starts_with("jwks: expected a URL"), "{url}");
+    }
+
+    #[test]
+    fn secret_is_not_printed() {
+        assert!(!format!("{:?}", secret()).contains("\"secret\""));
     }
 
     fn key_pair() -> (String, String) {

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::access::Denied;
 use crate::client::HttpClient;
+use crate::http_url::HttpUrlError;
 
 /// How long a key set that was fetched is used before it is fetched again.
 const LIFETIME: Duration = Duration::from_secs(300);
@@ -27,8 +28,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where the keys come from.
-#[derive(Clone, PartialEq, Eq)]
-pub enum KeySource {
+pub(crate) enum KeySource {
     /// A secret that both sides know: HS256.
     Secret(String),
     /// A PEM file with a public key: RS256 or ES256.
@@ -43,6 +43,15 @@ pub enum KeySource {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JwtError {
+    /// Nothing says where the keys come from.
+    #[error("give one of secret, public_key and jwks")]
+    NoSource,
+    /// Several settings say where the keys come from.
+    #[error("give only one of secret, public_key and jwks")]
+    SeveralSources,
+    /// The URL of a key set is not one.
+    #[error("jwks: {0}")]
+    Url(HttpUrlError),
     /// A file cannot be read.
     #[error("{}: {source}", path.display())]
     Read {

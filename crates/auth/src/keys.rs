@@ -5,19 +5,38 @@ use std::fmt;
 use std::ops::BitOr;
 
 use distributary_names::StreamPattern;
+use serde::{Deserialize, Serialize};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::access::{AccessRequest, Action, Denied};
 
 /// Keys for the streams of a pattern. They are not shown when this is printed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct KeyRule {
     /// The streams.
+    #[serde(rename = "match")]
     pub streams: StreamPattern,
     /// Any of these lets somebody publish.
+    #[serde(default)]
     pub publish: Vec<String>,
     /// Any of these lets somebody watch.
+    #[serde(default)]
     pub play: Vec<String>,
+}
+
+impl KeyRule {
+    fn keys(&self, action: Action) -> &[String] {
+        match action {
+            Action::Publish => &self.publish,
+            Action::Play => &self.play,
+        }
+    }
+
+    /// Returns whether any key allows the action.
+    pub(crate) fn allows(&self, action: Action) -> bool {
+        !self.keys(action).is_empty()
+    }
 }
 
 impl fmt::Debug for KeyRule {
@@ -39,10 +58,7 @@ pub(crate) fn check(rules: &[KeyRule], request: &AccessRequest<'_>) -> Result<()
     let keys = rules
         .iter()
         .filter(|rule| rule.streams.matches(request.stream).is_some())
-        .flat_map(|rule| match request.action {
-            Action::Publish => &rule.publish,
-            Action::Play => &rule.play,
-        });
+        .flat_map(|rule| rule.keys(request.action));
     // Every key is compared, and every byte of it: how long it takes tells nothing of them.
     let equal = keys.fold(Choice::from(0), |equal, key| {
         let is_shown = |shown: &Cow<'_, str>| key.as_bytes().ct_eq(shown.as_bytes());

@@ -8,6 +8,7 @@
 //!
 //! * [`access`]: [`AccessRequest`], what somebody wants to do, and [`Denied`], why not.
 //! * [`authorizer`]: [`Authorizer`], the rules in force, which can be replaced while the gateway runs.
+//! * `config`: the section `[auth]` of the configuration.
 //! * [`keys`]: keys that are written into the configuration, by pattern of stream names.
 //! * [`jwt`]: JSON Web Tokens (RFC 7519), verified with keys from the configuration, a file or a URL.
 //! * [`webhook`]: another program that is asked over HTTP.
@@ -16,6 +17,8 @@
 pub mod access;
 pub mod authorizer;
 mod client;
+mod config;
+mod http_url;
 pub mod jwt;
 mod key_set;
 pub mod keys;
@@ -25,4 +28,6 @@ mod test_server;
 pub mod webhook;
 
 pub use access::{AccessRequest, Action, Denied, Grant};
-pub use authorizer::{AuthConfig, AuthError, Authorizer, Method};
+pub use authorizer::{AuthError, Authorizer};
+pub use config::{AuthConfig, Method};
+pub use http_url::{HttpUrl, HttpUrlError};

@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-pub use http::Uri;
-use serde::Serialize;
+use distributary_config::Section;
+use http::Uri;
+use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
 use crate::access::{AccessRequest, Action, Denied};
 use crate::client::HttpClient;
+use crate::http_url::HttpUrl;
 
 /// How the question is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// A JSON object: `action`, `ip`, `app`, `stream`, `query`, `token`, `user_agent`.
     #[default]
@@ -21,15 +24,31 @@ pub enum Format {
     Form,
 }
 
-/// Whom to ask.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The section `[auth.webhook]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Section)]
+#[serde(default, deny_unknown_fields)]
+#[reload]
 pub struct WebhookConfig {
-    /// Where the question goes, by POST.
-    pub url: Uri,
-    /// How it is written.
+    /// Where the question about a publisher goes, by POST.
+    pub publish_url: HttpUrl,
+    /// Where the question about a viewer goes.
+    pub play_url: HttpUrl,
+    /// How the question is written.
     pub format: Format,
-    /// How long the answer may take. Without one nobody is let in.
+    /// Timeout of the answer. Without an answer nobody is let in.
+    #[serde(with = "distributary_config::time")]
     pub timeout: Duration,
+}
+
+impl Default for WebhookConfig {
+    fn default() -> Self {
+        Self {
+            publish_url: HttpUrl::default(),
+            play_url: HttpUrl::default(),
+            format: Format::default(),
+            timeout: Duration::from_secs(3),
+        }
+    }
 }
 
 /// What is sent as JSON.
@@ -48,24 +67,26 @@ struct Question<'a> {
 /// A program that is asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Webhook {
-    config: WebhookConfig,
+    url: Uri,
+    format: Format,
     client: HttpClient,
 }
 
 impl Webhook {
-    pub(crate) fn new(config: WebhookConfig) -> Self {
+    pub(crate) fn new(url: Uri, format: Format, timeout: Duration) -> Self {
         Self {
-            client: HttpClient::new(config.timeout),
-            config,
+            client: HttpClient::new(timeout),
+            url,
+            format,
         }
     }
 
     pub(crate) async fn check(&self, request: &AccessRequest<'_>) -> Result<(), Denied> {
-        let (content_type, body) = match self.config.format {
+        let (content_type, body) = match self.format {
             Format::Json => ("application/json", json(request)),
             Format::Form => ("application/x-www-form-urlencoded", form(request)),
         };
-        match self.client.post(&self.config.url, content_type, body).await {
+        match self.client.post(&self.url, content_type, body).await {
             Ok((status, _)) if status.is_success() => Ok(()),
             Ok((status, _)) if status.is_server_error() => {
                 tracing::warn!(%status, "the webhook failed: nobody is let in");
@@ -155,12 +176,11 @@ mod tests {
         (address, task)
     }
 
+    const TIMEOUT: Duration = Duration::from_secs(2);
+
     fn webhook(address: SocketAddr, format: Format) -> Webhook {
-        Webhook::new(WebhookConfig {
-            url: format!("http://{address}/auth").parse().unwrap(),
-            format,
-            timeout: Duration::from_secs(2),
-        })
+        let url = format!("http://{address}/auth").parse().unwrap();
+        Webhook::new(url, format, TIMEOUT)
     }
 
     #[tokio::test]
@@ -234,15 +254,11 @@ mod tests {
         let (server, roots) = Server::start_tls(Answer::Status("204 No Content")).await;
         let stream = name("live/test");
         let request = asking(Action::Play, &stream, "key=a");
-        let strange = Webhook::new(WebhookConfig {
-            url: server.url("https"),
-            format: Format::Json,
-            timeout: Duration::from_secs(2),
-        });
+        let strange = Webhook::new(server.url("https"), Format::Json, TIMEOUT);
         assert_eq!(strange.check(&request).await, Err(Denied::Unavailable));
         assert_eq!(server.requests().len(), 0, "nothing is told to a stranger");
         let webhook = Webhook {
-            client: HttpClient::trusting(roots, strange.config.timeout),
+            client: HttpClient::trusting(roots, TIMEOUT),
             ..strange
         };
         assert_eq!(webhook.check(&request).await, Ok(()));
@@ -254,10 +270,8 @@ mod tests {
         let stream = name("live/test");
         let request = asking(Action::Play, &stream, "key=a");
         let (address, task) = program(None).await;
-        let slow = Webhook::new(WebhookConfig {
-            timeout: Duration::from_millis(50),
-            ..webhook(address, Format::Json).config
-        });
+        let url = webhook(address, Format::Json).url;
+        let slow = Webhook::new(url, Format::Json, Duration::from_millis(50));
         assert_eq!(slow.check(&request).await, Err(Denied::Unavailable));
         task.abort();
         let _ = task.await;

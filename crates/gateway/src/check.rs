@@ -19,7 +19,7 @@ pub fn check(config: &Config) -> Result<(), StartError> {
         Pull::rule(pull)?;
     }
     config.publishers.swf()?;
-    Authorizer::new(config.auth.rules()?)?;
+    Authorizer::new(config.auth.clone())?;
     gateway::check_certificates(config)?;
     logging::check(&config.log)?;
     Ok(())
@@ -90,7 +90,7 @@ mod tests {
             ),
             (
                 "[auth]\nplay = \"jwt\"\njwt.jwks = \"/nowhere/keys.json\"",
-                "[auth]: /nowhere/keys.json: No such file or directory (os error 2)",
+                "[auth.jwt]: /nowhere/keys.json: No such file or directory (os error 2)",
             ),
             (
                 "[auth]\nplay = \"webhook\"",

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use distributary_auth::AuthConfig;
 use distributary_auth::rate::RateLimit;
 use distributary_egress::engine::EngineConfig;
 use distributary_hub::{HubConfig, PatternError, StreamRule, StreamsConfig, ViewerLimits};
@@ -16,7 +17,6 @@ use distributary_tls::TlsListener;
 use distributary_whep::{HttpConfig, Offline, WhepConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::auth::Auth;
 use crate::delay::DelayBounds;
 use crate::explanation::Explanation;
 use crate::front_door::{IceServerEntry, RedirectEntry, Whep, whep_config};
@@ -98,7 +98,7 @@ pub struct Config {
     /// Limits of HTTP.
     pub requests: Requests,
     /// Who may publish and who may watch.
-    pub auth: Auth,
+    pub auth: AuthConfig,
 }
 
 /// Streams that are pulled from another RTMP server when somebody asks for them.
@@ -394,7 +394,7 @@ impl Default for Config {
             viewers: Viewers::default(),
             whep: Whep::default(),
             requests: Requests::default(),
-            auth: Auth::default(),
+            auth: AuthConfig::default(),
         }
     }
 }

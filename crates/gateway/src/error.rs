@@ -76,7 +76,7 @@ pub enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The rules of who may publish and watch cannot be followed.
-    #[error("[auth]: {0}")]
+    #[error(transparent)]
     Auth(#[from] AuthError),
     /// The log cannot be written so.
     #[error(transparent)]

@@ -76,7 +76,7 @@ impl Gateway {
     pub fn start(config: &Config, demo: bool) -> Result<Self, StartError> {
         let hub = Hub::new(config.hub());
         let mut whep = config.whep()?;
-        let auth = Authorizer::new(config.auth.rules()?)?;
+        let auth = Authorizer::new(config.auth.clone())?;
         let (limit, proxies) = config.access()?;
         let (rtmp_draining, draining) = watch::channel(false);
         let most = Connections::within(limits::raise_open_files(), config);

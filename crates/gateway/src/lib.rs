@@ -8,7 +8,6 @@
 //!
 //! * [`cli`]: the command line; [`config`]: the configuration file, which the flags win over.
 //! * [`gateway`]: [`Gateway`], all parts started and ended together.
-//! * [`auth`]: who may publish and who may watch.
 //! * [`candidates`]: the addresses told to viewers.
 //! * [`error`]: why the gateway does not start.
 //! * [`front_door`]: the part of the configuration that is about WHEP.
@@ -16,7 +15,6 @@
 //! * [`banner`]: what is printed at the start.
 //! * [`demo`]: the built-in clip, published in a loop.
 
-pub mod auth;
 pub mod banner;
 pub mod candidates;
 pub mod check;

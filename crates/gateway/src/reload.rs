@@ -102,7 +102,7 @@ impl Reload {
         let change = Change::new(&self.current, config)?;
         // All that can fail comes before anything is changed.
         let config = &change.config;
-        let (rules, hub, whep) = (config.auth.rules()?, config.hub(), config.whep()?);
+        let (rules, hub, whep) = (config.auth.clone(), config.hub(), config.whep()?);
         let (limit, proxies) = config.access()?;
         let Live {
             authorizer,

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use distributary_auth::jwt::{JwtConfig, KeySource, LEEWAY};
+use distributary_auth::jwt::{JwtConfig, LEEWAY};
 use distributary_auth::{AuthConfig, Authorizer, Method};
 use distributary_rtmp::{RtmpConfig, TlsConfig, TlsIdentity};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -67,16 +67,13 @@ async fn librtmp_plays_a_name_with_a_format() {
 #[allow(clippy::disallowed_methods, reason = "tokens expire by the wall clock")]
 async fn a_player_is_cut_off_when_its_token_is_not_accepted_any_more() {
     let jwt = JwtConfig {
-        keys: KeySource::Secret("secret".to_owned()),
-        stream_claim: "stream".to_owned(),
-        action_claim: "action".to_owned(),
-        issuer: String::new(),
-        audience: String::new(),
-        session_outlives_token: false,
+        secret: "secret".to_owned(),
+        ..JwtConfig::default()
     };
     let auth = AuthConfig {
-        publish: Method::Open,
-        play: Method::Jwt(jwt),
+        play: Method::Jwt,
+        jwt,
+        ..AuthConfig::default()
     };
     let server = TestServer::with(RtmpConfig {
         auth: Authorizer::new(auth).unwrap(),

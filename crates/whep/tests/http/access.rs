@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::front::{Answer, Front, OFFER};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use distributary_auth::jwt::{JwtConfig, KeySource};
+use distributary_auth::jwt::JwtConfig;
 use distributary_auth::keys::KeyRule;
 use distributary_auth::rate::RateLimit;
 use distributary_auth::{AuthConfig, Authorizer, Method};
@@ -29,8 +29,9 @@ fn keyed() -> Front {
         play: vec!["guest".to_owned()],
     };
     let config = AuthConfig {
-        publish: Method::Open,
-        play: Method::Keys(vec![rule]),
+        play: Method::Keys,
+        key: vec![rule],
+        ..AuthConfig::default()
     };
     let authorizer = Authorizer::new(config).unwrap();
     let proxies = TrustedProxies::default();
@@ -320,16 +321,14 @@ async fn a_session_outlives_its_token_where_it_may() {
 /// A gateway that lets in by tokens.
 fn with_tokens(session_outlives_token: bool) -> Front {
     let jwt = JwtConfig {
-        keys: KeySource::Secret("secret".to_owned()),
-        stream_claim: "stream".to_owned(),
-        action_claim: "action".to_owned(),
-        issuer: String::new(),
-        audience: String::new(),
+        secret: "secret".to_owned(),
         session_outlives_token,
+        ..JwtConfig::default()
     };
     let config = AuthConfig {
-        publish: Method::Open,
-        play: Method::Jwt(jwt),
+        play: Method::Jwt,
+        jwt,
+        ..AuthConfig::default()
     };
     let authorizer = Authorizer::new(config).unwrap();
     Front::guarded(Access::new(authorizer, NO_LIMIT, TrustedProxies::default()))

@@ -93,8 +93,9 @@ async fn credentials_are_told_to_those_who_may_watch() {
         play: vec!["guest".to_owned()],
     };
     let config = AuthConfig {
-        publish: Method::Open,
-        play: Method::Keys(vec![rule]),
+        play: Method::Keys,
+        key: vec![rule],
+        ..AuthConfig::default()
     };
     let no_limit = RateLimit {
         burst: 1,
