@@ -17,7 +17,10 @@ fn with_server<T>(test: impl FnOnce(&str, &Hub) -> T) -> T {
     let (address, addressed) = std::sync::mpsc::sync_channel(1);
     let config = RtmpConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
-        max_publishers: 2,
+        publishers: distributary_rtmp::PublishersConfig {
+            max: 2,
+            ..distributary_rtmp::PublishersConfig::default()
+        },
         ..RtmpConfig::default()
     };
     let servers_hub = hub.clone();

@@ -25,3 +25,32 @@ macro_rules! serde_as_text {
         }
     )*};
 }
+
+/// Implements `Serialize` and `Deserialize` for a type with `#[serde(remote = "Self")]`, so that its method
+/// `check` refuses values that do not fit together. It is for entries of a list: the keys of a section can come from
+/// different sources, and are complete only when all of them are read.
+#[macro_export]
+macro_rules! serde_checked {
+    ($type:ty) => {
+        impl $crate::serde::Serialize for $type {
+            fn serialize<S>(&self, serializer: S) -> ::std::result::Result<S::Ok, S::Error>
+            where
+                S: $crate::serde::Serializer,
+            {
+                // The function of the derive, which is no method of a trait.
+                <$type>::serialize(self, serializer)
+            }
+        }
+
+        impl<'de> $crate::serde::Deserialize<'de> for $type {
+            fn deserialize<D>(deserializer: D) -> ::std::result::Result<Self, D::Error>
+            where
+                D: $crate::serde::Deserializer<'de>,
+            {
+                let value = <$type>::deserialize(deserializer)?;
+                value.check().map_err($crate::serde::de::Error::custom)?;
+                Ok(value)
+            }
+        }
+    };
+}

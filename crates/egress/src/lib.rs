@@ -5,11 +5,16 @@
 //! the hub to its viewers.
 
 mod command;
+mod config;
 pub mod engine;
 pub mod ice_tcp;
 mod outlet;
+mod playout_delay;
 pub mod session;
 mod shard;
 mod shared;
 mod udp;
 mod visit;
+
+pub use config::ViewersConfig;
+pub use playout_delay::{DelayBounds, DelayError};

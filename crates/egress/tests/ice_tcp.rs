@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use distributary_egress::ViewersConfig;
 use distributary_egress::engine::{Engine, EngineConfig, SessionFigures, ViewerOptions};
 use distributary_egress::ice_tcp::FIRST_FRAME_TIMEOUT;
 use distributary_hub::{Hub, HubConfig, Publisher, StreamName};
@@ -40,7 +41,10 @@ impl Gateway {
         let engine = loop {
             let config = EngineConfig {
                 listen: (Ipv4Addr::LOCALHOST, 0).into(),
-                shards: 2,
+                viewers: ViewersConfig {
+                    shards: 2,
+                    ..ViewersConfig::default()
+                },
                 candidates: vec![Ipv4Addr::LOCALHOST.into()],
                 ..EngineConfig::default()
             };

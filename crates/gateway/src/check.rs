@@ -1,8 +1,9 @@
 //! Whether a configuration can be used, without starting anything.
 
 use distributary_auth::Authorizer;
+use distributary_rtmp::RtmpServer;
 
-use crate::config::{Config, Pull};
+use crate::config::Config;
 use crate::error::StartError;
 use crate::gateway;
 use crate::logging;
@@ -13,12 +14,7 @@ use crate::logging;
 /// # Errors
 /// The first thing that is wrong.
 pub fn check(config: &Config) -> Result<(), StartError> {
-    config.whep()?;
-    config.access()?;
-    for pull in &config.pull {
-        Pull::rule(pull)?;
-    }
-    config.publishers.swf()?;
+    RtmpServer::check(&config.publishers, &config.pull).map_err(StartError::Rtmp)?;
     Authorizer::new(config.auth.clone())?;
     gateway::check_certificates(config)?;
     logging::check(&config.log)?;
@@ -39,35 +35,6 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_named_with_the_reason() {
         for (text, words) in [
-            (
-                "[whep]\nallowed_origins = [\"www.example\"]",
-                "[whep] allowed_origins: expected * or an origin such as https://www.example, without a \
-                 path, instead of \"www.example\"",
-            ),
-            (
-                "[[ice_server]]\nurl = \"turn.example\"",
-                "[[ice_server]] url = \"turn.example\": expected a URL such as stun:stun.example:3478 or \
-                 turn:turn.example:3478?transport=udp",
-            ),
-            (
-                "[[ice_server]]\nurl = \"turn:turn.example\"\nusername = \"a\"",
-                "[[ice_server]] url = \"turn:turn.example\": give username and password together, or \
-                 secret instead of both",
-            ),
-            (
-                "[[redirect]]\nmatch = \"vod/*\"\nto = \"edge.example\"",
-                "[[redirect]] match = \"vod/*\": to = \"edge.example\": expected a URL such as \
-                 https://edge.example/whep/live/*",
-            ),
-            (
-                "[requests]\ntrusted_proxies = [\"nginx\"]",
-                "[requests] trusted_proxies, \"nginx\": expected an address or a network such as \
-                 10.0.0.0/8",
-            ),
-            (
-                "[[pull]]\nmatch = \"live/*\"\nfrom = \"https://origin/live\"",
-                "[[pull]] match = \"live/*\": from = \"https://origin/live\": ",
-            ),
             (
                 "[[pull]]\nmatch = \"live/a\"\nfrom = \"rtmp://b/live/a\"\nswf = \"/nowhere/a.swf\"",
                 "[[pull]] match = \"live/a\": swf = \"/nowhere/a.swf\": No such file or directory (os error 2)",

@@ -6,21 +6,19 @@ use std::time::{Duration, Instant};
 use distributary_auth::Authorizer;
 use distributary_egress::engine::{Engine, EngineConfig};
 use distributary_hub::Hub;
-use distributary_rtmp::{
-    OnDuplicate, PullLimits, RtmpConfig, RtmpServer, SessionConfig, Swf, TlsConfig,
-};
+use distributary_rtmp::{PublishersConfig, PullsConfig, RtmpConfig, RtmpServer, TlsConfig};
 use distributary_tls::{TlsIdentity, TlsListener};
-use distributary_webrtc::log::LogLimits;
 use distributary_whep::admin::{AdminDoor, AdminToken, admin_router};
 use distributary_whep::{
-    Access, Admission, Drain, FrontDoor, HttpConfig, HttpServer, Router, ServerInfo, Settings,
+    Access, Admission, Drain, FrontDoor, HttpConfig, HttpServer, RequestsConfig, Router,
+    ServerInfo, Settings,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::banner::Addresses;
 use crate::candidates::{Announce, Reach, candidates, reach};
-use crate::config::{Config, Duplicate, Pull};
+use crate::config::Config;
 use crate::demo;
 use crate::error::{Listener, RunError, StartError};
 use crate::limits::{self, Connections};
@@ -60,8 +58,6 @@ pub struct Gateway {
     access: Access,
     authorizer: Authorizer,
     drain_timeout: Duration,
-    /// What the demo has to prove.
-    swf: Option<Swf>,
     /// Tells RTMP that the gateway drains.
     rtmp_draining: watch::Sender<bool>,
     admin_token: Option<AdminToken>,
@@ -75,15 +71,13 @@ impl Gateway {
     /// When an address cannot be listened on, or there is none to tell viewers.
     pub fn start(config: &Config, demo: bool) -> Result<Self, StartError> {
         let hub = Hub::new(config.hub());
-        let mut whep = config.whep()?;
+        let mut front = config.front();
         let auth = Authorizer::new(config.auth.clone())?;
-        let (limit, proxies) = config.access()?;
         let (rtmp_draining, draining) = watch::channel(false);
         let most = Connections::within(limits::raise_open_files(), config);
-        whep.max_event_streams = most.event_streams;
-        whep.max_event_streams_per_ip = most.event_streams_per_ip;
-        let swf = config.publishers.swf()?;
-        let rtmp = bind_rtmp(config, most, &hub, auth.clone(), draining, swf)?;
+        front.whep.max_event_streams = most.event_streams;
+        front.max_event_streams_per_ip = most.event_streams_per_ip;
+        let rtmp = bind_rtmp(config, most, &hub, auth.clone(), draining)?;
         let http = bind_http(config, most)?;
         let https = bind_https(config, most)?;
         let admin = bind_admin(config, most)?;
@@ -111,14 +105,17 @@ impl Gateway {
             admin,
             admin_https,
             engine,
-            settings: Settings::new(whep),
+            settings: Settings::new(front),
             transcode: config.transcode.clone(),
             addresses,
             admission: Admission::default(),
-            access: Access::new(auth.clone(), limit, proxies),
+            access: Access::new(
+                auth.clone(),
+                config.requests.rate_limit(),
+                config.requests.trusted_proxies.clone(),
+            ),
             authorizer: auth,
-            drain_timeout: config.drain_timeout.0,
-            swf,
+            drain_timeout: config.drain_timeout,
             rtmp_draining,
             admin_token: AdminToken::new(config.admin_token.as_str()),
             started: now(),
@@ -159,6 +156,7 @@ impl Gateway {
             self.hub.clone(),
             stopped(),
         ));
+        let swf = self.rtmp.swf();
         parts.spawn(self.rtmp.run(stopped()));
         if let Some(https) = self.https {
             parts.spawn(https.run(public.clone(), stopped()));
@@ -169,7 +167,7 @@ impl Gateway {
         }
         let demo = self.addresses.demo.then(|| {
             let key = self.authorizer.own_key().to_owned();
-            tokio::spawn(demo::run(self.addresses.rtmp, key, self.swf))
+            tokio::spawn(demo::run(self.addresses.rtmp, key, swf))
         });
 
         let authorizer = self.authorizer.clone();
@@ -282,36 +280,22 @@ fn bind_rtmp(
     hub: &Hub,
     auth: Authorizer,
     draining: watch::Receiver<bool>,
-    swf: Option<Swf>,
 ) -> Result<RtmpServer, StartError> {
-    let limits = &config.publishers;
     let rtmp = RtmpConfig {
         listen: resolve(Listener::Rtmp, &config.rtmp)?,
         tls: rtmps(&config.rtmps)?,
-        max_connections: most.rtmp,
-        max_connections_per_ip: most.rtmp_per_ip,
-        max_publishers: limits.max,
-        max_publishers_per_ip: limits.max_per_ip,
-        publish_timeout: Some(limits.publish_timeout.0).filter(|timeout| !timeout.is_zero()),
-        on_duplicate: match limits.on_duplicate {
-            Duplicate::Refuse => OnDuplicate::Refuse,
-            Duplicate::Takeover => OnDuplicate::Takeover,
+        publishers: PublishersConfig {
+            max_connections: most.rtmp,
+            max_connections_per_ip: most.rtmp_per_ip,
+            ..config.publishers.clone()
         },
         auth,
         draining,
-        pull: config
-            .pull
-            .iter()
-            .map(Pull::rule)
-            .collect::<Result<_, _>>()?,
-        pull_limits: PullLimits {
+        pull: config.pull.clone(),
+        pulls: PullsConfig {
             max: most.pulls,
-            max_per_origin: Some(most.pulls_per_origin),
-            ..config.pulls.limits()
-        },
-        session: SessionConfig {
-            swf,
-            ..limits.session()
+            max_per_origin: most.pulls_per_origin,
+            ..config.pulls
         },
     };
     let tls = rtmp.tls.as_ref().map(|tls| tls.listen);
@@ -400,15 +384,14 @@ fn bind_http_on(
     config: &Config,
     most: Connections,
 ) -> Result<HttpServer, StartError> {
-    let (_, proxies) = config.access()?;
     let http = HttpConfig {
         listen,
         tls,
-        max_connections: most.http,
-        max_connections_per_ip: most.http_per_ip,
-        proxies,
-        header_timeout: config.requests.header_timeout.0,
-        write_timeout: config.requests.write_timeout.0,
+        requests: RequestsConfig {
+            max_connections: most.http,
+            max_connections_per_ip: most.http_per_ip,
+            ..config.requests.clone()
+        },
     };
     HttpServer::bind(http).map_err(|error| StartError::http(listener, error))
 }
@@ -427,24 +410,11 @@ fn start_engine(
     let announced = candidates(listen, &announce)?;
     let engine = EngineConfig {
         listen,
-        shards: config.viewers.shards,
-        bundle_sound_from: config.viewers.bundle_sound_from,
-        start_pacing: config.viewers.start_pacing,
-        pace_pictures: config.viewers.pacing,
-        tcp: config.viewers.tcp,
         candidates: announced.clone(),
         max_tcp_connections: most.ice_tcp,
         max_tcp_connections_per_address: most.ice_tcp_per_ip,
         offline_grace: config.offline_grace(),
-        transport_feedback: config.viewers.transport_feedback,
-        playout_delay: config.viewers.playout_delay.playout_delay(),
-        require_video: config.viewers.require_video,
-        audio_red: config.viewers.audio_red,
-        log: LogLimits {
-            history: config.viewers.history.0,
-            max_group: config.streams.cache_duration,
-            max_bytes: config.streams.cache_size,
-        },
+        viewers: config.viewers.clone(),
     };
     let engine = Engine::start(engine, hub.clone()).map_err(StartError::engine)?;
     // Said only once the port is had: an error is one line.

@@ -10,7 +10,6 @@
 //! * [`gateway`]: [`Gateway`], all parts started and ended together.
 //! * [`candidates`]: the addresses told to viewers.
 //! * [`error`]: why the gateway does not start.
-//! * [`front_door`]: the part of the configuration that is about WHEP.
 //! * `fault`: a fault on request, in builds for tests.
 //! * [`banner`]: what is printed at the start.
 //! * [`demo`]: the built-in clip, published in a loop.
@@ -20,14 +19,12 @@ pub mod candidates;
 pub mod check;
 pub mod cli;
 pub mod config;
-pub mod delay;
 pub mod demo;
 pub mod environment;
 pub mod error;
 pub mod explanation;
 #[cfg(all(unix, debug_assertions))]
 mod fault;
-pub mod front_door;
 pub mod gateway;
 pub mod health;
 pub mod limits;
@@ -37,8 +34,6 @@ mod memory;
 mod nearest;
 pub mod reload;
 pub mod signals;
-pub mod swf;
-pub mod units;
 
 pub use cli::Cli;
 pub use config::Config;

@@ -79,7 +79,10 @@ impl Connections {
         let most = share(available, &wanted);
         let http = requests.max_connections.min(most);
         let http_per_ip = requests.max_connections_per_ip.min(half(most));
-        let per_origin = pulls.limits().max_per_origin.unwrap_or(pulls.max);
+        let per_origin = match pulls.max_per_origin {
+            0 => pulls.max,
+            max => max,
+        };
         let event_streams = whep.max_event_streams.min(half(http));
         Self {
             http,

@@ -102,8 +102,7 @@ impl Reload {
         let change = Change::new(&self.current, config)?;
         // All that can fail comes before anything is changed.
         let config = &change.config;
-        let (rules, hub, whep) = (config.auth.clone(), config.hub(), config.whep()?);
-        let (limit, proxies) = config.access()?;
+        let (rules, hub, whep) = (config.auth.clone(), config.hub(), config.front());
         let Live {
             authorizer,
             hub: streams,
@@ -116,7 +115,10 @@ impl Reload {
         self.log.set(&config.log, config.log_lines_per_minute)?;
         streams.reconfigure(hub);
         settings.replace(whep);
-        access.replace(limit, proxies);
+        access.replace(
+            config.requests.rate_limit(),
+            config.requests.trusted_proxies.clone(),
+        );
         Ok(change)
     }
 }

@@ -26,6 +26,7 @@ pub struct HubConfig {
 /// The section `[streams]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Section)]
 #[serde(default, deny_unknown_fields)]
+#[reload]
 pub struct StreamsConfig {
     /// Maximum size of the video in a stream's GOP cache, in bytes.
     #[serde(with = "distributary_config::size")]
@@ -34,30 +35,22 @@ pub struct StreamsConfig {
     #[serde(with = "distributary_config::time")]
     pub cache_duration: Duration,
     /// Maximum number of frames of one stream in one subscriber's queue.
-    #[reload]
     pub queue_frames: usize,
     /// Bitrate of the Opus encoded from AAC, in bits per second.
-    #[reload]
     #[serde(deserialize_with = "opus_bitrate")]
     pub opus_bitrate: u32,
     /// Whether this Opus has in-band forward error correction.
-    #[reload]
     pub opus_fec: bool,
     /// What the Opus encoder optimizes for.
-    #[reload]
     pub opus_application: OpusApplication,
     /// Complexity of the Opus encoder, 0 to 10.
-    #[reload]
     #[serde(deserialize_with = "opus_complexity")]
     pub opus_complexity: u8,
     /// What to do with B-frames.
-    #[reload]
     pub bframes: BFramePolicy,
     /// What to do with supplemental enhancement information.
-    #[reload]
     pub sei: SeiPolicy,
     /// What to do with what streams say about frame reordering.
-    #[reload]
     pub vui: VuiPolicy,
 }
 

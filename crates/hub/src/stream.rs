@@ -24,7 +24,7 @@ use tracing::{error, warn};
 use crate::adapt::Adapter;
 use crate::audio::AudioThread;
 use crate::cache::GopCache;
-use crate::config::HubConfig;
+use crate::config::{HubConfig, StreamsConfig};
 use crate::event_limit::EventLimit;
 use crate::meter::{Meter, Rates};
 use crate::policy::{BFrameAdvice, BFramePolicy, Refusal};
@@ -360,6 +360,11 @@ impl Stream {
     }
 
     /// The options for its sound.
+    /// Returns the settings of the stream.
+    pub fn settings(&self) -> &StreamsConfig {
+        &self.config.streams
+    }
+
     pub(crate) fn opus_config(&self) -> OpusConfig {
         self.config.streams.opus()
     }

@@ -1,8 +1,11 @@
 //! IP addresses: what counts as one, and which proxies are believed.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
 
 pub use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 /// Returns what counts as one address: an IPv4 address, or the /64 network of an IPv6 address, because an
 /// IPv6 host usually has a /64 to itself.
@@ -21,7 +24,8 @@ pub fn limited(ip: IpAddr) -> Option<IpAddr> {
 }
 
 /// The proxies whose `X-Forwarded-For` is believed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<Network>", into = "Vec<Network>")]
 pub struct TrustedProxies(pub Vec<IpNet>);
 
 impl TrustedProxies {
@@ -61,10 +65,52 @@ fn address(text: &str) -> Option<IpAddr> {
 ///
 /// # Errors
 /// When it is neither.
-pub fn parse_network(text: &str) -> Result<IpNet, ipnet::AddrParseError> {
+pub fn parse_network(text: &str) -> Result<IpNet, NetworkError> {
     text.parse::<IpAddr>()
         .map(IpNet::from)
         .or_else(|_| text.parse())
+        .map_err(|_| NetworkError(text.to_owned()))
+}
+
+/// A text is neither an address nor a network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected an address or a network such as 10.0.0.0/8 instead of {0:?}")]
+pub struct NetworkError(String);
+
+/// A network as the configuration has it.
+struct Network(IpNet);
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        parse_network(text).map(Self)
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+distributary_config::serde_as_text!(Network);
+
+impl From<Vec<Network>> for TrustedProxies {
+    fn from(networks: Vec<Network>) -> Self {
+        Self(
+            networks
+                .into_iter()
+                .map(|Network(network)| network)
+                .collect(),
+        )
+    }
+}
+
+impl From<TrustedProxies> for Vec<Network> {
+    fn from(proxies: TrustedProxies) -> Self {
+        proxies.0.into_iter().map(Network).collect()
+    }
 }
 
 #[cfg(test)]

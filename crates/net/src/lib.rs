@@ -15,7 +15,7 @@ mod listen_address;
 mod quick_ack;
 mod quota;
 
-pub use address::{IpNet, TrustedProxies, limited, network, parse_network};
+pub use address::{IpNet, NetworkError, TrustedProxies, limited, network, parse_network};
 pub use fair::{Displaced, FairPermit, FairQuota, GRACE, Revocation};
 pub use listen::{BindError, Listener, bind};
 pub use listen_address::{AddressError, ListenAddress, OptionalAddress};

@@ -77,7 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn new(stream: S, peer: SocketAddr, shared: Arc<Shared>) -> Self {
-        let session = ServerSession::new(shared.config.session.clone(), rand::random(), now());
+        let session = ServerSession::new(shared.session.clone(), rand::random(), now());
         Self {
             socket: Socket::new(stream),
             input: BytesMut::new(),
@@ -401,6 +401,7 @@ mod tests {
     use super::*;
     use crate::amf::{Value, object};
     use crate::chunk::{ChunkWriter, Output, RawMessage};
+    use crate::config::PublishersConfig;
     use crate::message::{Command, Message, UserControl, type_id};
     use crate::server::RtmpConfig;
     use bytes::Bytes;
@@ -414,7 +415,7 @@ mod tests {
 
     fn shared() -> Arc<Shared> {
         let hub = Hub::new(HubConfig::default());
-        Arc::new(Shared::new(RtmpConfig::default(), hub))
+        Arc::new(Shared::new(RtmpConfig::default(), hub, None))
     }
 
     #[tokio::test(start_paused = true)]
@@ -616,7 +617,7 @@ mod tests {
 
     fn shared_with(config: RtmpConfig) -> Arc<Shared> {
         let hub = Hub::new(HubConfig::default());
-        Arc::new(Shared::new(config, hub))
+        Arc::new(Shared::new(config, hub, None))
     }
 
     const STARTED: &str = "NetStream.Publish.Start";
@@ -627,7 +628,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_publisher_is_taken_for_gone() {
         let shared = shared_with(RtmpConfig {
-            publish_timeout: None,
+            publishers: PublishersConfig {
+                publish_timeout: None,
+                ..PublishersConfig::default()
+            },
             ..RtmpConfig::default()
         });
         let mut silent = Client::ask(&shared, ONE, "publish", "test").await;
@@ -644,7 +648,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_publisher_without_a_frame_loses_its_name() {
         let shared = shared_with(RtmpConfig {
-            publish_timeout: Some(Duration::from_secs(3)),
+            publishers: PublishersConfig {
+                publish_timeout: Some(Duration::from_secs(3)),
+                ..PublishersConfig::default()
+            },
             ..RtmpConfig::default()
         });
         let mut without = Client::ask(&shared, ONE, "publish", "test").await;
@@ -691,7 +698,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_publisher_without_a_frame_for_longest_gives_way_when_all_places_are_taken() {
         let shared = shared_with(RtmpConfig {
-            max_publishers: 3,
+            publishers: PublishersConfig {
+                max: 3,
+                ..PublishersConfig::default()
+            },
             ..RtmpConfig::default()
         });
         let mut holders = Vec::new();
@@ -738,10 +748,13 @@ mod tests {
             ..HubConfig::default()
         });
         let config = RtmpConfig {
-            max_publishers_per_ip: 1,
+            publishers: PublishersConfig {
+                max_per_ip: 1,
+                ..PublishersConfig::default()
+            },
             ..RtmpConfig::default()
         };
-        let shared = Arc::new(Shared::new(config, hub));
+        let shared = Arc::new(Shared::new(config, hub, None));
         let mut others = Vec::new();
         for (ip, name) in [(ONE, "a"), (THIS_MACHINE, "b"), (THIS_MACHINE, "c")] {
             let mut publisher = Client::ask(&shared, ip, "publish", name).await;

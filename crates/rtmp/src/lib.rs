@@ -11,6 +11,7 @@
 //!
 //! * [`server`]: [`RtmpServer`], which feeds publishers into the hub and players from it.
 //! * [`session`]: [`ServerSession`], the protocol of one connection as a machine of bytes and events.
+//! * `config`, and with it [`PullRule`] and [`PullsConfig`]: the sections of the configuration.
 //! * [`client`]: a client that publishes (the gateway's own clip, and load) or plays.
 //! * [`pull`]: streams that are played from other servers while somebody watches them.
 
@@ -22,6 +23,7 @@ mod amf3;
 mod backlog;
 pub mod chunk;
 pub mod client;
+mod config;
 mod connection;
 pub mod handshake;
 mod holders;
@@ -35,13 +37,16 @@ pub mod pull;
 pub mod server;
 pub mod session;
 pub mod swf;
+mod swf_source;
 pub mod timestamp;
 pub mod tls;
 mod values;
 
+pub use config::{OnDuplicate, PublishersConfig};
 pub use distributary_tls::{TlsError, TlsIdentity};
-pub use pull::{PullLimits, PullRule};
-pub use server::{OnDuplicate, RtmpConfig, RtmpServer, StartError};
+pub use pull::{PullRule, PullsConfig};
+pub use server::{RtmpConfig, RtmpServer, StartError};
 pub use session::{MediaMessage, ServerSession, SessionConfig, SessionError, SessionEvent};
 pub use swf::{FlashProgram, Swf, SwfError};
+pub use swf_source::{KnownSwf, SwfSource};
 pub use tls::TlsConfig;

@@ -32,8 +32,9 @@ use crate::server::Shared;
 use failures::Failures;
 use limits::{Places, PullPlace};
 
-pub use limits::PullLimits;
-pub use rule::PullRule;
+pub use limits::PullsConfig;
+pub(crate) use rule::LoadedRule;
+pub use rule::{PullRule, PullRuleError};
 
 /// How long a server may take from the connection to the first frame.
 const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,6 +49,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 #[derive(Debug)]
 pub(crate) struct Puller {
     shared: Arc<Shared>,
+    rules: Vec<LoadedRule>,
     demands: mpsc::Receiver<Demand>,
     places: Places,
     failures: Arc<Failures>,
@@ -55,13 +57,14 @@ pub(crate) struct Puller {
 
 impl Puller {
     /// Declares to the hub what the rules allow to pull.
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let rules = shared.config.pull.clone();
-        let accepts = move |name: &StreamName| rules.iter().any(|rule| rule.source(name).is_some());
+    pub(crate) fn new(shared: Arc<Shared>, rules: Vec<LoadedRule>) -> Self {
+        let known = rules.clone();
+        let accepts = move |name: &StreamName| known.iter().any(|rule| rule.source(name).is_some());
         Self {
             demands: shared.hub.provide(accepts),
-            places: Places::new(shared.config.pull_limits),
+            places: Places::new(shared.config.pulls),
             failures: Arc::default(),
+            rules,
             shared,
         }
     }
@@ -73,9 +76,9 @@ impl Puller {
             if let Some(reason) = self.failures.reason(&name) {
                 return Err(DemandError::Failed(reason));
             }
-            let mut rules = self.shared.config.pull.iter();
+            let mut rules = self.rules.iter();
             let (url, idle_timeout) = rules
-                .find_map(|rule| Some((rule.source(&name)?, rule.idle_timeout)))
+                .find_map(|rule| Some((rule.source(&name)?, rule.rule.idle_timeout)))
                 .ok_or(DemandError::NoProvider)?;
             let (host, port) = url.authority();
             let place = self.places.take(&format!("{host}:{port}"), demand.asker());

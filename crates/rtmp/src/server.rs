@@ -15,10 +15,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
+use crate::config::PublishersConfig;
 use crate::connection::Connection;
 use crate::holders::Holders;
-use crate::pull::{PullLimits, PullRule, Puller};
+use crate::pull::{LoadedRule, PullRule, Puller, PullsConfig};
 use crate::session::SessionConfig;
+use crate::swf::{Swf, SwfError};
+use crate::swf_source::SwfSource;
 use crate::tls::{Tls, TlsConfig};
 
 /// How long connections may take to end at shutdown.
@@ -34,19 +37,8 @@ pub struct RtmpConfig {
     pub listen: SocketAddr,
     /// RTMPS, if it is wanted.
     pub tls: Option<TlsConfig>,
-    /// Most connections, publishing or not.
-    pub max_connections: usize,
-    /// Most connections from one IPv4 address or one IPv6 /64 network; this machine may have all.
-    pub max_connections_per_ip: usize,
-    /// Most publishers.
-    pub max_publishers: usize,
-    /// Most publishers from one IPv4 address or one IPv6 /64 network; this machine may have all.
-    pub max_publishers_per_ip: usize,
-    /// How long a publisher may have a name before its first frame, and how long after its last one it keeps
-    /// others from the name and from its place; `None` for any time.
-    pub publish_timeout: Option<Duration>,
-    /// What happens when a name is published that is live already.
-    pub on_duplicate: OnDuplicate,
+    /// Limits for publishers and connections.
+    pub publishers: PublishersConfig,
     /// Who may publish and who may play.
     pub auth: Authorizer,
     /// Whether the server is about to end: nobody may begin then, and clients are asked to connect anew.
@@ -54,20 +46,7 @@ pub struct RtmpConfig {
     /// Streams that are pulled from other servers when somebody asks for them.
     pub pull: Vec<PullRule>,
     /// How many of them there may be.
-    pub pull_limits: PullLimits,
-    /// Limits and times of each connection.
-    pub session: SessionConfig,
-}
-
-/// What happens when a name is published that is live already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnDuplicate {
-    /// The newcomer is refused, unless it is the same publisher that comes back from a connection that has
-    /// fallen silent.
-    #[default]
-    Refuse,
-    /// The newcomer takes the place of the first; viewers go on in their sessions.
-    Takeover,
+    pub pulls: PullsConfig,
 }
 
 impl Default for RtmpConfig {
@@ -75,17 +54,11 @@ impl Default for RtmpConfig {
         Self {
             listen: (Ipv6Addr::UNSPECIFIED, 1935).into(),
             tls: None,
-            max_connections: 4096,
-            max_connections_per_ip: 1024,
-            max_publishers: 2048,
-            max_publishers_per_ip: 512,
-            publish_timeout: Some(Duration::from_secs(10)),
-            on_duplicate: OnDuplicate::default(),
+            publishers: PublishersConfig::default(),
             auth: Authorizer::open(),
             draining: watch::channel(false).1,
             pull: Vec::new(),
-            pull_limits: PullLimits::default(),
-            session: SessionConfig::default(),
+            pulls: PullsConfig::default(),
         }
     }
 }
@@ -100,6 +73,16 @@ pub enum StartError {
     /// The certificate of RTMPS cannot be used.
     #[error("RTMPS: {0}")]
     Tls(#[from] TlsError),
+    /// A Flash program of the configuration cannot be read.
+    #[error("{table} swf = {swf}: {source}")]
+    Swf {
+        /// The table that names it.
+        table: String,
+        /// The program.
+        swf: SwfSource,
+        /// Why.
+        source: SwfError,
+    },
 }
 
 /// A server that listens.
@@ -116,6 +99,8 @@ pub struct RtmpServer {
 pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) config: RtmpConfig,
+    /// Limits and timeouts of each connection.
+    pub(crate) session: SessionConfig,
     /// The places of publishers.
     pub(crate) publishers: Quota,
     /// Who publishes each name.
@@ -123,9 +108,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(config: RtmpConfig, hub: Hub) -> Self {
+    pub(crate) fn new(config: RtmpConfig, hub: Hub, swf: Option<Swf>) -> Self {
+        let publishers = &config.publishers;
         Self {
-            publishers: Quota::new(config.max_publishers, config.max_publishers_per_ip),
+            publishers: Quota::new(publishers.max, publishers.max_per_ip),
+            session: publishers.session(swf),
             holders: Arc::default(),
             hub,
             config,
@@ -147,19 +134,32 @@ impl RtmpServer {
             )),
             None => None,
         };
-        let shared = Arc::new(Shared::new(config, hub));
-        let pulls = !shared.config.pull.is_empty();
+        let (swf, rules) = load(&config.publishers, &config.pull)?;
+        let shared = Arc::new(Shared::new(config, hub, swf));
         Ok(Self {
             listener,
             tls,
-            puller: pulls.then(|| Puller::new(Arc::clone(&shared))),
+            puller: (!rules.is_empty()).then(|| Puller::new(Arc::clone(&shared), rules)),
             shared,
         })
+    }
+
+    /// Checks that the files can be read which these sections name.
+    ///
+    /// # Errors
+    /// [`StartError::Swf`] for the first that cannot.
+    pub fn check(publishers: &PublishersConfig, pull: &[PullRule]) -> Result<(), StartError> {
+        load(publishers, pull).map(drop)
     }
 
     /// Returns the address listened on, with the port that the system chose where 0 was asked for.
     pub fn local_addr(&self) -> SocketAddr {
         self.listener.local_addr()
+    }
+
+    /// Returns the Flash program that clients have to prove they play.
+    pub fn swf(&self) -> Option<Swf> {
+        self.shared.session.swf
     }
 
     /// Returns the address listened on for RTMPS; `None` when it is off.
@@ -171,7 +171,7 @@ impl RtmpServer {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (stop, stopped) = watch::channel(false);
         let mut connections = JoinSet::new();
-        let mut gate = Gate::new(&self.shared.config);
+        let mut gate = Gate::new(&self.shared.config.publishers);
         let puller = self.puller.map(|puller| {
             let mut stopped = stopped.clone();
             tokio::spawn(puller.run(async move {
@@ -212,6 +212,28 @@ impl RtmpServer {
     }
 }
 
+/// Reads the Flash programs that the configuration names.
+fn load(
+    publishers: &PublishersConfig,
+    pull: &[PullRule],
+) -> Result<(Option<Swf>, Vec<LoadedRule>), StartError> {
+    let failed = |table: String, swf: &SwfSource, source| StartError::Swf {
+        table,
+        swf: swf.clone(),
+        source,
+    };
+    let swf = publishers.swf.load();
+    let swf = swf.map_err(|error| failed("[publishers]".to_owned(), &publishers.swf, error))?;
+    let rules = pull.iter().map(|rule| {
+        let table = || format!("[[pull]] match = \"{}\":", rule.streams);
+        let flash = rule.flash();
+        let flash = flash.map_err(|error| failed(table(), &rule.swf, error))?;
+        let rule = rule.clone();
+        Ok::<_, StartError>(LoadedRule { rule, flash })
+    });
+    Ok((swf, rules.collect::<Result<_, _>>()?))
+}
+
 /// Serves one client, over TLS if it came to that port.
 async fn serve(
     socket: TcpStream,
@@ -227,7 +249,7 @@ async fn serve(
     let Some(tls) = tls else {
         return Connection::serve(QuickAck(socket), peer, shared, stopped).await;
     };
-    match timeout(shared.config.session.handshake_timeout, tls.accept(socket)).await {
+    match timeout(shared.session.handshake_timeout, tls.accept(socket)).await {
         Ok(Ok(stream)) => Connection::serve(stream, peer, shared, stopped).await,
         Ok(Err(error)) => warn!(%peer, %error, "connection ended"),
         Err(_) => warn!(%peer, "connection ended: no complete TLS handshake in time"),
@@ -252,7 +274,7 @@ struct Gate {
 }
 
 impl Gate {
-    fn new(config: &RtmpConfig) -> Self {
+    fn new(config: &PublishersConfig) -> Self {
         Self {
             places: Quota::new(config.max_connections, config.max_connections_per_ip),
             refused: 0,
@@ -289,10 +311,10 @@ mod tests {
 
     #[test]
     fn one_address_has_a_share_of_the_connections_and_this_machine_may_have_all() {
-        let mut gate = Gate::new(&RtmpConfig {
+        let mut gate = Gate::new(&PublishersConfig {
             max_connections: 4,
             max_connections_per_ip: 1,
-            ..RtmpConfig::default()
+            ..PublishersConfig::default()
         });
         let mut admit = |peer: &str| gate.admit(peer.parse().unwrap());
         let first = admit("192.0.2.1:1");

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use distributary_hub::{Hub, HubConfig, StreamName, ViewerLimits};
-use distributary_rtmp::chunk::ChunkLimits;
 use distributary_rtmp::client::{self, ClientError};
-use distributary_rtmp::{RtmpConfig, SessionConfig};
+use distributary_rtmp::{PublishersConfig, RtmpConfig};
 use support::{Log, PATIENCE, TestServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -41,18 +40,18 @@ async fn assert_closed(mut socket: TcpStream) {
 
 /// Lets an attack loose beside a publisher, which must go on. The log must have the reason.
 async fn withstand(reason: &str, attack: impl AsyncFnOnce(&TestServer)) {
-    withstand_with(SessionConfig::default(), reason, attack).await;
+    withstand_with(PublishersConfig::default(), reason, attack).await;
 }
 
 /// The same with limits of the test's own.
 async fn withstand_with(
-    session: SessionConfig,
+    publishers: PublishersConfig,
     reason: &str,
     attack: impl AsyncFnOnce(&TestServer),
 ) {
     let log = Log::capture();
     let server = TestServer::with(RtmpConfig {
-        session,
+        publishers,
         ..RtmpConfig::default()
     });
     let mut publisher = client::publish(server.address, "live", "untouched")
@@ -86,15 +85,12 @@ async fn a_message_longer_than_allowed_closes_the_connection() {
 
 #[tokio::test]
 async fn a_frame_longer_than_configured_ends_its_publisher() {
-    let session = SessionConfig {
-        chunks: ChunkLimits {
-            max_message_size: 100_000,
-            ..ChunkLimits::default()
-        },
-        ..SessionConfig::default()
+    let publishers = PublishersConfig {
+        max_message_size: 100_000,
+        ..PublishersConfig::default()
     };
     let reason = "a message of 100001 bytes; 100000 is the limit";
-    withstand_with(session, reason, async |server| {
+    withstand_with(publishers, reason, async |server| {
         let mut large = client::publish(server.address, "live", "large")
             .await
             .unwrap();
@@ -111,18 +107,18 @@ async fn a_frame_longer_than_configured_ends_its_publisher() {
 
 #[tokio::test]
 async fn who_does_nothing_is_closed() {
-    let session = SessionConfig {
+    let publishers = PublishersConfig {
         handshake_timeout: Duration::from_secs(2),
         idle_timeout: Duration::from_secs(2),
-        ..SessionConfig::default()
+        ..PublishersConfig::default()
     };
     let reason = "nothing published or played within 2s";
-    withstand_with(session.clone(), reason, async |server| {
+    withstand_with(publishers.clone(), reason, async |server| {
         assert_closed(raw_client(server).await).await;
     })
     .await;
     let reason = "no complete handshake within 2s";
-    withstand_with(session, reason, async |server| {
+    withstand_with(publishers, reason, async |server| {
         assert_closed(TcpStream::connect(server.address).await.unwrap()).await;
     })
     .await;
@@ -189,7 +185,10 @@ async fn other_protocols_on_the_port_are_turned_away() {
 #[tokio::test]
 async fn connections_over_the_limit_are_closed_until_one_leaves() {
     let server = TestServer::with(RtmpConfig {
-        max_connections: 1,
+        publishers: PublishersConfig {
+            max_connections: 1,
+            ..PublishersConfig::default()
+        },
         ..RtmpConfig::default()
     });
     let first = raw_client(&server).await;
@@ -207,7 +206,10 @@ async fn connections_over_the_limit_are_closed_until_one_leaves() {
 #[tokio::test]
 async fn publishers_over_the_limit_are_refused_in_words() {
     let server = TestServer::with(RtmpConfig {
-        max_publishers: 1,
+        publishers: PublishersConfig {
+            max: 1,
+            ..PublishersConfig::default()
+        },
         ..RtmpConfig::default()
     });
     let first = client::publish(server.address, "live", "first")

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use distributary_media::Frame;
 use distributary_media::flv::{FlvReader, TagKind};
 use distributary_rtmp::client::{self, ClientError};
-use distributary_rtmp::{OnDuplicate, RtmpConfig};
+use distributary_rtmp::{OnDuplicate, PublishersConfig, RtmpConfig};
 use support::{Ffmpeg, Log, TestServer};
 
 /// A second of video and sound as an FLV file.
@@ -130,7 +130,10 @@ async fn a_publisher_takes_its_name_over_from_its_own_dead_connection() {
 #[tokio::test]
 async fn a_publisher_may_take_a_name_over_where_that_is_allowed() {
     let server = TestServer::with(RtmpConfig {
-        on_duplicate: OnDuplicate::Takeover,
+        publishers: PublishersConfig {
+            on_duplicate: OnDuplicate::Takeover,
+            ..PublishersConfig::default()
+        },
         ..RtmpConfig::default()
     });
     let clip: Vec<_> = FlvReader::new(clip().await)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use distributary_hub::{DemandError, StreamEvent, StreamName};
 use distributary_rtmp::client;
-use distributary_rtmp::{MediaMessage, PullLimits, PullRule, RtmpConfig};
+use distributary_rtmp::{MediaMessage, PublishersConfig, PullRule, PullsConfig, RtmpConfig};
 use support::{Ffmpeg, Log, TestServer};
 use tokio::net::TcpListener;
 
@@ -148,13 +148,16 @@ async fn silent_origin() -> (String, tokio::task::JoinHandle<()>) {
     (address, tokio::spawn(keep))
 }
 
-fn edge_with(origin: &str, pull_limits: PullLimits) -> TestServer {
+fn edge_with(origin: &str, pulls: PullsConfig) -> TestServer {
     let from = format!("rtmp://{origin}/live");
     let rule = PullRule::new("live/*".parse().unwrap(), &from, Duration::ZERO).unwrap();
     TestServer::with(RtmpConfig {
         pull: vec![rule],
-        pull_limits,
-        max_publishers: 1,
+        pulls,
+        publishers: PublishersConfig {
+            max: 1,
+            ..PublishersConfig::default()
+        },
         ..RtmpConfig::default()
     })
 }
@@ -164,9 +167,9 @@ async fn attempts_are_limited_by_asker_and_take_no_publishers_places() {
     let (origin, _running) = silent_origin().await;
     let edge = edge_with(
         &origin,
-        PullLimits {
+        PullsConfig {
             max_per_ip: 2,
-            ..PullLimits::default()
+            ..PullsConfig::default()
         },
     );
     let ip = |n: u8| Some(std::net::IpAddr::from([192, 0, 2, n]));
@@ -192,9 +195,9 @@ async fn an_attempt_ends_when_nobody_waits_any_more() {
     let (origin, _running) = silent_origin().await;
     let edge = edge_with(
         &origin,
-        PullLimits {
+        PullsConfig {
             max: 1,
-            ..PullLimits::default()
+            ..PullsConfig::default()
         },
     );
     let a = name("live/a");

@@ -5,9 +5,9 @@ mod support;
 
 use bytes::Bytes;
 use distributary_media::Frame;
-use distributary_rtmp::RtmpConfig;
 use distributary_rtmp::client;
 use distributary_rtmp::message::Message;
+use distributary_rtmp::{PublishersConfig, RtmpConfig};
 use support::raw_client::{H264_HEADER, RawClient, frame};
 use support::{Log, TestServer, Watcher};
 
@@ -25,8 +25,11 @@ async fn marks(watcher: &mut Watcher) -> Vec<u8> {
 async fn each_stream_of_a_connection_gets_its_own_frames_and_a_refused_one_none() {
     let log = Log::capture();
     let server = TestServer::with(RtmpConfig {
-        max_publishers: 3,
-        publish_timeout: None,
+        publishers: PublishersConfig {
+            max: 3,
+            publish_timeout: None,
+            ..PublishersConfig::default()
+        },
         ..RtmpConfig::default()
     });
     let mut other = client::publish(server.address, "live", "taken")

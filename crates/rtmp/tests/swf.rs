@@ -9,11 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use distributary_hub::StreamName;
 use distributary_rtmp::client::{self, StreamUrl};
-use distributary_rtmp::{FlashProgram, PullRule, RtmpConfig, SessionConfig, Swf};
+use distributary_rtmp::{FlashProgram, PublishersConfig, PullRule, RtmpConfig, Swf, SwfSource};
 use flate2::Compression;
 use flate2::read::ZlibEncoder;
 use std::io::Read;
 use support::{Log, PATIENCE, TestServer};
+use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -29,20 +30,25 @@ fn program(frames: usize) -> Vec<u8> {
     file
 }
 
+/// A file with these bytes.
+fn player(file: &[u8]) -> NamedTempFile {
+    let player = NamedTempFile::new().unwrap();
+    std::fs::write(player.path(), file).unwrap();
+    player
+}
+
 /// What a file with these bytes is.
 fn swf(file: &[u8]) -> Swf {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("player.swf");
-    std::fs::write(&path, file).unwrap();
-    Swf::open(&path).unwrap()
+    Swf::open(player(file).path()).unwrap()
 }
 
 /// A server that asks for `program(1000)`.
 fn asking() -> TestServer {
+    let player = player(&program(1000));
     TestServer::with(RtmpConfig {
-        session: SessionConfig {
-            swf: Some(swf(&program(1000))),
-            ..SessionConfig::default()
+        publishers: PublishersConfig {
+            swf: SwfSource::File(player.path().to_owned()),
+            ..PublishersConfig::default()
         },
         ..RtmpConfig::default()
     })
@@ -144,12 +150,14 @@ async fn pull_proves_the_program_when_its_origin_asks() {
         (Some(program(1)), "another SWF file"),
         (None, "did not answer"),
     ] {
-        let rule = PullRule::new("live/*".parse().unwrap(), &from, Duration::ZERO).unwrap();
+        let mut rule = PullRule::new("live/*".parse().unwrap(), &from, Duration::ZERO).unwrap();
+        rule.swf_url = "http://site.example/player.swf".to_owned();
+        let player = file.as_deref().map(player);
+        if let Some(player) = &player {
+            rule.swf = SwfSource::File(player.path().to_owned());
+        }
         let edge = TestServer::with(RtmpConfig {
-            pull: vec![rule.as_flash(FlashProgram {
-                url: "http://site.example/player.swf".to_owned(),
-                swf: file.as_deref().map(swf),
-            })],
+            pull: vec![rule],
             ..RtmpConfig::default()
         });
         let name = StreamName::parse("live/test").unwrap();

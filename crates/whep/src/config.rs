@@ -1,8 +1,11 @@
-//! What the WHEP side can be told.
+//! The sections `[whep]` and `[requests]` of the configuration, and the settings that requests are served with.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use distributary_auth::rate::RateLimit;
+use distributary_config::{Section, time};
+use distributary_net::TrustedProxies;
 use serde::{Deserialize, Serialize};
 
 use crate::cors::AllowedOrigins;
@@ -10,49 +13,23 @@ use crate::ice_server::IceServer;
 use crate::public_path::PublicPath;
 use crate::redirect::Redirect;
 
-/// How viewers are received over HTTP.
-#[derive(Clone, Debug)]
+/// The section `[whep]`: the public HTTP API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Section)]
+#[serde(default, deny_unknown_fields)]
 pub struct WhepConfig {
     /// Pages from which players may use the endpoint.
+    #[reload]
     pub allowed_origins: AllowedOrigins,
-    /// STUN and TURN servers that players are told of.
-    pub ice_servers: Vec<IceServer>,
-    /// Streams whose viewers are sent elsewhere; the first that matches counts.
-    pub redirects: Vec<Redirect>,
-    /// What those get who ask for a stream that is not live.
+    /// What happens when a player requests a stream that is not live.
     pub offline: Offline,
-    /// How long a publisher may be gone before players are told that the stream is inactive.
-    pub offline_grace: Duration,
-    /// Most players at a time that listen for events; each takes a connection.
+    /// Maximum number of players that listen for events; each takes a connection.
     pub max_event_streams: usize,
-    /// Most of them from one address, an IPv6 /64 network counting as one. This machine is not counted.
-    pub max_event_streams_per_ip: usize,
-    /// Whether the names of live streams are told to nobody.
-    pub hides_streams: bool,
+    /// Whether anyone can list the live streams.
+    #[reload]
+    pub list_streams: bool,
     /// The path under which a proxy serves the gateway, where the proxy does not tell it.
+    #[reload]
     pub public_path: PublicPath,
-}
-
-/// A [`WhepConfig`] that can be replaced while it is in use. Cloning gives another handle.
-#[derive(Clone, Debug, Default)]
-pub struct Settings(Arc<RwLock<Arc<WhepConfig>>>);
-
-impl Settings {
-    /// With this configuration to begin with.
-    pub fn new(config: WhepConfig) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(config))))
-    }
-
-    /// Puts another configuration into force, for requests from now on. Bounds stay as they were at the
-    /// start.
-    pub fn replace(&self, config: WhepConfig) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
-    }
-
-    /// What is in force.
-    pub fn current(&self) -> Arc<WhepConfig> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 /// What a viewer gets who asks for a stream that is not live.
@@ -70,14 +47,122 @@ impl Default for WhepConfig {
     fn default() -> Self {
         Self {
             allowed_origins: AllowedOrigins::default(),
-            ice_servers: Vec::new(),
-            redirects: Vec::new(),
             offline: Offline::default(),
-            offline_grace: Duration::from_secs(15),
             max_event_streams: 2048,
-            max_event_streams_per_ip: 1024,
-            hides_streams: false,
+            list_streams: true,
             public_path: PublicPath::default(),
         }
+    }
+}
+
+/// The section `[requests]`: limits for HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Section)]
+#[serde(default, deny_unknown_fields)]
+pub struct RequestsConfig {
+    /// Maximum number of connections of a listener. For a further one the connection that is idle for longest is
+    /// closed; when none is idle, it is told that there is no room (503), except when it asks for health.
+    pub max_connections: usize,
+    /// Maximum number of connections from one address, an IPv6 /64 network counting as one. For a further one the
+    /// same holds, with the idle connections of this address. This machine and proxies are not counted.
+    pub max_connections_per_ip: usize,
+    /// Time in which a client has to send the head of a request, and time that a connection may be idle.
+    #[serde(with = "time")]
+    pub header_timeout: Duration,
+    /// Time in which a client has to read a response, or a part of one without an end. Then the connection is closed.
+    #[serde(with = "time")]
+    pub write_timeout: Duration,
+    /// Maximum number of requests of each kind per minute and address; 0 means no limit.
+    #[reload]
+    pub max_posts_per_minute: u32,
+    /// Maximum number of these requests at once.
+    #[reload]
+    pub post_burst: u32,
+    /// Proxies whose `X-Forwarded-For` counts.
+    #[reload]
+    pub trusted_proxies: TrustedProxies,
+}
+
+impl RequestsConfig {
+    /// Returns how often an address may make requests.
+    pub fn rate_limit(&self) -> RateLimit {
+        RateLimit {
+            burst: self.post_burst,
+            per_minute: self.max_posts_per_minute,
+        }
+    }
+}
+
+impl Default for RequestsConfig {
+    fn default() -> Self {
+        Self {
+            max_connections: 4096,
+            max_connections_per_ip: 2048,
+            header_timeout: Duration::from_secs(15),
+            write_timeout: Duration::from_secs(15),
+            max_posts_per_minute: 6000,
+            post_burst: 600,
+            trusted_proxies: TrustedProxies::default(),
+        }
+    }
+}
+
+/// What the handlers of requests need of the configuration.
+#[derive(Clone, Debug)]
+pub struct FrontConfig {
+    /// The section `[whep]`.
+    pub whep: WhepConfig,
+    /// STUN and TURN servers that players are told of.
+    pub ice_servers: Vec<IceServer>,
+    /// Streams whose viewers are sent elsewhere; the first that matches counts.
+    pub redirects: Vec<Redirect>,
+    /// Time that a publisher may be gone before players are told that the stream is inactive.
+    pub offline_grace: Duration,
+    /// Maximum number of players of one address that listen for events, an IPv6 /64 network counting as one. This
+    /// machine is not counted.
+    pub max_event_streams_per_ip: usize,
+}
+
+impl Default for FrontConfig {
+    fn default() -> Self {
+        Self {
+            whep: WhepConfig::default(),
+            ice_servers: Vec::new(),
+            redirects: Vec::new(),
+            offline_grace: Duration::from_secs(15),
+            max_event_streams_per_ip: 1024,
+        }
+    }
+}
+
+/// A [`FrontConfig`] that can be replaced while it is in use. Cloning gives another handle.
+#[derive(Clone, Debug, Default)]
+pub struct Settings(Arc<RwLock<Arc<FrontConfig>>>);
+
+impl Settings {
+    /// Settings that begin with `config`.
+    pub fn new(config: FrontConfig) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(config))))
+    }
+
+    /// Puts another configuration into force, for requests from now on. Limits, and what happens to viewers of a
+    /// stream that is not live, stay as they were at the start: they hold for those who are connected, too.
+    pub fn replace(&self, config: FrontConfig) {
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let start = FrontConfig::clone(&current);
+        *current = Arc::new(FrontConfig {
+            whep: WhepConfig {
+                offline: start.whep.offline,
+                max_event_streams: start.whep.max_event_streams,
+                ..config.whep
+            },
+            ice_servers: config.ice_servers,
+            redirects: config.redirects,
+            ..start
+        });
+    }
+
+    /// Returns the configuration in force.
+    pub fn current(&self) -> Arc<FrontConfig> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

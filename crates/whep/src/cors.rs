@@ -4,6 +4,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
 
 use crate::router::FrontDoor;
 
@@ -18,7 +19,8 @@ const MAX_AGE: &str = "7200";
 const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST";
 
 /// Pages whose scripts may use the endpoint.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub enum AllowedOrigins {
     /// Those of any site. No cookie is ever looked at, so the wildcard gives away nothing.
     #[default]
@@ -68,6 +70,26 @@ impl AllowedOrigins {
     }
 }
 
+impl TryFrom<Vec<String>> for AllowedOrigins {
+    type Error = OriginError;
+
+    fn try_from(origins: Vec<String>) -> Result<Self, OriginError> {
+        Self::parse(&origins)
+    }
+}
+
+impl From<AllowedOrigins> for Vec<String> {
+    fn from(origins: AllowedOrigins) -> Self {
+        match origins {
+            AllowedOrigins::Any => vec!["*".to_owned()],
+            AllowedOrigins::Only(origins) => {
+                let origins = origins.iter().filter_map(|origin| origin.to_str().ok());
+                origins.map(str::to_owned).collect()
+            }
+        }
+    }
+}
+
 /// Lets the pages of the allowed origins read the response, whatever it is.
 pub(crate) async fn allow_origins(
     State(front): State<FrontDoor>,
@@ -75,7 +97,7 @@ pub(crate) async fn allow_origins(
     next: Next,
 ) -> Response {
     let config = front.config.current();
-    let origins = &config.allowed_origins;
+    let origins = &config.whep.allowed_origins;
     let allowed = origins.allowed(request.headers());
     let preflight = is_preflight(request.headers()).then(|| {
         let headers = request.headers();

@@ -257,7 +257,7 @@ async fn await_stream(
         Ok(()) => DemandError::NoProvider,
         Err(error) => error,
     };
-    if error == DemandError::NoProvider && front.config.current().offline == Offline::Wait {
+    if error == DemandError::NoProvider && front.config.current().whep.offline == Offline::Wait {
         return Ok(());
     }
     Err(not_live(name, &error))

@@ -6,10 +6,12 @@ use axum::http::HeaderValue;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 
-/// A STUN or TURN server.
-#[derive(Clone, PartialEq, Eq)]
+/// An entry of `[[ice_server]]`: a STUN or TURN server.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Entry", into = "Entry")]
 pub struct IceServer {
     url: String,
     credentials: Option<TurnCredentials>,
@@ -36,6 +38,71 @@ pub enum TurnCredentials {
     },
 }
 
+/// The keys of an entry, of which some exclude each other.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    username: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    password: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+    #[serde(default = "default_lifetime", with = "distributary_config::time")]
+    lifetime: Duration,
+}
+
+fn default_lifetime() -> Duration {
+    Duration::from_secs(24 * 3600)
+}
+
+impl TryFrom<Entry> for IceServer {
+    type Error = String;
+
+    fn try_from(entry: Entry) -> Result<Self, String> {
+        let Entry {
+            url,
+            username,
+            password,
+            secret,
+            lifetime,
+        } = entry;
+        let credentials = match (username, password, secret) {
+            (None, None, None) => Ok(None),
+            (Some(username), Some(password), None) => {
+                Ok(Some(TurnCredentials::Static { username, password }))
+            }
+            (None, None, Some(secret)) => Ok(Some(TurnCredentials::Shared { secret, lifetime })),
+            _ => Err(IceServerError::MixedCredentials),
+        };
+        let server = credentials.and_then(|credentials| Self::new(url.as_str(), credentials));
+        server.map_err(|error| format!("url = {url:?}: {error}"))
+    }
+}
+
+impl From<IceServer> for Entry {
+    fn from(server: IceServer) -> Self {
+        let mut entry = Self {
+            url: server.url,
+            username: None,
+            password: None,
+            secret: None,
+            lifetime: default_lifetime(),
+        };
+        match server.credentials {
+            None => {}
+            Some(TurnCredentials::Static { username, password }) => {
+                (entry.username, entry.password) = (Some(username), Some(password));
+            }
+            Some(TurnCredentials::Shared { secret, lifetime }) => {
+                (entry.secret, entry.lifetime) = (Some(secret), lifetime);
+            }
+        }
+        entry
+    }
+}
+
 /// A server that players could not be told of.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -45,6 +112,9 @@ pub enum IceServerError {
         "expected a URL such as stun:stun.example:3478 or turn:turn.example:3478?transport=udp"
     )]
     Url,
+    /// Credentials of both kinds, or only a part of one.
+    #[error("give username and password together, or secret instead of both")]
+    MixedCredentials,
     /// A TURN server without credentials, which browsers refuse to be told of.
     #[error("a TURN server needs either username and password, or secret")]
     MissingCredentials,
@@ -185,6 +255,36 @@ mod tests {
             "<turns:turn.example>; rel=\"ice-server\"; username=\"1433895918\"; \
              credential=\"3dkl8uIBelQlraT8v9eCSJTyt+U=\"; credential-type=\"password\""
         );
+    }
+
+    #[test]
+    fn entry_of_the_configuration_has_one_kind_of_credentials() {
+        let read = |keys: &str| serde_json::from_str::<IceServer>(&format!("{{{keys}}}"));
+        for keys in [
+            r#""url":"stun:a","lifetime":"24h""#,
+            r#""url":"turn:a","username":"me","password":"x","lifetime":"24h""#,
+            r#""url":"turn:a","secret":"north","lifetime":"1h""#,
+        ] {
+            let written = serde_json::to_string(&read(keys).unwrap()).unwrap();
+            assert_eq!(written, format!("{{{keys}}}"));
+        }
+        for (keys, words) in [
+            (
+                r#""url":"turn:a","username":"me""#,
+                "username and password together",
+            ),
+            (
+                r#""url":"turn:a","secret":"x","password":"y""#,
+                "instead of both",
+            ),
+            (
+                r#""url":"turn.example""#,
+                "url = \"turn.example\": expected a URL",
+            ),
+        ] {
+            let error = read(keys).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

@@ -48,7 +48,7 @@ mod session;
 pub use access::Access;
 pub use admission::{Admission, Drain};
 pub use axum::Router;
-pub use config::{Offline, Settings, WhepConfig};
+pub use config::{FrontConfig, Offline, RequestsConfig, Settings, WhepConfig};
 pub use cors::{AllowedOrigins, OriginError};
 pub use ice_server::{IceServer, IceServerError, TurnCredentials};
 pub use offer::{MAX_OFFER_LEN, OFFER_TIMEOUT};

@@ -48,7 +48,7 @@ struct LiveAudio {
 }
 
 pub(crate) async fn live(State(front): State<FrontDoor>) -> Result<Response, Problem> {
-    if front.config.current().hides_streams || !front.access.is_open() {
+    if !front.config.current().whep.list_streams || !front.access.is_open() {
         let detail = "This gateway does not list its streams.";
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     }

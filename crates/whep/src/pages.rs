@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use distributary_hub::StreamName;
 
-use crate::config::WhepConfig;
+use crate::config::FrontConfig;
 use crate::problem::Problem;
 use crate::router::{FrontDoor, RESERVED, method_not_allowed, nothing};
 
@@ -60,7 +60,7 @@ const ASSETS: [(&str, Asset); 19] = [
 
 /// All a page may do is load the gateway's own files and ask things of it, and of where it sends viewers;
 /// WebRTC is not governed by this policy.
-fn policy(config: &WhepConfig) -> String {
+fn policy(config: &FrontConfig) -> String {
     let elsewhere: String = config
         .redirects
         .iter()

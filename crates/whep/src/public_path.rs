@@ -101,7 +101,7 @@ impl FromRequestParts<FrontDoor> for PublicPath {
                 return Ok(path);
             }
         }
-        Ok(front.config.current().public_path.clone())
+        Ok(front.config.current().whep.public_path.clone())
     }
 }
 

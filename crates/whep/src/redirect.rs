@@ -1,35 +1,36 @@
 //! Viewers that are sent elsewhere (draft-ietf-wish-whep, "Load Balancing and Redirections").
 
-use axum::http::uri::{InvalidUri, Uri};
+use axum::http::uri::Uri;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use distributary_hub::{StreamName, StreamPattern};
+use serde::{Deserialize, Serialize};
 
 use crate::path;
 
-/// Streams whose viewers are sent to another WHEP endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An entry of `[[redirect]]`: streams whose viewers are sent to another WHEP endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct Redirect {
+    #[serde(rename = "match")]
     streams: StreamPattern,
+    /// The endpoint, in which `*` stands for what it stands for in the name. Without one, that text is put at the end
+    /// as a further segment.
     to: String,
 }
+
+distributary_config::serde_checked!(Redirect);
 
 /// The place that viewers are to be sent to is not the URL of one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedirectError {
     /// It has more than one `*`, or one where the streams have none.
-    #[error("* stands for what it stands for in the stream's name, and may stand once")]
-    Star,
+    #[error("to = {0:?}: * stands for what it stands for in the stream's name, and may stand once")]
+    Star(String),
     /// It is not a URL of HTTP.
-    #[error("expected a URL such as https://edge.example/whep/live/*")]
-    Url,
-}
-
-impl From<InvalidUri> for RedirectError {
-    fn from(_: InvalidUri) -> Self {
-        Self::Url
-    }
+    #[error("to = {0:?}: expected a URL such as https://edge.example/whep/live/*")]
+    Url(String),
 }
 
 impl Redirect {
@@ -39,20 +40,27 @@ impl Redirect {
     /// # Errors
     /// When `to` is not such a URL.
     pub fn new(streams: StreamPattern, to: &str) -> Result<Self, RedirectError> {
-        let stars = to.matches('*').count();
-        if stars > 1 || (stars == 1 && !streams.is_wild()) {
-            return Err(RedirectError::Star);
+        let to = to.to_owned();
+        let redirect = Self { streams, to };
+        redirect.check()?;
+        Ok(redirect)
+    }
+
+    fn check(&self) -> Result<(), RedirectError> {
+        let to = || self.to.clone();
+        let stars = self.to.matches('*').count();
+        if stars > 1 || (stars == 1 && !self.streams.is_wild()) {
+            return Err(RedirectError::Star(to()));
         }
-        let url: Uri = to.parse()?;
-        let is_http = matches!(url.scheme_str(), Some("http" | "https"));
-        if !is_http || url.host().is_none() || url.query().is_some() {
-            return Err(RedirectError::Url);
+        let is_endpoint = self.to.parse().is_ok_and(|url: Uri| {
+            let is_http = matches!(url.scheme_str(), Some("http" | "https"));
+            is_http && url.host().is_some() && url.query().is_none()
+        });
+        if is_endpoint {
+            Ok(())
+        } else {
+            Err(RedirectError::Url(to()))
         }
-        let to = match stars == 0 && streams.is_wild() {
-            true => format!("{}/*", to.trim_end_matches('/')),
-            false => to.to_owned(),
-        };
-        Ok(Self { streams, to })
     }
 
     /// The origin to which viewers are sent, as a source of a content security policy: with any port and
@@ -69,7 +77,11 @@ impl Redirect {
     /// `None`: this is not about that stream.
     pub(crate) fn target(&self, name: &StreamName, query: Option<&str>) -> Option<String> {
         let part = path::escaped(self.streams.matches(name)?);
-        let mut target = self.to.replacen('*', &part, 1);
+        let mut target = if self.streams.is_wild() && !self.to.contains('*') {
+            format!("{}/{part}", self.to.trim_end_matches('/'))
+        } else {
+            self.to.replacen('*', &part, 1)
+        };
         if let Some(query) = query.filter(|query| !query.is_empty()) {
             target.push('?');
             target.push_str(query);
@@ -133,11 +145,10 @@ mod tests {
 
     #[test]
     fn what_is_no_endpoint_is_refused() {
-        assert_eq!(
-            redirect("live/*", "https://a/*/*"),
-            Err(RedirectError::Star)
-        );
-        assert_eq!(redirect("live/x", "https://a/*"), Err(RedirectError::Star));
+        for (streams, to) in [("live/*", "https://a/*/*"), ("live/x", "https://a/*")] {
+            let star = Err(RedirectError::Star(to.to_owned()));
+            assert_eq!(redirect(streams, to), star);
+        }
         for to in [
             "",
             "a",
@@ -147,7 +158,20 @@ mod tests {
             "http://a/?b=c",
             "http://a b/",
         ] {
-            assert_eq!(redirect("live/*", to), Err(RedirectError::Url), "{to}");
+            let url = Err(RedirectError::Url(to.to_owned()));
+            assert_eq!(redirect("live/*", to), url);
         }
+    }
+
+    #[test]
+    fn entry_of_the_configuration_is_checked() {
+        let entry = r#"{"match":"vod/*","to":"https://edge.example/whep/vod"}"#;
+        let read: Redirect = serde_json::from_str(entry).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), entry);
+        let wrong = r#"{"match":"vod/*","to":"edge.example"}"#;
+        let error = serde_json::from_str::<Redirect>(wrong)
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("to = \"edge.example\": "), "{error}");
     }
 }

@@ -71,7 +71,10 @@ pub fn router(front: FrontDoor) -> Router {
 /// What players ask for.
 fn whep(front: &FrontDoor) -> Router<FrontDoor> {
     let config = front.config.current();
-    let streams = EventStreams::new(config.max_event_streams, config.max_event_streams_per_ip);
+    let streams = EventStreams::new(
+        config.whep.max_event_streams,
+        config.max_event_streams_per_ip,
+    );
     Router::new()
         .route("/whep/{*stream}", endpoint::methods())
         .route("/session/{id}", session::methods())

@@ -83,7 +83,7 @@ fn peer_config(
     ice: Credentials,
     cname: Arc<str>,
 ) -> PeerConfig {
-    let delay = shared.config.playout_delay;
+    let delay = shared.config.viewers.playout_delay.playout_delay();
     let video = negotiated.video.as_ref().map(|video| SenderConfig {
         reorders: options.reorders,
         ..SenderConfig::video(video, delay)
@@ -98,7 +98,7 @@ fn peer_config(
         audio,
         data: negotiated.data.map(|data| data.config),
         cname,
-        start_pacing: shared.config.start_pacing,
-        pace_pictures: shared.config.pace_pictures,
+        start_pacing: shared.config.viewers.start_pacing,
+        pace_pictures: shared.config.viewers.pacing,
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn plan(stats: &StreamStats, config: &EngineConfig) -> MediaPlan {
         }),
         audio: becomes_opus.then(|| AudioPlan {
             extensions: extensions(config),
-            red: config.audio_red,
+            red: config.viewers.audio_red,
         }),
     }
 }
@@ -41,10 +41,10 @@ fn extensions(config: &EngineConfig) -> Vec<HeaderExtension> {
         HeaderExtension::AbsSendTime,
         HeaderExtension::AbsCaptureTime,
     ];
-    if config.transport_feedback {
+    if config.viewers.transport_feedback {
         extensions.push(HeaderExtension::TransportWideCc);
     }
-    if config.playout_delay.is_some() {
+    if config.viewers.playout_delay.playout_delay().is_some() {
         extensions.push(HeaderExtension::PlayoutDelay);
     }
     extensions

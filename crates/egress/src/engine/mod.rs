@@ -22,13 +22,12 @@ use distributary_hub::{Hub, StreamName};
 use tokio::sync::mpsc;
 
 use crate::command::Command;
+use crate::config::ViewersConfig;
 use crate::ice_tcp::TcpServer;
 use crate::session::{Closing, SessionId, SessionWatch, ShortId};
 use crate::shard;
 use crate::shared::Shared;
 use crate::udp::bind_shared;
-use distributary_webrtc::log::LogLimits;
-use distributary_webrtc::rtp::extension::PlayoutDelay;
 use distributary_webrtc::sdp::{Answer, IceFragment, Offer};
 
 pub(crate) use counter_offer::CounterOffers;
@@ -54,59 +53,29 @@ const INBOX: usize = 1024;
 pub struct EngineConfig {
     /// Where viewers' datagrams come in. An IPv6 wildcard takes IPv4 too; port 0 takes a free port.
     pub listen: SocketAddr,
-    /// Threads that serve viewers; 0 is one per core.
-    pub shards: usize,
-    /// Whether viewers may connect over TCP as well, on the port with the same number (RFC 6544), for
-    /// networks that let no UDP through. Where that port is taken, UDP is served alone.
-    pub tcp: bool,
     /// Addresses announced to viewers, the best first. The port is the one that is bound.
     pub candidates: Vec<IpAddr>,
     /// Most connections of viewers over TCP; further ones wait in the kernel's queue.
     pub max_tcp_connections: usize,
     /// Most of them from one address, an IPv6 /64 network counting as one; further ones are closed.
     pub max_tcp_connections_per_address: usize,
-    /// Rate in bits per second at which a newcomer gets the group of pictures.
-    pub start_pacing: u64,
-    /// Whether pictures of many packets are sent at that pace, too.
-    pub pace_pictures: bool,
-    /// From this many viewers of a stream on one shard on, sound is sent with the picture after it: later
-    /// by the time between two pictures, and at a fraction of the cost.
-    pub bundle_sound_from: usize,
     /// How long viewers of a stream wait for its publisher to come, or to come back, before they are
     /// closed; `None` is for ever.
     pub offline_grace: Option<Duration>,
-    /// Whether viewers are asked when each packet arrived, to estimate the bandwidth of their paths.
-    /// Where they are not, or cannot tell, their own estimate is used.
-    pub transport_feedback: bool,
-    /// Bounds for the delay that viewers add, if they are to be told any.
-    pub playout_delay: Option<PlayoutDelay>,
-    /// What is kept of each stream to be sent again.
-    pub log: LogLimits,
-    /// Whether a player that can decode the audio of a stream and not its video is refused, in place of
-    /// getting the audio alone.
-    pub require_video: bool,
-    /// Whether packets of sound carry the one before them as well, for viewers that offer it (RFC 2198).
-    pub audio_red: bool,
+    /// How viewers are served.
+    pub viewers: ViewersConfig,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
+        let viewers = ViewersConfig::default();
         Self {
             listen: (Ipv6Addr::UNSPECIFIED, 8189).into(),
-            shards: 0,
-            tcp: true,
             candidates: Vec::new(),
             max_tcp_connections: 20_000,
             max_tcp_connections_per_address: 5_000,
-            start_pacing: 40_000_000,
-            pace_pictures: true,
-            bundle_sound_from: 100,
-            offline_grace: Some(Duration::from_secs(15)),
-            transport_feedback: true,
-            playout_delay: None,
-            log: LogLimits::default(),
-            require_video: false,
-            audio_red: false,
+            offline_grace: Some(viewers.offline_grace),
+            viewers,
         }
     }
 }
@@ -140,6 +109,11 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// Returns the configuration that the engine was started with.
+    pub fn config(&self) -> &EngineConfig {
+        &self.shared.config
+    }
+
     /// Binds the port and starts the shards. Viewers are given streams of `hub`.
     ///
     /// # Errors
@@ -149,7 +123,7 @@ impl Engine {
         reason = "the engine is the driver that reads the clocks"
     )]
     pub fn start(config: EngineConfig, hub: Hub) -> Result<Self, EngineError> {
-        let shards = match config.shards {
+        let shards = match config.viewers.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             shards => shards,
         };
@@ -160,7 +134,7 @@ impl Engine {
         let local = sockets
             .first()
             .map_or(Ok(config.listen), std::net::UdpSocket::local_addr)?;
-        let listener = config.tcp.then(|| listen(local)).flatten();
+        let listener = config.viewers.tcp.then(|| listen(local)).flatten();
         let (now, wall) = (Instant::now(), SystemTime::now());
         let (inboxes, receivers): (Vec<_>, Vec<_>) =
             (0..shards).map(|_| mpsc::channel(INBOX)).unzip();
@@ -407,7 +381,10 @@ mod tests {
     async fn panic_of_a_shard_is_noticed_and_the_rest_can_be_shut_down() {
         let config = EngineConfig {
             listen: ([127, 0, 0, 1], 0).into(),
-            shards: 2,
+            viewers: ViewersConfig {
+                shards: 2,
+                ..ViewersConfig::default()
+            },
             ..EngineConfig::default()
         };
         let engine = Engine::start(config, Hub::new(HubConfig::default())).unwrap();
@@ -428,8 +405,11 @@ mod tests {
     async fn incomplete_handshake_ends_for_a_newcomer_when_there_are_too_many() {
         let config = EngineConfig {
             listen: ([127, 0, 0, 1], 0).into(),
-            shards: 1,
-            tcp: false,
+            viewers: ViewersConfig {
+                shards: 1,
+                tcp: false,
+                ..ViewersConfig::default()
+            },
             candidates: vec![[127, 0, 0, 1].into()],
             offline_grace: None,
             ..EngineConfig::default()

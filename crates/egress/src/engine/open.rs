@@ -90,7 +90,7 @@ pub(super) fn open(
         (Ok(answer), None) => answer,
         // Audio is more than nothing, where the player says so and the viewer is told why.
         (Ok(answer), Some(_))
-            if answer.negotiated.audio.is_some() && !shared.config.require_video =>
+            if answer.negotiated.audio.is_some() && !shared.config.viewers.require_video =>
         {
             answer
         }

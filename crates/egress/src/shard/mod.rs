@@ -212,7 +212,7 @@ impl<O: Outlet> Shard<O> {
             return;
         }
         let codec = stream.video.codec();
-        let bundle_from = self.shared.config.bundle_sound_from;
+        let bundle_from = self.shared.config.viewers.bundle_sound_from;
         let reaction = stream.handle(&delivery.event, bundle_from, now);
         if stream.video.codec() != codec {
             self.close_undecodable(tag, now);

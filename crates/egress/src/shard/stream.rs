@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use distributary_hub::{StreamEvent, Subscription};
 use distributary_media::{AudioCodec, Frame, VideoFrame};
-use distributary_webrtc::log::Log;
+use distributary_webrtc::log::{Log, LogLimits};
 
 use super::held_audio::{HeldAudio, MAX_WAIT};
 use super::pictures::{Pictures, Treatment};
@@ -40,14 +40,19 @@ pub(super) struct ShardStream {
 
 impl ShardStream {
     pub(super) fn new(subscription: Subscription, config: &EngineConfig, now: Instant) -> Self {
-        let limits = config.log;
+        let kept = subscription.stream().settings();
+        let limits = LogLimits {
+            history: config.viewers.history,
+            max_group: kept.cache_duration,
+            max_bytes: kept.cache_size,
+        };
         let stream = subscription.stream();
         Self {
             pictures: Pictures::new(stream.b_frame_policy()),
             offline_since: (!stream.is_live()).then_some(now),
             subscription,
             video: Log::new(90_000, limits),
-            audio: Log::new(48_000, limits).with_redundancy(config.audio_red),
+            audio: Log::new(48_000, limits).with_redundancy(config.viewers.audio_red),
             held_audio: HeldAudio::default(),
             viewers: Vec::new(),
             last_video: None,

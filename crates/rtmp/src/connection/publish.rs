@@ -14,9 +14,10 @@ use tracing::{Span, error_span, info, warn};
 
 use super::end::End;
 use super::{Asker, Connection, now};
+use crate::config::OnDuplicate;
 use crate::holders::{HolderEntry, Identity, LastHeard};
 use crate::ingest::Ingest;
-use crate::server::{OnDuplicate, Shared};
+use crate::server::Shared;
 use crate::session::{MediaMessage, PublishRequest};
 
 /// A stream that is published over a connection. It goes offline when this is dropped.
@@ -139,7 +140,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let _ = dismissals.send(dismissed).await;
             }),
             ingest: Ingest::new(grant.publisher, Some(self.peer), now),
-            first_frame: self.shared.config.publish_timeout.map(|limit| now + limit),
+            first_frame: self
+                .shared
+                .config
+                .publishers
+                .publish_timeout
+                .map(|limit| now + limit),
             span,
             holder: grant.holder,
         }
@@ -152,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Ends what is published without a frame for too long.
     pub(super) fn end_without_frames(&mut self, now: Instant) -> Result<(), End> {
-        let Some(limit) = self.shared.config.publish_timeout else {
+        let Some(limit) = self.shared.config.publishers.publish_timeout else {
             return Ok(());
         };
         let is_due = |published: &Published| published.deadline().is_some_and(|due| due <= now);
@@ -219,7 +225,7 @@ impl Asker {
         heard: LastHeard,
     ) -> Result<Grant, Rejection> {
         const BAD_NAME: &str = "NetStream.Publish.BadName";
-        let limit = self.shared.config.publish_timeout;
+        let limit = self.shared.config.publishers.publish_timeout;
         let is_stalled = |limit| self.shared.holders.is_without_frame(name, limit);
         // Asked before a place is taken: the one without a frame may be the one that gives way.
         let is_stalled = limit.is_some_and(is_stalled);
@@ -267,7 +273,7 @@ impl Asker {
             ..
         } = &*self.shared;
         let ip = limited(self.peer.ip());
-        match (publishers.take(ip), config.publish_timeout) {
+        match (publishers.take(ip), config.publishers.publish_timeout) {
             (Err(Full::Total(_)), Some(limit)) if holders.give_way(limit) => publishers.take(ip),
             (taken, _) => taken,
         }
@@ -280,7 +286,7 @@ impl Asker {
         heard: &LastHeard,
     ) -> Result<Publisher, PublishError> {
         let Shared { hub, holders, .. } = &*self.shared;
-        if self.shared.config.on_duplicate == OnDuplicate::Takeover {
+        if self.shared.config.publishers.on_duplicate == OnDuplicate::Takeover {
             return Ok(hub.take_over(name, now()));
         }
         match hub.publish(name, now()) {

@@ -1,27 +1,30 @@
-//! How many streams are pulled.
+//! The section `[pulls]` of the configuration, and the places that it gives.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use distributary_config::Section;
 use distributary_net::{Counts, Held, limited, network};
+use serde::{Deserialize, Serialize};
 
-/// How many streams may be pulled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PullLimits {
+/// The section `[pulls]`: how many streams may be pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Section)]
+#[serde(default, deny_unknown_fields)]
+pub struct PullsConfig {
     /// Most streams that are pulled at a time, or that the gateway tries to pull.
     pub max: usize,
-    /// Most of them from one server; `None` for all: most edges have one origin.
-    pub max_per_origin: Option<usize>,
+    /// Most of them from one server; 0 for all, because most edges have one origin.
+    pub max_per_origin: usize,
     /// Most pulls under way, not live yet, that one IPv4 address or one IPv6 /64 network has asked for;
     /// this machine may ask for all.
     pub max_per_ip: usize,
 }
 
-impl Default for PullLimits {
+impl Default for PullsConfig {
     fn default() -> Self {
         Self {
             max: 1024,
-            max_per_origin: None,
+            max_per_origin: 0,
             max_per_ip: 16,
         }
     }
@@ -41,7 +44,7 @@ pub(super) enum NoPlace {
 /// The streams that are pulled now.
 #[derive(Debug)]
 pub(super) struct Places {
-    limits: PullLimits,
+    limits: PullsConfig,
     total: Arc<Counts<()>>,
     origins: Arc<Counts<String>>,
     askers: Arc<Counts<IpAddr>>,
@@ -57,7 +60,7 @@ pub(super) struct PullPlace {
 }
 
 impl Places {
-    pub(super) fn new(limits: PullLimits) -> Self {
+    pub(super) fn new(limits: PullsConfig) -> Self {
         Self {
             limits,
             total: Arc::default(),
@@ -68,7 +71,7 @@ impl Places {
 
     /// Takes a place for a stream of the server `origin`, for whoever has asked first.
     pub(super) fn take(&self, origin: &str, asker: Option<IpAddr>) -> Result<PullPlace, NoPlace> {
-        let PullLimits {
+        let PullsConfig {
             max,
             max_per_origin,
             max_per_ip,
@@ -81,7 +84,11 @@ impl Places {
             None => None,
         };
         let total = self.total.take((), max).ok_or(NoPlace::Total(max))?;
-        let max_per_origin = max_per_origin.unwrap_or(max);
+        let max_per_origin = if max_per_origin == 0 {
+            max
+        } else {
+            max_per_origin
+        };
         let held = self.origins.take(origin.to_owned(), max_per_origin);
         let origin = held.ok_or_else(|| NoPlace::Origin(origin.to_owned(), max_per_origin))?;
         Ok(PullPlace {
@@ -98,9 +105,9 @@ mod tests {
 
     #[test]
     fn places_are_bounded_in_all_by_origin_and_by_asker() {
-        let places = Places::new(PullLimits {
+        let places = Places::new(PullsConfig {
             max: 3,
-            max_per_origin: Some(2),
+            max_per_origin: 2,
             max_per_ip: 1,
         });
         let ip = |n: u8| Some(IpAddr::from([192, 0, 2, n]));
@@ -118,7 +125,7 @@ mod tests {
 
     #[test]
     fn one_origin_may_have_all_and_this_machine_may_ask_for_all() {
-        let limits = PullLimits::default();
+        let limits = PullsConfig::default();
         let places = Places::new(limits);
         let local = Some(IpAddr::from([127, 0, 0, 1]));
         let take = || places.take("a", local);

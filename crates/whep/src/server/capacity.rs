@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use distributary_net::{Full, Held, PerAddress, TrustedProxies, network};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::HttpConfig;
+use crate::config::RequestsConfig;
 
 /// Connections beyond `max_connections` that are told so, and answered when they ask for health. Each may stay
 /// for a moment only; when these are taken as well, further ones are closed at once.
@@ -63,7 +63,7 @@ enum NoPlace {
 }
 
 impl Capacity {
-    pub(super) fn new(config: &HttpConfig) -> Self {
+    pub(super) fn new(config: &RequestsConfig) -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
         Self {
             places: places(config.max_connections),
@@ -73,7 +73,7 @@ impl Capacity {
             local_reserve: places(LOCAL_RESERVE),
             idle: Arc::default(),
             freed: Arc::default(),
-            proxies: config.proxies.clone(),
+            proxies: config.trusted_proxies.clone(),
         }
     }
 
@@ -225,11 +225,11 @@ mod tests {
 
     fn capacity(max_connections: usize, max_connections_per_ip: usize) -> Capacity {
         let proxy = distributary_net::parse_network("198.51.100.0/24").unwrap();
-        Capacity::new(&HttpConfig {
+        Capacity::new(&RequestsConfig {
             max_connections,
             max_connections_per_ip,
-            proxies: TrustedProxies(vec![proxy]),
-            ..HttpConfig::default()
+            trusted_proxies: TrustedProxies(vec![proxy]),
+            ..RequestsConfig::default()
         })
     }
 

@@ -16,9 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use distributary_net::{BindError, Listener, TrustedProxies};
+use distributary_net::{BindError, Listener};
 use distributary_tls::{Certificate, Tickets, TlsError, TlsIdentity};
 use hyper_util::server::graceful::GracefulShutdown;
+
+use crate::config::RequestsConfig;
 
 use capacity::Capacity;
 use connection::{Connection, Timeouts};
@@ -33,19 +35,8 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// The certificate of HTTPS; without one, HTTP is served as it is.
     pub tls: Option<TlsIdentity>,
-    /// Most connections at a time. For a further one the connection that is idle for longest is closed; when
-    /// none is idle, it is told that there is no room (503), except when it asks for health.
-    pub max_connections: usize,
-    /// Most of them from one address, an IPv6 /64 network counting as one. For a further one the same holds, with
-    /// the idle connections of this address. This machine and `proxies` are not counted.
-    pub max_connections_per_ip: usize,
-    /// Proxies, whose connections are those of many viewers.
-    pub proxies: TrustedProxies,
-    /// How long a connection may take to send the head of a request, and how long it may be idle.
-    pub header_timeout: Duration,
-    /// How long a client may take to read an answer, or a part of one without an end. Then the connection is
-    /// closed.
-    pub write_timeout: Duration,
+    /// Limits for connections, and proxies, whose connections are those of many viewers.
+    pub requests: RequestsConfig,
 }
 
 impl Default for HttpConfig {
@@ -53,11 +44,7 @@ impl Default for HttpConfig {
         Self {
             listen: SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 8080)),
             tls: None,
-            max_connections: 4096,
-            max_connections_per_ip: 2048,
-            proxies: TrustedProxies::default(),
-            header_timeout: Duration::from_secs(15),
-            write_timeout: Duration::from_secs(15),
+            requests: RequestsConfig::default(),
         }
     }
 }
@@ -127,10 +114,10 @@ impl HttpServer {
 
     /// Accepts for ever.
     async fn accept(&self, router: Router, connections: &GracefulShutdown) {
-        let mut capacity = Capacity::new(&self.config);
+        let mut capacity = Capacity::new(&self.config.requests);
         let timeouts = Timeouts {
-            header: self.config.header_timeout,
-            write: self.config.write_timeout,
+            header: self.config.requests.header_timeout,
+            write: self.config.requests.write_timeout,
         };
         loop {
             let (stream, peer) = self.listener.accept().await;
@@ -176,9 +163,11 @@ mod tests {
     ) -> (SocketAddr, Arc<Semaphore>) {
         let server = HttpServer::bind(HttpConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
-            max_connections,
             tls,
-            ..HttpConfig::default()
+            requests: RequestsConfig {
+                max_connections,
+                ..RequestsConfig::default()
+            },
         })
         .unwrap();
         let address = server.local_addr();

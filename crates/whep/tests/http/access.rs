@@ -12,7 +12,7 @@ use distributary_auth::{AuthConfig, Authorizer, Method};
 use distributary_egress::engine::EngineConfig;
 use distributary_hub::ViewerLimits;
 use distributary_net::{TrustedProxies, parse_network};
-use distributary_whep::{Access, WhepConfig};
+use distributary_whep::{Access, FrontConfig};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
 
@@ -253,9 +253,9 @@ async fn candidates_of_many_viewers_behind_one_address_are_no_changes_and_restar
 #[tokio::test]
 async fn one_address_has_a_share_of_the_event_streams() {
     let proxies = TrustedProxies(vec![parse_network("127.0.0.1").unwrap()]);
-    let whep = WhepConfig {
+    let whep = FrontConfig {
         max_event_streams_per_ip: 1,
-        ..WhepConfig::default()
+        ..FrontConfig::default()
     };
     let access = Access::new(Authorizer::open(), NO_LIMIT, proxies);
     let front = Front::build(whep, EngineConfig::default(), access);

@@ -4,7 +4,7 @@ use crate::front::{Answer, Front, OFFER};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use distributary_egress::engine::EngineConfig;
-use distributary_whep::{AllowedOrigins, WhepConfig};
+use distributary_whep::{AllowedOrigins, FrontConfig, WhepConfig};
 
 async fn preflight(front: &Front, path: &str, method: &str, headers: &str) -> Answer {
     let request = Request::options(path)
@@ -108,9 +108,12 @@ async fn every_answer_can_be_read_errors_too() {
 
 #[tokio::test]
 async fn only_the_pages_that_may_are_let_in_where_they_are_named() {
-    let whep = WhepConfig {
-        allowed_origins: AllowedOrigins::parse(&["https://www.example"]).unwrap(),
-        ..WhepConfig::default()
+    let whep = FrontConfig {
+        whep: WhepConfig {
+            allowed_origins: AllowedOrigins::parse(&["https://www.example"]).unwrap(),
+            ..WhepConfig::default()
+        },
+        ..FrontConfig::default()
     };
     let front = Front::with(whep, EngineConfig::default());
     let ask = |origin: &'static str| {

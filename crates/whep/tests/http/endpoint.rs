@@ -9,10 +9,11 @@ use crate::front::{Answer, Front, OFFER, publish, publish_without_tracks};
 use axum::body::{Body, HttpBody};
 use axum::http::{Request, StatusCode, header};
 use bytes::Bytes;
+use distributary_egress::ViewersConfig;
 use distributary_egress::engine::EngineConfig;
 use distributary_hub::{DemandError, Publisher, StreamName};
 use distributary_media::{VideoCodec, VideoTrack};
-use distributary_whep::{MAX_OFFER_LEN, OFFER_TIMEOUT, Offline, WhepConfig};
+use distributary_whep::{FrontConfig, MAX_OFFER_LEN, OFFER_TIMEOUT, Offline, WhepConfig};
 use hyper::body::Frame;
 
 const SDP: &str = "application/sdp";
@@ -106,7 +107,10 @@ async fn body_that_is_no_offer_is_called_what_it_is() {
 #[tokio::test]
 async fn a_player_that_cannot_show_the_picture_gets_the_sound_or_is_told_why() {
     let required = EngineConfig {
-        require_video: true,
+        viewers: ViewersConfig {
+            require_video: true,
+            ..ViewersConfig::default()
+        },
         ..EngineConfig::default()
     };
     let reason = "the video of this stream is H265, and this player supports VP8, VP9, H264, AV1";
@@ -120,7 +124,7 @@ async fn a_player_that_cannot_show_the_picture_gets_the_sound_or_is_told_why() {
     assert!(answer.text().contains("m=video 0 "), "{}", answer.text());
     drop((front, publisher));
 
-    let front = Front::with(WhepConfig::default(), required);
+    let front = Front::with(FrontConfig::default(), required);
     let _publisher = publish_h265(&front);
     let answer = front.post("/whep/live/h265", SDP, OFFER).await;
     let problem = answer.problem(StatusCode::NOT_ACCEPTABLE);
@@ -220,9 +224,12 @@ async fn a_stream_that_is_not_live_is_a_conflict_that_names_it_and_says_when_to_
 
 #[tokio::test]
 async fn where_viewers_wait_they_are_let_in_before_the_stream() {
-    let whep = WhepConfig {
-        offline: Offline::Wait,
-        ..WhepConfig::default()
+    let whep = FrontConfig {
+        whep: WhepConfig {
+            offline: Offline::Wait,
+            ..WhepConfig::default()
+        },
+        ..FrontConfig::default()
     };
     let front = Front::with(whep, EngineConfig::default());
     let answer = front.post("/whep/live/later", SDP, OFFER).await;

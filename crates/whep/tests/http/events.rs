@@ -6,7 +6,7 @@ use crate::front::{Answer, Front, OFFER, publish};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use distributary_egress::engine::EngineConfig;
-use distributary_whep::{Drain, Offline, WhepConfig};
+use distributary_whep::{Drain, FrontConfig, Offline, WhepConfig};
 use http_body_util::BodyExt as _;
 
 const JSON: &str = "application/json";
@@ -15,13 +15,16 @@ const JSON: &str = "application/json";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A gateway where viewers wait for a stream, told at once that it is inactive.
-fn front(whep: WhepConfig) -> Front {
+fn front(whep: FrontConfig) -> Front {
     let engine = EngineConfig {
         offline_grace: None,
         ..EngineConfig::default()
     };
-    let whep = WhepConfig {
-        offline: Offline::Wait,
+    let whep = FrontConfig {
+        whep: WhepConfig {
+            offline: Offline::Wait,
+            ..WhepConfig::default()
+        },
         offline_grace: Duration::ZERO,
         ..whep
     };
@@ -85,7 +88,7 @@ impl Player {
 
 #[tokio::test(start_paused = true)]
 async fn a_player_is_told_that_the_stream_goes_and_comes_and_of_the_end() {
-    let mut front = front(WhepConfig::default());
+    let mut front = front(FrontConfig::default());
     let (session, events) = subscribe(&front, "[\"active\",\"inactive\"]").await;
     let mut player = Player::listen(&front, &events).await;
     player.expect("active", "{}").await;
@@ -101,7 +104,7 @@ async fn a_player_is_told_that_the_stream_goes_and_comes_and_of_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_player_that_waits_for_a_stream_is_not_told_that_it_is_inactive() {
-    let mut front = front(WhepConfig::default());
+    let mut front = front(FrontConfig::default());
     front.unpublish();
     let (_, events) = subscribe(&front, "[\"active\",\"inactive\"]").await;
     let mut player = Player::listen(&front, &events).await;
@@ -116,7 +119,7 @@ async fn a_player_that_waits_for_a_stream_is_not_told_that_it_is_inactive() {
 
 #[tokio::test(start_paused = true)]
 async fn viewers_are_counted() {
-    let front = front(WhepConfig::default());
+    let front = front(FrontConfig::default());
     let (_, events) = subscribe(&front, "[\"viewercount\"]").await;
     let mut player = Player::listen(&front, &events).await;
     player.expect("viewercount", "{\"viewercount\":1}").await;
@@ -128,7 +131,7 @@ async fn viewers_are_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn players_are_asked_to_reconnect_when_the_gateway_is_about_to_end() {
-    let front = front(WhepConfig::default());
+    let front = front(FrontConfig::default());
     let (_, events) = subscribe(&front, "[\"reconnect\"]").await;
     let mut player = Player::listen(&front, &events).await;
     front.admission.drain(Drain {
@@ -140,7 +143,7 @@ async fn players_are_asked_to_reconnect_when_the_gateway_is_about_to_end() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_list_all_events_are_told() {
-    let front = front(WhepConfig::default());
+    let front = front(FrontConfig::default());
     for body in ["", " "] {
         let (_, events) = subscribe(&front, body).await;
         let mut player = Player::listen(&front, &events).await;
@@ -157,7 +160,7 @@ async fn without_a_list_all_events_are_told() {
 
 #[tokio::test]
 async fn only_a_list_of_events_that_there_are_makes_an_event_stream() {
-    let front = front(WhepConfig::default());
+    let front = front(FrontConfig::default());
     let events = format!("{}/events", front.open().await);
     for body in [
         "[\"scte35\"]",
@@ -180,7 +183,7 @@ async fn only_a_list_of_events_that_there_are_makes_an_event_stream() {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_stream_ends_when_it_is_deleted() {
-    let front = front(WhepConfig::default());
+    let front = front(FrontConfig::default());
     let (_, events) = subscribe(&front, "[\"active\"]").await;
     let mut player = Player::listen(&front, &events).await;
     player.expect("active", "{}").await;
@@ -195,7 +198,7 @@ async fn an_event_stream_ends_when_it_is_deleted() {
 
 #[tokio::test]
 async fn event_streams_that_come_and_go_leave_no_task_behind() {
-    let front = front(WhepConfig::default());
+    let front = front(FrontConfig::default());
     let entry = format!("{}/events", front.open().await);
     let tasks = || {
         tokio::runtime::Handle::current()
@@ -213,7 +216,7 @@ async fn event_streams_that_come_and_go_leave_no_task_behind() {
 
 #[tokio::test(start_paused = true)]
 async fn one_player_listens_to_an_event_stream_the_last_that_came() {
-    let front = front(WhepConfig::default());
+    let front = front(FrontConfig::default());
     let (_, events) = subscribe(&front, "[\"active\"]").await;
     let mut first = Player::listen(&front, &events).await;
     first.expect("active", "{}").await;
@@ -224,9 +227,12 @@ async fn one_player_listens_to_an_event_stream_the_last_that_came() {
 
 #[tokio::test]
 async fn event_streams_of_others_and_too_many_of_ones_own_are_refused() {
-    let front = front(WhepConfig {
-        max_event_streams: 1,
-        ..WhepConfig::default()
+    let front = front(FrontConfig {
+        whep: WhepConfig {
+            max_event_streams: 1,
+            ..WhepConfig::default()
+        },
+        ..FrontConfig::default()
     });
     let (session, events) = subscribe(&front, "").await;
     let (other, _) = subscribe(&front, "").await;
@@ -261,7 +267,7 @@ async fn event_streams_of_others_and_too_many_of_ones_own_are_refused() {
 
 #[tokio::test]
 async fn other_methods_are_refused_with_those_allowed() {
-    let front = front(WhepConfig::default());
+    let front = front(FrontConfig::default());
     let (session, events) = subscribe(&front, "").await;
     for (path, allowed) in [
         (format!("{session}/events"), vec!["OPTIONS", "POST"]),

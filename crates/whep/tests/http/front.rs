@@ -11,7 +11,7 @@ use distributary_egress::engine::{Engine, EngineConfig};
 use distributary_hub::{Hub, HubConfig, Publisher, StreamName, ViewerLimits};
 use distributary_media::{AudioCodec, AudioTrack, VideoCodec, VideoTrack};
 use distributary_whep::admin::{AdminDoor, AdminToken, admin_router};
-use distributary_whep::{Access, Admission, FrontDoor, ServerInfo, Settings, WhepConfig, router};
+use distributary_whep::{Access, Admission, FrontConfig, FrontDoor, ServerInfo, Settings, router};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
@@ -39,17 +39,17 @@ pub(crate) struct Answer {
 
 impl Front {
     pub(crate) fn new() -> Self {
-        Self::with(WhepConfig::default(), EngineConfig::default())
+        Self::with(FrontConfig::default(), EngineConfig::default())
     }
 
     /// One with settings of its own.
-    pub(crate) fn with(whep: WhepConfig, engine: EngineConfig) -> Self {
+    pub(crate) fn with(whep: FrontConfig, engine: EngineConfig) -> Self {
         Self::build(whep, engine, Access::default())
     }
 
     /// One that asks who may watch.
     pub(crate) fn guarded(access: Access) -> Self {
-        Self::build(WhepConfig::default(), EngineConfig::default(), access)
+        Self::build(FrontConfig::default(), EngineConfig::default(), access)
     }
 
     /// One with limits on its viewers.
@@ -58,16 +58,16 @@ impl Front {
             viewers,
             ..HubConfig::default()
         });
-        Self::over(hub, WhepConfig::default(), EngineConfig::default(), access)
+        Self::over(hub, FrontConfig::default(), EngineConfig::default(), access)
     }
 
-    pub(crate) fn build(whep: WhepConfig, engine: EngineConfig, access: Access) -> Self {
+    pub(crate) fn build(whep: FrontConfig, engine: EngineConfig, access: Access) -> Self {
         Self::over(Hub::new(HubConfig::default()), whep, engine, access)
     }
 
-    fn over(hub: Hub, whep: WhepConfig, mut engine: EngineConfig, access: Access) -> Self {
+    fn over(hub: Hub, whep: FrontConfig, mut engine: EngineConfig, access: Access) -> Self {
         engine.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        engine.shards = 1;
+        engine.viewers.shards = 1;
         engine.candidates = vec![Ipv4Addr::LOCALHOST.into()];
         let engine = Engine::start(engine, hub.clone()).expect("a port is free");
         #[allow(

@@ -10,21 +10,21 @@ use distributary_auth::rate::RateLimit;
 use distributary_auth::{AuthConfig, Authorizer, Method};
 use distributary_egress::engine::EngineConfig;
 use distributary_net::TrustedProxies;
-use distributary_whep::{Access, IceServer, TurnCredentials, WhepConfig};
+use distributary_whep::{Access, FrontConfig, IceServer, TurnCredentials};
 
 const STUN: &str = "<stun:stun.example>; rel=\"ice-server\"";
 
-fn settings() -> WhepConfig {
+fn settings() -> FrontConfig {
     let secret = TurnCredentials::Shared {
         secret: "north".to_owned(),
         lifetime: Duration::from_secs(3600),
     };
-    WhepConfig {
+    FrontConfig {
         ice_servers: vec![
             IceServer::new("stun:stun.example", None).unwrap(),
             IceServer::new("turn:turn.example?transport=udp", Some(secret)).unwrap(),
         ],
-        ..WhepConfig::default()
+        ..FrontConfig::default()
     }
 }
 

@@ -4,7 +4,7 @@ use crate::front::{Front, OFFER, publish};
 use axum::http::StatusCode;
 use distributary_egress::engine::EngineConfig;
 use distributary_hub::{StreamName, ViewerLimits};
-use distributary_whep::{Access, Drain, Redirect, WhepConfig};
+use distributary_whep::{Access, Drain, FrontConfig, Redirect};
 
 const SDP: &str = "application/sdp";
 
@@ -71,9 +71,9 @@ async fn a_draining_gateway_takes_nobody_and_keeps_those_it_has() {
 #[tokio::test]
 async fn viewers_are_sent_elsewhere_with_their_post_and_their_query() {
     let to = Redirect::new("vod/*".parse().unwrap(), "https://vod.example/whep/films");
-    let whep = WhepConfig {
+    let whep = FrontConfig {
         redirects: vec![to.unwrap()],
-        ..WhepConfig::default()
+        ..FrontConfig::default()
     };
     let front = Front::with(whep, EngineConfig::default());
     for path in [

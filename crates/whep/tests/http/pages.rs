@@ -4,7 +4,7 @@ use crate::front::{Front, publish};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use distributary_egress::engine::EngineConfig;
-use distributary_whep::{Redirect, WhepConfig};
+use distributary_whep::{FrontConfig, Redirect};
 
 #[tokio::test]
 async fn live_streams_are_listed_by_name() {
@@ -59,9 +59,9 @@ async fn the_pages_are_html_with_a_strict_policy() {
 async fn a_page_may_ask_where_viewers_are_sent() {
     let to = Redirect::new("vod/*".parse().unwrap(), "https://vod.example/whep/films");
     let front = Front::with(
-        WhepConfig {
+        FrontConfig {
             redirects: vec![to.unwrap()],
-            ..WhepConfig::default()
+            ..FrontConfig::default()
         },
         EngineConfig::default(),
     );

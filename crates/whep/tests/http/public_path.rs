@@ -7,13 +7,16 @@ use distributary_auth::Authorizer;
 use distributary_auth::rate::RateLimit;
 use distributary_egress::engine::EngineConfig;
 use distributary_net::{TrustedProxies, parse_network};
-use distributary_whep::{Access, WhepConfig};
+use distributary_whep::{Access, FrontConfig, WhepConfig};
 
 /// A gateway with this path in its configuration, which believes proxies at these addresses.
 fn front(public_path: &str, proxies: &[&str]) -> Front {
-    let whep = WhepConfig {
-        public_path: public_path.parse().unwrap(),
-        ..WhepConfig::default()
+    let whep = FrontConfig {
+        whep: WhepConfig {
+            public_path: public_path.parse().unwrap(),
+            ..WhepConfig::default()
+        },
+        ..FrontConfig::default()
     };
     let no_limit = RateLimit {
         burst: 1,

@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
+use distributary_config::time;
 use distributary_webrtc::rtp::extension::PlayoutDelay;
-
-use crate::units::{Time, serde_as_text};
 
 /// Least and most delay; none, written as an empty text, leaves it to the viewer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DelayBounds(Option<(Time, Time)>);
+pub struct DelayBounds(Option<(Duration, Duration)>);
 
 /// A value is not two times with two dots between them, the lesser first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +25,7 @@ impl DelayBounds {
     /// What viewers are told; `None` when it is left to them.
     pub fn playout_delay(self) -> Option<PlayoutDelay> {
         let (min, max) = self.0?;
-        let millis = |time: Time| u64::try_from(time.0.as_millis()).ok();
+        let millis = |time: Duration| u64::try_from(time.as_millis()).ok();
         PlayoutDelay::from_millis(millis(min)?, millis(max)?)
     }
 }
@@ -37,9 +37,9 @@ impl FromStr for DelayBounds {
         if text.is_empty() {
             return Ok(Self(None));
         }
-        let bounds = text
-            .split_once("..")
-            .and_then(|(min, max)| Some((min.trim().parse().ok()?, max.trim().parse().ok()?)));
+        let bounds = text.split_once("..").and_then(|(min, max)| {
+            Some((time::parse(min.trim()).ok()?, time::parse(max.trim()).ok()?))
+        });
         let bounds = Self(bounds);
         match bounds.playout_delay() {
             Some(_) => Ok(bounds),
@@ -53,13 +53,13 @@ impl FromStr for DelayBounds {
 impl fmt::Display for DelayBounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some((min, max)) => write!(f, "{min}..{max}"),
+            Some((min, max)) => write!(f, "{}..{}", time::Display(min), time::Display(max)),
             None => Ok(()),
         }
     }
 }
 
-serde_as_text!(DelayBounds);
+distributary_config::serde_as_text!(DelayBounds);
 
 #[cfg(test)]
 mod tests {
