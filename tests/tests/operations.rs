@@ -63,7 +63,7 @@ async fn publishers_and_viewers_need_their_keys_which_can_be_changed() {
 
     fs::write(&file, rules("next").replace("guest", "friend")).unwrap();
     gateway.reload();
-    gateway.logged_until("the configuration was read again");
+    gateway.logged_until("the configuration is reloaded");
     assert_eq!(offer(&gateway, "?token=guest").status, 401);
     assert_eq!(offer(&gateway, "?token=friend").status, 201);
     assert!(publisher.is_running(), "who is in stays in");
@@ -100,7 +100,7 @@ async fn what_can_change_while_it_runs_does_so_and_what_cannot_is_named() {
          [[ice_server]]\nurl = \"stun:stun.example\"\n";
     fs::write(&file, changed).unwrap();
     gateway.reload();
-    gateway.logged_until("wait for a new start");
+    gateway.logged_until("need a restart");
     let said = gateway.logged().join("\n");
     assert!(said.contains("drain_timeout, viewers.shards"), "{said}");
 

@@ -41,6 +41,11 @@ impl<K: Copy + Eq + Hash> RateLimiter<K> {
         }
     }
 
+    /// Returns the limit.
+    pub fn current(&self) -> RateLimit {
+        self.limit
+    }
+
     /// Changes the limit; what was counted stays.
     pub fn limit(&mut self, limit: RateLimit) {
         self.limit = limit;

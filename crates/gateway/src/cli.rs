@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
+use crate::config::environment::{self, UnknownVariable};
 use crate::config::{Config, ConfigError};
-use crate::environment::{self, UnknownVariable};
 use crate::logging::LogFormat;
 use distributary_net::{ListenAddress, OptionalAddress};
+use serde::Serialize;
+use toml::Table;
 
 /// WebRTC egress gateway: one publisher in over RTMP, thousands of viewers out over WebRTC (WHEP).
 ///
@@ -26,51 +28,9 @@ pub struct Cli {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Listen here for RTMP publishers [default: [::]:1935]
-    ///
-    /// host:port over TCP. [::] takes IPv4 too. With port 0 the system chooses one, which is printed
-    /// at the start.
-    #[arg(long, value_name = "ADDR")]
-    pub rtmp: Option<ListenAddress>,
-
-    /// Listen here for HTTP: WHEP, the API and the page [default: [::]:8080]
-    ///
-    /// host:port over TCP. [::] takes IPv4 too. With port 0 the system chooses one, which is printed
-    /// at the start.
-    #[arg(long, value_name = "ADDR")]
-    pub http: Option<ListenAddress>,
-
-    /// Send and receive WebRTC media here [default: [::]:8189]
-    ///
-    /// host:port over UDP, one port for all viewers. [::] takes IPv4 too. With port 0 the system
-    /// chooses one, which is printed at the start.
-    #[arg(long, value_name = "ADDR")]
-    pub webrtc: Option<ListenAddress>,
-
-    /// Listen here for the admin API and for Prometheus [default: 127.0.0.1:8180]
-    ///
-    /// host:port over TCP; an empty text turns it off. An address that others than this machine can
-    /// reach needs the key admin_token, or DISTRIBUTARY_ADMIN_TOKEN in the environment.
-    #[arg(long, value_name = "ADDR")]
-    pub admin: Option<OptionalAddress>,
-
-    /// Tell viewers to send to this host; may be given more than once
-    ///
-    /// An IP address, or a name that is resolved at the start. Needed behind NAT and in containers
-    /// with published ports: the address at which viewers reach this machine. Without it every
-    /// address of every network interface is announced.
-    #[arg(long, value_name = "HOST")]
-    pub advertise: Vec<String>,
-
-    /// Log this much: error, warn, info, debug or trace [default: info]
-    ///
-    /// Levels by part are possible too: warn,distributary_rtmp=debug
-    #[arg(long, value_name = "LEVEL")]
-    pub log: Option<String>,
-
-    /// Write the log as text or as json, one object per line [default: text]
-    #[arg(long, value_name = "FORMAT")]
-    pub log_format: Option<LogFormat>,
+    /// Flags that are keys of the configuration.
+    #[command(flatten)]
+    pub flags: Flags,
 
     /// Also publish the built-in test clip as live/demo
     #[arg(long)]
@@ -79,6 +39,67 @@ pub struct Cli {
     /// What to do instead of serving.
     #[command(subcommand)]
     pub task: Option<Task>,
+}
+
+/// Flags that win over the keys of the same name.
+#[derive(Clone, Debug, Default, Args, Serialize)]
+#[allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "these texts are the help, and [::] is an address in it"
+)]
+pub struct Flags {
+    /// Listen here for RTMP publishers [default: [::]:1935]
+    ///
+    /// host:port over TCP. [::] takes IPv4 too. With port 0 the system chooses one, which is printed
+    /// at the start.
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtmp: Option<ListenAddress>,
+
+    /// Listen here for HTTP: WHEP, the API and the page [default: [::]:8080]
+    ///
+    /// host:port over TCP. [::] takes IPv4 too. With port 0 the system chooses one, which is printed
+    /// at the start.
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<ListenAddress>,
+
+    /// Send and receive WebRTC media here [default: [::]:8189]
+    ///
+    /// host:port over UDP, one port for all viewers. [::] takes IPv4 too. With port 0 the system
+    /// chooses one, which is printed at the start.
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webrtc: Option<ListenAddress>,
+
+    /// Listen here for the admin API and for Prometheus [default: 127.0.0.1:8180]
+    ///
+    /// host:port over TCP; an empty text turns it off. An address that others than this machine can
+    /// reach needs the key admin_token, or DISTRIBUTARY_ADMIN_TOKEN in the environment.
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<OptionalAddress>,
+
+    /// Tell viewers to send to this host; may be given more than once
+    ///
+    /// An IP address, or a name that is resolved at the start. Needed behind NAT and in containers
+    /// with published ports: the address at which viewers reach this machine. Without it every
+    /// address of every network interface is announced.
+    #[arg(long, value_name = "HOST")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub advertise: Vec<String>,
+
+    /// Log this much: error, warn, info, debug or trace [default: info]
+    ///
+    /// Levels by part are possible too: warn,distributary_rtmp=debug
+    #[arg(long, value_name = "LEVEL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+
+    /// Write the log as text or as json, one object per line [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_format: Option<LogFormat>,
 }
 
 /// What to do instead of serving.
@@ -103,7 +124,9 @@ impl Cli {
     /// # Errors
     /// When the file cannot be read, or it or a variable is not valid.
     pub fn config(&self) -> Result<Config, ConfigError> {
-        Ok(self.over(environment::apply(self.file()?, variables())?.0))
+        Ok(self
+            .flags
+            .over(environment::apply(self.file()?, variables())?.0))
     }
 
     /// Says which variables look like keys and are none.
@@ -127,29 +150,19 @@ impl Cli {
             None => Ok(Config::default()),
         }
     }
+}
 
-    /// The options over `config`.
-    fn over(&self, mut config: Config) -> Config {
-        let Self {
-            rtmp,
-            http,
-            webrtc,
-            admin,
-            advertise,
-            log,
-            log_format,
-            ..
-        } = self.clone();
-        config.rtmp = rtmp.unwrap_or(config.rtmp);
-        config.http = http.unwrap_or(config.http);
-        config.webrtc = webrtc.unwrap_or(config.webrtc);
-        config.admin = admin.unwrap_or(config.admin);
-        config.log = log.unwrap_or(config.log);
-        config.log_format = log_format.unwrap_or(config.log_format);
-        if !advertise.is_empty() {
-            config.advertise = advertise;
-        }
-        config
+impl Flags {
+    /// Returns `config` with the flags that are given in place of its keys.
+    fn over(&self, config: Config) -> Config {
+        let merged = || {
+            let mut table = Table::try_from(&config)?;
+            table.extend(Table::try_from(self)?);
+            let config = table.try_into::<Config>();
+            Ok::<_, Box<dyn std::error::Error>>(config?)
+        };
+        // A flag has the type of its key, so what the table has is a configuration.
+        merged().unwrap_or(config)
     }
 }
 
@@ -163,6 +176,7 @@ fn variables() -> impl Iterator<Item = (String, String)> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use distributary_config::KeyPath;
 
     fn parse(arguments: &[&str]) -> Cli {
         let program = std::iter::once("distributary");
@@ -209,6 +223,30 @@ mod tests {
 
         let config = parse(&["--config", path, "--advertise", "a", "--advertise", "b"]);
         assert_eq!(config.config().unwrap().advertise, ["a", "b"]);
+    }
+
+    #[test]
+    fn every_flag_sets_the_key_of_its_name() {
+        let known: Vec<_> = Config::keys().iter().map(KeyPath::dotted).collect();
+        let flags = Flags::augment_args(clap::Command::new("distributary"));
+        for flag in flags.get_arguments() {
+            let name = flag.get_id().as_str();
+            assert!(known.contains(&name.to_owned()), "{name}");
+            let value = match name {
+                "log_format" => "json",
+                "log" => "warn",
+                "advertise" => "192.0.2.1",
+                _ => "127.0.0.1:9",
+            };
+            let option = format!("--{}", flag.get_long().unwrap());
+            let table = |config| Table::try_from(config).unwrap();
+            let before = table(Config::default());
+            let config = parse(&[&option, value]).flags.over(Config::default());
+            let after = table(config);
+            let changed = after.iter().filter(|(key, value)| before[*key] != **value);
+            let changed: Vec<_> = changed.map(|(key, _)| key).collect();
+            assert_eq!(changed, [name]);
+        }
     }
 
     #[test]

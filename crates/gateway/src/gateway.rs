@@ -137,6 +137,11 @@ impl Gateway {
         }
     }
 
+    /// Returns the engine that serves WebRTC viewers.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Serves until `ending` says how to end. Then viewers and publishers get some time to go elsewhere, if
     /// they are to have any, and every session is closed, within two seconds.
     ///

@@ -20,9 +20,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod demo;
-pub mod environment;
 pub mod error;
-pub mod explanation;
 #[cfg(all(unix, debug_assertions))]
 mod fault;
 pub mod gateway;
@@ -31,7 +29,6 @@ pub mod limits;
 pub mod log_limit;
 pub mod logging;
 mod memory;
-mod nearest;
 pub mod reload;
 pub mod signals;
 

@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn nobody_has_more_than_half_where_files_are_few() {
         let config: Config =
-            toml::from_str("[[pull]]\nmatch = \"a\"\nfrom = \"rtmp://b/a\"\n").unwrap();
+            toml::from_str("[[pull]]\nmatch = \"live/a\"\nfrom = \"rtmp://b/live/a\"\n").unwrap();
         for open_files in [1024, 4096] {
             let few = Connections::within(open_files, &config);
             assert!(few.http < config.requests.max_connections_per_ip, "{few:?}");
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn all_listeners_together_never_need_more_files_than_there_are() {
         let mut config = Config::default();
-        let pull = "[[pull]]\nmatch = \"a\"\nfrom = \"rtmp://b/a\"\n";
+        let pull = "[[pull]]\nmatch = \"live/a\"\nfrom = \"rtmp://b/live/a\"\n";
         let pulling: Config = toml::from_str(pull).unwrap();
         config.pull = pulling.pull;
         let listen: distributary_net::OptionalAddress = "127.0.0.1:0".parse().unwrap();

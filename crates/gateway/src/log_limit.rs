@@ -60,6 +60,11 @@ impl LogLimit {
         }))
     }
 
+    /// Returns the number of lines.
+    pub fn lines(&self) -> u32 {
+        self.0.lines.load(Ordering::Relaxed)
+    }
+
     /// Changes the number of lines.
     pub fn set(&self, lines: u32) {
         self.0.lines.store(lines, Ordering::Relaxed);

@@ -65,6 +65,20 @@ impl LogHandle {
         reloaded.map_err(|_| LogError::Ended)
     }
 
+    /// Returns the levels in force, as directives with commas between them.
+    ///
+    /// # Errors
+    /// When the log has ended.
+    pub fn levels(&self) -> Result<String, LogError> {
+        let levels = self.levels.with_current(ToString::to_string);
+        levels.map_err(|_| LogError::Ended)
+    }
+
+    /// Returns how many lines of each client are written in a minute; 0 means any number.
+    pub fn lines_per_minute(&self) -> u32 {
+        self.limit.lines()
+    }
+
     /// Says each minute what was suppressed, for as long as it is polled.
     pub async fn report(self) {
         loop {

@@ -1,6 +1,9 @@
-//! Reading the configuration again while the gateway runs.
+//! Reloads the configuration while the gateway runs.
+//!
+//! Whether a reload applies a key is said at its field, see [`distributary_config::Section`].
 
 use distributary_auth::Authorizer;
+use distributary_config::KeyPath;
 use distributary_hub::Hub;
 use distributary_whep::{Access, Settings};
 use toml::{Table, Value};
@@ -9,33 +12,6 @@ use crate::check::check;
 use crate::cli::Cli;
 use crate::config::Config;
 use crate::logging::LogHandle;
-
-/// What can change without a new start: keys, and tables with all their keys.
-const LIVE: [&str; 23] = [
-    "auth",
-    "ice_server",
-    "log",
-    "log_lines_per_minute",
-    "redirect",
-    "requests.max_posts_per_minute",
-    "requests.post_burst",
-    "requests.trusted_proxies",
-    "stream",
-    "streams.bframes",
-    "streams.opus_application",
-    "streams.opus_bitrate",
-    "streams.opus_complexity",
-    "streams.opus_fec",
-    "streams.queue_frames",
-    "streams.sei",
-    "streams.vui",
-    "viewers.max",
-    "viewers.max_per_ip",
-    "viewers.max_per_stream",
-    "whep.allowed_origins",
-    "whep.list_streams",
-    "whep.public_path",
-];
 
 /// The parts of a running gateway that take another configuration.
 #[derive(Clone)]
@@ -69,7 +45,8 @@ impl Reload {
         }
     }
 
-    /// Reads the configuration again. One that cannot be used changes nothing; what happened is logged.
+    /// Reads the configuration again and applies what can be applied. One that cannot be used changes nothing. The log
+    /// says what happened.
     pub fn reload(&mut self) {
         let config = match self.cli.config() {
             Ok(config) => config,
@@ -87,13 +64,13 @@ impl Reload {
         };
         tracing::info!(
             changed = change.live.join(", "),
-            "the configuration was read again"
+            "the configuration is reloaded"
         );
         if !change.waiting.is_empty() {
             let keys = change.waiting.join(", ");
-            tracing::warn!(keys, "these changes wait for a new start");
+            tracing::warn!(keys, "these changes need a restart");
         }
-        // What waits is told again each time, because it is not in force.
+        // A change that needs a restart is logged at each reload, because it is not in force.
         self.current = change.config;
     }
 
@@ -129,69 +106,57 @@ struct Change {
     config: Config,
     /// The keys that have changed.
     live: Vec<String>,
-    /// The keys that wait for a new start.
+    /// The keys that need a restart.
     waiting: Vec<String>,
 }
 
 impl Change {
     fn new(old: &Config, new: &Config) -> Result<Self, Box<dyn std::error::Error>> {
         let (mut in_force, new) = (Table::try_from(old)?, Table::try_from(new)?);
-        let mut keys = Vec::new();
-        differences(&in_force, &new, "", &mut keys);
-        let (live, waiting): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| is_live(key));
+        let keys = Config::keys().into_iter();
+        let changed = keys.filter(|key| value(&in_force, key) != value(&new, key));
+        let (live, waiting): (Vec<_>, Vec<_>) = changed.partition(|key| key.reloads);
         for key in &live {
-            carry_over(key, &new, &mut in_force);
+            carry_over(&key.names, &new, &mut in_force);
         }
+        let names = |keys: Vec<KeyPath>| keys.iter().map(KeyPath::dotted).collect();
         Ok(Self {
             config: in_force.try_into()?,
-            live,
-            waiting,
+            live: names(live),
+            waiting: names(waiting),
         })
     }
 }
 
-fn is_live(key: &str) -> bool {
-    let names = |live: &&str| {
-        key.strip_prefix(*live)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    LIVE.iter().any(names)
-}
-
-/// The keys whose values differ, with those of their tables before them.
-fn differences(old: &Table, new: &Table, path: &str, keys: &mut Vec<String>) {
-    let mut names: Vec<_> = old.keys().chain(new.keys()).collect();
-    names.sort();
-    names.dedup();
-    for name in names {
-        match (old.get(name), new.get(name)) {
-            (Some(Value::Table(old)), Some(Value::Table(new))) => {
-                differences(old, new, &format!("{path}{name}."), keys);
-            }
-            (old, new) if old != new => keys.push(format!("{path}{name}")),
-            _ => {}
-        }
+/// Returns the value of a key; `None` for a list of tables that is empty.
+fn value<'a>(table: &'a Table, key: &KeyPath) -> Option<&'a Value> {
+    let (last, tables) = key.names.split_last()?;
+    let mut table = table;
+    for name in tables {
+        table = table.get(*name)?.as_table()?;
     }
+    table.get(*last)
 }
 
 /// Gives a key the value it has in another table, or none.
-fn carry_over(key: &str, from: &Table, to: &mut Table) {
-    match key.split_once('.') {
-        Some((table, key)) => {
+fn carry_over(key: &[&str], from: &Table, to: &mut Table) {
+    match key {
+        [key] => match from.get(*key) {
+            Some(value) => {
+                to.insert((*key).to_owned(), value.clone());
+            }
+            None => {
+                to.remove(*key);
+            }
+        },
+        [table, key @ ..] => {
             if let (Some(Value::Table(from)), Some(Value::Table(to))) =
-                (from.get(table), to.get_mut(table))
+                (from.get(*table), to.get_mut(*table))
             {
                 carry_over(key, from, to);
             }
         }
-        None => match from.get(key) {
-            Some(value) => {
-                to.insert(key.to_owned(), value.clone());
-            }
-            None => {
-                to.remove(key);
-            }
-        },
+        [] => {}
     }
 }
 
@@ -200,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_change_is_told_from_what_cannot() {
+    fn keys_that_need_a_restart_keep_their_value() {
         let old = Config::default();
         let mut new: Config = toml::from_str(
             "log = \"debug\"\nlog_format = \"json\"\n\
@@ -215,21 +180,21 @@ mod tests {
         assert_eq!(
             change.live,
             [
-                "auth.jwt.secret",
-                "auth.key",
-                "auth.play",
-                "ice_server",
                 "log",
                 "stream",
+                "ice_server",
                 "viewers.max",
-                "whep.list_streams"
+                "whep.list_streams",
+                "auth.play",
+                "auth.key",
+                "auth.jwt.secret",
             ]
         );
         assert_eq!(
             change.waiting,
             ["log_format", "viewers.shards", "whep.offline"]
         );
-        // What waits is told again, and what has changed is not.
+        // A change that needs a restart is named again; one that is applied is not.
         let again = Change::new(&change.config, &new).unwrap();
         assert_eq!(again.live, [""; 0]);
         assert_eq!(again.waiting, change.waiting);
@@ -237,19 +202,5 @@ mod tests {
         let back = Change::new(&change.config, &old).unwrap();
         assert_eq!((back.live, back.waiting), (change.live, Vec::new()));
         assert_eq!(back.config, old);
-    }
-
-    #[test]
-    fn what_can_change_exists() {
-        let all = Table::try_from(Config::default()).unwrap();
-        for key in &LIVE {
-            let mut table = Some(Value::Table(all.clone()));
-            for part in key.split('.') {
-                table = table.and_then(|table| table.get(part).cloned());
-            }
-            // Lists that are empty are left out.
-            let is_list = ["ice_server", "redirect", "stream"].contains(key);
-            assert!(table.is_some() || is_list, "{key}");
-        }
     }
 }

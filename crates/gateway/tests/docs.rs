@@ -6,7 +6,8 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use distributary_gateway::{Config, environment};
+use distributary_gateway::Config;
+use distributary_gateway::config::environment;
 
 /// The root of the source.
 fn root() -> PathBuf {

@@ -64,6 +64,17 @@ impl Access {
         self.has_warned.store(false, Ordering::Relaxed);
     }
 
+    /// Returns how often an address may ask.
+    pub fn limit(&self) -> RateLimit {
+        self.limits.limit()
+    }
+
+    /// Returns the proxies that are believed.
+    pub fn proxies(&self) -> TrustedProxies {
+        let proxies = self.proxies.read();
+        proxies.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Where a request comes from, by what trusted proxies say.
     pub(crate) fn address(&self, peer: Option<&PeerAddress>, headers: &HeaderMap) -> IpAddr {
         let peer = address_of(peer);

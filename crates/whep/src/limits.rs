@@ -77,6 +77,11 @@ impl Limits {
         }
     }
 
+    /// Returns how often an address may make requests of the kind that opens sessions.
+    pub(crate) fn limit(&self) -> RateLimit {
+        locked(&self.by_address)[Kind::Open as usize].current()
+    }
+
     /// Puts another limit into force.
     pub(crate) fn replace(&self, limit: RateLimit) {
         for limiter in &mut *locked(&self.by_address) {

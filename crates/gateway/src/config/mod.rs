@@ -1,26 +1,40 @@
 //! The configuration: one file, every key with a default.
+//!
+//! The sections are types of the crates that they are for; this module puts them together.
+//!
+//! * [`environment`]: the variables that win over the file.
+//! * [`error`]: why a configuration cannot be used.
+//! * `explanation`: what is wrong with a file, with its line; `nearest`: what its author may have meant.
 
-use std::io;
+pub mod environment;
+pub mod error;
+mod explanation;
+mod nearest;
+#[cfg(test)]
+mod reference;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use distributary_auth::AuthConfig;
-use distributary_config::time;
+use distributary_config::{KeyPath, Section, time};
 use distributary_egress::ViewersConfig;
 use distributary_egress::engine::EngineConfig;
 use distributary_hub::{HubConfig, StreamRule, StreamsConfig};
+use distributary_net::{ListenAddress, OptionalAddress};
 use distributary_rtmp::{PublishersConfig, PullRule, PullsConfig, RtmpConfig};
 use distributary_tls::TlsListener;
+use distributary_transcode::TranscodeConfig;
 use distributary_whep::{
     FrontConfig, HttpConfig, IceServer, Offline, Redirect, RequestsConfig, WhepConfig,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::explanation::Explanation;
 use crate::logging::LogFormat;
-use distributary_net::{ListenAddress, OptionalAddress};
-use distributary_transcode::TranscodeConfig;
+use explanation::Explanation;
+
+pub use error::ConfigError;
 
 /// Interfaces that lead to containers and virtual machines on this machine, and to no viewer.
 const CONTAINER_INTERFACES: [&str; 8] = [
@@ -34,7 +48,7 @@ const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST
 ///
 /// The first keys are those that have a flag of the same name; a table for each part holds its
 /// limits. Keys that do not exist are refused, so that a slip of the pen is not taken for a setting.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Section)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where publishers connect to.
@@ -54,10 +68,12 @@ pub struct Config {
     /// Interfaces whose addresses are not.
     pub exclude_interfaces: Vec<String>,
     /// What is logged.
+    #[reload]
     pub log: String,
     /// How it is written.
     pub log_format: LogFormat,
     /// Lines of the log that one client can fill in a minute; 0 for any number.
+    #[reload]
     pub log_lines_per_minute: u32,
     /// How long viewers and publishers may take to go elsewhere when the gateway is told to end.
     #[serde(with = "time")]
@@ -66,76 +82,50 @@ pub struct Config {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pull: Vec<PullRule>,
     /// Exceptions from what holds for all streams.
+    #[reload]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stream: Vec<StreamRule>,
     /// STUN and TURN servers that players are told of.
+    #[reload]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ice_server: Vec<IceServer>,
     /// Streams whose viewers are sent to another gateway.
+    #[reload]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub redirect: Vec<Redirect>,
     /// RTMP over TLS.
+    #[section]
     pub rtmps: TlsListener,
     /// HTTP over TLS.
+    #[section]
     pub https: TlsListener,
     /// The admin API over TLS.
+    #[section]
     pub admin_https: TlsListener,
     /// Limits of those who publish.
+    #[section]
     pub publishers: PublishersConfig,
     /// Limits of what is pulled.
+    #[section]
     pub pulls: PullsConfig,
     /// What is kept of each stream.
+    #[section]
     pub streams: StreamsConfig,
     /// How streams are encoded anew.
+    #[section]
     pub transcode: TranscodeConfig,
     /// How viewers are served.
+    #[section]
     pub viewers: ViewersConfig,
     /// How players may ask for streams.
+    #[section]
     pub whep: WhepConfig,
     /// Limits of HTTP.
+    #[section]
     pub requests: RequestsConfig,
     /// Who may publish and who may watch.
+    #[section]
     pub auth: AuthConfig,
-}
-
-/// Why the configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("--config {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The file is not what it should be.
-    #[error("{}:{}: {}", path.display(), explanation.line, explanation.reason)]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong there, and where that is.
-        explanation: Explanation,
-    },
-    /// A variable of the environment is not what its key wants.
-    #[error("{name} in the environment: {reason}")]
-    Environment {
-        /// The variable.
-        name: String,
-        /// What is wrong.
-        reason: String,
-    },
-}
-
-impl ConfigError {
-    /// The place of the file that is wrong, with a mark, for a person at a terminal.
-    pub fn excerpt(&self) -> Option<String> {
-        match self {
-            Self::Parse { explanation, .. } => Some(explanation.to_string()),
-            _ => None,
-        }
-    }
 }
 
 impl Config {
@@ -152,6 +142,11 @@ impl Config {
             }),
             Err(source) => Err(ConfigError::Read { path, source }),
         }
+    }
+
+    /// Returns every key, and whether a reload applies it.
+    pub fn keys() -> Vec<KeyPath> {
+        distributary_config::paths::<Self>()
     }
 
     /// The part of the HTTP front door.
@@ -221,40 +216,8 @@ impl Default for Config {
 mod tests {
     use super::*;
 
-    const REFERENCE: &str = include_str!("../../../config/distributary.toml");
-
     fn parse(text: &str) -> Result<Config, toml::de::Error> {
         toml::from_str(text)
-    }
-
-    /// The keys of a table and of the tables in it, as `table.key`.
-    fn keys(table: &toml::Table) -> Vec<String> {
-        let nested = |(key, value): (&String, &toml::Value)| match value {
-            toml::Value::Table(inner) => keys(inner)
-                .into_iter()
-                .map(|inner| format!("{key}.{inner}"))
-                .collect(),
-            _ => vec![key.clone()],
-        };
-        table.iter().flat_map(nested).collect()
-    }
-
-    #[test]
-    fn the_reference_file_is_the_default_configuration() {
-        assert_eq!(parse(REFERENCE).unwrap(), Config::default());
-    }
-
-    #[test]
-    fn the_reference_file_has_every_key_with_a_comment_before_it() {
-        let all = keys(&toml::Table::try_from(Config::default()).unwrap());
-        assert_eq!(keys(&REFERENCE.parse().unwrap()), all);
-
-        let lines: Vec<_> = REFERENCE.lines().collect();
-        for (at, line) in lines.iter().enumerate().skip(1) {
-            if line.contains(" = ") && !line.starts_with('#') {
-                assert!(lines[at - 1].starts_with("# "), "no comment before: {line}");
-            }
-        }
     }
 
     #[test]

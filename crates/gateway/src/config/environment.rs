@@ -3,18 +3,15 @@
 //! `DISTRIBUTARY_HTTP` is `http`, `DISTRIBUTARY_VIEWERS_MAX` is `max` under `[viewers]`. A list is written
 //! with commas, or as JSON; tables that there may be several of, such as `[[pull]]`, as a JSON list of objects.
 
+use distributary_config::KeyPath;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::config::{Config, ConfigError};
-use crate::explanation;
-use crate::nearest::nearest;
+use super::nearest::nearest;
+use super::{Config, ConfigError, explanation};
 
 /// What the names begin with.
 const PREFIX: &str = "DISTRIBUTARY_";
-
-/// Tables that there may be several of. Where there is none, the configuration does not show that there could be.
-const TABLE_LISTS: [&str; 5] = ["auth.key", "ice_server", "pull", "redirect", "stream"];
 
 /// The variable with the path of the configuration file, which is no key of it.
 pub const CONFIG_FILE: &str = "DISTRIBUTARY_CONFIG";
@@ -29,7 +26,7 @@ pub fn apply(
     variables: impl Iterator<Item = (String, String)>,
 ) -> Result<(Config, Vec<UnknownVariable>), ConfigError> {
     let mut table = Table::try_from(&config).unwrap_or_default();
-    let known = names(&table);
+    let known = names();
     let (mut config, mut unknown) = (config, Vec::new());
     let mut variables: Vec<_> = variables
         .filter(|(name, _)| name.starts_with(PREFIX) && name != CONFIG_FILE)
@@ -67,42 +64,24 @@ pub struct UnknownVariable {
 }
 
 /// The variables and the keys they stand for.
-fn names(table: &Table) -> Vec<(String, Vec<String>)> {
-    let mut names = Vec::new();
-    collect(table, &mut Vec::new(), &mut names);
-    for list in TABLE_LISTS {
-        let path: Vec<String> = list.split('.').map(str::to_owned).collect();
-        if !names.iter().any(|(_, known)| *known == path) {
-            names.push((name(&path), path));
-        }
-    }
-    names
+fn names() -> Vec<(String, KeyPath)> {
+    let keys = Config::keys().into_iter();
+    keys.map(|key| (name(&key), key)).collect()
 }
 
 /// The variable of a key.
-fn name(path: &[String]) -> String {
-    format!("{PREFIX}{}", path.join("_").to_uppercase())
-}
-
-fn collect(table: &Table, path: &mut Vec<String>, names: &mut Vec<(String, Vec<String>)>) {
-    for (key, value) in table {
-        path.push(key.clone());
-        match value {
-            Value::Table(inner) => collect(inner, path, names),
-            _ => names.push((name(path), path.clone())),
-        }
-        path.pop();
-    }
+fn name(key: &KeyPath) -> String {
+    format!("{PREFIX}{}", key.names.join("_").to_uppercase())
 }
 
 /// The value of a key; an empty list where there is none.
-fn place<'a>(table: &'a mut Table, path: &[String]) -> Option<&'a mut Value> {
-    let (last, tables) = path.split_last()?;
+fn place<'a>(table: &'a mut Table, key: &KeyPath) -> Option<&'a mut Value> {
+    let (last, tables) = key.names.split_last()?;
     let mut table = table;
     for key in tables {
-        table = table.get_mut(key)?.as_table_mut()?;
+        table = table.get_mut(*key)?.as_table_mut()?;
     }
-    let value = table.entry(last.as_str());
+    let value = table.entry(*last);
     Some(value.or_insert_with(|| Value::Array(Vec::new())))
 }
 
@@ -136,7 +115,6 @@ fn of_json(text: &str) -> Result<Value, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashSet;
 
     fn applied(variables: &[(&str, &str)]) -> Result<(Config, Vec<UnknownVariable>), ConfigError> {
         let owned = variables
@@ -147,10 +125,7 @@ mod tests {
 
     #[test]
     fn every_key_has_a_variable_of_its_own() {
-        let mut names: Vec<_> = names(&Table::try_from(Config::default()).unwrap())
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
+        let mut names: Vec<_> = names().into_iter().map(|(name, _)| name).collect();
         let all = names.len();
         names.sort();
         names.dedup();
@@ -238,18 +213,6 @@ mod tests {
     }
 
     #[test]
-    fn every_table_of_the_reference_has_a_variable() {
-        let reference = include_str!("../../../config/distributary.toml");
-        let lines = reference
-            .lines()
-            .map(|line| line.trim_start_matches(['#', ' ']));
-        let tables: HashSet<&str> = lines
-            .filter_map(|line| line.strip_prefix("[[")?.strip_suffix("]]"))
-            .collect();
-        assert_eq!(tables, HashSet::from(TABLE_LISTS));
-    }
-
-    #[test]
     fn a_wrong_value_is_named_with_its_variable() {
         for (name, value, words) in [
             (
@@ -266,17 +229,17 @@ mod tests {
             ("DISTRIBUTARY_PULL", "[{", "expected a JSON list"),
             (
                 "DISTRIBUTARY_PULL",
-                "{\"match\": \"a\"}",
+                "{\"match\": \"live/a\"}",
                 "expected a JSON list",
             ),
             (
                 "DISTRIBUTARY_PULL",
-                "[{\"match\": \"a\", \"form\": \"b\"}]",
+                "[{\"match\": \"live/a\", \"form\": \"b\"}]",
                 "no key \"form\" here; \"from\" is meant?",
             ),
             (
                 "DISTRIBUTARY_PULL",
-                "[{\"match\": \"a\"}]",
+                "[{\"match\": \"live/a\"}]",
                 "missing field `from`",
             ),
         ] {

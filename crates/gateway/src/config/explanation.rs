@@ -3,10 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
-use toml::Table;
-
-use crate::config::Config;
-use crate::nearest::nearest;
+use super::Config;
+use super::nearest::nearest;
 
 /// An error in a file, with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,12 +97,16 @@ impl<'a> UnknownKey<'a> {
         })
     }
 
-    /// The tables that have such a key, where it was perhaps meant to be.
+    /// Returns the tables that have such a key, where it was perhaps meant to be.
     fn homes(&self) -> Vec<String> {
-        let all = Table::try_from(Config::default()).unwrap_or_default();
-        let mut homes = Vec::new();
-        find(&all, self.key, "", &mut homes);
-        homes
+        let keys = Config::keys();
+        let tables = keys.iter().filter_map(|key| match key.names.split_last() {
+            Some((key, tables)) if *key == self.key && !tables.is_empty() => Some(tables),
+            _ => None,
+        });
+        tables
+            .map(|tables| format!("[{}]", tables.join(".")))
+            .collect()
     }
 }
 
@@ -117,23 +119,6 @@ impl fmt::Display for UnknownKey<'_> {
         match self.homes().as_slice() {
             [] => write!(f, "; there are {}", self.known.join(", ")),
             homes => write!(f, "; it belongs to {}", homes.join(" or ")),
-        }
-    }
-}
-
-/// Collects the tables that have the key, the file itself left out.
-fn find(table: &Table, key: &str, path: &str, homes: &mut Vec<String>) {
-    for (name, value) in table {
-        if let Some(inner) = value.as_table() {
-            let path = if path.is_empty() {
-                name.clone()
-            } else {
-                format!("{path}.{name}")
-            };
-            if inner.contains_key(key) {
-                homes.push(format!("[{path}]"));
-            }
-            find(inner, key, &path, homes);
         }
     }
 }
@@ -185,6 +170,37 @@ mod tests {
             (
                 "[streams]\nopus_bitrate = 1000",
                 "2: the Opus bitrate is 1000 bit/s; it must be from 16000 to 320000",
+            ),
+            (
+                "[whep]\nallowed_origins = [\"www.example\"]",
+                "2: expected * or an origin such as https://www.example, without a path, instead of \
+                 \"www.example\"",
+            ),
+            (
+                "[requests]\ntrusted_proxies = [\"::1\", \"nginx\"]",
+                "2: expected an address or a network such as 10.0.0.0/8 instead of \"nginx\"",
+            ),
+            (
+                "\n[[ice_server]]\nurl = \"turn.example\"",
+                "2: url = \"turn.example\": expected a URL such as stun:stun.example:3478 or \
+                 turn:turn.example:3478?transport=udp",
+            ),
+            (
+                "[[ice_server]]\nurl = \"turn:turn.example\"\nusername = \"a\"",
+                "1: url = \"turn:turn.example\": give username and password together, or secret instead \
+                 of both",
+            ),
+            (
+                "[[redirect]]\nmatch = \"vod/*\"\nto = \"edge.example\"",
+                "1: to = \"edge.example\": expected a URL such as https://edge.example/whep/live/*",
+            ),
+            (
+                "[[pull]]\nmatch = \"live/*\"\nfrom = \"https://origin/live\"",
+                "1: from = \"https://origin/live\": expected an rtmp:// URL instead of one with https://",
+            ),
+            (
+                "[auth.webhook]\nplay_url = \"ftp://x\"",
+                "2: expected a URL such as http://127.0.0.1:9000/auth instead of \"ftp://x\"",
             ),
             (
                 "[auth]\nplay = \"key\"",
