@@ -23,7 +23,7 @@ fn front(whep: FrontConfig) -> Front {
     let whep = FrontConfig {
         whep: WhepConfig {
             offline: Offline::Wait,
-            ..WhepConfig::default()
+            ..whep.whep
         },
         offline_grace: Duration::ZERO,
         ..whep
