@@ -42,6 +42,7 @@ pub use identity::{CERTIFICATE_LIFETIME, IdentityError};
 pub(crate) use identity::{Identities, Identity};
 pub(crate) use latency::Latency;
 pub use latency::LatencySummary;
+pub(crate) use open::open;
 pub use open::{MissingMedia, OpenedSession, ViewerOptions};
 pub use restart::{IcePatch, PatchError, RestartedIce};
 
@@ -206,7 +207,7 @@ impl Engine {
         offer: &Offer,
         options: ViewerOptions,
     ) -> Result<OpenedSession, OpenError> {
-        open::open(&self.shared, stream, offer, options, Instant::now())
+        open(&self.shared, stream, offer, options, Instant::now())
     }
 
     /// Offers a viewer all that `stream` has, and waits for its answer.

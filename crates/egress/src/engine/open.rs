@@ -69,7 +69,7 @@ pub struct ViewerOptions {
     pub counts_as: Option<IpAddr>,
 }
 
-pub(super) fn open(
+pub(crate) fn open(
     shared: &Shared,
     stream: &StreamName,
     offer: &Offer,

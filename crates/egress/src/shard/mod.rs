@@ -26,6 +26,8 @@ mod stats;
 mod strays;
 mod stream;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod transmitter;
 mod unsent;
 mod viewers;

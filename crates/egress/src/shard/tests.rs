@@ -1,0 +1,294 @@
+//! Shards and viewers in simulated time: no socket, no thread, no runtime.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use distributary_bench::answer::Answer;
+use distributary_bench::viewer::Viewer as Player;
+use distributary_hub::{Hub, HubConfig, Publisher};
+use distributary_media::{Frame, MediaTime, VideoCodec, VideoFrame, VideoTrack};
+use distributary_webrtc::certificate::Certificate;
+use distributary_webrtc::dtls::DtlsContext;
+use distributary_webrtc::ice::CONSENT_TIMEOUT;
+use distributary_webrtc::sdp::Offer;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::engine::{EngineConfig, ViewerOptions, open};
+use crate::outlet::SendError;
+
+const FRAME_INTERVAL: Duration = Duration::from_millis(33);
+
+/// Datagrams that a shard has sent, with their destinations.
+#[derive(Clone, Default)]
+struct Wire(Rc<RefCell<Sent>>);
+
+type Sent = Vec<(SocketAddr, Vec<u8>)>;
+
+impl Outlet for Wire {
+    fn send(
+        &self,
+        destination: SocketAddr,
+        _local: Option<IpAddr>,
+        contents: &[u8],
+        segment_size: usize,
+    ) -> Result<(), SendError> {
+        let mut sent = self.0.borrow_mut();
+        for packet in contents.chunks(segment_size) {
+            sent.push((destination, packet.to_vec()));
+        }
+        Ok(())
+    }
+}
+
+/// A shard and what comes in for it.
+struct Driven {
+    shard: Shard<Wire>,
+    wire: Wire,
+    inbox: mpsc::Receiver<Command>,
+    deliveries: mpsc::Receiver<Delivery>,
+    /// Calls of [`Shard::handle_timeout`].
+    timeouts: usize,
+}
+
+/// A player at its address, and the shard at which the kernel delivers its datagrams.
+struct Client {
+    player: Player,
+    address: SocketAddr,
+    shard: usize,
+    last_check: Option<Instant>,
+}
+
+/// A gateway without its sockets, its publisher and its players.
+struct World {
+    start: Instant,
+    now: Instant,
+    shared: Arc<Shared>,
+    shards: Vec<Driven>,
+    clients: Vec<Client>,
+    publisher: Publisher,
+    frames: u32,
+    is_publishing: bool,
+}
+
+impl World {
+    fn new(shards: usize) -> Self {
+        let now = Instant::now();
+        let hub = Hub::new(HubConfig::default());
+        let publisher = hub.publish(&stream(), now).unwrap();
+        publisher.set_video_track(VideoTrack {
+            codec: VideoCodec::H264,
+            width: 1280,
+            height: 720,
+            profile_level_id: [0x42, 0xc0, 0x1f],
+            config: Bytes::new(),
+        });
+        let config = EngineConfig {
+            candidates: vec![[192, 0, 2, 1].into()],
+            offline_grace: None,
+            ..EngineConfig::default()
+        };
+        let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::channel(64)).unzip();
+        let local = ([192, 0, 2, 1], 8189).into();
+        let clocks = (now, SystemTime::now());
+        let shared = Shared::new(config, hub, (local, false), inboxes, clocks).unwrap();
+        let shared = Arc::new(shared);
+        let driven = |(index, inbox)| {
+            let (sink, deliveries) = Sink::channel(64);
+            let wire = Wire::default();
+            Driven {
+                shard: Shard::new(index, Arc::clone(&shared), wire.clone(), sink, now),
+                wire,
+                inbox,
+                deliveries,
+                timeouts: 0,
+            }
+        };
+        Self {
+            start: now,
+            now,
+            shards: receivers.into_iter().enumerate().map(driven).collect(),
+            shared,
+            clients: Vec::new(),
+            publisher,
+            frames: 0,
+            is_publishing: true,
+        }
+    }
+
+    /// Adds a player whose datagrams are delivered at a shard.
+    fn join(&mut self, shard: usize) {
+        let certificate = Certificate::generate(SystemTime::now()).unwrap();
+        let identity = 1000 + self.clients.len() as u64;
+        let mut player = Player::new(Credentials::generate().unwrap(), identity, true);
+        let offer = Offer::parse(&player.offer(certificate.fingerprint())).unwrap();
+        let options = ViewerOptions::default();
+        let opened = open(&self.shared, &stream(), &offer, options, self.now).unwrap();
+        let answer = Answer::parse(&opened.answer).unwrap();
+        let server = answer.candidates[0];
+        let context = DtlsContext::new(&certificate).unwrap();
+        player
+            .handle_answer(self.now, answer, server, &context)
+            .unwrap();
+        let port = 50_000 + self.clients.len() as u16;
+        self.clients.push(Client {
+            player,
+            address: ([192, 0, 2, 7], port).into(),
+            shard,
+            last_check: None,
+        });
+    }
+
+    fn publish(&mut self) {
+        while self.is_publishing && self.start + FRAME_INTERVAL * self.frames <= self.now {
+            let at = MediaTime::ZERO + FRAME_INTERVAL * self.frames;
+            let keyframe = self.frames.is_multiple_of(30);
+            let mut unit = vec![0x55; if keyframe { 20_000 } else { 3_000 }];
+            unit[0] = if keyframe { 0x65 } else { 0x41 };
+            unit[1] = 0x80;
+            let frame = VideoFrame {
+                codec: VideoCodec::H264,
+                pts: at,
+                dts: at,
+                keyframe,
+                units: vec![Bytes::from(unit)],
+            };
+            self.publisher.push(Frame::Video(frame), self.now).unwrap();
+            self.frames += 1;
+        }
+    }
+
+    /// Lets time pass, from one deadline to the next.
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            self.publish();
+            self.exchange();
+            let shards = self.shards.iter().map(|driven| driven.shard.poll_timeout());
+            let players = self.clients.iter();
+            let players = players.map(|client| client.player.poll_timeout());
+            let frame = self
+                .is_publishing
+                .then(|| self.start + FRAME_INTERVAL * self.frames);
+            let next = shards.chain(players).chain([frame]).flatten().min();
+            match next {
+                Some(next) if next < end => self.now = self.now.max(next),
+                _ => break,
+            }
+        }
+        self.now = end;
+    }
+
+    /// Handles what is due and carries datagrams until there are none.
+    fn exchange(&mut self) {
+        let now = self.now;
+        loop {
+            let mut is_idle = true;
+            for client in &mut self.clients {
+                if client.player.poll_timeout().is_some_and(|due| due <= now) {
+                    client.player.handle_timeout(now);
+                }
+                while let Some(mut bytes) = client.player.poll_transmit() {
+                    is_idle = false;
+                    if DatagramKind::of(&bytes) == DatagramKind::Stun {
+                        client.last_check = Some(now);
+                    }
+                    let datagram = Received {
+                        source: client.address,
+                        local: None,
+                        bytes: &mut bytes,
+                    };
+                    self.shards[client.shard]
+                        .shard
+                        .handle_datagram(datagram, now);
+                }
+            }
+            for driven in &mut self.shards {
+                while let Ok(command) = driven.inbox.try_recv() {
+                    is_idle = false;
+                    driven.shard.handle_command(command, now);
+                }
+                while let Ok(delivery) = driven.deliveries.try_recv() {
+                    is_idle = false;
+                    driven.shard.handle_delivery(&delivery, now);
+                }
+                if driven.shard.poll_timeout().is_some_and(|due| due <= now) {
+                    driven.timeouts += 1;
+                    driven.shard.handle_timeout(now);
+                }
+                for (destination, bytes) in driven.wire.0.take() {
+                    is_idle = false;
+                    let mut clients = self.clients.iter_mut();
+                    if let Some(client) = clients.find(|client| client.address == destination) {
+                        client.player.handle_datagram(now, &bytes);
+                    }
+                }
+            }
+            if is_idle {
+                return;
+            }
+        }
+    }
+
+    fn sessions(&self) -> usize {
+        self.shared.registry.len()
+    }
+}
+
+fn stream() -> StreamName {
+    StreamName::parse("live/test").unwrap()
+}
+
+#[test]
+fn viewer_whose_datagrams_reach_another_shard_goes_on() {
+    let mut world = World::new(2);
+    world.join(0);
+    world.run(Duration::from_secs(1));
+    assert!(world.clients[0].player.first_packet().is_some());
+    world.clients[0].shard = 1;
+    world.run(CONSENT_TIMEOUT * 4);
+    assert_eq!(world.sessions(), 1);
+    let findings = world.clients[0].player.findings().unwrap();
+    assert!(findings.units.whole > 1800, "{findings:?}");
+    assert_eq!((findings.units.damaged, findings.refused), (0, 0));
+}
+
+#[test]
+fn silent_viewer_is_closed_at_the_moment_its_consent_ends() {
+    let mut world = World::new(1);
+    world.join(0);
+    world.run(Duration::from_secs(7));
+    let last_check = world.clients[0].last_check.unwrap();
+    world.clients.clear();
+    let ends = last_check + CONSENT_TIMEOUT;
+    world.run(ends - world.now);
+    assert_eq!(world.sessions(), 1);
+    world.run(Duration::from_millis(2));
+    assert_eq!(world.sessions(), 0);
+}
+
+#[test]
+fn idle_viewers_wake_their_shard_no_more_often_than_one_does() {
+    let mut world = World::new(1);
+    for _ in 0..30 {
+        world.join(0);
+        world.run(Duration::from_millis(37));
+    }
+    world.run(Duration::from_secs(2));
+    world.is_publishing = false;
+    world.run(Duration::from_secs(2));
+    assert_eq!(world.sessions(), 30);
+    world.shards[0].timeouts = 0;
+    world.run(Duration::from_secs(10));
+    assert_eq!(world.sessions(), 30);
+    // Ten points of the report grid and one round of upkeep a second, and the corrections of deadlines
+    // that have moved.
+    let timeouts = world.shards[0].timeouts;
+    assert!(timeouts <= 10 * 15, "{timeouts} timeouts in 10 s");
+}
