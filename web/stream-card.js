@@ -163,6 +163,6 @@ function cells(viewer) {
     viewer.bandwidth_bps === null ? "–" : rate(viewer.bandwidth_bps),
     String(viewer.nacks),
     String(viewer.keyframe_requests),
-    String(viewer.dropped_pictures + viewer.skips),
+    String(viewer.dropped_frames + viewer.skips),
   ];
 }

@@ -33,7 +33,7 @@ async fn what_ffmpeg_publishes_is_seen_and_heard() {
 
 #[tokio::test]
 async fn sound_that_is_sent_with_the_pictures_is_heard_without_gaps() {
-    let (_, report) = watch_with("[viewers]\nbundle_sound_from = 0\n").await;
+    let (_, report) = watch_with("[viewers]\nbundle_audio_from = 0\n").await;
     let audio = report.audio.expect("statistics of received audio");
     assert_eq!(audio.packets_lost, 0, "{audio:?}");
     // Most packets hold two blocks: 30 a second instead of 50.

@@ -41,5 +41,5 @@ async fn the_browser_learns_how_old_pictures_are_and_the_gateway_how_its_path_is
     .await;
     assert_eq!(session["state"], "connected", "{session}");
     assert_eq!(session["limited"], false, "{session}");
-    assert_eq!(session["dropped_pictures"], 0, "{session}");
+    assert_eq!(session["dropped_frames"], 0, "{session}");
 }

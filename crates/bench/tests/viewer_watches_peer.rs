@@ -81,7 +81,7 @@ impl Session {
             data: None,
             cname: Arc::from("cname"),
             start_pacing: 40_000_000,
-            pace_pictures: true,
+            pace_frames: true,
         };
         let clock = MediaClock {
             epoch: now,

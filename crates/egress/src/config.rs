@@ -28,7 +28,7 @@ pub struct ViewersConfig {
     pub shards: usize,
     /// Number of viewers of a stream on one shard from which audio is sent with the video frame after it: later by
     /// the time between two frames, and at a fraction of the cost.
-    pub bundle_sound_from: usize,
+    pub bundle_audio_from: usize,
     /// Rate in bits per second at which a new viewer gets the GOP.
     pub start_pacing: u64,
     /// Whether frames of many packets are sent at that rate, too.
@@ -71,7 +71,7 @@ impl Default for ViewersConfig {
             max_per_ip: limits.max_per_address,
             offline_grace: Duration::from_secs(15),
             shards: 0,
-            bundle_sound_from: 100,
+            bundle_audio_from: 100,
             start_pacing: 40_000_000,
             pacing: true,
             tcp: true,

@@ -14,7 +14,6 @@ pub mod session;
 mod shard;
 mod shared;
 mod udp;
-mod visit;
 
 pub use config::ViewersConfig;
 pub use playout_delay::{DelayBounds, DelayError};

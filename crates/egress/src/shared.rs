@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 
 use crate::command::Command;
 use crate::engine::{
-    CounterOffers, EngineConfig, Failures, Figures, Handshakes, Identities, IdentityError, Latency,
+    CounterOffers, EngineConfig, Failures, Handshakes, Identities, IdentityError, Latency,
+    SessionStatsTable,
 };
 use crate::session::{Expired, Registry};
 
@@ -18,10 +19,10 @@ pub(crate) struct Shared {
     pub(crate) config: EngineConfig,
     pub(crate) hub: Hub,
     pub(crate) registry: Registry,
-    pub(crate) offers: CounterOffers,
+    pub(crate) counter_offers: CounterOffers,
     pub(crate) handshakes: Handshakes,
     pub(crate) failures: Failures,
-    pub(crate) figures: Figures,
+    pub(crate) stats: SessionStatsTable,
     pub(crate) identities: Identities,
     pub(crate) wall: WallClock,
     pub(crate) local: SocketAddr,
@@ -46,10 +47,10 @@ impl Shared {
     ) -> Result<Self, IdentityError> {
         Ok(Self {
             registry: Registry::default(),
-            offers: CounterOffers::default(),
+            counter_offers: CounterOffers::default(),
             handshakes: Handshakes::default(),
             failures: Failures::default(),
-            figures: Figures::default(),
+            stats: SessionStatsTable::default(),
             config,
             hub,
             identities: Identities::new(now, wall)?,
@@ -65,7 +66,7 @@ impl Shared {
     /// is time to. Called about once a second.
     pub(crate) fn keep_up(&self, now: Instant) {
         self.fan_out.rotate_when_due(now);
-        self.offers.expire(now);
+        self.counter_offers.expire(now);
         for Expired { span, was_heard } in self.registry.expire(now) {
             if was_heard {
                 tracing::info!(

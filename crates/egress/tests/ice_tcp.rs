@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use distributary_egress::ViewersConfig;
-use distributary_egress::engine::{Engine, EngineConfig, SessionFigures, ViewerOptions};
+use distributary_egress::engine::{Engine, EngineConfig, SessionStats, ViewerOptions};
 use distributary_egress::ice_tcp::FIRST_FRAME_TIMEOUT;
 use distributary_hub::{Hub, HubConfig, Publisher, StreamName};
 use distributary_media::{MediaTime, VideoCodec, VideoFrame, VideoTrack};
@@ -97,9 +97,9 @@ impl Gateway {
     }
 
     /// How the viewers fare.
-    fn figures(&self) -> Vec<SessionFigures> {
-        let report = self.engine.report(None).into_iter();
-        report.map(|session| session.figures).collect()
+    fn stats(&self) -> Vec<SessionStats> {
+        let report = self.engine.session_infos(None).into_iter();
+        report.map(|session| session.stats).collect()
     }
 
     /// Publishes large pictures, which `reader` reads, until this can be said of the viewers.
@@ -107,10 +107,10 @@ impl Gateway {
         &mut self,
         reader: &mut Viewer,
         what: &str,
-        done: impl Fn(&[SessionFigures]) -> bool,
+        done: impl Fn(&[SessionStats]) -> bool,
     ) {
         let end = Instant::now() + PATIENCE;
-        while !done(&self.figures()) {
+        while !done(&self.stats()) {
             assert!(Instant::now() < end, "not after {PATIENCE:?}: {what}");
             self.publish(40_000);
             reader.step();
@@ -293,10 +293,10 @@ fn a_viewer_that_does_not_drain_is_held_back_and_goes_on_at_a_keyframe() {
     let mut other = gateway.viewer();
     other.connect(&mut gateway);
     gateway.publish_until(&mut other, "nothing fits any more", |all| {
-        all.iter().any(|figures| figures.bitrate == 0)
+        all.iter().any(|stats| stats.bitrate == 0)
     });
-    let skipped = |all: &[SessionFigures]| all.iter().any(|figures| figures.video.skips > 0);
-    assert!(!skipped(&gateway.figures()), "before it goes on");
+    let skipped = |all: &[SessionStats]| all.iter().any(|stats| stats.video.skips > 0);
+    assert!(!skipped(&gateway.stats()), "before it goes on");
     gateway.publish_until(&mut viewer, "it has skipped", skipped);
     let packets = viewer.packets;
     viewer.run_until(&mut gateway, |viewer| viewer.packets > packets + 100);

@@ -248,7 +248,7 @@ fn peer() -> Peer {
         }),
         cname: Arc::from("cname"),
         start_pacing: 40_000_000,
-        pace_pictures: true,
+        pace_frames: true,
     };
     let clock = MediaClock {
         epoch: *ORIGIN,

@@ -102,7 +102,7 @@ fn ten_percent_of_loss_is_repaired_and_does_not_hold_the_stream_back() {
                 .is_some_and(|time| time < Duration::from_millis(60))
         );
         let (video, _) = simulation.peer.sender_stats();
-        assert_eq!((video.skips, video.dropped_pictures), (0, 0), "seed {seed}");
+        assert_eq!((video.skips, video.dropped_frames), (0, 0), "seed {seed}");
     }
 }
 

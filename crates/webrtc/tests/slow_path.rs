@@ -62,7 +62,7 @@ fn on_a_path_of_half_the_rate_pictures_are_left_out_and_not_late() {
     assert!(late < Duration::from_secs(2), "{late:?}");
 
     let (video, _) = simulation.peer.sender_stats();
-    assert!(video.dropped_pictures > 50, "{video:?}");
+    assert!(video.dropped_frames > 50, "{video:?}");
     let got = &pictures[before..];
     let count = |odd: u64| got.iter().filter(|(number, ..)| number % 2 == odd).count();
     let (references, disposables) = (count(0), count(1));
@@ -121,7 +121,7 @@ fn a_path_that_carries_the_stream_with_ease_is_left_alone() {
         assert!(!simulation.peer.stats().is_limited);
     }
     let (video, _) = simulation.peer.sender_stats();
-    assert_eq!((video.skips, video.dropped_pictures), (0, 0));
+    assert_eq!((video.skips, video.dropped_frames), (0, 0));
     let bandwidth = simulation.peer.stats().bandwidth.unwrap_or_default();
     assert!(bandwidth > 7_000_000, "{bandwidth}");
 }

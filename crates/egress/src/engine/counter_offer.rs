@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use distributary_hub::{Reservation, StreamName};
 
-use super::enter::{AgreedSession, enter, visit};
+use super::enter::{AgreedSession, enter, new_context};
 use super::{AcceptError, Identity, OpenError, ViewerOptions, local};
+use crate::session::SessionContext;
 use crate::session::SessionId;
 use crate::shared::Shared;
-use crate::visit::Visit;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::sdp::{Answer, LocalParameters, NegotiationError};
 
@@ -41,7 +41,7 @@ struct PendingOffer {
     options: ViewerOptions,
     reservation: Reservation,
     made: Instant,
-    visit: Visit,
+    context: SessionContext,
 }
 
 impl CounterOffers {
@@ -97,17 +97,17 @@ pub(super) fn offer(
     let plan = local::plan(&reservation.stream().stats(), &shared.config);
     let offer = plan.counter_offer(&local)?;
     let etag = local.ice.ufrag().to_owned();
-    let visit = visit(shared, &id, stream, options)?;
-    let span = visit.span.clone();
+    let context = new_context(shared, &id, stream, options)?;
+    let span = context.span.clone();
     let pending = PendingOffer {
         local,
         identity,
         options,
         reservation,
         made: now,
-        visit,
+        context,
     };
-    shared.offers.lock().insert(id, pending);
+    shared.counter_offers.lock().insert(id, pending);
     tracing::info!(parent: &span, "offered");
     Ok(CounterOffer { id, offer, etag })
 }
@@ -119,7 +119,7 @@ pub(super) fn accept(
     answer: &Answer,
     now: Instant,
 ) -> Result<(), AcceptError> {
-    let (offer, negotiated) = shared.offers.accept(id, |offer| {
+    let (offer, negotiated) = shared.counter_offers.accept(id, |offer| {
         let stats = offer.reservation.stream().stats();
         answer.accept(&local::plan(&stats, &shared.config), &offer.local)
     })?;
@@ -130,7 +130,7 @@ pub(super) fn accept(
         negotiated,
         options: offer.options,
         reservation: offer.reservation,
-        visit: offer.visit,
+        context: offer.context,
     };
     Ok(enter(shared, agreed, now)?)
 }

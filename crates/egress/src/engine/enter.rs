@@ -6,9 +6,9 @@ use std::time::Instant;
 use distributary_hub::{Reservation, StreamName};
 
 use super::{Identity, OpenError, ViewerOptions};
+use crate::session::SessionContext;
 use crate::session::{PendingSession, SessionId};
 use crate::shared::Shared;
-use crate::visit::Visit;
 use distributary_webrtc::dtls::DtlsRole;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::peer::PeerConfig;
@@ -23,7 +23,7 @@ pub(super) struct AgreedSession {
     pub(super) negotiated: Negotiated,
     pub(super) options: ViewerOptions,
     pub(super) reservation: Reservation,
-    pub(super) visit: Visit,
+    pub(super) context: SessionContext,
 }
 
 /// Enters a session into the registry, where it waits for the viewer's first packet.
@@ -35,9 +35,9 @@ pub(super) fn enter(shared: &Shared, agreed: AgreedSession, now: Instant) -> Res
         negotiated,
         options,
         reservation,
-        visit,
+        context,
     } = agreed;
-    let span = visit.span.clone();
+    let span = context.span.clone();
     for note in &negotiated.notes {
         tracing::info!(parent: &span, "{note}");
     }
@@ -52,7 +52,7 @@ pub(super) fn enter(shared: &Shared, agreed: AgreedSession, now: Instant) -> Res
         created: now,
         was_heard: false,
         reservation,
-        visit,
+        context,
     };
     shared.registry.insert(session)?;
     tracing::info!(parent: &span, "answered");
@@ -60,15 +60,15 @@ pub(super) fn enter(shared: &Shared, agreed: AgreedSession, now: Instant) -> Res
 }
 
 /// Returns what accompanies a viewer, if there may be another one.
-pub(super) fn visit(
+pub(super) fn new_context(
     shared: &Shared,
     id: &SessionId,
     stream: &StreamName,
     options: ViewerOptions,
-) -> Result<Visit, OpenError> {
+) -> Result<SessionContext, OpenError> {
     let place = shared.hub.viewers().admit(stream, options.counts_as)?;
     // It may go over from the stream to a rendition and back.
-    Ok(Visit::new(
+    Ok(SessionContext::new(
         id,
         &stream.published(),
         options.address,
@@ -99,6 +99,6 @@ fn peer_config(
         data: negotiated.data.map(|data| data.config),
         cname,
         start_pacing: shared.config.viewers.start_pacing,
-        pace_pictures: shared.config.viewers.pacing,
+        pace_frames: shared.config.viewers.pacing,
     }
 }

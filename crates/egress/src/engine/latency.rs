@@ -28,7 +28,7 @@ struct Window([AtomicU64; BUCKETS]);
 
 /// Percentiles of durations over the last whole window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LatencySummary {
+pub struct LatencyStats {
     /// How many were measured.
     pub count: u64,
     /// Half of them were not longer.
@@ -76,7 +76,7 @@ impl Latency {
         }
     }
 
-    pub(crate) fn summary(&self) -> LatencySummary {
+    pub(crate) fn stats(&self) -> LatencyStats {
         let counts: Vec<u64> = self
             .last
             .0
@@ -93,7 +93,7 @@ impl Latency {
             });
             bucket.map_or(Duration::ZERO, upper_bound)
         };
-        LatencySummary {
+        LatencyStats {
             count,
             p50: percentile(50),
             p99: percentile(99),
@@ -149,10 +149,10 @@ mod tests {
         for micros in 1..=1000 {
             latency.record(Duration::from_micros(micros));
         }
-        assert_eq!(latency.summary(), LatencySummary::default());
+        assert_eq!(latency.stats(), LatencyStats::default());
         latency.rotate();
         latency.record(Duration::from_secs(1));
-        let summary = latency.summary();
+        let summary = latency.stats();
         assert_eq!(summary.count, 1000);
         let near = |shown: Duration, micros: u64| {
             let exact = Duration::from_micros(micros);

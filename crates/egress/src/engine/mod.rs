@@ -4,13 +4,13 @@ mod counter_offer;
 mod enter;
 mod error;
 mod failure;
-mod figures;
 mod handshakes;
 mod identity;
 mod latency;
 mod local;
 mod open;
 mod restart;
+mod stats;
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -35,16 +35,16 @@ pub use counter_offer::{CounterOffer, OFFER_LIFETIME};
 pub use error::{AcceptError, OpenError};
 pub use failure::EngineFailure;
 pub(crate) use failure::Failures;
-pub(crate) use figures::{Figures, FiguresCell};
-pub use figures::{SessionFigures, SessionReport};
 pub(crate) use handshakes::Handshakes;
 pub use identity::{CERTIFICATE_LIFETIME, IdentityError};
 pub(crate) use identity::{Identities, Identity};
 pub(crate) use latency::Latency;
-pub use latency::LatencySummary;
+pub use latency::LatencyStats;
 pub(crate) use open::open;
 pub use open::{MissingMedia, OpenedSession, ViewerOptions};
 pub use restart::{IcePatch, PatchError, RestartedIce};
+pub use stats::{SessionInfo, SessionStats};
+pub(crate) use stats::{SessionStatsCell, SessionStatsTable};
 
 /// Commands that may wait for a shard; a shard that is so far behind loses datagrams anyway.
 const INBOX: usize = 1024;
@@ -241,8 +241,8 @@ impl Engine {
 
     /// How long pictures took, over the last whole ten seconds, from their coming in to the moment when
     /// the kernel had them for the last viewer of a shard.
-    pub fn fan_out(&self) -> LatencySummary {
-        self.shared.fan_out.summary()
+    pub fn fan_out(&self) -> LatencyStats {
+        self.shared.fan_out.stats()
     }
 
     /// Takes what a viewer has to say about ICE: candidates, or a restart (RFC 9725 section 4.3).
@@ -279,7 +279,7 @@ impl Engine {
     /// Ends a session. `false`: there is none of this name.
     pub fn close(&self, id: &SessionId) -> bool {
         match self.shared.registry.close(id) {
-            None => self.shared.offers.remove(id),
+            None => self.shared.counter_offers.remove(id),
             Some(Closing::Done) => true,
             // A full inbox loses the command; the viewer's own silence ends the session then.
             Some(Closing::AtShard(shard)) => {
@@ -292,7 +292,7 @@ impl Engine {
     /// Ends the session whose name begins like this, among those that have been heard of. `false`: there
     /// is none.
     pub fn kick(&self, id: ShortId) -> bool {
-        let named = self.shared.figures.named(id);
+        let named = self.shared.stats.named(id);
         // Every one of them is closed.
         let ended = named.iter().filter(|id| self.close(id));
         ended.count() > 0
@@ -310,7 +310,7 @@ impl Engine {
 
     /// Whether an offer of this name waits for its answer.
     pub fn is_offered(&self, id: &SessionId) -> bool {
-        self.shared.offers.contains(id)
+        self.shared.counter_offers.contains(id)
     }
 
     /// The session of this name, to wait for its end. `None`: there is none.
@@ -326,12 +326,12 @@ impl Engine {
     /// How many of the sessions that have been heard of each shard has: the kernel spreads viewers by
     /// their addresses.
     pub fn spread(&self) -> Vec<usize> {
-        self.shared.figures.spread(self.shared.inboxes.len())
+        self.shared.stats.spread(self.shared.inboxes.len())
     }
 
     /// How the sessions fare that watch `stream`, or all that have been heard of.
-    pub fn report(&self, stream: Option<&StreamName>) -> Vec<SessionReport> {
-        self.shared.figures.report(stream)
+    pub fn session_infos(&self, stream: Option<&StreamName>) -> Vec<SessionInfo> {
+        self.shared.stats.list(stream)
     }
 
     /// Closes every session, with a word to each viewer, and waits for the threads.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use distributary_hub::{BFrameChoice, StreamName};
 use distributary_media::VideoCodec;
 
-use super::enter::{AgreedSession, enter, visit};
+use super::enter::{AgreedSession, enter, new_context};
 use super::{OpenError, local};
 use crate::session::SessionId;
 use crate::shared::Shared;
@@ -106,11 +106,11 @@ pub(crate) fn open(
         .chain(not_bundled.cloned().map(MissingMedia::NotBundled))
         .collect();
     let etag = local.ice.ufrag().to_owned();
-    let mut visit = visit(shared, &id, stream, options)?;
+    let mut context = new_context(shared, &id, stream, options)?;
     if negotiated.video.is_none()
         && let Some(track) = &stats.video
     {
-        visit.awaits = decodable(offer, track.codec);
+        context.awaits = decodable(offer, track.codec);
     }
     let agreed = AgreedSession {
         id,
@@ -119,7 +119,7 @@ pub(crate) fn open(
         negotiated,
         options,
         reservation,
-        visit,
+        context,
     };
     enter(shared, agreed, now)?;
     Ok(OpenedSession {

@@ -1,11 +1,13 @@
-//! Sessions: their names, and the registry in which an answered viewer waits for its first packet.
+//! Sessions: ids, and the registry in which an answered viewer waits for its first packet.
 
+mod context;
 mod ended;
 pub(crate) mod id;
 mod pending;
 mod registry;
 mod watch;
 
+pub(crate) use context::SessionContext;
 pub use id::{InvalidSessionId, SessionId, ShortId};
 pub use pending::CONNECT_TIMEOUT;
 pub(crate) use pending::PendingSession;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use distributary_hub::{BFrameChoice, Reservation, StreamName};
 
 use super::id::SessionId;
-use crate::visit::Visit;
+use crate::session::SessionContext;
 use distributary_webrtc::dtls::DtlsContext;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::peer::PeerConfig;
@@ -30,7 +30,7 @@ pub(crate) struct PendingSession {
     pub(crate) reservation: Reservation,
     /// A valid check of its viewer came, who waits for the handshake since.
     pub(crate) was_heard: bool,
-    pub(crate) visit: Visit,
+    pub(crate) context: SessionContext,
 }
 
 impl PendingSession {

@@ -283,7 +283,7 @@ impl Registry {
         let removed = sessions.remove(id);
         drop(sessions);
         if let Some(Owner::Waiting(pending)) = removed.map(|session| session.owner) {
-            tracing::info!(parent: &pending.visit.span, "left before its first packet");
+            tracing::info!(parent: &pending.context.span, "left before its first packet");
         }
         Some(Closing::Done)
     }
@@ -305,7 +305,7 @@ impl Registry {
             .into_iter()
             .filter_map(|session| match session.owner {
                 Owner::Waiting(pending) => Some(Expired {
-                    span: pending.visit.span.clone(),
+                    span: pending.context.span.clone(),
                     was_heard: pending.was_heard,
                 }),
                 Owner::Shard(_) => None,

@@ -44,7 +44,7 @@ pub(super) fn admit(
             refusal = Some(response);
         }
         if matches!(outcome, IceOutcome::Valid(_)) {
-            handshake = shared.handshakes.begin(session.visit.counts_as, now);
+            handshake = shared.handshakes.begin(session.context.counts_as, now);
             session.was_heard = true;
         }
         handshake.is_some()

@@ -17,9 +17,9 @@
 
 mod addresses;
 mod admission;
+mod b_frames;
 mod driver;
 mod held_audio;
-mod pictures;
 mod renditions;
 mod schedule;
 mod stats;
@@ -214,7 +214,7 @@ impl<O: Outlet> Shard<O> {
             return;
         }
         let codec = stream.video.codec();
-        let bundle_from = self.shared.config.viewers.bundle_sound_from;
+        let bundle_from = self.shared.config.viewers.bundle_audio_from;
         let reaction = stream.handle(&delivery.event, bundle_from, now);
         if stream.video.codec() != codec {
             self.close_undecodable(tag, now);
@@ -383,7 +383,7 @@ impl<O: Outlet> Shard<O> {
             was_heard: _,
             // Given up once the shard has subscribed.
             reservation: _reservation,
-            visit,
+            context,
         } = session;
         let Shared {
             hub,
@@ -391,7 +391,7 @@ impl<O: Outlet> Shard<O> {
             ..
         } = &*self.shared;
         let Some(tag) = self.streams.open(&name, hub, &self.sink, engine, now) else {
-            tracing::info!(parent: &visit.span, "the stream ended before the viewer came");
+            tracing::info!(parent: &context.span, "the stream ended before the viewer came");
             self.shared.registry.remove(&id);
             return None;
         };
@@ -403,7 +403,7 @@ impl<O: Outlet> Shard<O> {
         let mut peer = match Peer::new(config, clock, &dtls, now) {
             Ok(peer) => peer,
             Err(error) => {
-                tracing::error!(parent: &visit.span, %error, "cannot serve the viewer");
+                tracing::error!(parent: &context.span, %error, "cannot serve the viewer");
                 self.shared.registry.remove(&id);
                 return None;
             }
@@ -411,7 +411,7 @@ impl<O: Outlet> Shard<O> {
         if let Some((local, remote)) = restarted {
             peer.restart_ice(local, remote);
         }
-        let figures = &self.shared.figures;
+        let table = &self.shared.stats;
         let key = self.viewers.insert(Viewer {
             id,
             ufrags,
@@ -425,8 +425,8 @@ impl<O: Outlet> Shard<O> {
             since: created,
             is_listed: false,
             armed: None,
-            figures: figures.enter(id, name.clone(), self.index, created),
-            visit,
+            stats: table.enter(id, name.clone(), self.index, created),
+            context,
         });
         stream.viewers.push(key);
         Some(key)
@@ -442,13 +442,13 @@ impl<O: Outlet> Shard<O> {
             match viewer.peer.poll_event() {
                 None => break,
                 Some(PeerEvent::Moved { remote }) => {
-                    tracing::debug!(parent: &viewer.visit.span, %remote, "sends go here");
+                    tracing::debug!(parent: &viewer.context.span, %remote, "sends go here");
                 }
                 Some(PeerEvent::Connected { profile }) => {
                     viewer.handshake = None;
                     let after = now.saturating_duration_since(viewer.since).as_millis();
                     tracing::info!(
-                        parent: &viewer.visit.span,
+                        parent: &viewer.context.span,
                         remote = viewer.peer.remote().map(canonical).map(tracing::field::display),
                         %profile,
                         "connected {after} ms after the answer"
@@ -525,7 +525,7 @@ impl<O: Outlet> Shard<O> {
         let Some(viewer) = self.viewers.get_mut(key) else {
             return;
         };
-        tracing::debug!(parent: &viewer.visit.span, channel, label, "opened a data channel");
+        tracing::debug!(parent: &viewer.context.span, channel, label, "opened a data channel");
         let stream = self.streams.get(viewer.stream);
         let metadata = stream.and_then(|stream| stream.subscription.stream().metadata());
         if let Some(metadata) = metadata {
@@ -542,7 +542,7 @@ impl<O: Outlet> Shard<O> {
         self.viewers.note_ufrag(key, local.ufrag());
         if let Some(viewer) = self.viewers.get_mut(key) {
             viewer.peer.restart_ice(local, remote);
-            tracing::info!(parent: &viewer.visit.span, "restarts ICE");
+            tracing::info!(parent: &viewer.context.span, "restarts ICE");
         }
     }
 
@@ -562,15 +562,15 @@ impl<O: Outlet> Shard<O> {
         self.schedule.remove(key, &mut viewer);
         self.streams.unwatch(viewer.stream, key);
         self.shared.registry.remove(&viewer.id);
-        self.shared.figures.remove(&viewer.id);
+        self.shared.stats.remove(&viewer.id);
         let (video, audio) = viewer.peer.sender_stats();
         tracing::info!(
-            parent: &viewer.visit.span,
+            parent: &viewer.context.span,
             seconds = now.saturating_duration_since(viewer.since).as_secs(),
             packets = video.packets + audio.packets,
             retransmitted = video.retransmitted,
             skips = video.skips,
-            dropped = video.dropped_pictures,
+            dropped = video.dropped_frames,
             missed_texts = viewer.peer.missed_texts(),
             "{reason}"
         );
@@ -618,10 +618,10 @@ impl<O: Outlet> Shard<O> {
                 continue;
             };
             let before = std::mem::replace(&mut viewer.stream, tag);
-            viewer.figures.set_stream(name.clone());
+            viewer.stats.set_stream(name.clone());
             viewer.peer.change_logs();
             tracing::info!(
-                parent: &viewer.visit.span, transcoded = name.is_rendition(),
+                parent: &viewer.context.span, transcoded = name.is_rendition(),
                 "the viewer changes to another form of its stream"
             );
             self.streams.unwatch(before, *key);
@@ -659,12 +659,12 @@ impl<O: Outlet> Shard<O> {
             let agreed = viewer.peer.video_codec();
             let is_over = match agreed {
                 Some(agreed) => agreed != comes,
-                None => viewer.visit.awaits.contains(&comes),
+                None => viewer.context.awaits.contains(&comes),
             };
             if is_over {
                 let agreed = agreed.map(tracing::field::display);
                 tracing::info!(
-                    parent: &viewer.visit.span, agreed, %comes,
+                    parent: &viewer.context.span, agreed, %comes,
                     "the publisher has changed the video codec: the session ends, so that the player \
                      asks again"
                 );

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::streams::Streams;
 use super::viewers::{Viewer, Viewers};
-use crate::engine::SessionFigures;
+use crate::engine::SessionStats;
 
-/// Time between two reports of loss to the audio encoder.
+/// Interval at which the audio encoder is told the loss.
 const LOSS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Percentile of the viewers' loss that the audio encoder is told: one bad path is no reason to encode
@@ -32,7 +32,7 @@ impl StatsWriter {
     /// audio encoder.
     pub(super) fn write(&mut self, viewers: &Viewers, streams: &Streams, now: Instant) {
         for viewer in viewers.iter() {
-            viewer.note_figures(now);
+            viewer.write_stats(now);
         }
         if now < self.next_loss {
             return;
@@ -49,9 +49,9 @@ impl StatsWriter {
 
 impl Viewer {
     /// Writes the viewer's stats where others read them.
-    pub(super) fn note_figures(&self, now: Instant) {
+    pub(super) fn write_stats(&self, now: Instant) {
         let (video, audio) = self.peer.sender_stats();
-        let figures = SessionFigures {
+        let stats = SessionStats {
             is_connected: self.peer.is_connected(),
             pair: self.peer.pair(),
             profile: self.peer.profile(),
@@ -60,7 +60,7 @@ impl Viewer {
             video,
             audio,
         };
-        self.figures.set(figures, now);
+        self.stats.set(stats, now);
     }
 }
 

@@ -6,8 +6,8 @@ use distributary_hub::{StreamEvent, Subscription};
 use distributary_media::{AudioCodec, Frame, VideoFrame};
 use distributary_webrtc::log::{Log, LogLimits};
 
+use super::b_frames::{BFrameFilter, Treatment};
 use super::held_audio::{HeldAudio, MAX_WAIT};
-use super::pictures::{Pictures, Treatment};
 use crate::engine::EngineConfig;
 
 /// What a shard does after it has logged an event of a stream.
@@ -26,7 +26,7 @@ pub(super) struct ShardStream {
     pub(super) subscription: Subscription,
     pub(super) video: Log,
     pub(super) audio: Log,
-    pictures: Pictures,
+    pictures: BFrameFilter,
     held_audio: HeldAudio,
     /// Keys of the viewers that watch it.
     pub(super) viewers: Vec<usize>,
@@ -48,7 +48,7 @@ impl ShardStream {
         };
         let stream = subscription.stream();
         Self {
-            pictures: Pictures::new(stream.b_frame_policy()),
+            pictures: BFrameFilter::new(stream.b_frame_policy()),
             offline_since: (!stream.is_live()).then_some(now),
             subscription,
             video: Log::new(90_000, limits),
@@ -144,7 +144,7 @@ impl ShardStream {
         match self.pictures.treat(frame) {
             Treatment::Send => self.video.push_video(frame, now),
             Treatment::Reorder(depth) => self.video.push_reordered(frame, depth, now),
-            Treatment::LeaveOut => {}
+            Treatment::Drop => {}
         }
     }
 

@@ -10,10 +10,10 @@ use distributary_net::FairPermit;
 use slab::Slab;
 
 use super::addresses::{Addresses, Holders};
-use crate::engine::FiguresCell;
+use crate::engine::SessionStatsCell;
 use crate::ice_tcp::Connection;
+use crate::session::SessionContext;
 use crate::session::{MAX_FRAGMENTS, SessionId};
-use crate::visit::Visit;
 use distributary_webrtc::peer::Peer;
 
 /// Addresses of one viewer: one for each way it has to get here.
@@ -48,8 +48,8 @@ pub(super) struct Viewer {
     /// Its deadline in the schedule.
     pub(super) armed: Option<Instant>,
     /// Where it is written how it fares.
-    pub(super) figures: Arc<FiguresCell>,
-    pub(super) visit: Visit,
+    pub(super) stats: Arc<SessionStatsCell>,
+    pub(super) context: SessionContext,
 }
 
 impl Viewer {

@@ -16,7 +16,7 @@ use crate::sender::{Progress, RandomStart, RtpSender, SenderConfig, SenderStats,
 use crate::srtp::{SrtcpError, SrtcpOpener, SrtcpSealer, SrtpKeys, SrtpSealer};
 
 /// More packets than this at once are paced.
-const LARGE_PICTURE: u64 = 64;
+const LARGE_FRAME: u64 = 64;
 
 /// How often sender reports are sent.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -50,7 +50,7 @@ pub(super) struct Media {
     pub(super) clock: MediaClock,
     cname: Arc<str>,
     start_pacing: u64,
-    pace_pictures: bool,
+    pace_frames: bool,
     /// Set while the viewer is behind the live edge, or its path slower than the stream.
     pacer: Option<Pacer>,
     retransmit_pacer: Pacer,
@@ -80,7 +80,7 @@ impl Media {
             clock,
             cname: Arc::clone(&config.cname),
             start_pacing: config.start_pacing,
-            pace_pictures: config.pace_pictures,
+            pace_frames: config.pace_frames,
             pacer: Some(Pacer::new(config.start_pacing, now)),
             retransmit_pacer: Pacer::new(RETRANSMIT_RATE, now),
             path: PathEstimator::new(now),
@@ -171,7 +171,7 @@ impl Media {
             .video
             .as_ref()
             .map_or(0, |video| video.pending(video_log));
-        if self.pace_pictures && pending > LARGE_PICTURE {
+        if self.pace_frames && pending > LARGE_FRAME {
             self.pacer
                 .get_or_insert_with(|| Pacer::new(self.start_pacing, now));
         }
@@ -372,7 +372,7 @@ mod tests {
     use crate::srtp::SrtpProfile;
     use crate::srtp::test_support::master;
 
-    fn media(pace_pictures: bool, now: Instant) -> Media {
+    fn media(pace_frames: bool, now: Instant) -> Media {
         let config = PeerConfig {
             local: Credentials::generate().unwrap(),
             remote: Credentials::generate().unwrap(),
@@ -391,7 +391,7 @@ mod tests {
             data: None,
             cname: "cname".into(),
             start_pacing: 40_000_000,
-            pace_pictures,
+            pace_frames,
         };
         let key = master(SrtpProfile::AeadAes128Gcm, 1);
         let keys = SrtpKeys {
@@ -419,13 +419,13 @@ mod tests {
 
     /// Bytes sent with each tick of 5 ms after a keyframe of `len` bytes came to a viewer at the live
     /// edge, until everything was sent.
-    fn bursts(pace_pictures: bool, len: usize) -> Vec<usize> {
+    fn bursts(pace_frames: bool, len: usize) -> Vec<usize> {
         let start = Instant::now();
         let (sound, mut log) = (
             Log::new(48_000, LogLimits::default()),
             Log::new(90_000, LogLimits::default()),
         );
-        let mut media = media(pace_pictures, start);
+        let mut media = media(pace_frames, start);
         let mut buffer = SendBuffer::new(1 << 20);
         log.push_video(&picture(0, true, 1000), start);
         media.send(&log, &sound, start, &mut buffer);

@@ -53,7 +53,7 @@ pub struct PeerConfig {
     /// Rate in bits per second at which a newcomer gets the group of pictures.
     pub start_pacing: u64,
     /// Whether pictures of many packets are sent at that pace, too.
-    pub pace_pictures: bool,
+    pub pace_frames: bool,
 }
 
 /// The clocks of a stream, for its sender reports.

@@ -101,7 +101,7 @@ pub struct SenderStats {
     pub skips: u64,
     /// Pictures left out because the path was slower than the stream, and no other picture referred
     /// to them.
-    pub dropped_pictures: u64,
+    pub dropped_frames: u64,
     /// How often the group of pictures was sent anew because the viewer asked for a keyframe.
     pub replays: u64,
 }
@@ -160,7 +160,7 @@ impl RtpSender {
     pub fn stats(&self) -> SenderStats {
         SenderStats {
             skips: self.cursor.skips,
-            dropped_pictures: self.cursor.dropped_pictures,
+            dropped_frames: self.cursor.dropped_frames,
             replays: self.cursor.replays,
             ..self.stats
         }

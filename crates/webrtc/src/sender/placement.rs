@@ -69,7 +69,7 @@ pub(super) struct Cursor {
     /// When a keyframe was sent last.
     pub(super) keyframe_sent: Option<Instant>,
     pub(super) skips: u64,
-    pub(super) dropped_pictures: u64,
+    pub(super) dropped_frames: u64,
     pub(super) replays: u64,
 }
 
@@ -112,7 +112,7 @@ impl Cursor {
             begins_after: None,
             keyframe_sent: None,
             skips: 0,
-            dropped_pictures: 0,
+            dropped_frames: 0,
             replays: 0,
         }
     }
@@ -158,7 +158,7 @@ impl Cursor {
                 self.await_keyframe(number + 1);
             } else if slow_path && packet.disposable && age > MAX_BEHIND_DISPOSABLE {
                 self.move_to(end_of_picture(log, number));
-                self.dropped_pictures += 1;
+                self.dropped_frames += 1;
             } else {
                 return Place::At(number, packet);
             }

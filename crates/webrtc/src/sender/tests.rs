@@ -464,7 +464,7 @@ fn on_a_slow_path_late_pictures_that_nothing_refers_to_are_left_out_first() {
     viewer.disposable(5);
     assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
     assert_eq!(viewer.marks(), [(2, 2), (3, 4), (4, 5)]);
-    assert_eq!(viewer.sender.stats().dropped_pictures, 1);
+    assert_eq!(viewer.sender.stats().dropped_frames, 1);
     assert!(viewer.retransmit(1) > 0 && viewer.retransmit(3) > 0);
     let again: Vec<u8> = viewer
         .received()

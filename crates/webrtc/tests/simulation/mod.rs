@@ -188,7 +188,7 @@ impl Simulation {
             data: negotiated.data.map(|data| data.config),
             cname: Arc::from("cname"),
             start_pacing: START_PACING,
-            pace_pictures: true,
+            pace_frames: true,
         };
         let clock = MediaClock {
             epoch: now,

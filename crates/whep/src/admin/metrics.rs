@@ -1,4 +1,4 @@
-//! `GET /metrics`: the gateway in figures, for Prometheus (OpenMetrics text format).
+//! `GET /metrics`: the gateway in stats, for Prometheus (OpenMetrics text format).
 //!
 //! Everything is collected at the moment it is asked for. Figures of viewers are given per stream, as
 //! distributions: a label for each viewer would be a new series with each who comes.
@@ -220,7 +220,7 @@ fn collect_viewers(viewers: &[Watching], labels: &mut Labels, registry: &mut Reg
                 continue;
             }
         };
-        let peer = &report.figures.peer;
+        let peer = &report.stats.peer;
         limited
             .get_or_create(&of)
             .inc_by(i64::from(peer.is_limited));
@@ -230,7 +230,7 @@ fn collect_viewers(viewers: &[Watching], labels: &mut Labels, registry: &mut Reg
         if let Some(time) = peer.round_trip {
             round_trip.get_or_create(&of).observe(time.as_secs_f64());
         }
-        if let Some(part) = report.figures.loss() {
+        if let Some(part) = report.stats.loss() {
             loss.get_or_create(&of).observe(part);
         }
     }
@@ -370,7 +370,7 @@ fn collect_server(server: &Server, registry: &mut Registry) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use distributary_egress::engine::{SessionFigures, SessionReport};
+    use distributary_egress::engine::{SessionInfo, SessionStats};
     use distributary_egress::session::SessionId;
     use distributary_webrtc::rtcp::{Packet, packets};
 
@@ -395,24 +395,24 @@ mod tests {
             family.get_or_create(&of).set(1.0);
         }
         families.register(&mut registry);
-        let mut figures = SessionFigures {
+        let mut stats = SessionStats {
             is_connected: true,
-            ..SessionFigures::default()
+            ..SessionStats::default()
         };
-        figures.peer.bandwidth = Some(1_000_000);
-        figures.peer.round_trip = Some(Duration::from_millis(10));
+        stats.peer.bandwidth = Some(1_000_000);
+        stats.peer.round_trip = Some(Duration::from_millis(10));
         // One block of a receiver report, without losses.
         let report = [&[0x81, 201, 0, 7][..], &[0; 28]].concat();
-        figures.peer.report = packets(&report).find_map(|packet| match packet {
+        stats.peer.report = packets(&report).find_map(|packet| match packet {
             Packet::Report(blocks) => blocks.iter().next(),
             _ => None,
         });
-        assert!(figures.peer.report.is_some());
-        let report = SessionReport {
+        assert!(stats.peer.report.is_some());
+        let report = SessionInfo {
             id: SessionId::random().short(),
             stream,
             since: now(),
-            figures,
+            stats,
         };
         collect_viewers(
             &[Watching::Session(Box::new(report))],

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::response::Response;
-use distributary_egress::engine::LatencySummary;
+use distributary_egress::engine::LatencyStats;
 use serde::Serialize;
 
 use super::{AdminDoor, fresh, now};
@@ -53,8 +53,8 @@ impl ServerSummary {
     }
 }
 
-impl From<LatencySummary> for FanOut {
-    fn from(summary: LatencySummary) -> Self {
+impl From<LatencyStats> for FanOut {
+    fn from(summary: LatencyStats) -> Self {
         let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
         Self {
             pictures: summary.count,

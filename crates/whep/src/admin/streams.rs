@@ -175,7 +175,7 @@ fn viewers(watching: &[Watching]) -> HashMap<String, ViewerSummary> {
         match viewer {
             Watching::Session(report) => {
                 sum.transcoded += usize::from(stream.is_rendition());
-                sum.limited += usize::from(report.figures.peer.is_limited);
+                sum.limited += usize::from(report.stats.peer.is_limited);
             }
             Watching::Player(_) => sum.rtmp += 1,
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use distributary_egress::engine::SessionReport;
+use distributary_egress::engine::SessionInfo;
 use distributary_hub::{PlayerReport, StreamName};
 use distributary_webrtc::ice::Transport;
 use serde::{Deserialize, Serialize};
@@ -77,7 +77,7 @@ struct Viewer {
     /// Requests for a keyframe that were answered by sending the group of pictures anew.
     replays: u64,
     /// Pictures left out that no other referred to.
-    dropped_pictures: u64,
+    dropped_frames: u64,
     /// How often everything up to the next keyframe was left out.
     skips: u64,
 }
@@ -125,38 +125,38 @@ impl Viewer {
         }
     }
 
-    fn of_session(report: &SessionReport, now: Instant) -> Self {
-        let figures = &report.figures;
-        let (video, audio, peer) = (&figures.video, &figures.audio, &figures.peer);
+    fn of_session(report: &SessionInfo, now: Instant) -> Self {
+        let stats = &report.stats;
+        let (video, audio, peer) = (&stats.video, &stats.audio, &stats.peer);
         Self {
             id: report.id.to_string(),
             stream: report.stream.to_string(),
             transcoded: report.stream.is_rendition(),
             uptime_seconds: now.saturating_duration_since(report.since).as_secs(),
-            state: if figures.is_connected {
+            state: if stats.is_connected {
                 "connected"
             } else {
                 "connecting"
             },
-            address: figures.pair.map(|pair| canonical(pair.remote).to_string()),
-            transport: figures.pair.map(|pair| match pair.transport {
+            address: stats.pair.map(|pair| canonical(pair.remote).to_string()),
+            transport: stats.pair.map(|pair| match pair.transport {
                 Transport::Udp => "udp",
                 Transport::Tcp(_) => "tcp",
             }),
-            srtp_profile: figures.profile.map(|profile| profile.to_string()),
-            bitrate_bps: figures.bitrate,
+            srtp_profile: stats.profile.map(|profile| profile.to_string()),
+            bitrate_bps: stats.bitrate,
             round_trip_ms: peer.round_trip.map(|time| tenths(millis(time))),
-            loss_percent: figures.loss().map(|loss| tenths(100.0 * loss)),
-            jitter_ms: figures.jitter().map(|time| tenths(millis(time))),
+            loss_percent: stats.loss().map(|loss| tenths(100.0 * loss)),
+            jitter_ms: stats.jitter().map(|time| tenths(millis(time))),
             bandwidth_bps: peer.bandwidth,
             limited: peer.is_limited,
             packets: video.packets + audio.packets,
-            bytes: figures.octets(),
+            bytes: stats.octets(),
             retransmitted: video.retransmitted,
             nacks: peer.nacks,
             keyframe_requests: peer.keyframe_requests,
             replays: video.replays,
-            dropped_pictures: video.dropped_pictures,
+            dropped_frames: video.dropped_frames,
             skips: video.skips,
         }
     }
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use distributary_egress::engine::SessionFigures;
+    use distributary_egress::engine::SessionStats;
     use distributary_egress::session::SessionId;
     use distributary_webrtc::ice::CandidatePair;
     use distributary_webrtc::peer::PeerStats;
@@ -204,11 +204,11 @@ mod tests {
             nacks: 9,
             ..PeerStats::default()
         };
-        let report = SessionReport {
+        let report = SessionInfo {
             id: id.short(),
             stream: StreamName::parse("live/test").unwrap(),
             since: now,
-            figures: SessionFigures {
+            stats: SessionStats {
                 is_connected: true,
                 pair: Some(CandidatePair::udp(
                     None,
@@ -245,7 +245,7 @@ mod tests {
                 "nacks": 9,
                 "keyframe_requests": 0,
                 "replays": 0,
-                "dropped_pictures": 0,
+                "dropped_frames": 0,
                 "skips": 0,
             })
         );

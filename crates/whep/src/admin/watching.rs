@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use distributary_egress::engine::SessionReport;
+use distributary_egress::engine::SessionInfo;
 use distributary_hub::{PlayerReport, StreamName};
 
 use super::AdminDoor;
@@ -10,7 +10,7 @@ use super::AdminDoor;
 /// A viewer that has been heard of.
 pub(super) enum Watching {
     /// A WebRTC session.
-    Session(Box<SessionReport>),
+    Session(Box<SessionInfo>),
     /// An RTMP player.
     Player(PlayerReport),
 }
@@ -21,7 +21,7 @@ pub(super) fn watching(
     stream: Option<&StreamName>,
     now: Instant,
 ) -> Vec<Watching> {
-    let sessions = door.engine.report(stream).into_iter();
+    let sessions = door.engine.session_infos(stream).into_iter();
     let players = door.hub.players().report(stream, now).into_iter();
     let mut viewers: Vec<_> = sessions
         .map(|report| Watching::Session(Box::new(report)))
@@ -43,7 +43,7 @@ impl Watching {
     /// Returns whether media is sent.
     pub(super) fn is_connected(&self) -> bool {
         match self {
-            Self::Session(report) => report.figures.is_connected,
+            Self::Session(report) => report.stats.is_connected,
             Self::Player(_) => true,
         }
     }
@@ -51,7 +51,7 @@ impl Watching {
     /// Returns the bits of media per second that were sent lately.
     pub(super) fn bitrate(&self) -> u64 {
         match self {
-            Self::Session(report) => report.figures.bitrate,
+            Self::Session(report) => report.stats.bitrate,
             Self::Player(report) => report.bitrate,
         }
     }

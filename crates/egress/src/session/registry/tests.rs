@@ -4,7 +4,7 @@ use std::sync::{Barrier, LazyLock};
 use std::thread;
 use std::time::SystemTime;
 
-use crate::visit::Visit;
+use crate::session::SessionContext;
 use distributary_hub::{BFrameChoice, Hub, HubConfig};
 use distributary_webrtc::certificate::{Certificate, Fingerprint, HashAlgorithm};
 use distributary_webrtc::dtls::{DtlsContext, DtlsRole};
@@ -35,14 +35,14 @@ fn waiting(id: SessionId, ufrag: &str) -> PendingSession {
             data: None,
             cname: "cname".into(),
             start_pacing: 1,
-            pace_pictures: true,
+            pace_frames: true,
         },
         restarted: None,
         b_frames: BFrameChoice::default(),
         dtls: DTLS.clone(),
         created: origin(),
         was_heard: false,
-        visit: Visit::new(&id, &name, None, (None, place)),
+        context: SessionContext::new(&id, &name, None, (None, place)),
         stream: name,
     }
 }

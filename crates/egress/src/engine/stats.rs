@@ -1,4 +1,4 @@
-//! How the viewers fare, for others to read.
+//! Stats of the sessions, written by the shards and read by the API.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,73 +12,73 @@ use distributary_webrtc::peer::PeerStats;
 use distributary_webrtc::sender::SenderStats;
 use distributary_webrtc::srtp::SrtpProfile;
 
-/// A session in figures, a second old at most.
+/// A session with its stats, which are a second old at most.
 #[derive(Clone, Debug)]
-pub struct SessionReport {
-    /// The first digits of its name: enough to tell sessions apart, and not enough to end one.
+pub struct SessionInfo {
+    /// The first digits of its id: enough to tell sessions apart, and not enough to end one.
     pub id: ShortId,
-    /// The stream that is watched, or its rendition.
+    /// The stream that the session watches, or its rendition.
     pub stream: StreamName,
     /// When the offer was answered.
     pub since: Instant,
-    /// What is known of the viewer and its path.
-    pub figures: SessionFigures,
+    /// Counters and gauges of the session.
+    pub stats: SessionStats,
 }
 
-/// What is known of a viewer and of its path.
+/// Counters and gauges of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SessionFigures {
+pub struct SessionStats {
     /// Whether media is sent.
     pub is_connected: bool,
-    /// The pair of addresses that is sent on.
+    /// The pair of addresses that media is sent on.
     pub pair: Option<CandidatePair>,
-    /// How media is sealed, once DTLS is done.
+    /// The SRTP profile, once DTLS is done.
     pub profile: Option<SrtpProfile>,
-    /// Bits of media per second that were sent lately, headers left out.
+    /// Bits of media per second over the last second, without headers.
     pub bitrate: u64,
-    /// What the viewer reports, and what its path is estimated to carry.
+    /// Stats from the viewer's RTCP, and the estimated bandwidth of its path.
     pub peer: PeerStats,
-    /// What was sent of the video.
+    /// Counters of the video that was sent.
     pub video: SenderStats,
-    /// What was sent of the audio.
+    /// Counters of the audio that was sent.
     pub audio: SenderStats,
 }
 
-/// The figures of all sessions that have been heard of. A shard writes those of its viewers once a
+/// The stats of all sessions whose first packet has arrived. A shard writes those of its viewers once a
 /// second, each behind a lock of its own.
 #[derive(Default)]
-pub(crate) struct Figures(Mutex<HashMap<SessionId, Arc<FiguresCell>>>);
+pub(crate) struct SessionStatsTable(Mutex<HashMap<SessionId, Arc<SessionStatsCell>>>);
 
-/// Where a shard writes the figures of one session.
-pub(crate) struct FiguresCell {
+/// The stats of one session, written by its shard.
+pub(crate) struct SessionStatsCell {
     shard: usize,
     since: Instant,
     current: Mutex<Current>,
 }
 
-/// The part of a session's figures that changes.
+/// The part of [`SessionStatsCell`] that changes.
 struct Current {
     stream: StreamName,
-    figures: SessionFigures,
-    /// When they were written.
+    stats: SessionStats,
+    /// When the stats were written last.
     written: Option<Instant>,
 }
 
-impl Figures {
-    /// A place for the figures of a session that a shard has.
+impl SessionStatsTable {
+    /// Adds a session that `shard` owns.
     pub(crate) fn enter(
         &self,
         id: SessionId,
         stream: StreamName,
         shard: usize,
         since: Instant,
-    ) -> Arc<FiguresCell> {
-        let cell = Arc::new(FiguresCell {
+    ) -> Arc<SessionStatsCell> {
+        let cell = Arc::new(SessionStatsCell {
             shard,
             since,
             current: Mutex::new(Current {
                 stream,
-                figures: SessionFigures::default(),
+                stats: SessionStats::default(),
                 written: None,
             }),
         });
@@ -86,12 +86,12 @@ impl Figures {
         cell
     }
 
-    /// Forgets a session.
+    /// Removes a session.
     pub(crate) fn remove(&self, id: &SessionId) {
         self.lock().remove(id);
     }
 
-    /// How many of the sessions each of `shards` shards has.
+    /// Returns the number of sessions of each of `shards` shards.
     pub(crate) fn spread(&self, shards: usize) -> Vec<usize> {
         let mut spread = vec![0; shards];
         for cell in self.lock().values() {
@@ -102,58 +102,58 @@ impl Figures {
         spread
     }
 
-    /// The sessions whose names begin like this: one, but for a rare coincidence.
+    /// Returns the sessions whose ids begin with `id`: one, but for a rare coincidence.
     pub(crate) fn named(&self, id: ShortId) -> Vec<SessionId> {
         let sessions = self.lock();
         let ids = sessions.keys().copied();
         ids.filter(|full| full.short() == id).collect()
     }
 
-    /// The sessions that watch `stream`, or all, the oldest first.
-    pub(crate) fn report(&self, stream: Option<&StreamName>) -> Vec<SessionReport> {
-        // The lock is not held while all cells are read, so that no shard waits for that.
-        let cells: Vec<(SessionId, Arc<FiguresCell>)> = self
+    /// Returns the sessions that watch `stream`, or all, the oldest first.
+    pub(crate) fn list(&self, stream: Option<&StreamName>) -> Vec<SessionInfo> {
+        // Cells are read without the table's lock, so that shards do not wait for it.
+        let cells: Vec<(SessionId, Arc<SessionStatsCell>)> = self
             .lock()
             .iter()
             .map(|(id, cell)| (*id, Arc::clone(cell)))
             .collect();
-        // Whoever watches a rendition watches the stream.
+        // A rendition's viewers are viewers of the stream.
         let is_asked_for =
             |watched: &StreamName| stream.is_none_or(|stream| watched.as_str() == stream.as_str());
-        let mut reports: Vec<SessionReport> = cells
+        let mut infos: Vec<SessionInfo> = cells
             .iter()
             .filter_map(|(id, cell)| {
                 let current = cell.lock();
-                is_asked_for(&current.stream).then(|| SessionReport {
+                is_asked_for(&current.stream).then(|| SessionInfo {
                     id: id.short(),
                     stream: current.stream.clone(),
                     since: cell.since,
-                    figures: current.figures,
+                    stats: current.stats,
                 })
             })
             .collect();
-        reports.sort_by_key(|report| report.since);
-        reports
+        infos.sort_by_key(|info| info.since);
+        infos
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<FiguresCell>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<SessionStatsCell>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl FiguresCell {
-    /// Writes what is known at `now`; the bit rate is that since the last time.
-    pub(crate) fn set(&self, mut figures: SessionFigures, now: Instant) {
+impl SessionStatsCell {
+    /// Stores `stats` at `now`, with the bit rate since the last call.
+    pub(crate) fn set(&self, mut stats: SessionStats, now: Instant) {
         let mut current = self.lock();
         if let Some(written) = current.written.replace(now) {
-            let octets = figures.octets().saturating_sub(current.figures.octets());
+            let octets = stats.octets().saturating_sub(current.stats.octets());
             let millis = now.saturating_duration_since(written).as_millis().max(1);
-            figures.bitrate = u64::try_from(u128::from(octets) * 8000 / millis).unwrap_or(u64::MAX);
+            stats.bitrate = u64::try_from(u128::from(octets) * 8000 / millis).unwrap_or(u64::MAX);
         }
-        current.figures = figures;
+        current.stats = stats;
     }
 
-    /// Notes that the viewer watches `stream` from now on: another form of the same.
+    /// Records that the session now watches `stream`: the stream itself or its rendition.
     pub(crate) fn set_stream(&self, stream: StreamName) {
         self.lock().stream = stream;
     }
@@ -163,22 +163,23 @@ impl FiguresCell {
     }
 }
 
-impl SessionFigures {
-    /// Payload bytes sent so far.
+impl SessionStats {
+    /// Returns the payload bytes sent so far.
     pub fn octets(&self) -> u64 {
         self.video.octets + self.audio.octets
     }
 
-    /// Part of the packets of the main stream that were lost before the newest report, 0 to 1.
+    /// Returns the fraction of packets lost before the newest receiver report, 0 to 1: of the video if
+    /// there is any, else of the audio.
     pub fn loss(&self) -> Option<f64> {
         let report = self.peer.report?;
         Some(f64::from(report.fraction_lost) / 256.0)
     }
 
-    /// Variation of the time that packets of the main stream take, by the newest report.
+    /// Returns the interarrival jitter in the newest receiver report: of the video if there is any, else of
+    /// the audio.
     pub fn jitter(&self) -> Option<Duration> {
         let report = self.peer.report?;
-        // The main stream is the video wherever there is any.
         let rate = if self.video.packets > 0 {
             90_000
         } else {
@@ -199,33 +200,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sessions_are_reported_by_stream_and_gone_when_they_end() {
+    fn sessions_are_listed_by_stream_until_they_end() {
         let now = Instant::now();
-        let figures = Figures::default();
+        let table = SessionStatsTable::default();
         let name = |name: &str| StreamName::parse(name).unwrap();
         let (first, second) = (SessionId::random(), SessionId::random());
         let later = now + Duration::from_secs(1);
-        figures.enter(second, name("live/b"), 2, later);
-        let cell = figures.enter(first, name("live/a").rendition(), 0, now);
-        let sent = |octets| SessionFigures {
+        table.enter(second, name("live/b"), 2, later);
+        let cell = table.enter(first, name("live/a").rendition(), 0, now);
+        let sent = |octets| SessionStats {
             is_connected: true,
             video: SenderStats {
                 octets,
                 ..SenderStats::default()
             },
-            ..SessionFigures::default()
+            ..SessionStats::default()
         };
         cell.set(sent(1000), now);
         cell.set(sent(101_000), now + Duration::from_secs(2));
-        let all = figures.report(None);
+        let all = table.list(None);
         assert_eq!(all.len(), 2);
         assert_eq!(all[0].id, first.short());
-        let of_a = figures.report(Some(&name("live/a")));
-        assert!(of_a.len() == 1 && of_a[0].figures.is_connected);
-        assert_eq!(of_a[0].figures.bitrate, 400_000);
-        assert_eq!(figures.named(first.short()), [first]);
-        assert_eq!(figures.spread(3), [1, 0, 1]);
-        figures.remove(&first);
-        assert!(figures.report(Some(&name("live/a"))).is_empty());
+        let of_a = table.list(Some(&name("live/a")));
+        assert!(of_a.len() == 1 && of_a[0].stats.is_connected);
+        assert_eq!(of_a[0].stats.bitrate, 400_000);
+        assert_eq!(table.named(first.short()), [first]);
+        assert_eq!(table.spread(3), [1, 0, 1]);
+        table.remove(&first);
+        assert!(table.list(Some(&name("live/a"))).is_empty());
     }
 }

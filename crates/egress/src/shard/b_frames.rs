@@ -1,43 +1,44 @@
-//! What becomes of each picture of a stream on its way into the log.
+//! Handling of B-frames, which most WebRTC receivers do not support.
 
 use distributary_hub::BFramePolicy;
 use distributary_media::h264::{BFrameDetector, BFrames};
 use distributary_media::{VideoCodec, VideoFrame};
 
-/// Decides for each picture of a stream how it is sent, so that receivers can show what is sent.
+/// Decides for each frame of a stream how it is sent, so that receivers can show the result.
 #[derive(Debug)]
-pub(super) struct Pictures {
+pub(super) struct BFrameFilter {
     policy: BFramePolicy,
     detector: BFrameDetector,
     form: Form,
-    /// Set when the form cannot be changed in the middle of a group of pictures, up to its end.
+    /// The form has to change and cannot in the middle of a GOP: frames are dropped up to the next
+    /// keyframe.
     is_held: bool,
 }
 
-/// In what form a stream is sent.
+/// The form in which a stream is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Form {
-    /// As it is.
+    /// Every frame, unchanged.
     #[default]
     Whole,
-    /// Without the pictures that no other refers to.
+    /// Without the frames that no other frame refers to.
     WithoutDisposable,
-    /// In the order of decoding, for decoders that hold this many pictures back.
+    /// In decoding order, for decoders that hold back this many frames.
     Reordered(u8),
 }
 
-/// How a picture is sent.
+/// The treatment of one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Treatment {
-    /// As it is.
+    /// Send it unchanged.
     Send,
-    /// In the order of decoding, for decoders that hold this many pictures back.
+    /// Send it in decoding order, for decoders that hold back this many frames.
     Reorder(u8),
-    /// Not at all.
-    LeaveOut,
+    /// Do not send it.
+    Drop,
 }
 
-impl Pictures {
+impl BFrameFilter {
     pub(super) fn new(policy: BFramePolicy) -> Self {
         Self {
             policy,
@@ -47,26 +48,26 @@ impl Pictures {
         }
     }
 
-    /// What becomes of the next picture in decoding order.
+    /// Returns the treatment of the next frame in decoding order.
     pub(super) fn treat(&mut self, frame: &VideoFrame) -> Treatment {
         self.detector.observe(frame);
         let form = match frame.codec {
             VideoCodec::H264 => self.suitable_form(),
-            // Receivers of other codings are sent what there is.
+            // Other codecs have no B-frames that receivers could not show.
             _ => Form::Whole,
         };
         if frame.keyframe {
             self.is_held = false;
             self.form = form;
         } else if (self.form, form) == (Form::Whole, Form::WithoutDisposable) {
-            // So far there was nothing to leave out.
+            // The GOP so far has no disposable frame, so dropping can start in its middle.
             self.form = form;
         } else if self.form != form {
             self.is_held = true;
         }
         match self.form {
-            _ if self.is_held => Treatment::LeaveOut,
-            Form::WithoutDisposable if frame.is_disposable() => Treatment::LeaveOut,
+            _ if self.is_held => Treatment::Drop,
+            Form::WithoutDisposable if frame.is_disposable() => Treatment::Drop,
             Form::Whole | Form::WithoutDisposable => Treatment::Send,
             Form::Reordered(depth) => Treatment::Reorder(depth),
         }
@@ -111,14 +112,17 @@ mod tests {
         }
     }
 
-    /// What becomes of a stream's pictures, the first of them a keyframe that is shown `offset` ms after
-    /// it is decoded.
+    /// Returns the treatments of a stream's frames. The first is a keyframe that is shown `offset` ms
+    /// after it is decoded.
     fn treated(policy: BFramePolicy, reorders: u32, offset: i64, rest: &[&[u8]]) -> Vec<Treatment> {
-        let mut pictures = Pictures::new(policy);
+        let mut filter = BFrameFilter::new(policy);
         let sps = vui::with_reorder_frames(&SPS, reorders).unwrap();
-        let mut treat = |unit: &[u8]| match unit == IDR {
-            true => pictures.treat(&frame(&[&sps, IDR], offset)),
-            false => pictures.treat(&frame(&[unit], 0)),
+        let mut treat = |unit: &[u8]| {
+            if unit == IDR {
+                filter.treat(&frame(&[&sps, IDR], offset))
+            } else {
+                filter.treat(&frame(&[unit], 0))
+            }
         };
         std::iter::once(treat(IDR))
             .chain(rest.iter().map(|unit| treat(unit)).collect::<Vec<_>>())
@@ -126,24 +130,24 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_in_order_goes_as_it_is() {
+    fn stream_without_b_frames_is_sent_unchanged() {
         let all = treated(BFramePolicy::Auto, 2, 0, &[P, P, IDR, P]);
         assert_eq!(all, [Treatment::Send; 5]);
     }
 
     #[test]
-    fn b_frames_that_nothing_refers_to_are_left_out() {
-        use Treatment::{LeaveOut, Reorder, Send};
+    fn non_reference_b_frames_are_dropped() {
+        use Treatment::{Drop, Reorder, Send};
         for offset in [0, 33] {
             let all = treated(BFramePolicy::Auto, 1, offset, &[P, B, P, B, IDR]);
-            assert_eq!(all, [Send, Send, LeaveOut, Send, LeaveOut, Send]);
+            assert_eq!(all, [Send, Send, Drop, Send, Drop, Send]);
         }
         let all = treated(BFramePolicy::Reorder, 1, 33, &[P, B]);
         assert_eq!(all, [Reorder(1); 3]);
     }
 
     #[test]
-    fn with_b_frames_that_others_refer_to_all_pictures_go_in_the_order_of_decoding() {
+    fn stream_with_reference_b_frames_is_sent_in_decoding_order() {
         for policy in [BFramePolicy::Auto, BFramePolicy::Drop] {
             let all = treated(policy, 2, 66, &[P, REFERENCE_B, B, B, IDR]);
             assert_eq!(all, [Treatment::Reorder(2); 6]);
@@ -151,21 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_expected_ends_the_group_of_pictures() {
-        use Treatment::{LeaveOut, Reorder, Send};
+    fn change_of_form_drops_frames_up_to_the_next_keyframe() {
+        use Treatment::{Drop, Reorder, Send};
         let all = treated(BFramePolicy::Auto, 2, 0, &[P, REFERENCE_B, P, IDR, P]);
-        assert_eq!(
-            all,
-            [Send, Send, LeaveOut, LeaveOut, Reorder(2), Reorder(2)]
-        );
-        // At first it seemed enough to leave some out.
+        assert_eq!(all, [Send, Send, Drop, Drop, Reorder(2), Reorder(2)]);
+        // Dropping the first B-frame seemed enough; the next is a reference frame.
         let all = treated(BFramePolicy::Auto, 1, 33, &[P, B, REFERENCE_B, P, IDR, P]);
         let reordered = Reorder(1);
-        assert_eq!(
-            all,
-            [
-                Send, Send, LeaveOut, LeaveOut, LeaveOut, reordered, reordered
-            ]
-        );
+        assert_eq!(all, [Send, Send, Drop, Drop, Drop, reordered, reordered]);
     }
 }

@@ -1,0 +1,54 @@
+//! The state that accompanies a session from its offer to its end.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use distributary_hub::{StreamName, ViewerPlace};
+use distributary_media::VideoCodec;
+use tracing::Span;
+
+use super::id::SessionId;
+
+/// State that moves along with a session: from a counter-offer to the registry and to a shard. It is
+/// dropped when the session ends, wherever it is by then.
+pub(crate) struct SessionContext {
+    /// Names the viewer in each line of the log. Events name it as their parent and nothing enters
+    /// it, so it costs nothing per packet.
+    pub(crate) span: Span,
+    /// The address or network that the limits count the session against.
+    pub(crate) counts_as: Option<IpAddr>,
+    /// Video codecs that the player can decode, if it gets audio alone because it cannot decode the
+    /// stream's.
+    pub(crate) awaits: Vec<VideoCodec>,
+    /// Counts the session among the viewers.
+    _permit: ViewerPlace,
+}
+
+impl SessionContext {
+    pub(crate) fn new(
+        id: &SessionId,
+        stream: &StreamName,
+        address: Option<IpAddr>,
+        (counts_as, permit): (Option<IpAddr>, ViewerPlace),
+    ) -> Self {
+        // Of the highest level, so that events of all levels name the viewer.
+        let span = tracing::error_span!(
+            "viewer",
+            viewer = %id.short(),
+            %stream,
+            address = address.map(tracing::field::display),
+        );
+        Self {
+            span,
+            counts_as,
+            awaits: Vec::new(),
+            _permit: permit,
+        }
+    }
+}
+
+impl fmt::Debug for SessionContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SessionContext").field(&self.span).finish()
+    }
+}
