@@ -249,6 +249,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn handle_deadline(&mut self) -> Result<(), End> {
         let now = now();
         self.session.handle_timeout(now)?;
+        for stream_id in self.published.keys().copied().collect::<Vec<_>>() {
+            if let Some(published) = self.published.get_mut(&stream_id)
+                && let Err(refusal) = published.handle_deadline(now)
+            {
+                let description = refusal.to_string();
+                self.end_publish(stream_id, &description, End::Unfit(refusal))?;
+            }
+        }
         self.end_without_frames(now)
     }
 

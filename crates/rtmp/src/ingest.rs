@@ -22,6 +22,11 @@ use crate::session::MediaMessage;
 /// else waits in the queues of those who watch. What takes more is dropped.
 const MAX_DATA_MEMORY: usize = 128 << 10;
 
+/// How long the slices of an access unit may take to come, where each is a message of its own. It is as far as it
+/// has come then: the last one before a pause is shown so late, and one that a stall of the network has cut in two is
+/// incomplete.
+const ACCESS_UNIT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Bound for complaints about a publisher's media in the log; all are counted.
 const COMPLAINTS: EventLimit = EventLimit::new(8, Duration::from_secs(60));
 
@@ -47,6 +52,8 @@ const DESCRIPTIONS: EventLimit = EventLimit::new(8, Duration::from_secs(10));
 pub(crate) struct Ingest {
     publisher: Publisher,
     demuxer: FlvDemuxer,
+    /// When the last message of video came.
+    last_message: Instant,
     metadata: Metadata,
     info: PublisherInfo,
     began: Instant,
@@ -157,7 +164,8 @@ impl Ingest {
         publisher.set_info(info.clone());
         Self {
             publisher,
-            demuxer: FlvDemuxer::new(),
+            demuxer: FlvDemuxer::live(),
+            last_message: now,
             metadata: Metadata::default(),
             info,
             began: now,
@@ -188,6 +196,7 @@ impl Ingest {
         match message {
             MediaMessage::Video { timestamp, body } => {
                 self.bytes += body.len() as u64;
+                self.last_message = now;
                 let events = self.demuxer.handle_video(timestamp, body);
                 self.feed(TagKind::Video, events, now)?;
                 self.note_missing_video(now);
@@ -205,6 +214,28 @@ impl Ingest {
             MediaMessage::DataIgnored { error } => debug!(%error, "data message left out"),
         }
         Ok(())
+    }
+
+    /// Returns when [`handle_deadline`](Self::handle_deadline) is due, if nothing comes before.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let is_holding = self.demuxer.is_holding();
+        is_holding.then(|| self.last_message + ACCESS_UNIT_TIMEOUT)
+    }
+
+    /// Gives out an access unit that has waited for more of it for too long.
+    ///
+    /// # Errors
+    /// As [`handle`](Self::handle).
+    pub(crate) fn handle_deadline(&mut self, now: Instant) -> Result<(), Refusal> {
+        if self.deadline().is_some_and(|due| due <= now) {
+            self.flush(now)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, now: Instant) -> Result<(), Refusal> {
+        let events = self.demuxer.flush();
+        self.feed(TagKind::Video, events, now)
     }
 
     /// The stream that is fed.
@@ -274,8 +305,10 @@ impl Ingest {
         self.publisher.dismissed()
     }
 
-    /// Says that the stream has ended, and why.
-    pub(crate) fn end(self, reason: &dyn Display) {
+    /// Gives out what is held, and says that the stream has ended, and why.
+    pub(crate) fn end(mut self, reason: &dyn Display) {
+        // A refusal has no consequence any more.
+        let _ = self.flush(self.latest);
         info!(
             %reason,
             seconds = self.latest.duration_since(self.began).as_secs(),

@@ -26,6 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, error_span, info, warn};
 
 use crate::client::{self, ClientError, ClientPlayer, StreamUrl};
+use crate::connection::reached;
 use crate::ingest::Ingest;
 use crate::server::Shared;
 
@@ -208,7 +209,7 @@ impl Pull {
             let mut ingest = Ingest::new(publisher, None, now);
             ingest.handle(message, now)?;
             while !ingest.has_frames() {
-                ingest.handle(player.next().await?, Instant::now().into_std())?;
+                Self::feed(&mut player, &mut ingest).await?;
             }
             Ok::<_, PullEnd>(ingest)
         };
@@ -218,24 +219,34 @@ impl Pull {
         // The tracks begin one after the other, if there are two.
         let deadline = Instant::now() + SECOND_TRACK_TIMEOUT;
         while !ingest.has_both_tracks() {
-            match timeout_at(deadline, player.next()).await {
-                Ok(message) => ingest.handle(message?, Instant::now().into_std())?,
+            match timeout_at(deadline, Self::feed(&mut player, &mut ingest)).await {
+                Ok(fed) => fed?,
                 Err(_) => break,
             }
         }
         Ok((player, ingest))
     }
 
+    /// Feeds the hub with the next message, or with what has been held for too long. It may be dropped and called
+    /// again.
+    async fn feed(player: &mut ClientPlayer, ingest: &mut Ingest) -> Result<(), PullEnd> {
+        let deadline = ingest.deadline().map(Instant::from_std);
+        tokio::select! {
+            message = player.next() => ingest.handle(message?, Instant::now().into_std())?,
+            () = reached(deadline) => ingest.handle_deadline(Instant::now().into_std())?,
+        }
+        Ok(())
+    }
+
     /// Feeds the hub until the server ends the stream or nobody watches it any more.
     async fn relay(&mut self, mut player: ClientPlayer, mut ingest: Ingest) -> PullEnd {
         let mut audience = Audience::new(ingest.stream(), self.idle_timeout);
+        let dismissed = ingest.dismissed();
+        tokio::pin!(dismissed);
         let end = loop {
             tokio::select! {
-                message = player.next() => {
-                    let taken = message
-                        .map_err(PullEnd::from)
-                        .and_then(|message| Ok(ingest.handle(message, Instant::now().into_std())?));
-                    if let Err(end) = taken {
+                fed = Self::feed(&mut player, &mut ingest) => {
+                    if let Err(end) = fed {
                         break end;
                     }
                 }
@@ -244,7 +255,7 @@ impl Pull {
                     audience.expect();
                 }
                 () = audience.gone() => break PullEnd::Unwatched,
-                dismissal = ingest.dismissed() => break dismissal.into(),
+                dismissal = &mut dismissed => break dismissal.into(),
             }
         };
         ingest.end(&end);

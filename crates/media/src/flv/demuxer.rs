@@ -53,7 +53,8 @@ const AAC_FRAME: u64 = 1024;
 /// A tag carries a whole access unit. Some encoders send each slice in a tag of its own, all with one
 /// timestamp: once that is seen (see [`FlvEvent::SlicesJoined`]), slices are joined into access units. An access
 /// unit is then complete when the next one begins, so it comes out one tag of video later. Of the access unit at
-/// which it is seen, the first tag has come out already, and the others are dropped.
+/// which it is seen, the first tag has come out already, and the others are dropped: a demuxer for
+/// [live](FlvDemuxer::live) publishers therefore holds the first access unit until it shows how they send them.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -80,6 +81,32 @@ impl FlvDemuxer {
     /// A demuxer that has seen no sequence header yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Creates a demuxer for a publisher that may send the slices of an access unit in tags of their own. It holds
+    /// the first access unit until the next tag of video. Whoever uses it calls [`flush`](Self::flush) when no tag of
+    /// video comes for a while, and at the end.
+    pub fn live() -> Self {
+        Self {
+            join: Join::holding_first(),
+            ..Self::default()
+        }
+    }
+
+    /// Returns whether an access unit is held that may be complete.
+    pub fn is_holding(&self) -> bool {
+        self.join.is_holding()
+    }
+
+    /// Gives out the access unit that is held, as far as it has come: its slices that come later are dropped.
+    ///
+    /// # Errors
+    /// When the access unit cannot be used.
+    pub fn flush(&mut self) -> Result<FlvEvents, FlvError> {
+        match &mut self.video {
+            Some(video) => self.join.release(video),
+            None => Ok(FlvEvents::default()),
+        }
     }
 
     /// Takes the body of a video tag. A sequence header that changes nothing, the end of a sequence

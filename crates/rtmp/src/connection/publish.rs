@@ -62,9 +62,16 @@ impl Published {
         Ok(())
     }
 
-    /// By when a frame has to come.
+    /// Does what is due.
+    pub(super) fn handle_deadline(&mut self, now: Instant) -> Result<(), Refusal> {
+        let _entered = self.span.enter();
+        self.ingest.handle_deadline(now)
+    }
+
+    /// When something is due, if nothing comes before.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.first_frame
+        let held = self.ingest.deadline();
+        held.into_iter().chain(self.first_frame).min()
     }
 
     /// Says that the stream has ended, and why.
@@ -161,7 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Some(limit) = self.shared.config.publishers.publish_timeout else {
             return Ok(());
         };
-        let is_due = |published: &Published| published.deadline().is_some_and(|due| due <= now);
+        let is_due = |published: &Published| published.first_frame.is_some_and(|due| due <= now);
         let due: Vec<_> = self
             .published
             .iter()

@@ -17,7 +17,7 @@ pub enum FlvEvent {
     /// The publisher sends one more track, which is not used. Comes once for each.
     OtherTrack(OtherTrack),
     /// The publisher sends the slices of an access unit in several tags: from now on they are joined, and
-    /// every frame comes one tag of video later. Comes once.
+    /// every frame comes one tag of video later, or with [`flush`](super::FlvDemuxer::flush). Comes once.
     SlicesJoined,
 }
 

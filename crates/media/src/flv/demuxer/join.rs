@@ -117,11 +117,23 @@ impl Part {
 /// Joins tags into access units, once a publisher is seen to spread these over several.
 #[derive(Debug, Default)]
 pub(super) struct Join {
-    is_on: bool,
+    mode: Mode,
     /// The timestamp of the last access unit that was used or dropped: the rest of it comes too late.
     past: Option<MediaTime>,
     /// The access unit that is being joined.
     held: Option<Held>,
+}
+
+/// What is known of the publisher.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mode {
+    /// Its tags have whole access units, as far as is known.
+    #[default]
+    Whole,
+    /// The first access unit is held until it shows.
+    Unknown,
+    /// Its access units are spread over several tags.
+    Joined,
 }
 
 #[derive(Debug)]
@@ -155,6 +167,19 @@ impl Held {
 }
 
 impl Join {
+    /// Creates a join that holds the first access unit until it is known whether there is more of it.
+    pub(super) fn holding_first() -> Self {
+        Self {
+            mode: Mode::Unknown,
+            ..Self::default()
+        }
+    }
+
+    /// Whether an access unit is held, of which there may be more.
+    pub(super) fn is_holding(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// Takes a tag of the track. Returns what is complete with it.
     pub(super) fn handle(
         &mut self,
@@ -163,7 +188,7 @@ impl Join {
     ) -> Result<FlvEvents, FlvError> {
         let timestamp = tag.timestamp;
         let may_be_rest = self.past == Some(timestamp);
-        if !self.is_on && !may_be_rest {
+        if self.mode == Mode::Whole && !may_be_rest {
             return self.pass(tag, video);
         }
         let Some(part) = video.part(&tag.data) else {
@@ -172,8 +197,13 @@ impl Join {
         if let Some(held) = &mut self.held
             && held.goes_on_with(timestamp, part)
         {
+            let is_spread = held.has_slice && part.has_slice();
             if held.add(tag, part) {
-                return Ok(FlvEvents::default());
+                return Ok(if is_spread {
+                    self.join()
+                } else {
+                    FlvEvents::default()
+                });
             }
             let len = held.memory();
             self.held = None;
@@ -186,19 +216,31 @@ impl Join {
             });
         }
         if may_be_rest && part.is_rest() {
-            let was_on = std::mem::replace(&mut self.is_on, true);
-            let news = (!was_on).then_some(FlvEvent::SlicesJoined);
-            return Ok(news.into_iter().collect());
+            return Ok(self.join());
         }
-        if !self.is_on {
+        if self.mode == Mode::Whole {
             return self.pass(tag, video);
         }
         let before = self.release(video);
+        if self.mode == Mode::Whole
+            && let Ok(mut events) = before
+        {
+            // The first access unit was whole, so this is taken for another one.
+            events.extend(self.pass(tag, video)?);
+            return Ok(events);
+        }
         self.held = Some(Held {
             picture: tag,
             has_slice: part.has_slice(),
         });
         before
+    }
+
+    /// Joins from now on. Returns that it begins, if it does.
+    fn join(&mut self) -> FlvEvents {
+        let before = std::mem::replace(&mut self.mode, Mode::Joined);
+        let news = (before != Mode::Joined).then_some(FlvEvent::SlicesJoined);
+        news.into_iter().collect()
     }
 
     /// Uses a tag as a whole access unit.
@@ -213,11 +255,15 @@ impl Join {
 
     /// Uses the access unit that is held, as far as it has come.
     pub(super) fn release(&mut self, video: &mut VideoState) -> Result<FlvEvents, FlvError> {
-        let Some(Held { picture, .. }) = self.held.take() else {
+        let Some(Held { picture, has_slice }) = self.held.take() else {
             return Ok(FlvEvents::default());
         };
         self.past = Some(picture.timestamp);
-        video.picture(picture)
+        let events = video.picture(picture);
+        if self.mode == Mode::Unknown && has_slice && events.is_ok() {
+            self.mode = Mode::Whole;
+        }
+        events
     }
 }
 
@@ -321,6 +367,28 @@ mod tests {
             Self::new(false)
         }
 
+        /// A publisher whose first access unit is held.
+        fn live(is_h265: bool) -> Self {
+            let mut publisher = Self::new(is_h265);
+            publisher.demuxer.join = Join::holding_first();
+            publisher
+        }
+
+        fn flush(&mut self) {
+            let events = self.demuxer.flush().unwrap();
+            self.take(events);
+        }
+
+        fn take(&mut self, events: FlvEvents) {
+            for event in events {
+                match event {
+                    FlvEvent::Frame(Frame::Video(frame)) => self.frames.push(frame),
+                    FlvEvent::SlicesJoined => self.joined += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+
         fn send(&mut self, millis: i64, units: &[Vec<u8>]) -> Result<(), FlvError> {
             let head: &[u8] = match self.is_h265 {
                 false => &[0x27, 1, 0, 0, 7],
@@ -328,13 +396,8 @@ mod tests {
             };
             let body = [head, &prefixed(units)].concat();
             let time = MediaTime::from_millis(millis);
-            for event in self.demuxer.handle_video(time, body.into())? {
-                match event {
-                    FlvEvent::Frame(Frame::Video(frame)) => self.frames.push(frame),
-                    FlvEvent::SlicesJoined => self.joined += 1,
-                    other => panic!("{other:?}"),
-                }
-            }
+            let events = self.demuxer.handle_video(time, body.into())?;
+            self.take(events);
             Ok(())
         }
 
@@ -390,6 +453,54 @@ mod tests {
                 assert_eq!(publisher.frames[1..], reference.frames[complete]);
             }
         }
+    }
+
+    #[test]
+    fn live_publisher_loses_neither_its_first_nor_its_last_access_unit() {
+        for is_h265 in [false, true] {
+            let access_units = access_units(is_h265);
+            let mut reference = Publisher::new(is_h265);
+            reference.publish(&access_units, whole);
+            for pieces in [slice_by_slice, one_by_one] {
+                let mut publisher = Publisher::live(is_h265);
+                publisher.publish(&access_units, pieces);
+                assert!(publisher.demuxer.is_holding());
+                publisher.flush();
+                assert_eq!(publisher.joined, 1);
+                assert!(!publisher.demuxer.is_holding());
+                assert_eq!(publisher.frames, reference.frames);
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_first_access_unit_of_a_live_publisher_waits_for_the_next() {
+        for (times, pieces) in [([0, STEP, 2 * STEP], 1), ([0, 0, 0], 3)] {
+            let mut publisher = Publisher::live(false);
+            for (n, time) in (1..).zip(times) {
+                let slices: Vec<_> = (0..pieces)
+                    .map(|slice| h264_slice(0x65, slice, n))
+                    .collect();
+                publisher.send(time, &slices).unwrap();
+                let expected = if n == 1 { 0 } else { usize::from(n) };
+                assert_eq!(publisher.frames.len(), expected);
+            }
+            assert!(!publisher.demuxer.is_holding());
+            assert_eq!(publisher.joined, 0);
+        }
+    }
+
+    #[test]
+    fn broken_first_access_unit_of_a_live_publisher_keeps_the_next_one_whole() {
+        let mut publisher = Publisher::live(false);
+        let slices = [0, 1].map(|slice| h264_slice(0x65, slice, 9));
+        // A slice, and a parameter set that cannot be read.
+        publisher.send(0, &[hex("67"), slices[0].clone()]).unwrap();
+        for slice in &slices {
+            let _ = publisher.send(STEP, std::slice::from_ref(slice));
+        }
+        publisher.flush();
+        assert_eq!(publisher.frames.last().unwrap().units[2..], slices);
     }
 
     #[test]
