@@ -13,19 +13,24 @@ use hyper_util::rt::TokioExecutor;
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Longest answer that is read.
+/// Longest answer that is read, unless the client says otherwise.
 const MAX_ANSWER: usize = 256 * 1024;
 
 /// Why a request was not answered. Its text has the host, and not the path or query, which may hold a
 /// secret.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ClientError {
+#[non_exhaustive]
+pub enum ClientError {
+    /// There is no connection to the host.
     #[error("{host} cannot be reached: {}", cause(.1), host = .0)]
     Connect(String, hyper_util::client::legacy::Error),
-    #[error("the answer of {0} broke off or is longer than {MAX_ANSWER} bytes")]
-    Body(String),
+    /// The body is too long, or the connection broke.
+    #[error("the answer of {0} broke off or is longer than {1} bytes")]
+    Body(String, usize),
+    /// The whole answer was not there in time.
     #[error("{0} did not answer within {1:?}")]
     Timeout(String, Duration),
+    /// There is no such request.
     #[error("the request cannot be made: {0}")]
     Request(#[from] http::Error),
 }
@@ -41,14 +46,15 @@ fn cause(error: &dyn Error) -> String {
 
 /// Asks over HTTP and HTTPS. Connections are kept for the next request.
 #[derive(Clone, Debug)]
-pub(crate) struct HttpClient {
+pub struct HttpClient {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     timeout: Duration,
+    max_answer: usize,
 }
 
 impl HttpClient {
-    /// A client that trusts the certificates the system trusts.
-    pub(crate) fn new(timeout: Duration) -> Self {
+    /// Creates a client that trusts the certificates the system trusts. A request and its answer may take so long.
+    pub fn new(timeout: Duration) -> Self {
         let builder = HttpsConnectorBuilder::new();
         match builder.with_provider_and_native_roots(aws_lc_rs::default_provider()) {
             Ok(builder) => {
@@ -56,7 +62,7 @@ impl HttpClient {
             }
             Err(error) => {
                 // A system without certificates can still ask over plain HTTP.
-                tracing::debug!(%error, "no HTTPS for webhooks and key sets");
+                tracing::debug!(%error, "no requests over HTTPS");
                 Self::trusting(RootCertStore::empty(), timeout)
             }
         }
@@ -78,11 +84,24 @@ impl HttpClient {
         Self {
             client: Client::builder(TokioExecutor::new()).build(connector),
             timeout,
+            max_answer: MAX_ANSWER,
         }
     }
 
-    /// Fetches what is at `uri`.
-    pub(crate) async fn get(&self, uri: &Uri) -> Result<(StatusCode, Bytes), ClientError> {
+    /// Returns the same client, for answers of up to `max` bytes.
+    #[must_use]
+    pub fn with_max_answer(self, max: usize) -> Self {
+        Self {
+            max_answer: max,
+            ..self
+        }
+    }
+
+    /// Fetches what is at `uri`. Redirects are not followed.
+    ///
+    /// # Errors
+    /// When there is no whole answer in time.
+    pub async fn get(&self, uri: &Uri) -> Result<(StatusCode, Bytes), ClientError> {
         let request = Request::builder().method(Method::GET).uri(uri.clone());
         self.send(uri, request.body(Full::default())?).await
     }
@@ -111,8 +130,9 @@ impl HttpClient {
             let answer = self.client.request(request).await;
             let answer = answer.map_err(|error| ClientError::Connect(host(), error))?;
             let status = answer.status();
-            let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-            let body = body.map_err(|_| ClientError::Body(host()))?;
+            let body = Limited::new(answer.into_body(), self.max_answer);
+            let body = body.collect().await;
+            let body = body.map_err(|_| ClientError::Body(host(), self.max_answer))?;
             Ok((status, body.to_bytes()))
         };
         tokio::time::timeout(self.timeout, exchange)

@@ -12,11 +12,12 @@
 //! * [`keys`]: keys that are written into the configuration, by pattern of stream names.
 //! * [`jwt`]: JSON Web Tokens (RFC 7519), verified with keys from the configuration, a file or a URL.
 //! * [`webhook`]: another program that is asked over HTTP.
+//! * [`client`]: [`HttpClient`](client::HttpClient), which asks webhooks and fetches files.
 //! * [`rate`]: how often somebody may ask at all.
 
 pub mod access;
 pub mod authorizer;
-mod client;
+pub mod client;
 mod config;
 mod http_url;
 pub mod jwt;

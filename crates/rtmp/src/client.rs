@@ -11,10 +11,14 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
+use tracing::{Instrument, warn};
 
 use crate::amf::Value;
+use crate::programs::Programs;
 use crate::session::{MediaMessage, SessionError};
+use crate::swf::Swf;
 
 pub use self::url::{StreamUrl, UrlError};
 pub use session::ClientSession;
@@ -76,7 +80,7 @@ pub async fn publish(
 /// As [`publish`].
 pub async fn publish_to(url: &StreamUrl) -> Result<ClientPublisher, ClientError> {
     let session = ClientSession::publish(url.clone(), rand::random());
-    let connection = Connection::open(url, session).await?;
+    let connection = Connection::open(url, session, None).await?;
     Ok(ClientPublisher { connection })
 }
 
@@ -85,8 +89,17 @@ pub async fn publish_to(url: &StreamUrl) -> Result<ClientPublisher, ClientError>
 /// # Errors
 /// When the server cannot be reached, breaks the protocol or does not have the stream.
 pub async fn play(url: &StreamUrl) -> Result<ClientPlayer, ClientError> {
+    play_with(url, None).await
+}
+
+/// Plays as [`play`] does. Where the server asks for SWF verification and the URL says only where the program is
+/// from, it is downloaded.
+pub(crate) async fn play_with(
+    url: &StreamUrl,
+    programs: Option<&Programs>,
+) -> Result<ClientPlayer, ClientError> {
     let session = ClientSession::play(url.clone(), rand::random());
-    let connection = Connection::open(url, session).await?;
+    let connection = Connection::open(url, session, programs.cloned()).await?;
     Ok(ClientPlayer { connection })
 }
 
@@ -148,7 +161,7 @@ impl ClientPublisher {
     ///
     /// # Errors
     /// As [`Self::send_video`].
-    pub async fn close(self) -> Result<(), ClientError> {
+    pub async fn close(mut self) -> Result<(), ClientError> {
         self.connection.close().await
     }
 }
@@ -171,7 +184,7 @@ impl ClientPlayer {
     ///
     /// # Errors
     /// When the connection has failed.
-    pub async fn close(self) -> Result<(), ClientError> {
+    pub async fn close(mut self) -> Result<(), ClientError> {
         self.connection.close().await
     }
 }
@@ -183,11 +196,27 @@ struct Connection {
     session: ClientSession,
     /// What the session wants to send and the socket has not taken.
     unsent: BytesMut,
+    /// Where programs are had that the server asks for.
+    programs: Option<Programs>,
+    /// The program that it has asked for, while it is loaded.
+    program: Option<JoinHandle<Option<Swf>>>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(program) = &self.program {
+            program.abort();
+        }
+    }
 }
 
 impl Connection {
     /// Connects, and waits until the server has granted what the session asks for.
-    async fn open(url: &StreamUrl, session: ClientSession) -> Result<Self, ClientError> {
+    async fn open(
+        url: &StreamUrl,
+        session: ClientSession,
+        programs: Option<Programs>,
+    ) -> Result<Self, ClientError> {
         let connect = TcpStream::connect(url.authority());
         let socket = timeout(STEP_TIMEOUT, connect)
             .await
@@ -197,6 +226,8 @@ impl Connection {
             socket,
             session,
             unsent: BytesMut::new(),
+            programs,
+            program: None,
         };
         while !connection.session.is_active() {
             connection.step().await?;
@@ -208,6 +239,15 @@ impl Connection {
     /// dropped.
     async fn step(&mut self) -> Result<(), ClientError> {
         self.flush().await?;
+        if let Some(program) = &mut self.program {
+            // The server grants nothing before the proof: what it says meanwhile can wait.
+            let swf = program.await;
+            self.program = None;
+            if let Ok(Some(swf)) = swf {
+                self.session.prove_swf(&swf);
+            }
+            return self.flush().await;
+        }
         let mut bytes = [0; READ_SIZE];
         let read = timeout(STEP_TIMEOUT, self.socket.read(&mut bytes));
         let len = read.await.map_err(|_| ClientError::Timeout)??;
@@ -231,7 +271,22 @@ impl Connection {
         if bytes.is_empty() {
             return Err(ClientError::Closed);
         }
-        self.session.handle_bytes(bytes, now())
+        self.session.handle_bytes(bytes, now())?;
+        if self.session.poll_swf_request() && self.program.is_none() {
+            self.load_program();
+        }
+        Ok(())
+    }
+
+    /// Begins to load the program that the server asks for.
+    fn load_program(&mut self) {
+        let Some((programs, url)) = self.programs.clone().zip(self.session.swf_url()) else {
+            warn!("the server asks for SWF verification: name the program by swf or swf_url");
+            return;
+        };
+        let url = url.to_owned();
+        let load = async move { programs.get(&url).await };
+        self.program = Some(tokio::spawn(load.in_current_span()));
     }
 
     async fn flush(&mut self) -> Result<(), ClientError> {
@@ -247,7 +302,7 @@ impl Connection {
         }
     }
 
-    async fn close(mut self) -> Result<(), ClientError> {
+    async fn close(&mut self) -> Result<(), ClientError> {
         self.session.close();
         self.flush().await?;
         self.socket.shutdown().await?;

@@ -33,6 +33,7 @@ pub mod message;
 pub mod metadata;
 pub mod name;
 mod playback;
+mod programs;
 pub mod pull;
 pub mod server;
 pub mod session;

@@ -199,7 +199,7 @@ impl Pull {
     ) -> Result<(ClientPlayer, Ingest), PullEnd> {
         info!("pulling");
         let deadline = Instant::now() + FIRST_FRAME_TIMEOUT;
-        let mut player = timeout_at(deadline, client::play(url))
+        let mut player = timeout_at(deadline, client::play_with(url, Some(&shared.programs)))
             .await
             .map_err(|_| ClientError::Timeout)??;
         let first = async {

@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use crate::config::PublishersConfig;
 use crate::connection::Connection;
 use crate::holders::Holders;
+use crate::programs::Programs;
 use crate::pull::{LoadedRule, PullRule, Puller, PullsConfig};
 use crate::session::SessionConfig;
 use crate::swf::{Swf, SwfError};
@@ -105,6 +106,8 @@ pub(crate) struct Shared {
     pub(crate) publishers: Quota,
     /// Who publishes each name.
     pub(crate) holders: Arc<Holders>,
+    /// What pulls prove to servers.
+    pub(crate) programs: Programs,
 }
 
 impl Shared {
@@ -114,6 +117,7 @@ impl Shared {
             publishers: Quota::new(publishers.max, publishers.max_per_ip),
             session: publishers.session(swf),
             holders: Arc::default(),
+            programs: Programs::default(),
             hub,
             config,
         }

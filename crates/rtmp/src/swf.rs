@@ -57,7 +57,8 @@ pub struct Swf {
 pub struct FlashProgram {
     /// Where the program is from (`swfUrl`); empty when that is not told.
     pub url: String,
-    /// What it is, so that the client can prove it.
+    /// What it is, so that the client can prove it. A pull downloads the program instead where this is missing and a
+    /// server asks.
     pub swf: Option<Swf>,
 }
 
@@ -119,7 +120,7 @@ impl Swf {
         Self::read(File::open(path)?)
     }
 
-    fn read(mut file: impl Read) -> Result<Self, SwfError> {
+    pub(crate) fn read(mut file: impl Read) -> Result<Self, SwfError> {
         let mut header = [0; HEADER_LEN];
         file.read_exact(&mut header)
             .map_err(|error| match error.kind() {

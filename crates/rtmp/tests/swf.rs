@@ -4,6 +4,8 @@
 mod support;
 
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -56,10 +58,18 @@ fn asking() -> TestServer {
 
 /// A web server with one file, as a URL.
 async fn web_server(file: Vec<u8>) -> String {
+    counting_web_server(file).await.0
+}
+
+/// The same, and how often it was asked.
+async fn counting_web_server(file: Vec<u8>) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/player.swf", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::Relaxed);
             let mut request = [0; 4096];
             let _ = socket.read(&mut request).await;
             let head = format!(
@@ -72,7 +82,7 @@ async fn web_server(file: Vec<u8>) -> String {
             let _ = socket.write_all(&file).await;
         }
     });
-    url
+    (url, asked)
 }
 
 /// librtmp plays a stream of which there is none, with these options.
@@ -148,10 +158,11 @@ async fn pull_proves_the_program_when_its_origin_asks() {
     for (file, reason) in [
         (Some(program(1000)), "live/test is not live"),
         (Some(program(1)), "another SWF file"),
+        // Nothing is at the URL.
         (None, "did not answer"),
     ] {
         let mut rule = PullRule::new("live/*".parse().unwrap(), &from, Duration::ZERO).unwrap();
-        rule.swf_url = "http://site.example/player.swf".to_owned();
+        rule.swf_url = "http://127.0.0.1:1/player.swf".to_owned();
         let player = file.as_deref().map(player);
         if let Some(player) = &player {
             rule.swf = SwfSource::File(player.path().to_owned());
@@ -163,5 +174,55 @@ async fn pull_proves_the_program_when_its_origin_asks() {
         let name = StreamName::parse("live/test").unwrap();
         let refusal = edge.hub.summon(&name).await.unwrap_err().to_string();
         assert!(refusal.contains(reason), "{refusal}");
+    }
+}
+
+/// A gateway that pulls `live/*` from this origin as the Flash program at a URL.
+fn edge(origin: &TestServer, url: &str) -> TestServer {
+    let from = format!("rtmp://{}/live", origin.address);
+    let mut rule = PullRule::new("live/*".parse().unwrap(), &from, Duration::ZERO).unwrap();
+    rule.swf_url = url.to_owned();
+    TestServer::with(RtmpConfig {
+        pull: vec![rule],
+        ..RtmpConfig::default()
+    })
+}
+
+#[tokio::test]
+async fn pull_downloads_the_program_once_when_its_origin_asks() {
+    let origin = asking();
+    let (url, asked) = counting_web_server(program(1000)).await;
+    let edge = edge(&origin, &url);
+    for name in ["live/one", "live/two"] {
+        let name = StreamName::parse(name).unwrap();
+        let refusal = edge.hub.summon(&name).await.unwrap_err().to_string();
+        assert!(refusal.contains("is not live"), "{refusal}");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn pull_downloads_nothing_where_its_origin_does_not_ask() {
+    let origin = TestServer::start();
+    let (url, asked) = counting_web_server(program(1000)).await;
+    let edge = edge(&origin, &url);
+    let name = StreamName::parse("live/test").unwrap();
+    assert!(edge.hub.summon(&name).await.is_err());
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn program_that_cannot_be_downloaded_is_named_in_the_log() {
+    for (file, reason) in [
+        (b"<html>404 Not Found</html>".to_vec(), "not an SWF file"),
+        (vec![0; 33 << 20], "longer than 33554432 bytes"),
+    ] {
+        let log = Log::capture();
+        let origin = asking();
+        let edge = edge(&origin, &web_server(file).await);
+        let name = StreamName::parse("live/test").unwrap();
+        let refusal = edge.hub.summon(&name).await.unwrap_err().to_string();
+        assert!(refusal.contains("did not answer"), "{refusal}");
+        assert!(log.contains(reason), "{log}");
     }
 }

@@ -24,6 +24,7 @@ use crate::metadata::shown;
 use crate::session::SessionError;
 use crate::session::link::{COMMAND_CHUNK_STREAM, Link};
 use crate::session::media::{MediaMessage, MediaReader};
+use crate::swf::Swf;
 use crate::values::ValueDecoder;
 
 /// The size of the chunks we send: a frame is rarely cut.
@@ -62,6 +63,8 @@ pub struct ClientSession {
     commands: ValueDecoder,
     data: ValueDecoder,
     media: VecDeque<MediaMessage>,
+    /// The server asks which program this is, and it is not known.
+    wants_swf: bool,
 }
 
 /// What a client is there for.
@@ -111,6 +114,7 @@ impl ClientSession {
             commands: ValueDecoder::commands(AmfLimits::default()),
             data: ValueDecoder::data(AmfLimits::default()),
             media: VecDeque::new(),
+            wants_swf: false,
         };
         client.connect();
         client
@@ -150,7 +154,10 @@ impl ClientSession {
             Ok(Message::Command(command)) => self.handle_command(&command),
             Ok(Message::UserControl(UserControl::StreamEof(_))) => Err(ClientError::Ended),
             Ok(Message::UserControl(UserControl::SwfRequest)) => {
-                self.prove_swf();
+                match self.url.flash.as_ref().and_then(|flash| flash.swf) {
+                    Some(swf) => self.prove_swf(&swf),
+                    None => self.wants_swf = true,
+                }
                 Ok(())
             }
             Ok(control) => {
@@ -162,12 +169,22 @@ impl ClientSession {
         }
     }
 
-    /// Proves which Flash program this is, where that is known.
-    fn prove_swf(&mut self) {
-        if let Some(swf) = self.url.flash.as_ref().and_then(|flash| flash.swf) {
-            let proof = UserControl::SwfResponse(swf.proof(self.link.proof_key()));
-            self.link.send_control(&Message::UserControl(proof));
-        }
+    /// Returns whether the server has asked which Flash program this is, and the URL does not say it. Comes once for
+    /// each time that the server asks.
+    pub fn poll_swf_request(&mut self) -> bool {
+        std::mem::take(&mut self.wants_swf)
+    }
+
+    /// Returns where the program is from that this client presents itself as.
+    pub fn swf_url(&self) -> Option<&str> {
+        let flash = self.url.flash.as_ref()?;
+        Some(flash.url.as_str()).filter(|url| !url.is_empty())
+    }
+
+    /// Proves to the server that this is the program that it asks for.
+    pub fn prove_swf(&mut self, swf: &Swf) {
+        let proof = UserControl::SwfResponse(swf.proof(self.link.proof_key()));
+        self.link.send_control(&Message::UserControl(proof));
     }
 
     /// Sends an FLV video tag body with its decoding time in milliseconds.

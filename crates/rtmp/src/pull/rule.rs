@@ -23,7 +23,8 @@ pub struct PullRule {
     /// Time after which a stream without viewers is dropped.
     #[serde(default = "default_idle_timeout", with = "distributary_config::time")]
     pub idle_timeout: Duration,
-    /// URL of the Flash program that the server is told; empty for none.
+    /// URL of the Flash program that the server is told; empty for none. Where the server asks for SWF verification and
+    /// `swf` is not given, the program is downloaded.
     #[serde(default)]
     pub swf_url: String,
     /// The Flash program that the gateway proves to play when the server asks.
