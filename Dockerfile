@@ -1,11 +1,17 @@
-# Builds the gateway and puts the one binary on a small image without shell or package manager.
+# Builds the gateway and puts the one binary on an image with ffmpeg, which transcodes streams with B-frames (the
+# default of many encoders) for viewers.
 #
 #     docker build -t distributary .
 #     docker run --rm --network host distributary --demo
 #
-# The base images can be replaced: --build-arg BUILDER=... --build-arg RUNTIME=...
+# Without ffmpeg, on a small image without shell or package manager: --build-arg VARIANT=slim. Viewers of streams with
+# B-frames are then sent what their players can show, see docs/players.md.
+#
+# The base images can be replaced: --build-arg BUILDER=... --build-arg RUNTIME=... --build-arg SLIM=...
 ARG BUILDER=docker.io/library/rust:1-bookworm
-ARG RUNTIME=gcr.io/distroless/cc-debian12
+ARG RUNTIME=docker.io/library/debian:bookworm-slim
+ARG SLIM=gcr.io/distroless/cc-debian12
+ARG VARIANT=ffmpeg
 
 FROM ${BUILDER} AS build
 WORKDIR /src
@@ -14,7 +20,15 @@ COPY . .
 RUN cargo build --release --locked --package distributary-gateway \
     && strip -o /distributary target/release/distributary
 
-FROM ${RUNTIME}
+FROM ${SLIM} AS runtime-slim
+
+FROM ${RUNTIME} AS runtime-ffmpeg
+# The certificates are for HTTPS to webhooks, key sets and SWF files; the slim image has them.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates ffmpeg \
+    && rm -rf /var/lib/apt/lists/*
+
+FROM runtime-${VARIANT}
 LABEL org.opencontainers.image.title="Distributary" \
       org.opencontainers.image.description="RTMP in, WebRTC (WHEP) out" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"

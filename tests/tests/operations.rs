@@ -12,7 +12,7 @@ use distributary_bench::report::Report;
 use distributary_bench::socket::ReceiveMode;
 use distributary_bench::swarm::{self, SwarmConfig};
 use distributary_tests::client::{self, Response};
-use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
+use distributary_tests::ffmpeg::{Clip, Coding, FRAME_RATE, Publisher};
 use distributary_tests::gateway::{self, Gateway};
 use distributary_tests::wait::eventually;
 use distributary_webrtc::srtp::SrtpProfile;
@@ -175,6 +175,29 @@ async fn a_gateway_that_drains_ends_at_once_when_it_is_told_again() {
         "the gateway has closed the session: {:?}",
         report.failures
     );
+}
+
+#[tokio::test]
+async fn stream_with_b_frames_is_one_warning_that_says_what_viewers_get_and_what_to_install() {
+    let gateway = Gateway::start_configured("[transcode]\ncommand = \"/nonexistent/ffmpeg\"\n");
+    let clip = Clip::coded(FRAME_RATE, Coding::Pyramid);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.logged_until("the stream has B-frames");
+    for _ in 0..3 {
+        assert_eq!(offer(&gateway, "").status, 201);
+    }
+    let logged = gateway.logged();
+    let warnings = logged
+        .iter()
+        .filter(|line| line.contains(" WARN ") && line.contains("live/test"));
+    let warnings: Vec<_> = warnings.collect();
+    assert_eq!(warnings.len(), 1, "{logged:#?}");
+    for words in ["only keyframes", "Install ffmpeg", "bframes=0"] {
+        assert!(
+            warnings[0].contains(words),
+            "{words:?} is missing in {warnings:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -156,6 +156,7 @@ impl Gateway {
         };
         let (public, admin_router) = self.routers();
         let mut parts = JoinSet::new();
+        self.hub.seek_renditions();
         parts.spawn(distributary_transcode::run(
             self.transcode,
             self.hub.clone(),

@@ -16,6 +16,7 @@ use crate::encoders::{EncoderCounters, EncoderStats, RunningEncoder};
 use crate::players::{Player, Players};
 use crate::stream::{Claim, Publisher, Reservation, Stream, Subscription};
 use crate::subscriber::Sink;
+use crate::transcoder::TranscoderPresence;
 use crate::viewers::{ViewerPlace, Viewers};
 
 /// Why a name cannot be published.
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     encoders: EncoderCounters,
     viewers: Viewers,
     players: Arc<Players>,
+    transcoder: Arc<TranscoderPresence>,
 }
 
 impl Hub {
@@ -56,6 +58,7 @@ impl Hub {
                 providers: Providers::default(),
                 encoders: EncoderCounters::default(),
                 players: Arc::default(),
+                transcoder: Arc::default(),
             }),
         }
     }
@@ -113,7 +116,10 @@ impl Hub {
     /// Finds or makes the stream. While the entry is held the stream cannot be removed as idle.
     fn entry(&self, name: &StreamName, epoch: Instant) -> RefMut<'_, StreamName, Arc<Stream>> {
         let entry = self.shared.streams.entry(name.clone());
-        entry.or_insert_with(|| Arc::new(Stream::new(name.clone(), self.config(), epoch)))
+        entry.or_insert_with(|| {
+            let transcoder = Arc::clone(&self.shared.transcoder);
+            Arc::new(Stream::new(name.clone(), self.config(), transcoder, epoch))
+        })
     }
 
     /// Subscribes to a stream that exists. Its events arrive in `sink` with `tag` from now on; the
@@ -147,7 +153,20 @@ impl Hub {
 
     /// Declares that renditions of streams can be made. The requests come as with [`Self::provide`].
     pub fn provide_renditions(&self) -> mpsc::Receiver<Demand> {
+        self.shared.transcoder.set(true);
         self.shared.providers.add(StreamName::is_rendition)
+    }
+
+    /// Notes that it is being found out whether renditions can be made. Until
+    /// [`provide_renditions`](Self::provide_renditions) or [`lack_renditions`](Self::lack_renditions) nothing is
+    /// logged that depends on it.
+    pub fn seek_renditions(&self) {
+        self.shared.transcoder.seek();
+    }
+
+    /// Declares that no renditions can be made.
+    pub fn lack_renditions(&self) {
+        self.shared.transcoder.set(false);
     }
 
     /// Waits until a stream is live: not at all where it is, otherwise until it was provided.

@@ -24,6 +24,7 @@
 //! * [`meter`]: what a publisher sends, measured.
 //! * [`viewers`]: how many may watch.
 //! * [`players`]: those of them that are not WebRTC sessions.
+//! * `transcoder`: whether there is one.
 //! * [`timeline`]: one continuous clock for a stream, whatever its publishers send.
 
 mod adapt;
@@ -42,6 +43,7 @@ mod rendition;
 pub mod stream;
 pub mod subscriber;
 pub mod timeline;
+mod transcoder;
 pub mod viewers;
 
 pub use distributary_names::{NameError, PatternError, StreamName, StreamPattern};
@@ -57,8 +59,8 @@ pub use policy::{BFrameAdvice, BFramePolicy, Refusal, SeiPolicy, VuiPolicy};
 pub use provider::{Audience, Waiting, provide_each};
 pub use rendition::BFrameChoice;
 pub use stream::{
-    Dismissal, MissingVideo, Publisher, PublisherInfo, Reservation, Stream, StreamStats,
-    Subscription,
+    Dismissal, MissingAudio, MissingVideo, Publisher, PublisherInfo, Reservation, Stream,
+    StreamStats, Subscription,
 };
 pub use subscriber::{AudioForm, Delivery, Sink, StreamEvent};
 pub use viewers::{TooManyViewers, ViewerLimits, ViewerPlace, Viewers};

@@ -30,12 +30,20 @@ use crate::meter::{Meter, Rates};
 use crate::policy::{BFrameAdvice, BFramePolicy, Refusal};
 use crate::subscriber::{AudioForm, Sink, StreamEvent, Subscriber};
 use crate::timeline::Timeline;
+use crate::transcoder::TranscoderPresence;
 
-pub use figures::{MissingVideo, PublisherInfo, StreamStats};
+pub use figures::{MissingAudio, MissingVideo, PublisherInfo, StreamStats};
 pub use handles::{Publisher, Reservation, Subscription};
 
 /// Bound for log lines about the clocks of a stream's publishers.
 const CLOCK_FAULTS: EventLimit = EventLimit::new(4, Duration::from_secs(60));
+
+/// What viewers are sent of B-frames that other frames reference, as they are.
+const IN_ORDER_OR_KEYFRAMES: &str =
+    "all frames where their player can put them in order, and else only keyframes";
+
+/// How a transcoder is had.
+const INSTALL_FFMPEG: &str = "Install ffmpeg (the default container image has it), see [transcode]";
 
 /// Pause after which an audio thread is started again that the system had no memory or no thread for.
 const AUDIO_RETRY: Duration = Duration::from_secs(10);
@@ -48,6 +56,7 @@ const AUDIO_RETRY: Duration = Duration::from_secs(10);
 pub struct Stream {
     name: StreamName,
     config: Arc<HubConfig>,
+    transcoder: Arc<TranscoderPresence>,
     epoch: Instant,
     state: Mutex<State>,
     /// How many subscribers there are, for those who wait for a change of that.
@@ -64,6 +73,7 @@ struct State {
     next_publisher: u64,
     info: Option<Arc<PublisherInfo>>,
     missing_video: Option<Arc<MissingVideo>>,
+    missing_audio: Option<Arc<MissingAudio>>,
     /// The last `onMetaData`.
     metadata: Option<Arc<TimedData>>,
     video: Option<Arc<VideoTrack>>,
@@ -73,8 +83,10 @@ struct State {
     next_audio_thread: u64,
     /// When it is started again after the system had no thread for it.
     audio_retry_at: Option<Instant>,
-    /// Whether it was said that there is no transcoder for this publisher's stream.
-    lacks_transcoder: bool,
+    /// Set when B-frames were found that nobody was told of yet.
+    tells_b_frames: bool,
+    /// Whether it was said what viewers get without a transcoder who take the codec, and who do not.
+    told_no_transcoder: [bool; 2],
     /// Bounds the log lines about the publisher's clock.
     clock_faults: EventLimit,
     timeline: Timeline,
@@ -104,20 +116,27 @@ pub enum Dismissal {
 }
 
 impl Stream {
-    pub(crate) fn new(name: StreamName, config: Arc<HubConfig>, now: Instant) -> Self {
+    pub(crate) fn new(
+        name: StreamName,
+        config: Arc<HubConfig>,
+        transcoder: Arc<TranscoderPresence>,
+        now: Instant,
+    ) -> Self {
         let state = State {
             live_since: None,
             publisher: None,
             next_publisher: 0,
             info: None,
             missing_video: None,
+            missing_audio: None,
             metadata: None,
             video: None,
             audio: None,
             audio_thread: None,
             next_audio_thread: 0,
             audio_retry_at: None,
-            lacks_transcoder: false,
+            tells_b_frames: false,
+            told_no_transcoder: [false; 2],
             clock_faults: CLOCK_FAULTS,
             timeline: Timeline::new(now),
             b_frames: BFrameDetector::default(),
@@ -136,6 +155,7 @@ impl Stream {
         Self {
             name,
             config,
+            transcoder,
             epoch: now,
             state: Mutex::new(state),
             subscriber_count: watch::Sender::new(0),
@@ -173,6 +193,7 @@ impl Stream {
             video: state.video.clone(),
             audio: state.audio.clone(),
             missing_video: state.missing_video.clone(),
+            missing_audio: state.missing_audio.clone(),
             b_frames: state
                 .b_frames
                 .is_certain()
@@ -209,17 +230,19 @@ impl Stream {
     /// Says once for each publisher what viewers get who need a transcode where there is no transcoder: those
     /// who do, by `takes_codec`, know the codec but for its B-frames. Returns whether it was said now.
     pub(crate) fn note_no_transcoder(&self, takes_codec: bool) -> bool {
-        if std::mem::replace(&mut self.lock().lacks_transcoder, true) {
+        let told = &mut self.lock().told_no_transcoder[usize::from(takes_codec)];
+        if std::mem::replace(told, true) {
             return false;
         }
-        let get = match takes_codec {
-            true => "all frames where their player can put them in order, and else only keyframes",
-            false => "no video",
+        let get = if takes_codec {
+            IN_ORDER_OR_KEYFRAMES
+        } else {
+            "no video"
         };
         warn!(
             stream = %self.name,
-            "viewers need a transcode of the stream, and ffmpeg is not there: they get {get}. Install ffmpeg (in a \
-             container: use an image that has it), see [transcode], or let the encoder send H264 without B-frames"
+            "viewers need a transcode of the stream, and ffmpeg is not there: they get {get}. {INSTALL_FFMPEG}, or let \
+             the encoder send H264 without B-frames"
         );
         true
     }
@@ -297,6 +320,7 @@ impl Stream {
         state.live_since = None;
         state.info = None;
         state.missing_video = None;
+        state.missing_audio = None;
         state.metadata = None;
         state.audio_thread = None;
         state.cache.clear();
@@ -416,7 +440,16 @@ impl Stream {
                 state.b_frames.observe(video);
                 let b_frames = state.b_frames.b_frames();
                 if b_frames > before {
-                    self.note_b_frames(b_frames)?;
+                    if self.b_frame_policy() == BFramePolicy::Refuse {
+                        return Err(Refusal::BFrames);
+                    }
+                    state.tells_b_frames = true;
+                }
+                if state.tells_b_frames
+                    && let Some(has_transcoder) = self.transcoder.is_there()
+                {
+                    state.tells_b_frames = false;
+                    self.tell_b_frames(&mut state, b_frames, has_transcoder);
                 }
                 let State {
                     adapter, b_frames, ..
@@ -439,17 +472,33 @@ impl Stream {
         Ok(())
     }
 
-    /// Says that the video has B-frames, or other ones than it had.
-    fn note_b_frames(&self, b_frames: BFrames) -> Result<(), Refusal> {
+    /// Says that the video has B-frames, or other ones than it had, and what viewers get: in one line, so that no
+    /// other has to say later that there is no transcoder.
+    fn tell_b_frames(&self, state: &mut State, b_frames: BFrames, has_transcoder: bool) {
         let policy = self.b_frame_policy();
-        if policy == BFramePolicy::Refuse {
-            return Err(Refusal::BFrames);
-        }
+        let needs_transcode = match policy {
+            BFramePolicy::Auto => b_frames == BFrames::Reference,
+            BFramePolicy::Transcode => true,
+            BFramePolicy::Drop | BFramePolicy::Reorder | BFramePolicy::Refuse => false,
+        };
+        let get = match (needs_transcode, has_transcoder) {
+            (true, true) => "viewers get a transcode of it".to_owned(),
+            (true, false) => {
+                state.told_no_transcoder[1] = true;
+                format!(
+                    "ffmpeg is not there for a transcode, so viewers get {IN_ORDER_OR_KEYFRAMES}. {INSTALL_FFMPEG}"
+                )
+            }
+            (false, _) if b_frames == BFrames::NonReference && policy != BFramePolicy::Reorder => {
+                "they are dropped, so that video is less smooth".to_owned()
+            }
+            (false, _) => format!("viewers get {IN_ORDER_OR_KEYFRAMES}"),
+        };
         warn!(
             stream = %self.name, %b_frames, ?policy,
-            "the stream has B-frames, which not all viewers can show: {BFrameAdvice}"
+            "the stream has B-frames, which WebRTC players cannot show as they are: {get}. Best is to send none: \
+             {BFrameAdvice}"
         );
-        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -476,11 +525,13 @@ impl State {
         self.live_since = Some(now);
         self.info = None;
         self.missing_video = None;
+        self.missing_audio = None;
         self.metadata = None;
         // A track of its own, also if it is the same: its audio begins at another place.
         self.audio = self.audio.take().map(|track| Arc::new((*track).clone()));
         self.timeline.restart();
-        self.lacks_transcoder = false;
+        self.tells_b_frames = false;
+        self.told_no_transcoder = [false; 2];
         self.b_frames = BFrameDetector::default();
         self.awaiting_keyframe = true;
         Claim { id, dismissed }

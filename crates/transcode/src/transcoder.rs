@@ -92,9 +92,10 @@ impl Transcoder {
 /// Transcodes what the hub is asked for until `shutdown` completes, if the program is there.
 pub async fn run(config: TranscodeConfig, hub: Hub, shutdown: impl Future<Output = ()>) {
     if config.command.is_empty() {
+        hub.lack_renditions();
         return shutdown.await;
     }
-    match Transcoder::find(config.clone(), hub).await {
+    match Transcoder::find(config.clone(), hub.clone()).await {
         Ok(transcoder) => {
             info!(
                 command = config.command,
@@ -104,6 +105,7 @@ pub async fn run(config: TranscodeConfig, hub: Hub, shutdown: impl Future<Output
             transcoder.run(shutdown).await;
         }
         Err(reason) => {
+            hub.lack_renditions();
             // The default is to look for the program; a machine without it is not at fault.
             if config == TranscodeConfig::default() {
                 info!(%reason, "no stream is transcoded");

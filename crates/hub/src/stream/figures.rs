@@ -53,6 +53,23 @@ impl fmt::Display for MissingVideo {
     }
 }
 
+/// Why viewers hear nothing, or nothing new, though the publisher sends audio.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingAudio {
+    /// Why the last message of audio was dropped.
+    pub reason: String,
+}
+
+impl fmt::Display for MissingAudio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reason } = self;
+        write!(
+            f,
+            "audio arrives without a usable frame: viewers hear nothing; it is dropped because {reason}"
+        )
+    }
+}
+
 /// A stream in figures.
 #[derive(Clone, Debug, Default)]
 pub struct StreamStats {
@@ -66,6 +83,8 @@ pub struct StreamStats {
     pub audio: Option<Arc<AudioTrack>>,
     /// Set while video arrives that viewers cannot be shown.
     pub missing_video: Option<Arc<MissingVideo>>,
+    /// Set while audio arrives that viewers cannot hear.
+    pub missing_audio: Option<Arc<MissingAudio>>,
     /// The B-frames of the video; `None` before it is certain whether there are any.
     pub b_frames: Option<BFrames>,
     /// Video frames accepted since the stream began.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use distributary_media::{AudioTrack, Frame, TimedData, VideoTrack};
 
-use super::{Claim, Dismissal, MissingVideo, PublisherInfo, State, Stream};
+use super::{Claim, Dismissal, MissingAudio, MissingVideo, PublisherInfo, State, Stream};
 use crate::hub::Shared;
 use crate::policy::Refusal;
 
@@ -49,6 +49,11 @@ impl Publisher {
     /// Says what is known about the publisher.
     pub fn set_info(&self, info: PublisherInfo) {
         self.with_state(|state| state.info = Some(Arc::new(info)));
+    }
+
+    /// Tells why viewers hear nothing of the audio that comes; `None` when they do again.
+    pub fn set_missing_audio(&self, missing: Option<MissingAudio>) {
+        self.with_state(|state| state.missing_audio = missing.map(Arc::new));
     }
 
     /// Says that video arrives that viewers cannot be shown, and why, or that this is over.
