@@ -48,9 +48,21 @@ async fn a_viewer_that_restarts_ice_goes_on_in_its_session() {
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
     gateway.wait_live("live/test").await;
     let page = WatchPage::open().await;
-    page.watch("viewer", &gateway.whep_url("live/test")).await;
+    let answer = page.watch("viewer", &gateway.whep_url("live/test")).await;
     wait_for_more_pictures(&page, &clip).await;
     let before = page.path("viewer").await;
+    let path = answer.session.unwrap();
+    let path = &path[path.find("/session/").unwrap()..];
+    let fragment = "a=ice-ufrag:next\r\na=ice-pwd:0123456789012345678901\r\n";
+    let fragment_type = [("Content-Type", "application/trickle-ice-sdpfrag")];
+    let refused = gateway.request("PATCH", path, &fragment_type, fragment.as_bytes());
+    assert_eq!(refused.status, 428);
+    let needed = format!("If-Match: {}", answer.etag.unwrap());
+    assert!(
+        refused.text().replace('\\', "").contains(&needed),
+        "{}",
+        refused.text()
+    );
     for _ in 0..2 {
         assert_eq!(page.restart_ice("viewer").await, 200);
         wait_for_more_pictures(&page, &clip).await;

@@ -115,7 +115,7 @@ async fn patch(
         _ if !is_restart || !front.engine.is_connected(&id) => {
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
-        Precondition::Missing => return Err(precondition_required()),
+        Precondition::Missing => return Err(precondition_required(&etag)),
         Precondition::Any | Precondition::Current => {}
     }
     limits.change(address)?;
@@ -185,8 +185,10 @@ impl Precondition {
     }
 }
 
-fn precondition_required() -> Problem {
-    let detail = "If-Match is needed, with the ETag of the session, or * for an ICE restart.";
+fn precondition_required(etag: &str) -> Problem {
+    let detail = format!(
+        "An ICE restart needs the header If-Match: \"{etag}\" (the ETag of the session now), or If-Match: *."
+    );
     Problem::new(StatusCode::PRECONDITION_REQUIRED, detail)
 }
 
