@@ -29,6 +29,11 @@ pub(crate) struct AdtsHeader {
 }
 
 impl AdtsHeader {
+    /// Returns the bytes of the frame, header included.
+    pub(crate) fn frame_len(&self) -> usize {
+        self.frame_len
+    }
+
     /// Reads a header. `None` when it is none: an access unit never begins with the syncword, since that
     /// would be its end.
     pub(crate) fn parse(data: &[u8]) -> Option<Self> {

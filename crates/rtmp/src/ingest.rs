@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use distributary_hub::{
-    Dismissal, EventLimit, MissingVideo, Publisher, PublisherInfo, Refusal, Stream,
+    Dismissal, EventLimit, MissingAudio, MissingVideo, Publisher, PublisherInfo, Refusal, Stream,
 };
 use distributary_media::flv::{FlvDemuxer, FlvError, FlvEvent, FlvEvents, OtherTrack, TagKind};
 use distributary_media::h264::Limitation;
@@ -73,6 +73,12 @@ pub(crate) struct Ingest {
     /// Whether the API says that frames are missing.
     is_missing: bool,
     missing: EventLimit,
+    /// When the last usable audio frame came, or audio began to come without one.
+    last_audio: Option<Instant>,
+    /// Why the last message of audio was dropped, unless a frame was taken since.
+    audio_complaint: Option<Complaint>,
+    is_audio_missing: bool,
+    missing_audio: EventLimit,
     /// Tags that could not be used, and the last reason that was logged.
     unusable: u64,
     complaint: Option<Complaint>,
@@ -181,6 +187,10 @@ impl Ingest {
             video_complaint: None,
             is_missing: false,
             missing: MISSING,
+            last_audio: None,
+            audio_complaint: None,
+            is_audio_missing: false,
+            missing_audio: MISSING,
             unusable: 0,
             complaint: None,
             complaints: COMPLAINTS,
@@ -205,6 +215,7 @@ impl Ingest {
                 self.bytes += body.len() as u64;
                 let events = self.demuxer.handle_audio(timestamp, body);
                 self.feed(TagKind::Audio, events, now)?;
+                self.note_missing_audio(now);
             }
             MediaMessage::Data {
                 timestamp,
@@ -378,6 +389,9 @@ impl Ingest {
             if self.has_keyframe {
                 self.last_video = Some(now);
             }
+        } else {
+            self.audio_complaint = None;
+            self.last_audio = Some(now);
         }
         self.publisher.push(frame, now)
     }
@@ -463,11 +477,38 @@ impl Ingest {
         self.is_missing = true;
     }
 
+    /// Does the same for audio. What is dropped has a reason; a publisher may send headers alone.
+    fn note_missing_audio(&mut self, now: Instant) {
+        let since = *self.last_audio.get_or_insert(now);
+        let missing_for = now.saturating_duration_since(since);
+        let complaint = self.audio_complaint.as_ref();
+        let Some(complaint) = complaint.filter(|_| missing_for >= MISSING_TIMEOUT) else {
+            if std::mem::take(&mut self.is_audio_missing) {
+                self.publisher.set_missing_audio(None);
+            }
+            return;
+        };
+        let is_logged = self.missing_audio.admit(now).is_some();
+        if !is_logged && self.is_audio_missing {
+            return;
+        }
+        let missing = MissingAudio {
+            reason: complaint.to_string(),
+        };
+        if is_logged {
+            warn!(seconds = missing_for.as_secs(), "{missing}");
+        }
+        self.publisher.set_missing_audio(Some(missing));
+        self.is_audio_missing = true;
+    }
+
     /// Counts a tag that cannot be used; the log has each reason once as long as it lasts.
     fn complain(&mut self, kind: TagKind, complaint: Complaint, now: Instant) {
         self.unusable += 1;
-        if kind == TagKind::Video {
-            self.video_complaint = Some(complaint.clone());
+        match kind {
+            TagKind::Video => self.video_complaint = Some(complaint.clone()),
+            TagKind::Audio => self.audio_complaint = Some(complaint.clone()),
+            TagKind::Script => {}
         }
         if self.complaint.as_ref() == Some(&complaint) {
             return;
@@ -599,6 +640,32 @@ mod tests {
         assert!(missing.contains("nothing new"), "{missing}");
         assert!(missing.contains("NAL unit"), "its reason: {missing}");
         assert_eq!(sender.send_for(100, FRAME), None);
+    }
+
+    #[test]
+    fn missing_audio_is_told_after_a_while_with_its_reason_until_a_frame_comes() {
+        // ADTS whose header tells of more bytes than there are, and such that fits.
+        const TOO_LONG: &[u8] = &[0xaf, 1, 0xff, 0xf1, 0x4c, 0x80, 0x04, 0x1f, 0xfc, 1, 2, 3];
+        const WHOLE: &[u8] = &[0xaf, 1, 0xff, 0xf1, 0x4c, 0x80, 0x01, 0x5f, 0xfc, 1, 2, 3];
+        let start = Instant::now();
+        let mut ingest = ingest(start);
+        let mut send = |millis: u64, body: &'static [u8]| {
+            let message = MediaMessage::Audio {
+                timestamp: MediaTime::from_millis(millis as i64),
+                body: Bytes::from_static(body),
+            };
+            let now = start + Duration::from_millis(millis);
+            ingest.handle(message, now).unwrap();
+            let missing = ingest.stream().stats().missing_audio;
+            missing.map(|missing| missing.to_string())
+        };
+        for time in (0..5_000).step_by(20) {
+            assert_eq!(send(time, TOO_LONG), None);
+        }
+        let missing = send(5_000, TOO_LONG).unwrap();
+        assert!(missing.contains("an ADTS frame of 32 bytes"), "{missing}");
+        assert_eq!(send(5_020, WHOLE), None);
+        assert_eq!(send(5_040, TOO_LONG), None);
     }
 
     /// The log, as text.

@@ -1,7 +1,7 @@
 //! What a publisher should change, in words.
 
 use distributary_hub::cache::{MAX_FRAMES, Overflow};
-use distributary_hub::{BFrameAdvice, MissingVideo, StreamStats};
+use distributary_hub::{BFrameAdvice, StreamStats};
 use distributary_media::VideoTrack;
 use distributary_media::h264::{BFrames, Limitation};
 
@@ -10,6 +10,7 @@ use distributary_media::h264::{BFrames, Limitation};
 pub(crate) fn of(stats: &StreamStats) -> Option<String> {
     let all = [
         stats.missing_video.as_deref().map(of_missing),
+        stats.missing_audio.as_deref().map(of_missing),
         of_pictures(stats.b_frames, stats.video.as_deref()),
         stats.cache_overflow.map(of_overflow),
     ];
@@ -28,7 +29,7 @@ pub(crate) fn bound(overflow: Overflow) -> &'static str {
 }
 
 /// Says it as the log does.
-fn of_missing(missing: &MissingVideo) -> String {
+fn of_missing(missing: &impl ToString) -> String {
     let text = missing.to_string();
     let (first, rest) = text.split_at_checked(1).unwrap_or_default();
     format!("{}{rest}.", first.to_ascii_uppercase())
@@ -66,6 +67,7 @@ fn of_pictures(b_frames: Option<BFrames>, video: Option<&VideoTrack>) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use distributary_hub::{MissingAudio, MissingVideo};
     use std::sync::Arc;
 
     fn with_b_frames(b_frames: BFrames) -> StreamStats {
@@ -113,6 +115,19 @@ mod tests {
             .unwrap();
             assert!(both.contains("-bf 0") && both.ends_with(&advice), "{both}");
         }
+    }
+
+    #[test]
+    fn missing_audio_is_told_with_its_reason() {
+        let stats = StreamStats {
+            missing_audio: Some(Arc::new(MissingAudio {
+                reason: "it is broken".into(),
+            })),
+            ..StreamStats::default()
+        };
+        let advice = of(&stats).unwrap();
+        assert!(advice.starts_with("Audio arrives"), "{advice}");
+        assert!(advice.ends_with("it is broken."), "{advice}");
     }
 
     #[test]

@@ -271,6 +271,12 @@ impl FlvDemuxer {
         // Bytes that happen to begin like ADTS neither have its lengths nor say what the configuration does.
         let framed = framed.filter(|framed| framed.fits || self.agrees(&framed.header));
         let (mut events, units) = match framed {
+            Some(framed) if framed.units.is_empty() => {
+                return Err(FlvError::AdtsTooLong {
+                    len: framed.header.frame_len(),
+                    tag_len: data.len(),
+                });
+            }
             Some(framed) => (self.configure_adts(&framed.header)?, framed.units),
             None => (FlvEvents::default(), vec![data]),
         };

@@ -113,6 +113,14 @@ pub enum FlvError {
         /// Which track.
         tag: TagKind,
     },
+    /// A header of ADTS says that its frame is longer than the tag.
+    #[error("an ADTS frame of {len} bytes does not fit its audio tag of {tag_len} bytes")]
+    AdtsTooLong {
+        /// The length in the header.
+        len: usize,
+        /// Bytes that there are.
+        tag_len: usize,
+    },
     /// The H264 inside is broken.
     #[error(transparent)]
     H264(#[from] H264Error),

@@ -207,6 +207,7 @@ impl StreamSummary {
             cached,
             cache_overflow,
             missing_video: _,
+            missing_audio: _,
         } = stats;
         let rates = stream.rates(now);
         Some(Self {

@@ -612,3 +612,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn adts_frame_that_is_longer_than_its_tag_is_an_error_and_the_next_one_is_used() {
+    let mut demuxer = FlvDemuxer::new();
+    let mut audio = |body: &str| demuxer.handle_audio(MediaTime::ZERO, hex(body).into());
+    // AAC-LC, 48 kHz, stereo: 32 bytes are told, 10 are there.
+    let error = audio("af01fff14c80041ffc010203").unwrap_err();
+    let expected = FlvError::AdtsTooLong {
+        len: 32,
+        tag_len: 10,
+    };
+    assert_eq!(error, expected);
+    let events: Vec<_> = audio("af01fff14c80015ffc010203").unwrap().collect();
+    let [
+        FlvEvent::AudioTrack(_),
+        FlvEvent::Frame(Frame::Audio(frame)),
+    ] = &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!(frame.data[..], [1, 2, 3]);
+}
