@@ -4,8 +4,8 @@
 //! in `fuzz_targets` hand them to libFuzzer; the tests of this crate run them over the seeds, so
 //! that a finding, once kept as a seed, stays fixed.
 
-mod hub;
 mod media;
+mod names;
 mod rtmp;
 mod viewer;
 mod webrtc;
@@ -13,11 +13,11 @@ mod webrtc;
 use std::sync::LazyLock;
 use std::time::Instant;
 
-pub use hub::stream_name;
 pub use media::{
     aac_access_units, audio_specific_config, avc_configuration, flv_audio, flv_file, flv_video,
     parameter_sets,
 };
+pub use names::stream_name;
 pub use rtmp::{rtmp_amf0, rtmp_amf3, rtmp_chunk, rtmp_handshake, rtmp_session};
 pub use viewer::{data_channel, data_request, ice_fragment, tcp_frames};
 pub use webrtc::{rtcp, sdp_offer, srtcp, stun, webrtc_peer};

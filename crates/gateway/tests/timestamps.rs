@@ -9,9 +9,10 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use distributary_hub::{Hub, HubConfig, Sink, StreamEvent, StreamName};
+use distributary_hub::{Hub, HubConfig, Sink, StreamEvent};
 use distributary_media::Frame;
 use distributary_media::flv::{FlvDemuxer, FlvEvent};
+use distributary_names::StreamName;
 use distributary_rtmp::timestamp::TimestampUnroller;
 use distributary_webrtc::log::{Log, LogLimits};
 

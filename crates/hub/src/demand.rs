@@ -148,12 +148,12 @@ mod tests {
     async fn a_stream_is_asked_for_where_it_can_be_had() {
         let hub = Hub::new(HubConfig::default());
         assert_eq!(
-            hub.summon(&name("live/a")).await,
+            hub.ensure_live(&name("live/a")).await,
             Err(DemandError::NoProvider)
         );
         let mut demands = hub.provide(|name| name.as_str().starts_with("live/"));
         assert_eq!(
-            hub.summon(&name("other/a")).await,
+            hub.ensure_live(&name("other/a")).await,
             Err(DemandError::NoProvider)
         );
         let provider = async {
@@ -165,9 +165,12 @@ mod tests {
             demands.recv().await.unwrap();
         };
         let asker = async {
-            assert_eq!(hub.summon(&name("live/a")).await, Ok(()));
-            assert_eq!(hub.summon(&name("live/b")).await, Err(DemandError::Busy));
-            let dropped = hub.summon(&name("live/c")).await;
+            assert_eq!(hub.ensure_live(&name("live/a")).await, Ok(()));
+            assert_eq!(
+                hub.ensure_live(&name("live/b")).await,
+                Err(DemandError::Busy)
+            );
+            let dropped = hub.ensure_live(&name("live/c")).await;
             assert!(matches!(dropped, Err(DemandError::Failed(_))));
         };
         tokio::join!(provider, asker);
@@ -178,7 +181,7 @@ mod tests {
         let hub = Hub::new(HubConfig::default());
         let mut demands = hub.provide(|_| true);
         let _publisher = hub.publish(&name("live/a"), Instant::now()).unwrap();
-        assert_eq!(hub.summon(&name("live/a")).await, Ok(()));
+        assert_eq!(hub.ensure_live(&name("live/a")).await, Ok(()));
         assert!(demands.try_recv().is_err());
     }
 }

@@ -12,12 +12,12 @@ use tokio::sync::mpsc;
 
 use crate::config::HubConfig;
 use crate::demand::{Demand, DemandError, Providers};
-use crate::encoders::{EncoderCounters, EncoderStats, RunningEncoder};
 use crate::players::{Player, Players};
 use crate::stream::{Claim, Publisher, Reservation, Stream, Subscription};
 use crate::subscriber::Sink;
 use crate::transcoder::TranscoderPresence;
-use crate::viewers::{ViewerPlace, Viewers};
+use crate::transcoder_stats::{RunningTranscoder, TranscoderCounters, TranscoderStats};
+use crate::viewers::{ViewerPermit, Viewers};
 
 /// Why a name cannot be published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     config: RwLock<Arc<HubConfig>>,
     streams: DashMap<StreamName, Arc<Stream>>,
     providers: Providers,
-    encoders: EncoderCounters,
+    transcoders: TranscoderCounters,
     viewers: Viewers,
     players: Arc<Players>,
     transcoder: Arc<TranscoderPresence>,
@@ -56,7 +56,7 @@ impl Hub {
                 config: RwLock::new(Arc::new(config)),
                 streams: DashMap::new(),
                 providers: Providers::default(),
-                encoders: EncoderCounters::default(),
+                transcoders: TranscoderCounters::default(),
                 players: Arc::default(),
                 transcoder: Arc::default(),
             }),
@@ -173,16 +173,16 @@ impl Hub {
     ///
     /// # Errors
     /// When nobody can provide it, or that failed.
-    pub async fn summon(&self, name: &StreamName) -> Result<(), DemandError> {
-        self.summon_for(name, None).await
+    pub async fn ensure_live(&self, name: &StreamName) -> Result<(), DemandError> {
+        self.ensure_live_for(name, None).await
     }
 
     /// Waits until a stream is live, on behalf of a client at the address `asker`, which can have a limited
     /// number of streams provided at a time.
     ///
     /// # Errors
-    /// As [`Self::summon`].
-    pub async fn summon_for(
+    /// As [`Self::ensure_live`].
+    pub async fn ensure_live_for(
         &self,
         name: &StreamName,
         asker: Option<IpAddr>,
@@ -208,7 +208,7 @@ impl Hub {
         &self,
         stream: &StreamName,
         address: SocketAddr,
-        place: ViewerPlace,
+        place: ViewerPermit,
         now: Instant,
     ) -> Player {
         let players = &self.shared.players;
@@ -216,18 +216,18 @@ impl Hub {
     }
 
     /// What the programs did so far that encode streams anew.
-    pub fn encoders(&self) -> EncoderStats {
-        self.shared.encoders.stats()
+    pub fn transcoder_stats(&self) -> TranscoderStats {
+        self.shared.transcoders.stats()
     }
 
     /// Counts a program that encodes a stream anew, for as long as what is returned is kept.
-    pub fn note_encoder(&self) -> RunningEncoder {
-        self.shared.encoders.start()
+    pub fn count_transcoder(&self) -> RunningTranscoder {
+        self.shared.transcoders.start()
     }
 
     /// Counts a failure of such a program, or that there could be none.
-    pub fn note_encoder_failure(&self) {
-        self.shared.encoders.note_failure();
+    pub fn count_transcoder_failure(&self) {
+        self.shared.transcoders.note_failure();
     }
 
     /// Lets somebody provide a stream, without waiting for it. `false`: nobody can, or has the time to.

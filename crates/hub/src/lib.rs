@@ -15,7 +15,7 @@
 //! * [`provider`]: those who provide such streams.
 //! * `rendition`: what a viewer is given that cannot show a stream as it is published.
 //! * [`stream`]: [`Stream`] and its two handles, [`Publisher`] and [`Subscription`].
-//! * `encoders`: the programs that encode streams anew, in figures.
+//! * `transcoders`: the programs that encode streams anew, in figures.
 //! * `adapt`: small changes to pictures.
 //! * `audio`: the thread that turns a stream's AAC into Opus, while somebody listens.
 //! * `config`: the sections of the configuration.
@@ -32,7 +32,6 @@ mod audio;
 pub mod cache;
 mod config;
 pub mod demand;
-mod encoders;
 pub mod event_limit;
 pub mod hub;
 pub mod meter;
@@ -44,23 +43,22 @@ pub mod stream;
 pub mod subscriber;
 pub mod timeline;
 mod transcoder;
+mod transcoder_stats;
 pub mod viewers;
-
-pub use distributary_names::{NameError, PatternError, StreamName, StreamPattern};
 
 pub use config::{HubConfig, StreamRule, StreamsConfig};
 pub use demand::{Demand, DemandError};
-pub use encoders::{EncoderStats, RunningEncoder};
 pub use event_limit::EventLimit;
 pub use hub::{Hub, PublishError};
-pub use meter::{Group, Rates};
-pub use players::{Player, PlayerId, PlayerReport, PlayerStats, Players};
+pub use meter::{Gop, PublisherStats};
+pub use players::{Player, PlayerId, PlayerInfo, PlayerStats, Players};
 pub use policy::{BFrameAdvice, BFramePolicy, Refusal, SeiPolicy, VuiPolicy};
-pub use provider::{Audience, Waiting, provide_each};
+pub use provider::{Audience, DemandQueue, provide_each};
 pub use rendition::BFrameChoice;
 pub use stream::{
     Dismissal, MissingAudio, MissingVideo, Publisher, PublisherInfo, Reservation, Stream,
     StreamStats, Subscription,
 };
 pub use subscriber::{AudioForm, Delivery, Sink, StreamEvent};
-pub use viewers::{TooManyViewers, ViewerLimits, ViewerPlace, Viewers};
+pub use transcoder_stats::{RunningTranscoder, TranscoderStats};
+pub use viewers::{TooManyViewers, ViewerLimits, ViewerPermit, Viewers};

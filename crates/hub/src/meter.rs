@@ -14,7 +14,7 @@ const SLOTS: usize = 16;
 
 /// A publisher in measured figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Rates {
+pub struct PublisherStats {
     /// Pictures per second.
     pub frame_rate: f64,
     /// Bits of coded video per second.
@@ -22,7 +22,7 @@ pub struct Rates {
     /// Bits of coded sound per second.
     pub audio_bps: u64,
     /// The last whole group of pictures.
-    pub group: Option<Group>,
+    pub gop: Option<Gop>,
     /// Variation of the time that pictures take to come, as the interarrival jitter of RFC 3550 section
     /// 6.4.1.
     pub jitter: Duration,
@@ -30,11 +30,11 @@ pub struct Rates {
 
 /// A group of pictures: a keyframe and what follows up to the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Group {
+pub struct Gop {
     /// Its length in media time.
     pub duration: Duration,
     /// Its pictures.
-    pub pictures: u64,
+    pub frames: u64,
 }
 
 /// Measures one publisher.
@@ -45,8 +45,8 @@ pub(crate) struct Meter {
     slot: u64,
     slots: [Slot; SLOTS + 1],
     keyframe: Option<MediaTime>,
-    pictures: u64,
-    group: Option<Group>,
+    frames: u64,
+    gop: Option<Gop>,
     last: Option<(Instant, MediaTime)>,
     jitter: Duration,
 }
@@ -54,7 +54,7 @@ pub(crate) struct Meter {
 /// What came in one slot.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
-    pictures: u64,
+    frames: u64,
     video_bytes: u64,
     audio_bytes: u64,
 }
@@ -67,8 +67,8 @@ impl Meter {
             slot: 0,
             slots: [Slot::default(); SLOTS + 1],
             keyframe: None,
-            pictures: 0,
-            group: None,
+            frames: 0,
+            gop: None,
             last: None,
             jitter: Duration::ZERO,
         }
@@ -83,45 +83,45 @@ impl Meter {
             Frame::Audio(_) => slot.audio_bytes += bytes,
             Frame::Video(_) => {
                 slot.video_bytes += bytes;
-                slot.pictures += 1;
-                self.note_picture(frame, now);
+                slot.frames += 1;
+                self.note_video_frame(frame, now);
             }
         }
     }
 
     /// The figures at `now`.
-    pub(crate) fn rates(&mut self, now: Instant) -> Rates {
+    pub(crate) fn stats(&mut self, now: Instant) -> PublisherStats {
         self.advance(now);
         let whole = usize::try_from(self.slot).map_or(SLOTS, |slot| slot.min(SLOTS));
         let mut sum = Slot::default();
         for back in 1..=whole as u64 {
             let slot = &self.slots[index(self.slot - back)];
-            sum.pictures += slot.pictures;
+            sum.frames += slot.frames;
             sum.video_bytes += slot.video_bytes;
             sum.audio_bytes += slot.audio_bytes;
         }
         let millis = (SLOT.as_millis() as u64 * whole as u64).max(1);
-        Rates {
-            frame_rate: sum.pictures as f64 * 1000.0 / millis as f64,
+        PublisherStats {
+            frame_rate: sum.frames as f64 * 1000.0 / millis as f64,
             video_bps: sum.video_bytes * 8 * 1000 / millis,
             audio_bps: sum.audio_bytes * 8 * 1000 / millis,
-            group: self.group,
+            gop: self.gop,
             jitter: self.jitter,
         }
     }
 
-    fn note_picture(&mut self, frame: &Frame, now: Instant) {
+    fn note_video_frame(&mut self, frame: &Frame, now: Instant) {
         let dts = frame.dts();
         if frame.is_keyframe() {
             if let Some(before) = self.keyframe.replace(dts) {
-                self.group = Some(Group {
+                self.gop = Some(Gop {
                     duration: dts.saturating_since(before),
-                    pictures: self.pictures,
+                    frames: self.frames,
                 });
             }
-            self.pictures = 0;
+            self.frames = 0;
         }
-        self.pictures += 1;
+        self.frames += 1;
         if let Some((came, stamped)) = self.last.replace((now, dts)) {
             let took = now.saturating_duration_since(came);
             let difference = took.abs_diff(dts.saturating_since(stamped));
@@ -164,7 +164,7 @@ mod tests {
     use bytes::Bytes;
     use distributary_media::{AudioCodec, AudioFrame, VideoCodec, VideoFrame};
 
-    fn picture(millis: i64, keyframe: bool) -> Frame {
+    fn video_frame(millis: i64, keyframe: bool) -> Frame {
         Frame::Video(VideoFrame {
             codec: VideoCodec::H264,
             pts: MediaTime::from_millis(millis),
@@ -174,7 +174,7 @@ mod tests {
         })
     }
 
-    fn sound(millis: i64) -> Frame {
+    fn audio_frame(millis: i64) -> Frame {
         Frame::Audio(AudioFrame {
             codec: AudioCodec::Opus,
             pts: MediaTime::from_millis(millis),
@@ -188,9 +188,9 @@ mod tests {
         let mut meter = Meter::new(start);
         for n in 0..seconds * 25 {
             let at = start + Duration::from_millis(40 * n as u64);
-            meter.handle(&picture(40 * n, n % 25 == 0), at);
-            meter.handle(&sound(40 * n), at);
-            meter.handle(&sound(40 * n + 20), at);
+            meter.handle(&video_frame(40 * n, n % 25 == 0), at);
+            meter.handle(&audio_frame(40 * n), at);
+            meter.handle(&audio_frame(40 * n + 20), at);
         }
         (meter, start + Duration::from_secs(seconds as u64))
     }
@@ -199,14 +199,14 @@ mod tests {
     fn an_even_stream_has_its_rates_and_its_group_and_no_jitter() {
         let (mut meter, now) = fed(6);
         assert_eq!(
-            meter.rates(now),
-            Rates {
+            meter.stats(now),
+            PublisherStats {
                 frame_rate: 25.0,
                 video_bps: 200_000,
                 audio_bps: 40_000,
-                group: Some(Group {
+                gop: Some(Gop {
                     duration: Duration::from_secs(1),
-                    pictures: 25,
+                    frames: 25,
                 }),
                 jitter: Duration::ZERO,
             }
@@ -216,16 +216,16 @@ mod tests {
     #[test]
     fn rates_are_right_before_the_window_is_full() {
         let (mut meter, now) = fed(1);
-        assert_eq!(meter.rates(now).frame_rate, 25.0);
-        assert_eq!(meter.rates(now).group, None);
+        assert_eq!(meter.stats(now).frame_rate, 25.0);
+        assert_eq!(meter.stats(now).gop, None);
     }
 
     #[test]
     fn a_publisher_that_stops_falls_to_nothing_within_the_window() {
         let (mut meter, now) = fed(6);
-        let half = meter.rates(now + Duration::from_secs(2)).frame_rate;
+        let half = meter.stats(now + Duration::from_secs(2)).frame_rate;
         assert_eq!(half, 12.5);
-        let rates = meter.rates(now + Duration::from_secs(3600));
+        let rates = meter.stats(now + Duration::from_secs(3600));
         assert_eq!((rates.frame_rate, rates.video_bps), (0.0, 0));
     }
 
@@ -236,9 +236,9 @@ mod tests {
         for n in 0..200u64 {
             let late = if n % 2 == 0 { 0 } else { 10 };
             let at = start + Duration::from_millis(40 * n + late);
-            meter.handle(&picture(40 * n as i64, false), at);
+            meter.handle(&video_frame(40 * n as i64, false), at);
         }
-        let jitter = meter.rates(start + Duration::from_secs(8)).jitter;
+        let jitter = meter.stats(start + Duration::from_secs(8)).jitter;
         let expected = Duration::from_millis(9)..Duration::from_millis(11);
         assert!(expected.contains(&jitter), "{jitter:?}");
     }

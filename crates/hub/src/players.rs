@@ -9,7 +9,7 @@ use dashmap::DashMap;
 use distributary_names::StreamName;
 use tokio::sync::watch;
 
-use crate::viewers::ViewerPlace;
+use crate::viewers::ViewerPermit;
 
 /// Time over which the bit rate of a player is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ impl fmt::Display for PlayerId {
 
 /// A player and what it has been sent.
 #[derive(Clone, Debug)]
-pub struct PlayerReport {
+pub struct PlayerInfo {
     /// Names it.
     pub id: PlayerId,
     /// The stream that it plays.
@@ -87,7 +87,7 @@ pub struct Player {
     id: PlayerId,
     seat: Arc<Seat>,
     removed: watch::Receiver<bool>,
-    _place: ViewerPlace,
+    _place: ViewerPermit,
 }
 
 impl Players {
@@ -96,7 +96,7 @@ impl Players {
         self: &Arc<Self>,
         stream: StreamName,
         address: SocketAddr,
-        place: ViewerPlace,
+        place: ViewerPermit,
         now: Instant,
     ) -> Player {
         let (tell, removed) = watch::channel(false);
@@ -123,13 +123,13 @@ impl Players {
     }
 
     /// Returns the players of `stream`, or all, in no particular order.
-    pub fn report(&self, stream: Option<&StreamName>, now: Instant) -> Vec<PlayerReport> {
+    pub fn list(&self, stream: Option<&StreamName>, now: Instant) -> Vec<PlayerInfo> {
         let entries = self.by_id.iter();
         entries
             .filter(|entry| stream.is_none_or(|stream| entry.stream == *stream))
             .map(|entry| {
                 let meter = entry.meter();
-                PlayerReport {
+                PlayerInfo {
                     id: *entry.key(),
                     stream: entry.stream.clone(),
                     address: entry.address,
@@ -236,7 +236,7 @@ mod tests {
         for frame in 0..=25 {
             player.note_frame(5_000, 3, at(40 * frame));
         }
-        let [report] = players.report(Some(&a), at(1_000)).try_into().unwrap();
+        let [report] = players.list(Some(&a), at(1_000)).try_into().unwrap();
         assert_eq!(report.bitrate, 26 * 5_000 * 8);
         let sent = PlayerStats {
             frames: 26,
@@ -244,10 +244,10 @@ mod tests {
             skips: 3,
         };
         assert_eq!((report.id, report.sent), (player.id(), sent));
-        assert_eq!(players.report(None, at(5_000))[0].bitrate, 0);
-        assert!(players.report(Some(&b), at(1_000)).is_empty());
+        assert_eq!(players.list(None, at(5_000))[0].bitrate, 0);
+        assert!(players.list(Some(&b), at(1_000)).is_empty());
         drop(player);
-        assert!(players.report(None, at(1_000)).is_empty());
+        assert!(players.list(None, at(1_000)).is_empty());
     }
 
     #[tokio::test]

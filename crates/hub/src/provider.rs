@@ -24,7 +24,7 @@ const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// until `shutdown` completes. All tasks end with it. Where `begin` refuses, so is the demand.
 pub async fn provide_each<T>(
     mut demands: mpsc::Receiver<Demand>,
-    begin: impl Fn(&Demand, Waiting) -> Result<T, DemandError>,
+    begin: impl Fn(&Demand, DemandQueue) -> Result<T, DemandError>,
     shutdown: impl Future<Output = ()>,
 ) where
     T: Future<Output = ()> + Send + 'static,
@@ -50,7 +50,7 @@ pub async fn provide_each<T>(
         };
         let name = demand.name().clone();
         let (task, queue) = mpsc::channel(MAX_WAITING);
-        match begin(&demand, Waiting::new(queue)) {
+        match begin(&demand, DemandQueue::new(queue)) {
             Ok(provider) => {
                 // The queue is empty: there is room.
                 let _ = task.try_send(demand);
@@ -79,13 +79,13 @@ fn hand_over(demand: Demand, task: Option<&mpsc::Sender<Demand>>) -> Option<Dema
 
 /// The demands for one stream.
 #[derive(Debug)]
-pub struct Waiting {
+pub struct DemandQueue {
     queue: mpsc::Receiver<Demand>,
     /// Demands that have been taken from the queue and wait for their answer.
     held: VecDeque<Demand>,
 }
 
-impl Waiting {
+impl DemandQueue {
     fn new(queue: mpsc::Receiver<Demand>) -> Self {
         Self {
             queue,
@@ -210,7 +210,7 @@ mod tests {
         let demands = hub.provide(|_| true);
         let (began, mut tasks) = mpsc::unbounded_channel();
         // Each task answers two demands.
-        let begin = |demand: &Demand, mut waiting: Waiting| {
+        let begin = |demand: &Demand, mut waiting: DemandQueue| {
             let (name, began) = (demand.name().clone(), began.clone());
             if name.as_str() == "live/none" {
                 return Err(DemandError::NoProvider);
@@ -226,14 +226,14 @@ mod tests {
             let (a, b) = (name("live/a"), name("live/b"));
             for _ in 0..2 {
                 let all = tokio::join!(
-                    hub.summon(&a),
-                    hub.summon(&b),
-                    hub.summon(&a),
-                    hub.summon(&b)
+                    hub.ensure_live(&a),
+                    hub.ensure_live(&b),
+                    hub.ensure_live(&a),
+                    hub.ensure_live(&b)
                 );
                 assert_eq!(all, (Ok(()), Ok(()), Ok(()), Ok(())));
             }
-            let refused = hub.summon(&name("live/none")).await;
+            let refused = hub.ensure_live(&name("live/none")).await;
             assert_eq!(refused, Err(DemandError::NoProvider));
         };
         tokio::select! {
@@ -249,7 +249,7 @@ mod tests {
     async fn a_provider_learns_that_nobody_waits_any_more() {
         let hub = Hub::new(HubConfig::default());
         let demands = hub.provide(|_| true);
-        let begin = |_: &Demand, mut waiting: Waiting| {
+        let begin = |_: &Demand, mut waiting: DemandQueue| {
             Ok(async move {
                 waiting.abandoned().await;
                 // Somebody asks again, and is answered.
@@ -259,7 +259,8 @@ mod tests {
         let askers = async {
             let a = name("live/a");
             {
-                let (mut first, mut second) = (Box::pin(hub.summon(&a)), Box::pin(hub.summon(&a)));
+                let (mut first, mut second) =
+                    (Box::pin(hub.ensure_live(&a)), Box::pin(hub.ensure_live(&a)));
                 for _ in 0..10 {
                     tokio::select! {
                         biased;
@@ -275,7 +276,7 @@ mod tests {
             for _ in 0..10 {
                 tokio::task::yield_now().await;
             }
-            assert_eq!(hub.summon(&a).await, Ok(()));
+            assert_eq!(hub.ensure_live(&a).await, Ok(()));
         };
         tokio::select! {
             () = provide_each(demands, begin, pending()) => panic!("it runs until it is told to end"),

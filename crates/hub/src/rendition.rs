@@ -38,13 +38,13 @@ impl Hub {
         let Some(stream) = self.stream(name) else {
             return name.clone();
         };
-        let takes_b_frames = choice == BFrameChoice::Player || !stream.is_to_be_transcoded();
+        let takes_b_frames = choice == BFrameChoice::Player || !stream.needs_transcoding();
         let takes_codec = stream.stats().video.is_none_or(|track| takes(&track));
         if takes_codec && takes_b_frames {
             return name.clone();
         }
         let rendition = name.rendition();
-        let summoned = tokio::time::timeout(PATIENCE, self.summon(&rendition)).await;
+        let summoned = tokio::time::timeout(PATIENCE, self.ensure_live(&rendition)).await;
         let error = match summoned.unwrap_or_else(|_| Err(late())) {
             Ok(()) => return rendition,
             Err(error) => error,
@@ -213,7 +213,7 @@ mod tests {
                 units: [sps, &[0x26, 1]].map(Bytes::from_static).to_vec(),
             };
             publisher.push(Frame::Video(frame), Instant::now()).unwrap();
-            assert_eq!(publisher.stream().is_to_be_transcoded(), expected);
+            assert_eq!(publisher.stream().needs_transcoding(), expected);
         }
     }
 

@@ -1,12 +1,12 @@
 //! One live stream.
 //!
 //! * [`Stream`]: its tracks, its clock, its cache and its subscribers.
-//! * `figures`: [`StreamStats`], and what its publisher says about itself.
+//! * `stats`: [`StreamStats`], and what its publisher says about itself.
 //! * `handles`: [`Publisher`], [`Reservation`] and [`Subscription`], of those who feed it and those who take
 //!   from it.
 
-mod figures;
 mod handles;
+mod stats;
 #[cfg(test)]
 mod tests;
 
@@ -26,14 +26,14 @@ use crate::audio::AudioThread;
 use crate::cache::GopCache;
 use crate::config::{HubConfig, StreamsConfig};
 use crate::event_limit::EventLimit;
-use crate::meter::{Meter, Rates};
+use crate::meter::{Meter, PublisherStats};
 use crate::policy::{BFrameAdvice, BFramePolicy, Refusal};
 use crate::subscriber::{AudioForm, Sink, StreamEvent, Subscriber};
 use crate::timeline::Timeline;
 use crate::transcoder::TranscoderPresence;
 
-pub use figures::{MissingAudio, MissingVideo, PublisherInfo, StreamStats};
 pub use handles::{Publisher, Reservation, Subscription};
+pub use stats::{MissingAudio, MissingVideo, PublisherInfo, StreamStats};
 
 /// Bound for log lines about the clocks of a stream's publishers.
 const CLOCK_FAULTS: EventLimit = EventLimit::new(4, Duration::from_secs(60));
@@ -218,7 +218,7 @@ impl Stream {
 
     /// Whether it has B-frames, or is to be expected to have some, for which its policy is to encode it
     /// anew.
-    pub fn is_to_be_transcoded(&self) -> bool {
+    pub fn needs_transcoding(&self) -> bool {
         let b_frames = self.lock().b_frames.b_frames();
         match self.b_frame_policy() {
             BFramePolicy::Auto => b_frames == BFrames::Reference,
@@ -248,8 +248,8 @@ impl Stream {
     }
 
     /// What its publisher sends, measured over the last seconds before `now`.
-    pub fn rates(&self, now: Instant) -> Rates {
-        self.lock().meter.rates(now)
+    pub fn publisher_stats(&self, now: Instant) -> PublisherStats {
+        self.lock().meter.stats(now)
     }
 
     /// Tells the publisher to go. `false`: there is none.

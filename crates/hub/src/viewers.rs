@@ -52,7 +52,7 @@ pub struct Viewers {
 
 /// A viewer's place, given back when it is dropped.
 #[derive(Debug)]
-pub struct ViewerPlace {
+pub struct ViewerPermit {
     _all: Held<()>,
     _stream: Held<StreamName>,
     _address: Option<Held<IpAddr>>,
@@ -88,7 +88,7 @@ impl Viewers {
         &self,
         stream: &StreamName,
         address: Option<IpAddr>,
-    ) -> Result<ViewerPlace, TooManyViewers> {
+    ) -> Result<ViewerPermit, TooManyViewers> {
         let limits = self.limits();
         let address = address.map(|address| self.by_address.take(address));
         let address = address.transpose().map_err(|full| match full {
@@ -99,7 +99,7 @@ impl Viewers {
             .take(stream.published(), limits.max_per_stream);
         let of_stream = of_stream.ok_or(TooManyViewers::Stream(limits.max_per_stream))?;
         let of_all = self.all.take((), limits.max);
-        Ok(ViewerPlace {
+        Ok(ViewerPermit {
             _all: of_all.ok_or(TooManyViewers::Total(limits.max))?,
             _stream: of_stream,
             _address: address,
@@ -167,7 +167,7 @@ mod tests {
                 let come = (0..MAX).map(|_| viewers.admit(&stream, Some(address)));
                 come.filter_map(Result::ok).collect::<Vec<_>>()
             };
-            let admitted: Vec<ViewerPlace> = thread::scope(|scope| {
+            let admitted: Vec<ViewerPermit> = thread::scope(|scope| {
                 let threads: Vec<_> = (0..4).map(|_| scope.spawn(admit)).collect();
                 let admitted = threads.into_iter().map(|thread| thread.join().unwrap());
                 admitted.flatten().collect()

@@ -12,7 +12,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::{Buf, BytesMut};
 use distributary_auth::{AccessRequest, Action, Denied};
-use distributary_hub::StreamName;
+use distributary_names::StreamName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout_at};

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use distributary_hub::StreamName;
+use distributary_names::StreamName;
 use distributary_net::Permit;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};

@@ -531,7 +531,8 @@ mod tests {
     use std::sync::Mutex;
 
     use bytes::Bytes;
-    use distributary_hub::{Hub, HubConfig, StreamName};
+    use distributary_hub::{Hub, HubConfig};
+    use distributary_names::StreamName;
 
     #[test]
     fn a_track_changes_its_configuration_a_few_times_a_second_and_ends_with_the_last() {

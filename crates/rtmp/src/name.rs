@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use distributary_hub::{NameError, StreamName};
+use distributary_names::{NameError, StreamName};
 
 /// What a client wants to publish or play.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use distributary_hub::{
-    AudioForm, Delivery, Hub, Player, PlayerId, Sink, StreamEvent, StreamName, Subscription,
-    ViewerPlace,
+    AudioForm, Delivery, Hub, Player, PlayerId, Sink, StreamEvent, Subscription, ViewerPermit,
 };
 use distributary_media::flv::muxer;
 use distributary_media::{AudioTrack, Frame, MediaTime, TimedData, VideoTrack};
+use distributary_names::StreamName;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::info;
@@ -58,7 +58,7 @@ impl Playback {
     pub(crate) fn begin(
         hub: &Hub,
         name: &StreamName,
-        (peer, place): (SocketAddr, ViewerPlace),
+        (peer, place): (SocketAddr, ViewerPermit),
         until: Option<Instant>,
     ) -> Option<Self> {
         hub.stream(name).filter(|stream| stream.is_live())?;

@@ -18,9 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_hub::{
-    Audience, Demand, DemandError, Dismissal, PublishError, Refusal, Stream, StreamName, Waiting,
+    Audience, Demand, DemandError, DemandQueue, Dismissal, PublishError, Refusal, Stream,
     provide_each,
 };
+use distributary_names::StreamName;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, error_span, info, warn};
@@ -107,7 +108,7 @@ struct Pull {
     url: StreamUrl,
     idle_timeout: Duration,
     /// Those who wait until it is live.
-    waiting: Waiting,
+    waiting: DemandQueue,
     place: PullPlace,
     failures: Arc<Failures>,
 }

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use distributary_hub::StreamName;
+use distributary_names::StreamName;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 

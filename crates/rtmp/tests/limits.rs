@@ -6,7 +6,8 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use distributary_hub::{Hub, HubConfig, StreamName, ViewerLimits};
+use distributary_hub::{Hub, HubConfig, ViewerLimits};
+use distributary_names::StreamName;
 use distributary_rtmp::client::{self, ClientError};
 use distributary_rtmp::{PublishersConfig, RtmpConfig};
 use support::{Log, PATIENCE, TestServer};

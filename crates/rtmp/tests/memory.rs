@@ -100,7 +100,7 @@ async fn players_that_do_not_read_share_what_waits_for_them() {
         let frame = frame(n == 0, MIB, 0x88);
         publisher.send_video(40 * n, frame).await.unwrap();
     }
-    let stream = distributary_hub::StreamName::parse("live/large").unwrap();
+    let stream = distributary_names::StreamName::parse("live/large").unwrap();
     let stream = server.hub.stream(&stream).unwrap();
     server
         .eventually(|| stream.stats().video_frames == 28)

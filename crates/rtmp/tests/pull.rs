@@ -5,7 +5,8 @@ mod support;
 
 use std::time::Duration;
 
-use distributary_hub::{DemandError, StreamEvent, StreamName};
+use distributary_hub::{DemandError, StreamEvent};
+use distributary_names::StreamName;
 use distributary_rtmp::client;
 use distributary_rtmp::{MediaMessage, PublishersConfig, PullRule, PullsConfig, RtmpConfig};
 use support::{Ffmpeg, Log, TestServer};
@@ -37,7 +38,7 @@ async fn a_stream_is_pulled_while_somebody_watches_it() {
 
     // Two at once, and one pull.
     let test = name("live/test");
-    let (first, second) = tokio::join!(edge.hub.summon(&test), edge.hub.summon(&test));
+    let (first, second) = tokio::join!(edge.hub.ensure_live(&test), edge.hub.ensure_live(&test));
     assert_eq!((first, second), (Ok(()), Ok(())));
     let mut watcher = edge.watch("live/test").await;
     assert_eq!(*at_origin.subscribers().borrow(), 1);
@@ -90,7 +91,7 @@ async fn a_stream_comes_back_when_its_origin_does() {
     let first = Ffmpeg::publish(&origin.url("live/test"), "60");
     origin.until("live/test", true).await;
     let edge = edge_of(&origin.address.to_string());
-    edge.hub.summon(&name("live/test")).await.unwrap();
+    edge.hub.ensure_live(&name("live/test")).await.unwrap();
     let mut watcher = edge.watch("live/test").await;
     first.kill().await;
     watcher.frames_until_offline().await;
@@ -110,11 +111,15 @@ async fn what_the_origin_does_not_have_is_refused_with_its_words() {
     let origin = TestServer::start();
     let edge = edge_of(&origin.address.to_string());
     for _ in 0..2 {
-        let refusal = edge.hub.summon(&name("live/nothing")).await.unwrap_err();
+        let refusal = edge
+            .hub
+            .ensure_live(&name("live/nothing"))
+            .await
+            .unwrap_err();
         let refusal = refusal.to_string();
         assert!(refusal.contains("live/nothing is not live"), "{refusal}");
     }
-    let other = edge.hub.summon(&name("other/nothing")).await;
+    let other = edge.hub.ensure_live(&name("other/nothing")).await;
     assert_eq!(other, Err(DemandError::NoProvider));
 }
 
@@ -125,7 +130,7 @@ async fn an_origin_that_is_down_is_reported_and_nothing_is_left_of_the_attempt()
     let address = listener.local_addr().unwrap();
     drop(listener);
     let edge = edge_of(&address.to_string());
-    let refusal = edge.hub.summon(&name("live/test")).await.unwrap_err();
+    let refusal = edge.hub.ensure_live(&name("live/test")).await.unwrap_err();
     assert!(refusal.to_string().contains("refused"), "{refusal}");
     assert!(edge.hub.stream(&name("live/test")).is_none());
     assert!(log.contains("the stream cannot be pulled"), "{log}");
@@ -176,7 +181,7 @@ async fn attempts_are_limited_by_asker_and_take_no_publishers_places() {
     let names = ["live/a", "live/b", "live/c"].map(name);
     let [first, second, third] = names
         .each_ref()
-        .map(|name| edge.hub.summon_for(name, ip(1)));
+        .map(|name| edge.hub.ensure_live_for(name, ip(1)));
     // In this order, so that the third comes when the first two are under way.
     let refused = tokio::select! {
         biased;
@@ -202,7 +207,7 @@ async fn an_attempt_ends_when_nobody_waits_any_more() {
     );
     let a = name("live/a");
     tokio::select! {
-        _ = edge.hub.summon(&a) => panic!("the origin is silent"),
+        _ = edge.hub.ensure_live(&a) => panic!("the origin is silent"),
         () = edge.eventually(|| log.contains("pulling")) => {}
     }
     edge.eventually(|| log.contains("nobody waits for it any more"))

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use distributary_hub::StreamName;
+use distributary_names::StreamName;
 use distributary_rtmp::client::{self, StreamUrl};
 use distributary_rtmp::{FlashProgram, PublishersConfig, PullRule, RtmpConfig, Swf, SwfSource};
 use flate2::Compression;
@@ -172,7 +172,7 @@ async fn pull_proves_the_program_when_its_origin_asks() {
             ..RtmpConfig::default()
         });
         let name = StreamName::parse("live/test").unwrap();
-        let refusal = edge.hub.summon(&name).await.unwrap_err().to_string();
+        let refusal = edge.hub.ensure_live(&name).await.unwrap_err().to_string();
         assert!(refusal.contains(reason), "{refusal}");
     }
 }
@@ -195,7 +195,7 @@ async fn pull_downloads_the_program_once_when_its_origin_asks() {
     let edge = edge(&origin, &url);
     for name in ["live/one", "live/two"] {
         let name = StreamName::parse(name).unwrap();
-        let refusal = edge.hub.summon(&name).await.unwrap_err().to_string();
+        let refusal = edge.hub.ensure_live(&name).await.unwrap_err().to_string();
         assert!(refusal.contains("is not live"), "{refusal}");
     }
     assert_eq!(asked.load(Ordering::Relaxed), 1);
@@ -207,7 +207,7 @@ async fn pull_downloads_nothing_where_its_origin_does_not_ask() {
     let (url, asked) = counting_web_server(program(1000)).await;
     let edge = edge(&origin, &url);
     let name = StreamName::parse("live/test").unwrap();
-    assert!(edge.hub.summon(&name).await.is_err());
+    assert!(edge.hub.ensure_live(&name).await.is_err());
     assert_eq!(asked.load(Ordering::Relaxed), 0);
 }
 
@@ -221,7 +221,7 @@ async fn program_that_cannot_be_downloaded_is_named_in_the_log() {
         let origin = asking();
         let edge = edge(&origin, &web_server(file).await);
         let name = StreamName::parse("live/test").unwrap();
-        let refusal = edge.hub.summon(&name).await.unwrap_err().to_string();
+        let refusal = edge.hub.ensure_live(&name).await.unwrap_err().to_string();
         assert!(refusal.contains("did not answer"), "{refusal}");
         assert!(log.contains(reason), "{log}");
     }

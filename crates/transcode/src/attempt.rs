@@ -4,11 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use distributary_hub::{
-    Delivery, Hub, RunningEncoder, Sink, Stream, StreamEvent, StreamName, Subscription,
-};
+use distributary_hub::{Delivery, Hub, RunningTranscoder, Sink, Stream, StreamEvent, Subscription};
 use distributary_media::flv::FlvEvent;
 use distributary_media::{AudioFrame, Frame, TimedData, VideoFrame, VideoTrack};
+use distributary_names::StreamName;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -162,7 +161,7 @@ pub(crate) struct Attempt {
     encoder: Encoder,
     feed: Feed,
     harvest: Harvest,
-    _counted: RunningEncoder,
+    _counted: RunningTranscoder,
     /// Since when it owes a picture.
     owes_since: Option<Instant>,
     /// Whether it was too slow once, which is said once.
@@ -193,7 +192,7 @@ impl Attempt {
             command: config.command.clone(),
             source,
         })?;
-        let counted = hub.note_encoder();
+        let counted = hub.count_transcoder();
         tracing::info!(
             codec = %track.codec,
             size = %format_args!("{}x{}", track.width, track.height),

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use distributary_hub::{Audience, Hub, PublishError, Publisher, Refusal, StreamName, Waiting};
+use distributary_hub::{Audience, DemandQueue, Hub, PublishError, Publisher, Refusal};
 use distributary_media::flv::FlvEvent;
 use distributary_media::{AudioCodec, AudioTrack, Frame, VideoTrack};
+use distributary_names::StreamName;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -28,7 +29,7 @@ pub(crate) struct Rendition {
     shared: Arc<Shared>,
     name: StreamName,
     /// Those who wait for its first picture.
-    waiting: Waiting,
+    waiting: DemandQueue,
     /// There from the first picture on, and while one encoder is replaced by another.
     publisher: Option<Publisher>,
     /// There from the first picture on.
@@ -76,7 +77,7 @@ impl End {
 }
 
 impl Rendition {
-    pub(crate) fn new(shared: Arc<Shared>, name: StreamName, waiting: Waiting) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, name: StreamName, waiting: DemandQueue) -> Self {
         Self {
             shared,
             name,
@@ -100,7 +101,7 @@ impl Rendition {
             let ending = end.ending(worked, pictures);
             match ending {
                 Ending::Failed { .. } => {
-                    self.shared.hub.note_encoder_failure();
+                    self.shared.hub.count_transcoder_failure();
                     warn!(reason = %end, seconds, pictures, "encoding has failed");
                 }
                 _ => info!(reason = %end, seconds, pictures, "encoding ends"),

@@ -145,7 +145,8 @@ async fn version(command: &str) -> Result<String, FindError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use distributary_hub::{DemandError, HubConfig, StreamName};
+    use distributary_hub::{DemandError, HubConfig};
+    use distributary_names::StreamName;
 
     async fn find(command: &str) -> (Hub, Result<Transcoder, FindError>) {
         let hub = Hub::new(HubConfig::default());
@@ -168,7 +169,10 @@ mod tests {
         let (hub, other) = find("echo").await;
         assert!(matches!(other, Err(FindError::NotFfmpeg { .. })));
         let rendition = StreamName::parse("live/test").unwrap().rendition();
-        assert_eq!(hub.summon(&rendition).await, Err(DemandError::NoProvider));
+        assert_eq!(
+            hub.ensure_live(&rendition).await,
+            Err(DemandError::NoProvider)
+        );
     }
 
     #[tokio::test]
@@ -179,7 +183,7 @@ mod tests {
         let rendition = StreamName::parse("live/test").unwrap().rendition();
         tokio::select! {
             () = transcoder.run(std::future::pending()) => panic!("it runs until it is told to end"),
-            answer = hub.summon(&rendition) => {
+            answer = hub.ensure_live(&rendition) => {
                 assert!(matches!(answer, Err(DemandError::Failed(_))), "{answer:?}");
             }
         }

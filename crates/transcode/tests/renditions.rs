@@ -12,11 +12,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use distributary_hub::{
-    BFrameChoice, Delivery, Hub, HubConfig, Publisher, Sink, StreamEvent, StreamName,
-};
+use distributary_hub::{BFrameChoice, Delivery, Hub, HubConfig, Publisher, Sink, StreamEvent};
 use distributary_media::flv::{FlvDemuxer, FlvEvent, FlvReader, TagKind};
 use distributary_media::{Frame, MediaTime, VideoFrame, VideoTrack};
+use distributary_names::StreamName;
 use distributary_transcode::{TranscodeConfig, Transcoder};
 use tokio::sync::mpsc;
 
@@ -195,13 +194,13 @@ async fn beyond_the_limit_viewers_are_given_the_stream_and_the_figures_tell_it()
     assert!(given.is_rendition());
     let watch = studio.watch(&given);
     assert_eq!(studio.given("live/b").await, name("live/b"));
-    let refused = studio.hub.summon(&name("live/b").rendition()).await;
+    let refused = studio.hub.ensure_live(&name("live/b").rendition()).await;
     let reason = refused.unwrap_err().to_string();
     assert!(
         reason.contains("as many encoders run as may, 1"),
         "{reason}"
     );
-    let stats = studio.hub.encoders();
+    let stats = studio.hub.transcoder_stats();
     assert_eq!((stats.running, stats.started, stats.failed), (1, 1, 1));
 
     // The place is free when nobody watches the first.
@@ -212,7 +211,7 @@ async fn beyond_the_limit_viewers_are_given_the_stream_and_the_figures_tell_it()
         }
     };
     tokio::time::timeout(PATIENCE, is_given).await.unwrap();
-    assert_eq!(studio.hub.encoders().running, 1);
+    assert_eq!(studio.hub.transcoder_stats().running, 1);
 }
 
 #[tokio::test]
@@ -235,14 +234,14 @@ async fn a_rendition_goes_on_with_a_publisher_that_comes_back_or_changes() {
     // Another takes its place, with another coding and without B-frames.
     let second = studio.hub.take_over(&name("live/a"), Instant::now());
     feed(&second, IN_ORDER);
-    let started = studio.hub.encoders().started;
+    let started = studio.hub.transcoder_stats().started;
     let mut last = back[0].pts;
     loop {
         match watch.next().await {
             StreamEvent::Frame(frame) => {
                 assert!(frame.dts() > last, "time goes on");
                 last = frame.dts();
-                if studio.hub.encoders().started > started && frame.is_keyframe() {
+                if studio.hub.transcoder_stats().started > started && frame.is_keyframe() {
                     break;
                 }
             }

@@ -12,9 +12,10 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
-use distributary_hub::{Delivery, Hub, HubConfig, Sink, StreamEvent, StreamName, Subscription};
+use distributary_hub::{Delivery, Hub, HubConfig, Sink, StreamEvent, Subscription};
 use distributary_media::flv::{FlvDemuxer, FlvEvent, FlvReader, TagKind};
 use distributary_media::{Frame, MediaTime};
+use distributary_names::StreamName;
 use opus_decoder::OpusDecoder;
 use simulation::Simulation;
 use str0m::media::MediaData;

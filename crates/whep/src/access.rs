@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use distributary_auth::rate::RateLimit;
 use distributary_auth::{AccessRequest, Action, Authorizer, Denied, Grant};
 use distributary_egress::engine::ViewerOptions;
-use distributary_hub::StreamName;
+use distributary_names::StreamName;
 use distributary_net::{TrustedProxies, network};
 
 use crate::expiry::Expiry;

@@ -13,8 +13,9 @@ use distributary_egress::engine::{
     CounterOffer, MissingMedia, OpenError, OpenedSession, ViewerOptions,
 };
 use distributary_egress::session::SessionId;
-use distributary_hub::{DemandError, StreamName};
+use distributary_hub::DemandError;
 use distributary_media::VideoTrack;
+use distributary_names::StreamName;
 use distributary_webrtc::sdp::{FRAGMENT_MEDIA_TYPE, Offer};
 
 use crate::access::Viewer;
@@ -252,7 +253,7 @@ async fn await_stream(
     if is_watchable() {
         return Ok(());
     }
-    let error = match front.hub.summon_for(name, viewer.counts_as()).await {
+    let error = match front.hub.ensure_live_for(name, viewer.counts_as()).await {
         Ok(()) if is_watchable() => return Ok(()),
         Ok(()) => DemandError::NoProvider,
         Err(error) => error,

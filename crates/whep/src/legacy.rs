@@ -10,7 +10,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
-use distributary_hub::StreamName;
+use distributary_names::StreamName;
 use serde::{Deserialize, Serialize};
 use url::Url;
 

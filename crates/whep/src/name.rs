@@ -3,7 +3,7 @@
 use axum::extract::{FromRequestParts, Path};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use distributary_hub::StreamName;
+use distributary_names::StreamName;
 
 use crate::problem::Problem;
 

@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use distributary_hub::StreamName;
+use distributary_names::StreamName;
 
 use crate::config::FrontConfig;
 use crate::problem::Problem;

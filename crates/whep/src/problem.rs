@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use distributary_hub::StreamName;
+use distributary_names::StreamName;
 use serde::Serialize;
 
 /// An error response, `application/problem+json`.

@@ -3,7 +3,7 @@
 use axum::http::uri::Uri;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use distributary_hub::{StreamName, StreamPattern};
+use distributary_names::{StreamName, StreamPattern};
 use serde::{Deserialize, Serialize};
 
 use crate::path;

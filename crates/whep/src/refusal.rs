@@ -6,7 +6,8 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use distributary_auth::Denied;
 use distributary_egress::engine::{AcceptError, OpenError, PatchError};
-use distributary_hub::{DemandError, StreamName, TooManyViewers};
+use distributary_hub::{DemandError, TooManyViewers};
+use distributary_names::StreamName;
 use distributary_webrtc::sdp::{NegotiationError, SdpError};
 
 use crate::problem::Problem;

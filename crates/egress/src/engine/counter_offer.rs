@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use distributary_hub::{Reservation, StreamName};
+use distributary_hub::Reservation;
+use distributary_names::StreamName;
 
 use super::enter::{AgreedSession, enter, new_context};
 use super::{AcceptError, Identity, OpenError, ViewerOptions, local};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use distributary_hub::{Reservation, StreamName};
+use distributary_hub::Reservation;
+use distributary_names::StreamName;
 
 use super::{Identity, OpenError, ViewerOptions};
 use crate::session::SessionContext;

@@ -18,7 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use distributary_hub::{Hub, StreamName};
+use distributary_hub::Hub;
+use distributary_names::StreamName;
 use tokio::sync::mpsc;
 
 use crate::command::Command;

@@ -4,8 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use distributary_hub::{BFrameChoice, StreamName};
+use distributary_hub::BFrameChoice;
 use distributary_media::VideoCodec;
+use distributary_names::StreamName;
 
 use super::enter::{AgreedSession, enter, new_context};
 use super::{OpenError, local};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use distributary_hub::StreamName;
+use distributary_names::StreamName;
 
 use crate::session::{SessionId, ShortId};
 use distributary_webrtc::ice::CandidatePair;

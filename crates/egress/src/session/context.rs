@@ -3,8 +3,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use distributary_hub::{StreamName, ViewerPlace};
+use distributary_hub::ViewerPermit;
 use distributary_media::VideoCodec;
+use distributary_names::StreamName;
 use tracing::Span;
 
 use super::id::SessionId;
@@ -21,7 +22,7 @@ pub(crate) struct SessionContext {
     /// stream's.
     pub(crate) awaits: Vec<VideoCodec>,
     /// Counts the session among the viewers.
-    _permit: ViewerPlace,
+    _permit: ViewerPermit,
 }
 
 impl SessionContext {
@@ -29,7 +30,7 @@ impl SessionContext {
         id: &SessionId,
         stream: &StreamName,
         address: Option<IpAddr>,
-        (counts_as, permit): (Option<IpAddr>, ViewerPlace),
+        (counts_as, permit): (Option<IpAddr>, ViewerPermit),
     ) -> Self {
         // Of the highest level, so that events of all levels name the viewer.
         let span = tracing::error_span!(

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use distributary_hub::{BFrameChoice, Reservation, StreamName};
+use distributary_hub::{BFrameChoice, Reservation};
+use distributary_names::StreamName;
 
 use super::id::SessionId;
 use crate::session::SessionContext;

@@ -8,7 +8,7 @@ use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use distributary_hub::StreamName;
+use distributary_names::StreamName;
 use tokio::sync::watch;
 use tracing::Span;
 

@@ -1,6 +1,6 @@
 //! A view of a session from outside.
 
-use distributary_hub::StreamName;
+use distributary_names::StreamName;
 use tokio::sync::watch;
 
 /// A session that somebody looks at from outside.

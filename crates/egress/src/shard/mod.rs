@@ -36,8 +36,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use distributary_hub::{Delivery, Sink, StreamEvent, StreamName};
+use distributary_hub::{Delivery, Sink, StreamEvent};
 use distributary_media::TimedData;
+use distributary_names::StreamName;
 use distributary_net::FairPermit;
 use distributary_webrtc::data::Notice;
 use distributary_webrtc::demux::DatagramKind;

@@ -7,8 +7,9 @@
 
 use std::time::{Duration, Instant};
 
-use distributary_hub::{BFrameChoice, Hub, StreamName};
+use distributary_hub::{BFrameChoice, Hub};
 use distributary_media::VideoCodec;
+use distributary_names::StreamName;
 
 use super::stream::ShardStream;
 use super::viewers::Viewers;
@@ -53,7 +54,7 @@ fn join_rendition(
     now: Instant,
 ) -> Option<Change> {
     let source = stream.subscription.stream();
-    if !source.is_live() || !source.is_to_be_transcoded() {
+    if !source.is_live() || !source.needs_transcoding() {
         return None;
     }
     let name = source.name().clone();

@@ -179,8 +179,9 @@ impl ShardStream {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use distributary_hub::{Hub, HubConfig, Sink, StreamName};
+    use distributary_hub::{Hub, HubConfig, Sink};
     use distributary_media::{AudioFrame, MediaTime, VideoCodec, VideoFrame};
+    use distributary_names::StreamName;
     use std::sync::Arc;
 
     fn audio(millis: i64) -> StreamEvent {

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use distributary_hub::{Hub, Sink, StreamName};
+use distributary_hub::{Hub, Sink};
+use distributary_names::StreamName;
 
 use super::stream::ShardStream;
 use crate::engine::EngineConfig;

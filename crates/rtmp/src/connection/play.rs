@@ -92,7 +92,11 @@ impl Asker {
             let description = format!("{name} is not live: {error}.");
             ("NetStream.Play.StreamNotFound", description)
         };
-        let summoned = self.shared.hub.summon_for(name, Some(self.peer.ip())).await;
+        let summoned = self
+            .shared
+            .hub
+            .ensure_live_for(name, Some(self.peer.ip()))
+            .await;
         summoned.map_err(|error| not_found(&error))?;
         Playback::begin(&self.shared.hub, name, (self.peer, place), until)
             .ok_or_else(|| not_found(&"nobody publishes it"))

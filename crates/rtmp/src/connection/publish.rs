@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use distributary_auth::Action;
-use distributary_hub::{Dismissal, PublishError, Publisher, Refusal, StreamName};
+use distributary_hub::{Dismissal, PublishError, Publisher, Refusal};
+use distributary_names::StreamName;
 use distributary_net::{Full, Permit, limited};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use distributary_hub::StreamName;
+use distributary_names::StreamName;
 use tokio::time::Instant;
 
 /// For how long a stream that could not be had is not asked for again: at first, and at most. Each

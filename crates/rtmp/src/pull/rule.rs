@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use distributary_hub::{StreamName, StreamPattern};
+use distributary_names::{StreamName, StreamPattern};
 use serde::{Deserialize, Serialize};
 
 use crate::client::{StreamUrl, UrlError};

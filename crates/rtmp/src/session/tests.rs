@@ -8,8 +8,8 @@ use crate::amf::{Value, object};
 use crate::client::{ClientError, ClientSession, StreamUrl};
 use crate::message::{Command, UserControl, type_id};
 use crate::name::TargetError;
-use distributary_hub::NameError;
 use distributary_media::MediaTime;
+use distributary_names::NameError;
 
 /// A server session with a client that speaks in messages, both without a socket.
 struct Pair {

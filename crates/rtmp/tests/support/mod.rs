@@ -17,10 +17,9 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use distributary_hub::{
-    AudioForm, Delivery, Hub, HubConfig, Sink, StreamEvent, StreamName, Subscription,
-};
+use distributary_hub::{AudioForm, Delivery, Hub, HubConfig, Sink, StreamEvent, Subscription};
 use distributary_media::Frame;
+use distributary_names::StreamName;
 use distributary_rtmp::{RtmpConfig, RtmpServer};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};

@@ -9,7 +9,8 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use distributary_hub::{EncoderStats, StreamName};
+use distributary_hub::TranscoderStats;
+use distributary_names::StreamName;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -85,7 +86,7 @@ pub(super) async fn metrics(State(door): State<AdminDoor>) -> Response {
     let mut labels = Labels::default();
     collect_streams(&door, &mut labels, &mut registry);
     collect_viewers(&watching(&door, None, now()), &mut labels, &mut registry);
-    collect_encoders(door.hub.encoders(), &mut registry);
+    collect_encoders(door.hub.transcoder_stats(), &mut registry);
     collect_server(&Server::of(&door), &mut registry);
     let mut text = String::new();
     match encode(&mut text, &registry) {
@@ -129,7 +130,7 @@ fn collect_streams(door: &AdminDoor, labels: &mut Labels, registry: &mut Registr
             continue;
         }
         let of = labels.of(stream.name());
-        let rates = stream.rates(now);
+        let rates = stream.publisher_stats(now);
         families
             .live
             .get_or_create(&of)
@@ -150,8 +151,8 @@ fn collect_streams(door: &AdminDoor, labels: &mut Labels, registry: &mut Registr
             };
             families.b_frames.get_or_create(&of).set(1);
         }
-        if let Some(group) = rates.group {
-            let seconds = group.duration.as_secs_f64();
+        if let Some(gop) = rates.gop {
+            let seconds = gop.duration.as_secs_f64();
             families.group.get_or_create(&of).set(seconds);
         }
     }
@@ -288,7 +289,7 @@ fn round_trips() -> Histogram {
 }
 
 /// The programs that encode streams anew.
-fn collect_encoders(stats: EncoderStats, registry: &mut Registry) {
+fn collect_encoders(stats: TranscoderStats, registry: &mut Registry) {
     let running: Gauge = Gauge::default();
     running.set(i64::try_from(stats.running).unwrap_or(i64::MAX));
     registry.register("encoders", "Encoders of transcodes that run", running);
@@ -419,7 +420,7 @@ mod tests {
             &mut labels,
             &mut registry,
         );
-        collect_encoders(EncoderStats::default(), &mut registry);
+        collect_encoders(TranscoderStats::default(), &mut registry);
         let server = Server {
             version: "1.2.3",
             is_draining: false,

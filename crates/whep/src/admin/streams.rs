@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use distributary_hub::{Group, Hub, PublisherInfo, Rates, Stream, StreamStats};
+use distributary_hub::{Gop, Hub, PublisherInfo, PublisherStats, Stream, StreamStats};
 use distributary_media::h264::BFrames;
 use distributary_media::{AudioTrack, VideoTrack};
 use serde::Serialize;
@@ -209,7 +209,7 @@ impl StreamSummary {
             missing_video: _,
             missing_audio: _,
         } = stats;
-        let rates = stream.rates(now);
+        let rates = stream.publisher_stats(now);
         Some(Self {
             name: stream.name().to_string(),
             uptime_seconds: now.saturating_duration_since(live_since?).as_secs(),
@@ -255,7 +255,7 @@ impl TranscodeSummary {
         let StreamStats {
             live_since, video, ..
         } = rendition.stats();
-        let rates = rendition.rates(now);
+        let rates = rendition.publisher_stats(now);
         Some(Self {
             uptime_seconds: now.saturating_duration_since(live_since?).as_secs(),
             video: video
@@ -265,11 +265,11 @@ impl TranscodeSummary {
     }
 }
 
-impl From<Group> for GroupSummary {
-    fn from(group: Group) -> Self {
+impl From<Gop> for GroupSummary {
+    fn from(gop: Gop) -> Self {
         Self {
-            seconds: group.duration.as_millis() as f64 / 1000.0,
-            pictures: group.pictures,
+            seconds: gop.duration.as_millis() as f64 / 1000.0,
+            pictures: gop.frames,
         }
     }
 }
@@ -285,7 +285,7 @@ pub(super) fn tenths(value: f64) -> f64 {
 }
 
 impl VideoSummary {
-    fn of(track: &VideoTrack, rates: &Rates) -> Self {
+    fn of(track: &VideoTrack, rates: &PublisherStats) -> Self {
         let [profile, constraints, level] = track.profile_level_id;
         Self {
             codec: track.codec.to_string(),
@@ -294,7 +294,7 @@ impl VideoSummary {
             profile_level_id: format!("{profile:02x}{constraints:02x}{level:02x}"),
             frame_rate: tenths(rates.frame_rate),
             bitrate_bps: rates.video_bps,
-            gop: rates.group.map(GroupSummary::from),
+            gop: rates.gop.map(GroupSummary::from),
         }
     }
 }
@@ -345,9 +345,10 @@ mod tests {
     use super::*;
 
     use bytes::Bytes;
-    use distributary_hub::{HubConfig, MissingVideo, StreamName};
+    use distributary_hub::{HubConfig, MissingVideo};
     use distributary_media::flv::{OtherTrack, TagKind};
     use distributary_media::{AudioCodec, Frame, MediaTime, VideoCodec, VideoFrame};
+    use distributary_names::StreamName;
 
     #[test]
     fn a_stream_is_described_by_its_tracks_and_its_age() {

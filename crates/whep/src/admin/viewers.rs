@@ -6,7 +6,8 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use distributary_egress::engine::SessionInfo;
-use distributary_hub::{PlayerReport, StreamName};
+use distributary_hub::PlayerInfo;
+use distributary_names::StreamName;
 use distributary_webrtc::ice::Transport;
 use serde::{Deserialize, Serialize};
 
@@ -110,7 +111,7 @@ impl Viewer {
     }
 
     /// An RTMP player. TCP hides what happens on its path.
-    fn of_player(report: &PlayerReport, now: Instant) -> Self {
+    fn of_player(report: &PlayerInfo, now: Instant) -> Self {
         Self {
             id: report.id.to_string(),
             stream: report.stream.to_string(),

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use distributary_egress::engine::SessionInfo;
-use distributary_hub::{PlayerReport, StreamName};
+use distributary_hub::PlayerInfo;
+use distributary_names::StreamName;
 
 use super::AdminDoor;
 
@@ -12,7 +13,7 @@ pub(super) enum Watching {
     /// A WebRTC session.
     Session(Box<SessionInfo>),
     /// An RTMP player.
-    Player(PlayerReport),
+    Player(PlayerInfo),
 }
 
 /// Returns the viewers of `stream`, or all, the oldest first.
@@ -22,7 +23,7 @@ pub(super) fn watching(
     now: Instant,
 ) -> Vec<Watching> {
     let sessions = door.engine.session_infos(stream).into_iter();
-    let players = door.hub.players().report(stream, now).into_iter();
+    let players = door.hub.players().list(stream, now).into_iter();
     let mut viewers: Vec<_> = sessions
         .map(|report| Watching::Session(Box::new(report)))
         .chain(players.map(Watching::Player))

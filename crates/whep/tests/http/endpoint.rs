@@ -11,8 +11,9 @@ use axum::http::{Request, StatusCode, header};
 use bytes::Bytes;
 use distributary_egress::ViewersConfig;
 use distributary_egress::engine::EngineConfig;
-use distributary_hub::{DemandError, Publisher, StreamName};
+use distributary_hub::{DemandError, Publisher};
 use distributary_media::{VideoCodec, VideoTrack};
+use distributary_names::StreamName;
 use distributary_whep::{FrontConfig, MAX_OFFER_LEN, OFFER_TIMEOUT, Offline, WhepConfig};
 use hyper::body::Frame;
 

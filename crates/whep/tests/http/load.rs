@@ -3,7 +3,8 @@
 use crate::front::{Front, OFFER, publish};
 use axum::http::StatusCode;
 use distributary_egress::engine::EngineConfig;
-use distributary_hub::{StreamName, ViewerLimits};
+use distributary_hub::ViewerLimits;
+use distributary_names::StreamName;
 use distributary_whep::{Access, Drain, FrontConfig, Redirect};
 
 const SDP: &str = "application/sdp";

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// What the programs did that encode streams anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EncoderStats {
+pub struct TranscoderStats {
     /// Programs that run now.
     pub running: usize,
     /// How often one was started.
@@ -17,7 +17,7 @@ pub struct EncoderStats {
 
 /// Counts them. Cloning gives another handle to the same counters.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct EncoderCounters(Arc<Counters>);
+pub(crate) struct TranscoderCounters(Arc<Counters>);
 
 #[derive(Debug, Default)]
 struct Counters {
@@ -26,19 +26,19 @@ struct Counters {
     failed: AtomicU64,
 }
 
-impl EncoderCounters {
-    pub(crate) fn start(&self) -> RunningEncoder {
+impl TranscoderCounters {
+    pub(crate) fn start(&self) -> RunningTranscoder {
         self.0.started.fetch_add(1, Ordering::Relaxed);
         self.0.running.fetch_add(1, Ordering::Relaxed);
-        RunningEncoder(Arc::clone(&self.0))
+        RunningTranscoder(Arc::clone(&self.0))
     }
 
     pub(crate) fn note_failure(&self) {
         self.0.failed.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn stats(&self) -> EncoderStats {
-        EncoderStats {
+    pub(crate) fn stats(&self) -> TranscoderStats {
+        TranscoderStats {
             running: self.0.running.load(Ordering::Relaxed),
             started: self.0.started.load(Ordering::Relaxed),
             failed: self.0.failed.load(Ordering::Relaxed),
@@ -48,9 +48,9 @@ impl EncoderCounters {
 
 /// A program that encodes. It is counted as long as this is kept.
 #[derive(Debug)]
-pub struct RunningEncoder(Arc<Counters>);
+pub struct RunningTranscoder(Arc<Counters>);
 
-impl Drop for RunningEncoder {
+impl Drop for RunningTranscoder {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
@@ -62,12 +62,12 @@ mod tests {
 
     #[test]
     fn an_encoder_is_counted_while_it_runs() {
-        let counters = EncoderCounters::default();
+        let counters = TranscoderCounters::default();
         let first = counters.start();
         let _second = counters.start();
         drop(first);
         counters.note_failure();
-        let expected = EncoderStats {
+        let expected = TranscoderStats {
             running: 1,
             started: 2,
             failed: 1,

@@ -1,6 +1,6 @@
-//! Targets for the registry of streams.
+//! Targets for the names of streams.
 
-use distributary_hub::StreamName;
+use distributary_names::StreamName;
 
 /// Names of streams, as they come in a URL or an RTMP command: an accepted one is safe to print and
 /// reads back as itself.
