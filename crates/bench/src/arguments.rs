@@ -37,7 +37,7 @@ pub fn parse_ramp(text: &str) -> Result<f64, String> {
     }
 }
 
-/// How media is sealed, by the name that DTLS has for it.
+/// Returns how media is sealed, by the name that DTLS has for it.
 ///
 /// # Errors
 /// When there is no such profile.

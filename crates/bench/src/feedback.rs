@@ -131,8 +131,8 @@ mod tests {
 
     use super::*;
 
-    /// What the gateway reads of a feedback: sequence numbers, and arrivals in milliseconds after the
-    /// first.
+    /// Returns what the gateway reads of a feedback: sequence numbers, and arrivals in milliseconds
+    /// after the first.
     fn read(feedback: &[u8]) -> Vec<(u16, Option<u32>)> {
         let Some(Packet::TransportFeedback(feedback)) = packets(feedback).next() else {
             panic!("no feedback: {feedback:?}");

@@ -38,7 +38,7 @@ const SENDER: &str = "sender";
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct FloorConfig {
-    /// How many receivers, each with a key of its own.
+    /// Number of receivers, each with a key of its own.
     pub viewers: usize,
     /// For how long.
     pub duration: Duration,
@@ -55,7 +55,7 @@ pub struct FloorReport {
     pub cpu_us_per_packet: f64,
     /// Packets sent.
     pub packets: u64,
-    /// How many receivers there were.
+    /// Number of receivers there were.
     pub viewers: usize,
     /// How they received.
     pub receive: ReceiveMode,

@@ -36,7 +36,7 @@ pub struct UnitCounts {
     pub keyframes: u64,
     /// Complete ones with an IDR picture that has no parameter sets before it.
     pub bare_keyframes: u64,
-    /// Whether the first access unit was a whole keyframe; `false` before it has ended.
+    /// True if the first access unit was a whole keyframe; `false` before it has ended.
     pub begins_with_keyframe: bool,
 }
 
@@ -91,7 +91,7 @@ impl AccessUnitChecker {
         }
     }
 
-    /// How the access units turned out so far.
+    /// Returns how the access units turned out so far.
     #[must_use]
     pub fn counts(&self) -> UnitCounts {
         self.counts

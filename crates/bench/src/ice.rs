@@ -130,19 +130,19 @@ impl ControllingAgent {
         self.outbound.pop_front()
     }
 
-    /// When [`Self::handle_timeout`] is to be called.
+    /// Returns when [`Self::handle_timeout`] is to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Instant {
         self.next_check
     }
 
-    /// Whether a check was answered.
+    /// Returns whether a check was answered.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         !matches!(self.state, State::Checking { .. })
     }
 
-    /// How the checks went.
+    /// Returns how the checks went.
     #[must_use]
     pub fn checks(&self) -> Checks {
         self.checks

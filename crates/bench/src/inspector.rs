@@ -72,7 +72,7 @@ impl Inspector {
         }
     }
 
-    /// What was found so far.
+    /// Returns what was found so far.
     #[must_use]
     pub fn findings(&self) -> Findings {
         Findings {

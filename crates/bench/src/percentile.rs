@@ -8,7 +8,7 @@ use serde::Serialize;
 /// measured.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Percentiles {
-    /// How many values there are.
+    /// Number of values there are.
     pub count: usize,
     /// Half of the values are not above this one.
     pub p50: f64,

@@ -28,13 +28,13 @@ use crate::process::{self, ProcessUsage};
 pub struct PublishersConfig {
     /// `rtmp://host[:port]/app/name`; the publishers add `-0`, `-1` and so on to the name.
     pub url: Url,
-    /// How many publishers.
+    /// Number of publishers.
     pub publishers: usize,
     /// The FLV file. Without one they publish nothing after they were granted their names.
     pub file: Option<PathBuf>,
     /// Publishers begun each second.
     pub ramp: f64,
-    /// How long to measure once all publish.
+    /// Time to measure once all publish.
     pub duration: Duration,
     /// Process id of the server.
     pub server_pid: Option<u32>,
@@ -65,7 +65,7 @@ pub struct PublishersReport {
     pub url: String,
     /// Publishers that were begun.
     pub publishers: usize,
-    /// How many failed, and why.
+    /// Failures, counted by reason.
     pub failures: BTreeMap<String, usize>,
     /// From the beginning of the connection to the grant.
     pub publish: Option<Percentiles>,

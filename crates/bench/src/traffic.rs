@@ -27,7 +27,7 @@ pub struct Traffic {
 /// The media of one viewer over the measured interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Measured {
-    /// How long was measured.
+    /// Time that was measured.
     pub interval: Duration,
     /// RTP packets: video, audio and retransmissions.
     pub packets: u64,
@@ -99,8 +99,8 @@ impl Traffic {
         };
     }
 
-    /// What was seen since [`Self::begin`], or ever if there was none. Silence up to `now` counts as
-    /// a gap.
+    /// Returns what was seen since [`Self::begin`], or ever if there was none. Silence up to `now`
+    /// counts as a gap.
     #[must_use]
     pub fn measured(&self, now: Instant) -> Measured {
         let base = &self.baseline;

@@ -201,7 +201,8 @@ impl Viewer {
             .or_else(|| connection.dtls.poll_transmit())
     }
 
-    /// When [`Self::handle_timeout`] is to be called; `None` if there is nothing to wait for.
+    /// Returns when [`Self::handle_timeout`] is to be called; `None` if there is nothing to wait
+    /// for.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let State::Connected(connection) = &self.state else {
@@ -226,19 +227,19 @@ impl Viewer {
         &self.traffic
     }
 
-    /// When the first RTP packet came.
+    /// Returns when the first RTP packet came.
     #[must_use]
     pub fn first_packet(&self) -> Option<Instant> {
         self.first_packet
     }
 
-    /// Whether it decrypts what it gets.
+    /// Returns whether it decrypts what it gets.
     #[must_use]
     pub fn inspects(&self) -> bool {
         self.inspects
     }
 
-    /// What decrypting has shown; `None` for a viewer that does not, or has no keys.
+    /// Returns what decrypting has shown; `None` for a viewer that does not, or has no keys.
     #[must_use]
     pub fn findings(&self) -> Option<Findings> {
         let State::Connected(connection) = &self.state else {
@@ -248,7 +249,7 @@ impl Viewer {
         Some(inspector.findings())
     }
 
-    /// How the checks of ICE went.
+    /// Returns how the checks of ICE went.
     #[must_use]
     pub fn checks(&self) -> Checks {
         match &self.state {

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use url::Url;
 
-/// How long a request may take.
+/// Time that a request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest answer that is read, in bytes.
@@ -85,7 +85,7 @@ pub enum WhepError {
 }
 
 impl WhepReply {
-    /// Whose request it was.
+    /// Returns whose request it was.
     #[must_use]
     pub fn viewer(&self) -> usize {
         match self {

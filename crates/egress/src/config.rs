@@ -31,23 +31,24 @@ pub struct ViewersConfig {
     pub bundle_audio_from: usize,
     /// Rate in bits per second at which a new viewer gets the GOP.
     pub start_pacing: u64,
-    /// Whether frames of many packets are sent at that rate, too.
+    /// True if frames of many packets are sent at that rate, too.
     pub pacing: bool,
-    /// Whether viewers may connect over TCP as well, on the port with the same number (RFC 6544), for networks that
-    /// let no UDP through. Where that port is taken, UDP is served alone.
+    /// True if viewers may connect over TCP as well, on the port with the same number (RFC 6544),
+    /// for networks that let no UDP through. Where that port is taken, UDP is served alone.
     pub tcp: bool,
-    /// Whether viewers are asked when each packet arrived, to estimate the bandwidth of their paths. Where they are
-    /// not, or cannot tell, their own estimate is used.
+    /// True if viewers are asked when each packet arrived, to estimate the bandwidth of their
+    /// paths. Where they are not, or cannot tell, their own estimate is used.
     pub transport_feedback: bool,
     /// Bounds for the delay that viewers add, if they are to be told any.
     pub playout_delay: DelayBounds,
     /// Time that packets are kept for retransmission.
     #[serde(with = "time")]
     pub history: Duration,
-    /// Whether audio packets carry the one before them as well, for viewers that offer it (RFC 2198).
+    /// True if audio packets carry the one before them as well, for viewers that offer it (RFC
+    /// 2198).
     pub audio_red: bool,
-    /// Whether a player that can decode the audio of a stream and not its video is refused, in place of getting the
-    /// audio alone.
+    /// True if a player that can decode the audio of a stream and not its video is refused, in
+    /// place of getting the audio alone.
     pub require_video: bool,
 }
 

@@ -22,7 +22,7 @@ pub struct DelayError {
 }
 
 impl DelayBounds {
-    /// What viewers are told; `None` when it is left to them.
+    /// Returns what viewers are told; `None` when it is left to them.
     pub fn playout_delay(self) -> Option<PlayoutDelay> {
         let (min, max) = self.0?;
         let millis = |time: Duration| u64::try_from(time.as_millis()).ok();

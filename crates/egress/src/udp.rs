@@ -72,7 +72,7 @@ fn bind_one(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Whether the machine has no such address family.
+/// Returns whether the machine has no such address family.
 fn is_unsupported(error: &io::Error) -> bool {
     // EAFNOSUPPORT and EADDRNOTAVAIL, the latter where IPv6 is built in and switched off.
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(97)

@@ -97,7 +97,7 @@ impl Gateway {
         Viewer::new(self)
     }
 
-    /// How the viewers fare.
+    /// Returns how the viewers fare.
     fn stats(&self) -> Vec<SessionStats> {
         let report = self.engine.session_infos(None).into_iter();
         report.map(|session| session.stats).collect()

@@ -15,9 +15,9 @@ use crate::{ORIGIN, pieces};
 /// Longest packet that fits a datagram with its DTLS record.
 const MAX_PACKET: usize = 1120;
 
-/// What a viewer with an SCTP association sends on it: the chunks of packets, each packet with its length
-/// in two bytes before it. Header and checksum are made, and sequence numbers count from where the
-/// association begins, so that the chunks are looked at.
+/// Returns what a viewer with an SCTP association sends on it: the chunks of packets, each packet
+/// with its length in two bytes before it. Header and checksum are made, and sequence numbers count
+/// from where the association begins, so that the chunks are looked at.
 pub fn data_channel(data: &[u8]) {
     let mut now = *ORIGIN;
     let (mut ours, state) = connected(now);
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
     }
 
-    /// What does not get past the header fuzzes nothing else.
+    /// Returns what does not get past the header fuzzes nothing else.
     #[test]
     fn the_chunks_of_the_seeds_are_taken() {
         for (seed, channels) in [("heartbeat", 0), ("data", 1), ("fragments", 1)] {

@@ -29,7 +29,7 @@ pub struct FrameDecoder {
 }
 
 impl FrameDecoder {
-    /// Where received bytes go: behind those that are there. At most one frame is kept.
+    /// Returns where received bytes go: behind those that are there. At most one frame is kept.
     pub fn buffer(&mut self) -> &mut BytesMut {
         self.buffer.reserve(HEADER_LEN + MAX_FRAME);
         &mut self.buffer

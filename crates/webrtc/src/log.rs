@@ -1,4 +1,4 @@
-//! A track's packets as a log, in which every viewer is a cursor.
+//! The log of a track's packets. Each viewer is a cursor in it.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -26,26 +26,25 @@ pub const MAX_PAYLOAD: usize = MAX_PACKET - MAX_HEADER - OSN_LEN - MAX_TAG_LEN;
 /// fragments: longer padding would be for an odd unit behind them, which is not worth it.
 const MAX_PADDING: u8 = 64;
 
-/// The least distance between two pictures: one tick of the 90 kHz clock, rounded up.
+/// Least distance between two frames: one tick of the 90 kHz clock, rounded up.
 const TICK: Duration = Duration::from_nanos(11_112);
 
-/// Most pictures held back that are reckoned with.
+/// Most frames that a decoder is assumed to hold back.
 const MAX_HELD: usize = 4;
 
-/// How much earlier a picture that is held back is taken to be at most, for each of them: after a pause,
-/// what a decoder still holds is of no moment.
+/// Most that each frame held back adds to the lag of a decoder. After a long pause, frames that the
+/// decoder still holds are too old to matter.
 pub(crate) const MAX_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Bounds of a log.
 #[derive(Clone, Copy, Debug)]
 pub struct LogLimits {
-    /// How long packets are kept for retransmission after they came in.
+    /// Time that packets are kept for retransmission, from their arrival on.
     pub history: Duration,
-    /// Longest time back to the newest keyframe. A longer group of pictures is not kept for
-    /// newcomers.
-    pub max_group: Duration,
-    /// Most bytes of memory, whatever the two above say. The oldest packets are dropped, and with one of
-    /// the newest group the group is not kept for newcomers.
+    /// Longest time back to the newest keyframe. A longer GOP is not kept for newcomers.
+    pub max_gop: Duration,
+    /// Most bytes of memory, with priority over the two limits above. The oldest packets are
+    /// dropped; if one of them belongs to the newest GOP, that GOP is not kept for newcomers.
     pub max_bytes: usize,
 }
 
@@ -53,23 +52,24 @@ impl Default for LogLimits {
     fn default() -> Self {
         Self {
             history: Duration::from_secs(2),
-            max_group: Duration::from_secs(30),
+            max_gop: Duration::from_secs(30),
             max_bytes: 32 << 20,
         }
     }
 }
 
-/// Memory that a packet takes beside its payload, at most: itself, and what slices of one buffer share.
+/// Most memory that a packet takes besides its payload: its own fields and the header of the buffer
+/// that its slices share.
 const PACKET_OVERHEAD: usize = size_of::<LoggedPacket>() + 64;
 
-/// How long a group of pictures is kept behind the keyframe of the next: newcomers who are still being sent
-/// it finish the picture that they are in, and go over.
-const LEAVE_TIME: Duration = Duration::from_millis(200);
+/// Time that a GOP is kept after the keyframe of the next. Newcomers that are still receiving it
+/// finish their current frame and move to the new keyframe.
+const HANDOVER_TIME: Duration = Duration::from_millis(200);
 
 /// The packets of one track of a stream, packetised once for all viewers of a shard.
 ///
-/// Packets are numbered from zero and never renumbered. Kept are those since the newest keyframe,
-/// for newcomers, and those of the last seconds, for retransmission.
+/// Packets are numbered from zero and never renumbered. The log keeps those since the newest
+/// keyframe, for newcomers, and those of the last seconds, for retransmission.
 #[derive(Debug)]
 pub struct Log {
     clock_rate: u32,
@@ -81,17 +81,17 @@ pub struct Log {
     first: u64,
     /// Number of the newest keyframe's first packet, while it is kept.
     keyframe: Option<u64>,
-    /// That of the keyframe before.
-    keyframe_before: Option<u64>,
-    /// The newest keyframe, as it came.
+    /// The same for the keyframe before it.
+    previous_keyframe: Option<u64>,
+    /// The newest keyframe, unpacketised.
     last_keyframe: Option<VideoFrame>,
-    /// Time of the newest picture.
+    /// Time of the newest frame.
     newest: Option<MediaTime>,
-    /// Presentation times of the pictures that decoders hold back to put them in order.
+    /// Presentation times of the frames that decoders hold back to reorder them.
     held: BinaryHeap<Reverse<MediaTime>>,
-    /// Presentation times of the pictures before, the newest first.
+    /// Presentation times of the previous frames, the newest first.
     before: VecDeque<MediaTime>,
-    /// When the newest keyframe came, and how long after the one before it.
+    /// Arrival of the newest keyframe.
     keyframe_at: Option<Instant>,
     keyframe_interval: Option<Duration>,
     bytes: usize,
@@ -100,26 +100,26 @@ pub struct Log {
 /// One packet of the log.
 #[derive(Clone, Debug)]
 pub struct LoggedPacket {
-    /// What follows the RTP header.
+    /// The bytes after the RTP header.
     pub payload: Payload,
-    /// The coding of its picture; `None` for sound.
+    /// Codec of the video; `None` for audio.
     pub codec: Option<VideoCodec>,
-    /// The same with the block of sound before it (RFC 2198), where the log makes that.
+    /// The payload with the previous audio frame in front (RFC 2198), if the log has redundancy.
     pub red: Option<Box<Payload>>,
-    /// Presentation time, from the stream's epoch.
+    /// Presentation time since the stream's epoch.
     pub pts: MediaTime,
     /// The same in ticks of the media clock, modulo 2^32.
     pub timestamp: u32,
-    /// How many ticks earlier the pictures are that come out of a decoder which holds one, two and so on
-    /// back. Zero where that is reckoned with in the time itself.
+    /// For a decoder that holds back one, two and so on frames: ticks by which the frame that comes
+    /// out is earlier than this one. Zero where `timestamp` already accounts for it.
     pub lags: [u16; MAX_HELD],
-    /// Whether it is the first packet of its picture.
+    /// True if it is the first packet of its frame.
     pub first: bool,
-    /// Whether it is the last packet of its picture.
+    /// True if it is the last packet of its frame.
     pub marker: bool,
-    /// Whether no other picture refers to its picture, so that it can be left out.
+    /// True if no other frame refers to its frame, so that it can be dropped.
     pub disposable: bool,
-    /// Which viewers it is for.
+    /// The viewers that are sent it.
     pub audience: Audience,
     /// Bytes of padding behind the payload (RFC 3550 section 5.1); 0 for none.
     pub padding: u8,
@@ -127,21 +127,21 @@ pub struct LoggedPacket {
     pub at: Instant,
 }
 
-/// Which viewers a packet is for.
+/// The viewers that are sent a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// All of them.
     All,
-    /// Those who begin with it.
+    /// Those that start with it.
     Newcomers,
-    /// Those whose decoder puts pictures in order.
+    /// Those whose decoder reorders frames.
     Reordering,
-    /// Of those, the ones whose decoder holds fewer than this many pictures back so far.
+    /// Of [`Self::Reordering`], those whose decoder holds back fewer than this many frames so far.
     Priming(u8),
 }
 
-/// What the packets of a picture have in common.
-struct Picture {
+/// The fields that all packets of a frame share.
+struct FrameFields {
     codec: VideoCodec,
     /// Number of its first packet.
     start: u64,
@@ -154,25 +154,25 @@ struct Picture {
 }
 
 impl LoggedPacket {
-    /// Returns the memory that the packet takes, in bytes. Its payload is a slice of a frame that the hub
-    /// has compacted, so a frame costs no more than its packets.
+    /// Returns the memory that the packet takes, in bytes. Its payload is a slice of a frame that
+    /// the hub has compacted, so the packets of a frame cost no more than the frame.
     fn memory(&self) -> usize {
         let red = self.red.as_ref();
         let red = red.map_or(0, |red| red.len() + size_of::<Payload>());
         self.payload.len() + red + PACKET_OVERHEAD
     }
 
-    /// How many ticks earlier than this picture the one is that comes out of a decoder which holds so many
-    /// pictures back when this one goes in.
+    /// Returns the ticks by which the frame that comes out of a decoder is earlier than this one,
+    /// which goes in. The decoder holds back `held` frames.
     pub fn lag(&self, held: u8) -> u32 {
-        let place = usize::from(held).checked_sub(1);
-        let lag = place.and_then(|place| self.lags.get(place.min(MAX_HELD - 1)));
+        let index = usize::from(held).checked_sub(1);
+        let lag = index.and_then(|index| self.lags.get(index.min(MAX_HELD - 1)));
         lag.copied().map_or(0, u32::from)
     }
 }
 
 impl Log {
-    /// An empty log of a track whose media clock runs at `clock_rate` Hz.
+    /// Creates an empty log of a track whose media clock runs at `clock_rate` Hz.
     pub fn new(clock_rate: u32, limits: LogLimits) -> Self {
         Self {
             clock_rate,
@@ -182,7 +182,7 @@ impl Log {
             packets: VecDeque::new(),
             first: 0,
             keyframe: None,
-            keyframe_before: None,
+            previous_keyframe: None,
             last_keyframe: None,
             newest: None,
             held: BinaryHeap::new(),
@@ -193,24 +193,25 @@ impl Log {
         }
     }
 
-    /// The same for sound, with a second form of each packet that carries the one before it as well.
+    /// Sets whether audio packets get a second form that carries the previous one as well (RFC
+    /// 2198).
     #[must_use]
     pub fn with_redundancy(self, makes_red: bool) -> Self {
         Self { makes_red, ..self }
     }
 
-    /// The rate of the media clock in Hz.
+    /// Returns the rate of the media clock in Hz.
     pub fn clock_rate(&self) -> u32 {
         self.clock_rate
     }
 
-    /// Whether the last packet of each picture is padded to the length of the one before, so that sound
-    /// can be sent behind it with the same call.
+    /// Sets whether the last packet of each frame is padded to the length of the one before it, so
+    /// that audio can be sent after it with the same system call.
     pub fn set_padding(&mut self, pads: bool) {
         self.pads = pads;
     }
 
-    /// Packetises a picture that came at `now`.
+    /// Packetises a frame that arrives at `now`.
     pub fn push_video(&mut self, frame: &VideoFrame, now: Instant) {
         while let Some(Reverse(time)) = self.held.pop() {
             self.note_shown(time);
@@ -218,47 +219,51 @@ impl Log {
         if frame.keyframe {
             self.last_keyframe = Some(frame.clone());
         } else if frame.is_recovery_point() {
-            self.push_entrance(frame, now);
+            self.push_entry_point(frame, now);
         }
         let lags = self.lags(frame.pts);
         self.note_shown(frame.pts);
-        let picture = Picture {
+        let fields = FrameFields {
             lags,
-            ..self.picture(frame, frame.pts, now)
+            ..self.fields(frame, frame.pts, now)
         };
-        self.append(&picture, &frame.units, Audience::All);
-        self.end_picture(&picture, now);
+        self.append(&fields, &frame.units, Audience::All);
+        self.end_frame(&fields, now);
     }
 
-    /// Packetises a picture of a stream whose pictures are shown in another order than they are decoded
-    /// in, so that a decoder holds `depth` of them back. Viewers whose decoder does that are sent all
-    /// pictures, the others the keyframes (see [`crate::reorder`]).
+    /// Packetises a frame of a stream with B-frames, for which a decoder holds back `depth` frames.
+    /// Viewers whose decoder can do that are sent all frames, the others the keyframes (see
+    /// [`crate::reorder`]).
     pub fn push_reordered(&mut self, frame: &VideoFrame, depth: u8, now: Instant) {
         let time = self.time_of_next_shown(frame, depth);
-        let picture = self.picture(frame, time, now);
+        let fields = self.fields(frame, time, now);
         if frame.keyframe {
             let parts = reorder::Keyframe::new(&frame.units, depth);
-            self.append(&picture, &parts.parameter_sets, Audience::All);
-            self.append(&picture, &[parts.carrier], Audience::Reordering);
+            self.append(&fields, &parts.parameter_sets, Audience::All);
+            self.append(&fields, &[parts.carrier], Audience::Reordering);
             for held in 1..=depth {
-                self.append(&picture, &parts.slices, Audience::Priming(held));
+                self.append(&fields, &parts.slices, Audience::Priming(held));
             }
-            self.append(&picture, &parts.picture, Audience::All);
+            self.append(&fields, &parts.frame, Audience::All);
         } else {
-            self.append(&picture, &frame.units, Audience::Reordering);
+            self.append(&fields, &frame.units, Audience::Reordering);
         }
-        self.end_picture(&picture, now);
+        self.end_frame(&fields, now);
     }
 
-    /// When a picture goes into a decoder that holds `depth` of them back, the earliest of those it has
-    /// comes out, and its time is what is sent. Decoding times would do for most encoders; some let them
-    /// run ahead of that by more pictures than are held back. What comes out while the decoder is primed
-    /// is the keyframe again, at decoding times. On from a stream in order, time must not step back.
+    /// Returns the time that a frame is sent with: that of the frame that comes out of a decoder
+    /// when this one goes in.
+    ///
+    /// A decoder that holds back `depth` frames outputs the earliest that it has. Decoding times
+    /// would fit most encoders; some let them run ahead by more frames than are held back. While
+    /// the decoder is primed, the keyframe comes out repeatedly, at decoding times. After a stream
+    /// without reordering, time must not step back.
     fn time_of_next_shown(&mut self, frame: &VideoFrame, depth: u8) -> MediaTime {
         self.held.push(Reverse(frame.pts));
-        let shown = match self.held.len() > usize::from(depth) {
-            true => self.held.pop(),
-            false => None,
+        let shown = if self.held.len() > usize::from(depth) {
+            self.held.pop()
+        } else {
+            None
         };
         if let Some(Reverse(time)) = shown {
             self.note_shown(time);
@@ -272,8 +277,8 @@ impl Log {
         self.before.push_front(time);
     }
 
-    /// A decoder that was made to hold pictures back goes on to do so when the stream is in order again. What
-    /// comes out of it is so much earlier than the picture of this time that goes in.
+    /// Returns the lags of a frame of this time, see [`LoggedPacket::lags`]. A decoder that has
+    /// been primed to hold back frames keeps doing so when the stream has no B-frames any more.
     fn lags(&self, time: MediaTime) -> [u16; MAX_HELD] {
         let mut lags = [0; MAX_HELD];
         let mut most = Duration::ZERO;
@@ -281,7 +286,7 @@ impl Log {
         let mut lag = Duration::ZERO;
         for ticks in &mut lags {
             most += MAX_INTERVAL;
-            // Where there was no such picture, the lag is that of the one before it.
+            // Where no frame came before, the lag is that of the previous step.
             lag = before
                 .next()
                 .map_or(lag, |before| time.saturating_since(*before))
@@ -292,27 +297,27 @@ impl Log {
         lags
     }
 
-    /// Lets newcomers begin with a picture that is no keyframe, if the last one is far back: they get that
-    /// first, since a decoder begins with nothing else. Until the stream has refreshed itself once, what
-    /// they see is partly wrong, which is more than nothing.
-    fn push_entrance(&mut self, frame: &VideoFrame, now: Instant) {
+    /// Lets newcomers start at a recovery point if the last keyframe is far back. They get that
+    /// keyframe first, since a decoder starts with nothing else. Until the stream has refreshed
+    /// itself once, they see a partly wrong picture rather than none.
+    fn push_entry_point(&mut self, frame: &VideoFrame, now: Instant) {
         let is_far = |keyframe: &VideoFrame| {
             keyframe.codec == frame.codec && frame.dts.saturating_since(keyframe.dts) > LONG_GOP
         };
         let Some(keyframe) = self.last_keyframe.take_if(|keyframe| is_far(keyframe)) else {
             return;
         };
-        let mut picture = self.picture(&keyframe, frame.pts - TICK, now);
-        // It does not come at the rhythm of keyframes.
-        picture.keyframe = false;
-        self.append(&picture, &keyframe.units, Audience::Newcomers);
-        self.end_picture(&picture, now);
-        self.keyframe = Some(picture.start);
+        let mut fields = self.fields(&keyframe, frame.pts - TICK, now);
+        // It does not count for the keyframe interval.
+        fields.keyframe = false;
+        self.append(&fields, &keyframe.units, Audience::Newcomers);
+        self.end_frame(&fields, now);
+        self.keyframe = Some(fields.start);
         self.last_keyframe = Some(keyframe);
     }
 
-    fn picture(&self, frame: &VideoFrame, time: MediaTime, now: Instant) -> Picture {
-        Picture {
+    fn fields(&self, frame: &VideoFrame, time: MediaTime, now: Instant) -> FrameFields {
+        FrameFields {
             codec: frame.codec,
             start: self.head(),
             time,
@@ -324,36 +329,36 @@ impl Log {
         }
     }
 
-    /// Logs the packets of a part of a picture.
-    fn append(&mut self, picture: &Picture, units: &[Bytes], audience: Audience) {
-        let (codec, keyframe) = (picture.codec, picture.keyframe);
+    /// Logs the packets of a part of a frame.
+    fn append(&mut self, fields: &FrameFields, units: &[Bytes], audience: Audience) {
+        let (codec, keyframe) = (fields.codec, fields.keyframe);
         rtp::packetise(codec, units, keyframe, MAX_PAYLOAD, |payload| {
             let number = self.first + self.packets.len() as u64;
             let packet = LoggedPacket {
                 payload,
                 codec: Some(codec),
                 red: None,
-                pts: picture.time,
-                timestamp: picture.timestamp,
-                lags: picture.lags,
-                first: number == picture.start,
+                pts: fields.time,
+                timestamp: fields.timestamp,
+                lags: fields.lags,
+                first: number == fields.start,
                 marker: false,
-                disposable: picture.disposable,
+                disposable: fields.disposable,
                 audience,
                 padding: 0,
-                at: picture.at,
+                at: fields.at,
             };
             self.bytes += packet.memory();
             self.packets.push_back(packet);
         });
     }
 
-    fn end_picture(&mut self, picture: &Picture, now: Instant) {
-        let start = picture.start;
+    fn end_frame(&mut self, fields: &FrameFields, now: Instant) {
+        let start = fields.start;
         if self.head() == start {
             return;
         }
-        self.newest = Some(picture.time);
+        self.newest = Some(fields.time);
         let padding = if self.pads {
             self.missing_bytes(start)
         } else {
@@ -363,8 +368,8 @@ impl Log {
             last.marker = true;
             last.padding = padding;
         }
-        if picture.keyframe {
-            self.keyframe_before = self.keyframe.replace(start);
+        if fields.keyframe {
+            self.previous_keyframe = self.keyframe.replace(start);
             self.keyframe_interval = self
                 .keyframe_at
                 .replace(now)
@@ -373,8 +378,9 @@ impl Log {
         self.trim(now);
     }
 
-    /// How many bytes the last packet is shorter than the one before, if both are of the picture that
-    /// begins with the packet `start` and it is not by much.
+    /// Returns the number of bytes by which the last packet is shorter than the one before it, up
+    /// to [`MAX_PADDING`]; 0 if the one before is not of the frame that starts with the packet
+    /// `start`.
     fn missing_bytes(&self, start: u64) -> u8 {
         let (Some(before), Some(last)) = (self.head().checked_sub(2), self.packets.back()) else {
             return 0;
@@ -388,7 +394,8 @@ impl Log {
             .unwrap_or(0)
     }
 
-    /// Adds a block of sound that came at `now`: one packet.
+    /// Adds an audio frame that arrives at `now`, as one packet. Drops one that is empty or does
+    /// not fit.
     pub fn push_audio(&mut self, frame: &AudioFrame, now: Instant) {
         if frame.data.is_empty() || frame.data.len() > MAX_PAYLOAD {
             return;
@@ -421,43 +428,43 @@ impl Log {
         self.trim(now);
     }
 
-    /// The number that the next packet will have.
+    /// Returns the number that the next packet will have.
     pub fn head(&self) -> u64 {
         self.first + self.packets.len() as u64
     }
 
-    /// The packet of this number, if it is kept.
+    /// Returns the packet with this number, if it is kept.
     pub fn get(&self, number: u64) -> Option<&LoggedPacket> {
         self.packets
             .get(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }
 
-    /// The coding of the newest picture, if that is kept.
+    /// Returns the codec of the newest frame, if that is kept.
     pub fn codec(&self) -> Option<VideoCodec> {
         self.packets.back()?.codec
     }
 
-    /// Number of the newest keyframe's first packet, while the whole group is kept.
+    /// Returns the number of the newest keyframe's first packet, while its whole GOP is kept.
     pub fn keyframe(&self) -> Option<u64> {
         self.keyframe
     }
 
-    /// How long until the next keyframe, if the last interval repeats itself; zero when it is
-    /// overdue, `None` before the second keyframe.
+    /// Returns the time until the next keyframe if the last interval repeats itself: zero when it
+    /// is overdue, `None` before the second keyframe.
     pub fn next_keyframe_in(&self, now: Instant) -> Option<Duration> {
         let next = self.keyframe_at? + self.keyframe_interval?;
         Some(next.saturating_duration_since(now))
     }
 
-    /// Bytes of memory that the packets take.
+    /// Returns the memory that the packets take, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Forgets the keyframe: what follows does not continue its group of pictures.
-    pub fn end_group(&mut self) {
+    /// Ends the GOP: frames that follow do not continue it.
+    pub fn end_gop(&mut self) {
         self.keyframe = None;
-        self.keyframe_before = None;
+        self.previous_keyframe = None;
         self.last_keyframe = None;
         self.keyframe_at = None;
         self.held.clear();
@@ -468,25 +475,25 @@ impl Log {
         time.ticks(self.clock_rate) as u32
     }
 
-    /// Drops what is neither needed to join nor to retransmit, and what is over the bounds.
+    /// Drops packets that are needed neither to join nor to retransmit, and those over the limits.
     fn trim(&mut self, now: Instant) {
-        let group_age = self
+        let gop_age = self
             .keyframe
             .and_then(|keyframe| self.get(keyframe))
             .map_or(Duration::ZERO, |packet| {
                 now.saturating_duration_since(packet.at)
             });
-        if group_age > self.limits.max_group {
+        if gop_age > self.limits.max_gop {
             self.keyframe = None;
         }
         let is_new = self
             .keyframe_at
-            .is_some_and(|at| now.saturating_duration_since(at) <= LEAVE_TIME);
-        let group_before = self.keyframe_before.filter(|_| is_new);
+            .is_some_and(|at| now.saturating_duration_since(at) <= HANDOVER_TIME);
+        let previous_gop = self.previous_keyframe.filter(|_| is_new);
         while let Some(front) = self.packets.front() {
             let expired = now.saturating_duration_since(front.at) > self.limits.history;
             let is_since = |keyframe: Option<u64>| keyframe.is_some_and(|at| self.first >= at);
-            let is_needed = is_since(self.keyframe) || is_since(group_before);
+            let is_needed = is_since(self.keyframe) || is_since(previous_gop);
             if self.bytes <= self.limits.max_bytes && (!expired || is_needed) {
                 break;
             }
@@ -508,7 +515,7 @@ impl Log {
 mod tests {
     use super::*;
 
-    fn picture(millis: i64, keyframe: bool, len: usize) -> VideoFrame {
+    fn frame(millis: i64, keyframe: bool, len: usize) -> VideoFrame {
         let mut unit = vec![0; len];
         unit[0] = if keyframe { 0x65 } else { 0x41 };
         VideoFrame {
@@ -525,9 +532,9 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_ends_with_a_marker_and_shares_one_timestamp() {
+    fn packets_of_a_frame_share_a_timestamp_and_the_last_has_the_marker() {
         let (mut log, now) = log();
-        log.push_video(&picture(1000, true, 3000), now);
+        log.push_video(&frame(1000, true, 3000), now);
         assert_eq!(log.head(), 3);
         let packets: Vec<_> = (0..3).map(|n| log.get(n).unwrap()).collect();
         assert!(packets.iter().all(|packet| packet.timestamp == 90_000));
@@ -536,12 +543,12 @@ mod tests {
     }
 
     #[test]
-    fn pictures_are_padded_to_packets_of_one_length_where_that_costs_little() {
+    fn frames_are_padded_to_packets_of_equal_length_where_that_costs_little() {
         let (mut log, now) = log();
         log.set_padding(true);
         let mut lengths = |len: usize| {
             let start = log.head();
-            log.push_video(&picture(0, true, len), now);
+            log.push_video(&frame(0, true, len), now);
             let packets = (start..log.head()).map(|number| log.get(number).unwrap());
             packets
                 .map(|packet| packet.payload.len() + usize::from(packet.padding))
@@ -556,22 +563,22 @@ mod tests {
         }
         assert_eq!(lengths(100), [100]);
         // A parameter set in front of one packet, and a unit of a few bytes behind fragments.
-        let mut frame = picture(0, false, 2000);
-        frame.units.push(Bytes::from_static(&[0x06, 5, 1, 0, 0x80]));
+        let mut odd = frame(0, false, 2000);
+        odd.units.push(Bytes::from_static(&[0x06, 5, 1, 0, 0x80]));
         let start = log.head();
-        log.push_video(&frame, now);
+        log.push_video(&odd, now);
         assert_eq!(log.get(log.head() - 1).unwrap().padding, 0);
-        // A picture is not measured by the one before.
-        log.push_video(&picture(40, false, 900), now);
+        // The length of the previous frame does not matter.
+        log.push_video(&frame(40, false, 900), now);
         assert_eq!(log.get(log.head() - 1).unwrap().padding, 0);
         assert!(log.head() > start);
         log.set_padding(false);
-        log.push_video(&picture(80, false, 2001), now);
+        log.push_video(&frame(80, false, 2001), now);
         assert_eq!(log.get(log.head() - 1).unwrap().padding, 0);
     }
 
     #[test]
-    fn a_picture_is_disposable_when_none_of_its_slices_is_referred_to() {
+    fn frame_is_disposable_when_all_its_slices_are_non_reference() {
         let (_, now) = log();
         let slice = |header: u8| Bytes::from(vec![header, 1, 2]);
         for (units, disposable) in [
@@ -584,7 +591,7 @@ mod tests {
             let (mut log, _) = log();
             let frame = VideoFrame {
                 units,
-                ..picture(0, false, 1)
+                ..frame(0, false, 1)
             };
             log.push_video(&frame, now);
             let packet = log.get(0).unwrap();
@@ -594,7 +601,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_of_other_codecs_are_never_disposable() {
+    fn frames_of_other_codecs_are_never_disposable() {
         for (codec, unit) in [
             // A sub-layer non-reference picture, a frame of AV1, and one of VP9 that updates nothing.
             (VideoCodec::H265, &[0x00, 0x01, 0xd0][..]),
@@ -605,7 +612,7 @@ mod tests {
             let frame = VideoFrame {
                 codec,
                 units: vec![Bytes::from_static(unit)],
-                ..picture(0, false, 1)
+                ..frame(0, false, 1)
             };
             log.push_video(&frame, now);
             assert_eq!(log.codec(), Some(codec));
@@ -614,12 +621,12 @@ mod tests {
     }
 
     #[test]
-    fn the_next_keyframe_is_expected_after_the_interval_of_the_last_two() {
+    fn next_keyframe_is_expected_after_the_last_interval() {
         let (mut log, start) = log();
-        log.push_video(&picture(0, true, 100), start);
+        log.push_video(&frame(0, true, 100), start);
         assert_eq!(log.next_keyframe_in(start), None);
         let second = start + Duration::from_secs(2);
-        log.push_video(&picture(2000, true, 100), second);
+        log.push_video(&frame(2000, true, 100), second);
         let half = Duration::from_millis(500);
         assert_eq!(log.next_keyframe_in(second + 3 * half), Some(half));
         assert_eq!(
@@ -629,14 +636,14 @@ mod tests {
     }
 
     #[test]
-    fn the_group_is_kept_for_newcomers_and_older_packets_for_retransmission() {
+    fn gop_is_kept_for_newcomers_and_older_packets_for_retransmission() {
         let (mut log, start) = log();
         for n in 0..100 {
             let now = start + Duration::from_millis(100 * n);
             // Keyframes at 0 s and at 5 s.
-            log.push_video(&picture(100 * n as i64, n == 0 || n == 50, 100), now);
+            log.push_video(&frame(100 * n as i64, n == 0 || n == 50, 100), now);
             match n {
-                49 => assert!(log.get(0).is_some(), "the first group is still needed"),
+                49 => assert!(log.get(0).is_some(), "the first GOP is still needed"),
                 60 => assert!(
                     log.get(41).is_some() && log.get(38).is_none(),
                     "two seconds back"
@@ -650,14 +657,14 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_reordered_picture_is_that_of_the_one_that_comes_out() {
-        // One picture is held back, and decoding times run three pictures ahead: I P B B P B B, by the
-        // places in which they are shown.
+    fn reordered_frame_has_the_time_of_the_frame_that_comes_out() {
+        // One frame is held back, and decoding times run three frames ahead: I P B B P B B, by
+        // display order.
         let shown = [0, 3, 1, 2, 6, 4, 5];
         let (mut log, now) = log();
-        for (n, place) in shown.into_iter().enumerate() {
-            let mut frame = picture(40 * n as i64, n == 0, 10);
-            frame.pts = MediaTime::from_millis(120 + 40 * place);
+        for (n, order) in shown.into_iter().enumerate() {
+            let mut frame = frame(40 * n as i64, n == 0, 10);
+            frame.pts = MediaTime::from_millis(120 + 40 * order);
             log.push_reordered(&frame, 1, now);
         }
         let mut times: Vec<_> = log
@@ -670,11 +677,11 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_is_too_long_or_too_large_is_given_up() {
+    fn gop_over_the_limits_is_not_kept() {
         let (mut log, start) = log();
         for n in 0..400 {
             let now = start + Duration::from_millis(100 * n);
-            log.push_video(&picture(100 * n as i64, n == 0, 100), now);
+            log.push_video(&frame(100 * n as i64, n == 0, 100), now);
         }
         assert_eq!(log.keyframe(), None);
         assert!(log.packets.len() <= 21, "only the history is left");
@@ -684,50 +691,50 @@ mod tests {
             ..LogLimits::default()
         };
         let mut log = Log::new(90_000, limits);
-        log.push_video(&picture(0, true, 1000), start);
+        log.push_video(&frame(0, true, 1000), start);
         assert_eq!(log.keyframe(), Some(0));
         for _ in 0..20 {
-            log.push_video(&picture(0, false, 1000), start);
+            log.push_video(&frame(0, false, 1000), start);
         }
         assert_eq!(log.keyframe(), None);
         assert!(log.bytes() <= 10_000);
     }
 
     #[test]
-    fn packets_without_bytes_count_as_memory_too() {
+    fn overhead_of_small_packets_counts_as_memory() {
         let limits = LogLimits {
             max_bytes: 1 << 20,
             ..LogLimits::default()
         };
         let (mut log, start) = (Log::new(90_000, limits), Instant::now());
         for n in 0..20_000 {
-            log.push_video(&picture(n, n == 0, 1), start);
+            log.push_video(&frame(n, n == 0, 1), start);
         }
         assert!(log.packets.len() * size_of::<LoggedPacket>() <= 1 << 20);
         assert!(log.bytes() <= 1 << 20);
     }
 
     #[test]
-    fn the_group_before_stays_for_those_who_are_in_the_middle_of_a_picture() {
+    fn previous_gop_is_kept_until_newcomers_have_left_it() {
         let (mut log, start) = log();
         let at = |millis| start + Duration::from_millis(millis);
-        log.push_video(&picture(0, true, 100), at(0));
-        log.push_video(&picture(1000, false, 100), at(1000));
-        log.push_video(&picture(9000, true, 100), at(9000));
+        log.push_video(&frame(0, true, 100), at(0));
+        log.push_video(&frame(1000, false, 100), at(1000));
+        log.push_video(&frame(9000, true, 100), at(9000));
         assert!(log.get(0).is_some() && log.keyframe() == Some(2));
-        log.push_video(&picture(9100, false, 100), at(9100));
+        log.push_video(&frame(9100, false, 100), at(9100));
         assert!(log.get(0).is_some());
-        log.push_video(&picture(9300, false, 100), at(9300));
+        log.push_video(&frame(9300, false, 100), at(9300));
         assert!(log.get(1).is_none() && log.get(2).is_some());
-        // Where every picture is a keyframe, the one before is not worth more than the history.
+        // Where every frame is a keyframe, the previous GOP is kept no longer than the history.
         for n in 0..400 {
-            log.push_video(&picture(9400 + 25 * n, true, 100), at(9400 + 25 * n as u64));
+            log.push_video(&frame(9400 + 25 * n, true, 100), at(9400 + 25 * n as u64));
         }
         assert!(log.packets.len() <= 2000 / 25 + 2);
     }
 
     #[test]
-    fn redundant_sound_carries_the_block_before() {
+    fn redundant_audio_carries_the_previous_frame() {
         let (_, now) = log();
         let mut log = Log::new(48_000, LogLimits::default()).with_redundancy(true);
         for n in 0..2 {
@@ -746,17 +753,17 @@ mod tests {
     }
 
     #[test]
-    fn sound_is_one_packet_each_and_too_large_ones_are_left_out() {
+    fn audio_frame_is_one_packet_and_oversized_ones_are_dropped() {
         let (_, now) = log();
         let mut log = Log::new(48_000, LogLimits::default());
-        let sound = |len: usize| AudioFrame {
+        let audio = |len: usize| AudioFrame {
             codec: distributary_media::AudioCodec::Opus,
             pts: MediaTime::from_millis(20),
             data: Bytes::from(vec![1; len]),
         };
-        log.push_audio(&sound(200), now);
-        log.push_audio(&sound(0), now);
-        log.push_audio(&sound(MAX_PAYLOAD + 1), now);
+        log.push_audio(&audio(200), now);
+        log.push_audio(&audio(0), now);
+        log.push_audio(&audio(MAX_PAYLOAD + 1), now);
         assert_eq!(log.head(), 1);
         assert_eq!(log.get(0).unwrap().timestamp, 960);
     }

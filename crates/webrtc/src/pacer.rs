@@ -1,12 +1,12 @@
-//! How fast a viewer that is behind is brought to the live edge.
+//! Paces the packets of a viewer that is behind the live edge.
 
 use std::time::{Duration, Instant};
 
-/// What may be sent at once when pacing begins: the first picture should not wait.
+/// Bytes that may be sent at once when pacing starts: the first frame should not wait.
 const BURST: usize = 64 * 1024;
 
-/// What may be sent at once on a path that is slower than the stream: a few packets, so that its
-/// queue stays short.
+/// Bytes that may be sent at once on a path that is slower than the stream: a few packets, so that
+/// its queue stays short.
 const SMOOTH_BURST: usize = 5 * 1200;
 
 /// Longest time for which credit accumulates.
@@ -14,19 +14,19 @@ const MAX_IDLE: Duration = Duration::from_millis(20);
 
 /// Credit in bytes that grows with time.
 ///
-/// The group of pictures a newcomer gets may be megabytes; sent at once it overflows the receive
-/// buffer of a browser and the queues on the way.
+/// The GOP for a newcomer may be megabytes; sent at once it overflows the receive buffer of a
+/// browser and the queues on the path.
 #[derive(Debug)]
 pub struct Pacer {
     bytes_per_second: u64,
     is_smooth: bool,
-    /// Below zero when more was sent than there was credit for.
+    /// Negative when more was sent than there was credit for.
     credit: i64,
     updated: Instant,
 }
 
 impl Pacer {
-    /// Credit for one burst now, and for `bits_per_second` from now on.
+    /// Creates a pacer with credit for one burst now, and for `bits_per_second` from now on.
     pub fn new(bits_per_second: u64, now: Instant) -> Self {
         Self {
             bytes_per_second: bits_per_second / 8,
@@ -36,7 +36,7 @@ impl Pacer {
         }
     }
 
-    /// The same without a burst to speak of.
+    /// Creates a pacer with a burst of a few packets only.
     pub fn smooth(bits_per_second: u64, now: Instant) -> Self {
         Self {
             is_smooth: true,
@@ -53,7 +53,7 @@ impl Pacer {
         }
     }
 
-    /// Bytes that may be sent now.
+    /// Returns the bytes that may be sent now.
     pub fn credit(&mut self, now: Instant) -> usize {
         let elapsed = now.saturating_duration_since(self.updated).min(MAX_IDLE);
         self.updated = self.updated.max(now);
@@ -65,12 +65,12 @@ impl Pacer {
         usize::try_from(self.credit).unwrap_or(0)
     }
 
-    /// Takes what was sent off the credit. What had to be sent without credit is made up for later.
+    /// Subtracts the bytes sent from the credit. Bytes sent without credit delay later ones.
     pub fn spend(&mut self, bytes: usize) {
         self.credit = (self.credit - bytes as i64).max(-self.burst());
     }
 
-    /// Most credit there may be.
+    /// Returns the most credit that accumulates.
     fn burst(&self) -> i64 {
         if !self.is_smooth {
             return BURST as i64;
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn after_the_first_burst_the_rate_holds() {
+    fn rate_holds_after_the_first_burst() {
         let start = Instant::now();
         let mut pacer = Pacer::new(40_000_000, start);
         let mut sent = 0;
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn idle_time_gives_no_more_than_a_burst() {
+    fn idle_time_gives_credit_for_one_burst_at_most() {
         let start = Instant::now();
         let mut pacer = Pacer::new(40_000_000, start);
         pacer.spend(BURST);

@@ -1,23 +1,24 @@
-//! Pictures that are shown in another order than they are decoded in, for receivers that can be made to
-//! put them in order.
+//! Video with B-frames, whose display order differs from its decoding order, for receivers that can
+//! be made to reorder it.
 //!
-//! Receivers over WebRTC expect a picture out of the decoder for each that goes in. With B-frames a
-//! decoder has to hold pictures back first, which they take for an error; the picture then stands still
-//! until the next keyframe. Chromium's software decoder shows such a stream, whole and in order, if three
-//! things come together:
+//! WebRTC receivers expect one frame out of the decoder for each that goes in. With B-frames a
+//! decoder first has to hold back frames, which they take for an error; the video then freezes
+//! until the next keyframe. Chromium's software decoder shows such a stream, whole and in order, if
+//! three things come together:
 //!
-//! 1. *The decoder knows how many pictures to hold back.* Chromium rewrites each sequence parameter set
-//!    that it knows as one, so that nothing is held back. So behind the parameter sets in their usual
-//!    packet a second copy travels inside an access unit delimiter, which is passed to the decoder as it
-//!    is; that takes what follows a start code for a unit of its own. The last copy counts.
-//! 2. *The decoder is primed.* The slices of a viewer's first keyframe are repeated, once for each
-//!    picture that is held back, in the same access unit. From then on one picture comes out for each
+//! 1. *The decoder knows how many frames to hold back.* Chromium rewrites each sequence parameter
+//!    set that it recognises, so that nothing is held back. So a second copy of the parameter sets,
+//!    after the usual packet, travels inside an access unit delimiter, which Chromium passes to the
+//!    decoder unchanged; the decoder takes the bytes after a start code as a unit of its own. The last
+//!    copy counts.
+//! 2. *The decoder is primed.* The slices of a viewer's first keyframe are repeated in the same
+//!    access unit, once for each frame that is held back. From then on one frame comes out for each
 //!    that goes in.
-//! 3. *The timestamps are those of the pictures that come out.* With each picture that goes in, the
-//!    earliest comes out of those that the decoder has, so that the time of that one is what is sent.
+//! 3. *The timestamps are those of the frames that come out.* When a frame goes in, the decoder
+//!    outputs the earliest that it has, so each frame is sent with the time of that one.
 //!
-//! None of this is laid down anywhere, so it is only done for viewers that are known to bear it; others
-//! are sent the keyframes, which any decoder shows at once.
+//! No specification says any of this, so it is only done for viewers that are known to support it.
+//! Others are sent the keyframes, which any decoder shows at once.
 
 use bytes::Bytes;
 use distributary_media::h264::{NalType, vui};
@@ -32,20 +33,21 @@ const START_CODE: [u8; 4] = [0, 0, 0, 1];
 pub(crate) struct Keyframe {
     /// The parameter sets as receivers expect them.
     pub(crate) parameter_sets: Vec<Bytes>,
-    /// The same as the decoder needs them, as one NAL unit.
+    /// The parameter sets as the decoder needs them, in one NAL unit.
     pub(crate) carrier: Bytes,
     /// The slices, for priming.
     pub(crate) slices: Vec<Bytes>,
-    /// The slices with everything that belongs to them.
-    pub(crate) picture: Vec<Bytes>,
+    /// The slices with the units that belong to them.
+    pub(crate) frame: Vec<Bytes>,
 }
 
 impl Keyframe {
-    /// Takes an IDR picture with its parameter sets apart; a decoder is to hold `depth` pictures back.
+    /// Splits an IDR picture with its parameter sets for a decoder that is to hold back `depth`
+    /// frames.
     pub(crate) fn new(units: &[Bytes], depth: u8) -> Self {
         let is_set = |unit: &&Bytes| matches!(NalType::of(unit), NalType::SPS | NalType::PPS);
-        let (parameter_sets, picture): (Vec<_>, Vec<_>) = units.iter().partition(is_set);
-        let slices = picture.iter().copied();
+        let (parameter_sets, frame): (Vec<_>, Vec<_>) = units.iter().partition(is_set);
+        let slices = frame.iter().copied();
         Self {
             carrier: carrier(&parameter_sets, depth),
             slices: slices
@@ -53,12 +55,12 @@ impl Keyframe {
                 .cloned()
                 .collect(),
             parameter_sets: parameter_sets.into_iter().cloned().collect(),
-            picture: picture.into_iter().cloned().collect(),
+            frame: frame.into_iter().cloned().collect(),
         }
     }
 }
 
-/// Parameter sets inside a delimiter, behind start codes (ITU-T H.264 annex B).
+/// Returns parameter sets inside a delimiter, behind start codes (ITU-T H.264 annex B).
 fn carrier(parameter_sets: &[&Bytes], depth: u8) -> Bytes {
     let mut carrier = DELIMITER.to_vec();
     for set in parameter_sets {
@@ -81,13 +83,13 @@ mod tests {
     const SPS: [u8; 10] = [0x67, 0x42, 0xc0, 0x1e, 0xd9, 0x00, 0xa0, 0x2f, 0xf9, 0x00];
 
     #[test]
-    fn the_parameter_sets_travel_twice_and_the_slices_apart() {
+    fn keyframe_is_split_into_parameter_sets_carrier_and_slices() {
         let units: Vec<Bytes> = [&SPS[..], &[0x68, 1], &[0x06, 2], &[0x65, 3], &[0x65, 4]]
             .map(Bytes::copy_from_slice)
             .to_vec();
         let parts = Keyframe::new(&units, 2);
         assert_eq!(parts.parameter_sets, units[..2]);
-        assert_eq!(parts.picture, units[2..]);
+        assert_eq!(parts.frame, units[2..]);
         assert_eq!(parts.slices, units[3..]);
         let rewritten = vui::with_reorder_frames(&SPS, 2).unwrap();
         assert_ne!(rewritten, SPS);

@@ -46,7 +46,7 @@ impl SendBuffer {
         self.used
     }
 
-    /// Whether nothing has been written.
+    /// Returns whether nothing has been written.
     pub fn is_empty(&self) -> bool {
         self.used == 0
     }
@@ -84,7 +84,8 @@ impl SendBuffer {
 }
 
 impl Run {
-    /// Whether a packet of `len` bytes can follow: only the last one of a run may be shorter.
+    /// Returns whether a packet of `len` bytes can follow: only the last one of a run may be
+    /// shorter.
     fn takes(&self, len: usize) -> bool {
         let bytes = self.end - self.start;
         bytes.is_multiple_of(self.segment_size)

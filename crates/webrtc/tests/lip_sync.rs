@@ -26,7 +26,7 @@ const IN_ORDER: &[u8] = include_bytes!("../../media/tests/fixtures/flash-and-bee
 const B_FRAMES: &[u8] =
     include_bytes!("../../media/tests/fixtures/flash-and-beep-44100-bframes.flv");
 
-/// How many pictures the B-frames make a decoder hold back.
+/// Number of pictures the B-frames make a decoder hold back.
 const DEPTH: u8 = 2;
 
 /// What rounding to milliseconds in the file and finding the beginning of a tone may come to.
@@ -152,14 +152,16 @@ impl Sound {
         }
     }
 
-    /// How many packets of 960 samples there must be: the resampler may keep some samples back.
+    /// Returns how many packets of 960 samples there must be: the resampler may keep some samples
+    /// back.
     fn due(&self) -> usize {
         let samples = self.blocks * 1024 * 48_000 / self.rate.max(1);
         samples.saturating_sub(1024) / 960
     }
 }
 
-/// When something is to be seen or heard, by the sender reports; `None` before the first of them.
+/// Returns when something is to be seen or heard, by the sender reports; `None` before the first of
+/// them.
 fn wall_clock(data: &MediaData, later: Duration) -> Option<Duration> {
     let report = data.last_sender_info?;
     // RTP timestamps count modulo 2^32.
@@ -173,7 +175,7 @@ fn is_sound(data: &MediaData) -> bool {
     data.params.spec().clock_rate.get() == 48_000
 }
 
-/// When the tones begin that a client hears.
+/// Returns when the tones begin that a client hears.
 fn beeps(received: &[MediaData]) -> Vec<Duration> {
     let mut decoder = OpusDecoder::new(48_000, 2).unwrap();
     let (mut beeps, mut quiet) = (Vec::new(), 0);
@@ -194,8 +196,8 @@ fn beeps(received: &[MediaData]) -> Vec<Duration> {
     beeps
 }
 
-/// When the white pictures begin that a client sees. A decoder that holds pictures back shows each so many
-/// pictures later.
+/// Returns when the white pictures begin that a client sees. A decoder that holds pictures back
+/// shows each so many pictures later.
 fn flashes(received: &[MediaData], depth: u8) -> Vec<Duration> {
     let pictures: Vec<_> = received.iter().filter(|data| !is_sound(data)).collect();
     let keyframes = pictures

@@ -34,7 +34,7 @@ fn claim(simulation: &mut Simulation, datagram: &[u8], from: SocketAddr) -> Vec<
         .collect()
 }
 
-/// Whether the client has got every picture there was until half a second ago, in order.
+/// Returns whether the client has got every picture there was until half a second ago, in order.
 fn assert_nothing_is_missing(simulation: &Simulation, since: usize) {
     let times: Vec<u64> = simulation
         .received
@@ -98,7 +98,8 @@ fn an_ice_restart_on_another_network_goes_on_with_the_same_session() {
     );
 }
 
-/// What `run` sends to an address over some time while a check with it as the source comes now and then.
+/// Returns what `run` sends to an address over some time while a check with it as the source comes
+/// now and then.
 fn sent_to_forged(simulation: &mut Simulation, victim: SocketAddr, seconds: u64) -> (u64, u64) {
     let (ice, remote) = (simulation.ice.clone(), simulation.remote_ice.clone());
     let check = simulation::nominating_check(&ice, &remote);

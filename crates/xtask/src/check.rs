@@ -78,7 +78,7 @@ impl Step {
         }
     }
 
-    /// Whether clients from PyPI and npm are run.
+    /// Returns whether clients from PyPI and npm are run.
     fn runs_clients(self) -> bool {
         matches!(self, Self::Test | Self::E2e)
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 pub(crate) struct StepReport {
     /// Name of the step, as `--only` takes it.
     pub(crate) name: &'static str,
-    /// How long it took.
+    /// Time that it took.
     pub(crate) time: Duration,
-    /// Whether all its commands succeeded.
+    /// True if all its commands succeeded.
     pub(crate) passed: bool,
 }
 

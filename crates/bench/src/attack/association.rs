@@ -17,11 +17,11 @@ pub(super) struct Association {
     pub(super) dtls: Dtls,
     socket: UdpSocket,
     agent: ControllingAgent,
-    /// Whether the handshake is complete.
+    /// True if the handshake is complete.
     pub(super) is_connected: bool,
-    /// Whether it has failed, or the gateway has ended it.
+    /// True if it has failed, or the gateway has ended it.
     pub(super) has_ended: bool,
-    /// Whether media has come.
+    /// True if media has come.
     pub(super) has_media: bool,
     buffer: Vec<u8>,
 }

@@ -12,7 +12,7 @@ use super::watcher::Watcher;
 
 const NAME: &str = "big";
 
-/// How long the stream is live before a viewer comes, which is what the transcoding begins with.
+/// Time that the stream is live before a viewer comes, which is what the transcoding begins with.
 const HEAD_START: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(context: &Context) -> Result<(), AttackError> {

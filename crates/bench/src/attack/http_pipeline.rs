@@ -22,7 +22,7 @@ const ASSET: &str = "GET /assets/playback.js";
 /// Requests that are sent at once.
 const PIPELINE: usize = 16;
 
-/// How long the gateway may take nothing before the connection counts as full.
+/// Time that the gateway may take nothing before the connection counts as full.
 const FULL_AFTER: Duration = Duration::from_secs(1);
 
 /// From one look at a full connection to the next, and from its end to a new one.

@@ -9,7 +9,7 @@ use super::AttackError;
 use super::context::Context;
 use super::rtmp::RtmpPeer;
 
-/// How many names: one address may have 1024 connections by default.
+/// Number of names: one address may have 1024 connections by default.
 const NAMES: usize = 1023;
 
 /// From one sign of life to the next: publishers are taken for gone after 10 s of silence.

@@ -13,7 +13,7 @@ use super::http::HttpPeer;
 use super::records::{Junk, junk};
 use super::session::Session;
 
-/// How long a session may take to have media: longer than the first retransmissions.
+/// Time that a session may take to have media: longer than the first retransmissions.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Timeout of a datagram.
@@ -31,7 +31,8 @@ pub(super) async fn run(context: &Context) -> Result<(), AttackError> {
     Ok(())
 }
 
-/// Whether a session has media in the end, with the record before each of its datagrams of DTLS.
+/// Returns whether a session has media in the end, with the record before each of its datagrams of
+/// DTLS.
 async fn survives(
     context: &Context,
     session: &Session,

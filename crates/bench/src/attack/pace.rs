@@ -27,7 +27,7 @@ impl Pace {
         sleep_until(due).await;
     }
 
-    /// When `bytes` may be sent that are asked for now.
+    /// Returns when `bytes` may be sent that are asked for now.
     fn reserve(&self, now: Instant, bytes: usize) -> Instant {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let due = now.max(*next);

@@ -24,7 +24,7 @@ pub struct Target {
     pub stream: String,
     /// FLV file with H264 and AAC.
     pub clip: Option<PathBuf>,
-    /// How long to attack.
+    /// Time to attack.
     pub duration: Duration,
     /// Bits per second, of all connections together.
     pub rate: u64,

@@ -14,10 +14,10 @@ use distributary_webrtc::srtp::SrtpProfile;
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// How many receivers
+    /// Number of receivers
     #[arg(long, default_value_t = 500)]
     viewers: usize,
-    /// How long to measure: 500ms, 20s, 2m
+    /// Time to measure: 500ms, 20s, 2m
     #[arg(long, default_value = "5s", value_parser = parse_duration)]
     duration: Duration,
     /// How they receive

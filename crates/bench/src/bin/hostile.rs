@@ -40,7 +40,7 @@ struct Arguments {
     /// FLV file with H264 and AAC to make streams of
     #[arg(long)]
     clip: Option<PathBuf>,
-    /// How long to attack: 500ms, 20s, 2m
+    /// Time to attack: 500ms, 20s, 2m
     #[arg(long, default_value = "20s", value_parser = parse_duration)]
     duration: Duration,
     /// Megabits per second, of all connections together

@@ -20,13 +20,13 @@ struct Arguments {
     /// Where to publish, such as rtmp://127.0.0.1/live/load; the names get -0, -1 and so on
     #[arg(long)]
     url: Url,
-    /// How many publishers
+    /// Number of publishers
     #[arg(long, default_value_t = 1)]
     publishers: usize,
     /// FLV file to send; without one they publish nothing after they were granted their names
     #[arg(long)]
     file: Option<PathBuf>,
-    /// How long to measure once all publish: 500ms, 20s, 2m
+    /// Time to measure once all publish: 500ms, 20s, 2m
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     duration: Duration,
     /// Publishers begun each second

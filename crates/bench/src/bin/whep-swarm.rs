@@ -20,10 +20,10 @@ struct Arguments {
     /// WHEP endpoint of the stream, such as http://127.0.0.1:8080/whep/live/test
     #[arg(long)]
     url: Url,
-    /// How many viewers
+    /// Number of viewers
     #[arg(long, default_value_t = 1)]
     viewers: usize,
-    /// How long to measure once all have joined: 500ms, 20s, 2m
+    /// Time to measure once all have joined: 500ms, 20s, 2m
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     duration: Duration,
     /// Joins begun each second

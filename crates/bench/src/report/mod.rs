@@ -23,11 +23,11 @@ pub struct Report {
     pub viewers: usize,
     /// Viewers that got at least one RTP packet.
     pub joined: usize,
-    /// How many failed, and why: to join, or later.
+    /// Failures, counted by reason: to join, or later.
     pub failures: BTreeMap<String, usize>,
     /// Joins begun each second.
     pub ramp_per_second: f64,
-    /// How long it took to join.
+    /// Time taken to join.
     pub join: JoinReport,
     /// The media over the measured interval.
     pub media: MediaReport,
@@ -86,7 +86,7 @@ pub struct MediaReport {
 /// The access units of the viewers that decrypt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct ContentReport {
-    /// How many viewers decrypt.
+    /// Number of viewers that decrypt.
     pub viewers: usize,
     /// Of these, how many began with a whole keyframe.
     pub began_with_keyframe: usize,
@@ -223,7 +223,7 @@ pub struct Usage {
 }
 
 impl JoinReport {
-    /// How long the viewers took.
+    /// Returns how long the viewers took.
     #[must_use]
     pub fn of(viewers: &[ViewerOutcome]) -> Self {
         let percentiles = |time: fn(&ViewerOutcome) -> Option<Duration>| {
@@ -281,7 +281,7 @@ impl MediaReport {
 }
 
 impl ContentReport {
-    /// What those viewers found that decrypt.
+    /// Returns what those viewers found that decrypt.
     #[must_use]
     pub fn of(viewers: &[ViewerOutcome]) -> Self {
         let mut report = Self::default();
@@ -317,7 +317,7 @@ impl ChecksReport {
 }
 
 impl ServerReport {
-    /// What process `pid` used while `joined` viewers received `media`.
+    /// Returns what process `pid` used while `joined` viewers received `media`.
     #[must_use]
     pub fn of(pid: u32, usage: &Usage, joined: usize, media: &MediaReport) -> Self {
         let cpu = usage.end.cpu.saturating_sub(usage.begin.cpu);
@@ -345,7 +345,7 @@ impl ServerReport {
 }
 
 impl SwarmReport {
-    /// What this process used while it received `media`.
+    /// Returns what this process used while it received `media`.
     #[must_use]
     pub fn of(
         receive: ReceiveMode,
@@ -384,7 +384,7 @@ impl From<&ViewerOutcome> for ViewerReport {
     }
 }
 
-/// How many viewers failed for which reason.
+/// Returns how many viewers failed for which reason.
 #[must_use]
 pub fn failures(viewers: &[ViewerOutcome]) -> BTreeMap<String, usize> {
     let mut failures = BTreeMap::new();

@@ -34,10 +34,10 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// first does not count.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// How long the end of the sessions is waited for.
+/// Time that the end of the sessions is waited for.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long after it the server's memory is looked at: it has some time to give it back.
+/// Time after it the server's memory is looked at: it has some time to give it back.
 const LEAVE_SETTLE: Duration = Duration::from_secs(6);
 
 /// Readiness events taken with one call.
@@ -51,19 +51,19 @@ const WHEP: Token = Token(usize::MAX);
 pub struct SwarmConfig {
     /// The WHEP endpoint.
     pub url: Url,
-    /// How many viewers.
+    /// Number of viewers.
     pub viewers: usize,
-    /// How many joins are begun each second.
+    /// Joins started per second.
     pub ramp: f64,
-    /// How long is measured, after all have joined.
+    /// Time that is measured, after all have joined.
     pub duration: Duration,
-    /// How many of the viewers decrypt, the first ones.
+    /// Number of the viewers decrypt, the first ones.
     pub decrypt: usize,
     /// The process to be measured, on this machine.
     pub server_pid: Option<u32>,
     /// How the viewers receive.
     pub receive: ReceiveMode,
-    /// Whether the viewers tell when each packet arrived.
+    /// True if the viewers tell when each packet arrived.
     pub feedback: bool,
     /// How the media are to be sealed; the server chooses when there is more than one way.
     pub profiles: Vec<SrtpProfile>,

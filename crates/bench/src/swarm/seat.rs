@@ -99,8 +99,8 @@ impl Seat {
         }
     }
 
-    /// Whether nothing more is to be waited for: there are media (and a keyframe, if this viewer
-    /// looks for one), or there will never be.
+    /// Returns whether nothing more is to be waited for: there are media (and a keyframe, if this
+    /// viewer looks for one), or there will never be.
     pub(super) fn is_settled(&self) -> bool {
         let has_all = match self.viewer.inspects() {
             true => self
@@ -141,7 +141,7 @@ impl Seat {
     }
 }
 
-/// Where the signalling is done, if the URL says so without a name server.
+/// Returns where the signalling is done, if the URL says so without a name server.
 fn signalling_ip(url: &Url) -> Option<IpAddr> {
     match url.host()? {
         Host::Ipv4(ip) => Some(ip.into()),

@@ -15,7 +15,7 @@ pub struct EngineFailure {
     pub reason: String,
 }
 
-/// Whether all threads of the engine run.
+/// True if all threads of the engine run.
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
     first: watch::Sender<Option<EngineFailure>>,
@@ -55,7 +55,7 @@ impl Failures {
     }
 }
 
-/// What a thread has panicked with.
+/// Returns what a thread has panicked with.
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));

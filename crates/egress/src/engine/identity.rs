@@ -8,9 +8,9 @@ use openssl::error::ErrorStack;
 use distributary_webrtc::certificate::{Certificate, CertificateError, Fingerprint};
 use distributary_webrtc::dtls::DtlsContext;
 
-/// How long a certificate is given to new sessions. It is valid for much longer, so that sessions which
-/// began with it go on with it. A key that is in use for a day is worth little to who gets hold of it,
-/// and does not tell a viewer's visits of one day from those of another.
+/// Time that a certificate is given to new sessions. It is valid for much longer, so that sessions
+/// which began with it go on with it. A key that is in use for a day is worth little to who gets
+/// hold of it, and does not tell a viewer's visits of one day from those of another.
 pub const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A certificate and what DTLS associations make of it.

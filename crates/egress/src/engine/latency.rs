@@ -29,7 +29,7 @@ struct Window([AtomicU64; BUCKETS]);
 /// Percentiles of durations over the last whole window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LatencyStats {
-    /// How many were measured.
+    /// Number of measurements.
     pub count: u64,
     /// Half of them were not longer.
     pub p50: Duration,

@@ -61,8 +61,8 @@ pub struct EngineConfig {
     pub max_tcp_connections: usize,
     /// Most of them from one address, an IPv6 /64 network counting as one; further ones are closed.
     pub max_tcp_connections_per_address: usize,
-    /// How long viewers of a stream wait for its publisher to come, or to come back, before they are
-    /// closed; `None` is for ever.
+    /// Time that viewers of a stream wait for its publisher to come, or to come back, before they
+    /// are closed; `None` is for ever.
     pub offline_grace: Option<Duration>,
     /// How viewers are served.
     pub viewers: ViewersConfig,
@@ -188,7 +188,8 @@ impl Engine {
         self.shared.local
     }
 
-    /// Whether viewers may connect over TCP as well, on the port with the number of the UDP port.
+    /// Returns whether viewers may connect over TCP as well, on the port with the number of the UDP
+    /// port.
     pub fn has_tcp(&self) -> bool {
         self.shared.has_tcp
     }
@@ -240,8 +241,8 @@ impl Engine {
         counter_offer::accept(&self.shared, id, answer, Instant::now())
     }
 
-    /// How long pictures took, over the last whole ten seconds, from their coming in to the moment when
-    /// the kernel had them for the last viewer of a shard.
+    /// Returns how long pictures took, over the last whole ten seconds, from their coming in to the
+    /// moment when the kernel had them for the last viewer of a shard.
     pub fn fan_out(&self) -> LatencyStats {
         self.shared.fan_out.stats()
     }
@@ -258,14 +259,14 @@ impl Engine {
         restart::patch(&self.shared, id, fragment)
     }
 
-    /// Whether an ICE fragment of a viewer has new credentials, and is not about the state that there is.
-    /// Some players (vdo.ninja) put ours into their fragments.
+    /// Returns whether an ICE fragment of a viewer has new credentials, and is not about the state
+    /// that there is. Some players (vdo.ninja) put ours into their fragments.
     pub fn is_restart(&self, id: &SessionId, fragment: &IceFragment) -> bool {
         let known = self.shared.registry.fragments(id);
         known.is_some_and(|(ours, theirs)| fragment.restarts(&theirs) && fragment.restarts(&ours))
     }
 
-    /// Whether the handshake of this session is done.
+    /// Returns whether the handshake of this session is done.
     pub fn is_connected(&self, id: &SessionId) -> bool {
         self.shared.registry.is_connected(id)
     }
@@ -299,17 +300,18 @@ impl Engine {
         ended.count() > 0
     }
 
-    /// Whether a session was there and is one of the last that have ended, as many as there were at most at a time.
+    /// Returns whether a session was there and is one of the last that have ended, as many as there
+    /// were at most at a time.
     pub fn has_ended(&self, id: &SessionId) -> bool {
         self.shared.registry.has_ended(id)
     }
 
-    /// Whether there is a session of this name, or an offer of one.
+    /// Returns whether there is a session of this name, or an offer of one.
     pub fn contains(&self, id: &SessionId) -> bool {
         self.shared.registry.contains(id) || self.is_offered(id)
     }
 
-    /// Whether an offer of this name waits for its answer.
+    /// Returns whether an offer of this name waits for its answer.
     pub fn is_offered(&self, id: &SessionId) -> bool {
         self.shared.counter_offers.contains(id)
     }
@@ -324,13 +326,13 @@ impl Engine {
         self.shared.registry.len()
     }
 
-    /// How many of the sessions that have been heard of each shard has: the kernel spreads viewers by
-    /// their addresses.
+    /// Returns how many of the sessions that have been heard of each shard has: the kernel spreads
+    /// viewers by their addresses.
     pub fn spread(&self) -> Vec<usize> {
         self.shared.stats.spread(self.shared.inboxes.len())
     }
 
-    /// How the sessions fare that watch `stream`, or all that have been heard of.
+    /// Returns how the sessions fare that watch `stream`, or all that have been heard of.
     pub fn session_infos(&self, stream: Option<&StreamName>) -> Vec<SessionInfo> {
         self.shared.stats.list(stream)
     }

@@ -57,8 +57,9 @@ impl fmt::Display for MissingMedia {
 /// What is known of a viewer besides its offer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ViewerOptions {
-    /// Whether its decoder can be made to put pictures in order (see [`distributary_webrtc::reorder`]). Of a stream
-    /// with B-frames that pictures refer to, the others are sent the keyframes.
+    /// True if its decoder can be made to put pictures in order (see
+    /// [`distributary_webrtc::reorder`]). Of a stream with B-frames that pictures refer to, the
+    /// others are sent the keyframes.
     pub reorders: bool,
     /// Who says what it is sent of a stream with B-frames: where the policy does, it is given what is made
     /// of the stream also when that is there only later.

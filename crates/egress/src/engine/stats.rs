@@ -28,7 +28,7 @@ pub struct SessionInfo {
 /// Counters and gauges of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionStats {
-    /// Whether media is sent.
+    /// True if media is sent.
     pub is_connected: bool,
     /// The pair of addresses that media is sent on.
     pub pair: Option<CandidatePair>,

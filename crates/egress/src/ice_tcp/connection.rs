@@ -115,7 +115,7 @@ impl Connection {
         self.is_proven.load(Ordering::Relaxed)
     }
 
-    /// Whether media may be sent: little waits for the network.
+    /// Returns whether media may be sent: little waits for the network.
     pub(crate) fn has_room(&self) -> bool {
         self.queued.load(Ordering::Relaxed) < LOW_WATER
     }

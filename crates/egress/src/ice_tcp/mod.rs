@@ -26,13 +26,13 @@ use std::time::Duration;
 pub(crate) use connection::Connection;
 pub(crate) use server::TcpServer;
 
-/// How long a new connection may take for its first frame.
+/// Time that a new connection may take for its first frame.
 pub const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a new connection may take until a check on it was valid.
+/// Time that a new connection may take until a check on it was valid.
 pub const PROOF_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection may be silent: a viewer checks every few seconds.
+/// Time that a connection may be silent: a viewer checks every few seconds.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes that may wait for the network before media is held back.

@@ -28,7 +28,7 @@ use distributary_webrtc::stun::local_ufrag;
 /// network is slow, and cannot be taken back.
 const SEND_BUFFER: usize = 128 * 1024;
 
-/// How long the last words to the viewers may take at the end.
+/// Time that the last words to the viewers may take at the end.
 const LINGER: Duration = Duration::from_millis(300);
 
 /// The running thread.

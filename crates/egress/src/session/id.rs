@@ -51,7 +51,7 @@ impl FromStr for ShortId {
     }
 }
 
-/// Whether the text is made of the digits that names are written with.
+/// Returns whether the text is made of the digits that names are written with.
 fn is_hex(text: &str) -> bool {
     text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
 }

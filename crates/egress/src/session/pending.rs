@@ -11,7 +11,7 @@ use distributary_webrtc::dtls::DtlsContext;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::peer::PeerConfig;
 
-/// How long an answered session waits for the viewer's first valid check.
+/// Time that an answered session waits for the viewer's first valid check.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A session that has been answered and not yet been heard of.

@@ -33,7 +33,7 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
-    /// Whose an address is.
+    /// Returns whose an address is.
     pub(super) fn holders(&self, address: &SocketAddr) -> Option<Holders> {
         self.holders.get(address).copied()
     }

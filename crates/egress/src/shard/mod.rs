@@ -119,7 +119,8 @@ impl<O: Outlet> Shard<O> {
         self.transmitter.outlet()
     }
 
-    /// Whether datagrams wait for room in the kernel: [`Self::handle_writable`] is due when there is some.
+    /// Returns whether datagrams wait for room in the kernel: [`Self::handle_writable`] is due when
+    /// there is some.
     pub(crate) fn has_unsent(&self) -> bool {
         self.transmitter.has_unsent()
     }
@@ -577,7 +578,8 @@ impl<O: Outlet> Shard<O> {
         );
     }
 
-    /// Whether there is anything to do in [`Self::keep_up`]. The first shard also keeps up what all share.
+    /// Returns whether there is anything to do in [`Self::keep_up`]. The first shard also keeps up
+    /// what all share.
     fn needs_upkeep(&self) -> bool {
         self.index == 0 || !self.streams.is_empty()
     }

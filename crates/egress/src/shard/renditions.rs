@@ -17,7 +17,7 @@ use super::viewers::Viewers;
 /// Time between two requests of a rendition that does not come.
 const REQUEST_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How long viewers wait for a rendition that is gone while its stream is live.
+/// Time that viewers wait for a rendition that is gone while its stream is live.
 const GONE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Viewers that are to watch another form of their stream from now on.

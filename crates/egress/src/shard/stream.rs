@@ -43,7 +43,7 @@ impl ShardStream {
         let kept = subscription.stream().settings();
         let limits = LogLimits {
             history: config.viewers.history,
-            max_group: kept.cache_duration,
+            max_gop: kept.cache_duration,
             max_bytes: kept.cache_size,
         };
         let stream = subscription.stream();
@@ -101,7 +101,7 @@ impl ShardStream {
         self.release_audio(now);
         self.offline_since = Some(now);
         // What comes next, if anything, is another publisher's and begins with a keyframe.
-        self.video.end_group();
+        self.video.end_gop();
     }
 
     /// Corrects whether the publisher is there: an event of the hub is lost when the queue is full.
@@ -148,7 +148,7 @@ impl ShardStream {
         }
     }
 
-    /// Whether audio waits for video: there are enough viewers, and video frames come.
+    /// Returns whether audio waits for video: there are enough viewers, and video frames come.
     fn is_bundled(&self, from: usize, now: Instant) -> bool {
         let is_recent = |last| now.saturating_duration_since(last) < MAX_WAIT;
         self.viewers.len() >= from && self.last_video.is_some_and(is_recent)
@@ -164,7 +164,7 @@ impl ShardStream {
         self.held_audio.due()
     }
 
-    /// Whether its publisher has been gone for longer than `grace`; never for `None`.
+    /// Returns whether its publisher has been gone for longer than `grace`; never for `None`.
     pub(super) fn is_over(&self, grace: Option<Duration>, now: Instant) -> bool {
         let gone = self.offline_since.zip(grace);
         gone.is_some_and(|(since, grace)| now.saturating_duration_since(since) > grace)

@@ -41,12 +41,12 @@ impl<O: Outlet> Transmitter<O> {
         &self.outlet
     }
 
-    /// Whether datagrams wait for room in the kernel.
+    /// Returns whether datagrams wait for room in the kernel.
     pub(super) fn has_unsent(&self) -> bool {
         !self.unsent.is_empty()
     }
 
-    /// Whether media waits, so that no more is to be written.
+    /// Returns whether media waits, so that no more is to be written.
     pub(super) fn is_full(&self) -> bool {
         self.unsent.has_media()
     }

@@ -37,12 +37,12 @@ struct Datagrams {
 }
 
 impl Unsent {
-    /// Whether nothing waits.
+    /// Returns whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.control.is_empty() && self.media.is_none()
     }
 
-    /// Whether media waits, so that no more is to be written.
+    /// Returns whether media waits, so that no more is to be written.
     pub(super) fn has_media(&self) -> bool {
         self.media.is_some()
     }

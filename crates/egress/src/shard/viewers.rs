@@ -43,7 +43,7 @@ pub(super) struct Viewer {
     pub(super) is_held_back: bool,
     /// When its offer was answered.
     pub(super) since: Instant,
-    /// Whether the schedule lists it as behind the live edge.
+    /// True if the schedule lists it as behind the live edge.
     pub(super) is_listed: bool,
     /// Its deadline in the schedule.
     pub(super) armed: Option<Instant>,
@@ -53,18 +53,18 @@ pub(super) struct Viewer {
 }
 
 impl Viewer {
-    /// Whether it is sent frames as they come: it is connected and not behind.
+    /// Returns whether it is sent frames as they come: it is connected and not behind.
     pub(super) fn is_live(&self) -> bool {
         self.peer.is_connected() && !self.is_behind()
     }
 
-    /// Whether its handshake must end for that of a newcomer.
+    /// Returns whether its handshake must end for that of a newcomer.
     pub(super) fn is_displaced(&self) -> bool {
         let handshake = self.handshake.as_ref();
         handshake.is_some_and(|permit| permit.revocation().is_revoked())
     }
 
-    /// Whether it is to be sent more every few milliseconds.
+    /// Returns whether it is to be sent more every few milliseconds.
     pub(super) fn is_behind(&self) -> bool {
         self.peer.is_catching_up() || self.is_held_back
     }

@@ -54,7 +54,7 @@ impl PathEstimator {
         }
     }
 
-    /// Where packets with a sequence number of the transport are noted.
+    /// Returns where packets with a sequence number of the transport are noted.
     pub fn sent_mut(&mut self) -> &mut SentPackets {
         &mut self.sent
     }

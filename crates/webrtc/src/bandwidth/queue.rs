@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-/// How long a shortest delay is taken for the path's own, in microseconds: two such spans are looked
-/// at, and clocks drift apart meanwhile.
+/// Time that a shortest delay is taken for the path's own, in microseconds: two such spans are
+/// looked at, and clocks drift apart meanwhile.
 const BASE_SPAN: i64 = 10_000_000;
 
 /// Over how long the shortest wait is taken, in microseconds.
@@ -56,8 +56,8 @@ impl StandingQueue {
         self.recent.push_back((arrival, shortest));
     }
 
-    /// How long every packet waited at least, over the last quarter of a second, in microseconds;
-    /// zero when that is not known yet.
+    /// Returns how long every packet waited at least, over the last quarter of a second, in
+    /// microseconds; zero when that is not known yet.
     pub(super) fn standing(&self) -> i64 {
         let (Some((present, before)), Some((first, _)), Some((last, _))) =
             (self.base, self.recent.front(), self.recent.back())

@@ -32,7 +32,7 @@ const MAX_WAIT: f64 = 3.0;
 /// After so many decreases that did not help, the delay or the loss is not ours.
 const MAX_VAIN_DECREASES: u32 = 3;
 
-/// How long a loss that less sending does not cure is no reason to send less.
+/// Time that a loss that less sending does not cure is no reason to send less.
 const LOSS_IGNORED: Duration = Duration::from_secs(30);
 
 /// The limit ends when it has not held the stream up for so long.
@@ -41,13 +41,13 @@ const RELEASE: Duration = Duration::from_secs(2);
 /// What one report says of the path.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Verdict {
-    /// How long packets wait in standing queues, in milliseconds.
+    /// Time that packets wait in standing queues, in milliseconds.
     pub(super) queue: f64,
     /// Part of the packets that were lost, 0 to 1.
     pub(super) loss: f64,
-    /// Whether the path is taken to be slower than what is sent.
+    /// True if the path is taken to be slower than what is sent.
     pub(super) congested: Option<Congestion>,
-    /// Whether it would take more.
+    /// True if it would take more.
     pub(super) clear: bool,
     /// Bits per second that arrived.
     pub(super) delivered: Option<f64>,
@@ -116,7 +116,8 @@ impl RateController {
         self.rate.map(|rate| rate as u64)
     }
 
-    /// What must not be exceeded; `None` while the path is not known to be slower than the stream.
+    /// Returns what must not be exceeded; `None` while the path is not known to be slower than the
+    /// stream.
     pub(super) fn limit(&self) -> Option<u64> {
         self.limit.as_ref().and(self.rate())
     }

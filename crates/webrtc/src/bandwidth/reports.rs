@@ -11,7 +11,7 @@ const LONG_QUEUE: Duration = Duration::from_millis(150);
 /// With less, it would take more.
 const SHORT_QUEUE: Duration = Duration::from_millis(50);
 
-/// How long a shortest round trip is taken for the path's own; two such spans are looked at.
+/// Time that a shortest round trip is taken for the path's own; two such spans are looked at.
 const BASE_SPAN: Duration = Duration::from_secs(15);
 
 /// Loss in 256ths that says that the path is slower than the stream, and less than which it is clear.
@@ -65,7 +65,7 @@ impl Reports {
         self.remb
     }
 
-    /// What a report says, compared with the one before it.
+    /// Returns what a report says, compared with the one before it.
     pub(super) fn handle_report(
         &mut self,
         now: Instant,
@@ -134,7 +134,7 @@ impl Reports {
         });
     }
 
-    /// How much longer the round trip is than the shortest.
+    /// Returns how much longer the round trip is than the shortest.
     fn queue(&self, round_trip: Option<Duration>) -> Duration {
         match (self.base, round_trip) {
             (Some((present, before)), Some(round_trip)) => {

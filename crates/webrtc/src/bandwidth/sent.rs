@@ -99,7 +99,8 @@ impl SentPackets {
         })
     }
 
-    /// Whether the packet with this sequence number is known and no feedback has come for it.
+    /// Returns whether the packet with this sequence number is known and no feedback has come for
+    /// it.
     pub fn is_awaited(&self, sequence: u16) -> bool {
         let slot = self
             .slots

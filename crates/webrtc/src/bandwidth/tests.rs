@@ -86,11 +86,11 @@ impl Path {
         let end = self.now + seconds * 1_000_000;
         let mut backlog = 0_u64;
         let mut credit = 0_f64;
-        let mut next_picture = self.now;
+        let mut next_frame = self.now;
         let mut number = 0;
         while self.now < end {
-            if self.now >= next_picture {
-                next_picture += 33_333;
+            if self.now >= next_frame {
+                next_frame += 33_333;
                 let size = rate / 30 / 8 / PACKET as u64;
                 let size = if number % 60 == 0 {
                     6 * size

@@ -79,7 +79,7 @@ impl Fingerprint {
         &self.bytes
     }
 
-    /// Whether `certificate_der` is one that `offered` stands for.
+    /// Returns whether `certificate_der` is one that `offered` stands for.
     ///
     /// RFC 8122 section 5.1: several fingerprints of one hash function are those of several
     /// certificates, and several hash functions are alternatives of which the strongest decides. So

@@ -18,7 +18,7 @@ pub use fingerprint::{Fingerprint, FingerprintError, HashAlgorithm};
 /// Certificates are valid from this long before they are made, for peers whose clock is slow.
 const CLOCK_SKEW: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a certificate is valid; it is made anew with every start.
+/// Time that a certificate is valid; it is made anew with every start.
 const VALIDITY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A self-signed ECDSA P-256 certificate with its key, the kind every WebRTC peer accepts

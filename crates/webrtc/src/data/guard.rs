@@ -56,7 +56,7 @@ impl Guard {
         }
     }
 
-    /// Whether the library may see a packet of the viewer.
+    /// Returns whether the library may see a packet of the viewer.
     pub(super) fn admits(&mut self, packet: &[u8]) -> bool {
         self.earn(OUT_PER_IN * packet.len());
         let is_admitted = chunks(packet).all(|chunk| self.is_harmless(chunk));
@@ -70,7 +70,7 @@ impl Guard {
         is_admitted
     }
 
-    /// Whether a packet of the library may go out.
+    /// Returns whether a packet of the library may go out.
     pub(super) fn releases(&mut self, now: Instant, packet: &[u8]) -> bool {
         self.refill(now);
         let sack = chunks(packet).find(|chunk| chunk.kind == SACK);

@@ -13,7 +13,7 @@ use super::record_layer::{Alert, Opened, RecordLayer};
 use super::{DtlsError, DtlsEvent, DtlsRole};
 use crate::certificate::Fingerprint;
 
-/// How long a handshake may take from its first datagram.
+/// Time that a handshake may take from its first datagram.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A flight that got no answer is sent again after this time at first, and then after twice the time
@@ -24,11 +24,11 @@ const FIRST_RESEND: Duration = Duration::from_millis(200);
 /// The longest such time.
 const MAX_RESEND: Duration = Duration::from_millis(3200);
 
-/// How long a handshake goes on after an alert in the clear that ends it. Nothing tells who has sent
-/// that: if it was the peer, nothing else comes, and if not, the next flight does.
+/// Time that a handshake goes on after an alert in the clear that ends it. Nothing tells who has
+/// sent that: if it was the peer, nothing else comes, and if not, the next flight does.
 const ALERT_GRACE: Duration = Duration::from_secs(2);
 
-/// How long OpenSSL is kept to send our last flight again. By then a peer that did not get it has
+/// Time that OpenSSL is kept to send our last flight again. By then a peer that did not get it has
 /// asked several times, or given up.
 const SETTLE_AFTER: Duration = Duration::from_secs(10);
 
@@ -284,7 +284,7 @@ impl Dtls {
         self.events.pop_front()
     }
 
-    /// When [`Dtls::handle_timeout`] is to be called, if at all.
+    /// Returns when [`Dtls::handle_timeout`] is to be called, if at all.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
@@ -298,7 +298,7 @@ impl Dtls {
         }
     }
 
-    /// Whether the handshake is complete and the association not closed.
+    /// Returns whether the handshake is complete and the association not closed.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         matches!(self.state, State::Connected { .. } | State::Settled(_))

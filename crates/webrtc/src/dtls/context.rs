@@ -136,7 +136,7 @@ impl DtlsContext {
     }
 }
 
-/// What OpenSSL calls a profile: its names are those of drafts of RFC 5764.
+/// Returns what OpenSSL calls a profile: its names are those of drafts of RFC 5764.
 fn openssl_name(profile: SrtpProfile) -> &'static str {
     match profile {
         SrtpProfile::AeadAes128Gcm => "SRTP_AEAD_AES_128_GCM",

@@ -161,7 +161,7 @@ impl Engine {
     }
 }
 
-/// Whether OpenSSL only waits for the next datagram.
+/// Returns whether OpenSSL only waits for the next datagram.
 fn is_pending(code: ErrorCode) -> bool {
     code == ErrorCode::WANT_READ || code == ErrorCode::WANT_WRITE
 }

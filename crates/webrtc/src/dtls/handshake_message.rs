@@ -42,8 +42,8 @@ const OF_SERVER: [u8; 8] = [
     CERTIFICATE_STATUS,
 ];
 
-/// Whether the fragment of a record is made of messages, or parts of them, that the peer of somebody
-/// in this role may send.
+/// Returns whether the fragment of a record is made of messages, or parts of them, that the peer of
+/// somebody in this role may send.
 ///
 /// This keeps out what nobody would send who takes part in the handshake. It cannot keep out a forger
 /// who writes messages of the right form: until the handshake is complete nothing tells them from the
@@ -97,8 +97,8 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Whether a ClientHello has the form of RFC 6347 section 4.2.1: version, random, session id, cookie,
-/// ciphers, compression methods and extensions.
+/// Returns whether a ClientHello has the form of RFC 6347 section 4.2.1: version, random, session
+/// id, cookie, ciphers, compression methods and extensions.
 fn is_client_hello(message: &[u8]) -> bool {
     let parsed = message
         .get(34..)
@@ -113,7 +113,7 @@ fn is_client_hello(message: &[u8]) -> bool {
     }
 }
 
-/// What is behind a vector whose length has `size` bytes and is `least` or more.
+/// Returns what is behind a vector whose length has `size` bytes and is `least` or more.
 fn skip(bytes: &[u8], size: usize, least: usize) -> Option<&[u8]> {
     let (length, rest) = bytes.split_at_checked(size)?;
     let length = number(length);

@@ -74,7 +74,7 @@ pub(super) fn sift(datagram: &[u8], role: DtlsRole) -> Sifted {
 }
 
 impl Record<'_> {
-    /// Whether it may be part of the handshake in which we have this role.
+    /// Returns whether it may be part of the handshake in which we have this role.
     pub(super) fn is_of_handshake(&self, role: DtlsRole) -> bool {
         match (self.epoch, self.content_type) {
             (0, HANDSHAKE) => handshake_message::is_plausible(self.fragment, role),

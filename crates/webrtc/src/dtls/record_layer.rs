@@ -97,7 +97,7 @@ impl RecordLayer {
         self.last_sealed = last_sealed;
     }
 
-    /// What is in a record; `None` if it is of no use here, not authentic, or a replay.
+    /// Returns what is in a record; `None` if it is of no use here, not authentic, or a replay.
     pub(super) fn open(&mut self, record: &Record<'_>) -> Option<Opened> {
         let is_new = self.replay.is_new(record.sequence);
         let is_of_use = matches!(record.content_type, ALERT | APPLICATION_DATA);
@@ -156,7 +156,7 @@ impl Alert {
         description: 0,
     };
 
-    /// Whether the association is over with it.
+    /// Returns whether the association is over with it.
     pub(super) fn is_fatal(self) -> bool {
         self.level == 2
     }
@@ -219,8 +219,8 @@ fn epoch_and_sequence(sequence: u64) -> [u8; 8] {
     (u64::from(EPOCH) << 48 | sequence).to_be_bytes()
 }
 
-/// What is authenticated beside the content (RFC 5246 section 6.2.3.3, with epoch and sequence number
-/// by RFC 6347 section 4.1.2.1).
+/// Returns what is authenticated beside the content (RFC 5246 section 6.2.3.3, with epoch and
+/// sequence number by RFC 6347 section 4.1.2.1).
 fn associated_data(content_type: u8, sequence: u64, length: usize) -> [u8; 13] {
     let [e0, e1, s0, s1, s2, s3, s4, s5] = epoch_and_sequence(sequence);
     let [v0, v1] = VERSION;

@@ -690,7 +690,7 @@ impl RawClient {
         self.stream.shutdown().unwrap();
     }
 
-    /// Whether a datagram is an authentic close_notify.
+    /// Returns whether a datagram is an authentic close_notify.
     fn hears_goodbye(&mut self, datagram: &[u8]) -> bool {
         self.stream.get_mut().push_inbound(datagram);
         let error = self.stream.ssl_read(&mut [0; 100]).unwrap_err();

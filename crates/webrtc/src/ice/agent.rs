@@ -13,7 +13,7 @@ pub const CONSENT_TIMEOUT: Duration = Duration::from_secs(15);
 /// The version of libwebrtc's short check that is spoken here.
 const GOOG_PING_VERSION: u16 = 1;
 
-/// How long a new session waits for its first valid check.
+/// Time that a new session waits for its first valid check.
 pub const FIRST_CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// PRIORITY in checks of ours, which form no pair: that of a peer-reflexive candidate (RFC 8445
@@ -191,19 +191,19 @@ impl IceLite {
         self.selected
     }
 
-    /// Whether the selected pair is one that the peer nominated.
+    /// Returns whether the selected pair is one that the peer nominated.
     #[must_use]
     pub fn is_nominated(&self) -> bool {
         self.nominated
     }
 
-    /// Whether datagrams on this pair may be listened to: a valid check came on it.
+    /// Returns whether datagrams on this pair may be listened to: a valid check came on it.
     #[must_use]
     pub fn is_valid(&self, pair: CandidatePair) -> bool {
         self.path(pair).is_some()
     }
 
-    /// Whether somebody at the other end of this pair has proved to get what is sent there.
+    /// Returns whether somebody at the other end of this pair has proved to get what is sent there.
     #[must_use]
     pub fn is_proven(&self, pair: CandidatePair) -> bool {
         self.path(pair).is_some_and(Path::is_proven)
@@ -233,8 +233,8 @@ impl IceLite {
         }
     }
 
-    /// Whether so many bytes may be sent on a pair, which then counts as done: any number where it is
-    /// proven, else within [`AMPLIFICATION_LIMIT`](super::AMPLIFICATION_LIMIT).
+    /// Returns whether so many bytes may be sent on a pair, which then counts as done: any number
+    /// where it is proven, else within [`AMPLIFICATION_LIMIT`](super::AMPLIFICATION_LIMIT).
     pub fn spend(&mut self, pair: CandidatePair, bytes: usize) -> bool {
         self.path_mut(pair).is_some_and(|path| path.spend(bytes))
     }
@@ -280,7 +280,7 @@ impl IceLite {
         self.paths.iter_mut().find(|path| path.pair == pair)
     }
 
-    /// When the last valid check on the selected pair came.
+    /// Returns when the last valid check on the selected pair came.
     #[must_use]
     pub fn last_valid_check(&self) -> Option<Instant> {
         self.last_valid_check
@@ -304,7 +304,8 @@ impl IceLite {
         }
     }
 
-    /// Whether consent has ended, or never came (RFC 7675 section 5.1): nothing may be sent any more.
+    /// Returns whether consent has ended, or never came (RFC 7675 section 5.1): nothing may be sent
+    /// any more.
     #[must_use]
     pub fn is_expired(&self, now: Instant) -> bool {
         now >= self.consent_ends()

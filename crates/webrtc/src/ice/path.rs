@@ -58,7 +58,7 @@ impl Path {
         self.received = self.received.saturating_add(bytes as u64);
     }
 
-    /// Whether so many bytes may be sent, which then counts as done.
+    /// Returns whether so many bytes may be sent, which then counts as done.
     pub(super) fn spend(&mut self, bytes: usize) -> bool {
         let sent = self.sent.saturating_add(bytes as u64);
         let is_permitted =
@@ -85,7 +85,7 @@ impl Path {
         Some(last + CHALLENGE_INTERVAL)
     }
 
-    /// Whether a response is to a check of ours on this path.
+    /// Returns whether a response is to a check of ours on this path.
     pub(super) fn is_answer(&self, transaction: TransactionId) -> bool {
         self.challenged.is_some() && self.challenge == transaction
     }

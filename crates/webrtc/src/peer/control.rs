@@ -1,4 +1,4 @@
-//! What a viewer reports and asks for by RTCP.
+//! RTCP feedback of a viewer: reports, NACKs and keyframe requests.
 
 use std::time::{Duration, Instant};
 
@@ -13,21 +13,21 @@ const MAX_PENDING_NACKS: usize = 512;
 /// A round trip longer than this is a clock difference or a forged block.
 const MAX_ROUND_TRIP: Duration = Duration::from_secs(60);
 
-/// What is to be done about what the viewer has said.
+/// The viewer's feedback that waits to be acted upon.
 #[derive(Debug, Default)]
 pub(super) struct Control {
     pub(super) stats: PeerStats,
-    /// Sequence numbers of the video that the viewer misses.
+    /// Sequence numbers of lost video packets.
     pub(super) nacks: Vec<u16>,
     wants_keyframe: bool,
     /// Number of the last full intra request.
     fir_number: Option<u8>,
-    /// The viewer's clock and when it came, to be sent back.
+    /// The viewer's reference time and its arrival, to be sent back in a DLRR block.
     pub(super) reference_time: Option<(ReferenceTime, Instant)>,
 }
 
 impl Control {
-    /// Whether the viewer has asked for a keyframe since the last call.
+    /// Returns whether the viewer has asked for a keyframe since the last call.
     pub(super) fn take_keyframe_request(&mut self) -> bool {
         std::mem::take(&mut self.wants_keyframe)
     }
@@ -37,7 +37,7 @@ impl Control {
         self.wants_keyframe = true;
     }
 
-    /// A request with the number of the last one is a repetition of it (RFC 5104 section 4.3.1.2).
+    /// Records a FIR. One with the number of the last one repeats it (RFC 5104 section 4.3.1.2).
     fn note_intra_request(&mut self, requests: &FirRequests<'_>, video: u32) {
         let mut for_video = requests.iter().filter(|(ssrc, _)| *ssrc == video);
         if let Some((_, number)) = for_video.next()
@@ -58,7 +58,7 @@ impl Control {
 }
 
 impl Media {
-    /// Takes in a compound packet.
+    /// Handles a compound packet.
     ///
     /// # Errors
     /// When it is not authentic.
@@ -123,8 +123,8 @@ impl Media {
         }
     }
 
-    /// Round-trip time that a report block tells (RFC 3550 section 6.4.1): now minus when our report
-    /// left minus how long the viewer kept it.
+    /// Returns the round-trip time of a report block (RFC 3550 section 6.4.1): now minus when our
+    /// report left minus the time that the viewer kept it.
     fn round_trip(&self, block: &ReportBlock, now: Instant) -> Option<Duration> {
         if block.last_sender_report == 0 {
             return None;

@@ -1,4 +1,4 @@
-//! The data channels of a viewer: what is said on them, and the way through DTLS.
+//! The data channels of a viewer: their messages, and SCTP packets through DTLS.
 
 use std::time::Instant;
 
@@ -8,7 +8,8 @@ use super::{Peer, PeerEvent};
 use crate::data::{DataEvent, Request};
 
 impl Peer {
-    /// Sends a text on every data channel the viewer has opened. One that it takes too slowly misses it.
+    /// Sends a text on every data channel that the viewer has opened. A channel that is too slow
+    /// drops it.
     pub fn send_text(&mut self, now: Instant, text: &str) {
         if let Some(data) = self.data.as_mut().filter(|_| !self.closed) {
             data.send(text);
@@ -24,12 +25,13 @@ impl Peer {
         }
     }
 
-    /// Texts that the viewer missed because it took them too slowly, or none of that length.
+    /// Returns the number of texts dropped because the viewer read too slowly or does not support
+    /// their length.
     pub fn missed_texts(&self) -> u64 {
         self.data.as_ref().map_or(0, |data| data.dropped())
     }
 
-    /// Whether the viewer has a data channel open.
+    /// Returns whether the viewer has a data channel open.
     pub fn has_channels(&self) -> bool {
         let data = self.data.as_ref();
         data.is_some_and(|data| !data.channels().is_empty()) && !self.closed
@@ -44,7 +46,7 @@ impl Peer {
         }
     }
 
-    /// Hands packets from DTLS to SCTP and back, and answers what the viewer says.
+    /// Moves packets from DTLS to SCTP and back, and answers the viewer's requests.
     pub(super) fn drive_data(&mut self, now: Instant) {
         let Some(data) = &mut self.data else { return };
         while let Some(packet) = self.dtls.poll_received() {

@@ -1,4 +1,4 @@
-//! What a viewer has once the handshake is done: keys, and a stream for each track.
+//! The media of a viewer once the handshake is done: keys, and an RTP stream per track.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,14 +15,14 @@ use crate::send_buffer::SendBuffer;
 use crate::sender::{Progress, RandomStart, RtpSender, SenderConfig, SenderStats, Wire};
 use crate::srtp::{SrtcpError, SrtcpOpener, SrtcpSealer, SrtpKeys, SrtpSealer};
 
-/// More packets than this at once are paced.
+/// Frames of more packets than this are paced.
 const LARGE_FRAME: u64 = 64;
 
-/// How often sender reports are sent.
+/// Interval of sender reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Reports are due at multiples of this interval on the clock of the stream, so that one wake-up of the
-/// driver serves many viewers.
+/// Sender reports are due at multiples of this interval on the clock of the stream, so that one
+/// wake-up of the driver serves many viewers.
 const REPORT_GRID: Duration = Duration::from_millis(100);
 
 /// Most bits per second of retransmissions to one viewer: a viewer that asks for everything again
@@ -34,7 +34,7 @@ const RETRANSMIT_RATE: u64 = 10_000_000;
 const RESEND_INTERVAL: (Duration, Duration) =
     (Duration::from_millis(10), Duration::from_millis(500));
 
-/// What a round trip is taken for before it is known.
+/// Interval between retransmissions of a packet before the round trip is known.
 const FIRST_RESEND_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Ticks per second of the media clocks (RFC 6184 section 5.1, RFC 7587 section 4.1).
@@ -55,7 +55,7 @@ pub(super) struct Media {
     pacer: Option<Pacer>,
     retransmit_pacer: Pacer,
     pub(super) path: PathEstimator,
-    /// What the viewer has said and asked for.
+    /// The viewer's RTCP feedback.
     pub(super) control: Control,
     /// When sender reports are due.
     next_report: Instant,
@@ -90,7 +90,7 @@ impl Media {
         }
     }
 
-    /// Whether no more may be sealed with the keys.
+    /// Returns whether no more may be sealed with the keys.
     pub(super) fn is_used_up(&self) -> bool {
         self.rtcp_sealer.is_used_up()
     }
@@ -115,28 +115,28 @@ impl Media {
     ) -> Progress {
         let tracks_before = self.begun_tracks();
         let limit = self.path.limit();
-        self.pace_large_picture(video_log, now);
+        self.pace_large_frame(video_log, now);
         self.set_pace(limit, now);
         let before = buffer.len();
         let mut wire = Wire::new(now, &self.clock, &self.sealer, buffer, self.path.sent_mut());
-        // A picture that fills the buffer must not hold the sound up. At the live edge none does, and
-        // behind a picture the sound is sent with the same call.
-        let sound_first = self.pacer.is_some();
+        // A frame that fills the buffer must not delay the audio. At the live edge none does, and
+        // audio after a frame is sent with the same system call.
+        let audio_first = self.pacer.is_some();
         let mut progress = Progress::AtHead;
-        if sound_first {
-            progress = send_sound(&mut self.audio, audio_log, &mut wire);
+        if audio_first {
+            progress = send_audio(&mut self.audio, audio_log, &mut wire);
         }
-        let sound = wire.written() - before;
-        let mut pictures = Progress::AtHead;
+        let audio_len = wire.written() - before;
+        let mut video_progress = Progress::AtHead;
         if let Some(video) = &mut self.video {
             let credit = |pacer: &mut Pacer| pacer.credit(now);
             let budget = self.pacer.as_mut().map_or(usize::MAX, credit);
-            pictures = video.send_video(video_log, budget, limit.is_some(), &mut wire);
+            video_progress = video.send_video(video_log, budget, limit.is_some(), &mut wire);
             if progress != Progress::Behind {
-                progress = pictures;
+                progress = video_progress;
             }
         }
-        if !sound_first && send_sound(&mut self.audio, audio_log, &mut wire) == Progress::Behind {
+        if !audio_first && send_audio(&mut self.audio, audio_log, &mut wire) == Progress::Behind {
             progress = Progress::Behind;
         }
         let total = buffer.len() - before;
@@ -150,23 +150,23 @@ impl Media {
                 self.path.note_held(now);
             }
         } else {
-            match pictures {
-                Progress::Behind if self.pacer.is_some() => self.spend(total - sound),
-                // The socket could not take it, so the path is asked gently from here on.
+            match video_progress {
+                Progress::Behind if self.pacer.is_some() => self.spend(total - audio_len),
+                // The socket buffer was full, so send at a slower pace from here on.
                 Progress::Behind => self.pacer = Some(Pacer::new(self.start_pacing, now)),
                 Progress::AtHead | Progress::Waiting => self.pacer = None,
             }
         }
         if self.begun_tracks() != tracks_before {
-            // At once, so that the browser can put picture and sound together from the first frame.
+            // At once, so that the browser can synchronise audio and video from the first frame.
             self.next_report = now;
         }
         progress
     }
 
-    /// Spreads a picture over some milliseconds that would come as one burst too large for the queues of
-    /// a slow last mile. Newcomers get what they missed at the same pace.
-    fn pace_large_picture(&mut self, video_log: &Log, now: Instant) {
+    /// Starts pacing if a frame is too large for the queues of a slow last mile, so that it is
+    /// spread over some milliseconds. Newcomers get the GOP at the same pace.
+    fn pace_large_frame(&mut self, video_log: &Log, now: Instant) {
         let pending = self
             .video
             .as_ref()
@@ -177,7 +177,7 @@ impl Media {
         }
     }
 
-    /// Paces what is sent to the rate that the path carries, if it is slower than the stream.
+    /// Paces packets to the path bandwidth if the path is slower than the stream.
     fn set_pace(&mut self, limit: Option<u64>, now: Instant) {
         let Some(limit) = limit.filter(|_| self.video.is_some()) else {
             if let Some(pacer) = &mut self.pacer {
@@ -197,14 +197,14 @@ impl Media {
         }
     }
 
-    /// Sends again what the viewer misses, and lets the group of pictures be sent anew if it asked for
-    /// a keyframe and that helps.
+    /// Retransmits lost packets, and schedules a replay of the GOP if the viewer asked for a
+    /// keyframe and that helps.
     pub(super) fn retransmit(&mut self, video_log: &Log, now: Instant, buffer: &mut SendBuffer) {
         let Some(video) = &mut self.video else { return };
         let round_trip = self.path.round_trip();
         let is_slow = self.path.limit().is_some();
         if self.control.take_keyframe_request()
-            // On a slow path the next keyframe comes sooner than the group would.
+            // On a slow path the next keyframe comes sooner than the end of a replay.
             && !is_slow
             && video.replay(video_log, now, round_trip.unwrap_or_default())
         {
@@ -251,7 +251,7 @@ impl Media {
         now - Duration::from_nanos(behind as u64)
     }
 
-    /// The next sender report, sealed, when it is due: one packet for each source.
+    /// Returns the next sender report, sealed, when it is due: one packet per SSRC.
     pub(super) fn poll_report(&mut self, now: Instant) -> Option<Vec<u8>> {
         let since_epoch = MediaTime::ZERO + now.saturating_duration_since(self.clock.epoch);
         let info = |sender: &Option<RtpSender>, rate: u32| {
@@ -279,7 +279,8 @@ impl Media {
         write_sender_report(&mut report, self.clock.wall.at(now), &info, &self.cname);
         if let Some((time, came)) = self.control.reference_time.take() {
             let held = now.saturating_duration_since(came);
-            // 65536ths of a second (RFC 3611 section 4.5); what does not fit was forgotten by then.
+            // 65536ths of a second (RFC 3611 section 4.5). The receiver has forgotten delays that
+            // do not fit.
             let delay = (held.as_nanos() << 16) / 1_000_000_000;
             write_dlrr(&mut report, info.ssrc, time, delay as u32);
         }
@@ -287,7 +288,7 @@ impl Media {
         report
     }
 
-    /// A sealed BYE for what has been sent.
+    /// Returns a sealed BYE for the streams that have started.
     pub(super) fn goodbye(&mut self) -> Option<Vec<u8>> {
         let ssrcs: Vec<u32> = [&self.video, &self.audio]
             .into_iter()
@@ -304,7 +305,8 @@ impl Media {
         Some(bye)
     }
 
-    /// The source whose reports tell how the viewer fares: the video, or the audio without one.
+    /// Returns the SSRC whose receiver reports are used: of the video, or of the audio if there is
+    /// no video.
     pub(super) fn main_ssrc(&self) -> Option<u32> {
         self.video
             .as_ref()
@@ -312,7 +314,7 @@ impl Media {
             .map(RtpSender::ssrc)
     }
 
-    /// How the viewer fares.
+    /// Returns the stats of the viewer's path and feedback.
     pub(super) fn stats(&self) -> PeerStats {
         PeerStats {
             round_trip: self.path.round_trip(),
@@ -332,14 +334,14 @@ impl Media {
         self.begun_tracks() == [false; 2]
     }
 
-    /// Whether anything was sent of the video and of the audio.
+    /// Returns whether any packet was sent of the video and of the audio.
     fn begun_tracks(&self) -> [bool; 2] {
         let (video, audio) = self.sender_stats();
         [video, audio].map(|stats| stats.packets > 0)
     }
 }
 
-fn send_sound(audio: &mut Option<RtpSender>, log: &Log, wire: &mut Wire<'_>) -> Progress {
+fn send_audio(audio: &mut Option<RtpSender>, log: &Log, wire: &mut Wire<'_>) -> Progress {
     let send = |audio: &mut RtpSender| audio.send_audio(log, wire);
     audio.as_mut().map_or(Progress::AtHead, send)
 }
@@ -405,7 +407,7 @@ mod tests {
         Media::new(&config, &keys, clock, now)
     }
 
-    fn picture(millis: i64, keyframe: bool, len: usize) -> VideoFrame {
+    fn frame(millis: i64, keyframe: bool, len: usize) -> VideoFrame {
         let mut unit = vec![7; len];
         unit[0] = if keyframe { 0x65 } else { 0x41 };
         VideoFrame {
@@ -417,26 +419,26 @@ mod tests {
         }
     }
 
-    /// Bytes sent with each tick of 5 ms after a keyframe of `len` bytes came to a viewer at the live
-    /// edge, until everything was sent.
+    /// Returns the bytes sent in each tick of 5 ms after a keyframe of `len` bytes comes to a
+    /// viewer at the live edge, until everything is sent.
     fn bursts(pace_frames: bool, len: usize) -> Vec<usize> {
         let start = Instant::now();
-        let (sound, mut log) = (
+        let (audio, mut log) = (
             Log::new(48_000, LogLimits::default()),
             Log::new(90_000, LogLimits::default()),
         );
         let mut media = media(pace_frames, start);
         let mut buffer = SendBuffer::new(1 << 20);
-        log.push_video(&picture(0, true, 1000), start);
-        media.send(&log, &sound, start, &mut buffer);
+        log.push_video(&frame(0, true, 1000), start);
+        media.send(&log, &audio, start, &mut buffer);
         assert!(!media.is_catching_up());
 
-        log.push_video(&picture(1000, true, len), start + Duration::from_secs(1));
+        log.push_video(&frame(1000, true, len), start + Duration::from_secs(1));
         let mut bursts = Vec::new();
         for tick in 0..100 {
             buffer.clear();
             let now = start + Duration::from_millis(1000 + 5 * tick);
-            let progress = media.send(&log, &sound, now, &mut buffer);
+            let progress = media.send(&log, &audio, now, &mut buffer);
             bursts.push(buffer.len());
             if progress == Progress::AtHead {
                 assert!(!media.is_catching_up());
@@ -447,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_picture_is_spread_over_some_milliseconds_and_a_small_one_is_not() {
+    fn only_large_frames_are_spread_over_some_milliseconds() {
         let spread = bursts(true, 200_000);
         assert!(spread.iter().all(|burst| *burst <= 66_000), "{spread:?}");
         assert!((3..=8).contains(&spread.len()), "{spread:?}");

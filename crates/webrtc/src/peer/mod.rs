@@ -24,21 +24,21 @@ use crate::sender::{Progress, SenderConfig, SenderStats};
 use crate::srtp::SrtpProfile;
 use media::Media;
 
-/// How long ICE and DTLS may take from the first valid check on.
+/// Timeout of ICE and DTLS from the first valid check on.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a connected viewer may stay at an address where it has not proved to be. It gets no media in that
-/// time, so that a player that answers no checks and cannot prove it any more is better off with a new session.
+/// Timeout for the proof that a connected viewer is at its address. It gets no media in that time,
+/// so a player that answers no checks and cannot prove it is better off with a new session.
 pub const PROOF_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a viewer and the gateway have agreed on, ready for the first datagram.
+/// The negotiated parameters of a viewer, ready for the first datagram.
 #[derive(Clone)]
 pub struct PeerConfig {
     /// Our ICE credentials.
     pub local: Credentials,
     /// The viewer's ICE credentials.
     pub remote: Credentials,
-    /// Certificates the viewer may show.
+    /// Fingerprints of the certificates that the viewer may present.
     pub fingerprints: Vec<Fingerprint>,
     /// Our side of the DTLS handshake.
     pub role: DtlsRole,
@@ -50,9 +50,9 @@ pub struct PeerConfig {
     pub data: Option<DataConfig>,
     /// Canonical name of both (RFC 7022).
     pub cname: Arc<str>,
-    /// Rate in bits per second at which a newcomer gets the group of pictures.
+    /// Rate in bits per second at which a newcomer gets the GOP.
     pub start_pacing: u64,
-    /// Whether pictures of many packets are sent at that pace, too.
+    /// True if pictures of many packets are sent at that pace, too.
     pub pace_frames: bool,
 }
 
@@ -66,7 +66,7 @@ pub struct MediaClock {
 }
 
 impl MediaClock {
-    /// The wall-clock time that a point of the stream's timeline stands for.
+    /// Returns the wall-clock time of a point of the stream's timeline.
     pub fn ntp_of(&self, time: MediaTime) -> NtpTime {
         let nanos = Duration::from_nanos(time.as_nanos().unsigned_abs());
         let moment = if time < MediaTime::ZERO {
@@ -81,13 +81,13 @@ impl MediaClock {
 /// A datagram to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
-    /// Where to.
+    /// Destination address.
     pub destination: SocketAddr,
-    /// Which of our addresses it leaves from.
+    /// Local address that it is sent from.
     pub local: Option<IpAddr>,
-    /// How.
+    /// Transport protocol.
     pub transport: Transport,
-    /// What.
+    /// The datagram.
     pub bytes: Vec<u8>,
 }
 
@@ -102,7 +102,7 @@ impl Transmit {
     }
 }
 
-/// What happened to a viewer.
+/// An event of a viewer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerEvent {
     /// The viewer's address is known, or has changed.
@@ -112,25 +112,25 @@ pub enum PeerEvent {
     },
     /// Media can be sent.
     Connected {
-        /// How it is sealed.
+        /// The SRTP profile.
         profile: SrtpProfile,
     },
     /// A data channel is open: notices go there from now on.
     ChannelOpened {
         /// Its number.
         channel: u16,
-        /// What the viewer calls it.
+        /// Its label.
         label: String,
     },
-    /// The session is over. Nothing more comes of it.
+    /// The session is over. No event follows.
     Closed(CloseReason),
 }
 
-/// Why a session ended.
+/// The reason why a session ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The viewer said so, by a DTLS close_notify.
+    /// The viewer sent a DTLS close_notify.
     #[error("the viewer left")]
     Left,
     /// No valid connectivity check came any more (RFC 7675 section 5.1).
@@ -142,10 +142,10 @@ pub enum CloseReason {
     /// The handshake failed.
     #[error("the DTLS handshake failed: {0}")]
     Handshake(String),
-    /// Its handshake has ended for that of another viewer.
-    #[error("its DTLS handshake was incomplete when too many were, and made room for a newcomer's")]
+    /// The handshake was closed to admit another viewer's.
+    #[error("too many DTLS handshakes were incomplete, and this one was closed for a newcomer")]
     Displaced,
-    /// The viewer has not proved to be where its checks come from.
+    /// The viewer has not proved that it is at the address that its checks come from.
     #[error(
         "the viewer answered no ICE check for {} s after it had connected, and its address changed during \
          the DTLS handshake: media cannot be sent there",
@@ -155,32 +155,33 @@ pub enum CloseReason {
     /// The keys have sealed as much as they may (RFC 3711 section 9.2).
     #[error("the SRTP keys are used up; a new session has new ones")]
     KeysUsedUp,
-    /// We ended it.
+    /// The gateway closed the session.
     #[error("closed by the gateway")]
     Local,
 }
 
-/// How a viewer fares, as its own reports say.
+/// Stats of a viewer's path, from its RTCP feedback.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerStats {
-    /// Newest report on the video, or on the audio where there is no video.
+    /// Newest receiver report on the video, or on the audio if there is no video.
     pub report: Option<ReportBlock>,
-    /// Part of the audio that was lost on the way before its newest report, in 256ths.
+    /// Fraction of the audio packets that were lost before the newest report, in 256ths.
     pub audio_loss: Option<u8>,
-    /// Round-trip time by the newest report that allows to tell it.
+    /// Round-trip time by the newest report that has one.
     pub round_trip: Option<Duration>,
-    /// Bits per second that the path is estimated to carry.
+    /// Estimated path bandwidth in bits per second.
     pub bandwidth: Option<u64>,
-    /// Whether the path has shown to be slower than the stream, so that what is sent is held to the
+    /// True if the path is slower than the stream, so that the send rate is limited to the
     /// estimate.
     pub is_limited: bool,
-    /// Sequence numbers the viewer asked for again.
+    /// Packets that the viewer sent a NACK for.
     pub nacks: u64,
     /// Keyframes the viewer asked for.
     pub keyframe_requests: u64,
 }
 
-/// Where the flights of a handshake went. Whoever goes on with it has got them.
+/// The addresses that the flights of a handshake were sent to. A peer that continues the handshake
+/// has received them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HandshakePath {
     /// Nowhere yet.
@@ -194,9 +195,9 @@ enum HandshakePath {
 /// One viewer, from its first datagram on.
 ///
 /// Datagrams go in by [`Self::handle_datagram`], time by [`Self::handle_timeout`]. After each of
-/// them, and after [`Self::close`], everything that comes out is taken: [`Self::poll_transmit`]
-/// and [`Self::poll_event`] until they give nothing, then [`Self::retransmit`]. Media are sent by
-/// [`Self::send_media`], from logs that the caller keeps for all viewers of a stream.
+/// them, and after [`Self::close`], call [`Self::poll_transmit`] and [`Self::poll_event`] until
+/// they return `None`, then [`Self::retransmit`]. Media are sent by [`Self::send_media`], from logs
+/// that the caller keeps for all viewers of a stream.
 ///
 /// ```text
 /// first check ─► handshake ─► connected ─► closed
@@ -208,18 +209,18 @@ pub struct Peer {
     ice: IceLite,
     dtls: Dtls,
     created: Instant,
-    /// Whether the handshake may begin: the viewer has an address.
+    /// True if the handshake has started: the viewer has an address.
     is_started: bool,
-    /// Where the handshake has sent its flights.
+    /// The addresses that the handshake's flights were sent to.
     handshake: HandshakePath,
-    /// The newest flight of the handshake, while more may not be sent to where the viewer seems to be.
+    /// The newest flight of the handshake, while the anti-amplification limit holds it back.
     held_flight: Vec<Vec<u8>>,
     media: Option<Media>,
-    /// When media could not be sent any more because the viewer's address is not proven.
+    /// Time since which media cannot be sent because the viewer's address is not proven.
     unproven_since: Option<Instant>,
-    /// How media is sealed, once the handshake is done.
+    /// The SRTP profile, once the handshake is done.
     profile: Option<SrtpProfile>,
-    /// The data channels, once the handshake is done and where there are any.
+    /// The data channels, once the handshake is done, if they were negotiated.
     data: Option<Box<DataTransport>>,
     closed: bool,
     transmits: VecDeque<Transmit>,
@@ -227,10 +228,10 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A viewer that was answered and is now heard of for the first time.
+    /// Creates a viewer whose first packet has arrived.
     ///
     /// # Errors
-    /// When OpenSSL cannot make a connection object, which is for want of memory.
+    /// If OpenSSL cannot allocate a connection object.
     pub fn new(
         config: PeerConfig,
         clock: MediaClock,
@@ -260,53 +261,53 @@ impl Peer {
         })
     }
 
-    /// The pair of addresses that is sent on; `None` before the viewer's first valid check.
+    /// Returns the pair of addresses that is sent on; `None` before the viewer's first valid check.
     pub fn pair(&self) -> Option<CandidatePair> {
         self.ice.selected_pair()
     }
 
-    /// Where the viewer is; `None` before its first valid check.
+    /// Returns the viewer's address; `None` before its first valid check.
     pub fn remote(&self) -> Option<SocketAddr> {
         self.ice.selected_pair().map(|pair| pair.remote)
     }
 
-    /// Which of our addresses the viewer talks to.
+    /// Returns the local address that the viewer sends to.
     pub fn local(&self) -> Option<IpAddr> {
         self.ice.selected_pair().and_then(|pair| pair.local)
     }
 
-    /// How media is sealed; `None` before the handshake is done.
+    /// Returns the SRTP profile; `None` before the handshake is done.
     pub fn profile(&self) -> Option<SrtpProfile> {
         self.profile
     }
 
-    /// Whether the viewer says that it is at the other end of this pair, by a valid check.
+    /// Returns whether a valid check of the viewer came on this pair.
     pub fn is_at(&self, pair: CandidatePair) -> bool {
         self.ice.is_valid(pair)
     }
 
-    /// Whether the viewer gets what is sent on this pair, and has proved it.
+    /// Returns whether the viewer has proved that it receives on this pair.
     pub fn is_proven(&self, pair: CandidatePair) -> bool {
         self.ice.is_proven(pair)
     }
 
-    /// Begins an ICE restart: the viewer may check with these credentials from now on, and with
-    /// those before until it has nominated a pair. DTLS and media go on (RFC 8445 section 9).
+    /// Starts an ICE restart: the viewer may check with these credentials from now on, and with the
+    /// old ones until it has nominated a pair. DTLS and media continue (RFC 8445 section 9).
     pub fn restart_ice(&mut self, local: Credentials, remote: Credentials) {
         self.ice.restart(local, remote);
     }
 
-    /// Whether the session is over.
+    /// Returns whether the session is over.
     pub fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// How the viewer fares.
+    /// Returns how the viewer fares.
     pub fn stats(&self) -> PeerStats {
         self.media.as_ref().map(Media::stats).unwrap_or_default()
     }
 
-    /// Takes in a datagram from `source` that was sent to our address `local` over UDP.
+    /// Handles a datagram from `source` that was sent to the local address `local` over UDP.
     pub fn handle_datagram(
         &mut self,
         now: Instant,
@@ -317,14 +318,14 @@ impl Peer {
         self.handle_packet(now, CandidatePair::udp(local, source), datagram);
     }
 
-    /// Takes in a datagram that came on `pair`, in whatever way it travelled.
+    /// Handles a datagram that came on `pair`, over UDP or TCP.
     pub fn handle_packet(&mut self, now: Instant, pair: CandidatePair, datagram: &mut [u8]) {
         if self.closed {
             return;
         }
         match DatagramKind::of(datagram) {
             DatagramKind::Stun => self.handle_stun(now, pair, datagram),
-            // From where no valid check came nothing else is taken: it could be anyone.
+            // Without a valid check, the sender could be anyone.
             _ if !self.ice.is_valid(pair) => {}
             kind => {
                 self.ice.note_received(pair, datagram.len());
@@ -406,7 +407,7 @@ impl Peer {
         self.close_because(CloseReason::Local);
     }
 
-    /// Ends a session whose handshake must make room for another.
+    /// Ends a session whose incomplete handshake must give way to another.
     pub fn displace(&mut self) {
         self.close_because(CloseReason::Displaced);
     }
@@ -438,15 +439,15 @@ impl Peer {
         self.config.video.as_ref()?.codec
     }
 
-    /// What is sent from now on comes from other logs, with the same clock: pictures from a keyframe on,
-    /// and nothing that is older than what was sent.
+    /// Switches to other logs with the same clock. Video continues at a keyframe, audio with the
+    /// next packet.
     pub fn change_logs(&mut self) {
         if let Some(media) = &mut self.media {
             media.change_logs();
         }
     }
 
-    /// Whether the handshake is done, so that media could be sent.
+    /// Returns whether the handshake is done, so that media could be sent.
     pub fn is_connected(&self) -> bool {
         self.media.is_some() && !self.closed
     }
@@ -471,12 +472,13 @@ impl Peer {
         }
     }
 
-    /// Whether the viewer gets what is sent to where it seems to be. Media goes nowhere else.
+    /// Returns whether the viewer has proved that it receives at its address. Media is sent nowhere
+    /// else.
     fn has_proven_address(&self) -> bool {
         self.pair().is_some_and(|pair| self.ice.is_proven(pair))
     }
 
-    /// Notes since when media cannot be sent because the viewer's address is not proven.
+    /// Records since when media cannot be sent because the viewer's address is not proven.
     fn note_proof(&mut self, now: Instant) {
         if self.media.is_none() || self.has_proven_address() {
             self.unproven_since = None;
@@ -485,14 +487,14 @@ impl Peer {
         }
     }
 
-    /// Whether the viewer is behind the live edge, so that [`Self::send_media`] should be called
-    /// every few milliseconds.
+    /// Returns whether the viewer is behind the live edge, so that [`Self::send_media`] should be
+    /// called every few milliseconds.
     pub fn is_catching_up(&self) -> bool {
         self.is_connected() && self.media.as_ref().is_some_and(Media::is_catching_up)
     }
 
-    /// Writes the packets that the viewer has asked for again into `buffer`, and sees to the keyframe
-    /// that it may have asked for: then it is behind afterwards, as a newcomer.
+    /// Writes lost packets that the viewer asked for into `buffer`, and schedules a replay of the
+    /// GOP if it asked for a keyframe: it is behind afterwards, like a newcomer.
     pub fn retransmit(&mut self, video_log: &Log, now: Instant, buffer: &mut SendBuffer) {
         let has_address = self.has_proven_address();
         if let Some(media) = self.media.as_mut().filter(|_| has_address) {
@@ -500,7 +502,7 @@ impl Peer {
         }
     }
 
-    /// What was sent of video and of audio.
+    /// Returns the counters of video and audio.
     pub fn sender_stats(&self) -> (SenderStats, SenderStats) {
         self.media
             .as_ref()
@@ -512,7 +514,7 @@ impl Peer {
         let mut response = Vec::new();
         let outcome = self.ice.handle_stun(now, pair, datagram, &mut response);
         if let IceOutcome::Valid(_) | IceOutcome::Refused { .. } = outcome {
-            // To where the request came from, whichever pair is selected.
+            // To the source of the request, whichever pair is selected.
             self.transmits.push_back(Transmit::on(pair, response));
         }
         match outcome {
@@ -528,7 +530,7 @@ impl Peer {
         }
     }
 
-    /// Asks whether the viewer is where a check came from, if that is to be asked.
+    /// Sends a check of our own to the source of a check, if its address is to be proven.
     fn challenge(&mut self, now: Instant, pair: CandidatePair) {
         let mut request = Vec::new();
         if self.ice.poll_challenge(now, pair, &mut request) {
@@ -560,7 +562,7 @@ impl Peer {
         self.drive_dtls(now);
     }
 
-    /// Takes out of the DTLS connection what it has: datagrams to send, and the news.
+    /// Moves datagrams and events out of the DTLS association.
     fn drive_dtls(&mut self, now: Instant) {
         self.take_dtls_datagrams();
         while let Some(event) = self.dtls.poll_event() {
@@ -580,8 +582,8 @@ impl Peer {
         self.drive_data(now);
     }
 
-    /// Queues what DTLS has to send. A flight of the handshake goes out whole or not at all: its parts
-    /// are of no use to the viewer one by one.
+    /// Queues DTLS datagrams. A flight of the handshake goes out whole or not at all: single parts
+    /// are of no use to the viewer.
     fn take_dtls_datagrams(&mut self) {
         if self.media.is_some() {
             while let Some(datagram) = self.dtls.poll_transmit() {
@@ -596,7 +598,7 @@ impl Peer {
         }
     }
 
-    /// Sends the flight that waits as soon as so much may be sent to where the viewer seems to be.
+    /// Sends the flight that is held back, once the anti-amplification limit allows it.
     fn send_held_flight(&mut self) {
         let Some(pair) = self.pair() else { return };
         let bytes = self.held_flight.iter().map(Vec::len).sum();
@@ -618,7 +620,7 @@ impl Peer {
         if media.handle_rtcp(now, datagram).is_err() {
             return;
         }
-        // Whoever has the keys has got our last flight.
+        // A peer that has the keys has received our last flight.
         self.dtls.settle();
         self.drive_dtls(now);
     }
@@ -630,8 +632,8 @@ impl Peer {
         }
     }
 
-    /// Queues a datagram for the viewer. What would be too much for an address that is not proven is
-    /// lost, as it might be on the network.
+    /// Queues a datagram for the viewer. Drops it if it exceeds the anti-amplification limit of an
+    /// unproven address.
     fn transmit(&mut self, bytes: Vec<u8>) {
         if let Some(pair) = self.ice.selected_pair()
             && self.ice.spend(pair, bytes.len())

@@ -27,7 +27,7 @@ const REFERENCE_TICKS: i64 = 256;
 pub struct TransportFeedback<'a> {
     /// Sequence number of the first packet.
     pub base_sequence: u16,
-    /// How many packets it speaks of.
+    /// Number of packets it speaks of.
     pub count: u16,
     /// Counts the feedback packets of the receiver, modulo 256.
     pub feedback_count: u8,

@@ -208,7 +208,7 @@ mod tests {
         assert!(payloads(&[0x12, 0], false, 100).is_empty());
     }
 
-    /// What a receiver makes of the payloads: OBUs without sizes (section 4.4).
+    /// Returns what a receiver makes of the payloads: OBUs without sizes (section 4.4).
     fn depacketise(payloads: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let mut units: Vec<Vec<u8>> = Vec::new();
         for payload in payloads {

@@ -222,12 +222,12 @@ impl HeaderTemplate {
         self.len
     }
 
-    /// Whether packets carry a sequence number of the transport.
+    /// Returns whether packets carry a sequence number of the transport.
     pub fn has_transport_sequence(&self) -> bool {
         self.transport_wide_cc.is_some()
     }
 
-    /// Whether packets carry a capture time.
+    /// Returns whether packets carry a capture time.
     pub fn has_capture_time(&self) -> bool {
         self.abs_capture_time.is_some()
     }

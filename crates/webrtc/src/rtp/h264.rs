@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(sent.len(), 3);
     }
 
-    /// What a receiver makes of the payloads (RFC 6184 section 5.6 to 5.8).
+    /// Returns what a receiver makes of the payloads (RFC 6184 section 5.6 to 5.8).
     fn depacketise(payloads: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let mut units: Vec<Vec<u8>> = Vec::new();
         for payload in payloads {

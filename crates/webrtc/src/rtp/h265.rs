@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(sent[2][..4], [0x62, 0x01, 0x40 | 19, 168]);
     }
 
-    /// What a receiver makes of the payloads (RFC 7798 sections 4.4.1 to 4.4.3).
+    /// Returns what a receiver makes of the payloads (RFC 7798 sections 4.4.1 to 4.4.3).
     fn depacketise(payloads: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let mut units: Vec<Vec<u8>> = Vec::new();
         for payload in payloads {

@@ -13,7 +13,7 @@ pub(super) const FU_END: u8 = 0x40;
 /// In what one of the formats differs from the other. `LEN` is the length of a NAL unit's header, which
 /// is that of a payload's header, too.
 pub(super) trait NalFormat<const LEN: usize> {
-    /// Whether RTP has not taken the unit's type for packets of its own.
+    /// Returns whether RTP has not taken the unit's type for packets of its own.
     fn is_sendable(unit: &[u8]) -> bool;
 
     /// The header of a packet that carries all of `units`.
@@ -48,7 +48,7 @@ pub(super) fn packetise<F: NalFormat<LEN>, const LEN: usize>(
     }
 }
 
-/// How many of the first NAL units fit into one packet together.
+/// Returns how many of the first NAL units fit into one packet together.
 fn aggregated<F: NalFormat<LEN>, const LEN: usize>(units: &[Bytes], max_payload: usize) -> usize {
     let mut len = LEN;
     units

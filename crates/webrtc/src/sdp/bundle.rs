@@ -29,7 +29,7 @@ impl BundleGroup {
         &self.mids
     }
 
-    /// Whether `mid` is a member.
+    /// Returns whether `mid` is a member.
     pub(super) fn contains(&self, mid: &Token) -> bool {
         self.mids.contains(mid)
     }

@@ -12,7 +12,7 @@ pub(super) const FORMAT: &str = "webrtc-datachannel";
 /// What a player takes that does not say it (RFC 8841 section 6.1).
 const DEFAULT_MAX_MESSAGE_SIZE: u32 = 64 * 1024;
 
-/// What a section says of its SCTP association; `None` when it is no data channel.
+/// Returns what a section says of its SCTP association; `None` when it is no data channel.
 ///
 /// Without `a=sctp-port` the usual port is meant: the library of nobody takes another. The form before
 /// RFC 8841, `DTLS/SCTP 5000` with `a=sctpmap`, is not read: no player of today writes it.

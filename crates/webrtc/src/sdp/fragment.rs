@@ -22,8 +22,8 @@ pub struct IceFragment {
 }
 
 impl IceFragment {
-    /// Whether it restarts ICE for a player that had the user name fragment `known` so far: a change of it
-    /// is what makes a restart (RFC 8839 section 4.4.1.1.1).
+    /// Returns whether it restarts ICE for a player that had the user name fragment `known` so far:
+    /// a change of it is what makes a restart (RFC 8839 section 4.4.1.1.1).
     pub fn restarts(&self, known: &str) -> bool {
         self.ice.as_ref().is_some_and(|ice| ice.ufrag() != known)
     }

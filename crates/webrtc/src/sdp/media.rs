@@ -112,7 +112,7 @@ impl MediaSection {
         red.map(|codec| codec.payload_type)
     }
 
-    /// Whether `protocol` is one of those that RFC 9429 section 5.1.2 wants to be read as
+    /// Returns whether `protocol` is one of those that RFC 9429 section 5.1.2 wants to be read as
     /// `UDP/TLS/RTP/SAVPF`: whatever is written there, DTLS-SRTP is meant.
     pub(super) fn is_rtp(&self) -> bool {
         let mut words = self.protocol.rsplit('/');
@@ -180,7 +180,7 @@ impl fmt::Display for MediaKind {
 }
 
 impl Direction {
-    /// Whether the describing side receives.
+    /// Returns whether the describing side receives.
     pub fn receives(self) -> bool {
         matches!(self, Self::SendRecv | Self::RecvOnly)
     }

@@ -72,7 +72,8 @@ impl Description {
         })
     }
 
-    /// Whether packets are numbered over the whole transport and the player says when each arrived.
+    /// Returns whether packets are numbered over the whole transport and the player says when each
+    /// arrived.
     ///
     /// The video decides, which is nearly all that is sent. Without a retransmission stream its packets
     /// are sent again byte for byte, so that they cannot have numbers of the transport.

@@ -180,7 +180,7 @@ impl<'a> Writer<'a> {
             .push(section(media, address, formats, lines));
     }
 
-    /// What each section that sends a track begins with.
+    /// Returns what each section that sends a track begins with.
     fn track_lines(&self, media: &MediaSection, track: &Token) -> Vec<Attribute> {
         let mut lines = self.transport_lines(media);
         lines.push(flag("sendonly"));

@@ -1,4 +1,4 @@
-//! What was negotiated for an RTP stream.
+//! The negotiated parameters of an RTP stream.
 
 use distributary_media::VideoCodec;
 
@@ -8,49 +8,49 @@ use crate::sdp::{
     ExtensionId, HeaderExtension, NegotiatedAudio, NegotiatedRtx, NegotiatedVideo, Token,
 };
 
-/// Identifiers of an RTP stream, as the answer announced them.
+/// Parameters of an RTP stream, as the answer announced them.
 #[derive(Clone, Copy, Debug)]
 pub struct SenderConfig {
-    /// The source.
+    /// SSRC of the media.
     pub ssrc: u32,
-    /// The coding that was agreed on; `None` for sound. Pictures of another one are not sent.
+    /// Negotiated video codec; `None` for audio. Frames of another codec are not sent.
     pub codec: Option<VideoCodec>,
     /// The payload type of the offer.
     pub payload_type: u8,
-    /// The payload type of packets that carry the one before them as well (RFC 2198), if they do.
+    /// Payload type of packets that carry the previous one as well (RFC 2198), if negotiated.
     pub red: Option<u8>,
-    /// How packets that the viewer misses are sent again.
+    /// How lost packets are retransmitted.
     pub resend: Resend,
-    /// Header extensions that were negotiated.
+    /// Negotiated header extensions.
     pub extensions: StreamExtensions,
-    /// Whether the viewer's decoder can be made to put pictures in order (see [`crate::reorder`]).
+    /// True if the viewer's decoder can be made to reorder frames (see [`crate::reorder`]).
     pub reorders: bool,
 }
 
-/// How lost packets are sent again.
+/// The way in which lost packets are retransmitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resend {
     /// Not at all.
     Never,
-    /// In a stream of their own (RFC 4588).
+    /// In an RTX stream (RFC 4588).
     Rtx {
-        /// Its source.
+        /// Its SSRC.
         ssrc: u32,
         /// Its payload type.
         payload_type: u8,
     },
-    /// As they were, byte for byte: under the same index a cipher must not seal anything else, not
+    /// Unchanged, byte for byte: under the same index a cipher must not seal anything else, not
     /// even another header (RFC 7714 section 8.4). So the stream has no extension that changes.
     Same,
 }
 
 impl SenderConfig {
-    /// How the video is sent that was agreed on; `playout_delay` is told where the viewer knows the
-    /// extension.
+    /// Returns the parameters of the negotiated video. `playout_delay` is sent if the viewer
+    /// supports the extension.
     pub fn video(video: &NegotiatedVideo, playout_delay: Option<PlayoutDelay>) -> Self {
         let resend = match video.rtx {
             Some(NegotiatedRtx { payload_type, ssrc }) => Resend::Rtx { ssrc, payload_type },
-            // There are players that ask for lost packets without having said so.
+            // Some players send NACKs without having negotiated RTX.
             None => Resend::Same,
         };
         Self {
@@ -64,7 +64,7 @@ impl SenderConfig {
         }
     }
 
-    /// How the audio is sent that was agreed on.
+    /// Returns the parameters of the negotiated audio.
     pub fn audio(audio: &NegotiatedAudio) -> Self {
         Self {
             ssrc: audio.ssrc,
@@ -77,12 +77,12 @@ impl SenderConfig {
         }
     }
 
-    /// The payload type that packets have.
+    /// Returns the payload type of packets.
     pub(super) fn packet_type(&self) -> u8 {
         self.red.unwrap_or(self.payload_type)
     }
 
-    /// The extensions that packets of the stream can have.
+    /// Returns the extensions that packets of the stream can have.
     pub(super) fn usable_extensions(&self) -> StreamExtensions {
         match self.resend {
             Resend::Same => StreamExtensions {
@@ -93,7 +93,7 @@ impl SenderConfig {
         }
     }
 
-    /// The retransmission stream: source and payload type.
+    /// Returns SSRC and payload type of the RTX stream.
     pub(super) fn rtx(&self) -> Option<(u32, u8)> {
         match self.resend {
             Resend::Rtx { ssrc, payload_type } => Some((ssrc, payload_type)),
@@ -102,7 +102,7 @@ impl SenderConfig {
     }
 }
 
-/// The extensions with what they say.
+/// Returns the negotiated extensions with their values.
 fn extensions(
     agreed: &[(HeaderExtension, ExtensionId)],
     mid: Option<&Token>,

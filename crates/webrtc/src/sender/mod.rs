@@ -1,13 +1,13 @@
 //! One RTP stream to one viewer: a cursor in the log of a track.
 //!
 //! * [`RtpSender`]: the cursor, and writing packets.
-//! * [`SenderConfig`]: what was negotiated for it.
-//! * `placement`: where the cursor may go on, and what is left out.
-//! * `reception`: what the viewer is known to have.
-//! * `resend`: which packets are sent again, and how often.
+//! * [`SenderConfig`]: the negotiated parameters.
+//! * `cursor`: the position in the log, and which packets are skipped.
+//! * `reception`: which packets the viewer is known to have.
+//! * `resend`: the limit of retransmissions of one packet.
 
 mod config;
-mod placement;
+mod cursor;
 mod reception;
 mod resend;
 #[cfg(test)]
@@ -23,21 +23,20 @@ use crate::rtp::extension::{Extras, PacketFields};
 use crate::rtp::{HeaderTemplate, Payload, red};
 use crate::send_buffer::SendBuffer;
 use crate::srtp::SrtpSealer;
-use placement::{Cursor, Place};
+use cursor::{Cursor, Position};
 use reception::Reception;
 use resend::RecentResends;
 
 pub use config::{Resend, SenderConfig};
-pub use placement::MAX_BEHIND;
+pub use cursor::MAX_BEHIND;
 
-/// How often a stream tells its capture time; receivers work out the times between
-/// (<http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time>).
+/// Interval at which a stream tells its capture time; receivers interpolate
 const CAPTURE_TIME_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Set in the first byte of the header when padding follows the payload (RFC 3550 section 5.1).
 const PADDING_BIT: u8 = 0x20;
 
-/// Values an RTP stream starts from; random, as RFC 3550 section 5.1 asks for.
+/// Initial values of an RTP stream, random as RFC 3550 section 5.1 asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct RandomStart {
     /// Sequence number of the first packet; below 2^15, so that a receiver cannot mistake an early
@@ -45,80 +44,79 @@ pub struct RandomStart {
     pub sequence: u16,
     /// Sequence number of the first retransmission; below 2^15 too.
     pub rtx_sequence: u16,
-    /// What is added to the timestamps of the log.
+    /// Offset added to the timestamps of the log, in ticks.
     pub timestamp: u32,
 }
 
-/// What packets are written with: the same for all streams of a viewer.
+/// The state that packets are written with, common to all streams of a viewer.
 pub struct Wire<'a> {
-    /// When the packets are sent.
+    /// The time of sending.
     now: Instant,
-    /// Ties it to the wall clock.
+    /// Maps it to the wall clock.
     clock: &'a MediaClock,
     sealer: &'a SrtpSealer,
-    /// Where they are written.
+    /// The buffer that packets are written to.
     buffer: &'a mut SendBuffer,
-    /// What was sent with a sequence number of the transport.
+    /// Packets sent with a transport-wide sequence number.
     sent: &'a mut SentPackets,
-    /// `now` as it is noted there, and as the packets have it.
+    /// `now` as `sent` records it, and as the packets carry it.
     sent_at: SendClock,
     send_time: u32,
 }
 
 /// Sends a track to one viewer.
 ///
-/// It holds no packets: its sequence numbers are those of the log plus an offset, so a packet that
-/// must be sent again is looked up in the log that all viewers share.
+/// It holds no packets: its sequence numbers are those of the log plus an offset, so a packet to
+/// retransmit is looked up in the log that all viewers share.
 #[derive(Debug)]
 pub struct RtpSender {
     config: SenderConfig,
     cursor: Cursor,
     next_rtx_index: u64,
     timestamp_offset: u32,
-    /// The header of the present picture's packets.
+    /// Header of the current frame's packets.
     header: HeaderTemplate,
     extras: Extras,
     rtx_header: Option<HeaderTemplate>,
-    /// Whether a report has shown that the viewer knows the stream.
+    /// True if a receiver report has named the stream.
     is_known: bool,
-    /// When the capture time is told next.
+    /// When the capture time is due next.
     next_capture_time: Option<Instant>,
     recent_resends: RecentResends,
     reception: Reception,
     stats: SenderStats,
 }
 
-/// What was sent, in figures.
+/// Counters of an RTP stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SenderStats {
-    /// Packets sent, retransmissions not counted.
+    /// Packets sent, without retransmissions.
     pub packets: u64,
-    /// Payload bytes of them.
+    /// Payload bytes of these packets.
     pub octets: u64,
-    /// Packets sent again.
+    /// Packets retransmitted.
     pub retransmitted: u64,
-    /// How often the viewer was behind and was moved to the newest keyframe.
+    /// Times that the viewer was behind and was moved to the newest keyframe.
     pub skips: u64,
-    /// Pictures left out because the path was slower than the stream, and no other picture referred
-    /// to them.
+    /// Disposable frames dropped because the path was slower than the stream.
     pub dropped_frames: u64,
-    /// How often the group of pictures was sent anew because the viewer asked for a keyframe.
+    /// Times that the GOP was replayed because the viewer asked for a keyframe.
     pub replays: u64,
 }
 
-/// What a call to `RtpSender::send` left undone.
+/// The result of a call to `RtpSender::send_video` or `send_audio`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Everything in the log has been sent.
     AtHead,
     /// The budget or the buffer was used up first.
     Behind,
-    /// There is nothing to start with: no keyframe has come.
+    /// No keyframe to start with has come.
     Waiting,
 }
 
 impl RtpSender {
-    /// A stream that has not begun.
+    /// Creates a stream that has not started.
     pub fn new(config: SenderConfig, start: RandomStart) -> Self {
         let first = |sequence: u16| u64::from(sequence & 0x7fff);
         let config = SenderConfig {
@@ -126,7 +124,7 @@ impl RtpSender {
             ..config
         };
         let (extensions, extras) = (&config.extensions, Extras::ANNOUNCEMENT);
-        // Retransmissions are so few that the name of their section costs nothing.
+        // Retransmissions are so few that naming their media section costs nothing.
         let rtx_header = |(ssrc, payload_type)| {
             HeaderTemplate::new(payload_type, ssrc, &extensions.without_delay(), extras)
         };
@@ -146,17 +144,17 @@ impl RtpSender {
         }
     }
 
-    /// The sources it sends as: the media, and the retransmissions if there are any.
+    /// Returns the SSRCs: of the media, and of retransmissions if they are negotiated.
     pub fn ssrcs(&self) -> impl Iterator<Item = u32> {
         std::iter::once(self.config.ssrc).chain(self.config.rtx().map(|(ssrc, _)| ssrc))
     }
 
-    /// The source of the media.
+    /// Returns the SSRC of the media.
     pub fn ssrc(&self) -> u32 {
         self.config.ssrc
     }
 
-    /// What was sent so far.
+    /// Returns the counters so far.
     pub fn stats(&self) -> SenderStats {
         SenderStats {
             skips: self.cursor.skips,
@@ -166,8 +164,8 @@ impl RtpSender {
         }
     }
 
-    /// Notes that a report of the viewer names the stream: it need not be announced any more, and it is
-    /// known what has arrived.
+    /// Records a receiver report: the stream need not be announced any more, and the report says
+    /// which packets have arrived.
     pub fn note_report(&mut self, now: Instant, block: &ReportBlock) {
         let is_lossy = self.config.resend == Resend::Never && block.fraction_lost > 0;
         // The low half is the sequence number, the high one counts its cycles.
@@ -175,18 +173,18 @@ impl RtpSender {
         let next_index = self.cursor.next_index();
         self.reception
             .note_report(now, highest, is_lossy, next_index);
-        // The headers of what may be sent again must not change.
+        // Headers must not change where packets are resent byte for byte.
         self.is_known = self.config.resend != Resend::Same;
     }
 
-    /// What is sent from now on comes from another log with the same clock.
+    /// Switches to another log with the same clock.
     pub fn change_log(&mut self) {
         self.cursor.change_log();
     }
 
-    /// Sends what the log has from the cursor on, until `budget` bytes are used up or the buffer is
-    /// full. The stream begins, and after a gap goes on, at a keyframe. `slow_path`: the path is
-    /// slower than the stream, so that pictures are left out rather than sent late.
+    /// Sends the video in the log from the cursor on, until `budget` bytes are used up or the
+    /// buffer is full. The stream starts, and continues after a gap, at a keyframe. `slow_path`:
+    /// the path is slower than the stream, so frames are dropped rather than sent late.
     pub fn send_video(
         &mut self,
         log: &Log,
@@ -196,10 +194,10 @@ impl RtpSender {
     ) -> Progress {
         let mut sent = 0;
         loop {
-            let (number, packet) = match self.cursor.place(log, wire.now, slow_path) {
-                Place::At(number, packet) => (number, packet),
-                Place::Head => return Progress::AtHead,
-                Place::Nowhere => return Progress::Waiting,
+            let (number, packet) = match self.cursor.next_packet(log, wire.now, slow_path) {
+                Position::At(number, packet) => (number, packet),
+                Position::Head => return Progress::AtHead,
+                Position::Waiting => return Progress::Waiting,
             };
             match self.send_packet(packet, budget.saturating_sub(sent), wire) {
                 Some(len) => sent += len,
@@ -211,10 +209,10 @@ impl RtpSender {
         }
     }
 
-    /// Sends the sound that the log has from the cursor on, as [`Self::send_video`] does. The past is
-    /// never sent: sound begins with what comes next, and what is no longer in the log is passed over.
+    /// Sends the audio in the log from the cursor on, as [`Self::send_video`] does. Audio starts at
+    /// the head, and packets that are no longer in the log are skipped.
     pub fn send_audio(&mut self, log: &Log, wire: &mut Wire<'_>) -> Progress {
-        let mut number = self.cursor.place_sound(log);
+        let mut number = self.cursor.next_audio(log);
         while let Some(packet) = log.get(number) {
             if self.send_packet(packet, usize::MAX, wire).is_none() {
                 return Progress::Behind;
@@ -224,7 +222,7 @@ impl RtpSender {
         Progress::AtHead
     }
 
-    /// Sends the packet at the cursor and moves on. Returns its length, or `None` when it would not
+    /// Sends the packet at the cursor and moves on. Returns its length, or `None` if it does not
     /// fit.
     fn send_packet(
         &mut self,
@@ -248,8 +246,8 @@ impl RtpSender {
         Some(len)
     }
 
-    /// Chooses the extensions of a picture's packets. They are the same in all of them, so that the
-    /// packets have equal sizes and go out with one call.
+    /// Chooses the extensions of a frame's packets. They are the same in all of them, so that the
+    /// packets have equal sizes and go out with one system call.
     fn prepare_header(&mut self, packet: &LoggedPacket, wire: &Wire<'_>) {
         let extensions = &self.config.extensions;
         let is_due = self.next_capture_time.is_none_or(|due| wire.now >= due);
@@ -269,9 +267,9 @@ impl RtpSender {
         }
     }
 
-    /// Sends the packet with this sequence number again, as a retransmission where they were
-    /// negotiated, but not twice within `interval`. Returns the bytes written: none when the log does
-    /// not have it any more, or the buffer no room.
+    /// Retransmits the packet with this sequence number, in the RTX stream if one was negotiated,
+    /// but not twice within `interval`. Returns the bytes written: 0 if the packet is not in the
+    /// log any more or the buffer is full.
     pub fn retransmit(
         &mut self,
         sequence: u16,
@@ -304,13 +302,13 @@ impl RtpSender {
         len
     }
 
-    /// The length of a packet of the media with everything.
+    /// Returns the length of a media packet with header, padding and tag.
     fn len_of(&self, packet: &LoggedPacket, wire: &Wire<'_>) -> usize {
         let padded = self.payload_of(packet).len() + usize::from(packet.padding);
         self.header.len() + padded + wire.sealer.tag_len()
     }
 
-    /// Header, payload, padding and tag of a packet of the media, `len` bytes together.
+    /// Writes a media packet of `len` bytes: header, payload, padding and tag.
     fn write(&self, packet: &LoggedPacket, index: u64, len: usize, wire: &mut Wire<'_>) {
         let fields = self.fields(packet, index, &self.header, len, wire);
         let out = wire.buffer.packet(len);
@@ -329,7 +327,7 @@ impl RtpSender {
             .seal(out, self.header.len(), self.config.ssrc, index);
     }
 
-    /// What a packet carries to this viewer.
+    /// Returns the payload that this viewer is sent.
     fn payload_of<'p>(&self, packet: &'p LoggedPacket) -> &'p Payload {
         match (&packet.red, self.config.red) {
             (Some(red), Some(_)) => red,
@@ -337,8 +335,8 @@ impl RtpSender {
         }
     }
 
-    /// A packet of the retransmission stream: its payload begins with the sequence number that the
-    /// packet had at first (RFC 4588 section 4).
+    /// Writes a packet of the RTX stream: its payload starts with the original sequence number (RFC
+    /// 4588 section 4).
     fn write_rtx(
         &mut self,
         packet: &LoggedPacket,
@@ -369,9 +367,10 @@ impl RtpSender {
         len: usize,
         wire: &mut Wire<'_>,
     ) -> PacketFields {
-        let transport_sequence = match header.has_transport_sequence() {
-            true => wire.sent.record(wire.sent_at, len),
-            false => 0,
+        let transport_sequence = if header.has_transport_sequence() {
+            wire.sent.record(wire.sent_at, len)
+        } else {
+            0
         };
         PacketFields {
             marker: packet.marker,
@@ -385,17 +384,18 @@ impl RtpSender {
         }
     }
 
-    /// How many ticks earlier the picture is that comes out of the viewer's decoder when this one goes in.
+    /// Returns the ticks by which the frame that comes out of the viewer's decoder is earlier than
+    /// this one, which goes in.
     fn lag(&self, packet: &LoggedPacket) -> u32 {
         match self.config.resend {
-            // What is sent again under the same index must be the same, also when the decoder has changed.
+            // A resent packet must be the same, even if the decoder holds back more frames by then.
             Resend::Same => 0,
             Resend::Never | Resend::Rtx { .. } => packet.lag(self.cursor.held()),
         }
     }
 
-    /// What a sender report says; `media_now` is the media clock of the stream at the report's
-    /// wall-clock time. `None` before the first packet.
+    /// Returns the content of a sender report. `media_now` is the media clock of the stream at the
+    /// report's wall-clock time. `None` before the first packet.
     pub fn sender_info(&self, media_now: u32) -> Option<SenderInfo> {
         (self.stats.packets > 0).then(|| SenderInfo {
             ssrc: self.config.ssrc,
@@ -406,25 +406,25 @@ impl RtpSender {
         })
     }
 
-    /// How many packets of the log are to be sent.
+    /// Returns the number of packets in the log that are to be sent.
     pub fn pending(&self, log: &Log) -> u64 {
         self.cursor.pending(log)
     }
 
-    /// Whether the viewer is noticeably behind what is in the log.
+    /// Returns whether the viewer is noticeably behind the head of the log.
     pub fn is_late(&self, log: &Log, now: Instant) -> bool {
         self.cursor.is_late(log, now)
     }
 
-    /// Lets the group of pictures be sent anew from its keyframe on, if that is of use to a viewer
-    /// that asks for a keyframe: not to one that has everything there is. Returns whether it will be.
+    /// Schedules a replay of the GOP from its keyframe on, if that helps a viewer that asks for a
+    /// keyframe: not one that has received everything. Returns whether it did.
     pub fn replay(&mut self, log: &Log, now: Instant, round_trip: Duration) -> bool {
         self.reception.note_keyframe_request(now) && self.cursor.replay(log, now, round_trip)
     }
 }
 
-/// Fills `count` bytes from `behind` on; the last of them says how many they are, and a bit of the
-/// header that they are there (RFC 3550 section 5.1).
+/// Fills `count` bytes of padding from `behind` on. The last byte holds their number, and a bit of
+/// the header says that they are there (RFC 3550 section 5.1).
 fn pad(packet: &mut [u8], behind: usize, count: u8) {
     packet[0] |= PADDING_BIT;
     let padding = &mut packet[behind..behind + usize::from(count)];
@@ -435,12 +435,12 @@ fn pad(packet: &mut [u8], behind: usize, count: u8) {
 }
 
 impl<'a> Wire<'a> {
-    /// Bytes in the buffer.
+    /// Returns the number of bytes in the buffer.
     pub(crate) fn written(&self) -> usize {
         self.buffer.len()
     }
 
-    /// What is written to `buffer` and sent at `now`.
+    /// Creates the state for packets that are written to `buffer` and sent at `now`.
     pub fn new(
         now: Instant,
         clock: &'a MediaClock,

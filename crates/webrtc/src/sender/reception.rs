@@ -1,60 +1,62 @@
-//! What a viewer is known to have of a stream, so that a request for a keyframe is answered only where
-//! something is missing.
+//! Tracks which packets a viewer is known to have, so that a keyframe request is answered only
+//! where something is missing.
 
 use std::time::{Duration, Instant};
 
-/// How long after it a request for a lost packet counts: by then the packet has arrived, or the viewer
-/// has asked again.
+/// Time that a NACK counts: by then the packet has arrived, or the viewer has sent another.
 const REPAIR_TIME: Duration = Duration::from_millis(1500);
 
-/// A viewer of which no report came for this long may have lost anything. Viewers report every second.
+/// Without a receiver report for this long, a viewer may have lost anything. Viewers report every
+/// second.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What was sent this long before a report is in the report, if it has arrived.
+/// A report covers packets sent this long before it, if they have arrived.
 const REPORT_LAG: Duration = Duration::from_millis(500);
 
-/// When nothing was sent for this long, the publisher pauses.
+/// The publisher pauses if nothing was sent for this long.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A viewer that has lost nothing and asks this often within [`INSISTENCE`] has a decoder that does not
-/// go on by itself.
+/// A viewer that has lost nothing and asks this often within [`INSISTENCE`] has a decoder that does
+/// not recover by itself.
 const INSISTENT_REQUESTS: usize = 3;
 const INSISTENCE: Duration = Duration::from_secs(2);
 
-/// What a viewer says about a stream.
+/// The feedback of a viewer on a stream.
 ///
-/// Players ask for a keyframe when they have shown no frame for some seconds (Chromium: three), also
-/// when there was none: the publisher pauses. To repeat the GOP then would show them what
-/// they have seen, in place of what comes next.
+/// Players ask for a keyframe when they have shown no frame for some seconds (Chromium: three),
+/// also when there was none because the publisher pauses. A replay of the GOP would then show them
+/// frames that they have seen already.
 #[derive(Debug, Default)]
 pub(super) struct Reception {
-    /// When something was sent last.
+    /// When a packet was sent last.
     sent: Option<Instant>,
     /// When the last report came.
     reported: Option<Instant>,
-    /// When a report was compared with what was sent, and the index of the next packet at that time.
+    /// When a report was compared with the packets sent, and the index of the next packet at that
+    /// time.
     reference: Option<(Instant, u64)>,
-    /// Something that was sent is missing in the last report.
+    /// True if the last report lacks packets that were sent.
     is_behind: bool,
-    /// When the viewer asked for a lost packet last.
+    /// When the viewer sent a NACK last.
     nacked: Option<Instant>,
-    /// When it asked for a keyframe, the newest first.
+    /// When the viewer asked for keyframes, the newest first.
     requests: [Option<Instant>; INSISTENT_REQUESTS],
 }
 
 impl Reception {
-    /// Notes that something is sent.
+    /// Records that a packet is sent.
     pub(super) fn note_sent(&mut self, now: Instant) {
         self.sent = Some(now);
     }
 
-    /// Notes that the viewer asks for a lost packet.
+    /// Records a NACK.
     pub(super) fn note_nack(&mut self, now: Instant) {
         self.nacked = Some(now);
     }
 
-    /// Notes a report: the highest sequence number that has arrived, while `next_index` is that of the
-    /// next packet. `is_lossy`: packets are missing that will not be sent again.
+    /// Records a receiver report. `highest` is the highest sequence number that has arrived,
+    /// `next_index` the index of the next packet. `is_lossy`: packets are missing that will not be
+    /// retransmitted.
     pub(super) fn note_report(
         &mut self,
         now: Instant,
@@ -72,7 +74,7 @@ impl Reception {
         }
     }
 
-    /// Notes that the viewer asks for a keyframe. Returns whether it may lack something that was sent.
+    /// Records a keyframe request. Returns whether the viewer may lack packets that were sent.
     pub(super) fn note_keyframe_request(&mut self, now: Instant) -> bool {
         self.requests.rotate_right(1);
         self.requests[0] = Some(now);
@@ -81,7 +83,7 @@ impl Reception {
         };
         let is_insistent = self.requests.iter().all(|at| is_within(*at, INSISTENCE));
         let is_paused = !is_within(self.sent, PAUSE);
-        // Without a report it may have decoded nothing so far.
+        // Without a report the viewer may have decoded nothing so far.
         !is_within(self.reported, REPORT_TIMEOUT)
             || is_within(self.nacked, REPAIR_TIME)
             || self.is_behind
@@ -97,8 +99,8 @@ impl Reception {
 mod tests {
     use super::*;
 
-    /// A viewer that has reported each second that it has all of a hundred packets a second, which came
-    /// for three seconds. Returns the time of the last report, too.
+    /// Returns a viewer that has received a hundred packets a second for three seconds and has
+    /// reported so each second, and the time of the last report.
     fn watching() -> (Reception, Instant) {
         let start = Instant::now();
         let mut reception = Reception::default();
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn viewer_that_has_everything_lacks_nothing_when_the_publisher_pauses() {
+    fn viewer_without_loss_lacks_nothing_when_the_publisher_pauses() {
         let (mut reception, now) = watching();
         for second in 1..10 {
             let now = now + Duration::from_secs(second);
@@ -128,11 +130,11 @@ mod tests {
     }
 
     #[test]
-    fn viewer_that_lost_the_end_before_a_pause_lacks_it() {
+    fn viewer_that_lost_packets_before_a_pause_lacks_them() {
         let (mut reception, now) = watching();
         for (second, lacks) in [(1, false), (2, true)] {
             let now = now + Duration::from_secs(second);
-            // What came with the first report was under way, what is missing in the second was lost.
+            // The packet missing in the first report was under way; it is lost by the second.
             reception.note_report(now, 298, false, 300);
             if lacks {
                 assert!(reception.note_keyframe_request(now));
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn viewer_that_asks_for_packets_or_says_nothing_lacks_something() {
+    fn viewer_that_sends_nacks_or_no_reports_lacks_something() {
         let (mut reception, now) = watching();
         assert!(!reception.note_keyframe_request(now));
         reception.note_nack(now);
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn decoder_that_does_not_go_on_by_itself_is_helped_while_pictures_come() {
+    fn decoder_that_does_not_recover_by_itself_is_helped_while_frames_arrive() {
         let (mut reception, now) = watching();
         let lacks: Vec<bool> = (0..4)
             .map(|n| {
@@ -164,7 +166,7 @@ mod tests {
             })
             .collect();
         assert_eq!(lacks, [false, false, true, true]);
-        // Who asks every two seconds as a habit does not.
+        // A viewer that always asks every two seconds is not helped.
         let (mut reception, now) = watching();
         for n in 1..5 {
             let now = now + Duration::from_secs(2 * n);

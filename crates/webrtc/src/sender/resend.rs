@@ -1,14 +1,14 @@
-//! How often a packet is sent again.
+//! Limits how often a packet is retransmitted.
 
 use std::time::{Duration, Instant};
 
-/// Packets of which it is remembered when they were sent again; a power of two.
+/// Number of packets whose retransmission is remembered; a power of two.
 const SLOTS: usize = 256;
 
-/// When packets were last sent again, so that a request that crosses the retransmission it asks for
-/// is not answered twice.
+/// The times of the last retransmissions, so that a NACK that crosses the retransmission it asks
+/// for is not answered twice.
 ///
-/// Places are found by the low bits of the sequence number. A packet that takes the place of another
+/// Slots are found by the low bits of the sequence number. A packet that takes the slot of another
 /// makes the other forgotten, which costs at most one retransmission more than needed.
 #[derive(Debug, Default)]
 pub(super) struct RecentResends {
@@ -17,7 +17,8 @@ pub(super) struct RecentResends {
 }
 
 impl RecentResends {
-    /// Whether the packet may be sent again now, which is then noted: not if it was within `interval`.
+    /// Returns whether the packet may be retransmitted now, and records it if so: not twice within
+    /// `interval`.
     pub(super) fn permit(&mut self, sequence: u16, now: Instant, interval: Duration) -> bool {
         if self.slots.is_empty() {
             self.slots.resize(SLOTS, None);
@@ -44,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_packet_is_sent_again_once_in_each_interval() {
+    fn packet_is_retransmitted_once_per_interval() {
         let start = Instant::now();
         let interval = Duration::from_millis(50);
         let mut recent = RecentResends::default();
@@ -55,11 +56,11 @@ mod tests {
         assert!(!permit(7, 49));
         assert!(permit(8, 49));
         assert!(permit(7, 50));
-        assert!(!permit(7, 99), "the interval begins anew");
+        assert!(!permit(7, 99), "the interval starts over");
         assert!(
             permit(7 + SLOTS as u16, 99),
-            "another packet in the same place"
+            "another packet in the same slot"
         );
-        assert!(permit(7, 99), "which was forgotten for it");
+        assert!(permit(7, 99), "it was forgotten");
     }
 }

@@ -83,12 +83,12 @@ impl Harness {
         }
     }
 
-    /// A picture of one packet whose payload is the NAL header and `mark`.
-    fn picture(&mut self, mark: u8, keyframe: bool) {
+    /// A frame of one packet whose payload is the NAL header and `mark`.
+    fn frame(&mut self, mark: u8, keyframe: bool) {
         self.unit(vec![if keyframe { 0x65 } else { 0x41 }, mark]);
     }
 
-    /// A picture that no other refers to.
+    /// A disposable frame.
     fn disposable(&mut self, mark: u8) {
         self.unit(vec![0x01, mark]);
     }
@@ -156,7 +156,7 @@ impl Harness {
         self.sender.note_report(self.now, &block);
     }
 
-    /// What the viewer gets of the buffer.
+    /// Returns the packets in the buffer, as the viewer decrypts them.
     fn received(&mut self) -> Vec<Received> {
         let mut out = Vec::new();
         for (bytes, segment) in self.buffer.runs() {
@@ -192,15 +192,15 @@ impl Harness {
 }
 
 #[test]
-fn a_newcomer_gets_the_group_from_its_keyframe_on() {
+fn newcomer_gets_the_gop_from_its_keyframe_on() {
     let mut viewer = Harness::new(None, 10);
     assert_eq!(viewer.send(usize::MAX), Progress::Waiting);
     for mark in 0..5 {
-        viewer.picture(mark, mark == 0 || mark == 2);
+        viewer.frame(mark, mark == 0 || mark == 2);
     }
     assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
     assert_eq!(viewer.marks(), [(10, 2), (11, 3), (12, 4)]);
-    viewer.picture(5, false);
+    viewer.frame(5, false);
     assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
     let packet = viewer.received().remove(0);
     assert_eq!((packet.ssrc, packet.payload_type), (5, 108));
@@ -208,11 +208,11 @@ fn a_newcomer_gets_the_group_from_its_keyframe_on() {
 }
 
 #[test]
-fn pictures_of_a_coding_that_was_not_agreed_on_are_never_sent() {
+fn frames_of_a_codec_that_was_not_negotiated_are_never_sent() {
     let mut viewer = Harness::new(None, 10);
     viewer.coded_unit(VideoCodec::Vp9, vec![0x65, 0]);
     assert_eq!(viewer.send(usize::MAX), Progress::Waiting);
-    viewer.picture(1, true);
+    viewer.frame(1, true);
     assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
     assert_eq!(viewer.marks(), [(10, 1)]);
     // The publisher changes, and changes back.
@@ -222,17 +222,17 @@ fn pictures_of_a_coding_that_was_not_agreed_on_are_never_sent() {
     assert!(!viewer.replay());
     viewer.coded_unit(VideoCodec::Vp9, vec![0x65, 4]);
     assert_eq!(viewer.send(usize::MAX), Progress::Waiting);
-    viewer.picture(5, true);
-    viewer.picture(6, false);
+    viewer.frame(5, true);
+    viewer.frame(6, false);
     assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
     assert_eq!(viewer.marks(), [(11, 5), (12, 6)]);
 }
 
 #[test]
-fn the_budget_ends_a_turn_and_the_next_one_goes_on() {
+fn sending_stops_at_the_budget_and_continues_in_the_next_call() {
     let mut viewer = Harness::new(None, 0);
     for mark in 0..4 {
-        viewer.picture(mark, mark == 0);
+        viewer.frame(mark, mark == 0);
     }
     assert_eq!(viewer.send(2 * 30), Progress::Behind);
     assert_eq!(viewer.marks(), [(0, 0), (1, 1)]);
@@ -241,10 +241,10 @@ fn the_budget_ends_a_turn_and_the_next_one_goes_on() {
 }
 
 #[test]
-fn a_lost_packet_is_sent_again_in_the_retransmission_stream() {
+fn lost_packet_is_retransmitted_in_the_rtx_stream() {
     let mut viewer = Harness::new(Some((6, 109)), 0x7ffe);
     for mark in 0..4 {
-        viewer.picture(mark, mark == 0);
+        viewer.frame(mark, mark == 0);
     }
     viewer.send(usize::MAX);
     viewer.received();
@@ -262,9 +262,9 @@ fn a_lost_packet_is_sent_again_in_the_retransmission_stream() {
 }
 
 #[test]
-fn without_a_retransmission_stream_the_same_bytes_are_sent_again() {
+fn without_rtx_the_same_bytes_are_resent() {
     let mut viewer = Harness::new(None, 7);
-    viewer.picture(0, true);
+    viewer.frame(0, true);
     viewer.send(usize::MAX);
     let first = viewer.buffer.runs().next().unwrap().0.to_vec();
     viewer.buffer.clear();
@@ -273,15 +273,15 @@ fn without_a_retransmission_stream_the_same_bytes_are_sent_again() {
 }
 
 #[test]
-fn the_sequence_number_wraps_and_retransmission_reaches_back_over_the_wrap() {
+fn retransmission_reaches_back_over_a_wrap_of_the_sequence_number() {
     let mut viewer = Harness::new(Some((6, 109)), 0x7fff);
-    viewer.picture(0, true);
+    viewer.frame(0, true);
     for _ in 0..0x8002 {
-        viewer.picture(1, false);
+        viewer.frame(1, false);
         viewer.send(usize::MAX);
         viewer.received();
     }
-    viewer.picture(9, false);
+    viewer.frame(9, false);
     viewer.send(usize::MAX);
     assert_eq!(viewer.marks(), [(2, 9)]);
     assert!(viewer.retransmit(0xffff) > 0);
@@ -289,16 +289,16 @@ fn the_sequence_number_wraps_and_retransmission_reaches_back_over_the_wrap() {
 }
 
 #[test]
-fn a_viewer_that_is_behind_skips_to_the_newest_keyframe_without_a_gap_in_its_numbers() {
+fn viewer_that_is_behind_skips_to_the_newest_keyframe_without_a_sequence_gap() {
     let mut viewer = Harness::new(Some((6, 109)), 0);
-    viewer.picture(0, true);
+    viewer.frame(0, true);
     viewer.send(usize::MAX);
     for mark in 1..4 {
-        viewer.picture(mark, false);
+        viewer.frame(mark, false);
     }
     viewer.now += Duration::from_millis(1500);
-    viewer.picture(4, true);
-    viewer.picture(5, false);
+    viewer.frame(4, true);
+    viewer.frame(5, false);
     viewer.received();
     assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
     assert_eq!(viewer.marks(), [(1, 4), (2, 5)]);
@@ -309,19 +309,19 @@ fn a_viewer_that_is_behind_skips_to_the_newest_keyframe_without_a_gap_in_its_num
 }
 
 #[test]
-fn a_newcomer_in_the_middle_of_a_picture_ends_it_and_skips_to_the_keyframe_that_came() {
+fn newcomer_finishes_its_frame_before_it_skips_to_a_new_keyframe() {
     let mut viewer = Harness::new(None, 0);
-    viewer.picture(0, true);
+    viewer.frame(0, true);
     viewer.unit([vec![0x41, 1], vec![0; 3 * 1100]].concat());
-    viewer.picture(2, false);
+    viewer.frame(2, false);
     viewer.now += Duration::from_secs(9);
     assert_eq!(viewer.send(2500), Progress::Behind);
     assert_eq!(
         viewer.received().len(),
         3,
-        "two of the picture's three packets"
+        "two of the frame's three packets"
     );
-    viewer.picture(3, true);
+    viewer.frame(3, true);
     assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
     let rest = viewer.received();
     let timestamps: Vec<u32> = rest.iter().map(|packet| packet.timestamp).collect();
@@ -329,21 +329,21 @@ fn a_newcomer_in_the_middle_of_a_picture_ends_it_and_skips_to_the_keyframe_that_
 }
 
 #[test]
-fn a_viewer_behind_without_a_newer_keyframe_catches_up() {
+fn viewer_behind_without_a_newer_keyframe_catches_up() {
     let mut viewer = Harness::new(None, 0);
-    viewer.picture(0, true);
-    viewer.picture(1, false);
+    viewer.frame(0, true);
+    viewer.frame(1, false);
     viewer.now += Duration::from_millis(5000);
-    viewer.picture(2, false);
+    viewer.frame(2, false);
     assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
     assert_eq!(viewer.marks(), [(0, 0), (1, 1), (2, 2)]);
 }
 
 #[test]
-fn a_report_comes_with_the_first_packet() {
+fn sender_info_exists_from_the_first_packet_on() {
     let mut viewer = Harness::new(None, 0);
     assert_eq!(viewer.sender.sender_info(0), None);
-    viewer.picture(0, true);
+    viewer.frame(0, true);
     viewer.send(usize::MAX);
     let info = viewer.sender.sender_info(90_000).unwrap();
     assert_eq!(
@@ -356,7 +356,7 @@ fn id(id: u8) -> ExtensionId {
     ExtensionId::new(id).unwrap()
 }
 
-/// All that changes from packet to packet, and a mid.
+/// All extensions that change from packet to packet, and a mid.
 fn extensions() -> StreamExtensions {
     StreamExtensions {
         mid: Some((id(4), Mid::new("0").unwrap())),
@@ -368,9 +368,9 @@ fn extensions() -> StreamExtensions {
 }
 
 #[test]
-fn the_section_is_named_until_a_report_shows_that_the_viewer_knows_the_stream() {
+fn mid_is_sent_until_a_receiver_report_names_the_stream() {
     let mut viewer = Harness::with_extensions(Some((6, 109)), 0, extensions());
-    viewer.picture(0, true);
+    viewer.frame(0, true);
     viewer.now += Duration::from_millis(500);
     viewer.send(usize::MAX);
     // Half a second in 18 bits, the first number of the transport, and the mid.
@@ -379,7 +379,7 @@ fn the_section_is_named_until_a_report_shows_that_the_viewer_knows_the_stream() 
     ];
     assert_eq!(viewer.received()[0].extension, first);
     viewer.report();
-    viewer.picture(1, false);
+    viewer.frame(1, false);
     viewer.send(usize::MAX);
     let packet = viewer.received().remove(0);
     // The capture time, which there was no room for before: 33 ms.
@@ -389,7 +389,7 @@ fn the_section_is_named_until_a_report_shows_that_the_viewer_knows_the_stream() 
     let seconds = &packet.extension[12..16];
     assert_eq!(*seconds, 2_208_988_800_u32.to_be_bytes());
     assert_eq!(packet.extension[16], (256 * 33 / 1000) as u8);
-    viewer.picture(2, false);
+    viewer.frame(2, false);
     viewer.send(usize::MAX);
     let packet = viewer.received().remove(0);
     assert_eq!(packet.extension[..4], [0xbe, 0xde, 0, 2], "once a second");
@@ -416,14 +416,14 @@ fn the_longest_packets_have_the_longest_header_and_fit() {
         runs.iter()
             .all(|(_, segment)| *segment <= crate::log::MAX_PACKET)
     );
-    assert!(runs.len() <= 2, "one call for the picture: {runs:?}");
+    assert!(runs.len() <= 2, "one call for the frame: {runs:?}");
     assert!(runs.iter().any(|(_, segment)| *segment > 1190), "{runs:?}");
 }
 
 #[test]
-fn a_stream_whose_packets_are_sent_again_as_they_were_never_changes_its_header() {
+fn header_never_changes_where_packets_are_resent_unchanged() {
     let mut viewer = Harness::with_extensions(None, 0, extensions());
-    viewer.picture(0, true);
+    viewer.frame(0, true);
     viewer.send(usize::MAX);
     let first = viewer.buffer.runs().next().unwrap().0.to_vec();
     viewer.received();
@@ -432,16 +432,16 @@ fn a_stream_whose_packets_are_sent_again_as_they_were_never_changes_its_header()
     viewer.retransmit(0);
     assert_eq!(viewer.buffer.runs().next().unwrap().0, first);
     viewer.buffer.clear();
-    viewer.picture(1, false);
+    viewer.frame(1, false);
     viewer.send(usize::MAX);
     let extension = viewer.received().remove(0).extension;
     assert_eq!(extension, [0xbe, 0xde, 0, 1, 0x40, b'0', 0, 0]);
 }
 
 #[test]
-fn a_packet_is_not_sent_again_twice_within_a_round_trip() {
+fn packet_is_retransmitted_once_per_round_trip() {
     let mut viewer = Harness::new(Some((6, 109)), 0);
-    viewer.picture(0, true);
+    viewer.frame(0, true);
     viewer.send(usize::MAX);
     assert!(viewer.retransmit(0) > 0);
     assert_eq!(viewer.retransmit(0), 0);
@@ -450,16 +450,16 @@ fn a_packet_is_not_sent_again_twice_within_a_round_trip() {
 }
 
 #[test]
-fn on_a_slow_path_late_pictures_that_nothing_refers_to_are_left_out_first() {
+fn slow_path_drops_late_disposable_frames_first() {
     let mut viewer = Harness::new(Some((6, 109)), 0);
     viewer.slow_path = true;
-    viewer.picture(0, true);
+    viewer.frame(0, true);
     viewer.disposable(1);
     assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
     assert_eq!(viewer.marks(), [(0, 0), (1, 1)], "in time, all is sent");
-    viewer.picture(2, false);
+    viewer.frame(2, false);
     viewer.disposable(3);
-    viewer.picture(4, false);
+    viewer.frame(4, false);
     viewer.now += Duration::from_millis(200);
     viewer.disposable(5);
     assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
@@ -471,33 +471,33 @@ fn on_a_slow_path_late_pictures_that_nothing_refers_to_are_left_out_first() {
         .iter()
         .map(|packet| packet.payload[3])
         .collect();
-    assert_eq!(again, [1, 4], "also from before what was left out");
+    assert_eq!(again, [1, 4], "also from before a dropped frame");
 }
 
 #[test]
-fn on_a_slow_path_what_is_much_too_late_is_left_out_up_to_the_next_keyframe() {
+fn slow_path_skips_to_the_next_keyframe_when_much_too_late() {
     let mut viewer = Harness::new(Some((6, 109)), 0);
-    viewer.picture(0, true);
+    viewer.frame(0, true);
     assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
     viewer.slow_path = true;
-    viewer.picture(1, false);
+    viewer.frame(1, false);
     viewer.now += Duration::from_millis(1100);
-    viewer.picture(2, false);
+    viewer.frame(2, false);
     assert_eq!(viewer.send(usize::MAX), Progress::Waiting);
     assert!(viewer.sender.is_late(&viewer.log, viewer.now));
-    viewer.picture(3, true);
-    viewer.picture(4, false);
+    viewer.frame(3, true);
+    viewer.frame(4, false);
     assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
     assert_eq!(viewer.marks(), [(0, 0), (1, 3), (2, 4)]);
     assert_eq!(viewer.sender.stats().skips, 1);
 }
 
 #[test]
-fn a_newcomer_on_a_slow_path_may_be_as_far_behind_as_it_began() {
+fn newcomer_on_a_slow_path_may_stay_as_far_behind_as_it_started() {
     let mut viewer = Harness::new(Some((6, 109)), 0);
     viewer.slow_path = true;
-    viewer.picture(0, true);
-    viewer.picture(1, false);
+    viewer.frame(0, true);
+    viewer.frame(1, false);
     viewer.now += Duration::from_secs(5);
     assert_eq!(viewer.send(30), Progress::Behind);
     viewer.now += Duration::from_millis(900);
@@ -506,18 +506,18 @@ fn a_newcomer_on_a_slow_path_may_be_as_far_behind_as_it_began() {
 }
 
 #[test]
-fn a_picture_that_was_begun_is_sent_to_its_end() {
+fn started_frame_is_sent_completely() {
     let mut viewer = Harness::new(Some((6, 109)), 0);
     viewer.slow_path = true;
-    viewer.picture(0, true);
+    viewer.frame(0, true);
     viewer.send(usize::MAX);
     let mut unit = vec![0x41; 3000];
     unit[1] = 1;
     viewer.unit(unit);
     assert_eq!(viewer.send(1200), Progress::Behind);
-    viewer.picture(2, false);
+    viewer.frame(2, false);
     viewer.now += Duration::from_millis(1500);
-    viewer.picture(3, true);
+    viewer.frame(3, true);
     assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
     let ends: Vec<(u16, usize)> = viewer
         .received()
@@ -529,18 +529,18 @@ fn a_picture_that_was_begun_is_sent_to_its_end() {
 }
 
 #[test]
-fn a_keyframe_that_is_asked_for_is_sent_anew_with_its_group_if_that_helps() {
+fn gop_is_replayed_on_a_keyframe_request_if_that_helps() {
     let mut viewer = Harness::new(Some((6, 109)), 0);
     assert!(!viewer.replay(), "there is none");
-    viewer.picture(0, true);
+    viewer.frame(0, true);
     assert!(!viewer.replay(), "it will be sent anyway");
-    viewer.picture(1, false);
+    viewer.frame(1, false);
     viewer.send(usize::MAX);
     assert!(!viewer.replay(), "it was sent just now");
     viewer.now += Duration::from_secs(1);
     assert!(viewer.replay());
     assert!(!viewer.replay(), "not twice");
-    viewer.picture(2, false);
+    viewer.frame(2, false);
     viewer.received();
     assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
     assert_eq!(viewer.marks(), [(2, 0), (3, 1), (4, 2)]);
@@ -559,25 +559,25 @@ fn a_keyframe_that_is_asked_for_is_sent_anew_with_its_group_if_that_helps() {
 }
 
 #[test]
-fn a_keyframe_that_is_about_to_come_is_waited_for() {
+fn gop_is_not_replayed_shortly_before_the_next_keyframe() {
     let mut viewer = Harness::new(Some((6, 109)), 0);
-    viewer.picture(0, true);
+    viewer.frame(0, true);
     viewer.now += Duration::from_secs(2);
-    viewer.picture(1, true);
+    viewer.frame(1, true);
     viewer.send(usize::MAX);
     viewer.now += Duration::from_millis(1200);
     assert!(!viewer.replay());
 }
 
 #[test]
-fn a_padded_picture_and_the_sound_behind_it_go_out_with_one_call() {
+fn padded_frame_and_the_audio_after_it_form_one_run() {
     let mut viewer = Harness::new(Some((6, 109)), 10);
     viewer.log.set_padding(true);
     let mut unit = vec![0x65, 1];
     unit.resize(3000, 7);
     viewer.unit(unit.clone());
     assert_eq!(viewer.send(usize::MAX), Progress::AtHead);
-    // Sound, or anything that is shorter.
+    // Audio, or any shorter packet.
     viewer.buffer.packet(200).fill(0);
     let runs: Vec<_> = viewer.buffer.runs().collect();
     let [(bytes, segment)] = runs[..] else {
@@ -600,7 +600,7 @@ fn a_padded_picture_and_the_sound_behind_it_go_out_with_one_call() {
     }
     assert_eq!(restored, unit);
 
-    // Sent again, it is the payload alone.
+    // A retransmission has no padding.
     viewer.buffer.clear();
     let last = 10 + packets.len() as u16 - 1;
     let len = viewer.retransmit(last);
@@ -609,7 +609,7 @@ fn a_padded_picture_and_the_sound_behind_it_go_out_with_one_call() {
     assert!(unit.ends_with(&again.payload[4..]));
 }
 
-/// Streams whose decoder holds pictures back.
+/// Streams whose decoder holds frames back.
 impl Harness {
     fn reordering(reorders: bool) -> Self {
         let mut harness = Self::new(Some((6, 109)), 0);
@@ -626,7 +626,7 @@ impl Harness {
         harness
     }
 
-    /// A picture of a stream with B-frames, decoded `mark` pictures after the first one.
+    /// A frame of a stream with B-frames, decoded `mark` frames after the first one.
     fn reordered(&mut self, mark: u8, units: &[&[u8]], depth: u8) {
         let dts = MediaTime::from_millis(i64::from(mark) * 40);
         let frame = VideoFrame {
@@ -647,7 +647,7 @@ impl Harness {
         self.reordered(mark, &[&sps, &[0x68, 1], &[0x65, mark]], depth);
     }
 
-    /// First byte of each payload, the last of slices, and the timestamp in units of a picture.
+    /// First byte of each payload, the last of slices, and the timestamp in units of a frame.
     fn units(&mut self) -> Vec<(u8, u8, u32)> {
         self.send(usize::MAX);
         let packets = self.received();
@@ -671,7 +671,7 @@ const STAP_A: u8 = 24;
 const CARRIER: u8 = 9;
 
 #[test]
-fn a_decoder_that_reorders_is_primed_once_and_shown_every_picture() {
+fn reordering_decoder_is_primed_once_and_sent_every_frame() {
     let mut viewer = Harness::reordering(true);
     viewer.keyframe(0, 2);
     let sets = [(STAP_A, 0, 0), (CARRIER, 0, 0)];
@@ -681,10 +681,10 @@ fn a_decoder_that_reorders_is_primed_once_and_shown_every_picture() {
     assert_eq!(viewer.units(), [(1, 1, 1), (1, 2, 2)]);
     viewer.keyframe(3, 2);
     assert_eq!(viewer.units(), [(STAP_A, 0, 3), (CARRIER, 0, 3), (5, 3, 3)]);
-    // One more picture is held back from here on.
+    // One more frame is held back from here on.
     viewer.keyframe(4, 3);
     assert_eq!(viewer.units().len(), 2 + 2);
-    // Numbers have no gap, so that what was lost can be told.
+    // Sequence numbers have no gap, so that the viewer can detect loss.
     assert!(viewer.retransmit(9) > 0);
     assert_eq!(viewer.received()[0].payload[2..], [0x65, 3]);
     // A viewer that asks for a keyframe may have a new decoder.
@@ -694,26 +694,26 @@ fn a_decoder_that_reorders_is_primed_once_and_shown_every_picture() {
 }
 
 #[test]
-fn a_decoder_that_does_not_reorder_is_shown_the_keyframes() {
+fn decoder_that_does_not_reorder_is_sent_the_keyframes() {
     let mut viewer = Harness::reordering(false);
     let mut kinds = Vec::new();
-    for group in 0..2 {
-        viewer.keyframe(10 * group, 2);
-        viewer.reordered(10 * group + 1, &[&[0x41, 1]], 2);
-        viewer.reordered(10 * group + 2, &[&[0x01, 2]], 2);
+    for gop in 0..2 {
+        viewer.keyframe(10 * gop, 2);
+        viewer.reordered(10 * gop + 1, &[&[0x41, 1]], 2);
+        viewer.reordered(10 * gop + 2, &[&[0x01, 2]], 2);
         kinds.extend(viewer.units().iter().map(|(kind, _, _)| *kind));
     }
     assert_eq!(kinds, [STAP_A, 5, STAP_A, 5]);
     // The publisher comes back without B-frames.
-    viewer.picture(41, true);
-    viewer.picture(42, false);
+    viewer.frame(41, true);
+    viewer.frame(42, false);
     assert_eq!(viewer.units().len(), 2);
 }
 
 #[test]
-fn time_does_not_step_back_where_a_stream_begins_to_have_b_frames() {
+fn time_does_not_step_back_when_b_frames_start() {
     let mut viewer = Harness::reordering(true);
-    viewer.picture(10, true);
+    viewer.frame(10, true);
     viewer.keyframe(8, 1);
     viewer.reordered(9, &[&[0x41, 1]], 1);
     viewer.reordered(10, &[&[0x41, 2]], 1);
@@ -728,9 +728,9 @@ fn time_does_not_step_back_where_a_stream_begins_to_have_b_frames() {
 }
 
 #[test]
-fn a_newcomer_begins_at_a_recovery_point_where_the_keyframe_is_far() {
+fn newcomer_starts_at_a_recovery_point_when_the_keyframe_is_far_back() {
     let mut old = Harness::new(Some((6, 109)), 0);
-    let picture = |viewer: &mut Harness, seconds: i64, units: &[&[u8]]| {
+    let frame = |viewer: &mut Harness, seconds: i64, units: &[&[u8]]| {
         let at = MediaTime::from_millis(1000 * seconds);
         let units = units.iter().map(|unit| bytes::Bytes::copy_from_slice(unit));
         let frame = VideoFrame {
@@ -743,16 +743,16 @@ fn a_newcomer_begins_at_a_recovery_point_where_the_keyframe_is_far() {
         viewer.log.push_video(&frame, viewer.now);
     };
     let recovery_point = [0x06, 6, 1, 0x84, 0x80];
-    picture(&mut old, 0, &[&[0x65, 0]]);
+    frame(&mut old, 0, &[&[0x65, 0]]);
     for second in 1..=11 {
-        picture(&mut old, second, &[&[0x41, second as u8]]);
+        frame(&mut old, second, &[&[0x41, second as u8]]);
     }
     old.send(usize::MAX);
     old.received();
-    picture(&mut old, 12, &[&recovery_point, &[0x41, 12]]);
-    picture(&mut old, 13, &[&[0x41, 13]]);
+    frame(&mut old, 12, &[&recovery_point, &[0x41, 12]]);
+    frame(&mut old, 13, &[&[0x41, 13]]);
 
-    // To who watches already nothing special happens; the point and its slice travel together.
+    // Current viewers get nothing extra; the recovery point travels with its slice.
     old.send(usize::MAX);
     let units: Vec<_> = old
         .received()

@@ -66,7 +66,7 @@ impl Cm {
         tag
     }
 
-    /// Whether `tag` is the one of `message` and `word`, compared in constant time.
+    /// Returns whether `tag` is the one of `message` and `word`, compared in constant time.
     pub(super) fn verify<const N: usize>(&self, message: &[u8], word: u32, tag: &[u8]) -> bool {
         self.tag::<N>(message, word).ct_eq(tag).into()
     }

@@ -82,8 +82,8 @@ impl SrtcpSealer {
         }
     }
 
-    /// Whether so much was sealed that the key is to be used no more. At a packet a second that takes 68
-    /// years; a session ends then, and its viewer begins another with other keys.
+    /// Returns whether so much was sealed that the key is to be used no more. At a packet a second
+    /// that takes 68 years; a session ends then, and its viewer begins another with other keys.
     #[must_use]
     pub fn is_used_up(&self) -> bool {
         self.index >= MAX_PACKETS - 1
@@ -225,8 +225,8 @@ impl ReplayWindow {
     }
 }
 
-/// What an encrypted SRTCP packet authenticates beside its ciphertext: header, SSRC and index word
-/// (RFC 7714 section 9.2).
+/// Returns what an encrypted SRTCP packet authenticates beside its ciphertext: header, SSRC and
+/// index word (RFC 7714 section 9.2).
 fn associated_data(packet: &[u8], word: u32) -> [u8; HEADER_LEN + INDEX_LEN] {
     let mut aad = [0; HEADER_LEN + INDEX_LEN];
     aad[..HEADER_LEN].copy_from_slice(&packet[..HEADER_LEN]);

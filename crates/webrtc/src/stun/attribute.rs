@@ -30,7 +30,7 @@ impl AttributeType {
     /// GOOG-MESSAGE-INTEGRITY-32: MESSAGE-INTEGRITY cut to four bytes. Not registered.
     pub const GOOG_MESSAGE_INTEGRITY_32: Self = Self(0xC060);
 
-    /// Whether a receiver that does not know this type has to refuse the message
+    /// Returns whether a receiver that does not know this type has to refuse the message
     /// (RFC 8489 section 14).
     #[must_use]
     pub const fn is_comprehension_required(self) -> bool {
@@ -88,10 +88,10 @@ pub struct UnknownAttributes {
 }
 
 impl UnknownAttributes {
-    /// How many are remembered; further ones are left out of an error response.
+    /// Number of are remembered; further ones are left out of an error response.
     pub const MAX: usize = 8;
 
-    /// Whether there were none.
+    /// Returns whether there were none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0

@@ -22,7 +22,7 @@ pub(super) fn compute<const LEN: usize>(covered: &[u8], key: &[u8]) -> [u8; LEN]
     tag
 }
 
-/// Whether `tag` is the beginning of the HMAC over `covered`, in constant time.
+/// Returns whether `tag` is the beginning of the HMAC over `covered`, in constant time.
 pub(super) fn verify<const LEN: usize>(covered: &[u8], tag: &[u8; LEN], key: &[u8]) -> bool {
     hmac::<LEN>(covered, key).verify_truncated_left(tag).is_ok()
 }

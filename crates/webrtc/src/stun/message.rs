@@ -49,7 +49,7 @@ pub struct Message<'a> {
     pub error_code: Option<ErrorCode<'a>>,
     /// What would have to be understood and is not.
     pub unknown_attributes: UnknownAttributes,
-    /// Whether there was a FINGERPRINT.
+    /// True if there was a FINGERPRINT.
     pub has_fingerprint: bool,
     /// The version of the short check that the sender knows, the first number of GOOG-MISC-INFO.
     pub goog_ping_version: Option<u16>,
@@ -158,22 +158,22 @@ impl<'a> Message<'a> {
         Ok(message)
     }
 
-    /// Whether there is a MESSAGE-INTEGRITY made with `key` (RFC 8489 section 9.1.3). The comparison
-    /// takes the same time wherever the difference is.
+    /// Returns whether there is a MESSAGE-INTEGRITY made with `key` (RFC 8489 section 9.1.3). The
+    /// comparison takes the same time wherever the difference is.
     #[must_use]
     pub fn verify_integrity(&self, key: &[u8]) -> bool {
         self.integrity
             .is_some_and(|Integrity { covered, tag }| integrity::verify(covered, tag, key))
     }
 
-    /// Whether there is a GOOG-MESSAGE-INTEGRITY-32 made with `key`.
+    /// Returns whether there is a GOOG-MESSAGE-INTEGRITY-32 made with `key`.
     #[must_use]
     pub fn verify_integrity_32(&self, key: &[u8]) -> bool {
         self.integrity_32
             .is_some_and(|Integrity { covered, tag }| integrity::verify(covered, tag, key))
     }
 
-    /// Whether there is a MESSAGE-INTEGRITY at all.
+    /// Returns whether there is a MESSAGE-INTEGRITY at all.
     #[must_use]
     pub fn has_integrity(&self) -> bool {
         self.integrity.is_some()
@@ -289,8 +289,8 @@ pub fn local_ufrag(datagram: &[u8]) -> Option<&str> {
     Some(local)
 }
 
-/// Whether this is a Binding request, which names a session. A short check of libwebrtc and the response
-/// to a check do not: the address they come from tells whose they are.
+/// Returns whether this is a Binding request, which names a session. A short check of libwebrtc and
+/// the response to a check do not: the address they come from tells whose they are.
 #[must_use]
 pub fn is_named_check(datagram: &[u8]) -> bool {
     Header::read(datagram)

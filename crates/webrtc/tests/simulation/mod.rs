@@ -59,11 +59,11 @@ pub(crate) struct Simulation {
     pub(crate) received: Vec<MediaData>,
     /// When it had each of them.
     pub(crate) received_at: Vec<Instant>,
-    /// Whether nothing refers to the pictures with odd numbers.
+    /// True if nothing refers to the pictures with odd numbers.
     pub(crate) has_disposables: bool,
     /// What the length of pictures is multiplied by.
     pub(crate) scale: usize,
-    /// Whether the publisher sends nothing for now. Pictures are numbered by time all the same.
+    /// True if the publisher sends nothing for now. Pictures are numbered by time all the same.
     pub(crate) is_paused: bool,
     pub(crate) client_connected: bool,
     /// The client's channels that are open.
@@ -78,8 +78,8 @@ pub(crate) struct Simulation {
     pub(crate) second_address: Option<SocketAddr>,
     /// What is published in place of pictures and sound without a meaning: frames, and when they come.
     pub(crate) clip: Option<VecDeque<(Duration, Frame)>>,
-    /// How many pictures of the clip a decoder holds back to put them in order, and when the clip is in order
-    /// again.
+    /// Number of pictures of the clip a decoder holds back to put them in order, and when the clip
+    /// is in order again.
     pub(crate) depth: u8,
     pub(crate) in_order_from: Duration,
     /// Media datagrams by destination.
@@ -87,9 +87,9 @@ pub(crate) struct Simulation {
     /// All bytes by destination, and those that have come.
     pub(crate) bytes_to: HashMap<SocketAddr, u64>,
     pub(crate) bytes_heard: u64,
-    /// Whether the client answers checks.
+    /// True if the client answers checks.
     pub(crate) answers_checks: bool,
-    /// Whether what the client sends arrives at once, whatever the network does.
+    /// True if what the client sends arrives at once, whatever the network does.
     pub(crate) is_one_way: bool,
     pub(crate) video: Log,
     pub(crate) audio: Log,
@@ -519,7 +519,7 @@ pub(crate) fn nominating_check(local: &Credentials, remote: &Credentials) -> Vec
     check
 }
 
-/// What a client with this password answers, if that is a check of ours.
+/// Returns what a client with this password answers, if that is a check of ours.
 pub(crate) fn answer_to_check(datagram: &[u8], password: &str) -> Option<Vec<u8>> {
     let check = Message::parse(datagram).ok()?;
     if check.class != Class::Request {

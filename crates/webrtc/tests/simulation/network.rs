@@ -59,7 +59,7 @@ impl Network {
         self.under_way.insert((arrival, self.sent), datagram);
     }
 
-    /// When a datagram has passed the bottleneck, whose queue is as long as need be.
+    /// Returns when a datagram has passed the bottleneck, whose queue is as long as need be.
     fn leaves_bottleneck(&mut self, now: Instant, datagram: &Datagram) -> Instant {
         match self.bottleneck {
             Some((source, rate)) if source == datagram.source => {
@@ -83,7 +83,7 @@ impl Network {
         self.under_way.remove(&key)
     }
 
-    /// What is under way to an address.
+    /// Returns what is under way to an address.
     pub(crate) fn under_way_to(&self, address: SocketAddr) -> Vec<Vec<u8>> {
         let datagrams = self.under_way.values();
         datagrams

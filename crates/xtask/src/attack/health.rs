@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// From one request to the next.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long an answer may take: orchestrators wait for a second or a few.
+/// Time that an answer may take: orchestrators wait for a second or a few.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How the requests went.

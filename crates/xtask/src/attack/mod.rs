@@ -35,7 +35,7 @@ pub(crate) struct Options {
     /// Only these attacks, by name
     #[arg(long, value_delimiter = ',', num_args = 1.., value_parser = plan::names())]
     only: Vec<String>,
-    /// How long each attack takes
+    /// Time that each attack takes
     #[arg(long, default_value_t = 20)]
     seconds: u32,
     /// Megabits per second that the attacker may send
@@ -47,7 +47,7 @@ pub(crate) struct Options {
     /// Kill a gateway that has more than this many GiB of memory, as the limit of a container would
     #[arg(long, default_value_t = 4)]
     memory_limit: u64,
-    /// Whether this process is in the network namespace already
+    /// True if this process is in the network namespace already
     #[arg(long, hide = true)]
     inside: bool,
 }

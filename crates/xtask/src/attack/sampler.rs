@@ -37,9 +37,9 @@ pub(super) struct Course {
     pub(super) peak: Sample,
     /// The newest.
     pub(super) after: Sample,
-    /// Whether the process has ended.
+    /// True if the process has ended.
     pub(super) has_ended: bool,
-    /// Whether it was killed for its memory.
+    /// True if it was killed for its memory.
     pub(super) was_killed: bool,
 }
 

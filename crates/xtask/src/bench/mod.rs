@@ -25,10 +25,10 @@ use table::Row;
 /// What to measure, from the command line.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many viewers, one run each
+    /// Number of viewers, one run each
     #[arg(long, value_delimiter = ',', default_values_t = [1, 100, 500, 1000, 2000])]
     viewers: Vec<usize>,
-    /// How many shards send, one series of runs each; 0 is one per core
+    /// Number of shards send, one series of runs each; 0 is one per core
     #[arg(long, value_delimiter = ',', default_values_t = [1, 0])]
     shards: Vec<usize>,
     /// Seconds to measure in each run; the gateway's own figures are those of ten of them
@@ -37,7 +37,7 @@ pub(crate) struct Options {
     /// Joins begun each second
     #[arg(long, default_value_t = 100)]
     ramp: u32,
-    /// Whether the viewers take many packets from the kernel at once
+    /// True if the viewers take many packets from the kernel at once
     #[arg(long, value_enum, default_value_t = Receive::Gro)]
     receive: Receive,
 }
@@ -100,7 +100,7 @@ fn start(programs: &Programs, shards: usize) -> Result<Gateway, LoadError> {
     Gateway::start(&program, &configuration, Stdio::inherit())
 }
 
-/// What the sealing and sending alone costs at this moment.
+/// Returns what the sealing and sending alone costs at this moment.
 fn floor(programs: &Programs, viewers: usize, options: &Options) -> Result<Value, LoadError> {
     let mut floor = programs.command("egress-floor");
     floor
@@ -129,7 +129,7 @@ fn watch(
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// What the gateway says of itself.
+/// Returns what the gateway says of itself.
 fn status(gateway: &Gateway) -> Result<Value, LoadError> {
     let failed = io_error("the gateway's API");
     let address = gateway.address("Admin");

@@ -49,7 +49,7 @@ impl Row {
         }
     }
 
-    /// How many viewers one core could serve at this cost.
+    /// Returns how many viewers one core could serve at this cost.
     fn viewers_per_core(&self) -> Option<f64> {
         let per_viewer = self.cpu_us_per_packet? * self.packets_per_second?;
         (per_viewer > 0.0).then(|| 1e6 / per_viewer)

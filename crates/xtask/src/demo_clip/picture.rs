@@ -163,8 +163,8 @@ fn sway(x: f32, offset: f32, phase: f32) -> f32 {
     0.016 * wave + 0.012 * parted * own
 }
 
-/// How bright a pulse is at this place: the same in all arms, as every viewer gets the same, but not
-/// at the same moment in each.
+/// Returns how bright a pulse is at this place: the same in all arms, as every viewer gets the
+/// same, but not at the same moment in each.
 fn pulse(along: f32, offset: f32, phase: f32) -> f32 {
     let late = 0.12 * (offset * 7.0).sin() * along;
     let turn = PULSES_ON_THE_WAY * along - PULSES_PER_LOOP * phase + late;

@@ -1,4 +1,4 @@
-//! Where in the log a viewer is, and what it is not sent.
+//! The position of a viewer in the log, and the decision which packets to skip.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,64 +7,64 @@ use distributary_media::{MediaTime, VideoCodec};
 
 use crate::log::{self, Audience, Log, LoggedPacket};
 
-/// Media older than this is given up for the newest keyframe: the viewer's path or socket did not
-/// keep up.
+/// A viewer that is behind by more than this is moved to the newest keyframe: its path or socket
+/// did not keep up.
 pub const MAX_BEHIND: Duration = Duration::from_secs(1);
 
-/// On a path that is slower than the stream, pictures that no other refers to are left out when they
-/// are older than this.
+/// On a path that is slower than the stream, disposable frames older than this are dropped.
 const MAX_BEHIND_DISPOSABLE: Duration = Duration::from_millis(100);
 
-/// Being behind by more than this is noticed: less, a large keyframe alone can cause.
+/// A viewer that is behind by more than this is late. A large keyframe alone can cause less.
 const LATE: Duration = Duration::from_millis(300);
 
-/// How many moves of the cursor are remembered: packets from before them cannot be sent again.
+/// Most moves of the cursor that are remembered: packets from before them cannot be retransmitted.
 const MAX_PLACEMENTS: usize = 64;
 
-/// Least time between two replays of the GOP for one viewer: the first at first, and then twice
-/// the time before, up to the second. On a network that loses much, what is sent anew is often damaged as
-/// well, and a viewer that waited for the longest time after each would see nothing for all of it.
+/// Least time between two replays of the GOP for one viewer: the first value at first, then twice
+/// the previous time, up to the second. On a lossy network the replay is often damaged as well; if
+/// the longest time applied from the start, the viewer would see nothing for all of it.
 const REPLAY_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
-/// After this time without a replay the interval is the first again.
+/// After this time without a replay the interval starts over.
 const REPLAY_REST: Duration = Duration::from_secs(10);
 
-/// A keyframe that comes within this time is waited for: the group sent anew would end no sooner.
+/// The GOP is not replayed if the next keyframe comes within this time: the replay would end no
+/// sooner.
 const KEYFRAME_SOON: Duration = Duration::from_secs(1);
 
-/// What a keyframe that has arrived needs to be repaired by retransmissions, besides the round trip.
+/// Time that a damaged keyframe needs to be repaired by retransmissions, besides the round trip.
 const REPAIR_TIME: Duration = Duration::from_millis(500);
 
-/// A place in the log, and which sequence numbers its packets were sent under.
+/// A position in the log, and the sequence numbers under which its packets were sent.
 #[derive(Debug)]
 pub(super) struct Cursor {
-    /// The coding of the pictures that the viewer can be sent; those of another one are stepped over.
+    /// Negotiated video codec; frames of another one are skipped.
     codec: Option<VideoCodec>,
     /// Number of the packet to send next, once there is one to start with.
     number: Option<u64>,
     /// Index of the next packet: its sequence number, extended to 48 bits.
     next_index: u64,
-    /// How numbers became indices, the present way last.
+    /// The mappings from numbers to indices, the current one last.
     placements: VecDeque<Placement>,
-    /// How old what is sent may be beyond [`MAX_BEHIND`]: a newcomer begins that far back, and may
-    /// stay so until it has come to the head.
+    /// Age that packets may have beyond [`MAX_BEHIND`]: a newcomer starts that far back, and may
+    /// stay so until it reaches the head.
     allowance: Duration,
-    /// Set when everything up to the next keyframe is left out: the first number that may be it.
+    /// Set while everything up to the next keyframe is skipped: the first number that may be it.
     awaits_keyframe_from: Option<u64>,
-    /// Whether the present picture is the first since the cursor was put there.
+    /// True if the current frame is the first since the cursor was moved.
     is_new: bool,
-    /// How many pictures the viewer's decoder holds back to put them in order; `None` for one that
-    /// takes pictures only in the order in which they are shown.
+    /// Frames that the viewer's decoder holds back to reorder them; `None` for one that supports
+    /// frames in display order only.
     held: Option<u8>,
-    /// The same once the present picture is sent to its end.
+    /// The value of `held` once the current frame is completely sent.
     priming: u8,
     wants_replay: bool,
     replayed: Option<Instant>,
     /// Least time from the last replay to the next.
     replay_interval: Duration,
-    /// The latest time of what was sent.
+    /// The latest presentation time sent.
     newest: Option<MediaTime>,
-    /// In another log, what is not later than this is left out: times never go back.
+    /// After a change of the log, packets up to this time are skipped: times never go back.
     begins_after: Option<MediaTime>,
     /// When a keyframe was sent last.
     pub(super) keyframe_sent: Option<Instant>,
@@ -80,20 +80,20 @@ struct Placement {
     offset: u64,
 }
 
-/// Where sending goes on.
+/// The position at which sending continues.
 #[derive(Debug)]
-pub(super) enum Place<'l> {
+pub(super) enum Position<'l> {
     /// At the packet of this number.
     At(u64, &'l LoggedPacket),
-    /// Everything has been sent.
+    /// At the head: everything has been sent.
     Head,
-    /// Nowhere before a keyframe comes.
-    Nowhere,
+    /// At the next keyframe, which has not come.
+    Waiting,
 }
 
 impl Cursor {
-    /// A cursor whose first packet will have the index `next_index`, for pictures of this coding.
-    /// `reorders`: the viewer's decoder can be made to put pictures in order.
+    /// Creates a cursor whose first packet will have the index `next_index`, for frames of `codec`.
+    /// `reorders`: the viewer's decoder can be made to reorder frames.
     pub(super) fn new(next_index: u64, codec: Option<VideoCodec>, reorders: bool) -> Self {
         Self {
             codec,
@@ -117,11 +117,16 @@ impl Cursor {
         }
     }
 
-    /// Where to go on with pictures: where the cursor is, or at the newest keyframe when the stream
-    /// begins, has fallen behind, or is to be replayed. On a `slow_path`, pictures that nothing
-    /// refers to are stepped over first, and then everything up to the next keyframe. A picture that
-    /// was begun is sent to its end.
-    pub(super) fn place<'l>(&mut self, log: &'l Log, now: Instant, slow_path: bool) -> Place<'l> {
+    /// Returns the position of the next video packet: at the cursor, or at the newest keyframe when
+    /// the stream starts, has fallen behind, or is to be replayed. On a `slow_path`, first
+    /// disposable frames are skipped, and then everything up to the next keyframe. A frame that was
+    /// started is sent completely.
+    pub(super) fn next_packet<'l>(
+        &mut self,
+        log: &'l Log,
+        now: Instant,
+        slow_path: bool,
+    ) -> Position<'l> {
         loop {
             let Some(number) = self.number else {
                 return self.begin(log, now);
@@ -135,14 +140,14 @@ impl Cursor {
                     continue;
                 }
                 self.allowance = Duration::ZERO;
-                return Place::Head;
+                return Position::Head;
             };
             if !self.is_addressed(packet.audience) {
                 self.move_to(number + 1);
                 continue;
             }
             if !packet.first {
-                return Place::At(number, packet);
+                return Position::At(number, packet);
             }
             if packet.codec != self.codec {
                 self.await_keyframe(number + 1);
@@ -157,36 +162,36 @@ impl Cursor {
             if has_newer && age > skips_after || slow_path && age > MAX_BEHIND + self.allowance {
                 self.await_keyframe(number + 1);
             } else if slow_path && packet.disposable && age > MAX_BEHIND_DISPOSABLE {
-                self.move_to(end_of_picture(log, number));
+                self.move_to(end_of_frame(log, number));
                 self.dropped_frames += 1;
             } else {
-                return Place::At(number, packet);
+                return Position::At(number, packet);
             }
         }
     }
 
-    /// Index of the next packet.
+    /// Returns the index of the next packet.
     pub(super) fn next_index(&self) -> u64 {
         self.next_index
     }
 
-    /// How many packets of the log are to be sent from the cursor on.
+    /// Returns the number of packets in the log from the cursor on.
     pub(super) fn pending(&self, log: &Log) -> u64 {
         self.number
             .map_or(0, |number| log.head().saturating_sub(number))
     }
 
-    /// Begins at the newest keyframe, or at the one that is waited for.
-    fn begin<'l>(&mut self, log: &'l Log, now: Instant) -> Place<'l> {
+    /// Moves the cursor to the newest keyframe, if it has the one that it waits for.
+    fn begin<'l>(&mut self, log: &'l Log, now: Instant) -> Position<'l> {
         let from = self.awaits_keyframe_from.unwrap_or(0);
-        // In a decoder that holds pictures back, what comes out first is earlier than the keyframe.
+        // The first frame out of a decoder that holds back frames is earlier than the keyframe.
         let lag = log::MAX_INTERVAL * self.held().into();
         let is_due = |(keyframe, packet): &(u64, &LoggedPacket)| {
             let is_later = |sent: MediaTime| packet.pts > sent + lag;
             *keyframe >= from && self.begins_after.is_none_or(is_later)
         };
         let Some((keyframe, packet)) = self.keyframe(log).filter(is_due) else {
-            return Place::Nowhere;
+            return Position::Waiting;
         };
         self.begins_after = None;
         if self.awaits_keyframe_from.take().is_some() {
@@ -195,10 +200,10 @@ impl Cursor {
         self.allowance = now.saturating_duration_since(packet.at);
         self.is_new = true;
         self.move_to(keyframe);
-        Place::At(keyframe, packet)
+        Position::At(keyframe, packet)
     }
 
-    /// Goes over to another log. What was sent from this one cannot be sent again.
+    /// Moves to another log. Packets of the old one cannot be retransmitted any more.
     pub(super) fn change_log(&mut self) {
         self.number = None;
         self.placements.clear();
@@ -210,20 +215,20 @@ impl Cursor {
         self.begins_after = self.newest;
     }
 
-    /// The newest keyframe, if the viewer can be sent it.
+    /// Returns the newest keyframe, if it has the negotiated codec.
     fn keyframe<'l>(&self, log: &'l Log) -> Option<(u64, &'l LoggedPacket)> {
         let keyframe = log.keyframe()?;
         let packet = log.get(keyframe)?;
         (packet.codec == self.codec).then_some((keyframe, packet))
     }
 
-    /// Leaves out everything up to the first keyframe from `number` on.
+    /// Skips everything up to the first keyframe from `number` on.
     fn await_keyframe(&mut self, number: u64) {
         self.number = None;
         self.awaits_keyframe_from = Some(number);
     }
 
-    /// Whether what comes next is late, or is left out.
+    /// Returns whether the next packet is late or skipped.
     pub(super) fn is_late(&self, log: &Log, now: Instant) -> bool {
         self.awaits_keyframe_from.is_some()
             || self
@@ -232,9 +237,9 @@ impl Cursor {
                 .is_some_and(|packet| now.saturating_duration_since(packet.at) > LATE)
     }
 
-    /// Where to go on with sound: what is no longer in the log is passed over, and in another log what was
-    /// sent from the one before.
-    pub(super) fn place_sound(&mut self, log: &Log) -> u64 {
+    /// Returns the number of the next audio packet. Skips packets that are no longer in the log
+    /// and, after a change of the log, those up to the time already sent.
+    pub(super) fn next_audio(&mut self, log: &Log) -> u64 {
         let number = match self.number {
             Some(number) if number >= log.head() || log.get(number).is_some() => number,
             _ => {
@@ -255,12 +260,12 @@ impl Cursor {
         next
     }
 
-    /// How many pictures the viewer's decoder holds back.
+    /// Returns the number of frames that the viewer's decoder holds back.
     pub(super) fn held(&self) -> u8 {
         self.held.unwrap_or(0)
     }
 
-    /// Whether a packet is for this viewer.
+    /// Returns whether a packet is for this viewer.
     fn is_addressed(&self, audience: Audience) -> bool {
         match (audience, self.held) {
             (Audience::All, _) | (Audience::Reordering, Some(_)) => true,
@@ -270,7 +275,7 @@ impl Cursor {
         }
     }
 
-    /// Moves over the packet at the cursor. Returns the index it is sent under.
+    /// Moves past the packet at the cursor. Returns the index under which it is sent.
     pub(super) fn advance(&mut self, packet: &LoggedPacket) -> u64 {
         if let Audience::Priming(depth) = packet.audience {
             self.priming = depth;
@@ -286,7 +291,7 @@ impl Cursor {
         index
     }
 
-    /// Moves the cursor; sequence numbers go on without a gap.
+    /// Moves the cursor; sequence numbers continue without a gap.
     fn move_to(&mut self, number: u64) {
         self.number = Some(number);
         let placement = Placement {
@@ -304,7 +309,7 @@ impl Cursor {
         }
     }
 
-    /// Index and number of the packet that was sent last with this sequence number.
+    /// Returns index and number of the newest packet sent with this sequence number.
     pub(super) fn sent_as(&self, sequence: u16) -> Option<(u64, u64)> {
         let last = self.next_index.checked_sub(1)?;
         let age = u64::from((last as u16).wrapping_sub(sequence));
@@ -314,8 +319,8 @@ impl Cursor {
         Some((index, index.wrapping_sub(placement.offset)))
     }
 
-    /// Lets the group of pictures be sent anew, when the viewer asks for a keyframe and that is of use:
-    /// not if one was sent to it just now or will be soon, and not again and again.
+    /// Schedules a replay of the GOP if that helps a viewer that asks for a keyframe: not if one
+    /// was just sent or comes soon, and at most once per interval. Returns whether it did.
     pub(super) fn replay(&mut self, log: &Log, now: Instant, round_trip: Duration) -> bool {
         let is_within = |at: Option<Instant>, time: Duration| {
             at.is_some_and(|at| now.saturating_duration_since(at) < time)
@@ -334,16 +339,17 @@ impl Cursor {
         self.wants_replay |= helps;
         if helps {
             let (first, longest) = REPLAY_INTERVAL;
-            self.replay_interval = match is_within(self.replayed, REPLAY_REST) {
-                true => (2 * self.replay_interval).min(longest),
-                false => first,
+            self.replay_interval = if is_within(self.replayed, REPLAY_REST) {
+                (2 * self.replay_interval).min(longest)
+            } else {
+                first
             };
             self.replayed = Some(now);
         }
         helps
     }
 
-    /// Moves the cursor back to the keyframe if that was asked for. `false`: it stays where it is.
+    /// Moves the cursor back to the keyframe if a replay is scheduled. Returns whether it moved.
     fn take_replay(&mut self, log: &Log, now: Instant) -> bool {
         if !std::mem::take(&mut self.wants_replay) {
             return false;
@@ -353,8 +359,8 @@ impl Cursor {
         };
         self.allowance = now.saturating_duration_since(packet.at);
         self.move_to(keyframe);
-        // Who asks for a keyframe may have a new decoder. One that holds pictures back already loses as
-        // many of the old ones.
+        // The viewer may have a new decoder. An old one that holds back frames loses as many of
+        // them.
         self.held = self.held.map(|_| 0);
         self.is_new = true;
         self.replays += 1;
@@ -362,8 +368,8 @@ impl Cursor {
     }
 }
 
-/// Number of the first packet behind the picture that begins at `number`.
-fn end_of_picture(log: &Log, number: u64) -> u64 {
+/// Returns the number of the first packet after the frame that starts at `number`.
+fn end_of_frame(log: &Log, number: u64) -> u64 {
     let is_last = |number: &u64| {
         log.get(*number)
             .is_none_or(|packet: &LoggedPacket| packet.marker)
