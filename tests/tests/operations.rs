@@ -337,7 +337,7 @@ fn a_configuration_is_checked_without_starting_anything() {
         ),
         (
             "[https]\nlisten = \"[::]:1\"\nkey = \"x\"",
-            "certificate and key of HTTPS",
+            "HTTPS: set both certificate and key, or neither",
         ),
         ("log = \"loud=louder\"", "is not a level"),
     ] {

@@ -6,14 +6,13 @@ use std::net::SocketAddr;
 
 use distributary_auth::AuthError;
 use distributary_egress::engine::{EngineError, EngineFailure};
-use distributary_net::BindError;
+use distributary_net::{BindError, ListenAddress};
 use distributary_tls::TlsError;
 use distributary_whep::HttpError;
 
 use crate::candidates::CandidateError;
 use crate::config::ConfigError;
 use crate::logging::LogError;
-use distributary_net::ListenAddress;
 
 /// Something that listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use distributary_auth::Authorizer;
 use distributary_egress::engine::{Engine, EngineConfig};
 use distributary_hub::Hub;
+use distributary_net::ListenAddress;
 use distributary_rtmp::{PublishersConfig, PullsConfig, RtmpConfig, RtmpServer, TlsConfig};
 use distributary_tls::{TlsIdentity, TlsListener};
+use distributary_transcode::TranscodeConfig;
 use distributary_whep::admin::{AdminDoor, AdminToken, admin_router};
 use distributary_whep::{
     Access, Admission, Drain, FrontDoor, HttpConfig, HttpServer, RequestsConfig, Router,
@@ -24,8 +26,6 @@ use crate::error::{Listener, RunError, StartError};
 use crate::limits::{self, Connections};
 use crate::memory;
 use crate::reload::Live;
-use distributary_net::ListenAddress;
-use distributary_transcode::TranscodeConfig;
 
 /// How long all parts together may take to end.
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(1500);

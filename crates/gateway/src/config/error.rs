@@ -14,29 +14,29 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The file is not what it should be.
+    /// The file is not valid.
     #[error("{}:{}: {}", path.display(), explanation.line, explanation.reason)]
     Parse {
         /// The file.
         path: PathBuf,
-        /// What is wrong there, and where that is.
+        /// The reason and the place.
         explanation: Explanation,
     },
-    /// A variable of the environment is not what its key wants.
+    /// A variable of the environment does not have a value of its key.
     #[error("{name} in the environment: {reason}")]
     Environment {
         /// The variable.
         name: String,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
 }
 
 impl ConfigError {
-    /// The place of the file that is wrong, with a mark, for a person at a terminal.
+    /// Returns the line of the file that is wrong, with a mark, for a person at a terminal.
     pub fn excerpt(&self) -> Option<String> {
         match self {
             Self::Parse { explanation, .. } => Some(explanation.to_string()),

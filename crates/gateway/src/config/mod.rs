@@ -41,47 +41,47 @@ const CONTAINER_INTERFACES: [&str; 8] = [
     "docker*", "br-*", "veth*", "virbr*", "cni*", "podman*", "flannel*", "cali*",
 ];
 
-/// Where the admin API is: for this machine alone.
+/// Default address of the admin API: loopback, because it has full control.
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8180);
 
-/// What the gateway can be told. `config/distributary.toml` explains every key.
+/// The configuration of the gateway. `config/distributary.toml` explains every key.
 ///
-/// The first keys are those that have a flag of the same name; a table for each part holds its
-/// limits. Keys that do not exist are refused, so that a slip of the pen is not taken for a setting.
+/// Most keys before the first table have a flag of the same name. Keys that do not exist are refused, so that a
+/// misspelled key is not ignored. `#[reload]` marks the keys that a reload applies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Section)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where publishers connect to.
+    /// Listener for RTMP publishers.
     pub rtmp: ListenAddress,
-    /// Where WHEP, the API and the page are.
+    /// Listener for WHEP, the public API and the player.
     pub http: ListenAddress,
-    /// Where the media is sent from.
+    /// Address from which media is sent.
     pub webrtc: ListenAddress,
-    /// Where the admin API and the figures for Prometheus are; off when there is none.
+    /// Listener for the admin API and the metrics; off if there is none.
     pub admin: OptionalAddress,
-    /// What the admin API wants to be shown.
+    /// Token that the admin API requires; empty for none.
     pub admin_token: String,
-    /// Hosts told to viewers instead of the addresses of the machine.
+    /// Hosts announced to viewers instead of the addresses of the machine.
     pub advertise: Vec<String>,
-    /// Interfaces whose addresses may be told to viewers, by patterns of their names.
+    /// Interfaces whose addresses are announced, by patterns of their names; all if there is none.
     pub interfaces: Vec<String>,
-    /// Interfaces whose addresses are not.
+    /// Interfaces whose addresses are not announced.
     pub exclude_interfaces: Vec<String>,
-    /// What is logged.
+    /// Levels of the log.
     #[reload]
     pub log: String,
-    /// How it is written.
+    /// Format of the log.
     pub log_format: LogFormat,
-    /// Lines of the log that one client can fill in a minute; 0 for any number.
+    /// Log lines per minute that one client can cause; 0 means no limit.
     #[reload]
     pub log_lines_per_minute: u32,
-    /// How long viewers and publishers may take to go elsewhere when the gateway is told to end.
+    /// Time that viewers and publishers have to move elsewhere after SIGTERM.
     #[serde(with = "time")]
     pub drain_timeout: Duration,
     /// Streams that are pulled from other servers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pull: Vec<PullRule>,
-    /// Exceptions from what holds for all streams.
+    /// Exceptions from `streams` for some streams.
     #[reload]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stream: Vec<StreamRule>,
@@ -89,7 +89,7 @@ pub struct Config {
     #[reload]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ice_server: Vec<IceServer>,
-    /// Streams whose viewers are sent to another gateway.
+    /// Streams whose viewers are redirected to another gateway.
     #[reload]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub redirect: Vec<Redirect>,
@@ -102,28 +102,28 @@ pub struct Config {
     /// The admin API over TLS.
     #[section]
     pub admin_https: TlsListener,
-    /// Limits of those who publish.
+    /// Limits for publishers.
     #[section]
     pub publishers: PublishersConfig,
-    /// Limits of what is pulled.
+    /// Limits for pulled streams.
     #[section]
     pub pulls: PullsConfig,
-    /// What is kept of each stream.
+    /// How streams are stored and processed.
     #[section]
     pub streams: StreamsConfig,
-    /// How streams are encoded anew.
+    /// Transcoding.
     #[section]
     pub transcode: TranscodeConfig,
     /// How viewers are served.
     #[section]
     pub viewers: ViewersConfig,
-    /// How players may ask for streams.
+    /// The public HTTP API.
     #[section]
     pub whep: WhepConfig,
-    /// Limits of HTTP.
+    /// Limits for HTTP.
     #[section]
     pub requests: RequestsConfig,
-    /// Who may publish and who may watch.
+    /// Who can publish and who can watch.
     #[section]
     pub auth: AuthConfig,
 }
@@ -149,7 +149,7 @@ impl Config {
         distributary_config::paths::<Self>()
     }
 
-    /// The part of the HTTP front door.
+    /// Returns the settings of the HTTP front door.
     pub fn front(&self) -> FrontConfig {
         FrontConfig {
             whep: self.whep.clone(),
@@ -160,7 +160,7 @@ impl Config {
         }
     }
 
-    /// How long viewers stay whose stream is not live, if not for ever.
+    /// Returns how long viewers of a stream that is not live stay; `None` means for ever.
     pub fn offline_grace(&self) -> Option<Duration> {
         match self.whep.offline {
             Offline::Refuse => Some(self.viewers.offline_grace),
@@ -168,7 +168,7 @@ impl Config {
         }
     }
 
-    /// The part of the hub.
+    /// Returns the settings of the hub.
     pub fn hub(&self) -> HubConfig {
         HubConfig {
             streams: self.streams.clone(),
