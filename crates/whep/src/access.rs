@@ -1,4 +1,5 @@
-//! Who may watch.
+//! Checks who may watch: authorization, rate limits and the client's address behind trusted
+//! proxies.
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -21,32 +22,32 @@ use crate::limits::{Limits, counts};
 use crate::problem::Problem;
 use crate::router::FrontDoor;
 
-/// Asks for the token or key as a password, beside `Bearer` (RFC 7617). It is for programs that send no password
-/// before they are asked for one. Pages do not get it: their browser would ask its user, in a dialog of its own,
-/// where the page has a field for the key.
+/// Asks for the token or key as a password, beside `Bearer` (RFC 7617), for programs that send a
+/// password only after a challenge. Pages do not get it: the browser would open its own password
+/// dialog, although the page has a field for the key.
 const BASIC: &str = "Basic realm=\"Distributary\", charset=\"UTF-8\"";
 
-/// Headers by which a browser tells that a page sends a request. Every browser sends `Origin` with POST, also to the
-/// site of the page (Fetch standard, "append a request `Origin` header").
+/// Request headers that only browsers send for a page. Every browser sends `Origin` with POST, also
+/// to the page's own site (Fetch standard, "append a request `Origin` header").
 const OF_PAGES: [&str; 2] = ["origin", "sec-fetch-mode"];
 
-/// Names the addresses that a request has come by.
+/// Header that lists the addresses a request has passed through.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// What is asked before a viewer is let in. Cloning gives another handle.
+/// Authorization and rate limits of viewers. Cloning gives another handle.
 #[derive(Clone, Debug)]
 pub struct Access {
     authorizer: Authorizer,
     limits: Arc<Limits>,
     proxies: Arc<RwLock<TrustedProxies>>,
     expiry: Expiry,
-    /// Whether it was said that a proxy is not trusted.
+    /// A warning about an untrusted proxy was logged.
     has_warned: Arc<AtomicBool>,
 }
 
 impl Access {
-    /// Viewers are let in as `authorizer` says, and may ask as often as `limit` allows. Where they are is
-    /// what `proxies` say, if they come through one.
+    /// Creates the checks: `authorizer` admits viewers, `limit` is the request rate of one address,
+    /// and `proxies` are believed about the address of a client.
     pub fn new(authorizer: Authorizer, limit: RateLimit, proxies: TrustedProxies) -> Self {
         Self {
             authorizer,
@@ -57,25 +58,25 @@ impl Access {
         }
     }
 
-    /// Puts another limit into force, and other proxies.
+    /// Replaces the rate limit and the trusted proxies.
     pub fn replace(&self, limit: RateLimit, proxies: TrustedProxies) {
         self.limits.replace(limit);
         *self.proxies.write().unwrap_or_else(PoisonError::into_inner) = proxies;
         self.has_warned.store(false, Ordering::Relaxed);
     }
 
-    /// Returns how often an address may ask.
+    /// Returns the request rate that one address may have.
     pub fn limit(&self) -> RateLimit {
         self.limits.limit()
     }
 
-    /// Returns the proxies that are believed.
+    /// Returns the trusted proxies.
     pub fn proxies(&self) -> TrustedProxies {
         let proxies = self.proxies.read();
         proxies.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Where a request comes from, by what trusted proxies say.
+    /// Returns the address of the client, as trusted proxies report it.
     pub(crate) fn address(&self, peer: Option<&PeerAddress>, headers: &HeaderMap) -> IpAddr {
         let peer = address_of(peer);
         // Each proxy adds to the list, some as a header of its own.
@@ -88,40 +89,40 @@ impl Access {
         proxies.client(peer, &list.join(","))
     }
 
-    /// Whether a connection comes from a proxy that is believed.
+    /// Returns whether a connection comes from a trusted proxy.
     pub(crate) fn is_proxy(&self, peer: Option<&PeerAddress>) -> bool {
         let proxies = self.proxies.read().unwrap_or_else(PoisonError::into_inner);
         proxies.trusts(address_of(peer))
     }
 
-    /// Says once that a proxy on this machine hides where viewers are. This machine itself has no limits, so
-    /// none of its viewers has one. It is not believed by itself: any program on this machine could then
-    /// come from everywhere.
+    /// Warns once that an untrusted proxy on this machine hides the viewers' addresses. Loopback
+    /// has no limits, so none of these viewers has one. The proxy is not trusted by default: any
+    /// program on this machine could then claim any address.
     fn warn_of_proxy(&self, peer: IpAddr) {
         if !self.has_warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "a proxy at {peer} sends X-Forwarded-For and is not trusted: no limit by address holds for its \
+                "a proxy at {peer} sends X-Forwarded-For and is not trusted: no limit by address applies to its \
                  viewers; set trusted_proxies = [\"{peer}\"] under [requests]"
             );
         }
     }
 
-    /// A limit on how often somebody may ask.
+    /// Returns the rate limits.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// When sessions end with their tokens.
+    /// Returns the expiry of sessions whose token expires.
     pub(crate) fn expiry(&self) -> &Expiry {
         &self.expiry
     }
 
-    /// Whether everybody may watch.
+    /// Returns whether everybody may watch.
     pub(crate) fn is_open(&self) -> bool {
         self.authorizer.is_open(Action::Play)
     }
 
-    /// Lets `viewer` watch `stream`, or says why not, to the log as well.
+    /// Authorizes `viewer` to watch `stream`. Logs a refusal.
     pub(crate) async fn check(
         &self,
         viewer: &Viewer,
@@ -139,7 +140,7 @@ impl Access {
         })
     }
 
-    /// Whether `viewer` may watch `stream`.
+    /// Authorizes `viewer` to watch `stream`.
     pub(crate) async fn authorize(
         &self,
         viewer: &Viewer,
@@ -158,7 +159,7 @@ impl Access {
 }
 
 impl Default for Access {
-    /// Everybody may watch, and ask as often as they like.
+    /// Lets everybody watch, without a rate limit.
     fn default() -> Self {
         let limit = RateLimit {
             burst: 1,
@@ -168,39 +169,39 @@ impl Default for Access {
     }
 }
 
-/// Where a connection comes from; the driver adds it to every request.
+/// Address of the other end of a connection. The server adds it to every request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PeerAddress(pub(crate) SocketAddr);
 
-/// Who sends a request, and what they show.
+/// The client that sends a request, with its credentials.
 #[derive(Debug)]
 pub(crate) struct Viewer {
     ip: IpAddr,
     bearer: Option<String>,
     query: String,
     agent: Option<String>,
-    /// Whether a page in a browser sends the request.
+    /// The request comes from a page in a browser.
     is_page: bool,
 }
 
 impl Viewer {
-    /// The query of the request, which may be empty.
+    /// Returns the query string of the request, which may be empty.
     pub(crate) fn query(&self) -> &str {
         &self.query
     }
 
-    /// The address that limits count the viewer as; `None` for one on this machine.
+    /// Returns the address that limits count the viewer under; `None` for one on this machine.
     pub(crate) fn counts_as(&self) -> Option<IpAddr> {
         counts(self.ip).then(|| network(self.ip))
     }
 
-    /// Writes into the log why the viewer is not let in.
+    /// Logs why the viewer is refused.
     pub(crate) fn note_refusal(&self, stream: &StreamName, reason: &dyn Display) {
         tracing::info!(%stream, address = %self.ip, %reason, "viewer refused");
     }
 
-    /// Adds where the viewer is to what is known of its player.
-    pub(crate) fn tell(&self, options: ViewerOptions) -> ViewerOptions {
+    /// Adds the viewer's address to the options of its player.
+    pub(crate) fn with_address(&self, options: ViewerOptions) -> ViewerOptions {
         ViewerOptions {
             address: Some(self.ip),
             counts_as: self.counts_as(),
@@ -223,7 +224,7 @@ impl FromRequestParts<FrontDoor> for Viewer {
                 .get(name)
                 .and_then(|value| value.to_str().ok())
         };
-        let bearer = text(header::AUTHORIZATION).and_then(shown);
+        let bearer = text(header::AUTHORIZATION).and_then(credential);
         Ok(Self {
             ip: front.access.address(peer, &parts.headers),
             bearer,
@@ -236,17 +237,17 @@ impl FromRequestParts<FrontDoor> for Viewer {
     }
 }
 
-/// Where a connection comes from. Only tests on the router have none.
+/// Returns the address of the other end. Only unit tests of the router have none.
 fn address_of(peer: Option<&PeerAddress>) -> IpAddr {
     peer.map_or(Ipv4Addr::LOCALHOST.into(), |PeerAddress(peer)| {
         peer.ip().to_canonical()
     })
 }
 
-/// Returns the token or key in an `Authorization` header: a bearer token (RFC 6750 section 2.1), which some
-/// players send alone, without the name of the scheme, or the password of Basic (RFC 7617). What a script
-/// makes of a variable that is not set is none.
-fn shown(value: &str) -> Option<String> {
+/// Returns the token or key in an `Authorization` header: a bearer token (RFC 6750 section 2.1),
+/// which some players send without the name of the scheme, or the password of Basic (RFC 7617).
+/// `null` and `undefined`, as scripts print a variable that is not set, count as no token.
+fn credential(value: &str) -> Option<String> {
     let value = value.trim();
     let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
     let token = if scheme.eq_ignore_ascii_case("bearer") {
@@ -268,7 +269,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proxy_on_this_machine_that_is_not_trusted_is_warned_of() {
+    fn untrusted_proxy_on_this_machine_is_warned_about() {
         let networks = ["127.0.0.1"].map(|text| distributary_net::parse_network(text).unwrap());
         let trusting = TrustedProxies(networks.to_vec());
         let limit = RateLimit {
@@ -280,7 +281,7 @@ mod tests {
             (trusting.clone(), "::1", "192.0.2.1", true),
             (trusting.clone(), "::ffff:127.0.0.1", "192.0.2.1", false),
             (TrustedProxies::default(), "127.0.0.1", "", false),
-            // Anybody can write the header, and has limits all the same.
+            // Anybody can send the header, and has limits all the same.
             (TrustedProxies::default(), "192.0.2.9", "192.0.2.1", false),
         ] {
             let access = Access::new(Authorizer::open(), limit, proxies);
@@ -295,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_has_a_token_a_password_or_nothing() {
+    fn authorization_header_gives_a_token_or_a_password() {
         for (value, token) in [
             ("Bearer abc", Some("abc")),
             ("bearer  abc ", Some("abc")),
@@ -313,7 +314,7 @@ mod tests {
             ("Digest username=me", None),
             ("", None),
         ] {
-            assert_eq!(shown(value).as_deref(), token, "{value}");
+            assert_eq!(credential(value).as_deref(), token, "{value}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether new viewers are let in.
+//! Admission of new viewers, and the drain that stops it.
 
 use std::sync::Arc;
 
@@ -7,41 +7,42 @@ use tokio::sync::watch;
 
 use crate::problem::Problem;
 
-/// When a player should ask again while the gateway is about to end, in seconds: another one may have
-/// taken its place by then.
+/// Seconds after which a player should retry while the gateway drains. Another gateway may serve
+/// the address by then.
 const DRAINING_RETRY_SECONDS: u32 = 5;
 
-/// The switch that closes the door to new viewers. Those who are in stay; cloning gives another handle.
+/// The switch that admits or refuses new viewers. Connected viewers stay. Cloning gives another
+/// handle.
 #[derive(Clone, Debug, Default)]
 pub struct Admission {
     drain: Arc<watch::Sender<Option<Drain>>>,
 }
 
-/// That nobody is let in any more.
+/// A drain: no new viewers are admitted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drain {
-    /// The endpoint where viewers should ask instead; without one, where they have asked before.
+    /// The endpoint where viewers should reconnect; `None` for the one they used before.
     pub reconnect: Option<Arc<str>>,
 }
 
 impl Admission {
-    /// Lets nobody in any more: who asks is told to try again later (503). Players that listen for events
-    /// are asked to reconnect. `false`: it was so already.
+    /// Refuses new viewers with 503 from now on, and asks players that listen for events to
+    /// reconnect. Returns `false` if the gateway drained already.
     pub fn drain(&self, drain: Drain) -> bool {
         self.drain.send_replace(Some(drain)).is_none()
     }
 
-    /// Lets viewers in again. `false`: they were let in.
+    /// Admits viewers again. Returns `false` if the gateway did not drain.
     pub fn resume(&self) -> bool {
         self.drain.send_replace(None).is_some()
     }
 
-    /// Whether nobody is let in any more.
+    /// Returns whether new viewers are refused.
     pub fn is_draining(&self) -> bool {
         self.drain.borrow().is_some()
     }
 
-    /// The state of the switch, and its change.
+    /// Returns the state of the switch, with its changes.
     pub fn watch(&self) -> watch::Receiver<Option<Drain>> {
         self.drain.subscribe()
     }
@@ -51,7 +52,7 @@ impl Admission {
         if !self.is_draining() {
             return Ok(());
         }
-        let detail = "This gateway is about to end and takes no new viewers.";
+        let detail = "This gateway is shutting down and admits no new viewers.";
         Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             .retry_after(DRAINING_RETRY_SECONDS))
     }
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_seen_by_every_handle_and_told_once() {
+    fn every_handle_sees_a_drain_and_its_end() {
         let admission = Admission::default();
         let mut watch = admission.clone().watch();
         assert!(admission.check().is_ok());

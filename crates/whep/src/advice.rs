@@ -1,25 +1,22 @@
-//! What a publisher should change, in words.
+//! Advice to publishers: encoder settings to change.
 
 use distributary_hub::cache::{MAX_FRAMES, Overflow};
 use distributary_hub::{BFrameAdvice, StreamStats};
 use distributary_media::VideoTrack;
 use distributary_media::h264::{BFrames, Limitation};
 
-/// What should be changed at the encoder of a stream, if there is anything that keeps viewers from
-/// seeing it as it is.
+/// Returns how to change the encoder of a stream, if viewers do not get the stream as published.
 pub(crate) fn of(stats: &StreamStats) -> Option<String> {
     let all = [
         stats.missing_video.as_deref().map(of_missing),
-        stats.missing_audio.as_deref().map(of_missing),
-        of_pictures(stats.b_frames, stats.video.as_deref()),
+        of_b_frames(stats.b_frames, stats.video.as_deref()),
         stats.cache_overflow.map(of_overflow),
     ];
     let all: Vec<String> = all.into_iter().flatten().collect();
     (!all.is_empty()).then(|| all.join(" "))
 }
 
-/// The key of the configuration that sets a bound of what is kept for newcomers; of the bound that none
-/// sets, its name.
+/// Returns the name of the exceeded bound of the GOP cache: its configuration key, if it has one.
 pub(crate) fn bound(overflow: Overflow) -> &'static str {
     match overflow {
         Overflow::Bytes => "cache_size",
@@ -28,8 +25,8 @@ pub(crate) fn bound(overflow: Overflow) -> &'static str {
     }
 }
 
-/// Says it as the log does.
-fn of_missing(missing: &impl ToString) -> String {
+/// Returns the message of the log as a sentence.
+fn of_missing(missing: &MissingVideo) -> String {
     let text = missing.to_string();
     let (first, rest) = text.split_at_checked(1).unwrap_or_default();
     format!("{}{rest}.", first.to_ascii_uppercase())
@@ -41,26 +38,26 @@ fn of_overflow(overflow: Overflow) -> String {
         Overflow::Frames => format!("{MAX_FRAMES}"),
     };
     format!(
-        "Newcomers wait for the next keyframe, since the pictures from one to the next are more than \
-         {bound}: let the encoder make a keyframe every two seconds."
+        "New viewers wait for the next keyframe, because the GOP cache may hold no more than {bound}, \
+         and the GOP is longer: configure the encoder to send a keyframe every two seconds."
     )
 }
 
-fn of_pictures(b_frames: Option<BFrames>, video: Option<&VideoTrack>) -> Option<String> {
+fn of_b_frames(b_frames: Option<BFrames>, video: Option<&VideoTrack>) -> Option<String> {
     let consequence = match b_frames {
         None | Some(BFrames::None) => {
             let limitation = video.and_then(Limitation::of_track);
-            return limitation.map(|limitation| format!("Know that {limitation}."));
+            return limitation.map(|limitation| format!("Note that {limitation}."));
         }
         Some(BFrames::NonReference) => {
-            "They are left out, so the picture is less smooth than it could be"
+            "They are dropped, so the video is less smooth than it could be"
         }
         Some(BFrames::Reference) => {
-            "They cost an encoder here, or else some viewers see no more than the keyframes"
+            "The gateway has to transcode the stream, or some viewers get only keyframes"
         }
     };
     Some(format!(
-        "The stream has B-frames, which WebRTC has no place for. {consequence}: {BFrameAdvice}."
+        "The stream has B-frames, which WebRTC does not support. {consequence}: {BFrameAdvice}."
     ))
 }
 
@@ -78,11 +75,11 @@ mod tests {
     }
 
     #[test]
-    fn b_frames_are_told_with_what_they_mean_and_how_to_be_rid_of_them() {
+    fn b_frame_advice_names_the_consequence_and_the_fix() {
         assert_eq!(of(&StreamStats::default()), None);
         assert_eq!(of(&with_b_frames(BFrames::None)), None);
         for (b_frames, meaning) in [
-            (BFrames::NonReference, "left out"),
+            (BFrames::NonReference, "dropped"),
             (BFrames::Reference, "keyframes"),
         ] {
             let advice = of(&with_b_frames(b_frames)).unwrap();
@@ -94,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_told_why_newcomers_wait() {
+    fn overflow_advice_names_the_configuration_key() {
         for (overflow, key) in [
             (Overflow::Bytes, "cache_size"),
             (Overflow::Duration, "cache_duration"),
@@ -118,20 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_audio_is_told_with_its_reason() {
-        let stats = StreamStats {
-            missing_audio: Some(Arc::new(MissingAudio {
-                reason: "it is broken".into(),
-            })),
-            ..StreamStats::default()
-        };
-        let advice = of(&stats).unwrap();
-        assert!(advice.starts_with("Audio arrives"), "{advice}");
-        assert!(advice.ends_with("it is broken."), "{advice}");
-    }
-
-    #[test]
-    fn missing_video_is_told_first_in_the_words_of_the_log() {
+    fn missing_video_comes_first_as_in_the_log() {
         let missing = MissingVideo {
             has_keyframe: true,
             reason: Some("it is broken".into()),

@@ -1,4 +1,4 @@
-//! WHEP at the paths where the players of other servers look for it.
+//! WHEP at the paths that the players of other servers use.
 //!
 //! ```text
 //! /{app}/{stream}/whep                     MediaMTX
@@ -7,8 +7,7 @@
 //! /whep?app={app}&stream={stream}          xiu
 //! ```
 //!
-//! Each is another way to write `/whep/{app}/{stream}`, and becomes that before requests are routed: there
-//! is one endpoint.
+//! Each is rewritten to `/whep/{app}/{stream}` before requests are routed: there is one endpoint.
 
 use std::borrow::Cow;
 
@@ -19,17 +18,17 @@ use url::form_urlencoded;
 use crate::path;
 use crate::router::RESERVED;
 
-/// How the endpoint was asked for, where that makes a difference to the answer.
+/// The kind of player, where it makes a difference to the response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// As the draft has it.
+    /// As in the WHEP draft.
     #[default]
     Whep,
     /// As players of MediaMTX expect it.
     MediaMtx,
 }
 
-/// Paths at which the stream is named in the query, with the names that are meant when it is not.
+/// Paths that name the stream in the query string, with the default names.
 const BY_QUERY: [(&str, Option<(&str, &str)>); 4] = [
     ("/whep", None),
     ("/rtc/v1/whep", Some(("live", "livestream"))),
@@ -37,7 +36,7 @@ const BY_QUERY: [(&str, Option<(&str, &str)>); 4] = [
     ("/index/api/whep", None),
 ];
 
-/// Writes a path of another server as one of ours.
+/// Rewrites a path of another server to one of ours.
 pub(crate) fn rewrite<B>(mut request: Request<B>) -> Request<B> {
     if let Some((target, dialect)) = canonical(request.uri())
         && let Ok(target) = PathAndQuery::try_from(target)
@@ -52,14 +51,14 @@ pub(crate) fn rewrite<B>(mut request: Request<B>) -> Request<B> {
     request
 }
 
-/// Our path and query for what was asked for. `None`: it is ours, or nothing that is known here.
+/// Returns our path and query string for an alias; `None` if the path is none.
 fn canonical(uri: &Uri) -> Option<(String, Dialect)> {
     let path = uri.path();
     let trimmed = path.strip_suffix('/').unwrap_or(path);
     let known = BY_QUERY.iter().find(|(alias, _)| *alias == trimmed);
     if let Some((_, defaults)) = known {
-        let asked = Asked::of(uri.query().unwrap_or_default(), *defaults)?;
-        return Some((asked.to_string(), Dialect::Whep));
+        let query = AliasQuery::of(uri.query().unwrap_or_default(), *defaults)?;
+        return Some((query.to_string(), Dialect::Whep));
     }
     let stream = trimmed.strip_suffix("/whep")?.strip_prefix('/')?;
     let (app, _) = stream.split_once('/')?;
@@ -71,16 +70,16 @@ fn canonical(uri: &Uri) -> Option<(String, Dialect)> {
     Some((target, Dialect::MediaMtx))
 }
 
-/// What a query asks for.
-struct Asked<'q> {
+/// The query string of an alias.
+struct AliasQuery<'q> {
     app: Cow<'q, str>,
     stream: Cow<'q, str>,
-    /// The rest of the query.
+    /// The other parameters.
     rest: Vec<&'q str>,
 }
 
-impl<'q> Asked<'q> {
-    /// Reads a query. `None`: it does not name a stream.
+impl<'q> AliasQuery<'q> {
+    /// Parses a query string; `None` if it names no stream.
     fn of(query: &'q str, defaults: Option<(&'static str, &'static str)>) -> Option<Self> {
         let value = |name: &str| {
             let mut pairs = form_urlencoded::parse(query.as_bytes());
@@ -101,7 +100,7 @@ impl<'q> Asked<'q> {
     }
 }
 
-impl std::fmt::Display for Asked<'_> {
+impl std::fmt::Display for AliasQuery<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { app, stream, rest } = self;
         write!(f, "/whep/{}/{}", path::escaped(app), path::escaped(stream))?;
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_of_another_server_is_written_as_ours() {
+    fn aliases_are_rewritten_to_the_endpoint() {
         for (path, ours) in [
             ("/rtc/v1/whep/?app=live&stream=test", "/whep/live/test"),
             ("/rtc/v1/whep?stream=test", "/whep/live/test"),
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ours_stays() {
+    fn other_paths_are_not_rewritten() {
         for path in [
             "/",
             "/whep/live/test",
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_of_a_proxied_url_is_kept() {
+    fn absolute_urls_keep_scheme_and_host() {
         let (uri, _) = rewritten("http://gw.example:80/live/test/whep");
         assert_eq!(uri, "http://gw.example:80/whep/live/test");
     }

@@ -1,4 +1,4 @@
-//! The sections `[whep]` and `[requests]` of the configuration, and the settings that requests are served with.
+//! The configuration sections `[whep]` and `[requests]`, and the settings of the request handlers.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -17,29 +17,30 @@ use crate::redirect::Redirect;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Section)]
 #[serde(default, deny_unknown_fields)]
 pub struct WhepConfig {
-    /// Pages from which players may use the endpoint.
+    /// Origins whose pages may use the endpoint.
     #[reload]
     pub allowed_origins: AllowedOrigins,
-    /// What happens when a player requests a stream that is not live.
+    /// Response to a player that requests a stream that is not live.
     pub offline: Offline,
-    /// Maximum number of players that listen for events; each takes a connection.
+    /// Maximum number of players that listen for events. Each uses a connection.
     pub max_event_streams: usize,
-    /// Whether anyone can list the live streams.
+    /// Anybody can list the live streams.
     #[reload]
     pub list_streams: bool,
-    /// The path under which a proxy serves the gateway, where the proxy does not tell it.
+    /// The path under which a proxy serves the gateway, if the proxy does not send it.
     #[reload]
     pub public_path: PublicPath,
 }
 
-/// What a viewer gets who asks for a stream that is not live.
+/// Response to a viewer that requests a stream that is not live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Offline {
-    /// An error that says when to ask again.
+    /// An error with a `Retry-After`.
     #[default]
     Refuse,
-    /// A session, in which the stream begins when its publisher comes, and goes on when it comes back.
+    /// A session, in which the stream starts when its publisher connects, and continues when it
+    /// reconnects.
     Wait,
 }
 
@@ -59,16 +60,17 @@ impl Default for WhepConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Section)]
 #[serde(default, deny_unknown_fields)]
 pub struct RequestsConfig {
-    /// Maximum number of connections of a listener. For a further one the connection that is idle for longest is
-    /// closed; when none is idle, it is told that there is no room (503), except when it asks for health.
+    /// Maximum number of connections of a listener. A further connection replaces the one that is
+    /// idle for longest; when none is idle, it gets 503, except for health checks.
     pub max_connections: usize,
-    /// Maximum number of connections from one address, an IPv6 /64 network counting as one. For a further one the
-    /// same holds, with the idle connections of this address. This machine and proxies are not counted.
+    /// Maximum number of connections from one address; an IPv6 /64 network counts as one. A further
+    /// connection replaces an idle one of this address. Loopback and proxies are not counted.
     pub max_connections_per_ip: usize,
-    /// Time in which a client has to send the head of a request, and time that a connection may be idle.
+    /// Maximum time to receive the head of a request, and maximum idle time of a connection.
     #[serde(with = "time")]
     pub header_timeout: Duration,
-    /// Time in which a client has to read a response, or a part of one without an end. Then the connection is closed.
+    /// Maximum time for a client to read a response, or a part of an endless one. Then the
+    /// connection is closed.
     #[serde(with = "time")]
     pub write_timeout: Duration,
     /// Maximum number of requests of each kind per minute and address; 0 means no limit.
@@ -83,7 +85,7 @@ pub struct RequestsConfig {
 }
 
 impl RequestsConfig {
-    /// Returns how often an address may make requests.
+    /// Returns the request rate that one address may have.
     pub fn rate_limit(&self) -> RateLimit {
         RateLimit {
             burst: self.post_burst,
@@ -106,19 +108,19 @@ impl Default for RequestsConfig {
     }
 }
 
-/// What the handlers of requests need of the configuration.
+/// Configuration of the request handlers.
 #[derive(Clone, Debug)]
 pub struct FrontConfig {
     /// The section `[whep]`.
     pub whep: WhepConfig,
-    /// STUN and TURN servers that players are told of.
+    /// STUN and TURN servers that are announced to players.
     pub ice_servers: Vec<IceServer>,
-    /// Streams whose viewers are sent elsewhere; the first that matches counts.
+    /// Streams whose viewers are redirected; the first match applies.
     pub redirects: Vec<Redirect>,
-    /// Time that a publisher may be gone before players are told that the stream is inactive.
+    /// Time without a publisher after which players get the event that the stream is inactive.
     pub offline_grace: Duration,
-    /// Maximum number of players of one address that listen for events, an IPv6 /64 network counting as one. This
-    /// machine is not counted.
+    /// Maximum number of players of one address that listen for events; an IPv6 /64 network counts
+    /// as one. Loopback is not counted.
     pub max_event_streams_per_ip: usize,
 }
 
@@ -139,13 +141,13 @@ impl Default for FrontConfig {
 pub struct Settings(Arc<RwLock<Arc<FrontConfig>>>);
 
 impl Settings {
-    /// Settings that begin with `config`.
+    /// Creates settings with `config` in force.
     pub fn new(config: FrontConfig) -> Self {
         Self(Arc::new(RwLock::new(Arc::new(config))))
     }
 
-    /// Puts another configuration into force, for requests from now on. Limits, and what happens to viewers of a
-    /// stream that is not live, stay as they were at the start: they hold for those who are connected, too.
+    /// Replaces the configuration for new requests. Limits and `offline` keep their value from the
+    /// start, because they also apply to connected viewers.
     pub fn replace(&self, config: FrontConfig) {
         let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let start = FrontConfig::clone(&current);

@@ -8,37 +8,38 @@ use serde::{Deserialize, Serialize};
 
 use crate::router::FrontDoor;
 
-/// Request headers that players send. A browser that asks about others first, such as those of tracing, is
-/// allowed what it asks for: a header that is not known here is not looked at.
+/// Request headers that players send. A browser that asks about other headers, such as those of
+/// tracing, may send them: the gateway does not look at headers it does not know.
 const ALLOWED_HEADERS: &str = "Authorization, Content-Type, If-Match";
-/// Response headers a player must be able to read.
+/// Response headers that a player must be able to read.
 pub(crate) const EXPOSED_HEADERS: &str = "Accept-Patch, ETag, Link, Location, Retry-After, Warning";
-/// Seconds a browser may remember the answer to its preflight: the longest Chromium accepts.
+/// Seconds for which a browser may cache the response to its preflight: the maximum in Chromium.
 const MAX_AGE: &str = "7200";
-/// Methods that a browser may use where there is nothing, to be told so.
+/// Methods that a browser may use on a path without a resource, so that the page can read the
+/// error.
 const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST";
 
-/// Pages whose scripts may use the endpoint.
+/// Origins whose pages may use the endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub enum AllowedOrigins {
-    /// Those of any site. No cookie is ever looked at, so the wildcard gives away nothing.
+    /// Any origin. The gateway uses no cookies, so the wildcard gives nothing away.
     #[default]
     Any,
-    /// Those of these origins, each as browsers send it: `https://www.example`.
+    /// These origins, each as browsers send it: `https://www.example`.
     Only(Vec<HeaderValue>),
 }
 
-/// A text is not an origin.
+/// The text is not an origin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected * or an origin such as https://www.example, without a path, instead of {0:?}")]
 pub struct OriginError(String);
 
 impl AllowedOrigins {
-    /// Reads a list of origins, or of `*` alone.
+    /// Parses a list of origins, or `*` alone.
     ///
     /// # Errors
-    /// When one of them is not what a browser could send (RFC 6454 section 6.1).
+    /// Fails when one of them is not what a browser could send (RFC 6454 section 6.1).
     pub fn parse<T: AsRef<str>>(origins: &[T]) -> Result<Self, OriginError> {
         if let [only] = origins
             && only.as_ref() == "*"
@@ -58,7 +59,7 @@ impl AllowedOrigins {
         origins.collect::<Result<_, _>>().map(Self::Only)
     }
 
-    /// The value of `Access-Control-Allow-Origin` for a request with these headers, if there is to be one.
+    /// Returns the value of `Access-Control-Allow-Origin` for a request with these headers, if any.
     fn allowed(&self, request: &HeaderMap) -> Option<HeaderValue> {
         match self {
             Self::Any => Some(HeaderValue::from_static("*")),
@@ -90,7 +91,7 @@ impl From<AllowedOrigins> for Vec<String> {
     }
 }
 
-/// Lets the pages of the allowed origins read the response, whatever it is.
+/// Lets the pages of the allowed origins read the response, including errors.
 pub(crate) async fn allow_origins(
     State(front): State<FrontDoor>,
     request: Request,
@@ -104,21 +105,21 @@ pub(crate) async fn allow_origins(
         headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned()
     });
     let mut response = next.run(request).await;
-    if let Some(asked) = preflight {
-        // A browser shows no page the error that stands in the answer to its own question: the page is to
-        // get it for its request.
+    if let Some(requested) = preflight {
+        // A page cannot read an error in the response to a preflight: it gets the error in the
+        // response to its own request.
         if response.status().is_client_error() {
             response = options(METHODS);
         }
         let headers = response.headers_mut();
-        if let Some(asked) = asked {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked);
+        if let Some(requested) = requested {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, requested);
         }
         let vary = HeaderValue::from_static("Access-Control-Request-Headers");
         headers.append(header::VARY, vary);
     }
     let headers = response.headers_mut();
-    // Files that are for all pages say so themselves.
+    // Files for pages of any origin have the header already.
     if headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
         return response;
     }
@@ -135,12 +136,12 @@ pub(crate) async fn allow_origins(
     response
 }
 
-/// Whether a browser asks by itself, before the request it is to send, and not a player.
+/// Returns whether a request is a browser's preflight, which no player sends.
 pub(crate) fn is_preflight(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The answer to OPTIONS, whether a browser's preflight or a client's question.
+/// Returns the response to OPTIONS, for a browser's preflight or a client's request.
 pub(crate) fn options(methods: &'static str) -> Response {
     [
         (header::ALLOW, methods),
@@ -156,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_browser_sends_is_an_origin() {
+    fn only_origins_that_browsers_send_are_accepted() {
         assert_eq!(AllowedOrigins::parse(&["*"]), Ok(AllowedOrigins::Any));
         let both = ["https://a.example", "http://b.example:8080"];
         assert!(

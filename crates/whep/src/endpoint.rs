@@ -40,8 +40,8 @@ pub(crate) fn methods() -> MethodRouter<FrontDoor> {
     get(describe).post(open).options(options)
 }
 
-/// Opens a session: an offer in, an answer out; or, where the offer cannot be answered and ours might be, or
-/// there is none, an offer out, whose answer comes by PATCH.
+/// Opens a session: an offer in, an answer out. Without an offer, or if the offer cannot be
+/// answered, the gateway sends an offer of its own, and the answer comes by PATCH.
 async fn open(
     State(front): State<FrontDoor>,
     PathStream(name): PathStream,
@@ -63,12 +63,12 @@ async fn open(
     let negotiated = negotiated.map_err(|problem| in_dialect(problem, dialect))?;
     let events = events::link(&public, &negotiated.id);
     let mut response = described(negotiated, &public);
-    tell_ice_servers(&mut response, config.ice_servers.iter());
+    add_ice_servers(&mut response, config.ice_servers.iter());
     response.headers_mut().append(header::LINK, events);
     Ok(response)
 }
 
-/// What a player gets for its POST: an answer, or an offer of ours.
+/// The response to a POST: an answer, or an offer of the gateway.
 struct Negotiation {
     status: StatusCode,
     id: SessionId,
@@ -88,8 +88,8 @@ impl Negotiation {
         }
     }
 
-    /// `status` is 201 for an offer that the player has asked for, and 406 for one in place of an answer
-    /// (draft-ietf-wish-whep, "Server Sends Counter-Offer").
+    /// Creates the response with the gateway's offer. `status` is 201 if the player asked for an
+    /// offer, and 406 for a counter-offer (draft-ietf-wish-whep, "Server Sends Counter-Offer").
     fn offered(offered: CounterOffer, status: StatusCode) -> Self {
         Self {
             status,
@@ -101,7 +101,7 @@ impl Negotiation {
     }
 }
 
-/// Answers an offer, or makes one.
+/// Answers an offer, or creates one.
 async fn negotiate(
     front: &FrontDoor,
     viewer: &Viewer,
@@ -111,7 +111,7 @@ async fn negotiate(
 ) -> Result<Negotiation, Problem> {
     let grant = admit(front, viewer, name).await?;
     let engine = &front.engine;
-    let options = viewer.tell(options);
+    let options = viewer.with_address(options);
     let offer = body.sdp.as_deref().map(Offer::parse).transpose();
     let offer = offer.map_err(|error| refused(error, viewer, name))?;
     let watchable = watchable(front, name, options, offer.as_ref()).await;
@@ -119,7 +119,7 @@ async fn negotiate(
         Some(Err(OpenError::Negotiation(error)))
             if body.accepts_counter_offer && error.invites_counter_offer() =>
         {
-            tracing::debug!(stream = %name, %error, "a counter-offer is made");
+            tracing::debug!(stream = %name, %error, "sending a counter-offer");
             let offered = engine.counter_offer(&watchable, options);
             offered.map(|offered| Negotiation::offered(offered, StatusCode::NOT_ACCEPTABLE))
         }
@@ -133,7 +133,7 @@ async fn negotiate(
     Ok(negotiated)
 }
 
-/// Makes a viewer of whoever sent this offer for the stream `name`.
+/// Opens a session for an offer to watch the stream `name`.
 pub(crate) async fn play(
     front: &FrontDoor,
     viewer: &Viewer,
@@ -145,20 +145,20 @@ pub(crate) async fn play(
     let engine = &front.engine;
     let offer = Offer::parse(offer).map_err(|error| refused(error, viewer, name))?;
     let watchable = watchable(front, name, options, Some(&offer)).await;
-    let opened = engine.open(&watchable, &offer, viewer.tell(options));
+    let opened = engine.open(&watchable, &offer, viewer.with_address(options));
     let session = opened.map_err(|error| refused(error, viewer, name))?;
     front.access.expiry().follow(engine, session.id, grant);
     Ok(session)
 }
 
-/// Tells a viewer, and the log, why there is no session.
+/// Converts an error to a response, and logs it.
 fn refused(error: impl Display + Into<Problem>, viewer: &Viewer, name: &StreamName) -> Problem {
     viewer.note_refusal(name, &error);
     error.into().about(name)
 }
 
-/// Returns the stream, or its transcode for players that make such an offer. The codecs of a player
-/// without an offer are not known.
+/// Returns the stream, or its transcode if the player cannot decode the original. Without an offer,
+/// the player's codecs are not known.
 async fn watchable(
     front: &FrontDoor,
     name: &StreamName,
@@ -173,7 +173,7 @@ async fn watchable(
         .await
 }
 
-/// Lets somebody in who wants to watch `name`, as soon as there is something to watch.
+/// Authorizes a viewer of `name`, and waits until the stream can be watched.
 async fn admit(front: &FrontDoor, viewer: &Viewer, name: &StreamName) -> Result<Grant, Problem> {
     front.admission.check()?;
     let grant = front.access.check(viewer, name).await?;
@@ -181,7 +181,7 @@ async fn admit(front: &FrontDoor, viewer: &Viewer, name: &StreamName) -> Result<
     Ok(grant)
 }
 
-/// Players of MediaMTX wait for a stream that is not found, and give up at a conflict.
+/// Adapts an error to the dialect: players of MediaMTX retry after 404, and give up after 409.
 fn in_dialect(problem: Problem, dialect: Dialect) -> Problem {
     match (dialect, problem.status()) {
         (Dialect::MediaMtx, StatusCode::CONFLICT) => problem.with_status(StatusCode::NOT_FOUND),
@@ -189,8 +189,8 @@ fn in_dialect(problem: Problem, dialect: Dialect) -> Problem {
     }
 }
 
-/// Adds the STUN and TURN servers that a player may use.
-fn tell_ice_servers<'a>(response: &mut Response, servers: impl Iterator<Item = &'a IceServer>) {
+/// Adds a `Link` header for each STUN and TURN server.
+fn add_ice_servers<'a>(response: &mut Response, servers: impl Iterator<Item = &'a IceServer>) {
     #[expect(
         clippy::disallowed_methods,
         reason = "requests are answered at the moment they come"
@@ -203,14 +203,14 @@ fn tell_ice_servers<'a>(response: &mut Response, servers: impl Iterator<Item = &
     }
 }
 
-/// Tells that this is a WHEP endpoint, without saying anything of the stream.
+/// Answers GET: this is a WHEP endpoint. Says nothing about the stream.
 async fn describe(PathStream(_): PathStream) -> Response {
     [(header::CONTENT_TYPE, SDP), (ACCEPT_POST, SDP)].into_response()
 }
 
-/// What may be posted here, and, for players that want to know before they make their offer, the servers; those
-/// with credentials only for who may watch. A browser's preflight is not the player's question (RFC 9725
-/// section 4.6).
+/// Answers OPTIONS: the media type to POST, and the STUN and TURN servers for players that want
+/// them before they make an offer. Servers with credentials are only for those who may watch. A
+/// browser's preflight gets no servers (RFC 9725 section 4.6).
 async fn options(
     State(front): State<FrontDoor>,
     PathStream(name): PathStream,
@@ -223,10 +223,10 @@ async fn options(
         let servers = &config.ice_servers;
         let may_watch = servers.iter().any(IceServer::has_credentials)
             && front.access.authorize(&viewer, &name).await.is_ok();
-        let told = servers.iter();
-        tell_ice_servers(
+        let allowed = servers.iter();
+        add_ice_servers(
             &mut response,
-            told.filter(|server| may_watch || !server.has_credentials()),
+            allowed.filter(|server| may_watch || !server.has_credentials()),
         );
         let fresh = HeaderValue::from_static("no-store");
         response.headers_mut().insert(header::CACHE_CONTROL, fresh);
@@ -236,9 +236,9 @@ async fn options(
     response
 }
 
-/// Waits until a session of this stream makes sense: at once where there is something to watch, a publisher
-/// that has declared what it sends, or where viewers wait in their sessions. A stream that can be had
-/// from elsewhere is waited for.
+/// Waits until a session of this stream makes sense: at once if the publisher has declared a track,
+/// or if viewers wait in their sessions (`offline = "wait"`). Waits for a stream that can be
+/// pulled.
 async fn await_stream(
     front: &FrontDoor,
     viewer: &Viewer,
@@ -264,8 +264,8 @@ async fn await_stream(
     Err(not_live(name, &error))
 }
 
-/// The texts for a `Warning` header, or several (RFC 7234 section 5.5; it is no longer in RFC 9111, and still
-/// what says most clearly that something in an answer is not as it was asked for).
+/// Returns the values of the `Warning` headers (RFC 7234 section 5.5). RFC 9111 removed the header,
+/// but no other says as clearly that the answer lacks something that the offer asked for.
 fn warnings(missing: &[MissingMedia]) -> impl Iterator<Item = HeaderValue> {
     missing.iter().filter_map(|missing| {
         let text = missing.to_string();

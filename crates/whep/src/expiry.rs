@@ -1,7 +1,8 @@
-//! Sessions that end with the token they were opened with.
+//! Ends sessions when the token they were opened with expires.
 //!
-//! At the token's expiry a player that listens for events is asked to reconnect, by which it may show a newer
-//! token. The session ends when the old one would not be accepted any more, [`LEEWAY`](distributary_auth::jwt::LEEWAY) later.
+//! At the token's expiry, a player that listens for events is asked to reconnect, so that it can
+//! present a newer token. The session ends [`LEEWAY`](distributary_auth::jwt::LEEWAY) later, when
+//! the old token is no longer accepted.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,12 +13,12 @@ use distributary_egress::engine::Engine;
 use distributary_egress::session::SessionId;
 use tokio::time::Instant;
 
-/// When the tokens of sessions expire. Nothing is kept of a session that has ended.
+/// Expiry times of the tokens of sessions. Entries are removed when the session ends.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Expiry(Arc<DashMap<SessionId, Instant>>);
 
 impl Expiry {
-    /// Ends a session, just opened, at the end of what it was granted.
+    /// Ends a session that was just opened when its grant expires.
     pub(crate) fn follow(&self, engine: &Engine, id: SessionId, grant: Grant) {
         let (Some(expires), Some(mut session)) = (grant.expires, engine.watch(&id)) else {
             return;
@@ -28,7 +29,7 @@ impl Expiry {
             return;
         };
         let until_expiry = expires.duration_since(today).unwrap_or(Duration::ZERO);
-        // A player that shows a token in its last seconds has no newer one to come back with.
+        // A player that presents a token in its last seconds has no newer one to reconnect with.
         if let Some(expiry) = now.checked_add(until_expiry).filter(|at| *at > now) {
             self.0.insert(id, expiry);
         }
@@ -45,13 +46,13 @@ impl Expiry {
         });
     }
 
-    /// When the player of a session is to be asked to reconnect.
+    /// Returns the time at which the player of a session is asked to reconnect.
     pub(crate) fn of(&self, id: &SessionId) -> Option<Instant> {
         self.0.get(id).map(|at| *at)
     }
 }
 
-/// The wall clock, by which tokens expire.
+/// Returns the wall clock time. Tokens expire by the wall clock.
 #[expect(
     clippy::disallowed_methods,
     reason = "sessions are granted the moment they are opened"

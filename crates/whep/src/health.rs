@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz`: what an orchestrator or a load balancer asks.
+//! `/healthz` and `/readyz`, for orchestrators and load balancers.
 
 use axum::Router;
 use axum::extract::State;
@@ -10,7 +10,7 @@ use crate::admission::Admission;
 use crate::problem::Problem;
 use crate::router::method_not_allowed;
 
-/// The two routes, for any listener.
+/// Returns the two routes, for any listener.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>(admission: Admission) -> Router<S> {
     Router::new()
         .route("/healthz", get(health))
@@ -19,17 +19,17 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(admission: Admission) -> 
         .with_state(admission)
 }
 
-/// Whether a request asks whether the gateway is well.
+/// Returns whether a request is a health check.
 pub(crate) fn is_about(uri: &Uri) -> bool {
     matches!(uri.path(), "/healthz" | "/readyz")
 }
 
-/// The process answers, and that is all there is to it.
+/// Answers that the process is alive.
 async fn health() -> Response {
     answer("ok\n")
 }
 
-/// Whether viewers are taken: they are sent elsewhere before the gateway ends.
+/// Answers whether new viewers are admitted. They are refused before the gateway ends.
 async fn ready(State(admission): State<Admission>) -> Result<Response, Problem> {
     admission.check()?;
     Ok(answer("ready\n"))

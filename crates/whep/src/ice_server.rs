@@ -1,4 +1,4 @@
-//! STUN and TURN servers that players are told of, by `Link` headers (RFC 9725 section 4.6).
+//! STUN and TURN servers for players, sent as `Link` headers (RFC 9725 section 4.6).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,28 +17,28 @@ pub struct IceServer {
     credentials: Option<TurnCredentials>,
 }
 
-/// What a TURN server asks of those who use it.
+/// Credentials for a TURN server.
 #[derive(Clone, PartialEq, Eq)]
 pub enum TurnCredentials {
-    /// The same for all.
+    /// The same credentials for all players.
     Static {
         /// The name of the user.
         username: String,
         /// Its password.
         password: String,
     },
-    /// Made for each player, from a secret that the TURN server has as well, as coturn's
-    /// `use-auth-secret` wants them: the user name is the moment up to which they are good, in seconds
-    /// since 1970, and the password its HMAC-SHA1.
+    /// Credentials generated for each player from a secret shared with the TURN server, as for
+    /// coturn's `use-auth-secret`: the user name is the expiry time in seconds since 1970, and the
+    /// password its HMAC-SHA1.
     Shared {
         /// The secret.
         secret: String,
-        /// How long credentials are good for beginning to use the server.
+        /// Time for which a player can begin to use the server.
         lifetime: Duration,
     },
 }
 
-/// The keys of an entry, of which some exclude each other.
+/// The keys of an entry. Some exclude each other.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -103,11 +103,11 @@ impl From<IceServer> for Entry {
     }
 }
 
-/// A server that players could not be told of.
+/// The entry of a STUN or TURN server is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IceServerError {
-    /// The URL is not that of a server.
+    /// The URL is not that of a STUN or TURN server.
     #[error(
         "expected a URL such as stun:stun.example:3478 or turn:turn.example:3478?transport=udp"
     )]
@@ -115,22 +115,22 @@ pub enum IceServerError {
     /// Credentials of both kinds, or only a part of one.
     #[error("give username and password together, or secret instead of both")]
     MixedCredentials,
-    /// A TURN server without credentials, which browsers refuse to be told of.
+    /// A TURN server without credentials, which browsers reject.
     #[error("a TURN server needs either username and password, or secret")]
     MissingCredentials,
-    /// A STUN server with credentials, which it has no use for.
-    #[error("a STUN server takes no credentials")]
+    /// A STUN server with credentials.
+    #[error("a STUN server has no credentials")]
     UselessCredentials,
-    /// A user name or a password that cannot stand in a header.
+    /// A user name or password that a header cannot contain.
     #[error("user name and password are made of visible ASCII characters")]
     Unprintable,
 }
 
 impl IceServer {
-    /// A server with the URL of RFC 7064 (`stun:`) or RFC 7065 (`turn:`).
+    /// Creates a server from a URL of RFC 7064 (`stun:`) or RFC 7065 (`turn:`).
     ///
     /// # Errors
-    /// When the URL is none of these, or the credentials do not go with it.
+    /// Fails when the URL is none of these, or the credentials do not fit the kind of server.
     pub fn new(
         url: impl Into<String>,
         credentials: Option<TurnCredentials>,
@@ -154,12 +154,12 @@ impl IceServer {
         Ok(Self { url, credentials })
     }
 
-    /// Whether it takes credentials, which are nothing for strangers.
+    /// Returns whether it has credentials, which only authorized viewers may get.
     pub(crate) fn has_credentials(&self) -> bool {
         self.credentials.is_some()
     }
 
-    /// The value of a `Link` header for a player that comes at `now`.
+    /// Returns the value of a `Link` header for a player that connects at `now`.
     pub(crate) fn link(&self, now: SystemTime) -> HeaderValue {
         let mut link = format!("<{}>; rel=\"ice-server\"", self.url);
         if let Some(credentials) = &self.credentials {
@@ -177,7 +177,7 @@ impl IceServer {
 }
 
 impl TurnCredentials {
-    /// User name and password for somebody who comes at `now`.
+    /// Returns user name and password for a player that connects at `now`.
     fn at(&self, now: SystemTime) -> (String, String) {
         match self {
             Self::Static { username, password } => (username.clone(), password.clone()),
@@ -189,7 +189,7 @@ impl TurnCredentials {
                     .as_secs();
                 let username = seconds.to_string();
                 let mut hmac = Hmac::<Sha1>::new_from_slice(secret.as_bytes())
-                    .expect("HMAC takes keys of every length");
+                    .expect("HMAC accepts keys of every length");
                 hmac.update(username.as_bytes());
                 let password = STANDARD.encode(hmac.finalize().into_bytes());
                 (username, password)
@@ -198,19 +198,19 @@ impl TurnCredentials {
     }
 }
 
-/// Whoever prints it, for whatever reason, does not print the credentials.
+/// Omits the credentials.
 impl std::fmt::Debug for IceServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "IceServer({})", self.url)
     }
 }
 
-/// Bytes of a URL that mean nothing to the `Link` header around it (RFC 3986 section 2).
+/// Returns whether a byte may be in a URL inside a `Link` header (RFC 3986 section 2).
 fn is_of_url(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte)
 }
 
-/// A quoted string (RFC 9110 section 5.6.4).
+/// Returns the text as a quoted string (RFC 9110 section 5.6.4).
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_told_as_a_link() {
+    fn server_becomes_a_link_header() {
         let now = UNIX_EPOCH + Duration::from_secs(1_433_895_918 - 3600);
         let link = |url, credentials| {
             let value = IceServer::new(url, credentials).unwrap().link(now);
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_browser_would_not_take_is_refused() {
+    fn servers_that_browsers_reject_are_refused() {
         let refused = |url: &str, credentials| IceServer::new(url, credentials).unwrap_err();
         for url in [
             "",

@@ -1,8 +1,8 @@
-//! The offer and the answer in JSON, as SRS and ZLMediaKit had it before there was WHEP, and as many
-//! players for them still have.
+//! Offer and answer in JSON, as SRS and ZLMediaKit had them before WHEP, and as many of their
+//! players still do.
 //!
-//! Errors are told in the body, by a `code` that is not 0: these players look for nothing else. A
-//! session that was opened so ends by the viewer's leaving.
+//! These players read errors only from a `code` in the body that is not 0. Their sessions end when
+//! the viewer leaves.
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -24,12 +24,12 @@ use crate::router::FrontDoor;
 
 const METHODS: &str = "OPTIONS, POST";
 
-/// `POST /rtc/v1/play/`, by which players of SRS ask.
+/// Routes `POST /rtc/v1/play/`, for players of SRS.
 pub(crate) fn srs() -> MethodRouter<FrontDoor> {
     post(play_srs).options(options)
 }
 
-/// `POST /index/api/webrtc?app=&stream=&type=play`, by which players of ZLMediaKit ask.
+/// Routes `POST /index/api/webrtc?app=&stream=&type=play`, for players of ZLMediaKit.
 pub(crate) fn zlmediakit() -> MethodRouter<FrontDoor> {
     post(play_zlmediakit).options(options)
 }
@@ -38,7 +38,7 @@ async fn options() -> Response {
     cors::options(METHODS)
 }
 
-/// What a player of SRS sends.
+/// The request body of a player of SRS.
 #[derive(Deserialize)]
 struct SrsRequest {
     /// `webrtc://{host}/{app}/{stream}`
@@ -47,7 +47,7 @@ struct SrsRequest {
     sdp: String,
 }
 
-/// What a player of SRS gets.
+/// The response to a player of SRS.
 #[derive(Serialize)]
 struct SrsAnswer {
     code: u16,
@@ -56,7 +56,7 @@ struct SrsAnswer {
     sessionid: String,
 }
 
-/// What a player of ZLMediaKit sends in its query.
+/// The query string of a player of ZLMediaKit.
 #[derive(Deserialize)]
 struct ZlmRequest {
     app: String,
@@ -65,7 +65,7 @@ struct ZlmRequest {
     r#type: String,
 }
 
-/// What a player of ZLMediaKit gets.
+/// The response to a player of ZLMediaKit.
 #[derive(Serialize)]
 struct ZlmAnswer {
     code: u16,
@@ -74,7 +74,7 @@ struct ZlmAnswer {
     r#type: &'static str,
 }
 
-/// An error of either.
+/// An error for players of either.
 #[derive(Serialize)]
 struct Refusal {
     code: u16,
@@ -90,7 +90,7 @@ async fn play_srs(
     answer(async {
         let body = read_text(request).await?;
         let SrsRequest { streamurl, sdp } = serde_json::from_str(&body)
-            .map_err(|error| bad_request(format!("The body is not what it should be: {error}.")))?;
+            .map_err(|error| bad_request(format!("The body is not valid: {error}.")))?;
         let name = name_of(&streamurl)?;
         let session = endpoint::play(&front, &viewer, &name, &sdp, options).await?;
         Ok(SrsAnswer {
@@ -118,7 +118,7 @@ async fn play_zlmediakit(
         }) = query.map_err(|error| bad_request(error.body_text()))?;
         if r#type != "play" {
             return Err(bad_request(
-                "Only type=play is served here; publish over RTMP.",
+                "Only type=play is supported; publish over RTMP.",
             ));
         }
         let name =
@@ -135,7 +135,7 @@ async fn play_zlmediakit(
     .await
 }
 
-/// The name in `webrtc://{host}/{app}/{stream}`.
+/// Returns the stream name in `webrtc://{host}/{app}/{stream}`.
 fn name_of(url: &str) -> Result<StreamName, Problem> {
     let url = Url::parse(url).map_err(|error| bad_request(format!("streamurl: {error}.")))?;
     let path = percent_encoding::percent_decode_str(url.path()).decode_utf8_lossy();

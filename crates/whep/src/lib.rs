@@ -1,20 +1,20 @@
-//! The HTTP front door: WHEP, the API and the web pages.
+//! HTTP: WHEP, the APIs, events, metrics and the web pages.
 //!
 //! ```text
 //! POST   /whep/{app}/{stream}    offer in, answer out: 201 with the Location of the session
 //! DELETE /session/{id}           ends the session
-//! GET    /api/live               what is live, for the page
-//! GET    /healthz, /readyz       whether it runs, and whether it takes viewers
-//! GET    /                       the page; /{app}/{stream} is the player of one stream
+//! GET    /api/live               the live streams, for the front page
+//! GET    /healthz, /readyz       liveness and readiness
+//! GET    /                       the front page; /{app}/{stream} is the player page of a stream
 //! ```
 //!
-//! [`router`] is all this as one [`axum::Router`], without a socket; [`HttpServer`] drives it over
-//! TCP. The media never comes here: a session is handed to the engine of `distributary_egress`, and
-//! what is left is its unguessable id.
+//! [`router`] is all of this as one [`axum::Router`], without a socket. [`HttpServer`] serves it
+//! over TCP. Media does not pass here: the engine of `distributary_egress` runs the sessions, and
+//! this crate refers to them by their unguessable ids.
 //!
-//! [`admin`] is for whoever runs the gateway, on a listener of its own.
+//! [`admin`] is the API for operators, on its own listener.
 //!
-//! WHEP follows draft-ietf-wish-whep, which rests on WHIP (RFC 9725). Errors are problem details
+//! WHEP follows draft-ietf-wish-whep, which is based on WHIP (RFC 9725). Errors are problem details
 //! (RFC 9457).
 
 mod access;

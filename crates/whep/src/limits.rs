@@ -1,4 +1,4 @@
-//! How often somebody may ask.
+//! Rate limits of requests, by address and by session.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,36 +18,37 @@ use crate::cors;
 use crate::problem::Problem;
 use crate::router::FrontDoor;
 
-/// ICE restarts of one session. A player restarts when its network changes; each restart is work for a shard,
-/// and a line in the log.
+/// ICE restarts of one session. A player restarts ICE when its network changes; each restart is
+/// work for a shard and a line in the log.
 const RESTARTS: RateLimit = RateLimit {
     burst: 10,
     per_minute: 30,
 };
 
-/// PATCHes of one session. A player sends its candidates one by one, some dozens each time it gathers them. They
-/// change nothing and do not count against the address, from which hundreds of viewers may trickle at once.
+/// PATCH requests of one session. A player trickles its candidates, some dozens each time it
+/// gathers them. They change nothing and do not count against the address, because hundreds of
+/// viewers behind one address may trickle at once.
 const PATCHES: RateLimit = RateLimit {
     burst: 200,
     per_minute: 600,
 };
 
-/// Kinds of requests, each of which an address may make as often as the limit says.
+/// Kinds of requests. An address has a separate limit for each kind.
 #[derive(Clone, Copy)]
 enum Kind {
     /// Opens a session or an event stream.
     Open,
-    /// Changes a session, or asks for a change of one that is not there.
+    /// Changes a session, or refers to one that does not exist.
     Change,
-    /// Ends one.
+    /// Ends a session.
     End,
-    /// Asks for the servers of a stream, of which some are for those who may watch.
+    /// Requests the ICE servers of a stream, some of which are only for authorized viewers.
     Ask,
 }
 
 impl Kind {
-    /// Returns the kind of a request; `None` for those that only look, for browsers' preflights, and for PATCH, which
-    /// is counted when it is known what it changes.
+    /// Returns the kind of a request; `None` for requests that only read, for preflights, and for
+    /// PATCH, which is counted when its content is known.
     fn of(method: &Method, headers: &HeaderMap) -> Option<Self> {
         match *method {
             Method::GET | Method::HEAD | Method::PATCH => None,
@@ -59,7 +60,7 @@ impl Kind {
     }
 }
 
-/// Counts requests.
+/// Rate limiters of requests.
 #[derive(Debug)]
 pub(crate) struct Limits {
     by_address: Mutex<[RateLimiter<IpAddr>; 4]>,
@@ -68,7 +69,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Each address may make so many requests of each kind.
+    /// Creates the limiters. `limit` applies to each address and kind of request.
     pub(crate) fn new(limit: RateLimit) -> Self {
         Self {
             by_address: Mutex::new([(); 4].map(|()| RateLimiter::new(limit))),
@@ -77,19 +78,19 @@ impl Limits {
         }
     }
 
-    /// Returns how often an address may make requests of the kind that opens sessions.
+    /// Returns the rate limit of one address for opening sessions.
     pub(crate) fn limit(&self) -> RateLimit {
         locked(&self.by_address)[Kind::Open as usize].current()
     }
 
-    /// Puts another limit into force.
+    /// Replaces the rate limit.
     pub(crate) fn replace(&self, limit: RateLimit) {
         for limiter in &mut *locked(&self.by_address) {
             limiter.limit(limit);
         }
     }
 
-    /// Counts a PATCH of a session, whatever it changes, or refuses it.
+    /// Counts a PATCH of a session, or refuses it.
     pub(crate) fn patch(&self, id: SessionId) -> Result<(), Problem> {
         let pause = locked(&self.patches).check(id, now());
         pause.map_err(|pause| too_often("Too many requests for this session.", pause))
@@ -114,7 +115,7 @@ impl Limits {
     }
 }
 
-/// Refuses who asks more often than allowed.
+/// Refuses requests beyond the rate limit of their address.
 pub(crate) async fn limit(
     State(front): State<FrontDoor>,
     peer: Option<Extension<PeerAddress>>,
@@ -131,8 +132,8 @@ pub(crate) async fn limit(
     Ok(next.run(request).await)
 }
 
-/// Whether there are limits for this address. What comes from this machine is a proxy that is not named
-/// as one, or a test.
+/// Returns whether limits apply to this address. Requests from loopback come from a proxy that is
+/// not configured as one, or from a test.
 pub(crate) fn counts(ip: IpAddr) -> bool {
     !ip.is_loopback()
 }

@@ -1,4 +1,4 @@
-//! `GET /api/live`: what a visitor of the page is told, on the public listener.
+//! `GET /api/live`: the live streams, for the front page on the public listener.
 
 use std::time::Instant;
 
@@ -13,25 +13,25 @@ use crate::advice;
 use crate::problem::Problem;
 use crate::router::FrontDoor;
 
-/// What is live, and where to publish.
+/// The response: the live streams, and the port to publish to.
 #[derive(Serialize)]
 struct Live {
     version: &'static str,
     rtmp_port: u16,
-    /// By name.
+    /// Sorted by name.
     streams: Vec<LiveStream>,
 }
 
-/// One live stream. Who publishes it, and who watches, is for the admin API to say.
+/// One live stream. Its publisher and its viewers are shown by the admin API only.
 #[derive(Serialize)]
 struct LiveStream {
     name: String,
-    /// Seconds since its publisher came.
+    /// Seconds since the publisher connected.
     uptime_seconds: u64,
     video: Option<LiveVideo>,
     audio: Option<LiveAudio>,
-    /// What to change in the encoder, where viewers are not sent all pictures as they are: whoever
-    /// publishes looks here first.
+    /// How to change the encoder, where viewers do not get all frames as published: publishers see
+    /// the front page first.
     advice: Option<String>,
 }
 
@@ -72,7 +72,7 @@ pub(crate) async fn live(State(front): State<FrontDoor>) -> Result<Response, Pro
 }
 
 impl LiveStream {
-    /// The stream at `now`; `None` while it has no publisher.
+    /// Describes the stream at `now`; `None` while it has no publisher.
     fn of(stream: &Stream, now: Instant) -> Option<Self> {
         let stats = stream.stats();
         let advice = advice::of(&stats);

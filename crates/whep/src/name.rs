@@ -1,4 +1,4 @@
-//! The stream a path names.
+//! Extracts the stream name from a path.
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::StatusCode;
@@ -9,7 +9,7 @@ use crate::problem::Problem;
 
 /// The stream named by the last, wildcard part of the path: percent-decoded and validated.
 ///
-/// One slash at the end is taken for a habit and not for an empty segment.
+/// A slash at the end is ignored.
 pub(crate) struct PathStream(pub(crate) StreamName);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathStream {

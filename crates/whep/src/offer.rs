@@ -1,4 +1,4 @@
-//! The body of a WHEP request: an SDP offer or answer, or the part of one that is about ICE.
+//! The body of a WHEP request: an SDP offer or answer, or an ICE fragment.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ use distributary_webrtc::sdp::{FRAGMENT_MEDIA_TYPE, IceFragment};
 use crate::problem::Problem;
 use crate::session::ACCEPT_PATCH;
 
-/// Longest offer, in bytes. A browser's full offer has 7 KiB.
+/// Maximum size of an offer, in bytes. A browser's full offer has 7 KiB.
 pub const MAX_OFFER_LEN: usize = 64 * 1024;
 
-/// How long a client may take to send its offer.
+/// Maximum time in which a client has to send its offer.
 pub const OFFER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The media type of an offer (RFC 8866 section 8.1).
 pub(crate) const SDP: &str = "application/sdp";
 
-/// Names the media types that can be posted (Linked Data Platform 1.0 section 7.1, which the WHEP
-/// draft refers to).
+/// Header with the media types that can be posted (Linked Data Platform 1.0 section 7.1, which the
+/// WHEP draft cites).
 pub(crate) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 
-/// What a player posts to watch.
+/// The body of a player's POST.
 pub(crate) struct OfferBody {
-    /// The text of an offer, of the right media type, within bounds and UTF-8. It is parsed for those who
-    /// may watch. `None`: the body is empty, by which a player asks for an offer of ours.
+    /// The text of an offer: UTF-8, of the right media type and size. It is parsed after
+    /// authorization. `None` for an empty body: the player asks the gateway for an offer.
     pub(crate) sdp: Option<String>,
-    /// Whether the player accepts a counter-offer in place of an answer. Others want to know what is wrong
-    /// with their offer.
+    /// The player accepts a counter-offer instead of an answer. Other players get an error that
+    /// says what is wrong with their offer.
     pub(crate) accepts_counter_offer: bool,
 }
 
@@ -43,10 +43,12 @@ impl<S: Send + Sync> FromRequest<S> for OfferBody {
         }
         let accepts_counter_offer = accepts_sdp(request.headers());
         let text = read_text(request).await?;
-        let sdp = match text.trim().is_empty() {
-            true => None,
-            false if is_sdp => Some(text),
-            false => return Err(not_sdp()),
+        let sdp = if text.trim().is_empty() {
+            None
+        } else if is_sdp {
+            Some(text)
+        } else {
+            return Err(not_sdp());
         };
         Ok(Self {
             sdp,
@@ -55,7 +57,8 @@ impl<S: Send + Sync> FromRequest<S> for OfferBody {
     }
 }
 
-/// Whether a player names SDP among what it accepts (draft-ietf-wish-whep, "Server Sends Counter-Offer").
+/// Returns whether the player accepts SDP in a response (draft-ietf-wish-whep, "Server Sends
+/// Counter-Offer").
 fn accepts_sdp(headers: &HeaderMap) -> bool {
     let accepts = headers.get_all(header::ACCEPT).iter();
     let mut types = accepts
@@ -73,11 +76,11 @@ fn not_sdp() -> Problem {
         .with(ACCEPT_POST, HeaderValue::from_static(SDP))
 }
 
-/// What a session is changed by, of the right media type and within bounds.
+/// The body of a player's PATCH, of the right media type and size.
 pub(crate) enum Change {
     /// Candidates, or an ICE restart.
     Ice(IceFragment),
-    /// The text of an answer to an offer of ours. It is parsed where an offer waits for it.
+    /// The text of an answer to an offer of the gateway. It is parsed if an offer waits for it.
     Answer(String),
 }
 
@@ -96,20 +99,19 @@ impl<S: Send + Sync> FromRequest<S> for Change {
     }
 }
 
-/// Refuses what a session cannot be changed by.
+/// Refuses a body of another media type.
 pub(crate) fn not_a_fragment() -> Problem {
-    let detail =
-        format!("What a session is changed by has the Content-Type {FRAGMENT_MEDIA_TYPE}.");
+    let detail = format!("A change of a session has the Content-Type {FRAGMENT_MEDIA_TYPE}.");
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
         .with(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT_MEDIA_TYPE))
 }
 
-/// The body as text, within the limits of size and time.
+/// Reads the body as text, within the limits of size and time.
 pub(crate) async fn read_text(request: Request) -> Result<String, Problem> {
-    let is_plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
-    let mut codings = request.headers().get_all(header::CONTENT_ENCODING).iter();
-    if !codings.all(is_plain) {
-        let detail = "The body is compressed; send it as it is, without Content-Encoding.";
+    let is_identity = |codec: &HeaderValue| codec.as_bytes().eq_ignore_ascii_case(b"identity");
+    let mut encodings = request.headers().get_all(header::CONTENT_ENCODING).iter();
+    if !encodings.all(is_identity) {
+        let detail = "The body is compressed; send it without Content-Encoding.";
         return Err(
             Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).with(
                 header::ACCEPT_ENCODING,
@@ -125,11 +127,12 @@ pub(crate) async fn read_text(request: Request) -> Result<String, Problem> {
         .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "The body is not UTF-8."))
 }
 
-/// Reads the body up to the limits of size and time.
+/// Reads the body, within the limits of size and time.
 async fn read(body: Body) -> Result<Vec<u8>, Problem> {
     match tokio::time::timeout(OFFER_TIMEOUT, to_bytes(body, MAX_OFFER_LEN)).await {
         Ok(Ok(bytes)) => Ok(bytes.into()),
-        // Besides the limit only a broken connection ends here, and then nobody reads the answer.
+        // Besides the limit, only a broken connection ends here, and then nobody reads the
+        // response.
         Ok(Err(_)) => Err(too_large()),
         Err(_) => {
             let seconds = OFFER_TIMEOUT.as_secs();
@@ -144,7 +147,8 @@ fn too_large() -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
-/// Whether the media type is `expected`; parameters such as `charset` do not matter (RFC 9110 section 8.3.1).
+/// Returns whether the media type is `expected`. Parameters such as `charset` are ignored (RFC 9110
+/// section 8.3.1).
 pub(crate) fn is_of_type(headers: &HeaderMap, expected: &str) -> bool {
     headers
         .get(header::CONTENT_TYPE)

@@ -1,4 +1,4 @@
-//! The web pages, embedded in the binary: it serves them wherever it is started.
+//! The web pages, embedded in the binary.
 
 use axum::Router;
 use axum::body::Body;
@@ -12,7 +12,7 @@ use crate::config::FrontConfig;
 use crate::problem::Problem;
 use crate::router::{FrontDoor, RESERVED, method_not_allowed, nothing};
 
-/// A file of the folder `web`, by its name.
+/// Includes a file of the folder `web`.
 macro_rules! file {
     ($name:literal, $type:expr) => {
         (
@@ -32,10 +32,10 @@ const INDEX: Page = Page(include_str!("../../../web/index.html"));
 const PLAYER: Page = Page(include_str!("../../../web/player.html"));
 const DASHBOARD: Page = Page(include_str!("../../../web/dashboard.html"));
 
-/// What stands in a page for the way from there to the root of the gateway.
+/// Placeholder in a page for the relative path to the root of the gateway.
 const ROOT: &str = "{root}";
 
-/// What lies under `/assets/`.
+/// The files under `/assets/`.
 const ASSETS: [(&str, Asset); 19] = [
     script!("player.js"),
     script!("playback.js"),
@@ -58,8 +58,8 @@ const ASSETS: [(&str, Asset); 19] = [
     file!("icon.svg", "image/svg+xml"),
 ];
 
-/// All a page may do is load the gateway's own files and ask things of it, and of where it sends viewers;
-/// WebRTC is not governed by this policy.
+/// Returns the policy of the public pages: they load only the gateway's own files, and connect only
+/// to the gateway and to redirect targets. The policy does not apply to WebRTC.
 fn policy(config: &FrontConfig) -> String {
     let elsewhere: String = config
         .redirects
@@ -73,14 +73,15 @@ fn policy(config: &FrontConfig) -> String {
     )
 }
 
-/// The policy of the dashboard, which no other page may frame: it has buttons that end things.
+/// The policy of the dashboard. No other page may frame it, because its buttons end publishers and
+/// viewers.
 const DASHBOARD_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The policy of a file that somebody opens as if it were a page.
+/// The policy of a file that is opened as a page.
 const FILE_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'";
 
-/// The pages of the public listener.
+/// Returns the routes of the public pages.
 pub(crate) fn routes() -> Router<FrontDoor> {
     let assets = Router::new()
         .route("/assets/{*file}", get(asset))
@@ -92,7 +93,7 @@ pub(crate) fn routes() -> Router<FrontDoor> {
         .merge(assets)
 }
 
-/// The page of the admin listener. It shows nothing by itself; what it asks for is guarded.
+/// Returns the routes of the dashboard. The page contains no data; the API that it uses is guarded.
 pub(crate) fn dashboard_routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/", get(dashboard))
@@ -108,7 +109,8 @@ async fn index(State(front): State<FrontDoor>, uri: Uri, headers: HeaderMap) -> 
     INDEX.serve(&uri, &headers, &policy(&front.config.current()))
 }
 
-/// The player page: the same for every stream, live or not, since the page itself waits for it.
+/// Serves the player page. It is the same for every stream, live or not: the page itself waits for
+/// the stream.
 async fn player(
     State(front): State<FrontDoor>,
     Path((app, stream)): Path<(String, String)>,
@@ -136,7 +138,7 @@ async fn asset(Path(file): Path<String>, headers: HeaderMap) -> Result<Response,
 struct Asset {
     content_type: &'static str,
     bytes: &'static [u8],
-    /// Digest of the bytes, so that a browser asks for a file again only when it has changed.
+    /// Digest of the bytes, for the ETag.
     digest: u64,
 }
 
@@ -154,12 +156,12 @@ impl Asset {
     }
 }
 
-/// An embedded page. It finds the files of the gateway from where it is, so that it works under every path that
-/// a proxy gives it.
+/// An embedded page. It refers to the gateway's files by relative paths, so that it works under
+/// every path that a proxy gives it.
 struct Page(&'static str);
 
 impl Page {
-    /// The page as it is seen at `uri`.
+    /// Serves the page for a request to `uri`.
     fn serve(&self, uri: &Uri, request: &HeaderMap, policy: &str) -> Response {
         let page = self.0.replace(ROOT, &root_of(uri.path()));
         let digest = fnv1a(page.as_bytes());
@@ -167,7 +169,8 @@ impl Page {
     }
 }
 
-/// The way from a path to the root: a browser resolves it from behind the last slash (RFC 3986 section 5.2.3).
+/// Returns the relative path to the root. A browser resolves it from behind the last slash (RFC
+/// 3986 section 5.2.3).
 fn root_of(path: &str) -> String {
     match path.matches('/').count() {
         0 | 1 => "./".to_owned(),
@@ -175,9 +178,10 @@ fn root_of(path: &str) -> String {
     }
 }
 
-/// A file, or 304 when the browser has this very one (RFC 9110 section 13.1.2).
+/// Responds with a file, or with 304 when the browser has the current version (RFC 9110 section
+/// 13.1.2).
 ///
-/// Any site may use the files: the player is a module for the pages of others.
+/// Any site may use the files: the player is a module for other pages, too.
 fn serve(
     request: &HeaderMap,
     policy: &str,
@@ -206,7 +210,7 @@ fn serve(
     (headers, content_type, body.into()).into_response()
 }
 
-/// The FNV-1a hash: short, `const`, and enough to tell two versions of a file apart.
+/// Returns the FNV-1a hash: short, `const`, and enough to tell two versions of a file apart.
 const fn fnv1a(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     let mut at = 0;
@@ -251,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_asked_for_from_the_root_of_the_site() {
+    fn pages_use_no_absolute_paths() {
         let scripts = ASSETS.iter().filter(|(name, _)| name.ends_with(".js"));
         let files = scripts.map(|(_, asset)| std::str::from_utf8(asset.bytes).unwrap());
         for text in PAGES.iter().map(|page| page.0).chain(files) {
@@ -270,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_root_is_as_far_away_as_the_path_is_long() {
+    fn relative_root_depends_on_the_depth_of_the_path() {
         for (path, root) in [
             ("/", "./"),
             ("/live/test", "../"),
@@ -282,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_a_page_asks_for_is_embedded() {
+    fn every_file_that_a_page_loads_is_embedded() {
         let is_there = |file: &str| {
             let file = file.split('"').next().unwrap();
             assert!(ASSETS.iter().any(|(name, _)| *name == file), "{file}");

@@ -2,8 +2,8 @@
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-/// What cannot stand for itself in a path: all but `pchar` and the slash (RFC 3986 section 3.3), of the
-/// characters that a name may have.
+/// Characters that are percent-encoded in a path: all that a name may have except `pchar` and the
+/// slash (RFC 3986 section 3.3).
 const ESCAPED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -21,7 +21,7 @@ const ESCAPED: &AsciiSet = &CONTROLS
     .add(b'#')
     .add(b'\\');
 
-/// Text as it stands in a path; its slashes part segments.
+/// Percent-encodes text for a path. Its slashes separate segments.
 pub(crate) fn escaped(text: &str) -> String {
     utf8_percent_encode(text, ESCAPED).to_string()
 }

@@ -1,4 +1,4 @@
-//! What a player is known to be able to do.
+//! The capabilities of a player, from its request.
 
 use std::convert::Infallible;
 
@@ -8,15 +8,15 @@ use axum::http::request::Parts;
 use distributary_egress::engine::ViewerOptions;
 use distributary_hub::BFrameChoice;
 
-/// The parameter of the query by which a player chooses how it is sent a stream with B-frames.
+/// Query parameter that chooses how a player gets a stream with B-frames.
 const B_FRAMES: &str = "bframes";
 
-/// What the request for a session tells of the player.
+/// The options of a player, from its request for a session.
 ///
-/// A stream whose B-frames cannot be left out is sent whole to browsers built on Chromium, whose decoder
-/// can be made to put pictures in order, and as keyframes to all others. A player that finds out what is
-/// good for it says `?bframes=reorder` or `?bframes=keyframes`, and is then sent the stream in this form
-/// even where it is encoded anew for others.
+/// If a stream's B-frames cannot be dropped, browsers built on Chromium get all frames, because
+/// their decoder can be made to reorder them; other players get keyframes. A player that knows its
+/// decoder says `?bframes=reorder` or `?bframes=keyframes`, and gets the stream in this form even
+/// where it is transcoded for others.
 pub(crate) struct Player(pub(crate) ViewerOptions);
 
 impl<S: Send + Sync> FromRequestParts<S> for Player {
@@ -66,7 +66,7 @@ mod tests {
                                  Mobile/15E148 Safari/604.1";
 
     #[test]
-    fn browsers_with_the_decoder_of_chromium_are_told_by_their_name() {
+    fn chromium_browsers_are_recognized_by_user_agent() {
         assert!(options("", CHROME).reorders);
         for agent in [SAFARI, FIREFOX, CHROME_ON_IOS, "GStreamer/1.26", ""] {
             assert!(!options("", agent).reorders, "{agent}");
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_player_can_choose() {
+    fn query_parameter_overrides_the_user_agent() {
         let of = |query, agent| {
             let options = options(query, agent);
             (options.reorders, options.b_frames)

@@ -1,4 +1,4 @@
-//! Errors as the client sees them: problem details (RFC 9457).
+//! Error responses: problem details (RFC 9457).
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -8,8 +8,8 @@ use serde::Serialize;
 
 /// An error response, `application/problem+json`.
 ///
-/// Its type is `about:blank`: the status code says what kind of problem it is, `detail` says what
-/// went wrong this time (RFC 9457 section 4.2.1).
+/// Its type is `about:blank`: the status code is the kind of problem, and `detail` says what went
+/// wrong this time (RFC 9457 section 4.2.1).
 #[derive(Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
@@ -36,18 +36,18 @@ impl Problem {
         &self.detail
     }
 
-    /// The same problem under another status.
+    /// Returns the same problem with another status.
     pub(crate) fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }
     }
 
-    /// Names the stream that is concerned, as the extension member `stream`.
+    /// Adds the name of the stream as the extension member `stream`.
     pub(crate) fn about(mut self, stream: &StreamName) -> Self {
         self.stream = Some(stream.to_string());
         self
     }
 
-    /// Tells the client when to ask again (RFC 9110 section 10.2.3).
+    /// Tells the client when to retry (RFC 9110 section 10.2.3).
     pub(crate) fn retry_after(self, seconds: u32) -> Self {
         self.with(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
@@ -59,14 +59,14 @@ impl Problem {
     }
 }
 
-/// The members of the document, RFC 9457 section 3.1, and two of our own.
+/// The members of the document (RFC 9457 section 3.1), and two extension members.
 #[derive(Serialize)]
 struct Body<'a> {
     r#type: &'static str,
     title: &'static str,
     status: u16,
     detail: &'a str,
-    /// The detail once more, under the name by which players of MediaMTX look for it.
+    /// The detail once more, under the name that players of MediaMTX read.
     error: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     stream: Option<&'a str>,

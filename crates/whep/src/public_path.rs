@@ -1,4 +1,4 @@
-//! The path under which the world sees this gateway.
+//! The path under which clients reach this gateway behind a proxy.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,14 +10,15 @@ use serde::{Deserialize, Serialize};
 use crate::access::PeerAddress;
 use crate::router::FrontDoor;
 
-/// The header by which a proxy tells the path that it has taken off.
+/// Header in which a proxy sends the path prefix that it has removed.
 const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
 
-/// Longest path that is believed.
+/// Maximum length of a path that is accepted.
 const MAX_LEN: usize = 256;
 
-/// A path such as `/video`, under which a proxy serves the gateway and which it takes off before it passes
-/// requests on; empty where there is none. Addresses that the gateway gives to players begin with it.
+/// A path prefix such as `/video`, under which a proxy serves the gateway and which it removes
+/// before it passes requests on; may be empty. URLs that the gateway gives to players begin with
+/// it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PublicPath(String);
@@ -28,7 +29,8 @@ pub struct PublicPath(String);
 pub struct PublicPathError(String);
 
 impl PublicPath {
-    /// Reads what proxies have taken off, each in a value of its own, the outermost first. `None`: it is no path.
+    /// Joins the prefixes that proxies have removed, the outermost first; `None` if the result is
+    /// not a path.
     fn of_proxies<'a>(values: impl Iterator<Item = &'a str>) -> Option<Self> {
         let mut whole = String::new();
         for part in values.flat_map(|value| value.split(',')) {
@@ -42,8 +44,8 @@ impl PublicPath {
 impl FromStr for PublicPath {
     type Err = PublicPathError;
 
-    /// A slash at the end does not count. What a browser would take for another host, or resolve to another
-    /// path, is refused.
+    /// Parses a path. A slash at the end is ignored. Refuses paths that a browser would take for
+    /// another host, or resolve to another path.
     fn from_str(text: &str) -> Result<Self, PublicPathError> {
         let path = text.strip_suffix('/').unwrap_or(text);
         let is_segment = |segment: &str| {
@@ -60,7 +62,7 @@ impl FromStr for PublicPath {
     }
 }
 
-/// Characters of a path that need no escape (RFC 3986 section 3.3).
+/// Returns whether a character of a path needs no percent-encoding (RFC 3986 section 3.3).
 fn is_of_segment(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte)
 }
@@ -85,7 +87,7 @@ impl fmt::Display for PublicPath {
     }
 }
 
-/// What a trusted proxy says, or else the configuration.
+/// Extracts the prefix that a trusted proxy sends, or else takes the configured one.
 impl FromRequestParts<FrontDoor> for PublicPath {
     type Rejection = std::convert::Infallible;
 
@@ -94,10 +96,10 @@ impl FromRequestParts<FrontDoor> for PublicPath {
         front: &FrontDoor,
     ) -> Result<Self, Self::Rejection> {
         let peer = parts.extensions.get::<PeerAddress>();
-        let mut told = parts.headers.get_all(FORWARDED_PREFIX).iter().peekable();
-        if told.peek().is_some() && front.access.is_proxy(peer) {
-            let told = told.filter_map(|value| value.to_str().ok());
-            if let Some(path) = Self::of_proxies(told) {
+        let mut prefixes = parts.headers.get_all(FORWARDED_PREFIX).iter().peekable();
+        if prefixes.peek().is_some() && front.access.is_proxy(peer) {
+            let prefixes = prefixes.filter_map(|value| value.to_str().ok());
+            if let Some(path) = Self::of_proxies(prefixes) {
                 return Ok(path);
             }
         }
@@ -110,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_read_and_nothing_else() {
+    fn only_absolute_paths_are_accepted() {
         for (text, path) in [
             ("", ""),
             ("/", ""),
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn several_proxies_add_up() {
+    fn prefixes_of_several_proxies_are_joined() {
         let of = |values: &[&str]| {
             let path = PublicPath::of_proxies(values.iter().copied());
             path.map(String::from)

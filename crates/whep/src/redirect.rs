@@ -1,4 +1,5 @@
-//! Viewers that are sent elsewhere (draft-ietf-wish-whep, "Load Balancing and Redirections").
+//! Redirects of viewers to other gateways (draft-ietf-wish-whep, "Load Balancing and
+//! Redirections").
 
 use axum::http::uri::Uri;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -8,37 +9,38 @@ use serde::{Deserialize, Serialize};
 
 use crate::path;
 
-/// An entry of `[[redirect]]`: streams whose viewers are sent to another WHEP endpoint.
+/// An entry of `[[redirect]]`: streams whose viewers are redirected to another WHEP endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct Redirect {
     #[serde(rename = "match")]
     streams: StreamPattern,
-    /// The endpoint, in which `*` stands for what it stands for in the name. Without one, that text is put at the end
-    /// as a further segment.
+    /// The endpoint, in which `*` is replaced by the text that `*` in the pattern matches. Without
+    /// a `*`, that text is appended as a further segment.
     to: String,
 }
 
 distributary_config::serde_checked!(Redirect);
 
-/// The place that viewers are to be sent to is not the URL of one.
+/// The target of a redirect is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedirectError {
-    /// It has more than one `*`, or one where the streams have none.
-    #[error("to = {0:?}: * stands for what it stands for in the stream's name, and may stand once")]
+    /// It has more than one `*`, or one although the pattern has none.
+    #[error("to = {0:?}: * is allowed once, and only if match has a *")]
     Star(String),
-    /// It is not a URL of HTTP.
+    /// It is not an HTTP URL.
     #[error("to = {0:?}: expected a URL such as https://edge.example/whep/live/*")]
     Url(String),
 }
 
 impl Redirect {
-    /// Sends the viewers of `streams` to the endpoint `to`, in which `*` stands for what it stands for
-    /// in the name. Without one, that text is put at the end as a further segment.
+    /// Redirects the viewers of `streams` to the endpoint `to`, in which `*` is replaced by the
+    /// text that `*` in the pattern matches. Without a `*`, that text is appended as a further
+    /// segment.
     ///
     /// # Errors
-    /// When `to` is not such a URL.
+    /// Fails when `to` is not such a URL.
     pub fn new(streams: StreamPattern, to: &str) -> Result<Self, RedirectError> {
         let to = to.to_owned();
         let redirect = Self { streams, to };
@@ -63,8 +65,8 @@ impl Redirect {
         }
     }
 
-    /// The origin to which viewers are sent, as a source of a content security policy: with any port and
-    /// scheme that it names.
+    /// Returns the origin of the target, as a source of a content security policy: scheme, host and
+    /// port.
     pub(crate) fn origin(&self) -> &str {
         let host = self.to.find("://").map_or(0, |at| at + 3);
         let path = self.to[host..]
@@ -73,8 +75,8 @@ impl Redirect {
         &self.to[..path]
     }
 
-    /// Where a viewer of `name` is to ask, with the query it asked with, which may say who it is.
-    /// `None`: this is not about that stream.
+    /// Returns the URL to redirect a viewer of `name` to, with its query string, which may contain
+    /// a token; `None` if the pattern does not match the stream.
     pub(crate) fn target(&self, name: &StreamName, query: Option<&str>) -> Option<String> {
         let part = path::escaped(self.streams.matches(name)?);
         let mut target = if self.streams.is_wild() && !self.to.contains('*') {
@@ -90,10 +92,11 @@ impl Redirect {
     }
 }
 
-/// The answer that sends a POST elsewhere as the POST it is (RFC 9110 section 15.4.8).
+/// Redirects a POST so that the client repeats it as a POST (RFC 9110 section 15.4.8).
 pub(crate) fn temporary_redirect(target: &str) -> Response {
     let Ok(location) = HeaderValue::from_str(target) else {
-        // A URL, an escaped name and the query of a request line have nothing that a header cannot.
+        // A URL, a percent-encoded name and a query string have only characters that a header may
+        // have.
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let headers = [
@@ -112,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_is_carried_over_and_so_is_the_query() {
+    fn target_has_the_name_and_the_query_string() {
         let target = |streams: &str, to: &str, name: &str, query| {
             let name = StreamName::parse(name).unwrap();
             redirect(streams, to).unwrap().target(&name, query)
@@ -134,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn its_origin_is_what_is_before_the_path() {
+    fn origin_has_scheme_host_and_port() {
         for (to, origin) in [
             ("https://a.example:8443/whep/x", "https://a.example:8443"),
             ("http://a.example", "http://a.example"),
@@ -144,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_endpoint_is_refused() {
+    fn invalid_targets_are_refused() {
         for (streams, to) in [("live/*", "https://a/*/*"), ("live/x", "https://a/*")] {
             let star = Err(RedirectError::Star(to.to_owned()));
             assert_eq!(redirect(streams, to), star);

@@ -1,7 +1,7 @@
-//! Errors of the engine, of SDP and of authorization as problem documents: their only mapping to HTTP.
+//! Maps errors of the engine, of SDP and of authorization to problem documents.
 //!
-//! The errors stay typed up to here. Their texts are what the client reads, unless they tell of the
-//! inside of the gateway.
+//! The errors stay typed up to here. The client reads their messages, except those about the inside
+//! of the gateway.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use distributary_auth::Denied;
@@ -12,17 +12,17 @@ use distributary_webrtc::sdp::{NegotiationError, SdpError};
 
 use crate::problem::Problem;
 
-/// When a player should ask again for a stream that is not live, in seconds: a publisher that comes
-/// back is seen soon, and a thousand waiting pages are still a light load.
+/// Seconds after which a player should retry a stream that is not live: short, because a publisher
+/// may come back soon, and a thousand waiting pages are still a light load.
 const NOT_LIVE_RETRY_SECONDS: u32 = 2;
 
-/// When a player should ask again while every place is taken, in seconds.
+/// Seconds after which a player should retry when a limit of viewers is reached.
 const FULL_RETRY_SECONDS: u32 = 10;
 
-/// When a player should try a restart again that came at a bad moment, in seconds.
+/// Seconds after which a player should retry an ICE restart.
 const BUSY_RETRY_SECONDS: u32 = 1;
 
-/// When somebody should ask again whom the webhook could not be asked about, in seconds.
+/// Seconds after which a client should retry when the webhook does not answer.
 const UNAVAILABLE_RETRY_SECONDS: u32 = 5;
 
 impl From<SdpError> for Problem {
@@ -41,13 +41,13 @@ impl From<OpenError> for Problem {
                 Self::new(StatusCode::NOT_ACCEPTABLE, error.to_string())
             }
             OpenError::Full(TooManyViewers::Total(_)) => {
-                full("This gateway serves as many viewers as it may.")
+                full("This gateway has reached its maximum number of viewers.")
             }
             OpenError::Full(TooManyViewers::Stream(_)) => {
-                full("This stream has as many viewers as it may.")
+                full("This stream has reached its maximum number of viewers.")
             }
             OpenError::Full(TooManyViewers::Address(_)) => {
-                full("As many viewers as may watch from this address already do.")
+                full("This address has reached its maximum number of viewers.")
             }
             other => {
                 tracing::error!(error = %other, "session could not be opened");
@@ -83,7 +83,7 @@ impl From<PatchError> for Problem {
 }
 
 impl From<Denied> for Problem {
-    /// Maps a denial by RFC 6750 section 3.1.
+    /// Maps a denial according to RFC 6750 section 3.1.
     fn from(denied: Denied) -> Self {
         let (status, challenge) = match denied {
             Denied::Missing => (StatusCode::UNAUTHORIZED, Some("Bearer")),
@@ -108,7 +108,7 @@ impl From<Denied> for Problem {
     }
 }
 
-/// A stream that cannot be watched now, and why it could not be had from elsewhere.
+/// Creates the response for a stream that is not live, with the reason why it could not be pulled.
 pub(crate) fn not_live(name: &StreamName, error: &DemandError) -> Problem {
     let detail = match error {
         DemandError::NoProvider => format!("The stream {name} is not live."),
@@ -119,7 +119,7 @@ pub(crate) fn not_live(name: &StreamName, error: &DemandError) -> Problem {
         .retry_after(NOT_LIVE_RETRY_SECONDS)
 }
 
-/// A session that is not there.
+/// Creates the response for an unknown session.
 pub(crate) fn unknown_session() -> Problem {
     let detail = "There is no such session; it may have ended.";
     Problem::new(StatusCode::NOT_FOUND, detail)
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn codecs_that_are_offered_and_needed_reach_the_client() {
+    fn offered_and_required_codecs_reach_the_client() {
         let nothing = opened(NegotiationError::NothingToSend {
             rejected: vec![RejectedMedia {
                 index: 0,
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn status_says_what_kind_of_error_it_is() {
+    fn status_depends_on_the_kind_of_error() {
         let malformed = SdpError::TooLarge { bytes: 2, limit: 1 };
         assert_eq!(Problem::from(malformed).status(), StatusCode::BAD_REQUEST);
         let transport = NegotiationError::from(TransportError::MissingFingerprint);

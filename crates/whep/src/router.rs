@@ -1,4 +1,4 @@
-//! All routes in one place.
+//! All routes.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -20,42 +20,42 @@ use crate::problem::Problem;
 use crate::public_path::PublicPath;
 use crate::{aliases, cors, endpoint, events, health, legacy, limits, live, pages, session};
 
-/// First path segments that are never the application of a player page. A stream whose application is
-/// called so can be watched by WHEP all the same.
+/// First path segments that never begin the path of a player page. WHEP works for streams of such
+/// an application all the same.
 pub(crate) const RESERVED: [&str; 6] = ["api", "assets", "index", "rtc", "session", "whep"];
 
-/// What the handlers work with.
+/// State of the handlers.
 #[derive(Clone)]
 pub struct FrontDoor {
-    /// The streams there are.
+    /// The published streams.
     pub hub: Hub,
-    /// The engine that plays them to viewers.
+    /// The engine that sends streams to viewers.
     pub engine: Engine,
-    /// What the page tells a newcomer about this gateway.
+    /// Version, start and ports of this gateway.
     pub info: ServerInfo,
-    /// How viewers are received.
+    /// The settings of the handlers.
     pub config: Settings,
-    /// Whether they are.
+    /// The switch that admits or refuses new viewers.
     pub admission: Admission,
-    /// Which of them are.
+    /// Authorization and rate limits.
     pub access: Access,
 }
 
-/// Facts about the running gateway that the page shows.
+/// Facts about the running gateway.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerInfo {
     /// Version of the gateway.
     pub version: &'static str,
-    /// The address publishers connect to.
+    /// The RTMP listen address.
     pub rtmp: SocketAddr,
-    /// When it was started.
+    /// Time of the start.
     pub started: Instant,
 }
 
-/// Everything the gateway answers to the public over HTTP.
+/// Returns all routes of the public listener.
 ///
-/// The first path segments in `RESERVED` are the gateway's own; any other path of two or more
-/// segments is the player page of the stream of that name, or with `/whep` at its end the endpoint.
+/// The first path segments in `RESERVED` belong to the gateway. Any other path of two or more
+/// segments is the player page of the stream of that name, or its endpoint if `/whep` follows.
 pub fn router(front: FrontDoor) -> Router {
     let origins = middleware::from_fn_with_state(front.clone(), cors::allow_origins);
     let routes = pages::routes()
@@ -64,11 +64,11 @@ pub fn router(front: FrontDoor) -> Router {
         .fallback(nothing)
         .layer(origins)
         .with_state(front);
-    // A layer of the router itself would come too late, when the route is chosen.
+    // A layer of the router itself would run too late, after the route is chosen.
     Router::new().fallback_service(MapRequestLayer::new(aliases::rewrite).layer(routes))
 }
 
-/// What players ask for.
+/// Returns the routes that players use.
 fn whep(front: &FrontDoor) -> Router<FrontDoor> {
     let config = front.config.current();
     let streams = EventStreams::new(
@@ -91,7 +91,7 @@ fn whep(front: &FrontDoor) -> Router<FrontDoor> {
         .layer(Extension(streams))
 }
 
-/// What the page asks for, and what a load balancer does.
+/// Returns the routes for the front page and for load balancers.
 fn api(front: &FrontDoor) -> Router<FrontDoor> {
     Router::new()
         .route("/api/live", get(live::live))
@@ -99,9 +99,9 @@ fn api(front: &FrontDoor) -> Router<FrontDoor> {
         .merge(health::routes(front.admission.clone()))
 }
 
-/// An endpoint without a stream.
+/// Answers a request to an endpoint that names no stream.
 async fn unnamed() -> Problem {
-    let detail = "Which stream? Ask at /whep/{app}/{stream}, or with the query ?app=...&stream=...";
+    let detail = "No stream is named. Use /whep/{app}/{stream}, or the query ?app=...&stream=...";
     Problem::new(StatusCode::BAD_REQUEST, detail)
 }
 
@@ -109,8 +109,8 @@ pub(crate) async fn not_found() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "There is nothing at this path.")
 }
 
-/// A path where there is nothing, or nothing but a page: whoever does not just look is a player that looks for
-/// its endpoint, or a publisher.
+/// Answers a request to an unknown path, or with a method other than GET to a page: most such
+/// clients look for the WHEP endpoint or want to publish.
 pub(crate) async fn nothing(public: PublicPath, method: Method, uri: Uri) -> Problem {
     if matches!(method, Method::GET | Method::HEAD) {
         return not_found().await;
@@ -119,16 +119,16 @@ pub(crate) async fn nothing(public: PublicPath, method: Method, uri: Uri) -> Pro
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let detail = match segments.as_slice() {
         [.., "whip"] | ["whip", ..] => {
-            "Streams are published over RTMP here; there is no WHIP.".to_owned()
+            "Streams are published over RTMP; WHIP is not supported.".to_owned()
         }
         [app, _, ..] if !RESERVED.contains(app) => {
             format!(
                 "There is no WHEP endpoint at this path; that of the stream is {public}/whep{path}."
             )
         }
-        _ => format!(
-            "There is no WHEP endpoint at this path; ask at {public}/whep/{{app}}/{{stream}}."
-        ),
+        _ => {
+            format!("There is no WHEP endpoint at this path; use {public}/whep/{{app}}/{{stream}}.")
+        }
     };
     Problem::new(StatusCode::NOT_FOUND, detail)
 }
@@ -136,6 +136,6 @@ pub(crate) async fn nothing(public: PublicPath, method: Method, uri: Uri) -> Pro
 pub(crate) async fn method_not_allowed() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        "This path does not take that method; the Allow header lists those it takes.",
+        "This path does not support the method; the Allow header lists those it supports.",
     )
 }

@@ -1,7 +1,7 @@
 //! The WHEP session: `/session/{id}` (draft-ietf-wish-whep section 4).
 //!
-//! Sessions have a path of their own, outside that of their stream: a stream may be called anything,
-//! so no path below it could be told from another stream.
+//! Sessions have a path of their own, outside that of their stream: a stream may have any name, so
+//! that a path below it could be that of another stream.
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
@@ -22,20 +22,20 @@ use crate::router::FrontDoor;
 
 const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH";
 
-/// Names the media types of a PATCH (RFC 5789 section 3.1).
+/// Header with the media types of a PATCH (RFC 5789 section 3.1).
 pub(crate) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 pub(crate) fn methods() -> MethodRouter<FrontDoor> {
     delete(close).get(exists).options(options).patch(patch)
 }
 
-/// Where a session is found, for a player that sees the gateway under `public`. It is a path from the root: some
-/// players cannot resolve others.
+/// Returns the path of a session, for a player that reaches the gateway under `public`. It is
+/// absolute, because some players cannot resolve relative paths.
 pub(crate) fn path(public: &PublicPath, id: &SessionId) -> String {
     format!("{public}/session/{id}")
 }
 
-/// The id in the path. Whoever knows it owns the session: it cannot be guessed.
+/// The session id in the path. It cannot be guessed, so whoever has it owns the session.
 pub(crate) struct PathSession(pub(crate) SessionId);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathSession {
@@ -49,8 +49,8 @@ impl<S: Send + Sync> FromRequestParts<S> for PathSession {
     }
 }
 
-/// Ends the session. One that has just ended by itself, as when the player closed its connection first, is what
-/// the player wants.
+/// Ends the session. Succeeds also for one that has just ended, for example because the player
+/// closed its connection first.
 async fn close(
     State(front): State<FrontDoor>,
     PathSession(id): PathSession,
@@ -80,9 +80,9 @@ async fn options() -> Response {
     response
 }
 
-/// Takes candidates (204, they are not needed), an ICE restart (200 with our side of it) by RFC 9725
-/// section 4.3, or the answer to a counter-offer (204). What is changed counts against the address, and so does what
-/// is asked of a session that is not there.
+/// Handles candidates (204; they are not needed), an ICE restart (200 with the gateway's ICE
+/// parameters) by RFC 9725 section 4.3, or the answer to a counter-offer (204). Changes count
+/// against the address, and so do requests to unknown sessions.
 async fn patch(
     State(front): State<FrontDoor>,
     PathSession(id): PathSession,
@@ -110,8 +110,8 @@ async fn patch(
     match precondition {
         Precondition::Stale => return Err(stale()),
         Precondition::Any if is_restart => {}
-        // Some players put other credentials than their own beside the candidates of their offer
-        // (vdo.ninja): before it is connected nobody has anything to restart.
+        // Some players (vdo.ninja) send other credentials than their own with the candidates of
+        // their offer: before it is connected, a session has nothing to restart.
         _ if !is_restart || !front.engine.is_connected(&id) => {
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
@@ -129,7 +129,7 @@ async fn patch(
 /// Accepts the answer to a counter-offer.
 fn accept(front: &FrontDoor, id: &SessionId, answer: &str) -> Result<Response, Problem> {
     if !front.engine.is_offered(id) {
-        // A session that is there takes no descriptions any more.
+        // An established session accepts no answer.
         let is_there = front.engine.contains(id);
         return Err(if is_there {
             not_a_fragment()
@@ -150,22 +150,22 @@ fn restarted_ice(RestartedIce { fragment, etag }: RestartedIce) -> Response {
     (StatusCode::OK, headers, fragment).into_response()
 }
 
-/// Which ICE state a PATCH is for (RFC 9725 section 4.3.1).
+/// The ICE state that a PATCH refers to (RFC 9725 section 4.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Precondition {
-    /// It does not say so.
+    /// No `If-Match`.
     Missing,
-    /// `*`, which means a restart.
+    /// `*`: an ICE restart.
     Any,
-    /// The newest.
+    /// The current state.
     Current,
-    /// One before.
+    /// An earlier state.
     Stale,
 }
 
 impl Precondition {
-    /// Reads If-Match. The star has quotes in the draft's own example, and so in some players; a weak
-    /// tag never matches (RFC 9110 section 13.1.1).
+    /// Parses If-Match. The star has quotes in the draft's own example, and so in some players. A
+    /// weak tag never matches (RFC 9110 section 13.1.1).
     fn of(headers: &HeaderMap, etag: &str) -> Self {
         let values = headers.get_all(header::IF_MATCH).iter();
         let tags: Vec<&str> = values
@@ -185,14 +185,12 @@ impl Precondition {
     }
 }
 
-fn precondition_required(etag: &str) -> Problem {
-    let detail = format!(
-        "An ICE restart needs the header If-Match: \"{etag}\" (the ETag of the session now), or If-Match: *."
-    );
+fn precondition_required() -> Problem {
+    let detail = "If-Match is required, with the ETag of the session, or * for an ICE restart.";
     Problem::new(StatusCode::PRECONDITION_REQUIRED, detail)
 }
 
 fn stale() -> Problem {
-    let detail = "ICE has been restarted since; this is about the state before.";
+    let detail = "The If-Match is outdated: ICE has restarted since.";
     Problem::new(StatusCode::PRECONDITION_FAILED, detail)
 }

@@ -1,4 +1,4 @@
-//! What the admin API does: end a publisher or a viewer, drain.
+//! Control functions of the admin API: end a publisher or a viewer, drain.
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -11,17 +11,17 @@ use crate::admission::Drain;
 use crate::name::PathStream;
 use crate::problem::Problem;
 
-/// `GET /api/drain`.
+/// The response of `GET /api/drain`.
 #[derive(Serialize)]
 struct DrainStatus {
-    /// Whether no more viewers are taken.
+    /// The gateway admits no new viewers.
     draining: bool,
-    /// Viewers there still are.
+    /// Viewers that are still connected.
     sessions: usize,
 }
 
-/// Ends the publisher of a stream. It may come back, as most encoders try to: what keeps it out is
-/// authorisation.
+/// Ends the publisher of a stream. Most encoders reconnect; only authorization keeps a publisher
+/// out.
 pub(super) async fn end_publisher(
     State(door): State<AdminDoor>,
     PathStream(name): PathStream,
@@ -53,17 +53,17 @@ pub(super) async fn drain(State(door): State<AdminDoor>) -> Response {
     drain_status(&door)
 }
 
-/// From now on no viewer is taken, until [`end_drain`] or the end of the process.
+/// Stops admitting viewers, until [`end_drain`] or the end of the process.
 pub(super) async fn begin_drain(State(door): State<AdminDoor>) -> Response {
     if door.admission.drain(Drain::default()) {
-        tracing::info!("draining, as the admin API was told: no more viewers are taken");
+        tracing::info!("draining, requested by the admin API: new viewers are refused");
     }
     drain_status(&door)
 }
 
 pub(super) async fn end_drain(State(door): State<AdminDoor>) -> Response {
     if door.admission.resume() {
-        tracing::info!("no longer draining: viewers are taken again");
+        tracing::info!("no longer draining: new viewers are admitted");
     }
     drain_status(&door)
 }

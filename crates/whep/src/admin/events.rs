@@ -12,8 +12,8 @@ use futures_util::stream;
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::server::ServerSummary;
-use super::streams::{StreamSummary, summaries};
+use super::server::ServerStatus;
+use super::streams::{StreamStatus, statuses};
 use super::{AdminDoor, now};
 
 /// Time between two events.
@@ -25,24 +25,24 @@ const NO_BUFFERING: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffe
 /// The event `snapshot`.
 #[derive(Serialize)]
 struct Snapshot {
-    server: ServerSummary,
-    streams: Vec<StreamSummary>,
+    server: ServerStatus,
+    streams: Vec<StreamStatus>,
 }
 
 pub(super) async fn events(State(door): State<AdminDoor>) -> Response {
     let mut ticks = interval(INTERVAL);
-    // Who reads slowly gets the newest, not all that was.
+    // A slow reader skips to the newest snapshot.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let events = stream::unfold((ticks, door), async |(mut ticks, door)| {
         ticks.tick().await;
         let now = now();
         let snapshot = Snapshot {
-            server: ServerSummary::of(&door, now),
-            streams: summaries(&door, now),
+            server: ServerStatus::of(&door, now),
+            streams: statuses(&door, now),
         };
         let event = Event::default().event("snapshot").json_data(snapshot);
-        // Figures are always JSON; a comment keeps the feed going if they once were not.
-        let event = event.unwrap_or_else(|_| Event::default().comment("unreadable"));
+        // A snapshot always serializes; if one did not, a comment would keep the feed going.
+        let event = event.unwrap_or_else(|_| Event::default().comment("not serializable"));
         Some((Ok::<_, Infallible>(event), (ticks, door)))
     });
     let headers = [NO_BUFFERING, (header::CACHE_CONTROL, "no-store")];

@@ -1,4 +1,4 @@
-//! Who may use the admin API.
+//! Authorization of the admin API: a bearer token, or a check of the request's origin.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,20 +11,20 @@ use subtle::ConstantTimeEq;
 
 use crate::problem::Problem;
 
-/// The token of the admin API. It is not shown when it is printed.
+/// The token of the admin API. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AdminToken(String);
 
 impl AdminToken {
-    /// A token; `None` for an empty text.
+    /// Creates a token; `None` for an empty text.
     pub fn new(token: impl Into<String>) -> Option<Self> {
         Some(token.into())
             .filter(|token| !token.is_empty())
             .map(Self)
     }
 
-    fn is(&self, shown: &str) -> bool {
-        self.0.as_bytes().ct_eq(shown.as_bytes()).into()
+    fn matches(&self, credential: &str) -> bool {
+        self.0.as_bytes().ct_eq(credential.as_bytes()).into()
     }
 }
 
@@ -34,7 +34,7 @@ impl fmt::Debug for AdminToken {
     }
 }
 
-/// Lets a request through that may do what it wants.
+/// Passes a request on if it is authorized.
 pub(super) async fn check(
     State(token): State<Option<AdminToken>>,
     request: Request,
@@ -47,22 +47,22 @@ pub(super) async fn check(
     Ok(next.run(request).await)
 }
 
-/// Bearer authentication (RFC 6750 section 2.1). The token is not taken from the URL, which ends up in
-/// logs.
+/// Checks the bearer token (RFC 6750 section 2.1). A token in the URL is not accepted: URLs end up
+/// in logs.
 fn check_token(token: &AdminToken, headers: &HeaderMap) -> Result<(), Problem> {
-    let shown = headers
+    let credential = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let (detail, challenge) = match shown {
-        Some((_, shown)) if token.is(shown.trim()) => return Ok(()),
+    let (detail, challenge) = match credential {
+        Some((_, credential)) if token.matches(credential.trim()) => return Ok(()),
         Some(_) => (
-            "This is not the admin token of this gateway.",
+            "The admin token is wrong.",
             "Bearer error=\"invalid_token\"",
         ),
         None => (
-            "The admin token is needed: Authorization: Bearer ...",
+            "This API requires the admin token: Authorization: Bearer ...",
             "Bearer",
         ),
     };
@@ -72,9 +72,9 @@ fn check_token(token: &AdminToken, headers: &HeaderMap) -> Result<(), Problem> {
     ))
 }
 
-/// Without a token whoever is on this machine may do everything, and so might a page of any site that
-/// is open in a browser there. Such a page shows by its `Origin`, or by the name it was made to reach
-/// us under (DNS rebinding).
+/// Refuses requests of pages from other sites. Without a token, everybody on this machine may do
+/// everything, and so could a page of any site that is open in a browser there. Such a page shows
+/// by its `Origin`, or by a `Host` that is neither an address nor `localhost` (DNS rebinding).
 fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let host = text(header::HOST).unwrap_or_default();
@@ -88,13 +88,13 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
     if !is_local(host) {
-        let detail = "Without an admin token this API is asked by address: http://127.0.0.1.";
+        let detail = "Without an admin token, use this API by IP address: http://127.0.0.1.";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
     Ok(())
 }
 
-/// Whether the host of a URL is an address, or the name of this machine for itself.
+/// Returns whether the host of a URL is an IP address or `localhost`.
 fn is_local(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next(),
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_not_printed() {
+    fn debug_output_hides_the_token() {
         let token = AdminToken::new("secret").unwrap();
         assert!(!format!("{token:?}").contains("secret"));
         assert!(AdminToken::new("").is_none());

@@ -1,7 +1,7 @@
-//! `GET /metrics`: the gateway in stats, for Prometheus (OpenMetrics text format).
+//! `GET /metrics`: metrics for Prometheus (OpenMetrics text format).
 //!
-//! Everything is collected at the moment it is asked for. Figures of viewers are given per stream, as
-//! distributions: a label for each viewer would be a new series with each who comes.
+//! All metrics are collected when they are requested. Metrics of viewers are histograms per stream:
+//! a label for each viewer would create a new series with every viewer.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -24,19 +24,19 @@ use super::{AdminDoor, now};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Bounds of what paths carry, in bits per second.
+/// Histogram buckets of path bandwidth, in bits per second.
 const BANDWIDTHS: [f64; 8] = [5e5, 1e6, 2e6, 4e6, 8e6, 16e6, 32e6, 64e6];
 
-/// Bounds of round trips, in seconds.
+/// Histogram buckets of round trip times, in seconds.
 const ROUND_TRIPS: [f64; 8] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8];
 
-/// Bounds of the part of the packets that is lost.
+/// Histogram buckets of packet loss, as a ratio.
 const LOSSES: [f64; 7] = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
 
-/// Most streams that have figures of their own: each is a dozen series and more.
+/// Maximum number of streams with series of their own. Each stream has more than a dozen series.
 const MAX_STREAMS: usize = 500;
 
-/// The label of the streams beyond that, which are added up.
+/// Label for the sum of all further streams.
 const OTHERS: &str = "(others)";
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -54,15 +54,15 @@ struct Build {
     version: &'static str,
 }
 
-/// Gives streams their labels, within the bound.
+/// Assigns label values to streams, up to [`MAX_STREAMS`].
 #[derive(Default)]
 struct Labels {
     known: HashSet<StreamName>,
 }
 
 impl Labels {
-    /// The label of a stream. The encoder writes values as they are, so quotes are escaped here; a name
-    /// has neither of the other characters that would have to be, backslashes and line ends.
+    /// Returns the label of a stream. The encoder does not escape values, so quotes are escaped
+    /// here; a name contains neither backslashes nor line ends.
     fn of(&mut self, name: &StreamName) -> OfStream {
         let is_known = self.known.contains(name);
         if !is_known && self.known.len() >= MAX_STREAMS {
@@ -96,14 +96,14 @@ pub(super) async fn metrics(State(door): State<AdminDoor>) -> Response {
     }
 }
 
-/// A stream and its B-frames.
+/// Labels of a stream and the kind of its B-frames.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct BFramesOfStream {
     stream: String,
     kind: &'static str,
 }
 
-/// What comes in.
+/// Metrics of published streams.
 #[derive(Default)]
 struct StreamFamilies {
     live: Family<OfStream, Gauge>,
@@ -113,7 +113,7 @@ struct StreamFamilies {
     dropped: Family<OfStream, Counter>,
     frame_rate: Family<OfStream, FloatGauge>,
     jitter: Family<OfStream, FloatGauge>,
-    group: Family<OfStream, FloatGauge>,
+    gop: Family<OfStream, FloatGauge>,
     b_frames: Family<BFramesOfStream, Gauge>,
 }
 
@@ -121,11 +121,11 @@ fn collect_streams(door: &AdminDoor, labels: &mut Labels, registry: &mut Registr
     let families = StreamFamilies::default();
     let now = now();
     let mut streams = door.hub.streams();
-    // The same have figures of their own each time.
+    // Sorted, so that the same streams have series of their own each time.
     streams.sort_by(|a, b| a.name().as_str().cmp(b.name().as_str()));
     for stream in streams {
         let stats = stream.stats();
-        // A name that somebody waits for is nothing to count, and anybody can wait for any name.
+        // A name that somebody only waits for has no metrics: anybody can wait for any name.
         if stats.live_since.is_none() && stats.bytes == 0 {
             continue;
         }
@@ -153,7 +153,7 @@ fn collect_streams(door: &AdminDoor, labels: &mut Labels, registry: &mut Registr
         }
         if let Some(gop) = rates.gop {
             let seconds = gop.duration.as_secs_f64();
-            families.group.get_or_create(&of).set(seconds);
+            families.gop.get_or_create(&of).set(seconds);
         }
     }
     families.register(registry);
@@ -163,38 +163,51 @@ impl StreamFamilies {
     fn register(self, registry: &mut Registry) {
         registry.register(
             "stream_bframes",
-            "Which B-frames the stream has, once that is certain: none, non-reference or reference",
+            "Kind of B-frames in the stream, once known: none, non-reference or reference",
             self.b_frames,
         );
-        registry.register("stream_live", "Whether a publisher is there", self.live);
-        registry.register("stream_video_frames", "Pictures that came", self.video);
+        registry.register(
+            "stream_live",
+            "1 while the stream has a publisher, else 0",
+            self.live,
+        );
+        registry.register(
+            "stream_video_frames",
+            "Video frames received from publishers",
+            self.video,
+        );
         registry.register(
             "stream_audio_frames",
-            "Blocks of sound that came",
+            "Audio frames received from publishers",
             self.audio,
         );
-        registry.register_with_unit("stream", "Coded media that came", Unit::Bytes, self.bytes);
+        registry.register_with_unit(
+            "stream",
+            "Encoded media received from publishers",
+            Unit::Bytes,
+            self.bytes,
+        );
         registry.register(
             "stream_dropped_frames",
-            "Frames that a shard, or the making of Opus, was too far behind to take",
+            "Frames dropped because a shard or the Opus encoder was too slow",
             self.dropped,
         );
         registry.register(
             "stream_frame_rate",
-            "Pictures per second, over the last four seconds",
+            "Video frames per second, over the last four seconds",
             self.frame_rate,
         );
         registry.register_with_unit(
             "stream_publisher_jitter",
-            "Variation of the time that pictures take to come",
+            "Jitter of the arrival of video frames",
             Unit::Seconds,
             self.jitter,
         );
         registry.register_with_unit(
             "stream_keyframe_distance",
-            "Length of the last whole group of pictures",
+            "Duration of the last complete GOP",
             Unit::Seconds,
-            self.group,
+            self.gop,
         );
     }
 }
@@ -216,7 +229,7 @@ fn collect_viewers(viewers: &[Watching], labels: &mut Labels, registry: &mut Reg
             Watching::Session(report) => report,
             Watching::Player(_) => {
                 rtmp.get_or_create(&of).inc();
-                // The part of the viewers that are limited is asked for: it is none here.
+                // Zero, so that the share of limited viewers can be computed.
                 limited.get_or_create(&of).inc_by(0);
                 continue;
             }
@@ -235,12 +248,8 @@ fn collect_viewers(viewers: &[Watching], labels: &mut Labels, registry: &mut Reg
             loss.get_or_create(&of).observe(part);
         }
     }
-    registry.register("viewers", "Viewers that are sent media", connected);
-    registry.register(
-        "rtmp_players",
-        "Those of the viewers that are RTMP players",
-        rtmp,
-    );
+    registry.register("viewers", "Viewers that receive media", connected);
+    registry.register("rtmp_players", "RTMP players among the viewers", rtmp);
     registry.register(
         "viewers_limited",
         "Viewers whose path is slower than the stream",
@@ -248,23 +257,23 @@ fn collect_viewers(viewers: &[Watching], labels: &mut Labels, registry: &mut Reg
     );
     registry.register(
         "viewers_sent_bits_per_second",
-        "Media that is sent to viewers now, headers left out",
+        "Bitrate of the media sent to viewers, without headers",
         sent,
     );
     registry.register(
         "viewer_bandwidth_bits_per_second",
-        "What the paths of the viewers are estimated to carry now",
+        "Estimated path bandwidth of viewers",
         bandwidth,
     );
     registry.register_with_unit(
         "viewer_round_trip",
-        "Round trips to the viewers now",
+        "Round trip times to viewers",
         Unit::Seconds,
         round_trip,
     );
     registry.register_with_unit(
         "viewer_loss",
-        "Part of the packets that viewers lose now",
+        "Ratio of packets that viewers lose",
         Unit::Ratios,
         loss,
     );
@@ -288,20 +297,16 @@ fn round_trips() -> Histogram {
     Histogram::new(ROUND_TRIPS)
 }
 
-/// The programs that encode streams anew.
+/// Collects the metrics of the ffmpeg processes that transcode streams.
 fn collect_encoders(stats: TranscoderStats, registry: &mut Registry) {
     let running: Gauge = Gauge::default();
     running.set(i64::try_from(stats.running).unwrap_or(i64::MAX));
-    registry.register("encoders", "Encoders of transcodes that run", running);
+    registry.register("encoders", "Running transcoders", running);
     for (name, help, value) in [
-        (
-            "encoder_starts",
-            "Encoders of transcodes that were started",
-            stats.started,
-        ),
+        ("encoder_starts", "Transcoders started", stats.started),
         (
             "encoder_failures",
-            "Encoders of transcodes that failed, or could not be had",
+            "Transcoders that failed or could not be started",
             stats.failed,
         ),
     ] {
@@ -316,7 +321,7 @@ struct Server {
     version: &'static str,
     is_draining: bool,
     sessions: usize,
-    /// Of each shard.
+    /// Sessions of each shard.
     spread: Vec<usize>,
     fan_out_p99: Duration,
 }
@@ -338,7 +343,7 @@ fn collect_server(server: &Server, registry: &mut Registry) {
     sessions.set(i64::try_from(server.sessions).unwrap_or(i64::MAX));
     registry.register(
         "sessions",
-        "Viewers, those included that have not been heard of",
+        "Viewers, including those still connecting",
         sessions,
     );
     let shards = Family::<OfShard, Gauge>::default();
@@ -348,21 +353,25 @@ fn collect_server(server: &Server, registry: &mut Registry) {
     }
     registry.register(
         "shard_sessions",
-        "Sessions of each egress shard, of those that have been heard of",
+        "Sessions of each egress shard, without those that have not sent a packet yet",
         shards,
     );
     let draining: Gauge = Gauge::default();
     draining.set(i64::from(server.is_draining));
-    registry.register("draining", "Whether no more viewers are taken", draining);
+    registry.register(
+        "draining",
+        "1 while new viewers are refused, else 0",
+        draining,
+    );
     let build = Family::<Build, Gauge>::default();
     let version = server.version;
     build.get_or_create(&Build { version }).set(1);
-    registry.register("build_info", "What runs", build);
+    registry.register("build_info", "Version of the gateway", build);
     let fan_out = FloatGauge::default();
     fan_out.set(server.fan_out_p99.as_secs_f64());
     registry.register_with_unit(
         "fan_out_p99",
-        "From a picture's coming in to its going out to the last viewer of a shard, over ten seconds",
+        "99th percentile of the time from receiving a frame to sending it to the last viewer of a shard, over ten seconds",
         Unit::Seconds,
         fan_out,
     );
@@ -375,8 +384,8 @@ mod tests {
     use distributary_egress::session::SessionId;
     use distributary_webrtc::rtcp::{Packet, packets};
 
-    /// The names of all series, as Prometheus reads them. A family without members is not written, so all have
-    /// one here.
+    /// Returns the names of all series, as Prometheus reads them. A family without members is not
+    /// encoded, so each gets one here.
     fn names() -> HashSet<String> {
         let mut registry = Registry::with_prefix("distributary");
         let mut labels = Labels::default();
@@ -392,7 +401,7 @@ mod tests {
             family.get_or_create(&of).inc();
         }
         families.live.get_or_create(&of).inc();
-        for family in [&families.frame_rate, &families.jitter, &families.group] {
+        for family in [&families.frame_rate, &families.jitter, &families.gop] {
             family.get_or_create(&of).set(1.0);
         }
         families.register(&mut registry);
@@ -402,7 +411,7 @@ mod tests {
         };
         stats.peer.bandwidth = Some(1_000_000);
         stats.peer.round_trip = Some(Duration::from_millis(10));
-        // One block of a receiver report, without losses.
+        // One receiver report block, without loss.
         let report = [&[0x81, 201, 0, 7][..], &[0; 28]].concat();
         stats.peer.report = packets(&report).find_map(|packet| match packet {
             Packet::Report(blocks) => blocks.iter().next(),
@@ -438,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_dashboard_and_the_alerts_ask_for_is_there() {
+    fn dashboard_and_alerts_use_existing_metrics() {
         let known = names();
         for file in [
             include_str!("../../../../config/grafana/distributary.json"),
@@ -457,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_beyond_the_bound_are_added_up() {
+    fn streams_beyond_the_maximum_share_one_label() {
         let mut labels = Labels::default();
         let name = |n| StreamName::parse(&format!("live/{n}")).unwrap();
         for n in 0..MAX_STREAMS {

@@ -1,22 +1,22 @@
-//! The admin API: what whoever runs the gateway sees and does, on a listener of its own.
+//! The admin API for operators, on its own listener.
 //!
 //! ```text
-//! GET    /api/server               the gateway: version, age, viewers, how it fares
-//! GET    /api/streams              the live streams, measured
+//! GET    /api/server               the gateway: version, uptime, viewers, latency
+//! GET    /api/streams              the live streams with their stats
 //! GET    /api/streams/{name}       one of them
 //! DELETE /api/publishers/{name}    ends the publisher of a stream
-//! GET    /api/viewers[?stream=]    the viewers, and how their paths are
+//! GET    /api/viewers[?stream=]    the viewers with their stats
 //! DELETE /api/viewers/{id}         ends one of them
 //! GET    /api/events               gateway and streams, once a second, as server-sent events
-//! GET    /api/drain                whether no more viewers are taken; POST begins that, DELETE ends it
-//! GET    /api/openapi.json         all of this as an OpenAPI document
-//! GET    /metrics                  figures for Prometheus
-//! GET    /                         the dashboard, a page that shows all of it
-//! GET    /healthz, /readyz         whether it runs, and whether it takes viewers
+//! GET    /api/drain                whether the gateway drains; POST begins, DELETE ends it
+//! GET    /api/openapi.json         this API as an OpenAPI document
+//! GET    /metrics                  metrics for Prometheus
+//! GET    /                         the dashboard, a page
+//! GET    /healthz, /readyz         liveness and readiness
 //! ```
 //!
-//! Pages of other origins cannot use it: no CORS header is ever sent. See [`AdminDoor::token`] for who
-//! can.
+//! Pages of other origins cannot use it: no CORS header is sent. See [`AdminDoor::token`] for
+//! access.
 
 mod control;
 mod events;
@@ -45,23 +45,23 @@ use crate::{health, pages};
 
 pub use guard::AdminToken;
 
-/// What the handlers of the admin API work with.
+/// State of the handlers of the admin API.
 #[derive(Clone)]
 pub struct AdminDoor {
-    /// The streams there are.
+    /// The published streams.
     pub hub: Hub,
-    /// The engine that plays them to viewers.
+    /// The engine that sends streams to viewers.
     pub engine: Engine,
-    /// Facts about this gateway.
+    /// Version, start and ports of this gateway.
     pub info: ServerInfo,
-    /// Whether viewers are taken.
+    /// The switch that admits or refuses new viewers.
     pub admission: Admission,
-    /// What a request must show, as a bearer token. Without one everybody who reaches the listener may
-    /// do everything, but for web pages of other origins: then the listener belongs on loopback.
+    /// The bearer token that a request must have. Without one, everybody who reaches the listener
+    /// may do everything, except pages of other origins: then the listener belongs on loopback.
     pub token: Option<AdminToken>,
 }
 
-/// Everything the admin listener answers.
+/// Returns the routes of the admin listener.
 pub fn admin_router(door: AdminDoor) -> Router {
     let guard = middleware::from_fn_with_state(door.token.clone(), guard::check);
     let api = Router::new()
@@ -88,12 +88,12 @@ pub fn admin_router(door: AdminDoor) -> Router {
         .fallback(not_found)
 }
 
-/// A JSON answer that is true only now.
+/// Returns a JSON response that must not be cached.
 fn fresh(body: impl Serialize) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
-/// The moment at which a request is answered.
+/// Returns the time at which a request is answered.
 #[expect(
     clippy::disallowed_methods,
     reason = "requests are answered at the moment they come"

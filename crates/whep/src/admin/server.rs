@@ -1,4 +1,4 @@
-//! The admin API: the gateway as a whole.
+//! The admin API: the whole gateway.
 
 use std::time::{Duration, Instant};
 
@@ -9,37 +9,37 @@ use serde::Serialize;
 
 use super::{AdminDoor, fresh, now};
 
-/// `GET /api/server`.
+/// The response of `GET /api/server`.
 #[derive(Serialize)]
-pub(super) struct ServerSummary {
+pub(super) struct ServerStatus {
     version: &'static str,
     /// Seconds since the start.
     uptime_seconds: u64,
-    /// Whether no more viewers are taken.
+    /// New viewers are refused.
     draining: bool,
     rtmp_port: u16,
-    /// Viewers, those included that have not been heard of.
+    /// Viewers, including those still connecting.
     sessions: usize,
-    /// How many WebRTC sessions each egress shard has, of those that have been heard of.
+    /// WebRTC sessions of each egress shard, without those that have not sent a packet yet.
     shard_sessions: Vec<usize>,
     fan_out: FanOut,
 }
 
-/// How long pictures took from their coming in to their going out to the last viewer of a shard, over
-/// the last whole ten seconds.
+/// Time from receiving a frame to sending it to the last viewer of a shard, over the last whole ten
+/// seconds.
 #[derive(Serialize)]
 struct FanOut {
-    pictures: u64,
+    frames: u64,
     p50_ms: f64,
     p99_ms: f64,
     max_ms: f64,
 }
 
 pub(super) async fn server(State(door): State<AdminDoor>) -> Response {
-    fresh(ServerSummary::of(&door, now()))
+    fresh(ServerStatus::of(&door, now()))
 }
 
-impl ServerSummary {
+impl ServerStatus {
     pub(super) fn of(door: &AdminDoor, now: Instant) -> Self {
         Self {
             version: door.info.version,
@@ -57,7 +57,7 @@ impl From<LatencyStats> for FanOut {
     fn from(summary: LatencyStats) -> Self {
         let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
         Self {
-            pictures: summary.count,
+            frames: summary.count,
             p50_ms: millis(summary.p50),
             p99_ms: millis(summary.p99),
             max_ms: millis(summary.max),

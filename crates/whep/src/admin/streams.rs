@@ -1,4 +1,4 @@
-//! The admin API: the live streams, as they are and as they are measured.
+//! The admin API: the live streams.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -18,40 +18,40 @@ use crate::advice;
 use crate::name::PathStream;
 use crate::problem::Problem;
 
-/// `GET /api/streams`: the live streams, by name.
+/// The response of `GET /api/streams`: the live streams, by name.
 #[derive(Serialize)]
 struct StreamList {
-    streams: Vec<StreamSummary>,
+    streams: Vec<StreamStatus>,
 }
 
 /// One live stream.
 #[derive(Serialize)]
-pub(super) struct StreamSummary {
+pub(super) struct StreamStatus {
     name: String,
-    /// Seconds since its publisher came.
+    /// Seconds since the publisher connected.
     uptime_seconds: u64,
-    video: Option<VideoSummary>,
-    audio: Option<AudioSummary>,
-    publisher: PublisherSummary,
-    /// Its B-frames: `none`, `non-reference` or `reference`, once that is certain.
+    video: Option<VideoStatus>,
+    audio: Option<AudioStatus>,
+    publisher: PublisherStatus,
+    /// The kind of its B-frames: `none`, `non-reference` or `reference`, once known.
     b_frames: Option<&'static str>,
-    /// What to change in the encoder, and why, where viewers are not sent all pictures as they are.
+    /// How to change the encoder, and why, where viewers do not get all frames as published.
     advice: Option<String>,
-    /// What it is encoded anew into, while there are viewers that cannot show it as it is.
-    transcode: Option<TranscodeSummary>,
-    cache: CacheSummary,
-    viewers: ViewerSummary,
+    /// The transcoded video, while there are viewers that cannot decode the original.
+    transcode: Option<TranscodeStatus>,
+    cache: CacheStatus,
+    viewers: ViewerTotals,
     video_frames: u64,
     audio_frames: u64,
-    /// Bytes of coded media since the stream began.
+    /// Bytes of encoded media since the stream began.
     bytes: u64,
-    /// Frames that a shard, or the making of Opus, was too far behind to take.
+    /// Frames dropped because a shard or the Opus encoder was too slow.
     dropped_frames: u64,
 }
 
-/// The video: what it is, and what was measured over the last seconds.
+/// The video track, and its stats over the last seconds.
 #[derive(Serialize)]
-struct VideoSummary {
+struct VideoStatus {
     codec: String,
     width: u32,
     height: u32,
@@ -59,81 +59,82 @@ struct VideoSummary {
     profile_level_id: String,
     frame_rate: f64,
     bitrate_bps: u64,
-    /// The last whole group of pictures.
-    gop: Option<GroupSummary>,
+    /// The last complete GOP.
+    gop: Option<GopStatus>,
 }
 
-/// What is made of a stream for viewers that cannot show it as it is.
+/// The transcoded video of a stream.
 #[derive(Serialize)]
-struct TranscodeSummary {
-    /// Seconds since it began.
+struct TranscodeStatus {
+    /// Seconds since the transcode began.
     uptime_seconds: u64,
-    video: Option<VideoSummary>,
+    video: Option<VideoStatus>,
 }
 
-/// What is kept for newcomers: the pictures since the last keyframe.
+/// The GOP cache: the frames since the last keyframe.
 #[derive(Serialize)]
-struct CacheSummary {
+struct CacheStatus {
     bytes: usize,
     seconds: f64,
-    /// The bound that these have outgrown: then newcomers wait for the next keyframe.
+    /// The configuration key whose bound the GOP has outgrown: new viewers then wait for the next
+    /// keyframe.
     overflow: Option<&'static str>,
 }
 
 #[derive(Serialize)]
-struct GroupSummary {
+struct GopStatus {
     seconds: f64,
-    pictures: u64,
+    frames: u64,
 }
 
 #[derive(Serialize)]
-struct AudioSummary {
+struct AudioStatus {
     codec: String,
     sample_rate: u32,
     channels: u8,
     bitrate_bps: u64,
 }
 
-/// Where the publisher is, how evenly it sends, and what it says about itself.
+/// The publisher: its address, the evenness of its sending, and its own description.
 #[derive(Default, Serialize)]
-struct PublisherSummary {
-    /// `null` for a stream that is pulled.
+struct PublisherStatus {
+    /// `null` for a pulled stream.
     address: Option<String>,
     encoder: Option<String>,
-    /// Variation of the time that pictures take to come.
+    /// Jitter of the arrival of video frames.
     jitter_ms: f64,
     frame_rate: Option<f64>,
     video_kbps: Option<f64>,
     audio_kbps: Option<f64>,
-    /// Tracks beside the two that are used.
-    other_tracks: Vec<TrackSummary>,
+    /// Tracks other than the two in use.
+    other_tracks: Vec<TrackStatus>,
 }
 
 #[derive(Serialize)]
-struct TrackSummary {
+struct TrackStatus {
     kind: String,
     id: u8,
     codec: String,
 }
 
-/// Those who watch the stream, together.
+/// Totals of the viewers of a stream.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-struct ViewerSummary {
-    /// Viewers that are sent media.
+struct ViewerTotals {
+    /// Viewers that receive media.
     connected: usize,
-    /// Those of them that are RTMP players.
+    /// RTMP players among them.
     rtmp: usize,
-    /// Those of them who are sent what was encoded anew.
+    /// Viewers among them that receive the transcoded video.
     transcoded: usize,
-    /// Those whose path is slower than the stream.
+    /// Viewers among them whose path is slower than the stream.
     limited: usize,
-    /// Bits of media per second that are sent to them together.
+    /// Bits of media per second that are sent to all of them together.
     bitrate_bps: u64,
 }
 
 pub(super) async fn list(State(door): State<AdminDoor>) -> Response {
     fresh(StreamList {
-        streams: summaries(&door, now()),
+        streams: statuses(&door, now()),
     })
 }
 
@@ -144,7 +145,7 @@ pub(super) async fn one(
     let viewers = viewers(&watching(&door, Some(&name), now()));
     let stream = door.hub.stream(&name);
     stream
-        .and_then(|stream| StreamSummary::of(&stream, &door.hub, &viewers, now()))
+        .and_then(|stream| StreamStatus::of(&stream, &door.hub, &viewers, now()))
         .map(fresh)
         .ok_or_else(|| {
             let detail = format!("The stream {name} is not live.");
@@ -152,21 +153,21 @@ pub(super) async fn one(
         })
 }
 
-/// All live streams at `now`, by name.
-pub(super) fn summaries(door: &AdminDoor, now: Instant) -> Vec<StreamSummary> {
+/// Returns all live streams at `now`, by name.
+pub(super) fn statuses(door: &AdminDoor, now: Instant) -> Vec<StreamStatus> {
     let viewers = viewers(&watching(door, None, now));
     let live = door.hub.streams();
     let mut streams: Vec<_> = live
         .iter()
-        .filter_map(|stream| StreamSummary::of(stream, &door.hub, &viewers, now))
+        .filter_map(|stream| StreamStatus::of(stream, &door.hub, &viewers, now))
         .collect();
     streams.sort_by(|a, b| a.name.cmp(&b.name));
     streams
 }
 
-/// Adds the viewers of each stream up, whether they are sent it or what was made of it.
-fn viewers(watching: &[Watching]) -> HashMap<String, ViewerSummary> {
-    let mut sums: HashMap<String, ViewerSummary> = HashMap::new();
+/// Adds up the viewers of each stream, including those of its transcode.
+fn viewers(watching: &[Watching]) -> HashMap<String, ViewerTotals> {
+    let mut sums: HashMap<String, ViewerTotals> = HashMap::new();
     for viewer in watching.iter().filter(|viewer| viewer.is_connected()) {
         let stream = viewer.stream();
         let sum = sums.entry(stream.as_str().to_owned()).or_default();
@@ -183,12 +184,12 @@ fn viewers(watching: &[Watching]) -> HashMap<String, ViewerSummary> {
     sums
 }
 
-impl StreamSummary {
-    /// The stream at `now`; `None` while it has no publisher.
+impl StreamStatus {
+    /// Describes the stream at `now`; `None` while it has no publisher.
     fn of(
         stream: &Stream,
         hub: &Hub,
-        viewers: &HashMap<String, ViewerSummary>,
+        viewers: &HashMap<String, ViewerTotals>,
         now: Instant,
     ) -> Option<Self> {
         let stats = stream.stats();
@@ -213,26 +214,24 @@ impl StreamSummary {
         Some(Self {
             name: stream.name().to_string(),
             uptime_seconds: now.saturating_duration_since(live_since?).as_secs(),
-            video: video
-                .as_deref()
-                .map(|track| VideoSummary::of(track, &rates)),
-            audio: audio.map(|track| AudioSummary {
+            video: video.as_deref().map(|track| VideoStatus::of(track, &rates)),
+            audio: audio.map(|track| AudioStatus {
                 bitrate_bps: rates.audio_bps,
-                ..AudioSummary::from(&*track)
+                ..AudioStatus::from(&*track)
             }),
-            publisher: PublisherSummary {
+            publisher: PublisherStatus {
                 jitter_ms: tenths(millis(rates.jitter)),
                 ..info
                     .as_deref()
-                    .map(PublisherSummary::from)
+                    .map(PublisherStatus::from)
                     .unwrap_or_default()
             },
             b_frames: b_frames.map(BFrames::as_str),
             advice,
             transcode: hub
                 .live_rendition(stream.name())
-                .and_then(|rendition| TranscodeSummary::of(&rendition, now)),
-            cache: CacheSummary {
+                .and_then(|rendition| TranscodeStatus::of(&rendition, now)),
+            cache: CacheStatus {
                 bytes: cached_bytes,
                 seconds: cached.as_millis() as f64 / 1000.0,
                 overflow: cache_overflow.map(advice::bound),
@@ -249,8 +248,8 @@ impl StreamSummary {
     }
 }
 
-impl TranscodeSummary {
-    /// The rendition of a stream at `now`; `None` when it has just ended.
+impl TranscodeStatus {
+    /// Describes the transcode of a stream at `now`; `None` when it has just ended.
     fn of(rendition: &Stream, now: Instant) -> Option<Self> {
         let StreamStats {
             live_since, video, ..
@@ -258,33 +257,31 @@ impl TranscodeSummary {
         let rates = rendition.publisher_stats(now);
         Some(Self {
             uptime_seconds: now.saturating_duration_since(live_since?).as_secs(),
-            video: video
-                .as_deref()
-                .map(|track| VideoSummary::of(track, &rates)),
+            video: video.as_deref().map(|track| VideoStatus::of(track, &rates)),
         })
     }
 }
 
-impl From<Gop> for GroupSummary {
+impl From<Gop> for GopStatus {
     fn from(gop: Gop) -> Self {
         Self {
             seconds: gop.duration.as_millis() as f64 / 1000.0,
-            pictures: gop.frames,
+            frames: gop.frames,
         }
     }
 }
 
-/// A duration in milliseconds.
+/// Converts a duration to milliseconds.
 pub(super) fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// Rounded to one decimal: more means nothing here.
+/// Rounds to one decimal; more digits would be noise.
 pub(super) fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-impl VideoSummary {
+impl VideoStatus {
     fn of(track: &VideoTrack, rates: &PublisherStats) -> Self {
         let [profile, constraints, level] = track.profile_level_id;
         Self {
@@ -294,12 +291,12 @@ impl VideoSummary {
             profile_level_id: format!("{profile:02x}{constraints:02x}{level:02x}"),
             frame_rate: tenths(rates.frame_rate),
             bitrate_bps: rates.video_bps,
-            gop: rates.gop.map(GroupSummary::from),
+            gop: rates.gop.map(GopStatus::from),
         }
     }
 }
 
-impl From<&PublisherInfo> for PublisherSummary {
+impl From<&PublisherInfo> for PublisherStatus {
     fn from(info: &PublisherInfo) -> Self {
         let others = info.other_tracks.iter();
         Self {
@@ -310,7 +307,7 @@ impl From<&PublisherInfo> for PublisherSummary {
             video_kbps: info.video_kbps,
             audio_kbps: info.audio_kbps,
             other_tracks: others
-                .map(|track| TrackSummary {
+                .map(|track| TrackStatus {
                     kind: track.kind.to_string(),
                     id: track.id,
                     codec: track.codec.clone(),
@@ -320,12 +317,12 @@ impl From<&PublisherInfo> for PublisherSummary {
     }
 }
 
-/// An address as people write it: one of IPv4 that came over an IPv6 socket is shown as such.
+/// Maps an IPv4 address that came over an IPv6 socket to its IPv4 form.
 pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-impl From<&AudioTrack> for AudioSummary {
+impl From<&AudioTrack> for AudioStatus {
     fn from(track: &AudioTrack) -> Self {
         Self {
             codec: track.codec.to_string(),
@@ -351,7 +348,7 @@ mod tests {
     use distributary_names::StreamName;
 
     #[test]
-    fn a_stream_is_described_by_its_tracks_and_its_age() {
+    fn stream_status_has_its_tracks_and_uptime() {
         let start = Instant::now();
         let hub = Hub::new(HubConfig::default());
         let name = StreamName::parse("live/test").unwrap();
@@ -382,7 +379,7 @@ mod tests {
         });
         let viewers = HashMap::from([(
             name.to_string(),
-            ViewerSummary {
+            ViewerTotals {
                 connected: 2,
                 rtmp: 0,
                 transcoded: 1,
@@ -391,7 +388,7 @@ mod tests {
             },
         )]);
         let later = start + Duration::from_millis(61_900);
-        let summary = StreamSummary::of(publisher.stream(), &hub, &viewers, later).unwrap();
+        let summary = StreamStatus::of(publisher.stream(), &hub, &viewers, later).unwrap();
         assert_eq!(
             serde_json::to_value(summary).unwrap(),
             serde_json::json!({
@@ -438,7 +435,7 @@ mod tests {
                 "dropped_frames": 0,
             })
         );
-        // A picture and then one that comes longer after it than is kept.
+        // A frame, and one that is later than the cache may hold.
         for (millis, keyframe) in [(0, true), (40_000, false)] {
             let time = MediaTime::from_millis(millis);
             let frame = VideoFrame {
@@ -451,7 +448,7 @@ mod tests {
             let now = start + Duration::from_millis(millis as u64);
             publisher.push(Frame::Video(frame), now).unwrap();
         }
-        let summary = StreamSummary::of(publisher.stream(), &hub, &viewers, later).unwrap();
+        let summary = StreamStatus::of(publisher.stream(), &hub, &viewers, later).unwrap();
         let summary = serde_json::to_value(summary).unwrap();
         assert_eq!(summary["cache"]["overflow"], "cache_duration");
         let advice = summary["advice"].as_str().unwrap();
@@ -460,13 +457,13 @@ mod tests {
             has_keyframe: true,
             reason: None,
         }));
-        let summary = StreamSummary::of(publisher.stream(), &hub, &viewers, later).unwrap();
+        let summary = StreamStatus::of(publisher.stream(), &hub, &viewers, later).unwrap();
         let advice = summary.advice.unwrap();
         assert!(advice.contains("without a usable frame"), "{advice}");
         let stream = std::sync::Arc::clone(publisher.stream());
         drop(publisher);
         assert!(
-            StreamSummary::of(&stream, &hub, &viewers, start).is_none(),
+            StreamStatus::of(&stream, &hub, &viewers, start).is_none(),
             "a stream without a publisher is not live"
         );
     }

@@ -1,4 +1,4 @@
-//! The admin API: who watches, and how it goes.
+//! The admin API: the viewers.
 
 use std::time::Instant;
 
@@ -19,22 +19,22 @@ use crate::problem::Problem;
 /// Viewers listed where the query asks for no other number.
 const DEFAULT_LIMIT: usize = 1000;
 
-/// What `GET /api/viewers` may be asked for.
+/// The query parameters of `GET /api/viewers`.
 #[derive(Deserialize)]
-pub(super) struct Asked {
-    /// The stream that is watched; all without it.
+pub(super) struct ListQuery {
+    /// List only the viewers of this stream.
     stream: Option<String>,
-    /// Most viewers to list.
+    /// Maximum number of viewers to list.
     limit: Option<usize>,
-    /// Viewers to leave out before.
+    /// Number of viewers to skip.
     offset: Option<usize>,
 }
 
-/// `GET /api/viewers`: the viewers that have been heard of, the oldest first, in figures that are a
-/// second old at most.
+/// The response of `GET /api/viewers`: the viewers that have sent a packet, the oldest first. Stats
+/// are at most a second old.
 #[derive(Serialize)]
 struct ViewerList {
-    /// How many there are, listed or not.
+    /// Number of all viewers, listed or not.
     total: usize,
     viewers: Vec<Viewer>,
 }
@@ -42,60 +42,60 @@ struct ViewerList {
 /// One viewer.
 #[derive(Default, Serialize)]
 struct Viewer {
-    /// The first digits of the session's name, as logs have them.
+    /// The first digits of the session id, as in the log.
     id: String,
     stream: String,
-    /// Whether it is sent what was encoded anew.
+    /// It receives the transcoded video.
     transcoded: bool,
-    /// Seconds since its offer was answered, or since it began to play.
+    /// Seconds since its offer was answered, or since an RTMP player began to play.
     uptime_seconds: u64,
-    /// `connecting` up to the end of the DTLS handshake, then `connected`.
+    /// `connecting` until the DTLS handshake is complete, then `connected`.
     state: &'static str,
-    /// Where the viewer is.
+    /// The viewer's address.
     address: Option<String>,
-    /// How its media travels: `udp` or `tcp` for WebRTC, or `rtmp`.
+    /// Transport of its media: `udp` or `tcp` for WebRTC, or `rtmp`.
     transport: Option<&'static str>,
-    /// How its media is sealed.
+    /// The SRTP protection profile of its media.
     srtp_profile: Option<String>,
-    /// Bits of media per second, headers left out.
+    /// Bits of media per second, without headers.
     bitrate_bps: u64,
     round_trip_ms: Option<f64>,
-    /// Percent of the packets that were lost before the viewer's newest report.
+    /// Percentage of packets lost, from the viewer's newest receiver report.
     loss_percent: Option<f64>,
     jitter_ms: Option<f64>,
-    /// Bits per second that the path is estimated to carry; a path that carries the stream with ease
-    /// has not shown how much more it would take.
+    /// Estimated path bandwidth in bits per second. A path that is faster than the stream has not
+    /// shown how much it could carry.
     bandwidth_bps: Option<u64>,
-    /// Whether the path is slower than the stream, so that pictures are left out.
+    /// The path is slower than the stream, so that frames are dropped.
     limited: bool,
     packets: u64,
-    /// Payload bytes of them.
+    /// Payload bytes of these packets.
     bytes: u64,
     retransmitted: u64,
-    /// Packets that the viewer asked for again.
+    /// Packets that the viewer requested again.
     nacks: u64,
     keyframe_requests: u64,
-    /// Requests for a keyframe that were answered by sending the group of pictures anew.
+    /// Keyframe requests that were answered by sending the GOP again.
     replays: u64,
-    /// Pictures left out that no other referred to.
+    /// Dropped frames that no other frame references.
     dropped_frames: u64,
-    /// How often everything up to the next keyframe was left out.
+    /// Number of times that everything up to the next keyframe was skipped.
     skips: u64,
 }
 
 pub(super) async fn list(
     State(door): State<AdminDoor>,
-    Query(asked): Query<Asked>,
+    Query(query): Query<ListQuery>,
 ) -> Result<Response, Problem> {
-    let stream = asked.stream.as_deref().map(StreamName::parse).transpose();
+    let stream = query.stream.as_deref().map(StreamName::parse).transpose();
     let stream =
         stream.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let now = now();
     let viewers = watching(&door, stream.as_ref(), now);
     let listed = viewers
         .iter()
-        .skip(asked.offset.unwrap_or(0))
-        .take(asked.limit.unwrap_or(DEFAULT_LIMIT));
+        .skip(query.offset.unwrap_or(0))
+        .take(query.limit.unwrap_or(DEFAULT_LIMIT));
     Ok(fresh(ViewerList {
         total: viewers.len(),
         viewers: listed.map(|viewer| Viewer::of(viewer, now)).collect(),
@@ -110,8 +110,8 @@ impl Viewer {
         }
     }
 
-    /// An RTMP player. TCP hides what happens on its path.
-    fn of_player(report: &PlayerInfo, now: Instant) -> Self {
+    /// Describes an RTMP player. TCP hides the loss on its path.
+    fn of_player(report: &PlayerReport, now: Instant) -> Self {
         Self {
             id: report.id.to_string(),
             stream: report.stream.to_string(),
@@ -181,7 +181,7 @@ mod tests {
     use distributary_webrtc::srtp::SrtpProfile;
 
     #[test]
-    fn a_viewer_is_described_by_its_reports_and_what_was_sent() {
+    fn viewer_is_described_by_receiver_reports_and_sender_stats() {
         let now = Instant::now();
         let id: SessionId = "0123456789abcdef0123456789abcdef".parse().unwrap();
         let video = SenderStats {

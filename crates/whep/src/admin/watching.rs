@@ -1,4 +1,4 @@
-//! Who watches, whatever they watch over.
+//! All viewers, over WebRTC and RTMP.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use distributary_names::StreamName;
 
 use super::AdminDoor;
 
-/// A viewer that has been heard of.
+/// A viewer that has sent a packet.
 pub(super) enum Watching {
     /// A WebRTC session.
     Session(Box<SessionInfo>),
@@ -41,7 +41,7 @@ impl Watching {
         }
     }
 
-    /// Returns whether media is sent.
+    /// Returns whether media is sent to it.
     pub(super) fn is_connected(&self) -> bool {
         match self {
             Self::Session(report) => report.stats.is_connected,
@@ -49,7 +49,7 @@ impl Watching {
         }
     }
 
-    /// Returns the bits of media per second that were sent lately.
+    /// Returns the recent bitrate of its media in bits per second.
     pub(super) fn bitrate(&self) -> u64 {
         match self {
             Self::Session(report) => report.stats.bitrate,

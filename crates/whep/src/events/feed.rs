@@ -1,51 +1,52 @@
-//! What one player is told, and when: a state machine without a clock.
+//! Decides which events a player gets, and when: a state machine without a clock.
 
 use std::time::{Duration, Instant};
 
 use super::kind::{Event, EventKind, EventSet};
 use crate::admission::Drain;
 
-/// How often the number of viewers is looked at.
+/// Interval between two checks of the number of viewers.
 const COUNT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The world as far as events tell of it.
+/// The state of stream, session and gateway that events report.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Situation {
-    /// A publisher is there.
+    /// The stream has a publisher.
     pub(super) is_live: bool,
     /// Sessions of the stream.
     pub(super) viewers: usize,
-    /// The gateway is about to end.
+    /// The gateway drains.
     pub(super) drain: Option<Drain>,
-    /// The session is about to end, with its token.
+    /// The token of the session expires.
     pub(super) is_expiring: bool,
-    /// What keeps viewers from seeing the stream as it is.
+    /// Advice on why viewers do not get the stream as published.
     pub(super) notice: Option<String>,
 }
 
-/// What a player has been told of the situation, and so what it is to be told next.
+/// The state that a player knows, and so the events that it needs next.
 ///
-/// Events are differences: a player that listens again after a break is told what holds now, and not
-/// everything that has come and gone meanwhile. So nothing has to be kept for it.
+/// Events are differences: a player that listens again after a break gets the current state, not
+/// everything that has come and gone meanwhile. So no history is kept for it.
 #[derive(Debug)]
 pub(super) struct Feed {
     wanted: EventSet,
     grace: Duration,
-    /// Whether it was told, or could see when it came, that the stream is live.
+    /// The player knows the stream as live.
     is_active: bool,
-    /// Since when the stream has not been live, without its having been told.
+    /// Time since which the stream has not been live, while the player does not know it.
     gone_since: Option<Instant>,
     viewers: Option<usize>,
     next_count: Instant,
     has_reconnect: bool,
     is_told_active: bool,
-    /// What was told last of the stream.
+    /// The last notice that the player got.
     notice: Option<String>,
 }
 
 impl Feed {
-    /// For a player that wants to be told of these events, and knew the stream as active, or not, before
-    /// it listened. A publisher may be gone for `grace` before that is an event.
+    /// Creates a feed for a player that wants these events, and that knew the stream as active or
+    /// inactive before it listened. A publisher may be gone for `grace` before the player gets
+    /// `inactive`.
     pub(super) fn new(wanted: EventSet, is_active: bool, grace: Duration, now: Instant) -> Self {
         Self {
             wanted,
@@ -60,7 +61,7 @@ impl Feed {
         }
     }
 
-    /// What the player is to be told next in this situation, if anything.
+    /// Returns the next event for this situation, if any.
     pub(super) fn poll_event(&mut self, situation: &Situation, now: Instant) -> Option<Event> {
         loop {
             let event = self.next(situation, now)?;
@@ -70,20 +71,20 @@ impl Feed {
         }
     }
 
-    /// What it is to be told before its session ends, if anything.
+    /// Returns the last event before the session ends, if any.
     pub(super) fn finish(&mut self, situation: &Situation) -> Option<Event> {
         let is_owed = self.is_active && !situation.is_live;
         self.is_active = false;
         (is_owed && self.wanted.contains(EventKind::Inactive)).then(Event::inactive)
     }
 
-    /// When to poll again even if nothing has changed.
+    /// Returns the time of the next poll if nothing changes before.
     pub(super) fn deadline(&self) -> Instant {
         let inactive = self.gone_since.map(|since| since + self.grace);
         inactive.map_or(self.next_count, |due| due.min(self.next_count))
     }
 
-    /// Whether the player takes the stream for active.
+    /// Returns whether the player knows the stream as live.
     pub(super) fn is_active(&self) -> bool {
         self.is_active
     }
@@ -156,14 +157,14 @@ mod tests {
             }
         }
 
-        /// All it is told after `seconds`.
+        /// Returns all events after `seconds`.
         fn after(&mut self, seconds: u64) -> Vec<String> {
             self.now += Duration::from_secs(seconds);
-            let mut told = Vec::new();
+            let mut events = Vec::new();
             while let Some(event) = self.feed.poll_event(&self.situation, self.now) {
-                told.push(format!("{} {}", event.kind.name(), event.data));
+                events.push(format!("{} {}", event.kind.name(), event.data));
             }
-            told
+            events
         }
     }
 
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_publisher_that_comes_back_in_time_was_never_gone() {
+    fn short_absence_of_a_publisher_causes_no_event() {
         let mut player = Listener::new(only(&[EventKind::Active, EventKind::Inactive]), false);
         assert!(player.after(20).is_empty(), "nothing was there to be gone");
         player.situation.is_live = true;
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_player_that_listens_late_is_told_what_has_ended() {
+    fn late_listener_gets_inactive() {
         let mut player = Listener::new(only(&[EventKind::Inactive]), true);
         assert!(player.after(0).is_empty());
         assert_eq!(player.after(15), ["inactive {}"]);
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_viewers_is_told_when_it_has_changed_and_not_too_often() {
+    fn viewer_count_is_sent_after_changes_at_intervals() {
         let mut player = Listener::new(only(&[EventKind::ViewerCount]), false);
         player.situation.viewers = 1;
         assert_eq!(player.after(0), ["viewercount {\"viewercount\":1}"]);
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_the_stream_is_told_once() {
+    fn notice_is_sent_once() {
         let mut player = Listener::new(only(&[EventKind::Notice]), true);
         player.situation.notice = Some("B-frames".into());
         assert_eq!(player.after(1), ["notice {\"notice\":\"B-frames\"}"]);
@@ -232,15 +233,15 @@ mod tests {
     }
 
     #[test]
-    fn a_player_is_asked_once_to_reconnect() {
+    fn player_is_asked_to_reconnect_once() {
         let mut player = Listener::new(only(&[EventKind::Reconnect]), false);
         assert!(player.after(0).is_empty());
         player.situation.drain = Some(Drain {
             reconnect: Some("https://b.example/whep/live/test".into()),
         });
-        let told = player.after(1);
+        let events = player.after(1);
         assert_eq!(
-            told,
+            events,
             ["reconnect {\"url\":\"https://b.example/whep/live/test\"}"]
         );
         assert!(player.after(60).is_empty());

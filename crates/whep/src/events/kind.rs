@@ -4,19 +4,19 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-/// What a player can be told of.
+/// Kinds of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EventKind {
-    /// A publisher is there.
+    /// The stream has a publisher.
     Active,
-    /// It has been gone for longer than it may be.
+    /// The publisher has been gone for longer than the grace period.
     Inactive,
-    /// The session should be given up for another one.
+    /// The player should open a new session.
     Reconnect,
-    /// How many watch.
+    /// The number of viewers.
     ViewerCount,
-    /// What keeps viewers from seeing the stream as it is, and what to change at the encoder: an event of
-    /// this gateway's own.
+    /// Advice on why viewers do not get the stream as published, and how to change the encoder. An
+    /// extension of this gateway.
     Notice,
 }
 
@@ -29,7 +29,7 @@ impl EventKind {
         Self::Notice,
     ];
 
-    /// Its name on the wire.
+    /// Returns its name on the wire.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -41,7 +41,7 @@ impl EventKind {
     }
 }
 
-/// Some of the kinds.
+/// A set of kinds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct EventSet(u8);
 
@@ -50,10 +50,10 @@ impl EventSet {
         EventKind::ALL.into_iter().collect()
     }
 
-    /// The kinds of these names.
+    /// Parses names of events.
     ///
     /// # Errors
-    /// With the first name that is not known.
+    /// Returns the first unknown name.
     pub(super) fn named(names: &[String]) -> Result<Self, &str> {
         let kind = |name: &'_ String| {
             let mut kinds = EventKind::ALL.into_iter();
@@ -74,7 +74,7 @@ impl FromIterator<EventKind> for EventSet {
     }
 }
 
-/// The names, with commas between them.
+/// Writes the names, separated by commas.
 impl fmt::Display for EventSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds = EventKind::ALL.into_iter();
@@ -90,7 +90,7 @@ fn bit(kind: EventKind) -> u8 {
     1 << kind as u8
 }
 
-/// Something a player is told.
+/// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Event {
     pub(super) kind: EventKind,
@@ -107,7 +107,7 @@ impl Event {
         Self::empty(EventKind::Inactive)
     }
 
-    /// Asks to reconnect, at another endpoint if there is one.
+    /// Asks the player to reconnect, at another endpoint if there is one.
     pub(super) fn reconnect(url: Option<&str>) -> Self {
         Self {
             kind: EventKind::Reconnect,

@@ -2,12 +2,12 @@
 //! (draft-ietf-wish-whep, "WebRTC-HTTP Egress Protocol Core Extensions").
 //!
 //! ```text
-//! POST   /session/{id}/events            which events: 201 with the Location of an event stream
-//! GET    /session/{id}/events/{number}   the events, as they come (text/event-stream)
+//! POST   /session/{id}/events            chooses events: 201 with the Location of an event stream
+//! GET    /session/{id}/events/{number}   the events, as they happen (text/event-stream)
 //! DELETE /session/{id}/events/{number}   ends it
 //! ```
 //!
-//! The session announces it by a `Link` in the answer to the offer.
+//! The answer to the offer announces it in a `Link` header.
 
 mod feed;
 mod kind;
@@ -48,30 +48,30 @@ use streams::EventStream;
 
 pub(crate) use streams::EventStreams;
 
-/// Names the extension in a `Link`.
+/// The relation of the extension in a `Link` header.
 const RELATION: &str = "urn:ietf:params:whep:ext:core:server-sent-events";
 
 const JSON: &str = "application/json";
 
-/// When a player should try again while too many listen, in seconds.
+/// Seconds after which a player should retry when too many players listen.
 const FULL_RETRY_SECONDS: u32 = 10;
 
 const METHODS: &str = "OPTIONS, POST";
 const STREAM_METHODS: &str = "DELETE, GET, HEAD, OPTIONS";
 
-/// Routes of `/session/{id}/events`.
+/// Returns the routes of `/session/{id}/events`.
 pub(crate) fn methods() -> MethodRouter<FrontDoor> {
     post(create).options(async || cors::options(METHODS))
 }
 
-/// Routes of `/session/{id}/events/{number}`.
+/// Returns the routes of `/session/{id}/events/{number}`.
 pub(crate) fn stream_methods() -> MethodRouter<FrontDoor> {
     get(listen)
         .delete(remove)
         .options(async || cors::options(STREAM_METHODS))
 }
 
-/// What tells a player that there are events of its session.
+/// Returns the `Link` header that announces the events of a session.
 pub(crate) fn link(public: &PublicPath, id: &SessionId) -> HeaderValue {
     let link = format!(
         "<{}/events>; rel=\"{RELATION}\"; events=\"{}\"",
@@ -81,7 +81,7 @@ pub(crate) fn link(public: &PublicPath, id: &SessionId) -> HeaderValue {
     HeaderValue::from_str(&link).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// Makes an event stream, of the events that the body lists, or of all.
+/// Creates an event stream for the events that the body lists, or for all.
 async fn create(
     State(front): State<FrontDoor>,
     Extension(events): Extension<EventStreams>,
@@ -93,7 +93,7 @@ async fn create(
     let wanted = wanted(request).await?;
     let is_live = is_live(&front, watched.stream());
     let Some((number, is_first)) = events.create(id, wanted, is_live) else {
-        let detail = "The session has as many event streams as it may have.";
+        let detail = "The session has reached its maximum number of event streams.";
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail));
     };
     if is_first {
@@ -106,7 +106,7 @@ async fn create(
     Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())
 }
 
-/// The events that a request asks for.
+/// Returns the events that a request lists.
 async fn wanted(request: Request) -> Result<EventSet, Problem> {
     let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
     let is_json = is_of_type(request.headers(), JSON);
@@ -149,13 +149,14 @@ async fn remove(
     Extension(events): Extension<EventStreams>,
     PathStream(id, number): PathStream,
 ) -> Result<StatusCode, Problem> {
-    match events.remove(&id, number) {
-        true => Ok(StatusCode::OK),
-        false => Err(unknown()),
+    if events.remove(&id, number) {
+        Ok(StatusCode::OK)
+    } else {
+        Err(unknown())
     }
 }
 
-/// Tells the events as they come, until the player leaves or the session ends.
+/// Sends the events as they happen, until the player leaves or the session ends.
 async fn listen(
     State(front): State<FrontDoor>,
     Extension(streams): Extension<EventStreams>,
@@ -164,7 +165,7 @@ async fn listen(
 ) -> Result<Response, Problem> {
     let events = streams.get(&id, number).ok_or_else(unknown)?;
     let session = front.engine.watch(&id).ok_or_else(unknown)?;
-    let place = streams.place(viewer.counts_as()).map_err(|full| {
+    let permit = streams.permit(viewer.counts_as()).map_err(|full| {
         let detail = format!("Too many players listen for events: {full}.");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(FULL_RETRY_SECONDS)
     })?;
@@ -173,7 +174,7 @@ async fn listen(
         events,
         session,
         front.access.expiry().of(&id),
-        place,
+        permit,
     );
     let events = stream::unfold(listener, async |mut listener| {
         let event = listener.next().await?;
@@ -187,7 +188,7 @@ async fn listen(
         .into_response())
 }
 
-/// A player that listens; it is gone when this is dropped.
+/// A player that listens to events. Dropping it ends the listening.
 struct Listener {
     feed: Feed,
     events: Arc<EventStream>,
@@ -195,12 +196,12 @@ struct Listener {
     session: SessionWatch,
     liveness: watch::Receiver<bool>,
     drain: watch::Receiver<Option<Drain>>,
-    /// When the token of the session expires.
+    /// Expiry of the session's token.
     expires: Option<Instant>,
-    /// Closes when it is another's turn.
-    turn: watch::Receiver<()>,
+    /// Closes when another listener replaces this one.
+    replaced: watch::Receiver<()>,
     has_ended: bool,
-    _place: Permit,
+    _permit: Permit,
 }
 
 impl Listener {
@@ -209,17 +210,17 @@ impl Listener {
         events: Arc<EventStream>,
         session: SessionWatch,
         expires: Option<tokio::time::Instant>,
-        place: Permit,
+        permit: Permit,
     ) -> Self {
         let is_active = events.is_active.load(Ordering::Relaxed);
         let grace = front.config.current().offline_grace;
-        // The session keeps the stream. Where both end just now, a channel without a sender says that
-        // it is not live.
+        // The session keeps the stream. If both have just ended, a channel without a sender says
+        // that the stream is not live.
         let liveness = front.hub.stream(session.stream());
         let liveness = liveness.map_or(watch::channel(false).1, |stream| stream.liveness());
         Self {
             feed: Feed::new(events.wanted, is_active, grace, clock()),
-            turn: events.listen(),
+            replaced: events.listen(),
             events,
             hub: front.hub.clone(),
             session,
@@ -227,11 +228,11 @@ impl Listener {
             drain: front.admission.watch(),
             expires: expires.map(tokio::time::Instant::into_std),
             has_ended: false,
-            _place: place,
+            _permit: permit,
         }
     }
 
-    /// The next event; `None`: there are no more.
+    /// Returns the next event; `None` after the last.
     async fn next(&mut self) -> Option<Event> {
         while !self.has_ended {
             let situation = self.situation();
@@ -248,7 +249,7 @@ impl Listener {
                     self.has_ended = true;
                     return self.feed.finish(&self.situation());
                 }
-                Err(_) = self.turn.changed() => return None,
+                Err(_) = self.replaced.changed() => return None,
                 Ok(()) = self.liveness.changed() => {}
                 Ok(()) = self.drain.changed() => {}
                 () = tokio::time::sleep_until(deadline.into()) => {}
@@ -257,14 +258,14 @@ impl Listener {
         None
     }
 
-    /// When to look again even if nothing has changed.
+    /// Returns the time of the next poll if nothing changes before.
     fn deadline(&self) -> Instant {
         let expiry = self.expires.filter(|at| *at > clock());
         let feed = self.feed.deadline();
         expiry.map_or(feed, |expiry| expiry.min(feed))
     }
 
-    /// What keeps viewers from seeing the stream as it is.
+    /// Returns advice on why viewers do not get the stream as published.
     fn notice(&self) -> Option<String> {
         let stats = self.hub.stream(self.session.stream())?.stats();
         stats.live_since?;

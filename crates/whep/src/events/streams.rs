@@ -1,4 +1,4 @@
-//! The event streams that players have made, by session.
+//! The event streams that players have created, by session.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -11,41 +11,41 @@ use tokio::sync::watch;
 
 use super::kind::EventSet;
 
-/// Most event streams of one session.
+/// Maximum number of event streams of one session.
 const MAX_PER_SESSION: usize = 4;
 
-/// All event streams. Those of a session are forgotten when it ends.
+/// All event streams. Those of a session are removed when it ends.
 #[derive(Clone, Debug)]
 pub(crate) struct EventStreams {
     by_session: Arc<DashMap<SessionId, Vec<Arc<EventStream>>>>,
-    /// Places for those that are listened to.
-    places: Arc<Quota>,
+    /// Permits for listening players.
+    permits: Arc<Quota>,
     next_number: Arc<AtomicU32>,
 }
 
-/// What a player has asked to be told, whether it listens now or not.
+/// The choice of events of a player, whether it listens now or not.
 #[derive(Debug)]
 pub(super) struct EventStream {
     pub(super) number: u32,
     pub(super) wanted: EventSet,
-    /// Whether the player takes the stream for active.
+    /// The player knows the stream as live.
     pub(super) is_active: AtomicBool,
-    /// Changes when somebody begins to listen, and is dropped with the event stream.
+    /// Replaced when somebody begins to listen, and dropped with the event stream.
     listener: Mutex<Option<watch::Sender<()>>>,
 }
 
 impl EventStreams {
-    /// None yet, and room for so many that are listened to at a time, in all and from one address.
+    /// Creates an empty table. The limits are for players that listen at the same time.
     pub(crate) fn new(max_listeners: usize, max_listeners_per_ip: usize) -> Self {
         Self {
             by_session: Arc::default(),
-            places: Arc::new(Quota::new(max_listeners, max_listeners_per_ip)),
+            permits: Arc::new(Quota::new(max_listeners, max_listeners_per_ip)),
             next_number: Arc::default(),
         }
     }
 
-    /// Makes an event stream of a session. The second value is whether the session never had one before, so
-    /// that its end has yet to be waited for; `None`: it has as many as it may have.
+    /// Creates an event stream of a session. The second value is `true` for the session's first,
+    /// whose end the caller has to wait for. `None` if the session has reached its maximum.
     pub(super) fn create(
         &self,
         session: SessionId,
@@ -53,7 +53,7 @@ impl EventStreams {
         is_active: bool,
     ) -> Option<(u32, bool)> {
         let entry = self.by_session.entry(session);
-        // A session stays in here without event streams, too: something waits for its end already.
+        // A session without event streams stays in the table: a task waits for its end.
         let is_first = matches!(entry, Entry::Vacant(_));
         let mut streams = entry.or_default();
         if streams.len() >= MAX_PER_SESSION {
@@ -75,7 +75,7 @@ impl EventStreams {
         Some(Arc::clone(stream))
     }
 
-    /// Ends an event stream. `false`: there is none of this number.
+    /// Ends an event stream. Returns `false` if there is none of this number.
     pub(super) fn remove(&self, session: &SessionId, number: u32) -> bool {
         let Some(mut streams) = self.by_session.get_mut(session) else {
             return false;
@@ -96,12 +96,12 @@ impl EventStreams {
         self.by_session.remove(session);
     }
 
-    /// Takes a place to listen, for an address if it counts.
-    pub(super) fn place(&self, ip: Option<IpAddr>) -> Result<Permit, Full> {
-        self.places.take(ip)
+    /// Takes a permit to listen, counted for the address if limits apply to it.
+    pub(super) fn permit(&self, ip: Option<IpAddr>) -> Result<Permit, Full> {
+        self.permits.take(ip)
     }
 
-    /// Sessions that have event streams.
+    /// Returns the number of sessions that have event streams.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.by_session.len()
@@ -109,8 +109,9 @@ impl EventStreams {
 }
 
 impl EventStream {
-    /// Begins to listen, in the place of whoever did so far: a player whose connection broke comes again
-    /// before the old one is noticed to be gone. What is returned closes when it is another's turn.
+    /// Begins to listen, and replaces the former listener: a player whose connection broke comes
+    /// back before the gateway notices the break. The returned channel closes when another listener
+    /// replaces this one.
     pub(super) fn listen(&self) -> watch::Receiver<()> {
         let (sender, receiver) = watch::channel(());
         *self.listener() = Some(sender);
@@ -132,7 +133,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn event_streams_are_few_and_end_with_their_session() {
+    async fn event_streams_are_limited_and_end_with_their_session() {
         let streams = EventStreams::new(1, 1);
         let session = SessionId::random();
         let create = || streams.create(session, EventSet::all(), true);
@@ -146,7 +147,10 @@ mod tests {
         let stream = streams.get(&session, first).unwrap();
         let mut listening = stream.listen();
         let mut again = stream.listen();
-        assert!(listening.changed().await.is_err(), "it is another's turn");
+        assert!(
+            listening.changed().await.is_err(),
+            "another listener replaced it"
+        );
         assert!(streams.remove(&session, first) && !streams.remove(&session, first));
         assert!(again.changed().await.is_err(), "it has ended");
         assert!(streams.get(&session, first).is_none());
@@ -158,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_session_is_waited_for_once_however_often_event_streams_come_and_go() {
+    fn only_the_first_event_stream_of_a_session_waits_for_its_end() {
         let streams = EventStreams::new(1, 1);
         let session = SessionId::random();
         for round in 0..100 {
@@ -172,14 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn there_are_so_many_places_to_listen_in_all_and_for_each_address() {
+    fn listeners_are_limited_in_total_and_per_address() {
         let streams = EventStreams::new(3, 1);
         let ip = |n: u8| Some(IpAddr::from([192, 0, 2, n]));
-        let place = streams.place(ip(1)).unwrap();
-        assert_eq!(streams.place(ip(1)).unwrap_err(), Full::Address(1));
-        let _others = [ip(2), None].map(|ip| streams.place(ip).unwrap());
-        assert_eq!(streams.place(ip(3)).unwrap_err(), Full::Total(3));
-        drop(place);
-        assert!(streams.place(ip(1)).is_ok());
+        let permit = streams.permit(ip(1)).unwrap();
+        assert_eq!(streams.permit(ip(1)).unwrap_err(), Full::Address(1));
+        let _others = [ip(2), None].map(|ip| streams.permit(ip).unwrap());
+        assert_eq!(streams.permit(ip(3)).unwrap_err(), Full::Total(3));
+        drop(permit);
+        assert!(streams.permit(ip(1)).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! A client of TLS for tests, which takes every certificate.
+//! A TLS client for tests that accepts every certificate.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::net::Ipv4Addr;

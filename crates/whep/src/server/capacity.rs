@@ -1,4 +1,5 @@
-//! How many connections there may be, and which give way when there are as many.
+//! The maximum number of connections, and the choice of the idle connection that a new one
+//! replaces.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -9,20 +10,20 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::config::RequestsConfig;
 
-/// Connections beyond `max_connections` that are told so, and answered when they ask for health. Each may stay
-/// for a moment only; when these are taken as well, further ones are closed at once.
+/// Connections beyond `max_connections`, which get 503, or an answer to a health check. Each may
+/// stay for a moment only; when all are in use, further connections are closed at once.
 const RESERVE: usize = 64;
 
-/// Those among them that one address may have.
+/// Maximum number of these for one address.
 const RESERVE_PER_ADDRESS: usize = 4;
 
-/// A reserve of their own for those who ask from this machine, as a container's health check does.
+/// Further connections for clients on this machine, such as a container's health check.
 const LOCAL_RESERVE: usize = 16;
 
 /// The connections of one listener.
 #[derive(Debug)]
 pub(super) struct Capacity {
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     by_address: PerAddress,
     reserve: Arc<Semaphore>,
     reserve_by_address: PerAddress,
@@ -32,18 +33,18 @@ pub(super) struct Capacity {
     proxies: TrustedProxies,
 }
 
-/// What a connection takes, given back when this is dropped.
+/// The permits of a connection. Dropping it returns them.
 #[derive(Debug)]
 pub(super) struct Taken {
-    /// Whether it is one of the reserve.
+    /// It is a reserve connection.
     pub(super) is_reserve: bool,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
     _of_address: Option<Held<IpAddr>>,
-    /// The last to be dropped: all else is free by then.
+    /// Dropped last: all permits are free by then.
     _freed: Freed,
 }
 
-/// Tells when it is dropped.
+/// Notifies when it is dropped.
 #[derive(Debug)]
 struct Freed(Arc<Notify>);
 
@@ -53,34 +54,36 @@ impl Drop for Freed {
     }
 }
 
-/// Why there is no regular place for a connection.
+/// The limit that leaves no regular permit for a connection.
 #[derive(Clone, Copy, Debug)]
-enum NoPlace {
-    /// All are taken.
+enum LimitReached {
+    /// The limit of all connections.
     Total,
-    /// This address has its share.
+    /// The limit of this address.
     Address(IpAddr),
 }
 
 impl Capacity {
     pub(super) fn new(config: &RequestsConfig) -> Self {
-        let places = |count| Arc::new(Semaphore::new(count));
+        let permits = |count| Arc::new(Semaphore::new(count));
         Self {
-            places: places(config.max_connections),
+            permits: permits(config.max_connections),
             by_address: PerAddress::new(config.max_connections_per_ip),
-            reserve: places(RESERVE),
+            reserve: permits(RESERVE),
             reserve_by_address: PerAddress::new(RESERVE_PER_ADDRESS),
-            local_reserve: places(LOCAL_RESERVE),
+            local_reserve: permits(LOCAL_RESERVE),
             idle: Arc::default(),
             freed: Arc::default(),
             proxies: config.trusted_proxies.clone(),
         }
     }
 
-    /// Takes a place for a connection of `peer`. When all are taken, the connection that has been idle for the
-    /// longest time gives way, and when the address has its share, its own does. When none is idle, the
-    /// newcomer gets one of the reserve. `None`: it is to be closed.
+    /// Takes a permit for a connection of `peer`. When a limit is reached, the connection that has
+    /// been idle for longest, of all or of this address, is closed for the new one. When none is
+    /// idle, the new one gets a reserve permit. `None` if it has to be closed.
     ///
+    /// Exclusive access ensures that a permit that became free for one connection cannot go to
+    /// another.
     /// It has `self` for itself: what gave way for one newcomer cannot go to another.
     pub(super) async fn take(&mut self, peer: SocketAddr) -> Option<Taken> {
         let ip = peer.ip().to_canonical();
@@ -89,7 +92,7 @@ impl Capacity {
             Err(full) if self.idle.give_way(full) => {}
             Err(_) => return self.reserve(ip),
         }
-        // Closing takes no I/O: the task of the connection does so when it runs next.
+        // Closing needs no I/O: the task of the connection closes it when it runs next.
         loop {
             self.freed.notified().await;
             if let Ok(taken) = self.regular(ip) {
@@ -98,17 +101,17 @@ impl Capacity {
         }
     }
 
-    /// What a connection has to do to be told to give way.
+    /// Returns the table in which idle connections register.
     pub(super) fn idle(&self) -> Arc<Idle> {
         Arc::clone(&self.idle)
     }
 
-    fn regular(&self, ip: IpAddr) -> Result<Taken, NoPlace> {
+    fn regular(&self, ip: IpAddr) -> Result<Taken, LimitReached> {
         let of_address = self.take_of_address(ip, &self.by_address);
-        let of_address = of_address.map_err(|_| NoPlace::Address(ip))?;
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        let place = place.map_err(|_| NoPlace::Total)?;
-        Ok(self.taken(false, place, of_address))
+        let of_address = of_address.map_err(|_| LimitReached::Address(ip))?;
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        let permit = permit.map_err(|_| LimitReached::Total)?;
+        Ok(self.taken(false, permit, of_address))
     }
 
     fn reserve(&self, ip: IpAddr) -> Option<Taken> {
@@ -118,43 +121,43 @@ impl Capacity {
             let of_address = self.take_of_address(ip, &self.reserve_by_address).ok()?;
             (&self.reserve, of_address)
         };
-        let place = Arc::clone(reserve).try_acquire_owned().ok()?;
-        Some(self.taken(true, place, of_address))
+        let permit = Arc::clone(reserve).try_acquire_owned().ok()?;
+        Some(self.taken(true, permit, of_address))
     }
 
     fn taken(
         &self,
         is_reserve: bool,
-        place: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
         of_address: Option<Held<IpAddr>>,
     ) -> Taken {
         Taken {
             is_reserve,
-            _place: place,
+            _permit: permit,
             _of_address: of_address,
             _freed: Freed(Arc::clone(&self.freed)),
         }
     }
 
-    /// Counts a connection among those of its address; this machine and proxies are not counted.
+    /// Counts a connection for its address. Loopback and proxies are not counted.
     fn take_of_address(
         &self,
         ip: IpAddr,
-        places: &PerAddress,
+        permits: &PerAddress,
     ) -> Result<Option<Held<IpAddr>>, Full> {
         let is_counted = !ip.is_loopback() && !self.proxies.trusts(ip);
-        is_counted.then(|| places.take(ip)).transpose()
+        is_counted.then(|| permits.take(ip)).transpose()
     }
 }
 
-/// The connections with a regular place on which no request is under way.
+/// The regular connections without a request in progress.
 #[derive(Debug, Default)]
 pub(super) struct Idle(Mutex<Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {
     next: u64,
-    /// Those first that have been idle for longest.
+    /// Sorted by idle time, the longest first.
     connections: BTreeMap<u64, (IpAddr, Arc<Notify>)>,
     /// Their numbers, by the network of their address.
     by_address: HashMap<IpAddr, BTreeSet<u64>>,
@@ -174,13 +177,13 @@ impl Waiting {
 }
 
 impl Idle {
-    /// Tells the connection to close that has been idle for longest among those that can make the place free.
-    /// `false`: none is idle.
-    fn give_way(&self, full: NoPlace) -> bool {
+    /// Closes the connection that has been idle for longest among those that free the needed
+    /// permit. Returns `false` if none is idle.
+    fn give_way(&self, full: LimitReached) -> bool {
         let mut waiting = self.waiting();
         let oldest = match full {
-            NoPlace::Total => waiting.connections.keys().next(),
-            NoPlace::Address(ip) => {
+            LimitReached::Total => waiting.connections.keys().next(),
+            LimitReached::Address(ip) => {
                 let numbers = waiting.by_address.get(&network(ip));
                 numbers.and_then(BTreeSet::first)
             }
@@ -192,7 +195,7 @@ impl Idle {
         true
     }
 
-    /// Enters a connection of `peer`, and returns the number under which it is found.
+    /// Registers an idle connection of `peer`, and returns its number.
     pub(super) fn enter(&self, peer: SocketAddr, connection: &Arc<Notify>) -> u64 {
         let address = network(peer.ip().to_canonical());
         let mut waiting = self.waiting();
@@ -208,7 +211,7 @@ impl Idle {
         number
     }
 
-    /// Removes a connection that is idle no longer, or gone.
+    /// Removes a connection that is no longer idle, or closed.
     pub(super) fn leave(&self, number: u64) {
         self.waiting().remove(number);
     }
@@ -260,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_reserve_has_room_for_this_machine_and_few_places_for_each_address() {
+    async fn reserve_is_limited_per_address_and_separate_for_this_machine() {
         let mut capacity = capacity(1, 1000);
         let _regular = take(&mut capacity, "192.0.2.1").await.unwrap();
         let mut reserve = Vec::new();
@@ -273,12 +276,12 @@ mod tests {
             }
             assert!(
                 take(&mut capacity, &ip).await.is_none(),
-                "{ip} has its share"
+                "{ip} has reached its limit"
             );
         }
         assert!(
             take(&mut capacity, "203.0.113.1").await.is_none(),
-            "all are taken"
+            "all are in use"
         );
         for _ in 0..LOCAL_RESERVE {
             reserve.push(take(&mut capacity, "127.0.0.1").await.unwrap());
@@ -288,7 +291,7 @@ mod tests {
         assert!(take(&mut capacity, "203.0.113.1").await.is_some());
     }
 
-    /// A connection that is idle from now on, and closes when it is told to.
+    /// Registers a connection that is idle from now on, and that closes when it is told to.
     fn rest(capacity: &Capacity, ip: &str, taken: Taken) -> JoinHandle<()> {
         let told = Arc::new(Notify::new());
         let peer = SocketAddr::new(ip.parse().unwrap(), 4000);
@@ -300,14 +303,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_connection_that_is_idle_for_longest_gives_way() {
+    async fn longest_idle_connection_is_closed_for_a_new_one() {
         let mut capacity = capacity(2, 1000);
         let mut idle = Vec::new();
         for _ in 0..2 {
             let taken = take(&mut capacity, "192.0.2.1").await.unwrap();
             idle.push(rest(&capacity, "192.0.2.1", taken));
         }
-        // One that left by itself before does not make a second one close.
+        // A connection that closed by itself before does not cause a second one to close.
         capacity.freed.notify_one();
         let newcomer = take(&mut capacity, "192.0.2.2").await.unwrap();
         assert!(!newcomer.is_reserve);
@@ -316,8 +319,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_with_its_share_makes_room_by_its_own_idle_connections_or_asks_the_reserve()
-    {
+    async fn address_at_its_limit_replaces_its_own_idle_connections_or_uses_the_reserve() {
         let mut capacity = capacity(100, 2);
         let taken = take(&mut capacity, "192.0.2.9").await.unwrap();
         let other = rest(&capacity, "192.0.2.9", taken);
@@ -328,7 +330,7 @@ mod tests {
         let newcomer = take(&mut capacity, "2001:db8::3").await.unwrap();
         assert!(!newcomer.is_reserve);
         idle.await.unwrap();
-        // None of its own is idle now, and those of others are no concern of it.
+        // None of its own is idle now, and those of other addresses are not closed for it.
         let probe = take(&mut capacity, "2001:db8::4").await.unwrap();
         assert!(probe.is_reserve);
         assert!(!other.is_finished());

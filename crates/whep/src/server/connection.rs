@@ -1,4 +1,4 @@
-//! One connection over which HTTP is spoken.
+//! One HTTP connection.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -31,22 +31,22 @@ use crate::cors;
 use crate::health;
 use crate::problem::Problem;
 
-/// Requests of one connection. The answer to the last of them closes it, so that every client has to get in
-/// line again at times.
+/// Maximum number of requests on one connection. The last response closes it, so that every client
+/// has to compete for a new connection at times.
 const MAX_REQUESTS: u32 = 1000;
 
-/// How long a connection of the reserve may take for each of its steps.
+/// Maximum time that a reserve connection has for each step.
 const RESERVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// When somebody should ask again who found every connection in use, in seconds.
+/// Seconds after which a client should retry when all connections are in use.
 const FULL_RETRY_SECONDS: u32 = 10;
 
-/// How long a client may take for each of its steps.
+/// Maximum times that a client has for each step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timeouts {
-    /// For the handshake of TLS and the head of a request, which includes the time between two requests.
+    /// TLS handshake and head of a request, including the time between two requests.
     pub(super) header: Duration,
-    /// For taking what is written to it.
+    /// Reading what is written to it.
     pub(super) write: Duration,
 }
 
@@ -56,15 +56,15 @@ pub(super) struct Connection {
     pub(super) router: Router,
     pub(super) timeouts: Timeouts,
     pub(super) watcher: Watcher,
-    /// Where it is entered while no request is under way, to give way to another.
+    /// The table of idle connections, where it registers between requests.
     pub(super) idle: Arc<Idle>,
-    /// It is one of the reserve: it has one request, about health, or a browser's preflight.
+    /// It is a reserve connection: for one request, a health check or a preflight.
     pub(super) is_reserve: bool,
 }
 
 impl Connection {
-    /// Serves it, over TLS where there is a certificate. It is idle from now on, not only from when the task first
-    /// runs.
+    /// Serves the connection, over TLS if there is a certificate. It counts as idle from this call
+    /// on, not only when the task first runs.
     pub(super) fn serve(
         mut self,
         stream: TcpStream,
@@ -73,7 +73,7 @@ impl Connection {
         let presence = Presence::new(&self);
         let gives_way = Arc::clone(&presence.gives_way);
         async move {
-            // An answer is one small write; waiting to fill a segment would only delay it.
+            // A response is one small write; waiting to fill a segment would only delay it.
             let _ = stream.set_nodelay(true);
             if self.is_reserve {
                 self.timeouts.header = self.timeouts.header.min(RESERVE_TIMEOUT);
@@ -84,7 +84,7 @@ impl Connection {
             tokio::select! {
                 () = self.exchange(stream, certificate, presence) => {}
                 () = gives_way.notified() => {
-                    tracing::debug!(%peer, "idle HTTP connection gave way to another");
+                    tracing::debug!(%peer, "idle HTTP connection closed to admit another");
                 }
             }
         }
@@ -102,8 +102,8 @@ impl Connection {
         let handshake = certificate.acceptor().accept(stream);
         match tokio::time::timeout(self.timeouts.header, handshake).await {
             Ok(Ok(stream)) => self.converse(stream, presence).await,
-            Ok(Err(error)) => tracing::debug!(peer = %self.peer, %error, "no TLS handshake"),
-            Err(_) => tracing::debug!(peer = %self.peer, "no TLS handshake in time"),
+            Ok(Err(error)) => tracing::debug!(peer = %self.peer, %error, "TLS handshake failed"),
+            Err(_) => tracing::debug!(peer = %self.peer, "TLS handshake timed out"),
         }
     }
 
@@ -121,14 +121,14 @@ impl Connection {
             ..
         } = self;
         let presence = Arc::new(presence);
-        let most = if is_reserve { 1 } else { MAX_REQUESTS };
+        let max_requests = if is_reserve { 1 } else { MAX_REQUESTS };
         let service = service_fn(move |mut request: Request<Incoming>| {
             let turn = Turn::begin(&presence);
-            let is_last = presence.requests.fetch_add(1, Ordering::Relaxed) + 1 >= most;
+            let is_last = presence.requests.fetch_add(1, Ordering::Relaxed) + 1 >= max_requests;
             request.extensions_mut().insert(PeerAddress(peer));
             let router = router.clone();
             async move {
-                // A browser shows its page our refusal only when its preflight was answered.
+                // A page can read the refusal only if its preflight succeeded.
                 let is_for_all =
                     health::is_about(request.uri()) || cors::is_preflight(request.headers());
                 let mut response = if is_reserve && !is_for_all {
@@ -156,10 +156,10 @@ impl Connection {
     }
 }
 
-/// Tells somebody that all connections are in use. It says nothing of the gateway, so pages of every site may read
-/// it, whichever of them may watch.
+/// Answers that all connections are in use. It says nothing about the gateway, so pages of every
+/// site may read it, whatever the allowed origins.
 fn full() -> Response<Body> {
-    let detail = "This gateway has as many HTTP connections as it may.";
+    let detail = "This gateway has reached its maximum number of HTTP connections.";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         .retry_after(FULL_RETRY_SECONDS)
         .with(
@@ -173,8 +173,8 @@ fn full() -> Response<Body> {
         .into_response()
 }
 
-/// Ends a connection whose peer acknowledges nothing for so long: it is gone, or keeps its window shut
-/// (RFC 5482). Where the system has no such option it takes a quarter of an hour.
+/// Ends a connection whose peer acknowledges nothing for this time: the peer is gone, or keeps its
+/// window closed (RFC 5482). On systems without this option it takes a quarter of an hour.
 fn end_when_unacknowledged(stream: &TcpStream, timeout: Duration) {
     #[cfg(target_os = "linux")]
     if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(timeout)) {
@@ -184,15 +184,15 @@ fn end_when_unacknowledged(stream: &TcpStream, timeout: Duration) {
     let _ = (stream, timeout);
 }
 
-/// Whether a request is under way on a connection.
+/// Tracks whether a request is in progress on a connection.
 struct Presence {
     peer: SocketAddr,
     idle: Arc<Idle>,
-    /// A connection of the reserve makes no room for others, and is not told to give way.
+    /// A reserve connection is never idle: closing it would not admit another.
     is_reserve: bool,
     gives_way: Arc<Notify>,
     requests: AtomicU32,
-    /// The number under which the connection is idle, while it is.
+    /// Its number in the table of idle connections, while it is idle.
     number: Mutex<Option<u64>>,
 }
 
@@ -231,8 +231,8 @@ impl Drop for Presence {
     }
 }
 
-/// A request that is under way, until its answer was handed to the connection as a whole. What is still to be
-/// written then is of a client that does not read, and it may give way.
+/// A request in progress, until its response was handed to the connection as a whole. If the client
+/// does not read the rest, its connection may be closed for another.
 struct Turn(Arc<Presence>);
 
 impl Turn {
@@ -248,7 +248,7 @@ impl Drop for Turn {
     }
 }
 
-/// The body of an answer, with the request that it ends.
+/// The body of a response, which ends the request.
 struct Answer {
     body: Body,
     _turn: Turn,
@@ -288,7 +288,7 @@ mod tests {
         write: Duration::from_secs(10),
     };
 
-    /// Serves a connection that holds `buffer` bytes each way; ends with it.
+    /// Serves a connection with a buffer of `buffer` bytes each way. The task ends with it.
     fn connect(buffer: usize) -> (DuplexStream, tokio::task::JoinHandle<()>) {
         let (client, stream) = tokio::io::duplex(buffer);
         let connections = GracefulShutdown::new();
@@ -314,7 +314,7 @@ mod tests {
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_asks_again_and_again_and_never_reads_is_cut() {
+    async fn client_that_sends_requests_and_never_reads_is_disconnected() {
         let (mut client, served) = connect(4096);
         let began = Instant::now();
         let asking = tokio::spawn(async move {
@@ -326,7 +326,7 @@ mod tests {
         asking.await.unwrap();
     }
 
-    /// Something once a second, without an end.
+    /// Sends something once a second, without an end.
     async fn events() -> Body {
         let seconds = tokio::time::interval(Duration::from_secs(1));
         Body::from_stream(futures_util::stream::unfold(
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_listener_that_does_not_read_is_cut_and_one_that_does_is_not() {
+    async fn only_listeners_that_do_not_read_are_disconnected() {
         let (mut client, served) = connect(4096);
         client
             .write_all(b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -354,7 +354,7 @@ mod tests {
         let stopped = Instant::now();
         served.await.unwrap();
         let waited = stopped.elapsed().as_secs();
-        // What fits on the way is sent first.
+        // The buffers are filled first.
         let most = TIMEOUTS.write.as_secs() + 5;
         assert!(
             (TIMEOUTS.write.as_secs()..=most).contains(&waited),
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_trickles_in_ends_the_connection_with_its_request() {
+    async fn slow_request_body_closes_the_connection() {
         let (client, served) = connect(4096);
         let (mut reading, mut writing) = tokio::io::split(client);
         let head = b"POST /offer HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n";
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_says_nothing_or_stops_in_the_middle_is_cut() {
+    async fn silent_client_is_disconnected() {
         for words in [&b""[..], b"GET / HT", REQUEST] {
             let (mut client, served) = connect(4096);
             client.write_all(words).await.unwrap();
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_has_so_many_requests_and_no_more() {
+    async fn connection_closes_after_the_maximum_number_of_requests() {
         let (client, served) = connect(4096);
         let (mut reading, mut writing) = tokio::io::split(client);
         let asking = async {

@@ -1,8 +1,8 @@
-//! The driver: HTTP/1.1 over TCP.
+//! The HTTP/1.1 server over TCP.
 //!
-//! No client can keep others out. A connection on which no request is under way gives way to a newcomer when
-//! all are taken, or all of one address to a newcomer from there; one that does not read its answers is closed; a few connections beyond the limit are there
-//! for those who ask whether the gateway is well.
+//! No client can lock out others. When all connections are in use, or all of one address, a new one
+//! replaces an idle one. A connection whose client does not read its responses is closed. A few
+//! connections beyond the limit are reserved for health checks.
 
 mod capacity;
 mod connection;
@@ -25,17 +25,17 @@ use crate::config::RequestsConfig;
 use capacity::Capacity;
 use connection::{Connection, Timeouts};
 
-/// How long requests under way may still take at shutdown.
+/// Maximum time that requests in progress have at shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 
-/// Where and how HTTP is served.
+/// The listen address, TLS and limits of an HTTP server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpConfig {
     /// The address to listen on.
     pub listen: SocketAddr,
-    /// The certificate of HTTPS; without one, HTTP is served as it is.
+    /// The certificate for HTTPS; `None` for plain HTTP.
     pub tls: Option<TlsIdentity>,
-    /// Limits for connections, and proxies, whose connections are those of many viewers.
+    /// Limits for connections. Connections of trusted proxies are not limited by address.
     pub requests: RequestsConfig,
 }
 
@@ -49,14 +49,14 @@ impl Default for HttpConfig {
     }
 }
 
-/// Why HTTP cannot be served.
+/// HTTP cannot be served.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// The address cannot be listened on.
+    /// Listening on the address failed.
     #[error("HTTP {0}")]
     Listen(#[from] BindError),
-    /// The certificate of HTTPS cannot be used.
+    /// The certificate for HTTPS is not usable.
     #[error("HTTPS: {0}")]
     Tls(#[from] TlsError),
 }
@@ -70,10 +70,10 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Takes the address, within a tokio runtime. Connections wait until [`HttpServer::run`].
+    /// Binds the address, within a tokio runtime. Connections wait until [`HttpServer::run`].
     ///
     /// # Errors
-    /// When the address cannot be listened on, or the certificate cannot be used.
+    /// Fails when the address cannot be bound, or the certificate is not usable.
     pub fn bind(config: HttpConfig) -> Result<Self, HttpError> {
         let certificate = config
             .tls
@@ -92,12 +92,13 @@ impl HttpServer {
         })
     }
 
-    /// The address that is listened on; it has the real port when port 0 was asked for.
+    /// Returns the bound address, with the real port if port 0 was requested.
     pub fn local_addr(&self) -> SocketAddr {
         self.listener.local_addr()
     }
 
-    /// Serves until `shutdown` is ready, then lets requests under way finish, half a second at most.
+    /// Serves until `shutdown` is ready, then lets requests in progress finish, for half a second
+    /// at most.
     pub async fn run(self, router: Router, shutdown: impl Future<Output = ()>) {
         let connections = GracefulShutdown::new();
         tokio::select! {
@@ -108,11 +109,11 @@ impl HttpServer {
             .await
             .is_err()
         {
-            tracing::debug!("HTTP connections were cut at shutdown");
+            tracing::debug!("HTTP connections were closed at shutdown");
         }
     }
 
-    /// Accepts for ever.
+    /// Accepts connections without end.
     async fn accept(&self, router: Router, connections: &GracefulShutdown) {
         let mut capacity = Capacity::new(&self.config.requests);
         let timeouts = Timeouts {
@@ -122,7 +123,7 @@ impl HttpServer {
         loop {
             let (stream, peer) = self.listener.accept().await;
             let Some(taken) = capacity.take(peer).await else {
-                tracing::debug!(%peer, "HTTP connection closed: there are as many as there may be");
+                tracing::debug!(%peer, "HTTP connection closed: all connections are in use");
                 continue;
             };
             let connection = Connection {
@@ -152,7 +153,7 @@ mod tests {
     use tokio::net::TcpStream;
     use tokio::sync::Semaphore;
 
-    /// A server with room for so many connections, and what is told of each request that will not end.
+    /// Starts a server with this maximum of connections. The semaphore counts requests to `/never`.
     fn serve(max_connections: usize) -> (SocketAddr, Arc<Semaphore>) {
         serve_with(max_connections, None)
     }
@@ -185,7 +186,7 @@ mod tests {
             .route("/never", any(endless))
             .route(
                 "/whep",
-                post(async || "session").options(async || "asked first"),
+                post(async || "session").options(async || "preflight"),
             );
         tokio::spawn(server.run(router, std::future::pending()));
         (address, under_way)
@@ -201,7 +202,7 @@ mod tests {
         format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
     }
 
-    /// The whole answer, after which the connection must be closed.
+    /// Returns the whole response, after which the connection must close.
     async fn closing(address: SocketAddr, path: &str) -> String {
         closing_after(address, &get_of(path)).await
     }
@@ -213,7 +214,7 @@ mod tests {
         answer
     }
 
-    /// What comes first on a connection.
+    /// Returns the first bytes that come on a connection.
     async fn begin_of(stream: &mut (impl AsyncRead + Unpin)) -> String {
         let mut buffer = vec![0; 12];
         stream.read_exact(&mut buffer).await.unwrap();
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silent_connections_give_way_to_those_who_ask() {
+    async fn silent_connections_are_replaced_by_active_ones() {
         let (address, _) = serve(2);
         let mut silent = Vec::new();
         for _ in 0..20 {
@@ -229,14 +230,14 @@ mod tests {
         }
         let mut asking = connect(address, &get_of("/")).await;
         assert_eq!(begin_of(&mut asking).await, "HTTP/1.1 200");
-        // The first that came were closed.
+        // The oldest were closed.
         for stream in &mut silent[..19] {
             assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0);
         }
     }
 
     #[tokio::test]
-    async fn half_handshakes_of_tls_give_way_as_well() {
+    async fn incomplete_tls_handshakes_are_replaced() {
         let (address, _) = serve_with(2, Some(TlsIdentity::SelfSigned));
         let mut halves = Vec::new();
         for _ in 0..20 {
@@ -254,13 +255,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn health_is_told_while_all_connections_are_in_use_and_others_hear_that() {
+    async fn health_checks_succeed_while_all_connections_are_in_use() {
         let (address, under_way) = serve(3);
         let mut busy = Vec::new();
         for _ in 0..2 {
             busy.push(connect(address, &get_of("/never")).await);
         }
-        // A body that never comes.
+        // A body that never arrives.
         let head = "POST /never HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
         let mut slow = connect(address, head).await;
         slow.write_all(b"a").await.unwrap();
@@ -279,19 +280,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_of_another_site_can_read_that_all_connections_are_in_use() {
+    async fn page_of_another_site_can_read_that_all_connections_are_in_use() {
         let (address, under_way) = serve(1);
         let _busy = connect(address, &get_of("/never")).await;
         let _all = under_way.acquire().await.unwrap();
-        let ask = async |method: &str, header: &str| {
+        let send = async |method: &str, header: &str| {
             let origin = "Host: a\r\nOrigin: https://b.example";
             let request = format!("{method} /whep HTTP/1.1\r\n{origin}{header}\r\n\r\n");
             closing_after(address, &request).await
         };
-        // The browser asks first, on a connection of its own.
-        let answer = ask("OPTIONS", "\r\nAccess-Control-Request-Method: POST").await;
-        assert!(answer.ends_with("asked first"), "{answer}");
-        let answer = ask("POST", "").await;
+        // The browser sends a preflight first, on a connection of its own.
+        let answer = send("OPTIONS", "\r\nAccess-Control-Request-Method: POST").await;
+        assert!(answer.ends_with("preflight"), "{answer}");
+        let answer = send("POST", "").await;
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         assert!(
             answer.contains("access-control-allow-origin: *\r\n"),
@@ -301,8 +302,8 @@ mod tests {
             .lines()
             .find(|line| line.starts_with("access-control-expose-headers: "));
         assert!(exposed.unwrap().contains("Retry-After"), "{answer}");
-        // Other questions are no preflights.
-        let answer = ask("OPTIONS", "").await;
+        // Other OPTIONS requests are no preflights.
+        let answer = send("OPTIONS", "").await;
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     }
 }

@@ -1,4 +1,4 @@
-//! A stream whose reader has to keep up.
+//! A stream with a deadline for its reader.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Ends a connection with an error when its peer does not take what is written.
+/// Ends a connection with an error when its peer does not read.
 ///
-/// The time begins when a write has to wait, and ends only when everything was flushed: a peer that takes a
-/// byte now and then does not win more of it.
+/// The time begins when a write has to wait, and ends only when everything is flushed: a peer that
+/// reads a byte now and then gets no more time.
 pub(super) struct WriteDeadline<S> {
     stream: S,
     timeout: Duration,
@@ -30,7 +30,7 @@ impl<S> WriteDeadline<S> {
         }
     }
 
-    /// Turns a write that has to wait into an error once it has waited too long.
+    /// Turns a write that has waited for too long into an error.
     fn watch<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -103,7 +103,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(10);
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_takes_a_byte_now_and_then_wins_no_time() {
+    async fn slow_reader_gets_no_more_time() {
         let (mut peer, stream) = tokio::io::duplex(64);
         let slow = tokio::spawn(async move {
             while peer.read_u8().await.is_ok() {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_keeps_up_is_served_for_ever() {
+    async fn fast_reader_is_served_without_end() {
         let (mut peer, stream) = tokio::io::duplex(64);
         let reader = tokio::spawn(async move {
             let mut taken = 0;
