@@ -9,6 +9,7 @@ use distributary_media::h264::{BFrames, Limitation};
 pub(crate) fn of(stats: &StreamStats) -> Option<String> {
     let all = [
         stats.missing_video.as_deref().map(of_missing),
+        stats.missing_audio.as_deref().map(of_missing),
         of_b_frames(stats.b_frames, stats.video.as_deref()),
         stats.cache_overflow.map(of_overflow),
     ];
@@ -26,7 +27,7 @@ pub(crate) fn bound(overflow: Overflow) -> &'static str {
 }
 
 /// Returns the message of the log as a sentence.
-fn of_missing(missing: &MissingVideo) -> String {
+fn of_missing(missing: &impl ToString) -> String {
     let text = missing.to_string();
     let (first, rest) = text.split_at_checked(1).unwrap_or_default();
     format!("{}{rest}.", first.to_ascii_uppercase())
@@ -135,5 +136,18 @@ mod tests {
             sentence.contains("it is broken") && rest.contains("-bf 0"),
             "{advice}"
         );
+    }
+
+    #[test]
+    fn missing_audio_advice_gives_the_reason() {
+        let stats = StreamStats {
+            missing_audio: Some(Arc::new(MissingAudio {
+                reason: "it is broken".into(),
+            })),
+            ..StreamStats::default()
+        };
+        let advice = of(&stats).unwrap();
+        assert!(advice.starts_with("Audio arrives"), "{advice}");
+        assert!(advice.ends_with("it is broken."), "{advice}");
     }
 }

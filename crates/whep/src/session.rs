@@ -185,8 +185,11 @@ impl Precondition {
     }
 }
 
-fn precondition_required() -> Problem {
-    let detail = "If-Match is required, with the ETag of the session, or * for an ICE restart.";
+fn precondition_required(etag: &str) -> Problem {
+    let detail = format!(
+        "An ICE restart needs the header If-Match: \"{etag}\" (the current ETag of the session), \
+         or If-Match: *."
+    );
     Problem::new(StatusCode::PRECONDITION_REQUIRED, detail)
 }
 

@@ -111,7 +111,7 @@ impl Viewer {
     }
 
     /// Describes an RTMP player. TCP hides the loss on its path.
-    fn of_player(report: &PlayerReport, now: Instant) -> Self {
+    fn of_player(report: &PlayerInfo, now: Instant) -> Self {
         Self {
             id: report.id.to_string(),
             stream: report.stream.to_string(),

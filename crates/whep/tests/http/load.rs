@@ -62,7 +62,11 @@ async fn a_draining_gateway_takes_nobody_and_keeps_those_it_has() {
     let front = Front::new();
     let session = front.open().await;
     front.admission.drain(Drain::default());
-    assert!(is_full(&front, "/whep/live/test").await.contains("shutting down"));
+    assert!(
+        is_full(&front, "/whep/live/test")
+            .await
+            .contains("shutting down")
+    );
     let answer = front.request("GET", &session).await;
     assert_eq!(answer.status, StatusCode::NO_CONTENT);
     let answer = front.request("DELETE", &session).await;
