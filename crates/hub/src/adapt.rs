@@ -1,4 +1,4 @@
-//! Small changes to pictures, for viewers that show a stream better with them.
+//! Small changes to video frames that help the viewers' decoders.
 
 use bytes::Bytes;
 use distributary_media::VideoFrame;
@@ -6,12 +6,12 @@ use distributary_media::h264::{BFrameDetector, NalType, sei, vui};
 
 use crate::policy::{SeiPolicy, VuiPolicy};
 
-/// Changes the pictures of a stream as its settings say.
+/// Changes the video frames of a stream as its settings say.
 #[derive(Debug, Default)]
 pub(crate) struct Adapter {
     sei: SeiPolicy,
     vui: VuiPolicy,
-    /// The last sequence parameter set, and what was made of it.
+    /// The last sequence parameter set, and its rewritten form.
     rewritten: Option<(Bytes, Bytes)>,
 }
 
@@ -24,7 +24,7 @@ impl Adapter {
         }
     }
 
-    /// Changes a picture of which `detector` has taken note.
+    /// Changes a frame that `detector` has observed.
     pub(crate) fn adapt(&mut self, frame: &mut VideoFrame, detector: &BFrameDetector) {
         if frame.codec != distributary_media::VideoCodec::H264 {
             return;
@@ -47,7 +47,8 @@ impl Adapter {
     fn rewrite(&mut self, unit: &mut Bytes) {
         if self.rewritten.as_ref().is_none_or(|(from, _)| from != unit) {
             let rewritten = vui::with_reorder_frames(unit, 0);
-            // A copy: a slice may keep the frame that it came with alive for as long as it is in force.
+            // A copy: a slice may keep the frame that it came with alive for as long as it is in
+            // force.
             self.rewritten = rewritten.map(|to| (Bytes::copy_from_slice(unit), to.into()));
         }
         if let Some((_, to)) = &self.rewritten {
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn information_is_left_out_but_for_points_of_recovery() {
+    fn sei_is_dropped_except_recovery_points() {
         let units = [SPS, CAPTION, RECOVERY_POINT, IDR];
         let of = |sei| adapted(sei, VuiPolicy::Keep, frame(&units, 0));
         assert_eq!(of(SeiPolicy::Keep), units);
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn dropped_information_does_not_stay_in_memory() {
+    fn dropped_sei_does_not_stay_in_memory() {
         let message = Bytes::from([&[0x06][..], &[4; 1 << 20], IDR].concat());
         let mut frame = frame(&[SPS], 0);
         let split = message.len() - IDR.len();
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_says_that_it_is_in_order_if_it_is() {
+    fn stream_without_b_frames_is_marked_as_in_order() {
         let of = |vui, offset| adapted(SeiPolicy::Keep, vui, frame(&[SPS, IDR], offset));
         let rewritten = vui::with_reorder_frames(SPS, 0).unwrap();
         assert_eq!(of(VuiPolicy::NoReorder, 0), [&rewritten[..], IDR]);

@@ -1,7 +1,7 @@
 //! A stream's audio thread: AAC in, Opus out, off the publisher's path.
 //!
 //! * [`AudioThread`]: the handle, and the thread behind it.
-//! * `queue`: what waits for the thread.
+//! * `queue`: the queue of frames that wait for the thread.
 
 mod queue;
 
@@ -17,15 +17,17 @@ use crate::event_limit::EventLimit;
 use crate::stream::Stream;
 use queue::{FrameQueue, QueuedFrame};
 
-/// Bound for the log lines of one kind about one stream: a frame may be broken every 20 ms.
+/// Limit of log lines of one kind about one stream: a frame may be broken every 20 ms.
 const LOG_LIMIT: EventLimit = EventLimit::new(2, Duration::from_secs(60));
 
-/// Decoding and encoding take about one percent of a core for each stream. They have a thread of
-/// their own, so that a video frame never waits for them. One thread serves the stream as long as somebody
-/// takes Opus, whatever the publisher changes.
+/// The handle of a stream's audio thread.
 ///
-/// The thread ends when this handle is dropped. Nobody waits for that: the handle is dropped under
-/// the stream's lock, which the thread takes to deliver.
+/// Transcoding takes about one percent of a core per stream. It has its own thread, so that a video
+/// frame never waits for it. One thread serves the stream as long as a subscriber receives Opus,
+/// whatever the publisher changes.
+///
+/// The thread ends when this handle is dropped. Nothing waits for its end: the handle is dropped
+/// under the stream's lock, which the thread takes to deliver.
 #[derive(Debug)]
 pub(crate) struct AudioThread {
     id: u64,
@@ -33,10 +35,10 @@ pub(crate) struct AudioThread {
 }
 
 impl AudioThread {
-    /// Starts a thread, which delivers to `stream` under this id.
+    /// Starts a thread that delivers to `stream` under this id.
     ///
     /// # Errors
-    /// When the system has no thread for it.
+    /// When the system cannot start a thread.
     pub(crate) fn spawn(id: u64, stream: &Arc<Stream>) -> io::Result<Self> {
         let queue = Arc::new(FrameQueue::default());
         let name = stream.name().clone();
@@ -55,13 +57,13 @@ impl AudioThread {
         Ok(Self { id, queue })
     }
 
-    /// The id under which it delivers.
+    /// Returns the id under which the thread delivers.
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
 
-    /// Queues a frame of `track` that arrived at `now`. Never waits; returns how many frames were dropped
-    /// for it because the thread is behind.
+    /// Queues a frame of `track` that arrived at `now`. Never waits; returns the number of frames
+    /// dropped because the thread is behind.
     pub(crate) fn push(&self, track: Arc<AudioTrack>, frame: AudioFrame, now: Instant) -> u64 {
         self.queue.push(QueuedFrame {
             track,
@@ -77,10 +79,11 @@ impl Drop for AudioThread {
     }
 }
 
-/// What runs in the thread.
+/// The state of the running thread.
 struct Worker {
     id: u64,
-    /// Weak: the stream lives as long as it has publishers and subscribers, not as long as its thread.
+    /// Weak: the stream lives as long as it has publishers and subscribers, not as long as its
+    /// thread.
     stream: Weak<Stream>,
     name: StreamName,
     config: OpusConfig,
@@ -103,30 +106,30 @@ impl Worker {
                 break;
             };
             if let Err(error) = chain.follow(&track, &self.config) {
-                self.report_unusable(&error, arrived);
+                self.log_unusable_audio(&error, arrived);
             }
             match chain.push(&frame, stream.audio_loss(), &mut packets) {
                 Ok(()) => {}
-                Err(error @ AudioError::Decode { .. }) => self.report_broken(&error, arrived),
-                Err(error) => self.report_unusable(&error, arrived),
+                Err(error @ AudioError::Decode { .. }) => self.log_broken_frame(&error, arrived),
+                Err(error) => self.log_unusable_audio(&error, arrived),
             }
             stream.deliver_opus(self.id, packets.drain(..));
         }
         let stream = &self.name;
-        tracing::debug!(%stream, "the audio is not transcoded any more");
+        tracing::debug!(%stream, "audio transcoding stops");
     }
 
-    fn report_broken(&mut self, error: &AudioError, now: Instant) {
+    fn log_broken_frame(&mut self, error: &AudioError, now: Instant) {
         if let Some(held_back) = self.broken.admit(now) {
             let stream = &self.name;
             tracing::warn!(
                 %stream, %error, held_back,
-                "silence takes the place of broken audio; check the encoder and its connection"
+                "broken audio is replaced by silence; check the encoder and its connection"
             );
         }
     }
 
-    fn report_unusable(&mut self, error: &AudioError, now: Instant) {
+    fn log_unusable_audio(&mut self, error: &AudioError, now: Instant) {
         if let Some(held_back) = self.unusable.admit(now) {
             let stream = &self.name;
             tracing::error!(
@@ -137,20 +140,21 @@ impl Worker {
     }
 }
 
-/// The transcoder of the track that is published.
+/// The transcoder of the published track.
 #[derive(Default)]
 struct Chain {
     track: Option<Arc<AudioTrack>>,
     /// `None` before the first usable track.
     transcoder: Option<OpusTranscoder>,
-    /// Set while the track cannot be transcoded, or the transcoder has failed: its frames are dropped.
+    /// Set while the track cannot be transcoded, or the transcoder has failed: its frames are
+    /// dropped.
     is_unusable: bool,
-    /// Percent of the packets that listeners lose, as the encoder was told.
+    /// Packet loss in percent that the encoder is set to.
     loss: u8,
 }
 
 impl Chain {
-    /// Turns to `track` if it is another one.
+    /// Sets the transcoder up for `track` if it has changed.
     fn follow(&mut self, track: &Arc<AudioTrack>, config: &OpusConfig) -> Result<(), AudioError> {
         if self
             .track
@@ -303,7 +307,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_encoder_bears_the_most_that_any_subscriber_loses() {
+    async fn encoder_expects_the_highest_loss_of_any_subscriber() {
         let harness = Harness::new();
         let (first, mut queue) = harness.subscribe();
         let (second, _other) = harness.subscribe();
@@ -319,7 +323,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn there_is_no_thread_without_subscribers() {
+    async fn thread_runs_only_while_there_are_subscribers() {
         let harness = Harness::new();
         harness.push(0..10);
         assert!(!harness.publisher.stream().has_audio_thread());
@@ -333,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_configuration_is_followed_by_the_same_thread_without_a_break() {
+    async fn changed_configuration_continues_on_the_same_thread() {
         let harness = Harness::new();
         let (_subscription, mut queue) = harness.subscribe();
         harness.push(0..10);
@@ -341,7 +345,7 @@ mod tests {
         let thread = harness.publisher.stream().audio_thread_id();
         for n in 10..40 {
             let mut other = harness.track.clone();
-            // Explicitly without HE-AAC: the same audio, said in another way.
+            // Explicitly without HE-AAC: the same audio, described differently.
             other.config = [&[0x11, 0x90][..], &[n as u8]].concat().into();
             harness.publisher.set_audio_track(other);
             harness.push(n..n + 1);
@@ -357,7 +361,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_publisher_is_served_by_the_same_thread() {
+    async fn next_publisher_continues_on_the_same_thread() {
         let harness = Harness::new();
         let (_subscription, mut queue) = harness.subscribe();
         harness.push(0..10);
@@ -380,10 +384,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn audio_that_arrives_at_once_after_a_stall_is_transcoded_to_the_last_frame() {
+    async fn burst_after_a_stall_is_transcoded_to_the_last_frame() {
         let harness = Harness::new();
         let (_subscription, mut queue) = harness.subscribe();
-        // The stamps go on from one round to the next: six seconds.
+        // The timestamps continue from one round to the next: six seconds.
         let round = Duration::from_nanos(harness.frames.len() as u64 * 1_024_000_000_000 / 48_000);
         let mut last = MediaTime::ZERO;
         for n in 0..3 {
@@ -409,7 +413,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_thread_that_was_replaced_delivers_nothing() {
+    async fn replaced_thread_delivers_nothing() {
         let harness = Harness::new();
         let (subscription, mut queue) = harness.subscribe();
         harness.push(0..10);
@@ -430,7 +434,7 @@ mod tests {
         stream.deliver_opus(2, marked(2));
         loop {
             match next_opus(&mut queue).await.data[..] {
-                [1] => panic!("the first thread has nothing to say any more"),
+                [1] => panic!("the first thread still delivers"),
                 [2] => break,
                 _ => {}
             }
@@ -438,7 +442,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sound_that_cannot_be_transcoded_leaves_the_rest_alone() {
+    async fn audio_that_cannot_be_transcoded_does_not_stop_other_audio() {
         let harness = Harness::new();
         let mut track = harness.track.clone();
         // xHE-AAC.
@@ -460,18 +464,18 @@ mod tests {
         assert_eq!(
             next_opus(&mut queue).await.data[..],
             [0xfc],
-            "the first that comes"
+            "the first audio delivered"
         );
     }
 
     #[test]
-    fn the_thread_ends_with_its_stream() {
+    fn thread_ends_with_its_stream() {
         let harness = Harness::new();
         let (subscription, queue) = harness.subscribe();
         harness.push(0..10);
         let stream = Arc::downgrade(harness.publisher.stream());
         drop((subscription, queue, harness));
-        // The thread may hold it for the length of one delivery.
+        // The thread may hold the stream for the length of one delivery.
         while stream.strong_count() > 0 {
             thread::yield_now();
         }

@@ -1,4 +1,4 @@
-//! The group-of-pictures cache: what a newcomer needs to show a picture at once.
+//! The group of pictures (GOP) cache: the frames that a new viewer needs to start at once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,34 +6,34 @@ use std::time::{Duration, Instant};
 
 use distributary_media::{Frame, LONG_GOP, MediaTime};
 
-/// Most frames in the cache: two minutes at 60 frames per second. A GOP with more is not kept, since
-/// newcomers would be busy with it for too long.
+/// Maximum frames in the cache: two minutes at 60 frames per second. A larger GOP is not kept,
+/// since a new viewer would take too long to decode it.
 pub const MAX_FRAMES: usize = 8192;
 
-/// The bound that a group of pictures has outgrown.
+/// The limit that a GOP has exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overflow {
-    /// Its bytes.
+    /// Its size in bytes.
     Bytes,
-    /// Its time, by the publisher's clock or ours.
+    /// Its duration, by the publisher's clock or ours.
     Duration,
-    /// [`MAX_FRAMES`].
+    /// Its number of frames, [`MAX_FRAMES`].
     Frames,
 }
 
 /// The video frames since the last keyframe, in decoding order.
 ///
-/// Streams that are refreshed piece by piece have one keyframe and then no other. Of them the keyframe and
-/// what follows the last recovery point are kept once the group is long: a decoder needs a keyframe to
-/// begin at all, and the pictures are right after one round of refreshing.
+/// Streams with intra refresh have one keyframe and then no other. Once their GOP is long, the
+/// cache keeps the keyframe and the frames since the last recovery point: a decoder needs a
+/// keyframe to start at all, and its output is correct after one refresh cycle.
 ///
-/// Bounded in bytes of memory, in seconds, of media and of arrival, and in frames. A GOP that
-/// outgrows a bound is given up as a whole: a part of it could not be decoded, so newcomers then wait for
-/// the next keyframe.
+/// Limited in bytes of memory, in seconds (of media and of arrival), and in frames. A GOP that
+/// exceeds a limit is dropped as a whole: a part of it could not be decoded, so new viewers then
+/// wait for the next keyframe.
 #[derive(Debug)]
 pub struct GopCache {
     frames: VecDeque<Arc<Frame>>,
-    /// Decoding time of the first frame that is followed by all others, and when it came.
+    /// Decoding time of the first frame that is followed without a gap, and its time of arrival.
     since: Option<(MediaTime, Instant)>,
     bytes: usize,
     max_bytes: usize,
@@ -42,7 +42,7 @@ pub struct GopCache {
 }
 
 impl GopCache {
-    /// An empty cache that holds at most `max_bytes` of memory and `max_duration` of time.
+    /// Returns an empty cache that holds at most `max_bytes` of memory and `max_duration` of time.
     pub fn new(max_bytes: usize, max_duration: Duration) -> Self {
         Self {
             frames: VecDeque::new(),
@@ -54,7 +54,7 @@ impl GopCache {
         }
     }
 
-    /// Adds a video frame that came at `now`; a keyframe starts the cache anew.
+    /// Adds a video frame that arrived at `now`. A keyframe replaces all earlier frames.
     pub fn push(&mut self, frame: &Arc<Frame>, now: Instant) {
         if frame.is_keyframe() {
             self.clear();
@@ -81,24 +81,25 @@ impl GopCache {
         self.overflow = Some(overflow);
     }
 
-    /// Forgets everything; newcomers wait for the next keyframe.
+    /// Drops all frames; new viewers wait for the next keyframe.
     pub fn clear(&mut self) {
         self.frames.clear();
         self.bytes = 0;
         self.overflow = None;
     }
 
-    /// The frames, the keyframe first; empty before the first keyframe and after an overflow.
+    /// Returns the frames, the keyframe first; empty before the first keyframe and after an
+    /// overflow.
     pub fn frames(&self) -> impl Iterator<Item = &Arc<Frame>> {
         self.frames.iter()
     }
 
-    /// Bytes of memory held.
+    /// Returns the bytes of memory held.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Media time from the first frame to the newest, without what is left out between them.
+    /// Returns the media time from the first frame followed without a gap to the newest.
     pub fn duration(&self) -> Duration {
         match (self.frames.back(), self.since) {
             (Some(last), Some((since, _))) => last.dts().saturating_since(since),
@@ -106,20 +107,20 @@ impl GopCache {
         }
     }
 
-    /// Time since the first frame came, whatever the publisher's clock says.
+    /// Returns the time since the first frame arrived, whatever the publisher's clock says.
     fn age(&self, now: Instant) -> Duration {
         self.since.map_or(Duration::ZERO, |(_, came)| {
             now.saturating_duration_since(came)
         })
     }
 
-    /// Whether the keyframe is far back at this time.
+    /// Returns whether the keyframe is older than [`LONG_GOP`].
     fn is_long(&self, now: MediaTime) -> bool {
         let keyframe = self.frames.front();
         keyframe.is_some_and(|keyframe| now.saturating_since(keyframe.dts()) > LONG_GOP)
     }
 
-    /// Why the group of pictures now under way is not kept, if it was too large for that.
+    /// Returns the limit that the current GOP has exceeded, if it is not kept.
     pub fn overflow(&self) -> Option<Overflow> {
         self.overflow
     }
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keyframe_starts_the_cache_anew() {
+    fn keyframe_replaces_earlier_frames() {
         let mut cache = GopCache::new(10_000, Duration::from_secs(10));
         let now = Instant::now();
         cache.push(&frame(0, false, 10), now);
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_over_the_byte_bound_is_given_up_until_the_next_keyframe() {
+    fn gop_over_the_byte_limit_is_dropped_until_the_next_keyframe() {
         let mut cache = GopCache::new(10_000, Duration::from_secs(10));
         let now = Instant::now();
         cache.push(&frame(0, true, 8_000), now);
@@ -178,13 +179,13 @@ mod tests {
     }
 
     #[test]
-    fn a_group_over_the_time_bound_is_given_up() {
+    fn gop_over_the_time_limit_is_dropped() {
         let mut cache = GopCache::new(10_000, Duration::from_secs(10));
         let now = Instant::now();
         cache.push(&frame(0, true, 1), now);
         cache.push(&frame(10_001, false, 1), now);
         assert_eq!(cache.overflow(), Some(Overflow::Duration));
-        // Times that hardly go on do not help.
+        // Timestamps that hardly advance do not avoid the limit.
         cache.push(&frame(20_000, true, 1), now);
         cache.push(
             &frame(20_001, false, 1),
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn small_frames_are_bounded_by_their_number_and_by_the_memory_that_each_takes() {
+    fn small_frames_are_limited_by_their_number_and_memory() {
         let now = Instant::now();
         let mut cache = GopCache::new(usize::MAX, Duration::from_secs(10));
         cache.push(&frame(0, true, 1), now);
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_stream_without_further_keyframes_the_last_recovery_point_counts() {
+    fn long_gop_is_cut_at_the_last_recovery_point() {
         let mut cache = GopCache::new(100_000, Duration::from_secs(15));
         let recovery_point = |millis: i64| {
             let Frame::Video(mut frame) = Arc::unwrap_or_clone(frame(millis, false, 10)) else {
@@ -238,7 +239,7 @@ mod tests {
                 .map(|frame| frame.dts().as_millis())
                 .collect();
             match second {
-                10 => assert_eq!(cached.len(), 11, "it is not long yet"),
+                10 => assert_eq!(cached.len(), 11, "the GOP is not long yet"),
                 12 | 58 => assert_eq!(cached, [0, millis]),
                 13 | 59 => assert_eq!(cached, [0, millis - 1000, millis]),
                 _ => {}

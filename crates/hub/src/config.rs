@@ -12,14 +12,14 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::policy::{BFramePolicy, SeiPolicy, VuiPolicy};
 use crate::viewers::ViewerLimits;
 
-/// What the hub keeps of streams and does with them.
+/// The configuration of the hub.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HubConfig {
     /// The settings of all streams.
     pub streams: StreamsConfig,
-    /// Exceptions for some streams. Of those that match a name and have a setting, the first counts.
+    /// Exceptions for some streams. The first that matches a name and has the setting applies.
     pub exceptions: Vec<StreamRule>,
-    /// How many may watch.
+    /// The limits of viewers.
     pub viewers: ViewerLimits,
 }
 
@@ -41,7 +41,7 @@ pub struct StreamsConfig {
     pub opus_bitrate: u32,
     /// Whether this Opus has in-band forward error correction.
     pub opus_fec: bool,
-    /// What the Opus encoder optimizes for.
+    /// The application that the Opus encoder optimizes for.
     pub opus_application: OpusApplication,
     /// Complexity of the Opus encoder, 0 to 10.
     #[serde(deserialize_with = "opus_complexity")]
@@ -50,7 +50,7 @@ pub struct StreamsConfig {
     pub bframes: BFramePolicy,
     /// What to do with supplemental enhancement information.
     pub sei: SeiPolicy,
-    /// What to do with what streams say about frame reordering.
+    /// What to do with the frame reordering that streams declare.
     pub vui: VuiPolicy,
 }
 
@@ -65,7 +65,7 @@ pub struct StreamRule {
     pub bframes: Option<BFramePolicy>,
     /// What to do with supplemental enhancement information.
     pub sei: Option<SeiPolicy>,
-    /// What to do with what the streams say about frame reordering.
+    /// What to do with the frame reordering that the streams declare.
     pub vui: Option<VuiPolicy>,
 }
 
@@ -80,7 +80,7 @@ impl HubConfig {
         self.setting(name, self.streams.sei, |rule| rule.sei)
     }
 
-    /// Returns what to do with what the stream `name` says about frame reordering.
+    /// Returns what to do with the frame reordering that the stream `name` declares.
     pub(crate) fn vui(&self, name: &StreamName) -> VuiPolicy {
         self.setting(name, self.streams.vui, |rule| rule.vui)
     }
@@ -142,7 +142,7 @@ fn opus_complexity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::
     })
 }
 
-/// Deserializes a value that the Opus encoder accepts in the configuration that `config` makes of it.
+/// Deserializes a value, and checks it in the configuration that `config` returns for it.
 fn checked<'de, D, T>(deserializer: D, config: impl Fn(T) -> OpusConfig) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn first_exception_that_has_the_setting_counts() {
+    fn first_exception_that_has_the_setting_applies() {
         let rule = |streams: &str, bframes, sei| StreamRule {
             streams: streams.parse().unwrap(),
             bframes,

@@ -1,4 +1,4 @@
-//! Streams that are had when somebody asks for them.
+//! Requests for streams that are provided on demand.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,10 +7,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use distributary_names::StreamName;
 use tokio::sync::{mpsc, oneshot};
 
-/// Requests that may wait for one provider.
+/// Maximum requests in the queue of one provider.
 const MAX_WAITING: usize = 1024;
 
-/// A request for a stream that nobody publishes. It fails when it is dropped without an answer.
+/// A request for a stream that is not live. It fails when it is dropped without an answer.
 #[derive(Debug)]
 pub struct Demand {
     name: StreamName,
@@ -18,50 +18,50 @@ pub struct Demand {
     answer: oneshot::Sender<Result<(), DemandError>>,
 }
 
-/// Why a stream cannot be had.
+/// The reason why a stream is not available.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DemandError {
-    /// Nobody publishes it, and there is nowhere to get it from.
+    /// Nobody publishes it, and no provider accepts its name.
     #[error("nobody publishes it")]
     NoProvider,
-    /// Whoever could provide it has too much to do.
-    #[error("too many streams are asked for at once")]
+    /// The provider has too many requests.
+    #[error("too many streams are requested at once")]
     Busy,
-    /// It could not be had from where it should come; the text says why.
+    /// The provider failed; the text says why.
     #[error("{0}")]
     Failed(Arc<str>),
 }
 
 impl Demand {
-    /// The stream that is asked for.
+    /// Returns the requested stream.
     pub fn name(&self) -> &StreamName {
         &self.name
     }
 
-    /// The address that asks, where it is known.
+    /// Returns the address of the client that asks, if it is known.
     pub fn asker(&self) -> Option<IpAddr> {
         self.asker
     }
 
-    /// Returns whether nobody waits for the answer any more.
+    /// Returns whether nobody waits for the answer anymore.
     pub fn is_abandoned(&self) -> bool {
         self.answer.is_closed()
     }
 
-    /// Completes when nobody waits for the answer any more.
+    /// Completes when nobody waits for the answer anymore.
     pub async fn abandoned(&mut self) {
         self.answer.closed().await;
     }
 
-    /// Says that the stream is live now, with its tracks known, or why it is not.
+    /// Answers the request: the stream is live now, with its tracks known, or the error.
     pub fn answer(self, result: Result<(), DemandError>) {
-        // Who asked may have gone.
+        // The requester may have left.
         let _ = self.answer.send(result);
     }
 }
 
-/// Those who can provide streams.
+/// The registered providers of streams.
 #[derive(Default)]
 pub(crate) struct Providers(RwLock<Vec<Provider>>);
 
@@ -83,7 +83,7 @@ impl Providers {
         demands
     }
 
-    /// Asks the first who accepts the name, and waits for the answer.
+    /// Asks the first provider that accepts the name, and waits for the answer.
     pub(crate) async fn ask(
         &self,
         name: &StreamName,
@@ -94,7 +94,7 @@ impl Providers {
             .unwrap_or_else(|_| Err(DemandError::Failed("it has just ended".into())))
     }
 
-    /// Asks the first who accepts the name. The answer comes later.
+    /// Asks the first provider that accepts the name. The answer arrives in the returned channel.
     pub(crate) fn request(
         &self,
         name: &StreamName,
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_is_asked_for_where_it_can_be_had() {
+    async fn request_goes_to_the_provider_that_accepts_the_name() {
         let hub = Hub::new(HubConfig::default());
         assert_eq!(
             hub.ensure_live(&name("live/a")).await,
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_is_asked_for_a_stream_that_is_live() {
+    async fn live_stream_is_not_requested() {
         let hub = Hub::new(HubConfig::default());
         let mut demands = hub.provide(|_| true);
         let _publisher = hub.publish(&name("live/a"), Instant::now()).unwrap();

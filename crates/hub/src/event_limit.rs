@@ -1,11 +1,12 @@
-//! A bound for what a client can cause as often as it likes: log lines, changes of configuration.
+//! A limit for events that a client can cause as often as it likes: log lines, changes of
+//! configuration.
 
 use std::time::{Duration, Instant};
 
-/// Admits a few events of one kind at once and then one per interval, and counts those it holds back.
+/// Admits a burst of events of one kind and then one per interval, and counts those it holds back.
 ///
-/// One log line per event is right as long as events are rare. Where a client decides how often they happen,
-/// it would decide how fast the log grows.
+/// One log line per event is right as long as events are rare. Where a client decides how often
+/// they happen, it would decide how fast the log grows.
 ///
 /// ```
 /// # use std::time::Instant;
@@ -20,8 +21,8 @@ use std::time::{Duration, Instant};
 pub struct EventLimit {
     burst: u32,
     interval: Duration,
-    /// When the limit has its whole burst again (the virtual scheduling form of the leaky bucket,
-    /// ITU-T I.371); `None` before the first event.
+    /// Time at which the limit has its whole burst again (the virtual scheduling form of the leaky
+    /// bucket, ITU-T I.371); `None` before the first event.
     full_at: Option<Instant>,
     held_back: u64,
 }
@@ -37,8 +38,8 @@ impl EventLimit {
         }
     }
 
-    /// Returns the number of events held back since the last admitted one if there may be one at `now`;
-    /// otherwise counts it and returns `None`.
+    /// Returns the number of events held back since the last admitted one if an event is admitted
+    /// at `now`; otherwise counts it and returns `None`.
     pub fn admit(&mut self, now: Instant) -> Option<u64> {
         let full_at = self.full_at.map_or(now, |at| at.max(now));
         let filled = full_at + self.interval;
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_passes_and_then_one_event_per_interval_with_the_number_of_the_others() {
+    fn burst_passes_then_one_event_per_interval_with_the_count_held_back() {
         let start = Instant::now();
         let mut limit = EventLimit::new(3, Duration::from_secs(10));
         for _ in 0..3 {

@@ -19,18 +19,18 @@ use crate::transcoder::TranscoderPresence;
 use crate::transcoder_stats::{RunningTranscoder, TranscoderCounters, TranscoderStats};
 use crate::viewers::{ViewerPermit, Viewers};
 
-/// Why a name cannot be published.
+/// The reason why a name cannot be published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// Somebody publishes this name already.
-    #[error("the stream is live already")]
+    /// Another publisher has this name.
+    #[error("the stream is already live")]
     AlreadyLive,
 }
 
-/// All streams of the gateway, by name. Cloning gives another handle to the same registry.
+/// All streams of the gateway, by name. A clone is a handle to the same registry.
 ///
-/// A stream exists while it has a publisher or a subscriber, or somebody is on the way to it.
+/// A stream exists while it has a publisher, a subscriber or a reservation.
 #[derive(Clone, Debug)]
 pub struct Hub {
     shared: Arc<Shared>,
@@ -48,7 +48,7 @@ pub(crate) struct Shared {
 }
 
 impl Hub {
-    /// An empty registry.
+    /// Returns an empty registry.
     pub fn new(config: HubConfig) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -63,44 +63,44 @@ impl Hub {
         }
     }
 
-    /// Streams and viewers that come from now on have this configuration.
+    /// Sets the configuration of streams and viewers that come from now on.
     pub fn reconfigure(&self, config: HubConfig) {
         self.shared.viewers.set_limits(config.viewers);
         let current = self.shared.config.write();
         *current.unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
-    /// Returns the configuration that streams get which come to be from now on.
+    /// Returns the configuration of new streams.
     pub fn config(&self) -> Arc<HubConfig> {
         let current = self.shared.config.read();
         Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Begins to publish `name`. Subscribers that waited for it are told.
+    /// Starts publishing `name`. Subscribers that wait for it are notified.
     ///
     /// # Errors
-    /// When the name is live already.
+    /// When the name is already live.
     pub fn publish(&self, name: &StreamName, now: Instant) -> Result<Publisher, PublishError> {
         self.claim(name, now, |stream| stream.take_publisher(now))
             .ok_or(PublishError::AlreadyLive)
     }
 
-    /// Begins to publish `name`, in the place of whoever does so now: that publisher is told, and
-    /// subscribers see the stream go on.
+    /// Starts publishing `name`, and replaces its current publisher, which is notified;
+    /// subscribers see the stream continue.
     pub fn take_over(&self, name: &StreamName, now: Instant) -> Publisher {
         self.claim(name, now, |stream| Some(stream.take_over(now)))
             .expect("a takeover is never refused")
     }
 
-    /// Keeps a place at a stream, published or not, for somebody who is about to subscribe.
+    /// Keeps a stream, published or not, for a viewer that is about to subscribe.
     pub fn reserve(&self, name: &StreamName, now: Instant) -> Reservation {
         let entry = self.entry(name, now);
         entry.add_reservation();
         Reservation::new(Arc::clone(&entry), Arc::clone(&self.shared))
     }
 
-    /// Finds the stream, or makes one with this origin of its timeline, and lets `claim` take the
-    /// publisher's place.
+    /// Finds the stream, or creates it with this timeline origin, and makes the publisher
+    /// that `claim` returns the current one.
     pub(crate) fn claim(
         &self,
         name: &StreamName,
@@ -113,7 +113,7 @@ impl Hub {
         Some(Publisher::new(stream, claim, Arc::clone(&self.shared)))
     }
 
-    /// Finds or makes the stream. While the entry is held the stream cannot be removed as idle.
+    /// Finds or creates the stream. While the entry is held the stream cannot be removed as idle.
     fn entry(&self, name: &StreamName, epoch: Instant) -> RefMut<'_, StreamName, Arc<Stream>> {
         let entry = self.shared.streams.entry(name.clone());
         entry.or_insert_with(|| {
@@ -122,8 +122,8 @@ impl Hub {
         })
     }
 
-    /// Subscribes to a stream that exists. Its events arrive in `sink` with `tag` from now on; the
-    /// frames a decoder needs to join now (the group of pictures so far) are returned.
+    /// Subscribes to a stream that exists. Its events arrive in `sink` with `tag` from now on.
+    /// Returns the frames that a decoder needs to join now (the GOP so far).
     pub fn subscribe(
         &self,
         name: &StreamName,
@@ -141,8 +141,8 @@ impl Hub {
         ))
     }
 
-    /// Declares that the streams whose names `accepts` takes can be provided when somebody asks for
-    /// them. The requests come in the returned queue, until it is dropped.
+    /// Registers a provider of the streams whose names `accepts` accepts.
+    /// Requests arrive in the returned queue until it is dropped.
     pub fn provide(
         &self,
         accepts: impl Fn(&StreamName) -> bool + Send + Sync + 'static,
@@ -151,34 +151,34 @@ impl Hub {
         providers.add(move |name| !name.is_rendition() && accepts(name))
     }
 
-    /// Declares that renditions of streams can be made. The requests come as with [`Self::provide`].
+    /// Registers a provider of renditions. Requests arrive as with [`Self::provide`].
     pub fn provide_renditions(&self) -> mpsc::Receiver<Demand> {
         self.shared.transcoder.set(true);
         self.shared.providers.add(StreamName::is_rendition)
     }
 
-    /// Notes that it is being found out whether renditions can be made. Until
-    /// [`provide_renditions`](Self::provide_renditions) or [`lack_renditions`](Self::lack_renditions) nothing is
-    /// logged that depends on it.
+    /// Notes that the availability of renditions is being determined. Log lines that depend on it
+    /// are held back until [`provide_renditions`](Self::provide_renditions) or
+    /// [`lack_renditions`](Self::lack_renditions) is called.
     pub fn seek_renditions(&self) {
         self.shared.transcoder.seek();
     }
 
-    /// Declares that no renditions can be made.
+    /// Declares that renditions are not available.
     pub fn lack_renditions(&self) {
         self.shared.transcoder.set(false);
     }
 
-    /// Waits until a stream is live: not at all where it is, otherwise until it was provided.
+    /// Waits until a stream is live. If it is not, a provider is asked for it.
     ///
     /// # Errors
-    /// When nobody can provide it, or that failed.
+    /// When no provider accepts the name, or the provider fails.
     pub async fn ensure_live(&self, name: &StreamName) -> Result<(), DemandError> {
         self.ensure_live_for(name, None).await
     }
 
-    /// Waits until a stream is live, on behalf of a client at the address `asker`, which can have a limited
-    /// number of streams provided at a time.
+    /// Waits until a stream is live, on behalf of a client at the address `asker`, which can
+    /// request a limited number of streams at a time.
     ///
     /// # Errors
     /// As [`Self::ensure_live`].
@@ -193,7 +193,7 @@ impl Hub {
         self.shared.providers.ask(name, asker).await
     }
 
-    /// Returns the count of all viewers, where places are taken.
+    /// Returns the count of all viewers, which issues their permits.
     pub fn viewers(&self) -> &Viewers {
         &self.shared.viewers
     }
@@ -203,39 +203,40 @@ impl Hub {
         &self.shared.players
     }
 
-    /// Lists a player that has taken a place and begins to play a stream.
+    /// Lists a player that has a permit and starts playing a stream.
     pub fn list_player(
         &self,
         stream: &StreamName,
         address: SocketAddr,
-        place: ViewerPermit,
+        permit: ViewerPermit,
         now: Instant,
     ) -> Player {
         let players = &self.shared.players;
-        players.enter(stream.clone(), address, place, now)
+        players.enter(stream.clone(), address, permit, now)
     }
 
-    /// What the programs did so far that encode streams anew.
+    /// Returns the counters of the transcoder processes.
     pub fn transcoder_stats(&self) -> TranscoderStats {
         self.shared.transcoders.stats()
     }
 
-    /// Counts a program that encodes a stream anew, for as long as what is returned is kept.
+    /// Counts a transcoder process as running until the returned value is dropped.
     pub fn count_transcoder(&self) -> RunningTranscoder {
         self.shared.transcoders.start()
     }
 
-    /// Counts a failure of such a program, or that there could be none.
+    /// Counts a failure of a transcoder process, or to start one.
     pub fn count_transcoder_failure(&self) {
         self.shared.transcoders.note_failure();
     }
 
-    /// Lets somebody provide a stream, without waiting for it. `false`: nobody can, or has the time to.
+    /// Requests a stream from its provider without waiting for it. Returns `false` if there is no
+    /// provider, or it is busy.
     pub(crate) fn request(&self, name: &StreamName) -> bool {
         self.shared.providers.request(name, None).is_ok()
     }
 
-    /// The stream of this name, live or waiting for its publisher to come back.
+    /// Returns the stream of this name, live or waiting for its publisher to reconnect.
     pub fn stream(&self, name: &StreamName) -> Option<Arc<Stream>> {
         self.shared
             .streams
@@ -243,7 +244,7 @@ impl Hub {
             .map(|entry| Arc::clone(&entry))
     }
 
-    /// All published streams, in no particular order.
+    /// Returns all published streams, in no particular order.
     pub fn streams(&self) -> Vec<Arc<Stream>> {
         self.shared
             .streams
@@ -255,7 +256,7 @@ impl Hub {
 }
 
 impl Shared {
-    /// Removes a stream that has neither a publisher nor a subscriber, and nobody on the way.
+    /// Removes a stream that has no publisher, no subscriber and no reservation.
     pub(crate) fn remove_if_idle(&self, name: &StreamName) {
         self.streams.remove_if(name, |_, stream| stream.is_idle());
     }

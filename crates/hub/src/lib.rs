@@ -1,8 +1,8 @@
-//! Named live streams: who publishes, who subscribes, and what a newcomer is given first.
+//! Named live streams: publish, subscribe, the GOP cache, and the limits of viewers.
 //!
 //! ```text
-//! Publisher::push ──► timeline ─┬─► video: group-of-pictures cache ─┬─► one bounded queue
-//!                               └─► AAC: a thread that makes Opus ──┘   per subscriber
+//! Publisher::push ──► timeline ─┬─► video: group of pictures (GOP) cache ┬► one bounded queue
+//!                               └─► AAC: a thread that encodes Opus ──┘  per subscriber
 //! ```
 //!
 //! A subscriber is an egress shard, not a viewer: whatever the number of viewers, the hub hands a
@@ -10,20 +10,20 @@
 //! is dropped for it alone, counted, and video goes on at the next keyframe.
 //!
 //! * [`hub`]: [`Hub`], the registry of streams.
-//! * [`policy`]: what is done with streams that not every viewer can show.
-//! * [`demand`]: streams that are had when somebody asks for them.
-//! * [`provider`]: those who provide such streams.
-//! * `rendition`: what a viewer is given that cannot show a stream as it is published.
+//! * [`policy`]: policies for streams that not every viewer can decode.
+//! * [`demand`]: requests for streams that are provided on demand.
+//! * [`provider`]: one task for each stream that is provided on demand.
+//! * `rendition`: transcodes for viewers that cannot decode a stream as published.
 //! * [`stream`]: [`Stream`] and its two handles, [`Publisher`] and [`Subscription`].
-//! * `transcoders`: the programs that encode streams anew, in figures.
-//! * `adapt`: small changes to pictures.
-//! * `audio`: the thread that turns a stream's AAC into Opus, while somebody listens.
+//! * `transcoder`: the availability of a transcoder; `transcoder_stats`: counters of its processes.
+//! * `adapt`: small changes to video frames.
+//! * `audio`: the thread that transcodes a stream's AAC to Opus while somebody listens.
 //! * `config`: the sections of the configuration.
-//! * [`cache`]: the group-of-pictures cache.
-//! * [`event_limit`]: [`EventLimit`], a bound for log lines that a client can cause.
-//! * [`meter`]: what a publisher sends, measured.
-//! * [`viewers`]: how many may watch.
-//! * [`players`]: those of them that are not WebRTC sessions.
+//! * [`cache`]: the GOP cache.
+//! * [`event_limit`]: [`EventLimit`], a limit for log lines that a client can cause.
+//! * [`meter`]: measured stats of a publisher.
+//! * [`viewers`]: the count of viewers and its limits.
+//! * [`players`]: the viewers that are not WebRTC sessions.
 //! * `transcoder`: whether there is one.
 //! * [`timeline`]: one continuous clock for a stream, whatever its publishers send.
 

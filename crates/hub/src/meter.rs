@@ -1,5 +1,4 @@
-//! What a publisher sends, measured: pictures and bits per second, the distance of keyframes, and how
-//! evenly it all comes.
+//! Measures what a publisher sends: frame rate, bit rates, GOP length and jitter.
 
 use std::time::{Duration, Instant};
 
@@ -8,32 +7,32 @@ use distributary_media::{Frame, MediaTime};
 /// Length of one slot of the window.
 const SLOT: Duration = Duration::from_millis(250);
 
-/// Slots that are looked at, four seconds: long enough that the distance of keyframes does not show in
-/// the rates, short enough that a publisher that stops is seen.
+/// Slots in the window, four seconds: long enough that the keyframe interval does not show in
+/// the rates, short enough to notice a publisher that stops.
 const SLOTS: usize = 16;
 
-/// A publisher in measured figures.
+/// Measured stats of a publisher.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PublisherStats {
-    /// Pictures per second.
+    /// Video frames per second.
     pub frame_rate: f64,
-    /// Bits of coded video per second.
+    /// Video bit rate, in bit/s.
     pub video_bps: u64,
-    /// Bits of coded sound per second.
+    /// Audio bit rate, in bit/s.
     pub audio_bps: u64,
-    /// The last whole group of pictures.
+    /// The last complete GOP.
     pub gop: Option<Gop>,
-    /// Variation of the time that pictures take to come, as the interarrival jitter of RFC 3550 section
+    /// Variation of the frames' transit time, as the interarrival jitter of RFC 3550 section
     /// 6.4.1.
     pub jitter: Duration,
 }
 
-/// A group of pictures: a keyframe and what follows up to the next.
+/// A group of pictures (GOP): a keyframe and the frames up to the next one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gop {
-    /// Its length in media time.
+    /// Its duration in media time.
     pub duration: Duration,
-    /// Its pictures.
+    /// Its number of frames.
     pub frames: u64,
 }
 
@@ -51,7 +50,7 @@ pub(crate) struct Meter {
     jitter: Duration,
 }
 
-/// What came in one slot.
+/// Frames and bytes that arrived in one slot.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     frames: u64,
@@ -60,7 +59,7 @@ struct Slot {
 }
 
 impl Meter {
-    /// For a publisher that begins at `now`.
+    /// Returns a meter for a publisher that starts at `now`.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             began: now,
@@ -74,7 +73,7 @@ impl Meter {
         }
     }
 
-    /// Notes a frame that came at `now`.
+    /// Counts a frame that arrived at `now`.
     pub(crate) fn handle(&mut self, frame: &Frame, now: Instant) {
         self.advance(now);
         let bytes = frame.payload_len() as u64;
@@ -89,7 +88,7 @@ impl Meter {
         }
     }
 
-    /// The figures at `now`.
+    /// Returns the stats at `now`.
     pub(crate) fn stats(&mut self, now: Instant) -> PublisherStats {
         self.advance(now);
         let whole = usize::try_from(self.slot).map_or(SLOTS, |slot| slot.min(SLOTS));
@@ -149,7 +148,7 @@ impl Meter {
     }
 }
 
-/// Where the slot of this number is kept.
+/// Returns the index at which the slot of this number is stored.
 fn index(slot: u64) -> usize {
     (slot % (SLOTS as u64 + 1)) as usize
 }
@@ -182,7 +181,8 @@ mod tests {
         })
     }
 
-    /// A meter to which 25 pictures and 50 blocks of sound came in each second, with a keyframe each.
+    /// Returns a meter that was fed 25 video frames, the first a keyframe, and 50 audio frames per
+    /// second.
     fn fed(seconds: i64) -> (Meter, Instant) {
         let start = Instant::now();
         let mut meter = Meter::new(start);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn an_even_stream_has_its_rates_and_its_group_and_no_jitter() {
+    fn even_stream_has_its_rates_and_gop_and_no_jitter() {
         let (mut meter, now) = fed(6);
         assert_eq!(
             meter.stats(now),
@@ -214,23 +214,23 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_right_before_the_window_is_full() {
+    fn rates_are_correct_before_the_window_is_full() {
         let (mut meter, now) = fed(1);
         assert_eq!(meter.stats(now).frame_rate, 25.0);
         assert_eq!(meter.stats(now).gop, None);
     }
 
     #[test]
-    fn a_publisher_that_stops_falls_to_nothing_within_the_window() {
+    fn rates_fall_to_zero_when_the_publisher_stops() {
         let (mut meter, now) = fed(6);
         let half = meter.stats(now + Duration::from_secs(2)).frame_rate;
         assert_eq!(half, 12.5);
-        let rates = meter.stats(now + Duration::from_secs(3600));
-        assert_eq!((rates.frame_rate, rates.video_bps), (0.0, 0));
+        let stats = meter.stats(now + Duration::from_secs(3600));
+        assert_eq!((stats.frame_rate, stats.video_bps), (0.0, 0));
     }
 
     #[test]
-    fn pictures_that_come_unevenly_show_as_jitter() {
+    fn uneven_arrival_shows_as_jitter() {
         let start = Instant::now();
         let mut meter = Meter::new(start);
         for n in 0..200u64 {

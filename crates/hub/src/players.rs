@@ -1,4 +1,4 @@
-//! Viewers that the WebRTC engine does not serve: what they are sent, and how to end one.
+//! Viewers that the WebRTC engine does not serve: their stats, and how to end one.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,10 +14,10 @@ use crate::viewers::ViewerPermit;
 /// Time over which the bit rate of a player is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 
-/// A bit rate that is older than this is taken for zero: nothing has been sent since.
+/// A bit rate older than this counts as zero: nothing has been sent since.
 const RATE_LIFETIME: Duration = Duration::from_secs(3);
 
-/// Names a player in the API and in the log, by eight hexadecimal digits as WebRTC sessions are.
+/// Identifies a player in the API and in the log, by eight hexadecimal digits like WebRTC sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PlayerId(u32);
 
@@ -27,43 +27,43 @@ impl fmt::Display for PlayerId {
     }
 }
 
-/// A player and what it has been sent.
+/// One listed player.
 #[derive(Clone, Debug)]
 pub struct PlayerInfo {
-    /// Names it.
+    /// Its identifier.
     pub id: PlayerId,
     /// The stream that it plays.
     pub stream: StreamName,
-    /// Where it is.
+    /// Its address.
     pub address: SocketAddr,
-    /// When it began to play.
+    /// Time at which it started playing.
     pub since: Instant,
-    /// What it has been sent.
+    /// Counters of what it was sent.
     pub sent: PlayerStats,
-    /// Bits of media per second that were sent lately.
+    /// Current bit rate of the media sent, in bit/s.
     pub bitrate: u64,
 }
 
-/// Counters of one player, since it began to play.
+/// Counters of one player since it started playing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlayerStats {
     /// Frames sent.
     pub frames: u64,
-    /// Bytes of coded media in them.
+    /// Bytes of encoded media in them.
     pub bytes: u64,
-    /// How often everything up to the next keyframe was dropped, because the player was behind.
+    /// Number of times the player fell behind and all frames up to the next keyframe were dropped.
     pub skips: u64,
 }
 
 /// All players.
 #[derive(Debug, Default)]
 pub struct Players {
-    by_id: DashMap<PlayerId, Arc<Seat>>,
+    by_id: DashMap<PlayerId, Arc<Entry>>,
 }
 
-/// What is known of one player.
+/// The state of one player.
 #[derive(Debug)]
-struct Seat {
+struct Entry {
     stream: StreamName,
     address: SocketAddr,
     since: Instant,
@@ -74,33 +74,33 @@ struct Seat {
 #[derive(Debug)]
 struct Meter {
     sent: PlayerStats,
-    /// When the present window began, and the bytes sent until then.
+    /// Start of the current window, and the bytes sent until then.
     window: (Instant, u64),
     /// Bits per second over the last whole window.
     bitrate: u64,
 }
 
-/// A player that is listed as long as this is kept.
+/// Keeps a player listed until it is dropped.
 #[derive(Debug)]
 pub struct Player {
     players: Arc<Players>,
     id: PlayerId,
-    seat: Arc<Seat>,
+    entry: Arc<Entry>,
     removed: watch::Receiver<bool>,
-    _place: ViewerPermit,
+    _permit: ViewerPermit,
 }
 
 impl Players {
-    /// Lists a player that has taken a place.
+    /// Lists a player that has a permit.
     pub(crate) fn enter(
         self: &Arc<Self>,
         stream: StreamName,
         address: SocketAddr,
-        place: ViewerPermit,
+        permit: ViewerPermit,
         now: Instant,
     ) -> Player {
         let (tell, removed) = watch::channel(false);
-        let seat = Arc::new(Seat {
+        let entry = Arc::new(Entry {
             stream,
             address,
             since: now,
@@ -112,13 +112,13 @@ impl Players {
             removed: tell,
         });
         let id = PlayerId(rand::random());
-        self.by_id.insert(id, Arc::clone(&seat));
+        self.by_id.insert(id, Arc::clone(&entry));
         Player {
             players: Arc::clone(self),
             id,
-            seat,
+            entry,
             removed,
-            _place: place,
+            _permit: permit,
         }
     }
 
@@ -141,7 +141,7 @@ impl Players {
             .collect()
     }
 
-    /// Ends the player of this name. Returns `false` when there is none.
+    /// Ends the player with this identifier. Returns `false` if there is none.
     pub fn remove(&self, id: &str) -> bool {
         let named = self
             .by_id
@@ -155,22 +155,22 @@ impl Players {
 }
 
 impl Player {
-    /// Returns its name.
+    /// Returns its identifier.
     pub fn id(&self) -> PlayerId {
         self.id
     }
 
     /// Returns the number of frames sent.
     pub fn frames(&self) -> u64 {
-        self.seat.meter().sent.frames
+        self.entry.meter().sent.frames
     }
 
-    /// Notes a frame of so many bytes that is sent, and how often the player has skipped so far.
+    /// Counts a frame of `bytes` bytes that is sent, and sets the number of skips so far.
     pub fn note_frame(&self, bytes: usize, skips: u64, now: Instant) {
-        self.seat.meter().note(bytes, skips, now);
+        self.entry.meter().note(bytes, skips, now);
     }
 
-    /// Completes when whoever runs the gateway wants the player gone. It may be dropped and called again.
+    /// Completes when the player is removed through the API. It may be dropped and called again.
     pub async fn removed(&mut self) {
         if self.removed.wait_for(|removed| *removed).await.is_err() {
             std::future::pending::<()>().await;
@@ -184,7 +184,7 @@ impl Drop for Player {
     }
 }
 
-impl Seat {
+impl Entry {
     fn meter(&self) -> MutexGuard<'_, Meter> {
         self.meter.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -221,12 +221,12 @@ mod tests {
 
     fn player(players: &Arc<Players>, stream: &StreamName, now: Instant) -> Player {
         let viewers = Viewers::new(ViewerLimits::default());
-        let place = viewers.admit(stream, None).unwrap();
-        players.enter(stream.clone(), ([192, 0, 2, 1], 1).into(), place, now)
+        let permit = viewers.admit(stream, None).unwrap();
+        players.enter(stream.clone(), ([192, 0, 2, 1], 1).into(), permit, now)
     }
 
     #[test]
-    fn player_is_reported_with_its_bit_rate_until_it_leaves() {
+    fn player_is_listed_with_its_bit_rate_until_it_leaves() {
         let start = Instant::now();
         let players = Arc::new(Players::default());
         let [a, b] = ["live/a", "live/b"].map(|name| StreamName::parse(name).unwrap());
@@ -236,14 +236,14 @@ mod tests {
         for frame in 0..=25 {
             player.note_frame(5_000, 3, at(40 * frame));
         }
-        let [report] = players.list(Some(&a), at(1_000)).try_into().unwrap();
-        assert_eq!(report.bitrate, 26 * 5_000 * 8);
+        let [info] = players.list(Some(&a), at(1_000)).try_into().unwrap();
+        assert_eq!(info.bitrate, 26 * 5_000 * 8);
         let sent = PlayerStats {
             frames: 26,
             bytes: 130_000,
             skips: 3,
         };
-        assert_eq!((report.id, report.sent), (player.id(), sent));
+        assert_eq!((info.id, info.sent), (player.id(), sent));
         assert_eq!(players.list(None, at(5_000))[0].bitrate, 0);
         assert!(players.list(Some(&b), at(1_000)).is_empty());
         drop(player);
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn player_is_told_when_it_is_removed() {
+    async fn player_is_notified_when_it_is_removed() {
         let players = Arc::new(Players::default());
         let stream = StreamName::parse("live/a").unwrap();
         let mut player = player(&players, &stream, Instant::now());

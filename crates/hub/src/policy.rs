@@ -1,58 +1,56 @@
-//! What is done with streams that not every viewer can show as they are.
+//! Policies for streams that not every viewer can decode as they are.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What is done with a stream that has B-frames, which the decoders of WebRTC receivers take for
-/// errors.
+/// The policy for a stream with B-frames, which decoders of WebRTC receivers treat as errors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BFramePolicy {
-    /// Those that no picture refers to are left out. Where pictures refer to them, the stream is encoded
-    /// anew for its viewers, or where that cannot be, as with [`Self::Reorder`].
+    /// Drops B-frames that no frame references. If frames reference them, the stream is transcoded
+    /// for its viewers; without a transcoder, the policy is [`Self::Reorder`].
     #[default]
     Auto,
-    /// As with `Auto`, but nothing is encoded anew.
+    /// As `Auto`, but without transcoding.
     Drop,
-    /// The stream is encoded anew without B-frames while somebody watches.
+    /// Transcodes the stream to one without B-frames while somebody watches.
     Transcode,
-    /// All pictures are sent, to viewers whose decoder can be made to put them in order; others see the
+    /// Sends all frames to viewers with a decoder that can reorder them; others get the
     /// keyframes.
     Reorder,
-    /// The publisher is turned away.
+    /// Refuses the publisher.
     Refuse,
 }
 
-/// What is done with the supplemental enhancement information of pictures: captions, the name of the
-/// encoder, and whatever else.
+/// The policy for supplemental enhancement information (SEI): captions, the encoder's name and the
+/// like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SeiPolicy {
-    /// It is passed on, but for what only describes how a constant bitrate is kept.
+    /// Passes it on, except messages that only describe buffering and picture timing.
     #[default]
     Keep,
-    /// It is left out, but for points of recovery.
+    /// Drops it, except recovery points.
     Drop,
 }
 
-/// What is done with what a stream says of the order of its pictures.
+/// The policy for the frame reordering that a stream declares (VUI).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum VuiPolicy {
-    /// It is passed on.
+    /// Passes it on.
     #[default]
     Keep,
-    /// A stream without B-frames is made to say that it has none, so that no decoder holds pictures back
-    /// to wait for some.
+    /// Declares that a stream without B-frames has no reordering, so that no decoder delays frames.
     NoReorder,
 }
 
-/// Why what a publisher sends is not taken.
+/// The reason why a publisher is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The stream has B-frames and must not.
+    /// The stream has B-frames, which its policy refuses.
     #[error(
         "the stream has B-frames, which browsers cannot show: {}",
         BFrameAdvice
@@ -60,7 +58,7 @@ pub enum Refusal {
     BFrames,
 }
 
-/// How an encoder is made to send no B-frames.
+/// Displays how to configure an encoder without B-frames.
 #[derive(Clone, Copy, Debug)]
 pub struct BFrameAdvice;
 

@@ -1,4 +1,4 @@
-//! Those who provide streams: one task for each stream that is asked for.
+//! Providers of streams: one task for each requested stream.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -13,15 +13,16 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::demand::{Demand, DemandError};
 use crate::stream::Stream;
 
-/// Demands that may wait for one stream.
+/// Maximum demands in the queue of one stream.
 const MAX_WAITING: usize = 1024;
 
-/// How long a stream is kept at least that nobody watches: who has just been told that it is there
-/// needs a moment to come.
+/// Minimum time for which a stream without viewers is kept: a viewer that was just told that the
+/// stream is live needs a moment to subscribe.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Runs what `begin` makes of the first demand for a stream, and hands it all others for that stream,
-/// until `shutdown` completes. All tasks end with it. Where `begin` refuses, so is the demand.
+/// Runs one task per stream until `shutdown` completes: `begin` returns the task for the first
+/// demand, and the task gets all later demands for that stream. All tasks end with the shutdown. If
+/// `begin` refuses, the demand is refused.
 pub async fn provide_each<T>(
     mut demands: mpsc::Receiver<Demand>,
     begin: impl Fn(&Demand, DemandQueue) -> Result<T, DemandError>,
@@ -29,7 +30,7 @@ pub async fn provide_each<T>(
 ) where
     T: Future<Output = ()> + Send + 'static,
 {
-    // The way to the task of each stream.
+    // The queue of each stream's task.
     let mut running: HashMap<StreamName, (Id, mpsc::Sender<Demand>)> = HashMap::new();
     let mut tasks = JoinSet::new();
     tokio::pin!(shutdown);
@@ -62,7 +63,8 @@ pub async fn provide_each<T>(
     }
 }
 
-/// Gives a demand to the task of its stream. It comes back when there is none, or it has just ended.
+/// Hands a demand to the task of its stream. Returns it if there is no task, or the task has just
+/// ended.
 fn hand_over(demand: Demand, task: Option<&mpsc::Sender<Demand>>) -> Option<Demand> {
     let Some(task) = task else {
         return Some(demand);
@@ -77,11 +79,11 @@ fn hand_over(demand: Demand, task: Option<&mpsc::Sender<Demand>>) -> Option<Dema
     }
 }
 
-/// The demands for one stream.
+/// The queue of demands for one stream.
 #[derive(Debug)]
 pub struct DemandQueue {
     queue: mpsc::Receiver<Demand>,
-    /// Demands that have been taken from the queue and wait for their answer.
+    /// Demands taken from the queue that wait for their answer.
     held: VecDeque<Demand>,
 }
 
@@ -93,7 +95,7 @@ impl DemandQueue {
         }
     }
 
-    /// The next demand; `None` when no more can come.
+    /// Returns the next demand; `None` when no more can arrive.
     pub async fn next(&mut self) -> Option<Demand> {
         match self.held.pop_front() {
             Some(demand) => Some(demand),
@@ -101,7 +103,7 @@ impl DemandQueue {
         }
     }
 
-    /// Completes when nobody waits any more. It may be dropped and called again.
+    /// Completes when no demand waits anymore. It may be dropped and called again.
     pub async fn abandoned(&mut self) {
         loop {
             while let Ok(demand) = self.queue.try_recv() {
@@ -126,7 +128,7 @@ impl DemandQueue {
         }
     }
 
-    /// Tells those who wait, and those who come during the pause, that the stream cannot be had now.
+    /// Refuses the waiting demands, and those that arrive during the pause.
     pub async fn refuse(&mut self, reason: &str, pause: Duration) {
         let refusal: Arc<str> = reason.into();
         let over = Instant::now() + pause;
@@ -137,19 +139,20 @@ impl DemandQueue {
     }
 }
 
-/// Watches whether a provided stream is watched.
+/// Tracks whether a provided stream has viewers.
 #[derive(Debug)]
 pub struct Audience {
-    /// Held, so that there are changes to come.
+    /// Held, so that the watch channel stays open.
     _stream: Arc<Stream>,
     subscribers: watch::Receiver<usize>,
     unwatched_since: Option<Instant>,
-    /// How long the stream is kept that nobody watches.
-    patience: Duration,
+    /// Time for which the stream is kept without viewers.
+    idle_timeout: Duration,
 }
 
 impl Audience {
-    /// The audience of a stream that is kept for `idle_timeout`, at least a second, when it is unwatched.
+    /// Returns the audience of a stream that is kept without viewers for `idle_timeout`, at least a
+    /// second.
     pub fn new(stream: &Arc<Stream>, idle_timeout: Duration) -> Self {
         let subscribers = stream.subscribers();
         let is_watched = *subscribers.borrow() > 0;
@@ -157,24 +160,25 @@ impl Audience {
             _stream: Arc::clone(stream),
             subscribers,
             unwatched_since: (!is_watched).then(Instant::now),
-            patience: idle_timeout.max(ARRIVAL_TIMEOUT),
+            idle_timeout: idle_timeout.max(ARRIVAL_TIMEOUT),
         }
     }
 
-    /// Whether somebody watches.
+    /// Returns whether the stream has viewers.
     pub fn is_there(&self) -> bool {
         *self.subscribers.borrow() > 0
     }
 
-    /// Somebody has been told that the stream is there, and is on the way.
+    /// Restarts the idle timeout: a viewer was told that the stream is live.
     pub fn expect(&mut self) {
         self.unwatched_since = self.unwatched_since.map(|_| Instant::now());
     }
 
-    /// Completes when nobody has watched for long enough. It may be dropped and called again.
+    /// Completes when the stream had no viewers for the idle timeout. It may be dropped and called
+    /// again.
     pub async fn gone(&mut self) {
         loop {
-            let over = self.unwatched_since.map(|since| since + self.patience);
+            let over = self.unwatched_since.map(|since| since + self.idle_timeout);
             tokio::select! {
                 _ = self.subscribers.changed() => {
                     let is_watched = *self.subscribers.borrow_and_update() > 0;
@@ -186,7 +190,7 @@ impl Audience {
     }
 }
 
-/// Completes at this moment; never where there is none.
+/// Completes at this moment; never if it is `None`.
 async fn reached(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
@@ -205,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_demands_for_a_stream_reach_one_task_and_later_ones_another() {
+    async fn demands_for_a_stream_reach_one_task_and_later_ones_the_next() {
         let hub = Hub::new(HubConfig::default());
         let demands = hub.provide(|_| true);
         let (began, mut tasks) = mpsc::unbounded_channel();
@@ -237,7 +241,7 @@ mod tests {
             assert_eq!(refused, Err(DemandError::NoProvider));
         };
         tokio::select! {
-            () = provide_each(demands, begin, pending()) => panic!("it runs until it is told to end"),
+            () = provide_each(demands, begin, pending()) => panic!("it runs until shutdown"),
             () = askers => {}
         }
         let mut ended: Vec<_> = std::iter::from_fn(|| tasks.try_recv().ok()).collect();
@@ -246,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_provider_learns_that_nobody_waits_any_more() {
+    async fn provider_is_notified_when_all_demands_are_abandoned() {
         let hub = Hub::new(HubConfig::default());
         let demands = hub.provide(|_| true);
         let begin = |_: &Demand, mut waiting: DemandQueue| {
@@ -279,7 +283,7 @@ mod tests {
             assert_eq!(hub.ensure_live(&a).await, Ok(()));
         };
         tokio::select! {
-            () = provide_each(demands, begin, pending()) => panic!("it runs until it is told to end"),
+            () = provide_each(demands, begin, pending()) => panic!("it runs until shutdown"),
             () = askers => {}
         }
     }
@@ -289,15 +293,15 @@ mod tests {
         clippy::disallowed_methods,
         reason = "an origin for the simulated clock"
     )]
-    async fn an_audience_is_gone_when_nobody_has_watched_for_some_time() {
+    async fn audience_is_gone_after_the_idle_timeout() {
         let hub = Hub::new(HubConfig::default());
         let publisher = hub
             .publish(&name("live/a"), std::time::Instant::now())
             .unwrap();
         let (sink, _queue) = Sink::channel(1);
         let subscription = hub.subscribe(&name("live/a"), sink, 0).unwrap();
-        let patience = Duration::from_secs(10);
-        let mut audience = Audience::new(publisher.stream(), patience);
+        let idle_timeout = Duration::from_secs(10);
+        let mut audience = Audience::new(publisher.stream(), idle_timeout);
         assert!(audience.is_there());
         let hour = Duration::from_secs(3600);
         assert!(
@@ -308,9 +312,9 @@ mod tests {
         drop(subscription);
         let began = Instant::now();
         audience.gone().await;
-        assert_eq!(began.elapsed(), patience);
+        assert_eq!(began.elapsed(), idle_timeout);
         audience.expect();
         audience.gone().await;
-        assert_eq!(began.elapsed(), 2 * patience);
+        assert_eq!(began.elapsed(), 2 * idle_timeout);
     }
 }

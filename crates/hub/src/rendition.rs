@@ -1,4 +1,4 @@
-//! What a viewer is given that cannot show a stream as it is published.
+//! Renditions: transcodes for viewers that cannot decode a stream as published.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,56 +11,57 @@ use crate::demand::DemandError;
 use crate::hub::{Hub, PublishError};
 use crate::stream::{Publisher, Stream};
 
-/// How long a viewer waits for a rendition at most, before it is given what there is.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// Maximum time that a viewer waits for a rendition before it gets the stream itself.
+const RENDITION_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Who says what a viewer is given of a stream with B-frames.
+/// Selects how a viewer receives a stream with B-frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BFrameChoice {
-    /// The policy of the stream.
+    /// As the policy of the stream says.
     #[default]
     Policy,
-    /// The viewer's player, which wants the stream as it is published.
+    /// As published: the viewer's player asks for it.
     Player,
 }
 
 impl Hub {
-    /// What a viewer of `name` is to be given. Where the stream has B-frames that it is to be encoded anew
-    /// for, unless the player has chosen otherwise, or pictures in a coding that the viewer does not take,
-    /// that is its rendition, as soon as there is a picture of it. Where that cannot be had, it is the
-    /// stream.
+    /// Returns the name of the stream that a viewer of `name` gets. If the stream has B-frames that
+    /// require transcoding (unless the player asks for them), or its video codec is not supported
+    /// by the viewer (`supports`), that is the rendition, once it has a frame. If there is no
+    /// rendition, it is the stream itself.
     pub async fn watchable(
         &self,
         name: &StreamName,
         choice: BFrameChoice,
-        takes: impl FnOnce(&VideoTrack) -> bool,
+        supports: impl FnOnce(&VideoTrack) -> bool,
     ) -> StreamName {
         let Some(stream) = self.stream(name) else {
             return name.clone();
         };
-        let takes_b_frames = choice == BFrameChoice::Player || !stream.needs_transcoding();
-        let takes_codec = stream.stats().video.is_none_or(|track| takes(&track));
-        if takes_codec && takes_b_frames {
+        let accepts_b_frames = choice == BFrameChoice::Player || !stream.needs_transcoding();
+        let supports_codec = stream.stats().video.is_none_or(|track| supports(&track));
+        if supports_codec && accepts_b_frames {
             return name.clone();
         }
         let rendition = name.rendition();
-        let summoned = tokio::time::timeout(PATIENCE, self.ensure_live(&rendition)).await;
-        let error = match summoned.unwrap_or_else(|_| Err(late())) {
+        let live = tokio::time::timeout(RENDITION_TIMEOUT, self.ensure_live(&rendition)).await;
+        let error = match live.unwrap_or_else(|_| Err(timed_out())) {
             Ok(()) => return rendition,
             Err(error) => error,
         };
         if error == DemandError::NoProvider {
-            stream.note_no_transcoder(takes_codec);
+            stream.note_no_transcoder(supports_codec);
         } else {
             info!(stream = %name, %error, "the viewer is sent the stream, not a transcode");
         }
         name.clone()
     }
 
-    /// Begins to publish what is made of the stream `of`. Its frames are on the clock of that stream.
+    /// Starts publishing the rendition of the stream `of`. Its frames are on the clock of that
+    /// stream.
     ///
     /// # Errors
-    /// When somebody does so already.
+    /// When the rendition is already published.
     pub fn publish_rendition(&self, of: &Stream, now: Instant) -> Result<Publisher, PublishError> {
         let name = of.name().rendition();
         let publisher = self.claim(&name, of.epoch(), |stream| stream.take_publisher(now));
@@ -69,22 +70,23 @@ impl Hub {
         Ok(publisher)
     }
 
-    /// Lets a rendition of the stream `name` be made, if somebody makes any, without waiting for it. It is
-    /// kept for a moment, in which viewers have to come.
+    /// Requests the rendition of the stream `name` without waiting for it. Returns `false` if there
+    /// is no transcoder, or it is busy. The rendition is kept for a moment, in which viewers have
+    /// to subscribe.
     pub fn request_rendition(&self, name: &StreamName) -> bool {
         self.request(&name.rendition())
     }
 
-    /// What is made of the published stream `name` now for viewers that cannot show it.
+    /// Returns the live rendition of the published stream `name`, if there is one.
     pub fn live_rendition(&self, name: &StreamName) -> Option<Arc<Stream>> {
         self.stream(&name.rendition())
             .filter(|stream| stream.is_live())
     }
 }
 
-/// There is no rendition yet, and the viewer should see something.
-fn late() -> DemandError {
-    DemandError::Failed(format!("it was not there within {PATIENCE:?}").into())
+/// Returns the error for a rendition that is not live within the timeout.
+fn timed_out() -> DemandError {
+    DemandError::Failed(format!("it was not live within {RENDITION_TIMEOUT:?}").into())
 }
 
 #[cfg(test)]
@@ -114,7 +116,7 @@ mod tests {
         })
     }
 
-    fn publish(hub: &Hub, codec: VideoCodec, pictures: &[&[&[u8]]]) -> Publisher {
+    fn publish(hub: &Hub, codec: VideoCodec, frames: &[&[&[u8]]]) -> Publisher {
         let name = StreamName::parse("live/test").unwrap();
         let publisher = hub.publish(&name, Instant::now()).unwrap();
         publisher.set_video_track(VideoTrack {
@@ -124,7 +126,7 @@ mod tests {
             profile_level_id: [0x4d, 0, 0x1f],
             config: Bytes::new(),
         });
-        for units in pictures {
+        for units in frames {
             let frame = VideoFrame {
                 codec,
                 pts: MediaTime::ZERO,
@@ -140,15 +142,15 @@ mod tests {
         publisher
     }
 
-    /// Whether a viewer that takes H264 is given a rendition of the stream, where there can be one.
-    async fn is_given_a_rendition(
+    /// Returns whether a viewer that supports only H264 gets a rendition of the stream.
+    async fn gets_rendition(
         policy: BFramePolicy,
         choice: BFrameChoice,
         codec: VideoCodec,
-        pictures: &[&[&[u8]]],
+        frames: &[&[&[u8]]],
     ) -> bool {
         let hub = hub(policy);
-        let publisher = publish(&hub, codec, pictures);
+        let publisher = publish(&hub, codec, frames);
         let mut demands = hub.provide_renditions();
         let provider = async {
             let demand = demands.recv().await.unwrap();
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_policy_says_which_b_frames_make_a_rendition_needed() {
+    async fn policy_decides_which_b_frames_require_a_rendition() {
         use BFramePolicy::{Auto, Drop, Reorder, Transcode};
         let in_order: &[&[&[u8]]] = &[&[SPS, IDR]];
         let disposable: &[&[&[u8]]] = &[&[SPS, IDR], &[B]];
@@ -177,11 +179,10 @@ mod tests {
             (Drop, [false; 3]),
             (Reorder, [false; 3]),
         ] {
-            for (pictures, expected) in [in_order, disposable, pyramid].iter().zip(expected) {
-                let given = async |choice| {
-                    is_given_a_rendition(policy, choice, VideoCodec::H264, pictures).await
-                };
-                let what = format!("{policy:?} {pictures:?}");
+            for (frames, expected) in [in_order, disposable, pyramid].iter().zip(expected) {
+                let given =
+                    async |choice| gets_rendition(policy, choice, VideoCodec::H264, frames).await;
+                let what = format!("{policy:?} {frames:?}");
                 assert_eq!(given(BFrameChoice::Policy).await, expected, "{what}");
                 assert!(!given(BFrameChoice::Player).await, "{what}");
             }
@@ -189,17 +190,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_coding_that_the_viewer_does_not_take_makes_a_rendition_needed() {
-        let pictures: &[&[&[u8]]] = &[&[&[0x26, 1]]];
+    async fn unsupported_codec_requires_a_rendition() {
+        let frames: &[&[&[u8]]] = &[&[&[0x26, 1]]];
         for choice in [BFrameChoice::Policy, BFrameChoice::Player] {
             let policy = BFramePolicy::Drop;
-            assert!(is_given_a_rendition(policy, choice, VideoCodec::H265, pictures).await);
+            assert!(gets_rendition(policy, choice, VideoCodec::H265, frames).await);
         }
     }
 
     #[tokio::test]
-    async fn hevc_with_another_order_makes_a_rendition_needed_also_for_who_takes_hevc() {
-        // x265: one picture is held back, or none.
+    async fn reordered_hevc_requires_a_rendition_even_if_hevc_is_supported() {
+        // From x265, with a reorder depth of one frame and of none.
         const REORDERED: &[u8] = b"\x42\x01\x01\x01\x60\0\0\x03\0\x90\0\0\x03\0\0\x03\0\x3f\xa0\x05\x02\x01\x71\xf2\xe5\x95\x99\x29\x30\xbc\x05\xa0\x20\0\0\x03\0\x20\0\0\x03\x03\x21";
         const IN_ORDER: &[u8] = b"\x42\x01\x01\x01\x60\0\0\x03\0\x90\0\0\x03\0\0\x03\0\x3f\xa0\x05\x02\x01\x71\xf2\xe5\xba\x4a\x4c\x2f\x01\x68\x08\0\0\x03\0\x08\0\0\x03\0\xc8\x40";
         for (sps, delay, expected) in [(REORDERED, 80, true), (IN_ORDER, 0, false)] {
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_rendition_the_viewer_is_given_the_stream() {
+    async fn viewer_gets_the_stream_without_a_rendition() {
         let hub = hub(BFramePolicy::Transcode);
         let publisher = publish(&hub, VideoCodec::H265, &[]);
         let given = async |hub: &Hub| {
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_rendition_is_not_listed_among_the_streams() {
+    async fn rendition_is_not_listed_among_the_streams() {
         let hub = hub(BFramePolicy::Auto);
         let publisher = publish(&hub, VideoCodec::H264, &[]);
         let name = publisher.stream().name();
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rendition_has_the_clock_of_its_stream() {
+    fn rendition_has_the_clock_of_its_stream() {
         let hub = hub(BFramePolicy::Auto);
         let publisher = publish(&hub, VideoCodec::H264, &[]);
         let source = publisher.stream();
@@ -265,12 +266,12 @@ mod tests {
         assert_eq!(rendition.stream().stats().live_since, Some(now));
         let (sink, mut queue) = Sink::channel(8);
         let _subscription = hub.subscribe(rendition.stream().name(), sink, 0).unwrap();
-        // It comes late, as far behind as its encoder was; another follows after a long pause.
+        // It arrives late by the delay of its encoder; another follows after a long pause.
         for millis in [99_000, 98_980, 150_000] {
             let pts = MediaTime::from_millis(millis);
             let (data, codec) = (Bytes::from_static(&[1]), AudioCodec::Opus);
-            let sound = AudioFrame { codec, pts, data };
-            rendition.push(Frame::Audio(sound), now).unwrap();
+            let audio = AudioFrame { codec, pts, data };
+            rendition.push(Frame::Audio(audio), now).unwrap();
         }
         let times = std::iter::from_fn(|| match queue.try_recv().ok()?.event {
             StreamEvent::Frame(frame) => Some(frame.dts().as_millis()),

@@ -1,9 +1,8 @@
 //! One live stream.
 //!
 //! * [`Stream`]: its tracks, its clock, its cache and its subscribers.
-//! * `stats`: [`StreamStats`], and what its publisher says about itself.
-//! * `handles`: [`Publisher`], [`Reservation`] and [`Subscription`], of those who feed it and those who take
-//!   from it.
+//! * `stats`: [`StreamStats`], and the metadata of its publisher.
+//! * `handles`: [`Publisher`], [`Reservation`] and [`Subscription`].
 
 mod handles;
 mod stats;
@@ -35,22 +34,22 @@ use crate::transcoder::TranscoderPresence;
 pub use handles::{Publisher, Reservation, Subscription};
 pub use stats::{MissingAudio, MissingVideo, PublisherInfo, StreamStats};
 
-/// Bound for log lines about the clocks of a stream's publishers.
+/// Limit of log lines about the clocks of a stream's publishers.
 const CLOCK_FAULTS: EventLimit = EventLimit::new(4, Duration::from_secs(60));
 
-/// What viewers are sent of B-frames that other frames reference, as they are.
+/// Describes what viewers get of a stream with reference B-frames that is not transcoded.
 const IN_ORDER_OR_KEYFRAMES: &str =
-    "all frames where their player can put them in order, and else only keyframes";
+    "all frames if their player can reorder them, otherwise only keyframes";
 
-/// How a transcoder is had.
+/// Advice on how to get a transcoder.
 const INSTALL_FFMPEG: &str = "Install ffmpeg (the default container image has it), see [transcode]";
 
-/// Pause after which an audio thread is started again that the system had no memory or no thread for.
+/// Retry interval after the system could not start an audio thread.
 const AUDIO_RETRY: Duration = Duration::from_secs(10);
 
 /// A named stream: its tracks, its clock, its cache and its subscribers.
 ///
-/// One short lock guards it; it is taken once per frame by the publisher and never while a frame is
+/// One short lock guards it; the publisher takes it once per frame, and never while a frame is
 /// sent to a viewer.
 #[derive(Debug)]
 pub struct Stream {
@@ -59,16 +58,16 @@ pub struct Stream {
     transcoder: Arc<TranscoderPresence>,
     epoch: Instant,
     state: Mutex<State>,
-    /// How many subscribers there are, for those who wait for a change of that.
+    /// The number of subscribers, to wait for its changes.
     subscriber_count: watch::Sender<usize>,
-    /// Whether a publisher is there, likewise.
+    /// Whether there is a publisher, to wait for its changes.
     liveness: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
 struct State {
     live_since: Option<Instant>,
-    /// Whose frames are taken, and how to tell it that they are not any more.
+    /// The id of the current publisher, and the channel that tells it when it is dismissed.
     publisher: Option<(u64, watch::Sender<Option<Dismissal>>)>,
     next_publisher: u64,
     info: Option<Arc<PublisherInfo>>,
@@ -78,16 +77,17 @@ struct State {
     metadata: Option<Arc<TimedData>>,
     video: Option<Arc<VideoTrack>>,
     audio: Option<Arc<AudioTrack>>,
-    /// Runs while somebody takes Opus and the audio is AAC.
+    /// Runs while a subscriber receives Opus and the audio is AAC.
     audio_thread: Option<AudioThread>,
     next_audio_thread: u64,
-    /// When it is started again after the system had no thread for it.
+    /// Time of the next attempt after the system could not start the thread.
     audio_retry_at: Option<Instant>,
-    /// Set when B-frames were found that nobody was told of yet.
-    tells_b_frames: bool,
-    /// Whether it was said what viewers get without a transcoder who take the codec, and who do not.
-    told_no_transcoder: [bool; 2],
-    /// Bounds the log lines about the publisher's clock.
+    /// Set when B-frames were found that are not logged yet.
+    logs_b_frames: bool,
+    /// Whether a line about the missing transcoder was logged, for viewers that do not support the
+    /// codec and for those that do.
+    logged_no_transcoder: [bool; 2],
+    /// Limits the log lines about the publisher's clock.
     clock_faults: EventLimit,
     timeline: Timeline,
     b_frames: BFrameDetector,
@@ -97,7 +97,7 @@ struct State {
     awaiting_keyframe: bool,
     subscribers: Vec<Subscriber>,
     next_subscriber: u64,
-    /// Subscribers that are on their way.
+    /// Viewers that are about to subscribe.
     reservations: usize,
     video_frames: u64,
     audio_frames: u64,
@@ -106,12 +106,12 @@ struct State {
     meter: Meter,
 }
 
-/// Why a publisher may not go on.
+/// The reason why a publisher is dismissed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dismissal {
     /// Another publisher has taken the stream over.
     Replaced,
-    /// Whoever runs the gateway wants it gone.
+    /// It was removed through the API.
     Removed,
 }
 
@@ -135,8 +135,8 @@ impl Stream {
             audio_thread: None,
             next_audio_thread: 0,
             audio_retry_at: None,
-            tells_b_frames: false,
-            told_no_transcoder: [false; 2],
+            logs_b_frames: false,
+            logged_no_transcoder: [false; 2],
             clock_faults: CLOCK_FAULTS,
             timeline: Timeline::new(now),
             b_frames: BFrameDetector::default(),
@@ -163,28 +163,28 @@ impl Stream {
         }
     }
 
-    /// The name it is published under.
+    /// Returns the name under which it is published.
     pub fn name(&self) -> &StreamName {
         &self.name
     }
 
-    /// The instant of the timeline's origin: a frame at [`distributary_media::MediaTime`] `t` stands
-    /// for the moment `epoch + t`.
+    /// Returns the instant of the timeline's origin: a frame at [`distributary_media::MediaTime`]
+    /// `t` stands for the moment `epoch + t`.
     pub fn epoch(&self) -> Instant {
         self.epoch
     }
 
-    /// Whether a publisher is there now.
+    /// Returns whether there is a publisher.
     pub fn is_live(&self) -> bool {
         self.lock().live_since.is_some()
     }
 
-    /// Whether a publisher is there, and when that changes.
+    /// Returns a receiver that follows whether there is a publisher.
     pub fn liveness(&self) -> watch::Receiver<bool> {
         self.liveness.subscribe()
     }
 
-    /// The stream in figures.
+    /// Returns the stream's stats.
     pub fn stats(&self) -> StreamStats {
         let state = self.lock();
         StreamStats {
@@ -208,16 +208,17 @@ impl Stream {
         }
     }
 
-    /// What is done with its B-frames. A rendition is what was done.
+    /// Returns the policy for its B-frames. A rendition has none to transcode.
     pub fn b_frame_policy(&self) -> BFramePolicy {
-        match self.name.is_rendition() {
-            true => BFramePolicy::Drop,
-            false => self.config.b_frames(&self.name),
+        if self.name.is_rendition() {
+            BFramePolicy::Drop
+        } else {
+            self.config.b_frames(&self.name)
         }
     }
 
-    /// Whether it has B-frames, or is to be expected to have some, for which its policy is to encode it
-    /// anew.
+    /// Returns whether it has, or is expected to have, B-frames for which its policy is to
+    /// transcode it.
     pub fn needs_transcoding(&self) -> bool {
         let b_frames = self.lock().b_frames.b_frames();
         match self.b_frame_policy() {
@@ -227,32 +228,33 @@ impl Stream {
         }
     }
 
-    /// Says once for each publisher what viewers get who need a transcode where there is no transcoder: those
-    /// who do, by `takes_codec`, know the codec but for its B-frames. Returns whether it was said now.
-    pub(crate) fn note_no_transcoder(&self, takes_codec: bool) -> bool {
-        let told = &mut self.lock().told_no_transcoder[usize::from(takes_codec)];
-        if std::mem::replace(told, true) {
+    /// Logs, once per publisher, that viewers need a transcode and there is no transcoder, and what
+    /// they get instead. `supports_codec`: the viewers support the codec, but not its B-frames.
+    /// Returns whether it was logged now.
+    pub(crate) fn note_no_transcoder(&self, supports_codec: bool) -> bool {
+        let logged = &mut self.lock().logged_no_transcoder[usize::from(supports_codec)];
+        if std::mem::replace(logged, true) {
             return false;
         }
-        let get = if takes_codec {
+        let get = if supports_codec {
             IN_ORDER_OR_KEYFRAMES
         } else {
             "no video"
         };
         warn!(
             stream = %self.name,
-            "viewers need a transcode of the stream, and ffmpeg is not there: they get {get}. {INSTALL_FFMPEG}, or let \
+            "viewers need a transcode of the stream, but ffmpeg is not installed: they get {get}. {INSTALL_FFMPEG}, or let \
              the encoder send H264 without B-frames"
         );
         true
     }
 
-    /// What its publisher sends, measured over the last seconds before `now`.
+    /// Returns the stats of its publisher, measured over the last seconds before `now`.
     pub fn publisher_stats(&self, now: Instant) -> PublisherStats {
         self.lock().meter.stats(now)
     }
 
-    /// Tells the publisher to go. `false`: there is none.
+    /// Dismisses the publisher. Returns `false` if there is none.
     pub fn dismiss_publisher(&self) -> bool {
         let state = self.lock();
         if let Some((_, dismissed)) = &state.publisher {
@@ -261,13 +263,13 @@ impl Stream {
         state.publisher.is_some()
     }
 
-    /// How its publisher describes it, as it did last.
+    /// Returns the last `onMetaData` of its publisher.
     pub fn metadata(&self) -> Option<Arc<TimedData>> {
         self.lock().metadata.clone()
     }
 
-    /// The number of subscribers, and what it becomes. Subscribers are egress shards and RTMP
-    /// players, and those who have a reservation; while it is 0 nobody watches.
+    /// Returns a receiver that follows the number of subscribers: egress shards, RTMP players and
+    /// reservations. While it is 0 nobody watches.
     pub fn subscribers(&self) -> watch::Receiver<usize> {
         self.subscriber_count.subscribe()
     }
@@ -283,7 +285,7 @@ impl Stream {
         self.subscriber_count.send_replace(count);
     }
 
-    /// Takes the publisher's place if it is free.
+    /// Makes the caller the publisher if there is none.
     pub(crate) fn take_publisher(&self, now: Instant) -> Option<Claim> {
         let mut state = self.lock();
         if state.publisher.is_some() {
@@ -296,7 +298,8 @@ impl Stream {
         Some(state.claim(now))
     }
 
-    /// Takes the publisher's place, free or not. Subscribers see the stream go on.
+    /// Makes the caller the publisher, and dismisses the current one. Subscribers see the stream
+    /// continue.
     pub(crate) fn take_over(&self, now: Instant) -> Claim {
         let mut state = self.lock();
         if let Some((_, replaced)) = state.publisher.take() {
@@ -376,14 +379,13 @@ impl Stream {
         self.lock().audio_thread.as_ref().map(AudioThread::id)
     }
 
-    /// How many percent of the packets of sound listeners lose: the most that a subscriber tells.
+    /// Returns the loss of audio packets in percent: the highest that a subscriber has set.
     pub fn audio_loss(&self) -> u8 {
         let state = self.lock();
         let losses = state.subscribers.iter().map(Subscriber::audio_loss);
         losses.max().unwrap_or(0)
     }
 
-    /// The options for its sound.
     /// Returns the settings of the stream.
     pub fn settings(&self) -> &StreamsConfig {
         &self.config.streams
@@ -393,8 +395,8 @@ impl Stream {
         self.config.streams.opus()
     }
 
-    /// Hands what an audio thread made to the subscribers, unless another thread has taken its
-    /// place: then its times may lie before what they have already.
+    /// Delivers the Opus of an audio thread to the subscribers, unless another thread has replaced
+    /// it: then its timestamps may lie before those already delivered.
     pub(crate) fn deliver_opus(&self, thread: u64, frames: impl Iterator<Item = AudioFrame>) {
         let mut state = self.lock();
         if state
@@ -443,13 +445,13 @@ impl Stream {
                     if self.b_frame_policy() == BFramePolicy::Refuse {
                         return Err(Refusal::BFrames);
                     }
-                    state.tells_b_frames = true;
+                    state.logs_b_frames = true;
                 }
-                if state.tells_b_frames
+                if state.logs_b_frames
                     && let Some(has_transcoder) = self.transcoder.is_there()
                 {
-                    state.tells_b_frames = false;
-                    self.tell_b_frames(&mut state, b_frames, has_transcoder);
+                    state.logs_b_frames = false;
+                    self.log_b_frames(&mut state, b_frames, has_transcoder);
                 }
                 let State {
                     adapter, b_frames, ..
@@ -472,9 +474,9 @@ impl Stream {
         Ok(())
     }
 
-    /// Says that the video has B-frames, or other ones than it had, and what viewers get: in one line, so that no
-    /// other has to say later that there is no transcoder.
-    fn tell_b_frames(&self, state: &mut State, b_frames: BFrames, has_transcoder: bool) {
+    /// Logs that the video has B-frames, or another kind of them, and what viewers get. The line
+    /// includes that there is no transcoder, so that no other line needs to.
+    fn log_b_frames(&self, state: &mut State, b_frames: BFrames, has_transcoder: bool) {
         let policy = self.b_frame_policy();
         let needs_transcode = match policy {
             BFramePolicy::Auto => b_frames == BFrames::Reference,
@@ -484,9 +486,9 @@ impl Stream {
         let get = match (needs_transcode, has_transcoder) {
             (true, true) => "viewers get a transcode of it".to_owned(),
             (true, false) => {
-                state.told_no_transcoder[1] = true;
+                state.logged_no_transcoder[1] = true;
                 format!(
-                    "ffmpeg is not there for a transcode, so viewers get {IN_ORDER_OR_KEYFRAMES}. {INSTALL_FFMPEG}"
+                    "ffmpeg is not installed for a transcode, so viewers get {IN_ORDER_OR_KEYFRAMES}. {INSTALL_FFMPEG}"
                 )
             }
             (false, _) if b_frames == BFrames::NonReference && policy != BFramePolicy::Reorder => {
@@ -502,12 +504,13 @@ impl Stream {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No code under the lock leaves the state half changed, so a panic elsewhere does not spoil it.
+        // No code under the lock leaves the state half changed, so a panic elsewhere does not spoil
+        // it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The right to feed a stream, until another takes it over.
+/// The right to publish a stream, until another publisher takes it over.
 #[derive(Debug)]
 pub(crate) struct Claim {
     id: u64,
@@ -515,7 +518,7 @@ pub(crate) struct Claim {
 }
 
 impl State {
-    /// Makes room for a publisher that knows nothing of the one before.
+    /// Resets the state for a new publisher.
     fn claim(&mut self, now: Instant) -> Claim {
         let id = self.next_publisher;
         self.next_publisher += 1;
@@ -527,11 +530,11 @@ impl State {
         self.missing_video = None;
         self.missing_audio = None;
         self.metadata = None;
-        // A track of its own, also if it is the same: its audio begins at another place.
+        // A new track even if it is equal: its audio starts at another time.
         self.audio = self.audio.take().map(|track| Arc::new((*track).clone()));
         self.timeline.restart();
-        self.tells_b_frames = false;
-        self.told_no_transcoder = [false; 2];
+        self.logs_b_frames = false;
+        self.logged_no_transcoder = [false; 2];
         self.b_frames = BFrameDetector::default();
         self.awaiting_keyframe = true;
         Claim { id, dismissed }
@@ -543,8 +546,8 @@ impl State {
             .is_some_and(|(id, _)| *id == publisher)
     }
 
-    /// Gives AAC to the stream's audio thread, which delivers Opus. When nobody takes Opus nothing is
-    /// done.
+    /// Queues AAC for the stream's audio thread, which delivers Opus. Does nothing while no
+    /// subscriber receives Opus.
     fn transcode(&mut self, stream: &Arc<Stream>, frame: &AudioFrame, now: Instant) {
         let (Some(track), true) = (&self.audio, self.has_subscriber(AudioForm::Opus)) else {
             return;
@@ -570,13 +573,13 @@ impl State {
                 self.audio_retry_at = Some(now + AUDIO_RETRY);
                 error!(
                     stream = %stream.name, %error,
-                    "no thread for the audio, viewers hear nothing: raise the limit of threads or memory"
+                    "cannot start an audio thread, so viewers hear nothing: raise the limit of threads or memory"
                 );
             }
         }
     }
 
-    /// Delivers sound to those who take it in this form.
+    /// Delivers audio to the subscribers that receive it in this form.
     fn deliver_audio(&mut self, frame: &Arc<Frame>, form: AudioForm) {
         self.deliver_where(frame, None, |subscriber| subscriber.audio_form() == form);
     }
@@ -585,12 +588,12 @@ impl State {
         &mut self,
         frame: &Arc<Frame>,
         arrived: Option<Instant>,
-        takes: impl Fn(&Subscriber) -> bool,
+        is_addressed: impl Fn(&Subscriber) -> bool,
     ) {
         for subscriber in self
             .subscribers
             .iter_mut()
-            .filter(|subscriber| takes(subscriber))
+            .filter(|subscriber| is_addressed(subscriber))
         {
             if !subscriber.deliver_frame(frame, arrived) {
                 self.dropped += 1;

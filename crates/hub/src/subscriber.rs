@@ -1,4 +1,4 @@
-//! The way out of the hub: one bounded queue per subscriber, and a rule for when it is full.
+//! The output of the hub: one bounded queue per subscriber, and a rule for when it is full.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,53 +7,54 @@ use std::time::Instant;
 use distributary_media::{Frame, TimedData};
 use tokio::sync::mpsc;
 
-/// What a stream tells those who subscribe to it.
+/// An event of a stream for its subscribers.
 #[derive(Clone, Debug)]
 pub enum StreamEvent {
     /// The next frame of a track, on the stream's continuous timeline.
     Frame(Arc<Frame>),
-    /// Something the publisher says, at a moment of that timeline.
+    /// Timed data of the publisher, on that timeline.
     Data(Arc<TimedData>),
-    /// The publisher has left. Frames may follow when it comes back; the timeline goes on.
+    /// The publisher has left. Frames may follow when it reconnects; the timeline continues.
     Offline,
-    /// A publisher is there again.
+    /// There is a publisher again.
     Online,
 }
 
-/// One event on its way to a subscriber, with the tag the subscription was made with.
+/// One queued event, with the tag of the subscription.
 #[derive(Debug)]
 pub struct Delivery {
-    /// The subscriber's own name for the stream.
+    /// The subscriber's own identifier of the stream.
     pub tag: u64,
-    /// What happened.
+    /// The event.
     pub event: StreamEvent,
-    /// When a picture came from its publisher; `None` for everything else.
+    /// Time at which a video frame arrived from its publisher; `None` for all other events.
     pub arrived: Option<Instant>,
-    /// Gives the stream's place in the queue back when the delivery is dropped.
-    _place: Place,
+    /// Returns the stream's slot in the queue when the delivery is dropped.
+    _slot: Slot,
 }
 
-/// A share of a subscriber's queue, so that one stream cannot fill it for the others.
+/// One of a stream's slots in a subscriber's queue. Their limit keeps one stream from filling the
+/// queue for the others.
 #[derive(Debug)]
-struct Place(Arc<AtomicUsize>);
+struct Slot(Arc<AtomicUsize>);
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// The form in which a subscriber takes sound.
+/// The form in which a subscriber receives audio.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AudioForm {
-    /// Opus: what is published as AAC is transcoded while somebody takes it so.
+    /// Opus: published AAC is transcoded while a subscriber receives this form.
     #[default]
     Opus,
-    /// As it was published.
+    /// As published.
     Published,
 }
 
-/// The sending half of a subscriber's queue. One queue may take many streams.
+/// The sending half of a subscriber's queue. Many streams can share one queue.
 #[derive(Clone, Debug)]
 pub struct Sink {
     queue: mpsc::Sender<Delivery>,
@@ -61,14 +62,14 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// A queue of `capacity` deliveries, all streams together, with sound as Opus.
+    /// Returns a queue for `capacity` deliveries, all streams together, with audio as Opus.
     pub fn channel(capacity: usize) -> (Self, mpsc::Receiver<Delivery>) {
         let (queue, receiver) = mpsc::channel(capacity);
         let audio = AudioForm::default();
         (Self { queue, audio }, receiver)
     }
 
-    /// The same queue, with sound in this form.
+    /// Returns the same queue, with audio in this form.
     #[must_use]
     pub fn with_audio(self, audio: AudioForm) -> Self {
         Self { audio, ..self }
@@ -83,11 +84,11 @@ pub(crate) struct Subscriber {
     sink: Sink,
     /// Deliveries of this stream in the queue now.
     queued: Arc<AtomicUsize>,
-    /// Most deliveries of this stream in the queue.
+    /// Maximum deliveries of this stream in the queue.
     limit: usize,
     /// Set when a video frame was dropped: what follows cannot be decoded before a keyframe.
     awaiting_keyframe: bool,
-    /// Percent of the packets of sound that are lost behind it.
+    /// Loss of audio packets behind it, in percent.
     audio_loss: u8,
 }
 
@@ -112,7 +113,7 @@ impl Subscriber {
         self.audio_loss = percent;
     }
 
-    /// The form in which it takes sound.
+    /// Returns the form in which it receives audio.
     pub(crate) fn audio_form(&self) -> AudioForm {
         self.sink.audio
     }
@@ -130,8 +131,8 @@ impl Subscriber {
         queued
     }
 
-    /// Queues what the publisher says. Half of the stream's share is kept for frames: who talks too
-    /// much is not listened to. Returns whether it was queued.
+    /// Queues timed data. Half of the stream's slots are kept for frames, so that a flood of data
+    /// cannot displace them. Returns whether it was queued.
     pub(crate) fn deliver_data(&self, data: &Arc<TimedData>) -> bool {
         let has_room = self.queued.load(Ordering::Relaxed) < self.limit.div_ceil(2);
         has_room && self.deliver(StreamEvent::Data(Arc::clone(data)))
@@ -147,12 +148,12 @@ impl Subscriber {
             return false;
         }
         self.queued.fetch_add(1, Ordering::Relaxed);
-        let place = Place(Arc::clone(&self.queued));
+        let slot = Slot(Arc::clone(&self.queued));
         let delivery = Delivery {
             tag: self.tag,
             event,
             arrived,
-            _place: place,
+            _slot: slot,
         };
         self.sink.queue.try_send(delivery).is_ok()
     }
@@ -184,14 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn after_a_dropped_frame_video_goes_on_at_a_keyframe_and_audio_at_once() {
+    fn video_continues_at_a_keyframe_after_a_drop_and_audio_at_once() {
         let (sink, mut queue) = Sink::channel(16);
         let mut subscriber = Subscriber::new(1, 7, sink, 2);
         assert!(subscriber.deliver_frame(&video(true), None));
         assert!(subscriber.deliver_frame(&video(false), None));
         assert!(
             !subscriber.deliver_frame(&video(false), None),
-            "the stream's share is full"
+            "the stream's slots are full"
         );
 
         assert_eq!(queue.try_recv().unwrap().tag, 7);
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_data_leaves_room_for_frames() {
+    fn flood_of_data_leaves_room_for_frames() {
         let (sink, _queue) = Sink::channel(16);
         let mut subscriber = Subscriber::new(1, 0, sink, 4);
         let data = Arc::new(TimedData {
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subscriber_that_is_gone_takes_nothing() {
+    fn closed_queue_accepts_nothing() {
         let (sink, queue) = Sink::channel(16);
         let mut subscriber = Subscriber::new(1, 0, sink, 2);
         drop(queue);
@@ -229,7 +230,7 @@ mod tests {
         assert_eq!(
             subscriber.queued.load(Ordering::Relaxed),
             0,
-            "failed sends give the place back"
+            "failed sends return their slot"
         );
     }
 }

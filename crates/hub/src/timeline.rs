@@ -1,9 +1,9 @@
 //! One continuous clock for a stream, whatever its publishers send.
 //!
-//! Publishers start at any value, jump, step back, wrap, and reconnect. Viewers must see none of it:
-//! an RTP clock that goes back freezes a browser. The timeline adds an offset to the times of a track, as a
-//! rule the same for all tracks, so that they stay in sync with each other, and chooses a new one where
-//! the input is not continuous.
+//! Publishers start at any value, jump, step back, wrap, and reconnect. Viewers must see none of
+//! it: an RTP clock that goes back freezes a browser. The timeline adds an offset to the timestamps
+//! of a track, normally the same for all tracks, so that they stay in sync, and chooses a new one
+//! where the input is not continuous.
 
 mod pace;
 
@@ -14,34 +14,34 @@ use distributary_media::{Frame, MediaTime};
 
 use pace::Pace;
 
-/// A forward step of a track that is larger than this, and the time since its last frame, is a jump.
+/// A forward step of a track that is larger than this, and the time since its last frame, is a
+/// jump.
 const MAX_STEP: Duration = Duration::from_secs(1);
 
 /// A backward step of a track larger than this is a jump; a smaller one is disorder of the input.
 const MAX_DISORDER: Duration = Duration::from_millis(200);
 
-/// Tracks that are further apart than this when they come together have clocks that have nothing to do with
-/// each other.
+/// Tracks that are further apart than this when they arrive together have unrelated clocks.
 const MAX_APART: Duration = Duration::from_secs(1);
 
-/// The same when a track begins. Its first frame may come late by what an encoder holds it back: with right
-/// stamps the tracks are in sync only on one clock. Tracks of different clocks are as a rule further apart,
-/// since one counts from the beginning and the other from somewhere else.
+/// The same when a track starts. Its first frame may arrive late by the encoder's delay: with
+/// correct timestamps the tracks are in sync only on one clock. Tracks with unrelated clocks are
+/// normally further apart, since one starts at zero and the other does not.
 const MAX_LATE: Duration = Duration::from_secs(5);
 
-/// The least distance between two frames of a track: one tick of the clock of sound, 48 kHz, rounded up.
+/// Minimum distance between two frames of a track: one tick of the audio clock, 48 kHz, rounded up.
 const TICK: Duration = Duration::from_nanos(20_834);
 
-/// Maps the times of a stream's publishers, one after the other, to one continuous timeline.
+/// Maps the timestamps of a stream's publishers, one after the other, to one continuous timeline.
 ///
-/// The timeline's origin is the stream's `epoch`. A publisher's first frame is placed at the time it
-/// arrived; from then on its own clock is followed. Where a track jumps it goes on from where it was,
-/// unless the other track has jumped alike just before: then it follows that one.
+/// The timeline's origin is the stream's `epoch`. A publisher's first frame is placed at the time
+/// it arrived; from then on its own clock is followed. A track that jumps continues from where it
+/// was, unless the other track has just jumped by the same amount: then it follows that one.
 #[derive(Debug)]
 pub struct Timeline {
     epoch: Instant,
-    /// What is added to the input of both tracks, where input times are those of another timeline and no
-    /// step of theirs is a jump.
+    /// The offset of both tracks in nanoseconds, if the input is on another continuous timeline, so
+    /// that no step is a jump.
     follows: Option<i64>,
     video: TrackClock,
     audio: TrackClock,
@@ -50,11 +50,13 @@ pub struct Timeline {
 /// A fault of a publisher's timestamps, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockFault {
-    /// Audio and video begin so far apart that they cannot be on one clock: both are placed at their arrival.
+    /// Audio and video start so far apart that they cannot be on one clock: both are placed at
+    /// their arrival.
     Apart(Duration),
-    /// The stamps of a track stand still while frames arrive: the frames are placed at their arrival.
+    /// The timestamps of a track stand still while frames arrive: the frames are placed at their
+    /// arrival.
     Still,
-    /// They run much faster than frames arrive: likewise.
+    /// They run much faster than frames arrive: the frames are placed at their arrival.
     Fast,
 }
 
@@ -76,26 +78,27 @@ impl fmt::Display for ClockFault {
     }
 }
 
-/// Where a track stands.
+/// The position of a track on both clocks.
 #[derive(Debug, Default)]
 struct TrackClock {
-    /// What is added to its input times, in nanoseconds, and the last of these; `None` before the first frame
-    /// of a publisher.
+    /// The offset of its input times, in nanoseconds, and the last input time; `None` before a
+    /// publisher's first frame.
     input: Option<(i64, MediaTime)>,
-    /// Output time of the last frame, and when it came.
+    /// Output time of the last frame, and its time of arrival.
     output: Option<(MediaTime, Instant)>,
     pace: Pace,
 }
 
 impl TrackClock {
-    /// Where the track is at `now` if it goes on at its pace; `None` before its first frame.
+    /// Returns the track's output time at `now` if it continues at its pace; `None` before its
+    /// first frame.
     fn present(&self, now: Instant) -> Option<MediaTime> {
         let (output, at) = self.output?;
         Some(output + now.saturating_duration_since(at))
     }
 
-    /// The offset in use, if that carries the track on without a jump.
-    fn carried_on(&self, input: MediaTime, now: Instant) -> Option<i64> {
+    /// Returns the current offset, if `input` continues the track without a jump.
+    fn continued_offset(&self, input: MediaTime, now: Instant) -> Option<i64> {
         let (offset, last) = self.input?;
         let waited = self
             .output
@@ -105,7 +108,7 @@ impl TrackClock {
         is_continuous.then_some(offset)
     }
 
-    /// Whether an output time lies before what was given already by more than disorder makes it.
+    /// Returns whether an output time lies before the last one by more than disorder explains.
     fn is_past(&self, output: MediaTime) -> bool {
         self.output
             .is_some_and(|(last, _)| last.saturating_since(output) > MAX_DISORDER)
@@ -113,7 +116,7 @@ impl TrackClock {
 }
 
 impl Timeline {
-    /// A timeline whose origin is `epoch`.
+    /// Returns a timeline with its origin at `epoch`.
     pub fn new(epoch: Instant) -> Self {
         Self {
             epoch,
@@ -123,12 +126,12 @@ impl Timeline {
         }
     }
 
-    /// The instant of the origin.
+    /// Returns the instant of the origin.
     pub fn epoch(&self) -> Instant {
         self.epoch
     }
 
-    /// Prepares for a publisher whose clock has nothing to do with the one before.
+    /// Prepares for a publisher with a clock unrelated to the previous one.
     pub fn restart(&mut self) {
         for track in [&mut self.video, &mut self.audio] {
             track.input = None;
@@ -137,7 +140,7 @@ impl Timeline {
         self.follows = None;
     }
 
-    /// Prepares for a publisher whose times are those of a timeline whose origin is `origin`.
+    /// Prepares for a publisher with timestamps on a timeline with its origin at `origin`.
     pub fn follow(&mut self, origin: Instant) {
         let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
         let (later, earlier) = (
@@ -147,8 +150,8 @@ impl Timeline {
         self.follows = Some(later - earlier);
     }
 
-    /// Moves a frame that arrived at `now` from its publisher's clock to this timeline. Returns what is wrong
-    /// with that clock when it is noticed.
+    /// Moves a frame that arrived at `now` from its publisher's clock to this timeline. Returns a
+    /// fault of that clock when it is noticed.
     ///
     /// Decoding times of a track come out strictly increasing; the distance from decoding to
     /// presentation is kept.
@@ -166,17 +169,20 @@ impl Timeline {
             Some(_) => None,
             None => track.pace.observe(input, now).or(apart),
         };
-        let shifted = match track.pace.is_useless && self.follows.is_none() {
-            true => arrival,
-            false => shift(input, offset),
+        let shifted = if track.pace.is_useless && self.follows.is_none() {
+            arrival
+        } else {
+            shift(input, offset)
         };
         let output = track
             .output
             .map_or(shifted, |(last, _)| shifted.max(last + TICK));
-        // Where the arrival counts, the offset is what makes the input go on from here once it is right.
-        let offset = match track.pace.is_useless {
-            true => output.as_nanos().saturating_sub(input.as_nanos()),
-            false => offset,
+        // While the arrival is used, the offset lets the input continue from here once it is
+        // correct.
+        let offset = if track.pace.is_useless {
+            output.as_nanos().saturating_sub(input.as_nanos())
+        } else {
+            offset
         };
         track.input = Some((offset, input));
         track.output = Some((output, now));
@@ -191,8 +197,8 @@ impl Timeline {
         fault
     }
 
-    /// Where on this timeline a moment of the publisher's clock lies of which something is said at
-    /// `now`. What does not fit the tracks' times is taken for the present.
+    /// Maps the time of data that arrived at `now` from the publisher's clock to this timeline. A
+    /// time that does not fit the tracks counts as the present.
     pub fn locate(&self, input: MediaTime, now: Instant) -> MediaTime {
         if let Some(offset) = self.follows {
             return shift(input, offset);
@@ -205,8 +211,8 @@ impl Timeline {
         near.unwrap_or_else(|| self.present(now))
     }
 
-    /// What is to be added to the time of a track's next frame, and how far it is from the other track if
-    /// they have nothing to do with each other.
+    /// Returns the offset for a track's next frame, in nanoseconds, and the distance from the other
+    /// track if their clocks are unrelated.
     fn offset(&self, is_video: bool, input: MediaTime, now: Instant) -> (i64, Option<ClockFault>) {
         if let Some(offset) = self.follows {
             return (offset, None);
@@ -216,7 +222,7 @@ impl Timeline {
         } else {
             (&self.audio, &self.video)
         };
-        if let Some(offset) = own.carried_on(input, now) {
+        if let Some(offset) = own.continued_offset(input, now) {
             return (offset, None);
         }
         let (expected, most) = match own.input {
@@ -240,8 +246,8 @@ impl Timeline {
         MediaTime::ZERO + now.saturating_duration_since(self.epoch)
     }
 
-    /// The time on this timeline at which something stands that comes at `now`: never before what was given
-    /// already.
+    /// Returns the time on this timeline for something that arrives at `now`: never before a time
+    /// already used.
     fn present(&self, now: Instant) -> MediaTime {
         let arrival = self.arrival(now);
         let tracks = [&self.video, &self.audio].into_iter();
@@ -250,7 +256,7 @@ impl Timeline {
     }
 }
 
-/// Whether two times are as near as tracks of one clock are.
+/// Returns whether two times are as close as tracks on one clock.
 fn is_near(a: MediaTime, b: MediaTime) -> bool {
     distance(a, b) <= MAX_APART
 }
@@ -321,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_frame_stands_at_its_arrival_and_the_tracks_keep_their_distance() {
+    fn first_frame_is_placed_at_its_arrival_and_the_tracks_keep_their_distance() {
         let mut clock = Harness::new();
         assert_eq!(clock.video(5_000_000, 70), 70);
         assert_eq!(clock.audio(5_000_010, 75), 80);
@@ -333,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_track_that_arrives_late_with_right_stamps_stays_in_sync() {
+    fn track_that_arrives_late_with_correct_timestamps_stays_in_sync() {
         for late in [900, 1100, 4000] {
             let mut clock = Harness::new();
             for n in 0..late / 40 {
@@ -355,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn tracks_of_different_clocks_are_told_and_placed_at_their_arrival() {
+    fn tracks_with_unrelated_clocks_are_a_fault_and_placed_at_their_arrival() {
         let mut clock = Harness::new();
         clock.video(5_000_000, 0);
         let mut first = audio(0);
@@ -366,8 +372,8 @@ mod tests {
         assert_eq!(clock.timeline.place(&mut second, clock.epoch), None, "once");
     }
 
-    /// The faults that are told of a minute of 50 frames a second whose stamps are what `stamp` makes of
-    /// their right times, and how far the last one is from its arrival.
+    /// Feeds a minute of 50 frames per second, with timestamps that `stamp` returns for the correct
+    /// ones. Returns the faults, and the distance of the last frame from its arrival.
     fn minute(stamp: impl Fn(i64) -> i64) -> (Vec<ClockFault>, i64) {
         let mut clock = Harness::new();
         let (mut faults, mut off) = (Vec::new(), 0);
@@ -382,22 +388,22 @@ mod tests {
     }
 
     #[test]
-    fn stamps_that_do_not_run_in_real_time_are_replaced_by_the_arrival() {
+    fn timestamps_that_do_not_run_in_real_time_are_replaced_by_the_arrival() {
         assert_eq!(minute(|_| 0), (vec![ClockFault::Still], 0));
         let (faults, off) = minute(|right| 2 * right);
         assert_eq!(faults, [ClockFault::Fast]);
         assert!((0..25_000).contains(&off), "{off}");
         assert_eq!(minute(|right| right), (vec![], 0));
-        // Half as fast is what a slow encoder does, and jumps are bridged.
+        // A slow encoder runs at half the speed, and jumps are bridged.
         assert_eq!(minute(|right| right / 2).0, []);
         assert_eq!(minute(|right| right + right / 10_000 * 3_600_000).0, []);
-        // Right again after ten seconds.
+        // Correct again after ten seconds.
         let (faults, off) = minute(|right| if right < 10_000 { 0 } else { right });
         assert_eq!((faults, off.abs() <= 20), (vec![ClockFault::Still], true));
     }
 
     #[test]
-    fn a_burst_after_a_stall_is_no_fault() {
+    fn burst_after_a_stall_is_no_fault() {
         let mut clock = Harness::new();
         for n in 0..3000 {
             // Nothing arrives for six of every ten seconds.
@@ -425,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn jumps_forward_and_back_are_bridged_for_both_tracks_alike() {
+    fn jumps_are_bridged_for_both_tracks_alike() {
         for jump in [3_600_000, -9_000, -600, 20_000] {
             let mut clock = Harness::new();
             clock.video(10_000, 0);
@@ -439,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reconnect_goes_on_after_the_pause() {
+    fn timeline_continues_after_a_reconnect() {
         let mut clock = Harness::new();
         assert_eq!(clock.video(0, 0), 0);
         assert_eq!(clock.video(40, 40), 40);
@@ -449,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn another_timeline_is_followed_through_every_step() {
+    fn followed_timeline_has_no_jumps() {
         let mut clock = Harness::new();
         clock.video(5_000, 0);
         clock.timeline.restart();
@@ -467,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn a_publisher_faster_than_real_time_is_followed() {
+    fn publisher_faster_than_real_time_is_followed() {
         let mut clock = Harness::new();
         for n in 0..1000 {
             assert_eq!(clock.video(n * 1000, 0), n * 1000);
@@ -477,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn small_disorder_stays_monotonic() {
+    fn output_stays_monotonic_through_small_disorder() {
         let mut clock = Harness::new();
         let mut last = None;
         for dts in [0, 40, 40, 30, 80, 79, 120] {

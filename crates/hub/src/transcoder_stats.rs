@@ -1,21 +1,21 @@
-//! The programs that encode streams anew, in figures.
+//! Counters of the transcoder processes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// What the programs did that encode streams anew.
+/// Counters of the transcoder processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TranscoderStats {
-    /// Programs that run now.
+    /// Processes that run now.
     pub running: usize,
-    /// How often one was started.
+    /// Processes started.
     pub started: u64,
-    /// How often one failed: it could not be started, ended by itself, or made nothing of use; or there
-    /// were as many as there may be.
+    /// Failures: a process could not be started, exited by itself, or produced no usable output; or
+    /// the limit of processes was reached.
     pub failed: u64,
 }
 
-/// Counts them. Cloning gives another handle to the same counters.
+/// The counters. A clone shares them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TranscoderCounters(Arc<Counters>);
 
@@ -46,7 +46,7 @@ impl TranscoderCounters {
     }
 }
 
-/// A program that encodes. It is counted as long as this is kept.
+/// Counts one running transcoder process until it is dropped.
 #[derive(Debug)]
 pub struct RunningTranscoder(Arc<Counters>);
 
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_encoder_is_counted_while_it_runs() {
+    fn transcoder_is_counted_while_it_runs() {
         let counters = TranscoderCounters::default();
         let first = counters.start();
         let _second = counters.start();

@@ -1,4 +1,4 @@
-//! How many may watch, whatever they watch over.
+//! The count of viewers and its limits, whatever protocol they use.
 
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -6,14 +6,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use distributary_names::StreamName;
 use distributary_net::{Counts, Full, Held, PerAddress};
 
-/// Bounds of the number of viewers. WebRTC sessions and RTMP players count alike.
+/// Limits of the number of viewers. WebRTC sessions and RTMP players count alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ViewerLimits {
-    /// Most viewers.
+    /// Maximum viewers.
     pub max: usize,
-    /// Most viewers of one stream.
+    /// Maximum viewers of one stream.
     pub max_per_stream: usize,
-    /// Most viewers of one address, an IPv6 /64 network counting as one.
+    /// Maximum viewers from one address; an IPv6 /64 network counts as one address.
     pub max_per_address: usize,
 }
 
@@ -27,21 +27,21 @@ impl Default for ViewerLimits {
     }
 }
 
-/// Why there is no place for another viewer.
+/// The limit that refuses another viewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooManyViewers {
-    /// The gateway has all its viewers.
+    /// The limit of all viewers.
     #[error("the limit of {0} viewers is reached")]
     Total(usize),
-    /// The stream has all its viewers.
+    /// The limit of viewers of one stream.
     #[error("the limit of {0} viewers of this stream is reached")]
     Stream(usize),
-    /// The address has all its viewers.
+    /// The limit of viewers from one address.
     #[error("the limit of {0} viewers from one address is reached")]
     Address(usize),
 }
 
-/// Counts all viewers, and refuses those beyond the limits.
+/// Counts all viewers, and refuses more than the limits.
 #[derive(Debug)]
 pub struct Viewers {
     limits: RwLock<ViewerLimits>,
@@ -50,7 +50,7 @@ pub struct Viewers {
     by_address: PerAddress,
 }
 
-/// A viewer's place, given back when it is dropped.
+/// The permit of one viewer, returned when it is dropped.
 #[derive(Debug)]
 pub struct ViewerPermit {
     _all: Held<()>,
@@ -73,17 +73,18 @@ impl Viewers {
         *self.limits.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the limits for those who come from now on.
+    /// Changes the limits for new viewers.
     pub(crate) fn set_limits(&self, limits: ViewerLimits) {
         *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
         self.by_address.set_max(limits.max_per_address);
     }
 
-    /// Takes a place for a viewer of `stream`, or of the stream that this is a rendition of. A viewer without
-    /// an address counts against no address.
+    /// Issues a permit for a viewer of `stream`, or of the stream that it is a rendition of. A
+    /// viewer without an address counts against no address.
     ///
     /// # Errors
-    /// When a limit is reached. The narrowest is named: the address's, the stream's, then that of all.
+    /// When a limit is reached. The narrowest is returned: the address's, the stream's, then that
+    /// of all.
     pub fn admit(
         &self,
         stream: &StreamName,
@@ -106,7 +107,7 @@ impl Viewers {
         })
     }
 
-    /// Returns the number of viewers, those included that have not been heard of yet.
+    /// Returns the number of viewers, including those that are not connected yet.
     pub fn count(&self) -> usize {
         self.all.count(&())
     }
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn place_is_refused_at_each_limit_and_free_when_a_viewer_leaves() {
+    fn viewer_is_refused_at_each_limit_until_another_leaves() {
         let viewers = viewers(3, 2, 1);
         let admit = |stream: &str, host: u8| {
             viewers.admit(&name(stream), Some(IpAddr::from([192, 0, 2, host])))
@@ -148,14 +149,14 @@ mod tests {
         let _third = viewers.admit(&name("live/b"), None).unwrap();
         assert_eq!(admit("live/c", 4).unwrap_err(), TooManyViewers::Total(3));
         assert_eq!((viewers.count(), viewers.count_of(&name("live/a"))), (3, 2));
-        // A refusal takes nothing.
+        // A refusal uses no permit.
         drop(first);
         assert!(admit("live/a", 1).is_ok());
         assert_eq!((viewers.count(), viewers.count_of(&name("live/a"))), (2, 1));
     }
 
     #[test]
-    fn limits_hold_when_viewers_come_at_the_same_time() {
+    fn limits_hold_when_viewers_arrive_concurrently() {
         const MAX: usize = 10;
         for (max, max_per_stream, max_per_address) in [(MAX, 99, 99), (99, MAX, 99), (99, 99, MAX)]
         {
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn viewers_of_a_rendition_count_as_those_of_its_stream() {
+    fn viewers_of_a_rendition_count_for_its_stream() {
         let viewers = viewers(9, 1, 9);
         let stream = name("live/a");
         let _of_rendition = viewers.admit(&stream.rendition(), None).unwrap();
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn changed_limits_apply_to_those_who_come_later() {
+    fn changed_limits_apply_to_new_viewers() {
         let viewers = viewers(1, 1, 1);
         let address = Some(IpAddr::from([192, 0, 2, 1]));
         let _first = viewers.admit(&name("live/a"), address).unwrap();

@@ -6,28 +6,28 @@ use std::time::Instant;
 
 use distributary_media::{AudioFrame, AudioTrack};
 
-/// Most bytes of coded audio that wait: half a minute at 256 kbit/s. After a stall of the network all of it
-/// comes at once, and is transcoded much faster than it plays.
+/// Maximum bytes of encoded audio in the queue: half a minute at 256 kbit/s. After a stall of the
+/// network all of it arrives at once, and is transcoded much faster than it plays.
 const MAX_BYTES: usize = 1 << 20;
 
-/// Most frames that wait, half a minute of AAC: small ones take memory too.
+/// Maximum frames in the queue, half a minute of AAC: small ones take memory too.
 const MAX_FRAMES: usize = 1536;
 
 /// An access unit on its way to the thread.
 #[derive(Debug)]
 pub(super) struct QueuedFrame {
-    /// Its codec.
+    /// The track that the frame belongs to.
     pub(super) track: Arc<AudioTrack>,
     pub(super) frame: AudioFrame,
-    /// When it came from its publisher.
+    /// The time at which it arrived from the publisher.
     pub(super) arrived: Instant,
 }
 
-/// A queue that drops the oldest frames when it is full: the newest are what listeners wait for.
+/// A queue that drops the oldest frames when it is full: listeners wait for the newest.
 #[derive(Debug, Default)]
 pub(super) struct FrameQueue {
     state: Mutex<State>,
-    /// Signalled when there is a frame, or there will be none.
+    /// Signalled when a frame is added or the queue is closed.
     changed: Condvar,
 }
 
@@ -39,7 +39,7 @@ struct State {
 }
 
 impl FrameQueue {
-    /// Adds a frame. Never waits for the thread; returns how many older frames were dropped for it.
+    /// Adds a frame. Never waits for the thread; returns the number of older frames dropped for it.
     pub(super) fn push(&self, queued: QueuedFrame) -> u64 {
         let mut state = self.lock();
         state.bytes += queued.frame.data.len();
@@ -54,7 +54,7 @@ impl FrameQueue {
         dropped
     }
 
-    /// Waits for the next frame. `None`: the queue is closed.
+    /// Waits for the next frame. Returns `None` when the queue is closed.
     pub(super) fn pop(&self) -> Option<QueuedFrame> {
         let mut state = self.lock();
         loop {
@@ -71,7 +71,7 @@ impl FrameQueue {
         }
     }
 
-    /// Ends it. Nobody wants the frames that wait any more.
+    /// Closes the queue and drops the frames in it.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_drops_the_oldest_frames() {
+    fn full_queue_drops_the_oldest_frames() {
         for len in [1, 2 * MAX_BYTES / MAX_FRAMES] {
             let queue = FrameQueue::default();
             let dropped: u64 = (0..2 * MAX_FRAMES as i64)
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_queue_gives_nothing_and_wakes_its_reader() {
+    fn closed_queue_returns_nothing_and_wakes_its_reader() {
         let queue = Arc::new(FrameQueue::default());
         let reader = {
             let queue = Arc::clone(&queue);

@@ -1,4 +1,4 @@
-//! The handles of those who feed a stream and those who take from it.
+//! The handles of a stream's publishers and subscribers.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,8 +9,8 @@ use super::{Claim, Dismissal, MissingAudio, MissingVideo, PublisherInfo, State, 
 use crate::hub::Shared;
 use crate::policy::Refusal;
 
-/// The right to feed a stream. The stream goes offline when it is dropped, unless another publisher
-/// has taken it over.
+/// The right to publish a stream. The stream goes offline when it is dropped, unless another
+/// publisher has taken it over.
 #[derive(Debug)]
 pub struct Publisher {
     stream: Arc<Stream>,
@@ -23,30 +23,30 @@ impl Publisher {
         Self { stream, claim, hub }
     }
 
-    /// The stream that is fed.
+    /// Returns the published stream.
     pub fn stream(&self) -> &Arc<Stream> {
         &self.stream
     }
 
-    /// Completes when this publisher may not go on: another has taken the stream over, and nothing this
-    /// one feeds is taken any more, or it is told to go.
+    /// Completes when this publisher is dismissed. After another has taken the stream over, nothing
+    /// that this one pushes is accepted.
     pub fn dismissed(&self) -> impl Future<Output = Dismissal> + Send + use<> {
-        let mut told = self.claim.dismissed.clone();
+        let mut dismissed = self.claim.dismissed.clone();
         async move {
-            let dismissal = told.wait_for(Option::is_some).await;
-            // The sender goes only with a publisher that was replaced.
-            dismissal.map_or(Dismissal::Replaced, |told| {
-                told.unwrap_or(Dismissal::Replaced)
+            let dismissal = dismissed.wait_for(Option::is_some).await;
+            // The sender is dropped only after a publisher was replaced.
+            dismissal.map_or(Dismissal::Replaced, |dismissal| {
+                dismissal.unwrap_or(Dismissal::Replaced)
             })
         }
     }
 
-    /// The times of what is fed are on a continuous timeline with this origin.
+    /// Declares that the publisher's timestamps are on a continuous timeline with this origin.
     pub(crate) fn follow_clock(&self, origin: Instant) {
         self.with_state(|state| state.timeline.follow(origin));
     }
 
-    /// Says what is known about the publisher.
+    /// Sets the publisher's metadata.
     pub fn set_info(&self, info: PublisherInfo) {
         self.with_state(|state| state.info = Some(Arc::new(info)));
     }
@@ -56,17 +56,17 @@ impl Publisher {
         self.with_state(|state| state.missing_audio = missing.map(Arc::new));
     }
 
-    /// Says that video arrives that viewers cannot be shown, and why, or that this is over.
+    /// Sets why viewers cannot see the video that arrives, or clears it.
     pub fn set_missing_video(&self, missing: Option<MissingVideo>) {
         self.with_state(|state| state.missing_video = missing.map(Arc::new));
     }
 
-    /// Declares the video track, or that it has changed: before its first frame.
+    /// Sets the video track, before its first frame and whenever it changes.
     pub fn set_video_track(&self, track: VideoTrack) {
         self.with_state(|state| state.video = Some(Arc::new(track)));
     }
 
-    /// Declares the audio track, or that it has changed: before its first frame.
+    /// Sets the audio track, before its first frame and whenever it changes.
     pub fn set_audio_track(&self, track: AudioTrack) {
         self.with_state(|state| {
             if state.audio.as_deref() != Some(&track) {
@@ -75,7 +75,7 @@ impl Publisher {
         });
     }
 
-    /// Says something that arrived at `now`; its time is on the publisher's clock.
+    /// Delivers timed data that arrived at `now`; its time is on the publisher's clock.
     pub fn push_data(&self, mut data: TimedData, now: Instant) {
         self.with_state(|state| {
             data.time = state.timeline.locate(data.time, now);
@@ -89,15 +89,15 @@ impl Publisher {
         });
     }
 
-    /// Feeds one frame that arrived at `now`. Never waits.
+    /// Pushes one frame that arrived at `now`. Never waits.
     ///
     /// # Errors
-    /// When a stream like this is not to be published. The frame was not taken.
+    /// When the stream's policy refuses it. The frame was not accepted.
     pub fn push(&self, frame: Frame, now: Instant) -> Result<(), Refusal> {
         self.stream.push(self.claim.id, frame, now)
     }
 
-    /// Changes what is known of the stream, as long as it is this publisher's.
+    /// Changes the stream's state while this publisher is the current one.
     fn with_state(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.stream.lock();
         if state.is_current(self.claim.id) {
@@ -113,8 +113,8 @@ impl Drop for Publisher {
     }
 }
 
-/// A place at a stream for somebody who is about to subscribe: a viewer whose connection is being
-/// made. The stream is kept for it, and counts as watched.
+/// Keeps a stream for a viewer that is about to subscribe, while its connection is established. The
+/// stream counts as watched.
 #[derive(Debug)]
 pub struct Reservation {
     stream: Arc<Stream>,
@@ -122,12 +122,12 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// For a stream at which [`Stream::add_reservation`] has been called.
+    /// Returns the reservation of a stream for which [`Stream::add_reservation`] was called.
     pub(crate) fn new(stream: Arc<Stream>, hub: Arc<Shared>) -> Self {
         Self { stream, hub }
     }
 
-    /// The stream that is kept.
+    /// Returns the reserved stream.
     pub fn stream(&self) -> &Arc<Stream> {
         &self.stream
     }
@@ -143,7 +143,7 @@ impl Drop for Reservation {
     }
 }
 
-/// A subscriber's place at a stream. Its events stop when it is dropped.
+/// A subscription to a stream. Its events stop when it is dropped.
 #[derive(Debug)]
 pub struct Subscription {
     stream: Arc<Stream>,
@@ -156,13 +156,13 @@ impl Subscription {
         Self { stream, id, hub }
     }
 
-    /// The stream subscribed to.
+    /// Returns the stream.
     pub fn stream(&self) -> &Arc<Stream> {
         &self.stream
     }
 
-    /// Tells how many percent of the packets of sound are lost on the way to those whom the subscriber
-    /// serves. What is made into Opus here is coded to bear the most that any subscriber tells.
+    /// Sets the loss of audio packets, in percent, on the way to the subscriber's viewers. Opus is
+    /// encoded for the highest loss that any subscriber sets.
     pub fn set_audio_loss(&self, percent: u8) {
         self.stream.set_audio_loss(self.id, percent);
     }

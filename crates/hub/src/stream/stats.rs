@@ -1,4 +1,4 @@
-//! A stream in figures, and what its publisher says about itself.
+//! A stream's stats, and the metadata of its publisher.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use distributary_media::{AudioTrack, VideoTrack};
 
 use crate::cache::Overflow;
 
-/// What a publisher says about itself, for people to read.
+/// The metadata of a publisher, for display.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PublisherInfo {
-    /// Where it is; `None` where that means nothing.
+    /// Its address; `None` if it has none of its own.
     pub address: Option<SocketAddr>,
     /// The encoder's name.
     pub encoder: Option<String>,
@@ -24,16 +24,16 @@ pub struct PublisherInfo {
     pub video_kbps: Option<f64>,
     /// Audio bit rate, in kbit/s.
     pub audio_kbps: Option<f64>,
-    /// Tracks that it sends beside the two that are used.
+    /// Tracks that it sends in addition to the two that are used.
     pub other_tracks: Vec<OtherTrack>,
 }
 
-/// Why viewers see nothing, or nothing new, though the publisher sends video.
+/// The reason why viewers see nothing, or nothing new, although the publisher sends video.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingVideo {
     /// Whether there has been a keyframe, so that viewers have seen something.
     pub has_keyframe: bool,
-    /// Why the last message of video was dropped, unless a frame was taken since.
+    /// Why the last video message was dropped, unless a frame was accepted since.
     pub reason: Option<String>,
 }
 
@@ -53,10 +53,10 @@ impl fmt::Display for MissingVideo {
     }
 }
 
-/// Why viewers hear nothing, or nothing new, though the publisher sends audio.
+/// The reason why viewers hear nothing, or nothing new, although the publisher sends audio.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingAudio {
-    /// Why the last message of audio was dropped.
+    /// Why the last audio message was dropped.
     pub reason: String,
 }
 
@@ -70,18 +70,18 @@ impl fmt::Display for MissingAudio {
     }
 }
 
-/// A stream in figures.
+/// The stats of a stream.
 #[derive(Clone, Debug, Default)]
 pub struct StreamStats {
-    /// Since when a publisher is there; `None` while it is gone.
+    /// Time at which the publisher started; `None` while there is none.
     pub live_since: Option<Instant>,
-    /// What the publisher says about itself.
+    /// The metadata of the publisher.
     pub info: Option<Arc<PublisherInfo>>,
-    /// The video track, once its sequence header has come.
+    /// The video track, once its sequence header has arrived.
     pub video: Option<Arc<VideoTrack>>,
-    /// The audio track, once its sequence header has come.
+    /// The audio track, once its sequence header has arrived.
     pub audio: Option<Arc<AudioTrack>>,
-    /// Set while video arrives that viewers cannot be shown.
+    /// Set while video arrives that viewers cannot see.
     pub missing_video: Option<Arc<MissingVideo>>,
     /// Set while audio arrives that viewers cannot hear.
     pub missing_audio: Option<Arc<MissingAudio>>,
@@ -91,15 +91,15 @@ pub struct StreamStats {
     pub video_frames: u64,
     /// Audio frames accepted since the stream began.
     pub audio_frames: u64,
-    /// Bytes of coded media accepted since the stream began.
+    /// Bytes of encoded media accepted since the stream began.
     pub bytes: u64,
     /// Frames dropped because a subscriber's queue, or that of the audio thread, was full.
     pub dropped: u64,
     /// Bytes of memory that the GOP cache holds.
     pub cached_bytes: usize,
-    /// Media time in the group-of-pictures cache.
+    /// Media time in the GOP cache.
     pub cached: Duration,
-    /// Why the present group of pictures is not kept, if it is too large for that: newcomers wait for a
+    /// The limit that the current GOP has exceeded, if it is not kept: new viewers wait for a
     /// keyframe.
     pub cache_overflow: Option<Overflow>,
 }

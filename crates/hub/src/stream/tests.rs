@@ -1,4 +1,4 @@
-//! Publishers and subscribers of one stream.
+//! Tests of the publishers and subscribers of one stream.
 
 #![allow(
     clippy::disallowed_methods,
@@ -23,7 +23,7 @@ fn keyframe() -> Frame {
 }
 
 #[tokio::test]
-async fn a_takeover_ends_the_first_publisher_and_the_stream_goes_on() {
+async fn takeover_dismisses_the_first_publisher_and_the_stream_continues() {
     let hub = Hub::new(HubConfig::default());
     let name = StreamName::parse("live/test").unwrap();
     let now = Instant::now();
@@ -69,14 +69,14 @@ async fn a_takeover_ends_the_first_publisher_and_the_stream_goes_on() {
 }
 
 #[test]
-fn what_is_said_is_heard_at_its_moment_of_the_stream() {
+fn timed_data_is_delivered_at_its_time_on_the_timeline() {
     let hub = Hub::new(HubConfig::default());
     let name = StreamName::parse("live/test").unwrap();
     let start = Instant::now();
     let publisher = hub.publish(&name, start).unwrap();
     let (sink, mut queue) = Sink::channel(8);
     let (_subscription, _) = hub.subscribe(&name, sink, 0).unwrap();
-    let say = |name: &str, at: i64, now: Instant| {
+    let push_data = |name: &str, at: i64, now: Instant| {
         let data = TimedData {
             time: MediaTime::from_millis(at),
             name: name.into(),
@@ -86,23 +86,23 @@ fn what_is_said_is_heard_at_its_moment_of_the_stream() {
     };
     // The publisher's clock begins at a value of its own: 100 s.
     let later = start + Duration::from_secs(1);
-    say(TimedData::METADATA, 0, start);
+    push_data(TimedData::METADATA, 0, start);
     let Frame::Video(mut frame) = keyframe() else {
-        panic!("a picture")
+        panic!("not a video frame")
     };
     frame.dts = MediaTime::from_millis(100_000);
     frame.pts = frame.dts;
     publisher.push(Frame::Video(frame), later).unwrap();
-    say("onCuePoint", 100_500, later);
-    say("onTextData", 3, later);
-    let mut heard = Vec::new();
+    push_data("onCuePoint", 100_500, later);
+    push_data("onTextData", 3, later);
+    let mut received = Vec::new();
     while let Ok(delivery) = queue.try_recv() {
         if let StreamEvent::Data(data) = delivery.event {
-            heard.push((data.name.clone(), data.time.as_millis()));
+            received.push((data.name.clone(), data.time.as_millis()));
         }
     }
     assert_eq!(
-        heard,
+        received,
         [
             (TimedData::METADATA.to_owned(), 0),
             ("onCuePoint".to_owned(), 1500),
@@ -116,7 +116,7 @@ fn what_is_said_is_heard_at_its_moment_of_the_stream() {
 }
 
 #[tokio::test]
-async fn the_number_of_subscribers_can_be_watched() {
+async fn number_of_subscribers_can_be_followed() {
     let hub = Hub::new(HubConfig::default());
     let name = StreamName::parse("live/test").unwrap();
     let publisher = hub.publish(&name, Instant::now()).unwrap();
@@ -134,7 +134,7 @@ async fn the_number_of_subscribers_can_be_watched() {
 }
 
 #[test]
-fn a_stream_is_kept_for_who_waits_for_it_and_says_when_it_is_live() {
+fn reserved_stream_is_kept_and_tells_when_it_is_live() {
     let hub = Hub::new(HubConfig::default());
     let name = StreamName::parse("live/test").unwrap();
     let reservation = hub.reserve(&name, Instant::now());
@@ -151,7 +151,7 @@ fn a_stream_is_kept_for_who_waits_for_it_and_says_when_it_is_live() {
 }
 
 #[test]
-fn a_free_name_can_be_taken_over_too() {
+fn stream_without_publisher_can_be_taken_over() {
     let hub = Hub::new(HubConfig::default());
     let name = StreamName::parse("live/test").unwrap();
     let publisher = hub.take_over(&name, Instant::now());

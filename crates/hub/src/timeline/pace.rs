@@ -1,4 +1,4 @@
-//! Whether the stamps of a track run as fast as its frames arrive.
+//! Checks whether the timestamps of a track run as fast as its frames arrive.
 
 use std::time::{Duration, Instant};
 
@@ -6,20 +6,21 @@ use distributary_media::MediaTime;
 
 use super::{ClockFault, MAX_DISORDER, MAX_STEP};
 
-/// Time after which stamps that stand still are not waited for any longer.
+/// Time after which timestamps that stand still are a fault.
 const STILL_TIME: Duration = Duration::from_secs(2);
 
-/// Frames that must have come in that time: of fewer it is not known what their stamps should be.
+/// Minimum frames in that time: with fewer the expected timestamps are unknown.
 const STILL_FRAMES: u32 = 20;
 
-/// Time over which stamps must not run too fast: what a stall has held back comes as a burst.
+/// Time over which timestamps must not run too fast: after a stall the held-back frames arrive in a
+/// burst.
 const FAST_TIME: Duration = Duration::from_secs(20);
 
-/// Compares the stamps of a track with the arrival of its frames, from the first frame of a window to the
-/// last. Jumps do not count.
+/// Compares the timestamps of a track with the arrival of its frames, from the first frame of a
+/// window to the last. Jumps do not count.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// Set while the stamps say nothing about time.
+    /// Set while the timestamps are faulty.
     pub(super) is_useless: bool,
     window: Option<Window>,
 }
@@ -28,15 +29,15 @@ pub(super) struct Pace {
 struct Window {
     began: Instant,
     frames: u32,
-    /// The last stamp, and when it came.
+    /// The last timestamp, and its time of arrival.
     last: (MediaTime, Instant),
-    /// Time that the stamps have advanced, in nanoseconds, without jumps. Steps back within
+    /// Time by which the timestamps have advanced, in nanoseconds, without jumps. Steps back within
     /// [`MAX_DISORDER`] count, so that jitter adds nothing.
     advanced: i64,
 }
 
 impl Pace {
-    /// Takes the stamp of a frame that arrived at `now`. Returns what is wrong when it is noticed.
+    /// Observes the timestamp of a frame that arrived at `now`. Returns a fault when it is noticed.
     pub(super) fn observe(&mut self, stamp: MediaTime, now: Instant) -> Option<ClockFault> {
         let window = self.window.get_or_insert_with(|| Window::new(stamp, now));
         window.add(stamp, now);
@@ -63,13 +64,14 @@ impl Window {
         let waited = now.saturating_duration_since(came);
         let is_jump = stamp.saturating_since(last) > waited + MAX_STEP
             || last.saturating_since(stamp) > MAX_DISORDER;
-        self.advanced += match is_jump {
-            true => nanos(waited),
-            false => stamp.as_nanos().saturating_sub(last.as_nanos()),
+        self.advanced += if is_jump {
+            nanos(waited)
+        } else {
+            stamp.as_nanos().saturating_sub(last.as_nanos())
         };
     }
 
-    /// Returns what the window says once it says something: the fault, or that there is none.
+    /// Returns the verdict of the window once there is one: a fault, or none.
     fn verdict(&self, now: Instant) -> Option<Option<ClockFault>> {
         let elapsed = now.saturating_duration_since(self.began);
         let is_still = self.advanced < nanos(elapsed / 10);
@@ -96,7 +98,8 @@ fn nanos(time: Duration) -> i64 {
 mod tests {
     use super::*;
 
-    /// Feeds a minute of audio frames whose stamps are what `stamp` makes of their right time in milliseconds.
+    /// Feeds a minute of audio frames, with timestamps that `stamp` returns for their correct ones
+    /// in milliseconds.
     fn faults(stamp: impl Fn(i64, i64) -> i64) -> Vec<ClockFault> {
         let start = Instant::now();
         let mut pace = Pace::default();
@@ -109,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_is_not_taken_for_stamps_that_run_too_fast() {
+    fn jitter_is_not_mistaken_for_fast_timestamps() {
         for jitter in [30, 45, 60, 90] {
             let alternating =
                 |n: i64, right: i64| right + if n % 2 == 0 { jitter } else { -jitter };
@@ -120,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn stamps_at_twice_real_time_and_stamps_that_stand_still_are_faults() {
+    fn timestamps_at_twice_real_time_or_standing_still_are_faults() {
         assert_eq!(faults(|_, right| 2 * right), [ClockFault::Fast]);
         assert_eq!(faults(|_, _| 0), [ClockFault::Still]);
         assert_eq!(faults(|_, right| right), []);
