@@ -96,8 +96,8 @@ impl Answer {
         })
     }
 
-    /// The candidate to use: the one at `preferred`, where the signalling was done, if there is one
-    /// of it, else the server's best.
+    /// Returns the candidate to use: the one at `preferred`, where the signalling was done, if
+    /// there is one of it, else the server's best.
     #[must_use]
     pub fn candidate(&self, preferred: Option<IpAddr>) -> Option<SocketAddr> {
         let mut candidates = self.candidates.iter();

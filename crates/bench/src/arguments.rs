@@ -7,7 +7,7 @@ use std::time::Duration;
 use distributary_webrtc::srtp::SrtpProfile;
 use serde::Serialize;
 
-/// A length of time with its unit: `500ms`, `20s`, `2m`.
+/// Returns a length of time with its unit: `500ms`, `20s`, `2m`.
 ///
 /// # Errors
 /// When it is none.
@@ -26,7 +26,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A positive number.
+/// Returns a positive number.
 ///
 /// # Errors
 /// When it is none.

@@ -121,7 +121,7 @@ pub fn run(config: &FloorConfig) -> io::Result<FloorReport> {
     })
 }
 
-/// Takes in what comes until it is over.
+/// Handles what comes until it is over.
 fn receive(mut receivers: Vec<ViewerSocket>, is_over: &AtomicBool) -> io::Result<()> {
     let mut poll = Poll::new()?;
     for (token, receiver) in receivers.iter_mut().enumerate() {

@@ -67,7 +67,8 @@ enum State {
 }
 
 impl ControllingAgent {
-    /// An agent that begins to check at `now`. `tie_breaker` is random (RFC 8445 section 16.1).
+    /// Creates an agent that begins to check at `now`. `tie_breaker` is random (RFC 8445 section
+    /// 16.1).
     #[must_use]
     pub fn new(
         now: Instant,
@@ -125,7 +126,7 @@ impl ControllingAgent {
         self.check();
     }
 
-    /// The next datagram to send.
+    /// Returns the next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         self.outbound.pop_front()
     }
@@ -234,7 +235,7 @@ mod tests {
         ControllingAgent::new(now, credentials("viewer"), credentials("server"), server, 7)
     }
 
-    /// The answer of the server to a check.
+    /// Returns the answer of the server to a check.
     fn success(check: &[u8], password: &[u8]) -> Vec<u8> {
         let transaction = Message::parse(check).unwrap().transaction;
         let mut answer = Vec::new();

@@ -32,7 +32,7 @@ pub struct Findings {
 }
 
 impl Inspector {
-    /// An inspector of what is protected by `key`.
+    /// Creates an inspector of what is protected by `key`.
     ///
     /// # Errors
     /// When the SRTP library cannot be set up.
@@ -82,8 +82,8 @@ impl Inspector {
         }
     }
 
-    /// A packet without payload is padding, which some servers send to probe the path: it counts as
-    /// received and belongs to no access unit.
+    /// Returns a packet without payload is padding, which some servers send to probe the path: it
+    /// counts as received and belongs to no access unit.
     fn is_keyframe_complete(&mut self, header: &RtpHeader, payload: &[u8]) -> bool {
         match payload {
             [] => self.checker.skip(header),
@@ -93,8 +93,8 @@ impl Inspector {
     }
 }
 
-/// The payload without the padding (RFC 3550 section 5.1), whose last byte is its length; `None` if
-/// that is more than there is.
+/// Returns the payload without the padding (RFC 3550 section 5.1), whose last byte is its length;
+/// `None` if that is more than there is.
 fn payload(packet: &[u8], begin: usize) -> Option<&[u8]> {
     let has_padding = packet.first()? & 0x20 != 0;
     let padding = match has_padding {
@@ -115,7 +115,7 @@ mod tests {
         MasterKey::new(SrtpProfile::AeadAes128Gcm, &[1; 16], &[2; 12]).unwrap()
     }
 
-    /// A sealed packet with `payload`, whose header has the padding bit if `padded`.
+    /// Returns a sealed packet with `payload`, whose header has the padding bit if `padded`.
     fn packet(sequence: u16, padded: bool, payload: &[u8]) -> Vec<u8> {
         let header = RtpHeader {
             payload_type: offer::VIDEO,

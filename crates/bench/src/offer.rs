@@ -12,10 +12,10 @@ pub const VIDEO: u8 = 102;
 /// Payload type that is offered for the retransmissions of [`VIDEO`] (RFC 4588).
 pub const RTX: u8 = 103;
 
-/// An offer to receive H264 and Opus, in the form a browser gives it, without the codecs that are
-/// not wanted. Both sections share one transport, and there are no candidates: the viewer is the one
-/// who sends checks, and the server learns its address from them. With `feedback` it can tell when each
-/// packet arrives.
+/// Returns an offer to receive H264 and Opus, in the form a browser gives it, without the codecs
+/// that are not wanted. Both sections share one transport, and there are no candidates: the viewer
+/// is the one who sends checks, and the server learns its address from them. With `feedback` it can
+/// tell when each packet arrives.
 #[must_use]
 pub fn offer(
     session: u64,

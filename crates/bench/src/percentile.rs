@@ -21,7 +21,7 @@ pub struct Percentiles {
 }
 
 impl Percentiles {
-    /// The percentiles of `durations`; `None` if there are none.
+    /// Returns the percentiles of `durations`; `None` if there are none.
     pub fn of(durations: impl IntoIterator<Item = Duration>) -> Option<Self> {
         let mut sorted: Vec<Duration> = durations.into_iter().collect();
         sorted.sort_unstable();
@@ -39,7 +39,7 @@ impl Percentiles {
     }
 }
 
-/// A duration in milliseconds, to the microsecond.
+/// Returns a duration in milliseconds, to the microsecond.
 #[must_use]
 pub fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0

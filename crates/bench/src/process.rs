@@ -23,7 +23,7 @@ pub struct ProcessUsage {
 }
 
 impl ProcessUsage {
-    /// The process `pid` now.
+    /// Returns the process `pid` now.
     ///
     /// # Errors
     /// When there is no such process, or the system has no `/proc`.
@@ -39,7 +39,7 @@ impl ProcessUsage {
         })
     }
 
-    /// The CPU time that passed since `earlier`, by thread name, greatest first.
+    /// Returns the CPU time that passed since `earlier`, by thread name, greatest first.
     #[must_use]
     pub fn threads_since(&self, earlier: &Self) -> Vec<(String, Duration)> {
         let mut threads: Vec<_> = self
@@ -118,7 +118,7 @@ fn parse_resident(text: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// A counter of `/proc/net/snmp`, where a line of names is followed by a line of values.
+/// Returns a counter of `/proc/net/snmp`, where a line of names is followed by a line of values.
 fn parse_udp_counter(text: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines().filter(|line| line.starts_with("Udp:"));
     let names = lines.next()?.split_ascii_whitespace();

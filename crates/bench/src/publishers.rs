@@ -324,7 +324,7 @@ async fn publish(
     Ok(work)
 }
 
-/// The server's address, the application and the name in a URL.
+/// Returns the server's address, the application and the name in a URL.
 async fn target(url: &Url) -> Result<(SocketAddr, String, String), PublishersError> {
     let malformed = || PublishersError::Url(url.clone());
     let host = url.host_str().filter(|_| url.scheme() == "rtmp");

@@ -2,8 +2,8 @@
 
 use distributary_webrtc::rtp::RtpHeader;
 
-/// The header of an RTP packet and where its payload begins, behind contributing sources and header
-/// extension (RFC 3550 sections 5.1 and 5.3.1). `None` for what is not RTP.
+/// Returns the header of an RTP packet and where its payload begins, behind contributing sources
+/// and header extension (RFC 3550 sections 5.1 and 5.3.1). `None` for what is not RTP.
 #[must_use]
 pub fn read_header(packet: &[u8]) -> Option<(RtpHeader, usize)> {
     let fixed = packet.first_chunk::<{ RtpHeader::LEN }>()?;
@@ -26,7 +26,8 @@ pub fn read_header(packet: &[u8]) -> Option<(RtpHeader, usize)> {
     (begin <= packet.len()).then_some((header, begin))
 }
 
-/// The value of a header extension in the one-byte form (RFC 8285 section 4.2), where the packet has it.
+/// Returns the value of a header extension in the one-byte form (RFC 8285 section 4.2), where the
+/// packet has it.
 #[must_use]
 pub fn extension(packet: &[u8], id: u8) -> Option<&[u8]> {
     let first = packet.first()?;
@@ -76,25 +77,25 @@ impl SourceCounter {
         self.range = Some((first.min(extended), highest.max(extended)));
     }
 
-    /// The source.
+    /// Returns the source.
     #[must_use]
     pub fn ssrc(&self) -> u32 {
         self.ssrc
     }
 
-    /// Packets received.
+    /// Returns packets received.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.received
     }
 
-    /// Packets that were sent, as far as the sequence numbers tell.
+    /// Returns packets that were sent, as far as the sequence numbers tell.
     #[must_use]
     pub fn expected(&self) -> u64 {
         self.range.map_or(0, |(first, highest)| highest - first + 1)
     }
 
-    /// Packets that are missing; packets that came twice hide others.
+    /// Returns packets that are missing; packets that came twice hide others.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.expected().saturating_sub(self.received)

@@ -67,7 +67,7 @@ impl Default for ReadBuffers {
 }
 
 impl ViewerSocket {
-    /// A socket on any free port that talks to `server` only.
+    /// Creates a socket on any free port that talks to `server` only.
     ///
     /// # Errors
     /// When the system has no socket or port left, or no way to the server.
@@ -93,7 +93,7 @@ impl ViewerSocket {
         })
     }
 
-    /// The socket, to be registered for readiness.
+    /// Returns the socket, to be registered for readiness.
     pub fn source(&mut self) -> &mut UdpSocket {
         &mut self.socket
     }

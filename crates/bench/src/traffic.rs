@@ -84,7 +84,7 @@ impl Traffic {
         self.packet_gap.handle(now);
     }
 
-    /// Begins the measured interval.
+    /// Starts the measured interval.
     pub fn begin(&mut self, now: Instant) {
         self.packet_gap = Gap::since(now);
         self.frame_gap = Gap::since(now);
@@ -120,19 +120,19 @@ impl Traffic {
         }
     }
 
-    /// Packets since the beginning.
+    /// Returns packets since the beginning.
     #[must_use]
     pub fn packets(&self) -> u64 {
         self.video.received() + self.audio.received() + self.retransmissions
     }
 
-    /// The video, for receiver reports.
+    /// Returns the video, for receiver reports.
     #[must_use]
     pub fn video(&self) -> &SourceCounter {
         &self.video
     }
 
-    /// The audio, for receiver reports.
+    /// Returns the audio, for receiver reports.
     #[must_use]
     pub fn audio(&self) -> &SourceCounter {
         &self.audio

@@ -87,7 +87,7 @@ struct Media {
 }
 
 impl Viewer {
-    /// A viewer that has asked for nothing yet. If it `inspects`, it decrypts what it gets.
+    /// Creates a viewer that has asked for nothing yet. If it `inspects`, it decrypts what it gets.
     #[must_use]
     pub fn new(credentials: Credentials, identity: u64, inspects: bool) -> Self {
         Self {
@@ -108,7 +108,7 @@ impl Viewer {
         self
     }
 
-    /// Its offer. All viewers may have one certificate.
+    /// Returns its offer. All viewers may have one certificate.
     #[must_use]
     pub fn offer(&self, fingerprint: &Fingerprint) -> String {
         offer(
@@ -119,7 +119,7 @@ impl Viewer {
         )
     }
 
-    /// Begins to connect to `server`, one of the answer's candidates.
+    /// Starts to connect to `server`, one of the answer's candidates.
     ///
     /// # Errors
     /// When OpenSSL cannot be set up.
@@ -190,7 +190,7 @@ impl Viewer {
         self.handle_dtls_events(now);
     }
 
-    /// The next datagram to send.
+    /// Returns the next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         let State::Connected(connection) = &mut self.state else {
             return None;
@@ -216,12 +216,12 @@ impl Viewer {
             .min()
     }
 
-    /// Begins the measured interval.
+    /// Starts the measured interval.
     pub fn begin_measurement(&mut self, now: Instant) {
         self.traffic.begin(now);
     }
 
-    /// The media as far as they can be seen from outside.
+    /// Returns the media as far as they can be seen from outside.
     #[must_use]
     pub fn traffic(&self) -> &Traffic {
         &self.traffic

@@ -136,7 +136,7 @@ impl WhepClient {
         let _ = self.requests.try_send(request);
     }
 
-    /// The replies that have come.
+    /// Returns the replies that have come.
     pub fn replies(&self) -> TryIter<'_, WhepReply> {
         self.replies.try_iter()
     }
@@ -234,7 +234,7 @@ async fn send(method: Method, url: &Url, sdp: String) -> Result<Response<Incomin
     }
 }
 
-/// An error with its causes, which name the address that could not be reached.
+/// Returns an error with its causes, which name the address that could not be reached.
 fn http_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> WhepError {
     let error = error.into();
     let mut text = error.to_string();

@@ -51,7 +51,7 @@ impl Session {
         Self::announcing(fingerprint, &certificate, role)
     }
 
-    /// A session whose answer announces `fingerprint`, while the gateway shows `theirs`.
+    /// Creates a session whose answer announces `fingerprint`, while the gateway shows `theirs`.
     fn announcing(fingerprint: Fingerprint, theirs: &Certificate, role: DtlsRole) -> Self {
         let now = Instant::now();
         let ours = certificate();

@@ -1,4 +1,4 @@
-//! What a shard can be told from outside.
+//! Commands for a shard.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,36 +10,36 @@ use crate::session::SessionId;
 
 /// A message to a shard.
 pub(crate) enum Command {
-    /// A datagram for a viewer of this shard came in at another one.
+    /// Another shard has received a datagram for a viewer of this one.
     Datagram {
-        /// Where it came from.
+        /// Its source address.
         source: SocketAddr,
         /// The address it was sent to.
         local: Option<IpAddr>,
         /// The datagram.
         bytes: Box<[u8]>,
     },
-    /// A frame came in on a viewer's TCP connection.
+    /// A viewer's TCP connection has received a frame.
     Frame {
         /// The connection.
         connection: Arc<Connection>,
         /// The frame without its length.
         bytes: Box<[u8]>,
     },
-    /// Give this session new ICE credentials, beside those it has.
+    /// Add ICE credentials to a session.
     Restart {
         /// The session.
         id: SessionId,
         /// Our credentials.
         local: Credentials,
-        /// Those of the viewer.
+        /// The viewer's credentials.
         remote: Credentials,
     },
     /// End this session.
     Close(SessionId),
     /// End all sessions and the thread.
     Shutdown,
-    /// Panic, as a bug would make it.
+    /// Panic, for tests.
     #[cfg(any(test, debug_assertions))]
     Panic,
 }

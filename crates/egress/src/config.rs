@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::playout_delay::DelayBounds;
 
-/// How viewers are served.
+/// Configuration of viewers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Section)]
 #[serde(default, deny_unknown_fields)]
 pub struct ViewersConfig {
@@ -39,13 +39,12 @@ pub struct ViewersConfig {
     /// True if viewers are asked when each packet arrived, to estimate the bandwidth of their
     /// paths. Where they are not, or cannot tell, their own estimate is used.
     pub transport_feedback: bool,
-    /// Bounds for the delay that viewers add, if they are to be told any.
+    /// Bounds for the playout delay of viewers, if any are sent.
     pub playout_delay: DelayBounds,
     /// Time that packets are kept for retransmission.
     #[serde(with = "time")]
     pub history: Duration,
-    /// True if audio packets carry the one before them as well, for viewers that offer it (RFC
-    /// 2198).
+    /// True if audio packets carry the previous one as well, for viewers that offer it (RFC 2198).
     pub audio_red: bool,
     /// True if a player that can decode the audio of a stream and not its video is refused, in
     /// place of getting the audio alone.
@@ -53,7 +52,7 @@ pub struct ViewersConfig {
 }
 
 impl ViewersConfig {
-    /// Returns how many may watch, for the hub.
+    /// Returns the limits of viewers, for the hub.
     pub fn limits(&self) -> ViewerLimits {
         ViewerLimits {
             max: self.max,

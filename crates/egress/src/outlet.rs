@@ -1,4 +1,4 @@
-//! The way out for a shard's datagrams.
+//! The outlet that a shard sends datagrams through.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,10 +19,10 @@ pub(crate) trait Outlet {
     ) -> Result<(), SendError>;
 }
 
-/// Why a send call did not send everything.
+/// The reason why a call did not send everything.
 #[derive(Debug)]
 pub(crate) enum SendError {
-    /// The kernel's buffer is full; so many bytes were taken.
+    /// The kernel's buffer is full; it accepted this number of bytes.
     Full { sent: usize },
     /// The destination cannot be reached. The next call may succeed.
     Failed(io::Error),

@@ -1,4 +1,4 @@
-//! Bounds of the delay that viewers add, as the configuration has them: `"0ms..200ms"`.
+//! Bounds of the playout delay of viewers, in the format of the configuration: `"0ms..200ms"`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use distributary_config::time;
 use distributary_webrtc::rtp::extension::PlayoutDelay;
 
-/// Least and most delay; none, written as an empty text, leaves it to the viewer.
+/// Least and most delay. An empty text means none: the viewer decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DelayBounds(Option<(Duration, Duration)>);
 
-/// A value is not two times with two dots between them, the lesser first.
+/// The value is not two durations with two dots between them, the lesser first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected \"\" or the least and the most delay, such as \"0ms..200ms\" (at most {} s), instead of {value:?}",
@@ -22,7 +22,7 @@ pub struct DelayError {
 }
 
 impl DelayBounds {
-    /// Returns what viewers are told; `None` when it is left to them.
+    /// Returns the bounds to send; `None` if the viewer decides.
     pub fn playout_delay(self) -> Option<PlayoutDelay> {
         let (min, max) = self.0?;
         let millis = |time: Duration| u64::try_from(time.as_millis()).ok();
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds_are_two_times_or_none() {
+    fn bounds_are_two_durations_or_none() {
         for text in ["", "0ms..200ms", "40ms..1s"] {
             let bounds: DelayBounds = text.parse().unwrap();
             assert_eq!(bounds.to_string(), text);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_that_cannot_be_told_are_refused() {
+    fn bounds_that_the_extension_cannot_carry_are_refused() {
         for text in ["0ms", "200ms..0ms", "0..200", "0ms..41s", "0ms-200ms"] {
             let error = text.parse::<DelayBounds>().unwrap_err().to_string();
             assert!(error.contains("\"0ms..200ms\" (at most 40 s)"), "{error}");

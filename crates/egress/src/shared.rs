@@ -1,4 +1,4 @@
-//! What the HTTP side and all shards share.
+//! State that the HTTP side and all shards share.
 
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
@@ -29,7 +29,7 @@ pub(crate) struct Shared {
     /// Viewers may connect over TCP, too.
     pub(crate) has_tcp: bool,
     pub(crate) inboxes: Vec<mpsc::Sender<Command>>,
-    /// From a picture's coming in to its going out to the last viewer of a shard.
+    /// Latency from a frame's arrival to its sending to the last viewer of a shard.
     pub(crate) fan_out: Latency,
 }
 
@@ -37,7 +37,7 @@ impl Shared {
     /// Creates the state of an engine whose UDP address is `local`, with a TCP listener beside it or not.
     ///
     /// # Errors
-    /// When no certificate can be made.
+    /// If no certificate can be generated.
     pub(crate) fn new(
         config: EngineConfig,
         hub: Hub,
@@ -62,8 +62,8 @@ impl Shared {
         })
     }
 
-    /// Forgets offers and sessions whose viewers have not come, and begins a window of latencies when it
-    /// is time to. Called about once a second.
+    /// Removes offers and sessions whose viewers have not come, and rotates the window of latencies
+    /// when it is due. Called about once a second.
     pub(crate) fn keep_up(&self, now: Instant) {
         self.fan_out.rotate_when_due(now);
         self.counter_offers.expire(now);

@@ -11,17 +11,17 @@ use tokio::net::UdpSocket;
 use crate::outlet::{Outlet, SendError};
 use crate::shard::Received;
 
-/// Room for received datagrams in the kernel, in bytes; it may grant less.
+/// Size of the kernel's receive buffer in bytes; the kernel may grant less.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
-/// Room for datagrams that wait for the network in the kernel, in bytes. It is also what every packet
-/// waits behind where the link is full: 8 ms at 1 Gbit/s, and 80 ms at 100 Mbit/s.
+/// Size of the kernel's send buffer in bytes. Every packet waits behind it where the link is full:
+/// 8 ms at 1 Gbit/s, and 80 ms at 100 Mbit/s.
 const SEND_BUFFER: usize = 1 << 20;
 
 /// Datagrams received with one call.
 const BATCH: usize = 32;
 
-/// Room for one received datagram, or for the several of one sender that the kernel joined.
+/// Buffer size for one received datagram, or for several of one sender that the kernel joined.
 const RECEIVE_SIZE: usize = 1 << 16;
 
 /// Binds `count` sockets to one UDP port, between which the kernel spreads senders by their address
@@ -117,7 +117,7 @@ impl ShardSocket {
         self.socket.writable().await
     }
 
-    /// Receives what is there, at most one batch.
+    /// Receives waiting datagrams, at most one batch.
     ///
     /// # Errors
     /// `WouldBlock` when there is nothing.
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_another_gateway_shares_is_in_use() {
+    fn port_of_another_gateway_is_in_use() {
         let sockets = bind_shared("127.0.0.1:0".parse().unwrap(), 2).unwrap();
         let taken = sockets[0].local_addr().unwrap();
         let error = bind_shared(taken, 2).unwrap_err();
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_wildcard_takes_both_families_and_replies_leave_from_the_address_asked() {
+    async fn wildcard_receives_both_families_and_replies_leave_from_the_destination_address() {
         let socket = bind_shared("[::]:0".parse().unwrap(), 1).unwrap().remove(0);
         let port = socket.local_addr().unwrap().port();
         let server = ShardSocket::new(socket).unwrap();

@@ -24,21 +24,21 @@ use distributary_webrtc::framing::{FrameDecoder, write_frame};
 use distributary_webrtc::sdp::Offer;
 use distributary_webrtc::stun::{Class, IceRole, Message, MessageWriter, Method, TransactionId};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 const PASSWORD: &str = "thePasswordOfTheViewer";
 
-/// An engine on which `live/test` is published, a keyframe with every tenth picture.
+/// An engine on which `live/test` is published, with every tenth frame a keyframe.
 struct Gateway {
     engine: Engine,
     publisher: Publisher,
-    pictures: i64,
+    frames: i64,
 }
 
 impl Gateway {
     fn start() -> Self {
         let hub = Hub::new(HubConfig::default());
-        // The TCP port with the number of the UDP port may be another's.
+        // Another program may have the TCP port with the number of the UDP port.
         let engine = loop {
             let config = EngineConfig {
                 listen: (Ipv4Addr::LOCALHOST, 0).into(),
@@ -69,14 +69,14 @@ impl Gateway {
         Self {
             engine,
             publisher,
-            pictures: 0,
+            frames: 0,
         }
     }
 
-    /// Publishes a picture of `len` bytes.
+    /// Publishes a frame of `len` bytes.
     fn publish(&mut self, len: usize) {
-        let at = MediaTime::from_millis(self.pictures * 33);
-        let keyframe = self.pictures % 10 == 0;
+        let at = MediaTime::from_millis(self.frames * 33);
+        let keyframe = self.frames % 10 == 0;
         let mut unit = vec![0x55; len];
         unit[0] = if keyframe { 0x65 } else { 0x41 };
         let taken = self.publisher.push(
@@ -90,29 +90,29 @@ impl Gateway {
             Instant::now(),
         );
         taken.expect("a stream without B-frames");
-        self.pictures += 1;
+        self.frames += 1;
     }
 
     fn viewer(&self) -> Viewer {
         Viewer::new(self)
     }
 
-    /// Returns how the viewers fare.
+    /// Returns the stats of the viewers.
     fn stats(&self) -> Vec<SessionStats> {
         let report = self.engine.session_infos(None).into_iter();
         report.map(|session| session.stats).collect()
     }
 
-    /// Publishes large pictures, which `reader` reads, until this can be said of the viewers.
+    /// Publishes large frames, which `reader` reads, until `done` returns true for the stats.
     fn publish_until(
         &mut self,
         reader: &mut Viewer,
         what: &str,
         done: impl Fn(&[SessionStats]) -> bool,
     ) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         while !done(&self.stats()) {
-            assert!(Instant::now() < end, "not after {PATIENCE:?}: {what}");
+            assert!(Instant::now() < end, "not after {TIMEOUT:?}: {what}");
             self.publish(40_000);
             reader.step();
         }
@@ -125,7 +125,7 @@ impl Drop for Gateway {
     }
 }
 
-/// A viewer that knows nothing but TCP.
+/// A viewer that supports TCP only.
 struct Viewer {
     stream: TcpStream,
     decoder: FrameDecoder,
@@ -219,9 +219,9 @@ impl Viewer {
     }
 
     fn run_until(&mut self, gateway: &mut Gateway, done: impl Fn(&Self) -> bool) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         while !done(self) {
-            assert!(Instant::now() < end, "not done after {PATIENCE:?}");
+            assert!(Instant::now() < end, "not done after {TIMEOUT:?}");
             gateway.publish(4000);
             self.step();
         }
@@ -271,9 +271,9 @@ impl Viewer {
 }
 
 #[test]
-fn a_viewer_without_udp_watches_over_tcp() {
+fn viewer_without_udp_watches_over_tcp() {
     let mut gateway = Gateway::start();
-    // Sessions that nobody has claimed may come to any shard, and each must find its own.
+    // Connections of unclaimed sessions may reach any shard; each must find its session.
     for _ in 0..3 {
         let mut viewer = gateway.viewer();
         viewer.connect(&mut gateway);
@@ -285,12 +285,12 @@ fn a_viewer_without_udp_watches_over_tcp() {
 }
 
 #[test]
-fn a_viewer_that_does_not_drain_is_held_back_and_goes_on_at_a_keyframe() {
+fn viewer_that_does_not_read_is_held_back_and_continues_at_a_keyframe() {
     let mut gateway = Gateway::start();
     let mut viewer = gateway.viewer();
     viewer.connect(&mut gateway);
     viewer.run_until(&mut gateway, |viewer| viewer.packets > 100);
-    // Another viewer reads meanwhile, and so sets the pace of the publisher.
+    // Another viewer reads meanwhile and sets the pace of the publisher.
     let mut other = gateway.viewer();
     other.connect(&mut gateway);
     gateway.publish_until(&mut other, "nothing fits any more", |all| {
@@ -304,12 +304,12 @@ fn a_viewer_that_does_not_drain_is_held_back_and_goes_on_at_a_keyframe() {
 }
 
 #[test]
-fn the_end_of_a_session_is_told_and_closes_the_connection() {
+fn end_of_a_session_sends_close_notify_and_closes_the_connection() {
     let mut gateway = Gateway::start();
     let mut viewer = gateway.viewer();
     viewer.connect(&mut gateway);
     gateway.engine.shutdown();
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while !viewer.closed {
         assert!(Instant::now() < end);
         viewer.step();
@@ -321,7 +321,7 @@ fn the_end_of_a_session_is_told_and_closes_the_connection() {
 }
 
 #[test]
-fn who_names_no_session_is_closed_at_once() {
+fn connection_without_a_session_name_is_closed_at_once() {
     let gateway = Gateway::start();
     let mut nameless = Vec::new();
     MessageWriter::new(
@@ -342,21 +342,21 @@ fn who_names_no_session_is_closed_at_once() {
     ] {
         let mut stream = TcpStream::connect(gateway.engine.local_addr()).unwrap();
         stream.write_all(bytes).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let mut rest = Vec::new();
-        // The end of the stream, or a reset where there was something left to read.
+        // The end of the stream, or a reset if the gateway left bytes unread.
         let _ = stream.read_to_end(&mut rest);
         assert!(rest.is_empty(), "{rest:?}");
     }
 }
 
 #[test]
-fn who_connects_and_says_nothing_is_closed_after_a_while() {
+fn silent_connection_is_closed_after_the_timeout() {
     let gateway = Gateway::start();
     let mut silent = TcpStream::connect(gateway.engine.local_addr()).unwrap();
-    // Half a frame is nothing, too.
+    // Half a frame does not count either.
     silent.write_all(&[0]).unwrap();
-    silent.set_read_timeout(Some(PATIENCE)).unwrap();
+    silent.set_read_timeout(Some(TIMEOUT)).unwrap();
     let begin = Instant::now();
     let mut rest = Vec::new();
     let _ = silent.read_to_end(&mut rest);
@@ -370,7 +370,7 @@ fn who_connects_and_says_nothing_is_closed_after_a_while() {
 }
 
 #[test]
-fn a_check_with_a_wrong_password_is_refused_on_its_connection_and_proves_nothing() {
+fn check_with_a_wrong_password_is_refused_and_proves_nothing() {
     let mut gateway = Gateway::start();
     let mut viewer = gateway.viewer();
     viewer.connect(&mut gateway);
@@ -380,12 +380,12 @@ fn a_check_with_a_wrong_password_is_refused_on_its_connection_and_proves_nothing
     MessageWriter::new(&mut check, Class::Request, Method::BINDING, transaction)
         .username(&viewer.username)
         .use_candidate()
-        .message_integrity(b"not the password of it")
+        .message_integrity(b"another session's password")
         .finish();
     let mut framed = Vec::new();
     write_frame(&mut framed, &check);
     intruder.write_all(&framed).unwrap();
-    intruder.set_read_timeout(Some(PATIENCE)).unwrap();
+    intruder.set_read_timeout(Some(TIMEOUT)).unwrap();
     let mut header = [0; 2];
     intruder.read_exact(&mut header).unwrap();
     let mut answer = vec![0; usize::from(u16::from_be_bytes(header))];

@@ -154,7 +154,7 @@ fn connected(now: Instant) -> (DataTransport, Known) {
     (ours, known)
 }
 
-/// A packet of these chunks (RFC 9260 section 3).
+/// Returns a packet of these chunks (RFC 9260 section 3).
 fn packet(known: &Known, chunks: &[u8]) -> Vec<u8> {
     let mut packet = Vec::with_capacity(12 + chunks.len());
     packet.extend_from_slice(&SCTP_PORT.to_be_bytes());

@@ -209,7 +209,7 @@ pub fn webrtc_peer(data: &[u8]) {
     drain(&mut peer, viewer);
 }
 
-/// The bytes that the peer sends, all of them to the viewer.
+/// Returns the bytes that the peer sends, all of them to the viewer.
 fn drain(peer: &mut Peer, viewer: SocketAddr) -> usize {
     while peer.poll_event().is_some() {}
     let mut sent = 0;
@@ -260,7 +260,7 @@ fn peer() -> Peer {
     Peer::new(config, clock, &DTLS, *ORIGIN).expect("OpenSSL makes a connection")
 }
 
-/// A connectivity check of the viewer.
+/// Returns a connectivity check of the viewer.
 fn check() -> Vec<u8> {
     let mut datagram = Vec::new();
     MessageWriter::new(

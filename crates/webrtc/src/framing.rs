@@ -35,7 +35,8 @@ impl FrameDecoder {
         &mut self.buffer
     }
 
-    /// The next whole packet; `None` when more bytes are needed. Empty frames are passed over.
+    /// Returns the next whole packet; `None` when more bytes are needed. Empty frames are passed
+    /// over.
     ///
     /// # Errors
     /// When the next frame is too long. Nothing can be read after that.

@@ -27,7 +27,7 @@ struct Run {
 }
 
 impl SendBuffer {
-    /// A buffer for `capacity` bytes of packets.
+    /// Creates a buffer for `capacity` bytes of packets.
     pub fn new(capacity: usize) -> Self {
         Self {
             bytes: vec![0; capacity].into(),
@@ -36,12 +36,12 @@ impl SendBuffer {
         }
     }
 
-    /// Bytes that can still be written.
+    /// Returns bytes that can still be written.
     pub fn remaining(&self) -> usize {
         self.bytes.len() - self.used
     }
 
-    /// Bytes written.
+    /// Returns bytes written.
     pub fn len(&self) -> usize {
         self.used
     }
@@ -69,14 +69,14 @@ impl SendBuffer {
         &mut self.bytes[start..end]
     }
 
-    /// The runs: the bytes, and the size of each packet but perhaps the last.
+    /// Returns the runs: the bytes, and the size of each packet but perhaps the last.
     pub fn runs(&self) -> impl ExactSizeIterator<Item = (&[u8], usize)> {
         self.runs
             .iter()
             .map(|run| (&self.bytes[run.start..run.end], run.segment_size))
     }
 
-    /// Forgets what was written.
+    /// Removes what was written.
     pub fn clear(&mut self) {
         self.used = 0;
         self.runs.clear();

@@ -140,7 +140,7 @@ impl Server {
     }
 }
 
-/// A certificate for the client, in files, and the fingerprint of it.
+/// Returns a certificate for the client, in files, and the fingerprint of it.
 fn client_certificate(folder: &Path) -> Fingerprint {
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"])
@@ -155,7 +155,8 @@ fn client_certificate(folder: &Path) -> Fingerprint {
     Fingerprint::of(HashAlgorithm::Sha512, &der)
 }
 
-/// The exported keying material as RFC 5764 section 4.2 orders it, from our keys: we are the server.
+/// Returns the exported keying material as RFC 5764 section 4.2 orders it, from our keys: we are
+/// the server.
 fn exported(keys: &SrtpKeys) -> String {
     let parts = [
         keys.remote.key(),

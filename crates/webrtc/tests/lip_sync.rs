@@ -210,7 +210,7 @@ fn flashes(received: &[MediaData], depth: u8) -> Vec<Duration> {
         .collect()
 }
 
-/// The milliseconds from each flash to its beep, where both are there.
+/// Returns the milliseconds from each flash to its beep, where both are there.
 fn offsets(simulation: &Simulation) -> Vec<f64> {
     let beeps = beeps(&simulation.received);
     let millis = |time: &Duration| time.as_secs_f64() * 1000.0;

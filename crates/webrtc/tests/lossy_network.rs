@@ -7,7 +7,7 @@ use std::time::Duration;
 use distributary_webrtc::peer::PeerEvent;
 use simulation::Simulation;
 
-/// The pictures that the client put together, by number, as it got them.
+/// Returns the pictures that the client put together, by number, as it got them.
 fn pictures(simulation: &Simulation) -> Vec<(u64, bool)> {
     let pictures = simulation.pictures();
     let numbered = pictures.iter().map(|(number, whole, _)| (*number, *whole));

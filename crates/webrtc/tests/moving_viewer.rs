@@ -24,7 +24,8 @@ fn nominate(
     }
 }
 
-/// A datagram with this source. Returns what somebody there could answer to what goes there.
+/// Returns a datagram with this source. Returns what somebody there could answer to what goes
+/// there.
 fn claim(simulation: &mut Simulation, datagram: &[u8], from: SocketAddr) -> Vec<Vec<u8>> {
     simulation.hear(from, &mut datagram.to_vec());
     let password = simulation.remote_ice.password().to_owned();

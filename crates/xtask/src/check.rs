@@ -66,7 +66,7 @@ impl Step {
         }
     }
 
-    /// The programs beyond the Rust toolchain that this step runs.
+    /// Returns the programs beyond the Rust toolchain that this step runs.
     fn tools(self) -> Vec<&'static Tool> {
         match self {
             Self::Fmt => vec![],
@@ -193,7 +193,7 @@ fn run_shown(step: Step, arguments: &str, root: &Path) -> bool {
     }
 }
 
-/// The build folder, in which this program lies: `target/<profile>/xtask`.
+/// Returns the build folder, in which this program lies: `target/<profile>/xtask`.
 fn target_folder() -> io::Result<PathBuf> {
     let executable = env::current_exe()?;
     let folder = executable.ancestors().nth(2);

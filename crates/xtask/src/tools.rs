@@ -27,7 +27,7 @@ enum Probe {
 }
 
 impl Tool {
-    /// A program that a package of the same name or another has.
+    /// Creates a program that a package of the same name or another has.
     const fn program(
         name: &'static str,
         packages: &'static [&'static str],

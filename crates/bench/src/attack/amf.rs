@@ -26,7 +26,7 @@ pub(super) const DATA_AMF0: u8 = 18;
 /// The type of aggregate messages (RTMP 1.0 section 7.1.6).
 pub(super) const AGGREGATE: u8 = 22;
 
-/// A data message of 91 bytes that unfolds to 3972 values, most of them members of objects.
+/// Returns a data message of 91 bytes that unfolds to 3972 values, most of them members of objects.
 pub(super) fn bomb() -> Bytes {
     let mut out = BytesMut::new();
     put_string("x", &mut out);
@@ -45,7 +45,7 @@ pub(super) fn metadata() -> Bytes {
     out.freeze()
 }
 
-/// An aggregate message of so many bytes at most, made of one message again and again.
+/// Returns an aggregate message of so many bytes at most, made of one message again and again.
 pub(super) fn aggregate(message: &Bytes, bytes: usize) -> Bytes {
     let part = 11 + message.len() + 4;
     let mut out = BytesMut::with_capacity(bytes);

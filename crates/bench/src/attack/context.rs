@@ -86,7 +86,7 @@ impl Context {
         sleep(self.remaining()).await;
     }
 
-    /// The time that is left.
+    /// Returns the time that is left.
     pub(super) fn remaining(&self) -> Duration {
         self.0.end.saturating_duration_since(Instant::now())
     }
@@ -107,12 +107,12 @@ impl Context {
         *self.figures().observed.entry(name).or_default() += value;
     }
 
-    /// Notes what was observed under this name, in place of an earlier value.
+    /// Records what was observed under this name, in place of an earlier value.
     pub(super) fn note(&self, name: &'static str, value: f64) {
         self.figures().observed.insert(name, value);
     }
 
-    /// Notes a value where it is greater than the one before.
+    /// Records a value where it is greater than the one before.
     pub(super) fn note_max(&self, name: &'static str, value: f64) {
         let mut figures = self.figures();
         let known = figures.observed.entry(name).or_default();
@@ -162,7 +162,7 @@ impl Context {
         Ok(stream)
     }
 
-    /// A UDP socket at the attacker's address of this number, connected to the gateway.
+    /// Returns a UDP socket at the attacker's address of this number, connected to the gateway.
     pub(super) async fn datagrams(
         &self,
         to: SocketAddr,

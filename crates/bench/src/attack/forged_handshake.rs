@@ -46,7 +46,7 @@ pub(super) async fn run(context: &Context) -> Result<(), AttackError> {
     Ok(())
 }
 
-/// A check that makes the gateway take DTLS from its source, and a ClientHello.
+/// Returns a check that makes the gateway take DTLS from its source, and a ClientHello.
 pub(super) fn hello(context: &Context, session: &Session) -> Result<Vec<Vec<u8>>, AttackError> {
     let mut dtls = session.dtls(context)?;
     dtls.start(Instant::now().into_std());
@@ -55,7 +55,7 @@ pub(super) fn hello(context: &Context, session: &Session) -> Result<Vec<Vec<u8>>
     Ok(datagrams)
 }
 
-/// Bytes that have come to the victims.
+/// Returns bytes that have come to the victims.
 fn count(context: &Context, victims: &[UdpSocket], buffer: &mut [u8]) -> usize {
     let mut bytes = 0;
     for victim in victims {

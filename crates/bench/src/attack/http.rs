@@ -84,7 +84,7 @@ impl HttpPeer {
 }
 
 impl Response {
-    /// The value of a header field.
+    /// Returns the value of a header field.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (key, value) = line.split_once(':')?;
@@ -92,7 +92,7 @@ impl Response {
         })
     }
 
-    /// The response, if its status is one of success.
+    /// Returns the response, if its status is one of success.
     pub(super) fn success(self) -> Result<Self, AttackError> {
         match self.status {
             200..=299 => Ok(self),
@@ -101,13 +101,13 @@ impl Response {
     }
 }
 
-/// A request with the first line `<line> HTTP/1.1`.
+/// Returns a request with the first line `<line> HTTP/1.1`.
 pub(super) fn request(host: SocketAddr, line: &str, headers: &str, body: &str) -> String {
     let length = body.len();
     format!("{line} HTTP/1.1\r\nHost: {host}\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
 }
 
-/// The response at the front of `bytes`, and its length; `None` while it is not whole.
+/// Returns the response at the front of `bytes`, and its length; `None` while it is not whole.
 fn parse(bytes: &[u8]) -> Option<(Response, usize)> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(bytes.get(..end)?).into_owned();

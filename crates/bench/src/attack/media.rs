@@ -57,7 +57,7 @@ impl Clip {
     }
 }
 
-/// A tag body of an inter frame with these NAL units.
+/// Returns a tag body of an inter frame with these NAL units.
 pub(super) fn inter_frame(units: &[&[u8]]) -> Bytes {
     let len: usize = units.iter().map(|unit| 4 + unit.len()).sum();
     let mut out = BytesMut::with_capacity(5 + len);
@@ -69,7 +69,7 @@ pub(super) fn inter_frame(units: &[&[u8]]) -> Bytes {
     out.freeze()
 }
 
-/// A filler NAL unit (ITU-T H.264 section 7.3.2.7) of so many bytes.
+/// Returns a filler NAL unit (ITU-T H.264 section 7.3.2.7) of so many bytes.
 pub(super) fn filler(len: usize) -> Vec<u8> {
     let mut unit = vec![0xff; len.max(2)];
     if let [first, .., last] = &mut unit[..] {
@@ -78,7 +78,7 @@ pub(super) fn filler(len: usize) -> Vec<u8> {
     unit
 }
 
-/// A tag body with the configuration of AAC-LC in stereo at one of two sampling frequencies
+/// Returns a tag body with the configuration of AAC-LC in stereo at one of two sampling frequencies
 /// (ISO/IEC 14496-3 section 1.6.2.1): 44 100 and 48 000 Hz.
 pub(super) fn audio_header(is_odd: bool) -> Bytes {
     let config = if is_odd { [0x11, 0x90] } else { [0x12, 0x10] };

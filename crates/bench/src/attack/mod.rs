@@ -147,7 +147,7 @@ pub enum AttackError {
 }
 
 impl Attack {
-    /// The name, as on the command line.
+    /// Returns the name, as on the command line.
     #[must_use]
     pub fn name(self) -> String {
         let value = self.to_possible_value();

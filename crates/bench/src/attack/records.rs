@@ -40,7 +40,7 @@ pub(super) fn junk() -> Vec<Junk> {
     junk.into()
 }
 
-/// A record of epoch 0.
+/// Returns a record of epoch 0.
 ///
 /// ```text
 /// content type (1)  version (2)  epoch (2)  sequence number (6)  length (2)  fragment

@@ -44,7 +44,7 @@ pub(super) struct RtmpPeer {
 }
 
 impl RtmpPeer {
-    /// A connection that has done the handshake and nothing else.
+    /// Creates a connection that has done the handshake and nothing else.
     pub(super) async fn greet(context: &Context, source: usize) -> Result<Self, AttackError> {
         let mut stream = context.connect(context.target().rtmp, source).await?;
         let mut handshake = Handshake::client(StdRng::from_seed(rand::random()));
@@ -73,7 +73,7 @@ impl RtmpPeer {
         Ok(peer)
     }
 
-    /// A publisher that was granted `live/<name>`.
+    /// Creates a publisher that was granted `live/<name>`.
     pub(super) async fn publish(
         context: &Context,
         source: usize,
@@ -85,7 +85,7 @@ impl RtmpPeer {
         Self::open(context, stream, session).await
     }
 
-    /// A player of `name` that was told that it plays. Its receive buffer is full soon.
+    /// Creates a player of `name` that was told that it plays. Its receive buffer is full soon.
     pub(super) async fn play(
         context: &Context,
         source: usize,
@@ -145,7 +145,7 @@ impl RtmpPeer {
         }
     }
 
-    /// Bytes that are queued.
+    /// Returns bytes that are queued.
     pub(super) fn queued(&self) -> usize {
         self.out.len()
     }
@@ -218,7 +218,7 @@ async fn read_some(
     Ok(len)
 }
 
-/// The clock of the runtime.
+/// Returns the clock of the runtime.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

@@ -33,7 +33,7 @@ pub(super) struct InitAck {
     cookie: Vec<u8>,
 }
 
-/// The packet that begins an association whose first DATA chunk is to have `tsn`.
+/// Returns the packet that begins an association whose first DATA chunk is to have `tsn`.
 pub(super) fn init(tag: u32, tsn: u32) -> Vec<u8> {
     let mut value = Vec::new();
     value.extend_from_slice(&tag.to_be_bytes());
@@ -44,12 +44,12 @@ pub(super) fn init(tag: u32, tsn: u32) -> Vec<u8> {
     packet(0, &chunk(INIT, 0, &value))
 }
 
-/// The packet that answers an INIT ACK.
+/// Returns the packet that answers an INIT ACK.
 pub(super) fn cookie_echo(ack: &InitAck) -> Vec<u8> {
     packet(ack.tag, &chunk(COOKIE_ECHO, 0, &ack.cookie))
 }
 
-/// A packet with a text of one byte.
+/// Returns a packet with a text of one byte.
 pub(super) fn data(tag: u32, tsn: u32) -> Vec<u8> {
     let mut value = Vec::new();
     value.extend_from_slice(&tsn.to_be_bytes());

@@ -65,8 +65,8 @@ impl Session {
         })
     }
 
-    /// A connectivity check with everything that makes it valid; with `nominates`, media goes to where it
-    /// comes from (RFC 8445 section 7.2.2).
+    /// Returns a connectivity check with everything that makes it valid; with `nominates`, media
+    /// goes to where it comes from (RFC 8445 section 7.2.2).
     pub(super) fn check(&self, nominates: bool) -> Vec<u8> {
         let remote = &self.answer.credentials;
         let username = format!("{}:{}", remote.ufrag(), self.local.ufrag());
@@ -87,14 +87,14 @@ impl Session {
         datagram
     }
 
-    /// A DTLS association of this session, not begun.
+    /// Returns a DTLS association of this session, not begun.
     pub(super) fn dtls(&self, context: &Context) -> Result<Dtls, AttackError> {
         let expected = self.answer.fingerprints.clone();
         Ok(Dtls::new(context.dtls(), self.answer.role, expected)?)
     }
 }
 
-/// An offer that asks for a data channel as well.
+/// Returns an offer that asks for a data channel as well.
 fn with_data(sdp: &str) -> String {
     let is_transport =
         |line: &&str| line.starts_with("a=ice-") || line.starts_with("a=fingerprint");

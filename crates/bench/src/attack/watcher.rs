@@ -23,7 +23,7 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// A viewer that has media.
+    /// Creates a viewer that has media.
     pub(super) async fn watch(
         context: &Context,
         source: usize,

@@ -238,7 +238,7 @@ impl JoinReport {
 }
 
 impl MediaReport {
-    /// The sums and extremes over those viewers that joined.
+    /// Returns the sums and extremes over those viewers that joined.
     #[must_use]
     pub fn of(viewers: &[ViewerOutcome]) -> Self {
         let joined: Vec<&Measured> = viewers
@@ -300,7 +300,7 @@ impl ContentReport {
 }
 
 impl ChecksReport {
-    /// The checks of all viewers.
+    /// Returns the checks of all viewers.
     #[must_use]
     pub fn of(viewers: &[ViewerOutcome]) -> Self {
         Self {
@@ -398,7 +398,7 @@ fn percent(cpu: Duration, seconds: f64) -> f64 {
     ratio(100.0 * cpu.as_secs_f64(), seconds).unwrap_or_default()
 }
 
-/// A ratio; `None` where there is nothing to divide by.
+/// Returns a ratio; `None` where there is nothing to divide by.
 fn ratio(dividend: f64, divisor: f64) -> Option<f64> {
     (divisor > 0.0).then(|| dividend / divisor)
 }

@@ -1,4 +1,4 @@
-//! Counter-offers: offers of ours, and the answers of players to them.
+//! Counter-offers: SDP offers of the gateway, and the answers of players to them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,13 +15,13 @@ use crate::shared::Shared;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::sdp::{Answer, LocalParameters, NegotiationError};
 
-/// Time that a player has for its answer (draft-ietf-wish-whep, "Server Sends Counter-Offer").
+/// Timeout for the player's answer (draft-ietf-wish-whep, "Server Sends Counter-Offer").
 pub const OFFER_LIFETIME: Duration = Duration::from_secs(30);
 
 /// A counter-offer that waits for the player's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CounterOffer {
-    /// The name of the session that the answer makes of it.
+    /// The id of the session that the answer opens.
     pub id: SessionId,
     /// The SDP offer.
     pub offer: String,
@@ -35,7 +35,7 @@ pub(crate) struct CounterOffers {
     by_id: Mutex<HashMap<SessionId, PendingOffer>>,
 }
 
-/// A counter-offer that was made.
+/// A counter-offer that waits for its answer.
 struct PendingOffer {
     local: LocalParameters,
     identity: Arc<Identity>,
@@ -46,27 +46,27 @@ struct PendingOffer {
 }
 
 impl CounterOffers {
-    /// Returns whether an offer of this name waits.
+    /// Returns whether an offer with this id waits.
     pub(crate) fn contains(&self, id: &SessionId) -> bool {
         self.lock().contains_key(id)
     }
 
-    /// Withdraws an offer. `false`: there is none of this name.
+    /// Withdraws an offer. Returns `false` if there is none with this id.
     pub(crate) fn remove(&self, id: &SessionId) -> bool {
         let removed = self.lock().remove(id);
         removed.is_some()
     }
 
-    /// Forgets offers that were not answered in time.
+    /// Removes offers that were not answered in time.
     pub(crate) fn expire(&self, now: Instant) {
         let is_late =
             |offer: &PendingOffer| now.saturating_duration_since(offer.made) > OFFER_LIFETIME;
         let late: Vec<_> = self.lock().extract_if(|_, offer| is_late(offer)).collect();
-        // Their streams are given up here, after the lock.
+        // Dropping their streams takes time, so it happens after the lock.
         drop(late);
     }
 
-    /// Takes out the offer that `answer` accepts. With an error it waits for another answer.
+    /// Removes the offer that `answer` accepts. On an error it keeps waiting for another answer.
     fn accept<T>(
         &self,
         id: &SessionId,
@@ -84,7 +84,7 @@ impl CounterOffers {
     }
 }
 
-/// Makes an offer of all that a stream has.
+/// Offers all tracks of a stream.
 pub(super) fn offer(
     shared: &Shared,
     stream: &StreamName,
@@ -113,7 +113,7 @@ pub(super) fn offer(
     Ok(CounterOffer { id, offer, etag })
 }
 
-/// Makes a session of an offer and its answer.
+/// Opens a session from an offer and its answer.
 pub(super) fn accept(
     shared: &Shared,
     id: &SessionId,

@@ -1,4 +1,4 @@
-//! The step from an agreement with a player to a session in the registry.
+//! Enters a negotiated session into the registry.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use distributary_webrtc::peer::PeerConfig;
 use distributary_webrtc::sdp::{LocalParameters, Negotiated};
 use distributary_webrtc::sender::SenderConfig;
 
-/// A session on which both sides have agreed.
+/// A negotiated session.
 pub(super) struct AgreedSession {
     pub(super) id: SessionId,
     pub(super) local: LocalParameters,
@@ -60,7 +60,7 @@ pub(super) fn enter(shared: &Shared, agreed: AgreedSession, now: Instant) -> Res
     Ok(())
 }
 
-/// Returns what accompanies a viewer, if there may be another one.
+/// Creates the context of a session, if the limits admit another viewer.
 pub(super) fn new_context(
     shared: &Shared,
     id: &SessionId,
@@ -68,7 +68,7 @@ pub(super) fn new_context(
     options: ViewerOptions,
 ) -> Result<SessionContext, OpenError> {
     let place = shared.hub.viewers().admit(stream, options.counts_as)?;
-    // It may go over from the stream to a rendition and back.
+    // The session may move from the stream to its rendition and back.
     Ok(SessionContext::new(
         id,
         &stream.published(),

@@ -1,4 +1,4 @@
-//! Reasons for which a viewer gets no session.
+//! Errors of opening a session.
 
 use distributary_hub::TooManyViewers;
 use rand::rngs::SysError;
@@ -13,18 +13,17 @@ pub enum OpenError {
     /// Nothing of the stream can be sent to the player, or no connection to it is possible.
     #[error(transparent)]
     Negotiation(#[from] NegotiationError),
-    /// The player asks for video and cannot decode that of the stream, and it does not get the audio
-    /// alone.
+    /// The player asks for video, cannot decode the stream's, and may not get the audio alone.
     #[error(transparent)]
     UndecodableVideo(#[from] UndecodableVideo),
-    /// There are as many viewers as there may be.
+    /// A limit of viewers is reached.
     #[error(transparent)]
     Full(#[from] TooManyViewers),
     /// The system's random generator failed.
     #[error("the system's random generator failed: {0}")]
     Random(#[from] SysError),
     /// Another session has the same random id or ICE user name fragment.
-    #[error("another session has the same random name")]
+    #[error("another session has the same random id")]
     NameTaken,
 }
 
@@ -32,8 +31,8 @@ pub enum OpenError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcceptError {
-    /// There is no offer of this name: it was never made, has expired or is answered.
-    #[error("there is no offer of this name that waits for an answer")]
+    /// No offer with this id waits: it was never made, has expired or is answered.
+    #[error("no offer with this id waits for an answer")]
     NoOffer,
     /// The answer leads to no session.
     #[error(transparent)]

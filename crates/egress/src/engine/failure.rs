@@ -1,17 +1,17 @@
-//! The end of a thread that should have gone on.
+//! Detects threads of the engine that end unexpectedly.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio::sync::watch;
 
-/// A thread of the engine has ended before it was told to, which is a bug. Its viewers see nothing more.
+/// A thread of the engine has ended before shutdown, which is a bug. Its viewers get no more media.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the thread {thread:?} of the WebRTC engine has ended: {reason}")]
 pub struct EngineFailure {
     /// Its name.
     pub thread: String,
-    /// What it panicked with.
+    /// The message of its panic.
     pub reason: String,
 }
 
@@ -22,9 +22,9 @@ pub(crate) struct Failures {
 }
 
 impl Failures {
-    /// Runs what a thread does until it is told to end. A panic is noted for those who watch.
+    /// Runs the body of a thread. Records a failure if it panics.
     pub(crate) fn watch(&self, thread: &str, run: impl FnOnce()) {
-        // Nothing of what the thread had is used any more.
+        // Nothing uses the thread's state after a panic.
         let Err(panic) = catch_unwind(AssertUnwindSafe(run)) else {
             return;
         };
@@ -55,7 +55,7 @@ impl Failures {
     }
 }
 
-/// Returns what a thread has panicked with.
+/// Returns the message of a panic.
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn end_of_a_thread_is_known_unless_it_was_told_to_end() {
+    async fn panic_of_a_thread_is_reported_and_a_normal_end_is_not() {
         let failures = Failures::default();
         failures.watch("told", || {});
         assert!(failures.first.borrow().is_none());

@@ -1,4 +1,4 @@
-//! Handshakes that are not complete, of which there are only so many.
+//! Limits the number of incomplete DTLS handshakes.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 
 use distributary_net::{Displaced, FairPermit, FairQuota, Full};
 
-/// Handshakes under way at the same time. OpenSSL holds some 71 KiB for each, so that all together have
-/// 80 MiB at most, with the eighth more that is about to end. When there are as many, a newcomer ends the
-/// oldest one of the address that has the most; one from the address that has the most itself waits: the
-/// checks of its viewer, who repeats them several times a second, go unanswered until another handshake is
-/// complete or given up.
+/// Maximum number of incomplete handshakes. OpenSSL holds some 71 KiB for each, so all together
+/// have 80 MiB at most, with the eighth more that is about to end. At the limit, a newcomer ends
+/// the oldest handshake of the address that has the most. A newcomer from that address itself
+/// waits: the checks of its viewer, which repeats them several times a second, go unanswered until
+/// another handshake completes or ends.
 pub(crate) const MAX_HANDSHAKES: usize = 1000;
 
-/// Those of them of one address, an IPv6 /64 network counting as one, by where the offer came from: a
-/// check can have a forged source. A session that would make it more waits.
+/// Maximum number of incomplete handshakes of one address, by the source of the offer: a check can
+/// have a forged source. An IPv6 /64 network counts as one address. A session over the limit waits.
 pub(crate) const MAX_HANDSHAKES_PER_ADDRESS: usize = 250;
 
-/// Least time between two warnings that handshakes wait, and between two that handshakes are ended.
+/// Least time between two warnings of the same kind.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Counts the handshakes under way.
@@ -27,7 +27,7 @@ pub(crate) struct Handshakes {
     displaced: Warning,
 }
 
-/// Something to warn of, now and then.
+/// A warning that is logged at most once per interval.
 #[derive(Default)]
 struct Warning(Mutex<Option<Instant>>);
 
@@ -42,8 +42,8 @@ impl Default for Handshakes {
 }
 
 impl Handshakes {
-    /// Begins a handshake of a session whose offer came from `address`, if there may be another. It counts until
-    /// the permit is dropped, and must end when the permit is revoked.
+    /// Starts a handshake of a session whose offer came from `address`, if the limits admit
+    /// another. It counts until the permit is dropped, and must end when the permit is revoked.
     pub(crate) fn begin(&self, address: Option<IpAddr>, now: Instant) -> Option<FairPermit> {
         match self.quota.take(address, now) {
             Ok(permit) => {
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn handshakes_of_few_addresses_are_bounded_and_lock_nobody_out() {
+    fn handshakes_of_few_addresses_do_not_lock_out_others() {
         let (handshakes, now) = (Handshakes::default(), Instant::now());
         let address = |n: u8| Some(IpAddr::from([192, 0, 2, n]));
         let mut under_way = Vec::new();
@@ -108,7 +108,7 @@ mod tests {
             }
             assert!(handshakes.begin(address(n), now).is_none());
         }
-        // Others get in, known and unknown, each for the oldest of one that has the most.
+        // Others are admitted, each in place of the oldest of the address that has the most.
         let first = handshakes.begin(address(99), now).unwrap();
         let second = handshakes.begin(None, now).unwrap();
         for newcomer in [&first, &second] {

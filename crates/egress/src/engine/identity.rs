@@ -1,4 +1,4 @@
-//! The certificate that new sessions are answered with, made anew from time to time.
+//! The DTLS certificate of new sessions, regenerated at intervals.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -8,39 +8,39 @@ use openssl::error::ErrorStack;
 use distributary_webrtc::certificate::{Certificate, CertificateError, Fingerprint};
 use distributary_webrtc::dtls::DtlsContext;
 
-/// Time that a certificate is given to new sessions. It is valid for much longer, so that sessions
-/// which began with it go on with it. A key that is in use for a day is worth little to who gets
-/// hold of it, and does not tell a viewer's visits of one day from those of another.
+/// Interval after which new sessions get a new certificate. A certificate is valid for much longer,
+/// so that sessions keep the one they started with. A key that is in use for a day is worth little
+/// to an attacker, and does not link a viewer's sessions of different days.
 pub const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A certificate and what DTLS associations make of it.
+/// A certificate and the DTLS context that presents it.
 pub(crate) struct Identity {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) dtls: DtlsContext,
     made: Instant,
 }
 
-/// Why there is no certificate.
+/// The reason why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
-    /// The certificate cannot be made.
-    #[error("cannot make the DTLS certificate: {0}")]
+    /// The certificate cannot be generated.
+    #[error("cannot generate the DTLS certificate: {0}")]
     Certificate(#[from] CertificateError),
     /// OpenSSL refuses its settings.
     #[error("cannot set up DTLS: {0}")]
     Dtls(#[from] ErrorStack),
 }
 
-/// The identity of now. It is looked at once for each new session.
+/// The current identity, read once per new session.
 pub(crate) struct Identities {
     current: Mutex<Arc<Identity>>,
-    /// A moment on both clocks.
+    /// The same moment on both clocks.
     origin: (Instant, SystemTime),
 }
 
 impl Identities {
-    /// The first identity, at a moment on both clocks.
+    /// Creates the first identity. `now` and `wall` are the same moment.
     pub(crate) fn new(now: Instant, wall: SystemTime) -> Result<Self, IdentityError> {
         let first = Identity::make(now, wall)?;
         Ok(Self {
@@ -49,14 +49,14 @@ impl Identities {
         })
     }
 
-    /// The identity for a new session.
+    /// Returns the identity for a new session.
     pub(crate) fn current(&self, now: Instant) -> Arc<Identity> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if now.saturating_duration_since(current.made) >= CERTIFICATE_LIFETIME {
             let (origin, wall) = self.origin;
             match Identity::make(now, wall + now.saturating_duration_since(origin)) {
                 Ok(next) => *current = Arc::new(next),
-                // The one there is stays valid for long; the next session tries again.
+                // The current one stays valid for long; the next session tries again.
                 Err(error) => tracing::error!(%error, "the DTLS certificate stays as it is"),
             }
         }
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn new_sessions_get_a_new_certificate_after_its_time_and_not_before() {
+    fn new_sessions_get_a_new_certificate_after_its_lifetime() {
         let start = Instant::now();
         let identities = Identities::new(start, SystemTime::now()).unwrap();
         let fingerprint = |at| identities.current(at).fingerprint.clone();
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn who_began_with_a_certificate_keeps_it() {
+    fn session_keeps_the_certificate_it_started_with() {
         let start = Instant::now();
         let identities = Identities::new(start, SystemTime::now()).unwrap();
         let before = identities.current(start);

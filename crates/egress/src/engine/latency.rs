@@ -1,41 +1,42 @@
-//! How long frames take from their publisher to the last of their viewers.
+//! Latency of frames from their arrival to their sending to the last viewer of a shard.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Steps per power of two: values are told apart to an eighth.
+/// Steps per power of two: the resolution is an eighth.
 const STEPS: usize = 8;
 
-/// Powers of two, in microseconds: up to 2^24, 16 s.
+/// Number of powers of two, in microseconds: up to 2^24, 16 s.
 const POWERS: usize = 24;
 
 const BUCKETS: usize = STEPS * POWERS;
 
-/// Durations counted by size, for shards that never wait for each other: one atomic addition each.
+/// A histogram of durations that shards update without waiting for each other, by one atomic
+/// addition each.
 #[derive(Debug)]
 pub(crate) struct Latency {
-    /// The window that is being filled.
+    /// The current window.
     current: Window,
-    /// The one before it, whole.
+    /// The last complete window.
     last: Window,
-    /// When the window that is being filled ends.
+    /// When the current window ends.
     ends: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
 struct Window([AtomicU64; BUCKETS]);
 
-/// Percentiles of durations over the last whole window.
+/// Percentiles of durations over the last complete window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LatencyStats {
     /// Number of measurements.
     pub count: u64,
-    /// Half of them were not longer.
+    /// Median.
     pub p50: Duration,
-    /// 99 of 100 were not longer.
+    /// 99th percentile.
     pub p99: Duration,
-    /// None was longer.
+    /// Maximum.
     pub max: Duration,
 }
 
@@ -59,7 +60,7 @@ impl Latency {
         }
     }
 
-    /// Ends a window and begins another when it is time to.
+    /// Starts a new window if the current one has ended.
     pub(crate) fn rotate_when_due(&self, now: Instant) {
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         let end = *ends.get_or_insert(now + Self::WINDOW);
@@ -69,7 +70,7 @@ impl Latency {
         }
     }
 
-    /// Ends a window and begins another. A duration that is recorded meanwhile counts in either.
+    /// Starts a new window. A duration that is recorded meanwhile counts in either.
     fn rotate(&self) {
         for (current, last) in self.current.0.iter().zip(&self.last.0) {
             last.store(current.swap(0, Ordering::Relaxed), Ordering::Relaxed);
@@ -108,7 +109,7 @@ impl Window {
     }
 }
 
-/// The bucket of a duration: its power of two, and the step within that.
+/// Returns the bucket of a duration: its power of two, and the step within that.
 fn bucket(duration: Duration) -> usize {
     let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     let power = micros.max(1).ilog2();
@@ -117,7 +118,7 @@ fn bucket(duration: Duration) -> usize {
     (power as usize * STEPS + step as usize).min(BUCKETS - 1)
 }
 
-/// The longest duration of a bucket.
+/// Returns the upper bound of a bucket.
 fn upper_bound(bucket: usize) -> Duration {
     let (power, step) = (bucket / STEPS, bucket % STEPS);
     let micros = (1u64 << power) + (((step as u64 + 1) << power) / STEPS as u64);
@@ -129,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_told_apart_to_an_eighth() {
+    fn resolution_is_an_eighth() {
         for micros in [1, 7, 8, 100, 999, 1000, 1001, 12_345, 1_000_000] {
             let duration = Duration::from_micros(micros);
             let shown = upper_bound(bucket(duration));
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_is_that_of_the_last_whole_window() {
+    fn stats_cover_the_last_complete_window() {
         let latency = Latency::default();
         for micros in 1..=1000 {
             latency.record(Duration::from_micros(micros));
@@ -152,14 +153,14 @@ mod tests {
         assert_eq!(latency.stats(), LatencyStats::default());
         latency.rotate();
         latency.record(Duration::from_secs(1));
-        let summary = latency.stats();
-        assert_eq!(summary.count, 1000);
+        let stats = latency.stats();
+        assert_eq!(stats.count, 1000);
         let near = |shown: Duration, micros: u64| {
             let exact = Duration::from_micros(micros);
             (exact..=exact * 9 / 8).contains(&shown)
         };
-        assert!(near(summary.p50, 500), "{summary:?}");
-        assert!(near(summary.p99, 990), "{summary:?}");
-        assert!(near(summary.max, 1000), "{summary:?}");
+        assert!(near(stats.p50, 500), "{stats:?}");
+        assert!(near(stats.p99, 990), "{stats:?}");
+        assert!(near(stats.max, 1000), "{stats:?}");
     }
 }

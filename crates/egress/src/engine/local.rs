@@ -1,4 +1,4 @@
-//! Our side of a session description: what a stream can be sent as, and how viewers reach us.
+//! The gateway's side of a session description: the tracks to send, and the candidates.
 
 use std::net::SocketAddr;
 
@@ -13,8 +13,7 @@ use distributary_webrtc::sdp::{
     AudioPlan, HeaderExtension, HostCandidate, LocalParameters, MediaPlan, Token, VideoPlan,
 };
 
-/// Returns what can be sent of a stream. A track that has not come yet is promised: it may come at any
-/// time.
+/// Returns the tracks to offer. A track that has not come yet is promised: it may come at any time.
 pub(super) fn plan(stats: &StreamStats, config: &EngineConfig) -> MediaPlan {
     let becomes_opus = stats
         .audio
@@ -34,7 +33,7 @@ pub(super) fn plan(stats: &StreamStats, config: &EngineConfig) -> MediaPlan {
     }
 }
 
-/// The header extensions of packets where the viewer supports them.
+/// Returns the header extensions of packets where the viewer supports them.
 fn extensions(config: &EngineConfig) -> Vec<HeaderExtension> {
     let mut extensions = vec![
         HeaderExtension::Mid,
@@ -50,7 +49,7 @@ fn extensions(config: &EngineConfig) -> Vec<HeaderExtension> {
     extensions
 }
 
-/// Returns where viewers reach this gateway, the best first.
+/// Returns the candidates of this gateway, the best first.
 pub(super) fn candidates(shared: &Shared) -> Vec<HostCandidate> {
     let port = shared.local.port();
     let addresses = || {
@@ -64,7 +63,7 @@ pub(super) fn candidates(shared: &Shared) -> Vec<HostCandidate> {
         .collect()
 }
 
-/// Returns our end of a new session.
+/// Returns the gateway's parameters of a new session.
 pub(super) fn parameters(
     shared: &Shared,
     identity: &Identity,

@@ -50,21 +50,22 @@ pub(crate) use stats::{SessionStatsCell, SessionStatsTable};
 /// Commands that may wait for a shard; a shard that is so far behind loses datagrams anyway.
 const INBOX: usize = 1024;
 
-/// How the engine is set up.
+/// Configuration of the engine.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
-    /// Where viewers' datagrams come in. An IPv6 wildcard takes IPv4 too; port 0 takes a free port.
+    /// Address of the UDP port. An IPv6 wildcard accepts IPv4 too; port 0 chooses a free port.
     pub listen: SocketAddr,
     /// Addresses announced to viewers, the best first. The port is the one that is bound.
     pub candidates: Vec<IpAddr>,
-    /// Most connections of viewers over TCP; further ones wait in the kernel's queue.
+    /// Maximum number of TCP connections; further ones wait in the kernel's queue.
     pub max_tcp_connections: usize,
-    /// Most of them from one address, an IPv6 /64 network counting as one; further ones are closed.
+    /// Maximum number of TCP connections of one address, an IPv6 /64 network counting as one;
+    /// further ones are closed.
     pub max_tcp_connections_per_address: usize,
     /// Time that viewers of a stream wait for its publisher to come, or to come back, before they
     /// are closed; `None` is for ever.
     pub offline_grace: Option<Duration>,
-    /// How viewers are served.
+    /// Configuration of viewers.
     pub viewers: ViewersConfig,
 }
 
@@ -82,16 +83,16 @@ impl Default for EngineConfig {
     }
 }
 
-/// Why the engine does not start.
+/// The reason why the engine does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// The UDP port cannot be had.
+    /// The UDP port cannot be bound.
     #[error("cannot bind UDP {address}: {source}")]
     Bind {
-        /// The address asked for.
+        /// The configured address.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// A thread or its socket cannot be set up.
@@ -116,7 +117,7 @@ impl Engine {
         &self.shared.config
     }
 
-    /// Binds the port and starts the shards. Viewers are given streams of `hub`.
+    /// Binds the port and starts the shards, which send the streams of `hub`.
     ///
     /// # Errors
     /// When the port cannot be bound, or the system has no threads or sockets left.
@@ -177,13 +178,13 @@ impl Engine {
         }
     }
 
-    /// Waits until a thread of the engine ends before [`Self::shutdown`]. What is left of the engine goes
-    /// on, and should be shut down.
+    /// Waits until a thread of the engine ends before [`Self::shutdown`]. The other threads
+    /// continue; the caller should shut them down.
     pub async fn failed(&self) -> EngineFailure {
         self.shared.failures.next().await
     }
 
-    /// The UDP address that is bound.
+    /// Returns the UDP address that is bound.
     pub fn local_addr(&self) -> SocketAddr {
         self.shared.local
     }
@@ -194,8 +195,8 @@ impl Engine {
         self.shared.has_tcp
     }
 
-    /// Answers a viewer's offer for `stream` and waits for its first packet. While the stream is not
-    /// live, picture and sound are promised as they usually are.
+    /// Answers a viewer's offer for `stream` and waits for its first packet. While the stream is
+    /// not live, the answer promises audio and video in the usual codecs.
     ///
     /// # Errors
     /// When the offer cannot be answered, or the gateway is full.
@@ -212,7 +213,7 @@ impl Engine {
         open(&self.shared, stream, offer, options, Instant::now())
     }
 
-    /// Offers a viewer all that `stream` has, and waits for its answer.
+    /// Offers a viewer all tracks of `stream`, and waits for its answer.
     ///
     /// # Errors
     /// When there is nothing to offer, or the gateway is full.
@@ -231,8 +232,8 @@ impl Engine {
     /// Accepts a viewer's answer to a counter-offer and waits for its first packet.
     ///
     /// # Errors
-    /// When there is no such offer, nothing can be sent by the answer, or the gateway is full. After an
-    /// answer that cannot be used the offer waits for another.
+    /// If there is no such offer, the answer accepts no track, or the gateway is full. After an
+    /// unusable answer the offer waits for another.
     #[expect(
         clippy::disallowed_methods,
         reason = "the engine is the driver that reads the clocks"
@@ -241,16 +242,16 @@ impl Engine {
         counter_offer::accept(&self.shared, id, answer, Instant::now())
     }
 
-    /// Returns how long pictures took, over the last whole ten seconds, from their coming in to the
-    /// moment when the kernel had them for the last viewer of a shard.
+    /// Returns the latency of frames over the last complete window of 10 s: from their arrival
+    /// until the kernel has them for the last viewer of a shard.
     pub fn fan_out(&self) -> LatencyStats {
         self.shared.fan_out.stats()
     }
 
-    /// Takes what a viewer has to say about ICE: candidates, or a restart (RFC 9725 section 4.3).
+    /// Handles a viewer's ICE fragment: candidates, or a restart (RFC 9725 section 4.3).
     ///
     /// # Errors
-    /// When there is no such session, or no restart can be made of it.
+    /// If there is no such session, or the restart fails.
     pub fn patch_ice(
         &self,
         id: &SessionId,
@@ -259,8 +260,8 @@ impl Engine {
         restart::patch(&self.shared, id, fragment)
     }
 
-    /// Returns whether an ICE fragment of a viewer has new credentials, and is not about the state
-    /// that there is. Some players (vdo.ninja) put ours into their fragments.
+    /// Returns whether an ICE fragment of a viewer has new credentials. Some players (vdo.ninja)
+    /// put ours into their fragments, which is no restart.
     pub fn is_restart(&self, id: &SessionId, fragment: &IceFragment) -> bool {
         let known = self.shared.registry.fragments(id);
         known.is_some_and(|(ours, theirs)| fragment.restarts(&theirs) && fragment.restarts(&ours))
@@ -271,19 +272,19 @@ impl Engine {
         self.shared.registry.is_connected(id)
     }
 
-    /// Tag of the ICE state of a session, as [`OpenedSession::etag`]; `None`: there is none of this
-    /// name.
+    /// Returns the tag of the ICE state of a session, as [`OpenedSession::etag`]; `None` if there
+    /// is no session with this id.
     pub fn etag(&self, id: &SessionId) -> Option<String> {
         let (ufrag, _) = self.shared.registry.fragments(id)?;
         Some(ufrag.into())
     }
 
-    /// Ends a session. `false`: there is none of this name.
+    /// Ends a session. Returns `false` if there is none with this id.
     pub fn close(&self, id: &SessionId) -> bool {
         match self.shared.registry.close(id) {
             None => self.shared.counter_offers.remove(id),
             Some(Closing::Done) => true,
-            // A full inbox loses the command; the viewer's own silence ends the session then.
+            // A full inbox drops the command; the viewer's silence ends the session then.
             Some(Closing::AtShard(shard)) => {
                 let inbox = self.shared.inboxes.get(shard);
                 inbox.is_some_and(|inbox| inbox.try_send(Command::Close(*id)).is_ok())
@@ -291,53 +292,54 @@ impl Engine {
         }
     }
 
-    /// Ends the session whose name begins like this, among those that have been heard of. `false`: there
-    /// is none.
+    /// Ends the session whose id begins with `id`, among those whose first packet has arrived.
+    /// Returns `false` if there is none.
     pub fn kick(&self, id: ShortId) -> bool {
         let named = self.shared.stats.named(id);
-        // Every one of them is closed.
+        // `filter` closes each, `count` runs it to the end.
         let ended = named.iter().filter(|id| self.close(id));
         ended.count() > 0
     }
 
-    /// Returns whether a session was there and is one of the last that have ended, as many as there
+    /// Returns whether the session is one of those that ended last; as many are remembered as there
     /// were at most at a time.
     pub fn has_ended(&self, id: &SessionId) -> bool {
         self.shared.registry.has_ended(id)
     }
 
-    /// Returns whether there is a session of this name, or an offer of one.
+    /// Returns whether there is a session or a counter-offer with this id.
     pub fn contains(&self, id: &SessionId) -> bool {
         self.shared.registry.contains(id) || self.is_offered(id)
     }
 
-    /// Returns whether an offer of this name waits for its answer.
+    /// Returns whether a counter-offer with this id waits for its answer.
     pub fn is_offered(&self, id: &SessionId) -> bool {
         self.shared.counter_offers.contains(id)
     }
 
-    /// The session of this name, to wait for its end. `None`: there is none.
+    /// Returns a handle to wait for the end of a session; `None` if there is none with this id.
     pub fn watch(&self, id: &SessionId) -> Option<SessionWatch> {
         self.shared.registry.watch(id)
     }
 
-    /// Sessions now, those included that have not been heard of.
+    /// Returns the number of sessions, including those whose first packet has not arrived.
     pub fn sessions(&self) -> usize {
         self.shared.registry.len()
     }
 
-    /// Returns how many of the sessions that have been heard of each shard has: the kernel spreads
-    /// viewers by their addresses.
+    /// Returns the number of sessions of each shard, among those whose first packet has arrived:
+    /// the kernel spreads viewers by their addresses.
     pub fn spread(&self) -> Vec<usize> {
         self.shared.stats.spread(self.shared.inboxes.len())
     }
 
-    /// Returns how the sessions fare that watch `stream`, or all that have been heard of.
+    /// Returns the sessions that watch `stream`, or all, with their stats, among those whose first
+    /// packet has arrived.
     pub fn session_infos(&self, stream: Option<&StreamName>) -> Vec<SessionInfo> {
         self.shared.stats.list(stream)
     }
 
-    /// Closes every session, with a word to each viewer, and waits for the threads.
+    /// Closes every session, notifies its viewer, and waits for the threads.
     pub fn shutdown(&self) {
         for inbox in &self.shared.inboxes {
             // Blocking, because this command must not be lost; the shards empty their inboxes.
@@ -350,7 +352,7 @@ impl Engine {
                 tracing::error!("an egress shard ended by a panic");
             }
         }
-        // After the shards, whose last words may have to go out over TCP.
+        // After the shards, whose goodbyes may go out over TCP.
         let server = self
             .tcp
             .lock()
@@ -362,7 +364,7 @@ impl Engine {
     }
 }
 
-/// The TCP port beside the UDP port, if it can be had.
+/// Binds the TCP port with the number of the UDP port; `None` if it is taken.
 fn listen(address: SocketAddr) -> Option<std::net::TcpListener> {
     match distributary_net::bind(address) {
         Ok(listener) => Some(listener),
@@ -382,7 +384,7 @@ mod tests {
     use distributary_webrtc::stun::{Class, IceRole, MessageWriter, Method, TransactionId};
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn panic_of_a_shard_is_noticed_and_the_rest_can_be_shut_down() {
+    async fn panic_of_a_shard_is_reported_and_the_rest_can_be_shut_down() {
         let config = EngineConfig {
             listen: ([127, 0, 0, 1], 0).into(),
             viewers: ViewersConfig {
@@ -395,12 +397,12 @@ mod tests {
         engine.fail_shard().await;
         let failure = engine.failed().await;
         assert_eq!(failure.thread, "egress 0");
-        assert!(failure.reason.contains("as it was told"), "{failure}");
+        assert!(failure.reason.contains("panicked on command"), "{failure}");
         let stopping = engine.clone();
         tokio::task::spawn_blocking(move || stopping.shutdown())
             .await
             .unwrap();
-        // Who asks later is told as well.
+        // A later call returns the same failure.
         assert_eq!(engine.failed().await, failure);
     }
 
@@ -438,7 +440,7 @@ mod tests {
         let session = engine.open(&stream, &offer, options).unwrap();
         let mut watch = engine.watch(&session.id).unwrap();
 
-        // A viewer that checks, and never begins its handshake.
+        // A viewer that sends checks and never starts its handshake.
         let value = |key: &str| {
             let mut lines = session.answer.lines();
             lines.find_map(|line| line.strip_prefix(key)).unwrap()
@@ -470,7 +472,7 @@ mod tests {
         }
         let _newcomer = handshakes.begin(address(99), now).unwrap();
         assert!(others.iter().all(|other| !other.revocation().is_revoked()));
-        // Long before its handshake has taken too long.
+        // Long before the handshake timeout.
         let ended = tokio::time::timeout(HANDSHAKE_TIMEOUT * 2 / 3, watch.ended()).await;
         assert!(ended.is_ok());
         tokio::task::spawn_blocking(move || engine.shutdown())

@@ -20,7 +20,7 @@ use distributary_webrtc::sdp::{
 /// A session whose offer was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenedSession {
-    /// The name of the session.
+    /// The id of the session.
     pub id: SessionId,
     /// The SDP answer.
     pub answer: String,
@@ -54,20 +54,20 @@ impl fmt::Display for MissingMedia {
     }
 }
 
-/// What is known of a viewer besides its offer.
+/// Properties of a viewer besides its offer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ViewerOptions {
-    /// True if its decoder can be made to put pictures in order (see
-    /// [`distributary_webrtc::reorder`]). Of a stream with B-frames that pictures refer to, the
-    /// others are sent the keyframes.
+    /// True if its decoder can be made to reorder frames (see [`distributary_webrtc::reorder`]).
+    /// Other viewers are sent only the keyframes of a stream with B-frames that other frames refer
+    /// to.
     pub reorders: bool,
-    /// Who says what it is sent of a stream with B-frames: where the policy does, it is given what is made
-    /// of the stream also when that is there only later.
+    /// Source of the decision what to send of a stream with B-frames. If the policy decides, the
+    /// viewer gets the rendition, also when that starts only later.
     pub b_frames: BFrameChoice,
-    /// Where it asks from, for the log.
+    /// Its address, for the log.
     pub address: Option<IpAddr>,
-    /// The address or network whose sessions its own counts among, for the bound of one address. One
-    /// without is not counted.
+    /// The address or network that the limit per address counts the session against; `None`: not
+    /// counted.
     pub counts_as: Option<IpAddr>,
 }
 
@@ -90,7 +90,8 @@ pub(crate) fn open(
     let answer = offer.answer(&local::plan(&stats, &shared.config), &local);
     let LocalAnswer { sdp, negotiated } = match (answer, &undecodable) {
         (Ok(answer), None) => answer,
-        // Audio is more than nothing, where the player says so and the viewer is told why.
+        // Audio alone is better than nothing, if the configuration allows it and the viewer learns
+        // why.
         (Ok(answer), Some(_))
             if answer.negotiated.audio.is_some() && !shared.config.viewers.require_video =>
         {
@@ -132,7 +133,7 @@ pub(crate) fn open(
     })
 }
 
-/// The codecs, besides this one, whose video the player can decode.
+/// Returns the video codecs besides this one that the player can decode.
 fn decodable(offer: &Offer, besides: VideoCodec) -> Vec<VideoCodec> {
     let codecs = [
         VideoCodec::H264,

@@ -1,4 +1,4 @@
-//! New ICE credentials for a session that there is.
+//! ICE restarts: new credentials for a session.
 
 use super::local;
 use crate::command::Command;
@@ -16,27 +16,27 @@ pub struct RestartedIce {
     pub etag: String,
 }
 
-/// What an ICE fragment of a player has led to.
+/// The effect of a player's ICE fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IcePatch {
-    /// The credentials are those that are known: it brought candidates, which are not needed.
+    /// None: it has the current credentials and candidates, which are not needed.
     Noted,
-    /// It was an ICE restart.
+    /// An ICE restart.
     Restarted(RestartedIce),
 }
 
-/// Why an ICE fragment has led to nothing.
+/// The reason why an ICE fragment has no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PatchError {
     /// There is no such session.
     #[error("there is no such session")]
     UnknownSession,
-    /// The threads of the engine are behind with their work.
+    /// The inbox of the session's shard is full.
     #[error("the gateway is too busy to restart ICE")]
     Busy,
     /// The system's random generator failed, or gave credentials that another session has.
-    #[error("no credentials could be made")]
+    #[error("could not generate credentials")]
     Internal,
 }
 

@@ -1,4 +1,4 @@
-//! One connection, as its task and the shard of its viewer share it.
+//! One TCP connection, shared between its task and the shard of its viewer.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,12 +11,12 @@ use super::{LOW_WATER, MAX_QUEUED};
 use distributary_webrtc::framing::write_frame;
 use distributary_webrtc::ice::{CandidatePair, Transport};
 
-/// Pieces that may wait, whatever their length.
+/// Maximum number of queued pieces, of any length.
 const MAX_PIECES: usize = 1024;
 
 /// A viewer's TCP connection.
 ///
-/// The shard sends by it and never waits; the task writes what is queued when the network takes it.
+/// The shard queues packets and never waits; the task writes them when the socket is writable.
 pub(crate) struct Connection {
     id: u64,
     local: IpAddr,
@@ -25,7 +25,7 @@ pub(crate) struct Connection {
     shard: AtomicUsize,
     /// A check on it was valid.
     is_proven: AtomicBool,
-    /// What it counts as before that.
+    /// The permit of an unproven connection, held until then.
     unproven: Mutex<Option<FairPermit>>,
     outbound: mpsc::Sender<Outbound>,
     /// Bytes queued and not yet written.
@@ -34,10 +34,10 @@ pub(crate) struct Connection {
     closed: Notify,
 }
 
-/// What the task is to write.
+/// An item of the task's queue.
 pub(super) enum Outbound {
     Bytes(Vec<u8>),
-    /// Nothing comes behind it.
+    /// The end; nothing follows.
     End,
 }
 
@@ -78,7 +78,7 @@ impl Connection {
         self.id
     }
 
-    /// The pair that this connection is.
+    /// Returns the pair that this connection is.
     pub(crate) fn pair(&self) -> CandidatePair {
         CandidatePair {
             local: Some(self.local),
@@ -91,12 +91,12 @@ impl Connection {
         self.shard.load(Ordering::Relaxed)
     }
 
-    /// Leads the frames that come to another shard from here on.
+    /// Directs the frames that are received from here on to another shard.
     pub(crate) fn set_shard(&self, shard: usize) {
         self.shard.store(shard, Ordering::Relaxed);
     }
 
-    /// Keeps what the connection counts as until a check on it was valid.
+    /// Holds the permit until a check on the connection is valid.
     pub(super) fn prove_later(&self, unproven: FairPermit) {
         *self.unproven() = Some(unproven);
     }
@@ -105,7 +105,7 @@ impl Connection {
         self.unproven.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a check on it was valid.
+    /// Records that a check on the connection was valid.
     pub(crate) fn prove(&self) {
         *self.unproven() = None;
         self.is_proven.store(true, Ordering::Relaxed);
@@ -115,19 +115,19 @@ impl Connection {
         self.is_proven.load(Ordering::Relaxed)
     }
 
-    /// Returns whether media may be sent: little waits for the network.
+    /// Returns whether media may be sent: at most [`LOW_WATER`](super::LOW_WATER) bytes are queued.
     pub(crate) fn has_room(&self) -> bool {
         self.queued.load(Ordering::Relaxed) < LOW_WATER
     }
 
-    /// Queues a packet. It is lost where there is no room at all.
+    /// Queues a packet. Drops it if the queue is full.
     pub(crate) fn send(&self, packet: &[u8]) {
         let mut frame = Vec::with_capacity(2 + packet.len());
         write_frame(&mut frame, packet);
         self.send_frames(frame);
     }
 
-    /// Queues frames. They are lost where there is no room at all.
+    /// Queues frames. Drops them if the queue is full.
     pub(crate) fn send_frames(&self, frames: Vec<u8>) {
         let length = frames.len();
         if length == 0 || self.queued.load(Ordering::Relaxed) + length > MAX_QUEUED {
@@ -139,14 +139,14 @@ impl Connection {
         }
     }
 
-    /// Ends the connection once what is queued is written.
+    /// Ends the connection once the queue is written.
     pub(crate) fn close(&self) {
         if self.outbound.try_send(Outbound::End).is_err() {
             self.closed.notify_one();
         }
     }
 
-    /// Waits for an end that the queue has no room for.
+    /// Waits for an end that did not fit into the full queue.
     pub(super) async fn closed(&self) {
         self.closed.notified().await;
     }
@@ -161,7 +161,7 @@ impl OutboundQueue {
         }
     }
 
-    /// Notes that so many bytes are written.
+    /// Records that so many bytes are written.
     pub(super) fn wrote(&self, bytes: usize) {
         self.queued.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_queued_is_written_in_order_and_then_comes_the_end() {
+    async fn queue_is_written_in_order_before_the_end() {
         let (connection, mut queue) = connection();
         connection.send(b"one");
         connection.send(b"three");
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_viewer_that_does_not_drain_has_no_room_until_it_does() {
+    async fn connection_has_no_room_until_the_viewer_reads() {
         let (connection, mut queue) = connection();
         assert!(connection.has_room());
         connection.send_frames(vec![0; LOW_WATER]);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_without_end_are_lost_and_not_counted() {
+    fn pieces_beyond_the_limit_are_dropped_and_not_counted() {
         let (connection, _queue) = connection();
         for _ in 0..2 * MAX_PIECES {
             connection.send(b"x");

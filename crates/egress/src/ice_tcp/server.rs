@@ -19,16 +19,16 @@ use super::connection::{Connection, OutboundQueue};
 use super::unproven::{Admission, Admitted};
 use super::{FIRST_FRAME_TIMEOUT, IDLE_TIMEOUT, PROOF_TIMEOUT};
 use crate::command::Command;
-use crate::session::Place;
+use crate::session::Location;
 use crate::shared::Shared;
 use distributary_webrtc::framing::FrameDecoder;
 use distributary_webrtc::stun::local_ufrag;
 
-/// Bytes that the kernel may hold for one viewer on their way out: what is in there is as late as the
-/// network is slow, and cannot be taken back.
+/// Size of the kernel's send buffer of a connection in bytes. Its content cannot be revoked and
+/// delays what follows on a slow network.
 const SEND_BUFFER: usize = 128 * 1024;
 
-/// Time that the last words to the viewers may take at the end.
+/// Time for the goodbyes to the viewers at shutdown.
 const LINGER: Duration = Duration::from_millis(300);
 
 /// The running thread.
@@ -62,7 +62,7 @@ impl TcpServer {
         Ok(Self { thread, stop })
     }
 
-    /// Ends the thread, after what is queued was sent. To be called when the shards have ended.
+    /// Ends the thread once the queues are written. Call it after the shards have ended.
     pub(crate) fn stop(self) {
         let _ = self.stop.send(());
         if self.thread.join().is_err() {
@@ -79,12 +79,12 @@ async fn serve(listener: Listener, shared: Arc<Shared>, stopped: oneshot::Receiv
     }
     drop(listener);
     let all = async { while connections.join_next().await.is_some() {} };
-    // Those that do not end by then are cut.
+    // Connections that do not end by then are cut.
     let _ = timeout(LINGER, all).await;
 }
 
-/// Accepts for ever. A place is taken before a connection is accepted; further ones wait in the
-/// kernel's queue.
+/// Accepts connections forever. Takes a permit before each; further ones wait in the kernel's
+/// queue.
 async fn accept(listener: &Listener, shared: &Arc<Shared>, connections: &mut JoinSet<()>) {
     let places = Arc::new(Semaphore::new(shared.config.max_tcp_connections));
     let admission = Admission::new(shared.config.max_tcp_connections_per_address);
@@ -110,7 +110,7 @@ async fn accept(listener: &Listener, shared: &Arc<Shared>, connections: &mut Joi
     }
 }
 
-/// Why a connection was ended from here.
+/// The reason why the gateway ended a connection.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
     #[error("{0}")]
@@ -123,9 +123,9 @@ enum Ended {
     Stranger,
     #[error("no check on it was valid")]
     Unproven,
-    #[error("no check on it was valid when another connection needed its place")]
+    #[error("no check on it was valid, and a newcomer displaced it at the limit of connections")]
     Displaced,
-    #[error("the gateway ends")]
+    #[error("the gateway shuts down")]
     Shutdown,
 }
 
@@ -141,7 +141,7 @@ async fn drive(
         of_address: _of_address,
     } = admitted;
     let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
-    // Each piece is all there is to send; waiting for more would only delay it.
+    // Each write is complete; waiting for more data would only delay it.
     stream.set_nodelay(true)?;
     let _ = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
     let (mut reader, writer) = stream.into_split();
@@ -163,12 +163,12 @@ async fn drive(
     }
 }
 
-/// The shard that has the session which a check names, or any for one that waits.
+/// Returns the shard that owns the session named by a check, or any shard if the session waits.
 fn shard_of(frame: &[u8], id: u64, shared: &Shared) -> Option<usize> {
     let ufrag = local_ufrag(frame)?;
-    match shared.registry.place(ufrag)? {
-        Place::Shard(shard) => Some(shard),
-        Place::Waiting => {
+    match shared.registry.locate(ufrag)? {
+        Location::Shard(shard) => Some(shard),
+        Location::Waiting => {
             let shards = u64::try_from(shared.inboxes.len()).ok()?;
             usize::try_from(id.checked_rem(shards)?).ok()
         }
@@ -188,7 +188,7 @@ async fn read(
     Ok(())
 }
 
-/// The next frame, if it is whole by then; `None` at the end of the stream.
+/// Returns the next frame if it is complete by the deadline; `None` at the end of the stream.
 async fn frame_within(
     limit: Duration,
     reader: &mut (impl AsyncRead + Unpin),
@@ -198,7 +198,7 @@ async fn frame_within(
     frame.unwrap_or(Err(Ended::Silent))
 }
 
-/// The next frame; `None` at the end of the stream.
+/// Returns the next frame; `None` at the end of the stream.
 async fn next_frame(
     reader: &mut (impl AsyncRead + Unpin),
     decoder: &mut FrameDecoder,
@@ -213,7 +213,8 @@ async fn next_frame(
     }
 }
 
-/// Hands a frame to the shard. A shard that is behind is waited for: the viewer's TCP slows down.
+/// Passes a frame to the shard. Waits for a shard that is behind, which slows the viewer's TCP
+/// down.
 async fn deliver(connection: &Arc<Connection>, frame: &[u8], shared: &Shared) -> Result<(), Ended> {
     let inbox = shared.inboxes.get(connection.shard());
     let command = Command::Frame {
@@ -234,8 +235,8 @@ async fn write(mut writer: OwnedWriteHalf, mut queue: OutboundQueue) -> Result<(
     Ok(())
 }
 
-/// Ends a connection that does not prove itself in time, or before another one needs its place, or that the
-/// shard wants no more.
+/// Ends a connection that has no valid check in time, that is displaced by a newcomer, or that the
+/// shard no longer wants.
 async fn watch(connection: &Connection, revocation: &Revocation) -> Result<(), Ended> {
     let ended = tokio::select! {
         () = connection.closed() => return Ok(()),
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_frame_that_is_not_whole_in_time_ends_the_connection() {
+    async fn incomplete_frame_ends_the_connection_after_the_timeout() {
         for limit in [FIRST_FRAME_TIMEOUT, IDLE_TIMEOUT] {
             let (mut viewer, mut reader) = tokio::io::duplex(64);
             let begun = Instant::now();
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_viewer_that_checks_now_and_then_is_never_idle() {
+    async fn viewer_that_sends_checks_is_never_idle() {
         let (mut viewer, mut reader) = tokio::io::duplex(64);
         let mut decoder = FrameDecoder::default();
         for _ in 0..10 {
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_not_proven_in_time_is_ended_and_who_is_may_stay() {
+    async fn unproven_connection_ends_after_the_timeout_and_a_proven_one_stays() {
         let (connection, _queue) = connection();
         let begun = Instant::now();
         let ended = watch(&connection, &Revocation::default()).await;
@@ -319,7 +320,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_not_proven_makes_room_for_a_newcomer_at_once() {
+    async fn unproven_connection_is_displaced_by_a_newcomer_at_once() {
         let (quota, now) = (FairQuota::new(2, 2), Instant::now());
         let address = |n: u8| Some([192, 0, 2, n].into());
         let take = |n: u8| quota.take(address(n), now.into_std()).unwrap();
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_end_for_which_the_queue_has_no_room_is_heard_all_the_same() {
+    async fn end_is_noticed_although_the_queue_is_full() {
         let (connection, _queue) = connection();
         connection.prove();
         for _ in 0..10_000 {

@@ -1,16 +1,17 @@
-//! Connections on which nobody has proved to be a viewer, of which there are only so many.
+//! Limits the number of connections without a valid check.
 
 use std::net::IpAddr;
 use std::time::Instant;
 
 use distributary_net::{FairPermit, FairQuota, Held, PerAddress};
 
-/// Connections without a valid check at the same time. Each may stay so for the first check and its proof.
-/// When there are as many, a newcomer ends the oldest one of the address that has the most; one from the
-/// address that has the most itself is closed as it comes. An eighth more can be about to end.
+/// Maximum number of connections without a valid check. Each may stay so for the timeouts of the
+/// first check and its proof. At the limit, a newcomer ends the oldest one of the address that has
+/// the most; a newcomer from that address itself is closed. An eighth more can be about to end.
 pub(super) const MAX_UNPROVEN: usize = 1024;
 
-/// Those of them of one address, an IPv6 /64 network counting as one. Further ones are closed as they come.
+/// Maximum number of them of one address, an IPv6 /64 network counting as one. Further ones are
+/// closed.
 pub(super) const MAX_UNPROVEN_PER_ADDRESS: usize = 64;
 
 /// Counts the connections of each address.
@@ -19,12 +20,12 @@ pub(super) struct Admission {
     by_address: PerAddress,
 }
 
-/// What a connection counts as, until the parts are dropped.
+/// The permits of a connection, which count until they are dropped.
 #[derive(Debug)]
 pub(super) struct Admitted {
-    /// One of those that are not proven.
+    /// Counts among the unproven connections.
     pub(super) unproven: FairPermit,
-    /// One of its address.
+    /// Counts among the connections of its address.
     pub(super) of_address: Held<IpAddr>,
 }
 
@@ -37,7 +38,7 @@ impl Admission {
         }
     }
 
-    /// Lets a connection from `address` in, if there may be another.
+    /// Admits a connection from `address`, if the limits allow another.
     pub(super) fn admit(&self, address: IpAddr, now: Instant) -> Option<Admitted> {
         Some(Admitted {
             of_address: self.by_address.take(address).ok()?,
@@ -56,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn silent_connections_of_few_addresses_are_bounded_and_lock_nobody_out() {
+    fn silent_connections_of_few_addresses_do_not_lock_out_others() {
         let (admission, now) = (Admission::new(1000), Instant::now());
         let mut silent = Vec::new();
         for n in 0..MAX_UNPROVEN / MAX_UNPROVEN_PER_ADDRESS {

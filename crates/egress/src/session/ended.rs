@@ -1,17 +1,17 @@
-//! The sessions that have ended last.
+//! Remembers the sessions that have ended last.
 
 use std::collections::{HashSet, VecDeque};
 
 use super::id::SessionId;
 
-/// Sessions that are remembered at least, however few there may be at a time.
+/// Least number of sessions that are remembered.
 const MIN_ENDED: usize = 4096;
 
-/// Sessions that are remembered at most, however many there may be at a time: with 16 bytes each, twice, and what
-/// the set keeps free, about 20 MB. Those that ended before are forgotten.
+/// Maximum number of sessions that are remembered: with 16 bytes each, twice, and the spare
+/// capacity of the set, about 20 MB. Older ones are forgotten.
 const MAX_ENDED: usize = 1 << 18;
 
-/// Remembers the sessions that have ended last, so that whoever ends one of them hears that this is done.
+/// The sessions that have ended last, so that a late `DELETE` of one succeeds.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
     ids: HashSet<SessionId>,
@@ -20,8 +20,8 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    /// Remembers a session, and as many before it as there were at most at a time: when the stream of all of them ends,
-    /// each is still known.
+    /// Remembers a session, and as many before it as there were at most at a time: when their
+    /// stream ends and closes all of them, each is still remembered.
     pub(super) fn insert(&mut self, id: SessionId, most: usize) {
         if !self.ids.insert(id) {
             return;
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_as_there_may_be_are_remembered_and_those_before_forgotten() {
+    fn as_many_are_remembered_as_there_were_at_a_time() {
         for (most, remembered) in [(1, MIN_ENDED), (20_000, 20_000), (usize::MAX, MAX_ENDED)] {
             let mut ended = Ended::default();
             let first = SessionId::random();

@@ -1,22 +1,23 @@
-//! The names of sessions.
+//! Session ids.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The name of a session in its URL: 128 random bits, so that only who opened it can close it.
+/// The id of a session in its URL: 128 random bits, so that only the client that opened the session
+/// can close it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionId(u128);
 
 impl SessionId {
-    /// A new name from the system's random generator.
+    /// Generates an id with the system's random generator.
     pub fn random() -> Self {
         Self(rand::random())
     }
 }
 
 impl SessionId {
-    /// The first digits of the name, for logs: enough to tell sessions apart, and not enough to end
-    /// one, for which the whole name is needed.
+    /// Returns the first digits of the id, for logs: enough to tell sessions apart, and not enough
+    /// to end one, which takes the whole id.
     pub fn short(&self) -> ShortId {
         ShortId((self.0 >> 96) as u32)
     }
@@ -51,14 +52,14 @@ impl FromStr for ShortId {
     }
 }
 
-/// Returns whether the text is made of the digits that names are written with.
+/// Returns whether the text consists of lower-case hexadecimal digits.
 fn is_hex(text: &str) -> bool {
     text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// The text is not the name of a session.
+/// The text is not a session id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a session is named by 32 hexadecimal digits, or the first 8 of them")]
+#[error("a session id has 32 hexadecimal digits, a short id the first 8 of them")]
 pub struct InvalidSessionId;
 
 impl FromStr for SessionId {

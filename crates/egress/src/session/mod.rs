@@ -12,6 +12,6 @@ pub use id::{InvalidSessionId, SessionId, ShortId};
 pub use pending::CONNECT_TIMEOUT;
 pub(crate) use pending::PendingSession;
 pub(crate) use registry::{
-    Claim, Closing, Expired, MAX_FRAGMENTS, NameTaken, Place, Registry, RestartError,
+    Claim, Closing, Expired, Location, MAX_FRAGMENTS, NameTaken, Registry, RestartError,
 };
 pub use watch::SessionWatch;

@@ -18,13 +18,13 @@ use super::pending::{CONNECT_TIMEOUT, PendingSession};
 use super::watch::SessionWatch;
 use distributary_webrtc::ice::Credentials;
 
-/// Fragments of our side under which a session is found: one for each ICE generation that the viewer
-/// may still check with (RFC 8445 section 9), and some for restarts that it has begun and not finished.
+/// Maximum number of our ICE user name fragments per session: one for each ICE generation that the
+/// viewer may still check with (RFC 8445 section 9), and some for unfinished restarts.
 pub(crate) const MAX_FRAGMENTS: usize = 4;
 
 /// All sessions of the gateway, by id and by the ICE user name fragments of our side.
 ///
-/// One lock keeps all of it in agreement. It is taken when a session begins, changes or ends and for
+/// One lock keeps the maps consistent. It is taken when a session starts, changes or ends and for
 /// checks of unknown origin, never while media flows.
 #[derive(Default)]
 pub(crate) struct Registry(Mutex<Sessions>);
@@ -33,14 +33,14 @@ pub(crate) struct Registry(Mutex<Sessions>);
 struct Sessions {
     by_id: HashMap<SessionId, Session>,
     by_ufrag: HashMap<Box<str>, SessionId>,
-    /// The sessions of the last [`CONNECT_TIMEOUT`], the oldest first, whether they still wait or not.
+    /// The sessions of the last [`CONNECT_TIMEOUT`], the oldest first, waiting or not.
     newest: VecDeque<(Instant, SessionId)>,
-    /// Most sessions that there were at a time.
+    /// The highest number of sessions at a time.
     most: usize,
     ended: Ended,
 }
 
-/// A session, whoever has it.
+/// A session.
 struct Session {
     stream: StreamName,
     owner: Owner,
@@ -50,24 +50,24 @@ struct Session {
     remote_ufrag: Box<str>,
     /// The handshake is done.
     is_connected: bool,
-    /// Dropped at the end, which wakes those who watch the session.
+    /// Dropped at the end, which wakes its [`SessionWatch`]es.
     end: Option<watch::Sender<()>>,
 }
 
 /// The owner of a session.
 enum Owner {
-    /// Nobody yet: it waits for the first check of its viewer.
+    /// None yet: the session waits for the first check of its viewer.
     Waiting(Box<PendingSession>),
     /// The shard of this number.
     Shard(usize),
 }
 
-/// Where a session is.
+/// The owner of a session, as others see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Nowhere yet.
+pub(crate) enum Location {
+    /// None yet.
     Waiting,
-    /// With the shard of this number.
+    /// The shard of this number.
     Shard(usize),
 }
 
@@ -75,7 +75,7 @@ pub(crate) enum Place {
 pub(crate) enum Claim {
     /// The session, now the caller's.
     Claimed(Box<PendingSession>),
-    /// The session is another shard's, to which the datagram must go.
+    /// Another shard owns the session; the datagram must go there.
     Elsewhere(usize),
     /// No such session.
     Unknown,
@@ -86,13 +86,13 @@ pub(crate) enum Claim {
 pub(crate) enum Closing {
     /// Nothing: it waited, and is gone.
     Done,
-    /// The shard of this number has it and must close it.
+    /// The shard of this number owns it and must close it.
     AtShard(usize),
 }
 
-/// A session that has waited for too long.
+/// A session that has timed out.
 pub(crate) struct Expired {
-    /// Says whose it was.
+    /// Names its viewer in the log.
     pub(crate) span: Span,
     /// Its viewer came, and its handshake could not begin.
     pub(crate) was_heard: bool,
@@ -109,7 +109,7 @@ pub(crate) enum RestartError {
     Unknown,
     /// Another session has the same user name fragment.
     Taken,
-    /// The shard that has the session cannot be told.
+    /// The inbox of the session's shard is full.
     Busy,
 }
 
@@ -130,7 +130,7 @@ impl Registry {
         sessions.newest.push_back((session.created, id));
         sessions.by_ufrag.insert(ufrag.clone(), id);
         let known = Session {
-            // Whoever watches a rendition watches the stream.
+            // A rendition's viewers are viewers of the stream.
             stream: session.stream.published(),
             ufrags: vec![ufrag],
             remote_ufrag: session.peer.remote.ufrag().into(),
@@ -143,18 +143,18 @@ impl Registry {
         Ok(())
     }
 
-    /// Returns where the session of a user name fragment is, if there is one.
-    pub(crate) fn place(&self, ufrag: &str) -> Option<Place> {
+    /// Returns the owner of the session with this user name fragment, if there is one.
+    pub(crate) fn locate(&self, ufrag: &str) -> Option<Location> {
         let sessions = self.lock();
         let id = sessions.by_ufrag.get(ufrag)?;
         Some(match sessions.by_id.get(id)?.owner {
-            Owner::Waiting(_) => Place::Waiting,
-            Owner::Shard(shard) => Place::Shard(shard),
+            Owner::Waiting(_) => Location::Waiting,
+            Owner::Shard(shard) => Location::Shard(shard),
         })
     }
 
-    /// Gives a waiting session to `shard` if `is_valid` says that its viewer was heard of, or says where
-    /// the session is. `is_valid` is called under the lock.
+    /// Gives a waiting session to `shard` if `is_valid` confirms a check of its viewer, or returns
+    /// its owner. `is_valid` is called under the lock.
     pub(crate) fn claim(
         &self,
         ufrag: &str,
@@ -184,7 +184,7 @@ impl Registry {
     /// Removes a session that has ended.
     pub(crate) fn remove(&self, id: &SessionId) {
         let removed = self.lock().remove(id);
-        // What it holds is given back here, after the lock.
+        // Dropping it takes time, so it happens after the lock.
         drop(removed);
     }
 
@@ -195,7 +195,7 @@ impl Registry {
         Some((session.ufrags.last()?.clone(), session.remote_ufrag.clone()))
     }
 
-    /// Notes that the handshake of a session is done.
+    /// Records that the handshake of a session is done.
     pub(crate) fn note_connected(&self, id: &SessionId) {
         if let Some(session) = self.lock().by_id.get_mut(id) {
             session.is_connected = true;
@@ -211,9 +211,10 @@ impl Registry {
 
     /// Gives a session new ICE credentials beside those it has.
     ///
-    /// A shard that has the session must be told. `reserve` makes room for the command in the inbox of
-    /// that shard, and returns the function that sends it. The order under the lock is: room, registry,
-    /// command. So a failure changes nothing, and the shard hears of all changes in their order.
+    /// The shard that owns the session must learn of it. `reserve` reserves a slot in the inbox of
+    /// that shard, and returns the function that sends the command. The order under the lock is:
+    /// slot, registry, command. So a failure changes nothing, and the shard receives all changes in
+    /// order.
     pub(crate) fn restart<Send: FnOnce()>(
         &self,
         id: &SessionId,
@@ -231,7 +232,7 @@ impl Registry {
         }
         let send = match &mut session.owner {
             Owner::Waiting(pending) => {
-                // Of several restarts before the viewer has come the last counts.
+                // Of several restarts before the viewer's first check, the last one counts.
                 let restarted = (ours.clone(), theirs.clone());
                 if let Some((before, _)) = pending.restarted.replace(restarted) {
                     by_ufrag.remove(before.ufrag());
@@ -274,7 +275,8 @@ impl Registry {
         self.lock().ended.contains(id)
     }
 
-    /// Removes a session that waits, or says which shard must close it. `None`: there is no such session.
+    /// Removes a session that waits, or returns the shard that must close it. `None` if there is no
+    /// such session.
     pub(crate) fn close(&self, id: &SessionId) -> Option<Closing> {
         let mut sessions = self.lock();
         if let Owner::Shard(shard) = sessions.by_id.get(id)?.owner {

@@ -1,9 +1,9 @@
-//! A view of a session from outside.
+//! A handle to wait for the end of a session.
 
 use distributary_names::StreamName;
 use tokio::sync::watch;
 
-/// A session that somebody looks at from outside.
+/// A handle to a session that another thread owns.
 #[derive(Clone, Debug)]
 pub struct SessionWatch {
     pub(super) stream: StreamName,
@@ -11,7 +11,7 @@ pub struct SessionWatch {
 }
 
 impl SessionWatch {
-    /// The stream that is watched.
+    /// Returns the stream that the session watches.
     pub fn stream(&self) -> &StreamName {
         &self.stream
     }

@@ -1,17 +1,17 @@
-//! Whose datagrams come from an address.
+//! The mapping from remote addresses to viewers.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-/// Whose an address is.
+/// The viewers of an address.
 ///
-/// Any viewer can send a valid check with the address of another one as its source. What it gets by that
-/// is to be asked whether it is there; only when it has answered, the address is its own.
+/// Any viewer can send a valid check with the address of another one as its source. Then it is only
+/// asked to prove that it is there; the address becomes its own when it has answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Holders {
-    /// Whose datagrams come from there.
+    /// The viewer that datagrams from there belong to.
     owner: usize,
-    /// The newest other viewer that says it is there. STUN answers from there are shown to it as well.
+    /// The newest other viewer that claims the address. It gets STUN responses from there as well.
     claimant: Option<usize>,
 }
 
@@ -20,26 +20,26 @@ impl Holders {
         self.owner
     }
 
-    /// Both of them.
+    /// Returns owner and claimant.
     pub(super) fn all(self) -> impl Iterator<Item = usize> {
         std::iter::once(self.owner).chain(self.claimant)
     }
 }
 
-/// The addresses at which viewers say they are, each viewer by its key.
+/// The addresses that viewers claim, each viewer by its key.
 #[derive(Default)]
 pub(super) struct Addresses {
     holders: HashMap<SocketAddr, Holders>,
 }
 
 impl Addresses {
-    /// Returns whose an address is.
+    /// Returns the viewers of an address.
     pub(super) fn holders(&self, address: &SocketAddr) -> Option<Holders> {
         self.holders.get(address).copied()
     }
 
-    /// Notes that a viewer says it is at `address`. Where another one is there already, the address
-    /// becomes its own only if it has proved to be there. Returns whether this is new.
+    /// Records that a viewer claims `address`. If another one has it, the address becomes its own
+    /// only if `is_proven`. Returns whether this is new.
     pub(super) fn note(&mut self, key: usize, address: SocketAddr, is_proven: bool) -> bool {
         let next = match self.holders.get(&address).copied() {
             Some(holders) if holders.owner == key => return false,
@@ -55,7 +55,7 @@ impl Addresses {
         self.holders.insert(address, next) != Some(next)
     }
 
-    /// Forgets that a viewer is at `address`.
+    /// Removes a viewer's claim to `address`.
     pub(super) fn forget(&mut self, address: SocketAddr, key: usize) {
         let Some(holders) = self.holders.get_mut(&address) else {
             return;

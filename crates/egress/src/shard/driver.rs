@@ -18,7 +18,7 @@ use crate::udp::{ReceiveBuffers, ShardSocket};
 /// Deliveries of the hub that may wait, all streams together: each stream has its own share.
 const QUEUE: usize = 8192;
 
-/// Most deliveries and most commands of one turn, so that the socket gets its turn.
+/// Maximum number of deliveries and of commands per turn, so that the socket gets its turn.
 const TURN: usize = 64;
 
 /// Starts the thread of shard `index` and waits until it runs.
@@ -69,7 +69,7 @@ pub(crate) fn spawn(
     Ok(thread)
 }
 
-/// The one place where a shard reads the clock.
+/// Returns the time. This is the only function of a shard that reads the clock.
 #[expect(
     clippy::disallowed_methods,
     reason = "the shard's loop is the driver of its viewers"
@@ -78,7 +78,7 @@ fn clock() -> Instant {
     Instant::now()
 }
 
-/// A shard and what comes in for it.
+/// A shard and its inputs.
 struct Driver {
     index: usize,
     shared: Arc<Shared>,
@@ -89,7 +89,7 @@ struct Driver {
 }
 
 impl Driver {
-    /// Serves until it is told to end.
+    /// Serves until the shutdown command.
     async fn run(mut self) {
         let timer = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(timer);

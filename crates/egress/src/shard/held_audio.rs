@@ -9,7 +9,7 @@ use distributary_webrtc::log::{Log, MAX_PAYLOAD};
 /// Longest wait of audio for a video frame: the interval of video frames at any usual rate.
 pub(super) const MAX_WAIT: Duration = Duration::from_millis(45);
 
-/// Most audio frames that wait.
+/// Maximum number of audio frames that wait.
 const MAX_FRAMES: usize = 8;
 
 /// Audio frames that are not in the log yet.
@@ -32,8 +32,8 @@ impl HeldAudio {
         Some(self.since? + MAX_WAIT)
     }
 
-    /// Logs what waits. Two frames become one packet where they fit: behind a video frame there is room
-    /// for one packet in the same call.
+    /// Logs the waiting frames. Two frames become one packet if they fit: after a video frame there
+    /// is room
     pub(super) fn release(&mut self, log: &mut Log, now: Instant) {
         self.since = None;
         let mut frames = self.frames.drain(..).peekable();

@@ -10,10 +10,10 @@
 //! * `viewers`: the viewers, by address, user name fragment, session and connection.
 //! * `schedule`: the viewers by the time at which something is due.
 //! * `stream`, `streams`: the streams that are watched and their logs.
-//! * `pictures`, `held_audio`: frames on their way into the logs.
+//! * `b_frames`, `held_audio`: frames on their way into the logs.
 //! * `renditions`: viewers that change between a stream and its rendition.
-//! * `transmitter`, `unsent`: the way out.
-//! * `stats`: what the API and the audio encoder are told of the viewers.
+//! * `transmitter`, `unsent`: sending.
+//! * `stats`: stats of the viewers for the API and the audio encoder.
 
 mod addresses;
 mod admission;
@@ -68,7 +68,7 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A received datagram.
 pub(crate) struct Received<'a> {
-    /// Where it came from.
+    /// Its source address.
     pub(crate) source: SocketAddr,
     /// The address it was sent to, from which the reply must leave.
     pub(crate) local: Option<IpAddr>,
@@ -80,7 +80,7 @@ pub(crate) struct Received<'a> {
 pub(crate) struct Shard<O> {
     index: usize,
     shared: Arc<Shared>,
-    /// The queue in which the hub puts what it delivers to this shard.
+    /// The queue of the hub's deliveries to this shard.
     sink: Sink,
     streams: Streams,
     viewers: Viewers,
@@ -114,7 +114,7 @@ impl<O: Outlet> Shard<O> {
         }
     }
 
-    /// The way out.
+    /// Returns the way out.
     pub(crate) fn outlet(&self) -> &O {
         self.transmitter.outlet()
     }
@@ -200,11 +200,11 @@ impl<O: Outlet> Shard<O> {
             }
             Command::Shutdown => {}
             #[cfg(any(test, debug_assertions))]
-            Command::Panic => panic!("as it was told"),
+            Command::Panic => panic!("panicked on command"),
         }
     }
 
-    /// Logs what the hub delivered, and sends it to all viewers at the live edge.
+    /// Logs a delivery of the hub, and sends it to all viewers at the live edge.
     pub(crate) fn handle_delivery(&mut self, delivery: &Delivery, now: Instant) {
         let tag = delivery.tag;
         let Some(stream) = self.streams.get_mut(tag) else {
@@ -231,7 +231,8 @@ impl<O: Outlet> Shard<O> {
         }
     }
 
-    /// Sends what the kernel had no room for, and then brings all viewers up to date.
+    /// Sends packets that the kernel's full buffer held back, and then brings all viewers up to
+    /// date.
     pub(crate) fn handle_writable(&mut self, now: Instant) {
         let Some(served) = self.transmitter.send_unsent() else {
             return;
@@ -244,7 +245,7 @@ impl<O: Outlet> Shard<O> {
         }
     }
 
-    /// Does what is due at `now`.
+    /// Performs the work that is due at `now`.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         for key in self.schedule.take_turns(now) {
             self.send_media(key, now);
@@ -476,7 +477,7 @@ impl<O: Outlet> Shard<O> {
         self.schedule.note(key, viewer, now);
     }
 
-    /// Sends a viewer what is due.
+    /// Sends a viewer the media that is due.
     fn send_media(&mut self, key: usize, now: Instant) {
         let Some(viewer) = self.viewers.get_mut(key) else {
             return;
@@ -489,14 +490,14 @@ impl<O: Outlet> Shard<O> {
         self.schedule.note(key, viewer, now);
     }
 
-    /// Sends what is due to the viewers of a stream that are at the live edge.
+    /// Sends the media that is due to the viewers of a stream that are at the live edge.
     fn send_stream(&mut self, tag: u64, now: Instant) {
         let Some(stream) = self.streams.get(tag) else {
             return;
         };
         for key in &stream.viewers {
             if self.transmitter.is_full() {
-                // The others are behind from here on, and go on when the kernel has room.
+                // The others are behind from here on, and continue when the socket is writable.
                 return;
             }
             let Some(viewer) = self.viewers.get_mut(*key).filter(|viewer| viewer.is_live()) else {
@@ -507,9 +508,9 @@ impl<O: Outlet> Shard<O> {
         }
     }
 
-    /// Sends what the publisher says to the viewers that have a data channel.
+    /// Sends the publisher's data to the viewers that have a data channel.
     fn tell(&mut self, viewers: &[usize], data: &TimedData, now: Instant) {
-        // Written when the first viewer wants it: most streams are watched without data channels.
+        // Serialised for the first viewer that has a channel: most have none.
         let mut text = None;
         for key in viewers {
             let viewer = self.viewers.get_mut(*key);
@@ -556,7 +557,7 @@ impl<O: Outlet> Shard<O> {
         }
     }
 
-    /// Forgets a viewer whose session is over.
+    /// Removes a viewer whose session is over.
     fn remove(&mut self, key: usize, reason: &CloseReason, now: Instant) {
         let Some(mut viewer) = self.viewers.remove(key) else {
             return;
@@ -578,13 +579,13 @@ impl<O: Outlet> Shard<O> {
         );
     }
 
-    /// Returns whether there is anything to do in [`Self::keep_up`]. The first shard also keeps up
-    /// what all share.
+    /// Returns whether [`Self::keep_up`] has any work. The first shard also maintains the shared
+    /// state.
     fn needs_upkeep(&self) -> bool {
         self.index == 0 || !self.streams.is_empty()
     }
 
-    /// Does what needs no exact deadline.
+    /// Performs the work that needs no exact deadline.
     fn keep_up(&mut self, now: Instant) {
         self.streams.check_publishers(now);
         for tag in self.streams.tags() {
@@ -645,8 +646,9 @@ impl<O: Outlet> Shard<O> {
         }
     }
 
-    /// Ends the sessions of a stream that comes in another codec now than they agreed on, or in one that
-    /// they could have agreed on instead of audio alone: their players ask again, and get it.
+    /// Ends the sessions of a stream whose codec is no longer the negotiated one, and those that
+    /// get audio alone although they could now decode the video: their players connect again, and
+    /// get it.
     fn close_undecodable(&mut self, tag: u64, now: Instant) {
         let Some(stream) = self.streams.get(tag) else {
             return;
@@ -680,15 +682,15 @@ impl<O: Outlet> Shard<O> {
     }
 }
 
-/// Where the viewer is that a check names.
+/// The owner of the viewer that a check names.
 enum Found {
-    /// Here, by this key.
+    /// This shard, under this key.
     Here(usize),
-    /// With the shard of this number.
+    /// The shard of this number.
     Elsewhere(usize),
-    /// Nowhere yet, and the check cannot be granted: this is the answer.
+    /// None, and this error response refuses the check.
     Refused(Vec<u8>),
-    /// There is none, or the check is not worth an answer.
+    /// None, and the check gets no answer.
     Nowhere,
 }
 

@@ -1,4 +1,4 @@
-//! When viewers are served next although nothing comes in for them.
+//! The deadlines of viewers.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ impl Schedule {
         }
     }
 
-    /// Notes what is due for a viewer after something happened to it.
+    /// Records the deadline of a viewer after its state has changed.
     pub(super) fn note(&mut self, key: usize, viewer: &mut Viewer, now: Instant) {
         self.note_behind(key, viewer);
         let handshake = viewer.handshake.as_ref().map(|_| now + PERMIT_INTERVAL);
@@ -49,7 +49,7 @@ impl Schedule {
         }
     }
 
-    /// Notes whether a viewer is behind the live edge.
+    /// Records whether a viewer is behind the live edge.
     pub(super) fn note_behind(&mut self, key: usize, viewer: &mut Viewer) {
         let is_behind = viewer.is_behind();
         if is_behind == std::mem::replace(&mut viewer.is_listed, is_behind) {
@@ -62,7 +62,7 @@ impl Schedule {
         }
     }
 
-    /// Forgets a viewer that is gone.
+    /// Removes a viewer that is gone.
     pub(super) fn remove(&mut self, key: usize, viewer: &mut Viewer) {
         self.disarm(key, viewer);
         if std::mem::take(&mut viewer.is_listed) {
@@ -92,7 +92,8 @@ impl Schedule {
         self.behind.clone()
     }
 
-    /// Takes the viewers whose deadline has come. Each must be [noted](Self::note) again.
+    /// Removes and returns the viewers whose deadline has come. Each must be [noted](Self::note)
+    /// again.
     pub(super) fn take_due(&mut self, now: Instant) -> Vec<usize> {
         let mut due = Vec::new();
         while let Some((deadline, key)) = self.deadlines.first().copied()

@@ -9,7 +9,7 @@ use crate::engine::SessionStats;
 /// Interval at which the audio encoder is told the loss.
 const LOSS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Percentile of the viewers' loss that the audio encoder is told: one bad path is no reason to encode
+/// Percentile of the viewers' loss that the audio encoder gets: one bad path is no reason to encode
 /// the audio of all viewers for it.
 const LOSS_PERCENTILE: usize = 90;
 
@@ -64,7 +64,7 @@ impl Viewer {
     }
 }
 
-/// The loss in 256ths that [`LOSS_PERCENTILE`] of a hundred viewers stay within.
+/// Returns the loss in 256ths that [`LOSS_PERCENTILE`] of a hundred viewers stay within.
 fn percentile(mut losses: Vec<u8>) -> u8 {
     losses.sort_unstable();
     let last = losses.len().saturating_sub(1);
@@ -72,7 +72,7 @@ fn percentile(mut losses: Vec<u8>) -> u8 {
     losses.get(at).copied().unwrap_or(0)
 }
 
-/// The loss in percent, down to the next step.
+/// Returns the loss in percent, down to the next step.
 fn stepped(loss: u8) -> u8 {
     let percent = u16::from(loss) * 100 / 256;
     let mut steps = LOSS_STEPS.into_iter().rev();
@@ -94,8 +94,8 @@ mod tests {
     }
 
     #[test]
-    fn loss_is_told_in_steps() {
-        let told: Vec<u8> = [0, 5, 6, 13, 40, 255].into_iter().map(stepped).collect();
-        assert_eq!(told, [0, 0, 2, 5, 15, 20]);
+    fn loss_is_reported_in_steps() {
+        let reported: Vec<u8> = [0, 5, 6, 13, 40, 255].into_iter().map(stepped).collect();
+        assert_eq!(reported, [0, 0, 2, 5, 15, 20]);
     }
 }

@@ -1,4 +1,4 @@
-//! Addresses whose datagrams belong to another shard.
+//! Remote addresses of viewers of other shards.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ pub(super) struct Strays {
 }
 
 impl Strays {
-    /// Notes that a check from `address` named a session of `shard`.
+    /// Records that a check from `address` named a session of `shard`.
     pub(super) fn note(&mut self, address: SocketAddr, shard: usize) {
         if self.by_address.len() >= MAX_STRAYS && !self.by_address.contains_key(&address) {
             self.by_address.clear();
@@ -31,7 +31,7 @@ impl Strays {
         }
     }
 
-    /// The shards that may have the viewer at `address`.
+    /// Returns the shards that may have the viewer at `address`.
     pub(super) fn shards(&self, address: &SocketAddr) -> impl Iterator<Item = usize> + use<> {
         let shards = self.by_address.get(address).copied();
         shards.unwrap_or_default().into_iter().flatten()

@@ -10,12 +10,12 @@ use super::b_frames::{BFrameFilter, Treatment};
 use super::held_audio::{HeldAudio, MAX_WAIT};
 use crate::engine::EngineConfig;
 
-/// What a shard does after it has logged an event of a stream.
+/// The next step of a shard after it has logged an event of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reaction {
     /// Nothing.
     None,
-    /// Send what is due to the viewers at the live edge.
+    /// Send the media that is due to the viewers at the live edge.
     Send,
     /// Look whether viewers belong on another form of the stream: its publisher has come or gone.
     SendAndFollow,
@@ -60,9 +60,8 @@ impl ShardStream {
         }
     }
 
-    /// Logs what the hub delivered. With `bundle_from` viewers or more, audio waits for the next video
-    /// frame: a call to the kernel costs about as much for one audio packet as for a whole video frame,
-    /// so they share one.
+    /// Logs a delivery of the hub. With `bundle_from` viewers or more, audio waits for the next
+    /// video
     pub(super) fn handle(
         &mut self,
         event: &StreamEvent,

@@ -15,7 +15,7 @@ pub(super) struct Streams {
     by_tag: HashMap<u64, ShardStream>,
     tags: HashMap<StreamName, u64>,
     next_tag: u64,
-    /// Tags of the streams whose audio waits for a video frame, or has waited until just now.
+    /// Tags of the streams with audio that waits for a video frame, or waited until just now.
     audio_waits: Vec<u64>,
 }
 
@@ -79,7 +79,7 @@ impl Streams {
         }
     }
 
-    /// Notes that audio of a stream may wait for a video frame.
+    /// Records that audio of a stream may wait for a video frame.
     pub(super) fn note_audio_wait(&mut self, tag: u64) {
         let waits = self.by_tag.get(&tag).and_then(ShardStream::audio_due);
         if waits.is_some() && !self.audio_waits.contains(&tag) {

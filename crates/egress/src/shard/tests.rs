@@ -47,7 +47,7 @@ impl Outlet for Wire {
     }
 }
 
-/// A shard and what comes in for it.
+/// A shard and its inputs.
 struct Driven {
     shard: Shard<Wire>,
     wire: Wire,
@@ -122,7 +122,7 @@ impl World {
         }
     }
 
-    /// Adds a player whose datagrams are delivered at a shard.
+    /// Adds a player and delivers its datagrams at a shard.
     fn join(&mut self, shard: usize) {
         let certificate = Certificate::generate(SystemTime::now()).unwrap();
         let identity = 1000 + self.clients.len() as u64;
@@ -185,7 +185,7 @@ impl World {
         self.now = end;
     }
 
-    /// Handles what is due and carries datagrams until there are none.
+    /// Handles due timeouts and carries datagrams until there are none.
     fn exchange(&mut self) {
         let now = self.now;
         loop {
@@ -246,7 +246,7 @@ fn stream() -> StreamName {
 }
 
 #[test]
-fn viewer_whose_datagrams_reach_another_shard_goes_on() {
+fn viewer_stays_connected_when_its_datagrams_reach_another_shard() {
     let mut world = World::new(2);
     world.join(0);
     world.run(Duration::from_secs(1));

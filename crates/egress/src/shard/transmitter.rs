@@ -15,10 +15,10 @@ use super::viewers::Viewer;
 use crate::ice_tcp::Connection;
 use crate::outlet::Outlet;
 
-/// Room for what is sent to one viewer with one turn.
+/// Size of the buffer for one viewer's packets of one turn, in bytes.
 const SEND_BUFFER: usize = 512 << 10;
 
-/// Sends, and keeps what the kernel has no room for.
+/// Sends packets, and keeps those that the kernel's full buffer does not accept.
 pub(super) struct Transmitter<O> {
     outlet: O,
     /// Packets of one viewer, between sealing and sending.
@@ -51,12 +51,12 @@ impl<O: Outlet> Transmitter<O> {
         self.unsent.has_media()
     }
 
-    /// Sends what waits. Returns the viewer whose media that completed, if there was any.
+    /// Sends waiting packets. Returns the viewer whose media is complete then, if any waited.
     pub(super) fn send_unsent(&mut self) -> Option<usize> {
         self.unsent.send(&self.outlet)
     }
 
-    /// Sends a viewer what is due of its stream, until there is no more room.
+    /// Sends a viewer the media that is due, until the buffer is full.
     pub(super) fn send_media(
         &mut self,
         key: usize,
@@ -85,8 +85,8 @@ impl<O: Outlet> Transmitter<O> {
         }
     }
 
-    /// Queues what is due on a viewer's connection, as long as that has room. A viewer that does not
-    /// drain it is held back, and skips to the newest keyframe when it goes on.
+    /// Queues media that is due on a viewer's connection while that has room. A viewer that does
+    /// not
     fn queue_media(
         &mut self,
         viewer: &mut Viewer,
@@ -112,7 +112,7 @@ impl<O: Outlet> Transmitter<O> {
         viewer.is_held_back = true;
     }
 
-    /// Sends again what a viewer has asked for.
+    /// Retransmits packets that a viewer has asked for.
     pub(super) fn retransmit(&mut self, viewer: &mut Viewer, stream: &ShardStream, now: Instant) {
         let Some(pair) = viewer.peer.pair() else {
             return;
@@ -132,7 +132,8 @@ impl<O: Outlet> Transmitter<O> {
         }
     }
 
-    /// Sends what is not media: answers to checks, handshake, reports. They may also go out on `other`,
+    /// Sends control packets: answers to checks, handshake, reports. They may also go out on
+    /// `other`,
     /// a connection on which the viewer has not proved to be.
     pub(super) fn send_control(&mut self, viewer: &mut Viewer, other: Option<&Arc<Connection>>) {
         while let Some(transmit) = viewer.peer.poll_transmit() {

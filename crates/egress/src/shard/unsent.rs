@@ -1,9 +1,9 @@
-//! What the kernel had no room for.
+//! Packets that the kernel's full send buffer has not accepted.
 //!
-//! The socket's buffer is full when more is sent than the machine's link carries. Then nothing more is
-//! written for anybody: the viewers' cursors wait in the logs, where what has become too old is skipped,
-//! and only what was sealed already is kept here. What is not media goes first when there is room again,
-//! because viewers whose checks are not answered believe that the gateway is gone.
+//! The socket's buffer is full when more is sent than the machine's link carries. Then no more
+//! media is written for anyone: the viewers' cursors wait in the logs, where packets that become
+//! too old are skipped, and only sealed packets are kept here. Control packets go first when there
+//! is room again, because viewers without answers to their checks give up.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -11,19 +11,19 @@ use std::net::{IpAddr, SocketAddr};
 use crate::outlet::{Outlet, SendError};
 use distributary_webrtc::send_buffer::SendBuffer;
 
-/// Most datagrams kept that are not media. Those beyond are lost, and repeated by whoever waits for them.
+/// Maximum number of control datagrams kept. Further ones are dropped; the protocols repeat them.
 const MAX_CONTROL: usize = 1024;
 
-/// What waits for room, of one socket.
+/// The waiting packets of one socket.
 #[derive(Default)]
 pub(super) struct Unsent {
     control: VecDeque<Datagrams>,
     media: Option<Rest>,
 }
 
-/// What is left of one viewer's packets.
+/// The unsent rest of one viewer's packets.
 struct Rest {
-    /// Whose they are.
+    /// The key of the viewer.
     viewer: usize,
     runs: VecDeque<Datagrams>,
 }
@@ -47,8 +47,8 @@ impl Unsent {
         self.media.is_some()
     }
 
-    /// Sends what was written for a viewer, and keeps what there is no room for. A destination that
-    /// cannot be reached is as loss on the way: the viewer asks again, or falls silent.
+    /// Sends a viewer's packets, and keeps those that the kernel does not accept. An unreachable
+    /// destination counts as packet loss: the viewer sends NACKs, or times out.
     pub(super) fn send_media(
         &mut self,
         outlet: &impl Outlet,
@@ -96,7 +96,7 @@ impl Unsent {
         }
     }
 
-    /// Tries again. Returns whose media has been completed by it, if any had been waiting.
+    /// Tries again. Returns the viewer whose media is complete then, if any waited.
     pub(super) fn send(&mut self, outlet: &impl Outlet) -> Option<usize> {
         if !drain(&mut self.control, outlet) {
             return None;
@@ -110,12 +110,12 @@ impl Unsent {
     }
 }
 
-/// There was room for so many bytes.
+/// The kernel's buffer is full.
 struct Full {
     sent: usize,
 }
 
-/// Sends datagrams as far as there is room. What cannot be delivered counts as sent.
+/// Sends datagrams until the kernel's buffer is full. Undeliverable ones count as sent.
 fn offer(
     outlet: &impl Outlet,
     destination: SocketAddr,
@@ -133,7 +133,7 @@ fn offer(
     }
 }
 
-/// Sends what there is room for. `false`: there was not enough.
+/// Sends queued datagrams until the kernel's buffer is full. Returns whether all were sent.
 fn drain(queue: &mut VecDeque<Datagrams>, outlet: &impl Outlet) -> bool {
     while let Some(first) = queue.front_mut() {
         let Datagrams {
@@ -151,8 +151,8 @@ fn drain(queue: &mut VecDeque<Datagrams>, outlet: &impl Outlet) -> bool {
     true
 }
 
-/// The viewers in the order of their turns, when the last to be served was `last`: who was served before
-/// the room was used up must not be the first again.
+/// Returns the viewers in the order of their turns after `last` was served last: one that was
+/// served before the buffer was full must not be the first again.
 pub(super) fn turns(keys: &[usize], last: usize) -> impl Iterator<Item = usize> {
     let next = keys.partition_point(|key| *key <= last);
     let (served, waiting) = keys.split_at(next);
@@ -204,7 +204,7 @@ mod tests {
         (([127, 0, 0, 1], port).into(), None)
     }
 
-    /// Packets of which each says what number it has, in three runs.
+    /// Returns numbered packets in three runs.
     fn written() -> SendBuffer {
         let mut buffer = SendBuffer::new(1 << 16);
         for (number, len) in (0..).zip([100, 100, 100, 40, 100, 100, 100]) {
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn every_packet_goes_out_whole_and_once_wherever_the_room_ended() {
+    fn every_packet_is_sent_completely_and_once_wherever_the_buffer_was_full() {
         let expected: Vec<(u8, usize)> = (0..).zip([100, 100, 100, 40, 100, 100, 100]).collect();
         for first in 0..=7 {
             for then in 1..=7 {
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_media_is_kept_up_to_a_bound() {
+    fn control_packets_are_kept_up_to_a_limit() {
         let (kernel, mut unsent) = (Kernel::default(), Unsent::default());
         for _ in 0..2 * MAX_CONTROL {
             unsent.send_control(&kernel, to(2), b"a");
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_be_reached_holds_nobody_up() {
+    fn unreachable_destination_does_not_block_others() {
         let (kernel, mut unsent) = (Kernel::default(), Unsent::default());
         unsent.send_control(&kernel, to(UNREACHABLE), b"a");
         unsent.send_media(&kernel, 5, to(UNREACHABLE), &written());
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_turn_is_that_of_whoever_has_waited() {
+    fn viewer_that_has_waited_is_served_next() {
         let order = |last| turns(&[0, 2, 5, 7], last).collect::<Vec<_>>();
         assert_eq!(order(2), [5, 7, 0, 2]);
         assert_eq!(order(7), [0, 2, 5, 7]);

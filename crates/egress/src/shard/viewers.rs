@@ -23,7 +23,7 @@ const MAX_ADDRESSES: usize = 8;
 /// was cut.
 const MAX_CONNECTIONS: usize = 4;
 
-/// A viewer and what the shard knows of it.
+/// A viewer and its state in the shard.
 pub(super) struct Viewer {
     pub(super) id: SessionId,
     /// The fragments of ours that its checks may name, the newest last.
@@ -31,13 +31,13 @@ pub(super) struct Viewer {
     pub(super) peer: Peer,
     /// Its handshake, until it is done.
     pub(super) handshake: Option<FairPermit>,
-    /// Who says what it is sent of B-frames.
+    /// Source of the decision what to send of B-frames.
     pub(super) b_frames: BFrameChoice,
     /// The stream it watches.
     pub(super) stream: u64,
-    /// The addresses from which it has proved to be, the newest last.
+    /// Its proven addresses, the newest last.
     pub(super) addresses: Vec<SocketAddr>,
-    /// The TCP connections on which it has proved to be, the newest last.
+    /// Its proven TCP connections, the newest last.
     pub(super) connections: Vec<Arc<Connection>>,
     /// Its TCP connection had no room for media that is due.
     pub(super) is_held_back: bool,
@@ -47,18 +47,18 @@ pub(super) struct Viewer {
     pub(super) is_listed: bool,
     /// Its deadline in the schedule.
     pub(super) armed: Option<Instant>,
-    /// Where it is written how it fares.
+    /// Its published stats.
     pub(super) stats: Arc<SessionStatsCell>,
     pub(super) context: SessionContext,
 }
 
 impl Viewer {
-    /// Returns whether it is sent frames as they come: it is connected and not behind.
+    /// Returns whether it is at the live edge: connected and not behind.
     pub(super) fn is_live(&self) -> bool {
         self.peer.is_connected() && !self.is_behind()
     }
 
-    /// Returns whether its handshake must end for that of a newcomer.
+    /// Returns whether its handshake must end to admit a newcomer's.
     pub(super) fn is_displaced(&self) -> bool {
         let handshake = self.handshake.as_ref();
         handshake.is_some_and(|permit| permit.revocation().is_revoked())
@@ -69,7 +69,7 @@ impl Viewer {
         self.peer.is_catching_up() || self.is_held_back
     }
 
-    /// The TCP connection of this number, if it is one of this viewer.
+    /// Returns the TCP connection of this number, if it is one of this viewer.
     pub(super) fn connection(&self, id: u64) -> Option<&Arc<Connection>> {
         self.connections
             .iter()
@@ -146,7 +146,7 @@ impl Viewers {
         self.by_id.get(id).copied()
     }
 
-    /// Notes another fragment of ours that the viewer's checks may name.
+    /// Records another fragment of ours that the viewer's checks may name.
     pub(super) fn note_ufrag(&mut self, key: usize, ufrag: &str) {
         let Some(viewer) = self.slots.get_mut(key) else {
             return;
@@ -159,8 +159,8 @@ impl Viewers {
         }
     }
 
-    /// Notes that a viewer says it is at `address`. Where another one is there already, the address
-    /// becomes its own only if it has proved to be there.
+    /// Records that a viewer says it is at `address`. Where another one is there already, the
+    /// address becomes its own only if it has proved to be there.
     pub(super) fn note_address(&mut self, key: usize, address: SocketAddr, is_proven: bool) {
         if !self.by_address.note(key, address, is_proven) {
             return;
@@ -177,7 +177,7 @@ impl Viewers {
         }
     }
 
-    /// Notes that a viewer is to be found on a TCP connection.
+    /// Records that a viewer is to be found on a TCP connection.
     pub(super) fn note_connection(&mut self, key: usize, connection: &Arc<Connection>) {
         let Some(viewer) = self.slots.get_mut(key) else {
             return;

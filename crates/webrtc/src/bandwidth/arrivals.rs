@@ -147,8 +147,8 @@ impl Arrivals {
         (self.lost, self.received, self.loss_began) = (0, 0, arrival);
     }
 
-    /// Bits per second that arrived, once half the span has passed. While packets wait, the newer half
-    /// tells all that the path carries; before it there may have been little to send.
+    /// Returns bits per second that arrived, once half the span has passed. While packets wait, the
+    /// newer half tells all that the path carries; before it there may have been little to send.
     fn delivered(&self) -> Option<f64> {
         let rate_of = |entries: &mut dyn Iterator<Item = &(i64, usize)>| {
             // The bytes of the first arrived before the span.

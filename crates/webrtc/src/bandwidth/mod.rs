@@ -59,31 +59,32 @@ impl PathEstimator {
         &mut self.sent
     }
 
-    /// Bits per second that the path is estimated to carry; `None` before the first feedback. A path
-    /// that carries the stream with ease has not shown how much more it would take.
+    /// Returns bits per second that the path is estimated to carry; `None` before the first
+    /// feedback. A path that carries the stream with ease has not shown how much more it would
+    /// take.
     pub fn estimate(&self) -> Option<u64> {
         let own = self.reports.remb().filter(|_| self.arrivals.is_none());
         // While less is sent because of it, our own is the newer one.
         own.filter(|_| self.limit().is_none()).or(self.rate.rate())
     }
 
-    /// Bits per second that must not be exceeded; `None` unless the path has shown to be slower than the
-    /// stream.
+    /// Returns bits per second that must not be exceeded; `None` unless the path has shown to be
+    /// slower than the stream.
     pub fn limit(&self) -> Option<u64> {
         self.rate.limit()
     }
 
-    /// Round-trip time by the newest report that allows to tell it.
+    /// Returns the round-trip time by the newest report that allows to tell it.
     pub fn round_trip(&self) -> Option<Duration> {
         self.round_trip
     }
 
-    /// Notes that the stream is behind while it is limited.
+    /// Records that the stream is behind while it is limited.
     pub fn note_held(&mut self, now: Instant) {
         self.rate.note_held(now);
     }
 
-    /// Takes in transport-wide feedback.
+    /// Handles transport-wide feedback.
     pub fn handle_feedback(&mut self, now: Instant, feedback: &TransportFeedback<'_>) {
         let arrivals = self.arrivals.get_or_insert_default();
         let verdict = arrivals.handle_feedback(&mut self.sent, feedback);
@@ -93,7 +94,7 @@ impl PathEstimator {
         }
     }
 
-    /// Takes in a report block on the main stream, with the round-trip time that it tells. `sent` is
+    /// Handles a report block on the main stream, with the round-trip time that it tells. `sent` is
     /// how many bytes were sent so far.
     pub fn handle_report(
         &mut self,
@@ -114,7 +115,7 @@ impl PathEstimator {
         }
     }
 
-    /// Takes in a receiver's own estimate, in bits per second.
+    /// Handles a receiver's own estimate, in bits per second.
     pub fn handle_remb(&mut self, bitrate: u64) {
         self.reports.handle_remb(bitrate);
     }

@@ -111,7 +111,7 @@ impl RateController {
         }
     }
 
-    /// The estimate in bits per second, once there is one.
+    /// Returns the estimate in bits per second, once there is one.
     pub(super) fn rate(&self) -> Option<u64> {
         self.rate.map(|rate| rate as u64)
     }
@@ -122,7 +122,7 @@ impl RateController {
         self.limit.as_ref().and(self.rate())
     }
 
-    /// Notes that the stream is behind while it is limited.
+    /// Records that the stream is behind while it is limited.
     pub(super) fn note_held(&mut self, now: Instant) {
         if let Some(limit) = &mut self.limit {
             limit.held = now;

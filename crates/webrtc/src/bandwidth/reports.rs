@@ -60,7 +60,7 @@ impl Reports {
         self.remb = Some(bitrate);
     }
 
-    /// The receiver's own estimate, once it has told one.
+    /// Returns the receiver's own estimate, once it has told one.
     pub(super) fn remb(&self) -> Option<u64> {
         self.remb
     }

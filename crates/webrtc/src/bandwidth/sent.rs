@@ -52,7 +52,8 @@ pub struct Sent {
 }
 
 impl SentPackets {
-    /// The time `now` as [`Self::record`] takes it: read once for all that is sent together.
+    /// Returns the time `now` as [`Self::record`] takes it: read once for all that is sent
+    /// together.
     pub fn clock(&mut self, now: Instant) -> SendClock {
         let origin = *self.origin.get_or_insert(now);
         let elapsed = now.saturating_duration_since(origin);
@@ -65,7 +66,7 @@ impl SentPackets {
         )
     }
 
-    /// Notes a packet of `len` bytes that is sent `at` this time. Returns its sequence number.
+    /// Records a packet of `len` bytes that is sent `at` this time. Returns its sequence number.
     pub fn record(&mut self, at: SendClock, len: usize) -> u16 {
         if self.slots.is_empty() {
             self.slots.resize(FIRST_SLOTS, Slot::default());

@@ -54,7 +54,7 @@ pub enum FingerprintError {
 }
 
 impl Fingerprint {
-    /// The fingerprint of a certificate in DER form.
+    /// Returns the fingerprint of a certificate in DER form.
     #[must_use]
     pub fn of(algorithm: HashAlgorithm, certificate_der: &[u8]) -> Self {
         let bytes = match algorithm {
@@ -67,13 +67,13 @@ impl Fingerprint {
         Self { algorithm, bytes }
     }
 
-    /// The hash function.
+    /// Returns the hash function.
     #[must_use]
     pub fn algorithm(&self) -> HashAlgorithm {
         self.algorithm
     }
 
-    /// The digest.
+    /// Returns the digest.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -147,7 +147,7 @@ impl HashAlgorithm {
         Self::Sha512,
     ];
 
-    /// Length of its digest in bytes.
+    /// Returns the length of its digest in bytes.
     #[must_use]
     pub const fn digest_len(self) -> usize {
         match self {
@@ -159,7 +159,7 @@ impl HashAlgorithm {
         }
     }
 
-    /// Its name in SDP (RFC 8122 section 5, `hash-func`).
+    /// Returns its name in SDP (RFC 8122 section 5, `hash-func`).
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

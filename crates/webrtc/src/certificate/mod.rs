@@ -43,7 +43,7 @@ pub enum CertificateError {
 }
 
 impl Certificate {
-    /// A new certificate with a new key, valid for a year from `now`.
+    /// Creates a new certificate with a new key, valid for a year from `now`.
     pub fn generate(now: SystemTime) -> Result<Self, CertificateError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::default();
@@ -60,7 +60,7 @@ impl Certificate {
         })
     }
 
-    /// The SHA-256 fingerprint, for `a=fingerprint` (RFC 8122 section 5).
+    /// Returns the SHA-256 fingerprint, for `a=fingerprint` (RFC 8122 section 5).
     #[must_use]
     pub fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint

@@ -46,7 +46,7 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// A guard that lets packets of `max_packet` bytes out at most.
+    /// Creates a guard that lets packets of `max_packet` bytes out at most.
     pub(super) fn new(max_packet: usize) -> Self {
         Self {
             acknowledged: None,
@@ -84,7 +84,7 @@ impl Guard {
         true
     }
 
-    /// Notes that a message of ours is to go out.
+    /// Records that a message of ours is to go out.
     pub(super) fn note_written(&mut self, bytes: usize) {
         self.earn(OUT_PER_WRITTEN * (bytes + MESSAGE_OVERHEAD));
     }
@@ -126,7 +126,7 @@ struct Chunk<'a> {
     value: &'a [u8],
 }
 
-/// The chunks of a packet that are whole.
+/// Returns the chunks of a packet that are whole.
 fn chunks(packet: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
     let mut rest = packet.get(HEADER_LEN..).unwrap_or_default();
     std::iter::from_fn(move || {
@@ -159,7 +159,7 @@ mod tests {
         packet
     }
 
-    /// A DATA chunk with one byte.
+    /// Returns a DATA chunk with one byte.
     fn data(tsn: u32) -> Vec<u8> {
         let value = [&tsn.to_be_bytes()[..], &[0; 9]].concat();
         packet(&[(DATA, &value)])

@@ -36,7 +36,7 @@ enum Said<'a> {
 }
 
 impl<'a> Notice<'a> {
-    /// The notice of what the publisher says.
+    /// Returns the notice of what the publisher says.
     #[must_use]
     pub fn of(data: &'a TimedData) -> Self {
         let (kind, name) = match data.name.as_str() {
@@ -57,7 +57,7 @@ impl<'a> Notice<'a> {
         }
     }
 
-    /// The text of the message.
+    /// Returns the text of the message.
     #[must_use]
     pub fn to_text(&self) -> String {
         serde_json::to_string(self).expect("JSON of names and values can be written")
@@ -110,8 +110,8 @@ impl Request {
         Some(Self::Ping { id })
     }
 
-    /// The answer, at media time `now` of the live edge: with the time that the viewer took for it, the
-    /// round trip, and with the media time it shows, how far it is behind.
+    /// Returns the answer, at media time `now` of the live edge: with the time that the viewer took
+    /// for it, the round trip, and with the media time it shows, how far it is behind.
     #[must_use]
     pub fn answer(&self, now: MediaTime) -> String {
         let Self::Ping { id } = self;

@@ -117,7 +117,7 @@ impl Pair {
             .unwrap();
     }
 
-    /// The messages that have come to the viewer on a channel.
+    /// Returns the messages that have come to the viewer on a channel.
     fn heard(&mut self, channel: u16) -> Vec<(PayloadProtocolIdentifier, Vec<u8>)> {
         let mut heard = Vec::new();
         let mut stream = self.viewer.stream(channel).unwrap();
@@ -285,7 +285,7 @@ fn associations_without_end_are_not_begun() {
     assert_eq!(answers, 1);
 }
 
-/// The length of all that we send.
+/// Returns the length of all that we send.
 fn drain(us: &mut DataTransport, now: Instant) -> usize {
     let packets = std::iter::from_fn(|| us.poll_transmit(now)).flatten();
     packets
@@ -296,7 +296,8 @@ fn drain(us: &mut DataTransport, now: Instant) -> usize {
         .sum()
 }
 
-/// A packet like `other` with one DATA chunk of one byte in place of its chunks (RFC 9260 section 3.3.1).
+/// Returns a packet like `other` with one DATA chunk of one byte in place of its chunks (RFC 9260
+/// section 3.3.1).
 fn data_packet(other: &[u8], tsn: u32) -> Vec<u8> {
     let mut packet = other[..12].to_vec();
     packet[8..].fill(0);

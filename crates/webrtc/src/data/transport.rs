@@ -110,7 +110,7 @@ pub struct DataTransport {
 }
 
 impl DataTransport {
-    /// The association of a viewer with which we have this role in DTLS.
+    /// Returns the association of a viewer with which we have this role in DTLS.
     #[must_use]
     pub fn new(role: DtlsRole, config: DataConfig) -> Self {
         let mut server = ServerConfig::new();
@@ -168,7 +168,7 @@ impl DataTransport {
         self.drive();
     }
 
-    /// Takes the passing of time.
+    /// Handles the passing of time.
     pub fn handle_timeout(&mut self, now: Instant) {
         if let Some(association) = &mut self.association {
             association.handle_timeout(now);
@@ -182,9 +182,9 @@ impl DataTransport {
         self.association.as_ref()?.poll_timeout()
     }
 
-    /// The next packets to send, each by a DTLS record of its own. None is longer than a datagram of the
-    /// handshake, and all together are bounded by what came in and by our messages: what would be more is
-    /// lost, as it might be on the network.
+    /// Returns the next packets to send, each by a DTLS record of its own. None is longer than a
+    /// datagram of the handshake, and all together are bounded by what came in and by our messages:
+    /// what would be more is lost, as it might be on the network.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Vec<Bytes>> {
         match self.association.as_mut()?.poll_transmit(now)?.payload {
             Payload::RawEncode(mut packets) => {
@@ -195,12 +195,12 @@ impl DataTransport {
         }
     }
 
-    /// The next event.
+    /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<DataEvent> {
         self.events.pop_front()
     }
 
-    /// The channels that are open.
+    /// Returns the channels that are open.
     #[must_use]
     pub fn channels(&self) -> &[u16] {
         &self.channels
@@ -238,7 +238,7 @@ impl DataTransport {
         self.endpoint.reject_new_associations();
     }
 
-    /// Bytes that the viewer has not acknowledged.
+    /// Returns bytes that the viewer has not acknowledged.
     pub(super) fn buffered(&mut self) -> usize {
         let Some(association) = &mut self.association else {
             return 0;
@@ -330,7 +330,7 @@ impl DataTransport {
         }
     }
 
-    /// Notes that a channel is open; `false` when there are too many, and it is closed.
+    /// Records that a channel is open; `false` when there are too many, and it is closed.
     fn open_channel(&mut self, channel: u16, label: String) -> bool {
         if self.channels.contains(&channel) {
             return true;

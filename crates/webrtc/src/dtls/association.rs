@@ -100,7 +100,7 @@ struct Handshake {
 }
 
 impl Dtls {
-    /// An association that only a peer with a certificate of `expected` can complete.
+    /// Creates an association that only a peer with a certificate of `expected` can complete.
     pub fn new(
         context: &DtlsContext,
         role: DtlsRole,
@@ -116,7 +116,7 @@ impl Dtls {
         Ok(Self::with_engine(Engine::new(ssl, expected)?, role))
     }
 
-    /// An association over an OpenSSL session that has been configured.
+    /// Creates an association over an OpenSSL session that has been configured.
     pub(super) fn with_engine(engine: Engine, role: DtlsRole) -> Self {
         Self {
             role,
@@ -152,12 +152,12 @@ impl Dtls {
         self.transmit(outbound);
     }
 
-    /// The next packet of application data.
+    /// Returns the next packet of application data.
     pub fn poll_received(&mut self) -> Option<Vec<u8>> {
         self.received.as_mut()?.pop_front()
     }
 
-    /// Begins the handshake: as client with a ClientHello, as server with waiting for one.
+    /// Starts the handshake: as client with a ClientHello, as server with waiting for one.
     ///
     /// To be called when there is an address to send to. A server that gets a datagram first begins
     /// by itself. Again, it does nothing.
@@ -206,7 +206,7 @@ impl Dtls {
         }
     }
 
-    /// Takes the passing of time; does nothing before [`Dtls::poll_timeout`].
+    /// Handles the passing of time; does nothing before [`Dtls::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
         match &self.state {
             State::Handshaking(handshake) if now >= handshake.give_up_at => {
@@ -274,12 +274,12 @@ impl Dtls {
         self.state = State::Ended;
     }
 
-    /// The next datagram to send.
+    /// Returns the next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         self.outbound.pop_front()
     }
 
-    /// The next event.
+    /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<DtlsEvent> {
         self.events.pop_front()
     }
@@ -304,7 +304,7 @@ impl Dtls {
         matches!(self.state, State::Connected { .. } | State::Settled(_))
     }
 
-    /// The role of this side.
+    /// Returns the role of this side.
     #[must_use]
     pub fn role(&self) -> DtlsRole {
         self.role

@@ -59,7 +59,7 @@ impl std::fmt::Debug for DtlsContext {
 }
 
 impl DtlsContext {
-    /// A context for associations in either role that present `certificate`.
+    /// Creates a context for associations in either role that present `certificate`.
     ///
     /// Fails only if OpenSSL was built without something that is asked for here.
     pub fn new(certificate: &Certificate) -> Result<Self, ErrorStack> {
@@ -104,7 +104,7 @@ impl DtlsContext {
         })
     }
 
-    /// An association of its own that accepts the certificates `expected` stands for.
+    /// Returns an association of its own that accepts the certificates `expected` stands for.
     pub(super) fn association(
         &self,
         role: DtlsRole,

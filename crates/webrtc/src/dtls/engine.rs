@@ -60,7 +60,7 @@ impl Engine {
         outbound
     }
 
-    /// The last protected record that was written.
+    /// Returns the last protected record that was written.
     pub(super) fn last_sealed(&self) -> Option<Sealed> {
         self.last_sealed
     }
@@ -138,7 +138,8 @@ impl Engine {
         Ok((profile, keys))
     }
 
-    /// A record layer that goes on in place of this session, if there is one for the cipher.
+    /// Returns a record layer that goes on in place of this session, if there is one for the
+    /// cipher.
     pub(super) fn record_layer(&self, role: DtlsRole) -> Option<RecordLayer> {
         let ssl = self.stream.ssl();
         let mut master_secret = [0; MASTER_SECRET_LEN];

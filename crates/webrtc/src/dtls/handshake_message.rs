@@ -120,7 +120,7 @@ fn skip(bytes: &[u8], size: usize, least: usize) -> Option<&[u8]> {
     rest.get(length..).filter(|_| length >= least)
 }
 
-/// A number in network byte order.
+/// Returns a number in network byte order.
 fn number(bytes: &[u8]) -> usize {
     let digit = |number: usize, byte: &u8| number << 8 | usize::from(*byte);
     bytes.iter().fold(0, digit)

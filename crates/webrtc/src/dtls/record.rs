@@ -149,7 +149,7 @@ mod tests {
         assert!(records.next().is_none());
     }
 
-    /// All records of a datagram that are usable.
+    /// Returns all records of a datagram that are usable.
     fn usable(datagram: &[u8]) -> Vec<u8> {
         let records = Records(datagram);
         records.flat_map(|record| record.bytes.to_vec()).collect()

@@ -113,17 +113,17 @@ impl RecordLayer {
         }
     }
 
-    /// A datagram with an alert; `None` when the sequence numbers are used up.
+    /// Returns a datagram with an alert; `None` when the sequence numbers are used up.
     pub(super) fn seal_alert(&mut self, alert: Alert) -> Option<Vec<u8>> {
         self.seal(ALERT, &[alert.level, alert.description])
     }
 
-    /// A datagram with application data; `None` when the sequence numbers are used up.
+    /// Returns a datagram with application data; `None` when the sequence numbers are used up.
     pub(super) fn seal_application_data(&mut self, data: &[u8]) -> Option<Vec<u8>> {
         self.seal(APPLICATION_DATA, data)
     }
 
-    /// A datagram with a handshake message: what a peer sends that wants to begin anew.
+    /// Returns a datagram with a handshake message: what a peer sends that wants to begin anew.
     #[cfg(test)]
     pub(super) fn seal_handshake(&mut self, message: &[u8]) -> Vec<u8> {
         self.seal(22, message)

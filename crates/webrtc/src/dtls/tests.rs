@@ -70,7 +70,7 @@ impl Pair {
         }
     }
 
-    /// A pair that is connected, with the keys of client and server.
+    /// Returns a pair that is connected, with the keys of client and server.
     fn connected() -> (Self, SrtpKeys, SrtpKeys) {
         let mut pair = Self::new();
         pair.run(|_, _| true);
@@ -698,7 +698,7 @@ impl RawClient {
     }
 }
 
-/// A raw client and a server of ours that have completed the handshake.
+/// Returns a raw client and a server of ours that have completed the handshake.
 fn connected_to_raw_client(configure: impl FnOnce(&mut SslContextBuilder)) -> (RawClient, Dtls) {
     let theirs = certificate();
     let mut server = association(DtlsRole::Server, &certificate(), theirs.fingerprint());
@@ -840,7 +840,8 @@ fn application_data_and_repeated_handshakes_do_not_disturb_a_settled_association
     assert!(server.poll_event().is_none() && server.poll_transmit().is_none());
 }
 
-/// The record layer of a client whose handshake is complete, for what OpenSSL cannot be made to send.
+/// Returns the record layer of a client whose handshake is complete, for what OpenSSL cannot be
+/// made to send.
 fn record_layer_of(client: &RawClient) -> RecordLayer {
     let ssl = client.stream.ssl();
     let mut master_secret = [0; 48];

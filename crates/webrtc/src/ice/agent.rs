@@ -125,7 +125,8 @@ pub enum DropReason {
 }
 
 impl IceLite {
-    /// An agent for the session whose answer carried `local` and whose offer carried `remote`.
+    /// Creates an agent for the session whose answer carried `local` and whose offer carried
+    /// `remote`.
     #[must_use]
     pub fn new(now: Instant, local: Credentials, remote: Credentials) -> Self {
         Self {
@@ -141,8 +142,8 @@ impl IceLite {
         }
     }
 
-    /// Begins a new generation: checks under these credentials are valid from now on, and those under
-    /// the credentials before until the peer nominates a pair of the new generation (RFC 8445
+    /// Starts a new generation: checks under these credentials are valid from now on, and those
+    /// under the credentials before until the peer nominates a pair of the new generation (RFC 8445
     /// section 9). A restart that comes before that takes the place of the unfinished one.
     pub fn restart(&mut self, local: Credentials, remote: Credentials) {
         let next = Generation::new(local, remote);
@@ -185,7 +186,7 @@ impl IceLite {
         outcome
     }
 
-    /// The pair to send on, as soon as there is one.
+    /// Returns the pair to send on, as soon as there is one.
     #[must_use]
     pub fn selected_pair(&self) -> Option<CandidatePair> {
         self.selected
@@ -209,8 +210,8 @@ impl IceLite {
         self.path(pair).is_some_and(Path::is_proven)
     }
 
-    /// Notes that the pair is proven in another way than by the answer to a check of ours. Returns
-    /// whether it has become the selected one by that.
+    /// Records that the pair is proven in another way than by the answer to a check of ours.
+    /// Returns whether it has become the selected one by that.
     pub fn prove(&mut self, now: Instant, pair: CandidatePair) -> bool {
         let Some(path) = self.path_mut(pair) else {
             return false;
@@ -226,7 +227,7 @@ impl IceLite {
         is_awaited
     }
 
-    /// Notes what came on a pair; it counts only where the pair is valid.
+    /// Records what came on a pair; it counts only where the pair is valid.
     pub fn note_received(&mut self, pair: CandidatePair, bytes: usize) {
         if let Some(path) = self.path_mut(pair) {
             path.note_received(bytes);
@@ -264,7 +265,8 @@ impl IceLite {
         path.spend(request.len())
     }
 
-    /// The unproven pairs that wait for proof to be sent on: the selected one and the nominated one.
+    /// Returns the unproven pairs that wait for proof to be sent on: the selected one and the
+    /// nominated one.
     pub fn unproven(&self) -> impl Iterator<Item = CandidatePair> + use<> {
         let unproven = |pair: Option<CandidatePair>| pair.filter(|pair| !self.is_proven(*pair));
         [unproven(self.selected), unproven(self.awaited)]
@@ -357,9 +359,9 @@ impl IceLite {
         IceOutcome::Valid(check)
     }
 
-    /// A check in libwebrtc's short form: four bytes of HMAC and nothing else. The peer sends it when
-    /// nothing has changed since its last full check, and only after both sides have said that they
-    /// know it.
+    /// Returns a check in libwebrtc's short form: four bytes of HMAC and nothing else. The peer
+    /// sends it when nothing has changed since its last full check, and only after both sides have
+    /// said that they know it.
     ///
     /// It can refresh consent, and nothing more: with so short a tag it must not bring in an address.
     fn handle_goog_ping(
@@ -406,7 +408,8 @@ impl IceLite {
         }
     }
 
-    /// The generation that a request names by our fragment, the part of USERNAME before the colon.
+    /// Returns the generation that a request names by our fragment, the part of USERNAME before the
+    /// colon.
     fn named_by(&self, request: &Message<'_>) -> Option<&Generation> {
         let (fragment, _) = request.username?.split_once(':')?;
         let mut generations = std::iter::once(&self.current).chain(&self.previous);
@@ -442,7 +445,7 @@ impl IceLite {
         }
     }
 
-    /// Begins a path; the oldest that is not needed is forgotten where there are too many.
+    /// Starts a path; the oldest that is not needed is forgotten where there are too many.
     fn add_path(&mut self, pair: CandidatePair) {
         if self.paths.len() >= MAX_VALID_PAIRS {
             let needed = [self.selected, self.awaited];

@@ -81,13 +81,13 @@ impl Credentials {
         })
     }
 
-    /// The username fragment.
+    /// Returns the username fragment.
     #[must_use]
     pub fn ufrag(&self) -> &str {
         &self.ufrag
     }
 
-    /// The password.
+    /// Returns the password.
     #[must_use]
     pub fn password(&self) -> &str {
         &self.password

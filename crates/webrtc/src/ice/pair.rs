@@ -26,7 +26,7 @@ pub enum Transport {
 }
 
 impl CandidatePair {
-    /// A pair over UDP.
+    /// Creates a pair over UDP.
     #[must_use]
     pub fn udp(local: Option<IpAddr>, remote: SocketAddr) -> Self {
         Self {

@@ -53,7 +53,7 @@ impl Path {
         self.is_proven = true;
     }
 
-    /// Notes what came on the path.
+    /// Records what came on the path.
     pub(super) fn note_received(&mut self, bytes: usize) {
         self.received = self.received.saturating_add(bytes as u64);
     }
@@ -69,7 +69,7 @@ impl Path {
         is_permitted
     }
 
-    /// The transaction for a check of ours, if one is due.
+    /// Returns the transaction for a check of ours, if one is due.
     pub(super) fn poll_challenge(&mut self, now: Instant) -> Option<TransactionId> {
         let is_recent = |at: Instant| now.saturating_duration_since(at) < CHALLENGE_INTERVAL;
         if self.is_proven || self.challenged.is_some_and(is_recent) {

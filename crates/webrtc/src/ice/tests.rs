@@ -116,7 +116,7 @@ fn a_repeated_check_is_answered_alike() {
     assert_eq!(first, second);
 }
 
-/// A request that names the session and is not signed at all.
+/// Returns a request that names the session and is not signed at all.
 fn unsigned() -> Vec<u8> {
     let mut datagram = Vec::new();
     let transaction = TransactionId([9; 12]);
@@ -404,14 +404,14 @@ fn the_table_of_valid_pairs_has_a_bound_and_keeps_the_selected_one() {
     assert_eq!(known, MAX_VALID_PAIRS);
 }
 
-/// The check of ours that is due on a pair.
+/// Returns the check of ours that is due on a pair.
 fn challenge(ice: &mut IceLite, now: Instant, from: CandidatePair) -> Option<Vec<u8>> {
     let mut request = Vec::new();
     ice.poll_challenge(now, from, &mut request)
         .then_some(request)
 }
 
-/// The answer of a peer that has got a check of ours.
+/// Returns the answer of a peer that has got a check of ours.
 fn answer(request: &[u8], password: &str) -> Vec<u8> {
     let request = Message::parse(request).unwrap();
     assert_eq!(request.username, Some("REMO:LOCL"));
@@ -558,7 +558,7 @@ fn connection_is_proven_by_itself() {
     assert_eq!(challenge(&mut ice, now, from), None);
 }
 
-/// A full check that says that the short form is known.
+/// Returns a full check that says that the short form is known.
 fn announcing_check() -> Vec<u8> {
     let mut buffer = Vec::new();
     let transaction = TransactionId([9; 12]);
@@ -629,7 +629,7 @@ fn the_short_check_brings_in_no_address_and_takes_no_other_password() {
 
 const NEXT_PASSWORD: &str = "thenextpasswordthenextpassword";
 
-/// A check of the generation after a restart.
+/// Returns a check of the generation after a restart.
 fn next_check(use_candidate: bool) -> Vec<u8> {
     TestCheck {
         username: "NEXT:OREM",

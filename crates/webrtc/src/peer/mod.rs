@@ -424,17 +424,17 @@ impl Peer {
         self.end(reason);
     }
 
-    /// The next datagram to send, besides media.
+    /// Returns the next datagram to send, besides media.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.transmits.pop_front()
     }
 
-    /// The next event.
+    /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<PeerEvent> {
         self.events.pop_front()
     }
 
-    /// The coding of pictures that was agreed on, if the viewer gets any.
+    /// Returns the coding of pictures that was agreed on, if the viewer gets any.
     pub fn video_codec(&self) -> Option<VideoCodec> {
         self.config.video.as_ref()?.codec
     }

@@ -11,7 +11,7 @@ impl<'a> NackPairs<'a> {
         Self(bytes)
     }
 
-    /// The missing sequence numbers, in the order of the packet.
+    /// Returns the missing sequence numbers, in the order of the packet.
     pub fn sequences(&self) -> impl Iterator<Item = u16> + use<'a> {
         self.0.chunks_exact(4).flat_map(|pair| {
             let pid = u16::from_be_bytes([pair[0], pair[1]]);

@@ -11,7 +11,7 @@ const UNIX_EPOCH_IN_NTP: u64 = 2_208_988_800;
 pub struct NtpTime(pub u64);
 
 impl NtpTime {
-    /// The moment of a system clock. Moments before 1970 are taken as 1970.
+    /// Returns the moment of a system clock. Moments before 1970 are taken as 1970.
     pub fn from_system(time: SystemTime) -> Self {
         let since = time
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -20,7 +20,7 @@ impl NtpTime {
         Self(seconds << 32).after(Duration::from_nanos(u64::from(since.subsec_nanos())))
     }
 
-    /// The moment `by` later.
+    /// Returns the moment `by` later.
     pub fn after(self, by: Duration) -> Self {
         let fraction = (u64::from(by.subsec_nanos()) << 32) / 1_000_000_000;
         Self(
@@ -30,7 +30,7 @@ impl NtpTime {
         )
     }
 
-    /// The middle 32 bits, as reports quote a sender report (RFC 3550 section 6.4.1, LSR).
+    /// Returns the middle 32 bits, as reports quote a sender report (RFC 3550 section 6.4.1, LSR).
     pub fn middle(self) -> u32 {
         (self.0 >> 16) as u32
     }
@@ -53,7 +53,7 @@ impl WallClock {
         }
     }
 
-    /// The wall-clock time of an instant after the reading.
+    /// Returns the wall-clock time of an instant after the reading.
     pub fn at(&self, now: Instant) -> NtpTime {
         self.ntp.after(now.saturating_duration_since(self.instant))
     }

@@ -42,8 +42,8 @@ const TRANSPORT_FEEDBACK: u8 = 205;
 const PAYLOAD_FEEDBACK: u8 = 206;
 const EXTENDED_REPORT: u8 = 207;
 
-/// The packets of a compound or reduced-size (RFC 5506) packet, those of other types left out. It
-/// ends at the first malformed one.
+/// Returns the packets of a compound or reduced-size (RFC 5506) packet, those of other types left
+/// out. It ends at the first malformed one.
 pub fn packets(compound: &[u8]) -> impl Iterator<Item = Packet<'_>> {
     let mut rest = compound;
     std::iter::from_fn(move || {
@@ -62,7 +62,7 @@ pub fn packets(compound: &[u8]) -> impl Iterator<Item = Packet<'_>> {
     .flatten()
 }
 
-/// The body without its padding, whose length is its last byte (RFC 3550 section 6.4.1).
+/// Returns the body without its padding, whose length is its last byte (RFC 3550 section 6.4.1).
 fn unpadded(first: u8, body: &[u8]) -> Option<&[u8]> {
     if first & PADDING == 0 {
         return Some(body);
@@ -92,7 +92,7 @@ fn parse(count: u8, packet_type: u8, body: &[u8]) -> Option<Packet<'_>> {
     }
 }
 
-/// The big-endian word at `at`.
+/// Returns the big-endian word at `at`.
 pub(super) fn word(bytes: &[u8], at: usize) -> Option<u32> {
     let word = bytes.get(at..)?.first_chunk()?;
     Some(u32::from_be_bytes(*word))

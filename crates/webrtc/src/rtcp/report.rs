@@ -10,13 +10,13 @@ const BLOCK_LEN: usize = 24;
 pub struct ReportBlocks<'a>(&'a [u8]);
 
 impl<'a> ReportBlocks<'a> {
-    /// The first `count` blocks of `bytes`, or as many as there are.
+    /// Returns the first `count` blocks of `bytes`, or as many as there are.
     pub(super) fn new(count: u8, bytes: &'a [u8]) -> Self {
         let len = bytes.len().min(usize::from(count) * BLOCK_LEN);
         Self(bytes.get(..len).unwrap_or_default())
     }
 
-    /// The blocks, in the order of the packet.
+    /// Returns the blocks, in the order of the packet.
     pub fn iter(&self) -> impl Iterator<Item = ReportBlock> + use<'a> {
         self.0
             .chunks_exact(BLOCK_LEN)

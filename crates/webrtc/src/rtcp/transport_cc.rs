@@ -75,7 +75,7 @@ impl<'a> TransportFeedback<'a> {
         })
     }
 
-    /// The packets in order. It ends early where arrival times are missing.
+    /// Returns the packets in order. It ends early where arrival times are missing.
     pub fn packets(&self) -> impl Iterator<Item = PacketStatus> + use<'a> {
         let mut deltas = self.deltas;
         let mut time = self.reference;
@@ -132,7 +132,7 @@ enum Chunk {
 }
 
 impl Chunk {
-    /// The symbol of the packet `n` places from the chunk's first.
+    /// Returns the symbol of the packet `n` places from the chunk's first.
     fn symbol(self, chunk: u16, n: u16) -> Symbol {
         match self {
             Self::RunLength => Symbol::of(chunk >> 13 & 3),
@@ -152,7 +152,7 @@ impl Symbol {
     }
 }
 
-/// The form of a chunk, and of how many packets it speaks.
+/// Returns the form of a chunk, and of how many packets it speaks.
 fn statuses(chunk: u16) -> (Chunk, u16) {
     match chunk >> 14 {
         0 | 1 => (Chunk::RunLength, chunk & 0x1fff),

@@ -21,7 +21,8 @@ pub struct ReferenceTime {
     pub middle: u32,
 }
 
-/// The receiver reference time of an extended report; `body` is what follows the common header.
+/// Returns the receiver reference time of an extended report; `body` is what follows the common
+/// header.
 pub(super) fn reference_time(body: &[u8]) -> Option<ReferenceTime> {
     let ssrc = word(body, 0)?;
     let mut rest = body.get(4..)?;

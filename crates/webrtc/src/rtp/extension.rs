@@ -150,8 +150,8 @@ pub struct PacketFields {
 }
 
 impl HeaderTemplate {
-    /// The header of a stream with the extensions that are in every packet, and with `extras` as far
-    /// as they fit into [`MAX_EXTENSION`].
+    /// Returns the header of a stream with the extensions that are in every packet, and with
+    /// `extras` as far as they fit into [`MAX_EXTENSION`].
     pub fn new(payload_type: u8, ssrc: u32, extensions: &StreamExtensions, extras: Extras) -> Self {
         let fixed = RtpHeader {
             payload_type,
@@ -216,7 +216,7 @@ impl HeaderTemplate {
         self.bytes[RtpHeader::LEN + 2..][..2].copy_from_slice(&words.to_be_bytes());
     }
 
-    /// Bytes of the header.
+    /// Returns bytes of the header.
     #[allow(clippy::len_without_is_empty, reason = "a header is never empty")]
     pub fn len(&self) -> usize {
         self.len

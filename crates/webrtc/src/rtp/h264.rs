@@ -29,7 +29,7 @@ pub fn packetise(units: &[Bytes], max_payload: usize, emit: impl FnMut(Payload))
 struct H264;
 
 impl NalFormat<1> for H264 {
-    /// The types 24 to 31 mean packets here (RFC 6184 section 5.2).
+    /// Types 24 to 31 mean packets here (RFC 6184 section 5.2).
     fn is_sendable(unit: &[u8]) -> bool {
         unit.first()
             .is_some_and(|header| header & TYPE_MASK < STAP_A)

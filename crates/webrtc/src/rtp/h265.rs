@@ -35,7 +35,7 @@ pub fn packetise(units: &[Bytes], max_payload: usize, emit: impl FnMut(Payload))
 struct H265;
 
 impl NalFormat<HEADER_LEN> for H265 {
-    /// The types 48 to 63 mean packets here (RFC 7798 section 4.4).
+    /// Returns the types 48 to 63 mean packets here (RFC 7798 section 4.4).
     fn is_sendable(unit: &[u8]) -> bool {
         unit.len() > HEADER_LEN && NalType::of(unit).number() < AP
     }

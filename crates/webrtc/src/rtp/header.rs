@@ -31,7 +31,7 @@ impl RtpHeader {
     /// Bytes of the header on the wire.
     pub const LEN: usize = 12;
 
-    /// The header on the wire.
+    /// Returns the header on the wire.
     pub fn to_bytes(self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
         bytes[0] = 2 << 6;

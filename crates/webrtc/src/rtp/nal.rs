@@ -16,11 +16,11 @@ pub(super) trait NalFormat<const LEN: usize> {
     /// Returns whether RTP has not taken the unit's type for packets of its own.
     fn is_sendable(unit: &[u8]) -> bool;
 
-    /// The header of a packet that carries all of `units`.
+    /// Returns the header of a packet that carries all of `units`.
     fn aggregation_header(units: &[Bytes]) -> [u8; LEN];
 
-    /// The header of the packets that carry a part of a unit, and the type of the unit, for the FU
-    /// header.
+    /// Returns the header of the packets that carry a part of a unit, and the type of the unit, for
+    /// the FU header.
     fn fragment_header(unit: &[u8]) -> ([u8; LEN], u8);
 }
 

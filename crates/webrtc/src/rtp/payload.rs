@@ -19,12 +19,13 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// A payload that is a part of the frame as it is.
+    /// Creates a payload that is a part of the frame as it is.
     pub fn whole(body: Bytes) -> Self {
         Self::prefixed(&[], body)
     }
 
-    /// A payload of at most seven bytes, as payload formats put them in front, and a part of the frame.
+    /// Creates a payload of at most seven bytes, as payload formats put them in front, and a part
+    /// of the frame.
     pub(super) fn prefixed(prefix: &[u8], body: Bytes) -> Self {
         debug_assert!(prefix.len() <= MAX_PREFIX, "{prefix:?}");
         let mut bytes = [0; MAX_PREFIX];
@@ -37,18 +38,18 @@ impl Payload {
         }
     }
 
-    /// Its length in bytes.
+    /// Returns its length in bytes.
     #[allow(clippy::len_without_is_empty, reason = "a payload is never empty")]
     pub fn len(&self) -> usize {
         usize::from(self.prefix_len) + self.body.len()
     }
 
-    /// The part of the frame.
+    /// Returns the part of the frame.
     pub(crate) fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// A copy of it.
+    /// Returns a copy of it.
     #[cfg(test)]
     pub(super) fn to_vec(&self) -> Vec<u8> {
         let mut bytes = vec![0; self.len()];

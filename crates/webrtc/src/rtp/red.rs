@@ -16,9 +16,9 @@ const MAX_OFFSET: u32 = 0x3fff;
 /// Longest redundant block (10 bits).
 const MAX_BLOCK: usize = 0x3ff;
 
-/// The payload of a packet with `block`, and with the block before it if that fits into `max_payload`
-/// bytes; `before` is how many ticks earlier it begins, and itself. The payload types are left zero, as
-/// each viewer has its own: see [`set_payload_type`].
+/// Returns the payload of a packet with `block`, and with the block before it if that fits into
+/// `max_payload` bytes; `before` is how many ticks earlier it begins, and itself. The payload types
+/// are left zero, as each viewer has its own: see [`set_payload_type`].
 ///
 /// ```text
 /// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+

@@ -24,7 +24,7 @@ impl BundleGroup {
         Some(Self { mids })
     }
 
-    /// The `mid`s, in the order of the description.
+    /// Returns the `mid`s, in the order of the description.
     pub fn mids(&self) -> &[Token] {
         &self.mids
     }

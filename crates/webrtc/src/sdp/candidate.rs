@@ -42,7 +42,7 @@ pub struct HostCandidate {
 }
 
 impl HostCandidate {
-    /// A candidate reached by UDP.
+    /// Creates a candidate reached by UDP.
     pub fn udp(address: SocketAddr) -> Self {
         Self {
             address,
@@ -50,7 +50,7 @@ impl HostCandidate {
         }
     }
 
-    /// A TCP port that the player connects to.
+    /// Creates a TCP port that the player connects to.
     pub fn tcp_passive(address: SocketAddr) -> Self {
         Self {
             address,
@@ -80,7 +80,8 @@ impl HostCandidate {
     }
 }
 
-/// The values of the `a=candidate` lines for `candidates`, which stand in order of preference.
+/// Returns the values of the `a=candidate` lines for `candidates`, which stand in order of
+/// preference.
 pub(super) fn attribute_values(candidates: &[HostCandidate]) -> Vec<String> {
     let line = |(index, candidate): (usize, &HostCandidate)| {
         let first = candidates

@@ -92,7 +92,7 @@ impl Feedback {
         }
     }
 
-    /// The values after `a=rtcp-fb:<payload type> `.
+    /// Returns the values after `a=rtcp-fb:<payload type> `.
     pub(super) fn values(self) -> impl Iterator<Item = &'static str> {
         let known = [
             (self.nack, "nack"),
@@ -119,8 +119,8 @@ impl Feedback {
     }
 }
 
-/// The payload types of one section, in the order of its `m=` line. Attribute lines that cannot be
-/// read are left out: they describe payload types that are then not chosen.
+/// Returns the payload types of one section, in the order of its `m=` line. Attribute lines that
+/// cannot be read are left out: they describe payload types that are then not chosen.
 pub(super) fn collect(formats: &[String], attributes: &[Attribute]) -> Vec<CodecParameters> {
     let values = |key: &'static str| {
         let of_key = attributes
@@ -174,8 +174,8 @@ fn in_order(formats: &[String], mut codecs: Vec<CodecParameters>) -> Vec<CodecPa
     codecs
 }
 
-/// A payload type that can be told from RTCP on the same port: 64 to 95 cannot, as their first
-/// bytes with the marker bit set are those of RTCP (RFC 5761 section 4).
+/// Returns a payload type that can be told from RTCP on the same port: 64 to 95 cannot, as their
+/// first bytes with the marker bit set are those of RTCP (RFC 5761 section 4).
 fn parse_payload_type(text: &str) -> Option<u8> {
     let number = text.parse::<u8>().ok()?;
     matches!(number, 0..=63 | 96..=127).then_some(number)

@@ -22,7 +22,7 @@ pub enum HeaderExtension {
 }
 
 impl HeaderExtension {
-    /// The name that stands in `a=extmap`.
+    /// Returns the name that stands in `a=extmap`.
     pub fn uri(self) -> &'static str {
         match self {
             Self::Mid => "urn:ietf:params:rtp-hdrext:sdes:mid",
@@ -46,7 +46,7 @@ impl ExtensionId {
         (1..=14).contains(&id).then_some(Self(id))
     }
 
-    /// The number.
+    /// Returns the number.
     pub fn get(self) -> u8 {
         self.0
     }

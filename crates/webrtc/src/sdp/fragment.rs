@@ -76,8 +76,8 @@ impl IceFragment {
         })
     }
 
-    /// The fragment that answers an ICE restart: our new credentials and, all at once, our candidates,
-    /// for the section that the player named (RFC 9725 section 4.3.3).
+    /// Returns the fragment that answers an ICE restart: our new credentials and, all at once, our
+    /// candidates, for the section that the player named (RFC 9725 section 4.3.3).
     #[must_use]
     pub fn answer(&self, ice: &Credentials, candidates: &[HostCandidate]) -> String {
         let mut lines = vec!["a=ice-lite".to_owned(), "a=ice-options:ice2".to_owned()];

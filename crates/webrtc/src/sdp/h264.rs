@@ -30,7 +30,7 @@ pub enum H264Profile {
 }
 
 impl H264Profile {
-    /// The profile of a `profile-level-id`; the level, its last byte, does not matter.
+    /// Returns the profile of a `profile-level-id`; the level, its last byte, does not matter.
     pub fn of([profile_idc, constraints, _level]: [u8; 3]) -> Self {
         let matches = |mask: u8, value: u8| constraints & mask == value;
         match profile_idc {
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::sdp::Offer;
 
-    /// The payload type chosen from `(payload type, fmtp)` pairs.
+    /// Returns the payload type chosen from `(payload type, fmtp)` pairs.
     fn chosen(offered: &[(u8, &str)], stream: Option<[u8; 3]>) -> Option<(u8, PacketizationMode)> {
         let formats: String = offered.iter().map(|(pt, _)| format!(" {pt}")).collect();
         let mut offer = format!("v=0\nm=video 9 UDP/TLS/RTP/SAVPF{formats}\n");

@@ -257,8 +257,8 @@ impl<'a> TransportLines<'a> {
         }
     }
 
-    /// A section's own lines win over those of the session level (RFC 8839 section 5.4, RFC 8122
-    /// section 5, RFC 4145 section 4).
+    /// Creates a section's own lines win over those of the session level (RFC 8839 section 5.4, RFC
+    /// 8122 section 5, RFC 4145 section 4).
     fn or(self, session: &Self) -> Self {
         let own = !self.fingerprints.is_empty();
         Self {

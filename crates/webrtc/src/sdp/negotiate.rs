@@ -95,7 +95,7 @@ impl Description {
         })
     }
 
-    /// The transport that all `accepted` sections share.
+    /// Returns the transport that all `accepted` sections share.
     ///
     /// The first section describes it; bundle-only sections need not repeat it (RFC 9143 section
     /// 7.1.3), and where the first has an error, a later one that repeats it is as good.
@@ -212,8 +212,8 @@ fn negotiate_audio(
     }
 }
 
-/// The extensions of `wanted` that the player offers, with the ids that it gave them (RFC 8285
-/// section 6).
+/// Returns the extensions of `wanted` that the player offers, with the ids that it gave them (RFC
+/// 8285 section 6).
 fn agree_extensions(
     media: &MediaSection,
     wanted: &[HeaderExtension],

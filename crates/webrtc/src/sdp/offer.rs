@@ -82,7 +82,7 @@ impl Offer {
         })
     }
 
-    /// The sections on which video could be sent.
+    /// Returns the sections on which video could be sent.
     fn video_sections(&self) -> impl Iterator<Item = &MediaSection> {
         let sections = self.media().iter();
         sections

@@ -152,7 +152,7 @@ impl<'a> Selection<'a> {
         Self { verdicts, bundle }
     }
 
-    /// The sections that are not rejected, the one that describes the transport first.
+    /// Returns the sections that are not rejected, the one that describes the transport first.
     pub(super) fn accepted(&self) -> Vec<usize> {
         match &self.bundle {
             Some(bundle) => bundle.clone(),
@@ -160,7 +160,7 @@ impl<'a> Selection<'a> {
         }
     }
 
-    /// The sections on which nothing is sent.
+    /// Returns the sections on which nothing is sent.
     pub(super) fn rejected(&self, description: &Description) -> Vec<RejectedMedia> {
         let sections = description.media.iter().zip(&self.verdicts).enumerate();
         sections
@@ -234,8 +234,8 @@ fn choose_codec<'a>(media: &'a MediaSection, plan: &MediaPlan) -> Result<Verdict
     codec.map(Verdict::Audio).ok_or_else(|| no_codec("Opus"))
 }
 
-/// The first video section that some audio can go with, and that audio; else the first video alone,
-/// else the first audio alone.
+/// Returns the first video section that some audio can go with, and that audio; else the first
+/// video alone, else the first audio alone.
 fn choose_pair(
     description: &Description,
     verdicts: &[Verdict<'_>],
@@ -288,7 +288,8 @@ fn is_opus(codec: &CodecParameters) -> bool {
     codec.name().eq_ignore_ascii_case("opus") && codec.clock_rate == 48_000
 }
 
-/// The codecs that a section names, at most eight: retransmissions and error correction are none.
+/// Returns the codecs that a section names, at most eight: retransmissions and error correction are
+/// none.
 pub(super) fn codec_names(media: &MediaSection) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for name in media.codecs.iter().map(CodecParameters::name) {
@@ -311,7 +312,7 @@ fn accepted_indices<'v>(verdicts: &'v [Verdict<'_>]) -> impl Iterator<Item = usi
     accepted.map(|(index, _)| index)
 }
 
-/// The accepted sections in the order of `group`.
+/// Returns the accepted sections in the order of `group`.
 ///
 /// The first member with a port describes the transport of all (RFC 9143 section 7.2.1). To reject
 /// it would take the transport away from the others: bundle-only sections have no other, and
@@ -344,7 +345,8 @@ fn bundle_order<'a>(
     order
 }
 
-/// A format for an inactive section: it is not used, but one must be named (RFC 8866 section 5.14).
+/// Returns a format for an inactive section: it is not used, but one must be named (RFC 8866
+/// section 5.14).
 fn carrier_codec(media: &MediaSection) -> Option<&CodecParameters> {
     match media.kind {
         MediaKind::Audio | MediaKind::Video if media.is_rtp() => media.codecs.first(),

@@ -33,7 +33,7 @@ impl Setup {
 }
 
 impl DtlsRole {
-    /// The side that an answer with this `a=setup` takes. An answer never leaves it open.
+    /// Returns the side that an answer with this `a=setup` takes. An answer never leaves it open.
     pub fn of_answer(setup: Setup) -> Self {
         match setup {
             Setup::Active => Self::Client,

@@ -19,14 +19,14 @@ impl Token {
         valid.then_some(Self(text))
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl From<u64> for Token {
-    /// The number as 16 hexadecimal digits.
+    /// Returns the number as 16 hexadecimal digits.
     fn from(number: u64) -> Self {
         Self(format!("{number:016x}"))
     }

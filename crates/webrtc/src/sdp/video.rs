@@ -66,8 +66,8 @@ pub(super) fn name(codec: VideoCodec, profile_level_id: Option<[u8; 3]>) -> &'st
     }
 }
 
-/// The payload type of this encoding with the smallest rank; of equals the first, which the player
-/// prefers.
+/// Returns the payload type of this encoding with the smallest rank; of equals the first, which the
+/// player prefers.
 fn best<'a>(
     media: &'a MediaSection,
     encoding: &str,
@@ -81,7 +81,8 @@ fn best<'a>(
     Some(VideoChoice { codec, mode: None })
 }
 
-/// A number among the format parameters; `default` where it is not given, `None` where it is none.
+/// Returns a number among the format parameters; `default` where it is not given, `None` where it
+/// is none.
 fn number(codec: &CodecParameters, key: &str, default: u8) -> Option<u8> {
     match codec.parameter(key) {
         Some(value) => value.parse().ok(),

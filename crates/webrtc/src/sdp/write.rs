@@ -216,8 +216,8 @@ impl<'a> Writer<'a> {
         lines
     }
 
-    /// A source of the stream (RFC 5576 section 4.1). `msid` on it is an older form of `a=msid`
-    /// that some players still read.
+    /// Returns a source of the stream (RFC 5576 section 4.1). `msid` on it is an older form of
+    /// `a=msid` that some players still read.
     fn source_lines(&self, ssrc: u32, track: &Token) -> [Attribute; 2] {
         let LocalParameters {
             cname, stream_id, ..
@@ -229,7 +229,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The encoding is repeated letter by letter: there are players that compare it as text.
+/// Returns the encoding is repeated letter by letter: there are players that compare it as text.
 fn codec_lines(codec: &CodecParameters, fmtp: Option<&str>) -> Vec<Attribute> {
     let payload_type = codec.payload_type;
     let mut lines = vec![value(
@@ -254,7 +254,7 @@ fn opus_parameters(codec: &CodecParameters) -> String {
     parameters
 }
 
-/// A line with a direction must be answered with one (RFC 8285 section 6).
+/// Returns a line with a direction must be answered with one (RFC 8285 section 6).
 fn extension_lines(
     media: &MediaSection,
     agreed: &[(HeaderExtension, ExtensionId)],
@@ -271,7 +271,7 @@ fn extension_lines(
     agreed.iter().map(line).collect()
 }
 
-/// The default candidate (RFC 8839 section 4.2.1.2): IPv4 first, which most can reach.
+/// Returns the default candidate (RFC 8839 section 4.2.1.2): IPv4 first, which most can reach.
 fn default_address(candidates: &[HostCandidate]) -> SocketAddr {
     let udp = || {
         let udp = candidates

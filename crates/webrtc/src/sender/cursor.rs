@@ -309,7 +309,7 @@ impl Cursor {
         }
     }
 
-    /// Returns index and number of the newest packet sent with this sequence number.
+    /// Returns the index and number of the newest packet sent with this sequence number.
     pub(super) fn sent_as(&self, sequence: u16) -> Option<(u64, u64)> {
         let last = self.next_index.checked_sub(1)?;
         let age = u64::from((last as u16).wrapping_sub(sequence));

@@ -356,7 +356,7 @@ fn id(id: u8) -> ExtensionId {
     ExtensionId::new(id).unwrap()
 }
 
-/// All extensions that change from packet to packet, and a mid.
+/// Returns all extensions that change from packet to packet, and a mid.
 fn extensions() -> StreamExtensions {
     StreamExtensions {
         mid: Some((id(4), Mid::new("0").unwrap())),

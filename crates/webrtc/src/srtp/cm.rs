@@ -50,8 +50,8 @@ impl Cm {
         core.apply_keystream_partial(data.into());
     }
 
-    /// The first `N` bytes of the HMAC over `message` followed by `word` (the roll-over counter of
-    /// RTP, the index word of RTCP: RFC 3711 section 4.2).
+    /// Returns the first `N` bytes of the HMAC over `message` followed by `word` (the roll-over
+    /// counter of RTP, the index word of RTCP: RFC 3711 section 4.2).
     pub(super) fn tag<const N: usize>(&self, message: &[u8], word: u32) -> [u8; N] {
         let mac: [u8; MAC_LEN] = self
             .mac

@@ -28,7 +28,8 @@ impl Gcm {
         }
     }
 
-    /// The nonce of an SRTP packet (RFC 7714 section 8.1) or an SRTCP packet (section 9.1): both are
+    /// Returns the nonce of an SRTP packet (RFC 7714 section 8.1) or an SRTCP packet (section 9.1):
+    /// both are
     /// `00 00 | SSRC | 48-bit index`, XORed with the salt.
     fn nonce(&self, ssrc: u32, index: u64) -> Nonce {
         let mut nonce = [0; 12];

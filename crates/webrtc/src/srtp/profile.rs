@@ -26,7 +26,7 @@ impl SrtpProfile {
         Self::AesCm128HmacSha1_32,
     ];
 
-    /// The profile of a code point of the `use_srtp` extension, if it is one of ours.
+    /// Returns the profile of a code point of the `use_srtp` extension, if it is one of ours.
     #[must_use]
     pub fn from_id(id: u16) -> Option<Self> {
         Self::ALL.into_iter().find(|profile| profile.id() == id)
@@ -43,7 +43,7 @@ impl SrtpProfile {
         }
     }
 
-    /// Length of the master key in bytes.
+    /// Returns the length of the master key in bytes.
     #[must_use]
     pub const fn key_len(self) -> usize {
         match self {
@@ -52,8 +52,8 @@ impl SrtpProfile {
         }
     }
 
-    /// Length of the master salt in bytes: 112 bits for counter mode (RFC 3711 section 8.2), 96 for
-    /// AEAD (RFC 7714 section 12).
+    /// Returns the length of the master salt in bytes: 112 bits for counter mode (RFC 3711 section
+    /// 8.2), 96 for AEAD (RFC 7714 section 12).
     #[must_use]
     pub const fn salt_len(self) -> usize {
         match self {
@@ -62,7 +62,7 @@ impl SrtpProfile {
         }
     }
 
-    /// Bytes to ask of the DTLS exporter: a key and a salt for each side.
+    /// Returns bytes to ask of the DTLS exporter: a key and a salt for each side.
     #[must_use]
     pub const fn keying_material_len(self) -> usize {
         2 * (self.key_len() + self.salt_len())
@@ -70,7 +70,7 @@ impl SrtpProfile {
 }
 
 impl fmt::Display for SrtpProfile {
-    /// The name in IANA's registry.
+    /// Returns the name in IANA's registry.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AeadAes128Gcm => "SRTP_AEAD_AES_128_GCM",
@@ -111,19 +111,19 @@ impl MasterKey {
         Some(master)
     }
 
-    /// The profile these bytes belong to.
+    /// Returns the profile these bytes belong to.
     #[must_use]
     pub fn profile(&self) -> SrtpProfile {
         self.profile
     }
 
-    /// The master key, [`SrtpProfile::key_len`] bytes.
+    /// Returns the master key, [`SrtpProfile::key_len`] bytes.
     #[must_use]
     pub fn key(&self) -> &[u8] {
         &self.key[..self.profile.key_len()]
     }
 
-    /// The master salt, [`SrtpProfile::salt_len`] bytes.
+    /// Returns the master salt, [`SrtpProfile::salt_len`] bytes.
     #[must_use]
     pub fn salt(&self) -> &[u8] {
         &self.salt[..self.profile.salt_len()]
@@ -179,7 +179,7 @@ impl SrtpKeyingMaterial {
         })
     }
 
-    /// The keys as the DTLS client uses them.
+    /// Returns the keys as the DTLS client uses them.
     #[must_use]
     pub fn for_client(self) -> SrtpKeys {
         SrtpKeys {
@@ -188,7 +188,7 @@ impl SrtpKeyingMaterial {
         }
     }
 
-    /// The keys as the DTLS server uses them.
+    /// Returns the keys as the DTLS server uses them.
     #[must_use]
     pub fn for_server(self) -> SrtpKeys {
         SrtpKeys {

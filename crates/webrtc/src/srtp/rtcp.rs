@@ -74,7 +74,7 @@ pub struct SrtcpSealer {
 }
 
 impl SrtcpSealer {
-    /// The session keys for RTCP under `master`.
+    /// Returns the session keys for RTCP under `master`.
     pub fn new(master: &MasterKey) -> Self {
         Self {
             suite: Suite::new(master),
@@ -128,7 +128,7 @@ pub struct SrtcpOpener {
 }
 
 impl SrtcpOpener {
-    /// The session keys for RTCP under `master`.
+    /// Returns the session keys for RTCP under `master`.
     pub fn new(master: &MasterKey) -> Self {
         Self {
             suite: Suite::new(master),
@@ -234,7 +234,7 @@ fn associated_data(packet: &[u8], word: u32) -> [u8; HEADER_LEN + INDEX_LEN] {
     aad
 }
 
-/// The SSRC of the first packet of a compound packet.
+/// Returns the SSRC of the first packet of a compound packet.
 fn ssrc(packet: &[u8]) -> Option<u32> {
     packet.get(4..HEADER_LEN).map(be_word)
 }
@@ -251,7 +251,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A receiver report without blocks, and an SDES-like tail.
+    /// Returns a receiver report without blocks, and an SDES-like tail.
     fn report(ssrc: u32, words: u8) -> Vec<u8> {
         let mut packet = vec![0x80, 201, 0, 1 + words];
         packet.extend_from_slice(&ssrc.to_be_bytes());

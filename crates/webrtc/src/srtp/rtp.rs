@@ -26,7 +26,7 @@ enum Suite {
 }
 
 impl SrtpSealer {
-    /// The session keys for RTP under `master`.
+    /// Returns the session keys for RTP under `master`.
     pub fn new(master: &MasterKey) -> Self {
         let cm = || {
             let labels = (
@@ -45,7 +45,7 @@ impl SrtpSealer {
         })
     }
 
-    /// Bytes of tag behind the payload.
+    /// Returns bytes of tag behind the payload.
     pub fn tag_len(&self) -> usize {
         match &self.0 {
             Suite::Gcm(_) => gcm::TAG_LEN,

@@ -5,7 +5,7 @@ use webrtc_srtp::protection_profile::ProtectionProfile;
 
 use super::profile::{MasterKey, SrtpProfile};
 
-/// A master key made of a seed.
+/// Returns a master key made of a seed.
 pub(crate) fn master(profile: SrtpProfile, seed: u8) -> MasterKey {
     let bytes = |len: usize, salt: u8| -> Vec<u8> {
         (0..len)
@@ -20,7 +20,7 @@ pub(crate) fn master(profile: SrtpProfile, seed: u8) -> MasterKey {
     .expect("the lengths are the profile's")
 }
 
-/// The other implementation, under the same master key.
+/// Returns the other implementation, under the same master key.
 pub(crate) fn webrtc_context(master: &MasterKey) -> Context {
     let profile = match master.profile() {
         SrtpProfile::AeadAes128Gcm => ProtectionProfile::AeadAes128Gcm,

@@ -17,7 +17,7 @@ use super::{MAGIC_COOKIE, TransactionId};
 const FAMILY_V4: u8 = 1;
 const FAMILY_V6: u8 = 2;
 
-/// The address in an attribute's value, or `None` if the value is malformed.
+/// Returns the address in an attribute's value, or `None` if the value is malformed.
 pub(super) fn read_xor_mapped(value: &[u8], transaction: TransactionId) -> Option<SocketAddr> {
     let (&[_, family, port_hi, port_lo], address) = value.split_first_chunk()?;
     let port = u16::from_be_bytes([port_hi, port_lo]) ^ PORT_MASK;
@@ -61,7 +61,7 @@ pub(super) fn write_xor_mapped(
 /// The port is covered by the upper half of the magic cookie.
 const PORT_MASK: u16 = (MAGIC_COOKIE >> 16) as u16;
 
-/// An IPv6 address is covered by the magic cookie followed by the transaction id.
+/// Returns an IPv6 address is covered by the magic cookie followed by the transaction id.
 fn v6_mask(transaction: TransactionId) -> u128 {
     transaction
         .0

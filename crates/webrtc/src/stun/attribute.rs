@@ -97,7 +97,7 @@ impl UnknownAttributes {
         self.len == 0
     }
 
-    /// The types in order of appearance.
+    /// Returns the types in order of appearance.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = AttributeType> + '_ {
         self.types.iter().take(self.len).copied().map(AttributeType)
     }

@@ -11,8 +11,8 @@ pub(super) const FINGERPRINT_LEN: usize = 4;
 /// The CRC is sent under this mask, so that a CRC of the application's own is not taken for it.
 const FINGERPRINT_XOR: u32 = 0x5354_554e;
 
-/// The first `LEN` bytes of the HMAC for a message, of which `covered` is all before the attribute
-/// that carries them.
+/// Returns the first `LEN` bytes of the HMAC for a message, of which `covered` is all before the
+/// attribute that carries them.
 pub(super) fn compute<const LEN: usize>(covered: &[u8], key: &[u8]) -> [u8; LEN] {
     let whole: [u8; INTEGRITY_LEN] = hmac::<LEN>(covered, key).finalize().into_bytes().into();
     let mut tag = [0; LEN];
@@ -39,7 +39,7 @@ fn hmac<const LEN: usize>(covered: &[u8], key: &[u8]) -> Hmac<Sha1> {
     hmac
 }
 
-/// The FINGERPRINT value over the message up to the attribute.
+/// Returns the FINGERPRINT value over the message up to the attribute.
 ///
 /// The attribute is the last, so the length field is the one of the finished message: the caller
 /// has set it already.

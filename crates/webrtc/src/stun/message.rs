@@ -268,8 +268,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// The part of USERNAME before the colon of a Binding request: in a connectivity check, the username
-/// fragment of the one it is sent to (RFC 8445 section 7.1.2).
+/// Returns the part of USERNAME before the colon of a Binding request: in a connectivity check, the
+/// username fragment of the one it is sent to (RFC 8445 section 7.1.2).
 ///
 /// Nothing is verified. It is for finding the session whose key the message is to be verified with.
 #[must_use]

@@ -21,7 +21,7 @@ pub struct MessageWriter<'b> {
 }
 
 impl<'b> MessageWriter<'b> {
-    /// Begins a message. What the buffer held is dropped.
+    /// Starts a message. What the buffer held is dropped.
     pub fn new(
         buffer: &'b mut Vec<u8>,
         class: Class,

@@ -22,7 +22,7 @@ struct Player {
     audio: Mid,
 }
 
-/// A str0m that wants to watch, perhaps with a data channel.
+/// Returns a str0m that wants to watch, perhaps with a data channel.
 fn player(data_channel: bool) -> Player {
     let mut rtc = Rtc::builder().build(Instant::now());
     let address = "192.0.2.77:5000".parse().expect("an address");

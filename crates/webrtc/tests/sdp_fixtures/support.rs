@@ -41,7 +41,7 @@ fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/offers")
 }
 
-/// A stream with video of a profile that is not known yet, and audio.
+/// Returns a stream with video of a profile that is not known yet, and audio.
 pub(crate) fn plan() -> MediaPlan {
     MediaPlan {
         video: Some(VideoPlan::default()),
@@ -124,7 +124,7 @@ impl Description {
     }
 }
 
-/// The values of all `a=<key>` lines; an attribute without a value gives an empty one.
+/// Returns the values of all `a=<key>` lines; an attribute without a value gives an empty one.
 pub(crate) fn values<'a>(lines: &'a [String], key: &str) -> Vec<&'a str> {
     let attributes = lines.iter().filter_map(|line| line.strip_prefix("a="));
     let pairs = attributes.map(|line| line.split_once(':').unwrap_or((line, "")));
@@ -139,7 +139,7 @@ impl Section {
         values(&self.lines, key)
     }
 
-    /// The value of the only `a=<key>` line.
+    /// Returns the value of the only `a=<key>` line.
     pub(crate) fn only(&self, key: &str) -> &str {
         let values = self.values(key);
         assert_eq!(values.len(), 1, "one a={key}: {values:?}");

@@ -230,8 +230,8 @@ impl Simulation {
         }
     }
 
-    /// The bytes of the picture with this number: as long as a 720p stream has them, and different
-    /// for each.
+    /// Returns the bytes of the picture with this number: as long as a 720p stream has them, and
+    /// different for each.
     pub(crate) fn picture(&self, number: u64) -> Vec<u8> {
         let keyframe = number.is_multiple_of(self.keyframe_interval);
         let len = if keyframe {
@@ -307,8 +307,8 @@ impl Simulation {
         }
     }
 
-    /// The pictures that the client put together: number, whether it is what was published, and how
-    /// long after that the client had it.
+    /// Returns the pictures that the client put together: number, whether it is what was published,
+    /// and how long after that the client had it.
     pub(crate) fn pictures(&self) -> Vec<(u64, bool, Duration)> {
         let received = self.received.iter().zip(&self.received_at);
         received
@@ -501,7 +501,7 @@ impl Simulation {
     }
 }
 
-/// A nominating check under the credentials of both sides, ours first.
+/// Returns a nominating check under the credentials of both sides, ours first.
 pub(crate) fn nominating_check(local: &Credentials, remote: &Credentials) -> Vec<u8> {
     let mut check = Vec::new();
     MessageWriter::new(

@@ -73,7 +73,7 @@ impl Network {
         }
     }
 
-    /// The next datagram that has arrived by `now`.
+    /// Returns the next datagram that has arrived by `now`.
     pub(crate) fn receive(&mut self, now: Instant) -> Option<Datagram> {
         let (key, _) = self
             .under_way
@@ -92,7 +92,7 @@ impl Network {
             .collect()
     }
 
-    /// A number below `limit` (xorshift64*).
+    /// Returns a number below `limit` (xorshift64*).
     fn random(&mut self, limit: u64) -> u64 {
         self.random ^= self.random >> 12;
         self.random ^= self.random << 25;

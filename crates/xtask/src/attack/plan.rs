@@ -33,7 +33,7 @@ impl Plan {
         }
     }
 
-    /// The clip for the attacker.
+    /// Returns the clip for the attacker.
     pub(super) fn clip(&self, programs: &Programs) -> Result<PathBuf, LoadError> {
         match self.material {
             Material::Common => programs.clip(),
@@ -102,7 +102,7 @@ pub(super) const PLANS: &[Plan] = &[
     Plan::new("junk-records"),
 ];
 
-/// The names, for the command line.
+/// Returns the names, for the command line.
 pub(super) fn names() -> PossibleValuesParser {
     PLANS
         .iter()

@@ -109,7 +109,7 @@ impl Course {
 }
 
 impl Sample {
-    /// The process now; `None` when it has ended.
+    /// Returns the process now; `None` when it has ended.
     fn of(pid: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let mut sample = Self::parse(&status)?;

@@ -86,7 +86,7 @@ impl Scene {
         Gateway::start(&self.gateway, &configuration, log)
     }
 
-    /// The innocent viewer, who watches all the time.
+    /// Returns the innocent viewer, who watches all the time.
     fn viewer(&self, gateway: &Gateway) -> Result<Running, LoadError> {
         let mut viewer = gateway.swarm(&self.programs, 1);
         let seconds = u64::from(self.seconds) + LEAD.as_secs();
@@ -94,14 +94,14 @@ impl Scene {
         spawn(&mut viewer, "whep-swarm")
     }
 
-    /// An honest newcomer.
+    /// Returns an honest newcomer.
     fn newcomer(&self, gateway: &Gateway) -> Result<Running, LoadError> {
         let mut newcomer = gateway.swarm(&self.programs, 1);
         newcomer.args(["--duration", "1s", "--json"]);
         spawn(&mut newcomer, "whep-swarm")
     }
 
-    /// An honest publisher who begins.
+    /// Returns an honest publisher who begins.
     fn publisher(&self, gateway: &Gateway) -> Result<Running, LoadError> {
         let mut publisher = gateway.publisher(&self.programs, "newcomer", &self.clip);
         publisher.args(["--duration", "1s", "--json"]);
@@ -135,7 +135,7 @@ fn spawn(command: &mut Command, what: &'static str) -> Result<Running, LoadError
     command.spawn().map(Running).map_err(io_error(what))
 }
 
-/// The JSON that a program prints before it ends.
+/// Returns the JSON that a program prints before it ends.
 fn report(mut program: Running) -> Result<Value, LoadError> {
     let mut text = String::new();
     if let Some(mut stdout) = program.0.stdout.take() {
@@ -145,7 +145,7 @@ fn report(mut program: Running) -> Result<Value, LoadError> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// A figure of a program's report, if nothing in it has failed.
+/// Returns a figure of a program's report, if nothing in it has failed.
 fn time(program: Running, figure: &str) -> Option<f64> {
     let report = report(program).ok()?;
     let failures = report["failures"].as_object()?;

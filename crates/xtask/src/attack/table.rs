@@ -112,7 +112,7 @@ impl Row {
     }
 }
 
-/// All rows under one header.
+/// Returns all rows under one header.
 pub(super) fn render(rows: &[Row]) -> String {
     let mut text = joined(&HEADER.map(str::to_owned));
     text += &joined(&HEADER.map(|_| "---".to_owned()));

@@ -109,7 +109,7 @@ const HEADER: [&str; COLUMNS] = [
     "picture in to last out, p99 ms",
 ];
 
-/// All rows under one header.
+/// Returns all rows under one header.
 pub(super) fn render(rows: &[Row]) -> String {
     let line = |cells: [String; COLUMNS]| format!("| {} |\n", cells.join(" | "));
     let mut text = line(HEADER.map(str::to_owned));

@@ -12,7 +12,8 @@ const FILE_HEADER: [u8; 13] = *b"FLV\x01\x05\0\0\0\x09\0\0\0\0";
 const TAG_HEADER: usize = 11;
 const PREVIOUS_TAG_SIZE: usize = 4;
 
-/// The bodies of a track of AVC or AAC: that with the decoder configuration, and those with media.
+/// Returns the bodies of a track of AVC or AAC: that with the decoder configuration, and those with
+/// media.
 pub(super) fn media(file: &[u8], kind: u8) -> (&[u8], Vec<&[u8]>) {
     let mut header = &[][..];
     let mut media = Vec::new();
@@ -33,7 +34,7 @@ pub(super) fn media(file: &[u8], kind: u8) -> (&[u8], Vec<&[u8]>) {
     (header, media)
 }
 
-/// A file of tags: time in milliseconds, type, body.
+/// Returns a file of tags: time in milliseconds, type, body.
 pub(super) fn file(tags: &[(u64, u8, &[u8])]) -> Vec<u8> {
     let mut file = FILE_HEADER.to_vec();
     for (time, kind, body) in tags {

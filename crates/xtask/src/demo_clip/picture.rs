@@ -148,14 +148,14 @@ fn background() -> Vec<[f32; 3]> {
         .collect()
 }
 
-/// The height of an arm at `x`, both in parts of the picture.
+/// Returns the height of an arm at `x`, both in parts of the picture.
 fn height_of(arm: [f32; 2], x: f32, offset: f32, phase: f32) -> f32 {
     let first = arm[0] * smooth_step(FIRST_PARTING[0], FIRST_PARTING[1], x);
     let second = arm[1] * smooth_step(SECOND_PARTING[0], SECOND_PARTING[1], x);
     0.46 + first + second + sway(x, offset, phase)
 }
 
-/// The river meanders: waves that travel down it.
+/// Returns the river meanders: waves that travel down it.
 fn sway(x: f32, offset: f32, phase: f32) -> f32 {
     let parted = smooth_step(FIRST_PARTING[0], SECOND_PARTING[1], x);
     let wave = (TAU * (1.7 * x - WAVES_PER_LOOP * phase)).sin();

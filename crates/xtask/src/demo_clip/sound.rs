@@ -34,12 +34,12 @@ pub(super) fn samples(count: usize) -> Vec<[f32; 2]> {
         .collect()
 }
 
-/// A frequency near `hertz` that has whole periods in the loop.
+/// Returns a frequency near `hertz` that has whole periods in the loop.
 fn in_tune(hertz: f64, length: f64) -> f64 {
     (hertz * length).round() / length
 }
 
-/// The chords, each swelling while the one before it fades.
+/// Returns the chords, each swelling while the one before it fades.
 fn pad(time: f64, length: f64, side: f64) -> f64 {
     let place = time / length * CHORDS.len() as f64;
     let mut sum = 0.0;
@@ -61,7 +61,7 @@ fn pad(time: f64, length: f64, side: f64) -> f64 {
     sum * (0.85 + 0.15 * (TAU * 3.0 * time / length).sin())
 }
 
-/// The drops, each to one side.
+/// Returns the drops, each to one side.
 fn bell(time: f64, length: f64) -> [f64; 2] {
     let mut sides = [0.0; 2];
     for (n, hertz) in DROPS.iter().enumerate() {

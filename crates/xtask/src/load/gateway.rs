@@ -71,7 +71,7 @@ impl Gateway {
         self.process.0.id()
     }
 
-    /// The address that it has printed for `RTMP`, `HTTP`, `Admin` or `WebRTC`.
+    /// Returns the address that it has printed for `RTMP`, `HTTP`, `Admin` or `WebRTC`.
     pub(crate) fn address(&self, what: &str) -> &str {
         self.addresses.get(what).map_or("", String::as_str)
     }

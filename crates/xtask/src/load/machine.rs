@@ -17,7 +17,7 @@ pub(crate) fn describe(cores: usize) -> String {
     )
 }
 
-/// The first value of a key in `key : value` lines.
+/// Returns the first value of a key in `key : value` lines.
 fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;

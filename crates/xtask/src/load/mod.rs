@@ -111,7 +111,7 @@ impl Programs {
         Self::built()
     }
 
-    /// Those that were built before.
+    /// Returns those that were built before.
     pub(crate) fn built() -> Result<Self, LoadError> {
         let executable = env::current_exe().map_err(io_error("this program's path"))?;
         // This program lies in target/<profile>.
@@ -125,7 +125,7 @@ impl Programs {
         Command::new(self.folder.join(program))
     }
 
-    /// The clip that honest publishers send, made once.
+    /// Returns the clip that honest publishers send, made once.
     pub(crate) fn clip(&self) -> Result<PathBuf, LoadError> {
         clip(&self.folder, "bench-720p30", CLIP)
     }

@@ -70,7 +70,7 @@ fn enter(registry: &Registry) -> SessionId {
 /// The commands that a shard finds in its inbox.
 type Inbox = RefCell<Vec<(usize, String)>>;
 
-/// Restarts with our fragment `ufrag`. Without an inbox there is no room in that of the shard.
+/// Restarts with our fragment `ufrag`. `None` as the inbox stands for a full one.
 fn restart(
     registry: &Registry,
     id: &SessionId,
@@ -89,16 +89,16 @@ fn is_empty(registry: &Registry) -> bool {
 }
 
 #[test]
-fn restart_before_the_viewer_came_leaves_its_first_credentials_good() {
+fn first_credentials_stay_valid_after_a_restart_before_the_first_check() {
     for named in ["one1", "six6"] {
         let registry = Registry::default();
         let id = enter(&registry);
-        // Of several the last counts.
+        // Of several restarts the last counts.
         for ufrag in ["two2", "six6"] {
             let restarted = restart(&registry, &id, ufrag, None);
             assert_eq!(restarted, Ok(()));
         }
-        assert_eq!(registry.place("two2"), None);
+        assert_eq!(registry.locate("two2"), None);
         let Claim::Claimed(session) = registry.claim(named, 3, |_| true) else {
             panic!("not under {named}");
         };
@@ -126,7 +126,7 @@ fn restarted_session_whose_viewer_never_comes_leaves_nothing_behind() {
 }
 
 #[test]
-fn restart_that_the_shard_cannot_be_told_of_changes_nothing() {
+fn restart_with_a_full_shard_inbox_changes_nothing() {
     let registry = Registry::default();
     let id = enter(&registry);
     assert!(matches!(
@@ -135,7 +135,7 @@ fn restart_that_the_shard_cannot_be_told_of_changes_nothing() {
     ));
     let busy = restart(&registry, &id, "two2", None);
     assert_eq!(busy, Err(RestartError::Busy));
-    assert_eq!(registry.place("two2"), None);
+    assert_eq!(registry.locate("two2"), None);
     assert_eq!(&*registry.fragments(&id).unwrap().0, "one1");
 }
 
@@ -154,7 +154,7 @@ fn restart_with_a_fragment_of_another_session_changes_nothing() {
 
 /// Restarts from two threads while a third claims the session. There is room for few commands.
 #[test]
-fn registry_and_shard_agree_whatever_the_order_of_restarts_and_claim() {
+fn registry_and_shard_agree_in_any_order_of_restarts_and_claim() {
     const SHARD: usize = 3;
     for _ in 0..500 {
         let registry = Registry::default();
@@ -207,7 +207,7 @@ fn registry_and_shard_agree_whatever_the_order_of_restarts_and_claim() {
 }
 
 #[test]
-fn a_restart_of_a_shards_session_is_found_under_both_fragments_and_ends_under_both() {
+fn restarted_session_is_found_under_both_fragments_until_it_ends() {
     let inbox = Inbox::default();
     let registry = Registry::default();
     let id = enter(&registry);
@@ -230,7 +230,7 @@ fn a_restart_of_a_shards_session_is_found_under_both_fragments_and_ends_under_bo
 }
 
 #[test]
-fn restarts_without_end_leave_few_fragments_behind() {
+fn number_of_fragments_is_bounded_over_many_restarts() {
     let inbox = Inbox::default();
     let registry = Registry::default();
     let id = enter(&registry);
@@ -278,7 +278,7 @@ fn session_that_a_shard_has_claimed_does_not_expire() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_session_can_be_waited_for() {
+async fn watch_returns_when_the_session_ends() {
     let registry = Registry::default();
     let id = SessionId::random();
     assert!(registry.watch(&id).is_none() && !registry.has_ended(&id));
