@@ -1,13 +1,13 @@
-/** What the dashboard asks of the admin API, and what it is told. */
+/** Client of the admin API for the dashboard. */
 
 import { ROOT } from "./path.js";
 
-/** Where the token is kept, until the window is closed. */
+/** Key of the token in the session storage, which the browser keeps until the window is closed. */
 const TOKEN = "distributary-admin-token";
-/** Pause before the feed is asked for again, in milliseconds. */
-const AGAIN = 2_000;
+/** Milliseconds until the feed is requested again. */
+const RETRY_INTERVAL = 2_000;
 
-/** The gateway refuses, or wants a token. */
+/** A refusal of the gateway, for example because the token is missing. */
 export class Refusal extends Error {
   constructor(status, detail) {
     super(detail);
@@ -15,20 +15,20 @@ export class Refusal extends Error {
   }
 }
 
-/** Remembers the token to be shown. */
+/** Stores the token for further requests. */
 export function remember(token) {
   sessionStorage.setItem(TOKEN, token);
 }
 
-/** Asks something of the API, by its path from the gateway's root; gives the JSON it answers, if any. */
+/** Sends a request to a path below the gateway's root. Returns the JSON of the response, if any. */
 export async function ask(method, path) {
   const response = await request(method, path);
   return response.status === 204 ? null : response.json();
 }
 
 /**
- * Follows the feed for as long as the page is open: `onSnapshot` is called once a second, `onError` when
- * the feed ends; it is asked for again, but for a lack of the right token.
+ * Follows the feed while the page is open. Calls `onSnapshot` once a second, and `onError` when the
+ * feed ends. Requests the feed again, except after 401.
  */
 export async function follow(onSnapshot, onError) {
   for (;;) {
@@ -40,7 +40,7 @@ export async function follow(onSnapshot, onError) {
       onError(error);
       if (error.status === 401) return;
     }
-    await new Promise((resolve) => setTimeout(resolve, AGAIN));
+    await new Promise((resolve) => setTimeout(resolve, RETRY_INTERVAL));
   }
 }
 
@@ -53,7 +53,7 @@ async function request(method, path) {
   throw new Refusal(response.status, problem?.detail ?? `Status ${response.status}`);
 }
 
-/** Reads server-sent events (HTML standard, section 9.2); those of the browser can show no token. */
+/** Reads server-sent events (HTML standard, section 9.2). `EventSource` cannot send a token. */
 async function read(body, onSnapshot) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";

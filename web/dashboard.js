@@ -1,4 +1,4 @@
-/** The dashboard: what is live, who watches, and how it goes. */
+/** The dashboard: live streams, viewers and their stats. */
 
 import { ask, follow, remember } from "./admin.js";
 import { StreamCard } from "./stream-card.js";
@@ -20,8 +20,8 @@ function show({ server, streams }) {
     gone.delete(stream.name);
     const card = cards.get(stream.name) ?? addCard(stream.name);
     card.show(stream);
-    const place = find("#streams").children[at];
-    if (place !== card.element) find("#streams").insertBefore(card.element, place ?? null);
+    const current = find("#streams").children[at];
+    if (current !== card.element) find("#streams").insertBefore(card.element, current ?? null);
   }
   for (const name of gone) {
     cards.get(name).element.remove();
@@ -30,17 +30,17 @@ function show({ server, streams }) {
 }
 
 function addCard(name) {
-  const card = new StreamCard(name, { act, sure });
+  const card = new StreamCard(name, { act, confirm });
   cards.set(name, card);
-  // The only stream is what somebody who opens the page wants to see.
+  // With one stream, its viewers are shown at once.
   if (cards.size === 1) card.open();
   return card;
 }
 
 function tiles(server, streams) {
-  const sum = (figure) => streams.reduce((total, stream) => total + figure(stream), 0);
+  const sum = (valueOf) => streams.reduce((total, stream) => total + valueOf(stream), 0);
   const incoming = sum(({ video, audio }) => (video?.bitrate_bps ?? 0) + (audio?.bitrate_bps ?? 0));
-  const figures = [
+  const values = [
     ["Streams", String(streams.length)],
     ["Viewers", String(sum(({ viewers }) => viewers.connected))],
     ["Slow paths", String(sum(({ viewers }) => viewers.limited))],
@@ -50,10 +50,10 @@ function tiles(server, streams) {
     ["Uptime", age(server.uptime_seconds)],
   ];
   const list = find("#tiles");
-  if (list.children.length !== figures.length) {
-    list.replaceChildren(...figures.map(([name]) => tile(name)));
+  if (list.children.length !== values.length) {
+    list.replaceChildren(...values.map(([name]) => tile(name)));
   }
-  for (const [at, [, value]] of figures.entries()) {
+  for (const [at, [, value]] of values.entries()) {
     list.children[at].querySelector("dd").textContent = value;
   }
 }
@@ -65,7 +65,7 @@ function tile(name) {
   return box;
 }
 
-/** Does something that was asked for, and says so when it fails. */
+/** Sends a request, and shows an error if it fails. */
 async function act(method, path) {
   try {
     await ask(method, path);
@@ -74,8 +74,8 @@ async function act(method, path) {
   }
 }
 
-/** Asks whether something is really meant. */
-function sure(question, word) {
+/** Asks the user to confirm an action. */
+function confirm(question, word) {
   const dialog = find("#ask");
   find("#question").textContent = question;
   dialog.querySelector("[value=yes]").textContent = word;
@@ -87,10 +87,10 @@ function sure(question, word) {
 }
 
 function link(state, text) {
-  const place = find("#link");
-  if (place.dataset.state === state && place.textContent === text) return;
-  place.dataset.state = state;
-  place.textContent = text;
+  const element = find("#link");
+  if (element.dataset.state === state && element.textContent === text) return;
+  element.dataset.state = state;
+  element.textContent = text;
 }
 
 function lost(error) {
@@ -103,7 +103,7 @@ function lost(error) {
     find("#token").focus();
     return;
   }
-  link("lost", error.status ? error.message : "The gateway does not answer. Trying again…");
+  link("lost", error.status ? error.message : "The gateway does not respond. Trying again…");
 }
 
 find("#sign-in").addEventListener("submit", (event) => {
@@ -116,7 +116,7 @@ find("#sign-in").addEventListener("submit", (event) => {
 find("#drain").addEventListener("click", async () => {
   const viewers = [...cards.values()].reduce((total, card) => total + card.viewers, 0);
   const question = `Stop accepting viewers? ${count(viewers, "viewer")} will stay connected.`;
-  if (await sure(question, "Drain")) act("POST", "api/drain");
+  if (await confirm(question, "Drain")) act("POST", "api/drain");
 });
 find("#undrain").addEventListener("click", () => act("DELETE", "api/drain"));
 

@@ -1,4 +1,4 @@
-/** What is inside `<distributary-player>`. */
+/** The markup of `<distributary-player>`. */
 
 const icon = (paths) => `<svg viewBox="0 0 24 24" aria-hidden="true">${paths}</svg>`;
 
@@ -7,12 +7,12 @@ const MARKUP = `
   <p class="state" aria-hidden="true"><span class="mark"></span><span class="words"></span></p>
   <p class="visually-hidden" role="status"></p>
   <p class="notice" role="note" hidden></p>
-  <dl class="figures" hidden></dl>
+  <dl class="stats-list" hidden></dl>
   <button type="button" class="play" aria-label="Play">
     ${icon('<path d="M8 5.2v13.6L19 12z" fill="currentColor"/>')}
   </button>
   <div class="bar" role="group" aria-label="Controls">
-    <button type="button" class="sound">
+    <button type="button" class="mute">
       ${icon(`<path d="M4 9.5v5h3.5L12 18.5v-13L7.5 9.5z" fill="currentColor"/>
         <path class="when-muted" d="m16 9.5 5 5m0-5-5 5"/>
         <path class="when-loud" d="M15.5 9a4.2 4.2 0 0 1 0 6m2.6-8.6a7.9 7.9 0 0 1 0 11.2"/>`)}
@@ -33,28 +33,28 @@ const MARKUP = `
     </button>
   </div>`;
 
-/** A template to be cloned. */
+/** The template of the element's shadow tree. */
 export const TEMPLATE = document.createElement("template");
 TEMPLATE.innerHTML = MARKUP;
 
 /**
- * The figures as rows of names and values; `minor` ones are left out where there is little room.
+ * Returns the stats as rows of names and values. Rows with `minor` are hidden in a small player.
  */
-export function rowsOf(figures) {
+export function rowsOf(stats) {
   const number = (value, digits) => (value === null ? null : value.toFixed(digits));
   const unit = (text, name) => (text === null ? null : `${text} ${name}`);
-  const latency = unit(number(figures.latency, 0), "ms");
+  const latency = unit(number(stats.latency, 0), "ms");
   return [
-    { name: "Latency", value: latency && (figures.isEstimate ? `≈ ${latency}` : latency) },
-    { name: "Bitrate", value: rateOf(figures.bitrate) },
-    { name: "Frame rate", value: unit(number(figures.frameRate, 0), "fps") },
-    { name: "Loss", value: unit(number(figures.loss, 1), "%") },
-    { name: "Round trip", value: unit(number(figures.roundTrip, 0), "ms") },
-    { name: "Buffer", value: unit(number(figures.buffer, 0), "ms"), minor: true },
-    { name: "Resolution", value: figures.width && `${figures.width} × ${figures.height}`, minor: true },
-    { name: "Codecs", value: figures.codecs.join(", ") || null, minor: true },
-    { name: "Freezes", value: number(figures.freezes, 0), minor: true },
-    { name: "Path", value: figures.path, minor: true },
+    { name: "Latency", value: latency && (stats.isEstimate ? `≈ ${latency}` : latency) },
+    { name: "Bitrate", value: rateOf(stats.bitrate) },
+    { name: "Frame rate", value: unit(number(stats.frameRate, 0), "fps") },
+    { name: "Loss", value: unit(number(stats.loss, 1), "%") },
+    { name: "Round trip", value: unit(number(stats.roundTrip, 0), "ms") },
+    { name: "Buffer", value: unit(number(stats.buffer, 0), "ms"), minor: true },
+    { name: "Resolution", value: stats.width && `${stats.width} × ${stats.height}`, minor: true },
+    { name: "Codecs", value: stats.codecs.join(", ") || null, minor: true },
+    { name: "Freezes", value: number(stats.freezes, 0), minor: true },
+    { name: "Path", value: stats.path, minor: true },
   ].filter(({ value }) => value);
 }
 

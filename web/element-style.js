@@ -1,4 +1,4 @@
-/** How `<distributary-player>` looks. A page can set the three properties of `:host`. */
+/** The style of `<distributary-player>`. A page can set the three properties of `:host`. */
 
 const CSS = `
 :host {
@@ -25,7 +25,7 @@ video { display: block; width: 100%; height: 100%; object-fit: contain; }
   clip-path: inset(50%); white-space: nowrap;
 }
 
-/* What goes on, in words: over the whole picture, or once media comes in a corner. */
+/* The state in words: over the whole video, or in a corner once media arrives. */
 .state {
   position: absolute; inset: 0;
   display: flex; flex-direction: column; align-items: center; justify-content: center; gap: 1rem;
@@ -81,23 +81,23 @@ video { display: block; width: 100%; height: 100%; object-fit: contain; }
 .bar button:hover { background: rgb(66 78 90 / 94%); }
 .bar button[aria-pressed="true"] { background: rgb(255 255 255 / 94%); color: #10171e; }
 :focus-visible { outline: 3px solid #fff; outline-offset: 2px; box-shadow: 0 0 0 2px #05080b; }
-.sound[data-muted] { padding: 0 1rem 0 0.8rem; background: #fff !important; color: #10171e !important; }
-.sound[data-muted]:hover { background: #dfe7ef !important; }
-.sound:not([data-muted]) span { position: absolute; clip-path: inset(50%); }
+.mute[data-muted] { padding: 0 1rem 0 0.8rem; background: #fff !important; color: #10171e !important; }
+.mute[data-muted]:hover { background: #dfe7ef !important; }
+.mute:not([data-muted]) span { position: absolute; clip-path: inset(50%); }
 svg {
   width: 1.5rem; height: 1.5rem; flex: none; fill: none; stroke: currentcolor; stroke-width: 1.8;
   stroke-linecap: round; stroke-linejoin: round;
 }
-.sound[data-muted] .when-loud, .sound:not([data-muted]) .when-muted { display: none; }
+.mute[data-muted] .when-loud, .mute:not([data-muted]) .when-muted { display: none; }
 .viewers {
   min-width: 0; overflow: hidden; padding: 0 0.5rem;
   font-size: 0.88rem; font-variant-numeric: tabular-nums; text-overflow: ellipsis; white-space: nowrap;
 }
 .volume { width: 6rem; height: 2.75rem; margin: 0 0.5rem; accent-color: #fff; cursor: pointer; }
-.sound[data-muted] + .volume { display: none; }
+.mute[data-muted] + .volume { display: none; }
 
-/* Figures */
-.figures {
+/* Stats */
+.stats-list {
   position: absolute; top: 0.75rem; right: 0.75rem;
   display: grid; grid-template-columns: auto auto; gap: 0.1rem 0.9rem;
   max-width: calc(100% - 1.5rem);
@@ -105,22 +105,22 @@ svg {
   background: rgb(5 8 11 / 80%);
   font-size: 0.82rem; font-variant-numeric: tabular-nums;
 }
-.figures dt { color: #b3c0cc; }
-.figures dd { text-align: right; white-space: nowrap; }
+.stats-list dt { color: #b3c0cc; }
+.stats-list dd { text-align: right; white-space: nowrap; }
 .notice {
   position: absolute; right: 0.75rem; bottom: 4.25rem; left: 0.75rem;
   padding: 0.55rem 0.9rem; border-radius: 12px;
   background: rgb(255 243 220 / 96%); color: #5c3a00; font-size: 0.88rem;
 }
 
-/* With a mouse the bar steps back once there is nothing left to tell. */
+/* With a mouse, the bar fades out once the player is live and not muted. */
 @media (hover: hover) {
   :host([data-state="live"]:not(:hover, :focus-within)) .bar:not(:has([data-muted])) { opacity: 0; }
 }
 @container (max-width: 30rem) {
   .volume { display: none; }
-  .figures { font-size: 0.74rem; padding: 0.4rem 0.7rem; }
-  .figures .minor { display: none; }
+  .stats-list { font-size: 0.74rem; padding: 0.4rem 0.7rem; }
+  .stats-list .minor { display: none; }
   .state { font-size: 0.95rem; padding-bottom: 4rem; }
   .play { width: 4rem; height: 4rem; }
 }
@@ -130,6 +130,9 @@ svg {
 }
 `;
 
-/** The sheet, which all players share. One made by a script needs no permission of the page's policy. */
+/**
+ * The style sheet, which all players share. A page's policy does not restrict constructed style
+ * sheets.
+ */
 export const STYLE = new CSSStyleSheet();
 STYLE.replaceSync(CSS);

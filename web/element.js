@@ -1,13 +1,13 @@
-/** The player as one sees it: `<distributary-player>`, described in `player.js`. */
+/** The player element `<distributary-player>`, described in `player.js`. */
 
 import { TEMPLATE, rowsOf } from "./element-markup.js";
 import { STYLE } from "./element-style.js";
 import { Player } from "./playback.js";
 
-/** Change of volume by an arrow key. */
+/** Change of the volume by an arrow key. */
 const VOLUME_STEP = 0.1;
-/** Milliseconds between two changes of the figures that are shown: more often, nobody can read them. */
-const FIGURES_INTERVAL = 1_000;
+/** Milliseconds between two updates of the shown stats: readable, not flickering. */
+const STATS_INTERVAL = 1_000;
 
 /** See `player.js`. */
 export class DistributaryPlayer extends HTMLElement {
@@ -17,9 +17,9 @@ export class DistributaryPlayer extends HTMLElement {
   #player = null;
   #notice = "";
   #viewers = null;
-  #figuresAt = 0;
-  /** What ends with the element's stay in the page. */
-  #stay = null;
+  #statsAt = 0;
+  /** Aborts what the element does while it is in the page. */
+  #connected = null;
 
   constructor() {
     super();
@@ -32,18 +32,18 @@ export class DistributaryPlayer extends HTMLElement {
     this.dataset.state ??= "stopped";
     if (!this.hasAttribute("role")) this.setAttribute("role", "region");
     if (!this.hasAttribute("tabindex")) this.tabIndex = -1;
-    this.#stay = new AbortController();
-    const { signal } = this.#stay;
+    this.#connected = new AbortController();
+    const { signal } = this.#connected;
     addEventListener("pagehide", () => this.#player?.stop(), { signal });
-    // A page taken back from the browser's cache, a network that is there again, a tab that is looked
-    // at: no reason to wait for the next attempt.
+    // Retry at once when the page comes back from the browser's cache, the network is up again, or
+    // the tab becomes visible.
     const again = () => this.dataset.state !== "stopped" && this.#player?.start();
     addEventListener("pageshow", ({ persisted }) => persisted && this.#player?.start(), { signal });
     addEventListener("online", again, { signal });
     document.addEventListener("visibilitychange", () => document.hidden || again(), { signal });
     document.addEventListener("fullscreenchange", () => this.#showFullscreen(), { signal });
     this.video.muted = this.hasAttribute("muted");
-    this.#showSound();
+    this.#showVolume();
     this.#showFullscreen();
     this.#showLabel();
     this.#part("pip").hidden = !document.pictureInPictureEnabled;
@@ -52,7 +52,7 @@ export class DistributaryPlayer extends HTMLElement {
   }
 
   disconnectedCallback() {
-    this.#stay.abort();
+    this.#connected.abort();
     this.stop();
   }
 
@@ -60,7 +60,7 @@ export class DistributaryPlayer extends HTMLElement {
     if (before === now || !this.isConnected) return;
     if (name === "src" || name === "token") this.#change();
     else if (name === "muted") this.muted = now !== null;
-    else if (name === "stats") this.#showFigures();
+    else if (name === "stats") this.#showStats();
     else this.#showLabel();
   }
 
@@ -69,19 +69,19 @@ export class DistributaryPlayer extends HTMLElement {
     return this.#root.querySelector("video");
   }
 
-  /** The `Player` behind it, or `null` before `play()`. */
+  /** The `Player` of the element, or `null` before `play()`. */
   get player() {
     return this.#player;
   }
 
-  /** What it is doing: `{ state, text }`. */
+  /** The state: `{ state, text }`. */
   get state() {
     return this.#player?.state ?? { state: "stopped", text: "Stopped" };
   }
 
-  /** The newest figures, or `null`. */
-  get figures() {
-    return this.#player?.figures ?? null;
+  /** The newest stats, or `null`. */
+  get stats() {
+    return this.#player?.stats ?? null;
   }
 
   get src() {
@@ -109,7 +109,7 @@ export class DistributaryPlayer extends HTMLElement {
     this.video.volume = Math.min(Math.max(volume, 0), 1);
   }
 
-  /** A remark shown over the picture; empty for none. */
+  /** A message shown over the video; empty for none. */
   get notice() {
     return this.#notice;
   }
@@ -120,14 +120,14 @@ export class DistributaryPlayer extends HTMLElement {
     this.#part("notice").hidden = this.#notice === "";
   }
 
-  /** Plays what `src` names, or tries again at once. */
+  /** Plays `src`, or retries at once. */
   play() {
     if (!this.src) return;
     this.#player ??= this.#makePlayer();
     this.#player.start();
   }
 
-  /** Stops, and lets go of the session. */
+  /** Stops, and ends the session. */
   stop() {
     this.#player?.stop();
     this.#player = null;
@@ -135,20 +135,20 @@ export class DistributaryPlayer extends HTMLElement {
     this.#showViewers(null);
   }
 
-  /** Viewers of the stream, where the gateway tells; else `null`. */
+  /** Number of viewers of the stream, if the gateway sends it; else `null`. */
   get viewers() {
     return this.#viewers;
   }
 
-  /** Shows the player on the whole screen, or no longer. */
+  /** Enters or leaves full screen. */
   async toggleFullscreen() {
     if (document.fullscreenElement) return document.exitFullscreen();
     if (this.requestFullscreen) return this.requestFullscreen();
-    // An iPhone shows nothing but videos so.
+    // An iPhone supports full screen for videos only.
     return this.video.webkitEnterFullscreen();
   }
 
-  /** Shows the picture in a small window above all others, or no longer. */
+  /** Enters or leaves picture-in-picture. */
   async togglePictureInPicture() {
     if (document.pictureInPictureElement) return document.exitPictureInPicture();
     return this.video.requestPictureInPicture();
@@ -169,14 +169,14 @@ export class DistributaryPlayer extends HTMLElement {
       });
     };
     pass("statechange", (state) => this.#showState(state));
-    pass("figures", () => this.#showFigures());
+    pass("stats", () => this.#showStats());
     pass("data", () => {});
-    pass("event", (event) => this.#hear(event));
+    pass("event", (event) => this.#onEvent(event));
     return player;
   }
 
-  /** Shows what the gateway tells. */
-  #hear({ kind, data }) {
+  /** Shows an event of the gateway. */
+  #onEvent({ kind, data }) {
     if (kind === "viewercount") this.#showViewers(data.viewercount);
     else if (kind === "notice") this.notice = data.notice;
     else if (kind === "inactive") this.notice = "";
@@ -189,7 +189,7 @@ export class DistributaryPlayer extends HTMLElement {
     shown.textContent = count === null ? "" : `${count} watching`;
   }
 
-  /** Plays something else, if anything. */
+  /** Plays the new `src`, if any. */
   #change() {
     const isPlaying = this.#player !== null;
     this.stop();
@@ -202,14 +202,14 @@ export class DistributaryPlayer extends HTMLElement {
       this.play();
       this.focus();
     });
-    on("sound", () => this.#toggleSound());
+    on("mute", () => this.#toggleMuted());
     on("stats", () => this.toggleAttribute("stats"));
     on("pip", () => this.togglePictureInPicture().catch(() => {}));
     on("full", () => this.toggleFullscreen().catch(() => {}));
     this.#part("volume").addEventListener("input", ({ target }) => {
       this.volume = target.value;
     });
-    this.video.addEventListener("volumechange", () => this.#showSound());
+    this.video.addEventListener("volumechange", () => this.#showVolume());
     this.video.addEventListener("dblclick", () => this.toggleFullscreen().catch(() => {}));
     this.addEventListener("keydown", (event) => this.#onKey(event));
   }
@@ -218,57 +218,57 @@ export class DistributaryPlayer extends HTMLElement {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const isSlider = event.composedPath()[0] === this.#part("volume");
     const act = {
-      m: () => this.#toggleSound(),
+      m: () => this.#toggleMuted(),
       f: () => this.toggleFullscreen(),
       i: () => this.toggleAttribute("stats"),
       p: () => this.togglePictureInPicture(),
-      ArrowUp: isSlider ? null : () => this.#turn(VOLUME_STEP),
-      ArrowDown: isSlider ? null : () => this.#turn(-VOLUME_STEP),
+      ArrowUp: isSlider ? null : () => this.#changeVolume(VOLUME_STEP),
+      ArrowDown: isSlider ? null : () => this.#changeVolume(-VOLUME_STEP),
     }[event.key];
     if (!act || this.dataset.state === "stopped") return;
     event.preventDefault();
     Promise.resolve(act()).catch(() => {});
   }
 
-  #turn(step) {
+  #changeVolume(step) {
     this.volume += step;
     this.muted = this.volume === 0;
   }
 
-  #toggleSound() {
+  #toggleMuted() {
     this.muted = !this.muted;
     if (!this.muted && this.volume === 0) this.volume = 1;
   }
 
   #showState({ state, text }) {
-    // Screen readers are told of a change, not of every second that passes.
+    // Screen readers announce changes of the state, not every second that passes.
     if (this.dataset.state !== state) this.#root.querySelector("[role=status]").textContent = text;
     this.dataset.state = state;
     this.#part("words").textContent = text;
-    if (state !== "live" && state !== "stalled") this.#showFigures();
+    if (state !== "live" && state !== "stalled") this.#showStats();
   }
 
-  #showSound() {
+  #showVolume() {
     const { muted, volume } = this.video;
-    const sound = this.#part("sound");
-    sound.toggleAttribute("data-muted", muted);
-    sound.querySelector("span").textContent = muted ? "Unmute" : "Mute";
-    sound.title = `${muted ? "Unmute" : "Mute"} (m)`;
+    const button = this.#part("mute");
+    button.toggleAttribute("data-muted", muted);
+    button.querySelector("span").textContent = muted ? "Unmute" : "Mute";
+    button.title = `${muted ? "Unmute" : "Mute"} (m)`;
     this.#part("volume").value = volume;
   }
 
-  #showFigures() {
-    const { figures } = this;
+  #showStats() {
+    const { stats } = this;
     const isWanted = this.hasAttribute("stats");
-    const list = this.#part("figures");
+    const list = this.#part("stats-list");
     this.#part("stats").setAttribute("aria-pressed", String(isWanted));
     const wasHidden = list.hidden;
-    list.hidden = !isWanted || figures === null;
+    list.hidden = !isWanted || stats === null;
     const now = performance.now();
-    if (list.hidden || (!wasHidden && now - this.#figuresAt < FIGURES_INTERVAL)) return;
-    this.#figuresAt = now;
+    if (list.hidden || (!wasHidden && now - this.#statsAt < STATS_INTERVAL)) return;
+    this.#statsAt = now;
     list.replaceChildren(
-      ...rowsOf(figures).flatMap(({ name, value, minor }) =>
+      ...rowsOf(stats).flatMap(({ name, value, minor }) =>
         [["dt", name], ["dd", value]].map(([tag, text]) => {
           const cell = document.createElement(tag);
           cell.textContent = text;

@@ -1,21 +1,21 @@
 /** The events of a session: the server-sent events extension of WHEP. */
 
-/** The relation by which the gateway names where to ask for them. */
+/** The relation of the extension in a `Link` header. */
 const RELATION = "urn:ietf:params:whep:ext:core:server-sent-events";
 
-/** What a player can make use of. */
+/** The kinds of events that a player uses. */
 const KINDS = ["active", "inactive", "viewercount", "reconnect", "notice"];
 
 /**
- * Listens to the events of a session until `close()`. A gateway without them, or with too many who listen, is
- * no reason not to play: then nothing is told.
+ * Listens to the events of a session until `close()`. If the gateway does not support events, or
+ * refuses, the player plays without them.
  */
 export class SessionEvents {
   #source = null;
   #closed = false;
 
   /**
-   * @param {URL | null} entry where to ask, see `entryOf`
+   * @param {URL | null} entry the URL of the extension, see `entryOf`
    * @param {object} headers of the request, such as its authorization
    * @param {(kind: string, data: object) => void} onEvent
    */
@@ -42,7 +42,7 @@ export class SessionEvents {
   }
 }
 
-/** Where to ask for events, by the `Link` headers of an answer that came from `base`. */
+/** Returns the URL of the extension from the `Link` headers of a response from `base`. */
 export function entryOf(link, base) {
   for (const [, path, rest] of link.matchAll(/<([^>]*)>([^<]*)/g)) {
     if (rest.includes(`rel="${RELATION}"`)) return new URL(path, base);

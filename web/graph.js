@@ -1,14 +1,14 @@
-/** A line over the last minutes, as SVG. */
+/** A graph of the last minutes, as SVG. */
 
-/** Samples that are kept: five minutes at one a second. */
+/** Number of samples that are kept: five minutes at one per second. */
 const SAMPLES = 300;
-/** Samples for which there is room from the start. */
+/** Number of samples that the graph has room for from the start. */
 const ROOM = 60;
-/** Size of the drawing; it is stretched to the room there is. */
+/** Size of the drawing, which is stretched to the available width. */
 const [WIDTH, HEIGHT] = [300, 72];
 const SVG = "http://www.w3.org/2000/svg";
 
-/** One figure of a stream: its name, its value now, and how it was. */
+/** A value of a stream over time. */
 export class Graph {
   /** The element to put into the page. */
   element = document.createElement("figure");
@@ -25,8 +25,8 @@ export class Graph {
 
   /**
    * @param {string} name
-   * @param {(value: number) => string} format words for a value
-   * @param {number} floor the top of the scale is never below this
+   * @param {(value: number) => string} format formats a value
+   * @param {number} floor minimum of the top of the scale
    */
   constructor(name, format, floor) {
     this.#name = name;
@@ -99,7 +99,7 @@ export class Graph {
   }
 }
 
-/** The samples in runs without gaps, each with its place. */
+/** Returns the samples in runs without gaps, each sample with its index. */
 function runs(samples) {
   const all = [[]];
   for (const [at, value] of samples.entries()) {

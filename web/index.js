@@ -1,10 +1,10 @@
-/** The front page: what is live, and one of it playing. */
+/** The front page: the live streams, and a player. */
 
 import "./player.js";
 import { ROOT, endpointOf, pathOf } from "./path.js";
 import { age } from "./words.js";
 
-/** Milliseconds between two looks at the list. */
+/** Milliseconds between two requests for the list. */
 const POLL_INTERVAL = 2_000;
 
 const list = document.querySelector("#streams");
@@ -31,10 +31,10 @@ async function poll() {
   setTimeout(poll, POLL_INTERVAL);
 }
 
-/** What is left where the gateway keeps its list to itself. */
+/** Shows that the gateway does not list its streams. */
 function hide() {
   empty.querySelector("h1").textContent = "Streams are not listed here";
-  empty.querySelector("p").textContent = "Open one by its address: its name behind that of this page.";
+  empty.querySelector("p").textContent = "Open a stream by its address: its name behind that of this page.";
   empty.hidden = false;
   document.querySelector(".publish").hidden = true;
 }
@@ -47,7 +47,7 @@ function show(streams) {
   render(streams);
 }
 
-/** Brings the list up to date in place, so that focus and selection stay where they are. */
+/** Updates the list in place, so that it keeps focus and selection. */
 function render(streams) {
   const rows = new Map([...list.children].map((row) => [row.dataset.name, row]));
   for (const [at, stream] of streams.entries()) {
@@ -79,7 +79,7 @@ function select(name) {
     player = document.createElement("distributary-player");
     player.toggleAttribute("muted", true);
     player.toggleAttribute("autoplay", true);
-    // For the browser's console: `await player.player.stats()`.
+    // For the browser's console: `await player.player.getStats()`.
     globalThis.player = player;
   }
   player.src = endpointOf(name);
@@ -89,12 +89,12 @@ function select(name) {
   mark();
 }
 
-/** Says what the publisher should change, if anything. */
+/** Shows the advice to the publisher, if any. */
 function advise(stream) {
   const advice = stream?.advice ?? "";
-  const place = document.querySelector("#advice");
-  if (place.textContent !== advice) place.textContent = advice;
-  place.hidden = advice === "";
+  const element = document.querySelector("#advice");
+  if (element.textContent !== advice) element.textContent = advice;
+  element.hidden = advice === "";
 }
 
 function mark() {
@@ -113,11 +113,11 @@ function facts({ video, audio, uptime_seconds }) {
   return words.join(" · ");
 }
 
-/** Writes the addresses of this very gateway into the instructions. */
+/** Writes the addresses of this gateway into the instructions. */
 function instruct({ version, rtmp_port }) {
   const port = rtmp_port === 1935 ? "" : `:${rtmp_port}`;
-  for (const place of document.querySelectorAll("[data-rtmp]")) {
-    place.textContent = `rtmp://${location.hostname}${port}${place.dataset.rtmp}`;
+  for (const element of document.querySelectorAll("[data-rtmp]")) {
+    element.textContent = `rtmp://${location.hostname}${port}${element.dataset.rtmp}`;
   }
   document.querySelector("#version").textContent = version;
 }

@@ -1,17 +1,17 @@
-/** Where streams are, as paths of this gateway. */
+/** Paths of streams on this gateway. */
 
 /**
- * The path of the gateway's root. It is found from where this very file is: a proxy may serve the gateway under a
- * path of its own.
+ * The path of the gateway's root. It is derived from the path of this file, because a proxy may
+ * serve the gateway under a path prefix.
  */
 export const ROOT = new URL("../", import.meta.url).pathname;
 
-/** A stream's name as the path of a URL. */
+/** Returns a stream's name as a path of a URL. */
 export function pathOf(stream) {
   return stream.split("/").map(encodeURIComponent).join("/");
 }
 
-/** The WHEP endpoint of a stream. */
+/** Returns the path of the WHEP endpoint of a stream. */
 export function endpointOf(stream) {
   return `${ROOT}whep/${pathOf(stream)}`;
 }

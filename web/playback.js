@@ -1,53 +1,55 @@
 /** Plays a stream by WHEP and never gives up: see `Player`. */
 
-import { measure } from "./figures.js";
+import { measure } from "./stats.js";
 import { PlayError, Session } from "./session.js";
 
-/** Milliseconds between two looks at the statistics: while media is awaited, and then. */
+/** Milliseconds between two checks of the statistics: before the first media, and after it. */
 const WATCH_INTERVALS = { start: 50, live: 500 };
-/** Silence that is worth a word, in milliseconds. */
+/** Milliseconds without media until the player says so. */
 const SILENCE_NOTICED = 2_000;
-/** Without one packet for so long, in milliseconds, a session whose path is cut is given up. */
+/** Milliseconds without a packet until a session whose path is interrupted is given up. */
 const SILENCE_CUT = 6_000;
 /**
- * The same while the path stands, in milliseconds. Then it is the publisher that is silent: the
- * gateway holds the session for a while, so that the stream can go on in it.
+ * The same while the path works, in milliseconds. Then the publisher is silent: the gateway keeps
+ * the session for a while, so that the stream can continue in it.
  */
 const SILENCE_CONNECTED = 20_000;
-/** With packets but without one new picture for so long, in milliseconds, a new start is tried. */
+/** Milliseconds with packets but without a new frame until the player reconnects. */
 const FREEZE_DEAD = 20_000;
-/** With packets, but without one new picture and with requests for keyframes for so long, in milliseconds,
- * the decoder takes what comes for errors. */
+/**
+ * Milliseconds with packets and keyframe requests, but without a new frame, until the player
+ * assumes that the decoder cannot decode the stream.
+ */
 const FREEZE_OF_DECODER = 2_500;
-/** Requests for keyframes in that time that are not the ordinary repair of a loss. */
+/** Number of keyframe requests in that time that exceeds the ordinary repair of losses. */
 const MANY_REQUESTS = 4;
-/** Milliseconds a new session may take to its first media. */
+/** Milliseconds until the first media of a new session. */
 const CONNECT_TIMEOUT = 10_000;
-/** The same where the gateway has named servers that could help, and that were not used so far. */
+/** The same if the gateway announced ICE servers that are not in use yet. */
 const DIRECT_TIMEOUT = 4_000;
-/** Milliseconds between two looks at a new session that is to take the place of one that plays. */
-const GO_OVER_INTERVAL = 50;
-/** Pauses between attempts that fail in a row, in seconds. */
+/** Milliseconds between two checks of a new session that replaces the current one. */
+const SWITCH_INTERVAL = 50;
+/** Pauses between consecutive failed attempts, in seconds. */
 const BACKOFF = [1, 2, 4, 8, 10];
 
 /**
- * Plays one stream into a video element. It connects, watches over the media, and connects again when the
- * stream is not there yet, goes away or falls silent.
+ * Plays one stream into a video element. It connects, monitors the media, and reconnects when the
+ * stream is not live yet, ends or falls silent.
  *
  * Fires `statechange`, whose `detail` is `{ state, text }`:
  *
- * - `connecting`: an offer is on its way, or media is awaited;
- * - `live`: pictures (or sound) advance;
- * - `stalled`: connected, but nothing new comes;
- * - `waiting`: the stream is not live; asked again soon;
- * - `retrying`: something went wrong, `text` says what; tried again soon;
+ * - `connecting`: an offer is sent, or the first media is awaited;
+ * - `live`: video frames (or audio packets) arrive;
+ * - `stalled`: connected, but nothing arrives;
+ * - `waiting`: the stream is not live; the player retries soon;
+ * - `retrying`: an error, described in `text`; the player retries soon;
  * - `stopped`: after `stop()`.
  *
- * Fires `figures` about twice a second while media comes, with the figures of `figures.js` as `detail`;
- * `data`, with the message as `detail`, where the option `data` is set; and `event`, where the option `events`
- * is set, with what the gateway tells of the session as `detail`, `{ kind, data }`: `active`, `inactive`,
- * `viewercount` (`{ viewercount }`), `reconnect` and `notice` (`{ notice }`, what keeps viewers from seeing
- * the stream as it is).
+ * Fires `stats` about twice a second while media arrives, with the stats of `stats.js` as `detail`;
+ * `data`, with the message as `detail`, if the option `data` is set; and `event`, with an event of
+ * the gateway as `detail` (`{ kind, data }`), if the option `events` is set: `active`, `inactive`,
+ * `viewercount` (`{ viewercount }`), `reconnect` and `notice` (`{ notice }`, why viewers do not get
+ * the stream as published).
  */
 export class Player extends EventTarget {
   #video;
@@ -59,10 +61,10 @@ export class Player extends EventTarget {
   #timer = null;
   #failures = 0;
   #wasLive = false;
-  /** In what form a stream with B-frames is asked for; `null` leaves it to the gateway. */
+  /** Form in which a stream with B-frames is requested; `null` lets the gateway choose. */
   #bFrames = null;
-  #figures = null;
-  /** Whether the gateway has said that nobody publishes. */
+  #stats = null;
+  /** Whether the gateway has sent `inactive`. */
   #isInactive = false;
   /** The session that the gateway has asked to leave. */
   #leaving = null;
@@ -73,11 +75,11 @@ export class Player extends EventTarget {
    * @param {string} endpoint URL of the stream's WHEP endpoint
    * @param {object} [options]
    * @param {string} [options.token] a bearer token for the endpoint
-   * @param {RTCIceServer[]} [options.iceServers] STUN and TURN servers; those that the gateway names are
-   *   used, too, where there is no way without them
-   * @param {boolean} [options.data] whether to open a data channel, for what the publisher says
-   * @param {boolean} [options.events] whether to listen to what the gateway says; it takes one of the few
-   *   connections that a browser has to one site over HTTP/1.1
+   * @param {RTCIceServer[]} [options.iceServers] STUN and TURN servers; those that the gateway announces
+   *   are used, too, if a direct connection fails
+   * @param {boolean} [options.data] whether to open a data channel for messages of the publisher
+   * @param {boolean} [options.events] whether to listen to events of the gateway; this takes one of
+   *   the few connections that a browser has to one site over HTTP/1.1
    */
   constructor(video, endpoint, options = {}) {
     super();
@@ -89,29 +91,29 @@ export class Player extends EventTarget {
     this.#iceServers = iceServers;
   }
 
-  /** What the player is doing now: `{ state, text }`. */
+  /** The state of the player: `{ state, text }`. */
   get state() {
     return this.#state;
   }
 
-  /** The newest figures, or `null` while no media comes. */
-  get figures() {
-    return this.#figures;
+  /** The newest stats, or `null` while no media arrives. */
+  get stats() {
+    return this.#stats;
   }
 
-  /** Statistics of the connection (`RTCStatsReport`), or `null` while there is none. */
-  async stats() {
-    return this.#session ? this.#session.stats() : null;
+  /** Returns the statistics of the connection (`RTCStatsReport`), or `null` without a session. */
+  async getStats() {
+    return this.#session ? this.#session.getStats() : null;
   }
 
-  /** Starts to play, or tries again at once. Does nothing while a session is up. */
+  /** Starts to play, or retries at once. Does nothing during a session. */
   start() {
     if (this.#session) return;
     clearTimeout(this.#timer);
     this.#connect();
   }
 
-  /** Stops and tells the gateway, also while the page is being left. */
+  /** Stops and ends the session, also while the page is being left. */
   stop() {
     clearTimeout(this.#timer);
     this.#endSession();
@@ -136,8 +138,8 @@ export class Player extends EventTarget {
   #newSession(endpoint) {
     const url = new URL(endpoint, this.#endpoint);
     if (this.#bFrames) url.searchParams.set("bframes", this.#bFrames);
-    const hear = (kind, data) => this.#session === session && this.#hear(session, kind, data);
-    const onEvent = this.#listens ? hear : null;
+    const receive = (kind, data) => this.#session === session && this.#onEvent(session, kind, data);
+    const onEvent = this.#listens ? receive : null;
     const iceServers = this.#iceServers;
     const session = new Session(url, { ...this.#options, iceServers, onEvent });
     return session;
@@ -146,31 +148,31 @@ export class Player extends EventTarget {
   #show(session) {
     this.#video.srcObject = session.media;
     this.#play();
-    this.#watch(session, new Progress(this.#learn(session.iceServers)));
+    this.#watch(session, new Progress(this.#learnIceServers(session.iceServers)));
   }
 
-  /** Takes what the gateway tells of the session. */
-  #hear(session, kind, data) {
+  /** Handles an event of the gateway. */
+  #onEvent(session, kind, data) {
     if (kind === "active" || kind === "inactive") this.#isInactive = kind === "inactive";
     this.#fire("event", { kind, data });
-    if (kind === "reconnect") this.#goOver(session, data.url ?? this.#endpoint);
+    if (kind === "reconnect") this.#switchSession(session, data.url ?? this.#endpoint);
   }
 
   /**
-   * Goes over to a new session, because the gateway is about to end this one. Where none is to be had, as at
-   * a gateway that stands alone, the old one plays on to its end.
+   * Replaces a session that the gateway is about to end by a new one. If there is none, for example
+   * at a gateway that stands alone, the old one plays on to its end.
    */
-  async #goOver(old, endpoint) {
+  async #switchSession(old, endpoint) {
     if (this.#leaving === old) return;
     this.#leaving = old;
-    // All viewers of the gateway hear it at once.
+    // All viewers of the gateway get the event at once: spread their reconnects.
     let pause = Math.random();
     while (await this.#isStill(old, pause)) {
       const session = this.#newSession(endpoint);
       try {
         await session.open();
-        for (let waited = 0; !session.connected && waited < CONNECT_TIMEOUT; waited += GO_OVER_INTERVAL) {
-          if (!(await this.#isStill(old, GO_OVER_INTERVAL / 1000))) break;
+        for (let waited = 0; !session.connected && waited < CONNECT_TIMEOUT; waited += SWITCH_INTERVAL) {
+          if (!(await this.#isStill(old, SWITCH_INTERVAL / 1000))) break;
         }
       } catch (error) {
         pause = error.pause ?? BACKOFF.at(-1);
@@ -184,30 +186,30 @@ export class Player extends EventTarget {
     }
   }
 
-  /** Whether a session is that which plays, some seconds from now. */
+  /** Returns whether a session is still the current one after some seconds. */
   async #isStill(session, seconds) {
     await new Promise((done) => setTimeout(done, seconds * 1000));
     return this.#session === session;
   }
 
   /**
-   * Remembers servers for the next connection, which needs them if this one comes to nothing. Gives the
-   * time that this one has.
+   * Remembers ICE servers for the next connection, which needs them if this one fails. Returns the
+   * timeout of this one.
    */
-  #learn(named) {
+  #learnIceServers(announced) {
     const known = new Set(this.#iceServers.flatMap(({ urls }) => urls));
-    const isNew = named.some(({ urls }) => !known.has(urls));
-    if (named.length > 0) {
-      const names = new Set(named.map(({ urls }) => urls));
-      // Passwords are good for a time: the newest count.
-      this.#iceServers = [...this.#iceServers.filter(({ urls }) => !names.has(urls)), ...named];
+    const isNew = announced.some(({ urls }) => !known.has(urls));
+    if (announced.length > 0) {
+      const names = new Set(announced.map(({ urls }) => urls));
+      // Credentials expire: the newest replace older ones.
+      this.#iceServers = [...this.#iceServers.filter(({ urls }) => !names.has(urls)), ...announced];
     }
     return isNew ? DIRECT_TIMEOUT : CONNECT_TIMEOUT;
   }
 
   #connectingText() {
     const { state, text } = this.#state;
-    // A viewer who waits should not see the words flicker at each attempt.
+    // The text stays while waiting, so that it does not flicker at each attempt.
     return state === "waiting" || state === "retrying" ? text : "Connecting…";
   }
 
@@ -215,7 +217,7 @@ export class Player extends EventTarget {
     try {
       await this.#video.play();
     } catch (error) {
-      // Sound needs a gesture first: without one, better a silent picture than none.
+      // Audio requires a user gesture. Without one, the player starts muted.
       if (error.name === "NotAllowedError" && !this.#video.muted) {
         this.#video.muted = true;
         this.#video.play().catch(() => {});
@@ -223,39 +225,39 @@ export class Player extends EventTarget {
     }
   }
 
-  /** Looks at a session again and again until it is over. */
+  /** Checks a session repeatedly until it is over. */
   #watch(session, progress) {
     this.#timer = setTimeout(async () => {
-      const report = await session.stats();
+      const report = await session.getStats();
       if (this.#session !== session) return;
       progress.update(report, performance.now());
       const problem = this.#judge(session, progress);
       if (problem) return this.#retry(problem);
       if (progress.started) {
-        this.#figures = measure(report, session.capturedAt, this.#figures);
-        this.#fire("figures", this.#figures);
+        this.#stats = measure(report, session.capturedAt, this.#stats);
+        this.#fire("stats", this.#stats);
       }
       this.#watch(session, progress);
     }, progress.started ? WATCH_INTERVALS.live : WATCH_INTERVALS.start);
   }
 
-  /** Words for the state of a session; returns an error when it is past hope. */
+  /** Shows the state of a session. Returns an error if the session has to be given up. */
   #judge(session, progress) {
-    const { silent, frozen, patience } = progress;
+    const { silent, frozen, timeout } = progress;
     const seconds = (millis) => Math.round(millis / 1000);
     if (session.lost) return new PlayError("Connection lost, reconnecting…");
     if (progress.isRefused && !this.#bFrames) return this.#askForKeyframes();
     if (this.#isInactive && session.connected && silent >= WATCH_INTERVALS.live) {
-      // The session outlives the publisher; how long is for the gateway to say.
+      // The session outlives the publisher, for as long as the gateway keeps it.
       this.#enter("waiting", ENDED);
       return null;
     }
     if (!progress.started) {
-      if (silent < patience) return null;
+      if (silent < timeout) return null;
       const error = new PlayError(
-        `No media within ${seconds(patience)} s: the network may block it. Trying again…`,
+        `No media within ${seconds(timeout)} s: the network may block it. Trying again…`,
       );
-      if (patience === DIRECT_TIMEOUT) error.pause = 0;
+      if (timeout === DIRECT_TIMEOUT) error.pause = 0;
       return error;
     }
     if (silent >= (session.connected ? SILENCE_CONNECTED : SILENCE_CUT)) {
@@ -277,8 +279,8 @@ export class Player extends EventTarget {
   }
 
   /**
-   * Goes on with the keyframes of a stream with B-frames: the gateway took this browser for one whose decoder
-   * puts pictures in order, and it does not.
+   * Reconnects with keyframes only, for a stream with B-frames: the gateway assumed that this
+   * browser's decoder reorders frames, and it does not.
    */
   #askForKeyframes() {
     this.#bFrames = "keyframes";
@@ -289,7 +291,7 @@ export class Player extends EventTarget {
     return error;
   }
 
-  /** Gives the session up and plans the next attempt. */
+  /** Gives the session up and schedules the next attempt. */
   #retry(error) {
     this.#endSession();
     const backoff = BACKOFF[Math.min(this.#failures, BACKOFF.length - 1)];
@@ -303,7 +305,7 @@ export class Player extends EventTarget {
     } else {
       this.#enter("retrying", error instanceof PlayError ? error.message : describe(error));
     }
-    // Spread out, so that a thousand pages do not ask in the same instant.
+    // Spread out, so that a thousand pages do not retry at the same time.
     const millis = pause * 1000 * (1 + Math.random() / 5);
     this.#timer = setTimeout(() => this.#connect(), millis);
   }
@@ -313,7 +315,7 @@ export class Player extends EventTarget {
     this.#session?.close();
     this.#session = null;
     this.#isInactive = false;
-    this.#figures = null;
+    this.#stats = null;
   }
 
   #enter(state, text) {
@@ -327,36 +329,36 @@ export class Player extends EventTarget {
   }
 }
 
-/** Words for a stream that was there. */
+/** Text for a stream that was live before. */
 const ENDED = "The stream has ended. Waiting for it to return…";
 
-/** What has come so far, and for how long nothing has. */
+/** Tracks what has arrived, and for how long nothing has. */
 class Progress {
-  /** Whether anything was shown or heard yet. */
+  /** Whether any media was decoded yet. */
   started = false;
-  /** Milliseconds until the first media has to come. */
-  patience;
+  /** Milliseconds until the first media has to arrive. */
+  timeout;
   /** Milliseconds since the last packet. */
   silent = 0;
-  /** Milliseconds since the last new picture; 0 for sound alone and while the page is hidden. */
+  /** Milliseconds since the last new frame; 0 without video and while the page is hidden. */
   frozen = 0;
-  /** Whether the decoder takes what comes for errors. */
+  /** Whether the decoder appears unable to decode the stream. */
   isRefused = false;
   #packets = 0;
   #frames = 0;
-  /** Requests for keyframes until the last new picture. */
+  /** Keyframe requests until the last new frame. */
   #requests = 0;
   #packetsAt = performance.now();
   #framesAt = performance.now();
 
-  constructor(patience) {
-    this.patience = patience;
+  constructor(timeout) {
+    this.timeout = timeout;
   }
 
   update(report, now) {
     const { packets, frames, requests, hasVideo } = totals(report);
     if (packets !== this.#packets) this.#packetsAt = now;
-    // Browsers may stop decoding what nobody sees.
+    // Browsers may stop decoding in a hidden page.
     if (frames !== this.#frames || !hasVideo || document.hidden) {
       this.#framesAt = now;
       this.#requests = requests;
@@ -383,10 +385,10 @@ function totals(report) {
   return sum;
 }
 
-/** Words for an error that is not the gateway's answer. */
+/** Returns a text for an error that is not a response of the gateway. */
 function describe(error) {
   if (error.name === "AbortError" || error instanceof TypeError) {
-    return "The gateway does not answer. Trying again…";
+    return "The gateway does not respond. Trying again…";
   }
   return `${error.message}. Trying again…`;
 }

@@ -9,24 +9,27 @@
  * ```
  *
  * | attribute | |
+ *
+ * | attribute | |
  * |---|---|
- * | `src` | URL of the WHEP endpoint; another one may be set at any time |
- * | `autoplay` | plays without being asked; otherwise a button, or `play()`, begins |
- * | `muted` | begins without sound, as browsers want it of what plays by itself |
+ * | `src` | URL of the WHEP endpoint; can be changed at any time |
+ * | `autoplay` | plays at once; otherwise a button or `play()` starts playback |
+ * | `muted` | starts muted, as browsers require for autoplay |
  * | `token` | sent to the endpoint as a bearer token |
- * | `stats` | shows figures of the connection |
+ * | `stats` | shows stats of the connection |
  * | `controls="none"` | shows no buttons |
- * | `label` | name of the stream, for those who listen to the page |
- * | `events` | listens to what the gateway says: how many watch, that the stream has ended, what is wrong with it |
- * | `data` | opens a data channel for what the publisher says (metadata, cue points) |
+ * | `label` | name of the stream, for screen readers |
+ * | `events` | listens to events of the gateway: number of viewers, end of the stream, advice |
+ * | `data` | opens a data channel for messages of the publisher (metadata, cue points) |
  *
- * Properties: `state`, `figures`, `viewers` (how many watch, or `null`), `muted`, `volume` (0 to 1), `notice` (a
- * remark over the picture), `video` (the video element), `player`. Methods: `play()`, `stop()`,
- * `toggleFullscreen()`, `togglePictureInPicture()`. Events: `statechange`, `figures`, `data` and `event`, as those
- * of `Player`. Keys: `m` sound, arrows volume, `f` full screen, `p` picture in picture, `i` figures. Looks: the
- * CSS properties `--player-accent`, `--player-background`, `--player-radius`.
+ * Properties: `state`, `stats`, `viewers` (their number, or `null`), `muted`, `volume` (0 to 1),
+ * `notice` (a message over the video), `video` (the video element), `player`. Methods: `play()`,
+ * `stop()`, `toggleFullscreen()`, `togglePictureInPicture()`. Events: `statechange`, `stats`, `data`
+ * and `event`, as those of `Player`. Keys: `m` mute, arrows volume, `f` full screen, `p`
+ * picture-in-picture, `i` stats. Style: the CSS properties `--player-accent`,
+ * `--player-background`, `--player-radius`.
  *
- * **As a class**, for a page with a video element and buttons of its own:
+ * **As a class**, for a page with its own video element and buttons:
  *
  * ```js
  * import { Player } from "https://gateway.example/assets/player.js";
@@ -36,7 +39,7 @@
  * player.start();
  * ```
  *
- * Its options and events are described in `playback.js`, the figures in `figures.js`.
+ * `playback.js` describes its options and events, `stats.js` the stats.
  */
 
 export { DistributaryPlayer } from "./element.js";

@@ -1,23 +1,23 @@
-/** One WHEP session (draft-ietf-wish-whep): an offer, an answer, a connection. */
+/** A WHEP session (draft-ietf-wish-whep): an offer, an answer, a connection. */
 
 import { SessionEvents, entryOf } from "./events.js";
 
-/** Milliseconds the gateway may take to answer an offer. */
+/** Milliseconds until the gateway has to answer an offer. */
 const ANSWER_TIMEOUT = 10_000;
-/** Longest pause the gateway can ask for, in seconds. */
+/** Maximum of `Retry-After`, in seconds. */
 const MAX_PAUSE = 60;
-/** Pause after an answer that asking again is unlikely to change, in seconds. */
+/** Pause after a response that is unlikely to change soon, in seconds. */
 const HOPELESS_PAUSE = 30;
-/** Name of the data channel on which the gateway says what the publisher says. */
+/** Name of the data channel for messages of the publisher. */
 const CHANNEL = "events";
-/** Header extension that tells when a picture was captured. */
+/** RTP header extension with the capture time of a frame. */
 const CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
 
-/** A session that plays, or tries to. It is used once. */
+/** A session. It is used once. */
 export class Session {
-  /** The tracks as they come. */
+  /** The received tracks. */
   media = new MediaStream();
-  /** STUN and TURN servers that the gateway has named (`RTCIceServer`), known once it has answered. */
+  /** STUN and TURN servers that the gateway announced (`RTCIceServer`), known after its answer. */
   iceServers = [];
   #endpoint;
   #token;
@@ -33,10 +33,10 @@ export class Session {
    * @param {object} options
    * @param {string | null} options.token sent as a bearer token
    * @param {RTCIceServer[]} options.iceServers STUN and TURN servers
-   * @param {((message: object) => void) | null} options.onData takes what comes on a data channel, which is
-   *   opened only if this is there
-   * @param {((kind: string, data: object) => void) | null} options.onEvent takes the gateway's events, which
-   *   are listened to only if this is there
+   * @param {((message: object) => void) | null} options.onData receives messages of the data channel,
+   *   which is opened only if this is set
+   * @param {((kind: string, data: object) => void) | null} options.onEvent receives the gateway's
+   *   events, which are requested only if this is set
    */
   constructor(endpoint, { token = null, iceServers = [], onData = null, onEvent = null } = {}) {
     this.#endpoint = endpoint;
@@ -51,8 +51,8 @@ export class Session {
   }
 
   /**
-   * Whether the connection has failed or was closed by the gateway. A closing alert of DTLS shows at
-   * the transport alone: Chromium leaves the connection "connected".
+   * Whether the connection has failed or the gateway has closed it. A DTLS closing alert is visible
+   * only in the transport: Chromium leaves the connection "connected".
    */
   get lost() {
     const states = this.#connection.getReceivers().map(({ transport }) => transport?.state);
@@ -61,19 +61,19 @@ export class Session {
     );
   }
 
-  /** Whether packets can come, whether or not they do. */
+  /** Whether the connection is established, with or without media. */
   get connected() {
     return this.#connection.connectionState === "connected";
   }
 
-  /** Statistics of the connection (`RTCStatsReport`). */
-  stats() {
+  /** Returns the statistics of the connection (`RTCStatsReport`). */
+  getStats() {
     return this.#connection.getStats();
   }
 
   /**
-   * When the picture that was shown last was captured, by the gateway's clock: milliseconds since 1970, or
-   * `null` where the browser does not tell.
+   * The capture time of the last shown frame by the gateway's clock, in milliseconds since 1970;
+   * `null` if the browser does not report it.
    */
   get capturedAt() {
     const receiver = this.#connection.getReceivers().find(({ track }) => track.kind === "video");
@@ -81,22 +81,22 @@ export class Session {
     return captured === undefined ? null : captured - NTP_TO_UNIX;
   }
 
-  /** Connects; throws a `PlayError` in the viewer's words when the gateway refuses. */
+  /** Connects. Throws a `PlayError` with a message for the viewer when the gateway refuses. */
   async open() {
     const offer = await this.#offer();
     const timeout = setTimeout(() => this.#abort.abort(), ANSWER_TIMEOUT);
     try {
       let response = await this.#post(this.#endpoint, offer);
-      // Browsers take the token off a request that is sent on to another site.
+      // Browsers remove the token from a request that is redirected to another origin.
       if (response.redirected && response.status === 401 && this.#token) {
         response = await this.#post(response.url, offer);
       }
       if (response.status !== 201) throw await PlayError.from(response);
-      // After a redirect the session is where the answer came from.
+      // After a redirect, the session is at the origin of the response.
       this.#location = new URL(response.headers.get("Location"), response.url);
       const link = response.headers.get("Link") ?? "";
       this.iceServers = iceServersOf(link);
-      // What was asked for and does not come, although the stream has it.
+      // The gateway warns about media of the stream that it does not send.
       const [, missing] = /299 \S+ "(.*?)"/.exec(response.headers.get("Warning") ?? "") ?? [];
       const sdp = await response.text();
       if (this.#closed) return this.#release();
@@ -137,16 +137,17 @@ export class Session {
     try {
       await this.#connection.setLocalDescription({ type: "offer", sdp: wishes(sdp) });
     } catch {
-      // A browser that takes no changed offers plays all the same.
+      // If the browser rejects the changed offer, the original one works too.
       await this.#connection.setLocalDescription({ type: "offer", sdp });
     }
-    // No candidates are awaited: the gateway learns this end from its connectivity checks.
+    // No need to wait for candidates: the gateway learns this end from its connectivity checks.
     return this.#connection.localDescription.sdp;
   }
 
   #release() {
     if (!this.#location) return;
-    // `keepalive` lets the request outlive the page. Where it fails, the gateway notices by itself.
+    // `keepalive` lets the request outlive the page. If it fails, the gateway detects the end
+    // itself.
     const request = { method: "DELETE", headers: this.#authorization(), keepalive: true };
     fetch(this.#location, request).catch(() => {});
     this.#location = null;
@@ -157,12 +158,12 @@ export class Session {
   }
 }
 
-/** Milliseconds from 1900, where NTP begins to count, to 1970. */
+/** Milliseconds from 1900, the NTP epoch, to 1970. */
 const NTP_TO_UNIX = 2_208_988_800_000;
 
 /**
- * The offer with what browsers do not ask for by themselves: Opus in stereo, which they decode only if
- * their own description says so, and the moment of capture of each picture.
+ * Adds to an offer what browsers do not offer by default: Opus in stereo, which they decode only if
+ * their own description says so, and the capture time of each frame.
  */
 function wishes(sdp) {
   const stereo = sdp.replaceAll(/^a=fmtp:.*useinbandfec=1.*$/gm, (line) =>
@@ -171,7 +172,7 @@ function wishes(sdp) {
   const used = new Set([...sdp.matchAll(/^a=extmap:(\d+)/gm)].map(([, id]) => Number(id)));
   const free = [...Array(14).keys()].map((at) => at + 1).find((id) => !used.has(id));
   if (sdp.includes(CAPTURE_TIME) || free === undefined) return stereo;
-  // In the sections of media alone. With BUNDLE an id means the same in all that have it (RFC 8843
+  // Only in media sections. With BUNDLE an id means the same in all sections that have it (RFC 8843
   // section 9.2).
   const sections = stereo.split(/^(?=m=)/m);
   return sections
@@ -182,7 +183,7 @@ function wishes(sdp) {
     .join("");
 }
 
-/** The servers in `Link` headers (RFC 9725 section 4.6), as `RTCPeerConnection` takes them. */
+/** Returns the servers in `Link` headers (RFC 9725 section 4.6) as `RTCIceServer`. */
 export function iceServersOf(link) {
   const servers = [];
   for (const [, urls, rest] of link.matchAll(/<([^>]*)>([^<]*)/g)) {
@@ -195,11 +196,11 @@ export function iceServersOf(link) {
   return servers;
 }
 
-/** Why playing failed, in words for the viewer. */
+/** An error that prevents playback, with a message for the viewer. */
 export class PlayError extends Error {
-  /** HTTP status of the refusal, if it was one. */
+  /** HTTP status of the response, if there was one. */
   status = null;
-  /** Seconds until it makes sense to try again, if known. */
+  /** Seconds until a retry makes sense, if known. */
   pause = null;
 
   static async from(response) {
@@ -221,7 +222,7 @@ const WORDS = {
   503: "The gateway is full",
 };
 
-/** The `detail` of a problem document (RFC 9457), or the bare status. */
+/** Returns the `detail` of a problem document (RFC 9457), or the status. */
 async function problemDetail(response) {
   const type = response.headers.get("Content-Type") ?? "";
   if (type.startsWith("application/problem+json")) {
@@ -231,7 +232,7 @@ async function problemDetail(response) {
   return `status ${response.status}`;
 }
 
-/** Seconds from `Retry-After`, either of its two forms (RFC 9110 section 10.2.3). */
+/** Returns the seconds of `Retry-After`, in either of its two forms (RFC 9110 section 10.2.3). */
 function retryAfter(response) {
   const value = response.headers.get("Retry-After");
   if (value === null) return null;

@@ -5,17 +5,17 @@ import { Graph } from "./graph.js";
 import { pathOf } from "./path.js";
 import { age, millis, rate } from "./words.js";
 
-/** Viewers that are listed; a longer list helps nobody. */
+/** Maximum number of listed viewers. */
 const LISTED = 50;
 
-/** What is known of a stream, with its graphs, its viewers, and buttons to end either. */
+/** A stream with its graphs and viewers, and buttons to end its publisher or a viewer. */
 export class StreamCard {
   /** The element to put into the page. */
   element = document.querySelector("#stream").content.firstElementChild.cloneNode(true);
-  /** Viewers it has. */
+  /** Number of viewers. */
   viewers = 0;
   #name;
-  #hands;
+  #actions;
   #graphs = {
     bitrate: new Graph("Bitrate", rate, 1e5),
     frameRate: new Graph("Frame rate", (value) => `${value.toFixed(value % 1 ? 1 : 0)} fps`, 10),
@@ -23,17 +23,17 @@ export class StreamCard {
     jitter: new Graph("Publisher jitter", millis, 10),
   };
   #rows = new Map();
-  #isAsking = false;
+  #isLoading = false;
 
   /**
    * @param {string} name
-   * @param {object} hands
-   * @param {(method: string, path: string) => void} hands.act does something
-   * @param {(question: string, word: string) => Promise<boolean>} hands.sure asks whether it is meant
+   * @param {object} actions
+   * @param {(method: string, path: string) => void} actions.act sends a request
+   * @param {(question: string, word: string) => Promise<boolean>} actions.confirm asks the user
    */
-  constructor(name, hands) {
+  constructor(name, actions) {
     this.#name = name;
-    this.#hands = hands;
+    this.#actions = actions;
     this.#part("h2").textContent = name;
     this.element.setAttribute("aria-label", `Stream ${name}`);
     this.#part(".graphs").append(...Object.values(this.#graphs).map(({ element }) => element));
@@ -46,7 +46,7 @@ export class StreamCard {
     this.#part("details").open = true;
   }
 
-  /** Brings everything up to date. */
+  /** Updates the card. */
   show(stream) {
     const { video, audio, publisher, viewers } = stream;
     this.viewers = viewers.connected;
@@ -65,15 +65,15 @@ export class StreamCard {
   }
 
   async #list() {
-    if (!this.#part("details").open || this.#isAsking) return;
-    this.#isAsking = true;
+    if (!this.#part("details").open || this.#isLoading) return;
+    this.#isLoading = true;
     try {
       const query = new URLSearchParams({ stream: this.#name, limit: LISTED });
       this.#showViewers(await ask("GET", `api/viewers?${query}`));
     } catch {
-      // The feed tells what is wrong.
+      // The feed shows the error.
     } finally {
-      this.#isAsking = false;
+      this.#isLoading = false;
     }
   }
 
@@ -122,15 +122,15 @@ export class StreamCard {
     const name = this.#name;
     const watching = this.viewers === 1 ? "viewer loses" : "viewers lose";
     const question = `End the publisher of ${name}? ${this.viewers} ${watching} the video until it reconnects, which most encoders do by themselves.`;
-    if (await this.#hands.sure(question, "End publisher")) {
-      this.#hands.act("DELETE", `api/publishers/${pathOf(name)}`);
+    if (await this.#actions.confirm(question, "End publisher")) {
+      this.#actions.act("DELETE", `api/publishers/${pathOf(name)}`);
     }
   }
 
   async #endViewer(id) {
     const question = `End the session of viewer ${id}? Most players reconnect by themselves.`;
-    if (await this.#hands.sure(question, "End session")) {
-      this.#hands.act("DELETE", `api/viewers/${id}`);
+    if (await this.#actions.confirm(question, "End session")) {
+      this.#actions.act("DELETE", `api/viewers/${id}`);
     }
   }
 
@@ -151,7 +151,7 @@ function facts({ video, audio, publisher, uptime_seconds, b_frames }) {
   return words.join(" · ");
 }
 
-/** The texts of a viewer's row, up to the button. */
+/** Returns the texts of a viewer's row, without the button. */
 function cells(viewer) {
   return [
     viewer.address ? `${viewer.id} ${viewer.address}` : viewer.id,

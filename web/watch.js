@@ -1,9 +1,9 @@
 /**
  * The page of one stream: `/{app}/{stream}`, also for an `<iframe>`.
  *
- * Its query may have: `embed`, for the player alone; `muted=0`, to begin with sound where the browser lets
- * it; `autoplay=0`, to begin with a button; `controls=0`, for no buttons; `stats`, for figures; `events=0`, to
- * listen to no events of the gateway; `token`, for a stream that asks for one.
+ * Query parameters: `embed`, only the player; `muted=0`, start with audio if the browser allows it;
+ * `autoplay=0`, start with a button; `controls=0`, no buttons; `stats`, show stats; `events=0`, do
+ * not listen to events of the gateway; `token`, for a stream that requires one.
  */
 
 import "./player.js";
@@ -28,5 +28,5 @@ document.querySelector("#name").textContent = stream;
 document.body.classList.toggle("embed", query.has("embed"));
 document.querySelector("#player").replaceWith(player);
 
-// For the browser's console: `await player.player.stats()`.
+// For the browser's console: `await player.player.getStats()`.
 globalThis.player = player;

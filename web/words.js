@@ -1,13 +1,13 @@
-/** Figures in words. */
+/** Formats values for people. */
 
-/** Bits per second. */
+/** Formats bits per second. */
 export function rate(bits) {
   if (bits < 1e6) return `${(bits / 1e3).toFixed(0)} kbit/s`;
   if (bits < 1e9) return `${(bits / 1e6).toFixed(bits < 1e7 ? 2 : 1)} Mbit/s`;
   return `${(bits / 1e9).toFixed(2)} Gbit/s`;
 }
 
-/** A time that has passed. */
+/** Formats a duration in seconds. */
 export function age(seconds) {
   if (seconds < 60) return `${seconds} s`;
   const minutes = Math.floor(seconds / 60);
@@ -16,12 +16,12 @@ export function age(seconds) {
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days`;
 }
 
-/** Milliseconds, or a dash. */
+/** Formats milliseconds; a dash for `null`. */
 export function millis(value) {
   return value === null ? "–" : `${value.toFixed(value < 10 ? 1 : 0)} ms`;
 }
 
-/** How many, with the right form of the word. */
+/** Formats a count with the singular or plural of a word. */
 export function count(number, word) {
   return `${number} ${word}${number === 1 ? "" : "s"}`;
 }

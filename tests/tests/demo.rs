@@ -16,7 +16,7 @@ async fn the_demo_is_seen_and_heard_on_its_page() {
     let browser = Browser::start().await;
     browser.open(&gateway.page_url("live/demo")).await;
     // Pages begin without sound, and the browser measures none that it does not play.
-    browser.click(".sound").await;
+    browser.click(".mute").await;
     // Longer than the clip, which goes on where it begins again.
     let report = browser.wait_for("video", "pictures and sound", |report| {
         let decoded = report

@@ -89,7 +89,7 @@ async fn the_front_page_lists_what_is_live_and_plays_it_with_sound_when_asked() 
     }
     browser.look(1000, 800, false).await;
 
-    browser.click(".sound").await;
+    browser.click(".mute").await;
     browser
         .wait_for("video", "sound", |report| {
             !report.muted && report.audio_energy() > 0.0
@@ -154,7 +154,7 @@ async fn another_site_plays_with_the_module_and_in_a_frame_and_shows_figures() {
     let player = "document.querySelector('distributary-player')";
     let figures: Figures = eventually("all figures", async || {
         let figures = browser
-            .evaluate::<Option<Figures>>(&format!("{player}.figures"))
+            .evaluate::<Option<Figures>>(&format!("{player}.stats"))
             .await?;
         let is_complete = figures.latency.is_some() && figures.round_trip.is_some();
         (is_complete && !figures.is_estimate).then_some(figures)
@@ -165,14 +165,14 @@ async fn another_site_plays_with_the_module_and_in_a_frame_and_shows_figures() {
     assert_eq!(figures.loss, Some(0.0), "{figures:?}");
     assert_eq!(figures.codecs, ["H264", "opus"], "{figures:?}");
     assert_eq!(figures.path.as_deref(), Some("UDP"), "{figures:?}");
-    let shown = browser.text(".figures").await;
+    let shown = browser.text(".stats-list").await;
     assert!(shown.contains("Latency"), "{shown}");
     browser.screenshot("player_on_another_site").await;
 
     // By keys, once the player has the focus.
     let _: () = browser.evaluate(&format!("{player}.focus()")).await;
     browser.press("i").await;
-    let hidden: bool = browser.evaluate("probe.find('.figures').hidden").await;
+    let hidden: bool = browser.evaluate("probe.find('.stats-list').hidden").await;
     assert!(hidden);
     browser.press("m").await;
     browser
@@ -184,7 +184,7 @@ async fn another_site_plays_with_the_module_and_in_a_frame_and_shows_figures() {
     let _: String = browser.evaluate(&script).await;
     wait_for_state(&browser, "retrying").await;
     let words = browser.text(".words").await;
-    assert_eq!(words, "The gateway does not answer. Trying again…");
+    assert_eq!(words, "The gateway does not respond. Trying again…");
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ async fn the_player_page_plays_over_ipv6() {
 
     let browser = Browser::start().await;
     browser.open(&gateway.page_url("live/test")).await;
-    browser.click(".sound").await;
+    browser.click(".mute").await;
     let report = wait_for_pictures_and_sound(&browser, "video").await;
     browser.screenshot("player_page_ipv6").await;
     report.assert_plays(&clip);

@@ -41,7 +41,7 @@ const ASSETS: [(&str, Asset); 19] = [
     script!("playback.js"),
     script!("session.js"),
     script!("events.js"),
-    script!("figures.js"),
+    script!("stats.js"),
     script!("element.js"),
     script!("element-markup.js"),
     script!("element-style.js"),

@@ -1,26 +1,25 @@
-/** What a viewer may want to know of the connection, read from its statistics. */
+/** Stats of the connection, from the browser's statistics. */
 
-/** Milliseconds over which rates are taken. */
+/** Milliseconds over which rates are measured. */
 const WINDOW = 2_000;
 
 /**
- * Reads a report (`RTCStatsReport`).
+ * Returns the stats from a report (`RTCStatsReport`).
  *
- * `capturedAt` is when the picture that is shown was captured, by the gateway's clock, if that is known;
- * `before` are the figures that were measured before these, or `null`.
+ * `capturedAt` is the capture time of the shown frame by the gateway's clock, or `null`; `before` are
+ * the previous stats, or `null`.
  *
- * A figure that the browser does not tell is `null`:
+ * A value that the browser does not report is `null`:
  *
- * - `latency`: milliseconds from the gateway's receiving a picture to its being shown. `isEstimate` says
- *   that it was put together from round trip, buffer and decoding, where the browser does not tell when
- *   pictures were captured;
+ * - `latency`: milliseconds from the gateway's receiving a frame to its display. If `isEstimate`, it
+ *   is the sum of round trip, buffer and decoding, because the browser does not report capture times;
  * - `bitrate`: bits per second of all media;
- * - `frameRate`: pictures per second;
- * - `loss`: percent of the packets that were lost over the last seconds, those repaired by resending not
- *   counted;
- * - `width`, `height`, `codecs`: what is shown and heard;
+ * - `frameRate`: video frames per second;
+ * - `loss`: percentage of packets lost over the last seconds, without those repaired by
+ *   retransmission;
+ * - `width`, `height`, `codecs`: of the decoded media;
  * - `roundTrip`, `buffer`: milliseconds, of the path and in the jitter buffer;
- * - `freezes`, `dropped`: how often the picture stood still, and pictures not shown, since the beginning;
+ * - `freezes`, `dropped`: number of freezes, and of frames not shown, since the beginning;
  * - `path`: `UDP`, `TCP` or `relay`.
  */
 export function measure(report, capturedAt, before) {
@@ -48,7 +47,7 @@ export function measure(report, capturedAt, before) {
   };
 }
 
-/** The counters at one moment. */
+/** Returns the counters at one moment. */
 function sampleOf(video, audio) {
   const sum = (name) => (video?.[name] ?? 0) + (audio?.[name] ?? 0);
   return {
@@ -67,7 +66,7 @@ function ratesOf(first, last) {
   const seconds = (last.at - first.at) / 1000;
   if (!(seconds > 0)) return { bitrate: null, frameRate: null, loss: null, buffer: null, decoding: null };
   const packets = last.packets - first.packets;
-  // A packet that came after all takes a loss back.
+  // A late packet reduces the count of lost packets.
   const lost = Math.max(last.lost - first.lost, 0);
   const buffered = last.buffered - first.buffered;
   const frames = last.frames === null ? null : last.frames - (first.frames ?? 0);
@@ -80,7 +79,7 @@ function ratesOf(first, last) {
   };
 }
 
-/** Milliseconds of the pair of candidates that is used. */
+/** Returns the round trip time of the selected candidate pair in milliseconds. */
 function roundTripOf(stats, report) {
   const seconds = pairOf(stats, report)?.currentRoundTripTime;
   return seconds === undefined ? null : 1000 * seconds;
@@ -100,8 +99,9 @@ function pathOf(stats, report) {
 }
 
 /**
- * Milliseconds since the picture was captured. The clocks of gateway and browser may be apart: a sender
- * report tells the gateway's time when it was sent, and the browser knows when it came.
+ * Returns the milliseconds since the frame was captured. The clocks of gateway and browser may
+ * differ: a sender report has the gateway's time of its sending, and the browser knows when it
+ * arrived.
  */
 function ageOf(capturedAt, stats, roundTrip) {
   const sender = stats.find(({ type, kind }) => type === "remote-outbound-rtp" && kind === "video");
