@@ -6,13 +6,15 @@
 
 mod command;
 mod config;
+mod datagrams;
 pub mod engine;
+mod engine_config;
+mod error;
 pub mod ice_tcp;
-mod outlet;
 mod playout_delay;
 pub mod session;
 mod shard;
-mod shared;
+mod state;
 mod udp;
 
 pub use config::ViewersConfig;

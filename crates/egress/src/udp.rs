@@ -8,8 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use crate::outlet::{Outlet, SendError};
-use crate::shard::Received;
+use crate::datagrams::{Outlet, Received, SendError};
 
 /// Size of the kernel's receive buffer in bytes; the kernel may grant less.
 const RECEIVE_BUFFER: usize = 4 << 20;

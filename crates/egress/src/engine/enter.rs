@@ -6,10 +6,9 @@ use std::time::Instant;
 use distributary_hub::Reservation;
 use distributary_names::StreamName;
 
-use super::{Identity, OpenError, ViewerOptions};
-use crate::session::SessionContext;
-use crate::session::{PendingSession, SessionId};
-use crate::shared::Shared;
+use crate::error::OpenError;
+use crate::session::{PendingSession, SessionContext, SessionId, ViewerOptions};
+use crate::state::{EngineState, Identity};
 use distributary_webrtc::dtls::DtlsRole;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::peer::PeerConfig;
@@ -28,7 +27,11 @@ pub(super) struct AgreedSession {
 }
 
 /// Enters a session into the registry, where it waits for the viewer's first packet.
-pub(super) fn enter(shared: &Shared, agreed: AgreedSession, now: Instant) -> Result<(), OpenError> {
+pub(super) fn enter(
+    shared: &EngineState,
+    agreed: AgreedSession,
+    now: Instant,
+) -> Result<(), OpenError> {
     let AgreedSession {
         id,
         local,
@@ -62,7 +65,7 @@ pub(super) fn enter(shared: &Shared, agreed: AgreedSession, now: Instant) -> Res
 
 /// Creates the context of a session, if the limits admit another viewer.
 pub(super) fn new_context(
-    shared: &Shared,
+    shared: &EngineState,
     id: &SessionId,
     stream: &StreamName,
     options: ViewerOptions,
@@ -78,7 +81,7 @@ pub(super) fn new_context(
 }
 
 fn peer_config(
-    shared: &Shared,
+    shared: &EngineState,
     negotiated: Negotiated,
     options: ViewerOptions,
     ice: Credentials,

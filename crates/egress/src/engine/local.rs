@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use distributary_hub::StreamStats;
 use distributary_media::AudioCodec;
 
-use super::EngineConfig;
-use super::identity::Identity;
-use crate::shared::Shared;
+use crate::engine_config::EngineConfig;
+use crate::state::{EngineState, Identity};
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::sdp::{
     AudioPlan, HeaderExtension, HostCandidate, LocalParameters, MediaPlan, Token, VideoPlan,
@@ -50,7 +49,7 @@ fn extensions(config: &EngineConfig) -> Vec<HeaderExtension> {
 }
 
 /// Returns the candidates of this gateway, the best first.
-pub(super) fn candidates(shared: &Shared) -> Vec<HostCandidate> {
+pub(super) fn candidates(shared: &EngineState) -> Vec<HostCandidate> {
     let port = shared.local.port();
     let addresses = || {
         let addresses = shared.config.candidates.iter();
@@ -65,7 +64,7 @@ pub(super) fn candidates(shared: &Shared) -> Vec<HostCandidate> {
 
 /// Returns the gateway's parameters of a new session.
 pub(super) fn parameters(
-    shared: &Shared,
+    shared: &EngineState,
     identity: &Identity,
     ice: Credentials,
 ) -> LocalParameters {

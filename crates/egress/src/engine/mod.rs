@@ -2,86 +2,43 @@
 
 mod counter_offer;
 mod enter;
-mod error;
-mod failure;
-mod handshakes;
-mod identity;
-mod latency;
 mod local;
 mod open;
 mod restart;
-mod stats;
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use distributary_hub::Hub;
 use distributary_names::StreamName;
 use tokio::sync::mpsc;
 
 use crate::command::Command;
-use crate::config::ViewersConfig;
 use crate::ice_tcp::TcpServer;
 use crate::session::{Closing, SessionId, SessionWatch, ShortId};
 use crate::shard;
-use crate::shared::Shared;
+use crate::state::EngineState;
 use crate::udp::bind_shared;
 use distributary_webrtc::sdp::{Answer, IceFragment, Offer};
 
-pub(crate) use counter_offer::CounterOffers;
-pub use counter_offer::{CounterOffer, OFFER_LIFETIME};
-pub use error::{AcceptError, OpenError};
-pub use failure::EngineFailure;
-pub(crate) use failure::Failures;
-pub(crate) use handshakes::Handshakes;
-pub use identity::{CERTIFICATE_LIFETIME, IdentityError};
-pub(crate) use identity::{Identities, Identity};
-pub(crate) use latency::Latency;
-pub use latency::LatencyStats;
+pub use counter_offer::CounterOffer;
 pub(crate) use open::open;
-pub use open::{MissingMedia, OpenedSession, ViewerOptions};
+pub use open::{MissingMedia, OpenedSession};
 pub use restart::{IcePatch, PatchError, RestartedIce};
-pub use stats::{SessionInfo, SessionStats};
-pub(crate) use stats::{SessionStatsCell, SessionStatsTable};
+
+pub use crate::engine_config::EngineConfig;
+pub use crate::error::{AcceptError, OpenError};
+pub use crate::session::ViewerOptions;
+pub use crate::state::{
+    CERTIFICATE_LIFETIME, EngineFailure, IdentityError, LatencyStats, OFFER_LIFETIME, SessionInfo,
+    SessionStats,
+};
 
 /// Commands that may wait for a shard; a shard that is so far behind loses datagrams anyway.
 const INBOX: usize = 1024;
-
-/// Configuration of the engine.
-#[derive(Clone, Debug)]
-pub struct EngineConfig {
-    /// Address of the UDP port. An IPv6 wildcard accepts IPv4 too; port 0 chooses a free port.
-    pub listen: SocketAddr,
-    /// Addresses announced to viewers, the best first. The port is the one that is bound.
-    pub candidates: Vec<IpAddr>,
-    /// Maximum number of TCP connections; further ones wait in the kernel's queue.
-    pub max_tcp_connections: usize,
-    /// Maximum number of TCP connections of one address, an IPv6 /64 network counting as one;
-    /// further ones are closed.
-    pub max_tcp_connections_per_address: usize,
-    /// Time that viewers of a stream wait for its publisher to come, or to come back, before they
-    /// are closed; `None` is for ever.
-    pub offline_grace: Option<Duration>,
-    /// Configuration of viewers.
-    pub viewers: ViewersConfig,
-}
-
-impl Default for EngineConfig {
-    fn default() -> Self {
-        let viewers = ViewersConfig::default();
-        Self {
-            listen: (Ipv6Addr::UNSPECIFIED, 8189).into(),
-            candidates: Vec::new(),
-            max_tcp_connections: 20_000,
-            max_tcp_connections_per_address: 5_000,
-            offline_grace: Some(viewers.offline_grace),
-            viewers,
-        }
-    }
-}
 
 /// The reason why the engine does not start.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +63,7 @@ pub enum EngineError {
 /// The running engine. Cloning gives another handle to it.
 #[derive(Clone)]
 pub struct Engine {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<EngineState>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     tcp: Arc<Mutex<Option<TcpServer>>>,
 }
@@ -141,7 +98,7 @@ impl Engine {
         let (now, wall) = (Instant::now(), SystemTime::now());
         let (inboxes, receivers): (Vec<_>, Vec<_>) =
             (0..shards).map(|_| mpsc::channel(INBOX)).unzip();
-        let shared = Shared::new(
+        let shared = EngineState::new(
             config,
             hub,
             (local, listener.is_some()),
@@ -378,10 +335,13 @@ fn listen(address: SocketAddr) -> Option<std::net::TcpListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ViewersConfig;
     use distributary_hub::HubConfig;
     use distributary_webrtc::certificate::Certificate;
     use distributary_webrtc::peer::HANDSHAKE_TIMEOUT;
     use distributary_webrtc::stun::{Class, IceRole, MessageWriter, Method, TransactionId};
+    use std::net::IpAddr;
+    use std::time::Duration;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn panic_of_a_shard_is_reported_and_the_rest_can_be_shut_down() {

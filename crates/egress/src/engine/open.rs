@@ -1,17 +1,16 @@
 //! The answer to a viewer's offer.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Instant;
 
-use distributary_hub::BFrameChoice;
 use distributary_media::VideoCodec;
 use distributary_names::StreamName;
 
 use super::enter::{AgreedSession, enter, new_context};
-use super::{OpenError, local};
-use crate::session::SessionId;
-use crate::shared::Shared;
+use super::local;
+use crate::error::OpenError;
+use crate::session::{SessionId, ViewerOptions};
+use crate::state::EngineState;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::sdp::{
     LocalAnswer, MediaKind, NegotiationError, Note, Offer, UndecodableVideo,
@@ -54,25 +53,8 @@ impl fmt::Display for MissingMedia {
     }
 }
 
-/// Properties of a viewer besides its offer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ViewerOptions {
-    /// True if its decoder can be made to reorder frames (see [`distributary_webrtc::reorder`]).
-    /// Other viewers are sent only the keyframes of a stream with B-frames that other frames refer
-    /// to.
-    pub reorders: bool,
-    /// Source of the decision what to send of a stream with B-frames. If the policy decides, the
-    /// viewer gets the rendition, also when that starts only later.
-    pub b_frames: BFrameChoice,
-    /// Its address, for the log.
-    pub address: Option<IpAddr>,
-    /// The address or network that the limit per address counts the session against; `None`: not
-    /// counted.
-    pub counts_as: Option<IpAddr>,
-}
-
 pub(crate) fn open(
-    shared: &Shared,
+    shared: &EngineState,
     stream: &StreamName,
     offer: &Offer,
     options: ViewerOptions,

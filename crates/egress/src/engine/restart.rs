@@ -3,7 +3,7 @@
 use super::local;
 use crate::command::Command;
 use crate::session::{RestartError, SessionId};
-use crate::shared::Shared;
+use crate::state::EngineState;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::sdp::IceFragment;
 
@@ -41,7 +41,7 @@ pub enum PatchError {
 }
 
 pub(super) fn patch(
-    shared: &Shared,
+    shared: &EngineState,
     id: &SessionId,
     fragment: &IceFragment,
 ) -> Result<IcePatch, PatchError> {

@@ -20,7 +20,7 @@ use super::unproven::{Admission, Admitted};
 use super::{FIRST_FRAME_TIMEOUT, IDLE_TIMEOUT, PROOF_TIMEOUT};
 use crate::command::Command;
 use crate::session::Location;
-use crate::shared::Shared;
+use crate::state::EngineState;
 use distributary_webrtc::framing::FrameDecoder;
 use distributary_webrtc::stun::local_ufrag;
 
@@ -42,7 +42,10 @@ impl TcpServer {
     ///
     /// # Errors
     /// When the system has no threads or sockets left.
-    pub(crate) fn start(listener: std::net::TcpListener, shared: Arc<Shared>) -> io::Result<Self> {
+    pub(crate) fn start(
+        listener: std::net::TcpListener,
+        shared: Arc<EngineState>,
+    ) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -71,7 +74,7 @@ impl TcpServer {
     }
 }
 
-async fn serve(listener: Listener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
+async fn serve(listener: Listener, shared: Arc<EngineState>, stopped: oneshot::Receiver<()>) {
     let mut connections = JoinSet::new();
     tokio::select! {
         () = accept(&listener, &shared, &mut connections) => {}
@@ -85,7 +88,7 @@ async fn serve(listener: Listener, shared: Arc<Shared>, stopped: oneshot::Receiv
 
 /// Accepts connections forever. Takes a permit before each; further ones wait in the kernel's
 /// queue.
-async fn accept(listener: &Listener, shared: &Arc<Shared>, connections: &mut JoinSet<()>) {
+async fn accept(listener: &Listener, shared: &Arc<EngineState>, connections: &mut JoinSet<()>) {
     let places = Arc::new(Semaphore::new(shared.config.max_tcp_connections));
     let admission = Admission::new(shared.config.max_tcp_connections_per_address);
     let next_id = AtomicU64::new(0);
@@ -134,7 +137,7 @@ async fn drive(
     stream: TcpStream,
     id: u64,
     admitted: Admitted,
-    shared: &Shared,
+    shared: &EngineState,
 ) -> Result<(), Ended> {
     let Admitted {
         unproven,
@@ -164,7 +167,7 @@ async fn drive(
 }
 
 /// Returns the shard that owns the session named by a check, or any shard if the session waits.
-fn shard_of(frame: &[u8], id: u64, shared: &Shared) -> Option<usize> {
+fn shard_of(frame: &[u8], id: u64, shared: &EngineState) -> Option<usize> {
     let ufrag = local_ufrag(frame)?;
     match shared.registry.locate(ufrag)? {
         Location::Shard(shard) => Some(shard),
@@ -180,7 +183,7 @@ async fn read(
     mut reader: OwnedReadHalf,
     mut decoder: FrameDecoder,
     connection: &Arc<Connection>,
-    shared: &Shared,
+    shared: &EngineState,
 ) -> Result<(), Ended> {
     while let Some(frame) = frame_within(IDLE_TIMEOUT, &mut reader, &mut decoder).await? {
         deliver(connection, &frame, shared).await?;
@@ -215,7 +218,11 @@ async fn next_frame(
 
 /// Passes a frame to the shard. Waits for a shard that is behind, which slows the viewer's TCP
 /// down.
-async fn deliver(connection: &Arc<Connection>, frame: &[u8], shared: &Shared) -> Result<(), Ended> {
+async fn deliver(
+    connection: &Arc<Connection>,
+    frame: &[u8],
+    shared: &EngineState,
+) -> Result<(), Ended> {
     let inbox = shared.inboxes.get(connection.shard());
     let command = Command::Frame {
         connection: Arc::clone(connection),

@@ -3,12 +3,14 @@
 mod context;
 mod ended;
 pub(crate) mod id;
+mod options;
 mod pending;
 mod registry;
 mod watch;
 
 pub(crate) use context::SessionContext;
 pub use id::{InvalidSessionId, SessionId, ShortId};
+pub use options::ViewerOptions;
 pub use pending::CONNECT_TIMEOUT;
 pub(crate) use pending::PendingSession;
 pub(crate) use registry::{

@@ -6,7 +6,7 @@ use distributary_net::FairPermit;
 use distributary_webrtc::ice::{CandidatePair, IceLite, IceOutcome};
 
 use crate::session::{Claim, PendingSession};
-use crate::shared::Shared;
+use crate::state::EngineState;
 
 /// The result of a check that names no viewer of this shard.
 pub(super) enum Admission {
@@ -25,7 +25,7 @@ pub(super) enum Admission {
 /// Only a valid check of its viewer gets a session: it is tried on the agent that the session is going
 /// to have.
 pub(super) fn admit(
-    shared: &Shared,
+    shared: &EngineState,
     shard: usize,
     ufrag: &str,
     (pair, check): (CandidatePair, &[u8]),

@@ -12,7 +12,7 @@ use tokio::time::Sleep;
 
 use super::Shard;
 use crate::command::Command;
-use crate::shared::Shared;
+use crate::state::EngineState;
 use crate::udp::{ReceiveBuffers, ShardSocket};
 
 /// Deliveries of the hub that may wait, all streams together: each stream has its own share.
@@ -29,7 +29,7 @@ pub(crate) fn spawn(
     index: usize,
     socket: std::net::UdpSocket,
     inbox: mpsc::Receiver<Command>,
-    shared: Arc<Shared>,
+    shared: Arc<EngineState>,
 ) -> io::Result<JoinHandle<()>> {
     let (started, result) = std::sync::mpsc::sync_channel(1);
     let name = format!("egress {index}");
@@ -81,7 +81,7 @@ fn clock() -> Instant {
 /// A shard and its inputs.
 struct Driver {
     index: usize,
-    shared: Arc<Shared>,
+    shared: Arc<EngineState>,
     shard: Shard<ShardSocket>,
     inbox: mpsc::Receiver<Command>,
     deliveries: mpsc::Receiver<Delivery>,

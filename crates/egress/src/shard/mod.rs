@@ -32,7 +32,7 @@ mod transmitter;
 mod unsent;
 mod viewers;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,10 +47,10 @@ use distributary_webrtc::peer::{CloseReason, MediaClock, Peer, PeerEvent};
 use distributary_webrtc::stun::{is_named_check, local_ufrag};
 
 use crate::command::Command;
+use crate::datagrams::{Outlet, Received};
 use crate::ice_tcp::Connection;
-use crate::outlet::Outlet;
 use crate::session::{PendingSession, SessionId};
-use crate::shared::Shared;
+use crate::state::EngineState;
 use admission::Admission;
 use schedule::Schedule;
 use stats::StatsWriter;
@@ -66,20 +66,10 @@ pub(crate) use driver::spawn;
 /// Time between two rounds of everything that needs no exact deadline.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A received datagram.
-pub(crate) struct Received<'a> {
-    /// Its source address.
-    pub(crate) source: SocketAddr,
-    /// The address it was sent to, from which the reply must leave.
-    pub(crate) local: Option<IpAddr>,
-    /// Its bytes.
-    pub(crate) bytes: &'a mut [u8],
-}
-
 /// Some of the viewers of the gateway.
 pub(crate) struct Shard<O> {
     index: usize,
-    shared: Arc<Shared>,
+    shared: Arc<EngineState>,
     /// The queue of the hub's deliveries to this shard.
     sink: Sink,
     streams: Streams,
@@ -95,7 +85,7 @@ impl<O: Outlet> Shard<O> {
     /// Creates the shard of number `index`, to which the hub delivers by `sink`.
     pub(crate) fn new(
         index: usize,
-        shared: Arc<Shared>,
+        shared: Arc<EngineState>,
         outlet: O,
         sink: Sink,
         now: Instant,
@@ -388,7 +378,7 @@ impl<O: Outlet> Shard<O> {
             reservation: _reservation,
             context,
         } = session;
-        let Shared {
+        let EngineState {
             hub,
             config: engine,
             ..
@@ -613,7 +603,7 @@ impl<O: Outlet> Shard<O> {
 
     /// Lets viewers watch another form of their stream.
     fn change_stream(&mut self, keys: &[usize], name: &StreamName, now: Instant) {
-        let Shared { hub, config, .. } = &*self.shared;
+        let EngineState { hub, config, .. } = &*self.shared;
         let Some(tag) = self.streams.open(name, hub, &self.sink, config, now) else {
             return;
         };

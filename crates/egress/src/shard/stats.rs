@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::streams::Streams;
 use super::viewers::{Viewer, Viewers};
-use crate::engine::SessionStats;
+use crate::state::SessionStats;
 
 /// Interval at which the audio encoder is told the loss.
 const LOSS_INTERVAL: Duration = Duration::from_secs(5);

@@ -8,7 +8,7 @@ use distributary_webrtc::log::{Log, LogLimits};
 
 use super::b_frames::{BFrameFilter, Treatment};
 use super::held_audio::{HeldAudio, MAX_WAIT};
-use crate::engine::EngineConfig;
+use crate::engine_config::EngineConfig;
 
 /// The next step of a shard after it has logged an event of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

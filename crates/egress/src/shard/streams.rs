@@ -7,7 +7,7 @@ use distributary_hub::{Hub, Sink};
 use distributary_names::StreamName;
 
 use super::stream::ShardStream;
-use crate::engine::EngineConfig;
+use crate::engine_config::EngineConfig;
 
 /// The streams of a shard, each with the tag under which the hub delivers it.
 #[derive(Default)]

@@ -5,6 +5,7 @@
 )]
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -20,8 +21,8 @@ use distributary_webrtc::sdp::Offer;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::datagrams::SendError;
 use crate::engine::{EngineConfig, ViewerOptions, open};
-use crate::outlet::SendError;
 
 const FRAME_INTERVAL: Duration = Duration::from_millis(33);
 
@@ -69,7 +70,7 @@ struct Client {
 struct World {
     start: Instant,
     now: Instant,
-    shared: Arc<Shared>,
+    shared: Arc<EngineState>,
     shards: Vec<Driven>,
     clients: Vec<Client>,
     publisher: Publisher,
@@ -97,7 +98,7 @@ impl World {
         let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::channel(64)).unzip();
         let local = ([192, 0, 2, 1], 8189).into();
         let clocks = (now, SystemTime::now());
-        let shared = Shared::new(config, hub, (local, false), inboxes, clocks).unwrap();
+        let shared = EngineState::new(config, hub, (local, false), inboxes, clocks).unwrap();
         let shared = Arc::new(shared);
         let driven = |(index, inbox)| {
             let (sink, deliveries) = Sink::channel(64);

@@ -12,8 +12,8 @@ use distributary_webrtc::sender::Progress;
 use super::stream::ShardStream;
 use super::unsent::Unsent;
 use super::viewers::Viewer;
+use crate::datagrams::Outlet;
 use crate::ice_tcp::Connection;
-use crate::outlet::Outlet;
 
 /// Size of the buffer for one viewer's packets of one turn, in bytes.
 const SEND_BUFFER: usize = 512 << 10;

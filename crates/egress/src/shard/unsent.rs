@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::outlet::{Outlet, SendError};
+use crate::datagrams::{Outlet, SendError};
 use distributary_webrtc::send_buffer::SendBuffer;
 
 /// Maximum number of control datagrams kept. Further ones are dropped; the protocols repeat them.

@@ -10,10 +10,10 @@ use distributary_net::FairPermit;
 use slab::Slab;
 
 use super::addresses::{Addresses, Holders};
-use crate::engine::SessionStatsCell;
 use crate::ice_tcp::Connection;
 use crate::session::SessionContext;
 use crate::session::{MAX_FRAGMENTS, SessionId};
+use crate::state::SessionStatsCell;
 use distributary_webrtc::peer::Peer;
 
 /// Addresses of one viewer: one for each way it has to get here.

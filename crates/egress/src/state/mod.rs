@@ -1,5 +1,12 @@
 //! State that the HTTP side and all shards share.
 
+mod counter_offers;
+mod failure;
+mod handshakes;
+mod identity;
+mod latency;
+mod stats;
+
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
@@ -8,14 +15,23 @@ use distributary_webrtc::rtcp::ntp::WallClock;
 use tokio::sync::mpsc;
 
 use crate::command::Command;
-use crate::engine::{
-    CounterOffers, EngineConfig, Failures, Handshakes, Identities, IdentityError, Latency,
-    SessionStatsTable,
-};
+use crate::engine_config::EngineConfig;
 use crate::session::{Expired, Registry};
 
+pub use counter_offers::OFFER_LIFETIME;
+pub(crate) use counter_offers::{CounterOffers, PendingOffer};
+pub use failure::EngineFailure;
+pub(crate) use failure::Failures;
+pub(crate) use handshakes::Handshakes;
+pub use identity::{CERTIFICATE_LIFETIME, IdentityError};
+pub(crate) use identity::{Identities, Identity};
+pub(crate) use latency::Latency;
+pub use latency::LatencyStats;
+pub use stats::{SessionInfo, SessionStats};
+pub(crate) use stats::{SessionStatsCell, SessionStatsTable};
+
 /// The state that the HTTP side and all shards share. None of it is locked while media flows.
-pub(crate) struct Shared {
+pub(crate) struct EngineState {
     pub(crate) config: EngineConfig,
     pub(crate) hub: Hub,
     pub(crate) registry: Registry,
@@ -33,7 +49,7 @@ pub(crate) struct Shared {
     pub(crate) fan_out: Latency,
 }
 
-impl Shared {
+impl EngineState {
     /// Creates the state of an engine whose UDP address is `local`, with a TCP listener beside it or not.
     ///
     /// # Errors

@@ -1,7 +1,17 @@
-//! The outlet that a shard sends datagrams through.
+//! Datagrams into a shard, and the outlet that it sends datagrams through.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+
+/// A received datagram.
+pub(crate) struct Received<'a> {
+    /// Its source address.
+    pub(crate) source: SocketAddr,
+    /// The address it was sent to, from which the reply must leave.
+    pub(crate) local: Option<IpAddr>,
+    /// Its bytes.
+    pub(crate) bytes: &'a mut [u8],
+}
 
 /// Sends datagrams: a socket, or a simulated network.
 pub(crate) trait Outlet {

@@ -1,0 +1,22 @@
+//! Properties of a viewer besides its offer.
+
+use std::net::IpAddr;
+
+use distributary_hub::BFrameChoice;
+
+/// Properties of a viewer besides its offer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ViewerOptions {
+    /// True if its decoder can be made to reorder frames (see [`distributary_webrtc::reorder`]).
+    /// Other viewers are sent only the keyframes of a stream with B-frames that other frames refer
+    /// to.
+    pub reorders: bool,
+    /// Source of the decision what to send of a stream with B-frames. If the policy decides, the
+    /// viewer gets the rendition, also when that starts only later.
+    pub b_frames: BFrameChoice,
+    /// Its address, for the log.
+    pub address: Option<IpAddr>,
+    /// The address or network that the limit per address counts the session against; `None`: not
+    /// counted.
+    pub counts_as: Option<IpAddr>,
+}
