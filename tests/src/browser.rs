@@ -18,15 +18,15 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::process::Process;
 use crate::report::VideoReport;
-use crate::wait::{Deadline, PATIENCE, pause};
+use crate::wait::{Deadline, TIMEOUT, pause};
 
 /// One browser at a time: several at once on a small machine starve each other of the CPU.
 static BROWSER: Mutex<()> = Mutex::const_new(());
 
-/// How an element is named in the answer to a script (WebDriver, "web element identifier").
+/// Key of an element in the result of a script (WebDriver, "web element identifier").
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// What runs in every page before its own scripts.
+/// The script that runs in every page before its own scripts.
 const PROBE: &str = include_str!("page/probe.js");
 
 /// A browser with one window. Both programs are killed when this is dropped.
@@ -83,7 +83,7 @@ impl Browser {
             .unwrap_or_else(|error| panic!("{url}: {error}"));
     }
 
-    /// The value of the JavaScript expression `expression`; a promise is waited for.
+    /// Evaluates the JavaScript expression `expression`, and waits if it is a promise.
     ///
     /// # Panics
     /// When it throws, or its value is not of the type that is wanted.
@@ -108,7 +108,7 @@ impl Browser {
             .unwrap_or_else(|error| panic!("{expression} gave {value}: {error}"))
     }
 
-    /// What is known about the video that the CSS `selector` names; `None` if there is none.
+    /// Returns the state of the video that the CSS `selector` names; `None` if there is none.
     ///
     /// # Panics
     /// When the browser does not answer.
@@ -116,7 +116,7 @@ impl Browser {
         self.evaluate(&format!("probe.report('{selector}')")).await
     }
 
-    /// Waits until what is known about a video satisfies `condition`, and gives it.
+    /// Waits until the state of a video satisfies `condition`, and returns it.
     ///
     /// # Panics
     /// When that does not happen; `what` is in the message.
@@ -126,7 +126,7 @@ impl Browser {
         what: &str,
         condition: impl Fn(&VideoReport) -> bool,
     ) -> VideoReport {
-        let deadline = Deadline::after(PATIENCE);
+        let deadline = Deadline::after(TIMEOUT);
         loop {
             let report = self.report(selector).await;
             if let Some(report) = report.clone().filter(&condition) {
@@ -140,7 +140,7 @@ impl Browser {
         }
     }
 
-    /// The text that the page shows in the element named by `selector`.
+    /// Returns the text of the element named by `selector`.
     ///
     /// # Panics
     /// When there is no such element.
@@ -168,7 +168,7 @@ impl Browser {
             .unwrap_or_else(|error| panic!("{selector}: {error}"));
     }
 
-    /// The window that is driven now.
+    /// Returns the current window.
     ///
     /// # Panics
     /// When there is none.
@@ -176,7 +176,7 @@ impl Browser {
         self.client.window().await.expect("there is a window")
     }
 
-    /// Opens a page in another window, which is driven from then on.
+    /// Opens a page in another window, which becomes the current one.
     ///
     /// # Panics
     /// When it cannot be loaded.
@@ -187,7 +187,7 @@ impl Browser {
         self.open(url).await;
     }
 
-    /// Drives another window from now on.
+    /// Makes another window the current one.
     ///
     /// # Panics
     /// When it is closed.
@@ -196,7 +196,7 @@ impl Browser {
         switched.expect("the window is open");
     }
 
-    /// Gives the window another size, and says whether the page is to be shown dark.
+    /// Resizes the window, and selects the dark or light color scheme.
     ///
     /// # Panics
     /// When the browser does not do so.
@@ -254,13 +254,13 @@ impl Browser {
     }
 }
 
-/// Where the tests leave what a person may want to look at.
+/// Returns the folder for output that a person may want to see.
 fn output_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../test-output")
 }
 
-/// Starts chromedriver; its port comes with it. It takes a free port of IPv6 and then wants the same of
-/// IPv4, which may be another program's by then.
+/// Starts chromedriver, and returns it with its port. It chooses a free port of IPv6 and then needs
+/// the same port of IPv4, which another program may have.
 fn start_driver() -> (Process, u16) {
     const ATTEMPTS: u32 = 5;
     for _ in 0..ATTEMPTS {

@@ -1,9 +1,9 @@
-//! Plain HTTP requests, as bytes on a TCP connection: nothing is added, corrected or followed.
+//! Plain HTTP requests, as bytes on a TCP connection: nothing is added, corrected or redirected.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use crate::wait::PATIENCE;
+use crate::wait::TIMEOUT;
 
 /// A response, as it came.
 #[derive(Debug)]
@@ -12,12 +12,12 @@ pub struct Response {
     pub status: u16,
     /// Names, in lower case, and values.
     pub headers: Vec<(String, String)>,
-    /// The body, chunked coding undone.
+    /// The body, without chunked encoding.
     pub body: Vec<u8>,
 }
 
 impl Response {
-    /// The value of the header `name` (in lower case), the first if there are several.
+    /// Returns the value of the header `name` (in lower case), the first if there are several.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
@@ -26,7 +26,7 @@ impl Response {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     ///
     /// # Panics
     /// When it is not UTF-8.
@@ -35,7 +35,7 @@ impl Response {
         std::str::from_utf8(&self.body).expect("the body is UTF-8")
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     ///
     /// # Panics
     /// When it is none.
@@ -72,7 +72,8 @@ pub fn request(
     parse(&response).unwrap_or_else(|| panic!("not HTTP: {}", String::from_utf8_lossy(&response)))
 }
 
-/// Asks a server that may be about to end for `path`, and returns the status code, if there is one.
+/// Requests `path` from a server that may be about to end. Returns the status code, if there is
+/// one.
 #[must_use]
 pub fn status(server: SocketAddr, path: &str) -> Option<u16> {
     let head = format!("GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n");
@@ -80,10 +81,10 @@ pub fn status(server: SocketAddr, path: &str) -> Option<u16> {
     Some(parse(&response)?.status)
 }
 
-/// Sends this on a connection of its own, and returns what comes until the server closes it.
+/// Sends bytes on a new connection, and returns what comes until the server closes it.
 fn exchange(server: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
     let mut connection = TcpStream::connect(server)?;
-    connection.set_read_timeout(Some(PATIENCE))?;
+    connection.set_read_timeout(Some(TIMEOUT))?;
     connection.write_all(request)?;
     let mut response = Vec::new();
     connection.read_to_end(&mut response)?;
@@ -118,7 +119,7 @@ fn parse(bytes: &[u8]) -> Option<Response> {
     Some(response)
 }
 
-/// Undoes the chunked coding (RFC 9112 section 7.1), without trailers.
+/// Decodes chunked encoding (RFC 9112 section 7.1), without trailers.
 fn join_chunks(mut rest: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! ffmpeg: makes a clip whose pictures can be recognised, and publishes it over RTMP.
+//! ffmpeg: generates a clip with frame numbers, and publishes it over RTMP.
 
 use std::env;
 use std::fs;
@@ -10,80 +10,81 @@ use std::process::{Command, ExitStatus};
 use crate::flv;
 use crate::process::{Process, Stream};
 
-/// Pictures per second of a clip.
+/// Video frames per second of a clip.
 pub const FRAME_RATE: u32 = 30;
 
-/// Pictures in a clip: a minute. It is published in a loop.
+/// Video frames in a clip: a minute. It is published in a loop.
 pub const CLIP_FRAMES: u32 = 60 * FRAME_RATE;
 
-/// A FLV file: H264 Constrained Baseline (no B-frames) with the frame number in the picture, and a
-/// tone as AAC-LC.
+/// A FLV file: H264 Constrained Baseline (no B-frames) with a number in each frame, and a tone as
+/// AAC-LC.
 ///
-/// The upper quarter of the picture is 16 columns, the bits of the frame number with the least
-/// significant one on the left: white is 1. Below each block is its opposite, which proves that the
-/// column was read right. The rest is a moving test picture.
+/// The upper quarter of a frame has 16 columns, the bits of its number with the least significant
+/// one on the left: white is 1. Below each block is its inverse, which proves that the column was
+/// read correctly. The rest is a moving test pattern.
 #[derive(Clone, Debug)]
 pub struct Clip {
     path: PathBuf,
-    /// Width of the picture.
+    /// Width of the video.
     pub width: u32,
-    /// Height of the picture.
+    /// Height of the video.
     pub height: u32,
-    /// Pictures from one keyframe to the next.
+    /// Frames from one keyframe to the next.
     pub gop: u32,
 }
 
 impl Clip {
-    /// A clip with a keyframe every `gop` pictures. It is made once and then kept beside the build.
+    /// Returns a clip with a keyframe every `gop` frames. It is generated once and kept beside the
+    /// build.
     ///
     /// # Panics
     /// When ffmpeg fails.
     #[must_use]
     pub fn with_gop(gop: u32) -> Self {
-        Self::new(640, 360, gop, Coding::InOrder)
+        Self::new(640, 360, gop, Encoding::InOrder)
     }
 
-    /// A clip that is coded in this way.
+    /// Returns a clip with this encoding.
     ///
     /// # Panics
     /// When ffmpeg fails.
     #[must_use]
-    pub fn coded(gop: u32, coding: Coding) -> Self {
-        Self::new(640, 360, gop, coding)
+    pub fn encoded(gop: u32, encoding: Encoding) -> Self {
+        Self::new(640, 360, gop, encoding)
     }
 
-    /// A clip with a keyframe every `gop` pictures and sound of another kind than the others have: mono, at
-    /// 44.1 kHz.
+    /// Returns a clip with a keyframe every `gop` frames, and audio that differs from other clips:
+    /// mono, at 44.1 kHz.
     ///
     /// # Panics
     /// When ffmpeg fails.
     #[must_use]
-    pub fn with_other_sound(gop: u32) -> Self {
+    pub fn with_mono_audio(gop: u32) -> Self {
         let (width, height) = (640, 360);
-        let mut arguments = clip_arguments(width, height, gop, Coding::InOrder);
+        let mut arguments = clip_arguments(width, height, gop, Encoding::InOrder);
         let format = arguments.len() - 2;
-        let sound = ["-ar", "44100", "-ac", "1"].map(str::to_owned);
-        arguments.splice(format..format, sound);
+        let audio = ["-ar", "44100", "-ac", "1"].map(str::to_owned);
+        arguments.splice(format..format, audio);
         Self::made_with(&arguments, width, height, gop)
     }
 
-    /// A small clip, for encoders that have to keep up with it.
+    /// Returns a small clip, for transcoders that have to keep up with it.
     ///
     /// # Panics
     /// When ffmpeg fails.
     #[must_use]
     pub fn small() -> Self {
-        Self::new(320, 240, 2 * FRAME_RATE, Coding::InOrder)
+        Self::new(320, 240, 2 * FRAME_RATE, Encoding::InOrder)
     }
 
-    /// A clip of another size: `width` a multiple of 16 and `height` one of 8.
+    /// Returns a clip of another size: `width` is a multiple of 16, and `height` of 8.
     ///
     /// # Panics
     /// When ffmpeg fails.
     #[must_use]
-    pub fn new(width: u32, height: u32, gop: u32, coding: Coding) -> Self {
+    pub fn new(width: u32, height: u32, gop: u32, encoding: Encoding) -> Self {
         Self::made_with(
-            &clip_arguments(width, height, gop, coding),
+            &clip_arguments(width, height, gop, encoding),
             width,
             height,
             gop,
@@ -109,7 +110,7 @@ impl Clip {
         }
     }
 
-    /// The same with a part of each track only: its times in milliseconds.
+    /// Cuts each track to a part of it: times in milliseconds.
     ///
     /// # Panics
     /// When the file cannot be read or written.
@@ -125,22 +126,22 @@ impl Clip {
         }
     }
 
-    /// A black picture that is white for a tenth of each second, while a tone of 1 kHz is heard, for a
-    /// minute and a half.
+    /// Returns a clip of a minute and a half, with black frames that are white for a tenth of each
+    /// second while a tone of 1 kHz plays.
     ///
     /// # Panics
     /// When ffmpeg fails.
     #[must_use]
-    pub fn flash_and_beep(coding: Coding) -> Self {
-        let picture = format!(
+    pub fn flash_and_beep(encoding: Encoding) -> Self {
+        let frame = format!(
             "color=c=black:s=320x240:r={FRAME_RATE},\
              drawbox=c=white:t=fill:enable='lt(mod(t+0.001,1),0.1)',format=yuv420p"
         );
-        let sound = "aevalsrc='if(lt(mod(t,1),0.1),0.5*sin(2*PI*1000*t),0)':s=48000";
+        let audio = "aevalsrc='if(lt(mod(t,1),0.1),0.5*sin(2*PI*1000*t),0)':s=48000";
         let inputs: [&[&str]; 5] = [
-            &["-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", sound],
+            &["-f", "lavfi", "-i", &frame, "-f", "lavfi", "-i", audio],
             &["-t", "90", "-c:v", "libx264", "-preset", "ultrafast"],
-            coding.arguments(),
+            encoding.arguments(),
             &["-g", "30", "-sc_threshold", "0", "-c:a", "aac", "-ac", "2"],
             &["-f", "flv"],
         ];
@@ -148,27 +149,27 @@ impl Clip {
         Self::made_with(&arguments, 320, 240, 30)
     }
 
-    /// The FLV file.
+    /// Returns the path of the FLV file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// In what order the pictures of a clip are coded.
+/// Order and kinds of the encoded frames of a clip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Coding {
-    /// As they are shown: Constrained Baseline.
+pub enum Encoding {
+    /// In display order: Constrained Baseline.
     InOrder,
-    /// In order, and refreshed column by column: no keyframe but the first.
+    /// In display order with intra refresh, column by column: no keyframe but the first.
     IntraRefresh,
-    /// With three B-frames in a row that no picture refers to.
+    /// With three consecutive B-frames that no frame references.
     BFrames,
-    /// With B-frames that others refer to, as x264 and OBS do by themselves.
+    /// With B-frames that other frames reference, the default of x264 and OBS.
     Pyramid,
 }
 
-impl Coding {
+impl Encoding {
     fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::InOrder => &["-profile:v", "baseline"],
@@ -193,7 +194,7 @@ impl Coding {
     }
 }
 
-fn clip_arguments(width: u32, height: u32, gop: u32, coding: Coding) -> Vec<String> {
+fn clip_arguments(width: u32, height: u32, gop: u32, encoding: Encoding) -> Vec<String> {
     let (bits_height, picture_height) = (height / 4, height - height / 4);
     let filter = format!(
         "color=c=black:s=16x2:r={FRAME_RATE},format=gray,\
@@ -208,7 +209,7 @@ fn clip_arguments(width: u32, height: u32, gop: u32, coding: Coding) -> Vec<Stri
         &["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"],
         &["-map", "[video]", "-map", "0:a", "-t", &duration],
         &["-c:v", "libx264", "-preset", "ultrafast", "-b:v", "1M"],
-        coding.arguments(),
+        encoding.arguments(),
         &["-g", &gop, "-keyint_min", &gop, "-sc_threshold", "0"],
         &["-c:a", "aac", "-b:a", "96k", "-ac", "2"],
         &["-f", "flv"],
@@ -242,7 +243,7 @@ fn generate(arguments: &[String], folder: &Path, path: &Path) {
         .expect("a file can be renamed in its folder");
 }
 
-/// A folder beside the build, which `cargo clean` removes.
+/// Returns a folder beside the build, which `cargo clean` removes.
 pub(crate) fn scratch_folder() -> PathBuf {
     let executable = env::current_exe().expect("the path of the test is known");
     // The test is target/<profile>/deps/<name>.
@@ -253,17 +254,17 @@ pub(crate) fn scratch_folder() -> PathBuf {
     target.join("tmp")
 }
 
-/// Where `cargo xtask test` puts what it installs for the tests.
+/// Returns the folder of what `cargo xtask test` installs for the tests.
 pub(crate) fn tools_folder() -> PathBuf {
     scratch_folder().with_file_name("tools")
 }
 
-/// The same for one kind of program.
+/// Returns the subfolder for one package registry.
 pub(crate) fn tool_folder(registry: &str) -> PathBuf {
     tools_folder().join(registry)
 }
 
-/// Python with the programs from PyPI.
+/// Returns the Python interpreter with the packages from PyPI.
 pub(crate) fn tool_python() -> PathBuf {
     tool_folder("python").join("bin/python")
 }
@@ -303,7 +304,7 @@ impl Publisher {
         self.process.wait();
     }
 
-    /// Waits until ffmpeg ends by itself: how it ended, and what it said.
+    /// Waits until ffmpeg exits. Returns its status and its output.
     ///
     /// # Panics
     /// When it does not end.
@@ -312,7 +313,7 @@ impl Publisher {
         (status, self.process.printed(Stream::Stderr).join("\n"))
     }
 
-    /// Whether it still publishes.
+    /// Returns whether it still publishes.
     pub fn is_running(&mut self) -> bool {
         self.process.is_running()
     }
@@ -323,7 +324,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_picture_of_the_clip_has_its_number_in_it() {
+    fn every_frame_of_the_clip_has_its_number() {
         let clip = Clip::with_gop(FRAME_RATE);
         let output = Command::new("ffmpeg")
             .args(["-loglevel", "error", "-nostdin", "-i"])
@@ -336,7 +337,7 @@ mod tests {
             .output()
             .unwrap();
         assert!(output.status.success());
-        let pictures = output.stdout.chunks(32).map(|rows| {
+        let frames = output.stdout.chunks(32).map(|rows| {
             let (plain, inverted) = rows.split_at(16);
             plain
                 .iter()
@@ -347,6 +348,6 @@ mod tests {
                     number | u32::from(plain > inverted) << bit
                 })
         });
-        assert!(pictures.eq(0..CLIP_FRAMES));
+        assert!(frames.eq(0..CLIP_FRAMES));
     }
 }

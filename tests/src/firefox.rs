@@ -14,9 +14,9 @@ use tempfile::TempDir;
 
 use crate::page::{Answer, Page};
 use crate::process::Process;
-use crate::wait::{PATIENCE, eventually};
+use crate::wait::{TIMEOUT, eventually};
 
-/// What it is started with: it plays without a click, and asks nobody but the gateway for anything.
+/// Preferences: plays without a click, and connects to nothing but the gateway.
 const PREFERENCES: &str = r#"
 user_pref("marionette.port", 0);
 user_pref("media.autoplay.default", 0);
@@ -41,23 +41,23 @@ pub struct Firefox {
     _profile: TempDir,
 }
 
-/// What Firefox knows of the sound.
+/// Firefox's audio statistics.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Heard {
     /// State of the connection.
     pub state: String,
-    /// Packets that came.
+    /// Packets received.
     pub packets: u64,
-    /// Packets that never came.
+    /// Packets lost.
     pub lost: i64,
-    /// `totalAudioEnergy` of what was decoded.
+    /// `totalAudioEnergy` of the decoded audio.
     pub energy: f64,
-    /// What came on the data channel.
+    /// Messages received on the data channel.
     pub texts: Vec<String>,
 }
 
 impl Firefox {
-    /// Starts it and opens the page.
+    /// Starts Firefox and opens the page.
     ///
     /// # Panics
     /// When it does not start.
@@ -72,7 +72,7 @@ impl Firefox {
         });
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("Firefox listens");
         stream
-            .set_read_timeout(Some(PATIENCE))
+            .set_read_timeout(Some(TIMEOUT))
             .expect("a connection can have a limit");
         let mut firefox = Self {
             connection: BufReader::new(stream),
@@ -88,8 +88,8 @@ impl Firefox {
         firefox
     }
 
-    /// Begins to watch what is behind a WHEP endpoint, with a data channel; gives what it answers. `kinds`
-    /// are the media that are offered: `audio`, `video`.
+    /// Begins to watch a WHEP endpoint, with a data channel, and returns the response. `kinds` are
+    /// the offered media: `audio`, `video`.
     ///
     /// # Panics
     /// When the endpoint cannot be reached.
@@ -100,7 +100,7 @@ impl Firefox {
         ))
     }
 
-    /// Says something on the data channel, once it is open.
+    /// Sends a message on the data channel, once it is open.
     ///
     /// # Panics
     /// When it does not open.
@@ -112,7 +112,7 @@ impl Firefox {
         .await;
     }
 
-    /// What was heard so far.
+    /// Returns the current audio statistics.
     ///
     /// # Panics
     /// When nobody watches.
@@ -120,7 +120,7 @@ impl Firefox {
         self.evaluate("heard('firefox')")
     }
 
-    /// The value of a JavaScript expression of the page; a promise is waited for.
+    /// Evaluates a JavaScript expression in the page, and waits if it is a promise.
     fn evaluate<T: DeserializeOwned>(&mut self, expression: &str) -> T {
         let script = format!(
             "const done = arguments[arguments.length - 1];
@@ -136,7 +136,7 @@ impl Firefox {
             .unwrap_or_else(|error| panic!("{expression} gave {answer}: {error}"))
     }
 
-    /// Gives a command and waits for its result.
+    /// Sends a command and waits for its result.
     fn command(&mut self, name: &str, parameters: &Value) -> Value {
         self.commands += 1;
         let message = json!([0, self.commands, name, parameters]).to_string();
@@ -169,7 +169,7 @@ fn start_process(profile: &Path) -> Process {
     command
         .args(["--headless", "--no-remote", "--marionette", "--profile"])
         .arg(profile)
-        // It writes there, too, and will not where somebody else's files are.
+        // It also writes there, and refuses to if the folder belongs to another user.
         .env("HOME", profile);
     Process::start("firefox", command)
 }

@@ -1,20 +1,21 @@
-//! FLV files cut tag by tag (Adobe FLV specification version 10.1, annex E): what an encoder sends when a
-//! track begins late or ends early.
+//! FLV files cut tag by tag (Adobe FLV specification version 10.1, annex E), as from an encoder
+//! whose track begins late or ends early.
 
 use std::ops::RangeInclusive;
 
-/// Bytes of the file's header and of the length behind it.
+/// Bytes of the file header and of the length after it.
 const HEADER_LEN: usize = 9 + 4;
 
-/// Bytes in front of a tag's body, and of the length behind it.
+/// Bytes before a tag's body, and of the length after it.
 const TAG_HEADER_LEN: usize = 11;
 const TAG_TRAILER_LEN: usize = 4;
 
 const AUDIO: u8 = 8;
 const VIDEO: u8 = 9;
 
-/// The file with the tags of each track that lie within these times in milliseconds. A track begins with
-/// its sequence header, which is moved there. What describes the file is left out: it may know better.
+/// Returns the file with the tags of each track that lie within these times in milliseconds. A
+/// track begins with its sequence header, which is moved there. Metadata is dropped, because it
+/// might not match.
 ///
 /// # Panics
 /// When `file` is no FLV file of H264 and AAC that begins with both sequence headers.

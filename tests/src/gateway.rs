@@ -18,13 +18,13 @@ use crate::wait::eventually;
 #[derive(Debug)]
 pub struct Gateway {
     process: Process,
-    /// Where publishers connect to.
+    /// The RTMP address.
     pub rtmp: SocketAddr,
-    /// Where WHEP, the API and the page are.
+    /// The HTTP address of WHEP, the public API and the pages.
     pub http: SocketAddr,
-    /// Where the admin API is.
+    /// The address of the admin API.
     pub admin: SocketAddr,
-    /// Where the media is sent from.
+    /// The address from which media is sent.
     pub webrtc: SocketAddr,
 }
 
@@ -94,7 +94,7 @@ impl Gateway {
         Self::of(Process::start("distributary", command))
     }
 
-    /// The gateway that runs as `process`, once it has printed its addresses.
+    /// Returns the gateway that runs as `process`, once it has printed its addresses.
     fn of(process: Process) -> Self {
         let address = |what: &str| {
             process.wait_for_line(&format!("the address of {what}"), |line| {
@@ -112,7 +112,7 @@ impl Gateway {
         }
     }
 
-    /// Where publishers connect to with TLS.
+    /// Returns the RTMPS address.
     ///
     /// # Panics
     /// When RTMPS is off.
@@ -122,7 +122,7 @@ impl Gateway {
             .wait_for_line("the address of RTMPS", |line| address(line, "RTMPS "))
     }
 
-    /// Where WHEP and the page are with TLS.
+    /// Returns the HTTPS address of WHEP and the pages.
     ///
     /// # Panics
     /// When HTTPS is off.
@@ -132,7 +132,7 @@ impl Gateway {
             .wait_for_line("the address of HTTPS", |line| address(line, "HTTPS "))
     }
 
-    /// Where the admin API is with TLS.
+    /// Returns the HTTPS address of the admin API.
     ///
     /// # Panics
     /// When that is off.
@@ -145,19 +145,19 @@ impl Gateway {
             })
     }
 
-    /// The URL to publish the stream `name` (`app/stream`) to.
+    /// Returns the URL to publish the stream `name` (`app/stream`) to.
     #[must_use]
     pub fn rtmp_url(&self, name: &str) -> String {
         format!("rtmp://{}/{name}", self.rtmp)
     }
 
-    /// The WHEP endpoint of a stream.
+    /// Returns the WHEP endpoint of a stream.
     #[must_use]
     pub fn whep_url(&self, name: &str) -> String {
         format!("http://{}/whep/{name}", self.http)
     }
 
-    /// The player page of a stream.
+    /// Returns the player page of a stream.
     #[must_use]
     pub fn page_url(&self, name: &str) -> String {
         format!("http://{}/{name}", self.http)
@@ -178,13 +178,13 @@ impl Gateway {
         client::request(self.http, method, path, headers, body)
     }
 
-    /// The dashboard.
+    /// Returns the URL of the dashboard.
     #[must_use]
     pub fn admin_url(&self) -> String {
         format!("http://{}/", self.admin)
     }
 
-    /// Asks the admin API for `path`, which answers with JSON.
+    /// Sends a GET request to the admin API, and returns the JSON.
     ///
     /// # Panics
     /// When it does not.
@@ -193,7 +193,7 @@ impl Gateway {
         client::request(self.admin, "GET", path, &[], b"").json()
     }
 
-    /// What the API says about the stream `name`; `None` while it is not live.
+    /// Returns what the API reports about the stream `name`; `None` while it is not live.
     ///
     /// # Panics
     /// When the gateway does not answer.
@@ -207,7 +207,7 @@ impl Gateway {
             .cloned()
     }
 
-    /// Waits until `name` is live, with both its tracks known.
+    /// Waits until `name` is live with both tracks.
     ///
     /// # Panics
     /// When that does not happen.
@@ -219,7 +219,7 @@ impl Gateway {
         .await;
     }
 
-    /// Waits until `name` is live, with one track at least.
+    /// Waits until `name` is live with at least one track.
     ///
     /// # Panics
     /// When that does not happen.
@@ -231,7 +231,7 @@ impl Gateway {
         .await;
     }
 
-    /// What it has printed to standard output, once that has `text` in it.
+    /// Waits until standard output contains `text`, and returns all of it.
     ///
     /// # Panics
     /// When it does not print that.
@@ -242,7 +242,7 @@ impl Gateway {
         self.process.printed(Stream::Stdout).join("\n")
     }
 
-    /// Waits until it has logged a line with `text` in it.
+    /// Waits until a log line contains `text`.
     ///
     /// # Panics
     /// When it does not.
@@ -251,13 +251,13 @@ impl Gateway {
             .wait_for_line(text, |line| line.text.contains(text).then_some(()));
     }
 
-    /// What it has logged so far.
+    /// Returns the log so far.
     #[must_use]
     pub fn logged(&self) -> Vec<String> {
         self.process.printed(Stream::Stderr)
     }
 
-    /// Asks the gateway to read its configuration again.
+    /// Sends SIGHUP, which reloads the configuration.
     ///
     /// # Panics
     /// When the signal cannot be sent.
@@ -265,7 +265,7 @@ impl Gateway {
         self.process.signal("HUP");
     }
 
-    /// Asks the gateway to end, as a service manager does.
+    /// Sends SIGTERM, as a service manager does.
     ///
     /// # Panics
     /// When the signal cannot be sent.
@@ -273,7 +273,7 @@ impl Gateway {
         self.process.signal("TERM");
     }
 
-    /// Asks the gateway to end, as Ctrl-C in a terminal does.
+    /// Sends SIGINT, as Ctrl-C does.
     ///
     /// # Panics
     /// When the signal cannot be sent.
@@ -281,7 +281,7 @@ impl Gateway {
         self.process.signal("INT");
     }
 
-    /// Makes a thread that serves viewers panic.
+    /// Makes a shard panic.
     ///
     /// # Panics
     /// When the signal cannot be sent.
@@ -289,7 +289,7 @@ impl Gateway {
         self.process.signal("USR1");
     }
 
-    /// Ends the gateway so that it can do nothing about it.
+    /// Kills the gateway, which cannot react.
     ///
     /// # Panics
     /// When the signal cannot be sent.
@@ -297,13 +297,13 @@ impl Gateway {
         self.process.signal("KILL");
     }
 
-    /// The encoders that it runs.
+    /// Returns the running transcoders.
     #[must_use]
     pub fn encoders(&self) -> Vec<u32> {
         self.process.children()
     }
 
-    /// Waits until the gateway has ended.
+    /// Waits until the gateway has exited.
     ///
     /// # Panics
     /// When it does not end.
@@ -312,18 +312,18 @@ impl Gateway {
     }
 }
 
-/// The result of a run of the gateway that ends by itself.
+/// The result of a run of the gateway that exits by itself.
 #[derive(Debug)]
 pub struct Run {
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
-    /// What it printed to standard output.
+    /// Standard output.
     pub stdout: String,
-    /// What it printed to standard error.
+    /// Standard error.
     pub stderr: String,
 }
 
-/// Runs the gateway with exactly these arguments and waits for its end.
+/// Runs the gateway with exactly these arguments and waits for its exit.
 ///
 /// # Panics
 /// When it does not end.
@@ -341,7 +341,7 @@ pub fn run(arguments: &[&str]) -> Run {
     }
 }
 
-/// The address at which this machine is reached by others.
+/// Returns the address of this machine in its network.
 ///
 /// # Panics
 /// When it has none but loopback.
@@ -356,7 +356,7 @@ pub fn own_address() -> IpAddr {
     address.expect("this machine has a network").ip()
 }
 
-/// Reads the address of one part of the gateway from what it prints at its start.
+/// Parses the address of one listener from the output at startup.
 fn address(line: &Line, what: &str) -> Option<SocketAddr> {
     if line.stream != Stream::Stdout {
         return None;
@@ -389,9 +389,9 @@ fn binary() -> &'static Path {
     })
 }
 
-/// Checks that the executable is there and at least as new as its sources, as far as they are known: `cargo build`
-/// lists them beside the executable. One that came about while the tests were built, or whose list names files that
-/// are gone, is new.
+/// Checks that the executable exists and is at least as new as its sources: `cargo build` lists
+/// them beside the executable. An executable that was built together with the tests, or whose list
+/// names files that no longer exist, counts as new.
 fn check_fresh(binary: &Path) -> Result<(), String> {
     let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified());
     let built = modified(binary).map_err(|error| format!("{}: {error}", binary.display()))?;

@@ -4,17 +4,17 @@
 //! headless Chromium. This library starts and stops those programs:
 //!
 //! * [`gateway`]: the gateway, on ports that the system chooses.
-//! * [`ffmpeg`]: a clip with the frame number in its picture, and its publisher.
+//! * [`ffmpeg`]: a clip with the frame number in its frame, and its publisher.
 //! * [`flv`]: clips in which a track begins late or ends early.
 //! * [`publishers`]: everything else that publishes, and [`origin`]: another RTMP server.
-//! * [`browser`]: Chromium, and [`report`]: what it tells about the videos it plays.
-//! * [`firefox`] and [`players`]: everything else that watches.
+//! * [`browser`]: Chromium, and [`report`]: the state of the videos that it plays.
+//! * [`firefox`] and [`players`]: other players.
 //! * [`page`]: a page of another origin that watches by WHEP.
 //! * [`client`]: plain HTTP requests, as bytes on a TCP connection.
-//! * [`process`] and [`wait`]: child processes, and waiting for what they do.
+//! * [`process`] and [`wait`]: child processes, and waiting for events.
 //!
-//! Nothing sleeps for a fixed time and nothing is asserted about durations: a test polls for an
-//! event until [`wait::PATIENCE`] is over. All ports are chosen by the system.
+//! Nothing sleeps for a fixed time, and nothing is asserted about durations: a test polls for an
+//! event until [`wait::TIMEOUT`]. The system chooses all ports.
 
 pub mod browser;
 pub mod client;

@@ -1,4 +1,4 @@
-//! nginx with its RTMP module: the server of somebody else, from which streams are pulled.
+//! nginx with its RTMP module: another server, from which streams are pulled.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,13 +9,13 @@ use tempfile::TempDir;
 use crate::process::Process;
 use crate::wait::eventually;
 
-/// Attempts to find a port that nobody takes in between: nginx cannot be told to choose one.
+/// Attempts to find a free port: nginx cannot be told to choose one.
 const ATTEMPTS: u32 = 5;
 
 /// A running nginx with the RTMP application `live`.
 #[derive(Debug)]
 pub struct Nginx {
-    /// Where it takes RTMP.
+    /// Its RTMP address.
     pub rtmp: SocketAddr,
     process: Process,
     _folder: TempDir,
@@ -40,7 +40,7 @@ impl Nginx {
         panic!("nginx did not start");
     }
 
-    /// The URL of a stream of the application `live`.
+    /// Returns the URL of a stream of the application `live`.
     #[must_use]
     pub fn url(&self, stream: &str) -> String {
         format!("rtmp://{}/live/{stream}", self.rtmp)

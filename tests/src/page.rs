@@ -1,7 +1,6 @@
 //! Pages of another origin than the gateway's, which watch streams by WHEP.
 //!
-//! They are what somebody else's site with a player would be: the requests they make to the gateway
-//! are cross-origin ones.
+//! They stand for other sites with a player: their requests to the gateway are cross-origin ones.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,7 +15,7 @@ use crate::wait::eventually;
 /// The page that watches.
 const WATCH: &str = include_str!("page/watch.html");
 
-/// The page that watches with players of others.
+/// The page that watches with public players.
 const PUBLIC_PLAYERS: &str = include_str!("page/public_players.html");
 
 /// A page on a port of its own, for as long as the test process lives.
@@ -35,8 +34,8 @@ impl Page {
         Self::serve_text(WATCH)
     }
 
-    /// Serves the page that watches with players of others, and these players, which `cargo xtask test`
-    /// has fetched.
+    /// Serves the page that watches with public players, and these players, which `cargo xtask
+    /// test` has downloaded.
     ///
     /// # Panics
     /// As [`Page::serve`].
@@ -58,29 +57,29 @@ impl Page {
             .expect("a bound socket has an address");
         thread::spawn(move || {
             for connection in listener.incoming().flatten() {
-                // A browser that leaves in the middle concerns nobody.
+                // A browser that closes the connection early needs no response.
                 let _ = answer(connection, &text);
             }
         });
         Self { address }
     }
 
-    /// Where the page is.
+    /// Returns the URL of the page.
     #[must_use]
     pub fn url(self) -> String {
         format!("http://{}/", self.address)
     }
 }
 
-/// A browser with the page, in which viewers come and go. Each has a name of its own, which is the id
-/// of its video.
+/// A browser with the page, in which viewers come and go. The name of a viewer is the id of its
+/// video.
 #[derive(Debug)]
 pub struct WatchPage {
     /// The browser.
     pub browser: Browser,
 }
 
-/// The answer to a WHEP POST, as far as a page of another origin may see it.
+/// The response to a WHEP POST, as far as a page of another origin can read it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Answer {
     /// The status code.
@@ -89,36 +88,36 @@ pub struct Answer {
     pub etag: Option<String>,
     /// The URL of the session, from `Location`.
     pub session: Option<String>,
-    /// The body: the SDP answer, or the problem.
+    /// The body: the SDP answer, or the problem document.
     pub body: String,
 }
 
-/// How a viewer is connected.
+/// The network path of a viewer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct NetworkPath {
     /// `udp` or `tcp`; empty before there is a connection.
     pub protocol: String,
-    /// The viewer's user name fragment on the pair that is used.
+    /// The viewer's user name fragment on the selected candidate pair.
     pub ufrag: String,
 }
 
-/// What the browser knows of the path to the gateway and of the clocks. Times are in milliseconds, those
-/// of the gateway since 1900, others since 1970.
+/// The browser's measurements of path and clocks. Times are in milliseconds, those of the gateway
+/// since 1900, others since 1970.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Clocks {
-    /// The browser's own time.
+    /// The browser's time.
     pub now: f64,
-    /// Pictures decoded.
+    /// Frames decoded.
     pub frames_decoded: u64,
-    /// Times that the picture stood still.
+    /// Number of freezes.
     pub freeze_count: u64,
-    /// When the picture that is shown was captured, by the gateway's sender reports.
+    /// Capture time of the shown frame, from the gateway's sender reports.
     pub estimated_playout_timestamp: Option<f64>,
-    /// When the newest picture was captured, by the packets themselves.
+    /// Capture time of the newest frame, from its packets.
     pub capture_timestamp: Option<f64>,
-    /// How far the gateway's clock is from that of the capture.
+    /// Offset of the gateway's clock from the capture clock.
     pub sender_capture_time_offset: Option<f64>,
-    /// How often the browser could measure the round trip.
+    /// Number of round trip measurements.
     pub round_trip_measurements: u64,
 }
 
@@ -130,12 +129,12 @@ impl WatchPage {
     pub async fn open() -> Self {
         let browser = Browser::start().await;
         browser.open(&Page::serve().url()).await;
-        // A page may play with sound once somebody has clicked on it.
+        // A page may play with audio after a click.
         browser.click("body").await;
         Self { browser }
     }
 
-    /// Makes the viewer `name` watch what is behind a WHEP endpoint.
+    /// Makes the viewer `name` watch a WHEP endpoint.
     ///
     /// # Panics
     /// When the endpoint cannot be reached, or its answer is none to the browser.
@@ -145,7 +144,7 @@ impl WatchPage {
             .await
     }
 
-    /// The same as if the viewer's network let no UDP through.
+    /// Does the same without UDP candidates, as in a network that blocks UDP.
     ///
     /// # Panics
     /// As [`WatchPage::watch`].
@@ -154,7 +153,7 @@ impl WatchPage {
         self.browser.evaluate(&script).await
     }
 
-    /// The same with a data channel of this name.
+    /// Does the same with a data channel of this name.
     ///
     /// # Panics
     /// As [`WatchPage::watch`].
@@ -163,7 +162,7 @@ impl WatchPage {
         self.browser.evaluate(&script).await
     }
 
-    /// The same for a player that asks to be told when pictures were captured.
+    /// Does the same for a player that requests capture times.
     ///
     /// # Panics
     /// As [`WatchPage::watch`].
@@ -172,8 +171,7 @@ impl WatchPage {
         self.browser.evaluate(&script).await
     }
 
-    /// Waits until what the browser knows of the path and the clocks of the viewer `name` satisfies
-    /// `condition`, and gives it.
+    /// Waits until the measurements of the viewer `name` satisfy `condition`, and returns them.
     ///
     /// # Panics
     /// When that does not happen.
@@ -185,8 +183,8 @@ impl WatchPage {
         eventually("the clocks of the viewer", look).await
     }
 
-    /// The times from the flashes of the picture to the beeps of the sound of the viewer `name` since
-    /// this was asked first, in milliseconds.
+    /// Returns the times from the flashes to the beeps of the viewer `name` since the first call,
+    /// in milliseconds.
     ///
     /// # Panics
     /// When there is no such viewer.
@@ -196,7 +194,7 @@ impl WatchPage {
             .await
     }
 
-    /// Restarts ICE for the viewer `name` and gives the status of the PATCH.
+    /// Restarts ICE for the viewer `name`. Returns the status of the PATCH.
     ///
     /// # Panics
     /// When the session cannot be reached, or the browser does not take its answer.
@@ -204,7 +202,7 @@ impl WatchPage {
         self.browser.evaluate(&format!("restart('{name}')")).await
     }
 
-    /// What the viewer `name` heard on its data channel so far.
+    /// Returns the messages that the viewer `name` received on its data channel.
     ///
     /// # Panics
     /// When there is no such viewer.
@@ -212,7 +210,7 @@ impl WatchPage {
         self.browser.evaluate(&format!("texts('{name}')")).await
     }
 
-    /// Says something on the data channel of the viewer `name`.
+    /// Sends a message on the data channel of the viewer `name`.
     ///
     /// # Panics
     /// When the channel is not open.
@@ -224,7 +222,7 @@ impl WatchPage {
         assert!(said);
     }
 
-    /// How the datagrams of the viewer `name` travel.
+    /// Returns the network path of the viewer `name`.
     ///
     /// # Panics
     /// When there is no such viewer.
@@ -232,7 +230,8 @@ impl WatchPage {
         self.browser.evaluate(&format!("path('{name}')")).await
     }
 
-    /// Makes the viewer `name` listen to the events of its session, and gives the status of the request.
+    /// Makes the viewer `name` listen to the events of its session. Returns the status of the
+    /// request.
     ///
     /// # Panics
     /// When the answer to its offer named none.
@@ -240,7 +239,7 @@ impl WatchPage {
         self.browser.evaluate(&format!("listen('{name}')")).await
     }
 
-    /// Waits until the viewer `name` was told an event.
+    /// Waits until the viewer `name` has received an event.
     ///
     /// # Panics
     /// When that does not happen.
@@ -252,7 +251,7 @@ impl WatchPage {
         eventually(event, look).await;
     }
 
-    /// Ends the session of the viewer `name` by DELETE and gives the status.
+    /// Ends the session of the viewer `name` by DELETE. Returns the status.
     ///
     /// # Panics
     /// When the session cannot be reached.
@@ -261,7 +260,7 @@ impl WatchPage {
     }
 }
 
-/// Answers with a script of a player, or else with the page.
+/// Responds with the script of a player, or else with the page.
 fn answer(mut connection: TcpStream, text: &str) -> std::io::Result<()> {
     let mut request = BufReader::new(connection.try_clone()?);
     let mut first = String::new();

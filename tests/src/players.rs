@@ -1,5 +1,5 @@
-//! Players with WebRTC implementations of their own, beside Chromium. Each watches for some seconds and
-//! then prints what came of it.
+//! Players with other WebRTC implementations than Chromium's. Each watches for some seconds and
+//! then prints the result.
 
 use std::process::Command;
 
@@ -8,19 +8,19 @@ use serde::Deserialize;
 use crate::ffmpeg::{scratch_folder, tool_folder, tool_python};
 use crate::process::{Process, Stream};
 
-/// What a player saw and heard.
+/// The result of a player.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Watched {
-    /// Pictures that were decoded, or came whole where nothing is decoded.
+    /// Video frames decoded, or received completely by players that do not decode.
     pub video: u64,
-    /// Blocks of sound, likewise.
+    /// Audio frames, likewise.
     pub audio: u64,
-    /// Width of the last picture; 0 where none was decoded.
+    /// Width of the last decoded frame; 0 without one.
     pub width: u32,
-    /// The frame numbers in the pictures, from players that read them.
+    /// Frame numbers, from players that read them.
     #[serde(default)]
     pub numbers: Vec<u32>,
-    /// Texts from the data channel.
+    /// Messages from the data channel.
     pub texts: Vec<String>,
     /// State of the connection at the end.
     pub state: String,
@@ -38,8 +38,8 @@ pub fn aiortc_watches(url: &str, seconds: u32) -> Watched {
     watch("aiortc", command, url, seconds)
 }
 
-/// GStreamer's webrtcbin: libnice for ICE, an RSA certificate, usrsctp's descendant for SCTP. It offers
-/// `codec` alone for pictures: `H264` or `H265`.
+/// GStreamer's webrtcbin: libnice for ICE, an RSA certificate, usrsctp's successor for SCTP. It
+/// offers only `codec` for video: `H264` or `H265`.
 ///
 /// # Panics
 /// As [`aiortc_watches`].
@@ -52,7 +52,7 @@ pub fn gstreamer_watches(url: &str, codec: &str, seconds: u32) -> Watched {
     watch_with("GStreamer", command, url, seconds, &[codec])
 }
 
-/// libdatachannel: libjuice for ICE, usrsctp, libsrtp. It decodes nothing.
+/// libdatachannel: libjuice for ICE, usrsctp, libsrtp. It does not decode.
 ///
 /// # Panics
 /// As [`aiortc_watches`].
@@ -60,7 +60,7 @@ pub fn gstreamer_watches(url: &str, codec: &str, seconds: u32) -> Watched {
 pub fn libdatachannel_watches(url: &str, seconds: u32) -> Watched {
     let script = include_str!("players/libdatachannel_player.js");
     let mut command = Command::new("node");
-    // Its packages are found from there.
+    // Its packages are installed there.
     command
         .args(["-e", script])
         .current_dir(tool_folder("node"));

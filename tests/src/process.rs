@@ -1,4 +1,4 @@
-//! A child process whose output is kept and which does not outlive the test.
+//! A child process whose output is kept, and which does not outlive the test.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
-use crate::wait::{Deadline, PATIENCE};
+use crate::wait::{Deadline, TIMEOUT};
 
 /// A running child process. It is killed when this is dropped; when a test fails, its last lines
 /// are shown.
@@ -17,7 +17,7 @@ pub struct Process {
     output: Arc<Output>,
 }
 
-/// What the process has printed so far.
+/// The output of the process so far.
 #[derive(Debug, Default)]
 struct Output {
     text: Mutex<Text>,
@@ -27,7 +27,7 @@ struct Output {
 #[derive(Debug, Default)]
 struct Text {
     lines: Vec<Line>,
-    /// How many of the two streams have ended.
+    /// Number of the output streams that have ended.
     ended: u8,
 }
 
@@ -77,18 +77,18 @@ impl Process {
         }
     }
 
-    /// Waits for a line from which `find` reads something.
+    /// Waits for a line that `find` accepts.
     ///
     /// # Panics
-    /// When the output ends, or [`PATIENCE`] is over, before that.
+    /// When the output ends before that, or after [`TIMEOUT`].
     pub fn wait_for_line<T>(&self, what: &str, find: impl Fn(&Line) -> Option<T>) -> T {
         self.find_line(find)
             .unwrap_or_else(|| panic!("{} did not print {what}", self.name))
     }
 
-    /// The same; `None` when the output ends, or [`PATIENCE`] is over, before that.
+    /// Does the same; `None` when the output ends before that, or after [`TIMEOUT`].
     pub fn find_line<T>(&self, find: impl Fn(&Line) -> Option<T>) -> Option<T> {
-        let deadline = Deadline::after(PATIENCE);
+        let deadline = Deadline::after(TIMEOUT);
         let mut text = self
             .output
             .text
@@ -104,7 +104,7 @@ impl Process {
         }
     }
 
-    /// Everything printed so far to one of the streams.
+    /// Returns all output so far of one stream.
     #[must_use]
     pub fn printed(&self, stream: Stream) -> Vec<String> {
         let text = self
@@ -116,10 +116,10 @@ impl Process {
         lines.map(|line| line.text.clone()).collect()
     }
 
-    /// The processes that it has started and that run now.
+    /// Returns its running child processes.
     ///
     /// # Panics
-    /// When the system does not tell.
+    /// When the system does not list them.
     #[must_use]
     pub fn children(&self) -> Vec<u32> {
         let own = self.child.id();
@@ -131,7 +131,7 @@ impl Process {
             .collect()
     }
 
-    /// Asks the process to end, as a service manager (`TERM`) or a terminal (`INT`) does.
+    /// Sends a signal, such as `TERM` (service manager) or `INT` (terminal).
     ///
     /// # Panics
     /// When the signal cannot be sent.
@@ -144,12 +144,12 @@ impl Process {
         );
     }
 
-    /// Waits until the process has ended and all its output is read.
+    /// Waits until the process has exited and all its output is read.
     ///
     /// # Panics
-    /// When it has not ended within [`PATIENCE`].
+    /// When it has not exited after [`TIMEOUT`].
     pub fn wait(&mut self) -> ExitStatus {
-        let deadline = Deadline::after(PATIENCE);
+        let deadline = Deadline::after(TIMEOUT);
         let mut text = self
             .output
             .text
@@ -169,7 +169,7 @@ impl Process {
             .unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
-    /// Whether the process still runs.
+    /// Returns whether the process still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
@@ -194,7 +194,8 @@ impl Drop for Process {
     }
 }
 
-/// Who started a process; `None` when it does not run any more (proc(5), `/proc/[pid]/stat`).
+/// Returns the parent of a running process; `None` when it no longer runs (proc(5),
+/// `/proc/[pid]/stat`).
 fn parent_of_running(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name, in parentheses, may have any character.
@@ -203,16 +204,16 @@ fn parent_of_running(pid: u32) -> Option<u32> {
     fields.next()?.parse().ok().filter(|_| is_running)
 }
 
-/// Whether a process runs, whoever started it.
+/// Returns whether a process runs.
 #[must_use]
 pub fn is_running(pid: u32) -> bool {
     parent_of_running(pid).is_some()
 }
 
-/// Kills a process, whoever started it.
+/// Kills a process.
 ///
 /// # Panics
-/// When there is none of this number.
+/// When there is no such process.
 pub fn kill(pid: u32) {
     let status = Command::new("kill")
         .args(["-s", "KILL", &pid.to_string()])

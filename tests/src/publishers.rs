@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 use crate::ffmpeg::{Clip, scratch_folder, tool_python};
 use crate::process::Process;
 
-/// A recent ffmpeg, which has Enhanced RTMP and RTMPE, publishes what these options describe; they are
-/// split at spaces.
+/// Starts a recent ffmpeg, which supports Enhanced RTMP and RTMPE, with these options, separated by
+/// spaces.
 ///
 /// # Panics
 /// When `cargo xtask test` has not installed it, or it cannot be run.
@@ -18,7 +18,7 @@ pub fn recent_ffmpeg(options: &str, url: &str) -> Process {
     recent_ffmpeg_with(&[], options, url)
 }
 
-/// A recent ffmpeg that publishes `clip` in a loop, with these options for what it sends.
+/// Starts a recent ffmpeg that publishes `clip` in a loop with these output options.
 ///
 /// # Panics
 /// As [`recent_ffmpeg`].
@@ -39,7 +39,7 @@ fn recent_ffmpeg_with(input: &[&str], options: &str, url: &str) -> Process {
     Process::start("recent ffmpeg", command)
 }
 
-/// Where the recent ffmpeg is.
+/// Returns the path of the recent ffmpeg.
 ///
 /// # Panics
 /// When `cargo xtask test` has not installed it.
@@ -63,7 +63,7 @@ pub fn recent_ffmpeg_path() -> &'static PathBuf {
     })
 }
 
-/// GStreamer publishes `clip` once, through one of its elements for RTMP: `rtmp2sink location=...`.
+/// Publishes `clip` once with one of GStreamer's RTMP elements, such as `rtmp2sink location=...`.
 ///
 /// # Panics
 /// When it cannot be run.
@@ -81,7 +81,7 @@ pub fn gstreamer_publishes(clip: &Clip, sink: &str) -> Process {
     Process::start("gst-launch-1.0", command)
 }
 
-/// librtmp publishes `clip` once, with these options of the program in `publishers/librtmp.c`.
+/// Publishes `clip` once with librtmp, with these options of the program in `publishers/librtmp.c`.
 ///
 /// # Panics
 /// When it cannot be compiled or run.
@@ -92,7 +92,7 @@ pub fn librtmp_publishes(clip: &Clip, url: &str, options: &[&str]) -> Process {
     Process::start("librtmp", command)
 }
 
-/// The publisher made of librtmp, compiled once per test process.
+/// Compiles the publisher with librtmp, once per test process.
 fn librtmp_publisher() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {

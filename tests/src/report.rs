@@ -1,4 +1,4 @@
-//! What the browser tells about a video, and what must be true of it.
+//! The state of a video in the browser, and assertions about it.
 
 use std::fmt;
 use std::ops::Deref;
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::ffmpeg::{CLIP_FRAMES, Clip};
 
-/// What the browser tells about a video on the page.
+/// The state of a video on the page.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VideoReport {
@@ -15,27 +15,27 @@ pub struct VideoReport {
     pub connection_state: String,
     /// `RTCPeerConnection.iceConnectionState`, `none` when there is no connection.
     pub ice_connection_state: String,
-    /// Width of the picture, 0 before the first one.
+    /// Width of the video, 0 before the first frame.
     pub width: u32,
-    /// Height of the picture, 0 before the first one.
+    /// Height of the video, 0 before the first frame.
     pub height: u32,
     /// `RTCDtlsTransport.state` of the connection, `none` when there is no transport.
     pub dtls_state: String,
-    /// Whether the element is muted.
+    /// The element is muted.
     pub muted: bool,
-    /// Whether the element is paused.
+    /// The element is paused.
     pub paused: bool,
-    /// The frame number of each picture that was shown, `None` for one that could not be read.
+    /// The number of each shown frame, `None` for one that could not be read.
     pub counters: Counters,
     /// Statistics of the received video, once there are some.
     pub video: Option<InboundVideo>,
     /// Statistics of the received audio, once there are some.
     pub audio: Option<InboundAudio>,
-    /// Connections that the page has made so far.
+    /// Number of connections that the page has made.
     pub peers: u32,
 }
 
-/// Frame numbers, of which there may be thousands: `Debug` shows the last ones.
+/// Frame numbers. There may be thousands, so `Debug` prints only the last ones.
 #[derive(Clone, Deserialize)]
 pub struct Counters(Vec<Option<u32>>);
 
@@ -50,72 +50,72 @@ impl Deref for Counters {
 impl fmt::Debug for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let last = &self[self.len().saturating_sub(10)..];
-        write!(f, "{} pictures, the last ones are {last:?}", self.len())
+        write!(f, "{} frames, the last ones are {last:?}", self.len())
     }
 }
 
-/// `RTCInboundRtpStreamStats` of a video track, as far as the tests need it.
+/// `RTCInboundRtpStreamStats` of a video track, as far as the tests use it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InboundVideo {
-    /// Pictures that came in whole.
+    /// Frames received completely.
     #[serde(default)]
     pub frames_received: u64,
-    /// Pictures that were decoded.
+    /// Frames decoded.
     #[serde(default)]
     pub frames_decoded: u64,
-    /// Pictures that were not shown.
+    /// Frames not shown.
     #[serde(default)]
     pub frames_dropped: u64,
-    /// Keyframes that were decoded.
+    /// Keyframes decoded.
     #[serde(default)]
     pub key_frames_decoded: u64,
-    /// RTP packets that never came.
+    /// RTP packets lost.
     #[serde(default)]
     pub packets_lost: i64,
-    /// Keyframes that the decoder asked for.
+    /// Keyframe requests of the decoder.
     #[serde(default)]
     pub pli_count: u64,
-    /// Retransmissions that were asked for.
+    /// Requested retransmissions.
     #[serde(default)]
     pub nack_count: u64,
 }
 
-/// `RTCInboundRtpStreamStats` of an audio track, as far as the tests need it.
+/// `RTCInboundRtpStreamStats` of an audio track, as far as the tests use it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InboundAudio {
-    /// Loudness of what is played now, from 0 to 1.
+    /// Current volume, from 0 to 1.
     #[serde(default)]
     pub audio_level: f64,
-    /// Energy of all that was played so far.
+    /// Energy of all audio played so far.
     #[serde(default)]
     pub total_audio_energy: f64,
-    /// RTP packets that came.
+    /// RTP packets received.
     #[serde(default)]
     pub packets_received: u64,
-    /// Samples that were played.
+    /// Samples played.
     #[serde(default)]
     pub total_samples_received: u64,
-    /// Samples that were made up because a packet was missing.
+    /// Samples synthesized because a packet was missing.
     #[serde(default)]
     pub concealed_samples: u64,
-    /// RTP packets that never came.
+    /// RTP packets lost.
     #[serde(default)]
     pub packets_lost: i64,
 }
 
-/// Pictures that may be on their way between two counters of the statistics.
+/// Frames that may be in flight between two counters of the statistics.
 const IN_FLIGHT: u64 = 5;
 
 impl VideoReport {
-    /// The last frame number that was shown.
+    /// Returns the last shown frame number.
     #[must_use]
     pub fn last_counter(&self) -> Option<u32> {
         self.counters.iter().rev().find_map(|counter| *counter)
     }
 
-    /// Energy of all sound that was played so far, 0 without sound.
+    /// Returns the energy of all audio played so far, 0 without audio.
     #[must_use]
     pub fn audio_energy(&self) -> f64 {
         self.audio
@@ -123,8 +123,8 @@ impl VideoReport {
             .map_or(0.0, |audio| audio.total_audio_energy)
     }
 
-    /// Asserts that nothing went wrong since the connection was made: each picture that was shown
-    /// is one of `clip`, whole and in order, and the decoder made a picture of everything it got.
+    /// Asserts that the video plays without errors: each shown frame is one of `clip`, intact and
+    /// in order, and the decoder decoded every received frame.
     ///
     /// # Panics
     /// When something went wrong.
@@ -138,13 +138,13 @@ impl VideoReport {
         let whole = video.frames_decoded + video.frames_dropped + IN_FLIGHT;
         assert!(
             whole >= video.frames_received,
-            "pictures that were not decoded: {video:?}"
+            "frames that were not decoded: {video:?}"
         );
         assert!(
             video.key_frames_decoded > 0,
             "no keyframe was decoded: {video:?}"
         );
-        // A decoder that fails asks for a keyframe every 200 ms.
+        // A decoder that fails requests a keyframe every 200 ms.
         assert!(
             video.pli_count <= 1,
             "the decoder asked for keyframes: {video:?}"
@@ -160,14 +160,14 @@ impl VideoReport {
         for (at, counter) in self.counters.iter().enumerate() {
             let before = &self.counters[at.saturating_sub(5)..at];
             let counter = counter.unwrap_or_else(|| {
-                panic!("picture {at} is damaged, or is none of the clip; before it: {before:?}")
+                panic!("frame {at} is damaged, or is none of the clip; before it: {before:?}")
             });
-            // The clip is played in a loop: less than half of it forward is forward.
+            // The clip loops: less than half of it forward is forward.
             let forward =
                 |from: u32| (counter + CLIP_FRAMES - from) % CLIP_FRAMES < CLIP_FRAMES / 2;
             assert!(
                 previous.is_none_or(forward),
-                "picture {at} is {counter} after {before:?}"
+                "frame {at} is {counter} after {before:?}"
             );
             previous = Some(counter);
         }

@@ -2,13 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a test waits for an event before it fails. Far above what any of them needs: it bounds
-/// a test that fails, and says nothing about speed.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Time after which a test that waits for an event fails. It is far above what any test needs: it
+/// bounds a test that fails, and says nothing about speed.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// More than a program needs to end that promises to do so within two seconds, on a machine that has
-/// other things to do.
-pub const LEISURE: Duration = Duration::from_secs(5);
+/// Time for the exit of a program that promises to exit within two seconds, on a busy machine.
+pub const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -17,13 +16,13 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// The moment `patience` from now.
+    /// Returns the moment `timeout` from now.
     #[must_use]
-    pub fn after(patience: Duration) -> Self {
-        Self(now() + patience)
+    pub fn after(timeout: Duration) -> Self {
+        Self(now() + timeout)
     }
 
-    /// The time that is left, `None` when it is over.
+    /// Returns the remaining time, `None` when it is over.
     #[must_use]
     pub fn left(self) -> Option<Duration> {
         self.0
@@ -32,25 +31,25 @@ impl Deadline {
     }
 }
 
-/// Calls `look` until it gives something.
+/// Calls `look` until it returns a value.
 ///
 /// # Panics
-/// When it has given nothing within [`PATIENCE`]; `what` is in the message.
+/// When it has returned nothing after [`TIMEOUT`]; `what` is in the message.
 pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Deadline::after(PATIENCE);
+    let deadline = Deadline::after(TIMEOUT);
     loop {
         if let Some(found) = look().await {
             return found;
         }
         assert!(
             deadline.left().is_some(),
-            "waited {PATIENCE:?} in vain: {what}"
+            "waited {TIMEOUT:?} in vain: {what}"
         );
         pause().await;
     }
 }
 
-/// The pause between two looks at something that cannot be waited for.
+/// Pauses between two checks of something that cannot be awaited.
 pub async fn pause() {
     tokio::time::sleep(POLL_INTERVAL).await;
 }

@@ -1,7 +1,7 @@
 //! Streams with B-frames in a real browser, which by itself takes them for errors.
 
 use distributary_tests::browser::Browser;
-use distributary_tests::ffmpeg::{Clip, Coding, FRAME_RATE, Publisher};
+use distributary_tests::ffmpeg::{Clip, Encoding, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
 use distributary_tests::page::WatchPage;
 use distributary_tests::report::VideoReport;
@@ -9,23 +9,23 @@ use distributary_tests::report::VideoReport;
 /// Two seconds between keyframes.
 const GOP: u32 = 2 * FRAME_RATE;
 
-/// Watches a stream until `pictures` were shown.
-async fn watched(clip: &Clip, config: &str, query: &str, pictures: usize) -> VideoReport {
+/// Watches a stream until `frames` were shown.
+async fn watched(clip: &Clip, config: &str, query: &str, frames: usize) -> VideoReport {
     let gateway = Gateway::start_configured(config);
     let _publisher = Publisher::start(clip, &gateway.rtmp_url("live/test"));
     gateway.wait_live("live/test").await;
     let page = WatchPage::open().await;
     let url = format!("{}{query}", gateway.whep_url("live/test"));
     page.watch("viewer", &url).await;
-    let report = page.browser.wait_for("#viewer", "pictures", |report| {
-        report.counters.len() > pictures
-    });
+    let report = page
+        .browser
+        .wait_for("#viewer", "frames", |report| report.counters.len() > frames);
     let report = report.await;
     page.browser.screenshot("b_frames").await;
     report
 }
 
-/// The distances between the numbers of pictures that were shown one after the other.
+/// The distances between the numbers of frames that were shown one after the other.
 fn steps(report: &VideoReport) -> Vec<u32> {
     let counters: Vec<u32> = report.counters.iter().flatten().copied().collect();
     counters.windows(2).map(|pair| pair[1] - pair[0]).collect()
@@ -33,10 +33,10 @@ fn steps(report: &VideoReport) -> Vec<u32> {
 
 /// Whether a later Chromium still bears it: if this fails, nothing but the keyframes must be sent.
 #[tokio::test]
-async fn every_picture_of_a_stream_with_reference_b_frames_is_shown_in_order() {
-    let clip = Clip::coded(GOP, Coding::Pyramid);
-    let pictures = 5 * FRAME_RATE as usize;
-    let report = watched(&clip, "[streams]\nbframes = \"reorder\"", "", pictures).await;
+async fn every_frame_of_a_stream_with_reference_b_frames_is_shown_in_order() {
+    let clip = Clip::encoded(GOP, Encoding::Pyramid);
+    let frames = 5 * FRAME_RATE as usize;
+    let report = watched(&clip, "[streams]\nbframes = \"reorder\"", "", frames).await;
     report.assert_plays(&clip);
     let video = report.video.as_ref().expect("statistics of received video");
     assert_eq!(video.pli_count, 0, "{video:?}");
@@ -51,8 +51,8 @@ async fn every_picture_of_a_stream_with_reference_b_frames_is_shown_in_order() {
 }
 
 #[tokio::test]
-async fn a_player_that_cannot_put_pictures_in_order_is_shown_the_keyframes() {
-    let clip = Clip::coded(FRAME_RATE, Coding::Pyramid);
+async fn player_that_cannot_reorder_frames_gets_keyframes() {
+    let clip = Clip::encoded(FRAME_RATE, Encoding::Pyramid);
     let config = "[streams]\nbframes = \"reorder\"";
     let report = watched(&clip, config, "?bframes=keyframes", 5).await;
     report.assert_plays(&clip);
@@ -61,8 +61,8 @@ async fn a_player_that_cannot_put_pictures_in_order_is_shown_the_keyframes() {
 }
 
 #[tokio::test]
-async fn b_frames_that_no_picture_refers_to_are_left_out() {
-    let clip = Clip::coded(GOP, Coding::BFrames);
+async fn non_reference_b_frames_are_dropped() {
+    let clip = Clip::encoded(GOP, Encoding::BFrames);
     let report = watched(&clip, "[streams]\nbframes = \"drop\"", "", 25).await;
     report.assert_plays(&clip);
     let steps = steps(&report);
@@ -73,9 +73,9 @@ async fn b_frames_that_no_picture_refers_to_are_left_out() {
 }
 
 #[tokio::test]
-async fn a_publisher_with_b_frames_is_refused_where_they_are_not_wanted() {
+async fn publisher_with_b_frames_is_refused_if_configured() {
     let gateway = Gateway::start_configured("[[stream]]\nmatch = \"live/*\"\nbframes = \"refuse\"");
-    let clip = Clip::coded(GOP, Coding::Pyramid);
+    let clip = Clip::encoded(GOP, Encoding::Pyramid);
     let (status, _) = Publisher::start(&clip, &gateway.rtmp_url("live/test")).wait();
     assert!(!status.success());
     gateway.logged_until("publishing ended reason=the stream has B-frames");
@@ -102,14 +102,14 @@ const STOP_DECODER: &str = r"(() => {
 })()";
 
 #[tokio::test]
-async fn a_player_whose_decoder_refuses_the_pictures_asks_for_the_keyframes() {
+async fn player_whose_decoder_fails_switches_to_keyframes() {
     let gateway = Gateway::start_configured("[streams]\nbframes = \"reorder\"");
-    let clip = Clip::coded(FRAME_RATE, Coding::Pyramid);
+    let clip = Clip::encoded(FRAME_RATE, Encoding::Pyramid);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
     gateway.wait_live("live/test").await;
     let browser = Browser::start().await;
     browser.open(&gateway.page_url("live/test")).await;
-    let all = browser.wait_for("video", "all pictures", |report| {
+    let all = browser.wait_for("video", "all frames", |report| {
         report.counters.len() > 2 * FRAME_RATE as usize
     });
     all.await;
@@ -117,7 +117,7 @@ async fn a_player_whose_decoder_refuses_the_pictures_asks_for_the_keyframes() {
     assert!(notice.contains("B-frames"), "{notice}");
     let stopped: bool = browser.evaluate(STOP_DECODER).await;
     assert!(stopped);
-    // Shown is then one picture in a second.
+    // Shown is then one frame in a second.
     let keyframes = browser.wait_for("video", "the keyframes", |report| {
         let last = &report.counters[report.counters.len() - 3..];
         last.iter()

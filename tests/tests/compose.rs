@@ -3,7 +3,7 @@
 use std::process::Command;
 
 #[test]
-fn compose_takes_the_file_with_every_profile() {
+fn compose_accepts_every_profile() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docker-compose.yml");
     let output = Command::new("docker-compose")
         .args(["-f", file, "config", "--services"])

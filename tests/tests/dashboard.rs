@@ -23,7 +23,7 @@ fn both(gateway: &Gateway) -> Page {
 }
 
 #[tokio::test]
-async fn streams_and_viewers_are_shown_live_and_can_be_ended() {
+async fn dashboard_shows_streams_and_viewers_and_ends_them() {
     let gateway = Gateway::start();
     let clip = Clip::with_gop(2 * FRAME_RATE);
     let browser = Browser::start().await;
@@ -83,7 +83,7 @@ async fn streams_and_viewers_are_shown_live_and_can_be_ended() {
 }
 
 #[tokio::test]
-async fn a_gateway_with_a_token_shows_nothing_before_it_is_given() {
+async fn dashboard_shows_nothing_before_sign_in() {
     let gateway = Gateway::start_configured("admin_token = \"correct horse\"");
     let browser = Browser::start().await;
     browser.open(&gateway.admin_url()).await;

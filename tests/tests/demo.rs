@@ -4,7 +4,7 @@ use distributary_tests::browser::Browser;
 use distributary_tests::gateway::Gateway;
 
 #[tokio::test]
-async fn the_demo_is_seen_and_heard_on_its_page() {
+async fn demo_plays_on_its_page() {
     let gateway = Gateway::start_with(&["--demo"]);
     assert!(
         gateway
@@ -15,10 +15,10 @@ async fn the_demo_is_seen_and_heard_on_its_page() {
 
     let browser = Browser::start().await;
     browser.open(&gateway.page_url("live/demo")).await;
-    // Pages begin without sound, and the browser measures none that it does not play.
+    // Pages begin without audio, and the browser measures none that it does not play.
     browser.click(".mute").await;
     // Longer than the clip, which goes on where it begins again.
-    let report = browser.wait_for("video", "pictures and sound", |report| {
+    let report = browser.wait_for("video", "frames and audio", |report| {
         let decoded = report
             .video
             .as_ref()

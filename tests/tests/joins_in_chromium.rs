@@ -1,6 +1,6 @@
 //! How soon a viewer sees something, whatever the stream's keyframes are like.
 
-use distributary_tests::ffmpeg::{Clip, Coding, FRAME_RATE, Publisher};
+use distributary_tests::ffmpeg::{Clip, Encoding, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
 use distributary_tests::page::WatchPage;
 
@@ -8,9 +8,9 @@ use distributary_tests::page::WatchPage;
 const REFRESH: u32 = FRAME_RATE;
 
 #[tokio::test]
-async fn a_stream_without_further_keyframes_is_joined_at_a_recovery_point() {
+async fn stream_without_regular_keyframes_is_joined_at_a_recovery_point() {
     let gateway = Gateway::start();
-    let clip = Clip::coded(REFRESH, Coding::IntraRefresh);
+    let clip = Clip::encoded(REFRESH, Encoding::IntraRefresh);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
     gateway.wait_live("live/test").await;
     let page = WatchPage::open().await;
@@ -18,20 +18,18 @@ async fn a_stream_without_further_keyframes_is_joined_at_a_recovery_point() {
     page.watch("first", &url).await;
     // The only keyframe is so far back that it is not worth beginning there.
     let far = 12 * FRAME_RATE;
-    let first = page
-        .browser
-        .wait_for("#first", "a later picture", |report| {
-            report.last_counter().is_some_and(|counter| counter > far)
-        });
+    let first = page.browser.wait_for("#first", "a later frame", |report| {
+        report.last_counter().is_some_and(|counter| counter > far)
+    });
     first.await.assert_plays(&clip);
 
     page.watch("second", &url).await;
-    let pictures = 3 * FRAME_RATE as usize;
-    let second = page.browser.wait_for("#second", "pictures", |report| {
-        report.counters.len() > pictures
-    });
+    let frames = 3 * FRAME_RATE as usize;
+    let second = page
+        .browser
+        .wait_for("#second", "frames", |report| report.counters.len() > frames);
     let second = second.await;
-    // Once all columns have been refreshed, the pictures are right.
+    // Once all columns have been refreshed, the frames are right.
     let right = &second.counters[second.counters.len() - FRAME_RATE as usize..];
     assert!(right.iter().all(Option::is_some), "{right:?}");
     assert!(right[0] > Some(far), "{right:?}");

@@ -1,23 +1,23 @@
-//! Picture and sound belong together in Chromium as they do at the publisher: a flash and a beep each
+//! Frame and audio belong together in Chromium as they do at the publisher: a flash and a beep each
 //! second.
 
-use distributary_tests::ffmpeg::{Clip, Coding, Publisher};
+use distributary_tests::ffmpeg::{Clip, Encoding, Publisher};
 use distributary_tests::gateway::Gateway;
 use distributary_tests::page::WatchPage;
 use distributary_tests::publishers::librtmp_publishes;
-use distributary_tests::wait::{Deadline, PATIENCE, pause};
+use distributary_tests::wait::{Deadline, TIMEOUT, pause};
 
-/// How far the sound may be from its picture, in milliseconds: less is not noticed either way (ITU-R
-/// BT.1359). Chromium leaves up to 30 as they are, and hands sound out in blocks of 10.
+/// How far the audio may be from its frame, in milliseconds: less is not noticed either way (ITU-R
+/// BT.1359). Chromium leaves up to 30 as they are, and hands audio out in blocks of 10.
 const MOST: f64 = 40.0;
 
 /// So many pairs of flash and beep one after the other have to be right.
 const PAIRS: usize = 3;
 
 #[tokio::test]
-async fn flash_and_beep_come_together_with_b_frames_and_after_the_publisher_has_come_back() {
+async fn audio_is_in_sync_with_b_frames_and_after_a_reconnect() {
     let gateway = Gateway::start_configured("[streams]\nbframes = \"reorder\"\n");
-    let clip = Clip::flash_and_beep(Coding::Pyramid);
+    let clip = Clip::flash_and_beep(Encoding::Pyramid);
     let url = gateway.rtmp_url("live/test");
     let publisher = Publisher::start(&clip, &url);
     gateway.wait_live("live/test").await;
@@ -26,30 +26,30 @@ async fn flash_and_beep_come_together_with_b_frames_and_after_the_publisher_has_
     assert_eq!(answer.status, 201, "{}", answer.body);
     assert_in_sync(&page, "viewer", "at first").await;
 
-    // The decoder goes on to hold pictures back, though there is no need any more.
+    // The decoder goes on to hold frames back, though there is no need any more.
     publisher.stop();
-    let _publisher = Publisher::start(&Clip::flash_and_beep(Coding::InOrder), &url);
+    let _publisher = Publisher::start(&Clip::flash_and_beep(Encoding::InOrder), &url);
     gateway.wait_live("live/test").await;
     assert_in_sync(&page, "viewer", "after a reconnect").await;
 }
 
 #[tokio::test]
-async fn flash_and_beep_come_together_when_the_sound_begins_later() {
+async fn audio_that_begins_later_is_in_sync() {
     let gateway = Gateway::start();
-    let clip = Clip::flash_and_beep(Coding::InOrder).cut(0..=90_000, 2500..=90_000);
+    let clip = Clip::flash_and_beep(Encoding::InOrder).cut(0..=90_000, 2500..=90_000);
     let _publisher = librtmp_publishes(&clip, &gateway.rtmp_url("live/test"), &[]);
     gateway.wait_live("live/test").await;
     let page = WatchPage::open().await;
     let answer = page.watch("viewer", &gateway.whep_url("live/test")).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
-    assert_in_sync(&page, "viewer", "with late sound").await;
+    assert_in_sync(&page, "viewer", "with late audio").await;
 }
 
 /// Waits until beeps come with their flashes. A browser that joins has its own delay for each track, and
 /// brings them together by some ten milliseconds a second, as the sender reports tell it.
 async fn assert_in_sync(page: &WatchPage, viewer: &str, when: &str) {
     let start = page.flashes_to_beeps(viewer).await.len();
-    let deadline = Deadline::after(2 * PATIENCE);
+    let deadline = Deadline::after(2 * TIMEOUT);
     loop {
         let offsets = page.flashes_to_beeps(viewer).await.split_off(start);
         let last = &offsets[offsets.len().saturating_sub(PAIRS)..];

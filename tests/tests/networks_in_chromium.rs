@@ -5,20 +5,20 @@ use distributary_tests::gateway::Gateway;
 use distributary_tests::page::WatchPage;
 use distributary_tests::wait::eventually;
 
-/// Pictures that show that it plays.
-const PICTURES: usize = 2 * FRAME_RATE as usize;
+/// Frames that show that it plays.
+const FRAMES: usize = 2 * FRAME_RATE as usize;
 
-async fn wait_for_more_pictures(page: &WatchPage, clip: &Clip) {
+async fn wait_for_more_frames(page: &WatchPage, clip: &Clip) {
     let seen = page.browser.report("#viewer").await;
     let seen = seen.map_or(0, |report| report.counters.len());
-    let more = page.browser.wait_for("#viewer", "more pictures", |report| {
-        report.counters.len() > seen + PICTURES
+    let more = page.browser.wait_for("#viewer", "more frames", |report| {
+        report.counters.len() > seen + FRAMES
     });
     more.await.assert_plays(clip);
 }
 
 #[tokio::test]
-async fn a_viewer_without_udp_watches_over_tcp() {
+async fn viewer_without_udp_watches_over_tcp() {
     let gateway = Gateway::start();
     let clip = Clip::with_gop(2 * FRAME_RATE);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
@@ -28,7 +28,7 @@ async fn a_viewer_without_udp_watches_over_tcp() {
         .watch_over_tcp("viewer", &gateway.whep_url("live/test"))
         .await;
     assert_eq!(answer.status, 201, "{}", answer.body);
-    wait_for_more_pictures(&page, &clip).await;
+    wait_for_more_frames(&page, &clip).await;
     assert_eq!(page.path("viewer").await.protocol, "tcp");
     page.browser.screenshot("over_tcp").await;
 
@@ -42,14 +42,14 @@ async fn a_viewer_without_udp_watches_over_tcp() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_restarts_ice_goes_on_in_its_session() {
+async fn viewer_that_restarts_ice_stays_in_its_session() {
     let gateway = Gateway::start();
     let clip = Clip::with_gop(2 * FRAME_RATE);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
     gateway.wait_live("live/test").await;
     let page = WatchPage::open().await;
     let answer = page.watch("viewer", &gateway.whep_url("live/test")).await;
-    wait_for_more_pictures(&page, &clip).await;
+    wait_for_more_frames(&page, &clip).await;
     let before = page.path("viewer").await;
     let path = answer.session.unwrap();
     let path = &path[path.find("/session/").unwrap()..];
@@ -65,7 +65,7 @@ async fn a_viewer_that_restarts_ice_goes_on_in_its_session() {
     );
     for _ in 0..2 {
         assert_eq!(page.restart_ice("viewer").await, 200);
-        wait_for_more_pictures(&page, &clip).await;
+        wait_for_more_frames(&page, &clip).await;
     }
     let after = eventually("a pair of the new generation", async || {
         let after = page.path("viewer").await;
@@ -78,7 +78,7 @@ async fn a_viewer_that_restarts_ice_goes_on_in_its_session() {
 }
 
 #[tokio::test]
-async fn a_viewer_with_a_data_channel_hears_what_the_publisher_says_and_gets_its_pings_answered() {
+async fn data_channel_carries_metadata_and_pongs() {
     let gateway = Gateway::start();
     let clip = Clip::with_gop(2 * FRAME_RATE);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
@@ -110,5 +110,5 @@ async fn a_viewer_with_a_data_channel_hears_what_the_publisher_says_and_gets_its
         pong["time"].as_i64() > metadata["time"].as_i64(),
         "{pong} after {metadata}"
     );
-    wait_for_more_pictures(&page, &clip).await;
+    wait_for_more_frames(&page, &clip).await;
 }

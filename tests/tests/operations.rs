@@ -12,7 +12,7 @@ use distributary_bench::report::Report;
 use distributary_bench::socket::ReceiveMode;
 use distributary_bench::swarm::{self, SwarmConfig};
 use distributary_tests::client::{self, Response};
-use distributary_tests::ffmpeg::{Clip, Coding, FRAME_RATE, Publisher};
+use distributary_tests::ffmpeg::{Clip, Encoding, FRAME_RATE, Publisher};
 use distributary_tests::gateway::{self, Gateway};
 use distributary_tests::wait::eventually;
 use distributary_webrtc::srtp::SrtpProfile;
@@ -33,7 +33,7 @@ fn offer(gateway: &Gateway, query: &str) -> Response {
 }
 
 #[tokio::test]
-async fn publishers_and_viewers_need_their_keys_which_can_be_changed() {
+async fn publishers_and_viewers_need_keys_which_a_reload_replaces() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gateway.toml");
     fs::write(&file, rules("studio")).unwrap();
@@ -83,7 +83,7 @@ async fn publishers_and_viewers_need_their_keys_which_can_be_changed() {
 }
 
 #[tokio::test]
-async fn what_can_change_while_it_runs_does_so_and_what_cannot_is_named() {
+async fn reload_applies_what_it_can_and_names_the_other_keys() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gateway.toml");
     fs::write(&file, "").unwrap();
@@ -118,7 +118,7 @@ async fn what_can_change_while_it_runs_does_so_and_what_cannot_is_named() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_drains_sends_viewers_elsewhere_until_it_is_told_again() {
+async fn draining_gateway_refuses_viewers_until_the_drain_ends() {
     let mut gateway = Gateway::start_configured("drain_timeout = \"1h\"");
     let clip = Clip::small();
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
@@ -153,7 +153,7 @@ async fn a_gateway_that_drains_sends_viewers_elsewhere_until_it_is_told_again() 
 }
 
 #[tokio::test]
-async fn a_gateway_that_drains_ends_at_once_when_it_is_told_again() {
+async fn second_sigterm_ends_a_draining_gateway_at_once() {
     let mut gateway = Gateway::start_configured("drain_timeout = \"1h\"");
     let clip = Clip::with_gop(FRAME_RATE);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
@@ -178,9 +178,9 @@ async fn a_gateway_that_drains_ends_at_once_when_it_is_told_again() {
 }
 
 #[tokio::test]
-async fn stream_with_b_frames_is_one_warning_that_says_what_viewers_get_and_what_to_install() {
+async fn stream_with_b_frames_logs_one_warning_with_consequence_and_fix() {
     let gateway = Gateway::start_configured("[transcode]\ncommand = \"/nonexistent/ffmpeg\"\n");
-    let clip = Clip::coded(FRAME_RATE, Coding::Pyramid);
+    let clip = Clip::encoded(FRAME_RATE, Encoding::Pyramid);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
     gateway.logged_until("the stream has B-frames");
     for _ in 0..3 {
@@ -201,7 +201,7 @@ async fn stream_with_b_frames_is_one_warning_that_says_what_viewers_get_and_what
 }
 
 #[tokio::test]
-async fn panic_of_a_shard_ends_the_gateway_with_an_error_after_it_has_closed_what_it_can() {
+async fn panic_of_a_shard_ends_the_gateway_with_an_error_and_closes_sessions() {
     let mut gateway = Gateway::start_configured("[viewers]\nshards = 2\n");
     let clip = Clip::small();
     let mut publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
@@ -261,7 +261,7 @@ fn watch(gateway: &Gateway, viewers: usize) -> JoinHandle<Report> {
 }
 
 #[tokio::test]
-async fn https_is_served_with_the_certificate_as_its_files_are_now() {
+async fn https_uses_the_current_certificate_files() {
     let folder = tempfile::tempdir().unwrap();
     let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| folder.path().join(name));
     make_certificate("first.example", &certificate, &key);
@@ -317,7 +317,7 @@ fn fetch_over_tls(server: SocketAddr, path: &str) -> String {
 }
 
 #[test]
-fn a_configuration_is_checked_without_starting_anything() {
+fn configuration_is_checked_without_starting_anything() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gateway.toml");
     let check = |text: &str| {
@@ -351,7 +351,7 @@ fn a_configuration_is_checked_without_starting_anything() {
 }
 
 #[test]
-fn the_log_can_be_read_by_programs() {
+fn log_is_available_as_json() {
     let gateway = Gateway::start_with(&["--log-format", "json"]);
     gateway.interrupt();
     gateway.logged_until("shutting down");
@@ -367,7 +367,7 @@ fn the_log_can_be_read_by_programs() {
 }
 
 #[tokio::test]
-async fn each_line_about_a_publisher_or_a_viewer_says_whose_it_is() {
+async fn log_lines_name_their_publisher_or_viewer() {
     let gateway = Gateway::start_configured(
         "log_format = \"json\"\n[requests]\ntrusted_proxies = [\"127.0.0.1\"]\n",
     );

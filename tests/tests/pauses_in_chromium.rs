@@ -76,7 +76,7 @@ async fn measure_freeze(page: &WatchPage, name: &str) {
 }
 
 #[tokio::test]
-async fn viewer_of_a_publisher_that_pauses_sees_no_frame_again_and_goes_on_with_the_next() {
+async fn viewer_sees_no_old_frame_after_a_pause_of_the_publisher() {
     let gateway = Gateway::start();
     let clip = Clip::with_gop(GOP);
     let page = WatchPage::open().await;

@@ -9,11 +9,11 @@ use distributary_tests::wait::eventually;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Some pictures, enough to be sure that it plays.
-const PICTURES: usize = 2 * FRAME_RATE as usize;
+/// Some frames, enough to be sure that it plays.
+const FRAMES: usize = 2 * FRAME_RATE as usize;
 
 #[tokio::test]
-async fn the_player_waits_for_its_stream_and_comes_back_after_a_restart_of_the_publisher() {
+async fn player_waits_for_its_stream_and_recovers_after_a_publisher_restart() {
     let gateway = Gateway::start();
     let clip = Clip::with_gop(FRAME_RATE);
     let browser = Browser::start().await;
@@ -25,7 +25,7 @@ async fn the_player_waits_for_its_stream_and_comes_back_after_a_restart_of_the_p
 
     let publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
     let report = browser
-        .wait_for("video", "pictures", |r| r.counters.len() > PICTURES)
+        .wait_for("video", "frames", |r| r.counters.len() > FRAMES)
         .await;
     wait_for_state(&browser, "live").await;
     browser.screenshot("player_live").await;
@@ -33,7 +33,7 @@ async fn the_player_waits_for_its_stream_and_comes_back_after_a_restart_of_the_p
     browser.screenshot("player_live_phone").await;
     assert!(
         report.muted,
-        "a page that plays by itself plays without sound at first"
+        "a page that plays by itself plays without audio at first"
     );
 
     // Not unpublished: the publisher is just gone.
@@ -51,14 +51,14 @@ async fn the_player_waits_for_its_stream_and_comes_back_after_a_restart_of_the_p
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
     browser
         .wait_for("video", "it plays again", |r| {
-            r.counters.len() > seen + PICTURES
+            r.counters.len() > seen + FRAMES
         })
         .await;
     wait_for_state(&browser, "live").await;
 }
 
 #[tokio::test]
-async fn the_front_page_lists_what_is_live_and_plays_it_with_sound_when_asked() {
+async fn front_page_lists_and_plays_live_streams_with_audio() {
     let gateway = Gateway::start();
     let clip = Clip::with_gop(FRAME_RATE);
     let browser = Browser::start().await;
@@ -75,9 +75,7 @@ async fn the_front_page_lists_what_is_live_and_plays_it_with_sound_when_asked() 
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
     shows("live/test").await;
     browser
-        .wait_for("video", "pictures", |report| {
-            report.counters.len() > PICTURES
-        })
+        .wait_for("video", "frames", |report| report.counters.len() > FRAMES)
         .await;
     for (name, width, height, is_dark) in [
         ("front_page", 1280, 800, false),
@@ -91,14 +89,14 @@ async fn the_front_page_lists_what_is_live_and_plays_it_with_sound_when_asked() 
 
     browser.click(".mute").await;
     browser
-        .wait_for("video", "sound", |report| {
+        .wait_for("video", "audio", |report| {
             !report.muted && report.audio_energy() > 0.0
         })
         .await;
 }
 
 #[tokio::test]
-async fn a_viewer_who_closes_the_page_ends_the_session() {
+async fn closing_the_page_ends_the_session() {
     let gateway = Gateway::start();
     let clip = Clip::with_gop(FRAME_RATE);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
@@ -106,9 +104,7 @@ async fn a_viewer_who_closes_the_page_ends_the_session() {
     let browser = Browser::start().await;
     browser.open(&gateway.page_url("live/test")).await;
     browser
-        .wait_for("video", "pictures", |report| {
-            report.counters.len() > PICTURES
-        })
+        .wait_for("video", "frames", |report| report.counters.len() > FRAMES)
         .await;
     let session: String = browser.evaluate("probe.sessions().at(-1)").await;
     assert_ne!(
@@ -125,7 +121,7 @@ async fn a_viewer_who_closes_the_page_ends_the_session() {
 }
 
 #[tokio::test]
-async fn another_site_plays_with_the_module_and_in_a_frame_and_shows_figures() {
+async fn another_site_embeds_the_player_as_module_and_iframe_with_stats() {
     let gateway = Gateway::start();
     let clip = Clip::with_gop(FRAME_RATE);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
@@ -141,9 +137,7 @@ async fn another_site_plays_with_the_module_and_in_a_frame_and_shows_figures() {
     let browser = Browser::start().await;
     browser.open(&site.url()).await;
     browser
-        .wait_for("video", "pictures", |report| {
-            report.counters.len() > PICTURES
-        })
+        .wait_for("video", "frames", |report| report.counters.len() > FRAMES)
         .await;
     eventually("the frame plays, too", async || {
         let streams = gateway.ask("/api/streams");
@@ -152,19 +146,19 @@ async fn another_site_plays_with_the_module_and_in_a_frame_and_shows_figures() {
     .await;
 
     let player = "document.querySelector('distributary-player')";
-    let figures: Figures = eventually("all figures", async || {
-        let figures = browser
-            .evaluate::<Option<Figures>>(&format!("{player}.stats"))
+    let stats: Stats = eventually("all stats", async || {
+        let stats = browser
+            .evaluate::<Option<Stats>>(&format!("{player}.stats"))
             .await?;
-        let is_complete = figures.latency.is_some() && figures.round_trip.is_some();
-        (is_complete && !figures.is_estimate).then_some(figures)
+        let is_complete = stats.latency.is_some() && stats.round_trip.is_some();
+        (is_complete && !stats.is_estimate).then_some(stats)
     })
     .await;
-    assert!(figures.latency < Some(2000.0), "{figures:?}");
-    assert!(figures.bitrate > Some(100_000.0), "{figures:?}");
-    assert_eq!(figures.loss, Some(0.0), "{figures:?}");
-    assert_eq!(figures.codecs, ["H264", "opus"], "{figures:?}");
-    assert_eq!(figures.path.as_deref(), Some("UDP"), "{figures:?}");
+    assert!(stats.latency < Some(2000.0), "{stats:?}");
+    assert!(stats.bitrate > Some(100_000.0), "{stats:?}");
+    assert_eq!(stats.loss, Some(0.0), "{stats:?}");
+    assert_eq!(stats.codecs, ["H264", "opus"], "{stats:?}");
+    assert_eq!(stats.path.as_deref(), Some("UDP"), "{stats:?}");
     let shown = browser.text(".stats-list").await;
     assert!(shown.contains("Latency"), "{shown}");
     browser.screenshot("player_on_another_site").await;
@@ -176,7 +170,7 @@ async fn another_site_plays_with_the_module_and_in_a_frame_and_shows_figures() {
     assert!(hidden);
     browser.press("m").await;
     browser
-        .wait_for("video", "sound", |report| !report.muted)
+        .wait_for("video", "audio", |report| !report.muted)
         .await;
 
     // Nobody listens there.
@@ -188,7 +182,7 @@ async fn another_site_plays_with_the_module_and_in_a_frame_and_shows_figures() {
 }
 
 #[tokio::test]
-async fn the_page_goes_where_it_is_sent_and_tells_what_the_gateway_says() {
+async fn page_follows_redirects_and_shows_events() {
     let gateway = Gateway::start_configured(
         "[auth]\nplay = \"keys\"\n[[auth.key]]\nmatch = \"live/*\"\nplay = [\"guest\"]\n\
          [whep]\noffline = \"wait\"\n[viewers]\noffline_grace = \"1s\"\n",
@@ -203,9 +197,7 @@ async fn the_page_goes_where_it_is_sent_and_tells_what_the_gateway_says() {
     let browser = Browser::start().await;
     let page = format!("{}?token=guest", front.page_url("live/test"));
     browser.open(&page).await;
-    let report = browser.wait_for("video", "pictures", |report| {
-        report.counters.len() > PICTURES
-    });
+    let report = browser.wait_for("video", "frames", |report| report.counters.len() > FRAMES);
     report.await;
     wait_for_text(&browser, ".viewers", "1 watching").await;
     browser.look(390, 844, false).await;
@@ -213,7 +205,7 @@ async fn the_page_goes_where_it_is_sent_and_tells_what_the_gateway_says() {
     browser.look(1000, 800, false).await;
     browser.screenshot("player_with_events").await;
     browser.click(".pip").await;
-    eventually("the picture is in a window of its own", async || {
+    eventually("the video is in a window of its own", async || {
         let is_there = "document.pictureInPictureElement !== null";
         browser.evaluate::<bool>(is_there).await.then_some(())
     })
@@ -227,7 +219,7 @@ async fn the_page_goes_where_it_is_sent_and_tells_what_the_gateway_says() {
     let seen = seen.expect("the video is there").counters.len();
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
     let report = browser.wait_for("video", "it plays again", |report| {
-        report.counters.len() > seen + PICTURES
+        report.counters.len() > seen + FRAMES
     });
     report.await;
     wait_for_state(&browser, "live").await;
@@ -252,14 +244,14 @@ async fn the_page_goes_where_it_is_sent_and_tells_what_the_gateway_says() {
     })
     .await;
     let more = browser.wait_for("video", "it plays on", |report| {
-        report.counters.len() > seen + 3 * PICTURES
+        report.counters.len() > seen + 3 * FRAMES
     });
     more.await;
     wait_for_state(&browser, "live").await;
 }
 
 #[tokio::test]
-async fn servers_that_the_gateway_names_are_used_where_there_is_no_way_without_them() {
+async fn announced_ice_servers_are_used_if_the_direct_path_fails() {
     // Nobody listens at that address.
     let gateway = Gateway::start_configured(
         "advertise = [\"127.0.0.2\"]\n\
@@ -300,7 +292,7 @@ async fn wait_for_text(browser: &Browser, selector: &str, text: &str) {
 /// What the player knows of its connection, as far as it is asserted.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Figures {
+struct Stats {
     latency: Option<f64>,
     is_estimate: bool,
     bitrate: Option<f64>,

@@ -21,7 +21,7 @@ fn assert_plays(watched: &Watched, clip: &Clip, seconds: u64) {
     assert_receives(watched, seconds);
 }
 
-/// The same for what does not decode pictures.
+/// The same for what does not decode frames.
 fn assert_receives(watched: &Watched, seconds: u64) {
     assert_eq!(watched.state, "connected", "{watched:?}");
     assert!(
@@ -38,7 +38,7 @@ fn assert_hears(watched: &Watched, kind: &str) {
 }
 
 #[tokio::test]
-async fn aiortc_plays_and_hears_the_metadata() {
+async fn aiortc_plays_and_gets_metadata() {
     let gateway = Gateway::start();
     let clip = Clip::with_gop(2 * FRAME_RATE);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
@@ -52,7 +52,7 @@ async fn aiortc_plays_and_hears_the_metadata() {
 /// libnice sends no UDP from the address of an interface to one of loopback, so that this is ICE over
 /// TCP as well, after libnice has tried UDP for two seconds.
 #[tokio::test]
-async fn gstreamer_plays_and_hears_the_metadata() {
+async fn gstreamer_plays_and_gets_metadata() {
     let gateway = Gateway::start();
     let clip = Clip::with_gop(2 * FRAME_RATE);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
@@ -73,7 +73,7 @@ async fn gstreamer_plays_h265() {
     gateway.wait_live("live/test").await;
     let watched = gstreamer_watches(&gateway.whep_url("live/test"), "H265", SECONDS);
     assert_plays(&watched, &clip, 5);
-    // Every picture is one of the clip, and each comes after the one before.
+    // Every frame is one of the clip, and each comes after the one before.
     assert!(
         watched
             .numbers
@@ -84,7 +84,7 @@ async fn gstreamer_plays_h265() {
 }
 
 #[tokio::test]
-async fn libdatachannel_receives_and_hears_the_metadata() {
+async fn libdatachannel_gets_media_and_metadata() {
     let gateway = Gateway::start();
     let clip = Clip::with_gop(2 * FRAME_RATE);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
@@ -98,7 +98,7 @@ async fn libdatachannel_receives_and_hears_the_metadata() {
 /// Firefox decodes H264 with a plugin that it fetches from the network, which a test does not want: its
 /// offer has no H264 then. It gets the audio alone.
 #[tokio::test]
-async fn firefox_without_its_plugin_hears_the_sound_and_the_metadata() {
+async fn firefox_without_h264_gets_audio_and_metadata() {
     // It has no candidate on loopback, and so pairs with none there.
     let gateway = Gateway::start_with_media_on(own_address());
     let clip = Clip::with_gop(2 * FRAME_RATE);
@@ -110,7 +110,7 @@ async fn firefox_without_its_plugin_hears_the_sound_and_the_metadata() {
     assert_eq!(answer.status, 201, "{}", answer.body);
     assert!(answer.body.contains("m=video 0 "), "{}", answer.body);
     firefox.say(r#"{"type":"ping","id":"firefox"}"#).await;
-    let heard = eventually("ten seconds of sound", async || {
+    let heard = eventually("ten seconds of audio", async || {
         let heard = firefox.heard();
         (heard.packets >= u64::from(SECONDS) * BLOCKS).then_some(heard)
     })

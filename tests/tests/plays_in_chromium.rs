@@ -1,16 +1,16 @@
 //! The main job: what ffmpeg publishes over RTMP is seen and heard in Chromium.
 
 use distributary_tests::browser::Browser;
-use distributary_tests::ffmpeg::{Clip, Coding, FRAME_RATE, Publisher};
+use distributary_tests::ffmpeg::{Clip, Encoding, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
 use distributary_tests::page::WatchPage;
 use distributary_tests::report::VideoReport;
 
-/// Pictures to look at: several groups of pictures.
-const PICTURES: usize = 5 * FRAME_RATE as usize;
+/// Frames to look at: several GOPs.
+const FRAMES: usize = 5 * FRAME_RATE as usize;
 
 #[tokio::test]
-async fn what_ffmpeg_publishes_is_seen_and_heard() {
+async fn stream_of_ffmpeg_plays_with_audio_and_video() {
     let gateway = Gateway::start();
     let clip = Clip::with_gop(2 * FRAME_RATE);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
@@ -19,7 +19,7 @@ async fn what_ffmpeg_publishes_is_seen_and_heard() {
     let page = WatchPage::open().await;
     let answer = page.watch("viewer", &gateway.whep_url("live/test")).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
-    let report = wait_for_pictures_and_sound(&page.browser, "#viewer").await;
+    let report = wait_for_video_and_audio(&page.browser, "#viewer").await;
     page.browser.screenshot("plays_in_chromium").await;
     report.assert_plays(&clip);
 
@@ -32,7 +32,7 @@ async fn what_ffmpeg_publishes_is_seen_and_heard() {
 }
 
 #[tokio::test]
-async fn sound_that_is_sent_with_the_pictures_is_heard_without_gaps() {
+async fn audio_sent_together_with_video_has_no_gaps() {
     let (_, report) = watch_with("[viewers]\nbundle_audio_from = 0\n").await;
     let audio = report.audio.expect("statistics of received audio");
     assert_eq!(audio.packets_lost, 0, "{audio:?}");
@@ -47,12 +47,12 @@ async fn sound_that_is_sent_with_the_pictures_is_heard_without_gaps() {
 }
 
 #[tokio::test]
-async fn sound_that_carries_the_block_before_is_heard() {
+async fn redundant_audio_plays() {
     let (answer, _) = watch_with("[viewers]\naudio_red = true\n").await;
     assert!(answer.contains(" red/48000/2"), "{answer}");
 }
 
-/// Watches a gateway with this configuration until there were pictures and sound: the SDP answer, and
+/// Watches a gateway with this configuration until there were frames and audio: the SDP answer, and
 /// what was seen.
 async fn watch_with(configuration: &str) -> (String, VideoReport) {
     let gateway = Gateway::start_configured(configuration);
@@ -62,33 +62,33 @@ async fn watch_with(configuration: &str) -> (String, VideoReport) {
     let page = WatchPage::open().await;
     let answer = page.watch("viewer", &gateway.whep_url("live/test")).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
-    let report = wait_for_pictures_and_sound(&page.browser, "#viewer").await;
+    let report = wait_for_video_and_audio(&page.browser, "#viewer").await;
     report.assert_plays(&clip);
     (answer.body, report)
 }
 
 #[tokio::test]
-async fn the_player_page_plays_over_ipv6() {
+async fn player_page_plays_over_ipv6() {
     let gateway = Gateway::start_on("[::1]:0", &[]);
-    let clip = Clip::new(1280, 720, 2 * FRAME_RATE, Coding::InOrder);
+    let clip = Clip::new(1280, 720, 2 * FRAME_RATE, Encoding::InOrder);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
     gateway.wait_live("live/test").await;
 
     let browser = Browser::start().await;
     browser.open(&gateway.page_url("live/test")).await;
     browser.click(".mute").await;
-    let report = wait_for_pictures_and_sound(&browser, "video").await;
+    let report = wait_for_video_and_audio(&browser, "video").await;
     browser.screenshot("player_page_ipv6").await;
     report.assert_plays(&clip);
 }
 
-async fn wait_for_pictures_and_sound(browser: &Browser, video: &str) -> VideoReport {
+async fn wait_for_video_and_audio(browser: &Browser, video: &str) -> VideoReport {
     let plays = |report: &VideoReport| {
         let audible = report
             .audio
             .as_ref()
             .is_some_and(|audio| audio.audio_level > 0.0);
-        report.counters.len() >= PICTURES && audible && report.audio_energy() > 0.0
+        report.counters.len() >= FRAMES && audible && report.audio_energy() > 0.0
     };
-    browser.wait_for(video, "pictures and sound", plays).await
+    browser.wait_for(video, "frames and audio", plays).await
 }

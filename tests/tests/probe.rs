@@ -1,9 +1,9 @@
-//! What the tests see with: frame numbers are read from the pictures that Chromium shows.
+//! What the tests see with: frame numbers are read from the frames that Chromium shows.
 
 use distributary_tests::browser::Browser;
 use distributary_tests::page::Page;
 
-/// Draws a picture with the number `number` in it, as the test clip has it, and plays it in a video.
+/// Draws a frame with the number `number` in it, as the test clip has it, and plays it in a video.
 const PLAY: &str = "(() => {
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [640, 360];
@@ -26,7 +26,7 @@ const PLAY: &str = "(() => {
 })()";
 
 #[tokio::test]
-async fn the_number_in_a_picture_is_read() {
+async fn probe_reads_the_frame_number() {
     let browser = Browser::start().await;
     browser.open(&Page::serve().url()).await;
     let () = browser.evaluate(PLAY).await;
@@ -42,7 +42,7 @@ async fn the_number_in_a_picture_is_read() {
 }
 
 #[tokio::test]
-async fn a_picture_without_a_number_is_not_taken_for_one() {
+async fn probe_reads_no_number_from_other_frames() {
     let browser = Browser::start().await;
     browser.open(&Page::serve().url()).await;
     let () = browser.evaluate(PLAY).await;

@@ -21,8 +21,8 @@ const SAMPLE: &str = include_str!("../../config/nginx/distributary.conf");
 /// The page with the sample for a gateway under a path.
 const NETWORK: &str = include_str!("../../docs/network.md");
 
-/// Pictures that have to be shown.
-const PICTURES: usize = 2 * FRAME_RATE as usize;
+/// Frames that have to be shown.
+const FRAMES: usize = 2 * FRAME_RATE as usize;
 
 const OFFER: &[u8] = include_bytes!("../../crates/webrtc/tests/fixtures/offers/chromium-offer.sdp");
 
@@ -120,7 +120,7 @@ fn nginx(folder: &Path, sample: &str) -> Command {
 }
 
 #[tokio::test]
-async fn the_page_and_sessions_pass_through_nginx_and_the_viewers_address_is_known() {
+async fn page_and_sessions_work_through_nginx_with_the_viewers_address() {
     // Only those who come from elsewhere are counted, and the proxy is not where they come from.
     let gateway = Gateway::start_configured(
         "[requests]\ntrusted_proxies = [\"127.0.0.1\"]\nmax_posts_per_minute = 1\npost_burst = 1\n",
@@ -157,7 +157,7 @@ async fn the_page_and_sessions_pass_through_nginx_and_the_viewers_address_is_kno
 }
 
 #[tokio::test]
-async fn pages_and_the_reader_of_mediamtx_play_under_a_path() {
+async fn pages_and_the_mediamtx_reader_play_under_a_path_prefix() {
     let gateway = Gateway::start_configured(
         "[requests]\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [auth]\nplay = \"keys\"\n[[auth.key]]\nmatch = \"live/*\"\nplay = [\"guest\"]\n\
@@ -172,9 +172,7 @@ async fn pages_and_the_reader_of_mediamtx_play_under_a_path() {
     let page = format!("http://{}/video/live/test?token=guest", nginx.address);
     browser.open(&page).await;
     let plays = async |selector| {
-        let report = browser.wait_for(selector, "pictures", |report| {
-            report.counters.len() > PICTURES
-        });
+        let report = browser.wait_for(selector, "frames", |report| report.counters.len() > FRAMES);
         report.await.assert_plays(&clip);
     };
     plays("video").await;
@@ -206,7 +204,7 @@ async fn pages_and_the_reader_of_mediamtx_play_under_a_path() {
 }
 
 #[test]
-fn nginx_takes_the_sample_as_it_is() {
+fn nginx_accepts_the_sample_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let (key, certificate) = (
         folder.path().join("key.pem"),

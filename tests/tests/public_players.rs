@@ -6,19 +6,17 @@ use distributary_tests::gateway::Gateway;
 use distributary_tests::page::Page;
 use distributary_tests::wait::eventually;
 
-/// How many pictures it has to show.
-const PICTURES: usize = 3 * FRAME_RATE as usize;
+/// How many frames it has to show.
+const FRAMES: usize = 3 * FRAME_RATE as usize;
 
 async fn plays(browser: &Browser, name: &str, clip: &Clip) {
     let selector = format!("#{name}");
-    let report = browser.wait_for(&selector, "pictures", |report| {
-        report.counters.len() > PICTURES
-    });
+    let report = browser.wait_for(&selector, "frames", |report| report.counters.len() > FRAMES);
     report.await.assert_plays(clip);
 }
 
 #[tokio::test]
-async fn players_of_others_play_and_leave() {
+async fn public_players_play_and_leave() {
     let gateway = Gateway::start_configured(
         "[auth]\nplay = \"keys\"\n[[auth.key]]\nmatch = \"live/*\"\nplay = [\"guest\"]\n",
     );

@@ -1,12 +1,12 @@
 //! One publisher for each name.
 
-use distributary_tests::ffmpeg::{Clip, Coding, FRAME_RATE, Publisher};
+use distributary_tests::ffmpeg::{Clip, Encoding, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
 use distributary_tests::page::WatchPage;
 use distributary_tests::wait::eventually;
 
 #[tokio::test]
-async fn a_second_publisher_on_a_live_name_is_refused_and_the_first_goes_on() {
+async fn second_publisher_of_a_name_is_refused() {
     let gateway = Gateway::start();
     let clip = Clip::with_gop(FRAME_RATE);
     let mut first = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
@@ -25,7 +25,7 @@ async fn a_second_publisher_on_a_live_name_is_refused_and_the_first_goes_on() {
 }
 
 #[tokio::test]
-async fn publishers_on_different_names_live_side_by_side() {
+async fn publishers_of_different_names_coexist() {
     let gateway = Gateway::start();
     let clip = Clip::with_gop(FRAME_RATE);
     let _one = Publisher::start(&clip, &gateway.rtmp_url("live/one"));
@@ -37,7 +37,7 @@ async fn publishers_on_different_names_live_side_by_side() {
 }
 
 #[tokio::test]
-async fn a_name_is_free_again_after_its_publisher_stopped_or_died() {
+async fn name_is_free_after_its_publisher_stopped_or_died() {
     let gateway = Gateway::start();
     let clip = Clip::with_gop(FRAME_RATE);
     let stopped = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
@@ -55,21 +55,21 @@ async fn a_name_is_free_again_after_its_publisher_stopped_or_died() {
 }
 
 #[tokio::test]
-async fn viewers_stay_in_their_session_when_the_publisher_comes_back_with_other_settings() {
+async fn viewers_stay_when_the_publisher_returns_with_other_settings() {
     let gateway = Gateway::start();
     let (small, large) = (
-        Clip::coded(FRAME_RATE, Coding::InOrder),
-        Clip::new(1280, 720, 2 * FRAME_RATE, Coding::InOrder),
+        Clip::encoded(FRAME_RATE, Encoding::InOrder),
+        Clip::new(1280, 720, 2 * FRAME_RATE, Encoding::InOrder),
     );
     let publisher = Publisher::start(&small, &gateway.rtmp_url("live/test"));
     gateway.wait_live("live/test").await;
     let page = WatchPage::open().await;
     page.watch("viewer", &gateway.whep_url("live/test")).await;
     let shows = async |clip: &Clip, heard: u64| {
-        let shown = page.browser.wait_for("#viewer", "the picture", |report| {
-            let sound = report.audio.as_ref();
+        let shown = page.browser.wait_for("#viewer", "the frame", |report| {
+            let audio = report.audio.as_ref();
             report.width == clip.width
-                && sound.is_some_and(|sound| sound.packets_received > heard + 25)
+                && audio.is_some_and(|audio| audio.packets_received > heard + 25)
         });
         shown.await
     };
@@ -80,23 +80,23 @@ async fn viewers_stay_in_their_session_when_the_publisher_comes_back_with_other_
     let heard = before
         .audio
         .as_ref()
-        .map_or(0, |sound| sound.packets_received);
+        .map_or(0, |audio| audio.packets_received);
     let after = shows(&large, heard).await;
     assert_eq!(
         (after.peers, after.connection_state.as_str()),
         (1, "connected")
     );
-    let pictures = after.counters.len() + 2 * FRAME_RATE as usize;
-    let after = page.browser.wait_for("#viewer", "pictures", |report| {
-        report.counters.len() > pictures
-    });
+    let frames = after.counters.len() + 2 * FRAME_RATE as usize;
+    let after = page
+        .browser
+        .wait_for("#viewer", "frames", |report| report.counters.len() > frames);
     let after = after.await;
     assert!(
-        after.counters[pictures - 30..].iter().all(Option::is_some),
+        after.counters[frames - 30..].iter().all(Option::is_some),
         "{after:?}"
     );
     let video = after.video.as_ref().expect("statistics of received video");
-    // A browser short of CPU time drops pictures; it asks for a keyframe where it cannot decode one.
+    // A browser short of CPU time drops frames; it asks for a keyframe where it cannot decode one.
     assert!(
         video.frames_decoded + video.frames_dropped + 5 >= video.frames_received,
         "{video:?}"
@@ -113,7 +113,7 @@ async fn wait_for_more_frames(gateway: &Gateway, name: &str) {
             .and_then(|stream| stream["video_frames"].as_u64())
     };
     let before = frames().expect("the stream is live");
-    eventually("more pictures", async || {
+    eventually("more frames", async || {
         frames().filter(|frames| *frames > before + 30)
     })
     .await;

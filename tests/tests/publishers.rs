@@ -12,8 +12,8 @@ use distributary_tests::publishers::{
 use distributary_tests::report::VideoReport;
 use distributary_tests::wait::eventually;
 
-/// Pictures to look at.
-const PICTURES: usize = 2 * FRAME_RATE as usize;
+/// Frames to look at.
+const FRAMES: usize = 2 * FRAME_RATE as usize;
 
 const STREAM: &str = "live/test";
 
@@ -24,7 +24,7 @@ fn clip() -> Clip {
     Clip::with_gop(2 * FRAME_RATE)
 }
 
-/// Watches the stream until there were enough pictures, and sound.
+/// Watches the stream until there were enough frames, and audio.
 async fn watch(gateway: &Gateway, name: &str) -> VideoReport {
     let page = WatchPage::open().await;
     watch_as(&page, "viewer", &gateway.whep_url(name)).await
@@ -35,14 +35,14 @@ async fn watch_as(page: &WatchPage, viewer: &str, url: &str) -> VideoReport {
     let answer = page.watch(viewer, url).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
     let plays =
-        |report: &VideoReport| report.counters.len() >= PICTURES && report.audio_energy() > 0.0;
+        |report: &VideoReport| report.counters.len() >= FRAMES && report.audio_energy() > 0.0;
     let video = format!("#{viewer}");
     page.browser
-        .wait_for(&video, "pictures and sound", plays)
+        .wait_for(&video, "frames and audio", plays)
         .await
 }
 
-/// Each picture of the clip that is published arrives whole and in order, with its sound.
+/// Each frame of the clip that is published arrives whole and in order, with its audio.
 async fn assert_seen_and_heard(gateway: &Gateway) {
     gateway.wait_live(STREAM).await;
     watch(gateway, STREAM).await.assert_plays(&clip());
@@ -149,7 +149,7 @@ const H265: &str = "-c:v libx265 -preset ultrafast -x265-params log-level=error:
                     -c:a copy -rtmp_enhanced_codecs hvc1";
 
 #[tokio::test]
-async fn av1_and_vp9_are_seen_with_their_sound() {
+async fn av1_and_vp9_play_with_audio() {
     let gateway = Gateway::start();
     let clip = Clip::small();
     let page = WatchPage::open().await;
@@ -159,7 +159,7 @@ async fn av1_and_vp9_are_seen_with_their_sound() {
         gateway.wait_live(&stream).await;
         let url = gateway.whep_url(&stream);
         watch_as(&page, name, &url).await.assert_plays(&clip);
-        // In the middle of a group of pictures.
+        // In the middle of a GOP.
         let late = watch_as(&page, &format!("{name}-late"), &url).await;
         late.assert_plays(&clip);
         let stream = gateway.stream(&stream).expect("the stream is live");
@@ -169,7 +169,7 @@ async fn av1_and_vp9_are_seen_with_their_sound() {
 }
 
 #[tokio::test]
-async fn a_browser_that_cannot_show_h265_gets_the_sound_alone() {
+async fn browser_without_h265_gets_audio() {
     let gateway = Gateway::start();
     let url = gateway.rtmp_url(STREAM);
     let _publisher = recent_ffmpeg_publishes(&Clip::small(), H265, &url);
@@ -184,20 +184,20 @@ async fn a_browser_that_cannot_show_h265_gets_the_sound_alone() {
 }
 
 #[tokio::test]
-async fn a_page_left_open_plays_on_when_the_publisher_changes_its_codec() {
+async fn open_page_plays_on_after_a_codec_change() {
     let gateway = Gateway::start();
     let (clip, url) = (Clip::small(), gateway.rtmp_url(STREAM));
     let publisher = Publisher::start(&clip, &url);
     gateway.wait_live(STREAM).await;
     let browser = Browser::start().await;
     browser.open(&gateway.page_url(STREAM)).await;
-    let plays = |report: &VideoReport| report.counters.len() >= PICTURES;
+    let plays = |report: &VideoReport| report.counters.len() >= FRAMES;
     let first = browser.wait_for("video", "H264", plays).await;
     publisher.stop();
     let _publisher = recent_ffmpeg_publishes(&clip, VP9, &url);
     let goes_on = |report: &VideoReport| {
         report.peers > first.peers
-            && report.counters.len() >= first.counters.len() + PICTURES
+            && report.counters.len() >= first.counters.len() + FRAMES
             && report.connection_state == "connected"
     };
     browser.wait_for("video", "VP9", goes_on).await;
@@ -205,7 +205,7 @@ async fn a_page_left_open_plays_on_when_the_publisher_changes_its_codec() {
 }
 
 #[tokio::test]
-async fn of_several_tracks_the_first_is_used_and_the_others_are_listed() {
+async fn first_of_several_tracks_is_used_and_the_others_are_listed() {
     let gateway = Gateway::start();
     let clip = clip();
     let url = gateway.rtmp_url(STREAM);
@@ -227,7 +227,7 @@ async fn of_several_tracks_the_first_is_used_and_the_others_are_listed() {
 }
 
 #[tokio::test]
-async fn a_stream_of_another_server_is_pulled_when_somebody_watches() {
+async fn stream_of_another_server_is_pulled_on_demand() {
     let origin = Nginx::start().await;
     let _publisher = Publisher::start(&clip(), &origin.url("test"));
     let pull = format!(

@@ -9,7 +9,7 @@ use distributary_tests::wait::eventually;
 const UNIX_EPOCH_IN_NTP: f64 = 2_208_988_800_000.0;
 
 #[tokio::test]
-async fn the_browser_learns_how_old_pictures_are_and_the_gateway_how_its_path_is() {
+async fn browser_gets_capture_times_and_gateway_gets_path_stats() {
     let gateway = Gateway::start();
     let clip = Clip::with_gop(2 * FRAME_RATE);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));

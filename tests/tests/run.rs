@@ -8,10 +8,10 @@ use std::time::Instant;
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
 use distributary_tests::gateway::{self, Gateway};
 use distributary_tests::page::WatchPage;
-use distributary_tests::wait::LEISURE;
+use distributary_tests::wait::EXIT_TIMEOUT;
 
 #[test]
-fn it_prints_its_addresses_and_the_commands_to_publish_and_to_watch() {
+fn startup_prints_addresses_and_commands() {
     let gateway = Gateway::start();
     for address in [gateway.rtmp, gateway.http, gateway.webrtc] {
         assert!(address.ip().is_loopback());
@@ -33,7 +33,7 @@ fn it_prints_its_addresses_and_the_commands_to_publish_and_to_watch() {
 }
 
 #[test]
-fn a_port_in_use_is_one_line_that_names_the_port_and_what_to_change() {
+fn port_in_use_is_reported_in_one_line() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let tcp = tcp.local_addr().unwrap();
@@ -64,7 +64,7 @@ fn a_port_in_use_is_one_line_that_names_the_port_and_what_to_change() {
 }
 
 #[tokio::test]
-async fn on_sigterm_it_closes_the_sessions_and_exits_at_once_where_it_need_not_wait() {
+async fn sigterm_closes_sessions_and_exits() {
     let mut gateway = Gateway::start_configured("drain_timeout = \"0s\"");
     let clip = Clip::with_gop(FRAME_RATE);
     let mut publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
@@ -72,7 +72,7 @@ async fn on_sigterm_it_closes_the_sessions_and_exits_at_once_where_it_need_not_w
     let page = WatchPage::open().await;
     page.watch("viewer", &gateway.whep_url("live/test")).await;
     page.browser
-        .wait_for("#viewer", "pictures", |report| report.counters.len() > 30)
+        .wait_for("#viewer", "frames", |report| report.counters.len() > 30)
         .await;
 
     let started = now();
@@ -80,7 +80,7 @@ async fn on_sigterm_it_closes_the_sessions_and_exits_at_once_where_it_need_not_w
     let status = gateway.wait();
     assert_eq!(status.code(), Some(0), "{status}");
     assert!(
-        started.elapsed() < LEISURE,
+        started.elapsed() < EXIT_TIMEOUT,
         "it took {:?}",
         started.elapsed()
     );
@@ -98,14 +98,14 @@ async fn on_sigterm_it_closes_the_sessions_and_exits_at_once_where_it_need_not_w
 }
 
 #[test]
-fn on_sigint_it_exits_without_an_error() {
+fn sigint_exits_without_an_error() {
     let mut gateway = Gateway::start();
     gateway.interrupt();
     assert_eq!(gateway.wait().code(), Some(0));
 }
 
 #[test]
-fn it_tells_its_version() {
+fn version_is_printed() {
     let run = gateway::run(&["--version"]);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
     assert_eq!(
@@ -132,7 +132,7 @@ fn flags(text: &str) -> BTreeSet<&str> {
 }
 
 #[test]
-fn the_help_and_the_documentation_have_every_flag_and_no_other() {
+fn help_and_documentation_list_every_flag() {
     let run = gateway::run(&["--help"]);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
     let mut known = BTreeSet::from([
@@ -154,7 +154,7 @@ fn the_help_and_the_documentation_have_every_flag_and_no_other() {
 }
 
 #[test]
-fn an_unknown_key_in_the_configuration_is_refused_by_its_name() {
+fn unknown_configuration_key_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gateway.toml");
     fs::write(&file, "http = \"127.0.0.1:0\"\nhtpp = \"127.0.0.1:0\"\n").unwrap();
@@ -167,14 +167,14 @@ fn an_unknown_key_in_the_configuration_is_refused_by_its_name() {
 }
 
 #[test]
-fn a_configuration_that_is_not_there_is_refused_by_its_name() {
+fn missing_configuration_file_is_refused_by_name() {
     let run = gateway::run(&["--config", "/no/such/file.toml"]);
     assert_eq!(run.status.code(), Some(1), "{run:?}");
     assert!(run.stderr.contains("/no/such/file.toml"), "{run:?}");
 }
 
 #[test]
-fn the_configuration_file_says_where_to_listen() {
+fn configuration_file_sets_the_listen_addresses() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gateway.toml");
     let any = "127.0.0.1:0";

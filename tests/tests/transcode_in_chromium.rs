@@ -1,6 +1,6 @@
 //! Streams that are encoded anew for a browser that cannot show them as they are.
 
-use distributary_tests::ffmpeg::{Clip, Coding, FRAME_RATE, Publisher};
+use distributary_tests::ffmpeg::{Clip, Encoding, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
 use distributary_tests::page::WatchPage;
 use distributary_tests::process::{is_running, kill};
@@ -17,15 +17,15 @@ const FOUND: &str = "can be encoded anew";
 const OFFER: &str = include_str!("../../crates/webrtc/tests/fixtures/offers/chromium-offer.sdp");
 
 fn pyramid() -> Clip {
-    Clip::coded(2 * FRAME_RATE, Coding::Pyramid)
+    Clip::encoded(2 * FRAME_RATE, Encoding::Pyramid)
 }
 
-async fn wait_for_pictures(page: &WatchPage, count: usize) -> VideoReport {
+async fn wait_for_frames(page: &WatchPage, count: usize) -> VideoReport {
     let enough =
         |report: &VideoReport| report.counters.len() > count && report.audio_energy() > 0.0;
     let browser = &page.browser;
     browser
-        .wait_for("#viewer", "pictures and sound", enough)
+        .wait_for("#viewer", "frames and audio", enough)
         .await
 }
 
@@ -40,7 +40,7 @@ async fn encoder(gateway: &Gateway, other: Option<u32>) -> u32 {
 }
 
 #[tokio::test]
-async fn every_picture_is_shown_in_order_and_the_encoder_comes_and_goes_with_its_viewers() {
+async fn transcoded_frames_are_in_order_and_transcoder_runs_only_with_viewers() {
     let gateway = Gateway::start_configured("[transcode]\nidle_timeout = \"1s\"");
     gateway.logged_until(FOUND);
     let clip = pyramid();
@@ -52,7 +52,7 @@ async fn every_picture_is_shown_in_order_and_the_encoder_comes_and_goes_with_its
     let answer = page.watch("viewer", &gateway.whep_url(STREAM)).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
     let first = encoder(&gateway, None).await;
-    let report = wait_for_pictures(&page, 3 * FRAME_RATE as usize).await;
+    let report = wait_for_frames(&page, 3 * FRAME_RATE as usize).await;
     report.assert_plays(&clip);
     page.browser.screenshot("transcode").await;
     let steps = report.counters.windows(2);
@@ -69,7 +69,7 @@ async fn every_picture_is_shown_in_order_and_the_encoder_comes_and_goes_with_its
     kill(first);
     encoder(&gateway, Some(first)).await;
     let shown = report.counters.len() + 2 * FRAME_RATE as usize;
-    let report = wait_for_pictures(&page, shown).await;
+    let report = wait_for_frames(&page, shown).await;
     assert_eq!(report.peers, 1, "{report:?}");
     report.assert_plays(&clip);
 
@@ -83,7 +83,7 @@ async fn every_picture_is_shown_in_order_and_the_encoder_comes_and_goes_with_its
 }
 
 #[tokio::test]
-async fn a_session_that_is_older_than_its_stream_goes_over_to_the_transcode() {
+async fn session_older_than_its_stream_switches_to_the_transcode() {
     let gateway = Gateway::start_configured("[whep]\noffline = \"wait\"");
     gateway.logged_until(FOUND);
     let page = WatchPage::open().await;
@@ -98,13 +98,13 @@ async fn a_session_that_is_older_than_its_stream_goes_over_to_the_transcode() {
     .await;
     let shown = page.browser.report("#viewer").await;
     let shown = shown.map_or(0, |report| report.counters.len());
-    let report = wait_for_pictures(&page, shown + 3 * FRAME_RATE as usize).await;
+    let report = wait_for_frames(&page, shown + 3 * FRAME_RATE as usize).await;
     assert_eq!(report.peers, 1, "{report:?}");
     report.assert_plays(&clip);
 }
 
 #[tokio::test]
-async fn hevc_is_shown_by_a_browser_without_it() {
+async fn browser_without_hevc_gets_the_transcode() {
     let program = recent_ffmpeg_path()
         .to_str()
         .expect("a path of this system is text");
@@ -118,7 +118,7 @@ async fn hevc_is_shown_by_a_browser_without_it() {
     let page = WatchPage::open().await;
     let answer = page.watch("viewer", &gateway.whep_url(STREAM)).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
-    wait_for_pictures(&page, FRAME_RATE as usize)
+    wait_for_frames(&page, FRAME_RATE as usize)
         .await
         .assert_plays(&clip);
     let stream = gateway.stream(STREAM).expect("the stream is live");
@@ -126,7 +126,7 @@ async fn hevc_is_shown_by_a_browser_without_it() {
 }
 
 #[tokio::test]
-async fn an_encoder_ends_with_the_gateway_however_that_ends() {
+async fn transcoder_ends_with_the_gateway() {
     let clip = pyramid();
     let ends: [fn(&Gateway); 2] = [Gateway::terminate, Gateway::kill];
     for end in ends {

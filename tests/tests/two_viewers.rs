@@ -1,4 +1,4 @@
-//! Viewers come and go without a trace in each other's pictures.
+//! Viewers come and go without a trace in each other's frames.
 
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
@@ -8,7 +8,7 @@ use distributary_tests::page::WatchPage;
 const GOP: u32 = 8 * FRAME_RATE;
 
 #[tokio::test]
-async fn a_viewer_who_joins_between_keyframes_does_not_wait_for_the_next_one() {
+async fn viewer_who_joins_between_keyframes_starts_at_once() {
     let gateway = Gateway::start();
     let clip = Clip::with_gop(GOP);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
@@ -21,27 +21,27 @@ async fn a_viewer_who_joins_between_keyframes_does_not_wait_for_the_next_one() {
     let is_mid_gop = |counter: u32| (GOP / 4..GOP / 2).contains(&(counter % GOP));
     let report = page
         .browser
-        .wait_for("#first", "the middle of a group of pictures", |report| {
+        .wait_for("#first", "the middle of a GOP", |report| {
             report.last_counter().is_some_and(is_mid_gop)
         });
-    let joined_at = report.await.last_counter().expect("a picture was shown");
+    let joined_at = report.await.last_counter().expect("a frame was shown");
     let answer = page.watch("second", &gateway.whep_url("live/test")).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
     let report = page
         .browser
-        .wait_for("#second", "a picture", |report| !report.counters.is_empty());
-    let first_shown = report.await.counters[0].expect("the first picture is whole");
+        .wait_for("#second", "a frame", |report| !report.counters.is_empty());
+    let first_shown = report.await.counters[0].expect("the first frame is whole");
     assert_eq!(
         first_shown / GOP,
         joined_at / GOP,
-        "joined at {joined_at}, but the first picture shown was {first_shown}"
+        "joined at {joined_at}, but the first frame shown was {first_shown}"
     );
 
     // It ends up at the live edge, and neither viewer noticed anything of the other.
-    let pictures = 3 * FRAME_RATE as usize;
+    let frames = 3 * FRAME_RATE as usize;
     let second = page
         .browser
-        .wait_for("#second", "pictures", |r| r.counters.len() > pictures);
+        .wait_for("#second", "frames", |r| r.counters.len() > frames);
     second.await.assert_plays(&clip);
     let first = page
         .browser
@@ -66,7 +66,7 @@ async fn a_viewer_who_joins_between_keyframes_does_not_wait_for_the_next_one() {
 }
 
 #[tokio::test]
-async fn a_viewer_who_leaves_does_not_disturb_the_other() {
+async fn leaving_viewer_does_not_disturb_others() {
     let gateway = Gateway::start();
     let clip = Clip::with_gop(2 * FRAME_RATE);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
@@ -77,7 +77,7 @@ async fn a_viewer_who_leaves_does_not_disturb_the_other() {
     }
     for viewer in ["#leaving", "#staying"] {
         page.browser
-            .wait_for(viewer, "pictures", |report| report.counters.len() > 30)
+            .wait_for(viewer, "frames", |report| report.counters.len() > 30)
             .await;
     }
 

@@ -5,7 +5,7 @@ use distributary_tests::gateway::Gateway;
 use distributary_tests::page::WatchPage;
 
 #[tokio::test]
-async fn a_stream_comes_goes_and_comes_back_in_the_session_of_who_waits_for_it() {
+async fn waiting_session_survives_the_stream_coming_and_going() {
     let gateway = Gateway::start_configured(
         "[whep]\noffline = \"wait\"\n[viewers]\noffline_grace = \"1s\"\n",
     );
@@ -18,15 +18,15 @@ async fn a_stream_comes_goes_and_comes_back_in_the_session_of_who_waits_for_it()
 
     let (mut shown, mut heard) = (0, 0.0);
     // The second publisher has other settings: stereo at 48 kHz becomes mono at 44.1 kHz.
-    for clip in [Clip::with_gop, Clip::with_other_sound] {
+    for clip in [Clip::with_gop, Clip::with_mono_audio] {
         let clip = clip(FRAME_RATE);
         let publisher = Publisher::start(&clip, &gateway.rtmp_url("live/later"));
-        let pictures = shown + 2 * FRAME_RATE as usize;
+        let frames = shown + 2 * FRAME_RATE as usize;
         let report = page
             .browser
-            .wait_for("#viewer", "pictures and sound", |report| {
+            .wait_for("#viewer", "frames and audio", |report| {
                 // Energy adds up, by about as much in each second of the tone.
-                report.counters.len() > pictures && report.audio_energy() > 1.5 * heard
+                report.counters.len() > frames && report.audio_energy() > 1.5 * heard
             });
         report.await;
         page.wait_for_event("viewer", "active {}").await;

@@ -34,7 +34,7 @@ impl Live {
 }
 
 #[tokio::test]
-async fn an_offer_is_answered_with_a_session_that_delete_ends() {
+async fn offer_opens_a_session_that_delete_ends() {
     let live = Live::start().await;
     let created = live.post(SDP, OFFER);
     assert_eq!(created.status, 201, "{}", created.text());
@@ -77,7 +77,7 @@ async fn an_offer_is_answered_with_a_session_that_delete_ends() {
 }
 
 #[tokio::test]
-async fn every_offer_gets_a_session_of_its_own() {
+async fn every_offer_gets_its_own_session() {
     let live = Live::start().await;
     let (one, two) = (live.post(SDP, OFFER), live.post(SDP, OFFER));
     assert_ne!(one.header("location"), two.header("location"));
@@ -95,7 +95,7 @@ async fn every_offer_gets_a_session_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_not_live_is_a_conflict_that_passes() {
+async fn stream_that_is_not_live_is_a_conflict_until_it_is() {
     let gateway = Gateway::start();
     let refused = gateway.request("POST", "/whep/live/absent", SDP, OFFER.as_bytes());
     assert_eq!(refused.status, 409, "{}", refused.text());
@@ -121,7 +121,7 @@ async fn a_stream_that_is_not_live_is_a_conflict_that_passes() {
 }
 
 #[tokio::test]
-async fn an_offer_that_cannot_be_used_is_refused_with_the_reason() {
+async fn unusable_offer_is_refused_with_the_reason() {
     let live = Live::start().await;
     let expect = |status: u16, headers: &[(&str, &str)], body: &str| {
         let refused = live.post(headers, body);
@@ -153,7 +153,7 @@ async fn an_offer_that_cannot_be_used_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_page_of_any_origin_may_watch() {
+async fn page_of_any_origin_can_watch() {
     let live = Live::start().await;
     let origin = ("Origin", "https://example.com");
     let preflight = [

@@ -1,7 +1,7 @@
 // Runs before the scripts of every page and looks at what its videos show.
 //
-// The test clip has its frame number in the upper quarter of the picture: 16 columns, the least
-// significant bit on the left, in a row as they are and below inverted. A picture in which a column
+// The test clip has its frame number in the upper quarter of the frame: 16 columns, the least
+// significant bit on the left, in a row as they are and below inverted. A frame in which a column
 // does not have one bright and one dark block is not one of the clip, or is damaged.
 (() => {
   'use strict';
@@ -27,7 +27,7 @@
     return response;
   };
 
-  // The number in the picture that is shown, `null` if there is none to be read.
+  // The number in the frame that is shown, `null` if there is none to be read.
   function readCounter({ data }) {
     let counter = 0;
     for (let bit = 0; bit < BITS; bit += 1) {
@@ -53,7 +53,7 @@
       context.clearRect(0, 0, BITS, 2);
       context.drawImage(video, 0, 0, width, height / 4, 0, 0, BITS, 2);
       const image = context.getImageData(0, 0, BITS, 2);
-      // Chromium announces the first pictures before it can draw them, and draws nothing or black.
+      // Chromium announces the first frames before it can draw them, and draws nothing or black.
       const isBlack = image.data.every((value, at) => at % 4 === 3 || value < 8);
       if (seen.length > 0 || !isBlack) seen.push(readCounter(image));
       video.requestVideoFrameCallback(next);

@@ -35,7 +35,7 @@ BITS = 16
 
 
 def number_of(buffer, width, height):
-    """The frame number in a picture: 16 columns in the upper quarter, least significant bit first."""
+    """The frame number in a frame: 16 columns in the upper quarter, least significant bit first."""
     line = buffer.extract_dup(height // 16 * width, width)
     column = width // BITS
     return sum((line[column * bit + column // 2] > 127) << bit for bit in range(BITS))

@@ -2,7 +2,7 @@
 //
 //     node libdatachannel_player.js URL SECONDS
 //
-// It decodes nothing: a picture is counted when the last of its packets has come, which has the marker.
+// It decodes nothing: a frame is counted when the last of its packets has come, which has the marker.
 
 const datachannel = require('node-datachannel');
 

@@ -47,7 +47,7 @@ async fn post(front: &Front, path: &str, headers: &[(&str, &str)]) -> Answer {
 }
 
 #[tokio::test]
-async fn a_viewer_shows_its_key_in_the_header_or_in_the_query() {
+async fn viewer_sends_its_key_in_the_header_or_in_the_query_string() {
     let front = keyed();
     for (path, headers) in [
         ("/whep/live/test", vec![("authorization", "Bearer guest")]),
@@ -86,7 +86,7 @@ async fn a_viewer_shows_its_key_in_the_header_or_in_the_query() {
 }
 
 #[tokio::test]
-async fn a_viewer_without_a_key_or_with_a_wrong_one_is_told_so() {
+async fn viewer_without_a_valid_key_is_refused_with_the_reason() {
     let front = keyed();
     let answer = post(&front, "/whep/live/test", &[]).await;
     answer.problem(StatusCode::UNAUTHORIZED);
@@ -129,13 +129,13 @@ async fn a_viewer_without_a_key_or_with_a_wrong_one_is_told_so() {
 }
 
 #[tokio::test]
-async fn where_watching_needs_a_key_nothing_is_listed() {
+async fn streams_are_not_listed_if_watching_needs_a_key() {
     let answer = keyed().request("GET", "/api/live").await;
     answer.problem(StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
-async fn an_address_that_asks_too_often_has_to_wait_and_others_do_not() {
+async fn rate_limit_applies_to_each_address_separately() {
     let limit = RateLimit {
         burst: 2,
         per_minute: 6,
@@ -159,7 +159,7 @@ async fn an_address_that_asks_too_often_has_to_wait_and_others_do_not() {
 }
 
 #[tokio::test]
-async fn changes_and_ends_of_sessions_are_limited_each_by_themselves() {
+async fn changes_and_ends_of_sessions_have_separate_limits() {
     let limit = RateLimit {
         burst: 2,
         per_minute: 1,
@@ -200,7 +200,7 @@ async fn changes_and_ends_of_sessions_are_limited_each_by_themselves() {
 }
 
 #[tokio::test]
-async fn candidates_of_many_viewers_behind_one_address_are_no_changes_and_restarts_are() {
+async fn trickled_candidates_do_not_count_against_the_address_but_restarts_do() {
     let limit = RateLimit {
         burst: 2,
         per_minute: 1,
@@ -251,7 +251,7 @@ async fn candidates_of_many_viewers_behind_one_address_are_no_changes_and_restar
 }
 
 #[tokio::test]
-async fn one_address_has_a_share_of_the_event_streams() {
+async fn event_streams_are_limited_per_address() {
     let proxies = TrustedProxies(vec![parse_network("127.0.0.1").unwrap()]);
     let whep = FrontConfig {
         max_event_streams_per_ip: 1,
@@ -276,7 +276,7 @@ async fn one_address_has_a_share_of_the_event_streams() {
 }
 
 #[tokio::test]
-async fn a_session_ends_with_its_token_and_is_asked_to_reconnect_before() {
+async fn session_gets_reconnect_and_then_ends_with_its_token() {
     let front = with_tokens(false);
     let answer = post(&front, &path_with_token(60), &[]).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
@@ -308,7 +308,7 @@ async fn a_session_ends_with_its_token_and_is_asked_to_reconnect_before() {
 }
 
 #[tokio::test]
-async fn a_session_outlives_its_token_where_it_may() {
+async fn session_outlives_its_token_if_configured() {
     let front = with_tokens(true);
     let answer = post(&front, &path_with_token(60), &[]).await;
     let session = answer.header("location").to_owned();
@@ -348,7 +348,7 @@ fn path_with_token(seconds: u64) -> String {
 }
 
 #[tokio::test]
-async fn an_address_with_all_its_viewers_has_to_wait_and_others_do_not() {
+async fn viewers_are_limited_per_address() {
     let proxies = TrustedProxies(vec![parse_network("127.0.0.1").unwrap()]);
     let access = Access::new(Authorizer::open(), NO_LIMIT, proxies);
     let limits = ViewerLimits {

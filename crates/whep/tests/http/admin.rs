@@ -19,7 +19,7 @@ async fn with_headers(admin: &Admin, method: &str, headers: &[(&str, &str)]) -> 
 }
 
 #[tokio::test]
-async fn with_a_token_nothing_is_told_without_it() {
+async fn admin_api_requires_its_token() {
     let front = Front::new();
     let admin = front.admin("secret");
     for path in [
@@ -48,7 +48,7 @@ async fn with_a_token_nothing_is_told_without_it() {
 }
 
 #[tokio::test]
-async fn without_a_token_pages_of_other_sites_are_refused() {
+async fn pages_of_other_sites_are_refused_without_a_token() {
     let front = Front::new();
     let admin = front.admin("");
     let host = ("host", "127.0.0.1:8180");
@@ -76,7 +76,7 @@ async fn without_a_token_pages_of_other_sites_are_refused() {
 }
 
 #[tokio::test]
-async fn the_public_listener_has_none_of_it() {
+async fn public_listener_has_no_admin_api() {
     let front = Front::new();
     for path in ["/api/streams", "/api/viewers", "/api/server", "/metrics"] {
         front
@@ -87,7 +87,7 @@ async fn the_public_listener_has_none_of_it() {
 }
 
 #[tokio::test]
-async fn a_publisher_is_told_to_go() {
+async fn admin_api_ends_a_publisher() {
     let front = Front::new();
     let admin = front.admin("");
     let answer = admin.request("DELETE", "/api/publishers/live/test").await;
@@ -99,7 +99,7 @@ async fn a_publisher_is_told_to_go() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_is_not_there_cannot_be_ended() {
+async fn ending_an_unknown_viewer_is_not_found() {
     let front = Front::new();
     let admin = front.admin("");
     for id in ["01234567", "x", "+1234567"] {
@@ -109,7 +109,7 @@ async fn a_viewer_that_is_not_there_cannot_be_ended() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_drains_takes_nobody_until_that_ends() {
+async fn draining_gateway_refuses_viewers_until_the_drain_ends() {
     let front = Front::new();
     let admin = front.admin("");
     assert_eq!(front.request("GET", "/readyz").await.text(), "ready\n");
@@ -132,7 +132,7 @@ async fn a_gateway_that_drains_takes_nobody_until_that_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_come_each_second_and_have_what_the_document_says() {
+async fn snapshots_come_every_second_and_match_the_openapi_document() {
     let front = Front::new();
     let admin = front.admin("");
     let document = admin.request("GET", "/api/openapi.json").await.json();
@@ -156,7 +156,7 @@ async fn events_come_each_second_and_have_what_the_document_says() {
 }
 
 #[tokio::test]
-async fn every_route_of_the_document_is_there_and_answers_as_it_says() {
+async fn every_documented_route_responds_as_documented() {
     let front = Front::new();
     let document = front
         .admin("")
@@ -190,7 +190,7 @@ async fn every_route_of_the_document_is_there_and_answers_as_it_says() {
 }
 
 #[tokio::test]
-async fn a_method_that_the_document_does_not_have_is_refused() {
+async fn undocumented_methods_are_refused() {
     let front = Front::new();
     let admin = front.admin("");
     let document = admin.request("GET", "/api/openapi.json").await.json();
@@ -263,7 +263,7 @@ fn conforms(value: &Value, schema: &Value, document: &Value) {
 }
 
 #[tokio::test]
-async fn the_dashboard_is_there_without_a_token_and_in_no_frame_of_another_page() {
+async fn dashboard_needs_no_token_and_cannot_be_framed() {
     let front = Front::new();
     let admin = front.admin("secret");
     let page = admin.request("GET", "/").await;

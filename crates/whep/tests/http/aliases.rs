@@ -16,7 +16,7 @@ const PATHS: [&str; 6] = [
 ];
 
 #[tokio::test]
-async fn each_path_opens_the_same_kind_of_session() {
+async fn every_alias_opens_a_session() {
     let front = Front::new();
     for path in PATHS {
         let answer = front.post(path, SDP, OFFER).await;
@@ -28,7 +28,7 @@ async fn each_path_opens_the_same_kind_of_session() {
 }
 
 #[tokio::test]
-async fn each_path_is_an_endpoint_in_every_way() {
+async fn every_alias_supports_all_methods_of_the_endpoint() {
     let front = Front::new();
     for path in PATHS {
         let answer = front.request("OPTIONS", path).await;
@@ -42,7 +42,7 @@ async fn each_path_is_an_endpoint_in_every_way() {
 }
 
 #[tokio::test]
-async fn a_stream_of_more_segments_is_found_at_its_path() {
+async fn alias_supports_names_with_more_segments() {
     let front = Front::new();
     let _publishers = ["live/eu/one", "live/a b"].map(|name| publish(&front.hub, name));
     for path in [
@@ -56,7 +56,7 @@ async fn a_stream_of_more_segments_is_found_at_its_path() {
 }
 
 #[tokio::test]
-async fn players_of_mediamtx_are_told_that_a_stream_is_not_found() {
+async fn mediamtx_players_get_not_found_for_a_stream_that_is_not_live() {
     let front = Front::new();
     let answer = front.post("/live/other/whep", SDP, OFFER).await;
     answer.problem(StatusCode::NOT_FOUND);
@@ -70,7 +70,7 @@ async fn players_of_mediamtx_are_told_that_a_stream_is_not_found() {
 }
 
 #[tokio::test]
-async fn an_endpoint_without_a_stream_says_how_to_name_one() {
+async fn endpoint_without_a_stream_says_how_to_name_one() {
     let front = Front::new();
     for path in ["/whep", "/whep/?app=live", "/index/api/whep?stream=test"] {
         for method in [Method::POST, Method::GET] {
@@ -85,7 +85,7 @@ async fn an_endpoint_without_a_stream_says_how_to_name_one() {
 }
 
 #[tokio::test]
-async fn the_page_of_a_stream_called_whep_is_still_a_page() {
+async fn stream_called_whep_has_a_page() {
     let front = Front::new();
     let answer = front.request("GET", "/live/whep").await;
     assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
@@ -102,7 +102,7 @@ async fn srs(front: &Front, url: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn players_of_srs_may_ask_in_json() {
+async fn srs_players_open_sessions_in_json() {
     let front = Front::new();
     let answer = srs(&front, "webrtc://gw.example:1985/live/test?token=1").await;
     assert_eq!(answer["code"], 0);
@@ -132,7 +132,7 @@ async fn players_of_srs_may_ask_in_json() {
 }
 
 #[tokio::test]
-async fn players_of_zlmediakit_may_ask_for_json() {
+async fn zlmediakit_players_open_sessions_in_json() {
     let front = Front::new();
     let post = |path: &'static str, body: &'static str| front.post(path, "text/plain", body);
     let path = "/index/api/webrtc?app=live&stream=test&type=play";

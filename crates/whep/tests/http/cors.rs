@@ -16,7 +16,7 @@ async fn preflight(front: &Front, path: &str, method: &str, headers: &str) -> An
 }
 
 #[tokio::test]
-async fn a_preflight_of_the_endpoint_allows_the_post() {
+async fn preflight_of_the_endpoint_allows_post() {
     let front = Front::new();
     let path = "/whep/live/test";
     let answer = preflight(&front, path, "POST", "authorization,content-type").await;
@@ -33,7 +33,7 @@ async fn a_preflight_of_the_endpoint_allows_the_post() {
 }
 
 #[tokio::test]
-async fn headers_of_tracing_and_others_are_let_through() {
+async fn preflight_allows_unknown_headers() {
     let front = Front::new();
     for path in ["/whep/live/test", "/session/x", "/rtc/v1/play/"] {
         let headers = "authorization,traceparent,x-request-id";
@@ -50,7 +50,7 @@ async fn headers_of_tracing_and_others_are_let_through() {
 }
 
 #[tokio::test]
-async fn a_page_gets_to_read_that_there_is_nothing_at_a_path() {
+async fn page_can_read_that_a_path_does_not_exist() {
     let front = Front::new();
     for path in ["/live/test", "/wehp/live/test", "/nothing", "/"] {
         let answer = preflight(&front, path, "POST", "content-type").await;
@@ -65,7 +65,7 @@ async fn a_page_gets_to_read_that_there_is_nothing_at_a_path() {
 }
 
 #[tokio::test]
-async fn a_preflight_of_a_session_allows_the_delete() {
+async fn preflight_of_a_session_allows_delete() {
     let front = Front::new();
     let session = front.open().await;
     let answer = preflight(&front, &session, "DELETE", "authorization").await;
@@ -79,7 +79,7 @@ async fn a_preflight_of_a_session_allows_the_delete() {
 }
 
 #[tokio::test]
-async fn every_answer_can_be_read_errors_too() {
+async fn pages_can_read_every_response_including_errors() {
     let front = Front::new();
     let sdp = "application/sdp";
     for answer in [
@@ -107,7 +107,7 @@ async fn every_answer_can_be_read_errors_too() {
 }
 
 #[tokio::test]
-async fn only_the_pages_that_may_are_let_in_where_they_are_named() {
+async fn only_allowed_origins_can_read_responses() {
     let whep = FrontConfig {
         whep: WhepConfig {
             allowed_origins: AllowedOrigins::parse(&["https://www.example"]).unwrap(),

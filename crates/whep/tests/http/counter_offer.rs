@@ -46,7 +46,7 @@ fn offered(answer: &Answer) -> (String, String) {
 }
 
 #[tokio::test]
-async fn an_offer_that_cannot_be_answered_is_countered_and_the_answer_makes_a_session() {
+async fn counter_offer_is_sent_if_an_offer_cannot_be_answered() {
     let front = Front::new();
     // Only a player that says so takes an offer; another one is told what is wrong with its own.
     let answer = front.post("/whep/live/test", SDP, sends()).await;
@@ -81,7 +81,7 @@ async fn an_offer_that_cannot_be_answered_is_countered_and_the_answer_makes_a_se
 }
 
 #[tokio::test]
-async fn a_player_that_sends_no_offer_gets_ours() {
+async fn player_without_an_offer_gets_one_from_the_gateway() {
     let front = Front::new();
     for content_type in [Some(SDP), None] {
         let mut request = Request::post("/whep/live/test").header(header::CONTENT_LENGTH, "0");
@@ -98,7 +98,7 @@ async fn a_player_that_sends_no_offer_gets_ours() {
 }
 
 #[tokio::test]
-async fn a_bad_answer_is_refused_and_a_good_one_still_taken() {
+async fn valid_answer_is_accepted_after_an_invalid_one() {
     let front = Front::new();
     let answer = front.post("/whep/live/test", SDP, "").await;
     let (session, offer) = offered(&answer);
@@ -126,7 +126,7 @@ async fn a_bad_answer_is_refused_and_a_good_one_still_taken() {
 }
 
 #[tokio::test]
-async fn an_offer_can_be_declined_and_a_forged_name_has_none() {
+async fn counter_offer_can_be_declined_and_unknown_sessions_have_none() {
     let front = Front::new();
     let answer = front.post("/whep/live/test", SDP, "").await;
     let (session, offer) = offered(&answer);
@@ -139,14 +139,14 @@ async fn an_offer_can_be_declined_and_a_forged_name_has_none() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_not_live_is_not_offered() {
+async fn stream_that_is_not_live_is_not_offered() {
     let front = Front::new();
     let answer = front.post("/whep/live/other", SDP, "").await;
     answer.problem(StatusCode::CONFLICT);
 }
 
 #[tokio::test]
-async fn who_cannot_decode_the_stream_is_told_so_in_words() {
+async fn player_that_cannot_decode_the_stream_gets_the_reason() {
     let front = Front::new();
     let offer = OFFER
         .replace("H264/90000", "H263/90000")

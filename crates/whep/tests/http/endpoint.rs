@@ -35,7 +35,7 @@ impl HttpBody for Silence {
 }
 
 #[tokio::test]
-async fn an_offer_opens_a_session() {
+async fn offer_opens_a_session() {
     let front = Front::new();
     let answer = front.post("/whep/live/test", SDP, OFFER).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
@@ -65,7 +65,7 @@ fn publish_h265(front: &Front) -> Publisher {
 }
 
 #[tokio::test]
-async fn audio_that_cannot_go_with_the_video_is_missed_in_words() {
+async fn warning_names_audio_that_cannot_be_sent_with_the_video() {
     let front = Front::new();
     let apart: String = OFFER
         .lines()
@@ -85,7 +85,7 @@ async fn audio_that_cannot_go_with_the_video_is_missed_in_words() {
 }
 
 #[tokio::test]
-async fn body_that_is_no_offer_is_called_what_it_is() {
+async fn error_names_the_kind_of_a_body_that_is_no_offer() {
     let front = Front::new();
     let fragment = "a=ice-ufrag:them\r\na=ice-pwd:0123456789012345678901\r\n";
     let answer = front.post("/whep/live/test", SDP, fragment).await;
@@ -106,7 +106,7 @@ async fn body_that_is_no_offer_is_called_what_it_is() {
 }
 
 #[tokio::test]
-async fn a_player_that_cannot_show_the_picture_gets_the_sound_or_is_told_why() {
+async fn player_that_cannot_decode_the_video_gets_audio_or_the_reason() {
     let required = EngineConfig {
         viewers: ViewersConfig {
             require_video: true,
@@ -137,13 +137,13 @@ async fn a_player_that_cannot_show_the_picture_gets_the_sound_or_is_told_why() {
 }
 
 #[tokio::test]
-async fn each_session_has_its_own_location() {
+async fn every_session_has_its_own_location() {
     let front = Front::new();
     assert_ne!(front.open().await, front.open().await);
 }
 
 #[tokio::test]
-async fn the_media_type_may_have_parameters_and_any_case() {
+async fn media_type_may_have_parameters_and_any_case() {
     let front = Front::new();
     for content_type in [
         "application/sdp; charset=utf-8",
@@ -156,7 +156,7 @@ async fn the_media_type_may_have_parameters_and_any_case() {
 }
 
 #[tokio::test]
-async fn another_media_type_is_refused() {
+async fn other_media_types_are_refused() {
     let front = Front::new();
     for content_type in ["application/json", "text/plain", "application/sdpx", ""] {
         let answer = front.post("/whep/live/test", content_type, OFFER).await;
@@ -169,7 +169,7 @@ async fn another_media_type_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_not_sdp_is_malformed() {
+async fn invalid_sdp_is_a_bad_request() {
     let front = Front::new();
     for body in ["hello", "{\"sdp\":1}", "v=0\r\nm="] {
         let answer = front.post("/whep/live/test", SDP, body).await;
@@ -180,7 +180,7 @@ async fn what_is_not_sdp_is_malformed() {
 }
 
 #[tokio::test]
-async fn an_offer_without_a_codec_we_can_send_is_refused_with_the_reason() {
+async fn offer_without_a_usable_codec_is_refused_with_the_reason() {
     let front = Front::new();
     let offer = OFFER
         .replace("H264/90000", "H263/90000")
@@ -191,7 +191,7 @@ async fn an_offer_without_a_codec_we_can_send_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn an_offer_that_cannot_be_secured_is_unprocessable() {
+async fn offer_without_dtls_is_unprocessable() {
     let front = Front::new();
     let offer = OFFER.replace("a=fingerprint:", "a=x-fingerprint:");
     let answer = front.post("/whep/live/test", SDP, offer).await;
@@ -199,7 +199,7 @@ async fn an_offer_that_cannot_be_secured_is_unprocessable() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_not_live_is_a_conflict_that_names_it_and_says_when_to_retry() {
+async fn stream_that_is_not_live_is_a_conflict_with_retry_after() {
     let mut front = Front::new();
     let check = |answer: Answer, name: &str| {
         let problem = answer.problem(StatusCode::CONFLICT);
@@ -224,7 +224,7 @@ async fn a_stream_that_is_not_live_is_a_conflict_that_names_it_and_says_when_to_
 }
 
 #[tokio::test]
-async fn where_viewers_wait_they_are_let_in_before_the_stream() {
+async fn session_opens_before_the_stream_with_offline_wait() {
     let whep = FrontConfig {
         whep: WhepConfig {
             offline: Offline::Wait,
@@ -254,7 +254,7 @@ async fn where_viewers_wait_they_are_let_in_before_the_stream() {
 }
 
 #[tokio::test]
-async fn a_stream_that_can_be_had_is_waited_for() {
+async fn request_waits_for_a_pulled_stream() {
     let front = Front::new();
     let mut demands = front.hub.provide(|name| name.as_str().starts_with("far/"));
     let hub = front.hub.clone();
@@ -278,7 +278,7 @@ async fn a_stream_that_can_be_had_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_stream_name_may_have_more_segments_and_is_percent_decoded() {
+async fn stream_name_is_percent_decoded_and_may_have_more_segments() {
     let front = Front::new();
     let names = ["live/eu/one", "live/a b", "live/ä", "live/session/x"];
     let _publishers = names.map(|name| publish(&front.hub, name));
@@ -296,7 +296,7 @@ async fn a_stream_name_may_have_more_segments_and_is_percent_decoded() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_no_stream_name_is_a_bad_request() {
+async fn path_that_is_no_stream_name_is_a_bad_request() {
     let front = Front::new();
     for path in [
         "/whep/live",
@@ -314,7 +314,7 @@ async fn a_path_that_is_no_stream_name_is_a_bad_request() {
 }
 
 #[tokio::test]
-async fn an_offer_over_the_bound_is_too_large() {
+async fn offer_over_the_maximum_size_is_refused() {
     let front = Front::new();
     let padded = |len: usize| format!("{OFFER}{}", "\n".repeat(len - OFFER.len()));
     let answer = front.post("/whep/live/test", SDP, padded(MAX_OFFER_LEN + 1));
@@ -333,7 +333,7 @@ async fn an_offer_over_the_bound_is_too_large() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_offer_that_does_not_come_is_not_waited_for_long() {
+async fn waiting_for_an_offer_times_out() {
     let front = Front::new();
     let request = front.post("/whep/live/test", SDP, Body::new(Silence));
     let limit = OFFER_TIMEOUT + Duration::from_secs(1);
@@ -344,7 +344,7 @@ async fn an_offer_that_does_not_come_is_not_waited_for_long() {
 }
 
 #[tokio::test]
-async fn other_methods_are_refused_with_those_allowed() {
+async fn other_methods_are_refused_with_an_allow_header() {
     let front = Front::new();
     for method in ["PUT", "DELETE", "PATCH"] {
         let answer = front.request(method, "/whep/live/test").await;
@@ -354,7 +354,7 @@ async fn other_methods_are_refused_with_those_allowed() {
 }
 
 #[tokio::test]
-async fn the_endpoint_can_be_discovered() {
+async fn endpoint_can_be_discovered() {
     let front = Front::new();
     for method in ["HEAD", "GET"] {
         let answer = front.request(method, "/whep/live/test").await;

@@ -87,7 +87,7 @@ impl Player {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_player_is_told_that_the_stream_goes_and_comes_and_of_the_end() {
+async fn player_gets_inactive_active_and_the_end_of_the_session() {
     let mut front = front(FrontConfig::default());
     let (session, events) = subscribe(&front, "[\"active\",\"inactive\"]").await;
     let mut player = Player::listen(&front, &events).await;
@@ -103,7 +103,7 @@ async fn a_player_is_told_that_the_stream_goes_and_comes_and_of_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_player_that_waits_for_a_stream_is_not_told_that_it_is_inactive() {
+async fn player_that_waits_for_a_stream_gets_no_inactive() {
     let mut front = front(FrontConfig::default());
     front.unpublish();
     let (_, events) = subscribe(&front, "[\"active\",\"inactive\"]").await;
@@ -118,7 +118,7 @@ async fn a_player_that_waits_for_a_stream_is_not_told_that_it_is_inactive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn viewers_are_counted() {
+async fn viewer_count_is_sent() {
     let front = front(FrontConfig::default());
     let (_, events) = subscribe(&front, "[\"viewercount\"]").await;
     let mut player = Player::listen(&front, &events).await;
@@ -130,7 +130,7 @@ async fn viewers_are_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn players_are_asked_to_reconnect_when_the_gateway_is_about_to_end() {
+async fn players_get_reconnect_when_the_gateway_drains() {
     let front = front(FrontConfig::default());
     let (_, events) = subscribe(&front, "[\"reconnect\"]").await;
     let mut player = Player::listen(&front, &events).await;
@@ -142,7 +142,7 @@ async fn players_are_asked_to_reconnect_when_the_gateway_is_about_to_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_list_all_events_are_told() {
+async fn all_events_are_sent_without_a_list() {
     let front = front(FrontConfig::default());
     for body in ["", " "] {
         let (_, events) = subscribe(&front, body).await;
@@ -159,7 +159,7 @@ async fn without_a_list_all_events_are_told() {
 }
 
 #[tokio::test]
-async fn only_a_list_of_events_that_there_are_makes_an_event_stream() {
+async fn event_stream_needs_a_list_of_known_events() {
     let front = front(FrontConfig::default());
     let events = format!("{}/events", front.open().await);
     for body in [
@@ -182,7 +182,7 @@ async fn only_a_list_of_events_that_there_are_makes_an_event_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_stream_ends_when_it_is_deleted() {
+async fn deleted_event_stream_ends() {
     let front = front(FrontConfig::default());
     let (_, events) = subscribe(&front, "[\"active\"]").await;
     let mut player = Player::listen(&front, &events).await;
@@ -197,7 +197,7 @@ async fn an_event_stream_ends_when_it_is_deleted() {
 }
 
 #[tokio::test]
-async fn event_streams_that_come_and_go_leave_no_task_behind() {
+async fn closed_event_streams_leave_no_task() {
     let front = front(FrontConfig::default());
     let entry = format!("{}/events", front.open().await);
     let tasks = || {
@@ -215,7 +215,7 @@ async fn event_streams_that_come_and_go_leave_no_task_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_player_listens_to_an_event_stream_the_last_that_came() {
+async fn new_listener_replaces_the_former_one() {
     let front = front(FrontConfig::default());
     let (_, events) = subscribe(&front, "[\"active\"]").await;
     let mut first = Player::listen(&front, &events).await;
@@ -226,7 +226,7 @@ async fn one_player_listens_to_an_event_stream_the_last_that_came() {
 }
 
 #[tokio::test]
-async fn event_streams_of_others_and_too_many_of_ones_own_are_refused() {
+async fn unknown_and_too_many_event_streams_are_refused() {
     let front = front(FrontConfig {
         whep: WhepConfig {
             max_event_streams: 1,
@@ -266,7 +266,7 @@ async fn event_streams_of_others_and_too_many_of_ones_own_are_refused() {
 }
 
 #[tokio::test]
-async fn other_methods_are_refused_with_those_allowed() {
+async fn other_methods_are_refused_with_an_allow_header() {
     let front = front(FrontConfig::default());
     let (session, events) = subscribe(&front, "").await;
     for (path, allowed) in [

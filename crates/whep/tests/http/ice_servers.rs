@@ -38,7 +38,7 @@ fn links(answer: &Answer) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn the_answer_names_each_server_and_credentials_for_an_hour() {
+async fn answer_lists_ice_servers_with_credentials_for_an_hour() {
     let front = front();
     let answer = front
         .post("/whep/live/test", "application/sdp", OFFER)
@@ -65,7 +65,7 @@ async fn asked(front: &Front, header: Option<(&str, &str)>) -> Answer {
 }
 
 #[tokio::test]
-async fn a_player_may_ask_first_where_everybody_may_watch() {
+async fn options_lists_ice_servers_if_everybody_may_watch() {
     let front = front();
     let answer = asked(&front, None).await;
     let links = links(&answer);
@@ -75,7 +75,7 @@ async fn a_player_may_ask_first_where_everybody_may_watch() {
 }
 
 #[tokio::test]
-async fn a_preflight_names_no_server() {
+async fn preflight_lists_no_ice_server() {
     let front = front();
     let preflight = Request::options("/whep/live/test")
         .header("origin", "https://player.example")
@@ -86,7 +86,7 @@ async fn a_preflight_names_no_server() {
 }
 
 #[tokio::test]
-async fn credentials_are_told_to_those_who_may_watch() {
+async fn options_lists_credentials_only_for_authorized_viewers() {
     let rule = KeyRule {
         streams: "live/*".parse().unwrap(),
         publish: Vec::new(),
@@ -114,7 +114,7 @@ async fn credentials_are_told_to_those_who_may_watch() {
 }
 
 #[tokio::test]
-async fn who_is_refused_is_told_of_no_server() {
+async fn refused_viewer_gets_no_ice_server() {
     let front = front();
     let answer = front
         .post("/whep/live/other", "application/sdp", OFFER)

@@ -28,7 +28,7 @@ async fn is_full(front: &Front, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_gateway_with_all_its_viewers_says_when_to_ask_again() {
+async fn full_gateway_responds_with_retry_after() {
     let front = front(1, 10);
     let session = front.open().await;
     assert!(is_full(&front, "/whep/live/test").await.contains("gateway"));
@@ -37,7 +37,7 @@ async fn a_gateway_with_all_its_viewers_says_when_to_ask_again() {
 }
 
 #[tokio::test]
-async fn a_stream_with_all_its_viewers_leaves_room_for_others() {
+async fn full_stream_does_not_affect_other_streams() {
     let front = front(10, 1);
     let _other = publish(&front.hub, "live/other");
     front.open().await;
@@ -47,7 +47,7 @@ async fn a_stream_with_all_its_viewers_leaves_room_for_others() {
 }
 
 #[tokio::test]
-async fn rtmp_player_takes_the_place_of_a_viewer() {
+async fn rtmp_players_count_as_viewers() {
     let front = front(10, 1);
     let name = StreamName::parse("live/test").unwrap();
     let player = front.hub.viewers().admit(&name, None).unwrap();
@@ -58,7 +58,7 @@ async fn rtmp_player_takes_the_place_of_a_viewer() {
 }
 
 #[tokio::test]
-async fn a_draining_gateway_takes_nobody_and_keeps_those_it_has() {
+async fn draining_gateway_refuses_new_sessions_and_keeps_open_ones() {
     let front = Front::new();
     let session = front.open().await;
     front.admission.drain(Drain::default());
@@ -74,7 +74,7 @@ async fn a_draining_gateway_takes_nobody_and_keeps_those_it_has() {
 }
 
 #[tokio::test]
-async fn viewers_are_sent_elsewhere_with_their_post_and_their_query() {
+async fn redirect_keeps_method_and_query_string() {
     let to = Redirect::new("vod/*".parse().unwrap(), "https://vod.example/whep/films");
     let whep = FrontConfig {
         redirects: vec![to.unwrap()],

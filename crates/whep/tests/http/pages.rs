@@ -26,7 +26,7 @@ async fn live_streams_are_listed_by_name() {
 }
 
 #[tokio::test]
-async fn the_page_learns_where_to_publish() {
+async fn front_page_gets_the_rtmp_port() {
     let front = Front::new();
     let facts = front.request("GET", "/api/live").await.json();
     assert_eq!(facts["version"], "1.2.3");
@@ -34,7 +34,7 @@ async fn the_page_learns_where_to_publish() {
 }
 
 #[tokio::test]
-async fn the_pages_are_html_with_a_strict_policy() {
+async fn pages_have_a_strict_content_security_policy() {
     let front = Front::new();
     for path in [
         "/",
@@ -56,7 +56,7 @@ async fn the_pages_are_html_with_a_strict_policy() {
 }
 
 #[tokio::test]
-async fn a_page_may_ask_where_viewers_are_sent() {
+async fn policy_allows_redirect_targets() {
     let to = Redirect::new("vod/*".parse().unwrap(), "https://vod.example/whep/films");
     let front = Front::with(
         FrontConfig {
@@ -74,7 +74,7 @@ async fn a_page_may_ask_where_viewers_are_sent() {
 }
 
 #[tokio::test]
-async fn a_file_that_the_browser_has_is_not_sent_again() {
+async fn unchanged_file_is_not_sent_again() {
     let front = Front::new();
     let first = front.request("GET", "/assets/player.js").await;
     assert_eq!(first.status, StatusCode::OK);
@@ -98,7 +98,7 @@ async fn a_file_that_the_browser_has_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn the_gateways_own_paths_are_not_taken_for_streams() {
+async fn reserved_paths_are_not_streams() {
     let front = Front::new();
     for path in [
         "/api/nothing",
@@ -118,7 +118,7 @@ async fn the_gateways_own_paths_are_not_taken_for_streams() {
 }
 
 #[tokio::test]
-async fn who_looks_for_an_endpoint_elsewhere_is_told_where_it_is() {
+async fn post_to_another_path_is_told_the_endpoint() {
     let front = Front::new();
     for (path, told) in [
         ("/live/test", "/whep/live/test"),
@@ -139,7 +139,7 @@ async fn who_looks_for_an_endpoint_elsewhere_is_told_where_it_is() {
 }
 
 #[tokio::test]
-async fn a_page_finds_its_files_wherever_a_proxy_puts_it() {
+async fn page_finds_its_files_under_any_path_prefix() {
     let front = Front::new();
     for (path, root) in [
         ("/", "./"),
@@ -164,7 +164,7 @@ async fn a_page_finds_its_files_wherever_a_proxy_puts_it() {
 }
 
 #[tokio::test]
-async fn a_page_of_a_name_that_cannot_be_is_not_found() {
+async fn page_of_an_invalid_name_is_not_found() {
     let front = Front::new();
     for path in ["/live/..%2fx", "/live/a%0ab", "/live//x", "/live/%ff"] {
         let status = front.request("GET", path).await.status;

@@ -62,7 +62,7 @@ async fn prefix_of(front: &Front, prefixes: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn addresses_begin_with_what_a_trusted_proxy_took_off() {
+async fn addresses_begin_with_the_prefix_of_a_trusted_proxy() {
     let front = front("", &["127.0.0.1"]);
     assert_eq!(prefix_of(&front, &[]).await, "");
     assert_eq!(prefix_of(&front, &["/video/"]).await, "/video");
@@ -78,14 +78,14 @@ async fn addresses_begin_with_what_a_trusted_proxy_took_off() {
 }
 
 #[tokio::test]
-async fn what_others_say_is_not_believed_and_the_configuration_holds() {
+async fn prefix_of_an_untrusted_client_is_ignored() {
     let front = front("/video", &["192.0.2.1"]);
     assert_eq!(prefix_of(&front, &[]).await, "/video");
     assert_eq!(prefix_of(&front, &["/other"]).await, "/video");
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_knows_better_than_the_configuration() {
+async fn prefix_of_a_trusted_proxy_overrides_the_configuration() {
     let front = front("/video", &["127.0.0.1"]);
     assert_eq!(prefix_of(&front, &["/other"]).await, "/other");
     assert_eq!(prefix_of(&front, &["/"]).await, "");
@@ -93,7 +93,7 @@ async fn a_trusted_proxy_knows_better_than_the_configuration() {
 }
 
 #[tokio::test]
-async fn the_endpoint_of_a_stream_is_told_as_the_player_sees_it() {
+async fn error_names_the_endpoint_with_the_prefix() {
     let front = front("/video", &[]);
     let answer = front.request("POST", "/live/test").await;
     let problem = answer.problem(StatusCode::NOT_FOUND);

@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 
 #[tokio::test]
-async fn delete_ends_the_session_and_is_content_with_one_that_has_just_ended() {
+async fn delete_succeeds_for_open_and_just_ended_sessions() {
     let front = Front::new();
     let session = front.open().await;
     for _ in 0..2 {
@@ -19,7 +19,7 @@ async fn delete_ends_the_session_and_is_content_with_one_that_has_just_ended() {
 }
 
 #[tokio::test]
-async fn delete_ends_no_other_session() {
+async fn delete_ends_only_its_session() {
     let front = Front::new();
     let (first, second) = (front.open().await, front.open().await);
     front.request("DELETE", &first).await;
@@ -28,7 +28,7 @@ async fn delete_ends_no_other_session() {
 }
 
 #[tokio::test]
-async fn a_session_that_never_was_is_not_found() {
+async fn unknown_session_is_not_found() {
     let front = Front::new();
     for id in ["1", "abc%2F..%2Fdef", "%ff", &"a".repeat(2000)] {
         for method in ["DELETE", "GET"] {
@@ -39,7 +39,7 @@ async fn a_session_that_never_was_is_not_found() {
 }
 
 #[tokio::test]
-async fn other_methods_are_refused_with_those_allowed() {
+async fn other_methods_are_refused_with_an_allow_header() {
     let front = Front::new();
     let session = front.open().await;
     for method in ["POST", "PUT"] {
@@ -53,7 +53,7 @@ async fn other_methods_are_refused_with_those_allowed() {
 }
 
 #[tokio::test]
-async fn what_lies_below_a_session_is_not_found() {
+async fn paths_below_a_session_are_not_found() {
     let front = Front::new();
     let session = front.open().await;
     for path in [format!("{session}/x"), "/session/".to_owned()] {
@@ -90,7 +90,7 @@ async fn open(front: &Front) -> (String, String) {
 }
 
 #[tokio::test]
-async fn candidates_that_trickle_in_are_taken_and_change_nothing() {
+async fn trickled_candidates_are_accepted_and_change_nothing() {
     let front = Front::new();
     let (session, etag) = open(&front).await;
     for _ in 0..2 {
@@ -101,7 +101,7 @@ async fn candidates_that_trickle_in_are_taken_and_change_nothing() {
 }
 
 #[tokio::test]
-async fn an_ice_restart_gets_credentials_candidates_and_a_new_tag() {
+async fn ice_restart_returns_credentials_candidates_and_a_new_etag() {
     let front = Front::new();
     let (session, etag) = open(&front).await;
     let answer = patch(&front, &session, Some("*"), RESTART).await;
@@ -130,7 +130,7 @@ async fn an_ice_restart_gets_credentials_candidates_and_a_new_tag() {
 }
 
 #[tokio::test]
-async fn ice_is_restarted_so_often_and_no_more_wherever_the_viewer_is() {
+async fn ice_restarts_are_limited_per_session() {
     let front = Front::new();
     let (session, _) = open(&front).await;
     let restart = async |number: u32| {
@@ -162,7 +162,7 @@ async fn ice_is_restarted_so_often_and_no_more_wherever_the_viewer_is() {
 }
 
 #[tokio::test]
-async fn a_patch_says_which_state_it_is_for_and_has_the_type_of_a_fragment() {
+async fn patch_needs_if_match_and_the_type_of_a_fragment() {
     let front = Front::new();
     let (session, _) = open(&front).await;
     // Candidates for the state that there is change nothing, whatever is said of it.
@@ -179,7 +179,7 @@ async fn a_patch_says_which_state_it_is_for_and_has_the_type_of_a_fragment() {
 }
 
 #[tokio::test]
-async fn foreign_credentials_beside_candidates_restart_nothing_before_the_session_is_connected() {
+async fn foreign_credentials_do_not_restart_a_session_that_is_not_connected() {
     let front = Front::new();
     let (session, etag) = open(&front).await;
     let ours = format!(
@@ -202,7 +202,7 @@ async fn foreign_credentials_beside_candidates_restart_nothing_before_the_sessio
 }
 
 #[tokio::test]
-async fn the_star_may_have_quotes_and_a_weak_tag_is_no_tag() {
+async fn quoted_star_matches_and_weak_etag_does_not() {
     let front = Front::new();
     let (session, etag) = open(&front).await;
     let answer = patch(&front, &session, Some("\"*\""), RESTART).await;

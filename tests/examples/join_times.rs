@@ -1,14 +1,14 @@
-//! How long a viewer in Chromium waits for the first picture, and until it is at the live edge: figures
-//! for several distances between keyframes.
+//! Measures how long a viewer in Chromium waits for the first frame and for the live edge, for
+//! several keyframe intervals.
 //!
-//!     cargo run -p distributary-tests --example join_figures -- [JOINS]
+//!     cargo run -p distributary-tests --example join_times -- [JOINS]
 
-use distributary_tests::ffmpeg::{Clip, Coding, FRAME_RATE, Publisher};
+use distributary_tests::ffmpeg::{Clip, Encoding, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
 use distributary_tests::page::WatchPage;
 use serde::Deserialize;
 
-/// Joins `url` once and looks on for four seconds.
+/// Joins `url` once and measures for four seconds.
 const JOIN: &str = r"(async (url) => {
   await new Promise((go) => setTimeout(go, 1000 + 4000 * Math.random()));
   const began = performance.now();
@@ -33,7 +33,7 @@ const JOIN: &str = r"(async (url) => {
   await leave(name);
   viewers[name].pc.close();
   viewers[name].video.remove();
-  // When a picture was captured is told for the later ones only, but their timestamps have one origin.
+  // Capture times are known for later frames only, but all timestamps have the same origin.
   const [, timestamp, captured] = times.at(-1);
   const age = ([shown, stamp]) => shown - (stamp - timestamp + captured);
   const late = times.findLastIndex((time) => !(age(time) < 150));
@@ -50,18 +50,18 @@ const JOIN: &str = r"(async (url) => {
   };
 })";
 
-/// One join; times in milliseconds from the answer on.
+/// One join; times in milliseconds since the request's response.
 #[derive(Debug, Deserialize)]
 struct Join {
     /// From the request to the answer.
     answer: f64,
-    /// Until the first picture was shown.
+    /// Until the first frame was shown.
     first: f64,
-    /// Until all pictures were less than 150 ms old; `None` when that never came.
+    /// Until all frames were less than 150 ms old; `None` if that never happened.
     live: Option<f64>,
-    /// The longest time without a picture.
+    /// The longest time without a new frame.
     gap: f64,
-    /// How old the first picture was, and the last.
+    /// Age of the first frame, and of the last.
     oldest: f64,
     age: f64,
     freezes: u64,
@@ -74,12 +74,12 @@ async fn main() {
         .nth(1)
         .map_or(8, |count| count.parse().expect("a number of joins"));
     println!(
-        "| stream | keyframe every | first picture, median / worst | at the live edge | longest gap \
-         | age of the first picture | at the end | freezes, packets lost |\n|---|---|---|---|---|---|---|---|"
+        "| stream | keyframe every | first frame, median / worst | at the live edge | longest gap \
+         | age of the first frame | at the end | freezes, packets lost |\n|---|---|---|---|---|---|---|---|"
     );
     for (width, height) in [(1280, 720), (1920, 1088)] {
         for seconds in [2, 8, 30] {
-            let clip = Clip::new(width, height, seconds * FRAME_RATE, Coding::InOrder);
+            let clip = Clip::new(width, height, seconds * FRAME_RATE, Encoding::InOrder);
             let gateway = Gateway::start();
             let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
             gateway.wait_live("live/test").await;
