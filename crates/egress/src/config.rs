@@ -21,13 +21,14 @@ pub struct ViewersConfig {
     /// Maximum number of viewers of one address, an IPv6 /64 network counting as one.
     #[reload]
     pub max_per_ip: usize,
-    /// Time that viewers of a stream wait for its publisher to come or to come back, before they are closed.
+    /// Time that viewers of a stream wait for its publisher to come or to come back, before they
+    /// are closed.
     #[serde(with = "time")]
     pub offline_grace: Duration,
     /// Threads that serve viewers; 0 is one per core.
     pub shards: usize,
-    /// Number of viewers of a stream on one shard from which audio is sent with the video frame after it: later by
-    /// the time between two frames, and at a fraction of the cost.
+    /// Number of viewers of a stream on one shard from which audio is sent with the video frame
+    /// after it: later by the time between two frames, and at a fraction of the cost.
     pub bundle_audio_from: usize,
     /// Rate in bits per second at which a new viewer gets the GOP.
     pub start_pacing: u64,

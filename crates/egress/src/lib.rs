@@ -1,8 +1,8 @@
 //! The engine that serves WebRTC viewers: sessions, shards, UDP and ICE over TCP.
 //!
-//! The protocols themselves are in `distributary-webrtc`, without sockets and clocks. This crate drives
-//! them: it answers offers, keeps the sessions, and runs one thread per core that sends the streams of
-//! the hub to its viewers.
+//! The protocols themselves are in `distributary-webrtc`, without sockets and clocks. This crate
+//! drives them: it answers offers, keeps the sessions, and runs one thread per core that sends the
+//! streams of the hub to its viewers.
 
 mod command;
 mod config;

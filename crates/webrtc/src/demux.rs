@@ -1,13 +1,13 @@
-//! Which protocol a datagram on the media port belongs to (RFC 7983 section 7, RFC 5761).
+//! Demultiplexes the protocols on the media port (RFC 7983 section 7, RFC 5761).
 
-/// Protocol of a datagram, told by its first byte, and RTCP from RTP by the second.
+/// Protocol of a datagram: the first byte determines it, and the second separates RTCP from RTP.
 ///
 /// ```text
 ///              +----------------+
 ///              |        [0..=3] -+--> STUN
-///              |      [16..=19] -+--> ZRTP           (not spoken here)
+///              |      [16..=19] -+--> ZRTP           (not supported)
 ///              |      [20..=63] -+--> DTLS
-///              |      [64..=79] -+--> TURN channel   (not spoken here)
+///              |      [64..=79] -+--> TURN channel   (not supported)
 ///              |    [128..=191] -+--> RTP / RTCP
 ///              +----------------+
 /// ```
@@ -21,7 +21,7 @@ pub enum DatagramKind {
     Rtp,
     /// RTCP packet (RFC 3550), as SRTCP.
     Rtcp,
-    /// Nothing this port speaks: to be dropped.
+    /// Not supported: to be dropped.
     Unknown,
 }
 
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn rtcp_is_told_from_rtp_by_its_packet_type() {
+    fn packet_type_separates_rtcp_from_rtp() {
         for second in 0..=255 {
             let expected = match second {
                 192..=223 => DatagramKind::Rtcp,

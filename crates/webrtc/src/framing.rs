@@ -14,7 +14,7 @@ use bytes::{Buf, BufMut, BytesMut};
 /// than a datagram.
 pub const MAX_FRAME: usize = 4096;
 
-/// Length of what stands before each packet.
+/// Length of the header before each packet, in bytes.
 const HEADER_LEN: usize = 2;
 
 /// The peer sends a frame longer than [`MAX_FRAME`]: it is not a WebRTC peer.
@@ -22,24 +22,23 @@ const HEADER_LEN: usize = 2;
 #[error("a frame of {0} bytes, more than {MAX_FRAME}")]
 pub struct FrameTooLong(pub usize);
 
-/// Takes bytes as they come and gives out packets.
+/// Splits a stream of bytes into packets.
 #[derive(Debug, Default)]
 pub struct FrameDecoder {
     buffer: BytesMut,
 }
 
 impl FrameDecoder {
-    /// Returns where received bytes go: behind those that are there. At most one frame is kept.
+    /// Returns the free part of the buffer, for received bytes. The buffer holds one frame at most.
     pub fn buffer(&mut self) -> &mut BytesMut {
         self.buffer.reserve(HEADER_LEN + MAX_FRAME);
         &mut self.buffer
     }
 
-    /// Returns the next whole packet; `None` when more bytes are needed. Empty frames are passed
-    /// over.
+    /// Returns the next complete packet; `None` if more bytes are needed. Skips empty frames.
     ///
     /// # Errors
-    /// When the next frame is too long. Nothing can be read after that.
+    /// If the next frame is too long. Nothing can be read after that.
     pub fn next_packet(&mut self) -> Result<Option<BytesMut>, FrameTooLong> {
         while let Some(header) = self.buffer.first_chunk::<HEADER_LEN>() {
             let length = usize::from(u16::from_be_bytes(*header));
@@ -59,7 +58,7 @@ impl FrameDecoder {
     }
 }
 
-/// Appends a packet as a frame. What is longer than a frame can be, 65 535 bytes, is left out.
+/// Appends a packet as a frame. Drops a packet of more than 65 535 bytes.
 pub fn write_frame(stream: &mut Vec<u8>, packet: &[u8]) {
     if let Ok(length) = u16::try_from(packet.len()) {
         stream.put_u16(length);
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_frame_can_hold_is_not_written() {
+    fn packet_longer_than_a_frame_is_not_written() {
         let mut stream = Vec::new();
         write_frame(&mut stream, &vec![0; 65_536]);
         assert!(stream.is_empty());

@@ -603,7 +603,8 @@ mod tests {
     #[test]
     fn frames_of_other_codecs_are_never_disposable() {
         for (codec, unit) in [
-            // A sub-layer non-reference picture, a frame of AV1, and one of VP9 that updates nothing.
+            // A sub-layer non-reference picture, a frame of AV1, and one of VP9 that updates
+            // nothing.
             (VideoCodec::H265, &[0x00, 0x01, 0xd0][..]),
             (VideoCodec::Av1, &[0x32, 2, 0x30, 0]),
             (VideoCodec::Vp9, &[0x86, 0, 0, 0]),

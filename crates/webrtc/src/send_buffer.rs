@@ -1,16 +1,17 @@
 //! The buffer in which a viewer's packets are written, sealed and sent.
 
-/// Most packets that one call hands to the kernel: older kernels refuse more than 64 segments.
+/// Maximum number of packets per system call: older kernels refuse more than 64 segments.
 pub const MAX_SEGMENTS: usize = 64;
 
-/// Most bytes that one call hands to the kernel: what fits behind the UDP and IPv6 headers.
+/// Maximum number of bytes per system call: the limit of a datagram behind the UDP and IPv6
+/// headers.
 const MAX_RUN: usize = 65_000;
 
 /// Sealed packets for one destination, back to back.
 ///
-/// Packets of equal size, the last one perhaps shorter, form a run: what segmentation offload
-/// (`UDP_SEGMENT`) takes as one datagram and cuts in the kernel. The buffer is reused for every
-/// viewer and never grows, so writing a packet allocates nothing.
+/// Packets of equal size, the last one perhaps shorter, form a run: segmentation offload
+/// (`UDP_SEGMENT`) takes a run as one datagram and splits it in the kernel. The buffer is reused
+/// for every viewer and never grows, so writing a packet allocates nothing.
 #[derive(Debug)]
 pub struct SendBuffer {
     bytes: Box<[u8]>,
@@ -18,7 +19,7 @@ pub struct SendBuffer {
     runs: Vec<Run>,
 }
 
-/// Where a run lies in the buffer.
+/// The position of a run in the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Run {
     start: usize,
@@ -76,7 +77,7 @@ impl SendBuffer {
             .map(|run| (&self.bytes[run.start..run.end], run.segment_size))
     }
 
-    /// Removes what was written.
+    /// Clears the buffer.
     pub fn clear(&mut self) {
         self.used = 0;
         self.runs.clear();

@@ -1,4 +1,5 @@
-//! Handshakes with DTLS clients that are programs of their own: OpenSSL's of the system, and GnuTLS.
+//! Handshakes with DTLS clients that are programs of their own: OpenSSL's of the system, and
+//! GnuTLS.
 //!
 //! Each prints the keys that it has exported, which have to be ours.
 

@@ -1,5 +1,5 @@
-//! Picture and sound belong together on the wire as they do at the publisher: a client of another make maps
-//! the times of both tracks to the wall clock by the sender reports.
+//! Picture and sound belong together on the wire as they do at the publisher: a client of another
+//! make maps the times of both tracks to the wall clock by the sender reports.
 
 #![allow(
     clippy::unwrap_used,

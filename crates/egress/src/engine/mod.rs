@@ -126,7 +126,8 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Makes the first shard panic, to test what happens then. Only builds with debug assertions can do this.
+    /// Makes the first shard panic, to test what happens then. Only builds with debug assertions
+    /// can do this.
     #[cfg(any(test, debug_assertions))]
     pub async fn fail_shard(&self) {
         if let Some(inbox) = self.shared.inboxes.first() {

@@ -10,8 +10,8 @@ use tracing::Span;
 
 use super::id::SessionId;
 
-/// State that moves along with a session: from a counter-offer to the registry and to a shard. It is
-/// dropped when the session ends, wherever it is by then.
+/// State that moves along with a session: from a counter-offer to the registry and to a shard. It
+/// is dropped when the session ends, wherever it is by then.
 pub(crate) struct SessionContext {
     /// Names the viewer in each line of the log. Events name it as their parent and nothing enters
     /// it, so it costs nothing per packet.

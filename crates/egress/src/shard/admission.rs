@@ -22,8 +22,8 @@ pub(super) enum Admission {
 
 /// Claims the session that a check names by our fragment `ufrag`, for the shard of number `shard`.
 ///
-/// Only a valid check of its viewer gets a session: it is tried on the agent that the session is going
-/// to have.
+/// Only a valid check of its viewer gets a session: it is tried on the agent that the session is
+/// going to have.
 pub(super) fn admit(
     shared: &EngineState,
     shard: usize,

@@ -112,8 +112,8 @@ mod tests {
         }
     }
 
-    /// Returns the treatments of a stream's frames. The first is a keyframe that is shown `offset` ms
-    /// after it is decoded.
+    /// Returns the treatments of a stream's frames. The first is a keyframe that is shown `offset`
+    /// ms after it is decoded.
     fn treated(policy: BFramePolicy, reorders: u32, offset: i64, rest: &[&[u8]]) -> Vec<Treatment> {
         let mut filter = BFrameFilter::new(policy);
         let sps = vui::with_reorder_frames(&SPS, reorders).unwrap();

@@ -181,8 +181,8 @@ impl Driver {
     }
 }
 
-/// Arms the timer for a deadline. One that is armed for an earlier time stays: waking up once too often
-/// is cheaper than moving the timer for each packet.
+/// Arms the timer for a deadline. One that is armed for an earlier time stays: waking up once too
+/// often is cheaper than moving the timer for each packet.
 fn arm(timer: Pin<&mut Sleep>, deadline: Instant) {
     let deadline = deadline.into();
     if timer.is_elapsed() || deadline < timer.deadline() {

@@ -1,9 +1,9 @@
 //! An egress shard: some of the viewers, and a copy of the logs of the streams they watch.
 //!
-//! [`Shard`] is a state machine. Datagrams, deliveries of the hub, commands and the time go in. Datagrams
-//! come out by an [`Outlet`], commands to other shards by their inboxes, and the next deadline by
-//! [`Shard::poll_timeout`]. `driver` runs it on a thread of its own and is the only part that reads a
-//! clock.
+//! [`Shard`] is a state machine. Datagrams, deliveries of the hub, commands and the time go in.
+//! Datagrams come out by an [`Outlet`], commands to other shards by their inboxes, and the next
+//! deadline by [`Shard::poll_timeout`]. `driver` runs it on a thread of its own and is the only
+//! part that reads a clock.
 //!
 //! * `admission`: sessions that wait for their viewer.
 //! * `addresses`, `strays`: which viewer, or which other shard, datagrams of an address are for.
@@ -134,8 +134,8 @@ impl<O: Outlet> Shard<O> {
             bytes,
         } = datagram;
         let (kind, pair) = (DatagramKind::of(bytes), CandidatePair::udp(local, source));
-        // A check in the short form and the answer to a check name no session. Like media, they belong
-        // to a viewer by their source.
+        // A check in the short form and the answer to a check name no session. Like media, they
+        // belong to a viewer by their source.
         if kind == DatagramKind::Stun && is_named_check(bytes) {
             match self.find_by_check(pair, bytes, now) {
                 Found::Here(key) => self.feed(key, pair, bytes, now),
@@ -330,8 +330,8 @@ impl<O: Outlet> Shard<O> {
         }
     }
 
-    /// Gives a datagram of another shard's viewer to that shard. When its inbox is full the datagram
-    /// is lost, as datagrams may be.
+    /// Gives a datagram of another shard's viewer to that shard. When its inbox is full the
+    /// datagram is lost, as datagrams may be.
     fn hand_over(&self, shard: usize, pair: CandidatePair, datagram: &[u8]) {
         self.hand_over_command(shard, || Command::Datagram {
             source: pair.remote,
@@ -340,8 +340,8 @@ impl<O: Outlet> Shard<O> {
         });
     }
 
-    /// Gives a connection to the shard that has its session. When the inbox of that shard is full the
-    /// frame is lost, and the viewer checks again.
+    /// Gives a connection to the shard that has its session. When the inbox of that shard is full
+    /// the frame is lost, and the viewer checks again.
     fn hand_over_frame(&self, connection: &Arc<Connection>, bytes: &[u8], shard: usize) {
         connection.set_shard(shard);
         self.hand_over_command(shard, || Command::Frame {

@@ -1,9 +1,10 @@
 //! Viewers that change from their stream to its rendition, and back when the rendition is gone.
 //!
-//! A viewer of a stream with B-frames gets the rendition at once if the policy says so. But a session may
-//! be older than that decision: the viewer came with the first frames, waited for the publisher, or stayed
-//! while the publisher came back with other settings; or as many transcoders ran as are allowed. A
-//! rendition has the clock of its stream, so a viewer can change between them within its session.
+//! A viewer of a stream with B-frames gets the rendition at once if the policy says so. But a
+//! session may be older than that decision: the viewer came with the first frames, waited for the
+//! publisher, or stayed while the publisher came back with other settings; or as many transcoders
+//! ran as are allowed. A rendition has the clock of its stream, so a viewer can change between them
+//! within its session.
 
 use std::time::{Duration, Instant};
 
@@ -28,8 +29,8 @@ pub(super) struct Change {
     pub(super) to: StreamName,
 }
 
-/// Decides whether viewers of a stream change to another form of it. Requests a rendition that is called
-/// for and not there.
+/// Decides whether viewers of a stream change to another form of it. Requests a rendition that is
+/// called for and not there.
 pub(super) fn decide(
     stream: &mut ShardStream,
     viewers: &Viewers,

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::viewers::Viewer;
 
-/// Time between two turns of the viewers that are behind the live edge: newcomers are paced, and a TCP
-/// connection may have room again.
+/// Time between two turns of the viewers that are behind the live edge: newcomers are paced, and a
+/// TCP connection may have room again.
 const TURN_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Least time between two deadlines of one viewer, whatever it claims is due.

@@ -28,8 +28,8 @@ impl StatsWriter {
         }
     }
 
-    /// Writes the stats of all viewers for the API, and now and then the loss of each stream for its
-    /// audio encoder.
+    /// Writes the stats of all viewers for the API, and now and then the loss of each stream for
+    /// its audio encoder.
     pub(super) fn write(&mut self, viewers: &Viewers, streams: &Streams, now: Instant) {
         for viewer in viewers.iter() {
             viewer.write_stats(now);

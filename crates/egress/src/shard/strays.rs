@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-/// Addresses remembered. When there are more, all are forgotten; the next check of each viewer brings its
-/// own back.
+/// Addresses remembered. When there are more, all are forgotten; the next check of each viewer
+/// brings its own back.
 const MAX_STRAYS: usize = 4096;
 
-/// Shards remembered for one address: a check with a forged source may name a session of another shard
-/// than that of the viewer who is there, and must not lead its datagrams astray.
+/// Shards remembered for one address: a check with a forged source may name a session of another
+/// shard than that of the viewer who is there, and must not lead its datagrams astray.
 const MAX_SHARDS: usize = 2;
 
-/// The shards to which datagrams from an address belong: the kernel spreads senders by their address,
-/// and a viewer's new address may lead here.
+/// The shards to which datagrams from an address belong: the kernel spreads senders by their
+/// address, and a viewer's new address may lead here.
 #[derive(Default)]
 pub(super) struct Strays {
     by_address: HashMap<SocketAddr, [Option<usize>; MAX_SHARDS]>,

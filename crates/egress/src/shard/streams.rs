@@ -20,8 +20,8 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// Returns the tag of a stream, after subscribing to it if no viewer watched it so far; `None` if the
-    /// hub has no such stream any more.
+    /// Returns the tag of a stream, after subscribing to it if no viewer watched it so far; `None`
+    /// if the hub has no such stream any more.
     pub(super) fn open(
         &mut self,
         name: &StreamName,

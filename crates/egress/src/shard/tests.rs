@@ -288,8 +288,8 @@ fn idle_viewers_wake_their_shard_no_more_often_than_one_does() {
     world.shards[0].timeouts = 0;
     world.run(Duration::from_secs(10));
     assert_eq!(world.sessions(), 30);
-    // Ten points of the report grid and one round of upkeep a second, and the corrections of deadlines
-    // that have moved.
+    // Ten points of the report grid and one round of upkeep a second, and the corrections of
+    // deadlines that have moved.
     let timeouts = world.shards[0].timeouts;
     assert!(timeouts <= 10 * 15, "{timeouts} timeouts in 10 s");
 }

@@ -1,4 +1,5 @@
-//! Everything that leaves a shard: datagrams over UDP, frames on the TCP connections of its viewers.
+//! Everything that leaves a shard: datagrams over UDP, frames on the TCP connections of its
+//! viewers.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -23,8 +24,8 @@ pub(super) struct Transmitter<O> {
     outlet: O,
     /// Packets of one viewer, between sealing and sending.
     buffer: SendBuffer,
-    /// Datagrams that the kernel has not taken. While there is media among them no more is written: the
-    /// viewers' cursors wait.
+    /// Datagrams that the kernel has not taken. While there is media among them no more is written:
+    /// the viewers' cursors wait.
     unsent: Unsent,
 }
 
@@ -133,8 +134,7 @@ impl<O: Outlet> Transmitter<O> {
     }
 
     /// Sends control packets: answers to checks, handshake, reports. They may also go out on
-    /// `other`,
-    /// a connection on which the viewer has not proved to be.
+    /// `other`, a connection on which the viewer has not proved to be.
     pub(super) fn send_control(&mut self, viewer: &mut Viewer, other: Option<&Arc<Connection>>) {
         while let Some(transmit) = viewer.peer.poll_transmit() {
             if let Transport::Tcp(id) = transmit.transport {

@@ -77,7 +77,8 @@ impl Viewer {
     }
 }
 
-/// The viewers of a shard, by key. A key may be given to another viewer after its viewer was removed.
+/// The viewers of a shard, by key. A key may be given to another viewer after its viewer was
+/// removed.
 #[derive(Default)]
 pub(super) struct Viewers {
     slots: Slab<Viewer>,

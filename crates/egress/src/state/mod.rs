@@ -50,7 +50,8 @@ pub(crate) struct EngineState {
 }
 
 impl EngineState {
-    /// Creates the state of an engine whose UDP address is `local`, with a TCP listener beside it or not.
+    /// Creates the state of an engine whose UDP address is `local`, with a TCP listener beside it
+    /// or not.
     ///
     /// # Errors
     /// If no certificate can be generated.

@@ -44,8 +44,8 @@ pub struct SessionStats {
     pub audio: SenderStats,
 }
 
-/// The stats of all sessions whose first packet has arrived. A shard writes those of its viewers once a
-/// second, each behind a lock of its own.
+/// The stats of all sessions whose first packet has arrived. A shard writes those of its viewers
+/// once a second, each behind a lock of its own.
 #[derive(Default)]
 pub(crate) struct SessionStatsTable(Mutex<HashMap<SessionId, Arc<SessionStatsCell>>>);
 
@@ -169,15 +169,15 @@ impl SessionStats {
         self.video.octets + self.audio.octets
     }
 
-    /// Returns the fraction of packets lost before the newest receiver report, 0 to 1: of the video if
-    /// there is any, else of the audio.
+    /// Returns the fraction of packets lost before the newest receiver report, 0 to 1: of the video
+    /// if there is any, else of the audio.
     pub fn loss(&self) -> Option<f64> {
         let report = self.peer.report?;
         Some(f64::from(report.fraction_lost) / 256.0)
     }
 
-    /// Returns the interarrival jitter in the newest receiver report: of the video if there is any, else of
-    /// the audio.
+    /// Returns the interarrival jitter in the newest receiver report: of the video if there is any,
+    /// else of the audio.
     pub fn jitter(&self) -> Option<Duration> {
         let report = self.peer.report?;
         let rate = if self.video.packets > 0 {

@@ -1,4 +1,4 @@
-//! What transport-wide feedback tells of a path.
+//! Evaluates transport-wide feedback.
 
 use std::collections::VecDeque;
 
@@ -9,26 +9,26 @@ use super::trend::{DelayTrend, Usage};
 use crate::rtcp::TransportFeedback;
 use crate::rtcp::transport_cc::TICKS_PER_SECOND;
 
-/// A standing queue of so many microseconds says that the path is slower than the stream.
+/// Standing queue in microseconds from which on the path counts as slower than the stream.
 const LONG_QUEUE: i64 = 80_000;
 
-/// With less, it would take more.
+/// Standing queue in microseconds below which the path has spare bandwidth.
 const SHORT_QUEUE: i64 = 30_000;
 
-/// Over how long the delivered rate is taken, in microseconds (draft-ietf-rmcat-gcc-02 section 5.5).
+/// Window of the delivered rate, in microseconds (draft-ietf-rmcat-gcc-02 section 5.5).
 const RATE_SPAN: i64 = 500_000;
 
-/// Over how long loss is taken, in microseconds.
+/// Window of the loss, in microseconds.
 const LOSS_SPAN: i64 = 1_000_000;
 
-/// Part of the packets of which the loss says that the path is slower than the stream. Radio loses up
-/// to a tenth without that, and retransmission makes up for it.
+/// Loss from which on the path counts as slower than the stream. Wireless links lose up to a tenth
+/// without congestion, and retransmission repairs that.
 const HIGH_LOSS: f64 = 0.2;
 
-/// More loss than that and the path is not asked to take more (draft-ietf-rmcat-gcc-02 section 6).
+/// Loss from which on the estimate does not grow (draft-ietf-rmcat-gcc-02 section 6).
 const SOME_LOSS: f64 = 0.1;
 
-/// Most feedback remembered for the delivered rate.
+/// Maximum number of feedback packets remembered for the delivered rate.
 const MAX_RECENT: usize = 32;
 
 /// Reads transport-wide feedback.
@@ -37,7 +37,7 @@ pub(super) struct Arrivals {
     trend: DelayTrend,
     queue: StandingQueue,
     clock: Option<Clock>,
-    /// When the last packet of a feedback arrived, and the bytes of it.
+    /// Arrival of the last packet of a feedback, and the bytes of the feedback.
     recent: VecDeque<(i64, usize)>,
     lost: usize,
     received: usize,
@@ -64,10 +64,10 @@ impl Default for Arrivals {
 /// Both clocks without their wraps: microseconds since the first packet.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
-    /// Ticks of the receiver's clock, and what they are since the first.
+    /// Ticks of the receiver's clock, wrapped and since the first.
     ticks: u32,
     arrival: i64,
-    /// Microseconds of our clock, and what they are since the first.
+    /// Microseconds of our clock, wrapped and since the first.
     at: u32,
     sent: i64,
 }
@@ -121,7 +121,7 @@ impl Arrivals {
         self.verdict()
     }
 
-    /// The present delay is the path's own.
+    /// Takes the current delay as the path's base delay.
     pub(super) fn rebase(&mut self) {
         self.queue.rebase();
     }
@@ -147,11 +147,12 @@ impl Arrivals {
         (self.lost, self.received, self.loss_began) = (0, 0, arrival);
     }
 
-    /// Returns bits per second that arrived, once half the span has passed. While packets wait, the
-    /// newer half tells all that the path carries; before it there may have been little to send.
+    /// Returns the delivered rate in bits per second, once half the window has passed. While
+    /// packets queue, the newer half shows the path bandwidth; before that there may have been
+    /// little to send.
     fn delivered(&self) -> Option<f64> {
         let rate_of = |entries: &mut dyn Iterator<Item = &(i64, usize)>| {
-            // The bytes of the first arrived before the span.
+            // The bytes of the first arrived before the window.
             let (first, _) = entries.next()?;
             let (last, bytes) =
                 entries.fold((*first, 0), |(_, sum), (at, bytes)| (*at, sum + bytes));

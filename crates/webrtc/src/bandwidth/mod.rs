@@ -1,11 +1,11 @@
-//! How much the path to a viewer carries.
+//! Bandwidth estimation of the path to a viewer.
 //!
-//! * [`PathEstimator`]: all of it together.
-//! * [`sent`]: what was sent, so that feedback can be understood.
-//! * `trend`: whether delays grow; `queue`: how long packets wait.
-//! * `arrivals`: transport-wide feedback as these need it.
-//! * `reports`: what receiver reports and REMB tell, where there is no such feedback.
-//! * `rate`: the estimate, and whether what is sent is held to it.
+//! * [`PathEstimator`]: the whole estimator.
+//! * [`sent`]: the packets sent, to interpret feedback.
+//! * `trend`: growth of the delay; `queue`: the standing queue.
+//! * `arrivals`: transport-wide feedback as input of these.
+//! * `reports`: receiver reports and REMB, for viewers without transport-wide feedback.
+//! * `rate`: the estimate, and the limit on the send rate.
 
 mod arrivals;
 mod queue;
@@ -25,17 +25,17 @@ use reports::Reports;
 
 pub use sent::{SendClock, SentPackets};
 
-/// Taken for the round-trip time before it is known.
+/// The assumed round-trip time before it is known.
 pub const DEFAULT_ROUND_TRIP: Duration = Duration::from_millis(100);
 
 /// Estimates the bandwidth of the path to one viewer, in the manner of draft-ietf-rmcat-gcc-02.
 ///
-/// Transport-wide feedback says most: when each packet arrived. Without it, receiver reports tell loss
-/// and round-trip time, and REMB the receiver's own estimate.
+/// Transport-wide feedback is the best input: the arrival of each packet. Without it, receiver
+/// reports give loss and round-trip time, and REMB the receiver's own estimate.
 #[derive(Debug)]
 pub struct PathEstimator {
     sent: SentPackets,
-    /// There from the first feedback on; then reports are not asked any more.
+    /// Created at the first feedback; from then on receiver reports are ignored.
     arrivals: Option<Box<Arrivals>>,
     reports: Reports,
     rate: RateController,
@@ -43,7 +43,7 @@ pub struct PathEstimator {
 }
 
 impl PathEstimator {
-    /// Nothing is known of the path.
+    /// Creates an estimator without any knowledge of the path.
     pub fn new(now: Instant) -> Self {
         Self {
             sent: SentPackets::default(),
@@ -54,32 +54,31 @@ impl PathEstimator {
         }
     }
 
-    /// Returns where packets with a sequence number of the transport are noted.
+    /// Returns the record of packets with a transport-wide sequence number.
     pub fn sent_mut(&mut self) -> &mut SentPackets {
         &mut self.sent
     }
 
-    /// Returns bits per second that the path is estimated to carry; `None` before the first
-    /// feedback. A path that carries the stream with ease has not shown how much more it would
-    /// take.
+    /// Returns the estimated path bandwidth in bits per second; `None` before the first feedback. A
+    /// path that carries the stream easily has not shown how much more it could carry.
     pub fn estimate(&self) -> Option<u64> {
         let own = self.reports.remb().filter(|_| self.arrivals.is_none());
-        // While less is sent because of it, our own is the newer one.
+        // While our estimate limits the send rate, it is the newer one.
         own.filter(|_| self.limit().is_none()).or(self.rate.rate())
     }
 
-    /// Returns bits per second that must not be exceeded; `None` unless the path has shown to be
+    /// Returns the limit of the send rate in bits per second; `None` unless the path has proved
     /// slower than the stream.
     pub fn limit(&self) -> Option<u64> {
         self.rate.limit()
     }
 
-    /// Returns the round-trip time by the newest report that allows to tell it.
+    /// Returns the round-trip time by the newest report that has one.
     pub fn round_trip(&self) -> Option<Duration> {
         self.round_trip
     }
 
-    /// Records that the stream is behind while it is limited.
+    /// Records that the limit delays the stream.
     pub fn note_held(&mut self, now: Instant) {
         self.rate.note_held(now);
     }
@@ -94,8 +93,8 @@ impl PathEstimator {
         }
     }
 
-    /// Handles a report block on the main stream, with the round-trip time that it tells. `sent` is
-    /// how many bytes were sent so far.
+    /// Handles a report block on the main stream with its round-trip time. `sent` is the number of
+    /// bytes sent so far.
     pub fn handle_report(
         &mut self,
         now: Instant,

@@ -1,25 +1,25 @@
-//! How long packets wait in the queues of a path.
+//! Measures the standing queue of a path.
 
 use std::collections::VecDeque;
 
-/// Time that a shortest delay is taken for the path's own, in microseconds: two such spans are
-/// looked at, and clocks drift apart meanwhile.
+/// Window of the base delay, in microseconds: the shortest of two such windows counts, since clocks
+/// drift apart.
 const BASE_SPAN: i64 = 10_000_000;
 
-/// Over how long the shortest wait is taken, in microseconds.
+/// Window of the standing queue, in microseconds.
 const STANDING_SPAN: i64 = 250_000;
 
-/// Most feedback remembered in that time.
+/// Maximum number of feedback packets remembered in that window.
 const MAX_RECENT: usize = 16;
 
-/// The standing queue of a path: what even the packet waits that waits the least.
+/// The standing queue of a path: the shortest queueing delay of all packets.
 ///
-/// A burst fills a queue that is empty again before the next one; only a path that is slower than what
-/// is sent keeps one (the idea of RFC 8289). One-way delays are of two clocks, so only their
+/// A burst fills a queue that is empty again before the next one; only a path that is slower than
+/// the send rate keeps one (the idea of RFC 8289). One-way delays involve two clocks, so only their
 /// differences count.
 #[derive(Debug, Default)]
 pub(super) struct StandingQueue {
-    /// The shortest delay of this span and of the one before.
+    /// The shortest delay of this window and of the previous one.
     base: Option<(i64, i64)>,
     span_began: i64,
     /// Time and shortest delay of the last feedback.
@@ -27,8 +27,8 @@ pub(super) struct StandingQueue {
 }
 
 impl StandingQueue {
-    /// Takes the shortest delay of the packets of a feedback, and when the last of them arrived; both
-    /// in microseconds of the receiver's clock.
+    /// Handles a feedback by the shortest delay of its packets and the arrival of the last of them,
+    /// both in microseconds of the receiver's clock.
     pub(super) fn handle_feedback(&mut self, arrival: i64, shortest: i64) {
         match &mut self.base {
             None => {
@@ -44,7 +44,7 @@ impl StandingQueue {
                 *present = shortest.min(*present);
             }
         }
-        // One that is older than the span stays: it says what was at its beginning.
+        // One older sample stays: it is the value at the start of the window.
         while self.recent.len() >= MAX_RECENT
             || self
                 .recent
@@ -56,8 +56,8 @@ impl StandingQueue {
         self.recent.push_back((arrival, shortest));
     }
 
-    /// Returns how long every packet waited at least, over the last quarter of a second, in
-    /// microseconds; zero when that is not known yet.
+    /// Returns the shortest queueing delay over the last quarter of a second, in microseconds; 0 if
+    /// unknown.
     pub(super) fn standing(&self) -> i64 {
         let (Some((present, before)), Some((first, _)), Some((last, _))) =
             (self.base, self.recent.front(), self.recent.back())
@@ -71,8 +71,8 @@ impl StandingQueue {
         shortest.map_or(0, |shortest| shortest - present.min(before))
     }
 
-    /// Takes the present delay for the path's own: it did not shrink although less was sent, so it is
-    /// not a queue of ours.
+    /// Takes the current delay as the base delay: it did not shrink although less was sent, so our
+    /// packets do not cause it.
     pub(super) fn rebase(&mut self) {
         let shortest = self.recent.iter().map(|(_, delay)| *delay).min();
         self.base = shortest.map(|shortest| (shortest, shortest));
@@ -83,7 +83,7 @@ impl StandingQueue {
 mod tests {
     use super::*;
 
-    /// Feeds feedback every 60 ms with these shortest delays in milliseconds.
+    /// Handles feedback every 60 ms with these shortest delays in milliseconds.
     fn standing(queue: &mut StandingQueue, from: i64, delays: &[i64]) -> i64 {
         for (n, delay) in delays.iter().enumerate() {
             queue.handle_feedback(from + 60_000 * n as i64, 1000 * delay);
@@ -92,14 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_no_standing_queue() {
+    fn burst_is_no_standing_queue() {
         let mut queue = StandingQueue::default();
         assert_eq!(standing(&mut queue, 0, &[20; 20]), 0);
         assert_eq!(standing(&mut queue, 1_200_000, &[120, 150, 90, 20]), 0);
     }
 
     #[test]
-    fn what_every_packet_waits_is_one() {
+    fn delay_of_every_packet_is_a_standing_queue() {
         let mut queue = StandingQueue::default();
         assert_eq!(standing(&mut queue, 0, &[20; 20]), 0);
         assert_eq!(
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_that_drift_apart_make_no_queue() {
+    fn clock_drift_is_no_standing_queue() {
         let mut queue = StandingQueue::default();
         for n in 0..10_000 {
             // 200 us in a second, an hour long.
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_way_is_accepted_when_told_or_after_a_while() {
+    fn longer_base_delay_is_accepted_on_rebase_or_after_two_windows() {
         let mut queue = StandingQueue::default();
         standing(&mut queue, 0, &[20; 20]);
         assert_eq!(standing(&mut queue, 1_200_000, &[120; 6]), 100);

@@ -1,62 +1,62 @@
-//! The estimate itself, and whether what is sent is held to it.
+//! The bandwidth estimate, and the limit on the send rate.
 
 use std::time::{Duration, Instant};
 
-/// Part of the delivered rate that is left after a decrease (draft-ietf-rmcat-gcc-02 section 5.5).
+/// Factor of a decrease, on the delivered rate (draft-ietf-rmcat-gcc-02 section 5.5).
 const DECREASE: f64 = 0.85;
 
-/// The same for a path with a long queue, which is to be empty again in a second or so.
+/// Factor of a decrease for a path with a long queue, which should drain in about a second.
 const DEEP_DECREASE: f64 = 0.5;
 
-/// Part of what was delivered while there was a queue that is sent once it is gone.
+/// Factor on the rate delivered during a queue, for the rate after it has drained.
 const RESTORED: f64 = 0.9;
 
-/// How far the estimate may be above the delivered rate: more has not been tried
+/// Most that the estimate may be above the delivered rate, as a factor: more has not been tried
 /// (draft-ietf-rmcat-gcc-02 section 5.5).
 const HEADROOM: f64 = 1.5;
 
-/// The lowest estimate, in bits per second: sound, and a picture now and then.
+/// The lowest estimate, in bits per second: audio and a few video frames.
 const MIN_RATE: f64 = 150_000.0;
 
-/// The highest: nobody sends more to one viewer.
+/// The highest estimate, in bits per second.
 const MAX_RATE: f64 = 1e9;
 
-/// Least time between two decreases, besides the round trip: what was sent before must have drained.
+/// Least time between two decreases, besides the round trip: packets sent before must have drained.
 const DECREASE_INTERVAL: Duration = Duration::from_millis(300);
 
-/// Longest round trip and longest wait in a queue, in seconds, that are waited for: the round trip may
-/// have been measured with the queue in it.
+/// Longest round trip and longest queueing delay (in seconds) that delay the next decrease: the
+/// round trip may have been measured with the queue in it.
 const MAX_ROUND_TRIP: Duration = Duration::from_millis(500);
 const MAX_WAIT: f64 = 3.0;
 
-/// After so many decreases that did not help, the delay or the loss is not ours.
+/// Number of decreases without effect after which the delay or the loss counts as not caused by us.
 const MAX_VAIN_DECREASES: u32 = 3;
 
-/// Time that a loss that less sending does not cure is no reason to send less.
+/// Time for which loss that did not decrease with the send rate is ignored.
 const LOSS_IGNORED: Duration = Duration::from_secs(30);
 
-/// The limit ends when it has not held the stream up for so long.
+/// The limit ends when it has not delayed the stream for this long.
 const RELEASE: Duration = Duration::from_secs(2);
 
-/// What one report says of the path.
+/// The evaluation of one report.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Verdict {
     /// Time that packets wait in standing queues, in milliseconds.
     pub(super) queue: f64,
-    /// Part of the packets that were lost, 0 to 1.
+    /// Fraction of the packets that were lost, 0 to 1.
     pub(super) loss: f64,
-    /// True if the path is taken to be slower than what is sent.
+    /// The reason to count the path as slower than the send rate, if there is one.
     pub(super) congested: Option<Congestion>,
-    /// True if it would take more.
+    /// True if the path has spare bandwidth.
     pub(super) clear: bool,
-    /// Bits per second that arrived.
+    /// Delivered rate in bits per second.
     pub(super) delivered: Option<f64>,
 }
 
-/// By what a slow path shows.
+/// The symptom of a slow path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Congestion {
-    /// Delays grow. That lowers the estimate, and no more.
+    /// Delays grow. This lowers the estimate only.
     Delay,
     /// Every packet waits.
     Queue,
@@ -64,37 +64,37 @@ pub(super) enum Congestion {
     Loss,
 }
 
-/// What came of a report.
+/// The outcome of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// Nothing to be done.
     None,
-    /// Sending less did not make the queue shorter, so that it is not ours.
+    /// Sending less did not shorten the queue, so our packets do not cause it.
     QueueIsNotOurs,
 }
 
-/// Estimates how many bits per second a path carries, by additive increase and multiplicative decrease
+/// Estimates the path bandwidth by additive increase and multiplicative decrease
 /// (draft-ietf-rmcat-gcc-02 section 5.5).
 ///
-/// The estimate holds the sender back only while the path has shown to be slower than the stream: a
-/// stream of constant rate fills a good path never, so that the estimate alone tells little.
+/// The estimate limits the send rate only while the path has proved slower than the stream: a
+/// stream of constant rate never fills a good path, so the estimate alone says little.
 #[derive(Debug)]
 pub(super) struct RateController {
     rate: Option<f64>,
     updated: Instant,
     decreased: Option<Instant>,
-    /// What was delivered while there was a queue, until that is gone: all that the path carries.
+    /// Rate delivered while there is a queue: the path bandwidth.
     carried: Option<f64>,
     limit: Option<Limit>,
     ignores_loss_until: Option<Instant>,
 }
 
-/// While what is sent is held to the estimate.
+/// The state while the estimate limits the send rate.
 #[derive(Debug)]
 struct Limit {
-    /// When the stream last was behind because of it.
+    /// When the limit last delayed the stream.
     held: Instant,
-    /// Decreases since the queue or the loss became less, and how much it was.
+    /// Decreases since the queue or the loss last shrank, and its value then.
     vain: u32,
     before: Verdict,
 }
@@ -116,8 +116,8 @@ impl RateController {
         self.rate.map(|rate| rate as u64)
     }
 
-    /// Returns what must not be exceeded; `None` while the path is not known to be slower than the
-    /// stream.
+    /// Returns the limit in bits per second; `None` while the path is not known to be slower than
+    /// the stream.
     pub(super) fn limit(&self) -> Option<u64> {
         self.limit.as_ref().and(self.rate())
     }
@@ -129,7 +129,7 @@ impl RateController {
         }
     }
 
-    /// Takes what a report says.
+    /// Updates the estimate with the evaluation of a report.
     pub(super) fn update(
         &mut self,
         now: Instant,
@@ -144,7 +144,7 @@ impl RateController {
         let congested = verdict.congested.filter(|reason| {
             *reason != Congestion::Loss || self.ignores_loss_until.is_none_or(|until| now >= until)
         });
-        // What arrives now was sent before it waited in the queue.
+        // Packets that arrive now were sent before they waited in the queue.
         let waited = Duration::from_secs_f64((verdict.queue / 1000.0).clamp(0.0, MAX_WAIT));
         let settles = DECREASE_INTERVAL + round_trip.min(MAX_ROUND_TRIP) + waited;
         let may_decrease = self
@@ -198,14 +198,14 @@ impl RateController {
                 delivered * (1.0 - verdict.queue / 1000.0).clamp(DEEP_DECREASE, DECREASE)
             }
             Congestion::Loss => DECREASE * delivered,
-            // What was delivered may be little because little was sent.
+            // The delivered rate may be low because little was sent.
             Congestion::Delay => DECREASE * delivered.max(rate),
         };
         self.rate = Some(decreased.min(rate).clamp(MIN_RATE, MAX_RATE));
         Outcome::None
     }
 
-    /// Sends as the stream needs it: sending less was of no use.
+    /// Removes the limit: sending less had no effect.
     fn give_in(&mut self, now: Instant, reason: Congestion) -> Outcome {
         self.limit = None;
         if reason == Congestion::Loss {
@@ -215,7 +215,7 @@ impl RateController {
         Outcome::QueueIsNotOurs
     }
 
-    /// The longer no queue has shown, the faster the estimate grows.
+    /// Increases the estimate, the faster the longer there was no queue.
     fn increase(&mut self, now: Instant, elapsed: f64, delivered: Option<f64>) {
         let Some(rate) = self.rate else { return };
         if let Some(limit) = &mut self.limit {

@@ -1,43 +1,44 @@
-//! What receiver reports and REMB tell of a path.
+//! Evaluates receiver reports and REMB.
 
 use std::time::{Duration, Instant};
 
 use super::rate::{Congestion, Verdict};
 use crate::rtcp::ReportBlock;
 
-/// A round trip so much longer than the shortest says that the path has a queue.
+/// Increase over the shortest round trip from which on the path counts as slower than the stream.
 const LONG_QUEUE: Duration = Duration::from_millis(150);
 
-/// With less, it would take more.
+/// Increase over the shortest round trip below which the path has spare bandwidth.
 const SHORT_QUEUE: Duration = Duration::from_millis(50);
 
-/// Time that a shortest round trip is taken for the path's own; two such spans are looked at.
+/// Window of the shortest round trip; the shorter of two windows counts.
 const BASE_SPAN: Duration = Duration::from_secs(15);
 
-/// Loss in 256ths that says that the path is slower than the stream, and less than which it is clear.
+/// Loss in 256ths from which on the path counts as slower than the stream, and below which it is
+/// clear.
 const HIGH_LOSS: u8 = 51;
 const SOME_LOSS: u8 = 26;
 
-/// A receiver's estimate of less than this part of what is sent means something when there is loss or
-/// a queue as well: by itself it may be a guess from before the stream had begun.
+/// A REMB below this fraction of the send rate counts only together with loss or a queue: alone it
+/// may be a guess from before the stream started.
 const LOW_ESTIMATE: f64 = 0.85;
 
-/// One report may be by chance: so many in a row must say the same.
+/// Number of consistent reports in a row that it takes: one may be chance.
 const IN_A_ROW: u32 = 2;
 
 /// Reads receiver reports.
 #[derive(Debug)]
 pub(super) struct Reports {
     last: Option<Last>,
-    /// The shortest round trip of this span and of the one before.
+    /// The shortest round trip of this window and of the previous one.
     base: Option<(Duration, Duration)>,
     span_began: Option<Instant>,
     remb: Option<u64>,
-    /// Reports in a row that speak of a slow path.
+    /// Reports in a row that indicate a slow path.
     in_a_row: u32,
 }
 
-/// What the report before this one said.
+/// The content of the previous report.
 #[derive(Clone, Copy, Debug)]
 struct Last {
     at: Instant,
@@ -60,12 +61,12 @@ impl Reports {
         self.remb = Some(bitrate);
     }
 
-    /// Returns the receiver's own estimate, once it has told one.
+    /// Returns the receiver's own estimate, once one has come.
     pub(super) fn remb(&self) -> Option<u64> {
         self.remb
     }
 
-    /// Returns what a report says, compared with the one before it.
+    /// Evaluates a report in comparison with the previous one.
     pub(super) fn handle_report(
         &mut self,
         now: Instant,
@@ -83,7 +84,7 @@ impl Reports {
         })?;
         let elapsed = now.saturating_duration_since(last.at).as_secs_f64();
         if elapsed < 0.1 {
-            // Two reports in a row speak of too few packets to tell a rate by.
+            // Two reports in a row cover too few packets for a rate.
             self.last = Some(last);
             return None;
         }
@@ -110,14 +111,14 @@ impl Reports {
             congested: congestion.filter(|_| self.in_a_row >= IN_A_ROW),
             clear: queue < SHORT_QUEUE && block.fraction_lost < SOME_LOSS,
             delivered: Some(match self.remb {
-                // It knows better than the loss of what was sent.
+                // The receiver's estimate is better than one derived from loss.
                 Some(remb) if is_low => delivered.min(remb as f64),
                 _ => delivered,
             }),
         })
     }
 
-    /// The present round trip is the path's own.
+    /// Takes the current round trip as the path's base.
     pub(super) fn rebase(&mut self) {
         let present = self.last.and_then(|last| last.round_trip);
         self.base = present.map(|present| (present, present));
@@ -134,7 +135,7 @@ impl Reports {
         });
     }
 
-    /// Returns how much longer the round trip is than the shortest.
+    /// Returns the increase over the shortest round trip.
     fn queue(&self, round_trip: Option<Duration>) -> Duration {
         match (self.base, round_trip) {
             (Some((present, before)), Some(round_trip)) => {

@@ -1,18 +1,18 @@
-//! What was sent, by sequence number of the transport.
+//! Packets sent, by transport-wide sequence number.
 
 use std::fmt;
 use std::time::Instant;
 
-/// Packets remembered at first; a power of two.
+/// Initial number of packets remembered; a power of two.
 const FIRST_SLOTS: usize = 512;
 
-/// Most packets remembered: a second of the fastest start.
+/// Maximum number of packets remembered: a second of the fastest start.
 const MAX_SLOTS: usize = 4096;
 
-/// When packets were sent and how long they were, so that feedback can be understood.
+/// Send times and lengths of packets, to interpret feedback.
 ///
-/// A ring that costs eight bytes for each packet. It has no entry before the first packet, and grows
-/// only when feedback comes for packets that it has forgotten.
+/// A ring of eight bytes per packet. It is empty before the first packet, and grows only when
+/// feedback comes for packets that it no longer has.
 #[derive(Default)]
 pub struct SentPackets {
     /// The packet with sequence number `n` is at `n` modulo the length, a power of two.
@@ -29,7 +29,7 @@ impl fmt::Debug for SentPackets {
     }
 }
 
-/// When packets are sent: microseconds since the first, modulo 2^32.
+/// A send time: microseconds since the first packet, modulo 2^32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendClock(u32);
 
@@ -52,8 +52,7 @@ pub struct Sent {
 }
 
 impl SentPackets {
-    /// Returns the time `now` as [`Self::record`] takes it: read once for all that is sent
-    /// together.
+    /// Converts `now` for [`Self::record`], once for all packets that are sent together.
     pub fn clock(&mut self, now: Instant) -> SendClock {
         let origin = *self.origin.get_or_insert(now);
         let elapsed = now.saturating_duration_since(origin);
@@ -66,7 +65,7 @@ impl SentPackets {
         )
     }
 
-    /// Records a packet of `len` bytes that is sent `at` this time. Returns its sequence number.
+    /// Records a packet of `len` bytes sent at `at`. Returns its sequence number.
     pub fn record(&mut self, at: SendClock, len: usize) -> u16 {
         if self.slots.is_empty() {
             self.slots.resize(FIRST_SLOTS, Slot::default());
@@ -84,8 +83,8 @@ impl SentPackets {
         sequence
     }
 
-    /// Takes out the packet with this sequence number, if it is still known and no feedback has come
-    /// for it.
+    /// Removes and returns the packet with this sequence number, if it is known and no feedback has
+    /// come for it.
     pub fn take(&mut self, sequence: u16) -> Option<Sent> {
         let mask = self.slots.len().checked_sub(1)?;
         let slot = self.slots.get_mut(usize::from(sequence) & mask)?;
@@ -111,7 +110,7 @@ impl SentPackets {
         slot.is_some_and(|slot| slot.sequence == sequence && slot.len > 0)
     }
 
-    /// Makes room for more when a packet that was sent not long ago has been forgotten.
+    /// Grows the ring when it has lost a packet that was sent recently.
     fn grow(&mut self, forgotten: u16) {
         let age = usize::from(self.next.wrapping_sub(forgotten));
         let len = self.slots.len();
@@ -138,7 +137,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_packet_is_found_once_by_its_number() {
+    fn packet_is_found_once_by_its_number() {
         let start = Instant::now();
         let mut sent = SentPackets::default();
         assert_eq!(sent.take(0), None);
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_wraps_after_an_hour_and_more() {
+    fn send_clock_wraps() {
         let start = Instant::now();
         let mut sent = SentPackets::default();
         sent.clock(start);
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn it_grows_when_feedback_comes_late_and_not_without_end() {
+    fn ring_grows_for_late_feedback_up_to_the_limit() {
         let start = Instant::now();
         let mut sent = SentPackets::default();
         let at = sent.clock(start);
@@ -175,7 +174,7 @@ mod tests {
         assert!(sent.take(old(FIRST_SLOTS - 1)).is_some());
         assert_eq!(sent.take(old(FIRST_SLOTS)), None);
         assert_eq!(sent.slots.len(), 2 * FIRST_SLOTS);
-        assert!(sent.take(last).is_some(), "what was known is still known");
+        assert!(sent.take(last).is_some(), "known packets stay known");
         for _ in 0..100 {
             assert_eq!(sent.take(old(MAX_SLOTS - 10)), None);
             assert_eq!(sent.take(old(30_000)), None);

@@ -17,15 +17,15 @@ struct Path {
     now: u64,
     /// Bits per second that the bottleneck carries.
     capacity: u64,
-    /// When it is free again.
+    /// When the link is free again.
     free_at: u64,
-    /// The longest queue, in microseconds: what would wait longer is dropped.
+    /// The longest queue, in microseconds: packets that would wait longer are dropped.
     longest_queue: u64,
     loss_permille: u64,
-    /// What every packet takes besides.
+    /// Base delay of every packet.
     delay: u64,
     random: u64,
-    /// What has been sent and not been reported: number, and arrival if it will arrive.
+    /// Packets sent and not reported: number, and arrival unless it is lost.
     under_way: Vec<(u16, Option<u64>)>,
     next_feedback: u64,
     /// Longest time that a packet waited since this was cleared.
@@ -79,8 +79,7 @@ impl Path {
             .push((sequence, Some(self.free_at + self.delay)));
     }
 
-    /// Sends `rate` bits per second as pictures for `seconds`, held to the limit as a pacer would, every
-    /// 60th of them six times as large. Returns the part that the limit let through.
+    /// Sends `rate` bits per second as frames for `seconds`, limited as by a pacer, every 5 ms.
     fn stream(&mut self, rate: u64, seconds: u64) -> f64 {
         let (mut wanted, mut sent) = (0_u64, 0_u64);
         let end = self.now + seconds * 1_000_000;
@@ -118,7 +117,7 @@ impl Path {
                 self.estimator.note_held(self.instant());
             }
             if late > 1000 {
-                // What is late is left out.
+                // Late frames are dropped.
                 backlog /= 2;
             }
             self.now += 1000;
@@ -130,7 +129,7 @@ impl Path {
         sent as f64 / wanted as f64
     }
 
-    /// Feedback on all that has arrived and on what was lost before it.
+    /// Sends feedback on packets that have arrived and on those lost before them.
     fn feed_back(&mut self) {
         let arrived = |entry: &(u16, Option<u64>)| entry.1.is_some_and(|at| at <= self.now);
         let Some(last) = self.under_way.iter().rposition(arrived) else {
@@ -313,7 +312,7 @@ fn a_low_estimate_of_the_receiver_counts_when_something_else_says_the_same() {
 }
 
 #[test]
-fn the_estimate_stays_within_bounds_whatever_was_sent() {
+fn estimate_stays_within_bounds_for_any_input() {
     let mut at = Instant::now();
     let mut estimator = PathEstimator::new(at);
     let mut sent = 0;
@@ -332,7 +331,7 @@ fn the_estimate_stays_within_bounds_whatever_was_sent() {
 }
 
 #[test]
-fn the_limit_stays_while_the_queue_of_what_was_sent_before_empties() {
+fn limit_stays_while_the_old_queue_drains() {
     let mut path = Path::new(20_000_000);
     path.stream(1_200_000, 10);
     path.capacity = 500_000;

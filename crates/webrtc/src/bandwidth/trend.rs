@@ -1,18 +1,18 @@
-//! Whether the delay of a path grows (draft-ietf-rmcat-gcc-02 sections 5.2 to 5.4).
+//! Detects growth of a path's delay (draft-ietf-rmcat-gcc-02 sections 5.2 to 5.4).
 
 use std::collections::VecDeque;
 
-/// Packets sent within this many microseconds are one group: the gateway sends a picture at once.
+/// Packets sent within this many microseconds are one group: the gateway sends a frame at once.
 const GROUP_SPAN: u32 = 5_000;
 
-/// Groups over which the trend is taken.
+/// Number of groups in the window of the trend.
 const WINDOW: usize = 20;
 
-/// Weight of what was before in the smoothed delay.
+/// Weight of the previous value in the smoothed delay.
 const SMOOTHING: f32 = 0.9;
 
-/// What the slope is multiplied by before it is compared: the more groups it rests on, the more it
-/// counts, up to so many.
+/// Factor on the slope before the comparison: the slope counts more the more groups it is based on,
+/// up to a limit.
 const GAIN: f32 = 4.0;
 const MAX_COUNTED: u32 = 60;
 
@@ -25,16 +25,16 @@ const THRESHOLD_DOWN: f32 = 0.039;
 /// A trend this far above the threshold does not move it: it is a change of the route.
 const THRESHOLD_LEAP: f32 = 15.0;
 
-/// How long, in milliseconds, the trend must be above the threshold.
+/// Time in milliseconds that the trend must be above the threshold.
 const OVERUSE_TIME: f32 = 10.0;
 
-/// What the trend says of the path.
+/// The state of the path by the trend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Usage {
     /// Delays stay as they are.
     #[default]
     Normal,
-    /// Delays grow: more is sent than gets through.
+    /// Delays grow: more is sent than the path carries.
     Over,
     /// Delays shrink: a queue empties.
     Under,
@@ -42,9 +42,9 @@ pub(super) enum Usage {
 
 /// The trend of the delay, from the times at which groups of packets were sent and arrived.
 ///
-/// The draft filters the differences with a Kalman filter. This takes the slope of a line through the
-/// last accumulated differences, which is as cheap and finds a slow path sooner; the detector behind it
-/// is the draft's.
+/// The draft uses a Kalman filter. This computes the slope of a line through the last accumulated
+/// differences, which is as cheap and detects a slow path sooner; the detector after it is the
+/// draft's.
 #[derive(Debug)]
 pub(super) struct DelayTrend {
     present: Option<Group>,
@@ -92,8 +92,8 @@ impl DelayTrend {
         self.usage
     }
 
-    /// Takes a packet that was sent at `sent` (modulo 2^32) and arrived at `arrival`, both in
-    /// microseconds, of clocks that have nothing to do with each other.
+    /// Handles a packet that was sent at `sent` (modulo 2^32) and arrived at `arrival`, both in
+    /// microseconds of unrelated clocks.
     pub(super) fn handle_packet(&mut self, sent: u32, arrival: i64) {
         let Some(group) = &mut self.present else {
             self.present = Some(Group::of(sent, arrival));
@@ -101,7 +101,7 @@ impl DelayTrend {
         };
         let after_first = sent.wrapping_sub(group.first_sent).cast_signed();
         if after_first < 0 {
-            // Overtaken by a later group: its time says nothing of the queue.
+            // A later group has overtaken it: its time says nothing about the queue.
             return;
         }
         if after_first.cast_unsigned() <= GROUP_SPAN {
@@ -192,7 +192,7 @@ impl Group {
     }
 }
 
-/// Slope of the line that is nearest to the points by least squares.
+/// Returns the slope of the least-squares line through the points.
 fn slope(points: &VecDeque<(f32, f32)>) -> f32 {
     let count = points.len() as f32;
     let (sum_x, sum_y) = points
@@ -213,13 +213,13 @@ fn slope(points: &VecDeque<(f32, f32)>) -> f32 {
 mod tests {
     use super::*;
 
-    /// Sends groups of a picture every 33 ms whose delay is `delay(n)` milliseconds. Returns what was
-    /// found, each finding once in a row.
+    /// Handles one group per frame every 33 ms with a delay of `delay(n)` milliseconds. Returns the
+    /// states found, without consecutive repetitions.
     fn found(groups: u32, delay: impl Fn(u32) -> f64) -> Vec<Usage> {
         let mut trend = DelayTrend::new();
         let mut found = vec![Usage::Normal];
         for n in 0..groups {
-            // The clocks begin anywhere, and the one of the sender wraps.
+            // The clocks start anywhere, and the sender's wraps.
             let sent = 0xffff_0000_u32.wrapping_add(33_000_u32.wrapping_mul(n));
             for packet in 0..9 {
                 let arrival = 33.0 * f64::from(n) + delay(n) + f64::from(packet) * 0.1;
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_that_were_overtaken_are_left_out() {
+    fn overtaken_packets_are_ignored() {
         let mut trend = DelayTrend::new();
         for n in 0..200_u32 {
             trend.handle_packet(33_000 * n + 100_000, i64::from(33_000 * n));

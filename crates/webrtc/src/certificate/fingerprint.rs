@@ -30,7 +30,7 @@ pub enum HashAlgorithm {
     Sha512,
 }
 
-/// Why a text is not a fingerprint to be used. Whoever wrote the SDP is at fault.
+/// The reason why a text is not a usable fingerprint: an error in the peer's SDP.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FingerprintError {
@@ -79,11 +79,12 @@ impl Fingerprint {
         &self.bytes
     }
 
-    /// Returns whether `certificate_der` is one that `offered` stands for.
+    /// Returns whether one of the fingerprints `offered` matches `certificate_der`.
     ///
     /// RFC 8122 section 5.1: several fingerprints of one hash function are those of several
     /// certificates, and several hash functions are alternatives of which the strongest decides. So
-    /// a digest of a weak function cannot stand in for one of a strong function that does not match.
+    /// a digest of a weak function cannot stand in for one of a strong function that does not
+    /// match.
     #[must_use]
     pub fn any_matches(offered: &[Self], certificate_der: &[u8]) -> bool {
         let Some(algorithm) = offered.iter().map(Self::algorithm).max() else {
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_fingerprint_is_refused() {
+    fn malformed_fingerprints_are_refused() {
         let digest = ABC_SHA1.split_once(' ').unwrap().1;
         let rows = [
             (String::new(), FingerprintError::Syntax),

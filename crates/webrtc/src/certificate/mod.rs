@@ -15,10 +15,10 @@ use thiserror::Error;
 
 pub use fingerprint::{Fingerprint, FingerprintError, HashAlgorithm};
 
-/// Certificates are valid from this long before they are made, for peers whose clock is slow.
+/// Certificates are valid from this long before their generation, for peers with a slow clock.
 const CLOCK_SKEW: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Time that a certificate is valid; it is made anew with every start.
+/// Validity of a certificate. Every start generates a new one.
 const VALIDITY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A self-signed ECDSA P-256 certificate with its key, the kind every WebRTC peer accepts
@@ -37,7 +37,7 @@ pub enum CertificateError {
     /// Key or certificate could not be generated.
     #[error("could not generate a certificate")]
     Generate(#[from] rcgen::Error),
-    /// OpenSSL does not take what was generated.
+    /// OpenSSL refuses the generated key or certificate.
     #[error("could not load the generated certificate")]
     Load(#[from] ErrorStack),
 }

@@ -34,7 +34,7 @@ pub(super) struct Open {
     pub(super) reliability: ReliabilityType,
     /// Retransmissions or milliseconds, by `reliability`.
     pub(super) parameter: u32,
-    /// What the peer calls the channel, shortened.
+    /// The peer's label of the channel, shortened.
     pub(super) label: String,
 }
 
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_open_message_is_refused() {
+    fn malformed_open_messages_are_refused() {
         let whole = open(0, b"events", b"json");
         for length in 0..whole.len() {
             assert_eq!(Open::parse(&whole[..length]), None, "{length} bytes");
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_label_the_beginning_is_kept() {
+    fn long_label_is_truncated() {
         let label = "\u{e4}".repeat(1000);
         let read = Open::parse(&open(0, label.as_bytes(), b"")).unwrap();
         assert_eq!(read.label.chars().count(), MAX_LABEL_CHARS);

@@ -1,27 +1,27 @@
-//! What the SCTP library is given of a viewer's packets, and what of its answers goes out.
+//! Filters SCTP packets between a viewer and the SCTP library.
 
 use std::time::{Duration, Instant};
 
-/// How far ahead of what was acknowledged a TSN may be. A packet with one beyond is dropped: a viewer
-/// that is honest has at most the receive buffer on its way, and sends again what is not acknowledged.
-/// A SACK has two bytes for each TSN of this window, so that it fits a packet whatever is missing.
+/// Most that a TSN may be ahead of the acknowledged ones. A packet with one beyond is dropped: an
+/// honest viewer has at most the receive buffer in flight, and retransmits packets that are not
+/// acknowledged. A SACK has two bytes for each TSN of this window, so it always fits a packet.
 pub(super) const TSN_WINDOW: u32 = 256;
 
-/// Bytes that may go out for each byte that came in. Beside a SACK of an honest exchange, which is shorter
-/// than the DATA it is for, this leaves room for the answer to a handshake.
+/// Bytes that may be sent for each byte received. Besides a SACK of an honest exchange, which is
+/// shorter than the DATA it acknowledges, this leaves room for the answer to a handshake.
 const OUT_PER_IN: usize = 2;
 
-/// Bytes that may go out for each byte of a message of ours: it is sent again where the path loses it.
+/// Bytes that may be sent for each byte of our messages, which may be retransmitted.
 const OUT_PER_WRITTEN: usize = 4;
 
-/// Bytes of header that a message of ours costs.
+/// Header bytes counted for each of our messages.
 const MESSAGE_OVERHEAD: usize = 64;
 
-/// Most bytes that are saved up: enough for a handshake and the messages of a moment.
+/// Maximum credit in bytes: enough for a handshake and a burst of messages.
 const MAX_CREDIT: usize = 256 * 1024;
 const FIRST_CREDIT: usize = 16 * 1024;
 
-/// Bytes that may go out each second whatever came in: timers send heartbeats and what was lost.
+/// Bytes that may be sent per second in any case: timers send heartbeats and retransmissions.
 const REFILL: usize = 4 * 1024;
 
 /// Common header (RFC 9260 section 3).
@@ -34,8 +34,8 @@ const INIT_ACK: u8 = 2;
 const SACK: u8 = 3;
 const I_DATA: u8 = 64;
 
-/// Stands between a viewer and the SCTP library, which has no bound of its own for the gap blocks of a
-/// SACK: a viewer that leaves out every second TSN is answered by up to 59 KB for each byte.
+/// Guards the SCTP library, which does not limit the gap blocks of a SACK: a viewer that omits
+/// every second TSN would be answered by up to 59 KB for each byte.
 #[derive(Debug)]
 pub(super) struct Guard {
     /// The last TSN of the viewer that is acknowledged, with all before it.
@@ -56,7 +56,7 @@ impl Guard {
         }
     }
 
-    /// Returns whether the library may see a packet of the viewer.
+    /// Returns whether a packet of the viewer may go to the library.
     pub(super) fn admits(&mut self, packet: &[u8]) -> bool {
         self.earn(OUT_PER_IN * packet.len());
         let is_admitted = chunks(packet).all(|chunk| self.is_harmless(chunk));
@@ -70,7 +70,7 @@ impl Guard {
         is_admitted
     }
 
-    /// Returns whether a packet of the library may go out.
+    /// Returns whether a packet of the library may be sent.
     pub(super) fn releases(&mut self, now: Instant, packet: &[u8]) -> bool {
         self.refill(now);
         let sack = chunks(packet).find(|chunk| chunk.kind == SACK);
@@ -84,7 +84,7 @@ impl Guard {
         true
     }
 
-    /// Records that a message of ours is to go out.
+    /// Records one of our messages.
     pub(super) fn note_written(&mut self, bytes: usize) {
         self.earn(OUT_PER_WRITTEN * (bytes + MESSAGE_OVERHEAD));
     }
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn tsn_far_ahead_of_what_is_acknowledged_is_not_shown_to_the_library() {
+    fn packet_with_a_tsn_far_ahead_does_not_reach_the_library() {
         let now = Instant::now();
         for first in [7, u32::MAX - 100] {
             let mut guard = begun(first);
@@ -185,11 +185,11 @@ mod tests {
             for ahead in [TSN_WINDOW + 1, 1 << 20] {
                 assert!(!guard.admits(&data(last.wrapping_add(ahead))));
             }
-            // One far ahead behind one that is fine.
+            // A TSN far ahead after a valid one.
             let far = [&last.wrapping_add(1000).to_be_bytes()[..], &[0; 9]].concat();
             let near = [&first.to_be_bytes()[..], &[0; 9]].concat();
             assert!(!guard.admits(&packet(&[(DATA, &near), (I_DATA, &far)])));
-            // What is acknowledged moves the window.
+            // An acknowledgement moves the window.
             let acknowledged = last.wrapping_add(200);
             let sack = [&acknowledged.to_be_bytes()[..], &[0; 8]].concat();
             assert!(guard.releases(now, &packet(&[(SACK, &sack)])));

@@ -1,4 +1,4 @@
-//! What is said on a channel: JSON text.
+//! Messages on a data channel: JSON text.
 
 use distributary_media::{MediaTime, TimedData};
 use serde::{Deserialize, Serialize};
@@ -7,16 +7,16 @@ use serde_json::Value;
 /// Longest `id` of a ping that is repeated.
 const MAX_ID_BYTES: usize = 64;
 
-/// What a viewer is told of what the publisher says.
+/// A notice to viewers: data of the publisher.
 ///
 /// ```json
 /// {"type":"metadata","time":12345,"data":{"title":"..."}}
 /// ```
 ///
-/// `type` is `metadata` for `onMetaData`, `cue` for `onCuePoint`, `text` for `onTextData` and `data` for
-/// what has a name of the publisher's own, which is then in `name`. `time` is the media time in
-/// milliseconds that it belongs to, counted from the beginning of the stream. `data` is what was said:
-/// one value, or an array where it was more than one.
+/// `type` is `metadata` for `onMetaData`, `cue` for `onCuePoint`, `text` for `onTextData` and
+/// `data` for the publisher's own names, with the name in `name`. `time` is the media time that the
+/// data belongs to, in milliseconds since the start of the stream. `data` is the value, or an array
+/// of several values.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Notice<'a> {
     #[serde(rename = "type")]
@@ -36,7 +36,7 @@ enum Said<'a> {
 }
 
 impl<'a> Notice<'a> {
-    /// Returns the notice of what the publisher says.
+    /// Returns the notice of the publisher's data.
     #[must_use]
     pub fn of(data: &'a TimedData) -> Self {
         let (kind, name) = match data.name.as_str() {
@@ -64,10 +64,10 @@ impl<'a> Notice<'a> {
     }
 }
 
-/// What a viewer may say.
+/// A request of a viewer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// `{"type":"ping","id":...}`: wants a `pong` with the same `id`, a string or a number.
+    /// `{"type":"ping","id":...}`: asks for a `pong` with the same `id`, a string or a number.
     Ping {
         /// The `id` as it is repeated: JSON.
         id: Option<String>,
@@ -92,7 +92,7 @@ struct Pong<'a> {
 }
 
 impl Request {
-    /// Reads a message; `None` for what nothing is done about.
+    /// Parses a message; `None` if it is not a known request.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let incoming: Incoming = serde_json::from_str(text).ok()?;
@@ -110,8 +110,8 @@ impl Request {
         Some(Self::Ping { id })
     }
 
-    /// Returns the answer, at media time `now` of the live edge: with the time that the viewer took
-    /// for it, the round trip, and with the media time it shows, how far it is behind.
+    /// Returns the answer, at media time `now` of the live edge. With its arrival time the viewer
+    /// can compute the round trip, and with the media time it shows its latency.
     #[must_use]
     pub fn answer(&self, now: MediaTime) -> String {
         let Self::Ping { id } = self;
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_ping_is_passed_over() {
+    fn messages_other_than_pings_are_ignored() {
         let long = format!(r#"{{"type":"ping","id":"{}"}}"#, "x".repeat(65));
         let deep = "[".repeat(100_000);
         for text in [

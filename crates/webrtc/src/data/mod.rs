@@ -1,16 +1,16 @@
-//! The data channel: SCTP over DTLS (RFC 8831, RFC 8261), channels by DCEP (RFC 8832), and what is said
-//! on them.
+//! The data channel: SCTP over DTLS (RFC 8831, RFC 8261), channels by DCEP (RFC 8832), and
+//! messages.
 //!
-//! A viewer that opens channels gets on each of them what the stream carries beside picture and sound,
-//! as JSON text with the media time it belongs to, and an answer to each of its pings. A viewer whose
-//! offer has no `m=application` section costs nothing here.
+//! A viewer that opens channels gets on each of them the stream's data besides audio and video, as
+//! JSON text with its media time, and an answer to each of its pings. A viewer without an
+//! `m=application` section costs nothing here.
 //!
 //! * [`DataTransport`]: association and channels as a state machine, without a socket.
-//! * [`Request`] and [`Notice`]: what a viewer may say, and what it is told.
+//! * [`Request`] and [`Notice`]: messages of viewers, and messages to them.
 //!
-//! The limits of one viewer: [`MAX_CHANNELS`] channels, [`MAX_MESSAGE_SIZE`] bytes in a message from
-//! it, and [`MAX_BUFFERED`] bytes on their way to it. A notice that does not fit any more is left out for
-//! this viewer and counted; one that is told too much by its stream loses some of it, not its picture.
+//! The limits of one viewer: [`MAX_CHANNELS`] channels, [`MAX_MESSAGE_SIZE`] bytes in a message
+//! from it, and [`MAX_BUFFERED`] bytes in flight to it. A notice over the limit is dropped for this
+//! viewer and counted: a stream with too much data loses some of it, not its video.
 
 mod dcep;
 mod guard;

@@ -23,7 +23,7 @@ const CONFIG: DataConfig = DataConfig {
     max_message_size: 16 * 1024,
 };
 
-/// A viewer by the library alone, and us, with a wire between that loses what it is told to lose.
+/// A viewer that uses the library directly, our side, and a wire between that loses chosen packets.
 struct Pair {
     now: Instant,
     viewer: Association,
@@ -210,7 +210,7 @@ fn the_number_of_channels_is_bounded() {
 }
 
 #[test]
-fn what_a_viewer_does_not_take_is_left_out_and_counted() {
+fn messages_that_a_viewer_does_not_read_are_dropped_and_counted() {
     let mut pair = Pair::connected();
     pair.open(0, "events");
     pair.run(|_| true);
@@ -285,7 +285,7 @@ fn associations_without_end_are_not_begun() {
     assert_eq!(answers, 1);
 }
 
-/// Returns the length of all that we send.
+/// Returns the number of bytes that we send.
 fn drain(us: &mut DataTransport, now: Instant) -> usize {
     let packets = std::iter::from_fn(|| us.poll_transmit(now)).flatten();
     packets
@@ -296,8 +296,8 @@ fn drain(us: &mut DataTransport, now: Instant) -> usize {
         .sum()
 }
 
-/// Returns a packet like `other` with one DATA chunk of one byte in place of its chunks (RFC 9260
-/// section 3.3.1).
+/// Returns a copy of `other` with one DATA chunk of one byte as its only chunk (RFC 9260 section
+/// 3.3.1).
 fn data_packet(other: &[u8], tsn: u32) -> Vec<u8> {
     let mut packet = other[..12].to_vec();
     packet[8..].fill(0);
@@ -340,9 +340,9 @@ fn viewer_that_leaves_out_every_second_tsn_is_not_answered_by_more_than_it_sends
         sent += drain(&mut pair.us, pair.now);
         while pair.us.poll_event().is_some() {}
     }
-    // What a moment may cost, and then twice what comes.
+    // The initial credit, and then twice the bytes received.
     assert!(sent <= 32 * 1024 + 2 * received, "{sent} for {received}");
-    // The association is as good as before.
+    // The association still works.
     pair.us.send("text");
     assert!(drain(&mut pair.us, pair.now) > 0);
 }

@@ -19,34 +19,34 @@ use crate::dtls::{DtlsRole, MTU};
 /// Our SCTP port, for `a=sctp-port` (RFC 8841 section 5.1).
 pub const SCTP_PORT: u16 = 5000;
 
-/// Longest message that is taken, for `a=max-message-size` (RFC 8841 section 6.1).
+/// Longest message that is accepted, in bytes, for `a=max-message-size` (RFC 8841 section 6.1).
 pub const MAX_MESSAGE_SIZE: u32 = 4 * 1024;
 
 /// Channels of one viewer; further ones are closed as they are opened.
 pub const MAX_CHANNELS: usize = 8;
 
-/// Bytes on their way to one viewer. A message that would make it more is left out.
+/// Maximum number of bytes in flight to one viewer. A message beyond it is dropped.
 pub const MAX_BUFFERED: usize = 64 * 1024;
 
-/// Messages taken in at most before somebody reads them; SCTP sends what is lost by it no second time.
+/// Maximum number of unread messages; SCTP does not retransmit those dropped beyond it.
 const MAX_EVENTS: usize = 64;
 
 /// Streams in each direction. RFC 8831 section 6.2 wants 65 535 asked for, and players number their
 /// channels from 0 or 1.
 const MAX_STREAMS: u16 = 1024;
 
-/// Bytes received and not yet put together to messages: two of the longest. A viewer says little more
-/// than a ping, and what it says is read at once.
+/// Maximum number of bytes received and not yet assembled to messages: two of the longest. A viewer
+/// sends little more than pings, which are read at once.
 const RECEIVE_BUFFER: u32 = 2 * MAX_MESSAGE_SIZE;
 
-/// What DTLS adds to a packet at most: header, IV, padding and tag of the CBC ciphers.
+/// Most bytes that DTLS adds to a packet: header, IV, padding and tag of the CBC ciphers.
 pub(super) const DTLS_OVERHEAD: u32 = 80;
 
 /// Common header and header of one DATA chunk (RFC 9260 section 3).
 const SCTP_OVERHEAD: u32 = 28;
 
-/// Retransmission times for a path on which media flows: RFC 9260 section 16 suggests a second and
-/// more for paths of which nothing is known.
+/// Retransmission timeouts for a path that carries media: RFC 9260 section 16 suggests a second and
+/// more for unknown paths.
 const RTO_INITIAL_MS: u64 = 500;
 const RTO_MIN_MS: u64 = 400;
 
@@ -57,30 +57,30 @@ const MAX_PACKET: usize = (MTU - DTLS_OVERHEAD) as usize;
 pub(super) const NO_ADDRESS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 
-/// What offer and answer have said of the data channel.
+/// Negotiated parameters of the data channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DataConfig {
     /// The viewer's SCTP port.
     pub port: u16,
-    /// Longest message the viewer takes.
+    /// Longest message that the viewer accepts, in bytes.
     pub max_message_size: u32,
 }
 
-/// What has happened to a viewer's channels.
+/// An event of a viewer's channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DataEvent {
     /// A channel is open.
     Opened {
         /// Its number.
         channel: u16,
-        /// What the viewer calls it.
+        /// The viewer's label of it.
         label: String,
     },
     /// A text has come.
     Text {
         /// The channel.
         channel: u16,
-        /// What it says.
+        /// The text.
         text: String,
     },
     /// A channel is closed.
@@ -92,12 +92,12 @@ pub enum DataEvent {
 
 /// The SCTP association of a viewer, on top of its DTLS association.
 ///
-/// Packets go in by [`Self::handle_packet`], time by [`Self::handle_timeout`]. After each of them and
-/// after [`Self::send`]: take [`Self::poll_event`] and [`Self::poll_transmit`] until they give nothing,
-/// then wait for a packet or for [`Self::poll_timeout`].
+/// Packets go in by [`Self::handle_packet`], time by [`Self::handle_timeout`]. After each of them
+/// and after [`Self::send`]: take [`Self::poll_event`] and [`Self::poll_transmit`] until they give
+/// nothing, then wait for a packet or for [`Self::poll_timeout`].
 ///
-/// Either side may begin an association. Here it is the DTLS client, as with most implementations; where
-/// the viewer begins as well, both become one (RFC 9260 section 5.2.1).
+/// Either side may start an association. Here the DTLS client does, as in most implementations; if
+/// the viewer starts one as well, both become one (RFC 9260 section 5.2.1).
 pub struct DataTransport {
     endpoint: Endpoint,
     pub(super) association: Option<Association>,
@@ -148,7 +148,7 @@ impl DataTransport {
         transport
     }
 
-    /// Takes a packet out of DTLS.
+    /// Handles a packet from DTLS.
     pub fn handle_packet(&mut self, now: Instant, packet: &[u8]) {
         if !self.guard.admits(packet) {
             return;
@@ -182,9 +182,9 @@ impl DataTransport {
         self.association.as_ref()?.poll_timeout()
     }
 
-    /// Returns the next packets to send, each by a DTLS record of its own. None is longer than a
-    /// datagram of the handshake, and all together are bounded by what came in and by our messages:
-    /// what would be more is lost, as it might be on the network.
+    /// Returns the next packets to send, each in a DTLS record of its own. None is longer than a
+    /// datagram of the handshake. Their sum is limited by the bytes received and by our messages:
+    /// packets beyond the limit are dropped, as the network might.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Vec<Bytes>> {
         match self.association.as_mut()?.poll_transmit(now)?.payload {
             Payload::RawEncode(mut packets) => {
@@ -206,7 +206,8 @@ impl DataTransport {
         &self.channels
     }
 
-    /// Messages that were left out because the viewer takes them too slowly, or none of that length.
+    /// Returns the number of messages dropped because the viewer reads too slowly or does not
+    /// accept their length.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
@@ -234,7 +235,7 @@ impl DataTransport {
         let longest = self.max_message_size.min(MAX_BUFFERED);
         association.set_max_send_message_size(u32::try_from(longest).unwrap_or(u32::MAX));
         self.association = Some(association);
-        // There is one association, and what asks for another is not answered.
+        // There is one association; requests for another are not answered.
         self.endpoint.reject_new_associations();
     }
 
@@ -261,7 +262,7 @@ impl DataTransport {
             .is_ok()
     }
 
-    /// Takes out of the association what it has.
+    /// Moves events and messages out of the association.
     fn drive(&mut self) {
         while let Some(event) = self.association.as_mut().and_then(Association::poll) {
             match event {
@@ -282,7 +283,7 @@ impl DataTransport {
         }
     }
 
-    /// Reads the messages of a stream that are whole.
+    /// Reads the complete messages of a stream.
     fn read(&mut self, id: u16) {
         while let Some(message) = self
             .association
@@ -297,7 +298,8 @@ impl DataTransport {
             match message.ppi {
                 PayloadProtocolIdentifier::Dcep => self.handle_dcep(id, &bytes),
                 PayloadProtocolIdentifier::String => self.handle_text(id, bytes),
-                // Of an empty text, and of what is no text, only the channel matters.
+                // Empty texts and binary messages have no content of interest, only their channel
+                // matters.
                 _ => {
                     self.open_channel(id, String::new());
                 }
@@ -330,7 +332,7 @@ impl DataTransport {
         }
     }
 
-    /// Records that a channel is open; `false` when there are too many, and it is closed.
+    /// Records an open channel. Returns `false`, and closes it, if there are too many.
     fn open_channel(&mut self, channel: u16, label: String) -> bool {
         if self.channels.contains(&channel) {
             return true;

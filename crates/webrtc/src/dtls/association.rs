@@ -16,9 +16,10 @@ use crate::certificate::Fingerprint;
 /// Time that a handshake may take from its first datagram.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A flight that got no answer is sent again after this time at first, and then after twice the time
-/// before. RFC 6347 section 4.2.4.1 suggests a second and allows less where that suits the use: a
-/// viewer is waiting, and a flight is some two kilobytes to an address that has proved itself.
+/// A flight that got no answer is sent again after this time at first, and then after twice the
+/// time before. RFC 6347 section 4.2.4.1 suggests a second and allows less where that suits the
+/// use: a viewer is waiting, and a flight is some two kilobytes to an address that has proved
+/// itself.
 const FIRST_RESEND: Duration = Duration::from_millis(200);
 
 /// The longest such time.
@@ -32,8 +33,8 @@ const ALERT_GRACE: Duration = Duration::from_secs(2);
 /// asked several times, or given up.
 const SETTLE_AFTER: Duration = Duration::from_secs(10);
 
-/// Packets of application data that wait to be taken, at most; what is too many is lost, as it might be
-/// on the network.
+/// Packets of application data that wait to be taken, at most; what is too many is lost, as it
+/// might be on the network.
 const MAX_RECEIVED: usize = 32;
 
 /// A DTLS association without a socket.
@@ -47,16 +48,16 @@ const MAX_RECEIVED: usize = 32;
 ///                                 Ended <------------+-----------------------+
 /// ```
 ///
-/// After each [`Dtls::start`], [`Dtls::handle_datagram`], [`Dtls::handle_timeout`], [`Dtls::send`] and
-/// [`Dtls::close`]: take events, received packets and datagrams until there are none, then wait for
-/// the next datagram or for [`Dtls::poll_timeout`].
+/// After each [`Dtls::start`], [`Dtls::handle_datagram`], [`Dtls::handle_timeout`], [`Dtls::send`]
+/// and [`Dtls::close`]: take events, received packets and datagrams until there are none, then wait
+/// for the next datagram or for [`Dtls::poll_timeout`].
 ///
 /// **Time.** A lost flight is sent again by the clock of the caller: the same records once more,
 /// which is all that is needed when they never arrived. OpenSSL beside it has a timer on the clock
 /// of the system, a second at first, that cannot be set from outside; whenever it is called after
 /// that, it makes the flight's records anew. That is needed in one case: a client whose own flight
-/// did arrive and whose peer's last flight did not, since a record that is sent twice is taken for a
-/// replay (RFC 6347 section 4.1.2.6) and goes unanswered.
+/// did arrive and whose peer's last flight did not, since a record that is sent twice is taken for
+/// a replay (RFC 6347 section 4.1.2.6) and goes unanswered.
 pub struct Dtls {
     role: DtlsRole,
     state: State,
@@ -241,8 +242,8 @@ impl Dtls {
     /// Gives up what is only needed as long as the peer may not have got our last flight.
     ///
     /// Happens by itself some time after the handshake. To be called as soon as the peer has shown
-    /// that it has the keys, by an SRTCP packet that was authentic: it saves some 70 KiB. Application data
-    /// shows the same, and is noticed here.
+    /// that it has the keys, by an SRTCP packet that was authentic: it saves some 70 KiB.
+    /// Application data shows the same, and is noticed here.
     pub fn settle(&mut self) {
         // What OpenSSL has read already and not yet handed out would be lost with it.
         self.read();
@@ -376,9 +377,9 @@ impl Dtls {
         }
     }
 
-    /// Reads what comes after the handshake as long as OpenSSL is there: it is for repeated messages of
-    /// the handshake, whole flights as they are sent, and for everything under a cipher that is not known
-    /// here.
+    /// Reads what comes after the handshake as long as OpenSSL is there: it is for repeated
+    /// messages of the handshake, whole flights as they are sent, and for everything under a cipher
+    /// that is not known here.
     fn read_connected(&mut self, now: Instant, datagram: &[u8]) {
         let State::Connected { engine, reader, .. } = &mut self.state else {
             return;
@@ -402,9 +403,9 @@ impl Dtls {
         }
     }
 
-    /// Sends our last flight again to a peer that repeats its own (RFC 6347 section 4.2.4). OpenSSL does so
-    /// where the peer has made its records anew, and takes the same records for a replay. Nothing tells the
-    /// peer from a forger here: the interval bounds what that is worth.
+    /// Sends our last flight again to a peer that repeats its own (RFC 6347 section 4.2.4). OpenSSL
+    /// does so where the peer has made its records anew, and takes the same records for a replay.
+    /// Nothing tells the peer from a forger here: the interval bounds what that is worth.
     fn resend_last_flight(&mut self, now: Instant, datagram: &[u8]) {
         let State::Connected {
             flight,
@@ -446,8 +447,8 @@ impl Dtls {
         }
     }
 
-    /// Reads what comes after the handshake without OpenSSL. A repeated Finished is answered already
-    /// and dropped. Returns whether application data came.
+    /// Reads what comes after the handshake without OpenSSL. A repeated Finished is answered
+    /// already and dropped. Returns whether application data came.
     fn read_records(&mut self, datagram: &[u8]) -> bool {
         let mut has_data = false;
         for record in Records(datagram) {

@@ -16,10 +16,10 @@ use crate::srtp::SrtpProfile;
 /// IPv6 included.
 pub const MTU: u32 = 1200;
 
-/// Ciphers in our order. Counter-mode ones first; the CBC ones are there for peers that have nothing
-/// better. All have forward secrecy, as RFC 8827 section 6.5 requires. Which of ECDSA and RSA it is
-/// the certificate of the server decides: ours is ECDSA, so the RSA ones count only where the peer is
-/// the server.
+/// Ciphers in our order. Counter-mode ones first; the CBC ones are there for peers that have
+/// nothing better. All have forward secrecy, as RFC 8827 section 6.5 requires. Which of ECDSA and
+/// RSA it is the certificate of the server decides: ours is ECDSA, so the RSA ones count only where
+/// the peer is the server.
 const CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:\
                        ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:\
                        ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:\
@@ -30,23 +30,23 @@ const GROUPS: &str = "X25519:P-256:P-384";
 
 /// `SSL_OP_NO_ENCRYPT_THEN_MAC` of OpenSSL's `ssl.h`, which the crate has no name for.
 ///
-/// With that extension (RFC 7366) OpenSSL ends an association at the first record whose MAC is wrong,
-/// where RFC 6347 section 4.1.2.7 wants it dropped: anybody could end it from a forged address. Only
-/// the CBC ciphers know the extension, and browsers do not.
+/// With that extension (RFC 7366) OpenSSL ends an association at the first record whose MAC is
+/// wrong, where RFC 6347 section 4.1.2.7 wants it dropped: anybody could end it from a forged
+/// address. Only the CBC ciphers know the extension, and browsers do not.
 const NO_ENCRYPT_THEN_MAC: SslOptions = SslOptions::from_bits_retain(1 << 19);
 
 /// How a certificate is marked that no fingerprint stands for. RFC 8122 section 6.2 wants the alert
-/// `bad_certificate`; of the marks that can be made from here, this is the one that leads to an alert
-/// of its own, `handshake_failure`, which is as fatal.
+/// `bad_certificate`; of the marks that can be made from here, this is the one that leads to an
+/// alert of its own, `handshake_failure`, which is as fatal.
 pub(super) const FINGERPRINT_MISMATCH: X509VerifyResult =
     X509VerifyResult::APPLICATION_VERIFICATION;
 
 /// Certificate and rules for DTLS associations; a clone is another handle to the same.
 ///
-/// Servers ask for no cookie (RFC 6347 section 4.2.1): a HelloVerifyRequest proves that a client is where
-/// it seems to be, which its connectivity check has done already (RFC 8842 section 6.2), and costs a round
-/// trip. A ClientHello of DTLS 1.3 (RFC 9147) offers 1.2 as well where it comes from a WebRTC peer, and
-/// is answered by that.
+/// Servers ask for no cookie (RFC 6347 section 4.2.1): a HelloVerifyRequest proves that a client is
+/// where it seems to be, which its connectivity check has done already (RFC 8842 section 6.2), and
+/// costs a round trip. A ClientHello of DTLS 1.3 (RFC 9147) offers 1.2 as well where it comes from
+/// a WebRTC peer, and is answered by that.
 #[derive(Clone)]
 pub struct DtlsContext {
     ssl: SslContext,

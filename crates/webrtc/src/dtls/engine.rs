@@ -111,8 +111,8 @@ impl Engine {
 
     /// Profile and keys of a complete handshake.
     ///
-    /// The certificate has been looked at in the course of the handshake; that is done again here, so
-    /// that no way of completing one can go around it.
+    /// The certificate has been looked at in the course of the handshake; that is done again here,
+    /// so that no way of completing one can go around it.
     pub(super) fn agreed_keys(&self, role: DtlsRole) -> Result<(SrtpProfile, SrtpKeys), DtlsError> {
         let ssl = self.stream.ssl();
         let certificate = ssl
@@ -171,8 +171,8 @@ fn protocol_error(error: &openssl::ssl::Error) -> DtlsError {
     DtlsError::Protocol(error.ssl_error().cloned().unwrap_or_else(ErrorStack::get))
 }
 
-/// Empties OpenSSL's error queue. It belongs to the thread: what one session left there, the next one
-/// on this thread would take for its own.
+/// Empties OpenSSL's error queue. It belongs to the thread: what one session left there, the next
+/// one on this thread would take for its own.
 fn forget_errors() {
     drop(ErrorStack::get());
 }

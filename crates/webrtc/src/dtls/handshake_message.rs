@@ -22,7 +22,8 @@ const CERTIFICATE_VERIFY: u8 = 15;
 const CLIENT_KEY_EXCHANGE: u8 = 16;
 const CERTIFICATE_STATUS: u8 = 22;
 
-/// What a client sends in the clear, in this order: we ask for no cookie and always for a certificate.
+/// What a client sends in the clear, in this order: we ask for no cookie and always for a
+/// certificate.
 const OF_CLIENT: [u8; 4] = [
     CLIENT_HELLO,
     CERTIFICATE,
@@ -45,9 +46,10 @@ const OF_SERVER: [u8; 8] = [
 /// Returns whether the fragment of a record is made of messages, or parts of them, that the peer of
 /// somebody in this role may send.
 ///
-/// This keeps out what nobody would send who takes part in the handshake. It cannot keep out a forger
-/// who writes messages of the right form: until the handshake is complete nothing tells them from the
-/// peer's (RFC 6347 section 4.2.1 has the cookie against that, and only before the handshake).
+/// This keeps out what nobody would send who takes part in the handshake. It cannot keep out a
+/// forger who writes messages of the right form: until the handshake is complete nothing tells them
+/// from the peer's (RFC 6347 section 4.2.1 has the cookie against that, and only before the
+/// handshake).
 pub(super) fn is_plausible(mut fragment: &[u8], role: DtlsRole) -> bool {
     let mut is_plausible = !fragment.is_empty();
     while is_plausible && !fragment.is_empty() {

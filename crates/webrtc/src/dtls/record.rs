@@ -46,8 +46,8 @@ const MIN_PROTECTED_LEN: usize = 24;
 pub(super) struct Sifted {
     /// The records that may be part of it.
     pub(super) records: Vec<u8>,
-    /// The description of an alert in the clear by which the peer ends the handshake, or somebody who
-    /// forges its address.
+    /// The description of an alert in the clear by which the peer ends the handshake, or somebody
+    /// who forges its address.
     pub(super) alert: Option<u8>,
 }
 
@@ -55,8 +55,8 @@ pub(super) struct Sifted {
 ///
 /// RFC 6347 section 4.1.2.7 wants invalid records dropped in silence, because anybody can send one
 /// from a forged address. OpenSSL answers many of them with a fatal alert, and the association is
-/// over: records of another kind, messages that have no place in the handshake or are not whole, and
-/// protected records too short for a tag. So they must not reach it.
+/// over: records of another kind, messages that have no place in the handshake or are not whole,
+/// and protected records too short for a tag. So they must not reach it.
 pub(super) fn sift(datagram: &[u8], role: DtlsRole) -> Sifted {
     let mut sifted = Sifted::default();
     for record in Records(datagram) {

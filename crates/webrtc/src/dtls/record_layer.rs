@@ -1,9 +1,9 @@
 //! The record layer of an association whose handshake is over (RFC 6347 section 4.1, RFC 5288).
 //!
-//! After the handshake of a viewer nothing is left to do for DTLS but to carry its data channel, if it
-//! has one, to say goodbye and to hear it. For that OpenSSL keeps some 70 KiB for each association,
-//! most of it buffers it would need for another handshake; the keys, counters and replay window kept
-//! here are about one.
+//! After the handshake of a viewer nothing is left to do for DTLS but to carry its data channel, if
+//! it has one, to say goodbye and to hear it. For that OpenSSL keeps some 70 KiB for each
+//! association, most of it buffers it would need for another handshake; the keys, counters and
+//! replay window kept here are about one.
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::tls_prf::{self, P_SHA256, P_SHA384};
@@ -230,8 +230,8 @@ fn associated_data(content_type: u8, sequence: u64, length: usize) -> [u8; 13] {
 
 /// Which of the last 64 records have been seen (RFC 6347 section 4.1.2.6).
 ///
-/// It begins with none, when the handshake is complete: what OpenSSL has seen before was the handshake
-/// itself, of which nothing is taken here.
+/// It begins with none, when the handshake is complete: what OpenSSL has seen before was the
+/// handshake itself, of which nothing is taken here.
 #[derive(Debug, Default)]
 struct ReplayWindow {
     /// The highest sequence number seen, and one more.

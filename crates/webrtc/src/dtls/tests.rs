@@ -285,8 +285,8 @@ fn a_client_hello_in_two_datagrams_is_accepted_in_either_order() {
     }
 }
 
-/// A ClientHello as long as a post-quantum key share makes it, in fragments that the network delivers as
-/// it likes.
+/// A ClientHello as long as a post-quantum key share makes it, in fragments that the network
+/// delivers as it likes.
 #[test]
 fn a_client_hello_in_many_datagrams_is_accepted_in_any_order_and_with_repetitions() {
     type Flight = Vec<Vec<u8>>;
@@ -388,7 +388,8 @@ fn a_client_refuses_a_server_with_another_certificate() {
     assert!(matches!(error, DtlsError::Alert { .. }), "{error}");
 }
 
-/// Records in the clear that have no place in a handshake, each of which OpenSSL answers by ending it.
+/// Records in the clear that have no place in a handshake, each of which OpenSSL answers by ending
+/// it.
 fn junk() -> Vec<Vec<u8>> {
     let record = |content_type: u8, fragment: &[u8]| {
         let mut record = vec![content_type, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 1, 0];
@@ -903,7 +904,8 @@ fn a_renegotiation_is_refused_and_the_association_goes_on() {
         if is_settled {
             server.settle();
         }
-        // A second ClientHello under the keys, as a renegotiation begins (RFC 5246 section 7.4.1.2).
+        // A second ClientHello under the keys, as a renegotiation begins (RFC 5246 section
+        // 7.4.1.2).
         let mut layer = record_layer_of(&client);
         let (_, hello) = client.first_flight.split_at(13);
         let hello = layer.seal_handshake(hello);

@@ -1,4 +1,4 @@
-//! The agent: answers the peer's checks and knows where the peer is.
+//! The agent: answers the peer's checks and tracks the peer's address.
 
 use std::time::{Duration, Instant};
 
@@ -6,22 +6,22 @@ use super::path::Path;
 use super::{CandidatePair, Credentials};
 use crate::stun::{Class, ErrorCode, IceRole, Message, MessageWriter, Method, StunError};
 
-/// Consent has ended when no valid check came for this long. RFC 7675 section 5.1 allows 30 s; peers
-/// check every 2.5 to 6 s, so that half of it means several checks in a row were lost.
+/// Consent has ended when no valid check came for this long. RFC 7675 section 5.1 allows 30 s;
+/// peers check every 2.5 to 6 s, so that half of it means several checks in a row were lost.
 pub const CONSENT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The version of libwebrtc's short check that is spoken here.
+/// The supported version of libwebrtc's short check.
 const GOOG_PING_VERSION: u16 = 1;
 
-/// Time that a new session waits for its first valid check.
+/// Timeout of a new session for its first valid check.
 pub const FIRST_CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// PRIORITY in checks of ours, which form no pair: that of a peer-reflexive candidate (RFC 8445
 /// section 5.1.2.1).
 const CHALLENGE_PRIORITY: u32 = (110 << 24) + (65_535 << 8) + 255;
 
-/// Pairs whose datagrams are accepted at the same time: one for each way the peer has to get here.
-/// The oldest that is neither sent on nor waited for is forgotten for a new one.
+/// Maximum number of valid pairs: one for each path that the peer has to the gateway. The oldest
+/// that is neither sent on nor waited for is removed for a new one.
 pub(super) const MAX_VALID_PAIRS: usize = 8;
 
 /// A lite agent with one component: everything is multiplexed on it (RFC 8834 section 4.5).
@@ -34,24 +34,24 @@ pub(super) const MAX_VALID_PAIRS: usize = 8;
 /// ```
 ///
 /// The first pair with a valid check is used at once, since the peer takes DTLS and media on each
-/// pair that works, and a nomination may be another round trip away. From then on only a valid check
-/// with USE-CANDIDATE moves the selected pair: neither a check without, nor DTLS or RTP from
-/// elsewhere. A later nomination moves it again, so that a viewer who changes networks goes on.
+/// pair that works, and a nomination may be another round trip away. From then on only a valid
+/// check with USE-CANDIDATE moves the selected pair: neither a check without, nor DTLS or RTP from
+/// elsewhere. A later nomination moves it again, so that a viewer can change networks.
 ///
 /// **Proof.** A check can have a forged source. An address is sent little until somebody there has
-/// proved to get what is sent (see `path`): each valid check from an unproven one is answered, and
-/// asked back by a check of ours, [`IceLite::poll_challenge`]. A pair that is nominated when it is not
-/// proven yet is selected as soon as it is, a round trip later; until then the proven one before it
-/// carries the media, so that a viewer who moves misses nothing of what still arrives there.
+/// proved to receive it (see `path`): each valid check from an unproven one is answered, and
+/// challenged by a check of ours, [`IceLite::poll_challenge`]. A pair that is nominated while it is
+/// unproven is selected as soon as it is proven, a round trip later; until then the previous proven
+/// pair carries the media, so that a moving viewer misses nothing that still arrives there.
 ///
-/// **Restart.** [`IceLite::restart`] begins a generation with new credentials. The one before stays
-/// good until the peer has nominated a pair of the new one (RFC 8445 section 9), so that media has an
-/// address at every moment.
+/// **Restart.** [`IceLite::restart`] starts a generation with new credentials. The previous one
+/// stays valid until the peer has nominated a pair of the new one (RFC 8445 section 9), so that
+/// media always has an address.
 ///
-/// **Strangers.** Nothing is sent to whoever does not even know the name of the session (48 random
-/// bits), nor on what has no FINGERPRINT. A request that names the session and is not signed, or not
-/// with its password, gets the error that RFC 8489 section 9.1.3 wants. No answer is longer than what
-/// it answers, so that none is worth being aimed at a third party.
+/// **Strangers.** A request that does not name the session (48 random bits) or has no FINGERPRINT
+/// gets no answer. A request that names the session without a valid signature gets the error that
+/// RFC 8489 section 9.1.3 requires. No answer is longer than its request, so reflecting one at a
+/// third party is not worthwhile.
 ///
 /// Call [`IceLite::handle_stun`] with each STUN datagram, and drop the session at
 /// [`IceLite::poll_timeout`].
@@ -64,7 +64,7 @@ pub struct IceLite {
     last_valid_check: Option<Instant>,
     selected: Option<CandidatePair>,
     nominated: bool,
-    /// The peer may check in the short form, because it said that it knows it.
+    /// True if the peer has announced support of the short check.
     goog_ping: bool,
     /// Pairs with a valid check, the oldest first; at most [`MAX_VALID_PAIRS`].
     paths: Vec<Path>,
@@ -72,7 +72,7 @@ pub struct IceLite {
     awaited: Option<CandidatePair>,
 }
 
-/// What came of a STUN datagram.
+/// The outcome of a STUN datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "an answered request has a response to send"]
 pub enum IceOutcome {
@@ -92,7 +92,7 @@ pub enum IceOutcome {
     Dropped(DropReason),
 }
 
-/// What a valid check meant.
+/// The effects of a valid check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Check {
     /// The pair of this check has become the selected one: send there from now on.
@@ -104,7 +104,7 @@ pub struct Check {
     pub consent: bool,
 }
 
-/// Why a STUN datagram was dropped without an answer.
+/// The reason why a STUN datagram was dropped without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DropReason {
@@ -112,15 +112,16 @@ pub enum DropReason {
     Malformed(StunError),
     /// A Binding indication: a keepalive, which has no answer and no effect (RFC 8445 section 11).
     Indication,
-    /// Neither a request that is known nor a response.
+    /// Neither a supported request nor a response.
     NotBindingRequest,
-    /// A response that is not to a check of ours on this pair, or not signed with the peer's password.
+    /// A response that is not to a check of ours on this pair, or not signed with the peer's
+    /// password.
     NoAnswer,
     /// No FINGERPRINT, which checks have to carry (RFC 8445 section 7.1).
     NoFingerprint,
     /// USERNAME is missing or does not name this session.
     Username,
-    /// The short check is not signed with our password, or not from where a full one came.
+    /// The short check is not signed with our password, or no full check came on its pair.
     GoogPing,
 }
 
@@ -143,20 +144,19 @@ impl IceLite {
     }
 
     /// Starts a new generation: checks under these credentials are valid from now on, and those
-    /// under the credentials before until the peer nominates a pair of the new generation (RFC 8445
-    /// section 9). A restart that comes before that takes the place of the unfinished one.
+    /// under the old credentials until the peer nominates a pair of the new generation (RFC 8445
+    /// section 9). A restart before that replaces the unfinished one.
     pub fn restart(&mut self, local: Credentials, remote: Credentials) {
         let next = Generation::new(local, remote);
         let last = std::mem::replace(&mut self.current, next);
-        // Of an unfinished restart, the generation that carries the media is the older one.
+        // During an unfinished restart, the older generation carries the media.
         self.previous.get_or_insert(last);
     }
 
-    /// Takes a STUN datagram; where the outcome is [`IceOutcome::Valid`] or [`IceOutcome::Refused`],
-    /// `response` is what to send back on `pair`. What `response` held before is lost in that case.
+    /// Handles a STUN datagram. If the outcome is [`IceOutcome::Valid`] or [`IceOutcome::Refused`],
+    /// `response` holds the response to send back on `pair`; its previous content is lost.
     ///
-    /// A repeated request gets the same response again: nothing of it depends on what came before
-    /// but for the effects of a restart.
+    /// A repeated request gets the same response again: nothing but a restart changes it.
     pub fn handle_stun(
         &mut self,
         now: Instant,
@@ -198,20 +198,20 @@ impl IceLite {
         self.nominated
     }
 
-    /// Returns whether datagrams on this pair may be listened to: a valid check came on it.
+    /// Returns whether datagrams on this pair are accepted: a valid check came on it.
     #[must_use]
     pub fn is_valid(&self, pair: CandidatePair) -> bool {
         self.path(pair).is_some()
     }
 
-    /// Returns whether somebody at the other end of this pair has proved to get what is sent there.
+    /// Returns whether the peer has proved that it receives on this pair.
     #[must_use]
     pub fn is_proven(&self, pair: CandidatePair) -> bool {
         self.path(pair).is_some_and(Path::is_proven)
     }
 
-    /// Records that the pair is proven in another way than by the answer to a check of ours.
-    /// Returns whether it has become the selected one by that.
+    /// Records that the pair is proven by other means than the response to a check of ours. Returns
+    /// whether this makes it the selected one.
     pub fn prove(&mut self, now: Instant, pair: CandidatePair) -> bool {
         let Some(path) = self.path_mut(pair) else {
             return false;
@@ -227,22 +227,22 @@ impl IceLite {
         is_awaited
     }
 
-    /// Records what came on a pair; it counts only where the pair is valid.
+    /// Records bytes received on a pair; they count only if the pair is valid.
     pub fn note_received(&mut self, pair: CandidatePair, bytes: usize) {
         if let Some(path) = self.path_mut(pair) {
             path.note_received(bytes);
         }
     }
 
-    /// Returns whether so many bytes may be sent on a pair, which then counts as done: any number
-    /// where it is proven, else within [`AMPLIFICATION_LIMIT`](super::AMPLIFICATION_LIMIT).
+    /// Returns whether `bytes` may be sent on a pair, and counts them as sent: any number if it is
+    /// proven, else within [`AMPLIFICATION_LIMIT`](super::AMPLIFICATION_LIMIT).
     pub fn spend(&mut self, pair: CandidatePair, bytes: usize) -> bool {
         self.path_mut(pair).is_some_and(|path| path.spend(bytes))
     }
 
     /// Writes a check of ours for a pair that is not proven, if one is due and may be sent.
     ///
-    /// To be called when a valid check has come on the pair.
+    /// Call it after a valid check on the pair.
     pub fn poll_challenge(
         &mut self,
         now: Instant,
@@ -320,7 +320,8 @@ impl IceLite {
         request: &Message<'_>,
         response: &mut Vec<u8>,
     ) -> IceOutcome {
-        // RFC 8489 section 6.3: what fails here is dropped in silence, before any other check.
+        // RFC 8489 section 6.3: messages that fail here are dropped silently, before other
+        // validation.
         if !request.has_fingerprint {
             return IceOutcome::Dropped(DropReason::NoFingerprint);
         }
@@ -351,8 +352,8 @@ impl IceLite {
             is_current && request.use_candidate && self.previous.take().is_some();
         let check = self.accept(now, pair, request.use_candidate);
         if completes_restart {
-            // Pairs of the generation before are no longer valid, but for one that carries the media until
-            // this one is proven.
+            // Pairs of the previous generation are no longer valid, except one that carries the
+            // media until this one is proven.
             let kept = [Some(pair), self.selected];
             self.paths.retain(|path| kept.contains(&Some(path.pair)));
         }
@@ -363,7 +364,7 @@ impl IceLite {
     /// sends it when nothing has changed since its last full check, and only after both sides have
     /// said that they know it.
     ///
-    /// It can refresh consent, and nothing more: with so short a tag it must not bring in an address.
+    /// It can only refresh consent: with so short a tag it must not add an address.
     fn handle_goog_ping(
         &mut self,
         now: Instant,
@@ -387,7 +388,7 @@ impl IceLite {
         IceOutcome::Valid(self.accept(now, pair, false))
     }
 
-    /// Takes the response to a check of ours: it has come from where the check went.
+    /// Handles the response to a check of ours, which came from the address that the check went to.
     fn handle_answer(
         &mut self,
         now: Instant,
@@ -416,7 +417,7 @@ impl IceLite {
         generations.find(|generation| generation.local.ufrag() == fragment)
     }
 
-    /// RFC 8445 section 7.3.2: what a lite agent does with a valid check.
+    /// Handles a valid check as a lite agent (RFC 8445 section 7.3.2).
     fn accept(&mut self, now: Instant, pair: CandidatePair, nominated: bool) -> Check {
         if !self.is_valid(pair) {
             self.add_path(pair);
@@ -424,7 +425,7 @@ impl IceLite {
         let selected = match self.selected {
             None => true,
             Some(current) if !nominated || current == pair => false,
-            // Between two that are not proven there is nothing to lose.
+            // Between two unproven pairs, the nominated one is preferred.
             Some(current) => self.is_proven(pair) || !self.is_proven(current),
         };
         if selected {
@@ -445,7 +446,7 @@ impl IceLite {
         }
     }
 
-    /// Starts a path; the oldest that is not needed is forgotten where there are too many.
+    /// Adds a path; removes the oldest that is not needed if there are too many.
     fn add_path(&mut self, pair: CandidatePair) {
         if self.paths.len() >= MAX_VALID_PAIRS {
             let needed = [self.selected, self.awaited];
@@ -462,9 +463,9 @@ impl IceLite {
 #[derive(Debug)]
 struct Generation {
     local: Credentials,
-    /// Those of the peer, by which checks of ours are signed.
+    /// The peer's credentials, which sign checks of ours.
     remote: Credentials,
-    /// What USERNAME has to be: both fragments, ours first (RFC 8445 section 7.1.2).
+    /// The expected USERNAME: both fragments, ours first (RFC 8445 section 7.1.2).
     username: String,
 }
 
@@ -477,7 +478,7 @@ impl Generation {
         }
     }
 
-    /// Why a request that names this generation cannot be granted.
+    /// Returns the error for a request that names this generation and cannot be granted.
     fn refusal(&self, request: &Message<'_>) -> Option<ErrorCode<'static>> {
         if !request.has_integrity() {
             return Some(ErrorCode::BAD_REQUEST);
@@ -490,8 +491,8 @@ impl Generation {
             return Some(ErrorCode::UNKNOWN_ATTRIBUTE);
         }
         match request.ice_role {
-            // A lite agent is controlled whatever the tie-breakers are (RFC 8445 section 6.1.1), so
-            // that it is always the other one who has to switch (section 7.3.1.1).
+            // A lite agent is always controlled (RFC 8445 section 6.1.1), so the peer has to switch
+            // (section 7.3.1.1).
             Some(IceRole::Controlled(_)) => Some(ErrorCode::ROLE_CONFLICT),
             _ => None,
         }

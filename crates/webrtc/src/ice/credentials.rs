@@ -29,7 +29,7 @@ pub struct Credentials {
     password: String,
 }
 
-/// Credentials that RFC 8839 section 5.4 does not allow. Whoever wrote the SDP is at fault.
+/// Credentials that RFC 8839 section 5.4 does not allow: an error in the peer's SDP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvalidCredentials {
@@ -59,7 +59,7 @@ impl Credentials {
         })
     }
 
-    /// Credentials as they stand in an SDP.
+    /// Parses credentials from an SDP.
     pub fn new(ufrag: &str, password: &str) -> Result<Self, InvalidCredentials> {
         if !UFRAG_LENGTHS.contains(&ufrag.len()) {
             return Err(InvalidCredentials::UfragLength {
@@ -102,8 +102,8 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Letters of `ice-char`, and three more that some players use although RFC 8839 has no place for them:
-/// base64 in its URL form, and its padding. They can do no harm.
+/// Returns whether a letter is one of `ice-char`, or one of three more that some players use
+/// although RFC 8839 does not allow them: base64 in its URL form, and its padding. They do no harm.
 fn is_tolerated(letter: u8) -> bool {
     ICE_CHARS.contains(&letter) || matches!(letter, b'-' | b'_' | b'=')
 }

@@ -1,9 +1,9 @@
 //! ICE as a lite agent speaks it (RFC 8445), with consent (RFC 7675).
 //!
-//! A gateway has an address that everybody can reach, so it needs no checks of its own: it gives out
-//! host candidates, answers the checks of the peer, and learns from them where the peer is.
+//! A gateway has an address that everybody can reach, so it needs no checks of its own: it gives
+//! out host candidates, answers the checks of the peer, and learns from them where the peer is.
 //!
-//! What a lite agent leaves out, and why nothing is missed:
+//! The parts that a lite agent does not need, and why:
 //!
 //! | Specification | Rule | Here |
 //! |---|---|---|
@@ -21,14 +21,14 @@
 //! | 8.3 | free candidates that are not used | there is one socket for everybody |
 //! | 9 | ICE restart | [`IceLite::restart`]: only the peer begins one, by PATCH (RFC 9725 section 4.3.3); both generations of credentials are good until it is complete |
 //! | 11 | send keepalives | not sent: media flows, and the peer's own checks keep bindings open. Binding indications of the peer are taken and have no effect |
-//! | RFC 8489 9.1.3 | 400 and 401 for requests that are not authentic | only to who names the session, so that no stranger learns which there are |
-//! | RFC 8421 | many interfaces and both families of addresses | all are announced in the order of configuration; the peer chooses among what it can reach |
+//! | RFC 8489 9.1.3 | 400 and 401 for requests that are not authentic | only for requests that name the session, so that strangers cannot probe for sessions |
+//! | RFC 8421 | many interfaces and both families of addresses | all are announced in the order of configuration; the peer chooses among those it can reach |
 //! | RFC 7675 | send consent checks | the peer's checks are the consent: none for [`CONSENT_TIMEOUT`] means that it is gone |
-//! | RFC 8838 | trickle | what trickles is not needed, and all of ours is in the answer |
+//! | RFC 8838 | trickle | trickled candidates are not needed, and all of ours are in the answer |
 //! | RFC 6544 | active and simultaneous-open TCP candidates | passive only: the peer connects to us |
 //!
-//! One thing beyond the specifications is spoken: libwebrtc's short connectivity check (GOOG_PING),
-//! with peers that announce it.
+//! One extension is supported: libwebrtc's short connectivity check (GOOG_PING), with peers that
+//! announce it.
 
 mod agent;
 mod credentials;

@@ -1,27 +1,27 @@
-//! Where a datagram came from, and how.
+//! Candidate pairs: addresses and transport of a datagram.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// Where a datagram came from, and which of our addresses it was sent to.
+/// The remote and the local address of a datagram, and its transport.
 ///
-/// Replies have to leave from the address that was asked (RFC 8445 section 7.2.5.2.1), which on a
-/// socket that is bound to all addresses is not a matter of course.
+/// Replies have to leave from the destination address of the request (RFC 8445 section 7.2.5.2.1),
+/// which a socket that is bound to all addresses does not ensure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CandidatePair {
-    /// Our address, where the system tells it.
+    /// Our address, if the system reports it.
     pub local: Option<IpAddr>,
     /// The peer's address.
     pub remote: SocketAddr,
-    /// How datagrams get from one to the other.
+    /// The transport between them.
     pub transport: Transport,
 }
 
-/// How the datagrams of a pair travel.
+/// The transport of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transport {
-    /// As they are.
+    /// UDP datagrams.
     Udp,
-    /// As frames on the TCP connection of this number, which the peer has opened (RFC 6544).
+    /// Frames on the TCP connection with this number, which the peer has opened (RFC 6544).
     Tcp(u64),
 }
 

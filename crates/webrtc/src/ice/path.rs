@@ -1,12 +1,12 @@
-//! A way to the peer, and how much may be sent on it.
+//! A path to the peer, and the limit of bytes before it is proven.
 
 use std::time::{Duration, Instant};
 
 use super::{CandidatePair, Transport};
 use crate::stun::TransactionId;
 
-/// Bytes that may be sent to an unproven address for each byte that came from it (RFC 9000 section
-/// 8.1). What does not fit waits or is dropped.
+/// Bytes that may be sent to an unproven address for each byte received from it (RFC 9000 section
+/// 8.1). Datagrams over the limit wait or are dropped.
 pub const AMPLIFICATION_LIMIT: u64 = 3;
 
 /// Least time between two challenges on one path.
@@ -14,13 +14,12 @@ const CHALLENGE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A pair on which a valid check came.
 ///
-/// A valid check proves that its sender knows our password, not that it is where it seems to be: a
-/// viewer can put anybody's address into its datagrams. Until something has come from an address that
-/// only somebody there can know, it is sent at most [`AMPLIFICATION_LIMIT`] times what came from it.
-/// What proves it is the answer to a check of ours, whose transaction id nobody else has seen
-/// (as PATH_RESPONSE does in RFC 9000 section 8.2), or a DTLS handshake that went this way alone. An
-/// authentic SRTCP packet does not: a viewer who forges the address of its checks can forge that of
-/// its reports.
+/// A valid check proves that its sender knows our password, not that it is at its source address: a
+/// viewer can forge that. An unproven address is sent at most [`AMPLIFICATION_LIMIT`] times the
+/// bytes received from it. It is proven by the response to a check of ours, whose transaction id
+/// only a receiver there knows (as PATH_RESPONSE does in RFC 9000 section 8.2), or by a DTLS
+/// handshake on this path alone. An authentic SRTCP packet proves nothing: a viewer that forges the
+/// source of its checks can forge that of its reports.
 #[derive(Debug)]
 pub(super) struct Path {
     pub(super) pair: CandidatePair,
@@ -38,7 +37,7 @@ impl Path {
             pair,
             challenge: TransactionId(rand::random()),
             challenged: None,
-            // A TCP connection comes about only with somebody who gets what is sent to the address.
+            // A TCP handshake proves that the peer receives at the address.
             is_proven: matches!(pair.transport, Transport::Tcp(_)),
             received: 0,
             sent: 0,
@@ -53,12 +52,12 @@ impl Path {
         self.is_proven = true;
     }
 
-    /// Records what came on the path.
+    /// Records bytes received on the path.
     pub(super) fn note_received(&mut self, bytes: usize) {
         self.received = self.received.saturating_add(bytes as u64);
     }
 
-    /// Returns whether so many bytes may be sent, which then counts as done.
+    /// Returns whether `bytes` may be sent, and counts them as sent.
     pub(super) fn spend(&mut self, bytes: usize) -> bool {
         let sent = self.sent.saturating_add(bytes as u64);
         let is_permitted =

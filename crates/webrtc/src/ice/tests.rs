@@ -32,7 +32,7 @@ fn pair(remote: &str) -> CandidatePair {
     CandidatePair::udp(None, remote.parse().unwrap())
 }
 
-/// A check as a browser sends it, but for what a test changes.
+/// Returns a check as a browser sends it, with a test's changes.
 struct TestCheck {
     username: &'static str,
     password: &'static str,
@@ -128,7 +128,7 @@ fn unsigned() -> Vec<u8> {
 }
 
 #[test]
-fn who_does_not_know_the_session_gets_no_answer_and_changes_nothing() {
+fn request_that_does_not_name_the_session_gets_no_answer_and_changes_nothing() {
     let now = origin();
     let wrong_ufrag = TestCheck {
         username: "LOCX:REMO",
@@ -161,7 +161,7 @@ fn who_does_not_know_the_session_gets_no_answer_and_changes_nothing() {
 }
 
 #[test]
-fn a_request_that_is_not_signed_as_it_should_be_is_told_so_without_a_signature() {
+fn request_without_a_valid_signature_gets_an_unsigned_error() {
     let now = origin();
     let wrong_password = TestCheck {
         password: "anotherpasswordanotherpassword",
@@ -317,7 +317,7 @@ fn a_nomination_without_the_password_moves_nothing() {
 }
 
 #[test]
-fn a_peer_that_believes_to_be_controlled_is_told_to_switch() {
+fn controlled_peer_gets_a_role_conflict_error() {
     let (now, mut out) = (origin(), Vec::new());
     let mut ice = agent(now);
     let controlled = TestCheck {
@@ -438,7 +438,7 @@ fn prove(ice: &mut IceLite, now: Instant, from: CandidatePair) -> IceOutcome {
 }
 
 #[test]
-fn unproven_pair_gets_three_times_what_came_from_it_and_a_proven_one_any_amount() {
+fn unproven_pair_is_limited_to_three_times_the_bytes_received() {
     let (now, mut out) = (origin(), Vec::new());
     let mut ice = agent(now);
     let from = pair("192.0.2.7:5000");
@@ -580,7 +580,7 @@ fn goog_ping(password: &str) -> Vec<u8> {
 }
 
 #[test]
-fn the_short_check_is_spoken_with_who_announces_it() {
+fn short_check_is_used_with_peers_that_announce_it() {
     let (start, mut out) = (origin(), Vec::new());
     let mut ice = agent(start);
     let from = pair("192.0.2.7:5000");

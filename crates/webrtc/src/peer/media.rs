@@ -29,8 +29,8 @@ const REPORT_GRID: Duration = Duration::from_millis(100);
 /// must not cost more than one that watches.
 const RETRANSMIT_RATE: u64 = 10_000_000;
 
-/// A packet is not sent again more often than once in a round trip, which is taken to be within these
-/// bounds.
+/// A packet is not sent again more often than once in a round trip, which is taken to be within
+/// these bounds.
 const RESEND_INTERVAL: (Duration, Duration) =
     (Duration::from_millis(10), Duration::from_millis(500));
 

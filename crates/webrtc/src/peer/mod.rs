@@ -359,8 +359,8 @@ impl Peer {
         Some(deadlines.fold(self.ice.poll_timeout(), Instant::min))
     }
 
-    /// Does what is due at `now`: sender reports, DTLS retransmissions, checks of ours, the end of a
-    /// session that has lost its viewer. Does nothing before [`Self::poll_timeout`].
+    /// Does what is due at `now`: sender reports, DTLS retransmissions, checks of ours, the end of
+    /// a session that has lost its viewer. Does nothing before [`Self::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.closed {
             return;

@@ -8,7 +8,7 @@ const SOURCE_DESCRIPTION: u8 = 202;
 const GOODBYE: u8 = 203;
 const CNAME: u8 = 1;
 
-/// What a sender reports of one source (RFC 3550 section 6.4.1).
+/// Sender information of one source (RFC 3550 section 6.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SenderInfo {
     /// The source.
@@ -21,11 +21,12 @@ pub struct SenderInfo {
     pub octets: u32,
 }
 
-/// Appends a sender report for a source, and the source description that ties it to the others by its
-/// canonical name: what a receiver needs to play them in sync.
+/// Appends a sender report for a source, and the source description that ties it to the others by
+/// its canonical name, so that a receiver can play them in sync.
 ///
 /// Each source has a compound packet of its own. RFC 3550 section 6.1 would allow several sender
-/// reports in one, but there are receivers (GStreamer's jitter buffer) that look at the first alone.
+/// reports in one, but there are receivers (GStreamer's jitter buffer) that look at the first
+/// alone.
 pub fn write_sender_report(out: &mut Vec<u8>, ntp: NtpTime, source: &SenderInfo, cname: &str) {
     header(out, 0, SENDER_REPORT, 6);
     out.extend_from_slice(&source.ssrc.to_be_bytes());
@@ -36,8 +37,8 @@ pub fn write_sender_report(out: &mut Vec<u8>, ntp: NtpTime, source: &SenderInfo,
     write_source_description(out, source.ssrc, cname);
 }
 
-/// Appends a BYE for the sources, behind the empty receiver report that a compound packet must begin
-/// with (RFC 3550 section 6.1).
+/// Appends a BYE for the sources, behind the empty receiver report that a compound packet must
+/// begin with (RFC 3550 section 6.1).
 pub fn write_bye(out: &mut Vec<u8>, ssrcs: &[u32]) {
     let Some(first) = ssrcs.first() else { return };
     header(out, 0, 201, 1);
@@ -60,7 +61,7 @@ fn write_source_description(out: &mut Vec<u8>, ssrc: u32, cname: &str) {
     out.resize(out.len() + 4 * (chunk_words - 1) - item_len, 0);
 }
 
-/// The common header; `words` counts what follows it.
+/// Writes the common header; `words` counts the 32-bit words after it.
 pub(super) fn header(out: &mut Vec<u8>, count: usize, packet_type: u8, words: usize) {
     out.extend_from_slice(&[VERSION | count as u8 & 0x1f, packet_type]);
     out.extend_from_slice(&(words as u16).to_be_bytes());

@@ -31,8 +31,8 @@ impl<'a> FirRequests<'a> {
         Self(bytes)
     }
 
-    /// For each source asked for: its SSRC, and the number of the command, which stays the same when
-    /// the command is repeated.
+    /// For each source asked for: its SSRC, and the number of the command, which stays the same
+    /// when the command is repeated.
     pub fn iter(&self) -> impl Iterator<Item = (u32, u8)> + use<'a> {
         self.0
             .chunks_exact(8)
@@ -40,7 +40,7 @@ impl<'a> FirRequests<'a> {
     }
 }
 
-/// What a receiver estimates that it can receive (draft-alvestrand-rmcat-remb-03 section 2.2).
+/// A receiver's estimate of the maximum bitrate (draft-alvestrand-rmcat-remb-03 section 2.2).
 ///
 /// ```text
 /// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
@@ -63,7 +63,7 @@ impl Remb {
         }
         let value = word(bytes, 4)?;
         let (exponent, mantissa) = (value >> 18 & 0x3f, u64::from(value & 0x3_ffff));
-        // What does not fit is more than any path carries.
+        // A number that overflows is more than any path carries.
         let bitrate = u128::from(mantissa) << exponent;
         Some(Self {
             bitrate: u64::try_from(bitrate).unwrap_or(u64::MAX),

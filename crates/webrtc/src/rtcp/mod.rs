@@ -1,4 +1,4 @@
-//! RTCP (RFC 3550 section 6): what a viewer reports, and what it is told.
+//! RTCP (RFC 3550 section 6): parses feedback of viewers, and writes reports for them.
 //!
 //! * [`packet`]: the parts of a compound packet, those that matter here parsed.
 //! * [`report`]: reception reports.

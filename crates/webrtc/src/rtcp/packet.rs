@@ -18,9 +18,9 @@ pub enum Packet<'a> {
         /// The packet identifiers and bit masks.
         pairs: NackPairs<'a>,
     },
-    /// The decoder lost the picture (RFC 4585 section 6.3.1).
+    /// Picture Loss Indication (RFC 4585 section 6.3.1).
     PictureLossIndication {
-        /// The source of the picture.
+        /// The source of the video.
         media_ssrc: u32,
     },
     /// The decoder wants a decoder refresh point (RFC 5104 section 4.3.1).
@@ -42,8 +42,8 @@ const TRANSPORT_FEEDBACK: u8 = 205;
 const PAYLOAD_FEEDBACK: u8 = 206;
 const EXTENDED_REPORT: u8 = 207;
 
-/// Returns the packets of a compound or reduced-size (RFC 5506) packet, those of other types left
-/// out. It ends at the first malformed one.
+/// Returns the packets of a compound or reduced-size (RFC 5506) packet, without those of other
+/// types. It ends at the first malformed one.
 pub fn packets(compound: &[u8]) -> impl Iterator<Item = Packet<'_>> {
     let mut rest = compound;
     std::iter::from_fn(move || {
@@ -70,7 +70,7 @@ fn unpadded(first: u8, body: &[u8]) -> Option<&[u8]> {
     body.get(..body.len().checked_sub(usize::from(*body.last()?))?)
 }
 
-/// Parses what follows the common header; `count` is its 5-bit field.
+/// Parses a packet's body, after the common header; `count` is its 5-bit field.
 fn parse(count: u8, packet_type: u8, body: &[u8]) -> Option<Packet<'_>> {
     match (packet_type, count) {
         (SENDER_REPORT, _) => Some(Packet::Report(ReportBlocks::new(count, body.get(24..)?))),
@@ -136,12 +136,12 @@ mod tests {
             0x84, 206, 0, 4, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 5, 1, 0, 0, 0,
         ]);
         bytes.extend([0x8f, 206, 0, 2, 0, 0, 0, 9, 0, 0, 0, 0]);
-        // With padding: four bytes, of which the last one says so.
+        // With padding: four bytes; the last one holds their number.
         bytes.extend([
             0xa1, 205, 0, 4, 0, 0, 0, 9, 0, 0, 0, 5, 0, 7, 0, 0, 0, 0, 0, 4,
         ]);
         let parsed: Vec<Packet<'_>> = packets(&bytes).collect();
-        assert_eq!(parsed.len(), 5, "a packet of an unknown kind is left out");
+        assert_eq!(parsed.len(), 5, "a packet of an unknown type is skipped");
         let Packet::Nack {
             media_ssrc: 5,
             pairs,

@@ -24,7 +24,7 @@ impl<'a> ReportBlocks<'a> {
     }
 }
 
-/// How a receiver fares with one source (RFC 3550 section 6.4.1).
+/// A report block: reception statistics of one source (RFC 3550 section 6.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReportBlock {
     /// The source reported on.

@@ -2,7 +2,7 @@
 
 use super::packet::word;
 
-/// Most packets that one feedback may speak of: seconds of the fastest stream.
+/// Maximum number of packets that one feedback may cover: seconds of the fastest stream.
 const MAX_PACKETS: u16 = 8192;
 
 /// Ticks of arrival times per second: they count 250 us.
@@ -11,7 +11,7 @@ pub const TICKS_PER_SECOND: i64 = 4000;
 /// Ticks in a step of the reference time, which counts 64 ms.
 const REFERENCE_TICKS: i64 = 256;
 
-/// When each of a range of packets arrived.
+/// The arrival times of a range of packets.
 ///
 /// ```text
 /// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
@@ -27,7 +27,7 @@ const REFERENCE_TICKS: i64 = 256;
 pub struct TransportFeedback<'a> {
     /// Sequence number of the first packet.
     pub base_sequence: u16,
-    /// Number of packets it speaks of.
+    /// Number of packets it covers.
     pub count: u16,
     /// Counts the feedback packets of the receiver, modulo 256.
     pub feedback_count: u8,
@@ -47,7 +47,7 @@ pub struct PacketStatus {
 }
 
 impl<'a> TransportFeedback<'a> {
-    /// Reads what follows the SSRC of the media source.
+    /// Parses feedback, after the SSRC of the media source.
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (range, time) = (word(bytes, 0)?, word(bytes, 4)?);
         let (base_sequence, count) = ((range >> 16) as u16, range as u16);
@@ -110,7 +110,7 @@ impl<'a> TransportFeedback<'a> {
     }
 }
 
-/// What a chunk says of a packet.
+/// The status of a packet in a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Symbol {
     NotReceived,
@@ -132,7 +132,7 @@ enum Chunk {
 }
 
 impl Chunk {
-    /// Returns the symbol of the packet `n` places from the chunk's first.
+    /// Returns the symbol of packet `n` of the chunk, from 0.
     fn symbol(self, chunk: u16, n: u16) -> Symbol {
         match self {
             Self::RunLength => Symbol::of(chunk >> 13 & 3),
@@ -180,7 +180,8 @@ mod tests {
 
     #[test]
     fn a_run_of_packets_that_arrived_is_read_with_its_times() {
-        // Base 0xfffe, 3 packets, reference time 4 (256 ms), feedback 9, run of 3 with small deltas.
+        // Base 0xfffe, 3 packets, reference time 4 (256 ms), feedback 9, run of 3 with small
+        // deltas.
         let bytes = [0xff, 0xfe, 0, 3, 0, 0, 4, 9, 0x20, 3, 0, 40, 4];
         assert_eq!(
             packets(&bytes),
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn vectors_of_one_and_of_two_bits_tell_what_is_missing() {
+    fn vectors_of_one_and_of_two_bits_are_parsed() {
         // One bit: 1 0 1 and 11 more that are not counted.
         let bytes = [0, 10, 0, 3, 0, 0, 0, 0, 0b1010_1000, 0, 1, 2];
         assert_eq!(packets(&bytes), [(10, Some(1)), (11, None), (12, Some(3))]);
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_too_long_is_refused_and_missing_times_end_it() {
+    fn truncated_or_oversized_feedback_is_refused_and_missing_times_end_it() {
         let whole = [0, 1, 0, 2, 0, 0, 4, 9, 0x20, 2, 7, 8];
         for len in 0..10 {
             assert_eq!(TransportFeedback::parse(&whole[..len]), None, "{len}");

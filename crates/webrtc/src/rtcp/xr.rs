@@ -15,13 +15,13 @@ const DLRR: u8 = 5;
 /// A receiver's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReferenceTime {
-    /// Who sent it.
+    /// SSRC of the sender.
     pub ssrc: u32,
     /// The middle 32 bits of its NTP time.
     pub middle: u32,
 }
 
-/// Returns the receiver reference time of an extended report; `body` is what follows the common
+/// Returns the receiver reference time of an extended report; `body` starts after the common
 /// header.
 pub(super) fn reference_time(body: &[u8]) -> Option<ReferenceTime> {
     let ssrc = word(body, 0)?;
@@ -40,8 +40,8 @@ pub(super) fn reference_time(body: &[u8]) -> Option<ReferenceTime> {
     }
 }
 
-/// Appends an extended report of `sender` that sends a receiver's clock back, with the time since it
-/// came in 65536ths of a second.
+/// Appends an extended report of `sender` that sends a receiver's clock back, with the time since
+/// it came in 65536ths of a second.
 ///
 /// ```text
 /// |V=2|P|reserved |   PT=XR=207   |             length = 5        |

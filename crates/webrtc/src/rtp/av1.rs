@@ -1,4 +1,5 @@
-//! The RTP payload format of AV1 (Alliance for Open Media, RTP Payload Format For AV1, version 1.0).
+//! The RTP payload format of AV1 (Alliance for Open Media, RTP Payload Format For AV1, version
+//! 1.0).
 
 use std::ops::Range;
 
@@ -9,14 +10,14 @@ use distributary_media::av1::{Obu, Obus};
 use super::payload::{Payload, equal_parts};
 
 /// The bits of the aggregation header (section 4.4): the first element continues one of the packet
-/// before, the last goes on in the next, how many elements there are, and whether a coded video sequence
-/// begins.
+/// before, the last goes on in the next, how many elements there are, and whether a coded video
+/// sequence begins.
 const CONTINUES: u8 = 0x80;
 const GOES_ON: u8 = 0x40;
 const COUNT_SHIFT: u8 = 4;
 const NEW_SEQUENCE: u8 = 0x08;
 
-/// Most elements in a packet: what the header can count, so that the last needs no length in front.
+/// Maximum number of elements in a packet: the header can count them, so the last needs no length.
 const MAX_COUNT: usize = 3;
 
 /// Bytes of the aggregation header.
@@ -27,9 +28,9 @@ const LEAST_REST: usize = 8;
 
 /// Cuts one temporal unit into payloads of at most `max_payload` bytes.
 ///
-/// Sizes inside the OBUs are left out, since the packets tell them, and so are temporal delimiters and
-/// padding (section 5). No packet but the last ends with the end of an OBU: Chromium takes that for the
-/// end of a picture, although a temporal unit may have frames that are not shown before the one that is.
+/// Sizes inside the OBUs are removed, since the packets tell them, and so are temporal delimiters
+/// and padding (section 5). No packet but the last ends with the end of an OBU: Chromium takes that
+/// for the end of a frame, although a temporal unit may have hidden frames before the shown one.
 pub fn packetise(
     units: &[Bytes],
     keyframe: bool,
@@ -98,12 +99,13 @@ fn aggregate(
         if offset > 0 {
             body[0] |= GOES_ON;
         }
-        // A copy: the packets of a frame of a few bytes would keep a buffer of the largest size each.
+        // A copy: the packets of a frame of a few bytes would keep a buffer of the largest size
+        // each.
         emit(Payload::whole(Bytes::copy_from_slice(&body)));
     }
 }
 
-/// Adds a part of an OBU, of which its header is the beginning.
+/// Adds a part of an OBU that starts with its header.
 fn put(body: &mut BytesMut, unit: &Obu, part: Range<usize>) {
     let header = unit.header();
     let split = |at: usize| (at.min(header.len()), at.saturating_sub(header.len()));
@@ -208,7 +210,7 @@ mod tests {
         assert!(payloads(&[0x12, 0], false, 100).is_empty());
     }
 
-    /// Returns what a receiver makes of the payloads: OBUs without sizes (section 4.4).
+    /// Depacketises payloads as a receiver does: OBUs without sizes (section 4.4).
     fn depacketise(payloads: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let mut units: Vec<Vec<u8>> = Vec::new();
         for payload in payloads {
@@ -241,7 +243,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_receiver_gets_back_what_was_sent(
+        fn receiver_restores_the_temporal_unit(
             units in prop::collection::vec(
                 (prop::sample::select(vec![1u8, 3, 4, 5, 6, 7]), any::<Option<u8>>(),
                  prop::collection::vec(any::<u8>(), 0..3000)), 1..8),

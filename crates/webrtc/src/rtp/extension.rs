@@ -10,8 +10,8 @@ const ONE_BYTE_PROFILE: [u8; 2] = [0xbe, 0xde];
 /// Set in the first byte of the header when an extension follows it (RFC 3550 section 5.1).
 const EXTENSION_BIT: u8 = 0x10;
 
-/// Most bytes of an extension with the word in front of it. Every packet has room for so much, and
-/// [`HeaderTemplate::new`] leaves out what would be more.
+/// Most bytes of an extension with the word in front of it. Every packet has room for it, and
+/// [`HeaderTemplate::new`] omits elements that exceed it.
 pub const MAX_EXTENSION: usize = 28;
 
 /// Longest header with its extension.
@@ -25,18 +25,18 @@ const CAPTURE_TIME_LEN: usize = 16;
 pub struct StreamExtensions {
     /// Name of the stream's section (RFC 9143 section 15), which ties an SSRC to it.
     pub mid: Option<(ExtensionId, Mid)>,
-    /// When the packet was sent, as a receiver's own estimate of the bandwidth needs it.
+    /// Send time of the packet, for a receiver's own estimate of the bandwidth.
     pub abs_send_time: Option<ExtensionId>,
     /// Sequence number of the transport (draft-holmer-rmcat-transport-wide-cc-extensions-01).
     pub transport_wide_cc: Option<ExtensionId>,
     /// Bounds for the delay that the receiver adds.
     pub playout_delay: Option<(ExtensionId, PlayoutDelay)>,
-    /// When a picture or a block of sound was captured, by our clock.
+    /// Capture time of the audio or video frame, by our clock.
     pub abs_capture_time: Option<ExtensionId>,
 }
 
 impl StreamExtensions {
-    /// The same but for the playout delay: a retransmission has nothing to say about it.
+    /// Returns the extensions without the playout delay, which retransmissions do not carry.
     pub(crate) fn without_delay(self) -> Self {
         Self {
             playout_delay: None,
@@ -45,7 +45,7 @@ impl StreamExtensions {
     }
 }
 
-/// The value of `a=mid`, at most 16 bytes: what an element of the one-byte form can hold.
+/// The value of `a=mid`, at most 16 bytes: the limit of the one-byte form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mid {
     bytes: [u8; 16],
@@ -96,7 +96,7 @@ impl PlayoutDelay {
     }
 }
 
-/// Which of the extensions that need not be in every packet are in this one.
+/// The extensions of a packet that not every packet has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extras {
     /// The mid and the playout delay.
@@ -106,7 +106,7 @@ pub struct Extras {
 }
 
 impl Extras {
-    /// What a receiver is told until it knows the stream.
+    /// The extensions that announce a stream until a receiver report names it.
     pub const ANNOUNCEMENT: Self = Self {
         announcement: true,
         capture_time: false,
@@ -128,16 +128,16 @@ impl Extras {
 pub struct HeaderTemplate {
     bytes: [u8; MAX_HEADER],
     len: usize,
-    /// Where the values are that change with the packet; `None` when the header has none.
+    /// Offsets of the values that change per packet; `None` if the header has none.
     abs_send_time: Option<usize>,
     transport_wide_cc: Option<usize>,
     abs_capture_time: Option<usize>,
 }
 
-/// What differs from packet to packet.
+/// The header fields that change per packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PacketFields {
-    /// Set on the last packet of a picture.
+    /// Set on the last packet of a frame.
     pub marker: bool,
     /// Counts the packets of the stream.
     pub sequence: u16,
@@ -200,7 +200,7 @@ impl HeaderTemplate {
         Some(at)
     }
 
-    /// Pads the elements to whole words and writes what stands before them; without an element there
+    /// Pads the elements to whole words and writes the extension's header; without an element there
     /// is no extension.
     fn finish(&mut self, fixed: RtpHeader) {
         let elements = RtpHeader::LEN + 4;
@@ -233,8 +233,8 @@ impl HeaderTemplate {
     }
 
     /// Sets the capture time of the packets that follow, as an NTP timestamp
-    /// (<http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time>). Its clock is the one of our
-    /// sender reports, so the offset between the two is zero.
+    /// (<http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time>). Its clock is the one of
+    /// our sender reports, so the offset between the two is zero.
     pub fn set_capture_time(&mut self, ntp: u64) {
         if let Some(value) = self
             .abs_capture_time
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_every_packet_has_takes_three_words() {
+    fn extensions_of_every_packet_take_three_words() {
         let template = HeaderTemplate::new(108, 5, &all("0"), Extras::default());
         let bytes = written(&template);
         assert_eq!(bytes[..2], [0x90, 0xec]);
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_left_out() {
+    fn elements_that_do_not_fit_are_omitted() {
         let extras = Extras {
             announcement: true,
             capture_time: true,

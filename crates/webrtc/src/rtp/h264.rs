@@ -14,9 +14,9 @@ const F_BIT: u8 = 0x80;
 const NRI_MASK: u8 = 0x60;
 const TYPE_MASK: u8 = 0x1f;
 
-/// Cuts one access unit into payloads of at most `max_payload` bytes: NAL units as they are, several of
-/// them in one packet (STAP-A), and fragments of equal size (FU-A). NAL units that are empty or of a type
-/// that RTP has for itself are left out.
+/// Cuts one access unit into payloads of at most `max_payload` bytes: NAL units as they are,
+/// several of them in one packet (STAP-A), and fragments of equal size (FU-A). NAL units that are
+/// empty or of a type that RTP reserves are skipped.
 pub fn packetise(units: &[Bytes], max_payload: usize, emit: impl FnMut(Payload)) {
     nal::packetise::<H264, 1>(units, max_payload, emit);
 }
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_that_would_be_taken_for_a_packet_is_left_out() {
+    fn units_of_reserved_types_are_skipped() {
         assert_eq!(
             payloads(&[&[0x78, 0, 1, 0x41], &[0x41, 1], &[]], 100),
             [vec![0x41, 1]]
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn parameter_sets_stay_in_front_of_their_picture() {
+    fn parameter_sets_stay_in_front_of_their_frame() {
         let idr = [0x65; 300];
         let sent = payloads(&[&[0x67, 1], &[0x68, 2], &idr], 200);
         assert_eq!(sent[0], [0x78, 0, 2, 0x67, 1, 0, 2, 0x68, 2]);
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(sent.len(), 3);
     }
 
-    /// Returns what a receiver makes of the payloads (RFC 6184 section 5.6 to 5.8).
+    /// Depacketises payloads as a receiver does (RFC 6184 section 5.6 to 5.8).
     fn depacketise(payloads: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let mut units: Vec<Vec<u8>> = Vec::new();
         for payload in payloads {
@@ -135,7 +135,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_receiver_gets_back_what_was_sent(
+        fn receiver_restores_the_access_unit(
             units in prop::collection::vec(
                 (1u8..24, prop::collection::vec(any::<u8>(), 0..4000)), 0..12),
             max in 64usize..1200,

@@ -1,4 +1,5 @@
-//! The RTP payload format of H.265 (RFC 7798), in one stream and decoding order (SRST, without DONL).
+//! The RTP payload format of H.265 (RFC 7798), in one stream and decoding order (SRST, without
+//! DONL).
 
 use bytes::Bytes;
 use distributary_media::h265::NalType;
@@ -20,9 +21,9 @@ const F_BIT: u8 = 0x80;
 const TYPE_MASK: u8 = 0x7e;
 const TID_MASK: u8 = 0x07;
 
-/// Cuts one access unit into payloads of at most `max_payload` bytes: NAL units as they are, several of
-/// them in one packet (AP), and fragments of equal size (FU). NAL units that are shorter than their header
-/// or of a type that RTP has for itself are left out.
+/// Cuts one access unit into payloads of at most `max_payload` bytes: NAL units as they are,
+/// several of them in one packet (AP), and fragments of equal size (FU). NAL units that are shorter
+/// than their header or of a type that RTP reserves are skipped.
 pub fn packetise(units: &[Bytes], max_payload: usize, emit: impl FnMut(Payload)) {
     nal::packetise::<H265, HEADER_LEN>(units, max_payload, emit);
 }
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_that_would_be_taken_for_a_packet_is_left_out() {
+    fn units_of_reserved_types_are_skipped() {
         // Types 48 and 50, a unit that is a header alone, and an empty one.
         let units: [&[u8]; 5] = [
             &[0x60, 1, 0, 1],
@@ -115,7 +116,7 @@ mod tests {
         assert_eq!(sent[2][..4], [0x62, 0x01, 0x40 | 19, 168]);
     }
 
-    /// Returns what a receiver makes of the payloads (RFC 7798 sections 4.4.1 to 4.4.3).
+    /// Depacketises payloads as a receiver does (RFC 7798 sections 4.4.1 to 4.4.3).
     fn depacketise(payloads: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let mut units: Vec<Vec<u8>> = Vec::new();
         for payload in payloads {
@@ -143,7 +144,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_receiver_gets_back_what_was_sent(
+        fn receiver_restores_the_access_unit(
             units in prop::collection::vec(
                 (0u8..48, 0u8..64, 1u8..8, prop::collection::vec(any::<u8>(), 1..4000)), 0..12),
             max in 64usize..1200,

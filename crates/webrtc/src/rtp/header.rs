@@ -17,7 +17,7 @@
 pub struct RtpHeader {
     /// Payload type, 7 bits.
     pub payload_type: u8,
-    /// Set on the last packet of a picture.
+    /// Set on the last packet of a frame.
     pub marker: bool,
     /// Counts packets, modulo 2^16.
     pub sequence: u16,

@@ -2,10 +2,10 @@
 //!
 //! * [`header`]: the fixed header.
 //! * [`extension`]: header extensions (RFC 8285), and the header as a template.
-//! * [`payload`]: what follows it, as slices of the frame it came from.
-//! * [`h264`], [`h265`], [`av1`], [`vp9`]: the payload formats of pictures; [`packetise`] chooses.
-//! * `nal`: what the first two of them have in common.
-//! * [`red`]: packets of sound that carry the one before them as well (RFC 2198).
+//! * [`payload`]: the payload, as slices of the frame it came from.
+//! * [`h264`], [`h265`], [`av1`], [`vp9`]: the payload formats of video; [`packetise`] chooses.
+//! * `nal`: the common part of the first two.
+//! * [`red`]: audio packets that carry the previous one as well (RFC 2198).
 
 pub mod av1;
 pub mod extension;
@@ -24,9 +24,8 @@ pub use extension::{HeaderTemplate, StreamExtensions};
 pub use header::RtpHeader;
 pub use payload::Payload;
 
-/// Cuts the units of a picture, or of a part of one, into payloads of at most `max_payload` bytes, by the
-/// format of its codec (see [`VideoFrame::units`](distributary_media::VideoFrame::units)). A codec
-/// without one gives none.
+/// Cuts the units of a frame, or of a part of one, into payloads of at most `max_payload` bytes, by
+/// the
 pub fn packetise(
     codec: VideoCodec,
     units: &[Bytes],

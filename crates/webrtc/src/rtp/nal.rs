@@ -1,5 +1,5 @@
-//! What the payload formats of H.264 (RFC 6184) and H.265 (RFC 7798) have in common: NAL units travel
-//! alone, several in one packet, or one in several packets.
+//! The common part of the payload formats of H.264 (RFC 6184) and H.265 (RFC 7798): NAL units
+//! travel alone, several in one packet, or one in several packets.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -10,10 +10,10 @@ pub(super) const FU_START: u8 = 0x80;
 /// Last fragment of a NAL unit, in the FU header.
 pub(super) const FU_END: u8 = 0x40;
 
-/// In what one of the formats differs from the other. `LEN` is the length of a NAL unit's header, which
-/// is that of a payload's header, too.
+/// The differences between the two formats. `LEN` is the length in bytes of a NAL unit's header and
+/// of a payload's header.
 pub(super) trait NalFormat<const LEN: usize> {
-    /// Returns whether RTP has not taken the unit's type for packets of its own.
+    /// Returns whether the unit's type is not one that RTP reserves.
     fn is_sendable(unit: &[u8]) -> bool;
 
     /// Returns the header of a packet that carries all of `units`.
@@ -26,10 +26,10 @@ pub(super) trait NalFormat<const LEN: usize> {
 
 /// Cuts one access unit into payloads of at most `max_payload` bytes.
 ///
-/// NAL units that fit together travel together, as parameter sets in front of a keyframe do; one that
-/// fits alone travels as it is; a larger one is cut into fragments of equal size, the last one perhaps
-/// shorter: the form that segmentation offload sends with one call. The order is kept. NAL units that
-/// cannot be sent are left out.
+/// NAL units that fit together travel together, as parameter sets in front of a keyframe do; one
+/// that fits alone travels as it is; a larger one is cut into fragments of equal size, the last one
+/// perhaps shorter: the form that segmentation offload sends with one call. The order is kept. NAL
+/// units that cannot be sent are skipped.
 pub(super) fn packetise<F: NalFormat<LEN>, const LEN: usize>(
     units: &[Bytes],
     max_payload: usize,
@@ -48,7 +48,7 @@ pub(super) fn packetise<F: NalFormat<LEN>, const LEN: usize>(
     }
 }
 
-/// Returns how many of the first NAL units fit into one packet together.
+/// Returns the number of leading NAL units that fit into one packet together.
 fn aggregated<F: NalFormat<LEN>, const LEN: usize>(units: &[Bytes], max_payload: usize) -> usize {
     let mut len = LEN;
     units

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-/// Most bytes that a payload format puts in front: the descriptor of a VP9 keyframe has six. One more
-/// makes no payload larger in memory.
+/// Most bytes that a payload format puts in front: the descriptor of a VP9 keyframe has six. One
+/// more makes no payload larger in memory.
 const MAX_PREFIX: usize = 7;
 
 /// The payload of one packet: some bytes that the payload format puts in front, and a slice of
@@ -65,8 +65,8 @@ impl Payload {
     }
 }
 
-/// Cuts `len` bytes into the fewest parts of at most `most` bytes, all of one size but the last, which
-/// may be shorter: the form that segmentation offload sends with one call.
+/// Cuts `len` bytes into the fewest parts of at most `most` bytes, all of one size but the last,
+/// which may be shorter: the form that segmentation offload sends with one call.
 pub(super) fn equal_parts(len: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     let count = len.div_ceil(most.max(1)).max(1);
     let size = len.div_ceil(count).max(1);

@@ -1,4 +1,4 @@
-//! Redundant audio (RFC 2198): a packet of sound that carries the one before it as well.
+//! Redundant audio (RFC 2198): each packet carries the previous one as well.
 
 use bytes::{BufMut, BytesMut};
 
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_left_out() {
+    fn previous_frame_that_does_not_fit_is_omitted() {
         let alone = [111, 7, 8];
         assert_eq!(bytes(&[7, 8], None, 100), alone);
         assert_eq!(bytes(&[7, 8], Some((960, &[4, 5, 6])), 9), alone);

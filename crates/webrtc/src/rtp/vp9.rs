@@ -6,8 +6,8 @@ use distributary_media::vp9::FrameHeader;
 use super::payload::{Payload, equal_parts};
 
 /// The bits of the payload descriptor's first byte (RFC 9628 section 4.2). Without a picture id (I)
-/// receivers tell the order of pictures by sequence numbers alone, which go on without a gap for every
-/// viewer, whatever was left out for it.
+/// receivers order frames by sequence numbers alone, which have no gap for any
+/// viewer, whatever was dropped for it.
 const INTER_PICTURE_PREDICTED: u8 = 0x40;
 const START_OF_FRAME: u8 = 0x08;
 const END_OF_FRAME: u8 = 0x04;
@@ -59,7 +59,8 @@ pub fn packetise(
     }
 }
 
-/// Tells the size of the picture, so that a receiver can choose its decoder before it has decoded.
+/// Returns the descriptor's scalability structure with the frame size, so that a receiver can
+/// choose its decoder before it has decoded.
 fn structure(frame: &Bytes) -> Option<[u8; STRUCTURE_LEN]> {
     let size = FrameHeader::parse(frame)?.keyframe?;
     let [width, height] = [size.width, size.height].map(|size| u16::try_from(size).ok());
@@ -102,13 +103,13 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_size_to_tell_is_sent_all_the_same() {
+    fn frame_without_a_known_size_is_sent_all_the_same() {
         assert_eq!(payloads(&[1, 2, 3], true, 100), [vec![0x0c, 1, 2, 3]]);
     }
 
     proptest! {
         #[test]
-        fn a_receiver_gets_back_what_was_sent(
+        fn receiver_restores_the_frame(
             rest in prop::collection::vec(any::<u8>(), 0..5000),
             keyframe: bool,
             max in 64usize..1200,

@@ -16,11 +16,11 @@ impl Answer {
         Description::parse(text).map(Self)
     }
 
-    /// Returns what both sides have agreed on by this answer to the offer that was made of `plan` and
+    /// Returns the negotiated parameters, from this answer to the offer that was made of `plan` and
     /// `local`.
     ///
     /// # Errors
-    /// When the player takes nothing of what was offered, or the answer lacks something for a
+    /// If the player accepts none of the offered tracks, or the answer lacks something for a
     /// connection.
     pub fn accept(
         &self,

@@ -12,8 +12,8 @@ const COMPONENT: u32 = 1;
 /// Type preference of host candidates (RFC 8445 section 5.1.2.2).
 const HOST_TYPE_PREFERENCE: u32 = 126;
 
-/// What is taken off the type preference for TCP, so that a path by UDP always wins: RFC 6544
-/// section 4.2 wants UDP before TCP where both work.
+/// Subtracted from the type preference for TCP, so that a path by UDP always wins: RFC 6544 section
+/// 4.2 wants UDP before TCP where both work.
 const TCP_TYPE_PENALTY: u32 = 27;
 
 /// `direction-pref` of a passive host candidate (RFC 6544 section 4.2).
@@ -22,7 +22,7 @@ const TCP_PASSIVE_DIRECTION: u32 = 4;
 /// Largest `other-pref` (RFC 6544 section 4.2).
 const MAX_OTHER_PREFERENCE: u32 = 8191;
 
-/// How a candidate is reached.
+/// The transport protocol of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CandidateTransport {
@@ -37,7 +37,7 @@ pub enum CandidateTransport {
 pub struct HostCandidate {
     /// Address and port. A scope id is not written.
     pub address: SocketAddr,
-    /// How it is reached.
+    /// Transport protocol.
     pub transport: CandidateTransport,
 }
 
@@ -50,7 +50,7 @@ impl HostCandidate {
         }
     }
 
-    /// Creates a TCP port that the player connects to.
+    /// Creates a candidate for a TCP port that the player connects to.
     pub fn tcp_passive(address: SocketAddr) -> Self {
         Self {
             address,
@@ -58,8 +58,8 @@ impl HostCandidate {
         }
     }
 
-    /// Priority of the candidate at place `index` of a list with the best first
-    /// (RFC 8445 section 5.1.2.1).
+    /// Returns the priority of the candidate at `index` in a list with the best first (RFC 8445
+    /// section 5.1.2.1).
     fn priority(&self, index: usize) -> u32 {
         let index = u32::try_from(index).unwrap_or(u32::MAX);
         let (type_preference, local_preference) = match self.transport {

@@ -19,7 +19,7 @@ pub struct CodecParameters {
     pub encoding: String,
     /// RTP clock in Hz.
     pub clock_rate: u32,
-    /// Number of channels; 1 when nothing is said (RFC 8866 section 6.6).
+    /// Number of channels; 1 by default (RFC 8866 section 6.6).
     pub channels: u8,
     /// Format parameters as written, when there are any (RFC 8866 section 6.15).
     pub fmtp: Option<String>,
@@ -33,7 +33,7 @@ impl CodecParameters {
         self.encoding.split('/').next().unwrap_or_default()
     }
 
-    /// Value of the format parameter `key`: `1` of `packetization-mode=1`.
+    /// Returns the value of the format parameter `key`: `1` of `packetization-mode=1`.
     pub fn parameter(&self, key: &str) -> Option<&str> {
         let fmtp = self.fmtp.as_deref()?;
         fmtp.split(';').find_map(|parameter| {
@@ -49,7 +49,8 @@ impl CodecParameters {
         let mut parts = encoding.split('/');
         let (_name, clock_rate) = (parts.next()?, parts.next()?);
         let channels = parts.next().map_or(Ok(1), str::parse).ok()?;
-        // It is repeated in the answer: only what the grammar allows, and no more than there is in use.
+        // The answer repeats it, so only the grammar's characters and a limited length are
+        // accepted.
         let plain = encoding
             .bytes()
             .all(|byte| is_token_char(byte) || byte == b'/');
@@ -72,7 +73,7 @@ impl CodecParameters {
 pub struct Feedback {
     /// Generic NACK (RFC 4585 section 6.2.1).
     pub nack: bool,
-    /// Picture loss indication (RFC 4585 section 6.3.1).
+    /// Picture Loss Indication (RFC 4585 section 6.3.1).
     pub nack_pli: bool,
     /// Full intra request (RFC 5104 section 4.3.1).
     pub ccm_fir: bool,
@@ -83,7 +84,8 @@ pub struct Feedback {
 }
 
 impl Feedback {
-    /// The same with one kind of congestion feedback: with `transport_cc` the other is not needed.
+    /// Returns the feedback with one kind of congestion feedback: `transport_cc` makes REMB
+    /// unnecessary.
     pub(super) fn with_transport_cc(self, transport_cc: bool) -> Self {
         Self {
             transport_cc,
@@ -119,8 +121,8 @@ impl Feedback {
     }
 }
 
-/// Returns the payload types of one section, in the order of its `m=` line. Attribute lines that
-/// cannot be read are left out: they describe payload types that are then not chosen.
+/// Returns the payload types of one section, in the order of its `m=` line. Skips attribute lines
+/// that cannot be read: the payload types they describe are not chosen.
 pub(super) fn collect(formats: &[String], attributes: &[Attribute]) -> Vec<CodecParameters> {
     let values = |key: &'static str| {
         let of_key = attributes
@@ -148,7 +150,7 @@ pub(super) fn collect(formats: &[String], attributes: &[Attribute]) -> Vec<Codec
     }
     for (payload_type, value) in values("rtcp-fb").filter_map(|value| value.trim().split_once(' '))
     {
-        // `*` speaks of every payload type (RFC 4585 section 4.2).
+        // `*` stands for every payload type (RFC 4585 section 4.2).
         let wanted = parse_payload_type(payload_type);
         let matching = codecs
             .iter_mut()
@@ -174,8 +176,8 @@ fn in_order(formats: &[String], mut codecs: Vec<CodecParameters>) -> Vec<CodecPa
     codecs
 }
 
-/// Returns a payload type that can be told from RTCP on the same port: 64 to 95 cannot, as their
-/// first bytes with the marker bit set are those of RTCP (RFC 5761 section 4).
+/// Parses a payload type that differs from RTCP on the same port. 64 to 95 do not: with the marker
+/// bit set, their first bytes are those of RTCP (RFC 5761 section 4).
 fn parse_payload_type(text: &str) -> Option<u8> {
     let number = text.parse::<u8>().ok()?;
     matches!(number, 0..=63 | 96..=127).then_some(number)
@@ -210,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn format_parameters_are_found_whatever_their_case_and_spacing() {
+    fn format_parameters_are_found_in_any_case_and_spacing() {
         let lines = [
             "rtpmap:97 H264/90000",
             "fmtp:97 Packetization-Mode = 1; profile-level-id=42e01f;x",
@@ -242,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn payload_types_that_look_like_rtcp_are_left_out() {
+    fn payload_types_that_look_like_rtcp_are_skipped() {
         let lines = [
             "rtpmap:72 H264/90000",
             "rtpmap:35 H264/90000",
@@ -260,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_or_oversized_descriptions_are_left_out() {
+    fn broken_or_oversized_descriptions_are_skipped() {
         let fmtp = format!("fmtp:96 {}", "x".repeat(MAX_FMTP_BYTES + 1));
         assert!(codecs("96", &["rtpmap:96 H264/90000", &fmtp]).is_empty());
         let name = format!("rtpmap:96 {}/90000", "x".repeat(MAX_ENCODING_BYTES));

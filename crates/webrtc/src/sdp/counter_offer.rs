@@ -1,15 +1,15 @@
-//! A counter-offer: an offer of ours, for players that have made none that can be answered
+//! Counter-offers: offers of the gateway for players whose own offer cannot be answered
 //! (draft-ietf-wish-whep, "Server Sends Counter-Offer").
 //!
-//! A player's description decides what it is sent, so the counter-offer is written as the answer to a
-//! player that wants everything, with the DTLS role left open.
+//! A player's description decides which media it is sent, so the counter-offer is written as the
+//! answer to a player that wants everything, with the DTLS role left open.
 
 use std::sync::LazyLock;
 
 use super::description::Description;
 use super::{LocalParameters, MediaKind, MediaPlan, NegotiationError, Setup};
 
-/// A player that wants everything there is. Its credentials and its fingerprint are used by nobody.
+/// The offer of a player that wants everything. Its credentials and fingerprint are placeholders.
 const WANTS_ALL: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
     a=group:BUNDLE 0 1\r\na=ice-ufrag:none\r\na=ice-pwd:nonenonenonenonenonenone\r\na=setup:actpass\r\n\
     a=fingerprint:sha-1 00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00\r\n\
@@ -43,11 +43,12 @@ static WANTS_ALL_PARSED: LazyLock<Description> = LazyLock::new(|| {
 });
 
 impl MediaPlan {
-    /// Returns the text of an offer of everything in this plan. [`Answer::accept`](super::Answer::accept)
-    /// with the same plan and parameters says what the player takes of it.
+    /// Returns the text of an offer of everything in this plan.
+    /// [`Answer::accept`](super::Answer::accept) with the same plan and parameters returns what the
+    /// player accepts.
     ///
     /// # Errors
-    /// When the plan is empty.
+    /// If the plan is empty.
     pub fn counter_offer(&self, local: &LocalParameters) -> Result<String, NegotiationError> {
         let mut wants_all = WANTS_ALL_PARSED.clone();
         wants_all.media.retain(|media| match media.kind {
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_offered_on_one_transport_with_the_role_left_open() {
+    fn all_tracks_are_offered_on_one_transport_with_an_open_role() {
         let offer = plan().counter_offer(&local()).unwrap();
         for (line, count) in [
             ("a=group:BUNDLE 0 1", 1),
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_not_is_not_offered() {
+    fn missing_tracks_are_not_offered() {
         let sound = MediaPlan {
             video: None,
             ..plan()
@@ -143,7 +144,7 @@ mod tests {
 
     #[test]
     fn an_answer_takes_the_role_that_the_player_leaves() {
-        // What a browser makes of the offer: its own transport, and the other direction.
+        // A browser's answer has its own transport and the other direction.
         let answer = |setup: &str| {
             plan()
                 .counter_offer(&local())

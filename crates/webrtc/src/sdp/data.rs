@@ -1,4 +1,4 @@
-//! The section of a data channel (RFC 8841): SCTP over DTLS, on the transport of picture and sound.
+//! The section of a data channel (RFC 8841): SCTP over DTLS, on the transport of audio and video.
 
 use ::sdp::description::common::Attribute;
 
@@ -9,13 +9,13 @@ use crate::data::{DataConfig, SCTP_PORT};
 /// The only format of such a section (RFC 8832 section 8.1).
 pub(super) const FORMAT: &str = "webrtc-datachannel";
 
-/// What a player takes that does not say it (RFC 8841 section 6.1).
+/// Default of `a=max-message-size` in bytes (RFC 8841 section 6.1).
 const DEFAULT_MAX_MESSAGE_SIZE: u32 = 64 * 1024;
 
-/// Returns what a section says of its SCTP association; `None` when it is no data channel.
+/// Returns the SCTP association of a section; `None` if it is no data channel.
 ///
-/// Without `a=sctp-port` the usual port is meant: the library of nobody takes another. The form before
-/// RFC 8841, `DTLS/SCTP 5000` with `a=sctpmap`, is not read: no player of today writes it.
+/// Without `a=sctp-port` the usual port applies, which all SCTP libraries use. The form before RFC
+/// 8841, `DTLS/SCTP 5000` with `a=sctpmap`, is not supported: no current player writes it.
 pub(super) fn parse(line: &MediaLine, attributes: &[Attribute]) -> Option<DataConfig> {
     let is_data = line.media == "application"
         && matches!(line.proto.as_str(), "UDP/DTLS/SCTP" | "TCP/DTLS/SCTP")
@@ -30,7 +30,7 @@ pub(super) fn parse(line: &MediaLine, attributes: &[Attribute]) -> Option<DataCo
         None => SCTP_PORT,
     };
     let max_message_size = match number("max-message-size") {
-        // More than can be counted is no limit, which is written as 0.
+        // A number that overflows means no limit, which is written as 0.
         Some(size) => size.parse::<u64>().ok()?.try_into().unwrap_or(0),
         None => DEFAULT_MAX_MESSAGE_SIZE,
     };

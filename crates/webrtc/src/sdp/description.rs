@@ -51,7 +51,7 @@ impl Description {
     }
 }
 
-/// Each section has a name of its own (RFC 5888 section 4).
+/// Checks that each section has a name of its own (RFC 5888 section 4).
 fn check_mids(media: &[MediaSection]) -> Result<(), SdpError> {
     for (index, section) in media.iter().enumerate() {
         let Some(mid) = &section.mid else { continue };

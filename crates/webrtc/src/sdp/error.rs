@@ -1,11 +1,11 @@
-//! Errors of session descriptions, and of what becomes of them.
+//! Errors of session descriptions and of negotiation.
 
 use super::select::{RejectedMedia, Rejection};
 
 /// Longest piece of a description that is repeated in an error.
 const MAX_QUOTE_CHARS: usize = 80;
 
-/// A text that is no session description that can be read. The text of the error says what to change.
+/// A text that is not a readable session description. The error's text says what to change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SdpError {
@@ -20,12 +20,12 @@ pub enum SdpError {
     /// The text is not a session description (RFC 8866).
     #[error("this is not valid SDP: {expected}, found `{found}`")]
     Malformed {
-        /// What the grammar wants.
+        /// The form that the grammar requires.
         expected: &'static str,
         /// The piece of text that was there instead, shortened.
         found: String,
     },
-    /// The text is a session description, but of the part that is about ICE alone (RFC 8840 section 9).
+    /// The text is only a candidate fragment (RFC 8840 section 9).
     #[error(
         "this is a candidate fragment (trickle ICE), not a session description: send it to the \
          session by PATCH, with the Content-Type application/trickle-ice-sdpfrag"
@@ -34,15 +34,15 @@ pub enum SdpError {
     /// The text is no candidate fragment.
     #[error("the candidate fragment is not valid: {expected}, found `{found}`")]
     MalformedFragment {
-        /// What the grammar wants.
+        /// The form that the grammar requires.
         expected: &'static str,
         /// The piece of text that was there instead, shortened.
         found: String,
     },
 }
 
-/// A player's offer or answer that leads to no session, although it is a session description. The
-/// player's side has to change something, and the text says what.
+/// A valid offer or answer of a player that leads to no session. The player's side has to change
+/// something, and the text says what.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NegotiationError {
@@ -52,14 +52,14 @@ pub enum NegotiationError {
         /// Each `m=` section of the player's description with the reason for its rejection.
         rejected: Vec<RejectedMedia>,
     },
-    /// Media could be sent, but no connection is possible with what the player says about it.
+    /// Media could be sent, but the description lacks something for a connection.
     #[error("no connection to this player is possible: {0}")]
     Transport(#[from] TransportError),
 }
 
 impl NegotiationError {
-    /// Returns whether the player may be able to answer an offer of ours: it has not said what it can
-    /// decode, or has said it in sections that cannot be answered.
+    /// Returns whether the player may be able to answer a counter-offer: it has not told its
+    /// codecs, or only in sections that cannot be answered.
     pub fn invites_counter_offer(&self) -> bool {
         match self {
             Self::NothingToSend { rejected } => !rejected.iter().any(|media| {
@@ -77,14 +77,14 @@ impl NegotiationError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the video of this stream is {needed}, and this player supports {}", codecs(.offered))]
 pub struct UndecodableVideo {
-    /// The codec of the stream, with its profile where that matters.
+    /// The codec of the stream, with its profile if that matters.
     pub needed: &'static str,
     /// The codecs that the player names, at most eight.
     pub offered: Vec<String>,
 }
 
 impl SdpError {
-    /// The same error about a candidate fragment.
+    /// Returns the same error for a candidate fragment.
     pub(super) fn of_fragment(self) -> Self {
         match self {
             Self::Malformed { expected, found } => Self::MalformedFragment { expected, found },
@@ -101,7 +101,7 @@ impl SdpError {
     }
 }
 
-/// What a player's description lacks for a connection.
+/// The part that a player's description lacks for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
@@ -124,7 +124,7 @@ pub enum TransportError {
     /// No `a=setup` (RFC 8842 section 5.1).
     #[error("`a=setup` is missing; offer `a=setup:actpass`")]
     MissingSetup,
-    /// `a=setup:holdconn`, or a value that RFC 4145 section 4 does not know.
+    /// `a=setup:holdconn`, or a value that RFC 4145 section 4 does not define.
     #[error("`a=setup` must be actpass, active or passive")]
     UnusableSetup,
     /// No `a=rtcp-mux` (RFC 8858 section 4): RTP and RTCP share one port here.

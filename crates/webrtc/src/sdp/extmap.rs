@@ -5,7 +5,7 @@ use super::media::Direction;
 /// Longest extension name that is kept.
 const MAX_URI_BYTES: usize = 256;
 
-/// Header extensions that the gateway knows how to write.
+/// Header extensions that the gateway supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HeaderExtension {
@@ -22,7 +22,7 @@ pub enum HeaderExtension {
 }
 
 impl HeaderExtension {
-    /// Returns the name that stands in `a=extmap`.
+    /// Returns the name in `a=extmap`.
     pub fn uri(self) -> &'static str {
         match self {
             Self::Mid => "urn:ietf:params:rtp-hdrext:sdes:mid",
@@ -55,7 +55,8 @@ impl ExtensionId {
 /// One `a=extmap` line that we may answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExtensionMapping {
-    /// The id that the player gives it; an answer to an offer must use the same (RFC 8285 section 6).
+    /// The id that the player gives it; an answer to an offer must use the same (RFC 8285 section
+    /// 6).
     pub id: ExtensionId,
     /// Its name.
     pub uri: String,
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_answered_is_left_out() {
+    fn extensions_that_cannot_be_answered_are_skipped() {
         for bad in [
             "",
             "4",

@@ -1,5 +1,5 @@
-//! The part of a session description that is about ICE alone (RFC 8840 section 9): what a player sends
-//! by PATCH when it has more candidates, or restarts ICE (RFC 9725 section 4.3).
+//! Candidate fragments (RFC 8840 section 9), which players send by PATCH to add candidates or to
+//! restart ICE (RFC 9725 section 4.3).
 
 use super::normalise::MediaLine;
 use super::{BundleGroup, HostCandidate, SdpError, Token, candidate};
@@ -10,11 +10,11 @@ pub const FRAGMENT_MEDIA_TYPE: &str = "application/trickle-ice-sdpfrag";
 
 /// A fragment as a player sends it.
 ///
-/// Its candidates are not read: a lite agent sends nothing before the player's checks have told it
-/// where to.
+/// Its candidates are not read: a lite agent learns the player's address from its checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IceFragment {
-    /// The player's credentials. Others than before mean an ICE restart (RFC 8839 section 4.4.1.1.1).
+    /// The player's credentials. Others than before mean an ICE restart (RFC 8839 section
+    /// 4.4.1.1.1).
     pub ice: Option<Credentials>,
     group: Option<BundleGroup>,
     section: Option<MediaLine>,
@@ -22,8 +22,8 @@ pub struct IceFragment {
 }
 
 impl IceFragment {
-    /// Returns whether it restarts ICE for a player that had the user name fragment `known` so far:
-    /// a change of it is what makes a restart (RFC 8839 section 4.4.1.1.1).
+    /// Returns whether it restarts ICE for a player with the user name fragment `known`: a change
+    /// of it makes a restart (RFC 8839 section 4.4.1.1.1).
     pub fn restarts(&self, known: &str) -> bool {
         self.ice.as_ref().is_some_and(|ice| ice.ufrag() != known)
     }
@@ -31,8 +31,8 @@ impl IceFragment {
     /// Reads a fragment. Of several sections the first counts: all share one transport.
     ///
     /// # Errors
-    /// [`SdpError::MalformedFragment`], when a line is not of the form `<type>=<value>`, or the credentials
-    /// break the rules of RFC 8839 section 5.4.
+    /// [`SdpError::MalformedFragment`], when a line is not of the form `<type>=<value>`, or the
+    /// credentials break the rules of RFC 8839 section 5.4.
     pub fn parse(text: &str) -> Result<Self, SdpError> {
         Self::read(text).map_err(SdpError::of_fragment)
     }
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_fragment_is_refused() {
+    fn malformed_fragments_are_refused() {
         for text in [
             "hello",
             "{\"candidate\":\"a=b\"}",

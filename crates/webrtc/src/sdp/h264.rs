@@ -1,4 +1,4 @@
-//! Which H.264 payload type of an offer is used (RFC 6184 section 8).
+//! The choice of an H.264 payload type (RFC 6184 section 8).
 
 use super::{CodecParameters, MediaSection};
 
@@ -50,15 +50,15 @@ impl H264Profile {
     }
 }
 
-/// How NAL units may be put into packets (RFC 6184 section 6).
+/// Packetization mode (RFC 6184 section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PacketizationMode {
-    /// `packetization-mode=1`: STAP-A and FU-A are understood.
+    /// `packetization-mode=1`: STAP-A and FU-A are supported.
     NonInterleaved,
     /// The parameter is missing. By the letter this is single NAL unit mode, but players that write
-    /// their offer by hand or build it from partial caps leave it out and read FU-A all the same.
+    /// their offer by hand or build it from partial caps omit it and support FU-A all the same.
     Unstated,
-    /// `packetization-mode=0`: only whole NAL units are promised to be understood.
+    /// `packetization-mode=0`: only single NAL units are guaranteed to be supported.
     SingleNal,
 }
 
@@ -83,9 +83,9 @@ pub(super) struct H264Choice<'a> {
 
 /// Chooses a payload type for a stream with `profile_level_id`, `None` when that is not known yet.
 ///
-/// Profile and level never speak against a payload type: browsers offer no High profile at all and
-/// decode it, whatever payload type it comes on. They only order the choice: the packetization
-/// mode comes first, then the profile of the stream, then those that every player has.
+/// Profile and level never rule out a payload type: browsers offer no High profile at all and
+/// decode it on any payload type. They only order the choice: the packetization mode comes first,
+/// then the profile of the stream, then those that every player has.
 pub(super) fn choose(
     media: &MediaSection,
     profile_level_id: Option<[u8; 3]>,
@@ -93,7 +93,7 @@ pub(super) fn choose(
     let h264 = media.codecs.iter().filter(|codec| is_h264(codec));
     let choices = h264
         .filter_map(|codec| PacketizationMode::of(codec).map(|mode| H264Choice { codec, mode }));
-    // Of equals the first is taken: the player's own order of preference.
+    // Of equals the first is chosen: the player's own order of preference.
     choices.min_by_key(|choice| (choice.mode, profile_rank(choice.codec, profile_level_id)))
 }
 
@@ -159,7 +159,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_profile_of_the_stream_is_taken_when_it_is_offered_else_the_most_common_one() {
+    fn offered_profile_of_the_stream_is_chosen_else_the_most_common_one() {
         let cases = [
             (None, 108),
             (Some([0x42, 0xc0, 0x1e]), 108),
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn profiles_are_told_by_their_constraint_flags() {
+    fn profiles_are_identified_by_their_constraint_flags() {
         use H264Profile::*;
         let cases = [
             ([0x42, 0xe0, 0x1f], ConstrainedBaseline),

@@ -15,11 +15,11 @@ use crate::ice::Credentials;
 /// Most fingerprints of one section; players send one to three.
 const MAX_FINGERPRINTS: usize = 8;
 
-/// One `m=` section of a player's session description, with what the session level says for all
-/// sections.
+/// One `m=` section of a player's session description, with the session-level attributes that apply
+/// to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaSection {
-    /// What is carried.
+    /// Media type.
     pub kind: MediaKind,
     /// Port of the `m=` line: 0 when the section is disabled, or has no transport of its own
     /// (`bundle_only`).
@@ -38,7 +38,7 @@ pub struct MediaSection {
     pub rtcp_mux: bool,
     /// RTCP packets of reduced size (RFC 5506).
     pub rtcp_rsize: bool,
-    /// The player sends its clock to be told the round-trip time (RFC 3611 section 5.1).
+    /// The player sends its reference time to learn the round-trip time (RFC 3611 section 5.1).
     pub rtcp_xr_rcvr_rtt: bool,
     /// Payload types that were described in full, in order of preference.
     pub codecs: Vec<CodecParameters>,
@@ -46,7 +46,7 @@ pub struct MediaSection {
     pub extensions: Vec<ExtensionMapping>,
     /// The SCTP association, where the section is that of a data channel.
     pub data: Option<DataConfig>,
-    /// How the player is connected to, or what the section lacks for it.
+    /// The player's end of the connection, or the part that the section lacks for it.
     pub transport: Result<RemoteTransport, TransportError>,
 }
 
@@ -75,7 +75,7 @@ pub enum MediaKind {
 /// Direction of a section or header extension (RFC 8866 section 6.7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// Both ways, also when nothing is said.
+    /// Both ways; the default.
     #[default]
     SendRecv,
     /// Only from the describing side.
@@ -87,7 +87,7 @@ pub enum Direction {
 }
 
 impl MediaSection {
-    /// Payload type of the retransmissions of `payload_type` (RFC 4588 section 8.6).
+    /// Returns the payload type of the retransmissions of `payload_type` (RFC 4588 section 8.6).
     pub fn rtx_payload_type(&self, payload_type: u8) -> Option<u8> {
         let apt = payload_type.to_string();
         let mut rtx = self
@@ -98,8 +98,8 @@ impl MediaSection {
             .map(|codec| codec.payload_type)
     }
 
-    /// Payload type of RED packets whose blocks are of `payload_type`, and no other (RFC 2198 section 5:
-    /// `a=fmtp:<RED> 111/111`).
+    /// Returns the payload type of RED packets with blocks of `payload_type` only (RFC 2198 section
+    /// 5: `a=fmtp:<RED> 111/111`).
     pub fn red_payload_type(&self, payload_type: u8) -> Option<u8> {
         let block = payload_type.to_string();
         let is_of_blocks = |fmtp: &str| fmtp.split('/').all(|number| number.trim() == block);
@@ -112,8 +112,8 @@ impl MediaSection {
         red.map(|codec| codec.payload_type)
     }
 
-    /// Returns whether `protocol` is one of those that RFC 9429 section 5.1.2 wants to be read as
-    /// `UDP/TLS/RTP/SAVPF`: whatever is written there, DTLS-SRTP is meant.
+    /// Returns whether `protocol` is one of those that RFC 9429 section 5.1.2 treats as
+    /// `UDP/TLS/RTP/SAVPF`: all of them mean DTLS-SRTP.
     pub(super) fn is_rtp(&self) -> bool {
         let mut words = self.protocol.rsplit('/');
         let profile = matches!(words.next(), Some("AVP" | "AVPF" | "SAVP" | "SAVPF"));
@@ -213,7 +213,7 @@ impl fmt::Display for Direction {
     }
 }
 
-/// What the session level says for sections that do not say it themselves.
+/// Session-level attributes, which apply to sections without their own.
 #[derive(Debug)]
 pub(super) struct SessionDefaults<'a> {
     direction: Direction,
@@ -224,7 +224,7 @@ pub(super) struct SessionDefaults<'a> {
 
 impl<'a> SessionDefaults<'a> {
     /// `rtcp-mux` and `rtcp-rsize` belong into sections (RFC 5761 section 5.1.1, RFC 5506 section
-    /// 5), but who writes them at the top can only mean all of them.
+    /// 5); at the session level they can only mean all sections.
     pub(super) fn of(attributes: &'a [Attribute]) -> Self {
         let has = |key: &str| attributes.iter().any(|attribute| attribute.key == key);
         Self {
@@ -257,8 +257,8 @@ impl<'a> TransportLines<'a> {
         }
     }
 
-    /// Creates a section's own lines win over those of the session level (RFC 8839 section 5.4, RFC
-    /// 8122 section 5, RFC 4145 section 4).
+    /// Combines the levels: a section's own lines win over those of the session level (RFC 8839
+    /// section 5.4, RFC 8122 section 5, RFC 4145 section 4).
     fn or(self, session: &Self) -> Self {
         let own = !self.fingerprints.is_empty();
         Self {

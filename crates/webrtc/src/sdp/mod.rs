@@ -1,9 +1,9 @@
 //! Session descriptions: parses what players send, and writes ours (RFC 8866, RFC 9429, RFC 9143).
 //!
-//! [`Offer::parse`] turns text from the network into checked types. [`Offer::answer`] decides what
-//! the player is sent, and returns the text of our answer and what both sides have agreed on
-//! ([`Negotiated`]). Where the player's offer cannot be answered, or there is none, it can be made one
-//! ([`MediaPlan::counter_offer`]); the player's [`Answer`] to that leads to the same [`Negotiated`].
+//! [`Offer::parse`] turns text from the network into checked types. [`Offer::answer`] decides which
+//! media the player is sent, and returns the text of our answer and the negotiated parameters
+//! ([`Negotiated`]). A player without an offer that can be answered can get a counter-offer
+//! ([`MediaPlan::counter_offer`]); its [`Answer`] to that leads to the same [`Negotiated`].
 //!
 //! The gateway has one UDP 5-tuple for each viewer, is an ICE-lite agent with all its candidates
 //! in the answer, multiplexes RTP and RTCP always, and only ever sends. From that follow the
@@ -50,7 +50,8 @@ pub use select::{RejectedMedia, Rejection};
 pub use setup::Setup;
 pub use token::Token;
 
-/// Longest session description that is read, in bytes. Full offers of today's browsers have 4 to 8 KiB.
+/// Longest session description that is read, in bytes. Full offers of today's browsers have 4 to 8
+/// KiB.
 pub const MAX_SDP_BYTES: usize = 64 * 1024;
 
 /// Largest number of `m=` sections that is read.

@@ -1,7 +1,7 @@
-//! What both sides agree on (RFC 9429 section 5.3, RFC 9143 section 7.3).
+//! Negotiation (RFC 9429 section 5.3, RFC 9143 section 7.3).
 //!
-//! The same rules hold for a player's offer and for its answer to an offer of ours: a player is sent
-//! what it describes as what it wants to receive.
+//! The same rules apply to a player's offer and to its answer to a counter-offer: both describe
+//! what the player wants to receive.
 
 use super::description::Description;
 use super::select::{Selection, Verdict};
@@ -13,7 +13,7 @@ use super::{
     Note, PacketizationMode, RemoteTransport, Setup, TransportError,
 };
 
-/// A player's description with what both sides have agreed on.
+/// A player's description with the negotiated parameters.
 pub(super) struct Agreement<'a> {
     description: &'a Description,
     selection: Selection<'a>,
@@ -21,8 +21,8 @@ pub(super) struct Agreement<'a> {
 }
 
 impl Description {
-    /// Decides what of `plan` is sent. `setup` is our DTLS role; without one it is the answer to the
-    /// player's.
+    /// Decides which tracks of `plan` are sent. `setup` is our DTLS role; `None` derives it from
+    /// the player's.
     pub(super) fn agree(
         &self,
         plan: &MediaPlan,
@@ -72,11 +72,10 @@ impl Description {
         })
     }
 
-    /// Returns whether packets are numbered over the whole transport and the player says when each
-    /// arrived.
+    /// Returns whether transport-wide sequence numbers and feedback are used.
     ///
-    /// The video decides, which is nearly all that is sent. Without a retransmission stream its packets
-    /// are sent again byte for byte, so that they cannot have numbers of the transport.
+    /// The video decides, which is nearly all traffic. Without RTX its packets are resent byte for
+    /// byte, so they cannot have transport-wide numbers.
     fn uses_transport_cc(&self, selection: &Selection<'_>, plan: &MediaPlan) -> bool {
         let sections = self.media.iter().zip(&selection.verdicts);
         let mut videos = sections.filter_map(|(media, verdict)| match verdict {
@@ -136,8 +135,8 @@ impl Agreement<'_> {
                     writer.rejected(media);
                 }
             }
-            // One transport for all needs them once, but there are players that look at each section by
-            // itself, and others that only believe the last (aiortc).
+            // One transport for all needs them once, but there are players that look at each
+            // section by itself, and others that only believe the last (aiortc).
             writer.candidates();
         }
         writer.finish()
@@ -153,14 +152,14 @@ fn negotiate_video(
 ) -> NegotiatedVideo {
     let payload_type = choice.codec.payload_type;
     let nack = choice.codec.feedback.nack;
-    // Retransmissions are asked for by NACK, without it they have no use (RFC 4588 section 6.3).
+    // RTX is of no use without NACK (RFC 4588 section 6.3).
     let rtx = media.rtx_payload_type(payload_type).filter(|_| nack);
     let wanted = plan.video.as_ref().map(|video| video.extensions.as_slice());
     let mut extensions = agree_extensions(media, wanted.unwrap_or_default());
     extensions.retain(|(extension, _)| match extension {
         HeaderExtension::Mid => true,
         HeaderExtension::TransportWideCc => transport_cc,
-        // What is sent again byte for byte has nothing that changes from packet to packet.
+        // Packets that are resent byte for byte have no extension that changes.
         _ => rtx.is_some() || !nack,
     });
     NegotiatedVideo {

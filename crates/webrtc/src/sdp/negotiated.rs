@@ -1,4 +1,4 @@
-//! What both sides agree on.
+//! The negotiated parameters of a session.
 
 use std::fmt;
 
@@ -11,24 +11,24 @@ use super::{
     RemoteTransport, Setup, Token,
 };
 
-/// What both sides have agreed on once both have the other's description.
+/// The parameters that follow from the descriptions of both sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Negotiated {
     /// The video, if it is sent.
     pub video: Option<NegotiatedVideo>,
     /// The audio, if it is sent.
     pub audio: Option<NegotiatedAudio>,
-    /// The data channel, if it is offered beside what is sent.
+    /// The data channel, if it is offered besides media that is sent.
     pub data: Option<NegotiatedData>,
     /// The player's ICE credentials, fingerprints and DTLS role.
     pub remote: RemoteTransport,
     /// Our DTLS role, `Active` or `Passive`.
     pub setup: Setup,
-    /// What an operator may want to know about this player.
+    /// Remarks about this player for the operator.
     pub notes: Vec<Note>,
 }
 
-/// How video is sent.
+/// Negotiated video.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NegotiatedVideo {
     /// Name of the section.
@@ -37,16 +37,16 @@ pub struct NegotiatedVideo {
     pub payload_type: u8,
     /// SSRC of the video.
     pub ssrc: u32,
-    /// Payload type and SSRC of retransmissions (RFC 4588). Where there is NACK without this, lost
-    /// packets are sent once more as they were.
+    /// Payload type and SSRC of retransmissions (RFC 4588). With NACK and without this, lost
+    /// packets are resent unchanged.
     pub rtx: Option<NegotiatedRtx>,
     /// The player asks for lost packets by NACK.
     pub nack: bool,
-    /// Which feedback the player sends, so far as it is used.
+    /// The feedback that the player sends, as far as it is used.
     pub feedback: Feedback,
-    /// The coding of the pictures.
+    /// Video codec.
     pub codec: VideoCodec,
-    /// H264: how NAL units may be put into packets.
+    /// Packetization mode of H264.
     pub packetization_mode: Option<PacketizationMode>,
     /// RTCP packets of reduced size may be sent (RFC 5506).
     pub rtcp_rsize: bool,
@@ -54,7 +54,7 @@ pub struct NegotiatedVideo {
     pub extensions: Vec<(HeaderExtension, ExtensionId)>,
 }
 
-/// How retransmissions are sent.
+/// Negotiated retransmission stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NegotiatedRtx {
     /// RTP payload type.
@@ -63,14 +63,14 @@ pub struct NegotiatedRtx {
     pub ssrc: u32,
 }
 
-/// How audio is sent.
+/// Negotiated audio.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NegotiatedAudio {
     /// Name of the section.
     pub mid: Option<Token>,
     /// RTP payload type of Opus.
     pub payload_type: u8,
-    /// RTP payload type of packets that carry the one before them as well (RFC 2198), if they do.
+    /// RTP payload type of packets that carry the previous one as well (RFC 2198), if negotiated.
     pub red: Option<u8>,
     /// SSRC of the audio.
     pub ssrc: u32,
@@ -82,7 +82,7 @@ pub struct NegotiatedAudio {
     pub extensions: Vec<(HeaderExtension, ExtensionId)>,
 }
 
-/// How texts are exchanged.
+/// Negotiated data channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NegotiatedData {
     /// Name of the section.
@@ -91,7 +91,7 @@ pub struct NegotiatedData {
     pub config: DataConfig,
 }
 
-/// Something about an offer that explains later trouble.
+/// A property of an offer that can explain later problems.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Note {
@@ -104,7 +104,7 @@ pub enum Note {
 }
 
 impl Note {
-    /// Returns what is not sent because its section has no transport in common with the other one.
+    /// Returns the media that is not sent because its section shares no transport with the other.
     pub fn not_bundled(&self) -> Option<&MediaKind> {
         match self {
             Self::NotSent(RejectedMedia {

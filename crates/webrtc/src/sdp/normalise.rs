@@ -1,10 +1,10 @@
-//! The text of an offer, brought into the shape that the `sdp` crate reads.
+//! Normalises the text of an offer for the `sdp` crate.
 //!
-//! The crate holds every line of RFC 8866 to the letter, also those that no answer depends on, and
-//! knows a fixed list of media types and transport protocols. Players are not that strict: they
-//! leave out `s=` or `t=`, end lines with LF alone, put a bandwidth with a fraction into `b=`, or
-//! write `TCP/DTLS/RTP/SAVPF`. So lines which say nothing to us are left out here, and each `m=`
-//! line is read here and a neutral one takes its place. Attributes stay as they are.
+//! The crate enforces RFC 8866 to the letter, also in lines that no answer depends on, and supports
+//! a fixed list of media types and transport protocols. Players are not that strict: they omit `s=`
+//! or `t=`, end lines with LF alone, put a bandwidth with a fraction into `b=`, or write
+//! `TCP/DTLS/RTP/SAVPF`. So lines without meaning for the gateway are removed, and each `m=` line
+//! is parsed here and replaced by a neutral one. Attributes are kept.
 
 use super::token::is_token_char;
 use super::{MAX_MEDIA_SECTIONS, MAX_SDP_BYTES, SdpError};
@@ -15,10 +15,10 @@ const MAX_WORD_BYTES: usize = 64;
 /// Most formats of one section: there are 128 payload types.
 const MAX_FORMATS: usize = 128;
 
-/// What stands before the first attribute: an answer takes nothing from these lines.
+/// The lines before the first attribute, on which no answer depends.
 const HEAD: &str = "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n";
 
-/// Stands in for each `m=` line.
+/// Replaces each `m=` line.
 const NEUTRAL_MEDIA_LINE: &str = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n";
 
 /// An offer that the `sdp` crate reads, whatever player it came from.
@@ -66,11 +66,11 @@ impl MediaLine {
     }
 }
 
-/// Checks the lines of `offer`, and leaves out what an answer does not depend on.
+/// Checks the lines of `offer`, and removes those that an answer does not depend on.
 ///
 /// # Errors
-/// [`SdpError::TooLarge`], and [`SdpError::Malformed`] when the text is not made of `<type>=<value>`
-/// lines with `v=0` as the first.
+/// [`SdpError::TooLarge`], and [`SdpError::Malformed`] when the text is not made of
+/// `<type>=<value>` lines with `v=0` as the first.
 pub(super) fn normalise(offer: &str) -> Result<Normalised, SdpError> {
     if offer.len() > MAX_SDP_BYTES {
         return Err(SdpError::TooLarge {
@@ -129,8 +129,8 @@ fn split_line(line: &str) -> Result<(char, &str), SdpError> {
     }
 }
 
-/// No control character but the tabulator may stand in a line (RFC 8866 section 9, `byte-string`
-/// shuts out only NUL, CR and LF, but the others have no use and end up in logs).
+/// Checks that a line has no control character but the tabulator (RFC 8866 section 9, `byte-string`
+/// excludes only NUL, CR and LF, but the others have no use and end up in logs).
 fn is_forbidden(character: char) -> bool {
     character.is_control() && character != '\t'
 }

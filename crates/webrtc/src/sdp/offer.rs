@@ -9,7 +9,7 @@ use super::{
     SdpError, UndecodableVideo, video,
 };
 
-/// The offer of a player. [`Offer::answer`] decides what the player is sent.
+/// The offer of a player. [`Offer::answer`] decides which media the player is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer(Description);
 
@@ -18,7 +18,7 @@ pub struct Offer(Description);
 pub struct LocalAnswer {
     /// The session description for the player.
     pub sdp: String,
-    /// What both sides have agreed on once the player has the answer.
+    /// The negotiated parameters.
     pub negotiated: Negotiated,
 }
 
@@ -31,10 +31,10 @@ impl Offer {
         Description::parse(text).map(Self)
     }
 
-    /// Decides what of `plan` this player is sent, and writes the answer.
+    /// Decides which tracks of `plan` this player is sent, and writes the answer.
     ///
     /// # Errors
-    /// When nothing of `plan` can be sent, or the offer lacks something for a connection.
+    /// If no track of `plan` can be sent, or the offer lacks something for a connection.
     pub fn answer(
         &self,
         plan: &MediaPlan,
@@ -67,7 +67,7 @@ impl Offer {
     /// Checks that the player can decode the video of this track, or asks for none.
     ///
     /// # Errors
-    /// When it asks for video and cannot decode this one.
+    /// If it asks for video and cannot decode this one.
     pub fn check_video(&self, track: &VideoTrack) -> Result<(), UndecodableVideo> {
         let profile_level_id = Some(track.profile_level_id);
         let Some(first) = self.video_sections().next() else {

@@ -1,4 +1,4 @@
-//! What goes into an answer besides the offer.
+//! The gateway's input to an answer.
 
 use distributary_media::VideoCodec;
 
@@ -6,7 +6,7 @@ use super::{HeaderExtension, HostCandidate, Token};
 use crate::certificate::Fingerprint;
 use crate::ice::Credentials;
 
-/// What there is to send to a player.
+/// The tracks to send to a player.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MediaPlan {
     /// The stream has, or will have, video.
@@ -18,7 +18,7 @@ pub struct MediaPlan {
 /// Video to be sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VideoPlan {
-    /// The coding of the stream; H264 while it is not known, which nearly all publishers send.
+    /// Codec of the stream; H264, which nearly all publishers send, while it is not known.
     pub codec: VideoCodec,
     /// Profile and level of the stream, see [`distributary_media::VideoTrack::profile_level_id`];
     /// `None` while the publisher has not sent its sequence header.
@@ -32,7 +32,7 @@ pub struct VideoPlan {
 pub struct AudioPlan {
     /// Header extensions to be used where the player offers them.
     pub extensions: Vec<HeaderExtension>,
-    /// Packets carry the one before them as well, where the player offers it (RFC 2198).
+    /// Packets carry the previous one as well, if the player offers it (RFC 2198).
     pub red: bool,
 }
 
@@ -47,7 +47,7 @@ pub struct LocalParameters {
     pub ice: Credentials,
     /// Fingerprint of our certificate.
     pub fingerprint: Fingerprint,
-    /// Where players reach us, the best first.
+    /// Our candidates, the best first.
     pub candidates: Vec<HostCandidate>,
     /// CNAME of both tracks: one source, one clock (RFC 7022).
     pub cname: Token,

@@ -1,4 +1,4 @@
-//! Which sections of a player's description are accepted.
+//! The choice of the accepted sections of a player's description.
 
 use std::fmt;
 
@@ -10,19 +10,19 @@ use crate::data::DataConfig;
 /// Most codec names that a [`Rejection`] lists.
 const MAX_LISTED_CODECS: usize = 8;
 
-/// Encoding names that stand among the codecs and are none (RFC 4588, RFC 2198, RFC 5109, RFC 8627).
+/// Encoding names that are not codecs (RFC 4588, RFC 2198, RFC 5109, RFC 8627).
 const NO_CODECS: [&str; 4] = ["rtx", "red", "ulpfec", "flexfec-03"];
 
 /// A section of a player's description that is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RejectedMedia {
-    /// Place in the description, from 0.
+    /// Index in the description, from 0.
     pub index: usize,
-    /// What it was to carry.
+    /// Its media type.
     pub kind: MediaKind,
     /// Its name.
     pub mid: Option<Token>,
-    /// Why.
+    /// The reason.
     pub reason: Rejection,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Display for RejectedMedia {
     }
 }
 
-/// Why a section is not used.
+/// The reason why a section is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rejection {
@@ -96,7 +96,7 @@ impl fmt::Display for Rejection {
     }
 }
 
-/// What happens with one section.
+/// The decision about one section.
 #[derive(Clone, Debug)]
 pub(super) enum Verdict<'a> {
     Video(VideoChoice<'a>),
@@ -107,13 +107,13 @@ pub(super) enum Verdict<'a> {
     Rejected(Rejection),
 }
 
-/// What happens with each section of a description.
+/// The decisions about all sections of a description.
 #[derive(Debug)]
 pub(super) struct Selection<'a> {
     /// One for each section, in order.
     pub(super) verdicts: Vec<Verdict<'a>>,
-    /// The sections that share the transport, in the order of the answer's BUNDLE group; `None` when
-    /// the answer has no group.
+    /// The sections that share the transport, in the order of the answer's BUNDLE group; `None`
+    /// when the answer has no group.
     pub(super) bundle: Option<Vec<usize>>,
 }
 
@@ -121,8 +121,8 @@ impl<'a> Selection<'a> {
     /// Chooses at most one video and one audio section.
     ///
     /// There is one 5-tuple for each player, so both must be in one BUNDLE group. Without one (RFC
-    /// 9143 section 7.3: an answer must not group what the offer does not) video is served and
-    /// audio is not: a picture without sound is more of the stream than sound without a picture.
+    /// 9143 section 7.3: an answer must not group sections that the offer does not) only the video
+    /// is sent: video without audio is more of the stream than audio without video.
     pub(super) fn of(description: &'a Description, plan: &MediaPlan) -> Self {
         let judged = description
             .media
@@ -257,7 +257,7 @@ fn choose_pair(
     }
 }
 
-/// Keeps of the data channels the first that shares the transport of picture or sound.
+/// Accepts the first data channel that shares the transport of audio or video.
 fn reject_data(
     description: &Description,
     verdicts: &mut [Verdict<'_>],
@@ -283,7 +283,7 @@ fn reject_data(
     }
 }
 
-/// RFC 7587 section 7 wants `opus/48000/2`; GStreamer leaves the channels out.
+/// RFC 7587 section 7 wants `opus/48000/2`; GStreamer omits the channels.
 fn is_opus(codec: &CodecParameters) -> bool {
     codec.name().eq_ignore_ascii_case("opus") && codec.clock_rate == 48_000
 }

@@ -1,4 +1,4 @@
-//! Who opens the DTLS connection (`a=setup`, RFC 4145, RFC 8842).
+//! The DTLS roles (`a=setup`, RFC 4145, RFC 8842).
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,12 +18,11 @@ pub enum Setup {
 }
 
 impl Setup {
-    /// Returns our side of the connection, for what the player says.
+    /// Returns our role for the player's `a=setup`.
     ///
-    /// Passive wherever there is a choice: the player learns our address from the answer and can
-    /// send its ClientHello with the first pair that works, and a DTLS server with an ECDSA
-    /// certificate meets also players that bring an RSA certificate or only ECDSA suites.
-    /// RFC 8842 section 5.3 wants `active` or `passive` in an answer.
+    /// Passive if there is a choice: the player learns our address from the answer and can send its
+    /// ClientHello with the first pair that works, and a DTLS server with an ECDSA certificate also
+    /// supports players that bring an RSA certificate or only ECDSA suites.
     pub fn answer(self) -> Self {
         match self {
             Self::ActPass | Self::Active => Self::Passive,
@@ -33,7 +32,7 @@ impl Setup {
 }
 
 impl DtlsRole {
-    /// Returns the side that an answer with this `a=setup` takes. An answer never leaves it open.
+    /// Returns the role of an answer with this `a=setup`. An answer never leaves it open.
     pub fn of_answer(setup: Setup) -> Self {
         match setup {
             Setup::Active => Self::Client,

@@ -1,4 +1,4 @@
-//! Names that may be written into a session description as they are.
+//! Names that are safe to write into a session description.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ const MAX_TOKEN_BYTES: usize = 64;
 
 /// A `token` of RFC 8866 section 9 with 1 to 64 characters: a `mid`, a stream id, a `cname`.
 ///
-/// It holds no white space and no line end, so that nothing can be smuggled into an answer by it.
+/// It has no white space and no line end, so it cannot inject lines into an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Token(String);
 

@@ -1,15 +1,15 @@
-//! Which payload type of a player carries the video of a stream, of whatever codec.
+//! The choice of a payload type for video of any codec.
 
 use distributary_media::VideoCodec;
 
 use super::{CodecParameters, MediaSection, PacketizationMode, h264};
 
-/// The RTP clock of all codecs of pictures here (RFC 6184, RFC 7798 and RFC 9628 section 8 or 7, RTP
-/// Payload Format For AV1 section 7).
+/// The RTP clock of all video codecs here, in Hz (RFC 6184, RFC 7798 and RFC 9628 section 8 or 7,
+/// RTP Payload Format For AV1 section 7).
 const CLOCK_RATE: u32 = 90_000;
 
-/// H265: the profile that is meant when the offer names none, and the one it lies in (RFC 7798 section
-/// 7.1; ITU-T H.265 section A.3.3: a decoder of Main 10 decodes Main).
+/// H265: the profile that is meant when the offer names none, and the one it lies in (RFC 7798
+/// section 7.1; ITU-T H.265 section A.3.3: a decoder of Main 10 decodes Main).
 const H265_MAIN: u8 = 1;
 const H265_MAIN_10: u8 = 2;
 
@@ -21,10 +21,10 @@ pub(super) struct VideoChoice<'a> {
     pub(super) mode: Option<PacketizationMode>,
 }
 
-/// Chooses a payload type for a stream of this coding; of profile and level when they are known (see
-/// [`distributary_media::VideoTrack::profile_level_id`]).
+/// Chooses a payload type for a stream of this codec, and of profile and level if they are known
+/// (see
 ///
-/// Levels never speak against a payload type: what browsers offer is the least that they can do. A
+/// Levels never rule out a payload type: browsers offer the least that they support. A
 /// profile does where it needs another decoder.
 pub(super) fn choose(
     media: &MediaSection,
@@ -93,7 +93,7 @@ fn number(codec: &CodecParameters, key: &str, default: u8) -> Option<u8> {
 /// RFC 7798 section 7.1. A tier is a limit like a level. Players that are written by hand leave the
 /// profile out and take any.
 fn h265_rank(offered: &CodecParameters, stream: Option<(u8, u8)>) -> Option<u8> {
-    // Several streams for one picture (MRST, MRMT) are not sent.
+    // Several RTP streams for one video (MRST, MRMT) are not supported.
     if offered
         .parameter("tx-mode")
         .is_some_and(|mode| mode != "SRST")
@@ -120,7 +120,8 @@ fn av1_rank(offered: &CodecParameters, stream: Option<(u8, u8)>) -> Option<u8> {
     number(offered, "profile", 0)?.checked_sub(wanted)
 }
 
-/// Profiles of VP9 do not contain each other: each has a payload type of its own (RFC 9628 section 6).
+/// Profiles of VP9 do not contain each other: each has a payload type of its own (RFC 9628 section
+/// 6).
 fn vp9_rank(offered: &CodecParameters, stream: Option<(u8, u8)>) -> Option<u8> {
     let wanted = stream.map_or(0, |(profile, _)| profile);
     (number(offered, "profile-id", 0)? == wanted).then_some(0)

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::data::{MAX_MESSAGE_SIZE, SCTP_PORT};
 
-/// Where a section points when there is no candidate to point at (RFC 9429 section 5.2.1).
+/// Address of a section without a candidate (RFC 9429 section 5.2.1).
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9);
 
 /// Writes a description, section by section.
@@ -125,7 +125,8 @@ impl<'a> Writer<'a> {
         self.push(media, formats, lines);
     }
 
-    /// A data channel: our port, and what a message may have (RFC 8841 sections 5 and 6).
+    /// Writes the attributes of a data channel: our port and the longest message (RFC 8841 sections
+    /// 5 and 6).
     pub(super) fn data(&mut self, media: &MediaSection) {
         let mut lines = self.transport_lines(media);
         lines.push(value("sctp-port", SCTP_PORT.to_string()));
@@ -142,8 +143,8 @@ impl<'a> Writer<'a> {
     }
 
     /// Port 0 says no (RFC 3264 section 6). A format must be named and means nothing, but there are
-    /// players (str0m) that refuse an answer in which it is not described, and others (aiortc) that fail
-    /// where a section, rejected or not, has no transport.
+    /// players (str0m) that refuse an answer in which it is not described, and others (aiortc) that
+    /// fail where a section, rejected or not, has no transport.
     pub(super) fn rejected(&mut self, media: &MediaSection) {
         let mut lines = self.transport_lines(media);
         lines.push(flag("inactive"));
@@ -180,7 +181,7 @@ impl<'a> Writer<'a> {
             .push(section(media, address, formats, lines));
     }
 
-    /// Returns what each section that sends a track begins with.
+    /// Returns the first attributes of each section that sends a track.
     fn track_lines(&self, media: &MediaSection, track: &Token) -> Vec<Attribute> {
         let mut lines = self.transport_lines(media);
         lines.push(flag("sendonly"));
@@ -240,7 +241,7 @@ fn codec_lines(codec: &CodecParameters, fmtp: Option<&str>) -> Vec<Attribute> {
     lines
 }
 
-/// We send stereo, in-band FEC to those that can use it, and silence as any other sound: without
+/// We send stereo, in-band FEC to those that can use it, and silence as any other audio: without
 /// discontinuous transmission (RFC 7587 section 6.1).
 fn opus_parameters(codec: &CodecParameters) -> String {
     let mut parameters = "stereo=1;sprop-stereo=1".to_owned();

@@ -14,8 +14,8 @@ use super::profile::MasterKey;
 /// Bytes of the full HMAC-SHA1 output; SRTP sends the first 10 or 4 of them.
 const MAC_LEN: usize = 20;
 
-/// One direction's session keys and salt, for RTP or for RTCP. The AES key schedule and the state of
-/// the HMAC behind its key are computed once.
+/// One direction's session keys and salt, for RTP or for RTCP. The AES key schedule and the state
+/// of the HMAC behind its key are computed once.
 pub(super) struct Cm {
     cipher: Aes128Enc,
     mac: Hmac<Sha1>,
@@ -37,8 +37,8 @@ impl Cm {
         }
     }
 
-    /// Encrypts or decrypts `data` in place. The counter block is
-    /// `salt << 16 XOR SSRC << 64 XOR index << 16` (RFC 3711 section 4.1.1).
+    /// Encrypts or decrypts `data` in place. The counter block is `salt << 16 XOR SSRC << 64 XOR
+    /// index << 16` (RFC 3711 section 4.1.1).
     pub(super) fn apply(&self, ssrc: u32, index: u64, data: &mut [u8]) {
         let mut counter = [0; 16];
         counter[4..8].copy_from_slice(&ssrc.to_be_bytes());

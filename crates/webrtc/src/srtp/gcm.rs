@@ -29,8 +29,7 @@ impl Gcm {
     }
 
     /// Returns the nonce of an SRTP packet (RFC 7714 section 8.1) or an SRTCP packet (section 9.1):
-    /// both are
-    /// `00 00 | SSRC | 48-bit index`, XORed with the salt.
+    /// both are `00 00 | SSRC | 48-bit index`, XORed with the salt.
     fn nonce(&self, ssrc: u32, index: u64) -> Nonce {
         let mut nonce = [0; 12];
         nonce[2..6].copy_from_slice(&ssrc.to_be_bytes());
@@ -46,7 +45,7 @@ impl Gcm {
         let tag = self
             .key
             .seal_in_place_separate_tag(self.nonce(ssrc, index), Aad::from(aad), data)
-            .expect("a datagram is far shorter than what the cipher can take");
+            .expect("a datagram is far shorter than the cipher's limit");
         let mut out = [0; TAG_LEN];
         out.copy_from_slice(tag.as_ref());
         out

@@ -4,7 +4,7 @@ use aes::cipher::{KeyIvInit, StreamCipher};
 
 use super::profile::MasterKey;
 
-/// What a session key is for (RFC 3711 section 4.3.1 and 4.3.2).
+/// The purpose of a session key (RFC 3711 section 4.3.1 and 4.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Label {

@@ -138,16 +138,16 @@ impl fmt::Debug for MasterKey {
     }
 }
 
-/// The keys of one peer as SRTP uses them: what this side seals with, and what it opens with.
+/// The SRTP keys of one peer, for sealing and for opening.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SrtpKeys {
-    /// Protects what this side sends.
+    /// Keys of packets that this side sends.
     pub local: MasterKey,
-    /// Protects what the peer sends.
+    /// Keys of packets that the peer sends.
     pub remote: MasterKey,
 }
 
-/// What the DTLS exporter gives out, cut into the keys of the two DTLS roles.
+/// The output of the DTLS exporter, split into the keys of the two DTLS roles.
 ///
 /// ```text
 /// RFC 5764 section 4.2, label "EXTRACTOR-dtls_srtp":
@@ -157,9 +157,9 @@ pub struct SrtpKeys {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SrtpKeyingMaterial {
-    /// Protects what the DTLS client sends.
+    /// Keys of packets that the DTLS client sends.
     pub client: MasterKey,
-    /// Protects what the DTLS server sends.
+    /// Keys of packets that the DTLS server sends.
     pub server: MasterKey,
 }
 

@@ -9,8 +9,8 @@ use super::profile::{MasterKey, SrtpProfile};
 const HEADER_LEN: usize = 8;
 /// The word with the E bit and the 31-bit index.
 const INDEX_LEN: usize = 4;
-/// Packets that may be sealed under one key (RFC 3711 section 9.2, RFC 7714 section 14): one more would
-/// use a nonce twice.
+/// Packets that may be sealed under one key (RFC 3711 section 9.2, RFC 7714 section 14): one more
+/// would use a nonce twice.
 const MAX_PACKETS: u32 = 1 << 31;
 /// Set when the packet is encrypted (RFC 3711 section 3.4).
 const E_BIT: u32 = 1 << 31;
@@ -89,8 +89,8 @@ impl SrtcpSealer {
         self.index >= MAX_PACKETS - 1
     }
 
-    /// Seals a compound packet in place; it grows by the tag and the index. Once the key is used up the
-    /// packet is left empty: there is nothing to send.
+    /// Seals a compound packet in place; it grows by the tag and the index. Once the key is used up
+    /// the packet is left empty: there is nothing to send.
     ///
     /// # Panics
     /// When `packet` is shorter than an RTCP header with its SSRC.
@@ -139,7 +139,7 @@ impl SrtcpOpener {
     /// Opens a packet in place and returns the compound packet.
     ///
     /// # Errors
-    /// When it is too short, not authentic or a replay. Nothing is remembered of such a packet.
+    /// If it is too short, not authentic or a replay. Such a packet changes no state.
     pub fn open<'a>(&mut self, packet: &'a mut [u8]) -> Result<&'a [u8], SrtcpError> {
         let len = packet.len();
         if len < HEADER_LEN + INDEX_LEN + self.suite.tag_len() {
@@ -193,7 +193,7 @@ impl SrtcpOpener {
     }
 }
 
-/// Which of the last 64 indices have been seen (RFC 3711 section 3.3.2).
+/// The replay window: which of the last 64 indices have been seen (RFC 3711 section 3.3.2).
 struct ReplayWindow {
     highest: u32,
     /// Bit `n` stands for `highest - n`.
@@ -225,8 +225,8 @@ impl ReplayWindow {
     }
 }
 
-/// Returns what an encrypted SRTCP packet authenticates beside its ciphertext: header, SSRC and
-/// index word (RFC 7714 section 9.2).
+/// Returns the additional authenticated data of an encrypted SRTCP packet: header, SSRC and index
+/// word
 fn associated_data(packet: &[u8], word: u32) -> [u8; HEADER_LEN + INDEX_LEN] {
     let mut aad = [0; HEADER_LEN + INDEX_LEN];
     aad[..HEADER_LEN].copy_from_slice(&packet[..HEADER_LEN]);

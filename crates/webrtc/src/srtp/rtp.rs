@@ -5,8 +5,8 @@ use super::gcm::{self, Gcm};
 use super::kdf::Label;
 use super::profile::{MasterKey, SrtpProfile};
 
-/// Packets that may be sealed under one key (RFC 3711 section 9.2, RFC 7714 section 14): the index has 48
-/// bits. At ten thousand packets a second that takes 892 years.
+/// Packets that may be sealed under one key (RFC 3711 section 9.2, RFC 7714 section 14): the index
+/// has 48 bits. At ten thousand packets a second that takes 892 years.
 pub const MAX_PACKETS: u64 = 1 << 48;
 
 /// Longest authentication tag that sealing appends, in bytes.
@@ -14,9 +14,9 @@ pub const MAX_TAG_LEN: usize = gcm::TAG_LEN;
 
 /// Seals the RTP packets of one direction.
 ///
-/// It keeps no state per stream: the caller counts packets and hands in the 48-bit index
-/// (RFC 3711 section 3.3.1), of which the low 16 bits are the sequence number in the header. Sealing
-/// the same packet under the same index again gives the same bytes.
+/// It keeps no state per stream: the caller counts packets and hands in the 48-bit index (RFC 3711
+/// section 3.3.1), of which the low 16 bits are the sequence number in the header. Sealing the same
+/// packet under the same index again gives the same bytes.
 pub struct SrtpSealer(Suite);
 
 enum Suite {
@@ -129,8 +129,8 @@ mod tests {
         }
     }
 
-    /// A receiver that begins shortly before the wrap, as one does that joins at a bad moment: it counts
-    /// roll-overs by itself, from 0, and so must the sender (RFC 3711 section 3.3.1).
+    /// A receiver that begins shortly before the wrap, as one does that joins at a bad moment: it
+    /// counts roll-overs by itself, from 0, and so must the sender (RFC 3711 section 3.3.1).
     #[test]
     fn a_viewer_that_joins_near_the_wrap_opens_every_packet_across_it() {
         for profile in SrtpProfile::ALL {
@@ -139,15 +139,15 @@ mod tests {
             for first in [0xffff - 40, 0xffff, 0x7fff, 0x8000] {
                 let mut opener = webrtc_context(&master);
                 for index in first..first + 100 {
-                    let (plain, sealed) = seal(&sealer, index, b"picture");
+                    let (plain, sealed) = seal(&sealer, index, b"payload");
                     assert_eq!(opener.decrypt_rtp(&sealed).unwrap(), plain, "index {index}");
                 }
             }
         }
     }
 
-    /// Each packet of an hour at 30 Mbit/s would be ten million; this is one and a half turns of the
-    /// sequence number, with packets that come late by as much as retransmissions do.
+    /// Each packet of an hour at 30 Mbit/s would be ten million; this is one and a half turns of
+    /// the sequence number, with packets that come late by as much as retransmissions do.
     #[test]
     fn every_packet_across_a_wrap_opens_also_when_it_comes_late() {
         let master = master(SrtpProfile::AeadAes128Gcm, 3);
@@ -185,7 +185,7 @@ mod tests {
             let sealer = SrtpSealer::new(&master);
             let mut opener = webrtc_context(&master);
             for index in (60_000u64..400_000).step_by(2_000) {
-                let (plain, sealed) = seal(&sealer, index, b"picture");
+                let (plain, sealed) = seal(&sealer, index, b"payload");
                 assert_eq!(opener.decrypt_rtp(&sealed).unwrap(), plain, "index {index}");
             }
         }

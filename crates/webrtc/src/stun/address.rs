@@ -37,7 +37,7 @@ pub(super) fn read_xor_mapped(value: &[u8], transaction: TransactionId) -> Optio
 
 /// Appends the value for `address`.
 ///
-/// An IPv4 address that a dual-stack socket shows as an IPv6 one is written as what it is.
+/// Writes an IPv4-mapped IPv6 address, as a dual-stack socket reports it, as IPv4.
 pub(super) fn write_xor_mapped(
     buffer: &mut Vec<u8>,
     address: SocketAddr,

@@ -25,7 +25,7 @@ impl AttributeType {
     pub const ICE_CONTROLLED: Self = Self(0x8029);
     /// ICE-CONTROLLING (RFC 8445 section 16.1).
     pub const ICE_CONTROLLING: Self = Self(0x802A);
-    /// GOOG-MISC-INFO: numbers of 16 bits, by which libwebrtc tells what it knows. Not registered.
+    /// GOOG-MISC-INFO: numbers of 16 bits, by which libwebrtc tells its features. Not registered.
     pub const GOOG_MISC_INFO: Self = Self(0xC059);
     /// GOOG-MESSAGE-INTEGRITY-32: MESSAGE-INTEGRITY cut to four bytes. Not registered.
     pub const GOOG_MESSAGE_INTEGRITY_32: Self = Self(0xC060);
@@ -88,7 +88,7 @@ pub struct UnknownAttributes {
 }
 
 impl UnknownAttributes {
-    /// Number of are remembered; further ones are left out of an error response.
+    /// Number of attributes that are remembered; an error response omits further ones.
     pub const MAX: usize = 8;
 
     /// Returns whether there were none.

@@ -1,4 +1,4 @@
-//! MESSAGE-INTEGRITY and FINGERPRINT: what they cover, and how (RFC 8489 sections 14.5 and 14.7).
+//! MESSAGE-INTEGRITY and FINGERPRINT (RFC 8489 sections 14.5 and 14.7).
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;

@@ -26,12 +26,12 @@ use super::{
 ///
 /// The FINGERPRINT, if there is one, has been verified. The MESSAGE-INTEGRITY has not, because that
 /// takes a key: nothing of the message is to be believed before [`Message::verify_integrity`].
-/// Attributes behind MESSAGE-INTEGRITY are not covered by it and have been left out.
+/// Attributes behind MESSAGE-INTEGRITY are not covered by it and have been removed.
 #[derive(Debug, Clone)]
 pub struct Message<'a> {
     /// Request, indication or response.
     pub class: Class,
-    /// What is asked for.
+    /// Method.
     pub method: Method,
     /// Ties a response to its request.
     pub transaction: TransactionId,
@@ -47,7 +47,7 @@ pub struct Message<'a> {
     pub xor_mapped_address: Option<SocketAddr>,
     /// ERROR-CODE of an error response.
     pub error_code: Option<ErrorCode<'a>>,
-    /// What would have to be understood and is not.
+    /// Comprehension-required attributes that are not supported.
     pub unknown_attributes: UnknownAttributes,
     /// True if there was a FINGERPRINT.
     pub has_fingerprint: bool,
@@ -77,12 +77,12 @@ pub struct Method(pub u16);
 impl Method {
     /// Binding (RFC 8489 section 3), the method of connectivity checks.
     pub const BINDING: Self = Self(0x001);
-    /// A connectivity check in the short form of libwebrtc: message type 0x200 as a request and 0x300
-    /// as a response. Not registered.
+    /// A connectivity check in the short form of libwebrtc: message type 0x200 as a request and
+    /// 0x300 as a response. Not registered.
     pub const GOOG_PING: Self = Self(0x080);
 }
 
-/// Transaction id: 96 random bits of the one who asks (RFC 8489 section 5).
+/// Transaction id: 96 random bits of the requester (RFC 8489 section 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TransactionId(pub [u8; 12]);
 
@@ -186,7 +186,8 @@ impl<'a> Message<'a> {
         if attribute.kind == AttributeType::FINGERPRINT {
             return self.take_fingerprint(attribute);
         }
-        // RFC 8489 section 14.5: what follows MESSAGE-INTEGRITY is ignored, but for FINGERPRINT.
+        // RFC 8489 section 14.5: attributes after MESSAGE-INTEGRITY are ignored, except
+        // FINGERPRINT.
         if self.integrity.is_some() || self.integrity_32.is_some() {
             return Ok(());
         }
@@ -256,7 +257,7 @@ impl<'a> Message<'a> {
                 let version = value.first_chunk().copied().map(u16::from_be_bytes);
                 self.goog_ping_version = self.goog_ping_version.or(version);
             }
-            // Lists what this side sent and the peer did not understand: nothing to do with it.
+            // Attributes that this side sent and the peer does not support: nothing to do.
             AttributeType::UNKNOWN_ATTRIBUTES => {}
             unknown if unknown.is_comprehension_required() => {
                 self.unknown_attributes.push(unknown);
@@ -271,7 +272,7 @@ impl<'a> Message<'a> {
 /// Returns the part of USERNAME before the colon of a Binding request: in a connectivity check, the
 /// username fragment of the one it is sent to (RFC 8445 section 7.1.2).
 ///
-/// Nothing is verified. It is for finding the session whose key the message is to be verified with.
+/// Nothing is verified. The result finds the session that has the key to verify the message.
 #[must_use]
 pub fn local_ufrag(datagram: &[u8]) -> Option<&str> {
     let header = Header::read(datagram)?;
@@ -290,7 +291,7 @@ pub fn local_ufrag(datagram: &[u8]) -> Option<&str> {
 }
 
 /// Returns whether this is a Binding request, which names a session. A short check of libwebrtc and
-/// the response to a check do not: the address they come from tells whose they are.
+/// the response to a check do not: their source address identifies the session.
 #[must_use]
 pub fn is_named_check(datagram: &[u8]) -> bool {
     Header::read(datagram)

@@ -12,7 +12,7 @@ use super::{
 /// grown to the size of a message.
 ///
 /// Attributes come in the order of the calls; MESSAGE-INTEGRITY and FINGERPRINT are last, and
-/// [`MessageWriter::finish`] is what makes the message whole.
+/// [`MessageWriter::finish`] completes the message.
 #[derive(Debug)]
 #[must_use = "a message is whole only after `finish`"]
 pub struct MessageWriter<'b> {
@@ -103,7 +103,7 @@ impl<'b> MessageWriter<'b> {
         })
     }
 
-    /// Any other attribute: what a peer might send.
+    /// Writes any other attribute, as a peer might.
     #[cfg(test)]
     pub(crate) fn other(self, kind: AttributeType, value: &[u8]) -> Self {
         self.attribute(kind, |buffer| buffer.extend_from_slice(value))
@@ -149,7 +149,7 @@ impl<'b> MessageWriter<'b> {
         self
     }
 
-    /// Sets the length field to what has been written, and `more` bytes that will be.
+    /// Sets the length field to the bytes written and `more` bytes that follow.
     fn set_length(&mut self, more: usize) {
         let length = self.buffer.len().saturating_sub(HEADER_LEN) + more;
         self.set_u16(2, length);

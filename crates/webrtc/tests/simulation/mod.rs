@@ -76,7 +76,8 @@ pub(crate) struct Simulation {
     pub(crate) remote_ice: Credentials,
     /// Where datagrams for the client go besides its own address: nowhere, or to it all the same.
     pub(crate) second_address: Option<SocketAddr>,
-    /// What is published in place of pictures and sound without a meaning: frames, and when they come.
+    /// What is published in place of pictures and sound without a meaning: frames, and when they
+    /// come.
     pub(crate) clip: Option<VecDeque<(Duration, Frame)>>,
     /// Number of pictures of the clip a decoder holds back to put them in order, and when the clip
     /// is in order again.
