@@ -1,4 +1,4 @@
-//! A viewer of ours and a client of another make talk on data channels, over a network that loses.
+//! Data channels between our side and another implementation, over a lossy network.
 
 mod simulation;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use distributary_webrtc::peer::PeerEvent;
 use simulation::Simulation;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn say(simulation: &mut Simulation, text: &str) {
     let id = simulation.channels[0];
@@ -18,11 +18,11 @@ fn say(simulation: &mut Simulation, text: &str) {
 }
 
 #[test]
-fn a_channel_opens_beside_media_and_carries_notices_and_pings() {
+fn channel_beside_media_carries_notices_and_pings() {
     for loss_permille in [0, 100] {
         let mut simulation = Simulation::with_channels(7, 60, &["events"]);
         simulation.network.loss_permille = loss_permille;
-        simulation.run_until(PATIENCE, |simulation| !simulation.channels.is_empty());
+        simulation.run_until(TIMEOUT, |simulation| !simulation.channels.is_empty());
         let opened = simulation.events.iter().find_map(|event| match event {
             PeerEvent::ChannelOpened { label, .. } => Some(label.as_str()),
             _ => None,
@@ -33,12 +33,12 @@ fn a_channel_opens_beside_media_and_carries_notices_and_pings() {
             simulation.peer.send_text(now, &format!("notice {number}"));
             simulation.run(Duration::from_millis(20));
         }
-        simulation.run_until(PATIENCE, |simulation| simulation.texts.len() == 50);
+        simulation.run_until(TIMEOUT, |simulation| simulation.texts.len() == 50);
         for (number, text) in simulation.texts.iter().enumerate() {
             assert_eq!(text, &format!("notice {number}"), "in order, each once");
         }
         say(&mut simulation, r#"{"type":"ping","id":"a"}"#);
-        simulation.run_until(PATIENCE, |simulation| simulation.texts.len() == 51);
+        simulation.run_until(TIMEOUT, |simulation| simulation.texts.len() == 51);
         let pong = &simulation.texts[50];
         assert!(
             pong.starts_with(r#"{"type":"pong","id":"a","time":"#),
@@ -49,19 +49,19 @@ fn a_channel_opens_beside_media_and_carries_notices_and_pings() {
 }
 
 #[test]
-fn several_channels_hear_the_same() {
+fn several_channels_get_the_same_notices() {
     let mut simulation = Simulation::with_channels(1, 60, &["one", "two"]);
-    simulation.run_until(PATIENCE, |simulation| simulation.channels.len() == 2);
+    simulation.run_until(TIMEOUT, |simulation| simulation.channels.len() == 2);
     let now = simulation.now;
     simulation.peer.send_text(now, "for all");
-    simulation.run_until(PATIENCE, |simulation| simulation.texts.len() == 2);
+    simulation.run_until(TIMEOUT, |simulation| simulation.texts.len() == 2);
     assert_eq!(simulation.texts, ["for all", "for all"]);
 }
 
 #[test]
-fn without_one_in_the_offer_there_is_none() {
+fn offer_without_a_data_channel_gets_none() {
     let mut simulation = Simulation::new(1, 60);
-    simulation.run_until(PATIENCE, |simulation| simulation.received.len() > 30);
+    simulation.run_until(TIMEOUT, |simulation| simulation.received.len() > 30);
     assert!(!simulation.peer.has_channels());
     let now = simulation.now;
     simulation.peer.send_text(now, "nobody hears it");

@@ -1,4 +1,4 @@
-//! Handshakes with webrtc-dtls, an implementation that shares no code with ours, over loopback.
+//! Handshakes with webrtc-dtls, an independent implementation, over loopback.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -19,8 +19,8 @@ use webrtc_srtp::context::Context;
 use webrtc_srtp::protection_profile::ProtectionProfile;
 use webrtc_util::KeyingMaterialExporter as _;
 
-/// More than any of this takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Longer than any step takes on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 const LABEL: &str = "EXTRACTOR-dtls_srtp";
 
@@ -42,7 +42,7 @@ impl OurSide {
             if let Some(event) = self.dtls.poll_event() {
                 return event;
             }
-            let deadline = self.dtls.poll_timeout().unwrap_or(now() + PATIENCE);
+            let deadline = self.dtls.poll_timeout().unwrap_or(now() + TIMEOUT);
             tokio::select! {
                 received = self.socket.recv(&mut buffer) => {
                     self.dtls.handle_datagram(now(), &buffer[..received.unwrap()]);
@@ -79,7 +79,7 @@ async fn socket_pair() -> (UdpSocket, UdpSocket) {
 }
 
 fn peer_config(certificate: &PeerCertificate, profile: SrtpProtectionProfile) -> Config {
-    // It takes the cryptography of rustls, of which the workspace has two kinds: one must be named.
+    // It uses the cryptography provider of rustls. The workspace has two, so one must be chosen.
     // Another test of this process may have done so already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Config {
@@ -110,11 +110,11 @@ async fn shakes_hands(our_role: DtlsRole, offered: SrtpProtectionProfile, expect
         our_role == DtlsRole::Server,
         None,
     ));
-    let event = timeout(PATIENCE, our_side.event()).await.unwrap();
+    let event = timeout(TIMEOUT, our_side.event()).await.unwrap();
     let DtlsEvent::Connected { profile, keys } = event else {
         panic!("not connected: {event:?}");
     };
-    let peer = timeout(PATIENCE, peer).await.unwrap().unwrap().unwrap();
+    let peer = timeout(TIMEOUT, peer).await.unwrap().unwrap().unwrap();
 
     assert_eq!(profile, expected);
     assert_eq!(peer.selected_srtpprotection_profile(), offered);
@@ -145,7 +145,7 @@ async fn shakes_hands(our_role: DtlsRole, offered: SrtpProtectionProfile, expect
     our_side.dtls.close();
     our_side.send_all().await;
     let mut buffer = [0; 100];
-    let read = timeout(PATIENCE, peer.read(&mut buffer, None));
+    let read = timeout(TIMEOUT, peer.read(&mut buffer, None));
     assert!(read.await.unwrap().is_err());
 }
 
@@ -153,7 +153,7 @@ async fn shakes_hands(our_role: DtlsRole, offered: SrtpProtectionProfile, expect
 fn opens_our_srtp(sealer: &SrtpSealer, key: &[u8], salt: &[u8], profile: SrtpProfile) {
     const SSRC: u32 = 0x0102_0304;
     let mut packet = vec![0x80, 96, 0, 1, 0, 0, 0, 2, 1, 2, 3, 4];
-    packet.extend(b"a picture");
+    packet.extend(b"a frame");
     let plain = packet.clone();
     packet.resize(plain.len() + sealer.tag_len(), 0);
     sealer.seal(&mut packet, RtpHeader::LEN, SSRC, 1);
@@ -219,15 +219,15 @@ async fn closing_is_noticed(is_settled: bool) {
     };
     let config = peer_config(&theirs, SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm);
     let peer = tokio::spawn(DTLSConn::new(Arc::new(their_socket), config, true, None));
-    let event = timeout(PATIENCE, our_side.event()).await.unwrap();
+    let event = timeout(TIMEOUT, our_side.event()).await.unwrap();
     assert!(matches!(event, DtlsEvent::Connected { .. }), "{event:?}");
 
-    let peer = timeout(PATIENCE, peer).await.unwrap().unwrap().unwrap();
+    let peer = timeout(TIMEOUT, peer).await.unwrap().unwrap().unwrap();
     if is_settled {
         our_side.dtls.settle();
     }
     peer.close().await.unwrap();
-    let event = timeout(PATIENCE, our_side.event()).await.unwrap();
+    let event = timeout(TIMEOUT, our_side.event()).await.unwrap();
     assert!(matches!(event, DtlsEvent::Closed), "{event:?}");
 }
 
@@ -243,8 +243,8 @@ async fn webrtc_dtls_with_another_certificate_than_announced_is_refused() {
     };
     let config = peer_config(&theirs, SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm);
     let peer = tokio::spawn(DTLSConn::new(Arc::new(their_socket), config, true, None));
-    let event = timeout(PATIENCE, our_side.event()).await.unwrap();
+    let event = timeout(TIMEOUT, our_side.event()).await.unwrap();
     assert!(matches!(event, DtlsEvent::Failed(_)), "{event:?}");
     our_side.send_all().await;
-    assert!(timeout(PATIENCE, peer).await.unwrap().unwrap().is_err());
+    assert!(timeout(TIMEOUT, peer).await.unwrap().unwrap().is_err());
 }

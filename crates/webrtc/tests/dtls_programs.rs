@@ -1,7 +1,6 @@
-//! Handshakes with DTLS clients that are programs of their own: OpenSSL's of the system, and
-//! GnuTLS.
+//! Handshakes with DTLS client programs: the system's OpenSSL, and GnuTLS.
 //!
-//! Each prints the keys that it has exported, which have to be ours.
+//! Each prints its exported keys, which must equal ours.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +20,7 @@ use distributary_webrtc::dtls::{Dtls, DtlsContext, DtlsEvent, DtlsRole};
 use distributary_webrtc::srtp::{SrtpKeys, SrtpProfile};
 use openssl::x509::X509;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A client that runs.
 struct Client {
@@ -49,9 +48,9 @@ impl Client {
         Self { child, lines }
     }
 
-    /// Waits for a line with this in it and gives what stands behind.
+    /// Waits for a line that contains `text` and returns the rest of the line.
     fn wait_for(&self, what: &str) -> String {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let line = self.lines.recv_timeout(left);
@@ -76,7 +75,7 @@ impl Drop for Client {
     }
 }
 
-/// Our side, as a server on a socket of its own.
+/// Our side, as a server with its own socket.
 struct Server {
     socket: UdpSocket,
     dtls: Dtls,
@@ -98,18 +97,18 @@ impl Server {
         self.socket.local_addr().unwrap().port().to_string()
     }
 
-    /// Drives the association until `done` gives something.
+    /// Drives the association until `done` returns a value.
     fn run<T>(&mut self, mut done: impl FnMut(&mut Dtls) -> Option<T>) -> T {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         let mut buffer = [0; 4096];
         loop {
             if let Some(found) = done(&mut self.dtls) {
                 self.send_all();
                 return found;
             }
-            assert!(Instant::now() < end, "nothing within {PATIENCE:?}");
+            assert!(Instant::now() < end, "nothing within {TIMEOUT:?}");
             if let Ok((length, from)) = self.socket.recv_from(&mut buffer) {
-                // The first who comes is the client: nobody else knows the port.
+                // The first sender is the client: nothing else uses the port.
                 self.socket.connect(from).unwrap();
                 self.dtls.handle_datagram(Instant::now(), &buffer[..length]);
             }
@@ -170,7 +169,7 @@ fn exported(keys: &SrtpKeys) -> String {
 }
 
 #[test]
-fn openssl_of_the_system_agrees_on_the_keys_talks_and_is_refused_a_renegotiation() {
+fn system_openssl_exports_the_same_keys_and_is_refused_a_renegotiation() {
     let profiles = [
         ("SRTP_AEAD_AES_128_GCM", SrtpProfile::AeadAes128Gcm),
         ("SRTP_AEAD_AES_256_GCM", SrtpProfile::AeadAes256Gcm),
@@ -198,7 +197,7 @@ fn openssl_of_the_system_agrees_on_the_keys_talks_and_is_refused_a_renegotiation
 
         client.say("one packet\n");
         assert_eq!(server.received(), b"one packet\n");
-        // By now our side is without OpenSSL, which is how most of a session is spent.
+        // By now our side has dropped OpenSSL, as it does for most of a session.
         server.dtls.send(b"and one back\n");
         server.send_all();
         client.wait_for("and one back");
@@ -219,7 +218,7 @@ fn openssl_of_the_system_agrees_on_the_keys_talks_and_is_refused_a_renegotiation
 }
 
 #[test]
-fn gnutls_agrees_on_the_keys_talks_and_hears_our_goodbye() {
+fn gnutls_exports_the_same_keys_and_receives_close_notify() {
     let profiles = [
         (
             "SRTP_AES128_CM_HMAC_SHA1_80",

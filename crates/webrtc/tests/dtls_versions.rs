@@ -1,4 +1,4 @@
-//! A client that would rather speak DTLS 1.3, over a network that loses.
+//! A client that prefers DTLS 1.3, over a lossy network.
 
 mod simulation;
 
@@ -10,13 +10,13 @@ use str0m::Rtc;
 use str0m::crypto::dtls::DtlsVersion;
 
 #[test]
-fn a_client_hello_of_dtls_1_3_is_answered_by_1_2() {
+fn dtls_1_3_client_hello_is_answered_with_1_2() {
     for loss_permille in [0, 150] {
         let client = Rtc::builder().set_dtls_version(DtlsVersion::Auto);
         let mut simulation = Simulation::with_client(11, 60, &["events"], client);
         simulation.network.loss_permille = loss_permille;
         simulation.run_until(Duration::from_secs(15), |simulation| {
-            // What the client's SCTP repeats comes twice as late each time, up to minutes.
+            // The client's SCTP doubles its retransmission timeout each time, up to minutes.
             let has_channel = !simulation.channels.is_empty() || loss_permille > 0;
             simulation.received.len() > 30 && has_channel
         });

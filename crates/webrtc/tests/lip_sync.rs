@@ -1,5 +1,5 @@
-//! Picture and sound belong together on the wire as they do at the publisher: a client of another
-//! make maps the times of both tracks to the wall clock by the sender reports.
+//! Audio and video are in sync on the wire as at the publisher: another implementation maps the
+//! times of both tracks to the wall clock by the sender reports.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,15 +21,15 @@ use simulation::Simulation;
 use str0m::media::MediaData;
 use tokio::sync::mpsc;
 
-/// Each second a white picture, which is a keyframe, and a tone begin together.
+/// Each second a white frame, which is a keyframe, and a tone start together.
 const IN_ORDER: &[u8] = include_bytes!("../../media/tests/fixtures/flash-and-beep-48000.flv");
 const B_FRAMES: &[u8] =
     include_bytes!("../../media/tests/fixtures/flash-and-beep-44100-bframes.flv");
 
-/// Number of pictures the B-frames make a decoder hold back.
+/// Number of frames that the B-frames make a decoder hold back.
 const DEPTH: u8 = 2;
 
-/// What rounding to milliseconds in the file and finding the beginning of a tone may come to.
+/// Tolerance: rounding to milliseconds in the file, and finding the start of a tone.
 const MOST: f64 = 2.0;
 
 /// A tag with media: kind, time in milliseconds, body.
@@ -43,14 +43,14 @@ fn tags(file: &'static [u8]) -> Vec<Tag> {
         .collect()
 }
 
-/// A stream of a hub, by a simulated clock.
+/// A stream of a hub with a simulated clock.
 struct Studio {
     hub: Hub,
     name: StreamName,
     start: Instant,
     _subscription: Subscription,
     queue: mpsc::Receiver<Delivery>,
-    /// What a subscriber was given, and when.
+    /// The deliveries to a subscriber, with their times.
     clip: VecDeque<(Duration, Frame)>,
 }
 
@@ -81,7 +81,7 @@ impl Studio {
         let publisher = self.hub.publish(&self.name, self.start + at).unwrap();
         let mut demuxer = FlvDemuxer::new();
         let first = tags[0].1;
-        let mut sound = Sound::default();
+        let mut audio = AudioProgress::default();
         for (kind, time, body) in tags {
             let passed = at + Duration::from_millis(u64::from(time - first));
             let time = MediaTime::from_millis(i64::from(*time));
@@ -90,7 +90,7 @@ impl Studio {
                 _ => demuxer.handle_video(time, body.clone()),
             };
             for event in events.unwrap() {
-                sound.note(&event);
+                audio.note(&event);
                 let now = self.start + passed;
                 match event {
                     FlvEvent::VideoTrack(track) => publisher.set_video_track(track),
@@ -98,32 +98,32 @@ impl Studio {
                     FlvEvent::Frame(frame) => publisher.push(frame, now).unwrap(),
                     _ => {}
                 }
-                self.collect(&mut sound, passed);
+                self.collect(&mut audio, passed);
             }
         }
     }
 
-    /// Takes what the subscriber was given, and waits for the sound, which a thread makes.
-    fn collect(&mut self, sound: &mut Sound, passed: Duration) {
+    /// Collects the subscriber's deliveries, and waits for the audio, which a thread transcodes.
+    fn collect(&mut self, audio: &mut AudioProgress, passed: Duration) {
         loop {
-            let delivery = match sound.made < sound.due() {
+            let delivery = match audio.made < audio.due() {
                 true => self.queue.blocking_recv(),
                 false => self.queue.try_recv().ok(),
             };
             let Some(delivery) = delivery else { return };
             if let StreamEvent::Frame(frame) = delivery.event {
-                sound.made += usize::from(matches!(&*frame, Frame::Audio(_)));
+                audio.made += usize::from(matches!(&*frame, Frame::Audio(_)));
                 self.clip.push_back((passed, (*frame).clone()));
             }
         }
     }
 
-    /// Lets a viewer watch all this.
+    /// Lets a viewer watch the deliveries.
     fn watch(self, depth: u8) -> Simulation {
         self.watch_until(depth, Duration::MAX)
     }
 
-    /// The same where the pictures are in order from some time on.
+    /// The same for a stream without B-frames from some time on.
     fn watch_until(self, depth: u8, in_order_from: Duration) -> Simulation {
         let mut simulation = Simulation::new(1, 60);
         simulation.in_order_from = in_order_from;
@@ -135,15 +135,15 @@ impl Studio {
     }
 }
 
-/// How much sound of a publisher went in, and came out.
+/// The amount of a publisher's audio that went in and came out.
 #[derive(Default)]
-struct Sound {
+struct AudioProgress {
     rate: usize,
     blocks: usize,
     made: usize,
 }
 
-impl Sound {
+impl AudioProgress {
     fn note(&mut self, event: &FlvEvent) {
         match event {
             FlvEvent::AudioTrack(track) => self.rate = track.sample_rate as usize,
@@ -152,16 +152,15 @@ impl Sound {
         }
     }
 
-    /// Returns how many packets of 960 samples there must be: the resampler may keep some samples
-    /// back.
+    /// Returns the number of packets of 960 samples that are due: the resampler may keep some
+    /// samples back.
     fn due(&self) -> usize {
         let samples = self.blocks * 1024 * 48_000 / self.rate.max(1);
         samples.saturating_sub(1024) / 960
     }
 }
 
-/// Returns when something is to be seen or heard, by the sender reports; `None` before the first of
-/// them.
+/// Returns the presentation time by the sender reports; `None` before the first of them.
 fn wall_clock(data: &MediaData, later: Duration) -> Option<Duration> {
     let report = data.last_sender_info?;
     // RTP timestamps count modulo 2^32.
@@ -171,15 +170,15 @@ fn wall_clock(data: &MediaData, later: Duration) -> Option<Duration> {
     Some(Duration::from_secs_f64(origin.as_secs_f64() + seconds) + later)
 }
 
-fn is_sound(data: &MediaData) -> bool {
+fn is_audio(data: &MediaData) -> bool {
     data.params.spec().clock_rate.get() == 48_000
 }
 
-/// Returns when the tones begin that a client hears.
+/// Returns the start times of the tones that a client receives.
 fn beeps(received: &[MediaData]) -> Vec<Duration> {
     let mut decoder = OpusDecoder::new(48_000, 2).unwrap();
     let (mut beeps, mut quiet) = (Vec::new(), 0);
-    for data in received.iter().filter(|data| is_sound(data)) {
+    for data in received.iter().filter(|data| is_audio(data)) {
         let mut pcm = [0.0; 1920];
         decoder.decode_float(&data.data, &mut pcm, false).unwrap();
         for (n, pair) in pcm.chunks(2).enumerate() {
@@ -196,21 +195,21 @@ fn beeps(received: &[MediaData]) -> Vec<Duration> {
     beeps
 }
 
-/// Returns when the white pictures begin that a client sees. A decoder that holds pictures back
-/// shows each so many pictures later.
+/// Returns the times of the white frames that a client shows. A decoder that holds back frames
+/// shows each as many frames later.
 fn flashes(received: &[MediaData], depth: u8) -> Vec<Duration> {
-    let pictures: Vec<_> = received.iter().filter(|data| !is_sound(data)).collect();
-    let keyframes = pictures
+    let frames: Vec<_> = received.iter().filter(|data| !is_audio(data)).collect();
+    let keyframes = frames
         .iter()
         .enumerate()
         .filter(|(_, data)| data.is_keyframe());
-    let shown = keyframes.filter_map(|(n, _)| pictures.get(n + usize::from(depth)));
+    let shown = keyframes.filter_map(|(n, _)| frames.get(n + usize::from(depth)));
     shown
         .filter_map(|data| wall_clock(data, Duration::ZERO))
         .collect()
 }
 
-/// Returns the milliseconds from each flash to its beep, where both are there.
+/// Returns the milliseconds from each flash to its beep, if both are there.
 fn offsets(simulation: &Simulation) -> Vec<f64> {
     let beeps = beeps(&simulation.received);
     let millis = |time: &Duration| time.as_secs_f64() * 1000.0;
@@ -235,21 +234,21 @@ fn assert_in_sync(simulation: &Simulation, pairs: usize) {
 }
 
 #[test]
-fn a_flash_and_its_beep_have_one_time() {
+fn flash_and_beep_have_the_same_time() {
     let mut studio = Studio::new();
     studio.publish(&tags(IN_ORDER), Duration::ZERO);
     assert_in_sync(&studio.watch(0), 2);
 }
 
 #[test]
-fn b_frames_that_are_put_in_order_by_the_decoder_keep_to_the_sound() {
+fn video_reordered_by_the_decoder_stays_in_sync_with_the_audio() {
     let mut studio = Studio::new();
     studio.publish(&tags(B_FRAMES), Duration::ZERO);
     assert_in_sync(&studio.watch(DEPTH), 2);
 }
 
 #[test]
-fn sound_that_begins_later_keeps_to_the_picture() {
+fn audio_that_starts_later_is_in_sync_with_the_video() {
     let late = tags(IN_ORDER).into_iter();
     let late: Vec<Tag> = late
         .filter(|(kind, time, body)| *kind == TagKind::Video || *time > 1500 || body[1] == 0)
@@ -260,16 +259,16 @@ fn sound_that_begins_later_keeps_to_the_picture() {
 }
 
 #[test]
-fn another_publisher_in_the_same_session_keeps_both_together() {
+fn audio_and_video_stay_in_sync_after_a_change_of_publisher() {
     let mut studio = Studio::new();
     studio.publish(&tags(IN_ORDER), Duration::ZERO);
     studio.publish(&tags(B_FRAMES), Duration::from_millis(4_321));
-    // What was in order is followed by what is put in order: to the decoder all of it is.
+    // A stream without B-frames is followed by one with them.
     assert_in_sync(&studio.watch(DEPTH), 5);
 }
 
 #[test]
-fn a_decoder_that_still_holds_pictures_back_keeps_both_together() {
+fn audio_and_video_stay_in_sync_while_the_decoder_still_holds_back_frames() {
     let mut studio = Studio::new();
     let second = Duration::from_millis(4_321);
     studio.publish(&tags(B_FRAMES), Duration::ZERO);

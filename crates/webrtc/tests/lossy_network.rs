@@ -1,4 +1,4 @@
-//! A viewer behind a network that loses and reorders datagrams.
+//! A viewer on a network that loses and reorders datagrams.
 
 mod simulation;
 
@@ -7,10 +7,10 @@ use std::time::Duration;
 use distributary_webrtc::peer::PeerEvent;
 use simulation::Simulation;
 
-/// Returns the pictures that the client put together, by number, as it got them.
-fn pictures(simulation: &Simulation) -> Vec<(u64, bool)> {
-    let pictures = simulation.pictures();
-    let numbered = pictures.iter().map(|(number, whole, _)| (*number, *whole));
+/// Returns the frames that the client assembled, by number, in order of arrival.
+fn frames(simulation: &Simulation) -> Vec<(u64, bool)> {
+    let frames = simulation.frames();
+    let numbered = frames.iter().map(|(number, whole, _)| (*number, *whole));
     numbered.collect()
 }
 
@@ -25,16 +25,16 @@ fn connect(simulation: &mut Simulation) {
 }
 
 #[test]
-fn every_picture_arrives_over_a_clean_network() {
+fn every_frame_arrives_over_a_clean_network() {
     let mut simulation = Simulation::new(1, 60);
     connect(&mut simulation);
     simulation.run(Duration::from_secs(5));
-    let pictures = pictures(&simulation);
+    let frames = frames(&simulation);
     assert!(
-        pictures.iter().all(|(_, whole)| *whole),
-        "each picture is what was published"
+        frames.iter().all(|(_, whole)| *whole),
+        "each frame equals the published one"
     );
-    let numbers: Vec<u64> = pictures.iter().map(|(number, _)| *number).collect();
+    let numbers: Vec<u64> = frames.iter().map(|(number, _)| *number).collect();
     let expected: Vec<u64> = (0..simulation.published()).collect();
     assert_eq!(numbers[..numbers.len()], expected[..numbers.len()]);
     assert!(
@@ -44,7 +44,7 @@ fn every_picture_arrives_over_a_clean_network() {
 }
 
 #[test]
-fn five_percent_of_loss_and_reordering_are_repaired_by_retransmission() {
+fn five_percent_loss_and_reordering_are_repaired_by_retransmission() {
     for seed in 1..=5 {
         let mut simulation = Simulation::new(seed, 60);
         connect(&mut simulation);
@@ -58,10 +58,10 @@ fn five_percent_of_loss_and_reordering_are_repaired_by_retransmission() {
             simulation.network.lost > 100,
             "seed {seed}: the network did lose datagrams"
         );
-        let pictures = pictures(&simulation);
-        assert!(pictures.iter().all(|(_, whole)| *whole), "seed {seed}");
-        let missing = simulation.published() as i64 - pictures.len() as i64;
-        // A retransmission may be lost as well: the very rare picture then is given up.
+        let frames = frames(&simulation);
+        assert!(frames.iter().all(|(_, whole)| *whole), "seed {seed}");
+        let missing = simulation.published() as i64 - frames.len() as i64;
+        // A retransmission may be lost as well: then the frame is missing, which is very rare.
         assert!(
             missing <= 6,
             "seed {seed}: {missing} of {} missing",
@@ -74,7 +74,7 @@ fn five_percent_of_loss_and_reordering_are_repaired_by_retransmission() {
 }
 
 #[test]
-fn ten_percent_of_loss_is_repaired_and_does_not_hold_the_stream_back() {
+fn ten_percent_loss_is_repaired_and_does_not_limit_the_stream() {
     for seed in 1..=3 {
         let mut simulation = Simulation::new(seed, 60);
         connect(&mut simulation);
@@ -85,10 +85,10 @@ fn ten_percent_of_loss_is_repaired_and_does_not_hold_the_stream_back() {
         }
         simulation.network.loss_permille = 0;
         simulation.run(Duration::from_secs(1));
-        let pictures = pictures(&simulation);
-        assert!(pictures.iter().all(|(_, whole)| *whole), "seed {seed}");
-        // Two losses of the same packet in a row are one in a hundred.
-        let missing = simulation.published() as i64 - pictures.len() as i64;
+        let frames = frames(&simulation);
+        assert!(frames.iter().all(|(_, whole)| *whole), "seed {seed}");
+        // One packet in a hundred is lost twice in a row.
+        let missing = simulation.published() as i64 - frames.len() as i64;
         let published = simulation.published();
         assert!(
             missing <= 30,
@@ -107,13 +107,13 @@ fn ten_percent_of_loss_is_repaired_and_does_not_hold_the_stream_back() {
 }
 
 #[test]
-fn a_keyframe_that_is_asked_for_is_sent_anew_once() {
+fn keyframe_request_replays_the_gop_once() {
     let mut simulation = Simulation::new(4, 1000);
     connect(&mut simulation);
     simulation.run(Duration::from_secs(3));
     let keyframes = |simulation: &Simulation| {
-        let pictures = pictures(simulation);
-        pictures.iter().filter(|(number, _)| *number == 0).count()
+        let frames = frames(simulation);
+        frames.iter().filter(|(number, _)| *number == 0).count()
     };
     assert_eq!(keyframes(&simulation), 1);
     for _ in 0..7 {
@@ -123,12 +123,12 @@ fn a_keyframe_that_is_asked_for_is_sent_anew_once() {
     assert!(simulation.peer.stats().keyframe_requests >= 4);
     assert_eq!(simulation.peer.sender_stats().0.replays, 1);
     assert_eq!(keyframes(&simulation), 2, "the client has got it again");
-    let last = pictures(&simulation).last().unwrap().0;
+    let last = frames(&simulation).last().unwrap().0;
     assert!(last + 5 > simulation.published(), "and is at the live edge");
 }
 
 #[test]
-fn publisher_that_pauses_makes_no_viewer_see_old_pictures_again() {
+fn pause_of_the_publisher_does_not_replay_old_frames() {
     for pause in [3, 4, 8] {
         let mut simulation = Simulation::new(4, 1000);
         connect(&mut simulation);
@@ -144,15 +144,15 @@ fn publisher_that_pauses_makes_no_viewer_see_old_pictures_again() {
         simulation.run(Duration::from_secs(2));
         assert!(simulation.peer.stats().keyframe_requests >= 3);
         assert_eq!(simulation.peer.sender_stats().0.replays, 0);
-        let pictures = pictures(&simulation);
-        assert!(pictures.is_sorted_by(|(one, _), (next, _)| one < next));
-        let last = pictures.last().unwrap().0;
+        let frames = frames(&simulation);
+        assert!(frames.is_sorted_by(|(one, _), (next, _)| one < next));
+        let last = frames.last().unwrap().0;
         assert!(last + 5 > simulation.published(), "it is at the live edge");
     }
 }
 
 #[test]
-fn viewer_that_lost_pictures_before_a_pause_gets_the_group_anew() {
+fn viewer_that_lost_frames_before_a_pause_gets_a_replay() {
     let mut simulation = Simulation::new(4, 1000);
     connect(&mut simulation);
     simulation.run(Duration::from_secs(3));
@@ -167,31 +167,28 @@ fn viewer_that_lost_pictures_before_a_pause_gets_the_group_anew() {
 }
 
 #[test]
-fn a_newcomer_in_the_middle_of_a_group_gets_it_from_its_keyframe_on() {
+fn newcomer_in_the_middle_of_a_gop_gets_it_from_its_keyframe_on() {
     let mut simulation = Simulation::new(3, 240);
-    // Three seconds of an eight-second group are published before the viewer comes.
+    // Three seconds of an eight-second GOP are published before the viewer comes.
     simulation.network.delay = Duration::from_secs(3);
     simulation.run(Duration::from_millis(2990));
     simulation.network.delay = Duration::from_millis(10);
     connect(&mut simulation);
     simulation.run(Duration::from_secs(2));
-    let pictures = pictures(&simulation);
-    let numbers: Vec<u64> = pictures.iter().map(|(number, _)| *number).collect();
+    let frames = frames(&simulation);
+    let numbers: Vec<u64> = frames.iter().map(|(number, _)| *number).collect();
     let expected: Vec<u64> = (0..numbers.len() as u64).collect();
-    assert_eq!(
-        numbers, expected,
-        "all pictures since the keyframe, in order"
-    );
+    assert_eq!(numbers, expected, "all frames since the keyframe, in order");
     assert!(
         numbers.len() as u64 >= simulation.published() - 3,
         "and up to the live edge"
     );
-    let sound = simulation.received.len() - pictures.len();
-    assert!(sound < 150, "no sound from before the viewer came: {sound}");
+    let audio = simulation.received.len() - frames.len();
+    assert!(audio < 150, "no audio from before the viewer came: {audio}");
 }
 
 #[test]
-fn a_lossy_handshake_comes_through() {
+fn handshake_completes_over_a_lossy_network() {
     for (loss_permille, seeds) in [(50, 10..15), (100, 1..21)] {
         for seed in seeds {
             let mut simulation = Simulation::new(seed, 30);

@@ -1,4 +1,4 @@
-//! A viewer changes networks: from Wi-Fi to mobile and back, over a simulated network.
+//! A viewer changes networks, from Wi-Fi to mobile and back, in a simulation.
 
 mod simulation;
 
@@ -9,9 +9,9 @@ use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::peer::{CloseReason, PeerEvent};
 use simulation::Simulation;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A nominating check of the client from another of its addresses, where it answers ours.
+/// Sends a nominating check from another address of the client, where it answers ours.
 fn nominate(
     simulation: &mut Simulation,
     local: &Credentials,
@@ -24,8 +24,7 @@ fn nominate(
     }
 }
 
-/// Returns a datagram with this source. Returns what somebody there could answer to what goes
-/// there.
+/// Handles a datagram with this source. Returns the answers that a client there would send.
 fn claim(simulation: &mut Simulation, datagram: &[u8], from: SocketAddr) -> Vec<Vec<u8>> {
     simulation.hear(from, &mut datagram.to_vec());
     let password = simulation.remote_ice.password().to_owned();
@@ -35,7 +34,7 @@ fn claim(simulation: &mut Simulation, datagram: &[u8], from: SocketAddr) -> Vec<
         .collect()
 }
 
-/// Returns whether the client has got every picture there was until half a second ago, in order.
+/// Returns whether the client has received every frame until half a second ago, in order.
 fn assert_nothing_is_missing(simulation: &Simulation, since: usize) {
     let times: Vec<u64> = simulation
         .received
@@ -44,7 +43,7 @@ fn assert_nothing_is_missing(simulation: &Simulation, since: usize) {
         .map(|data| data.time.numer())
         .collect();
     let times = &times[since..];
-    assert!(times.len() > 30, "{} pictures", times.len());
+    assert!(times.len() > 30, "{} frames", times.len());
     for pair in times.windows(2) {
         let step = pair[1] - pair[0];
         assert!((2_900..3_100).contains(&step), "a gap of {step} ticks");
@@ -54,7 +53,7 @@ fn assert_nothing_is_missing(simulation: &Simulation, since: usize) {
 #[test]
 fn media_follows_the_newly_nominated_pair_without_a_gap() {
     let mut simulation = Simulation::new(3, 60);
-    simulation.run_until(PATIENCE, |simulation| simulation.received.len() > 60);
+    simulation.run_until(TIMEOUT, |simulation| simulation.received.len() > 60);
     let (ice, remote) = (simulation.ice.clone(), simulation.remote_ice.clone());
     let mobile: SocketAddr = "198.51.100.8:6000".parse().unwrap();
     simulation.second_address = Some(mobile);
@@ -74,9 +73,9 @@ fn media_follows_the_newly_nominated_pair_without_a_gap() {
 }
 
 #[test]
-fn an_ice_restart_on_another_network_goes_on_with_the_same_session() {
+fn ice_restart_on_another_network_continues_the_session() {
     let mut simulation = Simulation::new(5, 60);
-    simulation.run_until(PATIENCE, |simulation| simulation.received.len() > 60);
+    simulation.run_until(TIMEOUT, |simulation| simulation.received.len() > 60);
     let events = simulation.events.len();
     let ours = Credentials::generate().unwrap();
     let next = Credentials::new("next", simulation.remote_ice.password()).unwrap();
@@ -99,8 +98,8 @@ fn an_ice_restart_on_another_network_goes_on_with_the_same_session() {
     );
 }
 
-/// Returns what `run` sends to an address over some time while a check with it as the source comes
-/// now and then.
+/// Returns the bytes sent to and received from an address over some time while checks with it as
+/// the source arrive.
 fn sent_to_forged(simulation: &mut Simulation, victim: SocketAddr, seconds: u64) -> (u64, u64) {
     let (ice, remote) = (simulation.ice.clone(), simulation.remote_ice.clone());
     let check = simulation::nominating_check(&ice, &remote);
@@ -115,9 +114,9 @@ fn sent_to_forged(simulation: &mut Simulation, victim: SocketAddr, seconds: u64)
 }
 
 #[test]
-fn viewer_cannot_lead_its_media_to_an_address_where_it_is_not() {
+fn viewer_cannot_direct_its_media_to_a_foreign_address() {
     let mut simulation = Simulation::new(9, 60);
-    simulation.run_until(PATIENCE, |simulation| simulation.received.len() > 60);
+    simulation.run_until(TIMEOUT, |simulation| simulation.received.len() > 60);
     let victim: SocketAddr = "203.0.113.9:9".parse().unwrap();
     let (received, sent) = sent_to_forged(&mut simulation, victim, 30);
     assert!(
@@ -125,16 +124,16 @@ fn viewer_cannot_lead_its_media_to_an_address_where_it_is_not() {
         "{sent} for {received}"
     );
     assert!(!simulation.media_to.contains_key(&victim));
-    // The viewer itself goes on to see everything.
+    // The viewer itself still receives everything.
     assert_nothing_is_missing(&simulation, 0);
 }
 
 #[test]
-fn handshake_is_not_sent_to_an_address_beyond_what_came_from_it() {
+fn handshake_respects_the_anti_amplification_limit() {
     let mut simulation = Simulation::new(11, 60);
     simulation.network.loss_permille = 1000;
     let client_address: SocketAddr = "192.0.2.2:50000".parse().unwrap();
-    // Everything that the client sends arrives, and nothing gets back to it: its address is forged.
+    // The client's datagrams arrive, and none gets back to it: its address is forged.
     simulation.is_one_way = true;
     simulation.run(Duration::from_secs(14));
     let (received, sent) = (simulation.bytes_heard, simulation.bytes_to[&client_address]);
@@ -143,15 +142,15 @@ fn handshake_is_not_sent_to_an_address_beyond_what_came_from_it() {
 }
 
 #[test]
-fn viewer_that_answers_no_checks_is_proven_by_its_handshake() {
+fn handshake_proves_the_address_of_a_viewer_that_answers_no_checks() {
     let mut simulation = Simulation::new(13, 60);
     simulation.answers_checks = false;
-    simulation.run_until(PATIENCE, |simulation| simulation.received.len() > 120);
+    simulation.run_until(TIMEOUT, |simulation| simulation.received.len() > 120);
     assert_nothing_is_missing(&simulation, 0);
 }
 
 #[test]
-fn viewer_that_moves_within_its_handshake_and_answers_no_checks_is_closed() {
+fn viewer_that_moves_during_its_handshake_and_answers_no_checks_is_closed() {
     let mut simulation = Simulation::new(17, 60);
     simulation.answers_checks = false;
     let mobile: SocketAddr = "198.51.100.8:6000".parse().unwrap();
@@ -159,13 +158,13 @@ fn viewer_that_moves_within_its_handshake_and_answers_no_checks_is_closed() {
     let check = simulation::nominating_check(&simulation.ice, &simulation.remote_ice);
     let wifi: SocketAddr = "192.0.2.2:50000".parse().unwrap();
     // The first flight of the handshake goes to the first address.
-    simulation.run_until(PATIENCE, |simulation| {
+    simulation.run_until(TIMEOUT, |simulation| {
         simulation
             .bytes_to
             .get(&wifi)
             .is_some_and(|sent| *sent > 500)
     });
-    // Then the network fails, and a flight goes to the other one, from where enough has come.
+    // Then the network fails, and a flight goes to the other address, which has sent enough.
     simulation.network.loss_permille = 1000;
     for step in 0..2000 {
         if step == 800 {

@@ -1,4 +1,4 @@
-//! A viewer whose path carries less than the stream.
+//! A viewer on a path that is slower than the stream.
 
 mod simulation;
 
@@ -21,11 +21,12 @@ fn connected(seed: u64) -> Simulation {
     simulation
 }
 
-/// Every picture can be decoded: the client has what it refers to, from its keyframe on.
-fn assert_decodable(pictures: &[(u64, bool, Duration)]) {
+/// Checks that every frame can be decoded: the client has the frames it refers to, from its
+/// keyframe on.
+fn assert_decodable(frames: &[(u64, bool, Duration)]) {
     let mut has = HashSet::new();
-    for (number, whole, _) in pictures {
-        assert!(whole, "picture {number} is not what was published");
+    for (number, whole, _) in frames {
+        assert!(whole, "frame {number} differs from the published one");
         let needed = match number % 60 {
             0 => None,
             odd if odd % 2 == 1 => Some(number - 1),
@@ -33,37 +34,37 @@ fn assert_decodable(pictures: &[(u64, bool, Duration)]) {
         };
         assert!(
             needed.is_none_or(|needed| has.contains(&needed)),
-            "picture {number} without {needed:?}"
+            "frame {number} without {needed:?}"
         );
         has.insert(*number);
     }
 }
 
-fn longest_delay(pictures: &[(u64, bool, Duration)]) -> Duration {
-    let delays = pictures.iter().map(|(_, _, delay)| *delay);
+fn longest_delay(frames: &[(u64, bool, Duration)]) -> Duration {
+    let delays = frames.iter().map(|(_, _, delay)| *delay);
     delays.max().unwrap_or_default()
 }
 
 #[test]
-fn on_a_path_of_half_the_rate_pictures_are_left_out_and_not_late() {
+fn path_of_half_the_rate_drops_frames_rather_than_delay_them() {
     let mut simulation = connected(1);
     simulation.run(Duration::from_secs(5));
     assert!(!simulation.peer.stats().is_limited);
-    // The stream has 1.9 Mbit/s, and sound besides.
+    // The stream has 1.9 Mbit/s, and audio besides.
     simulation.set_bottleneck(Some(1_000_000));
     simulation.run(Duration::from_secs(5));
     assert!(simulation.peer.stats().is_limited);
-    let before = simulation.pictures().len();
+    let before = simulation.frames().len();
     let published = simulation.published();
     simulation.run(Duration::from_secs(30));
-    let pictures = simulation.pictures();
-    assert_decodable(&pictures);
-    let late = longest_delay(&pictures);
+    let frames = simulation.frames();
+    assert_decodable(&frames);
+    let late = longest_delay(&frames);
     assert!(late < Duration::from_secs(2), "{late:?}");
 
     let (video, _) = simulation.peer.sender_stats();
     assert!(video.dropped_frames > 50, "{video:?}");
-    let got = &pictures[before..];
+    let got = &frames[before..];
     let count = |odd: u64| got.iter().filter(|(number, ..)| number % 2 == odd).count();
     let (references, disposables) = (count(0), count(1));
     assert!(
@@ -77,7 +78,7 @@ fn on_a_path_of_half_the_rate_pictures_are_left_out_and_not_late() {
 }
 
 #[test]
-fn a_path_that_gets_better_carries_the_whole_stream_again() {
+fn whole_stream_is_sent_again_when_the_path_recovers() {
     let mut simulation = connected(2);
     simulation.run(Duration::from_secs(3));
     simulation.set_bottleneck(Some(800_000));
@@ -86,32 +87,32 @@ fn a_path_that_gets_better_carries_the_whole_stream_again() {
     simulation.set_bottleneck(Some(10_000_000));
     simulation.run(Duration::from_secs(12));
     assert!(!simulation.peer.stats().is_limited);
-    let before = simulation.pictures().len();
+    let before = simulation.frames().len();
     let published = simulation.published();
     simulation.run(Duration::from_secs(10));
-    let pictures = simulation.pictures();
-    assert_decodable(&pictures);
-    let late = longest_delay(&pictures[before..]);
+    let frames = simulation.frames();
+    assert_decodable(&frames);
+    let late = longest_delay(&frames[before..]);
     assert!(late < Duration::from_millis(200), "{late:?}");
-    let missing = (simulation.published() - published) as i64 - (pictures.len() - before) as i64;
+    let missing = (simulation.published() - published) as i64 - (frames.len() - before) as i64;
     assert!(missing.abs() < 5, "{missing}");
 }
 
 #[test]
-fn a_newcomer_on_a_slow_path_gets_pictures_that_it_can_decode() {
+fn newcomer_on_a_slow_path_gets_decodable_frames() {
     let mut simulation = Simulation::new(3, 60);
     simulation.has_disposables = true;
     simulation.set_bottleneck(Some(1_200_000));
     simulation.run(Duration::from_secs(20));
-    let pictures = simulation.pictures();
-    assert_decodable(&pictures);
-    assert!(pictures.len() > 200, "{}", pictures.len());
-    let late = longest_delay(&pictures[pictures.len() / 2..]);
+    let frames = simulation.frames();
+    assert_decodable(&frames);
+    assert!(frames.len() > 200, "{}", frames.len());
+    let late = longest_delay(&frames[frames.len() / 2..]);
     assert!(late < Duration::from_secs(2), "{late:?}");
 }
 
 #[test]
-fn a_path_that_carries_the_stream_with_ease_is_left_alone() {
+fn fast_path_is_not_limited() {
     let mut simulation = connected(4);
     // 7.5 Mbit/s over 20.
     simulation.scale = 4;

@@ -1,4 +1,4 @@
-//! Another implementation takes our answer to its own offer.
+//! Another implementation accepts our answer to its own offer.
 
 #![allow(
     clippy::disallowed_methods,
@@ -73,17 +73,17 @@ fn str0m_accepts_the_answer_to_its_offer() {
             );
         }
         let mut direct = rtc.direct_api();
-        let picture = direct
+        let video = direct
             .stream_rx(&VIDEO_SSRC.into())
             .expect("the video's source");
         assert_eq!(
-            (picture.mid(), picture.rtx()),
+            (video.mid(), video.rtx()),
             (player.video, Some(RTX_SSRC.into()))
         );
-        let sound = direct
+        let audio = direct
             .stream_rx(&AUDIO_SSRC.into())
             .expect("the audio's source");
-        assert_eq!((sound.mid(), sound.rtx()), (player.audio, None));
+        assert_eq!((audio.mid(), audio.rtx()), (player.audio, None));
     }
 }
 
@@ -131,7 +131,7 @@ fn str0m_accepts_an_answer_with_one_kind_only() {
 #[test]
 fn the_sdp_crate_reads_every_answer() {
     for (name, offer) in all_fixtures() {
-        // It knows no transport protocol with TCP.
+        // It does not support transport protocols with TCP.
         let Ok(answer) = answer_to(&offer.replace("TCP/", "UDP/")) else {
             continue;
         };
@@ -142,7 +142,7 @@ fn the_sdp_crate_reads_every_answer() {
 }
 
 #[test]
-fn an_offer_of_str0m_is_read_in_full() {
+fn offer_of_str0m_is_parsed_completely() {
     let player = player(true);
     let offer = distributary_webrtc::sdp::Offer::parse(&player.offer).unwrap();
     assert_eq!(offer.media().len(), 3);

@@ -1,4 +1,4 @@
-//! Answers to the offers of real players, and to hand-written ones of every odd shape.
+//! Answers to the offers of real players, and to hand-written edge cases.
 
 mod expected;
 mod interop;

@@ -1,4 +1,4 @@
-//! Whatever text comes: no panic, and an answer that is well-formed and bounded.
+//! Any text leads to no panic, and to an error or a well-formed, bounded answer.
 
 use distributary_webrtc::sdp::{MAX_MEDIA_SECTIONS, Offer};
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use proptest::sample::Index;
 
 use crate::support::*;
 
-/// No answer is longer than this, in bytes: what is repeated of an offer is bounded word by word.
+/// Maximum length of an answer in bytes: each word that is repeated from an offer is bounded.
 const MAX_ANSWER_BYTES: usize = 12 * 1024;
 
 /// One change to a text.
@@ -57,7 +57,7 @@ impl Mutation {
     }
 }
 
-/// Puts `number` in the place of one of the numbers in `text`.
+/// Replaces one of the numbers in `text` with `number`.
 fn replace_number(text: &str, at: Index, number: u64) -> String {
     let starts: Vec<usize> = text
         .char_indices()
@@ -110,7 +110,7 @@ fn sdp_salad() -> impl Strategy<Value = String> {
         .prop_map(|lines| format!("v=0\r\n{}\r\n", lines.join("\r\n")))
 }
 
-/// Parses and answers; whatever comes out must hold these rules.
+/// Parses and answers an offer, and checks the rules that every result must keep.
 fn holds(text: &str) -> Result<(), TestCaseError> {
     let Ok(offer) = Offer::parse(text) else {
         return Ok(());
@@ -161,7 +161,7 @@ fn every_fixture_keeps_the_rules_as_it_is() {
 }
 
 #[test]
-fn the_longest_repeated_words_keep_an_answer_below_its_bound() {
+fn answer_with_the_longest_repeated_words_is_below_its_limit() {
     let word = "w".repeat(64);
     let mid = |index: usize| format!("{index:0>64}");
     let mut offer = fixture("hand-session-level");

@@ -1,4 +1,4 @@
-//! What changes with the stream, and why offers are refused.
+//! The stream's influence on answers, and the reasons for refused offers.
 
 use distributary_media::{VideoCodec, VideoTrack};
 use distributary_webrtc::sdp::{
@@ -43,7 +43,7 @@ fn without(line: &str) -> String {
 }
 
 #[test]
-fn the_profile_of_the_stream_chooses_the_payload_type() {
+fn profile_of_the_stream_determines_the_payload_type() {
     let cases = [
         ([0x42, 0xc0, 0x1f], 108, 109),
         ([0x42, 0x00, 0x1f], 102, 103),
@@ -63,7 +63,7 @@ fn the_profile_of_the_stream_chooses_the_payload_type() {
 }
 
 #[test]
-fn without_audio_in_the_stream_its_section_is_rejected_or_keeps_the_transport_for_the_video() {
+fn audio_section_of_a_stream_without_audio_is_rejected_or_inactive() {
     for (offer, bundle, audio_index, is_first) in [
         ("chromium-offer", "BUNDLE 0 1", 0, true),
         ("chromium-max-bundle", "BUNDLE 0", 1, false),
@@ -89,7 +89,7 @@ fn without_audio_in_the_stream_its_section_is_rejected_or_keeps_the_transport_fo
 }
 
 #[test]
-fn the_first_section_with_a_port_comes_first_in_the_answered_group() {
+fn first_section_with_a_port_comes_first_in_the_answered_group() {
     let answer =
         answer_to(&fixture("hand-bundle-only").replace("BUNDLE 1 0", "BUNDLE 0 1")).unwrap();
     let session = Description::of(&answer.sdp);
@@ -100,7 +100,7 @@ fn the_first_section_with_a_port_comes_first_in_the_answered_group() {
 const DATA_CHANNEL: &str = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:d\r\n";
 
 #[test]
-fn a_data_channel_that_stands_first_in_the_group_describes_the_transport() {
+fn data_channel_first_in_the_group_describes_the_transport() {
     let transport: String = fixture("hand-bundle-only")
         .lines()
         .filter(|line| line.starts_with("a=ice-") || line.starts_with("a=fingerprint"))
@@ -114,13 +114,13 @@ fn a_data_channel_that_stands_first_in_the_group_describes_the_transport() {
     let data = &session.sections[2];
     assert!(data.port != 0 && data.has("candidate"), "{}", answer.sdp);
     assert!(answer.negotiated.video.is_some() && answer.negotiated.audio.is_some());
-    // Neither port nor size are said: those that RFC 8841 means.
+    // Without port and size, the defaults of RFC 8841 apply.
     let config = answer.negotiated.data.unwrap().config;
     assert_eq!((config.port, config.max_message_size), (5000, 65_536));
 }
 
 #[test]
-fn a_data_channel_is_served_beside_media_on_the_same_transport_only() {
+fn data_channel_is_accepted_only_beside_media_on_the_same_transport() {
     let rejection = |offer: &str| {
         let answer = answer_to(offer).unwrap();
         assert_eq!(answer.negotiated.data, None);
@@ -165,7 +165,7 @@ fn a_data_channel_is_served_beside_media_on_the_same_transport_only() {
 }
 
 #[test]
-fn notes_tell_what_will_be_seen_later() {
+fn notes_explain_later_problems() {
     let notes = |offer: &str| answer_to(&fixture(offer)).unwrap().negotiated.notes;
     assert_eq!(notes("chromium-offer"), []);
     assert_eq!(notes("hand-no-nack"), [Note::NoRetransmission]);
@@ -180,7 +180,7 @@ fn notes_tell_what_will_be_seen_later() {
 }
 
 #[test]
-fn the_answer_has_the_codec_of_the_stream() {
+fn answer_has_the_codec_of_the_stream() {
     for (codec, profile_level_id, payload_type, rtx) in [
         (VideoCodec::Av1, Some([0, 0, 8]), 45, 46),
         (VideoCodec::Av1, Some([1, 0, 8]), 47, 48),
@@ -212,7 +212,7 @@ fn the_answer_has_the_codec_of_the_stream() {
 }
 
 #[test]
-fn a_codec_that_the_player_does_not_take_is_named_with_those_that_it_does() {
+fn error_names_the_missing_codec_and_the_offered_ones() {
     let offer = Offer::parse(&fixture("chromium-offer")).unwrap();
     assert!(offer.supports(VideoCodec::Av1, None));
     assert!(!offer.supports(VideoCodec::H265, None));
@@ -323,7 +323,7 @@ const TRANSPORT_WIDE_CC: &str =
     "3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
 #[test]
-fn transport_feedback_takes_the_place_of_the_players_own_estimate() {
+fn transport_feedback_replaces_remb() {
     let answer = answer_with(&fixture("chromium-offer"), &with_extensions()).unwrap();
     let session = Description::of(&answer.sdp);
     let (audio, video) = (&session.sections[0], &session.sections[1]);
@@ -350,7 +350,7 @@ fn transport_feedback_takes_the_place_of_the_players_own_estimate() {
 }
 
 #[test]
-fn packets_that_are_sent_again_as_they_were_have_no_number_of_the_transport() {
+fn packets_that_are_resent_unchanged_have_no_transport_wide_number() {
     let offer = fixture("chromium-offer");
     let without_rtx: Vec<&str> = offer
         .lines()
@@ -370,7 +370,7 @@ fn packets_that_are_sent_again_as_they_were_have_no_number_of_the_transport() {
 }
 
 #[test]
-fn redundant_sound_is_agreed_on_where_it_is_offered_and_wanted() {
+fn redundant_audio_is_negotiated_if_offered_and_configured() {
     let mut plan = plan();
     plan.audio = Some(AudioPlan {
         red: true,
@@ -394,7 +394,7 @@ fn redundant_sound_is_agreed_on_where_it_is_offered_and_wanted() {
 }
 
 #[test]
-fn sound_is_never_interrupted_in_silence_whatever_the_player_would_take() {
+fn dtx_is_never_negotiated() {
     let offer = fixture("chromium-offer").replace("useinbandfec=1", "useinbandfec=1;usedtx=1");
     let answer = answer_with(&offer, &plan()).unwrap();
     let session = Description::of(&answer.sdp);
@@ -408,7 +408,7 @@ fn sound_is_never_interrupted_in_silence_whatever_the_player_would_take() {
 }
 
 #[test]
-fn sound_alone_needs_no_estimate() {
+fn audio_alone_has_no_congestion_feedback() {
     let answer = answer_with(&fixture("chromium-audio-only"), &with_extensions()).unwrap();
     let session = Description::of(&answer.sdp);
     let audio = session
@@ -421,7 +421,7 @@ fn sound_alone_needs_no_estimate() {
 }
 
 #[test]
-fn an_offer_that_receives_nothing_of_the_stream_is_told_why() {
+fn error_names_the_reason_for_each_rejected_section() {
     let error = answer_to(&fixture("hand-all-inactive")).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -453,14 +453,14 @@ fn an_offer_that_receives_nothing_of_the_stream_is_told_why() {
 }
 
 #[test]
-fn a_plain_or_foreign_transport_protocol_is_rejected_with_its_name() {
+fn error_names_an_unsupported_transport_protocol() {
     let offer = fixture("hand-no-mid").replace("UDP/TLS/RTP/SAVPF", "udp");
     let error = answer_to(&offer).unwrap_err().to_string();
     assert!(error.contains("`udp` is not served"), "{error}");
 }
 
 #[test]
-fn what_a_connection_needs_must_be_there() {
+fn missing_transport_attributes_are_errors() {
     assert_eq!(
         transport_error(&without("a=ice-ufrag")),
         TransportError::MissingIceCredentials
@@ -484,7 +484,7 @@ fn what_a_connection_needs_must_be_there() {
 }
 
 #[test]
-fn what_a_connection_needs_must_be_usable() {
+fn unusable_transport_attributes_are_errors() {
     let with = |from: &str, to: &str| transport_error(&fixture("hand-no-mid").replace(from, to));
     assert_eq!(
         with("ufrag:8hhY", "ufrag:8h"),
@@ -511,7 +511,7 @@ fn sections_beyond_the_limit_make_an_offer_malformed() {
 }
 
 #[test]
-fn two_sections_of_one_name_make_an_offer_malformed() {
+fn two_sections_with_the_same_mid_make_an_offer_malformed() {
     let offer = fixture("hand-lf-line-ends").replace("a=mid:1", "a=mid:0");
     let error = Offer::parse(&offer).unwrap_err();
     assert!(matches!(error, SdpError::Malformed { .. }), "{error}");
@@ -521,7 +521,7 @@ fn two_sections_of_one_name_make_an_offer_malformed() {
 }
 
 #[test]
-fn a_section_outside_the_group_of_the_video_is_rejected() {
+fn section_outside_the_group_of_the_video_is_rejected() {
     let offer = fixture("hand-lf-line-ends").replace("BUNDLE 0 1", "BUNDLE 0");
     let answer = answer_to(&offer).unwrap();
     assert_eq!(answer.negotiated.audio, None);

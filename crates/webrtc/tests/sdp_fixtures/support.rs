@@ -16,7 +16,7 @@ pub(crate) const VIDEO_SSRC: u32 = 0x1111_1111;
 pub(crate) const RTX_SSRC: u32 = 0x2222_2222;
 pub(crate) const AUDIO_SSRC: u32 = 0x3333_3333;
 
-/// Every fixture, for tests that hold for all of them.
+/// All fixtures.
 pub(crate) fn all_fixtures() -> Vec<(String, String)> {
     let files = std::fs::read_dir(directory()).expect("the folder of offers is there");
     let paths = files.map(|file| file.expect("a readable folder").path());

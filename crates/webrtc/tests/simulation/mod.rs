@@ -1,4 +1,4 @@
-//! A viewer of ours and a WebRTC client of another make, over a simulated network.
+//! Our side of a viewer and another WebRTC implementation, over a simulated network.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(
@@ -34,10 +34,10 @@ use str0m::media::{Direction, KeyframeRequestKind, MediaData, MediaKind};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
-/// Rate at which a newcomer gets the group of pictures, in bits per second.
+/// Rate at which a newcomer gets the GOP, in bits per second.
 const START_PACING: u64 = 40_000_000;
 
-/// What is asked for of the client's offer.
+/// The media requested in the client's offer.
 const EXTENSIONS: [HeaderExtension; 4] = [
     HeaderExtension::Mid,
     HeaderExtension::AbsSendTime,
@@ -48,38 +48,37 @@ const EXTENSIONS: [HeaderExtension; 4] = [
 /// One step of the simulated clock.
 const STEP: Duration = Duration::from_millis(5);
 
-/// Both ends and what is between them.
+/// Both ends and the network between them.
 pub(crate) struct Simulation {
     pub(crate) now: Instant,
     pub(crate) network: Network,
     pub(crate) peer: Peer,
     pub(crate) events: Vec<PeerEvent>,
     pub(crate) client: Rtc,
-    /// Whole frames that the client put together.
+    /// Complete frames that the client assembled.
     pub(crate) received: Vec<MediaData>,
-    /// When it had each of them.
+    /// The time of each of them.
     pub(crate) received_at: Vec<Instant>,
-    /// True if nothing refers to the pictures with odd numbers.
+    /// True if frames with odd numbers are disposable.
     pub(crate) has_disposables: bool,
-    /// What the length of pictures is multiplied by.
+    /// Factor on the length of frames.
     pub(crate) scale: usize,
-    /// True if the publisher sends nothing for now. Pictures are numbered by time all the same.
+    /// True while the publisher pauses. Frames are numbered by time all the same.
     pub(crate) is_paused: bool,
     pub(crate) client_connected: bool,
     /// The client's channels that are open.
     pub(crate) channels: Vec<ChannelId>,
-    /// Texts that the client was told.
+    /// Texts that the client received.
     pub(crate) texts: Vec<String>,
     /// Our side of the ICE session.
     pub(crate) ice: Credentials,
-    /// The client's.
+    /// The client's side of the ICE session.
     pub(crate) remote_ice: Credentials,
     /// Where datagrams for the client go besides its own address: nowhere, or to it all the same.
     pub(crate) second_address: Option<SocketAddr>,
-    /// What is published in place of pictures and sound without a meaning: frames, and when they
-    /// come.
+    /// Frames to publish with their times, in place of synthetic ones.
     pub(crate) clip: Option<VecDeque<(Duration, Frame)>>,
-    /// Number of pictures of the clip a decoder holds back to put them in order, and when the clip
+    /// Number of frames of the clip a decoder holds back to put them in order, and when the clip
     /// is in order again.
     pub(crate) depth: u8,
     pub(crate) in_order_from: Duration,
@@ -90,7 +89,7 @@ pub(crate) struct Simulation {
     pub(crate) bytes_heard: u64,
     /// True if the client answers checks.
     pub(crate) answers_checks: bool,
-    /// True if what the client sends arrives at once, whatever the network does.
+    /// True if datagrams of the client arrive at once and without loss.
     pub(crate) is_one_way: bool,
     pub(crate) video: Log,
     pub(crate) audio: Log,
@@ -231,9 +230,9 @@ impl Simulation {
         }
     }
 
-    /// Returns the bytes of the picture with this number: as long as a 720p stream has them, and
-    /// different for each.
-    pub(crate) fn picture(&self, number: u64) -> Vec<u8> {
+    /// Returns the bytes of the frame with this number: as long as in a 720p stream, and different
+    /// for each.
+    pub(crate) fn frame(&self, number: u64) -> Vec<u8> {
         let keyframe = number.is_multiple_of(self.keyframe_interval);
         let len = if keyframe {
             60_000
@@ -252,7 +251,7 @@ impl Simulation {
         unit
     }
 
-    /// Lets the publisher go on up to now: 30 pictures and 50 blocks of sound a second.
+    /// Publishes up to now: 30 video frames and 50 audio frames a second.
     fn publish(&mut self) {
         if self.clip.is_some() {
             return self.publish_clip();
@@ -270,7 +269,7 @@ impl Simulation {
                 pts: at,
                 dts: at,
                 keyframe: number.is_multiple_of(self.keyframe_interval),
-                units: vec![Bytes::from(self.picture(number))],
+                units: vec![Bytes::from(self.frame(number))],
             };
             self.video.push_video(&frame, self.now);
             self.next_frame += 1;
@@ -297,35 +296,35 @@ impl Simulation {
                 return;
             };
             match frame {
-                Frame::Audio(sound) => self.audio.push_audio(&sound, self.now),
-                Frame::Video(picture) if self.depth == 0 || at >= self.in_order_from => {
-                    self.video.push_video(&picture, self.now);
+                Frame::Audio(audio) => self.audio.push_audio(&audio, self.now),
+                Frame::Video(frame) if self.depth == 0 || at >= self.in_order_from => {
+                    self.video.push_video(&frame, self.now);
                 }
-                Frame::Video(picture) => {
-                    self.video.push_reordered(&picture, self.depth, self.now);
+                Frame::Video(frame) => {
+                    self.video.push_reordered(&frame, self.depth, self.now);
                 }
             }
         }
     }
 
-    /// Returns the pictures that the client put together: number, whether it is what was published,
-    /// and how long after that the client had it.
-    pub(crate) fn pictures(&self) -> Vec<(u64, bool, Duration)> {
+    /// Returns the frames that the client assembled: number, whether it equals the published one,
+    /// and its delay.
+    pub(crate) fn frames(&self) -> Vec<(u64, bool, Duration)> {
         let received = self.received.iter().zip(&self.received_at);
         received
             .filter(|(data, _)| data.params.spec().clock_rate.get() == 90_000)
             .map(|(data, at)| {
-                // Annex B: a start code, then the picture.
+                // Annex B: a start code, then the frame.
                 let unit = &data.data[4..];
                 let number = u64::from_be_bytes(std::array::from_fn(|n| unit[1 + n])) & 0xffff_ffff;
                 let published = self.start + Duration::from_millis(number * 100 / 3);
                 let delay = at.saturating_duration_since(published);
-                (number, unit == self.picture(number), delay)
+                (number, unit == self.frame(number), delay)
             })
             .collect()
     }
 
-    /// From now on what goes to the client passes a bottleneck of so many bits per second, if any.
+    /// Sets or removes a bottleneck in bits per second on the path to the client.
     pub(crate) fn set_bottleneck(&mut self, rate: Option<u64>) {
         self.network.bottleneck = rate.map(|rate| (self.server_address, rate));
     }
@@ -345,7 +344,7 @@ impl Simulation {
             .unwrap();
     }
 
-    /// Pictures published so far.
+    /// Frames published so far.
     pub(crate) fn published(&self) -> u64 {
         self.next_frame
     }
@@ -401,7 +400,7 @@ impl Simulation {
         }
     }
 
-    /// Gives our side a datagram with this source.
+    /// Delivers a datagram with this source to our side.
     pub(crate) fn hear(&mut self, source: SocketAddr, datagram: &mut [u8]) {
         self.bytes_heard += datagram.len() as u64;
         let local: IpAddr = self.server_address.ip();
@@ -410,7 +409,7 @@ impl Simulation {
         self.drive_peer();
     }
 
-    /// Datagrams to an address that are under way.
+    /// Returns the datagrams in flight to an address.
     pub(crate) fn sent_to(&self, address: SocketAddr) -> Vec<Vec<u8>> {
         self.network.under_way_to(address)
     }
@@ -520,7 +519,7 @@ pub(crate) fn nominating_check(local: &Credentials, remote: &Credentials) -> Vec
     check
 }
 
-/// Returns what a client with this password answers, if that is a check of ours.
+/// Returns the answer of a client with this password to a check of ours; `None` if it is none.
 pub(crate) fn answer_to_check(datagram: &[u8], password: &str) -> Option<Vec<u8>> {
     let check = Message::parse(datagram).ok()?;
     if check.class != Class::Request {

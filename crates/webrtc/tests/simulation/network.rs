@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// A datagram on its way.
+/// A datagram in flight.
 pub(crate) struct Datagram {
     pub(crate) source: SocketAddr,
     pub(crate) destination: SocketAddr,
@@ -18,9 +18,9 @@ pub(crate) struct Network {
     pub(crate) loss_permille: u64,
     /// The shortest delay.
     pub(crate) delay: Duration,
-    /// What is added to it at most: datagrams overtake each other.
+    /// Most that is added to it: datagrams overtake each other.
     pub(crate) jitter: Duration,
-    /// Who sends over a bottleneck, and how many bits per second that carries.
+    /// The sender behind a bottleneck, and its bandwidth in bits per second.
     pub(crate) bottleneck: Option<(SocketAddr, u64)>,
     /// When the bottleneck is free again.
     free_at: Option<Instant>,
@@ -59,7 +59,8 @@ impl Network {
         self.under_way.insert((arrival, self.sent), datagram);
     }
 
-    /// Returns when a datagram has passed the bottleneck, whose queue is as long as need be.
+    /// Returns the time at which a datagram has passed the bottleneck, which has an unlimited
+    /// queue.
     fn leaves_bottleneck(&mut self, now: Instant, datagram: &Datagram) -> Instant {
         match self.bottleneck {
             Some((source, rate)) if source == datagram.source => {
@@ -83,7 +84,7 @@ impl Network {
         self.under_way.remove(&key)
     }
 
-    /// Returns what is under way to an address.
+    /// Returns the datagrams in flight to an address.
     pub(crate) fn under_way_to(&self, address: SocketAddr) -> Vec<Vec<u8>> {
         let datagrams = self.under_way.values();
         datagrams
