@@ -1,7 +1,7 @@
-//! The parts that the sections of the configuration share. Each crate owns the types of its own sections, which
-//! serde reads and writes; the gateway puts them together.
+//! Shared parts of the configuration sections. Each crate owns the types of its own sections, which
+//! serde reads and writes; the gateway combines them.
 //!
-//! * [`section`]: [`Section`], the keys of a section, each with whether a reload applies it.
+//! * [`section`]: [`Section`], the keys of a section, and whether a reload applies them.
 //! * [`time`] and [`size`]: times and sizes with their units, for `#[serde(with = "...")]`.
 //! * [`text`]: values that are written as text, by their `FromStr` and `Display`.
 

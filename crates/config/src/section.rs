@@ -33,12 +33,12 @@ impl Key {
     }
 }
 
-/// A key with the names of the tables that it is in.
+/// A key with the names of the tables that contain it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPath {
     /// The tables from the outside in, and the key.
     pub names: Vec<&'static str>,
-    /// Whether a reload applies the key.
+    /// A reload applies the key.
     pub reloads: bool,
 }
 

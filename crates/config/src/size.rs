@@ -19,7 +19,8 @@ const UNITS: Units = Units {
 /// Parses a number of bytes.
 ///
 /// # Errors
-/// When the text is not a whole number with a unit, or the number is too large for this machine.
+/// Fails when the text is not a whole number with a unit, or the number is too large for this
+/// machine.
 pub fn parse(text: &str) -> Result<usize, UnitError> {
     let bytes = UNITS.parse(text)?;
     usize::try_from(bytes).map_err(|_| UNITS.invalid(text))
@@ -38,7 +39,7 @@ impl fmt::Display for Display {
 /// Serializes a number of bytes as text.
 ///
 /// # Errors
-/// Those of the serializer.
+/// Fails when the serializer fails.
 pub fn serialize<S: Serializer>(size: &usize, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&Display(*size))
 }
@@ -46,7 +47,7 @@ pub fn serialize<S: Serializer>(size: &usize, serializer: S) -> Result<S::Ok, S:
 /// Deserializes a number of bytes from text.
 ///
 /// # Errors
-/// When the value is not a text, or not a whole number with a unit.
+/// Fails when the value is not a text, or not a whole number with a unit.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }

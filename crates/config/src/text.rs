@@ -1,4 +1,4 @@
-//! Values that the configuration has as text.
+//! Values that the configuration contains as text.
 
 /// Implements `Serialize` and `Deserialize` for types as the text of their `Display` and `FromStr`.
 #[macro_export]
@@ -26,9 +26,9 @@ macro_rules! serde_as_text {
     )*};
 }
 
-/// Implements `Serialize` and `Deserialize` for a type with `#[serde(remote = "Self")]`, so that its method
-/// `check` refuses values that do not fit together. It is for entries of a list: the keys of a section can come from
-/// different sources, and are complete only when all of them are read.
+/// Implements `Serialize` and `Deserialize` for a type with `#[serde(remote = "Self")]`, so that
+/// its method `check` refuses inconsistent values. Use it for entries of a list only: the keys of a
+/// section can come from different sources, and are complete only after all of them are read.
 #[macro_export]
 macro_rules! serde_checked {
     ($type:ty) => {

@@ -15,7 +15,7 @@ const UNITS: Units = Units {
 /// Parses a time.
 ///
 /// # Errors
-/// When the text is not a whole number with a unit.
+/// Fails when the text is not a whole number with a unit.
 pub fn parse(text: &str) -> Result<Duration, UnitError> {
     UNITS.parse(text).map(Duration::from_millis)
 }
@@ -34,7 +34,7 @@ impl fmt::Display for Display {
 /// Serializes a time as text.
 ///
 /// # Errors
-/// Those of the serializer.
+/// Fails when the serializer fails.
 pub fn serialize<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&Display(*time))
 }
@@ -42,26 +42,26 @@ pub fn serialize<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok,
 /// Deserializes a time from text.
 ///
 /// # Errors
-/// When the value is not a text, or not a whole number with a unit.
+/// Fails when the value is not a text, or not a whole number with a unit.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 
-/// A time of which `"0s"` means none.
+/// An optional time; `"0s"` means none.
 pub mod optional {
     use super::{Deserializer, Duration, Serializer};
 
     /// Serializes a time as text, and none as `"0s"`.
     ///
     /// # Errors
-    /// Those of the serializer.
+    /// Fails when the serializer fails.
     pub fn serialize<S: Serializer>(
         time: &Option<Duration>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         match time {
             Some(time) => super::serialize(time, serializer),
-            // In the largest unit that keeps it whole, zero has the smallest.
+            // Written as in the reference file: zero would otherwise get the smallest unit.
             None => serializer.serialize_str("0s"),
         }
     }
@@ -69,7 +69,7 @@ pub mod optional {
     /// Deserializes a time from text, and zero as none.
     ///
     /// # Errors
-    /// When the value is not a text, or not a whole number with a unit.
+    /// Fails when the value is not a text, or not a whole number with a unit.
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Duration>, D::Error> {

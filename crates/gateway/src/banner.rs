@@ -1,34 +1,34 @@
-//! What is printed at the start: the addresses, and what to do with them.
+//! The output at startup: the addresses, and commands to copy.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// The addresses of a gateway that runs.
+/// The addresses of a running gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
-    /// Where publishers connect to.
+    /// The RTMP address.
     pub rtmp: SocketAddr,
-    /// Where publishers connect to with TLS, if that is on.
+    /// The RTMPS address, if enabled.
     pub rtmps: Option<SocketAddr>,
-    /// Where WHEP, the API and the page are.
+    /// The HTTP address of WHEP, the public API and the pages.
     pub http: SocketAddr,
-    /// Where the same is over TLS, if that is on.
+    /// The HTTPS address of the same, if enabled.
     pub https: Option<SocketAddr>,
-    /// Where the admin API is, if it is on.
+    /// The address of the admin API, if enabled.
     pub admin: Option<SocketAddr>,
-    /// Where the admin API is over TLS, if that is on.
+    /// The HTTPS address of the admin API, if enabled.
     pub admin_https: Option<SocketAddr>,
-    /// Where the media is sent from.
+    /// The address from which media is sent.
     pub webrtc: SocketAddr,
-    /// Whether viewers may connect there over TCP, too.
+    /// Viewers may also connect over TCP.
     pub webrtc_tcp: bool,
-    /// Where viewers are told that the media is.
+    /// The addresses that are announced to viewers.
     pub candidates: Vec<IpAddr>,
-    /// Whether the built-in clip is published.
+    /// The built-in clip is published.
     pub demo: bool,
 }
 
-/// The addresses and the commands to publish and to watch, ready to be copied.
+/// The addresses, and commands to publish and watch.
 #[derive(Clone, Debug)]
 pub struct Banner(pub Addresses);
 
@@ -97,10 +97,10 @@ impl fmt::Display for Banner {
     }
 }
 
-/// The address at which this machine reaches what listens on `address`.
+/// Returns the address at which this machine reaches a listener on `address`.
 fn nearest(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
-        // The unspecified IPv6 address is served over IPv4 too.
+        // The unspecified IPv6 address accepts IPv4 too.
         ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         ip => ip,
     };

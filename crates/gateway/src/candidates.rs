@@ -1,52 +1,54 @@
-//! The addresses told to viewers: the host candidates of the answers (RFC 8445 section 5.1.1.1).
+//! The addresses announced to viewers: the host candidates of the answers (RFC 8445 section
+//! 5.1.1.1).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
-/// Most addresses that are announced; each costs every viewer a pair to check.
+/// Maximum number of announced addresses. Each costs every viewer a candidate pair to check.
 const MAX_CANDIDATES: usize = 32;
 
-/// What stands for the machine's own addresses in the list of those to announce.
+/// Stands for the machine's own addresses in the list of hosts to announce.
 const AUTOMATIC: &str = "auto";
 
-/// What is announced, and from which interfaces.
+/// The hosts and interfaces to announce.
 #[derive(Clone, Copy, Debug)]
 pub struct Announce<'a> {
-    /// Addresses and names; the machine's own addresses where there is none, and for `auto`.
+    /// Addresses and host names; empty or `auto` for the machine's own addresses.
     pub hosts: &'a [String],
-    /// Interfaces whose addresses may be announced, by patterns of their names; all where there is none.
+    /// Interfaces whose addresses are announced, by patterns of their names; empty for all.
     pub interfaces: &'a [String],
-    /// Interfaces whose addresses are not announced even so.
+    /// Interfaces whose addresses are not announced.
     pub exclude: &'a [String],
 }
 
-/// Why there is no address to announce.
+/// The gateway has no address to announce.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CandidateError {
     /// A name to advertise cannot be resolved.
     #[error("--advertise or the key advertise: {host:?} cannot be resolved: {source}")]
     Resolve {
-        /// The name.
+        /// The host name.
         host: String,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// The interfaces of the machine cannot be listed.
     #[error("the network interfaces cannot be listed: {0}; use --advertise")]
     Interfaces(io::Error),
-    /// No interface has an address of the family that is listened on.
+    /// No interface has an address of the family of the listener.
     #[error("no network interface has an address that fits {0}; use --advertise")]
     None(SocketAddr),
 }
 
-/// The addresses at which viewers reach a gateway that listens on `listen`: those that are given, or
-/// else those that the machine has.
+/// Returns the addresses at which viewers reach a gateway that listens on `listen`: the configured
+/// ones, or else those of the machine.
 ///
-/// Behind a NAT that maps one address to another, `listen` is the inner one and the outer one is given.
+/// Behind a NAT that maps one address to another, `listen` is the inner address, and the outer one
+/// is configured.
 ///
 /// # Errors
-/// When a name cannot be resolved, or nothing is found.
+/// Fails when a name cannot be resolved, or no address is found.
 pub fn candidates(
     listen: SocketAddr,
     announce: &Announce<'_>,
@@ -62,13 +64,13 @@ pub fn candidates(
             addresses.extend(resolve(host)?);
         }
     }
-    // Beside what is given, loopback of its own is of no more use than beside other addresses.
+    // Loopback is useless to viewers if there is any other address.
     own.retain(|address| addresses.is_empty() || !address.is_loopback());
     addresses.extend(own);
     Ok(tidy(addresses))
 }
 
-/// The machine's own addresses.
+/// Returns the machine's own addresses.
 fn automatic(listen: SocketAddr, announce: &Announce<'_>) -> Result<Vec<IpAddr>, CandidateError> {
     if !listen.ip().is_unspecified() {
         return Ok(vec![listen.ip()]);
@@ -76,7 +78,7 @@ fn automatic(listen: SocketAddr, announce: &Announce<'_>) -> Result<Vec<IpAddr>,
     let interfaces = if_addrs::get_if_addrs().map_err(CandidateError::Interfaces)?;
     let chosen = interfaces
         .iter()
-        .filter(|interface| announce.takes(&interface.name));
+        .filter(|interface| announce.includes(&interface.name));
     let addresses = local(listen.ip(), chosen.map(if_addrs::Interface::ip));
     if addresses.is_empty() {
         return Err(CandidateError::None(listen));
@@ -85,15 +87,15 @@ fn automatic(listen: SocketAddr, announce: &Announce<'_>) -> Result<Vec<IpAddr>,
 }
 
 impl Announce<'_> {
-    /// Whether the addresses of the interface of this name are announced.
-    fn takes(&self, interface: &str) -> bool {
-        let any = |patterns: &[String]| patterns.iter().any(|pattern| fits(pattern, interface));
+    /// Returns whether the addresses of an interface are announced.
+    fn includes(&self, interface: &str) -> bool {
+        let any = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, interface));
         (self.interfaces.is_empty() || any(self.interfaces)) && !any(self.exclude)
     }
 }
 
-/// Whether `name` is what `pattern` says, in which `*` may stand once for any text.
-fn fits(pattern: &str, name: &str) -> bool {
+/// Returns whether `name` matches `pattern`, in which one `*` stands for any text.
+fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         Some((before, after)) => name
             .strip_prefix(before)
@@ -102,7 +104,7 @@ fn fits(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// An address, or all addresses of a name.
+/// Returns an address, or all addresses of a name.
 fn resolve(host: &str) -> Result<Vec<IpAddr>, CandidateError> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
@@ -118,13 +120,13 @@ fn resolve(host: &str) -> Result<Vec<IpAddr>, CandidateError> {
     Ok(addresses)
 }
 
-/// The addresses of the machine that a socket on the unspecified address `listen` receives from:
-/// one of IPv6 takes IPv4 too.
+/// Returns the addresses of the machine on which a socket bound to the unspecified address `listen`
+/// receives. An IPv6 socket receives IPv4 too.
 ///
-/// Link-local addresses mean nothing beyond the link: those of IPv6 need the name of an interface, and
-/// that is another one at the viewer's end; those of IPv4 are what is left where DHCP has failed. Loopback is
-/// announced only when there is no other: viewers on this machine reach those as well, and for all others it
-/// is their own machine, which they would check in vain.
+/// Link-local addresses are useless beyond the link: those of IPv6 need the name of an interface,
+/// which differs at the viewer's end; those of IPv4 remain where DHCP has failed. Loopback is
+/// announced only when there is no other address: viewers on this machine reach the others as well,
+/// and for all other viewers it is their own machine, which they would check in vain.
 fn local(listen: IpAddr, addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
     let is_usable = |address: &IpAddr| match address {
         IpAddr::V4(v4) => !v4.is_link_local(),
@@ -137,7 +139,7 @@ fn local(listen: IpAddr, addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr>
     addresses
 }
 
-/// Each address once, those that others can reach before loopback, within the bound.
+/// Removes duplicates, puts loopback last, and limits the number.
 fn tidy(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     addresses.retain(|address| !address.is_unspecified() && !address.is_multicast());
     for address in &mut addresses {
@@ -149,18 +151,18 @@ fn tidy(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     addresses
 }
 
-/// How far these addresses reach.
+/// The range in which addresses can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Nobody but this machine can use any of them.
+    /// Only this machine can reach them.
     Machine,
-    /// Only networks nearby can.
+    /// Only nearby networks can reach them.
     Private,
-    /// At least one is good anywhere.
+    /// At least one is reachable from everywhere.
     Public,
 }
 
-/// How far the addresses reach that are announced.
+/// Returns the range of the announced addresses.
 pub(crate) fn reach(addresses: &[IpAddr]) -> Reach {
     if addresses.iter().all(IpAddr::is_loopback) {
         Reach::Machine
@@ -171,7 +173,8 @@ pub(crate) fn reach(addresses: &[IpAddr]) -> Reach {
     }
 }
 
-/// Whether an address means nothing in the internet: RFC 1918, RFC 6598 (carrier-grade NAT), RFC 4193.
+/// Returns whether an address is not routed in the internet: RFC 1918, RFC 6598 (carrier-grade
+/// NAT), RFC 4193.
 fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
@@ -192,7 +195,7 @@ mod tests {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    /// What is announced without any setting but these hosts.
+    /// Announces these hosts, from all interfaces.
     fn hosts(hosts: &[String]) -> Announce<'_> {
         Announce {
             hosts,
@@ -212,13 +215,13 @@ mod tests {
     ];
 
     #[test]
-    fn a_dual_stack_socket_announces_every_address_but_link_local_ones() {
+    fn dual_stack_socket_announces_all_but_link_local_addresses() {
         let found = local(Ipv6Addr::UNSPECIFIED.into(), ips(&MACHINE).into_iter());
         assert_eq!(found, ips(&["172.17.0.1", "192.0.2.2", "2001:db8::2"]));
     }
 
     #[test]
-    fn loopback_is_announced_only_where_there_is_no_other_address() {
+    fn loopback_is_announced_only_without_other_addresses() {
         let alone = ips(&["127.0.0.1", "::1", "fe80::1"]);
         let found = local(Ipv6Addr::UNSPECIFIED.into(), alone.into_iter());
         assert_eq!(found, ips(&["127.0.0.1", "::1"]));
@@ -234,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_on_one_address_announces_that_one() {
+    fn socket_on_one_address_announces_that_one() {
         let listen = "192.0.2.2:8189".parse().unwrap();
         assert_eq!(
             candidates(listen, &hosts(&[])).unwrap(),
@@ -243,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn advertised_hosts_replace_what_the_machine_has() {
+    fn advertised_hosts_replace_the_machines_addresses() {
         let listen = "[::]:8189".parse().unwrap();
         let advertise = ["203.0.113.7", "localhost", "203.0.113.7"].map(str::to_owned);
         let found = candidates(listen, &hosts(&advertise)).unwrap();
@@ -255,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_does_not_resolve_is_named_with_its_flag() {
+    fn unresolvable_name_is_reported_with_its_flag() {
         let listen = "[::]:8189".parse().unwrap();
         let error = candidates(listen, &hosts(&["no such host".to_owned()])).unwrap_err();
         let text = error.to_string();
@@ -266,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machines_own_addresses_can_stand_beside_others() {
+    fn auto_adds_the_machines_own_addresses() {
         let listen = "192.0.2.2:8189".parse().unwrap();
         let advertise = ["auto", "203.0.113.7"].map(str::to_owned);
         let found = candidates(listen, &hosts(&advertise)).unwrap();
@@ -274,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn interfaces_are_chosen_and_left_out_by_name() {
+    fn interfaces_are_included_and_excluded_by_name() {
         let (interfaces, exclude) = (["eth*", "wg0"], ["docker*", "br-*", "eth9"]);
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let (interfaces, exclude): (Vec<_>, Vec<_>) = (owned(&interfaces), owned(&exclude));
@@ -283,15 +286,15 @@ mod tests {
             interfaces: &interfaces,
             exclude: &exclude,
         };
-        assert!(announce.takes("eth0") && announce.takes("wg0"));
-        assert!(!announce.takes("eth9") && !announce.takes("wlan0"));
+        assert!(announce.includes("eth0") && announce.includes("wg0"));
+        assert!(!announce.includes("eth9") && !announce.includes("wlan0"));
         announce.interfaces = &[];
-        assert!(announce.takes("wlan0") && announce.takes("bridge"));
-        assert!(!announce.takes("docker0") && !announce.takes("br-1a2b"));
+        assert!(announce.includes("wlan0") && announce.includes("bridge"));
+        assert!(!announce.includes("docker0") && !announce.includes("br-1a2b"));
     }
 
     #[test]
-    fn it_is_known_how_far_addresses_reach() {
+    fn reach_of_addresses_is_known() {
         assert_eq!(reach(&ips(&["127.0.0.1", "::1"])), Reach::Machine);
         let private = [
             "10.0.0.1",
@@ -307,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_is_bounded() {
+    fn number_of_candidates_is_limited() {
         let many = (0..200).map(|n| IpAddr::from([10, 0, 0, n]));
         assert_eq!(local([0, 0, 0, 0].into(), many).len(), MAX_CANDIDATES);
     }

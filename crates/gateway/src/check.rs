@@ -1,4 +1,4 @@
-//! Whether a configuration can be used, without starting anything.
+//! Checks a configuration without starting anything.
 
 use distributary_auth::Authorizer;
 use distributary_rtmp::RtmpServer;
@@ -8,11 +8,11 @@ use crate::error::StartError;
 use crate::gateway;
 use crate::logging;
 
-/// Looks at everything that the start would stumble over: rules, files, addresses that are open to all.
-/// Ports and names are not looked at, which are another matter on another machine.
+/// Checks everything that would prevent a start: rules, files, an open admin API. Ports and host
+/// names are not checked, because they depend on the machine.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// Returns the first error.
 pub fn check(config: &Config) -> Result<(), StartError> {
     RtmpServer::check(&config.publishers, &config.pull).map_err(StartError::Rtmp)?;
     Authorizer::new(config.auth.clone())?;
@@ -25,15 +25,15 @@ pub fn check(config: &Config) -> Result<(), StartError> {
 mod tests {
     use super::*;
 
-    /// What is wrong with a configuration that can be read.
+    /// Returns the error of a configuration that can be parsed.
     fn refused(text: &str) -> String {
         let config: Config = toml::from_str(text).unwrap();
         check(&config).unwrap_err().to_string()
     }
 
-    /// The words themselves are what a person has to work with.
+    /// The exact text matters: people act on it.
     #[test]
-    fn what_cannot_be_used_is_named_with_the_reason() {
+    fn unusable_values_are_refused_with_the_reason() {
         for (text, words) in [
             (
                 "[[pull]]\nmatch = \"live/a\"\nfrom = \"rtmp://b/live/a\"\nswf = \"/nowhere/a.swf\"",

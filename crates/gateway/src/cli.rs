@@ -13,8 +13,8 @@ use toml::Table;
 
 /// WebRTC egress gateway: one publisher in over RTMP, thousands of viewers out over WebRTC (WHEP).
 ///
-/// Without any option it listens on the default ports of all interfaces. Options win over the
-/// configuration file and over DISTRIBUTARY_... in the environment.
+/// Without any option it listens on the default ports of all interfaces. Options override the
+/// configuration file and DISTRIBUTARY_... in the environment.
 #[derive(Clone, Debug, Default, Parser)]
 #[command(name = "distributary", version, args_conflicts_with_subcommands = true)]
 #[allow(
@@ -36,12 +36,12 @@ pub struct Cli {
     #[arg(long)]
     pub demo: bool,
 
-    /// What to do instead of serving.
+    /// A command other than serving.
     #[command(subcommand)]
     pub task: Option<Task>,
 }
 
-/// Flags that win over the keys of the same name.
+/// Flags that override the keys of the same name.
 #[derive(Clone, Debug, Default, Args, Serialize)]
 #[allow(
     rustdoc::broken_intra_doc_links,
@@ -50,7 +50,7 @@ pub struct Cli {
 pub struct Flags {
     /// Listen here for RTMP publishers [default: [::]:1935]
     ///
-    /// host:port over TCP. [::] takes IPv4 too. With port 0 the system chooses one, which is printed
+    /// host:port over TCP. [::] accepts IPv4 too. With port 0 the system chooses one, which is printed
     /// at the start.
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,7 +58,7 @@ pub struct Flags {
 
     /// Listen here for HTTP: WHEP, the API and the page [default: [::]:8080]
     ///
-    /// host:port over TCP. [::] takes IPv4 too. With port 0 the system chooses one, which is printed
+    /// host:port over TCP. [::] accepts IPv4 too. With port 0 the system chooses one, which is printed
     /// at the start.
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,7 +66,7 @@ pub struct Flags {
 
     /// Send and receive WebRTC media here [default: [::]:8189]
     ///
-    /// host:port over UDP, one port for all viewers. [::] takes IPv4 too. With port 0 the system
+    /// host:port over UDP, one port for all viewers. [::] accepts IPv4 too. With port 0 the system
     /// chooses one, which is printed at the start.
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,7 +74,7 @@ pub struct Flags {
 
     /// Listen here for the admin API and for Prometheus [default: 127.0.0.1:8180]
     ///
-    /// host:port over TCP; an empty text turns it off. An address that others than this machine can
+    /// host:port over TCP; an empty text turns it off. An address that other machines can
     /// reach needs the key admin_token, or DISTRIBUTARY_ADMIN_TOKEN in the environment.
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,7 +82,7 @@ pub struct Flags {
 
     /// Tell viewers to send to this host; may be given more than once
     ///
-    /// An IP address, or a name that is resolved at the start. Needed behind NAT and in containers
+    /// An IP address, or a name that is resolved at startup. Needed behind NAT and in containers
     /// with published ports: the address at which viewers reach this machine. Without it every
     /// address of every network interface is announced.
     #[arg(long, value_name = "HOST")]
@@ -91,7 +91,7 @@ pub struct Flags {
 
     /// Log this much: error, warn, info, debug or trace [default: info]
     ///
-    /// Levels by part are possible too: warn,distributary_rtmp=debug
+    /// Levels by module are possible too: warn,distributary_rtmp=debug
     #[arg(long, value_name = "LEVEL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
@@ -102,34 +102,34 @@ pub struct Flags {
     pub log_format: Option<LogFormat>,
 }
 
-/// What to do instead of serving.
+/// A command other than serving.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Task {
-    /// Say whether a configuration file can be used, and what is wrong with it
+    /// Check a configuration file, and report what is wrong with it
     Check {
         /// The file
         file: PathBuf,
     },
-    /// Ask a running gateway on this machine whether it is well
+    /// Check the health of a running gateway on this machine
     Health {
-        /// Where it listens for HTTP [default: what the configuration says]
+        /// Its HTTP listen address [default: that of the configuration]
         address: Option<ListenAddress>,
     },
 }
 
 impl Cli {
-    /// The configuration: the file if there is one, with the environment over it, and the options over
-    /// both.
+    /// Returns the configuration: the file if there is one, overridden by the environment,
+    /// overridden by the flags.
     ///
     /// # Errors
-    /// When the file cannot be read, or it or a variable is not valid.
+    /// Fails when the file cannot be read, or the file or a variable is not valid.
     pub fn config(&self) -> Result<Config, ConfigError> {
         Ok(self
             .flags
             .over(environment::apply(self.file()?, variables())?.0))
     }
 
-    /// Says which variables look like keys and are none.
+    /// Warns of environment variables that look like keys and are none.
     pub fn warn_of_unknown_variables(&self) {
         let applied = environment::apply(Config::default(), variables());
         for UnknownVariable { name, nearest } in
@@ -138,7 +138,7 @@ impl Cli {
             tracing::warn!(
                 variable = name,
                 nearest,
-                "this variable is no key and is left alone"
+                "this environment variable is not a configuration key and is ignored"
             );
         }
     }
@@ -153,7 +153,7 @@ impl Cli {
 }
 
 impl Flags {
-    /// Returns `config` with the flags that are given in place of its keys.
+    /// Returns `config` with the given flags in place of its keys.
     fn over(&self, config: Config) -> Config {
         let merged = || {
             let mut table = Table::try_from(&config)?;
@@ -161,12 +161,12 @@ impl Flags {
             let config = table.try_into::<Config>();
             Ok::<_, Box<dyn std::error::Error>>(config?)
         };
-        // A flag has the type of its key, so what the table has is a configuration.
+        // A flag has the type of its key, so the merged table is a valid configuration.
         merged().unwrap_or(config)
     }
 }
 
-/// The environment; names and values that are not text are not ours.
+/// Returns the environment. Variables that are not UTF-8 are skipped.
 fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -184,12 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn the_definition_is_consistent() {
+    fn definition_is_consistent() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn the_help_tells_the_true_defaults() {
+    fn help_shows_the_defaults() {
         let help = Cli::command().render_help().to_string();
         let config = Config::default();
         for default in [
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_win_over_the_file() {
+    fn flags_override_the_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(
             file.path(),
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_named_with_its_flag() {
+    fn invalid_address_is_reported_with_its_flag() {
         let result = Cli::try_parse_from(["distributary", "--http", "8080"]);
         let error = result.unwrap_err().to_string();
         assert!(

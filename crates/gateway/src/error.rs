@@ -1,4 +1,4 @@
-//! Why the gateway does not start, or does not go on.
+//! Errors that prevent the start of the gateway or end it.
 
 use std::fmt;
 use std::io;
@@ -14,7 +14,7 @@ use crate::candidates::CandidateError;
 use crate::config::ConfigError;
 use crate::logging::LogError;
 
-/// Something that listens.
+/// A listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listener {
     /// RTMP, over TCP.
@@ -33,59 +33,59 @@ pub enum Listener {
     WebRtc,
 }
 
-/// Why the gateway cannot start. Each text is one line that says what to change.
+/// An error that prevents the start. Each message is one line that says what to change.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// Somebody else has the port.
+    /// Another program uses the port.
     #[error("{listener} port {} is in use ({address}): {}", address.port(), listener.remedy())]
     PortInUse {
-        /// Who wants it.
+        /// The listener.
         listener: Listener,
         /// The address.
         address: SocketAddr,
     },
-    /// The address cannot be listened on for another reason.
+    /// Listening on the address failed for another reason.
     #[error("{listener} cannot listen on {address}: {source}: {}", listener.remedy())]
     Listen {
-        /// Who wants it.
+        /// The listener.
         listener: Listener,
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// The host of the address cannot be resolved.
     #[error("{listener} cannot listen on {address}: {source}: {}", listener.remedy())]
     Resolve {
-        /// Who wants it.
+        /// The listener.
         listener: Listener,
-        /// The address as it was given.
+        /// The address as configured.
         address: ListenAddress,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// Everybody could do everything.
+    /// The admin API would be open to other machines.
     #[error(
         "the admin API on {0} could be used by others than this machine: set admin_token in the \
          configuration or DISTRIBUTARY_ADMIN_TOKEN, or listen on loopback with --admin 127.0.0.1:PORT"
     )]
     OpenAdmin(SocketAddr),
-    /// The configuration cannot be followed.
+    /// The configuration is not usable.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The rules of who may publish and watch cannot be followed.
+    /// The rules in `[auth]` are not usable.
     #[error(transparent)]
     Auth(#[from] AuthError),
-    /// The log cannot be written so.
+    /// The log cannot be started.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// A certificate cannot be used.
+    /// A certificate is not usable.
     #[error("{listener}: {source}")]
     Tls {
-        /// Whose it is.
+        /// The listener.
         listener: Listener,
-        /// Why.
+        /// The error.
         source: TlsError,
     },
     /// RTMP cannot start for another reason.
@@ -94,7 +94,7 @@ pub enum StartError {
     /// HTTP cannot start for another reason.
     #[error(transparent)]
     Http(HttpError),
-    /// There is no address to tell viewers.
+    /// There is no address to announce to viewers.
     #[error(transparent)]
     Candidates(#[from] CandidateError),
     /// The WebRTC engine cannot start.
@@ -102,20 +102,20 @@ pub enum StartError {
     Engine(EngineError),
 }
 
-/// A part of the gateway ended before it was told to, which is a bug.
+/// A part of the gateway ended unexpectedly, which is a bug.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The part panicked, as the error says, or returned.
-    #[error("a part of the gateway has ended: {}", .0.as_ref().map_or("it returned".to_owned(), ToString::to_string))]
+    /// The part panicked, or returned.
+    #[error("a part of the gateway has ended unexpectedly: {}", .0.as_ref().map_or("it returned".to_owned(), ToString::to_string))]
     Ended(Option<tokio::task::JoinError>),
-    /// A thread of the WebRTC engine panicked: its viewers see nothing more.
+    /// A thread of the WebRTC engine panicked: its viewers get no more media.
     #[error(transparent)]
     Engine(EngineFailure),
 }
 
 impl StartError {
-    /// The error of a listener that did not get its address.
+    /// Creates the error of a listener that cannot use its address.
     pub(crate) fn listen(listener: Listener, address: SocketAddr, source: io::Error) -> Self {
         if source.kind() == io::ErrorKind::AddrInUse {
             Self::PortInUse { listener, address }
@@ -128,7 +128,7 @@ impl StartError {
         }
     }
 
-    /// The error of RTMP; `tls` is the address of RTMPS if that is on.
+    /// Maps an error of RTMP; `tls` is the address of RTMPS if it is enabled.
     pub(crate) fn rtmp(error: distributary_rtmp::StartError, tls: Option<SocketAddr>) -> Self {
         match error {
             distributary_rtmp::StartError::Bind(BindError { address, source }) => {
@@ -144,7 +144,7 @@ impl StartError {
         }
     }
 
-    /// The error of an HTTP listener.
+    /// Maps an error of an HTTP listener.
     pub(crate) fn http(listener: Listener, error: HttpError) -> Self {
         match error {
             HttpError::Listen(BindError { address, source }) => {
@@ -166,7 +166,7 @@ impl StartError {
 }
 
 impl Listener {
-    /// What to change when it cannot have its address.
+    /// Returns how to configure another address.
     fn remedy(self) -> &'static str {
         match self {
             Self::Rtmp => {

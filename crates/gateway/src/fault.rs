@@ -1,5 +1,5 @@
-//! A fault on request, to test what the process does then. Builds without debug assertions do not have it: there
-//! SIGUSR1 ends the process, as it does by default.
+//! Injects a fault, to test the reaction of the process. Builds without debug assertions do not
+//! have it: there SIGUSR1 ends the process, as it does by default.
 
 use distributary_egress::engine::Engine;
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,7 +11,7 @@ pub(crate) async fn fail_at_signal(engine: Engine) {
     };
     while told.recv().await.is_some() {
         tracing::warn!(
-            "a shard is made to panic, as SIGUSR1 asks for in a build with debug assertions"
+            "making a shard panic, requested by SIGUSR1 in a build with debug assertions"
         );
         engine.fail_shard().await;
     }

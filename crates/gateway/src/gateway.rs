@@ -1,4 +1,4 @@
-//! All parts, started and ended together.
+//! Starts and ends all parts together.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -27,16 +27,16 @@ use crate::limits::{self, Connections};
 use crate::memory;
 use crate::reload::Live;
 
-/// How long all parts together may take to end.
+/// Maximum time for the end of all parts together.
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(1500);
 
-/// How often it is looked whether the last viewer has left while the gateway drains.
+/// Interval between two checks for remaining viewers while the gateway drains.
 const DRAIN_POLL: Duration = Duration::from_millis(50);
 
-/// How the gateway is to end.
+/// The way in which the gateway ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Viewers and publishers are asked to go elsewhere, and given time to.
+    /// Viewers and publishers are asked to reconnect elsewhere, and get time for it.
     Drain,
     /// At once.
     Now,
@@ -58,7 +58,7 @@ pub struct Gateway {
     access: Access,
     authorizer: Authorizer,
     drain_timeout: Duration,
-    /// Tells RTMP that the gateway drains.
+    /// Informs RTMP that the gateway drains.
     rtmp_draining: watch::Sender<bool>,
     admin_token: Option<AdminToken>,
     started: Instant,
@@ -68,23 +68,23 @@ impl Gateway {
     /// Binds all sockets, within a tokio runtime. Nothing is served before [`Gateway::run`].
     ///
     /// # Errors
-    /// When an address cannot be listened on, or there is none to tell viewers.
+    /// Fails when an address cannot be bound, or there is none to announce to viewers.
     pub fn start(config: &Config, demo: bool) -> Result<Self, StartError> {
         let hub = Hub::new(config.hub());
         let mut front = config.front();
         let auth = Authorizer::new(config.auth.clone())?;
         let (rtmp_draining, draining) = watch::channel(false);
-        let most = Connections::within(limits::raise_open_files(), config);
-        front.whep.max_event_streams = most.event_streams;
-        front.max_event_streams_per_ip = most.event_streams_per_ip;
-        let rtmp = bind_rtmp(config, most, &hub, auth.clone(), draining)?;
-        let http = bind_http(config, most)?;
-        let https = bind_https(config, most)?;
-        let admin = bind_admin(config, most)?;
-        let admin_https = bind_admin_https(config, most)?;
-        let (engine, announced) = start_engine(config, most, &hub)?;
-        // Said only once all ports are had: an error is one line.
-        most.tell();
+        let limits = Connections::within(limits::raise_open_files(), config);
+        front.whep.max_event_streams = limits.event_streams;
+        front.max_event_streams_per_ip = limits.event_streams_per_ip;
+        let rtmp = bind_rtmp(config, limits, &hub, auth.clone(), draining)?;
+        let http = bind_http(config, limits)?;
+        let https = bind_https(config, limits)?;
+        let admin = bind_admin(config, limits)?;
+        let admin_https = bind_admin_https(config, limits)?;
+        let (engine, announced) = start_engine(config, limits, &hub)?;
+        // Logged only after all ports are bound: an error is a single line.
+        limits.log();
         let addresses = Addresses {
             rtmp: rtmp.local_addr(),
             rtmps: rtmp.tls_addr(),
@@ -122,12 +122,12 @@ impl Gateway {
         })
     }
 
-    /// Where everything is, with the real ports.
+    /// Returns the addresses, with the real ports.
     pub fn addresses(&self) -> Addresses {
         self.addresses.clone()
     }
 
-    /// What can be changed while the gateway runs.
+    /// Returns the parts that a reload can change.
     pub fn live(&self) -> Live {
         Live {
             authorizer: self.authorizer.clone(),
@@ -142,11 +142,11 @@ impl Gateway {
         &self.engine
     }
 
-    /// Serves until `ending` says how to end. Then viewers and publishers get some time to go elsewhere, if
-    /// they are to have any, and every session is closed, within two seconds.
+    /// Serves until `ending` says how to end. If it drains, viewers and publishers get time to
+    /// reconnect elsewhere. Then all sessions are closed, within two seconds.
     ///
     /// # Errors
-    /// When a part ended before it was told to.
+    /// Fails when a part ends unexpectedly.
     pub async fn run(self, mut ending: watch::Receiver<Option<Ending>>) -> Result<(), RunError> {
         let (stop, stopped) = watch::channel(());
         let stopped = || {
@@ -188,7 +188,7 @@ impl Gateway {
             failure = self.engine.failed() => Err(RunError::Engine(failure)),
         };
         if result.is_err() {
-            // Who asks meanwhile is told that it is not ready.
+            // `/readyz` fails from now on.
             self.admission.drain(Drain::default());
         }
         tell_rtmp.abort();
@@ -204,12 +204,12 @@ impl Gateway {
         parts.spawn_blocking(move || engine.shutdown());
         let all = async { while parts.join_next().await.is_some() {} };
         if tokio::time::timeout(SHUTDOWN_LIMIT, all).await.is_err() {
-            tracing::warn!("what did not end in time is cut");
+            tracing::warn!("parts that did not end in time are aborted");
         }
         result
     }
 
-    /// What the public listener answers, and what that for the admin does.
+    /// Returns the routes of the public and of the admin listener.
     fn routers(&self) -> (Router, Router) {
         let info = ServerInfo {
             version: env!("CARGO_PKG_VERSION"),
@@ -235,14 +235,14 @@ impl Gateway {
     }
 }
 
-/// Completes when the gateway is to end and has drained, if it was to.
+/// Completes when the gateway has to end, after draining if requested.
 async fn serve(
     ending: &mut watch::Receiver<Option<Ending>>,
     admission: &Admission,
     hub: &Hub,
     limit: Duration,
 ) {
-    // Without anybody who could say how, it ends at once.
+    // Without a sender, it ends at once.
     let asked = ending.wait_for(Option::is_some).await;
     if asked.map_or(Some(Ending::Now), |ending| *ending) != Some(Ending::Drain) {
         return;
@@ -258,20 +258,20 @@ async fn serve(
     tokio::select! {
         () = empty => {}
         () = tokio::time::sleep(limit) => {
-            tracing::info!(viewers = viewers.count(), "viewers that are still there are closed");
+            tracing::info!(viewers = viewers.count(), "closing the remaining viewers");
         }
         _ = ending.wait_for(|ending| *ending != Some(Ending::Drain)) => {}
     }
 }
 
-/// Tells RTMP whether the gateway drains.
+/// Forwards the state of the drain to RTMP.
 async fn forward(mut drain: watch::Receiver<Option<Drain>>, rtmp: watch::Sender<bool>) {
     while drain.changed().await.is_ok() {
         rtmp.send_replace(drain.borrow_and_update().is_some());
     }
 }
 
-/// The moment of the start.
+/// Returns the time of the start.
 #[expect(
     clippy::disallowed_methods,
     reason = "the gateway is started by its driver"
@@ -282,7 +282,7 @@ fn now() -> Instant {
 
 fn bind_rtmp(
     config: &Config,
-    most: Connections,
+    limits: Connections,
     hub: &Hub,
     auth: Authorizer,
     draining: watch::Receiver<bool>,
@@ -291,16 +291,16 @@ fn bind_rtmp(
         listen: resolve(Listener::Rtmp, &config.rtmp)?,
         tls: rtmps(&config.rtmps)?,
         publishers: PublishersConfig {
-            max_connections: most.rtmp,
-            max_connections_per_ip: most.rtmp_per_ip,
+            max_connections: limits.rtmp,
+            max_connections_per_ip: limits.rtmp_per_ip,
             ..config.publishers.clone()
         },
         auth,
         draining,
         pull: config.pull.clone(),
         pulls: PullsConfig {
-            max: most.pulls,
-            max_per_origin: most.pulls_per_origin,
+            max: limits.pulls,
+            max_per_origin: limits.pulls_per_origin,
             ..config.pulls
         },
     };
@@ -308,7 +308,7 @@ fn bind_rtmp(
     RtmpServer::bind(rtmp, hub.clone()).map_err(|error| StartError::rtmp(error, tls))
 }
 
-/// Whether the certificates can be used.
+/// Checks that the certificates are usable.
 pub(crate) fn check_certificates(config: &Config) -> Result<(), StartError> {
     for (listener, tls) in [
         (Listener::Rtmps, &config.rtmps),
@@ -323,13 +323,13 @@ pub(crate) fn check_certificates(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// The certificate of a listener with TLS.
+/// Returns the certificate of a TLS listener.
 fn identity(listener: Listener, tls: &TlsListener) -> Result<TlsIdentity, StartError> {
     tls.identity()
         .map_err(|source| StartError::Tls { listener, source })
 }
 
-/// The settings of RTMPS, if it is on.
+/// Returns the settings of RTMPS, if it is enabled.
 fn rtmps(config: &TlsListener) -> Result<Option<TlsConfig>, StartError> {
     let Some(listen) = &config.listen.0 else {
         return Ok(None);
@@ -339,48 +339,51 @@ fn rtmps(config: &TlsListener) -> Result<Option<TlsConfig>, StartError> {
     Ok(Some(TlsConfig { listen, identity }))
 }
 
-fn bind_http(config: &Config, most: Connections) -> Result<HttpServer, StartError> {
+fn bind_http(config: &Config, limits: Connections) -> Result<HttpServer, StartError> {
     let listen = resolve(Listener::Http, &config.http)?;
-    bind_http_on(Listener::Http, listen, None, config, most)
+    bind_http_on(Listener::Http, listen, None, config, limits)
 }
 
-/// The listener of HTTPS, if it is wanted.
-fn bind_https(config: &Config, most: Connections) -> Result<Option<HttpServer>, StartError> {
+/// Binds HTTPS, if it is enabled.
+fn bind_https(config: &Config, limits: Connections) -> Result<Option<HttpServer>, StartError> {
     let Some(address) = &config.https.listen.0 else {
         return Ok(None);
     };
     let listen = resolve(Listener::Https, address)?;
     let identity = identity(Listener::Https, &config.https)?;
-    bind_http_on(Listener::Https, listen, Some(identity), config, most).map(Some)
+    bind_http_on(Listener::Https, listen, Some(identity), config, limits).map(Some)
 }
 
-/// The listener of the admin API, if it is wanted.
-fn bind_admin(config: &Config, most: Connections) -> Result<Option<HttpServer>, StartError> {
+/// Binds the admin API, if it is enabled.
+fn bind_admin(config: &Config, limits: Connections) -> Result<Option<HttpServer>, StartError> {
     let Some(address) = &config.admin.0 else {
         return Ok(None);
     };
     let listen = resolve(Listener::Admin, address)?;
     check_admin(listen, config)?;
-    bind_http_on(Listener::Admin, listen, None, config, most).map(Some)
+    bind_http_on(Listener::Admin, listen, None, config, limits).map(Some)
 }
 
-/// The listener of the admin API with TLS, if it is wanted.
-fn bind_admin_https(config: &Config, most: Connections) -> Result<Option<HttpServer>, StartError> {
+/// Binds the admin API over TLS, if it is enabled.
+fn bind_admin_https(
+    config: &Config,
+    limits: Connections,
+) -> Result<Option<HttpServer>, StartError> {
     let Some(address) = &config.admin_https.listen.0 else {
         return Ok(None);
     };
     let listen = resolve(Listener::AdminHttps, address)?;
     check_admin(listen, config)?;
     let identity = identity(Listener::AdminHttps, &config.admin_https)?;
-    bind_http_on(Listener::AdminHttps, listen, Some(identity), config, most).map(Some)
+    bind_http_on(Listener::AdminHttps, listen, Some(identity), config, limits).map(Some)
 }
 
-/// Whoever reaches the admin API may do everything, unless a token is wanted.
+/// Refuses an admin API without a token that other machines can reach: it has full control.
 fn check_admin(listen: SocketAddr, config: &Config) -> Result<(), StartError> {
-    match config.admin_token.is_empty() && !listen.ip().is_loopback() {
-        true => Err(StartError::OpenAdmin(listen)),
-        false => Ok(()),
+    if config.admin_token.is_empty() && !listen.ip().is_loopback() {
+        return Err(StartError::OpenAdmin(listen));
     }
+    Ok(())
 }
 
 fn bind_http_on(
@@ -388,14 +391,14 @@ fn bind_http_on(
     listen: SocketAddr,
     tls: Option<TlsIdentity>,
     config: &Config,
-    most: Connections,
+    limits: Connections,
 ) -> Result<HttpServer, StartError> {
     let http = HttpConfig {
         listen,
         tls,
         requests: RequestsConfig {
-            max_connections: most.http,
-            max_connections_per_ip: most.http_per_ip,
+            max_connections: limits.http,
+            max_connections_per_ip: limits.http_per_ip,
             ..config.requests.clone()
         },
     };
@@ -404,7 +407,7 @@ fn bind_http_on(
 
 fn start_engine(
     config: &Config,
-    most: Connections,
+    limits: Connections,
     hub: &Hub,
 ) -> Result<(Engine, Vec<IpAddr>), StartError> {
     let listen = resolve(Listener::WebRtc, &config.webrtc)?;
@@ -417,13 +420,13 @@ fn start_engine(
     let engine = EngineConfig {
         listen,
         candidates: announced.clone(),
-        max_tcp_connections: most.ice_tcp,
-        max_tcp_connections_per_address: most.ice_tcp_per_ip,
+        max_tcp_connections: limits.ice_tcp,
+        max_tcp_connections_per_address: limits.ice_tcp_per_ip,
         offline_grace: config.offline_grace(),
         viewers: config.viewers.clone(),
     };
     let engine = Engine::start(engine, hub.clone()).map_err(StartError::engine)?;
-    // Said only once the port is had: an error is one line.
+    // Logged only after the port is bound: an error is a single line.
     match reach(&announced) {
         Reach::Machine => {
             tracing::info!(
@@ -432,8 +435,8 @@ fn start_engine(
         }
         Reach::Private => tracing::warn!(
             ?announced,
-            "only private addresses are announced: viewers in other networks see no picture; if there \
-             are any, tell the public address with --advertise"
+            "only private addresses are announced: viewers in other networks cannot connect; to serve \
+             them, set the public address with --advertise"
         ),
         Reach::Public => {}
     }

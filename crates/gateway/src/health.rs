@@ -1,5 +1,5 @@
-//! `distributary health`: asks a running gateway whether it is well, for a container that has no other
-//! program to ask with.
+//! `distributary health`: checks a running gateway, for containers that have no other program for
+//! it.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -7,39 +7,39 @@ use std::time::Duration;
 
 use distributary_net::ListenAddress;
 
-/// How long the gateway may take for each step of its answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Timeout of each step of the check.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Bytes of an answer that are read: the rest would say nothing else.
-const MAX_ANSWER: u64 = 4096;
+/// Maximum bytes of the response that are read: only its first line matters.
+const MAX_RESPONSE: u64 = 4096;
 
-/// The gateway is not well, or not there.
+/// The gateway is not healthy, or not reachable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HealthError {
-    /// It cannot be asked.
-    #[error("the gateway at {address} cannot be asked: {source}")]
+    /// The request failed.
+    #[error("the gateway at {address} cannot be reached: {source}")]
     Unreachable {
-        /// Where it was asked.
+        /// The address.
         address: ListenAddress,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// It answers something else.
-    #[error("the gateway at {address} answers {status:?}")]
+    /// The response is not 200.
+    #[error("the gateway at {address} responds {status:?}")]
     Unwell {
-        /// Where it was asked.
+        /// The address.
         address: ListenAddress,
-        /// The first line of its answer.
+        /// The first line of the response.
         status: String,
     },
 }
 
-/// Asks the gateway that listens on `address` for HTTP for `/healthz`. A gateway on every interface is
-/// asked over loopback.
+/// Requests `/healthz` from the gateway that listens on `address` for HTTP. A gateway on all
+/// interfaces is reached over loopback.
 ///
 /// # Errors
-/// When it does not answer with 200.
+/// Fails when the response is not 200.
 pub fn health(address: &ListenAddress) -> Result<(), HealthError> {
     let answer = ask(address).map_err(|source| HealthError::Unreachable {
         address: address.clone(),
@@ -57,23 +57,23 @@ pub fn health(address: &ListenAddress) -> Result<(), HealthError> {
 
 fn ask(address: &ListenAddress) -> io::Result<String> {
     let to = reachable(address.resolve()?);
-    let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&to, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     write!(
         stream,
         "GET /healthz HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n"
     )?;
     let mut answer = Vec::new();
-    stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
+    stream.take(MAX_RESPONSE).read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// The address at which a listener can be reached from this machine.
+/// Returns the address at which this machine reaches a listener.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-        // It takes IPv4 as well, which every system has.
+        // The IPv6 listener accepts IPv4 as well, which every system supports.
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
         ip => ip,
     };
@@ -86,7 +86,7 @@ mod tests {
     use std::io::{BufRead, BufReader};
     use std::net::TcpListener;
 
-    /// Answers one request, and gives the address to ask at.
+    /// Serves one request with `answer`, and returns the address.
     fn gateway(answer: &'static str) -> ListenAddress {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -101,18 +101,18 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_that_answers_is_well() {
+    fn healthy_gateway_passes() {
         health(&gateway("HTTP/1.1 200 OK\r\n\r\nok\n")).unwrap();
     }
 
     #[test]
-    fn any_other_answer_and_none_are_told() {
+    fn other_responses_and_no_response_are_errors() {
         let error = health(&gateway("HTTP/1.1 503 Service Unavailable\r\n\r\n")).unwrap_err();
         assert!(error.to_string().contains("503"), "{error}");
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = ListenAddress::from(free.local_addr().unwrap());
         drop(free);
         let error = health(&address).unwrap_err();
-        assert!(error.to_string().contains("cannot be asked"), "{error}");
+        assert!(error.to_string().contains("cannot be reached"), "{error}");
     }
 }

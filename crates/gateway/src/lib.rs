@@ -1,4 +1,4 @@
-//! The gateway as a whole: configuration, wiring, start and end.
+//! The gateway: configuration, startup, reload and shutdown.
 //!
 //! ```text
 //! publisher ──RTMP──► distributary_rtmp ──► distributary_hub ──► distributary_webrtc ──UDP──► viewer
@@ -6,12 +6,12 @@
 //!                                         distributary_whep ──offer─────┘ ◄──HTTP── viewer
 //! ```
 //!
-//! * [`cli`]: the command line; [`config`]: the configuration file, which the flags win over.
-//! * [`gateway`]: [`Gateway`], all parts started and ended together.
-//! * [`candidates`]: the addresses told to viewers.
-//! * [`error`]: why the gateway does not start.
-//! * `fault`: a fault on request, in builds for tests.
-//! * [`banner`]: what is printed at the start.
+//! * [`cli`]: the command line; [`config`]: the configuration file, which flags override.
+//! * [`gateway`]: [`Gateway`], which starts and ends all parts together.
+//! * [`candidates`]: the addresses announced to viewers.
+//! * [`error`]: errors that prevent the start.
+//! * `fault`: fault injection, in builds for tests.
+//! * [`banner`]: the output at startup.
 //! * [`demo`]: the built-in clip, published in a loop.
 
 pub mod banner;

@@ -1,20 +1,19 @@
-//! Limits of the system on the process, and each listener's share of them.
+//! Limits of the system for the process, and each listener's share of them.
 
 use crate::config::Config;
 
-/// Files and sockets that are kept for everything but connections from outside: sockets of media, encoders,
+/// Files and sockets reserved for everything but incoming connections: media sockets, transcoders,
 /// webhooks, files.
 const OWN_FILES: u64 = 128;
 
-/// Connections of an HTTP listener beyond its limit: those that are told so, or ask for health.
+/// Connections of an HTTP listener beyond its limit, for refusals and health checks.
 const HTTP_RESERVE: usize = 80;
 
-/// A listener with fewer connections than this is worth a warning.
+/// A listener with fewer connections than this gets a warning.
 const FEW: usize = 1024;
 
-/// Raises the number of files and sockets that may be open from what the system gives to every process
-/// to the most it allows this one, and returns it. Many systems begin with 1024, so that old programs work;
-/// each publisher, each HTTP connection and each viewer over TCP is one.
+/// Raises the soft limit of open files to the hard limit, and returns it. Many systems start with
+/// 1024; each publisher, each HTTP connection and each viewer over TCP needs one.
 pub fn raise_open_files() -> u64 {
     rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|error| {
         tracing::warn!(%error, "the limit of open files cannot be raised");
@@ -22,37 +21,38 @@ pub fn raise_open_files() -> u64 {
     })
 }
 
-/// Most connections of each listener. Where one gets less than the configuration wants, nobody has more than half of
-/// it.
+/// Maximum number of connections of each listener. If the system allows fewer than configured, one
+/// address has at most half of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connections {
-    /// Of each that speaks HTTP.
+    /// Of each HTTP listener.
     pub http: usize,
-    /// Those of one address.
+    /// Of these, for one address.
     pub http_per_ip: usize,
-    /// Those on which players listen for events, which no newcomer can make give way: half at most.
+    /// Of these, for players that listen for events, which cannot be closed for new ones: half at
+    /// most.
     pub event_streams: usize,
-    /// Those of one address, half at most of what there is for all and of what it has.
+    /// Of these, for one address: half at most of all event streams and of its connections.
     pub event_streams_per_ip: usize,
     /// Of RTMP and RTMPS together.
     pub rtmp: usize,
-    /// Those of one address.
+    /// Of these, for one address.
     pub rtmp_per_ip: usize,
-    /// To servers that streams are pulled from.
+    /// To servers from which streams are pulled.
     pub pulls: usize,
-    /// Those to one server.
+    /// Of these, to one server.
     pub pulls_per_origin: usize,
     /// Of viewers over TCP.
     pub ice_tcp: usize,
-    /// Those of one address.
+    /// Of these, for one address.
     pub ice_tcp_per_ip: usize,
-    /// The most that any of them has, where that is less than one wants.
+    /// The largest share, if the system allows fewer than configured.
     share: Option<usize>,
 }
 
 impl Connections {
-    /// Returns what the configuration wants, or where that is more than `open_files` allows, for each listener
-    /// its share: none can then take from the others what they need.
+    /// Returns the configured limits, or each listener's share if their sum exceeds `open_files`:
+    /// no listener can then use up the files of the others.
     pub fn within(open_files: u64, config: &Config) -> Self {
         let http = [
             true,
@@ -99,8 +99,8 @@ impl Connections {
         }
     }
 
-    /// Says that there are fewer than the configuration wants, if so.
-    pub fn tell(&self) {
+    /// Logs it if the limits are lower than configured.
+    pub fn log(&self) {
         let Self {
             http,
             rtmp,
@@ -116,8 +116,8 @@ impl Connections {
                 rtmp,
                 pulls,
                 ice_tcp,
-                "the system allows fewer open files than the limits of connections add up to, and each \
-                 listener gets its share: raise the limit (LimitNOFILE of systemd, ulimits of a container)"
+                "the system allows fewer open files than the sum of the connection limits, so each \
+                 listener gets a share: raise the limit (LimitNOFILE of systemd, ulimits of a container)"
             ),
             Some(_) => tracing::info!(
                 http,
@@ -135,8 +135,8 @@ fn half(count: usize) -> usize {
     (count / 2).max(1)
 }
 
-/// Returns the most that each may have so that all together have no more than `available`: those that want less
-/// leave the rest to the others. Nobody gets nothing.
+/// Returns the largest share for which all together need no more than `available`: listeners that
+/// want less leave the rest to the others. Every share is at least one.
 fn share(available: usize, wanted: &[usize]) -> usize {
     let mut wanted = wanted.to_vec();
     wanted.sort_unstable();
@@ -157,14 +157,14 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn afterwards_as_many_files_may_be_open_as_the_system_allows() {
+    fn open_files_limit_is_raised_to_the_hard_limit() {
         let raised = raise_open_files();
         let (soft, hard) = rlimit::Resource::NOFILE.get().unwrap();
         assert_eq!((soft, raised), (hard, hard));
     }
 
     #[test]
-    fn listeners_get_what_they_want_where_there_is_enough() {
+    fn configured_limits_apply_if_files_suffice() {
         let config = Config::default();
         let connections = Connections::within(1 << 20, &config);
         assert_eq!(connections.http, config.requests.max_connections);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_has_more_than_half_where_files_are_few() {
+    fn one_address_has_at_most_half_if_files_are_few() {
         let config: Config =
             toml::from_str("[[pull]]\nmatch = \"live/a\"\nfrom = \"rtmp://b/live/a\"\n").unwrap();
         for open_files in [1024, 4096] {
@@ -200,7 +200,7 @@ mod tests {
                 assert!((1..=of_all / 2).contains(&of_one), "{few:?}");
             }
         }
-        // What the configuration says of one address holds as long as there is enough.
+        // The configured limits per address apply if files suffice.
         let mut config = Config::default();
         config.requests.max_connections = 10;
         config.requests.max_connections_per_ip = 10;
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn who_wants_little_gets_it_and_the_rest_is_shared() {
+    fn small_demands_are_met_and_the_rest_is_shared() {
         assert_eq!(share(100, &[20, 30, 50]), usize::MAX);
         assert_eq!(share(100, &[10, 500, 400, 20]), 35);
         assert_eq!(share(100, &[usize::MAX, 1]), 99);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn all_listeners_together_never_need_more_files_than_there_are() {
+    fn all_listeners_together_never_exceed_the_open_files() {
         let mut config = Config::default();
         let pull = "[[pull]]\nmatch = \"live/a\"\nfrom = \"rtmp://b/live/a\"\n";
         let pulling: Config = toml::from_str(pull).unwrap();

@@ -1,4 +1,4 @@
-//! Limits on the log lines that one client can cause.
+//! Limits for the log lines that one client can cause.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,44 +15,44 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Filter};
 use tracing_subscriber::registry::LookupSpan;
 
-/// After this time everybody may fill as much again.
+/// Duration of a window, in which each client has its number of lines.
 pub const WINDOW: Duration = Duration::from_secs(60);
 
-/// Clients that are told apart in one window; further ones share one allowance.
+/// Maximum number of clients that are tracked in a window; further ones share one allowance.
 const MAX_CLIENTS: usize = 16_384;
 
-/// Clients that are named when lines were suppressed; of the others there is one line.
+/// Maximum number of clients that are named when lines were suppressed; one line covers the others.
 const MAX_NAMED: usize = 10;
 
-/// Fields, of events and of the spans around them, that say which client something is about.
+/// Fields of events and spans that contain the address of a client.
 const ADDRESS_FIELDS: [&str; 5] = ["address", "peer", "remote", "from", "ip"];
 
-/// Suppresses what a client makes the log write beyond so many lines in a [`WINDOW`]. An IPv6 /64 network is one
-/// client; lines that are about none are counted by the place in the code that writes them.
+/// Suppresses lines of a client beyond a number in a [`WINDOW`]. An IPv6 /64 network is one client.
+/// Lines without a client are counted by the line of code that logs them.
 #[derive(Clone, Debug)]
 pub struct LogLimit(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Lines in a window; 0 for any number.
+    /// Number of lines in a window; 0 for no limit.
     lines: AtomicU32,
     written: Mutex<HashMap<Writer, u64>>,
 }
 
-/// The source of a log line, which a limit applies to.
+/// The source of a log line, to which a limit applies.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Writer {
     Client(IpAddr),
     Code(Identifier),
-    /// All for whom there was no room.
+    /// All sources beyond the maximum.
     Rest,
 }
 
-/// The client that a span is about.
+/// The client of a span.
 struct Client(IpAddr);
 
 impl LogLimit {
-    /// Lets so many lines of each client pass in a window; 0 for any number.
+    /// Creates a limit of lines per client and window; 0 for no limit.
     pub fn new(lines: u32) -> Self {
         Self(Arc::new(Shared {
             lines: AtomicU32::new(lines),
@@ -60,17 +60,18 @@ impl LogLimit {
         }))
     }
 
-    /// Returns the number of lines.
+    /// Returns the number of lines per client and window.
     pub fn lines(&self) -> u32 {
         self.0.lines.load(Ordering::Relaxed)
     }
 
-    /// Changes the number of lines.
+    /// Changes the number of lines per client and window.
     pub fn set(&self, lines: u32) {
         self.0.lines.store(lines, Ordering::Relaxed);
     }
 
-    /// Begins a new window, and returns what was suppressed in the last one, the most first.
+    /// Begins a new window, and returns the suppressed lines of the last one, the largest count
+    /// first.
     fn turn(&self) -> Vec<(Writer, u64)> {
         let limit = u64::from(self.0.lines.load(Ordering::Relaxed));
         let written = std::mem::take(&mut *self.written());
@@ -83,20 +84,20 @@ impl LogLimit {
         suppressed
     }
 
-    /// Begins a new window, and says what was suppressed in the last one.
+    /// Begins a new window, and logs the suppressed lines of the last one.
     pub fn report(&self) {
         let mut suppressed = self.turn();
         let others = suppressed.split_off(suppressed.len().min(MAX_NAMED));
         for (writer, lines) in suppressed {
             match writer {
                 Writer::Client(address) => {
-                    tracing::warn!(%address, lines, "lines of the log about a client were suppressed");
+                    tracing::warn!(%address, lines, "log lines about a client were suppressed");
                 }
                 Writer::Code(code) => {
                     let written_by = code.0.metadata().name();
-                    tracing::warn!(written_by, lines, "alike lines of the log were suppressed");
+                    tracing::warn!(written_by, lines, "similar log lines were suppressed");
                 }
-                Writer::Rest => tracing::warn!(lines, "lines of the log were suppressed"),
+                Writer::Rest => tracing::warn!(lines, "log lines were suppressed"),
             }
         }
         if !others.is_empty() {
@@ -105,12 +106,12 @@ impl LogLimit {
             tracing::warn!(
                 clients,
                 lines,
-                "lines of the log about others were suppressed"
+                "log lines about other clients were suppressed"
             );
         }
     }
 
-    /// Counts a line, and says whether it may be written.
+    /// Counts a line. Returns whether it may be written.
     fn count(&self, writer: Writer) -> bool {
         let limit = self.0.lines.load(Ordering::Relaxed);
         if limit == 0 {
@@ -157,7 +158,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for LogLimit {
     }
 }
 
-/// The address among the fields of an event or a span.
+/// The address among the fields of an event or span.
 #[derive(Default)]
 struct Address(Option<IpAddr>);
 
@@ -196,7 +197,7 @@ mod tests {
         }
     }
 
-    /// What is written to a log with this limit.
+    /// Returns the output of a log with this limit.
     fn written(limit: &LogLimit, log: impl FnOnce()) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
@@ -211,14 +212,14 @@ mod tests {
     }
 
     #[test]
-    fn a_client_fills_its_share_and_others_have_theirs() {
+    fn every_client_has_its_own_allowance() {
         let limit = LogLimit::new(3);
         let text = written(&limit, || {
             for port in 1..1000 {
                 let peer = SocketAddr::from(([192, 0, 2, 1], port));
                 tracing::info!(%peer, "noise");
             }
-            // Of a span around it, and of the network of IPv6 hosts.
+            // From a span around the event, and from an IPv6 network.
             for host in 1..1000 {
                 let address = format!("2001:db8::{host:x}");
                 let span = tracing::info_span!("viewer", address);
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_about_nobody_are_limited_by_their_place() {
+    fn lines_without_a_client_are_limited_by_their_origin() {
         let limit = LogLimit::new(2);
         let text = written(&limit, || {
             for _ in 0..100 {
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_without_number_share_one_allowance_and_few_are_named() {
+    fn further_clients_share_one_allowance_and_few_are_named() {
         let limit = LogLimit::new(1);
         let ip = |n: u32| IpAddr::from(n.to_be_bytes());
         let mut passed = 0;
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_that_are_left_out_are_not_looked_at() {
+    fn disabled_levels_are_not_counted() {
         let layer = fmt::layer().with_filter(LogLimit::new(1));
         let subscriber = tracing_subscriber::registry()
             .with(EnvFilter::new("info"))
@@ -286,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_all_is_written() {
+    fn zero_means_no_limit() {
         let limit = LogLimit::new(0);
         let text = written(&limit, || {
             for _ in 0..1000 {

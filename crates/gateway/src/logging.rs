@@ -10,7 +10,7 @@ use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt};
 
 use crate::log_limit::{LogLimit, WINDOW};
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -25,29 +25,30 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogError {
-    /// The level is none.
+    /// The level is not valid.
     #[error(
         "--log or the key log: {filter:?} is not a level (error, warn, info, debug, trace): {source}"
     )]
     Filter {
-        /// What was given.
+        /// The given filter.
         filter: String,
-        /// Why it is refused.
+        /// The error.
         source: tracing_subscriber::filter::ParseError,
     },
-    /// Somebody else in the process logs already.
+    /// The process has a log already.
     #[error("the log is started already")]
     Started,
-    /// The log has ended.
+    /// The log is not running.
     #[error("the log does not run")]
     Ended,
 }
 
-/// What libraries say that viewers could fill the log with: the one for data channels calls it an error when
-/// a viewer ends its association. A filter that names them hears them all the same.
+/// Suppresses messages of libraries with which viewers could fill the log: the one for data
+/// channels logs an error when a viewer ends its association. A filter that names the library
+/// overrides this.
 const QUIET: &str = "sctp_proto=off";
 
-/// Changes what is logged while the gateway runs.
+/// Changes the log settings at run time.
 #[derive(Clone, Debug)]
 pub struct LogHandle {
     levels: Handle<EnvFilter, Registry>,
@@ -55,31 +56,31 @@ pub struct LogHandle {
 }
 
 impl LogHandle {
-    /// Logs what passes `filter` from now on, so many lines of each client in a minute.
+    /// Applies a filter, and a limit of lines per client and minute.
     ///
     /// # Errors
-    /// When the filter is not valid.
+    /// Fails when the filter is not valid.
     pub fn set(&self, filter: &str, lines_per_minute: u32) -> Result<(), LogError> {
         self.limit.set(lines_per_minute);
         let reloaded = self.levels.reload(levels(filter)?);
         reloaded.map_err(|_| LogError::Ended)
     }
 
-    /// Returns the levels in force, as directives with commas between them.
+    /// Returns the current levels, as comma-separated directives.
     ///
     /// # Errors
-    /// When the log has ended.
+    /// Fails when the log is not running.
     pub fn levels(&self) -> Result<String, LogError> {
         let levels = self.levels.with_current(ToString::to_string);
         levels.map_err(|_| LogError::Ended)
     }
 
-    /// Returns how many lines of each client are written in a minute; 0 means any number.
+    /// Returns the limit of lines per client and minute; 0 means no limit.
     pub fn lines_per_minute(&self) -> u32 {
         self.limit.lines()
     }
 
-    /// Says each minute what was suppressed, for as long as it is polled.
+    /// Logs suppressed lines every minute, while it is polled.
     pub async fn report(self) {
         loop {
             tokio::time::sleep(WINDOW).await;
@@ -88,12 +89,12 @@ impl LogHandle {
     }
 }
 
-/// Starts to log what passes `filter`: a level (`info`), or levels by part
-/// (`warn,distributary_rtmp=debug`). Of each client so many lines are written in a minute, for as long as
+/// Starts the log with `filter`: a level (`info`), or levels by module
+/// (`warn,distributary_rtmp=debug`). The limit of lines per client and minute works while
 /// [`LogHandle::report`] is polled.
 ///
 /// # Errors
-/// When the filter is not valid, or the log was started before.
+/// Fails when the filter is not valid, or the log was started before.
 pub fn start(
     filter: &str,
     format: LogFormat,
@@ -109,7 +110,7 @@ pub fn start(
         LogFormat::Json => lines
             .json()
             .flatten_event(true)
-            // The innermost span alone: there are none around it.
+            // Only the innermost span: no others surround it.
             .with_span_list(false)
             .boxed(),
     };
@@ -124,10 +125,10 @@ pub fn start(
     })
 }
 
-/// Whether a filter is valid.
+/// Checks a filter.
 ///
 /// # Errors
-/// When it is not.
+/// Fails when it is not valid.
 pub fn check(filter: &str) -> Result<(), LogError> {
     levels(filter).map(drop)
 }
@@ -146,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_that_is_no_level_is_named_in_the_error() {
+    fn invalid_level_is_named_in_the_error() {
         let error = check("loud=louder").unwrap_err().to_string();
         assert!(
             error.contains("--log") && error.contains("loud=louder"),

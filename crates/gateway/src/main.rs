@@ -17,7 +17,7 @@ use distributary_gateway::{Config, logging};
 use distributary_net::ListenAddress;
 use tokio::sync::watch;
 
-/// How long tasks that have not ended by themselves are waited for.
+/// Maximum time that remaining tasks have to end.
 const TASK_GRACE: Duration = Duration::from_millis(100);
 
 type AnyError = Box<dyn std::error::Error>;
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
             .map_err(AnyError::from)
             .and_then(|config| Ok(check(&config)?))
             .map(|()| {
-                let _ = writeln!(std::io::stdout(), "{} can be used", file.display());
+                let _ = writeln!(std::io::stdout(), "{} is valid", file.display());
             }),
         Some(Task::Health { address }) => ask_health(&cli, address.as_ref()),
         None => run(cli),
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // With standard error closed there is nobody left to tell.
+            // If standard error is closed, there is nowhere to report it.
             let _ = writeln!(std::io::stderr(), "distributary: {error}");
             let config_error = error.downcast_ref::<ConfigError>();
             if let Some(excerpt) = config_error.and_then(ConfigError::excerpt) {
@@ -65,7 +65,7 @@ fn run(cli: Cli) -> Result<(), AnyError> {
         tokio::spawn(log.clone().report());
         let reload = Reload::new(cli, config, gateway.live(), log);
         let (end, ending) = watch::channel(None);
-        tokio::spawn(obey(signals, reload, end));
+        tokio::spawn(handle(signals, reload, end));
         gateway.run(ending).await?;
         Ok(())
     });
@@ -73,8 +73,8 @@ fn run(cli: Cli) -> Result<(), AnyError> {
     result
 }
 
-/// Does what the signals ask for. A second request to end is meant: it ends at once.
-async fn obey(mut signals: Signals, mut reload: Reload, end: watch::Sender<Option<Ending>>) {
+/// Handles signals. A second request to end is deliberate: it ends at once.
+async fn handle(mut signals: Signals, mut reload: Reload, end: watch::Sender<Option<Ending>>) {
     loop {
         match signals.next().await {
             Request::Reload => reload.reload(),

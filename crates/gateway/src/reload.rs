@@ -1,6 +1,7 @@
 //! Reloads the configuration while the gateway runs.
 //!
-//! Whether a reload applies a key is said at its field, see [`distributary_config::Section`].
+//! The attribute `#[reload]` of a field says whether a reload applies the key, see
+//! [`distributary_config::Section`].
 
 use distributary_auth::Authorizer;
 use distributary_config::KeyPath;
@@ -13,20 +14,20 @@ use crate::cli::Cli;
 use crate::config::Config;
 use crate::logging::LogHandle;
 
-/// The parts of a running gateway that take another configuration.
+/// The parts of a running gateway that a reload can change.
 #[derive(Clone)]
 pub struct Live {
-    /// Who may publish and watch.
+    /// Authorization of publishers and viewers.
     pub authorizer: Authorizer,
     /// The streams and the limits of their viewers.
     pub hub: Hub,
-    /// How viewers are received.
+    /// The settings of the request handlers.
     pub settings: Settings,
-    /// How often they may ask.
+    /// Rate limits and trusted proxies.
     pub access: Access,
 }
 
-/// Puts what can change into force when it is told to.
+/// Reloads the configuration.
 pub struct Reload {
     cli: Cli,
     current: Config,
@@ -35,7 +36,7 @@ pub struct Reload {
 }
 
 impl Reload {
-    /// For a gateway that runs with `current`, which `cli` gave.
+    /// Creates it for a gateway that runs with `current`, as read by `cli`.
     pub fn new(cli: Cli, current: Config, live: Live, log: LogHandle) -> Self {
         Self {
             cli,
@@ -45,8 +46,8 @@ impl Reload {
         }
     }
 
-    /// Reads the configuration again and applies what can be applied. One that cannot be used changes nothing. The log
-    /// says what happened.
+    /// Reads the configuration and applies the keys that a reload can apply. An invalid
+    /// configuration changes nothing. Logs the result.
     pub fn reload(&mut self) {
         let config = match self.cli.config() {
             Ok(config) => config,
@@ -77,7 +78,7 @@ impl Reload {
     fn apply(&self, config: &Config) -> Result<Change, Box<dyn std::error::Error>> {
         check(config)?;
         let change = Change::new(&self.current, config)?;
-        // All that can fail comes before anything is changed.
+        // Everything that can fail comes before any change.
         let config = &change.config;
         let (rules, hub, whep) = (config.auth.clone(), config.hub(), config.front());
         let Live {
@@ -100,13 +101,13 @@ impl Reload {
     }
 }
 
-/// What another configuration changes.
+/// The difference between two configurations.
 struct Change {
-    /// The configuration that is in force then.
+    /// The resulting configuration.
     config: Config,
-    /// The keys that have changed.
+    /// The changed keys that are applied.
     live: Vec<String>,
-    /// The keys that need a restart.
+    /// The changed keys that need a restart.
     waiting: Vec<String>,
 }
 
@@ -128,7 +129,7 @@ impl Change {
     }
 }
 
-/// Returns the value of a key; `None` for a list of tables that is empty.
+/// Returns the value of a key; `None` for an empty list of tables.
 fn value<'a>(table: &'a Table, key: &KeyPath) -> Option<&'a Value> {
     let (last, tables) = key.names.split_last()?;
     let mut table = table;
@@ -138,7 +139,7 @@ fn value<'a>(table: &'a Table, key: &KeyPath) -> Option<&'a Value> {
     table.get(*last)
 }
 
-/// Gives a key the value it has in another table, or none.
+/// Copies the value of a key from another table, or removes it.
 fn carry_over(key: &[&str], from: &Table, to: &mut Table) {
     match key {
         [key] => match from.get(*key) {

@@ -1,19 +1,19 @@
-//! What the system asks of the process: to end, or to read its configuration again.
+//! Signals of the system: end, or reload the configuration.
 
 use std::io;
 
-/// What is asked.
+/// The request of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// To end at once: Ctrl-C.
+    /// End at once: Ctrl-C.
     Interrupt,
-    /// To end: SIGTERM from a service manager.
+    /// End: SIGTERM from a service manager.
     Terminate,
-    /// To read the configuration again: SIGHUP.
+    /// Reload the configuration: SIGHUP.
     Reload,
 }
 
-/// The signals, caught from the moment this exists.
+/// The signal handlers, installed while this exists.
 #[derive(Debug)]
 pub struct Signals {
     #[cfg(unix)]
@@ -26,10 +26,10 @@ pub struct Signals {
 
 #[cfg(unix)]
 impl Signals {
-    /// Catches the signals from now on.
+    /// Installs the handlers.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// Fails when the system refuses.
     pub fn install() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
@@ -39,7 +39,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next of them.
+    /// Waits for the next signal.
     pub async fn next(&mut self) -> Request {
         tokio::select! {
             _ = self.interrupt.recv() => Request::Interrupt,
@@ -51,17 +51,17 @@ impl Signals {
 
 #[cfg(not(unix))]
 impl Signals {
-    /// Catches the signals from now on.
+    /// Installs the handlers.
     ///
     /// # Errors
-    /// Never.
+    /// Never fails.
     pub fn install() -> io::Result<Self> {
         Ok(Self {})
     }
 
     /// Waits for Ctrl-C.
     pub async fn next(&mut self) -> Request {
-        // Without a handler Ctrl-C ends the process by itself.
+        // Without a handler, Ctrl-C ends the process.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

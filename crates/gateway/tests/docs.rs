@@ -1,4 +1,4 @@
-//! What the documentation says is so: its links lead somewhere, and the keys it names exist.
+//! Checks the documentation: links lead somewhere, and named keys exist.
 
 #![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use distributary_gateway::Config;
 use distributary_gateway::config::environment;
 
-/// The root of the source.
+/// Returns the root of the source.
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Every page, with its text.
+/// Returns every page with its text.
 fn pages() -> Vec<(PathBuf, String)> {
     let docs = fs::read_dir(root().join("docs")).unwrap();
     let docs = docs
@@ -32,7 +32,7 @@ fn pages() -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// The texts of the fenced blocks of a language.
+/// Returns the fenced code blocks of a language.
 fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     let fence = format!("```{language}\n");
     let parts = text.split(&fence).skip(1);
@@ -41,7 +41,7 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// A heading as a link names it.
+/// Returns the anchor of a heading.
 fn anchor(heading: &str) -> String {
     let words = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = words
@@ -75,7 +75,7 @@ fn links_lead_somewhere() {
 }
 
 #[test]
-fn configurations_are_taken_as_they_stand() {
+fn example_configurations_are_valid() {
     let mut examples = 0;
     for (path, text) in pages() {
         for block in blocks(&text, "toml") {
@@ -90,7 +90,7 @@ fn configurations_are_taken_as_they_stand() {
 }
 
 #[test]
-fn variables_of_the_environment_are_keys() {
+fn environment_variables_are_keys() {
     let compose = root().join("docker-compose.yml");
     let compose = (compose.clone(), fs::read_to_string(&compose).unwrap());
     let mut named = 0;
@@ -99,11 +99,11 @@ fn variables_of_the_environment_are_keys() {
         for rest in text.split("DISTRIBUTARY_").skip(1) {
             let name = rest.split(is_end).next().unwrap();
             if name.is_empty() {
-                // The beginning of all of them.
+                // The prefix of all of them.
                 continue;
             }
             let variable = (format!("DISTRIBUTARY_{name}"), String::new());
-            // A key that does not take the empty text is one all the same.
+            // A key that does not accept the empty text exists all the same.
             let applied = environment::apply(Config::default(), [variable].into_iter());
             if let Ok((_, unknown)) = applied {
                 assert!(unknown.is_empty(), "{}: {unknown:?}", path.display());
@@ -115,7 +115,7 @@ fn variables_of_the_environment_are_keys() {
 }
 
 #[test]
-fn keys_that_are_named_exist() {
+fn named_keys_exist() {
     let reference = fs::read_to_string(root().join("config/distributary.toml")).unwrap();
     let is_key = |name: &str| {
         let mut lines = reference
@@ -124,7 +124,7 @@ fn keys_that_are_named_exist() {
         lines.any(|line| line.starts_with(&format!("{name} =")))
     };
     for (path, text) in pages() {
-        // Code in a line, as in `max = 5`.
+        // Inline code, such as `max = 5`.
         for line in text.lines().filter(|line| !line.starts_with("    ")) {
             for code in line.split('`').skip(1).step_by(2) {
                 let assigned = code.split_once(" = ").map(|(left, _)| left);

@@ -1,5 +1,5 @@
-//! Every key of the configuration does at a reload what its field says: a running part uses the new value, or the log
-//! says that the key needs a restart and every part keeps the old one.
+//! Checks that a reload does for every key what its field says: a running part uses the new value,
+//! or the log says that the key needs a restart and every part keeps the old one.
 
 #![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
@@ -19,7 +19,8 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use toml::{Table, Value};
 
-/// A gateway in which no section is without use: tokens for publishers, a webhook for viewers.
+/// The configuration of a gateway that uses every section: tokens for publishers, a webhook for
+/// viewers.
 const BASE: &str = r#"
     rtmp = "127.0.0.1:0"
     http = "127.0.0.1:0"
@@ -42,7 +43,7 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEtHlQ2MN3fRTsEQng7PDJc6+t0rnH
 
 const KEY_SET: &str = r#"{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}"#;
 
-/// The log of this thread.
+/// Captures the log of this thread.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -62,7 +63,7 @@ struct Running {
     live: Live,
     engine: Engine,
     log: LogHandle,
-    /// Ends the gateway when it is dropped.
+    /// Dropping it ends the gateway.
     _end: watch::Sender<Option<distributary_gateway::gateway::Ending>>,
 }
 
@@ -98,7 +99,7 @@ impl Running {
         self.folder.path().join(file)
     }
 
-    /// Reloads `table`. Returns the lines of the log.
+    /// Reloads with `table`. Returns the lines of the log.
     fn reload(&mut self, table: &Table) -> String {
         fs::write(self.path("gateway.toml"), table.to_string()).unwrap();
         let lines = Lines::default();
@@ -112,7 +113,7 @@ impl Running {
         String::from_utf8(bytes).unwrap()
     }
 
-    /// Returns the values in use, as each running part tells those that it uses.
+    /// Returns the values in use, as each running part reports them.
     fn in_use(&self) -> Vec<(&'static str, Table)> {
         let hub = self.live.hub.config();
         let viewers = self.live.hub.viewers().limits();
@@ -125,7 +126,7 @@ impl Running {
         ]);
         let engine = self.engine.config();
         let mut viewers = Table::try_from(&engine.viewers).unwrap();
-        // The hub has those.
+        // The hub reports those.
         for limit in ["max", "max_per_stream", "max_per_ip"] {
             viewers.remove(limit).unwrap();
         }
@@ -157,7 +158,7 @@ impl Running {
         ]);
         let rules = self.live.authorizer.config();
         let auth = table(&[("auth", Value::try_from(rules).unwrap())]);
-        // Before the level that the configuration has there is that of a library.
+        // The library's level comes before the configured level.
         let levels = self.log.levels().unwrap();
         let level = levels.split(',').find(|level| !level.contains('='));
         let log = table(&[
@@ -250,7 +251,7 @@ fn number(number: usize) -> Value {
     i64::try_from(number).unwrap().into()
 }
 
-/// A table with these values, whose keys may be in tables of it.
+/// Returns a table with these values, whose keys may be in subtables.
 fn table(values: &[(&str, Value)]) -> Table {
     let mut table = Table::new();
     for (key, value) in values {
@@ -271,7 +272,7 @@ fn set(table: &mut Table, key: &str, value: Value) {
     }
 }
 
-/// Returns the value of a key; `None` for a list that is empty, which is not written.
+/// Returns the value of a key; `None` for an empty list, which is not written.
 fn get<'a>(table: &'a Table, key: &KeyPath) -> Option<&'a Value> {
     let (last, tables) = key.names.split_last().unwrap();
     let mut table = table;
@@ -283,7 +284,7 @@ fn get<'a>(table: &'a Table, key: &KeyPath) -> Option<&'a Value> {
     (!is_empty || *last == "trusted_proxies").then_some(value)
 }
 
-/// Returns whether a part tells the key, be it by an empty list.
+/// Returns whether a part reports the key, possibly as an empty list.
 fn tells(table: &Table, key: &KeyPath) -> bool {
     let (last, tables) = key.names.split_last().unwrap();
     let mut table = table;
@@ -298,7 +299,7 @@ fn tells(table: &Table, key: &KeyPath) -> bool {
 }
 
 #[tokio::test]
-async fn every_key_does_at_a_reload_what_its_field_says() {
+async fn every_key_reloads_or_needs_a_restart_as_its_field_says() {
     let mut running = Running::start();
     let base = Table::try_from(toml::from_str::<Config>(BASE).unwrap()).unwrap();
     for key in Config::keys() {
@@ -346,7 +347,7 @@ async fn every_key_does_at_a_reload_what_its_field_says() {
         );
         running.reload(&base);
     }
-    // The way back is complete.
+    // Every change can be undone.
     for (part, in_use) in running.in_use() {
         for key in Config::keys().iter().filter(|key| tells(&in_use, key)) {
             assert_eq!(

@@ -1,4 +1,4 @@
-//! The gateway starts with what it is told, says what is in its way, and ends in time.
+//! Checks that the gateway starts as configured, reports what prevents it, and ends in time.
 
 #![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
@@ -14,10 +14,10 @@ use distributary_net::OptionalAddress;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// How long the gateway may take to end.
+/// Maximum time for the end of the gateway.
 const END: Duration = Duration::from_secs(2);
 
-/// Everything on loopback, on ports that the system chooses.
+/// Returns a configuration with all listeners on loopback, on ports that the system chooses.
 fn config() -> Config {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     Config {
@@ -29,7 +29,7 @@ fn config() -> Config {
     }
 }
 
-/// A gateway that serves.
+/// A running gateway.
 struct Running {
     addresses: Addresses,
     stop: watch::Sender<Option<Ending>>,
@@ -48,7 +48,7 @@ fn run() -> Running {
     }
 }
 
-/// Sends a request on a connection and reads the head of the answer.
+/// Sends a request on a connection and reads the head of the response.
 fn request(connection: &mut TcpStream, head: &str) -> String {
     write!(connection, "{head}\r\nHost: gateway\r\n\r\n").unwrap();
     let mut answer = Vec::new();
@@ -61,7 +61,7 @@ fn request(connection: &mut TcpStream, head: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_serves_on_the_ports_it_tells_and_ends_when_told() {
+async fn gateway_serves_on_its_printed_ports_and_ends_on_request() {
     let Running {
         addresses,
         stop,
@@ -72,7 +72,7 @@ async fn it_serves_on_the_ports_it_tells_and_ends_when_told() {
     }
     assert_eq!(addresses.candidates, [addresses.webrtc.ip()]);
 
-    // Clients that stay connected must not hold the end up.
+    // Clients that stay connected must not delay the end.
     let _publisher = TcpStream::connect(addresses.rtmp).unwrap();
     let mut browser = TcpStream::connect(addresses.http).unwrap();
     let answer = request(&mut browser, "GET /api/live HTTP/1.1");
@@ -86,7 +86,7 @@ async fn it_serves_on_the_ports_it_tells_and_ends_when_told() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_named_on_one_line_with_what_to_change() {
+async fn port_in_use_is_reported_on_one_line_with_what_to_change() {
     let tcp_owner = TcpListener::bind("127.0.0.1:0").unwrap();
     let tcp = tcp_owner.local_addr().unwrap();
     let udp_owner = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -122,7 +122,7 @@ async fn a_port_in_use_is_named_on_one_line_with_what_to_change() {
 }
 
 #[tokio::test]
-async fn a_second_gateway_on_the_same_udp_port_is_refused() {
+async fn second_gateway_on_the_same_udp_port_is_refused() {
     let first = Gateway::start(&config(), false).unwrap();
     let webrtc = first.addresses().webrtc;
     let second = Config {
@@ -134,7 +134,7 @@ async fn a_second_gateway_on_the_same_udp_port_is_refused() {
 }
 
 #[tokio::test]
-async fn a_host_that_does_not_resolve_is_named_with_what_to_change() {
+async fn unresolvable_host_is_reported_with_what_to_change() {
     let config = Config {
         http: "no-such-host.invalid:80".parse().unwrap(),
         ..config()
@@ -145,7 +145,7 @@ async fn a_host_that_does_not_resolve_is_named_with_what_to_change() {
 }
 
 #[tokio::test]
-async fn an_admin_api_that_others_can_reach_needs_a_token() {
+async fn admin_api_on_a_public_address_needs_a_token() {
     let open = Config {
         admin: "0.0.0.0:0".parse().unwrap(),
         ..config()

@@ -1,4 +1,4 @@
-//! Timestamps of all kinds, from RTMP messages to those of RTP: what publishers get wrong, viewers do not see.
+//! Checks timestamps of all kinds from RTMP to RTP: viewers do not notice publishers' errors.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,11 +24,11 @@ const VIDEO_HEADER: &[u8] = &[
 ];
 const AUDIO_HEADER: &[u8] = b"\x90OpusOpusHead\x01\x02\x38\x01\x80\xbb\0\0\0\0\0";
 
-/// Milliseconds between two pictures, and between two blocks of sound.
-const PICTURE: i64 = 40;
-const BLOCK: i64 = 20;
+/// Milliseconds between two video frames, and between two audio frames.
+const VIDEO_FRAME: i64 = 40;
+const AUDIO_FRAME: i64 = 20;
 
-/// For how long is published, and when the fault begins.
+/// Duration of publishing, and the moment when the fault begins, in milliseconds.
 const END: i64 = 6_000;
 const FAULT: i64 = 3_000;
 
@@ -39,18 +39,18 @@ enum Track {
 }
 use Track::{Audio, Video};
 
-/// What a publisher does with time, and what of it may be seen.
+/// The timestamps of a publisher, and the tolerance for viewers.
 struct Case {
     name: &'static str,
-    /// The timestamp of what is of this moment, in milliseconds; `None`: it is not sent.
+    /// Maps a moment to its timestamp, in milliseconds; `None`: it is not sent.
     timestamp: fn(Track, i64) -> Option<i64>,
-    /// When what is of this moment comes.
+    /// Maps a moment to the time of its arrival.
     arrival: fn(i64) -> i64,
-    /// Composition time of pictures.
+    /// Composition time of video frames.
     composition: i32,
-    /// Most milliseconds from one timestamp of a track to the next.
+    /// Maximum milliseconds from one timestamp of a track to the next.
     most_step: i64,
-    /// Most milliseconds by which the distance of picture and sound changes.
+    /// Maximum milliseconds by which the offset of audio from video changes.
     most_apart: i64,
 }
 
@@ -61,13 +61,13 @@ impl Case {
             timestamp,
             arrival: |at| at,
             composition: 0,
-            most_step: PICTURE,
+            most_step: VIDEO_FRAME,
             most_apart: 0,
         }
     }
 }
 
-/// One frame as it goes out: of which moment it is, and its RTP timestamp in milliseconds.
+/// A sent frame: its moment, and its RTP timestamp in milliseconds.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     track: Track,
@@ -75,12 +75,12 @@ struct Sent {
     millis: f64,
 }
 
-/// Moments of both tracks in the order in which they are sent.
+/// Returns the moments of both tracks in sending order.
 fn moments() -> impl Iterator<Item = (Track, i64)> {
-    (0..END / BLOCK).flat_map(|n| {
-        let at = n * BLOCK;
-        let picture = (at % PICTURE == 0).then_some((Video, at));
-        picture.into_iter().chain([(Audio, at)])
+    (0..END / AUDIO_FRAME).flat_map(|n| {
+        let at = n * AUDIO_FRAME;
+        let frame = (at % VIDEO_FRAME == 0).then_some((Video, at));
+        frame.into_iter().chain([(Audio, at)])
     })
 }
 
@@ -91,9 +91,10 @@ fn body(track: Track, moment: i64, composition: i32) -> Bytes {
             let keyframe = moment % 1_000 == 0;
             // Composition time is signed (Enhanced RTMP, "SI24").
             let [_, c2, c1, c0] = composition.to_be_bytes();
-            let (kind, slice) = match keyframe {
-                true => (0x17, [0x65, 0x88, 0x80]),
-                false => (0x27, [0x41, 0x9a, 0x80]),
+            let (kind, slice) = if keyframe {
+                (0x17, [0x65, 0x88, 0x80])
+            } else {
+                (0x27, [0x41, 0x9a, 0x80])
             };
             let tag = [&[kind, 1, c2, c1, c0, 0, 0, 0, 3], &slice[..]].concat();
             tag.into()
@@ -101,7 +102,7 @@ fn body(track: Track, moment: i64, composition: i32) -> Bytes {
     }
 }
 
-/// What goes out of what is published so.
+/// Returns the frames that are sent to viewers.
 fn sent(case: &Case) -> Vec<Sent> {
     let hub = Hub::new(HubConfig::default());
     let name = StreamName::parse("live/test").unwrap();
@@ -127,7 +128,7 @@ fn sent(case: &Case) -> Vec<Sent> {
     });
     for (track, moment, timestamp, body) in headers.into_iter().chain(media) {
         let now = start + Duration::from_millis((case.arrival)(moment) as u64);
-        // RTMP has the low 32 bits.
+        // RTMP carries the low 32 bits.
         let time = unroller.unroll(timestamp as u32);
         let events = match track {
             Video => demuxer.handle_video(time, body),
@@ -156,7 +157,7 @@ fn sent(case: &Case) -> Vec<Sent> {
                 }
             };
             let packet = log.get(log.head() - 1).unwrap();
-            // The first ones may lie before the origin.
+            // The first frames may lie before the origin.
             let millis = f64::from(packet.timestamp.cast_signed()) / rate;
             sent.push(Sent {
                 track,
@@ -184,15 +185,15 @@ fn check(case: &Case) {
             );
         }
     }
-    // How far each picture is from the sound of the same moment.
+    // The offset of each video frame from the audio of the same moment.
     let lead = |video: &&Sent| {
         let audio = sent
             .iter()
             .find(|sent| sent.track == Audio && sent.moment == video.moment)?;
         Some(video.millis - audio.millis - f64::from(case.composition))
     };
-    let pictures = sent.iter().filter(|sent| sent.track == Video);
-    let apart: Vec<f64> = pictures
+    let frames = sent.iter().filter(|sent| sent.track == Video);
+    let apart: Vec<f64> = frames
         .filter(|video| lead(video).is_some())
         .map(|video| lead(&video).unwrap())
         .collect();
@@ -203,7 +204,7 @@ fn check(case: &Case) {
     );
 }
 
-/// The moment, plus so much from the fault on.
+/// Adds to the moments after the fault.
 fn from_fault(moment: i64, plus: i64) -> Option<i64> {
     Some(if moment >= FAULT {
         moment + plus
@@ -212,7 +213,7 @@ fn from_fault(moment: i64, plus: i64) -> Option<i64> {
     })
 }
 
-/// The same for pictures alone.
+/// Does the same for video only.
 fn video_alone(track: Track, moment: i64, plus: i64) -> Option<i64> {
     match track {
         Video => from_fault(moment, plus),
@@ -221,7 +222,7 @@ fn video_alone(track: Track, moment: i64, plus: i64) -> Option<i64> {
 }
 
 #[test]
-fn both_tracks_go_on_whatever_their_clock_does() {
+fn both_tracks_continue_through_clock_faults() {
     for case in [
         Case::new("in order", |_, at| Some(at)),
         Case::new("a large start", |_, at| Some(at + 3_000_000_000)),
@@ -244,10 +245,10 @@ fn both_tracks_go_on_whatever_their_clock_does() {
 #[test]
 fn small_steps_are_followed_within_a_second() {
     check(&Case {
-        most_step: 300 + PICTURE,
+        most_step: 300 + VIDEO_FRAME,
         ..Case::new("a little forward", |_, at| from_fault(at, 300))
     });
-    // Time waits until the publisher's has come to it again.
+    // Time stands still until the publisher's clock has caught up.
     check(&Case {
         most_apart: 100,
         ..Case::new("a little back", |_, at| from_fault(at, -100))
@@ -255,7 +256,7 @@ fn small_steps_are_followed_within_a_second() {
 }
 
 #[test]
-fn a_track_that_jumps_alone_stays_with_the_other() {
+fn track_that_jumps_alone_stays_in_sync() {
     for case in [
         Case::new("forward", |track, at| video_alone(track, at, 5_000)),
         Case::new("back", |track, at| video_alone(track, at, -5_000)),
@@ -270,21 +271,21 @@ fn a_track_that_jumps_alone_stays_with_the_other() {
 }
 
 #[test]
-fn tracks_whose_clocks_are_seconds_apart_begin_together() {
+fn tracks_with_clocks_seconds_apart_begin_together() {
     for case in [
-        Case::new("pictures seven seconds ahead", |track, at| {
+        Case::new("video seven seconds ahead", |track, at| {
             Some(if track == Video { at + 7_000 } else { at })
         }),
-        Case::new("sound an hour ahead", |track, at| {
+        Case::new("audio an hour ahead", |track, at| {
             Some(if track == Audio { at + 3_600_000 } else { at })
         }),
     ] {
         check(&case);
     }
-    // What a clock may well mean is believed.
+    // A plausible offset is kept.
     check(&Case {
         most_apart: 800,
-        ..Case::new("sound almost a second ahead", |track, at| {
+        ..Case::new("audio almost a second ahead", |track, at| {
             Some(if track == Audio { at + 800 } else { at })
         })
     });
@@ -301,7 +302,7 @@ fn composition_times_of_either_sign_are_kept() {
 }
 
 #[test]
-fn times_that_are_missing_or_given_twice_are_no_matter() {
+fn missing_and_repeated_timestamps_do_no_harm() {
     check(&Case {
         most_step: 600,
         ..Case::new("half a second is missing", |_, at| {
@@ -309,13 +310,13 @@ fn times_that_are_missing_or_given_twice_are_no_matter() {
         })
     });
     check(&Case {
-        most_step: 2 * PICTURE,
-        most_apart: PICTURE,
+        most_step: 2 * VIDEO_FRAME,
+        most_apart: VIDEO_FRAME,
         ..Case::new(
-            "each second picture has the time of the first",
+            "each second frame has the time of the first",
             |track, at| {
                 Some(if track == Video {
-                    at - at % (2 * PICTURE)
+                    at - at % (2 * VIDEO_FRAME)
                 } else {
                     at
                 })
@@ -336,10 +337,10 @@ fn times_that_are_missing_or_given_twice_are_no_matter() {
 }
 
 #[test]
-fn what_comes_in_a_burst_keeps_its_own_time() {
+fn burst_keeps_its_timestamps() {
     check(&Case {
         arrival: |at| at / 40,
-        ..Case::new("a thousand pictures a second", |_, at| Some(at))
+        ..Case::new("a thousand frames a second", |_, at| Some(at))
     });
     check(&Case {
         arrival: |at| {

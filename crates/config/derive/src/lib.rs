@@ -6,8 +6,9 @@ use syn::{Attribute, Data, DeriveInput, Error, Field, Fields, parse_macro_input}
 
 /// Implements `Section`: lists the fields of a struct as keys of a configuration section, by the names of the fields.
 ///
-/// * `#[reload]` on a field says that a reload applies the key; on the struct it says so of all its keys.
-/// * `#[section]` on a field says that it is a table, whose type is a section of its own.
+/// * `#[reload]` on a field marks a key that a reload applies; on the struct, it marks all its
+/// keys.
+/// * `#[section]` on a field marks a table, whose type is itself a section.
 #[proc_macro_derive(Section, attributes(reload, section))]
 pub fn section(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

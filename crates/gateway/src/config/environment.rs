@@ -1,7 +1,7 @@
-//! The configuration by environment: `DISTRIBUTARY_` and the key, its tables before it.
+//! The configuration from the environment: `DISTRIBUTARY_` and the key, with its tables before it.
 //!
-//! `DISTRIBUTARY_HTTP` is `http`, `DISTRIBUTARY_VIEWERS_MAX` is `max` under `[viewers]`. A list is written
-//! with commas, or as JSON; tables that there may be several of, such as `[[pull]]`, as a JSON list of objects.
+//! `DISTRIBUTARY_HTTP` is `http`, `DISTRIBUTARY_VIEWERS_MAX` is `max` under `[viewers]`. A list is
+//! comma-separated or JSON; lists of tables such as `[[pull]]` are JSON lists of objects.
 
 use distributary_config::KeyPath;
 use serde::Deserialize;
@@ -10,17 +10,18 @@ use toml::{Table, Value};
 use super::nearest::nearest;
 use super::{Config, ConfigError, explanation};
 
-/// What the names begin with.
+/// Prefix of the variables.
 const PREFIX: &str = "DISTRIBUTARY_";
 
-/// The variable with the path of the configuration file, which is no key of it.
+/// The variable with the path of the configuration file, which is not a key.
 pub const CONFIG_FILE: &str = "DISTRIBUTARY_CONFIG";
 
-/// Puts the variables that are keys over `config`. What begins like one and is none is returned, with the
-/// name that comes nearest: orchestrators set variables of their own, such as `DISTRIBUTARY_SERVICE_HOST`.
+/// Overrides keys of `config` by variables. Returns the variables that look like keys and are none,
+/// with the most similar name: orchestrators set variables of their own, such as
+/// `DISTRIBUTARY_SERVICE_HOST`.
 ///
 /// # Errors
-/// When a value is not what its key wants.
+/// Fails when the value of a variable is not valid for its key.
 pub fn apply(
     config: Config,
     variables: impl Iterator<Item = (String, String)>,
@@ -34,7 +35,7 @@ pub fn apply(
     variables.sort();
     for (name, text) in variables {
         let Some((_, path)) = known.iter().find(|(known, _)| *known == name) else {
-            // What all have in common would make all of them alike.
+            // Without the common prefix, which would make all names similar.
             let bare = |name: &'_ str| name[PREFIX.len()..].to_owned();
             let names: Vec<_> = known.iter().map(|(known, _)| bare(known)).collect();
             let nearest = nearest(&bare(&name), names.iter().map(String::as_str))
@@ -59,22 +60,22 @@ pub fn apply(
 pub struct UnknownVariable {
     /// Its name.
     pub name: String,
-    /// The variable that it might have been meant for.
+    /// The most similar variable.
     pub nearest: Option<String>,
 }
 
-/// The variables and the keys they stand for.
+/// Returns the variables and their keys.
 fn names() -> Vec<(String, KeyPath)> {
     let keys = Config::keys().into_iter();
     keys.map(|key| (name(&key), key)).collect()
 }
 
-/// The variable of a key.
+/// Returns the variable of a key.
 fn name(key: &KeyPath) -> String {
     format!("{PREFIX}{}", key.names.join("_").to_uppercase())
 }
 
-/// The value of a key; an empty list where there is none.
+/// Returns the value of a key, after inserting an empty list if it is absent.
 fn place<'a>(table: &'a mut Table, key: &KeyPath) -> Option<&'a mut Value> {
     let (last, tables) = key.names.split_last()?;
     let mut table = table;
@@ -85,7 +86,7 @@ fn place<'a>(table: &'a mut Table, key: &KeyPath) -> Option<&'a mut Value> {
     Some(value.or_insert_with(|| Value::Array(Vec::new())))
 }
 
-/// A text as a value of the kind that is there.
+/// Parses a text as a value of the same kind as the present one.
 fn value(text: &str, present: &Value) -> Result<Value, String> {
     let wrong = |expected: &str| format!("expected {expected} instead of {text:?}");
     Ok(match present {
@@ -104,7 +105,7 @@ fn value(text: &str, present: &Value) -> Result<Value, String> {
     })
 }
 
-/// A list that is written as JSON.
+/// Parses a list in JSON.
 fn of_json(text: &str) -> Result<Value, String> {
     let list: Vec<serde_json::Value> = serde_json::from_str(text).map_err(|error| {
         format!("expected a JSON list, such as [{{\"match\": \"live/*\"}}]: {error}")
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_has_a_variable_of_its_own() {
+    fn every_key_has_its_own_variable() {
         let mut names: Vec<_> = names().into_iter().map(|(name, _)| name).collect();
         let all = names.len();
         names.sort();
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_read_as_their_keys_want_them() {
+    fn values_are_parsed_by_the_kind_of_their_key() {
         let (config, unknown) = applied(&[
             ("DISTRIBUTARY_HTTP", "127.0.0.1:81"),
             ("DISTRIBUTARY_ADVERTISE", "192.0.2.1, gw.example"),
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_of_which_there_are_several_are_lists_of_objects() {
+    fn lists_of_tables_are_json_lists() {
         let (config, unknown) = applied(&[
             (
                 "DISTRIBUTARY_PULL",
@@ -206,14 +207,14 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config, file);
-        // What the file has is replaced as a whole.
+        // The list of the file is replaced as a whole.
         let variable = ("DISTRIBUTARY_PULL".to_owned(), "[]".to_owned());
         let (config, _) = apply(file, std::iter::once(variable)).unwrap();
         assert!(config.pull.is_empty() && config.auth.key.len() == 2);
     }
 
     #[test]
-    fn a_wrong_value_is_named_with_its_variable() {
+    fn invalid_value_is_reported_with_its_variable() {
         for (name, value, words) in [
             (
                 "DISTRIBUTARY_VIEWERS_MAX",
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_is_no_key_is_told_with_the_nearest() {
+    fn unknown_variable_is_reported_with_the_most_similar() {
         let (_, unknown) = applied(&[
             ("DISTRIBUTARY_HTPP", "x"),
             ("DISTRIBUTARY_PORT_8080_TCP_ADDR", "10.0.0.1"),

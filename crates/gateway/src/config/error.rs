@@ -1,11 +1,11 @@
-//! Why a configuration cannot be used.
+//! Errors of the configuration.
 
 use std::io;
 use std::path::PathBuf;
 
 use super::explanation::Explanation;
 
-/// Why the configuration cannot be used.
+/// The configuration is not usable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -22,10 +22,10 @@ pub enum ConfigError {
     Parse {
         /// The file.
         path: PathBuf,
-        /// The reason and the place.
+        /// The reason, and the line in the file.
         explanation: Explanation,
     },
-    /// A variable of the environment does not have a value of its key.
+    /// A variable of the environment has an invalid value.
     #[error("{name} in the environment: {reason}")]
     Environment {
         /// The variable.
@@ -36,7 +36,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// Returns the line of the file that is wrong, with a mark, for a person at a terminal.
+    /// Returns the wrong line of the file with a mark, for a person at a terminal.
     pub fn excerpt(&self) -> Option<String> {
         match self {
             Self::Parse { explanation, .. } => Some(explanation.to_string()),

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration file, in words that say what to do.
+//! Explanations of errors in a configuration file.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::Config;
 use super::nearest::nearest;
 
-/// An error in a file, with its place.
+/// An error in a file, with its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// The line, counted from 1.
@@ -15,7 +15,7 @@ pub struct Explanation {
     pub reason: String,
     /// The line itself.
     text: String,
-    /// The part of it that is meant, in characters.
+    /// The part of the line that is wrong, in characters.
     part: Range<usize>,
 }
 
@@ -41,12 +41,12 @@ impl Explanation {
     }
 }
 
-/// Shows the line and marks the part that is meant.
+/// Shows the line and marks the wrong part.
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());
-        // A tab is as wide as whoever looks at it wants.
+        // The width of a tab depends on the terminal.
         let indent: String = self
             .text
             .chars()
@@ -67,7 +67,7 @@ pub(crate) fn reason(message: &str) -> String {
     }
 }
 
-/// The error without the names of types that only programmers know.
+/// Removes names of Rust types from the error.
 fn in_words(message: &str) -> String {
     let numbers = ["usize", "u64", "u32", "u16", "u8"];
     let plain = numbers
@@ -79,15 +79,15 @@ fn in_words(message: &str) -> String {
     )
 }
 
-/// A key that there is not.
+/// An unknown key.
 struct UnknownKey<'a> {
     key: &'a str,
-    /// The keys that there are.
+    /// The known keys.
     known: Vec<&'a str>,
 }
 
 impl<'a> UnknownKey<'a> {
-    /// Reads the error of serde: ``unknown field `a`, expected one of `b`, `c` ``.
+    /// Parses the error of serde: ``unknown field `a`, expected one of `b`, `c` ``.
     fn of(message: &'a str) -> Option<Self> {
         let rest = message.strip_prefix("unknown field ")?;
         let mut quoted = rest.split('`').skip(1).step_by(2);
@@ -97,7 +97,7 @@ impl<'a> UnknownKey<'a> {
         })
     }
 
-    /// Returns the tables that have such a key, where it was perhaps meant to be.
+    /// Returns the tables that have such a key, where it may belong.
     fn homes(&self) -> Vec<String> {
         let keys = Config::keys();
         let tables = keys.iter().filter_map(|key| match key.names.split_last() {
@@ -133,7 +133,7 @@ mod tests {
         format!("{line}: {reason}")
     }
 
-    /// The words themselves are what a person has to work with.
+    /// The exact text matters: people act on it.
     #[test]
     fn errors_say_where_what_and_what_to_do() {
         for (text, words) in [
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_place_is_marked() {
+    fn wrong_part_is_marked() {
         for (text, shown) in [
             ("\nhtpp = \"[::]:1\"\n", " 2 | htpp = \"[::]:1\"\n   | ^^^^"),
             (

@@ -1,10 +1,11 @@
 //! The configuration: one file, every key with a default.
 //!
-//! The sections are types of the crates that they are for; this module puts them together.
+//! The sections are types of the crates that use them; this module combines them.
 //!
-//! * [`environment`]: the variables that win over the file.
-//! * [`error`]: why a configuration cannot be used.
-//! * `explanation`: what is wrong with a file, with its line; `nearest`: what its author may have meant.
+//! * [`environment`]: variables that override the file.
+//! * [`error`]: errors of the configuration.
+//! * `explanation`: explains an error in a file, with its line; `nearest`: finds the most similar
+//! name.
 
 pub mod environment;
 pub mod error;
@@ -36,7 +37,7 @@ use explanation::Explanation;
 
 pub use error::ConfigError;
 
-/// Interfaces that lead to containers and virtual machines on this machine, and to no viewer.
+/// Interfaces of containers and virtual machines on this machine, which lead to no viewer.
 const CONTAINER_INTERFACES: [&str; 8] = [
     "docker*", "br-*", "veth*", "virbr*", "cni*", "podman*", "flannel*", "cali*",
 ];
@@ -63,7 +64,7 @@ pub struct Config {
     pub admin_token: String,
     /// Hosts announced to viewers instead of the addresses of the machine.
     pub advertise: Vec<String>,
-    /// Interfaces whose addresses are announced, by patterns of their names; all if there is none.
+    /// Interfaces whose addresses are announced, by patterns of their names; empty for all.
     pub interfaces: Vec<String>,
     /// Interfaces whose addresses are not announced.
     pub exclude_interfaces: Vec<String>,
@@ -75,7 +76,7 @@ pub struct Config {
     /// Log lines per minute that one client can cause; 0 means no limit.
     #[reload]
     pub log_lines_per_minute: u32,
-    /// Time that viewers and publishers have to move elsewhere after SIGTERM.
+    /// Time that viewers and publishers have to reconnect elsewhere after SIGTERM.
     #[serde(with = "time")]
     pub drain_timeout: Duration,
     /// Streams that are pulled from other servers.
@@ -85,7 +86,7 @@ pub struct Config {
     #[reload]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stream: Vec<StreamRule>,
-    /// STUN and TURN servers that players are told of.
+    /// STUN and TURN servers that are announced to players.
     #[reload]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ice_server: Vec<IceServer>,
@@ -108,13 +109,13 @@ pub struct Config {
     /// Limits for pulled streams.
     #[section]
     pub pulls: PullsConfig,
-    /// How streams are stored and processed.
+    /// Storage and processing of streams.
     #[section]
     pub streams: StreamsConfig,
     /// Transcoding.
     #[section]
     pub transcode: TranscodeConfig,
-    /// How viewers are served.
+    /// Settings and limits of viewers.
     #[section]
     pub viewers: ViewersConfig,
     /// The public HTTP API.
@@ -123,7 +124,7 @@ pub struct Config {
     /// Limits for HTTP.
     #[section]
     pub requests: RequestsConfig,
-    /// Who can publish and who can watch.
+    /// Authorization of publishers and viewers.
     #[section]
     pub auth: AuthConfig,
 }
@@ -132,7 +133,7 @@ impl Config {
     /// Reads the file at `path`.
     ///
     /// # Errors
-    /// When it cannot be read or is not valid.
+    /// Fails when it cannot be read or is not valid.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let path = path.to_owned();
         match std::fs::read_to_string(&path) {
@@ -160,7 +161,7 @@ impl Config {
         }
     }
 
-    /// Returns how long viewers of a stream that is not live stay; `None` means for ever.
+    /// Returns the time for which viewers of a stream that is not live stay; `None` for no limit.
     pub fn offline_grace(&self) -> Option<Duration> {
         match self.whep.offline {
             Offline::Refuse => Some(self.viewers.offline_grace),
@@ -221,12 +222,12 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_is_the_default_configuration() {
+    fn empty_file_is_the_default_configuration() {
         assert_eq!(parse("").unwrap(), Config::default());
     }
 
     #[test]
-    fn an_unknown_key_is_refused_with_its_line() {
+    fn unknown_key_is_refused_with_its_line() {
         for (text, key) in [
             ("\nhtpp = \"[::]:1\"", "htpp"),
             ("[viewers]\nshard = 1", "shard"),
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_is_refused_with_its_line() {
+    fn invalid_value_is_refused_with_its_line() {
         for text in [
             "\nrtmp = \"1935\"",
             "[streams]\ncache_size = \"32\"",
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_named() {
+    fn missing_file_is_reported_by_name() {
         let error = Config::read(Path::new("/nowhere/x.toml")).unwrap_err();
         assert!(error.to_string().starts_with("--config /nowhere/x.toml: "));
     }

@@ -1,9 +1,9 @@
-//! What somebody may have meant who wrote something that is not there.
+//! Finds the most similar name for a misspelled one.
 
-/// How much alike two words must be, from 0 to 1.
+/// Minimum similarity of two words, from 0 to 1.
 const LIKENESS: f64 = 0.8;
 
-/// The word of `words` that is most like `word`, if any is much like it.
+/// Returns the word of `words` that is most similar to `word`, if any is similar enough.
 pub(crate) fn nearest<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     words
         .map(|other| (strsim::jaro_winkler(word, other), other))
@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_are_recognised_and_other_words_are_not() {
+    fn misspellings_are_recognized_and_other_words_are_not() {
         let keys = ["rtmp", "http", "webrtc", "advertise", "max_connections"];
         let meant = |word| nearest(word, keys.into_iter());
         assert_eq!(meant("htpp"), Some("http"));
