@@ -1,4 +1,4 @@
-//! Streams with B-frames in a real browser, which by itself takes them for errors.
+//! Streams with B-frames in Chromium, whose decoder reports errors unless it is made to reorder.
 
 use distributary_tests::browser::Browser;
 use distributary_tests::ffmpeg::{Clip, Encoding, FRAME_RATE, Publisher};
@@ -9,7 +9,7 @@ use distributary_tests::report::VideoReport;
 /// Two seconds between keyframes.
 const GOP: u32 = 2 * FRAME_RATE;
 
-/// Watches a stream until `frames` were shown.
+/// Watches a stream until `frames` frames were shown.
 async fn watched(clip: &Clip, config: &str, query: &str, frames: usize) -> VideoReport {
     let gateway = Gateway::start_configured(config);
     let _publisher = Publisher::start(clip, &gateway.rtmp_url("live/test"));
@@ -25,13 +25,13 @@ async fn watched(clip: &Clip, config: &str, query: &str, frames: usize) -> Video
     report
 }
 
-/// The distances between the numbers of frames that were shown one after the other.
+/// Returns the differences between the numbers of consecutive shown frames.
 fn steps(report: &VideoReport) -> Vec<u32> {
     let counters: Vec<u32> = report.counters.iter().flatten().copied().collect();
     counters.windows(2).map(|pair| pair[1] - pair[0]).collect()
 }
 
-/// Whether a later Chromium still bears it: if this fails, nothing but the keyframes must be sent.
+/// Guards a workaround: if this fails with a later Chromium, only keyframes must be sent.
 #[tokio::test]
 async fn every_frame_of_a_stream_with_reference_b_frames_is_shown_in_order() {
     let clip = Clip::encoded(GOP, Encoding::Pyramid);
@@ -40,7 +40,7 @@ async fn every_frame_of_a_stream_with_reference_b_frames_is_shown_in_order() {
     report.assert_plays(&clip);
     let video = report.video.as_ref().expect("statistics of received video");
     assert_eq!(video.pli_count, 0, "{video:?}");
-    // What the page of a busy machine does not notice, was decoded all the same.
+    // Frames that a busy page misses were decoded all the same.
     assert!(
         video.frames_decoded + 5 >= video.frames_received,
         "{video:?}"
@@ -66,7 +66,7 @@ async fn non_reference_b_frames_are_dropped() {
     let report = watched(&clip, "[streams]\nbframes = \"drop\"", "", 25).await;
     report.assert_plays(&clip);
     let steps = steps(&report);
-    // Three B-frames between two others, and fewer at the end of a group.
+    // Three B-frames between two others, and fewer at the end of a GOP.
     assert!(steps.iter().all(|step| (1..=8).contains(step)), "{steps:?}");
     let fourths = steps.iter().filter(|step| **step == 4).count();
     assert!(2 * fourths > steps.len(), "{steps:?}");
@@ -79,12 +79,12 @@ async fn publisher_with_b_frames_is_refused_if_configured() {
     let (status, _) = Publisher::start(&clip, &gateway.rtmp_url("live/test")).wait();
     assert!(!status.success());
     gateway.logged_until("publishing ended reason=the stream has B-frames");
-    // Elsewhere it is welcome.
+    // Other names are not affected.
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("other/test"));
     gateway.wait_live("other/test").await;
 }
 
-/// Makes the statistics of the present connection those of a decoder that takes what comes for errors.
+/// Makes the statistics of the connection look like those of a decoder that fails.
 const STOP_DECODER: &str = r"(() => {
   const native = RTCPeerConnection.prototype.getStats;
   let stopped = null;
@@ -117,7 +117,7 @@ async fn player_whose_decoder_fails_switches_to_keyframes() {
     assert!(notice.contains("B-frames"), "{notice}");
     let stopped: bool = browser.evaluate(STOP_DECODER).await;
     assert!(stopped);
-    // Shown is then one frame in a second.
+    // Then one frame per second is shown.
     let keyframes = browser.wait_for("video", "the keyframes", |report| {
         let last = &report.counters[report.counters.len() - 3..];
         last.iter()

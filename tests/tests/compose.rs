@@ -1,4 +1,4 @@
-//! The sample for containers is one that compose takes.
+//! The sample for containers is valid for compose.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! The dashboard shows what goes on, and ends what is to end.
+//! The dashboard shows streams and viewers, and ends them.
 
 use distributary_tests::browser::Browser;
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
@@ -14,7 +14,7 @@ async fn shows(browser: &Browser, text: &str) {
     .await;
 }
 
-/// A page with a player of the stream beside the dashboard, as two windows would be.
+/// Serves a page with a player of the stream beside the dashboard, like two windows.
 fn both(gateway: &Gateway) -> Page {
     Page::serve_text(&format!(
         "<!doctype html><iframe src='{}?embed' allow=autoplay></iframe>",

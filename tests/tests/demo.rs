@@ -1,4 +1,4 @@
-//! A newcomer sees and hears something with nothing else installed.
+//! The demo plays with nothing else installed.
 
 use distributary_tests::browser::Browser;
 use distributary_tests::gateway::Gateway;
@@ -15,9 +15,9 @@ async fn demo_plays_on_its_page() {
 
     let browser = Browser::start().await;
     browser.open(&gateway.page_url("live/demo")).await;
-    // Pages begin without audio, and the browser measures none that it does not play.
+    // Pages start muted, and the browser measures no audio that it does not play.
     browser.click(".mute").await;
-    // Longer than the clip, which goes on where it begins again.
+    // Longer than the clip, which loops without a gap.
     let report = browser.wait_for("video", "frames and audio", |report| {
         let decoded = report
             .video

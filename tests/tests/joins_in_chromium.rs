@@ -1,10 +1,10 @@
-//! How soon a viewer sees something, whatever the stream's keyframes are like.
+//! Joining streams without regular keyframes.
 
 use distributary_tests::ffmpeg::{Clip, Encoding, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
 use distributary_tests::page::WatchPage;
 
-/// A point of recovery every second.
+/// A recovery point every second.
 const REFRESH: u32 = FRAME_RATE;
 
 #[tokio::test]
@@ -16,7 +16,7 @@ async fn stream_without_regular_keyframes_is_joined_at_a_recovery_point() {
     let page = WatchPage::open().await;
     let url = gateway.whep_url("live/test");
     page.watch("first", &url).await;
-    // The only keyframe is so far back that it is not worth beginning there.
+    // The only keyframe is too old to start there.
     let far = 12 * FRAME_RATE;
     let first = page.browser.wait_for("#first", "a later frame", |report| {
         report.last_counter().is_some_and(|counter| counter > far)
@@ -29,7 +29,7 @@ async fn stream_without_regular_keyframes_is_joined_at_a_recovery_point() {
         .browser
         .wait_for("#second", "frames", |report| report.counters.len() > frames);
     let second = second.await;
-    // Once all columns have been refreshed, the frames are right.
+    // The video is correct after all columns have been refreshed.
     let right = &second.counters[second.counters.len() - FRAME_RATE as usize..];
     assert!(right.iter().all(Option::is_some), "{right:?}");
     assert!(right[0] > Some(far), "{right:?}");

@@ -1,5 +1,4 @@
-//! Frame and audio belong together in Chromium as they do at the publisher: a flash and a beep each
-//! second.
+//! Audio and video stay in sync in Chromium: a flash and a beep each second.
 
 use distributary_tests::ffmpeg::{Clip, Encoding, Publisher};
 use distributary_tests::gateway::Gateway;
@@ -7,11 +6,11 @@ use distributary_tests::page::WatchPage;
 use distributary_tests::publishers::librtmp_publishes;
 use distributary_tests::wait::{Deadline, TIMEOUT, pause};
 
-/// How far the audio may be from its frame, in milliseconds: less is not noticed either way (ITU-R
-/// BT.1359). Chromium leaves up to 30 as they are, and hands audio out in blocks of 10.
+/// Tolerance in milliseconds: smaller offsets are not noticed either way (ITU-R BT.1359). Chromium
+/// does not correct up to 30 ms, and plays audio in blocks of 10 ms.
 const MOST: f64 = 40.0;
 
-/// So many pairs of flash and beep one after the other have to be right.
+/// Number of consecutive pairs of flash and beep that have to be in sync.
 const PAIRS: usize = 3;
 
 #[tokio::test]
@@ -26,7 +25,7 @@ async fn audio_is_in_sync_with_b_frames_and_after_a_reconnect() {
     assert_eq!(answer.status, 201, "{}", answer.body);
     assert_in_sync(&page, "viewer", "at first").await;
 
-    // The decoder goes on to hold frames back, though there is no need any more.
+    // The decoder still delays frames, although it no longer needs to.
     publisher.stop();
     let _publisher = Publisher::start(&Clip::flash_and_beep(Encoding::InOrder), &url);
     gateway.wait_live("live/test").await;
@@ -45,8 +44,8 @@ async fn audio_that_begins_later_is_in_sync() {
     assert_in_sync(&page, "viewer", "with late audio").await;
 }
 
-/// Waits until beeps come with their flashes. A browser that joins has its own delay for each track, and
-/// brings them together by some ten milliseconds a second, as the sender reports tell it.
+/// Waits until beeps are in sync with their flashes. A browser that joins has a separate delay for
+/// each track, and aligns them by some ten milliseconds per second, using the sender reports.
 async fn assert_in_sync(page: &WatchPage, viewer: &str, when: &str) {
     let start = page.flashes_to_beeps(viewer).await.len();
     let deadline = Deadline::after(2 * TIMEOUT);

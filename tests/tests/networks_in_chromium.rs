@@ -1,11 +1,11 @@
-//! Viewers in Chromium on networks that are not what a gateway would like.
+//! Viewers in Chromium on difficult networks.
 
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
 use distributary_tests::page::WatchPage;
 use distributary_tests::wait::eventually;
 
-/// Frames that show that it plays.
+/// Number of frames that proves playback.
 const FRAMES: usize = 2 * FRAME_RATE as usize;
 
 async fn wait_for_more_frames(page: &WatchPage, clip: &Clip) {
@@ -98,7 +98,7 @@ async fn data_channel_carries_metadata_and_pongs() {
             values.find(|value| value["type"] == kind)
         })
     };
-    // ffmpeg says it once, before the viewer was there.
+    // ffmpeg sends it once, before the viewer joined.
     let metadata = text("metadata").await;
     assert_eq!(metadata["data"]["width"], clip.width, "{metadata}");
     assert!(metadata["time"].is_i64(), "{metadata}");

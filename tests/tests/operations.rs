@@ -1,4 +1,4 @@
-//! What whoever runs the gateway relies on: keys, new keys, checks, draining.
+//! Operations: keys, reload, checks, draining.
 
 use std::fs;
 use std::io::Write;
@@ -19,7 +19,7 @@ use distributary_webrtc::srtp::SrtpProfile;
 
 const OFFER: &[u8] = include_bytes!("../../crates/webrtc/tests/fixtures/offers/chromium-offer.sdp");
 
-/// Rules by which `live/*` is published with this key, and watched with `guest`.
+/// Returns rules by which `live/*` is published with this key, and watched with `guest`.
 fn rules(key: &str) -> String {
     format!(
         "drain_timeout = \"1h\"\n[auth]\npublish = \"keys\"\nplay = \"keys\"\n\
@@ -38,7 +38,7 @@ async fn publishers_and_viewers_need_keys_which_a_reload_replaces() {
     let file = folder.path().join("gateway.toml");
     fs::write(&file, rules("studio")).unwrap();
     let gateway = Gateway::start_with(&["--config", file.to_str().unwrap(), "--demo"]);
-    // The gateway's own clip needs no key.
+    // The demo needs no key.
     gateway.wait_live("live/demo").await;
     let clip = Clip::with_gop(FRAME_RATE);
     for wrong in ["", "?key=guest", "?key=studi"] {
@@ -52,10 +52,10 @@ async fn publishers_and_viewers_need_keys_which_a_reload_replaces() {
     assert_eq!(offer(&gateway, "").status, 401);
     assert_eq!(offer(&gateway, "?token=studio").status, 401);
     assert_eq!(offer(&gateway, "?token=guest").status, 201);
-    // What is live is nobody's business any more.
+    // Streams are no longer listed.
     assert_eq!(gateway.request("GET", "/api/live", &[], b"").status, 404);
 
-    // A file that cannot be used changes nothing.
+    // An invalid file changes nothing.
     fs::write(&file, "htpp = 1").unwrap();
     gateway.reload();
     gateway.logged_until("the configuration stays as it was");
@@ -138,13 +138,13 @@ async fn draining_gateway_refuses_viewers_until_the_drain_ends() {
     let refused = offer(&gateway, "");
     assert_eq!(refused.status, 503);
     assert!(refused.header("retry-after").is_some());
-    // Those who are in are served.
+    // Connected viewers are served.
     assert_eq!(gateway.ask("/api/drain")["draining"], true);
     assert_eq!(gateway.request("GET", "/healthz", &[], b"").status, 200);
     let (status, output) = Publisher::start(&clip, &gateway.rtmp_url("live/other")).wait();
     assert!(!status.success(), "nobody begins to publish: {output}");
 
-    // It ends when the last of them has left.
+    // The gateway ends after the last of them has left.
     let report = watching.join().unwrap();
     assert_eq!(report.joined, 200);
     assert!(report.failures.is_empty(), "{:?}", report.failures);
@@ -207,7 +207,7 @@ async fn panic_of_a_shard_ends_the_gateway_with_an_error_and_closes_sessions() {
     let mut publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
     gateway.wait_live("live/test").await;
     let watching = watch(&gateway, 32);
-    // The kernel spreads them by their ports.
+    // The kernel distributes them by their ports.
     let others = eventually("both shards have viewers", async || {
         let shards = gateway.ask("/api/server")["shard_sessions"].clone();
         let viewers = [0, 1].map(|shard| shards[shard].as_u64().unwrap_or_default());
@@ -230,13 +230,13 @@ async fn panic_of_a_shard_ends_the_gateway_with_an_error_and_closes_sessions() {
     let lines = |text: &str| logged.iter().filter(|line| line.contains(text)).count();
     let failure =
         "the thread \"egress 0\" of the WebRTC engine has ended: it panicked: as it was told";
-    // In the log, and as the last word of the process.
+    // In the log, and as the last line of the process.
     assert_eq!(lines(failure), 2, "{logged:#?}");
     assert!(
         logged.last().unwrap().starts_with("distributary: "),
         "{logged:#?}"
     );
-    // The viewers of the other shard are told, and so is the publisher.
+    // The viewers of the other shard and the publisher are disconnected cleanly.
     assert_eq!(lines("closed by the gateway") as u64, others, "{logged:#?}");
     assert_eq!(lines("publishing ended reason=shutdown"), 1, "{logged:#?}");
     publisher.wait();
@@ -244,7 +244,7 @@ async fn panic_of_a_shard_ends_the_gateway_with_an_error_and_closes_sessions() {
     assert!(!report.failures.is_empty(), "the viewers notice");
 }
 
-/// So many viewers of `live/test`, who leave after some seconds.
+/// Starts this many viewers of `live/test`, which leave after some seconds.
 fn watch(gateway: &Gateway, viewers: usize) -> JoinHandle<Report> {
     let config = SwarmConfig {
         url: gateway.whep_url("live/test").parse().expect("a URL"),
@@ -285,7 +285,7 @@ async fn https_uses_the_current_certificate_files() {
     .await;
 }
 
-/// Makes a certificate of this name, and its key.
+/// Generates a certificate for this name, and its key.
 fn make_certificate(name: &str, certificate: &Path, key: &Path) {
     let made = Command::new("openssl")
         .args(["req", "-x509", "-nodes", "-days", "2", "-newkey", "ec"])
@@ -299,7 +299,7 @@ fn make_certificate(name: &str, certificate: &Path, key: &Path) {
     assert!(made.status.success(), "{made:?}");
 }
 
-/// What OpenSSL says of the server, and what the server answers.
+/// Returns the output of OpenSSL's client with the response of the server.
 fn fetch_over_tls(server: SocketAddr, path: &str) -> String {
     let mut client = Command::new("openssl")
         .args(["s_client", "-ign_eof", "-connect", &server.to_string()])
@@ -345,7 +345,7 @@ fn configuration_is_checked_without_starting_anything() {
         assert_eq!(run.status.code(), Some(1), "{run:?}");
         let (first, marked) = run.stderr.split_once('\n').unwrap_or((&run.stderr, ""));
         assert!(first.contains(words), "{run:?}");
-        // What is wrong in one place of the file is shown there.
+        // The excerpt marks the wrong part of the line.
         assert_eq!(marked.contains("^^^"), words.starts_with(':'), "{run:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The gateway's own page finds its stream, keeps it, and lets go of it.
+//! The gateway's own pages and player.
 
 use distributary_tests::browser::Browser;
 use distributary_tests::client;
@@ -9,7 +9,7 @@ use distributary_tests::wait::eventually;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Some frames, enough to be sure that it plays.
+/// Number of frames that proves playback.
 const FRAMES: usize = 2 * FRAME_RATE as usize;
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn player_waits_for_its_stream_and_recovers_after_a_publisher_restart() {
         "a page that plays by itself plays without audio at first"
     );
 
-    // Not unpublished: the publisher is just gone.
+    // Not unpublished: the connection just ends.
     drop(publisher);
     eventually("the stream is gone", async || {
         gateway.stream("live/test").is_none().then_some(())
@@ -163,7 +163,7 @@ async fn another_site_embeds_the_player_as_module_and_iframe_with_stats() {
     assert!(shown.contains("Latency"), "{shown}");
     browser.screenshot("player_on_another_site").await;
 
-    // By keys, once the player has the focus.
+    // With keys, once the player has the focus.
     let _: () = browser.evaluate(&format!("{player}.focus()")).await;
     browser.press("i").await;
     let hidden: bool = browser.evaluate("probe.find('.stats-list').hidden").await;
@@ -173,7 +173,7 @@ async fn another_site_embeds_the_player_as_module_and_iframe_with_stats() {
         .wait_for("video", "audio", |report| !report.muted)
         .await;
 
-    // Nobody listens there.
+    // Nothing listens on that port.
     let script = format!("{player}.src = 'http://127.0.0.1:1/whep/live/test'");
     let _: String = browser.evaluate(&script).await;
     wait_for_state(&browser, "retrying").await;
@@ -226,7 +226,7 @@ async fn page_follows_redirects_and_shows_events() {
     let sessions: usize = browser.evaluate("probe.sessions().length").await;
     assert_eq!(sessions, 1, "it is the same session");
 
-    // Nobody else takes it, so it stays, and goes over as soon as it can.
+    // No other gateway accepts it, so it stays, and switches as soon as it can.
     let drain = |method| client::request(gateway.admin, method, "/api/drain", &[], b"").status;
     assert_eq!(drain("POST"), 200);
     let asked = "performance.getEntriesByType('resource')
@@ -252,7 +252,7 @@ async fn page_follows_redirects_and_shows_events() {
 
 #[tokio::test]
 async fn announced_ice_servers_are_used_if_the_direct_path_fails() {
-    // Nobody listens at that address.
+    // Nothing listens at that address.
     let gateway = Gateway::start_configured(
         "advertise = [\"127.0.0.2\"]\n\
          [[ice_server]]\nurl = \"stun:127.0.0.1:9\"\n\
@@ -273,7 +273,7 @@ async fn announced_ice_servers_are_used_if_the_direct_path_fails() {
         servers[1]["urls"],
         json!(["turn:127.0.0.1:9?transport=tcp"])
     );
-    // The user is the time until when it may be, as coturn wants it.
+    // The user name is the expiry time, as coturn requires.
     let user = servers[1]["username"].as_str().unwrap();
     assert!(
         user.starts_with(|first: char| first.is_ascii_digit()),
@@ -289,7 +289,7 @@ async fn wait_for_text(browser: &Browser, selector: &str, text: &str) {
     .await;
 }
 
-/// What the player knows of its connection, as far as it is asserted.
+/// The player's stats, as far as they are asserted.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Stats {

@@ -1,4 +1,4 @@
-//! Players of other makes than Chromium watch what ffmpeg publishes.
+//! Other players than Chromium watch a stream of ffmpeg.
 
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
 use distributary_tests::firefox::Firefox;
@@ -9,19 +9,19 @@ use distributary_tests::players::{
 use distributary_tests::publishers::recent_ffmpeg_publishes;
 use distributary_tests::wait::eventually;
 
-/// How long each player watches.
+/// Duration for which each player watches.
 const SECONDS: u32 = 10;
 
-/// Blocks of Opus in a second.
+/// Opus frames per second.
 const BLOCKS: u64 = 50;
 
-/// What has to be seen and heard after the time that a player took to come up.
+/// Asserts enough frames for the time after a player's startup.
 fn assert_plays(watched: &Watched, clip: &Clip, seconds: u64) {
     assert_eq!(watched.width, clip.width, "{watched:?}");
     assert_receives(watched, seconds);
 }
 
-/// The same for what does not decode frames.
+/// Does the same for a player that does not decode.
 fn assert_receives(watched: &Watched, seconds: u64) {
     assert_eq!(watched.state, "connected", "{watched:?}");
     assert!(
@@ -49,8 +49,8 @@ async fn aiortc_plays_and_gets_metadata() {
     assert_hears(&watched, "pong");
 }
 
-/// libnice sends no UDP from the address of an interface to one of loopback, so that this is ICE over
-/// TCP as well, after libnice has tried UDP for two seconds.
+/// libnice sends no UDP from the address of an interface to loopback, so this also tests ICE over
+/// TCP, after libnice has tried UDP for two seconds.
 #[tokio::test]
 async fn gstreamer_plays_and_gets_metadata() {
     let gateway = Gateway::start();
@@ -73,7 +73,7 @@ async fn gstreamer_plays_h265() {
     gateway.wait_live("live/test").await;
     let watched = gstreamer_watches(&gateway.whep_url("live/test"), "H265", SECONDS);
     assert_plays(&watched, &clip, 5);
-    // Every frame is one of the clip, and each comes after the one before.
+    // Every frame is one of the clip, and in order.
     assert!(
         watched
             .numbers
@@ -95,11 +95,11 @@ async fn libdatachannel_gets_media_and_metadata() {
     assert_hears(&watched, "pong");
 }
 
-/// Firefox decodes H264 with a plugin that it fetches from the network, which a test does not want: its
-/// offer has no H264 then. It gets the audio alone.
+/// Firefox decodes H264 with a plugin that it downloads, which tests do not allow: its offer then
+/// has no H264, and it gets audio only.
 #[tokio::test]
 async fn firefox_without_h264_gets_audio_and_metadata() {
-    // It has no candidate on loopback, and so pairs with none there.
+    // Firefox has no candidate on loopback, and so no pair there.
     let gateway = Gateway::start_with_media_on(own_address());
     let clip = Clip::with_gop(2 * FRAME_RATE);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));

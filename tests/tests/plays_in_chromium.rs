@@ -1,4 +1,4 @@
-//! The main job: what ffmpeg publishes over RTMP is seen and heard in Chromium.
+//! The main job: a stream of ffmpeg over RTMP plays in Chromium.
 
 use distributary_tests::browser::Browser;
 use distributary_tests::ffmpeg::{Clip, Encoding, FRAME_RATE, Publisher};
@@ -6,7 +6,7 @@ use distributary_tests::gateway::Gateway;
 use distributary_tests::page::WatchPage;
 use distributary_tests::report::VideoReport;
 
-/// Frames to look at: several GOPs.
+/// Number of frames to check: several GOPs.
 const FRAMES: usize = 5 * FRAME_RATE as usize;
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn audio_sent_together_with_video_has_no_gaps() {
     let (_, report) = watch_with("[viewers]\nbundle_audio_from = 0\n").await;
     let audio = report.audio.expect("statistics of received audio");
     assert_eq!(audio.packets_lost, 0, "{audio:?}");
-    // Most packets hold two blocks: 30 a second instead of 50.
+    // Most packets have two Opus frames: 30 per second instead of 50.
     let seconds = audio.total_samples_received as f64 / 48_000.0;
     let rate = audio.packets_received as f64 / seconds;
     assert!(rate < 40.0, "{rate} packets a second: {audio:?}");
@@ -52,8 +52,8 @@ async fn redundant_audio_plays() {
     assert!(answer.contains(" red/48000/2"), "{answer}");
 }
 
-/// Watches a gateway with this configuration until there were frames and audio: the SDP answer, and
-/// what was seen.
+/// Watches a gateway with this configuration until enough video and audio has played. Returns the
+/// SDP answer and the state of the video.
 async fn watch_with(configuration: &str) -> (String, VideoReport) {
     let gateway = Gateway::start_configured(configuration);
     let clip = Clip::with_gop(2 * FRAME_RATE);

@@ -1,9 +1,9 @@
-//! What the tests see with: frame numbers are read from the frames that Chromium shows.
+//! The probe of the tests: it reads frame numbers from the video that Chromium shows.
 
 use distributary_tests::browser::Browser;
 use distributary_tests::page::Page;
 
-/// Draws a frame with the number `number` in it, as the test clip has it, and plays it in a video.
+/// Draws a frame with `number` like the test clip, and plays it in a video.
 const PLAY: &str = "(() => {
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [640, 360];

@@ -18,15 +18,15 @@ use tempfile::TempDir;
 
 const SAMPLE: &str = include_str!("../../config/nginx/distributary.conf");
 
-/// The page with the sample for a gateway under a path.
+/// Returns the page with the sample for a gateway under a path.
 const NETWORK: &str = include_str!("../../docs/network.md");
 
-/// Frames that have to be shown.
+/// Number of frames that proves playback.
 const FRAMES: usize = 2 * FRAME_RATE as usize;
 
 const OFFER: &[u8] = include_bytes!("../../crates/webrtc/tests/fixtures/offers/chromium-offer.sdp");
 
-/// How often another port is tried, when somebody else takes it between its being found and its use.
+/// Attempts with other ports, if another program takes the chosen one.
 const ATTEMPTS: u32 = 5;
 
 /// A running nginx. It is killed when this is dropped.
@@ -37,7 +37,7 @@ struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it with the sample, without TLS, before `gateway`.
+    /// Starts it with the sample configuration, without TLS, in front of `gateway`.
     async fn start(gateway: &Gateway, ip: IpAddr) -> Self {
         Self::start_with(ip, |free| {
             let listen = format!("listen {free};");
@@ -55,7 +55,7 @@ impl Nginx {
         .await
     }
 
-    /// Starts it before `gateway`, which it serves as the documentation has it, under `/video/`.
+    /// Starts it in front of `gateway`, served under `/video/` as in the documentation.
     async fn start_under_a_path(gateway: &Gateway, ip: IpAddr) -> Self {
         let (_, rest) = NETWORK.split_once("```nginx\n").unwrap();
         let (location, _) = rest.split_once("```").unwrap();
@@ -68,7 +68,7 @@ impl Nginx {
         .await
     }
 
-    /// Starts it with what is made of the address that it is to have.
+    /// Starts it with a configuration for its address.
     async fn start_with(ip: IpAddr, sample: impl Fn(SocketAddr) -> String) -> Self {
         for _ in 0..ATTEMPTS {
             let free = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap();
@@ -103,7 +103,7 @@ impl Nginx {
     }
 }
 
-/// nginx with `sample` in its http block, and all its files in `folder`.
+/// Returns nginx with `sample` in its http block, and all its files in `folder`.
 fn nginx(folder: &Path, sample: &str) -> Command {
     let folder_name = folder.display();
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -121,7 +121,8 @@ fn nginx(folder: &Path, sample: &str) -> Command {
 
 #[tokio::test]
 async fn page_and_sessions_work_through_nginx_with_the_viewers_address() {
-    // Only those who come from elsewhere are counted, and the proxy is not where they come from.
+    // Limits apply to viewers from other machines only, and count their own address, not the
+    // proxy's.
     let gateway = Gateway::start_configured(
         "[requests]\ntrusted_proxies = [\"127.0.0.1\"]\nmax_posts_per_minute = 1\npost_burst = 1\n",
     );
@@ -190,8 +191,8 @@ async fn pages_and_the_mediamtx_reader_play_under_a_path_prefix() {
     };
     eventually("the page has ended its session", all_have_left).await;
 
-    // It is on a page of another origin, shows its key as a password, asks for TURN servers first, sends its
-    // candidates to the session, and ends it there.
+    // The MediaMTX reader is on a page of another origin, sends its key as a password, requests
+    // TURN servers first, sends its candidates to the session, and ends it.
     browser.open(&Page::serve_public_players().url()).await;
     let url = format!("http://{}/video/live/test/whep", nginx.address);
     let script = format!("mediaMtx('reader', {{ url: '{url}', user: 'me', pass: 'guest' }})");

@@ -1,4 +1,4 @@
-//! Players that others have written play in a browser, at a path that they know.
+//! Public players play in a browser, at the paths that they use.
 
 use distributary_tests::browser::Browser;
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
@@ -6,7 +6,7 @@ use distributary_tests::gateway::Gateway;
 use distributary_tests::page::Page;
 use distributary_tests::wait::eventually;
 
-/// How many frames it has to show.
+/// Number of frames that proves playback.
 const FRAMES: usize = 3 * FRAME_RATE as usize;
 
 async fn plays(browser: &Browser, name: &str, clip: &Clip) {
@@ -32,7 +32,7 @@ async fn public_players_play_and_leave() {
         .evaluate(&format!("whipWhep('client', '{url}')"))
         .await;
     assert!(events.ends_with("/events"), "{events}");
-    // A player that shows its key without saying of what kind that is.
+    // A player that sends its key without a scheme.
     let url = gateway.whep_url("live/test");
     let _: bool = browser
         .evaluate(&format!("eyevinn('eyevinn', '{url}', 'guest')"))

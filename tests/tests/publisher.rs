@@ -1,4 +1,4 @@
-//! One publisher for each name.
+//! One publisher per name.
 
 use distributary_tests::ffmpeg::{Clip, Encoding, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
@@ -96,7 +96,8 @@ async fn viewers_stay_when_the_publisher_returns_with_other_settings() {
         "{after:?}"
     );
     let video = after.video.as_ref().expect("statistics of received video");
-    // A browser short of CPU time drops frames; it asks for a keyframe where it cannot decode one.
+    // A browser without enough CPU time drops frames; it requests a keyframe if it cannot decode
+    // one.
     assert!(
         video.frames_decoded + video.frames_dropped + 5 >= video.frames_received,
         "{video:?}"

@@ -1,5 +1,4 @@
-//! Whatever publishes RTMP is seen and heard in Chromium: each with an RTMP implementation or a
-//! handshake of its own.
+//! RTMP publishers play in Chromium: each has its own RTMP implementation or handshake.
 
 use distributary_tests::browser::Browser;
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
@@ -12,25 +11,25 @@ use distributary_tests::publishers::{
 use distributary_tests::report::VideoReport;
 use distributary_tests::wait::eventually;
 
-/// Frames to look at.
+/// Number of frames that proves playback.
 const FRAMES: usize = 2 * FRAME_RATE as usize;
 
 const STREAM: &str = "live/test";
 
-/// Takes RTMPS with a certificate of its own making, besides RTMP.
+/// Enables RTMPS with a self-signed certificate, besides RTMP.
 const RTMPS: &str = "[rtmps]\nlisten = \"127.0.0.1:0\"\n";
 
 fn clip() -> Clip {
     Clip::with_gop(2 * FRAME_RATE)
 }
 
-/// Watches the stream until there were enough frames, and audio.
+/// Watches the stream until enough video and audio has played.
 async fn watch(gateway: &Gateway, name: &str) -> VideoReport {
     let page = WatchPage::open().await;
     watch_as(&page, "viewer", &gateway.whep_url(name)).await
 }
 
-/// The same as one viewer of several on a page.
+/// Does the same as one of several viewers on a page.
 async fn watch_as(page: &WatchPage, viewer: &str, url: &str) -> VideoReport {
     let answer = page.watch(viewer, url).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
@@ -42,7 +41,7 @@ async fn watch_as(page: &WatchPage, viewer: &str, url: &str) -> VideoReport {
         .await
 }
 
-/// Each frame of the clip that is published arrives whole and in order, with its audio.
+/// Asserts that each frame of the clip arrives intact and in order, with audio.
 async fn assert_seen_and_heard(gateway: &Gateway) {
     gateway.wait_live(STREAM).await;
     watch(gateway, STREAM).await.assert_plays(&clip());
@@ -141,7 +140,7 @@ async fn timestamps_beyond_24_bits_that_wrap_after_32() {
     assert_seen_and_heard(&gateway).await;
 }
 
-/// How a recent ffmpeg encodes the clip, with the name of the coding.
+/// Encoder options of a recent ffmpeg, with the name of the codec.
 const AV1: &str = "-c:v libsvtav1 -preset 12 -crf 20 -g 60 -c:a copy -rtmp_enhanced_codecs av01";
 const VP9: &str = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 1M -g 60 -c:a copy \
                    -rtmp_enhanced_codecs vp09";
@@ -237,7 +236,7 @@ async fn stream_of_another_server_is_pulled_on_demand() {
     let gateway = Gateway::start_configured(&pull);
     assert!(gateway.stream(STREAM).is_none(), "nobody watches yet");
     watch(&gateway, STREAM).await.assert_plays(&clip());
-    // The page is closed, and with it the session.
+    // Closing the page ends the session.
     eventually("the pull has ended", async || {
         gateway.stream(STREAM).is_none().then_some(())
     })

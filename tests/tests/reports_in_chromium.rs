@@ -1,4 +1,4 @@
-//! What Chromium and the gateway tell each other of the path between them and of their clocks.
+//! Reports between Chromium and the gateway about their path and clocks.
 
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;

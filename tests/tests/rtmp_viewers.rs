@@ -1,4 +1,5 @@
-//! RTMP players are viewers like others: limited with them, counted with them, and ended in the same way.
+//! RTMP players count as viewers: with the same limits, in the same lists, and ended in the same
+//! way.
 
 use distributary_tests::client;
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
@@ -10,7 +11,7 @@ use std::process::Command;
 
 const OFFER: &[u8] = include_bytes!("../../crates/webrtc/tests/fixtures/offers/chromium-offer.sdp");
 
-/// Lets ffmpeg play a stream until it ends.
+/// Starts ffmpeg as a player of a stream, until it ends.
 fn play(gateway: &Gateway, name: &str) -> Process {
     let mut command = Command::new("ffmpeg");
     command.args(["-hide_banner", "-nostdin", "-loglevel", "warning"]);
@@ -26,7 +27,7 @@ fn play(gateway: &Gateway, name: &str) -> Process {
     Process::start("ffmpeg", command)
 }
 
-/// The viewers that the API lists, once there are so many.
+/// Waits until the API lists this many viewers, and returns them.
 async fn viewers(gateway: &Gateway, count: usize) -> Vec<Value> {
     eventually(&format!("{count} viewers are listed"), async || {
         let list = gateway.ask("/api/viewers?stream=live/test");
@@ -60,7 +61,7 @@ async fn rtmp_player_is_limited_counted_and_ended_like_any_viewer() {
         assert!(metrics.text().contains(&line), "{line}");
     }
 
-    // The only place of the stream is taken.
+    // The stream has reached its limit.
     let offer = || {
         let sdp = [("Content-Type", "application/sdp")];
         gateway.request("POST", "/whep/live/test", &sdp, OFFER)

@@ -1,4 +1,4 @@
-//! How the gateway starts and ends.
+//! Startup and exit of the gateway.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -84,7 +84,7 @@ async fn sigterm_closes_sessions_and_exits() {
         "it took {:?}",
         started.elapsed()
     );
-    // The browser is told, which is faster than the 5 s after which it misses the gateway.
+    // The gateway closes the session, which is faster than the browser's timeout of 5 s.
     page.browser
         .wait_for("#viewer", "the gateway closed the connection", |r| {
             r.dtls_state == "closed"
@@ -114,7 +114,7 @@ fn version_is_printed() {
     );
 }
 
-/// The flags that begin a line, or a cell of a table, of a text.
+/// Returns the flags that begin a line, or a cell of a table, of a text.
 fn flags(text: &str) -> BTreeSet<&str> {
     let lines = text
         .lines()

@@ -6,7 +6,7 @@ use distributary_tests::page::WatchPage;
 use distributary_tests::publishers::{librtmp_publishes, recent_ffmpeg_publishes};
 use distributary_tests::report::VideoReport;
 
-/// Samples of audio in a second.
+/// Audio samples per second.
 const RATE: u64 = 48_000;
 
 fn frames(report: &VideoReport) -> usize {
@@ -48,7 +48,7 @@ async fn one_track_alone_plays() {
     }
 }
 
-/// Audio alone for two seconds, both for four, then frames alone.
+/// Audio only for two seconds, both for four, then video only.
 #[tokio::test]
 async fn late_and_ending_tracks_keep_the_session() {
     let gateway = Gateway::start();

@@ -1,4 +1,4 @@
-//! Streams that are encoded anew for a browser that cannot show them as they are.
+//! Streams that are transcoded for a browser that cannot decode them.
 
 use distributary_tests::ffmpeg::{Clip, Encoding, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
@@ -10,7 +10,7 @@ use distributary_tests::wait::eventually;
 
 const STREAM: &str = "live/test";
 
-/// What the gateway says when it has found an ffmpeg.
+/// Log message for a working ffmpeg.
 const FOUND: &str = "can be encoded anew";
 
 /// The offer of a Chromium that wants to watch.
@@ -29,7 +29,7 @@ async fn wait_for_frames(page: &WatchPage, count: usize) -> VideoReport {
         .await
 }
 
-/// The encoder that runs, once there is one that is not `other`.
+/// Waits for a running transcoder that is not `other`, and returns its pid.
 async fn encoder(gateway: &Gateway, other: Option<u32>) -> u32 {
     eventually("an encoder runs", async || {
         let encoders = gateway.encoders();
@@ -65,7 +65,7 @@ async fn transcoded_frames_are_in_order_and_transcoder_runs_only_with_viewers() 
     assert_eq!(stream["viewers"]["transcoded"], 1, "{stream}");
     assert_eq!(stream["transcode"]["video"]["codec"], "H264", "{stream}");
 
-    // Another takes the place of one that breaks, and the session goes on.
+    // A new transcoder replaces one that dies, and the session continues.
     kill(first);
     encoder(&gateway, Some(first)).await;
     let shown = report.counters.len() + 2 * FRAME_RATE as usize;
@@ -75,7 +75,7 @@ async fn transcoded_frames_are_in_order_and_transcoder_runs_only_with_viewers() 
 
     assert_eq!(page.leave("viewer").await, 200);
     eventually("the encoder is gone", async || {
-        // What it made is forgotten a moment after its process.
+        // The transcoded stream is removed a moment after its process.
         let transcode = &gateway.stream(STREAM).expect("it is live")["transcode"];
         (gateway.encoders().is_empty() && transcode.is_null()).then_some(())
     })

@@ -1,4 +1,4 @@
-//! Viewers come and go without a trace in each other's frames.
+//! Viewers come and go without disturbing each other.
 
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
@@ -16,7 +16,7 @@ async fn viewer_who_joins_between_keyframes_starts_at_once() {
     let page = WatchPage::open().await;
     page.watch("first", &gateway.whep_url("live/test")).await;
 
-    // Two to four seconds after a keyframe: there is something to catch up with, and the next
+    // Two to four seconds after a keyframe: the viewer has frames to catch up with, and the next
     // keyframe is far.
     let is_mid_gop = |counter: u32| (GOP / 4..GOP / 2).contains(&(counter % GOP));
     let report = page
@@ -37,7 +37,7 @@ async fn viewer_who_joins_between_keyframes_starts_at_once() {
         "joined at {joined_at}, but the first frame shown was {first_shown}"
     );
 
-    // It ends up at the live edge, and neither viewer noticed anything of the other.
+    // The viewer reaches the live edge, and neither viewer is disturbed by the other.
     let frames = 3 * FRAME_RATE as usize;
     let second = page
         .browser

@@ -1,4 +1,4 @@
-//! A viewer who is there before the publisher, and stays when it goes.
+//! A viewer who joins before the publisher, and stays when it leaves.
 
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
@@ -25,7 +25,7 @@ async fn waiting_session_survives_the_stream_coming_and_going() {
         let report = page
             .browser
             .wait_for("#viewer", "frames and audio", |report| {
-                // Energy adds up, by about as much in each second of the tone.
+                // The energy grows by about the same amount in each second of the tone.
                 report.counters.len() > frames && report.audio_energy() > 1.5 * heard
             });
         report.await;

@@ -1,4 +1,4 @@
-//! What the WHEP endpoint answers, byte by byte as a client gets it.
+//! Responses of the WHEP endpoint over TCP.
 
 use distributary_tests::client::Response;
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
@@ -72,7 +72,7 @@ async fn offer_opens_a_session_that_delete_ends() {
         .to_owned();
     let ask = |method| live.gateway.request(method, &session, &[], b"").status;
     assert_eq!((ask("GET"), ask("DELETE")), (204, 200));
-    // It has ended, which is what a player wants that asks once more.
+    // The session has ended, which is what a repeated DELETE wants.
     assert_eq!((ask("GET"), ask("DELETE")), (404, 200));
 }
 

@@ -1,8 +1,8 @@
-// Runs before the scripts of every page and looks at what its videos show.
+// Runs before the scripts of every page, and reads the frame numbers of its videos.
 //
-// The test clip has its frame number in the upper quarter of the frame: 16 columns, the least
-// significant bit on the left, in a row as they are and below inverted. A frame in which a column
-// does not have one bright and one dark block is not one of the clip, or is damaged.
+// The upper quarter of a frame of the test clip has its number: 16 columns, the least significant
+// bit on the left, in a row and inverted below. A frame with a column that does not have one bright
+// and one dark block is not of the clip, or damaged.
 (() => {
   'use strict';
   const BITS = 16;
@@ -16,7 +16,7 @@
     }
   };
 
-  // The sessions that the page has been given, by the Location of the answers to its offers.
+  // URLs of the sessions, from the Location of the responses to the page's offers.
   const locations = [];
   const nativeFetch = window.fetch;
   window.fetch = async (...parameters) => {
@@ -27,7 +27,7 @@
     return response;
   };
 
-  // The number in the frame that is shown, `null` if there is none to be read.
+  // Returns the number of the shown frame; `null` if it cannot be read.
   function readCounter({ data }) {
     let counter = 0;
     for (let bit = 0; bit < BITS; bit += 1) {
@@ -61,7 +61,7 @@
     video.requestVideoFrameCallback(next);
   }
 
-  // The trees of the page: its own, and those inside elements.
+  // Returns the trees of the page: its own, and those inside elements.
   const roots = [document];
   function watch(root) {
     const look = () => root.querySelectorAll('video').forEach(follow);
@@ -76,7 +76,7 @@
     return root;
   };
 
-  // The element that `selector` names, wherever it is.
+  // Returns the element that `selector` names, in any tree.
   function find(selector) {
     for (const root of roots) {
       const element = root.isConnected && root.querySelector(selector);
@@ -90,7 +90,7 @@
     return peers.findLast((pc) => pc.getReceivers().some(({ track }) => tracks.includes(track)));
   }
 
-  // What is known about the video that `selector` names, or null if there is none.
+  // Returns the state of the video that `selector` names, or null.
   async function report(selector) {
     const video = find(selector);
     if (!video) return null;
@@ -116,7 +116,7 @@
     };
   }
 
-  // The STUN and TURN servers of the newest connection.
+  // Returns the STUN and TURN servers of the newest connection.
   const iceServers = () => peers.at(-1)?.getConfiguration().iceServers ?? [];
 
   window.probe = { report, find, sessions: () => locations, iceServers };

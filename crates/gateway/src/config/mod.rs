@@ -5,7 +5,7 @@
 //! * [`environment`]: variables that override the file.
 //! * [`error`]: errors of the configuration.
 //! * `explanation`: explains an error in a file, with its line; `nearest`: finds the most similar
-//! name.
+//!   name.
 
 pub mod environment;
 pub mod error;

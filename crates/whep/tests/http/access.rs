@@ -1,4 +1,4 @@
-//! Who may watch, and how often an address may ask.
+//! Authorization of viewers, and rate limits per address.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,7 +21,7 @@ const NO_LIMIT: RateLimit = RateLimit {
     per_minute: 0,
 };
 
-/// A gateway where `live/*` is watched with the key `guest`.
+/// Returns a gateway where `live/*` is watched with the key `guest`.
 fn keyed() -> Front {
     let rule = KeyRule {
         streams: "live/*".parse().unwrap(),
@@ -56,12 +56,12 @@ async fn viewer_sends_its_key_in_the_header_or_in_the_query_string() {
         ("/whep/live/test?x=1&key=guest", vec![]),
         ("/live/test/whep?token=guest", vec![]),
         ("/whep/live/test?jwt=guest", vec![]),
-        // The password of anybody.
+        // The password of any user name.
         (
             "/whep/live/test",
             vec![("authorization", "Basic bWU6Z3Vlc3Q=")],
         ),
-        // What is not good does not stand in the way of what is.
+        // Invalid credentials do not hide valid ones.
         (
             "/whep/live/test?key=guest",
             vec![("authorization", "Bearer null")],
@@ -95,14 +95,14 @@ async fn viewer_without_a_valid_key_is_refused_with_the_reason() {
         let values = values.map(|value| value.to_str().unwrap().to_owned());
         values.collect::<Vec<_>>()
     };
-    // A program may have a user and a password to send once it is asked for them.
+    // A program may send a user and a password only after a challenge.
     let basic = "Basic realm=\"Distributary\", charset=\"UTF-8\"";
     assert_eq!(challenges(&answer), ["Bearer", basic]);
     let wrong = ("authorization", "Basic bWU6d3Jvbmc=");
     let answer = post(&front, "/whep/live/test", &[wrong]).await;
     let invalid = "Bearer error=\"invalid_token\"";
     assert_eq!(challenges(&answer), [invalid, basic]);
-    // A browser would ask its user in place of the page.
+    // In a page, the browser would open a password dialog.
     for of_page in [
         ("origin", "https://a.example"),
         ("origin", "null"),
@@ -122,7 +122,7 @@ async fn viewer_without_a_valid_key_is_refused_with_the_reason() {
         let answer = post(&front, "/whep/live/test?x=1", &[headers]).await;
         answer.problem(StatusCode::UNAUTHORIZED);
     }
-    // Whether it is live is not told either.
+    // A refused viewer does not learn whether the stream is live.
     let answer = post(&front, "/whep/live/other", &[]).await;
     answer.problem(StatusCode::UNAUTHORIZED);
     assert_eq!(front.engine.sessions(), 0);
@@ -140,7 +140,7 @@ async fn rate_limit_applies_to_each_address_separately() {
         burst: 2,
         per_minute: 6,
     };
-    // Requests of these tests come from this machine, as from a proxy.
+    // Requests of these tests come from loopback, as from a proxy.
     let proxies = TrustedProxies(vec![parse_network("127.0.0.1").unwrap()]);
     let front = Front::guarded(Access::new(Authorizer::open(), limit, proxies));
     let ask = async |ip| post(&front, "/whep/live/test", &[("x-forwarded-for", ip)]).await;
@@ -152,7 +152,7 @@ async fn rate_limit_applies_to_each_address_separately() {
     let pause: u32 = answer.header("retry-after").parse().unwrap();
     assert!((1..=10).contains(&pause), "{pause}");
     assert_eq!(ask("203.0.113.8").await.status, StatusCode::CREATED);
-    // Looking is free.
+    // GET is not limited.
     let request = Request::get("/whep/live/test").header("x-forwarded-for", "203.0.113.7");
     let answer = front.send(request.body(Body::empty()).unwrap()).await;
     assert_eq!(answer.status, StatusCode::OK);
@@ -189,7 +189,7 @@ async fn changes_and_ends_of_sessions_have_separate_limits() {
         answer.problem(StatusCode::TOO_MANY_REQUESTS);
         assert!(answer.headers.contains_key("retry-after"));
     }
-    // Browsers do not take "too many" for an answer to their own question.
+    // A browser rejects 429 in response to a preflight.
     for _ in 0..5 {
         let request = Request::options("/whep/live/test")
             .header("x-forwarded-for", "203.0.113.7")
@@ -236,7 +236,7 @@ async fn trickled_candidates_do_not_count_against_the_address_but_restarts_do() 
     }
     let answer = restart(2).await;
     answer.problem(StatusCode::TOO_MANY_REQUESTS);
-    // Candidates of one session have a bound of their own.
+    // Candidates of one session have their own limit.
     let mut allowed = 0;
     let refused = loop {
         let answer = patch(&session, &etag, candidate.to_owned()).await;
@@ -286,7 +286,7 @@ async fn session_gets_reconnect_and_then_ends_with_its_token() {
         .post(&entry, "application/json", "[\"reconnect\"]")
         .await;
     let events = answer.header("location").to_owned();
-    // The simulated clock goes on when nothing else is to be done.
+    // The simulated clock advances when all tasks are idle.
     tokio::time::pause();
     let began = tokio::time::Instant::now();
     let request = Request::get(&events).body(Body::empty()).unwrap();
@@ -297,7 +297,7 @@ async fn session_gets_reconnect_and_then_ends_with_its_token() {
         .filter(|part| !part.starts_with(':'))
         .collect();
     assert_eq!(told, "event: reconnect\ndata: {}\n\n");
-    // The token is good for half a minute more, where clocks differ.
+    // The token is accepted for half a minute more, because clocks differ.
     let lasted = began.elapsed().as_secs();
     assert!((80..=90).contains(&lasted), "{lasted}");
     front
@@ -318,7 +318,7 @@ async fn session_outlives_its_token_if_configured() {
     assert_eq!(answer.status, StatusCode::NO_CONTENT);
 }
 
-/// A gateway that lets in by tokens.
+/// Returns a gateway that requires tokens.
 fn with_tokens(session_outlives_token: bool) -> Front {
     let jwt = JwtConfig {
         secret: "secret".to_owned(),
@@ -334,7 +334,7 @@ fn with_tokens(session_outlives_token: bool) -> Front {
     Front::guarded(Access::new(authorizer, NO_LIMIT, TrustedProxies::default()))
 }
 
-/// Where to ask with a token that expires after so many seconds.
+/// Returns the endpoint with a token that expires after this many seconds.
 #[allow(clippy::disallowed_methods, reason = "tokens expire by the wall clock")]
 fn path_with_token(seconds: u64) -> String {
     let now = SystemTime::now()
@@ -358,7 +358,7 @@ async fn viewers_are_limited_per_address() {
     let front = Front::limited(limits, access);
     let ask = async |ip| post(&front, "/whep/live/test", &[("x-forwarded-for", ip)]).await;
     let first = ask("2001:db8::1").await;
-    // An offer of ours takes a place as well as an answer.
+    // An offer of the gateway takes a permit like an answer.
     let request = Request::post("/whep/live/test").header("x-forwarded-for", "2001:db8::2");
     let second = front.send(request.body(Body::empty()).unwrap()).await;
     for answer in [&first, &second] {
@@ -370,7 +370,7 @@ async fn viewers_are_limited_per_address() {
     let pause: u32 = answer.header("retry-after").parse().unwrap();
     assert!((1..=60).contains(&pause), "{pause}");
     assert_eq!(ask("2001:db8:0:1::1").await.status, StatusCode::CREATED);
-    // This machine is not counted.
+    // Loopback is not counted.
     for _ in 0..3 {
         front.open().await;
     }

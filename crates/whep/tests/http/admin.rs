@@ -1,4 +1,4 @@
-//! The admin API: who may use it, what it says, and what it does.
+//! The admin API: authorization, responses and actions.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ async fn pages_of_other_sites_are_refused_without_a_token() {
         vec![host, ("origin", "http://evil.example")],
         vec![host, ("origin", "null")],
         vec![host, ("sec-fetch-site", "cross-site")],
-        // A name that an attacker lets point here.
+        // A name that an attacker resolves to this address.
         vec![("host", "evil.example:8180")],
         vec![],
     ] {
@@ -207,14 +207,14 @@ async fn undocumented_methods_are_refused() {
     }
 }
 
-/// Checks a value against a schema, as far as the document uses schemas.
+/// Validates a value against a schema, for the schema features that the document uses.
 fn conforms(value: &Value, schema: &Value, document: &Value) {
     if let Some(reference) = schema["$ref"].as_str() {
         let target = document.pointer(reference.trim_start_matches('#')).unwrap();
         return conforms(value, target, document);
     }
     if let Some(one_of) = schema["oneOf"].as_array() {
-        // The second is null.
+        // The second type is null.
         return if value.is_null() {
             assert_eq!(one_of[1]["type"], "null");
         } else {

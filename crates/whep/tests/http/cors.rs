@@ -1,4 +1,4 @@
-//! A player on a page of any origin can use the gateway.
+//! Players on pages of any origin can use the gateway.
 
 use crate::front::{Answer, Front, OFFER};
 use axum::body::Body;
@@ -43,7 +43,7 @@ async fn preflight_allows_unknown_headers() {
         let vary = answer.header("vary");
         assert_eq!(vary, "Access-Control-Request-Headers");
     }
-    // A client that asks without being a browser.
+    // A client that is not a browser.
     let answer = front.request("OPTIONS", "/whep/live/test").await;
     let headers = answer.list("access-control-allow-headers");
     assert_eq!(headers, ["Authorization", "Content-Type", "If-Match"]);

@@ -7,12 +7,12 @@ use axum::http::{Request, StatusCode, header};
 
 const SDP: &str = "application/sdp";
 
-/// The offer of a player that takes itself for the sender.
+/// The offer of a player that wants to send.
 fn sends() -> String {
     OFFER.replace("a=recvonly", "a=sendonly")
 }
 
-/// What a browser answers to this offer: the other direction, and a transport of its own.
+/// Returns a browser's answer to this offer: the other direction, and its own transport.
 fn answer_to(offer: &str) -> String {
     let line = |start: &str| OFFER.lines().find(|line| line.starts_with(start)).unwrap();
     let lines = offer
@@ -35,7 +35,7 @@ async fn patch(front: &Front, session: &str, answer: &str) -> Answer {
     front.send(request.unwrap()).await
 }
 
-/// The session and the offer in an answer of the gateway.
+/// Returns the session and the offer in a response of the gateway.
 fn offered(answer: &Answer) -> (String, String) {
     assert_eq!(answer.header("content-type"), SDP);
     let offer = answer.text().to_owned();
@@ -48,7 +48,7 @@ fn offered(answer: &Answer) -> (String, String) {
 #[tokio::test]
 async fn counter_offer_is_sent_if_an_offer_cannot_be_answered() {
     let front = Front::new();
-    // Only a player that says so takes an offer; another one is told what is wrong with its own.
+    // Only a player that accepts SDP gets an offer; another one learns what is wrong with its own.
     let answer = front.post("/whep/live/test", SDP, sends()).await;
     let problem = answer.problem(StatusCode::NOT_ACCEPTABLE);
     let detail = problem["detail"].as_str().unwrap();
@@ -67,7 +67,7 @@ async fn counter_offer_is_sent_if_an_offer_cannot_be_answered() {
     let accepted = patch(&front, &session, &answer_to(&offer)).await;
     assert_eq!(accepted.status, StatusCode::NO_CONTENT, "{accepted:?}");
     assert_eq!(front.engine.sessions(), 1);
-    // It is a session as any other now, and is negotiated once.
+    // The session is like any other now, and is negotiated once.
     let again = patch(&front, &session, &answer_to(&offer)).await;
     again.problem(StatusCode::UNSUPPORTED_MEDIA_TYPE);
     let trickled = Request::patch(&session)

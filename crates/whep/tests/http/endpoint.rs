@@ -1,4 +1,4 @@
-//! The rules of the WHEP endpoint: POST, and what else may be asked of it.
+//! The WHEP endpoint: POST and the other methods.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use hyper::body::Frame;
 
 const SDP: &str = "application/sdp";
 
-/// The body of a client that sends nothing.
+/// A request body that never arrives.
 struct Silence;
 
 impl HttpBody for Silence {
@@ -51,7 +51,7 @@ async fn offer_opens_a_session() {
     assert!(front.engine.contains(&id.parse().unwrap()));
 }
 
-/// A stream that most browsers cannot show.
+/// Returns a stream that most browsers cannot decode.
 fn publish_h265(front: &Front) -> Publisher {
     let publisher = publish(&front.hub, "live/h265");
     publisher.set_video_track(VideoTrack {
@@ -130,7 +130,7 @@ async fn player_that_cannot_decode_the_video_gets_audio_or_the_reason() {
     let answer = front.post("/whep/live/h265", SDP, OFFER).await;
     let problem = answer.problem(StatusCode::NOT_ACCEPTABLE);
     assert_eq!(problem["detail"], reason);
-    // One that asks for sound alone gets it.
+    // An offer for audio alone gets it.
     let sound = include_str!("../../../webrtc/tests/fixtures/offers/chromium-audio-only.sdp");
     let answer = front.post("/whep/live/h265", SDP, sound).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
@@ -235,9 +235,9 @@ async fn session_opens_before_the_stream_with_offline_wait() {
     let front = Front::with(whep, EngineConfig::default());
     let answer = front.post("/whep/live/later", SDP, OFFER).await;
     assert_eq!(answer.status, StatusCode::CREATED);
-    // Both are promised: what comes is not known.
+    // The answer accepts both kinds: the tracks are not known yet.
     assert_eq!(answer.text().matches("a=sendonly").count(), 2);
-    // The stream is there for who publishes it, and gone with the last who waited.
+    // The stream exists for its publisher, and ends with the last waiting viewer.
     let name = StreamName::parse("live/later").unwrap();
     assert!(
         front
@@ -323,7 +323,7 @@ async fn offer_over_the_maximum_size_is_refused() {
     let answer = front.post("/whep/live/test", SDP, padded(MAX_OFFER_LEN));
     assert_ne!(answer.await.status, StatusCode::PAYLOAD_TOO_LARGE);
 
-    // A length that is only declared is not waited for.
+    // The declared length alone is enough for the refusal.
     let request = Request::post("/whep/live/test")
         .header(header::CONTENT_TYPE, SDP)
         .header(header::CONTENT_LENGTH, "104857600")

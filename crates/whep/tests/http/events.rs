@@ -11,10 +11,10 @@ use http_body_util::BodyExt as _;
 
 const JSON: &str = "application/json";
 
-/// How long a player waits for an event that must come.
+/// Timeout for an event that must come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A gateway where viewers wait for a stream, told at once that it is inactive.
+/// Returns a gateway where viewers wait for a stream, without a grace period for `inactive`.
 fn front(whep: FrontConfig) -> Front {
     let engine = EngineConfig {
         offline_grace: None,
@@ -31,7 +31,7 @@ fn front(whep: FrontConfig) -> Front {
     Front::with(whep, engine)
 }
 
-/// Where events can be asked for, by the link in the answer to an offer.
+/// Returns the path of the events, from the `Link` in the response to an offer.
 fn entry(answer: &Answer) -> String {
     let links = answer.headers.get_all("link").iter();
     let mut links = links.map(|link| link.to_str().unwrap());
@@ -42,8 +42,7 @@ fn entry(answer: &Answer) -> String {
     url.to_owned()
 }
 
-/// Opens a session of `live/test`, and an event stream of these events. Returns the session and the
-/// event stream.
+/// Opens a session of `live/test`, and an event stream for these events. Returns the paths of both.
 async fn subscribe(front: &Front, events: &str) -> (String, String) {
     let answer = front
         .post("/whep/live/test", "application/sdp", OFFER)
@@ -54,7 +53,7 @@ async fn subscribe(front: &Front, events: &str) -> (String, String) {
     (session, answer.header("location").to_owned())
 }
 
-/// A player that listens.
+/// A player that listens to events.
 struct Player(Body);
 
 impl Player {
@@ -67,13 +66,13 @@ impl Player {
         Self(response.into_body())
     }
 
-    /// The next event as it is on the wire; `None` when there are no more.
+    /// Returns the next event as sent; `None` after the last.
     async fn next(&mut self) -> Option<String> {
         loop {
             let frame = tokio::time::timeout(PATIENCE, self.0.frame());
             let data = frame.await.unwrap()?.unwrap().into_data().unwrap();
             let text = String::from_utf8(data.to_vec()).unwrap();
-            // A comment keeps the connection alive and tells nothing.
+            // Comments keep the connection alive and are no events.
             if !text.starts_with(':') {
                 return Some(text);
             }
@@ -112,7 +111,7 @@ async fn player_that_waits_for_a_stream_gets_no_inactive() {
     player.expect("active", "{}").await;
     drop(publisher);
     drop(player);
-    // What has happened meanwhile is told to who listens again.
+    // A new listener gets what has changed meanwhile.
     let mut player = Player::listen(&front, &events).await;
     player.expect("inactive", "{}").await;
 }

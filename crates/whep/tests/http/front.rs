@@ -1,4 +1,4 @@
-//! A front door without a socket, and what one says to it.
+//! The HTTP routes without a socket, and requests to them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
@@ -20,7 +20,7 @@ use tower::ServiceExt;
 pub(crate) const OFFER: &str =
     include_str!("../../../webrtc/tests/fixtures/offers/chromium-offer.sdp");
 
-/// A gateway's HTTP side on which `live/test` is published.
+/// The HTTP side of a gateway on which `live/test` is published.
 pub(crate) struct Front {
     pub(crate) hub: Hub,
     pub(crate) engine: Engine,
@@ -30,7 +30,7 @@ pub(crate) struct Front {
     publisher: Option<Publisher>,
 }
 
-/// An answer, read to its end.
+/// A response with its whole body.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -43,17 +43,17 @@ impl Front {
         Self::with(FrontConfig::default(), EngineConfig::default())
     }
 
-    /// One with settings of its own.
+    /// Creates one with these settings.
     pub(crate) fn with(whep: FrontConfig, engine: EngineConfig) -> Self {
         Self::build(whep, engine, Access::default())
     }
 
-    /// One that asks who may watch.
+    /// Creates one with this authorization.
     pub(crate) fn guarded(access: Access) -> Self {
         Self::build(FrontConfig::default(), EngineConfig::default(), access)
     }
 
-    /// One with limits on its viewers.
+    /// Creates one with these limits for viewers.
     pub(crate) fn limited(viewers: ViewerLimits, access: Access) -> Self {
         let hub = Hub::new(HubConfig {
             viewers,
@@ -100,7 +100,7 @@ impl Front {
         }
     }
 
-    /// The same gateway on its admin listener, with or without a token.
+    /// Returns the admin listener of the same gateway, with or without a token.
     pub(crate) fn admin(&self, token: &str) -> Admin {
         Admin(admin_router(AdminDoor {
             hub: self.hub.clone(),
@@ -111,17 +111,17 @@ impl Front {
         }))
     }
 
-    /// The publisher of `live/test`.
+    /// Returns the publisher of `live/test`.
     pub(crate) fn publisher(&self) -> &Publisher {
         self.publisher.as_ref().expect("it has not left")
     }
 
-    /// The publisher of `live/test` leaves.
+    /// Ends the publisher of `live/test`.
     pub(crate) fn unpublish(&mut self) {
         self.publisher = None;
     }
 
-    /// The response, whose body may have no end.
+    /// Returns the response, whose body may be endless.
     pub(crate) async fn response(&self, request: Request<Body>) -> Response<Body> {
         self.router.clone().oneshot(request).await.unwrap()
     }
@@ -155,7 +155,7 @@ impl Front {
 
 impl Drop for Front {
     fn drop(&mut self) {
-        // It blocks, which a test's own thread, that of the runtime, must not do.
+        // It blocks, which the test's own runtime thread must not.
         let engine = self.engine.clone();
         std::thread::spawn(move || engine.shutdown())
             .join()
@@ -171,7 +171,7 @@ impl Admin {
         Answer::read(self.0.clone().oneshot(request).await.unwrap()).await
     }
 
-    /// A request as a program on this machine makes it.
+    /// Sends a request like a program on this machine.
     pub(crate) async fn request(&self, method: &str, path: &str) -> Answer {
         let request = Request::builder()
             .method(method)
@@ -192,14 +192,14 @@ impl Answer {
         }
     }
 
-    /// A header that must be there, once and as text.
+    /// Returns a header that must exist once, as text.
     pub(crate) fn header(&self, name: &str) -> &str {
         let values: Vec<_> = self.headers.get_all(name).iter().collect();
         assert_eq!(values.len(), 1, "{name} in {:?}", self.headers);
         values[0].to_str().unwrap()
     }
 
-    /// The words of a comma-separated header, sorted.
+    /// Returns the words of a comma-separated header, sorted.
     pub(crate) fn list(&self, name: &str) -> Vec<&str> {
         let mut words: Vec<_> = self.header(name).split(',').map(str::trim).collect();
         words.sort_unstable();
@@ -214,7 +214,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The document of an error, which must agree with the status line.
+    /// Returns the problem document, which must agree with the status line.
     pub(crate) fn problem(&self, status: StatusCode) -> serde_json::Value {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.header("content-type"), "application/problem+json");

@@ -1,4 +1,4 @@
-//! STUN and TURN servers that players are told of (RFC 9725 section 4.6).
+//! Announcement of STUN and TURN servers to players (RFC 9725 section 4.6).
 
 use std::time::Duration;
 
@@ -49,13 +49,13 @@ async fn answer_lists_ice_servers_with_credentials_for_an_hour() {
     let turn = "<turn:turn.example?transport=udp>; rel=\"ice-server\"; username=\"";
     let rest = links[1].strip_prefix(turn).unwrap();
     let (until, rest) = rest.split_once('"').unwrap();
-    // A moment of this century, not a length of time.
+    // An expiry time in this century, not a duration.
     assert!(until.parse::<u64>().unwrap() > 1_700_000_000);
     assert!(rest.starts_with("; credential=\""), "{rest}");
     assert!(rest.ends_with("\"; credential-type=\"password\""), "{rest}");
 }
 
-/// What a player that sends this header is told by OPTIONS.
+/// Returns the response to OPTIONS for a player that sends this header.
 async fn asked(front: &Front, header: Option<(&str, &str)>) -> Answer {
     let mut request = Request::options("/whep/live/test");
     if let Some((name, value)) = header {

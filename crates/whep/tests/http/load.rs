@@ -1,4 +1,4 @@
-//! What happens when there are too many viewers, or none may come any more.
+//! Limits of viewers, draining and redirects.
 
 use crate::front::{Front, OFFER, publish};
 use axum::http::StatusCode;
@@ -18,7 +18,8 @@ fn front(max: usize, max_per_stream: usize) -> Front {
     Front::limited(limits, Access::default())
 }
 
-/// Asks for a stream, and checks that the gateway has no room and says when to ask again.
+/// Requests a session, and checks that the gateway refuses it with `Retry-After`. Returns the
+/// detail.
 async fn is_full(front: &Front, path: &str) -> String {
     let answer = front.post(path, SDP, OFFER).await;
     let problem = answer.problem(StatusCode::SERVICE_UNAVAILABLE);

@@ -1,4 +1,4 @@
-//! The HTTP rules, each on the router without a socket.
+//! The HTTP behavior, tested on the routes without a socket.
 
 #![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 

@@ -1,4 +1,4 @@
-//! Figures for Prometheus.
+//! Metrics for Prometheus.
 
 use crate::front::{Front, publish};
 use axum::http::StatusCode;

@@ -1,4 +1,4 @@
-//! The pages, and what they ask.
+//! The pages, their files and the API of the front page.
 
 use crate::front::{Front, publish};
 use axum::body::Body;
@@ -83,7 +83,7 @@ async fn unchanged_file_is_not_sent_again() {
         "text/javascript; charset=utf-8"
     );
     assert!(!first.body.is_empty());
-    // It is a module for the pages of other sites.
+    // Other sites embed it.
     assert_eq!(first.header("access-control-allow-origin"), "*");
 
     let ask = |etag: &str| {
@@ -157,7 +157,7 @@ async fn page_finds_its_files_under_any_path_prefix() {
     let admin = front.admin("");
     let page = admin.request("GET", "/").await;
     assert!(page.text().contains("src=\"./assets/dashboard.js\""));
-    // Pages at other depths are other files to a browser.
+    // Relative paths make pages at other depths different files.
     let tags = ["/live/test", "/live/eu/test"].map(|path| front.request("GET", path));
     let [shallow, deep] = tags;
     assert_ne!(shallow.await.header("etag"), deep.await.header("etag"));

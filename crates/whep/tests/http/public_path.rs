@@ -1,4 +1,4 @@
-//! A gateway behind a proxy that serves it under a path.
+//! A gateway behind a proxy that serves it under a path prefix.
 
 use crate::front::{Answer, Front, OFFER};
 use axum::body::Body;
@@ -9,7 +9,7 @@ use distributary_egress::engine::EngineConfig;
 use distributary_net::{TrustedProxies, parse_network};
 use distributary_whep::{Access, FrontConfig, WhepConfig};
 
-/// A gateway with this path in its configuration, which believes proxies at these addresses.
+/// Returns a gateway with this `public_path`, which trusts proxies at these addresses.
 fn front(public_path: &str, proxies: &[&str]) -> Front {
     let whep = FrontConfig {
         whep: WhepConfig {
@@ -41,14 +41,14 @@ async fn open(front: &Front, prefixes: &[&str]) -> Answer {
     answer
 }
 
-/// The path under which the answer puts the session; its other addresses must be there as well.
+/// Returns the prefix of the session's path; the other URLs must have the same.
 async fn prefix_of(front: &Front, prefixes: &[&str]) -> String {
     let answer = open(front, prefixes).await;
     let location = answer.header("location");
     let (prefix, id) = location.split_once("/session/").unwrap();
     let link = answer.header("link");
     assert!(link.starts_with(&format!("<{location}/events>")), "{link}");
-    // The proxy takes the prefix off.
+    // The proxy removes the prefix.
     let mut request = Request::post(format!("/session/{id}/events"));
     for prefix in prefixes {
         request = request.header("x-forwarded-prefix", *prefix);

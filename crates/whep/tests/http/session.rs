@@ -1,4 +1,4 @@
-//! The rules of a session's own resource.
+//! The resource of a session.
 
 use crate::front::{Answer, Front};
 use axum::body::Body;
@@ -64,7 +64,7 @@ async fn paths_below_a_session_are_not_found() {
 
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
-/// The credentials of the offer, and one candidate more.
+/// Returns an ICE fragment with the credentials of the offer and one more candidate.
 const TRICKLED: &str = "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=end-of-candidates\r\n";
 
 const RESTART: &str = "a=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n\
@@ -80,7 +80,7 @@ async fn patch(front: &Front, session: &str, if_match: Option<&str>, body: &str)
         .await
 }
 
-/// A new session and its tag.
+/// Returns a new session and its ETag.
 async fn open(front: &Front) -> (String, String) {
     let answer = front
         .post("/whep/live/test", "application/sdp", crate::front::OFFER)
@@ -116,7 +116,7 @@ async fn ice_restart_returns_credentials_candidates_and_a_new_etag() {
     assert!(lines.iter().any(|line| line.starts_with("a=ice-pwd:")));
     assert!(lines.iter().any(|line| line.starts_with("a=candidate:")));
 
-    // The same again is the same state, and what is about the state before is refused.
+    // The same restart again changes nothing, and the former ETag is refused.
     let answer = patch(&front, &session, Some(next), RESTART).await;
     assert_eq!(answer.status, StatusCode::NO_CONTENT, "{answer:?}");
     let answer = patch(&front, &session, Some(&etag), TRICKLED).await;
@@ -147,7 +147,7 @@ async fn ice_restarts_are_limited_per_session() {
         if answer.status != StatusCode::OK {
             break answer;
         }
-        // A slow machine earns a restart every two seconds.
+        // On a slow machine, one restart is allowed every two seconds.
         number += 1;
         assert!(number < 1000, "there is no limit");
     };
@@ -156,7 +156,7 @@ async fn ice_restarts_are_limited_per_session() {
     let (other, etag) = open(&front).await;
     let answer = patch(&front, &other, Some("*"), RESTART).await;
     assert_eq!(answer.status, StatusCode::OK, "others have theirs");
-    // Candidates are no restart.
+    // Candidates are not restarts.
     let answer = patch(&front, &other, Some(&etag), TRICKLED).await;
     assert_ne!(answer.status, StatusCode::TOO_MANY_REQUESTS);
 }
@@ -165,7 +165,7 @@ async fn ice_restarts_are_limited_per_session() {
 async fn patch_needs_if_match_and_the_type_of_a_fragment() {
     let front = Front::new();
     let (session, _) = open(&front).await;
-    // Candidates for the state that there is change nothing, whatever is said of it.
+    // Candidates for the current state change nothing, whatever the `If-Match`.
     let answer = patch(&front, &session, None, TRICKLED).await;
     assert_eq!(answer.status, StatusCode::NO_CONTENT, "{answer:?}");
     let answer = patch(&front, &session, Some("*"), "hello").await;
