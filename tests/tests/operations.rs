@@ -333,7 +333,7 @@ fn configuration_is_checked_without_starting_anything() {
         ),
         (
             "[auth]\nplay = \"jwt\"",
-            "[auth.jwt]: give one of secret, public_key and jwks",
+            "[auth.jwt]: set one of secret, public_key and jwks",
         ),
         (
             "[https]\nlisten = \"[::]:1\"\nkey = \"x\"",

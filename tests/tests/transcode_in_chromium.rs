@@ -11,7 +11,7 @@ use distributary_tests::wait::eventually;
 const STREAM: &str = "live/test";
 
 /// Log message for a working ffmpeg.
-const FOUND: &str = "can be encoded anew";
+const FOUND: &str = "streams are transcoded for viewers";
 
 /// The offer of a Chromium that wants to watch.
 const OFFER: &str = include_str!("../../crates/webrtc/tests/fixtures/offers/chromium-offer.sdp");

@@ -1,4 +1,4 @@
-//! What somebody wants to do, and why they may not.
+//! Access requests, and the reasons for their denial.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,41 +11,42 @@ use url::form_urlencoded;
 
 use crate::jwt::LEEWAY;
 
-/// Parameters of a URL in which clients without headers show what they have, in the order in which they are
-/// tried: ours, that of MediaMTX, and that of encoders.
+/// Query parameters with the credentials of clients that cannot set headers, in the order in which
+/// they are tried: ours, that of MediaMTX, and that of encoders.
 const TOKEN_PARAMETERS: [&str; 3] = ["token", "jwt", "key"];
 
-/// What is to be done with a stream.
+/// An action on a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// To send it.
+    /// Publish it.
     Publish,
-    /// To watch it.
+    /// Watch it.
     Play,
 }
 
-/// What somebody wants to do.
+/// A client's request for access to a stream.
 #[derive(Clone, Copy)]
 pub struct AccessRequest<'a> {
-    /// What.
+    /// The action.
     pub action: Action,
-    /// With which stream.
+    /// The stream.
     pub stream: &'a StreamName,
-    /// From where; behind a proxy that is believed, the address that it tells.
+    /// The client's address; behind a trusted proxy, the address that the proxy forwards.
     pub ip: IpAddr,
-    /// The token or key of the request's `Authorization` header, where there is one.
+    /// The token or key of the request's `Authorization` header, if there is one.
     pub bearer: Option<&'a str>,
-    /// The query of the URL, without the question mark. It may hold a secret.
+    /// The query string, without the question mark. It may contain a secret.
     pub query: &'a str,
-    /// What the client calls itself: `User-Agent` or `flashVer`.
+    /// The client's `User-Agent` or `flashVer`.
     pub client: Option<&'a str>,
 }
 
 impl AccessRequest<'_> {
-    /// Returns all that the client shows, in the order in which it is tried: the token of the header, then
-    /// `token`, `jwt` and `key` of the query. Any of them may be the good one: players keep sending a header
-    /// that their page has set once, and proxies add one of their own.
+    /// Returns all credentials of the client, in the order in which they are tried: the token of
+    /// the header, then `token`, `jwt` and `key` of the query. Any of them may be the valid one:
+    /// players keep sending a header that their page has set once, and proxies add one of their
+    /// own.
     pub fn credentials(&self) -> Vec<Cow<'_, str>> {
         let header = self.bearer.filter(|token| !token.is_empty());
         let of_query = TOKEN_PARAMETERS.iter().filter_map(|name| {
@@ -64,13 +65,13 @@ impl AccessRequest<'_> {
 /// The access that an authorizer has granted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
-    /// When the token expires, where there is one and a session ends with it.
+    /// Expiry of the token, if there is one and the session ends with it.
     pub expires: Option<SystemTime>,
 }
 
 impl Grant {
-    /// Returns how long a session that begins at `now` may last: until the token would not be accepted any more,
-    /// [`LEEWAY`] after its expiry. `None`: for ever.
+    /// Returns the maximum duration of a session that starts at `now`: until the token is no longer
+    /// accepted, [`LEEWAY`] after its expiry. `None` means no limit.
     pub fn left(&self, now: SystemTime) -> Option<Duration> {
         let end = self.expires?.checked_add(LEEWAY)?;
         Some(end.duration_since(now).unwrap_or(Duration::ZERO))
@@ -88,22 +89,22 @@ impl fmt::Debug for AccessRequest<'_> {
     }
 }
 
-/// Why somebody may not do what they want. The text is for the person at the other end: it tells nothing
-/// that helps to guess a secret.
+/// The reason for a denial. The text is shown to the client: it contains nothing that helps to
+/// guess a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Denied {
-    /// Nothing was shown.
+    /// The client has sent no credentials.
     #[error("a token or key is needed: Authorization: Bearer ..., ?token=... or ?key=...")]
     Missing,
-    /// What was shown is not valid, or no longer.
+    /// The credentials are not valid, or have expired.
     #[error("{0}")]
     Invalid(&'static str),
-    /// What was shown is valid, and not for this.
+    /// The credentials are valid, but not for this request.
     #[error("{0}")]
     Forbidden(&'static str),
-    /// Whoever decides cannot be asked now.
-    #[error("whether this is allowed cannot be found out now; try again later")]
+    /// The webhook or key server cannot be reached.
+    #[error("access cannot be checked now; try again later")]
     Unavailable,
 }
 
@@ -125,7 +126,7 @@ pub(crate) mod tests {
         StreamName::parse(text).unwrap()
     }
 
-    /// Somebody who wants to do `action` and shows `query`.
+    /// Returns a request for `action` with the credentials in `query`.
     pub(crate) fn asking<'a>(
         action: Action,
         stream: &'a StreamName,
@@ -142,7 +143,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn all_that_is_shown_counts_the_header_first() {
+    fn all_credentials_are_tried_the_header_first() {
         let stream = name("live/test");
         let of = |bearer, query| {
             let request = AccessRequest {
@@ -160,7 +161,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_session_may_last_until_the_token_is_not_accepted_any_more() {
+    fn session_may_last_until_the_token_is_no_longer_accepted() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
         let left = |grant: Grant| grant.left(now).map(|left| left.as_secs());
         let until = |seconds| Grant {
@@ -173,7 +174,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_request_does_not_show_its_secrets_in_a_log() {
+    fn debug_output_of_a_request_has_no_secrets() {
         let stream = name("live/test");
         let request = AccessRequest {
             bearer: Some("hidden"),

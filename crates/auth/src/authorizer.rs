@@ -1,4 +1,4 @@
-//! The rules in force.
+//! The access rules in force.
 
 use std::borrow::Cow;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,22 +12,22 @@ use crate::jwt::{Jwt, JwtError};
 use crate::keys::{self, KeyRule};
 use crate::webhook::Webhook;
 
-/// Why the rules cannot be followed.
+/// The error of an unusable configuration.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
     /// The keys of tokens cannot be read.
     #[error("[auth.jwt]: {0}")]
     Jwt(#[from] JwtError),
-    /// Keys are wanted, and none of them allows the action.
+    /// The method is keys, and no key allows the action.
     #[error("[[auth.key]]: there is no key for it: add match and keys")]
     NoKey,
-    /// A webhook is wanted and has no URL.
+    /// The method is webhook, and it has no URL.
     #[error("[auth.webhook] {0} = \"\": expected a URL such as http://127.0.0.1:9000/auth")]
     NoUrl(&'static str),
 }
 
-/// Decides who may publish and who may watch. Cloning gives another handle to the same rules.
+/// Decides which clients may publish and watch. A clone shares the rules.
 #[derive(Clone)]
 pub struct Authorizer {
     rules: Arc<RwLock<Arc<Rules>>>,
@@ -52,7 +52,7 @@ enum Rule {
 }
 
 impl Authorizer {
-    /// Everybody may do everything.
+    /// Returns an authorizer that allows everything.
     pub fn open() -> Self {
         Self {
             rules: Arc::default(),
@@ -60,7 +60,7 @@ impl Authorizer {
         }
     }
 
-    /// With the rules of `config`.
+    /// Returns an authorizer with the rules of `config`.
     ///
     /// # Errors
     /// When the keys of tokens cannot be read.
@@ -70,10 +70,10 @@ impl Authorizer {
         Ok(authorizer)
     }
 
-    /// Puts other rules into force, for those who ask from now on.
+    /// Replaces the rules for requests from now on.
     ///
     /// # Errors
-    /// When the keys of tokens cannot be read: the rules stay as they are.
+    /// When the keys of tokens cannot be read. The old rules then stay in force.
     pub fn replace(&self, config: AuthConfig) -> Result<(), AuthError> {
         let rules = Rules {
             publish: Rule::new(&config, Action::Publish)?,
@@ -89,7 +89,8 @@ impl Authorizer {
         self.rules().config.clone()
     }
 
-    /// Gets ready what the rules need from elsewhere. What fails is logged, and tried again when it is needed.
+    /// Fetches the key set that the rules need, if any. A failure is logged, and the fetch is
+    /// retried when a token arrives.
     pub async fn prepare(&self) {
         let rules = self.rules();
         for rule in [&rules.publish, &rules.play] {
@@ -99,13 +100,13 @@ impl Authorizer {
         }
     }
 
-    /// Whether everybody may do it.
+    /// Returns whether the action needs no credentials.
     pub fn is_open(&self, action: Action) -> bool {
         matches!(self.rules().of(action), Rule::Open)
     }
 
-    /// The key by which this very process publishes to itself, whatever the rules. It is made anew at each
-    /// start, and told to nobody.
+    /// Returns the key with which this process publishes to itself, whatever the rules. It is
+    /// generated at each start, and never leaves the process.
     pub fn own_key(&self) -> &str {
         &self.own_key
     }
@@ -118,7 +119,7 @@ impl Authorizer {
     /// Decides about a request.
     ///
     /// # Errors
-    /// Why it is denied.
+    /// The reason for the denial.
     pub async fn authorize(&self, request: &AccessRequest<'_>) -> Result<Grant, Denied> {
         let without_end = |()| Grant::default();
         match self.rules().of(request.action) {
@@ -191,7 +192,7 @@ mod tests {
     use crate::access::tests::{asking, name};
     use crate::jwt::JwtConfig;
 
-    /// Rules by which publishers have to show a key.
+    /// Returns rules that require a key to publish.
     fn keyed() -> AuthConfig {
         AuthConfig {
             publish: Method::Keys,
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn each_method_needs_its_settings() {
+    fn each_method_requires_its_settings() {
         let error = |config| Authorizer::new(config).unwrap_err().to_string();
         let config = AuthConfig {
             play: Method::Keys,
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rules_that_cannot_be_read_leave_those_before_in_force() {
+    async fn old_rules_stay_in_force_when_new_ones_cannot_be_read() {
         let authorizer = Authorizer::new(keyed()).unwrap();
         let config = AuthConfig {
             play: Method::Jwt,

@@ -1,4 +1,4 @@
-//! A small HTTP client: one request, one answer, both bounded.
+//! A small HTTP client: one request, one response, both limited.
 
 use std::error::Error;
 use std::time::Duration;
@@ -13,29 +13,29 @@ use hyper_util::rt::TokioExecutor;
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Longest answer that is read, unless the client says otherwise.
+/// Default maximum size of a response body, in bytes.
 const MAX_ANSWER: usize = 256 * 1024;
 
-/// Why a request was not answered. Its text has the host, and not the path or query, which may hold a
+/// The error of a request. Its text has the host, but not the path or query, which may contain a
 /// secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// There is no connection to the host.
+    /// The host cannot be reached.
     #[error("{host} cannot be reached: {}", cause(.1), host = .0)]
     Connect(String, hyper_util::client::legacy::Error),
     /// The body is too long, or the connection broke.
     #[error("the answer of {0} broke off or is longer than {1} bytes")]
     Body(String, usize),
-    /// The whole answer was not there in time.
+    /// The response was not complete within the timeout.
     #[error("{0} did not answer within {1:?}")]
     Timeout(String, Duration),
-    /// There is no such request.
+    /// The request is not valid.
     #[error("the request cannot be made: {0}")]
     Request(#[from] http::Error),
 }
 
-/// What is at the bottom of an error: a port where nobody listens, a certificate that is not trusted.
+/// Returns the root cause of an error: a refused connection, an untrusted certificate.
 fn cause(error: &dyn Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
@@ -44,7 +44,7 @@ fn cause(error: &dyn Error) -> String {
     cause.to_string()
 }
 
-/// Asks over HTTP and HTTPS. Connections are kept for the next request.
+/// A client for HTTP and HTTPS. Connections are kept for the next request.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -53,7 +53,8 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// Creates a client that trusts the certificates the system trusts. A request and its answer may take so long.
+    /// Creates a client that trusts the certificates the system trusts. `timeout` covers the
+    /// request and its response.
     pub fn new(timeout: Duration) -> Self {
         let builder = HttpsConnectorBuilder::new();
         match builder.with_provider_and_native_roots(aws_lc_rs::default_provider()) {
@@ -61,14 +62,14 @@ impl HttpClient {
                 Self::connecting(builder.https_or_http().enable_http1().build(), timeout)
             }
             Err(error) => {
-                // A system without certificates can still ask over plain HTTP.
-                tracing::debug!(%error, "no requests over HTTPS");
+                // Without system certificates plain HTTP still works.
+                tracing::debug!(%error, "requests over HTTPS are not possible");
                 Self::trusting(RootCertStore::empty(), timeout)
             }
         }
     }
 
-    /// A client that trusts these certificates.
+    /// Returns a client that trusts these certificates.
     pub(crate) fn trusting(roots: RootCertStore, timeout: Duration) -> Self {
         let provider = aws_lc_rs::default_provider();
         let config = ClientConfig::builder_with_provider(provider.into())
@@ -88,7 +89,7 @@ impl HttpClient {
         }
     }
 
-    /// Returns the same client, for answers of up to `max` bytes.
+    /// Returns the same client, for responses of up to `max` bytes.
     #[must_use]
     pub fn with_max_answer(self, max: usize) -> Self {
         Self {
@@ -97,10 +98,10 @@ impl HttpClient {
         }
     }
 
-    /// Fetches what is at `uri`. Redirects are not followed.
+    /// Fetches `uri`. Redirects are not followed.
     ///
     /// # Errors
-    /// When there is no whole answer in time.
+    /// When there is no complete response within the timeout.
     pub async fn get(&self, uri: &Uri) -> Result<(StatusCode, Bytes), ClientError> {
         let request = Request::builder().method(Method::GET).uri(uri.clone());
         self.send(uri, request.body(Full::default())?).await
@@ -147,7 +148,7 @@ mod tests {
     use crate::test_server::{Answer, Server};
 
     #[tokio::test]
-    async fn an_error_says_what_is_at_the_bottom_of_it() {
+    async fn error_names_its_root_cause() {
         let client = HttpClient::trusting(RootCertStore::empty(), Duration::from_secs(5));
         let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let nobody = format!("http://{}/a?secret", free.local_addr().unwrap());

@@ -7,14 +7,14 @@ use crate::jwt::JwtConfig;
 use crate::keys::KeyRule;
 use crate::webhook::WebhookConfig;
 
-/// Who can publish and who can watch.
+/// The configuration of access control.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Section)]
 #[serde(default, deny_unknown_fields)]
 #[reload]
 pub struct AuthConfig {
-    /// How publishers are authorized.
+    /// Authorization method for publishers.
     pub publish: Method,
-    /// How viewers are authorized, over WHEP and RTMP.
+    /// Authorization method for viewers, over WHEP and RTMP.
     pub play: Method,
     /// Keys for [`Method::Keys`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -27,17 +27,17 @@ pub struct AuthConfig {
     pub webhook: WebhookConfig,
 }
 
-/// A way to decide whether somebody may do something.
+/// An authorization method.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// Allows everybody.
+    /// Allows every client.
     #[default]
     Open,
     /// Allows clients with a key of the configuration.
     Keys,
     /// Allows clients with a JSON Web Token.
     Jwt,
-    /// Asks another program.
+    /// Asks a webhook.
     Webhook,
 }

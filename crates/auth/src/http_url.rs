@@ -9,7 +9,7 @@ use http::Uri;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpUrl(Option<Uri>);
 
-/// A text is not the URL of an HTTP server.
+/// The error for a text that is not the URL of an HTTP server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a URL such as http://127.0.0.1:9000/auth instead of {0:?}")]
 pub struct HttpUrlError(String);

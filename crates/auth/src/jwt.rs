@@ -1,13 +1,13 @@
 //! JSON Web Tokens (RFC 7519).
 //!
-//! A token says what it is for in two claims, whose names can be chosen:
+//! Two claims with configurable names say what a token is for:
 //!
 //! ```json
 //! { "exp": 1790000000, "stream": "live/*", "action": ["play"] }
 //! ```
 //!
-//! `stream` is a pattern of names or a list of them, `action` is `publish`, `play` or a list. `exp` is
-//! needed; `nbf`, `iss` and `aud` count where they are there or asked for.
+//! `stream` is a pattern of names or a list of them, `action` is `publish`, `play` or a list. `exp`
+//! is required; `nbf`, `iss` and `aud` are checked if they are present or configured.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,18 +22,19 @@ use crate::http_url::HttpUrl;
 pub use crate::key_set::JwtError;
 use crate::key_set::{Key, KeySource, Keys};
 
-/// Clocks of two machines may differ by this much: a token is good for so long beyond its expiry.
+/// Maximum difference between the clocks of two machines: a token is accepted for this long after
+/// its expiry.
 pub const LEEWAY: Duration = Duration::from_secs(30);
 
-/// Longest token that is looked at.
+/// Maximum length of a token, in bytes.
 const MAX_TOKEN: usize = 8 * 1024;
 
-/// The section `[auth.jwt]`: what tokens are verified with, and what they must say.
+/// The section `[auth.jwt]`: keys that verify tokens, and required claims.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Section)]
 #[serde(default, deny_unknown_fields)]
 #[reload]
 pub struct JwtConfig {
-    /// Secret of HS256. One of this, `public_key` and `jwks` is set.
+    /// Secret of HS256. Exactly one of this, `public_key` and `jwks` is set.
     pub secret: String,
     /// PEM file with the public key of RS256 or ES256.
     pub public_key: String,
@@ -43,9 +44,9 @@ pub struct JwtConfig {
     pub stream_claim: String,
     /// The claim with the actions.
     pub action_claim: String,
-    /// Who must have issued the token (`iss`); empty for anybody.
+    /// Required issuer of the token (`iss`); empty for any.
     pub issuer: String,
-    /// Whom it must be for (`aud`); empty for anybody.
+    /// Required audience of the token (`aud`); empty for any.
     pub audience: String,
     /// Lets a session continue after the token that it was opened with has expired.
     pub session_outlives_token: bool,
@@ -85,7 +86,7 @@ impl Default for JwtConfig {
     }
 }
 
-/// Leaves the secret out.
+/// Omits the secret.
 impl fmt::Debug for JwtConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JwtConfig")
@@ -102,18 +103,18 @@ pub(crate) struct Jwt {
 }
 
 impl Jwt {
-    /// Reads the keys, unless they are to be fetched.
+    /// Reads the keys, unless they come from a URL.
     pub(crate) fn new(config: JwtConfig) -> Result<Self, JwtError> {
         let keys = Keys::new(&config.keys()?)?;
         Ok(Self { config, keys })
     }
 
-    /// Fetches the keys, where they are to be fetched.
+    /// Fetches the keys if they come from a URL.
     pub(crate) async fn prepare(&self) {
         self.keys.prepare().await;
     }
 
-    /// Lets somebody in who shows a good token; of several any may be the good one.
+    /// Grants access for a valid token; of several tokens any may be the valid one.
     pub(crate) async fn check(
         &self,
         request: &AccessRequest<'_>,
@@ -140,10 +141,10 @@ impl Jwt {
             return Err(Denied::Invalid("the token is too long"));
         }
         let header =
-            decode_header(token).map_err(|_| Denied::Invalid("this is no JSON Web Token"))?;
+            decode_header(token).map_err(|_| Denied::Invalid("this is not a JSON Web Token"))?;
         if header.crit.is_some() {
-            // What is named there must be understood (RFC 7515 section 4.1.11), and nothing is.
-            let reason = "the token wants something that is not known here (crit)";
+            // Extensions listed there must be supported (RFC 7515 section 4.1.11), and none is.
+            let reason = "the token requires an extension that is not supported (crit)";
             return Err(Denied::Invalid(reason));
         }
         let key = self.keys.find(header.kid.as_deref(), header.alg).await?;
@@ -155,11 +156,12 @@ impl Jwt {
         })
     }
 
-    /// The claims of a token whose signature, issuer and audience are right.
+    /// Returns the claims of a token after checking its signature, issuer and audience.
     fn verify(&self, token: &str, key: &Key) -> Result<Map<String, Value>, Denied> {
-        // The algorithm is that of the key, never one that the token chooses (RFC 8725 section 3.1).
+        // The algorithm is that of the key, never one that the token chooses (RFC 8725 section
+        // 3.1).
         let mut validation = Validation::new(key.algorithm);
-        // Times are checked against a clock that can be driven.
+        // Times are checked against an injected clock.
         validation.validate_exp = false;
         validation.required_spec_claims.clear();
         validation.validate_aud = !self.config.audience.is_empty();
@@ -206,7 +208,8 @@ impl Jwt {
     }
 }
 
-/// Orders refusals by how much they tell: of several tokens the one that comes closest is spoken of.
+/// Orders denials by how much they tell: with several tokens, the denial of the closest one is
+/// returned.
 fn weight(denied: &Denied) -> u8 {
     match denied {
         Denied::Missing => 0,
@@ -216,8 +219,8 @@ fn weight(denied: &Denied) -> u8 {
     }
 }
 
-/// Checks `exp`, which must be there, and `nbf` (RFC 7519 sections 4.1.4 and 4.1.5). Returns `exp`; `None`:
-/// it is beyond what a clock can show.
+/// Checks `exp`, which is required, and `nbf` (RFC 7519 sections 4.1.4 and 4.1.5). Returns `exp`,
+/// or `None` if the clock cannot represent it.
 fn check_times(claims: &Map<String, Value>, now: SystemTime) -> Result<Option<SystemTime>, Denied> {
     let seconds = |claim| claims.get(claim).and_then(Value::as_f64);
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -235,7 +238,7 @@ fn check_times(claims: &Map<String, Value>, now: SystemTime) -> Result<Option<Sy
     Ok(since_epoch.and_then(|since| UNIX_EPOCH.checked_add(since)))
 }
 
-/// A claim that is a text or a list of texts.
+/// A claim that is a string or a list of strings.
 fn words(claim: Option<&Value>) -> impl Iterator<Item = &str> {
     let list = claim.and_then(Value::as_array).into_iter().flatten();
     claim.into_iter().chain(list).filter_map(Value::as_str)
@@ -301,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_is_for_its_streams_and_its_actions() {
+    async fn token_is_valid_for_its_streams_and_actions() {
         assert_eq!(checked(secret(), &token(&good())).await, Ok(()));
         let lists = json!({ "exp": NOW + 60, "stream": ["x/*", "live/test"], "action": ["publish", "play"] });
         assert_eq!(checked(secret(), &token(&lists)).await, Ok(()));
@@ -321,7 +324,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_is_granted_until_the_token_expires_unless_it_may_outlive_it() {
+    async fn session_ends_with_the_token_unless_it_may_outlive_it() {
         let expires = UNIX_EPOCH + Duration::from_secs(NOW + 60);
         let grant = granted(secret(), &token(&good()), "").await.unwrap();
         assert_eq!(grant.expires, Some(expires));
@@ -338,7 +341,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bad_token_does_not_beat_a_good_one_and_the_closest_is_spoken_of() {
+    async fn one_valid_token_suffices_and_the_closest_denial_is_returned() {
         let query = format!("jwt={}", token(&good()));
         assert!(granted(secret(), "junk", &query).await.is_ok());
         let mut other = good();
@@ -351,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn expired_early_endless_and_forged_tokens_are_refused() {
+    async fn expired_early_unlimited_and_forged_tokens_are_refused() {
         let with = |claim: &str, value: Value| {
             let mut claims = good();
             claims[claim] = value;
@@ -375,7 +378,7 @@ mod tests {
             (encode(&critical, &good(), &secret_key).unwrap(), "crit"),
             (encode(&header, &good(), &other_key).unwrap(), "signature"),
             ("x".repeat(MAX_TOKEN + 1), "too long"),
-            ("not.a.token".to_owned(), "no JSON Web Token"),
+            ("not.a.token".to_owned(), "not a JSON Web Token"),
         ] {
             let denied = checked(secret(), &token).await.unwrap_err();
             assert!(matches!(denied, Denied::Invalid(_)), "{denied}");
@@ -386,7 +389,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_cannot_choose_its_algorithm() {
+    async fn token_cannot_choose_its_algorithm() {
         // {"alg":"none"} and the claims, without a signature.
         let unsigned = format!(
             "eyJhbGciOiJub25lIn0.{}.",
@@ -396,7 +399,7 @@ mod tests {
         let (private, public) = key_pair();
         let file = file(&public);
         let of_file = || public_key(file.path());
-        // The public key taken for the secret of an HMAC.
+        // The public key used as the secret of an HMAC.
         let key = EncodingKey::from_secret(public.as_bytes());
         let confused = encode(&Header::new(Algorithm::HS256), &good(), &key).unwrap();
         assert!(checked(of_file(), &confused).await.is_err());
@@ -406,7 +409,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn issuer_and_audience_count_where_they_are_asked_for() {
+    async fn configured_issuer_and_audience_are_checked() {
         let strict = || JwtConfig {
             issuer: "us".to_owned(),
             audience: "gateway".to_owned(),
@@ -422,7 +425,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn keys_of_a_set_are_found_by_name() {
+    async fn keys_of_a_set_are_found_by_id() {
         // "secret" in base64url.
         let set = json!({ "keys": [
             { "kty": "oct", "kid": "old", "k": "b3RoZXI" },
@@ -445,7 +448,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tokens_of_a_service_are_verified_with_the_keys_it_publishes() {
+    async fn tokens_are_verified_with_a_fetched_key_set() {
         let (rsa, rsa_public) = signer(Algorithm::RS256, "rsa");
         let (ec, ec_public) = signer(Algorithm::ES256, "ec");
         let set = json!({ "keys": [rsa_public, ec_public] }).to_string();
@@ -469,16 +472,16 @@ mod tests {
             let denied = checked(of_url(), &sign(algorithm, id, key, &expired)).await;
             assert_eq!(denied, Err(Denied::Invalid("the token has expired")));
         }
-        // A public key, which everybody has, is no secret to sign with, in whatever form.
+        // A public key is not accepted as an HMAC secret, in any form.
         let public = EncodingKey::from_secret(rsa_public["n"].as_str().unwrap().as_bytes());
         for wrong in [
             sign(Algorithm::HS256, "rsa", &public, &good()),
-            // The name of one key and the algorithm of the other.
+            // The id of one key and the algorithm of the other.
             sign(Algorithm::ES256, "rsa", &ec, &good()),
             // Another algorithm of the same kind.
             sign(Algorithm::RS512, "rsa", &rsa, &good()),
             sign(Algorithm::PS256, "rsa", &rsa, &good()),
-            // The name of a key that somebody else has.
+            // The id of a known key, signed with another key.
             sign(
                 Algorithm::RS256,
                 "rsa",
@@ -492,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn files_without_a_key_are_named() {
+    fn error_names_a_file_without_a_key() {
         let file = file("nothing");
         for config in [
             public_key(file.path()),
@@ -505,17 +508,17 @@ mod tests {
     }
 
     #[test]
-    fn one_source_of_keys_is_needed() {
+    fn exactly_one_source_of_keys_is_required() {
         let error = |config| Jwt::new(config).err().map(|error| error.to_string());
         assert_eq!(error(secret()), None);
         let none = error(JwtConfig::default()).unwrap();
-        assert_eq!(none, "give one of secret, public_key and jwks");
+        assert_eq!(none, "set one of secret, public_key and jwks");
         let both = JwtConfig {
             jwks: "x".to_owned(),
             ..secret()
         };
         let both = error(both).unwrap();
-        assert_eq!(both, "give only one of secret, public_key and jwks");
+        assert_eq!(both, "set only one of secret, public_key and jwks");
         let url = error(jwks(&"ftp://x")).unwrap();
         assert!(url.starts_with("jwks: expected a URL"), "{url}");
     }

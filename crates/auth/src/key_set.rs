@@ -1,4 +1,4 @@
-//! The keys that tokens are verified with: a secret, a public key, or a JSON Web Key Set (RFC 7517) from a
+//! The keys that verify tokens: a secret, a public key, or a JSON Web Key Set (RFC 7517) from a
 //! file or a URL.
 
 use std::path::{Path, PathBuf};
@@ -18,38 +18,39 @@ use crate::access::Denied;
 use crate::client::HttpClient;
 use crate::http_url::HttpUrlError;
 
-/// How long a key set that was fetched is used before it is fetched again.
+/// Time after which a fetched key set is fetched again.
 const LIFETIME: Duration = Duration::from_secs(300);
 
-/// A key set is not fetched more often than this, whatever tokens name.
+/// Minimum interval between two fetches, whatever keys tokens name.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// How long a server may take to send its key set.
+/// Timeout of fetching a key set.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where the keys come from.
+/// The source of the keys.
 pub(crate) enum KeySource {
-    /// A secret that both sides know: HS256.
+    /// A shared secret: HS256.
     Secret(String),
     /// A PEM file with a public key: RS256 or ES256.
     PublicKey(PathBuf),
     /// A file with a JSON Web Key Set (RFC 7517 section 5).
     KeySetFile(PathBuf),
-    /// The URL of one, which is fetched again now and then, and when a token names a key that is new.
+    /// The URL of a key set, which is fetched again periodically, and when a token names an unknown
+    /// key.
     KeySetUrl(Uri),
 }
 
-/// Why tokens cannot be verified.
+/// The error of an unusable source of keys.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JwtError {
-    /// Nothing says where the keys come from.
-    #[error("give one of secret, public_key and jwks")]
+    /// No source of keys is set.
+    #[error("set one of secret, public_key and jwks")]
     NoSource,
-    /// Several settings say where the keys come from.
-    #[error("give only one of secret, public_key and jwks")]
+    /// Several sources of keys are set.
+    #[error("set only one of secret, public_key and jwks")]
     SeveralSources,
-    /// The URL of a key set is not one.
+    /// The URL of the key set is not valid.
     #[error("jwks: {0}")]
     Url(HttpUrlError),
     /// A file cannot be read.
@@ -57,26 +58,26 @@ pub enum JwtError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// A file has no key that can be used.
     #[error("{}: no RSA or P-256 public key in PEM", .0.display())]
     NotAKey(PathBuf),
-    /// A file is no key set.
+    /// A file is not a key set.
     #[error("{}: not a JSON Web Key Set: {source}", path.display())]
     NotAKeySet {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of parsing.
         source: serde_json::Error,
     },
-    /// There is nothing to verify with.
+    /// The source has no usable key.
     #[error("{0}: no key for HS256, RS256 or ES256")]
     NoKey(String),
 }
 
-/// A key and what it is for.
+/// A key with its id and algorithm.
 #[derive(Clone)]
 pub(crate) struct Key {
     id: Option<String>,
@@ -84,17 +85,17 @@ pub(crate) struct Key {
     pub(crate) key: DecodingKey,
 }
 
-/// The keys there are now.
+/// The current keys.
 pub(crate) struct Keys {
     known: Mutex<Arc<Vec<Key>>>,
-    /// Where they are fetched from.
+    /// The URL that they are fetched from, if any.
     remote: Option<Remote>,
 }
 
 struct Remote {
     url: Uri,
     client: HttpClient,
-    /// Held while fetching, so that one fetch serves all who wait.
+    /// Held while fetching, so that one fetch serves all waiting requests.
     last: tokio::sync::Mutex<Option<Fetch>>,
 }
 
@@ -105,7 +106,7 @@ struct Fetch {
 }
 
 impl Keys {
-    /// Reads the keys, unless they are to be fetched.
+    /// Reads the keys, unless they come from a URL.
     pub(crate) fn new(source: &KeySource) -> Result<Self, JwtError> {
         Ok(match source {
             KeySource::Secret(secret) => Self::of(vec![Key::secret(secret)]),
@@ -133,7 +134,7 @@ impl Keys {
         }
     }
 
-    /// The key that a token names, or the only one there is for its algorithm.
+    /// Returns the key that a token names, or the only one for its algorithm.
     pub(crate) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Key, Denied> {
         self.refresh(|| find(&self.current(), id, algorithm).is_some())
             .await?;
@@ -142,10 +143,10 @@ impl Keys {
             .ok_or(Denied::Invalid("the token is signed with an unknown key"))
     }
 
-    /// Fetches the keys, where they are to be fetched, so that the first token does not wait, and a failure is
-    /// in the log before it.
+    /// Fetches the keys if they come from a URL, so that the first token does not wait, and a
+    /// failure is logged before it.
     pub(crate) async fn prepare(&self) {
-        // Tried again when a token comes.
+        // Retried when a token arrives.
         let _ = self.refresh(|| false).await;
     }
 
@@ -165,10 +166,10 @@ impl Keys {
 }
 
 impl Remote {
-    /// Fetches the key set when it is old, or lacks the key that is needed.
+    /// Fetches the key set if it is old, or does not have the requested key.
     async fn refresh(&self, is_known: impl Fn() -> bool) -> Result<Option<Vec<Key>>, Denied> {
         let mut last = if is_known() {
-            // Who has a key that is known does not wait for others.
+            // A token with a known key does not wait for a fetch.
             match self.last.try_lock() {
                 Ok(last) => last,
                 Err(_) => return Ok(None),
@@ -179,10 +180,11 @@ impl Remote {
         if let Some(Fetch { at, succeeded }) = *last {
             let pause = if is_known() { LIFETIME } else { PAUSE };
             if at.elapsed() < pause {
-                // A server that fails does not make tokens wrong.
-                return match is_known() || succeeded {
-                    true => Ok(None),
-                    false => Err(Denied::Unavailable),
+                // A failing server does not make tokens invalid.
+                return if is_known() || succeeded {
+                    Ok(None)
+                } else {
+                    Err(Denied::Unavailable)
                 };
             }
         }
@@ -195,8 +197,8 @@ impl Remote {
         match fetched {
             Ok(keys) => Ok(Some(keys)),
             Err(reason) => {
-                tracing::warn!(reason, "the key set for tokens cannot be fetched");
-                // Keys that are known stay good.
+                tracing::warn!(reason, "cannot fetch the key set for tokens");
+                // Known keys stay valid.
                 if is_known() {
                     Ok(None)
                 } else {
@@ -216,7 +218,7 @@ impl Remote {
             return Err(status.to_string());
         }
         let mut keys = usable(&body).map_err(|error| error.to_string())?;
-        // What everybody can fetch is no secret.
+        // A secret that everybody can fetch is not accepted.
         keys.retain(|key| key.algorithm != Algorithm::HS256);
         if keys.is_empty() {
             tracing::warn!("the key set for tokens has no key for RS256 or ES256");
@@ -247,8 +249,8 @@ impl Key {
         })
     }
 
-    /// A key of a set; `None` for those that are of another kind, or for something else (RFC 7517
-    /// sections 4.2 to 4.4).
+    /// Returns a key of a set; `None` for other key types and other uses (RFC 7517 sections 4.2 to
+    /// 4.4).
     fn of(jwk: &Jwk) -> Option<Self> {
         let common = &jwk.common;
         let (algorithm, declared) = match &jwk.algorithm {
@@ -279,7 +281,8 @@ impl Key {
     }
 }
 
-/// The key of this name and algorithm. A token without a name fits a set with one key for it.
+/// Returns the key with this id and algorithm. A token without a key id matches a set with one key
+/// for its algorithm.
 fn find<'a>(keys: &'a [Key], id: Option<&str>, algorithm: Algorithm) -> Option<&'a Key> {
     let mut fitting = keys.iter().filter(|key| key.algorithm == algorithm);
     match id {
@@ -288,7 +291,7 @@ fn find<'a>(keys: &'a [Key], id: Option<&str>, algorithm: Algorithm) -> Option<&
     }
 }
 
-/// The keys of a set that can be used. Others in it do not matter (RFC 7517 section 5).
+/// Returns the usable keys of a set. Others are ignored (RFC 7517 section 5).
 fn usable(set: &[u8]) -> Result<Vec<Key>, serde_json::Error> {
     #[derive(Deserialize)]
     struct Set {
@@ -326,7 +329,7 @@ pub(crate) mod tests {
     use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize};
     use serde_json::json;
 
-    /// A key that signs, and what a set says of it under the name `id`.
+    /// Returns a signing key, and its entry in a key set with this `id`.
     pub(crate) fn signer(algorithm: Algorithm, id: &str) -> (EncodingKey, Value) {
         let key = match algorithm {
             Algorithm::ES256 => {
@@ -359,7 +362,7 @@ pub(crate) mod tests {
         keys.find(Some(id), Algorithm::ES256).await.map(drop)
     }
 
-    /// The same of a server that does not answer in time.
+    /// As above, for a server that does not answer in time.
     async fn has_after_timeout(server: &Server, keys: &Keys, id: &str) -> Result<(), Denied> {
         let asked = server.requests().len();
         let time_out = async {
@@ -371,7 +374,7 @@ pub(crate) mod tests {
         tokio::join!(has(keys, id), time_out).0
     }
 
-    /// Lets this much time pass, without anything else.
+    /// Advances the clock.
     async fn pass(time: Duration) {
         tokio::time::pause();
         tokio::time::advance(time).await;
@@ -379,7 +382,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn a_key_that_is_new_is_fetched_and_not_too_often() {
+    async fn unknown_key_is_fetched_at_a_limited_rate() {
         let unknown = Err(Denied::Invalid("the token is signed with an unknown key"));
         let server = Server::start(set(&[named("one")])).await;
         let keys = fetched(&server);
@@ -396,7 +399,7 @@ pub(crate) mod tests {
         assert_eq!(has(&keys, "two").await, Ok(()));
         assert_eq!(server.requests().len(), 2);
 
-        // Keys that are withdrawn are forgotten when the set is old.
+        // Withdrawn keys are dropped when the set is old.
         server.answer(set(&[named("two")]));
         pass(LIFETIME).await;
         assert_eq!(has(&keys, "one").await, unknown);
@@ -405,7 +408,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn keys_are_there_before_the_first_token() {
+    async fn keys_are_fetched_before_the_first_token() {
         let server = Server::start(set(&[named("one")])).await;
         let keys = fetched(&server);
         keys.prepare().await;
@@ -415,7 +418,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_fails_lets_nobody_in_until_it_has_answered_once() {
+    async fn access_is_denied_until_the_key_server_has_answered_once() {
         let server = Server::start(Answer::Status("500 Internal Server Error")).await;
         let keys = fetched(&server);
         for broken in [
@@ -429,7 +432,7 @@ pub(crate) mod tests {
             pass(PAUSE).await;
             let asked = server.requests().len();
             assert_eq!(has(&keys, "one").await, Err(Denied::Unavailable));
-            // Not asked again so soon, and the token is still not to blame.
+            // No new fetch this soon, and the token is still not invalid.
             assert_eq!(has(&keys, "one").await, Err(Denied::Unavailable));
             assert_eq!(server.requests().len(), asked + 1);
         }
@@ -440,7 +443,7 @@ pub(crate) mod tests {
         server.answer(set(&[named("one")]));
         pass(PAUSE).await;
         assert_eq!(has(&keys, "one").await, Ok(()));
-        // From then on what is known stays good.
+        // From then on known keys stay valid.
         server.answer(Answer::Never);
         pass(LIFETIME).await;
         assert_eq!(has_after_timeout(&server, &keys, "one").await, Ok(()));
@@ -450,13 +453,14 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_a_known_key_does_not_wait_for_a_slow_server() {
+    async fn token_with_a_known_key_does_not_wait_for_a_slow_server() {
         let server = Server::start(set(&[named("one")])).await;
         let keys = fetched(&server);
         assert_eq!(has(&keys, "one").await, Ok(()));
         server.answer(Answer::Never);
         pass(LIFETIME).await;
-        // Both are polled in turn: the first waits for the server, and the second is done before it.
+        // Both are polled in turn: the first waits for the server, and the second is done before
+        // it.
         let (first, second) = (has(&keys, "one"), has(&keys, "one"));
         tokio::select! {
             biased;
@@ -466,7 +470,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn keys_that_are_for_something_else_are_left_out() {
+    fn keys_for_other_uses_are_ignored() {
         let with = |member: &str, value: Value| {
             let mut key = named("x");
             key[member] = value;
@@ -488,7 +492,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn what_everybody_can_fetch_is_no_secret() {
+    async fn secret_in_a_fetched_key_set_is_ignored() {
         let secret = json!({ "kty": "oct", "kid": "one", "k": "c2VjcmV0" });
         let server = Server::start(set(&[secret])).await;
         let found = fetched(&server).find(Some("one"), Algorithm::HS256).await;
@@ -496,7 +500,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn a_set_is_fetched_over_https_from_whom_is_trusted() {
+    async fn key_set_is_fetched_over_https_from_a_trusted_server() {
         let (server, roots) = Server::start_tls(set(&[named("one")])).await;
         let client = HttpClient::trusting(roots, TIMEOUT);
         let keys = Keys::fetched(server.url("https"), client);

@@ -1,4 +1,4 @@
-//! Keys that are written into the configuration.
+//! Keys in the configuration.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,17 +10,17 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::access::{AccessRequest, Action, Denied};
 
-/// Keys for the streams of a pattern. They are not shown when this is printed.
+/// Keys for the streams of a pattern. Debug output omits them.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRule {
     /// The streams.
     #[serde(rename = "match")]
     pub streams: StreamPattern,
-    /// Any of these lets somebody publish.
+    /// Keys that allow publishing.
     #[serde(default)]
     pub publish: Vec<String>,
-    /// Any of these lets somebody watch.
+    /// Keys that allow watching.
     #[serde(default)]
     pub play: Vec<String>,
 }
@@ -49,7 +49,7 @@ impl fmt::Debug for KeyRule {
     }
 }
 
-/// Whether what is shown is a key of any rule for the stream.
+/// Checks whether a credential is a key of any rule for the stream.
 pub(crate) fn check(rules: &[KeyRule], request: &AccessRequest<'_>) -> Result<(), Denied> {
     let shown = request.credentials();
     if shown.is_empty() {
@@ -59,7 +59,7 @@ pub(crate) fn check(rules: &[KeyRule], request: &AccessRequest<'_>) -> Result<()
         .iter()
         .filter(|rule| rule.streams.matches(request.stream).is_some())
         .flat_map(|rule| rule.keys(request.action));
-    // Every key is compared, and every byte of it: how long it takes tells nothing of them.
+    // Every key is compared in constant time, so that the duration reveals nothing.
     let equal = keys.fold(Choice::from(0), |equal, key| {
         let is_shown = |shown: &Cow<'_, str>| key.as_bytes().ct_eq(shown.as_bytes());
         shown.iter().map(is_shown).fold(equal, BitOr::bitor)
@@ -93,12 +93,12 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_for_its_streams_and_its_action() {
+    fn key_is_valid_for_its_streams_and_action() {
         use Action::{Play, Publish};
         assert_eq!(checked(Publish, "live/a", "key=studio"), Ok(()));
         assert_eq!(checked(Play, "live/a", "token=press"), Ok(()));
         assert_eq!(checked(Play, "live/a", "token=null&key=press"), Ok(()));
-        // All rules that fit count.
+        // All matching rules apply.
         assert_eq!(checked(Publish, "live/vip", "key=vip-studio"), Ok(()));
         assert_eq!(checked(Publish, "live/vip", "key=studio"), Ok(()));
         for (action, stream, query) in [
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_not_printed() {
+    fn debug_output_has_no_keys() {
         assert!(!format!("{:?}", rules()).contains("studio"));
     }
 }

@@ -1,19 +1,21 @@
-//! Who may publish and who may watch.
+//! Access control for publishers and viewers.
 //!
 //! ```text
 //! RTMP publish, RTMP play, WHEP POST ──► Authorizer ──► open | keys | JSON Web Token | webhook
 //!                                            │
-//!                                            └─► Ok, or Denied: each caller has its own words for that
+//!                                            └─► Ok, or Denied, which each caller reports in its protocol
 //! ```
 //!
-//! * [`access`]: [`AccessRequest`], what somebody wants to do, and [`Denied`], why not.
-//! * [`authorizer`]: [`Authorizer`], the rules in force, which can be replaced while the gateway runs.
+//! * [`access`]: [`AccessRequest`], and [`Denied`], the reason for a denial.
+//! * [`authorizer`]: [`Authorizer`], the rules in force, which can be replaced while the gateway
+//!   runs.
 //! * `config`: the section `[auth]` of the configuration.
-//! * [`keys`]: keys that are written into the configuration, by pattern of stream names.
-//! * [`jwt`]: JSON Web Tokens (RFC 7519), verified with keys from the configuration, a file or a URL.
-//! * [`webhook`]: another program that is asked over HTTP.
-//! * [`client`]: [`HttpClient`](client::HttpClient), which asks webhooks and fetches files.
-//! * [`rate`]: how often somebody may ask at all.
+//! * [`keys`]: keys in the configuration, by pattern of stream names.
+//! * [`jwt`]: JSON Web Tokens (RFC 7519), verified with keys from the configuration, a file or a
+//!   URL.
+//! * [`webhook`]: an HTTP request to another program, which decides.
+//! * [`client`]: [`HttpClient`](client::HttpClient), for webhooks and key sets.
+//! * [`rate`]: rate limits of requests.
 
 pub mod access;
 pub mod authorizer;

@@ -1,39 +1,41 @@
-//! Rate limits: a token bucket for each key, which fills evenly.
+//! Rate limits: a token bucket for each key.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// Buckets that are remembered. Past that the fullest are forgotten, which costs nothing but leniency.
+/// Maximum buckets in memory. Beyond that the fullest are dropped, which only makes the limit more
+/// lenient.
 const MAX_BUCKETS: usize = 65_536;
 
-/// A limit on how often somebody may ask.
+/// A rate limit of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Times in a row.
+    /// Maximum requests in a burst.
     pub burst: u32,
-    /// Times per minute in the long run; 0 is without limit.
+    /// Requests per minute in the long run; 0 means no limit.
     pub per_minute: u32,
 }
 
 impl RateLimit {
-    /// Time after which a bucket has one token more; `None` without a limit.
+    /// Returns the time in which a bucket gains one token; `None` without a limit.
     fn interval(self) -> Option<Duration> {
         let minute = Duration::from_secs(60);
         (self.per_minute > 0).then(|| minute / self.per_minute)
     }
 }
 
-/// Counts how often each asks; `K` says who, such as the network of an address.
+/// Counts requests by key `K`, such as the network of an address.
 #[derive(Debug)]
 pub struct RateLimiter<K> {
     limit: RateLimit,
-    /// When a bucket is full again (the virtual scheduling form of the leaky bucket, ITU-T I.371).
+    /// Time at which a bucket is full again (the virtual scheduling form of the leaky bucket, ITU-T
+    /// I.371).
     full_at: HashMap<K, Instant>,
 }
 
 impl<K: Copy + Eq + Hash> RateLimiter<K> {
-    /// Nobody has asked yet.
+    /// Returns a limiter without counted requests.
     pub fn new(limit: RateLimit) -> Self {
         Self {
             limit,
@@ -51,7 +53,8 @@ impl<K: Copy + Eq + Hash> RateLimiter<K> {
         self.limit = limit;
     }
 
-    /// Counts a request of `key` at `now`. Returns the time to wait as the error when it exceeds the limit.
+    /// Counts a request of `key` at `now`. Returns the time to wait as the error when it exceeds
+    /// the limit.
     ///
     /// # Errors
     /// The time to wait.
@@ -77,7 +80,7 @@ impl<K: Copy + Eq + Hash> RateLimiter<K> {
         }
         self.full_at.retain(|_, full_at| *full_at > now);
         if self.full_at.len() >= MAX_BUCKETS {
-            // So many at once are an attack from everywhere; the bound holds all the same.
+            // So many keys at once are a distributed attack; the limit of memory still holds.
             self.full_at.clear();
         }
     }
@@ -92,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_allowed_and_then_an_even_pace() {
+    fn burst_is_allowed_and_then_a_steady_rate() {
         let start = Instant::now();
         let mut limiter = RateLimiter::new(RateLimit {
             burst: 3,
@@ -109,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_rate_there_is_no_limit() {
+    fn rate_of_zero_means_no_limit() {
         let start = Instant::now();
         let mut limiter = RateLimiter::new(RateLimit {
             burst: 1,
@@ -119,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn number_of_buckets_is_limited() {
         let start = Instant::now();
         let mut limiter = RateLimiter::new(RateLimit {
             burst: 1,

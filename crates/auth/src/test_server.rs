@@ -1,4 +1,4 @@
-//! A program on this machine that is asked by the tests.
+//! A local HTTP server for tests.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -9,18 +9,18 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-/// What is answered.
+/// The response to requests.
 #[derive(Clone)]
 pub(crate) enum Answer {
-    /// This document.
+    /// 200 with this document.
     Ok(String),
-    /// A status such as `403 Forbidden`, without content.
+    /// A status such as `403 Forbidden`, without a body.
     Status(&'static str),
-    /// Nothing, for ever.
+    /// No response, ever.
     Never,
 }
 
-/// Answers every request in the same way.
+/// A server that answers every request in the same way.
 pub(crate) struct Server {
     address: SocketAddr,
     answer: Arc<Mutex<Answer>>,
@@ -32,7 +32,7 @@ impl Server {
         Self::serve(answer, None).await
     }
 
-    /// The same over TLS, with what to trust.
+    /// Starts a server with TLS. Returns the certificates to trust.
     pub(crate) async fn start_tls(answer: Answer) -> (Self, RootCertStore) {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let mut roots = RootCertStore::empty();
@@ -65,7 +65,7 @@ impl Server {
                     match tls {
                         None => exchange(socket, &answer, &requests).await,
                         Some(tls) => {
-                            // Who does not trust the certificate goes away.
+                            // A client that does not trust the certificate disconnects.
                             if let Ok(socket) = tls.accept(socket).await {
                                 exchange(socket, &answer, &requests).await;
                             }
@@ -84,12 +84,12 @@ impl Server {
             .unwrap()
     }
 
-    /// Answers so from now on.
+    /// Changes the response from now on.
     pub(crate) fn answer(&self, answer: Answer) {
         *self.answer.lock().unwrap() = answer;
     }
 
-    /// What was asked so far.
+    /// Returns the requests so far.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
@@ -117,12 +117,12 @@ async fn exchange(
     let length = body.len();
     let text =
         format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
-    // Who has read enough goes away.
+    // A client that has read enough disconnects.
     let _ = socket.write_all(text.as_bytes()).await;
     let _ = socket.shutdown().await;
 }
 
-/// Whether the head and as much content as it announces are there.
+/// Returns whether the head and the announced body are complete.
 fn is_whole(request: &[u8]) -> bool {
     let text = String::from_utf8_lossy(request);
     let Some((head, body)) = text.split_once("\r\n\r\n") else {

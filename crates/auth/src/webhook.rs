@@ -1,4 +1,4 @@
-//! Another program decides: it is asked over HTTP, and an answer of 2xx allows.
+//! Asks another program over HTTP; a 2xx response allows access.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::access::{AccessRequest, Action, Denied};
 use crate::client::HttpClient;
 use crate::http_url::HttpUrl;
 
-/// How the question is written.
+/// The format of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -20,7 +20,7 @@ pub enum Format {
     #[default]
     Json,
     /// The form that nginx-rtmp sends to `on_publish` and `on_play`: `call`, `addr`, `app`, `name`,
-    /// `flashver`, and the parameters of the query as they are.
+    /// `flashver`, and the unchanged query parameters.
     Form,
 }
 
@@ -29,13 +29,13 @@ pub enum Format {
 #[serde(default, deny_unknown_fields)]
 #[reload]
 pub struct WebhookConfig {
-    /// Where the question about a publisher goes, by POST.
+    /// URL of POST requests for publishers.
     pub publish_url: HttpUrl,
-    /// Where the question about a viewer goes.
+    /// URL of POST requests for viewers.
     pub play_url: HttpUrl,
-    /// How the question is written.
+    /// The format of a request.
     pub format: Format,
-    /// Timeout of the answer. Without an answer nobody is let in.
+    /// Timeout of the response. Without a response access is denied.
     #[serde(with = "distributary_config::time")]
     pub timeout: Duration,
 }
@@ -51,7 +51,7 @@ impl Default for WebhookConfig {
     }
 }
 
-/// What is sent as JSON.
+/// The JSON body of a request.
 #[derive(Serialize)]
 struct Question<'a> {
     action: Action,
@@ -59,12 +59,12 @@ struct Question<'a> {
     app: &'a str,
     stream: &'a str,
     query: &'a str,
-    /// What was shown in the header.
+    /// The token of the `Authorization` header.
     token: Option<&'a str>,
     user_agent: Option<&'a str>,
 }
 
-/// A program that is asked.
+/// A webhook.
 #[derive(Clone, Debug)]
 pub(crate) struct Webhook {
     url: Uri,
@@ -89,20 +89,20 @@ impl Webhook {
         match self.client.post(&self.url, content_type, body).await {
             Ok((status, _)) if status.is_success() => Ok(()),
             Ok((status, _)) if status.is_server_error() => {
-                tracing::warn!(%status, "the webhook failed: nobody is let in");
+                tracing::warn!(%status, "the webhook failed, so access is denied");
                 Err(Denied::Unavailable)
             }
             Ok(_) if request.credentials().is_empty() => Err(Denied::Missing),
             Ok(_) => Err(Denied::Forbidden("this is not allowed")),
             Err(error) => {
-                tracing::warn!(%error, "the webhook failed: nobody is let in");
+                tracing::warn!(%error, "the webhook failed, so access is denied");
                 Err(Denied::Unavailable)
             }
         }
     }
 }
 
-/// The two parts of a stream's name, as RTMP has them: what is behind the last slash is the stream.
+/// Splits a stream name as RTMP does: the part after the last slash is the stream.
 fn parts<'a>(request: &AccessRequest<'a>) -> (&'a str, &'a str) {
     let name = request.stream.as_str();
     name.rsplit_once('/').unwrap_or((name, ""))
@@ -137,7 +137,7 @@ fn form(request: &AccessRequest<'_>) -> Bytes {
         form.append_pair("token", bearer);
     }
     for (name, value) in form_urlencoded::parse(request.query.as_bytes()) {
-        // What we know for certain cannot be said otherwise by the client.
+        // The client's parameters must not override ours.
         if !["call", "addr", "app", "name", "flashver"].contains(&&*name) {
             form.append_pair(&name, &value);
         }
@@ -154,7 +154,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    /// A program that takes one question, returns it, and answers with `answer`, or never.
+    /// Starts a server that reads one request, returns it, and responds with `answer`, or never.
     async fn program(
         answer: Option<&'static str>,
     ) -> (SocketAddr, tokio::task::JoinHandle<String>) {
@@ -163,7 +163,7 @@ mod tests {
         let task = tokio::spawn(async move {
             let (mut socket, _) = listener.accept().await.unwrap();
             let mut question = Vec::new();
-            // The bodies of these tests end so.
+            // The bodies of these tests end like this.
             while !question.ends_with(b"}") && !question.ends_with(b"x=1") {
                 socket.read_buf(&mut question).await.unwrap();
             }
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_question_says_all_there_is_to_know_and_2xx_allows() {
+    async fn json_request_has_all_fields_and_2xx_allows() {
         let (address, task) = program(Some("HTTP/1.1 204 No Content\r\n\r\n")).await;
         let stream = name("live/eu/show");
         let request = AccessRequest {
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_form_is_that_of_nginx_rtmp_and_cannot_be_forged() {
+    async fn form_request_is_that_of_nginx_rtmp_and_cannot_be_forged() {
         let (address, task) = program(Some("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")).await;
         let stream = name("live/test");
         let request = asking(Action::Play, &stream, "addr=9.9.9.9&key=a%26b&x=1");
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_answers_refuse() {
+    async fn other_responses_deny_access() {
         let stream = name("live/test");
         for (answer, query, expected) in [
             (
@@ -250,13 +250,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_webhook_is_asked_over_https_where_its_certificate_is_trusted() {
+    async fn webhook_with_https_requires_a_trusted_certificate() {
         let (server, roots) = Server::start_tls(Answer::Status("204 No Content")).await;
         let stream = name("live/test");
         let request = asking(Action::Play, &stream, "key=a");
         let strange = Webhook::new(server.url("https"), Format::Json, TIMEOUT);
         assert_eq!(strange.check(&request).await, Err(Denied::Unavailable));
-        assert_eq!(server.requests().len(), 0, "nothing is told to a stranger");
+        assert_eq!(
+            server.requests().len(),
+            0,
+            "an untrusted server gets no request"
+        );
         let webhook = Webhook {
             client: HttpClient::trusting(roots, TIMEOUT),
             ..strange
@@ -266,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_webhook_that_is_slow_or_gone_lets_nobody_in() {
+    async fn slow_or_unreachable_webhook_denies_access() {
         let stream = name("live/test");
         let request = asking(Action::Play, &stream, "key=a");
         let (address, task) = program(None).await;

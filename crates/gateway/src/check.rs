@@ -53,7 +53,7 @@ mod tests {
             ),
             (
                 "[auth]\nplay = \"jwt\"",
-                "[auth.jwt]: give one of secret, public_key and jwks",
+                "[auth.jwt]: set one of secret, public_key and jwks",
             ),
             (
                 "[auth]\nplay = \"jwt\"\njwt.jwks = \"/nowhere/keys.json\"",

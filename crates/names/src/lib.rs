@@ -1,4 +1,4 @@
-//! Stream names and patterns of them. A leaf: it depends only on how values are written in the configuration.
+//! Stream names and patterns of them. A leaf crate: it depends only on `distributary-config`.
 //!
 //! * [`StreamName`] is a validated `app/stream`.
 //! * [`StreamPattern`] matches names, such as `live/*`.

@@ -6,13 +6,14 @@ use std::sync::Arc;
 /// Longest stream name, in bytes of UTF-8.
 pub const MAX_NAME_LEN: usize = 255;
 
-/// A validated stream name: `app/stream`, or more segments where the application has an instance.
+/// A validated stream name: `app/stream`, or more segments if the application has an instance.
 ///
 /// Each segment is non-empty, is neither `.` nor `..`, and has no control character, no backslash
-/// and none of `?`, `#` and `%`: a name can stand in a URL path, a log line and a metric label as it is.
+/// and none of `?`, `#` and `%`: a name can stand in a URL path, a log line and a metric label as
+/// it is.
 ///
-/// The *rendition* that the gateway makes of a published stream has a name of its own with the same text.
-/// No text parses to it, so nobody outside can request a rendition by name.
+/// The *rendition* that the gateway makes of a published stream has a name of its own with the same
+/// text. No text parses to it, so nobody outside can request a rendition by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamName {
     text: Arc<str>,
@@ -85,7 +86,8 @@ impl StreamName {
         &self.text
     }
 
-    /// Returns the name of this stream's rendition, for viewers that cannot decode the published stream.
+    /// Returns the name of this stream's rendition, for viewers that cannot decode the published
+    /// stream.
     #[must_use]
     pub fn rendition(&self) -> Self {
         self.in_form(Form::Rendition)
@@ -119,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_has_an_application_and_a_stream() {
+    fn name_has_an_application_and_a_stream() {
         assert_eq!(
             StreamName::new("live", "test").unwrap().as_str(),
             "live/test"
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rendition_reads_like_its_stream_and_is_another() {
+    fn rendition_has_the_text_of_its_stream_but_differs() {
         let name = StreamName::parse("live/test").unwrap();
         let rendition = name.rendition();
         assert!(rendition.is_rendition() && !name.is_rendition());
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_could_mislead_a_path_or_a_log_are_refused() {
+    fn names_that_are_unsafe_in_a_path_or_log_are_refused() {
         assert_eq!(StreamName::new("live", ""), Err(NameError::BadSegment));
         assert_eq!(StreamName::new("live", "../x"), Err(NameError::BadSegment));
         assert_eq!(StreamName::new("", "x"), Err(NameError::BadSegment));

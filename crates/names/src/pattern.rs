@@ -15,8 +15,8 @@ pub struct StreamPattern(String);
 pub struct PatternError(String);
 
 impl StreamPattern {
-    /// Returns the text that `*` stands for in `name` (empty if the pattern has no `*`), or `None` if the
-    /// name does not match.
+    /// Returns the text that `*` stands for in `name` (empty if the pattern has no `*`), or `None`
+    /// if the name does not match.
     pub fn matches<'a>(&self, name: &'a StreamName) -> Option<&'a str> {
         let name = name.as_str();
         match self.0.split_once('*') {
@@ -35,7 +35,7 @@ impl FromStr for StreamPattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
-        // A name that the pattern could stand for shows that it can match at all.
+        // A sample name shows that the pattern can match at all.
         let example = text.replacen('*', "a/a", 1);
         match StreamName::parse(&example) {
             Ok(_) if !example.contains('*') => Ok(Self(text.to_owned())),
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_any_text() {
+    fn star_matches_any_text() {
         let name = StreamName::parse("live/eu/show").unwrap();
         assert_eq!(matched("live/*", &name), Some("eu/show"));
         assert_eq!(matched("*/show", &name), Some("live/eu"));
@@ -70,12 +70,12 @@ mod tests {
         assert_eq!(matched("live/eu/show", &name), Some(""));
         assert_eq!(matched("live/show", &name), None);
         assert_eq!(matched("live/eu/show*", &name), Some(""));
-        // The two ends may not share a letter.
+        // Prefix and suffix must not overlap.
         assert_eq!(matched("live/eu/sho*how", &name), None);
     }
 
     #[test]
-    fn what_can_match_nothing_is_refused() {
+    fn pattern_that_matches_no_name_is_refused() {
         for text in ["", "live", "live/", "*/*", "live/../*", "live/a?b", "/*"] {
             assert!(text.parse::<StreamPattern>().is_err(), "{text}");
         }

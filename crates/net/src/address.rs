@@ -1,4 +1,4 @@
-//! IP addresses: what counts as one, and which proxies are believed.
+//! Client addresses: address units for limits, and trusted proxies.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,8 +7,8 @@ use std::str::FromStr;
 pub use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-/// Returns what counts as one address: an IPv4 address, or the /64 network of an IPv6 address, because an
-/// IPv6 host usually has a /64 to itself.
+/// Returns the unit for limits per address: an IPv4 address, or the /64 network of an IPv6 address,
+/// because an IPv6 host usually has a /64 to itself.
 pub fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
@@ -16,22 +16,22 @@ pub fn network(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// Returns the address for which limits per address hold; `None` for this machine. What comes from it is a proxy
-/// in front (stunnel, nginx) that stands for everybody, or a test.
+/// Returns the address that limits per address count; `None` for the loopback address, where
+/// connections come from a local proxy (stunnel, nginx) of many clients, or from a test.
 pub fn limited(ip: IpAddr) -> Option<IpAddr> {
     let ip = ip.to_canonical();
     (!ip.is_loopback()).then_some(ip)
 }
 
-/// The proxies whose `X-Forwarded-For` is believed.
+/// The proxies with a trusted `X-Forwarded-For` header.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<Network>", into = "Vec<Network>")]
 pub struct TrustedProxies(pub Vec<IpNet>);
 
 impl TrustedProxies {
-    /// Returns the address of the client. `forwarded` is the list in `X-Forwarded-For`. It is read from its
-    /// end: the first address that is not a trusted proxy is the client. The client itself can have written
-    /// whatever is in front of it.
+    /// Returns the address of the client. `forwarded` is the list in `X-Forwarded-For`. It is read
+    /// from its end: the first address that is not a trusted proxy is the client. The client may
+    /// have forged everything before it.
     pub fn client(&self, peer: IpAddr, forwarded: &str) -> IpAddr {
         let mut client = peer.to_canonical();
         for hop in forwarded.rsplit(',') {
@@ -72,12 +72,12 @@ pub fn parse_network(text: &str) -> Result<IpNet, NetworkError> {
         .map_err(|_| NetworkError(text.to_owned()))
 }
 
-/// A text is neither an address nor a network.
+/// The error for a text that is neither an address nor a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected an address or a network such as 10.0.0.0/8 instead of {0:?}")]
 pub struct NetworkError(String);
 
-/// A network as the configuration has it.
+/// A network as written in the configuration.
 struct Network(IpNet);
 
 impl FromStr for Network {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_has_no_limits_of_its_address() {
+    fn loopback_has_no_limit_per_address() {
         for local in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
             assert_eq!(limited(ip(local)), None, "{local}");
         }
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_trusted_proxies_say_is_believed() {
+    fn only_trusted_proxies_set_the_client_address() {
         let networks = ["127.0.0.1", "10.0.0.0/8"].map(|text| parse_network(text).unwrap());
         let proxies = TrustedProxies(networks.to_vec());
         let client = |peer: &str, forwarded: &str| proxies.client(ip(peer), forwarded).to_string();
@@ -150,12 +150,12 @@ mod tests {
             client("::ffff:127.0.0.1", "203.0.113.7:40000"),
             "203.0.113.7"
         );
-        // A client that makes up the beginning of the list.
+        // A client that forges the beginning of the list.
         assert_eq!(
             client("127.0.0.1", "1.1.1.1, 203.0.113.7, 10.1.2.3"),
             "203.0.113.7"
         );
-        // A client that is no proxy at all.
+        // A client that is not a proxy.
         assert_eq!(client("203.0.113.9", "127.0.0.1"), "203.0.113.9");
         assert_eq!(client("10.0.0.1", "unknown"), "10.0.0.1");
         assert_eq!(

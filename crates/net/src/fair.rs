@@ -1,4 +1,5 @@
-//! A bound that nobody can use up: who has the most makes room for those who have less.
+//! A quota that one address cannot exhaust: the address with the most permits yields to those with
+//! fewer.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,20 +12,20 @@ use tokio::sync::Notify;
 
 use crate::{Full, network};
 
-/// Age up to which a permit is not taken back for an address that would have as many afterwards as the
-/// one that loses it. An honest holder is done by then, so that a crowd of newcomers waits for its turn
-/// in place of ending each other.
+/// Age up to which a permit is not revoked for an address that would then have as many as the
+/// loser. An honest holder is done by then, so that many newcomers wait for their turn instead of
+/// ending each other.
 pub const GRACE: Duration = Duration::from_secs(2);
 
-/// Part of a quota that may be granted again before those who were told to end have done so. When as
-/// many are about to end, newcomers are refused until one has ended.
+/// Part of a quota that may be granted again before the holders of revoked permits have ended. When
+/// as many are about to end, newcomers are refused until one has ended.
 const ENDING_PART: usize = 8;
 
-/// A bound on the total and on the share of one address, for what holders can be told to give back.
+/// A limit of the total and of one address, with permits that can be revoked.
 ///
-/// When the total is reached, a newcomer gets the permit of another: the oldest of the address that has
-/// the most, if the newcomer's address has less. The holder learns it by its [`Revocation`] and ends. So
-/// an address that takes all it can get shuts out nobody but itself.
+/// When the total is reached, a newcomer gets the oldest permit of the address that has the most,
+/// if the newcomer's address has fewer. The [`Revocation`] tells the holder to end. So an address
+/// that takes all it can get excludes nobody but itself.
 #[derive(Debug)]
 pub struct FairQuota {
     max: usize,
@@ -32,7 +33,7 @@ pub struct FairQuota {
     holders: Arc<Mutex<Holders>>,
 }
 
-/// One of a [`FairQuota`], given back when it is dropped.
+/// A permit of a [`FairQuota`], returned when it is dropped.
 #[derive(Debug)]
 pub struct FairPermit {
     address: Option<IpAddr>,
@@ -42,36 +43,37 @@ pub struct FairPermit {
     holders: Arc<Mutex<Holders>>,
 }
 
-/// The address that a permit was taken from, to be granted to another.
+/// The address that lost a permit to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Displaced {
-    /// The address or network; `None` is all of unknown address.
+    /// The address or network; `None` for all clients without a counted address.
     pub address: Option<IpAddr>,
-    /// How many it had.
+    /// The number of permits that it had.
     pub had: usize,
 }
 
-/// Tells the holder of a permit that another one has got it.
+/// Tells the holder of a permit that it was revoked.
 #[derive(Debug, Default)]
 pub struct Revocation {
     is_revoked: AtomicBool,
     wake: Notify,
 }
 
-/// Who has permits. Addresses without one take no memory.
+/// The holders of permits. Addresses without one take no memory.
 #[derive(Debug, Default)]
 struct Holders {
     by_address: HashMap<Option<IpAddr>, BTreeMap<u64, Holder>>,
-    /// Each address by how many it has and by its oldest permit: last the one that makes room next.
+    /// All addresses, ordered by their number of permits and their oldest permit: the last one
+    /// loses the next permit.
     ranking: BTreeSet<Rank>,
     /// Permits in `by_address`.
     total: usize,
-    /// Permits that were revoked and are not dropped yet.
+    /// Permits that are revoked and not dropped yet.
     ending: usize,
     next_number: u64,
 }
 
-/// How many permits an address has, the number of the oldest, and the address.
+/// The number of permits of an address, the id of the oldest, and the address.
 type Rank = (usize, Reverse<u64>, Option<IpAddr>);
 
 #[derive(Debug)]
@@ -81,8 +83,8 @@ struct Holder {
 }
 
 impl FairQuota {
-    /// Creates a quota of `max` in all, of which one address may have `max_per_address`. An eighth more
-    /// can exist for the moments that holders take to end.
+    /// Creates a quota of `max` permits in all and `max_per_address` for one address. An eighth
+    /// more can exist for the moment until revoked holders end.
     pub fn new(max: usize, max_per_address: usize) -> Self {
         Self {
             max,
@@ -91,11 +93,11 @@ impl FairQuota {
         }
     }
 
-    /// Takes one for an address, an IPv6 /64 network counting as one, or for nobody in particular.
+    /// Takes a permit for an address (an IPv6 /64 network counts as one), or for no address.
     ///
     /// # Errors
-    /// When the address has its share; and when the total is reached and no address has more, or too many
-    /// holders are about to end.
+    /// When the address has its maximum; when the total is reached and no address has more; or when
+    /// too many holders are about to end.
     pub fn take(&self, ip: Option<IpAddr>, now: Instant) -> Result<FairPermit, Full> {
         let address = ip.map(network);
         let mut holders = lock(&self.holders);
@@ -123,19 +125,19 @@ impl FairQuota {
         })
     }
 
-    /// Returns how many are taken, without those that were revoked.
+    /// Returns the number of permits, without the revoked ones.
     pub fn taken(&self) -> usize {
         lock(&self.holders).total
     }
 }
 
 impl FairPermit {
-    /// Returns what tells that this permit has gone to another holder.
+    /// Returns the revocation of this permit.
     pub fn revocation(&self) -> &Arc<Revocation> {
         &self.revocation
     }
 
-    /// Returns who has lost a permit for this one.
+    /// Returns the address that lost a permit for this one.
     pub fn displaces(&self) -> Option<Displaced> {
         self.displaces
     }
@@ -151,12 +153,12 @@ impl Drop for FairPermit {
 }
 
 impl Revocation {
-    /// Returns whether the permit has gone to another holder, so that this one must end.
+    /// Returns whether the permit was revoked, so that its holder must end.
     pub fn is_revoked(&self) -> bool {
         self.is_revoked.load(Ordering::Relaxed)
     }
 
-    /// Waits until the permit goes to another holder. One task may wait at a time.
+    /// Waits until the permit is revoked. One task may wait at a time.
     pub async fn revoked(&self) {
         while !self.is_revoked() {
             self.wake.notified().await;
@@ -189,7 +191,7 @@ impl Holders {
         Some(Displaced { address, had })
     }
 
-    /// Enters a holder and returns its number.
+    /// Adds a holder and returns its id.
     fn insert(&mut self, address: Option<IpAddr>, holder: Holder) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
@@ -247,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newcomer_takes_the_oldest_of_the_address_that_has_the_most() {
+    fn newcomer_gets_the_oldest_permit_of_the_address_with_the_most() {
         let (quota, now) = (FairQuota::new(40, 30), Instant::now());
         let few: Vec<_> = (0..10)
             .map(|_| quota.take(address(1), now).unwrap())
@@ -268,7 +270,7 @@ mod tests {
                 .all(|permit| !is_revoked(permit))
         );
         assert_eq!(quota.taken(), 40);
-        // The one that has lost it gets nothing back while the others have their shares.
+        // The loser gets nothing back while the others have their shares.
         drop(most);
         drop(newcomer);
         assert_eq!(quota.taken(), 10);
@@ -279,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_the_most_ends_nobody() {
+    fn address_with_the_most_permits_displaces_nobody() {
         let (quota, now) = (FairQuota::new(10, 10), Instant::now());
         let most: Vec<_> = (0..6)
             .map(|_| quota.take(address(1), now).unwrap())
@@ -290,14 +292,14 @@ mod tests {
         let late = now + 100 * GRACE;
         assert_eq!(quota.take(address(1), late).unwrap_err(), Full::Total(10));
         assert!(most.iter().chain(&less).all(|permit| !is_revoked(permit)));
-        // The other one is served until both have the same.
+        // The other one gets permits until both have the same number.
         let fifth = quota.take(address(2), now).unwrap();
         drop(most);
         drop((less, fifth));
     }
 
     #[test]
-    fn a_crowd_of_equals_waits_until_the_oldest_had_its_time() {
+    fn equal_addresses_wait_until_the_oldest_permit_is_past_its_grace() {
         let (quota, now) = (FairQuota::new(8, 2), Instant::now());
         let crowd: Vec<_> = (0..8)
             .map(|n| quota.take(address(n), now).unwrap())
@@ -317,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn revoked_permits_that_are_still_held_are_bounded() {
+    fn number_of_revoked_permits_still_held_is_limited() {
         let (quota, now) = (FairQuota::new(80, 40), Instant::now());
         let mut held: Vec<_> = (0..80)
             .map(|n| quota.take(address(n / 40), now).unwrap())
@@ -333,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_of_networks_and_those_without_an_address_are_one_group() {
+    fn shares_count_networks_and_clients_without_address_are_one_group() {
         let (quota, now) = (FairQuota::new(6, 2), Instant::now());
         let ip = |text: &str| Some(text.parse::<IpAddr>().unwrap());
         let _first = quota.take(ip("2001:db8::1"), now).unwrap();
@@ -354,7 +356,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_holder_that_waits_learns_that_it_must_end() {
+    async fn waiting_holder_is_notified_of_the_revocation() {
         let (quota, now) = (FairQuota::new(2, 2), Instant::now());
         let first = quota.take(address(1), now).unwrap();
         let _second = quota.take(address(1), now).unwrap();

@@ -1,12 +1,13 @@
-//! What every listener needs, whatever it speaks. A leaf: it depends only on
-//! how values are written in the configuration.
+//! Listeners, addresses and limits, independent of the protocol. A leaf crate: it depends only on
+//! `distributary-config`.
 //!
 //! * [`Listener`] accepts TCP connections over IPv6 and IPv4, and survives a failing `accept`.
-//! * [`ListenAddress`] is an address as the configuration has it.
+//! * [`ListenAddress`] is an address as written in the configuration.
 //! * [`QuickAck`] is a TCP stream that acknowledges at once.
-//! * [`Quota`] and [`PerAddress`] bound how many of something there may be.
-//! * [`FairQuota`] bounds what can be taken back: who has the most makes room for newcomers.
-//! * [`network`] says what counts as one address, and [`TrustedProxies`] which proxies are believed.
+//! * [`Quota`] and [`PerAddress`] limit how many of something there may be.
+//! * [`FairQuota`] revokes permits of the address with the most in favor of newcomers.
+//! * [`network`] returns the unit that limits per address count; [`TrustedProxies`] finds the
+//!   client behind a proxy.
 
 mod address;
 mod fair;

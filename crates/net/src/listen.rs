@@ -8,19 +8,19 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
 
-/// Connections that may wait to be accepted.
+/// Maximum connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
 /// First and longest pause after a failed `accept`, as when the process is out of file descriptors.
 const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// The address cannot be listened on.
+/// The error for an address that cannot be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}")]
 pub struct BindError {
     /// The address.
     pub address: SocketAddr,
-    /// What the system says.
+    /// The error of the system.
     pub source: io::Error,
 }
 
@@ -33,8 +33,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on `address` (see [`bind`]) for connections of `protocol`, which the log names. Call it within a
-    /// tokio runtime.
+    /// Listens on `address` (see [`bind`]) for connections of `protocol`, a name for the log. Call
+    /// it within a tokio runtime.
     ///
     /// # Errors
     /// When the address cannot be listened on.
@@ -43,7 +43,7 @@ impl Listener {
         Self::from_std(protocol, bind(address)?).map_err(failed)
     }
 
-    /// Takes over a socket that [`bind`] has made.
+    /// Returns a listener for a socket of [`bind`].
     ///
     /// # Errors
     /// When the system refuses.
@@ -56,13 +56,13 @@ impl Listener {
         })
     }
 
-    /// Returns the address listened on, with the port that the system chose where 0 was asked for.
+    /// Returns the address listened on, with the port that the system chose for port 0.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// Accepts the next connection. The peer's address is IPv4 where it connected over IPv4. When `accept` fails,
-    /// this logs the error, pauses and tries again.
+    /// Accepts the next connection. The peer's address is IPv4 if it connected over IPv4. When
+    /// `accept` fails, this logs the error, pauses and tries again.
     pub async fn accept(&self) -> (TcpStream, SocketAddr) {
         let (mut pause, longest) = ACCEPT_BACKOFF;
         loop {
@@ -81,8 +81,8 @@ impl Listener {
     }
 }
 
-/// Binds a TCP socket that does not block. `[::]` accepts IPv4 too, whatever the system's default, and falls back to
-/// `0.0.0.0` where IPv6 is turned off.
+/// Binds a TCP socket that does not block. `[::]` accepts IPv4 too, whatever the system's default,
+/// and falls back to `0.0.0.0` if IPv6 is disabled.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -115,8 +115,8 @@ fn bind_exactly(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// Returns whether the error says that the system has no IPv6: the family is not built in, or no interface
-/// has it.
+/// Returns whether the error says that the system has no IPv6: the family is not built in, or no
+/// interface has it.
 fn is_no_ipv6(error: &io::Error) -> bool {
     /// `EAFNOSUPPORT` on Linux and on BSD, which have no `ErrorKind`.
     const FAMILY_NOT_SUPPORTED: [i32; 2] = [97, 47];
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_in_use_is_named_in_the_error() {
+    async fn error_names_the_address_in_use() {
         let first = Listener::bind("test", "127.0.0.1:0".parse().unwrap()).unwrap();
         let address = first.local_addr();
         let error = Listener::bind("test", address).unwrap_err();

@@ -1,4 +1,4 @@
-//! The addresses that are listened on.
+//! Listen addresses in the configuration.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,8 @@ use std::str::FromStr;
 
 use distributary_config::serde_as_text;
 
-/// `host:port`; the host is an address or a name, the port may be 0 for one that the system chooses.
+/// `host:port`; the host is an address or a name, the port may be 0 for one that the system
+/// chooses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenAddress {
     host: String,
@@ -18,13 +19,13 @@ pub struct ListenAddress {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OptionalAddress(pub Option<ListenAddress>);
 
-/// A text is not `host:port`.
+/// The error for a text that is not `host:port`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected host:port, such as [::]:8080 or 127.0.0.1:8080, instead of {0:?}")]
 pub struct AddressError(String);
 
 impl ListenAddress {
-    /// The address in numbers. `[::]` becomes `0.0.0.0` where the system has no IPv6, so that the
+    /// Resolves the address. `[::]` becomes `0.0.0.0` if the system has no IPv6, so that the
     /// defaults work everywhere.
     ///
     /// # Errors
@@ -41,7 +42,7 @@ impl ListenAddress {
     }
 }
 
-/// Whether the system can use IPv6 at all.
+/// Returns whether the system can use IPv6 at all.
 fn has_ipv6() -> bool {
     UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()
 }
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_and_names_are_read_and_written_alike() {
+    fn addresses_and_names_survive_parsing_and_printing() {
         for text in ["[::]:1935", "0.0.0.0:8080", "127.0.0.1:0", "localhost:8189"] {
             let address: ListenAddress = text.parse().unwrap();
             assert_eq!(address.to_string(), text);
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_host_and_port_is_refused() {
+    fn text_without_host_and_port_is_refused() {
         for text in [
             "",
             "8080",
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn an_optional_address_may_be_empty_and_must_be_one_otherwise() {
+    fn optional_address_is_empty_or_valid() {
         assert_eq!("".parse::<OptionalAddress>().unwrap().0, None);
         let some: OptionalAddress = "[::]:1936".parse().unwrap();
         assert_eq!(some.to_string(), "[::]:1936");
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_resolves_to_itself() {
+    fn numeric_address_resolves_to_itself() {
         let resolve = |text: &str| text.parse::<ListenAddress>().unwrap().resolve();
         assert_eq!(
             resolve("127.0.0.1:81").unwrap(),

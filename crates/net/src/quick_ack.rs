@@ -7,12 +7,12 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A TCP stream that acknowledges at once what it reads.
+/// A TCP stream that acknowledges received data at once.
 ///
-/// Publishers write a frame in small pieces and leave Nagle's algorithm on: a piece waits until the one before
-/// it is acknowledged (RFC 9293 section 3.7.4). Where the kernel delays the acknowledgement, as it does for some
-/// time after we have written something, the frame is delayed by 40 ms. The kernel forgets the setting, so it
-/// is set again after each read.
+/// Publishers write a frame in small pieces and leave Nagle's algorithm on: a piece waits until the
+/// previous one is acknowledged (RFC 9293 section 3.7.4). If the kernel delays the acknowledgement,
+/// as it does for some time after a write, the frame is delayed by 40 ms. The kernel resets the
+/// option, so it is set again after each read.
 #[derive(Debug)]
 pub struct QuickAck(pub TcpStream);
 
@@ -24,7 +24,7 @@ impl AsyncRead for QuickAck {
     ) -> Poll<io::Result<()>> {
         let result = ready!(Pin::new(&mut self.0).poll_read(context, buffer));
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        // If this fails, frames arrive later, and that is all.
+        // A failure only delays frames.
         let _ = self.0.set_quickack(true);
         Poll::Ready(result)
     }
@@ -55,7 +55,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     #[tokio::test]
-    async fn what_was_read_is_confirmed_at_once_even_after_an_answer() {
+    async fn received_data_is_acknowledged_at_once_even_after_a_write() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut client = TcpStream::connect(address).await.unwrap();
@@ -67,7 +67,7 @@ mod tests {
             client.read_u8().await.unwrap();
         }
         let is_quick = |socket: &TcpStream| socket.quickack().unwrap();
-        // A socket that answers what it reads is one that the kernel lets wait with confirmations.
+        // The kernel delays acknowledgements on a socket that answers what it reads.
         assert!(!is_quick(&server.0));
         client.write_u8(1).await.unwrap();
         server.read_u8().await.unwrap();

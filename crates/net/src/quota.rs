@@ -1,4 +1,4 @@
-//! Bounds: how many of something there may be in all, and from one address.
+//! Quotas: limits in all and per address.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::network;
 
-/// A bound on the total and on the share of one address.
+/// A limit of the total and of one address.
 #[derive(Debug)]
 pub struct Quota {
     max: usize,
@@ -16,18 +16,18 @@ pub struct Quota {
     per_address: PerAddress,
 }
 
-/// Why a quota grants nothing.
+/// The limit that is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
     /// The total is reached.
     #[error("the limit of {0} is reached")]
     Total(usize),
-    /// The address has its share.
+    /// The limit of the address is reached.
     #[error("the limit of {0} from one address is reached")]
     Address(usize),
 }
 
-/// One of a quota, given back when it is dropped.
+/// A permit of a quota, returned when it is dropped.
 #[derive(Debug)]
 pub struct Permit {
     _total: Held<()>,
@@ -35,7 +35,7 @@ pub struct Permit {
 }
 
 impl Quota {
-    /// Creates a quota of `max` in all, of which one address may have `max_per_address`.
+    /// Creates a quota of `max` permits in all and `max_per_address` for one address.
     pub fn new(max: usize, max_per_address: usize) -> Self {
         Self {
             max,
@@ -44,12 +44,12 @@ impl Quota {
         }
     }
 
-    /// Takes one for an address, or for nobody in particular.
+    /// Takes a permit for an address, or for no address.
     ///
     /// # Errors
-    /// When the total or the address's share is reached.
+    /// When the total or the limit of the address is reached.
     pub fn take(&self, ip: Option<IpAddr>) -> Result<Permit, Full> {
-        // The address first: one that has its share is told so, whatever the total.
+        // The address first: its limit is the more useful error.
         let address = ip.map(|ip| self.per_address.take(ip)).transpose()?;
         let total = self.total.take((), self.max);
         let total = total.ok_or(Full::Total(self.max))?;
@@ -59,13 +59,13 @@ impl Quota {
         })
     }
 
-    /// Returns how many are taken.
+    /// Returns the number of permits taken.
     pub fn taken(&self) -> usize {
         self.total.count(&())
     }
 }
 
-/// A bound on what one [address](network) may have, which can be changed while it is in use.
+/// A limit per [address](network) that can be changed while it is in use.
 #[derive(Debug)]
 pub struct PerAddress {
     counts: Arc<Counts<IpAddr>>,
@@ -73,7 +73,7 @@ pub struct PerAddress {
 }
 
 impl PerAddress {
-    /// Creates a bound of `max` for each address.
+    /// Creates a limit of `max` for each address.
     pub fn new(max: usize) -> Self {
         Self {
             counts: Arc::default(),
@@ -81,15 +81,15 @@ impl PerAddress {
         }
     }
 
-    /// Changes the bound for those who come from now on.
+    /// Changes the limit for newcomers.
     pub fn set_max(&self, max: usize) {
         self.max.store(max, Ordering::Relaxed);
     }
 
-    /// Takes one for an address; an IPv6 /64 network counts as one.
+    /// Counts one more of an address; an IPv6 /64 network counts as one.
     ///
     /// # Errors
-    /// With [`Full::Address`] when it may have no more.
+    /// With [`Full::Address`] when its limit is reached.
     pub fn take(&self, ip: IpAddr) -> Result<Held<IpAddr>, Full> {
         let max = self.max.load(Ordering::Relaxed);
         let held = self.counts.take(network(ip), max);
@@ -97,11 +97,11 @@ impl PerAddress {
     }
 }
 
-/// How many there are of each key. Keys with a count of zero take no memory.
+/// Counts by key. Keys with a count of zero take no memory.
 #[derive(Debug)]
 pub struct Counts<K: Eq + Hash>(Mutex<HashMap<K, usize>>);
 
-/// One of its key, until it is dropped.
+/// Counts as one of its key until it is dropped.
 #[derive(Debug)]
 pub struct Held<K: Eq + Hash> {
     counts: Arc<Counts<K>>,
@@ -115,13 +115,13 @@ impl<K: Eq + Hash> Default for Counts<K> {
 }
 
 impl<K: Clone + Eq + Hash> Counts<K> {
-    /// Returns how many there are of a key.
+    /// Returns the count of a key.
     pub fn count(&self, key: &K) -> usize {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.get(key).copied().unwrap_or_default()
     }
 
-    /// Counts one more of a key, unless there are `limit` already.
+    /// Counts one more of a key. Returns `None` if there are already `limit`.
     pub fn take(self: &Arc<Self>, key: K, limit: usize) -> Option<Held<K>> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.get(&key).copied().unwrap_or_default();
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_cannot_take_all_places() {
+    fn one_address_cannot_take_all_permits() {
         let quota = Quota::new(10, 2);
         let first = quota.take(ip("192.0.2.1")).unwrap();
         let _second = quota.take(ip("192.0.2.1")).unwrap();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_bounded_in_total_and_nothing_is_kept_of_those_that_left() {
+    fn total_is_limited_and_unused_keys_take_no_memory() {
         let quota = Quota::new(2, 2);
         let places: Vec<_> = ["192.0.2.1", "192.0.2.2"]
             .into_iter()
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_bound_applies_to_those_who_come_later() {
+    fn changed_limit_applies_to_newcomers() {
         let address = IpAddr::from([192, 0, 2, 1]);
         let places = PerAddress::new(1);
         let _first = places.take(address).unwrap();

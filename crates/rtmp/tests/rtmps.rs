@@ -106,7 +106,7 @@ async fn a_changed_certificate_is_used_without_restart() {
     let third = shown_certificate(&server).await;
     assert_eq!(certificate(&third), certificate(&second));
     assert!(
-        log.contains("the new RTMPS certificate is not used"),
+        log.contains("the new RTMPS certificate cannot be used"),
         "{log}"
     );
 }

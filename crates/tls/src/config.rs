@@ -1,4 +1,5 @@
-//! The sections of the configuration for listeners with TLS: `[rtmps]`, `[https]` and `[admin_https]`.
+//! The sections of the configuration for listeners with TLS: `[rtmps]`, `[https]` and
+//! `[admin_https]`.
 
 use std::path::PathBuf;
 
@@ -14,15 +15,15 @@ use crate::{TlsError, TlsIdentity};
 pub struct TlsListener {
     /// The address; the listener is off if there is none.
     pub listen: OptionalAddress,
-    /// PEM file with the certificate, followed by those of its issuers. The gateway makes a certificate if this and
-    /// `key` are empty.
+    /// PEM file with the certificate, followed by those of its issuers. The gateway generates a
+    /// certificate if this and `key` are empty.
     pub certificate: PathBuf,
     /// PEM file with the private key.
     pub key: PathBuf,
 }
 
 impl TlsListener {
-    /// Returns the certificate and its key, or where they are.
+    /// Returns the paths of the certificate and its key, or that one is to be generated.
     ///
     /// # Errors
     /// [`TlsError::Half`] when one of the two files is missing.

@@ -1,5 +1,5 @@
-//! The server's side of TLS, for RTMPS and HTTPS: a certificate from files, which are read again when
-//! they change, or one that is made for a trial.
+//! The server side of TLS, for RTMPS and HTTPS: a certificate from files that are reloaded when
+//! they change, or a generated one for trials.
 
 mod config;
 
@@ -20,34 +20,34 @@ pub use config::TlsListener;
 pub use tokio_rustls::TlsAcceptor;
 pub use tokio_rustls::server::TlsStream;
 
-/// How often the certificate's files are looked at for a change, at most.
+/// Minimum interval between two checks of the certificate's files for a change.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TlsIdentity {
-    /// PEM files. They are read again when they change.
+    /// PEM files, reloaded when they change.
     Files {
         /// The certificate, followed by those of its issuers.
         certificate: PathBuf,
         /// Its private key.
         key: PathBuf,
     },
-    /// A certificate made at start, which no client trusts by itself.
+    /// A self-signed certificate generated at startup, which no client trusts by default.
     SelfSigned,
 }
 
-/// Whether TLS 1.3 clients are sent tickets with which they can come back faster.
+/// Selects whether TLS 1.3 clients get tickets for session resumption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tickets {
-    /// They are, as browsers expect.
+    /// Tickets are sent, as browsers expect.
     Sent,
-    /// They are not. RTMP clients built on GnuTLS, Mbed TLS or librtmp take a ticket between two
-    /// messages for an error, and close.
+    /// No tickets are sent. RTMP clients built on GnuTLS, Mbed TLS or librtmp treat a ticket
+    /// between two messages as an error, and close.
     None,
 }
 
-/// Why a certificate cannot be used.
+/// The reason why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -56,23 +56,23 @@ pub enum TlsError {
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error.
         source: pem::Error,
     },
-    /// Certificate and key do not fit together, or are of a kind that is not supported.
+    /// Certificate and key do not match, or their type is not supported.
     #[error("the certificate cannot be used: {0}")]
     Rustls(#[from] tokio_rustls::rustls::Error),
     /// The certificate is given without its key, or the key without the certificate.
     #[error("set both certificate and key, or neither")]
     Half,
-    /// No certificate could be made.
-    #[error("cannot make a certificate: {0}")]
+    /// No certificate could be generated.
+    #[error("cannot generate a certificate: {0}")]
     SelfSigned(#[from] rcgen::Error),
 }
 
-/// The certificate as its files are now.
+/// A certificate that follows its files.
 pub struct Certificate {
-    /// Whose it is, for the log.
+    /// The listener that uses it, for the log.
     owner: &'static str,
     identity: TlsIdentity,
     tickets: Tickets,
@@ -86,7 +86,7 @@ struct Current {
 }
 
 impl Certificate {
-    /// Reads or makes the certificate of `owner`: `RTMPS`, `HTTPS`.
+    /// Reads or generates the certificate of `owner`: `RTMPS`, `HTTPS`.
     ///
     /// # Errors
     /// When it cannot be used.
@@ -108,8 +108,8 @@ impl Certificate {
         })
     }
 
-    /// What makes TLS sessions, with the certificate read again if its files have changed. One that
-    /// cannot be read leaves the old one in use.
+    /// Returns the acceptor of TLS connections. It reloads the certificate if its files have
+    /// changed; if that fails, the old one stays in use.
     pub fn acceptor(&self) -> TlsAcceptor {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.checked.elapsed() >= RELOAD_INTERVAL {
@@ -119,11 +119,11 @@ impl Certificate {
                 current.modified = modified;
                 match self.identity.acceptor(self.tickets) {
                     Ok(acceptor) => {
-                        info!("the {} certificate has been read again", self.owner);
+                        info!("the {} certificate has been reloaded", self.owner);
                         current.acceptor = acceptor;
                     }
                     Err(error) => {
-                        warn!(%error, "the new {} certificate is not used", self.owner);
+                        warn!(%error, "the new {} certificate cannot be used; the old one stays in use", self.owner);
                     }
                 }
             }
@@ -141,7 +141,7 @@ impl fmt::Debug for Certificate {
 }
 
 impl TlsIdentity {
-    /// Whether the certificate can be used.
+    /// Checks whether the certificate can be used.
     ///
     /// # Errors
     /// When it cannot.
@@ -159,7 +159,7 @@ impl TlsIdentity {
                 (vec![cert.der().clone()], key.into())
             }
         };
-        // Named, because another crate of the binary may bring a provider of its own.
+        // Explicit, because another crate of the binary may install another provider.
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -171,7 +171,7 @@ impl TlsIdentity {
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
-    /// When the files were changed last; `None` when that cannot be told.
+    /// Returns the time of the files' last change; `None` if it is unknown.
     fn modified(&self) -> Option<[SystemTime; 2]> {
         let Self::Files { certificate, key } = self else {
             return None;
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_certificate_that_changes_is_read_again_and_a_broken_one_is_not_used() {
+    async fn changed_certificate_is_reloaded_and_a_broken_one_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
         let paths = ["certificate.pem", "key.pem"].map(|name| folder.path().join(name));
         renew(&paths[0], &paths[1]);
@@ -226,7 +226,7 @@ mod tests {
         let older = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
         renew(&paths[0], &paths[1]);
         touch(&paths[0], older);
-        assert_eq!(in_use(), first, "files are not looked at with every client");
+        assert_eq!(in_use(), first, "files are not checked for every client");
         tokio::time::advance(RELOAD_INTERVAL).await;
         let second = in_use();
         assert_ne!(second, first);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn error_names_what_is_missing() {
         let identity = TlsIdentity::Files {
             certificate: "/nowhere/certificate.pem".into(),
             key: "/nowhere/key.pem".into(),

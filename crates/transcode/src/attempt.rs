@@ -1,4 +1,4 @@
-//! The work of one encoder: pictures in, pictures out.
+//! One run of an encoder: video frames in, video frames out.
 
 use std::io;
 use std::sync::Arc;
@@ -16,17 +16,17 @@ use crate::encoder::Encoder;
 use crate::feed::Feed;
 use crate::harvest::{Harvest, HarvestError};
 
-/// Deliveries that wait for an encoder, some three seconds of pictures and sound. One that is further
-/// behind is not fast enough: it is given no pictures up to the next keyframe.
+/// Maximum deliveries that wait for an encoder, about three seconds of video and audio. If an
+/// encoder falls further behind, frames up to the next keyframe are dropped.
 const QUEUE: usize = 256;
 
-/// How long a stream may take to its first picture.
-const FIRST_PICTURE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum time until a stream's first video frame.
+const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long an encoder may take in pictures and give none back.
+/// Maximum time for which an encoder may read frames without returning any.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why an encoder is given up.
+/// The reason why a run of an encoder fails.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AttemptError {
     /// The program cannot be run.
@@ -34,61 +34,61 @@ pub(crate) enum AttemptError {
     Start {
         /// The program.
         command: String,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The stream to be encoded is not there, or shows no picture.
-    #[error("the stream has no picture")]
-    NoPicture,
-    /// The stream is larger than what is transcoded.
+    /// The stream does not exist, or has no video frame.
+    #[error("the stream has no video frame")]
+    NoFrame,
+    /// The frame size of the stream exceeds the limit.
     #[error("{width}x{height} is more than the {limit} pixels that are transcoded: see max_pixels")]
     TooLarge {
         /// Width of the video.
         width: u32,
         /// Height of the video.
         height: u32,
-        /// The most pixels.
+        /// The maximum number of pixels.
         limit: u64,
     },
     /// The encoder has ended.
     #[error("the encoder has ended ({0})")]
     Ended(String),
-    /// The encoder does nothing.
-    #[error("the encoder made no picture within {STALL_TIMEOUT:?}")]
+    /// The encoder does not return frames.
+    #[error("the encoder returned no video frame within {STALL_TIMEOUT:?}")]
     Stalled,
-    /// What the encoder makes is of no use.
-    #[error("the encoder wrote something else than pictures: {0}")]
+    /// The output of the encoder is invalid.
+    #[error("the output of the encoder is invalid: {0}")]
     Harvest(#[from] HarvestError),
 }
 
-/// What has come of an encoder, or past it.
+/// An event of an encoder, or of the stream that it encodes.
 #[derive(Debug)]
-pub(crate) enum Yield {
-    /// A track or a picture made by the encoder.
-    Made(FlvEvent),
-    /// Sound of the stream.
-    Sound(AudioFrame),
-    /// Something the publisher says.
+pub(crate) enum Output {
+    /// A track or a video frame from the encoder.
+    Encoded(FlvEvent),
+    /// An audio frame of the stream.
+    Audio(AudioFrame),
+    /// Timed data of the publisher.
     Data(Arc<TimedData>),
     /// The stream's publisher has left.
     Offline,
-    /// The stream's pictures are described anew, or come from another publisher: they need another encoder.
+    /// The video track or the publisher has changed: the stream needs another encoder.
     Changed,
 }
 
-/// A stream that is to be encoded.
+/// A subscription to the stream that is encoded.
 #[derive(Debug)]
 pub(crate) struct Source {
     subscription: Subscription,
     queue: mpsc::Receiver<Delivery>,
-    /// The pictures since the last keyframe, before those in the queue.
+    /// The video frames since the last keyframe, before those in the queue.
     cached: Vec<Arc<Frame>>,
-    /// Whether the publisher is there: in a queue that is full, what is told of it would be lost.
+    /// Whether there is a publisher: a full queue would lose the event.
     liveness: watch::Receiver<bool>,
 }
 
 impl Source {
-    /// Subscribes to the stream; `None` when there is none of this name.
+    /// Subscribes to the stream. Returns `None` if there is none of this name.
     pub(crate) fn subscribe(hub: &Hub, name: &StreamName) -> Option<Self> {
         let (sink, queue) = Sink::channel(QUEUE);
         let (subscription, cached) = hub.subscribe(name, sink, 0)?;
@@ -104,57 +104,58 @@ impl Source {
         self.subscription.stream()
     }
 
-    /// Waits until its publisher is there. It may be dropped and called again.
+    /// Waits until there is a publisher. It may be dropped and called again.
     pub(crate) async fn online(&mut self) {
-        // The stream, which tells it, is held here.
+        // The subscription holds the stream, so the channel stays open.
         let _ = self.liveness.wait_for(|is_live| *is_live).await;
     }
 
-    /// What comes next, if it `takes` something: or, first of all, that the publisher has left, or another
-    /// is there in its place. It may be dropped and called again.
-    async fn next(&mut self, takes: bool) -> Result<StreamEvent, Yield> {
+    /// Returns the next event of the queue if `is_ready`. First of all it returns that the
+    /// publisher has left or was replaced. It may be dropped and called again.
+    async fn next(&mut self, is_ready: bool) -> Result<StreamEvent, Output> {
         tokio::select! {
             biased;
-            _ = self.liveness.changed() => Err(match *self.liveness.borrow_and_update() {
-                true => Yield::Changed,
-                false => Yield::Offline,
+            _ = self.liveness.changed() => Err(if *self.liveness.borrow_and_update() {
+                Output::Changed
+            } else {
+                Output::Offline
             }),
-            Some(delivery) = self.queue.recv(), if takes => Ok(delivery.event),
+            Some(delivery) = self.queue.recv(), if is_ready => Ok(delivery.event),
         }
     }
 
-    /// Tells how much of the sound is lost on the way to the listeners.
+    /// Sets the loss of audio packets on the way to the viewers, in percent.
     pub(crate) fn set_audio_loss(&self, percent: u8) {
         self.subscription.set_audio_loss(percent);
     }
 
-    /// The pictures to begin with, a keyframe first.
-    async fn first_pictures(&mut self) -> Vec<VideoFrame> {
-        let mut pictures = Vec::new();
+    /// Returns the frames to start with, a keyframe first.
+    async fn first_frames(&mut self) -> Vec<VideoFrame> {
+        let mut frames = Vec::new();
         for frame in self.cached.drain(..) {
-            pictures.extend(picture(&frame).cloned());
+            frames.extend(video(&frame).cloned());
         }
-        while pictures.is_empty() {
+        while frames.is_empty() {
             match self.queue.recv().await.map(|delivery| delivery.event) {
                 Some(StreamEvent::Frame(frame)) if frame.is_keyframe() => {
-                    pictures.extend(picture(&frame).cloned());
+                    frames.extend(video(&frame).cloned());
                 }
                 Some(_) => {}
                 None => break,
             }
         }
-        pictures
+        frames
     }
 }
 
-fn picture(frame: &Frame) -> Option<&VideoFrame> {
+fn video(frame: &Frame) -> Option<&VideoFrame> {
     match frame {
         Frame::Video(frame) => Some(frame),
         Frame::Audio(_) => None,
     }
 }
 
-/// An encoder at work.
+/// A running encoder with its input and output.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     source: Source,
@@ -162,28 +163,27 @@ pub(crate) struct Attempt {
     feed: Feed,
     harvest: Harvest,
     _counted: RunningTranscoder,
-    /// Since when it owes a picture.
-    owes_since: Option<Instant>,
-    /// Whether it was too slow once, which is said once.
-    was_slow: bool,
+    /// Time of the first frame read for which no frame was returned yet.
+    unanswered_since: Option<Instant>,
+    /// Whether a line about a slow encoder was logged.
+    logged_slow: bool,
 }
 
 impl Attempt {
-    /// Starts an encoder. It takes in the pictures since the last keyframe, and encodes from the newest
-    /// of them on: viewers come to see the present.
+    /// Starts an encoder. It decodes the frames since the last keyframe, and encodes from the
+    /// newest of them on, so that viewers start live.
     pub(crate) async fn begin(
         mut source: Source,
         config: &TranscodeConfig,
         hub: &Hub,
     ) -> Result<Self, AttemptError> {
-        let deadline = Instant::now() + FIRST_PICTURE_TIMEOUT;
-        let pictures = timeout_at(deadline, source.first_pictures()).await;
-        let pictures = pictures.unwrap_or_default();
+        let deadline = Instant::now() + FIRST_FRAME_TIMEOUT;
+        let frames = timeout_at(deadline, source.first_frames()).await;
+        let frames = frames.unwrap_or_default();
         let stats = source.stream().stats();
-        let (Some(first), Some(last), Some(track)) =
-            (pictures.first(), pictures.last(), stats.video)
+        let (Some(first), Some(last), Some(track)) = (frames.first(), frames.last(), stats.video)
         else {
-            return Err(AttemptError::NoPicture);
+            return Err(AttemptError::NoFrame);
         };
         check_size(&track, config.max_pixels)?;
         let origin = first.dts;
@@ -197,22 +197,22 @@ impl Attempt {
             codec = %track.codec,
             size = %format_args!("{}x{}", track.width, track.height),
             pid = encoder.id(),
-            "encoding begins"
+            "transcoding starts"
         );
         let frame_rate = stats.info.and_then(|info| info.frame_rate);
         let mut feed = Feed::new(track, origin, frame_rate);
-        for picture in &pictures {
-            feed.push(picture);
+        for frame in &frames {
+            feed.push(frame);
         }
         Ok(Self {
             source,
             encoder,
             feed,
-            // The encoder's clock begins with what it does not skip.
+            // The encoder's clock starts at the first frame that it does not skip.
             harvest: Harvest::new(origin + skip),
             _counted: counted,
-            owes_since: Some(Instant::now()),
-            was_slow: false,
+            unanswered_since: Some(Instant::now()),
+            logged_slow: false,
         })
     }
 
@@ -220,22 +220,22 @@ impl Attempt {
         &self.source
     }
 
-    /// What comes next. It may be dropped and called again.
-    pub(crate) async fn next(&mut self) -> Result<Yield, AttemptError> {
+    /// Returns the next event. It may be dropped and called again.
+    pub(crate) async fn next(&mut self) -> Result<Output, AttemptError> {
         loop {
-            if let Some(made) = self.harvest.next_event()? {
-                self.owes_since = None;
-                return Ok(Yield::Made(made));
+            if let Some(event) = self.harvest.next_event()? {
+                self.unanswered_since = None;
+                return Ok(Output::Encoded(event));
             }
             let is_fed = self.feed.pending().is_empty();
-            let due = self.owes_since.map(|since| since + STALL_TIMEOUT);
+            let due = self.unanswered_since.map(|since| since + STALL_TIMEOUT);
             tokio::select! {
                 event = self.source.next(is_fed) => {
                     let event = match event {
                         Ok(event) => event,
                         Err(change) => return Ok(change),
                     };
-                    self.note_slowness();
+                    self.log_if_slow();
                     if let Some(passed) = self.handle(event) {
                         return Ok(passed);
                     }
@@ -248,39 +248,41 @@ impl Attempt {
         }
     }
 
-    /// Gives pictures to the encoder, and passes on what goes past it.
-    fn handle(&mut self, event: StreamEvent) -> Option<Yield> {
+    /// Feeds video frames to the encoder, and returns the events that bypass it.
+    fn handle(&mut self, event: StreamEvent) -> Option<Output> {
         match event {
             StreamEvent::Frame(frame) => match &*frame {
-                Frame::Video(picture) => {
-                    if picture.keyframe && self.is_described_anew() {
-                        return Some(Yield::Changed);
+                Frame::Video(video) => {
+                    if video.keyframe && self.has_new_track() {
+                        return Some(Output::Changed);
                     }
-                    self.feed.push(picture);
-                    self.owes_since.get_or_insert_with(Instant::now);
+                    self.feed.push(video);
+                    self.unanswered_since.get_or_insert_with(Instant::now);
                     None
                 }
-                Frame::Audio(sound) => Some(Yield::Sound(sound.clone())),
+                Frame::Audio(audio) => Some(Output::Audio(audio.clone())),
             },
-            StreamEvent::Data(data) => Some(Yield::Data(data)),
+            StreamEvent::Data(data) => Some(Output::Data(data)),
             _ => None,
         }
     }
 
-    fn note_slowness(&mut self) {
-        // The place of what has just been taken out may have been filled again.
-        if !self.was_slow && self.source.queue.len() + 1 >= QUEUE {
-            self.was_slow = true;
-            tracing::warn!("the encoder is slower than the stream: pictures are left out for it");
+    fn log_if_slow(&mut self) {
+        // The slot of the event just taken may have been filled again.
+        if !self.logged_slow && self.source.queue.len() + 1 >= QUEUE {
+            self.logged_slow = true;
+            tracing::warn!(
+                "the encoder is slower than the stream: frames are dropped; see encode under [transcode]"
+            );
         }
     }
 
-    fn is_described_anew(&self) -> bool {
+    fn has_new_track(&self) -> bool {
         let track = self.source.stream().stats().video;
         track.is_some_and(|track| track != *self.feed.track())
     }
 
-    /// Ends the encoder. The stream is given back, and how the encoder ended if it did so by itself.
+    /// Ends the encoder. Returns the stream, and the encoder's exit status if it exited by itself.
     pub(crate) async fn end(self) -> (Source, Option<String>) {
         let status = self.encoder.end().await;
         (self.source, status.map(|status| status.to_string()))
@@ -299,7 +301,7 @@ fn check_size(track: &VideoTrack, limit: u64) -> Result<(), AttemptError> {
     Ok(())
 }
 
-/// Completes at this moment; never where there is none.
+/// Completes at this moment; never if it is `None`.
 async fn reached(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
@@ -314,7 +316,7 @@ mod tests {
     use distributary_media::{AudioCodec, MediaTime};
 
     #[test]
-    fn streams_over_the_limit_of_pixels_are_not_transcoded() {
+    fn stream_over_the_pixel_limit_is_not_transcoded() {
         let track = |width, height| VideoTrack {
             codec: distributary_media::VideoCodec::H264,
             width,
@@ -330,13 +332,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_of_a_publisher_is_noticed_whatever_waits_in_the_queue() {
+    async fn end_of_the_publisher_is_noticed_with_a_full_queue() {
         let hub = Hub::new(HubConfig::default());
         let name = StreamName::parse("live/test").expect("a name");
         let now = Instant::now().into_std();
         let publisher = hub.publish(&name, now).expect("it is free");
         let mut source = Source::subscribe(&hub, &name).expect("it is there");
-        let sound = |n: i64| {
+        let audio = |n: i64| {
             Frame::Audio(AudioFrame {
                 codec: AudioCodec::Opus,
                 pts: MediaTime::from_millis(20 * n),
@@ -344,16 +346,16 @@ mod tests {
             })
         };
         for n in 0..=QUEUE as i64 {
-            publisher.push(sound(n), now).expect("it may be published");
+            publisher.push(audio(n), now).expect("it may be published");
         }
-        assert_eq!(source.queue.len(), QUEUE, "there is no room for more");
+        assert_eq!(source.queue.len(), QUEUE, "the queue is full");
         drop(publisher);
-        assert!(matches!(source.next(true).await, Err(Yield::Offline)));
+        assert!(matches!(source.next(true).await, Err(Output::Offline)));
         let first = hub.publish(&name, now).expect("it is free");
         source.online().await;
         let _second = hub.take_over(&name, now);
         drop(first);
-        assert!(matches!(source.next(true).await, Err(Yield::Changed)));
+        assert!(matches!(source.next(true).await, Err(Output::Changed)));
         assert!(source.next(true).await.is_ok(), "once");
     }
 }

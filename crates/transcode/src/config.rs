@@ -5,28 +5,29 @@ use std::time::Duration;
 use distributary_config::Section;
 use serde::{Deserialize, Serialize};
 
-/// How streams are encoded anew.
+/// The configuration of transcoding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Section)]
 #[serde(default, deny_unknown_fields)]
 pub struct TranscodeConfig {
-    /// The program: ffmpeg by name or path. Nothing is encoded anew when this is empty.
+    /// The program: ffmpeg by name or path. Empty disables transcoding.
     pub command: String,
     /// Its options for decoding, separated by spaces.
     pub decode: String,
-    /// Its options for encoding, separated by spaces. They choose an H264 encoder that holds no frame back.
+    /// Its options for encoding, separated by spaces. They select an H264 encoder without
+    /// lookahead.
     pub encode: String,
-    /// How long an encoder is kept that nobody watches any more.
+    /// Time for which an encoder without viewers is kept.
     #[serde(with = "distributary_config::time")]
     pub idle_timeout: Duration,
-    /// Most encoders at a time.
+    /// Maximum number of encoders at a time.
     pub max: usize,
-    /// How much lower than that of the gateway an encoder's priority is, 0 to 19: media that needs no encoder
-    /// comes first.
+    /// Amount by which an encoder's priority is lower than the gateway's, 0 to 19: media that is
+    /// not transcoded comes first.
     pub nice: u8,
-    /// Most bytes of memory of an encoder; one that wants more ends. 0 is without limit.
+    /// Maximum memory of an encoder in bytes; one that needs more ends. 0 means no limit.
     #[serde(with = "distributary_config::size")]
     pub max_memory: usize,
-    /// Most pixels of a video frame. Larger streams are not transcoded; 0 is without limit.
+    /// Maximum pixels of a video frame. Larger streams are not transcoded; 0 means no limit.
     pub max_pixels: u64,
 }
 
@@ -34,9 +35,9 @@ impl Default for TranscodeConfig {
     fn default() -> Self {
         Self {
             command: "ffmpeg".to_owned(),
-            // With a thread for each picture, ffmpeg would hold as many pictures back as it has threads.
+            // With one thread per frame, ffmpeg would delay as many frames as it has threads.
             decode: "-thread_type slice".to_owned(),
-            // Every WebRTC receiver shows Constrained Baseline (RFC 7742 section 6.2).
+            // Every WebRTC receiver supports Constrained Baseline (RFC 7742 section 6.2).
             encode: "-c:v libx264 -preset veryfast -tune zerolatency -profile:v baseline \
                      -pix_fmt yuv420p -crf 23 -maxrate 6M -bufsize 6M"
                 .to_owned(),

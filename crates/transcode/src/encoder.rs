@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tracing::{Instrument, warn};
 
-use crate::complaints::Complaints;
 use crate::config::TranscodeConfig;
+use crate::error_lines::ErrorLines;
 
 /// Bytes of output read at once.
 const READ_SIZE: usize = 64 << 10;
@@ -19,7 +19,7 @@ const READ_SIZE: usize = 64 << 10;
 #[cfg(target_os = "linux")]
 const MAX_NICE: i32 = 19;
 
-/// Time between keyframes, in seconds: how long a viewer waits at worst that has lost one.
+/// Keyframe interval in seconds: the longest wait of a viewer that has lost a keyframe.
 const KEYFRAME_SECONDS: u32 = 2;
 
 /// A running encoder. It is killed when this is dropped.
@@ -31,7 +31,7 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// Starts an encoder that takes the pictures of the first `skip` in without encoding them.
+    /// Starts an encoder that decodes the frames of the first `skip` without encoding them.
     pub(crate) fn start(config: &TranscodeConfig, skip: Duration) -> io::Result<Self> {
         let mut command = Command::new(&config.command);
         clear_environment(&mut command);
@@ -41,7 +41,7 @@ impl Encoder {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        // Whoever ends the gateway from its terminal means the gateway, which ends its encoders itself.
+        // A signal from the terminal is for the gateway alone, which ends its encoders itself.
         #[cfg(unix)]
         command.process_group(0);
         let mut child = command.spawn()?;
@@ -51,7 +51,7 @@ impl Encoder {
         let input = child.stdin.take().ok_or_else(missing)?;
         let output = child.stdout.take().ok_or_else(missing)?;
         if let Some(stderr) = child.stderr.take() {
-            // Ends with the child, whose end it may have to report.
+            // Ends with the child, so that its last lines are logged.
             tokio::spawn(log(stderr).in_current_span());
         }
         Ok(Self {
@@ -61,13 +61,14 @@ impl Encoder {
         })
     }
 
-    /// Its process.
+    /// Returns its process id.
     pub(crate) fn id(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// Writes some of `input`, which is taken out of it, and reads some into `output`. Returns how many
-    /// bytes were read once there are any, or 0 once all is written. It may be dropped and called again.
+    /// Writes some of `input`, from which it is removed, and reads some into `output`. Returns the
+    /// number of bytes read once there are any, or 0 once all is written. It may be dropped and
+    /// called again.
     ///
     /// # Errors
     /// When the encoder has ended, or its pipes have failed.
@@ -93,17 +94,17 @@ impl Encoder {
         }
     }
 
-    /// Ends it. Returns how it ended when it had done so by itself.
+    /// Ends it. Returns its exit status if it exited by itself.
     pub(crate) async fn end(mut self) -> Option<ExitStatus> {
         drop((self.input, self.output));
         let by_itself = self.child.try_wait().ok().flatten();
-        // It fails for a child only that has ended.
+        // It fails only if the child has exited.
         let _ = self.child.kill().await;
         by_itself
     }
 }
 
-/// Leaves a program no variable of the gateway's environment but `PATH`: it decodes what strangers send, and the
+/// Removes all environment variables but `PATH`: the program decodes untrusted media, and the
 /// environment may hold keys and tokens.
 pub(crate) fn clear_environment(command: &mut Command) {
     command.env_clear();
@@ -112,8 +113,8 @@ pub(crate) fn clear_environment(command: &mut Command) {
     }
 }
 
-/// Bounds the memory that a child may have, before it has read anything. It is the memory that is written to,
-/// not the address space: allocators and drivers reserve much of that which they never use.
+/// Limits the memory of a child before it has read anything. The limit counts the data segment, not
+/// the address space, of which allocators and drivers reserve much more than they use.
 fn limit_memory(child: &Child, bytes: usize) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     if let (Some(id), 1..) = (child.id(), bytes) {
@@ -126,7 +127,7 @@ fn limit_memory(child: &Child, bytes: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Lowers the priority of a child by so much below the gateway's, before it has threads.
+/// Lowers the priority of a child to `by` below the gateway's, before it has threads.
 fn lower_priority(child: &Child, by: u8) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     if let (Some(id), 1..) = (child.id(), by) {
@@ -140,7 +141,7 @@ fn lower_priority(child: &Child, by: u8) -> io::Result<()> {
     Ok(())
 }
 
-/// What ffmpeg is told.
+/// Returns the arguments for ffmpeg.
 fn arguments(config: &TranscodeConfig, skip: Duration) -> Vec<String> {
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
     let skipped: Vec<String> = match skip.as_millis() {
@@ -154,12 +155,12 @@ fn arguments(config: &TranscodeConfig, skip: Duration) -> Vec<String> {
     };
     let groups: [Vec<String>; 9] = [
         words("-hide_banner -nostdin -nostats -loglevel error"),
-        // The stream may say another size than it has, and change it.
+        // The stream may declare a wrong size, and change it.
         max_pixels,
         words(&config.decode),
-        // What it is to encode is in the first bytes: it need not look further.
+        // The first bytes describe the stream, so probing needs no more.
         words("-probesize 32 -analyzeduration 0 -f flv -i pipe:0"),
-        // Times stay as they are, and no picture is repeated or left out for a steady rate.
+        // Timestamps are kept, and no frame is duplicated or dropped for a constant rate.
         words("-copyts -map 0:v:0 -fps_mode passthrough"),
         skipped,
         words(&config.encode),
@@ -169,12 +170,12 @@ fn arguments(config: &TranscodeConfig, skip: Duration) -> Vec<String> {
     groups.concat()
 }
 
-/// Writes what the encoder says to the log.
+/// Writes the encoder's standard error to the log.
 async fn log(mut stderr: ChildStderr) {
-    let mut complaints = Complaints::default();
+    let mut errors = ErrorLines::default();
     let mut buffer = [0; 1024];
     while let Ok(read @ 1..) = stderr.read(&mut buffer).await {
-        for line in complaints.take(buffer.get(..read).unwrap_or_default()) {
+        for line in errors.take(buffer.get(..read).unwrap_or_default()) {
             warn!("encoder: {line}");
         }
     }
@@ -185,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_options_stand_where_they_count() {
+    fn options_are_in_the_order_that_ffmpeg_expects() {
         let config = TranscodeConfig {
             decode: "-decode".into(),
             encode: "-encode".into(),
@@ -203,9 +204,9 @@ mod tests {
         assert!(!from_the_first.iter().any(|argument| argument == "-ss"));
     }
 
-    /// What a child says of itself in the shell's words, started as encoders are.
+    /// Runs a shell script as an encoder, and returns its output.
     #[cfg(target_os = "linux")]
-    async fn said_by_a_child(script: &str) -> String {
+    async fn output_of(script: &str) -> String {
         let file =
             std::env::temp_dir().join(format!("encoder-{}-{}", std::process::id(), script.len()));
         let text = format!("#!/bin/sh\n{script}\ncat > /dev/null\n");
@@ -228,9 +229,9 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn it_has_nothing_of_the_environment_but_the_path() {
+    async fn encoder_gets_only_the_path_of_the_environment() {
         assert!(std::env::vars().count() > 3, "there is an environment");
-        let said = said_by_a_child("env; echo end").await;
+        let said = output_of("env; echo end").await;
         let names: Vec<_> = said
             .lines()
             .filter_map(|line| line.split_once('=').map(|(name, _)| name))
@@ -242,11 +243,11 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn it_has_a_low_priority_and_little_memory() {
-        // The limits are set once it runs, so it waits for its first byte.
+    async fn encoder_has_low_priority_and_limited_memory() {
+        // The limits are set after it has started, so it waits for its first byte.
         let script =
             "head -c 1 > /dev/null; nice; grep 'Max data size' /proc/self/limits; echo end";
-        let said = said_by_a_child(script).await;
+        let said = output_of(script).await;
         let nice: i32 = said.lines().next().unwrap().parse().unwrap();
         let own = rustix::process::getpriority_process(None).unwrap();
         assert_eq!(nice, (own + 10).min(19), "{said}");
@@ -255,8 +256,8 @@ mod tests {
 
     #[cfg(unix)]
     #[tokio::test]
-    async fn what_it_writes_is_read_and_its_end_is_noticed() {
-        // It does not care what it is told.
+    async fn output_is_read_and_the_exit_is_noticed() {
+        // It accepts any arguments.
         let config = TranscodeConfig {
             command: "echo".into(),
             ..TranscodeConfig::default()
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_waits_for_pictures_is_killed() {
+    async fn encoder_that_waits_for_input_is_killed() {
         let mut encoder = Encoder::start(&TranscodeConfig::default(), Duration::ZERO).unwrap();
         let (mut input, mut output) = (BytesMut::from(&b"F"[..]), BytesMut::new());
         assert_eq!(encoder.exchange(&mut input, &mut output).await.unwrap(), 0);

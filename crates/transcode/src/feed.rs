@@ -1,4 +1,4 @@
-//! What an encoder reads: the pictures of a stream as FLV.
+//! The input of an encoder: a stream's video as FLV.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use bytes::{BufMut, BytesMut};
 use distributary_media::flv::{FlvTag, TagKind, VIDEO_FILE_HEADER, muxer};
 use distributary_media::{MediaTime, VideoFrame, VideoTrack};
 
-/// Writes pictures for an encoder, on a clock that begins with the first of them.
+/// Writes video frames for an encoder, on a clock that starts at the first of them.
 #[derive(Debug)]
 pub(crate) struct Feed {
     origin: MediaTime,
@@ -15,10 +15,10 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Begins with the description of `track`. The zero of the encoder's clock is `origin`.
+    /// Starts with the header of `track`. The zero of the encoder's clock is `origin`.
     ///
-    /// The frame rate is what encoders share out the bits by. Not every stream has it in its parameter
-    /// sets, so it is told where the publisher did.
+    /// Encoders use the frame rate for rate control. Not every stream has it in its parameter sets,
+    /// so it is passed on if the publisher declares it.
     pub(crate) fn new(track: Arc<VideoTrack>, origin: MediaTime, frame_rate: Option<f64>) -> Self {
         let mut pending = BytesMut::from(&VIDEO_FILE_HEADER[..]);
         let tag = |kind, body| FlvTag {
@@ -37,29 +37,30 @@ impl Feed {
         }
     }
 
-    /// What the pictures are coded as.
+    /// Returns the track of the frames.
     pub(crate) fn track(&self) -> &Arc<VideoTrack> {
         &self.track
     }
 
-    /// Appends a picture.
+    /// Appends a frame.
     pub(crate) fn push(&mut self, frame: &VideoFrame) {
         let tag = FlvTag {
             kind: TagKind::Video,
-            // FLV counts modulo 2^32, and ffmpeg bears with it.
+            // FLV timestamps wrap at 2^32 ms, which ffmpeg supports.
             timestamp_millis: frame.dts.saturating_since(self.origin).as_millis() as u32,
             body: muxer::video_frame(frame),
         };
         tag.write(&mut self.pending);
     }
 
-    /// What is to be written. What was written is taken out of it.
+    /// Returns the bytes to write. The writer removes what it has written.
     pub(crate) fn pending(&mut self) -> &mut BytesMut {
         &mut self.pending
     }
 }
 
-/// `onMetaData` with the frame rate alone, in AMF0 (Adobe FLV specification version 10.1, annex E.5).
+/// Returns `onMetaData` with only the frame rate, in AMF0 (Adobe FLV specification version 10.1,
+/// annex E.5).
 fn frame_rate_metadata(rate: f64) -> BytesMut {
     const STRING: u8 = 2;
     const ECMA_ARRAY: u8 = 8;
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_follow_their_description_on_a_clock_that_begins_with_the_first() {
+    fn frames_follow_the_header_on_a_clock_that_starts_at_the_origin() {
         let track = VideoTrack {
             codec: VideoCodec::H264,
             width: 640,

@@ -1,4 +1,4 @@
-//! What an encoder writes: FLV, of which the pictures are taken.
+//! The output of an encoder: FLV with video frames.
 
 use bytes::BytesMut;
 use distributary_media::flv::{
@@ -6,21 +6,21 @@ use distributary_media::flv::{
 };
 use distributary_media::{Frame, MediaTime};
 
-/// Why what an encoder writes cannot be used.
+/// The error of an encoder's invalid output.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HarvestError {
     /// It is not FLV.
     #[error(transparent)]
     Stream(#[from] FlvStreamError),
-    /// A picture cannot be read.
+    /// A video tag cannot be read.
     #[error(transparent)]
-    Picture(#[from] FlvError),
+    Tag(#[from] FlvError),
 }
 
-/// Reads an encoder's pictures, and puts them back on the clock of the stream.
+/// Reads an encoder's video frames, and maps them to the clock of the stream.
 #[derive(Debug)]
 pub(crate) struct Harvest {
-    /// What the zero of the encoder's clock is on the stream's.
+    /// The zero of the encoder's clock, on the stream's clock.
     origin: MediaTime,
     stream: FlvStream,
     demuxer: FlvDemuxer,
@@ -28,7 +28,7 @@ pub(crate) struct Harvest {
 }
 
 impl Harvest {
-    /// Reads what an encoder writes whose zero is `origin`.
+    /// Returns a reader for an encoder with its zero at `origin`.
     pub(crate) fn new(origin: MediaTime) -> Self {
         Self {
             origin,
@@ -38,16 +38,16 @@ impl Harvest {
         }
     }
 
-    /// Where the bytes go that are read.
+    /// Returns the buffer for the bytes read.
     pub(crate) fn buffer(&mut self) -> &mut BytesMut {
         self.stream.buffer()
     }
 
-    /// The next track or picture.
+    /// Returns the next track or video frame.
     pub(crate) fn next_event(&mut self) -> Result<Option<FlvEvent>, HarvestError> {
         loop {
             if let Some(event) = self.events.next() {
-                return Ok(Some(self.placed(event)));
+                return Ok(Some(self.on_stream_clock(event)));
             }
             let Some(tag) = self.stream.next_tag()? else {
                 return Ok(None);
@@ -59,13 +59,13 @@ impl Harvest {
         }
     }
 
-    fn placed(&self, mut event: FlvEvent) -> FlvEvent {
-        let place = |time: MediaTime| {
+    fn on_stream_clock(&self, mut event: FlvEvent) -> FlvEvent {
+        let shift = |time: MediaTime| {
             MediaTime::from_nanos(self.origin.as_nanos().saturating_add(time.as_nanos()))
         };
         if let FlvEvent::Frame(Frame::Video(frame)) = &mut event {
-            frame.pts = place(frame.pts);
-            frame.dts = place(frame.dts);
+            frame.pts = shift(frame.pts);
+            frame.dts = shift(frame.dts);
         }
         event
     }
@@ -78,7 +78,7 @@ mod tests {
     use distributary_media::flv::{FlvTag, VIDEO_FILE_HEADER};
 
     #[test]
-    fn pictures_are_put_back_on_the_clock_of_the_stream() {
+    fn frames_are_mapped_to_the_clock_of_the_stream() {
         let mut harvest = Harvest::new(MediaTime::from_millis(60_000));
         harvest.buffer().extend_from_slice(VIDEO_FILE_HEADER);
         let config: &[u8] = &[
@@ -100,10 +100,10 @@ mod tests {
             tag.write(harvest.buffer());
         }
         let Ok(Some(FlvEvent::VideoTrack(_))) = harvest.next_event() else {
-            panic!("a track comes first");
+            panic!("the first event is not a track");
         };
         let Ok(Some(FlvEvent::Frame(Frame::Video(frame)))) = harvest.next_event() else {
-            panic!("a picture comes next");
+            panic!("the second event is not a video frame");
         };
         assert!(frame.keyframe);
         assert_eq!(frame.pts, MediaTime::from_millis(60_033));
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoder_that_writes_something_else_is_found_out() {
+    fn output_that_is_not_flv_is_an_error() {
         let mut harvest = Harvest::new(MediaTime::ZERO);
         harvest
             .buffer()

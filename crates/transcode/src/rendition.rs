@@ -1,4 +1,4 @@
-//! The life of a rendition: from the first viewer who needs it to the last.
+//! The task of a rendition: from the first viewer that needs it to the last.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::attempt::{Attempt, AttemptError, Source, Yield};
+use crate::attempt::{Attempt, AttemptError, Output, Source};
 use crate::config::TranscodeConfig;
 use crate::supervisor::{Ending, Next, Supervisor};
 
-/// What the renditions share.
+/// State that all renditions share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) hub: Hub,
@@ -24,34 +24,34 @@ pub(crate) struct Shared {
     pub(crate) encoders: Semaphore,
 }
 
-/// What is made of one stream.
+/// The transcode of one stream.
 pub(crate) struct Rendition {
     shared: Arc<Shared>,
     name: StreamName,
-    /// Those who wait for its first picture.
+    /// The demands that wait for its first frame.
     waiting: DemandQueue,
-    /// There from the first picture on, and while one encoder is replaced by another.
+    /// Set from the first frame on, and while one encoder is replaced by another.
     publisher: Option<Publisher>,
-    /// There from the first picture on.
+    /// Set from the first frame on.
     audience: Option<Audience>,
-    /// What the encoder's pictures are.
+    /// The track of the encoder's frames.
     track: Option<VideoTrack>,
-    /// Pictures of the present encoder.
-    pictures: u64,
+    /// Frames of the current encoder.
+    frames: u64,
 }
 
-/// Why an encoder is ended.
+/// The reason why an encoder ends.
 #[derive(Debug, thiserror::Error)]
 enum End {
     #[error(transparent)]
     Attempt(#[from] AttemptError),
-    #[error("as many encoders run as may, {0} (see \"max\" under [transcode])")]
+    #[error("the limit of {0} encoders is reached (see \"max\" under [transcode])")]
     TooMany(usize),
     #[error("the stream has ended")]
     Offline(Source),
     #[error("the stream has changed")]
     Changed,
-    #[error("nobody watches any more")]
+    #[error("nobody watches")]
     Unwatched,
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -60,8 +60,9 @@ enum End {
 }
 
 impl End {
-    /// What it is to the supervisor, after an encoder that `worked` so long and made so many pictures.
-    fn ending(&self, worked: Duration, pictures: u64) -> Ending {
+    /// Returns the ending for the supervisor, after an encoder that ran for `worked` and returned
+    /// `frames` frames.
+    fn ending(&self, worked: Duration, frames: u64) -> Ending {
         match self {
             Self::Changed => Ending::Changed,
             Self::Offline(_) => Ending::Offline,
@@ -69,7 +70,7 @@ impl End {
             Self::Attempt(_) | Self::TooMany(_) | Self::Publish(_) | Self::Unfit(_) => {
                 Ending::Failed {
                     after: worked,
-                    made_pictures: pictures > 0,
+                    has_output: frames > 0,
                 }
             }
         }
@@ -85,39 +86,39 @@ impl Rendition {
             publisher: None,
             audience: None,
             track: None,
-            pictures: 0,
+            frames: 0,
         }
     }
 
-    /// Encodes as long as somebody watches.
+    /// Transcodes while somebody watches.
     pub(crate) async fn run(mut self) {
         let mut supervisor = Supervisor::default();
         loop {
             let began = Instant::now();
-            self.pictures = 0;
+            self.frames = 0;
             let end = self.encode().await;
             let worked = began.elapsed();
-            let (seconds, pictures) = (worked.as_secs(), self.pictures);
-            let ending = end.ending(worked, pictures);
+            let (seconds, frames) = (worked.as_secs(), self.frames);
+            let ending = end.ending(worked, frames);
             match ending {
                 Ending::Failed { .. } => {
                     self.shared.hub.count_transcoder_failure();
-                    warn!(reason = %end, seconds, pictures, "encoding has failed");
+                    warn!(reason = %end, seconds, frames, "transcoding failed");
                 }
-                _ => info!(reason = %end, seconds, pictures, "encoding ends"),
+                _ => info!(reason = %end, seconds, frames, "transcoding ends"),
             }
-            let goes_on = match supervisor.handle(ending) {
+            let continues = match supervisor.handle(ending) {
                 Next::Again => true,
                 Next::Stop => false,
-                Next::AwaitPublisher => self.outlast(end).await,
+                Next::AwaitPublisher => self.await_publisher(end).await,
                 Next::Pause(pause) => self.pause(&end, pause).await,
                 Next::GiveUpFor(pause) => {
-                    // Viewers are better off with what there is.
+                    // Viewers then get the stream itself.
                     self.publisher = None;
                     self.pause(&end, pause).await
                 }
             };
-            if !goes_on {
+            if !continues {
                 return;
             }
         }
@@ -130,7 +131,7 @@ impl Rendition {
             return End::TooMany(shared.config.max);
         };
         let Some(source) = Source::subscribe(&shared.hub, &self.name.published()) else {
-            return AttemptError::NoPicture.into();
+            return AttemptError::NoFrame.into();
         };
         if !source.stream().is_live() {
             return End::Offline(source);
@@ -150,7 +151,7 @@ impl Rendition {
         }
     }
 
-    /// Hands on what comes of an encoder until there is a reason to stop.
+    /// Publishes the output of an encoder until there is a reason to stop.
     async fn relay(&mut self, attempt: &mut Attempt) -> Relayed {
         loop {
             let is_live = self.publisher.is_some();
@@ -164,7 +165,7 @@ impl Rendition {
                 () = gone(self.audience.as_mut()) => return End::Unwatched.into(),
             };
             let handled = match next {
-                Ok(Yield::Offline) => return Relayed::Offline,
+                Ok(Output::Offline) => return Relayed::Offline,
                 Ok(next) => self.handle(next, attempt.source()),
                 Err(error) => Err(error.into()),
             };
@@ -174,37 +175,37 @@ impl Rendition {
         }
     }
 
-    fn handle(&mut self, next: Yield, source: &Source) -> Result<(), End> {
+    fn handle(&mut self, next: Output, source: &Source) -> Result<(), End> {
         let now = Instant::now().into_std();
         match next {
-            Yield::Made(FlvEvent::VideoTrack(track)) => {
+            Output::Encoded(FlvEvent::VideoTrack(track)) => {
                 if let Some(publisher) = &self.publisher {
                     publisher.set_video_track(track.clone());
                 }
                 self.track = Some(track);
             }
-            Yield::Made(FlvEvent::Frame(frame)) => {
-                self.pictures += 1;
+            Output::Encoded(FlvEvent::Frame(frame)) => {
+                self.frames += 1;
                 self.publisher(source)?.push(frame, now)?;
             }
-            Yield::Sound(sound) => {
+            Output::Audio(audio) => {
                 if let Some(publisher) = &self.publisher {
                     source.set_audio_loss(publisher.stream().audio_loss());
-                    publisher.push(Frame::Audio(sound), now)?;
+                    publisher.push(Frame::Audio(audio), now)?;
                 }
             }
-            Yield::Data(data) => {
+            Output::Data(data) => {
                 if let Some(publisher) = &self.publisher {
                     publisher.push_data((*data).clone(), now);
                 }
             }
-            Yield::Changed => return Err(End::Changed),
-            Yield::Made(_) | Yield::Offline => {}
+            Output::Changed => return Err(End::Changed),
+            Output::Encoded(_) | Output::Offline => {}
         }
         Ok(())
     }
 
-    /// The publisher of the rendition, which goes live with its first picture.
+    /// Returns the publisher of the rendition, which goes live with its first frame.
     fn publisher(&mut self, source: &Source) -> Result<&Publisher, End> {
         let publisher = match self.publisher.take() {
             Some(publisher) => publisher,
@@ -230,12 +231,12 @@ impl Rendition {
         if let Some(metadata) = source.stream().metadata() {
             publisher.push_data((*metadata).clone(), now);
         }
-        info!("a transcode is there");
+        info!("the transcode is live");
         Ok(publisher)
     }
 
-    /// Waits until the stream's publisher comes back. Returns whether somebody still watches.
-    async fn outlast(&mut self, end: End) -> bool {
+    /// Waits until the stream's publisher reconnects. Returns whether somebody still watches.
+    async fn await_publisher(&mut self, end: End) -> bool {
         self.publisher = None;
         let (Some(audience), End::Offline(mut source)) = (&mut self.audience, end) else {
             return false;
@@ -250,14 +251,14 @@ impl Rendition {
         }
     }
 
-    /// Waits before another encoder is tried. Returns whether somebody still watches.
+    /// Waits before the next attempt. Returns whether somebody still watches.
     async fn pause(&mut self, end: &End, pause: Duration) -> bool {
         self.waiting.refuse(&end.to_string(), pause).await;
         self.audience.as_ref().is_some_and(Audience::is_there)
     }
 }
 
-/// Why nothing more is handed on.
+/// The reason why the relay ends.
 enum Relayed {
     Offline,
     End(End),
@@ -269,7 +270,7 @@ impl From<End> for Relayed {
     }
 }
 
-/// The sound of a rendition: what the hub makes of the stream's.
+/// Returns the audio track of a rendition: the Opus that the hub encodes.
 fn opus() -> AudioTrack {
     AudioTrack {
         codec: AudioCodec::Opus,
@@ -279,7 +280,7 @@ fn opus() -> AudioTrack {
     }
 }
 
-/// Completes when an audience is gone that was there.
+/// Completes when the audience is gone; never if there is none yet.
 async fn gone(audience: Option<&mut Audience>) {
     match audience {
         Some(audience) => audience.gone().await,

@@ -1,55 +1,56 @@
-//! What follows the end of an encoder, decided without a clock.
+//! Decides whether and when an ended encoder is restarted, without a clock.
 
 use std::time::Duration;
 
-/// Pauses between two encoders: at first, and at most.
+/// Backoff between two encoders: first and maximum.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
-/// After an encoder that worked for so long, the next pause is a first one again.
+/// Run time after which the backoff starts over.
 const STABLE: Duration = Duration::from_secs(10);
 
-/// For how long no other is tried after an encoder that made nothing: viewers are given what there is.
-const HOPELESS_PAUSE: Duration = Duration::from_secs(10);
+/// Minimum backoff after an encoder without output; meanwhile viewers get the stream itself.
+const NO_OUTPUT_BACKOFF: Duration = Duration::from_secs(10);
 
-/// How the work of an encoder ended.
+/// The way in which an encoder ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// The stream has changed, so that it needs another encoder.
     Changed,
     /// The stream's publisher has left.
     Offline,
-    /// Nobody watches any more.
+    /// Nobody watches.
     Unwatched,
-    /// The encoder has failed, or there could be none.
+    /// The encoder failed, or could not be started.
     Failed {
-        /// How long it worked.
+        /// Its run time.
         after: Duration,
-        /// Whether it made pictures.
-        made_pictures: bool,
+        /// Whether it returned frames.
+        has_output: bool,
     },
 }
 
-/// What is done then.
+/// The next action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Another encoder is started at once.
+    /// Start another encoder at once.
     Again,
-    /// Another is started when the stream's publisher comes back, if somebody still watches then.
+    /// Start another when the stream's publisher reconnects, if somebody still watches then.
     AwaitPublisher,
-    /// Another is started after this time, if somebody still watches then. Viewers keep what they have.
+    /// Start another after this time, if somebody still watches then. The rendition stays live.
     Pause(Duration),
-    /// The same, but the rendition is taken away, so that viewers are given what there is besides.
+    /// Start another after this time, but end the rendition meanwhile, so that viewers get the
+    /// stream itself.
     GiveUpFor(Duration),
-    /// It is over.
+    /// Stop.
     Stop,
 }
 
-/// Decides what follows the end of an encoder.
+/// Decides what to do when an encoder ends.
 ///
 /// ```text
-///            Changed: again          Failed with pictures: pause, twice as long each time
+///            Changed: again          Failed with output: pause, twice as long each time
 ///   encoder ─────────────► encoder ──────────────────────────────────────────────────────► encoder
-///      │ Offline: await publisher    Failed without: the rendition is given up for a while
+///      │ Offline: await publisher    Failed without: the rendition ends for a while
 ///      └─ Unwatched: stop
 /// ```
 #[derive(Debug)]
@@ -64,25 +65,23 @@ impl Default for Supervisor {
 }
 
 impl Supervisor {
-    /// What is done after this.
+    /// Returns the action after an encoder ended.
     pub(crate) fn handle(&mut self, ending: Ending) -> Next {
-        let (after, made_pictures) = match ending {
+        let (after, has_output) = match ending {
             Ending::Changed => return Next::Again,
             Ending::Offline => return Next::AwaitPublisher,
             Ending::Unwatched => return Next::Stop,
-            Ending::Failed {
-                after,
-                made_pictures,
-            } => (after, made_pictures),
+            Ending::Failed { after, has_output } => (after, has_output),
         };
         if after >= STABLE {
             self.pause = BACKOFF.0;
         }
         let pause = self.pause;
         self.pause = (pause * 2).min(BACKOFF.1);
-        match made_pictures {
-            true => Next::Pause(pause),
-            false => Next::GiveUpFor(pause.max(HOPELESS_PAUSE)),
+        if has_output {
+            Next::Pause(pause)
+        } else {
+            Next::GiveUpFor(pause.max(NO_OUTPUT_BACKOFF))
         }
     }
 }
@@ -91,16 +90,13 @@ impl Supervisor {
 mod tests {
     use super::*;
 
-    fn failed(after: u64, made_pictures: bool) -> Ending {
+    fn failed(after: u64, has_output: bool) -> Ending {
         let after = Duration::from_secs(after);
-        Ending::Failed {
-            after,
-            made_pictures,
-        }
+        Ending::Failed { after, has_output }
     }
 
     #[test]
-    fn an_encoder_that_breaks_again_and_again_is_started_less_and_less_often() {
+    fn backoff_grows_while_the_encoder_keeps_failing() {
         let mut supervisor = Supervisor::default();
         let mut pauses = Vec::new();
         for _ in 0..9 {
@@ -116,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn viewers_are_given_what_there_is_when_an_encoder_makes_nothing() {
+    fn rendition_ends_when_the_encoder_has_no_output() {
         let mut supervisor = Supervisor::default();
         let given_up: Vec<_> = (0..8)
             .map(|_| supervisor.handle(failed(0, false)))
@@ -124,13 +120,13 @@ mod tests {
         assert!(
             given_up[..6]
                 .iter()
-                .all(|next| *next == Next::GiveUpFor(HOPELESS_PAUSE))
+                .all(|next| *next == Next::GiveUpFor(NO_OUTPUT_BACKOFF))
         );
-        assert_eq!(given_up[7], Next::GiveUpFor(BACKOFF.1), "ever more rarely");
+        assert_eq!(given_up[7], Next::GiveUpFor(BACKOFF.1), "the backoff grows");
     }
 
     #[test]
-    fn changes_and_pauses_of_the_stream_are_no_failures() {
+    fn changed_or_offline_stream_is_no_failure() {
         let mut supervisor = Supervisor::default();
         assert_eq!(supervisor.handle(failed(0, true)), Next::Pause(BACKOFF.0));
         assert_eq!(supervisor.handle(Ending::Changed), Next::Again);

@@ -1,4 +1,4 @@
-//! Who answers the hub's demands for renditions.
+//! Answers the hub's demands for renditions.
 
 use std::future::Future;
 use std::io;
@@ -15,7 +15,7 @@ use crate::config::TranscodeConfig;
 use crate::encoder::clear_environment;
 use crate::rendition::{Rendition, Shared};
 
-/// How long the program may take to tell its version.
+/// Timeout for the program to print its version.
 const FIND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Makes renditions of the hub's streams while somebody watches them.
@@ -26,7 +26,7 @@ pub struct Transcoder {
     version: String,
 }
 
-/// Why no stream can be encoded anew.
+/// The reason why streams cannot be transcoded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FindError {
@@ -35,27 +35,27 @@ pub enum FindError {
     Run {
         /// The program.
         command: String,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// The program does not answer.
-    #[error("{command:?} does not tell its version within {FIND_TIMEOUT:?}")]
+    #[error("{command:?} does not print its version within {FIND_TIMEOUT:?}")]
     Silent {
         /// The program.
         command: String,
     },
-    /// The program is something else.
-    #[error("{command:?} does not tell its version as ffmpeg does ({status})")]
+    /// The program is not ffmpeg.
+    #[error("{command:?} is not ffmpeg: it prints no version of it ({status})")]
     NotFfmpeg {
         /// The program.
         command: String,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
     },
 }
 
 impl Transcoder {
-    /// Looks for the program, and declares to the hub that renditions can be made.
+    /// Finds the program, and registers with the hub as the provider of renditions.
     ///
     /// # Errors
     /// When there is no such program, or it is not ffmpeg.
@@ -72,12 +72,12 @@ impl Transcoder {
         })
     }
 
-    /// The version of the program.
+    /// Returns the version of the program.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// Makes what is asked for until `shutdown` completes. All encoders end with it.
+    /// Transcodes on demand until `shutdown` completes. All encoders end with it.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let begin = |demand: &Demand, waiting| {
             let name = demand.name().clone();
@@ -89,7 +89,7 @@ impl Transcoder {
     }
 }
 
-/// Transcodes what the hub is asked for until `shutdown` completes, if the program is there.
+/// Transcodes on demand until `shutdown` completes, if the program is found.
 pub async fn run(config: TranscodeConfig, hub: Hub, shutdown: impl Future<Output = ()>) {
     if config.command.is_empty() {
         hub.lack_renditions();
@@ -100,13 +100,13 @@ pub async fn run(config: TranscodeConfig, hub: Hub, shutdown: impl Future<Output
             info!(
                 command = config.command,
                 version = transcoder.version(),
-                "streams that viewers cannot show as they are can be encoded anew"
+                "streams are transcoded for viewers that cannot decode them"
             );
             transcoder.run(shutdown).await;
         }
         Err(reason) => {
             hub.lack_renditions();
-            // The default is to look for the program; a machine without it is not at fault.
+            // The default looks for the program; a machine without it is not misconfigured.
             if config == TranscodeConfig::default() {
                 info!(%reason, "no stream is transcoded");
             } else {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_that_is_not_ffmpeg_is_named() {
+    async fn error_names_a_program_that_is_not_ffmpeg() {
         let (_, missing) = find("no-such-program").await;
         let error = missing.unwrap_err().to_string();
         assert!(
@@ -176,13 +176,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_that_is_not_there_has_no_rendition() {
+    async fn missing_stream_has_no_rendition() {
         let (hub, found) = find("ffmpeg").await;
         let transcoder = found.unwrap();
         assert!(!transcoder.version().is_empty());
         let rendition = StreamName::parse("live/test").unwrap().rendition();
         tokio::select! {
-            () = transcoder.run(std::future::pending()) => panic!("it runs until it is told to end"),
+            () = transcoder.run(std::future::pending()) => panic!("it runs until shutdown"),
             answer = hub.ensure_live(&rendition) => {
                 assert!(matches!(answer, Err(DemandError::Failed(_))), "{answer:?}");
             }

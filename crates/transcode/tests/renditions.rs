@@ -1,4 +1,4 @@
-//! Renditions of streams by a real ffmpeg, without viewers: who is given one, and what becomes of it.
+//! Tests renditions of a real ffmpeg, without WebRTC viewers.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,16 +19,16 @@ use distributary_names::StreamName;
 use distributary_transcode::{TranscodeConfig, Transcoder};
 use tokio::sync::mpsc;
 
-/// With B-frames that others refer to. Each second begins with white pictures.
+/// Has B-frames that other frames reference. Each second starts with white frames.
 const B_FRAMES: &[u8] =
     include_bytes!("../../media/tests/fixtures/flash-and-beep-44100-bframes.flv");
 const IN_ORDER: &[u8] = include_bytes!("../../media/tests/fixtures/flash-and-beep-48000.flv");
 
-/// How long anything may take.
+/// Timeout of each step.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The pictures of a file and what describes them.
-fn pictures(file: &'static [u8]) -> (VideoTrack, Vec<VideoFrame>) {
+/// Returns the track and the frames of a file.
+fn video(file: &'static [u8]) -> (VideoTrack, Vec<VideoFrame>) {
     let (mut track, mut frames) = (None, Vec::new());
     let mut demuxer = FlvDemuxer::new();
     for tag in FlvReader::new(Bytes::from_static(file)).unwrap() {
@@ -72,7 +72,7 @@ impl Studio {
         publisher
     }
 
-    /// What a viewer of the stream is given.
+    /// Returns the stream or rendition that a viewer of the stream gets.
     async fn given(&self, stream: &str) -> StreamName {
         let choice = BFrameChoice::Policy;
         self.hub.watchable(&name(stream), choice, |_| true).await
@@ -90,7 +90,7 @@ impl Studio {
 }
 
 fn feed(publisher: &Publisher, file: &'static [u8]) {
-    let (track, frames) = pictures(file);
+    let (track, frames) = video(file);
     publisher.set_video_track(track);
     for frame in frames {
         publisher.push(Frame::Video(frame), Instant::now()).unwrap();
@@ -105,7 +105,7 @@ struct Watch {
 }
 
 impl Watch {
-    /// What comes next.
+    /// Returns the next event.
     async fn next(&mut self) -> StreamEvent {
         if let Some(frame) = self.cached.next() {
             return StreamEvent::Frame(frame);
@@ -114,22 +114,22 @@ impl Watch {
         next.await.expect("something comes").unwrap().event
     }
 
-    /// The next pictures, so many.
-    async fn pictures(&mut self, count: usize) -> Vec<VideoFrame> {
-        let mut pictures = Vec::new();
-        while pictures.len() < count {
+    /// Returns the next `count` frames.
+    async fn frames(&mut self, count: usize) -> Vec<VideoFrame> {
+        let mut frames = Vec::new();
+        while frames.len() < count {
             if let StreamEvent::Frame(frame) = self.next().await
                 && let Frame::Video(frame) = &*frame
             {
-                pictures.push(frame.clone());
+                frames.push(frame.clone());
             }
         }
-        pictures
+        frames
     }
 }
 
-/// Whether each of the pictures is white.
-fn whiteness(pictures: &[VideoFrame]) -> Vec<bool> {
+/// Returns for each frame whether it is white.
+fn whiteness(frames: &[VideoFrame]) -> Vec<bool> {
     let mut decoder = Command::new("ffmpeg")
         .args(["-loglevel", "error", "-f", "h264", "-i", "pipe:0"])
         .args(["-vf", "scale=1:1,format=gray", "-fps_mode", "passthrough"])
@@ -139,7 +139,7 @@ fn whiteness(pictures: &[VideoFrame]) -> Vec<bool> {
         .spawn()
         .unwrap();
     let mut input = decoder.stdin.take().unwrap();
-    for unit in pictures.iter().flat_map(|picture| &picture.units) {
+    for unit in frames.iter().flat_map(|frame| &frame.units) {
         input.write_all(&[0, 0, 0, 1]).unwrap();
         input.write_all(unit).unwrap();
     }
@@ -149,10 +149,10 @@ fn whiteness(pictures: &[VideoFrame]) -> Vec<bool> {
 }
 
 #[tokio::test]
-async fn a_rendition_shows_each_picture_at_the_time_that_it_has_in_the_stream() {
+async fn frames_of_a_rendition_keep_their_time_in_the_stream() {
     let studio = Studio::new(TranscodeConfig::default()).await;
     let publisher = studio.hub.publish(&name("live/a"), Instant::now()).unwrap();
-    let (track, frames) = pictures(B_FRAMES);
+    let (track, frames) = video(B_FRAMES);
     publisher.set_video_track(track);
     let (first, rest) = frames.split_at(20);
     for frame in first {
@@ -167,21 +167,21 @@ async fn a_rendition_shows_each_picture_at_the_time_that_it_has_in_the_stream() 
         let frame = Frame::Video(frame.clone());
         publisher.push(frame, Instant::now()).unwrap();
     }
-    // The last ones stay in the decoder.
-    let made = watch.pictures(rest.len() - 4).await;
-    assert!(made.iter().all(|picture| picture.pts == picture.dts));
+    // The last frames stay in the decoder.
+    let made = watch.frames(rest.len() - 4).await;
+    assert!(made.iter().all(|frame| frame.pts == frame.dts));
     let white = whiteness(&made);
     let flash = (1..white.len()).find(|n| white[*n] && !white[n - 1]);
     let flash = made[flash.expect("it turns white")].pts;
-    let published = source.pictures(frames.len()).await;
-    let second = published[1..].iter().find(|picture| picture.keyframe);
+    let published = source.frames(frames.len()).await;
+    let second = published[1..].iter().find(|frame| frame.keyframe);
     let expected = second.unwrap().pts;
     let error = (flash.as_nanos() - expected.as_nanos()).abs();
     assert!(error < 1_500_000, "{flash:?}, not {expected:?}");
 }
 
 #[tokio::test]
-async fn beyond_the_limit_viewers_are_given_the_stream_and_the_figures_tell_it() {
+async fn viewers_over_the_limit_get_the_stream_and_the_stats_show_it() {
     let config = TranscodeConfig {
         max: 1,
         idle_timeout: Duration::from_secs(1),
@@ -197,13 +197,13 @@ async fn beyond_the_limit_viewers_are_given_the_stream_and_the_figures_tell_it()
     let refused = studio.hub.ensure_live(&name("live/b").rendition()).await;
     let reason = refused.unwrap_err().to_string();
     assert!(
-        reason.contains("as many encoders run as may, 1"),
+        reason.contains("the limit of 1 encoders is reached"),
         "{reason}"
     );
     let stats = studio.hub.transcoder_stats();
     assert_eq!((stats.running, stats.started, stats.failed), (1, 1, 1));
 
-    // The place is free when nobody watches the first.
+    // The encoder is free when nobody watches the first.
     drop(watch);
     let is_given = async {
         while !studio.given("live/b").await.is_rendition() {
@@ -215,12 +215,12 @@ async fn beyond_the_limit_viewers_are_given_the_stream_and_the_figures_tell_it()
 }
 
 #[tokio::test]
-async fn a_rendition_goes_on_with_a_publisher_that_comes_back_or_changes() {
+async fn rendition_continues_when_the_publisher_reconnects_or_changes() {
     let studio = Studio::new(TranscodeConfig::default()).await;
     let publisher = studio.publish("live/a", B_FRAMES);
     let given = studio.given("live/a").await;
     let mut watch = studio.watch(&given);
-    let before = watch.pictures(1).await;
+    let before = watch.frames(1).await;
     drop(publisher);
     loop {
         if matches!(watch.next().await, StreamEvent::Offline) {
@@ -228,10 +228,10 @@ async fn a_rendition_goes_on_with_a_publisher_that_comes_back_or_changes() {
         }
     }
     let _publisher = studio.publish("live/a", B_FRAMES);
-    let back = watch.pictures(1).await;
+    let back = watch.frames(1).await;
     assert!(back[0].keyframe && back[0].pts > before[0].pts);
 
-    // Another takes its place, with another coding and without B-frames.
+    // Another publisher replaces it, with another codec and without B-frames.
     let second = studio.hub.take_over(&name("live/a"), Instant::now());
     feed(&second, IN_ORDER);
     let started = studio.hub.transcoder_stats().started;
@@ -239,13 +239,13 @@ async fn a_rendition_goes_on_with_a_publisher_that_comes_back_or_changes() {
     loop {
         match watch.next().await {
             StreamEvent::Frame(frame) => {
-                assert!(frame.dts() > last, "time goes on");
+                assert!(frame.dts() > last, "the time advances");
                 last = frame.dts();
                 if studio.hub.transcoder_stats().started > started && frame.is_keyframe() {
                     break;
                 }
             }
-            event => panic!("the rendition stays: {event:?}"),
+            event => panic!("the rendition has ended: {event:?}"),
         }
     }
     assert!(watch.subscription.stream().is_live());

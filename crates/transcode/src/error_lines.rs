@@ -1,20 +1,20 @@
-//! What an encoder says of itself, cut into lines for the log.
+//! Splits an encoder's standard error into lines for the log.
 
-/// Longest line; the rest of a longer one is left out.
+/// Maximum length of a line in bytes; the rest is dropped.
 const MAX_LINE: usize = 300;
 
-/// Most lines of one encoder in the log.
+/// Maximum lines of one encoder in the log.
 const MAX_LINES: usize = 20;
 
-/// Cuts what comes on an encoder's standard error into lines.
+/// Splits an encoder's standard error into lines.
 #[derive(Debug, Default)]
-pub(crate) struct Complaints {
+pub(crate) struct ErrorLines {
     line: Vec<u8>,
     lines: usize,
 }
 
-impl Complaints {
-    /// The lines that `bytes` end, as long as there have not been too many.
+impl ErrorLines {
+    /// Returns the lines that `bytes` completes, up to [`MAX_LINES`] in all.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
         for &byte in bytes {
@@ -37,7 +37,7 @@ impl Complaints {
         }
         self.lines += 1;
         Some(match self.lines {
-            MAX_LINES => format!("{text} (what it says from now on is left out)"),
+            MAX_LINES => format!("{text} (further lines are dropped)"),
             _ => text.to_owned(),
         })
     }
@@ -48,21 +48,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_come_whole_however_the_bytes_are_cut() {
-        let mut complaints = Complaints::default();
-        assert!(complaints.take(b"Unknown enc").is_empty());
-        let lines = complaints.take(b"oder 'x'\r\n\nwhat\x1b[0m is\nmore");
+    fn lines_are_whole_however_the_bytes_are_split() {
+        let mut errors = ErrorLines::default();
+        assert!(errors.take(b"Unknown enc").is_empty());
+        let lines = errors.take(b"oder 'x'\r\n\nwhat\x1b[0m is\nmore");
         assert_eq!(lines, ["Unknown encoder 'x'", "what [0m is"]);
     }
 
     #[test]
-    fn neither_long_lines_nor_many_fill_the_log() {
-        let mut complaints = Complaints::default();
+    fn length_and_number_of_lines_are_limited() {
+        let mut errors = ErrorLines::default();
         let long = [&[b'x'; 10_000][..], b"\n"].concat();
-        assert_eq!(complaints.take(&long)[0].len(), MAX_LINE);
-        let many = complaints.take(&b"again\n".repeat(100));
+        assert_eq!(errors.take(&long)[0].len(), MAX_LINE);
+        let many = errors.take(&b"again\n".repeat(100));
         assert_eq!(many.len(), MAX_LINES - 1);
-        assert!(many.last().unwrap().contains("left out"));
-        assert!(complaints.take(b"again\n").is_empty());
+        assert!(many.last().unwrap().contains("dropped"));
+        assert!(errors.take(b"again\n").is_empty());
     }
 }
