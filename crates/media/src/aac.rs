@@ -7,7 +7,7 @@ pub const AAC_LC: u8 = 2;
 const SBR: u8 = 5;
 const PS: u8 = 29;
 
-/// Most bytes in a configuration that is accepted.
+/// Maximum size of a configuration, in bytes.
 const MAX_LEN: usize = 4096;
 
 /// `samplingFrequencyIndex`, in Hz (table 1.18); 13 and 14 are reserved, 15 is the escape.
@@ -19,7 +19,7 @@ const SAMPLE_RATES: [u32; 13] = [
 /// Lowest and highest explicit sampling frequency that is accepted, in Hz.
 const EXPLICIT_RATES: std::ops::RangeInclusive<u32> = 7_350..=96_000;
 
-/// Why an `AudioSpecificConfig` could not be read. The publisher is at fault.
+/// The error of an invalid `AudioSpecificConfig`. The publisher is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AacError {
@@ -34,7 +34,7 @@ pub enum AacError {
     TooLarge {
         /// Its length.
         len: usize,
-        /// The most that is accepted.
+        /// The maximum.
         limit: usize,
     },
     /// A field has a value that is reserved, or that no real stream has.
@@ -47,7 +47,7 @@ pub enum AacError {
     },
 }
 
-/// How AAC access units are to be decoded.
+/// The decoder configuration of AAC access units.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AudioSpecificConfig {
     /// `audioObjectType` of the core coder: 2 is AAC-LC, whether or not extensions are signalled.
@@ -84,17 +84,17 @@ impl AudioSpecificConfig {
         Parser { reader, len }.config()
     }
 
-    /// Samples per second that a decoder with all signalled extensions puts out.
+    /// Returns the sample rate of a decoder with all signalled extensions, in Hz.
     pub fn sample_rate(&self) -> u32 {
         self.sbr_sample_rate.unwrap_or(self.core_sample_rate)
     }
 
-    /// Channels that a decoder with all signalled extensions puts out.
+    /// Returns the number of channels of a decoder with all signalled extensions.
     pub fn channels(&self) -> u8 {
         if self.ps { 2 } else { self.core_channels }
     }
 
-    /// The name by which the coding is known, for people.
+    /// Returns the common name of the codec, for display.
     pub fn name(&self) -> &'static str {
         match (self.object_type, self.sbr_sample_rate, self.ps) {
             (_, _, true) => "HE-AAC v2",
@@ -111,7 +111,7 @@ impl AudioSpecificConfig {
     }
 }
 
-/// Whether a `GASpecificConfig` follows for this object type.
+/// Returns whether a `GASpecificConfig` follows for this object type.
 fn has_ga_config(object_type: u8) -> bool {
     matches!(object_type, 1..=4 | 6 | 7 | 17 | 19..=23)
 }
@@ -147,7 +147,7 @@ impl Parser<'_> {
             self.ga_config(&mut config)?;
         }
         if config.core_channels == 0 {
-            // Only a `GASpecificConfig` has room for what would describe them.
+            // Only a `GASpecificConfig` can describe them.
             return Err(AacError::OutOfRange {
                 field: "channelConfiguration",
                 value: 0,
@@ -225,7 +225,7 @@ impl Parser<'_> {
             })
     }
 
-    /// The extension after the core's configuration, which old decoders do not see. It may be
+    /// Parses the extension after the core's configuration, which old decoders ignore. It may be
     /// absent or cut off without harm.
     fn backward_compatible_extension(&mut self, config: &mut AudioSpecificConfig) {
         const SYNC_EXTENSION: u32 = 0x2b7;
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_aac_lc_is_read() {
+    fn plain_aac_lc_is_parsed() {
         let config = parse("1190");
         assert_eq!(
             (config.object_type, config.core_sample_rate),
@@ -326,14 +326,14 @@ mod tests {
     }
 
     #[test]
-    fn an_explicit_sampling_frequency_is_read() {
+    fn explicit_sampling_frequency_is_parsed() {
         // 00010 1111 + 24 bits of 44100 + 0010 000.
         let config = parse("1780 5622 10");
         assert_eq!((config.sample_rate(), config.channels()), (44_100, 2));
     }
 
     #[test]
-    fn hierarchical_signalling_of_he_aac_is_recognised() {
+    fn hierarchical_signalling_of_he_aac_is_recognized() {
         // 00101 0110 0010 0011 00010 000: SBR over 24 kHz stereo, output 48 kHz.
         let config = parse("2b118800");
         assert_eq!(
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn backward_compatible_signalling_of_he_aac_is_recognised() {
+    fn backward_compatible_signalling_of_he_aac_is_recognized() {
         // LC 24 kHz stereo, then 0x2b7, 00101, 1, 0011.
         let config = parse("131056e598");
         assert_eq!(
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn the_escape_of_the_object_type_is_read() {
+    fn escaped_object_type_is_parsed() {
         // 11111 001010: 42.
         let config = parse("f94642 00");
         assert_eq!((config.object_type, config.name()), (42, "xHE-AAC"));

@@ -1,5 +1,5 @@
-//! ADTS, the framing of AAC in files and transport streams (ISO/IEC 14496-3 section 1.A.3.2). Some encoders
-//! leave it in front of the access units that they send over RTMP, where it does not belong.
+//! ADTS, the framing of AAC in files and transport streams (ISO/IEC 14496-3 section 1.A.3.2). Some
+//! encoders send it before the access units over RTMP, where it does not belong.
 //!
 //! ```text
 //! syncword 12 | ID 1 | layer 2 | protection_absent 1 | profile 2 | sampling_frequency_index 4 | private 1 |
@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 const HEADER_LEN: usize = 7;
 const CRC_LEN: usize = 2;
 
-/// `sampling_frequency_index` from which on it stands for no rate.
+/// First `sampling_frequency_index` without a rate.
 const RESERVED_RATES: u8 = 13;
 
 /// The header of one frame.
@@ -34,8 +34,8 @@ impl AdtsHeader {
         self.frame_len
     }
 
-    /// Reads a header. `None` when it is none: an access unit never begins with the syncword, since that
-    /// would be its end.
+    /// Parses a header. Returns `None` if there is none: an access unit never starts with the
+    /// syncword, since that would be its end.
     pub(crate) fn parse(data: &[u8]) -> Option<Self> {
         let &[sync, flags, b2, b3, b4, b5, b6, ..] = data else {
             return None;
@@ -58,8 +58,8 @@ impl AdtsHeader {
         is_valid.then_some(header)
     }
 
-    /// Returns the `AudioSpecificConfig` that says the same. `None` where the access units themselves say
-    /// which channels there are.
+    /// Returns the equivalent `AudioSpecificConfig`, or `None` if the access units themselves
+    /// describe the channels.
     pub(crate) fn config(&self) -> Option<[u8; 2]> {
         let Self {
             object_type,
@@ -75,20 +75,20 @@ impl AdtsHeader {
     }
 }
 
-/// Frames of ADTS, taken apart.
+/// Parsed frames of ADTS.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct AdtsFrames {
     /// The header of the first.
     pub(crate) header: AdtsHeader,
     /// The access units.
     pub(crate) units: Vec<Bytes>,
-    /// Whether the lengths in the headers fit: nothing is left behind the last frame.
+    /// True if the lengths in the headers match: no bytes remain after the last frame.
     pub(crate) fits: bool,
 }
 
 impl AdtsFrames {
-    /// Takes frames apart. `None` when there is no ADTS. A frame that is cut short ends them, and so does a
-    /// number of `limit`.
+    /// Parses frames. Returns `None` if there is no ADTS. It stops at a truncated frame and after
+    /// `limit` frames.
     pub(crate) fn parse(mut data: Bytes, limit: usize) -> Option<Self> {
         let first = AdtsHeader::parse(&data)?;
         let mut units = Vec::new();
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_configuration_is_that_of_the_header() {
+    fn configuration_matches_the_header() {
         let header = AdtsHeader::parse(&frame(&[1, 2, 3], false)).unwrap();
         let config = header.config().unwrap();
         assert_eq!(config, [0x11, 0x90]);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_come_out_without_their_headers_and_a_cut_one_is_dropped() {
+    fn headers_are_removed_and_a_truncated_frame_is_dropped() {
         let data = [
             frame(&[1, 2, 3], false),
             frame(&[4, 5], true),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn access_units_are_not_taken_for_adts() {
+    fn access_units_are_not_mistaken_for_adts() {
         for data in [
             &[0x21, 0x10, 5, 0, 0xa0, 0x19, 0x33][..],
             &[0xff, 0xf1],

@@ -1,6 +1,6 @@
 //! Bits, most significant first, and the Exp-Golomb codes of H.264 (ITU-T H.264 section 9.1).
 
-/// Reads bits from a byte string; every read past the end is `None`.
+/// Reads bits from a byte string. Reads past the end return `None`.
 #[derive(Clone, Debug)]
 pub struct BitReader<'a> {
     data: &'a [u8],
@@ -9,22 +9,22 @@ pub struct BitReader<'a> {
 }
 
 impl<'a> BitReader<'a> {
-    /// A reader at the first bit of `data`.
+    /// Returns a reader at the first bit of `data`.
     pub fn new(data: &'a [u8]) -> Self {
         Self { data, position: 0 }
     }
 
-    /// Bits that are left.
+    /// Returns the number of remaining bits.
     pub fn remaining(&self) -> usize {
         self.data.len() * 8 - self.position
     }
 
-    /// Position of the next bit, from the beginning.
+    /// Returns the position of the next bit, from the start.
     pub fn position(&self) -> usize {
         self.position
     }
 
-    /// The next bit as a flag: `u(1)`.
+    /// Reads the next bit as a flag: `u(1)`.
     pub fn flag(&mut self) -> Option<bool> {
         let byte = *self.data.get(self.position / 8)?;
         let bit = byte >> (7 - self.position % 8) & 1;
@@ -32,7 +32,7 @@ impl<'a> BitReader<'a> {
         Some(bit == 1)
     }
 
-    /// The next `count` bits, 32 at most, as an unsigned number: `u(n)`.
+    /// Reads the next `count` bits, 32 at most, as an unsigned number: `u(n)`.
     pub fn bits(&mut self, count: u32) -> Option<u32> {
         debug_assert!(count <= 32, "a number of {count} bits");
         if self.remaining() < count as usize {
@@ -45,7 +45,7 @@ impl<'a> BitReader<'a> {
         u32::try_from(value).ok()
     }
 
-    /// Passes over `count` bits.
+    /// Skips `count` bits.
     pub fn skip(&mut self, count: usize) -> Option<()> {
         if self.remaining() < count {
             return None;
@@ -54,17 +54,17 @@ impl<'a> BitReader<'a> {
         Some(())
     }
 
-    /// Passes over the bits that are left of a byte that was begun.
+    /// Skips the remaining bits of a partially read byte.
     pub fn align(&mut self) {
         self.position = self.position.next_multiple_of(8);
     }
 
-    /// An unsigned Exp-Golomb code, `ue(v)`: 0 to 2^32 - 2.
+    /// Reads an unsigned Exp-Golomb code, `ue(v)`: 0 to 2^32 - 2.
     pub fn ue(&mut self) -> Option<u32> {
         let mut zeros = 0;
         while !self.flag()? {
             zeros += 1;
-            // 32 leading zeros would say more than a 32-bit number can hold.
+            // 32 leading zeros would overflow a 32-bit number.
             if zeros == 32 {
                 return None;
             }
@@ -73,7 +73,7 @@ impl<'a> BitReader<'a> {
         Some(((1u64 << zeros) - 1 + u64::from(suffix)) as u32)
     }
 
-    /// A signed Exp-Golomb code, `se(v)`: 1, -1, 2, -2, ... for the codes 1, 2, 3, 4, ...
+    /// Reads a signed Exp-Golomb code, `se(v)`: 1, -1, 2, -2, ... for the codes 1, 2, 3, 4, ...
     pub fn se(&mut self) -> Option<i32> {
         let code = i64::from(self.ue()?);
         let magnitude = (code + 1) / 2;
@@ -117,7 +117,8 @@ impl BitWriter {
         self.bits(code, len + 1);
     }
 
-    /// What was written, ended by a one and zeros up to a whole byte: `rbsp_trailing_bits()`.
+    /// Returns the written bits, followed by a one and zeros up to a whole byte:
+    /// `rbsp_trailing_bits()`.
     pub fn finish_rbsp(mut self) -> Vec<u8> {
         self.flag(true);
         self.data
@@ -129,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn written_bits_are_read_back() {
         let mut writer = BitWriter::default();
         let numbers = [0, 1, 2, 7, 8, 255, u32::MAX - 1];
         writer.flag(true);
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn exp_golomb_codes_are_those_of_table_9_2() {
+    fn exp_golomb_codes_match_table_9_2() {
         // 1, 010, 011, 00100, 00101, 00110, 00111, 0001000 and padding.
         let data = [
             0b1010_0110,
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_code_is_read_and_a_longer_one_refused() {
+    fn largest_code_is_read_and_a_longer_one_refused() {
         // 31 zeros, a one, 31 ones.
         let mut data = [0u8, 0, 0, 1, 0xff, 0xff, 0xff, 0xfe];
         assert_eq!(BitReader::new(&data).ue(), Some(u32::MAX - 1));
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_past_the_end_gives_nothing_and_consumes_nothing_of_a_number() {
+    fn reading_past_the_end_returns_none_and_consumes_nothing() {
         let mut reader = BitReader::new(&[0xa5]);
         assert_eq!(reader.bits(4), Some(0xa));
         assert_eq!(reader.bits(5), None);

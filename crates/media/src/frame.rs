@@ -1,4 +1,4 @@
-//! Coded media, one unit of time at a time.
+//! Encoded video and audio frames.
 
 use std::time::Duration;
 
@@ -8,37 +8,38 @@ use crate::h264::{NalType, nal, sei};
 use crate::time::MediaTime;
 use crate::track::{AudioCodec, VideoCodec};
 
-/// Age of a keyframe, in media time, from which on a newcomer would take long to reach the present. If
-/// the stream has recovery points, a newcomer then begins at the last one.
+/// Age of a keyframe, in media time, from which on a new viewer would take long to reach the live
+/// position. If the stream has recovery points, a new viewer then starts at the last one.
 pub const LONG_GOP: Duration = Duration::from_secs(10);
 
-/// Memory that a frame takes beside its coded bytes, at most: the frame itself, its reference count and its
-/// list of units.
+/// Maximum memory of a frame in addition to its payload: the frame itself, its reference count and
+/// its list of units.
 const FRAME_OVERHEAD: usize = 256;
 
-/// Memory that a unit takes beside its bytes, at most: the handle of a slice and what it shares.
+/// Maximum memory of a unit in addition to its bytes: the handle of a slice and its shared part.
 const UNIT_OVERHEAD: usize = 96;
 
-/// Bytes of a buffer that a frame may keep alive without use, whatever its size: headers and delimiters.
+/// Unused bytes of a buffer that a frame of any size may keep alive: headers and delimiters.
 const MAX_UNUSED: usize = 128;
 
-/// The same as a share of the frame's own bytes.
+/// The same as a fraction of the frame's payload.
 const MAX_UNUSED_SHARE: usize = 16;
 
-/// One coded picture or one coded block of sound.
+/// One encoded video or audio frame.
 ///
-/// Payloads are slices of the buffer that was read from the network: cloning a frame copies no media.
-/// A slice keeps the whole buffer alive, so [`Frame::compact`] is called where little is kept of much.
+/// Payloads are slices of the buffer that was read from the network: cloning a frame copies no
+/// media. A slice keeps the whole buffer alive, so [`Frame::compact`] is called if a frame uses
+/// little of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// A coded picture.
+    /// A video frame.
     Video(VideoFrame),
-    /// A coded block of sound.
+    /// An audio frame.
     Audio(AudioFrame),
 }
 
 impl Frame {
-    /// The time at which the frame is decoded: frames of a track arrive in this order.
+    /// Returns the decoding time. Frames of a track arrive in this order.
     pub fn dts(&self) -> MediaTime {
         match self {
             Self::Video(frame) => frame.dts,
@@ -46,18 +47,19 @@ impl Frame {
         }
     }
 
-    /// Whether decoding of the picture can start here. Sound can start anywhere, so this is `false`
-    /// for audio.
+    /// Returns whether decoding of video can start here. Audio can start anywhere, so this is
+    /// `false` for it.
     pub fn is_keyframe(&self) -> bool {
         matches!(self, Self::Video(frame) if frame.keyframe)
     }
 
-    /// Whether decoding can start here with pictures that are right after a while; `false` for audio.
+    /// Returns whether decoding can start here, with correct frames after a while; `false` for
+    /// audio.
     pub fn is_recovery_point(&self) -> bool {
         matches!(self, Self::Video(frame) if frame.is_recovery_point())
     }
 
-    /// Bytes of coded media, without any framing.
+    /// Returns the bytes of encoded media, without any framing.
     pub fn payload_len(&self) -> usize {
         match self {
             Self::Video(frame) => frame.payload_len(),
@@ -76,8 +78,8 @@ impl Frame {
         payload + unused_allowance(payload) + FRAME_OVERHEAD + units * UNIT_OVERHEAD
     }
 
-    /// Copies the coded bytes into a buffer of their own if the buffer whose slices they are, of `held`
-    /// bytes, is much larger than they are.
+    /// Copies the payload to a separate buffer if the buffer that it is a slice of, of `held`
+    /// bytes, is much larger.
     pub fn compact(&mut self, held: usize) {
         match self {
             Self::Video(frame) => frame.compact(held),
@@ -90,7 +92,7 @@ impl Frame {
     }
 }
 
-/// Whether a slice of `kept` bytes would keep too much of a buffer of `held` bytes alive.
+/// Returns whether a slice of `kept` bytes would keep too much of a buffer of `held` bytes alive.
 fn is_wasteful(held: usize, kept: usize) -> bool {
     held.saturating_sub(kept) > unused_allowance(kept)
 }
@@ -99,32 +101,32 @@ fn unused_allowance(kept: usize) -> usize {
     MAX_UNUSED + kept / MAX_UNUSED_SHARE
 }
 
-/// One coded picture: an access unit.
+/// One video frame: an access unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VideoFrame {
-    /// The coding.
+    /// The codec.
     pub codec: VideoCodec,
-    /// When the picture is shown.
+    /// Presentation time.
     pub pts: MediaTime,
-    /// When the picture is decoded.
+    /// Decoding time.
     pub dts: MediaTime,
-    /// Whether a decoder can start with this picture: an IDR picture of H264, an IRAP picture of H265 or
-    /// a keyframe of AV1, which then begin with their parameter sets or sequence header, or a keyframe
-    /// of VP9.
+    /// True if decoding can start here: an IDR picture of H264, an IRAP picture of H265 or a
+    /// keyframe of AV1, which then start with their parameter sets or sequence header, or a
+    /// keyframe of VP9.
     pub keyframe: bool,
     /// H264 and H265: the NAL units in decoding order, without start codes or length prefixes, none
-    /// of them empty. AV1: the OBUs in the low-overhead form, in one piece or more, each of whole OBUs.
-    /// VP9: the frame as one unit.
+    /// of them empty. AV1: the OBUs in the low-overhead form, in one piece or more, each of whole
+    /// OBUs. VP9: the frame as one unit.
     pub units: Vec<Bytes>,
 }
 
 impl VideoFrame {
-    /// Bytes of coded media, without any framing.
+    /// Returns the bytes of encoded media, without any framing.
     pub fn payload_len(&self) -> usize {
         self.units.iter().map(Bytes::len).sum()
     }
 
-    /// Does what [`Frame::compact`] does.
+    /// Compacts the frame as [`Frame::compact`] does.
     pub fn compact(&mut self, held: usize) {
         let kept = self.payload_len();
         if !is_wasteful(held, kept) {
@@ -140,8 +142,8 @@ impl VideoFrame {
         }
     }
 
-    /// Whether no other picture refers to it, so that it can be left out: of H264, when all its slices
-    /// say so. Of other codings it is not known.
+    /// Returns whether no other frame references it, so that it can be dropped. For H264 all its
+    /// slices say so; for other codecs it is unknown, and this is `false`.
     pub fn is_disposable(&self) -> bool {
         let units = self.units.iter();
         let mut slices = units
@@ -150,8 +152,8 @@ impl VideoFrame {
         slices.peek().is_some() && !slices.any(|unit| nal::is_reference(unit))
     }
 
-    /// Whether a decoder that begins here, and is no keyframe, shows right pictures after a while: of H264,
-    /// when it has a recovery point.
+    /// Returns whether a decoder that starts here, without a keyframe, shows correct frames after a
+    /// while: for H264, if it has a recovery point.
     pub fn is_recovery_point(&self) -> bool {
         let mut units = self.units.iter();
         self.codec == VideoCodec::H264
@@ -160,14 +162,14 @@ impl VideoFrame {
     }
 }
 
-/// One coded block of sound: an AAC access unit or an Opus packet.
+/// One audio frame: an AAC access unit or an Opus packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AudioFrame {
-    /// The coding.
+    /// The codec.
     pub codec: AudioCodec,
-    /// When its first sample is heard.
+    /// Time of its first sample.
     pub pts: MediaTime,
-    /// The coded bytes.
+    /// The payload.
     pub data: Bytes,
 }
 
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_lets_go_of_a_buffer_of_which_it_uses_little() {
+    fn frame_releases_a_buffer_that_it_uses_little_of() {
         let message = Bytes::from(vec![7; 4 << 20]);
         let units = vec![message.slice(9..12), message.slice(100..103)];
         let mut frame = video(units.clone());
@@ -209,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_uses_most_of_its_buffer_is_not_copied() {
+    fn frame_that_uses_most_of_its_buffer_is_not_copied() {
         let message = Bytes::from(vec![7; 10_000]);
         let mut frame = video(vec![message.slice(9..5000), message.slice(5004..)]);
         frame.compact(message.len());

@@ -1,17 +1,18 @@
-//! The vocabulary of media in Distributary, shared by every other crate.
+//! Frames, tracks and times of media, and the syntax of codecs and containers.
 //!
-//! This crate knows no socket, no clock and no runtime: bytes and times in, frames out.
+//! This crate uses no socket, no clock and no runtime: bytes and times in, frames out.
 //!
 //! * [`time`]: [`MediaTime`], a point on a stream's own timeline.
-//! * [`frame`]: [`Frame`], one coded picture or one coded block of sound.
-//! * [`data`]: [`TimedData`], what is said about a stream at a moment of it.
-//! * [`track`]: [`VideoTrack`] and [`AudioTrack`], what a decoder must know before the first frame.
-//! * [`flv`]: [`FlvDemuxer`], from the payloads of RTMP messages to tracks and frames.
-//! * [`h264`]: NAL units, parameter sets, and what WebRTC receivers need of an access unit.
-//! * [`h265`], [`av1`], [`vp9`]: the same of other codecs.
-//! * [`aac`]: the configuration of AAC; `adts`: a framing of it.
-//! * [`audio`]: [`OpusTranscoder`], from AAC to Opus.
-//! * [`bits`]: the bit reader under both.
+//! * [`frame`]: [`Frame`], one encoded video or audio frame.
+//! * [`data`]: [`TimedData`], metadata at a time of a stream.
+//! * [`track`]: [`VideoTrack`] and [`AudioTrack`], the decoder configuration before the first
+//!   frame.
+//! * [`flv`]: [`FlvDemuxer`], which turns payloads of RTMP messages into tracks and frames.
+//! * [`h264`]: NAL units, parameter sets, and access units as WebRTC receivers need them.
+//! * [`h265`], [`av1`], [`vp9`]: the same for other codecs.
+//! * [`aac`]: the configuration of AAC; `adts`: ADTS framing.
+//! * [`audio`]: [`OpusTranscoder`], which transcodes AAC to Opus.
+//! * [`bits`]: the bit reader of all parsers.
 
 pub mod aac;
 mod adts;

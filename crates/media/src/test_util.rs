@@ -1,6 +1,6 @@
-//! What the unit tests of several modules share.
+//! Helpers for the unit tests of several modules.
 
-/// The bytes that `digits` spell; white space is passed over.
+/// Parses hexadecimal digits to bytes; white space is skipped.
 pub(crate) fn hex(digits: &str) -> Vec<u8> {
     let digits: Vec<u32> = digits
         .chars()

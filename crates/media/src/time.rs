@@ -1,4 +1,4 @@
-//! Time as media has it: a signed distance from an origin that each stream chooses for itself.
+//! Media time: a signed distance from an origin that each stream chooses.
 
 use std::ops::{Add, Sub};
 use std::time::Duration;
@@ -15,27 +15,27 @@ impl MediaTime {
     /// The origin of the timeline.
     pub const ZERO: Self = Self(0);
 
-    /// The point `nanos` nanoseconds after the origin.
+    /// Returns the point `nanos` nanoseconds after the origin.
     pub const fn from_nanos(nanos: i64) -> Self {
         Self(nanos)
     }
 
-    /// The point `millis` milliseconds after the origin.
+    /// Returns the point `millis` milliseconds after the origin.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis.saturating_mul(1_000_000))
     }
 
-    /// Nanoseconds from the origin.
+    /// Returns the nanoseconds from the origin.
     pub const fn as_nanos(self) -> i64 {
         self.0
     }
 
-    /// Milliseconds from the origin, rounded down.
+    /// Returns the milliseconds from the origin, rounded down.
     pub const fn as_millis(self) -> i64 {
         self.0.div_euclid(1_000_000)
     }
 
-    /// This point in ticks of a clock that runs at `rate` Hz, rounded to the nearest tick.
+    /// Returns this point in ticks of a clock that runs at `rate` Hz, rounded to the nearest tick.
     ///
     /// RTP timestamps are this value modulo 2^32: video uses 90 000 Hz (RFC 6184 section 5.1), Opus
     /// 48 000 Hz (RFC 7587 section 4.1).
@@ -44,7 +44,7 @@ impl MediaTime {
         scaled.div_euclid(1_000_000_000) as i64
     }
 
-    /// The time from `earlier` to this point, or zero when `earlier` is later.
+    /// Returns the time from `earlier` to this point, or zero if `earlier` is later.
     pub fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }

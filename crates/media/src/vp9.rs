@@ -1,4 +1,4 @@
-//! VP9 syntax, as far as a gateway that never decodes a picture needs it (VP9 Bitstream & Decoding
+//! VP9 syntax, as far as a gateway that never decodes video needs it (VP9 Bitstream & Decoding
 //! Process Specification, version 0.6).
 
 use crate::bits::BitReader;
@@ -9,20 +9,20 @@ const FRAME_MARKER: u32 = 2;
 /// `frame_sync_code` of keyframes.
 const SYNC_CODE: u32 = 0x49_8342;
 
-/// `color_space` that has no range to tell.
+/// The `color_space` without a `color_range` field.
 const CS_RGB: u32 = 7;
 
-/// What the beginning of a frame tells (`uncompressed_header`, section 6.2). Of a superframe it is that
-/// of the first frame in it.
+/// The first fields of a frame (`uncompressed_header`, section 6.2), or of the first frame in a
+/// superframe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
     /// `profile`, 0 to 3.
     pub profile: u8,
-    /// Of a keyframe, with which decoding can start: its size.
+    /// The size, if it is a keyframe, at which decoding can start.
     pub keyframe: Option<FrameSize>,
 }
 
-/// The size of a picture, in pixels.
+/// The size of a frame, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameSize {
     /// Its width.
@@ -32,7 +32,7 @@ pub struct FrameSize {
 }
 
 impl FrameHeader {
-    /// Reads the beginning of a frame; `None` when it is no frame of VP9.
+    /// Parses the start of a frame. Returns `None` if it is not a frame of VP9.
     pub fn parse(frame: &[u8]) -> Option<Self> {
         let mut reader = BitReader::new(frame);
         if reader.bits(2)? != FRAME_MARKER {
@@ -84,7 +84,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_keyframe_tells_its_profile_and_size() {
+    fn profile_and_size_of_a_keyframe_are_parsed() {
         for (bytes, profile, width, height) in [
             // As libvpx writes them: 8 bits, and 10 bits in profile 2.
             ("824983420013f00ef0", 0, 320, 240),
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn other_frames_are_told_from_keyframes_and_from_noise() {
+    fn other_frames_are_distinguished_from_keyframes_and_noise() {
         // An inter frame, and one that shows another again.
         for bytes in [[0x86, 0], [0x88, 0]] {
             let header = FrameHeader::parse(&bytes).unwrap();

@@ -1,4 +1,5 @@
-//! The clip that `distributary --demo` publishes in a loop: `cargo xtask demo-clip` makes it.
+//! Tests the clip that `distributary --demo` publishes in a loop; `cargo xtask demo-clip` generates
+//! it.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,18 +12,18 @@ use distributary_media::{AudioFrame, AudioTrack, Frame, MediaTime, VideoFrame, V
 
 const CLIP: &[u8] = include_bytes!("../../gateway/assets/demo.flv");
 
-/// 336 pictures at 30 per second and 525 blocks of 1024 samples at 48 kHz.
+/// 336 video frames at 30 per second and 525 audio frames of 1024 samples at 48 kHz.
 const MILLIS: i64 = 11_200;
 
 #[derive(Default)]
 struct Clip {
     video_tracks: Vec<VideoTrack>,
     audio_tracks: Vec<AudioTrack>,
-    pictures: Vec<VideoFrame>,
-    blocks: Vec<AudioFrame>,
+    video: Vec<VideoFrame>,
+    audio: Vec<AudioFrame>,
 }
 
-/// The clip as a demuxer sees it that is given it `loops` times over.
+/// Demuxes the clip `loops` times in a row.
 fn clip(loops: i64) -> Clip {
     let mut demuxer = FlvDemuxer::new();
     let mut clip = Clip::default();
@@ -39,8 +40,8 @@ fn clip(loops: i64) -> Clip {
                 match event {
                     FlvEvent::VideoTrack(track) => clip.video_tracks.push(track),
                     FlvEvent::AudioTrack(track) => clip.audio_tracks.push(track),
-                    FlvEvent::Frame(Frame::Video(frame)) => clip.pictures.push(frame),
-                    FlvEvent::Frame(Frame::Audio(frame)) => clip.blocks.push(frame),
+                    FlvEvent::Frame(Frame::Video(frame)) => clip.video.push(frame),
+                    FlvEvent::Frame(Frame::Audio(frame)) => clip.audio.push(frame),
                     other => panic!("{other:?}"),
                 }
             }
@@ -50,7 +51,7 @@ fn clip(loops: i64) -> Clip {
 }
 
 #[test]
-fn it_is_what_any_browser_plays() {
+fn clip_plays_in_any_browser() {
     let clip = clip(1);
     assert_eq!(clip.video_tracks.len(), 1);
     let video = &clip.video_tracks[0];
@@ -63,9 +64,7 @@ fn it_is_what_any_browser_plays() {
     );
     assert!(level <= 31);
     assert!(
-        clip.pictures
-            .iter()
-            .all(|picture| picture.pts == picture.dts),
+        clip.video.iter().all(|frame| frame.pts == frame.dts),
         "no B-frames"
     );
     assert_eq!(clip.audio_tracks.len(), 1);
@@ -75,7 +74,7 @@ fn it_is_what_any_browser_plays() {
 }
 
 #[test]
-fn a_loop_goes_on_in_both_tracks_without_a_seam() {
+fn loop_continues_both_tracks_without_a_gap() {
     let clip = clip(3);
     assert_eq!(
         clip.video_tracks.len(),
@@ -83,22 +82,22 @@ fn a_loop_goes_on_in_both_tracks_without_a_seam() {
         "the repeated header changes nothing"
     );
     assert_eq!(clip.audio_tracks.len(), 1);
-    assert_eq!((clip.pictures.len(), clip.blocks.len()), (3 * 336, 3 * 525));
-    let times = clip.pictures.iter().map(|picture| picture.dts.as_millis());
+    assert_eq!((clip.video.len(), clip.audio.len()), (3 * 336, 3 * 525));
+    let times = clip.video.iter().map(|frame| frame.dts.as_millis());
     for (n, time) in times.enumerate() {
         assert!(
             (time * 30 - n as i64 * 1000).abs() <= 15,
-            "picture {n} at {time} ms"
+            "frame {n} at {time} ms"
         );
     }
-    let times = clip.blocks.iter().map(|block| block.pts.as_millis());
+    let times = clip.audio.iter().map(|frame| frame.pts.as_millis());
     for (n, time) in times.enumerate() {
         assert!(
             (time * 48 - n as i64 * 1024).abs() <= 24,
             "block {n} at {time} ms"
         );
     }
-    for (n, picture) in clip.pictures.iter().enumerate() {
-        assert_eq!(picture.keyframe, n % 56 == 0, "picture {n}");
+    for (n, frame) in clip.video.iter().enumerate() {
+        assert_eq!(frame.keyframe, n % 56 == 0, "frame {n}");
     }
 }

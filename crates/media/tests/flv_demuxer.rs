@@ -1,4 +1,4 @@
-//! A file of ffmpeg and x264, through the reader and the demuxer.
+//! Demuxes a file of ffmpeg and x264.
 
 #![allow(
     clippy::unwrap_used,
@@ -63,7 +63,7 @@ fn x264s_cbr_output_comes_out_clean_and_whole() {
 }
 
 #[test]
-fn pictures_are_decoded_in_order_and_shown_in_another() {
+fn b_frames_keep_decoding_and_presentation_times() {
     let (_, frames) = demux(include_bytes!("fixtures/video-cbr-bframes.flv"));
     let decoded: Vec<_> = frames.iter().map(|frame| frame.dts.as_millis()).collect();
     assert!(decoded.is_sorted(), "{decoded:?}");

@@ -1,4 +1,4 @@
-//! Tones through AAC, the transcoder, and an Opus decoder that has nothing to do with it.
+//! Transcodes tones from AAC, and checks them with an independent Opus decoder.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,8 +23,8 @@ const SURROUND: &[u8] = include_bytes!("fixtures/surround-48000.flv");
 const HE_V1: &[u8] = include_bytes!("fixtures/he-v1.flv");
 const HE_V2: &[u8] = include_bytes!("fixtures/he-v2.flv");
 
-/// The track and the frames of a file, their times taken from the count of samples as an encoder
-/// has them and rounded to milliseconds as RTMP does.
+/// Returns the track and the frames of a file, with timestamps from the count of samples as an
+/// encoder has them and rounded to milliseconds as RTMP does.
 fn demux(file: &'static [u8]) -> (AudioTrack, Vec<AudioFrame>) {
     let mut demuxer = FlvDemuxer::new();
     let (mut track, mut frames) = (None, Vec::new());
@@ -61,7 +61,7 @@ fn transcode_by(mut transcoder: OpusTranscoder, frames: &[AudioFrame]) -> Vec<Au
     packets
 }
 
-/// Left and right samples of the packets, one after the other.
+/// Decodes the packets to left and right samples.
 fn decode(packets: &[AudioFrame]) -> [Vec<f32>; 2] {
     let mut decoder = OpusDecoder::new(48_000, 2).unwrap();
     let mut sides = [Vec::new(), Vec::new()];
@@ -113,7 +113,7 @@ fn assert_no_tone(samples: &[f32], hertz: f64) {
     assert!(level < -50.0, "{hertz} Hz is there with {level:.1} dB");
 }
 
-/// What is not the tone must be at least 30 dB below it: no clicks, no distortion.
+/// Asserts that everything but the tone is at least 30 dB below it: no clicks, no distortion.
 #[track_caller]
 fn assert_clean(samples: &[f32], hertz: f64) {
     let samples = middle(samples);
@@ -126,8 +126,8 @@ fn assert_clean(samples: &[f32], hertz: f64) {
     );
 }
 
-/// From one sample to the next a tone never changes by more than its steepest part does: a click, where
-/// one block of sound does not go on where the other ended, would.
+/// Asserts that the signal never changes by more than the steepest part of the tone from one sample
+/// to the next, as a click between two audio frames would.
 #[track_caller]
 fn assert_no_steps(samples: &[f32], hertz: f64) {
     let steepest = 0.25 * std::f64::consts::TAU * hertz / 48_000.0;
@@ -171,7 +171,7 @@ fn stereo_stays_stereo_from_32000_to_96000_hertz() {
 }
 
 #[test]
-fn mono_is_heard_on_both_sides() {
+fn mono_goes_to_both_sides() {
     for file in [MONO_8000, MONO_22050] {
         let (track, frames) = demux(file);
         assert_eq!(track.channels, 1);
@@ -246,9 +246,9 @@ fn he_aac_v2_is_decoded_in_full_with_either_signalling() {
     }
 }
 
-/// Silence and then a tone: where does the tone begin, by the packets' own times?
+/// Silence and then a tone: the tone starts at its time by the packets' timestamps.
 #[test]
-fn a_sound_is_heard_at_the_time_it_had() {
+fn audio_keeps_its_time() {
     for file in [STEREO_44100, STEREO_48000, MONO_22050, HE_V1] {
         let (track, frames) = demux(file);
         let start = frames[0].pts;
@@ -256,7 +256,7 @@ fn a_sound_is_heard_at_the_time_it_had() {
         let [left, _] = decode(&packets);
         let onset = left.iter().position(|sample| sample.abs() > 0.05).unwrap();
         let heard = packets[0].pts + Duration::from_micros(onset as u64 * 1_000_000 / 48_000);
-        // Decoded without any delay of ours: the encoder's own priming comes before the tone.
+        // Decoded without our delay: the encoder's own priming comes before the tone.
         let reference = onset_without_transcoding(&track, &frames);
         let expected = start + reference;
         let error = heard.as_nanos() - expected.as_nanos();
@@ -286,7 +286,7 @@ fn onset_without_transcoding(track: &AudioTrack, frames: &[AudioFrame]) -> Durat
 #[test]
 fn ten_minutes_do_not_drift() {
     let (track, frames) = demux(STEREO_44100);
-    // With little effort, which takes no part in the times.
+    // With low complexity, which does not affect the times.
     let config = OpusConfig {
         complexity: 0,
         ..OpusConfig::default()
@@ -294,7 +294,7 @@ fn ten_minutes_do_not_drift() {
     let mut transcoder = OpusTranscoder::new(&track, &config).unwrap();
     let mut packets = Vec::new();
     let end_of = |n: i64| MediaTime::from_nanos(n * 1024 * 1_000_000_000 / 44_100);
-    // The most that was held back in each minute, a packet that is not full and the delays.
+    // The maximum held back in each minute: a partial packet and the delays.
     let mut held_back = [Duration::ZERO; 10];
     let count = 600 * 44_100 / 1024;
     for n in 0..count {
@@ -322,8 +322,9 @@ fn jitter_of_the_input_is_not_passed_on() {
     assert_continuous(&transcode(&track, &frames));
 }
 
-/// A tone of 1000 Hz on the right side, `count` frames long: 15 frames at 48 kHz are 320 whole periods, so they
-/// can follow themselves. Stamps are what `stamp` makes of the frame's number and its right time in milliseconds.
+/// A tone of 1000 Hz on the right side, `count` frames long: 15 frames at 48 kHz are 320 whole
+/// periods, so they can be repeated. `stamp` returns the timestamp for a frame's number and its
+/// correct time in milliseconds.
 fn looped(count: usize, stamp: impl Fn(usize, i64) -> i64) -> (AudioTrack, Vec<AudioFrame>) {
     let (track, frames) = demux(STEREO_48000);
     let looped = (0..count).map(|n| AudioFrame {
@@ -333,15 +334,15 @@ fn looped(count: usize, stamp: impl Fn(usize, i64) -> i64) -> (AudioTrack, Vec<A
     (track, looped.collect())
 }
 
-/// The stamp of a frame, by its number and its right time in milliseconds.
+/// Returns the timestamp of a frame for its number and its correct time in milliseconds.
 type Stamp = dyn Fn(usize, i64) -> i64;
 
-/// When frame `n` begins, in milliseconds.
+/// Returns the start of frame `n`, in milliseconds.
 fn right(n: usize) -> i64 {
     n as i64 * 1024 / 48
 }
 
-/// The right side without the beginning is the tone: everywhere loud, nowhere with a click.
+/// Asserts that the right side after the start is the tone: loud everywhere, without clicks.
 #[track_caller]
 fn assert_looped_tone(packets: &[AudioFrame]) {
     let [_, side] = decode(packets);
@@ -358,7 +359,7 @@ fn assert_looped_tone(packets: &[AudioFrame]) {
 }
 
 #[test]
-fn shared_uneven_and_missing_stamps_are_not_heard() {
+fn shared_uneven_and_missing_timestamps_are_inaudible() {
     let shared = |by: usize| move |n: usize, _: i64| right(n / by * by);
     let stamps: [(&str, Box<Stamp>); 8] = [
         ("3 frames with one stamp", Box::new(shared(3))),
@@ -386,11 +387,11 @@ fn shared_uneven_and_missing_stamps_are_not_heard() {
 }
 
 #[test]
-fn drift_that_lasts_is_followed_without_a_sound() {
+fn lasting_drift_is_followed_inaudibly() {
     for late in [100, -100] {
         let stamp = |n: usize, right: i64| right + if n < 50 { 0 } else { late };
         let (track, frames) = looped(3000, stamp);
-        // Little effort, which is enough for a tone: there is a minute of it.
+        // Low complexity, which suffices for a tone: there is a minute of it.
         let config = OpusConfig {
             complexity: 1,
             bitrate: 256_000,
@@ -400,7 +401,7 @@ fn drift_that_lasts_is_followed_without_a_sound() {
         let packets = transcode_by(transcoder, &frames);
         assert_continuous(&packets);
         assert_looped_tone(&packets);
-        // What is left in the transcoder is less than two packets.
+        // Less than two packets remain in the transcoder.
         let end = packets.last().unwrap().pts.as_millis() + 20;
         let behind = right(3000) + late - end;
         assert!((-5..45).contains(&behind), "{behind} ms");
@@ -408,7 +409,7 @@ fn drift_that_lasts_is_followed_without_a_sound() {
 }
 
 #[test]
-fn a_gap_in_the_input_is_a_gap_in_the_output() {
+fn gap_in_the_input_is_a_gap_in_the_output() {
     let (track, mut frames) = demux(STEREO_48000);
     let gap = Duration::from_millis(1500);
     for frame in &mut frames[25..] {
@@ -435,7 +436,7 @@ fn a_gap_in_the_input_is_a_gap_in_the_output() {
 }
 
 #[test]
-fn a_smaller_gap_is_followed_once_the_stamps_agree() {
+fn smaller_gap_is_followed_once_the_timestamps_agree() {
     let (track, frames) = looped(300, |n, right| right + if n < 100 { 0 } else { 400 });
     let packets = transcode(&track, &frames);
     let gaps: Vec<_> = packets
@@ -447,21 +448,21 @@ fn a_smaller_gap_is_followed_once_the_stamps_agree() {
 }
 
 #[test]
-fn times_that_go_back_never_come_out() {
+fn output_times_never_go_back() {
     let back = 1500;
     let (track, frames) = looped(300, |n, right| right - if n < 100 { 0 } else { back });
     let packets = transcode(&track, &frames);
     assert_continuous(&packets);
-    let sound = packets.len() as i64 * 20;
+    let duration = packets.len() as i64 * 20;
     let input = right(300) - back;
     assert!(
-        (input - 40..=input + 40).contains(&sound),
-        "{sound} ms of {input}"
+        (input - 40..=input + 40).contains(&duration),
+        "{duration} ms of {input}"
     );
 }
 
 #[test]
-fn another_configuration_goes_on_without_a_break() {
+fn changed_configuration_continues_without_a_break() {
     let (track, frames) = looped(282, |_, right| right);
     let explicit = AudioTrack {
         config: Bytes::from_static(&[0x11, 0x90]),
@@ -484,13 +485,13 @@ fn another_configuration_goes_on_without_a_break() {
         .windows(2)
         .map(|pair| pair[1].pts.saturating_since(pair[0].pts));
     let uneven = steps.filter(|step| *step != Duration::from_millis(20));
-    // The packet under way is filled up when the other decoder begins.
+    // The partial packet is completed when the other decoder starts.
     assert!(uneven.count() <= 1);
     assert!(packets.len() >= 298);
 }
 
 #[test]
-fn a_broken_frame_is_silence_and_the_rest_goes_on() {
+fn broken_frame_becomes_silence_and_the_rest_continues() {
     let (track, mut frames) = demux(STEREO_44100);
     frames[20].data = frames[20].data.slice(..20);
     frames[21].data = Bytes::from(vec![0x21; 1 << 20]);
@@ -519,7 +520,7 @@ fn a_broken_frame_is_silence_and_the_rest_goes_on() {
 }
 
 #[test]
-fn arbitrary_access_units_never_end_it() {
+fn arbitrary_access_units_never_stop_the_transcoder() {
     let (track, frames) = demux(SURROUND);
     let mut transcoder = transcoder(&track);
     let mut packets = Vec::new();
@@ -548,7 +549,7 @@ fn arbitrary_access_units_never_end_it() {
         }
     }
     assert!(transcoder.concealed() > 0);
-    // 400 frames of 1024 samples; what a broken frame pretends to be may shift a few packets.
+    // 400 frames of 1024 samples; the declared length of a broken frame may shift a few packets.
     assert!((400..=430).contains(&packets.len()), "{}", packets.len());
     let steps = packets
         .windows(2)

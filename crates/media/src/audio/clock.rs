@@ -1,4 +1,4 @@
-//! The times of samples, counted and not read from every frame.
+//! The sample clock: times counted from samples instead of read from every frame.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,62 +6,64 @@ use std::time::Duration;
 use super::OPUS_RATE;
 use crate::MediaTime;
 
-/// A frame whose own time is this far from the counted one is at another place of the timeline: the clock is
-/// re-anchored. Frames that share a stamp, jitter, and encoders that send audio in blocks stay below it.
+/// Distance of a frame's timestamp from the counted time from which on it is a jump, and the clock
+/// is re-anchored. Shared timestamps, jitter, and encoders that send audio in bursts stay below it.
 const MAX_DRIFT: Duration = Duration::from_secs(1);
 
-/// Frames by which drift is estimated, some five seconds of AAC.
+/// Frames used to estimate drift, about five seconds of AAC.
 const WINDOW: usize = 256;
 
-/// Frames by which a step is told from jitter, more than a second of AAC.
+/// Frames used to distinguish a step from jitter, more than a second of AAC.
 const STEP_WINDOW: usize = 64;
 
-/// Drift that is left alone: less than lips show.
+/// Drift that is not corrected: not visible as lip sync error.
 const TOLERANCE: Duration = Duration::from_millis(40);
 
-/// Drift that would take too long to be followed, if the stamps agree on it: the clock is re-anchored.
+/// Drift that would take too long to follow: if the timestamps agree on it, the clock is
+/// re-anchored.
 const STEP: Duration = Duration::from_millis(200);
 
-/// Stamps that are further apart than this do not agree.
+/// Timestamps that are further apart than this do not agree.
 const MAX_SPREAD: Duration = Duration::from_millis(100);
 
-/// Samples at 48 kHz by which a frame is made longer or shorter while drift is followed: 0.2 % of the usual
-/// frame of 1024 samples, a change of pitch that nobody hears.
+/// Samples at 48 kHz by which a frame is stretched or shortened while drift is followed: 0.2 % of
+/// the usual frame of 1024 samples, an inaudible change of pitch.
 const STRETCH: i64 = 2;
 
-/// Tells the time of incoming samples by counting them from an anchor.
+/// Computes the time of incoming samples by counting them from an anchor.
 ///
-/// The stamps of RTMP are rounded, jitter, and are shared by frames that were sent together; a packet for
-/// each 20 ms must not show any of that. So a stamp counts for little: the clock follows the stamps only
-/// when nearly all of the last seconds lie on one side of it by more than [`TOLERANCE`], and slowly.
+/// RTMP timestamps are rounded, jitter, and are shared by frames that were sent together; packets
+/// of 20 ms must not show any of that. So the clock follows the timestamps slowly, and only if
+/// nearly all of the last seconds lie on one side of it by more than [`TOLERANCE`].
 #[derive(Clone, Debug)]
 pub(super) struct SampleClock {
-    /// Time of the first sample, corrected by what was stretched.
+    /// Time of the first sample, corrected by the stretching so far.
     anchor: MediaTime,
     /// Samples per channel since the anchor.
     samples: u64,
     rate: u32,
-    /// How much later than counted the last frames say that they begin, in nanoseconds.
+    /// Differences between the timestamps of the last frames and the counted times, in nanoseconds.
     errors: VecDeque<i64>,
-    /// The last of them, also if it ran away.
+    /// The last difference, even if it is an outlier.
     last_error: i64,
-    /// The number of frames until the estimate is looked at again.
+    /// Number of frames until the estimate is checked again.
     until_estimate: usize,
-    /// Samples at 48 kHz by which each frame is made longer while drift is followed, or shorter.
+    /// Samples at 48 kHz by which each frame is stretched (or shortened, if negative) while drift
+    /// is followed.
     stretch: i64,
 }
 
-/// What is done with a frame.
+/// The action for a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Placement {
-    /// It follows the one before. It is to be made longer by this many samples at 48 kHz, or shorter.
+    /// It follows the previous one. Stretch it by this many samples at 48 kHz.
     Next(i64),
-    /// It is somewhere else: the clock is to be anchored at its own time.
+    /// It is at another time: anchor the clock at its timestamp.
     Elsewhere,
 }
 
 impl SampleClock {
-    /// A clock for samples at `rate` Hz, the first of which is heard at `anchor`.
+    /// Returns a clock for samples at `rate` Hz, the first one at the time `anchor`.
     pub(super) fn new(anchor: MediaTime, rate: u32) -> Self {
         Self {
             anchor,
@@ -74,13 +76,13 @@ impl SampleClock {
         }
     }
 
-    /// The time of the next sample.
+    /// Returns the time of the next sample.
     pub(super) fn now(&self) -> MediaTime {
         let nanos = u128::from(self.samples) * 1_000_000_000 / u128::from(self.rate.max(1));
         self.anchor + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// Takes the time that the next frame says it begins at.
+    /// Observes the timestamp of the next frame, and returns the action for it.
     pub(super) fn place(&mut self, pts: MediaTime) -> Placement {
         let error = pts.as_nanos().saturating_sub(self.now().as_nanos());
         let before = std::mem::replace(&mut self.last_error, error);
@@ -92,9 +94,9 @@ impl SampleClock {
         self.until_estimate -= 1;
         if self.until_estimate == 0 {
             self.until_estimate = STEP_WINDOW;
-            // Also when they came there in small steps, as with a publisher that drops frames for some time.
-            // Stamps that run away for good (two seconds in a second, or all the same) never agree, and the
-            // samples are right.
+            // This includes small steps, as of a publisher that drops frames for some time.
+            // Timestamps that keep running away (twice as fast, or standing still) never agree, and
+            // the samples are right.
             if self.has_stepped() {
                 return Placement::Elsewhere;
             }
@@ -121,7 +123,7 @@ impl SampleClock {
         self.errors.push_back(error);
     }
 
-    /// Moves the time of what follows by this many samples at 48 kHz.
+    /// Shifts the following times by this many samples at 48 kHz.
     fn correct(&mut self, stretch: i64) {
         let nanos = stretch * 1_000_000_000 / i64::from(OPUS_RATE);
         self.anchor = MediaTime::from_nanos(self.anchor.as_nanos().saturating_add(nanos));
@@ -130,7 +132,7 @@ impl SampleClock {
         }
     }
 
-    /// Whether the stamps of the last second agree that the audio is somewhere else.
+    /// Returns whether the timestamps of the last second agree on another time.
     fn has_stepped(&self) -> bool {
         let (low, high) = bounds(self.errors.iter().rev().take(STEP_WINDOW));
         let agree =
@@ -138,8 +140,8 @@ impl SampleClock {
         agree && (low > nanos(STEP) || high < -nanos(STEP))
     }
 
-    /// Begins to follow drift, and ends when the stamps lie on both sides, or when they are so far away that
-    /// they are not drift.
+    /// Starts following drift, and stops when the timestamps lie on both sides, or too far away to
+    /// be drift.
     fn estimate(&mut self) {
         if self.errors.iter().any(|error| exceeds(*error, MAX_DRIFT)) {
             self.stretch = 0;
@@ -157,7 +159,7 @@ impl SampleClock {
     }
 }
 
-/// The bounds of the errors without the lowest and the highest tenth, which may be stragglers.
+/// Returns the range of the errors without the lowest and the highest tenth, which may be outliers.
 fn bounds<'a>(errors: impl Iterator<Item = &'a i64>) -> (i64, i64) {
     let mut sorted: Vec<i64> = errors.copied().collect();
     sorted.sort_unstable();
@@ -180,8 +182,8 @@ mod tests {
 
     const FRAME: i64 = 1024;
 
-    /// Places frames whose stamps are what `stamp` makes of their right time in milliseconds. Returns how
-    /// often the clock was anchored, the first time not counted, and how far it is from the right times.
+    /// Feeds frames with timestamps that `stamp` returns for their correct times in milliseconds.
+    /// Returns the number of re-anchorings, and the distance from the correct times.
     fn run(count: i64, rate: u32, stamp: impl Fn(i64, i64) -> i64) -> (usize, i64) {
         let right = |n: i64| n * FRAME * 1000 / i64::from(rate);
         let time = |n| MediaTime::from_millis(stamp(n, right(n)));
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn counting_does_not_drift_in_a_day() {
+    fn counted_time_does_not_drift_in_a_day() {
         let mut clock = SampleClock::new(MediaTime::from_millis(7), 44_100);
         for _ in 0..86_400 {
             clock.advance(44_100);
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn shared_and_uneven_stamps_are_overlooked() {
+    fn shared_and_uneven_timestamps_are_ignored() {
         for shared in [3, 4, 16] {
             let first_of = |n: i64, rate: i64| n / shared * shared * FRAME * 1000 / rate;
             let (anchored, off) = run(2000, 44_100, |n, _| first_of(n, 44_100));
@@ -221,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_straggler_does_not_set_the_clock_even_as_the_first() {
+    fn outlier_does_not_set_the_clock_even_as_the_first() {
         let late = |n: i64, right: i64| right + if n % 50 == 0 { 80 } else { 0 };
         let (anchored, off) = run(4000, 48_000, late);
         assert_eq!(anchored, 0);
@@ -242,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_is_followed_at_once_and_a_lasting_step_within_seconds() {
+    fn jump_is_followed_at_once_and_a_lasting_step_within_seconds() {
         for (jump, at) in [(1500, 1000), (-1500, 1000), (300, 1000), (-300, 1000)] {
             let stamp = |n: i64, right: i64| if n < at { right } else { right + jump };
             let (anchored, off) = run(at + 200, 48_000, stamp);
@@ -257,9 +259,9 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_a_publisher_drops_leave_the_clock_right() {
-        // Three gaps of 400 ms in a second, none of which is a jump by itself; and one frame in three missing for
-        // ten seconds.
+    fn frames_dropped_by_the_publisher_leave_the_clock_correct() {
+        // Three gaps of 400 ms in a second, none of which is a jump by itself; and one frame in
+        // three missing for ten seconds.
         let gaps = |n: i64, right: i64| {
             right
                 + 400
@@ -279,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn stamps_that_run_away_are_not_followed() {
+    fn runaway_timestamps_are_not_followed() {
         for stamp in [
             (|_, _| 0) as fn(i64, i64) -> i64,
             |_, right| 2 * right,
@@ -288,7 +290,7 @@ mod tests {
             let (anchored, off) = run(3000, 48_000, stamp);
             assert_eq!((anchored, off.abs() <= 250), (0, true), "{off} ms");
         }
-        // Until they are right again.
+        // Until they are correct again.
         let resumes = |n: i64, right: i64| if n < 500 { 0 } else { right };
         let (anchored, off) = run(1000, 48_000, resumes);
         assert_eq!(anchored, 0);

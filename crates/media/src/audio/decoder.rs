@@ -1,4 +1,4 @@
-//! AAC access units to samples.
+//! Decodes AAC access units to samples.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -8,14 +8,14 @@ use super::AudioError;
 use super::downmix::Downmix;
 use crate::aac::AudioSpecificConfig;
 
-/// Most bytes in an access unit: 6144 bits for each of eight channels
+/// Maximum size of an access unit: 6144 bits for each of eight channels
 /// (ISO/IEC 14496-3 section 4.5.3.2), and as much again for fill elements.
 const MAX_ACCESS_UNIT: usize = 12 << 10;
 
 /// Decodes AAC-LC, HE-AAC v1 and v2 to stereo.
 ///
-/// The decoder is fed with bytes from the network, so it is not trusted: a panic inside it is a
-/// broken access unit like any other.
+/// The decoder gets bytes from the network, so it is not trusted: a panic inside it is handled as a
+/// broken access unit.
 pub(super) struct AacDecoder {
     decoder: Decoder,
     config: Vec<u8>,
@@ -23,7 +23,7 @@ pub(super) struct AacDecoder {
     format: PcmFormat,
 }
 
-/// Blocks of samples as the decoder puts them out.
+/// The format of decoded sample blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PcmFormat {
     /// Samples per second and channel.
@@ -33,7 +33,7 @@ pub(super) struct PcmFormat {
 }
 
 impl AacDecoder {
-    /// A decoder for the access units of this `AudioSpecificConfig`.
+    /// Returns a decoder for the access units of this `AudioSpecificConfig`.
     pub(super) fn new(config: &[u8]) -> Result<Self, AudioError> {
         let parsed = AudioSpecificConfig::parse(config)?;
         let decoder = Decoder::from_asc(config, DecodeOptions::unbounded()).map_err(|error| {
@@ -50,7 +50,7 @@ impl AacDecoder {
             decoder,
             config: config.to_vec(),
             downmix: Downmix::default(),
-            // Until the first block says better.
+            // Until the first block is decoded.
             format: PcmFormat {
                 rate: parsed.sample_rate(),
                 samples: usize::from(parsed.frame_length) * sbr_factor as usize,
@@ -58,14 +58,14 @@ impl AacDecoder {
         })
     }
 
-    /// The format of the last block; before the first, what the configuration says.
+    /// Returns the format of the last block, or that of the configuration before the first.
     pub(super) fn format(&self) -> PcmFormat {
         self.format
     }
 
-    /// Decodes an access unit to interleaved stereo samples, in place of what is in `pcm`. When it
-    /// cannot be decoded, `pcm` has silence of the length of the block before, and the reason is
-    /// returned beside the format.
+    /// Decodes an access unit to interleaved stereo samples, which replace the content of `pcm`. If
+    /// it cannot be decoded, `pcm` gets silence of the length of the previous block, and the reason
+    /// is returned with the format.
     pub(super) fn decode(
         &mut self,
         unit: &[u8],
@@ -85,7 +85,7 @@ impl AacDecoder {
             pcm.clear();
         }
         if pcm.is_empty() {
-            // Also for an access unit without any channel, which is legal.
+            // This includes an access unit without any channel, which is legal.
             pcm.resize(self.format.samples * 2, 0.0);
         }
         (self.format, result.err())
@@ -113,7 +113,7 @@ impl AacDecoder {
         }
     }
 
-    /// Gives up the state of a decoder that has failed.
+    /// Replaces a decoder that has failed.
     fn restart(&mut self) {
         // The configuration was accepted once, so it is again.
         if let Ok(decoder) = Decoder::from_asc(&self.config, DecodeOptions::unbounded()) {

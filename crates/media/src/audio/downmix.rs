@@ -1,8 +1,8 @@
-//! Any number of channels to two.
+//! Mixes any number of channels to stereo.
 
 use syom::{Channel, MAX_PLANES};
 
-/// 3 dB less: the share of a channel that is heard from both sides.
+/// -3 dB: the gain of a channel that is mixed to both sides.
 const HALF_POWER: f32 = std::f32::consts::FRAC_1_SQRT_2;
 
 /// Mixes channels to stereo by the matrix of ISO/IEC 14496-3 section 4.5.1.2.2 (the same as of
@@ -11,12 +11,12 @@ const HALF_POWER: f32 = std::f32::consts::FRAC_1_SQRT_2;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Downmix {
     channels: [Option<Channel>; MAX_PLANES],
-    /// For each channel its share of the left and of the right side.
+    /// The gains of each channel for the left and the right side.
     gains: Vec<[f32; 2]>,
 }
 
 impl Downmix {
-    /// Chooses the matrix for channels in this order.
+    /// Selects the matrix for channels in this order.
     pub(super) fn select(&mut self, channels: [Option<Channel>; MAX_PLANES]) {
         if channels == self.channels {
             return;
@@ -44,7 +44,7 @@ impl Downmix {
         };
         for (plane, gain) in planes.iter().zip(&self.gains) {
             for (pair, sample) in block.chunks_exact_mut(2).zip(*plane) {
-                // A broken stream can decode to anything, even to what is no number.
+                // A broken stream can decode to anything, even NaN.
                 let sample = if sample.is_finite() { *sample } else { 0.0 };
                 pair[0] += sample * gain[0];
                 pair[1] += sample * gain[1];
@@ -64,7 +64,7 @@ fn gains(channel: Channel) -> [f32; 2] {
         Channel::BackRight | Channel::SideRight => [0.0, HALF_POWER],
         Channel::Lfe => [0.0, 0.0],
         Channel::BackCenter => [0.5, 0.5],
-        // The centre, and channels whose place is not known.
+        // The center, and channels at unknown positions.
         _ => [HALF_POWER, HALF_POWER],
     }
 }
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn one_channel_goes_to_both_sides_and_two_stay() {
+    fn mono_goes_to_both_sides_and_stereo_is_unchanged() {
         assert_close(&mix(&[Channel::FrontCenter], &[0.5]), [0.5, 0.5]);
         let stereo = [Channel::FrontLeft, Channel::FrontRight];
         assert_close(&mix(&stereo, &[0.5, -0.25]), [0.5, -0.25]);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_sample_is_made_one() {
+    fn invalid_samples_become_valid() {
         let stereo = [Channel::FrontLeft, Channel::FrontRight];
         assert_close(&mix(&stereo, &[f32::NAN, 1e20]), [0.0, 1.0]);
         assert_close(&mix(&stereo, &[-1e38, f32::INFINITY]), [-1.0, 0.0]);

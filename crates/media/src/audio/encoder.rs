@@ -1,4 +1,4 @@
-//! Stereo samples at 48 kHz to Opus.
+//! Encodes stereo samples at 48 kHz as Opus.
 
 use bytes::Bytes;
 use ropus::{Application, Bitrate, Channels, Encoder, InbandFec};
@@ -12,50 +12,51 @@ pub(super) const PACKET_SAMPLES: usize = 960;
 /// Interleaved samples in a packet.
 pub(super) const PACKET_LEN: usize = PACKET_SAMPLES * 2;
 
-/// Most bytes in a packet: it must go into one RTP packet, and Opus cannot be divided
+/// Maximum size of a packet, in bytes: it must fit one RTP packet, since Opus cannot be fragmented
 /// (RFC 7587 section 4.2).
 const MAX_PACKET: usize = 1100;
 
-/// Most percent of loss that the encoder is told of: to bear more would cost all the quality there is.
+/// Maximum loss in percent that the encoder is set to: more would cost too much quality.
 const MAX_LOSS: u8 = 20;
 
-/// How Opus is encoded.
+/// The settings of the Opus encoder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpusConfig {
     /// Bits per second, from 16 000 to 320 000.
     pub bitrate: u32,
-    /// Whether packets of speech repeat the one before them in little, when listeners lose packets
-    /// (in-band forward error correction, RFC 6716 section 2.1.7).
+    /// True to add in-band forward error correction to packets of speech while listeners lose
+    /// packets (RFC 6716 section 2.1.7).
     pub fec: bool,
-    /// What the encoder is to do well.
+    /// The application that the encoder optimizes for.
     pub application: OpusApplication,
-    /// The encoder's effort, 0 to 10. All of it costs about one percent of a core; below 10 the
-    /// encoder does not analyse tonality and codes pure tones 4 to 7 dB worse.
+    /// Complexity of the encoder, 0 to 10. The maximum costs about one percent of a core; below 10
+    /// the encoder does not analyze tonality and encodes pure tones 4 to 7 dB worse.
     pub complexity: u8,
 }
 
-/// What Opus is used for (RFC 6716 section 2.1.8 and the `OPUS_APPLICATION` of its reference encoder).
+/// The application of Opus (RFC 6716 section 2.1.8 and the `OPUS_APPLICATION` of its reference
+/// encoder).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OpusApplication {
-    /// Any sound, to be as near to the original as can be.
+    /// Any audio, as close to the original as possible.
     #[default]
     Audio,
-    /// Speech, to be understood.
+    /// Speech, optimized for intelligibility.
     Voice,
-    /// Any sound, with 4 ms less of delay and without what codes speech well.
+    /// Any audio, with 4 ms less delay and without the speech modes.
     LowDelay,
 }
 
 impl OpusConfig {
-    /// The least bitrate that is accepted: stereo below is not worth listening to.
+    /// Minimum bitrate: stereo below sounds too bad.
     pub const MIN_BITRATE: u32 = 16_000;
-    /// The most that is accepted: a packet of 20 ms still goes into one RTP packet.
+    /// Maximum bitrate: a packet of 20 ms still fits one RTP packet.
     pub const MAX_BITRATE: u32 = 320_000;
-    /// The most effort there is.
+    /// Maximum complexity.
     pub const MAX_COMPLEXITY: u8 = 10;
 
-    /// Whether sound can be encoded with these options.
+    /// Checks that audio can be encoded with these settings.
     ///
     /// # Errors
     /// [`AudioError::Bitrate`] and [`AudioError::Complexity`].
@@ -106,7 +107,7 @@ impl OpusEncoder {
             .bitrate(Bitrate::Bits(config.bitrate))
             .complexity(config.complexity)
             .inband_fec(fec(config.fec))
-            // A gap is heard as loss by receivers that were not told of silence.
+            // Receivers treat a gap as loss, since silence is not signalled.
             .dtx(false)
             .build()
             .map_err(internal)?;
@@ -116,14 +117,14 @@ impl OpusEncoder {
         })
     }
 
-    /// Tells how many percent of the packets listeners lose, so that sound is coded to bear it.
+    /// Sets the packet loss of the listeners in percent, which the encoding compensates for.
     pub(super) fn set_packet_loss(&mut self, percent: u8) -> Result<(), AudioError> {
         self.encoder
             .set_packet_loss_perc(percent.min(MAX_LOSS))
             .map_err(internal)
     }
 
-    /// How much later than it went in a sound comes out of a decoder, in samples.
+    /// Returns the delay from the encoder's input to a decoder's output, in samples.
     pub(super) fn delay(&self) -> usize {
         self.encoder.lookahead() as usize
     }
@@ -140,12 +141,14 @@ impl OpusEncoder {
     }
 }
 
-/// Forward error correction exists in the codec for speech alone. The encoder may change to it, but not
-/// for music, which it would spoil for all listeners because of some.
+/// Selects the mode of forward error correction, which the codec has for speech only. The encoder
+/// may switch to speech mode for it, but not for music, which would degrade it for all listeners
+/// because of some.
 fn fec(is_on: bool) -> InbandFec {
-    match is_on {
-        true => InbandFec::Forced,
-        false => InbandFec::Disabled,
+    if is_on {
+        InbandFec::Forced
+    } else {
+        InbandFec::Disabled
     }
 }
 
@@ -161,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_stay_within_one_rtp_packet_at_the_highest_bitrate() {
+    fn packets_fit_one_rtp_packet_at_the_maximum_bitrate() {
         let bitrate = OpusConfig::MAX_BITRATE;
         let mut encoder = OpusEncoder::new(&OpusConfig {
             bitrate,
@@ -189,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn bitrates_out_of_range_are_refused() {
+    fn bitrate_out_of_range_is_refused() {
         for bitrate in [0, 15_999, 320_001, u32::MAX] {
             let error = OpusEncoder::new(&OpusConfig {
                 bitrate,
@@ -204,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn each_application_and_effort_codes_and_tells_its_delay() {
+    fn each_application_and_complexity_encodes_with_its_delay() {
         // 312 samples of look-ahead, of which the restricted mode needs 120 (RFC 6716 section 2.1).
         for (application, delay) in [
             (OpusApplication::Audio, 312),

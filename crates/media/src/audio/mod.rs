@@ -1,4 +1,4 @@
-//! Sound for WebRTC: AAC is decoded, brought to 48 kHz stereo, and encoded as Opus.
+//! Audio for WebRTC: AAC is decoded, resampled to 48 kHz stereo, and encoded as Opus.
 //!
 //! ```text
 //! AAC access unit ─► decoder ─► downmix ─► resampler ─► 20 ms blocks ─► encoder ─► Opus packet
@@ -27,57 +27,57 @@ pub use transcoder::OpusTranscoder;
 /// Samples per second of Opus' clock, whatever it codes (RFC 7587 section 4.1).
 pub const OPUS_RATE: u32 = 48_000;
 
-/// Why sound could not be transcoded.
+/// The error of transcoding audio.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AudioError {
-    /// The track is coded as something that needs or knows no transcoding.
+    /// The codec of the track needs no transcoding, or does not support it.
     #[error("{codec} cannot be transcoded to Opus")]
     UnsupportedCodec {
-        /// The track's coding.
+        /// The track's codec.
         codec: AudioCodec,
     },
     /// The AAC configuration is broken.
     #[error(transparent)]
     Config(#[from] AacError),
-    /// The configuration asks for a form of AAC that the decoder does not know.
+    /// The decoder does not support this form of AAC.
     #[error("{coding} is not supported: {reason}")]
     UnsupportedAac {
-        /// The name of the coding.
+        /// The name of the codec.
         coding: &'static str,
-        /// What the decoder says.
+        /// The error of the decoder.
         reason: String,
     },
     /// An option of the encoder is out of range.
     #[error("the Opus bitrate is {bitrate} bit/s; it must be from {min} to {max}")]
     Bitrate {
-        /// The bitrate that was asked for.
+        /// The requested bitrate.
         bitrate: u32,
-        /// The least that is accepted.
+        /// The minimum.
         min: u32,
-        /// The most that is accepted.
+        /// The maximum.
         max: u32,
     },
     /// An option of the encoder is out of range.
-    #[error("the effort of the Opus encoder is {complexity}; it must be from 0 to {max}")]
+    #[error("the Opus complexity is {complexity}; it must be from 0 to {max}")]
     Complexity {
-        /// The effort that was asked for.
+        /// The requested complexity.
         complexity: u8,
-        /// The most that is accepted.
+        /// The maximum.
         max: u8,
     },
-    /// An access unit could not be decoded; silence has taken its place.
+    /// An access unit could not be decoded, and is replaced by silence.
     #[error("an AAC frame could not be decoded: {reason}")]
     Decode {
-        /// What the decoder says.
+        /// The error of the decoder.
         reason: String,
     },
     /// The resampler or the encoder failed. The fault is ours, not the publisher's.
     #[error("{stage} failed: {reason}")]
     Internal {
-        /// Which part failed.
+        /// The part that failed.
         stage: &'static str,
-        /// What it says.
+        /// Its error.
         reason: String,
     },
 }

@@ -2,20 +2,21 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// The bits of the TOC byte that say how many frames follow (section 3.1); all others describe them.
+/// The bits of the TOC byte with the frame count code (section 3.1); all others describe the
+/// frames.
 const COUNT: u8 = 0x03;
 
-/// Two frames with a length in front of the first (section 3.2.4).
+/// Code for two frames with a length before the first (section 3.2.4).
 const TWO_FRAMES: u8 = 2;
 
-/// Longest frame (section 3.4).
+/// Maximum length of a frame (section 3.4).
 const MAX_FRAME: usize = 1275;
 
 /// Longer lengths take two bytes (section 3.2.1).
 const MAX_SHORT_LENGTH: usize = 251;
 
-/// One packet with the sound of two, one after the other; `None` when one of them has not exactly one
-/// frame, or they are coded in different ways.
+/// Joins two packets into one. Returns `None` if one of them does not have exactly one frame, or
+/// their encoding differs.
 pub fn join(first: &[u8], second: &[u8]) -> Option<Bytes> {
     let (&toc, first) = first.split_first()?;
     let (&second_toc, second) = second.split_first()?;
@@ -28,7 +29,7 @@ pub fn join(first: &[u8], second: &[u8]) -> Option<Bytes> {
     if first.len() <= MAX_SHORT_LENGTH {
         packet.put_u8(first.len() as u8);
     } else {
-        // The second byte counts four each, the first holds the rest.
+        // The second byte counts in units of four, the first has the remainder.
         let low = 252 + (first.len() - 252) % 4;
         packet.put_u8(low as u8);
         packet.put_u8(((first.len() - low) / 4) as u8);
@@ -42,7 +43,7 @@ pub fn join(first: &[u8], second: &[u8]) -> Option<Bytes> {
 mod tests {
     use super::*;
 
-    /// The two frames of a packet with code 2, read as section 3.2.4 says.
+    /// Splits a packet with code 2 into its two frames (section 3.2.4).
     fn frames(packet: &[u8]) -> (&[u8], &[u8]) {
         assert_eq!(packet[0] & COUNT, TWO_FRAMES);
         let (len, start) = match packet[1] {
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_of_other_kinds_stay_apart() {
+    fn packets_with_different_encoding_are_not_joined() {
         assert_eq!(join(&[0xFC, 1], &[0xF8, 1]), None, "mono and stereo");
         assert_eq!(
             join(&[0xFE, 1, 1, 1], &[0xFE, 1, 1, 1]),
@@ -87,7 +88,7 @@ mod tests {
         assert_eq!(
             join(&[0xFC; 1277], &[0xFC, 1]),
             None,
-            "no Opus frame is so long"
+            "longer than any Opus frame"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Any rate to 48 kHz.
+//! Resamples any rate to 48 kHz.
 
 use audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Async, Fft, FixedAsync, FixedSync, SincInterpolationParameters, WindowFunction};
@@ -6,8 +6,8 @@ use rubato::{Async, Fft, FixedAsync, FixedSync, SincInterpolationParameters, Win
 use super::decoder::PcmFormat;
 use super::{AudioError, OPUS_RATE};
 
-/// The largest block of input samples, for the shortest whole ratio to 48 kHz, with which the
-/// transform is used; it sets the delay. The rates of AAC need 147 at most.
+/// Maximum block of input samples, for the shortest whole ratio to 48 kHz, of the FFT resampler; it
+/// determines the delay. The rates of AAC need at most 147.
 const MAX_RATIO_BLOCK: u32 = 1024;
 
 /// Length of the filter for rates without a short ratio, in samples.
@@ -18,7 +18,7 @@ const STEREO: usize = 2;
 /// Resamples blocks of one format to 48 kHz stereo.
 pub(super) struct Resampler {
     format: PcmFormat,
-    /// `None` when the input has the right rate already.
+    /// `None` if the input already has 48 kHz.
     inner: Option<Box<dyn rubato::Resampler<f32>>>,
     buffer: Vec<f32>,
 }
@@ -38,17 +38,17 @@ impl Resampler {
         })
     }
 
-    /// The format it was made for.
+    /// Returns its input format.
     pub(super) fn format(&self) -> PcmFormat {
         self.format
     }
 
-    /// How much later a sound comes out than it went in, in samples at 48 kHz.
+    /// Returns the delay, in samples at 48 kHz.
     pub(super) fn delay(&self) -> usize {
         self.inner.as_ref().map_or(0, |inner| inner.output_delay())
     }
 
-    /// Forgets what went in so far.
+    /// Drops all buffered input.
     pub(super) fn reset(&mut self) {
         if let Some(inner) = &mut self.inner {
             inner.reset();
@@ -102,7 +102,7 @@ fn internal(error: impl std::fmt::Display) -> AudioError {
 mod tests {
     use super::*;
 
-    /// A second of a tone at `rate` in blocks of 1024, resampled.
+    /// Resamples a second of a tone at `rate` in blocks of 1024.
     fn resample(rate: u32, hertz: f32) -> (Vec<f32>, usize) {
         let mut resampler = Resampler::new(PcmFormat {
             rate,
@@ -121,8 +121,8 @@ mod tests {
     }
 
     #[test]
-    fn a_tone_comes_out_as_it_went_in_and_as_late_as_it_says() {
-        // Rates of AAC, no work at all, and one that has no short ratio.
+    fn tone_is_unchanged_and_delayed_as_declared() {
+        // Rates of AAC, 48 kHz itself, and one without a short ratio.
         for rate in [44_100, 22_050, 32_000, 96_000, 8_000, 48_000, 44_101] {
             let (out, delay) = resample(rate, 440.0);
             let step = std::f32::consts::TAU * 440.0 / OPUS_RATE as f32;

@@ -1,10 +1,10 @@
-//! A block made longer or shorter by a few samples, to follow a clock that runs a little differently.
+//! Stretches a block by a few samples, to follow a clock with a slightly different rate.
 
-/// Channels that are interleaved.
+/// Number of interleaved channels.
 const STEREO: usize = 2;
 
-/// Makes the block of interleaved stereo that begins at `start` longer by `samples` per channel, or shorter:
-/// its samples are read at evenly moved places, by cubic interpolation (Catmull and Rom).
+/// Stretches the block of interleaved stereo from `start` on by `samples` per channel (shortens it,
+/// if negative), by cubic interpolation (Catmull and Rom).
 pub(super) fn apply(pcm: &mut Vec<f32>, start: usize, samples: i64) {
     let block = pcm.split_off(start.min(pcm.len()));
     let len = block.len() / STEREO;
@@ -19,7 +19,7 @@ pub(super) fn apply(pcm: &mut Vec<f32>, start: usize, samples: i64) {
         let place = place.clamp(0, len as i64 - 1) as usize;
         block.get(place * STEREO + side).copied().unwrap_or(0.0)
     };
-    // The ends stay where they are, so that blocks go on where the one before ended.
+    // Both ends keep their values, so that blocks continue without a step.
     let step = (len - 1) as f64 / (wanted.max(2) - 1) as f64;
     for n in 0..wanted {
         let place = n as f64 * step;
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tone_stays_one_and_only_its_length_changes() {
+    fn only_the_length_of_a_tone_changes() {
         let tone = |n: f64| (n * std::f64::consts::TAU * 1000.0 / 48_000.0).sin() as f32;
         for samples in [-2, 2] {
             let mut pcm = vec![0.5; 10];
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_short_stays() {
+    fn block_that_is_too_short_is_unchanged() {
         let mut pcm = vec![0.5, 0.25];
         apply(&mut pcm, 0, -2);
         assert_eq!(pcm, [0.5, 0.25]);

@@ -1,4 +1,4 @@
-//! The whole chain from AAC to Opus.
+//! Transcodes AAC to Opus.
 
 use std::time::Duration;
 
@@ -9,29 +9,29 @@ use super::resampler::Resampler;
 use super::{AudioError, OPUS_RATE, stretch};
 use crate::{AudioCodec, AudioFrame, AudioTrack, MediaTime};
 
-/// The time of one packet.
+/// Duration of one packet.
 const PACKET_TIME: Duration = Duration::from_millis(20);
 
-/// Turns a track's AAC into Opus: stereo, 48 kHz, packets of 20 ms.
+/// Transcodes a track's AAC to Opus: stereo, 48 kHz, packets of 20 ms.
 ///
-/// Packets follow each other at exactly 20 ms, by a clock that counts samples. It follows drift of the
-/// input's own times that lasts, inaudibly; only where they jump is it set anew: after a gap the times leave
-/// the same gap, and audio that would lie before what was already put out is dropped. Packets are
-/// stamped with the time at which their first sample is heard, so that the delays of resampler and
-/// encoder do not move the audio against the video.
+/// Packets follow each other at exactly 20 ms, by a clock that counts samples. It follows lasting
+/// drift of the input's timestamps inaudibly, and is reset only if they jump: a gap in the input is
+/// a gap in the output, and audio before the last output is dropped. A packet's timestamp is the
+/// time of its first sample, so that the delays of resampler and encoder do not shift the audio
+/// against the video.
 ///
-/// It is a few milliseconds of work for each second of sound; it belongs on a thread of its own.
+/// A second of audio takes a few milliseconds of work, which should run on a separate thread.
 pub struct OpusTranscoder {
     decoder: AacDecoder,
     resampler: Resampler,
     encoder: OpusEncoder,
-    /// Times of the samples that go in; `None` before the first frame.
+    /// Clock of the input samples; `None` before the first frame.
     clock: Option<SampleClock>,
     /// Samples at 48 kHz, interleaved, that do not fill a packet yet.
     pending: Vec<f32>,
-    /// When the first of them is heard, or would be; `None` before the first frame.
+    /// Time of the first pending sample; `None` before the first frame.
     pending_pts: Option<MediaTime>,
-    /// Samples per channel that are to be left out, since their time has passed.
+    /// Samples per channel to drop, because their time has passed.
     skip: usize,
     concealed: u64,
     /// Kept for its allocation.
@@ -39,11 +39,11 @@ pub struct OpusTranscoder {
 }
 
 impl OpusTranscoder {
-    /// A transcoder for a track of AAC.
+    /// Returns a transcoder for a track of AAC.
     ///
     /// # Errors
-    /// When the track is not AAC, or of a kind that the decoder does not know, or `config` is out of
-    /// range.
+    /// When the track is not AAC, the decoder does not support its form of AAC, or `config` is out
+    /// of range.
     pub fn new(track: &AudioTrack, config: &OpusConfig) -> Result<Self, AudioError> {
         if track.codec != AudioCodec::Aac {
             return Err(AudioError::UnsupportedCodec { codec: track.codec });
@@ -62,7 +62,8 @@ impl OpusTranscoder {
         })
     }
 
-    /// Takes access units of another configuration from now on. The packets go on without a break.
+    /// Changes the configuration of the access units from now on. The packets continue without a
+    /// break.
     ///
     /// # Errors
     /// As [`Self::new`]; nothing has changed then.
@@ -76,24 +77,24 @@ impl OpusTranscoder {
         Ok(())
     }
 
-    /// Access units that could not be decoded so far, each replaced by silence.
+    /// Returns the number of access units that could not be decoded, each replaced by silence.
     pub fn concealed(&self) -> u64 {
         self.concealed
     }
 
-    /// Tells how many percent of the packets listeners lose, so that sound is coded to bear it.
+    /// Sets the packet loss of the listeners in percent, which the encoding compensates for.
     ///
     /// # Errors
-    /// When the encoder refuses it, which is a fault of ours.
+    /// When the encoder refuses it, which is a bug.
     pub fn set_packet_loss(&mut self, percent: u8) -> Result<(), AudioError> {
         self.encoder.set_packet_loss(percent)
     }
 
-    /// Takes one access unit and appends the packets that it completes to `out`.
+    /// Transcodes one access unit and appends the packets that it completes to `out`.
     ///
     /// # Errors
-    /// [`AudioError::Decode`] when the access unit is broken: silence of its length has taken its
-    /// place, and the transcoder goes on with the next one. Anything else is the end of it.
+    /// [`AudioError::Decode`] when the access unit is broken: it is replaced by silence, and the
+    /// transcoder continues with the next one. After any other error the transcoder cannot be used.
     pub fn push(
         &mut self,
         frame: &AudioFrame,
@@ -133,7 +134,7 @@ impl OpusTranscoder {
         }
     }
 
-    /// Sets the clock to a frame's own time, and finds the place of its sound in the output.
+    /// Anchors the clock at a frame's timestamp, and finds the position of its audio in the output.
     fn anchor(
         &mut self,
         pts: MediaTime,
@@ -153,7 +154,8 @@ impl OpusTranscoder {
         Ok(SampleClock::new(pts, self.resampler.format().rate))
     }
 
-    /// Appends a block to what is pending, at 48 kHz, longer by `stretch` samples than it is.
+    /// Resamples a block to 48 kHz, stretches it by `stretch` samples, and appends it to the
+    /// pending samples.
     fn resample(&mut self, block: &[f32], stretch: i64) -> Result<(), AudioError> {
         let start = self.pending.len();
         self.resampler.process(block, &mut self.pending)?;
@@ -167,7 +169,7 @@ impl OpusTranscoder {
         Ok(())
     }
 
-    /// Encodes the first packet of what is pending.
+    /// Encodes the first packet of the pending samples.
     fn encode_packet(&mut self, out: &mut Vec<AudioFrame>) -> Result<(), AudioError> {
         let (Some(pts), Some(block)) = (self.pending_pts, self.pending.get(..PACKET_LEN)) else {
             return Ok(());
@@ -198,7 +200,7 @@ fn samples_to_time(samples: usize) -> Duration {
     Duration::from_nanos(nanos)
 }
 
-/// Rounded up: one sample more is left out rather than a time given twice.
+/// Rounds up: dropping one sample more is better than a repeated timestamp.
 fn time_to_samples(time: Duration) -> usize {
     let samples = (time.as_nanos() * u128::from(OPUS_RATE)).div_ceil(1_000_000_000);
     usize::try_from(samples).unwrap_or(usize::MAX)

@@ -5,10 +5,10 @@ use bytes::Bytes;
 
 use super::Av1Error;
 
-/// Bytes in front of the OBUs.
+/// Bytes before the OBUs.
 const HEAD_LEN: usize = 4;
 
-/// What is known of a stream before its first frame.
+/// The configuration of a stream before its first frame.
 ///
 /// ```text
 /// +---+---------+-------------+-----------+------+-----------------+-----------------------+--------
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn profile_tier_and_level_stand_before_the_obus() {
+    fn profile_tier_and_level_are_parsed() {
         let record = Bytes::from_static(&[0x81, 0x2d, 0x8c, 0, 0x0a, 1, 7]);
         let record = Av1CodecConfigurationRecord::parse(&record).unwrap();
         assert_eq!((record.profile, record.tier, record.level_idx), (1, 1, 13));

@@ -9,7 +9,7 @@ const TYPE_SHIFT: u8 = 3;
 const EXTENSION_FLAG: u8 = 0x04;
 const HAS_SIZE_FIELD: u8 = 0x02;
 
-/// Longest `leb128()` (section 4.10.5).
+/// Maximum length of a `leb128()` in bytes (section 4.10.5).
 const MAX_LEB128: usize = 8;
 
 /// `obu_type` (section 6.2.2).
@@ -17,20 +17,20 @@ const MAX_LEB128: usize = 8;
 pub struct ObuType(u8);
 
 impl ObuType {
-    /// What a decoder must know before the first frame.
+    /// Sequence header.
     pub const SEQUENCE_HEADER: Self = Self(1);
-    /// The beginning of a temporal unit.
+    /// Temporal delimiter: the start of a temporal unit.
     pub const TEMPORAL_DELIMITER: Self = Self(2);
-    /// The header of a frame whose tiles follow in OBUs of their own.
+    /// Frame header; the tiles follow in separate OBUs.
     pub const FRAME_HEADER: Self = Self(3);
-    /// A header with its tiles.
+    /// Frame: a header with its tiles.
     pub const FRAME: Self = Self(6);
-    /// Tiles for large scale tile decoding.
+    /// Tile list, for large scale tile decoding.
     pub const TILE_LIST: Self = Self(8);
-    /// Nothing.
+    /// Padding.
     pub const PADDING: Self = Self(15);
 
-    /// Whether it means nothing to a receiver over RTP, where packets mark the temporal units (RTP
+    /// Returns whether an RTP receiver does not need it, since packets mark the temporal units (RTP
     /// Payload Format For AV1, version 1.0, section 5).
     pub fn is_framing(self) -> bool {
         matches!(
@@ -43,56 +43,56 @@ impl ObuType {
 /// An open bitstream unit without its size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obu {
-    /// One or two bytes, which say that no size follows.
+    /// One or two bytes, with `obu_has_size_field` 0.
     header: [u8; 2],
     header_len: u8,
-    /// What follows the header and the size.
+    /// The bytes after the header and the size.
     pub payload: Bytes,
 }
 
 impl Obu {
-    /// What it carries.
+    /// Returns its type.
     pub fn kind(&self) -> ObuType {
         ObuType(self.header[0] >> TYPE_SHIFT & 0x0f)
     }
 
-    /// The header in the form without a size: one or two bytes.
+    /// Returns the header in the form without a size: one or two bytes.
     pub fn header(&self) -> &[u8] {
         &self.header[..usize::from(self.header_len)]
     }
 
-    /// Length of header and payload, without a size.
+    /// Returns the length of header and payload, without a size.
     #[allow(clippy::len_without_is_empty, reason = "it always has a header")]
     pub fn len(&self) -> usize {
         usize::from(self.header_len) + self.payload.len()
     }
 
-    /// Whether it begins a frame that is a keyframe and is shown, so that decoding can start with it:
+    /// Returns whether it starts a keyframe that is shown, so that decoding can start with it:
     /// `show_existing_frame` 0, `frame_type` `KEY_FRAME`, `show_frame` 1 (section 5.9.2).
     pub fn begins_keyframe(&self) -> bool {
         self.begins_frame() && self.payload.first().is_some_and(|first| first >> 4 == 1)
     }
 
-    /// Whether a frame begins with it.
+    /// Returns whether a frame starts with it.
     pub fn begins_frame(&self) -> bool {
         matches!(self.kind(), ObuType::FRAME_HEADER | ObuType::FRAME)
     }
 }
 
-/// The units of a byte string in the low-overhead form (section 5.2), as slices of it. The last one may
-/// be without its size (AV1 Codec ISO Media File Format Binding, section 2.4).
+/// Iterates over the units of a byte string in the low-overhead form (section 5.2), as slices of
+/// it. The last one may have no size (AV1 Codec ISO Media File Format Binding, section 2.4).
 #[derive(Clone, Debug)]
 pub struct Obus {
     rest: Bytes,
 }
 
 impl Obus {
-    /// Reads `data`.
+    /// Returns an iterator over `data`.
     pub fn new(data: Bytes) -> Self {
         Self { rest: data }
     }
 
-    /// Bytes that have not been read.
+    /// Bytes that are not parsed yet.
     pub(super) fn remaining(&self) -> usize {
         self.rest.len()
     }
@@ -136,7 +136,7 @@ impl Iterator for Obus {
         }
         let unit = self.read();
         if unit.is_err() {
-            // What follows a wrong size is noise.
+            // Everything after a wrong size is invalid.
             self.rest.clear();
         }
         Some(unit)
@@ -156,7 +156,7 @@ fn read_leb128(data: &mut Bytes) -> Option<u64> {
     None
 }
 
-/// The `leb128()` form of a length.
+/// Returns the `leb128()` form of a length.
 pub fn leb128(mut value: usize) -> impl Iterator<Item = u8> {
     let mut is_done = false;
     std::iter::from_fn(move || {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn units_come_out_without_their_sizes() {
+    fn units_are_returned_without_their_sizes() {
         // A temporal delimiter, a frame with an extension, and one that runs to the end.
         let data = &[0x12, 0, 0x36, 0x20, 3, 0x10, 1, 2, 0x30, 0x30, 9];
         let units = units(data).unwrap();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_past_the_end_is_an_error_and_ends_the_iteration() {
+    fn size_past_the_end_is_an_error_and_ends_the_iteration() {
         let too_long = Av1Error::ObuTooLong { needed: 5, left: 1 };
         assert_eq!(units(&[0x32, 5, 1]), Err(too_long));
         assert!(matches!(
@@ -232,7 +232,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_length_is_read_as_it_was_written(value in 0usize..1 << 40) {
+        fn length_survives_writing_and_parsing(value in 0usize..1 << 40) {
             let mut bytes: Bytes = leb128(value).collect();
             prop_assert_eq!(read_leb128(&mut bytes), Some(value as u64));
             prop_assert!(bytes.is_empty());

@@ -3,7 +3,7 @@
 use super::Av1Error;
 use crate::bits::BitReader;
 
-/// What a gateway wants to know of a sequence header.
+/// The fields of a sequence header that the gateway uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SequenceHeader {
     /// `seq_profile`: 0 Main, 1 High, 2 Professional.
@@ -51,11 +51,12 @@ impl SequenceHeader {
     }
 }
 
-/// Timing, decoder model and operating points. Gives level and tier of the first point.
+/// Parses timing, decoder model and operating points. Returns level and tier of the first point.
 fn operating_points(reader: &mut BitReader<'_>) -> Option<(u8, u8)> {
     let mut buffer_delay_length = None;
     if reader.flag()? {
-        // num_units_in_display_tick, time_scale; equal_picture_interval, num_ticks_per_picture_minus_1.
+        // num_units_in_display_tick, time_scale; equal_picture_interval,
+        // num_ticks_per_picture_minus_1.
         reader.skip(64)?;
         if reader.flag()? {
             reader.ue()?;
@@ -93,7 +94,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn profile_level_and_size_are_read() {
+    fn profile_level_and_size_are_parsed() {
         // SVT-AV1: 320x240 at level 2.0.
         let header = SequenceHeader::parse(&hex("0200000521e7fde257c802")).unwrap();
         let expected = SequenceHeader {

@@ -1,4 +1,4 @@
-//! What receivers over WebRTC need of each temporal unit.
+//! Prepares temporal units for WebRTC receivers.
 
 use bytes::Bytes;
 
@@ -6,15 +6,15 @@ use super::obu::{Obu, ObuType, Obus};
 use super::sequence_header::SequenceHeader;
 use super::{Av1CodecConfigurationRecord, Av1Error};
 
-/// Most OBUs in a temporal unit: the tiles of a very large picture, each in an OBU of its own.
+/// Maximum OBUs in a temporal unit: the tiles of a very large frame, each in a separate OBU.
 const MAX_OBUS: usize = 1024;
 
-/// Turns temporal units as publishers send them into ones that stand for themselves: a keyframe begins
-/// with its sequence header, which publishers may send once, in the configuration, since a viewer may
-/// join at any of them.
+/// Makes temporal units of publishers self-contained: a keyframe starts with its sequence header,
+/// since a viewer may join at any keyframe, and publishers may send the header only once, in the
+/// configuration.
 #[derive(Clone, Debug, Default)]
 pub struct TemporalUnitFilter {
-    /// The OBUs of the configuration, for keyframes that come without a sequence header.
+    /// The OBUs of the configuration, for keyframes without a sequence header.
     configuration: Bytes,
     active: Option<SequenceHeader>,
 }
@@ -24,15 +24,14 @@ pub struct TemporalUnitFilter {
 pub struct TemporalUnit {
     /// OBUs in the low-overhead form, in one piece or two.
     pub units: Vec<Bytes>,
-    /// Whether decoding can start with it.
+    /// True if decoding can start with it.
     pub keyframe: bool,
-    /// The sequence header, when it says something else than the one before.
+    /// The sequence header, if it differs from the previous one.
     pub new_header: Option<SequenceHeader>,
 }
 
 impl TemporalUnitFilter {
-    /// Takes a configuration in place of all that came before. Returns the sequence header in it, if
-    /// there is one.
+    /// Replaces the configuration. Returns the sequence header in it, if there is one.
     pub fn configure(&mut self, record: &Av1CodecConfigurationRecord) -> Option<SequenceHeader> {
         // A copy: a slice would keep the buffer it was read into for as long as the track lasts.
         self.configuration = Bytes::copy_from_slice(&record.obus);
@@ -46,11 +45,11 @@ impl TemporalUnitFilter {
         self.active
     }
 
-    /// Filters one temporal unit. `None` when no frame is in it.
+    /// Filters one temporal unit. Returns `None` if it has no frame.
     ///
     /// # Errors
-    /// When its framing or its sequence header is broken, or it is a keyframe without one. The filter
-    /// can go on with the next unit.
+    /// When its framing or its sequence header is broken, or it is a keyframe without one. The
+    /// filter can continue with the next unit.
     pub fn filter(&mut self, data: &Bytes) -> Result<Option<TemporalUnit>, Av1Error> {
         let (mut header, mut keyframe) = (None, None);
         let mut obus = Obus::new(data.clone());
@@ -98,7 +97,8 @@ impl TemporalUnitFilter {
     }
 }
 
-/// Whether a receiver over RTP is not sent it. The delimiter of two bytes stays: other receivers expect it.
+/// Returns whether an RTP receiver does not need it. The delimiter of two bytes stays: other
+/// receivers expect it.
 fn is_useless(unit: &Obu) -> bool {
     let is_delimiter = unit.kind() == ObuType::TEMPORAL_DELIMITER && unit.payload.is_empty();
     unit.kind().is_framing() && !is_delimiter
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::test_util::hex;
 
-    /// 320x240 as SVT-AV1 writes it, with its size in front.
+    /// 320x240 as SVT-AV1 writes it, with its size before it.
     const HEADER: &str = "0a0b0200000521e7fde257c802";
     const KEYFRAME: &str = "3203 10aabb";
     const FRAME: &str = "3203 30aabb";
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keyframe_gets_the_sequence_header_that_it_lacks() {
+    fn keyframe_gets_the_missing_sequence_header() {
         let mut tu = configured();
         let unit = filter(&mut tu, &[DELIMITER, KEYFRAME]).unwrap();
         assert!(unit.keyframe);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn another_sequence_header_in_the_stream_is_told() {
+    fn changed_sequence_header_in_the_stream_is_returned() {
         let mut tu = configured();
         let other = HEADER.replace("0521e7", "0521e3");
         let unit = filter(&mut tu, &[&other, KEYFRAME]).unwrap();
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keyframe_without_any_sequence_header_and_broken_units_are_errors() {
+    fn keyframe_without_sequence_header_and_broken_units_are_errors() {
         let mut tu = TemporalUnitFilter::default();
         let error = tu.filter(&hex(KEYFRAME).into()).unwrap_err();
         assert_eq!(error, Av1Error::NoSequenceHeader);

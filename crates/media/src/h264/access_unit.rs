@@ -1,4 +1,4 @@
-//! What receivers over WebRTC need of each access unit.
+//! Prepares access units for WebRTC receivers.
 
 use bytes::Bytes;
 
@@ -10,22 +10,21 @@ use super::sei;
 use super::slice::SliceHead;
 use super::sps::Sps;
 
-/// Most NAL units in an access unit: slices of one packet each in a very large picture.
+/// Maximum NAL units in an access unit: slices of one packet each in a very large frame.
 const MAX_NAL_UNITS: usize = 2048;
 
-/// Turns access units as publishers send them into ones that stand for themselves.
+/// Makes access units of publishers self-contained.
 ///
-/// - An IDR picture begins with all parameter sets in force: a viewer may join at any of them, and
-///   publishers send the sets once, in the sequence header.
-/// - Parameter sets inside the stream replace the stored ones. What comes apart from any picture is
-///   taken along by the next one.
-/// - Access unit delimiters, end markers, filler data and the timing of buffers are left out: RTP marks
-///   the access units itself, and of an encoder that pads to a constant bitrate nearly everything may
-///   be filler.
+/// - An IDR picture starts with all active parameter sets: a viewer may join at any IDR picture,
+///   and publishers send the sets only once, in the sequence header.
+/// - Parameter sets inside the stream replace the stored ones. Sets that arrive without a slice are
+///   sent with the next access unit.
+/// - Access unit delimiters, end markers, filler data and buffering SEI are dropped: RTP marks the
+///   access units itself, and padding to a constant bitrate may be most of a stream.
 #[derive(Clone, Debug, Default)]
 pub struct AccessUnitFilter {
     sets: ParameterSets,
-    /// The sequence parameter set of the pictures so far.
+    /// The current sequence parameter set.
     active: Option<Bytes>,
 }
 
@@ -34,18 +33,18 @@ pub struct AccessUnitFilter {
 pub struct AccessUnit {
     /// NAL units in decoding order, none of them empty.
     pub units: Vec<Bytes>,
-    /// Whether it is an IDR picture.
+    /// True if it is an IDR picture.
     pub keyframe: bool,
-    /// The sequence parameter set, when it is another than that of the pictures before.
+    /// The sequence parameter set, if it differs from the previous one.
     pub new_sps: Option<Sps>,
 }
 
 impl AccessUnitFilter {
-    /// Takes the parameter sets of a sequence header in place of all that came before. Returns the
-    /// sequence parameter set that pictures are expected to use, if the record has one.
+    /// Replaces all parameter sets by those of a sequence header. Returns the sequence parameter
+    /// set that frames are expected to use, if the record has one.
     ///
     /// # Errors
-    /// When a parameter set cannot be read; the former ones then stay in force.
+    /// When a parameter set cannot be read; the old ones then stay active.
     pub fn configure(
         &mut self,
         record: &AvcDecoderConfigurationRecord,
@@ -63,17 +62,17 @@ impl AccessUnitFilter {
         Ok(active.map(|(sps, _)| sps.clone()))
     }
 
-    /// The parameter sets in force.
+    /// Returns the active parameter sets.
     pub fn parameter_sets(&self) -> &ParameterSets {
         &self.sets
     }
 
-    /// Filters one access unit. `None` when no frame is left of it. Of one that is cut short the complete
-    /// units are used.
+    /// Filters one access unit. Returns `None` if no slice remains. The complete units of a
+    /// truncated one are used.
     ///
     /// # Errors
-    /// When a parameter set is broken or no slice is complete, or it is an IDR picture without parameter
-    /// sets. The filter can go on with the next access unit.
+    /// When a parameter set is broken or no slice is complete, or it is an IDR picture without
+    /// parameter sets. The filter can continue with the next access unit.
     pub fn filter(
         &mut self,
         units: impl Iterator<Item = Result<Bytes, H264Error>>,
@@ -102,15 +101,15 @@ impl AccessUnitFilter {
             .iter()
             .find(|unit| NalType::of(unit) == NalType::IDR)
             .cloned();
-        let has_picture = kept.iter().any(|unit| NalType::of(unit).is_slice());
+        let has_slice = kept.iter().any(|unit| NalType::of(unit).is_slice());
         for unit in &kept {
             match NalType::of(unit) {
                 NalType::SPS => self.sets.update_sps(unit)?,
-                NalType::PPS => self.sets.update_pps(unit, !has_picture)?,
+                NalType::PPS => self.sets.update_pps(unit, !has_slice)?,
                 _ => {}
             }
         }
-        if !has_picture {
+        if !has_slice {
             return broken.map_or(Ok(None), Err);
         }
         let Some(slice) = first_idr else {
@@ -147,7 +146,7 @@ impl AccessUnitFilter {
         Ok(())
     }
 
-    /// Notes the sequence parameter set of an IDR slice; returns it if it is another one.
+    /// Stores the sequence parameter set of an IDR slice. Returns it if it has changed.
     fn activate(&mut self, slice: &Bytes) -> Option<Sps> {
         let pps_id = SliceHead::parse(slice).map(|head| head.pps_id);
         let (sps, unit) = self.sets.active_sps(pps_id)?;
@@ -196,11 +195,11 @@ mod tests {
 
     fn assert_units(unit: Option<AccessUnit>, expected: &[&str]) {
         let expected: Vec<_> = expected.iter().map(|unit| hex(unit)).collect();
-        assert_eq!(unit.expect("a picture").units, expected);
+        assert_eq!(unit.expect("an access unit").units, expected);
     }
 
     #[test]
-    fn an_idr_picture_gets_the_parameter_sets_of_the_sequence_header() {
+    fn idr_picture_gets_the_parameter_sets_of_the_sequence_header() {
         let mut filter = filter();
         let unit = feed(&mut filter, &[SEI, IDR]).unwrap();
         assert!(unit.as_ref().unwrap().keyframe);
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn parameter_sets_the_picture_brings_are_not_doubled_and_stay_in_force() {
+    fn parameter_sets_in_an_access_unit_are_not_duplicated_and_stay_active() {
         let mut filter = filter();
         let unit = feed(&mut filter, &[AUD, SPS_360P, OTHER_PPS, SEI, IDR]).unwrap();
         assert_units(unit, &[SPS_360P, OTHER_PPS, SEI, IDR]);
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_sps_is_reported_with_the_first_picture_that_uses_it() {
+    fn new_sps_is_returned_with_the_first_access_unit_that_uses_it() {
         let mut filter = filter();
         let unit = feed(&mut filter, &[SPS_1080P, PPS, IDR]).unwrap().unwrap();
         assert_eq!(
@@ -233,19 +232,19 @@ mod tests {
     }
 
     #[test]
-    fn delimiters_end_markers_and_filler_are_left_out() {
+    fn delimiters_end_markers_and_filler_are_dropped() {
         let mut filter = filter();
         let unit = feed(&mut filter, &[AUD, SLICE, FILLER, "0a", "0b"]).unwrap();
         assert_units(unit, &[SLICE]);
         let unit = feed(&mut filter, &[TIMING_SEI, SLICE, FILLER]).unwrap();
         assert_units(unit, &[SLICE]);
         assert_eq!(feed(&mut filter, &[AUD, FILLER]).unwrap(), None);
-        assert_eq!(feed(&mut filter, &[SEI]).unwrap(), None, "no picture");
+        assert_eq!(feed(&mut filter, &[SEI]).unwrap(), None, "no slice");
         assert_eq!(feed(&mut filter, &[]).unwrap(), None);
     }
 
     #[test]
-    fn parameter_sets_that_come_alone_go_along_with_the_next_picture() {
+    fn separate_parameter_sets_are_sent_with_the_next_access_unit() {
         let mut filter = filter();
         assert_eq!(feed(&mut filter, &[OTHER_PPS]).unwrap(), None);
         assert_units(feed(&mut filter, &[SLICE]).unwrap(), &[OTHER_PPS, SLICE]);
@@ -258,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idr_picture_without_parameter_sets_is_an_error() {
+    fn idr_picture_without_parameter_sets_is_an_error() {
         let mut filter = AccessUnitFilter::default();
         let error = feed(&mut filter, &[IDR]).unwrap_err();
         assert!(matches!(error, H264Error::NoParameterSet { .. }), "{error}");
@@ -266,12 +265,12 @@ mod tests {
         assert!(matches!(error, H264Error::NoParameterSet { .. }), "{error}");
         assert!(
             feed(&mut filter, &[PPS, IDR]).unwrap().is_some(),
-            "it goes on"
+            "the filter continues"
         );
     }
 
     #[test]
-    fn of_an_access_unit_that_is_cut_short_the_complete_units_are_used() {
+    fn complete_units_of_a_truncated_access_unit_are_used() {
         let mut filter = filter();
         let cut = || Err(H264Error::NalUnitTooLong { needed: 9, left: 2 });
         let units = [Ok(hex(IDR).into()), cut()];
@@ -285,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_nal_units_is_bounded() {
+    fn number_of_nal_units_is_limited() {
         let mut filter = filter();
         let many = vec![SLICE; MAX_NAL_UNITS];
         assert_eq!(

@@ -7,12 +7,12 @@ use super::H264Error;
 use super::nal::{self, AnnexB, NalType};
 use super::parameter_sets::ParameterSets;
 
-/// Most bytes in a record that is accepted.
+/// Maximum size of a record, in bytes.
 const MAX_LEN: usize = 64 << 10;
 
 const STRUCTURE: &str = "AVCDecoderConfigurationRecord";
 
-/// How access units are framed, and the first parameter sets.
+/// The framing of access units, and the first parameter sets.
 ///
 /// ```text
 /// +---------+---------+-------+-------+------------+---------+-----------------+---------+-------
@@ -26,15 +26,16 @@ pub struct AvcDecoderConfigurationRecord {
     pub profile_level_id: [u8; 3],
     /// Bytes in the length before each NAL unit: 1, 2 or 4.
     pub length_size: u8,
-    /// Sequence parameter sets. There may be none: then pictures bring them.
+    /// Sequence parameter sets. There may be none: then access units carry them.
     pub sps: Vec<Bytes>,
     /// Picture parameter sets.
     pub pps: Vec<Bytes>,
 }
 
 impl AvcDecoderConfigurationRecord {
-    /// Reads a record. What High profiles append is passed over: the parameter sets say it too. The
-    /// parameter sets alone, behind start codes, are taken for a record too: some encoders send that.
+    /// Parses a record. The fields that High profiles append are skipped, since the parameter sets
+    /// repeat them. Bare parameter sets after start codes are accepted too, since some encoders
+    /// send them.
     ///
     /// # Errors
     /// When it ends early, is too large, or has another version or a length size of three.
@@ -58,7 +59,7 @@ impl AvcDecoderConfigurationRecord {
         })
     }
 
-    /// The record of the parameter sets in these NAL units (ITU-T H.264 annex B).
+    /// Returns the record of the parameter sets in these NAL units (ITU-T H.264 annex B).
     fn of_annex_b(data: &Bytes) -> Self {
         let of_type = |kind: NalType| {
             let units = AnnexB::new(data);
@@ -153,7 +154,7 @@ fn take_sets(rest: &mut Bytes, count: u8) -> Option<Vec<Bytes>> {
 
 fn put_sets<'a>(record: &mut BytesMut, sets: impl Iterator<Item = &'a Bytes>) {
     for set in sets {
-        // Parameter sets that are kept are far shorter than the field can say.
+        // Stored parameter sets are far shorter than the maximum of the field.
         record.put_u16(set.len() as u16);
         record.put_slice(set);
     }
@@ -177,7 +178,7 @@ mod tests {
         01 0006 68ebe3cb22c0 fdf8f800";
 
     #[test]
-    fn a_record_of_ffmpeg_is_read() {
+    fn record_of_ffmpeg_is_parsed() {
         let record = AvcDecoderConfigurationRecord::parse(&hex(HIGH).into()).unwrap();
         assert_eq!(record.profile_level_id, [0x64, 0, 0x28]);
         assert_eq!(record.length_size, 4);
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_written_from_the_parameter_sets_is_the_one_they_came_from() {
+    fn record_survives_parsing_and_writing() {
         let original = Bytes::from(hex(HIGH));
         let record = AvcDecoderConfigurationRecord::parse(&original).unwrap();
         let mut sets = ParameterSets::default();
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_cut_short_is_an_error_at_every_length() {
+    fn truncated_record_is_an_error_at_every_length() {
         let whole = Bytes::from(hex(HIGH));
         for len in 0..whole.len() - 4 {
             let cut = AvcDecoderConfigurationRecord::parse(&whole.slice(..len));
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_version_a_length_size_of_three_and_a_huge_record_are_refused() {
+    fn wrong_version_length_size_of_three_and_huge_record_are_refused() {
         for (at, value) in [(0, 2), (4, 0xfe)] {
             let mut data = hex(HIGH);
             data[at] = value;

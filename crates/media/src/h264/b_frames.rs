@@ -1,7 +1,7 @@
-//! Whether a stream has B-frames, and which.
+//! Detects the B-frames of a stream.
 //!
-//! A picture that is shown earlier than it is decoded makes a decoder hold pictures back, and the
-//! decoders of WebRTC receivers do not.
+//! A frame that is shown before others that are decoded earlier makes a decoder delay frames, which
+//! decoders of WebRTC receivers do not do.
 
 use std::fmt;
 
@@ -18,27 +18,27 @@ use crate::track::VideoCodec;
 /// Baseline, which has no B slices (ITU-T H.264 section A.2.1).
 const BASELINE: u8 = 66;
 
-/// What is taken for the number of pictures that are held back where a stream does not say it: that of
-/// B-frames that refer to each other.
+/// Default reorder depth of a stream that does not declare it: that of B-frames that reference each
+/// other.
 const DEFAULT_DEPTH: u8 = 2;
 
-/// Most pictures held back that are believed; encoders use one or two.
+/// Maximum reorder depth that is accepted; encoders use one or two.
 const MAX_DEPTH: u8 = 4;
 
-/// The B-frames of a stream, in the order of what they mean for a receiver.
+/// The kind of B-frames in a stream, in the order of their effect on a receiver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BFrames {
     /// There are none.
     #[default]
     None,
-    /// No picture refers to them, so they can be left out.
+    /// No frame references them, so they can be dropped.
     NonReference,
-    /// Pictures refer to them ("pyramid"): without them those that remain are wrong.
+    /// Frames reference them ("pyramid"): without them the remaining frames are wrong.
     Reference,
 }
 
 impl BFrames {
-    /// One word for it, as in APIs and metrics.
+    /// Returns one word for it, as in APIs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -54,13 +54,13 @@ impl fmt::Display for BFrames {
     }
 }
 
-/// Watches the pictures of a stream for B-frames.
+/// Detects the B-frames of a stream.
 ///
-/// The slices show them; before the first has come, the sequence parameter set and the distance from
-/// decoding to presentation tell whether any are to be expected.
+/// The slices show them; before the first one arrives, the sequence parameter set and the distance
+/// from decoding to presentation show whether they are to be expected.
 #[derive(Clone, Debug, Default)]
 pub struct BFrameDetector {
-    /// The sequence parameter set of the pictures so far.
+    /// The current sequence parameter set.
     sps: Option<Bytes>,
     seen: BFrames,
     expected: BFrames,
@@ -71,7 +71,7 @@ pub struct BFrameDetector {
 }
 
 impl BFrameDetector {
-    /// Takes the next picture in decoding order.
+    /// Observes the next frame in decoding order.
     pub fn observe(&mut self, frame: &VideoFrame) {
         match frame.codec {
             VideoCodec::H264 => {}
@@ -90,16 +90,17 @@ impl BFrameDetector {
         };
         if !self.is_ruled_out && slices().any(is_b) {
             let is_reference = slices().any(|unit| nal::is_reference(unit));
-            self.seen = self.seen.max(match is_reference {
-                true => BFrames::Reference,
-                false => BFrames::NonReference,
+            self.seen = self.seen.max(if is_reference {
+                BFrames::Reference
+            } else {
+                BFrames::NonReference
             });
         }
     }
 
-    /// In H.265 nearly all slices are B slices, also where every picture is shown in the order of decoding.
-    /// What tells is that the parameter set makes room for another order, and presentation is delayed
-    /// for it. Whether other pictures refer to those that are shown earlier is not looked into.
+    /// Observes a frame of H.265. There nearly all slices are B slices, even if frames are shown in
+    /// decoding order. So reordering is detected by a parameter set that allows it and a
+    /// presentation that is delayed for it. References to the reordered frames are not checked.
     fn observe_h265(&mut self, frame: &VideoFrame) {
         if !frame.keyframe {
             return;
@@ -118,17 +119,18 @@ impl BFrameDetector {
         }
     }
 
-    /// The B-frames that were seen, or are to be expected.
+    /// Returns the B-frames that were seen or are expected.
     pub fn b_frames(&self) -> BFrames {
         self.seen.max(self.expected)
     }
 
-    /// Whether it is certain: B-frames were seen, or cannot be, or a whole group of pictures had none.
+    /// Returns whether this is certain: B-frames were seen, are impossible, or a whole GOP had
+    /// none.
     pub fn is_certain(&self) -> bool {
         self.seen != BFrames::None || self.is_ruled_out || self.keyframes > 1
     }
 
-    /// How many pictures a decoder holds back to put them in order, 0 to 4.
+    /// Returns the reorder depth: the number of frames that a decoder delays, 0 to 4.
     pub fn depth(&self) -> u8 {
         match self.b_frames() {
             BFrames::None => 0,
@@ -136,11 +138,12 @@ impl BFrameDetector {
         }
     }
 
-    /// Begins anew with another sequence parameter set, and counts the keyframe.
+    /// Restarts with a changed sequence parameter set, and counts the keyframe.
     fn take_sps(&mut self, sps: Option<&Bytes>) {
         if sps.is_some() && self.sps.as_ref() != sps {
             *self = Self::default();
-            // A copy: a slice may keep the frame that it came with alive for as long as it is in force.
+            // A copy: a slice may keep the frame that it came with alive for as long as it is in
+            // force.
             self.sps = sps.map(|sps| Bytes::copy_from_slice(sps));
         }
         self.keyframes = self.keyframes.saturating_add(1);
@@ -157,7 +160,7 @@ impl BFrameDetector {
         self.depth = declared.unwrap_or(DEFAULT_DEPTH).max(1);
         self.is_ruled_out =
             declared == Some(0) || Sps::parse(sps).is_ok_and(|sps| keeps_order(&sps));
-        // The encoder has room for pictures to overtake each other, and delays the presentation for it.
+        // The encoder allows reordering, and delays the presentation for it.
         if !self.is_ruled_out && frame.pts > frame.dts {
             self.expected = match declared {
                 Some(2..) => BFrames::Reference,
@@ -167,7 +170,7 @@ impl BFrameDetector {
     }
 }
 
-/// Whether pictures of this parameter set cannot be shown in another order than they are decoded in.
+/// Returns whether frames with this parameter set are always shown in decoding order.
 fn keeps_order(sps: &Sps) -> bool {
     sps.profile_idc == BASELINE || sps.pic_order_cnt_type == 2
 }
@@ -213,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn b_frames_are_told_by_their_slices() {
+    fn b_frames_are_detected_by_their_slices() {
         let mut detector = detector(&sps_with(1), 0);
         assert_eq!(detector.b_frames(), BFrames::None);
         assert!(!detector.is_certain());
@@ -223,7 +226,7 @@ mod tests {
         assert!(detector.is_certain());
         detector.observe(&frame(&[&hex("06050180"), REFERENCE_B], 0));
         assert_eq!(detector.b_frames(), BFrames::Reference);
-        // They stay what they were in groups without any.
+        // The result stays in GOPs without any.
         detector.observe(&frame(&[&sps_with(1), IDR], 0));
         assert_eq!(
             (detector.b_frames(), detector.depth()),
@@ -232,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_expected_where_the_encoder_makes_room_for_them() {
+    fn b_frames_are_expected_if_the_encoder_allows_reordering() {
         for (frames, offset, expected, depth) in [
             (0, 66, BFrames::None, 0),
             (1, 33, BFrames::NonReference, 1),
@@ -242,10 +245,10 @@ mod tests {
         ] {
             let detector = detector(&sps_with(frames), offset);
             let found = (detector.b_frames(), detector.depth());
-            assert_eq!(found, (expected, depth), "{frames} pictures, {offset} ms");
+            assert_eq!(found, (expected, depth), "{frames} frames, {offset} ms");
             assert_eq!(detector.is_certain(), frames == 0);
         }
-        // Nothing is said.
+        // Nothing is declared.
         let detector = detector(&hex("67640028acd940780227e4"), 66);
         assert_eq!(
             (detector.b_frames(), detector.depth()),
@@ -254,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_without_any_is_known_after_its_first_group_or_by_its_profile() {
+    fn stream_without_b_frames_is_certain_after_its_first_gop_or_by_its_profile() {
         let mut high = detector(&sps_with(2), 0);
         high.observe(&frame(&[P], 0));
         assert!(!high.is_certain());
@@ -265,8 +268,8 @@ mod tests {
     }
 
     #[test]
-    fn of_hevc_the_room_for_another_order_and_its_delay_tell() {
-        // x265, 640x360: as it is by itself, with two pictures held back, and with -bf 0.
+    fn reordering_of_hevc_is_detected_by_its_declaration_and_delay() {
+        // x265, 640x360: by default, with a reorder depth of two, and with -bf 0.
         for (sps, offset, expected, is_certain) in [
             (HEVC_B_FRAMES, 80, BFrames::Reference, true),
             (HEVC_B_FRAMES, 0, BFrames::None, false),
@@ -274,19 +277,19 @@ mod tests {
             (HEVC_IN_ORDER, 80, BFrames::None, true),
         ] {
             let mut detector = BFrameDetector::default();
-            let picture = VideoFrame {
+            let frame = VideoFrame {
                 codec: VideoCodec::H265,
                 keyframe: true,
                 ..frame(&[&hex(sps), &[0x26, 1]], offset)
             };
-            detector.observe(&picture);
+            detector.observe(&frame);
             let found = (detector.b_frames(), detector.is_certain());
             assert_eq!(found, (expected, is_certain), "{sps} {offset} ms");
         }
     }
 
     #[test]
-    fn other_parameter_sets_begin_anew() {
+    fn changed_parameter_sets_restart_the_detection() {
         let mut detector = detector(&sps_with(2), 66);
         detector.observe(&frame(&[REFERENCE_B], 0));
         detector.observe(&frame(&[&hex(BASELINE_SPS), IDR], 0));

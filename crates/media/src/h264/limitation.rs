@@ -1,4 +1,4 @@
-//! What keeps some viewers from showing a stream.
+//! Properties of a stream that some viewers do not support.
 
 use std::fmt;
 
@@ -6,20 +6,20 @@ use super::avcc::AvcDecoderConfigurationRecord;
 use super::sps::Sps;
 use crate::track::{VideoCodec, VideoTrack};
 
-/// A property of pictures that software decoders of browsers take and most others do not: those of
-/// phones, and of browsers that leave decoding to the system.
+/// A property of video that software decoders of browsers support, but most others do not: those of
+/// phones, and of browsers that use the system's decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limitation {
-    /// Colours are sampled more finely than 4:2:0; the value is `chroma_format_idc`.
+    /// Color sampling other than 4:2:0; the value is `chroma_format_idc`.
     Chroma(u8),
     /// Samples have more than 8 bits.
     BitDepth(u8),
-    /// Pictures may be interlaced, which nobody takes apart: moving edges look like combs.
+    /// Frames may be interlaced, and viewers do not deinterlace: moving edges look like combs.
     Interlaced,
 }
 
 impl Limitation {
-    /// What is to be known of the pictures of this parameter set, if there is anything.
+    /// Returns the limitation of video with this parameter set, if there is one.
     pub fn of(sps: &Sps) -> Option<Self> {
         let depth = sps.bit_depth_luma.max(sps.bit_depth_chroma);
         match sps.chroma_format_idc {
@@ -29,7 +29,7 @@ impl Limitation {
         }
     }
 
-    /// What is to be known of the pictures of this track, if there is anything.
+    /// Returns the limitation of this track, if there is one.
     pub fn of_track(track: &VideoTrack) -> Option<Self> {
         if track.codec != VideoCodec::H264 {
             return None;
@@ -47,7 +47,7 @@ impl fmt::Display for Limitation {
             Self::BitDepth(bits) => write!(f, "the samples have {bits} bits"),
             Self::Interlaced => {
                 return f.write_str(
-                    "the pictures are interlaced, and moving edges look like combs: set the \
+                    "the video is interlaced, and moving edges look like combs: set the \
                      encoder to progressive",
                 );
             }
@@ -66,7 +66,7 @@ mod tests {
     use crate::test_util::hex;
 
     #[test]
-    fn what_not_everybody_shows_is_told_from_what_everybody_does() {
+    fn limited_formats_are_distinguished_from_common_ones() {
         for (sps, expected) in [
             ("6742c01ed900a02ff970110000030001000003003c0f162e48", None),
             (

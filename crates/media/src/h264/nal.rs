@@ -30,30 +30,31 @@ impl NalType {
     /// Filler data.
     pub const FILLER: Self = Self(12);
 
-    /// The type of a NAL unit; of an empty one, the unspecified type 0.
+    /// Returns the type of a NAL unit; the unspecified type 0 for an empty one.
     pub fn of(unit: &[u8]) -> Self {
         Self(unit.first().map_or(0, |header| header & 0x1f))
     }
 
-    /// Whether it carries a part of the primary coded picture: a slice or a data partition.
+    /// Returns whether it carries a part of the primary coded picture: a slice or a data partition.
     pub fn is_slice(self) -> bool {
         matches!(self.0, 1..=5)
     }
 
-    /// Whether it begins with a slice header: a slice, or the first partition of one.
+    /// Returns whether it starts with a slice header: a slice, or the first partition of one.
     pub fn has_slice_header(self) -> bool {
         matches!(self.0, 1 | 2 | 5)
     }
 
-    /// Whether it stands before the slices of an access unit: a parameter set, SEI, or a type that is reserved
-    /// for that (ITU-T H.264 section 7.4.1.2.3). The prefix of a slice (14) is none: each slice may have one.
+    /// Returns whether it precedes the slices of an access unit: a parameter set, SEI, or a type
+    /// that is reserved for that (ITU-T H.264 section 7.4.1.2.3). The prefix of a slice (14) does
+    /// not count: each slice may have one.
     pub fn is_prefix(self) -> bool {
         matches!(self, Self::SEI | Self::SPS | Self::PPS) || matches!(self.0, 15..=18)
     }
 
-    /// Whether it means nothing to a receiver over RTP, where packets mark the access units and a
-    /// constant bitrate needs no padding, or cannot be sent: the payload format uses the unspecified types
-    /// for packets of its own (RFC 6184 section 5.2).
+    /// Returns whether an RTP receiver does not need it, since packets mark the access units and
+    /// need no padding, or it cannot be sent: the payload format uses the unspecified types for its
+    /// own packets (RFC 6184 section 5.2).
     pub fn is_framing(self) -> bool {
         matches!(
             self,
@@ -62,14 +63,14 @@ impl NalType {
     }
 }
 
-/// Whether other pictures may refer to what the NAL unit carries: `nal_ref_idc` is not 0 (ITU-T H.264
-/// section 7.4.1).
+/// Returns whether other frames may reference the NAL unit's content: `nal_ref_idc` is not 0 (ITU-T
+/// H.264 section 7.4.1).
 pub fn is_reference(unit: &[u8]) -> bool {
     unit.first().is_some_and(|header| header & 0x60 != 0)
 }
 
-/// The NAL units of an access unit in which each has its length in front
-/// (ISO/IEC 14496-15 section 5.3.3.1), as slices of it. Empty units are passed over.
+/// Iterates over the NAL units of an access unit with length prefixes (ISO/IEC 14496-15 section
+/// 5.3.3.1), as slices of it. Empty units are skipped.
 #[derive(Clone, Debug)]
 pub struct LengthPrefixed {
     rest: Bytes,
@@ -77,7 +78,7 @@ pub struct LengthPrefixed {
 }
 
 impl LengthPrefixed {
-    /// Reads `data`, in which lengths have `length_size` bytes: 1, 2 or 4.
+    /// Returns an iterator over `data`, with lengths of `length_size` bytes: 1, 2 or 4.
     pub fn new(data: Bytes, length_size: u8) -> Self {
         Self {
             rest: data,
@@ -115,16 +116,17 @@ impl Iterator for LengthPrefixed {
     fn next(&mut self) -> Option<Self::Item> {
         let unit = self.next_unit();
         if unit.is_err() {
-            // What follows a wrong length is noise.
+            // Everything after a wrong length is invalid.
             self.rest.clear();
         }
         unit.transpose()
     }
 }
 
-/// The NAL units of an access unit: with their lengths in front, or behind start codes, as some encoders
-/// send them against the specification of FLV. Others put several units behind one length, with start codes
-/// between them; no unit has a start code inside (ITU-T H.264 section 7.4.1), so they are taken apart.
+/// Iterates over the NAL units of an access unit, with length prefixes or, as some encoders send
+/// them against the FLV specification, with start codes. Others put several units after one length,
+/// with start codes between them; they are split, since no unit contains a start code (ITU-T H.264
+/// section 7.4.1).
 pub fn units(data: Bytes, length_size: u8) -> impl Iterator<Item = Result<Bytes, H264Error>> {
     let (prefixed, delimited) = if is_annex_b(&data, length_size) {
         (None, Some(AnnexB::new(&data).map(Ok)))
@@ -141,7 +143,7 @@ pub fn units(data: Bytes, length_size: u8) -> impl Iterator<Item = Result<Bytes,
         .chain(delimited.into_iter().flatten())
 }
 
-/// What stands behind one length.
+/// The content of one length-prefixed unit.
 enum Parts {
     One(Option<Bytes>),
     Many(Option<Bytes>, AnnexB),
@@ -172,35 +174,35 @@ impl Iterator for Parts {
     }
 }
 
-/// Zeros before a start code belong to nothing; no unit ends with one.
+/// Removes zeros before a start code, which belong to no unit; no unit ends with a zero.
 fn without_trailing_zeros(mut unit: Bytes) -> Bytes {
     let last = unit.iter().rposition(|byte| *byte != 0);
     unit.truncate(last.map_or(0, |last| last + 1));
     unit
 }
 
-/// Whether data begin with a start code (ITU-T H.264 section B.1).
+/// Returns whether data starts with a start code (ITU-T H.264 section B.1).
 pub fn begins_with_start_code(data: &[u8]) -> bool {
     data.starts_with(&[0, 0, 0, 1]) || data.starts_with(&[0, 0, 1])
 }
 
-/// Whether these are NAL units behind start codes. A start code is a length of 1 as well, so where the units
-/// follow as their lengths say, that counts.
+/// Returns whether these are NAL units with start codes. A start code is also a length of 1, so
+/// valid length prefixes take precedence.
 fn is_annex_b(data: &Bytes, length_size: u8) -> bool {
     begins_with_start_code(data)
         && LengthPrefixed::new(data.clone(), length_size).any(|unit| unit.is_err())
 }
 
-/// The NAL units behind start codes (ITU-T H.264 section B.1), as slices of the data. What comes before
-/// the first start code is passed over, and so are empty units.
+/// Iterates over NAL units with start codes (ITU-T H.264 section B.1), as slices of the data. Bytes
+/// before the first start code are skipped, and so are empty units.
 #[derive(Clone, Debug)]
 pub struct AnnexB {
-    /// What follows the next unit's start code; empty at the end.
+    /// The bytes after the next unit's start code; empty at the end.
     rest: Bytes,
 }
 
 impl AnnexB {
-    /// Reads `data`.
+    /// Returns an iterator over `data`.
     pub fn new(data: &Bytes) -> Self {
         let begin = start_code(data).map_or(data.len(), |(_, behind)| behind);
         Self {
@@ -226,14 +228,14 @@ impl Iterator for AnnexB {
     }
 }
 
-/// Where the first start code is, and what is behind it.
+/// Finds the first start code. Returns its position and the position after it.
 fn start_code(data: &[u8]) -> Option<(usize, usize)> {
     let at = data.windows(3).position(|window| window == [0, 0, 1])?;
     Some((at, at + 3))
 }
 
-/// The raw byte sequence payload of a NAL unit: without its header byte and without the bytes that
-/// prevent the emulation of a start code (ITU-T H.264 section 7.3.1).
+/// Returns the raw byte sequence payload of a NAL unit: without its header byte and without the
+/// bytes that prevent the emulation of a start code (ITU-T H.264 section 7.3.1).
 pub fn rbsp(unit: &[u8]) -> Cow<'_, [u8]> {
     let payload = unit.get(1..).unwrap_or_default();
     if !payload.windows(3).any(|window| window == [0, 0, 3]) {
@@ -252,7 +254,7 @@ pub fn rbsp(unit: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(raw)
 }
 
-/// A NAL unit of this header byte and raw byte sequence payload: the inverse of [`rbsp`].
+/// Returns a NAL unit with this header byte and raw byte sequence payload: the inverse of [`rbsp`].
 pub fn unit_of(header: u8, rbsp: &[u8]) -> Vec<u8> {
     let mut unit = Vec::with_capacity(rbsp.len() + 8);
     unit.push(header);
@@ -277,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_of_one_two_and_four_bytes_are_read_and_empty_units_passed_over() {
+    fn lengths_of_one_two_and_four_bytes_are_parsed_and_empty_units_skipped() {
         let expected = [Bytes::from_static(&[0x65, 1]), Bytes::from_static(&[0x41])];
         assert_eq!(units(&[2, 0x65, 1, 0, 1, 0x41], 1).unwrap(), expected);
         assert_eq!(
@@ -300,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_past_the_end_is_an_error_and_ends_the_iteration() {
+    fn length_past_the_end_is_an_error_and_ends_the_iteration() {
         let wrong = H264Error::NalUnitTooLong { needed: 3, left: 2 };
         assert_eq!(units(&[1, 0x41, 3, 0x65, 1], 1), Err(wrong));
         assert!(units(&[0xff, 0xff, 0xff, 0xff, 1], 4).is_err());
@@ -313,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn emulation_prevention_bytes_are_taken_out() {
+    fn emulation_prevention_bytes_are_removed() {
         assert_eq!(
             *rbsp(&[0x67, 0, 0, 3, 1, 0, 0, 3, 0, 0, 3]),
             [0, 0, 1, 0, 0, 0, 0]
@@ -327,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn units_behind_start_codes_are_found() {
+    fn units_with_start_codes_are_found() {
         let units = |data: &[u8]| {
             AnnexB::new(&Bytes::copy_from_slice(data))
                 .map(|unit| unit.to_vec())
@@ -346,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn units_behind_one_length_are_taken_apart_at_start_codes() {
+    fn units_after_one_length_are_split_at_start_codes() {
         let units = |data: &'static [u8]| -> Vec<Vec<u8>> {
             super::units(Bytes::from_static(data), 4)
                 .map(|unit| unit.unwrap().to_vec())
@@ -359,7 +361,7 @@ mod tests {
             ]),
             parts
         );
-        // A start code behind the length too, and units with three bytes of it.
+        // A start code after the length too, and start codes of three bytes.
         assert_eq!(
             units(&[
                 0, 0, 0, 18, 0, 0, 0, 1, 0x06, 5, 0x80, 0, 0, 1, 0x65, 1, 2, 0, 0, 1, 0x41, 3
@@ -369,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn start_codes_are_told_from_lengths() {
+    fn start_codes_are_distinguished_from_lengths() {
         let is = |data: &[u8], size| is_annex_b(&Bytes::copy_from_slice(data), size);
         assert!(is(&[0, 0, 0, 1, 0x65, 0x88, 0x84, 0, 0x21], 4));
         assert!(is(&[0, 0, 1, 0x65, 0x88, 0x84, 0, 0x21], 4));

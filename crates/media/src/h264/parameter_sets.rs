@@ -1,4 +1,4 @@
-//! The parameter sets in force, by their ids.
+//! The active parameter sets, by their ids.
 
 use bytes::Bytes;
 
@@ -6,13 +6,13 @@ use super::H264Error;
 use super::pps::PpsIds;
 use super::sps::Sps;
 
-/// Most bytes in a parameter set that is kept: scaling lists in full take about 600.
+/// Maximum size of a stored parameter set, in bytes: complete scaling lists take about 600.
 const MAX_LEN: usize = 4096;
 
 /// The newest sequence and picture parameter sets of a stream.
 ///
-/// The identifiers' ranges bound it: 32 and 256 sets. Sets are copied, since a slice would keep the
-/// whole message it came in alive for as long as the stream lasts.
+/// The ranges of the ids limit it to 32 and 256 sets. Sets are copied, since a slice would keep the
+/// whole message that it arrived in alive as long as the stream.
 #[derive(Clone, Debug, Default)]
 pub struct ParameterSets {
     sps: Vec<(Sps, Bytes)>,
@@ -23,12 +23,12 @@ pub struct ParameterSets {
 struct StoredPps {
     ids: PpsIds,
     unit: Bytes,
-    /// Came apart from any picture and has not been passed on yet.
+    /// True if it arrived without a slice and was not sent yet.
     pending: bool,
 }
 
 impl ParameterSets {
-    /// Keeps a sequence parameter set in place of the one with its id.
+    /// Stores a sequence parameter set, and replaces the one with its id.
     ///
     /// # Errors
     /// When it cannot be read or is too large.
@@ -46,8 +46,8 @@ impl ParameterSets {
         Ok(())
     }
 
-    /// Keeps a picture parameter set in place of the one with its id. A `pending` one came apart
-    /// from any picture, so the next picture must take it along.
+    /// Stores a picture parameter set, and replaces the one with its id. A `pending` one arrived
+    /// without a slice, so it must be sent with the next access unit.
     ///
     /// # Errors
     /// When it cannot be read or is too large.
@@ -69,25 +69,25 @@ impl ParameterSets {
         Ok(())
     }
 
-    /// All sequence parameter sets' NAL units, by id.
+    /// Returns the NAL units of all sequence parameter sets, by id.
     pub fn sps_units(&self) -> impl Iterator<Item = &Bytes> {
         self.sps.iter().map(|(_, unit)| unit)
     }
 
-    /// All picture parameter sets' NAL units, by id.
+    /// Returns the NAL units of all picture parameter sets, by id.
     pub fn pps_units(&self) -> impl Iterator<Item = &Bytes> {
         self.pps.iter().map(|stored| &stored.unit)
     }
 
-    /// The picture parameter sets that still have to be passed on; asking marks them as passed on.
+    /// Returns the pending picture parameter sets, and marks them as sent.
     pub fn take_pending(&mut self) -> impl Iterator<Item = Bytes> {
         self.pps
             .iter_mut()
             .filter_map(|stored| std::mem::take(&mut stored.pending).then(|| stored.unit.clone()))
     }
 
-    /// The sequence parameter set that pictures with this picture parameter set use; without one,
-    /// the first that is known.
+    /// Returns the sequence parameter set that this picture parameter set uses, or the first one if
+    /// it is unknown.
     pub fn active_sps(&self, pps_id: Option<u8>) -> Option<(&Sps, &Bytes)> {
         let sps_id = self
             .pps
@@ -121,17 +121,17 @@ mod tests {
     use crate::test_util::hex;
 
     #[test]
-    fn a_set_replaces_the_one_with_its_id() {
+    fn set_replaces_the_one_with_its_id() {
         let mut sets = ParameterSets::default();
         sets.update_pps(&[0x68, 0b1110_0000], false).unwrap();
         sets.update_pps(&[0x68, 0b0101_0000], false).unwrap();
         sets.update_pps(&[0x68, 0b1111_1111], false).unwrap();
         let units: Vec<_> = sets.pps_units().map(|unit| unit[1]).collect();
-        assert_eq!(units, [0b1111_1111, 0b0101_0000], "id 0 anew, then id 1");
+        assert_eq!(units, [0b1111_1111, 0b0101_0000], "the new id 0, then id 1");
     }
 
     #[test]
-    fn pending_sets_are_given_out_once() {
+    fn pending_sets_are_returned_once() {
         let mut sets = ParameterSets::default();
         sets.update_pps(&[0x68, 0b1110_0000], true).unwrap();
         sets.update_pps(&[0x68, 0b1110_0000], true).unwrap();
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_active_set_is_found_through_the_slice() {
+    fn active_set_is_found_through_the_slice() {
         let mut sets = ParameterSets::default();
         sets.update_sps(&hex("6742c01ed900a02ff970")).unwrap();
         assert_eq!(

@@ -4,7 +4,7 @@ use super::H264Error;
 use super::nal;
 use crate::bits::BitReader;
 
-/// The first bytes of a NAL unit, enough for the fields that are read here.
+/// Number of bytes of a NAL unit that contain the fields parsed here.
 const HEAD: usize = 32;
 
 /// The identity of a picture parameter set.
@@ -12,7 +12,7 @@ const HEAD: usize = 32;
 pub struct PpsIds {
     /// `pic_parameter_set_id`, 0 to 255.
     pub id: u8,
-    /// `seq_parameter_set_id` of the sequence parameter set it builds on, 0 to 31.
+    /// `seq_parameter_set_id` of the sequence parameter set that it uses, 0 to 31.
     pub sps_id: u8,
 }
 

@@ -2,32 +2,32 @@
 
 use super::nal::rbsp;
 
-/// `payloadType` of the messages that describe when an access unit is to be taken out of a buffer, and
-/// what only fills the stream: buffering period, picture timing, pan-scan rectangle, filler.
+/// `payloadType` of the messages about decoder buffers, and of filler: buffering period, picture
+/// timing, pan-scan rectangle, filler.
 const TIMING: std::ops::RangeInclusive<u32> = 0..=3;
 
 /// `payloadType` of a recovery point.
 const RECOVERY_POINT: u32 = 6;
 
-/// Most messages that are looked at. A unit with more is kept as it is.
+/// Maximum messages to check. A unit with more is kept as it is.
 const MAX_MESSAGES: usize = 32;
 
-/// Whether a NAL unit of SEI says nothing but how a constant bitrate is kept, which means nothing to a
-/// receiver over RTP. Encoders with such a rate (OBS is set so) put one into every access unit, and it
-/// would be a packet of its own each time.
+/// Returns whether a NAL unit of SEI only describes decoder buffers, which an RTP receiver does not
+/// need. Encoders with a constant bitrate (the default of OBS) put one into every access unit, and
+/// each would take a separate packet.
 pub fn is_only_timing(unit: &[u8]) -> bool {
     let payload = rbsp(unit);
     let mut messages = Messages::new(&payload);
     messages.by_ref().all(|kind| TIMING.contains(&kind)) && messages.is_at_end()
 }
 
-/// Whether a NAL unit of SEI says that a decoder can begin with its access unit and show right pictures
-/// some time later, as streams do that are refreshed piece by piece (section D.2.8).
+/// Returns whether a NAL unit of SEI has a recovery point: a decoder can start at its access unit
+/// and shows correct frames some time later, as with intra refresh (section D.2.8).
 pub fn has_recovery_point(unit: &[u8]) -> bool {
     Messages::new(&rbsp(unit)).any(|kind| kind == RECOVERY_POINT)
 }
 
-/// The `payloadType` of each message, as far as they can be read.
+/// Returns the `payloadType` of each message, as far as they can be parsed.
 struct Messages<'a> {
     rest: &'a [u8],
     left: usize,
@@ -41,7 +41,7 @@ impl<'a> Messages<'a> {
         }
     }
 
-    /// Whether nothing is left but the trailing bits: a one, and zeros.
+    /// Returns whether only the trailing bits are left: a one, and zeros.
     fn is_at_end(&self) -> bool {
         matches!(self.rest, [0x80, zeros @ ..] if zeros.iter().all(|byte| *byte == 0))
     }
@@ -62,7 +62,7 @@ impl Iterator for Messages<'_> {
     }
 }
 
-/// A number in bytes of 255 each and one that is less (section 7.3.2.3.1).
+/// Parses a number in bytes of 255 each and one that is less (section 7.3.2.3.1).
 fn number(bytes: &mut &[u8]) -> Option<u32> {
     let mut number = 0u32;
     loop {
@@ -81,7 +81,7 @@ mod tests {
     use crate::test_util::hex;
 
     #[test]
-    fn picture_timing_is_told_from_what_a_receiver_may_want() {
+    fn picture_timing_is_distinguished_from_useful_messages() {
         for (unit, expected) in [
             // Buffering period and picture timing, as x264 writes them.
             ("060007821f40000003000f80", true),
@@ -91,7 +91,7 @@ mod tests {
             // A caption (user data of ITU-T T.35), alone and behind timing.
             ("060403b5003180", false),
             ("060101120403b5003180", false),
-            // Of a recovery point decoders make use.
+            // Decoders use a recovery point.
             ("0606018480", false),
             // Cut short, empty, not a message.
             ("060105128000", false),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recovery_point_is_found_behind_other_messages() {
+    fn recovery_point_is_found_after_other_messages() {
         for (unit, expected) in [
             ("0606018480", true),
             ("0601011206018480", true),
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_of_more_than_255_bytes_are_followed() {
+    fn lengths_of_more_than_255_bytes_are_parsed() {
         let mut unit = vec![6, 3, 0xFF, 45];
         unit.extend([0xFF; 300]);
         unit.push(0x80);

@@ -3,34 +3,34 @@
 use super::nal::{self, NalType};
 use crate::bits::BitReader;
 
-/// The first bytes of a NAL unit, enough for the fields that are read here.
+/// Number of bytes of a NAL unit that contain the fields parsed here.
 const HEAD: usize = 32;
 
-/// How the macroblocks of a slice are predicted: `slice_type` modulo 5 (table 7-6).
+/// The prediction of a slice's macroblocks: `slice_type` modulo 5 (table 7-6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SliceType {
-    /// From pictures decoded before, with one reference each (P and SP).
+    /// From frames decoded before, with one reference each (P and SP).
     P,
-    /// From up to two references each, which may be shown later than the picture.
+    /// From up to two references each, which may be shown later than the frame.
     B,
     /// From nothing outside the slice (I and SI).
     I,
 }
 
-/// What the first fields of a slice say.
+/// The first fields of a slice header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SliceHead {
     /// `first_mb_in_slice`: 0 in the first slice of a picture.
     pub first_macroblock: u32,
-    /// How it is predicted.
+    /// Its type.
     pub slice_type: SliceType,
     /// `pic_parameter_set_id`, 0 to 255.
     pub pps_id: u8,
 }
 
 impl SliceHead {
-    /// Reads a slice's NAL unit, header included. `None` when it is cut off, out of range, or no slice
-    /// with a header.
+    /// Parses a slice's NAL unit, header included. Returns `None` if it is truncated, out of range,
+    /// or has no slice header.
     pub fn parse(unit: &[u8]) -> Option<Self> {
         if !NalType::of(unit).has_slice_header() {
             return None;
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slice_says_its_type_and_its_parameter_set() {
+    fn type_and_parameter_set_of_a_slice_are_parsed() {
         let head = |unit: &[u8]| SliceHead::parse(unit).map(|head| (head.slice_type, head.pps_id));
         // first_mb_in_slice 0, slice_type 7 (I), pic_parameter_set_id 0; then 2.
         assert_eq!(head(&[0x65, 0b1000_1000, 0x80]), Some((SliceType::I, 0)));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_says_where_it_begins() {
+    fn first_macroblock_of_a_slice_is_parsed() {
         let first = |unit: &[u8]| SliceHead::parse(unit).map(|head| head.first_macroblock);
         assert_eq!(first(&[0x65, 0b1000_1000, 0x80]), Some(0));
         // 00100 and 0000_0110_1: 3 and 12; both with slice_type 7.
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_no_slice_says_nothing() {
+    fn truncated_slice_and_other_units_are_refused() {
         assert_eq!(SliceHead::parse(&[0x65]), None);
         assert_eq!(SliceHead::parse(&[]), None);
         assert_eq!(SliceHead::parse(&[0x67, 0b1000_1000, 0x80]), None);

@@ -4,11 +4,11 @@ use super::H264Error;
 use super::nal;
 use crate::bits::BitReader;
 
-/// More macroblocks than any level allows in one direction: `Sqrt(MaxFS * 8)` at level 6.2
+/// Maximum macroblocks in one direction: `Sqrt(MaxFS * 8)` at level 6.2
 /// (ITU-T H.264 table A-1) is 1056.
 const MAX_MACROBLOCKS: u32 = 1056;
 
-/// What a gateway wants to know of a sequence parameter set.
+/// The fields of a sequence parameter set that the gateway uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sps {
     /// `profile_idc`.
@@ -25,17 +25,17 @@ pub struct Sps {
     pub bit_depth_luma: u8,
     /// Bits per chroma sample.
     pub bit_depth_chroma: u8,
-    /// `pic_order_cnt_type`: with 2, pictures are shown in the order in which they are decoded.
+    /// `pic_order_cnt_type`: with 2, frames are shown in decoding order.
     pub pic_order_cnt_type: u8,
     /// `max_num_ref_frames`.
     pub max_num_ref_frames: u32,
-    /// `frame_mbs_only_flag`: false when pictures may be interlaced.
+    /// `frame_mbs_only_flag`: false if frames may be interlaced.
     pub frame_mbs_only: bool,
-    /// Width of the picture after cropping, in pixels.
+    /// Width of the frame after cropping, in pixels.
     pub width: u32,
-    /// Height of the picture after cropping, in pixels.
+    /// Height of the frame after cropping, in pixels.
     pub height: u32,
-    /// Where `vui_parameters_present_flag` is, in bits from the beginning of the payload.
+    /// Position of `vui_parameters_present_flag`, in bits from the start of the payload.
     pub(super) vui_at: usize,
 }
 
@@ -53,13 +53,13 @@ impl Sps {
         .sps()
     }
 
-    /// `profile-level-id` as RFC 6184 section 8.1 has it.
+    /// Returns the `profile-level-id` of RFC 6184 section 8.1.
     pub fn profile_level_id(&self) -> [u8; 3] {
         [self.profile_idc, self.constraint_flags, self.level_idc]
     }
 }
 
-/// Whether sequence parameter sets of this profile say their chroma format and bit depth.
+/// Returns whether sequence parameter sets of this profile contain chroma format and bit depth.
 fn has_chroma_format(profile_idc: u8) -> bool {
     matches!(
         profile_idc,
@@ -67,7 +67,7 @@ fn has_chroma_format(profile_idc: u8) -> bool {
     )
 }
 
-/// Reads the fields in order; what is over is an error with the structure's name.
+/// Parses the fields in order. The end of the data is an error with the structure's name.
 struct Parser<'a> {
     reader: BitReader<'a>,
     len: usize,
@@ -156,7 +156,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Reads how the order of pictures is coded, and returns `pic_order_cnt_type`.
+    /// Parses the fields of the picture order count, and returns `pic_order_cnt_type`.
     fn picture_order_count(&mut self) -> Result<u8, H264Error> {
         let kind = self.ue_at_most("pic_order_cnt_type", 2)?;
         match kind {
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!((yuv422.chroma_format_idc, yuv422.bit_depth_luma), (2, 10));
     }
 
-    /// A NAL unit of the bits that `fields` spell, after the header byte.
+    /// Returns a NAL unit of the bits that `fields` spell, after the header byte.
     fn unit_of_bits(fields: &str) -> Vec<u8> {
         let bits: Vec<u8> = fields
             .bytes()
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn scaling_lists_are_passed_over() {
+    fn scaling_lists_are_skipped() {
         // High, level 1.3, id 0, 4:2:0, 8 bits each, no bypass.
         let mut fields = "01100100 00000000 00001101 1 010 1 1 0".to_owned();
         // The first 4x4 list in full (delta 0 sixteen times), the second to use the default (its
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn picture_order_count_of_type_1_is_passed_over() {
+    fn picture_order_count_of_type_1_is_skipped() {
         // Baseline; POC type 1 with offsets 1 and -1 and a cycle of two.
         let fields = "01000010 00000000 00001101 1 1 010 0 010 011 011 010 011 \
                       010 0 000010100 0001100 1 1 0 0 1";
@@ -346,11 +346,11 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_sps_is_an_error_at_every_length() {
+    fn truncated_sps_is_an_error_at_every_length() {
         let whole = crate::test_util::hex("6742c01ed900a02ff970");
         assert!(
             Sps::parse(&whole).is_ok(),
-            "the rest is VUI, which is not read"
+            "the rest is VUI, which is not parsed"
         );
         for len in 0..9 {
             let cut = Sps::parse(&whole[..len]);
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_no_level_allows_and_cropping_of_everything_are_refused() {
+    fn sizes_over_all_levels_and_cropping_of_everything_are_refused() {
         // Baseline; POC type 2; a width of 2^16 macroblocks; one macroblock, all cut off.
         let head = "01000010 00000000 00001101 1 1 011 010 0";
         let wide = format!("{head} {}1{} 1 1 1 0 1", "0".repeat(16), "0".repeat(16));

@@ -1,4 +1,4 @@
-//! How many pictures a decoder holds back to put them in order: the end of a sequence parameter set's
+//! The reorder depth that a stream declares: the end of a sequence parameter set's
 //! video usability information (ITU-T H.264 section E.1.1).
 
 use super::nal;
@@ -8,7 +8,7 @@ use crate::bits::{BitReader, BitWriter};
 /// `MaxDpbFrames` is at most 16 (ITU-T H.264 section A.3.1 h), so neither number can be more.
 const MAX_FRAMES: u32 = 16;
 
-/// What `bitstream_restriction_flag` announces.
+/// The fields after `bitstream_restriction_flag`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BitstreamRestriction {
     /// `motion_vectors_over_pic_boundaries_flag`.
@@ -21,16 +21,15 @@ pub struct BitstreamRestriction {
     pub log2_max_mv_length_horizontal: u32,
     /// `log2_max_mv_length_vertical`.
     pub log2_max_mv_length_vertical: u32,
-    /// `max_num_reorder_frames`: most pictures that are decoded before another and shown after it, 0 to
-    /// 16.
+    /// `max_num_reorder_frames`: maximum frames that are decoded before another and shown after it,
+    /// 0 to 16.
     pub max_num_reorder_frames: u32,
-    /// `max_dec_frame_buffering`: pictures that the decoder needs room for, 0 to 16.
+    /// `max_dec_frame_buffering`: frames that the decoder must store, 0 to 16.
     pub max_dec_frame_buffering: u32,
 }
 
 impl BitstreamRestriction {
-    /// What is inferred where a parameter set says nothing (section E.2.1), with these numbers of
-    /// pictures.
+    /// Returns the values inferred for absent fields (section E.2.1), with these numbers of frames.
     fn inferred(max_num_reorder_frames: u32, max_dec_frame_buffering: u32) -> Self {
         Self {
             motion_vectors_over_pic_boundaries: true,
@@ -43,15 +42,15 @@ impl BitstreamRestriction {
         }
     }
 
-    /// Reads it from the NAL unit of a sequence parameter set. `None` when it is not there, or cannot
-    /// be read.
+    /// Parses it from the NAL unit of a sequence parameter set. Returns `None` if it is absent or
+    /// invalid.
     pub fn of_sps(unit: &[u8]) -> Option<Self> {
         let rbsp = nal::rbsp(unit);
         let at = Vui::locate(unit, &rbsp)?.restriction_at?;
         Self::read(&mut reader_at(&rbsp, at)?)
     }
 
-    /// Reads it from its flag on.
+    /// Parses it from its flag on.
     fn read(reader: &mut BitReader<'_>) -> Option<Self> {
         reader.flag()?.then_some(())?;
         let restriction = Self {
@@ -85,9 +84,9 @@ impl BitstreamRestriction {
     }
 }
 
-/// The sequence parameter set of this NAL unit with another `max_num_reorder_frames`, and with room for
-/// as many pictures as that and its references need; nothing else of it changes. `None` when the unit
-/// cannot be read.
+/// Returns the sequence parameter set of this NAL unit with another `max_num_reorder_frames`, and a
+/// `max_dec_frame_buffering` that is sufficient for it and the references. All other fields are
+/// unchanged. Returns `None` if the unit cannot be parsed.
 pub fn with_reorder_frames(unit: &[u8], max_num_reorder_frames: u32) -> Option<Vec<u8>> {
     let rbsp = nal::rbsp(unit);
     let vui = Vui::locate(unit, &rbsp)?;
@@ -102,8 +101,8 @@ pub fn with_reorder_frames(unit: &[u8], max_num_reorder_frames: u32) -> Option<V
     }
     if vui.restriction_at.is_none() {
         writer.flag(true); // vui_parameters_present_flag
-        // None of the parts is there, from aspect_ratio_info_present_flag to
-        // vcl_hrd_parameters_present_flag, and neither is pic_struct.
+        // All parts are absent, from aspect_ratio_info_present_flag to
+        // vcl_hrd_parameters_present_flag, and so is pic_struct.
         writer.bits(0, 8);
     } else if let Some(present) = BitstreamRestriction::read(&mut reader) {
         restriction = BitstreamRestriction {
@@ -116,11 +115,11 @@ pub fn with_reorder_frames(unit: &[u8], max_num_reorder_frames: u32) -> Option<V
     Some(nal::unit_of(*unit.first()?, &writer.finish_rbsp()))
 }
 
-/// Where the parts of a sequence parameter set are, in bits from the beginning of its payload.
+/// The positions of the parts of a sequence parameter set, in bits from the start of its payload.
 struct Vui {
     /// `vui_parameters_present_flag`.
     at: usize,
-    /// `bitstream_restriction_flag`, if there is any such information.
+    /// `bitstream_restriction_flag`, if there is a VUI.
     restriction_at: Option<usize>,
     max_num_ref_frames: u32,
 }
@@ -149,7 +148,7 @@ fn reader_at(rbsp: &[u8], position: usize) -> Option<BitReader<'_>> {
     Some(reader)
 }
 
-/// Passes over everything between the two flags.
+/// Skips everything between the two flags.
 fn skip_to_restriction(reader: &mut BitReader<'_>) -> Option<()> {
     const EXTENDED_SAR: u32 = 255;
     // aspect_ratio_info_present_flag, aspect_ratio_idc
@@ -213,8 +212,8 @@ mod tests {
     use crate::test_util::hex;
     use proptest::prelude::*;
 
-    /// As x264 writes them: without B-frames; with them; with a constant bitrate, whose buffer is
-    /// described too; one of a camera, without any of this.
+    /// As x264 writes them: without B-frames; with them; with a constant bitrate and its buffer
+    /// description; and one of a camera, without any of this.
     const BASELINE: &str = "6742c01ed900a02ff970110000030001000003003c0f162e48";
     const HIGH: &str = "67640028acd940780227e5c044000003000400000300f03c60c658";
     const BARE: &str = "6742c01ed900a02ff900";
@@ -229,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_numbers_of_pictures_are_read() {
+    fn numbers_of_frames_are_parsed() {
         assert_eq!(reordering(&hex(BASELINE)), Some((0, 3)));
         assert_eq!(reordering(&hex(HIGH)), Some((2, 4)));
         assert_eq!(reordering(&hex(BARE)), None);
@@ -255,8 +254,8 @@ mod tests {
 
     type Numbers = Option<(u32, u32)>;
 
-    /// Parameter sets of encoders with all that they may say, with their `max_num_reorder_frames` and
-    /// `max_dec_frame_buffering`, where they have them, and their `max_num_ref_frames`.
+    /// Parameter sets of encoders with many optional fields, with their `max_num_reorder_frames`
+    /// and `max_dec_frame_buffering`, if present, and their `max_num_ref_frames`.
     const OF_ENCODERS: [(&str, Numbers, u32, &str); 9] = [
         (
             "x264, High, full range",
@@ -304,7 +303,7 @@ mod tests {
         ("x264, Constrained Baseline", Some((0, 3)), 3, BASELINE),
     ];
 
-    /// The bits of a parameter set up to its restriction, or to where that would be.
+    /// Returns the bits of a parameter set up to its restriction, or to where that would be.
     fn bits_before_restriction(unit: &[u8]) -> Vec<bool> {
         let rbsp = nal::rbsp(unit);
         let vui = Vui::locate(unit, &rbsp).unwrap();
@@ -314,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn of_parameter_sets_of_encoders_nothing_else_changes() {
+    fn other_fields_of_real_parameter_sets_are_unchanged() {
         for (name, numbers, references, unit) in OF_ENCODERS {
             let unit = hex(unit);
             assert_eq!(reordering(&unit), numbers, "{name}");
@@ -338,7 +337,7 @@ mod tests {
                 };
                 let found = BitstreamRestriction::of_sps(&rewritten);
                 assert_eq!(found, Some(restriction), "{name}");
-                // Once there, it is put back bit for bit.
+                // Once present, it is restored bit for bit.
                 let other = with_reorder_frames(&rewritten, 3).unwrap();
                 assert_eq!(
                     with_reorder_frames(&other, frames).unwrap(),
@@ -353,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_added() {
+    fn missing_fields_are_added() {
         let bare = hex(BARE);
         let with = with_reorder_frames(&bare, 2).unwrap();
         assert_eq!(reordering(&with), Some((2, 3)));
@@ -362,8 +361,9 @@ mod tests {
     }
 
     #[test]
-    fn all_other_parts_are_passed_over() {
-        // Extended aspect ratio, overscan, colours, chroma location, timing, both HRDs with two buffers.
+    fn all_other_parts_are_skipped() {
+        // Extended aspect ratio, overscan, colours, chroma location, timing, both HRDs with two
+        // buffers.
         let sps = Sps::parse(&hex(BARE)).unwrap();
         let rbsp = nal::rbsp(&hex(BARE)).into_owned();
         let mut reader = BitReader::new(&rbsp);
@@ -411,10 +411,11 @@ mod tests {
         }
 
         #[test]
-        fn emulation_is_prevented_and_taken_back(rbsp in proptest::collection::vec(0u8..5, 0..100)) {
+        fn emulation_prevention_is_reversible(rbsp in proptest::collection::vec(0u8..5, 0..100)) {
             let unit = nal::unit_of(0x67, &rbsp);
             prop_assert!(!unit.windows(3).any(|window| matches!(window, [0, 0, 0..=2])));
-            // A payload never ends in zeros, and neither does a unit's own end look like prevention.
+            // A payload never ends in zeros, and the end of a unit never looks like emulation
+            // prevention.
             if rbsp.last().is_some_and(|last| *last != 0) {
                 let back = nal::rbsp(&unit);
                 prop_assert_eq!(&back[..], &rbsp[..]);

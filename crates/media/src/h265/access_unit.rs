@@ -1,4 +1,4 @@
-//! What receivers over WebRTC need of each access unit.
+//! Prepares access units for WebRTC receivers.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use crate::bits::BitReader;
 use crate::h264::H264Error;
 use crate::h264::nal::rbsp;
 
-/// Most NAL units in an access unit: more than its highest level has slice segments.
+/// Maximum NAL units in an access unit: more than the slice segments of the highest level.
 const MAX_NAL_UNITS: usize = 1024;
 
-/// Largest parameter set that is accepted; real ones have some hundred bytes.
+/// Maximum size of a parameter set; real ones have some hundred bytes.
 const MAX_SET_BYTES: usize = 4096;
 
 /// Highest id of each kind (ITU-T H.265 section 7.4.3).
@@ -23,19 +23,19 @@ const MAX_VPS_ID: u32 = 15;
 const MAX_SPS_ID: u32 = 15;
 const MAX_PPS_ID: u32 = 63;
 
-/// Turns access units as publishers send them into ones that stand for themselves.
+/// Makes access units of publishers self-contained.
 ///
-/// - A picture at which decoding can start begins with all parameter sets in force.
-/// - Parameter sets inside the stream replace the stored ones. What comes apart from any picture is
-///   taken along by the next one.
-/// - Access unit delimiters, end markers and filler data are left out.
+/// - A frame at which decoding can start begins with all active parameter sets.
+/// - Parameter sets inside the stream replace the stored ones. Sets that arrive without a slice are
+///   sent with the next access unit.
+/// - Access unit delimiters, end markers and filler data are dropped.
 #[derive(Clone, Debug, Default)]
 pub struct AccessUnitFilter {
-    /// By kind and id, so that they come out in the order in which they refer to each other.
+    /// By kind and id, so that a set follows those that it references.
     sets: BTreeMap<(NalType, u32), Bytes>,
-    /// Set when parameter sets came apart from a picture.
+    /// True if parameter sets arrived without a slice.
     is_pending: bool,
-    /// What the sequence parameter set of the pictures so far says.
+    /// The current sequence parameter set.
     active: Option<Sps>,
 }
 
@@ -44,18 +44,18 @@ pub struct AccessUnitFilter {
 pub struct AccessUnit {
     /// NAL units in decoding order, none of them empty.
     pub units: Vec<Bytes>,
-    /// Whether decoding can start with it.
+    /// True if decoding can start with it.
     pub keyframe: bool,
-    /// The sequence parameter set, when it says something else than that of the pictures before.
+    /// The sequence parameter set, if it differs from the previous one.
     pub new_sps: Option<Sps>,
 }
 
 impl AccessUnitFilter {
-    /// Takes the parameter sets of a sequence header in place of all that came before. Returns the
-    /// sequence parameter set that pictures are expected to use, if the record has one.
+    /// Replaces all parameter sets by those of a sequence header. Returns the sequence parameter
+    /// set that frames are expected to use, if the record has one.
     ///
     /// # Errors
-    /// When a parameter set cannot be read; the former ones then stay in force.
+    /// When a parameter set cannot be read; the old ones then stay active.
     pub fn configure(
         &mut self,
         record: &HevcDecoderConfigurationRecord,
@@ -69,12 +69,12 @@ impl AccessUnitFilter {
         Ok(self.active)
     }
 
-    /// Filters one access unit. `None` when no frame is left of it. Of one that is cut short the complete
-    /// units are used.
+    /// Filters one access unit. Returns `None` if no slice remains. The complete units of a
+    /// truncated one are used.
     ///
     /// # Errors
-    /// When a parameter set is broken or no slice is complete, or decoding could start with it and a parameter
-    /// set is missing. The filter can go on with the next access unit.
+    /// When a parameter set is broken or no slice is complete, or decoding could start with it and
+    /// a parameter set is missing. The filter can continue with the next access unit.
     pub fn filter(
         &mut self,
         units: impl Iterator<Item = Result<Bytes, H264Error>>,
@@ -147,13 +147,13 @@ impl AccessUnitFilter {
         let id = id.ok_or(H265Error::Unreadable { structure, len })?;
         let stored = self.sets.get(&(kind, id));
         if stored != Some(unit) {
-            // A copy: a slice would keep the picture it came with for as long as it is in force.
+            // A copy: a slice would keep the access unit that it arrived with in memory.
             self.sets.insert((kind, id), Bytes::copy_from_slice(unit));
         }
         Ok(true)
     }
 
-    /// The first sequence parameter set, which is that of the base layer.
+    /// Returns the first sequence parameter set, which is that of the base layer.
     fn sps(&self) -> Option<Sps> {
         let mut sets = self.sets.iter();
         let (_, unit) = sets.find(|((kind, _), _)| *kind == NalType::SPS)?;
@@ -174,7 +174,7 @@ impl AccessUnitFilter {
     }
 }
 
-/// The id of a parameter set: `vps_video_parameter_set_id`, `sps_seq_parameter_set_id` or
+/// Returns the id of a parameter set: `vps_video_parameter_set_id`, `sps_seq_parameter_set_id` or
 /// `pps_pic_parameter_set_id`.
 fn set_id(kind: NalType, unit: &[u8]) -> Result<Option<u32>, H265Error> {
     if kind == NalType::SPS {
@@ -222,30 +222,30 @@ mod tests {
     }
 
     fn assert_units(unit: Result<Option<AccessUnit>, H265Error>, expected: &[&str]) -> AccessUnit {
-        let unit = unit.unwrap().expect("a picture");
+        let unit = unit.unwrap().expect("an access unit");
         let expected: Vec<Vec<u8>> = expected.iter().map(|unit| hex(unit)).collect();
         assert_eq!(unit.units, expected);
         unit
     }
 
     #[test]
-    fn a_picture_to_start_with_begins_with_the_parameter_sets() {
+    fn keyframe_starts_with_the_parameter_sets() {
         let mut filter = configured();
         let unit = feed(&mut filter, &[AUD, IDR, FILLER]);
         let unit = assert_units(unit, &[VPS, SPS, PPS, IDR]);
         assert!(unit.keyframe && unit.new_sps.is_none());
-        // With sets of its own it has them once; BLA and CRA are such pictures, too.
+        // Its own sets are not duplicated; BLA and CRA are keyframes, too.
         for kind in ["20", "2a"] {
-            let picture = IDR.replacen("28", kind, 1);
-            let unit = feed(&mut filter, &[VPS, SPS, PPS, SEI, &picture]);
-            assert!(assert_units(unit, &[VPS, SPS, PPS, SEI, &picture]).keyframe);
+            let keyframe = IDR.replacen("28", kind, 1);
+            let unit = feed(&mut filter, &[VPS, SPS, PPS, SEI, &keyframe]);
+            assert!(assert_units(unit, &[VPS, SPS, PPS, SEI, &keyframe]).keyframe);
         }
         let unit = assert_units(feed(&mut filter, &[SEI, SLICE]), &[SEI, SLICE]);
         assert!(!unit.keyframe);
     }
 
     #[test]
-    fn another_parameter_set_in_the_stream_takes_the_place_of_the_first() {
+    fn parameter_set_in_the_stream_replaces_the_first() {
         let mut filter = configured();
         let unit = assert_units(
             feed(&mut filter, &[SPS_360P, IDR]),
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn parameter_sets_that_come_alone_go_along_with_the_next_picture() {
+    fn separate_parameter_sets_are_sent_with_the_next_access_unit() {
         let mut filter = configured();
         assert_eq!(feed(&mut filter, &[PPS]).unwrap(), None);
         assert_units(feed(&mut filter, &[SLICE]), &[VPS, SPS, PPS, SLICE]);
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_without_parameter_sets_and_broken_ones_are_errors() {
+    fn keyframe_without_parameter_sets_and_broken_sets_are_errors() {
         let mut filter = AccessUnitFilter::default();
         let error = feed(&mut filter, &[SPS, PPS, IDR]).unwrap_err();
         let missing = "video parameter set";
@@ -277,12 +277,12 @@ mod tests {
         assert!(matches!(error, H265Error::TooLarge { .. }), "{error}");
         assert!(
             feed(&mut filter, &[VPS, IDR]).unwrap().is_some(),
-            "it goes on"
+            "the filter continues"
         );
     }
 
     #[test]
-    fn the_number_of_nal_units_is_bounded() {
+    fn number_of_nal_units_is_limited() {
         let mut filter = configured();
         let many = vec![SLICE; MAX_NAL_UNITS + 1];
         let limit = MAX_NAL_UNITS;

@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes};
 
 use super::H265Error;
 
-/// How access units are framed, and the first parameter sets.
+/// The framing of access units, and the first parameter sets.
 ///
 /// ```text
 /// +---------+----------------+--------+---------+-----------+---------------------------------+
@@ -19,7 +19,7 @@ pub struct HevcDecoderConfigurationRecord {
     pub profile_tier_level: [u8; 3],
     /// Bytes in the length before each NAL unit: 1, 2 or 4.
     pub length_size: u8,
-    /// Parameter sets and perhaps other NAL units. There may be none: then pictures bring them.
+    /// Parameter sets and perhaps other NAL units. There may be none: then access units carry them.
     pub units: Vec<Bytes>,
 }
 
@@ -69,14 +69,14 @@ pub(crate) mod tests {
     use super::*;
     use crate::test_util::hex;
 
-    /// What x265 and ffmpeg make of 320x240, Main.
+    /// From x265 and ffmpeg, 320x240, Main.
     pub(crate) const RECORD: &str = "01 01 60000000 900000000000 3c f000 fc fd f8 f8 0000 0f 03
         20 0001 0018 40010c01ffff01600000030090000003000003003cba0240
         21 0001 0028 42010101600000030090000003000003003ca00a080f165ba4a4c2f0168080000003008000000784
         22 0001 0006 4401c073c189";
 
     #[test]
-    fn parameter_sets_and_framing_are_read() {
+    fn parameter_sets_and_framing_are_parsed() {
         let record = HevcDecoderConfigurationRecord::parse(&hex(RECORD).into()).unwrap();
         assert_eq!(record.profile_tier_level, [1, 0, 60]);
         assert_eq!(record.length_size, 4);
@@ -85,7 +85,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_cut_short_is_an_error() {
+    fn truncated_record_is_an_error() {
         let whole = hex(RECORD);
         for len in 0..whole.len() {
             let data = Bytes::copy_from_slice(&whole[..len]);

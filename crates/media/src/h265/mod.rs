@@ -1,9 +1,9 @@
-//! H.265 syntax, as far as a gateway that never decodes a picture needs it (ITU-T H.265).
+//! H.265 syntax, as far as a gateway that never decodes video needs it (ITU-T H.265).
 //!
 //! * [`nal`]: NAL unit types.
 //! * [`sps`]: sequence parameter sets.
 //! * [`hvcc`]: `HEVCDecoderConfigurationRecord`, the sequence header of FLV and MP4.
-//! * [`access_unit`]: [`AccessUnitFilter`], what WebRTC receivers need of each access unit.
+//! * [`access_unit`]: [`AccessUnitFilter`], which prepares access units for WebRTC receivers.
 
 pub mod access_unit;
 pub mod hvcc;
@@ -17,18 +17,18 @@ pub use hvcc::HevcDecoderConfigurationRecord;
 pub use nal::NalType;
 pub use sps::Sps;
 
-/// Why H.265 syntax could not be read. The publisher is at fault.
+/// The error of invalid H.265 syntax. The publisher is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum H265Error {
-    /// The lengths in front of the NAL units, which are those of H.264, are broken.
+    /// The length prefixes of the NAL units, which are those of H.264, are broken.
     #[error(transparent)]
     Framing(#[from] H264Error),
-    /// A parameter set or a configuration record ends early, or has values that the specification does
-    /// not allow.
+    /// A parameter set or a configuration record ends early, or has values that the specification
+    /// does not allow.
     #[error("{structure} of {len} bytes cannot be read")]
     Unreadable {
-        /// What was being read.
+        /// The structure being parsed.
         structure: &'static str,
         /// Its length.
         len: usize,
@@ -36,23 +36,24 @@ pub enum H265Error {
     /// A parameter set is larger than is accepted.
     #[error("{structure} has {len} bytes, more than {limit}")]
     TooLarge {
-        /// What was too large.
+        /// The structure that is too large.
         structure: &'static str,
         /// Its length.
         len: usize,
-        /// The most that is accepted.
+        /// The maximum.
         limit: usize,
     },
     /// An access unit has more NAL units than are accepted.
     #[error("an access unit has more than {limit} NAL units")]
     TooManyNalUnits {
-        /// Most NAL units in an access unit.
+        /// The maximum.
         limit: usize,
     },
-    /// A picture at which decoding could start came, and no parameter set of this kind before it.
-    #[error("a keyframe came without any {missing}")]
+    /// A frame at which decoding could start arrived without a parameter set of this kind before
+    /// it.
+    #[error("a keyframe arrived without any {missing}")]
     NoParameterSet {
-        /// Which kind is missing.
+        /// The kind of the missing set.
         missing: &'static str,
     },
 }

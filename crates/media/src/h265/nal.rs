@@ -20,40 +20,40 @@ impl NalType {
     /// Filler data.
     pub const FILLER: Self = Self(38);
 
-    /// The type of a NAL unit; of an empty one, 0.
+    /// Returns the type of a NAL unit; 0 for an empty one.
     pub fn of(unit: &[u8]) -> Self {
         Self(unit.first().map_or(0, |header| header >> 1 & 0x3f))
     }
 
-    /// Its number, 0 to 63.
+    /// Returns its number, 0 to 63.
     pub fn number(self) -> u8 {
         self.0
     }
 
-    /// Whether it carries a part of a picture: a slice segment.
+    /// Returns whether it is a slice segment.
     pub fn is_slice(self) -> bool {
         self.0 < 32
     }
 
-    /// Whether it is of a picture at which decoding can start (IRAP): BLA, IDR or CRA.
+    /// Returns whether it belongs to a picture at which decoding can start (IRAP): BLA, IDR or CRA.
     pub fn is_irap(self) -> bool {
         matches!(self.0, 16..=23)
     }
 
-    /// Whether it stands before the slice segments of an access unit: a parameter set, a prefix SEI, or a type
-    /// that is reserved for that (ITU-T H.265 section 7.4.2.4.4).
+    /// Returns whether it precedes the slice segments of an access unit: a parameter set, a prefix
+    /// SEI, or a type that is reserved for that (ITU-T H.265 section 7.4.2.4.4).
     pub fn is_prefix(self) -> bool {
         self.is_parameter_set() || matches!(self.0, 39 | 41..=44 | 48..=55)
     }
 
-    /// Whether it is a parameter set.
+    /// Returns whether it is a parameter set.
     pub fn is_parameter_set(self) -> bool {
         matches!(self, Self::VPS | Self::SPS | Self::PPS)
     }
 
-    /// Whether it means nothing to a receiver over RTP, where packets mark the access units and a
-    /// constant bitrate needs no padding, or cannot be sent: the payload format uses the unspecified types
-    /// for packets of its own (RFC 7798 section 4.4).
+    /// Returns whether an RTP receiver does not need it, since packets mark the access units and
+    /// need no padding, or it cannot be sent: the payload format uses the unspecified types for its
+    /// own packets (RFC 7798 section 4.4).
     pub fn is_framing(self) -> bool {
         matches!(
             self,
@@ -62,8 +62,8 @@ impl NalType {
     }
 }
 
-/// Whether a slice segment is the first of its picture: `first_slice_segment_in_pic_flag`, the first bit behind
-/// the header of two bytes (ITU-T H.265 section 7.3.6.1).
-pub fn begins_picture(unit: &[u8]) -> bool {
+/// Returns whether a slice segment is the first of its picture: `first_slice_segment_in_pic_flag`,
+/// the first bit after the header of two bytes (ITU-T H.265 section 7.3.6.1).
+pub fn starts_picture(unit: &[u8]) -> bool {
     unit.get(2).is_none_or(|byte| byte & 0x80 != 0)
 }

@@ -4,11 +4,11 @@ use super::H265Error;
 use crate::bits::BitReader;
 use crate::h264::nal::rbsp;
 
-/// Longest side of a picture at the highest level: `Sqrt(MaxLumaPs * 8)` at level 6.2
+/// Maximum side length of a frame at the highest level: `Sqrt(MaxLumaPs * 8)` at level 6.2
 /// (ITU-T H.265 section A.4.1) is 16888.
 const MAX_SIDE: u32 = 16_888;
 
-/// What a gateway wants to know of a sequence parameter set.
+/// The fields of a sequence parameter set that the gateway uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sps {
     /// `general_profile_idc`: 1 Main, 2 Main 10, 3 Main Still Picture, 4 range extensions.
@@ -19,12 +19,12 @@ pub struct Sps {
     pub level_idc: u8,
     /// `sps_seq_parameter_set_id`.
     pub id: u32,
-    /// Width of the picture after cropping, in pixels.
+    /// Width of the frame after cropping, in pixels.
     pub width: u32,
-    /// Height of the picture after cropping, in pixels.
+    /// Height of the frame after cropping, in pixels.
     pub height: u32,
-    /// `sps_max_num_reorder_pics` of all layers: most pictures that are decoded before another and shown
-    /// after it. `None` where the parameter set cannot be read that far.
+    /// `sps_max_num_reorder_pics` of all layers: maximum frames that are decoded before another and
+    /// shown after it. `None` if the parameter set cannot be parsed that far.
     pub max_num_reorder_pics: Option<u32>,
 }
 
@@ -78,14 +78,14 @@ impl Sps {
         })
     }
 
-    /// `profile-id`, `tier-flag` and `level-id`, as RFC 7798 section 7.1 has them.
+    /// Returns `profile-id`, `tier-flag` and `level-id` of RFC 7798 section 7.1.
     pub fn profile_tier_level(&self) -> [u8; 3] {
         [self.profile_idc, self.tier_flag, self.level_idc]
     }
 }
 
-/// What follows the cropping: bit depths and the length of the picture order count, and then the numbers of
-/// each sub-layer, of which those of the highest count.
+/// Parses the fields after the cropping: bit depths, the length of the picture order count, and the
+/// numbers of each sub-layer. Returns `sps_max_num_reorder_pics` of the highest one.
 fn max_num_reorder_pics(reader: &mut BitReader<'_>, sub_layers_minus_1: u32) -> Option<u32> {
     // bit_depth_luma_minus8, bit_depth_chroma_minus8, log2_max_pic_order_cnt_lsb_minus4
     let _ = (reader.ue()?, reader.ue()?, reader.ue()?);
@@ -95,13 +95,13 @@ fn max_num_reorder_pics(reader: &mut BitReader<'_>, sub_layers_minus_1: u32) -> 
     } else {
         0
     };
-    let mut pictures = None;
+    let mut reordered = None;
     for _ in 0..=layers {
         reader.ue()?; // sps_max_dec_pic_buffering_minus1
-        pictures = Some(reader.ue()?);
+        reordered = Some(reader.ue()?);
         reader.ue()?; // sps_max_latency_increase_plus1
     }
-    pictures
+    reordered
 }
 
 fn cropped(coded: u32, before: u32, behind: u32, unit: u32) -> Option<u32> {
@@ -111,7 +111,7 @@ fn cropped(coded: u32, before: u32, behind: u32, unit: u32) -> Option<u32> {
         .filter(|left| (1..=MAX_SIDE).contains(left))
 }
 
-/// Section 7.3.3. Gives the general profile, tier and level.
+/// Parses section 7.3.3. Returns the general profile, tier and level.
 fn profile_tier_level(reader: &mut BitReader<'_>, sub_layers_minus_1: u32) -> Option<[u8; 3]> {
     reader.skip(2)?; // general_profile_space
     let tier_flag = reader.bits(1)? as u8;
@@ -140,7 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn profile_and_cropped_size_are_read() {
+    fn profile_and_cropped_size_are_parsed() {
         for (unit, size) in [
             // x265: 320x240, and 640x360, which is coded with eight lines more.
             (
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_short_or_has_no_size_is_an_error() {
+    fn truncated_sps_and_one_without_size_are_errors() {
         for unit in ["", "4201", "420101016000000300900000030000"] {
             let error = Sps::parse(&hex(unit)).unwrap_err();
             assert!(matches!(error, H265Error::Unreadable { .. }), "{error}");

@@ -72,7 +72,7 @@ impl Part {
         use h265::NalType;
         let is_delimiter = |unit: &[u8]| NalType::of(unit) == NalType::AUD;
         Self::of(units, is_delimiter, |unit| match NalType::of(unit) {
-            kind if kind.is_slice() => match h265::nal::begins_picture(unit) {
+            kind if kind.is_slice() => match h265::nal::starts_picture(unit) {
                 true => Content::FirstSlice,
                 false => Content::LaterSlices,
             },
