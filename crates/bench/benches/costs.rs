@@ -1,4 +1,4 @@
-//! What the parts of a viewer's packet cost, one by one: `cargo bench -p distributary-bench`.
+//! The costs of the steps of a viewer's packet: `cargo bench -p distributary-bench`.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -20,19 +20,19 @@ use distributary_webrtc::rtp::{RtpHeader, h264};
 use distributary_webrtc::srtp::{MasterKey, SrtpProfile, SrtpSealer};
 use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
 
-/// A picture of 720p30 at 2.5 Mbit/s.
-const PICTURE: usize = 10_400;
+/// Length in bytes of a frame of 720p30 at 2.5 Mbit/s.
+const FRAME: usize = 10_400;
 
 /// Its packets: ten of this payload.
 const PAYLOAD: usize = 1_042;
 
 fn packetise(criterion: &mut Criterion) {
-    let mut unit = vec![7; PICTURE];
+    let mut unit = vec![7; FRAME];
     unit[0] = 0x41;
     let units = [Bytes::from(unit)];
     let mut group = criterion.benchmark_group("packetise");
-    group.throughput(Throughput::Bytes(PICTURE as u64));
-    group.bench_function("a picture of 10.4 KB", |bencher| {
+    group.throughput(Throughput::Bytes(FRAME as u64));
+    group.bench_function("a frame of 10.4 KB", |bencher| {
         bencher.iter(|| {
             h264::packetise(black_box(&units), MAX_PAYLOAD, |payload| {
                 black_box(payload);

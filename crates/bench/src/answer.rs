@@ -1,4 +1,4 @@
-//! What a viewer needs of a server's answer.
+//! The parts of a server's answer that a viewer needs.
 
 use std::io::Cursor;
 use std::net::{IpAddr, SocketAddr};
@@ -24,7 +24,7 @@ pub struct Answer {
     pub role: DtlsRole,
 }
 
-/// Why an answer is of no use. The server is at fault.
+/// The reason why an answer is unusable: an error of the server.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AnswerError {
@@ -150,7 +150,7 @@ mod tests {
         a=sendonly\r\n";
 
     #[test]
-    fn the_transport_is_found_in_the_first_section_and_at_session_level() {
+    fn transport_is_found_in_the_first_section_and_at_session_level() {
         let answer = Answer::parse(ANSWER).unwrap();
         assert_eq!(answer.credentials.ufrag(), "abcd");
         assert_eq!(answer.fingerprints.len(), 1);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_of_the_signalling_is_preferred() {
+    fn address_of_the_signalling_is_preferred() {
         let answer = Answer::parse(ANSWER).unwrap();
         let at = |ip: &str| {
             answer
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_leads_nowhere_is_refused() {
+    fn answer_without_a_usable_candidate_is_refused() {
         let without = |line: &str| ANSWER.replace(line, "a=x:");
         for (text, expected) in [
             (

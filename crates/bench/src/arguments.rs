@@ -1,4 +1,4 @@
-//! What the command lines of the swarms have in common.
+//! Command-line arguments common to the swarms.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -37,7 +37,7 @@ pub fn parse_ramp(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Returns how media is sealed, by the name that DTLS has for it.
+/// Parses an SRTP profile by its DTLS name.
 ///
 /// # Errors
 /// When there is no such profile.
@@ -61,7 +61,7 @@ pub fn print(report: &(impl Serialize + Display), as_json: bool) {
         false => Ok(report.to_string()),
     };
     let text = text.expect("the report has no maps but those with text keys");
-    // Whoever has closed the pipe has read enough.
+    // A closed pipe means that the reader has read enough.
     let _ = io::stdout().write_all(text.as_bytes());
 }
 
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ramp_is_a_positive_number() {
+    fn ramp_is_a_positive_number() {
         assert_eq!(parse_ramp("0.5"), Ok(0.5));
         for text in ["0", "-1", "inf", "NaN", "fast"] {
             assert!(parse_ramp(text).is_err(), "{text}");

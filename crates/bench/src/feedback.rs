@@ -19,7 +19,7 @@ const TICK_MICROS: i64 = 250;
 /// Ticks in a step of the reference time.
 const REFERENCE_TICKS: i64 = 256;
 
-/// Most packets of which one feedback speaks; older ones are left out.
+/// Maximum number of packets in one feedback; older ones are omitted.
 const MAX_PACKETS: usize = 1024;
 
 /// Packets of one chunk: two bits each.
@@ -32,7 +32,7 @@ const LARGE_DELTA: u16 = 2;
 /// Notes when packets arrive, and writes feedback about them.
 #[derive(Debug)]
 pub struct Arrivals {
-    /// Where the clock of the feedback begins.
+    /// Origin of the feedback's clock.
     origin: Instant,
     /// Sequence number of the first of `ticks`.
     base: u16,
@@ -70,8 +70,8 @@ impl Arrivals {
         self.ticks[place] = Some(micros as i64 / TICK_MICROS);
     }
 
-    /// Feedback about what has arrived since the last time, from the receiver `sender` about the media
-    /// source `media`. `None` when nothing has.
+    /// Feedback about what has arrived since the last time, from the receiver `sender` about the
+    /// media source `media`. `None` when nothing has.
     pub fn feedback(&mut self, sender: u32, media: u32) -> Option<Vec<u8>> {
         let first = self.ticks.iter().flatten().min()?;
         let reference = first / REFERENCE_TICKS;
@@ -131,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns what the gateway reads of a feedback: sequence numbers, and arrivals in milliseconds
+    /// Parses a feedback with the gateway's parser: sequence numbers, and arrivals in milliseconds
     /// after the first.
     fn read(feedback: &[u8]) -> Vec<(u16, Option<u32>)> {
         let Some(Packet::TransportFeedback(feedback)) = packets(feedback).next() else {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gateway_reads_what_arrived_and_what_did_not() {
+    fn gateway_parses_arrived_and_missing_packets() {
         let origin = Instant::now();
         let at = |millis| origin + Duration::from_millis(millis);
         let mut arrivals = Arrivals::new(origin);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_from_long_ago_is_forgotten() {
+    fn old_packet_is_forgotten() {
         let origin = Instant::now();
         let mut arrivals = Arrivals::new(origin);
         arrivals.record(origin, 100);

@@ -1,12 +1,11 @@
-//! What sending costs at the least: the same packets as a gateway's, sealed and handed to the kernel, and
-//! nothing else.
+//! The least cost of sending: the same packets as a gateway's, sealed and passed to the kernel, and
 //!
 //! ```text
-//! thread "sender": for each picture, for each receiver: copy, seal, one call ──loopback──► thread "receivers"
+//! thread "sender": for each frame, for each receiver: copy, seal, one call ──loopback──► thread "receivers"
 //! ```
 //!
-//! The same gateway needs a tenth more or less from one hour to the next on a virtual machine: figures
-//! are worth something beside the floor of the same minute.
+//! The same gateway needs a tenth more or less from one hour to the next on a virtual machine:
+//! stats are worth something beside the floor of the same minute.
 
 use std::fmt;
 use std::io;
@@ -25,30 +24,30 @@ use serde::Serialize;
 use crate::process::{ProcessUsage, load_average};
 use crate::socket::{ReadBuffers, ReceiveMode, ViewerSocket};
 
-/// Pictures per second.
+/// Frames per second.
 const FRAME_RATE: u32 = 30;
 
-/// Packets of a picture, and their payload in bytes: 2.5 Mbit/s.
+/// Packets of a frame, and their payload in bytes: 2.5 Mbit/s.
 const PACKETS: usize = 9;
 const PAYLOAD: usize = 1_140;
 
 /// The name of the thread that is measured.
 const SENDER: &str = "sender";
 
-/// What is measured.
+/// Configuration of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct FloorConfig {
     /// Number of receivers, each with a key of its own.
     pub viewers: usize,
-    /// For how long.
+    /// Duration.
     pub duration: Duration,
-    /// How they receive.
+    /// Receive mode.
     pub receive: ReceiveMode,
-    /// How the packets are sealed.
+    /// SRTP profile.
     pub profile: SrtpProfile,
 }
 
-/// What was measured.
+/// Results of a measurement.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct FloorReport {
     /// CPU time per packet in microseconds.
@@ -57,7 +56,7 @@ pub struct FloorReport {
     pub packets: u64,
     /// Number of receivers there were.
     pub viewers: usize,
-    /// How they received.
+    /// Receive mode.
     pub receive: ReceiveMode,
     /// Nice level of the process.
     pub nice: i32,
@@ -80,7 +79,7 @@ impl fmt::Display for FloorReport {
     }
 }
 
-/// Sends pictures to receivers that take them as fast as they can.
+/// Sends frames to receivers that read as fast as they can.
 ///
 /// # Errors
 /// When the system has no sockets or threads left, or does not tell CPU time.
@@ -121,7 +120,7 @@ pub fn run(config: &FloorConfig) -> io::Result<FloorReport> {
     })
 }
 
-/// Handles what comes until it is over.
+/// Receives packets until the end.
 fn receive(mut receivers: Vec<ViewerSocket>, is_over: &AtomicBool) -> io::Result<()> {
     let mut poll = Poll::new()?;
     for (token, receiver) in receivers.iter_mut().enumerate() {
@@ -142,10 +141,11 @@ fn receive(mut receivers: Vec<ViewerSocket>, is_over: &AtomicBool) -> io::Result
     Ok(())
 }
 
-/// Sends pictures to everyone for some time. Returns how many packets, and what this process has used.
+/// Sends frames to all receivers for some time. Returns the number of packets, and the CPU time of
+/// this process.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the driver of the measurement, which paces the pictures"
+    reason = "the driver of the measurement, which paces the frames"
 )]
 fn send(
     socket: &UdpSocket,
@@ -158,7 +158,7 @@ fn send(
         .map(|viewer| sealer(profile, viewer))
         .collect::<Option<_>>()
         .ok_or_else(|| io::Error::other("keys of the profile's own lengths were refused"))?;
-    let picture = vec![7; PAYLOAD];
+    let payload = vec![7; PAYLOAD];
     let tag_len = sealers.first().map_or(0, SrtpSealer::tag_len);
     let segment = RtpHeader::LEN + PAYLOAD + tag_len;
     let mut buffer = vec![0; PACKETS * segment];
@@ -172,7 +172,7 @@ fn send(
                 write(
                     packet,
                     sealer,
-                    &picture,
+                    &payload,
                     u64::from(frame) * PACKETS as u64 + n,
                 );
             }
@@ -231,8 +231,8 @@ mod tests {
             profile: SrtpProfile::AeadAes128Gcm,
         })
         .unwrap();
-        let picture = 20 * PACKETS as u64;
-        assert!(report.packets >= picture && report.packets.is_multiple_of(picture));
+        let frame = 20 * PACKETS as u64;
+        assert!(report.packets >= frame && report.packets.is_multiple_of(frame));
         assert!(report.cpu_us_per_packet.is_finite());
     }
 }

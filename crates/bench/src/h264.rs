@@ -10,8 +10,7 @@ const STAP_A: u8 = 24;
 /// Fragmentation unit (RFC 6184 section 5.8).
 const FU_A: u8 = 28;
 
-/// Puts packets together to access units and counts how they turn out. Nothing is copied: only the
-/// types of the NAL units are looked at, and whether anything is missing.
+/// Assembles packets to access units and counts them by outcome. Nothing is copied: only the
 ///
 /// Packets have to come in order. One that is late counts as lost, as it would be to a decoder that
 /// cannot wait.
@@ -22,14 +21,14 @@ pub struct AccessUnitChecker {
     counts: UnitCounts,
 }
 
-/// How access units turned out.
+/// Counts of access units by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnitCounts {
     /// Complete ones, keyframes included.
     pub whole: u64,
     /// Those with a packet missing.
     pub damaged: u64,
-    /// Those of which all packets came and yet make no valid sequence of NAL units: the packetizer
+    /// Those whose packets all arrived and yet form no valid sequence of NAL units: the packetizer
     /// is at fault.
     pub malformed: u64,
     /// Complete ones with an IDR picture behind its parameter sets.
@@ -46,7 +45,7 @@ struct Unit {
     timestamp: u32,
     is_damaged: bool,
     is_malformed: bool,
-    /// Type of the NAL unit of which the last fragment has not come.
+    /// Type of the NAL unit whose last fragment has not arrived.
     fragmented: Option<u8>,
     has_sps: bool,
     has_pps: bool,
@@ -91,7 +90,7 @@ impl AccessUnitChecker {
         }
     }
 
-    /// Returns how the access units turned out so far.
+    /// Returns the counts so far.
     #[must_use]
     pub fn counts(&self) -> UnitCounts {
         self.counts
@@ -167,12 +166,12 @@ impl Unit {
     /// `header` is the FU header: start, end, reserved bit, type (RFC 6184 section 5.8).
     fn take_fragment(&mut self, header: u8, len: usize) -> Option<()> {
         let (is_start, is_end, kind) = (header & 0x80 != 0, header & 0x40 != 0, header & 0x1f);
-        let is_sound = match self.fragmented.take() {
+        let is_valid = match self.fragmented.take() {
             None => is_start,
             Some(begun) => !is_start && begun == kind,
         };
         // A NAL unit that fits into one packet must not be fragmented, nor a fragment be empty.
-        if !is_sound || (is_start && is_end) || len < 2 {
+        if !is_valid || (is_start && is_end) || len < 2 {
             return None;
         }
         if is_start {
@@ -251,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_units_are_counted_and_a_keyframe_is_reported() {
+    fn complete_units_are_counted_and_a_keyframe_is_reported() {
         let mut stream = Stream::new();
         assert!(stream.send(&KEYFRAME, &[]));
         assert!(!stream.send(&[&[0x41, 1, 2]], &[]));
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_packet_damages_its_unit_and_no_other() {
+    fn missing_packet_damages_only_its_access_unit() {
         for lost in 0..KEYFRAME.len() {
             let mut stream = Stream::new();
             stream.send(&[&[0x41, 1]], &[]);
@@ -284,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_that_make_no_nal_units_are_the_senders_fault() {
+    fn packets_without_valid_nal_units_count_as_malformed() {
         let bad: [&[&[u8]]; 8] = [
             &[&[0x7c, 0x05, 1], &[0x7c, 0x45, 1]],
             &[&[0x7c, 0x85, 1]],
@@ -304,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idr_picture_needs_its_parameter_sets_before_it() {
+    fn idr_picture_needs_parameter_sets_before_it() {
         let mut stream = Stream::new();
         assert!(!stream.send(&[&[0x65, 1], &[0x67, 1], &[0x68, 1]], &[]));
         assert_eq!(stream.checker.counts().bare_keyframes, 1);
@@ -312,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_that_never_ends_is_malformed() {
+    fn unit_without_an_end_is_malformed() {
         let mut stream = Stream::new();
         stream.send(&[&[0x41, 1], &[0x41, 1]], &[1]);
         stream.sequence = stream.sequence.wrapping_sub(1);

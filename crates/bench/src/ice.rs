@@ -20,11 +20,11 @@ const NOMINATION_DELAY: Duration = Duration::from_millis(60);
 /// From one check of consent to the next, as browsers do it.
 const CONSENT_INTERVAL: Duration = Duration::from_millis(2500);
 
-/// Checks whose answer is still waited for; answers to older ones are too late to say anything.
+/// Maximum number of checks that wait for a response; responses to older ones are ignored.
 const MAX_OUTSTANDING: usize = 8;
 
-/// Priority of a peer-reflexive candidate that the only host candidate would be
-/// (RFC 8445 section 5.1.2.1): type preference 110, local preference 65535, component 1.
+/// Priority of a peer-reflexive candidate that the only host candidate would be (RFC 8445 section
+/// 5.1.2.1): type preference 110, local preference 65535, component 1.
 const PRIORITY: u32 = 110 << 24 | 0xffff << 8 | 255;
 
 /// One pair of a full agent that controls.
@@ -40,7 +40,7 @@ const PRIORITY: u32 = 110 << 24 | 0xffff << 8 | 255;
 pub struct ControllingAgent {
     local: Credentials,
     remote: Credentials,
-    /// Where the checks go to.
+    /// Destination of the checks.
     server: SocketAddr,
     tie_breaker: u64,
     state: State,
@@ -50,7 +50,7 @@ pub struct ControllingAgent {
     checks: Checks,
 }
 
-/// How the checks went.
+/// Stats of the checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checks {
     /// Checks sent.
@@ -90,7 +90,7 @@ impl ControllingAgent {
         }
     }
 
-    /// Takes a datagram that is STUN; what is not valid is dropped.
+    /// Handles a STUN datagram; drops it if it is not valid.
     pub fn handle_message(&mut self, now: Instant, datagram: &[u8]) {
         let Ok(message) = Message::parse(datagram) else {
             return;
@@ -143,7 +143,7 @@ impl ControllingAgent {
         !matches!(self.state, State::Checking { .. })
     }
 
-    /// Returns how the checks went.
+    /// Returns the stats of the checks.
     #[must_use]
     pub fn checks(&self) -> Checks {
         self.checks
@@ -246,7 +246,7 @@ mod tests {
         answer
     }
 
-    /// Sends what is due until `now`; returns the times of the checks and whether each nominates.
+    /// Sends the checks due until `now`; returns their times and whether each nominates.
     fn checks_until(agent: &mut ControllingAgent, begin: Instant, millis: u64) -> Vec<(u64, bool)> {
         let mut checks = Vec::new();
         while agent.poll_timeout() <= begin + Duration::from_millis(millis) {
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_answer_connects_and_leads_to_nomination_and_consent() {
+    fn first_response_connects_and_leads_to_nomination_and_consent() {
         let begin = Instant::now();
         let mut agent = agent(begin);
         agent.handle_timeout(begin);
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_counts_once_and_only_with_the_right_password() {
+    fn response_counts_once_and_only_with_the_right_password() {
         let begin = Instant::now();
         let mut agent = agent(begin);
         agent.handle_timeout(begin);
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_of_the_server_is_answered() {
+    fn check_of_the_server_is_answered() {
         let begin = Instant::now();
         let mut agent = agent(begin);
         let mut request = Vec::new();
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gateway_finds_the_checks_valid() {
+    fn gateway_accepts_the_checks() {
         let begin = Instant::now();
         let mut agent = agent(begin);
         agent.handle_timeout(begin);

@@ -20,10 +20,10 @@ pub struct Inspector {
     first_keyframe: Option<Instant>,
 }
 
-/// What a look into the media has shown.
+/// Results of inspecting the media.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// How the access units turned out.
+    /// Counts of access units by outcome.
     pub units: UnitCounts,
     /// Packets that could not be decrypted.
     pub refused: u64,
@@ -32,7 +32,7 @@ pub struct Findings {
 }
 
 impl Inspector {
-    /// Creates an inspector of what is protected by `key`.
+    /// Creates an inspector of packets protected by `key`.
     ///
     /// # Errors
     /// When the SRTP library cannot be set up.
@@ -72,7 +72,7 @@ impl Inspector {
         }
     }
 
-    /// Returns what was found so far.
+    /// Returns the results so far.
     #[must_use]
     pub fn findings(&self) -> Findings {
         Findings {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keyframe_is_found_and_its_time_is_that_of_the_first() {
+    fn time_of_the_first_keyframe_is_kept() {
         let mut inspector = Inspector::new(&key()).unwrap();
         let now = Instant::now();
         let keyframe = [24, 0, 1, 0x67, 0, 1, 0x68, 0, 1, 0x65];

@@ -1,5 +1,5 @@
 //! Load generators: many viewers of a WHEP server, or many publishers of an RTMP server, in one
-//! process, cheap enough that the server is what is measured.
+//! process, cheap enough that the measurement is that of the server.
 //!
 //! ```text
 //! swarm   one thread: sockets, clock, ramp, phases          whep   one thread: POST and DELETE
@@ -10,7 +10,7 @@
 //!     traffic   loss, frames and gaps by the RTP headers, which are in the clear
 //! publishers   one thread: RTMP publishers, each with the tags of one FLV file
 //! floor  the same packets, sealed and sent by nothing but the system's calls
-//! report  the figures;   process  what the kernel says about the server;   socket  how is received
+//! report  the results;   process  the kernel's counters of the server;   socket  receiving
 //! ```
 //!
 //! Nothing is decoded, and beyond the first few viewers nothing is decrypted: a packet costs the

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gateway_reads_in_it_what_was_meant() {
+    fn gateway_parses_the_offer() {
         let credentials = Credentials::generate().unwrap();
         let fingerprint = Fingerprint::of(HashAlgorithm::Sha256, b"certificate");
         let text = offer(u64::MAX, &credentials, &fingerprint, false);

@@ -1,4 +1,4 @@
-//! Percentiles of what many viewers saw.
+//! Percentiles over many viewers.
 
 use std::time::Duration;
 

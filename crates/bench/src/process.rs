@@ -1,4 +1,4 @@
-//! What the kernel says about a process and the machine: `/proc` of Linux.
+//! The kernel's counters of a process and of the machine: `/proc` of Linux.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,8 +11,8 @@ const USER_HZ: u64 = 100;
 /// A process at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessUsage {
-    /// CPU time in user and kernel mode since its start, of threads that have ended too; in steps of
-    /// 10 ms.
+    /// CPU time in user and kernel mode since its start, of threads that have ended too; in steps
+    /// of 10 ms.
     pub cpu: Duration,
     /// Its nice level.
     pub nice: i32,
@@ -96,8 +96,8 @@ fn threads(pid: u32) -> io::Result<BTreeMap<String, Duration>> {
     Ok(threads)
 }
 
-/// CPU time and nice level in a `stat` (proc_pid_stat(5)): fields 14, 15 and 19. The second field is
-/// the name in parentheses, which may hold both of them and spaces.
+/// CPU time and nice level in a `stat` (proc_pid_stat(5)): fields 14, 15 and 19. The second field
+/// is the name in parentheses, which may hold both of them and spaces.
 fn parse_stat(text: &str) -> Option<(Duration, i32)> {
     let (_, behind_name) = text.rsplit_once(')')?;
     let mut fields = behind_name.split_ascii_whitespace().skip(11);
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stat_is_read_whatever_the_name_of_the_process() {
+    fn stat_is_parsed_for_any_name_of_the_process() {
         let stat = "4242 (a) b (c)) S 1 4242 4242 0 -1 4194560 9000 0 3 0 \
                     1234 66 0 0 20 -5 12 0 100 1000000 2000 18446744073709551615";
         assert_eq!(parse_stat(stat), Some((Duration::from_millis(13_000), -5)));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_is_found_under_its_name_and_not_in_another_protocol() {
+    fn counter_is_found_by_name_and_protocol() {
         let snmp = "Tcp: RcvbufErrors InErrs\nTcp: 9 9\n\
                     Udp: InDatagrams RcvbufErrors SndbufErrors\nUdp: 100 7 3\n\
                     UdpLite: InDatagrams RcvbufErrors\nUdpLite: 1 2\n";
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_are_compared_by_name_and_sorted_by_what_they_used() {
+    fn threads_are_compared_by_name_and_sorted_by_cpu_time() {
         let usage = |threads: &[(&str, u64)]| ProcessUsage {
             threads: threads
                 .iter()

@@ -23,7 +23,7 @@ use url::Url;
 use crate::percentile::Percentiles;
 use crate::process::{self, ProcessUsage};
 
-/// What to publish, where, and for how long.
+/// Configuration of the publishers.
 #[derive(Clone, Debug)]
 pub struct PublishersConfig {
     /// `rtmp://host[:port]/app/name`; the publishers add `-0`, `-1` and so on to the name.
@@ -40,7 +40,7 @@ pub struct PublishersConfig {
     pub server_pid: Option<u32>,
 }
 
-/// Why nothing can be published.
+/// The reason why nothing can be published.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishersError {
@@ -53,15 +53,15 @@ pub enum PublishersError {
     /// The file is not FLV.
     #[error(transparent)]
     File(#[from] FlvFileError),
-    /// The file has no tags of sound or pictures.
-    #[error("the file has neither pictures nor sound")]
+    /// The file has no audio and no video tags.
+    #[error("the file has neither audio nor video")]
     Empty,
 }
 
-/// What a run has shown. Times are in milliseconds unless the name says otherwise.
+/// Results of a run. Times are in milliseconds unless the name says otherwise.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PublishersReport {
-    /// Where the publishers went.
+    /// URL of the publishers.
     pub url: String,
     /// Publishers that were begun.
     pub publishers: usize,
@@ -71,11 +71,11 @@ pub struct PublishersReport {
     pub publish: Option<Percentiles>,
     /// Length of the measured interval in seconds.
     pub seconds: f64,
-    /// Megabits per second, of all publishers together, RTMP's own bytes left out.
+    /// Megabits per second of all publishers together, without RTMP's own bytes.
     pub megabits_per_second: f64,
     /// Tags per second, of all publishers together.
     pub tags_per_second: f64,
-    /// The latest any tag was sent after its time: how far the swarm itself, or the server, was behind.
+    /// The longest delay of a tag after its time, caused by the swarm itself or the server.
     pub max_lateness: f64,
     /// The server process, if it is known.
     pub server: Option<PublishersServer>,
@@ -83,7 +83,7 @@ pub struct PublishersReport {
     pub load_average: Option<f64>,
 }
 
-/// What the publishers cost the server.
+/// Costs of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PublishersServer {
     /// CPU time in the measured interval, in percent of one core.
@@ -103,7 +103,7 @@ pub struct PublishersServer {
 /// Publishes, measures and stops.
 ///
 /// # Errors
-/// When the file or the server cannot be used at all; a publisher that fails is in the report.
+/// If the file or the server is unusable; failures of single publishers are in the report.
 pub fn run(config: &PublishersConfig) -> Result<PublishersReport, PublishersError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -146,7 +146,7 @@ impl Clip {
     }
 }
 
-/// What one publisher has done in the measured interval.
+/// Results of one publisher in the measured interval.
 #[derive(Default)]
 struct Work {
     tags: u64,
@@ -154,7 +154,7 @@ struct Work {
     lateness: Duration,
 }
 
-/// What is going on, for the publishers to follow.
+/// The phase of the run, for the publishers to follow.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Ramp,

@@ -4,15 +4,15 @@ use crate::rtp::SourceCounter;
 
 const RECEIVER_REPORT: u8 = 201;
 
-/// What the last report of a source was about, from which the next one tells the difference.
+/// The state at the last report of a source, from which the next one computes the difference.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReportState {
     expected: u64,
     received: u64,
 }
 
-/// Writes a receiver report on the sources that were heard of. Jitter and the times of sender reports
-/// are left at 0, which says that they are not known.
+/// Writes a receiver report on the sources that were heard of. Jitter and the times of sender
+/// reports are left at 0, which says that they are not known.
 #[must_use]
 pub fn receiver_report(ssrc: u32, sources: &mut [(&SourceCounter, &mut ReportState)]) -> Vec<u8> {
     let blocks: Vec<[u8; 24]> = sources
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_tells_the_loss_since_the_one_before() {
+    fn report_has_the_loss_since_the_previous_one() {
         let (mut video, mut state) = (SourceCounter::default(), ReportState::default());
         handle(&mut video, [0, 1, 2, 5, 6, 7]);
         let first = blocks(&receiver_report(9, &mut [(&video, &mut state)]));
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_was_never_heard_of_is_left_out() {
+    fn unknown_source_is_not_reported() {
         let (video, mut state) = (SourceCounter::default(), ReportState::default());
         let report = receiver_report(9, &mut [(&video, &mut state)]);
         assert_eq!(report, [0x80, 201, 0, 1, 0, 0, 0, 9]);

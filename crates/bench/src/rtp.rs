@@ -2,8 +2,8 @@
 
 use distributary_webrtc::rtp::RtpHeader;
 
-/// Returns the header of an RTP packet and where its payload begins, behind contributing sources
-/// and header extension (RFC 3550 sections 5.1 and 5.3.1). `None` for what is not RTP.
+/// Returns the header of an RTP packet and the offset of its payload, after contributing sources
+/// and header extension (RFC 3550 sections 5.1 and 5.3.1). `None` if it is not RTP.
 #[must_use]
 pub fn read_header(packet: &[u8]) -> Option<(RtpHeader, usize)> {
     let fixed = packet.first_chunk::<{ RtpHeader::LEN }>()?;
@@ -67,7 +67,7 @@ impl SourceCounter {
         self.ssrc = header.ssrc;
         self.received += 1;
         let Some((first, highest)) = self.range else {
-            // A cycle in advance, so that a packet from before the first has a place.
+            // A cycle in advance, so that a packet from before the first is not negative.
             let begin = 1 << 16 | u64::from(header.sequence);
             self.range = Some((begin, begin));
             return;
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_read_as_it_was_written() {
+    fn written_header_is_parsed() {
         let header = RtpHeader {
             payload_type: 102,
             marker: true,
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_and_extension_stand_before_the_payload() {
+    fn sources_and_extension_are_skipped() {
         let mut packet = [0; 12 + 4 + 4 + 8 + 1];
         packet[0] = 0x80 | 0x10 | 1;
         packet[16..20].copy_from_slice(&[0xbe, 0xde, 0, 2]);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_packets_are_counted_also_across_the_wrap() {
+    fn missing_packets_are_counted_across_the_wrap() {
         assert_eq!(count([]).lost(), 0);
         assert_eq!(count([7]).expected(), 1);
         assert_eq!(count(0..=999).lost(), 0);

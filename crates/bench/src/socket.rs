@@ -1,4 +1,4 @@
-//! How the datagrams of a viewer are received.
+//! Receiving the datagrams of a viewer.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -19,8 +19,8 @@ const BATCH: usize = 4;
 /// Room for one read: datagrams that the kernel has joined are 64 KiB at most.
 const READ_SIZE: usize = 1 << 16;
 
-/// What is asked of the kernel. It matters to the server's figures where both are on one machine:
-/// there the sender pays for the way up to the receiver's queue.
+/// Receive mode. It matters to the server's stats if both are on one machine: there the sender pays
+/// for the way up to the receiver's queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum ReceiveMode {
@@ -48,7 +48,7 @@ pub struct ViewerSocket {
     gro: Option<UdpSocketState>,
 }
 
-/// What all sockets read into, one after the other.
+/// The buffer that all sockets read into, one after the other.
 #[derive(Debug)]
 pub struct ReadBuffers(Box<[u8]>);
 
@@ -98,13 +98,13 @@ impl ViewerSocket {
         &mut self.socket
     }
 
-    /// Sends a datagram. One that the kernel does not take is lost, as it might be on the way.
+    /// Sends a datagram. Drops it if the kernel does not accept it.
     pub fn send(&self, datagram: &[u8]) {
         let _ = self.socket.send(datagram);
     }
 
-    /// Hands over everything that has arrived. An error is that of an earlier send (the server's port
-    /// is closed) and ends the reading, no more.
+    /// Hands over everything that has arrived. An error is that of an earlier send (the server's
+    /// port is closed) and ends the reading, no more.
     pub fn receive(&self, buffers: &mut ReadBuffers, mut handle: impl FnMut(&[u8])) {
         match &self.gro {
             Some(state) => while self.receive_joined(state, buffers, &mut handle) {},
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_gone_is_no_reason_to_stop() {
+    fn unreachable_server_is_no_error() {
         let server = StdSocket::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap();
         drop(server);

@@ -1,4 +1,4 @@
-//! What a viewer sees of the media without decrypting them.
+//! Stats of the media that a viewer collects without decryption.
 
 use std::time::{Duration, Instant};
 
@@ -99,7 +99,7 @@ impl Traffic {
         };
     }
 
-    /// Returns what was seen since [`Self::begin`], or ever if there was none. Silence up to `now`
+    /// Returns the stats since [`Self::begin`], or all if it was not called. Silence up to `now`
     /// counts as a gap.
     #[must_use]
     pub fn measured(&self, now: Instant) -> Measured {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_comes_in_the_interval_is_measured() {
+    fn only_packets_of_the_interval_are_measured() {
         let origin = Instant::now();
         let at = |millis| origin + Duration::from_millis(millis);
         let mut traffic = Traffic::default();
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_viewer_that_gets_nothing_has_a_gap_as_long_as_the_interval() {
+    fn viewer_without_packets_has_a_gap_as_long_as_the_interval() {
         let origin = Instant::now();
         let mut traffic = Traffic::default();
         traffic.begin(origin);

@@ -19,7 +19,7 @@ use crate::rtcp::{ReportState, receiver_report};
 use crate::rtp::{extension, read_header};
 use crate::traffic::Traffic;
 
-/// From one receiver report to the next.
+/// Interval of receiver reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A player that connects and receives.
@@ -46,7 +46,7 @@ pub struct Viewer {
     first_packet: Option<Instant>,
 }
 
-/// Why a viewer gets no media any more.
+/// The reason why a viewer gets no media any more.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ViewerError {
@@ -73,7 +73,7 @@ struct Connection {
     media: Option<Media>,
 }
 
-/// What there is once the keys are known.
+/// The state once the keys are known.
 struct Media {
     sealer: SrtcpSealer,
     inspector: Option<Inspector>,
@@ -87,7 +87,7 @@ struct Media {
 }
 
 impl Viewer {
-    /// Creates a viewer that has asked for nothing yet. If it `inspects`, it decrypts what it gets.
+    /// Creates a viewer before its offer. If it `inspects`, it decrypts the media.
     #[must_use]
     pub fn new(credentials: Credentials, identity: u64, inspects: bool) -> Self {
         Self {
@@ -177,7 +177,7 @@ impl Viewer {
         }
     }
 
-    /// Does what is due; nothing before [`Self::poll_timeout`].
+    /// Handles due timeouts; does nothing before [`Self::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
         let State::Connected(connection) = &mut self.state else {
             return;
@@ -233,13 +233,13 @@ impl Viewer {
         self.first_packet
     }
 
-    /// Returns whether it decrypts what it gets.
+    /// Returns whether it decrypts the media.
     #[must_use]
     pub fn inspects(&self) -> bool {
         self.inspects
     }
 
-    /// Returns what decrypting has shown; `None` for a viewer that does not, or has no keys.
+    /// Returns the results of decryption; `None` if the viewer does not decrypt or has no keys.
     #[must_use]
     pub fn findings(&self) -> Option<Findings> {
         let State::Connected(connection) = &self.state else {
@@ -249,7 +249,7 @@ impl Viewer {
         Some(inspector.findings())
     }
 
-    /// Returns how the checks of ICE went.
+    /// Returns the stats of the ICE checks.
     #[must_use]
     pub fn checks(&self) -> Checks {
         match &self.state {
@@ -258,7 +258,7 @@ impl Viewer {
         }
     }
 
-    /// Why it failed, if it did.
+    /// Returns the reason of its failure, if it failed.
     #[must_use]
     pub fn error(&self) -> Option<&ViewerError> {
         match &self.state {

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use url::Url;
 
-/// Time that a request may take.
+/// Timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest answer that is read, in bytes.
@@ -34,42 +34,42 @@ pub struct WhepClient {
     replies: Receiver<WhepReply>,
 }
 
-/// What a viewer wants of the server.
+/// A request of a viewer.
 #[derive(Debug)]
 enum WhepRequest {
     Join { viewer: usize, offer: String },
     Leave { viewer: usize, session: Url },
 }
 
-/// What came of it. `viewer` is the number given with the request.
+/// The outcome of a request. `viewer` is the number given with the request.
 #[derive(Debug)]
 pub enum WhepReply {
     /// There is a session.
     Joined {
-        /// Whose.
+        /// The viewer.
         viewer: usize,
         /// When the request was begun.
         asked: Instant,
         /// The SDP answer.
         answer: String,
-        /// Where the session is to be ended; `None` if the server did not say.
+        /// URL to end the session; `None` if the server gave none.
         session: Option<Url>,
     },
     /// The session has ended.
     Left {
-        /// Whose.
+        /// The viewer.
         viewer: usize,
     },
     /// The request failed.
     Failed {
-        /// Whose.
+        /// The viewer.
         viewer: usize,
-        /// Why.
+        /// The reason.
         error: WhepError,
     },
 }
 
-/// Why a request failed.
+/// The reason why a request failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WhepError {
@@ -79,13 +79,13 @@ pub enum WhepError {
     /// The server refused.
     #[error("HTTP status {0}")]
     Status(StatusCode),
-    /// No response within the time a request may take.
+    /// No response within the timeout.
     #[error("no HTTP response within {} s", TIMEOUT.as_secs())]
     Timeout,
 }
 
 impl WhepReply {
-    /// Returns whose request it was.
+    /// Returns the viewer of the request.
     #[must_use]
     pub fn viewer(&self) -> usize {
         match self {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_made_and_ended_at_its_location() {
+    fn session_is_created_and_ended_at_its_location() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = client(&listener);
         client.join(7, "offer".to_owned());
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_with_its_status() {
+    fn refusal_has_its_status() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = client(&listener);
         client.join(1, "offer".to_owned());
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_not_there_is_named() {
+    fn error_names_an_unreachable_server() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = client(&listener);
         drop(listener);

@@ -37,7 +37,7 @@ struct Session {
     events: Vec<PeerEvent>,
     video: Log,
     audio: Log,
-    pictures: u64,
+    frames: u64,
     /// Packets of media until one is lost, again and again.
     lose_every: Option<usize>,
     sent: usize,
@@ -107,7 +107,7 @@ impl Session {
             events: Vec::new(),
             video: Log::new(90_000, LogLimits::default()),
             audio: Log::new(48_000, LogLimits::default()),
-            pictures: 0,
+            frames: 0,
             lose_every: None,
             sent: 0,
             lost: 0,
@@ -128,11 +128,11 @@ impl Session {
         }
     }
 
-    /// Thirty pictures a second, and sound beside them.
+    /// Publishes thirty video frames a second, and audio.
     fn publish(&mut self) {
-        while Duration::from_millis(self.pictures * 100 / 3) <= self.now - self.start {
-            let pts = MediaTime::from_millis((self.pictures * 100 / 3) as i64);
-            let keyframe = self.pictures.is_multiple_of(KEYFRAME_INTERVAL);
+        while Duration::from_millis(self.frames * 100 / 3) <= self.now - self.start {
+            let pts = MediaTime::from_millis((self.frames * 100 / 3) as i64);
+            let keyframe = self.frames.is_multiple_of(KEYFRAME_INTERVAL);
             let units = match keyframe {
                 true => vec![unit(0x67, 20), unit(0x68, 6), unit(0x65, 30_000)],
                 false => vec![unit(0x41, 5_000)],
@@ -151,7 +151,7 @@ impl Session {
                 data: unit(0xfc, 200),
             };
             self.audio.push_audio(&frame, self.now);
-            self.pictures += 1;
+            self.frames += 1;
         }
     }
 
@@ -210,7 +210,7 @@ fn player() -> SocketAddr {
 }
 
 #[test]
-fn a_viewer_connects_in_either_role_and_finds_everything_whole() {
+fn viewer_connects_in_either_role_and_receives_complete_media() {
     for role in [DtlsRole::Client, DtlsRole::Server] {
         let mut session = Session::new(role);
         session.run(Duration::from_secs(1));
@@ -233,7 +233,7 @@ fn a_viewer_connects_in_either_role_and_finds_everything_whole() {
 }
 
 #[test]
-fn the_gateway_reads_the_reports_and_keeps_the_viewer() {
+fn gateway_parses_the_reports_and_keeps_the_viewer() {
     let mut session = Session::new(DtlsRole::Client);
     session.run(Duration::from_secs(40));
     let closed = |event: &PeerEvent| matches!(event, PeerEvent::Closed(_));
@@ -246,7 +246,7 @@ fn the_gateway_reads_the_reports_and_keeps_the_viewer() {
 }
 
 #[test]
-fn loss_is_seen_in_the_sequence_numbers_in_the_content_and_in_the_reports() {
+fn loss_shows_in_sequence_numbers_content_and_reports() {
     let mut session = Session::new(DtlsRole::Client);
     session.run(Duration::from_secs(1));
     session.viewer.begin_measurement(session.now);
@@ -266,7 +266,7 @@ fn loss_is_seen_in_the_sequence_numbers_in_the_content_and_in_the_reports() {
 }
 
 #[test]
-fn a_goodbye_of_the_gateway_is_understood() {
+fn close_of_the_gateway_is_noticed() {
     let mut session = Session::new(DtlsRole::Client);
     session.run(Duration::from_secs(1));
     session.peer.close();
@@ -282,7 +282,7 @@ fn a_goodbye_of_the_gateway_is_understood() {
 }
 
 #[test]
-fn a_server_with_another_certificate_is_not_believed() {
+fn server_with_another_certificate_is_refused() {
     let announced = certificate().fingerprint().clone();
     let mut session = Session::announcing(announced, &certificate(), DtlsRole::Client);
     session.run(Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! What each fuzz target does with its input.
+//! The bodies of the fuzz targets.
 //!
 //! A target is a function from bytes to nothing that panics when a promise is broken. The binaries
 //! in `fuzz_targets` hand them to libFuzzer; the tests of this crate run them over the seeds, so
@@ -63,7 +63,7 @@ fn pieces(mut data: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The moment at which everything in these targets begins.
+/// The start time of all targets.
 #[allow(
     clippy::disallowed_methods,
     reason = "an origin for the simulated clock"

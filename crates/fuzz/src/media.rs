@@ -1,4 +1,4 @@
-//! Targets for what a publisher sends: FLV tags, coded pictures and AAC.
+//! Targets for publishers' input: FLV tags, coded video and AAC.
 
 use bytes::Bytes;
 use distributary_media::aac::AudioSpecificConfig;
@@ -35,7 +35,7 @@ pub fn flv_video(data: &[u8]) {
     });
 }
 
-/// Feeds tags to a demuxer, and what comes out of it to the muxer and the payload formats.
+/// Feeds tags to a demuxer, and its output to the muxer and the payload formats.
 fn flv_tags(data: &[u8], handle: impl Fn(&mut FlvDemuxer, Bytes) -> Result<FlvEvents, FlvError>) {
     let mut demuxer = FlvDemuxer::new();
     for body in pieces(data) {
@@ -120,8 +120,8 @@ pub fn avc_configuration(data: &[u8]) {
     }
 }
 
-/// An `AudioSpecificConfig` and access units, each with its length in two bytes before it: the decoder refuses
-/// broken ones, and the packets of what comes out follow each other.
+/// An `AudioSpecificConfig` and access units, each with its length in two bytes before it: the
+/// decoder refuses broken ones, and the packets of what comes out follow each other.
 pub fn aac_access_units(data: &[u8]) {
     let mut pieces = pieces(data);
     let track = AudioTrack {
@@ -130,7 +130,7 @@ pub fn aac_access_units(data: &[u8]) {
         channels: 2,
         config: Bytes::copy_from_slice(pieces.next().unwrap_or_default()),
     };
-    // Little effort: the encoder is not what is looked at.
+    // Little effort: the encoder is not under test.
     let config = OpusConfig {
         complexity: 0,
         ..OpusConfig::default()

@@ -1,4 +1,4 @@
-//! Targets for what a viewer says besides media: its data channel, ICE fragments, frames over TCP.
+//! Targets for viewers' input besides media: data channels, ICE fragments, frames over TCP.
 
 use std::time::{Duration, Instant};
 
@@ -108,7 +108,7 @@ fn transport(role: DtlsRole) -> DataTransport {
     DataTransport::new(role, config)
 }
 
-/// What one has to know to be heard on an association.
+/// The values that a packet needs to be accepted by an association.
 struct Known {
     tag: [u8; 4],
     /// The viewer's first TSN, and ours.
@@ -116,7 +116,7 @@ struct Known {
     ours: u32,
 }
 
-/// Our side of an association, and what its viewer knows of it.
+/// Our side of an association, and the viewer's view of it.
 fn connected(now: Instant) -> (DataTransport, Known) {
     let mut theirs = transport(DtlsRole::Client);
     let mut ours = transport(DtlsRole::Server);
@@ -198,13 +198,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_checksum_is_that_of_rfc_9260() {
+    fn checksum_is_that_of_rfc_9260() {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
     }
 
-    /// Returns what does not get past the header fuzzes nothing else.
+    /// Checks that the seeds pass the header, without which nothing else is fuzzed.
     #[test]
-    fn the_chunks_of_the_seeds_are_taken() {
+    fn chunks_of_the_seeds_are_accepted() {
         for (seed, channels) in [("heartbeat", 0), ("data", 1), ("fragments", 1)] {
             let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/seeds/data_channel/");
             let data = std::fs::read(format!("{folder}{seed}")).expect("the seed is there");

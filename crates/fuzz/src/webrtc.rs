@@ -1,4 +1,4 @@
-//! Targets for what a viewer sends: its offer, and datagrams.
+//! Targets for viewers' input: offers, and datagrams.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
@@ -25,8 +25,8 @@ use distributary_webrtc::stun::{
 
 use crate::{ORIGIN, pieces};
 
-/// A compound RTCP packet, decrypted: what is read out of it is no more than what was in it, and leads
-/// to an estimate within bounds.
+/// A compound RTCP packet, decrypted: what is read out of it is no more than what was in it, and
+/// leads to an estimate within bounds.
 pub fn rtcp(data: &[u8]) {
     let mut now = *ORIGIN;
     let mut path = PathEstimator::new(now);
@@ -65,12 +65,12 @@ pub fn rtcp(data: &[u8]) {
             }
             _ => {}
         }
-        let is_sound = |limit: u64| (100_000..=1_000_000_000).contains(&limit);
-        assert!(path.limit().is_none_or(is_sound), "{path:?}");
+        let is_valid = |limit: u64| (100_000..=1_000_000_000).contains(&limit);
+        assert!(path.limit().is_none_or(is_valid), "{path:?}");
     }
 }
 
-/// A protected RTCP packet from somebody who does not know the key: never accepted.
+/// A protected RTCP packet from a sender without the key: never accepted.
 pub fn srtcp(data: &[u8]) {
     for profile in SrtpProfile::ALL {
         let key = vec![0x5a; profile.key_len()];
@@ -186,7 +186,8 @@ pub fn webrtc_peer(data: &[u8]) {
         if is_viewer {
             drain(&mut peer, viewer);
         } else {
-            // Who names the session is told that the signature is wrong, and nobody is told more.
+            // A request that names the session gets the error of a wrong signature; others get no
+            // answer.
             while let Some(transmit) = peer.poll_transmit() {
                 let answer = Message::parse(&transmit.bytes).expect("only STUN goes to a stranger");
                 assert_eq!(answer.class, Class::Error, "a stranger has got in");

@@ -7,7 +7,7 @@
 //! dependencies ask for only where it builds tests or examples; so the steps that need neither
 //! select the examples as well, of which there are none.
 //!
-//! A step that fails does not hide what the next one would say: all of them run, and the table at
+//! A step that fails does not hide the results of the next: all of them run, and the table at
 //! the end names those that failed.
 
 use std::env;
@@ -22,7 +22,7 @@ use crate::summary::{StepReport, print_table};
 use crate::tools::{self, Tool};
 use crate::{node, npm, python};
 
-/// What to run, from the command line.
+/// Command-line arguments.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Run this step alone (may be given more than once).
@@ -52,7 +52,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    /// What runs when nothing is chosen. The tests come last, so that their results end the output.
+    /// The default steps. The tests come last, so that their results end the output.
     const DEFAULT: [Self; 5] = [Self::Fmt, Self::Clippy, Self::Doc, Self::Build, Self::Test];
 
     fn name(self) -> &'static str {
@@ -100,7 +100,7 @@ impl Step {
                 "test --locked --workspace --no-fail-fast --doc",
             ],
             (Self::Test, false) => vec!["test --locked --workspace --no-fail-fast"],
-            // The tests find the gateway where this build puts it.
+            // The tests use the gateway of this build.
             (Self::E2e, true) => vec![
                 BUILD,
                 "nextest run --locked --package distributary-tests --no-fail-fast",
@@ -128,7 +128,7 @@ fn has_nextest() -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Runs the chosen steps and prints what became of each.
+/// Runs the chosen steps and prints the result of each.
 pub(crate) fn run(options: &Options) -> Result<ExitCode, tools::ToolError> {
     let steps = if options.only.is_empty() {
         &Step::DEFAULT[..]

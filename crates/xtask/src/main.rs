@@ -1,8 +1,8 @@
 //! Development tasks of Distributary: `cargo xtask <task>`.
 //!
 //! * `cargo xtask test`: everything that must hold before a change lands, see [`check`].
-//! * `cargo xtask bench`: what a viewer costs the gateway, as one table, see [`mod@bench`].
-//! * `cargo xtask attack`: what hostile clients can do to the gateway, as one table, see [`mod@attack`].
+//! * `cargo xtask bench`: the cost of a viewer, as one table, see [`mod@bench`].
+//! * `cargo xtask attack`: the effects of hostile clients on the gateway, as one table, see [`mod@attack`].
 //! * `cargo xtask demo-clip`: makes the clip that `distributary --demo` publishes, see [`demo_clip`].
 
 mod attack;
@@ -36,14 +36,15 @@ enum Task {
     /// On Debian, as root, programs that are missing (ffmpeg, chromium, ...) are installed first;
     /// elsewhere the command says which ones to install.
     Test(check::Options),
-    /// Measure what viewers cost: CPU, memory, joins and gaps, as one table.
+    /// Measure the cost of viewers: CPU, memory, joins and gaps, as one table.
     ///
     /// The gateway, a publisher and the viewers run on this machine, release builds, over loopback.
     Bench(bench::Options),
-    /// Attack the gateway, and measure what becomes of it and of its viewers, as one table.
+    /// Attack the gateway, and measure the effects on it and on its viewers, as one table.
     ///
-    /// Each attack meets a fresh gateway (a release build) with an honest publisher and an innocent viewer,
-    /// in a network namespace of its own, where the attacker has addresses that are not loopback ones.
+    /// Each attack meets a fresh gateway (a release build) with an honest publisher and an innocent
+    /// viewer, in a network namespace of its own, where the attacker has addresses that are not
+    /// loopback ones.
     Attack(attack::Options),
     /// Make the clip that `distributary --demo` publishes, with ffmpeg.
     DemoClip(demo_clip::Options),

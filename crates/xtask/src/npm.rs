@@ -1,5 +1,5 @@
-//! Players from npm for the tests, unpacked below the build folder. Nothing of them is run outside the
-//! browser.
+//! Players from npm for the tests, unpacked below the build folder. Nothing of them is run outside
+//! the browser.
 
 use std::io;
 use std::path::Path;
@@ -14,7 +14,8 @@ struct Package {
     integrity: &'static str,
 }
 
-/// What is fetched. Versions and digests are fixed: a test that fails has the gateway to blame.
+/// The fetched packages. Versions and digests are fixed, so that a failing test means a fault of
+/// the gateway.
 const PACKAGES: [Package; 4] = [
     // The client of the author of the WHEP draft.
     Package {

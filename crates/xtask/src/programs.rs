@@ -14,8 +14,8 @@ pub(crate) enum ProgramError {
     Install { command: String, reason: String },
 }
 
-/// Makes sure that the programs described by `wanted` are in `folder`, by `make` if `install` is set.
-/// What is there is remembered in the file `installed.txt`.
+/// Makes sure that the programs described by `wanted` are in `folder`, by `make` if `install` is
+/// set. The file `installed.txt` records the installed versions.
 pub(crate) fn ensure(
     folder: &Path,
     packages: &str,
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_installed_is_not_installed_again_unless_something_else_is_wanted() {
+    fn program_is_reinstalled_only_if_its_version_changes() {
         let folder = std::env::temp_dir().join(format!("programs-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let ensure = |wanted, install, made: &mut u32| {

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use crate::programs::{self, ProgramError};
 
-/// What is installed. The versions are fixed: a test that fails has the gateway to blame.
+/// The installed packages. The versions are fixed, so that a failing test means a fault of the
+/// gateway.
 const PACKAGES: &[&str] = &[
     // A recent ffmpeg, for what Debian's does not have: Enhanced RTMP and RTMPE.
     "imageio-ffmpeg==0.8.1",

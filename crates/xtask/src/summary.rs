@@ -1,10 +1,10 @@
-//! What is printed at the end of a check: a line per step.
+//! The table at the end of a check: a line per step.
 
 use std::time::Duration;
 
 /// The outcome of one step.
 pub(crate) struct StepReport {
-    /// Name of the step, as `--only` takes it.
+    /// Name of the step, as for `--only`.
     pub(crate) name: &'static str,
     /// Time that it took.
     pub(crate) time: Duration,

@@ -17,7 +17,7 @@ pub(crate) struct Tool {
     purpose: &'static str,
 }
 
-/// How to find out whether a tool is there.
+/// The way to find out whether a tool is installed.
 #[derive(Debug, PartialEq, Eq)]
 enum Probe {
     /// A program of the tool's name is in the path.
@@ -63,7 +63,7 @@ impl Tool {
     }
 }
 
-/// What a build of the workspace runs.
+/// Needed to build the workspace.
 pub(crate) const BUILD: &[Tool] = &[
     Tool::program("cc", &["gcc"], "builds OpenSSL"),
     Tool::program("make", &["make"], "builds OpenSSL"),
@@ -71,7 +71,7 @@ pub(crate) const BUILD: &[Tool] = &[
     Tool::program("c++", &["g++"], "builds libFuzzer"),
 ];
 
-/// What makes clips, publishes and plays.
+/// Needed to make clips, to publish and to play.
 pub(crate) const FFMPEG: &[Tool] = &[Tool::program(
     "ffmpeg",
     &["ffmpeg"],
@@ -169,7 +169,7 @@ pub(crate) const CLIENTS: &[Tool] = &[
     ),
 ];
 
-/// Why the programs that are needed are not there.
+/// The reason why needed programs are missing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ToolError {
     /// Programs are missing, and may or can not be installed from here.
@@ -291,7 +291,7 @@ mod tests {
     const FAILING: Tool = Tool::probed("fails", &["false"], &["no-such-package"], "fails");
 
     #[test]
-    fn a_program_that_is_missing_is_named_with_its_package_and_purpose() {
+    fn error_names_a_missing_program_with_package_and_purpose() {
         let error = missing_error(&[&ABSENT], &["no-such-package"]).to_string();
         assert!(error.contains("no-such-program (does nothing)"), "{error}");
         if is_debian() {

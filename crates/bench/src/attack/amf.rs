@@ -1,4 +1,4 @@
-//! AMF0 that unfolds: few bytes whose references stand for thousands of values.
+//! AMF0 bombs: few bytes with references that stand for thousands of values.
 //!
 //! ```text
 //! object of 4 nulls ◄── array of 4 references ◄── the same ◄── the same ◄── array of 4 references ◄── reference
@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts values as a decoder does that unfolds each reference where it stands.
+    /// Counts values like a decoder that expands each reference.
     struct Counter<'a> {
         message: &'a [u8],
         complex: Vec<usize>,
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_unfolds_as_far_as_it_is_said_to() {
+    fn bomb_expands_to_the_given_number_of_values() {
         assert_eq!(bomb().len(), 91);
         assert_eq!(values(&bomb()), 3972);
         assert_eq!(metadata().len(), 105);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn an_aggregate_is_full_of_whole_messages() {
+    fn aggregate_is_full_of_complete_messages() {
         let message = bomb();
         let mut aggregate = aggregate(&message, 1000);
         let mut parts = 0;

@@ -1,7 +1,7 @@
 //! Aggregate messages full of data messages that unfold by references.
 //!
-//! A gateway that decodes all parts of a message before it uses the first holds some 100 KiB for each 106
-//! bytes of it.
+//! A gateway that decodes all parts of a message before it uses the first holds some 100 KiB for
+//! each 106 bytes of it.
 
 use std::time::Duration;
 

@@ -49,8 +49,8 @@ impl Association {
         })
     }
 
-    /// Sends what is due, `before` in front of each datagram of DTLS, then takes one datagram if one comes
-    /// within `wait`. Returns its kind and length.
+    /// Sends what is due, `before` in front of each datagram of DTLS, then takes one datagram if
+    /// one comes within `wait`. Returns its kind and length.
     pub(super) async fn turn(
         &mut self,
         context: &Context,

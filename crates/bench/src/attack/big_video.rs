@@ -1,4 +1,4 @@
-//! A stream that has to be transcoded, of a size that takes much memory: 8192x4320 with B-frames.
+//! A stream that needs to be transcoded and takes much memory: 8192x4320 with B-frames.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::watcher::Watcher;
 
 const NAME: &str = "big";
 
-/// Time that the stream is live before a viewer comes, which is what the transcoding begins with.
+/// Time that the stream is live before a viewer comes, which starts the transcoder.
 const HEAD_START: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(context: &Context) -> Result<(), AttackError> {

@@ -1,4 +1,4 @@
-//! The addresses, the clock and the figures of one attack.
+//! Addresses, clock and stats of one attack.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -33,13 +33,13 @@ struct Inner {
     begin: Instant,
     end: Instant,
     pace: Pace,
-    figures: Mutex<Figures>,
+    stats: Mutex<AttackStats>,
     certificate: Certificate,
     dtls: DtlsContext,
 }
 
 #[derive(Default)]
-struct Figures {
+struct AttackStats {
     sent: u64,
     received: u64,
     sockets: u64,
@@ -54,7 +54,7 @@ impl Context {
             begin,
             end: begin + target.duration,
             pace: Pace::new(target.rate),
-            figures: Mutex::default(),
+            stats: Mutex::default(),
             dtls: DtlsContext::new(&certificate).map_err(DtlsError::Setup)?,
             certificate,
             target,
@@ -94,28 +94,28 @@ impl Context {
     /// Waits until `bytes` may be sent, and counts them.
     pub(super) async fn spend(&self, bytes: usize) {
         self.0.pace.spend(bytes).await;
-        self.figures().sent += bytes as u64;
+        self.stats().sent += bytes as u64;
     }
 
     /// Counts bytes that came.
     pub(super) fn received(&self, bytes: usize) {
-        self.figures().received += bytes as u64;
+        self.stats().received += bytes as u64;
     }
 
-    /// Adds to what was observed under this name.
+    /// Adds to the observed value with this name.
     pub(super) fn add(&self, name: &'static str, value: f64) {
-        *self.figures().observed.entry(name).or_default() += value;
+        *self.stats().observed.entry(name).or_default() += value;
     }
 
-    /// Records what was observed under this name, in place of an earlier value.
+    /// Sets the observed value with this name.
     pub(super) fn note(&self, name: &'static str, value: f64) {
-        self.figures().observed.insert(name, value);
+        self.stats().observed.insert(name, value);
     }
 
-    /// Records a value where it is greater than the one before.
+    /// Raises the observed value with this name to `value`.
     pub(super) fn note_max(&self, name: &'static str, value: f64) {
-        let mut figures = self.figures();
-        let known = figures.observed.entry(name).or_default();
+        let mut stats = self.stats();
+        let known = stats.observed.entry(name).or_default();
         *known = known.max(value);
     }
 
@@ -128,7 +128,7 @@ impl Context {
         self.connect_with(to, source, false).await
     }
 
-    /// The same with buffers that are full soon.
+    /// The same with small buffers.
     pub(super) async fn connect_narrow(
         &self,
         to: SocketAddr,
@@ -185,29 +185,29 @@ impl Context {
     }
 
     fn count_socket(&self) -> Result<(), AttackError> {
-        let mut figures = self.figures();
-        if figures.sockets >= MAX_SOCKETS {
+        let mut stats = self.stats();
+        if stats.sockets >= MAX_SOCKETS {
             let error = format!("{MAX_SOCKETS} sockets, which is the most an attack may open");
             return Err(io::Error::other(error).into());
         }
-        figures.sockets += 1;
+        stats.sockets += 1;
         Ok(())
     }
 
-    fn figures(&self) -> MutexGuard<'_, Figures> {
-        let figures = self.0.figures.lock();
-        figures.unwrap_or_else(PoisonError::into_inner)
+    fn stats(&self) -> MutexGuard<'_, AttackStats> {
+        let stats = self.0.stats.lock();
+        stats.unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn outcome(&self, attack: &str, ended: Result<(), AttackError>) -> Outcome {
-        let figures = self.figures();
+        let stats = self.stats();
         Outcome {
             attack: attack.to_owned(),
             seconds: self.0.begin.elapsed().as_secs_f64(),
-            sent: figures.sent,
-            received: figures.received,
-            sockets: figures.sockets,
-            observed: figures.observed.clone(),
+            sent: stats.sent,
+            received: stats.received,
+            sockets: stats.sockets,
+            observed: stats.observed.clone(),
             error: ended.err().map(|error| error.to_string()),
         }
     }

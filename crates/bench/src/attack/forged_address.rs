@@ -1,7 +1,8 @@
-//! A connected viewer nominates an address that never answers, as if it had forged the source of a check.
+//! A connected viewer nominates an address that never answers, as if it had forged the source of a
+//! check.
 //!
-//! The victim is played by a socket of the attacker that counts what comes and sends nothing but the
-//! checks.
+//! The victim is played by a socket of the attacker that counts what comes and sends nothing but
+//! the checks.
 
 use std::time::Duration;
 

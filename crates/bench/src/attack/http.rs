@@ -1,4 +1,4 @@
-//! HTTP/1.1 over one connection, written by hand: what is sent is exactly what the attack wants.
+//! HTTP/1.1 over one connection, written by hand, so that attacks control every byte.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_response_is_read_once_it_is_whole() {
+    fn response_is_parsed_once_it_is_complete() {
         let bytes =
             b"HTTP/1.1 201 Created\r\nLocation: /session/a\r\nContent-Length: 3\r\n\r\nabcHTTP";
         let (response, len) = parse(bytes).unwrap();

@@ -1,6 +1,7 @@
 //! Clients that pipeline requests and never read the responses.
 //!
-//! A server that waits for each response to be taken keeps such a connection, and its place, for ever.
+//! A server that waits for each response to be read keeps such a connection, and its permit,
+//! forever.
 
 use std::time::Duration;
 
@@ -16,13 +17,13 @@ use super::http::request;
 /// Connections at a time, over all addresses.
 const CONNECTIONS: usize = 240;
 
-/// What is asked for: the longest that there is for everybody.
+/// The requested path: the longest public response.
 const ASSET: &str = "GET /assets/playback.js";
 
 /// Requests that are sent at once.
 const PIPELINE: usize = 16;
 
-/// Time that the gateway may take nothing before the connection counts as full.
+/// Time without progress after which the connection counts as full.
 const FULL_AFTER: Duration = Duration::from_secs(1);
 
 /// From one look at a full connection to the next, and from its end to a new one.

@@ -13,7 +13,7 @@ use super::http::HttpPeer;
 use super::records::{Junk, junk};
 use super::session::Session;
 
-/// Time that a session may take to have media: longer than the first retransmissions.
+/// Timeout for media: longer than the first retransmissions.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Timeout of a datagram.

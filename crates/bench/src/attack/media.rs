@@ -14,13 +14,14 @@ const INTER_FRAME: u8 = 0x27;
 const HEADER: u8 = 0;
 const FRAME: u8 = 1;
 
-/// The first byte of an AAC tag: AAC, 44 kHz, 16 bits, stereo, as the specification wants it for all.
+/// The first byte of an AAC tag: AAC, 44 kHz, 16 bits, stereo, as the specification wants it for
+/// all.
 const AAC: u8 = 0xaf;
 
 /// A slice of a P frame of three bytes: a header and nothing that a decoder could use.
 pub(super) const SLICE: &[u8] = &[0x41, 0x9a, 0x80];
 
-/// What a clip begins with.
+/// The first tags of a clip.
 pub(super) struct Clip {
     /// The tag body with the H264 parameter sets.
     pub(super) video_header: Bytes,
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clip_has_what_a_stream_begins_with() {
+    fn clip_has_the_first_tags_of_a_stream() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../gateway/assets/demo.flv");
         let clip = Clip::parse(std::fs::read(path).unwrap().into()).unwrap();
         assert!(clip.keyframe.len() > clip.video_header.len());
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_two_audio_configurations_differ_in_their_sampling_frequency() {
+    fn audio_configurations_differ_in_their_sampling_frequency() {
         let rate = |is_odd| {
             let config = AudioSpecificConfig::parse(&audio_header(is_odd)[2..]).unwrap();
             config.core_sample_rate

@@ -1,17 +1,18 @@
-//! Attacks on a gateway: what one hostile client, or a few, can do to it over loopback.
+//! Attacks on a gateway by one hostile client, or a few, over loopback.
 //!
 //! ```text
 //! hostile (the program) ──► Attack::run ──► one module per attack
 //!                                             │
-//!        target, context     the addresses, the clock and the figures of one attack
+//!        target, context     the addresses, the clock and the stats of one attack
 //!        pace                bytes per second, of all connections together
-//!        rtmp, http          connections that send whatever they are told to
+//!        rtmp, http          connections that send arbitrary bytes
 //!        session, association, watcher   WHEP sessions: by hand, or of a viewer that behaves
 //!        amf, media, sctp, records       builders of hostile bytes
 //! ```
 //!
-//! Each attack is bounded in time, bytes and connections, and ends by itself. It reports what it has sent,
-//! what came back and what it observed; the harm is measured from outside (`cargo xtask attack`).
+//! Each attack is bounded in time, bytes and connections, and ends by itself. It reports the bytes
+//! sent, the bytes received and its observations; the harm is measured from outside (`cargo xtask
+//! attack`).
 #![allow(
     clippy::disallowed_methods,
     reason = "drivers: each attack keeps its own time"
@@ -107,7 +108,7 @@ pub enum Attack {
     JunkRecords,
 }
 
-/// Why an attack ended before its time. Often this is what the gateway should do.
+/// The reason why an attack ended early. Often the gateway should do that.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttackError {
@@ -141,7 +142,7 @@ pub enum AttackError {
     /// The clip lacks something.
     #[error("the clip has no {0}")]
     Lacks(&'static str),
-    /// The gateway has not done what the attack builds on.
+    /// The gateway has not behaved as the attack requires.
     #[error("no {0} within {1:?}")]
     Timeout(&'static str, Duration),
 }
@@ -157,7 +158,7 @@ impl Attack {
     /// Attacks the target for as long as it says.
     ///
     /// # Errors
-    /// When the attack cannot begin. What ends it later is in the outcome.
+    /// If the attack cannot start. Later errors are in the outcome.
     pub fn run(self, target: Target) -> Result<Outcome, AttackError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -199,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_attack_has_a_name_of_its_own() {
+    fn names_of_attacks_are_unique() {
         let mut names: Vec<_> = Attack::value_variants()
             .iter()
             .map(|attack| attack.name())

@@ -1,5 +1,5 @@
-//! Sessions of streams that do not exist, of names that are pulled from an origin that accepts and stays
-//! silent.
+//! Sessions of streams that do not exist, of names that are pulled from an origin that accepts and
+//! stays silent.
 
 use std::time::Duration;
 

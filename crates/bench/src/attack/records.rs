@@ -1,19 +1,19 @@
-//! DTLS records in the clear that have no place in a handshake.
+//! DTLS records in the clear that do not belong to a handshake.
 //!
-//! RFC 6347 section 4.1.2.7 wants invalid records dropped in silence: anybody can send them from a forged
-//! address.
+//! RFC 6347 section 4.1.2.7 wants invalid records dropped in silence: anybody can send them from a
+//! forged address.
 
 /// DTLS 1.2 (RFC 6347 section 4.1).
 const VERSION: [u8; 2] = [0xfe, 0xfd];
 
-/// Sequence number of a record that the window against replays lets in beside those of a handshake, which
-/// count from 0.
+/// Sequence number of a record that the window against replays lets in beside those of a handshake,
+/// which count from 0.
 const NEAR: u64 = 40;
 
 /// The greatest sequence number but one.
 const FAR: u64 = (1 << 48) - 2;
 
-/// A record and what it is called in the report.
+/// A record and its name in the report.
 pub(super) struct Junk {
     pub(super) name: &'static str,
     pub(super) record: Vec<u8>,
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn junk_is_taken_for_dtls_and_is_of_epoch_0() {
+    fn junk_records_are_dtls_of_epoch_0() {
         for Junk { name, record } in junk() {
             // Types above 63 alone are not DTLS for the demultiplexer (RFC 7983).
             assert_eq!(DatagramKind::of(&record), DatagramKind::Dtls, "{name}");

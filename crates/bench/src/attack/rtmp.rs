@@ -1,4 +1,4 @@
-//! RTMP connections that send whatever they are told to.
+//! RTMP connections that send arbitrary messages.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,8 @@ const CHUNK_SIZE: u32 = 65_536;
 /// The first message stream that a server makes.
 const STREAM: u32 = 1;
 
-/// The first chunk stream of ours, which the library's client does not use. Each message type has its own.
+/// The first chunk stream of ours, which the library's client does not use. Each message type has
+/// its own.
 const CHUNK_STREAM: u32 = 20;
 
 /// Bytes that are sent at once.
@@ -58,7 +59,8 @@ impl RtmpPeer {
         }
         send_all(context, &mut stream, || handshake.poll_output()).await?;
         let mut peer = Self::new(stream);
-        // The writer's size is ours, so the server has to be told of it in chunks of the default size.
+        // The writer's size is ours, so the server has to be told of it in chunks of the default
+        // size.
         let mut announcement = ChunkWriter::new();
         let size = RawMessage {
             timestamp: 0,
@@ -85,7 +87,7 @@ impl RtmpPeer {
         Self::open(context, stream, session).await
     }
 
-    /// Creates a player of `name` that was told that it plays. Its receive buffer is full soon.
+    /// Creates a player of `name` that has started to play. Its receive buffer is small.
     pub(super) async fn play(
         context: &Context,
         source: usize,
@@ -138,7 +140,7 @@ impl RtmpPeer {
         self.take(output);
     }
 
-    /// Queues what a writer has written.
+    /// Queues a writer's output.
     fn take(&mut self, mut output: Output) {
         while let Some(bytes) = output.pop() {
             self.out.extend_from_slice(&bytes);
@@ -150,7 +152,7 @@ impl RtmpPeer {
         self.out.len()
     }
 
-    /// Sends what is queued, at the attack's pace. What comes is read and dropped.
+    /// Sends the queue at the attack's pace. Reads and drops what arrives.
     pub(super) async fn flush(&mut self, context: &Context) -> Result<(), AttackError> {
         while !self.out.is_empty() {
             let piece = self.out.split_to(self.out.len().min(PIECE));
@@ -173,7 +175,7 @@ impl RtmpPeer {
         self.flush(context).await
     }
 
-    /// Reads what has come; fails when the server has closed the connection.
+    /// Reads arrived bytes. Fails if the server has closed the connection.
     pub(super) fn drain(&self, context: &Context) -> Result<(), AttackError> {
         let mut buffer = [0; 4096];
         loop {

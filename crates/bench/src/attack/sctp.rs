@@ -1,4 +1,4 @@
-//! SCTP packets (RFC 9260), written by hand so that sequence numbers can be left out.
+//! SCTP packets (RFC 9260), written by hand so that sequence numbers can be skipped.
 
 /// The port of data channels (RFC 8841 section 5.1).
 const PORT: u16 = 5000;
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_checksum_is_crc32c() {
+    fn checksum_is_crc32c() {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
         // RFC 3720 appendix B.4: 32 bytes of zeros.
         assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gateway_takes_the_packets_for_an_association() {
+    fn gateway_accepts_the_packets_as_an_association() {
         let now = Instant::now();
         let config = DataConfig {
             port: PORT,

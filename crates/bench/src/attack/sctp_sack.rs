@@ -1,6 +1,7 @@
 //! DATA chunks of one byte with every second TSN missing.
 //!
-//! Each is answered by a SACK that lists all gaps so far (RFC 9260 section 3.3.4), four bytes for each.
+//! Each is answered by a SACK that lists all gaps so far (RFC 9260 section 3.3.4), four bytes for
+//! each.
 
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ const TAG: u32 = 0x5a5a_5a5a;
 /// Header, explicit nonce and tag of a DTLS record (RFC 6347 section 4.1, RFC 5288 section 3).
 const RECORD_OVERHEAD: usize = 13 + 8 + 16;
 
-/// Packets sent before what has come is read.
+/// Packets sent between two reads.
 const BATCH: u32 = 8;
 
 pub(super) async fn run(context: &Context) -> Result<(), AttackError> {

@@ -1,4 +1,4 @@
-//! WHEP sessions whose checks, handshakes and data the attacker writes by hand.
+//! WHEP sessions with checks, handshakes and data written by hand.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use super::http::HttpPeer;
 use crate::answer::Answer;
 use crate::offer::offer;
 
-/// Longest datagram: those that are too long for the network are what some attacks look for.
+/// Longest datagram: some attacks look for those that are too long for the network.
 pub(super) const MAX_DATAGRAM: usize = 1 << 16;
 
 /// The section of a data channel (RFC 8841), for the transport of the others.
@@ -22,9 +22,9 @@ const DATA_SECTION: &str = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n
 /// A session that the gateway has granted over HTTP.
 pub(super) struct Session {
     pub(super) answer: Answer,
-    /// Where it is changed and ended.
+    /// URL to change and end it.
     pub(super) path: String,
-    /// Where its media comes from.
+    /// Source address of its media.
     pub(super) server: SocketAddr,
     pub(super) local: Credentials,
     pub(super) tie_breaker: u64,
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_data_channel_is_offered_on_the_transport_of_the_media() {
+    fn data_channel_is_offered_on_the_transport_of_the_media() {
         let credentials = Credentials::generate().unwrap();
         let fingerprint = Fingerprint::of(HashAlgorithm::Sha256, b"certificate");
         let sdp = with_data(&offer(1, &credentials, &fingerprint, false));

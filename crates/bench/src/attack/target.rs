@@ -1,4 +1,4 @@
-//! The task of an attack, and its report.
+//! The target of an attack, and its report.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +16,7 @@ pub struct Target {
     pub http: SocketAddr,
     /// The gateway's media port.
     pub media: SocketAddr,
-    /// Where the attacker plays the origin of pulled streams.
+    /// Address at which the attacker plays the origin of pulled streams.
     pub origin: Option<SocketAddr>,
     /// The attacker's addresses; the system chooses when there is none.
     pub sources: Vec<IpAddr>,

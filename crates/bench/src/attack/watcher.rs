@@ -51,7 +51,7 @@ impl Watcher {
         }
     }
 
-    /// Takes one datagram, or does what is due.
+    /// Handles one datagram, or a due timeout.
     async fn turn(&mut self, context: &Context) -> Result<(), AttackError> {
         while let Some(datagram) = self.viewer.poll_transmit() {
             context.spend(datagram.len()).await;

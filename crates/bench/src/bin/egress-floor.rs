@@ -1,4 +1,4 @@
-//! Measures what sending to viewers costs at the least on this machine.
+//! Measures the least cost of sending to viewers on this machine.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,8 +9,9 @@ use distributary_bench::floor::{self, FloorConfig};
 use distributary_bench::socket::ReceiveMode;
 use distributary_webrtc::srtp::SrtpProfile;
 
-/// Measures what sending to viewers costs at the least on this machine: pictures of nine packets, 30 a
-/// second, are copied, sealed and handed to the kernel with one call for each receiver, and that is all.
+/// Measures the least cost of sending to viewers on this machine: frames of nine packets, 30 a
+/// second, are copied, sealed and handed to the kernel with one call for each receiver, and that is
+/// all.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -20,10 +21,10 @@ struct Arguments {
     /// Time to measure: 500ms, 20s, 2m
     #[arg(long, default_value = "5s", value_parser = parse_duration)]
     duration: Duration,
-    /// How they receive
+    /// Receive mode
     #[arg(long, value_enum, default_value_t = ReceiveMode::Gro)]
     receive: ReceiveMode,
-    /// How the packets are sealed
+    /// SRTP profile
     #[arg(long, default_value = "SRTP_AEAD_AES_128_GCM", value_parser = parse_profile)]
     profile: SrtpProfile,
     /// Print the report as JSON

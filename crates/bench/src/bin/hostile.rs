@@ -1,4 +1,4 @@
-//! Attacks a gateway in one way and reports what came of it.
+//! Attacks a gateway in one way and reports the outcome.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -9,14 +9,14 @@ use clap::Parser;
 use distributary_bench::arguments::parse_duration;
 use distributary_bench::attack::{Attack, Target};
 
-/// Attacks a gateway of your own in one way, and reports what came of it as one line of JSON.
+/// Attacks a gateway of your own in one way, and reports the outcome as one line of JSON.
 ///
-/// Bounded in time, bytes and connections; it ends by itself. `cargo xtask attack` runs all attacks, each
-/// on a gateway of its own, and measures the harm.
+/// Bounded in time, bytes and connections; it ends by itself. `cargo xtask attack` runs all
+/// attacks, each on a gateway of its own, and measures the harm.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// What to do
+    /// Attack
     #[arg(value_enum)]
     attack: Attack,
     /// The gateway's RTMP port
@@ -28,7 +28,7 @@ struct Arguments {
     /// The gateway's media port
     #[arg(long)]
     media: SocketAddr,
-    /// Where to play the origin of streams whose names begin with pull/
+    /// Address at which to play the origin of streams with names that start with pull/
     #[arg(long)]
     origin: Option<SocketAddr>,
     /// The attacker's addresses, with commas; the system chooses when there is none

@@ -1,4 +1,4 @@
-//! Publishes one file as many RTMP publishers and reports what it cost the server.
+//! Publishes one file as many RTMP publishers and reports the costs of the server.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,15 +9,15 @@ use distributary_bench::arguments::{parse_duration, parse_ramp, print};
 use distributary_bench::publishers::{self, PublishersConfig};
 use url::Url;
 
-/// Publishes one FLV file as many RTMP publishers, each in a loop and in real time, and reports what it
-/// cost the server.
+/// Publishes one FLV file as many RTMP publishers, each in a loop and in real time, and reports
+/// what it cost the server.
 ///
-/// The figures are those of an interval that begins a second after the last publisher was granted its
+/// The stats are those of an interval that starts a second after the last publisher was granted its
 /// name. The exit code is 0 if every publisher was granted its name and stayed.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Where to publish, such as rtmp://127.0.0.1/live/load; the names get -0, -1 and so on
+    /// URL to publish to, such as rtmp://127.0.0.1/live/load; the names get -0, -1 and so on
     #[arg(long)]
     url: Url,
     /// Number of publishers

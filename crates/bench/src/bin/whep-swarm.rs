@@ -1,4 +1,4 @@
-//! Watches a stream as many viewers and reports what they saw and what it cost the server.
+//! Watches a stream as many viewers and reports their observations and the costs of the server.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,9 +10,10 @@ use distributary_bench::swarm::{self, SwarmConfig};
 use distributary_webrtc::srtp::SrtpProfile;
 use url::Url;
 
-/// Watches a stream as many WHEP viewers, and reports what they saw and what it cost the server.
+/// Watches a stream as many WHEP viewers, and reports their observations and the costs of the
+/// server.
 ///
-/// The figures of the server are those of an interval that begins a second after the last viewer
+/// The stats of the server are those of an interval that starts a second after the last viewer
 /// has joined. The exit code is 0 if every viewer joined and stayed.
 #[derive(Parser)]
 #[command(version)]
@@ -29,16 +30,16 @@ struct Arguments {
     /// Joins begun each second
     #[arg(long, default_value_t = 50.0, value_parser = parse_ramp)]
     ramp: f64,
-    /// Of how many viewers the media are decrypted and checked
+    /// Number of viewers that decrypt and check the media
     #[arg(long, default_value_t = 4)]
     decrypt: usize,
     /// Process id of the server, to measure its CPU time and memory
     #[arg(long)]
     server_pid: Option<u32>,
-    /// How the viewers receive
+    /// Receive mode of the viewers
     #[arg(long, value_enum, default_value_t = ReceiveMode::Gro)]
     receive: ReceiveMode,
-    /// How the media are sealed, such as SRTP_AES128_CM_HMAC_SHA1_80; the server chooses when this is left out
+    /// SRTP profile, such as SRTP_AES128_CM_HMAC_SHA1_80; the server chooses by default
     #[arg(long, value_parser = parse_profile)]
     profile: Option<SrtpProfile>,
     /// Let the viewers tell when each packet arrived, 16 times a second, as browsers do

@@ -1,4 +1,4 @@
-//! The figures, as text and as JSON.
+//! The results, as text and as JSON.
 
 mod text;
 
@@ -31,7 +31,7 @@ pub struct Report {
     pub join: JoinReport,
     /// The media over the measured interval.
     pub media: MediaReport,
-    /// What decrypting has shown, since the first packet.
+    /// Results of decryption, since the first packet.
     pub content: ContentReport,
     /// Connectivity and consent checks since the beginning.
     pub checks: ChecksReport,
@@ -88,7 +88,7 @@ pub struct MediaReport {
 pub struct ContentReport {
     /// Number of viewers that decrypt.
     pub viewers: usize,
-    /// Of these, how many began with a whole keyframe.
+    /// Number of these that started with a complete keyframe.
     pub began_with_keyframe: usize,
     /// Whole access units.
     pub whole: u64,
@@ -113,7 +113,7 @@ pub struct ChecksReport {
     pub answered: u64,
 }
 
-/// What the server used.
+/// Resources used by the server.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ServerReport {
     /// Its process id.
@@ -147,10 +147,10 @@ pub struct ThreadReport {
     pub cpu_percent: f64,
 }
 
-/// What the swarm used, and what else bears on the figures.
+/// Resources used by the swarm, and other influences on the results.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SwarmReport {
-    /// How the viewers receive.
+    /// Receive mode of the viewers.
     pub receive: ReceiveMode,
     /// Its own CPU time divided by the packets received, in microseconds.
     pub cpu_us_per_packet: Option<f64>,
@@ -186,11 +186,11 @@ pub struct ViewerReport {
     pub packet_gap: f64,
     /// Longest time from the end of one frame to that of the next.
     pub frame_gap: f64,
-    /// Why it failed, if it did.
+    /// The reason of its failure, if it failed.
     pub failure: Option<String>,
 }
 
-/// What one viewer has to say, from which a report is made.
+/// The results of one viewer.
 #[derive(Clone, Debug, Default)]
 pub struct ViewerOutcome {
     /// From the POST to the SDP answer.
@@ -201,11 +201,11 @@ pub struct ViewerOutcome {
     pub first_keyframe: Option<Duration>,
     /// Its media over the measured interval.
     pub measured: Measured,
-    /// What decrypting has shown.
+    /// Results of decryption.
     pub findings: Option<Findings>,
-    /// How its checks went.
+    /// Stats of its checks.
     pub checks: Checks,
-    /// Why it failed.
+    /// The reason of its failure.
     pub failure: Option<String>,
 }
 
@@ -223,7 +223,7 @@ pub struct Usage {
 }
 
 impl JoinReport {
-    /// Returns how long the viewers took.
+    /// Returns the join times of the viewers.
     #[must_use]
     pub fn of(viewers: &[ViewerOutcome]) -> Self {
         let percentiles = |time: fn(&ViewerOutcome) -> Option<Duration>| {
@@ -281,7 +281,7 @@ impl MediaReport {
 }
 
 impl ContentReport {
-    /// Returns what those viewers found that decrypt.
+    /// Returns the results of the viewers that decrypt.
     #[must_use]
     pub fn of(viewers: &[ViewerOutcome]) -> Self {
         let mut report = Self::default();
@@ -317,7 +317,7 @@ impl ChecksReport {
 }
 
 impl ServerReport {
-    /// Returns what process `pid` used while `joined` viewers received `media`.
+    /// Returns the resources that process `pid` used while `joined` viewers received `media`.
     #[must_use]
     pub fn of(pid: u32, usage: &Usage, joined: usize, media: &MediaReport) -> Self {
         let cpu = usage.end.cpu.saturating_sub(usage.begin.cpu);
@@ -345,7 +345,7 @@ impl ServerReport {
 }
 
 impl SwarmReport {
-    /// Returns what this process used while it received `media`.
+    /// Returns the resources that this process used while it received `media`.
     #[must_use]
     pub fn of(
         receive: ReceiveMode,
@@ -384,7 +384,7 @@ impl From<&ViewerOutcome> for ViewerReport {
     }
 }
 
-/// Returns how many viewers failed for which reason.
+/// Returns the number of failed viewers by reason.
 #[must_use]
 pub fn failures(viewers: &[ViewerOutcome]) -> BTreeMap<String, usize> {
     let mut failures = BTreeMap::new();
@@ -398,7 +398,7 @@ fn percent(cpu: Duration, seconds: f64) -> f64 {
     ratio(100.0 * cpu.as_secs_f64(), seconds).unwrap_or_default()
 }
 
-/// Returns a ratio; `None` where there is nothing to divide by.
+/// Returns a ratio; `None` if the divisor is zero.
 fn ratio(dividend: f64, divisor: f64) -> Option<f64> {
     (divisor > 0.0).then(|| dividend / divisor)
 }
@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_joined_there_are_no_figures_and_no_panic() {
+    fn report_without_any_joined_viewer_is_empty() {
         let viewers = [failed("b"), failed("a"), failed("b")];
         let media = MediaReport::of(&viewers);
         assert_eq!((media.packets, media.fps, media.packet_gap), (0, 0.0, None));
@@ -519,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn the_report_can_be_read_by_people_and_by_programs() {
+    fn report_is_readable_as_text_and_as_json() {
         let viewers = [viewer(3000, 300, 40), failed("HTTP status 409")];
         let media = MediaReport::of(&viewers);
         let report = Report {

@@ -1,4 +1,4 @@
-//! A report to be read by people.
+//! The report as text.
 
 use std::fmt;
 

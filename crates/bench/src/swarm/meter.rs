@@ -1,4 +1,4 @@
-//! What the swarm reads of the server, of itself and of the machine.
+//! Reads the counters of the server, of the swarm and of the machine.
 
 use super::{SwarmConfig, SwarmError};
 use crate::process::{self, ProcessUsage};
@@ -7,7 +7,7 @@ use crate::report::{
     ViewerOutcome, ViewerReport, failures,
 };
 
-/// What is read of the two processes and the machine.
+/// Counters of the two processes and the machine.
 pub(super) struct Meter {
     server: Option<(u32, Usage)>,
     own: Usage,

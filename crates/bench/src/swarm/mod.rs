@@ -24,7 +24,7 @@ use crate::whep::{WhepClient, WhepReply};
 use meter::Meter;
 use seat::Seat;
 
-/// How exactly the timers of viewers are kept.
+/// Resolution of the viewers' timers.
 const TICK: Duration = Duration::from_millis(10);
 
 /// A viewer without media for this long after its POST has failed.
@@ -46,7 +46,7 @@ const EVENTS: usize = 1024;
 /// Token of the wake-ups by the HTTP thread; those of sockets are the numbers of their viewers.
 const WHEP: Token = Token(usize::MAX);
 
-/// What a swarm is to do.
+/// Configuration of a swarm.
 #[derive(Clone, Debug)]
 pub struct SwarmConfig {
     /// The WHEP endpoint.
@@ -61,15 +61,15 @@ pub struct SwarmConfig {
     pub decrypt: usize,
     /// The process to be measured, on this machine.
     pub server_pid: Option<u32>,
-    /// How the viewers receive.
+    /// Receive mode of the viewers.
     pub receive: ReceiveMode,
     /// True if the viewers tell when each packet arrived.
     pub feedback: bool,
-    /// How the media are to be sealed; the server chooses when there is more than one way.
+    /// SRTP profiles to offer; the server chooses.
     pub profiles: Vec<SrtpProfile>,
 }
 
-/// Why there is no report: nothing to do with single viewers, whose failures are in the report.
+/// The reason why there is no report. Failures of single viewers are in the report.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SwarmError {
@@ -81,7 +81,7 @@ pub enum SwarmError {
     Server {
         /// The process id.
         pid: u32,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The system has no sockets, threads or `/proc`.
@@ -227,7 +227,7 @@ impl Swarm {
         Ok(())
     }
 
-    /// Waits for something to happen, a tick at most, and does what it takes.
+    /// Waits for an event, a tick at most, and handles it.
     fn turn(&mut self) -> Result<(), SwarmError> {
         let wait = self.next_tick.saturating_duration_since(Instant::now());
         match self.poll.poll(&mut self.events, Some(wait)) {

@@ -1,4 +1,4 @@
-//! A viewer's place in the swarm.
+//! A viewer of the swarm with its socket.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::report::ViewerOutcome;
 use crate::socket::{ReadBuffers, ViewerSocket};
 use crate::viewer::Viewer;
 
-/// A viewer and what connects it to the world.
+/// A viewer with its socket and signalling.
 pub(super) struct Seat {
     pub(super) viewer: Viewer,
     /// Names its socket among the readiness events.
@@ -112,7 +112,7 @@ impl Seat {
         has_all || self.failure.is_some() || self.viewer.error().is_some()
     }
 
-    /// Why its session did not end properly, once it should have ended.
+    /// The reason why its session did not end properly.
     pub(super) fn leave_failure(&self) -> Option<String> {
         let unanswered = self
             .session
@@ -141,7 +141,7 @@ impl Seat {
     }
 }
 
-/// Returns where the signalling is done, if the URL says so without a name server.
+/// Returns the address of the signalling, if the URL has one.
 fn signalling_ip(url: &Url) -> Option<IpAddr> {
     match url.host()? {
         Host::Ipv4(ip) => Some(ip.into()),

@@ -13,28 +13,27 @@ use super::record_layer::{Alert, Opened, RecordLayer};
 use super::{DtlsError, DtlsEvent, DtlsRole};
 use crate::certificate::Fingerprint;
 
-/// Time that a handshake may take from its first datagram.
+/// Timeout of a handshake from its first datagram.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A flight that got no answer is sent again after this time at first, and then after twice the
-/// time before. RFC 6347 section 4.2.4.1 suggests a second and allows less where that suits the
-/// use: a viewer is waiting, and a flight is some two kilobytes to an address that has proved
-/// itself.
+/// First retransmission timeout of a flight; it doubles each time. RFC 6347 section 4.2.4.1
+/// suggests a second and allows less if that suits the use: a viewer is waiting, and a flight is
+/// some two kilobytes to an address that has proved itself.
 const FIRST_RESEND: Duration = Duration::from_millis(200);
 
-/// The longest such time.
+/// Longest retransmission timeout.
 const MAX_RESEND: Duration = Duration::from_millis(3200);
 
-/// Time that a handshake goes on after an alert in the clear that ends it. Nothing tells who has
-/// sent that: if it was the peer, nothing else comes, and if not, the next flight does.
+/// Time that a handshake continues after a plaintext alert that ends it. The alert may be forged:
+/// if it is the peer's, nothing else comes, and if not, the next flight does.
 const ALERT_GRACE: Duration = Duration::from_secs(2);
 
-/// Time that OpenSSL is kept to send our last flight again. By then a peer that did not get it has
-/// asked several times, or given up.
+/// Time that OpenSSL is kept to retransmit our last flight. By then a peer that did not receive it
+/// has repeated its own several times, or given up.
 const SETTLE_AFTER: Duration = Duration::from_secs(10);
 
-/// Packets of application data that wait to be taken, at most; what is too many is lost, as it
-/// might be on the network.
+/// Maximum number of unread packets of application data; further ones are dropped, as on the
+/// network.
 const MAX_RECEIVED: usize = 32;
 
 /// A DTLS association without a socket.
@@ -52,20 +51,20 @@ const MAX_RECEIVED: usize = 32;
 /// and [`Dtls::close`]: take events, received packets and datagrams until there are none, then wait
 /// for the next datagram or for [`Dtls::poll_timeout`].
 ///
-/// **Time.** A lost flight is sent again by the clock of the caller: the same records once more,
-/// which is all that is needed when they never arrived. OpenSSL beside it has a timer on the clock
-/// of the system, a second at first, that cannot be set from outside; whenever it is called after
-/// that, it makes the flight's records anew. That is needed in one case: a client whose own flight
-/// did arrive and whose peer's last flight did not, since a record that is sent twice is taken for
-/// a replay (RFC 6347 section 4.1.2.6) and goes unanswered.
+/// **Time.** A lost flight is retransmitted by the clock of the caller: the same records once more,
+/// which suffices if they never arrived. OpenSSL has its own timer on the system's clock, a second
+/// at first, that cannot be set from outside; when it is called after that, it seals the flight
+/// anew. That is needed in one case: a client has sent its flight and did not receive the peer's
+/// last one, since the peer takes a repeated record for a replay (RFC 6347 section 4.1.2.6) and
+/// does not answer it.
 pub struct Dtls {
     role: DtlsRole,
     state: State,
-    /// At most [`MAX_OUTBOUND`]; what is too many is lost, as it might be on the network.
+    /// At most [`MAX_OUTBOUND`]; further ones are dropped, as on the network.
     outbound: VecDeque<Vec<u8>>,
-    /// Two at most: connected, and how it ended.
+    /// Two at most: connected, and the end.
     events: VecDeque<DtlsEvent>,
-    /// Application data, at most [`MAX_RECEIVED`] packets; `None` where nobody wants it.
+    /// Application data, at most [`MAX_RECEIVED`] packets; `None` if it is not used.
     received: Option<VecDeque<Vec<u8>>>,
 }
 
@@ -73,26 +72,27 @@ enum State {
     /// Nothing has been sent or received.
     Idle(Engine),
     Handshaking(Handshake),
-    /// OpenSSL is still there for a peer that may not have got our last flight.
+    /// OpenSSL is kept for a peer that may not have received our last flight.
     Connected {
         engine: Engine,
-        /// Reads all but repeated messages of the handshake, where there is one for the cipher.
+        /// Reads all but repeated messages of the handshake; `None` if it does not support the
+        /// cipher.
         reader: Option<Box<RecordLayer>>,
         /// Our last flight, and when it may be sent again.
         flight: Vec<Vec<u8>>,
         resend_from: Instant,
         settle_at: Option<Instant>,
     },
-    /// Only goodbyes are left.
+    /// OpenSSL is dropped.
     Settled(Box<RecordLayer>),
-    /// Closed or failed: nothing goes in or out any more, but what is queued already.
+    /// Closed or failed: nothing goes in or out any more, except queued datagrams.
     Ended,
 }
 
 struct Handshake {
     engine: Engine,
     give_up_at: Instant,
-    /// An alert in the clear that ends the handshake if nothing else comes, and when.
+    /// A plaintext alert that ends the handshake if nothing else comes, and its time.
     alert: Option<(u8, Instant)>,
     resend_at: Instant,
     resend_after: Duration,
@@ -101,7 +101,7 @@ struct Handshake {
 }
 
 impl Dtls {
-    /// Creates an association that only a peer with a certificate of `expected` can complete.
+    /// Creates an association that accepts only a peer with a certificate of `expected`.
     pub fn new(
         context: &DtlsContext,
         role: DtlsRole,
@@ -128,16 +128,15 @@ impl Dtls {
         }
     }
 
-    /// Keeps the application data that comes, for a data channel (RFC 8831). Without this it is
-    /// dropped.
+    /// Keeps received application data, for a data channel (RFC 8831). Without this it is dropped.
     #[must_use]
     pub fn with_application_data(mut self) -> Self {
         self.received = Some(VecDeque::new());
         self
     }
 
-    /// Sends a packet of application data, which is one record in a datagram of its own (RFC 8261
-    /// section 3). Before the handshake is complete, and after the end, it is lost.
+    /// Sends a packet of application data, as one record in a datagram of its own (RFC 8261 section
+    /// 3). Drops it before the handshake is complete and after the end.
     pub fn send(&mut self, packet: &[u8]) {
         let outbound = match &mut self.state {
             State::Connected { engine, .. } => {
@@ -158,10 +157,10 @@ impl Dtls {
         self.received.as_mut()?.pop_front()
     }
 
-    /// Starts the handshake: as client with a ClientHello, as server with waiting for one.
+    /// Starts the handshake: a client sends a ClientHello, a server waits for one.
     ///
-    /// To be called when there is an address to send to. A server that gets a datagram first begins
-    /// by itself. Again, it does nothing.
+    /// Call it when there is an address to send to. A server that receives a datagram first starts
+    /// by itself. Further calls do nothing.
     pub fn start(&mut self, now: Instant) {
         self.state = match std::mem::replace(&mut self.state, State::Ended) {
             State::Idle(engine) => State::Handshaking(Handshake {
@@ -182,7 +181,7 @@ impl Dtls {
         }
     }
 
-    /// Takes a datagram of the peer. It has to come from a pair that ICE has found valid.
+    /// Handles a datagram of the peer. It has to come from a pair that ICE has found valid.
     pub fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) {
         self.start(now);
         match &mut self.state {
@@ -239,13 +238,13 @@ impl Dtls {
         }
     }
 
-    /// Gives up what is only needed as long as the peer may not have got our last flight.
+    /// Drops the state that is only needed while the peer may not have received our last flight.
     ///
-    /// Happens by itself some time after the handshake. To be called as soon as the peer has shown
-    /// that it has the keys, by an SRTCP packet that was authentic: it saves some 70 KiB.
-    /// Application data shows the same, and is noticed here.
+    /// Happens by itself some time after the handshake. Call it as soon as the peer has shown that
+    /// it has the keys, by an authentic SRTCP packet: it saves some 70 KiB. Application data shows
+    /// the same, and is noticed here.
     pub fn settle(&mut self) {
-        // What OpenSSL has read already and not yet handed out would be lost with it.
+        // Records that OpenSSL has read and not yet returned would be lost with it.
         self.read();
         self.leave_openssl();
     }
@@ -269,7 +268,7 @@ impl Dtls {
         }
     }
 
-    /// Ends the association, with a close_notify if it had come about (RFC 5246 section 7.2.1).
+    /// Ends the association, with a close_notify if it was connected (RFC 5246 section 7.2.1).
     pub fn close(&mut self) {
         self.send_close_notify();
         self.state = State::Ended;
@@ -285,7 +284,7 @@ impl Dtls {
         self.events.pop_front()
     }
 
-    /// Returns when [`Dtls::handle_timeout`] is to be called, if at all.
+    /// Returns when [`Dtls::handle_timeout`] is due, if at all.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
@@ -311,7 +310,7 @@ impl Dtls {
         self.role
     }
 
-    /// Lets OpenSSL do what it can; says whether it had a flight to send.
+    /// Drives OpenSSL. Returns whether it had a flight to send.
     fn drive_handshake(&mut self, now: Instant) -> bool {
         let State::Handshaking(handshake) = &mut self.state else {
             return false;
@@ -321,7 +320,7 @@ impl Dtls {
         let has_flight = !flight.is_empty();
         if has_flight {
             handshake.flight.clone_from(&flight);
-            // It goes on: whoever wanted it ended was not the peer.
+            // The handshake continues: the alert was not the peer's.
             handshake.alert = None;
         }
         self.transmit(flight);
@@ -333,7 +332,7 @@ impl Dtls {
         has_flight
     }
 
-    /// The handshake is done, as OpenSSL sees it.
+    /// Completes the handshake once OpenSSL has.
     fn complete(&mut self, now: Instant) {
         let State::Handshaking(handshake) = std::mem::replace(&mut self.state, State::Ended) else {
             return;
@@ -377,9 +376,9 @@ impl Dtls {
         }
     }
 
-    /// Reads what comes after the handshake as long as OpenSSL is there: it is for repeated
-    /// messages of the handshake, whole flights as they are sent, and for everything under a cipher
-    /// that is not known here.
+    /// Reads a datagram after the handshake while OpenSSL is kept: repeated messages of the
+    /// handshake, in whole flights as they are sent, and everything under a cipher that the record
+    /// layer does not support.
     fn read_connected(&mut self, now: Instant, datagram: &[u8]) {
         let State::Connected { engine, reader, .. } = &mut self.state else {
             return;
@@ -403,9 +402,9 @@ impl Dtls {
         }
     }
 
-    /// Sends our last flight again to a peer that repeats its own (RFC 6347 section 4.2.4). OpenSSL
-    /// does so where the peer has made its records anew, and takes the same records for a replay.
-    /// Nothing tells the peer from a forger here: the interval bounds what that is worth.
+    /// Retransmits our last flight to a peer that repeats its own (RFC 6347 section 4.2.4). OpenSSL
+    /// does so if the peer has sealed its records anew, and takes the same records for a replay. A
+    /// forger can do the same: the interval limits that.
     fn resend_last_flight(&mut self, now: Instant, datagram: &[u8]) {
         let State::Connected {
             flight,
@@ -425,7 +424,7 @@ impl Dtls {
         }
     }
 
-    /// Lets OpenSSL read what has come after the handshake.
+    /// Lets OpenSSL read records after the handshake.
     fn read(&mut self) {
         let State::Connected { engine, .. } = &mut self.state else {
             return;
@@ -447,8 +446,8 @@ impl Dtls {
         }
     }
 
-    /// Reads what comes after the handshake without OpenSSL. A repeated Finished is answered
-    /// already and dropped. Returns whether application data came.
+    /// Reads a datagram after the handshake without OpenSSL. A repeated Finished has been answered
+    /// already and is dropped. Returns whether application data came.
     fn read_records(&mut self, datagram: &[u8]) -> bool {
         let mut has_data = false;
         for record in Records(datagram) {
@@ -474,7 +473,7 @@ impl Dtls {
         has_data
     }
 
-    /// RFC 5246 section 7.2.1: a close_notify is answered by one.
+    /// Answers a close_notify with one (RFC 5246 section 7.2.1).
     fn answer_close_notify(&mut self) {
         self.send_close_notify();
         self.end(DtlsEvent::Closed);
@@ -510,7 +509,7 @@ impl Dtls {
     }
 }
 
-/// Keeps a packet of application data, where somebody wants it and there is room.
+/// Keeps a packet of application data, if it is used and the queue is not full.
 fn keep(received: &mut Option<VecDeque<Vec<u8>>>, packet: Vec<u8>) {
     if let Some(received) = received
         && received.len() < MAX_RECEIVED

@@ -1,4 +1,4 @@
-//! What all associations have in common.
+//! The state common to all associations.
 
 use std::sync::Arc;
 
@@ -30,14 +30,14 @@ const GROUPS: &str = "X25519:P-256:P-384";
 
 /// `SSL_OP_NO_ENCRYPT_THEN_MAC` of OpenSSL's `ssl.h`, which the crate has no name for.
 ///
-/// With that extension (RFC 7366) OpenSSL ends an association at the first record whose MAC is
-/// wrong, where RFC 6347 section 4.1.2.7 wants it dropped: anybody could end it from a forged
-/// address. Only the CBC ciphers know the extension, and browsers do not.
+/// With that extension (RFC 7366) OpenSSL ends an association at the first record with a wrong MAC,
+/// although RFC 6347 section 4.1.2.7 requires to drop it: anybody could end the association from a
+/// forged address. Only the CBC ciphers use the extension, and browsers do not support it.
 const NO_ENCRYPT_THEN_MAC: SslOptions = SslOptions::from_bits_retain(1 << 19);
 
-/// How a certificate is marked that no fingerprint stands for. RFC 8122 section 6.2 wants the alert
-/// `bad_certificate`; of the marks that can be made from here, this is the one that leads to an
-/// alert of its own, `handshake_failure`, which is as fatal.
+/// The verification error of a certificate without a matching fingerprint. RFC 8122 section 6.2
+/// requires the alert `bad_certificate`; of the errors available here, this one leads to an alert
+/// of its own, `handshake_failure`, which is as fatal.
 pub(super) const FINGERPRINT_MISMATCH: X509VerifyResult =
     X509VerifyResult::APPLICATION_VERIFICATION;
 
@@ -66,7 +66,7 @@ impl DtlsContext {
         Self::with_profiles(certificate, &SrtpProfile::ALL)
     }
 
-    /// The same for SRTP with one of these profiles, the best first.
+    /// Creates a context for SRTP with one of these profiles, the best first.
     ///
     /// Fails if there is none, too.
     pub fn with_profiles(
@@ -104,7 +104,7 @@ impl DtlsContext {
         })
     }
 
-    /// Returns an association of its own that accepts the certificates `expected` stands for.
+    /// Creates an OpenSSL session that accepts the certificates of the fingerprints `expected`.
     pub(super) fn association(
         &self,
         role: DtlsRole,
@@ -112,9 +112,9 @@ impl DtlsContext {
     ) -> Result<Ssl, ErrorStack> {
         let mut ssl = Ssl::new(&self.ssl)?;
         ssl.set_mtu(MTU)?;
-        // RFC 8827 section 6.5: no chain is built and no authority believed. What a chain would be
-        // refused for (self-signed, expired, unknown issuer) does not matter, and only the
-        // certificate of the peer itself does.
+        // RFC 8827 section 6.5: no chain is built and no authority trusted. Errors of a chain
+        // (self-signed, expired, unknown issuer) do not matter; only the certificate of the peer
+        // itself does.
         let mode = SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT;
         ssl.set_verify_callback(mode, move |_chain_is_valid, store| {
             let is_accepted = store.error_depth() > 0
@@ -136,7 +136,7 @@ impl DtlsContext {
     }
 }
 
-/// Returns what OpenSSL calls a profile: its names are those of drafts of RFC 5764.
+/// Returns OpenSSL's name of a profile, which is that of drafts of RFC 5764.
 fn openssl_name(profile: SrtpProfile) -> &'static str {
     match profile {
         SrtpProfile::AeadAes128Gcm => "SRTP_AEAD_AES_128_GCM",

@@ -1,4 +1,4 @@
-//! OpenSSL, behind calls that take what there is and return.
+//! OpenSSL behind non-blocking calls.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ const MASTER_SECRET_LEN: usize = 48;
 pub(super) struct Engine {
     stream: SslStream<DatagramPipe>,
     expected: Arc<[Fingerprint]>,
-    /// The last protected record among what was written.
+    /// The last protected record that was written.
     last_sealed: Option<Sealed>,
 }
 
@@ -41,12 +41,12 @@ impl Engine {
         })
     }
 
-    /// Puts in a datagram for the next call to take.
+    /// Queues a datagram for the next call to read.
     pub(super) fn push_inbound(&mut self, datagram: &[u8]) {
         self.stream.get_mut().push_inbound(datagram);
     }
 
-    /// Takes out what the last call has written, oldest first.
+    /// Removes and returns the datagrams that the last call has written, the oldest first.
     pub(super) fn take_outbound(&mut self) -> Vec<Vec<u8>> {
         let pipe = self.stream.get_mut();
         let outbound: Vec<_> = std::iter::from_fn(|| pipe.pop_outbound()).collect();
@@ -65,7 +65,7 @@ impl Engine {
         self.last_sealed
     }
 
-    /// Gets on with the handshake as far as possible; says whether it is complete.
+    /// Continues the handshake as far as possible. Returns whether it is complete.
     pub(super) fn handshake(&mut self) -> Result<bool, DtlsError> {
         forget_errors();
         match self.stream.do_handshake() {
@@ -79,10 +79,10 @@ impl Engine {
         }
     }
 
-    /// Takes the records that come after the handshake: alerts, and repeated Finished messages, to
-    /// which OpenSSL repeats ours (RFC 6347 section 4.2.4). Says whether the association goes on.
+    /// Handles records after the handshake: alerts, and repeated Finished messages, to which
+    /// OpenSSL repeats ours (RFC 6347 section 4.2.4). Returns whether the association continues.
     ///
-    /// Application data is that of data channels (RFC 8831) and is handed to `take`.
+    /// Application data, of data channels (RFC 8831), is passed to `take`.
     pub(super) fn read(&mut self, mut take: impl FnMut(&[u8])) -> Result<bool, DtlsError> {
         let mut application_data = [0; 2048];
         loop {
@@ -96,7 +96,7 @@ impl Engine {
         }
     }
 
-    /// Writes a record of application data. What cannot be written is lost, as a datagram may be.
+    /// Writes a record of application data. Drops it if it cannot be written, as a datagram may be.
     pub(super) fn write(&mut self, application_data: &[u8]) {
         forget_errors();
         let _ = self.stream.ssl_write(application_data);
@@ -111,8 +111,8 @@ impl Engine {
 
     /// Profile and keys of a complete handshake.
     ///
-    /// The certificate has been looked at in the course of the handshake; that is done again here,
-    /// so that no way of completing one can go around it.
+    /// The certificate has been verified during the handshake; it is verified again here, so that
+    /// no way of completing a handshake can bypass it.
     pub(super) fn agreed_keys(&self, role: DtlsRole) -> Result<(SrtpProfile, SrtpKeys), DtlsError> {
         let ssl = self.stream.ssl();
         let certificate = ssl
@@ -138,8 +138,7 @@ impl Engine {
         Ok((profile, keys))
     }
 
-    /// Returns a record layer that goes on in place of this session, if there is one for the
-    /// cipher.
+    /// Returns a record layer that replaces this session, if it supports the cipher.
     pub(super) fn record_layer(&self, role: DtlsRole) -> Option<RecordLayer> {
         let ssl = self.stream.ssl();
         let mut master_secret = [0; MASTER_SECRET_LEN];
@@ -171,8 +170,8 @@ fn protocol_error(error: &openssl::ssl::Error) -> DtlsError {
     DtlsError::Protocol(error.ssl_error().cloned().unwrap_or_else(ErrorStack::get))
 }
 
-/// Empties OpenSSL's error queue. It belongs to the thread: what one session left there, the next
-/// one on this thread would take for its own.
+/// Empties OpenSSL's error queue. The queue belongs to the thread: the next session on this thread
+/// would take the errors for its own.
 fn forget_errors() {
     drop(ErrorStack::get());
 }

@@ -1,4 +1,4 @@
-//! What an association has to say to its owner.
+//! Events of an association.
 
 use openssl::error::ErrorStack;
 use thiserror::Error;
@@ -7,28 +7,28 @@ use thiserror::Error;
 use super::HANDSHAKE_TIMEOUT;
 use crate::srtp::{SrtpKeys, SrtpProfile};
 
-/// What has happened to an association.
+/// An event of an association.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DtlsEvent {
     /// The handshake is complete, and the peer's certificate is the one that was announced.
     Connected {
-        /// What SRTP is to be protected with.
+        /// The SRTP profile.
         profile: SrtpProfile,
-        /// The keys for it.
+        /// The SRTP keys.
         keys: SrtpKeys,
     },
-    /// The peer has said goodbye.
+    /// The peer has sent a close_notify.
     Closed,
-    /// There is no association, or no longer one.
+    /// The handshake or the association has failed.
     Failed(DtlsError),
 }
 
-/// Why there is no association.
+/// The reason of a failure.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DtlsError {
-    /// OpenSSL could not be set up: not a matter of the peer.
+    /// OpenSSL could not be set up: not the peer's fault.
     #[error("could not set up DTLS")]
     Setup(#[source] ErrorStack),
     /// The offer had no fingerprint, so that no certificate could be right.
@@ -38,7 +38,7 @@ pub enum DtlsError {
     /// the peer is broken.
     #[error("the certificate of the peer does not match its fingerprint")]
     FingerprintMismatch,
-    /// The peer does not know `use_srtp`, or no profile of ours.
+    /// The peer does not support `use_srtp`, or none of our profiles.
     #[error("the peer shares no SRTP protection profile with us")]
     NoSrtpProfile,
     /// The handshake was not complete after [`HANDSHAKE_TIMEOUT`].

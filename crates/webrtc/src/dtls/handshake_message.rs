@@ -1,4 +1,4 @@
-//! Handshake messages in the clear, as far as it takes to tell them from junk.
+//! Plausibility checks of plaintext handshake messages.
 
 use super::DtlsRole;
 
@@ -22,7 +22,7 @@ const CERTIFICATE_VERIFY: u8 = 15;
 const CLIENT_KEY_EXCHANGE: u8 = 16;
 const CERTIFICATE_STATUS: u8 = 22;
 
-/// What a client sends in the clear, in this order: we ask for no cookie and always for a
+/// The plaintext messages of a client, in this order: we require no cookie and always a
 /// certificate.
 const OF_CLIENT: [u8; 4] = [
     CLIENT_HELLO,
@@ -31,7 +31,7 @@ const OF_CLIENT: [u8; 4] = [
     CERTIFICATE_VERIFY,
 ];
 
-/// What a server may send in the clear.
+/// The plaintext messages of a server.
 const OF_SERVER: [u8; 8] = [
     SERVER_HELLO,
     HELLO_VERIFY_REQUEST,
@@ -43,13 +43,12 @@ const OF_SERVER: [u8; 8] = [
     CERTIFICATE_STATUS,
 ];
 
-/// Returns whether the fragment of a record is made of messages, or parts of them, that the peer of
-/// somebody in this role may send.
+/// Returns whether the fragment of a record consists of messages, or parts of them, that the peer
+/// of a side with this role may send.
 ///
-/// This keeps out what nobody would send who takes part in the handshake. It cannot keep out a
-/// forger who writes messages of the right form: until the handshake is complete nothing tells them
-/// from the peer's (RFC 6347 section 4.2.1 has the cookie against that, and only before the
-/// handshake).
+/// This excludes messages that no participant of the handshake sends. It cannot exclude forged
+/// messages of the right form: until the handshake is complete nothing distinguishes them from the
+/// peer's (RFC 6347 section 4.2.1 has the cookie against that, and only before the handshake).
 pub(super) fn is_plausible(mut fragment: &[u8], role: DtlsRole) -> bool {
     let mut is_plausible = !fragment.is_empty();
     while is_plausible && !fragment.is_empty() {
@@ -115,7 +114,7 @@ fn is_client_hello(message: &[u8]) -> bool {
     }
 }
 
-/// Returns what is behind a vector whose length has `size` bytes and is `least` or more.
+/// Returns the bytes after a vector of at least `least` bytes with a length field of `size` bytes.
 fn skip(bytes: &[u8], size: usize, least: usize) -> Option<&[u8]> {
     let (length, rest) = bytes.split_at_checked(size)?;
     let length = number(length);

@@ -1,6 +1,6 @@
 //! DTLS 1.2 with the `use_srtp` extension (RFC 6347, RFC 5764), by OpenSSL over memory buffers.
 //!
-//! * [`DtlsContext`]: what all associations share: certificate, ciphers, profiles.
+//! * [`DtlsContext`]: the state common to all associations: certificate, ciphers, profiles.
 //! * [`Dtls`]: one association as a state machine, without a socket.
 //! * [`DtlsRole`]: which side begins.
 

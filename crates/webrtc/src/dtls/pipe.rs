@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::io;
 
-/// Datagrams that wait to be sent, at most. A flight has about four; what does not fit is lost, as
-/// it might be on the network, and sent again in time.
+/// Maximum number of datagrams that wait to be sent. A flight has about four; further ones are
+/// dropped, as on the network, and retransmitted in time.
 pub(super) const MAX_OUTBOUND: usize = 32;
 
 /// Holds the one datagram that came in, and those that are to go out.
@@ -18,12 +18,13 @@ pub(super) struct DatagramPipe {
 }
 
 impl DatagramPipe {
-    /// Puts in what the next read takes. An empty datagram would be read as the end of the stream.
+    /// Queues a datagram for the next read. Ignores an empty one, which would be read as the end of
+    /// the stream.
     pub(super) fn push_inbound(&mut self, datagram: &[u8]) {
         self.inbound = (!datagram.is_empty()).then(|| datagram.to_vec());
     }
 
-    /// Takes out what was written, oldest first.
+    /// Removes and returns a written datagram, the oldest first.
     pub(super) fn pop_outbound(&mut self) -> Option<Vec<u8>> {
         self.outbound.pop_front()
     }

@@ -41,22 +41,21 @@ const MAJOR_VERSION: u8 = 0xfe;
 /// section 3) around nothing. With the CBC ciphers none is shorter than 48.
 const MIN_PROTECTED_LEN: usize = 24;
 
-/// What the handshake is given of a datagram.
+/// The parts of a datagram that reach the handshake.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Sifted {
     /// The records that may be part of it.
     pub(super) records: Vec<u8>,
-    /// The description of an alert in the clear by which the peer ends the handshake, or somebody
-    /// who forges its address.
+    /// The description of a plaintext alert that ends the handshake, sent by the peer or forged.
     pub(super) alert: Option<u8>,
 }
 
-/// Sifts what comes during the handshake, in which we have this role.
+/// Filters a datagram received during the handshake, in which we have this role.
 ///
-/// RFC 6347 section 4.1.2.7 wants invalid records dropped in silence, because anybody can send one
-/// from a forged address. OpenSSL answers many of them with a fatal alert, and the association is
-/// over: records of another kind, messages that have no place in the handshake or are not whole,
-/// and protected records too short for a tag. So they must not reach it.
+/// RFC 6347 section 4.1.2.7 requires to drop invalid records silently, because anybody can send one
+/// from a forged address. OpenSSL answers many of them with a fatal alert, which ends the
+/// association: records of another type, incomplete messages or those that do not belong to a
+/// handshake, and protected records too short for a tag. So they must not reach it.
 pub(super) fn sift(datagram: &[u8], role: DtlsRole) -> Sifted {
     let mut sifted = Sifted::default();
     for record in Records(datagram) {
@@ -74,7 +73,7 @@ pub(super) fn sift(datagram: &[u8], role: DtlsRole) -> Sifted {
 }
 
 impl Record<'_> {
-    /// Returns whether it may be part of the handshake in which we have this role.
+    /// Returns whether it may belong to the handshake, in which we have this role.
     pub(super) fn is_of_handshake(&self, role: DtlsRole) -> bool {
         match (self.epoch, self.content_type) {
             (0, HANDSHAKE) => handshake_message::is_plausible(self.fragment, role),
@@ -85,7 +84,7 @@ impl Record<'_> {
     }
 }
 
-/// Walks over the usable records of a datagram; what is left in it after that is not usable.
+/// Iterates over the usable records of a datagram, up to the first unusable one.
 #[derive(Debug)]
 pub(super) struct Records<'a>(pub(super) &'a [u8]);
 
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_records_are_let_through() {
+    fn complete_records_pass_the_filter() {
         for datagram in [
             record(0, 0),
             record(0, 3),
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_protected_record_too_short_for_its_tag_ends_the_datagram() {
+    fn protected_record_too_short_for_its_tag_ends_the_datagram() {
         for length in 0..24 {
             assert!(usable(&record(1, length)).is_empty());
             let behind_another = [record(0, 5), record(1, length), record(0, 5)].concat();
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn an_incomplete_record_is_left_out() {
+    fn incomplete_record_is_dropped() {
         let whole = record(0, 30);
         for cut in 0..whole.len() {
             assert!(usable(&whole[..cut]).is_empty());
@@ -187,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn handshake_is_given_what_may_be_part_of_it_and_nothing_else() {
+    fn only_plausible_handshake_records_pass_the_filter() {
         let of = |content_type: u8, epoch: u8, fragment: &[u8]| {
             let mut record = vec![content_type, 0xfe, 0xfd, 0, epoch, 0, 0, 0, 0, 0, 7, 0];
             record.push(fragment.len() as u8);

@@ -1,9 +1,8 @@
-//! The record layer of an association whose handshake is over (RFC 6347 section 4.1, RFC 5288).
+//! The record layer of an association after the handshake (RFC 6347 section 4.1, RFC 5288).
 //!
-//! After the handshake of a viewer nothing is left to do for DTLS but to carry its data channel, if
-//! it has one, to say goodbye and to hear it. For that OpenSSL keeps some 70 KiB for each
-//! association, most of it buffers it would need for another handshake; the keys, counters and
-//! replay window kept here are about one.
+//! After the handshake, DTLS only carries a viewer's data channel, if it has one, and close_notify
+//! in both directions. OpenSSL keeps some 70 KiB per association for that, most of it buffers for
+//! another handshake; the keys, counters and replay window kept here are about one.
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::tls_prf::{self, P_SHA256, P_SHA384};
@@ -13,7 +12,7 @@ use super::record::{ALERT, APPLICATION_DATA, EPOCH, Record};
 
 const VERSION: [u8; 2] = [0xfe, 0xfd];
 
-/// The last sequence number there is: 48 bits (RFC 6347 section 4.1). Behind it nothing is sent.
+/// The last sequence number: 48 bits (RFC 6347 section 4.1). Nothing is sent after it.
 const MAX_SEQUENCE: u64 = (1 << 48) - 1;
 
 const TAG_LEN: usize = 16;
@@ -29,7 +28,7 @@ pub(super) struct RecordLayer {
     replay: ReplayWindow,
 }
 
-/// What must not be used twice under one key.
+/// The values that must not be used twice under one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sealed {
     /// Sequence number of a record.
@@ -38,7 +37,7 @@ pub(super) struct Sealed {
     pub(super) explicit_nonce: u64,
 }
 
-/// What a completed handshake has agreed on.
+/// The negotiated parameters of a completed handshake.
 pub(super) struct Secrets<'a> {
     /// Cipher, as OpenSSL names it.
     pub(super) cipher: &'a str,
@@ -55,7 +54,7 @@ pub(super) struct Alert {
 }
 
 impl RecordLayer {
-    /// Goes on where OpenSSL ends; `None` for ciphers other than AES-GCM.
+    /// Creates the record layer that replaces OpenSSL; `None` for ciphers other than AES-GCM.
     pub(super) fn new(secrets: &Secrets<'_>, role: DtlsRole, last_sealed: Sealed) -> Option<Self> {
         let (aead, prf): (&'static Algorithm, &'static tls_prf::Algorithm) =
             match secrets.cipher.rsplit_once("-AES")?.1 {
@@ -92,12 +91,12 @@ impl RecordLayer {
         })
     }
 
-    /// Goes on behind the last record that OpenSSL has sealed.
+    /// Continues after the last record that OpenSSL has sealed.
     pub(super) fn take_over(&mut self, last_sealed: Sealed) {
         self.last_sealed = last_sealed;
     }
 
-    /// Returns what is in a record; `None` if it is of no use here, not authentic, or a replay.
+    /// Returns the content of a record; `None` if it is not supported, not authentic, or a replay.
     pub(super) fn open(&mut self, record: &Record<'_>) -> Option<Opened> {
         let is_new = self.replay.is_new(record.sequence);
         let is_of_use = matches!(record.content_type, ALERT | APPLICATION_DATA);
@@ -140,7 +139,7 @@ impl RecordLayer {
     }
 }
 
-/// What a record holds.
+/// The content of a record.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Opened {
     /// An alert.
@@ -150,13 +149,13 @@ pub(super) enum Opened {
 }
 
 impl Alert {
-    /// The goodbye.
+    /// The close_notify alert.
     pub(super) const CLOSE_NOTIFY: Self = Self {
         level: 1,
         description: 0,
     };
 
-    /// Returns whether the association is over with it.
+    /// Returns whether it ends the association.
     pub(super) fn is_fatal(self) -> bool {
         self.level == 2
     }
@@ -176,7 +175,8 @@ impl Direction {
         })
     }
 
-    /// RFC 5288 section 3: the IV of the handshake, then what the record carries.
+    /// Returns the nonce (RFC 5288 section 3): the IV of the handshake, then the record's explicit
+    /// part.
     fn nonce(&self, explicit: [u8; EXPLICIT_NONCE_LEN]) -> Nonce {
         let mut nonce = [0; IMPLICIT_NONCE_LEN + EXPLICIT_NONCE_LEN];
         let (implicit_part, explicit_part) = nonce.split_at_mut(IMPLICIT_NONCE_LEN);
@@ -203,7 +203,7 @@ impl Direction {
         let mut fragment = plaintext.to_vec();
         self.key
             .seal_in_place_append_tag(self.nonce(explicit_nonce), Aad::from(aad), &mut fragment)
-            .expect("a record is far shorter than what the cipher can take");
+            .expect("a record is far shorter than the cipher's limit");
         let length = EXPLICIT_NONCE_LEN + fragment.len();
         let mut record = vec![content_type, VERSION[0], VERSION[1]];
         record.extend_from_slice(&epoch_and_sequence(sealed.sequence));
@@ -219,8 +219,8 @@ fn epoch_and_sequence(sequence: u64) -> [u8; 8] {
     (u64::from(EPOCH) << 48 | sequence).to_be_bytes()
 }
 
-/// Returns what is authenticated beside the content (RFC 5246 section 6.2.3.3, with epoch and
-/// sequence number by RFC 6347 section 4.1.2.1).
+/// Returns the additional authenticated data (RFC 5246 section 6.2.3.3, with epoch and sequence
+/// number by RFC 6347 section 4.1.2.1).
 fn associated_data(content_type: u8, sequence: u64, length: usize) -> [u8; 13] {
     let [e0, e1, s0, s1, s2, s3, s4, s5] = epoch_and_sequence(sequence);
     let [v0, v1] = VERSION;
@@ -228,10 +228,10 @@ fn associated_data(content_type: u8, sequence: u64, length: usize) -> [u8; 13] {
     [e0, e1, s0, s1, s2, s3, s4, s5, content_type, v0, v1, l0, l1]
 }
 
-/// Which of the last 64 records have been seen (RFC 6347 section 4.1.2.6).
+/// The replay window: which of the last 64 records have been seen (RFC 6347 section 4.1.2.6).
 ///
-/// It begins with none, when the handshake is complete: what OpenSSL has seen before was the
-/// handshake itself, of which nothing is taken here.
+/// It starts empty after the handshake: OpenSSL has seen only the handshake itself, of which
+/// nothing is accepted here.
 #[derive(Debug, Default)]
 struct ReplayWindow {
     /// The highest sequence number seen, and one more.
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_side_seals_the_other_opens() {
+    fn sealed_records_are_opened_by_the_other_side() {
         for cipher in [
             "ECDHE-ECDSA-AES128-GCM-SHA256",
             "ECDHE-RSA-AES256-GCM-SHA384",
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_the_last_sequence_number_nothing_is_sent() {
+    fn nothing_is_sent_after_the_last_sequence_number() {
         let mut layer = layer(DtlsRole::Server, "ECDHE-ECDSA-AES128-GCM-SHA256").unwrap();
         layer.last_sealed.sequence = MAX_SEQUENCE - 1;
         assert!(layer.seal_application_data(b"last").is_some());
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_bit_anywhere_but_in_the_version_is_noticed() {
+    fn changed_bit_outside_the_version_is_detected() {
         let cipher = "ECDHE-ECDSA-AES128-GCM-SHA256";
         let alert = layer(DtlsRole::Client, cipher)
             .unwrap()

@@ -1,4 +1,4 @@
-//! Which side begins the handshake.
+//! The DTLS role.
 
 /// Side of a DTLS association.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

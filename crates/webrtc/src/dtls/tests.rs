@@ -1,5 +1,5 @@
-//! Two associations against each other over a wire that loses, repeats and reorders, and against
-//! OpenSSL peers that do what ours does not.
+//! Tests of two associations over a wire that loses, repeats and reorders, and of associations with
+//! OpenSSL peers that behave differently from ours.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -79,8 +79,8 @@ impl Pair {
         (pair, client, server)
     }
 
-    /// Starts, and delivers what `is_delivered` lets through (by its number among all that is sent)
-    /// until both are silent and at rest.
+    /// Starts, and delivers the datagrams that `is_delivered` accepts by their number, until both
+    /// sides are silent and at rest.
     fn run(&mut self, is_delivered: impl Fn(usize, &[u8]) -> bool) {
         self.client.start(self.now);
         self.server.start(self.now);
@@ -164,7 +164,7 @@ fn two_handshakes_have_different_keys() {
 }
 
 #[test]
-fn every_datagram_is_told_for_dtls_and_fits_the_mtu() {
+fn every_datagram_is_classified_as_dtls_and_fits_the_mtu() {
     let (mut pair, ..) = Pair::connected();
     pair.client.close();
     pair.deliver(|_, _| true);
@@ -175,9 +175,9 @@ fn every_datagram_is_told_for_dtls_and_fits_the_mtu() {
     }
 }
 
-/// The server's last flight is left out: see the next test.
+/// The server's last flight is excluded: see the next test.
 #[test]
-fn a_lost_datagram_is_made_up_for_wherever_it_was() {
+fn handshake_completes_after_the_loss_of_any_datagram() {
     let (pair, ..) = Pair::connected();
     for lost in 0..pair.sent.len() - 1 {
         let mut pair = Pair::new();
@@ -209,7 +209,7 @@ fn two_lost_datagrams_are_made_up_for_wherever_they_were() {
 
 /// OpenSSL's own timer is on the clock of the system, so this test has to wait for it: a second.
 #[test]
-fn a_client_gets_the_last_flight_of_the_server_again() {
+fn last_flight_of_the_server_is_retransmitted() {
     let (pair, ..) = Pair::connected();
     let lost = pair.sent.len() - 1;
     assert_eq!(pair.sent[lost].0, Towards::Client);
@@ -235,7 +235,7 @@ fn a_client_gets_the_last_flight_of_the_server_again() {
 }
 
 #[test]
-fn a_path_that_loses_a_third_of_all_datagrams_is_good_enough() {
+fn handshake_completes_with_a_third_of_all_datagrams_lost() {
     for seed in 0..10_usize {
         let mut pair = Pair::new();
         pair.run(|number, datagram| {
@@ -268,9 +268,9 @@ fn repeated_and_reordered_flights_are_sorted_out() {
     assert_eq!(client.local, connected_keys(&mut pair.server).remote);
 }
 
-/// Browsers send this always: a post-quantum key share does not fit into one datagram.
+/// Browsers always send two: a post-quantum key share does not fit into one datagram.
 #[test]
-fn a_client_hello_in_two_datagrams_is_accepted_in_either_order() {
+fn client_hello_in_two_datagrams_is_accepted_in_either_order() {
     for order in [[0, 1], [1, 0]] {
         let mut pair = Pair::new();
         pair.client.start(pair.now);
@@ -288,7 +288,7 @@ fn a_client_hello_in_two_datagrams_is_accepted_in_either_order() {
 /// A ClientHello as long as a post-quantum key share makes it, in fragments that the network
 /// delivers as it likes.
 #[test]
-fn a_client_hello_in_many_datagrams_is_accepted_in_any_order_and_with_repetitions() {
+fn client_hello_in_many_datagrams_is_accepted_in_any_order_and_with_repetitions() {
     type Flight = Vec<Vec<u8>>;
     let orders: [fn(Flight) -> Flight; 4] = [
         |flight| flight,
@@ -369,7 +369,7 @@ fn a_server_refuses_a_client_with_another_certificate() {
     pair.run(|_, _| true);
     let error = failure(&mut pair.server);
     assert!(matches!(error, DtlsError::FingerprintMismatch), "{error}");
-    // The client learns of it by an alert, not by silence.
+    // The client gets an alert.
     let error = failure(&mut pair.client);
     assert!(matches!(error, DtlsError::Alert { .. }), "{error}");
 }
@@ -388,8 +388,7 @@ fn a_client_refuses_a_server_with_another_certificate() {
     assert!(matches!(error, DtlsError::Alert { .. }), "{error}");
 }
 
-/// Records in the clear that have no place in a handshake, each of which OpenSSL answers by ending
-/// it.
+/// Plaintext records that do not belong to a handshake. OpenSSL ends the handshake on each of them.
 fn junk() -> Vec<Vec<u8>> {
     let record = |content_type: u8, fragment: &[u8]| {
         let mut record = vec![content_type, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 1, 0];
@@ -447,7 +446,7 @@ fn junk_from_a_forged_address_ends_no_handshake_and_no_association() {
 }
 
 #[test]
-fn handshake_that_the_peer_ends_in_the_clear_ends_after_a_moment_with_its_reason() {
+fn plaintext_alert_ends_the_handshake_after_a_delay_with_its_reason() {
     let mut pair = Pair::new();
     pair.client.start(pair.now);
     let begun = pair.now;
@@ -466,7 +465,7 @@ fn handshake_that_the_peer_ends_in_the_clear_ends_after_a_moment_with_its_reason
 }
 
 #[test]
-fn record_that_came_before_openssl_was_given_up_is_known_when_it_comes_again() {
+fn record_from_before_openssl_was_dropped_is_detected_as_a_replay() {
     let theirs = certificate();
     let server = association(DtlsRole::Server, &certificate(), theirs.fingerprint());
     let mut server = server.with_application_data();
@@ -489,11 +488,11 @@ fn record_that_came_before_openssl_was_given_up_is_known_when_it_comes_again() {
 }
 
 #[test]
-fn last_flight_is_sent_again_to_a_client_that_repeats_the_same_records() {
+fn last_flight_is_retransmitted_to_a_client_that_repeats_the_same_records() {
     let mut pair = Pair::new();
     pair.client.start(pair.now);
     pair.server.start(pair.now);
-    // The server is done, and what it says last does not arrive.
+    // The server is done, and its last flight is lost.
     while pair.server.poll_event().is_none() {
         assert!(pair.deliver(|_, _| true));
     }
@@ -535,7 +534,7 @@ fn the_second_look_at_the_certificate_does_not_rely_on_the_first() {
 }
 
 #[test]
-fn an_association_without_a_fingerprint_cannot_be_made() {
+fn association_without_a_fingerprint_is_refused() {
     let context = DtlsContext::new(&certificate()).unwrap();
     let result = Dtls::new(&context, DtlsRole::Server, Vec::new());
     assert!(matches!(result, Err(DtlsError::NoFingerprint)));
@@ -563,7 +562,7 @@ fn every_hash_function_can_announce_the_certificate() {
 }
 
 #[test]
-fn a_handshake_nobody_answers_is_given_up() {
+fn unanswered_handshake_times_out() {
     for role in [DtlsRole::Client, DtlsRole::Server] {
         let peer = certificate();
         let mut dtls = association(role, &certificate(), peer.fingerprint());
@@ -588,7 +587,7 @@ fn a_handshake_nobody_answers_is_given_up() {
 }
 
 #[test]
-fn close_is_announced_and_answered() {
+fn close_notify_is_sent_and_answered() {
     for closing in [Towards::Client, Towards::Server] {
         let (mut pair, ..) = Pair::connected();
         let (closer, other) = match closing {
@@ -603,7 +602,7 @@ fn close_is_announced_and_answered() {
         assert!(!other.is_connected());
         let answer = drain(other);
         assert_eq!(answer.len(), 1);
-        // Whoever has closed does not listen any more.
+        // A closed side ignores further datagrams.
         closer.handle_datagram(pair.now, &answer[0]);
         assert!(closer.poll_event().is_none());
         assert!(closer.poll_transmit().is_none());
@@ -611,7 +610,7 @@ fn close_is_announced_and_answered() {
 }
 
 #[test]
-fn a_server_settles_some_time_after_the_handshake() {
+fn server_settles_some_time_after_the_handshake() {
     let mut pair = Pair::new();
     pair.client.start(pair.now);
     while pair.deliver(|_, _| true) {}
@@ -646,7 +645,7 @@ fn a_lost_last_flight_of_the_server_does_not_disturb_its_association() {
     assert!(pair.server.poll_event().is_none());
 }
 
-/// An OpenSSL client made by a test, to be what ours is not.
+/// An OpenSSL client with settings that ours does not have.
 struct RawClient {
     stream: SslStream<DatagramPipe>,
     first_flight: Vec<u8>,
@@ -787,7 +786,7 @@ fn the_server_picks_the_profile_it_likes_best_among_those_offered() {
 }
 
 #[test]
-fn each_cipher_a_peer_may_insist_on_is_there() {
+fn every_cipher_is_supported() {
     for cipher in [
         "ECDHE-ECDSA-AES128-GCM-SHA256",
         "ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -798,9 +797,9 @@ fn each_cipher_a_peer_may_insist_on_is_there() {
     }
 }
 
-/// Whoever goes on without OpenSSL on one side has to be understood by OpenSSL on the other.
+/// The record layer of one side has to interoperate with OpenSSL on the other.
 #[test]
-fn a_settled_association_still_hears_and_says_goodbye() {
+fn settled_association_receives_and_sends_close_notify() {
     for (cipher, closer) in [
         ("ECDHE-ECDSA-AES128-GCM-SHA256", Towards::Client),
         ("ECDHE-ECDSA-AES128-GCM-SHA256", Towards::Server),
@@ -841,8 +840,8 @@ fn application_data_and_repeated_handshakes_do_not_disturb_a_settled_association
     assert!(server.poll_event().is_none() && server.poll_transmit().is_none());
 }
 
-/// Returns the record layer of a client whose handshake is complete, for what OpenSSL cannot be
-/// made to send.
+/// Returns the record layer of a client after the handshake, for records that OpenSSL does not
+/// send.
 fn record_layer_of(client: &RawClient) -> RecordLayer {
     let ssl = client.stream.ssl();
     let mut master_secret = [0; 48];
@@ -864,7 +863,7 @@ fn record_layer_of(client: &RawClient) -> RecordLayer {
 }
 
 #[test]
-fn a_fatal_alert_ends_an_association_and_a_warning_does_not() {
+fn fatal_alert_ends_the_association_and_a_warning_does_not() {
     for is_settled in [false, true] {
         let (client, mut server) = connected_to_raw_client(|_| {});
         if is_settled {
@@ -898,7 +897,7 @@ fn a_fatal_alert_ends_an_association_and_a_warning_does_not() {
 }
 
 #[test]
-fn a_renegotiation_is_refused_and_the_association_goes_on() {
+fn renegotiation_is_refused_and_the_association_continues() {
     for is_settled in [false, true] {
         let (mut client, mut server) = connected_to_raw_client(|_| {});
         if is_settled {
@@ -958,7 +957,7 @@ fn changed_records_do_not_end_an_association() {
 }
 
 #[test]
-fn an_expired_rsa_certificate_is_as_good_as_any_if_it_is_the_announced_one() {
+fn expired_rsa_certificate_is_accepted_if_it_is_the_announced_one() {
     let (certificate_of_peer, key) = expired_rsa_certificate();
     let der = certificate_of_peer.to_der().unwrap();
     let announced = Fingerprint::of(HashAlgorithm::Sha256, &der);
@@ -1024,7 +1023,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_handshake_ends_in_success_or_failure_and_never_in_other_keys(
+    fn changed_handshake_never_leads_to_different_keys(
         target in 0_usize..6,
         at in any::<prop::sample::Index>(),
         value in any::<u8>(),

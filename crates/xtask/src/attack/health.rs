@@ -1,4 +1,4 @@
-//! `GET /healthz`, once a second, each on a connection of its own: what an orchestrator sees.
+//! `GET /healthz` once a second, each on a connection of its own, as an orchestrator does.
 #![allow(
     clippy::disallowed_methods,
     reason = "a driver: it measures how long answers take"
@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 /// From one request to the next.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Time that an answer may take: orchestrators wait for a second or a few.
+/// Timeout of a response: orchestrators wait for a second or a few.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How the requests went.
+/// Results of the requests.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Health {
     /// The longest time to an answer.
@@ -24,7 +24,7 @@ pub(super) struct Health {
     pub(super) failures: u32,
 }
 
-/// A thread that asks until it is told to stop.
+/// A thread that sends requests until it is stopped.
 pub(super) struct Asker {
     stop: Sender<()>,
     thread: JoinHandle<Health>,
@@ -47,7 +47,7 @@ impl Asker {
         Self { stop, thread }
     }
 
-    /// Stops, and gives what was seen.
+    /// Stops, and returns the results.
     pub(super) fn stop(self) -> Health {
         // It fails only when the thread has panicked.
         let _ = self.stop.send(());

@@ -1,4 +1,4 @@
-//! `cargo xtask attack`: what hostile clients can do to the gateway, as one table.
+//! `cargo xtask attack`: the effects of hostile clients on the gateway, as one table.
 //!
 //! ```text
 //! rtmp-swarm (honest) ──RTMP──►              ──WebRTC──► whep-swarm (innocent)
@@ -8,8 +8,9 @@
 //!                                    └── memory, threads, file descriptors: ten times a second
 //! ```
 //!
-//! Everything runs on this machine, in a network namespace of its own (see [`network`]). The attacker takes
-//! its share of the processors, as it would not from elsewhere: a machine with one core shows less.
+//! Everything runs on this machine, in a network namespace of its own (see [`network`]). The
+//! attacker takes its share of the processors, as it would not from elsewhere: a machine with one
+//! core shows less.
 
 mod health;
 mod network;
@@ -29,7 +30,7 @@ use plan::PLANS;
 use scene::Scene;
 use table::Row;
 
-/// What to do, from the command line.
+/// Command-line arguments.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Only these attacks, by name

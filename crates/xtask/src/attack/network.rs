@@ -1,27 +1,28 @@
-//! A network namespace with addresses for all who take part.
+//! A network namespace with addresses for all participants.
 //!
-//! The gateway counts loopback addresses differently: its limits per address do not hold for this machine
-//! itself. So they take part under addresses of TEST-NET-1 (RFC 5737), all of them local there.
+//! The gateway counts loopback addresses differently: its limits per address do not hold for this
+//! machine itself. So they take part under addresses of TEST-NET-1 (RFC 5737), all of them local
+//! there.
 
 use std::env;
 use std::process::{Command, Stdio};
 
 use crate::load::{LoadError, io_error, succeed};
 
-/// Where the gateway is, and those who behave.
+/// Address of the gateway and of honest clients.
 pub(super) const GATEWAY: &str = "192.0.2.1";
 
 /// The attacker's addresses.
 pub(super) const ATTACKER: &str = "192.0.2.66,192.0.2.67,192.0.2.68,192.0.2.69,\
                                    192.0.2.70,192.0.2.71,192.0.2.72,192.0.2.73";
 
-/// Where the attacker plays the origin of pulled streams.
+/// Address at which the attacker plays the origin of pulled streams.
 pub(super) const ORIGIN: &str = "192.0.2.66:1935";
 
 /// Makes the addresses local, and goes on with the command that follows.
 const SETUP: &str = "ip link set lo up && ip address add 192.0.2.1/24 dev lo && exec \"$@\"";
 
-/// How a namespace is made: as root, or else in a user namespace.
+/// The way to create a namespace: as root, or else in a user namespace.
 const WAYS: [&[&str]; 2] = [&["--net"], &["--net", "--map-root-user"]];
 
 /// Runs this program with the same arguments in a namespace of its own.

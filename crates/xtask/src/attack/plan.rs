@@ -1,4 +1,4 @@
-//! The attacks, and what each of them needs.
+//! The attacks, and the needs of each.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ pub(super) struct Plan {
     pub(super) name: &'static str,
     /// Tables of the gateway's configuration beside the common ones.
     pub(super) configuration: &'static str,
-    /// What the attacker makes its streams of.
+    /// Source of the attacker's streams.
     material: Material,
 }
 

@@ -17,7 +17,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// Threads whose children are looked for.
 const MAX_PARENTS: usize = 64;
 
-/// What a process holds.
+/// Resources that a process holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sample {
     /// Resident memory in bytes.
@@ -28,7 +28,7 @@ pub(super) struct Sample {
     pub(super) of_children: u64,
 }
 
-/// What a process held over some time.
+/// Resources that a process held over some time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Course {
     /// When it was begun.
@@ -43,7 +43,7 @@ pub(super) struct Course {
     pub(super) was_killed: bool,
 }
 
-/// A thread that samples until it is told to stop.
+/// A thread that samples until it is stopped.
 pub(super) struct Sampler {
     course: Arc<Mutex<Course>>,
     stop: Sender<()>,
@@ -83,7 +83,7 @@ impl Sampler {
         }
     }
 
-    /// Stops, and gives what was seen.
+    /// Stops, and returns the results.
     pub(super) fn stop(self) -> Course {
         // It fails only when the thread has panicked.
         let _ = self.stop.send(());
@@ -127,7 +127,8 @@ impl Sample {
         Some(sample)
     }
 
-    /// Memory and threads of a `status` (`proc_pid_status(5)`); a process that is only waited for has none.
+    /// Memory and threads of a `status` (`proc_pid_status(5)`); a process that is only waited for
+    /// has none.
     fn parse(status: &str) -> Option<Self> {
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
@@ -146,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_has_memory_and_threads_while_the_process_runs() {
+    fn status_has_memory_and_threads_while_the_process_runs() {
         let status = "Name:\tgateway\nState:\tS\nVmRSS:\t    2048 kB\nThreads:\t4\n";
         let expected = Sample {
             resident: 2 << 20,
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_peak_is_kept_of_each_figure_alone() {
+    fn peak_is_kept_per_value() {
         let sample = |resident, threads| Sample {
             resident,
             threads,

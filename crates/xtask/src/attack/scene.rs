@@ -1,4 +1,4 @@
-//! One attack: who takes part, and in which order.
+//! One attack with its participants.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -16,13 +16,14 @@ use super::sampler::Sampler;
 use super::table::Row;
 use crate::load::{Gateway, LoadError, Programs, Running, io_error};
 
-/// From the start of the innocent viewer to that of the attack: it measures after some more than a second.
+/// From the start of the innocent viewer to that of the attack: it measures after some more than a
+/// second.
 const LEAD: Duration = Duration::from_secs(2);
 
 /// From the end of the attack to the last sample of memory.
 const REST: Duration = Duration::from_secs(10);
 
-/// What all attacks have in common.
+/// The common parts of all attacks.
 pub(super) struct Scene {
     pub(super) programs: Programs,
     pub(super) gateway: PathBuf,
@@ -145,11 +146,11 @@ fn report(mut program: Running) -> Result<Value, LoadError> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// Returns a figure of a program's report, if nothing in it has failed.
-fn time(program: Running, figure: &str) -> Option<f64> {
+/// Returns a value of a program's report, if nothing in it has failed.
+fn time(program: Running, pointer: &str) -> Option<f64> {
     let report = report(program).ok()?;
     let failures = report["failures"].as_object()?;
-    let time = report.pointer(figure)?.as_f64();
+    let time = report.pointer(pointer)?.as_f64();
     time.filter(|_| failures.is_empty())
 }
 

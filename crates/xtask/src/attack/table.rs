@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::health::Health;
 use super::sampler::{Course, Sample};
 
-/// What one attack has done.
+/// Results of one attack.
 pub(super) struct Row {
     pub(super) attack: &'static str,
     pub(super) course: Course,
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attack_becomes_a_row() {
+    fn attack_becomes_a_row() {
         let rendered = render(&[row()]);
         assert_eq!(
             rendered.lines().last().unwrap(),
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_that_has_ended_is_a_result() {
+    fn ended_gateway_is_a_result() {
         let mut ended = row();
         ended.viewer = Value::Null;
         ended.course.has_ended = true;

@@ -1,11 +1,11 @@
-//! `cargo xtask bench`: what a viewer costs, as one table.
+//! `cargo xtask bench`: the cost of a viewer, as one table.
 //!
 //! ```text
 //! rtmp-swarm ──RTMP──► distributary (release build) ──WebRTC──► whep-swarm
 //! ```
 //!
-//! Everything runs on this machine over loopback, so the viewers take their share of it: the figures of
-//! CPU are those of the gateway's process alone.
+//! Everything runs on this machine over loopback, so the viewers take their share of it: the
+//! figures of CPU are those of the gateway's process alone.
 
 mod table;
 
@@ -22,7 +22,7 @@ use serde_json::Value;
 use crate::load::{Gateway, LoadError, Programs, io_error, machine};
 use table::Row;
 
-/// What to measure, from the command line.
+/// Command-line arguments.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Number of viewers, one run each
@@ -42,7 +42,7 @@ pub(crate) struct Options {
     receive: Receive,
 }
 
-/// How the viewers receive.
+/// Receive mode of the viewers.
 #[derive(Clone, Copy, ValueEnum)]
 enum Receive {
     /// With `UDP_GRO`: what the sender segments costs it as on a wire.
@@ -100,7 +100,7 @@ fn start(programs: &Programs, shards: usize) -> Result<Gateway, LoadError> {
     Gateway::start(&program, &configuration, Stdio::inherit())
 }
 
-/// Returns what the sealing and sending alone costs at this moment.
+/// Measures the cost of sealing and sending alone.
 fn floor(programs: &Programs, viewers: usize, options: &Options) -> Result<Value, LoadError> {
     let mut floor = programs.command("egress-floor");
     floor
@@ -129,7 +129,7 @@ fn watch(
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// Returns what the gateway says of itself.
+/// Returns the gateway's own stats.
 fn status(gateway: &Gateway) -> Result<Value, LoadError> {
     let failed = io_error("the gateway's API");
     let address = gateway.address("Admin");

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// One run. Figures that the report does not have are left blank.
+/// One run. Values that the report does not have are blank.
 pub(super) struct Row {
     viewers: usize,
     shards: usize,
@@ -21,7 +21,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Takes the figures from a report of `whep-swarm`, from what the gateway says of itself, and from
+    /// Takes the values from a report of `whep-swarm`, from the gateway's own stats, and from
     /// the report of `egress-floor` for as many viewers.
     pub(super) fn new(
         viewers: usize,
@@ -49,7 +49,7 @@ impl Row {
         }
     }
 
-    /// Returns how many viewers one core could serve at this cost.
+    /// Returns the number of viewers that one core could serve at this cost.
     fn viewers_per_core(&self) -> Option<f64> {
         let per_viewer = self.cpu_us_per_packet? * self.packets_per_second?;
         (per_viewer > 0.0).then(|| 1e6 / per_viewer)
@@ -106,7 +106,7 @@ const HEADER: [&str; COLUMNS] = [
     "join p95 ms",
     "loss %",
     "longest gap ms",
-    "picture in to last out, p99 ms",
+    "frame in to last out, p99 ms",
 ];
 
 /// Returns all rows under one header.
@@ -124,7 +124,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_report_becomes_a_row() {
+    fn report_becomes_a_row() {
         let report = json!({
             "joined": 99,
             "server": {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_is_blank() {
+    fn missing_values_are_blank() {
         let rendered = render(&[Row::new(1, 1, &json!({}), &json!({}), &json!({}))]);
         assert!(rendered.ends_with("| 0 of 1 | 1 |  |  |  |  |  |  |  |  |  |  |  |\n"));
     }

@@ -1,4 +1,4 @@
-//! As much of FLV as it takes to cut a file of ffmpeg apart and put another one together.
+//! The part of FLV that it takes to split a file of ffmpeg and to write another one.
 //!
 //! This crate stays free of the workspace's own crates, so that it can say which of them does not
 //! build.
@@ -24,7 +24,7 @@ pub(super) fn media(file: &[u8], kind: u8) -> (&[u8], Vec<&[u8]>) {
         rest = rest
             .get(TAG_HEADER + len + PREVIOUS_TAG_SIZE..)
             .unwrap_or_default();
-        // The second byte says what it is: 0 configuration, 1 media, 2 end of the sequence.
+        // The second byte is the packet type: 0 configuration, 1 media, 2 end of the sequence.
         match body.get(1) {
             Some(0) if tag == kind => header = body,
             Some(1) if tag == kind => media.push(body),
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_put_together_comes_apart_again() {
+    fn written_file_is_parsed_again() {
         let tags: [(u64, u8, &[u8]); 5] = [
             (0, VIDEO, &[0x17, 0, 1]),
             (0, AUDIO, &[0xaf, 0, 2]),

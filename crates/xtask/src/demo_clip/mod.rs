@@ -1,13 +1,12 @@
 //! `cargo xtask demo-clip`: makes the clip that `distributary --demo` publishes.
 //!
-//! The clip is played in a loop, so its end must fit its beginning: in the picture, in the sound, and
-//! in the timestamps. It therefore lasts a whole number of pictures, of AAC frames and of
-//! milliseconds, and what it shows and plays is periodic. The picture and the sound are drawn here;
-//! ffmpeg writes the name on them and encodes them.
+//! The clip is played in a loop, so its end must match its start: in video, audio and timestamps.
+//! It therefore lasts a whole number of video frames, of AAC frames and of milliseconds, and its
+//! content is periodic. Video and audio are generated here; ffmpeg draws the name on them and encodes them.
 
+mod audio;
 mod flv;
-mod picture;
-mod sound;
+mod video;
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -16,24 +15,25 @@ use std::{fs, thread};
 
 use clap::Args;
 
-/// Length of the clip: 336 pictures at 30 per second, and 525 AAC frames of 1024 samples at 48 kHz.
+/// Length of the clip: 336 video frames at 30 per second, and 525 AAC frames of 1024 samples at 48
+/// kHz.
 const MILLIS: u64 = 11_200;
-const PICTURES: usize = 336;
+const FRAMES: usize = 336;
 const AAC_FRAMES: usize = 525;
 const AAC_SAMPLES: usize = 1024;
 
-/// Pictures from one keyframe to the next: a divisor, so that the rhythm goes on over the end.
+/// Video frames per GOP: a divisor of [`FRAMES`], so that the interval holds across the loop.
 const KEYFRAME_INTERVAL: &str = "56";
 
-/// The sound is encoded three times over, and the clip takes the AAC frames of the second: those
-/// overlap with what comes before and after them as if there were neither beginning nor end. The
-/// encoder puts one frame of silence before everything.
+/// The audio is encoded three times in a row, and the clip contains the AAC frames of the second
+/// time: they overlap with their neighbours as in an endless loop. The encoder writes one frame of
+/// silence first.
 const FIRST_AAC_FRAME: usize = AAC_FRAMES + 1;
 
 /// The clip is part of the binary; it should not be most of it.
 const MAX_LEN: usize = 400 << 10;
 
-/// Where the clip goes.
+/// Path of the clip.
 #[derive(Args)]
 pub(crate) struct Options {
     /// The file to write.
@@ -45,7 +45,7 @@ fn default_output() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../gateway/assets/demo.flv")
 }
 
-/// Why there is no clip.
+/// The reason why there is no clip.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DemoClipError {
     /// ffmpeg could not be run, or a file not be written.
@@ -58,7 +58,7 @@ pub(crate) enum DemoClipError {
     /// ffmpeg ended with an error; it has said which.
     #[error("ffmpeg failed: {status}")]
     Ffmpeg { status: std::process::ExitStatus },
-    /// What ffmpeg made is not what the clip needs.
+    /// The output of ffmpeg does not meet the clip's requirements.
     #[error("ffmpeg made {got} {what}, not {wanted}")]
     Count {
         what: &'static str,
@@ -89,7 +89,7 @@ pub(crate) fn run(options: &Options) -> Result<(), DemoClipError> {
 }
 
 fn encode_video() -> Result<Vec<u8>, DemoClipError> {
-    let size = format!("{}x{}", picture::WIDTH, picture::HEIGHT);
+    let size = format!("{}x{}", video::WIDTH, video::HEIGHT);
     let filter = format!(
         "{},{},scale=out_color_matrix=bt709:out_range=tv,format=yuv420p",
         "drawtext=font=Sans:text=Distributary:fontsize=46:fontcolor=white@0.92:x=34:y=h-104",
@@ -106,9 +106,9 @@ fn encode_video() -> Result<Vec<u8>, DemoClipError> {
         "-colorspace", "bt709", "-flvflags", "no_duration_filesize", "-f", "flv", "pipe:1",
     ];
     ffmpeg(&arguments, |input| {
-        let mut picture = picture::Picture::new();
-        for n in 0..PICTURES {
-            input.write_all(picture.draw(n as f32 / PICTURES as f32))?;
+        let mut canvas = video::Canvas::new();
+        for n in 0..FRAMES {
+            input.write_all(canvas.draw(n as f32 / FRAMES as f32))?;
         }
         Ok(())
     })
@@ -122,7 +122,7 @@ fn encode_audio() -> Result<Vec<u8>, DemoClipError> {
         "-c:a", "aac", "-aac_coder", "fast", "-b:a", "64k",
         "-flvflags", "no_duration_filesize", "-f", "flv", "pipe:1",
     ];
-    let samples: Vec<u8> = sound::samples(AAC_FRAMES * AAC_SAMPLES)
+    let samples: Vec<u8> = audio::samples(AAC_FRAMES * AAC_SAMPLES)
         .into_iter()
         .flatten()
         .flat_map(f32::to_le_bytes)
@@ -132,7 +132,7 @@ fn encode_audio() -> Result<Vec<u8>, DemoClipError> {
     })
 }
 
-/// Runs ffmpeg with what `feed` writes as its input, and returns its output.
+/// Runs ffmpeg with the output of `feed` as its input, and returns its output.
 fn ffmpeg(
     arguments: &[&str],
     feed: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send,
@@ -165,11 +165,11 @@ fn ffmpeg(
     Ok(output.stdout)
 }
 
-/// Puts the pictures and the chosen AAC frames into one file, each at its exact time.
+/// Writes the video frames and the chosen AAC frames to one file, each at its exact time.
 fn assemble(video: &[u8], audio: &[u8]) -> Result<Vec<u8>, DemoClipError> {
-    let (video_header, pictures) = flv::media(video, flv::VIDEO);
+    let (video_header, frames) = flv::media(video, flv::VIDEO);
     let (audio_header, blocks) = flv::media(audio, flv::AUDIO);
-    check_count("pictures", pictures.len(), PICTURES)?;
+    check_count("video frames", frames.len(), FRAMES)?;
     let blocks = blocks
         .get(FIRST_AAC_FRAME..FIRST_AAC_FRAME + AAC_FRAMES)
         .unwrap_or_default();
@@ -178,10 +178,10 @@ fn assemble(video: &[u8], audio: &[u8]) -> Result<Vec<u8>, DemoClipError> {
     let mut tags = vec![(0, flv::VIDEO, video_header), (0, flv::AUDIO, audio_header)];
     let at = |n: usize, of: usize| (n as u64 * MILLIS + of as u64 / 2) / of as u64;
     tags.extend(
-        pictures
+        frames
             .iter()
             .enumerate()
-            .map(|(n, body)| (at(n, PICTURES), flv::VIDEO, *body)),
+            .map(|(n, body)| (at(n, FRAMES), flv::VIDEO, *body)),
     );
     tags.extend(
         blocks

@@ -62,7 +62,7 @@ impl Gateway {
             let address = words.next().ok_or(LoadError::NoAddress(what))?;
             gateway.addresses.insert(what, address);
         }
-        // The rest is of no interest, but somebody has to take it.
+        // The rest is not used, but must be read.
         thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         Ok(gateway)
     }

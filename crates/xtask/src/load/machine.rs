@@ -1,4 +1,4 @@
-//! The machine the figures are from: without it they say nothing.
+//! The machine that the results are from: without it they mean nothing.
 
 use std::fs;
 
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_processor_is_named() {
+    fn processor_has_a_name() {
         let text = "processor\t: 0\nmodel name\t: A Processor\nflags\t: a b\n";
         assert_eq!(field(text, "model name"), Some("A Processor"));
         assert_eq!(field(text, "vendor"), None);

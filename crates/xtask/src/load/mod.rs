@@ -1,4 +1,4 @@
-//! What is needed to put load on a gateway: release builds, a clip, the gateway itself.
+//! The requirements of a load test: release builds, a clip, the gateway itself.
 
 mod gateway;
 pub(crate) mod machine;
@@ -59,7 +59,7 @@ const CLIP: &[&str] = &[
     "flv",
 ];
 
-/// Why there is no load.
+/// The reason why a load test cannot run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
     #[error(transparent)]
@@ -84,13 +84,14 @@ pub(crate) enum LoadError {
     Report(#[from] serde_json::Error),
 }
 
-/// The release builds of what is measured and of what measures.
+/// The release builds of the gateway and of the measuring programs.
 pub(crate) struct Programs {
     pub(crate) folder: PathBuf,
 }
 
 impl Programs {
-    /// Builds those of some crates, and installs what the build and the clips need.
+    /// Builds the programs of some crates, and installs the tools that the build and the clips
+    /// need.
     pub(crate) fn build(crates: &[&str]) -> Result<Self, LoadError> {
         let needed: Vec<&Tool> = tools::BUILD.iter().chain(tools::FFMPEG).collect();
         tools::ensure(&needed, true)?;
@@ -98,8 +99,8 @@ impl Programs {
         let mut command = Command::new(cargo);
         command.args(["build", "--locked", "--release"]);
         command.args(crates.iter().flat_map(|name| ["-p", name]));
-        // Build scripts watch what `cargo run` has set for this program: with it, each change between this
-        // and a build by hand would compile half of the dependencies again.
+        // Build scripts watch what `cargo run` has set for this program: with it, each change
+        // between this and a build by hand would compile half of the dependencies again.
         for (variable, _) in env::vars_os() {
             let is_ours =
                 |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");

@@ -5,10 +5,10 @@ use std::process::Command;
 
 use crate::programs::{self, ProgramError};
 
-/// What is installed: libdatachannel, built for Node.
+/// The installed package: libdatachannel, built for Node.
 const MANIFEST: &str = include_str!("package.json");
 
-/// Its versions and checksums, and those of what it needs.
+/// The versions and checksums of it and of its dependencies.
 const LOCK: &str = include_str!("package-lock.json");
 
 /// Makes sure that the packages are in the folder `tools/node` of the build folder.

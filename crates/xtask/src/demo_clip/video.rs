@@ -1,5 +1,5 @@
-//! The picture: a river that comes in at the left and leaves as a delta, pulses of light flowing
-//! down its arms to those who wait at their ends.
+//! The video: a river that enters at the left and leaves as a delta, with pulses of light flowing
+//! down its arms to the viewers at their ends.
 
 use std::f32::consts::TAU;
 
@@ -18,7 +18,7 @@ const ARMS: [[f32; 2]; 8] = [
     [0.19, 0.13],
 ];
 
-/// Where the river comes from, where the arms part, and where they end, in parts of the width.
+/// Start of the river, partings of the arms, and their ends, as fractions of the width.
 const SOURCE: f32 = 0.06;
 const FIRST_PARTING: [f32; 2] = [0.2, 0.5];
 const SECOND_PARTING: [f32; 2] = [0.48, 0.82];
@@ -33,14 +33,14 @@ const PULSES_ON_THE_WAY: f32 = 1.6;
 const SOURCE_COLOUR: [f32; 3] = [60.0, 130.0, 255.0];
 const MOUTH_COLOUR: [f32; 3] = [40.0, 235.0, 190.0];
 
-/// Draws pictures, one after the other.
-pub(super) struct Picture {
+/// Draws video frames, one after the other.
+pub(super) struct Canvas {
     background: Vec<[f32; 3]>,
     light: Vec<[f32; 3]>,
     rgb: Vec<u8>,
 }
 
-impl Picture {
+impl Canvas {
     pub(super) fn new() -> Self {
         Self {
             background: background(),
@@ -49,7 +49,7 @@ impl Picture {
         }
     }
 
-    /// Draws the picture at `phase` of the loop, from 0 to 1, as 24-bit RGB.
+    /// Draws the frame at `phase` of the loop, from 0 to 1, as 24-bit RGB.
     pub(super) fn draw(&mut self, phase: f32) -> &[u8] {
         self.light.clone_from(&self.background);
         for (n, arm) in ARMS.iter().enumerate() {
@@ -148,7 +148,7 @@ fn background() -> Vec<[f32; 3]> {
         .collect()
 }
 
-/// Returns the height of an arm at `x`, both in parts of the picture.
+/// Returns the height of an arm at `x`, both as fractions of the frame.
 fn height_of(arm: [f32; 2], x: f32, offset: f32, phase: f32) -> f32 {
     let first = arm[0] * smooth_step(FIRST_PARTING[0], FIRST_PARTING[1], x);
     let second = arm[1] * smooth_step(SECOND_PARTING[0], SECOND_PARTING[1], x);
@@ -163,7 +163,7 @@ fn sway(x: f32, offset: f32, phase: f32) -> f32 {
     0.016 * wave + 0.012 * parted * own
 }
 
-/// Returns how bright a pulse is at this place: the same in all arms, as every viewer gets the
+/// Returns the brightness of a pulse at this point: the same in all arms, as every viewer gets the
 /// same, but not at the same moment in each.
 fn pulse(along: f32, offset: f32, phase: f32) -> f32 {
     let late = 0.12 * (offset * 7.0).sin() * along;
@@ -191,9 +191,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_of_the_loop_is_its_beginning() {
-        let mut picture = Picture::new();
-        let first = picture.draw(0.0).to_vec();
+    fn end_of_the_loop_equals_its_start() {
+        let mut canvas = Canvas::new();
+        let first = canvas.draw(0.0).to_vec();
         let largest = |other: &[u8]| {
             first
                 .iter()
@@ -202,9 +202,9 @@ mod tests {
                 .max()
                 .unwrap_or_default()
         };
-        assert!(largest(picture.draw(1.0)) <= 2);
+        assert!(largest(canvas.draw(1.0)) <= 2);
         assert!(
-            largest(picture.draw(0.5 / PULSES_PER_LOOP)) > 50,
+            largest(canvas.draw(0.5 / PULSES_PER_LOOP)) > 50,
             "it moves in between"
         );
     }

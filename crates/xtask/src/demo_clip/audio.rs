@@ -1,4 +1,4 @@
-//! The sound: four soft chords, and drops of a bell over them.
+//! The audio: four soft chords, and bell notes over them.
 
 use std::f64::consts::TAU;
 
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sound_is_soft_and_its_end_fits_its_beginning() {
+    fn audio_is_soft_and_its_end_matches_its_start() {
         let samples = samples(11_200 * 48);
         let peak = samples
             .iter()
