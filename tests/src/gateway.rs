@@ -368,7 +368,8 @@ fn address(line: &Line, what: &str) -> Option<SocketAddr> {
         .find_map(|word| word.parse().ok())
 }
 
-/// Returns the path of the gateway's executable, which cargo builds before it runs the tests of the workspace.
+/// Returns the path of the gateway's executable, which cargo builds before it runs the tests of the
+/// workspace.
 ///
 /// # Panics
 /// When it is missing, or older than its sources: a test of this package alone does not build it.

@@ -1,5 +1,5 @@
-//! A publisher sends nothing for some seconds over a connection that stays, and goes on. Chromium asks for keyframes
-//! meanwhile.
+//! A publisher pauses for some seconds on an open connection, and continues. Chromium sends
+//! keyframe requests during the pause.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use distributary_tests::page::WatchPage;
 use distributary_tests::wait::eventually;
 use tokio::time::{Instant, sleep_until};
 
-/// Frames before the pause: it comes in the middle of a GOP.
+/// Frames before the pause, which comes in the middle of a GOP.
 const BEFORE: u32 = 7 * FRAME_RATE;
 
 /// Frames from one keyframe to the next.
@@ -20,7 +20,8 @@ const GOP: u32 = 4 * FRAME_RATE;
 /// Frames after the pause.
 const AFTER: u32 = 4 * FRAME_RATE;
 
-/// Publishes the beginning of a clip as `live/<name>`, with a pause in it, and stays until it is dropped.
+/// Publishes the beginning of a clip as `live/<name>`, with a pause in it, and stays until it is
+/// dropped.
 async fn publish(gateway: &Gateway, clip: &Clip, name: &str, pause: Duration) {
     let file = std::fs::read(clip.path()).expect("the clip can be read");
     let tags: Vec<FlvTag> = FlvReader::new(file.into())

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn it_has_the_addresses_each_at_the_start_of_a_line() {
+    fn every_address_begins_a_line() {
         let text = banner("[::]:1935", "[::]:8080", false);
         for line in [
             "RTMP    [::]:1935",
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn its_commands_work_on_this_machine() {
+    fn printed_commands_work_on_this_machine() {
         let text = banner("[::]:1935", "0.0.0.0:40001", false);
         assert!(text.contains("-f flv rtmp://127.0.0.1:1935/live/test\n"));
         assert!(text.contains("  http://127.0.0.1:40001/live/test\n"));

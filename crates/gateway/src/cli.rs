@@ -50,16 +50,16 @@ pub struct Cli {
 pub struct Flags {
     /// Listen here for RTMP publishers [default: [::]:1935]
     ///
-    /// host:port over TCP. [::] accepts IPv4 too. With port 0 the system chooses one, which is printed
-    /// at the start.
+    /// host:port over TCP. [::] accepts IPv4 too. With port 0 the system chooses one, which is
+    /// printed at startup.
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtmp: Option<ListenAddress>,
 
     /// Listen here for HTTP: WHEP, the API and the page [default: [::]:8080]
     ///
-    /// host:port over TCP. [::] accepts IPv4 too. With port 0 the system chooses one, which is printed
-    /// at the start.
+    /// host:port over TCP. [::] accepts IPv4 too. With port 0 the system chooses one, which is
+    /// printed at startup.
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<ListenAddress>,
@@ -67,7 +67,7 @@ pub struct Flags {
     /// Send and receive WebRTC media here [default: [::]:8189]
     ///
     /// host:port over UDP, one port for all viewers. [::] accepts IPv4 too. With port 0 the system
-    /// chooses one, which is printed at the start.
+    /// chooses one, which is printed at startup.
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webrtc: Option<ListenAddress>,

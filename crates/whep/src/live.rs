@@ -30,7 +30,7 @@ struct LiveStream {
     uptime_seconds: u64,
     video: Option<LiveVideo>,
     audio: Option<LiveAudio>,
-    /// How to change the encoder, where viewers do not get all frames as published: publishers see
+    /// Encoder settings to change, where viewers do not get all frames as published: publishers see
     /// the front page first.
     advice: Option<String>,
 }

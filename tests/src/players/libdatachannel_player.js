@@ -2,16 +2,16 @@
 //
 //     node libdatachannel_player.js URL SECONDS
 //
-// It decodes nothing: a frame is counted when the last of its packets has come, which has the marker.
+// It does not decode: a frame is counted when its last packet arrives, which has the marker bit.
 
 const datachannel = require('node-datachannel');
 
 const [url, seconds] = process.argv.slice(-2);
 const result = { video: 0, audio: 0, width: 0, texts: [], state: 'new' };
-// What is not referred to is closed.
+// Unreferenced objects are garbage-collected and closed.
 const kept = [];
 
-// Takes one medium and counts with `count` what comes of it.
+// Receives one medium, and counts with `count`.
 function receive(peer, medium, count) {
   const track = peer.addTrack(medium);
   const session = new datachannel.RtcpReceivingSession();

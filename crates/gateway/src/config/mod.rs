@@ -47,8 +47,8 @@ const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST
 
 /// The configuration of the gateway. `config/distributary.toml` explains every key.
 ///
-/// Most keys before the first table have a flag of the same name. Keys that do not exist are refused, so that a
-/// misspelled key is not ignored. `#[reload]` marks the keys that a reload applies.
+/// Most keys before the first table have a flag of the same name. Unknown keys are refused, so that
+/// a misspelled key is not ignored. `#[reload]` marks the keys that a reload applies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Section)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {

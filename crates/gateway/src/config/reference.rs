@@ -1,4 +1,4 @@
-//! The reference file and the documentation say what is so.
+//! Checks that the reference file and the documentation match the configuration.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ const DOCUMENTATION: &str = include_str!("../../../../docs/configuration.md");
 /// The last line of the comment before a key that can be reloaded.
 const RELOADABLE: &str = "# Reloadable.";
 
-/// The keys of a table and of the tables in it, as `table.key`.
+/// Returns the keys of a table and of its subtables, as `table.key`.
 fn keys(table: &Table) -> Vec<String> {
     let nested = |(key, value): (&String, &Value)| match value {
         Value::Table(inner) => keys(inner)
@@ -25,8 +25,8 @@ fn keys(table: &Table) -> Vec<String> {
     table.iter().flat_map(nested).collect()
 }
 
-/// Returns the keys of the reference file in their order, each with the comment line before it. A table of which there
-/// can be several is an example in a comment.
+/// Returns the keys of the reference file in their order, each with the comment line before it. A
+/// table of which there can be several is an example in a comment.
 fn documented() -> Vec<(String, String)> {
     let (mut table, mut comment, mut found) = (String::new(), String::new(), Vec::new());
     for line in REFERENCE.lines() {

@@ -371,7 +371,8 @@ fn collect_server(server: &Server, registry: &mut Registry) {
     fan_out.set(server.fan_out_p99.as_secs_f64());
     registry.register_with_unit(
         "fan_out_p99",
-        "99th percentile of the time from receiving a frame to sending it to the last viewer of a shard, over ten seconds",
+        "99th percentile of the time from receiving a frame to sending it to the last viewer of a \
+         shard, over ten seconds",
         Unit::Seconds,
         fan_out,
     );

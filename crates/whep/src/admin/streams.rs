@@ -35,7 +35,7 @@ pub(super) struct StreamStatus {
     publisher: PublisherStatus,
     /// The kind of its B-frames: `none`, `non-reference` or `reference`, once known.
     b_frames: Option<&'static str>,
-    /// How to change the encoder, and why, where viewers do not get all frames as published.
+    /// Encoder settings to change, and why, where viewers do not get all frames as published.
     advice: Option<String>,
     /// The transcoded video, while there are viewers that cannot decode the original.
     transcode: Option<TranscodeStatus>,

@@ -92,13 +92,13 @@ async fn error_names_the_kind_of_a_body_that_is_no_offer() {
     let problem = answer.problem(StatusCode::BAD_REQUEST);
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("candidate fragment"), "{detail}");
-    for (coding, status) in [
+    for (encoding, status) in [
         ("gzip", StatusCode::UNSUPPORTED_MEDIA_TYPE),
         ("identity", StatusCode::CREATED),
     ] {
         let request = Request::post("/whep/live/test")
             .header(header::CONTENT_TYPE, SDP)
-            .header(header::CONTENT_ENCODING, coding)
+            .header(header::CONTENT_ENCODING, encoding)
             .body(Body::from(OFFER));
         let answer = front.send(request.unwrap()).await;
         assert_eq!(answer.status, status, "{answer:?}");
@@ -131,8 +131,8 @@ async fn player_that_cannot_decode_the_video_gets_audio_or_the_reason() {
     let problem = answer.problem(StatusCode::NOT_ACCEPTABLE);
     assert_eq!(problem["detail"], reason);
     // An offer for audio alone gets it.
-    let sound = include_str!("../../../webrtc/tests/fixtures/offers/chromium-audio-only.sdp");
-    let answer = front.post("/whep/live/h265", SDP, sound).await;
+    let audio = include_str!("../../../webrtc/tests/fixtures/offers/chromium-audio-only.sdp");
+    let answer = front.post("/whep/live/h265", SDP, audio).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
 }
 

@@ -12,7 +12,7 @@ use http_body_util::BodyExt as _;
 const JSON: &str = "application/json";
 
 /// Timeout for an event that must come.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Returns a gateway where viewers wait for a stream, without a grace period for `inactive`.
 fn front(whep: FrontConfig) -> Front {
@@ -69,7 +69,7 @@ impl Player {
     /// Returns the next event as sent; `None` after the last.
     async fn next(&mut self) -> Option<String> {
         loop {
-            let frame = tokio::time::timeout(PATIENCE, self.0.frame());
+            let frame = tokio::time::timeout(TIMEOUT, self.0.frame());
             let data = frame.await.unwrap()?.unwrap().into_data().unwrap();
             let text = String::from_utf8(data.to_vec()).unwrap();
             // Comments keep the connection alive and are no events.
