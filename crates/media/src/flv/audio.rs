@@ -11,13 +11,13 @@ use crate::AudioCodec;
 /// `SoundFormat` of AAC.
 const AAC: u8 = 10;
 
-/// `SoundFormat` of a body in the form of Enhanced RTMP: a FourCC names the codec.
+/// `SoundFormat` of a body of Enhanced RTMP: a FourCC names the codec.
 const EX_HEADER: u8 = 9;
 
-/// `AudioPacketType` of what says which loudspeaker a channel is for; the codecs say that too.
+/// `AudioPacketType` of a channel mapping, which the codecs contain too.
 const MULTICHANNEL_CONFIG: u8 = 4;
 
-/// What an audio tag has for one track.
+/// The content of an audio tag for one track.
 ///
 /// ```text
 /// +--------------+------+------+------+-----------------+---------------------
@@ -26,24 +26,24 @@ const MULTICHANNEL_CONFIG: u8 = 4;
 /// +--------------+------+------+------+-----------------+---------------------
 /// ```
 ///
-/// For AAC, rate, size and type say nothing: the configuration does.
+/// For AAC, rate, size and type are ignored: the configuration has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum AudioTag {
     /// A decoder configuration: an `AudioSpecificConfig`, or the identification header of Opus.
     SequenceHeader { codec: AudioCodec, config: Bytes },
     /// A raw access unit of AAC, or a packet of Opus.
     Block { codec: AudioCodec, data: Bytes },
-    /// Nothing to be heard: an empty tag.
+    /// An empty tag.
     Nothing,
 }
 
-/// Whether the body has the enhanced form, see [`super::enhanced`].
+/// Returns whether the body has the enhanced form, see [`super::enhanced`].
 pub(super) fn is_enhanced(body: &[u8]) -> bool {
     body.first().is_some_and(|first| first >> 4 == EX_HEADER)
 }
 
 impl AudioTag {
-    /// Reads one track's part of an enhanced tag.
+    /// Parses one track's part of an enhanced tag.
     pub(super) fn from_enhanced(packet: ExPacket) -> Result<Self, FlvError> {
         let codec = match &packet.codec {
             b"Opus" => AudioCodec::Opus,
@@ -69,7 +69,7 @@ impl AudioTag {
         }
     }
 
-    /// Reads a tag of the form that names the codec by a number.
+    /// Parses a legacy tag, with a numeric codec id.
     pub(super) fn parse(mut body: Bytes) -> Result<Self, FlvError> {
         let Some(&first) = body.first() else {
             return Ok(Self::Nothing);
@@ -88,7 +88,8 @@ impl AudioTag {
         };
         let data = body.split_off(2);
         match packet_type {
-            // ffmpeg sends an empty header when it copies a stream and learns its configuration later.
+            // ffmpeg sends an empty header when it copies a stream and learns its configuration
+            // later.
             0 | 1 if data.is_empty() => Ok(Self::Nothing),
             0 => Ok(Self::SequenceHeader {
                 codec: AudioCodec::Aac,
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn sequence_headers_and_access_units_are_told_apart() {
+    fn sequence_headers_and_access_units_are_distinguished() {
         let header = AudioTag::SequenceHeader {
             codec: AudioCodec::Aac,
             config: Bytes::from_static(&[0x11, 0x90]),

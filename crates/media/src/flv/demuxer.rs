@@ -1,15 +1,15 @@
-//! From tag bodies to tracks and frames.
+//! Demuxes tag bodies to tracks and frames.
 //!
-//! * [`FlvDemuxer`]: takes tags.
-//! * `pictures`: how the pictures of a video track stand in them.
-//! * `join`: the slices of an access unit that stand in tags of their own.
-//! * `events`: [`FlvEvent`], what comes out of them.
+//! * [`FlvDemuxer`]: the demuxer.
+//! * `video_state`: the state of a video track.
+//! * `join`: joins the slices of an access unit that arrive in separate tags.
+//! * `events`: [`FlvEvent`], the output.
 
 mod events;
 mod join;
-mod pictures;
 #[cfg(test)]
 mod tests;
+mod video_state;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,38 +23,40 @@ use super::{FlvError, TagKind};
 use crate::aac::AudioSpecificConfig;
 use crate::adts::{AdtsFrames, AdtsHeader};
 use crate::{AudioCodec, AudioFrame, AudioTrack, Frame, MediaTime, VideoCodec};
-use join::{Join, TaggedPicture};
-use pictures::VideoState;
+use join::{Join, TaggedFrame};
+use video_state::VideoState;
 
 pub use events::{FlvEvent, FlvEvents, OtherTrack};
 
-/// Most bytes in a sequence header: more than a record with parameter sets of every id has in practice. The
-/// track keeps it as long as it lasts.
+/// Maximum size of a sequence header, in bytes: more than a record with parameter sets of every id
+/// has in practice. The track keeps it as long as it lasts.
 const MAX_CONFIGURATION: usize = 64 << 10;
 
-/// Most bytes in an audio frame: the largest packet of Opus, 48 frames of 1275 bytes (RFC 6716 section 3.4).
-/// Access units of AAC are smaller. Larger ones are dropped: queues count frames, not bytes.
+/// Maximum size of an audio frame, in bytes: the largest packet of Opus, 48 frames of 1275 bytes
+/// (RFC 6716 section 3.4). Access units of AAC are smaller. Larger ones are dropped: queues count
+/// frames, not bytes.
 const MAX_AUDIO_FRAME: usize = 64 << 10;
 
-/// Most access units in one tag; those behind are dropped.
+/// Maximum access units in one tag; further ones are dropped.
 const MAX_ACCESS_UNITS: usize = 64;
 
 /// Samples per channel in an access unit of AAC, in nearly all streams.
 const AAC_FRAME: u64 = 1024;
 
-/// Reads the bodies of FLV tags, which are the payloads of RTMP's audio and video messages.
+/// Demuxes the bodies of FLV tags, which are the payloads of RTMP's audio and video messages.
 ///
-/// NAL units and AAC access units come out as slices of the body; they are copied only where they are a
-/// small part of it, since a slice keeps the whole body in memory. Pictures come out
-/// ready for WebRTC, by the rules of [`h264::AccessUnitFilter`](crate::h264::AccessUnitFilter),
+/// NAL units and AAC access units are slices of the body; they are copied only if they are a small
+/// part of it, since a slice keeps the whole body in memory. Video frames are ready for WebRTC, by
+/// the rules of [`h264::AccessUnitFilter`](crate::h264::AccessUnitFilter),
 /// [`h265::AccessUnitFilter`](crate::h265::AccessUnitFilter) and
 /// [`TemporalUnitFilter`](crate::av1::TemporalUnitFilter).
 ///
-/// A tag carries a whole access unit. Some encoders send each slice in a tag of its own, all with one
-/// timestamp: once that is seen (see [`FlvEvent::SlicesJoined`]), slices are joined into access units. An access
-/// unit is then complete when the next one begins, so it comes out one tag of video later. Of the access unit at
-/// which it is seen, the first tag has come out already, and the others are dropped: a demuxer for
-/// [live](FlvDemuxer::live) publishers therefore holds the first access unit until it shows how they send them.
+/// A tag carries a whole access unit. Some encoders send each slice in a separate tag, all with one
+/// timestamp: once that is detected (see [`FlvEvent::SlicesJoined`]), slices are joined into access
+/// units. An access unit is then complete when the next one starts, so it is returned one video tag
+/// later. The access unit at which it is detected is incomplete: its first tag was already
+/// returned, and the others are dropped. A demuxer for [live](FlvDemuxer::live) publishers
+/// therefore holds the first access unit until it is known how they send them.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -78,14 +80,14 @@ pub struct FlvDemuxer {
 }
 
 impl FlvDemuxer {
-    /// A demuxer that has seen no sequence header yet.
+    /// Returns a demuxer without tracks.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Creates a demuxer for a publisher that may send the slices of an access unit in tags of their own. It holds
-    /// the first access unit until the next tag of video. Whoever uses it calls [`flush`](Self::flush) when no tag of
-    /// video comes for a while, and at the end.
+    /// Creates a demuxer for a publisher that may send the slices of an access unit in separate
+    /// tags. It holds the first access unit until the next video tag. Call [`flush`](Self::flush)
+    /// when no video tag arrives for a while, and at the end.
     pub fn live() -> Self {
         Self {
             join: Join::holding_first(),
@@ -98,7 +100,8 @@ impl FlvDemuxer {
         self.join.is_holding()
     }
 
-    /// Gives out the access unit that is held, as far as it has come: its slices that come later are dropped.
+    /// Returns the access unit that is held, as far as it has arrived: its later slices are
+    /// dropped.
     ///
     /// # Errors
     /// When the access unit cannot be used.
@@ -109,12 +112,12 @@ impl FlvDemuxer {
         }
     }
 
-    /// Takes the body of a video tag. A sequence header that changes nothing, the end of a sequence
-    /// and tags without a picture give no event.
+    /// Demuxes the body of a video tag. A sequence header that changes nothing, the end of a
+    /// sequence and tags without a frame return no event.
     ///
     /// # Errors
-    /// When the tag cannot be used. Later tags can be, so the caller may pass over a few; see
-    /// [`FlvError::UnsupportedVideoCodec`] for those that concern the whole track.
+    /// When the tag cannot be used. Later tags can be, so the caller may skip a few; see
+    /// [`FlvError::UnsupportedVideoCodec`] for errors of the whole track.
     pub fn handle_video(
         &mut self,
         timestamp: MediaTime,
@@ -136,7 +139,7 @@ impl FlvDemuxer {
         Ok(events)
     }
 
-    /// Takes the body of an audio tag. A sequence header that changes nothing gives no event.
+    /// Demuxes the body of an audio tag. A sequence header that changes nothing returns no event.
     ///
     /// # Errors
     /// As [`handle_video`](Self::handle_video).
@@ -164,7 +167,8 @@ impl FlvDemuxer {
         Ok(events)
     }
 
-    /// Takes an enhanced tag apart: its time, what it has for track 0, and tracks not seen before.
+    /// Parses an enhanced tag. Returns its time, its content for track 0, and tracks not seen
+    /// before.
     fn tracks(
         &mut self,
         kind: TagKind,
@@ -191,7 +195,7 @@ impl FlvDemuxer {
         Ok((timestamp, main, others))
     }
 
-    /// Takes what a tag of `held` bytes has for the video track.
+    /// Handles the content of a tag of `held` bytes for the video track.
     fn video_tag(
         &mut self,
         timestamp: MediaTime,
@@ -200,7 +204,7 @@ impl FlvDemuxer {
     ) -> Result<FlvEvents, FlvError> {
         match tag {
             VideoTag::SequenceHeader { codec, config } => self.configure_video(codec, &config),
-            VideoTag::Picture {
+            VideoTag::Frame {
                 codec,
                 composition,
                 data,
@@ -210,14 +214,14 @@ impl FlvDemuxer {
                 let video = video
                     .filter(|video| video.track.codec == codec)
                     .ok_or(FlvError::NoSequenceHeader { tag })?;
-                let picture = TaggedPicture {
+                let frame = TaggedFrame {
                     timestamp,
                     composition,
                     data,
                     more: Vec::new(),
                     held,
                 };
-                self.join.handle(picture, video)
+                self.join.handle(frame, video)
             }
             VideoTag::Nothing => Ok(FlvEvents::default()),
         }
@@ -233,13 +237,13 @@ impl FlvDemuxer {
         if codec != VideoCodec::H264
             && video.any(|track| track.codec == codec && track.config == *config)
         {
-            // What frames have told since then is newer.
+            // The information in later frames is newer.
             return Ok(FlvEvents::default());
         }
         let state = VideoState::configure(codec, config)?;
         let mut events = FlvEvents::default();
         if let Some(video) = &mut self.video {
-            // It belongs to the configuration before. A broken one must not keep the next one away.
+            // It belongs to the previous configuration. A broken one must not prevent the next one.
             events = self.join.release(video).unwrap_or_default();
         }
         let before = self.video.replace(state).map(|video| video.track);
@@ -268,7 +272,7 @@ impl FlvDemuxer {
             AudioCodec::Aac => AdtsFrames::parse(data.clone(), MAX_ACCESS_UNITS),
             AudioCodec::Opus => None,
         };
-        // Bytes that happen to begin like ADTS neither have its lengths nor say what the configuration does.
+        // Bytes that start like ADTS by chance do not match its lengths and the configuration.
         let framed = framed.filter(|framed| framed.fits || self.agrees(&framed.header));
         let (mut events, units) = match framed {
             Some(framed) if framed.units.is_empty() => {
@@ -296,8 +300,8 @@ impl FlvDemuxer {
         Ok(events)
     }
 
-    /// Takes the configuration from ADTS, unless that of the sequence header says the same and perhaps
-    /// more.
+    /// Uses the configuration of ADTS, unless that of the sequence header is equivalent, perhaps
+    /// with extensions.
     fn configure_adts(&mut self, header: &AdtsHeader) -> Result<FlvEvents, FlvError> {
         match header.config() {
             Some(config) if self.aac_track().is_none() || !self.agrees(header) => {
@@ -307,7 +311,8 @@ impl FlvDemuxer {
         }
     }
 
-    /// Whether a header of ADTS does not contradict the configuration of AAC so far, if there is one.
+    /// Returns whether a header of ADTS does not contradict the current AAC configuration, if there
+    /// is one.
     fn agrees(&self, header: &AdtsHeader) -> bool {
         let Some(track) = self.aac_track() else {
             return true;
@@ -321,7 +326,7 @@ impl FlvDemuxer {
                 (own.core_sample_rate, own.core_channels)
                     == (told.core_sample_rate, told.core_channels)
             }
-            // It leaves the channels to the access units.
+            // The access units describe the channels.
             (_, None) => true,
             _ => false,
         }
@@ -343,7 +348,7 @@ impl FlvDemuxer {
                 (config.sample_rate(), config.channels())
             }
             // Opus always decodes to 48 kHz. The channel count follows the signature and a version
-            // (RFC 7845 section 5.1); a publisher may leave the header out.
+            // (RFC 7845 section 5.1); a publisher may omit the header.
             AudioCodec::Opus => (48_000, data.get(9).copied().unwrap_or(2).max(1)),
         };
         let track = AudioTrack {

@@ -45,28 +45,28 @@ const TIMESTAMP_OFFSET_NANO: u8 = 0;
 #[derive(Debug)]
 pub(super) struct ExTag {
     kind: TagKind,
-    /// What is to be added to the tag's time, in nanoseconds; below a millisecond.
+    /// Offset to the tag's time, in nanoseconds; below a millisecond.
     pub(super) nanos: u32,
     tracks: Tracks,
     packet_type: u8,
     rest: Bytes,
 }
 
-/// How the tracks of a tag are told apart.
+/// The form in which a tag has its tracks.
 #[derive(Clone, Copy, Debug)]
 enum Tracks {
     Single(FourCc),
     One(FourCc),
     Many(FourCc),
     ManyCodecs,
-    /// All of them have been read.
+    /// All of them are parsed.
     End,
 }
 
-/// What a tag has for one track.
+/// The content of a tag for one track.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ExPacket {
-    /// The track; 0 where there is one only.
+    /// The track; 0 if there is only one.
     pub(super) track: u8,
     pub(super) codec: FourCc,
     pub(super) packet_type: u8,
@@ -74,7 +74,7 @@ pub(super) struct ExPacket {
 }
 
 impl ExTag {
-    /// Reads the header up to the first track. `body` is that of the whole tag.
+    /// Parses the header up to the first track. `body` is that of the whole tag.
     pub(super) fn parse(kind: TagKind, body: Bytes) -> Result<Self, FlvError> {
         let len = body.len();
         Self::read(kind, body).ok_or(FlvError::Truncated { tag: kind, len })
@@ -122,7 +122,7 @@ impl ExTag {
         })
     }
 
-    /// The next track's packet; `None` inside when the tag ends before it does.
+    /// Returns the next track's packet. The inner value is `None` if the packet is truncated.
     fn next_packet(&mut self) -> Option<ExPacket> {
         let rest = &mut self.rest;
         let (codec, track, body) = match self.tracks {
@@ -172,7 +172,7 @@ impl Iterator for ExTag {
     }
 }
 
-/// A FourCC as text for people.
+/// Returns a FourCC as text for display.
 pub(super) fn codec_name(codec: FourCc) -> String {
     codec.escape_ascii().to_string()
 }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_without_multitrack_is_track_0() {
+    fn tag_without_multitrack_is_track_0() {
         assert_eq!(
             packets(TagKind::Video, b"\x91hvc1\0\0\x05data"),
             Ok(vec![packet(0, b"hvc1", 1, b"\0\0\x05data")])
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_multitrack_is_taken_apart() {
+    fn each_kind_of_multitrack_is_parsed() {
         assert_eq!(
             packets(TagKind::Video, b"\x96\x01avc1\x07data"),
             Ok(vec![packet(7, b"avc1", 1, b"data")])
@@ -244,12 +244,12 @@ mod tests {
     }
 
     #[test]
-    fn nanoseconds_come_in_a_mod_ex() {
+    fn nanoseconds_are_parsed_from_a_mod_ex() {
         let tag = |body: &'static [u8]| ExTag::parse(TagKind::Video, Bytes::from_static(body));
         // 3 bytes of data, kind 0, then coded frames.
         let found = tag(b"\x97\x02\x01\x00\x00\x01avc1data").unwrap();
         assert_eq!((found.nanos, found.packet_type), (65_536, 1));
-        // An unknown kind is passed over, and the size may have 16 bits.
+        // An unknown kind is skipped, and the size may have 16 bits.
         let mut body = vec![0x97, 0xFF, 0x01, 0x00];
         body.extend([9; 257]);
         body.extend(b"\x31avc1data");
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_that_are_cut_short_are_errors() {
+    fn truncated_tags_are_errors() {
         for body in [
             &b"\x91avc"[..],
             b"\x97",

@@ -4,39 +4,40 @@ use bytes::Bytes;
 
 use super::tag::{FlvTag, PREVIOUS_TAG_SIZE, TAG_HEADER, TagHeader, UnknownTagType};
 
-/// Why a file is not FLV, or not a whole one.
+/// The error of a file that is not FLV, or truncated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FlvFileError {
     /// It does not begin with an FLV header of version 1.
-    #[error("the file does not begin as an FLV file of version 1")]
+    #[error("the file does not start as an FLV file of version 1")]
     NotFlv,
     /// It ends in the middle of a tag.
     #[error("the file ends in the middle of the tag at byte {offset}")]
     Truncated {
-        /// Where the tag begins.
+        /// Position of the tag.
         offset: usize,
     },
     /// A tag is none of audio, video and script data, or it is encrypted.
     #[error("the tag at byte {offset} has the unknown type {tag_type}")]
     UnknownTag {
-        /// Where the tag begins.
+        /// Position of the tag.
         offset: usize,
         /// Its type.
         tag_type: u8,
     },
 }
 
-/// Iterates over the tags of a file in memory, their bodies slices of it. After an error it ends.
+/// Iterates over the tags of a file in memory, with bodies that are slices of it. It ends after an
+/// error.
 #[derive(Clone, Debug)]
 pub struct FlvReader {
     file: Bytes,
-    /// Where the next tag begins.
+    /// Position of the next tag.
     offset: usize,
 }
 
 impl FlvReader {
-    /// Reads `file` from its header on.
+    /// Returns a reader of `file`, and checks its header.
     ///
     /// # Errors
     /// When it does not begin with an FLV header.
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_come_in_order_with_extended_timestamps() {
+    fn tags_are_in_order_with_extended_timestamps() {
         let tags = read(&format!("{HEADER} {AUDIO} {VIDEO}")).unwrap();
         assert_eq!(tags.len(), 2);
         assert_eq!(
@@ -120,13 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn the_last_tags_size_may_be_missing() {
+    fn size_after_the_last_tag_may_be_missing() {
         let file = format!("{HEADER} {AUDIO}");
         assert_eq!(read(&file[..file.len() - 8]).unwrap().len(), 1);
     }
 
     #[test]
-    fn a_file_cut_short_or_of_another_kind_is_an_error() {
+    fn truncated_file_and_other_formats_are_errors() {
         assert_eq!(read("464c5602 05 00000009"), Err(FlvFileError::NotFlv));
         assert_eq!(read("464c56"), Err(FlvFileError::NotFlv));
         assert_eq!(read("464c5601 05 00000003 00"), Err(FlvFileError::NotFlv));

@@ -1,8 +1,9 @@
-//! FLV, the syntax in which RTMP carries media (Adobe FLV specification version 10.1, annex E).
+//! FLV, the syntax of media in RTMP (Adobe FLV specification version 10.1, annex E).
 //!
 //! An RTMP message of type 9 (video) or 8 (audio) has the body of an FLV tag as its payload:
-//! [`FlvDemuxer`] turns such bodies into tracks and frames. [`FlvReader`] takes a whole file apart,
-//! [`FlvStream`] one that comes piece by piece, and [`muxer`] makes bodies of tracks and frames again.
+//! [`FlvDemuxer`] turns such bodies into tracks and frames. [`FlvReader`] parses a whole file,
+//! [`FlvStream`] one that arrives piece by piece, and [`muxer`] turns tracks and frames back into
+//! bodies.
 
 mod audio;
 mod demuxer;
@@ -24,7 +25,7 @@ pub use demuxer::{FlvDemuxer, FlvEvent, FlvEvents, OtherTrack};
 pub use file::{FlvFileError, FlvReader};
 pub use tag::{FlvStream, FlvStreamError, FlvTag, UnknownTagType, VIDEO_FILE_HEADER};
 
-/// What a tag carries (`TagType`, and the RTMP message type of the same number).
+/// The type of a tag (`TagType`, and the RTMP message type of the same number).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TagKind {
     /// Type 8.
@@ -36,7 +37,7 @@ pub enum TagKind {
 }
 
 impl TagKind {
-    /// Its `TagType`.
+    /// Returns its `TagType`.
     fn number(self) -> u8 {
         match self {
             Self::Audio => 8,
@@ -45,7 +46,7 @@ impl TagKind {
         }
     }
 
-    /// What the `TagType` stands for; `None` when it is unknown.
+    /// Returns the kind of a `TagType`, or `None` if it is unknown.
     fn of_number(number: u8) -> Option<Self> {
         let mut all = [Self::Audio, Self::Video, Self::Script].into_iter();
         all.find(|kind| kind.number() == number)
@@ -62,27 +63,27 @@ impl fmt::Display for TagKind {
     }
 }
 
-/// Why a tag's body could not be used. The publisher is at fault; the demuxer can go on with the
-/// next tag.
+/// The error of a tag's body. The publisher is at fault; the demuxer can continue with the next
+/// tag.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FlvError {
-    /// Video in a coding that is not supported. Comes with every tag of the track.
-    #[error("video is coded as {name}")]
+    /// The video codec is not supported. Returned for every tag of the track.
+    #[error("the video codec {name} is not supported")]
     UnsupportedVideoCodec {
-        /// The coding, for people; a FourCC as it came.
+        /// The codec, for display; a FourCC as received.
         name: Cow<'static, str>,
     },
-    /// Audio in a coding that is not supported. Comes with every tag of the track.
-    #[error("audio is coded as {name}")]
+    /// The audio codec is not supported. Returned for every tag of the track.
+    #[error("the audio codec {name} is not supported")]
     UnsupportedAudioCodec {
-        /// The coding, for people; a FourCC as it came.
+        /// The codec, for display; a FourCC as received.
         name: Cow<'static, str>,
     },
     /// The tag ends inside its header.
-    #[error("the {tag} tag has {len} bytes only")]
+    #[error("the {tag} tag has only {len} bytes")]
     Truncated {
-        /// What it should carry.
+        /// The kind of tag.
         tag: TagKind,
         /// Its length.
         len: usize,
@@ -90,35 +91,35 @@ pub enum FlvError {
     /// A part of the tag is larger than any real one.
     #[error("the {tag} tag has a {structure} of {len} bytes, more than {limit}")]
     TooLarge {
-        /// What it carries.
+        /// The kind of tag.
         tag: TagKind,
-        /// Which part.
+        /// The part.
         structure: &'static str,
         /// Its length.
         len: usize,
-        /// The most that is accepted.
+        /// The maximum.
         limit: usize,
     },
-    /// `AVCPacketType` or `AACPacketType` has a value the specification does not know.
+    /// `AVCPacketType` or `AACPacketType` has a value that the specification does not define.
     #[error("the {tag} tag has the unknown packet type {packet_type}")]
     UnknownPacketType {
-        /// What it should carry.
+        /// The kind of tag.
         tag: TagKind,
         /// The value.
         packet_type: u8,
     },
-    /// Media came before the sequence header without which it cannot be read.
-    #[error("{tag} came before its sequence header")]
+    /// Media arrived before the sequence header that is needed to parse it.
+    #[error("{tag} arrived before its sequence header")]
     NoSequenceHeader {
-        /// Which track.
+        /// The track.
         tag: TagKind,
     },
-    /// A header of ADTS says that its frame is longer than the tag.
+    /// A header of ADTS declares a frame that is longer than the tag.
     #[error("an ADTS frame of {len} bytes does not fit its audio tag of {tag_len} bytes")]
     AdtsTooLong {
         /// The length in the header.
         len: usize,
-        /// Bytes that there are.
+        /// The length of the tag.
         tag_len: usize,
     },
     /// The H264 inside is broken.
@@ -130,7 +131,7 @@ pub enum FlvError {
     /// The AV1 inside is broken.
     #[error(transparent)]
     Av1(#[from] Av1Error),
-    /// What comes as a frame of VP9 does not begin like one.
+    /// A frame of VP9 does not start like one.
     #[error("a frame of {len} bytes is not VP9")]
     Vp9 {
         /// Its length.

@@ -1,10 +1,11 @@
-//! From tracks and frames back to tag bodies, for players that take FLV or RTMP.
+//! Muxes tracks and frames to tag bodies, for players of FLV or RTMP.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{AudioCodec, AudioFrame, AudioTrack, VideoCodec, VideoFrame, VideoTrack};
 
-/// The body of a video sequence header. H264 has the legacy form, other codecs that of Enhanced RTMP.
+/// Returns the body of a video sequence header. H264 has the legacy form, other codecs that of
+/// Enhanced RTMP.
 pub fn video_header(track: &VideoTrack) -> Bytes {
     let mut body = BytesMut::with_capacity(5 + track.config.len());
     match four_cc(track.codec) {
@@ -18,7 +19,7 @@ pub fn video_header(track: &VideoTrack) -> Bytes {
             body.put_slice(&track.config);
         }
     }
-    // Lengths in front of NAL units have four bytes here, whatever the publisher used
+    // Length prefixes of NAL units have four bytes here, whatever the publisher used
     // (ISO/IEC 14496-15 sections 5.3.3.1 and 8.3.3.1).
     let flags = match track.codec {
         VideoCodec::H264 => Some(5 + 4),
@@ -31,12 +32,13 @@ pub fn video_header(track: &VideoTrack) -> Bytes {
     body.freeze()
 }
 
-/// The body of a tag with a frame, in one piece.
+/// Returns the body of a video tag with a frame, in one piece.
 pub fn video_frame(frame: &VideoFrame) -> Bytes {
     video_frame_parts(frame).concat().into()
 }
 
-/// The body of a tag with a frame, in pieces that share the memory of the frame but for their framing.
+/// Returns the body of a video tag with a frame, in pieces that share the memory of the frame
+/// except for their framing.
 pub fn video_frame_parts(frame: &VideoFrame) -> Vec<Bytes> {
     let mut framing = BytesMut::with_capacity(8 + 4 * frame.units.len());
     let mut parts = Vec::with_capacity(2 * frame.units.len());
@@ -69,7 +71,8 @@ pub fn video_frame_parts(frame: &VideoFrame) -> Vec<Bytes> {
     parts
 }
 
-/// The body of an audio sequence header. AAC has the legacy form, Opus that of Enhanced RTMP.
+/// Returns the body of an audio sequence header. AAC has the legacy form, Opus that of Enhanced
+/// RTMP.
 pub fn audio_header(track: &AudioTrack) -> Bytes {
     match track.codec {
         AudioCodec::Aac => [&[0xAF, 0], &track.config[..]].concat().into(),
@@ -77,7 +80,7 @@ pub fn audio_header(track: &AudioTrack) -> Bytes {
     }
 }
 
-/// The body of a tag with a block of sound.
+/// Returns the body of a tag with an audio frame.
 pub fn audio_frame(frame: &AudioFrame) -> Bytes {
     match frame.codec {
         AudioCodec::Aac => [&[0xAF, 1], &frame.data[..]].concat().into(),
@@ -85,7 +88,7 @@ pub fn audio_frame(frame: &AudioFrame) -> Bytes {
     }
 }
 
-/// How Enhanced RTMP names the codec; `None` for the one that has a number.
+/// Returns the FourCC of the codec in Enhanced RTMP; `None` for the one with a legacy number.
 fn four_cc(codec: VideoCodec) -> Option<&'static [u8; 4]> {
     match codec {
         VideoCodec::H264 => None,
@@ -102,7 +105,7 @@ mod tests {
     use crate::test_util::hex;
     use crate::{Frame, MediaTime};
 
-    /// What comes out of a demuxer that is fed with what the muxer made of its own events.
+    /// Muxes the demuxer's events, and demuxes the result again.
     fn round_trip(bodies: &[Vec<u8>], is_video: bool) -> (Vec<FlvEvent>, Vec<FlvEvent>) {
         let (mut first, mut second) = (FlvDemuxer::new(), FlvDemuxer::new());
         let (mut before, mut after) = (Vec::new(), Vec::new());
@@ -151,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_codecs_of_enhanced_rtmp_stay_the_same() {
+    fn codecs_of_enhanced_rtmp_survive_muxing() {
         let mut config = [1; 23];
         (config[21], config[22]) = (0xFF, 0);
         let h265 = [
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn audio_stays_the_same() {
+    fn audio_survives_muxing() {
         let aac = [hex("af 00 1210"), hex("af 01 2110")];
         let opus = [
             b"\x90OpusOpusHead\x01\x02".to_vec(),

@@ -1,4 +1,4 @@
-//! Tags as they stand one after the other in a file or a pipe (Adobe FLV specification version 10.1,
+//! Sequences of tags in a file or a pipe (Adobe FLV specification version 10.1,
 //! annexes E.2 to E.4.1).
 //!
 //! ```text
@@ -11,23 +11,23 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::TagKind;
 
-/// The header of a file with video alone, and the size of the tag before the first.
+/// The header of a file with video only, and the size field before the first tag.
 pub const VIDEO_FILE_HEADER: &[u8; 13] = b"FLV\x01\x01\0\0\0\x09\0\0\0\0";
 
 pub(super) const TAG_HEADER: usize = 11;
 pub(super) const PREVIOUS_TAG_SIZE: usize = 4;
 
-/// The smallest header of a file.
+/// Minimum size of a file header.
 const MIN_FILE_HEADER: usize = 9;
 
 /// One tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlvTag {
-    /// What it carries.
+    /// Its kind.
     pub kind: TagKind,
     /// Decoding time in milliseconds.
     pub timestamp_millis: u32,
-    /// The body: what RTMP has as a message's payload.
+    /// The body: the payload of the RTMP message.
     pub body: Bytes,
 }
 
@@ -45,7 +45,7 @@ impl FlvTag {
     }
 }
 
-/// What stands before the body of a tag.
+/// The header of a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TagHeader {
     pub(super) kind: TagKind,
@@ -53,13 +53,13 @@ pub(super) struct TagHeader {
     pub(super) body_len: usize,
 }
 
-/// A tag is none of audio, video and script data, or it is encrypted.
+/// The error for a tag that is none of audio, video and script data, or is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a tag has the unknown type {0}")]
 pub struct UnknownTagType(pub u8);
 
 impl TagHeader {
-    /// Reads the first bytes of a tag. `None`: these are not all of them.
+    /// Parses the first bytes of a tag. Returns `None` if they are incomplete.
     pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, UnknownTagType> {
         let &[tag_type, s2, s1, s0, t2, t1, t0, t3, _, _, _, ..] = bytes else {
             return Ok(None);
@@ -72,21 +72,21 @@ impl TagHeader {
     }
 }
 
-/// Why what comes is not FLV.
+/// The error of a stream that is not FLV.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FlvStreamError {
     /// It does not begin with an FLV header of version 1.
-    #[error("it does not begin as FLV of version 1")]
+    #[error("it does not start as FLV of version 1")]
     NotFlv,
     /// There is something other than a tag.
     #[error(transparent)]
     UnknownTagType(#[from] UnknownTagType),
 }
 
-/// Takes tags out of FLV that comes piece by piece.
+/// Parses FLV that arrives piece by piece.
 ///
-/// What is read goes to the end of [`Self::buffer`]; [`Self::next_tag`] is called until it gives nothing.
+/// Append the bytes to [`Self::buffer`], and call [`Self::next_tag`] until it returns `None`.
 /// The largest tag bounds the buffer: 16 MiB.
 #[derive(Debug, Default)]
 pub struct FlvStream {
@@ -95,15 +95,15 @@ pub struct FlvStream {
 }
 
 impl FlvStream {
-    /// Where the bytes go that come.
+    /// Returns the buffer for received bytes.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
     }
 
-    /// The next tag, when all of it has come.
+    /// Returns the next tag once it is complete.
     ///
     /// # Errors
-    /// When what has come is not FLV. Nothing can follow.
+    /// When the data is not FLV. The stream cannot continue.
     pub fn next_tag(&mut self) -> Result<Option<FlvTag>, FlvStreamError> {
         if !self.has_header && !self.take_header()? {
             return Ok(None);
@@ -127,7 +127,7 @@ impl FlvStream {
         }))
     }
 
-    /// Passes over the header of the file. Returns whether it has come.
+    /// Skips the header of the file. Returns whether it has arrived.
     fn take_header(&mut self) -> Result<bool, FlvStreamError> {
         let Some(header) = self.buffer.get(..MIN_FILE_HEADER) else {
             return Ok(false);
@@ -135,7 +135,7 @@ impl FlvStream {
         let &[b'F', b'L', b'V', 1, _, a, b, c, d] = header else {
             return Err(FlvStreamError::NotFlv);
         };
-        // A longer header has no use that is known.
+        // The use of a longer header is not known.
         if u32::from_be_bytes([a, b, c, d]) as usize != MIN_FILE_HEADER {
             return Err(FlvStreamError::NotFlv);
         }
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_come_back_as_they_were_written_however_the_bytes_are_cut() {
+    fn tags_survive_writing_and_parsing_however_the_bytes_are_split() {
         let tags = [
             tag(TagKind::Script, 0, b"\x02\0\x01x"),
             tag(TagKind::Video, 0x1234_5678, b"\x17\x01"),
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_flv_is_an_error() {
+    fn other_data_is_an_error() {
         let error = |bytes: &[u8]| {
             let mut stream = FlvStream::default();
             stream.buffer().extend_from_slice(bytes);

@@ -12,17 +12,17 @@ use crate::VideoCodec;
 /// `CodecID` of AVC.
 const AVC: u8 = 7;
 
-/// `FrameType` of a tag that carries a command for the player and no picture.
+/// `FrameType` of a tag that carries a command for the player and no frame.
 const COMMAND_FRAME: u8 = 5;
 
-/// The first bit of a body in the form of Enhanced RTMP: a FourCC names the codec.
+/// The first bit of a body of Enhanced RTMP: a FourCC names the codec.
 const IS_EX_HEADER: u8 = 0x80;
 
 /// `VideoPacketType`s that audio does not have.
 const CODED_FRAMES_X: u8 = 3;
 const METADATA: u8 = 4;
 
-/// What a video tag has for one track.
+/// The content of a video tag for one track.
 ///
 /// ```text
 /// +------------+----------+----------------+-------------------+------------------
@@ -34,17 +34,17 @@ const METADATA: u8 = 4;
 pub(super) enum VideoTag {
     /// A decoder configuration: for H264 an `AVCDecoderConfigurationRecord`.
     SequenceHeader { codec: VideoCodec, config: Bytes },
-    /// A picture: for H264 and H265 NAL units, each with its length in front.
-    Picture {
+    /// A frame: for H264 and H265 length-prefixed NAL units.
+    Frame {
         codec: VideoCodec,
         composition: CompositionTime,
         data: Bytes,
     },
-    /// Nothing to be shown: empty, a command, the end of a sequence.
+    /// No frame: empty, a command, or the end of a sequence.
     Nothing,
 }
 
-/// `CompositionTime`: presentation time less decoding time.
+/// `CompositionTime`: presentation time minus decoding time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CompositionTime {
     pub(super) millis: i32,
@@ -61,12 +61,12 @@ impl CompositionTime {
     }
 }
 
-/// Whether the body has the enhanced form, see [`super::enhanced`].
+/// Returns whether the body has the enhanced form, see [`super::enhanced`].
 pub(super) fn is_enhanced(body: &[u8]) -> bool {
     body.first().is_some_and(|first| first & IS_EX_HEADER != 0)
 }
 
-/// Whether a body of the enhanced form is a command for the player, without a picture.
+/// Returns whether a body of the enhanced form is a command for the player, without a frame.
 pub(super) fn is_command(body: &[u8]) -> bool {
     let Some(first) = body.first() else {
         return true;
@@ -74,13 +74,13 @@ pub(super) fn is_command(body: &[u8]) -> bool {
     frame_type(*first) == COMMAND_FRAME && first & 0x0F != METADATA
 }
 
-/// The frame type of the enhanced form: one bit less.
+/// Returns the frame type of the enhanced form: one bit less.
 fn frame_type(first: u8) -> u8 {
     first >> 4 & 0b111
 }
 
 impl VideoTag {
-    /// Reads one track's part of an enhanced tag.
+    /// Parses one track's part of an enhanced tag.
     pub(super) fn from_enhanced(packet: ExPacket) -> Result<Self, FlvError> {
         let codec = match &packet.codec {
             b"avc1" => VideoCodec::H264,
@@ -122,14 +122,14 @@ impl VideoTag {
         if data.is_empty() {
             return Ok(Self::Nothing);
         }
-        Ok(Self::Picture {
+        Ok(Self::Frame {
             codec,
             composition,
             data,
         })
     }
 
-    /// Reads a tag of the form that names the codec by a number.
+    /// Parses a legacy tag, with a numeric codec id.
     pub(super) fn parse(mut body: Bytes) -> Result<Self, FlvError> {
         let Some(&first) = body.first() else {
             return Ok(Self::Nothing);
@@ -159,13 +159,14 @@ impl VideoTag {
         let millis = i32::from_be_bytes([high, middle, low, 0]) >> 8;
         let data = body.split_off(5);
         match packet_type {
-            // ffmpeg sends an empty header when it copies a stream and learns its configuration later.
+            // ffmpeg sends an empty header when it copies a stream and learns its configuration
+            // later.
             0 | 1 if data.is_empty() => Ok(Self::Nothing),
             0 => Ok(Self::SequenceHeader {
                 codec: VideoCodec::H264,
                 config: data,
             }),
-            1 => Ok(Self::Picture {
+            1 => Ok(Self::Frame {
                 codec: VideoCodec::H264,
                 composition: CompositionTime { millis },
                 data,
@@ -208,7 +209,7 @@ mod tests {
             ([0x80, 0, 0], -8_388_608),
         ] {
             let body = [&[0x27, 1][..], &bytes, &[9, 9]].concat();
-            let VideoTag::Picture {
+            let VideoTag::Frame {
                 composition, data, ..
             } = VideoTag::parse(body.into()).unwrap()
             else {
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_without_a_picture_are_nothing() {
+    fn tags_without_a_frame_are_empty() {
         for body in [
             &[][..],
             &[0x57, 0],
@@ -250,7 +251,7 @@ mod tests {
 
     #[test]
     fn enhanced_tags_name_the_codec_by_its_four_cc() {
-        let picture = |codec, millis, data: &'static [u8]| VideoTag::Picture {
+        let frame = |codec, millis, data: &'static [u8]| VideoTag::Frame {
             codec,
             composition: CompositionTime { millis },
             data: Bytes::from_static(data),
@@ -265,12 +266,12 @@ mod tests {
         for (body, expected) in [
             (
                 &b"\x91avc1\xff\xff\xd8ab"[..],
-                picture(VideoCodec::H264, -40, b"ab"),
+                frame(VideoCodec::H264, -40, b"ab"),
             ),
-            (b"\xa1hvc1\0\0\x28ab", picture(VideoCodec::H265, 40, b"ab")),
-            (b"\xa3hvc1ab", picture(VideoCodec::H265, 0, b"ab")),
-            (b"\x91av01ab", picture(VideoCodec::Av1, 0, b"ab")),
-            (b"\xa1vp09ab", picture(VideoCodec::Vp9, 0, b"ab")),
+            (b"\xa1hvc1\0\0\x28ab", frame(VideoCodec::H265, 40, b"ab")),
+            (b"\xa3hvc1ab", frame(VideoCodec::H265, 0, b"ab")),
+            (b"\x91av01ab", frame(VideoCodec::Av1, 0, b"ab")),
+            (b"\xa1vp09ab", frame(VideoCodec::Vp9, 0, b"ab")),
             (b"\x92avc1", VideoTag::Nothing),
             (b"\x94hvc1\x02\0\x09colorInfo", VideoTag::Nothing),
         ] {

@@ -1,27 +1,28 @@
-//! What comes out of tags.
+//! The events of the demuxer.
 
 use std::collections::VecDeque;
 
 use super::super::TagKind;
 use crate::{AudioTrack, Frame, VideoTrack};
 
-/// What the body of a tag holds.
+/// An event of a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FlvEvent {
     /// The video track begins, or changes with the next frame.
     VideoTrack(VideoTrack),
     /// The audio track begins, or changes with the next frame.
     AudioTrack(AudioTrack),
-    /// A picture or a block of sound.
+    /// A video or audio frame.
     Frame(Frame),
-    /// The publisher sends one more track, which is not used. Comes once for each.
+    /// The publisher sends another track, which is not used. Returned once for each.
     OtherTrack(OtherTrack),
-    /// The publisher sends the slices of an access unit in several tags: from now on they are joined, and
-    /// every frame comes one tag of video later, or with [`flush`](super::FlvDemuxer::flush). Comes once.
+    /// The publisher sends the slices of an access unit in several tags: from now on they are
+    /// joined, and every frame is returned one video tag later, or by
+    /// [`flush`](super::FlvDemuxer::flush). Returned once.
     SlicesJoined,
 }
 
-/// A track of a multitrack publisher (Enhanced RTMP, version 2) beside the one that is used.
+/// A track of a multitrack publisher (Enhanced RTMP, version 2) that is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtherTrack {
     /// Audio or video.
@@ -39,12 +40,12 @@ pub struct FlvEvents {
 }
 
 impl FlvEvents {
-    /// Adds an event behind those that are there.
+    /// Appends an event.
     pub(super) fn push(&mut self, event: FlvEvent) {
         self.events.push_back(event);
     }
 
-    /// Lets go of the tag's body, of `held` bytes, if the frames use little of it.
+    /// Releases the tag's body, of `held` bytes, if the frames use little of it.
     pub(super) fn compact(&mut self, held: usize) {
         for event in &mut self.events {
             if let FlvEvent::Frame(frame) = event {

@@ -1,39 +1,39 @@
-//! The slices of an access unit that stand in tags of their own.
+//! Joins the slices of an access unit that arrive in separate tags.
 
 use bytes::Bytes;
 
 use super::super::video::CompositionTime;
 use super::super::{FlvError, TagKind};
-use super::pictures::VideoState;
+use super::video_state::VideoState;
 use super::{FlvEvent, FlvEvents};
 use crate::MediaTime;
 use crate::h264::slice::SliceHead;
 use crate::h264::{self, H264Error};
 use crate::h265;
 
-/// Most memory of the tags that are joined, in bytes: several times a keyframe of 4K. They stay in memory until the
-/// access unit is complete; one that takes more is dropped.
+/// Maximum memory of joined tags, in bytes: several times a keyframe of 4K. They stay in memory
+/// until the access unit is complete; one that takes more is dropped.
 const MAX_HELD: usize = 8 << 20;
 
-/// Memory that a tag takes beside its bytes, at most.
+/// Maximum memory of a tag in addition to its bytes.
 const TAG_OVERHEAD: usize = 128;
 
-/// A picture as it stands in a tag, or in several.
+/// A frame in one or several tags.
 #[derive(Debug)]
-pub(super) struct TaggedPicture {
+pub(super) struct TaggedFrame {
     pub(super) timestamp: MediaTime,
     pub(super) composition: CompositionTime,
-    /// What the first tag has, and what the others have: seldom is there any.
+    /// The data of the first tag, and of further ones, if any.
     pub(super) data: Bytes,
     pub(super) more: Vec<Bytes>,
-    /// Bytes of the tags, which the slices keep in memory.
+    /// Bytes of the tags that the slices keep in memory.
     pub(super) held: usize,
 }
 
-/// What a tag has of an access unit.
+/// A tag's part of an access unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Part {
-    /// Whether an access unit delimiter says that one begins.
+    /// True if an access unit delimiter starts it.
     is_delimited: bool,
     content: Content,
 }
@@ -44,14 +44,14 @@ enum Content {
     FirstSlice,
     /// Slices without the first.
     LaterSlices,
-    /// What stands before the slices, and no slice.
+    /// Units that precede the slices, and no slice.
     Prefix,
-    /// What may stand anywhere.
+    /// Only units that may be anywhere.
     Other,
 }
 
 impl Part {
-    /// Reads the NAL units of H264 that a tag has.
+    /// Parses a tag's NAL units of H264.
     pub(super) fn of_h264(units: impl Iterator<Item = Result<Bytes, H264Error>>) -> Self {
         use h264::NalType;
         let is_delimiter = |unit: &[u8]| NalType::of(unit) == NalType::AUD;
@@ -67,21 +67,24 @@ impl Part {
         })
     }
 
-    /// Reads the NAL units of H265 that a tag has.
+    /// Parses a tag's NAL units of H265.
     pub(super) fn of_h265(units: impl Iterator<Item = Result<Bytes, H264Error>>) -> Self {
         use h265::NalType;
         let is_delimiter = |unit: &[u8]| NalType::of(unit) == NalType::AUD;
         Self::of(units, is_delimiter, |unit| match NalType::of(unit) {
-            kind if kind.is_slice() => match h265::nal::starts_picture(unit) {
-                true => Content::FirstSlice,
-                false => Content::LaterSlices,
-            },
+            kind if kind.is_slice() => {
+                if h265::nal::starts_picture(unit) {
+                    Content::FirstSlice
+                } else {
+                    Content::LaterSlices
+                }
+            }
             kind if kind.is_prefix() => Content::Prefix,
             _ => Content::Other,
         })
     }
 
-    /// The first slice tells what the tag has; where no slice is, a prefix does.
+    /// Classifies the tag by its first slice, or by a prefix unit if it has no slice.
     fn of(
         units: impl Iterator<Item = Result<Bytes, H264Error>>,
         is_delimiter: impl Fn(&[u8]) -> bool,
@@ -108,29 +111,30 @@ impl Part {
         matches!(self.content, Content::FirstSlice | Content::LaterSlices)
     }
 
-    /// Whether it is the rest of an access unit whose first slice has come.
+    /// Returns whether it continues an access unit that has its first slice.
     fn is_rest(self) -> bool {
         !self.is_delimited && self.content == Content::LaterSlices
     }
 }
 
-/// Joins tags into access units, once a publisher is seen to spread these over several.
+/// Joins tags into access units, once a publisher was seen to split them.
 #[derive(Debug, Default)]
 pub(super) struct Join {
     mode: Mode,
-    /// The timestamp of the last access unit that was used or dropped: the rest of it comes too late.
+    /// The timestamp of the last access unit that was used or dropped: its remaining tags are too
+    /// late.
     past: Option<MediaTime>,
     /// The access unit that is being joined.
     held: Option<Held>,
 }
 
-/// What is known of the publisher.
+/// The way in which the publisher sends access units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Mode {
-    /// Its tags have whole access units, as far as is known.
+    /// Its tags have whole access units so far.
     #[default]
     Whole,
-    /// The first access unit is held until it shows.
+    /// Unknown; the first access unit is held.
     Unknown,
     /// Its access units are spread over several tags.
     Joined,
@@ -138,36 +142,36 @@ enum Mode {
 
 #[derive(Debug)]
 struct Held {
-    picture: TaggedPicture,
+    frame: TaggedFrame,
     has_slice: bool,
 }
 
 impl Held {
-    /// Whether a tag belongs to this access unit.
+    /// Returns whether a tag belongs to this access unit.
     fn goes_on_with(&self, timestamp: MediaTime, part: Part) -> bool {
         let fits = match part.content {
             _ if part.is_delimited => false,
             Content::Prefix | Content::FirstSlice => !self.has_slice,
             Content::LaterSlices | Content::Other => true,
         };
-        fits && self.picture.timestamp == timestamp
+        fits && self.frame.timestamp == timestamp
     }
 
-    /// Adds a tag. Returns whether there is room for it.
-    fn add(&mut self, tag: TaggedPicture, part: Part) -> bool {
-        self.picture.held += tag.held;
-        self.picture.more.push(tag.data);
+    /// Adds a tag. Returns `false` if it exceeds the limit of memory.
+    fn add(&mut self, tag: TaggedFrame, part: Part) -> bool {
+        self.frame.held += tag.held;
+        self.frame.more.push(tag.data);
         self.has_slice |= part.has_slice();
         self.memory() <= MAX_HELD
     }
 
     fn memory(&self) -> usize {
-        self.picture.held + (1 + self.picture.more.len()) * TAG_OVERHEAD
+        self.frame.held + (1 + self.frame.more.len()) * TAG_OVERHEAD
     }
 }
 
 impl Join {
-    /// Creates a join that holds the first access unit until it is known whether there is more of it.
+    /// Creates a join that holds the first access unit until it is known whether it is split.
     pub(super) fn holding_first() -> Self {
         Self {
             mode: Mode::Unknown,
@@ -175,15 +179,15 @@ impl Join {
         }
     }
 
-    /// Whether an access unit is held, of which there may be more.
+    /// Returns whether an access unit is held that may be incomplete.
     pub(super) fn is_holding(&self) -> bool {
         self.held.is_some()
     }
 
-    /// Takes a tag of the track. Returns what is complete with it.
+    /// Handles a tag of the track. Returns the events that it completes.
     pub(super) fn handle(
         &mut self,
-        tag: TaggedPicture,
+        tag: TaggedFrame,
         video: &mut VideoState,
     ) -> Result<FlvEvents, FlvError> {
         let timestamp = tag.timestamp;
@@ -225,18 +229,18 @@ impl Join {
         if self.mode == Mode::Whole
             && let Ok(mut events) = before
         {
-            // The first access unit was whole, so this is taken for another one.
+            // The first access unit was whole, so this is another one.
             events.extend(self.pass(tag, video)?);
             return Ok(events);
         }
         self.held = Some(Held {
-            picture: tag,
+            frame: tag,
             has_slice: part.has_slice(),
         });
         before
     }
 
-    /// Joins from now on. Returns that it begins, if it does.
+    /// Joins from now on. Returns the event if this is new.
     fn join(&mut self) -> FlvEvents {
         let before = std::mem::replace(&mut self.mode, Mode::Joined);
         let news = (before != Mode::Joined).then_some(FlvEvent::SlicesJoined);
@@ -244,22 +248,22 @@ impl Join {
     }
 
     /// Uses a tag as a whole access unit.
-    fn pass(&mut self, tag: TaggedPicture, video: &mut VideoState) -> Result<FlvEvents, FlvError> {
+    fn pass(&mut self, tag: TaggedFrame, video: &mut VideoState) -> Result<FlvEvents, FlvError> {
         let timestamp = tag.timestamp;
-        let events = video.picture(tag)?;
+        let events = video.frame(tag)?;
         if events.has_frame() {
             self.past = Some(timestamp);
         }
         Ok(events)
     }
 
-    /// Uses the access unit that is held, as far as it has come.
+    /// Uses the access unit that is held, as far as it has arrived.
     pub(super) fn release(&mut self, video: &mut VideoState) -> Result<FlvEvents, FlvError> {
-        let Some(Held { picture, has_slice }) = self.held.take() else {
+        let Some(Held { frame, has_slice }) = self.held.take() else {
             return Ok(FlvEvents::default());
         };
-        self.past = Some(picture.timestamp);
-        let events = video.picture(picture);
+        self.past = Some(frame.timestamp);
+        let events = video.frame(frame);
         if self.mode == Mode::Unknown && has_slice && events.is_ok() {
             self.mode = Mode::Whole;
         }
@@ -280,13 +284,13 @@ mod tests {
     /// Milliseconds from one access unit to the next.
     const STEP: i64 = 40;
 
-    /// NAL units, each behind its length.
+    /// Returns NAL units with length prefixes.
     fn prefixed(units: &[Vec<u8>]) -> Vec<u8> {
         let with_length = |unit: &Vec<u8>| [&(unit.len() as u32).to_be_bytes()[..], unit].concat();
         units.iter().flat_map(with_length).collect()
     }
 
-    /// Slice `n` of an access unit, with a content of its own.
+    /// Returns slice `n` of an access unit, with unique content.
     fn h264_slice(header: u8, n: u32, content: u8) -> Vec<u8> {
         let mut bits = BitWriter::default();
         bits.ue(n * 80);
@@ -301,7 +305,7 @@ mod tests {
         vec![kind << 1, 1, first | 0x55, content, 0x80]
     }
 
-    /// Access units of one to four slices, some behind delimiters, parameter sets and SEI.
+    /// Returns access units of one to four slices, some after delimiters, parameter sets and SEI.
     fn access_units(is_h265: bool) -> Vec<Vec<Vec<u8>>> {
         let (delimiter, sei) = match is_h265 {
             false => (hex("09f0"), hex("060501ff80")),
@@ -324,7 +328,7 @@ mod tests {
             if n % 2 == 1 {
                 units.push(sei.clone());
             }
-            // The first has several: that they come apart is seen by it.
+            // The first has several, so that the split is detected by it.
             let slices = if n == 0 { 4 } else { n % 4 + 1 };
             units.extend((0..slices).map(|slice| match (is_h265, is_keyframe) {
                 (false, true) => h264_slice(0x65, slice, n as u8),
@@ -341,7 +345,7 @@ mod tests {
         demuxer: FlvDemuxer,
         is_h265: bool,
         frames: Vec<VideoFrame>,
-        /// How often it was told that slices are joined.
+        /// Number of events that slices are joined.
         joined: usize,
     }
 
@@ -367,7 +371,7 @@ mod tests {
             Self::new(false)
         }
 
-        /// A publisher whose first access unit is held.
+        /// Returns a publisher of which the first access unit is held.
         fn live(is_h265: bool) -> Self {
             let mut publisher = Self::new(is_h265);
             publisher.demuxer.join = Join::holding_first();
@@ -401,7 +405,7 @@ mod tests {
             Ok(())
         }
 
-        /// Sends access units, each in tags of so many NAL units as `pieces` cuts off it.
+        /// Sends access units, split into tags of the numbers of NAL units that `pieces` returns.
         fn publish(
             &mut self,
             access_units: &[Vec<Vec<u8>>],
@@ -426,7 +430,7 @@ mod tests {
         units.iter().map(|unit| vec![unit.clone()]).collect()
     }
 
-    /// A slice in each tag, the first one with what stands before it.
+    /// Returns one slice per tag, the first one with the units before it.
     fn slice_by_slice(units: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {
         let slice = units.iter().position(|unit| {
             let first = unit[0];
@@ -437,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn slices_in_tags_of_their_own_come_out_as_in_one() {
+    fn slices_in_separate_tags_are_joined() {
         for is_h265 in [false, true] {
             let access_units = access_units(is_h265);
             let mut reference = Publisher::new(is_h265);
@@ -448,7 +452,8 @@ mod tests {
                 let mut publisher = Publisher::new(is_h265);
                 publisher.publish(&access_units, pieces);
                 assert_eq!(publisher.joined, 1);
-                // The first was used before the second slice came, and the last is not complete yet.
+                // The first was used before the second slice arrived, and the last is not complete
+                // yet.
                 let complete = 1..access_units.len() - 1;
                 assert_eq!(publisher.frames[1..], reference.frames[complete]);
             }
@@ -494,7 +499,7 @@ mod tests {
     fn broken_first_access_unit_of_a_live_publisher_keeps_the_next_one_whole() {
         let mut publisher = Publisher::live(false);
         let slices = [0, 1].map(|slice| h264_slice(0x65, slice, 9));
-        // A slice, and a parameter set that cannot be read.
+        // A slice, and an invalid parameter set.
         publisher.send(0, &[hex("67"), slices[0].clone()]).unwrap();
         for slice in &slices {
             let _ = publisher.send(STEP, std::slice::from_ref(slice));
@@ -504,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_with_whole_access_units_has_no_delay_even_where_they_share_a_timestamp() {
+    fn whole_access_units_are_not_delayed_even_if_they_share_a_timestamp() {
         let mut publisher = Publisher::h264();
         for n in 0..20 {
             let units = [h264_slice(0x65, 0, n), h264_slice(0x65, 1, n)];
@@ -515,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn joined_access_units_of_one_timestamp_are_told_apart() {
+    fn joined_access_units_with_one_timestamp_are_distinguished() {
         let mut publisher = Publisher::h264();
         let slices = |n| [0, 1, 2].map(|slice| h264_slice(0x65, slice, n));
         for n in 0..5 {
@@ -530,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sequence_header_completes_the_access_unit_before_it() {
+    fn sequence_header_completes_the_previous_access_unit() {
         let mut publisher = Publisher::h264();
         let slices = [0, 1].map(|slice| h264_slice(0x65, slice, 9));
         for time in [0, STEP] {
@@ -555,7 +560,7 @@ mod tests {
         };
         assert_eq!(frame.units[1], hex("68cb83cb20"), "its own parameter set");
         assert_eq!(frame.units[2..], slices);
-        // It goes on with the join.
+        // It continues to join.
         for slice in &slices {
             publisher
                 .send(3 * STEP, std::slice::from_ref(slice))
@@ -566,7 +571,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_joined_is_bounded() {
+    fn memory_of_joined_tags_is_limited() {
         let mut publisher = Publisher::h264();
         let slice = |n| h264_slice(0x65, n, 0);
         publisher.send(0, &[slice(0)]).unwrap();
@@ -576,7 +581,7 @@ mod tests {
         large.resize(1 << 20, 0xff);
         let mut results = (0..9).map(|_| publisher.send(STEP, std::slice::from_ref(&large)));
         assert_eq!(results.position(|result| result.is_err()), Some(7));
-        // The rest of it is dropped, and the next one comes.
+        // The rest of it is dropped, and the next one is returned.
         publisher.send(STEP, std::slice::from_ref(&large)).unwrap();
         for time in [2 * STEP, 3 * STEP] {
             publisher.send(time, &[slice(0)]).unwrap();
@@ -588,7 +593,7 @@ mod tests {
             .map(|frame| frame.dts.as_millis())
             .collect();
         assert_eq!(times, [0, 2 * STEP]);
-        // Tags take memory beside their bytes.
+        // Tags take memory in addition to their bytes.
         let small = [slice(1)];
         let most = MAX_HELD / TAG_OVERHEAD;
         let refused = (0..most).any(|_| publisher.send(3 * STEP, &small).is_err());

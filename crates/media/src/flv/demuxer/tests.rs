@@ -39,9 +39,9 @@ fn one_frame(events: Vec<FlvEvent>) -> VideoFrame {
 }
 
 #[test]
-fn a_picture_has_its_times_and_a_keyframe_its_parameter_sets() {
+fn frame_has_its_times_and_a_keyframe_its_parameter_sets() {
     let mut demuxer = configured();
-    // The frame type says that it is no keyframe; the slice says that it is.
+    // The frame type says that it is not a keyframe; the slice says that it is.
     let frame = one_frame(video(&mut demuxer, 40, &format!("27 01 000021 {IDR}")));
     assert!(frame.keyframe);
     assert_eq!((frame.dts.as_millis(), frame.pts.as_millis()), (40, 73));
@@ -62,7 +62,7 @@ fn nal_units_are_slices_of_the_body() {
     assert_eq!(frame.units[0].as_ptr(), body[9..].as_ptr());
 }
 
-/// Whether a frame that is kept lets go of the message that it came in.
+/// Returns whether a stored frame releases the message that it arrived in.
 fn lets_go(demuxer: &mut FlvDemuxer, kind: TagKind, body: Vec<u8>) -> bool {
     let body = Bytes::from(body);
     let events = match kind {
@@ -78,7 +78,7 @@ fn lets_go(demuxer: &mut FlvDemuxer, kind: TagKind, body: Vec<u8>) -> bool {
 const LARGE: usize = 1 << 20;
 
 #[test]
-fn a_small_frame_does_not_keep_a_large_message_in_memory() {
+fn small_frame_does_not_keep_a_large_message_in_memory() {
     let mut demuxer = configured();
     // Filler, a type that the payload formats use, and a unit that was replaced.
     for useless in ["0c", "1e", "1f"] {
@@ -89,7 +89,7 @@ fn a_small_frame_does_not_keep_a_large_message_in_memory() {
         body.extend(unit);
         assert!(lets_go(&mut demuxer, TagKind::Video, body), "{useless}");
     }
-    // Another track beside the one that is used.
+    // Another track in addition to the used one.
     let mut demuxer = FlvDemuxer::new();
     enhanced(&mut demuxer, TagKind::Audio, b"\x90OpusOpusHead");
     let mut body = hex("95 11");
@@ -108,7 +108,7 @@ fn a_small_frame_does_not_keep_a_large_message_in_memory() {
 }
 
 #[test]
-fn sequence_headers_and_audio_frames_are_bounded() {
+fn size_of_sequence_headers_and_audio_frames_is_limited() {
     let mut demuxer = FlvDemuxer::new();
     let time = MediaTime::ZERO;
     let long = |head: &[u8]| Bytes::from([head, &[0; 70_000]].concat());
@@ -139,7 +139,7 @@ fn sequence_headers_and_audio_frames_are_bounded() {
 }
 
 #[test]
-fn a_repeated_sequence_header_is_no_event_and_another_one_is() {
+fn repeated_sequence_header_is_no_event_and_a_changed_one_is() {
     let mut demuxer = configured();
     assert_eq!(video(&mut demuxer, 0, HEADER_360P), []);
     let other = HEADER_360P.replace("68cb83cb20", "68cb83cb30");
@@ -151,7 +151,7 @@ fn a_repeated_sequence_header_is_no_event_and_another_one_is() {
 }
 
 #[test]
-fn a_new_sps_in_the_stream_is_a_new_track_before_its_first_frame() {
+fn new_sps_in_the_stream_is_a_new_track_before_its_first_frame() {
     let mut demuxer = configured();
     let body = format!("17 01 000000 {SPS_1080P} {PPS} {IDR}");
     let events = video(&mut demuxer, 0, &body);
@@ -167,7 +167,7 @@ fn a_new_sps_in_the_stream_is_a_new_track_before_its_first_frame() {
 }
 
 #[test]
-fn start_codes_in_place_of_lengths_are_understood() {
+fn start_codes_instead_of_lengths_are_accepted() {
     let mut demuxer = FlvDemuxer::new();
     let header = "17 00 000000 00000001
         6742c01ed900a02ff970110000030001000003003c0f162e48 00000001 68cb83cb20";
@@ -180,7 +180,7 @@ fn start_codes_in_place_of_lengths_are_understood() {
     assert_eq!(track.config[0], 1, "players get a record");
     let idr = "17 01 000000 00000001 09f0 00000001 658880aabb 000001 658880ccdd";
     let [FlvEvent::Frame(Frame::Video(frame))] = &video(&mut demuxer, 0, idr)[..] else {
-        panic!("a picture");
+        panic!("not a video frame");
     };
     assert!(frame.keyframe);
     let types: Vec<u8> = frame.units.iter().map(|unit| unit[0]).collect();
@@ -188,7 +188,7 @@ fn start_codes_in_place_of_lengths_are_understood() {
 }
 
 #[test]
-fn the_end_of_a_sequence_and_frames_of_filler_alone_are_no_event() {
+fn end_of_sequence_and_frames_of_filler_are_no_event() {
     let mut demuxer = configured();
     assert_eq!(video(&mut demuxer, 0, "17 02 000000"), []);
     assert_eq!(video(&mut demuxer, 0, "27 01 000000 00000003 0cff80"), []);
@@ -196,7 +196,7 @@ fn the_end_of_a_sequence_and_frames_of_filler_alone_are_no_event() {
 }
 
 #[test]
-fn pictures_before_the_sequence_header_and_broken_ones_are_errors() {
+fn frames_before_the_sequence_header_and_broken_ones_are_errors() {
     let mut demuxer = FlvDemuxer::new();
     let body = Bytes::from(hex(&format!("27 01 000000 {SLICE}")));
     let error = demuxer.handle_video(MediaTime::ZERO, body).unwrap_err();
@@ -214,7 +214,7 @@ fn pictures_before_the_sequence_header_and_broken_ones_are_errors() {
 }
 
 #[test]
-fn aac_comes_out_as_a_track_and_its_access_units() {
+fn aac_is_demuxed_to_a_track_and_its_access_units() {
     let mut demuxer = FlvDemuxer::new();
     let mut audio = |body: &str| {
         demuxer
@@ -244,7 +244,7 @@ fn aac_comes_out_as_a_track_and_its_access_units() {
     assert!(matches!(audio("af 00 11"), Err(FlvError::Aac(_))));
 }
 
-/// A frame of ADTS: AAC-LC, 48 kHz, stereo.
+/// Returns a frame of ADTS: AAC-LC, 48 kHz, stereo.
 fn adts(payload: &[u8]) -> Vec<u8> {
     let len = payload.len() + 7;
     let [middle, low] = [(len >> 3) as u8, ((len & 7) << 5) as u8 | 0x1f];
@@ -260,7 +260,8 @@ fn adts(payload: &[u8]) -> Vec<u8> {
     [&header[..], payload].concat()
 }
 
-/// What comes of the body of an AAC tag: the track, if it is told, and the access units with their times.
+/// Demuxes the body of an AAC tag. Returns the track, if it is new, and the access units with their
+/// times.
 fn aac(
     demuxer: &mut FlvDemuxer,
     packet_type: u8,
@@ -287,7 +288,7 @@ fn aac(
 const UNITS: [&[u8]; 2] = [&[0x21, 0x10, 1, 2, 3], &[0x21, 0x20, 4]];
 
 #[test]
-fn adts_without_a_sequence_header_tells_the_configuration_once() {
+fn adts_without_a_sequence_header_sets_the_configuration_once() {
     let mut demuxer = FlvDemuxer::new();
     let both = [adts(UNITS[0]), adts(UNITS[1])].concat();
     let (track, units) = aac(&mut demuxer, 1, &both);
@@ -302,15 +303,15 @@ fn adts_without_a_sequence_header_tells_the_configuration_once() {
 }
 
 #[test]
-fn adts_behind_a_sequence_header_keeps_a_configuration_that_says_more() {
+fn adts_after_a_sequence_header_keeps_a_more_detailed_configuration() {
     let mut demuxer = FlvDemuxer::new();
-    // HE-AAC: a core of 48 kHz, from which 96 kHz are made.
+    // HE-AAC: a core of 48 kHz with an output of 96 kHz.
     let config = [0x29, 0x90, 0x08, 0x00];
     let (track, _) = aac(&mut demuxer, 0, &config);
     assert_eq!(track.unwrap().config, config[..]);
     let (track, units) = aac(&mut demuxer, 1, &adts(UNITS[0]));
     assert_eq!((track, units), (None, vec![(100, UNITS[0].to_vec())]));
-    // One that is wrong gives way to what the access units say.
+    // A wrong one is replaced by that of the access units.
     let mut demuxer = FlvDemuxer::new();
     aac(&mut demuxer, 0, &[0x12, 0x10]).0.expect("44.1 kHz");
     let (track, units) = aac(&mut demuxer, 1, &adts(UNITS[0]));
@@ -319,13 +320,13 @@ fn adts_behind_a_sequence_header_keeps_a_configuration_that_says_more() {
 }
 
 #[test]
-fn adts_in_place_of_a_sequence_header_is_one() {
+fn adts_instead_of_a_sequence_header_is_accepted() {
     let mut demuxer = FlvDemuxer::new();
     let (track, units) = aac(&mut demuxer, 0, &adts(UNITS[0]));
     let track = track.expect("a track");
     assert_eq!(track.config, [0x11, 0x90][..]);
     assert!(units.is_empty(), "{units:?}");
-    // Raw access units and such in ADTS may follow.
+    // Raw access units and ADTS may follow.
     for data in [UNITS[1].to_vec(), adts(UNITS[1])] {
         let (again, units) = aac(&mut demuxer, 1, &data);
         assert_eq!((again, units), (None, vec![(100, UNITS[1].to_vec())]));
@@ -333,7 +334,7 @@ fn adts_in_place_of_a_sequence_header_is_one() {
 }
 
 #[test]
-fn raw_access_units_that_look_like_adts_stay_as_they_are() {
+fn raw_access_units_that_look_like_adts_are_unchanged() {
     let mut demuxer = FlvDemuxer::new();
     aac(&mut demuxer, 0, &[0x12, 0x10]).0.expect("44.1 kHz");
     // As ADTS these would be 48 kHz, and longer or shorter than they are.
@@ -354,7 +355,7 @@ pub(super) fn enhanced(demuxer: &mut FlvDemuxer, kind: TagKind, body: &[u8]) -> 
     events.unwrap().collect()
 }
 
-/// A legacy body with its codec named by FourCC.
+/// Returns the enhanced form of a legacy body.
 fn by_four_cc(first: u8, body: &str) -> Vec<u8> {
     [&[first][..], b"avc1", &hex(body)].concat()
 }
@@ -402,7 +403,7 @@ fn h265_comes_out_as_nal_units_with_its_parameter_sets() {
     assert_eq!((track.height, track.profile_level_id), (240, [1, 0, 60]));
     assert_eq!(enhanced(&mut demuxer, TagKind::Video, &header), []);
 
-    // The frame type says that it is no keyframe; the picture says that it is.
+    // The frame type says that it is not a keyframe; the frame itself says that it is.
     let idr = [&b"\xa1hvc1\0\0\x0a"[..], &hex("00000003 280180")].concat();
     let frame = one_frame(enhanced(&mut demuxer, TagKind::Video, &idr));
     assert!(frame.keyframe);
@@ -479,7 +480,7 @@ fn vp9_tells_its_size_with_its_keyframes() {
 }
 
 #[test]
-fn opus_passes_as_it_is() {
+fn opus_is_passed_through() {
     let mut demuxer = FlvDemuxer::new();
     let header = b"\x90OpusOpusHead\x01\x01\x38\x01\x80\xbb\0\0\0\0\0";
     let events = enhanced(&mut demuxer, TagKind::Audio, header);
@@ -501,7 +502,7 @@ fn opus_passes_as_it_is() {
 }
 
 #[test]
-fn nanoseconds_make_times_finer() {
+fn nanoseconds_refine_timestamps() {
     let mut demuxer = configured();
     let body = [&b"\x97\x02\x01\x86\xa0\x03avc1"[..], &hex(SLICE)].concat();
     let frame = one_frame(enhanced(&mut demuxer, TagKind::Video, &body));
@@ -509,7 +510,7 @@ fn nanoseconds_make_times_finer() {
 }
 
 #[test]
-fn of_many_tracks_the_first_is_used_and_the_others_are_reported_once() {
+fn first_of_many_tracks_is_used_and_the_others_are_reported_once() {
     let mut demuxer = configured();
     let config = &hex(HEADER_360P)[5..];
     let mut header = b"\x96\x10avc1".to_vec();
@@ -572,7 +573,7 @@ proptest! {
     ) {
         let mut demuxer = configured();
         for (is_video, packet_type, mut body) in bodies {
-            // Mostly the codecs that are read further.
+            // Mostly the codecs that are parsed further.
             if let [first, second, ..] = &mut body[..] && *first % 8 != 0 {
                 *first = if is_video { 0x17 } else { 0xaf };
                 *second = packet_type;
@@ -617,7 +618,7 @@ proptest! {
 fn adts_frame_that_is_longer_than_its_tag_is_an_error_and_the_next_one_is_used() {
     let mut demuxer = FlvDemuxer::new();
     let mut audio = |body: &str| demuxer.handle_audio(MediaTime::ZERO, hex(body).into());
-    // AAC-LC, 48 kHz, stereo: 32 bytes are told, 10 are there.
+    // AAC-LC, 48 kHz, stereo: 32 bytes are declared, 10 are present.
     let error = audio("af01fff14c80041ffc010203").unwrap_err();
     let expected = FlvError::AdtsTooLong {
         len: 32,

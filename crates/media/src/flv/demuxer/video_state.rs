@@ -1,9 +1,9 @@
-//! How the pictures of a video track stand in their tags.
+//! The state of a video track, which turns tags into frames.
 
 use bytes::Bytes;
 
 use super::super::FlvError;
-use super::join::{Part, TaggedPicture};
+use super::join::{Part, TaggedFrame};
 use super::{FlvEvent, FlvEvents};
 use crate::av1::{Av1CodecConfigurationRecord, SequenceHeader, TemporalUnitFilter};
 use crate::h264::nal;
@@ -12,14 +12,14 @@ use crate::h265::{self, HevcDecoderConfigurationRecord};
 use crate::vp9::FrameHeader;
 use crate::{Frame, VideoCodec, VideoFrame, VideoTrack};
 
-/// What is known after a video sequence header.
+/// The state after a video sequence header.
 #[derive(Debug)]
 pub(super) struct VideoState {
     pub(super) track: VideoTrack,
     syntax: VideoSyntax,
 }
 
-/// How pictures stand in their tags.
+/// The form of the frames in their tags.
 #[derive(Debug)]
 enum VideoSyntax {
     /// NAL units with lengths of this size.
@@ -34,24 +34,24 @@ enum VideoSyntax {
     },
     /// OBUs.
     Av1(TemporalUnitFilter),
-    /// As they are.
+    /// The bare frame.
     Vp9,
 }
 
 impl VideoState {
-    /// Reads a sequence header.
+    /// Parses a sequence header.
     pub(super) fn configure(codec: VideoCodec, config: &Bytes) -> Result<Self, FlvError> {
         let (track, syntax) = match codec {
             VideoCodec::H264 => configure_h264(config)?,
             VideoCodec::H265 => configure_h265(config)?,
             VideoCodec::Av1 => configure_av1(config)?,
-            // Its record says nothing that its keyframes do not.
+            // Its keyframes contain all that its record does.
             VideoCodec::Vp9 => (track(codec, config), VideoSyntax::Vp9),
         };
         Ok(Self { track, syntax })
     }
 
-    /// Returns what a tag has of an access unit; `None` where pictures are not made of NAL units.
+    /// Returns a tag's part of an access unit; `None` if frames do not consist of NAL units.
     pub(super) fn part(&self, data: &Bytes) -> Option<Part> {
         match self.syntax {
             VideoSyntax::H264 { length_size, .. } => {
@@ -64,20 +64,20 @@ impl VideoState {
         }
     }
 
-    /// Reads a picture.
-    pub(super) fn picture(&mut self, picture: TaggedPicture) -> Result<FlvEvents, FlvError> {
-        let TaggedPicture {
+    /// Parses a frame.
+    pub(super) fn frame(&mut self, frame: TaggedFrame) -> Result<FlvEvents, FlvError> {
+        let TaggedFrame {
             timestamp,
             composition,
             data,
             more,
             held,
-        } = picture;
+        } = frame;
         let mut frame = VideoFrame {
             codec: self.track.codec,
             pts: composition.add_to(timestamp),
             dts: timestamp,
-            // The picture itself tells: tags are known to be wrong.
+            // The frame itself decides: the flags of tags can be wrong.
             keyframe: false,
             units: Vec::new(),
         };
@@ -165,7 +165,8 @@ fn configure_h264(data: &Bytes) -> Result<(VideoTrack, VideoSyntax), FlvError> {
         config: if nal::begins_with_start_code(data) {
             AvcDecoderConfigurationRecord::write(filter.parameter_sets())
         } else {
-            // A copy: a slice would keep the buffer it was read into for as long as the track lasts.
+            // A copy: a slice would keep the buffer it was read into for as long as the track
+            // lasts.
             Bytes::copy_from_slice(data)
         },
     };
@@ -206,7 +207,7 @@ fn configure_av1(data: &Bytes) -> Result<(VideoTrack, VideoSyntax), FlvError> {
     Ok((track, VideoSyntax::Av1(filter)))
 }
 
-/// A track of which nothing but the codec is known.
+/// Returns a track of which only the codec is known.
 fn track(codec: VideoCodec, config: &Bytes) -> VideoTrack {
     VideoTrack {
         codec,
@@ -229,7 +230,7 @@ impl VideoTrack {
         self.profile_level_id = [header.profile, header.tier, header.level_idx];
     }
 
-    /// Takes what a keyframe of VP9 tells. Returns whether it is news.
+    /// Updates the track by a keyframe of VP9. Returns whether it has changed.
     fn set_vp9(&mut self, header: &FrameHeader) -> bool {
         let Some(size) = header.keyframe else {
             return false;
