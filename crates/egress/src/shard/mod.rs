@@ -494,7 +494,11 @@ impl<O: Outlet> Shard<O> {
                 continue;
             };
             self.transmitter.send_media(*key, viewer, stream, now);
-            self.schedule.note(*key, viewer, now);
+            if viewer.peer.is_report_due(now) {
+                self.schedule.note(*key, viewer, now);
+            } else {
+                self.schedule.note_behind(*key, viewer);
+            }
         }
     }
 

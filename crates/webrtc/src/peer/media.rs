@@ -21,6 +21,9 @@ const LARGE_FRAME: u64 = 64;
 /// Interval of sender reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Reports that are sent after the last packet, in case one is lost.
+const MAX_QUIET_REPORTS: u8 = 2;
+
 /// Sender reports are due at multiples of this interval on the clock of the stream, so that one
 /// wake-up of the driver serves many viewers.
 const REPORT_GRID: Duration = Duration::from_millis(100);
@@ -61,6 +64,8 @@ pub(super) struct Media {
     next_report: Instant,
     /// Set between the report on the video and the one on the audio.
     is_audio_due: bool,
+    /// Packets sent before the last report, and the reports since then without another packet.
+    reported: (u64, u8),
 }
 
 impl Media {
@@ -87,6 +92,7 @@ impl Media {
             control: Control::default(),
             next_report: now,
             is_audio_due: false,
+            reported: (0, 0),
         }
     }
 
@@ -238,9 +244,19 @@ impl Media {
         self.rtcp_opener.open(datagram)
     }
 
-    /// Returns when the next sender report is due; `None` before anything was sent.
+    /// Returns when the next sender report is due; `None` before anything was sent, and while nothing
+    /// has been sent since the last reports: a receiver learns nothing new from a further one.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        (!self.is_silent()).then_some(self.next_report)
+        let (packets, quiet_reports) = self.reported;
+        let sent = self.packets();
+        let is_paused = quiet_reports >= MAX_QUIET_REPORTS && sent == packets;
+        (sent > 0 && !is_paused).then_some(self.next_report)
+    }
+
+    /// Returns the number of packets sent of both tracks.
+    fn packets(&self) -> u64 {
+        let (video, audio) = self.sender_stats();
+        video.packets + audio.packets
     }
 
     /// Returns the last point of the report grid at or before `now`.
@@ -260,9 +276,17 @@ impl Media {
             sender.sender_info(since_epoch.ticks(rate) as u32)
         };
         if !self.is_audio_due {
-            if now < self.next_report || self.is_silent() {
+            if self.poll_timeout().is_none_or(|due| now < due) {
                 return None;
             }
+            let packets = self.packets();
+            let (before, quiet_reports) = self.reported;
+            let quiet_reports = if packets == before {
+                quiet_reports + 1
+            } else {
+                0
+            };
+            self.reported = (packets, quiet_reports);
             self.next_report = self.on_report_grid(now) + REPORT_INTERVAL;
             self.is_audio_due = true;
             if let Some(info) = info(&self.video, VIDEO_RATE) {
@@ -328,10 +352,6 @@ impl Media {
         let stats =
             |sender: &Option<RtpSender>| sender.as_ref().map(RtpSender::stats).unwrap_or_default();
         (stats(&self.video), stats(&self.audio))
-    }
-
-    fn is_silent(&self) -> bool {
-        self.begun_tracks() == [false; 2]
     }
 
     /// Returns whether any packet was sent of the video and of the audio.
@@ -417,6 +437,34 @@ mod tests {
             keyframe,
             units: vec![unit.into()],
         }
+    }
+
+    #[test]
+    fn reports_pause_while_nothing_is_sent_and_resume_with_the_next_packet() {
+        let start = Instant::now();
+        let (audio, mut log) = (
+            Log::new(48_000, LogLimits::default()),
+            Log::new(90_000, LogLimits::default()),
+        );
+        let mut media = media(true, start);
+        let mut buffer = SendBuffer::new(1 << 20);
+        assert_eq!(media.poll_timeout(), None, "nothing was sent yet");
+        let mut now = start;
+        for millis in [0, 60_000] {
+            now = start + Duration::from_millis(millis as u64);
+            log.push_video(&frame(millis, true, 1000), now);
+            media.send(&log, &audio, now, &mut buffer);
+            assert!(media.poll_timeout().is_some_and(|due| due <= now));
+            let mut reports = 0;
+            while let Some(due) = media.poll_timeout() {
+                now = now.max(due);
+                assert!(now < start + Duration::from_millis(millis as u64 + 3000));
+                reports += usize::from(media.poll_report(now).is_some());
+                assert_eq!(media.poll_report(now), None, "there is no audio");
+            }
+            assert_eq!(reports, 1 + usize::from(MAX_QUIET_REPORTS));
+        }
+        assert_eq!(media.poll_report(now + Duration::from_secs(60)), None);
     }
 
     /// Returns the bytes sent in each tick of 5 ms after a keyframe of `len` bytes comes to a

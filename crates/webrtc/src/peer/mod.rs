@@ -359,6 +359,14 @@ impl Peer {
         Some(deadlines.fold(self.ice.poll_timeout(), Instant::min))
     }
 
+    /// Returns whether a sender report is due. Sending media can bring its time forward, and changes no
+    /// other deadline.
+    #[must_use]
+    pub fn is_report_due(&self, now: Instant) -> bool {
+        let due = self.media.as_ref().and_then(Media::poll_timeout);
+        due.is_some_and(|due| due <= now)
+    }
+
     /// Does what is due at `now`: sender reports, DTLS retransmissions, checks of ours, the end of
     /// a session that has lost its viewer. Does nothing before [`Self::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
