@@ -13,7 +13,7 @@ pub const EXTENSION_URI: &str =
 /// From one feedback to the next.
 pub const INTERVAL: Duration = Duration::from_millis(64);
 
-/// Arrival times count so many microseconds.
+/// Unit of arrival times, in microseconds.
 const TICK_MICROS: i64 = 250;
 
 /// Ticks in a step of the reference time.

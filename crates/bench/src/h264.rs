@@ -1,4 +1,4 @@
-//! Whether H264 access units arrive whole (RFC 6184).
+//! Checks that H264 access units arrive complete (RFC 6184).
 
 use distributary_webrtc::rtp::RtpHeader;
 

@@ -131,7 +131,7 @@ impl ControllingAgent {
         self.outbound.pop_front()
     }
 
-    /// Returns when [`Self::handle_timeout`] is to be called.
+    /// Returns when [`Self::handle_timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Instant {
         self.next_check
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unanswered_check_is_repeated_ever_more_slowly() {
+    fn unanswered_check_is_repeated_with_backoff() {
         let begin = Instant::now();
         let mut agent = agent(begin);
         let times: Vec<_> = checks_until(&mut agent, begin, 6000)

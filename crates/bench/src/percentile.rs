@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn of_one_value_all_are_that_value_and_of_none_there_are_none() {
+    fn percentiles_of_one_value_are_that_value_and_of_none_are_none() {
         let one = Percentiles::of([Duration::from_micros(1500)]).unwrap();
         assert_eq!((one.p50, one.p95, one.p99, one.max), (1.5, 1.5, 1.5, 1.5));
         assert_eq!(Percentiles::of([]), None);

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_extension_is_found_by_its_id_behind_others_and_padding() {
+    fn extension_is_found_by_its_id_behind_others_and_padding() {
         let mut packet = [0; 12 + 4 + 8 + 1];
         packet[0] = 0x80 | 0x10;
         packet[12..24].copy_from_slice(&[0xbe, 0xde, 0, 2, 0x10, 9, 0, 0x31, 1, 2, 0, 0]);

@@ -201,7 +201,7 @@ impl Viewer {
             .or_else(|| connection.dtls.poll_transmit())
     }
 
-    /// Returns when [`Self::handle_timeout`] is to be called; `None` if there is nothing to wait
+    /// Returns when [`Self::handle_timeout`] is due; `None` if there is nothing to wait
     /// for.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {

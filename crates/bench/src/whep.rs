@@ -99,7 +99,7 @@ impl WhepReply {
 type Notify = dyn Fn() + Send + Sync;
 
 impl WhepClient {
-    /// Starts the thread for so many viewers. `notify` is called whenever there is a reply.
+    /// Starts the thread for `viewers` viewers. Calls `notify` for each reply.
     ///
     /// # Errors
     /// When the system has no thread left.

@@ -7,7 +7,7 @@ use distributary_rtmp::{ServerSession, SessionConfig, SessionEvent, amf0};
 
 use crate::ORIGIN;
 
-/// The values of a command: what is decoded keeps to the limits, and is the same once encoded and
+/// The values of a command: decoded values keep to the limits, and are the same once encoded and
 /// decoded again.
 pub fn rtmp_amf0(data: &[u8]) {
     let limits = AmfLimits::default();

@@ -37,7 +37,7 @@ pub fn data_channel(data: &[u8]) {
         }
         assert!(ours.channels().len() <= MAX_CHANNELS);
     }
-    // Before there is an association, too, and whatever the header says.
+    // Also before there is an association, and with any header.
     let mut fresh = transport(DtlsRole::Server);
     for packet in pieces(data) {
         fresh.handle_packet(now, packet);
@@ -56,7 +56,8 @@ pub fn data_request(data: &[u8]) {
     }
 }
 
-/// The body of a PATCH: what is answered has a line for each thing and nothing in another line.
+/// The body of a PATCH: the answer has one line per attribute and nothing that breaks out of a
+/// line.
 pub fn ice_fragment(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -165,9 +166,9 @@ fn packet(known: &Known, chunks: &[u8]) -> Vec<u8> {
     let mut at = 12;
     while let Some(&[kind, _, hi, lo]) = packet.get(at..at + 4) {
         let base = match kind {
-            // DATA, I-DATA, FORWARD TSN and I-FORWARD TSN count what the viewer sends.
+            // DATA, I-DATA, FORWARD TSN and I-FORWARD TSN carry TSNs of the viewer.
             0 | 64 | 192 | 194 => Some(known.theirs),
-            // SACK counts what we send.
+            // SACK carries TSNs of ours.
             3 => Some(known.ours),
             _ => None,
         };

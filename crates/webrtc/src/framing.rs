@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_is_too_long_is_refused_before_it_is_there() {
+    fn frame_that_is_too_long_is_refused_before_it_is_there() {
         let mut decoder = FrameDecoder::default();
         decoder.buffer().extend_from_slice(&[0x10, 0x01]);
         assert_eq!(decoder.next_packet(), Err(FrameTooLong(4097)));

@@ -18,8 +18,8 @@ pub const MAX_PACKET: usize = 1200;
 /// Bytes of the original sequence number in front of a retransmitted payload (RFC 4588 section 4).
 pub(crate) const OSN_LEN: usize = 2;
 
-/// Longest payload of a packet in bytes: what the longest header and tag leave of [`MAX_PACKET`],
-/// in a retransmission too.
+/// Longest payload of a packet in bytes: [`MAX_PACKET`] minus the longest header and tag, also in a
+/// retransmission.
 pub const MAX_PAYLOAD: usize = MAX_PACKET - MAX_HEADER - OSN_LEN - MAX_TAG_LEN;
 
 /// Most bytes of padding. Fragments of equal size leave the last one shorter by less than there are

@@ -125,13 +125,13 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_bounded_in_packets_and_in_bytes() {
+    fn run_is_bounded_in_packets_and_in_bytes() {
         assert_eq!(runs(&[10; 70]), [(640, 10), (60, 10)]);
         assert_eq!(runs(&[1200; 60]), [(54 * 1200, 1200), (6 * 1200, 1200)]);
     }
 
     #[test]
-    fn a_cleared_buffer_has_all_its_room_again() {
+    fn cleared_buffer_has_all_its_room_again() {
         let mut buffer = SendBuffer::new(300);
         buffer.packet(200).fill(7);
         assert_eq!((buffer.len(), buffer.remaining()), (200, 100));

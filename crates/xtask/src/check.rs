@@ -5,7 +5,7 @@
 //! No dependency (OpenSSL is built from source) is compiled twice: all steps share one target
 //! directory, one profile and one set of features. Cargo enables the features that development
 //! dependencies ask for only where it builds tests or examples; so the steps that need neither
-//! select the examples as well, of which there are none.
+//! select the examples as well, although there are none.
 //!
 //! A step that fails does not hide the results of the next: all of them run, and the table at
 //! the end names those that failed.

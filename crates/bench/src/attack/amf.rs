@@ -45,7 +45,7 @@ pub(super) fn metadata() -> Bytes {
     out.freeze()
 }
 
-/// Returns an aggregate message of so many bytes at most, made of one message again and again.
+/// Returns an aggregate message of at most `max_len` bytes that repeats one message.
 pub(super) fn aggregate(message: &Bytes, bytes: usize) -> Bytes {
     let part = 11 + message.len() + 4;
     let mut out = BytesMut::with_capacity(bytes);

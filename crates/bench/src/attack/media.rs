@@ -70,7 +70,7 @@ pub(super) fn inter_frame(units: &[&[u8]]) -> Bytes {
     out.freeze()
 }
 
-/// Returns a filler NAL unit (ITU-T H.264 section 7.3.2.7) of so many bytes.
+/// Returns a filler NAL unit (ITU-T H.264 section 7.3.2.7) of `len` bytes.
 pub(super) fn filler(len: usize) -> Vec<u8> {
     let mut unit = vec![0xff; len.max(2)];
     if let [first, .., last] = &mut unit[..] {

@@ -29,7 +29,7 @@ pub(super) async fn run(context: &Context) -> Result<(), AttackError> {
     }
 }
 
-/// Accepts, and keeps what it has accepted.
+/// Accepts connections and keeps them open.
 async fn accept(context: &Context, listener: &TcpListener) -> Result<(), AttackError> {
     let mut connections = Vec::new();
     loop {

@@ -33,7 +33,7 @@ pub(super) struct InitAck {
     cookie: Vec<u8>,
 }
 
-/// Returns the packet that begins an association whose first DATA chunk is to have `tsn`.
+/// Returns the packet that starts an association with `tsn` as the first TSN.
 pub(super) fn init(tag: u32, tsn: u32) -> Vec<u8> {
     let mut value = Vec::new();
     value.extend_from_slice(&tag.to_be_bytes());

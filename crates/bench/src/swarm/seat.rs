@@ -99,7 +99,7 @@ impl Seat {
         }
     }
 
-    /// Returns whether nothing more is to be waited for: there are media (and a keyframe, if this
+    /// Returns whether the viewer has joined: there are media (and a keyframe, if this
     /// viewer looks for one), or there will never be.
     pub(super) fn is_settled(&self) -> bool {
         let has_all = match self.viewer.inspects() {

@@ -161,7 +161,7 @@ impl OutboundQueue {
         }
     }
 
-    /// Records that so many bytes are written.
+    /// Records that `len` bytes are written.
     pub(super) fn wrote(&self, bytes: usize) {
         self.queued.fetch_sub(bytes, Ordering::Relaxed);
     }

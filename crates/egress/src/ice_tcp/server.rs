@@ -232,7 +232,7 @@ async fn deliver(
     inbox.send(command).await.map_err(|_| Ended::Shutdown)
 }
 
-/// Writes what the shard queues, until it ends the connection.
+/// Writes the packets that the shard queues, until it ends the connection.
 async fn write(mut writer: OwnedWriteHalf, mut queue: OutboundQueue) -> Result<(), Ended> {
     while let Some(bytes) = queue.next().await {
         writer.write_all(&bytes).await?;

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_id_reads_back_from_its_text() {
+    fn session_id_reads_back_from_its_text() {
         let id = SessionId::random();
         assert_eq!(id.to_string().parse(), Ok(id));
         assert!(id.to_string().starts_with(&id.short().to_string()));

@@ -81,7 +81,7 @@ pub(crate) enum Claim {
     Unknown,
 }
 
-/// What remains to be done to end a session.
+/// The remaining step to end a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closing {
     /// Nothing: it waited, and is gone.

@@ -9,7 +9,7 @@ use super::viewers::Viewer;
 /// TCP connection may have room again.
 const TURN_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Least time between two deadlines of one viewer, whatever it claims is due.
+/// Least time between two deadlines of one viewer.
 const MIN_DELAY: Duration = Duration::from_millis(1);
 
 /// Time between two looks at the permit of an incomplete handshake, which another shard can revoke.

@@ -26,7 +26,7 @@ pub(super) struct ShardStream {
     pub(super) subscription: Subscription,
     pub(super) video: Log,
     pub(super) audio: Log,
-    pictures: BFrameFilter,
+    b_frames: BFrameFilter,
     held_audio: HeldAudio,
     /// Keys of the viewers that watch it.
     pub(super) viewers: Vec<usize>,
@@ -48,7 +48,7 @@ impl ShardStream {
         };
         let stream = subscription.stream();
         Self {
-            pictures: BFrameFilter::new(stream.b_frame_policy()),
+            b_frames: BFrameFilter::new(stream.b_frame_policy()),
             offline_since: (!stream.is_live()).then_some(now),
             subscription,
             video: Log::new(90_000, limits),
@@ -140,7 +140,7 @@ impl ShardStream {
     }
 
     fn push_video(&mut self, frame: &VideoFrame, now: Instant) {
-        match self.pictures.treat(frame) {
+        match self.b_frames.treat(frame) {
             Treatment::Send => self.video.push_video(frame, now),
             Treatment::Reorder(depth) => self.video.push_reordered(frame, depth, now),
             Treatment::Drop => {}

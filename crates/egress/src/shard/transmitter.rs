@@ -47,7 +47,7 @@ impl<O: Outlet> Transmitter<O> {
         !self.unsent.is_empty()
     }
 
-    /// Returns whether media waits, so that no more is to be written.
+    /// Returns whether media waits, so that no more may be written.
     pub(super) fn is_full(&self) -> bool {
         self.unsent.has_media()
     }

@@ -42,7 +42,7 @@ impl Unsent {
         self.control.is_empty() && self.media.is_none()
     }
 
-    /// Returns whether media waits, so that no more is to be written.
+    /// Returns whether media waits, so that no more may be written.
     pub(super) fn has_media(&self) -> bool {
         self.media.is_some()
     }

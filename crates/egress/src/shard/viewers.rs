@@ -64,7 +64,7 @@ impl Viewer {
         handshake.is_some_and(|permit| permit.revocation().is_revoked())
     }
 
-    /// Returns whether it is to be sent more every few milliseconds.
+    /// Returns whether it needs more packets every few milliseconds.
     pub(super) fn is_behind(&self) -> bool {
         self.peer.is_catching_up() || self.is_held_back
     }
@@ -178,7 +178,7 @@ impl Viewers {
         }
     }
 
-    /// Records that a viewer is to be found on a TCP connection.
+    /// Adds a TCP connection of a viewer.
     pub(super) fn note_connection(&mut self, key: usize, connection: &Arc<Connection>) {
         let Some(viewer) = self.slots.get_mut(key) else {
             return;

@@ -79,7 +79,8 @@ impl Path {
             .push((sequence, Some(self.free_at + self.delay)));
     }
 
-    /// Sends `rate` bits per second as frames for `seconds`, limited as by a pacer, every 5 ms.
+    /// Sends `rate` bits per second as frames for `seconds`, limited as by a pacer, with every 60th
+    /// frame six times as large. Returns the part that the limit let through.
     fn stream(&mut self, rate: u64, seconds: u64) -> f64 {
         let (mut wanted, mut sent) = (0_u64, 0_u64);
         let end = self.now + seconds * 1_000_000;
@@ -166,7 +167,7 @@ impl Path {
 }
 
 #[test]
-fn a_path_that_carries_the_stream_never_limits_it() {
+fn path_that_carries_the_stream_never_limits_it() {
     let mut path = Path::new(20_000_000);
     for _ in 0..120 {
         assert!(path.stream(8_000_000, 5) > 0.999);
@@ -177,7 +178,7 @@ fn a_path_that_carries_the_stream_never_limits_it() {
 }
 
 #[test]
-fn a_path_that_only_just_carries_the_stream_loses_next_to_nothing() {
+fn barely_sufficient_path_loses_almost_nothing() {
     let mut path = Path::new(10_000_000);
     path.stream(8_000_000, 10);
     let through = path.stream(8_000_000, 60);
@@ -195,7 +196,7 @@ fn ten_percent_of_random_loss_does_not_limit_the_stream() {
 }
 
 #[test]
-fn a_path_of_half_the_rate_is_found_out_and_its_queue_stays_short() {
+fn path_of_half_the_rate_is_detected_and_its_queue_stays_short() {
     let mut path = Path::new(20_000_000);
     path.stream(4_000_000, 10);
     path.capacity = 2_000_000;
@@ -213,7 +214,7 @@ fn a_path_of_half_the_rate_is_found_out_and_its_queue_stays_short() {
 }
 
 #[test]
-fn the_limit_goes_when_the_path_is_better() {
+fn limit_is_removed_when_the_path_recovers() {
     let mut path = Path::new(2_000_000);
     path.stream(4_000_000, 20);
     assert!(path.estimator.limit().is_some());
@@ -225,7 +226,7 @@ fn the_limit_goes_when_the_path_is_better() {
 }
 
 #[test]
-fn a_path_that_drops_instead_of_queueing_is_found_out_by_its_loss() {
+fn path_that_drops_instead_of_queueing_is_detected_by_loss() {
     let mut path = Path::new(2_000_000);
     path.longest_queue = 20_000;
     path.stream(4_000_000, 5);
@@ -244,10 +245,10 @@ fn loss_that_less_sending_does_not_cure_is_no_reason_to_send_less() {
 }
 
 #[test]
-fn a_longer_way_is_no_queue_for_long() {
+fn longer_route_is_not_taken_for_a_queue_for_long() {
     let mut path = Path::new(20_000_000);
     path.stream(4_000_000, 10);
-    // Every packet takes 200 ms more, whatever is sent.
+    // Every packet takes 200 ms more at any rate.
     path.delay += 200_000;
     path.stream(4_000_000, 15);
     let through = path.stream(4_000_000, 10);
@@ -299,7 +300,7 @@ fn without_transport_feedback_the_round_trip_shows_a_queue() {
 }
 
 #[test]
-fn a_low_estimate_of_the_receiver_counts_when_something_else_says_the_same() {
+fn low_remb_counts_only_with_loss_or_a_queue() {
     let mut at = Instant::now();
     let mut estimator = PathEstimator::new(at);
     let mut sent = 0;

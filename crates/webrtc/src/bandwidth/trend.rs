@@ -233,13 +233,13 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_path_is_normal_for_hours() {
+    fn steady_path_is_normal_for_hours() {
         let jitter = |n: u32| f64::from(n.wrapping_mul(2_654_435_761) >> 24) / 64.0;
         assert_eq!(found(400_000, |n| 20.0 + jitter(n)), [Usage::Normal]);
     }
 
     #[test]
-    fn a_growing_queue_is_overuse_and_an_emptying_one_the_opposite() {
+    fn growing_queue_is_overuse_and_an_emptying_one_the_opposite() {
         let delay = |n: u32| match n {
             0..60 => 20.0,
             60..100 => 20.0 + 10.0 * f64::from(n - 60),

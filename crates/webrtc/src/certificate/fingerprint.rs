@@ -82,7 +82,7 @@ impl Fingerprint {
     /// Returns whether one of the fingerprints `offered` matches `certificate_der`.
     ///
     /// RFC 8122 section 5.1: several fingerprints of one hash function are those of several
-    /// certificates, and several hash functions are alternatives of which the strongest decides. So
+    /// certificates, and several hash functions are alternatives: the strongest decides. So
     /// a digest of a weak function cannot stand in for one of a strong function that does not
     /// match.
     #[must_use]
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weak_match_does_not_stand_in_for_a_strong_mismatch() {
+    fn weak_match_does_not_stand_in_for_a_strong_mismatch() {
         let weak = Fingerprint::of(HashAlgorithm::Sha1, CERTIFICATE);
         let strong = Fingerprint::of(HashAlgorithm::Sha256, b"another");
         assert!(!Fingerprint::any_matches(&[weak, strong], CERTIFICATE));

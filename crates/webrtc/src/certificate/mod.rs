@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_on_p256_and_signs_the_certificate() {
+    fn key_is_on_p256_and_signs_the_certificate() {
         let certificate = certificate();
         let public = certificate.x509().public_key().unwrap();
         let curve = public.ec_key().unwrap().group().curve_name();
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fingerprint_is_the_digest_of_the_certificate() {
+    fn fingerprint_is_the_digest_of_the_certificate() {
         let certificate = certificate();
         let digest = certificate
             .x509()

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_is_json_with_the_media_time() {
+    fn notice_is_json_with_the_media_time() {
         let metadata = json!({"title": "a \"show\""});
         assert_eq!(
             text("onMetaData", vec![metadata]),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ping_is_answered_with_its_id_and_the_media_time() {
+    fn ping_is_answered_with_its_id_and_the_media_time() {
         let now = MediaTime::from_millis(7);
         for (ping, pong) in [
             (

@@ -133,7 +133,7 @@ impl Pair {
 const OPENED: (PayloadProtocolIdentifier, &[u8]) = (PayloadProtocolIdentifier::Dcep, ACK);
 
 #[test]
-fn a_channel_is_opened_and_texts_go_both_ways() {
+fn channel_is_opened_and_texts_go_both_ways() {
     let mut pair = Pair::connected();
     pair.open(0, "events");
     pair.run(|_| true);
@@ -172,7 +172,7 @@ fn each_packet_may_be_lost_once_on_the_way_to_an_open_channel() {
 }
 
 #[test]
-fn a_channel_that_was_agreed_on_elsewhere_opens_with_its_first_text() {
+fn channel_that_was_agreed_on_elsewhere_opens_with_its_first_text() {
     let mut pair = Pair::connected();
     let mut stream = pair
         .viewer
@@ -184,7 +184,7 @@ fn a_channel_that_was_agreed_on_elsewhere_opens_with_its_first_text() {
 }
 
 #[test]
-fn a_channel_that_the_viewer_closes_is_closed_and_may_be_opened_again() {
+fn channel_that_the_viewer_closes_is_closed_and_may_be_opened_again() {
     let mut pair = Pair::connected();
     for _ in 0..3 {
         pair.open(0, "events");
@@ -200,7 +200,7 @@ fn a_channel_that_the_viewer_closes_is_closed_and_may_be_opened_again() {
 }
 
 #[test]
-fn the_number_of_channels_is_bounded() {
+fn number_of_channels_is_bounded() {
     let mut pair = Pair::connected();
     for channel in 0..20 {
         pair.open(channel, "more");
@@ -230,7 +230,7 @@ fn messages_that_a_viewer_does_not_read_are_dropped_and_counted() {
 }
 
 #[test]
-fn a_message_longer_than_announced_does_not_end_in_a_panic() {
+fn message_longer_than_announced_does_not_end_in_a_panic() {
     let mut pair = Pair::connected();
     pair.open(0, "events");
     pair.run(|_| true);

@@ -176,7 +176,7 @@ impl DataTransport {
         }
     }
 
-    /// Returns when [`Self::handle_timeout`] is to be called, if at all.
+    /// Returns when [`Self::handle_timeout`] is due, if at all.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.association.as_ref()?.poll_timeout()

@@ -48,8 +48,7 @@ const MAX_RECEIVED: usize = 32;
 /// ```
 ///
 /// After each [`Dtls::start`], [`Dtls::handle_datagram`], [`Dtls::handle_timeout`], [`Dtls::send`]
-/// and [`Dtls::close`]: take events, received packets and datagrams until there are none, then wait
-/// for the next datagram or for [`Dtls::poll_timeout`].
+/// and [`Dtls::close`]: poll events, received packets and datagrams until there are none, then wait
 ///
 /// **Time.** A lost flight is retransmitted by the clock of the caller: the same records once more,
 /// which suffices if they never arrived. OpenSSL has its own timer on the system's clock, a second
@@ -117,7 +116,7 @@ impl Dtls {
         Ok(Self::with_engine(Engine::new(ssl, expected)?, role))
     }
 
-    /// Creates an association over an OpenSSL session that has been configured.
+    /// Creates an association over a configured OpenSSL session.
     pub(super) fn with_engine(engine: Engine, role: DtlsRole) -> Self {
         Self {
             role,

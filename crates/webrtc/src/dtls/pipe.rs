@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_read_takes_one_datagram_and_then_there_is_none() {
+    fn read_takes_one_datagram_and_then_there_is_none() {
         let mut pipe = DatagramPipe::default();
         pipe.push_inbound(b"datagram");
         let mut buffer = [0; 4];
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_datagram_does_not_look_like_an_end() {
+    fn empty_datagram_does_not_look_like_an_end() {
         let mut pipe = DatagramPipe::default();
         pipe.push_inbound(b"");
         let error = pipe.read(&mut [0; 4]).unwrap_err();

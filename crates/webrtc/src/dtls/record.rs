@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_of_a_record_are_read() {
+    fn fields_of_a_record_are_read() {
         let datagram = [record(1, 30), record(0, 2)].concat();
         let mut records = Records(&datagram);
         let first = records.next().unwrap();

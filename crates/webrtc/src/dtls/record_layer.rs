@@ -122,7 +122,7 @@ impl RecordLayer {
         self.seal(APPLICATION_DATA, data)
     }
 
-    /// Returns a datagram with a handshake message: what a peer sends that wants to begin anew.
+    /// Returns a datagram with a handshake message, as a peer sends to renegotiate.
     #[cfg(test)]
     pub(super) fn seal_handshake(&mut self, message: &[u8]) -> Vec<u8> {
         self.seal(22, message)
@@ -230,8 +230,8 @@ fn associated_data(content_type: u8, sequence: u64, length: usize) -> [u8; 13] {
 
 /// The replay window: which of the last 64 records have been seen (RFC 6347 section 4.1.2.6).
 ///
-/// It starts empty after the handshake: OpenSSL has seen only the handshake itself, of which
-/// nothing is accepted here.
+/// It starts empty after the handshake: OpenSSL has seen only records of the handshake, which are
+/// not accepted here.
 #[derive(Debug, Default)]
 struct ReplayWindow {
     /// The highest sequence number seen, and one more.
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn the_replay_window_knows_64_records() {
+    fn replay_window_covers_64_records() {
         let mut window = ReplayWindow::default();
         assert!(window.is_new(0));
         for sequence in [0, 100, 37, 99] {

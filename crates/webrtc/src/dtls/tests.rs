@@ -190,7 +190,7 @@ fn handshake_completes_after_the_loss_of_any_datagram() {
 }
 
 #[test]
-fn two_lost_datagrams_are_made_up_for_wherever_they_were() {
+fn handshake_completes_after_the_loss_of_any_two_datagrams() {
     let (pair, ..) = Pair::connected();
     for first in 0..pair.sent.len() {
         for second in first + 1..=pair.sent.len() {
@@ -360,7 +360,7 @@ fn split_client_hello(record: &[u8]) -> [Vec<u8>; 2] {
 }
 
 #[test]
-fn a_server_refuses_a_client_with_another_certificate() {
+fn server_refuses_a_client_with_another_certificate() {
     let (ours, theirs, announced) = (certificate(), certificate(), certificate());
     let mut pair = Pair::of(
         association(DtlsRole::Client, &theirs, ours.fingerprint()),
@@ -375,7 +375,7 @@ fn a_server_refuses_a_client_with_another_certificate() {
 }
 
 #[test]
-fn a_client_refuses_a_server_with_another_certificate() {
+fn client_refuses_a_server_with_another_certificate() {
     let (ours, theirs, announced) = (certificate(), certificate(), certificate());
     let mut pair = Pair::of(
         association(DtlsRole::Client, &theirs, announced.fingerprint()),
@@ -515,9 +515,9 @@ fn last_flight_is_retransmitted_to_a_client_that_repeats_the_same_records() {
 }
 
 #[test]
-fn the_second_look_at_the_certificate_does_not_rely_on_the_first() {
+fn second_verification_of_the_certificate_is_independent() {
     let (ours, theirs) = (certificate(), certificate());
-    // The handshake itself is made to accept what it should not, as a fault in it might.
+    // The handshake itself accepts any certificate here, as a bug might make it.
     let ssl = DtlsContext::new(&ours)
         .unwrap()
         .association(DtlsRole::Server, [theirs.fingerprint().clone()].into())
@@ -633,7 +633,7 @@ fn closing_an_unfinished_handshake_is_silent() {
 }
 
 #[test]
-fn a_lost_last_flight_of_the_server_does_not_disturb_its_association() {
+fn lost_last_flight_of_the_server_does_not_disturb_its_association() {
     let (mut pair, ..) = Pair::connected();
     let repeated: Vec<_> = pair.sent.clone();
     for (towards, datagram) in &repeated {
@@ -720,7 +720,7 @@ fn use_certificate(builder: &mut SslContextBuilder, certificate: &Certificate) {
 }
 
 #[test]
-fn a_client_without_a_certificate_is_refused() {
+fn client_without_a_certificate_is_refused() {
     let mut server = association(
         DtlsRole::Server,
         &certificate(),
@@ -738,7 +738,7 @@ fn a_client_without_a_certificate_is_refused() {
 }
 
 #[test]
-fn a_client_without_a_profile_is_refused() {
+fn client_without_a_profile_is_refused() {
     let theirs = certificate();
     let mut server = association(DtlsRole::Server, &certificate(), theirs.fingerprint());
     let mut client = RawClient::new(|builder| use_certificate(builder, &theirs));
@@ -748,7 +748,7 @@ fn a_client_without_a_profile_is_refused() {
 }
 
 #[test]
-fn the_server_picks_the_profile_it_likes_best_among_those_offered() {
+fn server_picks_the_profile_it_likes_best_among_those_offered() {
     let rows = [
         ("SRTP_AES128_CM_SHA1_32", SrtpProfile::AesCm128HmacSha1_32),
         (

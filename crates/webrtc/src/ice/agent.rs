@@ -83,12 +83,12 @@ pub enum IceOutcome {
         /// Its error code: 400, 401, 420 or 487.
         code: u16,
     },
-    /// The peer has answered a check of ours, so that the pair is proven. Nothing is to be sent.
+    /// The peer has answered a check of ours, so the pair is proven. Nothing needs to be sent.
     Proven {
         /// The pair was waited for, and has become the selected one.
         selected: bool,
     },
-    /// Nothing is to be sent.
+    /// Nothing needs to be sent.
     Dropped(DropReason),
 }
 

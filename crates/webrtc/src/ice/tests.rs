@@ -81,7 +81,7 @@ fn nominating_check() -> Vec<u8> {
 }
 
 #[test]
-fn a_valid_check_is_answered_with_the_address_it_came_from() {
+fn valid_check_is_answered_with_the_address_it_came_from() {
     for address in ["192.0.2.7:5000", "[2001:db8::7]:5000"] {
         let (now, mut out) = (origin(), Vec::new());
         let mut ice = agent(now);
@@ -106,7 +106,7 @@ fn a_valid_check_is_answered_with_the_address_it_came_from() {
 }
 
 #[test]
-fn a_repeated_check_is_answered_alike() {
+fn repeated_check_is_answered_alike() {
     let (now, mut first, mut second) = (origin(), Vec::new(), Vec::new());
     let mut ice = agent(now);
     let from = pair("192.0.2.7:5000");
@@ -241,7 +241,7 @@ fn indications_do_not_refresh_consent() {
 }
 
 #[test]
-fn the_first_valid_pair_is_used_without_waiting_for_a_nomination() {
+fn first_valid_pair_is_used_without_waiting_for_a_nomination() {
     let (now, mut out) = (origin(), Vec::new());
     let mut ice = agent(now);
     let (first, second) = (pair("192.0.2.7:5000"), pair("192.0.2.8:5000"));
@@ -266,7 +266,7 @@ fn the_first_valid_pair_is_used_without_waiting_for_a_nomination() {
 }
 
 #[test]
-fn a_nomination_moves_the_selected_pair_and_so_does_the_next() {
+fn nomination_moves_the_selected_pair_and_so_does_the_next() {
     let (now, mut out) = (origin(), Vec::new());
     let mut ice = agent(now);
     let (wifi, mobile) = (pair("192.0.2.7:5000"), pair("198.51.100.8:6000"));
@@ -288,7 +288,7 @@ fn a_nomination_moves_the_selected_pair_and_so_does_the_next() {
 }
 
 #[test]
-fn the_same_peer_asking_another_address_of_ours_is_another_pair() {
+fn same_peer_asking_another_address_of_ours_is_another_pair() {
     let (now, mut out) = (origin(), Vec::new());
     let mut ice = agent(now);
     let remote = "192.0.2.7:5000".parse().unwrap();
@@ -300,7 +300,7 @@ fn the_same_peer_asking_another_address_of_ours_is_another_pair() {
 }
 
 #[test]
-fn a_nomination_without_the_password_moves_nothing() {
+fn nomination_without_the_password_moves_nothing() {
     let (now, mut out) = (origin(), Vec::new());
     let mut ice = agent(now);
     let (victim, attacker) = (pair("192.0.2.7:5000"), pair("192.0.2.66:666"));
@@ -336,7 +336,7 @@ fn controlled_peer_gets_a_role_conflict_error() {
 }
 
 #[test]
-fn an_attribute_that_has_to_be_understood_and_is_not_is_refused() {
+fn unsupported_comprehension_required_attribute_is_refused() {
     let (now, mut out) = (origin(), Vec::new());
     let mut ice = agent(now);
     let request = with_unknown_attribute();
@@ -362,7 +362,7 @@ fn with_unknown_attribute() -> Vec<u8> {
 }
 
 #[test]
-fn a_session_without_checks_expires() {
+fn session_without_checks_expires() {
     let start = origin();
     let mut ice = agent(start);
     assert!(!ice.is_expired(start + FIRST_CHECK_TIMEOUT - Duration::from_millis(1)));
@@ -390,7 +390,7 @@ fn checks_elsewhere_do_not_refresh_consent_for_the_selected_pair() {
 }
 
 #[test]
-fn the_table_of_valid_pairs_has_a_bound_and_keeps_the_selected_one() {
+fn number_of_valid_pairs_is_bounded_and_the_selected_one_is_kept() {
     let (now, mut out) = (origin(), Vec::new());
     let mut ice = agent(now);
     let pairs: Vec<_> = (1..=1000)
@@ -608,7 +608,7 @@ fn short_check_is_used_with_peers_that_announce_it() {
 }
 
 #[test]
-fn the_short_check_brings_in_no_address_and_takes_no_other_password() {
+fn short_check_adds_no_address_and_needs_the_right_password() {
     let (now, mut out) = (origin(), Vec::new());
     let from = pair("192.0.2.7:5000");
     let dropped = IceOutcome::Dropped(DropReason::GoogPing);
@@ -648,7 +648,7 @@ fn restart(ice: &mut IceLite) {
 }
 
 #[test]
-fn a_restart_keeps_the_old_credentials_until_a_pair_of_the_new_ones_is_nominated() {
+fn restart_keeps_the_old_credentials_until_a_pair_of_the_new_ones_is_nominated() {
     let (now, mut out) = (origin(), Vec::new());
     let (wifi, mobile) = (pair("192.0.2.7:5000"), pair("198.51.100.8:6000"));
     let mut ice = agent(now);
@@ -685,7 +685,7 @@ fn a_restart_keeps_the_old_credentials_until_a_pair_of_the_new_ones_is_nominated
 }
 
 #[test]
-fn a_restart_on_the_same_pair_does_not_move_it() {
+fn restart_on_the_same_pair_does_not_move_it() {
     let (now, mut out) = (origin(), Vec::new());
     let from = pair("192.0.2.7:5000");
     let mut ice = agent(now);
@@ -697,7 +697,7 @@ fn a_restart_on_the_same_pair_does_not_move_it() {
 }
 
 #[test]
-fn a_restart_of_a_restart_keeps_the_generation_that_carries_the_media() {
+fn restart_of_a_restart_keeps_the_generation_that_carries_the_media() {
     let (now, mut out) = (origin(), Vec::new());
     let from = pair("192.0.2.7:5000");
     let mut ice = agent(now);

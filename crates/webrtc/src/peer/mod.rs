@@ -52,7 +52,7 @@ pub struct PeerConfig {
     pub cname: Arc<str>,
     /// Rate in bits per second at which a newcomer gets the GOP.
     pub start_pacing: u64,
-    /// True if pictures of many packets are sent at that pace, too.
+    /// True if frames of many packets are sent at that pace, too.
     pub pace_frames: bool,
 }
 
@@ -367,8 +367,8 @@ impl Peer {
         due.is_some_and(|due| due <= now)
     }
 
-    /// Does what is due at `now`: sender reports, DTLS retransmissions, checks of ours, the end of
-    /// a session that has lost its viewer. Does nothing before [`Self::poll_timeout`].
+    /// Handles due timeouts: sender reports, DTLS retransmissions, checks of ours, the end of a
+    /// session that has lost its viewer. Does nothing before [`Self::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.closed {
             return;
@@ -442,7 +442,7 @@ impl Peer {
         self.events.pop_front()
     }
 
-    /// Returns the coding of pictures that was agreed on, if the viewer gets any.
+    /// Returns the negotiated video codec, if the viewer gets video.
     pub fn video_codec(&self) -> Option<VideoCodec> {
         self.config.video.as_ref()?.codec
     }
@@ -460,7 +460,7 @@ impl Peer {
         self.media.is_some() && !self.closed
     }
 
-    /// Writes what is due of both tracks into `buffer`.
+    /// Writes the due packets of both tracks to `buffer`.
     ///
     /// [`Progress::Behind`] says that there is more: after the buffer was sent when it was full,
     /// else after some milliseconds, because newcomers are paced.

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_has_the_moment_the_counters_and_the_name() {
+    fn sender_report_has_time_counters_and_cname() {
         let info = SenderInfo {
             ssrc: 5,
             rtp_timestamp: 0x0102_0304,
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_goodbye_names_every_source() {
+    fn bye_names_every_source() {
         let mut out = Vec::new();
         write_bye(&mut out, &[5, 6]);
         assert_eq!(

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bitrate_has_a_mantissa_and_an_exponent() {
+    fn bitrate_has_a_mantissa_and_an_exponent() {
         // 2.5 Mbit/s as Chromium writes it: 156250 << 4.
         let bytes = [b'R', b'E', b'M', b'B', 1, 0x12, 0x62, 0x5a, 0, 0, 0, 5];
         assert_eq!(Remb::parse(&bytes), Some(Remb { bitrate: 2_500_000 }));

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_unix_epoch_is_seventy_years_after_the_ntp_epoch() {
+    fn unix_epoch_is_seventy_years_after_the_ntp_epoch() {
         assert_eq!(
             NtpTime::from_system(SystemTime::UNIX_EPOCH).0,
             0x83aa_7e80_0000_0000

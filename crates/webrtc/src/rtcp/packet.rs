@@ -105,7 +105,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_receiver_report_with_one_block_is_read() {
+    fn receiver_report_with_one_block_is_read() {
         let bytes = [
             0x81, 201, 0, 7, 0, 0, 0, 9, 0, 0, 0, 5, 0x40, 0xff, 0xff, 0xfe, 0, 1, 0, 2, 0, 0, 0,
             33, 0x11, 0x22, 0x33, 0x44, 0, 1, 0, 0,
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_feedback_of_a_compound_packet_is_found_behind_its_report() {
+    fn feedback_of_a_compound_packet_is_found_behind_its_report() {
         let mut bytes = vec![0x80, 201, 0, 1, 0, 0, 0, 9];
         bytes.extend([
             0x81, 205, 0, 3, 0, 0, 0, 9, 0, 0, 0, 5, 0xff, 0xfe, 0x00, 0x05,
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_past_the_end_ends_the_compound() {
+    fn length_past_the_end_ends_the_compound() {
         assert_eq!(packets(&[0x81, 206, 0, 9, 0, 0, 0, 9]).count(), 0);
         assert_eq!(
             packets(&[0x80, 201, 0, 1, 0, 0, 0, 9, 0x81, 203]).count(),

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_packets_that_arrived_is_read_with_its_times() {
+    fn run_of_packets_that_arrived_is_read_with_its_times() {
         // Base 0xfffe, 3 packets, reference time 4 (256 ms), feedback 9, run of 3 with small
         // deltas.
         let bytes = [0xff, 0xfe, 0, 3, 0, 0, 4, 9, 0x20, 3, 0, 40, 4];
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_lost_packets_needs_no_times_and_the_reference_may_be_negative() {
+    fn run_of_lost_packets_needs_no_times_and_the_reference_may_be_negative() {
         let bytes = [0, 0, 0, 5, 0xff, 0xff, 0xff, 0, 0, 4, 0x20, 1, 1, 0];
         let mut expected: Vec<_> = (0..4).map(|n| (n, None)).collect();
         expected.push((4, Some((-255_i32).cast_unsigned())));

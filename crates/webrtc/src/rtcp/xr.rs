@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_clock_of_a_receiver_is_found_among_other_blocks() {
+    fn clock_of_a_receiver_is_found_among_other_blocks() {
         let mut body = vec![0, 0, 0, 9];
         body.extend([7, 0, 0, 1, 1, 2, 3, 4]);
         body.extend([4, 0, 0, 2, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18]);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_quotes_the_clock_and_the_time_since() {
+    fn answer_quotes_the_clock_and_the_time_since() {
         let mut out = Vec::new();
         let time = ReferenceTime {
             ssrc: 9,

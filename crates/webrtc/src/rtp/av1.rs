@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_fits_travels_alone_and_without_its_size() {
+    fn frame_that_fits_travels_alone_and_without_its_size() {
         // A temporal delimiter, a frame and padding.
         let data = [0x12, 0, 0x32, 3, 0x30, 1, 2, 0x7a, 1, 0];
         let sent = payloads(&data, false, 100);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sequence_header_travels_with_the_frame_behind_it() {
+    fn sequence_header_travels_with_the_frame_behind_it() {
         let data = [0x0a, 2, 7, 8, 0x32, 2, 0x10, 9];
         let sent = payloads(&data, true, 100);
         assert_eq!(sent, [vec![0x28, 3, 0x08, 7, 8, 0x30, 0x10, 9]]);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_frame_is_cut_into_equal_fragments() {
+    fn large_frame_is_cut_into_equal_fragments() {
         // With an extension: temporal id 1.
         let mut data = vec![0x36, 0x20, 0xfa, 0x01];
         data.extend(0..250);

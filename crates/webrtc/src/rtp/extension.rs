@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn the_announcement_names_the_section_and_the_delay() {
+    fn announcement_names_the_section_and_the_delay() {
         let extras = Extras {
             announcement: true,
             capture_time: false,
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn the_capture_time_comes_with_a_zero_offset() {
+    fn capture_time_comes_with_a_zero_offset() {
         let extras = Extras {
             announcement: false,
             capture_time: true,

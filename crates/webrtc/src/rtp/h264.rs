@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_that_fits_travels_as_it_is() {
+    fn unit_that_fits_travels_as_it_is() {
         assert_eq!(payloads(&[&[0x41, 1, 2, 3]], 100), [vec![0x41, 1, 2, 3]]);
     }
 
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_unit_is_cut_into_equal_fragments() {
+    fn large_unit_is_cut_into_equal_fragments() {
         let unit: Vec<u8> = std::iter::once(0x65)
             .chain((0..250).map(|n| n as u8))
             .collect();

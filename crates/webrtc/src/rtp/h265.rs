@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_that_fits_travels_as_it_is() {
+    fn unit_that_fits_travels_as_it_is() {
         let slice = [0x02, 0x01, 0xd0, 9];
         assert_eq!(payloads(&[&slice], 100), [slice.to_vec()]);
     }
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_unit_is_cut_into_equal_fragments() {
+    fn large_unit_is_cut_into_equal_fragments() {
         // IDR_W_RADL, type 19, in layer 0 with TID 1.
         let unit: Vec<u8> = [0x26, 0x01].into_iter().chain(0..250).collect();
         let sent = payloads(&[&unit], 103);

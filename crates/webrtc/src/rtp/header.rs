@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fields_stand_where_the_specification_puts_them() {
+    fn fields_stand_where_the_specification_puts_them() {
         let header = RtpHeader {
             payload_type: 108,
             marker: true,

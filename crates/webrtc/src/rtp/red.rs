@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_block_before_stands_in_front_with_its_offset_and_length() {
+    fn previous_frame_is_in_front_with_its_offset_and_length() {
         // 960 << 10 | 3, behind the bit and the payload type.
         assert_eq!(
             bytes(&[7, 8], Some((960, &[4, 5, 6])), 100),

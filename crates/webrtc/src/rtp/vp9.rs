@@ -84,12 +84,12 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_fits_begins_and_ends_in_its_packet() {
+    fn frame_that_fits_begins_and_ends_in_its_packet() {
         assert_eq!(payloads(&[0x86, 1], false, 100), [vec![0x4c, 0x86, 1]]);
     }
 
     #[test]
-    fn a_keyframe_tells_its_size_in_its_first_packet() {
+    fn keyframe_tells_its_size_in_its_first_packet() {
         let mut frame = KEYFRAME.to_vec();
         frame.resize(250, 7);
         let sent = payloads(&frame, true, 101);

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_host_candidate_has_the_greatest_priority_a_host_candidate_can_have() {
+    fn first_host_candidate_has_the_greatest_priority_a_host_candidate_can_have() {
         // 2^24 * 126 + 2^8 * 65535 + 255
         assert_eq!(udp("192.0.2.1:8189").priority(0), 2_130_706_431);
         assert_eq!(

@@ -128,11 +128,11 @@ mod tests {
 
     #[test]
     fn missing_tracks_are_not_offered() {
-        let sound = MediaPlan {
+        let audio_only = MediaPlan {
             video: None,
             ..plan()
         };
-        let offer = sound.counter_offer(&local()).unwrap();
+        let offer = audio_only.counter_offer(&local()).unwrap();
         assert_eq!(lines(&offer, "a=group:BUNDLE 1"), 1, "{offer}");
         assert_eq!(offer.matches("m=").count(), 1, "{offer}");
         let nothing = MediaPlan::default().counter_offer(&local());
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_takes_the_role_that_the_player_leaves() {
+    fn answer_takes_the_role_that_the_player_leaves() {
         // A browser's answer has its own transport and the other direction.
         let answer = |setup: &str| {
             plan()

@@ -153,7 +153,7 @@ mod tests {
     use crate::sdp::{Direction, MediaKind};
 
     #[test]
-    fn an_error_quotes_little_of_the_text_and_no_control_characters() {
+    fn error_quotes_little_of_the_text_and_no_control_characters() {
         let text = format!("\u{1b}[2J{}", "x".repeat(1000));
         let message = SdpError::malformed("a line", &text).to_string();
         assert!(message.len() < 200, "{message}");

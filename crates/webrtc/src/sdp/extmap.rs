@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_extension_is_read_with_its_id_and_direction() {
+    fn extension_is_read_with_its_id_and_direction() {
         let plain = ExtensionMapping::parse("4 urn:ietf:params:rtp-hdrext:sdes:mid").unwrap();
         assert_eq!((plain.id.get(), plain.direction), (4, None));
         assert_eq!(plain.uri, HeaderExtension::Mid.uri());

@@ -122,7 +122,7 @@ mod tests {
         a=candidate:1387637174 1 udp 2122260223 192.0.2.1 61764 typ host generation 0 ufrag ysXw network-id 1\r\n";
 
     #[test]
-    fn the_credentials_of_a_restart_are_read_and_answered_for_its_section() {
+    fn credentials_of_a_restart_are_read_and_answered_for_its_section() {
         let fragment = IceFragment::parse(RESTART).unwrap();
         let theirs = Credentials::new("ysXw", "vw5LmwG4y/e6dPP/zAP9Gp5k").unwrap();
         assert_eq!(fragment.ice, Some(theirs));

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_high_stream_goes_on_constrained_high_where_that_is_offered() {
+    fn high_stream_uses_constrained_high_if_offered() {
         let safari = [
             (96, "packetization-mode=1;profile-level-id=42e01f"),
             (98, "packetization-mode=1;profile-level-id=640c1f"),
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_type_without_parameters_is_usable() {
+    fn payload_type_without_parameters_is_usable() {
         assert_eq!(
             chosen(&[(96, "")], None),
             Some((96, PacketizationMode::Unstated))

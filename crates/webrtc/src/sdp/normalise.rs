@@ -21,7 +21,7 @@ const HEAD: &str = "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n";
 /// Replaces each `m=` line.
 const NEUTRAL_MEDIA_LINE: &str = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n";
 
-/// An offer that the `sdp` crate reads, whatever player it came from.
+/// A normalised offer, which the `sdp` crate can read.
 #[derive(Debug)]
 pub(super) struct Normalised {
     /// The text for the crate.

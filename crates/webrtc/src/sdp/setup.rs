@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_takes_the_role_that_the_offer_leaves_to_it() {
+    fn answer_takes_the_role_that_the_offer_leaves_to_it() {
         for (offered, answered) in [
             ("actpass", Ok("passive")),
             ("active", Ok("passive")),

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_holds_no_separator_and_no_line_end() {
+    fn token_holds_no_separator_and_no_line_end() {
         assert_eq!(Token::new("video0").unwrap().as_str(), "video0");
         assert_eq!(
             Token::new("{5a-b_c}.d").map(|t| t.to_string()),
@@ -60,13 +60,13 @@ mod tests {
     }
 
     #[test]
-    fn a_token_has_64_characters_at_most() {
+    fn token_has_64_characters_at_most() {
         assert!(Token::new("x".repeat(64)).is_some());
         assert!(Token::new("x".repeat(65)).is_none());
     }
 
     #[test]
-    fn a_number_is_written_with_all_its_digits() {
+    fn number_is_written_with_all_its_digits() {
         assert_eq!(Token::from(0xab).as_str(), "00000000000000ab");
     }
 }

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_payload_type_has_the_coding_and_the_profile_of_the_stream() {
+    fn payload_type_matches_codec_and_profile_of_the_stream() {
         for (codec, profile, payload_type) in [
             (H264, None, Some(102)),
             (Av1, None, Some(45)),
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decoder_that_can_do_more_takes_less() {
+    fn decoder_of_a_higher_profile_accepts_a_lower_one() {
         assert_eq!(chosen(&OFFERED[5..6], Av1, Some([0, 0, 8])), Some(46));
         assert_eq!(chosen(&OFFERED[6..7], H265, Some([1, 0, 93])), Some(50));
         assert_eq!(chosen(&OFFERED[7..8], H265, Some([2, 0, 93])), None);

@@ -19,7 +19,7 @@ pub struct SenderConfig {
     pub payload_type: u8,
     /// Payload type of packets that carry the previous one as well (RFC 2198), if negotiated.
     pub red: Option<u8>,
-    /// How lost packets are retransmitted.
+    /// Mode of retransmission.
     pub resend: Resend,
     /// Negotiated header extensions.
     pub extensions: StreamExtensions,

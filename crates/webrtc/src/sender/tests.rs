@@ -398,7 +398,7 @@ fn mid_is_sent_until_a_receiver_report_names_the_stream() {
 }
 
 #[test]
-fn the_longest_packets_have_the_longest_header_and_fit() {
+fn longest_packets_have_the_longest_header_and_fit() {
     let mut long = extensions();
     long.mid = Some((id(4), Mid::new("sixteen-letters-").unwrap()));
     let mut viewer = Harness::with_extensions(Some((6, 109)), 0, long);

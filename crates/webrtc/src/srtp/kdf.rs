@@ -63,7 +63,7 @@ mod tests {
 
     /// RFC 3711 appendix B.3.
     #[test]
-    fn the_vectors_of_the_specification_come_out() {
+    fn keys_match_the_vectors_of_the_specification() {
         let key: [u8; 16] = hex("E1F97A0D3E018BE0D64FA32C06DE4139");
         let salt: [u8; 14] = hex("0EC675AD498AFEEBB6960B3AABE6");
         let master = MasterKey::new(SrtpProfile::AesCm128HmacSha1_80, &key, &salt).unwrap();

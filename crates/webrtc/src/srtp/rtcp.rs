@@ -19,7 +19,7 @@ const CM_TAG_LEN: usize = 10;
 /// Sources of RTCP that a peer may have.
 const MAX_SOURCES: usize = 16;
 
-/// Why an SRTCP packet is refused.
+/// The reason why an SRTCP packet is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SrtcpError {
@@ -82,7 +82,7 @@ impl SrtcpSealer {
         }
     }
 
-    /// Returns whether so much was sealed that the key is to be used no more. At a packet a second
+    /// Returns whether the key has reached its limit of packets. At a packet a second
     /// that takes 68 years; a session ends then, and its viewer begins another with other keys.
     #[must_use]
     pub fn is_used_up(&self) -> bool {
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_is_taken_once_and_in_any_order_within_the_window() {
+    fn packet_is_accepted_once_and_in_any_order_within_the_window() {
         for profile in SrtpProfile::ALL {
             let master = master(profile, 9);
             let mut sealer = SrtcpSealer::new(&master);
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_the_last_index_nothing_is_sealed() {
+    fn nothing_is_sealed_after_the_last_index() {
         for profile in SrtpProfile::ALL {
             let master = master(profile, 6);
             let mut sealer = SrtcpSealer::new(&master);
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_anywhere_is_noticed() {
+    fn flipped_bit_anywhere_is_detected() {
         for profile in SrtpProfile::ALL {
             let master = master(profile, 4);
             let mut sealed = report(5, 2);
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_sources_is_bounded() {
+    fn number_of_sources_is_bounded() {
         let master = master(SrtpProfile::AeadAes128Gcm, 2);
         let mut sealer = SrtcpSealer::new(&master);
         let mut opener = SrtcpOpener::new(&master);

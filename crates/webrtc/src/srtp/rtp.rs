@@ -15,7 +15,7 @@ pub const MAX_TAG_LEN: usize = gcm::TAG_LEN;
 /// Seals the RTP packets of one direction.
 ///
 /// It keeps no state per stream: the caller counts packets and hands in the 48-bit index (RFC 3711
-/// section 3.3.1), of which the low 16 bits are the sequence number in the header. Sealing the same
+/// section 3.3.1), the low 16 bits being the sequence number in the header. Sealing the same
 /// packet under the same index again gives the same bytes.
 pub struct SrtpSealer(Suite);
 
@@ -132,7 +132,7 @@ mod tests {
     /// A receiver that begins shortly before the wrap, as one does that joins at a bad moment: it
     /// counts roll-overs by itself, from 0, and so must the sender (RFC 3711 section 3.3.1).
     #[test]
-    fn a_viewer_that_joins_near_the_wrap_opens_every_packet_across_it() {
+    fn viewer_that_joins_near_the_wrap_opens_every_packet_across_it() {
         for profile in SrtpProfile::ALL {
             let master = master(profile, 3);
             let sealer = SrtpSealer::new(&master);
@@ -172,14 +172,14 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "the key is used up")]
-    fn behind_the_last_index_nothing_is_sealed() {
+    fn nothing_is_sealed_after_the_last_index() {
         let sealer = SrtpSealer::new(&master(SrtpProfile::AeadAes128Gcm, 3));
         seal(&sealer, MAX_PACKETS - 1, b"the last");
         seal(&sealer, MAX_PACKETS, b"one more");
     }
 
     #[test]
-    fn an_hour_of_packets_wraps_many_times_and_still_opens() {
+    fn hour_of_packets_wraps_many_times_and_still_opens() {
         for profile in SrtpProfile::ALL {
             let master = master(profile, 3);
             let sealer = SrtpSealer::new(&master);

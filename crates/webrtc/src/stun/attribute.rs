@@ -47,7 +47,7 @@ pub enum IceRole {
     Controlled(u64),
 }
 
-/// Why a request was refused (RFC 8489 section 14.8).
+/// The reason why a request was refused (RFC 8489 section 14.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorCode<'a> {
     /// 300 to 699.

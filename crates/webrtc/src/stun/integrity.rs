@@ -11,8 +11,8 @@ pub(super) const FINGERPRINT_LEN: usize = 4;
 /// The CRC is sent under this mask, so that a CRC of the application's own is not taken for it.
 const FINGERPRINT_XOR: u32 = 0x5354_554e;
 
-/// Returns the first `LEN` bytes of the HMAC for a message, of which `covered` is all before the
-/// attribute that carries them.
+/// Returns the first `LEN` bytes of the HMAC of a message; `covered` is the message before the
+/// attribute.
 pub(super) fn compute<const LEN: usize>(covered: &[u8], key: &[u8]) -> [u8; LEN] {
     let whole: [u8; INTEGRITY_LEN] = hmac::<LEN>(covered, key).finalize().into_bytes().into();
     let mut tag = [0; LEN];
@@ -27,7 +27,7 @@ pub(super) fn verify<const LEN: usize>(covered: &[u8], tag: &[u8; LEN], key: &[u
     hmac::<LEN>(covered, key).verify_truncated_left(tag).is_ok()
 }
 
-/// HMAC-SHA1 over what is before the attribute; the length field of the header counts as if that
+/// Computes HMAC-SHA1 over the bytes before the attribute; the header's length counts as if that
 /// attribute, with its `LEN` bytes, were the last of the message.
 fn hmac<const LEN: usize>(covered: &[u8], key: &[u8]) -> Hmac<Sha1> {
     let length = covered.len().saturating_sub(HEADER_LEN) + ATTRIBUTE_HEADER_LEN + LEN;

@@ -25,7 +25,7 @@ use super::{
 /// A well-formed STUN message, read in place.
 ///
 /// The FINGERPRINT, if there is one, has been verified. The MESSAGE-INTEGRITY has not, because that
-/// takes a key: nothing of the message is to be believed before [`Message::verify_integrity`].
+/// takes a key: nothing of the message is trustworthy before [`Message::verify_integrity`].
 /// Attributes behind MESSAGE-INTEGRITY are not covered by it and have been removed.
 #[derive(Debug, Clone)]
 pub struct Message<'a> {
@@ -86,7 +86,7 @@ impl Method {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TransactionId(pub [u8; 12]);
 
-/// Why a datagram is not a message that can be used. The sender is at fault.
+/// The reason why a datagram is not a usable message: an error of the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum StunError {
@@ -262,7 +262,7 @@ impl<'a> Message<'a> {
             unknown if unknown.is_comprehension_required() => {
                 self.unknown_attributes.push(unknown);
             }
-            // SOFTWARE, GOOG-NETWORK-INFO and whatever else may be ignored.
+            // SOFTWARE, GOOG-NETWORK-INFO and others that may be ignored.
             _ => {}
         }
         Some(())

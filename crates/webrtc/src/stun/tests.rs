@@ -55,7 +55,7 @@ fn sample_ipv6_response() -> Vec<u8> {
 }
 
 #[test]
-fn the_sample_request_of_rfc_5769_is_read() {
+fn sample_request_of_rfc_5769_is_read() {
     let datagram = sample_request();
     let message = Message::parse(&datagram).unwrap();
     assert_eq!(message.class, Class::Request);
@@ -76,7 +76,7 @@ fn the_sample_request_of_rfc_5769_is_read() {
 }
 
 #[test]
-fn the_sample_responses_of_rfc_5769_are_read() {
+fn sample_responses_of_rfc_5769_are_read() {
     let rows = [
         (sample_ipv4_response(), "192.0.2.1:32853"),
         (
@@ -138,7 +138,7 @@ fn every_attribute_that_is_written_is_read_again() {
 }
 
 #[test]
-fn an_error_response_carries_code_and_unknown_attributes() {
+fn error_response_carries_code_and_unknown_attributes() {
     let mut unknown = UnknownAttributes::default();
     unknown.push(AttributeType(0x0003));
     unknown.push(AttributeType(0x7fff));
@@ -172,7 +172,7 @@ fn type_bits_of_class_and_method_are_interleaved() {
 }
 
 #[test]
-fn unknown_attributes_that_have_to_be_understood_are_listed() {
+fn unknown_comprehension_required_attributes_are_listed() {
     let mut datagram = hex("000100182112a442b7e7a701bc34d686fa87dfae");
     // CHANGE-REQUEST; an unassigned required one, of odd length; an unassigned optional one.
     datagram.extend(hex("0003000400000006"));
@@ -184,7 +184,7 @@ fn unknown_attributes_that_have_to_be_understood_are_listed() {
 }
 
 #[test]
-fn the_list_of_unknown_attributes_has_a_bound() {
+fn list_of_unknown_attributes_has_a_bound() {
     let mut datagram = hex("000100002112a442b7e7a701bc34d686fa87dfae");
     for _ in 0..100 {
         datagram.extend(hex("7ffe0000"));
@@ -213,7 +213,7 @@ fn attributes_behind_message_integrity_are_ignored() {
 }
 
 #[test]
-fn of_a_repeated_attribute_the_first_counts() {
+fn first_of_repeated_attributes_counts() {
     let mut datagram = Vec::new();
     MessageWriter::new(&mut datagram, Class::Request, Method::BINDING, TRANSACTION)
         .username("first:b")
@@ -225,7 +225,7 @@ fn of_a_repeated_attribute_the_first_counts() {
 }
 
 #[test]
-fn a_changed_bit_anywhere_is_noticed() {
+fn changed_bit_anywhere_is_detected() {
     let datagram = sample_request();
     for bit in 0..datagram.len() * 8 {
         let mut changed = datagram.clone();
@@ -302,7 +302,7 @@ fn values_of_the_wrong_size_are_refused() {
 }
 
 #[test]
-fn a_user_name_longer_than_allowed_is_refused() {
+fn user_name_longer_than_allowed_is_refused() {
     let mut datagram = hex("000102002112a442b7e7a701bc34d686fa87dfae000601fc");
     datagram.resize(20 + 4 + 508, b'a');
     datagram[24] = b':';

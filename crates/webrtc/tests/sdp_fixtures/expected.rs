@@ -9,7 +9,7 @@ use distributary_webrtc::sdp::{
 
 use crate::support::*;
 
-/// What is expected of one offer.
+/// The expected result of one offer.
 #[derive(Clone, Copy)]
 struct Case {
     offer: &'static str,
@@ -21,7 +21,7 @@ struct Case {
     setup: &'static str,
 }
 
-/// What is expected of one `m=` section.
+/// The expected result of one `m=` section.
 #[derive(Clone, Copy, Debug)]
 enum Expected {
     Video(Video),
@@ -58,7 +58,7 @@ const CHROMIUM_FMTP: &str =
 const WITH_FEC: &str = "useinbandfec=1;stereo=1;sprop-stereo=1";
 const WITHOUT_FEC: &str = "stereo=1;sprop-stereo=1";
 const FULL_FEEDBACK: &[&str] = &["nack", "nack pli", "ccm fir"];
-/// Where the player has its own estimate of the bandwidth, and no other is asked for.
+/// REMB only.
 const WITH_REMB: &[&str] = &["nack", "nack pli", "ccm fir", "goog-remb"];
 
 const HAND: Video = Video {
@@ -91,7 +91,7 @@ const FIREFOX_OPUS: Expected = Audio(Opus {
 });
 const HAND_VIDEO: Expected = Expected::Video(HAND);
 
-/// What most hand-written offers have in common.
+/// The common values of most hand-written offers.
 const HAND_CASE: Case = Case {
     offer: "",
     bundle: Some("0 1"),
@@ -323,7 +323,7 @@ fn werift_with_lower_case_h264() {
 #[test]
 fn safari_with_high_profile_first_and_a_data_channel() {
     const SECTIONS: &[Expected] = &[
-        // Only the section with pictures has `rtcp-rsize`.
+        // Only the video section has `rtcp-rsize`.
         Audio(Opus {
             rsize: false,
             ..OPUS
@@ -365,7 +365,7 @@ fn pion_with_repeated_feedback_lines_and_every_profile() {
 }
 
 #[test]
-fn a_player_like_obs_with_its_transport_at_session_level() {
+fn player_like_obs_with_its_transport_at_session_level() {
     const SECTIONS: &[Expected] = &[
         Audio(Opus {
             rsize: false,
@@ -404,7 +404,7 @@ fn shapes_that_change_nothing_get_the_plain_answer() {
 }
 
 #[test]
-fn a_section_without_mid_stays_without_one() {
+fn section_without_mid_stays_without_one() {
     check(&Case {
         offer: "hand-no-mid",
         bundle: None,
@@ -461,7 +461,7 @@ fn h264_without_packetization_mode_is_better_than_nothing() {
 }
 
 #[test]
-fn a_section_that_is_disabled_is_rejected() {
+fn section_that_is_disabled_is_rejected() {
     check(&Case {
         offer: "hand-disabled-section",
         bundle: Some("1"),
@@ -471,7 +471,7 @@ fn a_section_that_is_disabled_is_rejected() {
 }
 
 #[test]
-fn the_first_section_of_a_group_keeps_the_transport_when_nothing_is_sent_on_it() {
+fn first_section_of_a_group_keeps_the_transport_when_nothing_is_sent_on_it() {
     check(&Case {
         offer: "hand-no-h264",
         sections: &[Inactive(98, "VP8/90000"), OPUS_111],
@@ -485,7 +485,7 @@ fn the_first_section_of_a_group_keeps_the_transport_when_nothing_is_sent_on_it()
 }
 
 #[test]
-fn a_bundle_only_section_has_the_transport_of_its_group() {
+fn bundle_only_section_has_the_transport_of_its_group() {
     check(&Case {
         offer: "hand-bundle-only",
         bundle: Some("1 0"),
@@ -494,7 +494,7 @@ fn a_bundle_only_section_has_the_transport_of_its_group() {
 }
 
 #[test]
-fn the_video_is_taken_that_audio_can_go_with() {
+fn video_that_shares_the_transport_of_the_audio_is_chosen() {
     check(&Case {
         offer: "hand-two-bundles",
         bundle: Some("a0 v1"),
@@ -504,7 +504,7 @@ fn the_video_is_taken_that_audio_can_go_with() {
 }
 
 #[test]
-fn a_passive_player_gets_an_active_answer() {
+fn passive_player_gets_an_active_answer() {
     check(&Case {
         offer: "hand-setup-passive",
         setup: "active",
@@ -602,14 +602,14 @@ fn check_video(section: &Section, video: &Video, context: &str) {
         .iter()
         .map(|fmtp| format!("{payload_type} {fmtp}"))
         .collect();
-    let mut sources = source_lines(VIDEO_SSRC, "picture");
+    let mut sources = source_lines(VIDEO_SSRC, "video-track");
     let mut groups = Vec::new();
     if let Some(rtx) = video.rtx {
         formats.push(rtx.to_string());
         rtpmaps.push(format!("{rtx} rtx/90000"));
         fmtps.push(format!("{rtx} apt={payload_type}"));
         groups.push(format!("FID {VIDEO_SSRC} {RTX_SSRC}"));
-        sources.extend(source_lines(RTX_SSRC, "picture"));
+        sources.extend(source_lines(RTX_SSRC, "video-track"));
     }
     let feedback: Vec<String> = video
         .feedback
@@ -622,7 +622,7 @@ fn check_video(section: &Section, video: &Video, context: &str) {
     assert_eq!(section.values("rtcp-fb"), feedback, "{context}");
     assert_eq!(section.values("ssrc-group"), groups, "{context}");
     assert_eq!(section.values("ssrc"), sources, "{context}");
-    check_track(section, "stream picture", video.rsize, context);
+    check_track(section, "stream video-track", video.rsize, context);
 }
 
 fn check_audio(section: &Section, opus: &Opus, context: &str) {
@@ -640,9 +640,9 @@ fn check_audio(section: &Section, opus: &Opus, context: &str) {
     );
     assert!(!section.has("rtcp-fb"), "{context}");
     assert!(!section.has("ssrc-group"), "{context}");
-    let sources = source_lines(AUDIO_SSRC, "sound");
+    let sources = source_lines(AUDIO_SSRC, "audio-track");
     assert_eq!(section.values("ssrc"), sources, "{context}");
-    check_track(section, "stream sound", opus.rsize, context);
+    check_track(section, "stream audio-track", opus.rsize, context);
 }
 
 fn check_track(section: &Section, msid: &str, rsize: bool, context: &str) {
@@ -690,7 +690,7 @@ fn check_data(section: &Section, context: &str) {
     }
 }
 
-/// What describes the transport of a section.
+/// The transport attributes of a section.
 const TRANSPORT: [&str; 9] = [
     "a=ice-ufrag:",
     "a=ice-pwd:",

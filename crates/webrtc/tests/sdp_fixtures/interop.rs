@@ -129,7 +129,7 @@ fn str0m_accepts_an_answer_with_one_kind_only() {
 }
 
 #[test]
-fn the_sdp_crate_reads_every_answer() {
+fn sdp_crate_reads_every_answer() {
     for (name, offer) in all_fixtures() {
         // It does not support transport protocols with TCP.
         let Ok(answer) = answer_to(&offer.replace("TCP/", "UDP/")) else {

@@ -154,7 +154,7 @@ fn holds(text: &str) -> Result<(), TestCaseError> {
 }
 
 #[test]
-fn every_fixture_keeps_the_rules_as_it_is() {
+fn every_unchanged_fixture_keeps_the_rules() {
     for (name, text) in all_fixtures() {
         holds(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
     }

@@ -74,7 +74,7 @@ pub(crate) struct Simulation {
     pub(crate) ice: Credentials,
     /// The client's side of the ICE session.
     pub(crate) remote_ice: Credentials,
-    /// Where datagrams for the client go besides its own address: nowhere, or to it all the same.
+    /// Further address of the client whose datagrams are delivered to it.
     pub(crate) second_address: Option<SocketAddr>,
     /// Frames to publish with their times, in place of synthetic ones.
     pub(crate) clip: Option<VecDeque<(Duration, Frame)>>,

@@ -51,7 +51,7 @@ impl Scene {
         let asker = Asker::start(gateway.address("HTTP").to_owned());
         let log_before = size(&log);
         let attacker = self.attacker(plan, &gateway, &material)?;
-        // Early enough that those who cannot come in have given up before the attack ends.
+        // Early enough that clients that cannot connect have timed out before the attack ends.
         thread::sleep(Duration::from_secs(self.seconds.into()) / 3);
         let newcomer = self.newcomer(&gateway)?;
         let publisher = self.publisher(&gateway)?;
@@ -87,7 +87,7 @@ impl Scene {
         Gateway::start(&self.gateway, &configuration, log)
     }
 
-    /// Returns the innocent viewer, who watches all the time.
+    /// Starts the honest viewer, which watches all the time.
     fn viewer(&self, gateway: &Gateway) -> Result<Running, LoadError> {
         let mut viewer = gateway.swarm(&self.programs, 1);
         let seconds = u64::from(self.seconds) + LEAD.as_secs();
@@ -102,7 +102,7 @@ impl Scene {
         spawn(&mut newcomer, "whep-swarm")
     }
 
-    /// Returns an honest publisher who begins.
+    /// Starts an honest publisher.
     fn publisher(&self, gateway: &Gateway) -> Result<Running, LoadError> {
         let mut publisher = gateway.publisher(&self.programs, "newcomer", &self.clip);
         publisher.args(["--duration", "1s", "--json"]);

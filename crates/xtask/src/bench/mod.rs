@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Everything runs on this machine over loopback, so the viewers take their share of it: the
-//! figures of CPU are those of the gateway's process alone.
+//! CPU times are those of the gateway's process alone.
 
 mod table;
 
@@ -31,7 +31,7 @@ pub(crate) struct Options {
     /// Number of shards send, one series of runs each; 0 is one per core
     #[arg(long, value_delimiter = ',', default_values_t = [1, 0])]
     shards: Vec<usize>,
-    /// Seconds to measure in each run; the gateway's own figures are those of ten of them
+    /// Seconds to measure in each run; the gateway's own stats cover ten of them
     #[arg(long, default_value_t = 20)]
     seconds: u32,
     /// Joins begun each second
@@ -45,7 +45,7 @@ pub(crate) struct Options {
 /// Receive mode of the viewers.
 #[derive(Clone, Copy, ValueEnum)]
 enum Receive {
-    /// With `UDP_GRO`: what the sender segments costs it as on a wire.
+    /// With `UDP_GRO`: segmentation costs the sender as much as on a wire.
     Gro,
     /// One packet per call: loopback charges the sender for the delivery of each.
     Plain,

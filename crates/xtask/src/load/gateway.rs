@@ -104,7 +104,7 @@ impl Gateway {
         Err(LoadError::NotLive)
     }
 
-    /// Watches [`STREAM`] as so many viewers.
+    /// Watches [`STREAM`] as many viewers.
     pub(crate) fn swarm(&self, programs: &Programs, viewers: usize) -> Command {
         let mut swarm = programs.command("whep-swarm");
         let url = format!("http://{}/whep/{STREAM}", self.address("HTTP"));
