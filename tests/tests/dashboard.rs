@@ -97,7 +97,7 @@ async fn dashboard_shows_nothing_before_sign_in() {
         )
     };
     let _: () = browser.evaluate(&sign_in("battery")).await;
-    shows(&browser, "This is not the admin token of this gateway.").await;
+    shows(&browser, "The admin token is wrong.").await;
     let _: () = browser.evaluate(&sign_in("correct horse")).await;
     shows(&browser, "Nothing is live right now").await;
 }

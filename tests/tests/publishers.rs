@@ -200,7 +200,7 @@ async fn open_page_plays_on_after_a_codec_change() {
             && report.connection_state == "connected"
     };
     browser.wait_for("video", "VP9", goes_on).await;
-    gateway.logged_until("the publisher has changed the coding of its pictures");
+    gateway.logged_until("the publisher has changed the video codec");
 }
 
 #[tokio::test]
