@@ -229,7 +229,7 @@ async fn panic_of_a_shard_ends_the_gateway_with_an_error_and_closes_sessions() {
     let logged = gateway.logged();
     let lines = |text: &str| logged.iter().filter(|line| line.contains(text)).count();
     let failure =
-        "the thread \"egress 0\" of the WebRTC engine has ended: it panicked: as it was told";
+        "the thread \"egress 0\" of the WebRTC engine has ended: it panicked: panicked on command";
     // In the log, and as the last line of the process.
     assert_eq!(lines(failure), 2, "{logged:#?}");
     assert!(
