@@ -39,18 +39,18 @@ pub struct StreamsConfig {
     /// Bitrate of the Opus encoded from AAC, in bits per second.
     #[serde(deserialize_with = "opus_bitrate")]
     pub opus_bitrate: u32,
-    /// Whether this Opus has in-band forward error correction.
+    /// True to add in-band forward error correction to this Opus.
     pub opus_fec: bool,
     /// The application that the Opus encoder optimizes for.
     pub opus_application: OpusApplication,
     /// Complexity of the Opus encoder, 0 to 10.
     #[serde(deserialize_with = "opus_complexity")]
     pub opus_complexity: u8,
-    /// What to do with B-frames.
+    /// Policy for B-frames.
     pub bframes: BFramePolicy,
-    /// What to do with supplemental enhancement information.
+    /// Policy for supplemental enhancement information.
     pub sei: SeiPolicy,
-    /// What to do with the frame reordering that streams declare.
+    /// Policy for the frame reordering that streams declare.
     pub vui: VuiPolicy,
 }
 
@@ -61,11 +61,11 @@ pub struct StreamRule {
     /// The streams.
     #[serde(rename = "match")]
     pub streams: StreamPattern,
-    /// What to do with B-frames.
+    /// Policy for B-frames.
     pub bframes: Option<BFramePolicy>,
-    /// What to do with supplemental enhancement information.
+    /// Policy for supplemental enhancement information.
     pub sei: Option<SeiPolicy>,
-    /// What to do with the frame reordering that the streams declare.
+    /// Policy for the frame reordering that the streams declare.
     pub vui: Option<VuiPolicy>,
 }
 

@@ -58,9 +58,9 @@ pub struct Stream {
     transcoder: Arc<TranscoderPresence>,
     epoch: Instant,
     state: Mutex<State>,
-    /// The number of subscribers, to wait for its changes.
+    /// The number of subscribers; observable.
     subscriber_count: watch::Sender<usize>,
-    /// Whether there is a publisher, to wait for its changes.
+    /// True while there is a publisher; observable.
     liveness: watch::Sender<bool>,
 }
 
@@ -84,8 +84,8 @@ struct State {
     audio_retry_at: Option<Instant>,
     /// Set when B-frames were found that are not logged yet.
     logs_b_frames: bool,
-    /// Whether a line about the missing transcoder was logged, for viewers that do not support the
-    /// codec and for those that do.
+    /// True after a line about the missing transcoder was logged, for viewers that do not support
+    /// the codec and for those that do.
     logged_no_transcoder: [bool; 2],
     /// Limits the log lines about the publisher's clock.
     clock_faults: EventLimit,

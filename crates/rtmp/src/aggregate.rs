@@ -8,16 +8,18 @@ use bytes::{Buf, Bytes};
 
 use crate::chunk::RawMessage;
 
-/// The messages in the payload of an aggregate message. What is cut short ends it.
+/// Iterates over the messages in the payload of an aggregate message. It ends at a truncated
+/// message.
 ///
-/// Times are moved so that the first message has the time of the aggregate. Only media is taken out:
-/// aggregates are not nested, and the answers to a million pings in one would have no bound.
+/// Times are shifted so that the first message has the time of the aggregate. Only media is
+/// returned: aggregates are not nested, and the responses to a million pings in one would be
+/// unlimited.
 #[derive(Debug)]
 pub(crate) struct Aggregate {
     rest: Bytes,
     stream_id: u32,
     timestamp: u32,
-    /// What the times inside are moved by, once the first is known.
+    /// The shift of the times inside, once the first is known.
     offset: Option<u32>,
 }
 
@@ -31,7 +33,7 @@ impl Aggregate {
         }
     }
 
-    /// Takes the next message; `Some(None)` for one that is not media.
+    /// Returns the next message; `Some(None)` for one that is not media.
     fn take(&mut self) -> Option<Option<RawMessage>> {
         let type_id = self.rest.try_get_u8().ok()?;
         let len = self.rest.try_get_uint(3).ok()? as usize;
@@ -42,7 +44,7 @@ impl Aggregate {
             return None;
         }
         let body = self.rest.split_to(len);
-        // Some senders leave the last back pointer out.
+        // Some senders omit the last back pointer.
         self.rest.advance(self.rest.len().min(4));
         let timestamp = u32::from(high) << 24 | low;
         let offset = *self
@@ -55,7 +57,8 @@ impl Aggregate {
             payload: body,
         };
         Some(message.is_media().then(|| RawMessage {
-            // A copy: a slice would keep the whole aggregate alive for as long as one frame of it is cached.
+            // A copy: a slice would keep the whole aggregate alive for as long as one frame of it
+            // is cached.
             payload: Bytes::copy_from_slice(&message.payload),
             ..message
         }))
@@ -92,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_does_not_keep_its_aggregate_in_memory() {
+    fn message_does_not_keep_its_aggregate_in_memory() {
         let payload = [
             &[9, 0, 0, 2, 0, 0, 5, 1, 0, 0, 0, 0x17, 1][..],
             &[0; 1 << 20],
@@ -112,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_taken_out_with_the_aggregates_time() {
+    fn messages_get_the_time_of_the_aggregate() {
         let payload = [
             &[9, 0, 0, 2, 0, 0, 5, 1, 0, 0, 0, 0x17, 1, 0, 0, 0, 13][..],
             &[22, 0, 0, 1, 0, 0, 6, 1, 0, 0, 0, 0, 0, 0, 0, 12],

@@ -1,19 +1,19 @@
-//! What a peer may make us do in a time.
+//! A budget for the work that a peer causes per time.
 
 use std::time::Instant;
 
-/// A budget that refills with time, up to a bound.
+/// A budget that refills with time, up to a limit.
 #[derive(Clone, Debug)]
 pub(crate) struct Allowance {
     per_second: usize,
     burst: usize,
     spent: usize,
-    /// When `spent` was right.
+    /// Time of the last update of `spent`.
     updated: Option<Instant>,
 }
 
 impl Allowance {
-    /// A full budget of `burst` that refills by `per_second`.
+    /// Returns a full budget of `burst` that refills by `per_second`.
     pub(crate) fn new(per_second: usize, burst: usize) -> Self {
         Self {
             per_second,
@@ -23,7 +23,7 @@ impl Allowance {
         }
     }
 
-    /// Whether something is left at `now`.
+    /// Returns whether any budget is left at `now`.
     pub(crate) fn has_some(&mut self, now: Instant) -> bool {
         let elapsed = self.updated.map_or_else(Default::default, |updated| {
             now.saturating_duration_since(updated)
@@ -42,7 +42,7 @@ impl Allowance {
         self.spent
     }
 
-    /// Takes what something has cost. The last one may cost more than is left.
+    /// Spends a cost. The last one may cost more than is left.
     pub(crate) fn spend(&mut self, cost: usize) {
         self.spent = self.spent.saturating_add(cost);
     }
@@ -58,7 +58,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_spent_budget_refills_with_time_up_to_its_bound() {
+    fn spent_budget_refills_with_time_up_to_its_limit() {
         let start = Instant::now();
         let mut allowance = Allowance::new(100, 50);
         assert!(allowance.has_some(start));

@@ -1,30 +1,30 @@
-//! The values of the Action Message Format, whichever version carries them.
+//! The values of the Action Message Format (AMF), in either version.
 
 /// A value of AMF0 or AMF3.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// A number; AMF3 integers become one too.
+    /// A number, or an AMF3 integer.
     Number(f64),
-    /// A truth value.
+    /// A boolean.
     Boolean(bool),
-    /// A string, short or long; XML documents become one too.
+    /// A string, short or long, or an XML document.
     String(String),
-    /// An object with its members in the order they came, typed or not.
+    /// An object, typed or not, with its members in the order of arrival.
     Object(Vec<(String, Value)>),
     /// An associative array, the form in which encoders send metadata.
     EcmaArray(Vec<(String, Value)>),
     /// An array counted from 0.
     StrictArray(Vec<Value>),
-    /// A point in time, in milliseconds since 1970 UTC.
+    /// A date, in milliseconds since 1970 UTC.
     Date(f64),
-    /// Nothing.
+    /// Null.
     Null,
-    /// Not even nothing; AMF0's "unsupported" becomes this too.
+    /// Undefined, or AMF0's "unsupported".
     Undefined,
 }
 
 impl Value {
-    /// The number, if it is one.
+    /// Returns the number, if it is one.
     pub fn as_number(&self) -> Option<f64> {
         match self {
             Self::Number(number) => Some(*number),
@@ -32,7 +32,7 @@ impl Value {
         }
     }
 
-    /// The string, if it is one.
+    /// Returns the string, if it is one.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(string) => Some(string),
@@ -40,7 +40,7 @@ impl Value {
         }
     }
 
-    /// The members of an object or associative array.
+    /// Returns the members of an object or associative array.
     pub fn members(&self) -> Option<&[(String, Self)]> {
         match self {
             Self::Object(members) | Self::EcmaArray(members) => Some(members),
@@ -48,7 +48,7 @@ impl Value {
         }
     }
 
-    /// The member of this name of an object or associative array.
+    /// Returns the member with this name of an object or associative array.
     pub fn get(&self, name: &str) -> Option<&Self> {
         let members = self.members()?;
         members
@@ -75,7 +75,7 @@ impl From<bool> for Value {
     }
 }
 
-/// An object of the given members.
+/// Returns an object with the given members.
 pub(crate) fn object<'a>(members: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
     Value::Object(
         members
@@ -85,12 +85,12 @@ pub(crate) fn object<'a>(members: impl IntoIterator<Item = (&'a str, Value)>) ->
     )
 }
 
-/// Bounds of what one message may unfold into.
+/// Limits of the values decoded from one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AmfLimits {
-    /// Deepest nesting of objects and arrays.
+    /// Maximum nesting of objects and arrays.
     pub max_depth: usize,
-    /// Most values in one message, members and elements included.
+    /// Maximum values in one message, including members and elements.
     pub max_values: usize,
 }
 
@@ -103,17 +103,17 @@ impl Default for AmfLimits {
     }
 }
 
-/// Why bytes are not AMF, or not AMF we take. The peer is at fault.
+/// The error of invalid or unsupported AMF. The peer is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AmfError {
     /// The bytes end within a value.
     #[error("the bytes end within a value")]
     Truncated,
-    /// A type marker that does not exist or cannot stand here.
+    /// A type marker that does not exist or is not allowed here.
     #[error("the type marker {0:#04x} is unknown")]
     UnknownMarker(u8),
-    /// An object of a class that writes itself in a way of its own.
+    /// An object of a class with its own serialization.
     #[error("an object of a class with its own format")]
     UnknownClass,
     /// A reference to an object that was not sent.
@@ -131,13 +131,13 @@ pub enum AmfError {
         /// The limit.
         limit: usize,
     },
-    /// References unfold into more text than a message needs.
-    #[error("values unfold into more than {limit} bytes of text")]
+    /// References expand to more text than a message needs.
+    #[error("values expand to more than {limit} bytes of text")]
     TooMuchText {
         /// The limit for this message.
         limit: usize,
     },
-    /// The peer sends more values than a connection may have decoded in this time.
+    /// The peer sends values faster than the limit per connection.
     #[error("more values in a second than are decoded for one connection")]
     TooOften,
 }
@@ -148,26 +148,26 @@ impl From<bytes::TryGetError> for AmfError {
     }
 }
 
-/// Values that a message may unfold into for each of its bytes. A value takes at least one byte; AMF3
-/// counts each one again when its references are unfolded.
+/// Maximum values per byte of a message. A value takes at least one byte; AMF3 counts each one
+/// again when its references are expanded.
 const VALUES_PER_BYTE: usize = 2;
 
-/// Bytes of text that a message may unfold into for each of its own: AMF3 names and strings are sent
-/// once and referred to by two bytes.
+/// Maximum bytes of decoded text per byte of a message: AMF3 names and strings are sent once and
+/// referenced by two bytes.
 const TEXT_PER_BYTE: usize = 8;
 
-/// What the shortest messages may unfold into besides.
+/// Additional allowance for the shortest messages.
 const SPARE_VALUES: usize = 64;
 const SPARE_TEXT: usize = 1 << 10;
 
-/// What one value costs besides its text, in bytes: about its memory, with its place in a list and
+/// Cost of one value in addition to its text, in bytes: about its memory, with its list entry and
 /// its share of the allocation around it.
 const VALUE_COST: usize = 128;
 
-/// What is left of the limits while a message is decoded.
+/// The remaining limits while a message is decoded.
 ///
-/// A reference costs what it unfolds to, and a message unfolds into no more than a multiple of its own
-/// length: it never costs much more to decode than to send.
+/// A reference costs as much as its expansion, and a message expands to at most a multiple of its
+/// own length: it never costs much more to decode than to send.
 #[derive(Debug)]
 pub(crate) struct Budget {
     max_depth: usize,
@@ -178,7 +178,7 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// The budget of a message of `len` bytes.
+    /// Returns the budget of a message of `len` bytes.
     pub(crate) fn new(limits: AmfLimits, len: usize) -> Self {
         let max_values = len
             .saturating_mul(VALUES_PER_BYTE)
@@ -192,7 +192,7 @@ impl Budget {
         }
     }
 
-    /// Counts one value that stands `depth` levels deep.
+    /// Counts one value at nesting level `depth`.
     pub(crate) fn take(&mut self, depth: usize) -> Result<(), AmfError> {
         if depth > self.max_depth {
             return Err(AmfError::TooDeep {
@@ -219,7 +219,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Returns what was decoded so far, counted as bytes of memory.
+    /// Returns the cost of the values decoded so far, in bytes of memory.
     pub(crate) fn cost(&self) -> usize {
         self.values
             .saturating_mul(VALUE_COST)
@@ -234,8 +234,8 @@ pub(crate) fn take_bytes<'a>(bytes: &mut &'a [u8], len: usize) -> Result<&'a [u8
     Ok(taken)
 }
 
-/// Text as it comes: encoders send strings that are not UTF-8 (names in a local code page), and a
-/// metadata field is no reason to end a stream.
+/// Decodes text leniently: encoders send strings that are not UTF-8 (names in a local code page),
+/// and a metadata field is no reason to end a stream.
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -37,13 +37,13 @@ pub fn decode_all(bytes: &[u8], limits: AmfLimits) -> Result<Vec<Value>, AmfErro
     }
 }
 
-/// What was decoded of a message.
+/// The decoded values of a message.
 pub(crate) struct Decoded {
     /// The values before the error, if there is one.
     pub(crate) values: Vec<Value>,
-    /// What ended decoding before the end of the message.
+    /// The error that ended decoding before the end of the message.
     pub(crate) error: Option<AmfError>,
-    /// What it took, counted as bytes of memory.
+    /// The cost of decoding, in bytes of memory.
     pub(crate) cost: usize,
 }
 
@@ -132,9 +132,9 @@ struct Decoder<'a> {
     message: &'a [u8],
     rest: &'a [u8],
     budget: Budget,
-    /// Where each object and array begins, for references (section 2.9).
+    /// Positions of all objects and arrays, for references (section 2.9).
     complex: Vec<usize>,
-    /// Whether a referenced value is being decoded again, which adds no entries to `complex`.
+    /// True while a referenced value is decoded again, which adds no entries to `complex`.
     revisiting: bool,
 }
 
@@ -170,7 +170,7 @@ impl<'a> Decoder<'a> {
             marker::UNDEFINED | marker::UNSUPPORTED => Value::Undefined,
             marker::REFERENCE => self.reference(depth)?,
             marker::ECMA_ARRAY => {
-                // The count is a hint that encoders get wrong; the end marker decides.
+                // The count is only a hint, which encoders get wrong; the end marker decides.
                 self.rest.try_get_u32()?;
                 Value::EcmaArray(self.members(depth)?)
             }
@@ -207,7 +207,7 @@ impl<'a> Decoder<'a> {
     fn members(&mut self, depth: usize) -> Result<Vec<(String, Value)>, AmfError> {
         let mut members = Vec::new();
         loop {
-            // Some encoders leave the end marker of the last object of a message out.
+            // Some encoders omit the end marker of the last object of a message.
             if self.rest.is_empty() && !members.is_empty() {
                 return Ok(members);
             }
@@ -229,9 +229,9 @@ impl<'a> Decoder<'a> {
         Ok(Value::StrictArray(values))
     }
 
-    /// Decodes the value a reference points to once more, at the place it first stood.
+    /// Decodes the referenced value again, from its first position.
     ///
-    /// A reference to an object around itself ends at the depth limit: nothing that is sent to a
+    /// A reference to an enclosing object ends at the depth limit: nothing that clients send to a
     /// server has such a form.
     fn reference(&mut self, depth: usize) -> Result<Value, AmfError> {
         let index = usize::from(self.rest.try_get_u16()?);
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_stands_for_the_object_it_names() {
+    fn reference_is_replaced_by_its_object() {
         // Two equal objects, the second one as a reference to the first.
         let bytes = b"\x03\x00\x01a\x03\x00\x01b\x05\x00\x00\x09\x00\x00\x09\x07\x00\x01";
         let inner = object([("b", Value::Null)]);
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_without_end_marker_at_the_end_of_a_message_is_taken() {
+    fn missing_end_marker_at_the_end_of_a_message_is_accepted() {
         assert_eq!(
             all(b"\x03\x00\x01a\x05"),
             Ok(vec![object([("a", Value::Null)])])
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_that_lie_cost_nothing() {
+    fn wrong_counts_cost_nothing() {
         assert_eq!(
             all(&[0x0A, 0xFF, 0xFF, 0xFF, 0xFF]),
             Err(AmfError::Truncated)
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_bounded_in_number() {
+    fn number_of_values_is_limited() {
         let mut bytes = vec![0x0A, 0, 1, 0, 0];
         bytes.extend([5; 0x10000]);
         assert_eq!(all(&bytes), Err(AmfError::TooManyValues { limit: 4096 }));
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn references_cannot_multiply_values_beyond_the_bound() {
+    fn references_cannot_multiply_values_beyond_the_limit() {
         // Arrays of two references to the array before: 2^n values if they were unfolded.
         let mut bytes = vec![0x0A, 0, 0, 0, 2, 5, 5];
         for n in 0..30 {
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_never_unfolds_into_much_more_than_its_own_length() {
+    fn decoded_values_are_limited_by_the_length_of_the_message() {
         // An array of 20 nulls and 25 references to it, in 105 bytes: 500 values.
         let mut bytes = vec![0x0A, 0, 0, 0, 20];
         bytes.extend([5; 20]);
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_may_switch_to_amf3() {
+    fn value_may_switch_to_amf3() {
         assert_eq!(
             all(b"\x02\x00\x01a\x11\x06\x03b\x05"),
             Ok(vec!["a".into(), "b".into(), Value::Null])
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn long_strings_are_written_as_such() {
+    fn long_strings_use_the_long_form() {
         let long = Value::String("x".repeat(70_000));
         let bytes = encoded(&long);
         assert_eq!(bytes[..5], [0x0C, 0, 1, 0x11, 0x70]);
@@ -451,7 +451,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded_again(value in values()) {
+        fn values_survive_encoding_and_decoding(value in values()) {
             prop_assert_eq!(all(&encoded(&value)), Ok(vec![value]));
         }
 

@@ -27,7 +27,7 @@ mod marker {
     pub(super) const DICTIONARY: u8 = 0x11;
 }
 
-/// Classes that write themselves as one other value (section 3.12 leaves the form to them).
+/// Classes that serialize themselves as one other value (section 3.12 leaves the format to them).
 const WRAPPERS: [&str; 2] = [
     "flex.messaging.io.ArrayCollection",
     "flex.messaging.io.ObjectProxy",
@@ -54,10 +54,10 @@ pub(crate) fn decode_value(
     unfold(&node, &objects, budget, depth)
 }
 
-/// A value whose objects stand in a table, so that references cost nothing before they are unfolded.
+/// A value with its objects in a table, so that references cost nothing until they are expanded.
 enum Node {
     Plain(Value),
-    /// The object at this place of the table.
+    /// The object at this index of the table.
     Complex(usize),
 }
 
@@ -71,11 +71,12 @@ enum Complex {
     },
     /// A wrapper around one value.
     Wrapper(Box<Node>),
-    /// Its end has not been read yet.
+    /// An object that is not complete yet.
     Open,
 }
 
-/// How an object is written: its class's member names, and whether others follow (section 3.12).
+/// The traits of an object: its class's member names, and whether dynamic members follow (section
+/// 3.12).
 #[derive(Clone)]
 struct Traits {
     members: Vec<String>,
@@ -111,7 +112,7 @@ impl Decoder<'_, '_> {
         Ok(Node::Plain(value))
     }
 
-    /// Reads a value that has a place in the object table.
+    /// Reads a value that has an entry in the object table.
     fn complex(&mut self, marker: u8, depth: usize) -> Result<Node, AmfError> {
         if !(marker::XML_DOCUMENT..=marker::DICTIONARY).contains(&marker)
             || marker == marker::STRING
@@ -126,7 +127,7 @@ impl Decoder<'_, '_> {
             }
             return Ok(Node::Complex(number));
         }
-        let place = self.objects.len();
+        let index = self.objects.len();
         self.objects.push(Complex::Open);
         let complex = match marker {
             marker::XML_DOCUMENT | marker::XML => {
@@ -154,13 +155,13 @@ impl Decoder<'_, '_> {
             }
             _ => self.dictionary(number, depth)?,
         };
-        if let Some(entry) = self.objects.get_mut(place) {
+        if let Some(entry) = self.objects.get_mut(index) {
             *entry = complex;
         }
-        Ok(Node::Complex(place))
+        Ok(Node::Complex(index))
     }
 
-    /// A variable-length integer of up to 29 bits (section 1.3.1).
+    /// Returns a variable-length integer of up to 29 bits (section 1.3.1).
     fn u29(&mut self) -> Result<u32, AmfError> {
         let mut value = 0;
         for _ in 0..3 {
@@ -242,7 +243,7 @@ impl Decoder<'_, '_> {
         })
     }
 
-    /// A dictionary, of which the members with names are kept.
+    /// Returns a dictionary, of which the members with names are kept.
     fn dictionary(&mut self, count: usize, depth: usize) -> Result<Complex, AmfError> {
         // Whether its keys are weak.
         self.rest.try_get_u8()?;
@@ -272,7 +273,7 @@ impl Decoder<'_, '_> {
         Ok(Complex::Object(members))
     }
 
-    /// Reads what the header of an object says about its members:
+    /// Reads the traits in the header of an object:
     ///
     /// ```text
     /// number of traits      0 1
@@ -311,7 +312,7 @@ impl Decoder<'_, '_> {
     }
 }
 
-/// Replaces places in the object table by what stands there, all of it within the budget.
+/// Replaces indices of the object table by the objects, within the budget.
 fn unfold(
     node: &Node,
     objects: &[Complex],
@@ -319,9 +320,9 @@ fn unfold(
     depth: usize,
 ) -> Result<Value, AmfError> {
     budget.take(depth)?;
-    let place = match node {
+    let index = match node {
         Node::Plain(value) => return copy(value, budget),
-        Node::Complex(place) => *place,
+        Node::Complex(index) => *index,
     };
     let mut members = |members: &[(String, Node)]| {
         let mut unfolded = Vec::new();
@@ -331,7 +332,7 @@ fn unfold(
         }
         Ok::<_, AmfError>(unfolded)
     };
-    match objects.get(place) {
+    match objects.get(index) {
         Some(Complex::Plain(value)) => copy(value, budget),
         Some(Complex::Object(named)) => Ok(Value::Object(members(named)?)),
         Some(Complex::Array { associative, dense }) if dense.is_empty() => {
@@ -344,7 +345,7 @@ fn unfold(
             Ok(Value::StrictArray(values.collect::<Result<_, _>>()?))
         }
         Some(Complex::Wrapper(node)) => unfold(node, objects, budget, depth + 1),
-        Some(Complex::Open) | None => Err(AmfError::BadReference(place)),
+        Some(Complex::Open) | None => Err(AmfError::BadReference(index)),
     }
 }
 
@@ -431,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_and_numbers_are_bounded() {
+    fn nesting_and_number_of_values_are_limited() {
         let nested = [9, 3, 1].repeat(10_000);
         assert_eq!(decode(&nested), Err(AmfError::TooDeep { limit: 32 }));
         assert_eq!(

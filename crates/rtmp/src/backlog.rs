@@ -1,4 +1,4 @@
-//! What waits for an RTMP player.
+//! The send queue of an RTMP player.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,14 +8,15 @@ use distributary_hub::StreamEvent;
 use distributary_media::Frame;
 use tokio::time::Instant;
 
-/// Most bytes that wait for one player, beside the GOP it begins with. Frames are shared with the
-/// stream's cache and other players, so these are bytes of the stream's last seconds.
+/// Maximum bytes that wait for one player, in addition to the GOP that it starts with. Frames are
+/// shared with the stream's cache and other players, so these are bytes of the stream's last
+/// seconds.
 const MAX_BYTES: usize = 32 << 20;
 
-/// Most events that wait for one player, beside the GOP it begins with.
+/// Maximum events that wait for one player, in addition to the GOP that it starts with.
 const MAX_EVENTS: usize = 8192;
 
-/// How long a player may be behind before it skips to the next keyframe.
+/// Time that a player may be behind before it skips to the next keyframe.
 const MAX_BEHIND: Duration = Duration::from_secs(5);
 
 /// A queue that skips to a keyframe when it grows too long or the player is behind for too long.
@@ -23,18 +24,18 @@ const MAX_BEHIND: Duration = Duration::from_secs(5);
 pub(crate) struct Backlog {
     events: VecDeque<StreamEvent>,
     bytes: usize,
-    /// What the player begins with, which does not count until it is sent.
+    /// The frames that the player starts with, which do not count until they are sent.
     start: (usize, usize),
-    /// Since when something has been waiting.
+    /// Time since which events have been waiting.
     behind_since: Option<Instant>,
-    /// Set when video was dropped that has no keyframe after it.
+    /// True if video was dropped that has no keyframe after it.
     awaiting_keyframe: bool,
     skipped: u64,
     skips: u64,
 }
 
 impl Backlog {
-    /// A queue that begins with these frames.
+    /// Returns a queue that starts with these frames.
     pub(crate) fn new(start: Vec<Arc<Frame>>) -> Self {
         let mut backlog = Self {
             events: VecDeque::with_capacity(start.len()),
@@ -52,7 +53,7 @@ impl Backlog {
         backlog
     }
 
-    /// Queues what has just happened.
+    /// Queues an event.
     pub(crate) fn push(&mut self, event: StreamEvent) {
         if let StreamEvent::Frame(frame) = &event
             && matches!(**frame, Frame::Video(_))
@@ -77,7 +78,7 @@ impl Backlog {
         }
     }
 
-    /// The next event for the player.
+    /// Returns the next event for the player.
     pub(crate) fn pop(&mut self) -> Option<StreamEvent> {
         let event = self.events.pop_front()?;
         self.bytes -= size(&event);
@@ -88,17 +89,17 @@ impl Backlog {
         Some(event)
     }
 
-    /// Whether nothing waits.
+    /// Returns whether the queue is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 
-    /// How many frames were skipped.
+    /// Returns the number of skipped frames.
     pub(crate) fn skipped(&self) -> u64 {
         self.skipped
     }
 
-    /// How often everything up to the next keyframe was skipped.
+    /// Returns the number of skips to the next keyframe.
     pub(crate) fn skips(&self) -> u64 {
         self.skips
     }
@@ -114,10 +115,10 @@ impl Backlog {
         self.events.push_back(event);
     }
 
-    /// Drops what is before the event at this place.
-    fn skip_to(&mut self, place: usize) {
+    /// Drops all events before this index.
+    fn skip_to(&mut self, index: usize) {
         self.skips += 1;
-        for event in self.events.drain(..place) {
+        for event in self.events.drain(..index) {
             self.bytes -= size(&event);
             self.skipped += u64::from(matches!(event, StreamEvent::Frame(_)));
         }
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_player_that_keeps_up_gets_everything() {
+    async fn player_that_keeps_up_gets_everything() {
         let mut backlog = Backlog::new(Vec::new());
         for second in 0..20 {
             backlog.push(video(second, true, 10));
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_player_that_is_behind_for_long_goes_on_at_the_next_keyframe() {
+    async fn player_that_falls_behind_continues_at_the_next_keyframe() {
         let mut backlog = Backlog::new(Vec::new());
         backlog.push(video(0, true, 10));
         backlog.push(video(1, false, 10));
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn bytes_are_bounded_and_a_gop_too_long_is_dropped_to_the_next_keyframe() {
+    async fn bytes_are_limited_and_a_long_gop_is_dropped_up_to_the_next_keyframe() {
         let mut backlog = Backlog::new(Vec::new());
         let half = MAX_BYTES / 2;
         backlog.push(video(0, true, half));
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn events_are_bounded_in_number() {
+    async fn number_of_events_is_limited() {
         let mut backlog = Backlog::new(Vec::new());
         for n in 0..3 * MAX_EVENTS as i64 {
             backlog.push(audio(n));

@@ -1,4 +1,4 @@
-//! The chunk stream: messages cut into chunks so that several can share one connection
+//! The chunk stream: messages are split into chunks so that several can share one connection
 //! (RTMP 1.0 section 5.3).
 //!
 //! ```text
@@ -18,22 +18,22 @@ pub use output::Output;
 pub use reader::{ChunkError, ChunkLimits, ChunkReader};
 pub use writer::{ChunkWriter, MessageHead};
 
-/// The chunk size both sides begin with (RTMP 1.0 section 5.4.1).
+/// The initial chunk size of both sides (RTMP 1.0 section 5.4.1).
 pub const DEFAULT_CHUNK_SIZE: u32 = 128;
 
-/// The largest useful chunk size: no message is longer (RTMP 1.0 section 5.4.1).
+/// Maximum useful chunk size: no message is longer (RTMP 1.0 section 5.4.1).
 pub const MAX_CHUNK_SIZE: u32 = 0xFF_FFFF;
 
 /// A timestamp field with this value says that the extended timestamp follows
 /// (RTMP 1.0 section 5.3.1.3).
 const EXTENDED_TIMESTAMP: u32 = 0xFF_FFFF;
 
-/// One whole message, its payload not yet interpreted.
+/// One complete message, with an uninterpreted payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawMessage {
     /// The time of the message in milliseconds, modulo 2^32.
     pub timestamp: u32,
-    /// What the payload is (RTMP 1.0 sections 5.4 and 7.1).
+    /// The message type (RTMP 1.0 sections 5.4 and 7.1).
     pub type_id: u8,
     /// The message stream it belongs to; 0 is the connection itself.
     pub stream_id: u32,

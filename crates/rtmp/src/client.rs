@@ -1,5 +1,5 @@
-//! A client over TCP: publishes the gateway's own clip, loads the gateway in tests, and plays what is
-//! pulled from other servers.
+//! A client over TCP: publishes the gateway's own clip, loads the gateway in tests, and plays
+//! streams that are pulled from other servers.
 
 mod session;
 mod url;
@@ -23,17 +23,17 @@ use crate::swf::Swf;
 pub use self::url::{StreamUrl, UrlError};
 pub use session::ClientSession;
 
-/// How long a server may take for any one step.
+/// Timeout of each step of the server.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes read at once.
 const READ_SIZE: usize = 8 << 10;
 
-/// Why a client cannot publish or play, or not go on.
+/// The error of a client that cannot publish or play.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The stream's place is not one.
+    /// The URL is not valid.
     #[error(transparent)]
     Url(#[from] UrlError),
     /// The connection failed.
@@ -42,12 +42,12 @@ pub enum ClientError {
     /// The server breaks the protocol.
     #[error("the RTMP server breaks the protocol: {0}")]
     Protocol(#[from] SessionError),
-    /// The server said no.
+    /// The server refuses.
     #[error("the RTMP server refuses: {code}: {description}")]
     Refused {
         /// Its code, `NetStream.Publish.BadName` for a name in use.
         code: String,
-        /// Its words.
+        /// Its description.
         description: String,
     },
     /// The server closed the connection.
@@ -92,8 +92,8 @@ pub async fn play(url: &StreamUrl) -> Result<ClientPlayer, ClientError> {
     play_with(url, None).await
 }
 
-/// Plays as [`play`] does. Where the server asks for SWF verification and the URL says only where the program is
-/// from, it is downloaded.
+/// Plays as [`play`] does. Where the server asks for SWF verification and the URL says only where
+/// the program is from, it is downloaded.
 pub(crate) async fn play_with(
     url: &StreamUrl,
     programs: Option<&Programs>,
@@ -167,7 +167,7 @@ impl ClientPublisher {
 }
 
 impl ClientPlayer {
-    /// The next message of the stream. Nothing is lost when the future is dropped.
+    /// Returns the next message of the stream. Nothing is lost when the future is dropped.
     ///
     /// # Errors
     /// When the stream has ended, or the server is gone or has been silent for ten seconds.
@@ -194,11 +194,11 @@ impl ClientPlayer {
 struct Connection {
     socket: TcpStream,
     session: ClientSession,
-    /// What the session wants to send and the socket has not taken.
+    /// Output of the session that is not written yet.
     unsent: BytesMut,
-    /// Where programs are had that the server asks for.
+    /// The source of programs that the server asks for.
     programs: Option<Programs>,
-    /// The program that it has asked for, while it is loaded.
+    /// The download of the program that it has asked for.
     program: Option<JoinHandle<Option<Swf>>>,
 }
 
@@ -211,7 +211,7 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// Connects, and waits until the server has granted what the session asks for.
+    /// Connects, and waits until the server has granted the request.
     async fn open(
         url: &StreamUrl,
         session: ClientSession,
@@ -235,12 +235,12 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Sends what is to be sent, then takes in what comes next. Nothing is lost when the future is
+    /// Sends pending output, then reads the next input. Nothing is lost when the future is
     /// dropped.
     async fn step(&mut self) -> Result<(), ClientError> {
         self.flush().await?;
         if let Some(program) = &mut self.program {
-            // The server grants nothing before the proof: what it says meanwhile can wait.
+            // The server grants nothing before the proof, so its messages can wait.
             let swf = program.await;
             self.program = None;
             if let Ok(Some(swf)) = swf {
@@ -254,7 +254,7 @@ impl Connection {
         self.handle(bytes.get(..len).unwrap_or_default())
     }
 
-    /// Takes in what has come from the server without waiting for more, and sends what is to be sent.
+    /// Reads received input without waiting for more, and sends pending output.
     async fn exchange(&mut self) -> Result<(), ClientError> {
         let mut bytes = [0; READ_SIZE];
         loop {
@@ -278,7 +278,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Begins to load the program that the server asks for.
+    /// Starts downloading the program that the server asks for.
     fn load_program(&mut self) {
         let Some((programs, url)) = self.programs.clone().zip(self.session.swf_url()) else {
             warn!("the server asks for SWF verification: name the program by swf or swf_url");
@@ -310,7 +310,7 @@ impl Connection {
     }
 }
 
-/// The clock of this driver, which tests can stop.
+/// Returns the clock of this driver, which tests can stop.
 fn now() -> std::time::Instant {
     Instant::now().into_std()
 }

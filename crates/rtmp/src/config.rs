@@ -17,11 +17,13 @@ use crate::swf_source::SwfSource;
 pub struct PublishersConfig {
     /// Maximum number of publishers.
     pub max: usize,
-    /// Maximum number of publishers from one IPv4 address or IPv6 /64 network. This machine may have all.
+    /// Maximum number of publishers from one IPv4 address or IPv6 /64 network. The loopback address
+    /// has no limit of its own.
     pub max_per_ip: usize,
     /// Maximum number of connections, publishing or not.
     pub max_connections: usize,
-    /// Maximum number of connections from one IPv4 address or IPv6 /64 network. This machine may have all.
+    /// Maximum number of connections from one IPv4 address or IPv6 /64 network. The loopback
+    /// address has no limit of its own.
     pub max_connections_per_ip: usize,
     /// Timeout of the TLS or RTMP handshake.
     #[serde(with = "time")]
@@ -32,8 +34,8 @@ pub struct PublishersConfig {
     /// Time without data after which a publisher counts as gone.
     #[serde(with = "time")]
     pub read_timeout: Duration,
-    /// Time that a publisher may have a name before its first frame, and time after its last frame during which it
-    /// keeps others from the name and from its place; `None` for any time.
+    /// Time that a publisher may hold a name before its first frame, and time after its last frame
+    /// during which it keeps the name and its permit from others; `None` for no limit.
     #[serde(with = "time::optional")]
     pub publish_timeout: Option<Duration>,
     /// Maximum size of a message of a publisher, in bytes.
@@ -45,25 +47,27 @@ pub struct PublishersConfig {
     pub max_amf_depth: usize,
     /// Maximum number of values in a command or data message.
     pub max_amf_values: usize,
-    /// What happens when a name is published that is live already.
+    /// Action when a name is published that is already live.
     pub on_duplicate: OnDuplicate,
     /// The Flash program that clients have to prove they play.
     pub swf: SwfSource,
 }
 
-/// What happens when a name is published that is live already.
+/// The action when a name is published that is already live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnDuplicate {
-    /// Refuses the newcomer, unless it is the same publisher that comes back from a connection that has fallen silent.
+    /// Refuses the newcomer, unless it is the same publisher that reconnects after its connection
+    /// became silent.
     #[default]
     Refuse,
-    /// Lets the newcomer take the place of the first; viewers go on in their sessions.
+    /// Replaces the first publisher by the newcomer; sessions of viewers continue.
     Takeover,
 }
 
 impl PublishersConfig {
-    /// Returns the limits and timeouts of one connection, where clients have to prove that they play `swf`.
+    /// Returns the limits and timeouts of one connection; clients have to prove that they play
+    /// `swf`, if set.
     pub(crate) fn session(&self, swf: Option<Swf>) -> SessionConfig {
         SessionConfig {
             chunks: ChunkLimits {

@@ -27,48 +27,49 @@ use end::End;
 use publish::{Dismissed, Published};
 use socket::{Progress, Socket};
 
-/// Most bytes that are read and not handled yet: a request waits for its answer, which may take a while.
+/// Maximum bytes that are read and not handled yet: a request waits for its response, which may
+/// take a while.
 const MAX_INPUT: usize = 64 << 10;
 
-/// After so many bytes, as they came and once more as events are made of them, the others have their turn: a
-/// client that sends without end does not keep a thread to itself.
+/// Bytes after which the task yields, counted when read and again when handled as events: a client
+/// that sends without end does not monopolize a thread.
 const BYTES_PER_TURN: usize = 64 << 10;
 
-/// Bytes that an event counts for in addition to those of its frame: the shortest costs a few microseconds.
+/// Cost of an event in addition to the bytes of its frame: the shortest takes a few microseconds.
 const BYTES_PER_EVENT: usize = 512;
 
-/// One client.
+/// The connection of one client.
 pub(crate) struct Connection<S> {
     socket: Socket<S>,
-    /// What has been read and is not handled yet.
+    /// Bytes that are read and not handled yet.
     input: BytesMut,
-    /// Bytes handled since the others had their turn.
+    /// Bytes handled since the last yield.
     handled: usize,
     peer: SocketAddr,
     session: ServerSession,
     shared: Arc<Shared>,
     heard: LastHeard,
-    /// What is published now, by message stream.
+    /// The published streams, by message stream.
     published: BTreeMap<u32, Published>,
-    /// Where it is told that something published may not go on.
+    /// The channel for dismissals of published streams.
     dismissals: (mpsc::Sender<Dismissed>, mpsc::Receiver<Dismissed>),
-    /// What is played now.
+    /// The played stream.
     playback: Option<Playback>,
-    /// Whether the client got as far as `connect`.
+    /// True after `connect`.
     connected: bool,
-    /// What the client calls itself.
+    /// The client's `flashVer`.
     client: Option<String>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Serves a client until one side has enough.
+    /// Serves a client until one side closes.
     pub(crate) async fn serve(
         stream: S,
         peer: SocketAddr,
         shared: Arc<Shared>,
         stopped: watch::Receiver<bool>,
     ) {
-        // Of the highest level: whatever is logged of a connection says whose it is.
+        // Of the highest level, so that all log lines of a connection have it.
         let span = error_span!("rtmp", %peer, stream = tracing::field::Empty);
         Connection::new(stream, peer, shared)
             .run(stopped)
@@ -107,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             playback.end(&end);
         }
         if is_used {
-            // That has been said.
+            // Already logged.
         } else if end.is_ordinary() {
             debug!(reason = %end, "disconnected");
         } else {
@@ -117,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.socket.linger().await;
     }
 
-    /// Reads and answers until the connection ends.
+    /// Reads and responds until the connection ends.
     async fn exchange(&mut self) -> End {
         let mut draining = self.shared.config.draining.clone();
         let mut is_asked_to_go = false;
@@ -146,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Sends and reads. Returns `None` when the session's time has come.
+    /// Sends and reads. Returns `None` when a deadline of the session has passed.
     async fn transfer(
         socket: &mut Socket<S>,
         input: &mut BytesMut,
@@ -175,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Counts work that is worth so many bytes, and lets others have their turn when it is time.
+    /// Counts work of this many bytes, and yields when the limit is reached.
     async fn count_work(&mut self, bytes: usize) {
         self.handled = self.handled.saturating_add(bytes);
         if self.handled >= BYTES_PER_TURN {
@@ -184,7 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Handles what has been read, one event after another.
+    /// Handles the read bytes, one event after another.
     async fn handle_input(&mut self) -> Result<(), End> {
         loop {
             let now = now();
@@ -214,11 +215,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             SessionEvent::PublishRequested(request) => self.decide(request).await?,
             SessionEvent::NameRefused(error) => {
-                warn!(%error, "refused: not a stream name");
+                warn!(%error, "request refused: not a stream name");
                 self.end_if_unused(End::Refused)?;
             }
             SessionEvent::SwfRefused(reason) => {
-                warn!(%reason, "refused: SWF verification");
+                warn!(%reason, "request refused: SWF verification failed");
                 self.end_if_unused(End::Refused)?;
             }
             SessionEvent::PublishEnded { stream_id, reason } => {
@@ -245,7 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Does what is due: the session's own deadlines, and those of what is published.
+    /// Handles passed deadlines of the session and of the published streams.
     fn handle_deadline(&mut self) -> Result<(), End> {
         let now = now();
         self.session.handle_timeout(now)?;
@@ -260,14 +261,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.end_without_frames(now)
     }
 
-    /// Asks the client to reconnect, elsewhere: this server is about to end.
+    /// Asks the client to reconnect, because this server is shutting down.
     fn ask_to_go(&mut self) {
         if self.session.request_reconnect() {
-            info!("asked to connect anew");
+            info!("client asked to reconnect");
         }
     }
 
-    /// Ends the connection, unless something else goes on over it.
+    /// Ends the connection, unless it has other streams.
     fn end_if_unused(&self, end: End) -> Result<(), End> {
         if self.session.is_active() {
             Ok(())
@@ -276,14 +277,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Queues what the session has to say.
+    /// Queues the session's output.
     fn answer(&mut self) {
         while let Some(bytes) = self.session.poll_output() {
             self.socket.answer(bytes);
         }
     }
 
-    /// Waits for the answer to a request, while the client may go on sending, or go.
+    /// Waits for the response to a request, while the client may continue to send, or disconnect.
     async fn wait_for<T>(
         socket: &mut Socket<S>,
         input: &mut BytesMut,
@@ -307,7 +308,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// A client that asks for something.
+/// The identity of a client that sends a request.
 struct Asker {
     shared: Arc<Shared>,
     peer: SocketAddr,
@@ -315,7 +316,8 @@ struct Asker {
 }
 
 impl Asker {
-    /// Asks whether the client may do this. Returns until when: `None` for ever.
+    /// Asks whether the client may do this. Returns the expiry of the permission; `None` for no
+    /// expiry.
     async fn authorize(
         &self,
         action: Action,
@@ -339,16 +341,16 @@ impl Asker {
     }
 }
 
-/// Why a client may not publish or play.
+/// The reason why a client may not publish or play.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
     #[error(transparent)]
     Denied(#[from] Denied),
-    #[error("this server is about to end, try another or later")]
+    #[error("this server is shutting down; try another one, or try again later")]
     Draining,
 }
 
-/// Returns how many bytes an event counts for.
+/// Returns the cost of an event in bytes.
 fn work(event: &SessionEvent) -> usize {
     match event {
         SessionEvent::Media {
@@ -360,21 +362,21 @@ fn work(event: &SessionEvent) -> usize {
     }
 }
 
-/// When something is due, if nothing comes before.
+/// Returns the earliest deadline.
 fn deadline(session: &ServerSession, published: &BTreeMap<u32, Published>) -> Instant {
     let published = published.values().filter_map(Published::deadline);
     published.fold(session.deadline(), Instant::min)
 }
 
-/// Completes when the server is about to end.
+/// Completes when the server is shutting down.
 async fn drained(draining: &mut watch::Receiver<bool>) {
     if draining.wait_for(|draining| *draining).await.is_err() {
-        // Nobody is left who could say so.
+        // The sender is gone.
         std::future::pending::<()>().await;
     }
 }
 
-/// Completes when something has happened to the stream that is played; never when none is.
+/// Completes when there is an event of the played stream; never if there is none.
 async fn receive(playback: Option<&mut Playback>) {
     match playback {
         Some(playback) => playback.receive().await,
@@ -382,7 +384,7 @@ async fn receive(playback: Option<&mut Playback>) {
     }
 }
 
-/// Completes at this moment; never where there is none.
+/// Completes at this moment; never if it is `None`.
 pub(crate) async fn reached(moment: Option<tokio::time::Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
@@ -399,7 +401,7 @@ fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 
-/// The clock of this driver, which tests can stop.
+/// Returns the clock of this driver, which tests can stop.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
@@ -427,7 +429,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_drips_its_handshake_is_cut_off_in_time() {
+    async fn client_with_a_slow_handshake_is_disconnected_in_time() {
         // Each byte comes well within the read timeout.
         for already_sent in [0, 1, 2, 1536, 1537, 1538, 3000] {
             let (server, mut client) = duplex(64 << 10);
@@ -446,7 +448,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_never_reads_is_cut_off() {
+    async fn client_that_never_reads_is_disconnected() {
         // Too small a pipe for the answer to the handshake.
         let (server, mut client) = duplex(2000);
         let (_stop, stopped) = watch::channel(false);
@@ -484,7 +486,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_sends_without_end_leaves_others_their_turn() {
+    async fn client_that_sends_without_end_yields_to_others() {
         // Acknowledgements, which cost least: 16 bytes each.
         let message = [2, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0, 0, 1];
         let flood = [&HELLO[..], &message.repeat((4 << 20) / message.len())].concat();
@@ -497,7 +499,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_of_many_parts_leaves_others_their_turn() {
+    async fn message_of_many_parts_yields_to_others() {
         const PARTS: usize = 1 << 16;
         // Audio of one byte: on the stream that is published, and on one that is not.
         let part = [8, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0xAF, 0, 0, 0, 12];
@@ -571,7 +573,7 @@ mod tests {
     }
 
     impl Client {
-        /// A client at this address that asks for `live/<name>`.
+        /// Returns a client at this address that asks for `live/<name>`.
         async fn ask(shared: &Arc<Shared>, ip: [u8; 4], command: &str, name: &str) -> Self {
             let (server, mut pipe) = duplex(1 << 20);
             let (stop, stopped) = watch::channel(false);
@@ -634,7 +636,7 @@ mod tests {
     const THIS_MACHINE: [u8; 4] = [127, 0, 0, 1];
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_publisher_is_taken_for_gone() {
+    async fn silent_publisher_times_out() {
         let shared = shared_with(RtmpConfig {
             publishers: PublishersConfig {
                 publish_timeout: None,
@@ -654,7 +656,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_publisher_without_a_frame_loses_its_name() {
+    async fn publisher_without_a_frame_loses_its_name() {
         let shared = shared_with(RtmpConfig {
             publishers: PublishersConfig {
                 publish_timeout: Some(Duration::from_secs(3)),
@@ -663,7 +665,7 @@ mod tests {
             ..RtmpConfig::default()
         });
         let mut without = Client::ask(&shared, ONE, "publish", "test").await;
-        without.assert_hears("no frame came within 3s").await;
+        without.assert_hears("no frame arrived within 3s").await;
         // One frame is enough to stay, as long as nobody else wants the name.
         let mut with = Client::ask(&shared, ONE, "publish", "test").await;
         with.assert_hears(STARTED).await;
@@ -677,7 +679,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_name_without_frames_for_long_is_left_to_a_newcomer() {
+    async fn newcomer_gets_a_name_that_had_no_frames_for_long() {
         let shared = shared();
         let mut holder = Client::ask(&shared, ONE, "publish", "test").await;
         holder.assert_hears(STARTED).await;
@@ -704,7 +706,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_publisher_without_a_frame_for_longest_gives_way_when_all_places_are_taken() {
+    async fn publisher_without_a_frame_for_longest_is_dismissed_at_the_limit() {
         let shared = shared_with(RtmpConfig {
             publishers: PublishersConfig {
                 max: 3,
@@ -732,14 +734,14 @@ mod tests {
         newcomer.assert_hears(STARTED).await;
         newcomer.send_frame().await;
         holders[0]
-            .assert_hears("another publisher needs the place")
+            .assert_hears("the limit of publishers is reached")
             .await;
         // It may come back, and the next one gives way.
         let mut back = Client::ask(&shared, ONE, "publish", "longest").await;
         back.assert_hears(STARTED).await;
         back.send_frame().await;
         holders[1]
-            .assert_hears("another publisher needs the place")
+            .assert_hears("the limit of publishers is reached")
             .await;
         let mut late = Client::ask(&shared, OTHER, "publish", "late").await;
         late.assert_hears("limit of 3 publishers is reached").await;
@@ -747,7 +749,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_address_has_a_share_of_the_places_and_this_machine_may_have_all() {
+    async fn limit_per_address_does_not_apply_to_loopback() {
         let hub = Hub::new(HubConfig {
             viewers: distributary_hub::ViewerLimits {
                 max_per_address: 1,

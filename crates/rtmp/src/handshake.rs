@@ -48,36 +48,36 @@ const SERVER_VERSION: [u8; 4] = [3, 5, 7, 0];
 /// The version in a C1 with digest: that of a Flash Player that signs.
 const CLIENT_VERSION: [u8; 4] = [10, 0, 45, 2];
 
-/// Larger version bytes are no RTMP: text protocols begin so (RTMP 1.0 section 5.2.2).
+/// Maximum version byte of RTMP: text protocols start with larger ones (RTMP 1.0 section 5.2.2).
 const MAX_VERSION: u8 = 31;
 
 /// First byte of a TLS record that carries a handshake message (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
 
-/// Why a handshake fails. The peer is at fault.
+/// The error of a failed handshake. The peer is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
     /// The first byte is that of a TLS ClientHello.
-    #[error("the peer speaks TLS to a plain RTMP port (rtmps:// in place of rtmp://?)")]
+    #[error("the peer speaks TLS to a plain RTMP port (rtmps:// instead of rtmp://?)")]
     Tls,
-    /// The first byte is no RTMP version.
+    /// The first byte is not an RTMP version.
     #[error("the peer does not speak RTMP: its first byte is {0:#04x}")]
     NotRtmp(u8),
-    /// RTMPE without the digest that says where the public key is, or without a usable key.
+    /// RTMPE without the digest that locates the public key, or without a usable key.
     #[error("an RTMPE client without digest or public key")]
     BadRtmpe,
 }
 
-/// How a handshake went.
+/// The result of a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HandshakeSummary {
-    /// Whether the packets had digests.
+    /// True if the packets had digests.
     pub digest: bool,
-    /// Whether the connection is RTMPE.
+    /// True if the connection is RTMPE.
     pub encrypted: bool,
-    /// Whether the client has signed our digest in C2. ffmpeg and others echo S1 in place of it even
-    /// where they have sent a digest, so this decides nothing.
+    /// True if the client has signed our digest in C2. ffmpeg and others echo S1 instead
+    /// even where they have sent a digest, so this decides nothing.
     pub signed: bool,
 }
 
@@ -86,7 +86,7 @@ pub struct HandshakeSummary {
 pub struct Handshake {
     state: State,
     random: StdRng,
-    /// What has come of the packets that are awaited.
+    /// The received part of the awaited packets.
     received: BytesMut,
     output: BytesMut,
     cipher: Option<RtmpeCipher>,
@@ -109,8 +109,8 @@ enum State {
     AwaitServerHello {
         ours: Option<Digest>,
     },
-    /// The peer's C2 or S2 is awaited. A signature for our digest is noted, no more: GStreamer sends
-    /// not even an exact echo, and it would prove nothing.
+    /// The peer's C2 or S2 is awaited. A signature for our digest is noted, no more: GStreamer
+    /// sends not even an exact echo, and it would prove nothing.
     AwaitEcho {
         ours: Option<Digest>,
         peer: Signer,
@@ -119,12 +119,13 @@ enum State {
 }
 
 impl Handshake {
-    /// The server's side. `random` fills S1 and S2 and makes the key of RTMPE.
+    /// Returns the server's side. `random` fills S1 and S2 and makes the key of RTMPE.
     pub fn server(random: StdRng) -> Self {
         Self::new(State::AwaitHello, random)
     }
 
-    /// The client's side, in the simple form; C0 and C1 are ready to be sent. `random` fills C1.
+    /// Returns the client's side, in the simple form; C0 and C1 are ready to be sent. `random`
+    /// fills C1.
     pub fn client(random: StdRng) -> Self {
         let mut handshake = Self::new(State::AwaitServerHello { ours: None }, random);
         let mut hello = handshake.random_packet();
@@ -133,7 +134,8 @@ impl Handshake {
         handshake
     }
 
-    /// The client's side as that of a Flash Player, with digests where the server has them too.
+    /// Returns the client's side as that of a Flash Player, with digests where the server has them
+    /// too.
     pub(crate) fn flash_client(random: StdRng) -> Self {
         let mut handshake = Self::new(State::AwaitServerHello { ours: None }, random);
         let mut hello = handshake.random_packet();
@@ -191,22 +193,22 @@ impl Handshake {
         }
     }
 
-    /// The next bytes to send.
+    /// Returns the next bytes to send.
     pub fn poll_output(&mut self) -> Option<Bytes> {
         (!self.output.is_empty()).then(|| self.output.split().freeze())
     }
 
-    /// How it went, as far as it has come.
+    /// Returns the result so far.
     pub fn summary(&self) -> HandshakeSummary {
         self.summary
     }
 
-    /// The cipher for what follows the handshake, if it is RTMPE.
+    /// Returns the ciphers for the rest of the connection, if it is RTMPE.
     pub(crate) fn take_cipher(&mut self) -> Option<RtmpeCipher> {
         self.cipher.take()
     }
 
-    /// The key by which a client proves which Flash program it plays, once S1 is known.
+    /// Returns the key by which a client proves its Flash program, once S1 is known.
     pub(crate) fn proof_key(&self) -> ProofKey {
         self.proof_key
     }
@@ -252,7 +254,7 @@ impl Handshake {
         self.output.put_slice(&answer);
     }
 
-    /// Keeps what is needed of S1.
+    /// Stores the needed parts of S1.
     fn note_server_hello(&mut self, hello: &Packet) {
         self.proof_key
             .copy_from_slice(&hello[PACKET_LEN - PROOF_KEY_LEN..]);
@@ -312,8 +314,8 @@ impl Handshake {
     /// S1 with digest and public key.
     ///
     /// ffmpeg as a publisher uses the key-first schema and yet looks for the server's key where the
-    /// other schema has it. So the key stands in both places, in a packet drawn such that digest, keys
-    /// and the offset bytes do not overlap.
+    /// other schema has it. So the key is at both positions, in a packet drawn such that digest,
+    /// keys and the offset bytes do not overlap.
     fn encrypted_hello(&mut self, schema: Schema, exchange: &KeyExchange) -> (Packet, Digest) {
         loop {
             let mut packet = self.server_packet();
@@ -335,7 +337,7 @@ impl Handshake {
         }
     }
 
-    /// An S1 that is going to have a digest.
+    /// Returns an S1 that is going to have a digest.
     fn server_packet(&mut self) -> Packet {
         let mut packet = self.random_packet();
         packet[..4].fill(0);
@@ -362,8 +364,8 @@ impl Handshake {
     }
 }
 
-/// Refuses what cannot be RTMP by its first byte. Versions that nobody defined are answered with the
-/// one we speak, as RTMP 1.0 section 5.2.2 wants it.
+/// Refuses what cannot be RTMP by its first byte. Versions that nobody defined are answered with
+/// the one we speak, as RTMP 1.0 section 5.2.2 wants it.
 fn check_version(version: u8) -> Result<(), HandshakeError> {
     match version {
         TLS_HANDSHAKE => Err(HandshakeError::Tls),
@@ -388,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_answers_c1_at_once_with_s0_s1_and_its_echo() {
+    fn server_responds_to_c1_at_once_with_s0_s1_and_its_echo() {
         let mut handshake = server();
         assert_eq!(handshake.handle_bytes(&mut &hello(3)[..]), Ok(false));
         let answer = handshake.poll_output().unwrap();
@@ -419,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn client_and_server_come_to_terms() {
+    fn client_and_server_complete_the_handshake() {
         let mut client = Handshake::client(StdRng::from_seed([2; 32]));
         let mut server = server();
         let hello = client.poll_output().unwrap();
@@ -461,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_version_is_answered_with_version_3() {
+    fn unknown_version_is_answered_with_version_3() {
         let mut handshake = server();
         assert_eq!(handshake.handle_bytes(&mut &hello(7)[..]), Ok(false));
         assert_eq!(handshake.poll_output().unwrap()[0], 3);
@@ -478,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn signature_of_another_type_of_rtmpe_is_no_signature() {
+    fn signature_of_another_type_of_rtmpe_is_not_valid() {
         let exchange = KeyExchange::new(&mut StdRng::from_seed([5; 32]));
         let ciphers = [
             None,
@@ -523,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_is_answered_in_its_own_schema() {
+    fn digest_is_answered_in_its_own_schema() {
         for schema in Schema::ALL {
             let mut c1: Packet = hello(3)[1..].try_into().unwrap();
             let challenge = schema.sign(&mut c1, Signer::FlashPlayer);
@@ -550,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn an_echo_is_as_good_as_a_signature() {
+    fn echo_is_accepted_like_a_signature() {
         let mut c1: Packet = hello(3)[1..].try_into().unwrap();
         Schema::DigestFirst.sign(&mut c1, Signer::FlashPlayer);
         let bytes = [&[3], &c1[..], &[0; PACKET_LEN]].concat();
@@ -560,7 +562,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_rtmpe_is_at_both_places() {
+    fn key_of_rtmpe_is_at_both_positions() {
         let exchange = KeyExchange::new(&mut StdRng::from_seed([5; 32]));
         for seed in 0..200 {
             let mut handshake = Handshake::server(StdRng::from_seed([seed; 32]));
@@ -570,15 +572,15 @@ mod tests {
                     schema.verify(&packet, Signer::FlashMediaServer),
                     Some(digest)
                 );
-                for place in Schema::ALL {
-                    assert_eq!(packet[place.key_range(&packet)], *exchange.public());
+                for schema in Schema::ALL {
+                    assert_eq!(packet[schema.key_range(&packet)], *exchange.public());
                 }
             }
         }
     }
 
     #[test]
-    fn other_protocols_are_told_by_their_first_byte() {
+    fn other_protocols_are_recognized_by_their_first_byte() {
         assert_eq!(
             server().handle_bytes(&mut &[22, 3, 1][..]),
             Err(HandshakeError::Tls)

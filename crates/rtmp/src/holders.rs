@@ -16,11 +16,11 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::name::Query;
 
-/// How long a connection has to be silent until its publisher may take the name over from another one.
-/// Encoders send audio many times a second.
+/// Time for which a connection has to be silent until its publisher may take the name over from
+/// another one. Encoders send audio many times a second.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// Who a publisher is, as far as that can be told.
+/// The identity of a publisher, as far as it is known.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) ip: IpAddr,
@@ -34,7 +34,7 @@ impl Identity {
     }
 }
 
-/// When a connection was heard of last, or a publisher's last frame came.
+/// Time of the last data of a connection, or of a publisher's last frame.
 #[derive(Clone, Debug)]
 pub(crate) struct LastHeard {
     origin: Instant,
@@ -42,7 +42,7 @@ pub(crate) struct LastHeard {
 }
 
 impl LastHeard {
-    /// A connection that is heard of now.
+    /// Returns a connection that is heard of now.
     pub(crate) fn new() -> Self {
         Self {
             origin: Instant::now(),
@@ -87,10 +87,10 @@ pub(crate) struct Holders(Mutex<HashMap<StreamName, Holder>>);
 struct Holder {
     identity: Identity,
     heard: LastHeard,
-    /// When its last frame came, or it began. No two holders share one.
+    /// Time of its last frame, or of its start. No two holders share one.
     frames: LastHeard,
     give_way: oneshot::Sender<()>,
-    _place: Permit,
+    _permit: Permit,
 }
 
 /// An entry of a publisher, taken out when it is dropped.
@@ -109,14 +109,14 @@ impl HolderEntry {
 }
 
 impl Holders {
-    /// Notes that this publisher has the name and the place now. Returns also what completes when it has to
-    /// give way: its place is then another's.
+    /// Notes that this publisher has the name and the permit now. Also returns a future that
+    /// completes when it has to give way: its permit then belongs to another.
     pub(crate) fn enter(
         self: &Arc<Self>,
         name: StreamName,
         identity: Identity,
         heard: LastHeard,
-        place: Permit,
+        permit: Permit,
     ) -> (HolderEntry, oneshot::Receiver<()>) {
         let frames = LastHeard::new();
         let (give_way, gives_way) = oneshot::channel();
@@ -125,7 +125,7 @@ impl Holders {
             heard,
             frames: frames.clone(),
             give_way,
-            _place: place,
+            _permit: permit,
         };
         self.lock().insert(name.clone(), holder);
         let entry = HolderEntry {
@@ -143,8 +143,8 @@ impl Holders {
         holder.is_some_and(|holder| holder.frames.get().elapsed() >= limit)
     }
 
-    /// Frees the place of the publisher that has been without a frame for longest, if that is at least `limit`.
-    /// Returns whether there was one.
+    /// Frees the permit of the publisher that has been without a frame for longest, if that is at
+    /// least `limit`. Returns whether there was one.
     pub(crate) fn give_way(&self, limit: Duration) -> bool {
         let mut holders = self.lock();
         let since = |holder: &Holder| holder.frames.get();
@@ -158,14 +158,15 @@ impl Holders {
         let holder = holders.remove(&name);
         drop(holders);
         if let Some(holder) = holder {
-            // One that ends just now has left its place anyway.
+            // One that ends just now has freed its permit anyway.
             let _ = holder.give_way.send(());
         }
         true
     }
 
-    /// Whether whoever has the name is the publisher that wants it now, over another connection than the one
-    /// that asks, which has fallen silent. Where only the silence is too short so far, it is awaited.
+    /// Returns whether whoever has the name is the publisher that wants it now, over another
+    /// connection than the one that asks, which has fallen silent. Where only the silence is too
+    /// short so far, it is awaited.
     pub(crate) async fn is_left_by(
         &self,
         name: &StreamName,
@@ -217,7 +218,7 @@ mod tests {
     use crate::name::Target;
     use distributary_net::Quota;
 
-    fn place() -> Permit {
+    fn permit() -> Permit {
         Quota::new(1, 1).take(None).unwrap()
     }
 
@@ -234,11 +235,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_connection_is_left_to_the_same_publisher_only() {
+    async fn silent_connection_is_left_to_the_same_publisher_only() {
         let holders = Arc::new(Holders::default());
         let heard = LastHeard::new();
         let key = identity("192.0.2.1", "key=a");
-        let entry = holders.enter(name(), key, heard.clone(), place());
+        let entry = holders.enter(name(), key, heard.clone(), permit());
         tokio::time::advance(Duration::from_millis(500)).await;
         heard.note();
         let began = Instant::now();
@@ -264,11 +265,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_is_heard_of_keeps_its_name() {
+    async fn active_connection_keeps_its_name() {
         let holders = Arc::new(Holders::default());
         let heard = LastHeard::new();
         let nobody = identity("192.0.2.1", "");
-        let _entry = holders.enter(name(), nobody, heard.clone(), place());
+        let _entry = holders.enter(name(), nobody, heard.clone(), permit());
         let publishing = async {
             loop {
                 tokio::time::sleep(Duration::from_millis(23)).await;
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn publishers_without_a_key_are_not_the_same_for_that() {
+    fn publishers_without_a_key_are_not_the_same() {
         let (one, other) = (identity("192.0.2.1", ""), identity("192.0.2.2", ""));
         assert!(!one.is_same(&other));
     }

@@ -18,24 +18,24 @@ use crate::json::{memory, to_json};
 use crate::metadata::Metadata;
 use crate::session::MediaMessage;
 
-/// Most memory of what a publisher says at once, in bytes. The last metadata is kept for those who join, and all
-/// else waits in the queues of those who watch. What takes more is dropped.
+/// Most memory of what a publisher says at once, in bytes. The last metadata is kept for those who
+/// join, and all else waits in the queues of those who watch. What takes more is dropped.
 const MAX_DATA_MEMORY: usize = 128 << 10;
 
-/// How long the slices of an access unit may take to come, where each is a message of its own. It is as far as it
-/// has come then: the last one before a pause is shown so late, and one that a stall of the network has cut in two is
-/// incomplete.
+/// Maximum time between the slices of an access unit, if each is a separate message. It
+/// is as far as it has come then: the last one before a pause is shown so late, and one that a
+/// stall of the network has cut in two is incomplete.
 const ACCESS_UNIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Bound for complaints about a publisher's media in the log; all are counted.
 const COMPLAINTS: EventLimit = EventLimit::new(8, Duration::from_secs(60));
 
-/// Bound for changes of a track's configuration: each is a new decoder here and at every viewer. Past it the
-/// track's frames are dropped until the change may take place.
+/// Bound for changes of a track's configuration: each is a new decoder here and at every viewer.
+/// Past it the track's frames are dropped until the change may take place.
 const TRACK_CHANGES: EventLimit = EventLimit::new(4, Duration::from_secs(1));
 
-/// Bound for going back to the configuration before the one in force, as an encoder does whose sequence header
-/// differs from what its keyframes carry. Past it the frames are dropped, too.
+/// Bound for going back to the configuration before the one in force, as an encoder does whose
+/// sequence header differs from what its keyframes carry. Past it the frames are dropped, too.
 const TRACK_RETURNS: EventLimit = EventLimit::new(16, Duration::from_millis(100));
 
 /// Time without a frame that viewers can be shown, after which the log and the API say so.
@@ -52,7 +52,7 @@ const DESCRIPTIONS: EventLimit = EventLimit::new(8, Duration::from_secs(10));
 pub(crate) struct Ingest {
     publisher: Publisher,
     demuxer: FlvDemuxer,
-    /// When the last message of video came.
+    /// Time of the last video message.
     last_message: Instant,
     metadata: Metadata,
     info: PublisherInfo,
@@ -63,19 +63,20 @@ pub(crate) struct Ingest {
     video: TrackChange<VideoTrack>,
     audio: TrackChange<AudioTrack>,
     descriptions: EventLimit,
-    /// Set when a video frame was dropped: those that follow it show garbage up to the next keyframe.
+    /// Set when a video frame was dropped: those that follow it show garbage up to the next
+    /// keyframe.
     awaits_keyframe: bool,
     /// When the last usable video frame came, or video began to come without one.
     last_video: Option<Instant>,
     has_keyframe: bool,
-    /// Why the last message of video was dropped, unless a frame was taken since.
+    /// The reason why the last video message was dropped, unless a frame was accepted since.
     video_complaint: Option<Complaint>,
-    /// Whether the API says that frames are missing.
+    /// True if the API reports that frames are missing.
     is_missing: bool,
     missing: EventLimit,
     /// When the last usable audio frame came, or audio began to come without one.
     last_audio: Option<Instant>,
-    /// Why the last message of audio was dropped, unless a frame was taken since.
+    /// The reason why the last audio message was dropped, unless a frame was accepted since.
     audio_complaint: Option<Complaint>,
     is_audio_missing: bool,
     missing_audio: EventLimit,
@@ -101,7 +102,7 @@ struct TrackChange<T> {
 /// A configuration that takes place.
 struct Change<T> {
     track: T,
-    /// Whether it was not in force lately.
+    /// True if it was not in force lately.
     is_new: bool,
 }
 
@@ -118,8 +119,9 @@ impl<T> Default for TrackChange<T> {
 }
 
 impl<T: Clone + PartialEq> TrackChange<T> {
-    /// Notes what the publisher declares. It takes place with the next frame, because what is declared twice before
-    /// that counts once. Returns whether it may take place at once: there is none yet.
+    /// Notes what the publisher declares. It takes place with the next frame, because what is
+    /// declared twice before that counts once. Returns whether it may take place at once: there is
+    /// none yet.
     fn declare(&mut self, track: T) -> bool {
         self.pending = Some(track).filter(|track| self.current.as_ref() != Some(track));
         self.current.is_none()
@@ -141,7 +143,7 @@ impl<T: Clone + PartialEq> TrackChange<T> {
     }
 }
 
-/// Why media is dropped.
+/// The reason why media is dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Complaint {
     Unusable(FlvError),
@@ -200,7 +202,7 @@ impl Ingest {
     /// Takes in a message of the publisher that came at `now`.
     ///
     /// # Errors
-    /// When a stream like this is not to be published.
+    /// When the stream's policy refuses it.
     pub(crate) fn handle(&mut self, message: MediaMessage, now: Instant) -> Result<(), Refusal> {
         self.latest = now;
         match message {
@@ -249,12 +251,12 @@ impl Ingest {
         self.feed(TagKind::Video, events, now)
     }
 
-    /// The stream that is fed.
+    /// Returns the stream that is fed.
     pub(crate) fn stream(&self) -> &Arc<Stream> {
         self.publisher.stream()
     }
 
-    /// Whether a frame has come.
+    /// Returns whether a frame has arrived.
     pub(crate) fn has_frames(&self) -> bool {
         self.frames > 0
     }
@@ -264,7 +266,7 @@ impl Ingest {
         self.frames
     }
 
-    /// Whether both pictures and sound have been declared.
+    /// Returns whether both a video and an audio track have been declared.
     pub(crate) fn has_both_tracks(&self) -> bool {
         let stats = self.stream().stats();
         stats.video.is_some() && stats.audio.is_some()
@@ -396,7 +398,8 @@ impl Ingest {
         self.publisher.push(frame, now)
     }
 
-    /// Lets the video track change if it is to and may. Returns whether its configuration is in force.
+    /// Lets the video track change if it is to and may. Returns whether its configuration is in
+    /// force.
     fn change_video(&mut self, now: Instant) -> bool {
         let Some(Change { mut track, is_new }) = self.video.take(now) else {
             return self.video.pending.is_none();
@@ -452,7 +455,8 @@ impl Ingest {
         self.publisher.set_info(self.info.clone());
     }
 
-    /// Says in the log and in the API when video arrives and viewers have seen nothing of it for a while.
+    /// Says in the log and in the API when video arrives and viewers have seen nothing of it for a
+    /// while.
     fn note_missing_video(&mut self, now: Instant) {
         let since = *self.last_video.get_or_insert(now);
         let missing_for = now.saturating_duration_since(since);
@@ -628,7 +632,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_video_is_told_after_a_while_with_its_reason_until_a_frame_comes() {
+    fn missing_video_is_reported_with_its_reason_until_a_frame_arrives() {
         let mut sender = Sender::new();
         assert_eq!(sender.send_for(4_900, FRAME), None);
         let missing = sender.send_for(200, FRAME).unwrap();
@@ -644,7 +648,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_audio_is_told_after_a_while_with_its_reason_until_a_frame_comes() {
+    fn missing_audio_is_reported_with_its_reason_until_a_frame_arrives() {
         // ADTS whose header tells of more bytes than there are, and such that fits.
         const TOO_LONG: &[u8] = &[0xaf, 1, 0xff, 0xf1, 0x4c, 0x80, 0x04, 0x1f, 0xfc, 1, 2, 3];
         const WHOLE: &[u8] = &[0xaf, 1, 0xff, 0xf1, 0x4c, 0x80, 0x01, 0x5f, 0xfc, 1, 2, 3];
@@ -703,7 +707,7 @@ mod tests {
         assert!(lines[0].contains("seconds=5"), "{log}");
     }
 
-    /// An ingest of its own stream, and messages for it.
+    /// Returns an ingest of its own stream, and messages for it.
     fn ingest(start: Instant) -> Ingest {
         let hub = Hub::new(HubConfig::default());
         let name = StreamName::parse("live/test").unwrap();
@@ -721,7 +725,7 @@ mod tests {
         }
     }
 
-    /// A sequence parameter set that claims this level.
+    /// Returns a sequence parameter set that claims this level.
     fn sps(level: u8) -> [u8; 25] {
         [
             0x67, 0x42, 0xC0, level, 0xD9, 0x00, 0xA0, 0x2F, 0xF9, 0x70, 0x11, 0x00, 0x00, 0x03,
@@ -738,7 +742,7 @@ mod tests {
         [&[0x17, 0, 0, 0, 0][..], &record, &sps, &pps].concat()
     }
 
-    fn picture(units: &[&[u8]]) -> Vec<u8> {
+    fn video_tag(units: &[&[u8]]) -> Vec<u8> {
         let is_key = units.iter().any(|unit| unit[0] & 0x1F == 5);
         let mut body = vec![if is_key { 0x17 } else { 0x27 }, 1, 0, 0, 0];
         for unit in units {
@@ -758,8 +762,8 @@ mod tests {
         for gop in 0..60 {
             let time = gop * 500;
             ingest.send_video(time, &header(30), start);
-            ingest.send_video(time, &picture(&[&sps(31), &PPS, IDR]), start);
-            ingest.send_video(time + 250, &picture(&[NEXT]), start);
+            ingest.send_video(time, &video_tag(&[&sps(31), &PPS, IDR]), start);
+            ingest.send_video(time + 250, &video_tag(&[NEXT]), start);
         }
         assert_eq!((ingest.frames, ingest.unusable), (120, 0));
         let track = ingest.stream().stats().video.unwrap();
@@ -773,31 +777,31 @@ mod tests {
         ingest.send_video(0, &header(30), start);
         for gop in 0..60 {
             let level = 30 + (gop % 2) as u8;
-            let keyframe = picture(&[&sps(level), &PPS, IDR]);
+            let keyframe = video_tag(&[&sps(level), &PPS, IDR]);
             ingest.send_video(gop * 250, &keyframe, start);
         }
         assert_eq!((ingest.frames, ingest.unusable), (60, 0));
     }
 
     #[test]
-    fn after_a_drop_nothing_is_shown_until_a_keyframe() {
+    fn video_continues_at_a_keyframe_after_a_drop() {
         let start = Instant::now();
         let mut ingest = ingest(start);
         ingest.send_video(0, &header(9), start);
         // Another one each 10 ms: all but a few are dropped.
         for level in 10..40 {
             let time = u64::from(level) * 10;
-            ingest.send_video(time, &picture(&[&sps(level), &PPS, IDR]), start);
+            ingest.send_video(time, &video_tag(&[&sps(level), &PPS, IDR]), start);
         }
         let shown = ingest.frames;
         assert!((1..10).contains(&shown), "{shown}");
         // The change may take place by now, and these refer to a keyframe that was dropped.
         for time in 5000..5010 {
-            ingest.send_video(time, &picture(&[NEXT]), start);
+            ingest.send_video(time, &video_tag(&[NEXT]), start);
         }
         assert_eq!(ingest.frames, shown);
-        ingest.send_video(5010, &picture(&[IDR]), start);
-        ingest.send_video(5020, &picture(&[NEXT]), start);
+        ingest.send_video(5010, &video_tag(&[IDR]), start);
+        ingest.send_video(5020, &video_tag(&[NEXT]), start);
         assert_eq!(ingest.frames, shown + 2);
     }
 }

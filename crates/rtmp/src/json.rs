@@ -4,11 +4,11 @@ use serde_json::{Map, Number, Value as Json};
 
 use crate::amf::Value;
 
-/// Members of a JSON object for which memory is allocated at once, when they are few: half of a full
-/// node of its tree.
+/// Members of a JSON object for which memory is allocated at once, when they are few: half of a
+/// full node of its tree.
 const MEMBERS_PER_NODE: usize = 6;
 
-/// The memory of a node of an object's tree, with places for eleven names and values.
+/// The memory of a node of an object's tree, with room for eleven names and values.
 const NODE: usize = 11 * (size_of::<String>() + size_of::<Json>()) + 64;
 
 /// About how much memory the JSON of an AMF value takes, in bytes.
@@ -27,8 +27,8 @@ pub(crate) fn memory(value: &Value) -> usize {
     }
 }
 
-/// The JSON of an AMF value. Dates become milliseconds since 1970; numbers that JSON does not have,
-/// and nothing, become `null`. Of two members with one name the last counts.
+/// Returns the JSON of an AMF value. Dates become milliseconds since 1970; numbers that JSON does
+/// not have, and nothing, become `null`. Of two members with one name the last counts.
 pub(crate) fn to_json(value: &Value) -> Json {
     match value {
         Value::Number(number) | Value::Date(number) => from_number(*number),
@@ -45,7 +45,7 @@ pub(crate) fn to_json(value: &Value) -> Json {
     }
 }
 
-/// A whole number without a decimal point, as a person would write it.
+/// Returns a whole number without a decimal point, as a person would write it.
 fn from_number(number: f64) -> Json {
     /// Whole numbers up to here are exact in an `f64`.
     const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
@@ -56,7 +56,8 @@ fn from_number(number: f64) -> Json {
     }
 }
 
-/// The AMF of a JSON value. Objects become ECMA arrays, the form in which players expect metadata.
+/// Returns the AMF of a JSON value. Objects become ECMA arrays, the form in which players expect
+/// metadata.
 pub(crate) fn from_json(value: &Json) -> Value {
     match value {
         Json::Null => Value::Null,

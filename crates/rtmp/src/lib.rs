@@ -10,7 +10,8 @@
 //! Only [`server`], `connection`, [`tls`], [`client`] and [`pull`] know sockets and read the clock.
 //!
 //! * [`server`]: [`RtmpServer`], which feeds publishers into the hub and players from it.
-//! * [`session`]: [`ServerSession`], the protocol of one connection as a machine of bytes and events.
+//! * [`session`]: [`ServerSession`], the protocol of one connection as a machine of bytes and
+//!   events.
 //! * `config`, and with it [`PullRule`] and [`PullsConfig`]: the sections of the configuration.
 //! * [`client`]: a client that publishes (the gateway's own clip, and load) or plays.
 //! * [`pull`]: streams that are played from other servers while somebody watches them.

@@ -10,7 +10,8 @@ use crate::chunk::RawMessage;
 use crate::swf::{PROOF_LEN, PROOF_VERSION};
 use crate::values::ValueDecoder;
 
-/// Longest data message, in bytes: metadata and captions need little, and each goes to all who watch.
+/// Longest data message, in bytes: metadata and captions need little, and each goes to all who
+/// watch.
 const MAX_DATA_SIZE: usize = 64 << 10;
 
 /// Message type ids.
@@ -73,8 +74,8 @@ pub enum Message {
     Data(Vec<Value>),
     /// A command or the answer to one (section 7.1.1).
     Command(Command),
-    /// A message of a type that says nothing here: shared objects, and aggregate messages, which are
-    /// taken apart before.
+    /// A message of a type that says nothing here: shared objects, and aggregate messages, which
+    /// are taken apart before.
     Other {
         /// Its type.
         type_id: u8,
@@ -110,7 +111,7 @@ pub enum UserControl {
 /// A command message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Command {
-    /// What is to be done; `_result`, `_error` and `onStatus` are answers.
+    /// The name of the command; `_result`, `_error` and `onStatus` are responses.
     pub name: String,
     /// Names the answer; 0 when none is wanted.
     pub transaction_id: f64,
@@ -119,7 +120,7 @@ pub struct Command {
 }
 
 impl Command {
-    /// A command with its command object first in `arguments`.
+    /// Returns a command with its command object first in `arguments`.
     pub fn new(name: &str, transaction_id: f64, arguments: impl Into<Vec<Value>>) -> Self {
         Self {
             name: name.to_owned(),
@@ -128,12 +129,12 @@ impl Command {
         }
     }
 
-    /// The command object.
+    /// Returns the command object.
     pub fn object(&self) -> &Value {
         self.argument_at(0)
     }
 
-    /// The argument after the command object at `index`; `Undefined` when there is none.
+    /// Returns the argument after the command object at `index`; `Undefined` when there is none.
     pub fn argument(&self, index: usize) -> &Value {
         self.argument_at(index.saturating_add(1))
     }
@@ -143,12 +144,12 @@ impl Command {
     }
 }
 
-/// Why a message cannot be understood. The peer is at fault.
+/// The error of an invalid message. The peer is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MessageError {
     /// The payload is shorter than its type needs.
-    #[error("a message of type {type_id} is cut short")]
+    #[error("a message of type {type_id} is truncated")]
     Truncated {
         /// The type.
         type_id: u8,
@@ -165,8 +166,9 @@ pub enum MessageError {
 }
 
 impl MessageError {
-    /// Whether the connection cannot go on: where the next chunk begins is unknown without the chunk
-    /// size, and too many commands are a flood. Any other message that cannot be understood does no harm.
+    /// Returns whether the connection cannot go on: where the next chunk begins is unknown without
+    /// the chunk size, and too many commands are a flood. Any other message that cannot be
+    /// understood does no harm.
     pub(crate) fn is_fatal(&self) -> bool {
         let type_id = type_id::SET_CHUNK_SIZE;
         matches!(self, Self::TooManyCommands(_)) || *self == Self::Truncated { type_id }
@@ -174,12 +176,12 @@ impl MessageError {
 }
 
 impl RawMessage {
-    /// Whether it is part of what a stream consists of.
+    /// Returns whether it is media of a stream.
     pub(crate) fn is_media(&self) -> bool {
         matches!(self.type_id, type_id::AUDIO | type_id::VIDEO) || self.is_data()
     }
 
-    /// Whether it is a data message.
+    /// Returns whether it is a data message.
     pub(crate) fn is_data(&self) -> bool {
         matches!(self.type_id, type_id::DATA_AMF0 | type_id::DATA_AMF3)
     }
@@ -245,8 +247,8 @@ impl Message {
         })
     }
 
-    /// The message as it is sent on message stream `stream_id`; `None` for [`Self::Other`], which
-    /// kept no payload. Commands and data are sent as AMF0.
+    /// Returns the message as it is sent on message stream `stream_id`; `None` for [`Self::Other`],
+    /// which kept no payload. Commands and data are sent as AMF0.
     pub fn encode(&self, timestamp: u32, stream_id: u32) -> Option<RawMessage> {
         let mut payload = BytesMut::new();
         let type_id = match self {
@@ -368,8 +370,8 @@ fn encode_values(values: &[Value], payload: &mut BytesMut) {
     }
 }
 
-/// The AMF0 part of a payload. The messages of AMF3 clients begin with a zero, then have AMF0 as well,
-/// in which single values switch to AMF3.
+/// Returns the AMF0 part of a payload. The messages of AMF3 clients begin with a zero, then have
+/// AMF0 as well, in which single values switch to AMF3.
 fn amf0_part(type_id: u8, payload: &[u8]) -> &[u8] {
     match payload {
         [0, rest @ ..] if matches!(type_id, type_id::COMMAND_AMF3 | type_id::DATA_AMF3) => rest,
@@ -412,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn control_messages_are_read_and_written_alike() {
+    fn control_messages_survive_writing_and_parsing() {
         let buffer = UserControl::SetBufferLength {
             stream_id: 1,
             millis: 3000,
@@ -475,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn events_without_meaning_for_us_are_taken() {
+    fn unused_events_are_accepted() {
         // Among them a later version of SWF verification.
         for payload in [&[0, 26, 2][..], &[0, 31], &[0, 32]] {
             let payload: &'static [u8] = Vec::leak(payload.to_vec());
@@ -499,8 +501,8 @@ mod tests {
 
     #[test]
     fn an_amf3_command_may_mix_both_versions_or_not() {
-        // connect, 1, {app: "live"} as Flash sends it with objectEncoding 3, then with the object in
-        // AMF3.
+        // connect, 1, {app: "live"} as Flash sends it with objectEncoding 3, then with the object
+        // in AMF3.
         let expected = Command::new("connect", 1.0, [object([("app", "live".into())])]);
         let head = b"\x00\x02\x00\x07connect\x00\x3f\xf0\x00\x00\x00\x00\x00\x00";
         for object in [

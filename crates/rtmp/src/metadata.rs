@@ -11,9 +11,9 @@ const MAX_TEXT: usize = 128;
 pub struct Metadata {
     /// The encoder's name.
     pub encoder: Option<String>,
-    /// Width of the picture, in pixels.
+    /// Width of the video, in pixels.
     pub width: Option<f64>,
-    /// Height of the picture, in pixels.
+    /// Height of the video, in pixels.
     pub height: Option<f64>,
     /// Frames per second.
     pub frame_rate: Option<f64>,
@@ -41,7 +41,8 @@ impl Metadata {
     }
 }
 
-/// A text from the network as it can stand in a log: one line, not endless; `None` when empty.
+/// Returns a text from the network as it can stand in a log: one line, not endless; `None` when
+/// empty.
 pub(crate) fn shown(text: &str) -> Option<String> {
     let text: String = text
         .chars()

@@ -1,4 +1,4 @@
-//! From what a client sends to the name of a stream.
+//! Maps the names that a client sends to a stream name.
 //!
 //! `rtmp://host/app[/instance]/stream?key=..` reaches a server in two halves, and clients cut it at
 //! different places: `connect` has the application (OBS: all of the server URL's path), `publish`
@@ -8,12 +8,12 @@ use std::fmt;
 
 use distributary_names::{NameError, StreamName};
 
-/// What a client wants to publish or play.
+/// The stream that a client wants to publish or play.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The stream.
     pub name: StreamName,
-    /// What followed the `?`.
+    /// The query string.
     pub query: Query,
 }
 
@@ -21,7 +21,7 @@ pub struct Target {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Query(String);
 
-/// Why a client's names are no stream name. The client is at fault.
+/// The error of names that are not a stream name. The client is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetError {
@@ -64,7 +64,7 @@ impl Target {
 }
 
 impl Query {
-    /// The value of a parameter, its escapes resolved.
+    /// Returns the value of a parameter, its escapes resolved.
     pub fn get(&self, parameter: &str) -> Option<String> {
         self.0.split('&').find_map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -72,12 +72,12 @@ impl Query {
         })
     }
 
-    /// The query as it came, without the question mark.
+    /// Returns the query as it came, without the question mark.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether there is none.
+    /// Returns whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -93,8 +93,8 @@ impl fmt::Debug for Query {
     }
 }
 
-/// A name without the prefix by which Flash players and encoders say in which format it is recorded
-/// (ActionScript 3 reference, `NetStream.play`). It means nothing for a live stream.
+/// Returns a name without the prefix by which Flash players and encoders say in which format it is
+/// recorded (ActionScript 3 reference, `NetStream.play`). It means nothing for a live stream.
 fn without_format(stream: &str) -> &str {
     let prefixes = ["flv:", "mp4:", "f4v:"];
     let bare = prefixes

@@ -29,7 +29,7 @@ pub(crate) struct Playback {
     subscription: Subscription,
     /// Lists the player among the viewers.
     player: Player,
-    /// When what the player was granted ends.
+    /// Expiry of the player's permission.
     until: Option<Instant>,
     queue: mpsc::Receiver<Delivery>,
     backlog: Backlog,
@@ -41,14 +41,14 @@ pub(crate) struct Playback {
     origin: Option<MediaTime>,
 }
 
-/// Why a player gets no more.
+/// The reason why playing ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Over {
     /// The stream has ended.
     Stream,
     /// The player's token has expired.
     Token,
-    /// Whoever runs the server wants the player gone.
+    /// The player was removed through the API.
     Removed,
 }
 
@@ -58,7 +58,7 @@ impl Playback {
     pub(crate) fn begin(
         hub: &Hub,
         name: &StreamName,
-        (peer, place): (SocketAddr, ViewerPermit),
+        (peer, permit): (SocketAddr, ViewerPermit),
         until: Option<Instant>,
     ) -> Option<Self> {
         hub.stream(name).filter(|stream| stream.is_live())?;
@@ -67,7 +67,7 @@ impl Playback {
             hub.subscribe(name, sink.with_audio(AudioForm::Published), 0)?;
         Some(Self {
             subscription,
-            player: hub.list_player(name, peer, place, now()),
+            player: hub.list_player(name, peer, permit, now()),
             until,
             queue,
             backlog: Backlog::new(cached),
@@ -148,7 +148,7 @@ impl Playback {
     /// Sends a frame, after the sequence header that it needs.
     fn send(&mut self, frame: &Frame, session: &mut ServerSession) {
         let origin = *self.origin.get_or_insert(frame.dts());
-        // Audio of before the first picture, which was cached for newcomers, is left out.
+        // Audio from before the first video frame, which was cached for new viewers, is dropped.
         if frame.dts() < origin {
             return;
         }

@@ -16,17 +16,17 @@ use crate::swf::{Swf, SwfError};
 /// Largest file that is downloaded, in bytes as it comes. Flash programs have some megabytes.
 const MAX_FILE: usize = 32 << 20;
 
-/// How long a download may take.
+/// Timeout of a download.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a program is used before it is downloaded again: sites replace theirs.
+/// Time after which a program is downloaded again: sites replace theirs.
 const LIFETIME: Duration = Duration::from_secs(10 * 60);
 
-/// How long a download that failed is not tried again.
+/// Time after a failed download until the next attempt.
 const RETRY_PAUSE: Duration = Duration::from_secs(30);
 
-/// Programs by their URL. Cloning gives another handle to the same cache. Its URLs are those of the configuration,
-/// so it does not grow.
+/// Programs by their URL. Cloning gives another handle to the same cache. Its URLs are those of the
+/// configuration, so it does not grow.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Programs {
     by_url: Arc<Mutex<HashMap<String, Entry>>>,
@@ -40,10 +40,10 @@ struct Entry {
     program: Arc<OnceCell<Option<Swf>>>,
 }
 
-/// Why a program cannot be downloaded.
+/// The reason why a program cannot be downloaded.
 #[derive(Debug, thiserror::Error)]
 enum DownloadError {
-    #[error("it is no URL of http or https")]
+    #[error("it is not a URL of http or https")]
     Url,
     #[error(transparent)]
     Client(#[from] ClientError),

@@ -6,8 +6,9 @@
 //!                                └────┘
 //! ```
 //!
-//! Anybody who may watch can ask for any name that a rule matches. So there are limits, a stream that could
-//! not be had is not asked for again at once, and an attempt ends when nobody waits for it any more.
+//! Anybody who may watch can ask for any name that a rule matches. So there are limits, a stream
+//! that could not be had is not asked for again at once, and an attempt ends when nobody waits for
+//! it any more.
 
 mod failures;
 mod limits;
@@ -32,16 +33,16 @@ use crate::ingest::Ingest;
 use crate::server::Shared;
 
 use failures::Failures;
-use limits::{Places, PullPlace};
+use limits::{PullPermit, PullQuota};
 
 pub use limits::PullsConfig;
 pub(crate) use rule::LoadedRule;
 pub use rule::{PullRule, PullRuleError};
 
-/// How long a server may take from the connection to the first frame.
+/// Timeout of a server from the connection to the first frame.
 const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the first viewers wait for the other track after the first frame of one.
+/// Time that the first viewers wait for the other track after the first frame of one.
 const SECOND_TRACK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Pauses between two attempts while somebody watches: at first, and at most.
@@ -53,7 +54,7 @@ pub(crate) struct Puller {
     shared: Arc<Shared>,
     rules: Vec<LoadedRule>,
     demands: mpsc::Receiver<Demand>,
-    places: Places,
+    quota: PullQuota,
     failures: Arc<Failures>,
 }
 
@@ -64,7 +65,7 @@ impl Puller {
         let accepts = move |name: &StreamName| known.iter().any(|rule| rule.source(name).is_some());
         Self {
             demands: shared.hub.provide(accepts),
-            places: Places::new(shared.config.pulls),
+            quota: PullQuota::new(shared.config.pulls),
             failures: Arc::default(),
             rules,
             shared,
@@ -83,8 +84,8 @@ impl Puller {
                 .find_map(|rule| Some((rule.source(&name)?, rule.rule.idle_timeout)))
                 .ok_or(DemandError::NoProvider)?;
             let (host, port) = url.authority();
-            let place = self.places.take(&format!("{host}:{port}"), demand.asker());
-            let place = place.map_err(|full| DemandError::Failed(full.to_string().into()))?;
+            let permit = self.quota.take(&format!("{host}:{port}"), demand.asker());
+            let permit = permit.map_err(|full| DemandError::Failed(full.to_string().into()))?;
             let span = error_span!("pull", stream = name.as_str(), from = %url);
             let pull = Pull {
                 shared: Arc::clone(&self.shared),
@@ -92,7 +93,7 @@ impl Puller {
                 url,
                 idle_timeout,
                 waiting,
-                place,
+                permit,
                 failures: Arc::clone(&self.failures),
             };
             Ok(pull.run().instrument(span))
@@ -109,16 +110,16 @@ struct Pull {
     idle_timeout: Duration,
     /// Those who wait until it is live.
     waiting: DemandQueue,
-    place: PullPlace,
+    permit: PullPermit,
     failures: Arc<Failures>,
 }
 
-/// Why a pull ends, or has to begin anew.
+/// The reason why a pull ends or restarts.
 #[derive(Debug, thiserror::Error)]
 enum PullEnd {
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("no frame came within {FIRST_FRAME_TIMEOUT:?}")]
+    #[error("no frame arrived within {FIRST_FRAME_TIMEOUT:?}")]
     NoFrame,
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -126,11 +127,11 @@ enum PullEnd {
     Unfit(#[from] Refusal),
     #[error("another publisher has taken the stream over")]
     Replaced,
-    #[error("removed by whoever runs the gateway")]
+    #[error("removed through the API")]
     Removed,
-    #[error("nobody watches any more")]
+    #[error("nobody watches")]
     Unwatched,
-    #[error("nobody waits for it any more")]
+    #[error("nobody waits for it anymore")]
     Abandoned,
 }
 
@@ -162,7 +163,7 @@ impl Pull {
             let end = match begun {
                 Ok((player, ingest)) => {
                     pause = first_pause;
-                    self.place.asker = None;
+                    self.permit.asker = None;
                     self.failures.forget(&self.name);
                     stream = Some(Arc::clone(ingest.stream()));
                     self.relay(player, ingest).await
@@ -228,8 +229,8 @@ impl Pull {
         Ok((player, ingest))
     }
 
-    /// Feeds the hub with the next message, or with what has been held for too long. It may be dropped and called
-    /// again.
+    /// Feeds the hub with the next message, or with what has been held for too long. It may be
+    /// dropped and called again.
     async fn feed(player: &mut ClientPlayer, ingest: &mut Ingest) -> Result<(), PullEnd> {
         let deadline = ingest.deadline().map(Instant::from_std);
         tokio::select! {

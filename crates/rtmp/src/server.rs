@@ -25,13 +25,13 @@ use crate::swf::{Swf, SwfError};
 use crate::swf_source::SwfSource;
 use crate::tls::{Tls, TlsConfig};
 
-/// How long connections may take to end at shutdown.
+/// Timeout for connections to end at shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
 /// Refused connections are reported once in this time: they must not fill the log.
 const REFUSAL_REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What the server listens on and what it allows.
+/// The configuration of the server.
 #[derive(Clone, Debug)]
 pub struct RtmpConfig {
     /// The address; `[::]` takes IPv4 too.
@@ -40,13 +40,14 @@ pub struct RtmpConfig {
     pub tls: Option<TlsConfig>,
     /// Limits for publishers and connections.
     pub publishers: PublishersConfig,
-    /// Who may publish and who may play.
+    /// The access control of publishers and players.
     pub auth: Authorizer,
-    /// Whether the server is about to end: nobody may begin then, and clients are asked to connect anew.
+    /// True while the server is shutting down: it refuses new streams, and asks clients to
+    /// reconnect.
     pub draining: watch::Receiver<bool>,
     /// Streams that are pulled from other servers when somebody asks for them.
     pub pull: Vec<PullRule>,
-    /// How many of them there may be.
+    /// Their limits.
     pub pulls: PullsConfig,
 }
 
@@ -64,7 +65,7 @@ impl Default for RtmpConfig {
     }
 }
 
-/// Why the server cannot start.
+/// The reason why the server cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -81,7 +82,7 @@ pub enum StartError {
         table: String,
         /// The program.
         swf: SwfSource,
-        /// Why.
+        /// The error.
         source: SwfError,
     },
 }
@@ -95,18 +96,18 @@ pub struct RtmpServer {
     shared: Arc<Shared>,
 }
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) config: RtmpConfig,
     /// Limits and timeouts of each connection.
     pub(crate) session: SessionConfig,
-    /// The places of publishers.
+    /// The permits of publishers.
     pub(crate) publishers: Quota,
-    /// Who publishes each name.
+    /// The holder of each published name.
     pub(crate) holders: Arc<Holders>,
-    /// What pulls prove to servers.
+    /// The Flash programs that pulls prove to servers.
     pub(crate) programs: Programs,
 }
 
@@ -272,7 +273,7 @@ async fn accept_tls(
 
 /// Decides who may come in.
 struct Gate {
-    places: Quota,
+    quota: Quota,
     refused: u64,
     reported: Option<Instant>,
 }
@@ -280,15 +281,15 @@ struct Gate {
 impl Gate {
     fn new(config: &PublishersConfig) -> Self {
         Self {
-            places: Quota::new(config.max_connections, config.max_connections_per_ip),
+            quota: Quota::new(config.max_connections, config.max_connections_per_ip),
             refused: 0,
             reported: None,
         }
     }
 
     fn admit(&mut self, peer: SocketAddr) -> Option<Permit> {
-        match self.places.take(limited(peer.ip())) {
-            Ok(place) => Some(place),
+        match self.quota.take(limited(peer.ip())) {
+            Ok(permit) => Some(permit),
             Err(full) => {
                 self.refuse(peer, full);
                 None

@@ -8,8 +8,8 @@
 //!                                         └──────────────────────deleteStream ──────────┘
 //! ```
 //!
-//! Each message stream of a connection goes this way on its own: encoders publish several streams over
-//! one connection. `play` takes the same way, with `accept_play` and `reject_play`.
+//! Each message stream of a connection goes this way on its own: encoders publish several streams
+//! over one connection. `play` takes the same way, with `accept_play` and `reject_play`.
 
 mod command;
 mod event;
@@ -38,29 +38,31 @@ use link::Link;
 pub use media::MediaMessage;
 use media::MediaReader;
 
-/// Most messages without an event that are handled in one call: an aggregate of 16 MiB has a million.
+/// Most messages without an event that are handled in one call: an aggregate of 16 MiB has a
+/// million.
 const MAX_QUIET_MESSAGES: usize = 1024;
 
 /// Longest message of a client that does not publish yet: commands need little.
 const MAX_COMMAND_SIZE: usize = 64 << 10;
 
-/// Most bytes of messages that are under way together from a client that does not publish. More close the
-/// connection.
+/// Most bytes of messages that are under way together from a client that does not publish. More
+/// close the connection.
 const MAX_COMMANDS_UNDER_WAY: usize = 256 << 10;
 
-/// What a session allows and announces.
+/// The limits and announced values of a session.
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
     /// Bounds of the chunk layer.
     pub chunks: ChunkLimits,
     /// Bounds of the values in commands and metadata.
     pub amf: AmfLimits,
-    /// How long the handshake may take.
+    /// Timeout of the handshake.
     pub handshake_timeout: Duration,
-    /// How long a client may stay without publishing or playing.
+    /// Time that a client may stay without publishing or playing.
     pub idle_timeout: Duration,
-    /// How long a client may be silent: one that is gone without a word is noticed so. A publisher is
-    /// pinged when half of it has passed, a player when all of it has; a player has as long to answer.
+    /// Time that a client may be silent, to detect one that is gone without closing. A publisher
+    /// is pinged when half of it has passed, a player when all of it has; a player has as long to
+    /// answer.
     pub read_timeout: Duration,
     /// The chunk size for what is sent. ffmpeg takes it over for what it publishes.
     pub chunk_size: u32,
@@ -85,7 +87,7 @@ impl Default for SessionConfig {
     }
 }
 
-/// Why a session ends before its client ends it.
+/// The error that ends a session.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -120,12 +122,12 @@ pub enum SessionError {
 
 /// The server's side of one connection.
 ///
-/// Bytes from the client go in by [`Self::poll_event`], which is called until it gives nothing; send
-/// what [`Self::poll_output`] gives then. Call [`Self::handle_timeout`] when [`Self::deadline`] has
-/// come. After an error send what is left of the output and close.
+/// Bytes from the client go in by [`Self::poll_event`], which is called until it gives nothing;
+/// send what [`Self::poll_output`] gives then. Call [`Self::handle_timeout`] when
+/// [`Self::deadline`] has come. After an error send what is left of the output and close.
 ///
-/// While a [`SessionEvent::PublishRequested`] or [`SessionEvent::PlayRequested`] is not answered, no
-/// input is read.
+/// While a [`SessionEvent::PublishRequested`] or [`SessionEvent::PlayRequested`] is not answered,
+/// no input is read.
 #[derive(Debug)]
 pub struct ServerSession {
     config: SessionConfig,
@@ -137,7 +139,7 @@ pub struct ServerSession {
     pinged: Option<Instant>,
     last_received: Instant,
     connection: Option<ConnectRequest>,
-    /// Whether the client's first proof of its Flash program was the right one.
+    /// True if the client's first proof of its Flash program was the right one.
     swf_proved: Option<bool>,
     streams_created: u32,
     /// The request that waits for its answer.
@@ -163,7 +165,7 @@ enum Purpose {
     Play,
 }
 
-/// What the client does on a message stream.
+/// The state of a message stream.
 #[derive(Debug)]
 enum Activity {
     Publishing {
@@ -178,8 +180,8 @@ enum Activity {
 }
 
 impl ServerSession {
-    /// A session with a client that connected at `now`. The seed must come from the system's random
-    /// generator.
+    /// Returns a session with a client that connected at `now`. The seed must come from the
+    /// system's random generator.
     pub fn new(config: SessionConfig, seed: [u8; 32], now: Instant) -> Self {
         let handshake = Handshake::server(StdRng::from_seed(seed));
         let mut session = Self {
@@ -202,8 +204,8 @@ impl ServerSession {
         session
     }
 
-    /// Takes bytes that came at `now` from the front of `input` until something happens. Returns `None`
-    /// when the input is used up, or a request has to be answered first.
+    /// Takes bytes that came at `now` from the front of `input` until something happens. Returns
+    /// `None` when the input is used up, or a request has to be answered first.
     ///
     /// # Errors
     /// When the client breaks the protocol or a limit: the connection has to be closed.
@@ -264,12 +266,13 @@ impl ServerSession {
         }
     }
 
-    /// Whether something is published or played.
+    /// Returns whether a stream is published or played.
     pub fn is_active(&self) -> bool {
         self.active().next().is_some()
     }
 
-    /// When [`Self::handle_timeout`] has to be called, if nothing comes before.
+    /// Returns the time at which [`Self::handle_timeout`] has to be called, if nothing arrives
+    /// before.
     pub fn deadline(&self) -> Instant {
         self.next_deadline().0
     }
@@ -277,7 +280,7 @@ impl ServerSession {
     /// Looks at the clock. A client that has been silent is asked whether it is still there.
     ///
     /// # Errors
-    /// When the client has been given enough time: the connection has to be closed.
+    /// When a timeout has passed: the connection has to be closed.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), SessionError> {
         let (deadline, error) = self.next_deadline();
         if now < deadline {
@@ -291,12 +294,12 @@ impl ServerSession {
         Err(error)
     }
 
-    /// The next bytes to send.
+    /// Returns the next bytes to send.
     pub fn poll_output(&mut self) -> Option<Bytes> {
         self.link.poll_output()
     }
 
-    /// What the data messages that were decoded lately have cost.
+    /// Returns the recent cost of decoded data messages.
     #[cfg(test)]
     fn data_cost(&self) -> usize {
         self.data.spent()
@@ -340,7 +343,7 @@ impl ServerSession {
         }
     }
 
-    /// The message streams on which something is published or played.
+    /// Returns the message streams on which something is published or played.
     fn active(&self) -> impl Iterator<Item = u32> {
         let active = self.streams.iter();
         active.filter_map(|(id, activity)| (!matches!(activity, Activity::Refused)).then_some(*id))
@@ -350,7 +353,8 @@ impl ServerSession {
         self.streams.values().any(Activity::is_publishing)
     }
 
-    /// Bounds the client's messages, for those that begin from now on: only who publishes has long ones.
+    /// Bounds the client's messages, for those that begin from now on: only who publishes has long
+    /// ones.
     fn bound_messages(&mut self) {
         let limits = &self.config.chunks;
         let (message, under_way) = if self.is_publishing() {
@@ -375,10 +379,10 @@ impl ServerSession {
         stopped
     }
 
-    /// The message stream to which media on `stream_id` belongs, if it is published.
+    /// Returns the message stream to which media on `stream_id` belongs, if it is published.
     ///
-    /// Some encoders send media on stream 0, some publish there and use another one for media. As long
-    /// as there is only one stream, it is clear what they mean.
+    /// Some encoders send media on stream 0, some publish there and use another one for media. As
+    /// long as there is only one stream, it is clear what they mean.
     fn published(&self, stream_id: u32) -> Option<u32> {
         let is_published = |id: &u32| self.streams.get(id).is_some_and(Activity::is_publishing);
         if self.streams.contains_key(&stream_id) && stream_id != 0 {
@@ -415,8 +419,9 @@ impl ServerSession {
         }
     }
 
-    /// Why the client may not publish or play, where it has to prove its Flash program. The request is
-    /// sent before the answer to `connect`, so that the proof comes before the client can ask for more.
+    /// Returns why the client may not publish or play, if it has to prove its Flash program. The
+    /// request is sent before the answer to `connect`, so that the proof comes before the client
+    /// can ask for more.
     fn swf_refusal(&self) -> Option<SwfRefusal> {
         self.config.swf?;
         match self.swf_proved {
@@ -453,7 +458,7 @@ impl Activity {
         matches!(self, Self::Publishing { .. })
     }
 
-    /// The stream that is published or played.
+    /// Returns the stream that is published or played.
     fn name(&self) -> Option<&StreamName> {
         match self {
             Self::Publishing { name, .. } | Self::Playing { name } => Some(name),

@@ -5,10 +5,10 @@
 //!    ◄──  user control 27: 1, 1, size, size, HMAC-SHA256
 //! ```
 //!
-//! The HMAC is one of the program's hash, and its key are the last bytes of S1. The hash is an HMAC-SHA256
-//! of the program without its compression. Whoever has the file can make the proof, so it keeps away
-//! clients that do not know the program, and no others. No specification of Adobe's describes it; this is
-//! what librtmp and ffmpeg speak.
+//! The HMAC is one of the program's hash, and its key are the last bytes of S1. The hash is an
+//! HMAC-SHA256 of the program without its compression. Whoever has the file can make the proof, so
+//! it keeps away clients that do not know the program, and no others. No specification of Adobe's
+//! describes it; this is what librtmp and ffmpeg speak.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -36,13 +36,14 @@ pub(crate) const PROOF_VERSION: u8 = 1;
 /// Bytes of a program that are not compressed: what it is, its version and its length.
 const HEADER_LEN: usize = 8;
 
-/// Largest program without its compression; a larger one is refused. Flash programs have some megabytes.
+/// Largest program without its compression; a larger one is refused. Flash programs have some
+/// megabytes.
 const MAX_SIZE: u64 = 256 << 20;
 
 /// The key of a proof: the end of S1.
 pub(crate) type ProofKey = [u8; PROOF_KEY_LEN];
 
-/// What a client sends to prove which program it plays.
+/// The response of a client that proves its program.
 pub(crate) type Proof = [u8; PROOF_LEN];
 
 /// A Flash program, by its size without compression and its hash.
@@ -55,14 +56,14 @@ pub struct Swf {
 /// The Flash program that a client presents itself as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlashProgram {
-    /// Where the program is from (`swfUrl`); empty when that is not told.
+    /// The URL of the program (`swfUrl`); empty if it is not known.
     pub url: String,
-    /// What it is, so that the client can prove it. A pull downloads the program instead where this is missing and a
-    /// server asks.
+    /// The data with which the client proves it. A pull downloads the program instead where this
+    /// is missing and a server asks.
     pub swf: Option<Swf>,
 }
 
-/// Why a file or a hash is not a program that can be verified.
+/// The error of a file or a hash that is not a verifiable program.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SwfError {
@@ -83,7 +84,7 @@ pub enum SwfError {
     BadHash,
 }
 
-/// Why a client may neither publish nor play where a program is asked for.
+/// The reason why a client fails SWF verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SwfRefusal {
     /// The client has not proved anything.
@@ -95,7 +96,8 @@ pub enum SwfRefusal {
 }
 
 impl Swf {
-    /// The program of this size without compression whose hash is given in hexadecimal digits.
+    /// Returns the program of this size without compression whose hash is given in hexadecimal
+    /// digits.
     ///
     /// # Errors
     /// When the hash is none.
@@ -158,7 +160,7 @@ impl Swf {
         })
     }
 
-    /// The proof that a client plays this program on the connection with this key.
+    /// Returns the proof that a client plays this program on the connection with this key.
     pub(crate) fn proof(&self, key: &ProofKey) -> Proof {
         let mut hash = hmac(key);
         hash.update(&self.hash);

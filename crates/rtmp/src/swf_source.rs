@@ -16,11 +16,11 @@ use crate::swf::{Swf, SwfError};
 pub enum SwfSource {
     /// The path of the file.
     File(PathBuf),
-    /// What is known of it.
+    /// The file, or its hash and size.
     Known(KnownSwf),
 }
 
-/// What is known of a program whose file is not here.
+/// The hash and size of a program without its file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KnownSwf {

@@ -5,15 +5,15 @@ use distributary_media::MediaTime;
 /// Turns timestamps that wrap after 49.7 days into times that do not.
 ///
 /// Each timestamp is taken for the one nearest to the last: timestamps are compared with serial
-/// number arithmetic, as RTMP 1.0 section 5.1 demands. All tracks of a stream share one of these, so
-/// that they wrap together.
+/// number arithmetic, as RTMP 1.0 section 5.1 demands. All tracks of a stream share one of these,
+/// so that they wrap together.
 #[derive(Clone, Debug, Default)]
 pub struct TimestampUnroller {
     last: Option<i64>,
 }
 
 impl TimestampUnroller {
-    /// The time of a message with this timestamp.
+    /// Returns the time of a message with this timestamp.
     pub fn unroll(&mut self, timestamp: u32) -> MediaTime {
         let millis = match self.last {
             Some(last) => {

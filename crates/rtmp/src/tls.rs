@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 /// First byte of a plain RTMP connection, and of RTMPE.
 const RTMP_VERSIONS: [u8; 2] = [3, 6];
 
-/// Where RTMPS is listened for, and with which certificate.
+/// The listener of RTMPS, with its certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsConfig {
     /// The address; `[::]` takes IPv4 too.
@@ -20,7 +20,7 @@ pub struct TlsConfig {
     pub identity: TlsIdentity,
 }
 
-/// Why a client gets no TLS session.
+/// The reason why a TLS handshake fails.
 #[derive(Debug)]
 pub(crate) enum AcceptError {
     PlainRtmp,
@@ -31,7 +31,7 @@ impl fmt::Display for AcceptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::PlainRtmp => f.write_str(
-                "the peer speaks plain RTMP to the RTMPS port (rtmp:// in place of rtmps://?)",
+                "the peer speaks plain RTMP to the RTMPS port (rtmp:// instead of rtmps://?)",
             ),
             Self::Io(error) => write!(f, "TLS: {error}"),
         }

@@ -1,4 +1,4 @@
-//! The values in the messages of one connection, within what may be decoded for it.
+//! Decodes the values in the messages of one connection, within its limits.
 
 use std::time::Instant;
 
@@ -6,12 +6,12 @@ use crate::allowance::Allowance;
 use crate::amf::{AmfError, AmfLimits};
 use crate::amf0::{self, Decoded};
 
-/// What the commands of one connection may cost: per second, and at once. `connect` of a Flash player
-/// costs about 4 KiB. A client with more commands is closed.
+/// Maximum cost of the commands of one connection: per second, and at once. `connect` of a Flash
+/// player costs about 4 KiB. A client with more commands is closed.
 const COMMANDS: (usize, usize) = (64 << 10, 256 << 10);
 
-/// What the data messages of one connection may cost: per second, and at once. Metadata costs about
-/// 4 KiB, a caption less than 1 KiB. What comes beyond is dropped undecoded.
+/// Maximum cost of the data messages of one connection: per second, and at once. Metadata costs
+/// about 4 KiB, a caption less than 1 KiB. What comes beyond is dropped undecoded.
 const DATA: (usize, usize) = (1 << 20, 1 << 20);
 
 /// Decodes the values of messages of one kind.
@@ -22,12 +22,12 @@ pub(crate) struct ValueDecoder {
 }
 
 impl ValueDecoder {
-    /// A decoder for the commands of a connection.
+    /// Returns a decoder for the commands of a connection.
     pub(crate) fn commands(limits: AmfLimits) -> Self {
         Self::new(limits, COMMANDS)
     }
 
-    /// A decoder for the data messages of a connection.
+    /// Returns a decoder for the data messages of a connection.
     pub(crate) fn data(limits: AmfLimits) -> Self {
         Self::new(limits, DATA)
     }
@@ -52,7 +52,7 @@ impl ValueDecoder {
         Ok(decoded)
     }
 
-    /// What lately was decoded, as far as it is not forgotten.
+    /// Returns the recent cost of decoding that has not expired.
     #[cfg(test)]
     pub(crate) fn spent(&self) -> usize {
         self.allowance.spent()

@@ -1,4 +1,4 @@
-//! What a publisher says between its pictures reaches those who watch.
+//! Timed data of a publisher reaches viewers.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 mod support;
@@ -11,7 +11,7 @@ use distributary_rtmp::client;
 use serde_json::json;
 use support::TestServer;
 
-/// A second of sound has to come before a moment can be told from another: AAC-LC at 48 kHz, mono.
+/// A second of audio to tell times apart: AAC-LC at 48 kHz, mono.
 const AAC_HEADER: &[u8] = &[0xAF, 0, 0x11, 0x88];
 const AAC_FRAME: &[u8] = &[0xAF, 1, 0x01, 0x40, 0x20];
 

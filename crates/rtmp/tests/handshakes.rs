@@ -56,8 +56,8 @@ async fn rtmpe_works_in_both_schemas() {
     }
 }
 
-/// librtmp connects over RTMPE, and speaks the type of it that the first byte of the server names. Its
-/// own first byte, which no digest covers, is changed on the way: it is always that of type 6.
+/// librtmp connects over RTMPE, and speaks the type of it that the first byte of the server names.
+/// Its own first byte, which no digest covers, is changed on the way: it is always that of type 6.
 async fn librtmp_connects(rtmpe_type: u8) -> ConnectRequest {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("rtmpe://{}/live/test", listener.local_addr().unwrap());

@@ -70,7 +70,7 @@ async fn withstand_with(
 }
 
 #[tokio::test]
-async fn a_message_longer_than_allowed_closes_the_connection() {
+async fn message_longer_than_allowed_closes_the_connection() {
     withstand(
         "a message of 16777215 bytes; 65536 is the limit",
         async |server| {
@@ -85,7 +85,7 @@ async fn a_message_longer_than_allowed_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn a_frame_longer_than_configured_ends_its_publisher() {
+async fn frame_longer_than_configured_ends_its_publisher() {
     let publishers = PublishersConfig {
         max_message_size: 100_000,
         ..PublishersConfig::default()
@@ -107,7 +107,7 @@ async fn a_frame_longer_than_configured_ends_its_publisher() {
 }
 
 #[tokio::test]
-async fn who_does_nothing_is_closed() {
+async fn idle_connection_is_closed() {
     let publishers = PublishersConfig {
         handshake_timeout: Duration::from_secs(2),
         idle_timeout: Duration::from_secs(2),
@@ -142,7 +142,7 @@ async fn more_chunk_streams_than_allowed_close_the_connection() {
 }
 
 #[tokio::test]
-async fn commands_nested_without_end_close_the_connection_in_the_end() {
+async fn deeply_nested_commands_close_the_connection() {
     withstand("more values in a second", async |server| {
         let mut socket = raw_client(server).await;
         let bomb = [3, 0, 1, b'a'].repeat(10_000);
@@ -161,7 +161,7 @@ async fn commands_nested_without_end_close_the_connection_in_the_end() {
 }
 
 #[tokio::test]
-async fn a_chunk_size_of_nothing_closes_the_connection() {
+async fn chunk_size_of_zero_closes_the_connection() {
     withstand("chunk size 0x0 is outside", async |server| {
         let mut socket = raw_client(server).await;
         let message = [2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -172,7 +172,7 @@ async fn a_chunk_size_of_nothing_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn other_protocols_on_the_port_are_turned_away() {
+async fn other_protocols_on_the_port_are_refused() {
     withstand("speaks TLS to a plain RTMP port", async |server| {
         for greeting in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0x16, 3, 1, 2, 0, 1]] {
             let mut socket = TcpStream::connect(server.address).await.unwrap();
@@ -201,11 +201,11 @@ async fn connections_over_the_limit_are_closed_until_one_leaves() {
             .is_err()
         {}
     });
-    next.await.expect("the place is free again");
+    next.await.expect("the permit is free again");
 }
 
 #[tokio::test]
-async fn publishers_over_the_limit_are_refused_in_words() {
+async fn publishers_over_the_limit_are_refused_with_a_description() {
     let server = TestServer::with(RtmpConfig {
         publishers: PublishersConfig {
             max: 1,
@@ -230,7 +230,7 @@ async fn publishers_over_the_limit_are_refused_in_words() {
 }
 
 #[tokio::test]
-async fn players_over_their_limits_are_refused_in_words() {
+async fn players_over_their_limits_are_refused_with_a_description() {
     let server = TestServer::on(
         Hub::new(HubConfig {
             viewers: ViewerLimits {

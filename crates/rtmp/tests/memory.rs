@@ -31,15 +31,16 @@ fn reset_peak() -> usize {
     peak()
 }
 
-/// A data message of this name and about 110 bytes: a list of objects, a list of references to it, one of
-/// references to that, and references to the last. If references are free, it unfolds to 2 000 values.
+/// A data message of this name and about 110 bytes: a list of objects, a list of references to it,
+/// one of references to that, and references to the last. If references are free, it unfolds to 2
+/// 000 values.
 fn bomb(name: &str) -> Vec<u8> {
     let mut payload = BytesMut::new();
     amf0::encode(&name.into(), &mut payload);
     let object = Value::Object(vec![("a".to_owned(), Value::Null)]);
     amf0::encode(&Value::StrictArray(vec![object; 4]), &mut payload);
     let mut payload = payload.to_vec();
-    // The list and its objects have the places 0 to 4.
+    // The list and its objects have the indices 0 to 4.
     for referred in [0, 5] {
         payload.extend([0x0A, 0, 0, 0, 6]);
         payload.extend([7, 0, referred].repeat(6));

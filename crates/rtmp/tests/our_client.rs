@@ -13,7 +13,7 @@ use distributary_rtmp::client::{self, ClientError};
 use distributary_rtmp::{OnDuplicate, PublishersConfig, RtmpConfig};
 use support::{Ffmpeg, Log, TestServer};
 
-/// A second of video and sound as an FLV file.
+/// A second of video and audio as an FLV file.
 async fn clip() -> Bytes {
     static CLIPS: AtomicU32 = AtomicU32::new(0);
     let file = format!(
@@ -52,7 +52,7 @@ async fn clip() -> Bytes {
 }
 
 #[tokio::test]
-async fn a_clip_published_by_our_client_arrives_in_full() {
+async fn clip_of_our_client_arrives_in_full() {
     let server = TestServer::start();
     let mut publisher = client::publish(server.address, "live", "clip?key=k")
         .await
@@ -69,11 +69,11 @@ async fn a_clip_published_by_our_client_arrives_in_full() {
     }
     publisher.close().await.unwrap();
     let frames = watcher.frames_until_offline().await;
-    let pictures = frames
+    let video_frames = frames
         .iter()
         .filter(|frame| matches!(***frame, Frame::Video(_)))
         .count();
-    assert_eq!(pictures, 10);
+    assert_eq!(video_frames, 10);
     assert!(frames.len() > 50, "{} frames", frames.len());
 }
 

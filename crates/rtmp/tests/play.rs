@@ -30,9 +30,9 @@ async fn ffmpeg_plays_what_ffmpeg_publishes() {
     let (status, said) = player.wait().await;
     assert!(status.success(), "{said}");
 
-    let (pictures, said) = decode(&copy).await;
+    let (frames, log) = decode(&copy).await;
     assert!(said.contains("320x240") && said.contains("aac"), "{said}");
-    assert!((60..=150).contains(&pictures), "{pictures}: {said}");
+    assert!((60..=150).contains(&frames), "{frames}: {log}");
 }
 
 #[tokio::test]
@@ -95,8 +95,8 @@ async fn a_player_is_cut_off_when_its_token_is_not_accepted_any_more() {
     let (status, said) = player.wait().await;
     assert!(status.success(), "{said}");
     server.until("live/test", true).await;
-    let (pictures, said) = decode(&copy).await;
-    assert!(pictures > 0, "{said}");
+    let (frames, log) = decode(&copy).await;
+    assert!(frames > 0, "{log}");
 }
 
 async fn librtmp_plays(server: &TestServer, url: &str) {
@@ -113,12 +113,11 @@ async fn librtmp_plays(server: &TestServer, url: &str) {
     let output = timeout(PATIENCE, player).await.expect("it ends in time");
     output.unwrap_or_else(|error| panic!("rtmpdump (apt-get install rtmpdump): {error}"));
     assert!(publisher.wait().await.0.success());
-    let (pictures, said) = decode(&copy).await;
-    assert!((60..=120).contains(&pictures), "{pictures}: {said}");
+    let (frames, log) = decode(&copy).await;
+    assert!((60..=120).contains(&frames), "{frames}: {log}");
 }
 
-/// Decodes a recording, of which every picture has to be whole: how many there are, and what ffmpeg
-/// said.
+/// Decodes a recording with only complete frames. Returns their number, and the log of ffmpeg.
 async fn decode(recording: &Path) -> (u32, String) {
     let recording = recording.to_str().unwrap();
     let decoder = Ffmpeg::start(&["-v", "info", "-xerror", "-i", recording, "-f", "null", "-"]);

@@ -69,18 +69,18 @@ async fn a_player_gets_a_pulled_stream_from_its_keyframe_on() {
     let edge = edge_of(&origin.address.to_string());
     let url = edge.url("live/test").parse().unwrap();
     let mut player = client::play(&url).await.unwrap();
-    let mut pictures = Vec::new();
+    let mut video = Vec::new();
     let mut said = Vec::new();
-    while pictures.len() < 40 {
+    while video.len() < 40 {
         match player.next().await.unwrap() {
-            MediaMessage::Video { body, .. } => pictures.push(body),
+            MediaMessage::Video { body, .. } => video.push(body),
             MediaMessage::Data { name, .. } => said.push(name),
             _ => {}
         }
     }
     assert_eq!(said, ["onMetaData"]);
-    assert_eq!(pictures[0][..2], [0x17, 0], "the sequence header");
-    assert_eq!(pictures[1][..2], [0x17, 1], "a keyframe");
+    assert_eq!(video[0][..2], [0x17, 0], "the sequence header");
+    assert_eq!(video[1][..2], [0x17, 1], "a keyframe");
     player.close().await.unwrap();
     edge.until("live/test", false).await;
 }
@@ -182,15 +182,15 @@ async fn attempts_are_limited_by_asker_and_take_no_publishers_places() {
     let [first, second, third] = names
         .each_ref()
         .map(|name| edge.hub.ensure_live_for(name, ip(1)));
-    // In this order, so that the third comes when the first two are under way.
+    // In this order, so that the third comes when the first two are in progress.
     let refused = tokio::select! {
         biased;
         _ = first => panic!("the origin is silent"),
         _ = second => panic!("the origin is silent"),
         refused = third => refused.unwrap_err().to_string(),
     };
-    assert!(refused.contains("this address waits for"), "{refused}");
-    // A publisher has its place all the same.
+    assert!(refused.contains("that this address waits for"), "{refused}");
+    // A publisher still gets its permit.
     client::publish(edge.address, "live", "own").await.unwrap();
 }
 

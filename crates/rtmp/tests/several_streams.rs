@@ -42,7 +42,7 @@ async fn each_stream_of_a_connection_gets_its_own_frames_and_a_refused_one_none(
         client.ask_on(stream_id, "publish", name).await;
         watchers.push(server.watch(&format!("live/{name}")).await);
     }
-    // All places are taken.
+    // The limit is reached.
     client.ask_on(3, "publish", "taken").await;
     server
         .eventually(|| log.contains("publisher refused"))

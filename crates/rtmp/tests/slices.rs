@@ -51,7 +51,8 @@ fn units(body: &Bytes) -> Vec<Bytes> {
     units
 }
 
-/// Splits the body of a tag into one for each slice. What stands before the first slice comes with it.
+/// Splits the body of a tag into one for each slice. What stands before the first slice comes with
+/// it.
 fn split(body: &Bytes) -> Vec<Bytes> {
     let units = units(body);
     let is_slice = |unit: &Bytes| matches!(unit[4] & 0x1f, 1 | 5);
@@ -79,7 +80,7 @@ fn frames(tags: &[(u32, Bytes)]) -> Vec<VideoFrame> {
     frames
 }
 
-/// Decodes a file. Returns a hash of each picture.
+/// Decodes a file. Returns a hash of each frame.
 async fn decode(path: &Path) -> Vec<String> {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-hide_banner", "-loglevel", "error", "-nostdin", "-i"]);
@@ -151,7 +152,7 @@ async fn frames_of_an_encoder_that_sends_each_slice_by_itself_are_whole_from_the
         .flat_map(|unit| [&[0, 0, 0, 1], &unit[..]].concat())
         .collect();
     std::fs::write(&copy, bytes).unwrap();
-    let pictures = decode(&copy).await;
-    assert_eq!(pictures.len(), FRAMES);
-    assert_eq!(pictures, decode(&source).await);
+    let frames = decode(&copy).await;
+    assert_eq!(frames.len(), FRAMES);
+    assert_eq!(frames, decode(&source).await);
 }

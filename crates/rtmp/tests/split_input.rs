@@ -1,4 +1,4 @@
-//! However the network cuts what a publisher sends, the session says the same.
+//! The session returns the same events however the network splits a publisher's bytes.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -10,7 +10,7 @@ use std::time::Instant;
 use distributary_rtmp::{MediaMessage, ServerSession, SessionConfig, SessionEvent};
 use proptest::prelude::*;
 
-/// What ffmpeg sends to publish a second of video and sound (see `fixtures/record.py`).
+/// The bytes that ffmpeg sends to publish a second of video and audio (see `fixtures/record.py`).
 const RECORDING: &[u8] = include_bytes!("fixtures/ffmpeg-publish.rtmp");
 
 /// Feeds the recording in pieces to a server that grants every name. Returns its events and what it
@@ -42,7 +42,7 @@ fn the_recording_holds_a_whole_publication() {
     };
     assert_eq!(request.target.name.as_str(), "live/test");
     let count = |kind: fn(&SessionEvent) -> bool| events.iter().filter(|event| kind(event)).count();
-    // Ten pictures between the sequence header and the end of the sequence.
+    // Ten frames between the sequence header and the end of the sequence.
     assert_eq!(
         count(|event| matches!(
             event,

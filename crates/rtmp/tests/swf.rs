@@ -39,7 +39,7 @@ fn player(file: &[u8]) -> NamedTempFile {
     player
 }
 
-/// What a file with these bytes is.
+/// Returns the program in a file with these bytes.
 fn swf(file: &[u8]) -> Swf {
     Swf::open(player(file).path()).unwrap()
 }

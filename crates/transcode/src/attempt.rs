@@ -83,7 +83,7 @@ pub(crate) struct Source {
     queue: mpsc::Receiver<Delivery>,
     /// The video frames since the last keyframe, before those in the queue.
     cached: Vec<Arc<Frame>>,
-    /// Whether there is a publisher: a full queue would lose the event.
+    /// Follows whether there is a publisher: a full queue would lose the event.
     liveness: watch::Receiver<bool>,
 }
 
@@ -165,7 +165,7 @@ pub(crate) struct Attempt {
     _counted: RunningTranscoder,
     /// Time of the first frame read for which no frame was returned yet.
     unanswered_since: Option<Instant>,
-    /// Whether a line about a slow encoder was logged.
+    /// True after a line about a slow encoder was logged.
     logged_slow: bool,
 }
 

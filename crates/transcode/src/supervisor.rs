@@ -24,7 +24,7 @@ pub(crate) enum Ending {
     Failed {
         /// Its run time.
         after: Duration,
-        /// Whether it returned frames.
+        /// True if it returned frames.
         has_output: bool,
     },
 }

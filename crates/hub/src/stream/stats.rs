@@ -31,9 +31,9 @@ pub struct PublisherInfo {
 /// The reason why viewers see nothing, or nothing new, although the publisher sends video.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingVideo {
-    /// Whether there has been a keyframe, so that viewers have seen something.
+    /// True if there was a keyframe, so that viewers have seen something.
     pub has_keyframe: bool,
-    /// Why the last video message was dropped, unless a frame was accepted since.
+    /// The reason why the last video message was dropped, unless a frame was accepted since.
     pub reason: Option<String>,
 }
 
@@ -56,7 +56,7 @@ impl fmt::Display for MissingVideo {
 /// The reason why viewers hear nothing, or nothing new, although the publisher sends audio.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingAudio {
-    /// Why the last audio message was dropped.
+    /// The reason why the last audio message was dropped.
     pub reason: String,
 }
 

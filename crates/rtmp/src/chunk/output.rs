@@ -4,30 +4,30 @@ use std::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// From this length on, bytes are shared rather than copied.
+/// Minimum length of bytes that are shared instead of copied.
 const SHARE_FROM: usize = 1 << 10;
 
-/// Bytes to be sent, in order: short pieces are put together, long ones share the memory they are in.
+/// Bytes to be sent, in order: short pieces are merged, long ones share their memory.
 #[derive(Debug, Default)]
 pub struct Output {
     pieces: VecDeque<Bytes>,
-    /// What comes after the last piece.
+    /// The bytes after the last piece.
     tail: BytesMut,
 }
 
 impl Output {
-    /// The next piece.
+    /// Returns the next piece.
     pub fn pop(&mut self) -> Option<Bytes> {
         let piece = self.pieces.pop_front();
         piece.or_else(|| (!self.tail.is_empty()).then(|| self.tail.split().freeze()))
     }
 
-    /// Whether there is nothing to send.
+    /// Returns whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty() && self.tail.is_empty()
     }
 
-    /// Where what is short is written to.
+    /// Returns the buffer for short pieces.
     pub(crate) fn tail(&mut self) -> &mut BytesMut {
         &mut self.tail
     }

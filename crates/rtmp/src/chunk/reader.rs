@@ -1,4 +1,4 @@
-//! Chunks in, whole messages out.
+//! Reads chunks, and returns complete messages.
 
 use std::collections::BTreeMap;
 
@@ -6,18 +6,18 @@ use bytes::{Buf, BytesMut};
 
 use super::{DEFAULT_CHUNK_SIZE, EXTENDED_TIMESTAMP, MAX_CHUNK_SIZE, RawMessage};
 
-/// Longest chunk header: a 3-byte basic header, an 11-byte message header, the extended timestamp.
+/// Maximum chunk header: a 3-byte basic header, an 11-byte message header, the extended timestamp.
 const MAX_HEADER_LEN: usize = 3 + 11 + 4;
 
-/// Bounds of what a peer can make the reader hold.
+/// Limits of the memory that a peer can make the reader hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkLimits {
-    /// Most chunk streams in use on one connection. Real publishers use at most six.
+    /// Maximum chunk streams of one connection. Real publishers use at most six.
     pub max_chunk_streams: usize,
-    /// Longest message, in bytes.
+    /// Maximum length of a message, in bytes.
     pub max_message_size: usize,
-    /// Most bytes of messages that are under way on all chunk streams together, counted by the
-    /// length their headers announce.
+    /// Maximum bytes of incomplete messages on all chunk streams together, counted by the length
+    /// that their headers declare.
     pub max_reassembly: usize,
 }
 
@@ -31,12 +31,12 @@ impl Default for ChunkLimits {
     }
 }
 
-/// Why a chunk is refused. The peer is at fault, and the connection cannot go on: where the next
-/// chunk begins is unknown.
+/// The error of a refused chunk. The peer is at fault, and the connection cannot continue: the
+/// start of the next chunk is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChunkError {
-    /// A chunk relies on a preceding header that never came.
+    /// A chunk depends on a header that never arrived.
     #[error("chunk stream {chunk_stream} begins with a header of type {header_type}")]
     NoPrecedingHeader {
         /// The chunk stream.
@@ -44,12 +44,12 @@ pub enum ChunkError {
         /// The type of the header, 2 or 3.
         header_type: u8,
     },
-    /// A new message begins on a chunk stream whose message is not complete.
-    #[error("chunk stream {chunk_stream}: a new message begins after {received} of {length} bytes")]
+    /// A new message starts on a chunk stream with an incomplete message.
+    #[error("chunk stream {chunk_stream}: a new message starts after {received} of {length} bytes")]
     UnfinishedMessage {
         /// The chunk stream.
         chunk_stream: u32,
-        /// Bytes of the old message that came.
+        /// Received bytes of the old message.
         received: usize,
         /// Its length.
         length: usize,
@@ -57,15 +57,15 @@ pub enum ChunkError {
     /// A message is longer than allowed.
     #[error("a message of {length} bytes; {limit} is the limit")]
     MessageTooLong {
-        /// The announced length.
+        /// The declared length.
         length: usize,
-        /// The limit now in force.
+        /// The current limit.
         limit: usize,
     },
-    /// More messages are under way than may be held.
-    #[error("messages of {bytes} bytes are under way; {limit} is the limit")]
+    /// Incomplete messages exceed the limit.
+    #[error("incomplete messages have {bytes} bytes; {limit} is the limit")]
     TooMuchUnderWay {
-        /// The announced bytes of all of them.
+        /// The declared bytes of all of them.
         bytes: usize,
         /// The limit.
         limit: usize,
@@ -81,41 +81,41 @@ pub enum ChunkError {
     BadChunkSize(u32),
 }
 
-/// Puts messages together from the chunks of one direction of a connection.
+/// Assembles messages from the chunks of one direction of a connection.
 ///
-/// Bytes may come in pieces of any size: a header is held until it is complete, chunk data is written
-/// into the message's own buffer at once and frozen there, so that it is not copied again.
+/// Bytes may come in pieces of any size: a header is held until it is complete, chunk data is
+/// written into the message's own buffer at once and frozen there, so that it is not copied again.
 #[derive(Debug)]
 pub struct ChunkReader {
     limits: ChunkLimits,
     chunk_size: usize,
     streams: BTreeMap<u32, ChunkStream>,
-    /// Announced bytes of all unfinished messages.
+    /// Declared bytes of all incomplete messages.
     under_way: usize,
-    /// The beginning of a header that is not complete yet.
+    /// The received part of an incomplete header.
     held: Vec<u8>,
-    /// The chunk whose data comes next.
+    /// The chunk that the next data belongs to.
     chunk: Option<OpenChunk>,
-    /// Set when a continuation left the extended timestamp out: this peer does not repeat it.
+    /// True if a continuation omitted the extended timestamp: this peer does not repeat it.
     omits_extended: bool,
 }
 
-/// The state headers of one chunk stream are compressed against.
+/// The state of one chunk stream that compressed headers refer to.
 #[derive(Debug, Default)]
 struct ChunkStream {
     timestamp: u32,
-    /// What a type 3 header that begins a message adds to the timestamp.
+    /// The timestamp delta of a type 3 header that starts a message.
     delta: u32,
     length: usize,
     type_id: u8,
     stream_id: u32,
     /// The value of the extended timestamp field of the last type 0, 1 or 2 header that had one.
     extended: Option<u32>,
-    /// The message under way.
+    /// The incomplete message.
     partial: Option<BytesMut>,
 }
 
-/// A chunk whose header has been read.
+/// A chunk with a parsed header.
 #[derive(Clone, Copy, Debug)]
 struct OpenChunk {
     chunk_stream: u32,
@@ -153,7 +153,7 @@ enum MessageHeader {
 }
 
 impl ChunkReader {
-    /// A reader at the default chunk size.
+    /// Returns a reader with the default chunk size.
     pub fn new(limits: ChunkLimits) -> Self {
         Self {
             limits,
@@ -168,7 +168,7 @@ impl ChunkReader {
 
     /// Takes bytes from the front of `input` until a message is complete or nothing is left.
     ///
-    /// What a message changes (the chunk size, an abort) has to be applied before the next call.
+    /// Changes by a message (the chunk size, an abort) have to be applied before the next call.
     ///
     /// # Errors
     /// When the peer breaks the format or a limit.
@@ -202,7 +202,7 @@ impl ChunkReader {
         Ok(())
     }
 
-    /// Discards the message under way on a chunk stream (RTMP 1.0 section 5.4.2).
+    /// Drops the incomplete message of a chunk stream (RTMP 1.0 section 5.4.2).
     pub fn abort(&mut self, chunk_stream: u32) {
         if let Some(stream) = self.streams.get_mut(&chunk_stream)
             && stream.partial.take().is_some()
@@ -211,8 +211,8 @@ impl ChunkReader {
         }
     }
 
-    /// Changes the longest message allowed, and the most bytes under way on all chunk streams together, for
-    /// messages that begin from now on.
+    /// Changes the maximum length of a message, and the maximum bytes of incomplete messages, for
+    /// messages that start from now on.
     pub fn bound_messages(&mut self, max_message_size: usize, max_reassembly: usize) {
         self.limits.max_message_size = max_message_size;
         self.limits.max_reassembly = max_reassembly;
@@ -259,7 +259,7 @@ impl ChunkReader {
         self.held.len() >= len
     }
 
-    /// Reads one header, or holds what there is of it.
+    /// Reads one header, or stores its received part.
     fn read_header(&mut self, input: &mut &[u8]) -> Option<ChunkHeader> {
         if !self.hold(1, input) {
             return None;
@@ -302,7 +302,8 @@ impl ChunkReader {
         })
     }
 
-    /// Whether a type 3 header of this chunk stream may be followed by an extended timestamp.
+    /// Returns whether a type 3 header of this chunk stream may be followed by an extended
+    /// timestamp.
     ///
     /// The specification repeats it (RTMP 1.0 section 5.3.1.3) and so do ffmpeg and librtmp; other
     /// encoders leave it out. Only its value tells, so four bytes have to be looked at; of a peer
@@ -317,7 +318,7 @@ impl ChunkReader {
         stream.extended.is_some() && !(self.omits_extended && left < 4)
     }
 
-    /// Whether the four bytes held at `at` are the extended timestamp of the chunk stream again.
+    /// Returns whether the four bytes at `at` repeat the extended timestamp of the chunk stream.
     fn repeats_extended(&mut self, chunk_stream: u32, at: usize) -> bool {
         let found = self
             .held
@@ -332,7 +333,7 @@ impl ChunkReader {
         repeated
     }
 
-    /// Applies a header to its chunk stream, beginning a message or going on with one.
+    /// Applies a header to its chunk stream, and starts or continues a message.
     fn open_chunk(&mut self, header: ChunkHeader) -> Result<(), ChunkError> {
         let ChunkHeader {
             chunk_stream,
@@ -348,7 +349,7 @@ impl ChunkReader {
         let stream = self.streams.entry(chunk_stream).or_default();
         match (&stream.partial, &fields) {
             (Some(_), MessageHeader::Type3 | MessageHeader::Type2 { .. }) => {}
-            // Some encoders repeat more of the header than they have to.
+            // Some encoders repeat more of the header than necessary.
             (
                 Some(_),
                 MessageHeader::Type1 {
@@ -378,7 +379,7 @@ impl ChunkReader {
 }
 
 impl ChunkStream {
-    /// Takes over what the header of a new message says.
+    /// Applies the header of a new message.
     fn apply(&mut self, fields: &MessageHeader) {
         match *fields {
             MessageHeader::Type0 {
@@ -389,9 +390,9 @@ impl ChunkStream {
                 stream_id,
             } => {
                 self.timestamp = timestamp;
-                // A type 3 header after this one takes the timestamp for its delta (RTMP 1.0 section
-                // 5.3.1.2.4). With an extended timestamp, four hours and more, that is never meant:
-                // the field is then repeated for what it is.
+                // A type 3 header after this one takes the timestamp for its delta (RTMP 1.0
+                // section 5.3.1.2.4). With an extended timestamp, four hours and more, that is
+                // never meant: the field is then repeated for what it is.
                 self.delta = if extended { 0 } else { timestamp };
                 self.extended = extended.then_some(timestamp);
                 self.length = length;
@@ -445,9 +446,9 @@ impl ChunkStream {
 }
 
 impl MessageHeader {
-    /// Refuses a first header that leaves out what only an earlier one could tell.
+    /// Refuses a first header that omits fields of an earlier one.
     ///
-    /// Type 1 leaves out the message stream alone; librtmp begins with it for pings, on stream 0.
+    /// Type 1 omits only the message stream; librtmp starts with it for pings, on stream 0.
     fn check_first(&self, chunk_stream: u32) -> Result<(), ChunkError> {
         let header_type = match self {
             Self::Type0 { .. } | Self::Type1 { .. } => return Ok(()),
@@ -473,7 +474,7 @@ fn chunk_stream_id(basic: &[u8]) -> Option<u32> {
     }
 }
 
-/// Reads a message header with its extended timestamp; `None` when it is cut short.
+/// Parses a message header with its extended timestamp. Returns `None` if it is truncated.
 fn parse_message_header(header_type: u8, mut bytes: &[u8]) -> Option<MessageHeader> {
     if header_type >= 3 {
         return Some(MessageHeader::Type3);
@@ -510,7 +511,7 @@ fn parse_message_header(header_type: u8, mut bytes: &[u8]) -> Option<MessageHead
     Some(header)
 }
 
-/// The value of a timestamp field, which may stand in the extended timestamp.
+/// Returns the value of a timestamp field, which may be in the extended timestamp.
 fn resolve(field: u32, mut extended: &[u8]) -> Option<u32> {
     if field == EXTENDED_TIMESTAMP {
         extended.try_get_u32().ok()

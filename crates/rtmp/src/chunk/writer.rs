@@ -1,4 +1,4 @@
-//! Messages in, chunks out.
+//! Writes messages as chunks.
 
 use std::collections::BTreeMap;
 
@@ -6,20 +6,20 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{DEFAULT_CHUNK_SIZE, EXTENDED_TIMESTAMP, MAX_CHUNK_SIZE, Output, RawMessage};
 
-/// Cuts the messages of one direction of a connection into chunks, each with the shortest header
-/// that says enough.
+/// Splits the messages of one direction of a connection into chunks, each with the shortest
+/// possible header.
 #[derive(Debug)]
 pub struct ChunkWriter {
     chunk_size: usize,
     streams: BTreeMap<u32, Previous>,
 }
 
-/// What a message is, besides its payload.
+/// The header fields of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageHead {
     /// Its time in milliseconds, modulo 2^32.
     pub timestamp: u32,
-    /// What its payload is.
+    /// Its message type.
     pub type_id: u8,
     /// The message stream it belongs to.
     pub stream_id: u32,
@@ -35,7 +35,7 @@ impl RawMessage {
     }
 }
 
-/// What the peer remembers of a chunk stream.
+/// The state that the peer has of a chunk stream.
 #[derive(Debug)]
 struct Previous {
     timestamp: u32,
@@ -47,7 +47,7 @@ struct Previous {
 }
 
 impl ChunkWriter {
-    /// A writer at the default chunk size.
+    /// Returns a writer with the default chunk size.
     pub fn new() -> Self {
         Self {
             chunk_size: DEFAULT_CHUNK_SIZE as usize,
@@ -55,7 +55,7 @@ impl ChunkWriter {
         }
     }
 
-    /// Changes the size of the chunks that follow. The peer must have been told by a Set Chunk Size
+    /// Changes the size of the following chunks. The peer must have received a Set Chunk Size
     /// message just before.
     pub fn set_chunk_size(&mut self, size: u32) {
         self.chunk_size = size.clamp(1, MAX_CHUNK_SIZE) as usize;
@@ -95,7 +95,7 @@ impl ChunkWriter {
         }
     }
 
-    /// Writes the header that begins a message. Returns its extended timestamp, which continuations
+    /// Writes the header that starts a message. Returns its extended timestamp, which continuations
     /// repeat.
     fn write_first_header(
         &mut self,
@@ -104,7 +104,7 @@ impl ChunkWriter {
         length: usize,
         out: &mut BytesMut,
     ) -> Option<u32> {
-        // A delta is only given where it is a small step forward.
+        // A delta is used only for a small step forward.
         let previous = self.streams.get(&chunk_stream).and_then(|previous| {
             let delta = message.timestamp.wrapping_sub(previous.timestamp);
             let usable = previous.stream_id == message.stream_id && delta < EXTENDED_TIMESTAMP;
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_audio_example_of_the_specification_takes_one_byte_headers() {
+    fn audio_example_of_the_specification_has_one_byte_headers() {
         // RTMP 1.0 section 5.3.2.1: four audio messages of 32 bytes at 1000, 1020, 1040, 1060.
         let mut writer = ChunkWriter::new();
         let mut sizes = Vec::new();
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_video_example_of_the_specification_is_cut_at_the_chunk_size() {
+    fn video_example_of_the_specification_is_split_at_the_chunk_size() {
         // RTMP 1.0 section 5.3.2.2: 307 bytes are cut into 128, 128 and 51.
         let mut writer = ChunkWriter::new();
         let mut out = Output::default();
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn long_parts_are_shared_and_all_else_is_small() {
+    fn long_parts_are_shared_and_others_are_merged() {
         let mut writer = ChunkWriter::new();
         writer.set_chunk_size(60_000);
         let long = Bytes::from(vec![1; 100_000]);
@@ -267,7 +267,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_again_whatever_the_split(
+        fn messages_survive_writing_and_reading_however_they_are_split(
             messages in prop::collection::vec(
                 (prop::sample::select(vec![2u32, 4, 6, 63, 64, 319, 320, 65_599]), any::<u32>(),
                  8u8..=9, 0u32..3, prop::collection::vec(any::<u8>(), 0..700)), 1..12),

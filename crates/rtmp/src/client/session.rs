@@ -1,4 +1,4 @@
-//! The client's side of one connection, as a machine of bytes.
+//! The client side of one connection, as a sans-IO state machine.
 //!
 //! ```text
 //!                                               publish          onStatus
@@ -27,10 +27,10 @@ use crate::session::media::{MediaMessage, MediaReader};
 use crate::swf::Swf;
 use crate::values::ValueDecoder;
 
-/// The size of the chunks we send: a frame is rarely cut.
+/// The size of the chunks that we send: a frame is rarely split.
 const CHUNK_SIZE: u32 = 65_536;
 
-/// Bytes between acknowledgements until the server names another number.
+/// Bytes between acknowledgements until the server sets another number.
 const WINDOW_ACK_SIZE: u32 = 2_500_000;
 
 /// Chunk streams of our media, so that headers compress well.
@@ -38,21 +38,21 @@ const AUDIO_CHUNK_STREAM: u32 = 4;
 const DATA_CHUNK_STREAM: u32 = 5;
 const VIDEO_CHUNK_STREAM: u32 = 6;
 
-/// What a player tells of its buffer, in milliseconds. Servers send what they have at once.
+/// Buffer length that a player declares, in milliseconds. Servers send available data at once.
 const PLAY_BUFFER_MILLIS: u32 = 1000;
 
-/// The start of a `play` that wants the live stream or nothing (RTMP 1.0 section 7.2.2.1).
+/// The start parameter of a `play` of only the live stream (RTMP 1.0 section 7.2.2.1).
 const LIVE_ONLY: f64 = -1.0;
 
-/// Transaction ids of the commands whose answers we wait for.
+/// Transaction ids of the commands with awaited responses.
 const CONNECT: f64 = 1.0;
 const CREATE_STREAM: f64 = 4.0;
 
 /// A client that publishes or plays one stream.
 ///
-/// Bytes from the server go in by [`Self::handle_bytes`]; send what [`Self::poll_output`] gives after
-/// each call of any method. A player polls [`Self::poll_media`]. Media that a publisher sends before
-/// [`Self::is_active`] is not taken.
+/// Pass bytes from the server to [`Self::handle_bytes`], and send the output of
+/// [`Self::poll_output`] after each call of any method. A player polls [`Self::poll_media`]. Media
+/// that a publisher sends before [`Self::is_active`] is dropped.
 #[derive(Debug)]
 pub struct ClientSession {
     link: Link,
@@ -63,11 +63,11 @@ pub struct ClientSession {
     commands: ValueDecoder,
     data: ValueDecoder,
     media: VecDeque<MediaMessage>,
-    /// The server asks which program this is, and it is not known.
+    /// True if the server asks for the Flash program, which is unknown.
     wants_swf: bool,
 }
 
-/// What a client is there for.
+/// The purpose of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Publish,
@@ -89,12 +89,12 @@ enum State {
 }
 
 impl ClientSession {
-    /// A client that is about to publish. The seed must come from the system's random generator.
+    /// Returns a client that publishes. The seed must come from the system's random generator.
     pub fn publish(url: StreamUrl, seed: [u8; 32]) -> Self {
         Self::new(url, Purpose::Publish, seed)
     }
 
-    /// A client that is about to play. The seed must come from the system's random generator.
+    /// Returns a client that plays. The seed must come from the system's random generator.
     pub fn play(url: StreamUrl, seed: [u8; 32]) -> Self {
         Self::new(url, Purpose::Play, seed)
     }
@@ -120,17 +120,17 @@ impl ClientSession {
         client
     }
 
-    /// Whether the server has granted the name: a publisher's media is taken, a player's comes.
+    /// Returns whether the server has granted the name, so that media flows.
     pub fn is_active(&self) -> bool {
         matches!(self.state, State::Active { .. })
     }
 
-    /// The next message of the stream that is played.
+    /// Returns the next message of the played stream.
     pub fn poll_media(&mut self) -> Option<MediaMessage> {
         self.media.pop_front()
     }
 
-    /// Takes in bytes that came from the server at `now`.
+    /// Handles bytes that arrived from the server at `now`.
     ///
     /// # Errors
     /// When the server breaks the protocol, or refuses.
@@ -169,13 +169,13 @@ impl ClientSession {
         }
     }
 
-    /// Returns whether the server has asked which Flash program this is, and the URL does not say it. Comes once for
-    /// each time that the server asks.
+    /// Returns whether the server has asked which Flash program this is, and the URL does not say
+    /// it. Comes once for each time that the server asks.
     pub fn poll_swf_request(&mut self) -> bool {
         std::mem::take(&mut self.wants_swf)
     }
 
-    /// Returns where the program is from that this client presents itself as.
+    /// Returns the URL of the program that this client presents itself as.
     pub fn swf_url(&self) -> Option<&str> {
         let flash = self.url.flash.as_ref()?;
         Some(flash.url.as_str()).filter(|url| !url.is_empty())
@@ -222,7 +222,7 @@ impl ClientSession {
         self.state = State::Closed;
     }
 
-    /// The next bytes to send.
+    /// Returns the next bytes to send.
     pub fn poll_output(&mut self) -> Option<Bytes> {
         self.link.poll_output()
     }
@@ -332,7 +332,7 @@ impl ClientSession {
     }
 }
 
-/// What a server says when it refuses.
+/// Returns the code and description of a server's refusal.
 fn refusal(command: &Command) -> ClientError {
     let text = |name| {
         let text = command.argument(0).get(name).and_then(Value::as_str);

@@ -1,4 +1,4 @@
-//! Where a stream of another server is.
+//! The URL of a stream on another server.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,8 +10,8 @@ use crate::swf::FlashProgram;
 /// The port of RTMP (RTMP 1.0 section 4).
 const DEFAULT_PORT: u16 = 1935;
 
-/// `rtmp://host[:port]/app[/instance]/stream[?query]`. The query often holds a key: it is neither in
-/// the `Debug` nor in the `Display` form.
+/// `rtmp://host[:port]/app[/instance]/stream[?query]`. The query often holds a key: it is neither
+/// in the `Debug` nor in the `Display` form.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StreamUrl {
     host: String,
@@ -20,19 +20,19 @@ pub struct StreamUrl {
     pub(super) app: String,
     /// The stream, with the query.
     pub(super) stream: String,
-    /// As which Flash program the client presents itself there.
+    /// The Flash program that the client presents itself as.
     pub(super) flash: Option<FlashProgram>,
 }
 
-/// A text is not the URL of an RTMP stream.
+/// The error for a text that is not the URL of an RTMP stream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
-    /// It is no URL.
+    /// It is not a URL.
     #[error("not a URL: {0}")]
     Syntax(#[from] url::ParseError),
-    /// It is one of another protocol.
-    #[error("expected an rtmp:// URL instead of one with {0}://")]
+    /// It is a URL of another protocol.
+    #[error("expected an rtmp:// URL instead of {0}://")]
     Scheme(String),
     /// It has no host.
     #[error("the URL has no host")]
@@ -43,7 +43,7 @@ pub enum UrlError {
 }
 
 impl StreamUrl {
-    /// The stream `rtmp://host/app/stream`; the host may have a port, the stream a query.
+    /// Returns the stream `rtmp://host/app/stream`; the host may have a port, the stream a query.
     ///
     /// # Errors
     /// When these do not make a URL.
@@ -51,7 +51,7 @@ impl StreamUrl {
         format!("rtmp://{host}/{app}/{stream}").parse()
     }
 
-    /// The same stream, for a client that presents itself as a Flash program.
+    /// Returns the same stream, for a client that presents itself as a Flash program.
     #[must_use]
     pub fn as_flash(self, program: FlashProgram) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl StreamUrl {
         }
     }
 
-    /// The host, an address (IPv6 without brackets) or a name, and the port.
+    /// Returns the host, an address (IPv6 without brackets) or a name, and the port.
     pub fn authority(&self) -> (&str, u16) {
         (&self.host, self.port)
     }
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_taken_apart_as_rtmp_sends_it() {
+    fn url_is_split_as_rtmp_sends_it() {
         let url: StreamUrl = "rtmp://origin.example/live/eu/show?key=s".parse().unwrap();
         assert_eq!(url.authority(), ("origin.example", 1935));
         assert_eq!(url.app, "live/eu");
@@ -125,14 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_a_url_is_not_shown() {
+    fn key_of_a_url_is_not_printed() {
         let url = StreamUrl::new("origin", "live", "show?key=secret").unwrap();
         assert_eq!(url.to_string(), "rtmp://origin:1935/live/show");
         assert!(!format!("{url:?}").contains("secret"));
     }
 
     #[test]
-    fn what_is_no_rtmp_stream_is_refused() {
+    fn url_without_rtmp_stream_is_refused() {
         let refused = |text: &str| text.parse::<StreamUrl>().unwrap_err();
         assert_eq!(
             refused("rtmps://host/live/a"),

@@ -1,4 +1,4 @@
-//! Why a connection ends.
+//! The reasons for the end of a connection.
 
 use std::fmt;
 use std::io;
@@ -10,7 +10,7 @@ use super::socket::WRITE_TIMEOUT;
 use crate::playback::Over;
 use crate::session::SessionError;
 
-/// Why a connection, or what is published over it, ends.
+/// The reason why a connection, or a stream published over it, ends.
 #[derive(Debug)]
 pub(crate) enum End {
     /// The client closed it.
@@ -21,15 +21,15 @@ pub(crate) enum End {
     StreamEnded,
     /// Another publisher has taken the stream over.
     Replaced,
-    /// The client was told that a stream like this is not to be published.
+    /// The client was told that the stream's policy refuses it.
     Unfit(Refusal),
     /// The token that the client had has expired.
     Expired,
-    /// Whoever runs the server wants the client gone.
+    /// The client was removed through the API.
     Removed,
     /// The publisher has the name, and sends nothing.
     NoFrame(Duration),
-    /// The publisher has sent no frame for long, and another needs its place.
+    /// The publisher has sent no frame for long, and another needs its permit.
     GaveWay,
     /// The server is being shut down.
     Shutdown,
@@ -42,7 +42,7 @@ pub(crate) enum End {
 }
 
 impl End {
-    /// Whether a connection that publishes nothing may end so without anybody having to know.
+    /// Returns whether this end is not worth a log line if nothing was published.
     pub(super) fn is_ordinary(&self) -> bool {
         match self {
             Self::Closed
@@ -53,7 +53,8 @@ impl End {
             | Self::Removed
             | Self::GaveWay
             | Self::Shutdown => true,
-            // ffmpeg closes without reading our answer to its last command: that resets.
+            // ffmpeg closes without reading our response to its last command, which resets the
+            // connection.
             Self::Io(error) => matches!(
                 error.kind(),
                 io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
@@ -73,9 +74,9 @@ impl fmt::Display for End {
             Self::Replaced => f.write_str("another publisher has taken the stream over"),
             Self::Unfit(refusal) => refusal.fmt(f),
             Self::Removed => f.write_str("removed by whoever runs the gateway"),
-            Self::NoFrame(timeout) => write!(f, "no frame came within {timeout:?}"),
+            Self::NoFrame(timeout) => write!(f, "no frame arrived within {timeout:?}"),
             Self::GaveWay => f.write_str(
-                "no frame came for long, and another publisher needs the place (max under [publishers])",
+                "no frame arrived for long, and the limit of publishers is reached (max under [publishers])",
             ),
             Self::Shutdown => f.write_str("shutdown"),
             Self::Session(error) => error.fmt(f),

@@ -1,4 +1,4 @@
-//! What a client plays.
+//! Playing of a stream over a connection.
 
 use distributary_auth::Action;
 use distributary_net::limited;
@@ -11,11 +11,11 @@ use crate::name::Target;
 use crate::playback::{Over, Playback};
 use crate::session::PlayRequest;
 
-/// Why a stream cannot be played: the code for the client, and the description for a person.
+/// The reason why a stream cannot be played: a code for the client, and a description.
 type Rejection = (&'static str, String);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Grants a stream that is live or can be had, or refuses it.
+    /// Grants a stream that is live or can be provided, or refuses it.
     pub(super) async fn decide_play(&mut self, request: PlayRequest) -> Result<(), End> {
         let target = request.target;
         if self.published.is_empty() {
@@ -39,7 +39,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Gives the player the next thing that waits for it, once it has taken all before.
+    /// Sends the player its next event, once all earlier ones are sent.
     pub(super) fn feed_player(&mut self) {
         let Some(playback) = &mut self.playback else {
             return;
@@ -63,7 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Over::Removed => "Whoever runs the server has ended this player.",
         };
         self.session.end_play(description);
-        // What is published over the same connection goes on.
+        // Streams published over the same connection continue.
         self.end_if_unused(over.into())?;
         if let Some(playback) = self.playback.take() {
             playback.end(&End::from(over));
@@ -81,8 +81,8 @@ impl Asker {
             ("NetStream.Play.Failed", description)
         })?;
         let viewers = self.shared.hub.viewers();
-        let place = viewers.admit(name, limited(self.peer.ip()));
-        let place = place.map_err(|full| {
+        let permit = viewers.admit(name, limited(self.peer.ip()));
+        let permit = permit.map_err(|full| {
             (
                 "NetStream.Play.Failed",
                 format!("{name} cannot be played: {full}."),
@@ -98,7 +98,7 @@ impl Asker {
             .ensure_live_for(name, Some(self.peer.ip()))
             .await;
         summoned.map_err(|error| not_found(&error))?;
-        Playback::begin(&self.shared.hub, name, (self.peer, place), until)
+        Playback::begin(&self.shared.hub, name, (self.peer, permit), until)
             .ok_or_else(|| not_found(&"nobody publishes it"))
     }
 }

@@ -1,4 +1,4 @@
-//! What a client publishes.
+//! Publishing of streams over a connection.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -24,15 +24,15 @@ use crate::session::{MediaMessage, PublishRequest};
 /// A stream that is published over a connection. It goes offline when this is dropped.
 pub(super) struct Published {
     ingest: Ingest,
-    /// By when the first frame has to come.
+    /// Deadline of the first frame.
     first_frame: Option<Instant>,
-    /// Whose lines in the log these are, where the connection has several streams.
+    /// The log span of the stream, since the connection can have several.
     span: Span,
     watcher: JoinHandle<()>,
     holder: HolderEntry,
 }
 
-/// A stream that may not go on.
+/// A dismissed stream.
 pub(super) struct Dismissed {
     stream_id: u32,
     description: &'static str,
@@ -46,7 +46,7 @@ struct Grant {
     gives_way: oneshot::Receiver<()>,
 }
 
-/// Why there is none: the code for the client, and the description for a person.
+/// The reason for a refusal: a code for the client, and a description.
 type Rejection = (&'static str, String);
 
 impl Published {
@@ -63,19 +63,19 @@ impl Published {
         Ok(())
     }
 
-    /// Does what is due.
+    /// Handles passed deadlines.
     pub(super) fn handle_deadline(&mut self, now: Instant) -> Result<(), Refusal> {
         let _entered = self.span.enter();
         self.ingest.handle_deadline(now)
     }
 
-    /// When something is due, if nothing comes before.
+    /// Returns the earliest deadline.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let held = self.ingest.deadline();
         held.into_iter().chain(self.first_frame).min()
     }
 
-    /// Says that the stream has ended, and why.
+    /// Logs the end of the stream and its reason.
     pub(super) fn end(self, reason: &dyn Display) {
         let _entered = self.span.enter();
         self.watcher.abort();
@@ -135,7 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         Dismissal::Removed => ("The server has ended the stream.", End::Removed),
                     },
                     Ok(()) = grant.gives_way => (
-                        "No frame came for long, and another publisher needs the place.",
+                        "No frame arrived for long, and the limit of publishers is reached.",
                         End::GaveWay,
                     ),
                 };
@@ -144,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     description,
                     end,
                 };
-                // Who cannot be told any more has gone.
+                // A publisher that cannot be told has already left.
                 let _ = dismissals.send(dismissed).await;
             }),
             ingest: Ingest::new(grant.publisher, Some(self.peer), now),
@@ -159,12 +159,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Tells a publisher that it may not go on.
+    /// Tells a publisher that it is dismissed.
     pub(super) fn tell_dismissed(&mut self, dismissed: Dismissed) -> Result<(), End> {
         self.end_publish(dismissed.stream_id, dismissed.description, dismissed.end)
     }
 
-    /// Ends what is published without a frame for too long.
+    /// Ends streams without a frame for too long.
     pub(super) fn end_without_frames(&mut self, now: Instant) -> Result<(), End> {
         let Some(limit) = self.shared.config.publishers.publish_timeout else {
             return Ok(());
@@ -183,7 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Ends one stream that is published, and the connection where there is nothing else on it.
+    /// Ends one published stream, and the connection if it has no other.
     pub(super) fn end_publish(
         &mut self,
         stream_id: u32,
@@ -216,7 +216,7 @@ impl Asker {
         identity: &Identity,
     ) -> Result<(), Rejection> {
         let allowed = self.authorize(Action::Publish, name, &identity.query);
-        // A publisher goes on when its token has expired: encoders cannot get another one.
+        // A publisher continues after its token has expired: encoders cannot get another one.
         allowed.await.map(drop).map_err(|denied| {
             (
                 "NetStream.Publish.Denied",
@@ -225,7 +225,7 @@ impl Asker {
         })
     }
 
-    /// Takes the name and a publisher's place.
+    /// Takes the name and a publisher's permit.
     async fn claim(
         &self,
         name: &StreamName,
@@ -235,9 +235,9 @@ impl Asker {
         const BAD_NAME: &str = "NetStream.Publish.BadName";
         let limit = self.shared.config.publishers.publish_timeout;
         let is_stalled = |limit| self.shared.holders.is_without_frame(name, limit);
-        // Asked before a place is taken: the one without a frame may be the one that gives way.
+        // Before taking a permit: the holder of the name without a frame may free one.
         let is_stalled = limit.is_some_and(is_stalled);
-        let place = self.take_place().map_err(|full| {
+        let permit = self.take_permit().map_err(|full| {
             let description = match full {
                 Full::Total(max) => {
                     format!("The limit of {max} publishers is reached (max under [publishers]).")
@@ -249,7 +249,7 @@ impl Asker {
             (BAD_NAME, description)
         })?;
         let publisher = if is_stalled {
-            info!("a publisher that sends no frames loses the name");
+            info!("a publisher without frames loses the name");
             Ok(self.shared.hub.take_over(name, now()))
         } else {
             self.take_name(name, &identity, &heard).await
@@ -264,7 +264,7 @@ impl Asker {
             (BAD_NAME, description)
         })?;
         let holders = &self.shared.holders;
-        let (holder, gives_way) = holders.enter(name.clone(), identity, heard, place);
+        let (holder, gives_way) = holders.enter(name.clone(), identity, heard, permit);
         Ok(Grant {
             publisher,
             holder,
@@ -272,8 +272,8 @@ impl Asker {
         })
     }
 
-    /// Takes a publisher's place, that of one without a frame for long where all are taken.
-    fn take_place(&self) -> Result<Permit, Full> {
+    /// Takes a publisher's permit. At the limit, it dismisses one without a frame for long.
+    fn take_permit(&self) -> Result<Permit, Full> {
         let Shared {
             publishers,
             holders,
@@ -299,10 +299,12 @@ impl Asker {
         }
         match hub.publish(name, now()) {
             Err(PublishError::AlreadyLive) if holders.is_left_by(name, identity, heard).await => {
-                info!("the publisher is back: it takes the name over from its silent connection");
+                info!(
+                    "the publisher has reconnected, and takes the name over from its silent connection"
+                );
                 Ok(hub.take_over(name, now()))
             }
-            // The other may have ended while its silence was awaited.
+            // The other may have ended during the wait.
             Err(PublishError::AlreadyLive) => hub.publish(name, now()),
             taken => taken,
         }

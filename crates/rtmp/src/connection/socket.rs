@@ -1,4 +1,4 @@
-//! A socket that is read and written at the same time.
+//! A socket that is read and written concurrently.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -12,36 +12,36 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-/// How long a client may take to read what it is sent at once: a frame, or our answers.
+/// Timeout of a client to read the output sent at once: a frame, or our responses.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes read at once.
 const READ_SIZE: usize = 32 << 10;
 
-/// Most bytes of answers that wait to be sent; what the client sends is not read while there are more.
+/// Maximum unsent bytes of responses; no input is read while there are more.
 const MAX_UNSENT_ANSWERS: usize = 64 << 10;
 
-/// Most pieces that are written at once.
+/// Maximum pieces that are written at once.
 const MAX_SLICES: usize = 32;
 
-/// How long a client may take to read our last words.
+/// Timeout of a client to read the final output.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
-/// A socket with what is to be sent over it.
+/// A socket with its unsent output.
 #[derive(Debug)]
 pub(super) struct Socket<S> {
     stream: S,
     unsent: VecDeque<Bytes>,
-    /// Since when something is unsent.
+    /// Time since which there is unsent output.
     unsent_since: Option<Instant>,
-    /// Bytes of answers among what is unsent.
+    /// Bytes of responses in the unsent output.
     answers: usize,
 }
 
-/// What has happened.
+/// An event of the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// So many bytes have been read; 0 when the client has closed.
+    /// Number of bytes read; 0 if the client has closed.
     Read(usize),
     /// Nothing is left to be sent.
     Sent,
@@ -57,13 +57,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    /// Queues an answer to the client.
+    /// Queues a response to the client.
     pub(super) fn answer(&mut self, bytes: Bytes) {
         self.answers += bytes.len();
         self.send(bytes);
     }
 
-    /// Queues bytes that the client has not asked for just now.
+    /// Queues bytes that are not a response.
     pub(super) fn send(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
             self.unsent_since.get_or_insert_with(Instant::now);
@@ -71,18 +71,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    /// Whether everything is sent.
+    /// Returns whether everything is sent.
     pub(super) fn is_idle(&self) -> bool {
         self.unsent_since.is_none()
     }
 
-    /// When the client has had enough time to take what is unsent.
+    /// Returns the deadline of the client to read the unsent output.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.unsent_since.map(|since| since + WRITE_TIMEOUT)
     }
 
-    /// Sends what is unsent and appends what comes to `input`, as long as that has fewer than `limit`
-    /// bytes. Nothing is lost when the future is dropped.
+    /// Sends what is unsent and appends what comes to `input`, as long as that has fewer than
+    /// `limit` bytes. Nothing is lost when the future is dropped.
     pub(super) async fn exchange(
         &mut self,
         input: &mut BytesMut,
@@ -141,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Forgets so many bytes that are sent.
+    /// Removes sent bytes.
     fn advance(&mut self, mut written: usize) {
         while let Some(first) = self.unsent.front_mut() {
             if written < first.len() {
@@ -153,8 +153,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    /// Sends what is unsent and closes so that the client can read it: a close with unread input would
-    /// destroy our last words on their way.
+    /// Sends what is unsent and closes so that the client can read it: a close with unread input
+    /// would destroy our last words on their way.
     pub(super) async fn linger(&mut self) {
         let drained = timeout(LINGER, async {
             if !self.is_idle() {

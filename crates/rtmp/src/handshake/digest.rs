@@ -1,8 +1,8 @@
 //! Digests in the handshake: how Flash players and servers prove to each other that they know
 //! Adobe's keys, which everybody does by now.
 //!
-//! No specification of Adobe's describes them; this is the form that librtmp and Flash Player check.
-//! A packet (C1 or S1) has two blocks of 764 bytes, in either order:
+//! No specification of Adobe's describes them; this is the form that librtmp and Flash Player
+//! check. A packet (C1 or S1) has two blocks of 764 bytes, in either order:
 //!
 //! ```text
 //! time (4)  version (4)  digest block  key block       Schema::DigestFirst
@@ -12,8 +12,8 @@
 //! key block:     random  public key (128)  random  offset (4)
 //! ```
 //!
-//! An offset is the sum of its four bytes modulo the room there is. The digest is an HMAC-SHA256 over
-//! the packet without the digest itself.
+//! An offset is the sum of its four bytes modulo the room there is. The digest is an HMAC-SHA256
+//! over the packet without the digest itself.
 
 use std::ops::Range;
 
@@ -36,13 +36,13 @@ pub(super) const KEY_LEN: usize = 128;
 
 const BLOCK_LEN: usize = 764;
 
-/// What follows the text in both keys.
+/// The suffix of the text in both keys.
 const KEY_TAIL: [u8; 32] = [
     0xF0, 0xEE, 0xC2, 0x4A, 0x80, 0x68, 0xBE, 0xE8, 0x2E, 0x00, 0xD0, 0xD1, 0x02, 0x9E, 0x7E, 0x57,
     0x6E, 0xEC, 0x5D, 0x2D, 0x29, 0x80, 0x6F, 0xAB, 0x93, 0xB8, 0xE6, 0x36, 0xCF, 0xEB, 0x31, 0xAE,
 ];
 
-/// Whose key a packet is signed with.
+/// The side with the key that signs a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signer {
     /// The player: C1 and C2.
@@ -52,7 +52,7 @@ pub(super) enum Signer {
 }
 
 impl Signer {
-    /// The key of the digests in C1 and S1.
+    /// Returns the key of the digests in C1 and S1.
     fn text(self) -> &'static [u8] {
         match self {
             Self::FlashPlayer => b"Genuine Adobe Flash Player 001",
@@ -60,7 +60,7 @@ impl Signer {
         }
     }
 
-    /// The key from which the keys for C2 and S2 are made.
+    /// Returns the key from which the keys for C2 and S2 are made.
     fn whole_key(self) -> Vec<u8> {
         [self.text(), &KEY_TAIL].concat()
     }
@@ -76,7 +76,7 @@ pub(super) enum Schema {
 impl Schema {
     pub(super) const ALL: [Self; 2] = [Self::DigestFirst, Self::KeyFirst];
 
-    /// Where the packet has its digest. The range lies within the packet, whatever its bytes are.
+    /// Returns the range of the packet's digest. It lies within the packet, whatever its bytes are.
     pub(super) fn digest_range(self, packet: &Packet) -> Range<usize> {
         let block = match self {
             Self::DigestFirst => 8,
@@ -87,7 +87,8 @@ impl Schema {
         start..start + DIGEST_LEN
     }
 
-    /// Where the packet has its public key. The range lies within the packet, whatever its bytes are.
+    /// Returns the range of the packet's public key. It lies within the packet, whatever its bytes
+    /// are.
     pub(super) fn key_range(self, packet: &Packet) -> Range<usize> {
         let block = match self {
             Self::DigestFirst => 8 + BLOCK_LEN,
@@ -98,7 +99,7 @@ impl Schema {
         start..start + KEY_LEN
     }
 
-    /// The digest of the packet, if it is there and genuine.
+    /// Returns the digest of the packet, if it is there and genuine.
     pub(super) fn verify(self, packet: &Packet, signer: Signer) -> Option<Digest> {
         let range = self.digest_range(packet);
         let digest = packet_digest(packet, &range, signer);
@@ -133,7 +134,7 @@ pub(super) fn sign_answer(
     answer[PACKET_LEN - DIGEST_LEN..].copy_from_slice(&signature);
 }
 
-/// Whether C2 or S2 answers our digest.
+/// Returns whether C2 or S2 answers our digest.
 pub(super) fn verify_answer(
     answer: &Packet,
     challenge: &Digest,
@@ -164,7 +165,7 @@ fn packet_digest(packet: &Packet, digest: &Range<usize>, signer: Signer) -> Dige
     )
 }
 
-/// The sum of the four bytes at `at`.
+/// Returns the sum of the four bytes at `at`.
 fn sum(packet: &Packet, at: usize) -> usize {
     packet[at..at + 4]
         .iter()
@@ -184,7 +185,7 @@ pub(super) fn hmac(key: &[u8], parts: &[&[u8]]) -> Digest {
 mod tests {
     use super::*;
 
-    /// A packet that Python's `hmac` module has signed, see `tests/fixtures/handshake.py`.
+    /// Returns a packet that Python's `hmac` module has signed, see `tests/fixtures/handshake.py`.
     fn packet() -> Packet {
         let mut packet = [0; PACKET_LEN];
         for (n, byte) in packet.iter_mut().enumerate() {

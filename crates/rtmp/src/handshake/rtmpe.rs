@@ -53,13 +53,13 @@ impl KeyExchange {
         Self { private, public }
     }
 
-    /// What the peer is given.
+    /// Returns the public key for the peer.
     pub(super) fn public(&self) -> &Key {
         &self.public
     }
 
-    /// The ciphers of the connection; `None` when the peer's key is none, so that the secret would be
-    /// known to everybody.
+    /// Returns the ciphers of the connection; `None` when the peer's key is none, so that the
+    /// secret would be known to everybody.
     pub(super) fn agree(&self, theirs: &Key) -> Option<RtmpeCipher> {
         let secret = self.secret(theirs)?;
         Some(RtmpeCipher {
@@ -100,8 +100,8 @@ impl fmt::Debug for RtmpeCipher {
     }
 }
 
-/// The cipher of one direction, for which the receiver's public key stands. As many bytes of the key
-/// stream are left out as C2 or S2 would have taken.
+/// Returns the cipher of one direction, for which the receiver's public key stands. As many bytes
+/// of the key stream are left out as C2 or S2 would have taken.
 fn cipher(secret: &Key, receiver: &Key) -> Option<Rc4> {
     let digest = hmac(secret, &[receiver]);
     let mut cipher = Rc4::new_from_slice(digest.get(..RC4_KEY_LEN)?).ok()?;
@@ -113,7 +113,7 @@ fn prime() -> BigUint {
     BigUint::from_bytes_be(&PRIME)
 }
 
-/// The number in all its bytes, leading zeros too.
+/// Returns the number in all its bytes, leading zeros too.
 fn to_key(number: &BigUint) -> Key {
     let bytes = number.to_bytes_be();
     let mut key = [0; KEY_LEN];

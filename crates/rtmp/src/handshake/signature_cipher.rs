@@ -1,8 +1,8 @@
 //! The ciphers that RTMPE types 8 and 9 put over the signatures in C2 and S2.
 //!
-//! A signature is four blocks of eight bytes, and each block is enciphered with a key of a fixed table.
-//! Everybody has the tables, so this protects nothing that type 6 does not: it only tells clients and
-//! servers that know them from those that do not. This is what librtmp speaks.
+//! A signature is four blocks of eight bytes, and each block is enciphered with a key of a fixed
+//! table. Everybody has the tables, so this protects nothing that type 6 does not: it only tells
+//! clients and servers that know them from those that do not. This is what librtmp speaks.
 
 use blowfish::BlowfishLE;
 use blowfish::cipher::{Block, BlockCipherEncrypt, KeyInit};
@@ -18,7 +18,7 @@ const KEYS: usize = 15;
 /// Rounds of XTEA; its authors count them in pairs of Feistel rounds.
 const XTEA_ROUNDS: usize = 32;
 
-/// What XTEA adds to its sum in each round.
+/// The constant that XTEA adds to its sum in each round.
 const XTEA_DELTA: u32 = 0x9E37_79B9;
 
 /// A cipher for signatures.
@@ -31,8 +31,8 @@ pub(super) enum SignatureCipher {
 }
 
 impl SignatureCipher {
-    /// Enciphers a signature. The bytes of `key`, by which the signature was made, choose the keys of
-    /// the blocks.
+    /// Enciphers a signature. The bytes of `key`, by which the signature was made, choose the keys
+    /// of the blocks.
     pub(super) fn encrypt(self, signature: &mut Digest, key: &Digest) {
         let (blocks, _) = signature.as_chunks_mut::<BLOCK_LEN>();
         for (block, choice) in blocks.iter_mut().zip(key.iter().step_by(BLOCK_LEN)) {

@@ -60,7 +60,7 @@ impl Failures {
         failures.remove(name);
     }
 
-    /// Why a stream is not asked for now; `None` when it may be.
+    /// Returns the reason why a stream is not requested now; `None` if it may be.
     pub(super) fn reason(&self, name: &StreamName) -> Option<Arc<str>> {
         let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let failure = failures.get(name)?;

@@ -1,4 +1,4 @@
-//! The section `[pulls]` of the configuration, and the places that it gives.
+//! The section `[pulls]` of the configuration, and its limits.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ pub struct PullsConfig {
     pub max: usize,
     /// Most of them from one server; 0 for all, because most edges have one origin.
     pub max_per_origin: usize,
-    /// Most pulls under way, not live yet, that one IPv4 address or one IPv6 /64 network has asked for;
-    /// this machine may ask for all.
+    /// Most pulls under way, not live yet, that one IPv4 address or one IPv6 /64 network has asked
+    /// for; this machine may ask for all.
     pub max_per_ip: usize,
 }
 
@@ -30,20 +30,22 @@ impl Default for PullsConfig {
     }
 }
 
-/// Why a stream is not pulled.
+/// The limit that keeps a stream from being pulled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NoPlace {
-    #[error("as many streams are pulled as may be ({0}; max under [pulls])")]
+pub(super) enum PullLimit {
+    #[error("the limit of {0} pulled streams is reached (max under [pulls])")]
     Total(usize),
-    #[error("as many streams are pulled from {0} as may be ({1}; max_per_origin under [pulls])")]
+    #[error("the limit of {1} streams pulled from {0} is reached (max_per_origin under [pulls])")]
     Origin(String, usize),
-    #[error("this address waits for as many streams as it may ({0}; max_per_ip under [pulls])")]
+    #[error(
+        "the limit of {0} streams that this address waits for is reached (max_per_ip under [pulls])"
+    )]
     Address(usize),
 }
 
 /// The streams that are pulled now.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct PullQuota {
     limits: PullsConfig,
     total: Arc<Counts<()>>,
     origins: Arc<Counts<String>>,
@@ -52,14 +54,14 @@ pub(super) struct Places {
 
 /// The right to pull one stream.
 #[derive(Debug)]
-pub(super) struct PullPlace {
+pub(super) struct PullPermit {
     _total: Held<()>,
     _origin: Held<String>,
     /// Until the stream is live.
     pub(super) asker: Option<Held<IpAddr>>,
 }
 
-impl Places {
+impl PullQuota {
     pub(super) fn new(limits: PullsConfig) -> Self {
         Self {
             limits,
@@ -69,8 +71,12 @@ impl Places {
         }
     }
 
-    /// Takes a place for a stream of the server `origin`, for whoever has asked first.
-    pub(super) fn take(&self, origin: &str, asker: Option<IpAddr>) -> Result<PullPlace, NoPlace> {
+    /// Takes a permit for a stream of the server `origin`, counted for the first `asker`.
+    pub(super) fn take(
+        &self,
+        origin: &str,
+        asker: Option<IpAddr>,
+    ) -> Result<PullPermit, PullLimit> {
         let PullsConfig {
             max,
             max_per_origin,
@@ -79,19 +85,19 @@ impl Places {
         let asker = match asker.and_then(limited) {
             Some(ip) => {
                 let held = self.askers.take(network(ip), max_per_ip);
-                Some(held.ok_or(NoPlace::Address(max_per_ip))?)
+                Some(held.ok_or(PullLimit::Address(max_per_ip))?)
             }
             None => None,
         };
-        let total = self.total.take((), max).ok_or(NoPlace::Total(max))?;
+        let total = self.total.take((), max).ok_or(PullLimit::Total(max))?;
         let max_per_origin = if max_per_origin == 0 {
             max
         } else {
             max_per_origin
         };
         let held = self.origins.take(origin.to_owned(), max_per_origin);
-        let origin = held.ok_or_else(|| NoPlace::Origin(origin.to_owned(), max_per_origin))?;
-        Ok(PullPlace {
+        let origin = held.ok_or_else(|| PullLimit::Origin(origin.to_owned(), max_per_origin))?;
+        Ok(PullPermit {
             _total: total,
             _origin: origin,
             asker,
@@ -104,33 +110,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_bounded_in_all_by_origin_and_by_asker() {
-        let places = Places::new(PullsConfig {
+    fn pulls_are_limited_in_all_by_origin_and_by_asker() {
+        let quota = PullQuota::new(PullsConfig {
             max: 3,
             max_per_origin: 2,
             max_per_ip: 1,
         });
         let ip = |n: u8| Some(IpAddr::from([192, 0, 2, n]));
-        let mut first = places.take("a", ip(1)).unwrap();
-        assert_eq!(places.take("b", ip(1)).unwrap_err(), NoPlace::Address(1));
+        let mut first = quota.take("a", ip(1)).unwrap();
+        assert_eq!(quota.take("b", ip(1)).unwrap_err(), PullLimit::Address(1));
         first.asker = None;
-        let _second = places.take("a", ip(1)).unwrap();
-        let full = NoPlace::Origin("a".into(), 2);
-        assert_eq!(places.take("a", ip(2)).unwrap_err(), full);
-        let third = places.take("b", ip(2)).unwrap();
-        assert_eq!(places.take("c", None).unwrap_err(), NoPlace::Total(3));
+        let _second = quota.take("a", ip(1)).unwrap();
+        let full = PullLimit::Origin("a".into(), 2);
+        assert_eq!(quota.take("a", ip(2)).unwrap_err(), full);
+        let third = quota.take("b", ip(2)).unwrap();
+        assert_eq!(quota.take("c", None).unwrap_err(), PullLimit::Total(3));
         drop(third);
-        assert!(places.take("c", ip(2)).is_ok());
+        assert!(quota.take("c", ip(2)).is_ok());
     }
 
     #[test]
-    fn one_origin_may_have_all_and_this_machine_may_ask_for_all() {
+    fn loopback_asker_has_no_limit_of_its_own() {
         let limits = PullsConfig::default();
-        let places = Places::new(limits);
+        let quota = PullQuota::new(limits);
         let local = Some(IpAddr::from([127, 0, 0, 1]));
-        let take = || places.take("a", local);
+        let take = || quota.take("a", local);
         let taken: Vec<_> = (0..limits.max).map(|_| take().unwrap()).collect();
-        assert_eq!(take().unwrap_err(), NoPlace::Total(limits.max));
+        assert_eq!(take().unwrap_err(), PullLimit::Total(limits.max));
         drop(taken);
     }
 }

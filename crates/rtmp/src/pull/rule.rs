@@ -9,22 +9,23 @@ use crate::client::{StreamUrl, UrlError};
 use crate::swf::{FlashProgram, SwfError};
 use crate::swf_source::SwfSource;
 
-/// An entry of `[[pull]]`: streams that are fetched from another RTMP server when somebody asks for them.
+/// An entry of `[[pull]]`: streams that are fetched from another RTMP server when somebody asks for
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct PullRule {
     /// The streams.
     #[serde(rename = "match")]
     pub streams: StreamPattern,
-    /// The URL to pull from. A `*` in it stands for what the `*` of the pattern stood for; where the pattern has one
-    /// and the URL has none, it is appended: `live/*` from `rtmp://origin/live` pulls `live/a` from
-    /// `rtmp://origin/live/a`.
+    /// The URL to pull from. A `*` in it stands for what the `*` of the pattern stood for; where
+    /// the pattern has one and the URL has none, it is appended: `live/*` from `rtmp://origin/live`
+    /// pulls `live/a` from `rtmp://origin/live/a`.
     pub from: String,
     /// Time after which a stream without viewers is dropped.
     #[serde(default = "default_idle_timeout", with = "distributary_config::time")]
     pub idle_timeout: Duration,
-    /// URL of the Flash program that the server is told; empty for none. Where the server asks for SWF verification and
-    /// `swf` is not given, the program is downloaded.
+    /// URL of the Flash program that the server is told; empty for none. Where the server asks for
+    /// SWF verification and `swf` is not given, the program is downloaded.
     #[serde(default)]
     pub swf_url: String,
     /// The Flash program that the gateway proves to play when the server asks.

@@ -89,8 +89,8 @@ impl ServerSession {
             self.link
                 .send_control(&Message::UserControl(UserControl::SwfRequest));
         }
-        // ffmpeg over RTMPE enciphers the number in place, then reads it back for its own: any chunk
-        // size we announce breaks its session.
+        // ffmpeg over RTMPE enciphers the number in place, then reads it back for its own: any
+        // chunk size we announce breaks its session.
         if !self.link.summary().encrypted {
             self.link.send_chunk_size(self.config.chunk_size);
         }
@@ -114,7 +114,8 @@ impl ServerSession {
         Ok(())
     }
 
-    /// Asks the client to connect anew, once it is convenient to it. `false`: it does not know how to.
+    /// Asks the client to reconnect when convenient. Returns `false` if the client does not support
+    /// that.
     pub fn request_reconnect(&mut self) -> bool {
         let can_reconnect = self
             .connection
@@ -209,8 +210,9 @@ impl ServerSession {
         }
     }
 
-    /// The message stream that a command means. `deleteStream` has its number, `FCUnpublish` the
-    /// stream's name; some encoders send the name in both, or nothing, and mean the only one they have.
+    /// Returns the message stream that a command means. `deleteStream` has its number,
+    /// `FCUnpublish` the stream's name; some encoders send the name in both, or nothing, and mean
+    /// the only one they have.
     fn named(&self, value: &Value) -> Option<u32> {
         if let Some(number) = value.as_number() {
             return self.active().find(|&id| f64::from(id) == number);

@@ -23,7 +23,8 @@ pub enum SessionEvent {
     NameRefused(TargetError),
     /// The client wanted to publish or play without the right Flash program, and has been refused.
     SwfRefused(SwfRefusal),
-    /// Many messages came one after another of which nothing follows: whoever calls may give others their turn.
+    /// Many messages came one after another of which nothing follows: whoever calls may give others
+    /// their turn.
     Busy,
     /// A message of what is published.
     Media {
@@ -36,21 +37,21 @@ pub enum SessionEvent {
     PublishEnded {
         /// The message stream on which it was published.
         stream_id: u32,
-        /// How it was ended.
+        /// The command that ended it.
         reason: EndReason,
     },
 }
 
-/// What `connect` said.
+/// The content of `connect`.
 #[derive(Clone, PartialEq)]
 pub struct ConnectRequest {
     /// The application, as it was sent. It may have a query with a key.
     pub app: String,
     /// The client's name of itself (`flashVer`), fit for a log.
     pub client: Option<String>,
-    /// How the handshake before it went.
+    /// The result of the handshake.
     pub handshake: HandshakeSummary,
-    /// Whether the client takes a request to connect anew (`capsEx` of Enhanced RTMP).
+    /// True if the client supports reconnect requests (`capsEx` of Enhanced RTMP).
     pub can_reconnect: bool,
 }
 
@@ -66,7 +67,7 @@ impl fmt::Debug for ConnectRequest {
     }
 }
 
-/// What `publish` asked for.
+/// The content of `publish`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishRequest {
     /// The message stream on which it is to be published.
@@ -75,14 +76,14 @@ pub struct PublishRequest {
     pub target: Target,
 }
 
-/// What `play` asked for.
+/// The content of `play`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlayRequest {
     /// The stream and the query that came with it.
     pub target: Target,
 }
 
-/// How a client ended its stream.
+/// The command by which a client ended its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
     /// By `FCUnpublish`.

@@ -23,7 +23,7 @@ pub(crate) const COMMAND_CHUNK_STREAM: u32 = 3;
 pub(crate) struct Link {
     /// The handshake, until it is complete.
     handshake: Option<Handshake>,
-    /// How the handshake went.
+    /// The result of the handshake.
     summary: HandshakeSummary,
     /// The key by which a client proves which Flash program it plays.
     proof_key: ProofKey,
@@ -31,7 +31,7 @@ pub(crate) struct Link {
     /// Deciphered input that has not been read.
     clear: BytesMut,
     reader: ChunkReader,
-    /// What is left of an aggregate message.
+    /// The remaining messages of an aggregate message.
     parts: Option<Aggregate>,
     writer: ChunkWriter,
     /// Bytes of the handshake to send; all of them go before the first chunk.
@@ -40,7 +40,7 @@ pub(crate) struct Link {
     output: Output,
     /// Bytes that came.
     received: u64,
-    /// How many of them the peer knows of.
+    /// The number of bytes that are acknowledged.
     acknowledged: u64,
     /// The peer wants an acknowledgement after this many bytes; 0 for none.
     window: u32,
@@ -66,28 +66,30 @@ impl Link {
         }
     }
 
-    /// Whether the handshake is complete.
+    /// Returns whether the handshake is complete.
     pub(crate) fn is_established(&self) -> bool {
         self.handshake.is_none()
     }
 
-    /// How the handshake went; it must be complete.
+    /// Returns the result of the handshake, which must be complete.
     pub(crate) fn summary(&self) -> HandshakeSummary {
         self.summary
     }
 
-    /// The key by which a client proves which Flash program it plays; the handshake must be complete.
+    /// Returns the key by which a client proves which Flash program it plays; the handshake must be
+    /// complete.
     pub(crate) fn proof_key(&self) -> &ProofKey {
         &self.proof_key
     }
 
-    /// Bounds the longest message, and all that are under way together, for those that begin from now on.
+    /// Bounds the longest message, and all that are under way together, for those that begin from
+    /// now on.
     pub(crate) fn bound_messages(&mut self, longest: usize, under_way: usize) {
         self.reader.bound_messages(longest, under_way);
     }
 
-    /// The next message: of the aggregate under way, else from the front of the input, which is used
-    /// up to the end of that message.
+    /// Returns the next message: of the aggregate under way, else from the front of the input,
+    /// which is used up to the end of that message.
     pub(crate) fn poll_message(
         &mut self,
         input: &mut &[u8],
@@ -211,7 +213,7 @@ impl Link {
             .write_parts(chunk_stream, head, parts, &mut self.output);
     }
 
-    /// The next bytes to send.
+    /// Returns the next bytes to send.
     pub(crate) fn poll_output(&mut self) -> Option<Bytes> {
         if !self.greeting.is_empty() {
             return Some(self.greeting.split().freeze());

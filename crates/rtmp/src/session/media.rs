@@ -1,4 +1,4 @@
-//! What a stream consists of, in either direction: pictures, sound and data.
+//! The media of a stream, in either direction: video, audio and data.
 
 use bytes::Bytes;
 use distributary_media::MediaTime;
@@ -30,12 +30,12 @@ pub enum MediaMessage {
         timestamp: MediaTime,
         /// Its name, `onMetaData` for metadata.
         name: String,
-        /// What it says.
+        /// Its values.
         values: Vec<Value>,
     },
-    /// A data message could not be decoded and was left out.
+    /// A data message could not be decoded and was dropped.
     DataIgnored {
-        /// What is wrong with it.
+        /// The error.
         error: AmfError,
     },
 }
@@ -47,7 +47,7 @@ pub(crate) struct MediaReader {
 }
 
 impl MediaReader {
-    /// What a message means; `None` for one that belongs to no stream, and for data without a name.
+    /// Returns the media of a message; `None` for one of no stream, and for data without a name.
     pub(crate) fn read(&mut self, message: Message, timestamp: u32) -> Option<MediaMessage> {
         match message {
             Message::Video(body) => Some(MediaMessage::Video {

@@ -66,26 +66,27 @@ impl ServerSession {
         self.reject(Purpose::Play, code, description);
     }
 
-    /// The message stream that is played; there is one at most.
+    /// Returns the message stream that is played; there is one at most.
     pub(super) fn played(&self) -> Option<u32> {
         let mut streams = self.streams.iter();
         streams
             .find_map(|(id, activity)| matches!(activity, Activity::Playing { .. }).then_some(*id))
     }
 
-    /// Sends a player an FLV video tag body with its decoding time in milliseconds, modulo 2^32. The
-    /// body is the parts one after another.
+    /// Sends a player an FLV video tag body with its decoding time in milliseconds, modulo 2^32.
+    /// The body is the parts one after another.
     pub fn send_video(&mut self, timestamp: u32, parts: &[Bytes]) {
         self.send_parts(VIDEO_CHUNK_STREAM, type_id::VIDEO, timestamp, parts);
     }
 
-    /// Sends a player an FLV audio tag body with its time in milliseconds, modulo 2^32. The body is the
-    /// parts one after another.
+    /// Sends a player an FLV audio tag body with its time in milliseconds, modulo 2^32. The body is
+    /// the parts one after another.
     pub fn send_audio(&mut self, timestamp: u32, parts: &[Bytes]) {
         self.send_parts(AUDIO_CHUNK_STREAM, type_id::AUDIO, timestamp, parts);
     }
 
-    /// Sends a player a data message such as `onMetaData` with its time in milliseconds, modulo 2^32.
+    /// Sends a player a data message such as `onMetaData` with its time in milliseconds, modulo
+    /// 2^32.
     pub fn send_data(&mut self, timestamp: u32, name: &str, values: Vec<Value>) {
         if let Some(stream_id) = self.played() {
             let values = std::iter::once(name.into()).chain(values).collect();

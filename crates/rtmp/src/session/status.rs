@@ -2,12 +2,12 @@
 
 use crate::amf::{Value, object};
 
-/// A command went well.
+/// Returns a command went well.
 pub(super) fn status(code: &str, description: &str) -> Value {
     info("status", code, description)
 }
 
-/// A command was refused.
+/// Returns a command was refused.
 pub(super) fn error(code: &str, description: &str) -> Value {
     info("error", code, description)
 }
@@ -32,13 +32,13 @@ const AUDIO_CODECS: [&str; 2] = ["mp4a", "Opus"];
 /// Enhanced RTMP's `FourCcInfoMask.CanForward`.
 const CAN_FORWARD: f64 = 4.0;
 
-/// Enhanced RTMP's `CapsExMask.Reconnect`: takes a request to connect anew.
+/// Enhanced RTMP's `CapsExMask.Reconnect`: supports reconnect requests.
 pub(super) const CAN_RECONNECT: u32 = 0x01;
 
 /// Enhanced RTMP's `CapsExMask`: Reconnect, Multitrack, ModEx and TimestampNanoOffset.
 const CAPABILITIES: f64 = (CAN_RECONNECT | 0x02 | 0x04 | 0x08) as f64;
 
-/// Asks a client to connect anew, to the address it knows (Enhanced RTMP v2, "Reconnect Request").
+/// Asks a client to reconnect to the same address (Enhanced RTMP v2, "Reconnect Request").
 pub(super) fn reconnect_request() -> Value {
     status(
         "NetConnection.Connect.ReconnectRequest",
@@ -46,9 +46,10 @@ pub(super) fn reconnect_request() -> Value {
     )
 }
 
-/// The properties in the answer to `connect`. Clients look for a version of Flash Media Server
-/// there, and some check that it is at least 3. An enhanced client is told what it may send
-/// (<https://veovera.org/docs/enhanced/enhanced-rtmp-v2>, "Enhancing NetConnection connect Command").
+/// Returns the properties in the answer to `connect`. Clients look for a version of Flash Media
+/// Server there, and some check that it is at least 3. An enhanced client is told what it may send
+/// (<https://veovera.org/docs/enhanced/enhanced-rtmp-v2>, "Enhancing NetConnection connect
+/// Command").
 pub(super) fn server_properties(enhanced: bool) -> Value {
     let mut members: Vec<(&str, Value)> = vec![
         ("fmsVer", "FMS/3,5,7,7009".into()),
@@ -70,7 +71,7 @@ fn forwarded(codec: &str) -> (&str, Value) {
     (codec, CAN_FORWARD.into())
 }
 
-/// The information in the answer to `connect`.
+/// Returns the information in the answer to `connect`.
 pub(super) fn connect_success(object_encoding: f64) -> Value {
     object([
         ("level", "status".into()),

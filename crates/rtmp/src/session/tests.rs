@@ -15,7 +15,7 @@ use distributary_names::NameError;
 struct Pair {
     server: ServerSession,
     client: Link,
-    /// What the server has not read.
+    /// Bytes that the server has not read.
     input: Vec<u8>,
     events: VecDeque<SessionEvent>,
     now: Instant,
@@ -36,7 +36,7 @@ impl Pair {
         pair
     }
 
-    /// A client that has connected to the application `live`.
+    /// Returns a client that has connected to the application `live`.
     fn connected() -> Self {
         let mut pair = Self::new(SessionConfig::default());
         pair.call("connect", 1.0, [object([("app", "live".into())])]);
@@ -48,7 +48,7 @@ impl Pair {
         pair
     }
 
-    /// A client that publishes `live/test` on stream 1.
+    /// Returns a client that publishes `live/test` on stream 1.
     fn publishing() -> Self {
         let mut pair = Self::connected();
         pair.publish("test");
@@ -149,7 +149,7 @@ fn codes(messages: &[Message]) -> Vec<&str> {
         .collect()
 }
 
-/// What is published on stream 1.
+/// Returns the name published on stream 1.
 fn media(message: MediaMessage) -> SessionEvent {
     SessionEvent::Media {
         stream_id: 1,
@@ -579,7 +579,7 @@ impl Pair {
         self.send(0, 1, &Message::Command(play));
     }
 
-    /// A client that plays `live/test` on stream 1.
+    /// Returns a client that plays `live/test` on stream 1.
     fn playing() -> Self {
         let mut pair = Self::connected();
         pair.play("test?token=t");
@@ -771,7 +771,7 @@ fn stray_bytes_behind_connect_and_publish_do_no_harm() {
     ));
 }
 
-/// A data message of 104 bytes that unfolds to 500 values if references are free.
+/// Returns a data message of 104 bytes that unfolds to 500 values if references are free.
 fn bomb() -> Vec<u8> {
     let mut bytes = vec![2, 0, 1, b'x', 0x0A, 0, 0, 0, 20];
     bytes.extend([5; 20]);
@@ -779,7 +779,7 @@ fn bomb() -> Vec<u8> {
     bytes
 }
 
-/// An aggregate of these data messages.
+/// Returns an aggregate of these data messages.
 fn aggregate(parts: usize, part: &[u8]) -> Vec<u8> {
     let len = part.len() as u32;
     let mut head = vec![type_id::DATA_AMF0];
@@ -954,7 +954,7 @@ fn an_aggregate_message_comes_as_its_parts() {
 }
 
 #[test]
-fn a_client_that_can_is_asked_to_connect_anew() {
+fn client_that_supports_it_is_asked_to_reconnect() {
     let mut pair = Pair::publishing();
     assert!(!pair.server.request_reconnect(), "it does not know how to");
     assert_eq!(pair.exchange(), []);
@@ -987,7 +987,7 @@ fn long_messages_are_for_publishers() {
     assert_eq!(pair.events().len(), 1);
 }
 
-/// The beginnings of messages of 64 KiB on chunk streams 3 to 8.
+/// Returns the beginnings of messages of 64 KiB on chunk streams 3 to 8.
 fn unfinished_messages() -> Vec<u8> {
     let begin = |chunk_stream: u8| [chunk_stream, 0, 0, 0, 1, 0, 0, 9, 1, 0, 0, 0];
     let chunks = (3..9).map(|chunk_stream| [&begin(chunk_stream)[..], &[0; 128]].concat());
@@ -1103,7 +1103,7 @@ fn each_phase_has_its_deadline() {
         pair.server.handle_timeout(start + second(3610)),
         Err(SessionError::ReadTimeout(second(10)))
     );
-    // After the stream's end the time without one counts anew.
+    // After the stream's end the idle timeout restarts.
     pair.call("FCUnpublish", 6.0, [Value::Null, "test".into()]);
     pair.exchange();
     assert_eq!(pair.server.deadline(), start + second(3610));

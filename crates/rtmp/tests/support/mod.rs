@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// How long anything may take before a test gives up on it.
+/// Timeout of each step of a test.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server that runs until it is dropped or told to stop.
@@ -179,7 +179,8 @@ impl Ffmpeg {
         Self { child }
     }
 
-    /// Publishes moving pictures (30 per second, a keyframe each second) and a tone in real time.
+    /// Publishes moving video (30 frames per second, a keyframe each second) and a tone in real
+    /// time.
     pub fn publish(url: &str, seconds: &str) -> Self {
         Self::start(&[
             "-re",

@@ -92,8 +92,8 @@ pub const H264_HEADER: &[u8] = &[
     0x0F, 0x16, 0x2E, 0x48, 0x01, 0x00, 0x05, 0x68, 0xCB, 0x83, 0xCB, 0x20,
 ];
 
-/// A frame with one NAL unit of this length, filled with `fill`: a slice that begins at the first macroblock, as
-/// those of a frame of its own do.
+/// A frame with one NAL unit of this length, filled with `fill`: a slice that begins at the first
+/// macroblock, as those of a frame of its own do.
 pub fn frame(keyframe: bool, len: usize, fill: u8) -> Bytes {
     let (kind, nal) = if keyframe { (0x17, 0x65) } else { (0x27, 0x41) };
     let mut body = vec![kind, 1, 0, 0, 0];

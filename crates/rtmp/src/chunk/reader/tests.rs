@@ -115,7 +115,7 @@ fn chunk_streams_may_interleave() {
     assert_eq!(messages[1].payload[..], long[..]);
 }
 
-/// A message of 130 bytes at 0x01000000 whose continuation is preceded by `repeated`.
+/// Returns a message of 130 bytes at 0x01000000 whose continuation is preceded by `repeated`.
 fn extended(repeated: &[u8]) -> Vec<u8> {
     [
         &[0x04, 0xFF, 0xFF, 0xFF, 0, 0, 134, 9, 1, 0, 0, 0, 1, 0, 0, 0][..],
