@@ -150,7 +150,7 @@ mod tests {
     fn other_codecs_are_refused_by_name() {
         assert_eq!(
             parse(&[0x2f, 0xff]).unwrap_err().to_string(),
-            "audio is coded as MP3"
+            "audio is encoded as MP3, which is not supported"
         );
     }
 
@@ -180,7 +180,7 @@ mod tests {
             assert_eq!(parse_enhanced(body).unwrap(), AudioTag::Nothing);
         }
         let other = parse_enhanced(b"\x90fLaC\0").unwrap_err().to_string();
-        assert_eq!(other, "audio is coded as fLaC");
+        assert_eq!(other, "audio is encoded as fLaC, which is not supported");
         assert!(matches!(
             parse_enhanced(b"\x93Opus"),
             Err(FlvError::UnknownPacketType { packet_type: 3, .. })

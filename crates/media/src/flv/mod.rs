@@ -69,13 +69,13 @@ impl fmt::Display for TagKind {
 #[non_exhaustive]
 pub enum FlvError {
     /// The video codec is not supported. Returned for every tag of the track.
-    #[error("the video codec {name} is not supported")]
+    #[error("video is encoded as {name}, which is not supported")]
     UnsupportedVideoCodec {
         /// The codec, for display; a FourCC as received.
         name: Cow<'static, str>,
     },
     /// The audio codec is not supported. Returned for every tag of the track.
-    #[error("the audio codec {name} is not supported")]
+    #[error("audio is encoded as {name}, which is not supported")]
     UnsupportedAudioCodec {
         /// The codec, for display; a FourCC as received.
         name: Cow<'static, str>,

@@ -239,7 +239,7 @@ mod tests {
     fn other_codecs_are_refused_by_name() {
         assert_eq!(
             parse(&[0x12, 1]).unwrap_err().to_string(),
-            "video is coded as Sorenson H.263"
+            "video is encoded as Sorenson H.263, which is not supported"
         );
     }
 
@@ -278,9 +278,12 @@ mod tests {
             assert_eq!(parse_enhanced(body).unwrap(), expected, "{body:?}");
         }
         let unknown = parse_enhanced(b"\x90vvc1\0").unwrap_err().to_string();
-        assert_eq!(unknown, "video is coded as vvc1");
+        assert_eq!(unknown, "video is encoded as vvc1, which is not supported");
         let garbage = parse_enhanced(b"\x90\xff\n\0\0").unwrap_err().to_string();
-        assert_eq!(garbage, "video is coded as \\xff\\n\\x00\\x00");
+        assert_eq!(
+            garbage,
+            "video is encoded as \\xff\\n\\x00\\x00, which is not supported"
+        );
         assert!(matches!(
             parse_enhanced(b"\x91avc1\0"),
             Err(FlvError::Truncated { .. })
