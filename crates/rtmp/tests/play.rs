@@ -31,7 +31,7 @@ async fn ffmpeg_plays_what_ffmpeg_publishes() {
     assert!(status.success(), "{said}");
 
     let (frames, log) = decode(&copy).await;
-    assert!(said.contains("320x240") && said.contains("aac"), "{said}");
+    assert!(log.contains("320x240") && log.contains("aac"), "{log}");
     assert!((60..=150).contains(&frames), "{frames}: {log}");
 }
 
