@@ -111,8 +111,13 @@ impl Players {
             }),
             removed: tell,
         });
-        let id = PlayerId(rand::random());
-        self.by_id.insert(id, Arc::clone(&entry));
+        let id = loop {
+            let id = PlayerId(rand::random());
+            if let dashmap::Entry::Vacant(vacant) = self.by_id.entry(id) {
+                vacant.insert(Arc::clone(&entry));
+                break id;
+            }
+        };
         Player {
             players: Arc::clone(self),
             id,

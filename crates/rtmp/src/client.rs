@@ -239,18 +239,24 @@ impl Connection {
     /// dropped.
     async fn step(&mut self) -> Result<(), ClientError> {
         self.flush().await?;
-        if let Some(program) = &mut self.program {
-            // The server grants nothing before the proof, so its messages can wait.
-            let swf = program.await;
-            self.program = None;
-            if let Ok(Some(swf)) = swf {
-                self.session.prove_swf(&swf);
-            }
-            return self.flush().await;
-        }
         let mut bytes = [0; READ_SIZE];
-        let read = timeout(STEP_TIMEOUT, self.socket.read(&mut bytes));
-        let len = read.await.map_err(|_| ClientError::Timeout)??;
+        let len = match &mut self.program {
+            // Media goes on while the program is downloaded, which has a timeout of its own.
+            Some(program) => tokio::select! {
+                swf = program => {
+                    self.program = None;
+                    if let Ok(Some(swf)) = swf {
+                        self.session.prove_swf(&swf);
+                    }
+                    return self.flush().await;
+                }
+                len = self.socket.read(&mut bytes) => len?,
+            },
+            None => {
+                let read = timeout(STEP_TIMEOUT, self.socket.read(&mut bytes));
+                read.await.map_err(|_| ClientError::Timeout)??
+            }
+        };
         self.handle(bytes.get(..len).unwrap_or_default())
     }
 

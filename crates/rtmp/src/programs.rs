@@ -90,13 +90,13 @@ impl Programs {
         match self.try_download(url).await {
             Ok(swf) => {
                 info!(
-                    swf_url = url,
+                    host = host(url),
                     "downloaded the SWF file that the server asks for"
                 );
                 Some(swf)
             }
             Err(error) => {
-                warn!(swf_url = url, %error, "SWF verification is not answered: the file cannot be downloaded");
+                warn!(host = host(url), %error, "SWF verification is not answered: the file cannot be downloaded");
                 None
             }
         }
@@ -117,4 +117,10 @@ impl Programs {
         let read = spawn_blocking(move || Swf::read(&file[..])).await;
         Ok(read.map_err(|error| SwfError::Io(io::Error::other(error)))??)
     }
+}
+
+/// Returns the host of a URL for the log: path and query may hold a secret.
+fn host(url: &str) -> Option<String> {
+    let uri: http::Uri = url.parse().ok()?;
+    uri.authority().map(|authority| authority.host().to_owned())
 }

@@ -33,7 +33,7 @@ impl HeldAudio {
     }
 
     /// Logs the waiting frames. Two frames become one packet if they fit: after a video frame there
-    /// is room
+    /// is room for one packet in the same call.
     pub(super) fn release(&mut self, log: &mut Log, now: Instant) {
         self.since = None;
         let mut frames = self.frames.drain(..).peekable();

@@ -66,6 +66,9 @@ pub(crate) use driver::spawn;
 /// Time between two rounds of everything that needs no exact deadline.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Time between two such rounds while a requested rendition is about to come.
+const RENDITION_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Some of the viewers of the gateway.
 pub(crate) struct Shard<O> {
     index: usize,
@@ -254,8 +257,13 @@ impl<O: Outlet> Shard<O> {
             }
         }
         if self.needs_upkeep() && now >= self.next_upkeep {
-            self.next_upkeep = now + UPKEEP_INTERVAL;
             self.keep_up(now);
+            let interval = if self.streams.await_rendition(now) {
+                RENDITION_INTERVAL
+            } else {
+                UPKEEP_INTERVAL
+            };
+            self.next_upkeep = now + interval;
         }
     }
 
@@ -494,11 +502,7 @@ impl<O: Outlet> Shard<O> {
                 continue;
             };
             self.transmitter.send_media(*key, viewer, stream, now);
-            if viewer.peer.is_report_due(now) {
-                self.schedule.note(*key, viewer, now);
-            } else {
-                self.schedule.note_behind(*key, viewer);
-            }
+            self.schedule.note_sent(*key, viewer, now);
         }
     }
 

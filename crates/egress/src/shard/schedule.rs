@@ -63,6 +63,16 @@ impl Schedule {
     }
 
     /// Removes a viewer that is gone.
+    /// Notes that a viewer at the live edge was sent media, which is cheaper than [`Self::note`].
+    pub(super) fn note_sent(&mut self, key: usize, viewer: &mut Viewer, now: Instant) {
+        let is_earlier = |due| viewer.armed.is_none_or(|armed| due < armed);
+        if viewer.peer.report_due().is_some_and(is_earlier) {
+            self.note(key, viewer, now);
+        } else {
+            self.note_behind(key, viewer);
+        }
+    }
+
     pub(super) fn remove(&mut self, key: usize, viewer: &mut Viewer) {
         self.disarm(key, viewer);
         if std::mem::take(&mut viewer.is_listed) {

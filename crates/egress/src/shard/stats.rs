@@ -6,6 +6,9 @@ use super::streams::Streams;
 use super::viewers::{Viewer, Viewers};
 use crate::state::SessionStats;
 
+/// Time between two updates of the stats, a little less than a round of upkeep.
+const STATS_INTERVAL: Duration = Duration::from_millis(900);
+
 /// Interval at which the audio encoder is told the loss.
 const LOSS_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -18,12 +21,14 @@ const LOSS_STEPS: [u8; 6] = [0, 2, 5, 10, 15, 20];
 
 /// Writes the stats of a shard's viewers.
 pub(super) struct StatsWriter {
+    next: Instant,
     next_loss: Instant,
 }
 
 impl StatsWriter {
     pub(super) fn new(now: Instant) -> Self {
         Self {
+            next: now,
             next_loss: now + LOSS_INTERVAL,
         }
     }
@@ -31,6 +36,10 @@ impl StatsWriter {
     /// Writes the stats of all viewers for the API, and now and then the loss of each stream for
     /// its audio encoder.
     pub(super) fn write(&mut self, viewers: &Viewers, streams: &Streams, now: Instant) {
+        if now < self.next {
+            return;
+        }
+        self.next = now + STATS_INTERVAL;
         for viewer in viewers.iter() {
             viewer.write_stats(now);
         }

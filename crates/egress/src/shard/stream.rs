@@ -10,6 +10,9 @@ use super::b_frames::{BFrameFilter, Treatment};
 use super::held_audio::{HeldAudio, MAX_WAIT};
 use crate::engine_config::EngineConfig;
 
+/// Time in which a transcoder usually starts to send its rendition.
+const RENDITION_START: Duration = Duration::from_secs(5);
+
 /// The next step of a shard after it has logged an event of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reaction {
@@ -61,7 +64,8 @@ impl ShardStream {
     }
 
     /// Logs a delivery of the hub. With `bundle_from` viewers or more, audio waits for the next
-    /// video
+    /// video frame: a call to the kernel costs about as much for one audio packet as for a whole
+    /// video frame, so they share one.
     pub(super) fn handle(
         &mut self,
         event: &StreamEvent,
@@ -120,6 +124,12 @@ impl ShardStream {
             self.requested = Some(now);
         }
         is_due
+    }
+
+    /// Returns whether a rendition was requested so lately that it may come at any moment.
+    pub(super) fn awaits_rendition(&self, now: Instant) -> bool {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < RENDITION_START;
+        self.requested.is_some_and(is_recent)
     }
 
     /// Logs a frame.

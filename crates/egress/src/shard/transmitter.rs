@@ -87,7 +87,7 @@ impl<O: Outlet> Transmitter<O> {
     }
 
     /// Queues media that is due on a viewer's connection while that has room. A viewer that does
-    /// not
+    /// not drain it is held back, and skips to the newest keyframe when it continues.
     fn queue_media(
         &mut self,
         viewer: &mut Viewer,

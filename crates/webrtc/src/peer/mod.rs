@@ -359,12 +359,11 @@ impl Peer {
         Some(deadlines.fold(self.ice.poll_timeout(), Instant::min))
     }
 
-    /// Returns whether a sender report is due. Sending media can bring its time forward, and changes no
-    /// other deadline.
+    /// Returns when the next sender report is due. Sending media can bring this forward, and changes
+    /// no other deadline.
     #[must_use]
-    pub fn is_report_due(&self, now: Instant) -> bool {
-        let due = self.media.as_ref().and_then(Media::poll_timeout);
-        due.is_some_and(|due| due <= now)
+    pub fn report_due(&self) -> Option<Instant> {
+        self.media.as_ref().and_then(Media::poll_timeout)
     }
 
     /// Handles due timeouts: sender reports, DTLS retransmissions, checks of ours, the end of a

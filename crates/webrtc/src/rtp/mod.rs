@@ -25,7 +25,8 @@ pub use header::RtpHeader;
 pub use payload::Payload;
 
 /// Cuts the units of a frame, or of a part of one, into payloads of at most `max_payload` bytes, by
-/// the
+/// the format of its codec (see [`VideoFrame::units`](distributary_media::VideoFrame::units)).
+/// Returns none for a codec without a format.
 pub fn packetise(
     codec: VideoCodec,
     units: &[Bytes],

@@ -226,7 +226,7 @@ impl ReplayWindow {
 }
 
 /// Returns the additional authenticated data of an encrypted SRTCP packet: header, SSRC and index
-/// word
+/// word (RFC 7714 section 9.2).
 fn associated_data(packet: &[u8], word: u32) -> [u8; HEADER_LEN + INDEX_LEN] {
     let mut aad = [0; HEADER_LEN + INDEX_LEN];
     aad[..HEADER_LEN].copy_from_slice(&packet[..HEADER_LEN]);

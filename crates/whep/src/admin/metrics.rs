@@ -225,26 +225,27 @@ fn collect_viewers(viewers: &[Watching], labels: &mut Labels, registry: &mut Reg
         connected.get_or_create(&of).inc();
         let bits = i64::try_from(viewer.bitrate()).unwrap_or(i64::MAX);
         sent.get_or_create(&of).inc_by(bits);
-        let report = match viewer {
-            Watching::Session(report) => report,
+        // Both are there for each stream, so that the share of limited viewers can be computed.
+        let (players, limited) = (
+            rtmp.get_or_create_owned(&of),
+            limited.get_or_create_owned(&of),
+        );
+        let info = match viewer {
+            Watching::Session(info) => info,
             Watching::Player(_) => {
-                rtmp.get_or_create(&of).inc();
-                // Zero, so that the share of limited viewers can be computed.
-                limited.get_or_create(&of).inc_by(0);
+                players.inc();
                 continue;
             }
         };
-        let peer = &report.stats.peer;
-        limited
-            .get_or_create(&of)
-            .inc_by(i64::from(peer.is_limited));
+        let peer = &info.stats.peer;
+        limited.inc_by(i64::from(peer.is_limited));
         if let Some(bits) = peer.bandwidth {
             bandwidth.get_or_create(&of).observe(bits as f64);
         }
         if let Some(time) = peer.round_trip {
             round_trip.get_or_create(&of).observe(time.as_secs_f64());
         }
-        if let Some(part) = report.stats.loss() {
+        if let Some(part) = info.stats.loss() {
             loss.get_or_create(&of).observe(part);
         }
     }

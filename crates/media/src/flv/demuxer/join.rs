@@ -229,8 +229,11 @@ impl Join {
         if self.mode == Mode::Whole
             && let Ok(mut events) = before
         {
-            // The first access unit was whole, so this is another one.
-            events.extend(self.pass(tag, video)?);
+            // The first access unit was whole, so this is another one. If it is broken, the first one
+            // is not lost with it; the errors of those after it are reported.
+            if let Ok(next) = self.pass(tag, video) {
+                events.extend(next);
+            }
             return Ok(events);
         }
         self.held = Some(Held {
@@ -476,6 +479,19 @@ mod tests {
                 assert_eq!(publisher.frames, reference.frames);
             }
         }
+    }
+
+    #[test]
+    fn broken_second_access_unit_does_not_lose_the_first() {
+        let mut publisher = Publisher::live(false);
+        publisher.send(0, &[h264_slice(0x65, 0, 1)]).unwrap();
+        let broken = Bytes::from_static(&[0x27, 1, 0, 0, 7, 0xff, 0xff, 0xff, 0xff, 0x41]);
+        let time = MediaTime::from_millis(STEP);
+        let events = publisher.demuxer.handle_video(time, broken.clone());
+        publisher.take(events.unwrap());
+        assert_eq!(publisher.frames.len(), 1);
+        let time = MediaTime::from_millis(2 * STEP);
+        assert!(publisher.demuxer.handle_video(time, broken).is_err());
     }
 
     #[test]
