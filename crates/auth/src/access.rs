@@ -9,7 +9,9 @@ use distributary_names::StreamName;
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
-use crate::jwt::LEEWAY;
+/// Maximum difference between the clocks of two machines: a token is accepted for this long after
+/// its expiry.
+pub const LEEWAY: Duration = Duration::from_secs(30);
 
 /// Query parameters with the credentials of clients that cannot set headers, in the order in which
 /// they are tried: ours, that of MediaMTX, and that of encoders.

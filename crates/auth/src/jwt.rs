@@ -17,14 +17,11 @@ use jsonwebtoken::{Validation, decode, decode_header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use crate::access::LEEWAY;
 use crate::access::{AccessRequest, Denied, Grant};
 use crate::http_url::HttpUrl;
 pub use crate::key_set::JwtError;
 use crate::key_set::{Key, KeySource, Keys};
-
-/// Maximum difference between the clocks of two machines: a token is accepted for this long after
-/// its expiry.
-pub const LEEWAY: Duration = Duration::from_secs(30);
 
 /// Maximum length of a token, in bytes.
 const MAX_TOKEN: usize = 8 * 1024;

@@ -3,9 +3,9 @@
 use distributary_auth::Authorizer;
 use distributary_rtmp::RtmpServer;
 
+use crate::certificates;
 use crate::config::Config;
 use crate::error::StartError;
-use crate::gateway;
 use crate::logging;
 
 /// Checks everything that would prevent a start: rules, files, an open admin API. Ports and host
@@ -16,7 +16,7 @@ use crate::logging;
 pub fn check(config: &Config) -> Result<(), StartError> {
     RtmpServer::check(&config.publishers, &config.pull).map_err(StartError::Rtmp)?;
     Authorizer::new(config.auth.clone())?;
-    gateway::check_certificates(config)?;
+    certificates::check(config)?;
     logging::check(&config.log)?;
     Ok(())
 }

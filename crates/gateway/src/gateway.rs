@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::banner::Addresses;
 use crate::candidates::{Announce, Reach, candidates, reach};
+use crate::certificates::identity;
 use crate::config::Config;
 use crate::demo;
 use crate::error::{Listener, RunError, StartError};
@@ -306,27 +307,6 @@ fn bind_rtmp(
     };
     let tls = rtmp.tls.as_ref().map(|tls| tls.listen);
     RtmpServer::bind(rtmp, hub.clone()).map_err(|error| StartError::rtmp(error, tls))
-}
-
-/// Checks that the certificates are usable.
-pub(crate) fn check_certificates(config: &Config) -> Result<(), StartError> {
-    for (listener, tls) in [
-        (Listener::Rtmps, &config.rtmps),
-        (Listener::Https, &config.https),
-        (Listener::AdminHttps, &config.admin_https),
-    ] {
-        if tls.listen.0.is_some() {
-            let checked = identity(listener, tls)?.check();
-            checked.map_err(|source| StartError::Tls { listener, source })?;
-        }
-    }
-    Ok(())
-}
-
-/// Returns the certificate of a TLS listener.
-fn identity(listener: Listener, tls: &TlsListener) -> Result<TlsIdentity, StartError> {
-    tls.identity()
-        .map_err(|source| StartError::Tls { listener, source })
 }
 
 /// Returns the settings of RTMPS, if it is enabled.

@@ -16,6 +16,7 @@
 
 pub mod banner;
 pub mod candidates;
+mod certificates;
 pub mod check;
 pub mod cli;
 pub mod config;

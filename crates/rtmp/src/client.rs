@@ -12,10 +12,11 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::{Instrument, warn};
 
 use crate::amf::Value;
+use crate::clock::now;
 use crate::programs::Programs;
 use crate::session::{MediaMessage, SessionError};
 use crate::swf::Swf;
@@ -314,9 +315,4 @@ impl Connection {
         self.socket.shutdown().await?;
         Ok(())
     }
-}
-
-/// Returns the clock of this driver, which tests can stop.
-fn now() -> std::time::Instant {
-    Instant::now().into_std()
 }

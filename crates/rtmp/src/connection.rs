@@ -8,16 +8,17 @@ mod socket;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use distributary_auth::{AccessRequest, Action, Denied};
 use distributary_names::StreamName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::timeout_at;
 use tracing::{Instrument, debug, error_span, info, warn};
 
+use crate::clock::{now, reached, wall_clock};
 use crate::holders::LastHeard;
 use crate::name::Query;
 use crate::playback::Playback;
@@ -382,28 +383,6 @@ async fn receive(playback: Option<&mut Playback>) {
         Some(playback) => playback.receive().await,
         None => std::future::pending().await,
     }
-}
-
-/// Completes at this moment; never if it is `None`.
-pub(crate) async fn reached(moment: Option<tokio::time::Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// The wall clock, by which tokens expire.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "clients are granted something the moment they ask"
-)]
-fn wall_clock() -> SystemTime {
-    SystemTime::now()
-}
-
-/// Returns the clock of this driver, which tests can stop.
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod amf3;
 mod backlog;
 pub mod chunk;
 pub mod client;
+mod clock;
 mod config;
 mod connection;
 pub mod handshake;

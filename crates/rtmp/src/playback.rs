@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::backlog::Backlog;
-use crate::connection::{now, reached};
+use crate::clock::{now, reached};
 use crate::json::from_json;
 use crate::session::ServerSession;
 

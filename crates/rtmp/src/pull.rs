@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, error_span, info, warn};
 
 use crate::client::{self, ClientError, ClientPlayer, StreamUrl};
-use crate::connection::reached;
+use crate::clock::reached;
 use crate::ingest::Ingest;
 use crate::server::Shared;
 

@@ -7,6 +7,7 @@
 
 mod events;
 mod join;
+mod tagged_frame;
 #[cfg(test)]
 mod tests;
 mod video_state;
@@ -23,7 +24,8 @@ use super::{FlvError, TagKind};
 use crate::aac::AudioSpecificConfig;
 use crate::adts::{AdtsFrames, AdtsHeader};
 use crate::{AudioCodec, AudioFrame, AudioTrack, Frame, MediaTime, VideoCodec};
-use join::{Join, TaggedFrame};
+use join::Join;
+use tagged_frame::TaggedFrame;
 use video_state::VideoState;
 
 pub use events::{FlvEvent, FlvEvents, OtherTrack};

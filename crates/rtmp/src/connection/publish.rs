@@ -14,7 +14,8 @@ use tokio::task::JoinHandle;
 use tracing::{Span, error_span, info, warn};
 
 use super::end::End;
-use super::{Asker, Connection, now};
+use super::{Asker, Connection};
+use crate::clock::now;
 use crate::config::OnDuplicate;
 use crate::holders::{HolderEntry, Identity, LastHeard};
 use crate::ingest::Ingest;

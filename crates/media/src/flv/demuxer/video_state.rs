@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::super::FlvError;
-use super::join::{Part, TaggedFrame};
+use super::tagged_frame::{Part, TaggedFrame};
 use super::{FlvEvent, FlvEvents};
 use crate::av1::{Av1CodecConfigurationRecord, SequenceHeader, TemporalUnitFilter};
 use crate::h264::nal;

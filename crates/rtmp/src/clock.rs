@@ -1,0 +1,27 @@
+//! The clocks of the drivers.
+
+use std::time::{Instant, SystemTime};
+
+use tokio::time::sleep_until;
+
+/// Completes at this moment; never if it is `None`.
+pub(crate) async fn reached(moment: Option<tokio::time::Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The wall clock, by which tokens expire.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "clients are granted something the moment they ask"
+)]
+pub(crate) fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Returns the clock of this driver, which tests can stop.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
