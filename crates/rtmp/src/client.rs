@@ -241,8 +241,8 @@ impl Connection {
     async fn step(&mut self) -> Result<(), ClientError> {
         self.flush().await?;
         let mut bytes = [0; READ_SIZE];
+        let is_active = self.session.is_active();
         let len = match &mut self.program {
-            // Media goes on while the program is downloaded, which has a timeout of its own.
             Some(program) => tokio::select! {
                 swf = program => {
                     self.program = None;
@@ -251,7 +251,9 @@ impl Connection {
                     }
                     return self.flush().await;
                 }
-                len = self.socket.read(&mut bytes) => len?,
+                // The server refuses a request that comes before the proof, so its messages wait.
+                // Once the request is granted, media goes on meanwhile.
+                len = self.socket.read(&mut bytes), if is_active => len?,
             },
             None => {
                 let read = timeout(STEP_TIMEOUT, self.socket.read(&mut bytes));
