@@ -212,7 +212,7 @@ mod tests {
     async fn demands_for_a_stream_reach_one_task_and_later_ones_the_next() {
         let hub = Hub::new(HubConfig::default());
         let demands = hub.provide(|_| true);
-        let (began, mut tasks) = mpsc::unbounded_channel();
+        let (began, mut tasks) = mpsc::channel(8);
         // Each task answers two demands.
         let begin = |demand: &Demand, mut waiting: DemandQueue| {
             let (name, began) = (demand.name().clone(), began.clone());
@@ -223,7 +223,7 @@ mod tests {
                 for _ in 0..2 {
                     waiting.next().await.unwrap().answer(Ok(()));
                 }
-                began.send(name).unwrap();
+                began.send(name).await.unwrap();
             })
         };
         let askers = async {

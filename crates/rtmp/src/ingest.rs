@@ -224,7 +224,7 @@ impl Ingest {
                 name,
                 values,
             } => self.say(timestamp, name, &values, now),
-            MediaMessage::DataIgnored { error } => debug!(%error, "data message left out"),
+            MediaMessage::DataIgnored { error } => debug!(%error, "data message ignored"),
         }
         Ok(())
     }

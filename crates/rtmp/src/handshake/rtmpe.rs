@@ -100,8 +100,8 @@ impl fmt::Debug for RtmpeCipher {
     }
 }
 
-/// Returns the cipher of one direction, for which the receiver's public key stands. As many bytes
-/// of the key stream are left out as C2 or S2 would have taken.
+/// Returns the cipher of one direction, which the receiver's public key selects. It skips as many
+/// bytes of the key stream as C2 or S2 has.
 fn cipher(secret: &Key, receiver: &Key) -> Option<Rc4> {
     let digest = hmac(secret, &[receiver]);
     let mut cipher = Rc4::new_from_slice(digest.get(..RC4_KEY_LEN)?).ok()?;

@@ -112,7 +112,7 @@ impl TestServer {
         .await;
     }
 
-    /// Waits for something of which nobody is told.
+    /// Waits for a condition that no event announces.
     #[track_caller]
     pub fn eventually(&self, condition: impl Fn() -> bool) -> impl Future<Output = ()> {
         let caller = Location::caller();
@@ -122,7 +122,10 @@ impl TestServer {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             });
-            assert!(reached.await.is_ok(), "awaited in vain at {caller}");
+            assert!(
+                reached.await.is_ok(),
+                "not reached within {PATIENCE:?}, awaited at {caller}"
+            );
         }
     }
 }

@@ -53,7 +53,7 @@ const MAX_RECEIVED: usize = 32;
 /// **Time.** A lost flight is retransmitted by the clock of the caller: the same records once more,
 /// which suffices if they never arrived. OpenSSL has its own timer on the system's clock, a second
 /// at first, that cannot be set from outside; when it is called after that, it seals the flight
-/// anew. That is needed in one case: a client has sent its flight and did not receive the peer's
+/// again. That is needed in one case: a client has sent its flight and did not receive the peer's
 /// last one, since the peer takes a repeated record for a replay (RFC 6347 section 4.1.2.6) and
 /// does not answer it.
 pub struct Dtls {
@@ -402,7 +402,7 @@ impl Dtls {
     }
 
     /// Retransmits our last flight to a peer that repeats its own (RFC 6347 section 4.2.4). OpenSSL
-    /// does so if the peer has sealed its records anew, and takes the same records for a replay. A
+    /// does so if the peer has sealed its records again, and takes the same records for a replay. A
     /// forger can do the same: the interval limits that.
     fn resend_last_flight(&mut self, now: Instant, datagram: &[u8]) {
         let State::Connected {
