@@ -1,9 +1,9 @@
 //! Targets for RTMP, from the first byte of a connection on.
 
 use bytes::{Bytes, BytesMut};
-use distributary_rtmp::amf::{AmfLimits, Value};
+use distributary_rtmp::amf::{AmfLimits, Value, amf0};
 use distributary_rtmp::chunk::{ChunkLimits, ChunkReader};
-use distributary_rtmp::{ServerSession, SessionConfig, SessionEvent, amf0};
+use distributary_rtmp::{ServerSession, SessionConfig, SessionEvent};
 
 use crate::ORIGIN;
 

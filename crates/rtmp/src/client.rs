@@ -1,8 +1,7 @@
 //! A client over TCP: publishes the gateway's own clip, loads the gateway in tests, and plays
 //! streams that are pulled from other servers.
 
-mod session;
-mod url;
+pub(crate) mod programs;
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,14 +14,14 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{Instrument, warn};
 
-use crate::amf::Value;
+use crate::client::programs::Programs;
 use crate::clock::now;
-use crate::programs::Programs;
-use crate::session::{MediaMessage, SessionError};
-use crate::swf::Swf;
+use crate::proto::amf::Value;
+use crate::proto::session::{MediaMessage, SessionError};
+use crate::proto::swf::Swf;
 
-pub use self::url::{StreamUrl, UrlError};
-pub use session::ClientSession;
+pub use crate::proto::client::ClientSession;
+pub use crate::proto::url::{StreamUrl, UrlError};
 
 /// Timeout of each step of the server.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);

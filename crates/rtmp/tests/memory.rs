@@ -6,7 +6,7 @@ mod support;
 
 use bytes::{Bytes, BytesMut};
 use distributary_rtmp::amf::Value;
-use distributary_rtmp::amf0;
+use distributary_rtmp::amf::amf0;
 use distributary_rtmp::client;
 use support::TestServer;
 use support::raw_client::{H264_HEADER, RawClient, frame};

@@ -1,0 +1,471 @@
+//! Action Message Format, version 3 (Adobe AMF 3 specification, January 2013), as far as clients
+//! send it to a server.
+
+use bytes::Buf;
+
+use crate::proto::amf::{AmfError, Budget, Value, take_bytes, text};
+
+/// Type markers (section 3.1).
+mod marker {
+    pub(super) const UNDEFINED: u8 = 0x00;
+    pub(super) const NULL: u8 = 0x01;
+    pub(super) const FALSE: u8 = 0x02;
+    pub(super) const TRUE: u8 = 0x03;
+    pub(super) const INTEGER: u8 = 0x04;
+    pub(super) const DOUBLE: u8 = 0x05;
+    pub(super) const STRING: u8 = 0x06;
+    pub(super) const XML_DOCUMENT: u8 = 0x07;
+    pub(super) const DATE: u8 = 0x08;
+    pub(super) const ARRAY: u8 = 0x09;
+    pub(super) const OBJECT: u8 = 0x0A;
+    pub(super) const XML: u8 = 0x0B;
+    pub(super) const BYTE_ARRAY: u8 = 0x0C;
+    pub(super) const VECTOR_INT: u8 = 0x0D;
+    pub(super) const VECTOR_UINT: u8 = 0x0E;
+    pub(super) const VECTOR_DOUBLE: u8 = 0x0F;
+    pub(super) const VECTOR_OBJECT: u8 = 0x10;
+    pub(super) const DICTIONARY: u8 = 0x11;
+}
+
+/// Classes that serialize themselves as one other value (section 3.12 leaves the format to them).
+const WRAPPERS: [&str; 2] = [
+    "flex.messaging.io.ArrayCollection",
+    "flex.messaging.io.ObjectProxy",
+];
+
+/// Decodes one value from the front of `bytes`, with reference tables of its own.
+///
+/// # Errors
+/// When the bytes are not AMF3 or exceed the budget.
+pub(crate) fn decode_value(
+    bytes: &mut &[u8],
+    budget: &mut Budget,
+    depth: usize,
+) -> Result<Value, AmfError> {
+    let mut decoder = Decoder {
+        rest: bytes,
+        budget,
+        strings: Vec::new(),
+        traits: Vec::new(),
+        objects: Vec::new(),
+    };
+    let node = decoder.value(depth)?;
+    let objects = std::mem::take(&mut decoder.objects);
+    unfold(&node, &objects, budget, depth)
+}
+
+/// A value with its objects in a table, so that references cost nothing until they are expanded.
+enum Node {
+    Plain(Value),
+    /// The object at this index of the table.
+    Complex(usize),
+}
+
+/// An entry of the object table.
+enum Complex {
+    Plain(Value),
+    Object(Vec<(String, Node)>),
+    Array {
+        associative: Vec<(String, Node)>,
+        dense: Vec<Node>,
+    },
+    /// A wrapper around one value.
+    Wrapper(Box<Node>),
+    /// An object that is not complete yet.
+    Open,
+}
+
+/// The traits of an object: its class's member names, and whether dynamic members follow (section
+/// 3.12).
+#[derive(Clone)]
+struct Traits {
+    members: Vec<String>,
+    dynamic: bool,
+    wrapper: bool,
+}
+
+struct Decoder<'a, 'b> {
+    rest: &'a mut &'b [u8],
+    budget: &'a mut Budget,
+    strings: Vec<String>,
+    traits: Vec<Traits>,
+    objects: Vec<Complex>,
+}
+
+impl Decoder<'_, '_> {
+    fn value(&mut self, depth: usize) -> Result<Node, AmfError> {
+        self.budget.take(depth)?;
+        let value = match self.rest.try_get_u8()? {
+            marker::UNDEFINED => Value::Undefined,
+            marker::NULL => Value::Null,
+            marker::FALSE => Value::Boolean(false),
+            marker::TRUE => Value::Boolean(true),
+            marker::INTEGER => {
+                // 29 bits, signed.
+                let unsigned = self.u29()?;
+                Value::Number(f64::from((unsigned << 3).cast_signed() >> 3))
+            }
+            marker::DOUBLE => Value::Number(self.rest.try_get_f64()?),
+            marker::STRING => Value::String(self.string()?),
+            complex => return self.complex(complex, depth),
+        };
+        Ok(Node::Plain(value))
+    }
+
+    /// Reads a value that has an entry in the object table.
+    fn complex(&mut self, marker: u8, depth: usize) -> Result<Node, AmfError> {
+        if !(marker::XML_DOCUMENT..=marker::DICTIONARY).contains(&marker)
+            || marker == marker::STRING
+        {
+            return Err(AmfError::UnknownMarker(marker));
+        }
+        let header = self.u29()?;
+        let number = (header >> 1) as usize;
+        if header & 1 == 0 {
+            if number >= self.objects.len() {
+                return Err(AmfError::BadReference(number));
+            }
+            return Ok(Node::Complex(number));
+        }
+        let index = self.objects.len();
+        self.objects.push(Complex::Open);
+        let complex = match marker {
+            marker::XML_DOCUMENT | marker::XML => {
+                Complex::Plain(Value::String(self.text_of(number)?))
+            }
+            marker::DATE => Complex::Plain(Value::Date(self.rest.try_get_f64()?)),
+            marker::ARRAY => self.array(number, depth)?,
+            marker::OBJECT => self.object(header, depth)?,
+            marker::BYTE_ARRAY => {
+                take_bytes(self.rest, number)?;
+                Complex::Plain(Value::Undefined)
+            }
+            marker::VECTOR_INT => self.vector(number, |rest| Ok(f64::from(rest.try_get_i32()?)))?,
+            marker::VECTOR_UINT => {
+                self.vector(number, |rest| Ok(f64::from(rest.try_get_u32()?)))?
+            }
+            marker::VECTOR_DOUBLE => self.vector(number, |rest| Ok(rest.try_get_f64()?))?,
+            marker::VECTOR_OBJECT => {
+                self.rest.try_get_u8()?;
+                self.string()?;
+                Complex::Array {
+                    associative: Vec::new(),
+                    dense: self.dense(number, depth)?,
+                }
+            }
+            _ => self.dictionary(number, depth)?,
+        };
+        if let Some(entry) = self.objects.get_mut(index) {
+            *entry = complex;
+        }
+        Ok(Node::Complex(index))
+    }
+
+    /// Returns a variable-length integer of up to 29 bits (section 1.3.1).
+    fn u29(&mut self) -> Result<u32, AmfError> {
+        let mut value = 0;
+        for _ in 0..3 {
+            let byte = self.rest.try_get_u8()?;
+            value = value << 7 | u32::from(byte & 0x7F);
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Ok(value << 8 | u32::from(self.rest.try_get_u8()?))
+    }
+
+    fn string(&mut self) -> Result<String, AmfError> {
+        let header = self.u29()?;
+        let number = (header >> 1) as usize;
+        if header & 1 == 0 {
+            let string = self.strings.get(number);
+            let string = string.ok_or(AmfError::BadReference(number))?;
+            self.budget.take_text(string.len())?;
+            return Ok(string.clone());
+        }
+        let string = self.text_of(number)?;
+        // The empty string is never sent by reference (section 1.3.2).
+        if !string.is_empty() {
+            self.budget.take_text(string.len())?;
+            self.strings.push(string.clone());
+        }
+        Ok(string)
+    }
+
+    fn text_of(&mut self, len: usize) -> Result<String, AmfError> {
+        let bytes = take_bytes(self.rest, len)?;
+        self.budget.take_text(len)?;
+        Ok(text(bytes))
+    }
+
+    /// Names and values up to the empty name.
+    fn named(&mut self, depth: usize) -> Result<Vec<(String, Node)>, AmfError> {
+        let mut members = Vec::new();
+        loop {
+            let name = self.string()?;
+            if name.is_empty() {
+                return Ok(members);
+            }
+            members.push((name, self.value(depth + 1)?));
+        }
+    }
+
+    fn dense(&mut self, count: usize, depth: usize) -> Result<Vec<Node>, AmfError> {
+        let mut values = Vec::new();
+        for _ in 0..count {
+            values.push(self.value(depth + 1)?);
+        }
+        Ok(values)
+    }
+
+    fn array(&mut self, count: usize, depth: usize) -> Result<Complex, AmfError> {
+        Ok(Complex::Array {
+            associative: self.named(depth)?,
+            dense: self.dense(count, depth)?,
+        })
+    }
+
+    fn vector(
+        &mut self,
+        count: usize,
+        read: impl Fn(&mut &[u8]) -> Result<f64, AmfError>,
+    ) -> Result<Complex, AmfError> {
+        // Whether its length is fixed.
+        self.rest.try_get_u8()?;
+        let mut dense = Vec::new();
+        for _ in 0..count {
+            self.budget.take(0)?;
+            dense.push(Node::Plain(Value::Number(read(self.rest)?)));
+        }
+        Ok(Complex::Array {
+            associative: Vec::new(),
+            dense,
+        })
+    }
+
+    /// Returns a dictionary, of which the members with names are kept.
+    fn dictionary(&mut self, count: usize, depth: usize) -> Result<Complex, AmfError> {
+        // Whether its keys are weak.
+        self.rest.try_get_u8()?;
+        let mut members = Vec::new();
+        for _ in 0..count {
+            let key = self.value(depth + 1)?;
+            let value = self.value(depth + 1)?;
+            if let Node::Plain(Value::String(name)) = key {
+                members.push((name, value));
+            }
+        }
+        Ok(Complex::Object(members))
+    }
+
+    fn object(&mut self, header: u32, depth: usize) -> Result<Complex, AmfError> {
+        let traits = self.traits(header)?;
+        if traits.wrapper {
+            return Ok(Complex::Wrapper(Box::new(self.value(depth + 1)?)));
+        }
+        let mut members = Vec::new();
+        for name in traits.members {
+            members.push((name, self.value(depth + 1)?));
+        }
+        if traits.dynamic {
+            members.extend(self.named(depth)?);
+        }
+        Ok(Complex::Object(members))
+    }
+
+    /// Reads the traits in the header of an object:
+    ///
+    /// ```text
+    /// number of traits      0 1
+    /// number of members   d 0 1 1   d: others follow
+    ///                     0 1 1 1   the class writes itself
+    /// ```
+    fn traits(&mut self, header: u32) -> Result<Traits, AmfError> {
+        if header & 0b10 == 0 {
+            let number = (header >> 2) as usize;
+            let traits = self.traits.get(number).cloned();
+            let traits = traits.ok_or(AmfError::BadReference(number))?;
+            for name in &traits.members {
+                self.budget.take_text(name.len())?;
+            }
+            return Ok(traits);
+        }
+        let class = self.string()?;
+        let wrapper = header & 0b100 != 0;
+        if wrapper && !WRAPPERS.contains(&class.as_str()) {
+            return Err(AmfError::UnknownClass);
+        }
+        let mut members = Vec::new();
+        if !wrapper {
+            for _ in 0..header >> 4 {
+                self.budget.take(0)?;
+                members.push(self.string()?);
+            }
+        }
+        let traits = Traits {
+            members,
+            dynamic: header & 0b1000 != 0,
+            wrapper,
+        };
+        self.traits.push(traits.clone());
+        Ok(traits)
+    }
+}
+
+/// Replaces indices of the object table by the objects, within the budget.
+fn unfold(
+    node: &Node,
+    objects: &[Complex],
+    budget: &mut Budget,
+    depth: usize,
+) -> Result<Value, AmfError> {
+    budget.take(depth)?;
+    let index = match node {
+        Node::Plain(value) => return copy(value, budget),
+        Node::Complex(index) => *index,
+    };
+    let mut members = |members: &[(String, Node)]| {
+        let mut unfolded = Vec::new();
+        for (name, node) in members {
+            budget.take_text(name.len())?;
+            unfolded.push((name.clone(), unfold(node, objects, budget, depth + 1)?));
+        }
+        Ok::<_, AmfError>(unfolded)
+    };
+    match objects.get(index) {
+        Some(Complex::Plain(value)) => copy(value, budget),
+        Some(Complex::Object(named)) => Ok(Value::Object(members(named)?)),
+        Some(Complex::Array { associative, dense }) if dense.is_empty() => {
+            Ok(Value::EcmaArray(members(associative)?))
+        }
+        Some(Complex::Array { dense, .. }) => {
+            let values = dense
+                .iter()
+                .map(|node| unfold(node, objects, budget, depth + 1));
+            Ok(Value::StrictArray(values.collect::<Result<_, _>>()?))
+        }
+        Some(Complex::Wrapper(node)) => unfold(node, objects, budget, depth + 1),
+        Some(Complex::Open) | None => Err(AmfError::BadReference(index)),
+    }
+}
+
+fn copy(value: &Value, budget: &mut Budget) -> Result<Value, AmfError> {
+    budget.take_text(value.as_str().map_or(0, str::len))?;
+    Ok(value.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::amf::{AmfLimits, object};
+    use proptest::prelude::*;
+
+    fn decode(bytes: &[u8]) -> Result<Value, AmfError> {
+        let mut rest = bytes;
+        let mut budget = Budget::new(AmfLimits::default(), bytes.len());
+        let value = decode_value(&mut rest, &mut budget, 0)?;
+        assert!(rest.is_empty(), "left over: {rest:02x?}");
+        Ok(value)
+    }
+
+    #[test]
+    fn every_type_is_decoded() {
+        let cases: [(&[u8], Value); 16] = [
+            (&[0], Value::Undefined),
+            (&[1], Value::Null),
+            (&[2], Value::Boolean(false)),
+            (&[3], Value::Boolean(true)),
+            (&[4, 0x05], Value::Number(5.0)),
+            (&[4, 0xFF, 0xFF, 0xFF, 0xFF], Value::Number(-1.0)),
+            (&[4, 0xBF, 0xFF, 0xFF, 0xFF], Value::Number(268_435_455.0)),
+            (&[5, 0x3F, 0xF0, 0, 0, 0, 0, 0, 0], Value::Number(1.0)),
+            (b"\x06\x09live", "live".into()),
+            (b"\x0b\x09<a/>", "<a/>".into()),
+            (&[8, 1, 0x3F, 0xF0, 0, 0, 0, 0, 0, 0], Value::Date(1.0)),
+            (
+                &[9, 5, 1, 4, 1, 4, 2],
+                Value::StrictArray(vec![1.0.into(), 2.0.into()]),
+            ),
+            (
+                b"\x09\x01\x03a\x04\x01\x01",
+                Value::EcmaArray(vec![("a".into(), 1.0.into())]),
+            ),
+            (
+                // Anonymous and dynamic, as Flash writes a plain object.
+                b"\x0a\x0b\x01\x07app\x06\x09live\x01",
+                object([("app", "live".into())]),
+            ),
+            (
+                // A class with one member.
+                b"\x0a\x13\x03T\x03a\x04\x07",
+                object([("a", 7.0.into())]),
+            ),
+            (
+                b"\x0d\x05\x00\x00\x00\x00\x01\xff\xff\xff\xff",
+                Value::StrictArray(vec![1.0.into(), (-1.0).into()]),
+            ),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(decode(bytes), Ok(expected), "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn strings_traits_and_objects_are_found_by_reference() {
+        // [{T: a="x"}, the same traits with the string "x" again, the first object again]
+        let bytes = b"\x09\x07\x01\x0a\x13\x03T\x03a\x06\x03x\x0a\x01\x06\x04\x0a\x02";
+        let item = object([("a", "x".into())]);
+        assert_eq!(
+            decode(bytes),
+            Ok(Value::StrictArray(vec![item.clone(), item.clone(), item]))
+        );
+        for bytes in [&[6, 4][..], &[0x0A, 4], &[0x0A, 0x05]] {
+            assert!(matches!(decode(bytes), Err(AmfError::BadReference(_))));
+        }
+    }
+
+    #[test]
+    fn wrapped_collections_are_unwrapped() {
+        let bytes = b"\x0a\x07\x43flex.messaging.io.ArrayCollection\x09\x03\x01\x04\x01";
+        assert_eq!(decode(bytes), Ok(Value::StrictArray(vec![1.0.into()])));
+        assert_eq!(decode(b"\x0a\x07\x03T\x01"), Err(AmfError::UnknownClass));
+    }
+
+    #[test]
+    fn nesting_and_number_of_values_are_limited() {
+        let nested = [9, 3, 1].repeat(10_000);
+        assert_eq!(decode(&nested), Err(AmfError::TooDeep { limit: 32 }));
+        assert_eq!(
+            decode(&[9, 0xFF, 0xFF, 0xFF, 0xFF, 1]),
+            Err(AmfError::Truncated)
+        );
+        let limit = 4096;
+        let mut many = vec![0x0D, 0xC0, 0x01, 0];
+        many.extend([0; 40_000]);
+        assert_eq!(decode(&many), Err(AmfError::TooManyValues { limit }));
+        // An array that contains itself.
+        assert_eq!(
+            decode(&[9, 3, 1, 9, 0]),
+            Err(AmfError::TooDeep { limit: 32 })
+        );
+    }
+
+    #[test]
+    fn references_cannot_multiply_text() {
+        // A string of 8 000 bytes, and an array that names it 1 000 times.
+        let mut bytes = vec![9, 0x8F, 0x51, 1, 6, 0xFD, 0x01];
+        bytes.extend([b'x'; 8000]);
+        for _ in 0..1000 {
+            bytes.extend([6, 0]);
+        }
+        assert!(matches!(decode(&bytes), Err(AmfError::TooMuchText { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut budget = Budget::new(AmfLimits::default(), bytes.len());
+            let _ = decode_value(&mut &bytes[..], &mut budget, 0);
+        }
+    }
+}

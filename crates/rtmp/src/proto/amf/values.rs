@@ -1,0 +1,60 @@
+//! Decodes the values in the messages of one connection, within its limits.
+
+use std::time::Instant;
+
+use crate::proto::amf::allowance::Allowance;
+use crate::proto::amf::amf0::{self, Decoded};
+use crate::proto::amf::{AmfError, AmfLimits};
+
+/// Maximum cost of the commands of one connection: per second, and at once. `connect` of a Flash
+/// player costs about 4 KiB. A client with more commands is closed.
+const COMMANDS: (usize, usize) = (64 << 10, 256 << 10);
+
+/// Maximum cost of the data messages of one connection: per second, and at once. Metadata costs
+/// about 4 KiB, a caption less than 1 KiB. What comes beyond is dropped undecoded.
+const DATA: (usize, usize) = (1 << 20, 1 << 20);
+
+/// Decodes the values of messages of one kind.
+#[derive(Debug)]
+pub(crate) struct ValueDecoder {
+    limits: AmfLimits,
+    allowance: Allowance,
+}
+
+impl ValueDecoder {
+    /// Returns a decoder for the commands of a connection.
+    pub(crate) fn commands(limits: AmfLimits) -> Self {
+        Self::new(limits, COMMANDS)
+    }
+
+    /// Returns a decoder for the data messages of a connection.
+    pub(crate) fn data(limits: AmfLimits) -> Self {
+        Self::new(limits, DATA)
+    }
+
+    fn new(limits: AmfLimits, (per_second, burst): (usize, usize)) -> Self {
+        Self {
+            limits,
+            allowance: Allowance::new(per_second, burst),
+        }
+    }
+
+    /// Decodes the values of a message that came at `now`, up to the first error in it.
+    ///
+    /// # Errors
+    /// When the connection has had too much decoded in the last time.
+    pub(crate) fn decode(&mut self, payload: &[u8], now: Instant) -> Result<Decoded, AmfError> {
+        if !self.allowance.has_some(now) {
+            return Err(AmfError::TooOften);
+        }
+        let decoded = amf0::decode(payload, self.limits);
+        self.allowance.spend(decoded.cost);
+        Ok(decoded)
+    }
+
+    /// Returns the recent cost of decoding that has not expired.
+    #[cfg(test)]
+    pub(crate) fn spent(&self) -> usize {
+        self.allowance.spent()
+    }
+}

@@ -1,0 +1,145 @@
+//! The URL of a stream on another server.
+
+use std::fmt;
+use std::str::FromStr;
+
+use url::Url;
+
+use crate::proto::swf::FlashProgram;
+
+/// The port of RTMP (RTMP 1.0 section 4).
+const DEFAULT_PORT: u16 = 1935;
+
+/// `rtmp://host[:port]/app[/instance]/stream[?query]`. The query often holds a key: it is neither
+/// in the `Debug` nor in the `Display` form.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StreamUrl {
+    host: String,
+    port: u16,
+    pub(super) tc_url: String,
+    pub(super) app: String,
+    /// The stream, with the query.
+    pub(super) stream: String,
+    /// The Flash program that the client presents itself as.
+    pub(super) flash: Option<FlashProgram>,
+}
+
+/// The error for a text that is not the URL of an RTMP stream.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// It is not a URL.
+    #[error("not a URL: {0}")]
+    Syntax(#[from] url::ParseError),
+    /// It is a URL of another protocol.
+    #[error("expected an rtmp:// URL instead of {0}://")]
+    Scheme(String),
+    /// It has no host.
+    #[error("the URL has no host")]
+    NoHost,
+    /// The application or the stream is missing.
+    #[error("expected rtmp://host/app/stream: the application or the stream is missing")]
+    NoStream,
+}
+
+impl StreamUrl {
+    /// Returns the stream `rtmp://host/app/stream`; the host may have a port, the stream a query.
+    ///
+    /// # Errors
+    /// When these do not make a URL.
+    pub fn new(host: &str, app: &str, stream: &str) -> Result<Self, UrlError> {
+        format!("rtmp://{host}/{app}/{stream}").parse()
+    }
+
+    /// Returns the same stream, for a client that presents itself as a Flash program.
+    #[must_use]
+    pub fn as_flash(self, program: FlashProgram) -> Self {
+        Self {
+            flash: Some(program),
+            ..self
+        }
+    }
+
+    /// Returns the host, an address (IPv6 without brackets) or a name, and the port.
+    pub fn authority(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+}
+
+impl FromStr for StreamUrl {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let url = Url::parse(text)?;
+        if url.scheme() != "rtmp" {
+            return Err(UrlError::Scheme(url.scheme().to_owned()));
+        }
+        let host = url
+            .host_str()
+            .filter(|host| !host.is_empty())
+            .ok_or(UrlError::NoHost)?;
+        let path = url.path().trim_matches('/');
+        let (app, stream) = path.rsplit_once('/').ok_or(UrlError::NoStream)?;
+        let port = url.port().unwrap_or(DEFAULT_PORT);
+        Ok(Self {
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port,
+            tc_url: format!("rtmp://{host}:{port}/{app}"),
+            app: app.to_owned(),
+            stream: match url.query() {
+                Some(query) => format!("{stream}?{query}"),
+                None => stream.to_owned(),
+            },
+            flash: None,
+        })
+    }
+}
+
+impl fmt::Display for StreamUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stream = self.stream.split('?').next().unwrap_or_default();
+        write!(f, "{}/{stream}", self.tc_url)
+    }
+}
+
+impl fmt::Debug for StreamUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StreamUrl({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_is_split_as_rtmp_sends_it() {
+        let url: StreamUrl = "rtmp://origin.example/live/eu/show?key=s".parse().unwrap();
+        assert_eq!(url.authority(), ("origin.example", 1935));
+        assert_eq!(url.app, "live/eu");
+        assert_eq!(url.stream, "show?key=s");
+        assert_eq!(url.tc_url, "rtmp://origin.example:1935/live/eu");
+        let url = StreamUrl::new("[::1]:1936", "live", "a").unwrap();
+        assert_eq!(url.authority(), ("::1", 1936));
+        assert_eq!(url.tc_url, "rtmp://[::1]:1936/live");
+    }
+
+    #[test]
+    fn key_of_a_url_is_not_printed() {
+        let url = StreamUrl::new("origin", "live", "show?key=secret").unwrap();
+        assert_eq!(url.to_string(), "rtmp://origin:1935/live/show");
+        assert!(!format!("{url:?}").contains("secret"));
+    }
+
+    #[test]
+    fn url_without_rtmp_stream_is_refused() {
+        let refused = |text: &str| text.parse::<StreamUrl>().unwrap_err();
+        assert_eq!(
+            refused("rtmps://host/live/a"),
+            UrlError::Scheme("rtmps".into())
+        );
+        assert_eq!(refused("rtmp://host/live"), UrlError::NoStream);
+        assert_eq!(refused("rtmp:///live/a"), UrlError::NoHost);
+        assert!(matches!(refused("host/live/a"), UrlError::Syntax(_)));
+    }
+}

@@ -1,0 +1,313 @@
+//! Publishing of streams over a connection.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Instant;
+
+use distributary_auth::Action;
+use distributary_hub::{Dismissal, PublishError, Publisher, Refusal};
+use distributary_names::StreamName;
+use distributary_net::{Full, Permit, limited};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tracing::{Span, error_span, info, warn};
+
+use super::end::End;
+use super::{Asker, Connection};
+use crate::clock::now;
+use crate::proto::session::{MediaMessage, PublishRequest};
+use crate::server::config::OnDuplicate;
+use crate::server::holders::{HolderEntry, Identity, LastHeard};
+use crate::server::ingest::Ingest;
+use crate::server::listener::Shared;
+
+/// A stream that is published over a connection. It goes offline when this is dropped.
+pub(super) struct Published {
+    ingest: Ingest,
+    /// Deadline of the first frame.
+    first_frame: Option<Instant>,
+    /// The log span of the stream, since the connection can have several.
+    span: Span,
+    watcher: JoinHandle<()>,
+    holder: HolderEntry,
+}
+
+/// A dismissed stream.
+pub(super) struct Dismissed {
+    stream_id: u32,
+    description: &'static str,
+    end: End,
+}
+
+/// The right to publish a name.
+struct Grant {
+    publisher: Publisher,
+    holder: HolderEntry,
+    gives_way: oneshot::Receiver<()>,
+}
+
+/// The reason for a refusal: a code for the client, and a description.
+type Rejection = (&'static str, String);
+
+impl Published {
+    pub(super) fn handle(&mut self, message: MediaMessage, now: Instant) -> Result<(), Refusal> {
+        let _entered = self.span.enter();
+        let frames = self.ingest.frames();
+        self.ingest.handle(message, now)?;
+        if self.ingest.frames() > frames {
+            self.holder.frames().note_at(now);
+        }
+        if self.first_frame.is_some() && self.ingest.has_frames() {
+            self.first_frame = None;
+        }
+        Ok(())
+    }
+
+    /// Handles passed deadlines.
+    pub(super) fn handle_deadline(&mut self, now: Instant) -> Result<(), Refusal> {
+        let _entered = self.span.enter();
+        self.ingest.handle_deadline(now)
+    }
+
+    /// Returns the earliest deadline.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let held = self.ingest.deadline();
+        held.into_iter().chain(self.first_frame).min()
+    }
+
+    /// Logs the end of the stream and its reason.
+    pub(super) fn end(self, reason: &dyn Display) {
+        let _entered = self.span.enter();
+        self.watcher.abort();
+        self.ingest.end(reason);
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Grants or refuses a name.
+    pub(super) async fn decide(&mut self, request: PublishRequest) -> Result<(), End> {
+        let (stream_id, target) = (request.stream_id, request.target);
+        let span = if self.published.is_empty() {
+            Span::current().record("stream", target.name.as_str());
+            Span::none()
+        } else {
+            error_span!("also", stream = target.name.as_str())
+        };
+        let identity = Identity {
+            ip: self.peer.ip(),
+            query: target.query,
+        };
+        let asker = self.asker();
+        let heard = self.heard.clone();
+        let grant = async {
+            asker.authorize_publish(&target.name, &identity).await?;
+            asker.claim(&target.name, identity, heard).await
+        };
+        match Self::wait_for(&mut self.socket, &mut self.input, &self.heard, grant).await? {
+            Ok(grant) => {
+                let published = span.in_scope(|| self.begin(stream_id, grant, span.clone()));
+                self.published.insert(stream_id, published);
+                self.session.accept_publish();
+                Ok(())
+            }
+            Err((code, reason)) => {
+                let _entered = span.enter();
+                warn!(reason, "publisher refused");
+                self.session.reject_publish(code, &reason);
+                self.end_if_unused(End::Refused)
+            }
+        }
+    }
+
+    fn begin(&self, stream_id: u32, grant: Grant, span: Span) -> Published {
+        info!("publishing");
+        let now = now();
+        let dismissed = grant.publisher.dismissed();
+        let dismissals = self.dismissals.0.clone();
+        Published {
+            watcher: tokio::spawn(async move {
+                let (description, end) = tokio::select! {
+                    dismissal = dismissed => match dismissal {
+                        Dismissal::Replaced => (
+                            "Another publisher has taken the stream over.",
+                            End::Replaced,
+                        ),
+                        Dismissal::Removed => ("The server has ended the stream.", End::Removed),
+                    },
+                    Ok(()) = grant.gives_way => (
+                        "No frame arrived for long, and the limit of publishers is reached.",
+                        End::GaveWay,
+                    ),
+                };
+                let dismissed = Dismissed {
+                    stream_id,
+                    description,
+                    end,
+                };
+                // A publisher that cannot be told has already left.
+                let _ = dismissals.send(dismissed).await;
+            }),
+            ingest: Ingest::new(grant.publisher, Some(self.peer), now),
+            first_frame: self
+                .shared
+                .config
+                .publishers
+                .publish_timeout
+                .map(|limit| now + limit),
+            span,
+            holder: grant.holder,
+        }
+    }
+
+    /// Tells a publisher that it is dismissed.
+    pub(super) fn tell_dismissed(&mut self, dismissed: Dismissed) -> Result<(), End> {
+        self.end_publish(dismissed.stream_id, dismissed.description, dismissed.end)
+    }
+
+    /// Ends streams without a frame for too long.
+    pub(super) fn end_without_frames(&mut self, now: Instant) -> Result<(), End> {
+        let Some(limit) = self.shared.config.publishers.publish_timeout else {
+            return Ok(());
+        };
+        let is_due = |published: &Published| published.first_frame.is_some_and(|due| due <= now);
+        let due: Vec<_> = self
+            .published
+            .iter()
+            .filter_map(|(id, published)| is_due(published).then_some(*id))
+            .collect();
+        for stream_id in due {
+            let end = End::NoFrame(limit);
+            let description = format!("The stream is given up: {end}.");
+            self.end_publish(stream_id, &description, end)?;
+        }
+        Ok(())
+    }
+
+    /// Ends one published stream, and the connection if it has no other.
+    pub(super) fn end_publish(
+        &mut self,
+        stream_id: u32,
+        description: &str,
+        end: End,
+    ) -> Result<(), End> {
+        self.session.end_publish(stream_id, description);
+        if !self.session.is_active() {
+            return Err(end);
+        }
+        if let Some(published) = self.published.remove(&stream_id) {
+            published.end(&end);
+        }
+        Ok(())
+    }
+
+    pub(super) fn asker(&self) -> Asker {
+        Asker {
+            shared: Arc::clone(&self.shared),
+            peer: self.peer,
+            client: self.client.clone(),
+        }
+    }
+}
+
+impl Asker {
+    async fn authorize_publish(
+        &self,
+        name: &StreamName,
+        identity: &Identity,
+    ) -> Result<(), Rejection> {
+        let allowed = self.authorize(Action::Publish, name, &identity.query);
+        // A publisher continues after its token has expired: encoders cannot get another one.
+        allowed.await.map(drop).map_err(|denied| {
+            (
+                "NetStream.Publish.Denied",
+                format!("{name} cannot be published: {denied}."),
+            )
+        })
+    }
+
+    /// Takes the name and a publisher's permit.
+    async fn claim(
+        &self,
+        name: &StreamName,
+        identity: Identity,
+        heard: LastHeard,
+    ) -> Result<Grant, Rejection> {
+        const BAD_NAME: &str = "NetStream.Publish.BadName";
+        let limit = self.shared.config.publishers.publish_timeout;
+        let is_stalled = |limit| self.shared.holders.is_without_frame(name, limit);
+        // Before taking a permit: the holder of the name without a frame may free one.
+        let is_stalled = limit.is_some_and(is_stalled);
+        let permit = self.take_permit().map_err(|full| {
+            let description = match full {
+                Full::Total(max) => {
+                    format!("The limit of {max} publishers is reached (max under [publishers]).")
+                }
+                Full::Address(max) => format!(
+                    "The limit of {max} publishers from one address is reached (max_per_ip under [publishers])."
+                ),
+            };
+            (BAD_NAME, description)
+        })?;
+        let publisher = if is_stalled {
+            info!("a publisher without frames loses the name");
+            Ok(self.shared.hub.take_over(name, now()))
+        } else {
+            self.take_name(name, &identity, &heard).await
+        };
+        let publisher = publisher.map_err(|error| {
+            let description = match error {
+                PublishError::AlreadyLive => format!(
+                    "Somebody else is publishing {name} now: stop that one or choose another name."
+                ),
+                error => format!("{name} cannot be published: {error}."),
+            };
+            (BAD_NAME, description)
+        })?;
+        let holders = &self.shared.holders;
+        let (holder, gives_way) = holders.enter(name.clone(), identity, heard, permit);
+        Ok(Grant {
+            publisher,
+            holder,
+            gives_way,
+        })
+    }
+
+    /// Takes a publisher's permit. At the limit, it dismisses one without a frame for long.
+    fn take_permit(&self) -> Result<Permit, Full> {
+        let Shared {
+            publishers,
+            holders,
+            config,
+            ..
+        } = &*self.shared;
+        let ip = limited(self.peer.ip());
+        match (publishers.take(ip), config.publishers.publish_timeout) {
+            (Err(Full::Total(_)), Some(limit)) if holders.give_way(limit) => publishers.take(ip),
+            (taken, _) => taken,
+        }
+    }
+
+    async fn take_name(
+        &self,
+        name: &StreamName,
+        identity: &Identity,
+        heard: &LastHeard,
+    ) -> Result<Publisher, PublishError> {
+        let Shared { hub, holders, .. } = &*self.shared;
+        if self.shared.config.publishers.on_duplicate == OnDuplicate::Takeover {
+            return Ok(hub.take_over(name, now()));
+        }
+        match hub.publish(name, now()) {
+            Err(PublishError::AlreadyLive) if holders.is_left_by(name, identity, heard).await => {
+                info!(
+                    "the publisher has reconnected, and takes the name over from its silent connection"
+                );
+                Ok(hub.take_over(name, now()))
+            }
+            // The other may have ended during the wait.
+            Err(PublishError::AlreadyLive) => hub.publish(name, now()),
+            taken => taken,
+        }
+    }
+}

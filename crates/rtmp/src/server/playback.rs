@@ -1,0 +1,214 @@
+//! A stream on its way from the hub to an RTMP player.
+
+mod backlog;
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use distributary_hub::{
+    AudioForm, Delivery, Hub, Player, PlayerId, Sink, StreamEvent, Subscription, ViewerPermit,
+};
+use distributary_media::flv::muxer;
+use distributary_media::{AudioTrack, Frame, MediaTime, TimedData, VideoTrack};
+use distributary_names::StreamName;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::info;
+
+use crate::clock::{now, reached};
+use crate::proto::session::ServerSession;
+use crate::server::json::from_json;
+use backlog::Backlog;
+
+/// Frames on their way from the hub to a player's [`Backlog`].
+const QUEUE_FRAMES: usize = 512;
+
+/// A subscription to a stream, and what its player has been sent.
+#[derive(Debug)]
+pub(crate) struct Playback {
+    subscription: Subscription,
+    /// Lists the player among the viewers.
+    player: Player,
+    /// Expiry of the player's permission.
+    until: Option<Instant>,
+    queue: mpsc::Receiver<Delivery>,
+    backlog: Backlog,
+    /// Set when nothing more comes: what waits is the rest.
+    over: Option<Over>,
+    video: Option<Arc<VideoTrack>>,
+    audio: Option<Arc<AudioTrack>>,
+    /// The stream's time that is the player's zero.
+    origin: Option<MediaTime>,
+}
+
+/// The reason why playing ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// The stream has ended.
+    Stream,
+    /// The player's token has expired.
+    Token,
+    /// The player was removed through the API.
+    Removed,
+}
+
+impl Playback {
+    /// Subscribes to a stream that is live. What waits for the player is the GOP so far.
+    /// It ends at `until`, if that is given, as if the stream had ended.
+    pub(crate) fn begin(
+        hub: &Hub,
+        name: &StreamName,
+        (peer, permit): (SocketAddr, ViewerPermit),
+        until: Option<Instant>,
+    ) -> Option<Self> {
+        hub.stream(name).filter(|stream| stream.is_live())?;
+        let (sink, queue) = Sink::channel(QUEUE_FRAMES);
+        let (subscription, cached) =
+            hub.subscribe(name, sink.with_audio(AudioForm::Published), 0)?;
+        Some(Self {
+            subscription,
+            player: hub.list_player(name, peer, permit, now()),
+            until,
+            queue,
+            backlog: Backlog::new(cached),
+            over: None,
+            video: None,
+            audio: None,
+            origin: None,
+        })
+    }
+
+    /// Takes in the next thing that happens to the stream. It may be dropped and called again.
+    pub(crate) async fn receive(&mut self) {
+        match self.over {
+            None => {}
+            // It may take long to send the rest to a player that is slow.
+            Some(Over::Stream | Over::Token) => {
+                self.player.removed().await;
+                self.remove();
+                return;
+            }
+            Some(Over::Removed) => return std::future::pending().await,
+        }
+        let delivery = tokio::select! {
+            delivery = self.queue.recv() => delivery,
+            () = reached(self.until) => {
+                self.over = Some(Over::Token);
+                return;
+            }
+            () = self.player.removed() => return self.remove(),
+        };
+        match delivery.map(|delivery| delivery.event) {
+            None | Some(StreamEvent::Offline) => self.over = Some(Over::Stream),
+            Some(event) => self.backlog.push(event),
+        }
+    }
+
+    fn remove(&mut self) {
+        self.over = Some(Over::Removed);
+        self.backlog = Backlog::new(Vec::new());
+    }
+
+    /// Returns the name of the player.
+    pub(crate) fn id(&self) -> PlayerId {
+        self.player.id()
+    }
+
+    /// Sends how the publisher describes its stream, before anything else.
+    pub(crate) fn describe(&self, session: &mut ServerSession) {
+        if let Some(metadata) = self.subscription.stream().metadata() {
+            send_data(0, &metadata, session);
+        }
+    }
+
+    /// Sends the next thing that waits. Returns `false` when nothing does.
+    pub(crate) fn send_next(&mut self, session: &mut ServerSession) -> bool {
+        match self.backlog.pop() {
+            Some(StreamEvent::Frame(frame)) => self.send(&frame, session),
+            Some(StreamEvent::Data(data)) => self.say(&data, session),
+            Some(_) => {}
+            None => return false,
+        }
+        true
+    }
+
+    /// Returns why nothing more comes, once all is sent.
+    pub(crate) fn over(&self) -> Option<Over> {
+        self.over.filter(|_| self.backlog.is_empty())
+    }
+
+    /// Sends what the publisher says; what belongs before the player's first frame comes with it.
+    fn say(&self, data: &TimedData, session: &mut ServerSession) {
+        let timestamp = self
+            .origin
+            .map_or(0, |origin| since(origin, data.time.max(origin)));
+        send_data(timestamp, data, session);
+    }
+
+    /// Sends a frame, after the sequence header that it needs.
+    fn send(&mut self, frame: &Frame, session: &mut ServerSession) {
+        let origin = *self.origin.get_or_insert(frame.dts());
+        // Audio from before the first video frame, which was cached for new viewers, is dropped.
+        if frame.dts() < origin {
+            return;
+        }
+        let timestamp = since(origin, frame.dts());
+        self.send_headers(frame, timestamp, session);
+        let bytes = match frame {
+            Frame::Video(frame) => {
+                session.send_video(timestamp, &muxer::video_frame_parts(frame));
+                frame.units.iter().map(Bytes::len).sum()
+            }
+            Frame::Audio(frame) => {
+                session.send_audio(timestamp, &[muxer::audio_frame(frame)]);
+                frame.data.len()
+            }
+        };
+        self.player.note_frame(bytes, self.backlog.skips(), now());
+    }
+
+    /// Says that the player has gone, and why.
+    pub(crate) fn end(self, reason: &dyn Display) {
+        let skipped = self.backlog.skipped();
+        let frames = self.player.frames();
+        info!(%reason, frames, skipped, "playing ended");
+    }
+
+    /// Sends the sequence header of the frame's track where it is not the one sent last.
+    fn send_headers(&mut self, frame: &Frame, timestamp: u32, session: &mut ServerSession) {
+        let stats = self.subscription.stream().stats();
+        match frame {
+            Frame::Video(frame) if frame.keyframe || self.video.is_none() => {
+                if let Some(track) = stats
+                    .video
+                    .filter(|track| Some(track) != self.video.as_ref())
+                {
+                    session.send_video(timestamp, &[muxer::video_header(&track)]);
+                    self.video = Some(track);
+                }
+            }
+            Frame::Audio(_) => {
+                if let Some(track) = stats
+                    .audio
+                    .filter(|track| Some(track) != self.audio.as_ref())
+                {
+                    session.send_audio(timestamp, &[muxer::audio_header(&track)]);
+                    self.audio = Some(track);
+                }
+            }
+            Frame::Video(_) => {}
+        }
+    }
+}
+
+fn send_data(timestamp: u32, data: &TimedData, session: &mut ServerSession) {
+    let values = data.values.iter().map(from_json).collect();
+    session.send_data(timestamp, &data.name, values);
+}
+
+/// RTMP's milliseconds, modulo 2^32.
+fn since(origin: MediaTime, time: MediaTime) -> u32 {
+    time.as_millis().wrapping_sub(origin.as_millis()) as u32
+}

@@ -1,0 +1,268 @@
+//! Streams pulled from other RTMP servers while somebody watches them.
+//!
+//! ```text
+//! hub: demand ──► Puller ──► one task per stream: play ──► ingest ──► hub
+//!                                ▲    │ the server is gone, and somebody watches: pause, again
+//!                                └────┘
+//! ```
+//!
+//! Anybody who may watch can ask for any name that a rule matches. So there are limits, a stream
+//! that could not be had is not asked for again at once, and an attempt ends when nobody waits for
+//! it any more.
+
+mod failures;
+mod limits;
+mod rule;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use distributary_hub::{
+    Audience, Demand, DemandError, DemandQueue, Dismissal, PublishError, Refusal, Stream,
+    provide_each,
+};
+use distributary_names::StreamName;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument, error_span, info, warn};
+
+use crate::client::{self, ClientError, ClientPlayer, StreamUrl};
+use crate::clock::reached;
+use crate::server::ingest::Ingest;
+use crate::server::listener::Shared;
+
+use failures::Failures;
+use limits::{PullPermit, PullQuota};
+
+pub use limits::PullsConfig;
+pub(crate) use rule::LoadedRule;
+pub use rule::{PullRule, PullRuleError};
+
+/// Timeout of a server from the connection to the first frame.
+const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time that the first viewers wait for the other track after the first frame of one.
+const SECOND_TRACK_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Pauses between two attempts while somebody watches: at first, and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Pulls what the hub is asked for.
+#[derive(Debug)]
+pub(crate) struct Puller {
+    shared: Arc<Shared>,
+    rules: Vec<LoadedRule>,
+    demands: mpsc::Receiver<Demand>,
+    quota: PullQuota,
+    failures: Arc<Failures>,
+}
+
+impl Puller {
+    /// Declares to the hub what the rules allow to pull.
+    pub(crate) fn new(shared: Arc<Shared>, rules: Vec<LoadedRule>) -> Self {
+        let known = rules.clone();
+        let accepts = move |name: &StreamName| known.iter().any(|rule| rule.source(name).is_some());
+        Self {
+            demands: shared.hub.provide(accepts),
+            quota: PullQuota::new(shared.config.pulls),
+            failures: Arc::default(),
+            rules,
+            shared,
+        }
+    }
+
+    /// Pulls until `shutdown` completes. All pulled streams end with it.
+    pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) {
+        let begin = |demand: &Demand, waiting| {
+            let name = demand.name().clone();
+            if let Some(reason) = self.failures.reason(&name) {
+                return Err(DemandError::Failed(reason));
+            }
+            let mut rules = self.rules.iter();
+            let (url, idle_timeout) = rules
+                .find_map(|rule| Some((rule.source(&name)?, rule.rule.idle_timeout)))
+                .ok_or(DemandError::NoProvider)?;
+            let (host, port) = url.authority();
+            let permit = self.quota.take(&format!("{host}:{port}"), demand.asker());
+            let permit = permit.map_err(|full| DemandError::Failed(full.to_string().into()))?;
+            let span = error_span!("pull", stream = name.as_str(), from = %url);
+            let pull = Pull {
+                shared: Arc::clone(&self.shared),
+                name,
+                url,
+                idle_timeout,
+                waiting,
+                permit,
+                failures: Arc::clone(&self.failures),
+            };
+            Ok(pull.run().instrument(span))
+        };
+        provide_each(self.demands, begin, shutdown).await;
+    }
+}
+
+/// One stream that is pulled.
+struct Pull {
+    shared: Arc<Shared>,
+    name: StreamName,
+    url: StreamUrl,
+    idle_timeout: Duration,
+    /// Those who wait until it is live.
+    waiting: DemandQueue,
+    permit: PullPermit,
+    failures: Arc<Failures>,
+}
+
+/// The reason why a pull ends or restarts.
+#[derive(Debug, thiserror::Error)]
+enum PullEnd {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("no frame arrived within {FIRST_FRAME_TIMEOUT:?}")]
+    NoFrame,
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error(transparent)]
+    Unfit(#[from] Refusal),
+    #[error("another publisher has taken the stream over")]
+    Replaced,
+    #[error("removed through the API")]
+    Removed,
+    #[error("nobody watches")]
+    Unwatched,
+    #[error("nobody waits for it anymore")]
+    Abandoned,
+}
+
+impl From<Dismissal> for PullEnd {
+    fn from(dismissal: Dismissal) -> Self {
+        match dismissal {
+            Dismissal::Replaced => Self::Replaced,
+            Dismissal::Removed => Self::Removed,
+        }
+    }
+}
+
+impl Pull {
+    /// Pulls as long as somebody watches.
+    async fn run(mut self) {
+        let (first_pause, longest_pause) = BACKOFF;
+        let mut pause = first_pause;
+        // Known once the stream was live.
+        let mut stream: Option<Arc<Stream>> = None;
+        loop {
+            let begun = if stream.is_some() {
+                Self::begin(&self.shared, &self.name, &self.url).await
+            } else {
+                tokio::select! {
+                    begun = Self::begin(&self.shared, &self.name, &self.url) => begun,
+                    () = self.waiting.abandoned() => Err(PullEnd::Abandoned),
+                }
+            };
+            let end = match begun {
+                Ok((player, ingest)) => {
+                    pause = first_pause;
+                    self.permit.asker = None;
+                    self.failures.forget(&self.name);
+                    stream = Some(Arc::clone(ingest.stream()));
+                    self.relay(player, ingest).await
+                }
+                Err(PullEnd::Abandoned) => {
+                    info!(reason = %PullEnd::Abandoned, "pulling ended");
+                    return;
+                }
+                Err(end) => {
+                    warn!(reason = %end, "the stream cannot be pulled");
+                    end
+                }
+            };
+            match end {
+                PullEnd::Unwatched | PullEnd::Replaced | PullEnd::Removed => return,
+                end => {
+                    let reason = end.to_string();
+                    let is_watched = |stream: &Arc<Stream>| *stream.subscribers().borrow() > 0;
+                    if !stream.as_ref().is_some_and(is_watched) {
+                        self.failures.note(&self.name, &reason);
+                        return self.waiting.refuse(&reason, Duration::ZERO).await;
+                    }
+                    self.waiting.refuse(&reason, pause).await;
+                }
+            }
+            pause = (pause * 2).min(longest_pause);
+        }
+    }
+
+    /// Plays the stream and feeds it to the hub until it is known what it consists of.
+    async fn begin(
+        shared: &Shared,
+        name: &StreamName,
+        url: &StreamUrl,
+    ) -> Result<(ClientPlayer, Ingest), PullEnd> {
+        info!("pulling");
+        let deadline = Instant::now() + FIRST_FRAME_TIMEOUT;
+        let mut player = timeout_at(deadline, client::play_with(url, Some(&shared.programs)))
+            .await
+            .map_err(|_| ClientError::Timeout)??;
+        let first = async {
+            let message = player.next().await?;
+            let now = Instant::now().into_std();
+            let publisher = shared.hub.publish(name, now)?;
+            let mut ingest = Ingest::new(publisher, None, now);
+            ingest.handle(message, now)?;
+            while !ingest.has_frames() {
+                Self::feed(&mut player, &mut ingest).await?;
+            }
+            Ok::<_, PullEnd>(ingest)
+        };
+        let mut ingest = timeout_at(deadline, first)
+            .await
+            .map_err(|_| PullEnd::NoFrame)??;
+        // The tracks begin one after the other, if there are two.
+        let deadline = Instant::now() + SECOND_TRACK_TIMEOUT;
+        while !ingest.has_both_tracks() {
+            match timeout_at(deadline, Self::feed(&mut player, &mut ingest)).await {
+                Ok(fed) => fed?,
+                Err(_) => break,
+            }
+        }
+        Ok((player, ingest))
+    }
+
+    /// Feeds the hub with the next message, or with what has been held for too long. It may be
+    /// dropped and called again.
+    async fn feed(player: &mut ClientPlayer, ingest: &mut Ingest) -> Result<(), PullEnd> {
+        let deadline = ingest.deadline().map(Instant::from_std);
+        tokio::select! {
+            message = player.next() => ingest.handle(message?, Instant::now().into_std())?,
+            () = reached(deadline) => ingest.handle_deadline(Instant::now().into_std())?,
+        }
+        Ok(())
+    }
+
+    /// Feeds the hub until the server ends the stream or nobody watches it any more.
+    async fn relay(&mut self, mut player: ClientPlayer, mut ingest: Ingest) -> PullEnd {
+        let mut audience = Audience::new(ingest.stream(), self.idle_timeout);
+        let dismissed = ingest.dismissed();
+        tokio::pin!(dismissed);
+        let end = loop {
+            tokio::select! {
+                fed = Self::feed(&mut player, &mut ingest) => {
+                    if let Err(end) = fed {
+                        break end;
+                    }
+                }
+                Some(demand) = self.waiting.next() => {
+                    demand.answer(Ok(()));
+                    audience.expect();
+                }
+                () = audience.gone() => break PullEnd::Unwatched,
+                dismissal = &mut dismissed => break dismissal.into(),
+            }
+        };
+        ingest.end(&end);
+        // The server hears of it where the connection still works.
+        let _ = player.close().await;
+        end
+    }
+}
