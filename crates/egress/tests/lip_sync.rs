@@ -6,6 +6,7 @@
     reason = "a test says by failing what it expected"
 )]
 
+#[path = "../../webrtc/tests/simulation/mod.rs"]
 mod simulation;
 
 use std::collections::VecDeque;
