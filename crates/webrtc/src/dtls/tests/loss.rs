@@ -1,0 +1,180 @@
+//! Lost, repeated and reordered datagrams.
+
+use std::time::Duration;
+
+use super::pair::{Pair, Towards};
+use super::{association, certificate, connected_keys, drain, failure, origin};
+use crate::demux::DatagramKind;
+use crate::dtls::{DtlsError, DtlsRole, HANDSHAKE_TIMEOUT, MTU};
+
+#[test]
+fn every_datagram_is_classified_as_dtls_and_fits_the_mtu() {
+    let (mut pair, ..) = Pair::connected();
+    pair.client.close();
+    pair.deliver(|_, _| true);
+    assert!(pair.sent.len() >= 5);
+    for (_, datagram) in &pair.sent {
+        assert_eq!(DatagramKind::of(datagram), DatagramKind::Dtls);
+        assert!(datagram.len() <= MTU as usize);
+    }
+}
+
+/// The server's last flight is excluded: see `last_flight_of_the_server_is_retransmitted`.
+#[test]
+fn handshake_completes_after_the_loss_of_any_datagram() {
+    let (pair, ..) = Pair::connected();
+    for lost in 0..pair.sent.len() - 1 {
+        let mut pair = Pair::new();
+        pair.run(|number, _| number != lost);
+        let client = connected_keys(&mut pair.client);
+        let server = connected_keys(&mut pair.server);
+        assert_eq!(client.local, server.remote, "datagram {lost}");
+        assert!(pair.sent.len() > lost + 1);
+    }
+}
+
+#[test]
+fn handshake_completes_after_the_loss_of_any_two_datagrams() {
+    let (pair, ..) = Pair::connected();
+    for first in 0..pair.sent.len() {
+        for second in first + 1..=pair.sent.len() {
+            let mut pair = Pair::new();
+            pair.run(|number, datagram| {
+                // The last flight of the server, which begins with ChangeCipherSpec: see
+                // `last_flight_of_the_server_is_retransmitted`.
+                let is_last_flight = datagram[0] == 20;
+                is_last_flight || (number != first && number != second)
+            });
+            let client = connected_keys(&mut pair.client);
+            let server = connected_keys(&mut pair.server);
+            assert_eq!(client.local, server.remote, "datagrams {first}, {second}");
+        }
+    }
+}
+
+/// OpenSSL's own timer is on the clock of the system, so this test has to wait for it: a second.
+#[test]
+fn last_flight_of_the_server_is_retransmitted() {
+    let (pair, ..) = Pair::connected();
+    let lost = pair.sent.len() - 1;
+    assert_eq!(pair.sent[lost].0, Towards::Client);
+
+    let mut pair = Pair::new();
+    pair.client.start(pair.now);
+    while pair.deliver(|number, _| number != lost) {}
+    assert!(pair.server.is_connected() && !pair.client.is_connected());
+    let begin = origin();
+    while !pair.client.is_connected() {
+        pair.now = pair.client.poll_timeout().unwrap();
+        std::thread::sleep(
+            pair.now
+                .duration_since(begin)
+                .saturating_sub(begin.elapsed()),
+        );
+        pair.client.handle_timeout(pair.now);
+        while pair.deliver(|_, _| true) {}
+    }
+    let client = connected_keys(&mut pair.client);
+    assert_eq!(client.local, connected_keys(&mut pair.server).remote);
+    assert!(begin.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn last_flight_is_retransmitted_to_a_client_that_repeats_the_same_records() {
+    let mut pair = Pair::new();
+    pair.client.start(pair.now);
+    pair.server.start(pair.now);
+    // The server is done, and its last flight is lost.
+    while pair.server.poll_event().is_none() {
+        assert!(pair.deliver(|_, _| true));
+    }
+    let lost = drain(&mut pair.server);
+    let of_client = |(towards, _): &&(Towards, Vec<u8>)| *towards == Towards::Server;
+    let last = pair.sent.iter().rev().find(of_client);
+    let last = last.map(|(_, datagram)| datagram.clone()).unwrap();
+    pair.server.handle_datagram(pair.now, &last);
+    assert!(drain(&mut pair.server).is_empty(), "not at once");
+    pair.now += Duration::from_millis(300);
+    for expected in [lost.len(), 0, 0] {
+        pair.server.handle_datagram(pair.now, &last);
+        let again = drain(&mut pair.server);
+        assert_eq!(again.len(), expected);
+        for datagram in again {
+            pair.client.handle_datagram(pair.now, &datagram);
+        }
+    }
+    connected_keys(&mut pair.client);
+}
+
+#[test]
+fn handshake_completes_with_a_third_of_all_datagrams_lost() {
+    for seed in 0..10_usize {
+        let mut pair = Pair::new();
+        pair.run(|number, datagram| {
+            // The last flight of the server, which begins with ChangeCipherSpec: see
+            // `last_flight_of_the_server_is_retransmitted`.
+            let is_last_flight = datagram[0] == 20;
+            let hash = (number + seed * 100 + 1).wrapping_mul(2_654_435_761);
+            is_last_flight || (hash >> 16) % 3 != 0
+        });
+        let client = connected_keys(&mut pair.client);
+        let server = connected_keys(&mut pair.server);
+        assert_eq!(client.local, server.remote, "seed {seed}");
+    }
+}
+
+#[test]
+fn repeated_and_reordered_flights_are_sorted_out() {
+    let mut pair = Pair::new();
+    pair.client.start(pair.now);
+    for _ in 0..20 {
+        for datagram in drain(&mut pair.client).iter().rev() {
+            pair.server.handle_datagram(pair.now, datagram);
+            pair.server.handle_datagram(pair.now, datagram);
+        }
+        for datagram in drain(&mut pair.server).iter().rev() {
+            pair.client.handle_datagram(pair.now, datagram);
+            pair.client.handle_datagram(pair.now, datagram);
+        }
+    }
+    let client = connected_keys(&mut pair.client);
+    assert_eq!(client.local, connected_keys(&mut pair.server).remote);
+}
+
+#[test]
+fn lost_last_flight_of_the_server_does_not_disturb_its_association() {
+    let (mut pair, ..) = Pair::connected();
+    let repeated: Vec<_> = pair.sent.clone();
+    for (towards, datagram) in &repeated {
+        if *towards == Towards::Server {
+            pair.server.handle_datagram(pair.now, datagram);
+        }
+    }
+    assert!(pair.server.is_connected());
+    assert!(pair.server.poll_event().is_none());
+}
+
+#[test]
+fn unanswered_handshake_times_out() {
+    for role in [DtlsRole::Client, DtlsRole::Server] {
+        let peer = certificate();
+        let mut dtls = association(role, &certificate(), peer.fingerprint());
+        assert_eq!(dtls.poll_timeout(), None);
+        let start = origin();
+        dtls.start(start);
+        let mut sent = 0;
+        let mut end = start;
+        while let Some(deadline) = dtls.poll_timeout() {
+            end = deadline;
+            dtls.handle_timeout(deadline);
+            sent += drain(&mut dtls).len();
+        }
+        assert_eq!(end, start + HANDSHAKE_TIMEOUT);
+        let error = failure(&mut dtls);
+        assert!(matches!(error, DtlsError::HandshakeTimeout), "{error}");
+        match role {
+            DtlsRole::Client => assert!((5..20).contains(&sent), "{sent} datagrams"),
+            DtlsRole::Server => assert_eq!(sent, 0, "nothing is sent before a ClientHello"),
+        }
+    }
+}
