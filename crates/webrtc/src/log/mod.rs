@@ -1,7 +1,13 @@
 //! The log of a track's packets. Each viewer is a cursor in it.
+//!
+//! * [`Log`]: packetises frames, once for all viewers of a shard.
+//! * `packet`: [`LoggedPacket`], and the [`Audience`] that is sent it.
+//! * `window`: which packets are kept, within [`LogLimits`].
 
+mod packet;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -11,19 +17,13 @@ use bytes::Bytes;
 use distributary_media::{AudioFrame, LONG_GOP, MediaTime, VideoCodec, VideoFrame};
 
 use crate::reorder;
-use crate::rtp::extension::MAX_HEADER;
 use crate::rtp::{self, Payload, red};
-use crate::srtp::rtp::MAX_TAG_LEN;
+use packet::MAX_HELD;
+use window::Window;
 
-/// Longest packet in bytes of UDP payload: it passes every path that carries IPv6 in a tunnel.
-pub const MAX_PACKET: usize = 1200;
-
-/// Bytes of the original sequence number in front of a retransmitted payload (RFC 4588 section 4).
-pub(crate) const OSN_LEN: usize = 2;
-
-/// Longest payload of a packet in bytes: [`MAX_PACKET`] minus the longest header and tag, also in a
-/// retransmission.
-pub const MAX_PAYLOAD: usize = MAX_PACKET - MAX_HEADER - OSN_LEN - MAX_TAG_LEN;
+pub(crate) use packet::OSN_LEN;
+pub use packet::{Audience, LoggedPacket, MAX_PACKET, MAX_PAYLOAD};
+pub use window::LogLimits;
 
 /// Most bytes of padding. Fragments of equal size leave the last one shorter by less than there are
 /// fragments: longer padding would be for an odd unit behind them, which is not worth it.
@@ -32,42 +32,9 @@ const MAX_PADDING: u8 = 64;
 /// Least distance between two frames: one tick of the 90 kHz clock, rounded up.
 const TICK: Duration = Duration::from_nanos(11_112);
 
-/// Most frames that a decoder is assumed to hold back.
-const MAX_HELD: usize = 4;
-
 /// Most that each frame held back adds to the lag of a decoder. After a long pause, frames that the
 /// decoder still holds are too old to matter.
 pub(crate) const MAX_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Bounds of a log.
-#[derive(Clone, Copy, Debug)]
-pub struct LogLimits {
-    /// Time that packets are kept for retransmission, from their arrival on.
-    pub history: Duration,
-    /// Longest time back to the newest keyframe. A longer GOP is not kept for newcomers.
-    pub max_gop: Duration,
-    /// Most bytes of memory, with priority over the two limits above. The oldest packets are
-    /// dropped; if one of them belongs to the newest GOP, that GOP is not kept for newcomers.
-    pub max_bytes: usize,
-}
-
-impl Default for LogLimits {
-    fn default() -> Self {
-        Self {
-            history: Duration::from_secs(2),
-            max_gop: Duration::from_secs(30),
-            max_bytes: 32 << 20,
-        }
-    }
-}
-
-/// Most memory that a packet takes besides its payload: its own fields and the header of the buffer
-/// that its slices share.
-const PACKET_OVERHEAD: usize = size_of::<LoggedPacket>() + 64;
-
-/// Time that a GOP is kept after the keyframe of the next. Newcomers that are still receiving it
-/// finish their current frame and move to the new keyframe.
-const HANDOVER_TIME: Duration = Duration::from_millis(200);
 
 /// The packets of one track of a stream, packetised once for all viewers of a shard.
 ///
@@ -76,16 +43,9 @@ const HANDOVER_TIME: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Log {
     clock_rate: u32,
-    limits: LogLimits,
     pads: bool,
     makes_red: bool,
-    packets: VecDeque<LoggedPacket>,
-    /// Number of the first packet kept.
-    first: u64,
-    /// Number of the newest keyframe's first packet, while it is kept.
-    keyframe: Option<u64>,
-    /// The same for the keyframe before it.
-    previous_keyframe: Option<u64>,
+    window: Window,
     /// The newest keyframe, unpacketised.
     last_keyframe: Option<VideoFrame>,
     /// Time of the newest frame.
@@ -94,53 +54,6 @@ pub struct Log {
     held: BinaryHeap<Reverse<MediaTime>>,
     /// Presentation times of the previous frames, the newest first.
     before: VecDeque<MediaTime>,
-    /// Arrival of the newest keyframe.
-    keyframe_at: Option<Instant>,
-    keyframe_interval: Option<Duration>,
-    bytes: usize,
-}
-
-/// One packet of the log.
-#[derive(Clone, Debug)]
-pub struct LoggedPacket {
-    /// The bytes after the RTP header.
-    pub payload: Payload,
-    /// Codec of the video; `None` for audio.
-    pub codec: Option<VideoCodec>,
-    /// The payload with the previous audio frame in front (RFC 2198), if the log has redundancy.
-    pub red: Option<Box<Payload>>,
-    /// Presentation time since the stream's epoch.
-    pub pts: MediaTime,
-    /// The same in ticks of the media clock, modulo 2^32.
-    pub timestamp: u32,
-    /// For a decoder that holds back one, two and so on frames: ticks by which the frame that comes
-    /// out is earlier than this one. Zero where `timestamp` already accounts for it.
-    pub lags: [u16; MAX_HELD],
-    /// True if it is the first packet of its frame.
-    pub first: bool,
-    /// True if it is the last packet of its frame.
-    pub marker: bool,
-    /// True if no other frame refers to its frame, so that it can be dropped.
-    pub disposable: bool,
-    /// The viewers that are sent it.
-    pub audience: Audience,
-    /// Bytes of padding behind the payload (RFC 3550 section 5.1); 0 for none.
-    pub padding: u8,
-    /// When it was logged.
-    pub at: Instant,
-}
-
-/// The viewers that are sent a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audience {
-    /// All of them.
-    All,
-    /// Those that start with it.
-    Newcomers,
-    /// Those whose decoder reorders frames.
-    Reordering,
-    /// Of [`Self::Reordering`], those whose decoder holds back fewer than this many frames so far.
-    Priming(u8),
 }
 
 /// The fields that all packets of a frame share.
@@ -156,43 +69,18 @@ struct FrameFields {
     at: Instant,
 }
 
-impl LoggedPacket {
-    /// Returns the memory that the packet takes, in bytes. Its payload is a slice of a frame that
-    /// the hub has compacted, so the packets of a frame cost no more than the frame.
-    fn memory(&self) -> usize {
-        let red = self.red.as_ref();
-        let red = red.map_or(0, |red| red.len() + size_of::<Payload>());
-        self.payload.len() + red + PACKET_OVERHEAD
-    }
-
-    /// Returns the ticks by which the frame that comes out of a decoder is earlier than this one,
-    /// which goes in. The decoder holds back `held` frames.
-    pub fn lag(&self, held: u8) -> u32 {
-        let index = usize::from(held).checked_sub(1);
-        let lag = index.and_then(|index| self.lags.get(index.min(MAX_HELD - 1)));
-        lag.copied().map_or(0, u32::from)
-    }
-}
-
 impl Log {
     /// Creates an empty log of a track whose media clock runs at `clock_rate` Hz.
     pub fn new(clock_rate: u32, limits: LogLimits) -> Self {
         Self {
             clock_rate,
-            limits,
             pads: false,
             makes_red: false,
-            packets: VecDeque::new(),
-            first: 0,
-            keyframe: None,
-            previous_keyframe: None,
+            window: Window::new(limits),
             last_keyframe: None,
             newest: None,
             held: BinaryHeap::new(),
             before: VecDeque::with_capacity(MAX_HELD),
-            keyframe_at: None,
-            keyframe_interval: None,
-            bytes: 0,
         }
     }
 
@@ -315,7 +203,7 @@ impl Log {
         fields.keyframe = false;
         self.append(&fields, &keyframe.units, Audience::Newcomers);
         self.end_frame(&fields, now);
-        self.keyframe = Some(fields.start);
+        self.window.move_start(fields.start);
         self.last_keyframe = Some(keyframe);
     }
 
@@ -336,23 +224,21 @@ impl Log {
     fn append(&mut self, fields: &FrameFields, units: &[Bytes], audience: Audience) {
         let (codec, keyframe) = (fields.codec, fields.keyframe);
         rtp::packetise(codec, units, keyframe, MAX_PAYLOAD, |payload| {
-            let number = self.first + self.packets.len() as u64;
-            let packet = LoggedPacket {
+            let first = self.window.head() == fields.start;
+            self.window.push(LoggedPacket {
                 payload,
                 codec: Some(codec),
                 red: None,
                 pts: fields.time,
                 timestamp: fields.timestamp,
                 lags: fields.lags,
-                first: number == fields.start,
+                first,
                 marker: false,
                 disposable: fields.disposable,
                 audience,
                 padding: 0,
                 at: fields.at,
-            };
-            self.bytes += packet.memory();
-            self.packets.push_back(packet);
+            });
         });
     }
 
@@ -367,25 +253,18 @@ impl Log {
         } else {
             0
         };
-        if let Some(last) = self.packets.back_mut() {
-            last.marker = true;
-            last.padding = padding;
-        }
+        self.window.end_frame(padding);
         if fields.keyframe {
-            self.previous_keyframe = self.keyframe.replace(start);
-            self.keyframe_interval = self
-                .keyframe_at
-                .replace(now)
-                .map(|before| now.saturating_duration_since(before));
+            self.window.begin_gop(start, now);
         }
-        self.trim(now);
+        self.window.trim(now);
     }
 
     /// Returns the number of bytes by which the last packet is shorter than the one before it, up
     /// to [`MAX_PADDING`]; 0 if the one before is not of the frame that starts with the packet
     /// `start`.
     fn missing_bytes(&self, start: u64) -> u8 {
-        let (Some(before), Some(last)) = (self.head().checked_sub(2), self.packets.back()) else {
+        let (Some(before), Some(last)) = (self.head().checked_sub(2), self.window.last()) else {
             return 0;
         };
         let before = self.get(before).filter(|_| before >= start);
@@ -406,13 +285,13 @@ impl Log {
         let payload = Payload::whole(frame.data.clone());
         let timestamp = self.timestamp(frame.pts);
         let red = self.makes_red.then(|| {
-            let before = self.packets.back().map(|packet| {
+            let before = self.window.last().map(|packet| {
                 let offset = timestamp.wrapping_sub(packet.timestamp);
                 (offset, packet.payload.body())
             });
             Box::new(red::payload(&frame.data, before, MAX_PAYLOAD))
         });
-        let packet = LoggedPacket {
+        self.window.push(LoggedPacket {
             payload,
             codec: None,
             red,
@@ -425,87 +304,50 @@ impl Log {
             audience: Audience::All,
             padding: 0,
             at: now,
-        };
-        self.bytes += packet.memory();
-        self.packets.push_back(packet);
-        self.trim(now);
+        });
+        self.window.trim(now);
     }
 
     /// Returns the number that the next packet will have.
     pub fn head(&self) -> u64 {
-        self.first + self.packets.len() as u64
+        self.window.head()
     }
 
     /// Returns the packet with this number, if it is kept.
     pub fn get(&self, number: u64) -> Option<&LoggedPacket> {
-        self.packets
-            .get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+        self.window.get(number)
     }
 
     /// Returns the codec of the newest frame, if that is kept.
     pub fn codec(&self) -> Option<VideoCodec> {
-        self.packets.back()?.codec
+        self.window.last()?.codec
     }
 
     /// Returns the number of the newest keyframe's first packet, while its whole GOP is kept.
     pub fn keyframe(&self) -> Option<u64> {
-        self.keyframe
+        self.window.keyframe()
     }
 
     /// Returns the time until the next keyframe if the last interval repeats itself: zero when it
     /// is overdue, `None` before the second keyframe.
     pub fn next_keyframe_in(&self, now: Instant) -> Option<Duration> {
-        let next = self.keyframe_at? + self.keyframe_interval?;
-        Some(next.saturating_duration_since(now))
+        self.window.next_keyframe_in(now)
     }
 
     /// Returns the memory that the packets take, in bytes.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.window.bytes()
     }
 
     /// Ends the GOP: frames that follow do not continue it.
     pub fn end_gop(&mut self) {
-        self.keyframe = None;
-        self.previous_keyframe = None;
+        self.window.end_gop();
         self.last_keyframe = None;
-        self.keyframe_at = None;
         self.held.clear();
     }
 
     fn timestamp(&self, time: MediaTime) -> u32 {
         // RTP timestamps count modulo 2^32 (RFC 3550 section 5.1).
         time.ticks(self.clock_rate) as u32
-    }
-
-    /// Drops packets that are needed neither to join nor to retransmit, and those over the limits.
-    fn trim(&mut self, now: Instant) {
-        let gop_age = self
-            .keyframe
-            .and_then(|keyframe| self.get(keyframe))
-            .map_or(Duration::ZERO, |packet| {
-                now.saturating_duration_since(packet.at)
-            });
-        if gop_age > self.limits.max_gop {
-            self.keyframe = None;
-        }
-        let is_new = self
-            .keyframe_at
-            .is_some_and(|at| now.saturating_duration_since(at) <= HANDOVER_TIME);
-        let previous_gop = self.previous_keyframe.filter(|_| is_new);
-        while let Some(front) = self.packets.front() {
-            let expired = now.saturating_duration_since(front.at) > self.limits.history;
-            let is_since = |keyframe: Option<u64>| keyframe.is_some_and(|at| self.first >= at);
-            let is_needed = is_since(self.keyframe) || is_since(previous_gop);
-            if self.bytes <= self.limits.max_bytes && (!expired || is_needed) {
-                break;
-            }
-            if self.keyframe == Some(self.first) {
-                self.keyframe = None;
-            }
-            self.bytes -= front.memory();
-            self.packets.pop_front();
-            self.first += 1;
-        }
     }
 }
