@@ -9,16 +9,13 @@ mod packet;
 mod tests;
 mod window;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use distributary_media::{AudioFrame, LONG_GOP, MediaTime, VideoCodec, VideoFrame};
 
-use crate::reorder;
+use crate::reorder::{Decoders, DisplayOrder, Keyframe, Lags, TICK};
 use crate::rtp::{self, Payload, red};
-use packet::MAX_HELD;
 use window::Window;
 
 pub(crate) use packet::OSN_LEN;
@@ -28,13 +25,6 @@ pub use window::LogLimits;
 /// Most bytes of padding. Fragments of equal size leave the last one shorter by less than there are
 /// fragments: longer padding would be for an odd unit behind them, which is not worth it.
 const MAX_PADDING: u8 = 64;
-
-/// Least distance between two frames: one tick of the 90 kHz clock, rounded up.
-const TICK: Duration = Duration::from_nanos(11_112);
-
-/// Most that each frame held back adds to the lag of a decoder. After a long pause, frames that the
-/// decoder still holds are too old to matter.
-pub(crate) const MAX_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The packets of one track of a stream, packetised once for all viewers of a shard.
 ///
@@ -48,12 +38,7 @@ pub struct Log {
     window: Window,
     /// The newest keyframe, unpacketised.
     last_keyframe: Option<VideoFrame>,
-    /// Time of the newest frame.
-    newest: Option<MediaTime>,
-    /// Presentation times of the frames that decoders hold back to reorder them.
-    held: BinaryHeap<Reverse<MediaTime>>,
-    /// Presentation times of the previous frames, the newest first.
-    before: VecDeque<MediaTime>,
+    display_order: DisplayOrder,
 }
 
 /// The fields that all packets of a frame share.
@@ -63,7 +48,7 @@ struct FrameFields {
     start: u64,
     time: MediaTime,
     timestamp: u32,
-    lags: [u16; MAX_HELD],
+    lags: Lags,
     keyframe: bool,
     disposable: bool,
     at: Instant,
@@ -78,9 +63,7 @@ impl Log {
             makes_red: false,
             window: Window::new(limits),
             last_keyframe: None,
-            newest: None,
-            held: BinaryHeap::new(),
-            before: VecDeque::with_capacity(MAX_HELD),
+            display_order: DisplayOrder::new(),
         }
     }
 
@@ -104,16 +87,12 @@ impl Log {
 
     /// Packetises a frame that arrives at `now`.
     pub fn push_video(&mut self, frame: &VideoFrame, now: Instant) {
-        while let Some(Reverse(time)) = self.held.pop() {
-            self.note_shown(time);
-        }
         if frame.keyframe {
             self.last_keyframe = Some(frame.clone());
         } else if frame.is_recovery_point() {
             self.push_entry_point(frame, now);
         }
-        let lags = self.lags(frame.pts);
-        self.note_shown(frame.pts);
+        let lags = self.display_order.push(frame, self.clock_rate);
         let fields = FrameFields {
             lags,
             ..self.fields(frame, frame.pts, now)
@@ -126,66 +105,18 @@ impl Log {
     /// Viewers whose decoder can do that are sent all frames, the others the keyframes (see
     /// [`crate::reorder`]).
     pub fn push_reordered(&mut self, frame: &VideoFrame, depth: u8, now: Instant) {
-        let time = self.time_of_next_shown(frame, depth);
+        let time = self.display_order.push_reordered(frame, depth);
         let fields = self.fields(frame, time, now);
         if frame.keyframe {
-            let parts = reorder::Keyframe::new(&frame.units, depth);
-            self.append(&fields, &parts.parameter_sets, Audience::All);
-            self.append(&fields, &[parts.carrier], Audience::Reordering);
-            for held in 1..=depth {
-                self.append(&fields, &parts.slices, Audience::Priming(held));
+            for (units, decoders) in Keyframe::new(&frame.units, depth).parts() {
+                let audience = decoders.map_or(Audience::All, Audience::Reordering);
+                self.append(&fields, units, audience);
             }
-            self.append(&fields, &parts.frame, Audience::All);
         } else {
-            self.append(&fields, &frame.units, Audience::Reordering);
+            let audience = Audience::Reordering(Decoders::All);
+            self.append(&fields, &frame.units, audience);
         }
         self.end_frame(&fields, now);
-    }
-
-    /// Returns the time that a frame is sent with: that of the frame that comes out of a decoder
-    /// when this one goes in.
-    ///
-    /// A decoder that holds back `depth` frames outputs the earliest that it has. Decoding times
-    /// would fit most encoders; some let them run ahead by more frames than are held back. While
-    /// the decoder is primed, the keyframe comes out repeatedly, at decoding times. After a stream
-    /// without reordering, time must not step back.
-    fn time_of_next_shown(&mut self, frame: &VideoFrame, depth: u8) -> MediaTime {
-        self.held.push(Reverse(frame.pts));
-        let shown = if self.held.len() > usize::from(depth) {
-            self.held.pop()
-        } else {
-            None
-        };
-        if let Some(Reverse(time)) = shown {
-            self.note_shown(time);
-        }
-        let time = shown.map_or(frame.dts, |Reverse(time)| time);
-        self.newest.map_or(time, |newest| time.max(newest + TICK))
-    }
-
-    fn note_shown(&mut self, time: MediaTime) {
-        self.before.truncate(MAX_HELD - 1);
-        self.before.push_front(time);
-    }
-
-    /// Returns the lags of a frame of this time, see [`LoggedPacket::lags`]. A decoder that has
-    /// been primed to hold back frames keeps doing so when the stream has no B-frames any more.
-    fn lags(&self, time: MediaTime) -> [u16; MAX_HELD] {
-        let mut lags = [0; MAX_HELD];
-        let mut most = Duration::ZERO;
-        let mut before = self.before.iter();
-        let mut lag = Duration::ZERO;
-        for ticks in &mut lags {
-            most += MAX_INTERVAL;
-            // Where no frame came before, the lag is that of the previous step.
-            lag = before
-                .next()
-                .map_or(lag, |before| time.saturating_since(*before))
-                .min(most);
-            let rate = u128::from(self.clock_rate);
-            *ticks = u16::try_from(lag.as_nanos() * rate / 1_000_000_000).unwrap_or(u16::MAX);
-        }
-        lags
     }
 
     /// Lets newcomers start at a recovery point if the last keyframe is far back. They get that
@@ -213,7 +144,7 @@ impl Log {
             start: self.head(),
             time,
             timestamp: self.timestamp(time),
-            lags: [0; MAX_HELD],
+            lags: Lags::default(),
             keyframe: frame.keyframe,
             disposable: frame.is_disposable(),
             at: now,
@@ -247,7 +178,6 @@ impl Log {
         if self.head() == start {
             return;
         }
-        self.newest = Some(fields.time);
         let padding = if self.pads {
             self.missing_bytes(start)
         } else {
@@ -297,7 +227,7 @@ impl Log {
             red,
             pts: frame.pts,
             timestamp,
-            lags: [0; MAX_HELD],
+            lags: Lags::default(),
             first: true,
             marker: false,
             disposable: false,
@@ -343,7 +273,7 @@ impl Log {
     pub fn end_gop(&mut self) {
         self.window.end_gop();
         self.last_keyframe = None;
-        self.held.clear();
+        self.display_order.end_gop();
     }
 
     fn timestamp(&self, time: MediaTime) -> u32 {

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use distributary_media::{MediaTime, VideoCodec};
 
+use crate::reorder::{Decoders, Lags};
 use crate::rtp::Payload;
 use crate::rtp::extension::MAX_HEADER;
 use crate::srtp::rtp::MAX_TAG_LEN;
@@ -17,9 +18,6 @@ pub(crate) const OSN_LEN: usize = 2;
 /// Longest payload of a packet in bytes: [`MAX_PACKET`] minus the longest header and tag, also in a
 /// retransmission.
 pub const MAX_PAYLOAD: usize = MAX_PACKET - MAX_HEADER - OSN_LEN - MAX_TAG_LEN;
-
-/// Most frames that a decoder is assumed to hold back.
-pub(super) const MAX_HELD: usize = 4;
 
 /// Most memory that a packet takes besides its payload: its own fields and the header of the buffer
 /// that its slices share.
@@ -38,9 +36,8 @@ pub struct LoggedPacket {
     pub pts: MediaTime,
     /// The same in ticks of the media clock, modulo 2^32.
     pub timestamp: u32,
-    /// For a decoder that holds back one, two and so on frames: ticks by which the frame that comes
-    /// out is earlier than this one. Zero where `timestamp` already accounts for it.
-    pub lags: [u16; MAX_HELD],
+    /// Ticks by which decoders that hold back frames lag behind its frame.
+    pub lags: Lags,
     /// True if it is the first packet of its frame.
     pub first: bool,
     /// True if it is the last packet of its frame.
@@ -62,10 +59,8 @@ pub enum Audience {
     All,
     /// Those that start with it.
     Newcomers,
-    /// Those whose decoder reorders frames.
-    Reordering,
-    /// Of [`Self::Reordering`], those whose decoder holds back fewer than this many frames so far.
-    Priming(u8),
+    /// Those whose decoder reorders frames and is one of these.
+    Reordering(Decoders),
 }
 
 impl LoggedPacket {
@@ -75,13 +70,5 @@ impl LoggedPacket {
         let red = self.red.as_ref();
         let red = red.map_or(0, |red| red.len() + size_of::<Payload>());
         self.payload.len() + red + PACKET_OVERHEAD
-    }
-
-    /// Returns the ticks by which the frame that comes out of a decoder is earlier than this one,
-    /// which goes in. The decoder holds back `held` frames.
-    pub fn lag(&self, held: u8) -> u32 {
-        let index = usize::from(held).checked_sub(1);
-        let lag = index.and_then(|index| self.lags.get(index.min(MAX_HELD - 1)));
-        lag.copied().map_or(0, u32::from)
     }
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use distributary_media::{MediaTime, VideoCodec};
 
-use crate::log::{self, Audience, Log, LoggedPacket};
+use crate::log::{Audience, Log, LoggedPacket};
+use crate::reorder::Decoder;
 
 /// A viewer that is behind by more than this is moved to the newest keyframe: its path or socket
 /// did not keep up.
@@ -53,11 +54,8 @@ pub(super) struct Cursor {
     awaits_keyframe_from: Option<u64>,
     /// True if the current frame is the first since the cursor was moved.
     is_new: bool,
-    /// Frames that the viewer's decoder holds back to reorder them; `None` for one that supports
-    /// frames in display order only.
-    held: Option<u8>,
-    /// The value of `held` once the current frame is completely sent.
-    priming: u8,
+    /// What the viewer's decoder does with the order of frames.
+    pub(super) decoder: Decoder,
     wants_replay: bool,
     replayed: Option<Instant>,
     /// Least time from the last replay to the next.
@@ -103,8 +101,7 @@ impl Cursor {
             allowance: Duration::ZERO,
             awaits_keyframe_from: None,
             is_new: true,
-            held: reorders.then_some(0),
-            priming: 0,
+            decoder: Decoder::new(reorders),
             wants_replay: false,
             replayed: None,
             replay_interval: REPLAY_INTERVAL.0,
@@ -185,7 +182,7 @@ impl Cursor {
     fn begin<'l>(&mut self, log: &'l Log, now: Instant) -> Position<'l> {
         let from = self.awaits_keyframe_from.unwrap_or(0);
         // The first frame out of a decoder that holds back frames is earlier than the keyframe.
-        let lag = log::MAX_INTERVAL * self.held().into();
+        let lag = self.decoder.longest_lag();
         let is_due = |(keyframe, packet): &(u64, &LoggedPacket)| {
             let is_later = |sent: MediaTime| packet.pts > sent + lag;
             *keyframe >= from && self.begins_after.is_none_or(is_later)
@@ -210,7 +207,7 @@ impl Cursor {
         self.allowance = Duration::ZERO;
         self.awaits_keyframe_from = None;
         self.is_new = true;
-        self.priming = 0;
+        self.decoder.abandon_frame();
         self.wants_replay = false;
         self.begins_after = self.newest;
     }
@@ -260,30 +257,24 @@ impl Cursor {
         next
     }
 
-    /// Returns the number of frames that the viewer's decoder holds back.
-    pub(super) fn held(&self) -> u8 {
-        self.held.unwrap_or(0)
-    }
-
     /// Returns whether a packet is for this viewer.
     fn is_addressed(&self, audience: Audience) -> bool {
-        match (audience, self.held) {
-            (Audience::All, _) | (Audience::Reordering, Some(_)) => true,
-            (Audience::Newcomers, _) => self.is_new,
-            (Audience::Priming(depth), Some(held)) => depth > held,
-            (_, None) => false,
+        match audience {
+            Audience::All => true,
+            Audience::Newcomers => self.is_new,
+            Audience::Reordering(decoders) => self.decoder.is_among(decoders),
         }
     }
 
     /// Moves past the packet at the cursor. Returns the index under which it is sent.
     pub(super) fn advance(&mut self, packet: &LoggedPacket) -> u64 {
-        if let Audience::Priming(depth) = packet.audience {
-            self.priming = depth;
+        if let Audience::Reordering(decoders) = packet.audience {
+            self.decoder.note_sent(decoders);
         }
         self.is_new &= !packet.marker;
         self.newest = self.newest.max(Some(packet.pts));
-        if packet.marker && self.priming > 0 {
-            self.held = Some(std::mem::take(&mut self.priming));
+        if packet.marker {
+            self.decoder.end_frame();
         }
         let index = self.next_index;
         self.next_index += 1;
@@ -359,9 +350,8 @@ impl Cursor {
         };
         self.allowance = now.saturating_duration_since(packet.at);
         self.move_to(keyframe);
-        // The viewer may have a new decoder. An old one that holds back frames loses as many of
-        // them.
-        self.held = self.held.map(|_| 0);
+        // The viewer may have a new decoder.
+        self.decoder.restart();
         self.is_new = true;
         self.replays += 1;
         true

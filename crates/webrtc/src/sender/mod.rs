@@ -390,7 +390,7 @@ impl RtpSender {
         match self.config.resend {
             // A resent packet must be the same, even if the decoder holds back more frames by then.
             Resend::Same => 0,
-            Resend::Never | Resend::Rtx { .. } => packet.lag(self.cursor.held()),
+            Resend::Never | Resend::Rtx { .. } => self.cursor.decoder.lag(packet.lags),
         }
     }
 

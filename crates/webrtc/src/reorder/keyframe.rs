@@ -1,27 +1,12 @@
-//! Video with B-frames, whose display order differs from its decoding order, for receivers that can
-//! be made to reorder it.
-//!
-//! WebRTC receivers expect one frame out of the decoder for each that goes in. With B-frames a
-//! decoder first has to hold back frames, which they take for an error; the video then freezes
-//! until the next keyframe. Chromium's software decoder shows such a stream, whole and in order, if
-//! three things come together:
-//!
-//! 1. *The decoder knows how many frames to hold back.* Chromium rewrites each sequence parameter
-//!    set that it recognises, so that nothing is held back. So a second copy of the parameter sets,
-//!    after the usual packet, travels inside an access unit delimiter, which Chromium passes to the
-//!    decoder unchanged; the decoder takes the bytes after a start code as a unit of its own. The last
-//!    copy counts.
-//! 2. *The decoder is primed.* The slices of a viewer's first keyframe are repeated in the same
-//!    access unit, once for each frame that is held back. From then on one frame comes out for each
-//!    that goes in.
-//! 3. *The timestamps are those of the frames that come out.* When a frame goes in, the decoder
-//!    outputs the earliest that it has, so each frame is sent with the time of that one.
-//!
-//! No specification says any of this, so it is only done for viewers that are known to support it.
-//! Others are sent the keyframes, which any decoder shows at once.
+//! The parts of a keyframe, for decoders that are made to reorder frames and for others.
+
+use std::iter::once;
+use std::slice;
 
 use bytes::Bytes;
 use distributary_media::h264::{NalType, vui};
+
+use super::decoder::Decoders;
 
 /// An access unit delimiter that allows any kind of slice (ITU-T H.264 section 7.3.2.4): type 9,
 /// `primary_pic_type` 7.
@@ -29,16 +14,17 @@ const DELIMITER: [u8; 2] = [0x09, 0xF0];
 
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
-/// The parts of an IDR picture, in the order in which they are sent.
+/// An IDR picture in parts.
 pub(crate) struct Keyframe {
     /// The parameter sets as receivers expect them.
-    pub(crate) parameter_sets: Vec<Bytes>,
+    parameter_sets: Vec<Bytes>,
     /// The parameter sets as the decoder needs them, in one NAL unit.
-    pub(crate) carrier: Bytes,
+    carrier: Bytes,
     /// The slices, for priming.
-    pub(crate) slices: Vec<Bytes>,
+    slices: Vec<Bytes>,
     /// The slices with the units that belong to them.
-    pub(crate) frame: Vec<Bytes>,
+    frame: Vec<Bytes>,
+    depth: u8,
 }
 
 impl Keyframe {
@@ -56,7 +42,19 @@ impl Keyframe {
                 .collect(),
             parameter_sets: parameter_sets.into_iter().cloned().collect(),
             frame: frame.into_iter().cloned().collect(),
+            depth,
         }
+    }
+
+    /// Returns the NAL units of the parts in the order in which they are sent, and the decoders
+    /// that are sent them; `None` for those of all viewers.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&[Bytes], Option<Decoders>)> {
+        let carrier = slice::from_ref(&self.carrier);
+        let priming = |held| (&self.slices[..], Some(Decoders::Priming(held)));
+        once((&self.parameter_sets[..], None))
+            .chain(once((carrier, Some(Decoders::All))))
+            .chain((1..=self.depth).map(priming))
+            .chain(once((&self.frame[..], None)))
     }
 }
 
@@ -87,10 +85,16 @@ mod tests {
         let units: Vec<Bytes> = [&SPS[..], &[0x68, 1], &[0x06, 2], &[0x65, 3], &[0x65, 4]]
             .map(Bytes::copy_from_slice)
             .to_vec();
-        let parts = Keyframe::new(&units, 2);
-        assert_eq!(parts.parameter_sets, units[..2]);
-        assert_eq!(parts.frame, units[2..]);
-        assert_eq!(parts.slices, units[3..]);
+        let keyframe = Keyframe::new(&units, 2);
+        let parts: Vec<_> = keyframe.parts().collect();
+        let [sets, carrier, first, second, frame] = parts[..] else {
+            panic!("{} parts", parts.len())
+        };
+        assert_eq!(sets, (&units[..2], None));
+        assert_eq!(carrier.1, Some(Decoders::All));
+        assert_eq!(first, (&units[3..], Some(Decoders::Priming(1))));
+        assert_eq!(second, (&units[3..], Some(Decoders::Priming(2))));
+        assert_eq!(frame, (&units[2..], None));
         let rewritten = vui::with_reorder_frames(&SPS, 2).unwrap();
         assert_ne!(rewritten, SPS);
         let expected = [
@@ -100,6 +104,6 @@ mod tests {
             &START_CODE,
             &[0x68, 1],
         ];
-        assert_eq!(parts.carrier, expected.concat());
+        assert_eq!(carrier.0, [expected.concat()]);
     }
 }
