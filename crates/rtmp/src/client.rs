@@ -1,4 +1,4 @@
-//! A client over TCP: publishes the gateway's own clip, loads the gateway in tests, and plays
+//! A client over TCP. It publishes the gateway's own clip, loads the gateway in tests, and plays
 //! streams that are pulled from other servers.
 
 pub(crate) mod programs;
@@ -17,13 +17,13 @@ use tracing::{Instrument, warn};
 use crate::client::programs::Programs;
 use crate::clock::now;
 use crate::proto::amf::Value;
-use crate::proto::session::{MediaMessage, SessionError};
+use crate::proto::media::MediaMessage;
 use crate::proto::swf::Swf;
 
-pub use crate::proto::client::ClientSession;
+pub use crate::proto::client::{ClientSession, ClientSessionError};
 pub use crate::proto::url::{StreamUrl, UrlError};
 
-/// Timeout of each step of the server.
+/// Timeout for each response of the server.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes read at once.
@@ -39,23 +39,9 @@ pub enum ClientError {
     /// The connection failed.
     #[error("the connection to the RTMP server failed: {0}")]
     Io(#[from] io::Error),
-    /// The server breaks the protocol.
-    #[error("the RTMP server breaks the protocol: {0}")]
-    Protocol(#[from] SessionError),
-    /// The server refuses.
-    #[error("the RTMP server refuses: {code}: {description}")]
-    Refused {
-        /// Its code, `NetStream.Publish.BadName` for a name in use.
-        code: String,
-        /// Its description.
-        description: String,
-    },
-    /// The server closed the connection.
-    #[error("the RTMP server closed the connection")]
-    Closed,
-    /// The stream that was played has ended.
-    #[error("the stream has ended at the RTMP server")]
-    Ended,
+    /// The server refuses, breaks the protocol or has ended the stream.
+    #[error(transparent)]
+    Session(#[from] ClientSessionError),
     /// The server did not answer in time.
     #[error("the RTMP server did not answer within {STEP_TIMEOUT:?}")]
     Timeout,
@@ -65,7 +51,7 @@ pub enum ClientError {
 /// stream may have a query.
 ///
 /// # Errors
-/// When the server cannot be reached, breaks the protocol or refuses the name.
+/// Returns [`ClientError`] if the server cannot be reached, breaks the protocol or refuses the name.
 pub async fn publish(
     address: SocketAddr,
     app: &str,
@@ -80,46 +66,48 @@ pub async fn publish(
 /// As [`publish`].
 pub async fn publish_to(url: &StreamUrl) -> Result<ClientPublisher, ClientError> {
     let session = ClientSession::publish(url.clone(), rand::random());
-    let connection = Connection::open(url, session, None).await?;
+    let connection = ClientConnection::open(url, session, None).await?;
     Ok(ClientPublisher { connection })
 }
 
 /// Connects to the RTMP server of `url` and plays the stream.
 ///
 /// # Errors
-/// When the server cannot be reached, breaks the protocol or does not have the stream.
+/// Returns [`ClientError`] if the server cannot be reached, breaks the protocol or does not have the
+/// stream.
 pub async fn play(url: &StreamUrl) -> Result<ClientPlayer, ClientError> {
     play_with(url, None).await
 }
 
-/// Plays as [`play`] does. Where the server asks for SWF verification and the URL says only where
-/// the program is from, it is downloaded.
+/// Plays as [`play`] does. The Flash program is downloaded if the server asks for SWF verification
+/// and `url` has only the program's URL.
 pub(crate) async fn play_with(
     url: &StreamUrl,
     programs: Option<&Programs>,
 ) -> Result<ClientPlayer, ClientError> {
     let session = ClientSession::play(url.clone(), rand::random());
-    let connection = Connection::open(url, session, programs.cloned()).await?;
+    let connection = ClientConnection::open(url, session, programs.cloned()).await?;
     Ok(ClientPlayer { connection })
 }
 
 /// A stream that is being published.
 #[derive(Debug)]
 pub struct ClientPublisher {
-    connection: Connection,
+    connection: ClientConnection,
 }
 
 /// A stream that is being played.
 #[derive(Debug)]
 pub struct ClientPlayer {
-    connection: Connection,
+    connection: ClientConnection,
 }
 
 impl ClientPublisher {
     /// Sends an FLV video tag body with its decoding time in milliseconds.
     ///
     /// # Errors
-    /// When the server is gone, does not take anything for long, or has ended the stream.
+    /// Returns [`ClientError`] if the connection is lost, the server does not read in time, or it has
+    /// ended the stream.
     pub async fn send_video(&mut self, timestamp: u32, body: Bytes) -> Result<(), ClientError> {
         self.connection.session.send_video(timestamp, body);
         self.connection.exchange().await
@@ -170,7 +158,8 @@ impl ClientPlayer {
     /// Returns the next message of the stream. Nothing is lost when the future is dropped.
     ///
     /// # Errors
-    /// When the stream has ended, or the server is gone or has been silent for ten seconds.
+    /// Returns [`ClientError`] if the stream has ended, the connection is lost, or the server has
+    /// been silent for ten seconds.
     pub async fn next(&mut self) -> Result<MediaMessage, ClientError> {
         loop {
             if let Some(media) = self.connection.session.poll_media() {
@@ -183,7 +172,7 @@ impl ClientPlayer {
     /// Ends playing and the connection.
     ///
     /// # Errors
-    /// When the connection has failed.
+    /// Returns [`ClientError`] if the connection is lost.
     pub async fn close(mut self) -> Result<(), ClientError> {
         self.connection.close().await
     }
@@ -191,18 +180,18 @@ impl ClientPlayer {
 
 /// A session and its socket.
 #[derive(Debug)]
-struct Connection {
+struct ClientConnection {
     socket: TcpStream,
     session: ClientSession,
     /// Output of the session that is not written yet.
     unsent: BytesMut,
-    /// The source of programs that the server asks for.
+    /// The source of Flash programs.
     programs: Option<Programs>,
-    /// The download of the program that it has asked for.
+    /// The download of the program that the server asks for.
     program: Option<JoinHandle<Option<Swf>>>,
 }
 
-impl Drop for Connection {
+impl Drop for ClientConnection {
     fn drop(&mut self) {
         if let Some(program) = &self.program {
             program.abort();
@@ -210,8 +199,8 @@ impl Drop for Connection {
     }
 }
 
-impl Connection {
-    /// Connects, and waits until the server has granted the request.
+impl ClientConnection {
+    /// Connects, and waits until the server has accepted the request.
     async fn open(
         url: &StreamUrl,
         session: ClientSession,
@@ -250,8 +239,8 @@ impl Connection {
                     }
                     return self.flush().await;
                 }
-                // The server refuses a request that comes before the proof, so its messages wait.
-                // Once the request is granted, media goes on meanwhile.
+                // The server refuses a request that arrives before the proof, so its messages wait.
+                // Once the request is accepted, media continues meanwhile.
                 len = self.socket.read(&mut bytes), if is_active => len?,
             },
             None => {
@@ -277,7 +266,7 @@ impl Connection {
 
     fn handle(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         if bytes.is_empty() {
-            return Err(ClientError::Closed);
+            return Err(ClientSessionError::Closed.into());
         }
         self.session.handle_bytes(bytes, now())?;
         if self.session.poll_swf_request() && self.program.is_none() {

@@ -12,16 +12,16 @@ pub(crate) async fn reached(moment: Option<tokio::time::Instant>) {
     }
 }
 
-/// The wall clock, by which tokens expire.
+/// Returns the wall clock, by which tokens expire.
 #[expect(
     clippy::disallowed_methods,
-    reason = "clients are granted something the moment they ask"
+    reason = "the driver reads the clock when a client asks for permission"
 )]
 pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 
-/// Returns the clock of this driver, which tests can stop.
+/// Returns the clock of the drivers, which tests can pause.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

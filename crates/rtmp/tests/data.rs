@@ -25,7 +25,7 @@ fn object(members: &[(&str, Value)]) -> Value {
 }
 
 #[tokio::test]
-async fn metadata_captions_and_cue_points_arrive_at_their_moments() {
+async fn metadata_captions_and_cue_points_arrive_with_their_times() {
     let server = TestServer::start();
     let mut publisher = client::publish(server.address, "live", "talk")
         .await
@@ -33,8 +33,9 @@ async fn metadata_captions_and_cue_points_arrive_at_their_moments() {
     let metadata = object(&[("encoder", "test".into()), ("width", 320.0.into())]);
     publisher.send_metadata(metadata).await.unwrap();
     let mut watcher = server.watch("live/talk").await;
-    let metadata_comes = || watcher.subscription.stream().metadata().is_some();
-    server.eventually(metadata_comes).await;
+    while watcher.subscription.stream().metadata().is_none() {
+        watcher.event().await;
+    }
     let url = server.url("live/talk").parse().unwrap();
     let mut player = client::play(&url).await.unwrap();
 
@@ -53,38 +54,38 @@ async fn metadata_captions_and_cue_points_arrive_at_their_moments() {
         .await
         .unwrap();
 
-    let (mut origin, mut said) = (None, Vec::new());
-    while said.len() < 2 {
+    let (mut origin, mut events) = (None, Vec::new());
+    while events.len() < 2 {
         match watcher.event().await {
             StreamEvent::Frame(frame) => origin = Some(frame.dts().as_millis()),
             StreamEvent::Data(data) if data.name != "onMetaData" => {
                 let time = data.time.as_millis() - origin.unwrap();
-                said.push((data.name.clone(), time, data.values.clone()));
+                events.push((data.name.clone(), time, data.values.clone()));
             }
             _ => {}
         }
     }
     assert_eq!(
-        said,
+        events,
         [
             ("onTextData".to_owned(), 250, vec![json!({"text": "hello"})]),
             ("onCuePoint".to_owned(), 500, vec![json!({"name": "ad"})]),
         ]
     );
 
-    // The player hears the same, the description of the stream first.
-    let mut heard = Vec::new();
-    while heard.len() < 3 {
+    // The player receives the same, the metadata first.
+    let mut received = Vec::new();
+    while received.len() < 3 {
         if let MediaMessage::Data {
             name,
             timestamp,
             values,
         } = player.next().await.unwrap()
         {
-            heard.push((name, timestamp.as_millis(), values));
+            received.push((name, timestamp.as_millis(), values));
         }
     }
-    let names: Vec<_> = heard
+    let names: Vec<_> = received
         .iter()
         .map(|(name, at, _)| (name.as_str(), *at))
         .collect();
@@ -92,5 +93,5 @@ async fn metadata_captions_and_cue_points_arrive_at_their_moments() {
         names,
         [("onMetaData", 0), ("onTextData", 250), ("onCuePoint", 500)]
     );
-    assert_eq!(heard[1].2, [object(&[("text", "hello".into())])]);
+    assert_eq!(received[1].2, [object(&[("text", "hello".into())])]);
 }

@@ -46,7 +46,7 @@ async fn every_frame_of_ffmpeg_reaches_the_hub_in_order() {
 }
 
 #[tokio::test]
-async fn a_second_publisher_is_refused_and_the_first_goes_on() {
+async fn second_publisher_is_refused_and_the_first_continues() {
     let server = TestServer::start();
     let first = Ffmpeg::publish(&server.url("live/test"), "4");
     let mut watcher = server.watch("live/test").await;
@@ -65,7 +65,7 @@ async fn a_second_publisher_is_refused_and_the_first_goes_on() {
 }
 
 #[tokio::test]
-async fn a_publisher_that_dies_frees_its_name() {
+async fn killed_publisher_frees_its_name() {
     let server = TestServer::start();
     let first = Ffmpeg::publish(&server.url("live/test"), "60");
     let mut watcher = server.watch("live/test").await;
@@ -80,7 +80,7 @@ async fn a_publisher_that_dies_frees_its_name() {
 }
 
 #[tokio::test]
-async fn a_key_in_the_url_is_no_part_of_the_name() {
+async fn key_in_the_url_is_not_part_of_the_name() {
     let log = Log::capture();
     let server = TestServer::start();
     let ffmpeg = Ffmpeg::publish(&server.url("live/eu/test?key=secret"), "1");
@@ -103,7 +103,7 @@ async fn a_key_in_the_url_is_no_part_of_the_name() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_allowed_is_refused_in_words() {
+async fn invalid_name_is_refused_with_a_description() {
     let server = TestServer::start();
     let ffmpeg = Ffmpeg::publish(&server.url("live/..%2f..%2fetc"), "1");
     let (status, said) = ffmpeg.wait().await;

@@ -1,4 +1,4 @@
-//! Handshakes with digests and RTMPE, against an implementation that shares nothing with ours.
+//! Handshakes with digests and RTMPE, against independent implementations.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 mod support;
@@ -7,13 +7,13 @@ use std::process::Stdio;
 
 use distributary_rtmp::session::ConnectRequest;
 use distributary_rtmp::{ServerSession, SessionConfig, SessionEvent};
-use support::{Log, PATIENCE, TestServer};
+use support::{Log, STEP_TIMEOUT, TestServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::time::{Instant, timeout};
 
-/// A client in Python that checks what the server proves, then connects.
+/// Runs a client in Python that checks the digests of the server, then connects.
 async fn assert_connects(arguments: &[&str]) {
     let log = Log::capture();
     let server = TestServer::start();
@@ -25,7 +25,7 @@ async fn assert_connects(arguments: &[&str]) {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = timeout(PATIENCE, client)
+    let output = timeout(STEP_TIMEOUT, client)
         .await
         .expect("the client ends in time")
         .unwrap_or_else(|error| {
@@ -42,7 +42,7 @@ async fn assert_connects(arguments: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_client_that_checks_digests_is_content_in_both_schemas() {
+async fn client_that_checks_digests_connects_in_both_schemas() {
     assert_connects(&["digest-first"]).await;
     assert_connects(&["key-first"]).await;
 }
@@ -95,7 +95,7 @@ async fn librtmp_and_the_server_verify_each_others_signatures_in_every_type_of_r
     for rtmpe_type in [6, 8, 9] {
         // Each signature takes four keys of fifteen at random.
         for _ in 0..12 {
-            let connected = timeout(PATIENCE, librtmp_connects(rtmpe_type)).await;
+            let connected = timeout(STEP_TIMEOUT, librtmp_connects(rtmpe_type)).await;
             let handshake = connected.expect("it connects in time").handshake;
             assert!(handshake.encrypted && handshake.signed, "type {rtmpe_type}");
         }

@@ -1,4 +1,4 @@
-//! What goes over a limit is cut off, and nobody else notices.
+//! Clients over a limit are disconnected, and others are not affected.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 mod support;
@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use distributary_hub::{Hub, HubConfig, ViewerLimits};
 use distributary_names::StreamName;
-use distributary_rtmp::client::{self, ClientError};
+use distributary_rtmp::client::{self, ClientError, ClientSessionError};
 use distributary_rtmp::{PublishersConfig, RtmpConfig};
-use support::{Log, PATIENCE, TestServer};
+use support::{Log, STEP_TIMEOUT, TestServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -34,17 +34,17 @@ async fn raw_client(server: &TestServer) -> TcpStream {
 /// Reads until the server closes, and fails when it does not.
 async fn assert_closed(mut socket: TcpStream) {
     let mut rest = Vec::new();
-    let closed = timeout(PATIENCE, socket.read_to_end(&mut rest)).await;
+    let closed = timeout(STEP_TIMEOUT, socket.read_to_end(&mut rest)).await;
     // A reset is as good an end as any.
     let _ = closed.expect("the server closes the connection");
 }
 
-/// Lets an attack loose beside a publisher, which must go on. The log must have the reason.
+/// Runs an attack beside a publisher, which must continue. The log must have the reason.
 async fn withstand(reason: &str, attack: impl AsyncFnOnce(&TestServer)) {
     withstand_with(PublishersConfig::default(), reason, attack).await;
 }
 
-/// The same with limits of the test's own.
+/// Does the same with other limits.
 async fn withstand_with(
     publishers: PublishersConfig,
     reason: &str,
@@ -64,7 +64,7 @@ async fn withstand_with(
         .await
         .unwrap();
     publisher.close().await.unwrap();
-    server.until("live/untouched", false).await;
+    server.until_offline("live/untouched").await;
     server.stop().await;
     assert!(log.contains(reason), "{reason:?} is missing in:\n{log}");
 }
@@ -96,12 +96,12 @@ async fn frame_longer_than_configured_ends_its_publisher() {
             .await
             .unwrap();
         for size in [100_000, 100_001] {
-            server.until("live/large", true).await;
+            server.until_live("live/large").await;
             let body = Bytes::from(vec![0x57; size]);
             // The server may close before it has read everything.
             let _ = large.send_video(0, body).await;
         }
-        server.until("live/large", false).await;
+        server.until_offline("live/large").await;
     })
     .await;
 }
@@ -195,7 +195,7 @@ async fn connections_over_the_limit_are_closed_until_one_leaves() {
     let first = raw_client(&server).await;
     assert_closed(TcpStream::connect(server.address).await.unwrap()).await;
     drop(first);
-    let next = timeout(PATIENCE, async {
+    let next = timeout(STEP_TIMEOUT, async {
         while client::publish(server.address, "live", "next")
             .await
             .is_err()
@@ -218,12 +218,12 @@ async fn publishers_over_the_limit_are_refused_with_a_description() {
         .unwrap();
     let refused = client::publish(server.address, "live", "second").await;
     assert!(
-        matches!(&refused, Err(ClientError::Refused { description, .. })
+        matches!(&refused, Err(ClientError::Session(ClientSessionError::Refused { description, .. }))
             if description.contains("limit of 1 publishers is reached")),
         "{refused:?}"
     );
     first.close().await.unwrap();
-    server.until("live/first", false).await;
+    server.until_offline("live/first").await;
     client::publish(server.address, "live", "second")
         .await
         .unwrap();

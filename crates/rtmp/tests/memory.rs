@@ -1,4 +1,4 @@
-//! What hostile clients make the process hold, measured at the process.
+//! The memory that hostile clients can make the process use, measured for the whole process.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -8,16 +8,16 @@ use bytes::{Bytes, BytesMut};
 use distributary_rtmp::amf::Value;
 use distributary_rtmp::amf::amf0;
 use distributary_rtmp::client;
-use support::TestServer;
 use support::raw_client::{H264_HEADER, RawClient, frame};
+use support::{TestServer, until};
 use tokio::sync::Mutex;
 
 const MIB: usize = 1 << 20;
 
-/// One measurement at a time: they are of the whole process.
+/// Serializes the measurements, because they concern the whole process.
 static MEASURING: Mutex<()> = Mutex::const_new(());
 
-/// The most memory that the process has had since the last call of [`reset_peak`], in bytes.
+/// Returns the peak memory of the process since the last call of [`reset_peak`], in bytes.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
@@ -25,15 +25,15 @@ fn peak() -> usize {
     kib.parse::<usize>().unwrap() << 10
 }
 
-/// Forgets the peak so far.
+/// Resets the peak. Returns the current memory, in bytes.
 fn reset_peak() -> usize {
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     peak()
 }
 
-/// A data message of this name and about 110 bytes: a list of objects, a list of references to it,
-/// one of references to that, and references to the last. If references are free, it unfolds to 2
-/// 000 values.
+/// Returns a data message of this name and about 110 bytes: a list of objects, a list of references
+/// to it, one of references to that, and references to the last. It would expand to 2000 values if
+/// references cost nothing.
 fn bomb(name: &str) -> Vec<u8> {
     let mut payload = BytesMut::new();
     amf0::encode(&name.into(), &mut payload);
@@ -50,11 +50,11 @@ fn bomb(name: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn an_aggregate_of_data_that_unfolds_does_not_grow_the_process() {
+async fn memory_is_bounded_for_an_aggregate_of_data_that_expands() {
     let _measuring = MEASURING.lock().await;
     let server = TestServer::start();
     let mut client = RawClient::ask(&server, "publish", "bomb").await;
-    server.until("live/bomb", true).await;
+    server.until_live("live/bomb").await;
     let part = bomb("x");
     let len = (part.len() as u32).to_be_bytes();
     let part = [&[18][..], &len[1..], &[0; 7], &part, &[0; 4]].concat();
@@ -69,7 +69,7 @@ async fn an_aggregate_of_data_that_unfolds_does_not_grow_the_process() {
 }
 
 #[tokio::test]
-async fn metadata_that_is_kept_is_no_larger_than_what_was_sent_by_much() {
+async fn memory_is_bounded_for_kept_metadata_that_expands() {
     let _measuring = MEASURING.lock().await;
     let server = TestServer::start();
     let before = reset_peak();
@@ -79,8 +79,8 @@ async fn metadata_that_is_kept_is_no_larger_than_what_was_sent_by_much() {
         client.send_payload(18, bomb("onMetaData")).await;
         clients.push(client);
     }
-    server.until("live/m199", true).await;
-    // What was sent last has been handled when its connection has ended.
+    server.until_live("live/m199").await;
+    // The last message is handled when its connection has ended.
     for client in clients {
         client.finish().await;
     }
@@ -89,7 +89,7 @@ async fn metadata_that_is_kept_is_no_larger_than_what_was_sent_by_much() {
 }
 
 #[tokio::test]
-async fn players_that_do_not_read_share_what_waits_for_them() {
+async fn players_that_do_not_read_share_their_queued_frames() {
     let _measuring = MEASURING.lock().await;
     let server = TestServer::start();
     let mut publisher = client::publish(server.address, "live", "large")
@@ -101,29 +101,24 @@ async fn players_that_do_not_read_share_what_waits_for_them() {
         let frame = frame(n == 0, MIB, 0x88);
         publisher.send_video(40 * n, frame).await.unwrap();
     }
-    let stream = distributary_names::StreamName::parse("live/large").unwrap();
-    let stream = server.hub.stream(&stream).unwrap();
-    server
-        .eventually(|| stream.stats().video_frames == 28)
-        .await;
+    let mut watcher = server.watch("live/large").await;
+    drop(watcher.frames_until_video(28).await);
+    let stream = std::sync::Arc::clone(watcher.subscription.stream());
     assert!(stream.stats().cached_bytes >= 28 * MIB);
     let before = reset_peak();
     let mut players = Vec::new();
     for _ in 0..40 {
         players.push(RawClient::ask(&server, "play", "large").await);
     }
-    server
-        .eventually(|| *stream.subscribers().borrow() == 40)
-        .await;
+    // The players and the watcher.
+    until(stream.subscribers(), |count| *count == 41).await;
     for n in 28..32 {
         publisher
             .send_video(40 * n, frame(false, MIB, 0x88))
             .await
             .unwrap();
     }
-    server
-        .eventually(|| stream.stats().video_frames == 32)
-        .await;
+    drop(watcher.frames_until_video(4).await);
     let grown = peak() - before;
     assert!(grown < 96 * MIB, "{} MiB", grown / MIB);
 }

@@ -4,14 +4,15 @@
 mod support;
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use distributary_media::Frame;
 use distributary_media::flv::{FlvReader, TagKind};
-use distributary_rtmp::client::{self, ClientError};
+use distributary_names::StreamName;
+use distributary_rtmp::client::{self, ClientError, ClientSessionError};
 use distributary_rtmp::{OnDuplicate, PublishersConfig, RtmpConfig};
 use support::{Ffmpeg, Log, TestServer};
+use tokio::time::Instant;
 
 /// A second of video and audio as an FLV file.
 async fn clip() -> Bytes {
@@ -78,31 +79,19 @@ async fn clip_of_our_client_arrives_in_full() {
 }
 
 #[tokio::test]
-async fn a_name_in_use_is_refused_by_name() {
+async fn name_in_use_is_refused_with_its_code() {
     let server = TestServer::start();
-    let mut first = client::publish(server.address, "live", "test")
-        .await
-        .unwrap();
-    let publishing = async {
-        loop {
-            let body = Bytes::from_static(&[0x57]);
-            first.send_video(0, body).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let second = tokio::select! {
-        () = publishing => unreachable!("it publishes on and on"),
-        second = client::publish(server.address, "live", "test") => second,
-    };
+    let name = StreamName::parse("live/test").unwrap();
+    let _first = server.hub.publish(&name, Instant::now().into_std());
+    let second = client::publish(server.address, "live", "test").await;
     assert!(
-        matches!(&second, Err(ClientError::Refused { code, .. }) if code == "NetStream.Publish.BadName"),
+        matches!(&second, Err(ClientError::Session(ClientSessionError::Refused { code, .. })) if code == "NetStream.Publish.BadName"),
         "{second:?}"
     );
-    first.close().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_publisher_takes_its_name_over_from_its_own_dead_connection() {
+async fn publisher_takes_its_name_over_from_its_own_dead_connection() {
     let log = Log::capture();
     let server = TestServer::start();
     let dead = client::publish(server.address, "live", "test")
@@ -121,14 +110,14 @@ async fn a_publisher_takes_its_name_over_from_its_own_dead_connection() {
         }
     }
     back.close().await.unwrap();
-    // Those who watch see no end of the stream between the two.
+    // Viewers see no end of the stream between the two.
     assert!(!watcher.frames_until_offline().await.is_empty());
     assert!(log.contains("another publisher has taken the stream over"));
     drop(dead);
 }
 
 #[tokio::test]
-async fn a_publisher_may_take_a_name_over_where_that_is_allowed() {
+async fn publisher_takes_a_name_over_if_the_configuration_allows_it() {
     let server = TestServer::with(RtmpConfig {
         publishers: PublishersConfig {
             on_duplicate: OnDuplicate::Takeover,
@@ -151,10 +140,7 @@ async fn a_publisher_may_take_a_name_over_where_that_is_allowed() {
             .await
             .unwrap();
     }
-    let stream = watcher.subscription.stream();
-    server
-        .eventually(|| stream.stats().video_frames == 10)
-        .await;
+    let mut frames = watcher.frames_until_video(10).await;
     let mut second = client::publish(server.address, "live", "test")
         .await
         .unwrap();
@@ -164,7 +150,7 @@ async fn a_publisher_may_take_a_name_over_where_that_is_allowed() {
             .await
             .unwrap();
     }
-    let told = tokio::time::timeout(support::PATIENCE, async {
+    let dismissed = tokio::time::timeout(support::STEP_TIMEOUT, async {
         loop {
             let body = Bytes::from_static(&[0x57]);
             if let Err(error) = first.send_video(0, body).await {
@@ -173,11 +159,11 @@ async fn a_publisher_may_take_a_name_over_where_that_is_allowed() {
             tokio::task::yield_now().await;
         }
     });
-    let told = told.await.expect("the first is told").to_string();
-    assert!(told.contains("has taken the stream over"), "{told}");
+    let reason = dismissed.await.expect("the first is dismissed").to_string();
+    assert!(reason.contains("has taken the stream over"), "{reason}");
 
     second.close().await.unwrap();
-    let frames = watcher.frames_until_offline().await;
+    frames.extend(watcher.frames_until_offline().await);
     assert!(frames.windows(2).all(|pair| pair[0].dts() < pair[1].dts()));
     assert!(frames.iter().filter(|frame| frame.is_keyframe()).count() >= 2);
     assert_eq!(watcher.subscription.stream().stats().video_frames, 20);
@@ -192,7 +178,7 @@ async fn shutdown_ends_publishers_and_is_quick() {
     let hub = server.hub.clone();
     server.stop().await;
     assert!(hub.streams().is_empty());
-    let gone = tokio::time::timeout(support::PATIENCE, async {
+    let gone = tokio::time::timeout(support::STEP_TIMEOUT, async {
         while publisher
             .send_audio(0, Bytes::from_static(&[0xAF, 1, 2]))
             .await

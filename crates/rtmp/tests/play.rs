@@ -1,4 +1,4 @@
-//! RTMP players take the streams that RTMP publishers send.
+//! RTMP players play the streams of RTMP publishers.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 mod support;
@@ -12,7 +12,7 @@ use distributary_auth::{AuthConfig, Authorizer, Method};
 use distributary_rtmp::{RtmpConfig, TlsConfig, TlsIdentity};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
-use support::{Ffmpeg, PATIENCE, TestServer};
+use support::{Ffmpeg, STEP_TIMEOUT, TestServer};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -21,7 +21,7 @@ async fn ffmpeg_plays_what_ffmpeg_publishes() {
     let server = TestServer::start();
     let url = server.url("live/test");
     let publisher = Ffmpeg::publish(&url, "5");
-    server.until("live/test", true).await;
+    server.until_live("live/test").await;
     let directory = tempfile::tempdir().unwrap();
     let copy = directory.path().join("copy.flv");
     let player = Ffmpeg::start(&["-i", &url, "-c", "copy", copy.to_str().unwrap()]);
@@ -65,7 +65,7 @@ async fn librtmp_plays_a_name_with_a_format() {
 
 #[tokio::test]
 #[allow(clippy::disallowed_methods, reason = "tokens expire by the wall clock")]
-async fn a_player_is_cut_off_when_its_token_is_not_accepted_any_more() {
+async fn player_is_disconnected_when_its_token_expires() {
     let jwt = JwtConfig {
         secret: "secret".to_owned(),
         ..JwtConfig::default()
@@ -81,8 +81,8 @@ async fn a_player_is_cut_off_when_its_token_is_not_accepted_any_more() {
     });
     let url = server.url("live/test");
     let _publisher = Ffmpeg::publish(&url, "600");
-    server.until("live/test", true).await;
-    // It has expired, and is accepted for some seconds more.
+    server.until_live("live/test").await;
+    // It has expired, and is accepted for some more seconds.
     let expires = SystemTime::now() - (LEEWAY - Duration::from_secs(10));
     let expires = expires.duration_since(UNIX_EPOCH).unwrap().as_secs();
     let claims = json!({ "exp": expires, "stream": "live/*", "action": "play" });
@@ -94,14 +94,14 @@ async fn a_player_is_cut_off_when_its_token_is_not_accepted_any_more() {
     let player = Ffmpeg::start(&["-i", &with_token, "-c", "copy", copy.to_str().unwrap()]);
     let (status, said) = player.wait().await;
     assert!(status.success(), "{said}");
-    server.until("live/test", true).await;
+    server.until_live("live/test").await;
     let (frames, log) = decode(&copy).await;
     assert!(frames > 0, "{log}");
 }
 
 async fn librtmp_plays(server: &TestServer, url: &str) {
     let publisher = Ffmpeg::publish(&server.url("live/test"), "4");
-    server.until("live/test", true).await;
+    server.until_live("live/test").await;
     let directory = tempfile::tempdir().unwrap();
     let copy = directory.path().join("copy.flv");
     let player = Command::new("rtmpdump")
@@ -110,7 +110,9 @@ async fn librtmp_plays(server: &TestServer, url: &str) {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = timeout(PATIENCE, player).await.expect("it ends in time");
+    let output = timeout(STEP_TIMEOUT, player)
+        .await
+        .expect("it ends in time");
     output.unwrap_or_else(|error| panic!("rtmpdump (apt-get install rtmpdump): {error}"));
     assert!(publisher.wait().await.0.success());
     let (frames, log) = decode(&copy).await;
@@ -129,7 +131,7 @@ async fn decode(recording: &Path) -> (u32, String) {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_not_there_is_refused_in_words() {
+async fn stream_that_is_not_live_is_refused_with_a_description() {
     let server = TestServer::start();
     let player = Ffmpeg::start(&["-i", &server.url("live/nothing"), "-f", "null", "-"]);
     let (status, said) = player.wait().await;

@@ -1,4 +1,4 @@
-//! Streams pulled from another server: here from a second one of our own.
+//! Streams pulled from another server, here a second instance of ours.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 mod support;
@@ -9,10 +9,10 @@ use distributary_hub::{DemandError, StreamEvent};
 use distributary_names::StreamName;
 use distributary_rtmp::client;
 use distributary_rtmp::{MediaMessage, PublishersConfig, PullRule, PullsConfig, RtmpConfig};
-use support::{Ffmpeg, Log, TestServer};
+use support::{Ffmpeg, Log, TestServer, until};
 use tokio::net::TcpListener;
 
-/// A server that pulls `live/*` from `origin`, and lets go of what nobody watches at once.
+/// Returns a server that pulls `live/*` from `origin`, with the shortest idle timeout.
 fn edge_of(origin: &str) -> TestServer {
     let from = format!("rtmp://{origin}/live");
     let rule = PullRule::new("live/*".parse().unwrap(), &from, Duration::ZERO).unwrap();
@@ -27,11 +27,11 @@ fn name(text: &str) -> StreamName {
 }
 
 #[tokio::test]
-async fn a_stream_is_pulled_while_somebody_watches_it() {
+async fn stream_is_pulled_while_it_has_viewers() {
     let log = Log::capture();
     let origin = TestServer::start();
     let _publisher = Ffmpeg::publish(&origin.url("live/test?key=secret"), "60");
-    origin.until("live/test", true).await;
+    origin.until_live("live/test").await;
     let at_origin = origin.hub.stream(&name("live/test")).unwrap();
     let edge = edge_of(&origin.address.to_string());
     assert!(edge.hub.stream(&name("live/test")).is_none());
@@ -54,18 +54,17 @@ async fn a_stream_is_pulled_while_somebody_watches_it() {
         ));
     }
     drop(watcher);
-    edge.until("live/test", false).await;
-    let unwatched = || *at_origin.subscribers().borrow() == 0;
-    origin.eventually(unwatched).await;
+    edge.until_offline("live/test").await;
+    until(at_origin.subscribers(), |count| *count == 0).await;
     assert!(log.contains("pulling"), "{log}");
-    assert!(log.contains("nobody watches"), "{log}");
+    assert!(log.contains("no viewers"), "{log}");
 }
 
 #[tokio::test]
-async fn a_player_gets_a_pulled_stream_from_its_keyframe_on() {
+async fn player_gets_a_pulled_stream_from_a_keyframe() {
     let origin = TestServer::start();
     let _publisher = Ffmpeg::publish(&origin.url("live/test"), "60");
-    origin.until("live/test", true).await;
+    origin.until_live("live/test").await;
     let edge = edge_of(&origin.address.to_string());
     let url = edge.url("live/test").parse().unwrap();
     let mut player = client::play(&url).await.unwrap();
@@ -82,14 +81,14 @@ async fn a_player_gets_a_pulled_stream_from_its_keyframe_on() {
     assert_eq!(video[0][..2], [0x17, 0], "the sequence header");
     assert_eq!(video[1][..2], [0x17, 1], "a keyframe");
     player.close().await.unwrap();
-    edge.until("live/test", false).await;
+    edge.until_offline("live/test").await;
 }
 
 #[tokio::test]
-async fn a_stream_comes_back_when_its_origin_does() {
+async fn pull_resumes_when_the_stream_returns_at_the_origin() {
     let origin = TestServer::start();
     let first = Ffmpeg::publish(&origin.url("live/test"), "60");
-    origin.until("live/test", true).await;
+    origin.until_live("live/test").await;
     let edge = edge_of(&origin.address.to_string());
     edge.hub.ensure_live(&name("live/test")).await.unwrap();
     let mut watcher = edge.watch("live/test").await;
@@ -107,7 +106,7 @@ async fn a_stream_comes_back_when_its_origin_does() {
 }
 
 #[tokio::test]
-async fn what_the_origin_does_not_have_is_refused_with_its_words() {
+async fn stream_that_the_origin_lacks_is_refused_with_the_origins_reason() {
     let origin = TestServer::start();
     let edge = edge_of(&origin.address.to_string());
     for _ in 0..2 {
@@ -124,7 +123,7 @@ async fn what_the_origin_does_not_have_is_refused_with_its_words() {
 }
 
 #[tokio::test]
-async fn an_origin_that_is_down_is_reported_and_nothing_is_left_of_the_attempt() {
+async fn pull_from_an_unreachable_origin_is_logged_and_leaves_no_stream() {
     let log = Log::capture();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -140,7 +139,7 @@ async fn an_origin_that_is_down_is_reported_and_nothing_is_left_of_the_attempt()
     );
 }
 
-/// An origin that accepts connections and never says anything.
+/// Returns an origin that accepts connections and never sends anything.
 async fn silent_origin() -> (String, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -168,7 +167,7 @@ fn edge_with(origin: &str, pulls: PullsConfig) -> TestServer {
 }
 
 #[tokio::test]
-async fn attempts_are_limited_by_asker_and_take_no_publishers_places() {
+async fn attempts_are_limited_per_address_and_take_no_publishers_permit() {
     let (origin, _running) = silent_origin().await;
     let edge = edge_with(
         &origin,
@@ -195,7 +194,7 @@ async fn attempts_are_limited_by_asker_and_take_no_publishers_places() {
 }
 
 #[tokio::test]
-async fn an_attempt_ends_when_nobody_waits_any_more() {
+async fn attempt_ends_when_nobody_waits_anymore() {
     let log = Log::capture();
     let (origin, _running) = silent_origin().await;
     let edge = edge_with(
@@ -208,16 +207,13 @@ async fn an_attempt_ends_when_nobody_waits_any_more() {
     let a = name("live/a");
     tokio::select! {
         _ = edge.hub.ensure_live(&a) => panic!("the origin is silent"),
-        () = edge.eventually(|| log.contains("pulling")) => {}
+        () = log.until("pulling", 1) => {}
     }
-    edge.eventually(|| log.contains("nobody waits for it anymore"))
-        .await;
-    // An RTMP player that leaves is noticed, too.
+    log.until("nobody waits for it anymore", 1).await;
+    // The same after an RTMP player has left.
     let url = edge.url("live/b");
     let player = Ffmpeg::start(&["-i", &url, "-f", "null", "-"]);
-    edge.eventually(|| log.to_string().matches("pulling").count() >= 3)
-        .await;
+    log.until("pulling", 3).await;
     player.kill().await;
-    edge.eventually(|| log.to_string().matches("nobody waits").count() >= 2)
-        .await;
+    log.until("nobody waits", 2).await;
 }

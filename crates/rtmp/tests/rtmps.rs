@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use distributary_rtmp::{RtmpConfig, TlsConfig, TlsIdentity};
-use support::{Ffmpeg, Log, PATIENCE, TestServer};
+use support::{Ffmpeg, Log, STEP_TIMEOUT, TestServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -44,7 +44,7 @@ async fn plain_rtmp_on_the_tls_port_is_told_in_the_log() {
         .unwrap();
     socket.write_all(&[3; 1537]).await.unwrap();
     let mut answer = Vec::new();
-    let closed = timeout(PATIENCE, socket.read_to_end(&mut answer)).await;
+    let closed = timeout(STEP_TIMEOUT, socket.read_to_end(&mut answer)).await;
     let _ = closed.expect("the server closes the connection");
     assert!(log.contains("speaks plain RTMP to the RTMPS port"), "{log}");
 }
@@ -77,7 +77,7 @@ async fn shown_certificate(server: &TestServer) -> String {
         .stdin(std::process::Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = timeout(PATIENCE, client)
+    let output = timeout(STEP_TIMEOUT, client)
         .await
         .expect("openssl ends in time")
         .unwrap_or_else(|error| {
@@ -87,7 +87,7 @@ async fn shown_certificate(server: &TestServer) -> String {
 }
 
 #[tokio::test]
-async fn a_changed_certificate_is_used_without_restart() {
+async fn changed_certificate_is_used_without_restart() {
     let log = Log::capture();
     let directory = tempfile::tempdir().unwrap();
     let identity = write_identity(directory.path(), "first.test", Duration::from_secs(60));
@@ -119,7 +119,7 @@ async fn pass_a_minute() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_not_there_is_named_in_the_error() {
+async fn missing_certificate_is_named_in_the_error() {
     let config = RtmpConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         tls: Some(TlsConfig {

@@ -11,7 +11,7 @@ use distributary_rtmp::{PublishersConfig, RtmpConfig};
 use support::raw_client::{H264_HEADER, RawClient, frame};
 use support::{Log, TestServer, Watcher};
 
-/// The last byte of each video frame until the stream ends.
+/// Returns the last byte of each video frame until the stream ends.
 async fn marks(watcher: &mut Watcher) -> Vec<u8> {
     let frames = watcher.frames_until_offline().await;
     let video = frames.iter().filter_map(|frame| match &**frame {
@@ -22,7 +22,7 @@ async fn marks(watcher: &mut Watcher) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn each_stream_of_a_connection_gets_its_own_frames_and_a_refused_one_none() {
+async fn streams_of_one_connection_get_their_own_frames_and_a_refused_one_none() {
     let log = Log::capture();
     let server = TestServer::with(RtmpConfig {
         publishers: PublishersConfig {
@@ -44,9 +44,7 @@ async fn each_stream_of_a_connection_gets_its_own_frames_and_a_refused_one_none(
     }
     // The limit is reached.
     client.ask_on(3, "publish", "taken").await;
-    server
-        .eventually(|| log.contains("publisher refused"))
-        .await;
+    log.until("publisher refused", 1).await;
     let header = Bytes::from_static(H264_HEADER);
     other.send_video(0, header.clone()).await.unwrap();
     other.send_video(0, frame(true, 100, 9)).await.unwrap();
@@ -67,7 +65,7 @@ async fn each_stream_of_a_connection_gets_its_own_frames_and_a_refused_one_none(
     other.close().await.unwrap();
     let marks = marks(&mut taken).await;
     assert_eq!(marks, [9]);
-    // Each line of the log says which stream it is about.
+    // Each line of the log names its stream.
     let log = log.to_string();
     let ended = log.lines().filter(|line| line.contains("publishing ended"));
     let named = |line: &&str| line.contains("live/one") || line.contains("live/two");

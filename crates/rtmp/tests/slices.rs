@@ -99,8 +99,7 @@ async fn decode(path: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn frames_of_an_encoder_that_sends_each_slice_by_itself_are_whole_from_the_first_to_the_last()
-{
+async fn all_frames_sent_slice_by_slice_are_complete() {
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().join("source.flv");
     clip(&source).await;

@@ -13,8 +13,8 @@ use proptest::prelude::*;
 /// The bytes that ffmpeg sends to publish a second of video and audio (see `fixtures/record.py`).
 const RECORDING: &[u8] = include_bytes!("fixtures/ffmpeg-publish.rtmp");
 
-/// Feeds the recording in pieces to a server that grants every name. Returns its events and what it
-/// sends.
+/// Feeds the recording in pieces to a server that accepts every name. Returns its events and its
+/// output.
 fn replay<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<SessionEvent>, Vec<u8>) {
     let now = Instant::now();
     let mut session = ServerSession::new(SessionConfig::default(), [7; 32], now);
@@ -34,7 +34,7 @@ fn replay<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<SessionEvent>,
 }
 
 #[test]
-fn the_recording_holds_a_whole_publication() {
+fn recording_is_a_complete_publication() {
     let (events, _) = replay([RECORDING]);
     assert!(matches!(events[0], SessionEvent::Connected(_)));
     let SessionEvent::PublishRequested(request) = &events[1] else {
@@ -69,7 +69,7 @@ fn the_recording_holds_a_whole_publication() {
 }
 
 #[test]
-fn a_cut_at_any_byte_changes_nothing() {
+fn split_at_any_byte_changes_nothing() {
     let whole = replay([RECORDING]);
     for at in 1..RECORDING.len() {
         let (before, after) = RECORDING.split_at(at);
@@ -86,7 +86,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn many_cuts_change_nothing(mut cuts in prop::collection::vec(0..RECORDING.len(), 0..200)) {
+    fn many_splits_change_nothing(mut cuts in prop::collection::vec(0..RECORDING.len(), 0..200)) {
         cuts.sort_unstable();
         let mut pieces = Vec::new();
         let mut from = 0;

@@ -15,7 +15,7 @@ use distributary_rtmp::{FlashProgram, PublishersConfig, PullRule, RtmpConfig, Sw
 use flate2::Compression;
 use flate2::read::ZlibEncoder;
 use std::io::Read;
-use support::{Log, PATIENCE, TestServer};
+use support::{Log, STEP_TIMEOUT, TestServer};
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -39,9 +39,9 @@ fn player(file: &[u8]) -> NamedTempFile {
     player
 }
 
-/// Returns the program in a file with these bytes.
+/// Returns the program of a file with these bytes.
 fn swf(file: &[u8]) -> Swf {
-    Swf::open(player(file).path()).unwrap()
+    Swf::read(file).unwrap()
 }
 
 /// A server that asks for `program(1000)`.
@@ -97,13 +97,15 @@ async fn librtmp_plays(server: &TestServer, options: &[&str]) {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = timeout(PATIENCE, player).await.expect("it ends in time");
+    let output = timeout(STEP_TIMEOUT, player)
+        .await
+        .expect("it ends in time");
     output.unwrap_or_else(|error| panic!("rtmpdump (apt-get install rtmpdump): {error}"));
 }
 
 /// librtmp makes the hash of the file itself.
 #[tokio::test]
-async fn librtmp_with_the_right_program_gets_as_far_as_the_stream() {
+async fn librtmp_with_the_right_program_passes_verification() {
     let log = Log::capture();
     let server = asking();
     let url = web_server(program(1000)).await;
@@ -148,7 +150,7 @@ async fn publisher_without_the_program_is_refused_in_words() {
     let mut publisher = client::publish_to(&right).await.unwrap();
     let audio = Bytes::from_static(&[0xAF, 0, 0x11, 0x90]);
     publisher.send_audio(0, audio).await.unwrap();
-    server.until("live/test", true).await;
+    server.until_live("live/test").await;
 }
 
 #[tokio::test]
@@ -202,7 +204,7 @@ async fn pull_downloads_the_program_once_when_its_origin_asks() {
 }
 
 #[tokio::test]
-async fn pull_downloads_nothing_where_its_origin_does_not_ask() {
+async fn pull_downloads_nothing_if_its_origin_does_not_ask() {
     let origin = TestServer::start();
     let (url, asked) = counting_web_server(program(1000)).await;
     let edge = edge(&origin, &url);

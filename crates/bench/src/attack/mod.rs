@@ -56,7 +56,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use distributary_media::flv::FlvFileError;
-use distributary_rtmp::client::ClientError;
+use distributary_rtmp::client::{ClientError, ClientSessionError};
 use distributary_webrtc::certificate::CertificateError;
 use distributary_webrtc::dtls::DtlsError;
 
@@ -115,9 +115,12 @@ pub enum AttackError {
     /// The system or the gateway has refused a connection, or has closed it.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The RTMP session was refused.
+    /// The RTMP connection failed.
     #[error("RTMP: {0}")]
     Rtmp(#[from] ClientError),
+    /// The RTMP session was refused.
+    #[error("RTMP: {0}")]
+    RtmpSession(#[from] ClientSessionError),
     /// The response is not HTTP.
     #[error("no HTTP response: {0}")]
     Http(&'static str),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use distributary_rtmp::chunk::{ChunkWriter, Output, RawMessage};
-use distributary_rtmp::client::{ClientError, ClientSession, StreamUrl};
+use distributary_rtmp::client::{ClientError, ClientSession, ClientSessionError, StreamUrl};
 use distributary_rtmp::handshake::Handshake;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -55,7 +55,7 @@ impl RtmpPeer {
             let mut buffer = [0; 4096];
             let read = read_some(context, &mut stream, &mut buffer).await?;
             let handled = handshake.handle_bytes(&mut &buffer[..read]);
-            is_done = handled.map_err(|_| ClientError::Closed)?;
+            is_done = handled.map_err(|_| ClientSessionError::Closed)?;
         }
         send_all(context, &mut stream, || handshake.poll_output()).await?;
         let mut peer = Self::new(stream);
@@ -180,7 +180,7 @@ impl RtmpPeer {
         let mut buffer = [0; 4096];
         loop {
             match self.stream.try_read(&mut buffer) {
-                Ok(0) => return Err(ClientError::Closed.into()),
+                Ok(0) => return Err(ClientSessionError::Closed.into()),
                 Ok(len) => context.received(len),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -214,7 +214,7 @@ async fn read_some(
     let read = timeout(STEP_TIMEOUT, stream.read(buffer)).await;
     let len = read.map_err(|_| AttackError::Timeout("answer over RTMP", STEP_TIMEOUT))??;
     if len == 0 {
-        return Err(ClientError::Closed.into());
+        return Err(ClientSessionError::Closed.into());
     }
     context.received(len);
     Ok(len)

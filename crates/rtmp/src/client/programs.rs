@@ -1,4 +1,4 @@
-//! Flash programs that are downloaded, to prove to servers that this client plays them.
+//! Downloads Flash programs, with which a client answers SWF verification.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,20 +13,20 @@ use tracing::{info, warn};
 
 use crate::proto::swf::{Swf, SwfError};
 
-/// Largest file that is downloaded, in bytes as it comes. Flash programs have some megabytes.
+/// Maximum size of a file, in bytes, compressed or not. Flash programs have some megabytes.
 const MAX_FILE: usize = 32 << 20;
 
 /// Timeout of a download.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time after which a program is downloaded again: sites replace theirs.
+/// Time after which a program is downloaded again, because sites replace it.
 const LIFETIME: Duration = Duration::from_secs(10 * 60);
 
-/// Time after a failed download until the next attempt.
-const RETRY_PAUSE: Duration = Duration::from_secs(30);
+/// Minimum time from a failed download to the next attempt.
+const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Programs by their URL. Cloning gives another handle to the same cache. Its URLs are those of the
-/// configuration, so it does not grow.
+/// Programs by their URL. A clone is a handle to the same cache. The URLs come from the
+/// configuration, which bounds the cache.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Programs {
     by_url: Arc<Mutex<HashMap<String, Entry>>>,
@@ -36,7 +36,7 @@ pub(crate) struct Programs {
 #[derive(Clone, Debug)]
 struct Entry {
     began: Instant,
-    /// The program, or that it cannot be had; empty while it is downloaded.
+    /// The program, `None` if the download failed; empty while it is downloaded.
     program: Arc<OnceCell<Option<Swf>>>,
 }
 
@@ -64,7 +64,7 @@ impl Entry {
     fn is_stale(&self) -> bool {
         let lifetime = match self.program.get() {
             Some(Some(_)) => LIFETIME,
-            Some(None) => RETRY_PAUSE,
+            Some(None) => RETRY_INTERVAL,
             None => return false,
         };
         self.began.elapsed() >= lifetime
@@ -72,7 +72,7 @@ impl Entry {
 }
 
 impl Programs {
-    /// Returns the program at a URL, downloaded lately or now. The log says why there is none.
+    /// Returns the program at a URL, from the cache or downloaded now. Logs why if there is none.
     pub(crate) async fn get(&self, url: &str) -> Option<Swf> {
         let program = {
             let mut by_url = self.by_url.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,7 +82,7 @@ impl Programs {
             }
             Arc::clone(&entry.program)
         };
-        // Those who ask at the same time wait for the same download.
+        // Concurrent callers wait for the same download.
         *program.get_or_init(|| self.download(url)).await
     }
 

@@ -12,8 +12,8 @@ use crate::proto::chunk::RawMessage;
 /// message.
 ///
 /// Times are shifted so that the first message has the time of the aggregate. Only media is
-/// returned: aggregates are not nested, and the responses to a million pings in one would be
-/// unlimited.
+/// returned: aggregates are not nested, and an aggregate of a million pings would cause unlimited
+/// responses.
 #[derive(Debug)]
 pub(crate) struct Aggregate {
     rest: Bytes,

@@ -1,4 +1,4 @@
-//! The values of the Action Message Format (AMF), in either version.
+//! The Action Message Format (AMF): values of either version, and the limits of decoding them.
 
 mod allowance;
 pub mod amf0;

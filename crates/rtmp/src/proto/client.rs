@@ -8,6 +8,8 @@
 //!                                               play             onStatus
 //! ```
 
+mod error;
+
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -15,7 +17,6 @@ use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::client::ClientError;
 use crate::proto::amf::values::ValueDecoder;
 use crate::proto::amf::{AmfLimits, Value, object};
 use crate::proto::chunk::{ChunkLimits, RawMessage};
@@ -24,14 +25,15 @@ use crate::proto::link::{COMMAND_CHUNK_STREAM, Link};
 use crate::proto::media::{MediaMessage, MediaReader};
 use crate::proto::message::{Command, Message, UserControl};
 use crate::proto::metadata::shown;
-use crate::proto::session::SessionError;
 use crate::proto::swf::Swf;
 use crate::proto::url::StreamUrl;
 
-/// The size of the chunks that we send: a frame is rarely split.
+pub use error::ClientSessionError;
+
+/// Size of our chunks, in bytes: frames are rarely split.
 const CHUNK_SIZE: u32 = 65_536;
 
-/// Bytes between acknowledgements until the server sets another number.
+/// Bytes between acknowledgements, until the server sets another number.
 const WINDOW_ACK_SIZE: u32 = 2_500_000;
 
 /// Chunk streams of our media, so that headers compress well.
@@ -45,7 +47,7 @@ const PLAY_BUFFER_MILLIS: u32 = 1000;
 /// The start parameter of a `play` of only the live stream (RTMP 1.0 section 7.2.2.1).
 const LIVE_ONLY: f64 = -1.0;
 
-/// Transaction ids of the commands with awaited responses.
+/// Transaction ids of the commands whose responses are used.
 const CONNECT: f64 = 1.0;
 const CREATE_STREAM: f64 = 4.0;
 
@@ -64,7 +66,7 @@ pub struct ClientSession {
     commands: ValueDecoder,
     data: ValueDecoder,
     media: VecDeque<MediaMessage>,
-    /// True if the server asks for the Flash program, which is unknown.
+    /// True if the server asks for the proof of a Flash program that is not known.
     wants_swf: bool,
 }
 
@@ -77,15 +79,15 @@ enum Purpose {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// The answer to `connect` is awaited.
+    /// Waits for the response to `connect`.
     Connect,
-    /// The answer to `createStream` is awaited.
+    /// Waits for the response to `createStream`.
     CreateStream,
-    /// The answer to `publish` or `play` is awaited.
+    /// Waits for the response to `publish` or `play`.
     Asked { stream_id: u32 },
-    /// The server has granted it.
+    /// The server has accepted the request.
     Active { stream_id: u32 },
-    /// One side has ended it.
+    /// One side has ended the session.
     Closed,
 }
 
@@ -121,7 +123,7 @@ impl ClientSession {
         client
     }
 
-    /// Returns whether the server has granted the name, so that media flows.
+    /// Returns whether the server has accepted the request, so that media flows.
     pub fn is_active(&self) -> bool {
         matches!(self.state, State::Active { .. })
     }
@@ -134,15 +136,20 @@ impl ClientSession {
     /// Handles bytes that arrived from the server at `now`.
     ///
     /// # Errors
-    /// When the server breaks the protocol, or refuses.
-    pub fn handle_bytes(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), ClientError> {
+    /// Returns [`ClientSessionError`] if the server breaks the protocol, refuses the request or ends
+    /// the stream.
+    pub fn handle_bytes(
+        &mut self,
+        mut bytes: &[u8],
+        now: Instant,
+    ) -> Result<(), ClientSessionError> {
         while let Some(raw) = self.link.poll_message(&mut bytes)? {
             self.handle_message(&raw, now)?;
         }
         Ok(())
     }
 
-    fn handle_message(&mut self, raw: &RawMessage, now: Instant) -> Result<(), ClientError> {
+    fn handle_message(&mut self, raw: &RawMessage, now: Instant) -> Result<(), ClientSessionError> {
         if raw.is_media() {
             if self.purpose == Purpose::Play
                 && let Ok(message) = Message::decode(raw, &mut self.data, now)
@@ -153,7 +160,7 @@ impl ClientSession {
         }
         match Message::decode(raw, &mut self.commands, now) {
             Ok(Message::Command(command)) => self.handle_command(&command),
-            Ok(Message::UserControl(UserControl::StreamEof(_))) => Err(ClientError::Ended),
+            Ok(Message::UserControl(UserControl::StreamEof(_))) => Err(ClientSessionError::Ended),
             Ok(Message::UserControl(UserControl::SwfRequest)) => {
                 match self.url.flash.as_ref().and_then(|flash| flash.swf) {
                     Some(swf) => self.prove_swf(&swf),
@@ -161,17 +168,14 @@ impl ClientSession {
                 }
                 Ok(())
             }
-            Ok(control) => {
-                let handled = self.link.handle_control(&control);
-                Ok(handled.map_err(SessionError::from)?)
-            }
-            Err(error) if error.is_fatal() => Err(SessionError::from(error).into()),
+            Ok(control) => Ok(self.link.handle_control(&control)?),
+            Err(error) if error.is_fatal() => Err(error.into()),
             Err(_) => Ok(()),
         }
     }
 
-    /// Returns whether the server has asked which Flash program this is, and the URL does not say
-    /// it. Comes once for each time that the server asks.
+    /// Returns whether the server asks for a proof of a Flash program that the URL does not have.
+    /// Returns `true` once per request.
     pub fn poll_swf_request(&mut self) -> bool {
         std::mem::take(&mut self.wants_swf)
     }
@@ -182,7 +186,7 @@ impl ClientSession {
         Some(flash.url.as_str()).filter(|url| !url.is_empty())
     }
 
-    /// Proves to the server that this is the program that it asks for.
+    /// Sends the server the proof of this program.
     pub fn prove_swf(&mut self, swf: &Swf) {
         let proof = UserControl::SwfResponse(swf.proof(self.link.proof_key()));
         self.link.send_control(&Message::UserControl(proof));
@@ -269,7 +273,7 @@ impl ClientSession {
         self.call("createStream", CREATE_STREAM, vec![Value::Null]);
     }
 
-    /// Asks for the stream, now that there is a message stream for it.
+    /// Asks to publish or play on a new message stream.
     fn ask(&mut self, stream_id: u32) {
         self.state = State::Asked { stream_id };
         let name = self.url.stream.as_str().into();
@@ -288,7 +292,7 @@ impl ClientSession {
         self.link.send(COMMAND_CHUNK_STREAM, 0, stream_id, &message);
     }
 
-    fn handle_command(&mut self, command: &Command) -> Result<(), ClientError> {
+    fn handle_command(&mut self, command: &Command) -> Result<(), ClientSessionError> {
         let answers = |id| command.name == "_result" && command.transaction_id == id;
         match (self.state, command.name.as_str()) {
             (State::Connect, "_error") => return Err(refusal(command)),
@@ -303,13 +307,13 @@ impl ClientSession {
                 self.ask(command.argument(0).as_number().unwrap_or(1.0) as u32);
             }
             (state, "onStatus") => self.handle_status(state, command)?,
-            (_, "close") => return Err(ClientError::Closed),
+            (_, "close") => return Err(ClientSessionError::Closed),
             _ => {}
         }
         Ok(())
     }
 
-    fn handle_status(&mut self, state: State, command: &Command) -> Result<(), ClientError> {
+    fn handle_status(&mut self, state: State, command: &Command) -> Result<(), ClientSessionError> {
         let text = |name| command.argument(0).get(name).and_then(Value::as_str);
         if text("level") == Some("error") {
             return Err(refusal(command));
@@ -326,7 +330,7 @@ impl ClientSession {
                     | "NetStream.Play.Stop"
                     | "NetStream.Play.Complete",
                 ),
-            ) => return Err(ClientError::Ended),
+            ) => return Err(ClientSessionError::Ended),
             _ => {}
         }
         Ok(())
@@ -334,12 +338,12 @@ impl ClientSession {
 }
 
 /// Returns the code and description of a server's refusal.
-fn refusal(command: &Command) -> ClientError {
+fn refusal(command: &Command) -> ClientSessionError {
     let text = |name| {
         let text = command.argument(0).get(name).and_then(Value::as_str);
         text.and_then(shown).unwrap_or_default()
     };
-    ClientError::Refused {
+    ClientSessionError::Refused {
         code: text("code"),
         description: text("description"),
     }

@@ -1,5 +1,5 @@
-//! What both sides of a connection do alike: the handshake, chunks, and the messages by which the
-//! protocol governs itself (RTMP 1.0 sections 5.4 and 6.2).
+//! The part that both sides of a connection have in common: the handshake, chunks, and protocol
+//! control messages (RTMP 1.0 sections 5.4 and 6.2).
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -7,16 +7,27 @@ use crate::proto::aggregate::Aggregate;
 use crate::proto::chunk::{
     ChunkError, ChunkLimits, ChunkReader, ChunkWriter, MessageHead, Output, RawMessage,
 };
-use crate::proto::handshake::{Handshake, HandshakeSummary, RtmpeCipher};
+use crate::proto::handshake::{Handshake, HandshakeError, HandshakeSummary, RtmpeCipher};
 use crate::proto::message::{Message, UserControl, type_id};
-use crate::proto::session::SessionError;
 use crate::proto::swf::ProofKey;
 
 /// The chunk stream of protocol control (RTMP 1.0 section 5.4).
 const CONTROL_CHUNK_STREAM: u32 = 2;
 
-/// The chunk stream of commands about the connection.
+/// The chunk stream of commands of the connection.
 pub(crate) const COMMAND_CHUNK_STREAM: u32 = 3;
+
+/// The error that ends a connection below its commands. The peer is at fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// The peer does not speak RTMP.
+    #[error("handshake: {0}")]
+    Handshake(#[from] HandshakeError),
+    /// The chunk stream is broken or exceeds a limit.
+    #[error("chunk stream: {0}")]
+    Chunk(#[from] ChunkError),
+}
 
 /// One side of a connection, below its commands.
 #[derive(Debug)]
@@ -25,7 +36,7 @@ pub(crate) struct Link {
     handshake: Option<Handshake>,
     /// The result of the handshake.
     summary: HandshakeSummary,
-    /// The key by which a client proves which Flash program it plays.
+    /// The key for proofs of Flash programs.
     proof_key: ProofKey,
     cipher: Option<RtmpeCipher>,
     /// Deciphered input that has not been read.
@@ -34,15 +45,15 @@ pub(crate) struct Link {
     /// The remaining messages of an aggregate message.
     parts: Option<Aggregate>,
     writer: ChunkWriter,
-    /// Bytes of the handshake to send; all of them go before the first chunk.
+    /// Bytes of the handshake to send, before the first chunk.
     greeting: BytesMut,
     /// Chunks to send.
     output: Output,
-    /// Bytes that came.
+    /// Number of received bytes.
     received: u64,
     /// The number of bytes that are acknowledged.
     acknowledged: u64,
-    /// The peer wants an acknowledgement after this many bytes; 0 for none.
+    /// Number of bytes after which the peer expects an acknowledgement; 0 for none.
     window: u32,
 }
 
@@ -71,29 +82,28 @@ impl Link {
         self.handshake.is_none()
     }
 
-    /// Returns the result of the handshake, which must be complete.
+    /// Returns the result of the handshake. It must be complete.
     pub(crate) fn summary(&self) -> HandshakeSummary {
         self.summary
     }
 
-    /// Returns the key by which a client proves which Flash program it plays; the handshake must be
-    /// complete.
+    /// Returns the key for proofs of Flash programs. The handshake must be complete.
     pub(crate) fn proof_key(&self) -> &ProofKey {
         &self.proof_key
     }
 
-    /// Bounds the longest message, and all that are under way together, for those that begin from
-    /// now on.
-    pub(crate) fn bound_messages(&mut self, longest: usize, under_way: usize) {
-        self.reader.bound_messages(longest, under_way);
+    /// Limits the size of a message, and of all incomplete messages together, in bytes. Applies to
+    /// messages that begin from now on.
+    pub(crate) fn bound_messages(&mut self, max_message_size: usize, max_reassembly: usize) {
+        self.reader.bound_messages(max_message_size, max_reassembly);
     }
 
-    /// Returns the next message: of the aggregate under way, else from the front of the input,
-    /// which is used up to the end of that message.
+    /// Returns the next message: the next part of an aggregate message, or the message at the front
+    /// of the input, which is used up to its end.
     pub(crate) fn poll_message(
         &mut self,
         input: &mut &[u8],
-    ) -> Result<Option<RawMessage>, SessionError> {
+    ) -> Result<Option<RawMessage>, LinkError> {
         loop {
             if let Some(part) = self.parts.as_mut().and_then(Iterator::next) {
                 return Ok(Some(part));
@@ -108,7 +118,7 @@ impl Link {
         }
     }
 
-    fn receive(&mut self, input: &mut &[u8]) -> Result<Option<RawMessage>, SessionError> {
+    fn receive(&mut self, input: &mut &[u8]) -> Result<Option<RawMessage>, LinkError> {
         let before = input.len();
         let message = self.read(input);
         self.received += (before - input.len()) as u64;
@@ -116,7 +126,7 @@ impl Link {
         message
     }
 
-    fn read(&mut self, input: &mut &[u8]) -> Result<Option<RawMessage>, SessionError> {
+    fn read(&mut self, input: &mut &[u8]) -> Result<Option<RawMessage>, LinkError> {
         if let Some(handshake) = &mut self.handshake {
             let done = handshake.handle_bytes(input);
             while let Some(bytes) = handshake.poll_output() {
@@ -133,9 +143,9 @@ impl Link {
         let Some(cipher) = &mut self.cipher else {
             return Ok(self.reader.read(input)?);
         };
-        let came = self.clear.len();
+        let start = self.clear.len();
         self.clear.extend_from_slice(std::mem::take(input));
-        cipher.decrypt(self.clear.get_mut(came..).unwrap_or_default());
+        cipher.decrypt(self.clear.get_mut(start..).unwrap_or_default());
         let mut clear = &self.clear[..];
         let message = self.reader.read(&mut clear);
         let used = self.clear.len() - clear.len();
@@ -143,8 +153,8 @@ impl Link {
         Ok(message?)
     }
 
-    /// Does what a protocol control or user control message wants. Others are left alone.
-    pub(crate) fn handle_control(&mut self, message: &Message) -> Result<(), ChunkError> {
+    /// Handles protocol control messages and pings; ignores other messages.
+    pub(crate) fn handle_control(&mut self, message: &Message) -> Result<(), LinkError> {
         match *message {
             Message::SetChunkSize(size) => self.reader.set_chunk_size(size)?,
             Message::Abort { chunk_stream } => self.reader.abort(chunk_stream),
@@ -158,7 +168,7 @@ impl Link {
         Ok(())
     }
 
-    /// Tells the peer how much came, once a window is full (RTMP 1.0 section 5.4.3).
+    /// Sends an acknowledgement when a window is full (RTMP 1.0 section 5.4.3).
     fn acknowledge(&mut self) {
         let due = self.window > 0 && self.received - self.acknowledged >= self.window.into();
         if due && self.is_established() {
@@ -167,7 +177,7 @@ impl Link {
         }
     }
 
-    /// Sends a message that concerns the connection as such.
+    /// Sends a message about the connection.
     pub(crate) fn send_control(&mut self, message: &Message) {
         self.send(CONTROL_CHUNK_STREAM, 0, 0, message);
     }
@@ -180,7 +190,7 @@ impl Link {
         self.send_control(&Message::UserControl(UserControl::StreamEof(stream_id)));
     }
 
-    /// Asks the peer for a sign of life.
+    /// Sends a ping, which the peer answers.
     pub(crate) fn send_ping(&mut self, timestamp: u32) {
         self.send_control(&Message::UserControl(UserControl::PingRequest(timestamp)));
     }
@@ -207,7 +217,7 @@ impl Link {
         self.writer.write(chunk_stream, raw, &mut self.output);
     }
 
-    /// Sends a message of a stream whose payload is the parts one after another.
+    /// Sends a message of a stream. Its payload is the concatenation of the parts.
     pub(crate) fn send_parts(&mut self, chunk_stream: u32, head: MessageHead, parts: &[Bytes]) {
         self.writer
             .write_parts(chunk_stream, head, parts, &mut self.output);
@@ -223,7 +233,7 @@ impl Link {
         }
         let output = self.output.pop()?;
         Some(match &mut self.cipher {
-            // What is shared stays as it is.
+            // Shared bytes are copied, because encryption changes them.
             Some(cipher) => {
                 let mut output = BytesMut::from(output);
                 cipher.encrypt(&mut output);

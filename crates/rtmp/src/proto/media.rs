@@ -24,7 +24,7 @@ pub enum MediaMessage {
         /// The body.
         body: Bytes,
     },
-    /// A data message, `@setDataFrame` taken off.
+    /// A data message, without `@setDataFrame`.
     Data {
         /// Its time, unrolled.
         timestamp: MediaTime,
@@ -47,7 +47,7 @@ pub(crate) struct MediaReader {
 }
 
 impl MediaReader {
-    /// Returns the media of a message; `None` for one of no stream, and for data without a name.
+    /// Returns the media of a message; `None` for other messages and for data without a name.
     pub(crate) fn read(&mut self, message: Message, timestamp: u32) -> Option<MediaMessage> {
         match message {
             Message::Video(body) => Some(MediaMessage::Video {
@@ -66,7 +66,7 @@ impl MediaReader {
     /// Reads a data message: `onMetaData`, `onTextData`, `onCuePoint` and the like.
     fn data(&mut self, timestamp: u32, values: Vec<Value>) -> Option<MediaMessage> {
         let mut values = values.into_iter().peekable();
-        // A publisher wraps what the server is to keep for newcomers in @setDataFrame.
+        // Publishers prefix data that the server should keep for new players with @setDataFrame.
         values.next_if(|first| first.as_str() == Some("@setDataFrame"));
         let Some(Value::String(name)) = values.next() else {
             return None;

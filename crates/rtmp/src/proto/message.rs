@@ -1,4 +1,13 @@
-//! What the messages of a connection say (RTMP 1.0 sections 5.4, 6.2 and 7.1).
+//! The messages of a connection (RTMP 1.0 sections 5.4, 6.2 and 7.1).
+//!
+//! * [`Message`]: all of them.
+//! * `command`: [`Command`], and responses to commands.
+//! * `user_control`: [`UserControl`], the events of the connection and its message streams.
+
+mod command;
+mod error;
+pub(crate) mod type_id;
+mod user_control;
 
 use std::time::Instant;
 
@@ -8,56 +17,30 @@ use crate::proto::amf::amf0;
 use crate::proto::amf::values::ValueDecoder;
 use crate::proto::amf::{AmfError, Value};
 use crate::proto::chunk::RawMessage;
-use crate::proto::swf::{PROOF_LEN, PROOF_VERSION};
 
-/// Longest data message, in bytes: metadata and captions need little, and each goes to all who
-/// watch.
+pub use command::Command;
+pub use error::MessageError;
+pub use user_control::UserControl;
+
+/// Maximum size of a data message, in bytes: metadata and captions are short, and each is sent to
+/// all viewers.
 const MAX_DATA_SIZE: usize = 64 << 10;
 
-/// Message type ids.
-pub(crate) mod type_id {
-    pub(crate) const SET_CHUNK_SIZE: u8 = 1;
-    pub(crate) const ABORT: u8 = 2;
-    pub(crate) const ACKNOWLEDGEMENT: u8 = 3;
-    pub(crate) const USER_CONTROL: u8 = 4;
-    pub(crate) const WINDOW_ACK_SIZE: u8 = 5;
-    pub(crate) const SET_PEER_BANDWIDTH: u8 = 6;
-    pub(crate) const AUDIO: u8 = 8;
-    pub(crate) const VIDEO: u8 = 9;
-    pub(crate) const DATA_AMF3: u8 = 15;
-    pub(crate) const COMMAND_AMF3: u8 = 17;
-    pub(crate) const DATA_AMF0: u8 = 18;
-    pub(crate) const COMMAND_AMF0: u8 = 20;
-    pub(crate) const AGGREGATE: u8 = 22;
-}
-
-/// User control event types (RTMP 1.0 section 7.1.7).
-mod event_type {
-    pub(super) const STREAM_BEGIN: u16 = 0;
-    pub(super) const STREAM_EOF: u16 = 1;
-    pub(super) const SET_BUFFER_LENGTH: u16 = 3;
-    pub(super) const PING_REQUEST: u16 = 6;
-    pub(super) const PING_RESPONSE: u16 = 7;
-    // Those of Flash servers, which are not in the specification.
-    pub(super) const SWF_REQUEST: u16 = 26;
-    pub(super) const SWF_RESPONSE: u16 = 27;
-}
-
-/// A message, its payload interpreted.
+/// A message with its decoded payload.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
-    /// The sender's chunks are this large from now on (section 5.4.1).
+    /// The size of the sender's following chunks, in bytes (section 5.4.1).
     SetChunkSize(u32),
-    /// The message under way on this chunk stream is given up (section 5.4.2).
+    /// The sender aborts the incomplete message on this chunk stream (section 5.4.2).
     Abort {
         /// The chunk stream.
         chunk_stream: u32,
     },
     /// Bytes received so far, modulo 2^32 (section 5.4.3).
     Acknowledgement(u32),
-    /// An acknowledgement is wanted each time this many bytes were received (section 5.4.4).
+    /// The number of bytes after which the sender expects an acknowledgement (section 5.4.4).
     WindowAckSize(u32),
-    /// The receiver is asked to bound what it sends without acknowledgement (section 5.4.5).
+    /// A limit of unacknowledged bytes for the receiver (section 5.4.5).
     SetPeerBandwidth {
         /// The window, in bytes.
         window: u32,
@@ -70,109 +53,16 @@ pub enum Message {
     Audio(Bytes),
     /// An FLV video tag body.
     Video(Bytes),
-    /// A data message: a name and what it is about, usually metadata (section 7.1.2).
+    /// A data message: a name and values, usually metadata (section 7.1.2).
     Data(Vec<Value>),
-    /// A command or the answer to one (section 7.1.1).
+    /// A command or a response to one (section 7.1.1).
     Command(Command),
-    /// A message of a type that says nothing here: shared objects, and aggregate messages, which
-    /// are taken apart before.
+    /// A message of a type that is ignored: shared objects, and aggregate messages, which are split
+    /// before.
     Other {
         /// Its type.
         type_id: u8,
     },
-}
-
-/// A user control event (RTMP 1.0 section 7.1.7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UserControl {
-    /// The message stream can be used from now on.
-    StreamBegin(u32),
-    /// The message stream has ended.
-    StreamEof(u32),
-    /// A player has a buffer of this length.
-    SetBufferLength {
-        /// The message stream.
-        stream_id: u32,
-        /// The length, in milliseconds.
-        millis: u32,
-    },
-    /// Asks for a [`Self::PingResponse`] with the same timestamp.
-    PingRequest(u32),
-    /// The answer to a ping.
-    PingResponse(u32),
-    /// Asks a client to prove which Flash program it plays.
-    SwfRequest,
-    /// The proof.
-    SwfResponse([u8; PROOF_LEN]),
-    /// Any other event. None of them needs an answer.
-    Other(u16),
-}
-
-/// A command message.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Command {
-    /// The name of the command; `_result`, `_error` and `onStatus` are responses.
-    pub name: String,
-    /// Names the answer; 0 when none is wanted.
-    pub transaction_id: f64,
-    /// The command object and the arguments.
-    pub arguments: Vec<Value>,
-}
-
-impl Command {
-    /// Returns a command with its command object first in `arguments`.
-    pub fn new(name: &str, transaction_id: f64, arguments: impl Into<Vec<Value>>) -> Self {
-        Self {
-            name: name.to_owned(),
-            transaction_id,
-            arguments: arguments.into(),
-        }
-    }
-
-    /// Returns the command object.
-    pub fn object(&self) -> &Value {
-        self.argument_at(0)
-    }
-
-    /// Returns the argument after the command object at `index`; `Undefined` when there is none.
-    pub fn argument(&self, index: usize) -> &Value {
-        self.argument_at(index.saturating_add(1))
-    }
-
-    fn argument_at(&self, index: usize) -> &Value {
-        self.arguments.get(index).unwrap_or(&Value::Undefined)
-    }
-}
-
-/// The error of an invalid message. The peer is at fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum MessageError {
-    /// The payload is shorter than its type needs.
-    #[error("a message of type {type_id} is truncated")]
-    Truncated {
-        /// The type.
-        type_id: u8,
-    },
-    /// More commands than are decoded for one connection.
-    #[error("commands: {0}")]
-    TooManyCommands(#[source] AmfError),
-    /// A data message is not the AMF it should be.
-    #[error("a data message: {0}")]
-    BadData(#[source] AmfError),
-    /// A command does not begin with its name.
-    #[error("a command without name")]
-    NamelessCommand,
-}
-
-impl MessageError {
-    /// Returns whether the connection cannot go on: where the next chunk begins is unknown without
-    /// the chunk size, and too many commands are a flood. Any other message that cannot be
-    /// understood does no harm.
-    pub(crate) fn is_fatal(&self) -> bool {
-        let type_id = type_id::SET_CHUNK_SIZE;
-        matches!(self, Self::TooManyCommands(_)) || *self == Self::Truncated { type_id }
-    }
 }
 
 impl RawMessage {
@@ -188,11 +78,12 @@ impl RawMessage {
 }
 
 impl Message {
-    /// Interprets a payload that came at `now`. Of a command, what follows a value that cannot be
-    /// decoded is not there; encoders send stray bytes behind the arguments.
+    /// Decodes a message that arrived at `now`. A command ends before the first value that cannot be
+    /// decoded, because encoders send stray bytes after the arguments.
     ///
     /// # Errors
-    /// When it is not what its type says, or costs too much to decode.
+    /// Returns [`MessageError`] if the payload is not valid for its type, or decoding it would exceed
+    /// the connection's budget.
     pub(crate) fn decode(
         raw: &RawMessage,
         values: &mut ValueDecoder,
@@ -231,7 +122,7 @@ impl Message {
                 let decoded = values.decode(amf0_part(type_id, payload), now);
                 let decoded = decoded.map_err(MessageError::BadData)?;
                 match decoded.error {
-                    // What the message is about has been read: the rest is of no use.
+                    // The values up to the metadata are decoded; the rest is not used.
                     Some(error) if decoded.values.last().and_then(Value::members).is_none() => {
                         return Err(MessageError::BadData(error));
                     }
@@ -241,14 +132,14 @@ impl Message {
             type_id::COMMAND_AMF0 | type_id::COMMAND_AMF3 => {
                 let decoded = values.decode(amf0_part(type_id, payload), now);
                 let decoded = decoded.map_err(MessageError::TooManyCommands)?;
-                Self::Command(command(decoded.values)?)
+                Self::Command(Command::from_values(decoded.values)?)
             }
             type_id => Self::Other { type_id },
         })
     }
 
-    /// Returns the message as it is sent on message stream `stream_id`; `None` for [`Self::Other`],
-    /// which kept no payload. Commands and data are sent as AMF0.
+    /// Encodes the message for message stream `stream_id`; `None` for [`Self::Other`], whose payload
+    /// is not kept. Commands and data are encoded as AMF0.
     pub fn encode(&self, timestamp: u32, stream_id: u32) -> Option<RawMessage> {
         let mut payload = BytesMut::new();
         let type_id = match self {
@@ -311,67 +202,14 @@ impl Message {
     }
 }
 
-impl UserControl {
-    fn decode(mut payload: &[u8]) -> Result<Self, bytes::TryGetError> {
-        Ok(match payload.try_get_u16()? {
-            event_type::STREAM_BEGIN => Self::StreamBegin(payload.try_get_u32()?),
-            event_type::STREAM_EOF => Self::StreamEof(payload.try_get_u32()?),
-            event_type::SET_BUFFER_LENGTH => Self::SetBufferLength {
-                stream_id: payload.try_get_u32()?,
-                millis: payload.try_get_u32()?,
-            },
-            event_type::PING_REQUEST => Self::PingRequest(payload.try_get_u32()?),
-            event_type::PING_RESPONSE => Self::PingResponse(payload.try_get_u32()?),
-            // Later versions, which nobody can answer, have theirs here.
-            event_type::SWF_REQUEST if payload.first().is_none_or(|v| *v <= PROOF_VERSION) => {
-                Self::SwfRequest
-            }
-            event_type::SWF_RESPONSE => {
-                let mut proof = [0; PROOF_LEN];
-                payload.try_copy_to_slice(&mut proof)?;
-                Self::SwfResponse(proof)
-            }
-            other => Self::Other(other),
-        })
-    }
-
-    fn encode(self, payload: &mut BytesMut) -> Option<()> {
-        let (event, value, more) = match self {
-            Self::StreamBegin(stream) => (event_type::STREAM_BEGIN, stream, None),
-            Self::StreamEof(stream) => (event_type::STREAM_EOF, stream, None),
-            Self::SetBufferLength { stream_id, millis } => {
-                (event_type::SET_BUFFER_LENGTH, stream_id, Some(millis))
-            }
-            Self::PingRequest(timestamp) => (event_type::PING_REQUEST, timestamp, None),
-            Self::PingResponse(timestamp) => (event_type::PING_RESPONSE, timestamp, None),
-            Self::SwfRequest => {
-                payload.put_u16(event_type::SWF_REQUEST);
-                return Some(());
-            }
-            Self::SwfResponse(proof) => {
-                payload.put_u16(event_type::SWF_RESPONSE);
-                payload.put_slice(&proof);
-                return Some(());
-            }
-            Self::Other(_) => return None,
-        };
-        payload.put_u16(event);
-        payload.put_u32(value);
-        if let Some(more) = more {
-            payload.put_u32(more);
-        }
-        Some(())
-    }
-}
-
 fn encode_values(values: &[Value], payload: &mut BytesMut) {
     for value in values {
         amf0::encode(value, payload);
     }
 }
 
-/// Returns the AMF0 part of a payload. The messages of AMF3 clients begin with a zero, then have
-/// AMF0 as well, in which single values switch to AMF3.
+/// Returns the AMF0 part of a payload. Messages of AMF3 clients have a zero before it, and single
+/// values in it switch to AMF3.
 fn amf0_part(type_id: u8, payload: &[u8]) -> &[u8] {
     match payload {
         [0, rest @ ..] if matches!(type_id, type_id::COMMAND_AMF3 | type_id::DATA_AMF3) => rest,
@@ -379,24 +217,11 @@ fn amf0_part(type_id: u8, payload: &[u8]) -> &[u8] {
     }
 }
 
-/// Sorts the values of a command message. A missing transaction id is one that wants no answer.
-fn command(values: Vec<Value>) -> Result<Command, MessageError> {
-    let mut values = values.into_iter();
-    let Some(Value::String(name)) = values.next() else {
-        return Err(MessageError::NamelessCommand);
-    };
-    let transaction_id = values.next().and_then(|id| id.as_number()).unwrap_or(0.0);
-    Ok(Command {
-        name,
-        transaction_id,
-        arguments: values.collect(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::proto::amf::{AmfLimits, object};
+    use crate::proto::swf::PROOF_LEN;
 
     #[allow(
         clippy::disallowed_methods,
@@ -414,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn control_messages_survive_writing_and_parsing() {
+    fn control_messages_survive_encoding_and_decoding() {
         let buffer = UserControl::SetBufferLength {
             stream_id: 1,
             millis: 3000,
@@ -500,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn an_amf3_command_may_mix_both_versions_or_not() {
+    fn amf3_command_may_mix_both_versions() {
         // connect, 1, {app: "live"} as Flash sends it with objectEncoding 3, then with the object
         // in AMF3.
         let expected = Command::new("connect", 1.0, [object([("app", "live".into())])]);
@@ -519,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_has_a_name_an_id_and_arguments() {
+    fn command_has_a_name_an_id_and_arguments() {
         let expected = Command::new("publish", 5.0, [Value::Null, "test".into(), "live".into()]);
         let bytes = b"\x02\x00\x07publish\x00\x40\x14\x00\x00\x00\x00\x00\x00\x05\x02\x00\x04test\x02\x00\x04live";
         assert_eq!(decode(20, bytes), Ok(Message::Command(expected.clone())));
@@ -531,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_decoded_behind_the_arguments_is_not_there() {
+    fn stray_bytes_after_the_values_are_ignored() {
         let expected = Command::new("publish", 5.0, [Value::Null, "test".into()]);
         let bytes =
             b"\x02\x00\x07publish\x00\x40\x14\x00\x00\x00\x00\x00\x00\x05\x02\x00\x04test\x00\x00";

@@ -1,12 +1,12 @@
-//! What a publisher says about its stream in `onMetaData`.
+//! The metadata of a stream (`onMetaData`).
 
 use crate::proto::amf::Value;
 
-/// Longest text taken over from a publisher into logs and the API, in characters.
+/// Maximum length of a publisher's text in the log and the API, in characters.
 const MAX_TEXT: usize = 128;
 
-/// The well-known members of `onMetaData` (FLV specification 10.1, annex E.5). Nothing in it is
-/// needed to decode the stream, and encoders get parts of it wrong: for people to read.
+/// The well-known members of `onMetaData` (FLV specification 10.1, annex E.5). They are for display:
+/// the stream can be decoded without them, and encoders set some of them wrongly.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata {
     /// The encoder's name.
@@ -41,8 +41,7 @@ impl Metadata {
     }
 }
 
-/// Returns a text from the network as it can stand in a log: one line, not endless; `None` when
-/// empty.
+/// Cleans a text from the network for the log: one line of limited length; `None` if it is empty.
 pub(crate) fn shown(text: &str) -> Option<String> {
     let text: String = text
         .chars()
@@ -58,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_metadata_of_an_encoder_is_read() {
+    fn metadata_of_an_encoder_is_read() {
         let value = Value::EcmaArray(vec![
             ("width".into(), 1280.0.into()),
             ("height".into(), 720.0.into()),
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn text_for_the_log_has_one_line_and_an_end() {
+    fn text_for_the_log_is_one_line_of_limited_length() {
         assert_eq!(
             shown("OBS\r\nERROR forged").as_deref(),
             Some("OBS  ERROR forged")

@@ -1,14 +1,14 @@
 //! Maps the names that a client sends to a stream name.
 //!
-//! `rtmp://host/app[/instance]/stream?key=..` reaches a server in two halves, and clients cut it at
-//! different places: `connect` has the application (OBS: all of the server URL's path), `publish`
-//! the stream with the query, which holds the publisher's key.
+//! `rtmp://host/app[/instance]/stream?key=..` reaches a server in two halves, and clients split it
+//! differently: `connect` has the application (OBS: the whole path of the server URL), `publish`
+//! the stream with the query string, which holds the publisher's key.
 
 use std::fmt;
 
 use distributary_names::{NameError, StreamName};
 
-/// The stream that a client wants to publish or play.
+/// The stream that a client asks to publish or play.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The stream.
@@ -17,11 +17,11 @@ pub struct Target {
     pub query: Query,
 }
 
-/// The query of a stream's URL. It may hold a key: its `Debug` form does not show it.
+/// The query string of a stream's URL. It may hold a key, so the `Debug` form hides it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Query(String);
 
-/// The error of names that are not a stream name. The client is at fault.
+/// The error of names that do not make a stream name. The client is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetError {
@@ -34,13 +34,13 @@ pub enum TargetError {
 }
 
 impl Target {
-    /// Puts the application of `connect` and the stream of `publish` or `play` together.
+    /// Joins the application of `connect` and the stream of `publish` or `play`.
     ///
-    /// An empty stream is allowed where the application has the form `app/stream` already: OBS
-    /// users put the whole URL into the server field.
+    /// The stream may be empty if the application has the form `app/stream`: OBS users put the whole
+    /// URL into the server field.
     ///
     /// # Errors
-    /// When the two do not make a valid stream name.
+    /// Returns [`TargetError`] if they do not make a valid stream name.
     pub fn resolve(app: &str, stream: &str) -> Result<Self, TargetError> {
         let (app, app_query) = app.split_once('?').unwrap_or((app, ""));
         let (stream, stream_query) = stream.split_once('?').unwrap_or((stream, ""));
@@ -64,7 +64,7 @@ impl Target {
 }
 
 impl Query {
-    /// Returns the value of a parameter, its escapes resolved.
+    /// Returns the percent-decoded value of a parameter.
     pub fn get(&self, parameter: &str) -> Option<String> {
         self.0.split('&').find_map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -72,7 +72,7 @@ impl Query {
         })
     }
 
-    /// Returns the query as it came, without the question mark.
+    /// Returns the query string as it was sent, without the question mark.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -93,8 +93,8 @@ impl fmt::Debug for Query {
     }
 }
 
-/// Returns a name without the prefix by which Flash players and encoders say in which format it is
-/// recorded (ActionScript 3 reference, `NetStream.play`). It means nothing for a live stream.
+/// Removes the prefix for the format of a recording (ActionScript 3 reference, `NetStream.play`),
+/// which has no meaning for a live stream.
 fn without_format(stream: &str) -> &str {
     let prefixes = ["flv:", "mp4:", "f4v:"];
     let bare = prefixes
@@ -103,7 +103,7 @@ fn without_format(stream: &str) -> &str {
     bare.unwrap_or(stream)
 }
 
-/// Resolves percent-escapes (RFC 3986 section 2.1). What is no escape stays as it is.
+/// Percent-decodes a text (RFC 3986 section 2.1). Invalid escapes are kept.
 fn unescape(text: &str) -> Result<String, TargetError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_query_of_either_half_is_no_part_of_the_name() {
+    fn query_string_of_either_half_is_not_part_of_the_name() {
         for (app, stream) in [("live", "test?key=s%26cret"), ("live?key=s%26cret", "test")] {
             let target = Target::resolve(app, stream).unwrap();
             assert_eq!(target.name.as_str(), "live/test");

@@ -1,4 +1,4 @@
-//! One connection of publishers and players, as a machine of bytes and events.
+//! The server's side of one connection, as a sans-IO state machine.
 //!
 //! ```text
 //!            C0 C1 C2          connect           publish            accept_publish
@@ -8,148 +8,80 @@
 //!                                         └──────────────────────deleteStream ──────────┘
 //! ```
 //!
-//! Each message stream of a connection goes this way on its own: encoders publish several streams
-//! over one connection. `play` takes the same way, with `accept_play` and `reject_play`.
+//! Each message stream of a connection has these states of its own, because encoders publish several
+//! streams over one connection. `play` leads to the same states, by `accept_play` and `reject_play`.
 
 mod command;
+mod config;
+mod error;
 mod event;
 mod play;
 mod status;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use distributary_names::StreamName;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::proto::amf::AmfLimits;
 use crate::proto::amf::values::ValueDecoder;
-use crate::proto::chunk::{ChunkError, ChunkLimits, RawMessage};
-use crate::proto::handshake::{Handshake, HandshakeError};
+use crate::proto::chunk::RawMessage;
+use crate::proto::handshake::Handshake;
 use crate::proto::link::Link;
 use crate::proto::media::MediaReader;
 use crate::proto::message::{Message, MessageError, UserControl};
-use crate::proto::swf::{Proof, Swf, SwfRefusal};
+use crate::proto::swf::{Proof, SwfRefusal};
 
 pub use crate::proto::media::MediaMessage;
+pub use config::SessionConfig;
+pub use error::SessionError;
 pub use event::{ConnectRequest, EndReason, PlayRequest, PublishRequest, SessionEvent};
 
-/// Most messages without an event that are handled in one call: an aggregate of 16 MiB has a
-/// million.
+/// Maximum number of messages without an event that are handled in one call: an aggregate of 16 MiB
+/// can have a million.
 const MAX_QUIET_MESSAGES: usize = 1024;
 
-/// Longest message of a client that does not publish yet: commands need little.
+/// Maximum size of a message of a client that does not publish, in bytes: commands are short.
 const MAX_COMMAND_SIZE: usize = 64 << 10;
 
-/// Most bytes of messages that are under way together from a client that does not publish. More
-/// close the connection.
-const MAX_COMMANDS_UNDER_WAY: usize = 256 << 10;
-
-/// The limits and announced values of a session.
-#[derive(Clone, Debug)]
-pub struct SessionConfig {
-    /// Bounds of the chunk layer.
-    pub chunks: ChunkLimits,
-    /// Bounds of the values in commands and metadata.
-    pub amf: AmfLimits,
-    /// Timeout of the handshake.
-    pub handshake_timeout: Duration,
-    /// Time that a client may stay without publishing or playing.
-    pub idle_timeout: Duration,
-    /// Time that a client may be silent, to detect one that is gone without closing. A publisher
-    /// is pinged when half of it has passed, a player when all of it has; a player has as long to
-    /// answer.
-    pub read_timeout: Duration,
-    /// The chunk size for what is sent. ffmpeg takes it over for what it publishes.
-    pub chunk_size: u32,
-    /// Each side acknowledges after this many bytes.
-    pub window_ack_size: u32,
-    /// The Flash program that clients have to prove they play; `None` asks for nothing.
-    pub swf: Option<Swf>,
-}
-
-impl Default for SessionConfig {
-    fn default() -> Self {
-        Self {
-            chunks: ChunkLimits::default(),
-            amf: AmfLimits::default(),
-            handshake_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(30),
-            read_timeout: Duration::from_secs(10),
-            chunk_size: 65_536,
-            window_ack_size: 2_500_000,
-            swf: None,
-        }
-    }
-}
-
-/// The error that ends a session.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SessionError {
-    /// The peer does not speak RTMP.
-    #[error("handshake: {0}")]
-    Handshake(#[from] HandshakeError),
-    /// The chunk stream is broken or exceeds a limit.
-    #[error("chunk stream: {0}")]
-    Chunk(#[from] ChunkError),
-    /// A message cannot be understood, and nothing after it, or there are too many.
-    #[error(transparent)]
-    Message(#[from] MessageError),
-    /// A command that needs `connect` before it.
-    #[error("{command} before connect")]
-    NotConnected {
-        /// The command.
-        command: String,
-    },
-    /// `connect` names no application.
-    #[error("connect without application")]
-    NoApplication,
-    /// The handshake took too long.
-    #[error("no complete handshake within {0:?}")]
-    HandshakeTimeout(Duration),
-    /// The client did nothing.
-    #[error("nothing published or played within {0:?}")]
-    IdleTimeout(Duration),
-    /// Nothing came from the client.
-    #[error("nothing received for {0:?}")]
-    ReadTimeout(Duration),
-}
+/// Maximum size of all incomplete messages of a client that does not publish, in bytes. Past it the
+/// connection is closed.
+const MAX_INCOMPLETE_COMMANDS: usize = 256 << 10;
 
 /// The server's side of one connection.
 ///
-/// Bytes from the client go in by [`Self::poll_event`], which is called until it gives nothing;
-/// send what [`Self::poll_output`] gives then. Call [`Self::handle_timeout`] when
-/// [`Self::deadline`] has come. After an error send what is left of the output and close.
+/// Pass bytes from the client to [`Self::poll_event`] until it returns `None`, then send the output
+/// of [`Self::poll_output`]. Call [`Self::handle_timeout`] at [`Self::deadline`]. After an error
+/// send the remaining output and close the connection.
 ///
-/// While a [`SessionEvent::PublishRequested`] or [`SessionEvent::PlayRequested`] is not answered,
-/// no input is read.
+/// No input is read while a [`SessionEvent::PublishRequested`] or [`SessionEvent::PlayRequested`]
+/// is not answered.
 #[derive(Debug)]
 pub struct ServerSession {
     config: SessionConfig,
     link: Link,
     started: Instant,
-    /// Since when nothing is published or played.
+    /// Time since which nothing is published or played.
     idle_since: Instant,
-    /// When the client was asked for a sign of life that has not come.
+    /// Time of the last ping, until the client sends something.
     pinged: Option<Instant>,
     last_received: Instant,
     connection: Option<ConnectRequest>,
-    /// True if the client's first proof of its Flash program was the right one.
+    /// Whether the client's first proof of its Flash program was correct; `None` before it.
     swf_proved: Option<bool>,
     streams_created: u32,
-    /// The request that waits for its answer.
+    /// The request that waits for its response.
     asked: Option<Asked>,
-    /// The message streams on which something goes on, or was refused.
+    /// The message streams that are in use or were refused.
     streams: BTreeMap<u32, Activity>,
     commands: ValueDecoder,
     data: ValueDecoder,
     events: VecDeque<SessionEvent>,
 }
 
-/// A request of the client that the application has not answered.
+/// A request of the client that the application has not answered yet.
 #[derive(Clone, Debug)]
 struct Asked {
     stream_id: u32,
@@ -173,7 +105,7 @@ enum Activity {
     Playing {
         name: StreamName,
     },
-    /// The request was refused: media that comes all the same is dropped.
+    /// The request was refused; media on this stream is dropped.
     Refused,
 }
 
@@ -202,11 +134,12 @@ impl ServerSession {
         session
     }
 
-    /// Takes bytes that came at `now` from the front of `input` until something happens. Returns
-    /// `None` when the input is used up, or a request has to be answered first.
+    /// Reads bytes that arrived at `now` from the front of `input` up to the next event. Returns
+    /// `None` if the input is used up or a request has to be answered first.
     ///
     /// # Errors
-    /// When the client breaks the protocol or a limit: the connection has to be closed.
+    /// Returns [`SessionError`] if the client breaks the protocol or a limit. The connection has to
+    /// be closed.
     pub fn poll_event(
         &mut self,
         input: &mut &[u8],
@@ -231,7 +164,7 @@ impl ServerSession {
         Ok(Some(self.events.pop_front().unwrap_or(SessionEvent::Busy)))
     }
 
-    /// Grants the request to publish.
+    /// Accepts the request to publish.
     pub fn accept_publish(&mut self) {
         let Some(asked) = self.answer(Purpose::Publish) else {
             return;
@@ -248,13 +181,13 @@ impl ServerSession {
     }
 
     /// Refuses the request to publish. `code` is for the client (`NetStream.Publish.BadName`), the
-    /// description for the person who reads its log.
+    /// description for people who read the client's log.
     pub fn reject_publish(&mut self, code: &str, description: &str) {
         self.reject(Purpose::Publish, code, description);
     }
 
-    /// Ends what the client publishes on a message stream against its will. What it sends there is
-    /// dropped from now on.
+    /// Ends the stream that the client publishes on a message stream, on behalf of the server. Its
+    /// further media is dropped.
     pub fn end_publish(&mut self, stream_id: u32, description: &str) {
         if let Some(Activity::Publishing { .. }) = self.streams.get(&stream_id) {
             self.stop(stream_id);
@@ -269,16 +202,16 @@ impl ServerSession {
         self.active().next().is_some()
     }
 
-    /// Returns the time at which [`Self::handle_timeout`] has to be called, if nothing arrives
-    /// before.
+    /// Returns the time at which [`Self::handle_timeout`] has to be called. It changes with each
+    /// call of another method.
     pub fn deadline(&self) -> Instant {
         self.next_deadline().0
     }
 
-    /// Looks at the clock. A client that has been silent is asked whether it is still there.
+    /// Handles passed deadlines. Pings a client that has been silent.
     ///
     /// # Errors
-    /// When a timeout has passed: the connection has to be closed.
+    /// Returns [`SessionError`] if a timeout has passed. The connection has to be closed.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), SessionError> {
         let (deadline, error) = self.next_deadline();
         if now < deadline {
@@ -329,7 +262,7 @@ impl ServerSession {
         }
     }
 
-    /// Takes the request that is answered, if it is one of this kind.
+    /// Takes the request that waits for a response, if it has this purpose.
     fn answer(&mut self, purpose: Purpose) -> Option<Asked> {
         self.asked.take_if(|asked| asked.purpose == purpose)
     }
@@ -351,14 +284,13 @@ impl ServerSession {
         self.streams.values().any(Activity::is_publishing)
     }
 
-    /// Bounds the client's messages, for those that begin from now on: only who publishes has long
-    /// ones.
+    /// Limits the size of the client's next messages: only publishers have long ones.
     fn bound_messages(&mut self) {
         let limits = &self.config.chunks;
         let (message, under_way) = if self.is_publishing() {
             (usize::MAX, usize::MAX)
         } else {
-            (MAX_COMMAND_SIZE, MAX_COMMANDS_UNDER_WAY)
+            (MAX_COMMAND_SIZE, MAX_INCOMPLETE_COMMANDS)
         };
         self.link.bound_messages(
             limits.max_message_size.min(message),
@@ -366,7 +298,7 @@ impl ServerSession {
         );
     }
 
-    /// Forgets what goes on on a message stream.
+    /// Ends the activity on a message stream.
     fn stop(&mut self, stream_id: u32) -> Option<Activity> {
         let was_active = self.is_active();
         let stopped = self.streams.remove(&stream_id);
@@ -379,8 +311,8 @@ impl ServerSession {
 
     /// Returns the message stream to which media on `stream_id` belongs, if it is published.
     ///
-    /// Some encoders send media on stream 0, some publish there and use another one for media. As
-    /// long as there is only one stream, it is clear what they mean.
+    /// Some encoders send media on stream 0, others publish there and send media on another one.
+    /// Both are clear as long as there is only one stream.
     fn published(&self, stream_id: u32) -> Option<u32> {
         let is_published = |id: &u32| self.streams.get(id).is_some_and(Activity::is_publishing);
         if self.streams.contains_key(&stream_id) && stream_id != 0 {
@@ -410,16 +342,15 @@ impl ServerSession {
         }
     }
 
-    /// Takes a client's proof of its Flash program. Only the first one counts.
+    /// Verifies a client's proof of its Flash program. Only the first one counts.
     fn verify_swf(&mut self, proof: &Proof) {
         if let (Some(swf), None) = (self.config.swf, self.swf_proved) {
             self.swf_proved = Some(*proof == swf.proof(self.link.proof_key()));
         }
     }
 
-    /// Returns why the client may not publish or play, if it has to prove its Flash program. The
-    /// request is sent before the answer to `connect`, so that the proof comes before the client
-    /// can ask for more.
+    /// Returns the reason why SWF verification refuses the client. The proof is requested before the
+    /// response to `connect`, so it arrives before the client can publish or play.
     fn swf_refusal(&self) -> Option<SwfRefusal> {
         self.config.swf?;
         match self.swf_proved {
@@ -429,7 +360,7 @@ impl ServerSession {
         }
     }
 
-    /// Takes in a message of a stream. One that is not published is dropped undecoded.
+    /// Handles a message of a stream. It is dropped undecoded if the stream is not published.
     fn handle_media(&mut self, raw: &RawMessage, now: Instant) {
         let Some(stream_id) = self.published(raw.stream_id) else {
             return;
@@ -440,7 +371,7 @@ impl ServerSession {
         };
         let message = match message {
             Ok(message) => media.read(message, raw.timestamp),
-            // A stream can be watched without its metadata.
+            // A stream can be played without its metadata.
             Err(MessageError::BadData(error)) => Some(MediaMessage::DataIgnored { error }),
             Err(_) => None,
         };

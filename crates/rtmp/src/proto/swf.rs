@@ -5,14 +5,12 @@
 //!    ◄──  user control 27: 1, 1, size, size, HMAC-SHA256
 //! ```
 //!
-//! The HMAC is one of the program's hash, and its key are the last bytes of S1. The hash is an
-//! HMAC-SHA256 of the program without its compression. Whoever has the file can make the proof, so
-//! it keeps away clients that do not know the program, and no others. No specification of Adobe's
-//! describes it; this is what librtmp and ffmpeg speak.
+//! The HMAC covers the program's hash, and its key is the end of S1. The hash is an HMAC-SHA256 of
+//! the uncompressed program. Every client that has the file can make the proof, so it only keeps
+//! away clients without the file. No specification of Adobe's describes it; librtmp and ffmpeg
+//! speak this form.
 
-use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
 
 use flate2::read::ZlibDecoder;
 use hmac::{Hmac, KeyInit, Mac};
@@ -24,20 +22,19 @@ const HASH_KEY: &[u8] = b"Genuine Adobe Flash Player 001";
 /// Length of a hash.
 pub const SWF_HASH_LEN: usize = 32;
 
-/// Bytes of S1 that make the key of a proof.
+/// Length of the key of a proof, in bytes.
 pub(crate) const PROOF_KEY_LEN: usize = 32;
 
-/// Bytes of a proof, without the type of the event.
+/// Length of a proof without the type of the event, in bytes.
 pub(crate) const PROOF_LEN: usize = 2 + 2 * 4 + SWF_HASH_LEN;
 
-/// The version of SWF verification that is spoken here, and the only one that clients know.
+/// The version of SWF verification. Clients support no other.
 pub(crate) const PROOF_VERSION: u8 = 1;
 
-/// Bytes of a program that are not compressed: what it is, its version and its length.
+/// Length of the part of a file that is never compressed: signature, version and length.
 const HEADER_LEN: usize = 8;
 
-/// Largest program without its compression; a larger one is refused. Flash programs have some
-/// megabytes.
+/// Maximum size of an uncompressed program, in bytes. Flash programs have some megabytes.
 const MAX_SIZE: u64 = 256 << 20;
 
 /// The key of a proof: the end of S1.
@@ -46,7 +43,7 @@ pub(crate) type ProofKey = [u8; PROOF_KEY_LEN];
 /// The response of a client that proves its program.
 pub(crate) type Proof = [u8; PROOF_LEN];
 
-/// A Flash program, by its size without compression and its hash.
+/// A Flash program, identified by its uncompressed size and its hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Swf {
     size: u32,
@@ -58,8 +55,8 @@ pub struct Swf {
 pub struct FlashProgram {
     /// The URL of the program (`swfUrl`); empty if it is not known.
     pub url: String,
-    /// The data with which the client proves it. A pull downloads the program instead where this
-    /// is missing and a server asks.
+    /// The program's size and hash, for the proof. Without it a pull downloads the program when a
+    /// server asks.
     pub swf: Option<Swf>,
 }
 
@@ -73,13 +70,13 @@ pub enum SwfError {
     /// The file is something else.
     #[error("not an SWF file: it begins with neither FWS nor CWS")]
     NotSwf,
-    /// The file is compressed in a way that no client can verify.
+    /// The file is compressed by LZMA, which no client can verify.
     #[error("the SWF file is compressed by LZMA, which RTMP clients cannot verify")]
     Lzma,
-    /// The program is very large.
-    #[error("the SWF file has more than {MAX_SIZE} bytes without its compression")]
+    /// The program is larger than the limit.
+    #[error("the uncompressed SWF file has more than {MAX_SIZE} bytes")]
     TooLarge,
-    /// The hash is not one.
+    /// The hash does not have 64 hexadecimal digits.
     #[error("expected a hash of 64 hexadecimal digits")]
     BadHash,
 }
@@ -87,20 +84,20 @@ pub enum SwfError {
 /// The reason why a client fails SWF verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SwfRefusal {
-    /// The client has not proved anything.
+    /// The client has sent no proof.
     #[error("this server asks for SWF verification, which the client did not answer")]
     Unanswered,
-    /// The client has proved something else.
+    /// The client has sent a wrong proof.
     #[error("the client plays another SWF file than this server asks for")]
     Wrong,
 }
 
 impl Swf {
-    /// Returns the program of this size without compression whose hash is given in hexadecimal
-    /// digits.
+    /// Returns the program with this hash, in hexadecimal digits, and this uncompressed size, in
+    /// bytes.
     ///
     /// # Errors
-    /// When the hash is none.
+    /// Returns [`SwfError::BadHash`] if the hash does not have 64 digits.
     pub fn new(hash: &str, size: u32) -> Result<Self, SwfError> {
         let mut bytes = [0; SWF_HASH_LEN];
         let (pairs, odd) = hash.as_bytes().as_chunks::<2>();
@@ -114,15 +111,11 @@ impl Swf {
         Ok(Self { size, hash: bytes })
     }
 
-    /// Reads the program from a file.
+    /// Reads a program from its file.
     ///
     /// # Errors
-    /// When the file cannot be read or is no program that can be verified.
-    pub fn open(path: &Path) -> Result<Self, SwfError> {
-        Self::read(File::open(path)?)
-    }
-
-    pub(crate) fn read(mut file: impl Read) -> Result<Self, SwfError> {
+    /// Returns [`SwfError`] if the file cannot be read or is not a program that can be verified.
+    pub fn read(mut file: impl Read) -> Result<Self, SwfError> {
         let mut header = [0; HEADER_LEN];
         file.read_exact(&mut header)
             .map_err(|error| match error.kind() {
@@ -160,7 +153,7 @@ impl Swf {
         })
     }
 
-    /// Returns the proof that a client plays this program on the connection with this key.
+    /// Returns the proof of this program on the connection with this key.
     pub(crate) fn proof(&self, key: &ProofKey) -> Proof {
         let mut hash = hmac(key);
         hash.update(&self.hash);
@@ -191,7 +184,7 @@ mod tests {
 
     /// The expected hash is that of Python's `hmac` module.
     #[test]
-    fn hash_is_that_of_an_independent_implementation_with_and_without_compression() {
+    fn hash_matches_an_independent_implementation_with_and_without_compression() {
         let body = b"a Flash program ".repeat(5000);
         let plain = program(b"FWS", &body);
         let expected = Swf::new(

@@ -2,11 +2,11 @@
 
 use distributary_media::MediaTime;
 
-/// Turns timestamps that wrap after 49.7 days into times that do not.
+/// Converts timestamps that wrap after 49.7 days to continuous times.
 ///
-/// Each timestamp is taken for the one nearest to the last: timestamps are compared with serial
-/// number arithmetic, as RTMP 1.0 section 5.1 demands. All tracks of a stream share one of these,
-/// so that they wrap together.
+/// Each timestamp stands for the time nearest to the previous one: timestamps are compared with
+/// serial number arithmetic (RTMP 1.0 section 5.1). All tracks of a stream share one unroller, so
+/// that they wrap together.
 #[derive(Clone, Debug, Default)]
 pub struct TimestampUnroller {
     last: Option<i64>,
@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn time_goes_on_where_the_timestamp_wraps() {
+    fn time_continues_when_the_timestamp_wraps() {
         assert_eq!(
             unrolled(&[0xFFFF_FFF0, 0xFFFF_FFFF, 5, 40]),
             [0xFFFF_FFF0, 0xFFFF_FFFF, 0x1_0000_0005, 0x1_0000_0028]
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_back_across_the_wrap_is_a_step_back() {
+    fn step_back_across_the_wrap_stays_a_step_back() {
         assert_eq!(
             unrolled(&[0xFFFF_FFFF, 3, 0xFFFF_FFFE, 4]),
             [0xFFFF_FFFF, 0x1_0000_0003, 0xFFFF_FFFE, 0x1_0000_0004]

@@ -1,4 +1,4 @@
-//! The URL of a stream on another server.
+//! The URL of a stream on an RTMP server.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,21 +10,21 @@ use crate::proto::swf::FlashProgram;
 /// The port of RTMP (RTMP 1.0 section 4).
 const DEFAULT_PORT: u16 = 1935;
 
-/// `rtmp://host[:port]/app[/instance]/stream[?query]`. The query often holds a key: it is neither
-/// in the `Debug` nor in the `Display` form.
+/// The URL of a stream: `rtmp://host[:port]/app[/instance]/stream[?query]`. The query string often
+/// holds a key, so neither the `Debug` nor the `Display` form has it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StreamUrl {
     host: String,
     port: u16,
     pub(super) tc_url: String,
     pub(super) app: String,
-    /// The stream, with the query.
+    /// The stream, with the query string.
     pub(super) stream: String,
     /// The Flash program that the client presents itself as.
     pub(super) flash: Option<FlashProgram>,
 }
 
-/// The error for a text that is not the URL of an RTMP stream.
+/// The error of a text that is not the URL of an RTMP stream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
@@ -43,15 +43,15 @@ pub enum UrlError {
 }
 
 impl StreamUrl {
-    /// Returns the stream `rtmp://host/app/stream`; the host may have a port, the stream a query.
+    /// Returns the URL `rtmp://host/app/stream`. The host may have a port, the stream a query string.
     ///
     /// # Errors
-    /// When these do not make a URL.
+    /// Returns [`UrlError`] if the parts do not make a URL.
     pub fn new(host: &str, app: &str, stream: &str) -> Result<Self, UrlError> {
         format!("rtmp://{host}/{app}/{stream}").parse()
     }
 
-    /// Returns the same stream, for a client that presents itself as a Flash program.
+    /// Returns the URL for a client that presents itself as a Flash program.
     #[must_use]
     pub fn as_flash(self, program: FlashProgram) -> Self {
         Self {
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn url_is_split_as_rtmp_sends_it() {
+    fn url_is_split_into_the_parts_that_rtmp_sends() {
         let url: StreamUrl = "rtmp://origin.example/live/eu/show?key=s".parse().unwrap();
         assert_eq!(url.authority(), ("origin.example", 1935));
         assert_eq!(url.app, "live/eu");

@@ -1,7 +1,7 @@
-//! Who publishes each name now, so that a publisher that comes back is told from a stranger.
+//! The publishers of all names, which tell a publisher that reconnects from another one.
 //!
-//! After a change of networks an encoder reconnects while its dead connection still holds the name:
-//! nothing says that the connection is dead but its silence.
+//! An encoder that changes networks reconnects while its dead connection still holds the name. Only
+//! its silence shows that this connection is dead.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,11 +16,11 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::proto::name::Query;
 
-/// Time for which a connection has to be silent until its publisher may take the name over from
-/// another one. Encoders send audio many times a second.
+/// Time without data after which a publisher may take over the name from its own earlier
+/// connection. Encoders send audio many times a second.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// The identity of a publisher, as far as it is known.
+/// The known identity of a publisher.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) ip: IpAddr,
@@ -29,20 +29,23 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    /// Returns whether two connections may belong to one publisher: they have the same address, or
+    /// the same key in the query string.
     fn is_same(&self, other: &Self) -> bool {
         self.ip == other.ip || (!self.query.is_empty() && self.query == other.query)
     }
 }
 
-/// Time of the last data of a connection, or of a publisher's last frame.
+/// Time of the last data of a connection, or of a publisher's last frame. A clone is a handle to the
+/// same time.
 #[derive(Clone, Debug)]
-pub(crate) struct LastHeard {
+pub(crate) struct LastActivity {
     origin: Instant,
     millis: Arc<AtomicU64>,
 }
 
-impl LastHeard {
-    /// Returns a connection that is heard of now.
+impl LastActivity {
+    /// Returns an activity at the present.
     pub(crate) fn new() -> Self {
         Self {
             origin: Instant::now(),
@@ -50,18 +53,19 @@ impl LastHeard {
         }
     }
 
-    /// Notes that something has come.
+    /// Notes an activity at the present.
     pub(crate) fn note(&self) {
         self.note_at(Instant::now().into_std());
     }
 
-    /// Notes that something came at `now`.
+    /// Notes an activity at `now`.
     pub(crate) fn note_at(&self, now: std::time::Instant) {
         let since = now.saturating_duration_since(self.origin.into_std());
         self.millis
             .store(since.as_millis() as u64, Ordering::Relaxed);
     }
 
+    /// Returns whether both are handles to the same time.
     fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.millis, &other.millis)
     }
@@ -70,8 +74,8 @@ impl LastHeard {
         self.origin + Duration::from_millis(self.millis.load(Ordering::Relaxed))
     }
 
-    /// Waits until the connection has been silent for long enough, unless it is heard of meanwhile.
-    /// Returns whether it has.
+    /// Waits until [`SILENCE`] has passed since the last activity. Returns whether there was no
+    /// other meanwhile.
     async fn falls_silent(&self) -> bool {
         let before = self.get();
         sleep_until(before + SILENCE).await;
@@ -86,44 +90,44 @@ pub(crate) struct Holders(Mutex<HashMap<StreamName, Holder>>);
 #[derive(Debug)]
 struct Holder {
     identity: Identity,
-    heard: LastHeard,
-    /// Time of its last frame, or of its start. No two holders share one.
-    frames: LastHeard,
+    last_received: LastActivity,
+    /// Time of its last frame, or of its start. It identifies the holder.
+    last_frame: LastActivity,
     give_way: oneshot::Sender<()>,
     _permit: Permit,
 }
 
-/// An entry of a publisher, taken out when it is dropped.
+/// Keeps a publisher's entry until it is dropped.
 #[derive(Debug)]
 pub(crate) struct HolderEntry {
     holders: Arc<Holders>,
     name: StreamName,
-    frames: LastHeard,
+    last_frame: LastActivity,
 }
 
 impl HolderEntry {
-    /// Returns where the publisher's frames are noted.
-    pub(crate) fn frames(&self) -> &LastHeard {
-        &self.frames
+    /// Returns the time of the publisher's last frame, to update it.
+    pub(crate) fn last_frame(&self) -> &LastActivity {
+        &self.last_frame
     }
 }
 
 impl Holders {
-    /// Notes that this publisher has the name and the permit now. Also returns a future that
-    /// completes when it has to give way: its permit then belongs to another.
+    /// Enters a publisher that has the name and the permit. The returned receiver completes when the
+    /// publisher has to give way: its permit is free then.
     pub(crate) fn enter(
         self: &Arc<Self>,
         name: StreamName,
         identity: Identity,
-        heard: LastHeard,
+        last_received: LastActivity,
         permit: Permit,
     ) -> (HolderEntry, oneshot::Receiver<()>) {
-        let frames = LastHeard::new();
+        let last_frame = LastActivity::new();
         let (give_way, gives_way) = oneshot::channel();
         let holder = Holder {
             identity,
-            heard,
-            frames: frames.clone(),
+            last_received,
+            last_frame: last_frame.clone(),
             give_way,
             _permit: permit,
         };
@@ -131,23 +135,23 @@ impl Holders {
         let entry = HolderEntry {
             holders: Arc::clone(self),
             name,
-            frames,
+            last_frame,
         };
         (entry, gives_way)
     }
 
-    /// Returns whether whoever has the name has sent no frame for so long.
+    /// Returns whether the publisher of a name has sent no frame for at least `limit`.
     pub(crate) fn is_without_frame(&self, name: &StreamName, limit: Duration) -> bool {
         let holders = self.lock();
         let holder = holders.get(name);
-        holder.is_some_and(|holder| holder.frames.get().elapsed() >= limit)
+        holder.is_some_and(|holder| holder.last_frame.get().elapsed() >= limit)
     }
 
-    /// Frees the permit of the publisher that has been without a frame for longest, if that is at
-    /// least `limit`. Returns whether there was one.
+    /// Frees the permit of the publisher that has been without a frame for longest, if it has been
+    /// for at least `limit`. Returns whether there is one.
     pub(crate) fn give_way(&self, limit: Duration) -> bool {
         let mut holders = self.lock();
-        let since = |holder: &Holder| holder.frames.get();
+        let since = |holder: &Holder| holder.last_frame.get();
         let longest = holders.iter().min_by_key(|(_, holder)| since(holder));
         let Some(name) = longest
             .filter(|(_, holder)| since(holder).elapsed() >= limit)
@@ -158,34 +162,38 @@ impl Holders {
         let holder = holders.remove(&name);
         drop(holders);
         if let Some(holder) = holder {
-            // One that ends just now has freed its permit anyway.
+            // Fails if its connection has just ended.
             let _ = holder.give_way.send(());
         }
         true
     }
 
-    /// Returns whether whoever has the name is the publisher that wants it now, over another
-    /// connection than the one that asks, which has fallen silent. Where only the silence is too
-    /// short so far, it is awaited.
+    /// Returns whether the name is held by an earlier connection of the publisher `identity` that
+    /// has fallen silent. Waits for [`SILENCE`] to pass if everything else applies. `asking` is the
+    /// connection that asks for the name.
     pub(crate) async fn is_left_by(
         &self,
         name: &StreamName,
         identity: &Identity,
-        asking: &LastHeard,
+        asking: &LastActivity,
     ) -> bool {
         let may_be_left = |holder: &&Holder| {
-            // A connection that asks is not dead.
-            !holder.heard.is(asking) && holder.identity.is_same(identity)
+            // The connection that asks is alive.
+            !holder.last_received.is(asking) && holder.identity.is_same(identity)
         };
-        let heard = self.lock().get(name).filter(may_be_left).map(Holder::heard);
-        let Some(heard) = heard else {
+        let last_received = self
+            .lock()
+            .get(name)
+            .filter(may_be_left)
+            .map(Holder::last_received);
+        let Some(last_received) = last_received else {
             return false;
         };
-        heard.falls_silent().await
+        last_received.falls_silent().await
             && self
                 .lock()
                 .get(name)
-                .is_some_and(|now| now.heard.is(&heard))
+                .is_some_and(|now| now.last_received.is(&last_received))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<StreamName, Holder>> {
@@ -194,18 +202,18 @@ impl Holders {
 }
 
 impl Holder {
-    fn heard(&self) -> LastHeard {
-        self.heard.clone()
+    fn last_received(&self) -> LastActivity {
+        self.last_received.clone()
     }
 }
 
 impl Drop for HolderEntry {
     fn drop(&mut self) {
         let mut holders = self.holders.lock();
-        // Another may have taken the name over.
+        // Another publisher may have taken the name over.
         if holders
             .get(&self.name)
-            .is_some_and(|holder| holder.frames.is(&self.frames))
+            .is_some_and(|holder| holder.last_frame.is(&self.last_frame))
         {
             holders.remove(&self.name);
         }
@@ -237,11 +245,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn silent_connection_is_left_to_the_same_publisher_only() {
         let holders = Arc::new(Holders::default());
-        let heard = LastHeard::new();
+        let last_received = LastActivity::new();
         let key = identity("192.0.2.1", "key=a");
-        let entry = holders.enter(name(), key, heard.clone(), permit());
+        let entry = holders.enter(name(), key, last_received.clone(), permit());
         tokio::time::advance(Duration::from_millis(500)).await;
-        heard.note();
+        last_received.note();
         let began = Instant::now();
         for (ip, query, expected) in [
             ("192.0.2.1", "", true),
@@ -251,32 +259,32 @@ mod tests {
             ("198.51.100.1", "", false),
         ] {
             let left = holders
-                .is_left_by(&name(), &identity(ip, query), &LastHeard::new())
+                .is_left_by(&name(), &identity(ip, query), &LastActivity::new())
                 .await;
             assert_eq!(left, expected, "{ip} {query}");
         }
         assert_eq!(began.elapsed(), SILENCE, "the silence is awaited once");
         let same = identity("192.0.2.1", "");
-        let asks_itself = holders.is_left_by(&name(), &same, &heard).await;
+        let asks_itself = holders.is_left_by(&name(), &same, &last_received).await;
         assert!(!asks_itself);
         drop(entry);
-        let other = LastHeard::new();
+        let other = LastActivity::new();
         assert!(!holders.is_left_by(&name(), &same, &other).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn active_connection_keeps_its_name() {
         let holders = Arc::new(Holders::default());
-        let heard = LastHeard::new();
+        let last_received = LastActivity::new();
         let nobody = identity("192.0.2.1", "");
-        let _entry = holders.enter(name(), nobody, heard.clone(), permit());
+        let _entry = holders.enter(name(), nobody, last_received.clone(), permit());
         let publishing = async {
             loop {
                 tokio::time::sleep(Duration::from_millis(23)).await;
-                heard.note();
+                last_received.note();
             }
         };
-        let (name, same, other) = (name(), identity("192.0.2.1", ""), LastHeard::new());
+        let (name, same, other) = (name(), identity("192.0.2.1", ""), LastActivity::new());
         tokio::select! {
             () = publishing => {}
             left = holders.is_left_by(&name, &same, &other) => assert!(!left),

@@ -1,4 +1,4 @@
-//! AMF values as JSON, the form in which they leave RTMP, and back for RTMP players.
+//! Converts AMF values to JSON, the form in which the hub has them, and back for RTMP players.
 
 use serde_json::{Map, Number, Value as Json};
 
@@ -11,7 +11,7 @@ const MEMBERS_PER_NODE: usize = 6;
 /// The memory of a node of an object's tree, with room for eleven names and values.
 const NODE: usize = 11 * (size_of::<String>() + size_of::<Json>()) + 64;
 
-/// About how much memory the JSON of an AMF value takes, in bytes.
+/// Estimates the memory of the JSON of an AMF value, in bytes.
 pub(crate) fn memory(value: &Value) -> usize {
     let own = size_of::<Json>();
     match value {
@@ -27,8 +27,8 @@ pub(crate) fn memory(value: &Value) -> usize {
     }
 }
 
-/// Returns the JSON of an AMF value. Dates become milliseconds since 1970; numbers that JSON does
-/// not have, and nothing, become `null`. Of two members with one name the last counts.
+/// Returns the JSON of an AMF value. Dates become milliseconds since 1970. Numbers that JSON does
+/// not have, null and undefined become `null`. Of two members with one name the last counts.
 pub(crate) fn to_json(value: &Value) -> Json {
     match value {
         Value::Number(number) | Value::Date(number) => from_number(*number),
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_json_is_estimated_by_its_allocations() {
+    fn memory_of_json_is_estimated_by_its_allocations() {
         let name = |n: usize| format!("{n}");
         let members = (0..100).map(|n| (name(n), Value::Null)).collect();
         // At least nine nodes of eleven members, and at most one for five of them.

@@ -1,11 +1,10 @@
 //! The RTMP server: accepts connections and gives each a task of its own.
 
 use std::future::Future;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use distributary_auth::Authorizer;
 use distributary_hub::Hub;
 use distributary_net::{BindError, Full, Listener, Permit, QuickAck, Quota, limited};
 use distributary_tls::TlsError;
@@ -15,55 +14,20 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
-use crate::client::programs::Programs;
-use crate::proto::session::SessionConfig;
 use crate::proto::swf::{Swf, SwfError};
-use crate::server::config::PublishersConfig;
-use crate::server::connection::Connection;
-use crate::server::holders::Holders;
-use crate::server::pull::{LoadedRule, PullRule, Puller, PullsConfig};
+use crate::server::config::{PublishersConfig, RtmpConfig};
+use crate::server::connection::ServerConnection;
+use crate::server::context::ServerContext;
+use crate::server::pull::Puller;
+use crate::server::pull::rule::{LoadedRule, PullRule};
 use crate::server::swf_source::SwfSource;
-use crate::server::tls::{Tls, TlsConfig};
+use crate::server::tls::Tls;
 
 /// Timeout for connections to end at shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
-/// Refused connections are reported once in this time: they must not fill the log.
-const REFUSAL_REPORT_INTERVAL: Duration = Duration::from_secs(10);
-
-/// The configuration of the server.
-#[derive(Clone, Debug)]
-pub struct RtmpConfig {
-    /// The address; `[::]` takes IPv4 too.
-    pub listen: SocketAddr,
-    /// RTMPS, if it is wanted.
-    pub tls: Option<TlsConfig>,
-    /// Limits for publishers and connections.
-    pub publishers: PublishersConfig,
-    /// The access control of publishers and players.
-    pub auth: Authorizer,
-    /// True while the server is shutting down: it refuses new streams, and asks clients to
-    /// reconnect.
-    pub draining: watch::Receiver<bool>,
-    /// Streams that are pulled from other servers when somebody asks for them.
-    pub pull: Vec<PullRule>,
-    /// Their limits.
-    pub pulls: PullsConfig,
-}
-
-impl Default for RtmpConfig {
-    fn default() -> Self {
-        Self {
-            listen: (Ipv6Addr::UNSPECIFIED, 1935).into(),
-            tls: None,
-            publishers: PublishersConfig::default(),
-            auth: Authorizer::open(),
-            draining: watch::channel(false).1,
-            pull: Vec::new(),
-            pulls: PullsConfig::default(),
-        }
-    }
-}
+/// Minimum time between two log lines about refused connections, which must not fill the log.
+const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The reason why the server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -87,49 +51,21 @@ pub enum StartError {
     },
 }
 
-/// A server that listens.
+/// A server that is bound to its addresses.
 #[derive(Debug)]
 pub struct RtmpServer {
     listener: Listener,
     tls: Option<(Listener, Arc<Tls>)>,
     puller: Option<Puller>,
-    shared: Arc<Shared>,
-}
-
-/// The state that all connections share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) hub: Hub,
-    pub(crate) config: RtmpConfig,
-    /// Limits and timeouts of each connection.
-    pub(crate) session: SessionConfig,
-    /// The permits of publishers.
-    pub(crate) publishers: Quota,
-    /// The holder of each published name.
-    pub(crate) holders: Arc<Holders>,
-    /// The Flash programs that pulls prove to servers.
-    pub(crate) programs: Programs,
-}
-
-impl Shared {
-    pub(crate) fn new(config: RtmpConfig, hub: Hub, swf: Option<Swf>) -> Self {
-        let publishers = &config.publishers;
-        Self {
-            publishers: Quota::new(publishers.max, publishers.max_per_ip),
-            session: publishers.session(swf),
-            holders: Arc::default(),
-            programs: Programs::default(),
-            hub,
-            config,
-        }
-    }
+    context: Arc<ServerContext>,
 }
 
 impl RtmpServer {
-    /// Begins to listen. Publishers are fed into `hub`.
+    /// Binds the addresses. Publishers are fed into `hub`.
     ///
     /// # Errors
-    /// When an address cannot be listened on, or the certificate of RTMPS cannot be used.
+    /// Returns [`StartError`] if an address cannot be bound, or a certificate or a Flash program
+    /// cannot be read.
     pub fn bind(config: RtmpConfig, hub: Hub) -> Result<Self, StartError> {
         let listener = Listener::bind("RTMP", config.listen)?;
         let tls = match &config.tls {
@@ -140,19 +76,19 @@ impl RtmpServer {
             None => None,
         };
         let (swf, rules) = load(&config.publishers, &config.pull)?;
-        let shared = Arc::new(Shared::new(config, hub, swf));
+        let context = Arc::new(ServerContext::new(config, hub, swf));
         Ok(Self {
             listener,
             tls,
-            puller: (!rules.is_empty()).then(|| Puller::new(Arc::clone(&shared), rules)),
-            shared,
+            puller: (!rules.is_empty()).then(|| Puller::new(Arc::clone(&context), rules)),
+            context,
         })
     }
 
-    /// Checks that the files can be read which these sections name.
+    /// Checks that the files that these sections name can be read.
     ///
     /// # Errors
-    /// [`StartError::Swf`] for the first that cannot.
+    /// Returns [`StartError::Swf`] for the first file that cannot be read.
     pub fn check(publishers: &PublishersConfig, pull: &[PullRule]) -> Result<(), StartError> {
         load(publishers, pull).map(drop)
     }
@@ -162,9 +98,9 @@ impl RtmpServer {
         self.listener.local_addr()
     }
 
-    /// Returns the Flash program that clients have to prove they play.
+    /// Returns the Flash program that clients have to prove they play; `None` for none.
     pub fn swf(&self) -> Option<Swf> {
-        self.shared.session.swf
+        self.context.session.swf
     }
 
     /// Returns the address listened on for RTMPS; `None` when it is off.
@@ -176,7 +112,7 @@ impl RtmpServer {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (stop, stopped) = watch::channel(false);
         let mut connections = JoinSet::new();
-        let mut gate = Gate::new(&self.shared.config.publishers);
+        let mut gate = Gate::new(&self.context.config.publishers);
         let puller = self.puller.map(|puller| {
             let mut stopped = stopped.clone();
             tokio::spawn(puller.run(async move {
@@ -195,11 +131,11 @@ impl RtmpServer {
             };
             let ((socket, peer), tls) = accepted;
             if let Some(pass) = gate.admit(peer) {
-                let shared = Arc::clone(&self.shared);
+                let context = Arc::clone(&self.context);
                 let stopped = stopped.clone();
                 connections.spawn(async move {
                     let _pass = pass;
-                    serve(socket, peer, tls, shared, stopped).await;
+                    serve(socket, peer, tls, context, stopped).await;
                 });
             }
         }
@@ -244,7 +180,7 @@ async fn serve(
     socket: TcpStream,
     peer: SocketAddr,
     tls: Option<Arc<Tls>>,
-    shared: Arc<Shared>,
+    context: Arc<ServerContext>,
     stopped: watch::Receiver<bool>,
 ) {
     // Answers are small and the client waits for them.
@@ -252,10 +188,10 @@ async fn serve(
         debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
     let Some(tls) = tls else {
-        return Connection::serve(QuickAck(socket), peer, shared, stopped).await;
+        return ServerConnection::serve(QuickAck(socket), peer, context, stopped).await;
     };
-    match timeout(shared.session.handshake_timeout, tls.accept(socket)).await {
-        Ok(Ok(stream)) => Connection::serve(stream, peer, shared, stopped).await,
+    match timeout(context.session.handshake_timeout, tls.accept(socket)).await {
+        Ok(Ok(stream)) => ServerConnection::serve(stream, peer, context, stopped).await,
         Ok(Err(error)) => warn!(%peer, %error, "connection ended"),
         Err(_) => warn!(%peer, "connection ended: no complete TLS handshake in time"),
     }
@@ -271,11 +207,13 @@ async fn accept_tls(
     }
 }
 
-/// Decides who may come in.
+/// Limits the number of connections.
 struct Gate {
     quota: Quota,
+    /// Number of refused connections.
     refused: u64,
-    reported: Option<Instant>,
+    /// Time of the last log line.
+    logged: Option<Instant>,
 }
 
 impl Gate {
@@ -283,7 +221,7 @@ impl Gate {
         Self {
             quota: Quota::new(config.max_connections, config.max_connections_per_ip),
             refused: 0,
-            reported: None,
+            logged: None,
         }
     }
 
@@ -301,10 +239,10 @@ impl Gate {
         self.refused += 1;
         let now = Instant::now();
         if self
-            .reported
-            .is_none_or(|reported| now - reported >= REFUSAL_REPORT_INTERVAL)
+            .logged
+            .is_none_or(|logged| now - logged >= REFUSAL_LOG_INTERVAL)
         {
-            self.reported = Some(now);
+            self.logged = Some(now);
             warn!(%peer, refused = self.refused, "RTMP connection refused: {full}");
         }
     }
@@ -315,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_address_has_a_share_of_the_connections_and_this_machine_may_have_all() {
+    fn connections_are_limited_per_address_except_on_loopback() {
         let mut gate = Gate::new(&PublishersConfig {
             max_connections: 4,
             max_connections_per_ip: 1,

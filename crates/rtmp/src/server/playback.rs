@@ -22,10 +22,10 @@ use crate::proto::session::ServerSession;
 use crate::server::json::from_json;
 use backlog::Backlog;
 
-/// Frames on their way from the hub to a player's [`Backlog`].
+/// Capacity of the queue from the hub to a player's [`Backlog`], in events.
 const QUEUE_FRAMES: usize = 512;
 
-/// A subscription to a stream, and what its player has been sent.
+/// A subscription to a stream, and the state of its player.
 #[derive(Debug)]
 pub(crate) struct Playback {
     subscription: Subscription,
@@ -35,11 +35,11 @@ pub(crate) struct Playback {
     until: Option<Instant>,
     queue: mpsc::Receiver<Delivery>,
     backlog: Backlog,
-    /// Set when nothing more comes: what waits is the rest.
+    /// Set when no more events arrive; the backlog is still sent.
     over: Option<Over>,
     video: Option<Arc<VideoTrack>>,
     audio: Option<Arc<AudioTrack>>,
-    /// The stream's time that is the player's zero.
+    /// Time of the stream at which the player's timestamps start.
     origin: Option<MediaTime>,
 }
 
@@ -55,12 +55,13 @@ pub(crate) enum Over {
 }
 
 impl Playback {
-    /// Subscribes to a stream that is live. What waits for the player is the GOP so far.
-    /// It ends at `until`, if that is given, as if the stream had ended.
+    /// Subscribes a player at the address `peer` to a live stream; `None` if it is not live. The
+    /// backlog starts with the GOP so far. Playing ends at `until`, if set.
     pub(crate) fn begin(
         hub: &Hub,
         name: &StreamName,
-        (peer, permit): (SocketAddr, ViewerPermit),
+        peer: SocketAddr,
+        permit: ViewerPermit,
         until: Option<Instant>,
     ) -> Option<Self> {
         hub.stream(name).filter(|stream| stream.is_live())?;
@@ -80,11 +81,12 @@ impl Playback {
         })
     }
 
-    /// Takes in the next thing that happens to the stream. It may be dropped and called again.
+    /// Waits for the next event of the stream and queues it. The future may be dropped and the
+    /// function called again.
     pub(crate) async fn receive(&mut self) {
         match self.over {
             None => {}
-            // It may take long to send the rest to a player that is slow.
+            // A slow player can be removed while it is sent the rest.
             Some(Over::Stream | Over::Token) => {
                 self.player.removed().await;
                 self.remove();
@@ -111,36 +113,36 @@ impl Playback {
         self.backlog = Backlog::new(Vec::new());
     }
 
-    /// Returns the name of the player.
+    /// Returns the identifier of the player.
     pub(crate) fn id(&self) -> PlayerId {
         self.player.id()
     }
 
-    /// Sends how the publisher describes its stream, before anything else.
+    /// Sends the publisher's metadata, before anything else.
     pub(crate) fn describe(&self, session: &mut ServerSession) {
         if let Some(metadata) = self.subscription.stream().metadata() {
             send_data(0, &metadata, session);
         }
     }
 
-    /// Sends the next thing that waits. Returns `false` when nothing does.
+    /// Sends the next event of the backlog. Returns `false` if the backlog is empty.
     pub(crate) fn send_next(&mut self, session: &mut ServerSession) -> bool {
         match self.backlog.pop() {
             Some(StreamEvent::Frame(frame)) => self.send(&frame, session),
-            Some(StreamEvent::Data(data)) => self.say(&data, session),
+            Some(StreamEvent::Data(data)) => self.send_timed_data(&data, session),
             Some(_) => {}
             None => return false,
         }
         true
     }
 
-    /// Returns why nothing more comes, once all is sent.
+    /// Returns the reason why playing ends, once the backlog is sent.
     pub(crate) fn over(&self) -> Option<Over> {
         self.over.filter(|_| self.backlog.is_empty())
     }
 
-    /// Sends what the publisher says; what belongs before the player's first frame comes with it.
-    fn say(&self, data: &TimedData, session: &mut ServerSession) {
+    /// Sends timed data. Data from before the player's first frame gets the time of that frame.
+    fn send_timed_data(&self, data: &TimedData, session: &mut ServerSession) {
         let timestamp = self
             .origin
             .map_or(0, |origin| since(origin, data.time.max(origin)));
@@ -150,7 +152,7 @@ impl Playback {
     /// Sends a frame, after the sequence header that it needs.
     fn send(&mut self, frame: &Frame, session: &mut ServerSession) {
         let origin = *self.origin.get_or_insert(frame.dts());
-        // Audio from before the first video frame, which was cached for new viewers, is dropped.
+        // Drops audio from before the cached keyframe with which the player starts.
         if frame.dts() < origin {
             return;
         }
@@ -169,14 +171,14 @@ impl Playback {
         self.player.note_frame(bytes, self.backlog.skips(), now());
     }
 
-    /// Says that the player has gone, and why.
+    /// Logs the end of playing and its reason.
     pub(crate) fn end(self, reason: &dyn Display) {
         let skipped = self.backlog.skipped();
         let frames = self.player.frames();
         info!(%reason, frames, skipped, "playing ended");
     }
 
-    /// Sends the sequence header of the frame's track where it is not the one sent last.
+    /// Sends the sequence header of the frame's track unless it is the one that was sent last.
     fn send_headers(&mut self, frame: &Frame, timestamp: u32, session: &mut ServerSession) {
         let stats = self.subscription.stream().stats();
         match frame {
@@ -208,7 +210,7 @@ fn send_data(timestamp: u32, data: &TimedData, session: &mut ServerSession) {
     session.send_data(timestamp, &data.name, values);
 }
 
-/// RTMP's milliseconds, modulo 2^32.
+/// Returns the time since `origin` as an RTMP timestamp: milliseconds, modulo 2^32.
 fn since(origin: MediaTime, time: MediaTime) -> u32 {
     time.as_millis().wrapping_sub(origin.as_millis()) as u32
 }

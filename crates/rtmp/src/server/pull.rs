@@ -1,18 +1,17 @@
-//! Streams pulled from other RTMP servers while somebody watches them.
+//! Streams pulled from other RTMP servers while they have viewers.
 //!
 //! ```text
 //! hub: demand ──► Puller ──► one task per stream: play ──► ingest ──► hub
-//!                                ▲    │ the server is gone, and somebody watches: pause, again
+//!                                ▲    │ the server is gone and there are viewers: back off
 //!                                └────┘
 //! ```
 //!
-//! Anybody who may watch can ask for any name that a rule matches. So there are limits, a stream
-//! that could not be had is not asked for again at once, and an attempt ends when nobody waits for
-//! it any more.
+//! Every viewer can request any name that a rule matches. So pulls are limited, a failed pull is
+//! not repeated at once, and an attempt ends when nobody waits for it anymore.
 
 mod failures;
-mod limits;
-mod rule;
+pub(super) mod limits;
+pub(super) mod rule;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -29,29 +28,25 @@ use tracing::{Instrument, error_span, info, warn};
 
 use crate::client::{self, ClientError, ClientPlayer, StreamUrl};
 use crate::clock::reached;
+use crate::server::context::ServerContext;
 use crate::server::ingest::Ingest;
-use crate::server::listener::Shared;
-
 use failures::Failures;
 use limits::{PullPermit, PullQuota};
+use rule::LoadedRule;
 
-pub use limits::PullsConfig;
-pub(crate) use rule::LoadedRule;
-pub use rule::{PullRule, PullRuleError};
-
-/// Timeout of a server from the connection to the first frame.
+/// Timeout from the connection to the first frame.
 const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time that the first viewers wait for the other track after the first frame of one.
+/// Time after the first frame during which the first viewers wait for the second track.
 const SECOND_TRACK_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Pauses between two attempts while somebody watches: at first, and at most.
+/// Backoff between two attempts while there are viewers: initial and maximum.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// Pulls what the hub is asked for.
+/// Pulls the streams that are requested from the hub.
 #[derive(Debug)]
 pub(crate) struct Puller {
-    shared: Arc<Shared>,
+    context: Arc<ServerContext>,
     rules: Vec<LoadedRule>,
     demands: mpsc::Receiver<Demand>,
     quota: PullQuota,
@@ -59,16 +54,17 @@ pub(crate) struct Puller {
 }
 
 impl Puller {
-    /// Declares to the hub what the rules allow to pull.
-    pub(crate) fn new(shared: Arc<Shared>, rules: Vec<LoadedRule>) -> Self {
-        let known = rules.clone();
-        let accepts = move |name: &StreamName| known.iter().any(|rule| rule.source(name).is_some());
+    /// Registers as the hub's provider of the streams that the rules match.
+    pub(crate) fn new(context: Arc<ServerContext>, rules: Vec<LoadedRule>) -> Self {
+        let registered = rules.clone();
+        let accepts =
+            move |name: &StreamName| registered.iter().any(|rule| rule.source(name).is_some());
         Self {
-            demands: shared.hub.provide(accepts),
-            quota: PullQuota::new(shared.config.pulls),
+            demands: context.hub.provide(accepts),
+            quota: PullQuota::new(context.config.pulls),
             failures: Arc::default(),
             rules,
-            shared,
+            context,
         }
     }
 
@@ -88,7 +84,7 @@ impl Puller {
             let permit = permit.map_err(|full| DemandError::Failed(full.to_string().into()))?;
             let span = error_span!("pull", stream = name.as_str(), from = %url);
             let pull = Pull {
-                shared: Arc::clone(&self.shared),
+                context: Arc::clone(&self.context),
                 name,
                 url,
                 idle_timeout,
@@ -102,13 +98,13 @@ impl Puller {
     }
 }
 
-/// One stream that is pulled.
+/// The pull of one stream.
 struct Pull {
-    shared: Arc<Shared>,
+    context: Arc<ServerContext>,
     name: StreamName,
     url: StreamUrl,
     idle_timeout: Duration,
-    /// Those who wait until it is live.
+    /// The demands that wait until the stream is live.
     waiting: DemandQueue,
     permit: PullPermit,
     failures: Arc<Failures>,
@@ -129,7 +125,7 @@ enum PullEnd {
     Replaced,
     #[error("removed through the API")]
     Removed,
-    #[error("nobody watches")]
+    #[error("no viewers")]
     Unwatched,
     #[error("nobody waits for it anymore")]
     Abandoned,
@@ -145,24 +141,24 @@ impl From<Dismissal> for PullEnd {
 }
 
 impl Pull {
-    /// Pulls as long as somebody watches.
+    /// Pulls as long as there are viewers.
     async fn run(mut self) {
-        let (first_pause, longest_pause) = BACKOFF;
-        let mut pause = first_pause;
-        // Known once the stream was live.
+        let (initial, longest) = BACKOFF;
+        let mut backoff = initial;
+        // Set once the stream was live.
         let mut stream: Option<Arc<Stream>> = None;
         loop {
             let begun = if stream.is_some() {
-                Self::begin(&self.shared, &self.name, &self.url).await
+                Self::begin(&self.context, &self.name, &self.url).await
             } else {
                 tokio::select! {
-                    begun = Self::begin(&self.shared, &self.name, &self.url) => begun,
+                    begun = Self::begin(&self.context, &self.name, &self.url) => begun,
                     () = self.waiting.abandoned() => Err(PullEnd::Abandoned),
                 }
             };
             let end = match begun {
                 Ok((player, ingest)) => {
-                    pause = first_pause;
+                    backoff = initial;
                     self.permit.asker = None;
                     self.failures.forget(&self.name);
                     stream = Some(Arc::clone(ingest.stream()));
@@ -186,28 +182,28 @@ impl Pull {
                         self.failures.note(&self.name, &reason);
                         return self.waiting.refuse(&reason, Duration::ZERO).await;
                     }
-                    self.waiting.refuse(&reason, pause).await;
+                    self.waiting.refuse(&reason, backoff).await;
                 }
             }
-            pause = (pause * 2).min(longest_pause);
+            backoff = (backoff * 2).min(longest);
         }
     }
 
-    /// Plays the stream and feeds it to the hub until it is known what it consists of.
+    /// Plays the stream and feeds it to the hub until its tracks are known.
     async fn begin(
-        shared: &Shared,
+        context: &ServerContext,
         name: &StreamName,
         url: &StreamUrl,
     ) -> Result<(ClientPlayer, Ingest), PullEnd> {
         info!("pulling");
         let deadline = Instant::now() + FIRST_FRAME_TIMEOUT;
-        let mut player = timeout_at(deadline, client::play_with(url, Some(&shared.programs)))
+        let mut player = timeout_at(deadline, client::play_with(url, Some(&context.programs)))
             .await
             .map_err(|_| ClientError::Timeout)??;
         let first = async {
             let message = player.next().await?;
             let now = Instant::now().into_std();
-            let publisher = shared.hub.publish(name, now)?;
+            let publisher = context.hub.publish(name, now)?;
             let mut ingest = Ingest::new(publisher, None, now);
             ingest.handle(message, now)?;
             while !ingest.has_frames() {
@@ -218,7 +214,7 @@ impl Pull {
         let mut ingest = timeout_at(deadline, first)
             .await
             .map_err(|_| PullEnd::NoFrame)??;
-        // The tracks begin one after the other, if there are two.
+        // If there are two tracks, one begins after the other.
         let deadline = Instant::now() + SECOND_TRACK_TIMEOUT;
         while !ingest.has_both_tracks() {
             match timeout_at(deadline, Self::feed(&mut player, &mut ingest)).await {
@@ -229,8 +225,8 @@ impl Pull {
         Ok((player, ingest))
     }
 
-    /// Feeds the hub with the next message, or with what has been held for too long. It may be
-    /// dropped and called again.
+    /// Feeds the hub with the next message, or with an access unit that was held for too long. The
+    /// future may be dropped and the function called again.
     async fn feed(player: &mut ClientPlayer, ingest: &mut Ingest) -> Result<(), PullEnd> {
         let deadline = ingest.deadline().map(Instant::from_std);
         tokio::select! {
@@ -240,7 +236,7 @@ impl Pull {
         Ok(())
     }
 
-    /// Feeds the hub until the server ends the stream or nobody watches it any more.
+    /// Feeds the hub until the server ends the stream or it has no viewers.
     async fn relay(&mut self, mut player: ClientPlayer, mut ingest: Ingest) -> PullEnd {
         let mut audience = Audience::new(ingest.stream(), self.idle_timeout);
         let dismissed = ingest.dismissed();
@@ -261,7 +257,7 @@ impl Pull {
             }
         };
         ingest.end(&end);
-        // The server hears of it where the connection still works.
+        // Fails if the connection is lost, and then there is nobody to notify.
         let _ = player.close().await;
         end
     }

@@ -1,13 +1,14 @@
-//! The Flash program of SWF verification, as the configuration names it.
+//! The Flash program of SWF verification in the configuration.
 
 use std::fmt;
+use std::fs::File;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::proto::swf::{Swf, SwfError};
 
-/// A Flash program: its file, or what is known of it. An empty path is none.
+/// A Flash program: its file, or its hash and size. An empty path stands for none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     untagged,
@@ -16,7 +17,7 @@ use crate::proto::swf::{Swf, SwfError};
 pub enum SwfSource {
     /// The path of the file.
     File(PathBuf),
-    /// The file, or its hash and size.
+    /// Its hash and size.
     Known(KnownSwf),
 }
 
@@ -26,7 +27,7 @@ pub enum SwfSource {
 pub struct KnownSwf {
     /// The HMAC-SHA256 of the program, in hexadecimal digits.
     pub hash: String,
-    /// Bytes of the program without its compression.
+    /// The uncompressed size of the program, in bytes.
     pub size: u32,
 }
 
@@ -37,14 +38,14 @@ impl Default for SwfSource {
 }
 
 impl SwfSource {
-    /// Reads the program; returns `None` if there is none.
+    /// Reads the program; `None` if there is none.
     ///
     /// # Errors
-    /// When it cannot be read or is not a program.
+    /// Returns [`SwfError`] if it cannot be read or is not a program that can be verified.
     pub fn load(&self) -> Result<Option<Swf>, SwfError> {
         match self {
             Self::File(path) if path.as_os_str().is_empty() => Ok(None),
-            Self::File(path) => Swf::open(path).map(Some),
+            Self::File(path) => Swf::read(File::open(path)?).map(Some),
             Self::Known(KnownSwf { hash, size }) => Swf::new(hash, *size).map(Some),
         }
     }

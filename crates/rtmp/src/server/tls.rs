@@ -14,7 +14,7 @@ const RTMP_VERSIONS: [u8; 2] = [3, 6];
 /// The listener of RTMPS, with its certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsConfig {
-    /// The address; `[::]` takes IPv4 too.
+    /// The address; `[::]` accepts IPv4 as well.
     pub listen: SocketAddr,
     /// The certificate.
     pub identity: TlsIdentity,
@@ -47,7 +47,7 @@ impl Tls {
         Certificate::new("RTMPS", identity, Tickets::None).map(Self)
     }
 
-    /// Makes a TLS session of a connection.
+    /// Accepts the TLS handshake of a connection.
     pub(crate) async fn accept(
         &self,
         socket: TcpStream,

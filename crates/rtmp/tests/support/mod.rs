@@ -1,9 +1,9 @@
-//! What the tests share: a server on a port of its own, a look into its hub, and ffmpeg.
+//! Support of the tests: a server on a port of its own, a view of its hub, and ffmpeg.
 #![allow(
     dead_code,
     unreachable_pub,
     clippy::unwrap_used,
-    reason = "test code of which each test file uses its own part"
+    reason = "test code of which each test file uses a part"
 )]
 
 pub mod raw_client;
@@ -12,7 +12,6 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::panic::Location;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Once};
 use std::time::Duration;
@@ -23,12 +22,12 @@ use distributary_names::StreamName;
 use distributary_rtmp::{RtmpConfig, RtmpServer};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Timeout of each step of a test.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A server that runs until it is dropped or told to stop.
 pub struct TestServer {
@@ -44,12 +43,12 @@ impl TestServer {
         Self::with(RtmpConfig::default())
     }
 
-    /// A server with this configuration on a free port of the loopback interface.
+    /// Returns a server with this configuration on a free port of the loopback interface.
     pub fn with(config: RtmpConfig) -> Self {
         Self::on(Hub::new(HubConfig::default()), config)
     }
 
-    /// The same, with this hub.
+    /// Returns a server with this hub and configuration.
     pub fn on(hub: Hub, config: RtmpConfig) -> Self {
         let config = RtmpConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
@@ -75,10 +74,10 @@ impl TestServer {
         format!("rtmp://{}/{path}", self.address)
     }
 
-    /// Shuts the server down and waits until it has.
+    /// Shuts the server down and waits for its end.
     pub async fn stop(self) {
         self.stop.send(()).unwrap();
-        timeout(PATIENCE, self.task)
+        timeout(STEP_TIMEOUT, self.task)
             .await
             .expect("the server stops in time")
             .unwrap();
@@ -86,7 +85,7 @@ impl TestServer {
 
     /// Waits for a stream and subscribes to it.
     pub async fn watch(&self, name: &str) -> Watcher {
-        self.until(name, true).await;
+        self.until_live(name).await;
         let (sink, queue) = Sink::channel(4096);
         let name = StreamName::parse(name).unwrap();
         let (subscription, cached) = self
@@ -100,37 +99,32 @@ impl TestServer {
         }
     }
 
-    /// Waits until a stream is live, or gone.
-    pub async fn until(&self, name: &str, live: bool) {
+    /// Waits until a stream is live.
+    pub async fn until_live(&self, name: &str) {
         let name = StreamName::parse(name).unwrap();
-        self.eventually(|| {
-            self.hub
-                .stream(&name)
-                .is_some_and(|stream| stream.is_live())
-                == live
-        })
-        .await;
+        // The reservation creates the stream if it has no publisher yet.
+        let reservation = self.hub.reserve(&name, Instant::now().into_std());
+        until(reservation.stream().liveness(), |live| *live).await;
     }
 
-    /// Waits for a condition that no event announces.
-    #[track_caller]
-    pub fn eventually(&self, condition: impl Fn() -> bool) -> impl Future<Output = ()> {
-        let caller = Location::caller();
-        async move {
-            let reached = timeout(PATIENCE, async {
-                while !condition() {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-            });
-            assert!(
-                reached.await.is_ok(),
-                "not reached within {PATIENCE:?}, awaited at {caller}"
-            );
+    /// Waits until a stream is not live.
+    pub async fn until_offline(&self, name: &str) {
+        let name = StreamName::parse(name).unwrap();
+        if let Some(stream) = self.hub.stream(&name) {
+            until(stream.liveness(), |live| !live).await;
         }
     }
 }
 
-/// A subscriber that takes everything.
+/// Waits until a watched value meets a condition.
+pub async fn until<T>(mut watched: watch::Receiver<T>, condition: impl FnMut(&T) -> bool) {
+    timeout(STEP_TIMEOUT, watched.wait_for(condition))
+        .await
+        .expect("the condition is met in time")
+        .expect("the sender lasts");
+}
+
+/// A subscriber that receives all events.
 pub struct Watcher {
     pub subscription: Subscription,
     queue: mpsc::Receiver<Delivery>,
@@ -138,16 +132,16 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// The next event; panics when none comes.
+    /// Returns the next event; panics if none arrives.
     pub async fn event(&mut self) -> StreamEvent {
-        timeout(PATIENCE, self.queue.recv())
+        timeout(STEP_TIMEOUT, self.queue.recv())
             .await
             .expect("an event in time")
             .expect("the subscription lasts")
             .event
     }
 
-    /// All frames from the cache on until the publisher leaves.
+    /// Returns all frames until the publisher leaves, the cached ones first.
     pub async fn frames_until_offline(&mut self) -> Vec<Arc<Frame>> {
         let mut frames = std::mem::take(&mut self.cached);
         loop {
@@ -157,6 +151,18 @@ impl Watcher {
                 _ => {}
             }
         }
+    }
+
+    /// Returns all frames up to the video frame number `count`, the cached ones first.
+    pub async fn frames_until_video(&mut self, count: usize) -> Vec<Arc<Frame>> {
+        let is_video = |frame: &&Arc<Frame>| matches!(***frame, Frame::Video(_));
+        let mut frames = std::mem::take(&mut self.cached);
+        while frames.iter().filter(is_video).count() < count {
+            if let StreamEvent::Frame(frame) = self.event().await {
+                frames.push(frame);
+            }
+        }
+        frames
     }
 }
 
@@ -216,11 +222,11 @@ impl Ffmpeg {
         ])
     }
 
-    /// Waits for its end. Returns the exit status and what it said.
+    /// Waits for its end. Returns the exit status and its log.
     pub async fn wait(mut self) -> (ExitStatus, String) {
         let mut said = String::new();
         let mut stderr = self.child.stderr.take().unwrap();
-        let ended = timeout(PATIENCE, async {
+        let ended = timeout(STEP_TIMEOUT, async {
             stderr.read_to_string(&mut said).await.unwrap();
             self.child.wait().await.unwrap()
         });
@@ -228,25 +234,27 @@ impl Ffmpeg {
         (status, said)
     }
 
-    /// Ends it as a crash would: without a word to the server.
+    /// Kills it, so that it cannot notify the server.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
 }
 
-/// What is logged on this thread from now on; a test's tasks all run on its thread.
+/// The log of this thread; all tasks of a test run on its thread.
 pub struct Log;
 
 thread_local! {
     static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static LOGGED: Arc<Notify> = Arc::default();
 }
 
-/// Writes to the log of the thread it is used on.
+/// Writes to the log of the current thread.
 struct LogWriter;
 
 impl Log {
+    /// Starts capturing.
     pub fn capture() -> Self {
-        // One subscriber for all threads: whether an event is wanted is remembered for the process.
+        // One subscriber for all threads, because tracing caches the interest in events per process.
         static SUBSCRIBER: Once = Once::new();
         SUBSCRIBER.call_once(|| {
             tracing_subscriber::fmt()
@@ -261,6 +269,20 @@ impl Log {
     pub fn contains(&self, words: &str) -> bool {
         self.to_string().contains(words)
     }
+
+    /// Waits until the log has these words `count` times.
+    pub async fn until(&self, words: &str, count: usize) {
+        let logged = LOGGED.with(Arc::clone);
+        let reached = timeout(STEP_TIMEOUT, async {
+            while self.to_string().matches(words).count() < count {
+                logged.notified().await;
+            }
+        });
+        assert!(
+            reached.await.is_ok(),
+            "{words:?} is missing {count} times in:\n{self}"
+        );
+    }
 }
 
 impl fmt::Display for Log {
@@ -272,6 +294,7 @@ impl fmt::Display for Log {
 impl io::Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
+        LOGGED.with(|logged| logged.notify_one());
         Ok(bytes.len())
     }
 

@@ -1,4 +1,4 @@
-//! A client that sends messages as they are, and H264 for it.
+//! A client that sends any messages, and H264 for it.
 
 use bytes::Bytes;
 use distributary_rtmp::amf::Value;
@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{PATIENCE, TestServer};
+use super::{STEP_TIMEOUT, TestServer};
 
 /// A client that sends what it is told to and reads nothing after the handshake.
 pub struct RawClient {
@@ -17,14 +17,14 @@ pub struct RawClient {
 }
 
 impl RawClient {
-    /// A client that asks for `live/<name>` by this command, on message stream 1.
+    /// Returns a client that asks for `live/<name>` by this command, on message stream 1.
     pub async fn ask(server: &TestServer, command: &str, name: &str) -> Self {
         let mut client = Self::connect(server).await;
         client.ask_on(1, command, name).await;
         client
     }
 
-    /// A client that has connected to the application `live`.
+    /// Returns a client that has connected to the application `live`.
     pub async fn connect(server: &TestServer) -> Self {
         let mut socket = TcpStream::connect(server.address).await.unwrap();
         let mut hello = [0; 1537];
@@ -76,11 +76,11 @@ impl RawClient {
         self.send_raw(&raw).await;
     }
 
-    /// Says that there is no more, and waits until the server has handled everything.
+    /// Closes its side, and waits until the server has handled everything.
     pub async fn finish(mut self) {
         let _ = self.socket.shutdown().await;
         let mut rest = Vec::new();
-        let closed = timeout(PATIENCE, self.socket.read_to_end(&mut rest)).await;
+        let closed = timeout(STEP_TIMEOUT, self.socket.read_to_end(&mut rest)).await;
         let _ = closed.expect("the server closes the connection");
     }
 }
@@ -92,8 +92,8 @@ pub const H264_HEADER: &[u8] = &[
     0x0F, 0x16, 0x2E, 0x48, 0x01, 0x00, 0x05, 0x68, 0xCB, 0x83, 0xCB, 0x20,
 ];
 
-/// A frame with one NAL unit of this length, filled with `fill`: a slice that begins at the first
-/// macroblock, as those of a frame of its own do.
+/// Returns a frame with one NAL unit of this length, filled with `fill`: a slice that begins at the
+/// first macroblock, so that it is a frame of its own.
 pub fn frame(keyframe: bool, len: usize, fill: u8) -> Bytes {
     let (kind, nal) = if keyframe { (0x17, 0x65) } else { (0x27, 0x41) };
     let mut body = vec![kind, 1, 0, 0, 0];

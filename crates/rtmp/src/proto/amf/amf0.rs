@@ -28,7 +28,7 @@ mod marker {
 /// Decodes all values of a message.
 ///
 /// # Errors
-/// When the bytes are not AMF0 or exceed the limits.
+/// Returns [`AmfError`] if the bytes are not AMF0 or exceed the limits.
 pub fn decode_all(bytes: &[u8], limits: AmfLimits) -> Result<Vec<Value>, AmfError> {
     let decoded = decode(bytes, limits);
     match decoded.error {

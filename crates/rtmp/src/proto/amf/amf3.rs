@@ -1,5 +1,4 @@
-//! Action Message Format, version 3 (Adobe AMF 3 specification, January 2013), as far as clients
-//! send it to a server.
+//! Decodes the Action Message Format, version 3 (Adobe AMF 3 specification, January 2013).
 
 use bytes::Buf;
 
@@ -36,7 +35,7 @@ const WRAPPERS: [&str; 2] = [
 /// Decodes one value from the front of `bytes`, with reference tables of its own.
 ///
 /// # Errors
-/// When the bytes are not AMF3 or exceed the budget.
+/// Returns [`AmfError`] if the bytes are not AMF3 or exceed the budget.
 pub(crate) fn decode_value(
     bytes: &mut &[u8],
     budget: &mut Budget,
@@ -198,7 +197,7 @@ impl Decoder<'_, '_> {
         Ok(text(bytes))
     }
 
-    /// Names and values up to the empty name.
+    /// Reads names and values up to the empty name.
     fn named(&mut self, depth: usize) -> Result<Vec<(String, Node)>, AmfError> {
         let mut members = Vec::new();
         loop {

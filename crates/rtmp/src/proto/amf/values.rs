@@ -1,4 +1,4 @@
-//! Decodes the values in the messages of one connection, within its limits.
+//! Decodes the values in the messages of one connection, within a budget.
 
 use std::time::Instant;
 
@@ -6,12 +6,12 @@ use crate::proto::amf::allowance::Allowance;
 use crate::proto::amf::amf0::{self, Decoded};
 use crate::proto::amf::{AmfError, AmfLimits};
 
-/// Maximum cost of the commands of one connection: per second, and at once. `connect` of a Flash
-/// player costs about 4 KiB. A client with more commands is closed.
+/// Budget for the commands of one connection, in bytes: per second, and at once. `connect` of a
+/// Flash player costs about 4 KiB. Past it the connection is closed.
 const COMMANDS: (usize, usize) = (64 << 10, 256 << 10);
 
-/// Maximum cost of the data messages of one connection: per second, and at once. Metadata costs
-/// about 4 KiB, a caption less than 1 KiB. What comes beyond is dropped undecoded.
+/// Budget for the data messages of one connection, in bytes: per second, and at once. Metadata costs
+/// about 4 KiB, a caption less than 1 KiB. Past it data is dropped undecoded.
 const DATA: (usize, usize) = (1 << 20, 1 << 20);
 
 /// Decodes the values of messages of one kind.
@@ -39,10 +39,10 @@ impl ValueDecoder {
         }
     }
 
-    /// Decodes the values of a message that came at `now`, up to the first error in it.
+    /// Decodes the values of a message that arrived at `now`, up to the first error in it.
     ///
     /// # Errors
-    /// When the connection has had too much decoded in the last time.
+    /// Returns [`AmfError::TooOften`] if the budget is used up.
     pub(crate) fn decode(&mut self, payload: &[u8], now: Instant) -> Result<Decoded, AmfError> {
         if !self.allowance.has_some(now) {
             return Err(AmfError::TooOften);

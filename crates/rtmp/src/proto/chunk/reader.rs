@@ -1,85 +1,15 @@
 //! Reads chunks, and returns complete messages.
 
+mod header;
+
 use std::collections::BTreeMap;
 
 use bytes::{Buf, BytesMut};
 
-use super::{DEFAULT_CHUNK_SIZE, EXTENDED_TIMESTAMP, MAX_CHUNK_SIZE, RawMessage};
-
-/// Maximum chunk header: a 3-byte basic header, an 11-byte message header, the extended timestamp.
-const MAX_HEADER_LEN: usize = 3 + 11 + 4;
-
-/// Limits of the memory that a peer can make the reader hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChunkLimits {
-    /// Maximum chunk streams of one connection. Real publishers use at most six.
-    pub max_chunk_streams: usize,
-    /// Maximum length of a message, in bytes.
-    pub max_message_size: usize,
-    /// Maximum bytes of incomplete messages on all chunk streams together, counted by the length
-    /// that their headers declare.
-    pub max_reassembly: usize,
-}
-
-impl Default for ChunkLimits {
-    fn default() -> Self {
-        Self {
-            max_chunk_streams: 64,
-            max_message_size: 16 << 20,
-            max_reassembly: 24 << 20,
-        }
-    }
-}
-
-/// The error of a refused chunk. The peer is at fault, and the connection cannot continue: the
-/// start of the next chunk is unknown.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ChunkError {
-    /// A chunk depends on a header that never arrived.
-    #[error("chunk stream {chunk_stream} begins with a header of type {header_type}")]
-    NoPrecedingHeader {
-        /// The chunk stream.
-        chunk_stream: u32,
-        /// The type of the header, 2 or 3.
-        header_type: u8,
-    },
-    /// A new message starts on a chunk stream with an incomplete message.
-    #[error("chunk stream {chunk_stream}: a new message starts after {received} of {length} bytes")]
-    UnfinishedMessage {
-        /// The chunk stream.
-        chunk_stream: u32,
-        /// Received bytes of the old message.
-        received: usize,
-        /// Its length.
-        length: usize,
-    },
-    /// A message is longer than allowed.
-    #[error("a message of {length} bytes; {limit} is the limit")]
-    MessageTooLong {
-        /// The declared length.
-        length: usize,
-        /// The current limit.
-        limit: usize,
-    },
-    /// Incomplete messages exceed the limit.
-    #[error("incomplete messages have {bytes} bytes; {limit} is the limit")]
-    TooMuchUnderWay {
-        /// The declared bytes of all of them.
-        bytes: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// More chunk streams than allowed.
-    #[error("more than {limit} chunk streams")]
-    TooManyChunkStreams {
-        /// The limit.
-        limit: usize,
-    },
-    /// Set Chunk Size with a value outside 1 to 0x7FFFFFFF.
-    #[error("chunk size {0:#x} is outside 1 to 0x7fffffff")]
-    BadChunkSize(u32),
-}
+use super::error::ChunkError;
+use super::format::{DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, RawMessage};
+use super::limits::ChunkLimits;
+use header::{ChunkHeader, MAX_HEADER_LEN, MessageHeader, chunk_stream_id, parse_message_header};
 
 /// Assembles messages from the chunks of one direction of a connection.
 ///
@@ -122,36 +52,6 @@ struct OpenChunk {
     remaining: usize,
 }
 
-/// A chunk header as it stands on the wire.
-#[derive(Debug)]
-struct ChunkHeader {
-    chunk_stream: u32,
-    fields: MessageHeader,
-}
-
-/// The four header types (RTMP 1.0 section 5.3.1.2); times with the extended timestamp resolved.
-#[derive(Debug)]
-enum MessageHeader {
-    Type0 {
-        timestamp: u32,
-        extended: bool,
-        length: usize,
-        type_id: u8,
-        stream_id: u32,
-    },
-    Type1 {
-        delta: u32,
-        extended: bool,
-        length: usize,
-        type_id: u8,
-    },
-    Type2 {
-        delta: u32,
-        extended: bool,
-    },
-    Type3,
-}
-
 impl ChunkReader {
     /// Returns a reader with the default chunk size.
     pub fn new(limits: ChunkLimits) -> Self {
@@ -166,12 +66,12 @@ impl ChunkReader {
         }
     }
 
-    /// Takes bytes from the front of `input` until a message is complete or nothing is left.
+    /// Reads bytes from the front of `input` until a message is complete or nothing is left.
     ///
     /// Changes by a message (the chunk size, an abort) have to be applied before the next call.
     ///
     /// # Errors
-    /// When the peer breaks the format or a limit.
+    /// Returns [`ChunkError`] if the peer breaks the format or a limit.
     pub fn read(&mut self, input: &mut &[u8]) -> Result<Option<RawMessage>, ChunkError> {
         loop {
             if let Some(chunk) = self.chunk {
@@ -193,7 +93,7 @@ impl ChunkReader {
     /// Applies the peer's Set Chunk Size (RTMP 1.0 section 5.4.1).
     ///
     /// # Errors
-    /// When the size is 0 or has its first bit set.
+    /// Returns [`ChunkError::BadChunkSize`] if the size is 0 or has its first bit set.
     pub fn set_chunk_size(&mut self, size: u32) -> Result<(), ChunkError> {
         if size == 0 || size > 0x7FFF_FFFF {
             return Err(ChunkError::BadChunkSize(size));
@@ -305,10 +205,10 @@ impl ChunkReader {
     /// Returns whether a type 3 header of this chunk stream may be followed by an extended
     /// timestamp.
     ///
-    /// The specification repeats it (RTMP 1.0 section 5.3.1.3) and so do ffmpeg and librtmp; other
-    /// encoders leave it out. Only its value tells, so four bytes have to be looked at; of a peer
-    /// known to leave it out they are not awaited where fewer are left in the message, which could
-    /// be the last one for long.
+    /// The specification repeats it (RTMP 1.0 section 5.3.1.3), as do ffmpeg and librtmp; other
+    /// encoders omit it. Only its value shows which it is, so four bytes are needed. If the peer is
+    /// known to omit it and the message has fewer bytes left, they are not awaited, since another
+    /// message may not follow soon.
     fn continues_extended(&self, chunk_stream: u32) -> bool {
         let Some(stream) = self.streams.get(&chunk_stream) else {
             return false;
@@ -325,7 +225,7 @@ impl ChunkReader {
             .get(at..)
             .and_then(|mut bytes| bytes.try_get_u32().ok());
         let repeated = self.streams.get(&chunk_stream).is_some_and(|stream| {
-            // Some senders repeat the message's time where the header had a delta.
+            // Some senders repeat the time of the message although the header had a delta.
             found == stream.extended
                 || (stream.partial.is_some() && found == Some(stream.timestamp))
         });
@@ -390,9 +290,9 @@ impl ChunkStream {
                 stream_id,
             } => {
                 self.timestamp = timestamp;
-                // A type 3 header after this one takes the timestamp for its delta (RTMP 1.0
-                // section 5.3.1.2.4). With an extended timestamp, four hours and more, that is
-                // never meant: the field is then repeated for what it is.
+                // A type 3 header after this one uses the timestamp as its delta (RTMP 1.0
+                // section 5.3.1.2.4). An extended timestamp, four hours and more, is never meant as
+                // a delta: it is the repeated timestamp.
                 self.delta = if extended { 0 } else { timestamp };
                 self.extended = extended.then_some(timestamp);
                 self.length = length;
@@ -442,81 +342,6 @@ impl ChunkStream {
         *under_way = bytes;
         self.partial = Some(BytesMut::with_capacity(length));
         Ok(())
-    }
-}
-
-impl MessageHeader {
-    /// Refuses a first header that omits fields of an earlier one.
-    ///
-    /// Type 1 omits only the message stream; librtmp starts with it for pings, on stream 0.
-    fn check_first(&self, chunk_stream: u32) -> Result<(), ChunkError> {
-        let header_type = match self {
-            Self::Type0 { .. } | Self::Type1 { .. } => return Ok(()),
-            Self::Type2 { .. } => 2,
-            Self::Type3 => 3,
-        };
-        Err(ChunkError::NoPrecedingHeader {
-            chunk_stream,
-            header_type,
-        })
-    }
-}
-
-/// Reads the chunk stream id of a basic header (RTMP 1.0 section 5.3.1.1).
-fn chunk_stream_id(basic: &[u8]) -> Option<u32> {
-    match *basic {
-        [first, second, ..] if first & 0x3F == 0 => Some(64 + u32::from(second)),
-        [first, second, third, ..] if first & 0x3F == 1 => {
-            Some(64 + u32::from(second) + (u32::from(third) << 8))
-        }
-        [first, ..] => Some(u32::from(first & 0x3F)),
-        [] => None,
-    }
-}
-
-/// Parses a message header with its extended timestamp. Returns `None` if it is truncated.
-fn parse_message_header(header_type: u8, mut bytes: &[u8]) -> Option<MessageHeader> {
-    if header_type >= 3 {
-        return Some(MessageHeader::Type3);
-    }
-    let field = bytes.try_get_uint(3).ok()? as u32;
-    let extended = field == EXTENDED_TIMESTAMP;
-    let header = match header_type {
-        0 | 1 => {
-            let length = bytes.try_get_uint(3).ok()? as usize;
-            let type_id = bytes.try_get_u8().ok()?;
-            if header_type == 0 {
-                let stream_id = bytes.try_get_u32_le().ok()?;
-                MessageHeader::Type0 {
-                    timestamp: resolve(field, bytes)?,
-                    extended,
-                    length,
-                    type_id,
-                    stream_id,
-                }
-            } else {
-                MessageHeader::Type1 {
-                    delta: resolve(field, bytes)?,
-                    extended,
-                    length,
-                    type_id,
-                }
-            }
-        }
-        _ => MessageHeader::Type2 {
-            delta: resolve(field, bytes)?,
-            extended,
-        },
-    };
-    Some(header)
-}
-
-/// Returns the value of a timestamp field, which may be in the extended timestamp.
-fn resolve(field: u32, mut extended: &[u8]) -> Option<u32> {
-    if field == EXTENDED_TIMESTAMP {
-        extended.try_get_u32().ok()
-    } else {
-        Some(field)
     }
 }
 

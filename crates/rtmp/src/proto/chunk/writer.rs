@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{DEFAULT_CHUNK_SIZE, EXTENDED_TIMESTAMP, MAX_CHUNK_SIZE, Output, RawMessage};
+use super::format::{
+    DEFAULT_CHUNK_SIZE, EXTENDED_TIMESTAMP, MAX_CHUNK_SIZE, MessageHead, RawMessage,
+};
+use super::output::Output;
 
 /// Splits the messages of one direction of a connection into chunks, each with the shortest
 /// possible header.
@@ -12,27 +15,6 @@ use super::{DEFAULT_CHUNK_SIZE, EXTENDED_TIMESTAMP, MAX_CHUNK_SIZE, Output, RawM
 pub struct ChunkWriter {
     chunk_size: usize,
     streams: BTreeMap<u32, Previous>,
-}
-
-/// The header fields of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MessageHead {
-    /// Its time in milliseconds, modulo 2^32.
-    pub timestamp: u32,
-    /// Its message type.
-    pub type_id: u8,
-    /// The message stream it belongs to.
-    pub stream_id: u32,
-}
-
-impl RawMessage {
-    fn head(&self) -> MessageHead {
-        MessageHead {
-            timestamp: self.timestamp,
-            type_id: self.type_id,
-            stream_id: self.stream_id,
-        }
-    }
 }
 
 /// The state that the peer has of a chunk stream.
@@ -67,7 +49,7 @@ impl ChunkWriter {
         self.write_parts(chunk_stream, message.head(), payload, out);
     }
 
-    /// Appends a message whose payload is the parts one after another. Long parts are not copied.
+    /// Appends a message whose payload is the concatenation of the parts. Long parts are not copied.
     pub fn write_parts(
         &mut self,
         chunk_stream: u32,
@@ -179,11 +161,11 @@ fn put_basic_header(header_type: u8, chunk_stream: u32, out: &mut BytesMut) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ChunkLimits, ChunkReader};
     use super::*;
+    use crate::proto::chunk::{ChunkLimits, ChunkReader};
     use proptest::prelude::*;
 
-    /// All of it in one piece.
+    /// Returns the output in one piece.
     fn whole(mut out: Output) -> Vec<u8> {
         let pieces: Vec<_> = std::iter::from_fn(|| out.pop()).collect();
         pieces.concat()

@@ -1,8 +1,7 @@
-//! Digests in the handshake: how Flash players and servers prove to each other that they know
-//! Adobe's keys, which everybody does by now.
+//! Digests in the handshake: Flash players and servers prove to each other that they have Adobe's
+//! keys, which are public by now.
 //!
-//! No specification of Adobe's describes them; this is the form that librtmp and Flash Player
-//! check. A packet (C1 or S1) has two blocks of 764 bytes, in either order:
+//! No specification of Adobe's describes them; librtmp and Flash Player check this form. A packet (C1 or S1) has two blocks of 764 bytes, in either order:
 //!
 //! ```text
 //! time (4)  version (4)  digest block  key block       Schema::DigestFirst
@@ -12,27 +11,14 @@
 //! key block:     random  public key (128)  random  offset (4)
 //! ```
 //!
-//! An offset is the sum of its four bytes modulo the room there is. The digest is an HMAC-SHA256
+//! An offset is the sum of its four bytes modulo the available room. The digest is an HMAC-SHA256
 //! over the packet without the digest itself.
 
 use std::ops::Range;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
-
-use super::PACKET_LEN;
+use super::mac::{DIGEST_LEN, Digest, hmac};
+use super::packet::{KEY_LEN, PACKET_LEN, Packet};
 use super::signature_cipher::SignatureCipher;
-
-/// C1, C2, S1 or S2.
-pub(super) type Packet = [u8; PACKET_LEN];
-
-/// The result of an HMAC-SHA256.
-pub(super) type Digest = [u8; DIGEST_LEN];
-
-pub(super) const DIGEST_LEN: usize = 32;
-
-/// Length of a Diffie-Hellman public key in a key block.
-pub(super) const KEY_LEN: usize = 128;
 
 const BLOCK_LEN: usize = 764;
 
@@ -122,8 +108,8 @@ pub(super) fn find(packet: &Packet, signer: Signer) -> Option<(Schema, Digest)> 
         .find_map(|schema| Some((schema, schema.verify(packet, signer)?)))
 }
 
-/// Signs C2 or S2 as the answer to the digest of the peer's packet: the last bytes are an HMAC of
-/// the others, enciphered where there is a cipher.
+/// Signs C2 or S2 in response to the digest of the peer's packet: the last bytes are an HMAC of the
+/// others, encrypted if there is a cipher.
 pub(super) fn sign_answer(
     answer: &mut Packet,
     challenge: &Digest,
@@ -134,7 +120,7 @@ pub(super) fn sign_answer(
     answer[PACKET_LEN - DIGEST_LEN..].copy_from_slice(&signature);
 }
 
-/// Returns whether C2 or S2 answers our digest.
+/// Returns whether C2 or S2 is signed in response to our digest.
 pub(super) fn verify_answer(
     answer: &Packet,
     challenge: &Digest,
@@ -173,14 +159,6 @@ fn sum(packet: &Packet, at: usize) -> usize {
         .sum()
 }
 
-pub(super) fn hmac(key: &[u8], parts: &[&[u8]]) -> Digest {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
-    for part in parts {
-        mac.update(part);
-    }
-    mac.finalize().into_bytes().into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_are_those_of_an_independent_implementation() {
+    fn digests_match_an_independent_implementation() {
         for (schema, signer, start, expected) in [
             (
                 Schema::DigestFirst,
@@ -236,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_those_of_an_independent_implementation() {
+    fn signatures_match_an_independent_implementation() {
         let challenge: Digest = std::array::from_fn(|n| n as u8);
         for (signer, expected) in [
             (
@@ -258,13 +236,13 @@ mod tests {
     }
 
     #[test]
-    fn keys_lie_where_an_independent_implementation_finds_them() {
+    fn positions_of_keys_match_an_independent_implementation() {
         assert_eq!(Schema::DigestFirst.key_range(&packet()).start, 1114);
         assert_eq!(Schema::KeyFirst.key_range(&packet()).start, 62);
     }
 
     #[test]
-    fn a_packet_without_digest_has_none() {
+    fn no_digest_is_found_in_an_unsigned_packet() {
         assert_eq!(find(&packet(), Signer::FlashPlayer), None);
         assert_eq!(find(&[0; PACKET_LEN], Signer::FlashPlayer), None);
     }

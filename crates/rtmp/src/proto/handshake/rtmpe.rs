@@ -1,7 +1,7 @@
 //! RTMPE: a Diffie-Hellman exchange inside the handshake, then RC4 over everything.
 //!
-//! It hides a stream from a casual look and no more: nothing proves who the server is. RTMPS is the
-//! form of RTMP that protects. There is no specification of Adobe's; this is what librtmp speaks.
+//! It only hides a stream from casual observers, because nothing authenticates the server. RTMPS
+//! protects streams. Adobe published no specification; librtmp speaks this form.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rc4::{KeyInit, Rc4, StreamCipher};
 
-use super::PACKET_LEN;
-use super::digest::{KEY_LEN, hmac};
+use super::mac::hmac;
+use super::packet::{KEY_LEN, PACKET_LEN};
 
 /// A public key or a shared secret, big-endian.
 pub(super) type Key = [u8; KEY_LEN];
@@ -28,10 +28,10 @@ const PRIME: Key = [
     0x49, 0x28, 0x66, 0x51, 0xEC, 0xE6, 0x53, 0x81, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF,
 ];
 
-/// Bytes of the private exponent: twice the strength of a 1024-bit group, and quick to use.
+/// Length of the private exponent, in bytes: twice the strength of a 1024-bit group, and fast.
 const PRIVATE_LEN: usize = 32;
 
-/// Bytes of an HMAC that make an RC4 key.
+/// Length of an RC4 key, the start of an HMAC, in bytes.
 const RC4_KEY_LEN: usize = 16;
 
 /// One side of the exchange.
@@ -58,8 +58,8 @@ impl KeyExchange {
         &self.public
     }
 
-    /// Returns the ciphers of the connection; `None` when the peer's key is none, so that the
-    /// secret would be known to everybody.
+    /// Returns the ciphers of the connection; `None` if the peer's key makes the secret known to
+    /// everybody.
     pub(super) fn agree(&self, theirs: &Key) -> Option<RtmpeCipher> {
         let secret = self.secret(theirs)?;
         Some(RtmpeCipher {
@@ -83,12 +83,12 @@ pub(crate) struct RtmpeCipher {
 }
 
 impl RtmpeCipher {
-    /// Deciphers what came.
+    /// Decrypts received bytes.
     pub(crate) fn decrypt(&mut self, bytes: &mut [u8]) {
         self.incoming.apply_keystream(bytes);
     }
 
-    /// Enciphers what is sent.
+    /// Encrypts bytes to send.
     pub(crate) fn encrypt(&mut self, bytes: &mut [u8]) {
         self.outgoing.apply_keystream(bytes);
     }
@@ -113,7 +113,7 @@ fn prime() -> BigUint {
     BigUint::from_bytes_be(&PRIME)
 }
 
-/// Returns the number in all its bytes, leading zeros too.
+/// Returns the number with leading zeros.
 fn to_key(number: &BigUint) -> Key {
     let bytes = number.to_bytes_be();
     let mut key = [0; KEY_LEN];
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_secrets_are_those_of_an_independent_implementation() {
+    fn keys_and_secrets_match_an_independent_implementation() {
         let private: Vec<u8> = (1..=32).collect();
         let exchange = KeyExchange::with_private(&private);
         assert_eq!(
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn key_streams_are_those_of_an_independent_implementation() {
+    fn key_streams_match_an_independent_implementation() {
         let secret: Key = std::array::from_fn(|n| n as u8);
         for (first, expected) in [
             (1, "bba4aba5799a19722eaa4f85504dcd2c"),
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_side_enciphers_the_other_deciphers() {
+    fn each_side_decrypts_what_the_other_encrypts() {
         let (a, b) = (
             KeyExchange::with_private(&[7; 32]),
             KeyExchange::with_private(&[8; 32]),

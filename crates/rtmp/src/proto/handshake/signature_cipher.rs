@@ -1,15 +1,14 @@
-//! The ciphers that RTMPE types 8 and 9 put over the signatures in C2 and S2.
+//! The ciphers of RTMPE types 8 and 9 for the signatures in C2 and S2.
 //!
-//! A signature is four blocks of eight bytes, and each block is enciphered with a key of a fixed
-//! table. Everybody has the tables, so this protects nothing that type 6 does not: it only tells
-//! clients and servers that know them from those that do not. This is what librtmp speaks.
+//! A signature has four blocks of eight bytes, and each block is encrypted with a key of a fixed
+//! table. The tables are public, so this adds no protection to type 6. librtmp speaks this form.
 
 use blowfish::BlowfishLE;
 use blowfish::cipher::{Block, BlockCipherEncrypt, KeyInit};
 
-use super::digest::Digest;
+use super::mac::Digest;
 
-/// Bytes that are enciphered at once; both ciphers take two little-endian words of 32 bits.
+/// Size of a block, in bytes. Both ciphers read it as two little-endian words of 32 bits.
 const BLOCK_LEN: usize = 8;
 
 /// The keys of each cipher.
@@ -24,15 +23,15 @@ const XTEA_DELTA: u32 = 0x9E37_79B9;
 /// A cipher for signatures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SignatureCipher {
-    /// That of type 8.
+    /// The cipher of type 8.
     Xtea,
-    /// That of type 9.
+    /// The cipher of type 9.
     Blowfish,
 }
 
 impl SignatureCipher {
-    /// Enciphers a signature. The bytes of `key`, by which the signature was made, choose the keys
-    /// of the blocks.
+    /// Encrypts a signature. The bytes of `key`, the key of the signature, select the keys of the
+    /// blocks.
     pub(super) fn encrypt(self, signature: &mut Digest, key: &Digest) {
         let (blocks, _) = signature.as_chunks_mut::<BLOCK_LEN>();
         for (block, choice) in blocks.iter_mut().zip(key.iter().step_by(BLOCK_LEN)) {
@@ -45,7 +44,7 @@ impl SignatureCipher {
     }
 }
 
-/// Enciphers a block by XTEA, as Needham and Wheeler have published it.
+/// Encrypts a block by XTEA (Needham and Wheeler, "Tea extensions").
 fn encrypt_xtea(block: &mut [u8; BLOCK_LEN], key: &[u32; 4]) {
     let (words, _) = block.as_chunks_mut::<4>();
     let [first, second] = words else { return };
@@ -168,7 +167,7 @@ mod tests {
 
     /// Published vectors of XTEA with 32 rounds, as words.
     #[test]
-    fn xtea_enciphers_as_published() {
+    fn xtea_matches_the_published_vectors() {
         let key = [0x0001_0203, 0x0405_0607, 0x0809_0A0B, 0x0C0D_0E0F];
         for (key, plain, enciphered) in [
             (key, [0x4142_4344, 0x4546_4748], [0x497D_F3D0, 0x7261_2CB5]),

@@ -1,4 +1,4 @@
-//! The commands of a client (RTMP 1.0 sections 7.2.1 and 7.2.2, and what encoders add to them).
+//! The commands of a client (RTMP 1.0 sections 7.2.1 and 7.2.2, and those that encoders add).
 
 use super::{
     Activity, Asked, ConnectRequest, EndReason, PublishRequest, Purpose, ServerSession,
@@ -10,14 +10,14 @@ use crate::proto::message::{Command, Message, UserControl};
 use crate::proto::metadata::shown;
 use crate::proto::name::Target;
 
-/// Most message streams a client may create, and most that it may use at a time.
+/// Maximum number of message streams that a client may create, and that it may use at a time.
 const MAX_STREAMS: u32 = 64;
 
-/// The chunk stream of what is said about a message stream.
+/// The chunk stream of `onStatus` messages.
 const STATUS_CHUNK_STREAM: u32 = 5;
 
 impl ServerSession {
-    /// Does what a command wants and answers it.
+    /// Handles a command and responds to it.
     pub(super) fn handle_command(
         &mut self,
         command: &Command,
@@ -46,12 +46,12 @@ impl ServerSession {
             "play" => self.play(command, stream_id),
             "play2" => self.play2(command, stream_id),
             "getStreamLength" => self.send_result(command, Value::Number(0.0)),
-            // releaseStream asks to free the name from a publisher that hangs; whether another
-            // publisher may take it over is decided at `publish`.
+            // releaseStream asks to free the name from a dead publisher. Takeovers are decided at
+            // `publish`.
             "releaseStream" | "_checkbw" | "FCSubscribe" => {
                 self.send_result(command, Value::Undefined);
             }
-            // Answers to what we sent, and commands of players that need none.
+            // Responses, and commands of players that need none.
             "_result" | "_error" | "onStatus" | "receiveAudio" | "receiveVideo" | "pause"
             | "seek" => {}
             unknown => self.refuse_unknown(command, unknown),
@@ -89,8 +89,8 @@ impl ServerSession {
             self.link
                 .send_control(&Message::UserControl(UserControl::SwfRequest));
         }
-        // ffmpeg over RTMPE enciphers the number in place, then reads it back for its own: any
-        // chunk size we announce breaks its session.
+        // ffmpeg over RTMPE encrypts the number in place and then uses it: any announced chunk size
+        // breaks its session.
         if !self.link.summary().encrypted {
             self.link.send_chunk_size(self.config.chunk_size);
         }
@@ -114,8 +114,7 @@ impl ServerSession {
         Ok(())
     }
 
-    /// Asks the client to reconnect when convenient. Returns `false` if the client does not support
-    /// that.
+    /// Asks the client to reconnect. Returns `false` if the client does not support that.
     pub fn request_reconnect(&mut self) -> bool {
         let can_reconnect = self
             .connection
@@ -148,7 +147,7 @@ impl ServerSession {
         }
     }
 
-    /// Notes what a client wants to publish or play, or refuses it.
+    /// Notes a request to publish or play, or refuses it with this code.
     pub(super) fn request(
         &mut self,
         purpose: Purpose,
@@ -191,7 +190,7 @@ impl ServerSession {
         None
     }
 
-    /// Answers `FCPublish` with what some encoders wait for before they go on.
+    /// Responds to `FCPublish` with `onFCPublish`, for which some encoders wait.
     fn fc_publish(&mut self, command: &Command) {
         self.send_result(command, Value::Undefined);
         let stream = command.argument(0).as_str().unwrap_or_default();
@@ -210,9 +209,9 @@ impl ServerSession {
         }
     }
 
-    /// Returns the message stream that a command means. `deleteStream` has its number,
-    /// `FCUnpublish` the stream's name; some encoders send the name in both, or nothing, and mean
-    /// the only one they have.
+    /// Returns the message stream that a command refers to. `deleteStream` has its number,
+    /// `FCUnpublish` the stream's name. Some encoders send the name in both, or nothing, and refer to
+    /// their only stream.
     fn named(&self, value: &Value) -> Option<u32> {
         if let Some(number) = value.as_number() {
             return self.active().find(|&id| f64::from(id) == number);
@@ -230,7 +229,7 @@ impl ServerSession {
         }
     }
 
-    /// Ends what the client publishes or plays on a message stream as it wants.
+    /// Ends the activity on a message stream, on behalf of the client.
     fn end(&mut self, stream_id: u32, reason: EndReason) {
         let event = match self.stop(stream_id) {
             Some(Activity::Publishing { .. }) => {
@@ -253,13 +252,13 @@ impl ServerSession {
         self.send_answer("_error", command, Value::Null, info);
     }
 
-    /// Answers with success, if an answer is wanted.
+    /// Responds with success, if the client expects a response.
     fn send_result(&mut self, command: &Command, result: Value) {
         self.send_answer("_result", command, Value::Null, result);
     }
 
     fn send_answer(&mut self, name: &str, to: &Command, properties: Value, info: Value) {
-        // GStreamer sends releaseStream and FCPublish with id 0: it waits for no answer.
+        // GStreamer sends releaseStream and FCPublish with id 0, and expects no response.
         if to.transaction_id != 0.0 {
             let answer = Command::new(name, to.transaction_id, [properties, info]);
             self.send_command(&answer);
@@ -271,7 +270,7 @@ impl ServerSession {
         self.link.send(COMMAND_CHUNK_STREAM, 0, 0, &message);
     }
 
-    /// Says something about a message stream (RTMP 1.0 section 7.2.2).
+    /// Sends the status of a message stream (RTMP 1.0 section 7.2.2).
     pub(super) fn send_status(&mut self, stream_id: u32, info: &Value) {
         let status = Command::new("onStatus", 0.0, [Value::Null, info.clone()]);
         let message = Message::Command(status);

@@ -1,4 +1,4 @@
-//! What a session tells its application.
+//! The events of a session.
 
 use std::fmt;
 
@@ -13,27 +13,26 @@ use crate::proto::swf::SwfRefusal;
 pub enum SessionEvent {
     /// The client has connected to an application.
     Connected(ConnectRequest),
-    /// The client wants to publish: answer with `accept_publish` or `reject_publish`.
+    /// The client asks to publish: answer with `accept_publish` or `reject_publish`.
     PublishRequested(PublishRequest),
-    /// The client wants to play: answer with `accept_play` or `reject_play`.
+    /// The client asks to play: answer with `accept_play` or `reject_play`.
     PlayRequested(PlayRequest),
-    /// The client plays no longer. The connection may go on with something else.
+    /// The client has stopped playing. The connection may continue with another stream.
     PlayEnded,
-    /// The client asked for a name that is not allowed and has been refused.
+    /// The client asked for a name that is not allowed, and was refused.
     NameRefused(TargetError),
-    /// The client wanted to publish or play without the right Flash program, and has been refused.
+    /// The client asked to publish or play without the required Flash program, and was refused.
     SwfRefused(SwfRefusal),
-    /// Many messages came one after another of which nothing follows: whoever calls may give others
-    /// their turn.
+    /// Many messages without an event were handled in this call; the caller should yield.
     Busy,
-    /// A message of what is published.
+    /// A message of a published stream.
     Media {
         /// The message stream on which it is published.
         stream_id: u32,
         /// The message.
         message: MediaMessage,
     },
-    /// The client has ended a stream. The connection may go on with others.
+    /// The client has ended a published stream. The connection may continue with others.
     PublishEnded {
         /// The message stream on which it was published.
         stream_id: u32,
@@ -42,12 +41,12 @@ pub enum SessionEvent {
     },
 }
 
-/// The content of `connect`.
+/// A `connect` command.
 #[derive(Clone, PartialEq)]
 pub struct ConnectRequest {
-    /// The application, as it was sent. It may have a query with a key.
+    /// The application, as it was sent. It may have a query string with a key.
     pub app: String,
-    /// The client's name of itself (`flashVer`), fit for a log.
+    /// The client's name (`flashVer`), cleaned for the log.
     pub client: Option<String>,
     /// The result of the handshake.
     pub handshake: HandshakeSummary,
@@ -67,19 +66,19 @@ impl fmt::Debug for ConnectRequest {
     }
 }
 
-/// The content of `publish`.
+/// A `publish` command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishRequest {
-    /// The message stream on which it is to be published.
+    /// The message stream of the command.
     pub stream_id: u32,
-    /// The stream and the query that came with it.
+    /// The stream, with its query string.
     pub target: Target,
 }
 
-/// The content of `play`.
+/// A `play` command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlayRequest {
-    /// The stream and the query that came with it.
+    /// The stream, with its query string.
     pub target: Target,
 }
 

@@ -7,7 +7,7 @@ use crate::proto::amf::Value;
 use crate::proto::chunk::MessageHead;
 use crate::proto::message::{Command, Message, type_id};
 
-/// Chunk streams of what a player is sent, so that headers compress well.
+/// Chunk streams of the media for a player, so that headers compress well.
 const AUDIO_CHUNK_STREAM: u32 = 4;
 const DATA_CHUNK_STREAM: u32 = 5;
 const VIDEO_CHUNK_STREAM: u32 = 6;
@@ -18,8 +18,8 @@ impl ServerSession {
         self.ask_to_play(stream, stream_id);
     }
 
-    /// Plays what the options name, in place of what is played on this message stream
-    /// (`NetStream.play2` of the ActionScript 3 reference).
+    /// Switches a message stream to the stream that the options name (`NetStream.play2` of the
+    /// ActionScript 3 reference).
     pub(super) fn play2(&mut self, command: &Command, stream_id: u32) {
         let stream = command.argument(0).get("streamName");
         if let Some(stream) = stream.and_then(Value::as_str) {
@@ -43,7 +43,7 @@ impl ServerSession {
         }
     }
 
-    /// Grants the request to play. Send the sequence headers and frames then.
+    /// Accepts the request to play. Send the sequence headers and frames then.
     pub fn accept_play(&mut self) {
         let Some(asked) = self.answer(Purpose::Play) else {
             return;
@@ -61,12 +61,12 @@ impl ServerSession {
     }
 
     /// Refuses the request to play. `code` is for the client (`NetStream.Play.StreamNotFound`), the
-    /// description for the person who reads its log.
+    /// description for people who read the client's log.
     pub fn reject_play(&mut self, code: &str, description: &str) {
         self.reject(Purpose::Play, code, description);
     }
 
-    /// Returns the message stream that is played; there is one at most.
+    /// Returns the message stream of the played stream; there is at most one.
     pub(super) fn played(&self) -> Option<u32> {
         let mut streams = self.streams.iter();
         streams
@@ -74,13 +74,13 @@ impl ServerSession {
     }
 
     /// Sends a player an FLV video tag body with its decoding time in milliseconds, modulo 2^32.
-    /// The body is the parts one after another.
+    /// The body is the concatenation of the parts.
     pub fn send_video(&mut self, timestamp: u32, parts: &[Bytes]) {
         self.send_parts(VIDEO_CHUNK_STREAM, type_id::VIDEO, timestamp, parts);
     }
 
     /// Sends a player an FLV audio tag body with its time in milliseconds, modulo 2^32. The body is
-    /// the parts one after another.
+    /// the concatenation of the parts.
     pub fn send_audio(&mut self, timestamp: u32, parts: &[Bytes]) {
         self.send_parts(AUDIO_CHUNK_STREAM, type_id::AUDIO, timestamp, parts);
     }
@@ -96,7 +96,7 @@ impl ServerSession {
         }
     }
 
-    /// Tells a player that the stream has ended for it, and why.
+    /// Notifies a player of the end of its stream and the reason.
     pub fn end_play(&mut self, description: &str) {
         if let Some(stream_id) = self.played() {
             self.stop(stream_id);

@@ -1,18 +1,18 @@
-//! The objects that answer commands (RTMP 1.0 sections 7.2.1 and 7.2.2).
+//! The objects in responses to commands (RTMP 1.0 sections 7.2.1 and 7.2.2).
 
 use crate::proto::amf::{Value, object};
 
-/// Returns a command went well.
+/// Returns the information that a command has succeeded.
 pub(super) fn status(code: &str, description: &str) -> Value {
     info("status", code, description)
 }
 
-/// Returns a command was refused.
+/// Returns the information that a command was refused.
 pub(super) fn error(code: &str, description: &str) -> Value {
     info("error", code, description)
 }
 
-/// Publishing may begin.
+/// Returns the information that publishing may begin.
 pub(super) fn publish_start() -> Value {
     status("NetStream.Publish.Start", "The stream is published.")
 }
@@ -25,7 +25,7 @@ fn info(level: &str, code: &str, description: &str) -> Value {
     ])
 }
 
-/// The codecs that are taken by FourCC, video and audio.
+/// The codecs that are supported by FourCC, video and audio.
 const VIDEO_CODECS: [&str; 4] = ["avc1", "hvc1", "av01", "vp09"];
 const AUDIO_CODECS: [&str; 2] = ["mp4a", "Opus"];
 
@@ -38,7 +38,7 @@ pub(super) const CAN_RECONNECT: u32 = 0x01;
 /// Enhanced RTMP's `CapsExMask`: Reconnect, Multitrack, ModEx and TimestampNanoOffset.
 const CAPABILITIES: f64 = (CAN_RECONNECT | 0x02 | 0x04 | 0x08) as f64;
 
-/// Asks a client to reconnect to the same address (Enhanced RTMP v2, "Reconnect Request").
+/// Returns the request to reconnect to the same address (Enhanced RTMP v2, "Reconnect Request").
 pub(super) fn reconnect_request() -> Value {
     status(
         "NetConnection.Connect.ReconnectRequest",
@@ -46,8 +46,8 @@ pub(super) fn reconnect_request() -> Value {
     )
 }
 
-/// Returns the properties in the answer to `connect`. Clients look for a version of Flash Media
-/// Server there, and some check that it is at least 3. An enhanced client is told what it may send
+/// Returns the properties in the response to `connect`. Clients look for a version of Flash Media
+/// Server there, and some check that it is at least 3. An enhanced client gets the supported codecs
 /// (<https://veovera.org/docs/enhanced/enhanced-rtmp-v2>, "Enhancing NetConnection connect
 /// Command").
 pub(super) fn server_properties(enhanced: bool) -> Value {
@@ -71,7 +71,7 @@ fn forwarded(codec: &str) -> (&str, Value) {
     (codec, CAN_FORWARD.into())
 }
 
-/// Returns the information in the answer to `connect`.
+/// Returns the information in the response to `connect`.
 pub(super) fn connect_success(object_encoding: f64) -> Value {
     object([
         ("level", "status".into()),

@@ -27,9 +27,9 @@ pub(crate) enum End {
     Expired,
     /// The client was removed through the API.
     Removed,
-    /// The publisher has the name, and sends nothing.
+    /// The publisher sent no first frame in time.
     NoFrame(Duration),
-    /// The publisher has sent no frame for long, and another needs its permit.
+    /// The publisher has sent no frame for long, and another one needs its permit.
     GaveWay,
     /// The server is being shut down.
     Shutdown,
@@ -42,7 +42,7 @@ pub(crate) enum End {
 }
 
 impl End {
-    /// Returns whether this end is not worth a log line if nothing was published.
+    /// Returns whether this end needs no warning if nothing was published.
     pub(super) fn is_ordinary(&self) -> bool {
         match self {
             Self::Closed
@@ -73,7 +73,7 @@ impl fmt::Display for End {
             Self::Expired => f.write_str("the token has expired"),
             Self::Replaced => f.write_str("another publisher has taken the stream over"),
             Self::Unfit(refusal) => refusal.fmt(f),
-            Self::Removed => f.write_str("removed by whoever runs the gateway"),
+            Self::Removed => f.write_str("removed through the API"),
             Self::NoFrame(timeout) => write!(f, "no frame arrived within {timeout:?}"),
             Self::GaveWay => f.write_str(
                 "no frame arrived for long, and the limit of publishers is reached (max under [publishers])",
@@ -83,7 +83,7 @@ impl fmt::Display for End {
             Self::Io(error) => error.fmt(f),
             Self::WriteTimeout => write!(
                 f,
-                "the client did not take what was sent to it within {WRITE_TIMEOUT:?}"
+                "the client did not read the data sent to it within {WRITE_TIMEOUT:?}"
             ),
         }
     }

@@ -5,8 +5,9 @@ use distributary_net::limited;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{info, warn};
 
+use super::ServerConnection;
 use super::end::End;
-use super::{Asker, Connection};
+use super::requester::Requester;
 use crate::proto::name::Target;
 use crate::proto::session::PlayRequest;
 use crate::server::playback::{Over, Playback};
@@ -14,16 +15,24 @@ use crate::server::playback::{Over, Playback};
 /// The reason why a stream cannot be played: a code for the client, and a description.
 type Rejection = (&'static str, String);
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Grants a stream that is live or can be provided, or refuses it.
+impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
+    /// Grants or refuses a request to play. A stream that is not live is requested from its
+    /// provider.
     pub(super) async fn decide_play(&mut self, request: PlayRequest) -> Result<(), End> {
         let target = request.target;
         if self.published.is_empty() {
             tracing::Span::current().record("stream", target.name.as_str());
         }
-        let asker = self.asker();
-        let playback = asker.play(&target);
-        match Self::wait_for(&mut self.socket, &mut self.input, &self.heard, playback).await? {
+        let requester = self.requester();
+        let playback = requester.play(&target);
+        match Self::wait_for(
+            &mut self.socket,
+            &mut self.input,
+            &self.last_received,
+            playback,
+        )
+        .await?
+        {
             Ok(playback) => {
                 info!(viewer = %playback.id(), "playing");
                 self.session.accept_play();
@@ -51,7 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Tells a player that its stream has ended, once it has all of it.
+    /// Notifies a player of the end of its stream, once everything is sent.
     pub(super) fn end_of_play(&mut self) -> Result<(), End> {
         let over = self.playback.as_ref().and_then(Playback::over);
         let Some(over) = over.filter(|_| self.socket.is_idle()) else {
@@ -60,7 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let description = match over {
             Over::Stream => "The stream has ended.",
             Over::Token => "The token has expired.",
-            Over::Removed => "Whoever runs the server has ended this player.",
+            Over::Removed => "An administrator has ended this player.",
         };
         self.session.end_play(description);
         // Streams published over the same connection continue.
@@ -72,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-impl Asker {
+impl Requester {
     async fn play(&self, target: &Target) -> Result<Playback, Rejection> {
         let name = &target.name;
         let allowed = self.authorize(Action::Play, name, &target.query);
@@ -80,8 +89,8 @@ impl Asker {
             let description = format!("{name} cannot be played: {denied}.");
             ("NetStream.Play.Failed", description)
         })?;
-        let viewers = self.shared.hub.viewers();
-        let permit = viewers.admit(name, limited(self.peer.ip()));
+        let hub = &self.context.hub;
+        let permit = hub.viewers().admit(name, limited(self.peer.ip()));
         let permit = permit.map_err(|full| {
             (
                 "NetStream.Play.Failed",
@@ -92,13 +101,9 @@ impl Asker {
             let description = format!("{name} is not live: {error}.");
             ("NetStream.Play.StreamNotFound", description)
         };
-        let summoned = self
-            .shared
-            .hub
-            .ensure_live_for(name, Some(self.peer.ip()))
-            .await;
-        summoned.map_err(|error| not_found(&error))?;
-        Playback::begin(&self.shared.hub, name, (self.peer, permit), until)
+        let live = hub.ensure_live_for(name, Some(self.peer.ip())).await;
+        live.map_err(|error| not_found(&error))?;
+        Playback::begin(hub, name, self.peer, permit, until)
             .ok_or_else(|| not_found(&"nobody publishes it"))
     }
 }

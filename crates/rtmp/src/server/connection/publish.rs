@@ -13,16 +13,17 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::{Span, error_span, info, warn};
 
+use super::ServerConnection;
 use super::end::End;
-use super::{Asker, Connection};
+use super::requester::Requester;
 use crate::clock::now;
 use crate::proto::session::{MediaMessage, PublishRequest};
 use crate::server::config::OnDuplicate;
-use crate::server::holders::{HolderEntry, Identity, LastHeard};
+use crate::server::context::ServerContext;
+use crate::server::holders::{HolderEntry, Identity, LastActivity};
 use crate::server::ingest::Ingest;
-use crate::server::listener::Shared;
 
-/// A stream that is published over a connection. It goes offline when this is dropped.
+/// A stream that the client publishes. It goes offline when this is dropped.
 pub(super) struct Published {
     ingest: Ingest,
     /// Deadline of the first frame.
@@ -52,22 +53,28 @@ type Rejection = (&'static str, String);
 
 impl Published {
     pub(super) fn handle(&mut self, message: MediaMessage, now: Instant) -> Result<(), Refusal> {
-        let _entered = self.span.enter();
-        let frames = self.ingest.frames();
-        self.ingest.handle(message, now)?;
-        if self.ingest.frames() > frames {
-            self.holder.frames().note_at(now);
-        }
-        if self.first_frame.is_some() && self.ingest.has_frames() {
-            self.first_frame = None;
-        }
-        Ok(())
+        self.feed(now, |ingest| ingest.handle(message, now))
     }
 
     /// Handles passed deadlines.
     pub(super) fn handle_deadline(&mut self, now: Instant) -> Result<(), Refusal> {
+        self.feed(now, |ingest| ingest.handle_deadline(now))
+    }
+
+    /// Feeds the ingest, and notes the frames that come of it.
+    fn feed(
+        &mut self,
+        now: Instant,
+        feed: impl FnOnce(&mut Ingest) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         let _entered = self.span.enter();
-        self.ingest.handle_deadline(now)
+        let before = self.ingest.frames();
+        feed(&mut self.ingest)?;
+        if self.ingest.frames() > before {
+            self.holder.last_frame().note_at(now);
+            self.first_frame = None;
+        }
+        Ok(())
     }
 
     /// Returns the earliest deadline.
@@ -84,7 +91,7 @@ impl Published {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
     /// Grants or refuses a name.
     pub(super) async fn decide(&mut self, request: PublishRequest) -> Result<(), End> {
         let (stream_id, target) = (request.stream_id, request.target);
@@ -98,13 +105,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             ip: self.peer.ip(),
             query: target.query,
         };
-        let asker = self.asker();
-        let heard = self.heard.clone();
+        let requester = self.requester();
+        let last_received = self.last_received.clone();
         let grant = async {
-            asker.authorize_publish(&target.name, &identity).await?;
-            asker.claim(&target.name, identity, heard).await
+            requester.authorize_publish(&target.name, &identity).await?;
+            requester.claim(&target.name, identity, last_received).await
         };
-        match Self::wait_for(&mut self.socket, &mut self.input, &self.heard, grant).await? {
+        match Self::wait_for(
+            &mut self.socket,
+            &mut self.input,
+            &self.last_received,
+            grant,
+        )
+        .await?
+        {
             Ok(grant) => {
                 let published = span.in_scope(|| self.begin(stream_id, grant, span.clone()));
                 self.published.insert(stream_id, published);
@@ -145,12 +159,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     description,
                     end,
                 };
-                // A publisher that cannot be told has already left.
+                // Fails if the connection has ended.
                 let _ = dismissals.send(dismissed).await;
             }),
             ingest: Ingest::new(grant.publisher, Some(self.peer), now),
             first_frame: self
-                .shared
+                .context
                 .config
                 .publishers
                 .publish_timeout
@@ -160,14 +174,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Tells a publisher that it is dismissed.
+    /// Ends a dismissed stream.
     pub(super) fn tell_dismissed(&mut self, dismissed: Dismissed) -> Result<(), End> {
         self.end_publish(dismissed.stream_id, dismissed.description, dismissed.end)
     }
 
-    /// Ends streams without a frame for too long.
+    /// Ends the streams whose first frame has not arrived in time.
     pub(super) fn end_without_frames(&mut self, now: Instant) -> Result<(), End> {
-        let Some(limit) = self.shared.config.publishers.publish_timeout else {
+        let Some(limit) = self.context.config.publishers.publish_timeout else {
             return Ok(());
         };
         let is_due = |published: &Published| published.first_frame.is_some_and(|due| due <= now);
@@ -201,16 +215,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    pub(super) fn asker(&self) -> Asker {
-        Asker {
-            shared: Arc::clone(&self.shared),
+    pub(super) fn requester(&self) -> Requester {
+        Requester {
+            context: Arc::clone(&self.context),
             peer: self.peer,
             client: self.client.clone(),
         }
     }
 }
 
-impl Asker {
+impl Requester {
     async fn authorize_publish(
         &self,
         name: &StreamName,
@@ -231,12 +245,12 @@ impl Asker {
         &self,
         name: &StreamName,
         identity: Identity,
-        heard: LastHeard,
+        last_received: LastActivity,
     ) -> Result<Grant, Rejection> {
         const BAD_NAME: &str = "NetStream.Publish.BadName";
-        let limit = self.shared.config.publishers.publish_timeout;
-        let is_stalled = |limit| self.shared.holders.is_without_frame(name, limit);
-        // Before taking a permit: the holder of the name without a frame may free one.
+        let limit = self.context.config.publishers.publish_timeout;
+        let is_stalled = |limit| self.context.holders.is_without_frame(name, limit);
+        // Checked before a permit is taken, because a stalled holder of the name may free one.
         let is_stalled = limit.is_some_and(is_stalled);
         let permit = self.take_permit().map_err(|full| {
             let description = match full {
@@ -251,9 +265,9 @@ impl Asker {
         })?;
         let publisher = if is_stalled {
             info!("a publisher without frames loses the name");
-            Ok(self.shared.hub.take_over(name, now()))
+            Ok(self.context.hub.take_over(name, now()))
         } else {
-            self.take_name(name, &identity, &heard).await
+            self.take_name(name, &identity, &last_received).await
         };
         let publisher = publisher.map_err(|error| {
             let description = match error {
@@ -264,8 +278,8 @@ impl Asker {
             };
             (BAD_NAME, description)
         })?;
-        let holders = &self.shared.holders;
-        let (holder, gives_way) = holders.enter(name.clone(), identity, heard, permit);
+        let holders = &self.context.holders;
+        let (holder, gives_way) = holders.enter(name.clone(), identity, last_received, permit);
         Ok(Grant {
             publisher,
             holder,
@@ -273,14 +287,15 @@ impl Asker {
         })
     }
 
-    /// Takes a publisher's permit. At the limit, it dismisses one without a frame for long.
+    /// Takes a publisher's permit. At the limit it dismisses the publisher that has been without a
+    /// frame for longest.
     fn take_permit(&self) -> Result<Permit, Full> {
-        let Shared {
+        let ServerContext {
             publishers,
             holders,
             config,
             ..
-        } = &*self.shared;
+        } = &*self.context;
         let ip = limited(self.peer.ip());
         match (publishers.take(ip), config.publishers.publish_timeout) {
             (Err(Full::Total(_)), Some(limit)) if holders.give_way(limit) => publishers.take(ip),
@@ -292,20 +307,22 @@ impl Asker {
         &self,
         name: &StreamName,
         identity: &Identity,
-        heard: &LastHeard,
+        last_received: &LastActivity,
     ) -> Result<Publisher, PublishError> {
-        let Shared { hub, holders, .. } = &*self.shared;
-        if self.shared.config.publishers.on_duplicate == OnDuplicate::Takeover {
+        let ServerContext { hub, holders, .. } = &*self.context;
+        if self.context.config.publishers.on_duplicate == OnDuplicate::Takeover {
             return Ok(hub.take_over(name, now()));
         }
         match hub.publish(name, now()) {
-            Err(PublishError::AlreadyLive) if holders.is_left_by(name, identity, heard).await => {
+            Err(PublishError::AlreadyLive)
+                if holders.is_left_by(name, identity, last_received).await =>
+            {
                 info!(
                     "the publisher has reconnected, and takes the name over from its silent connection"
                 );
                 Ok(hub.take_over(name, now()))
             }
-            // The other may have ended during the wait.
+            // The other publisher may have left in the meantime.
             Err(PublishError::AlreadyLive) => hub.publish(name, now()),
             taken => taken,
         }

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_gop_at_the_start_does_not_count() {
+    async fn initial_gop_does_not_count_against_the_limit() {
         let start = (0..3).map(|n| match video(n, n == 0, MAX_BYTES) {
             StreamEvent::Frame(frame) => frame,
             _ => unreachable!(),

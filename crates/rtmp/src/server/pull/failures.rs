@@ -1,4 +1,4 @@
-//! What could not be pulled a moment ago.
+//! Pulls that have just failed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,36 +7,36 @@ use std::time::Duration;
 use distributary_names::StreamName;
 use tokio::time::Instant;
 
-/// For how long a stream that could not be had is not asked for again: at first, and at most. Each
-/// failure in a row doubles it. It bounds how late a viewer sees a stream that has just begun.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(4));
+/// Time for which a failed pull is not repeated: initial and maximum. Each failure in a row doubles
+/// it. A viewer sees a stream that has just begun this much later at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(4));
 
-/// After this time without another one a failure is forgotten.
+/// Time after the backoff for which a failure is remembered.
 const MEMORY: Duration = Duration::from_secs(30);
 
-/// Most failures that are remembered. When there are more, the one that ends first is forgotten.
+/// Maximum number of remembered failures. Past it the one whose backoff ends first is forgotten.
 const MAX_FAILURES: usize = 4096;
 
-/// The streams that could not be pulled, and why.
+/// The streams that could not be pulled, with the reasons.
 #[derive(Debug, Default)]
 pub(super) struct Failures(Mutex<HashMap<StreamName, Failure>>);
 
 #[derive(Debug)]
 struct Failure {
     reason: Arc<str>,
-    pause: Duration,
-    /// Until when the stream is not asked for again.
+    backoff: Duration,
+    /// End of the backoff.
     until: Instant,
 }
 
 impl Failures {
-    /// Notes that a stream could not be had.
+    /// Notes a failed pull.
     pub(super) fn note(&self, name: &StreamName, reason: &str) {
         let now = Instant::now();
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (first, longest) = PAUSE;
+        let (initial, longest) = BACKOFF;
         let before = failures.get(name).filter(|failure| failure.is_recent(now));
-        let pause = before.map_or(first, |failure| (failure.pause * 2).min(longest));
+        let backoff = before.map_or(initial, |failure| (failure.backoff * 2).min(longest));
         if failures.len() >= MAX_FAILURES && !failures.contains_key(name) {
             failures.retain(|_, failure| failure.is_recent(now));
         }
@@ -48,19 +48,19 @@ impl Failures {
         }
         let failure = Failure {
             reason: reason.into(),
-            pause,
-            until: now + pause,
+            backoff,
+            until: now + backoff,
         };
         failures.insert(name.clone(), failure);
     }
 
-    /// Forgets a stream that was had.
+    /// Forgets the failures of a stream.
     pub(super) fn forget(&self, name: &StreamName) {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         failures.remove(name);
     }
 
-    /// Returns the reason why a stream is not requested now; `None` if it may be.
+    /// Returns the reason of the last failure while a stream must not be pulled; `None` if it may be.
     pub(super) fn reason(&self, name: &StreamName) -> Option<Arc<str>> {
         let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let failure = failures.get(name)?;
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_that_fails_again_and_again_is_asked_for_less_often() {
+    async fn repeated_failures_double_the_backoff() {
         let (failures, a) = (Failures::default(), name("live/a"));
         for seconds in [1, 2, 4, 4] {
             failures.note(&a, "not there");
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_remembered_is_bounded_and_old_failures_go_first() {
+    async fn number_of_failures_is_bounded_and_the_oldest_are_forgotten() {
         let failures = Failures::default();
         for n in 0..2 * MAX_FAILURES {
             failures.note(&name(&format!("live/{n}")), "not there");

@@ -1,4 +1,4 @@
-//! The section `[pulls]` of the configuration, and its limits.
+//! The section `[pulls]` of the configuration, and the limits it sets.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use distributary_config::Section;
 use distributary_net::{Counts, Held, limited, network};
 use serde::{Deserialize, Serialize};
 
-/// The section `[pulls]`: how many streams may be pulled.
+/// The section `[pulls]`: limits of pulled streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Section)]
 #[serde(default, deny_unknown_fields)]
 pub struct PullsConfig {
-    /// Most streams that are pulled at a time, or that the gateway tries to pull.
+    /// Maximum number of streams pulled at a time, including attempts.
     pub max: usize,
-    /// Most of them from one server; 0 for all, because most edges have one origin.
+    /// Maximum number of streams from one server; 0 for `max`, since most edges have one origin.
     pub max_per_origin: usize,
-    /// Most pulls under way, not live yet, that one IPv4 address or one IPv6 /64 network has asked
-    /// for; this machine may ask for all.
+    /// Maximum number of pulls that are not live yet and were requested by one IPv4 address or IPv6
+    /// /64 network. The loopback address has no limit of its own.
     pub max_per_ip: usize,
 }
 
@@ -30,7 +30,7 @@ impl Default for PullsConfig {
     }
 }
 
-/// The limit that keeps a stream from being pulled.
+/// The limit that refuses a pull.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PullLimit {
     #[error("the limit of {0} pulled streams is reached (max under [pulls])")]
@@ -43,7 +43,7 @@ pub(super) enum PullLimit {
     Address(usize),
 }
 
-/// The streams that are pulled now.
+/// Counts the pulled streams.
 #[derive(Debug)]
 pub(super) struct PullQuota {
     limits: PullsConfig,
@@ -57,7 +57,7 @@ pub(super) struct PullQuota {
 pub(super) struct PullPermit {
     _total: Held<()>,
     _origin: Held<String>,
-    /// Until the stream is live.
+    /// Counts for the address that requested the stream, until the stream is live.
     pub(super) asker: Option<Held<IpAddr>>,
 }
 

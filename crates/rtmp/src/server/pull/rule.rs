@@ -1,34 +1,33 @@
-//! Which streams are pulled, and from where.
+//! Rules for pulls: the streams, and their sources.
 
 use std::time::Duration;
 
 use distributary_names::{StreamName, StreamPattern};
 use serde::{Deserialize, Serialize};
 
-use crate::client::{StreamUrl, UrlError};
 use crate::proto::swf::{FlashProgram, SwfError};
+use crate::proto::url::{StreamUrl, UrlError};
 use crate::server::swf_source::SwfSource;
 
-/// An entry of `[[pull]]`: streams that are fetched from another RTMP server when somebody asks for
-/// them.
+/// An entry of `[[pull]]`: streams that are pulled from another RTMP server on demand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct PullRule {
     /// The streams.
     #[serde(rename = "match")]
     pub streams: StreamPattern,
-    /// The URL to pull from. A `*` in it stands for what the `*` of the pattern stood for; where
-    /// the pattern has one and the URL has none, it is appended: `live/*` from `rtmp://origin/live`
-    /// pulls `live/a` from `rtmp://origin/live/a`.
+    /// The URL to pull from. A `*` in it is replaced by the text that the `*` of the pattern
+    /// matches. Without a `*` in it that text is appended: `live/*` from `rtmp://origin/live` pulls
+    /// `live/a` from `rtmp://origin/live/a`.
     pub from: String,
     /// Time after which a stream without viewers is dropped.
     #[serde(default = "default_idle_timeout", with = "distributary_config::time")]
     pub idle_timeout: Duration,
-    /// URL of the Flash program that the server is told; empty for none. Where the server asks for
-    /// SWF verification and `swf` is not given, the program is downloaded.
+    /// URL of the Flash program, which is sent to the server; empty for none. The program is
+    /// downloaded if the server asks for SWF verification and `swf` is not set.
     #[serde(default)]
     pub swf_url: String,
-    /// The Flash program that the gateway proves to play when the server asks.
+    /// The Flash program with which the gateway answers SWF verification.
     #[serde(default)]
     pub swf: SwfSource,
 }
@@ -37,7 +36,7 @@ fn default_idle_timeout() -> Duration {
     Duration::from_secs(10)
 }
 
-/// A rule makes URLs that are not those of RTMP streams.
+/// The error of a rule whose URLs are not URLs of RTMP streams.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("from = {from:?}: {source}")]
 pub struct PullRuleError {
@@ -46,10 +45,10 @@ pub struct PullRuleError {
 }
 
 impl PullRule {
-    /// A rule by which the streams of these names are pulled from the URL `from`.
+    /// Returns a rule that pulls these streams from the URL `from`.
     ///
     /// # Errors
-    /// When the URLs it makes are not those of RTMP streams.
+    /// Returns [`PullRuleError`] if `from` does not lead to URLs of RTMP streams.
     pub fn new(
         streams: StreamPattern,
         from: &str,
@@ -66,9 +65,9 @@ impl PullRule {
         Ok(rule)
     }
 
-    /// Checks that the rule makes URLs of RTMP streams.
+    /// Checks that the rule leads to URLs of RTMP streams.
     fn check(&self) -> Result<(), PullRuleError> {
-        // The `*` may be the whole name, which has two parts.
+        // The `*` may match a whole name, which has two parts.
         let checked = self.url_of("a/a").map(drop);
         checked.map_err(|source| PullRuleError {
             from: self.from.clone(),
@@ -76,7 +75,7 @@ impl PullRule {
         })
     }
 
-    /// Returns the URL from which the stream `name` is pulled; `None` if the rule is not for it.
+    /// Returns the URL to pull the stream `name` from; `None` if the rule does not match it.
     pub fn source(&self, name: &StreamName) -> Option<StreamUrl> {
         self.url_of(self.streams.matches(name)?).ok()
     }
@@ -91,7 +90,7 @@ impl PullRule {
     /// Returns the Flash program that the gateway presents itself as; `None` for none.
     ///
     /// # Errors
-    /// When the program cannot be read.
+    /// Returns [`SwfError`] if the program cannot be read.
     pub(crate) fn flash(&self) -> Result<Option<FlashProgram>, SwfError> {
         let swf = self.swf.load()?;
         let url = self.swf_url.clone();
@@ -102,7 +101,7 @@ impl PullRule {
 
 distributary_config::serde_checked!(PullRule);
 
-/// A rule with the Flash program that it names.
+/// A rule with its Flash program, which was read.
 #[derive(Clone, Debug)]
 pub(crate) struct LoadedRule {
     pub(crate) rule: PullRule,
@@ -110,7 +109,7 @@ pub(crate) struct LoadedRule {
 }
 
 impl LoadedRule {
-    /// Returns where the stream `name` is pulled from; `None` if the rule is not for it.
+    /// Returns the source of the stream `name`; `None` if the rule does not match it.
     pub(crate) fn source(&self, name: &StreamName) -> Option<StreamUrl> {
         let url = self.rule.source(name)?;
         Some(match &self.flash {
@@ -131,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_star_carries_the_name_over() {
+    fn star_of_the_source_is_replaced_by_the_matched_text() {
         let expected = Some("rtmp://origin:1935/app/show".to_owned());
         for (streams, from) in [
             ("live/*", "rtmp://origin/app"),
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_is_no_stream_is_refused() {
+    fn source_that_is_not_a_stream_url_is_refused() {
         let refused = |streams: &str, from| {
             let rule = PullRule::new(streams.parse().unwrap(), from, Duration::ZERO);
             rule.unwrap_err().source

@@ -1,3 +1,5 @@
+//! Tests of the reader.
+
 use super::*;
 use bytes::Bytes;
 
@@ -10,7 +12,7 @@ fn read_all(reader: &mut ChunkReader, mut bytes: &[u8]) -> Result<Vec<RawMessage
     while let Some(message) = reader.read(&mut bytes)? {
         messages.push(message);
     }
-    assert!(bytes.is_empty(), "everything is taken in");
+    assert!(bytes.is_empty(), "everything is read");
     Ok(messages)
 }
 
@@ -68,13 +70,13 @@ fn all_four_header_types_are_read() {
 }
 
 #[test]
-fn a_type_3_message_after_type_0_steps_by_its_timestamp() {
+fn type_3_message_after_type_0_steps_by_the_timestamp() {
     let bytes = [&[0x03, 0, 0, 40, 0, 0, 1, 8, 1, 0, 0, 0, 1][..], &[0xC3, 2]].concat();
     assert_eq!(times(&bytes), [40, 80]);
 }
 
 #[test]
-fn a_message_without_payload_is_a_message() {
+fn message_can_have_an_empty_payload() {
     let bytes = [0x03, 0, 0, 0, 0, 0, 0, 8, 1, 0, 0, 0];
     let messages = messages(&bytes).unwrap();
     assert_eq!(messages.len(), 1);
@@ -128,7 +130,7 @@ fn extended(repeated: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn an_extended_timestamp_may_be_repeated_in_continuations_or_not() {
+fn extended_timestamp_may_be_repeated_in_continuations_or_not() {
     let payload = [&[0x11; 128][..], &[0x22; 6]].concat();
     for repeated in [&[1, 0, 0, 0][..], &[]] {
         let messages = messages(&extended(repeated)).unwrap();
@@ -139,7 +141,7 @@ fn an_extended_timestamp_may_be_repeated_in_continuations_or_not() {
 }
 
 #[test]
-fn a_sender_that_omits_the_extended_timestamp_is_not_waited_for_at_a_short_tail() {
+fn short_tail_is_complete_without_an_extended_timestamp_that_the_sender_omits() {
     let mut reader = reader();
     assert_eq!(read_all(&mut reader, &extended(&[])).unwrap().len(), 1);
     // The next message ends two bytes after its continuation header, and nothing follows.
@@ -155,7 +157,7 @@ fn a_sender_that_omits_the_extended_timestamp_is_not_waited_for_at_a_short_tail(
 }
 
 #[test]
-fn a_type_3_message_after_an_extended_timestamp_keeps_its_time() {
+fn type_3_message_after_an_extended_timestamp_keeps_its_time() {
     let bytes = [
         &[
             0x04, 0xFF, 0xFF, 0xFF, 0, 0, 1, 9, 1, 0, 0, 0, 1, 0, 0, 0, 7,
@@ -167,7 +169,7 @@ fn a_type_3_message_after_an_extended_timestamp_keeps_its_time() {
 }
 
 #[test]
-fn an_extended_delta_is_added() {
+fn extended_delta_is_added() {
     let bytes = [
         &[0x04, 0, 0, 10, 0, 0, 1, 9, 1, 0, 0, 0, 7][..],
         &[0x84, 0xFF, 0xFF, 0xFF, 1, 0, 0, 0, 8],
@@ -190,7 +192,7 @@ fn deltas_wrap_at_32_bits() {
 }
 
 #[test]
-fn an_aborted_message_is_forgotten_and_its_room_is_free_again() {
+fn aborted_message_is_dropped_and_its_bytes_no_longer_count() {
     let mut reader = reader();
     let begun = [&[0x04, 0, 0, 5, 0, 0, 200, 9, 1, 0, 0, 0][..], &[1; 128]].concat();
     assert_eq!(read_all(&mut reader, &begun).unwrap(), []);
@@ -203,7 +205,7 @@ fn an_aborted_message_is_forgotten_and_its_room_is_free_again() {
 }
 
 #[test]
-fn chunk_sizes_from_one_byte_to_a_whole_message_are_followed() {
+fn chunk_sizes_from_one_byte_to_a_whole_message_are_supported() {
     let mut reader = reader();
     reader.set_chunk_size(1).unwrap();
     let bytes = [0x04, 0, 0, 5, 0, 0, 3, 9, 1, 0, 0, 0, 1, 0xC4, 2, 0xC4, 3];
@@ -230,7 +232,7 @@ fn impossible_chunk_sizes_are_refused() {
 }
 
 #[test]
-fn a_chunk_stream_cannot_begin_without_a_length() {
+fn first_header_of_a_chunk_stream_needs_a_length() {
     for (first, header_type) in [(0x83, 2), (0xC3, 3)] {
         let error = messages(&[first, 0, 0, 1, 0]).unwrap_err();
         assert_eq!(
@@ -244,14 +246,15 @@ fn a_chunk_stream_cannot_begin_without_a_length() {
 }
 
 #[test]
-fn a_ping_of_librtmp_may_begin_with_type_1() {
+fn first_header_may_be_of_type_1() {
+    // A ping of librtmp.
     let bytes = [0x42, 0, 0, 0, 0, 0, 6, 4, 0, 7, 0, 0, 0, 1];
     let messages = messages(&bytes).unwrap();
     assert_eq!((messages[0].type_id, messages[0].stream_id), (4, 0));
 }
 
 #[test]
-fn a_message_may_go_on_with_headers_of_type_1_and_2() {
+fn message_may_continue_with_headers_of_type_1_and_2() {
     let bytes = [
         &[0x04, 0, 0, 5, 0, 1, 140, 9, 1, 0, 0, 0][..],
         &[1; 128],
@@ -273,7 +276,7 @@ fn a_message_may_go_on_with_headers_of_type_1_and_2() {
         .map(|message| (message.timestamp, &message.payload[..]))
         .collect();
     assert_eq!(found, [(5, &whole[..]), (45, &[5])]);
-    // Another length or type is another message.
+    // Another length or type begins another message.
     for header in [[0x44, 0, 0, 7, 0, 1, 141, 9], [0x44, 0, 0, 7, 0, 1, 140, 8]] {
         let bytes = [&bytes[..12 + 128], &header].concat();
         assert!(matches!(
@@ -284,7 +287,7 @@ fn a_message_may_go_on_with_headers_of_type_1_and_2() {
 }
 
 #[test]
-fn a_header_in_the_middle_of_a_message_is_refused() {
+fn new_message_inside_an_incomplete_one_is_refused() {
     let bytes = [
         &[0x04, 0, 0, 5, 0, 0, 200, 9, 1, 0, 0, 0][..],
         &[1; 128],
@@ -302,7 +305,7 @@ fn a_header_in_the_middle_of_a_message_is_refused() {
 }
 
 #[test]
-fn a_message_over_the_limit_is_refused_at_its_header() {
+fn message_over_the_limit_is_refused_at_its_header() {
     let mut reader = reader();
     reader.bound_messages(1000, 1 << 20);
     let bytes = [0x04, 0, 0, 5, 0, 0x03, 0xE9, 9, 1, 0, 0, 0];
@@ -316,7 +319,7 @@ fn a_message_over_the_limit_is_refused_at_its_header() {
 }
 
 #[test]
-fn unfinished_messages_are_bounded_in_sum() {
+fn incomplete_messages_are_limited_in_total() {
     let mut reader = reader();
     let mut refused = 0;
     for chunk_stream in 3..63 {
@@ -342,7 +345,7 @@ fn unfinished_messages_are_bounded_in_sum() {
 }
 
 #[test]
-fn chunk_streams_are_bounded_in_number() {
+fn number_of_chunk_streams_is_limited() {
     let mut reader = reader();
     for n in 0..65_536u32 {
         let id = (n as u16).to_le_bytes();
