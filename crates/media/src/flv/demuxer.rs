@@ -102,6 +102,12 @@ impl FlvDemuxer {
         self.join.is_holding()
     }
 
+    /// Returns the number of tags so far that have begun or extended a held access unit. A tag that
+    /// leaves it unchanged says nothing about when the held access unit is complete.
+    pub fn held_tags(&self) -> u64 {
+        self.join.held_tags()
+    }
+
     /// Returns the access unit that is held, as far as it has arrived: its later slices are
     /// dropped.
     ///

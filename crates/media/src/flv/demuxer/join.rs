@@ -22,6 +22,8 @@ pub(super) struct Join {
     past: Option<MediaTime>,
     /// The access unit that is being joined.
     held: Option<Held>,
+    /// Number of tags that have begun or extended a held access unit.
+    held_tags: u64,
 }
 
 /// The way in which the publisher sends access units.
@@ -80,6 +82,11 @@ impl Join {
         self.held.is_some()
     }
 
+    /// Returns the number of tags that have begun or extended a held access unit.
+    pub(super) fn held_tags(&self) -> u64 {
+        self.held_tags
+    }
+
     /// Handles a tag of the track. Returns the events that it completes.
     pub(super) fn handle(
         &mut self,
@@ -98,6 +105,7 @@ impl Join {
             && held.goes_on_with(timestamp, part)
         {
             let is_spread = held.has_slice && part.has_slice();
+            self.held_tags += 1;
             if held.add(tag, part) {
                 return Ok(if is_spread {
                     self.join()
@@ -132,6 +140,7 @@ impl Join {
             }
             return Ok(events);
         }
+        self.held_tags += 1;
         self.held = Some(Held {
             frame: tag,
             has_slice: part.has_slice(),

@@ -1,0 +1,50 @@
+//! The first access unit is held until it is complete, and for a second at most.
+
+use super::*;
+
+/// A tag without a frame: a command to the decoder (FLV specification 10.1, annex E.4.3.1).
+const COMMAND: &[u8] = &[0x57, 0];
+
+#[test]
+fn first_frame_is_pushed_after_a_second_although_messages_without_frames_arrive() {
+    let start = Instant::now();
+    let mut ingest = ingest(start);
+    ingest.send_video(0, VIDEO_HEADER, start);
+    ingest.send_video(10, KEYFRAME, start);
+    let due = start + Duration::from_millis(10) + ACCESS_UNIT_TIMEOUT;
+    for time in (100..=1000).step_by(100) {
+        ingest.send_video(time, COMMAND, start);
+        ingest.send_video(time, &VIDEO_HEADER[..1], start);
+        assert_eq!((ingest.frames(), ingest.deadline()), (0, Some(due)));
+    }
+    ingest.handle_deadline(due).unwrap();
+    assert_eq!((ingest.frames(), ingest.deadline()), (1, None));
+}
+
+#[test]
+fn first_frame_is_pushed_by_a_late_message_of_any_kind() {
+    let start = Instant::now();
+    let mut ingest = ingest(start);
+    ingest.send_video(0, VIDEO_HEADER, start);
+    ingest.send_video(0, KEYFRAME, start);
+    ingest.send_video(1100, COMMAND, start);
+    assert_eq!(ingest.frames(), 1);
+}
+
+#[test]
+fn each_slice_restarts_the_timeout_of_its_access_unit() {
+    // Two slices of one keyframe; the second begins at a later macroblock.
+    const SLICE: &[u8] = &[0x17, 1, 0, 0, 0, 0, 0, 0, 4, 0x65, 0x11, 0xE0, 0x80];
+    let start = Instant::now();
+    let mut ingest = ingest(start);
+    ingest.send_video(0, VIDEO_HEADER, start);
+    for (arrives, body) in [(0, KEYFRAME), (900, SLICE)] {
+        let message = MediaMessage::Video {
+            timestamp: MediaTime::ZERO,
+            body: Bytes::from_static(body),
+        };
+        let now = start + Duration::from_millis(arrives);
+        ingest.handle(message, now).unwrap();
+        assert_eq!(ingest.deadline(), Some(now + ACCESS_UNIT_TIMEOUT));
+    }
+}
