@@ -9,9 +9,12 @@ use std::time::{Duration, SystemTime};
 
 use dashmap::DashMap;
 use distributary_auth::Grant;
-use distributary_egress::engine::Engine;
+use distributary_egress::engine::{CloseError, Engine};
 use distributary_egress::session::SessionId;
 use tokio::time::Instant;
+
+/// Time after which the end of a session is requested again from a busy shard.
+const BUSY_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Expiry times of the tokens of sessions. Entries are removed when the session ends.
 #[derive(Clone, Debug, Default)]
@@ -37,10 +40,7 @@ impl Expiry {
         tokio::spawn(async move {
             tokio::select! {
                 () = session.ended() => {}
-                () = tokio::time::sleep_until(end) => {
-                    tracing::info!(viewer = %id.short(), "session ended: its token has expired");
-                    engine.close(&id);
-                }
+                () = close_at(end, &engine, id) => {}
             }
             expiries.remove(&id);
         });
@@ -49,6 +49,15 @@ impl Expiry {
     /// Returns the time at which the player of a session is asked to reconnect.
     pub(crate) fn of(&self, id: &SessionId) -> Option<Instant> {
         self.0.get(id).map(|at| *at)
+    }
+}
+
+/// Ends a session at this time. Retries while its shard is busy.
+async fn close_at(end: Instant, engine: &Engine, id: SessionId) {
+    tokio::time::sleep_until(end).await;
+    tracing::info!(viewer = %id.short(), "session ended: its token has expired");
+    while engine.close(&id) == Err(CloseError::Busy) {
+        tokio::time::sleep(BUSY_RETRY_INTERVAL).await;
     }
 }
 

@@ -5,7 +5,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use distributary_auth::Denied;
-use distributary_egress::engine::{AcceptError, OpenError, PatchError};
+use distributary_egress::engine::{AcceptError, CloseError, OpenError, PatchError};
 use distributary_hub::{DemandError, TooManyViewers};
 use distributary_names::StreamName;
 use distributary_webrtc::sdp::{NegotiationError, SdpError};
@@ -19,7 +19,7 @@ const NOT_LIVE_RETRY_SECONDS: u32 = 2;
 /// Seconds after which a player should retry when a limit of viewers is reached.
 const FULL_RETRY_SECONDS: u32 = 10;
 
-/// Seconds after which a player should retry an ICE restart.
+/// Seconds after which a client should retry a request that a busy shard could not take.
 const BUSY_RETRY_SECONDS: u32 = 1;
 
 /// Seconds after which a client should retry when the webhook does not answer.
@@ -82,6 +82,18 @@ impl From<PatchError> for Problem {
     }
 }
 
+impl From<CloseError> for Problem {
+    fn from(error: CloseError) -> Self {
+        match error {
+            CloseError::Busy => {
+                let detail = "The gateway is too busy to end the session.";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(BUSY_RETRY_SECONDS)
+            }
+            _ => unknown_session(),
+        }
+    }
+}
+
 impl From<Denied> for Problem {
     /// Maps a denial according to RFC 6750 section 3.1.
     fn from(denied: Denied) -> Self {
@@ -136,6 +148,7 @@ fn internal(detail: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::response::IntoResponse;
     use distributary_webrtc::sdp::{
         MediaKind, RejectedMedia, Rejection, TransportError, UndecodableVideo,
     };
@@ -187,5 +200,19 @@ mod tests {
         assert!(!inside.detail().contains("name"));
         let unknown = Problem::from(AcceptError::NoOffer);
         assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+        let unknown = Problem::from(CloseError::UnknownSession);
+        assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+    }
+
+    #[test]
+    fn client_of_a_busy_shard_is_told_when_to_retry() {
+        for busy in [
+            Problem::from(PatchError::Busy),
+            Problem::from(CloseError::Busy),
+        ] {
+            let response = busy.into_response();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        }
     }
 }

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete};
-use distributary_egress::engine::{IcePatch, RestartedIce};
+use distributary_egress::engine::{CloseError, IcePatch, RestartedIce};
 use distributary_egress::session::SessionId;
 use distributary_webrtc::sdp::{Answer, FRAGMENT_MEDIA_TYPE};
 
@@ -55,10 +55,9 @@ async fn close(
     State(front): State<FrontDoor>,
     PathSession(id): PathSession,
 ) -> Result<StatusCode, Problem> {
-    if front.engine.close(&id) || front.engine.has_ended(&id) {
-        Ok(StatusCode::OK)
-    } else {
-        Err(unknown_session())
+    match front.engine.close(&id) {
+        Err(CloseError::UnknownSession) if front.engine.has_ended(&id) => Ok(StatusCode::OK),
+        closed => Ok(closed.map(|()| StatusCode::OK)?),
     }
 }
 

@@ -70,13 +70,13 @@ pub(super) fn new_context(
     stream: &StreamName,
     options: ViewerOptions,
 ) -> Result<SessionContext, OpenError> {
-    let place = shared.hub.viewers().admit(stream, options.counts_as)?;
+    let permit = shared.hub.viewers().admit(stream, options.counts_as)?;
     // The session may move from the stream to its rendition and back.
     Ok(SessionContext::new(
         id,
         &stream.published(),
         options.address,
-        (options.counts_as, place),
+        (options.counts_as, permit),
     ))
 }
 

@@ -1,5 +1,6 @@
 //! The engine: all viewers of the gateway, on one UDP port and one thread per core.
 
+mod close;
 mod counter_offer;
 mod enter;
 mod local;
@@ -18,12 +19,14 @@ use tokio::sync::mpsc;
 
 use crate::command::Command;
 use crate::ice_tcp::TcpServer;
-use crate::session::{Closing, SessionId, SessionWatch, ShortId};
+use crate::session::{SessionId, SessionWatch, ShortId};
 use crate::shard;
 use crate::state::EngineState;
 use crate::udp::bind_shared;
 use distributary_webrtc::sdp::{Answer, IceFragment, Offer};
 
+pub use close::CloseError;
+pub(crate) use close::close;
 pub use counter_offer::CounterOffer;
 pub(crate) use open::open;
 pub use open::{MissingMedia, OpenedSession};
@@ -77,7 +80,8 @@ impl Engine {
     /// Binds the port and starts the shards, which send the streams of `hub`.
     ///
     /// # Errors
-    /// When the port cannot be bound, or the system has no threads or sockets left.
+    /// Returns [`EngineError`] if the port cannot be bound, or the system has no threads or sockets
+    /// left.
     #[expect(
         clippy::disallowed_methods,
         reason = "the engine is the driver that reads the clocks"
@@ -157,7 +161,7 @@ impl Engine {
     /// not live, the answer promises audio and video in the usual codecs.
     ///
     /// # Errors
-    /// When the offer cannot be answered, or the gateway is full.
+    /// Returns [`OpenError`] if the offer cannot be answered, or the gateway is full.
     #[expect(
         clippy::disallowed_methods,
         reason = "the engine is the driver that reads the clocks"
@@ -174,7 +178,7 @@ impl Engine {
     /// Offers a viewer all tracks of `stream`, and waits for its answer.
     ///
     /// # Errors
-    /// When there is nothing to offer, or the gateway is full.
+    /// Returns [`OpenError`] if there is nothing to offer, or the gateway is full.
     #[expect(
         clippy::disallowed_methods,
         reason = "the engine is the driver that reads the clocks"
@@ -237,26 +241,21 @@ impl Engine {
         Some(ufrag.into())
     }
 
-    /// Ends a session. Returns `false` if there is none with this id.
-    pub fn close(&self, id: &SessionId) -> bool {
-        match self.shared.registry.close(id) {
-            None => self.shared.counter_offers.remove(id),
-            Some(Closing::Done) => true,
-            // A full inbox drops the command; the viewer's silence ends the session then.
-            Some(Closing::AtShard(shard)) => {
-                let inbox = self.shared.inboxes.get(shard);
-                inbox.is_some_and(|inbox| inbox.try_send(Command::Close(*id)).is_ok())
-            }
-        }
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// Returns [`CloseError::UnknownSession`] if there is none with this id, and
+    /// [`CloseError::Busy`] if its shard cannot be told now; the caller may retry.
+    pub fn close(&self, id: &SessionId) -> Result<(), CloseError> {
+        close(&self.shared, id)
     }
 
     /// Ends the session whose id begins with `id`, among those whose first packet has arrived.
-    /// Returns `false` if there is none.
-    pub fn kick(&self, id: ShortId) -> bool {
-        let named = self.shared.stats.named(id);
-        // `filter` closes each, `count` runs it to the end.
-        let ended = named.iter().filter(|id| self.close(id));
-        ended.count() > 0
+    ///
+    /// # Errors
+    /// Returns [`CloseError`] as [`close`](Self::close).
+    pub fn kick(&self, id: ShortId) -> Result<(), CloseError> {
+        close::kick(&self.shared, id)
     }
 
     /// Returns whether the session is one of those that ended last; as many are remembered as there

@@ -14,6 +14,7 @@ pub use options::ViewerOptions;
 pub use pending::CONNECT_TIMEOUT;
 pub(crate) use pending::PendingSession;
 pub(crate) use registry::{
-    Claim, Closing, Expired, Location, MAX_FRAGMENTS, NameTaken, Registry, RestartError,
+    Challenge, Claim, Closing, Expired, Found, Location, MAX_FRAGMENTS, NameTaken, Registry,
+    RestartError,
 };
 pub use watch::SessionWatch;

@@ -5,6 +5,7 @@ mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -25,7 +26,7 @@ pub(crate) const MAX_FRAGMENTS: usize = 4;
 /// All sessions of the gateway, by id and by the ICE user name fragments of our side.
 ///
 /// One lock keeps the maps consistent. It is taken when a session starts, changes or ends and for
-/// checks of unknown origin, never while media flows.
+/// checks of unknown origin, never while media flows and for no cryptography.
 #[derive(Default)]
 pub(crate) struct Registry(Mutex<Sessions>);
 
@@ -71,7 +72,28 @@ pub(crate) enum Location {
     Shard(usize),
 }
 
-/// The session that a shard finds under a user name fragment.
+/// The session with a user name fragment, for a shard that has received a check for it.
+pub(crate) enum Found {
+    /// A session that waits, and its credentials for the verification of the check.
+    Waiting(Box<Challenge>),
+    /// Another shard owns the session; the datagram must go there.
+    Elsewhere(usize),
+    /// No such session.
+    Unknown,
+}
+
+/// Copies of a waiting session's data that its viewer's first check must match.
+#[derive(Clone, Debug)]
+pub(crate) struct Challenge {
+    pub(crate) local: Credentials,
+    pub(crate) remote: Credentials,
+    /// The credentials after an ICE restart.
+    pub(crate) restarted: Option<(Credentials, Credentials)>,
+    /// The address that the viewer counts against.
+    pub(crate) counts_as: Option<IpAddr>,
+}
+
+/// The result of a claim.
 pub(crate) enum Claim {
     /// The session, now the caller's.
     Claimed(Box<PendingSession>),
@@ -153,27 +175,42 @@ impl Registry {
         })
     }
 
-    /// Gives a waiting session to `shard` if `is_valid` confirms a check of its viewer, or returns
-    /// its owner. `is_valid` is called under the lock.
-    pub(crate) fn claim(
-        &self,
-        ufrag: &str,
-        shard: usize,
-        is_valid: impl FnOnce(&mut PendingSession) -> bool,
-    ) -> Claim {
+    /// Finds the session with a user name fragment, to verify a check before
+    /// [`claim`](Self::claim). The caller verifies it without the lock, because that takes several
+    /// HMACs.
+    pub(crate) fn find(&self, ufrag: &str) -> Found {
         let mut sessions = self.lock();
-        let Sessions {
-            by_id, by_ufrag, ..
-        } = &mut *sessions;
-        let Some(session) = by_ufrag.get(ufrag).and_then(|id| by_id.get_mut(id)) else {
+        match sessions.by_ufrag(ufrag).map(|session| &session.owner) {
+            Some(Owner::Waiting(pending)) => Found::Waiting(Box::new(Challenge {
+                local: pending.peer.local.clone(),
+                remote: pending.peer.remote.clone(),
+                restarted: pending.restarted.clone(),
+                counts_as: pending.context.counts_as,
+            })),
+            Some(Owner::Shard(shard)) => Found::Elsewhere(*shard),
+            None => Found::Unknown,
+        }
+    }
+
+    /// Records that a valid check of a waiting session's viewer has arrived.
+    pub(crate) fn note_heard(&self, ufrag: &str) {
+        let mut sessions = self.lock();
+        if let Some(Owner::Waiting(pending)) =
+            sessions.by_ufrag(ufrag).map(|session| &mut session.owner)
+        {
+            pending.was_heard = true;
+        }
+    }
+
+    /// Gives a waiting session to `shard`, which has verified a check with this user name fragment,
+    /// or returns its owner.
+    pub(crate) fn claim(&self, ufrag: &str, shard: usize) -> Claim {
+        let mut sessions = self.lock();
+        let Some(session) = sessions.by_ufrag(ufrag) else {
             return Claim::Unknown;
         };
-        let is_valid = match &mut session.owner {
-            Owner::Shard(other) => return Claim::Elsewhere(*other),
-            Owner::Waiting(pending) => is_valid(pending),
-        };
-        if !is_valid {
-            return Claim::Unknown;
+        if let Owner::Shard(other) = session.owner {
+            return Claim::Elsewhere(other);
         }
         match mem::replace(&mut session.owner, Owner::Shard(shard)) {
             Owner::Waiting(pending) => Claim::Claimed(pending),
@@ -321,6 +358,10 @@ impl Registry {
 }
 
 impl Sessions {
+    fn by_ufrag(&mut self, ufrag: &str) -> Option<&mut Session> {
+        self.by_id.get_mut(self.by_ufrag.get(ufrag)?)
+    }
+
     /// Removes a session with its fragments, and remembers that it was there.
     fn remove(&mut self, id: &SessionId) -> Option<Session> {
         let session = self.by_id.remove(id)?;

@@ -369,7 +369,7 @@ impl<O: Outlet> Shard<O> {
     fn add_viewer(
         &mut self,
         session: PendingSession,
-        handshake: Option<FairPermit>,
+        handshake: FairPermit,
         now: Instant,
     ) -> Option<usize> {
         let ufrags = session.ufrags().map(Into::into).collect();
@@ -417,7 +417,7 @@ impl<O: Outlet> Shard<O> {
             id,
             ufrags,
             peer,
-            handshake,
+            handshake: Some(handshake),
             b_frames,
             stream: tag,
             addresses: Vec::new(),

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::datagrams::SendError;
-use crate::engine::{EngineConfig, ViewerOptions, open};
+use crate::engine::{CloseError, EngineConfig, ViewerOptions, close, open};
 
 const FRAME_INTERVAL: Duration = Duration::from_millis(33);
 
@@ -60,6 +60,7 @@ struct Driven {
 
 /// A player at its address, and the shard at which the kernel delivers its datagrams.
 struct Client {
+    id: SessionId,
     player: Player,
     address: SocketAddr,
     shard: usize,
@@ -139,6 +140,7 @@ impl World {
             .unwrap();
         let port = 50_000 + self.clients.len() as u16;
         self.clients.push(Client {
+            id: opened.id,
             player,
             address: ([192, 0, 2, 7], port).into(),
             shard,
@@ -291,4 +293,21 @@ fn idle_viewers_hardly_wake_their_shard() {
     // One round of upkeep a second, and the deadlines of 30 viewers, which checks have moved by then.
     let timeouts = world.shards[0].timeouts;
     assert!(timeouts <= 10 + 30, "{timeouts} timeouts in 10 s");
+}
+
+#[test]
+fn close_is_busy_while_the_inbox_of_the_shard_is_full() {
+    let mut world = World::new(1);
+    world.join(0);
+    world.run(Duration::from_secs(1));
+    let id = world.clients[0].id;
+    let inbox = &world.shared.inboxes[0];
+    while inbox.try_send(Command::Close(SessionId::random())).is_ok() {}
+    assert_eq!(close(&world.shared, &id), Err(CloseError::Busy));
+    assert!(world.shared.registry.contains(&id));
+    world.run(Duration::from_secs(1));
+    assert_eq!(close(&world.shared, &id), Ok(()));
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.sessions(), 0);
+    assert_eq!(close(&world.shared, &id), Err(CloseError::UnknownSession));
 }

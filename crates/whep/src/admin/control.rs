@@ -3,6 +3,7 @@
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use distributary_egress::engine::CloseError;
 use distributary_egress::session::ShortId;
 use serde::Serialize;
 
@@ -40,10 +41,16 @@ pub(super) async fn end_viewer(
     State(door): State<AdminDoor>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let is_session = id.parse::<ShortId>().is_ok_and(|id| door.engine.kick(id));
-    if !is_session && !door.hub.players().remove(&id) {
-        let detail = "There is no such viewer; it may have left.";
-        return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+    let kicked = id
+        .parse::<ShortId>()
+        .map_or(Err(CloseError::UnknownSession), |id| door.engine.kick(id));
+    match kicked {
+        Err(CloseError::UnknownSession) if !door.hub.players().remove(&id) => {
+            let detail = "There is no such viewer; it may have left.";
+            return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+        }
+        Ok(()) | Err(CloseError::UnknownSession) => {}
+        Err(busy) => return Err(busy.into()),
     }
     tracing::info!(viewer = id, "viewer ended by the admin API");
     Ok(StatusCode::NO_CONTENT)

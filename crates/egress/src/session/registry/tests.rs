@@ -21,7 +21,7 @@ static DTLS: LazyLock<DtlsContext> = LazyLock::new(|| {
 fn waiting(id: SessionId, ufrag: &str) -> PendingSession {
     let name = StreamName::parse("live/test").unwrap();
     let hub = Hub::new(HubConfig::default());
-    let place = hub.viewers().admit(&name, None).unwrap();
+    let permit = hub.viewers().admit(&name, None).unwrap();
     PendingSession {
         id,
         reservation: hub.reserve(&name, origin()),
@@ -42,7 +42,7 @@ fn waiting(id: SessionId, ufrag: &str) -> PendingSession {
         dtls: DTLS.clone(),
         created: origin(),
         was_heard: false,
-        context: SessionContext::new(&id, &name, None, (None, place)),
+        context: SessionContext::new(&id, &name, None, (None, permit)),
         stream: name,
     }
 }
@@ -57,7 +57,7 @@ fn credentials(ufrag: &str) -> Credentials {
 }
 
 fn is_at(registry: &Registry, ufrag: &str, shard: usize) -> bool {
-    matches!(registry.claim(ufrag, 9, |_| true), Claim::Elsewhere(found) if found == shard)
+    matches!(registry.claim(ufrag, 9), Claim::Elsewhere(found) if found == shard)
 }
 
 /// Enters a session with our fragment `one1`.
@@ -65,6 +65,15 @@ fn enter(registry: &Registry) -> SessionId {
     let id = SessionId::random();
     registry.insert(waiting(id, "one1")).unwrap();
     id
+}
+
+/// Returns a registry with a session of our fragment `one1` that shard 3 has claimed.
+fn claimed() -> (Registry, SessionId) {
+    let registry = Registry::default();
+    let id = enter(&registry);
+    let claim = registry.claim("one1", 3);
+    assert!(matches!(claim, Claim::Claimed(_)));
+    (registry, id)
 }
 
 /// The commands that a shard finds in its inbox.
@@ -99,7 +108,7 @@ fn first_credentials_stay_valid_after_a_restart_before_the_first_check() {
             assert_eq!(restarted, Ok(()));
         }
         assert_eq!(registry.locate("two2"), None);
-        let Claim::Claimed(session) = registry.claim(named, 3, |_| true) else {
+        let Claim::Claimed(session) = registry.claim(named, 3) else {
             panic!("not under {named}");
         };
         let ufrags: Vec<&str> = session.ufrags().collect();
@@ -127,12 +136,7 @@ fn restarted_session_whose_viewer_never_comes_leaves_nothing_behind() {
 
 #[test]
 fn restart_with_a_full_shard_inbox_changes_nothing() {
-    let registry = Registry::default();
-    let id = enter(&registry);
-    assert!(matches!(
-        registry.claim("one1", 3, |_| true),
-        Claim::Claimed(_)
-    ));
+    let (registry, id) = claimed();
     let busy = restart(&registry, &id, "two2", None);
     assert_eq!(busy, Err(RestartError::Busy));
     assert_eq!(registry.locate("two2"), None);
@@ -180,7 +184,7 @@ fn registry_and_shard_agree_in_any_order_of_restarts_and_claim() {
             scope.spawn(|| restarts(["aaa1", "aaa2", "aaa3"]));
             scope.spawn(|| restarts(["bbb1", "bbb2", "bbb3"]));
             start.wait();
-            registry.claim("one1", SHARD, |_| true)
+            registry.claim("one1", SHARD)
         });
         let Claim::Claimed(session) = claimed else {
             panic!("it waits");
@@ -209,12 +213,7 @@ fn registry_and_shard_agree_in_any_order_of_restarts_and_claim() {
 #[test]
 fn restarted_session_is_found_under_both_fragments_until_it_ends() {
     let inbox = Inbox::default();
-    let registry = Registry::default();
-    let id = enter(&registry);
-    assert!(matches!(
-        registry.claim("one1", 3, |_| true),
-        Claim::Claimed(_)
-    ));
+    let (registry, id) = claimed();
     assert_eq!(restart(&registry, &id, "two2", Some(&inbox)), Ok(()));
     assert_eq!(*inbox.borrow(), [(3, "two2".to_owned())]);
     assert!(is_at(&registry, "one1", 3) && is_at(&registry, "two2", 3));
@@ -223,7 +222,7 @@ fn restarted_session_is_found_under_both_fragments_until_it_ends() {
     assert_eq!(registry.close(&id), Some(Closing::AtShard(3)));
     registry.remove(&id);
     for ufrag in ["one1", "two2"] {
-        assert!(matches!(registry.claim(ufrag, 0, |_| true), Claim::Unknown));
+        assert!(matches!(registry.claim(ufrag, 0), Claim::Unknown));
     }
     let gone = restart(&registry, &id, "six6", Some(&inbox));
     assert_eq!(gone, Err(RestartError::Unknown));
@@ -232,12 +231,7 @@ fn restarted_session_is_found_under_both_fragments_until_it_ends() {
 #[test]
 fn number_of_fragments_is_bounded_over_many_restarts() {
     let inbox = Inbox::default();
-    let registry = Registry::default();
-    let id = enter(&registry);
-    assert!(matches!(
-        registry.claim("one1", 3, |_| true),
-        Claim::Claimed(_)
-    ));
+    let (registry, id) = claimed();
     for n in 0..100 {
         let restarted = restart(&registry, &id, &format!("gen{n}"), Some(&inbox));
         assert_eq!(restarted, Ok(()));
@@ -252,11 +246,7 @@ fn expired_session_says_whether_its_viewer_had_come() {
         let registry = Registry::default();
         enter(&registry);
         if comes {
-            let claim = registry.claim("one1", 3, |session| {
-                session.was_heard = true;
-                false
-            });
-            assert!(matches!(claim, Claim::Unknown));
+            registry.note_heard("one1");
         }
         let expired = registry.expire(origin() + CONNECT_TIMEOUT * 2);
         let heard: Vec<bool> = expired.iter().map(|session| session.was_heard).collect();
@@ -266,12 +256,7 @@ fn expired_session_says_whether_its_viewer_had_come() {
 
 #[test]
 fn session_that_a_shard_has_claimed_does_not_expire() {
-    let registry = Registry::default();
-    let id = enter(&registry);
-    assert!(matches!(
-        registry.claim("one1", 3, |_| true),
-        Claim::Claimed(_)
-    ));
+    let (registry, id) = claimed();
     let late = origin() + CONNECT_TIMEOUT * 2;
     assert!(registry.expire(late).is_empty() && registry.contains(&id));
     assert!(registry.lock().newest.is_empty());
@@ -290,4 +275,32 @@ async fn watch_returns_when_the_session_ends() {
     session.ended().await;
     same.ended().await;
     assert!(registry.has_ended(&id));
+}
+
+#[test]
+fn check_with_credentials_that_a_restart_has_replaced_gets_no_session() {
+    let registry = Registry::default();
+    let id = enter(&registry);
+    restart(&registry, &id, "two2", None).unwrap();
+    let Found::Waiting(challenge) = registry.find("two2") else {
+        panic!("it waits");
+    };
+    let (local, _) = challenge.restarted.unwrap();
+    assert_eq!(local.ufrag(), "two2");
+    // Another restart while the check is verified.
+    restart(&registry, &id, "six6", None).unwrap();
+    assert!(matches!(registry.claim("two2", 3), Claim::Unknown));
+    assert!(matches!(registry.claim("six6", 3), Claim::Claimed(_)));
+}
+
+#[test]
+fn session_goes_to_one_of_two_shards_that_verify_a_check_at_the_same_time() {
+    let registry = Registry::default();
+    enter(&registry);
+    for _ in 0..2 {
+        assert!(matches!(registry.find("one1"), Found::Waiting(_)));
+    }
+    assert!(matches!(registry.claim("one1", 3), Claim::Claimed(_)));
+    assert!(is_at(&registry, "one1", 3));
+    assert!(matches!(registry.find("one1"), Found::Elsewhere(3)));
 }
