@@ -33,11 +33,12 @@ pub enum PublishError {
 /// A stream exists while it has a publisher, a subscriber or a reservation.
 #[derive(Clone, Debug)]
 pub struct Hub {
-    shared: Arc<Shared>,
+    shared: Arc<HubState>,
 }
 
+/// The state behind the handles of a hub.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct HubState {
     config: RwLock<Arc<HubConfig>>,
     streams: DashMap<StreamName, Arc<Stream>>,
     providers: Providers,
@@ -51,7 +52,7 @@ impl Hub {
     /// Returns an empty registry.
     pub fn new(config: HubConfig) -> Self {
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(HubState {
                 viewers: Viewers::new(config.viewers),
                 config: RwLock::new(Arc::new(config)),
                 streams: DashMap::new(),
@@ -79,7 +80,7 @@ impl Hub {
     /// Starts publishing `name`. Subscribers that wait for it are notified.
     ///
     /// # Errors
-    /// When the name is already live.
+    /// Returns [`PublishError::AlreadyLive`] if another publisher has the name.
     pub fn publish(&self, name: &StreamName, now: Instant) -> Result<Publisher, PublishError> {
         self.claim(name, now, |stream| stream.take_publisher(now))
             .ok_or(PublishError::AlreadyLive)
@@ -172,7 +173,7 @@ impl Hub {
     /// Waits until a stream is live. If it is not, a provider is asked for it.
     ///
     /// # Errors
-    /// When no provider accepts the name, or the provider fails.
+    /// Returns [`DemandError`] if no provider accepts the name, or the provider is busy or fails.
     pub async fn ensure_live(&self, name: &StreamName) -> Result<(), DemandError> {
         self.ensure_live_for(name, None).await
     }
@@ -181,7 +182,7 @@ impl Hub {
     /// request a limited number of streams at a time.
     ///
     /// # Errors
-    /// As [`Self::ensure_live`].
+    /// Returns [`DemandError`] as [`Self::ensure_live`].
     pub async fn ensure_live_for(
         &self,
         name: &StreamName,
@@ -255,7 +256,7 @@ impl Hub {
     }
 }
 
-impl Shared {
+impl HubState {
     /// Removes a stream that has no publisher, no subscriber and no reservation.
     pub(crate) fn remove_if_idle(&self, name: &StreamName) {
         self.streams.remove_if(name, |_, stream| stream.is_idle());

@@ -24,7 +24,6 @@
 //! * [`meter`]: measured stats of a publisher.
 //! * [`viewers`]: the count of viewers and its limits.
 //! * [`players`]: the viewers that are not WebRTC sessions.
-//! * `transcoder`: whether there is one.
 //! * [`timeline`]: one continuous clock for a stream, whatever its publishers send.
 
 mod adapt;

@@ -61,7 +61,7 @@ impl Hub {
     /// stream.
     ///
     /// # Errors
-    /// When the rendition is already published.
+    /// Returns [`PublishError::AlreadyLive`] if the rendition is already published.
     pub fn publish_rendition(&self, of: &Stream, now: Instant) -> Result<Publisher, PublishError> {
         let name = of.name().rendition();
         let publisher = self.claim(&name, of.epoch(), |stream| stream.take_publisher(now));
@@ -227,9 +227,9 @@ mod tests {
             let given = hub.watchable(name, BFrameChoice::Policy, |_| false);
             given.await.is_rendition()
         };
-        assert!(!given(&hub).await, "nobody makes any");
+        assert!(!given(&hub).await, "there is no provider");
         let stream = publisher.stream();
-        assert!(!stream.note_no_transcoder(false), "it was said");
+        assert!(!stream.note_no_transcoder(false), "logged already");
         let _second = hub.take_over(stream.name(), Instant::now());
         assert!(stream.note_no_transcoder(false), "once for each publisher");
         let mut demands = hub.provide_renditions();
@@ -238,7 +238,7 @@ mod tests {
             demand.answer(Err(DemandError::Failed("no encoder".into())));
         };
         let (given, ()) = tokio::join!(given(&hub), provider);
-        assert!(!given, "none can be made");
+        assert!(!given, "the provider fails");
     }
 
     #[tokio::test]

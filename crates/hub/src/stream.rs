@@ -3,7 +3,11 @@
 //! * [`Stream`]: its tracks, its clock, its cache and its subscribers.
 //! * `stats`: [`StreamStats`], and the metadata of its publisher.
 //! * `handles`: [`Publisher`], [`Reservation`] and [`Subscription`].
+//! * `audio`: its audio thread.
+//! * `b_frames`: the policy for its B-frames, and their log lines.
 
+mod audio;
+mod b_frames;
 mod handles;
 mod stats;
 #[cfg(test)]
@@ -12,13 +16,11 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use distributary_media::h264::{BFrameDetector, BFrames};
-use distributary_media::{
-    AudioCodec, AudioFrame, AudioTrack, Frame, OpusConfig, TimedData, VideoTrack,
-};
+use distributary_media::h264::BFrameDetector;
+use distributary_media::{AudioCodec, AudioTrack, Frame, TimedData, VideoTrack};
 use distributary_names::StreamName;
 use tokio::sync::watch;
-use tracing::{error, warn};
+use tracing::warn;
 
 use crate::adapt::Adapter;
 use crate::audio::AudioThread;
@@ -26,7 +28,7 @@ use crate::cache::GopCache;
 use crate::config::{HubConfig, StreamsConfig};
 use crate::event_limit::EventLimit;
 use crate::meter::{Meter, PublisherStats};
-use crate::policy::{BFrameAdvice, BFramePolicy, Refusal};
+use crate::policy::{BFramePolicy, Refusal};
 use crate::subscriber::{AudioForm, Sink, StreamEvent, Subscriber};
 use crate::timeline::Timeline;
 use crate::transcoder::TranscoderPresence;
@@ -36,16 +38,6 @@ pub use stats::{MissingAudio, MissingVideo, PublisherInfo, StreamStats};
 
 /// Limit of log lines about the clocks of a stream's publishers.
 const CLOCK_FAULTS: EventLimit = EventLimit::new(4, Duration::from_secs(60));
-
-/// Describes what viewers get of a stream with reference B-frames that is not transcoded.
-const IN_ORDER_OR_KEYFRAMES: &str =
-    "all frames if their player can reorder them, otherwise only keyframes";
-
-/// Advice on how to get a transcoder.
-const INSTALL_FFMPEG: &str = "Install ffmpeg (the default container image has it), see [transcode]";
-
-/// Retry interval after the system could not start an audio thread.
-const AUDIO_RETRY: Duration = Duration::from_secs(10);
 
 /// A named stream: its tracks, its clock, its cache and its subscribers.
 ///
@@ -208,47 +200,6 @@ impl Stream {
         }
     }
 
-    /// Returns the policy for its B-frames. A rendition has none to transcode.
-    pub fn b_frame_policy(&self) -> BFramePolicy {
-        if self.name.is_rendition() {
-            BFramePolicy::Drop
-        } else {
-            self.config.b_frames(&self.name)
-        }
-    }
-
-    /// Returns whether it has, or is expected to have, B-frames for which its policy is to
-    /// transcode it.
-    pub fn needs_transcoding(&self) -> bool {
-        let b_frames = self.lock().b_frames.b_frames();
-        match self.b_frame_policy() {
-            BFramePolicy::Auto => b_frames == BFrames::Reference,
-            BFramePolicy::Transcode => b_frames != BFrames::None,
-            BFramePolicy::Drop | BFramePolicy::Reorder | BFramePolicy::Refuse => false,
-        }
-    }
-
-    /// Logs, once per publisher, that viewers need a transcode and there is no transcoder, and what
-    /// they get instead. `supports_codec`: the viewers support the codec, but not its B-frames.
-    /// Returns whether it was logged now.
-    pub(crate) fn note_no_transcoder(&self, supports_codec: bool) -> bool {
-        let logged = &mut self.lock().logged_no_transcoder[usize::from(supports_codec)];
-        if std::mem::replace(logged, true) {
-            return false;
-        }
-        let get = if supports_codec {
-            IN_ORDER_OR_KEYFRAMES
-        } else {
-            "no video"
-        };
-        warn!(
-            stream = %self.name,
-            "viewers need a transcode of the stream, but ffmpeg is not installed: they get {get}. {INSTALL_FFMPEG}, or let \
-             the encoder send H264 without B-frames"
-        );
-        true
-    }
-
     /// Returns the stats of its publisher, measured over the last seconds before `now`.
     pub fn publisher_stats(&self, now: Instant) -> PublisherStats {
         self.lock().meter.stats(now)
@@ -269,7 +220,7 @@ impl Stream {
     }
 
     /// Returns a receiver that follows the number of subscribers: egress shards, RTMP players and
-    /// reservations. While it is 0 nobody watches.
+    /// reservations. While it is 0 the stream has no viewers.
     pub fn subscribers(&self) -> watch::Receiver<usize> {
         self.subscriber_count.subscribe()
     }
@@ -369,45 +320,9 @@ impl Stream {
         state.live_since.is_none() && state.subscribers.is_empty() && state.reservations == 0
     }
 
-    #[cfg(test)]
-    pub(crate) fn has_audio_thread(&self) -> bool {
-        self.audio_thread_id().is_some()
-    }
-
-    #[cfg(test)]
-    pub(crate) fn audio_thread_id(&self) -> Option<u64> {
-        self.lock().audio_thread.as_ref().map(AudioThread::id)
-    }
-
-    /// Returns the loss of audio packets in percent: the highest that a subscriber has set.
-    pub fn audio_loss(&self) -> u8 {
-        let state = self.lock();
-        let losses = state.subscribers.iter().map(Subscriber::audio_loss);
-        losses.max().unwrap_or(0)
-    }
-
     /// Returns the settings of the stream.
     pub fn settings(&self) -> &StreamsConfig {
         &self.config.streams
-    }
-
-    pub(crate) fn opus_config(&self) -> OpusConfig {
-        self.config.streams.opus()
-    }
-
-    /// Delivers the Opus of an audio thread to the subscribers, unless another thread has replaced
-    /// it: then its timestamps may lie before those already delivered.
-    pub(crate) fn deliver_opus(&self, thread: u64, frames: impl Iterator<Item = AudioFrame>) {
-        let mut state = self.lock();
-        if state
-            .audio_thread
-            .as_ref()
-            .is_some_and(|current| current.id() == thread)
-        {
-            for frame in frames {
-                state.deliver_audio(&Arc::new(Frame::Audio(frame)), AudioForm::Opus);
-            }
-        }
     }
 
     fn push(
@@ -474,35 +389,6 @@ impl Stream {
         Ok(())
     }
 
-    /// Logs that the video has B-frames, or another kind of them, and what viewers get. The line
-    /// includes that there is no transcoder, so that no other line needs to.
-    fn log_b_frames(&self, state: &mut State, b_frames: BFrames, has_transcoder: bool) {
-        let policy = self.b_frame_policy();
-        let needs_transcode = match policy {
-            BFramePolicy::Auto => b_frames == BFrames::Reference,
-            BFramePolicy::Transcode => true,
-            BFramePolicy::Drop | BFramePolicy::Reorder | BFramePolicy::Refuse => false,
-        };
-        let get = match (needs_transcode, has_transcoder) {
-            (true, true) => "viewers get a transcode of it".to_owned(),
-            (true, false) => {
-                state.logged_no_transcoder[1] = true;
-                format!(
-                    "ffmpeg is not installed for a transcode, so viewers get {IN_ORDER_OR_KEYFRAMES}. {INSTALL_FFMPEG}"
-                )
-            }
-            (false, _) if b_frames == BFrames::NonReference && policy != BFramePolicy::Reorder => {
-                "they are dropped, so that video is less smooth".to_owned()
-            }
-            (false, _) => format!("viewers get {IN_ORDER_OR_KEYFRAMES}"),
-        };
-        warn!(
-            stream = %self.name, %b_frames, ?policy,
-            "the stream has B-frames, which WebRTC players cannot show as they are: {get}. Best is to send none: \
-             {BFrameAdvice}"
-        );
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code under the lock leaves the state half changed, so a panic elsewhere does not spoil
         // it.
@@ -544,39 +430,6 @@ impl State {
         self.publisher
             .as_ref()
             .is_some_and(|(id, _)| *id == publisher)
-    }
-
-    /// Queues AAC for the stream's audio thread, which delivers Opus. Does nothing while no
-    /// subscriber receives Opus.
-    fn transcode(&mut self, stream: &Arc<Stream>, frame: &AudioFrame, now: Instant) {
-        let (Some(track), true) = (&self.audio, self.has_subscriber(AudioForm::Opus)) else {
-            return;
-        };
-        let track = Arc::clone(track);
-        if self.audio_thread.is_none() {
-            self.start_audio_thread(stream, now);
-        }
-        self.dropped += match &self.audio_thread {
-            Some(thread) => thread.push(track, frame.clone(), now),
-            None => 1,
-        };
-    }
-
-    fn start_audio_thread(&mut self, stream: &Arc<Stream>, now: Instant) {
-        if self.audio_retry_at.is_some_and(|at| now < at) {
-            return;
-        }
-        self.next_audio_thread += 1;
-        match AudioThread::spawn(self.next_audio_thread, stream) {
-            Ok(thread) => self.audio_thread = Some(thread),
-            Err(error) => {
-                self.audio_retry_at = Some(now + AUDIO_RETRY);
-                error!(
-                    stream = %stream.name, %error,
-                    "cannot start an audio thread, so viewers hear nothing: raise the limit of threads or memory"
-                );
-            }
-        }
     }
 
     /// Delivers audio to the subscribers that receive it in this form.

@@ -83,8 +83,8 @@ impl Viewers {
     /// viewer without an address counts against no address.
     ///
     /// # Errors
-    /// When a limit is reached. The narrowest is returned: the address's, the stream's, then that
-    /// of all.
+    /// Returns [`TooManyViewers`] with the narrowest limit that is reached: of the address, of the
+    /// stream, or of all viewers.
     pub fn admit(
         &self,
         stream: &StreamName,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use distributary_media::{AudioTrack, Frame, TimedData, VideoTrack};
 
 use super::{Claim, Dismissal, MissingAudio, MissingVideo, PublisherInfo, State, Stream};
-use crate::hub::Shared;
+use crate::hub::HubState;
 use crate::policy::Refusal;
 
 /// The right to publish a stream. The stream goes offline when it is dropped, unless another
@@ -15,11 +15,11 @@ use crate::policy::Refusal;
 pub struct Publisher {
     stream: Arc<Stream>,
     claim: Claim,
-    hub: Arc<Shared>,
+    hub: Arc<HubState>,
 }
 
 impl Publisher {
-    pub(crate) fn new(stream: Arc<Stream>, claim: Claim, hub: Arc<Shared>) -> Self {
+    pub(crate) fn new(stream: Arc<Stream>, claim: Claim, hub: Arc<HubState>) -> Self {
         Self { stream, claim, hub }
     }
 
@@ -51,7 +51,7 @@ impl Publisher {
         self.with_state(|state| state.info = Some(Arc::new(info)));
     }
 
-    /// Tells why viewers hear nothing of the audio that comes; `None` when they do again.
+    /// Sets why viewers cannot hear the audio that arrives, or clears it.
     pub fn set_missing_audio(&self, missing: Option<MissingAudio>) {
         self.with_state(|state| state.missing_audio = missing.map(Arc::new));
     }
@@ -92,7 +92,7 @@ impl Publisher {
     /// Pushes one frame that arrived at `now`. Never waits.
     ///
     /// # Errors
-    /// When the stream's policy refuses it. The frame was not accepted.
+    /// Returns [`Refusal`] if the stream's policy refuses the frame, which is then not accepted.
     pub fn push(&self, frame: Frame, now: Instant) -> Result<(), Refusal> {
         self.stream.push(self.claim.id, frame, now)
     }
@@ -118,12 +118,12 @@ impl Drop for Publisher {
 #[derive(Debug)]
 pub struct Reservation {
     stream: Arc<Stream>,
-    hub: Arc<Shared>,
+    hub: Arc<HubState>,
 }
 
 impl Reservation {
     /// Returns the reservation of a stream for which [`Stream::add_reservation`] was called.
-    pub(crate) fn new(stream: Arc<Stream>, hub: Arc<Shared>) -> Self {
+    pub(crate) fn new(stream: Arc<Stream>, hub: Arc<HubState>) -> Self {
         Self { stream, hub }
     }
 
@@ -148,11 +148,11 @@ impl Drop for Reservation {
 pub struct Subscription {
     stream: Arc<Stream>,
     id: u64,
-    hub: Arc<Shared>,
+    hub: Arc<HubState>,
 }
 
 impl Subscription {
-    pub(crate) fn new(stream: Arc<Stream>, id: u64, hub: Arc<Shared>) -> Self {
+    pub(crate) fn new(stream: Arc<Stream>, id: u64, hub: Arc<HubState>) -> Self {
         Self { stream, id, hub }
     }
 

@@ -1,0 +1,95 @@
+//! The audio thread of a stream, which transcodes AAC to Opus.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use distributary_media::{AudioFrame, Frame};
+use tracing::error;
+
+use super::{State, Stream};
+use crate::audio::{AudioThread, OpusReceiver};
+use crate::subscriber::{AudioForm, Subscriber};
+
+/// Retry interval after the system could not start an audio thread.
+const AUDIO_RETRY: Duration = Duration::from_secs(10);
+
+impl OpusReceiver for Stream {
+    fn loss_percent(&self) -> u8 {
+        self.audio_loss()
+    }
+
+    /// Delivers the Opus to the subscribers, unless another thread has replaced this one: then its
+    /// timestamps may lie before those already delivered.
+    fn receive_opus(&self, thread: u64, frames: impl Iterator<Item = AudioFrame>) {
+        let mut state = self.lock();
+        if state
+            .audio_thread
+            .as_ref()
+            .is_some_and(|current| current.id() == thread)
+        {
+            for frame in frames {
+                state.deliver_audio(&Arc::new(Frame::Audio(frame)), AudioForm::Opus);
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// Returns the loss of audio packets in percent: the highest that a subscriber has set.
+    pub fn audio_loss(&self) -> u8 {
+        let state = self.lock();
+        let losses = state.subscribers.iter().map(Subscriber::audio_loss);
+        losses.max().unwrap_or(0)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_audio_thread(&self) -> bool {
+        self.audio_thread_id().is_some()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn audio_thread_id(&self) -> Option<u64> {
+        self.lock().audio_thread.as_ref().map(AudioThread::id)
+    }
+}
+
+impl State {
+    /// Queues AAC for the stream's audio thread, which delivers Opus. Does nothing while no
+    /// subscriber receives Opus.
+    pub(super) fn transcode(&mut self, stream: &Arc<Stream>, frame: &AudioFrame, now: Instant) {
+        let (Some(track), true) = (&self.audio, self.has_subscriber(AudioForm::Opus)) else {
+            return;
+        };
+        let track = Arc::clone(track);
+        if self.audio_thread.is_none() {
+            self.start_audio_thread(stream, now);
+        }
+        self.dropped += match &self.audio_thread {
+            Some(thread) => thread.push(track, frame.clone(), now),
+            None => 1,
+        };
+    }
+
+    fn start_audio_thread(&mut self, stream: &Arc<Stream>, now: Instant) {
+        if self.audio_retry_at.is_some_and(|at| now < at) {
+            return;
+        }
+        self.next_audio_thread += 1;
+        let thread = AudioThread::spawn(
+            self.next_audio_thread,
+            &stream.name,
+            stream.config.streams.opus(),
+            Arc::downgrade(stream),
+        );
+        match thread {
+            Ok(thread) => self.audio_thread = Some(thread),
+            Err(error) => {
+                self.audio_retry_at = Some(now + AUDIO_RETRY);
+                error!(
+                    stream = %stream.name, %error,
+                    "cannot start an audio thread, so viewers hear nothing: raise the limit of threads or memory"
+                );
+            }
+        }
+    }
+}
