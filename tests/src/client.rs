@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_response_is_read_with_its_headers_and_body() {
+    fn response_is_read_with_its_headers_and_body() {
         let response =
             parse(b"HTTP/1.1 201 Created\r\nLocation: /session/1\r\nETag: \"a:b\"\r\n\r\nv=0\r\n")
                 .unwrap();
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunked_body_is_joined() {
+    fn chunked_body_is_joined() {
         let response = parse(
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n",
         )

@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn an_executable_older_than_a_source_is_stale() {
+    fn executable_older_than_a_source_is_stale() {
         let folder = tempfile::tempdir().unwrap();
         let [binary, source] = ["gateway", "main.rs"].map(|name| folder.path().join(name));
         fs::write(&source, "").unwrap();

@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_found_in_either_stream() {
+    fn line_is_found_in_either_stream() {
         let process = shell("echo one; echo two >&2; sleep 60");
         let find =
             |wanted: &'static str| move |line: &Line| (line.text == wanted).then_some(line.stream);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_reaches_the_process_and_its_exit_code_comes_back() {
+    fn signal_reaches_the_process_and_its_exit_code_is_returned() {
         let mut process = shell("trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done");
         process.wait_for_line("ready", |line| (line.text == "ready").then_some(()));
         process.signal("TERM");

@@ -8,7 +8,7 @@ use distributary_tests::page::WatchPage;
 const GOP: u32 = 8 * FRAME_RATE;
 
 #[tokio::test]
-async fn viewer_who_joins_between_keyframes_starts_at_once() {
+async fn viewer_that_joins_between_keyframes_starts_at_once() {
     let gateway = Gateway::start();
     let clip = Clip::with_gop(GOP);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));

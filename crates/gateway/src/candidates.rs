@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv4_socket_announces_ipv4_alone() {
+    fn ipv4_socket_announces_only_ipv4() {
         let found = local("0.0.0.0".parse().unwrap(), ips(&MACHINE).into_iter());
         assert_eq!(found, ips(&["172.17.0.1", "192.0.2.2"]));
     }

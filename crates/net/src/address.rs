@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_network_counts_as_one_address() {
+    fn ipv6_network_counts_as_one_address() {
         assert_eq!(network(ip("2001:db8::1")), network(ip("2001:db8::2")));
         assert_ne!(network(ip("2001:db8::1")), network(ip("2001:db8:0:1::1")));
         assert_ne!(network(ip("192.0.2.1")), network(ip("192.0.2.2")));

@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_unspecified_ipv6_address_accepts_ipv4_under_its_own_address() {
+    async fn unspecified_ipv6_address_accepts_ipv4_with_the_ipv4_address_of_the_peer() {
         let listener = Listener::bind("test", "[::]:0".parse().unwrap()).unwrap();
         let port = listener.local_addr().port();
         let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port))

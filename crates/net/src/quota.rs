@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_network_counts_as_one_address() {
+    fn ipv6_network_counts_as_one_address() {
         let quota = Quota::new(10, 1);
         let _first = quota.take(ip("2001:db8::1")).unwrap();
         assert!(quota.take(ip("2001:db8::2")).is_err());

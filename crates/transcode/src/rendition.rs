@@ -51,7 +51,7 @@ enum End {
     Offline(Source),
     #[error("the stream has changed")]
     Changed,
-    #[error("nobody watches")]
+    #[error("no viewers")]
     Unwatched,
     #[error(transparent)]
     Publish(#[from] PublishError),

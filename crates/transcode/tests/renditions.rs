@@ -25,7 +25,7 @@ const B_FRAMES: &[u8] =
 const IN_ORDER: &[u8] = include_bytes!("../../media/tests/fixtures/flash-and-beep-48000.flv");
 
 /// Timeout of each step.
-const PATIENCE: Duration = Duration::from_secs(60);
+const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Returns the track and the frames of a file.
 fn video(file: &'static [u8]) -> (VideoTrack, Vec<VideoFrame>) {
@@ -110,7 +110,7 @@ impl Watch {
         if let Some(frame) = self.cached.next() {
             return StreamEvent::Frame(frame);
         }
-        let next = tokio::time::timeout(PATIENCE, self.queue.recv());
+        let next = tokio::time::timeout(STEP_TIMEOUT, self.queue.recv());
         next.await.expect("something comes").unwrap().event
     }
 
@@ -210,7 +210,7 @@ async fn viewers_over_the_limit_get_the_stream_and_the_stats_show_it() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, is_given).await.unwrap();
+    tokio::time::timeout(STEP_TIMEOUT, is_given).await.unwrap();
     assert_eq!(studio.hub.transcoder_stats().running, 1);
 }
 

@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_is_fnv1a() {
+    fn hash_is_fnv1a() {
         assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
     }

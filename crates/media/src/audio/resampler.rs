@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_is_short() {
+    fn delay_is_short() {
         for rate in [44_100, 48_000, 44_101] {
             let format = PcmFormat {
                 rate,

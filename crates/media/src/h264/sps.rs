@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_baseline_sps_of_x264_is_read() {
+    fn baseline_sps_of_x264_is_parsed() {
         let sps = sps("6742c01ed900a02ff970110000030001000003003c0f162e48").unwrap();
         assert_eq!(sps.profile_level_id(), [0x42, 0xc0, 0x1e]);
         assert_eq!((sps.width, sps.height, sps.id), (640, 360, 0));

@@ -86,7 +86,7 @@ pub(super) async fn metrics(State(door): State<AdminDoor>) -> Response {
     let mut labels = Labels::default();
     collect_streams(&door, &mut labels, &mut registry);
     collect_viewers(&watching(&door, None, now()), &mut labels, &mut registry);
-    collect_encoders(door.hub.transcoder_stats(), &mut registry);
+    collect_transcoders(door.hub.transcoder_stats(), &mut registry);
     collect_server(&Server::of(&door), &mut registry);
     let mut text = String::new();
     match encode(&mut text, &registry) {
@@ -299,14 +299,14 @@ fn round_trips() -> Histogram {
 }
 
 /// Collects the metrics of the ffmpeg processes that transcode streams.
-fn collect_encoders(stats: TranscoderStats, registry: &mut Registry) {
+fn collect_transcoders(stats: TranscoderStats, registry: &mut Registry) {
     let running: Gauge = Gauge::default();
     running.set(i64::try_from(stats.running).unwrap_or(i64::MAX));
-    registry.register("encoders", "Running transcoders", running);
+    registry.register("transcoders", "Running transcoders", running);
     for (name, help, value) in [
-        ("encoder_starts", "Transcoders started", stats.started),
+        ("transcoder_starts", "Transcoders started", stats.started),
         (
-            "encoder_failures",
+            "transcoder_failures",
             "Transcoders that failed or could not be started",
             stats.failed,
         ),
@@ -431,7 +431,7 @@ mod tests {
             &mut labels,
             &mut registry,
         );
-        collect_encoders(TranscoderStats::default(), &mut registry);
+        collect_transcoders(TranscoderStats::default(), &mut registry);
         let server = Server {
             version: "1.2.3",
             is_draining: false,
