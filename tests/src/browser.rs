@@ -46,6 +46,15 @@ impl Browser {
     /// # Panics
     /// When it does not start.
     pub async fn start() -> Self {
+        Self::start_with(PROBE).await
+    }
+
+    /// Does the same with another script that runs in every page before its own scripts. Without
+    /// the usual one, the state of videos is unknown.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_with(script: &str) -> Self {
         let turn = BROWSER.lock().await;
         let profile = tempfile::tempdir().expect("the temporary folder can be written");
         let chromium = start_chromium(profile.path());
@@ -57,7 +66,7 @@ impl Browser {
         let client = connect(port, &debugger).await;
         let inject = DevToolsCommand {
             command: "Page.addScriptToEvaluateOnNewDocument",
-            parameters: json!({ "source": PROBE }),
+            parameters: json!({ "source": script }),
         };
         client
             .issue_cmd(inject)
@@ -304,7 +313,7 @@ fn start_chromium(profile: &Path) -> Process {
 async fn connect(port: u16, debugger: &str) -> Client {
     let capabilities = json!({
         "goog:chromeOptions": { "debuggerAddress": debugger },
-        "timeouts": { "script": 30_000 },
+        "timeouts": { "script": 120_000 },
     });
     let Value::Object(capabilities) = capabilities else {
         unreachable!("it is written as one")

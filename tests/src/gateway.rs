@@ -95,7 +95,11 @@ impl Gateway {
     }
 
     /// Returns the gateway that runs as `process`, once it has printed its addresses.
-    fn of(process: Process) -> Self {
+    ///
+    /// # Panics
+    /// When it does not print them.
+    #[must_use]
+    pub fn of(process: Process) -> Self {
         let address = |what: &str| {
             process.wait_for_line(&format!("the address of {what}"), |line| {
                 address(line, what)

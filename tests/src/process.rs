@@ -116,6 +116,12 @@ impl Process {
         lines.map(|line| line.text.clone()).collect()
     }
 
+    /// Returns its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Returns its running child processes.
     ///
     /// # Panics

@@ -71,10 +71,12 @@ impl Step {
         match self {
             Self::Fmt => vec![],
             Self::Clippy | Self::Doc | Self::Build => tools::BUILD.iter().collect(),
-            Self::Test | Self::E2e => [tools::BUILD, tools::FFMPEG, tools::CLIENTS]
-                .into_iter()
-                .flatten()
-                .collect(),
+            Self::Test | Self::E2e => {
+                [tools::BUILD, tools::FFMPEG, tools::CHROMIUM, tools::CLIENTS]
+                    .into_iter()
+                    .flatten()
+                    .collect()
+            }
         }
     }
 
@@ -114,7 +116,7 @@ impl Step {
 }
 
 /// Builds all programs.
-const BUILD: &str = "build --locked --workspace --bins --examples";
+pub(crate) const BUILD: &str = "build --locked --workspace --bins --examples";
 
 fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))

@@ -3,12 +3,14 @@
 //! * `cargo xtask test`: everything that must hold before a change lands, see [`check`].
 //! * `cargo xtask bench`: the cost of a viewer, as one table, see [`mod@bench`].
 //! * `cargo xtask attack`: the effects of hostile clients on the gateway, as one table, see [`mod@attack`].
+//! * `cargo xtask join`: how viewers in Chromium join over slow and lossy paths, see [`mod@join`].
 //! * `cargo xtask demo-clip`: makes the clip that `distributary --demo` publishes, see [`demo_clip`].
 
 mod attack;
 mod bench;
 mod check;
 mod demo_clip;
+mod join;
 mod load;
 mod node;
 mod npm;
@@ -46,6 +48,11 @@ enum Task {
     /// viewer, in a network namespace of its own, where the attacker has addresses that are not
     /// loopback ones.
     Attack(attack::Options),
+    /// Measure how viewers in Chromium join over paths with delay, loss and a slow link.
+    ///
+    /// Gateway and browser run on this machine, in network namespaces of their own with a simulated
+    /// path between them.
+    Join(join::Options),
     /// Make the clip that `distributary --demo` publishes, with ffmpeg.
     DemoClip(demo_clip::Options),
 }
@@ -57,6 +64,9 @@ fn main() -> ExitCode {
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| error.to_string()),
         Task::Attack(options) => attack::run(&options)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| error.to_string()),
+        Task::Join(options) => join::run(&options)
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| error.to_string()),
         Task::DemoClip(options) => demo_clip::run(&options)

@@ -78,10 +78,14 @@ pub(crate) const FFMPEG: &[Tool] = &[Tool::program(
     "makes clips, publishes and plays RTMP",
 )];
 
-/// The other clients, and servers, of the tests.
-pub(crate) const CLIENTS: &[Tool] = &[
+/// Needed to watch in the browser that the tests know best.
+pub(crate) const CHROMIUM: &[Tool] = &[
     Tool::program("chromium", &["chromium"], "watches"),
     Tool::program("chromedriver", &["chromium-driver"], "drives Chromium"),
+];
+
+/// The other clients, and servers, of the tests.
+pub(crate) const CLIENTS: &[Tool] = &[
     Tool::program("firefox-esr", &["firefox-esr"], "listens"),
     Tool::program("node", &["nodejs"], "runs libdatachannel"),
     Tool::program(

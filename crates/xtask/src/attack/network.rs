@@ -5,9 +5,8 @@
 //! there.
 
 use std::env;
-use std::process::{Command, Stdio};
 
-use crate::load::{LoadError, io_error, succeed};
+use crate::load::{LoadError, io_error, namespace, succeed};
 
 /// Address of the gateway and of honest clients.
 pub(super) const GATEWAY: &str = "192.0.2.1";
@@ -22,20 +21,11 @@ pub(super) const ORIGIN: &str = "192.0.2.66:1935";
 /// Makes the addresses local, and goes on with the command that follows.
 const SETUP: &str = "ip link set lo up && ip address add 192.0.2.1/24 dev lo && exec \"$@\"";
 
-/// The way to create a namespace: as root, or else in a user namespace.
-const WAYS: [&[&str]; 2] = [&["--net"], &["--net", "--map-root-user"]];
-
 /// Runs this program with the same arguments in a namespace of its own.
 pub(super) fn enter() -> Result<(), LoadError> {
     let executable = env::current_exe().map_err(io_error("this program's path"))?;
-    let works = |way: &&&[&str]| {
-        let mut probe = Command::new("unshare");
-        probe.args(**way).arg("true").stderr(Stdio::null());
-        probe.status().is_ok_and(|status| status.success())
-    };
-    let way = WAYS.iter().find(works).ok_or(LoadError::NoNamespace)?;
-    let mut command = Command::new("unshare");
-    command.args(*way).args(["sh", "-c", SETUP, "sh"]);
+    let mut command = namespace::unshare(&[])?;
+    command.args(["sh", "-c", SETUP, "sh"]);
     command.arg(executable).args(env::args_os().skip(1));
     succeed(command.arg("--inside"))
 }

@@ -2,6 +2,7 @@
 
 mod gateway;
 pub(crate) mod machine;
+pub(crate) mod namespace;
 
 use std::env;
 use std::fs;
@@ -95,19 +96,9 @@ impl Programs {
     pub(crate) fn build(crates: &[&str]) -> Result<Self, LoadError> {
         let needed: Vec<&Tool> = tools::BUILD.iter().chain(tools::FFMPEG).collect();
         tools::ensure(&needed, true)?;
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
+        let mut command = cargo();
         command.args(["build", "--locked", "--release"]);
         command.args(crates.iter().flat_map(|name| ["-p", name]));
-        // Build scripts watch what `cargo run` has set for this program: with it, each change
-        // between this and a build by hand would compile half of the dependencies again.
-        for (variable, _) in env::vars_os() {
-            let is_ours =
-                |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-            if variable.to_str().is_some_and(is_ours) {
-                command.env_remove(variable);
-            }
-        }
         succeed(&mut command)?;
         Self::built()
     }
@@ -130,6 +121,21 @@ impl Programs {
     pub(crate) fn clip(&self) -> Result<PathBuf, LoadError> {
         clip(&self.folder, "bench-720p30", CLIP)
     }
+}
+
+/// Returns a cargo command that builds as one by hand does. Build scripts watch what `cargo run` has
+/// set for this program: with it, each change between the two would compile half of the dependencies
+/// again.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (variable, _) in env::vars_os() {
+        let is_ours =
+            |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if variable.to_str().is_some_and(is_ours) {
+            command.env_remove(variable);
+        }
+    }
+    command
 }
 
 /// Makes a clip with ffmpeg, once.

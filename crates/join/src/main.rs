@@ -1,0 +1,105 @@
+//! Measures how viewers in Chromium join over paths with delay, loss and a slow link.
+//!
+//! ```text
+//! gateway's machine                  this process                viewer's machine
+//!   ffmpeg ──RTMP──► distributary ◄──TUN──► path ◄──TUN──► Chromium ◄── chromedriver
+//! ```
+//!
+//! * [`network`]: two machines as network namespaces, and the thread that carries their packets.
+//! * [`path`] and [`bottleneck`]: when each packet arrives, if it does, without sockets and clocks.
+//! * [`plan`]: the measurements; [`lab`]: one of them, [`join`] by join; [`row`]: their table.
+//!
+//! `cargo xtask join` builds this program and starts it in namespaces of its own.
+
+mod bottleneck;
+mod join;
+mod lab;
+mod network;
+mod packet;
+mod path;
+mod plan;
+mod row;
+mod stream;
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+use std::process::{self, ExitCode};
+use std::thread;
+
+use clap::Parser;
+
+use crate::lab::Lab;
+use crate::plan::Mode;
+
+/// Measures how viewers in Chromium join over paths with delay, loss and a slow link.
+///
+/// Times are in milliseconds; of several joins, tables have the median and the worst. All rows of a
+/// run meet the same random losses.
+#[derive(Parser)]
+#[command(name = "cargo xtask join", bin_name = "cargo xtask join")]
+struct Cli {
+    #[command(subcommand)]
+    mode: Mode,
+    /// Another gateway to measure, such as an older build; by default that of this tree is built
+    #[arg(
+        long,
+        global = true,
+        value_name = "PROGRAM",
+        default_value = "distributary",
+        hide_default_value = true
+    )]
+    gateway: PathBuf,
+    /// Configuration file of the gateway
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print all joins as JSON instead of the table
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    end_with_parent();
+    match run(cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Ends this process, and with it everything in its namespaces, when standard input ends: `cargo
+/// xtask join` holds the other end, and lets it go in whatever way it ends.
+fn end_with_parent() {
+    thread::spawn(|| {
+        let ended = io::copy(&mut io::stdin(), &mut io::sink());
+        ended.map_or_else(|_| process::exit(1), |_| process::exit(1))
+    });
+}
+
+async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+    let plan = cli.mode.plan();
+    let gateway = cli.gateway.display().to_string();
+    let lab = Lab::new(cli.gateway, cli.config).await?;
+    let mut rows = Vec::new();
+    for condition in &plan.conditions {
+        let row = lab.measure(&plan, condition).await?;
+        // Each row as it comes: all of them take a while.
+        eprint!("{}", row::line(plan.columns, &row));
+        rows.push(row);
+    }
+    if cli.json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+        return Ok(());
+    }
+    println!(
+        "{gateway}, {}, {} joins in each row\n",
+        lab.browser().await,
+        plan.joins
+    );
+    println!("{}", row::table(plan.columns, &rows));
+    Ok(())
+}

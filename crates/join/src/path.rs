@@ -1,0 +1,195 @@
+//! A network path between gateway and viewer: it delays packets, loses some, and has a bottleneck.
+//!
+//! Sans-IO: packets and `now` go in; packets come out when they are due.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::bottleneck::{Bottleneck, Link};
+
+/// Seed of the losses and of the jitter: the same packets meet the same path again.
+const SEED: u64 = 1;
+
+/// The way that a packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Direction {
+    /// From the gateway to the viewer.
+    ToViewer,
+    /// From the viewer to the gateway.
+    ToGateway,
+}
+
+/// Properties of a path.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct PathSettings {
+    /// Round trip time: half of it each way.
+    pub(crate) rtt: Duration,
+    /// The greatest additional delay of a packet, each way. It reorders packets.
+    pub(crate) jitter: Duration,
+    /// Percentage of packets that are lost at random, each way.
+    pub(crate) loss: f64,
+    /// The slowest link on the way to the viewer.
+    pub(crate) bottleneck: Option<Bottleneck>,
+}
+
+/// A path in use.
+#[derive(Debug)]
+pub(crate) struct Path {
+    settings: PathSettings,
+    random: StdRng,
+    link: Option<Link>,
+    /// Packets on their way, the next to arrive on top.
+    on_the_way: BinaryHeap<Reverse<Arrival>>,
+    /// Number of packets so far: packets of the same moment arrive in order.
+    count: u64,
+}
+
+/// A packet that arrives.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Arrival {
+    at: Instant,
+    number: u64,
+    direction: Direction,
+    packet: Vec<u8>,
+}
+
+impl Path {
+    /// Creates a path without packets.
+    pub(crate) fn new(settings: PathSettings) -> Self {
+        Self {
+            settings,
+            random: StdRng::seed_from_u64(SEED),
+            link: settings.bottleneck.map(Link::new),
+            on_the_way: BinaryHeap::new(),
+            count: 0,
+        }
+    }
+
+    /// Takes a packet that is sent at `now`.
+    pub(crate) fn handle_packet(&mut self, now: Instant, direction: Direction, packet: Vec<u8>) {
+        let link = self.link.as_mut();
+        let sent = match link.filter(|_| direction == Direction::ToViewer) {
+            Some(link) => link.departure(now, packet.len()),
+            None => Some(now),
+        };
+        let Some(sent) = sent else {
+            return;
+        };
+        if self.random.random::<f64>() * 100.0 < self.settings.loss {
+            return;
+        }
+        let jitter = self.settings.jitter.mul_f64(self.random.random());
+        self.count += 1;
+        self.on_the_way.push(Reverse(Arrival {
+            at: sent + self.settings.rtt / 2 + jitter,
+            number: self.count,
+            direction,
+            packet,
+        }));
+    }
+
+    /// Returns the next packet that has arrived by `now`.
+    pub(crate) fn poll_packet(&mut self, now: Instant) -> Option<(Direction, Vec<u8>)> {
+        self.poll_timeout().filter(|due| *due <= now)?;
+        let Reverse(arrival) = self.on_the_way.pop()?;
+        Some((arrival.direction, arrival.packet))
+    }
+
+    /// Returns when the next packet arrives; `None` if none is on its way.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.on_the_way.peek().map(|Reverse(next)| next.at)
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "any moment will do to begin with"
+)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    fn arrived(path: &mut Path, now: Instant) -> Vec<u8> {
+        std::iter::from_fn(|| path.poll_packet(now))
+            .map(|(_, packet)| packet[0])
+            .collect()
+    }
+
+    #[test]
+    fn packets_arrive_in_order_after_half_a_round_trip() {
+        let now = Instant::now();
+        let rtt = 100 * MILLISECOND;
+        let mut path = Path::new(PathSettings {
+            rtt,
+            ..PathSettings::default()
+        });
+        path.handle_packet(now, Direction::ToViewer, vec![1]);
+        path.handle_packet(now, Direction::ToViewer, vec![2]);
+        path.handle_packet(now + MILLISECOND, Direction::ToGateway, vec![3]);
+        assert_eq!(path.poll_timeout(), Some(now + rtt / 2));
+        assert!(arrived(&mut path, now + rtt / 2 - MILLISECOND).is_empty());
+        assert_eq!(arrived(&mut path, now + rtt / 2), [1, 2]);
+        let (direction, _) = path.poll_packet(now + rtt).unwrap();
+        assert_eq!(direction, Direction::ToGateway);
+        assert_eq!(path.poll_timeout(), None);
+    }
+
+    #[test]
+    fn losses_have_the_wanted_rate_and_are_the_same_in_each_run() {
+        let now = Instant::now();
+        let run = || {
+            let mut path = Path::new(PathSettings {
+                loss: 5.0,
+                ..PathSettings::default()
+            });
+            for number in 0..2000 {
+                path.handle_packet(now, Direction::ToViewer, vec![(number % 251) as u8]);
+            }
+            arrived(&mut path, now)
+        };
+        let arrived = run();
+        assert!((1870..=1930).contains(&arrived.len()), "{}", arrived.len());
+        assert_eq!(arrived, run());
+    }
+
+    #[test]
+    fn jitter_reorders_within_its_bound() {
+        let now = Instant::now();
+        let jitter = 50 * MILLISECOND;
+        let mut path = Path::new(PathSettings {
+            jitter,
+            ..PathSettings::default()
+        });
+        for number in 0..100 {
+            path.handle_packet(now, Direction::ToViewer, vec![number]);
+        }
+        let all = arrived(&mut path, now + jitter);
+        assert_eq!(all.len(), 100);
+        assert!(!all.is_sorted());
+    }
+
+    #[test]
+    fn bottleneck_holds_only_the_way_to_the_viewer() {
+        let now = Instant::now();
+        let mut path = Path::new(PathSettings {
+            bottleneck: Some(Bottleneck {
+                megabits: 8.0,
+                queue: Duration::ZERO,
+            }),
+            ..PathSettings::default()
+        });
+        for _ in 0..2 {
+            path.handle_packet(now, Direction::ToViewer, vec![1; 1000]);
+            path.handle_packet(now, Direction::ToGateway, vec![2; 1000]);
+        }
+        assert_eq!(arrived(&mut path, now), [2, 2]);
+        assert_eq!(arrived(&mut path, now + MILLISECOND), [1]);
+        assert_eq!(path.poll_timeout(), None, "the second was dropped");
+    }
+}

@@ -1,0 +1,217 @@
+//! The measurements: which rows, and how each is measured.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use crate::bottleneck::Bottleneck;
+use crate::path::PathSettings;
+use crate::row::{Column, LOSS, RATE, STEPS};
+use crate::stream::{CLIP, Stream};
+
+/// What is measured.
+#[derive(Subcommand)]
+pub(crate) enum Mode {
+    /// The steps from the WHEP request to the first frame, by round trip time and loss
+    Steps(Steps),
+    /// The steps from the arrival of the player page to the first frame
+    Page(Steps),
+    /// The instant start over a slow link: losses, freezes and latency
+    Rate(Rate),
+    /// Playing over a path with losses: freezes, NACKs, retransmissions and latency
+    Loss(Loss),
+}
+
+/// Paths for the steps of a join.
+#[derive(Args)]
+pub(crate) struct Steps {
+    /// Round trip times in ms
+    #[arg(long, value_delimiter = ',', default_values_t = [0, 50, 100, 200])]
+    rtt: Vec<u32>,
+    /// Percentages of packets lost at random, each way
+    #[arg(long, value_delimiter = ',', default_values_t = [0.0, 5.0, 10.0])]
+    loss: Vec<f64>,
+    /// Joins in each row, spread evenly over the GOP
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    joins: u32,
+}
+
+/// Slow links.
+#[derive(Args)]
+pub(crate) struct Rate {
+    /// Rates of the link in Mbit/s
+    #[arg(long, value_delimiter = ',', default_values_t = [3.0, 5.0, 8.0, 20.0, 100.0])]
+    rate: Vec<f64>,
+    /// Rates of the video in Mbit/s
+    #[arg(long, value_delimiter = ',', default_values_t = [2.4, 6.0])]
+    stream: Vec<f64>,
+    /// Seconds from keyframe to keyframe: divisors of 40
+    #[arg(long, value_delimiter = ',', default_values_t = [2, 8], value_parser = gop)]
+    gop: Vec<u32>,
+    /// The longest time that a packet waits for the link, in ms
+    #[arg(long, default_value_t = 400)]
+    queue: u32,
+    /// Round trip times in ms
+    #[arg(long, value_delimiter = ',', default_values_t = [20])]
+    rtt: Vec<u32>,
+    /// Seconds to watch after the first frame
+    #[arg(long, default_value_t = 8)]
+    seconds: u32,
+    /// Joins in each row, spread evenly over the GOP
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    joins: u32,
+}
+
+/// Paths with losses.
+#[derive(Args)]
+pub(crate) struct Loss {
+    /// Percentages of packets lost at random, each way
+    #[arg(long, value_delimiter = ',', default_values_t = [0.0, 2.0, 5.0, 10.0])]
+    loss: Vec<f64>,
+    /// Round trip times in ms
+    #[arg(long, value_delimiter = ',', default_values_t = [50, 100, 200])]
+    rtt: Vec<u32>,
+    /// The greatest additional delay of a packet in ms, each way: it reorders packets
+    #[arg(long, default_value_t = 0)]
+    jitter: u32,
+    /// Seconds to watch after the first frame
+    #[arg(long, default_value_t = 20)]
+    seconds: u32,
+    /// Joins in each row, spread evenly over the GOP
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    joins: u32,
+}
+
+/// One table.
+pub(crate) struct Plan {
+    /// One for each row.
+    pub(crate) conditions: Vec<Condition>,
+    /// How to join.
+    pub(crate) target: Target,
+    /// Joins in each row.
+    pub(crate) joins: u32,
+    /// Seconds to watch after the first frame.
+    pub(crate) seconds: u32,
+    /// Columns of the table.
+    pub(crate) columns: &'static [Column],
+}
+
+/// The circumstances of a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Condition {
+    /// The stream.
+    pub(crate) stream: Stream,
+    /// The path.
+    pub(crate) path: PathSettings,
+}
+
+/// The player that joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A page that is there already, with an open connection to the gateway.
+    Whep,
+    /// The gateway's player page.
+    Page,
+}
+
+/// The stream where nothing else is asked for.
+const USUAL: Stream = Stream {
+    megabits: 2.4,
+    gop: 2,
+};
+
+impl Mode {
+    /// Returns the rows and the way to measure them.
+    pub(crate) fn plan(&self) -> Plan {
+        match self {
+            Self::Steps(steps) => steps.plan(Target::Whep),
+            Self::Page(steps) => steps.plan(Target::Page),
+            Self::Rate(rate) => rate.plan(),
+            Self::Loss(loss) => loss.plan(),
+        }
+    }
+}
+
+impl Steps {
+    fn plan(&self, target: Target) -> Plan {
+        Plan {
+            conditions: lossy(&self.rtt, &self.loss, 0),
+            target,
+            joins: self.joins,
+            seconds: 0,
+            columns: STEPS,
+        }
+    }
+}
+
+impl Loss {
+    fn plan(&self) -> Plan {
+        Plan {
+            conditions: lossy(&self.rtt, &self.loss, self.jitter),
+            target: Target::Whep,
+            joins: self.joins,
+            seconds: self.seconds,
+            columns: LOSS,
+        }
+    }
+}
+
+impl Rate {
+    fn plan(&self) -> Plan {
+        let mut conditions = Vec::new();
+        for &megabits in &self.stream {
+            for &gop in &self.gop {
+                for &rate in &self.rate {
+                    conditions.extend(self.rtt.iter().map(|&rtt| Condition {
+                        stream: Stream { megabits, gop },
+                        path: PathSettings {
+                            rtt: millis(rtt),
+                            bottleneck: Some(Bottleneck {
+                                megabits: rate,
+                                queue: millis(self.queue),
+                            }),
+                            ..PathSettings::default()
+                        },
+                    }));
+                }
+            }
+        }
+        Plan {
+            conditions,
+            target: Target::Whep,
+            joins: self.joins,
+            seconds: self.seconds,
+            columns: RATE,
+        }
+    }
+}
+
+fn lossy(rtts: &[u32], losses: &[f64], jitter: u32) -> Vec<Condition> {
+    let paths = rtts.iter().flat_map(|&rtt| {
+        losses.iter().map(move |&loss| PathSettings {
+            rtt: millis(rtt),
+            jitter: millis(jitter),
+            loss,
+            bottleneck: None,
+        })
+    });
+    paths
+        .map(|path| Condition {
+            stream: USUAL,
+            path,
+        })
+        .collect()
+}
+
+fn millis(millis: u32) -> Duration {
+    Duration::from_millis(millis.into())
+}
+
+/// Parses the seconds from keyframe to keyframe.
+fn gop(text: &str) -> Result<u32, String> {
+    let gop = text.parse().map_err(|error| format!("{error}"))?;
+    let divides = gop > 0 && CLIP.is_multiple_of(gop);
+    divides
+        .then_some(gop)
+        .ok_or_else(|| "not a divisor of 40".to_owned())
+}
