@@ -19,7 +19,9 @@ use distributary_webrtc::certificate::{Certificate, Fingerprint};
 use distributary_webrtc::dtls::{DtlsContext, DtlsError, DtlsRole};
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::log::{Log, LogLimits};
-use distributary_webrtc::peer::{CloseReason, MediaClock, Peer, PeerConfig, PeerEvent};
+use distributary_webrtc::peer::{
+    CloseReason, DelayPolicy, MediaClock, Peer, PeerConfig, PeerEvent,
+};
 use distributary_webrtc::rtcp::ntp::WallClock;
 use distributary_webrtc::rtp::StreamExtensions;
 use distributary_webrtc::send_buffer::SendBuffer;
@@ -82,6 +84,7 @@ impl Session {
             cname: Arc::from("cname"),
             start_pacing: 40_000_000,
             pace_frames: true,
+            playout_delay: DelayPolicy::Auto,
         };
         let clock = MediaClock {
             epoch: now,

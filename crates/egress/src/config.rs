@@ -6,7 +6,7 @@ use distributary_config::{Section, time};
 use distributary_hub::ViewerLimits;
 use serde::{Deserialize, Serialize};
 
-use crate::playout_delay::DelayBounds;
+use crate::playout_delay::PlayoutDelaySetting;
 
 /// Configuration of viewers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Section)]
@@ -30,7 +30,7 @@ pub struct ViewersConfig {
     /// Number of viewers of a stream on one shard from which audio is sent with the video frame
     /// after it: later by the time between two frames, and at a fraction of the cost.
     pub bundle_audio_from: usize,
-    /// Rate in bits per second at which a new viewer gets the GOP.
+    /// Highest rate in bits per second at which a new viewer gets the GOP, where its path carries it.
     pub start_pacing: u64,
     /// True if frames of many packets are sent at that rate, too.
     pub pacing: bool,
@@ -40,8 +40,8 @@ pub struct ViewersConfig {
     /// True if viewers are asked when each packet arrived, to estimate the bandwidth of their
     /// paths. Where they are not, or cannot tell, their own estimate is used.
     pub transport_feedback: bool,
-    /// Bounds for the playout delay of viewers, if any are sent.
-    pub playout_delay: DelayBounds,
+    /// The playout delay that viewers are asked to keep.
+    pub playout_delay: PlayoutDelaySetting,
     /// Time that packets are kept for retransmission.
     #[serde(with = "time")]
     pub history: Duration,
@@ -77,7 +77,7 @@ impl Default for ViewersConfig {
             pacing: true,
             tcp: true,
             transport_feedback: true,
-            playout_delay: DelayBounds::default(),
+            playout_delay: PlayoutDelaySetting::default(),
             history: Duration::from_secs(2),
             audio_red: false,
             require_video: false,

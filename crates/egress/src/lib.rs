@@ -18,4 +18,4 @@ mod state;
 mod udp;
 
 pub use config::ViewersConfig;
-pub use playout_delay::{DelayBounds, DelayError};
+pub use playout_delay::{PlayoutDelayError, PlayoutDelaySetting};

@@ -10,7 +10,7 @@ use distributary_webrtc::certificate::Certificate;
 use distributary_webrtc::data::{DataConfig, SCTP_PORT};
 use distributary_webrtc::dtls::{DtlsContext, DtlsRole};
 use distributary_webrtc::ice::Credentials;
-use distributary_webrtc::peer::{MediaClock, Peer, PeerConfig};
+use distributary_webrtc::peer::{DelayPolicy, MediaClock, Peer, PeerConfig};
 use distributary_webrtc::rtcp::ntp::WallClock;
 use distributary_webrtc::rtcp::{Packet, packets};
 use distributary_webrtc::rtp::StreamExtensions;
@@ -29,7 +29,7 @@ use crate::{ORIGIN, pieces};
 /// leads to an estimate within bounds.
 pub fn rtcp(data: &[u8]) {
     let mut now = *ORIGIN;
-    let mut path = PathEstimator::new(now);
+    let mut path = PathEstimator::new(now, 40_000_000, true);
     let at = path.sent_mut().clock(now);
     for _ in 0..600 {
         path.sent_mut().record(at, 1200);
@@ -250,6 +250,7 @@ fn peer() -> Peer {
         cname: Arc::from("cname"),
         start_pacing: 40_000_000,
         pace_frames: true,
+        playout_delay: DelayPolicy::Auto,
     };
     let clock = MediaClock {
         epoch: *ORIGIN,

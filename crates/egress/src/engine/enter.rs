@@ -87,10 +87,9 @@ fn peer_config(
     ice: Credentials,
     cname: Arc<str>,
 ) -> PeerConfig {
-    let delay = shared.config.viewers.playout_delay.playout_delay();
     let video = negotiated.video.as_ref().map(|video| SenderConfig {
         reorders: options.reorders,
-        ..SenderConfig::video(video, delay)
+        ..SenderConfig::video(video)
     });
     let audio = negotiated.audio.as_ref().map(SenderConfig::audio);
     PeerConfig {
@@ -104,5 +103,6 @@ fn peer_config(
         cname,
         start_pacing: shared.config.viewers.start_pacing,
         pace_frames: shared.config.viewers.pacing,
+        playout_delay: shared.config.viewers.playout_delay.policy(),
     }
 }

@@ -6,6 +6,7 @@ use distributary_hub::StreamStats;
 use distributary_media::AudioCodec;
 
 use crate::engine_config::EngineConfig;
+use crate::playout_delay::PlayoutDelaySetting;
 use crate::state::{EngineState, Identity};
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::sdp::{
@@ -42,7 +43,7 @@ fn extensions(config: &EngineConfig) -> Vec<HeaderExtension> {
     if config.viewers.transport_feedback {
         extensions.push(HeaderExtension::TransportWideCc);
     }
-    if config.viewers.playout_delay.playout_delay().is_some() {
+    if config.viewers.playout_delay != PlayoutDelaySetting::Viewer {
         extensions.push(HeaderExtension::PlayoutDelay);
     }
     extensions

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::queue::StandingQueue;
 use super::rate::{Congestion, Verdict};
 use super::sent::SentPackets;
+use super::train::TrainMeter;
 use super::trend::{DelayTrend, Usage};
 use crate::rtcp::TransportFeedback;
 use crate::rtcp::transport_cc::TICKS_PER_SECOND;
@@ -31,11 +32,15 @@ const SOME_LOSS: f64 = 0.1;
 /// Maximum number of feedback packets remembered for the delivered rate.
 const MAX_RECENT: usize = 32;
 
+/// Part of the reordering of the last feedback that still counts at the next, in percent.
+const REORDERING_KEPT: i64 = 97;
+
 /// Reads transport-wide feedback.
 #[derive(Debug)]
 pub(super) struct Arrivals {
     trend: DelayTrend,
     queue: StandingQueue,
+    trains: TrainMeter,
     clock: Option<Clock>,
     /// Arrival of the last packet of a feedback, and the bytes of the feedback.
     recent: VecDeque<(i64, usize)>,
@@ -44,6 +49,10 @@ pub(super) struct Arrivals {
     loss_began: i64,
     /// Loss over the last whole span.
     loss: f64,
+    /// The latest arrival of a packet, and by how much packets overtake each other: the most of the
+    /// last feedbacks, in microseconds.
+    latest: i64,
+    reordering: i64,
 }
 
 impl Default for Arrivals {
@@ -51,12 +60,15 @@ impl Default for Arrivals {
         Self {
             trend: DelayTrend::new(),
             queue: StandingQueue::default(),
+            trains: TrainMeter::default(),
             clock: None,
             recent: VecDeque::new(),
             lost: 0,
             received: 0,
             loss_began: 0,
             loss: 0.0,
+            latest: i64::MIN,
+            reordering: 0,
         }
     }
 }
@@ -84,22 +96,29 @@ impl Clock {
 }
 
 impl Arrivals {
+    /// Evaluates feedback. `is_probing`: the viewer is behind the live edge, so the packets show
+    /// what the path carries.
     pub(super) fn handle_feedback(
         &mut self,
         sent: &mut SentPackets,
         feedback: &TransportFeedback<'_>,
+        is_probing: bool,
     ) -> Verdict {
         let mut bytes = 0;
         let mut newest: Option<i64> = None;
         let mut shortest = i64::MAX;
+        let mut overtaken = 0;
         for packet in feedback.packets() {
             let Some(ticks) = packet.arrival else {
-                self.lost += usize::from(sent.is_awaited(packet.sequence));
+                self.lost += usize::from(sent.note_missing(packet.sequence));
                 continue;
             };
             let Some(packet) = sent.take(packet.sequence) else {
                 continue;
             };
+            if packet.was_missing {
+                self.lost = self.lost.saturating_sub(1);
+            }
             let clock = self.clock.get_or_insert(Clock {
                 ticks,
                 arrival: 0,
@@ -108,17 +127,37 @@ impl Arrivals {
             });
             let (arrival, at) = clock.advance(ticks, packet.at);
             self.trend.handle_packet(packet.at, arrival);
+            if is_probing {
+                let delay = arrival - at;
+                self.trains
+                    .handle_packet(packet.at, arrival, delay, packet.len);
+            }
+            overtaken = overtaken.max(self.latest.saturating_sub(arrival));
+            self.latest = self.latest.max(arrival);
             shortest = shortest.min(arrival - at);
             newest = newest.max(Some(arrival));
             bytes += packet.len;
             self.received += 1;
         }
+        self.reordering = overtaken.max(self.reordering * REORDERING_KEPT / 100);
         if let Some(newest) = newest {
             self.queue.handle_feedback(newest, shortest);
             self.note_delivered(newest, bytes);
             self.note_loss(newest);
         }
-        self.verdict()
+        Verdict {
+            probe: if is_probing {
+                self.trains.finish(self.queue.base())
+            } else {
+                None
+            },
+            ..self.verdict()
+        }
+    }
+
+    /// Returns by how many microseconds packets overtake each other on the path.
+    pub(super) fn reordering(&self) -> i64 {
+        self.reordering
     }
 
     /// Takes the current delay as the path's base delay.
@@ -183,6 +222,7 @@ impl Arrivals {
             congested,
             clear: standing < SHORT_QUEUE && usage == Usage::Normal && self.loss < SOME_LOSS,
             delivered: self.delivered(),
+            probe: None,
         }
     }
 }

@@ -6,20 +6,25 @@
 //! * `arrivals`: transport-wide feedback as input of these.
 //! * `reports`: receiver reports and REMB, for viewers without transport-wide feedback.
 //! * `rate`: the estimate, and the limit on the send rate.
+//! * `catch_up`: the rate for viewers behind the live edge; `train`: what feedback on packets sent
+//!   together shows.
 
 mod arrivals;
+mod catch_up;
 mod queue;
 mod rate;
 mod reports;
 pub mod sent;
 #[cfg(test)]
 mod tests;
+mod train;
 mod trend;
 
 use std::time::{Duration, Instant};
 
 use crate::rtcp::{ReportBlock, TransportFeedback};
 use arrivals::Arrivals;
+use catch_up::CatchUpRate;
 use rate::{Outcome, RateController};
 use reports::Reports;
 
@@ -27,6 +32,14 @@ pub use sent::{SendClock, SentPackets};
 
 /// The assumed round-trip time before it is known.
 pub const DEFAULT_ROUND_TRIP: Duration = Duration::from_millis(100);
+
+/// Packets that overtake each other by less than this do not matter; more than this is something
+/// else.
+const LEAST_REORDERING: Duration = Duration::from_millis(10);
+const MOST_REORDERING: Duration = Duration::from_millis(200);
+
+/// Standing queue in milliseconds from which on losses are taken for those of the queue.
+const SOME_QUEUE: f64 = 40.0;
 
 /// Estimates the bandwidth of the path to one viewer, in the manner of draft-ietf-rmcat-gcc-02.
 ///
@@ -39,17 +52,30 @@ pub struct PathEstimator {
     arrivals: Option<Box<Arrivals>>,
     reports: Reports,
     rate: RateController,
+    catch_up: CatchUpRate,
+    /// Time that packets wait in standing queues by the last report, in milliseconds.
+    queue: f64,
+    /// Rate of the stream in bits per second, as the sender told it last.
+    stream_rate: u64,
+    /// True if transport-wide feedback was negotiated.
+    expects_feedback: bool,
     round_trip: Option<Duration>,
 }
 
 impl PathEstimator {
-    /// Creates an estimator without any knowledge of the path.
-    pub fn new(now: Instant) -> Self {
+    /// Creates an estimator without any knowledge of the path. `most` is the highest rate for a
+    /// viewer behind the live edge, in bits per second. `expects_feedback`: transport-wide feedback
+    /// was negotiated.
+    pub fn new(now: Instant, most: u64, expects_feedback: bool) -> Self {
         Self {
             sent: SentPackets::default(),
             arrivals: None,
             reports: Reports::new(),
             rate: RateController::new(now),
+            catch_up: CatchUpRate::new(most, expects_feedback),
+            queue: 0.0,
+            stream_rate: 0,
+            expects_feedback,
             round_trip: None,
         }
     }
@@ -78,6 +104,52 @@ impl PathEstimator {
         self.round_trip
     }
 
+    /// Returns the rate in bits per second for a viewer that is behind the live edge of a stream of
+    /// `stream_rate`. `is_keyframe`: its decoder waits for the keyframe that is being sent.
+    pub fn catch_up_rate(&mut self, stream_rate: u64, is_keyframe: bool) -> u64 {
+        self.stream_rate = stream_rate;
+        if is_keyframe {
+            self.catch_up.keyframe_rate(stream_rate)
+        } else {
+            self.catch_up.rate(stream_rate)
+        }
+    }
+
+    /// Returns whether the path is known to carry no more than [`Self::catch_up_rate`].
+    pub fn is_explored(&self) -> bool {
+        self.catch_up.is_found()
+    }
+
+    /// Records that `bytes` are sent to a viewer that is behind the live edge.
+    pub fn note_catch_up(&mut self, now: Instant, bytes: usize) {
+        self.catch_up.note_sent(now, bytes);
+    }
+
+    /// Handles a NACK.
+    pub fn handle_nack(&mut self, now: Instant) {
+        if !self.expects_feedback && self.catch_up.is_used() {
+            self.catch_up.handle_loss(now, self.stream_rate);
+        }
+    }
+
+    /// Returns the time by which packets overtake each other; zero if it is short or unknown.
+    pub fn reordering(&self) -> Duration {
+        let micros = self
+            .arrivals
+            .as_ref()
+            .map_or(0, |arrivals| arrivals.reordering());
+        let time = Duration::from_micros(micros.max(0).unsigned_abs());
+        if time < LEAST_REORDERING {
+            return Duration::ZERO;
+        }
+        time.min(MOST_REORDERING)
+    }
+
+    /// Returns whether packets wait in a queue of the path, so that losses are no chance.
+    pub fn is_queueing(&self) -> bool {
+        self.limit().is_some() || self.queue > SOME_QUEUE
+    }
+
     /// Records that the limit delays the stream.
     pub fn note_held(&mut self, now: Instant) {
         self.rate.note_held(now);
@@ -86,8 +158,17 @@ impl PathEstimator {
     /// Handles transport-wide feedback.
     pub fn handle_feedback(&mut self, now: Instant, feedback: &TransportFeedback<'_>) {
         let arrivals = self.arrivals.get_or_insert_default();
-        let verdict = arrivals.handle_feedback(&mut self.sent, feedback);
+        let is_probing = self.catch_up.is_used();
+        let verdict = arrivals.handle_feedback(&mut self.sent, feedback, is_probing);
         let round_trip = self.round_trip.unwrap_or(DEFAULT_ROUND_TRIP);
+        self.queue = verdict.queue;
+        if let Some(probe) = verdict.probe {
+            self.catch_up.handle_probe(now, probe, self.stream_rate);
+            let rate = self.catch_up.rate(self.stream_rate);
+            if self.catch_up.is_found() && rate < self.stream_rate {
+                self.rate.begin_limit(now, rate, verdict);
+            }
+        }
         if self.rate.update(now, verdict, round_trip) == Outcome::QueueIsNotOurs {
             arrivals.rebase();
         }
@@ -107,6 +188,9 @@ impl PathEstimator {
         if self.arrivals.is_none()
             && let Some(verdict) = verdict
         {
+            self.queue = verdict.queue;
+            let queue = Duration::from_secs_f64((verdict.queue / 1000.0).max(0.0));
+            self.catch_up.handle_queue(now, queue, self.stream_rate);
             let round_trip = self.round_trip.unwrap_or(DEFAULT_ROUND_TRIP);
             if self.rate.update(now, verdict, round_trip) == Outcome::QueueIsNotOurs {
                 self.reports.rebase();

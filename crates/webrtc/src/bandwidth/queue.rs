@@ -56,6 +56,11 @@ impl StandingQueue {
         self.recent.push_back((arrival, shortest));
     }
 
+    /// Returns the delay of the empty path, in microseconds; 0 if unknown.
+    pub(super) fn base(&self) -> i64 {
+        self.base.map_or(0, |(present, before)| present.min(before))
+    }
+
     /// Returns the shortest queueing delay over the last quarter of a second, in microseconds; 0 if
     /// unknown.
     pub(super) fn standing(&self) -> i64 {

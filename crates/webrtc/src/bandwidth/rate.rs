@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::train::Probe;
+
 /// Factor of a decrease, on the delivered rate (draft-ietf-rmcat-gcc-02 section 5.5).
 const DECREASE: f64 = 0.85;
 
@@ -51,6 +53,8 @@ pub(super) struct Verdict {
     pub(super) clear: bool,
     /// Delivered rate in bits per second.
     pub(super) delivered: Option<f64>,
+    /// What the packets show about the path, if the viewer is catching up.
+    pub(super) probe: Option<Probe>,
 }
 
 /// The symptom of a slow path.
@@ -120,6 +124,21 @@ impl RateController {
     /// the stream.
     pub(super) fn limit(&self) -> Option<u64> {
         self.limit.as_ref().and(self.rate())
+    }
+
+    /// Limits the send rate to `rate` bits per second at once: packets that were sent together have
+    /// shown that the path is slower than the stream.
+    pub(super) fn begin_limit(&mut self, now: Instant, rate: u64, verdict: Verdict) {
+        if self.limit.is_some() {
+            return;
+        }
+        self.limit = Some(Limit {
+            held: now,
+            vain: 1,
+            before: verdict,
+        });
+        self.decreased = Some(now);
+        self.rate = Some((rate as f64).clamp(MIN_RATE, MAX_RATE));
     }
 
     /// Records that the stream is behind while it is limited.

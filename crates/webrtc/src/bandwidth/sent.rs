@@ -37,10 +37,13 @@ pub struct SendClock(u32);
 struct Slot {
     /// Microseconds since the origin, modulo 2^32.
     at: u32,
-    /// Bytes; 0 when there is no packet, or feedback has come.
+    /// Bytes, and [`MISSING`]; 0 when there is no packet, or it has arrived.
     len: u16,
     sequence: u16,
 }
+
+/// Set in the length of a packet that feedback has reported as missing.
+const MISSING: u16 = 1 << 15;
 
 /// A packet that feedback has come for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,8 @@ pub struct Sent {
     pub at: u32,
     /// Its length in bytes.
     pub len: usize,
+    /// True if earlier feedback reported it as missing: others have overtaken it.
+    pub was_missing: bool,
 }
 
 impl SentPackets {
@@ -76,7 +81,7 @@ impl SentPackets {
         if let Some(slot) = self.slots.get_mut(usize::from(sequence) & mask) {
             *slot = Slot {
                 at: at.0,
-                len: len as u16,
+                len: len as u16 & !MISSING,
                 sequence,
             };
         }
@@ -95,19 +100,25 @@ impl SentPackets {
         let len = std::mem::take(&mut slot.len);
         (len > 0).then_some(Sent {
             at: slot.at,
-            len: usize::from(len),
+            len: usize::from(len & !MISSING),
+            was_missing: len & MISSING != 0,
         })
     }
 
-    /// Returns whether the packet with this sequence number is known and no feedback has come for
-    /// it.
-    pub fn is_awaited(&self, sequence: u16) -> bool {
-        let slot = self
-            .slots
-            .len()
-            .checked_sub(1)
-            .and_then(|mask| self.slots.get(usize::from(sequence) & mask));
-        slot.is_some_and(|slot| slot.sequence == sequence && slot.len > 0)
+    /// Records that the packet with this sequence number has not arrived by the time of a feedback.
+    /// Returns whether that is news: the packet is known, and was not reported before.
+    pub fn note_missing(&mut self, sequence: u16) -> bool {
+        let Some(mask) = self.slots.len().checked_sub(1) else {
+            return false;
+        };
+        let Some(slot) = self.slots.get_mut(usize::from(sequence) & mask) else {
+            return false;
+        };
+        let is_news = slot.sequence == sequence && slot.len > 0 && slot.len & MISSING == 0;
+        if is_news {
+            slot.len |= MISSING;
+        }
+        is_news
     }
 
     /// Grows the ring when it has lost a packet that was sent recently.
@@ -136,6 +147,30 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    fn received(at: u32, len: usize) -> Sent {
+        Sent {
+            at,
+            len,
+            was_missing: false,
+        }
+    }
+
+    #[test]
+    fn packet_reported_as_missing_is_news_once_and_can_still_arrive() {
+        let mut sent = SentPackets::default();
+        assert!(!sent.note_missing(0));
+        let at = sent.clock(Instant::now());
+        sent.record(at, 1200);
+        assert!(sent.note_missing(0));
+        assert!(!sent.note_missing(0));
+        let late = Sent {
+            was_missing: true,
+            ..received(0, 1200)
+        };
+        assert_eq!(sent.take(0), Some(late));
+        assert!(!sent.note_missing(0), "it has arrived");
+    }
+
     #[test]
     fn packet_is_found_once_by_its_number() {
         let start = Instant::now();
@@ -145,9 +180,9 @@ mod tests {
         assert_eq!(sent.record(at, 1200), 0);
         let at = sent.clock(start + Duration::from_millis(3));
         assert_eq!(sent.record(at, 900), 1);
-        assert_eq!(sent.take(1), Some(Sent { at: 3000, len: 900 }));
+        assert_eq!(sent.take(1), Some(received(3000, 900)));
         assert_eq!(sent.take(1), None);
-        assert_eq!(sent.take(0), Some(Sent { at: 0, len: 1200 }));
+        assert_eq!(sent.take(0), Some(received(0, 1200)));
         assert_eq!(sent.take(2), None, "not sent");
     }
 

@@ -37,7 +37,7 @@ impl Path {
         let start = Instant::now();
         Self {
             start,
-            estimator: PathEstimator::new(start),
+            estimator: PathEstimator::new(start, 40_000_000, true),
             now: 0,
             capacity,
             free_at: 0,
@@ -287,7 +287,7 @@ fn report_seconds(
 #[test]
 fn without_transport_feedback_the_round_trip_shows_a_queue() {
     let mut at = Instant::now();
-    let mut estimator = PathEstimator::new(at);
+    let mut estimator = PathEstimator::new(at, 40_000_000, false);
     let mut sent = 0;
     report_seconds(&mut estimator, &mut at, &mut sent, 30, (4_000_000, 20, 3));
     assert_eq!(estimator.limit(), None);
@@ -302,7 +302,7 @@ fn without_transport_feedback_the_round_trip_shows_a_queue() {
 #[test]
 fn low_remb_counts_only_with_loss_or_a_queue() {
     let mut at = Instant::now();
-    let mut estimator = PathEstimator::new(at);
+    let mut estimator = PathEstimator::new(at, 40_000_000, false);
     let mut sent = 0;
     estimator.handle_remb(1_000_000);
     report_seconds(&mut estimator, &mut at, &mut sent, 30, (4_000_000, 20, 0));
@@ -315,7 +315,7 @@ fn low_remb_counts_only_with_loss_or_a_queue() {
 #[test]
 fn estimate_stays_within_bounds_for_any_input() {
     let mut at = Instant::now();
-    let mut estimator = PathEstimator::new(at);
+    let mut estimator = PathEstimator::new(at, 40_000_000, false);
     let mut sent = 0;
     let much = 1_000_000_000_000;
     report_seconds(&mut estimator, &mut at, &mut sent, 5, (much, 20, 0));

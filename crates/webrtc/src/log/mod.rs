@@ -79,6 +79,11 @@ impl Log {
         self.clock_rate
     }
 
+    /// Returns the rate of the packets kept, in bits per second, to within some percent.
+    pub fn bit_rate(&self) -> u64 {
+        self.window.bit_rate()
+    }
+
     /// Sets whether the last packet of each frame is padded to the length of the one before it, so
     /// that audio can be sent after it with the same system call.
     pub fn set_padding(&mut self, pads: bool) {

@@ -9,6 +9,9 @@ use super::packet::LoggedPacket;
 /// finish their current frame and move to the new keyframe.
 const HANDOVER_TIME: Duration = Duration::from_millis(200);
 
+/// The rate of a log is computed over at least this time.
+const LEAST_RATE_SPAN: Duration = Duration::from_secs(1);
+
 /// Bounds of a log.
 #[derive(Clone, Copy, Debug)]
 pub struct LogLimits {
@@ -95,6 +98,17 @@ impl Window {
     /// Returns the memory that the packets take, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Returns the rate of the packets kept, in bits per second: their memory over the time since
+    /// the oldest came, so a little more than is sent.
+    pub(super) fn bit_rate(&self) -> u64 {
+        let (Some(first), Some(last)) = (self.packets.front(), self.packets.back()) else {
+            return 0;
+        };
+        let span = last.at.saturating_duration_since(first.at);
+        let millis = span.max(LEAST_RATE_SPAN).as_millis() as u64;
+        self.bytes as u64 * 8000 / millis
     }
 
     /// Begins a GOP with the keyframe that starts with the packet `start` and arrived at `now`.

@@ -120,6 +120,7 @@ impl Media {
             let round_trip = self.round_trip(block, now);
             self.path
                 .handle_report(now, block, round_trip, video.octets + audio.octets);
+            self.adapt_playout_delay(now);
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use distributary_media::MediaTime;
 
 use super::control::Control;
+use super::playout_delay::{DelayController, DelayPolicy, PathState};
 use super::{MediaClock, PeerConfig, PeerStats};
 use crate::bandwidth::PathEstimator;
 use crate::log::Log;
@@ -52,12 +53,15 @@ pub(super) struct Media {
     pub(super) audio: Option<RtpSender>,
     pub(super) clock: MediaClock,
     cname: Arc<str>,
-    start_pacing: u64,
     pace_frames: bool,
     /// Set while the viewer is behind the live edge, or its path slower than the stream.
     pacer: Option<Pacer>,
+    /// True if the pacer or a full buffer held back packets that are in the log.
+    is_behind: bool,
     retransmit_pacer: Pacer,
     pub(super) path: PathEstimator,
+    /// Set if the playout delay follows the path.
+    delay: Option<DelayController>,
     /// The viewer's RTCP feedback.
     pub(super) control: Control,
     /// When sender reports are due.
@@ -76,19 +80,26 @@ impl Media {
         now: Instant,
     ) -> Self {
         let sender = |config: SenderConfig| RtpSender::new(config, random_start());
+        let has_feedback = |config: &SenderConfig| config.has_transport_feedback();
+        let expects_feedback = config.video.as_ref().is_some_and(has_feedback);
+        let mut video = config.video.map(sender);
+        if let (DelayPolicy::Fixed(delay), Some(video)) = (config.playout_delay, &mut video) {
+            video.set_playout_delay(now, delay);
+        }
         Self {
             sealer: SrtpSealer::new(&keys.local),
             rtcp_sealer: SrtcpSealer::new(&keys.local),
             rtcp_opener: SrtcpOpener::new(&keys.remote),
-            video: config.video.map(sender),
+            video,
             audio: config.audio.map(sender),
             clock,
             cname: Arc::clone(&config.cname),
-            start_pacing: config.start_pacing,
             pace_frames: config.pace_frames,
             pacer: Some(Pacer::new(config.start_pacing, now)),
+            is_behind: true,
             retransmit_pacer: Pacer::new(RETRANSMIT_RATE, now),
-            path: PathEstimator::new(now),
+            path: PathEstimator::new(now, config.start_pacing, expects_feedback),
+            delay: (config.playout_delay == DelayPolicy::Auto).then(DelayController::default),
             control: Control::default(),
             next_report: now,
             is_audio_due: false,
@@ -109,7 +120,7 @@ impl Media {
     }
 
     pub(super) fn is_catching_up(&self) -> bool {
-        self.pacer.is_some()
+        self.pacer.is_some() && self.is_behind
     }
 
     pub(super) fn send(
@@ -121,8 +132,10 @@ impl Media {
     ) -> Progress {
         let tracks_before = self.begun_tracks();
         let limit = self.path.limit();
-        self.pace_large_frame(video_log, now);
-        self.set_pace(limit, now);
+        let is_opening = self.video.as_ref().is_some_and(RtpSender::is_opening);
+        let catch_up = self.path.catch_up_rate(video_log.bit_rate(), is_opening);
+        self.pace_large_frame(video_log, catch_up, now);
+        self.set_pace(limit, catch_up, now);
         let before = buffer.len();
         let mut wire = Wire::new(now, &self.clock, &self.sealer, buffer, self.path.sent_mut());
         // A frame that fills the buffer must not delay the audio. At the live edge none does, and
@@ -145,7 +158,11 @@ impl Media {
         if !audio_first && send_audio(&mut self.audio, audio_log, &mut wire) == Progress::Behind {
             progress = Progress::Behind;
         }
+        self.is_behind = progress == Progress::Behind;
         let total = buffer.len() - before;
+        if self.pacer.is_some() && total > 0 {
+            self.path.note_catch_up(now, total);
+        }
         if limit.is_some() {
             self.spend(total);
             if self
@@ -159,9 +176,14 @@ impl Media {
             match video_progress {
                 Progress::Behind if self.pacer.is_some() => self.spend(total - audio_len),
                 // The socket buffer was full, so send at a slower pace from here on.
-                Progress::Behind => self.pacer = Some(Pacer::new(self.start_pacing, now)),
+                Progress::Behind => self.pacer = Some(pacer(&self.path, catch_up, now)),
                 Progress::AtHead | Progress::Waiting => self.pacer = None,
             }
+        }
+        if is_opening && self.video.as_ref().is_some_and(|video| !video.is_opening()) {
+            // What is left of the credit for the keyframe is not for the frames that follow.
+            let rate = self.path.catch_up_rate(video_log.bit_rate(), false);
+            self.pacer = Some(Pacer::smooth(rate, now));
         }
         if self.begun_tracks() != tracks_before {
             // At once, so that the browser can synchronise audio and video from the first frame.
@@ -172,26 +194,27 @@ impl Media {
 
     /// Starts pacing if a frame is too large for the queues of a slow last mile, so that it is
     /// spread over some milliseconds. Newcomers get the GOP at the same pace.
-    fn pace_large_frame(&mut self, video_log: &Log, now: Instant) {
+    fn pace_large_frame(&mut self, video_log: &Log, rate: u64, now: Instant) {
         let pending = self
             .video
             .as_ref()
             .map_or(0, |video| video.pending(video_log));
         if self.pace_frames && pending > LARGE_FRAME {
             self.pacer
-                .get_or_insert_with(|| Pacer::new(self.start_pacing, now));
+                .get_or_insert_with(|| pacer(&self.path, rate, now));
         }
     }
 
-    /// Paces packets to the path bandwidth if the path is slower than the stream.
-    fn set_pace(&mut self, limit: Option<u64>, now: Instant) {
+    /// Paces packets to the path bandwidth if the path is slower than the stream, and to the rate
+    /// for catching up otherwise.
+    fn set_pace(&mut self, limit: Option<u64>, catch_up: u64, now: Instant) {
         let Some(limit) = limit.filter(|_| self.video.is_some()) else {
             if let Some(pacer) = &mut self.pacer {
-                pacer.set_rate(self.start_pacing, now);
+                pacer.set_rate(catch_up, now);
             }
             return;
         };
-        let rate = limit.min(self.start_pacing);
+        let rate = limit.min(catch_up);
         self.pacer
             .get_or_insert_with(|| Pacer::smooth(rate, now))
             .set_rate(rate, now);
@@ -214,14 +237,19 @@ impl Media {
             && !is_slow
             && video.replay(video_log, now, round_trip.unwrap_or_default())
         {
+            let rate = self.path.catch_up_rate(video_log.bit_rate(), true);
             self.pacer
-                .get_or_insert_with(|| Pacer::new(self.start_pacing, now));
+                .get_or_insert_with(|| pacer(&self.path, rate, now));
+            self.is_behind = true;
         }
         if self.control.nacks.is_empty() {
             return;
         }
+        self.path.handle_nack(now);
         let (least, most) = RESEND_INTERVAL;
+        let reordering = self.path.reordering();
         let interval = round_trip.map_or(FIRST_RESEND_INTERVAL, |time| time.clamp(least, most));
+        let interval = interval + reordering;
         let mut credit = self.retransmit_pacer.credit(now);
         if let Some(pacer) = self.pacer.as_mut().filter(|_| is_slow) {
             credit = credit.min(pacer.credit(now));
@@ -232,11 +260,30 @@ impl Media {
             if total >= credit {
                 break;
             }
-            total += video.retransmit(sequence, video_log, interval, &mut wire);
+            total += video.retransmit(sequence, video_log, interval, reordering, &mut wire);
         }
         self.retransmit_pacer.spend(total);
         if is_slow {
             self.spend(total);
+        }
+        self.adapt_playout_delay(now);
+    }
+
+    /// Lets the playout delay follow the losses of the path.
+    pub(super) fn adapt_playout_delay(&mut self, now: Instant) {
+        let (Some(controller), Some(video)) = (&mut self.delay, &mut self.video) else {
+            return;
+        };
+        let stats = video.stats();
+        let path = PathState {
+            packets: stats.packets,
+            resent: stats.retransmitted,
+            round_trip: self.path.round_trip(),
+            reordering: self.path.reordering(),
+            is_queueing: self.path.is_queueing(),
+        };
+        if let Some(delay) = controller.update(now, path) {
+            video.set_playout_delay(now, delay);
         }
     }
 
@@ -344,6 +391,7 @@ impl Media {
             round_trip: self.path.round_trip(),
             bandwidth: self.path.estimate(),
             is_limited: self.path.limit().is_some(),
+            playout_delay: self.delay.as_ref().map(DelayController::asked),
             ..self.control.stats
         }
     }
@@ -364,6 +412,16 @@ impl Media {
 fn send_audio(audio: &mut Option<RtpSender>, log: &Log, wire: &mut Wire<'_>) -> Progress {
     let send = |audio: &mut RtpSender| audio.send_audio(log, wire);
     audio.as_mut().map_or(Progress::AtHead, send)
+}
+
+/// Returns a pacer of `rate` bits per second. A burst would only queue on a path that is known to
+/// carry no more.
+fn pacer(path: &PathEstimator, rate: u64, now: Instant) -> Pacer {
+    if path.is_explored() {
+        Pacer::smooth(rate, now)
+    } else {
+        Pacer::new(rate, now)
+    }
 }
 
 fn random_start() -> RandomStart {
@@ -414,6 +472,7 @@ mod tests {
             cname: "cname".into(),
             start_pacing: 40_000_000,
             pace_frames,
+            playout_delay: DelayPolicy::Auto,
         };
         let key = master(SrtpProfile::AeadAes128Gcm, 1);
         let keys = SrtpKeys {

@@ -3,6 +3,7 @@
 mod control;
 mod data;
 mod media;
+mod playout_delay;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -23,6 +24,8 @@ use crate::send_buffer::SendBuffer;
 use crate::sender::{Progress, SenderConfig, SenderStats};
 use crate::srtp::SrtpProfile;
 use media::Media;
+
+pub use playout_delay::DelayPolicy;
 
 /// Timeout of ICE and DTLS from the first valid check on.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -50,10 +53,12 @@ pub struct PeerConfig {
     pub data: Option<DataConfig>,
     /// Canonical name of both (RFC 7022).
     pub cname: Arc<str>,
-    /// Rate in bits per second at which a newcomer gets the GOP.
+    /// Highest rate in bits per second at which a newcomer gets the GOP.
     pub start_pacing: u64,
     /// True if frames of many packets are sent at that pace, too.
     pub pace_frames: bool,
+    /// Bounds of the playout delay, for viewers that support the extension.
+    pub playout_delay: DelayPolicy,
 }
 
 /// The clocks of a stream, for its sender reports.
@@ -174,6 +179,9 @@ pub struct PeerStats {
     /// True if the path is slower than the stream, so that the send rate is limited to the
     /// estimate.
     pub is_limited: bool,
+    /// Lower bound of the playout delay that the viewer was asked for; `None` if it does not follow
+    /// the path.
+    pub playout_delay: Option<Duration>,
     /// Packets that the viewer sent a NACK for.
     pub nacks: u64,
     /// Keyframes the viewer asked for.

@@ -30,19 +30,9 @@ pub struct StreamExtensions {
     /// Sequence number of the transport (draft-holmer-rmcat-transport-wide-cc-extensions-01).
     pub transport_wide_cc: Option<ExtensionId>,
     /// Bounds for the delay that the receiver adds.
-    pub playout_delay: Option<(ExtensionId, PlayoutDelay)>,
+    pub playout_delay: Option<ExtensionId>,
     /// Capture time of the audio or video frame, by our clock.
     pub abs_capture_time: Option<ExtensionId>,
-}
-
-impl StreamExtensions {
-    /// Returns the extensions without the playout delay, which retransmissions do not carry.
-    pub(crate) fn without_delay(self) -> Self {
-        Self {
-            playout_delay: None,
-            ..self
-        }
-    }
 }
 
 /// The value of `a=mid`, at most 16 bytes: the limit of the one-byte form.
@@ -99,8 +89,10 @@ impl PlayoutDelay {
 /// The extensions of a packet that not every packet has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extras {
-    /// The mid and the playout delay.
+    /// The mid.
     pub announcement: bool,
+    /// The bounds of the playout delay.
+    pub playout_delay: Option<PlayoutDelay>,
     /// The capture time.
     pub capture_time: bool,
 }
@@ -109,6 +101,7 @@ impl Extras {
     /// The extensions that announce a stream until a receiver report names it.
     pub const ANNOUNCEMENT: Self = Self {
         announcement: true,
+        playout_delay: None,
         capture_time: false,
     };
 }
@@ -179,7 +172,7 @@ impl HeaderTemplate {
         if let Some((id, mid)) = mid.filter(|_| extras.announcement) {
             template.push(id, mid.as_bytes());
         }
-        if let Some((id, delay)) = playout_delay.filter(|_| extras.announcement) {
+        if let Some((id, delay)) = playout_delay.zip(extras.playout_delay) {
             template.push(id, &delay.to_bytes());
         }
         if let Some(id) = abs_capture_time.filter(|_| extras.capture_time) {
@@ -272,7 +265,7 @@ mod tests {
             mid: Some((id(4), Mid::new(mid).unwrap())),
             abs_send_time: Some(id(2)),
             transport_wide_cc: Some(id(3)),
-            playout_delay: PlayoutDelay::from_millis(0, 200).map(|delay| (id(5), delay)),
+            playout_delay: Some(id(5)),
             abs_capture_time: Some(id(12)),
         }
     }
@@ -324,6 +317,7 @@ mod tests {
     fn announcement_names_the_section_and_the_delay() {
         let extras = Extras {
             announcement: true,
+            playout_delay: PlayoutDelay::from_millis(0, 200),
             capture_time: false,
         };
         let bytes = written(&HeaderTemplate::new(108, 5, &all("v1"), extras));
@@ -337,6 +331,7 @@ mod tests {
     fn capture_time_comes_with_a_zero_offset() {
         let extras = Extras {
             announcement: false,
+            playout_delay: None,
             capture_time: true,
         };
         let mut template = HeaderTemplate::new(108, 5, &all("0"), extras);
@@ -355,6 +350,7 @@ mod tests {
     fn elements_that_do_not_fit_are_omitted() {
         let extras = Extras {
             announcement: true,
+            playout_delay: PlayoutDelay::from_millis(0, 200),
             capture_time: true,
         };
         for mid in ["0", "video0", "sixteen-letters-"] {

@@ -3,7 +3,7 @@
 use distributary_media::VideoCodec;
 
 use crate::rtp::StreamExtensions;
-use crate::rtp::extension::{Mid, PlayoutDelay};
+use crate::rtp::extension::Mid;
 use crate::sdp::{
     ExtensionId, HeaderExtension, NegotiatedAudio, NegotiatedRtx, NegotiatedVideo, Token,
 };
@@ -45,9 +45,8 @@ pub enum Resend {
 }
 
 impl SenderConfig {
-    /// Returns the parameters of the negotiated video. `playout_delay` is sent if the viewer
-    /// supports the extension.
-    pub fn video(video: &NegotiatedVideo, playout_delay: Option<PlayoutDelay>) -> Self {
+    /// Returns the parameters of the negotiated video.
+    pub fn video(video: &NegotiatedVideo) -> Self {
         let resend = match video.rtx {
             Some(NegotiatedRtx { payload_type, ssrc }) => Resend::Rtx { ssrc, payload_type },
             // Some players send NACKs without having negotiated RTX.
@@ -59,7 +58,7 @@ impl SenderConfig {
             payload_type: video.payload_type,
             red: None,
             resend,
-            extensions: extensions(&video.extensions, video.mid.as_ref(), playout_delay),
+            extensions: extensions(&video.extensions, video.mid.as_ref()),
             reorders: false,
         }
     }
@@ -72,9 +71,14 @@ impl SenderConfig {
             payload_type: audio.payload_type,
             red: audio.red,
             resend: Resend::Never,
-            extensions: extensions(&audio.extensions, audio.mid.as_ref(), None),
+            extensions: extensions(&audio.extensions, audio.mid.as_ref()),
             reorders: false,
         }
+    }
+
+    /// Returns whether the viewer reports the arrival of each packet.
+    pub fn has_transport_feedback(&self) -> bool {
+        self.usable_extensions().transport_wide_cc.is_some()
     }
 
     /// Returns the payload type of packets.
@@ -102,12 +106,8 @@ impl SenderConfig {
     }
 }
 
-/// Returns the negotiated extensions with their values.
-fn extensions(
-    agreed: &[(HeaderExtension, ExtensionId)],
-    mid: Option<&Token>,
-    playout_delay: Option<PlayoutDelay>,
-) -> StreamExtensions {
+/// Returns the negotiated extensions.
+fn extensions(agreed: &[(HeaderExtension, ExtensionId)], mid: Option<&Token>) -> StreamExtensions {
     let id = |wanted: HeaderExtension| {
         let mut agreed = agreed.iter();
         agreed
@@ -118,7 +118,7 @@ fn extensions(
         mid: id(HeaderExtension::Mid).zip(mid.and_then(|mid| Mid::new(mid.as_str()))),
         abs_send_time: id(HeaderExtension::AbsSendTime),
         transport_wide_cc: id(HeaderExtension::TransportWideCc),
-        playout_delay: id(HeaderExtension::PlayoutDelay).zip(playout_delay),
+        playout_delay: id(HeaderExtension::PlayoutDelay),
         abs_capture_time: id(HeaderExtension::AbsCaptureTime),
     }
 }

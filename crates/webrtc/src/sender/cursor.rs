@@ -167,6 +167,11 @@ impl Cursor {
         }
     }
 
+    /// Returns whether the frame at the cursor is the first since the cursor was moved.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
     /// Returns the index of the next packet.
     pub(super) fn next_index(&self) -> u64 {
         self.next_index

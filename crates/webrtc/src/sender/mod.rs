@@ -19,7 +19,7 @@ use crate::bandwidth::{SendClock, SentPackets};
 use crate::log::{Log, LoggedPacket, OSN_LEN};
 use crate::peer::MediaClock;
 use crate::rtcp::{ReportBlock, SenderInfo};
-use crate::rtp::extension::{Extras, PacketFields};
+use crate::rtp::extension::{Extras, PacketFields, PlayoutDelay};
 use crate::rtp::{HeaderTemplate, Payload, red};
 use crate::send_buffer::SendBuffer;
 use crate::srtp::SrtpSealer;
@@ -32,6 +32,10 @@ pub use cursor::MAX_BEHIND;
 
 /// Interval at which a stream tells its capture time; receivers interpolate
 const CAPTURE_TIME_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Bounds of the playout delay are sent with each frame for this long after they were set: the
+/// packets of some frames may be lost, and retransmissions do not carry them.
+const PLAYOUT_DELAY_TIME: Duration = Duration::from_secs(1);
 
 /// Set in the first byte of the header when padding follows the payload (RFC 3550 section 5.1).
 const PADDING_BIT: u8 = 0x20;
@@ -82,6 +86,8 @@ pub struct RtpSender {
     is_known: bool,
     /// When the capture time is due next.
     next_capture_time: Option<Instant>,
+    /// The bounds of the playout delay, if any were set, and until when they are sent.
+    playout_delay: Option<(PlayoutDelay, Instant)>,
     recent_resends: RecentResends,
     reception: Reception,
     stats: SenderStats,
@@ -125,9 +131,8 @@ impl RtpSender {
         };
         let (extensions, extras) = (&config.extensions, Extras::ANNOUNCEMENT);
         // Retransmissions are so few that naming their media section costs nothing.
-        let rtx_header = |(ssrc, payload_type)| {
-            HeaderTemplate::new(payload_type, ssrc, &extensions.without_delay(), extras)
-        };
+        let rtx_header =
+            |(ssrc, payload_type)| HeaderTemplate::new(payload_type, ssrc, extensions, extras);
         Self {
             cursor: Cursor::new(first(start.sequence), config.codec, config.reorders),
             next_rtx_index: first(start.rtx_sequence),
@@ -137,6 +142,7 @@ impl RtpSender {
             rtx_header: config.rtx().map(rtx_header),
             is_known: false,
             next_capture_time: None,
+            playout_delay: None,
             recent_resends: RecentResends::default(),
             reception: Reception::default(),
             stats: SenderStats::default(),
@@ -177,6 +183,11 @@ impl RtpSender {
         self.is_known = self.config.resend != Resend::Same;
     }
 
+    /// Asks the viewer to keep to these bounds of the playout delay, if it supports the extension.
+    pub fn set_playout_delay(&mut self, now: Instant, delay: PlayoutDelay) {
+        self.playout_delay = Some((delay, now + PLAYOUT_DELAY_TIME));
+    }
+
     /// Switches to another log with the same clock.
     pub fn change_log(&mut self) {
         self.cursor.change_log();
@@ -193,7 +204,12 @@ impl RtpSender {
         wire: &mut Wire<'_>,
     ) -> Progress {
         let mut sent = 0;
+        let is_opening = self.is_opening();
         loop {
+            if is_opening && !self.is_opening() {
+                // The frames that follow are sent at another rate.
+                return Progress::Behind;
+            }
             let (number, packet) = match self.cursor.next_packet(log, wire.now, slow_path) {
                 Position::At(number, packet) => (number, packet),
                 Position::Head => return Progress::AtHead,
@@ -251,8 +267,11 @@ impl RtpSender {
     fn prepare_header(&mut self, packet: &LoggedPacket, wire: &Wire<'_>) {
         let extensions = &self.config.extensions;
         let is_due = self.next_capture_time.is_none_or(|due| wire.now >= due);
+        let asks_delay = |(_, until): &(_, Instant)| !self.is_known || wire.now < *until;
+        let delay = self.playout_delay.filter(asks_delay);
         let extras = Extras {
             announcement: !self.is_known,
+            playout_delay: delay.map(|(delay, _)| delay),
             capture_time: is_due && extensions.abs_capture_time.is_some(),
         };
         if extras != self.extras {
@@ -268,13 +287,15 @@ impl RtpSender {
     }
 
     /// Retransmits the packet with this sequence number, in the RTX stream if one was negotiated,
-    /// but not twice within `interval`. Returns the bytes written: 0 if the packet is not in the
+    /// but not twice within `interval`, and on a path that reorders packets by `hold` not at the
+    /// first request. Returns the bytes written: 0 if the packet is not in the
     /// log any more or the buffer is full.
     pub fn retransmit(
         &mut self,
         sequence: u16,
         log: &Log,
         interval: Duration,
+        hold: Duration,
         wire: &mut Wire<'_>,
     ) -> usize {
         self.reception.note_nack(wire.now);
@@ -290,7 +311,9 @@ impl RtpSender {
         };
         if self.config.resend == Resend::Never
             || len > wire.buffer.remaining()
-            || !self.recent_resends.permit(sequence, wire.now, interval)
+            || !self
+                .recent_resends
+                .permit(sequence, wire.now, interval, hold)
         {
             return 0;
         }
@@ -409,6 +432,12 @@ impl RtpSender {
     /// Returns the number of packets in the log that are to be sent.
     pub fn pending(&self, log: &Log) -> u64 {
         self.cursor.pending(log)
+    }
+
+    /// Returns whether the viewer's decoder waits for the frame that is sent next or being sent: the
+    /// stream starts with it, or starts over.
+    pub fn is_opening(&self) -> bool {
+        self.cursor.is_new()
     }
 
     /// Returns whether the viewer is noticeably behind the head of the log.

@@ -19,7 +19,7 @@ use distributary_webrtc::certificate::Certificate;
 use distributary_webrtc::dtls::{DtlsContext, DtlsRole};
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::log::{Log, LogLimits};
-use distributary_webrtc::peer::{MediaClock, Peer, PeerConfig, PeerEvent};
+use distributary_webrtc::peer::{DelayPolicy, MediaClock, Peer, PeerConfig, PeerEvent};
 use distributary_webrtc::rtcp::ntp::WallClock;
 use distributary_webrtc::sdp::{
     AudioPlan, HeaderExtension, HostCandidate, LocalParameters, MediaPlan, Offer, Token, VideoPlan,
@@ -38,7 +38,8 @@ use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 const START_PACING: u64 = 40_000_000;
 
 /// The media requested in the client's offer.
-const EXTENSIONS: [HeaderExtension; 4] = [
+const EXTENSIONS: [HeaderExtension; 5] = [
+    HeaderExtension::PlayoutDelay,
     HeaderExtension::Mid,
     HeaderExtension::AbsSendTime,
     HeaderExtension::TransportWideCc,
@@ -113,15 +114,34 @@ impl Simulation {
     }
 
     /// The same with a client that is built so.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "an origin for the simulated clock"
-    )]
     pub(crate) fn with_client(
         seed: u64,
         keyframe_interval: u64,
         channels: &[&str],
         client: RtcConfig,
+    ) -> Self {
+        Self::with_extensions(seed, keyframe_interval, channels, client, &EXTENSIONS)
+    }
+
+    /// Returns both ends for a client that sends no transport-wide feedback.
+    pub(crate) fn without_feedback(seed: u64, keyframe_interval: u64) -> Self {
+        let extensions = EXTENSIONS.map(|extension| match extension {
+            HeaderExtension::TransportWideCc => HeaderExtension::Mid,
+            other => other,
+        });
+        Self::with_extensions(seed, keyframe_interval, &[], Rtc::builder(), &extensions)
+    }
+
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "an origin for the simulated clock"
+    )]
+    fn with_extensions(
+        seed: u64,
+        keyframe_interval: u64,
+        channels: &[&str],
+        client: RtcConfig,
+        extensions: &[HeaderExtension],
     ) -> Self {
         let now = Instant::now();
         let server_address: SocketAddr = "192.0.2.1:8189".parse().unwrap();
@@ -156,11 +176,11 @@ impl Simulation {
         };
         let plan = MediaPlan {
             video: Some(VideoPlan {
-                extensions: EXTENSIONS.to_vec(),
+                extensions: extensions.to_vec(),
                 ..VideoPlan::default()
             }),
             audio: Some(AudioPlan {
-                extensions: EXTENSIONS.to_vec(),
+                extensions: extensions.to_vec(),
                 red: false,
             }),
         };
@@ -182,13 +202,14 @@ impl Simulation {
             role: DtlsRole::of_answer(negotiated.setup),
             video: Some(SenderConfig {
                 reorders: true,
-                ..SenderConfig::video(&video, None)
+                ..SenderConfig::video(&video)
             }),
             audio: Some(SenderConfig::audio(&audio)),
             data: negotiated.data.map(|data| data.config),
             cname: Arc::from("cname"),
             start_pacing: START_PACING,
             pace_frames: true,
+            playout_delay: DelayPolicy::Auto,
         };
         let clock = MediaClock {
             epoch: now,
@@ -321,6 +342,15 @@ impl Simulation {
                 let delay = at.saturating_duration_since(published);
                 (number, unit == self.frame(number), delay)
             })
+            .collect()
+    }
+
+    /// Returns the times at which the client had assembled the video frames.
+    pub(crate) fn video_received_at(&self) -> Vec<Instant> {
+        let received = self.received.iter().zip(&self.received_at);
+        received
+            .filter(|(data, _)| data.params.spec().clock_rate.get() == 90_000)
+            .map(|(_, at)| *at)
             .collect()
     }
 

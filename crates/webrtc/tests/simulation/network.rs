@@ -22,6 +22,9 @@ pub(crate) struct Network {
     pub(crate) jitter: Duration,
     /// The sender behind a bottleneck, and its bandwidth in bits per second.
     pub(crate) bottleneck: Option<(SocketAddr, u64)>,
+    /// The longest time that a datagram waits for the bottleneck: those that would wait longer are
+    /// dropped.
+    pub(crate) longest_queue: Duration,
     /// When the bottleneck is free again.
     free_at: Option<Instant>,
     /// By arrival, then by the order in which they were sent.
@@ -39,6 +42,7 @@ impl Network {
             delay: Duration::from_millis(10),
             jitter: Duration::ZERO,
             bottleneck: None,
+            longest_queue: Duration::MAX,
             free_at: None,
             under_way: BTreeMap::new(),
             sent: 0,
@@ -54,23 +58,28 @@ impl Network {
         }
         let jitter = self.jitter.as_micros() as u64;
         let extra = if jitter == 0 { 0 } else { self.random(jitter) };
-        let left = self.leaves_bottleneck(now, &datagram);
+        let Some(left) = self.leaves_bottleneck(now, &datagram) else {
+            self.lost += 1;
+            return;
+        };
         let arrival = left + self.delay + Duration::from_micros(extra);
         self.under_way.insert((arrival, self.sent), datagram);
     }
 
-    /// Returns the time at which a datagram has passed the bottleneck, which has an unlimited
-    /// queue.
-    fn leaves_bottleneck(&mut self, now: Instant, datagram: &Datagram) -> Instant {
+    /// Returns the time at which a datagram has passed the bottleneck; `None` if its queue is full.
+    fn leaves_bottleneck(&mut self, now: Instant, datagram: &Datagram) -> Option<Instant> {
         match self.bottleneck {
             Some((source, rate)) if source == datagram.source => {
                 let begin = self.free_at.map_or(now, |free_at| free_at.max(now));
+                if begin - now > self.longest_queue {
+                    return None;
+                }
                 let micros = datagram.bytes.len() as u64 * 8_000_000 / rate;
                 let end = begin + Duration::from_micros(micros);
                 self.free_at = Some(end);
-                end
+                Some(end)
             }
-            _ => now,
+            _ => Some(now),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::session::SessionContext;
 use distributary_hub::{BFrameChoice, Hub, HubConfig};
 use distributary_webrtc::certificate::{Certificate, Fingerprint, HashAlgorithm};
 use distributary_webrtc::dtls::{DtlsContext, DtlsRole};
-use distributary_webrtc::peer::PeerConfig;
+use distributary_webrtc::peer::{DelayPolicy, PeerConfig};
 use tokio::sync::mpsc;
 
 const PASSWORD: &str = "0123456789012345678901";
@@ -36,6 +36,7 @@ fn waiting(id: SessionId, ufrag: &str) -> PendingSession {
             cname: "cname".into(),
             start_pacing: 1,
             pace_frames: true,
+            playout_delay: DelayPolicy::Auto,
         },
         restarted: None,
         b_frames: BFrameChoice::default(),
