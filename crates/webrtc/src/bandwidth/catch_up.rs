@@ -34,6 +34,17 @@ const GROWTH: u64 = 8;
 /// After a loss the rate does not grow for this long.
 const LOSS_PAUSE: Duration = Duration::from_secs(1);
 
+/// The part of a stream that a viewer is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamPart {
+    /// The keyframe that a decoder starts with.
+    Opening,
+    /// The frames from there to the live edge.
+    Backlog,
+    /// A large frame that has just come.
+    Live,
+}
+
 /// Finds out what the path to a viewer carries while the viewer catches up.
 ///
 /// The keyframe goes first and fast, and the frames after it at one and a half times the rate of
@@ -73,21 +84,18 @@ impl CatchUpRate {
         }
     }
 
-    /// Returns the present rate in bits per second, for a stream of `stream_rate`.
-    pub(super) fn rate(&self, stream_rate: u64) -> u64 {
-        match self.rate {
-            Some(rate) => rate.min(self.most),
-            None => self.first_rate(stream_rate),
+    /// Returns the present rate in bits per second, for packets of a stream of `stream_rate`.
+    pub(super) fn rate(&self, part: StreamPart, stream_rate: u64) -> u64 {
+        match (self.rate, part) {
+            (None, StreamPart::Opening) if self.sent < OPENING => self.most,
+            (_, StreamPart::Live) if !self.is_found => self.most,
+            (None, _) => self.first_rate(stream_rate),
+            (Some(rate), _) => rate.min(self.most),
         }
     }
 
-    /// Returns the rate for the packets of a keyframe that a decoder waits for.
-    pub(super) fn keyframe_rate(&self, stream_rate: u64) -> u64 {
-        if self.rate.is_none() && self.sent < OPENING {
-            self.most
-        } else {
-            self.rate(stream_rate)
-        }
+    fn backlog_rate(&self, stream_rate: u64) -> u64 {
+        self.rate(StreamPart::Backlog, stream_rate)
     }
 
     fn first_rate(&self, stream_rate: u64) -> u64 {
@@ -162,7 +170,7 @@ impl CatchUpRate {
             // The packets lost were sent before the rate was lowered.
             return;
         }
-        let present = self.rate(stream_rate);
+        let present = self.backlog_rate(stream_rate);
         self.is_found = true;
         // A path that is slower than the stream is limited elsewhere.
         self.set((present / 2).max(stream_rate));
@@ -194,10 +202,10 @@ mod tests {
 
     fn opened(now: Instant) -> CatchUpRate {
         let mut rate = CatchUpRate::new(MOST, true);
-        assert_eq!(rate.rate(STREAM), 4_000_000);
-        assert_eq!(rate.keyframe_rate(STREAM), MOST);
+        assert_eq!(rate.backlog_rate(STREAM), 4_000_000);
+        assert_eq!(rate.rate(StreamPart::Opening, STREAM), MOST);
         rate.note_sent(now, OPENING);
-        assert_eq!(rate.keyframe_rate(STREAM), 4_000_000);
+        assert_eq!(rate.rate(StreamPart::Opening, STREAM), 4_000_000);
         rate
     }
 
@@ -207,7 +215,7 @@ mod tests {
         let mut rate = opened(now);
         rate.handle_probe(now, probe(150, Some(3_000_000)), STREAM);
         assert!(rate.is_found());
-        assert_eq!(rate.rate(STREAM), 2_550_000);
+        assert_eq!(rate.backlog_rate(STREAM), 2_550_000);
     }
 
     #[test]
@@ -215,7 +223,7 @@ mod tests {
         let now = Instant::now();
         let mut rate = opened(now);
         rate.handle_probe(now, probe(3, Some(100_000_000)), STREAM);
-        assert_eq!(rate.rate(STREAM), MOST);
+        assert_eq!(rate.backlog_rate(STREAM), MOST);
         assert!(!rate.is_found());
     }
 
@@ -226,18 +234,27 @@ mod tests {
         for expected in [8_000_000, 16_000_000] {
             rate.note_sent(now, 1000);
             rate.handle_probe(now, probe(2, None), STREAM);
-            assert_eq!(rate.rate(STREAM), expected);
+            assert_eq!(rate.backlog_rate(STREAM), expected);
         }
         rate.note_sent(now, 1000);
         rate.handle_probe(now, probe(60, Some(10_000_000)), STREAM);
-        assert_eq!(rate.rate(STREAM), 8_500_000);
+        assert_eq!(rate.backlog_rate(STREAM), 8_500_000);
         // A short queue keeps it, no queue lets it grow slowly.
         rate.note_sent(now, 1000);
         rate.handle_probe(now, probe(20, None), STREAM);
-        assert_eq!(rate.rate(STREAM), 8_500_000);
+        assert_eq!(rate.backlog_rate(STREAM), 8_500_000);
         rate.note_sent(now, 1000);
         rate.handle_probe(now, probe(2, None), STREAM);
-        assert_eq!(rate.rate(STREAM), 9_180_000);
+        assert_eq!(rate.backlog_rate(STREAM), 9_180_000);
+    }
+
+    #[test]
+    fn large_frame_at_the_live_edge_is_slowed_down_only_on_a_slow_path() {
+        let now = Instant::now();
+        let mut rate = opened(now);
+        assert_eq!(rate.rate(StreamPart::Live, STREAM), MOST);
+        rate.handle_probe(now, probe(150, Some(3_000_000)), STREAM);
+        assert_eq!(rate.rate(StreamPart::Live, STREAM), 2_550_000);
     }
 
     #[test]
@@ -248,7 +265,7 @@ mod tests {
         for _ in 0..100 {
             rate.handle_probe(now, probe(2, None), STREAM);
         }
-        assert_eq!(rate.rate(STREAM), 8_000_000);
+        assert_eq!(rate.backlog_rate(STREAM), 8_000_000);
     }
 
     #[test]
@@ -260,16 +277,16 @@ mod tests {
             let now = start + seconds * second;
             rate.note_sent(now, OPENING);
             rate.handle_queue(now, Duration::from_millis(queue), STREAM);
-            rate.rate(STREAM)
+            rate.backlog_rate(STREAM)
         };
-        assert_eq!(rate.rate(STREAM), 3_000_000);
+        assert_eq!(rate.backlog_rate(STREAM), 3_000_000);
         assert_eq!(report(&mut rate, 1, 0), 3_750_000);
         assert_eq!(report(&mut rate, 2, 5), 4_687_500);
         assert_eq!(report(&mut rate, 3, 25), 4_687_500);
         for _ in 0..10 {
             rate.handle_loss(start + 3 * second, STREAM);
         }
-        assert_eq!(rate.rate(STREAM), STREAM, "not below the stream");
+        assert_eq!(rate.backlog_rate(STREAM), STREAM, "not below the stream");
         assert_eq!(report(&mut rate, 3, 0), STREAM);
         assert_eq!(report(&mut rate, 4, 0), 2_592_000);
         assert_eq!(report(&mut rate, 5, 100), STREAM);

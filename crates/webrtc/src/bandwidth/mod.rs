@@ -28,6 +28,7 @@ use catch_up::CatchUpRate;
 use rate::{Outcome, RateController};
 use reports::Reports;
 
+pub use catch_up::StreamPart;
 pub use sent::{SendClock, SentPackets};
 
 /// The assumed round-trip time before it is known.
@@ -104,15 +105,11 @@ impl PathEstimator {
         self.round_trip
     }
 
-    /// Returns the rate in bits per second for a viewer that is behind the live edge of a stream of
-    /// `stream_rate`. `is_keyframe`: its decoder waits for the keyframe that is being sent.
-    pub fn catch_up_rate(&mut self, stream_rate: u64, is_keyframe: bool) -> u64 {
+    /// Returns the rate in bits per second at which a viewer is sent what it lacks of a stream of
+    /// `stream_rate`.
+    pub fn catch_up_rate(&mut self, stream_rate: u64, part: StreamPart) -> u64 {
         self.stream_rate = stream_rate;
-        if is_keyframe {
-            self.catch_up.keyframe_rate(stream_rate)
-        } else {
-            self.catch_up.rate(stream_rate)
-        }
+        self.catch_up.rate(part, stream_rate)
     }
 
     /// Returns whether the path is known to carry no more than [`Self::catch_up_rate`].
@@ -164,7 +161,7 @@ impl PathEstimator {
         self.queue = verdict.queue;
         if let Some(probe) = verdict.probe {
             self.catch_up.handle_probe(now, probe, self.stream_rate);
-            let rate = self.catch_up.rate(self.stream_rate);
+            let rate = self.catch_up.rate(StreamPart::Backlog, self.stream_rate);
             if self.catch_up.is_found() && rate < self.stream_rate {
                 self.rate.begin_limit(now, rate, verdict);
             }

@@ -8,7 +8,7 @@ use distributary_media::MediaTime;
 use super::control::Control;
 use super::playout_delay::{DelayController, DelayPolicy, PathState};
 use super::{MediaClock, PeerConfig, PeerStats};
-use crate::bandwidth::PathEstimator;
+use crate::bandwidth::{PathEstimator, StreamPart};
 use crate::log::Log;
 use crate::pacer::Pacer;
 use crate::rtcp::{SenderInfo, write_bye, write_dlrr, write_sender_report};
@@ -58,6 +58,8 @@ pub(super) struct Media {
     pacer: Option<Pacer>,
     /// True if the pacer or a full buffer held back packets that are in the log.
     is_behind: bool,
+    /// True if the pacer spreads a large frame of a viewer that was at the live edge.
+    spreads_frame: bool,
     retransmit_pacer: Pacer,
     pub(super) path: PathEstimator,
     /// Set if the playout delay follows the path.
@@ -97,6 +99,7 @@ impl Media {
             pace_frames: config.pace_frames,
             pacer: Some(Pacer::new(config.start_pacing, now)),
             is_behind: true,
+            spreads_frame: false,
             retransmit_pacer: Pacer::new(RETRANSMIT_RATE, now),
             path: PathEstimator::new(now, config.start_pacing, expects_feedback),
             delay: (config.playout_delay == DelayPolicy::Auto).then(DelayController::default),
@@ -133,8 +136,8 @@ impl Media {
         let tracks_before = self.begun_tracks();
         let limit = self.path.limit();
         let is_opening = self.video.as_ref().is_some_and(RtpSender::is_opening);
-        let catch_up = self.path.catch_up_rate(video_log.bit_rate(), is_opening);
-        self.pace_large_frame(video_log, catch_up, now);
+        self.pace_large_frame(video_log, now);
+        let catch_up = self.catch_up_rate(video_log, is_opening);
         self.set_pace(limit, catch_up, now);
         let before = buffer.len();
         let mut wire = Wire::new(now, &self.clock, &self.sealer, buffer, self.path.sent_mut());
@@ -180,9 +183,10 @@ impl Media {
                 Progress::AtHead | Progress::Waiting => self.pacer = None,
             }
         }
-        if is_opening && self.video.as_ref().is_some_and(|video| !video.is_opening()) {
+        let has_opened = self.video.as_ref().is_some_and(|video| !video.is_opening());
+        if is_opening && has_opened && self.is_behind {
             // What is left of the credit for the keyframe is not for the frames that follow.
-            let rate = self.path.catch_up_rate(video_log.bit_rate(), false);
+            let rate = self.catch_up_rate(video_log, false);
             self.pacer = Some(Pacer::smooth(rate, now));
         }
         if self.begun_tracks() != tracks_before {
@@ -194,15 +198,30 @@ impl Media {
 
     /// Starts pacing if a frame is too large for the queues of a slow last mile, so that it is
     /// spread over some milliseconds. Newcomers get the GOP at the same pace.
-    fn pace_large_frame(&mut self, video_log: &Log, rate: u64, now: Instant) {
+    fn pace_large_frame(&mut self, video_log: &Log, now: Instant) {
         let pending = self
             .video
             .as_ref()
             .map_or(0, |video| video.pending(video_log));
-        if self.pace_frames && pending > LARGE_FRAME {
-            self.pacer
-                .get_or_insert_with(|| pacer(&self.path, rate, now));
+        if self.pacer.is_none() {
+            self.spreads_frame = self.pace_frames && pending > LARGE_FRAME;
+            if self.spreads_frame {
+                let rate = self.catch_up_rate(video_log, false);
+                self.pacer = Some(pacer(&self.path, rate, now));
+            }
         }
+    }
+
+    /// Returns the rate at which the viewer is sent what it lacks.
+    fn catch_up_rate(&mut self, video_log: &Log, is_opening: bool) -> u64 {
+        let part = if is_opening {
+            StreamPart::Opening
+        } else if self.spreads_frame {
+            StreamPart::Live
+        } else {
+            StreamPart::Backlog
+        };
+        self.path.catch_up_rate(video_log.bit_rate(), part)
     }
 
     /// Paces packets to the path bandwidth if the path is slower than the stream, and to the rate
@@ -237,7 +256,9 @@ impl Media {
             && !is_slow
             && video.replay(video_log, now, round_trip.unwrap_or_default())
         {
-            let rate = self.path.catch_up_rate(video_log.bit_rate(), true);
+            let rate = self
+                .path
+                .catch_up_rate(video_log.bit_rate(), StreamPart::Opening);
             self.pacer
                 .get_or_insert_with(|| pacer(&self.path, rate, now));
             self.is_behind = true;

@@ -194,8 +194,9 @@ impl RtpSender {
     }
 
     /// Sends the video in the log from the cursor on, until `budget` bytes are used up or the
-    /// buffer is full. The stream starts, and continues after a gap, at a keyframe. `slow_path`:
-    /// the path is slower than the stream, so frames are dropped rather than sent late.
+    /// buffer is full. The stream starts, and continues after a gap, at a keyframe; the call ends
+    /// after that frame, as the ones that follow have another budget. `slow_path`: the path is
+    /// slower than the stream, so frames are dropped rather than sent late.
     pub fn send_video(
         &mut self,
         log: &Log,
@@ -206,15 +207,14 @@ impl RtpSender {
         let mut sent = 0;
         let is_opening = self.is_opening();
         loop {
-            if is_opening && !self.is_opening() {
-                // The frames that follow are sent at another rate.
-                return Progress::Behind;
-            }
             let (number, packet) = match self.cursor.next_packet(log, wire.now, slow_path) {
                 Position::At(number, packet) => (number, packet),
                 Position::Head => return Progress::AtHead,
                 Position::Waiting => return Progress::Waiting,
             };
+            if is_opening && !self.is_opening() {
+                return Progress::Behind;
+            }
             match self.send_packet(packet, budget.saturating_sub(sent), wire) {
                 Some(len) => sent += len,
                 None => return Progress::Behind,

@@ -33,6 +33,10 @@ const ROUND_TRIPS: [f64; 8] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8];
 /// Histogram buckets of packet loss, as a ratio.
 const LOSSES: [f64; 7] = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
 
+/// Histogram buckets of the playout delay asked of viewers, in seconds. The first counts those that
+/// are asked for none.
+const PLAYOUT_DELAYS: [f64; 8] = [0.0, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1.0];
+
 /// Maximum number of streams with series of their own. Each stream has more than a dozen series.
 const MAX_STREAMS: usize = 500;
 
@@ -220,6 +224,7 @@ fn collect_viewers(viewers: &[Watching], labels: &mut Labels, registry: &mut Reg
     let bandwidth = histograms(bandwidths);
     let round_trip = histograms(round_trips);
     let loss = histograms(losses);
+    let delay = histograms(playout_delays);
     for viewer in viewers.iter().filter(|viewer| viewer.is_connected()) {
         let of = labels.of(viewer.stream());
         connected.get_or_create(&of).inc();
@@ -244,6 +249,9 @@ fn collect_viewers(viewers: &[Watching], labels: &mut Labels, registry: &mut Reg
         }
         if let Some(time) = peer.round_trip {
             round_trip.get_or_create(&of).observe(time.as_secs_f64());
+        }
+        if let Some(time) = peer.playout_delay {
+            delay.get_or_create(&of).observe(time.as_secs_f64());
         }
         if let Some(part) = info.stats.loss() {
             loss.get_or_create(&of).observe(part);
@@ -273,6 +281,12 @@ fn collect_viewers(viewers: &[Watching], labels: &mut Labels, registry: &mut Reg
         round_trip,
     );
     registry.register_with_unit(
+        "viewer_playout_delay",
+        "Playout delay that viewers are asked to keep, so that repairs of lost packets arrive in time",
+        Unit::Seconds,
+        delay,
+    );
+    registry.register_with_unit(
         "viewer_loss",
         "Ratio of packets that viewers lose",
         Unit::Ratios,
@@ -284,6 +298,10 @@ type Histograms = Family<OfStream, Histogram, fn() -> Histogram>;
 
 fn histograms(make: fn() -> Histogram) -> Histograms {
     Family::new_with_constructor(make)
+}
+
+fn playout_delays() -> Histogram {
+    Histogram::new(PLAYOUT_DELAYS)
 }
 
 fn losses() -> Histogram {

@@ -68,6 +68,9 @@ struct Viewer {
     bandwidth_bps: Option<u64>,
     /// The path is slower than the stream, so that frames are dropped.
     limited: bool,
+    /// Shortest playout delay that the viewer was asked to keep, so that repairs of lost packets
+    /// arrive in time; 0 on a path without loss. Absent if it does not follow the path.
+    playout_delay_ms: Option<f64>,
     packets: u64,
     /// Payload bytes of these packets.
     bytes: u64,
@@ -151,6 +154,7 @@ impl Viewer {
             jitter_ms: stats.jitter().map(|time| tenths(millis(time))),
             bandwidth_bps: peer.bandwidth,
             limited: peer.is_limited,
+            playout_delay_ms: peer.playout_delay.map(|time| tenths(millis(time))),
             packets: video.packets + audio.packets,
             bytes: stats.octets(),
             retransmitted: video.retransmitted,
