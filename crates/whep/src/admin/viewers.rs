@@ -206,6 +206,7 @@ mod tests {
             }),
             round_trip: Some(Duration::from_micros(20_040)),
             bandwidth: Some(3_750_000),
+            playout_delay: Some(Duration::from_millis(280)),
             nacks: 9,
             ..PeerStats::default()
         };
@@ -244,6 +245,7 @@ mod tests {
                 "jitter_ms": 2.0,
                 "bandwidth_bps": 3_750_000,
                 "limited": false,
+                "playout_delay_ms": 280.0,
                 "packets": 1000,
                 "bytes": 1_000_000,
                 "retransmitted": 7,
