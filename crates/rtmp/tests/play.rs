@@ -4,7 +4,6 @@
 mod support;
 
 use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use distributary_auth::jwt::{JwtConfig, LEEWAY};
@@ -12,9 +11,7 @@ use distributary_auth::{AuthConfig, Authorizer, Method};
 use distributary_rtmp::{RtmpConfig, TlsConfig, TlsIdentity};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
-use support::{Ffmpeg, STEP_TIMEOUT, TestServer};
-use tokio::process::Command;
-use tokio::time::timeout;
+use support::{Ffmpeg, TestServer, rtmpdump};
 
 #[tokio::test]
 async fn ffmpeg_plays_what_ffmpeg_publishes() {
@@ -104,16 +101,7 @@ async fn librtmp_plays(server: &TestServer, url: &str) {
     server.until_live("live/test").await;
     let directory = tempfile::tempdir().unwrap();
     let copy = directory.path().join("copy.flv");
-    let player = Command::new("rtmpdump")
-        .args(["-q", "-v", "-r", url, "-o"])
-        .arg(&copy)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = timeout(STEP_TIMEOUT, player)
-        .await
-        .expect("it ends in time");
-    output.unwrap_or_else(|error| panic!("rtmpdump (apt-get install rtmpdump): {error}"));
+    rtmpdump(&["-q", "-v", "-r", url, "-o", copy.to_str().unwrap()]).await;
     assert!(publisher.wait().await.0.success());
     let (frames, log) = decode(&copy).await;
     assert!((60..=120).contains(&frames), "{frames}: {log}");

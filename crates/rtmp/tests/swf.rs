@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,12 +14,10 @@ use distributary_rtmp::{FlashProgram, PublishersConfig, PullRule, RtmpConfig, Sw
 use flate2::Compression;
 use flate2::read::ZlibEncoder;
 use std::io::Read;
-use support::{Log, STEP_TIMEOUT, TestServer};
+use support::{Log, TestServer, rtmpdump};
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::process::Command;
-use tokio::time::timeout;
 
 /// A program of `frames` frames, compressed as Flash compresses it.
 fn program(frames: usize) -> Vec<u8> {
@@ -85,22 +82,11 @@ async fn counting_web_server(file: Vec<u8>) -> (String, Arc<AtomicUsize>) {
     (url, asked)
 }
 
-/// librtmp plays a stream of which there is none, with these options.
+/// Lets librtmp play a stream that is not live, with these options.
 async fn librtmp_plays(server: &TestServer, options: &[&str]) {
-    // It keeps hashes there.
-    let home = tempfile::tempdir().unwrap();
     let url = server.url("live/test");
-    let player = Command::new("rtmpdump")
-        .env("HOME", home.path())
-        .args(["-v", "-r", &url, "-o", "/dev/null"])
-        .args(options)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = timeout(STEP_TIMEOUT, player)
-        .await
-        .expect("it ends in time");
-    output.unwrap_or_else(|error| panic!("rtmpdump (apt-get install rtmpdump): {error}"));
+    let arguments = [&["-v", "-r", &url, "-o", "/dev/null"], options].concat();
+    rtmpdump(&arguments).await;
 }
 
 /// librtmp makes the hash of the file itself.

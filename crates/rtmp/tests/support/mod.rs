@@ -166,6 +166,30 @@ impl Watcher {
     }
 }
 
+/// The source of moving video.
+const VIDEO: &str = "testsrc2=size=320x240:rate=30";
+
+/// The options of ffmpeg for H264 with a keyframe each second.
+#[rustfmt::skip]
+const H264: [&str; 10] = [
+    "-c:v", "libx264", "-profile:v", "baseline", "-preset", "ultrafast", "-pix_fmt", "yuv420p",
+    "-g", "30",
+];
+
+/// Runs rtmpdump (librtmp) with these arguments until it ends.
+pub async fn rtmpdump(arguments: &[&str]) {
+    // It keeps hashes in its home.
+    let home = tempfile::tempdir().unwrap();
+    let run = Command::new("rtmpdump")
+        .env("HOME", home.path())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(STEP_TIMEOUT, run).await.expect("it ends in time");
+    output.unwrap_or_else(|error| panic!("rtmpdump (apt-get install rtmpdump): {error}"));
+}
+
 /// An ffmpeg that publishes.
 pub struct Ffmpeg {
     child: Child,
@@ -191,35 +215,20 @@ impl Ffmpeg {
     /// Publishes moving video (30 frames per second, a keyframe each second) and a tone in real
     /// time.
     pub fn publish(url: &str, seconds: &str) -> Self {
-        Self::start(&[
-            "-re",
-            "-f",
-            "lavfi",
-            "-i",
-            "testsrc2=size=320x240:rate=30",
-            "-re",
-            "-f",
-            "lavfi",
-            "-i",
-            "sine=frequency=440:sample_rate=48000",
-            "-t",
-            seconds,
-            "-c:v",
-            "libx264",
-            "-profile:v",
-            "baseline",
-            "-preset",
-            "ultrafast",
-            "-pix_fmt",
-            "yuv420p",
-            "-g",
-            "30",
-            "-c:a",
-            "aac",
-            "-f",
-            "flv",
-            url,
-        ])
+        let tone = "sine=frequency=440:sample_rate=48000";
+        let mut arguments = vec!["-re", "-f", "lavfi", "-i", VIDEO];
+        arguments.extend(["-re", "-f", "lavfi", "-i", tone, "-t", seconds]);
+        arguments.extend(H264);
+        arguments.extend(["-c:a", "aac", "-f", "flv", url]);
+        Self::start(&arguments)
+    }
+
+    /// Publishes the same video without audio as fast as it can be encoded.
+    pub fn publish_fast(url: &str, seconds: &str) -> Self {
+        let mut arguments = vec!["-f", "lavfi", "-i", VIDEO, "-t", seconds];
+        arguments.extend(H264);
+        arguments.extend(["-f", "flv", url]);
+        Self::start(&arguments)
     }
 
     /// Waits for its end. Returns the exit status and its log.
