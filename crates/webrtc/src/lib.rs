@@ -8,6 +8,7 @@ pub mod dtls;
 pub mod framing;
 pub mod ice;
 pub mod log;
+mod media_clock;
 pub mod pacer;
 pub mod peer;
 pub mod reorder;

@@ -1,17 +1,12 @@
-//! RTCP feedback of a viewer: reports, NACKs and keyframe requests.
+//! The feedback of a viewer that waits to be acted upon.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::PeerStats;
-use super::media::Media;
-use crate::rtcp::{self, FirRequests, NackPairs, Packet, ReferenceTime, ReportBlock};
-use crate::srtp::SrtcpError;
+use crate::rtcp::{FirRequests, NackPairs, ReferenceTime};
 
 /// Lost packets remembered between two calls of [`Media::retransmit`].
 const MAX_PENDING_NACKS: usize = 512;
-
-/// A round trip longer than this is a clock difference or a forged block.
-const MAX_ROUND_TRIP: Duration = Duration::from_secs(60);
 
 /// The viewer's feedback that waits to be acted upon.
 #[derive(Debug, Default)]
@@ -32,13 +27,14 @@ impl Control {
         std::mem::take(&mut self.wants_keyframe)
     }
 
-    fn note_keyframe_request(&mut self) {
+    /// Records a request for a keyframe.
+    pub(super) fn note_keyframe_request(&mut self) {
         self.stats.keyframe_requests += 1;
         self.wants_keyframe = true;
     }
 
     /// Records a FIR. One with the number of the last one repeats it (RFC 5104 section 4.3.1.2).
-    fn note_intra_request(&mut self, requests: &FirRequests<'_>, video: u32) {
+    pub(super) fn note_intra_request(&mut self, requests: &FirRequests<'_>, video: u32) {
         let mut for_video = requests.iter().filter(|(ssrc, _)| *ssrc == video);
         if let Some((_, number)) = for_video.next()
             && self.fir_number.replace(number) != Some(number)
@@ -47,94 +43,13 @@ impl Control {
         }
     }
 
-    fn note_nack(&mut self, pairs: &NackPairs<'_>) {
+    /// Records lost packets.
+    pub(super) fn note_nack(&mut self, pairs: &NackPairs<'_>) {
         for sequence in pairs.sequences() {
             self.stats.nacks += 1;
             if self.nacks.len() < MAX_PENDING_NACKS && !self.nacks.contains(&sequence) {
                 self.nacks.push(sequence);
             }
         }
-    }
-}
-
-impl Media {
-    /// Handles a compound packet.
-    ///
-    /// # Errors
-    /// When it is not authentic.
-    pub(super) fn handle_rtcp(
-        &mut self,
-        now: Instant,
-        datagram: &mut [u8],
-    ) -> Result<(), SrtcpError> {
-        let compound = self.open_rtcp(datagram)?;
-        let video = self.video.as_ref().map(|video| video.ssrc());
-        for packet in rtcp::packets(compound) {
-            match packet {
-                Packet::Report(blocks) => {
-                    for block in blocks.iter() {
-                        self.take_report(&block, now);
-                    }
-                }
-                Packet::Nack { media_ssrc, pairs } if Some(media_ssrc) == video => {
-                    self.control.note_nack(&pairs);
-                }
-                Packet::PictureLossIndication { media_ssrc } if Some(media_ssrc) == video => {
-                    self.control.note_keyframe_request();
-                }
-                Packet::FullIntraRequest(requests) => {
-                    if let Some(video) = video {
-                        self.control.note_intra_request(&requests, video);
-                    }
-                }
-                Packet::Remb(remb) => self.path.handle_remb(remb.bitrate),
-                Packet::TransportFeedback(feedback) => self.path.handle_feedback(now, &feedback),
-                Packet::ReceiverReferenceTime(time) => {
-                    self.control.reference_time = Some((time, now));
-                }
-                Packet::Nack { .. } | Packet::PictureLossIndication { .. } => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn take_report(&mut self, block: &ReportBlock, now: Instant) {
-        let is_main = Some(block.ssrc) == self.main_ssrc();
-        let reported = [&mut self.video, &mut self.audio].into_iter().flatten();
-        if let Some(sender) = reported
-            .into_iter()
-            .find(|sender| sender.ssrc() == block.ssrc)
-        {
-            sender.note_report(now, block);
-        }
-        if self
-            .audio
-            .as_ref()
-            .is_some_and(|audio| audio.ssrc() == block.ssrc)
-        {
-            self.control.stats.audio_loss = Some(block.fraction_lost);
-        }
-        if is_main {
-            self.control.stats.report = Some(*block);
-            let (video, audio) = self.sender_stats();
-            let round_trip = self.round_trip(block, now);
-            self.path
-                .handle_report(now, block, round_trip, video.octets + audio.octets);
-            self.adapt_playout_delay(now);
-        }
-    }
-
-    /// Returns the round-trip time of a report block (RFC 3550 section 6.4.1): now minus when our
-    /// report left minus the time that the viewer kept it.
-    fn round_trip(&self, block: &ReportBlock, now: Instant) -> Option<Duration> {
-        if block.last_sender_report == 0 {
-            return None;
-        }
-        let now = self.clock.wall.at(now).middle();
-        let ticks = now
-            .wrapping_sub(block.last_sender_report)
-            .wrapping_sub(block.delay);
-        let round_trip = Duration::from_nanos((u64::from(ticks) * 1_000_000_000) >> 16);
-        (round_trip < MAX_ROUND_TRIP).then_some(round_trip)
     }
 }

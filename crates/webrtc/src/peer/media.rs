@@ -7,9 +7,10 @@ use distributary_media::MediaTime;
 
 use super::control::Control;
 use super::playout_delay::{DelayController, DelayPolicy, PathState};
-use super::{MediaClock, PeerConfig, PeerStats};
+use super::{PeerConfig, PeerStats};
 use crate::bandwidth::{PathEstimator, StreamPart};
 use crate::log::Log;
+use crate::media_clock::MediaClock;
 use crate::pacer::Pacer;
 use crate::rtcp::{SenderInfo, write_bye, write_dlrr, write_sender_report};
 use crate::send_buffer::SendBuffer;

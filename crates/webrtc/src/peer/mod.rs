@@ -2,6 +2,7 @@
 
 mod control;
 mod data;
+mod feedback;
 mod media;
 mod playout_delay;
 
@@ -10,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use distributary_media::{MediaTime, VideoCodec};
+use distributary_media::VideoCodec;
 
 use crate::certificate::Fingerprint;
 use crate::data::{DataConfig, DataTransport};
@@ -18,13 +19,13 @@ use crate::demux::DatagramKind;
 use crate::dtls::{Dtls, DtlsContext, DtlsError, DtlsEvent, DtlsRole};
 use crate::ice::{CONSENT_TIMEOUT, CandidatePair, Credentials, IceLite, IceOutcome, Transport};
 use crate::log::Log;
-use crate::rtcp::ntp::WallClock;
-use crate::rtcp::{NtpTime, ReportBlock};
+use crate::rtcp::ReportBlock;
 use crate::send_buffer::SendBuffer;
 use crate::sender::{Progress, SenderConfig, SenderStats};
 use crate::srtp::SrtpProfile;
 use media::Media;
 
+pub use crate::media_clock::MediaClock;
 pub use playout_delay::DelayPolicy;
 
 /// Timeout of ICE and DTLS from the first valid check on.
@@ -59,28 +60,6 @@ pub struct PeerConfig {
     pub pace_frames: bool,
     /// Bounds of the playout delay, for viewers that support the extension.
     pub playout_delay: DelayPolicy,
-}
-
-/// The clocks of a stream, for its sender reports.
-#[derive(Clone, Copy, Debug)]
-pub struct MediaClock {
-    /// Origin of the stream's timeline.
-    pub epoch: Instant,
-    /// The wall clock.
-    pub wall: WallClock,
-}
-
-impl MediaClock {
-    /// Returns the wall-clock time of a point of the stream's timeline.
-    pub fn ntp_of(&self, time: MediaTime) -> NtpTime {
-        let nanos = Duration::from_nanos(time.as_nanos().unsigned_abs());
-        let moment = if time < MediaTime::ZERO {
-            self.epoch.checked_sub(nanos)
-        } else {
-            self.epoch.checked_add(nanos)
-        };
-        self.wall.at(moment.unwrap_or(self.epoch))
-    }
 }
 
 /// A datagram to send.

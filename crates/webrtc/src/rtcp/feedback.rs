@@ -1,6 +1,6 @@
 //! Feedback on one source (RFC 4585, RFC 5104, draft-alvestrand-rmcat-remb-03).
 
-use super::packet::word;
+use super::word::word;
 
 /// The `PID`/`BLP` pairs of a NACK (RFC 4585 section 6.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,6 +14,7 @@ pub mod ntp;
 pub mod packet;
 pub mod report;
 pub mod transport_cc;
+mod word;
 pub mod xr;
 
 pub use compound::{SenderInfo, write_bye, write_sender_report};

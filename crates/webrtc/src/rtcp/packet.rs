@@ -3,6 +3,7 @@
 use super::feedback::{FirRequests, NackPairs, Remb};
 use super::report::ReportBlocks;
 use super::transport_cc::TransportFeedback;
+use super::word::word;
 use super::xr::{self, ReferenceTime};
 
 /// A packet of a compound packet that matters to a sender of media.
@@ -90,12 +91,6 @@ fn parse(count: u8, packet_type: u8, body: &[u8]) -> Option<Packet<'_>> {
         (EXTENDED_REPORT, _) => xr::reference_time(body).map(Packet::ReceiverReferenceTime),
         _ => None,
     }
-}
-
-/// Returns the big-endian word at `at`.
-pub(super) fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    let word = bytes.get(at..)?.first_chunk()?;
-    Some(u32::from_be_bytes(*word))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Reception reports (RFC 3550 section 6.4).
 
-use super::packet::word;
+use super::word::word;
 
 /// Bytes of a report block.
 const BLOCK_LEN: usize = 24;

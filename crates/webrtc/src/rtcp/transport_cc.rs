@@ -1,6 +1,6 @@
 //! Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01 section 3.1).
 
-use super::packet::word;
+use super::word::word;
 
 /// Maximum number of packets that one feedback may cover: seconds of the fastest stream.
 const MAX_PACKETS: u16 = 8192;

@@ -4,7 +4,7 @@
 //! sender reports. It sends its clock instead, and gets it back.
 
 use super::compound::header;
-use super::packet::word;
+use super::word::word;
 
 const EXTENDED_REPORT: u8 = 207;
 /// Receiver Reference Time Report Block.

@@ -2,7 +2,7 @@
 
 use ::sdp::description::common::Attribute;
 
-use super::media::value_of;
+use super::attributes::value_of;
 use super::normalise::MediaLine;
 use crate::data::{DataConfig, SCTP_PORT};
 

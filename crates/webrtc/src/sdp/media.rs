@@ -4,6 +4,7 @@ use std::fmt;
 
 use ::sdp::description::common::Attribute;
 
+use super::attributes::{value_of, values_of};
 use super::normalise::MediaLine;
 use super::{
     CodecParameters, ExtensionMapping, SdpError, Setup, Token, TransportError, codec, data,
@@ -297,15 +298,4 @@ impl<'a> TransportLines<'a> {
             setup,
         })
     }
-}
-
-fn values_of<'a>(attributes: &'a [Attribute], key: &'a str) -> impl Iterator<Item = &'a str> {
-    let of_key = attributes
-        .iter()
-        .filter(move |attribute| attribute.key == key);
-    of_key.filter_map(|attribute| attribute.value.as_deref())
-}
-
-pub(super) fn value_of<'a>(attributes: &'a [Attribute], key: &'a str) -> Option<&'a str> {
-    values_of(attributes, key).next()
 }

@@ -10,6 +10,7 @@
 //! rules here that go beyond the specifications; each is explained where it is applied.
 
 mod answer;
+mod attributes;
 mod bundle;
 mod candidate;
 mod codec;

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::bandwidth::{SendClock, SentPackets};
 use crate::log::{Log, LoggedPacket, OSN_LEN};
-use crate::peer::MediaClock;
+use crate::media_clock::MediaClock;
 use crate::rtcp::{ReportBlock, SenderInfo};
 use crate::rtp::extension::{Extras, PacketFields, PlayoutDelay};
 use crate::rtp::{HeaderTemplate, Payload, red};

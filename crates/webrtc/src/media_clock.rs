@@ -1,0 +1,30 @@
+//! The clocks of a stream.
+
+use std::time::{Duration, Instant};
+
+use distributary_media::MediaTime;
+
+use crate::rtcp::NtpTime;
+use crate::rtcp::ntp::WallClock;
+
+/// The clocks of a stream, for its sender reports.
+#[derive(Clone, Copy, Debug)]
+pub struct MediaClock {
+    /// Origin of the stream's timeline.
+    pub epoch: Instant,
+    /// The wall clock.
+    pub wall: WallClock,
+}
+
+impl MediaClock {
+    /// Returns the wall-clock time of a point of the stream's timeline.
+    pub fn ntp_of(&self, time: MediaTime) -> NtpTime {
+        let nanos = Duration::from_nanos(time.as_nanos().unsigned_abs());
+        let moment = if time < MediaTime::ZERO {
+            self.epoch.checked_sub(nanos)
+        } else {
+            self.epoch.checked_add(nanos)
+        };
+        self.wall.at(moment.unwrap_or(self.epoch))
+    }
+}
