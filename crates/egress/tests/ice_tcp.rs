@@ -15,7 +15,8 @@ use distributary_egress::ViewersConfig;
 use distributary_egress::engine::{Engine, EngineConfig, SessionStats, ViewerOptions};
 use distributary_egress::ice_tcp::FIRST_FRAME_TIMEOUT;
 use distributary_hub::{Hub, HubConfig, Publisher};
-use distributary_media::{MediaTime, VideoCodec, VideoFrame, VideoTrack};
+use distributary_media::test_util::h264_track;
+use distributary_media::{MediaTime, VideoCodec, VideoFrame};
 use distributary_names::StreamName;
 use distributary_webrtc::certificate::Certificate;
 use distributary_webrtc::demux::DatagramKind;
@@ -59,13 +60,7 @@ impl Gateway {
         let publisher = hub
             .publish(&name, Instant::now())
             .expect("the name is free");
-        publisher.set_video_track(VideoTrack {
-            codec: VideoCodec::H264,
-            width: 1280,
-            height: 720,
-            profile_level_id: [0x42, 0xc0, 0x1f],
-            config: Bytes::new(),
-        });
+        publisher.set_video_track(h264_track());
         Self {
             engine,
             publisher,

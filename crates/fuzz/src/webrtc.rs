@@ -14,14 +14,13 @@ use distributary_webrtc::peer::{DelayPolicy, MediaClock, Peer, PeerConfig};
 use distributary_webrtc::rtcp::ntp::WallClock;
 use distributary_webrtc::rtcp::{Packet, packets};
 use distributary_webrtc::rtp::StreamExtensions;
-use distributary_webrtc::sdp::{
-    AudioPlan, HostCandidate, LocalParameters, MediaPlan, Offer, Token, VideoPlan,
-};
+use distributary_webrtc::sdp::{AudioPlan, LocalParameters, MediaPlan, Offer, VideoPlan};
 use distributary_webrtc::sender::{Resend, SenderConfig};
 use distributary_webrtc::srtp::{MasterKey, SrtcpOpener, SrtpProfile};
 use distributary_webrtc::stun::{
     Class, IceRole, Message, MessageWriter, Method, TransactionId, local_ufrag,
 };
+use distributary_webrtc::test_util::local_parameters;
 
 use crate::{ORIGIN, pieces};
 
@@ -129,21 +128,11 @@ pub fn sdp_offer(data: &[u8]) {
 
 /// Our side of every session.
 static LOCAL: LazyLock<LocalParameters> = LazyLock::new(|| {
-    let token = |text: &str| Token::new(text).expect("letters are a token");
-    LocalParameters {
-        session_id: 1,
-        session_version: 1,
-        ice: credentials(),
-        fingerprint: CERTIFICATE.fingerprint().clone(),
-        candidates: vec![HostCandidate::udp(SocketAddr::from(([192, 0, 2, 1], 8189)))],
-        cname: token("cname"),
-        stream_id: token("stream"),
-        video_track_id: token("video"),
-        audio_track_id: token("audio"),
-        video_ssrc: 1,
-        video_rtx_ssrc: 2,
-        audio_ssrc: 3,
-    }
+    local_parameters(
+        credentials(),
+        CERTIFICATE.fingerprint().clone(),
+        SocketAddr::from(([192, 0, 2, 1], 8189)),
+    )
 });
 
 #[allow(clippy::disallowed_methods, reason = "certificates have a date")]

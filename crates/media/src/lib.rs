@@ -24,8 +24,8 @@ pub mod flv;
 pub mod frame;
 pub mod h264;
 pub mod h265;
-#[cfg(test)]
-mod test_util;
+#[cfg(any(test, feature = "test-util"))]
+pub mod test_util;
 pub mod time;
 pub mod track;
 pub mod vp9;

@@ -1,7 +1,11 @@
-//! Helpers for the unit tests of several modules.
+//! Fixtures for tests.
+
+use bytes::Bytes;
+
+use crate::{VideoCodec, VideoTrack};
 
 /// Parses hexadecimal digits to bytes; white space is skipped.
-pub(crate) fn hex(digits: &str) -> Vec<u8> {
+pub fn hex(digits: &str) -> Vec<u8> {
     let digits: Vec<u32> = digits
         .chars()
         .filter(|digit| !digit.is_whitespace())
@@ -12,4 +16,15 @@ pub(crate) fn hex(digits: &str) -> Vec<u8> {
         .chunks(2)
         .map(|pair| (pair[0] << 4 | pair[1]) as u8)
         .collect()
+}
+
+/// Returns a track of H264 Constrained Baseline, 1280x720, without parameter sets.
+pub fn h264_track() -> VideoTrack {
+    VideoTrack {
+        codec: VideoCodec::H264,
+        width: 1280,
+        height: 720,
+        profile_level_id: [0x42, 0xc0, 0x1f],
+        config: Bytes::new(),
+    }
 }

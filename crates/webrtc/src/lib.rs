@@ -19,3 +19,5 @@ pub mod send_buffer;
 pub mod sender;
 pub mod srtp;
 pub mod stun;
+#[cfg(any(test, feature = "test-util"))]
+pub mod test_util;

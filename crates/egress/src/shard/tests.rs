@@ -13,7 +13,8 @@ use bytes::Bytes;
 use distributary_bench::answer::Answer;
 use distributary_bench::viewer::Viewer as Player;
 use distributary_hub::{Hub, HubConfig, Publisher};
-use distributary_media::{Frame, MediaTime, VideoCodec, VideoFrame, VideoTrack};
+use distributary_media::test_util::h264_track;
+use distributary_media::{Frame, MediaTime, VideoCodec, VideoFrame};
 use distributary_webrtc::certificate::Certificate;
 use distributary_webrtc::dtls::DtlsContext;
 use distributary_webrtc::ice::CONSENT_TIMEOUT;
@@ -84,13 +85,7 @@ impl World {
         let now = Instant::now();
         let hub = Hub::new(HubConfig::default());
         let publisher = hub.publish(&stream(), now).unwrap();
-        publisher.set_video_track(VideoTrack {
-            codec: VideoCodec::H264,
-            width: 1280,
-            height: 720,
-            profile_level_id: [0x42, 0xc0, 0x1f],
-            config: Bytes::new(),
-        });
+        publisher.set_video_track(h264_track());
         let config = EngineConfig {
             candidates: vec![[192, 0, 2, 1].into()],
             offline_grace: None,

@@ -65,25 +65,16 @@ mod tests {
     use super::*;
     use crate::certificate::{Fingerprint, HashAlgorithm};
     use crate::ice::Credentials;
-    use crate::sdp::{Answer, AudioPlan, HeaderExtension, HostCandidate, Token, VideoPlan};
+    use crate::sdp::{Answer, AudioPlan, HeaderExtension, VideoPlan};
+    use crate::test_util::local_parameters;
     use distributary_media::VideoCodec;
 
     fn local() -> LocalParameters {
-        let token = |text: &str| Token::new(text).unwrap();
-        LocalParameters {
-            session_id: 1,
-            session_version: 1,
-            ice: Credentials::new("ours", "0123456789012345678901").unwrap(),
-            fingerprint: Fingerprint::of(HashAlgorithm::Sha256, b"certificate"),
-            candidates: vec![HostCandidate::udp("198.51.100.1:8189".parse().unwrap())],
-            cname: token("cname"),
-            stream_id: token("stream"),
-            video_track_id: token("video"),
-            audio_track_id: token("audio"),
-            video_ssrc: 1,
-            video_rtx_ssrc: 2,
-            audio_ssrc: 3,
-        }
+        local_parameters(
+            Credentials::new("ours", "0123456789012345678901").unwrap(),
+            Fingerprint::of(HashAlgorithm::Sha256, b"certificate"),
+            "198.51.100.1:8189".parse().unwrap(),
+        )
     }
 
     fn plan() -> MediaPlan {

@@ -21,12 +21,11 @@ use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::log::{Log, LogLimits};
 use distributary_webrtc::peer::{DelayPolicy, MediaClock, Peer, PeerConfig, PeerEvent};
 use distributary_webrtc::rtcp::ntp::WallClock;
-use distributary_webrtc::sdp::{
-    AudioPlan, HeaderExtension, HostCandidate, LocalParameters, MediaPlan, Offer, Token, VideoPlan,
-};
+use distributary_webrtc::sdp::{AudioPlan, HeaderExtension, MediaPlan, Offer, VideoPlan};
 use distributary_webrtc::send_buffer::SendBuffer;
 use distributary_webrtc::sender::SenderConfig;
 use distributary_webrtc::stun::{Class, IceRole, Message, MessageWriter, Method, TransactionId};
+use distributary_webrtc::test_util::local_parameters;
 use network::{Datagram, Network};
 use str0m::change::SdpAnswer;
 use str0m::channel::ChannelId;
@@ -159,21 +158,8 @@ impl Simulation {
         let certificate = Certificate::generate(SystemTime::now()).unwrap();
         let context = DtlsContext::new(&certificate).unwrap();
         let ice = Credentials::generate().unwrap();
-        let token = |text: &str| Token::new(text).unwrap();
-        let local = LocalParameters {
-            session_id: 1,
-            session_version: 1,
-            ice: ice.clone(),
-            fingerprint: certificate.fingerprint().clone(),
-            candidates: vec![HostCandidate::udp(server_address)],
-            cname: token("cname"),
-            stream_id: token("stream"),
-            video_track_id: token("video"),
-            audio_track_id: token("audio"),
-            video_ssrc: 1,
-            video_rtx_ssrc: 2,
-            audio_ssrc: 3,
-        };
+        let fingerprint = certificate.fingerprint().clone();
+        let local = local_parameters(ice.clone(), fingerprint, server_address);
         let plan = MediaPlan {
             video: Some(VideoPlan {
                 extensions: extensions.to_vec(),

@@ -344,6 +344,7 @@ mod tests {
     use bytes::Bytes;
     use distributary_hub::{HubConfig, MissingVideo};
     use distributary_media::flv::{OtherTrack, TagKind};
+    use distributary_media::test_util::h264_track;
     use distributary_media::{AudioCodec, Frame, MediaTime, VideoCodec, VideoFrame};
     use distributary_names::StreamName;
 
@@ -353,13 +354,7 @@ mod tests {
         let hub = Hub::new(HubConfig::default());
         let name = StreamName::parse("live/test").unwrap();
         let publisher = hub.publish(&name, start).unwrap();
-        publisher.set_video_track(VideoTrack {
-            codec: VideoCodec::H264,
-            width: 1280,
-            height: 720,
-            profile_level_id: [0x42, 0xc0, 0x1f],
-            config: Bytes::new(),
-        });
+        publisher.set_video_track(h264_track());
         publisher.set_audio_track(AudioTrack {
             codec: AudioCodec::Aac,
             sample_rate: 44_100,

@@ -9,7 +9,8 @@ use axum::http::{HeaderMap, Request, Response, StatusCode, header};
 use bytes::Bytes;
 use distributary_egress::engine::{Engine, EngineConfig};
 use distributary_hub::{Hub, HubConfig, Publisher, ViewerLimits};
-use distributary_media::{AudioCodec, AudioTrack, VideoCodec, VideoTrack};
+use distributary_media::test_util::h264_track;
+use distributary_media::{AudioCodec, AudioTrack};
 use distributary_names::StreamName;
 use distributary_whep::admin::{AdminDoor, AdminToken, admin_router};
 use distributary_whep::{Access, Admission, FrontConfig, FrontDoor, ServerInfo, Settings, router};
@@ -229,13 +230,7 @@ impl Answer {
 #[allow(clippy::disallowed_methods, reason = "a publisher comes at some time")]
 pub(crate) fn publish(hub: &Hub, name: &str) -> Publisher {
     let publisher = publish_without_tracks(hub, name);
-    publisher.set_video_track(VideoTrack {
-        codec: VideoCodec::H264,
-        width: 1280,
-        height: 720,
-        profile_level_id: [0x42, 0xc0, 0x1f],
-        config: Bytes::new(),
-    });
+    publisher.set_video_track(h264_track());
     publisher.set_audio_track(AudioTrack {
         codec: AudioCodec::Aac,
         sample_rate: 48_000,
