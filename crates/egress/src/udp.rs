@@ -28,7 +28,8 @@ const RECEIVE_SIZE: usize = 1 << 16;
 /// machine has no IPv6 it falls back to the IPv4 wildcard.
 ///
 /// # Errors
-/// When the address cannot be bound, as when another process has the port.
+/// Returns the system's error if the address cannot be bound, for example because another process
+/// has the port.
 pub(crate) fn bind_shared(
     listen: SocketAddr,
     count: usize,

@@ -194,8 +194,8 @@ impl Engine {
     /// Accepts a viewer's answer to a counter-offer and waits for its first packet.
     ///
     /// # Errors
-    /// If there is no such offer, the answer accepts no track, or the gateway is full. After an
-    /// unusable answer the offer waits for another.
+    /// Returns [`AcceptError`] if there is no such offer, the answer accepts no track, or the gateway
+    /// is full. After an unusable answer the offer waits for another.
     #[expect(
         clippy::disallowed_methods,
         reason = "the engine is the driver that reads the clocks"
@@ -213,7 +213,7 @@ impl Engine {
     /// Handles a viewer's ICE fragment: candidates, or a restart (RFC 9725 section 4.3).
     ///
     /// # Errors
-    /// If there is no such session, or the restart fails.
+    /// Returns [`PatchError`] if there is no such session, or the restart fails.
     pub fn patch_ice(
         &self,
         id: &SessionId,

@@ -41,7 +41,7 @@ impl TcpServer {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When the system has no threads or sockets left.
+    /// Returns the system's error if it has no threads or sockets left.
     pub(crate) fn start(
         listener: std::net::TcpListener,
         shared: Arc<EngineState>,

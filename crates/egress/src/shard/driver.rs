@@ -24,7 +24,7 @@ const TURN: usize = 64;
 /// Starts the thread of shard `index` and waits until it runs.
 ///
 /// # Errors
-/// When the thread or its socket cannot be set up.
+/// Returns the system's error if the thread or its socket cannot be set up.
 pub(crate) fn spawn(
     index: usize,
     socket: std::net::UdpSocket,

@@ -54,7 +54,7 @@ impl EngineState {
     /// or not.
     ///
     /// # Errors
-    /// If no certificate can be generated.
+    /// Returns [`IdentityError`] if no certificate can be generated.
     pub(crate) fn new(
         config: EngineConfig,
         hub: Hub,
