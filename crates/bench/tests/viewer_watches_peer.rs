@@ -14,7 +14,7 @@ use bytes::Bytes;
 use distributary_bench::answer::Answer;
 use distributary_bench::offer;
 use distributary_bench::viewer::{Viewer, ViewerError};
-use distributary_media::{AudioCodec, AudioFrame, MediaTime, VideoCodec, VideoFrame};
+use distributary_media::{AudioCodec, AudioFrame, FrameInfo, MediaTime, VideoCodec, VideoFrame};
 use distributary_webrtc::certificate::{Certificate, Fingerprint};
 use distributary_webrtc::dtls::{DtlsContext, DtlsError, DtlsRole};
 use distributary_webrtc::ice::Credentials;
@@ -145,6 +145,7 @@ impl Session {
                 pts,
                 dts: pts,
                 keyframe,
+                info: FrameInfo::default(),
                 units,
             };
             self.video.push_video(&frame, self.now);

@@ -16,7 +16,7 @@ use distributary_egress::engine::{Engine, EngineConfig, SessionStats, ViewerOpti
 use distributary_egress::ice_tcp::FIRST_FRAME_TIMEOUT;
 use distributary_hub::{Hub, HubConfig, Publisher};
 use distributary_media::test_util::h264_track;
-use distributary_media::{MediaTime, VideoCodec, VideoFrame};
+use distributary_media::{FrameInfo, MediaTime, VideoCodec, VideoFrame};
 use distributary_names::StreamName;
 use distributary_webrtc::certificate::Certificate;
 use distributary_webrtc::demux::DatagramKind;
@@ -80,6 +80,7 @@ impl Gateway {
                 pts: at,
                 dts: at,
                 keyframe,
+                info: FrameInfo::default(),
                 units: vec![Bytes::from(unit)],
             }),
             Instant::now(),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use distributary_media::VideoFrame;
-use distributary_media::h264::{BFrameDetector, NalType, sei, vui};
+use distributary_media::h264::{NalType, sei, vui};
 
 use crate::policy::{SeiPolicy, VuiPolicy};
 
@@ -24,8 +24,8 @@ impl Adapter {
         }
     }
 
-    /// Changes a frame that `detector` has observed.
-    pub(crate) fn adapt(&mut self, frame: &mut VideoFrame, detector: &BFrameDetector) {
+    /// Changes a frame.
+    pub(crate) fn adapt(&mut self, frame: &mut VideoFrame) {
         if frame.codec != distributary_media::VideoCodec::H264 {
             return;
         }
@@ -36,7 +36,7 @@ impl Adapter {
             frame.units.retain(is_kept);
             frame.compact(held);
         }
-        if self.vui == VuiPolicy::NoReorder && frame.keyframe && detector.depth() == 0 {
+        if self.vui == VuiPolicy::NoReorder && frame.keyframe && frame.info.b_frames.depth == 0 {
             let units = frame.units.iter_mut();
             for unit in units.filter(|unit| NalType::of(unit) == NalType::SPS) {
                 self.rewrite(unit);
@@ -60,7 +60,7 @@ impl Adapter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use distributary_media::{MediaTime, VideoCodec};
+    use distributary_media::{FrameInfo, FrameInspector, MediaTime, VideoCodec};
 
     const RECOVERY_POINT: &[u8] = &[0x06, 6, 1, 0x84, 0x80];
     const CAPTION: &[u8] = &[0x06, 4, 3, 0xb5, 0, 0x31, 0x80];
@@ -74,6 +74,7 @@ mod tests {
             pts: MediaTime::from_millis(offset),
             dts: MediaTime::ZERO,
             keyframe: true,
+            info: FrameInfo::default(),
             units: units
                 .iter()
                 .map(|unit| Bytes::copy_from_slice(unit))
@@ -82,9 +83,8 @@ mod tests {
     }
 
     fn adapted(sei: SeiPolicy, vui: VuiPolicy, mut frame: VideoFrame) -> Vec<Bytes> {
-        let mut detector = BFrameDetector::default();
-        detector.observe(&frame);
-        Adapter::new(sei, vui).adapt(&mut frame, &detector);
+        FrameInspector::default().inspect(&mut frame);
+        Adapter::new(sei, vui).adapt(&mut frame);
         frame.units
     }
 
@@ -104,12 +104,7 @@ mod tests {
         frame
             .units
             .extend([message.slice(..split), message.slice(split..)]);
-        let frame = {
-            let mut detector = BFrameDetector::default();
-            detector.observe(&frame);
-            Adapter::new(SeiPolicy::Drop, VuiPolicy::Keep).adapt(&mut frame, &detector);
-            frame
-        };
+        Adapter::new(SeiPolicy::Drop, VuiPolicy::Keep).adapt(&mut frame);
         assert_eq!(frame.units, [SPS, IDR]);
         assert!(message.is_unique());
     }

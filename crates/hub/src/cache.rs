@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use distributary_media::{Frame, LONG_GOP, MediaTime};
+use distributary_media::{Frame, MediaTime};
 
 /// Maximum frames in the cache: two minutes at 60 frames per second. A larger GOP is not kept,
 /// since a new viewer would take too long to decode it.
@@ -21,11 +21,14 @@ pub enum Overflow {
     Frames,
 }
 
-/// The video frames since the last keyframe, in decoding order.
+/// The video frames since the last keyframe, in decoding order. Once the GOP of a stream with intra
+/// refresh is long, the keyframe and the frames since the last entry point (see
+/// [`VideoFrame::is_entry_point`](distributary_media::VideoFrame::is_entry_point)).
 ///
-/// Streams with intra refresh have one keyframe and then no other. Once their GOP is long, the
-/// cache keeps the keyframe and the frames since the last recovery point: a decoder needs a
-/// keyframe to start at all, and its output is correct after one refresh cycle.
+/// Every kind of subscriber starts with these frames: shards, RTMP players and transcoders. A shard
+/// has the GOP in its log as well, in packets: its viewers start there, without the lock of the
+/// stream and without packetising the GOP again for each of them. Both hold slices of the same
+/// payload, so the media is in memory once.
 ///
 /// Limited in bytes of memory, in seconds (of media and of arrival), and in frames. A GOP that
 /// exceeds a limit is dropped as a whole: a part of it could not be decoded, so new viewers then
@@ -61,7 +64,7 @@ impl GopCache {
             self.since = Some((frame.dts(), now));
         } else if self.frames.is_empty() {
             return;
-        } else if self.is_long(frame.dts()) && frame.is_recovery_point() {
+        } else if frame.is_entry_point(&self.frames[0]) {
             self.frames.truncate(1);
             self.bytes = self.frames.iter().map(|frame| frame.memory()).sum();
             self.since = Some((frame.dts(), now));
@@ -114,12 +117,6 @@ impl GopCache {
         })
     }
 
-    /// Returns whether the keyframe is older than [`LONG_GOP`].
-    fn is_long(&self, now: MediaTime) -> bool {
-        let keyframe = self.frames.front();
-        keyframe.is_some_and(|keyframe| now.saturating_since(keyframe.dts()) > LONG_GOP)
-    }
-
     /// Returns the limit that the current GOP has exceeded, if it is not kept.
     pub fn overflow(&self) -> Option<Overflow> {
         self.overflow
@@ -134,7 +131,7 @@ impl GopCache {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use distributary_media::{VideoCodec, VideoFrame};
+    use distributary_media::{FrameInfo, VideoCodec, VideoFrame};
 
     fn frame(millis: i64, keyframe: bool, len: usize) -> Arc<Frame> {
         Arc::new(Frame::Video(VideoFrame {
@@ -142,6 +139,7 @@ mod tests {
             pts: MediaTime::from_millis(millis),
             dts: MediaTime::from_millis(millis),
             keyframe,
+            info: FrameInfo::default(),
             units: vec![Bytes::from(vec![0; len])],
         }))
     }
@@ -218,9 +216,7 @@ mod tests {
             let Frame::Video(mut frame) = Arc::unwrap_or_clone(frame(millis, false, 10)) else {
                 unreachable!("a video frame was made")
             };
-            frame
-                .units
-                .insert(0, Bytes::from_static(&[0x06, 6, 1, 0x84, 0x80]));
+            frame.info.recovery_point = true;
             Arc::new(Frame::Video(frame))
         };
         let now = Instant::now();

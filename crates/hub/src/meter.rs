@@ -161,7 +161,7 @@ fn index(slot: u64) -> usize {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use distributary_media::{AudioCodec, AudioFrame, VideoCodec, VideoFrame};
+    use distributary_media::{AudioCodec, AudioFrame, FrameInfo, VideoCodec, VideoFrame};
 
     fn video_frame(millis: i64, keyframe: bool) -> Frame {
         Frame::Video(VideoFrame {
@@ -169,6 +169,7 @@ mod tests {
             pts: MediaTime::from_millis(millis),
             dts: MediaTime::from_millis(millis),
             keyframe,
+            info: FrameInfo::default(),
             units: vec![Bytes::from_static(&[0x65; 1000])],
         })
     }

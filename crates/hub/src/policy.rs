@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use distributary_media::BFrames;
 use serde::{Deserialize, Serialize};
 
 /// The policy for a stream with B-frames, which decoders of WebRTC receivers treat as errors.
@@ -21,6 +22,17 @@ pub enum BFramePolicy {
     Reorder,
     /// Refuses the publisher.
     Refuse,
+}
+
+impl BFramePolicy {
+    /// Returns whether a stream with these B-frames is transcoded for its viewers.
+    pub fn transcodes(self, b_frames: BFrames) -> bool {
+        match self {
+            Self::Auto => b_frames == BFrames::Reference,
+            Self::Transcode => b_frames != BFrames::None,
+            Self::Drop | Self::Reorder | Self::Refuse => false,
+        }
+    }
 }
 
 /// The policy for supplemental enhancement information (SEI): captions, the encoder's name and the

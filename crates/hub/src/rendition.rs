@@ -98,7 +98,9 @@ mod tests {
     use super::*;
     use crate::{BFramePolicy, HubConfig, Sink, StreamEvent, StreamsConfig};
     use bytes::Bytes;
-    use distributary_media::{AudioCodec, AudioFrame, Frame, MediaTime, VideoCodec, VideoFrame};
+    use distributary_media::{
+        AudioCodec, AudioFrame, Frame, FrameInfo, FrameInspector, MediaTime, VideoCodec, VideoFrame,
+    };
 
     /// Main profile with `pic_order_cnt_type` 0.
     const SPS: &[u8] = &[0x67, 0x4d, 0, 0x1f, 0xf2, 0x81, 0x40, 0x5f, 0x20];
@@ -126,17 +128,20 @@ mod tests {
             profile_level_id: [0x4d, 0, 0x1f],
             config: Bytes::new(),
         });
+        let mut inspector = FrameInspector::default();
         for units in frames {
-            let frame = VideoFrame {
+            let mut frame = VideoFrame {
                 codec,
                 pts: MediaTime::ZERO,
                 dts: MediaTime::ZERO,
                 keyframe: units.contains(&IDR),
+                info: FrameInfo::default(),
                 units: units
                     .iter()
                     .map(|unit| Bytes::copy_from_slice(unit))
                     .collect(),
             };
+            inspector.inspect(&mut frame);
             publisher.push(Frame::Video(frame), Instant::now()).unwrap();
         }
         publisher
@@ -206,13 +211,15 @@ mod tests {
         for (sps, delay, expected) in [(REORDERED, 80, true), (IN_ORDER, 0, false)] {
             let hub = hub(BFramePolicy::Auto);
             let publisher = publish(&hub, VideoCodec::H265, &[]);
-            let frame = VideoFrame {
+            let mut frame = VideoFrame {
                 codec: VideoCodec::H265,
                 pts: MediaTime::from_millis(delay),
                 dts: MediaTime::ZERO,
                 keyframe: true,
+                info: FrameInfo::default(),
                 units: [sps, &[0x26, 1]].map(Bytes::from_static).to_vec(),
             };
+            FrameInspector::default().inspect(&mut frame);
             publisher.push(Frame::Video(frame), Instant::now()).unwrap();
             assert_eq!(publisher.stream().needs_transcoding(), expected);
         }

@@ -4,7 +4,7 @@
 //! * `stats`: [`StreamStats`], and the metadata of its publisher.
 //! * `handles`: [`Publisher`], [`Reservation`] and [`Subscription`].
 //! * `audio`: its audio thread.
-//! * `b_frames`: the policy for its B-frames, and their log lines.
+//! * `b_frames`: its B-frames, and the log lines about them.
 
 mod audio;
 mod b_frames;
@@ -16,7 +16,6 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use distributary_media::h264::BFrameDetector;
 use distributary_media::{AudioCodec, AudioTrack, Frame, TimedData, VideoTrack};
 use distributary_names::StreamName;
 use tokio::sync::watch;
@@ -32,6 +31,7 @@ use crate::policy::{BFramePolicy, Refusal};
 use crate::subscriber::{AudioForm, Sink, StreamEvent, Subscriber};
 use crate::timeline::Timeline;
 use crate::transcoder::TranscoderPresence;
+use b_frames::PublisherBFrames;
 
 pub use handles::{Publisher, Reservation, Subscription};
 pub use stats::{MissingAudio, MissingVideo, PublisherInfo, StreamStats};
@@ -74,15 +74,10 @@ struct State {
     next_audio_thread: u64,
     /// Time of the next attempt after the system could not start the thread.
     audio_retry_at: Option<Instant>,
-    /// Set when B-frames were found that are not logged yet.
-    logs_b_frames: bool,
-    /// True after a line about the missing transcoder was logged, for viewers that do not support
-    /// the codec and for those that do.
-    logged_no_transcoder: [bool; 2],
     /// Limits the log lines about the publisher's clock.
     clock_faults: EventLimit,
     timeline: Timeline,
-    b_frames: BFrameDetector,
+    b_frames: PublisherBFrames,
     adapter: Adapter,
     cache: GopCache,
     /// Set until the publisher's first keyframe: nothing before it can be decoded.
@@ -127,11 +122,9 @@ impl Stream {
             audio_thread: None,
             next_audio_thread: 0,
             audio_retry_at: None,
-            logs_b_frames: false,
-            logged_no_transcoder: [false; 2],
             clock_faults: CLOCK_FAULTS,
             timeline: Timeline::new(now),
-            b_frames: BFrameDetector::default(),
+            b_frames: PublisherBFrames::default(),
             adapter: Adapter::new(config.sei(&name), config.vui(&name)),
             cache: GopCache::new(config.streams.cache_size, config.streams.cache_duration),
             awaiting_keyframe: true,
@@ -179,6 +172,7 @@ impl Stream {
     /// Returns the stream's stats.
     pub fn stats(&self) -> StreamStats {
         let state = self.lock();
+        let b_frames = state.b_frames.verdict;
         StreamStats {
             live_since: state.live_since,
             info: state.info.clone(),
@@ -186,10 +180,7 @@ impl Stream {
             audio: state.audio.clone(),
             missing_video: state.missing_video.clone(),
             missing_audio: state.missing_audio.clone(),
-            b_frames: state
-                .b_frames
-                .is_certain()
-                .then(|| state.b_frames.b_frames()),
+            b_frames: b_frames.is_certain.then_some(b_frames.kind),
             video_frames: state.video_frames,
             audio_frames: state.audio_frames,
             bytes: state.bytes,
@@ -198,6 +189,30 @@ impl Stream {
             cached: state.cache.duration(),
             cache_overflow: state.cache.overflow(),
         }
+    }
+
+    /// Returns the policy for its B-frames. A rendition has none to transcode.
+    pub fn b_frame_policy(&self) -> BFramePolicy {
+        if self.name.is_rendition() {
+            BFramePolicy::Drop
+        } else {
+            self.config.b_frames(&self.name)
+        }
+    }
+
+    /// Returns whether it has, or is expected to have, B-frames for which its policy is to
+    /// transcode it.
+    pub fn needs_transcoding(&self) -> bool {
+        let b_frames = self.lock().b_frames.verdict.kind;
+        self.b_frame_policy().transcodes(b_frames)
+    }
+
+    /// Logs, once per publisher, that viewers need a transcode and there is no transcoder, and what
+    /// they get instead. `supports_codec`: the viewers support the codec, but not its B-frames.
+    /// Returns whether it was logged now.
+    pub(crate) fn note_no_transcoder(&self, supports_codec: bool) -> bool {
+        let b_frames = &mut self.lock().b_frames;
+        b_frames.log_no_transcoder(&self.name, supports_codec)
     }
 
     /// Returns the stats of its publisher, measured over the last seconds before `now`.
@@ -353,25 +368,18 @@ impl Stream {
                     return Ok(());
                 }
                 state.awaiting_keyframe = false;
-                let before = state.b_frames.b_frames();
-                state.b_frames.observe(video);
-                let b_frames = state.b_frames.b_frames();
-                if b_frames > before {
-                    if self.b_frame_policy() == BFramePolicy::Refuse {
-                        return Err(Refusal::BFrames);
-                    }
-                    state.logs_b_frames = true;
+                if state.b_frames.update(video.info.b_frames)
+                    && self.b_frame_policy() == BFramePolicy::Refuse
+                {
+                    return Err(Refusal::BFrames);
                 }
-                if state.logs_b_frames
+                if state.b_frames.is_log_due()
                     && let Some(has_transcoder) = self.transcoder.is_there()
                 {
-                    state.logs_b_frames = false;
-                    self.log_b_frames(&mut state, b_frames, has_transcoder);
+                    let policy = self.b_frame_policy();
+                    state.b_frames.log(&self.name, policy, has_transcoder);
                 }
-                let State {
-                    adapter, b_frames, ..
-                } = &mut *state;
-                adapter.adapt(video, b_frames);
+                state.adapter.adapt(video);
                 let frame = Arc::new(frame);
                 state.cache.push(&frame, now);
                 state.deliver_where(&frame, Some(now), |_| true);
@@ -419,9 +427,7 @@ impl State {
         // A new track even if it is equal: its audio starts at another time.
         self.audio = self.audio.take().map(|track| Arc::new((*track).clone()));
         self.timeline.restart();
-        self.logs_b_frames = false;
-        self.logged_no_transcoder = [false; 2];
-        self.b_frames = BFrameDetector::default();
+        self.b_frames = PublisherBFrames::default();
         self.awaiting_keyframe = true;
         Claim { id, dismissed }
     }

@@ -163,7 +163,9 @@ impl Subscriber {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use distributary_media::{AudioCodec, AudioFrame, MediaTime, VideoCodec, VideoFrame};
+    use distributary_media::{
+        AudioCodec, AudioFrame, FrameInfo, MediaTime, VideoCodec, VideoFrame,
+    };
 
     fn video(keyframe: bool) -> Arc<Frame> {
         Arc::new(Frame::Video(VideoFrame {
@@ -171,6 +173,7 @@ mod tests {
             pts: MediaTime::ZERO,
             dts: MediaTime::ZERO,
             keyframe,
+            info: FrameInfo::default(),
             units: vec![Bytes::from_static(&[1])],
         }))
     }

@@ -277,7 +277,7 @@ fn shift(time: MediaTime, nanos: i64) -> MediaTime {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use distributary_media::{AudioCodec, AudioFrame, VideoCodec, VideoFrame};
+    use distributary_media::{AudioCodec, AudioFrame, FrameInfo, VideoCodec, VideoFrame};
 
     struct Harness {
         timeline: Timeline,
@@ -322,6 +322,7 @@ mod tests {
             pts: MediaTime::from_millis(pts),
             dts: MediaTime::from_millis(dts),
             keyframe: false,
+            info: FrameInfo::default(),
             units: vec![Bytes::from_static(&[1])],
         })
     }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::h264::{NalType, nal, sei};
+use crate::b_frames::BFrameVerdict;
 use crate::time::MediaTime;
 use crate::track::{AudioCodec, VideoCodec};
 
 /// Age of a keyframe, in media time, from which on a new viewer would take long to reach the live
-/// position. If the stream has recovery points, a new viewer then starts at the last one.
-pub const LONG_GOP: Duration = Duration::from_secs(10);
+/// position.
+const LONG_GOP: Duration = Duration::from_secs(10);
 
 /// Maximum memory of a frame in addition to its payload: the frame itself, its reference count and
 /// its list of units.
@@ -53,10 +53,13 @@ impl Frame {
         matches!(self, Self::Video(frame) if frame.keyframe)
     }
 
-    /// Returns whether decoding can start here, with correct frames after a while; `false` for
+    /// Returns whether new viewers start here, as [`VideoFrame::is_entry_point`] says; `false` for
     /// audio.
-    pub fn is_recovery_point(&self) -> bool {
-        matches!(self, Self::Video(frame) if frame.is_recovery_point())
+    pub fn is_entry_point(&self, keyframe: &Self) -> bool {
+        match (self, keyframe) {
+            (Self::Video(frame), Self::Video(keyframe)) => frame.is_entry_point(keyframe),
+            _ => false,
+        }
     }
 
     /// Returns the bytes of encoded media, without any framing.
@@ -114,6 +117,8 @@ pub struct VideoFrame {
     /// keyframe of AV1, which then start with their parameter sets or sequence header, or a
     /// keyframe of VP9.
     pub keyframe: bool,
+    /// What ingest has found out about it.
+    pub info: FrameInfo,
     /// H264 and H265: the NAL units in decoding order, without start codes or length prefixes, none
     /// of them empty. AV1: the OBUs in the low-overhead form, in one piece or more, each of whole
     /// OBUs. VP9: the frame as one unit.
@@ -142,24 +147,32 @@ impl VideoFrame {
         }
     }
 
-    /// Returns whether no other frame references it, so that it can be dropped. For H264 all its
-    /// slices say so; for other codecs it is unknown, and this is `false`.
-    pub fn is_disposable(&self) -> bool {
-        let units = self.units.iter();
-        let mut slices = units
-            .filter(|unit| self.codec == VideoCodec::H264 && NalType::of(unit).is_slice())
-            .peekable();
-        slices.peek().is_some() && !slices.any(|unit| nal::is_reference(unit))
+    /// Returns whether new viewers start here, after the `keyframe` of the GOP, and get none of the
+    /// frames between them: if the keyframe is far back and this is a recovery point.
+    ///
+    /// Streams with intra refresh have one keyframe and then no other. A decoder needs a keyframe
+    /// to start at all, and its output is correct after one refresh cycle.
+    pub fn is_entry_point(&self, keyframe: &Self) -> bool {
+        self.info.recovery_point
+            && self.codec == keyframe.codec
+            && self.dts.saturating_since(keyframe.dts) > LONG_GOP
     }
+}
 
-    /// Returns whether a decoder that starts here, without a keyframe, shows correct frames after a
-    /// while: for H264, if it has a recovery point.
-    pub fn is_recovery_point(&self) -> bool {
-        let mut units = self.units.iter();
-        self.codec == VideoCodec::H264
-            && !self.keyframe
-            && units.any(|unit| NalType::of(unit) == NalType::SEI && sei::has_recovery_point(unit))
-    }
+/// What a video frame is, as far as those who pass it on need it.
+///
+/// [`FrameInspector`](crate::FrameInspector) finds it out once, at ingest; after that nobody parses
+/// the bitstream for it. The default is that of a frame of which nothing is known: it is needed, no
+/// decoder can start at it, and its stream has no B-frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameInfo {
+    /// True if no other frame references it, so that it can be dropped. Known of H264 only.
+    pub disposable: bool,
+    /// True if a decoder that starts here, without a keyframe, shows correct frames after a while.
+    /// Known of H264 only.
+    pub recovery_point: bool,
+    /// The B-frames of its stream, as far as they are known with this frame.
+    pub b_frames: BFrameVerdict,
 }
 
 /// One audio frame: an AAC access unit or an Opus packet.
@@ -183,6 +196,7 @@ mod tests {
             pts: MediaTime::ZERO,
             dts: MediaTime::ZERO,
             keyframe: false,
+            info: FrameInfo::default(),
             units,
         })
     }
@@ -217,6 +231,22 @@ mod tests {
         frame.compact(message.len());
         assert!(!message.is_unique());
         assert!(frame.memory() >= message.len());
+    }
+
+    #[test]
+    fn newcomers_start_at_a_recovery_point_when_the_keyframe_is_far_back() {
+        let at = |seconds: i64, recovery_point| {
+            let Frame::Video(mut frame) = video(Vec::new()) else {
+                panic!("not a video frame")
+            };
+            frame.dts = MediaTime::from_millis(1000 * seconds);
+            frame.info.recovery_point = recovery_point;
+            Frame::Video(frame)
+        };
+        let keyframe = at(5, false);
+        assert!(at(16, true).is_entry_point(&keyframe));
+        assert!(!at(15, true).is_entry_point(&keyframe), "not far enough");
+        assert!(!at(16, false).is_entry_point(&keyframe));
     }
 
     #[test]

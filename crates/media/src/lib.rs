@@ -4,6 +4,8 @@
 //!
 //! * [`time`]: [`MediaTime`], a point on a stream's own timeline.
 //! * [`frame`]: [`Frame`], one encoded video or audio frame.
+//! * [`inspector`]: [`FrameInspector`], which finds out what a video frame is; [`b_frames`]: the
+//!   verdict on the B-frames of its stream.
 //! * [`data`]: [`TimedData`], metadata at a time of a stream.
 //! * [`track`]: [`VideoTrack`] and [`AudioTrack`], the decoder configuration before the first
 //!   frame.
@@ -18,12 +20,14 @@ pub mod aac;
 mod adts;
 pub mod audio;
 pub mod av1;
+pub mod b_frames;
 pub mod bits;
 pub mod data;
 pub mod flv;
 pub mod frame;
 pub mod h264;
 pub mod h265;
+pub mod inspector;
 #[cfg(any(test, feature = "test-util"))]
 pub mod test_util;
 pub mod time;
@@ -31,8 +35,10 @@ pub mod track;
 pub mod vp9;
 
 pub use audio::{AudioError, OpusApplication, OpusConfig, OpusTranscoder};
+pub use b_frames::{BFrameVerdict, BFrames};
 pub use data::TimedData;
 pub use flv::{FlvDemuxer, FlvError, FlvEvent, FlvReader};
-pub use frame::{AudioFrame, Frame, LONG_GOP, VideoFrame};
+pub use frame::{AudioFrame, Frame, FrameInfo, VideoFrame};
+pub use inspector::FrameInspector;
 pub use time::MediaTime;
 pub use track::{AudioCodec, AudioTrack, VideoCodec, VideoTrack};

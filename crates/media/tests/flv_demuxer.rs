@@ -6,17 +6,21 @@
 )]
 
 use bytes::Bytes;
-use distributary_media::flv::{FlvDemuxer, FlvEvent, FlvReader, TagKind};
-use distributary_media::{Frame, MediaTime, VideoFrame, VideoTrack};
+use distributary_media::flv::{FlvDemuxer, FlvEvent, FlvReader, FlvTag, TagKind};
+use distributary_media::{BFrameVerdict, BFrames, Frame, MediaTime, VideoFrame, VideoTrack};
 
-fn demux(file: &'static [u8]) -> (Vec<VideoTrack>, Vec<VideoFrame>) {
+const X264_CBR: &[u8] = include_bytes!("fixtures/video-cbr-bframes.flv");
+
+fn video_tags(file: &'static [u8]) -> Vec<FlvTag> {
+    let tags = FlvReader::new(Bytes::from_static(file)).unwrap();
+    let tags = tags.map(Result::unwrap);
+    tags.filter(|tag| tag.kind == TagKind::Video).collect()
+}
+
+fn demux(tags: impl IntoIterator<Item = FlvTag>) -> (Vec<VideoTrack>, Vec<VideoFrame>) {
     let mut demuxer = FlvDemuxer::new();
     let (mut tracks, mut frames) = (Vec::new(), Vec::new());
-    for tag in FlvReader::new(Bytes::from_static(file)).unwrap() {
-        let tag = tag.unwrap();
-        if tag.kind != TagKind::Video {
-            continue;
-        }
+    for tag in tags {
         let time = MediaTime::from_millis(i64::from(tag.timestamp_millis));
         for event in demuxer.handle_video(time, tag.body).unwrap() {
             match event {
@@ -35,7 +39,7 @@ fn nal_types(frame: &VideoFrame) -> Vec<u8> {
 
 #[test]
 fn x264s_cbr_output_comes_out_clean_and_whole() {
-    let (tracks, frames) = demux(include_bytes!("fixtures/video-cbr-bframes.flv"));
+    let (tracks, frames) = demux(video_tags(X264_CBR));
     assert_eq!(
         tracks.len(),
         1,
@@ -64,7 +68,7 @@ fn x264s_cbr_output_comes_out_clean_and_whole() {
 
 #[test]
 fn b_frames_keep_decoding_and_presentation_times() {
-    let (_, frames) = demux(include_bytes!("fixtures/video-cbr-bframes.flv"));
+    let (_, frames) = demux(video_tags(X264_CBR));
     let decoded: Vec<_> = frames.iter().map(|frame| frame.dts.as_millis()).collect();
     assert!(decoded.is_sorted(), "{decoded:?}");
     let mut shown: Vec<_> = frames.iter().map(|frame| frame.pts.as_millis()).collect();
@@ -75,4 +79,43 @@ fn b_frames_keep_decoding_and_presentation_times() {
         "{shown:?}"
     );
     assert!(frames.iter().all(|frame| frame.pts >= frame.dts));
+}
+
+#[test]
+fn frames_carry_what_the_demuxer_finds_out_about_them() {
+    let (_, frames) = demux(video_tags(X264_CBR));
+    let mut latest = MediaTime::ZERO;
+    let mut disposable = 0;
+    for frame in &frames {
+        if frame.info.disposable {
+            assert!(
+                frame.pts < latest,
+                "shown before one that is decoded earlier"
+            );
+            disposable += 1;
+        }
+        latest = latest.max(frame.pts);
+    }
+    assert_eq!(disposable, 4);
+    let verdicts: Vec<_> = frames.iter().map(|frame| frame.info.b_frames).collect();
+    let expected = BFrameVerdict {
+        kind: BFrames::Reference,
+        depth: 2,
+        is_certain: true,
+    };
+    assert_eq!(verdicts.last(), Some(&expected), "{verdicts:?}");
+}
+
+#[test]
+fn repeated_sequence_header_changes_no_verdict_on_b_frames() {
+    let tags = video_tags(X264_CBR);
+    let header = tags[0].body.clone();
+    let repeated = tags.iter().flat_map(|tag| {
+        let header = FlvTag {
+            body: header.clone(),
+            ..*tag
+        };
+        [header, tag.clone()]
+    });
+    assert_eq!(demux(repeated), demux(tags.clone()));
 }

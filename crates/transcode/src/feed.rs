@@ -86,8 +86,8 @@ fn frame_rate_metadata(rate: f64) -> BytesMut {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use distributary_media::VideoCodec;
     use distributary_media::flv::FlvStream;
+    use distributary_media::{FrameInfo, VideoCodec};
 
     fn tags(feed: &mut Feed) -> Vec<FlvTag> {
         let mut stream = FlvStream::default();
@@ -111,6 +111,7 @@ mod tests {
             pts: MediaTime::from_millis(5_000_107),
             dts: MediaTime::from_millis(5_000_040),
             keyframe: true,
+            info: FrameInfo::default(),
             units: vec![Bytes::from_static(&[0x65, 1])],
         });
         let tags = tags(&mut feed);

@@ -2,8 +2,9 @@
 
 use distributary_hub::cache::{MAX_FRAMES, Overflow};
 use distributary_hub::{BFrameAdvice, StreamStats};
+use distributary_media::BFrames;
 use distributary_media::VideoTrack;
-use distributary_media::h264::{BFrames, Limitation};
+use distributary_media::h264::Limitation;
 
 /// Returns how to change the encoder of a stream, if viewers do not get the stream as published.
 pub(crate) fn of(stats: &StreamStats) -> Option<String> {

@@ -1,14 +1,12 @@
 //! Handling of B-frames, which most WebRTC receivers do not support.
 
 use distributary_hub::BFramePolicy;
-use distributary_media::h264::{BFrameDetector, BFrames};
-use distributary_media::{VideoCodec, VideoFrame};
+use distributary_media::{BFrameVerdict, BFrames, VideoCodec, VideoFrame};
 
 /// Decides for each frame of a stream how it is sent, so that receivers can show the result.
 #[derive(Debug)]
 pub(super) struct BFrameFilter {
     policy: BFramePolicy,
-    detector: BFrameDetector,
     form: Form,
     /// The form has to change and cannot in the middle of a GOP: frames are dropped up to the next
     /// keyframe.
@@ -42,7 +40,6 @@ impl BFrameFilter {
     pub(super) fn new(policy: BFramePolicy) -> Self {
         Self {
             policy,
-            detector: BFrameDetector::default(),
             form: Form::default(),
             is_held: false,
         }
@@ -50,9 +47,8 @@ impl BFrameFilter {
 
     /// Returns the treatment of the next frame in decoding order.
     pub(super) fn treat(&mut self, frame: &VideoFrame) -> Treatment {
-        self.detector.observe(frame);
         let form = match frame.codec {
-            VideoCodec::H264 => self.suitable_form(),
+            VideoCodec::H264 => self.suitable_form(frame.info.b_frames),
             // Other codecs have no B-frames that receivers could not show.
             _ => Form::Whole,
         };
@@ -67,18 +63,16 @@ impl BFrameFilter {
         }
         match self.form {
             _ if self.is_held => Treatment::Drop,
-            Form::WithoutDisposable if frame.is_disposable() => Treatment::Drop,
+            Form::WithoutDisposable if frame.info.disposable => Treatment::Drop,
             Form::Whole | Form::WithoutDisposable => Treatment::Send,
             Form::Reordered(depth) => Treatment::Reorder(depth),
         }
     }
 
-    fn suitable_form(&self) -> Form {
-        match (self.detector.b_frames(), self.policy) {
+    fn suitable_form(&self, b_frames: BFrameVerdict) -> Form {
+        match (b_frames.kind, self.policy) {
             (BFrames::None, _) => Form::Whole,
-            (BFrames::Reference, _) | (_, BFramePolicy::Reorder) => {
-                Form::Reordered(self.detector.depth())
-            }
+            (BFrames::Reference, _) | (_, BFramePolicy::Reorder) => Form::Reordered(b_frames.depth),
             (BFrames::NonReference, _) => Form::WithoutDisposable,
         }
     }
@@ -88,8 +82,8 @@ impl BFrameFilter {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use distributary_media::MediaTime;
     use distributary_media::h264::vui;
+    use distributary_media::{FrameInfo, FrameInspector, MediaTime};
 
     const IDR: &[u8] = &[0x65, 0b1000_1000, 0x80];
     const P: &[u8] = &[0x41, 0b1001_1010, 0x80];
@@ -105,6 +99,7 @@ mod tests {
             pts: MediaTime::from_millis(offset),
             dts: MediaTime::ZERO,
             keyframe: units.contains(&IDR),
+            info: FrameInfo::default(),
             units: units
                 .iter()
                 .map(|unit| Bytes::copy_from_slice(unit))
@@ -116,13 +111,16 @@ mod tests {
     /// ms after it is decoded.
     fn treated(policy: BFramePolicy, reorders: u32, offset: i64, rest: &[&[u8]]) -> Vec<Treatment> {
         let mut filter = BFrameFilter::new(policy);
+        let mut inspector = FrameInspector::default();
         let sps = vui::with_reorder_frames(&SPS, reorders).unwrap();
         let mut treat = |unit: &[u8]| {
-            if unit == IDR {
-                filter.treat(&frame(&[&sps, IDR], offset))
+            let mut frame = if unit == IDR {
+                frame(&[&sps, IDR], offset)
             } else {
-                filter.treat(&frame(&[unit], 0))
-            }
+                frame(&[unit], 0)
+            };
+            inspector.inspect(&mut frame);
+            filter.treat(&frame)
         };
         std::iter::once(treat(IDR))
             .chain(rest.iter().map(|unit| treat(unit)).collect::<Vec<_>>())

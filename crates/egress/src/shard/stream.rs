@@ -189,7 +189,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use distributary_hub::{Hub, HubConfig, Sink};
-    use distributary_media::{AudioFrame, MediaTime, VideoCodec, VideoFrame};
+    use distributary_media::{AudioFrame, FrameInfo, MediaTime, VideoCodec};
     use distributary_names::StreamName;
     use std::sync::Arc;
 
@@ -207,6 +207,7 @@ mod tests {
             pts: MediaTime::ZERO,
             dts: MediaTime::ZERO,
             keyframe: true,
+            info: FrameInfo::default(),
             units: vec![Bytes::from_static(&[0x65])],
         })))
     }

@@ -14,7 +14,7 @@ use distributary_bench::answer::Answer;
 use distributary_bench::viewer::Viewer as Player;
 use distributary_hub::{Hub, HubConfig, Publisher};
 use distributary_media::test_util::h264_track;
-use distributary_media::{Frame, MediaTime, VideoCodec, VideoFrame};
+use distributary_media::{Frame, FrameInfo, MediaTime, VideoCodec, VideoFrame};
 use distributary_webrtc::certificate::Certificate;
 use distributary_webrtc::dtls::DtlsContext;
 use distributary_webrtc::ice::CONSENT_TIMEOUT;
@@ -155,6 +155,7 @@ impl World {
                 pts: at,
                 dts: at,
                 keyframe,
+                info: FrameInfo::default(),
                 units: vec![Bytes::from(unit)],
             };
             self.publisher.push(Frame::Video(frame), self.now).unwrap();

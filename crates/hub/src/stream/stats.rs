@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use distributary_media::BFrames;
 use distributary_media::flv::OtherTrack;
-use distributary_media::h264::BFrames;
 use distributary_media::{AudioTrack, VideoTrack};
 
 use crate::cache::Overflow;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::*;
 use crate::{Hub, PublishError, Sink};
 use bytes::Bytes;
-use distributary_media::{MediaTime, VideoCodec, VideoFrame};
+use distributary_media::{FrameInfo, MediaTime, VideoCodec, VideoFrame};
 
 fn keyframe() -> Frame {
     Frame::Video(VideoFrame {
@@ -18,6 +18,7 @@ fn keyframe() -> Frame {
         pts: MediaTime::ZERO,
         dts: MediaTime::ZERO,
         keyframe: true,
+        info: FrameInfo::default(),
         units: vec![Bytes::from_static(&[0x65])],
     })
 }

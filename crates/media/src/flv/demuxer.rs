@@ -248,16 +248,20 @@ impl FlvDemuxer {
             // The information in later frames is newer.
             return Ok(FlvEvents::default());
         }
-        let state = VideoState::configure(codec, config)?;
+        let mut state = VideoState::configure(codec, config)?;
         let mut events = FlvEvents::default();
-        if let Some(video) = &mut self.video {
+        let mut before = None;
+        if let Some(mut video) = self.video.take() {
             // It belongs to the previous configuration. A broken one must not prevent the next one.
-            events = self.join.release(video).unwrap_or_default();
+            events = self.join.release(&mut video).unwrap_or_default();
+            // Some publishers repeat the header: the verdict on their B-frames stays.
+            state.inspector = video.inspector;
+            before = Some(video.track);
         }
-        let before = self.video.replace(state).map(|video| video.track);
-        let track = self.video.as_ref().map(|video| video.track.clone());
-        if track != before {
-            events.extend(track.map(FlvEvent::VideoTrack));
+        let track = state.track.clone();
+        self.video = Some(state);
+        if before.as_ref() != Some(&track) {
+            events.push(FlvEvent::VideoTrack(track));
         }
         Ok(events)
     }

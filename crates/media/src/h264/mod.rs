@@ -4,14 +4,13 @@
 //! * [`sps`], [`pps`]: parameter sets; [`parameter_sets`]: the active ones; [`vui`]: the declared
 //!   reorder depth.
 //! * [`limitation`]: properties of a stream that some viewers do not support.
-//! * [`mod@slice`]: the start of slice headers; [`b_frames`]: detection of B-frames.
+//! * [`mod@slice`]: the start of slice headers.
 //! * [`sei`]: supplemental enhancement information.
 //! * [`avcc`]: `AVCDecoderConfigurationRecord`, the sequence header of FLV and MP4.
 //! * [`access_unit`]: [`AccessUnitFilter`], which prepares access units for WebRTC receivers.
 
 pub mod access_unit;
 pub mod avcc;
-pub mod b_frames;
 pub mod limitation;
 pub mod nal;
 pub mod parameter_sets;
@@ -23,7 +22,6 @@ pub mod vui;
 
 pub use access_unit::AccessUnitFilter;
 pub use avcc::AvcDecoderConfigurationRecord;
-pub use b_frames::{BFrameDetector, BFrames};
 pub use limitation::Limitation;
 pub use nal::NalType;
 pub use sps::Sps;

@@ -12,7 +12,7 @@ mod window;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use distributary_media::{AudioFrame, LONG_GOP, MediaTime, VideoCodec, VideoFrame};
+use distributary_media::{AudioFrame, MediaTime, VideoCodec, VideoFrame};
 
 use crate::reorder::{Decoders, DisplayOrder, Keyframe, Lags, TICK};
 use crate::rtp::{self, Payload, red};
@@ -30,6 +30,11 @@ const MAX_PADDING: u8 = 64;
 ///
 /// Packets are numbered from zero and never renumbered. The log keeps those since the newest
 /// keyframe, for newcomers, and those of the last seconds, for retransmission.
+///
+/// The hub caches the GOP as well, in frames, for subscribers of every kind: a shard whose first
+/// viewer comes fills its log from there. Viewers that come later start in the log, which no other
+/// thread touches and in which the packets already are. Both hold slices of the same payload, so
+/// the media is in memory once.
 #[derive(Debug)]
 pub struct Log {
     clock_rate: u32,
@@ -94,8 +99,12 @@ impl Log {
     pub fn push_video(&mut self, frame: &VideoFrame, now: Instant) {
         if frame.keyframe {
             self.last_keyframe = Some(frame.clone());
-        } else if frame.is_recovery_point() {
-            self.push_entry_point(frame, now);
+        } else if let Some(keyframe) = self
+            .last_keyframe
+            .take_if(|keyframe| frame.is_entry_point(keyframe))
+        {
+            self.push_again(&keyframe, frame.pts - TICK, now);
+            self.last_keyframe = Some(keyframe);
         }
         let lags = self.display_order.push(frame, self.clock_rate);
         let fields = FrameFields {
@@ -124,23 +133,18 @@ impl Log {
         self.end_frame(&fields, now);
     }
 
-    /// Lets newcomers start at a recovery point if the last keyframe is far back. They get that
-    /// keyframe first, since a decoder starts with nothing else. Until the stream has refreshed
-    /// itself once, they see a partly wrong picture rather than none.
-    fn push_entry_point(&mut self, frame: &VideoFrame, now: Instant) {
-        let is_far = |keyframe: &VideoFrame| {
-            keyframe.codec == frame.codec && frame.dts.saturating_since(keyframe.dts) > LONG_GOP
+    /// Logs the keyframe again, for newcomers, which start at the frame behind it (see
+    /// [`VideoFrame::is_entry_point`]). Until the stream has refreshed itself once, they see a
+    /// partly wrong picture rather than none.
+    fn push_again(&mut self, keyframe: &VideoFrame, time: MediaTime, now: Instant) {
+        let fields = FrameFields {
+            // It does not count for the keyframe interval.
+            keyframe: false,
+            ..self.fields(keyframe, time, now)
         };
-        let Some(keyframe) = self.last_keyframe.take_if(|keyframe| is_far(keyframe)) else {
-            return;
-        };
-        let mut fields = self.fields(&keyframe, frame.pts - TICK, now);
-        // It does not count for the keyframe interval.
-        fields.keyframe = false;
         self.append(&fields, &keyframe.units, Audience::Newcomers);
         self.end_frame(&fields, now);
         self.window.move_start(fields.start);
-        self.last_keyframe = Some(keyframe);
     }
 
     fn fields(&self, frame: &VideoFrame, time: MediaTime, now: Instant) -> FrameFields {
@@ -151,7 +155,7 @@ impl Log {
             timestamp: self.timestamp(time),
             lags: Lags::default(),
             keyframe: frame.keyframe,
-            disposable: frame.is_disposable(),
+            disposable: frame.info.disposable,
             at: now,
         }
     }

@@ -6,6 +6,7 @@
 )]
 
 use super::*;
+use distributary_media::FrameInfo;
 
 fn frame(millis: i64, keyframe: bool, len: usize) -> VideoFrame {
     let mut unit = vec![0; len];
@@ -15,6 +16,7 @@ fn frame(millis: i64, keyframe: bool, len: usize) -> VideoFrame {
         pts: MediaTime::from_millis(millis),
         dts: MediaTime::from_millis(millis),
         keyframe,
+        info: FrameInfo::default(),
         units: vec![unit.into()],
     }
 }
@@ -74,46 +76,22 @@ fn frames_are_padded_to_packets_of_equal_length_where_that_costs_little() {
 }
 
 #[test]
-fn frame_is_disposable_when_all_its_slices_are_non_reference() {
-    let (_, now) = log();
-    let slice = |header: u8| Bytes::from(vec![header, 1, 2]);
-    for (units, disposable) in [
-        (vec![slice(0x01)], true),
-        (vec![slice(0x06), slice(0x01), slice(0x01)], true),
-        (vec![slice(0x01), slice(0x21)], false),
-        (vec![slice(0x41)], false),
-        (vec![slice(0x06)], false),
-    ] {
-        let (mut log, _) = log();
-        let frame = VideoFrame {
-            units,
-            ..frame(0, false, 1)
-        };
-        log.push_video(&frame, now);
-        let packet = log.get(0).unwrap();
-        assert_eq!(packet.disposable, disposable, "{frame:?}");
-        assert!(packet.first);
-    }
-}
-
-#[test]
-fn frames_of_other_codecs_are_never_disposable() {
-    for (codec, unit) in [
-        // A sub-layer non-reference picture, a frame of AV1, and one of VP9 that updates
-        // nothing.
-        (VideoCodec::H265, &[0x00, 0x01, 0xd0][..]),
-        (VideoCodec::Av1, &[0x32, 2, 0x30, 0]),
-        (VideoCodec::Vp9, &[0x86, 0, 0, 0]),
-    ] {
-        let (mut log, now) = log();
-        let frame = VideoFrame {
-            codec,
-            units: vec![Bytes::from_static(unit)],
-            ..frame(0, false, 1)
-        };
-        log.push_video(&frame, now);
-        assert_eq!(log.codec(), Some(codec));
-        assert!(!log.get(0).unwrap().disposable, "{codec}");
+fn packets_carry_codec_and_disposability_of_their_frame() {
+    for codec in [VideoCodec::H264, VideoCodec::Vp9] {
+        for disposable in [false, true] {
+            let (mut log, now) = log();
+            let mut frame = VideoFrame {
+                codec,
+                ..frame(0, false, 3000)
+            };
+            frame.info.disposable = disposable;
+            log.push_video(&frame, now);
+            assert_eq!(log.codec(), Some(codec));
+            let packets: Vec<_> = kept(&log).collect();
+            assert!(packets.len() > 1);
+            assert!(packets.iter().all(|packet| packet.disposable == disposable));
+            assert!(packets[0].first && packets[1..].iter().all(|packet| !packet.first));
+        }
     }
 }
 

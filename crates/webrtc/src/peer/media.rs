@@ -462,7 +462,7 @@ fn random_start() -> RandomStart {
 mod tests {
     use std::time::SystemTime;
 
-    use distributary_media::{VideoCodec, VideoFrame};
+    use distributary_media::{FrameInfo, VideoCodec, VideoFrame};
 
     use super::*;
     use crate::dtls::DtlsRole;
@@ -516,6 +516,7 @@ mod tests {
             pts: MediaTime::from_millis(millis),
             dts: MediaTime::from_millis(millis),
             keyframe,
+            info: FrameInfo::default(),
             units: vec![unit.into()],
         }
     }

@@ -121,7 +121,7 @@ impl Lags {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use distributary_media::VideoCodec;
+    use distributary_media::{FrameInfo, VideoCodec};
 
     fn frame(pts: i64) -> VideoFrame {
         VideoFrame {
@@ -129,6 +129,7 @@ mod tests {
             pts: MediaTime::from_millis(pts),
             dts: MediaTime::ZERO,
             keyframe: false,
+            info: FrameInfo::default(),
             units: Vec::new(),
         }
     }

@@ -33,9 +33,9 @@
 //!
 //! # Parts
 //!
-//! How many frames to hold back, the *depth*, is found out at ingest
-//! ([`VideoFrame::info`](distributary_media::VideoFrame)), and whether a stream is sent so is the
-//! choice of who fills the log ([`Log::push_reordered`](crate::log::Log::push_reordered)).
+//! How many frames to hold back, the *depth*, is found out at ingest (see
+//! [`FrameInfo`](distributary_media::FrameInfo)). Who fills the log chooses for each frame whether
+//! it is sent so ([`Log::push_reordered`](crate::log::Log::push_reordered)).
 //!
 //! * `keyframe`: the parts of a keyframe, with the carrier, in the order in which they are sent.
 //! * `display_order`: the timestamps and lags of a stream's frames. The log has one.

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use distributary_media::{AudioCodec, AudioFrame, Frame, MediaTime, VideoCodec, VideoFrame};
+use distributary_media::{
+    AudioCodec, AudioFrame, Frame, FrameInfo, FrameInspector, MediaTime, VideoCodec, VideoFrame,
+};
 use distributary_webrtc::certificate::Certificate;
 use distributary_webrtc::dtls::{DtlsContext, DtlsRole};
 use distributary_webrtc::ice::Credentials;
@@ -271,13 +273,15 @@ impl Simulation {
         while self.next_frame * 100 / 3 <= elapsed {
             let number = self.next_frame;
             let at = MediaTime::from_millis((number * 100 / 3) as i64);
-            let frame = VideoFrame {
+            let mut frame = VideoFrame {
                 codec: VideoCodec::H264,
                 pts: at,
                 dts: at,
                 keyframe: number.is_multiple_of(self.keyframe_interval),
+                info: FrameInfo::default(),
                 units: vec![Bytes::from(self.frame(number))],
             };
+            FrameInspector::default().inspect(&mut frame);
             self.video.push_video(&frame, self.now);
             self.next_frame += 1;
         }

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use distributary_hub::{Gop, Hub, PublisherInfo, PublisherStats, Stream, StreamStats};
-use distributary_media::h264::BFrames;
+use distributary_media::BFrames;
 use distributary_media::{AudioTrack, VideoTrack};
 use serde::Serialize;
 
@@ -345,7 +345,7 @@ mod tests {
     use distributary_hub::{HubConfig, MissingVideo};
     use distributary_media::flv::{OtherTrack, TagKind};
     use distributary_media::test_util::h264_track;
-    use distributary_media::{AudioCodec, Frame, MediaTime, VideoCodec, VideoFrame};
+    use distributary_media::{AudioCodec, Frame, FrameInfo, MediaTime, VideoCodec, VideoFrame};
     use distributary_names::StreamName;
 
     #[test]
@@ -438,6 +438,7 @@ mod tests {
                 pts: time,
                 dts: time,
                 keyframe,
+                info: FrameInfo::default(),
                 units: vec![Bytes::from_static(&[0x65])],
             };
             let now = start + Duration::from_millis(millis as u64);

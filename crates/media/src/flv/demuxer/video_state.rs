@@ -10,13 +10,14 @@ use crate::h264::nal;
 use crate::h264::{AccessUnitFilter, AvcDecoderConfigurationRecord, Sps};
 use crate::h265::{self, HevcDecoderConfigurationRecord};
 use crate::vp9::FrameHeader;
-use crate::{Frame, VideoCodec, VideoFrame, VideoTrack};
+use crate::{Frame, FrameInfo, FrameInspector, VideoCodec, VideoFrame, VideoTrack};
 
 /// The state after a video sequence header.
 #[derive(Debug)]
 pub(super) struct VideoState {
     pub(super) track: VideoTrack,
     syntax: VideoSyntax,
+    pub(super) inspector: FrameInspector,
 }
 
 /// The form of the frames in their tags.
@@ -48,7 +49,11 @@ impl VideoState {
             // Its keyframes contain all that its record does.
             VideoCodec::Vp9 => (track(codec, config), VideoSyntax::Vp9),
         };
-        Ok(Self { track, syntax })
+        Ok(Self {
+            track,
+            syntax,
+            inspector: FrameInspector::default(),
+        })
     }
 
     /// Returns a tag's part of an access unit; `None` if frames do not consist of NAL units.
@@ -79,6 +84,7 @@ impl VideoState {
             dts: timestamp,
             // The frame itself decides: the flags of tags can be wrong.
             keyframe: false,
+            info: FrameInfo::default(),
             units: Vec::new(),
         };
         let mut track = None;
@@ -145,6 +151,7 @@ impl VideoState {
         if frame.units.is_empty() {
             return Ok(FlvEvents::default());
         }
+        self.inspector.inspect(&mut frame);
         frame.compact(held);
         let frame = FlvEvent::Frame(Frame::Video(frame));
         Ok(track.into_iter().chain([frame]).collect())

@@ -142,7 +142,9 @@ fn size(event: &StreamEvent) -> usize {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use distributary_media::{AudioCodec, AudioFrame, MediaTime, VideoCodec, VideoFrame};
+    use distributary_media::{
+        AudioCodec, AudioFrame, FrameInfo, MediaTime, VideoCodec, VideoFrame,
+    };
 
     fn video(number: i64, keyframe: bool, len: usize) -> StreamEvent {
         let time = MediaTime::from_millis(number);
@@ -151,6 +153,7 @@ mod tests {
             pts: time,
             dts: time,
             keyframe,
+            info: FrameInfo::default(),
             units: vec![Bytes::from(vec![0; len])],
         })))
     }

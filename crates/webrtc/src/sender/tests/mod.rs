@@ -18,7 +18,7 @@ use crate::rtcp::ntp::WallClock;
 use crate::rtp::StreamExtensions;
 use crate::srtp::SrtpProfile;
 use crate::srtp::test_support::{master, webrtc_context};
-use distributary_media::{MediaTime, VideoCodec, VideoFrame};
+use distributary_media::{FrameInfo, FrameInspector, MediaTime, VideoCodec, VideoFrame};
 use std::time::{Duration, SystemTime};
 
 struct Harness {
@@ -107,16 +107,16 @@ impl Harness {
     fn coded_unit(&mut self, codec: VideoCodec, unit: Vec<u8>) {
         let (mark, keyframe) = (unit[1], unit[0] == 0x65);
         let at = MediaTime::from_millis(i64::from(mark) * 33);
-        self.log.push_video(
-            &VideoFrame {
-                codec,
-                pts: at,
-                dts: at,
-                keyframe,
-                units: vec![unit.into()],
-            },
-            self.now,
-        );
+        let mut frame = VideoFrame {
+            codec,
+            pts: at,
+            dts: at,
+            keyframe,
+            info: FrameInfo::default(),
+            units: vec![unit.into()],
+        };
+        FrameInspector::default().inspect(&mut frame);
+        self.log.push_video(&frame, self.now);
     }
 
     /// Sends up to `budget` bytes. The frame that a stream opens with is a call of its own.

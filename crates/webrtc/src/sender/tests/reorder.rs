@@ -27,6 +27,7 @@ impl Harness {
             pts: dts + Duration::from_millis(80),
             dts,
             keyframe: units.iter().any(|unit| unit[0] == 0x65),
+            info: FrameInfo::default(),
             units: units
                 .iter()
                 .map(|unit| bytes::Bytes::copy_from_slice(unit))

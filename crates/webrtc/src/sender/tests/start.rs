@@ -70,13 +70,15 @@ fn newcomer_starts_at_a_recovery_point_when_the_keyframe_is_far_back() {
     let frame = |viewer: &mut Harness, seconds: i64, units: &[&[u8]]| {
         let at = MediaTime::from_millis(1000 * seconds);
         let units = units.iter().map(|unit| bytes::Bytes::copy_from_slice(unit));
-        let frame = VideoFrame {
+        let mut frame = VideoFrame {
             codec: VideoCodec::H264,
             pts: at,
             dts: at,
             keyframe: seconds == 0,
+            info: FrameInfo::default(),
             units: units.collect(),
         };
+        FrameInspector::default().inspect(&mut frame);
         viewer.log.push_video(&frame, viewer.now);
     };
     let recovery_point = [0x06, 6, 1, 0x84, 0x80];

@@ -1,17 +1,13 @@
 //! Detects the B-frames of a stream.
-//!
-//! A frame that is shown before others that are decoded earlier makes a decoder delay frames, which
-//! decoders of WebRTC receivers do not do.
-
-use std::fmt;
 
 use bytes::Bytes;
 
-use super::nal::{self, NalType};
-use super::slice::{SliceHead, SliceType};
-use super::sps::Sps;
-use super::vui::BitstreamRestriction;
+use crate::b_frames::{BFrameVerdict, BFrames};
 use crate::frame::VideoFrame;
+use crate::h264::nal::{self, NalType};
+use crate::h264::slice::{SliceHead, SliceType};
+use crate::h264::sps::Sps;
+use crate::h264::vui::BitstreamRestriction;
 use crate::h265;
 use crate::track::VideoCodec;
 
@@ -25,41 +21,12 @@ const DEFAULT_DEPTH: u8 = 2;
 /// Maximum reorder depth that is accepted; encoders use one or two.
 const MAX_DEPTH: u8 = 4;
 
-/// The kind of B-frames in a stream, in the order of their effect on a receiver.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum BFrames {
-    /// There are none.
-    #[default]
-    None,
-    /// No frame references them, so they can be dropped.
-    NonReference,
-    /// Frames reference them ("pyramid"): without them the remaining frames are wrong.
-    Reference,
-}
-
-impl BFrames {
-    /// Returns one word for it, as in APIs and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::NonReference => "non-reference",
-            Self::Reference => "reference",
-        }
-    }
-}
-
-impl fmt::Display for BFrames {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// Detects the B-frames of a stream.
 ///
 /// The slices show them; before the first one arrives, the sequence parameter set and the distance
 /// from decoding to presentation show whether they are to be expected.
 #[derive(Clone, Debug, Default)]
-pub struct BFrameDetector {
+pub(super) struct BFrameDetector {
     /// The current sequence parameter set.
     sps: Option<Bytes>,
     seen: BFrames,
@@ -72,7 +39,7 @@ pub struct BFrameDetector {
 
 impl BFrameDetector {
     /// Observes the next frame in decoding order.
-    pub fn observe(&mut self, frame: &VideoFrame) {
+    pub(super) fn observe(&mut self, frame: &VideoFrame) {
         match frame.codec {
             VideoCodec::H264 => {}
             VideoCodec::H265 => return self.observe_h265(frame),
@@ -119,22 +86,16 @@ impl BFrameDetector {
         }
     }
 
-    /// Returns the B-frames that were seen or are expected.
-    pub fn b_frames(&self) -> BFrames {
-        self.seen.max(self.expected)
-    }
-
-    /// Returns whether this is certain: B-frames were seen, are impossible, or a whole GOP had
-    /// none.
-    pub fn is_certain(&self) -> bool {
-        self.seen != BFrames::None || self.is_ruled_out || self.keyframes > 1
-    }
-
-    /// Returns the reorder depth: the number of frames that a decoder delays, 0 to 4.
-    pub fn depth(&self) -> u8 {
-        match self.b_frames() {
-            BFrames::None => 0,
-            BFrames::NonReference | BFrames::Reference => self.depth,
+    /// Returns the verdict on the frames so far.
+    pub(super) fn verdict(&self) -> BFrameVerdict {
+        let kind = self.seen.max(self.expected);
+        BFrameVerdict {
+            kind,
+            depth: match kind {
+                BFrames::None => 0,
+                BFrames::NonReference | BFrames::Reference => self.depth,
+            },
+            is_certain: self.seen != BFrames::None || self.is_ruled_out || self.keyframes > 1,
         }
     }
 
@@ -178,6 +139,7 @@ fn keeps_order(sps: &Sps) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::FrameInfo;
     use crate::test_util::hex;
     use crate::time::MediaTime;
 
@@ -198,6 +160,7 @@ mod tests {
             pts: MediaTime::from_millis(1000 + offset),
             dts: MediaTime::from_millis(1000),
             keyframe: units.contains(&IDR),
+            info: FrameInfo::default(),
             units: units
                 .iter()
                 .map(|unit| Bytes::copy_from_slice(unit))
@@ -212,24 +175,24 @@ mod tests {
     }
 
     fn sps_with(frames: u32) -> Vec<u8> {
-        super::super::vui::with_reorder_frames(&hex(HIGH_2), frames).unwrap()
+        crate::h264::vui::with_reorder_frames(&hex(HIGH_2), frames).unwrap()
     }
 
     #[test]
     fn b_frames_are_detected_by_their_slices() {
         let mut detector = detector(&sps_with(1), 0);
-        assert_eq!(detector.b_frames(), BFrames::None);
-        assert!(!detector.is_certain());
+        assert_eq!(detector.verdict().kind, BFrames::None);
+        assert!(!detector.verdict().is_certain);
         detector.observe(&frame(&[P], 0));
         detector.observe(&frame(&[B, B], 0));
-        assert_eq!(detector.b_frames(), BFrames::NonReference);
-        assert!(detector.is_certain());
+        assert_eq!(detector.verdict().kind, BFrames::NonReference);
+        assert!(detector.verdict().is_certain);
         detector.observe(&frame(&[&hex("06050180"), REFERENCE_B], 0));
-        assert_eq!(detector.b_frames(), BFrames::Reference);
+        assert_eq!(detector.verdict().kind, BFrames::Reference);
         // The result stays in GOPs without any.
         detector.observe(&frame(&[&sps_with(1), IDR], 0));
         assert_eq!(
-            (detector.b_frames(), detector.depth()),
+            (detector.verdict().kind, detector.verdict().depth),
             (BFrames::Reference, 1)
         );
     }
@@ -244,14 +207,14 @@ mod tests {
             (2, 0, BFrames::None, 0),
         ] {
             let detector = detector(&sps_with(frames), offset);
-            let found = (detector.b_frames(), detector.depth());
+            let found = (detector.verdict().kind, detector.verdict().depth);
             assert_eq!(found, (expected, depth), "{frames} frames, {offset} ms");
-            assert_eq!(detector.is_certain(), frames == 0);
+            assert_eq!(detector.verdict().is_certain, frames == 0);
         }
         // Nothing is declared.
         let detector = detector(&hex("67640028acd940780227e4"), 66);
         assert_eq!(
-            (detector.b_frames(), detector.depth()),
+            (detector.verdict().kind, detector.verdict().depth),
             (BFrames::NonReference, 2)
         );
     }
@@ -260,11 +223,11 @@ mod tests {
     fn stream_without_b_frames_is_certain_after_its_first_gop_or_by_its_profile() {
         let mut high = detector(&sps_with(2), 0);
         high.observe(&frame(&[P], 0));
-        assert!(!high.is_certain());
+        assert!(!high.verdict().is_certain);
         high.observe(&frame(&[&sps_with(2), IDR], 0));
-        assert!(high.is_certain());
-        assert_eq!(high.b_frames(), BFrames::None);
-        assert!(detector(&hex(BASELINE_SPS), 0).is_certain());
+        assert!(high.verdict().is_certain);
+        assert_eq!(high.verdict().kind, BFrames::None);
+        assert!(detector(&hex(BASELINE_SPS), 0).verdict().is_certain);
     }
 
     #[test]
@@ -283,7 +246,7 @@ mod tests {
                 ..frame(&[&hex(sps), &[0x26, 1]], offset)
             };
             detector.observe(&frame);
-            let found = (detector.b_frames(), detector.is_certain());
+            let found = (detector.verdict().kind, detector.verdict().is_certain);
             assert_eq!(found, (expected, is_certain), "{sps} {offset} ms");
         }
     }
@@ -293,7 +256,10 @@ mod tests {
         let mut detector = detector(&sps_with(2), 66);
         detector.observe(&frame(&[REFERENCE_B], 0));
         detector.observe(&frame(&[&hex(BASELINE_SPS), IDR], 0));
-        assert_eq!((detector.b_frames(), detector.depth()), (BFrames::None, 0));
-        assert!(detector.is_certain());
+        assert_eq!(
+            (detector.verdict().kind, detector.verdict().depth),
+            (BFrames::None, 0)
+        );
+        assert!(detector.verdict().is_certain);
     }
 }
