@@ -22,6 +22,7 @@ struct Playback {
     lost: u64,
     nacks: u64,
     retransmitted: u64,
+    was_limited: bool,
 }
 
 /// Interval of frames.
@@ -70,6 +71,7 @@ fn play(simulation: &Simulation, path_delay: Duration) -> Playback {
     playback.asked = stats.playout_delay;
     playback.lost = simulation.network.lost;
     playback.nacks = stats.nacks;
+    playback.was_limited = stats.is_limited || simulation.peer.sender_stats().0.skips > 0;
     playback.retransmitted = simulation.peer.sender_stats().0.retransmitted;
     playback
 }
@@ -122,14 +124,13 @@ fn playout_delay_covers_the_repairs_that_the_path_needs() {
 }
 
 #[test]
-fn packets_that_overtake_each_other_are_not_retransmitted() {
+fn packets_that_overtake_each_other_are_no_reason_to_send_less_or_to_wait_long() {
     for seed in 1..=4 {
         let playback = watch(seed, 50, 10, 50);
         assert!(
-            playback.freezes == 0
-                && playback.nacks > 10 * playback.lost
-                && playback.retransmitted < 2 * playback.lost
-                && playback.latency < Duration::from_millis(500),
+            playback.freezes <= 1
+                && !playback.was_limited
+                && playback.latency < Duration::from_millis(400),
             "seed {seed}: {playback:?}"
         );
     }

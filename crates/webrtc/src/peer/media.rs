@@ -269,9 +269,9 @@ impl Media {
         }
         self.path.handle_nack(now);
         let (least, most) = RESEND_INTERVAL;
-        let reordering = self.path.reordering();
-        let interval = round_trip.map_or(FIRST_RESEND_INTERVAL, |time| time.clamp(least, most));
-        let interval = interval + reordering;
+        // A retransmission may be overtaken as well.
+        let interval = round_trip.map_or(FIRST_RESEND_INTERVAL, |time| time.clamp(least, most))
+            + self.path.reordering();
         let mut credit = self.retransmit_pacer.credit(now);
         if let Some(pacer) = self.pacer.as_mut().filter(|_| is_slow) {
             credit = credit.min(pacer.credit(now));
@@ -282,7 +282,7 @@ impl Media {
             if total >= credit {
                 break;
             }
-            total += video.retransmit(sequence, video_log, interval, reordering, &mut wire);
+            total += video.retransmit(sequence, video_log, interval, &mut wire);
         }
         self.retransmit_pacer.spend(total);
         if is_slow {

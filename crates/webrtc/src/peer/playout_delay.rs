@@ -170,22 +170,30 @@ impl DelayController {
         let whole_windows = self.windows.len().saturating_sub(1) as u32;
         let span = whole_windows * WINDOW + now.saturating_duration_since(began);
         let per_second = lost as f64 / span.max(LEAST_SPAN).as_secs_f64();
-        // A NACK is lost as easily as the packet that it asks for.
-        let fails = (2.0 * lost as f64 / packets.max(LEAST_PACKETS) as f64).min(0.6);
-        let mut attempts = 1;
-        let mut late = per_second * fails;
-        while late > LATE_REPAIRS && attempts < MAX_ATTEMPTS {
-            attempts += 1;
-            late *= fails;
-        }
+        let attempts = if reordering.is_zero() {
+            attempts(lost as f64 / packets.max(LEAST_PACKETS) as f64, per_second)
+        } else {
+            // Most of the packets were overtaken, not lost.
+            1
+        };
         // Half a round trip more: players repeat a NACK a little later than the round trip.
-        let mut delay = round_trip * attempts + round_trip / 2 + NOTICE_TIME;
-        if !reordering.is_zero() {
-            // The first request is not answered, see `RecentResends`.
-            delay += round_trip.max(reordering);
-        }
+        let delay = round_trip * attempts + round_trip / 2 + NOTICE_TIME + reordering;
         delay.min(MAX_DELAY)
     }
+}
+
+/// Returns the attempts that repairs need if `loss` is the part of the packets that is lost, and
+/// `per_second` their number.
+fn attempts(loss: f64, per_second: f64) -> u32 {
+    // A NACK is lost as easily as the packet that it asks for.
+    let fails = (2.0 * loss).min(0.6);
+    let mut attempts = 1;
+    let mut late = per_second * fails;
+    while late > LATE_REPAIRS && attempts < MAX_ATTEMPTS {
+        attempts += 1;
+        late *= fails;
+    }
+    attempts
 }
 
 #[cfg(test)]
@@ -274,11 +282,11 @@ mod tests {
     }
 
     #[test]
-    fn reordering_adds_a_round_trip() {
+    fn overtaken_packets_do_not_count_as_lost_attempts() {
         let (mut controller, mut now, mut path) =
             (DelayController::default(), Instant::now(), path(100));
         path.reordering = Duration::from_millis(40);
-        let asked = seconds(&mut controller, &mut now, &mut path, 20, 10);
-        assert_eq!(asked, 284);
+        let asked = seconds(&mut controller, &mut now, &mut path, 20, 300);
+        assert_eq!(asked, 224);
     }
 }

@@ -79,6 +79,11 @@ impl PlayoutDelay {
         })
     }
 
+    /// Returns whether the lower bound is zero.
+    pub fn has_no_minimum(self) -> bool {
+        self.min == 0
+    }
+
     fn to_bytes(self) -> [u8; 3] {
         let [_, high, middle, low] =
             (u32::from(self.min) << 12 | u32::from(self.max)).to_be_bytes();

@@ -33,9 +33,9 @@ pub use cursor::MAX_BEHIND;
 /// Interval at which a stream tells its capture time; receivers interpolate
 const CAPTURE_TIME_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Bounds of the playout delay are sent with each frame for this long after they were set: the
-/// packets of some frames may be lost, and retransmissions do not carry them.
-const PLAYOUT_DELAY_TIME: Duration = Duration::from_secs(1);
+/// Bounds of the playout delay without a lower one are sent for this long: a viewer may lose or
+/// drop the frames of some seconds, and retransmissions do not carry them.
+const PLAYOUT_DELAY_TIME: Duration = Duration::from_secs(10);
 
 /// Set in the first byte of the header when padding follows the payload (RFC 3550 section 5.1).
 const PADDING_BIT: u8 = 0x20;
@@ -86,7 +86,7 @@ pub struct RtpSender {
     is_known: bool,
     /// When the capture time is due next.
     next_capture_time: Option<Instant>,
-    /// The bounds of the playout delay, if any were set, and until when they are sent.
+    /// The bounds of the playout delay, if any were set, and when.
     playout_delay: Option<(PlayoutDelay, Instant)>,
     recent_resends: RecentResends,
     reception: Reception,
@@ -185,7 +185,7 @@ impl RtpSender {
 
     /// Asks the viewer to keep to these bounds of the playout delay, if it supports the extension.
     pub fn set_playout_delay(&mut self, now: Instant, delay: PlayoutDelay) {
-        self.playout_delay = Some((delay, now + PLAYOUT_DELAY_TIME));
+        self.playout_delay = Some((delay, now));
     }
 
     /// Switches to another log with the same clock.
@@ -267,8 +267,12 @@ impl RtpSender {
     fn prepare_header(&mut self, packet: &LoggedPacket, wire: &Wire<'_>) {
         let extensions = &self.config.extensions;
         let is_due = self.next_capture_time.is_none_or(|due| wire.now >= due);
-        let asks_delay = |(_, until): &(_, Instant)| !self.is_known || wire.now < *until;
-        let delay = self.playout_delay.filter(asks_delay);
+        let is_needed = |(delay, since): &(PlayoutDelay, Instant)| {
+            !self.is_known
+                || !delay.has_no_minimum()
+                || wire.now.saturating_duration_since(*since) < PLAYOUT_DELAY_TIME
+        };
+        let delay = self.playout_delay.filter(is_needed);
         let extras = Extras {
             announcement: !self.is_known,
             playout_delay: delay.map(|(delay, _)| delay),
@@ -287,15 +291,13 @@ impl RtpSender {
     }
 
     /// Retransmits the packet with this sequence number, in the RTX stream if one was negotiated,
-    /// but not twice within `interval`, and on a path that reorders packets by `hold` not at the
-    /// first request. Returns the bytes written: 0 if the packet is not in the
+    /// but not twice within `interval`. Returns the bytes written: 0 if the packet is not in the
     /// log any more or the buffer is full.
     pub fn retransmit(
         &mut self,
         sequence: u16,
         log: &Log,
         interval: Duration,
-        hold: Duration,
         wire: &mut Wire<'_>,
     ) -> usize {
         self.reception.note_nack(wire.now);
@@ -311,9 +313,7 @@ impl RtpSender {
         };
         if self.config.resend == Resend::Never
             || len > wire.buffer.remaining()
-            || !self
-                .recent_resends
-                .permit(sequence, wire.now, interval, hold)
+            || !self.recent_resends.permit(sequence, wire.now, interval)
         {
             return 0;
         }

@@ -153,7 +153,7 @@ impl Harness {
         );
         let interval = Duration::from_millis(50);
         self.sender
-            .retransmit(sequence, &self.log, interval, Duration::ZERO, &mut wire)
+            .retransmit(sequence, &self.log, interval, &mut wire)
     }
 
     fn replay(&mut self) -> bool {
