@@ -36,8 +36,8 @@ pub use crate::engine_config::EngineConfig;
 pub use crate::error::{AcceptError, OpenError};
 pub use crate::session::ViewerOptions;
 pub use crate::state::{
-    CERTIFICATE_LIFETIME, EngineFailure, IdentityError, LatencyStats, OFFER_LIFETIME, SessionInfo,
-    SessionStats,
+    CERTIFICATE_LIFETIME, EngineFailure, IdentityError, JoinHistogram, JoinStep, LatencyStats,
+    OFFER_LIFETIME, SessionInfo, SessionStats,
 };
 
 /// Commands that may wait for a shard; a shard that is so far behind loses datagrams anyway.
@@ -208,6 +208,11 @@ impl Engine {
     /// until the kernel has them for the last viewer of a shard.
     pub fn fan_out(&self) -> LatencyStats {
         self.shared.fan_out.stats()
+    }
+
+    /// Returns the durations of the steps of all joins since the start, in order.
+    pub fn joins(&self) -> [JoinHistogram; JoinStep::ALL.len()] {
+        self.shared.joins.histograms()
     }
 
     /// Handles a viewer's ICE fragment: candidates, or a restart (RFC 9725 section 4.3).

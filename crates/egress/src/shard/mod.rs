@@ -50,7 +50,7 @@ use crate::command::Command;
 use crate::datagrams::{Outlet, Received};
 use crate::ice_tcp::Connection;
 use crate::session::{PendingSession, SessionId};
-use crate::state::EngineState;
+use crate::state::{EngineState, JoinProgress};
 use admission::Admission;
 use schedule::Schedule;
 use stats::StatsWriter;
@@ -424,6 +424,7 @@ impl<O: Outlet> Shard<O> {
             connections: Vec::new(),
             is_held_back: false,
             since: created,
+            join: Some(JoinProgress::begin(&self.shared.joins, created, now)),
             is_listed: false,
             armed: None,
             stats: table.enter(id, name.clone(), self.index, created),
@@ -447,6 +448,9 @@ impl<O: Outlet> Shard<O> {
                 }
                 Some(PeerEvent::Connected { profile }) => {
                     viewer.handshake = None;
+                    if let Some(join) = &mut viewer.join {
+                        join.note_connected(&self.shared.joins, now);
+                    }
                     let after = now.saturating_duration_since(viewer.since).as_millis();
                     tracing::info!(
                         parent: &viewer.context.span,
@@ -484,6 +488,7 @@ impl<O: Outlet> Shard<O> {
             return;
         };
         self.transmitter.send_media(key, viewer, stream, now);
+        viewer.note_media(&self.shared.joins, now);
         self.transmitter.send_control(viewer, None);
         self.schedule.note(key, viewer, now);
     }
@@ -502,6 +507,7 @@ impl<O: Outlet> Shard<O> {
                 continue;
             };
             self.transmitter.send_media(*key, viewer, stream, now);
+            viewer.note_media(&self.shared.joins, now);
             self.schedule.note_sent(*key, viewer, now);
         }
     }

@@ -13,7 +13,7 @@ use super::addresses::{Addresses, Holders};
 use crate::ice_tcp::Connection;
 use crate::session::SessionContext;
 use crate::session::{MAX_FRAGMENTS, SessionId};
-use crate::state::SessionStatsCell;
+use crate::state::{JoinProgress, JoinTimes, SessionStatsCell};
 use distributary_webrtc::peer::Peer;
 
 /// Addresses of one viewer: one for each way it has to get here.
@@ -43,6 +43,8 @@ pub(super) struct Viewer {
     pub(super) is_held_back: bool,
     /// When its offer was answered.
     pub(super) since: Instant,
+    /// Its join, until its first packet of media is sent.
+    pub(super) join: Option<JoinProgress>,
     /// True if the schedule lists it as behind the live edge.
     pub(super) is_listed: bool,
     /// Its deadline in the schedule.
@@ -56,6 +58,19 @@ impl Viewer {
     /// Returns whether it is at the live edge: connected and not behind.
     pub(super) fn is_live(&self) -> bool {
         self.peer.is_connected() && !self.is_behind()
+    }
+
+    /// Ends its join if media was sent to it.
+    pub(super) fn note_media(&mut self, times: &JoinTimes, now: Instant) {
+        if self.join.is_none() {
+            return;
+        }
+        let (video, audio) = self.peer.sender_stats();
+        if video.packets + audio.packets > 0
+            && let Some(join) = self.join.take()
+        {
+            join.end(times, now);
+        }
     }
 
     /// Returns whether its handshake must end to admit a newcomer's.

@@ -4,6 +4,7 @@ mod counter_offers;
 mod failure;
 mod handshakes;
 mod identity;
+mod joins;
 mod latency;
 mod stats;
 
@@ -25,6 +26,8 @@ pub(crate) use failure::Failures;
 pub(crate) use handshakes::Handshakes;
 pub use identity::{CERTIFICATE_LIFETIME, IdentityError};
 pub(crate) use identity::{Identities, Identity};
+pub use joins::{JoinHistogram, JoinStep};
+pub(crate) use joins::{JoinProgress, JoinTimes};
 pub(crate) use latency::Latency;
 pub use latency::LatencyStats;
 pub use stats::{SessionInfo, SessionStats};
@@ -47,6 +50,8 @@ pub(crate) struct EngineState {
     pub(crate) inboxes: Vec<mpsc::Sender<Command>>,
     /// Latency from a frame's arrival to its sending to the last viewer of a shard.
     pub(crate) fan_out: Latency,
+    /// Durations of the steps of joins.
+    pub(crate) joins: JoinTimes,
 }
 
 impl EngineState {
@@ -76,6 +81,7 @@ impl EngineState {
             has_tcp,
             inboxes,
             fan_out: Latency::default(),
+            joins: JoinTimes::default(),
         })
     }
 

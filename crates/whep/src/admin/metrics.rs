@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use distributary_egress::engine::JoinHistogram;
 use distributary_hub::TranscoderStats;
 use distributary_names::StreamName;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -19,6 +20,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::join_metrics::JoinMetric;
 use super::watching::{Watching, watching};
 use super::{AdminDoor, now};
 
@@ -343,6 +345,7 @@ struct Server {
     /// Sessions of each shard.
     spread: Vec<usize>,
     fan_out_p99: Duration,
+    joins: Vec<JoinHistogram>,
 }
 
 impl Server {
@@ -353,6 +356,7 @@ impl Server {
             sessions: door.hub.viewers().count(),
             spread: door.engine.spread(),
             fan_out_p99: door.engine.fan_out().p99,
+            joins: door.engine.joins().into(),
         }
     }
 }
@@ -394,6 +398,13 @@ fn collect_server(server: &Server, registry: &mut Registry) {
          shard, over ten seconds",
         Unit::Seconds,
         fan_out,
+    );
+    registry.register_with_unit(
+        "join",
+        "Durations of the steps of joins: until the first ICE check, of the DTLS handshake, and until \
+         the first packet of media",
+        Unit::Seconds,
+        JoinMetric(server.joins.clone()),
     );
 }
 
@@ -456,6 +467,7 @@ mod tests {
             sessions: 1,
             spread: vec![1],
             fan_out_p99: Duration::ZERO,
+            joins: Vec::new(),
         };
         collect_server(&server, &mut registry);
         let mut text = String::new();

@@ -21,6 +21,7 @@
 mod control;
 mod events;
 mod guard;
+mod join_metrics;
 mod metrics;
 mod openapi;
 mod server;
