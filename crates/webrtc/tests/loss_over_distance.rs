@@ -88,6 +88,7 @@ fn watch(seed: u64, round_trip: u64, loss_permille: u64, jitter: u64) -> Playbac
     let mut simulation = Simulation::with_client(seed, 60, &[], client());
     let delay = Duration::from_millis(round_trip / 2);
     simulation.network.delay = delay;
+    simulation.connect(seed);
     simulation.network.loss_permille = loss_permille;
     simulation.network.jitter = Duration::from_millis(jitter);
     simulation.run(Duration::from_secs(22));
@@ -145,6 +146,7 @@ fn viewer_never_freezes_for_a_second_at_ten_percent_loss_each_way() {
                 simulation.network.delay = Duration::from_millis(into);
                 simulation.run(Duration::from_millis(into));
                 simulation.network.delay = Duration::from_millis(round_trip / 2);
+                simulation.connect(seed);
                 simulation.network.loss_permille = 100;
                 simulation.run(Duration::from_secs(12));
                 let at = simulation.video_received_at();

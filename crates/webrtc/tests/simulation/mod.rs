@@ -383,6 +383,17 @@ impl Simulation {
         }
     }
 
+    /// Lets time pass until both ends are connected. The network's random numbers start over then:
+    /// a handshake has as many datagrams as its random keys and certificates make it.
+    pub(crate) fn connect(&mut self, seed: u64) {
+        self.run_until(Duration::from_secs(10), |simulation| {
+            let mut events = simulation.events.iter();
+            simulation.client_connected
+                && events.any(|event| matches!(event, PeerEvent::Connected { .. }))
+        });
+        self.network.reseed(seed);
+    }
+
     /// Lets time pass until `done`, at most `limit`.
     pub(crate) fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) {
         let end = self.now + limit;

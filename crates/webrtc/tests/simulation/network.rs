@@ -50,6 +50,11 @@ impl Network {
         }
     }
 
+    /// Starts the random numbers over, so that what follows does not depend on how many there were.
+    pub(crate) fn reseed(&mut self, seed: u64) {
+        self.random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    }
+
     pub(crate) fn send(&mut self, now: Instant, datagram: Datagram) {
         self.sent += 1;
         if self.random(1000) < self.loss_permille {
