@@ -273,7 +273,8 @@ impl Viewer {
         };
         while let Some(event) = connection.dtls.poll_event() {
             let error = match event {
-                DtlsEvent::Connected { keys, .. } => {
+                DtlsEvent::Connected => continue,
+                DtlsEvent::Keys { keys, .. } => {
                     match Media::new(now, &keys, self.inspects, self.tells_arrivals) {
                         Ok(media) => {
                             connection.media = Some(media);

@@ -7,6 +7,7 @@ use distributary_hub::ViewerLimits;
 use serde::{Deserialize, Serialize};
 
 use crate::playout_delay::PlayoutDelaySetting;
+use crate::setup::SetupChoice;
 
 /// Configuration of viewers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Section)]
@@ -37,6 +38,8 @@ pub struct ViewersConfig {
     /// True if viewers may connect over TCP as well, on the port with the same number (RFC 6544),
     /// for networks that let no UDP through. Where that port is taken, UDP is served alone.
     pub tcp: bool,
+    /// Our DTLS role towards players that leave it open.
+    pub setup: SetupChoice,
     /// True if viewers are asked when each packet arrived, to estimate the bandwidth of their
     /// paths. Where they are not, or cannot tell, their own estimate is used.
     pub transport_feedback: bool,
@@ -76,6 +79,7 @@ impl Default for ViewersConfig {
             start_pacing: 40_000_000,
             pacing: true,
             tcp: true,
+            setup: SetupChoice::default(),
             transport_feedback: true,
             playout_delay: PlayoutDelaySetting::default(),
             history: Duration::from_secs(2),

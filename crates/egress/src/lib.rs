@@ -13,9 +13,11 @@ mod error;
 pub mod ice_tcp;
 mod playout_delay;
 pub mod session;
+mod setup;
 mod shard;
 mod state;
 mod udp;
 
 pub use config::ViewersConfig;
 pub use playout_delay::{PlayoutDelayError, PlayoutDelaySetting};
+pub use setup::SetupChoice;

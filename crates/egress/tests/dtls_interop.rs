@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use distributary_webrtc::certificate::{Certificate, Fingerprint, HashAlgorithm};
 use distributary_webrtc::dtls::{Dtls, DtlsContext, DtlsEvent, DtlsRole};
 use distributary_webrtc::rtp::RtpHeader;
-use distributary_webrtc::srtp::{SrtpProfile, SrtpSealer};
+use distributary_webrtc::srtp::{SrtpKeys, SrtpProfile, SrtpSealer};
 use tokio::net::UdpSocket;
 use tokio::time::{sleep_until, timeout};
 use webrtc_dtls::config::{ClientAuthType, Config, ExtendedMasterSecretType};
@@ -50,6 +50,17 @@ impl OurSide {
                 () = sleep_until(deadline.into()) => self.dtls.handle_timeout(now()),
             }
         }
+    }
+
+    /// Completes the handshake.
+    async fn connected(&mut self) -> (SrtpProfile, SrtpKeys) {
+        let event = timeout(TIMEOUT, self.event()).await.unwrap();
+        let DtlsEvent::Keys { profile, keys } = event else {
+            panic!("no keys: {event:?}");
+        };
+        let event = timeout(TIMEOUT, self.event()).await.unwrap();
+        assert!(matches!(event, DtlsEvent::Connected), "{event:?}");
+        (profile, keys)
     }
 
     async fn send_all(&mut self) {
@@ -110,10 +121,7 @@ async fn shakes_hands(our_role: DtlsRole, offered: SrtpProtectionProfile, expect
         our_role == DtlsRole::Server,
         None,
     ));
-    let event = timeout(TIMEOUT, our_side.event()).await.unwrap();
-    let DtlsEvent::Connected { profile, keys } = event else {
-        panic!("not connected: {event:?}");
-    };
+    let (profile, keys) = our_side.connected().await;
     let peer = timeout(TIMEOUT, peer).await.unwrap().unwrap().unwrap();
 
     assert_eq!(profile, expected);
@@ -219,8 +227,7 @@ async fn closing_is_noticed(is_settled: bool) {
     };
     let config = peer_config(&theirs, SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm);
     let peer = tokio::spawn(DTLSConn::new(Arc::new(their_socket), config, true, None));
-    let event = timeout(TIMEOUT, our_side.event()).await.unwrap();
-    assert!(matches!(event, DtlsEvent::Connected { .. }), "{event:?}");
+    our_side.connected().await;
 
     let peer = timeout(TIMEOUT, peer).await.unwrap().unwrap().unwrap();
     if is_settled {

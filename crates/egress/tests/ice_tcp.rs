@@ -234,7 +234,7 @@ impl Viewer {
         }
         self.dtls.handle_timeout(Instant::now());
         while let Some(event) = self.dtls.poll_event() {
-            self.connected |= matches!(event, DtlsEvent::Connected { .. });
+            self.connected |= matches!(event, DtlsEvent::Connected);
         }
         while let Some(datagram) = self.dtls.poll_transmit() {
             self.send(&datagram);

@@ -219,6 +219,7 @@ impl Running {
             "streams.opus_complexity" => 9.into(),
             "streams.bframes" | "streams.sei" => "drop".into(),
             "streams.vui" => "no-reorder".into(),
+            "viewers.setup" => "passive".into(),
             "viewers.playout_delay" => "0ms..200ms".into(),
             "whep.allowed_origins" => list(&["https://www.example"]),
             "whep.offline" => "wait".into(),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::certificate::Fingerprint;
+use crate::dtls::DtlsRole;
 use crate::ice::Credentials;
 use crate::sdp::{HostCandidate, LocalParameters, Token};
 
@@ -26,5 +27,6 @@ pub fn local_parameters(
         video_ssrc: 1,
         video_rtx_ssrc: 2,
         audio_ssrc: 3,
+        role: DtlsRole::Server,
     }
 }

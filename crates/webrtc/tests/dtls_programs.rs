@@ -124,10 +124,13 @@ impl Server {
     }
 
     fn connected(&mut self) -> (SrtpProfile, SrtpKeys) {
-        match self.run(Dtls::poll_event) {
-            DtlsEvent::Connected { profile, keys } => (profile, keys),
-            other => panic!("not connected: {other:?}"),
-        }
+        let keys = match self.run(Dtls::poll_event) {
+            DtlsEvent::Keys { profile, keys } => (profile, keys),
+            other => panic!("no keys: {other:?}"),
+        };
+        let event = self.run(Dtls::poll_event);
+        assert!(matches!(event, DtlsEvent::Connected), "{event:?}");
+        keys
     }
 
     fn received(&mut self) -> Vec<u8> {

@@ -15,7 +15,8 @@ fn frames(simulation: &Simulation) -> Vec<(u64, bool)> {
 }
 
 fn connect(simulation: &mut Simulation) {
-    simulation.run_until(Duration::from_secs(10), |simulation| {
+    // The client doubles its retransmission timeout from a second on.
+    simulation.run_until(Duration::from_secs(20), |simulation| {
         simulation.client_connected
             && simulation
                 .events

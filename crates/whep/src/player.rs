@@ -32,6 +32,23 @@ impl<S: Send + Sync> FromRequestParts<S> for Player {
     }
 }
 
+/// Lowest major versions of the browsers that are known to play media right behind our DTLS Finished
+/// and to support the SRTP profiles of RFC 7714, by the product in their user agent. Both have done
+/// so for long; the versions are the oldest that are still maintained somewhere. Chrome without a
+/// window names itself HeadlessChrome.
+const EARLY_MEDIA: [(&str, u32); 3] = [("Chrome", 128), ("Chromium", 128), ("Firefox", 128)];
+
+/// Returns whether the player of this user agent is known to support early media.
+fn supports_early_media(agent: &str) -> bool {
+    let version = |product: &str| {
+        let mut products = agent.split(' ').filter_map(|part| part.split_once('/'));
+        let (_, version) = products.find(|(name, _)| name.ends_with(product))?;
+        version.split('.').next()?.parse::<u32>().ok()
+    };
+    let mut known = EARLY_MEDIA.into_iter();
+    known.any(|(product, least)| version(product).is_some_and(|version| version >= least))
+}
+
 fn options(query: &str, agent: &str) -> ViewerOptions {
     let mut parameters = query.split('&').filter_map(|part| part.split_once('='));
     let choice = parameters.find(|(key, _)| *key == B_FRAMES);
@@ -43,6 +60,7 @@ fn options(query: &str, agent: &str) -> ViewerOptions {
     ViewerOptions {
         reorders: chosen
             .unwrap_or_else(|| agent.contains("Chrome/") || agent.contains("Chromium/")),
+        early_media: supports_early_media(agent),
         b_frames: match chosen {
             Some(_) => BFrameChoice::Player,
             None => BFrameChoice::Policy,
@@ -70,6 +88,26 @@ mod tests {
         assert!(options("", CHROME).reorders);
         for agent in [SAFARI, FIREFOX, CHROME_ON_IOS, "GStreamer/1.26", ""] {
             assert!(!options("", agent).reorders, "{agent}");
+        }
+    }
+
+    #[test]
+    fn early_media_is_known_of_current_chromium_and_firefox() {
+        let headless = CHROME.replace("Chrome", "HeadlessChrome");
+        for agent in [CHROME, FIREFOX, &headless, "x Chromium/128.0"] {
+            assert!(options("", agent).early_media, "{agent}");
+        }
+        let old = CHROME.replace("156", "127");
+        for agent in [
+            SAFARI,
+            CHROME_ON_IOS,
+            &old,
+            "Chrome/x",
+            "Firefox",
+            "GStreamer/1.26",
+            "",
+        ] {
+            assert!(!options("", agent).early_media, "{agent}");
         }
     }
 

@@ -89,7 +89,8 @@ impl Association {
         }
         while let Some(event) = self.dtls.poll_event() {
             match event {
-                DtlsEvent::Connected { .. } => self.is_connected = true,
+                DtlsEvent::Keys { .. } => {}
+                DtlsEvent::Connected => self.is_connected = true,
                 _ => self.has_ended = true,
             }
         }

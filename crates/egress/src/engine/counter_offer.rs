@@ -9,6 +9,7 @@ use super::local;
 use crate::error::{AcceptError, OpenError};
 use crate::session::{SessionId, ViewerOptions};
 use crate::state::{EngineState, PendingOffer};
+use distributary_webrtc::dtls::DtlsRole;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::sdp::Answer;
 
@@ -32,7 +33,9 @@ pub(super) fn offer(
 ) -> Result<CounterOffer, OpenError> {
     let id = SessionId::random();
     let identity = shared.identities.current(now);
-    let local = local::parameters(shared, &identity, Credentials::generate()?);
+    // The player's answer decides on the role.
+    let role = DtlsRole::Server;
+    let local = local::parameters(shared, &identity, Credentials::generate()?, role);
     let reservation = shared.hub.reserve(stream, now);
     let plan = local::plan(&reservation.stream().stats(), &shared.config);
     let offer = plan.counter_offer(&local)?;

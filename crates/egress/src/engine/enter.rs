@@ -49,10 +49,10 @@ pub(super) fn enter(
     let session = PendingSession {
         id,
         stream: reservation.stream().name().clone(),
+        dtls: identity.dtls(DtlsRole::of_answer(negotiated.setup), &options),
         peer: peer_config(shared, negotiated, options, local.ice, cname),
         restarted: None,
         b_frames: options.b_frames,
-        dtls: identity.dtls.clone(),
         created: now,
         was_heard: false,
         reservation,

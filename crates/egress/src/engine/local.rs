@@ -8,6 +8,7 @@ use distributary_media::AudioCodec;
 use crate::engine_config::EngineConfig;
 use crate::playout_delay::PlayoutDelaySetting;
 use crate::state::{EngineState, Identity};
+use distributary_webrtc::dtls::DtlsRole;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::sdp::{
     AudioPlan, HeaderExtension, HostCandidate, LocalParameters, MediaPlan, Token, VideoPlan,
@@ -68,6 +69,7 @@ pub(super) fn parameters(
     shared: &EngineState,
     identity: &Identity,
     ice: Credentials,
+    role: DtlsRole,
 ) -> LocalParameters {
     let token = |prefix: &str| {
         let text = format!("{prefix}{:016x}", rand::random::<u64>());
@@ -88,5 +90,6 @@ pub(super) fn parameters(
         video_ssrc: ssrc | 1,
         video_rtx_ssrc: ssrc | 2,
         audio_ssrc: ssrc | 3,
+        role,
     }
 }

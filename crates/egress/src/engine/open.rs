@@ -63,7 +63,8 @@ pub(crate) fn open(
     let reservation = shared.hub.reserve(stream, now);
     let id = SessionId::random();
     let identity = shared.identities.current(now);
-    let local = local::parameters(shared, &identity, Credentials::generate()?);
+    let role = shared.config.viewers.setup.role(&options);
+    let local = local::parameters(shared, &identity, Credentials::generate()?, role);
     let stats = reservation.stream().stats();
     let undecodable = stats
         .video

@@ -11,6 +11,9 @@ pub struct ViewerOptions {
     /// Other viewers are sent only the keyframes of a stream with B-frames that other frames refer
     /// to.
     pub reorders: bool,
+    /// True if its player is known to play media that comes right behind our DTLS Finished, before
+    /// its own is sent. It is a DTLS server then, and supports the SRTP profiles of RFC 7714.
+    pub early_media: bool,
     /// Source of the decision what to send of a stream with B-frames. If the policy decides, the
     /// viewer gets the rendition, also when that starts only later.
     pub b_frames: BFrameChoice,

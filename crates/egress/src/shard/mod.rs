@@ -447,7 +447,6 @@ impl<O: Outlet> Shard<O> {
                     tracing::debug!(parent: &viewer.context.span, %remote, "sends go here");
                 }
                 Some(PeerEvent::Connected { profile }) => {
-                    viewer.handshake = None;
                     if let Some(join) = &mut viewer.join {
                         join.note_connected(&self.shared.joins, now);
                     }
@@ -473,6 +472,9 @@ impl<O: Outlet> Shard<O> {
         let Some(viewer) = self.viewers.get_mut(key) else {
             return;
         };
+        if viewer.peer.is_handshake_complete() {
+            viewer.handshake = None;
+        }
         if let Some(stream) = self.streams.get(viewer.stream) {
             self.transmitter.retransmit(viewer, stream, now);
         }

@@ -6,17 +6,23 @@ use std::time::{Duration, Instant, SystemTime};
 use openssl::error::ErrorStack;
 
 use distributary_webrtc::certificate::{Certificate, CertificateError, Fingerprint};
-use distributary_webrtc::dtls::DtlsContext;
+use distributary_webrtc::dtls::{DtlsContext, DtlsRole};
+use distributary_webrtc::srtp::SrtpProfile;
+
+use crate::session::ViewerOptions;
 
 /// Interval after which new sessions get a new certificate. A certificate is valid for much longer,
 /// so that sessions keep the one they started with. A key that is in use for a day is worth little
 /// to an attacker, and does not link a viewer's sessions of different days.
 pub const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A certificate and the DTLS context that presents it.
+/// A certificate and the DTLS contexts that present it.
 pub(crate) struct Identity {
     pub(crate) fingerprint: Fingerprint,
-    pub(crate) dtls: DtlsContext,
+    dtls: DtlsContext,
+    /// Offers only the SRTP profiles with which media can start early. A server picks the one that
+    /// it prefers, and that of libwebrtc is none of these.
+    early_dtls: DtlsContext,
     made: Instant,
 }
 
@@ -65,11 +71,22 @@ impl Identities {
 }
 
 impl Identity {
+    /// Returns the DTLS context of a session in this role.
+    pub(crate) fn dtls(&self, role: DtlsRole, options: &ViewerOptions) -> DtlsContext {
+        let is_early = role == DtlsRole::Client && options.early_media;
+        if is_early {
+            self.early_dtls.clone()
+        } else {
+            self.dtls.clone()
+        }
+    }
+
     fn make(now: Instant, wall: SystemTime) -> Result<Self, IdentityError> {
         let certificate = Certificate::generate(wall)?;
         Ok(Self {
             fingerprint: certificate.fingerprint().clone(),
             dtls: DtlsContext::new(&certificate)?,
+            early_dtls: DtlsContext::with_profiles(&certificate, &SrtpProfile::AEAD)?,
             made: now,
         })
     }

@@ -7,26 +7,13 @@ use std::time::{Duration, Instant};
 
 use super::context::DtlsContext;
 use super::engine::Engine;
+use super::handshake::{Completed, Handshake, Outcome};
 use super::pipe::MAX_OUTBOUND;
-use super::record::{self, EPOCH, HANDSHAKE, Records, Sifted};
+use super::record::{EPOCH, HANDSHAKE, Records};
 use super::record_layer::{Alert, Opened, RecordLayer};
+use super::resend::first_timeout;
 use super::{DtlsError, DtlsEvent, DtlsRole};
 use crate::certificate::Fingerprint;
-
-/// Timeout of a handshake from its first datagram.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// First retransmission timeout of a flight; it doubles each time. RFC 6347 section 4.2.4.1
-/// suggests a second and allows less if that suits the use: a viewer is waiting, and a flight is
-/// some two kilobytes to an address that has proved itself.
-const FIRST_RESEND: Duration = Duration::from_millis(200);
-
-/// Longest retransmission timeout.
-const MAX_RESEND: Duration = Duration::from_millis(3200);
-
-/// Time that a handshake continues after a plaintext alert that ends it. The alert may be forged:
-/// if it is the peer's, nothing else comes, and if not, the next flight does.
-const ALERT_GRACE: Duration = Duration::from_secs(2);
 
 /// Time that OpenSSL is kept to retransmit our last flight. By then a peer that did not receive it
 /// has repeated its own several times, or given up.
@@ -48,20 +35,17 @@ const MAX_RECEIVED: usize = 32;
 /// ```
 ///
 /// After each [`Dtls::start`], [`Dtls::handle_datagram`], [`Dtls::handle_timeout`], [`Dtls::send`]
-/// and [`Dtls::close`]: poll events, received packets and datagrams until there are none, then wait
-///
-/// **Time.** A lost flight is retransmitted by the clock of the caller: the same records once more,
-/// which suffices if they never arrived. OpenSSL has its own timer on the system's clock, a second
-/// at first, that cannot be set from outside; when it is called after that, it seals the flight
-/// again. That is needed in one case: a client has sent its flight and did not receive the peer's
-/// last one, since the peer takes a repeated record for a replay (RFC 6347 section 4.1.2.6) and
-/// does not answer it.
+/// and [`Dtls::close`]: poll datagrams, events and received packets until there are none, then wait
+/// for the next input or [`Dtls::poll_timeout`]. What is sealed with the keys of an event has to
+/// leave after the datagrams: the peer needs these to open it.
 pub struct Dtls {
     role: DtlsRole,
     state: State,
+    /// The round trip to the peer, before the handshake starts.
+    round_trip: Option<Duration>,
     /// At most [`MAX_OUTBOUND`]; further ones are dropped, as on the network.
     outbound: VecDeque<Vec<u8>>,
-    /// Two at most: connected, and the end.
+    /// Three at most: keys, connected, and the end.
     events: VecDeque<DtlsEvent>,
     /// Application data, at most [`MAX_RECEIVED`] packets; `None` if it is not used.
     received: Option<VecDeque<Vec<u8>>>,
@@ -80,23 +64,14 @@ enum State {
         /// Our last flight, and when it may be sent again.
         flight: Vec<Vec<u8>>,
         resend_from: Instant,
+        /// Least time between two retransmissions.
+        resend_interval: Duration,
         settle_at: Option<Instant>,
     },
     /// OpenSSL is dropped.
     Settled(Box<RecordLayer>),
     /// Closed or failed: nothing goes in or out any more, except queued datagrams.
     Ended,
-}
-
-struct Handshake {
-    engine: Engine,
-    give_up_at: Instant,
-    /// A plaintext alert that ends the handshake if nothing else comes, and its time.
-    alert: Option<(u8, Instant)>,
-    resend_at: Instant,
-    resend_after: Duration,
-    /// The datagrams of our last flight.
-    flight: Vec<Vec<u8>>,
 }
 
 impl Dtls {
@@ -121,6 +96,7 @@ impl Dtls {
         Self {
             role,
             state: State::Idle(engine),
+            round_trip: None,
             outbound: VecDeque::new(),
             events: VecDeque::new(),
             received: None,
@@ -162,40 +138,37 @@ impl Dtls {
     /// by itself. Further calls do nothing.
     pub fn start(&mut self, now: Instant) {
         self.state = match std::mem::replace(&mut self.state, State::Ended) {
-            State::Idle(engine) => State::Handshaking(Handshake {
-                engine,
-                give_up_at: now + HANDSHAKE_TIMEOUT,
-                alert: None,
-                resend_at: now + FIRST_RESEND,
-                resend_after: FIRST_RESEND,
-                flight: Vec::new(),
-            }),
+            State::Idle(engine) => {
+                State::Handshaking(Handshake::new(engine, self.role, self.round_trip, now))
+            }
             state => {
                 self.state = state;
                 return;
             }
         };
         if self.role == DtlsRole::Client {
-            self.drive_handshake(now);
+            self.step(now, |handshake, outbound| handshake.drive(now, outbound));
+        }
+    }
+
+    /// Records the round trip to the peer, from which lost flights are retransmitted in time.
+    pub fn note_round_trip(&mut self, round_trip: Duration) {
+        self.round_trip = Some(round_trip);
+        if let State::Handshaking(handshake) = &mut self.state {
+            handshake.note_round_trip(round_trip);
         }
     }
 
     /// Handles a datagram of the peer. It has to come from a pair that ICE has found valid.
     pub fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) {
         self.start(now);
-        match &mut self.state {
-            State::Handshaking(handshake) => {
-                let Sifted { records, alert } = record::sift(datagram, self.role);
-                if let (Some(alert), None) = (alert, handshake.alert) {
-                    handshake.alert = Some((alert, now + ALERT_GRACE));
-                }
-                if records.is_empty() {
-                    return;
-                }
-                handshake.engine.push_inbound(&records);
-                if self.drive_handshake(now) {
-                    self.resend_after(FIRST_RESEND, now);
-                }
+        match &self.state {
+            State::Handshaking(_) => {
+                self.step(now, |handshake, outbound| {
+                    handshake.handle_datagram(now, datagram, outbound)
+                });
+                // Records behind the peer's Finished.
+                self.read_records(datagram);
             }
             State::Connected { .. } => self.read_connected(now, datagram),
             State::Settled(_) => {
@@ -208,28 +181,9 @@ impl Dtls {
     /// Handles the passing of time; does nothing before [`Dtls::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
         match &self.state {
-            State::Handshaking(handshake) if now >= handshake.give_up_at => {
-                self.fail(DtlsError::HandshakeTimeout);
-            }
-            State::Handshaking(Handshake {
-                alert: Some((description, at)),
-                ..
-            }) if now >= *at => {
-                let error = match description {
-                    0 => DtlsError::ClosedEarly,
-                    _ => DtlsError::Alert {
-                        description: *description,
-                    },
-                };
-                self.fail(error);
-            }
-            State::Handshaking(handshake) if now >= handshake.resend_at => {
-                let backoff = handshake.resend_after * 2;
-                if !self.drive_handshake(now) {
-                    self.resend_flight();
-                }
-                self.resend_after(backoff.min(MAX_RESEND), now);
-            }
+            State::Handshaking(_) => self.step(now, |handshake, outbound| {
+                handshake.handle_timeout(now, outbound)
+            }),
             State::Connected { settle_at, .. } if settle_at.is_some_and(|at| now >= at) => {
                 self.settle();
             }
@@ -267,7 +221,7 @@ impl Dtls {
         }
     }
 
-    /// Ends the association, with a close_notify if it was connected (RFC 5246 section 7.2.1).
+    /// Ends the association, with a close_notify if the keys were in use (RFC 5246 section 7.2.1).
     pub fn close(&mut self) {
         self.send_close_notify();
         self.state = State::Ended;
@@ -287,11 +241,7 @@ impl Dtls {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::Handshaking(handshake) => {
-                let give_up_at = handshake.alert.map(|(_, at)| at);
-                let give_up_at = give_up_at.unwrap_or(handshake.give_up_at);
-                Some(handshake.resend_at.min(give_up_at))
-            }
+            State::Handshaking(handshake) => Some(handshake.poll_timeout()),
             State::Connected { settle_at, .. } => *settle_at,
             State::Idle(_) | State::Settled(_) | State::Ended => None,
         }
@@ -303,32 +253,42 @@ impl Dtls {
         matches!(self.state, State::Connected { .. } | State::Settled(_))
     }
 
+    /// Returns whether the SRTP keys may be used: the handshake is complete, or only lacks the
+    /// peer's Finished.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        match &self.state {
+            State::Handshaking(handshake) => handshake.has_early_keys(),
+            _ => self.is_connected(),
+        }
+    }
+
     /// Returns the role of this side.
     #[must_use]
     pub fn role(&self) -> DtlsRole {
         self.role
     }
 
-    /// Drives OpenSSL. Returns whether it had a flight to send.
-    fn drive_handshake(&mut self, now: Instant) -> bool {
+    /// Lets the handshake take a step, and acts on its outcome.
+    fn step(
+        &mut self,
+        now: Instant,
+        step: impl FnOnce(&mut Handshake, &mut Vec<Vec<u8>>) -> Outcome,
+    ) {
         let State::Handshaking(handshake) = &mut self.state else {
-            return false;
+            return;
         };
-        let result = handshake.engine.handshake();
-        let flight = handshake.engine.take_outbound();
-        let has_flight = !flight.is_empty();
-        if has_flight {
-            handshake.flight.clone_from(&flight);
-            // The handshake continues: the alert was not the peer's.
-            handshake.alert = None;
+        let mut outbound = Vec::new();
+        let outcome = step(handshake, &mut outbound);
+        self.transmit(outbound);
+        match outcome {
+            Outcome::Pending => {}
+            Outcome::EarlyKeys(profile, keys) => {
+                self.events.push_back(DtlsEvent::Keys { profile, keys });
+            }
+            Outcome::Complete => self.complete(now),
+            Outcome::Failed(error) => self.fail(error),
         }
-        self.transmit(flight);
-        match result {
-            Ok(true) => self.complete(now),
-            Ok(false) => {}
-            Err(error) => self.fail(error),
-        }
-        has_flight
     }
 
     /// Completes the handshake once OpenSSL has.
@@ -336,19 +296,33 @@ impl Dtls {
         let State::Handshaking(handshake) = std::mem::replace(&mut self.state, State::Ended) else {
             return;
         };
-        let agreed = handshake.engine.agreed_keys(self.role);
-        let reader = handshake.engine.record_layer(self.role);
+        let Completed {
+            engine,
+            early,
+            flight,
+            round_trip,
+        } = handshake.into_completed();
+        if let Some(record_layer) = early {
+            // The last flight was the server's, and it has come.
+            self.state = State::Settled(record_layer);
+            self.events.push_back(DtlsEvent::Connected);
+            return;
+        }
+        let agreed = engine.agreed_keys(self.role);
+        let reader = engine.record_layer(self.role);
+        let resend_interval = first_timeout(round_trip);
         self.state = State::Connected {
-            engine: handshake.engine,
+            engine,
             reader: reader.map(Box::new),
-            flight: handshake.flight,
-            resend_from: now + FIRST_RESEND,
+            flight,
+            resend_from: now + resend_interval,
+            resend_interval,
             settle_at: Some(now + SETTLE_AFTER),
         };
         match agreed {
             Ok((profile, keys)) => {
-                self.events
-                    .push_back(DtlsEvent::Connected { profile, keys });
+                self.events.push_back(DtlsEvent::Keys { profile, keys });
+                self.events.push_back(DtlsEvent::Connected);
                 // The last flight was the server's, and it has come.
                 if self.role == DtlsRole::Client {
                     self.settle();
@@ -358,20 +332,6 @@ impl Dtls {
                 self.send_close_notify();
                 self.fail(error);
             }
-        }
-    }
-
-    fn resend_flight(&mut self) {
-        if let State::Handshaking(handshake) = &self.state {
-            let flight = handshake.flight.clone();
-            self.transmit(flight);
-        }
-    }
-
-    fn resend_after(&mut self, resend_after: Duration, now: Instant) {
-        if let State::Handshaking(handshake) = &mut self.state {
-            handshake.resend_after = resend_after;
-            handshake.resend_at = now + resend_after;
         }
     }
 
@@ -408,6 +368,7 @@ impl Dtls {
         let State::Connected {
             flight,
             resend_from,
+            resend_interval,
             ..
         } = &mut self.state
         else {
@@ -417,7 +378,7 @@ impl Dtls {
         let repeats =
             records.any(|record| (record.epoch, record.content_type) == (EPOCH, HANDSHAKE));
         if self.role == DtlsRole::Server && repeats && now >= *resend_from {
-            *resend_from = now + FIRST_RESEND;
+            *resend_from = now + *resend_interval;
             let flight = flight.clone();
             self.transmit(flight);
         }
@@ -488,7 +449,8 @@ impl Dtls {
                 .seal_alert(Alert::CLOSE_NOTIFY)
                 .into_iter()
                 .collect(),
-            State::Idle(_) | State::Handshaking(_) | State::Ended => return,
+            State::Handshaking(handshake) => handshake.seal_close_notify().into_iter().collect(),
+            State::Idle(_) | State::Ended => return,
         };
         self.transmit(outbound);
     }

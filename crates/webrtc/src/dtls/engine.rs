@@ -109,7 +109,30 @@ impl Engine {
         let _ = self.stream.shutdown();
     }
 
-    /// Profile and keys of a complete handshake.
+    /// Returns what a client that has sent its Finished may use before the server's has come: the
+    /// SRTP keys, and the record layer that seals in place of OpenSSL. `None` if it must wait.
+    ///
+    /// RFC 7918 section 3 permits it if nothing that the server's Finished still has to confirm can
+    /// have been weakened: the key exchange is ephemeral and signed by the certificate that the
+    /// fingerprint names, which OpenSSL has verified before it wrote Finished, and cipher and SRTP
+    /// profile are authenticated encryption of today, whatever else was offered.
+    pub(super) fn early_keys(
+        &self,
+        role: DtlsRole,
+    ) -> Option<((SrtpProfile, SrtpKeys), RecordLayer)> {
+        let is_ephemeral = |cipher: &str| cipher.starts_with("ECDHE-");
+        let cipher = self.stream.ssl().current_cipher()?.name();
+        if role != DtlsRole::Client || self.last_sealed.is_none() || !is_ephemeral(cipher) {
+            return None;
+        }
+        let (profile, keys) = self.agreed_keys(role).ok()?;
+        let is_strong = SrtpProfile::AEAD.contains(&profile);
+        // There is a record layer for the AES-GCM ciphers alone.
+        let record_layer = self.record_layer(role)?;
+        is_strong.then_some(((profile, keys), record_layer))
+    }
+
+    /// Returns profile and keys of a complete handshake, or of one that lacks the server's Finished.
     ///
     /// The certificate has been verified during the handshake; it is verified again here, so that
     /// no way of completing a handshake can bypass it.

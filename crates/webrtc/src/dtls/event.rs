@@ -3,6 +3,7 @@
 use openssl::error::ErrorStack;
 use thiserror::Error;
 
+use super::FINISHED_TIMEOUT;
 #[cfg(doc)]
 use super::HANDSHAKE_TIMEOUT;
 use crate::srtp::{SrtpKeys, SrtpProfile};
@@ -11,13 +12,17 @@ use crate::srtp::{SrtpKeys, SrtpProfile};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DtlsEvent {
-    /// The handshake is complete, and the peer's certificate is the one that was announced.
-    Connected {
+    /// The SRTP keys are complete and may be used, and the peer's certificate is the one that was
+    /// announced. A client can have them a round trip before the handshake is complete (RFC 7918);
+    /// else [`DtlsEvent::Connected`] follows at once.
+    Keys {
         /// The SRTP profile.
         profile: SrtpProfile,
         /// The SRTP keys.
         keys: SrtpKeys,
     },
+    /// The handshake is complete.
+    Connected,
     /// The peer has sent a close_notify.
     Closed,
     /// The handshake or the association has failed.
@@ -44,6 +49,12 @@ pub enum DtlsError {
     /// The handshake was not complete after [`HANDSHAKE_TIMEOUT`].
     #[error("the DTLS handshake took too long")]
     HandshakeTimeout,
+    /// The peer's Finished did not come within [`FINISHED_TIMEOUT`] after the keys were used.
+    #[error(
+        "the peer did not finish the DTLS handshake within {} s after ours was finished",
+        FINISHED_TIMEOUT.as_secs()
+    )]
+    FinishedTimeout,
     /// The peer closed before the handshake was complete.
     #[error("the peer closed the association during the handshake")]
     ClosedEarly,

@@ -50,16 +50,17 @@ pub(super) struct Sifted {
     pub(super) alert: Option<u8>,
 }
 
-/// Filters a datagram received during the handshake, in which we have this role.
+/// Filters a datagram received during the handshake: the records that `accepts` admits, and alerts
+/// under the keys.
 ///
 /// RFC 6347 section 4.1.2.7 requires to drop invalid records silently, because anybody can send one
 /// from a forged address. OpenSSL answers many of them with a fatal alert, which ends the
 /// association: records of another type, incomplete messages or those that do not belong to a
 /// handshake, and protected records too short for a tag. So they must not reach it.
-pub(super) fn sift(datagram: &[u8], role: DtlsRole) -> Sifted {
+pub(super) fn sift(datagram: &[u8], accepts: impl Fn(&Record<'_>) -> bool) -> Sifted {
     let mut sifted = Sifted::default();
     for record in Records(datagram) {
-        if record.is_of_handshake(role) || (record.epoch, record.content_type) == (EPOCH, ALERT) {
+        if accepts(&record) || (record.epoch, record.content_type) == (EPOCH, ALERT) {
             sifted.records.extend_from_slice(record.bytes);
         }
         // A fatal one, or a close_notify.
@@ -77,6 +78,14 @@ impl Record<'_> {
     pub(super) fn is_of_handshake(&self, role: DtlsRole) -> bool {
         match (self.epoch, self.content_type) {
             (0, HANDSHAKE) => handshake_message::is_plausible(self.fragment, role),
+            _ => self.is_of_last_flight(),
+        }
+    }
+
+    /// Returns whether it may belong to a last flight: ChangeCipherSpec and Finished. A plaintext
+    /// message that comes instead is a repetition, or forged, and could end the handshake.
+    pub(super) fn is_of_last_flight(&self) -> bool {
+        match (self.epoch, self.content_type) {
             (0, CHANGE_CIPHER_SPEC) => self.fragment == [1],
             (EPOCH, HANDSHAKE) => true,
             _ => false,
@@ -209,12 +218,16 @@ mod tests {
         ];
         for role in [DtlsRole::Client, DtlsRole::Server] {
             for junk in &junk {
-                let sifted = sift(&[&spec[..], junk, &finished].concat(), role);
+                let sifted = sift(&[&spec[..], junk, &finished].concat(), |record| {
+                    record.is_of_handshake(role)
+                });
                 assert_eq!(sifted.records, good, "{junk:?}");
                 assert_eq!(sifted.alert, None);
             }
             for (fragment, alert) in [(&[2, 40], Some(40)), (&[1, 0], Some(0))] {
-                let sifted = sift(&of(ALERT, 0, fragment), role);
+                let sifted = sift(&of(ALERT, 0, fragment), |record| {
+                    record.is_of_handshake(role)
+                });
                 assert_eq!((sifted.records.len(), sifted.alert), (0, alert));
             }
         }

@@ -19,7 +19,7 @@ const TAG_LEN: usize = 16;
 const EXPLICIT_NONCE_LEN: usize = 8;
 const IMPLICIT_NONCE_LEN: usize = 4;
 
-/// Seals and opens records under the keys of a handshake that OpenSSL has completed.
+/// Seals and opens records under the keys of a handshake of OpenSSL's.
 pub(super) struct RecordLayer {
     write: Direction,
     read: Direction,
@@ -37,7 +37,7 @@ pub(super) struct Sealed {
     pub(super) explicit_nonce: u64,
 }
 
-/// The negotiated parameters of a completed handshake.
+/// The negotiated parameters of a handshake.
 pub(super) struct Secrets<'a> {
     /// Cipher, as OpenSSL names it.
     pub(super) cipher: &'a str,
@@ -122,6 +122,18 @@ impl RecordLayer {
         self.seal(APPLICATION_DATA, data)
     }
 
+    /// Returns a record that this side has sealed, sealed once more.
+    pub(super) fn seal_again(&mut self, record: &Record<'_>) -> Option<Vec<u8>> {
+        let plaintext = self.write.open(record)?;
+        self.seal(record.content_type, &plaintext)
+    }
+
+    /// Returns the content of a record that this side has sealed.
+    #[cfg(test)]
+    pub(super) fn unseal(&self, record: &Record<'_>) -> Option<Vec<u8>> {
+        self.write.open(record)
+    }
+
     /// Returns a datagram with a handshake message, as a peer sends to renegotiate.
     #[cfg(test)]
     pub(super) fn seal_handshake(&mut self, message: &[u8]) -> Vec<u8> {
@@ -153,6 +165,12 @@ impl Alert {
     pub(super) const CLOSE_NOTIFY: Self = Self {
         level: 1,
         description: 0,
+    };
+
+    /// The decrypt_error alert: Finished could not be verified.
+    pub(super) const DECRYPT_ERROR: Self = Self {
+        level: 2,
+        description: 51,
     };
 
     /// Returns whether it ends the association.
@@ -312,6 +330,21 @@ mod tests {
     fn other_ciphers_stay_with_openssl() {
         assert!(layer(DtlsRole::Server, "ECDHE-ECDSA-AES128-SHA").is_none());
         assert!(layer(DtlsRole::Server, "").is_none());
+    }
+
+    #[test]
+    fn record_sealed_again_is_new_to_the_peer_and_has_the_same_content() {
+        let cipher = "ECDHE-ECDSA-AES128-GCM-SHA256";
+        let mut client = layer(DtlsRole::Client, cipher).unwrap();
+        let mut server = layer(DtlsRole::Server, cipher).unwrap();
+        let first = client.seal_application_data(b"packet").unwrap();
+        let record = Records(&first).next().unwrap();
+        let second = client.seal_again(&record).unwrap();
+        let opened = || Some(Opened::ApplicationData(b"packet".to_vec()));
+        assert_eq!(open(&mut server, &first), opened());
+        assert_eq!(open(&mut server, &second), opened());
+        assert_eq!(open(&mut server, &second), None, "a replay");
+        assert_eq!(server.seal_again(&record), None, "the peer's");
     }
 
     #[test]

@@ -87,6 +87,8 @@ pub enum IceOutcome {
     Proven {
         /// The pair was waited for, and has become the selected one.
         selected: bool,
+        /// The round trip, if this response is the one that has proved the pair.
+        round_trip: Option<Duration>,
     },
     /// Nothing needs to be sent.
     Dropped(DropReason),
@@ -262,7 +264,11 @@ impl IceLite {
             .priority(CHALLENGE_PRIORITY)
             .message_integrity(remote.password().as_bytes())
             .finish();
-        path.spend(request.len())
+        let is_sent = path.spend(request.len());
+        if is_sent {
+            path.note_challenge(now);
+        }
+        is_sent
     }
 
     /// Returns the unproven pairs that wait for proof to be sent on: the selected one and the
@@ -404,8 +410,11 @@ impl IceLite {
         if !is_signed || !is_asked {
             return IceOutcome::Dropped(DropReason::NoAnswer);
         }
+        let path = self.path(pair).filter(|path| !path.is_proven());
+        let round_trip = path.and_then(|path| path.round_trip(now));
         IceOutcome::Proven {
             selected: self.prove(now, pair),
+            round_trip,
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Path {
     /// The transaction of our checks on this path.
     challenge: TransactionId,
     challenged: Option<Instant>,
+    /// When the first of our checks was sent.
+    first_challenged: Option<Instant>,
     is_proven: bool,
     received: u64,
     sent: u64,
@@ -37,6 +39,7 @@ impl Path {
             pair,
             challenge: TransactionId(rand::random()),
             challenged: None,
+            first_challenged: None,
             // A TCP handshake proves that the peer receives at the address.
             is_proven: matches!(pair.transport, Transport::Tcp(_)),
             received: 0,
@@ -76,6 +79,18 @@ impl Path {
         }
         self.challenged = Some(now);
         Some(self.challenge)
+    }
+
+    /// Records that a check of ours was sent.
+    pub(super) fn note_challenge(&mut self, now: Instant) {
+        self.first_challenged.get_or_insert(now);
+    }
+
+    /// Returns the round trip by a response to our checks that comes now. All of them have one
+    /// transaction, so it counts from the first: it is too long if that was lost, never too short.
+    pub(super) fn round_trip(&self, now: Instant) -> Option<Duration> {
+        self.first_challenged
+            .map(|at| now.saturating_duration_since(at))
     }
 
     /// Returns when the next check of ours is due, if the last one has proved nothing yet.

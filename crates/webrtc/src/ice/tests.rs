@@ -455,10 +455,38 @@ fn unproven_pair_is_limited_to_three_times_the_bytes_received() {
 
     let answer = answer(&ours, REMOTE_PASSWORD);
     let outcome = ice.handle_stun(now, from, &answer, &mut out);
-    assert_eq!(outcome, IceOutcome::Proven { selected: false });
+    assert_eq!(
+        outcome,
+        IceOutcome::Proven {
+            selected: false,
+            round_trip: Some(Duration::ZERO)
+        }
+    );
     assert!(ice.is_proven(from) && ice.spend(from, 1 << 30));
     let later = now + Duration::from_secs(1);
     assert_eq!(challenge(&mut ice, later, from), None, "it is known");
+}
+
+#[test]
+fn response_to_a_check_of_ours_tells_the_round_trip_since_the_first_one() {
+    let (start, mut out) = (origin(), Vec::new());
+    let mut ice = agent(start);
+    let from = pair("192.0.2.7:5000");
+    let _ = ice.handle_stun(start, from, &check(), &mut out);
+    let ours = challenge(&mut ice, start, from).unwrap();
+    let now = start + Duration::from_millis(60);
+    let _ = ice.handle_stun(now, from, &check(), &mut out);
+    assert!(challenge(&mut ice, now, from).is_some(), "once more");
+    let now = start + Duration::from_millis(80);
+    let answer = answer(&ours, REMOTE_PASSWORD);
+    let proven = |round_trip| IceOutcome::Proven {
+        selected: false,
+        round_trip,
+    };
+    let outcome = ice.handle_stun(now, from, &answer, &mut out);
+    assert_eq!(outcome, proven(Some(Duration::from_millis(80))));
+    let outcome = ice.handle_stun(now, from, &answer, &mut out);
+    assert_eq!(outcome, proven(None), "a repeated response tells nothing");
 }
 
 #[test]
@@ -496,7 +524,10 @@ fn nominated_pair_takes_the_media_over_once_it_is_proven_and_not_before() {
 
     assert_eq!(
         prove(&mut ice, now, mobile),
-        IceOutcome::Proven { selected: true }
+        IceOutcome::Proven {
+            selected: true,
+            round_trip: Some(Duration::ZERO)
+        }
     );
     assert_eq!(ice.selected_pair(), Some(mobile));
     assert!(ice.is_nominated());

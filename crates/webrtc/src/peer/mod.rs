@@ -94,7 +94,9 @@ pub enum PeerEvent {
         /// Its address.
         remote: SocketAddr,
     },
-    /// Media can be sent.
+    /// Media can be sent, behind the datagrams that come before this event: they complete the keys
+    /// at the viewer. The handshake may still lack the viewer's Finished, see
+    /// [`Peer::is_handshake_complete`].
     Connected {
         /// The SRTP profile.
         profile: SrtpProfile,
@@ -200,12 +202,14 @@ pub struct Peer {
     is_started: bool,
     /// The addresses that the handshake's flights were sent to.
     handshake: HandshakePath,
+    /// True if the handshake is complete, and not only the keys.
+    is_handshake_complete: bool,
     /// The newest flight of the handshake, while the anti-amplification limit holds it back.
     held_flight: Vec<Vec<u8>>,
     media: Option<Media>,
     /// Time since which media cannot be sent because the viewer's address is not proven.
     unproven_since: Option<Instant>,
-    /// The SRTP profile, once the handshake is done.
+    /// The SRTP profile, once there are keys.
     profile: Option<SrtpProfile>,
     /// The data channels, once the handshake is done, if they were negotiated.
     data: Option<Box<DataTransport>>,
@@ -237,6 +241,7 @@ impl Peer {
             created: now,
             is_started: false,
             handshake: HandshakePath::None,
+            is_handshake_complete: false,
             held_flight: Vec::new(),
             media: None,
             unproven_since: None,
@@ -263,7 +268,7 @@ impl Peer {
         self.ice.selected_pair().and_then(|pair| pair.local)
     }
 
-    /// Returns the SRTP profile; `None` before the handshake is done.
+    /// Returns the SRTP profile; `None` before there are keys.
     pub fn profile(&self) -> Option<SrtpProfile> {
         self.profile
     }
@@ -335,13 +340,11 @@ impl Peer {
         if self.closed {
             return None;
         }
-        let progress = match &self.media {
-            Some(media) => media.poll_timeout(),
-            None => Some(self.created + HANDSHAKE_TIMEOUT),
-        };
+        let handshake = (!self.is_handshake_complete).then_some(self.created + HANDSHAKE_TIMEOUT);
         let data = self.data.as_ref().and_then(|data| data.poll_timeout());
         let proof = self.unproven_since.map(|since| since + PROOF_TIMEOUT);
-        let deadlines = [progress, self.dtls.poll_timeout(), data, proof];
+        let report = self.report_due();
+        let deadlines = [handshake, report, self.dtls.poll_timeout(), data, proof];
         let deadlines = deadlines.into_iter().flatten();
         Some(deadlines.fold(self.ice.poll_timeout(), Instant::min))
     }
@@ -363,9 +366,10 @@ impl Peer {
             self.end(CloseReason::Silent);
             return;
         }
-        if self.media.is_none() && now.saturating_duration_since(self.created) >= HANDSHAKE_TIMEOUT
-        {
-            self.end(CloseReason::HandshakeTimeout);
+        let age = now.saturating_duration_since(self.created);
+        if !self.is_handshake_complete && age >= HANDSHAKE_TIMEOUT {
+            self.close_because(CloseReason::HandshakeTimeout);
+            return;
         }
         if self.media.as_ref().is_some_and(Media::is_used_up) {
             self.dtls.close();
@@ -441,7 +445,13 @@ impl Peer {
         }
     }
 
-    /// Returns whether the handshake is done, so that media could be sent.
+    /// Returns whether the handshake is complete. As DTLS client we send media a round trip before
+    /// that.
+    pub fn is_handshake_complete(&self) -> bool {
+        self.is_handshake_complete
+    }
+
+    /// Returns whether there are keys, so that media could be sent.
     pub fn is_connected(&self) -> bool {
         self.media.is_some() && !self.closed
     }
@@ -513,13 +523,24 @@ impl Peer {
         }
         match outcome {
             IceOutcome::Valid(check) => {
-                self.challenge(now, pair);
                 if check.selected {
                     self.note_moved(pair);
+                    // A ClientHello goes first: the answer to it proves the address as well.
                     self.start_dtls(now);
                 }
+                self.challenge(now, pair);
             }
-            IceOutcome::Proven { selected: true } => self.note_moved(pair),
+            IceOutcome::Proven {
+                selected,
+                round_trip,
+            } => {
+                if let Some(round_trip) = round_trip {
+                    self.dtls.note_round_trip(round_trip);
+                }
+                if selected {
+                    self.note_moved(pair);
+                }
+            }
             _ => {}
         }
     }
@@ -547,10 +568,12 @@ impl Peer {
     }
 
     fn handle_dtls(&mut self, now: Instant, pair: CandidatePair, datagram: &[u8]) {
-        let was_connected = self.dtls.is_connected();
+        let had_keys = self.dtls.has_keys();
         self.dtls.handle_datagram(now, datagram);
-        let completes = !was_connected && self.dtls.is_connected();
-        if completes && self.handshake == HandshakePath::One(pair) && self.ice.prove(now, pair) {
+        // The viewer's flight answers ours: it has signed the random number of our ClientHello, or
+        // has the keys.
+        let answers_ours = !had_keys && self.dtls.has_keys();
+        if answers_ours && self.handshake == HandshakePath::One(pair) && self.ice.prove(now, pair) {
             self.note_moved(pair);
         }
         self.drive_dtls(now);
@@ -561,13 +584,16 @@ impl Peer {
         self.take_dtls_datagrams();
         while let Some(event) = self.dtls.poll_event() {
             match event {
-                DtlsEvent::Connected { profile, keys } => {
-                    let role = self.config.role;
-                    let data = self.config.data;
-                    self.data = data.map(|config| Box::new(DataTransport::new(role, config)));
+                DtlsEvent::Keys { profile, keys } => {
                     self.media = Some(Media::new(&self.config, &keys, self.clock, now));
                     self.profile = Some(profile);
                     self.events.push_back(PeerEvent::Connected { profile });
+                }
+                DtlsEvent::Connected => {
+                    let role = self.config.role;
+                    let data = self.config.data;
+                    self.data = data.map(|config| Box::new(DataTransport::new(role, config)));
+                    self.is_handshake_complete = true;
                 }
                 DtlsEvent::Closed => self.end(CloseReason::Left),
                 DtlsEvent::Failed(error) => self.end(CloseReason::Handshake(error.to_string())),
@@ -579,7 +605,7 @@ impl Peer {
     /// Queues DTLS datagrams. A flight of the handshake goes out whole or not at all: single parts
     /// are of no use to the viewer.
     fn take_dtls_datagrams(&mut self) {
-        if self.media.is_some() {
+        if self.is_handshake_complete {
             while let Some(datagram) = self.dtls.poll_transmit() {
                 self.transmit(datagram);
             }

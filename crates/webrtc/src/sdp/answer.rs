@@ -1,7 +1,8 @@
 //! A player's answer to an offer of ours.
 
 use super::description::Description;
-use super::{LocalParameters, MediaPlan, Negotiated, NegotiationError, SdpError};
+use super::{LocalParameters, MediaPlan, Negotiated, NegotiationError, SdpError, Setup};
+use crate::dtls::DtlsRole;
 
 /// The answer of a player to an offer of ours, see [`MediaPlan::counter_offer`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ impl Answer {
         plan: &MediaPlan,
         local: &LocalParameters,
     ) -> Result<Negotiated, NegotiationError> {
-        Ok(self.0.agree(plan, local, None)?.negotiated)
+        // An answer decides on the role; one that leaves it open is wrong, and gets the server.
+        let setup = |theirs: Setup| theirs.answer(DtlsRole::Server);
+        Ok(self.0.agree(plan, local, setup)?.negotiated)
     }
 }

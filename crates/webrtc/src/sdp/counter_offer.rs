@@ -55,7 +55,7 @@ impl MediaPlan {
             MediaKind::Video => self.video.is_some(),
             _ => self.audio.is_some(),
         });
-        let agreement = wants_all.agree(self, local, Some(Setup::ActPass))?;
+        let agreement = wants_all.agree(self, local, |_| Setup::ActPass)?;
         Ok(agreement.describe(local))
     }
 }
@@ -64,17 +64,21 @@ impl MediaPlan {
 mod tests {
     use super::*;
     use crate::certificate::{Fingerprint, HashAlgorithm};
+    use crate::dtls::DtlsRole;
     use crate::ice::Credentials;
     use crate::sdp::{Answer, AudioPlan, HeaderExtension, VideoPlan};
     use crate::test_util::local_parameters;
     use distributary_media::VideoCodec;
 
     fn local() -> LocalParameters {
-        local_parameters(
-            Credentials::new("ours", "0123456789012345678901").unwrap(),
-            Fingerprint::of(HashAlgorithm::Sha256, b"certificate"),
-            "198.51.100.1:8189".parse().unwrap(),
-        )
+        LocalParameters {
+            role: DtlsRole::Client,
+            ..local_parameters(
+                Credentials::new("ours", "0123456789012345678901").unwrap(),
+                Fingerprint::of(HashAlgorithm::Sha256, b"certificate"),
+                "198.51.100.1:8189".parse().unwrap(),
+            )
+        }
     }
 
     fn plan() -> MediaPlan {
@@ -147,6 +151,8 @@ mod tests {
         for (theirs, ours) in [
             ("a=setup:active", Setup::Passive),
             ("a=setup:passive", Setup::Active),
+            // Not an answer, and yet answered as before: the player is the client.
+            ("a=setup:actpass", Setup::Passive),
         ] {
             let answer = Answer::parse(&answer(theirs)).unwrap();
             let negotiated = answer.accept(&plan(), &local()).unwrap();

@@ -21,13 +21,12 @@ pub(super) struct Agreement<'a> {
 }
 
 impl Description {
-    /// Decides which tracks of `plan` are sent. `setup` is our DTLS role; `None` derives it from
-    /// the player's.
+    /// Decides which tracks of `plan` are sent. `setup` returns our `a=setup` for the player's.
     pub(super) fn agree(
         &self,
         plan: &MediaPlan,
         local: &LocalParameters,
-        setup: Option<Setup>,
+        setup: impl FnOnce(Setup) -> Setup,
     ) -> Result<Agreement<'_>, NegotiationError> {
         let selection = Selection::of(self, plan);
         let rejected = selection.rejected(self);
@@ -40,7 +39,7 @@ impl Description {
             video: None,
             audio: None,
             data: None,
-            setup: setup.unwrap_or_else(|| remote.setup.answer()),
+            setup: setup(remote.setup),
             notes: rejected.into_iter().map(Note::NotSent).collect(),
             remote,
         };

@@ -6,7 +6,7 @@ use super::description::Description;
 use super::select::{acceptable, codec_names};
 use super::{
     BundleGroup, LocalParameters, MediaKind, MediaPlan, MediaSection, Negotiated, NegotiationError,
-    SdpError, UndecodableVideo, video,
+    SdpError, Setup, UndecodableVideo, video,
 };
 
 /// The offer of a player. [`Offer::answer`] decides which media the player is sent.
@@ -40,7 +40,8 @@ impl Offer {
         plan: &MediaPlan,
         local: &LocalParameters,
     ) -> Result<LocalAnswer, NegotiationError> {
-        let agreement = self.0.agree(plan, local, None)?;
+        let setup = |theirs: Setup| theirs.answer(local.role);
+        let agreement = self.0.agree(plan, local, setup)?;
         Ok(LocalAnswer {
             sdp: agreement.describe(local),
             negotiated: agreement.negotiated,

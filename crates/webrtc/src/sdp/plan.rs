@@ -4,6 +4,7 @@ use distributary_media::VideoCodec;
 
 use super::{HeaderExtension, HostCandidate, Token};
 use crate::certificate::Fingerprint;
+use crate::dtls::DtlsRole;
 use crate::ice::Credentials;
 
 /// The tracks to send to a player.
@@ -63,4 +64,6 @@ pub struct LocalParameters {
     pub video_rtx_ssrc: u32,
     /// SSRC of the audio.
     pub audio_ssrc: u32,
+    /// Our DTLS role if the player leaves it open (`a=setup:actpass`).
+    pub role: DtlsRole,
 }

@@ -18,15 +18,15 @@ pub enum Setup {
 }
 
 impl Setup {
-    /// Returns our role for the player's `a=setup`.
+    /// Returns our answer to the player's `a=setup`. `open` is our role if it leaves the choice.
     ///
-    /// Passive if there is a choice: the player learns our address from the answer and can send its
-    /// ClientHello with the first pair that works, and a DTLS server with an ECDSA certificate also
-    /// supports players that bring an RSA certificate or only ECDSA suites.
-    pub fn answer(self) -> Self {
-        match self {
-            Self::ActPass | Self::Active => Self::Passive,
-            Self::Passive => Self::Active,
+    /// As the client we send the ClientHello with the response to the first check and media behind
+    /// our Finished, a round trip before the handshake is complete. As the server we also support
+    /// players that bring an RSA certificate or only ECDSA suites.
+    pub fn answer(self, open: DtlsRole) -> Self {
+        match (self, open) {
+            (Self::Active, _) | (Self::ActPass, DtlsRole::Server) => Self::Passive,
+            (Self::Passive, _) | (Self::ActPass, DtlsRole::Client) => Self::Active,
         }
     }
 }
@@ -71,18 +71,23 @@ mod tests {
 
     #[test]
     fn answer_takes_the_role_that_the_offer_leaves_to_it() {
-        for (offered, answered) in [
-            ("actpass", Ok("passive")),
-            ("active", Ok("passive")),
-            ("passive", Ok("active")),
-            ("holdconn", Err(TransportError::UnusableSetup)),
-            ("", Err(TransportError::UnusableSetup)),
-            ("ACTPASS", Err(TransportError::UnusableSetup)),
+        for (offered, as_server, as_client) in [
+            ("actpass", "passive", "active"),
+            ("active", "passive", "passive"),
+            ("passive", "active", "active"),
         ] {
-            let ours = offered
-                .parse::<Setup>()
-                .map(|setup| setup.answer().to_string());
-            assert_eq!(ours, answered.map(str::to_owned), "{offered}");
+            let offered: Setup = offered.parse().unwrap();
+            let answer = |open| offered.answer(open).to_string();
+            assert_eq!(answer(DtlsRole::Server), as_server, "{offered}");
+            assert_eq!(answer(DtlsRole::Client), as_client, "{offered}");
+        }
+    }
+
+    #[test]
+    fn other_values_are_refused() {
+        for value in ["holdconn", "", "ACTPASS"] {
+            let setup: Result<Setup, _> = value.parse();
+            assert_eq!(setup, Err(TransportError::UnusableSetup), "{value}");
         }
     }
 }

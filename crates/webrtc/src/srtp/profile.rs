@@ -26,6 +26,9 @@ impl SrtpProfile {
         Self::AesCm128HmacSha1_32,
     ];
 
+    /// The profiles with authenticated encryption (RFC 7714), in the same order.
+    pub const AEAD: [Self; 2] = [Self::AeadAes128Gcm, Self::AeadAes256Gcm];
+
     /// Returns the profile of a code point of the `use_srtp` extension, if it is one of ours.
     #[must_use]
     pub fn from_id(id: u16) -> Option<Self> {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use distributary_webrtc::dtls::DtlsRole;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::sdp::{
     AudioPlan, HostCandidate, LocalAnswer, LocalParameters, MediaPlan, NegotiationError, Offer,
@@ -67,6 +68,7 @@ pub(crate) fn local() -> LocalParameters {
         video_ssrc: VIDEO_SSRC,
         video_rtx_ssrc: RTX_SSRC,
         audio_ssrc: AUDIO_SSRC,
+        role: DtlsRole::Server,
     }
 }
 

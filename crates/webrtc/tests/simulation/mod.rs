@@ -23,9 +23,12 @@ use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::log::{Log, LogLimits};
 use distributary_webrtc::peer::{DelayPolicy, MediaClock, Peer, PeerConfig, PeerEvent};
 use distributary_webrtc::rtcp::ntp::WallClock;
-use distributary_webrtc::sdp::{AudioPlan, HeaderExtension, MediaPlan, Offer, VideoPlan};
+use distributary_webrtc::sdp::{
+    AudioPlan, HeaderExtension, LocalParameters, MediaPlan, Offer, VideoPlan,
+};
 use distributary_webrtc::send_buffer::SendBuffer;
 use distributary_webrtc::sender::SenderConfig;
+use distributary_webrtc::srtp::SrtpProfile;
 use distributary_webrtc::stun::{Class, IceRole, Message, MessageWriter, Method, TransactionId};
 use distributary_webrtc::test_util::local_parameters;
 use network::{Datagram, Network};
@@ -121,7 +124,13 @@ impl Simulation {
         channels: &[&str],
         client: RtcConfig,
     ) -> Self {
-        Self::with_extensions(seed, keyframe_interval, channels, client, &EXTENSIONS)
+        let role = DtlsRole::Server;
+        Self::build(seed, keyframe_interval, channels, client, &EXTENSIONS, role)
+    }
+
+    /// Returns both ends with us in this DTLS role.
+    pub(crate) fn in_role(role: DtlsRole, seed: u64, channels: &[&str]) -> Self {
+        Self::build(seed, 60, channels, Rtc::builder(), &EXTENSIONS, role)
     }
 
     /// Returns both ends for a client that sends no transport-wide feedback.
@@ -130,19 +139,21 @@ impl Simulation {
             HeaderExtension::TransportWideCc => HeaderExtension::Mid,
             other => other,
         });
-        Self::with_extensions(seed, keyframe_interval, &[], Rtc::builder(), &extensions)
+        let (client, role) = (Rtc::builder(), DtlsRole::Server);
+        Self::build(seed, keyframe_interval, &[], client, &extensions, role)
     }
 
     #[allow(
         clippy::disallowed_methods,
         reason = "an origin for the simulated clock"
     )]
-    fn with_extensions(
+    fn build(
         seed: u64,
         keyframe_interval: u64,
         channels: &[&str],
         client: RtcConfig,
         extensions: &[HeaderExtension],
+        role: DtlsRole,
     ) -> Self {
         let now = Instant::now();
         let server_address: SocketAddr = "192.0.2.1:8189".parse().unwrap();
@@ -158,10 +169,17 @@ impl Simulation {
         let (offer, pending) = change.apply().unwrap();
 
         let certificate = Certificate::generate(SystemTime::now()).unwrap();
-        let context = DtlsContext::new(&certificate).unwrap();
+        let profiles = match role {
+            DtlsRole::Client => &SrtpProfile::AEAD[..],
+            DtlsRole::Server => &SrtpProfile::ALL,
+        };
+        let context = DtlsContext::with_profiles(&certificate, profiles).unwrap();
         let ice = Credentials::generate().unwrap();
         let fingerprint = certificate.fingerprint().clone();
-        let local = local_parameters(ice.clone(), fingerprint, server_address);
+        let local = LocalParameters {
+            role,
+            ..local_parameters(ice.clone(), fingerprint, server_address)
+        };
         let plan = MediaPlan {
             video: Some(VideoPlan {
                 extensions: extensions.to_vec(),
@@ -205,7 +223,7 @@ impl Simulation {
         };
         Self {
             now,
-            network: Network::new(seed),
+            network: Network::new(seed, server_address),
             peer: Peer::new(config, clock, &context, now).unwrap(),
             events: Vec::new(),
             client,

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use distributary_webrtc::demux::DatagramKind;
+
 /// A datagram in flight.
 pub(crate) struct Datagram {
     pub(crate) source: SocketAddr,
@@ -13,6 +15,7 @@ pub(crate) struct Datagram {
 
 /// Loses and delays datagrams as its random numbers say. The same seed gives the same run.
 pub(crate) struct Network {
+    gateway: SocketAddr,
     random: u64,
     /// Datagrams lost, of a thousand.
     pub(crate) loss_permille: u64,
@@ -31,11 +34,18 @@ pub(crate) struct Network {
     under_way: BTreeMap<(Instant, u64), Datagram>,
     sent: u64,
     pub(crate) lost: u64,
+    /// The DTLS datagrams sent so far: whether each is from the gateway.
+    pub(crate) handshake: Vec<bool>,
+    /// Number of the one that is lost.
+    pub(crate) lost_handshake: Option<usize>,
+    /// True if all those to the gateway are lost.
+    pub(crate) loses_handshake_to_us: bool,
 }
 
 impl Network {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, gateway: SocketAddr) -> Self {
         Self {
+            gateway,
             // The generator below must not start at zero.
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             loss_permille: 0,
@@ -47,6 +57,9 @@ impl Network {
             under_way: BTreeMap::new(),
             sent: 0,
             lost: 0,
+            handshake: Vec::new(),
+            lost_handshake: None,
+            loses_handshake_to_us: false,
         }
     }
 
@@ -57,7 +70,7 @@ impl Network {
 
     pub(crate) fn send(&mut self, now: Instant, datagram: Datagram) {
         self.sent += 1;
-        if self.random(1000) < self.loss_permille {
+        if self.random(1000) < self.loss_permille || self.loses_dtls(&datagram) {
             self.lost += 1;
             return;
         }
@@ -69,6 +82,17 @@ impl Network {
         };
         let arrival = left + self.delay + Duration::from_micros(extra);
         self.under_way.insert((arrival, self.sent), datagram);
+    }
+
+    /// Counts a DTLS datagram, and returns whether it is to be lost.
+    fn loses_dtls(&mut self, datagram: &Datagram) -> bool {
+        if DatagramKind::of(&datagram.bytes) != DatagramKind::Dtls {
+            return false;
+        }
+        let is_ours = datagram.source == self.gateway;
+        let number = self.handshake.len();
+        self.handshake.push(is_ours);
+        self.lost_handshake == Some(number) || self.loses_handshake_to_us && !is_ours
     }
 
     /// Returns the time at which a datagram has passed the bottleneck; `None` if its queue is full.

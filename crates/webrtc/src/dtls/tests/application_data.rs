@@ -1,6 +1,6 @@
 //! Application data after the handshake.
 
-use super::raw_client::{RawClient, connected_to_raw_client, use_certificate};
+use super::raw_peer::{RawPeer, connected_to_raw_client, use_certificate};
 use super::{association, certificate, connected_keys, origin};
 use crate::dtls::{DtlsEvent, DtlsRole};
 
@@ -9,7 +9,7 @@ fn record_from_before_openssl_was_dropped_is_detected_as_a_replay() {
     let theirs = certificate();
     let server = association(DtlsRole::Server, &certificate(), theirs.fingerprint());
     let mut server = server.with_application_data();
-    let mut client = RawClient::new(|builder| {
+    let mut client = RawPeer::client(|builder| {
         use_certificate(builder, &theirs);
         builder
             .set_tlsext_use_srtp("SRTP_AES128_CM_SHA1_80")

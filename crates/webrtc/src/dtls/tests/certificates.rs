@@ -6,11 +6,11 @@ use openssl::rsa::Rsa;
 use openssl::x509::{X509, X509Builder};
 
 use super::pair::Pair;
-use super::raw_client::RawClient;
+use super::raw_peer::RawPeer;
 use super::{association, certificate, connected_keys, failure};
 use crate::certificate::{Fingerprint, HashAlgorithm};
 use crate::dtls::engine::Engine;
-use crate::dtls::{Dtls, DtlsContext, DtlsError, DtlsRole};
+use crate::dtls::{Dtls, DtlsContext, DtlsError, DtlsEvent, DtlsRole};
 
 #[test]
 fn server_refuses_a_client_with_another_certificate() {
@@ -22,7 +22,9 @@ fn server_refuses_a_client_with_another_certificate() {
     pair.run(|_, _| true);
     let error = failure(&mut pair.server);
     assert!(matches!(error, DtlsError::FingerprintMismatch), "{error}");
-    // The client gets an alert.
+    // The client takes the server for the right one, and then gets an alert.
+    let event = pair.client.poll_event();
+    assert!(matches!(event, Some(DtlsEvent::Keys { .. })), "{event:?}");
     let error = failure(&mut pair.client);
     assert!(matches!(error, DtlsError::Alert { .. }), "{error}");
 }
@@ -74,7 +76,7 @@ fn client_without_a_certificate_is_refused() {
         &certificate(),
         certificate().fingerprint(),
     );
-    let mut client = RawClient::new(|builder| {
+    let mut client = RawPeer::client(|builder| {
         builder
             .set_tlsext_use_srtp("SRTP_AES128_CM_SHA1_80")
             .unwrap();
@@ -112,7 +114,7 @@ fn expired_rsa_certificate_is_accepted_if_it_is_the_announced_one() {
     let der = certificate_of_peer.to_der().unwrap();
     let announced = Fingerprint::of(HashAlgorithm::Sha256, &der);
     let mut server = association(DtlsRole::Server, &certificate(), &announced);
-    let mut client = RawClient::new(|builder| {
+    let mut client = RawPeer::client(|builder| {
         builder.set_certificate(&certificate_of_peer).unwrap();
         builder.set_private_key(&key).unwrap();
         builder

@@ -1,7 +1,7 @@
 //! A ClientHello in several datagrams.
 
 use super::pair::Pair;
-use super::raw_client::{RawClient, use_certificate};
+use super::raw_peer::{RawPeer, use_certificate};
 use super::{association, certificate, connected_keys, drain, origin};
 use crate::dtls::DtlsRole;
 
@@ -48,7 +48,7 @@ fn client_hello_in_many_datagrams_is_accepted_in_any_order_and_with_repetitions(
     for order in orders {
         let theirs = certificate();
         let mut server = association(DtlsRole::Server, &certificate(), theirs.fingerprint());
-        let mut client = RawClient::new(|builder| {
+        let mut client = RawPeer::client(|builder| {
             use_certificate(builder, &theirs);
             builder
                 .set_tlsext_use_srtp("SRTP_AEAD_AES_128_GCM")

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::pair::{Pair, Towards};
-use super::raw_client::{connected_to_raw_client, record_layer_of};
+use super::raw_peer::connected_to_raw_client;
 use super::{association, certificate, drain, failure, origin};
 use crate::dtls::record_layer::Alert;
 use crate::dtls::{DtlsError, DtlsEvent, DtlsRole};
@@ -92,7 +92,7 @@ fn fatal_alert_ends_the_association_and_a_warning_does_not() {
         if is_settled {
             server.settle();
         }
-        let mut layer = record_layer_of(&client);
+        let mut layer = client.record_layer();
         // user_canceled (RFC 5246 section 7.2.2).
         let warning = layer.seal_alert(Alert {
             level: 1,

@@ -5,12 +5,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::pair::{Pair, Towards};
-use super::raw_client::{connected_to_raw_client, record_layer_of};
+use super::raw_peer::connected_to_raw_client;
 use super::{association, certificate, connected_keys, drain, failure, origin};
 use crate::dtls::{DtlsError, DtlsEvent, DtlsRole};
 
 /// Plaintext records that do not belong to a handshake. OpenSSL ends the handshake on each of them.
-fn junk() -> Vec<Vec<u8>> {
+pub(super) fn junk() -> Vec<Vec<u8>> {
     let record = |content_type: u8, fragment: &[u8]| {
         let mut record = vec![content_type, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 1, 0];
         record.extend_from_slice(&(fragment.len() as u16).to_be_bytes());
@@ -34,7 +34,7 @@ fn junk() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn junk_from_a_forged_address_ends_no_handshake_and_no_association() {
+pub(super) fn junk_from_a_forged_address_ends_no_handshake_and_no_association() {
     for junk in junk() {
         for victim in [Towards::Client, Towards::Server] {
             let mut pair = Pair::new();
@@ -94,7 +94,7 @@ fn renegotiation_is_refused_and_the_association_continues() {
         }
         // A second ClientHello under the keys, as a renegotiation begins (RFC 5246 section
         // 7.4.1.2).
-        let mut layer = record_layer_of(&client);
+        let mut layer = client.record_layer();
         let (_, hello) = client.first_flight.split_at(13);
         let hello = layer.seal_handshake(hello);
         server.handle_datagram(origin(), &hello);

@@ -1,7 +1,7 @@
 //! Profiles, ciphers and keys.
 
 use super::pair::Pair;
-use super::raw_client::{RawClient, connected_to_raw_client, use_certificate};
+use super::raw_peer::{RawPeer, connected_to_raw_client, use_certificate};
 use super::{association, certificate, connected_keys, failure};
 use crate::dtls::{DtlsError, DtlsRole};
 use crate::srtp::SrtpProfile;
@@ -46,7 +46,7 @@ fn server_picks_the_profile_it_likes_best_among_those_offered() {
     for (offered, expected) in rows {
         let theirs = certificate();
         let mut server = association(DtlsRole::Server, &certificate(), theirs.fingerprint());
-        let mut client = RawClient::new(|builder| {
+        let mut client = RawPeer::client(|builder| {
             use_certificate(builder, &theirs);
             builder.set_tlsext_use_srtp(offered).unwrap();
         });
@@ -68,7 +68,7 @@ fn server_picks_the_profile_it_likes_best_among_those_offered() {
 fn client_without_a_profile_is_refused() {
     let theirs = certificate();
     let mut server = association(DtlsRole::Server, &certificate(), theirs.fingerprint());
-    let mut client = RawClient::new(|builder| use_certificate(builder, &theirs));
+    let mut client = RawPeer::client(|builder| use_certificate(builder, &theirs));
     client.run(&mut server);
     let error = failure(&mut server);
     assert!(matches!(error, DtlsError::NoSrtpProfile), "{error}");

@@ -19,11 +19,10 @@ fn every_datagram_is_classified_as_dtls_and_fits_the_mtu() {
     }
 }
 
-/// The server's last flight is excluded: see `last_flight_of_the_server_is_retransmitted`.
 #[test]
 fn handshake_completes_after_the_loss_of_any_datagram() {
     let (pair, ..) = Pair::connected();
-    for lost in 0..pair.sent.len() - 1 {
+    for lost in 0..pair.sent.len() {
         let mut pair = Pair::new();
         pair.run(|number, _| number != lost);
         let client = connected_keys(&mut pair.client);
@@ -39,44 +38,12 @@ fn handshake_completes_after_the_loss_of_any_two_datagrams() {
     for first in 0..pair.sent.len() {
         for second in first + 1..=pair.sent.len() {
             let mut pair = Pair::new();
-            pair.run(|number, datagram| {
-                // The last flight of the server, which begins with ChangeCipherSpec: see
-                // `last_flight_of_the_server_is_retransmitted`.
-                let is_last_flight = datagram[0] == 20;
-                is_last_flight || (number != first && number != second)
-            });
+            pair.run(|number, _| number != first && number != second);
             let client = connected_keys(&mut pair.client);
             let server = connected_keys(&mut pair.server);
             assert_eq!(client.local, server.remote, "datagrams {first}, {second}");
         }
     }
-}
-
-/// OpenSSL's own timer is on the clock of the system, so this test has to wait for it: a second.
-#[test]
-fn last_flight_of_the_server_is_retransmitted() {
-    let (pair, ..) = Pair::connected();
-    let lost = pair.sent.len() - 1;
-    assert_eq!(pair.sent[lost].0, Towards::Client);
-
-    let mut pair = Pair::new();
-    pair.client.start(pair.now);
-    while pair.deliver(|number, _| number != lost) {}
-    assert!(pair.server.is_connected() && !pair.client.is_connected());
-    let begin = origin();
-    while !pair.client.is_connected() {
-        pair.now = pair.client.poll_timeout().unwrap();
-        std::thread::sleep(
-            pair.now
-                .duration_since(begin)
-                .saturating_sub(begin.elapsed()),
-        );
-        pair.client.handle_timeout(pair.now);
-        while pair.deliver(|_, _| true) {}
-    }
-    let client = connected_keys(&mut pair.client);
-    assert_eq!(client.local, connected_keys(&mut pair.server).remote);
-    assert!(begin.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
@@ -110,12 +77,9 @@ fn last_flight_is_retransmitted_to_a_client_that_repeats_the_same_records() {
 fn handshake_completes_with_a_third_of_all_datagrams_lost() {
     for seed in 0..10_usize {
         let mut pair = Pair::new();
-        pair.run(|number, datagram| {
-            // The last flight of the server, which begins with ChangeCipherSpec: see
-            // `last_flight_of_the_server_is_retransmitted`.
-            let is_last_flight = datagram[0] == 20;
+        pair.run(|number, _| {
             let hash = (number + seed * 100 + 1).wrapping_mul(2_654_435_761);
-            is_last_flight || (hash >> 16) % 3 != 0
+            (hash >> 16) % 3 != 0
         });
         let client = connected_keys(&mut pair.client);
         let server = connected_keys(&mut pair.server);
@@ -177,4 +141,34 @@ fn unanswered_handshake_times_out() {
             DtlsRole::Server => assert_eq!(sent, 0, "nothing is sent before a ClientHello"),
         }
     }
+}
+
+#[test]
+fn flight_is_retransmitted_in_time_once_the_round_trip_is_known() {
+    let millis = Duration::from_millis;
+    let peer = certificate();
+    let mut client = association(DtlsRole::Client, &certificate(), peer.fingerprint());
+    let start = origin();
+    client.start(start);
+    let hello = drain(&mut client);
+    assert_eq!(
+        client.poll_timeout(),
+        Some(start + millis(200)),
+        "not known"
+    );
+    // It becomes known while the flight is under way.
+    client.note_round_trip(millis(100));
+    for due in [150, 450, 1050, 2250] {
+        let due = start + millis(due);
+        assert_eq!(client.poll_timeout(), Some(due));
+        client.handle_timeout(due - millis(1));
+        assert!(drain(&mut client).is_empty(), "not before");
+        client.handle_timeout(due);
+        assert_eq!(drain(&mut client), hello, "the same records");
+    }
+    // Before it begins.
+    let mut client = association(DtlsRole::Client, &certificate(), peer.fingerprint());
+    client.note_round_trip(millis(4));
+    client.start(start);
+    assert_eq!(client.poll_timeout(), Some(start + millis(54)));
 }

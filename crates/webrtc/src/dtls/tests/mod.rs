@@ -5,11 +5,12 @@ mod application_data;
 mod certificates;
 mod client_hello;
 mod close;
+mod early;
 mod forgery;
 mod keys;
 mod loss;
 mod pair;
-mod raw_client;
+mod raw_peer;
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -35,12 +36,14 @@ fn association(role: DtlsRole, own: &Certificate, peer: &Fingerprint) -> Dtls {
 #[track_caller]
 fn connected_keys(dtls: &mut Dtls) -> SrtpKeys {
     match dtls.poll_event() {
-        Some(DtlsEvent::Connected { profile, keys }) => {
+        Some(DtlsEvent::Keys { profile, keys }) => {
             assert_eq!(keys.local.profile(), profile);
             assert_eq!(keys.remote.profile(), profile);
+            let next = dtls.poll_event();
+            assert!(matches!(next, Some(DtlsEvent::Connected)), "{next:?}");
             keys
         }
-        other => panic!("not connected: {other:?}"),
+        other => panic!("no keys: {other:?}"),
     }
 }
 
