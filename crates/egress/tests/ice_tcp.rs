@@ -137,11 +137,19 @@ struct Viewer {
 
 impl Viewer {
     fn new(gateway: &Gateway) -> Self {
+        Self::in_role(gateway, DtlsRole::Client)
+    }
+
+    fn in_role(gateway: &Gateway, role: DtlsRole) -> Self {
+        let setup = match role {
+            DtlsRole::Client => "active",
+            DtlsRole::Server => "passive",
+        };
         let certificate = Certificate::generate(SystemTime::now()).expect("a certificate");
         let offer = format!(
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
              m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\n\
-             a=ice-ufrag:view\r\na=ice-pwd:{PASSWORD}\r\na=fingerprint:{}\r\na=setup:active\r\n\
+             a=ice-ufrag:view\r\na=ice-pwd:{PASSWORD}\r\na=fingerprint:{}\r\na=setup:{setup}\r\n\
              a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1;profile-level-id=42e01f\r\n",
             certificate.fingerprint()
         );
@@ -169,7 +177,7 @@ impl Viewer {
         assert_eq!(address, gateway.engine.local_addr());
         let context = DtlsContext::new(&certificate).expect("OpenSSL");
         let fingerprint = value("fingerprint:").parse().expect("a fingerprint");
-        let dtls = Dtls::new(&context, DtlsRole::Client, vec![fingerprint]).expect("OpenSSL");
+        let dtls = Dtls::new(&context, role, vec![fingerprint]).expect("OpenSSL");
         let stream = TcpStream::connect(address).expect("the port is open");
         stream
             .set_read_timeout(Some(Duration::from_millis(5)))
@@ -278,6 +286,14 @@ fn viewer_without_udp_watches_over_tcp() {
         viewer.check(&password);
         viewer.run_until(&mut gateway, |viewer| viewer.checks_answered == 2);
     }
+}
+
+#[test]
+fn viewer_that_is_the_dtls_server_watches_over_tcp() {
+    let mut gateway = Gateway::start();
+    let mut viewer = Viewer::in_role(&gateway, DtlsRole::Server);
+    viewer.connect(&mut gateway);
+    viewer.run_until(&mut gateway, |viewer| viewer.packets > 300);
 }
 
 #[test]

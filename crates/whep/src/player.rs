@@ -33,7 +33,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Player {
 }
 
 /// Lowest major versions of the browsers that are known to play media right behind our DTLS Finished
-/// and to support the SRTP profiles of RFC 7714, by the product in their user agent. Both have done
+/// and to support AES-128-GCM for SRTP (RFC 7714), by the product in their user agent. Both have done
 /// so for long; the versions are the oldest that are still maintained somewhere. Chrome without a
 /// window names itself HeadlessChrome.
 const EARLY_MEDIA: [(&str, u32); 3] = [("Chrome", 128), ("Chromium", 128), ("Firefox", 128)];

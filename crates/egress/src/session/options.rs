@@ -12,7 +12,7 @@ pub struct ViewerOptions {
     /// to.
     pub reorders: bool,
     /// True if its player is known to play media that comes right behind our DTLS Finished, before
-    /// its own is sent. It is a DTLS server then, and supports the SRTP profiles of RFC 7714.
+    /// its own is sent. It is a DTLS server then, and supports AES-128-GCM for SRTP (RFC 7714).
     pub early_media: bool,
     /// Source of the decision what to send of a stream with B-frames. If the policy decides, the
     /// viewer gets the rendition, also when that starts only later.

@@ -66,6 +66,18 @@ struct Client {
     address: SocketAddr,
     shard: usize,
     last_check: Option<Instant>,
+    /// The datagrams to it that left in the same moment as its first media.
+    first_media: Vec<DatagramKind>,
+}
+
+impl Client {
+    fn note_sent(&mut self, sent: &Sent) {
+        let ours = sent.iter().filter(|(to, _)| *to == self.address);
+        let kinds: Vec<_> = ours.map(|(_, bytes)| DatagramKind::of(bytes)).collect();
+        if self.first_media.is_empty() && kinds.contains(&DatagramKind::Rtp) {
+            self.first_media = kinds;
+        }
+    }
 }
 
 /// A gateway without its sockets, its publisher and its players.
@@ -121,11 +133,15 @@ impl World {
 
     /// Adds a player and delivers its datagrams at a shard.
     fn join(&mut self, shard: usize) {
+        self.join_with(shard, ViewerOptions::default());
+    }
+
+    /// Adds a player with these options.
+    fn join_with(&mut self, shard: usize, options: ViewerOptions) {
         let certificate = Certificate::generate(SystemTime::now()).unwrap();
         let identity = 1000 + self.clients.len() as u64;
         let mut player = Player::new(Credentials::generate().unwrap(), identity, true);
         let offer = Offer::parse(&player.offer(certificate.fingerprint())).unwrap();
-        let options = ViewerOptions::default();
         let opened = open(&self.shared, &stream(), &offer, options, self.now).unwrap();
         let answer = Answer::parse(&opened.answer).unwrap();
         let server = answer.candidates[0];
@@ -140,6 +156,7 @@ impl World {
             address: ([192, 0, 2, 7], port).into(),
             shard,
             last_check: None,
+            first_media: Vec::new(),
         });
     }
 
@@ -221,7 +238,11 @@ impl World {
                     driven.timeouts += 1;
                     driven.shard.handle_timeout(now);
                 }
-                for (destination, bytes) in driven.wire.0.take() {
+                let sent = driven.wire.0.take();
+                for client in &mut self.clients {
+                    client.note_sent(&sent);
+                }
+                for (destination, bytes) in sent {
                     is_idle = false;
                     let mut clients = self.clients.iter_mut();
                     if let Some(client) = clients.find(|client| client.address == destination) {
@@ -256,6 +277,50 @@ fn viewer_stays_connected_when_its_datagrams_reach_another_shard() {
     let findings = world.clients[0].player.findings().unwrap();
     assert!(findings.units.whole > 1800, "{findings:?}");
     assert_eq!((findings.units.damaged, findings.refused), (0, 0));
+}
+
+#[test]
+fn media_leaves_in_one_moment_with_the_end_of_the_handshake_and_behind_it() {
+    for early_media in [true, false] {
+        let mut world = World::new(1);
+        let options = ViewerOptions {
+            early_media,
+            ..ViewerOptions::default()
+        };
+        world.join_with(0, options);
+        world.run(Duration::from_secs(2));
+        let client = &world.clients[0];
+        let kinds = &client.first_media;
+        let last_dtls = kinds.iter().rposition(|kind| *kind == DatagramKind::Dtls);
+        let first_rtp = kinds.iter().position(|kind| *kind == DatagramKind::Rtp);
+        assert!(last_dtls.is_some() && last_dtls < first_rtp, "{kinds:?}");
+        let findings = client.player.findings().unwrap();
+        assert!(findings.units.whole > 50, "{findings:?}");
+        assert_eq!((findings.units.damaged, findings.refused), (0, 0));
+        let permits = world.shards[0].shard.viewers.iter();
+        let open = permits.filter(|viewer| viewer.handshake.is_some()).count();
+        assert_eq!(open, 0, "the handshake is complete");
+    }
+}
+
+#[test]
+fn role_left_open_is_active_for_players_known_to_support_early_media() {
+    let world = World::new(1);
+    let early = ViewerOptions {
+        early_media: true,
+        ..ViewerOptions::default()
+    };
+    let setup = |world: &World, options| {
+        let player = Player::new(Credentials::generate().unwrap(), 1, true);
+        let certificate = Certificate::generate(SystemTime::now()).unwrap();
+        let offer = Offer::parse(&player.offer(certificate.fingerprint())).unwrap();
+        let opened = open(&world.shared, &stream(), &offer, options, world.now).unwrap();
+        let mut lines = opened.answer.lines();
+        let setup = lines.find_map(|line| line.strip_prefix("a=setup:"));
+        setup.unwrap().to_owned()
+    };
+    assert_eq!(setup(&world, early), "active");
+    assert_eq!(setup(&world, ViewerOptions::default()), "passive");
 }
 
 #[test]

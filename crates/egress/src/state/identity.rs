@@ -20,8 +20,8 @@ pub const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) struct Identity {
     pub(crate) fingerprint: Fingerprint,
     dtls: DtlsContext,
-    /// Offers only the SRTP profiles with which media can start early. A server picks the one that
-    /// it prefers, and that of libwebrtc is none of these.
+    /// Offers only the cheapest SRTP profile with which media can start early. A server picks the one
+    /// that it prefers, and that of libwebrtc is another.
     early_dtls: DtlsContext,
     made: Instant,
 }
@@ -86,7 +86,7 @@ impl Identity {
         Ok(Self {
             fingerprint: certificate.fingerprint().clone(),
             dtls: DtlsContext::new(&certificate)?,
-            early_dtls: DtlsContext::with_profiles(&certificate, &SrtpProfile::AEAD)?,
+            early_dtls: DtlsContext::with_profiles(&certificate, &[SrtpProfile::AeadAes128Gcm])?,
             made: now,
         })
     }
