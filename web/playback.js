@@ -1,5 +1,6 @@
 /** Plays a stream by WHEP and never gives up: see `Player`. */
 
+import { takePrepared } from "./prepared.js";
 import { measure } from "./stats.js";
 import { PlayError, Session } from "./session.js";
 
@@ -141,7 +142,10 @@ export class Player extends EventTarget {
     const receive = (kind, data) => this.#session === session && this.#onEvent(session, kind, data);
     const onEvent = this.#listens ? receive : null;
     const iceServers = this.#iceServers;
-    const session = new Session(url, { ...this.#options, iceServers, onEvent });
+    // The session that came with the page has no data channel and no other servers.
+    const isUsual = !this.#bFrames && !this.#options.onData && iceServers.length === 0;
+    const prepared = takePrepared(isUsual ? url : null);
+    const session = new Session(url, { ...this.#options, iceServers, onEvent, prepared });
     return session;
   }
 

@@ -1,6 +1,7 @@
 /** A WHEP session (draft-ietf-wish-whep): an offer, an answer, a connection. */
 
 import { SessionEvents, entryOf } from "./events.js";
+import { confirm } from "./prepared.js";
 
 /** Milliseconds until the gateway has to answer an offer. */
 const ANSWER_TIMEOUT = 10_000;
@@ -21,7 +22,9 @@ export class Session {
   iceServers = [];
   #endpoint;
   #token;
-  #connection;
+  #prepared;
+  #options;
+  #connection = null;
   #abort = new AbortController();
   #location = null;
   #onEvent;
@@ -37,11 +40,25 @@ export class Session {
    *   which is opened only if this is set
    * @param {((kind: string, data: object) => void) | null} options.onEvent receives the gateway's
    *   events, which are requested only if this is set
+   * @param {object | null} options.prepared a session that came with the page, see `prepared.js`
    */
-  constructor(endpoint, { token = null, iceServers = [], onData = null, onEvent = null } = {}) {
+  constructor(endpoint, options = {}) {
+    const { token = null, onEvent = null, prepared = null } = options;
     this.#endpoint = endpoint;
     this.#token = token;
+    this.#options = options;
+    this.#prepared = prepared;
     this.#onEvent = onEvent;
+    if (prepared) {
+      this.media = prepared.media;
+      this.#connection = prepared.connection;
+    } else {
+      this.#connect();
+    }
+  }
+
+  #connect() {
+    const { iceServers = [], onData = null } = this.#options;
     this.#connection = new RTCPeerConnection({ bundlePolicy: "max-bundle", iceServers });
     this.#connection.ontrack = ({ track }) => this.media.addTrack(track);
     if (onData) {
@@ -83,6 +100,19 @@ export class Session {
 
   /** Connects. Throws a `PlayError` with a message for the viewer when the gateway refuses. */
   async open() {
+    if (!this.#prepared) return this.#negotiate();
+    const response = await confirm(this.#prepared);
+    if (response) this.#location = new URL(response.url);
+    if (this.#closed) return this.#release();
+    if (response) return this.#follow(response.headers.get("Link") ?? "", response.url);
+    // Too late, or refused: this player asks as all others do.
+    this.media = new MediaStream();
+    this.#connect();
+    return this.#negotiate();
+  }
+
+  /** Sends an offer, which the gateway answers. */
+  async #negotiate() {
     const offer = await this.#offer();
     const timeout = setTimeout(() => this.#abort.abort(), ANSWER_TIMEOUT);
     try {
@@ -95,20 +125,23 @@ export class Session {
       // After a redirect, the session is at the origin of the response.
       this.#location = new URL(response.headers.get("Location"), response.url);
       const link = response.headers.get("Link") ?? "";
-      this.iceServers = iceServersOf(link);
       // The gateway warns about media of the stream that it does not send.
       const [, missing] = /299 \S+ "(.*?)"/.exec(response.headers.get("Warning") ?? "") ?? [];
       const sdp = await response.text();
       if (this.#closed) return this.#release();
       if (missing) this.#onEvent?.("notice", { notice: missing });
       await this.#connection.setRemoteDescription({ type: "answer", sdp });
-      if (this.#onEvent) {
-        const entry = entryOf(link, response.url);
-        this.#events = new SessionEvents(entry, this.#authorization(), this.#onEvent);
-      }
+      this.#follow(link, response.url);
     } finally {
       clearTimeout(timeout);
     }
+  }
+
+  /** Follows the `Link` headers of the session: ICE servers and events. */
+  #follow(link, url) {
+    this.iceServers = iceServersOf(link);
+    if (!this.#onEvent) return;
+    this.#events = new SessionEvents(entryOf(link, url), this.#authorization(), this.#onEvent);
   }
 
   /** Closes the connection and frees the session at the gateway. */

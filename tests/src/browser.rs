@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::process::Process;
 use crate::report::VideoReport;
-use crate::wait::{Deadline, TIMEOUT, pause};
+use crate::wait::{Deadline, TIMEOUT, eventually, pause};
 
 /// One browser at a time: several at once on a small machine starve each other of the CPU.
 static BROWSER: Mutex<()> = Mutex::const_new(());
@@ -64,21 +64,28 @@ impl Browser {
         });
         let (driver, port) = start_driver();
         let client = connect(port, &debugger).await;
-        let inject = DevToolsCommand {
-            command: "Page.addScriptToEvaluateOnNewDocument",
-            parameters: json!({ "source": script }),
-        };
-        client
-            .issue_cmd(inject)
-            .await
-            .expect("the probe can be added to all pages");
-        Self {
+        let browser = Self {
             client,
             _driver: driver,
             _chromium: chromium,
             _profile: profile,
             _turn: turn,
-        }
+        };
+        browser.run_in_all_pages(script).await;
+        browser
+    }
+
+    /// Runs a script in every page from now on, before its own scripts.
+    ///
+    /// # Panics
+    /// When the browser does not take it.
+    pub async fn run_in_all_pages(&self, script: &str) {
+        let inject = DevToolsCommand {
+            command: "Page.addScriptToEvaluateOnNewDocument",
+            parameters: json!({ "source": script }),
+        };
+        let added = self.client.issue_cmd(inject).await;
+        added.expect("a script can be added to all pages");
     }
 
     /// Opens a page and waits until it is loaded.
@@ -158,19 +165,17 @@ impl Browser {
             .await
     }
 
-    /// Clicks on the element named by `selector`, as a person does.
+    /// Clicks on the element named by `selector`, as a person does, once it is there.
     ///
     /// # Panics
     /// When there is no such element, or something lies over it.
     pub async fn click(&self, selector: &str) {
         let script = format!("return probe.find('{selector}')");
-        let element = self.client.execute(&script, vec![]).await;
-        let element = element.unwrap_or_else(|error| panic!("{selector}: {error}"));
-        let element: ElementRef = element[ELEMENT]
-            .as_str()
-            .unwrap_or_else(|| panic!("there is no {selector}"))
-            .to_owned()
-            .into();
+        let look = async || {
+            let found = self.client.execute(&script, vec![]).await.ok()?;
+            found[ELEMENT].as_str().map(str::to_owned)
+        };
+        let element: ElementRef = eventually(selector, look).await.into();
         Element::from_element_id(self.client.clone(), element)
             .click()
             .await

@@ -105,6 +105,11 @@ impl Authorizer {
         matches!(self.rules().of(action), Rule::Open)
     }
 
+    /// Returns whether others are asked about each request of this action: a webhook.
+    pub fn asks_others(&self, action: Action) -> bool {
+        matches!(self.rules().of(action), Rule::Webhook(_))
+    }
+
     /// Returns the key with which this process publishes to itself, whatever the rules. It is
     /// generated at each start, and never leaves the process.
     pub fn own_key(&self) -> &str {

@@ -1,6 +1,7 @@
 //! Errors of opening a session.
 
 use distributary_hub::TooManyViewers;
+use distributary_net::Full;
 use rand::rngs::SysError;
 
 use crate::session::NameTaken;
@@ -25,6 +26,18 @@ pub enum OpenError {
     /// Another session has the same random id or ICE user name fragment.
     #[error("another session has the same random id")]
     NameTaken,
+}
+
+/// The reason why no session is prepared for a page.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PrepareError {
+    /// Too many pages have not answered yet.
+    #[error("prepared sessions: {0}")]
+    Full(#[from] Full),
+    /// There is nothing to offer.
+    #[error(transparent)]
+    Open(#[from] OpenError),
 }
 
 /// The reason why a player's answer to a counter-offer leads to no session.

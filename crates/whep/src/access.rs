@@ -122,6 +122,11 @@ impl Access {
         self.authorizer.is_open(Action::Play)
     }
 
+    /// Returns whether a webhook is asked about each viewer.
+    pub(crate) fn asks_others(&self) -> bool {
+        self.authorizer.asks_others(Action::Play)
+    }
+
     /// Authorizes `viewer` to watch `stream`. Logs a refusal.
     pub(crate) async fn check(
         &self,
@@ -200,11 +205,12 @@ impl Viewer {
         tracing::info!(%stream, address = %self.ip, %reason, "viewer refused");
     }
 
-    /// Adds the viewer's address to the options of its player.
-    pub(crate) fn with_address(&self, options: ViewerOptions) -> ViewerOptions {
+    /// Adds the viewer's address and the expiry of its access to the options of its player.
+    pub(crate) fn complete(&self, options: ViewerOptions, grant: Grant) -> ViewerOptions {
         ViewerOptions {
             address: Some(self.ip),
             counts_as: self.counts_as(),
+            token_expires: grant.expires,
             ..options
         }
     }

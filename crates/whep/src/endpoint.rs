@@ -61,11 +61,22 @@ async fn open(
     let Extension(dialect) = dialect.unwrap_or_default();
     let negotiated = negotiate(&front, &viewer, &name, &body, options).await;
     let negotiated = negotiated.map_err(|problem| in_dialect(problem, dialect))?;
-    let events = events::link(&public, &negotiated.id);
+    let id = negotiated.id;
     let mut response = described(negotiated, &public);
-    add_ice_servers(&mut response, config.ice_servers.iter());
-    response.headers_mut().append(header::LINK, events);
+    add_links(&mut response, &front, &public, &id);
     Ok(response)
+}
+
+/// Adds the `Link` headers of a session: its ICE servers and its events.
+pub(crate) fn add_links(
+    response: &mut Response,
+    front: &FrontDoor,
+    public: &PublicPath,
+    id: &SessionId,
+) {
+    add_ice_servers(response, front.config.current().ice_servers.iter());
+    let events = events::link(public, id);
+    response.headers_mut().append(header::LINK, events);
 }
 
 /// The response to a POST: an answer, or an offer of the gateway.
@@ -111,7 +122,7 @@ async fn negotiate(
 ) -> Result<Negotiation, Problem> {
     let grant = admit(front, viewer, name).await?;
     let engine = &front.engine;
-    let options = viewer.with_address(options);
+    let options = viewer.complete(options, grant);
     let offer = body.sdp.as_deref().map(Offer::parse).transpose();
     let offer = offer.map_err(|error| refused(error, viewer, name))?;
     let watchable = watchable(front, name, options, offer.as_ref()).await;
@@ -145,7 +156,7 @@ pub(crate) async fn play(
     let engine = &front.engine;
     let offer = Offer::parse(offer).map_err(|error| refused(error, viewer, name))?;
     let watchable = watchable(front, name, options, Some(&offer)).await;
-    let opened = engine.open(&watchable, &offer, viewer.with_address(options));
+    let opened = engine.open(&watchable, &offer, viewer.complete(options, grant));
     let session = opened.map_err(|error| refused(error, viewer, name))?;
     front.access.expiry().follow(engine, session.id, grant);
     Ok(session)
@@ -244,17 +255,11 @@ async fn await_stream(
     viewer: &Viewer,
     name: &StreamName,
 ) -> Result<(), Problem> {
-    let is_watchable = || {
-        let stats = front.hub.stream(name).map(|stream| stream.stats());
-        stats.is_some_and(|stats| {
-            stats.live_since.is_some() && (stats.video.is_some() || stats.audio.is_some())
-        })
-    };
-    if is_watchable() {
+    if is_live(front, name) {
         return Ok(());
     }
     let error = match front.hub.ensure_live_for(name, viewer.counts_as()).await {
-        Ok(()) if is_watchable() => return Ok(()),
+        Ok(()) if is_live(front, name) => return Ok(()),
         Ok(()) => DemandError::NoProvider,
         Err(error) => error,
     };
@@ -262,6 +267,14 @@ async fn await_stream(
         return Ok(());
     }
     Err(not_live(name, &error))
+}
+
+/// Returns whether the publisher of a stream has declared a track.
+pub(crate) fn is_live(front: &FrontDoor, name: &StreamName) -> bool {
+    let stats = front.hub.stream(name).map(|stream| stream.stats());
+    stats.is_some_and(|stats| {
+        stats.live_since.is_some() && (stats.video.is_some() || stats.audio.is_some())
+    })
 }
 
 /// Returns the values of the `Warning` headers (RFC 7234 section 5.5). RFC 9111 removed the header,

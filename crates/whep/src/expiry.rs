@@ -21,7 +21,8 @@ const BUSY_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Expiry(Arc<DashMap<SessionId, Instant>>);
 
 impl Expiry {
-    /// Ends a session that was just opened when its grant expires.
+    /// Ends a session that was just opened when its grant expires. Does nothing for an offer, whose
+    /// session is opened by its answer.
     pub(crate) fn follow(&self, engine: &Engine, id: SessionId, grant: Grant) {
         let (Some(expires), Some(mut session)) = (grant.expires, engine.watch(&id)) else {
             return;

@@ -37,6 +37,7 @@ mod offer;
 mod pages;
 mod path;
 mod player;
+mod prepared;
 mod problem;
 mod public_path;
 mod redirect;

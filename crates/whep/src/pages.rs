@@ -3,12 +3,15 @@
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use distributary_names::StreamName;
 
+use crate::access::Viewer;
 use crate::config::FrontConfig;
+use crate::player::Player;
+use crate::prepared::{BEFORE, SCRIPT_SOURCE, after, is_shown, prepare};
 use crate::problem::Problem;
 use crate::router::{FrontDoor, RESERVED, method_not_allowed, nothing};
 
@@ -32,14 +35,21 @@ const INDEX: Page = Page(include_str!("../../../web/index.html"));
 const PLAYER: Page = Page(include_str!("../../../web/player.html"));
 const DASHBOARD: Page = Page(include_str!("../../../web/dashboard.html"));
 
+/// The media type of a page.
+const HTML: &str = "text/html; charset=utf-8";
+
+/// Placeholders in the player page around its files, for an offer of the gateway.
+const AROUND_FILES: [&str; 2] = ["{before}", "{after}"];
+
 /// Placeholder in a page for the relative path to the root of the gateway.
 const ROOT: &str = "{root}";
 
 /// The files under `/assets/`.
-const ASSETS: [(&str, Asset); 19] = [
+const ASSETS: [(&str, Asset); 20] = [
     script!("player.js"),
     script!("playback.js"),
     script!("session.js"),
+    script!("prepared.js"),
     script!("events.js"),
     script!("stats.js"),
     script!("element.js"),
@@ -67,9 +77,10 @@ fn policy(config: &FrontConfig) -> String {
         .map(|redirect| format!(" {}", redirect.origin()))
         .collect();
     format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+        "default-src 'none'; script-src 'self' {}; style-src 'self'; img-src 'self'; \
          media-src 'self' blob: mediastream:; connect-src 'self'{elsewhere}; base-uri 'none'; \
-         form-action 'none'"
+         form-action 'none'",
+        *SCRIPT_SOURCE
     )
 }
 
@@ -110,10 +121,13 @@ async fn index(State(front): State<FrontDoor>, uri: Uri, headers: HeaderMap) -> 
 }
 
 /// Serves the player page. It is the same for every stream, live or not: the page itself waits for
-/// the stream.
+/// the stream. Only a page that is about to be shown has an offer, for a stream that is live.
 async fn player(
     State(front): State<FrontDoor>,
     Path((app, stream)): Path<(String, String)>,
+    viewer: Viewer,
+    Player(options): Player,
+    method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -121,9 +135,16 @@ async fn player(
     if RESERVED.contains(&app.as_str()) {
         return Err(refuse("There is nothing at this path.".to_owned()));
     }
-    StreamName::new(&app, stream.strip_suffix('/').unwrap_or(&stream))
+    let name = StreamName::new(&app, stream.strip_suffix('/').unwrap_or(&stream))
         .map_err(|error| refuse(format!("The path: {error}.")))?;
-    Ok(PLAYER.serve(&uri, &headers, &policy(&front.config.current())))
+    let policy = policy(&front.config.current());
+    if is_shown(&method, viewer.query(), &headers)
+        && let Some(prepared) = prepare(&front, &name, &viewer, options).await
+    {
+        let after = after(&prepared, &name, &root_of(uri.path()));
+        return Ok(PLAYER.serve_once(&uri, &policy, &after));
+    }
+    Ok(PLAYER.serve(&uri, &headers, &policy))
 }
 
 async fn asset(Path(file): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
@@ -163,9 +184,29 @@ struct Page(&'static str);
 impl Page {
     /// Serves the page for a request to `uri`.
     fn serve(&self, uri: &Uri, request: &HeaderMap, policy: &str) -> Response {
-        let page = self.0.replace(ROOT, &root_of(uri.path()));
+        let page = self.filled(uri, ["", ""]);
         let digest = fnv1a(page.as_bytes());
-        serve(request, policy, "text/html; charset=utf-8", digest, page)
+        serve(request, policy, HTML, digest, page)
+    }
+
+    /// Serves the page for one request to `uri`, with an offer. No cache may keep it: an offer is
+    /// answered once.
+    fn serve_once(&self, uri: &Uri, policy: &str, after: &str) -> Response {
+        let page = self.filled(uri, [BEFORE, after]);
+        let headers = [
+            (header::CONTENT_TYPE, HTML),
+            (header::CACHE_CONTROL, "no-store"),
+        ];
+        (safety(policy), headers, page).into_response()
+    }
+
+    /// Returns the page for a request to `uri`, with these texts around its files.
+    fn filled(&self, uri: &Uri, around: [&str; 2]) -> String {
+        let page = self.0.replace(ROOT, &root_of(uri.path()));
+        let texts = AROUND_FILES.into_iter().zip(around);
+        texts.fold(page, |page, (placeholder, text)| {
+            page.replace(placeholder, text)
+        })
     }
 }
 
@@ -198,16 +239,22 @@ fn serve(
     let headers = [
         (header::ETAG, etag.as_str()),
         (header::CACHE_CONTROL, "no-cache"),
-        (header::CONTENT_SECURITY_POLICY, policy),
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     if is_known {
-        return (StatusCode::NOT_MODIFIED, headers).into_response();
+        return (StatusCode::NOT_MODIFIED, safety(policy), headers).into_response();
     }
     let content_type = [(header::CONTENT_TYPE, content_type)];
-    (headers, content_type, body.into()).into_response()
+    (safety(policy), headers, content_type, body.into()).into_response()
+}
+
+/// Returns the headers that restrict a file or page in the browser.
+fn safety(policy: &str) -> [(HeaderName, &str); 3] {
+    [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ]
 }
 
 /// Returns the FNV-1a hash: short, `const`, and enough to tell two versions of a file apart.

@@ -8,12 +8,14 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete};
+use distributary_auth::Grant;
 use distributary_egress::engine::{CloseError, IcePatch, RestartedIce};
 use distributary_egress::session::SessionId;
 use distributary_webrtc::sdp::{Answer, FRAGMENT_MEDIA_TYPE};
 
 use crate::access::Viewer;
 use crate::cors;
+use crate::endpoint;
 use crate::offer::{Change, not_a_fragment};
 use crate::problem::Problem;
 use crate::public_path::PublicPath;
@@ -86,6 +88,7 @@ async fn patch(
     State(front): State<FrontDoor>,
     PathSession(id): PathSession,
     viewer: Viewer,
+    public: PublicPath,
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -100,7 +103,7 @@ async fn patch(
         Change::Ice(fragment) => fragment,
         Change::Answer(answer) => {
             limits.change(address)?;
-            return accept(&front, &id, &answer);
+            return accept(&front, &public, &id, &answer);
         }
     };
     let etag = front.engine.etag(&id).ok_or_else(unknown_session)?;
@@ -125,8 +128,14 @@ async fn patch(
     }
 }
 
-/// Accepts the answer to a counter-offer.
-fn accept(front: &FrontDoor, id: &SessionId, answer: &str) -> Result<Response, Problem> {
+/// Accepts the answer to a counter-offer. The response has the links of the session, for a page that
+/// came with the offer.
+fn accept(
+    front: &FrontDoor,
+    public: &PublicPath,
+    id: &SessionId,
+    answer: &str,
+) -> Result<Response, Problem> {
     if !front.engine.is_offered(id) {
         // An established session accepts no answer.
         let is_there = front.engine.contains(id);
@@ -136,8 +145,15 @@ fn accept(front: &FrontDoor, id: &SessionId, answer: &str) -> Result<Response, P
             unknown_session()
         });
     }
-    front.engine.accept(id, &Answer::parse(answer)?)?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    let options = front.engine.accept(id, &Answer::parse(answer)?)?;
+    let expires = options.token_expires;
+    front
+        .access
+        .expiry()
+        .follow(&front.engine, *id, Grant { expires });
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    endpoint::add_links(&mut response, front, public, id);
+    Ok(response)
 }
 
 fn restarted_ice(RestartedIce { fragment, etag }: RestartedIce) -> Response {

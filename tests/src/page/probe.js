@@ -16,7 +16,8 @@
     }
   };
 
-  // URLs of the sessions, from the Location of the responses to the page's offers.
+  // URLs of the sessions: from the Location of the responses to the page's offers, and those whose
+  // offers the page has answered.
   const locations = [];
   const nativeFetch = window.fetch;
   window.fetch = async (...parameters) => {
@@ -24,6 +25,10 @@
     const isAnswer = response.headers.get('Content-Type') === 'application/sdp';
     const location = response.status === 201 && isAnswer && response.headers.get('Location');
     if (location) locations.push(location);
+    const [url, { method } = {}] = parameters;
+    if (response.status === 204 && method === 'PATCH') {
+      locations.push(new URL(url, document.baseURI).pathname);
+    }
     return response;
   };
 

@@ -1,14 +1,14 @@
 //! Counter-offers: SDP offers of the gateway, and the answers of players to them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use distributary_names::StreamName;
 
 use super::enter::{AgreedSession, enter, new_context};
 use super::local;
-use crate::error::{AcceptError, OpenError};
+use crate::error::{AcceptError, OpenError, PrepareError};
 use crate::session::{SessionId, ViewerOptions};
-use crate::state::{EngineState, PendingOffer};
+use crate::state::{EngineState, OFFER_LIFETIME, OfferedTo, PREPARED_LIFETIME, PendingOffer};
 use distributary_webrtc::dtls::DtlsRole;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::sdp::Answer;
@@ -22,9 +22,11 @@ pub struct CounterOffer {
     pub offer: String,
     /// Tag of the session's ICE state, as [`OpenedSession::etag`](super::OpenedSession::etag).
     pub etag: String,
+    /// The DTLS role that the gateway would choose; the answer decides.
+    pub role: DtlsRole,
 }
 
-/// Offers all tracks of a stream.
+/// Offers all tracks of a stream to a viewer that asks for an offer.
 pub(super) fn offer(
     shared: &EngineState,
     stream: &StreamName,
@@ -32,48 +34,121 @@ pub(super) fn offer(
     now: Instant,
 ) -> Result<CounterOffer, OpenError> {
     let id = SessionId::random();
+    let context = new_context(shared, &id, stream, options)?;
+    let span = context.span.clone();
+    let to = OfferedTo::Viewer(context);
+    let offered = make(shared, (id, stream), options, to, (now, OFFER_LIFETIME))?;
+    tracing::info!(parent: &span, "offered");
+    Ok(offered)
+}
+
+/// Offers all tracks of a stream with a page.
+pub(super) fn prepare(
+    shared: &EngineState,
+    stream: &StreamName,
+    options: ViewerOptions,
+    now: Instant,
+) -> Result<CounterOffer, PrepareError> {
+    let to = OfferedTo::Page {
+        _permit: shared.prepared.admit(options.counts_as)?,
+    };
+    let id = SessionId::random();
+    let offered = make(shared, (id, stream), options, to, (now, PREPARED_LIFETIME))?;
+    shared.prepared.note_made();
+    Ok(offered)
+}
+
+fn make(
+    shared: &EngineState,
+    (id, stream): (SessionId, &StreamName),
+    options: ViewerOptions,
+    to: OfferedTo,
+    (now, lifetime): (Instant, Duration),
+) -> Result<CounterOffer, OpenError> {
     let identity = shared.identities.current(now);
-    // The player's answer decides on the role.
-    let role = DtlsRole::Server;
+    let role = shared.config.viewers.setup.role(&options);
     let local = local::parameters(shared, &identity, Credentials::generate()?, role);
     let reservation = shared.hub.reserve(stream, now);
     let plan = local::plan(&reservation.stream().stats(), &shared.config);
     let offer = plan.counter_offer(&local)?;
     let etag = local.ice.ufrag().to_owned();
-    let context = new_context(shared, &id, stream, options)?;
-    let span = context.span.clone();
     let pending = PendingOffer {
         local,
         identity,
         options,
         reservation,
-        made: now,
-        context,
+        expires: now + lifetime,
+        to,
     };
     shared.counter_offers.insert(id, pending);
-    tracing::info!(parent: &span, "offered");
-    Ok(CounterOffer { id, offer, etag })
+    Ok(CounterOffer {
+        id,
+        offer,
+        etag,
+        role,
+    })
 }
 
-/// Opens a session from an offer and its answer.
+/// Opens a session from an offer and its answer. A prepared session is a viewer from now on.
 pub(super) fn accept(
     shared: &EngineState,
     id: &SessionId,
     answer: &Answer,
     now: Instant,
-) -> Result<(), AcceptError> {
+) -> Result<ViewerOptions, AcceptError> {
     let (offer, negotiated) = shared.counter_offers.accept(id, |offer| {
         let stats = offer.reservation.stream().stats();
         answer.accept(&local::plan(&stats, &shared.config), &offer.local)
     })?;
+    let options = offer.options;
+    let context = match offer.to {
+        OfferedTo::Viewer(context) => context,
+        OfferedTo::Page { .. } => {
+            shared.prepared.note_answered();
+            new_context(shared, id, offer.reservation.stream().name(), options)?
+        }
+    };
     let agreed = AgreedSession {
         id: *id,
         local: offer.local,
         identity: offer.identity,
         negotiated,
-        options: offer.options,
+        options,
         reservation: offer.reservation,
-        context: offer.context,
+        context,
     };
-    Ok(enter(shared, agreed, now)?)
+    enter(shared, agreed, now)?;
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Engine, EngineConfig};
+    use distributary_hub::{Hub, HubConfig};
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[expect(clippy::disallowed_methods, reason = "a running engine")]
+    async fn unanswered_page_gives_its_session_back_sooner_than_a_viewer() {
+        let config = EngineConfig {
+            listen: ([127, 0, 0, 1], 0).into(),
+            candidates: vec![[127, 0, 0, 1].into()],
+            ..EngineConfig::default()
+        };
+        let engine = Engine::start(config, Hub::new(HubConfig::default())).unwrap();
+        let (shared, now) = (&engine.shared, Instant::now());
+        let stream = StreamName::parse("live/test").unwrap();
+        let page = prepare(shared, &stream, ViewerOptions::default(), now).unwrap();
+        let viewer = offer(shared, &stream, ViewerOptions::default(), now).unwrap();
+        assert_eq!(shared.hub.viewers().count(), 1);
+
+        shared.keep_up(now + PREPARED_LIFETIME);
+        assert!(engine.is_offered(&page.id));
+        shared.keep_up(now + PREPARED_LIFETIME + Duration::from_millis(1));
+        assert!(!engine.is_offered(&page.id) && engine.is_offered(&viewer.id));
+        assert_eq!(engine.prepared().expired, 1);
+        let stopping = engine.clone();
+        let stopped = tokio::task::spawn_blocking(move || stopping.shutdown());
+        stopped.await.unwrap();
+    }
 }

@@ -33,11 +33,11 @@ pub use open::{MissingMedia, OpenedSession};
 pub use restart::{IcePatch, PatchError, RestartedIce};
 
 pub use crate::engine_config::EngineConfig;
-pub use crate::error::{AcceptError, OpenError};
+pub use crate::error::{AcceptError, OpenError, PrepareError};
 pub use crate::session::ViewerOptions;
 pub use crate::state::{
     CERTIFICATE_LIFETIME, EngineFailure, IdentityError, JoinHistogram, JoinStep, LatencyStats,
-    OFFER_LIFETIME, SessionInfo, SessionStats,
+    OFFER_LIFETIME, PREPARED_LIFETIME, PreparedStats, SessionInfo, SessionStats,
 };
 
 /// Commands that may wait for a shard; a shard that is so far behind loses datagrams anyway.
@@ -191,7 +191,31 @@ impl Engine {
         counter_offer::offer(&self.shared, stream, options, Instant::now())
     }
 
-    /// Accepts a viewer's answer to a counter-offer and waits for its first packet.
+    /// Offers all tracks of `stream` with a page that is about to be shown. Until the page answers,
+    /// the offer is no viewer; it has [limits](PrepareError::Full) of its own and expires after
+    /// [`PREPARED_LIFETIME`].
+    ///
+    /// # Errors
+    /// Returns [`PrepareError`] if there is nothing to offer, or too many pages have not answered.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the engine is the driver that reads the clocks"
+    )]
+    pub fn prepare(
+        &self,
+        stream: &StreamName,
+        options: ViewerOptions,
+    ) -> Result<CounterOffer, PrepareError> {
+        counter_offer::prepare(&self.shared, stream, options, Instant::now())
+    }
+
+    /// Returns the numbers of prepared sessions.
+    pub fn prepared(&self) -> PreparedStats {
+        self.shared.prepared.stats()
+    }
+
+    /// Accepts a viewer's answer to a counter-offer and waits for its first packet. Returns the
+    /// options with which the offer was made.
     ///
     /// # Errors
     /// Returns [`AcceptError`] if there is no such offer, the answer accepts no track, or the gateway
@@ -200,7 +224,7 @@ impl Engine {
         clippy::disallowed_methods,
         reason = "the engine is the driver that reads the clocks"
     )]
-    pub fn accept(&self, id: &SessionId, answer: &Answer) -> Result<(), AcceptError> {
+    pub fn accept(&self, id: &SessionId, answer: &Answer) -> Result<ViewerOptions, AcceptError> {
         counter_offer::accept(&self.shared, id, answer, Instant::now())
     }
 

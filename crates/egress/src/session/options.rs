@@ -1,6 +1,7 @@
 //! Properties of a viewer besides its offer.
 
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 use distributary_hub::BFrameChoice;
 
@@ -22,4 +23,7 @@ pub struct ViewerOptions {
     /// The address or network that the limit per address counts the session against; `None`: not
     /// counted.
     pub counts_as: Option<IpAddr>,
+    /// Expiry of the token that it showed, if the session ends with it. The engine keeps it for
+    /// those who end sessions.
+    pub token_expires: Option<SystemTime>,
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use distributary_hub::Reservation;
+use distributary_net::Permit;
 use distributary_webrtc::sdp::{LocalParameters, NegotiationError};
 
 use super::identity::Identity;
@@ -26,8 +27,19 @@ pub(crate) struct PendingOffer {
     pub(crate) identity: Arc<Identity>,
     pub(crate) options: ViewerOptions,
     pub(crate) reservation: Reservation,
-    pub(crate) made: Instant,
-    pub(crate) context: SessionContext,
+    pub(crate) expires: Instant,
+    pub(crate) to: OfferedTo,
+}
+
+/// The receiver of an offer.
+pub(crate) enum OfferedTo {
+    /// A viewer that has asked for it.
+    Viewer(SessionContext),
+    /// A page. It becomes a viewer when it answers.
+    Page {
+        /// Counts it among the prepared sessions.
+        _permit: Permit,
+    },
 }
 
 impl CounterOffers {
@@ -47,13 +59,15 @@ impl CounterOffers {
         removed.is_some()
     }
 
-    /// Removes offers that were not answered in time.
-    pub(crate) fn expire(&self, now: Instant) {
-        let is_late =
-            |offer: &PendingOffer| now.saturating_duration_since(offer.made) > OFFER_LIFETIME;
+    /// Removes offers that were not answered in time. Returns how many of them went to pages.
+    pub(crate) fn expire(&self, now: Instant) -> usize {
+        let is_late = |offer: &PendingOffer| now > offer.expires;
         let late: Vec<_> = self.lock().extract_if(|_, offer| is_late(offer)).collect();
         // Dropping their streams takes time, so it happens after the lock.
-        drop(late);
+        let of_pages = late
+            .iter()
+            .filter(|(_, late)| matches!(late.to, OfferedTo::Page { .. }));
+        of_pages.count()
     }
 
     /// Removes the offer that `answer` accepts. On an error it keeps waiting for another answer.

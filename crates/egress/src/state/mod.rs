@@ -6,6 +6,7 @@ mod handshakes;
 mod identity;
 mod joins;
 mod latency;
+mod prepared;
 mod stats;
 
 use std::net::SocketAddr;
@@ -20,7 +21,7 @@ use crate::engine_config::EngineConfig;
 use crate::session::{Expired, Registry};
 
 pub use counter_offers::OFFER_LIFETIME;
-pub(crate) use counter_offers::{CounterOffers, PendingOffer};
+pub(crate) use counter_offers::{CounterOffers, OfferedTo, PendingOffer};
 pub use failure::EngineFailure;
 pub(crate) use failure::Failures;
 pub(crate) use handshakes::Handshakes;
@@ -30,6 +31,8 @@ pub use joins::{JoinHistogram, JoinStep};
 pub(crate) use joins::{JoinProgress, JoinTimes};
 pub(crate) use latency::Latency;
 pub use latency::LatencyStats;
+pub(crate) use prepared::Prepared;
+pub use prepared::{PREPARED_LIFETIME, PreparedStats};
 pub use stats::{SessionInfo, SessionStats};
 pub(crate) use stats::{SessionStatsCell, SessionStatsTable};
 
@@ -39,6 +42,7 @@ pub(crate) struct EngineState {
     pub(crate) hub: Hub,
     pub(crate) registry: Registry,
     pub(crate) counter_offers: CounterOffers,
+    pub(crate) prepared: Prepared,
     pub(crate) handshakes: Handshakes,
     pub(crate) failures: Failures,
     pub(crate) stats: SessionStatsTable,
@@ -70,6 +74,7 @@ impl EngineState {
         Ok(Self {
             registry: Registry::default(),
             counter_offers: CounterOffers::default(),
+            prepared: Prepared::default(),
             handshakes: Handshakes::default(),
             failures: Failures::default(),
             stats: SessionStatsTable::default(),
@@ -89,7 +94,8 @@ impl EngineState {
     /// when it is due. Called about once a second.
     pub(crate) fn keep_up(&self, now: Instant) {
         self.fan_out.rotate_when_due(now);
-        self.counter_offers.expire(now);
+        let unanswered = self.counter_offers.expire(now);
+        self.prepared.note_expired(unanswered as u64);
         for Expired { span, was_heard } in self.registry.expire(now) {
             if was_heard {
                 tracing::info!(

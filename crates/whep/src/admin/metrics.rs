@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use distributary_egress::engine::JoinHistogram;
+use distributary_egress::engine::{JoinHistogram, PreparedStats};
 use distributary_hub::TranscoderStats;
 use distributary_names::StreamName;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -346,6 +346,7 @@ struct Server {
     spread: Vec<usize>,
     fan_out_p99: Duration,
     joins: Vec<JoinHistogram>,
+    prepared: PreparedStats,
 }
 
 impl Server {
@@ -357,6 +358,7 @@ impl Server {
             spread: door.engine.spread(),
             fan_out_p99: door.engine.fan_out().p99,
             joins: door.engine.joins().into(),
+            prepared: door.engine.prepared(),
         }
     }
 }
@@ -369,6 +371,28 @@ fn collect_server(server: &Server, registry: &mut Registry) {
         "Viewers, including those still connecting",
         sessions,
     );
+    let PreparedStats {
+        made,
+        answered,
+        expired,
+    } = server.prepared;
+    for (name, help, value) in [
+        ("prepared_sessions", "Player pages sent with an offer", made),
+        (
+            "prepared_sessions_answered",
+            "Offers of player pages that were answered",
+            answered,
+        ),
+        (
+            "prepared_sessions_expired",
+            "Offers of player pages that were not answered in time",
+            expired,
+        ),
+    ] {
+        let counter: Counter = Counter::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    }
     let shards = Family::<OfShard, Gauge>::default();
     for (shard, sessions) in (0..).zip(&server.spread) {
         let sessions = i64::try_from(*sessions).unwrap_or(i64::MAX);
@@ -468,6 +492,7 @@ mod tests {
             spread: vec![1],
             fan_out_p99: Duration::ZERO,
             joins: Vec::new(),
+            prepared: PreparedStats::default(),
         };
         collect_server(&server, &mut registry);
         let mut text = String::new();

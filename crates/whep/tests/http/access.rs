@@ -22,7 +22,7 @@ const NO_LIMIT: RateLimit = RateLimit {
 };
 
 /// Returns a gateway where `live/*` is watched with the key `guest`.
-fn keyed() -> Front {
+pub(crate) fn keyed() -> Front {
     let rule = KeyRule {
         streams: "live/*".parse().unwrap(),
         publish: Vec::new(),
@@ -36,6 +36,12 @@ fn keyed() -> Front {
     let authorizer = Authorizer::new(config).unwrap();
     let proxies = TrustedProxies::default();
     Front::guarded(Access::new(authorizer, NO_LIMIT, proxies))
+}
+
+/// Lets everybody watch, from the addresses that `X-Forwarded-For` names.
+pub(crate) fn trusting() -> Access {
+    let proxies = TrustedProxies(vec![parse_network("127.0.0.1").unwrap()]);
+    Access::new(Authorizer::open(), NO_LIMIT, proxies)
 }
 
 async fn post(front: &Front, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -319,7 +325,7 @@ async fn session_outlives_its_token_if_configured() {
 }
 
 /// Returns a gateway that requires tokens.
-fn with_tokens(session_outlives_token: bool) -> Front {
+pub(crate) fn with_tokens(session_outlives_token: bool) -> Front {
     let jwt = JwtConfig {
         secret: "secret".to_owned(),
         session_outlives_token,
@@ -336,7 +342,7 @@ fn with_tokens(session_outlives_token: bool) -> Front {
 
 /// Returns the endpoint with a token that expires after this many seconds.
 #[allow(clippy::disallowed_methods, reason = "tokens expire by the wall clock")]
-fn path_with_token(seconds: u64) -> String {
+pub(crate) fn path_with_token(seconds: u64) -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
@@ -349,13 +355,11 @@ fn path_with_token(seconds: u64) -> String {
 
 #[tokio::test]
 async fn viewers_are_limited_per_address() {
-    let proxies = TrustedProxies(vec![parse_network("127.0.0.1").unwrap()]);
-    let access = Access::new(Authorizer::open(), NO_LIMIT, proxies);
     let limits = ViewerLimits {
         max_per_address: 2,
         ..ViewerLimits::default()
     };
-    let front = Front::limited(limits, access);
+    let front = Front::limited(limits, trusting());
     let ask = async |ip| post(&front, "/whep/live/test", &[("x-forwarded-for", ip)]).await;
     let first = ask("2001:db8::1").await;
     // An offer of the gateway takes a permit like an answer.

@@ -13,7 +13,7 @@ fn sends() -> String {
 }
 
 /// Returns a browser's answer to this offer: the other direction, and its own transport.
-fn answer_to(offer: &str) -> String {
+pub(crate) fn answer_to(offer: &str) -> String {
     let line = |start: &str| OFFER.lines().find(|line| line.starts_with(start)).unwrap();
     let lines = offer
         .lines()
@@ -29,7 +29,7 @@ fn answer_to(offer: &str) -> String {
     lines.map(|line| format!("{line}\r\n")).collect()
 }
 
-async fn patch(front: &Front, session: &str, answer: &str) -> Answer {
+pub(crate) async fn patch(front: &Front, session: &str, answer: &str) -> Answer {
     let request = Request::patch(session).header(header::CONTENT_TYPE, SDP);
     let request = request.body(Body::from(answer.to_owned()));
     front.send(request.unwrap()).await

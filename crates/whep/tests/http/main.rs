@@ -14,5 +14,6 @@ mod ice_servers;
 mod load;
 mod metrics;
 mod pages;
+mod prepared;
 mod public_path;
 mod session;

@@ -1,0 +1,47 @@
+// Answers the offer in the page at once; the player takes the connection over when it has arrived.
+(() => {
+  const { dataset, textContent } = document.querySelector("#offer");
+  // The parser of HTML has shortened the line ends.
+  const offer = { type: "offer", sdp: textContent.replaceAll("\n", "\r\n") };
+  const CAPTURE_TIME = /^a=extmap:\d+ \S+abs-capture-time\r\n/m;
+
+  // Adds what browsers leave out of their answers, stereo and the capture time of each frame, and
+  // chooses the DTLS role that the gateway would choose.
+  const wishes = (answer) => {
+    const [extension] = CAPTURE_TIME.exec(offer.sdp) ?? [""];
+    const sdp = answer.replaceAll(/^a=setup:.*$/gm, `a=setup:${dataset.setup}`);
+    const stereo = sdp.replaceAll(/^a=fmtp:.*useinbandfec=1(?!.*stereo=1).*$/gm, "$&;stereo=1");
+    return CAPTURE_TIME.test(stereo) ? stereo : stereo.replaceAll(/^a=mid:.*\r\n/gm, `$&${extension}`);
+  };
+
+  const describe = async (connection) => {
+    await connection.setRemoteDescription(offer);
+    const answer = await connection.createAnswer();
+    // Without a decoder for the stream, the gateway may send another form to the player's own offer.
+    if (/^m=\S+ 0 /m.test(answer.sdp)) throw new Error("the browser cannot play the stream");
+    const wanted = { type: "answer", sdp: wishes(answer.sdp) };
+    await connection.setLocalDescription(wanted).catch(() => connection.setLocalDescription(answer));
+    return connection.localDescription.sdp;
+  };
+
+  const send = (body) => {
+    const headers = { "Content-Type": "application/sdp" };
+    return fetch(dataset.session, { method: "PATCH", headers, body });
+  };
+
+  const begin = async () => {
+    const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    const media = new MediaStream();
+    connection.ontrack = ({ track }) => media.addTrack(track);
+    const described = describe(connection);
+    const answered = described.then(send);
+    // Whoever takes the session sees that it failed.
+    answered.catch(() => {});
+    globalThis.preparedSession = { ...dataset, connection, media, answered };
+    await described;
+  };
+
+  // The files of the page come after the answer, which else would wait for a connection of its own.
+  const load = () => document.head.append(document.querySelector("#files").content);
+  begin().then(load, load);
+})();
