@@ -147,6 +147,11 @@ impl PathEstimator {
         self.limit().is_some() || self.queue > SOME_QUEUE
     }
 
+    /// Records a round trip that was measured otherwise. Those of reports take its place.
+    pub fn note_round_trip(&mut self, round_trip: Duration) {
+        self.round_trip.get_or_insert(round_trip);
+    }
+
     /// Records that the limit delays the stream.
     pub fn note_held(&mut self, now: Instant) {
         self.rate.note_held(now);

@@ -11,7 +11,7 @@ use super::handshake::{Completed, Handshake, Outcome};
 use super::pipe::MAX_OUTBOUND;
 use super::record::{EPOCH, HANDSHAKE, Records};
 use super::record_layer::{Alert, Opened, RecordLayer};
-use super::resend::first_timeout;
+use super::resend::{ResendTimer, first_timeout};
 use super::{DtlsError, DtlsEvent, DtlsRole};
 use crate::certificate::Fingerprint;
 
@@ -66,6 +66,9 @@ enum State {
         resend_from: Instant,
         /// Least time between two retransmissions.
         resend_interval: Duration,
+        /// When a server repeats its last flight by itself: it ends the handshake, so nothing else
+        /// shows that it was lost before the peer's own timer, a second or more.
+        repeat: Option<ResendTimer>,
         settle_at: Option<Instant>,
     },
     /// OpenSSL is dropped.
@@ -187,7 +190,23 @@ impl Dtls {
             State::Connected { settle_at, .. } if settle_at.is_some_and(|at| now >= at) => {
                 self.settle();
             }
-            _ => {}
+            State::Connected { .. } => self.repeat_last_flight(now),
+            State::Idle(_) | State::Settled(_) | State::Ended => {}
+        }
+    }
+
+    /// Repeats a server's last flight when that is due: the peer has not shown that it has it.
+    fn repeat_last_flight(&mut self, now: Instant) {
+        if let State::Connected {
+            flight,
+            repeat: Some(timer),
+            ..
+        } = &mut self.state
+            && now >= timer.due()
+        {
+            *timer = timer.repeated(now);
+            let flight = flight.clone();
+            self.transmit(flight);
         }
     }
 
@@ -207,12 +226,14 @@ impl Dtls {
             engine,
             reader,
             settle_at,
+            repeat,
             ..
         } = &mut self.state
         else {
             return;
         };
         *settle_at = None;
+        *repeat = None;
         if let Some(last_sealed) = engine.last_sealed()
             && let Some(mut record_layer) = reader.take()
         {
@@ -242,7 +263,13 @@ impl Dtls {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
             State::Handshaking(handshake) => Some(handshake.poll_timeout()),
-            State::Connected { settle_at, .. } => *settle_at,
+            State::Connected {
+                settle_at, repeat, ..
+            } => settle_at
+                .iter()
+                .copied()
+                .chain(repeat.map(ResendTimer::due))
+                .min(),
             State::Idle(_) | State::Settled(_) | State::Ended => None,
         }
     }
@@ -317,6 +344,9 @@ impl Dtls {
             flight,
             resend_from: now + resend_interval,
             resend_interval,
+            // Twice the usual time: most viewers show by their feedback that they are connected.
+            repeat: (self.role == DtlsRole::Server)
+                .then(|| ResendTimer::new(now, round_trip).repeated(now)),
             settle_at: Some(now + SETTLE_AFTER),
         };
         match agreed {

@@ -41,7 +41,7 @@ impl ResendTimer {
     }
 
     /// Returns when the flight is to be retransmitted.
-    pub(super) fn due(&self) -> Instant {
+    pub(super) fn due(self) -> Instant {
         self.sent + self.timeout
     }
 

@@ -207,6 +207,8 @@ pub struct Peer {
     /// The newest flight of the handshake, while the anti-amplification limit holds it back.
     held_flight: Vec<Vec<u8>>,
     media: Option<Media>,
+    /// The round trip of an ICE check, if one was answered.
+    round_trip: Option<Duration>,
     /// Time since which media cannot be sent because the viewer's address is not proven.
     unproven_since: Option<Instant>,
     /// The SRTP profile, once there are keys.
@@ -244,6 +246,7 @@ impl Peer {
             is_handshake_complete: false,
             held_flight: Vec::new(),
             media: None,
+            round_trip: None,
             unproven_since: None,
             profile: None,
             data: None,
@@ -535,7 +538,11 @@ impl Peer {
                 round_trip,
             } => {
                 if let Some(round_trip) = round_trip {
+                    self.round_trip = Some(round_trip);
                     self.dtls.note_round_trip(round_trip);
+                    if let Some(media) = &mut self.media {
+                        media.path.note_round_trip(round_trip);
+                    }
                 }
                 if selected {
                     self.note_moved(pair);
@@ -585,7 +592,11 @@ impl Peer {
         while let Some(event) = self.dtls.poll_event() {
             match event {
                 DtlsEvent::Keys { profile, keys } => {
-                    self.media = Some(Media::new(&self.config, &keys, self.clock, now));
+                    let mut media = Media::new(&self.config, &keys, self.clock, now);
+                    if let Some(round_trip) = self.round_trip {
+                        media.path.note_round_trip(round_trip);
+                    }
+                    self.media = Some(media);
                     self.profile = Some(profile);
                     self.events.push_back(PeerEvent::Connected { profile });
                 }

@@ -46,11 +46,13 @@ fn server_settles_some_time_after_the_handshake() {
     let mut pair = Pair::new();
     pair.client.start(pair.now);
     while pair.deliver(|_, _| true) {}
-    let settles_at = pair.server.poll_timeout().unwrap();
-    assert!(settles_at >= pair.now + Duration::from_secs(5));
     assert_eq!(pair.client.poll_timeout(), None, "it has got everything");
-    pair.server.handle_timeout(settles_at);
-    assert_eq!(pair.server.poll_timeout(), None);
+    let mut settles_at = pair.now;
+    while let Some(deadline) = pair.server.poll_timeout() {
+        settles_at = deadline;
+        pair.server.handle_timeout(deadline);
+    }
+    assert!(settles_at >= pair.now + Duration::from_secs(5));
     assert!(pair.server.is_connected());
 }
 

@@ -22,7 +22,7 @@ fn every_datagram_is_classified_as_dtls_and_fits_the_mtu() {
 #[test]
 fn handshake_completes_after_the_loss_of_any_datagram() {
     let (pair, ..) = Pair::connected();
-    for lost in 0..pair.sent.len() {
+    for lost in 0..pair.handshake.unwrap() {
         let mut pair = Pair::new();
         pair.run(|number, _| number != lost);
         let client = connected_keys(&mut pair.client);
@@ -35,8 +35,8 @@ fn handshake_completes_after_the_loss_of_any_datagram() {
 #[test]
 fn handshake_completes_after_the_loss_of_any_two_datagrams() {
     let (pair, ..) = Pair::connected();
-    for first in 0..pair.sent.len() {
-        for second in first + 1..=pair.sent.len() {
+    for first in 0..pair.handshake.unwrap() {
+        for second in first + 1..=pair.handshake.unwrap() {
             let mut pair = Pair::new();
             pair.run(|number, _| number != first && number != second);
             let client = connected_keys(&mut pair.client);
@@ -71,6 +71,33 @@ fn last_flight_is_retransmitted_to_a_client_that_repeats_the_same_records() {
         }
     }
     connected_keys(&mut pair.client);
+}
+
+#[test]
+fn server_repeats_its_last_flight_until_the_client_shows_that_it_has_it() {
+    let mut pair = Pair::new();
+    pair.client.start(pair.now);
+    pair.server.start(pair.now);
+    while pair.server.poll_event().is_none() {
+        assert!(pair.deliver(|_, _| true));
+    }
+    let lost = drain(&mut pair.server);
+    assert!(!pair.client.is_connected());
+    for _ in 0..3 {
+        pair.now = pair.server.poll_timeout().unwrap();
+        pair.server.handle_timeout(pair.now);
+        let again = drain(&mut pair.server);
+        assert_eq!(again, lost);
+        for datagram in again {
+            pair.client.handle_datagram(pair.now, &datagram);
+        }
+    }
+    connected_keys(&mut pair.client);
+    pair.client.send(b"here");
+    for datagram in drain(&mut pair.client) {
+        pair.server.handle_datagram(pair.now, &datagram);
+    }
+    assert_eq!(pair.server.poll_timeout(), None);
 }
 
 #[test]

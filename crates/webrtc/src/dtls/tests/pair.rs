@@ -20,6 +20,8 @@ pub(super) struct Pair {
     pub(super) server: Dtls,
     /// Everything that was sent, lost or not.
     pub(super) sent: Vec<(Towards, Vec<u8>)>,
+    /// The number of datagrams until both sides were connected.
+    pub(super) handshake: Option<usize>,
 }
 
 impl Pair {
@@ -37,6 +39,7 @@ impl Pair {
             client,
             server,
             sent: Vec::new(),
+            handshake: None,
         }
     }
 
@@ -56,6 +59,9 @@ impl Pair {
         self.server.start(self.now);
         for _ in 0..50 {
             while self.deliver(&is_delivered) {}
+            if self.client.is_connected() && self.server.is_connected() {
+                self.handshake.get_or_insert(self.sent.len());
+            }
             let deadlines = [self.client.poll_timeout(), self.server.poll_timeout()];
             let Some(deadline) = deadlines.into_iter().flatten().min() else {
                 return;
