@@ -70,6 +70,14 @@ impl Authorizer {
         Ok(authorizer)
     }
 
+    /// Returns every reason why rules cannot be used.
+    pub fn check(config: &AuthConfig) -> Vec<AuthError> {
+        let actions = [Action::Publish, Action::Play].into_iter();
+        actions
+            .filter_map(|action| Rule::new(config, action).err())
+            .collect()
+    }
+
     /// Replaces the rules for requests from now on.
     ///
     /// # Errors

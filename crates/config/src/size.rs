@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serializer};
+use serde::{Deserializer, Serializer};
 
 use crate::unit::{UnitError, Units};
 
@@ -13,6 +13,7 @@ const UNITS: Units = Units {
         ("KiB", 1 << 10),
         ("B", 1),
     ],
+    usual: "MiB",
     example: "32MiB",
 };
 
@@ -49,7 +50,7 @@ pub fn serialize<S: Serializer>(size: &usize, serializer: S) -> Result<S::Ok, S:
 /// # Errors
 /// Fails when the value is not a text, or not a whole number with a unit.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    UNITS.deserialize(deserializer, parse)
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serializer};
+use serde::{Deserializer, Serializer};
 
 use crate::unit::{UnitError, Units};
 
 const UNITS: Units = Units {
     units: &[("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)],
+    usual: "s",
     example: "30s",
 };
 
@@ -44,7 +45,7 @@ pub fn serialize<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok,
 /// # Errors
 /// Fails when the value is not a text, or not a whole number with a unit.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    UNITS.deserialize(deserializer, parse)
 }
 
 /// An optional time; `"0s"` means none.
@@ -81,7 +82,7 @@ pub mod optional {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde::Serialize;
+    use serde::{Deserialize, Serialize};
 
     #[test]
     fn times_have_units() {
@@ -112,6 +113,44 @@ mod tests {
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains("\"30s\""), "{error}");
+        }
+    }
+
+    /// The exact text matters: people act on it.
+    #[test]
+    fn error_says_how_to_write_a_time() {
+        let json = |text: &str| {
+            let error = deserialize(&mut serde_json::Deserializer::from_str(text)).unwrap_err();
+            let error = error.to_string();
+            error
+                .split(" at line")
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        for (text, words) in [
+            (
+                "15",
+                "expected a whole number with a unit (ms, s, m, h) instead of 15: write \"15s\"",
+            ),
+            (
+                "\"15\"",
+                "expected a whole number with a unit (ms, s, m, h) instead of \"15\": write \"15s\"",
+            ),
+            (
+                "1.5",
+                "expected a whole number with a unit (ms, s, m, h) instead of 1.5: write \"30s\"",
+            ),
+            (
+                "\"15 sec\"",
+                "expected a whole number with a unit (ms, s, m, h) instead of \"15 sec\": write \"30s\"",
+            ),
+            (
+                "true",
+                "invalid type: boolean `true`, expected a text with a unit, such as \"30s\"",
+            ),
+        ] {
+            assert_eq!(json(text), words);
         }
     }
 

@@ -6,29 +6,37 @@ use distributary_rtmp::RtmpServer;
 use crate::certificates;
 use crate::config::Config;
 use crate::error::StartError;
+use crate::listeners;
 use crate::logging;
 
-/// Checks everything that would prevent a start: rules, files, an open admin API. Ports and host
-/// names are not checked, because they depend on the machine.
-///
-/// # Errors
-/// Returns the first error.
-pub fn check(config: &Config) -> Result<(), StartError> {
-    RtmpServer::check(&config.publishers, &config.pull).map_err(StartError::Rtmp)?;
-    Authorizer::new(config.auth.clone())?;
-    certificates::check(config)?;
-    logging::check(&config.log)?;
-    Ok(())
+/// Returns every reason why the gateway cannot start: rules, files, addresses that collide, an open
+/// admin API. Ports are not bound and host names not resolved, because that depends on the moment.
+pub fn check(config: &Config) -> Vec<StartError> {
+    let mut errors = Vec::new();
+    let swf = RtmpServer::check(&config.publishers, &config.pull);
+    errors.extend(swf.into_iter().map(StartError::Rtmp));
+    let auth = Authorizer::check(&config.auth);
+    errors.extend(auth.into_iter().map(StartError::Auth));
+    errors.extend(certificates::check(config));
+    errors.extend(listeners::check(config));
+    let log = logging::check(&config.log);
+    errors.extend(log.err().map(StartError::Log));
+    errors
+}
+
+/// Returns what works only in part, or not for long.
+pub fn warnings(config: &Config) -> Vec<String> {
+    listeners::warnings(config)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Returns the error of a configuration that can be parsed.
-    fn refused(text: &str) -> String {
+    /// Returns the errors of a configuration that can be parsed.
+    fn refused(text: &str) -> Vec<String> {
         let config: Config = toml::from_str(text).unwrap();
-        check(&config).unwrap_err().to_string()
+        check(&config).iter().map(ToString::to_string).collect()
     }
 
     /// The exact text matters: people act on it.
@@ -68,18 +76,29 @@ mod tests {
                 "HTTPS: set both certificate and key, or neither",
             ),
             (
-                "[admin_https]\nlisten = \"[::]:1\"\nkey = \"x.pem\"",
+                "[admin_https]\nlisten = \"127.0.0.1:1\"\nkey = \"x.pem\"",
                 "Admin API over HTTPS: set both certificate and key, or neither",
             ),
             (
                 "log = \"loud=louder\"",
-                "--log or the key log: \"loud=louder\" is not a level (error, warn, info, debug, trace): ",
+                "--log or the key log: \"louder\" is not a level; levels are error, warn, info, debug, trace \
+                 and off, also by module: warn,distributary_rtmp=debug",
             ),
         ] {
-            let said = refused(text);
-            let is_whole = !words.ends_with(' ');
-            assert!(said.starts_with(words), "{said}\n{words}");
-            assert!(!is_whole || said == words, "{said}\n{words}");
+            assert_eq!(refused(text), [words]);
         }
+    }
+
+    #[test]
+    fn every_unusable_value_is_reported() {
+        let errors = refused(
+            "log = \"\"\nhttp = 1935\n\
+             [publishers]\nswf = \"/nowhere/a.swf\"\n\
+             [[pull]]\nmatch = \"live/a\"\nfrom = \"rtmp://b/live/a\"\nswf = \"/nowhere/b.swf\"\n\
+             [auth]\npublish = \"keys\"\nplay = \"webhook\"\n\
+             [https]\nlisten = \"8443\"\nkey = \"x.pem\"\n\
+             [admin_https]\nlisten = \"127.0.0.1:8543\"\nkey = \"x.pem\"\n",
+        );
+        assert_eq!(errors.len(), 8, "{errors:#?}");
     }
 }

@@ -4,12 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::environment::{self, UnknownVariable};
-use crate::config::{Config, ConfigError};
-use crate::logging::LogFormat;
+use clap_complete::Shell;
+use distributary_auth::HttpUrl;
 use distributary_net::{ListenAddress, OptionalAddress};
 use serde::Serialize;
 use toml::Table;
+
+use crate::config::environment::{self, UnknownVariable};
+use crate::config::reading::Reading;
+use crate::config::{Config, ConfigErrors};
+use crate::logging::LogFormat;
 
 /// WebRTC egress gateway: one publisher in over RTMP, thousands of viewers out over WebRTC (WHEP).
 ///
@@ -24,7 +28,7 @@ use toml::Table;
 pub struct Cli {
     /// Read the configuration from this file
     ///
-    /// The file config/distributary.toml of the source explains every key and has its default.
+    /// "distributary config" prints a file with every key, its default and its explanation.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -50,7 +54,7 @@ pub struct Cli {
 pub struct Flags {
     /// Listen here for RTMP publishers [default: [::]:1935]
     ///
-    /// host:port over TCP. [::] accepts IPv4 too. With port 0 the system chooses one, which is
+    /// host:port over TCP, or a port of all interfaces. [::] accepts IPv4 too. With port 0 the system chooses one, which is
     /// printed at startup.
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,7 +62,7 @@ pub struct Flags {
 
     /// Listen here for HTTP: WHEP, the API and the page [default: [::]:8080]
     ///
-    /// host:port over TCP. [::] accepts IPv4 too. With port 0 the system chooses one, which is
+    /// host:port over TCP, or a port of all interfaces. [::] accepts IPv4 too. With port 0 the system chooses one, which is
     /// printed at startup.
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,15 +70,15 @@ pub struct Flags {
 
     /// Send and receive WebRTC media here [default: [::]:8189]
     ///
-    /// host:port over UDP, one port for all viewers. [::] accepts IPv4 too. With port 0 the system
-    /// chooses one, which is printed at startup.
+    /// host:port over UDP, or a port of all interfaces; it serves all viewers. [::] accepts IPv4 too.
+    /// With port 0 the system chooses one, which is printed at startup.
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webrtc: Option<ListenAddress>,
 
     /// Listen here for the admin API and for Prometheus [default: 127.0.0.1:8180]
     ///
-    /// host:port over TCP; an empty text turns it off. An address that other machines can
+    /// host:port or a port, over TCP; an empty text turns it off. An address that other machines can
     /// reach needs the key admin_token, or DISTRIBUTARY_ADMIN_TOKEN in the environment.
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,50 +109,71 @@ pub struct Flags {
 /// A command other than serving.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Task {
-    /// Check a configuration file, and report what is wrong with it
+    /// Report everything that would prevent a start
+    ///
+    /// Checks the file, DISTRIBUTARY_... in the environment and the flags, as a start would use them:
+    /// values, certificates and other files, ports that collide, an open admin API. It binds no port
+    /// and resolves no name. Exits with 1 after an error, not after a warning.
     Check {
-        /// The file
-        file: PathBuf,
+        /// The configuration file
+        file: Option<PathBuf>,
+        /// Flags as at the start.
+        #[command(flatten)]
+        flags: Flags,
     },
-    /// Check the health of a running gateway on this machine
+    /// Check whether a running gateway accepts viewers
+    ///
+    /// Exits with 1 when it drains, responds otherwise or cannot be reached.
     Health {
         /// Its HTTP listen address [default: that of the configuration]
         address: Option<ListenAddress>,
+        /// Read its HTTP listen address from this file
+        #[arg(long, value_name = "FILE", conflicts_with = "address")]
+        config: Option<PathBuf>,
+        /// Its URL from here, such as https://gateway.example
+        #[arg(long, conflicts_with_all = ["address", "config"])]
+        url: Option<HttpUrl>,
     },
+    /// Print the configuration file with every key, its default and its explanation
+    Config,
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page (roff)
+    Man,
 }
 
 impl Cli {
-    /// Returns the configuration: the file if there is one, overridden by the environment,
-    /// overridden by the flags.
+    /// Reads the configuration: the file if there is one, overridden by the environment, overridden
+    /// by the flags.
+    pub fn read(&self) -> Reading {
+        let named = std::env::var_os(environment::CONFIG_FILE).map(PathBuf::from);
+        let file = self.config.as_ref().or(named.as_ref());
+        let reading = file.map_or_else(Reading::default, |path| Reading::of_file(path));
+        let mut reading = reading.with_environment(variables());
+        reading.config = self.flags.over(reading.config);
+        reading
+    }
+
+    /// Returns the configuration if nothing is wrong with its sources.
     ///
     /// # Errors
-    /// Fails when the file cannot be read, or the file or a variable is not valid.
-    pub fn config(&self) -> Result<Config, ConfigError> {
-        Ok(self
-            .flags
-            .over(environment::apply(self.file()?, variables())?.0))
+    /// Returns every error of the file and the environment.
+    pub fn config(&self) -> Result<Config, ConfigErrors> {
+        self.read().result()
     }
+}
 
-    /// Warns of environment variables that look like keys and are none.
-    pub fn warn_of_unknown_variables(&self) {
-        let applied = environment::apply(Config::default(), variables());
-        for UnknownVariable { name, nearest } in
-            applied.into_iter().flat_map(|(_, unknown)| unknown)
-        {
-            tracing::warn!(
-                variable = name,
-                nearest,
-                "this environment variable is not a configuration key and is ignored"
-            );
-        }
-    }
-
-    fn file(&self) -> Result<Config, ConfigError> {
-        let named = std::env::var_os(environment::CONFIG_FILE).map(PathBuf::from);
-        match self.config.as_ref().or(named.as_ref()) {
-            Some(path) => Config::read(path),
-            None => Ok(Config::default()),
-        }
+/// Warns of environment variables that look like keys and are none.
+pub fn warn_of_unknown(variables: &[UnknownVariable]) {
+    for UnknownVariable { name, nearest } in variables {
+        tracing::warn!(
+            variable = name,
+            nearest,
+            "this environment variable is not a configuration key and is ignored"
+        );
     }
 }
 
@@ -250,11 +275,18 @@ mod tests {
     }
 
     #[test]
+    fn port_alone_is_an_address() {
+        let config = parse(&["--http", "81", "--admin", ":82"]).config().unwrap();
+        assert_eq!(config.http.to_string(), "[::]:81");
+        assert_eq!(config.admin.to_string(), "[::]:82");
+    }
+
+    #[test]
     fn invalid_address_is_reported_with_its_flag() {
-        let result = Cli::try_parse_from(["distributary", "--http", "8080"]);
+        let result = Cli::try_parse_from(["distributary", "--http", "x"]);
         let error = result.unwrap_err().to_string();
         assert!(
-            error.contains("--http") && error.contains("8080"),
+            error.contains("--http") && error.contains("instead of \"x\""),
             "{error}"
         );
     }

@@ -11,7 +11,6 @@ use distributary_tls::TlsError;
 use distributary_whep::HttpError;
 
 use crate::candidates::CandidateError;
-use crate::config::ConfigError;
 use crate::logging::LogError;
 
 /// A listener.
@@ -65,15 +64,37 @@ pub enum StartError {
         /// The error of the system.
         source: io::Error,
     },
+    /// Two listeners have the same port.
+    #[error(
+        "{first} (key {}, {first_address}) and {second} (key {}, {second_address}) have the same TCP \
+         port: choose another for one of them",
+        first.key(),
+        second.key()
+    )]
+    SamePort {
+        /// A listener.
+        first: Listener,
+        /// Its address.
+        first_address: ListenAddress,
+        /// The other listener.
+        second: Listener,
+        /// Its address.
+        second_address: ListenAddress,
+    },
     /// The admin API would be open to other machines.
     #[error(
-        "the admin API on {0} could be used by others than this machine: set admin_token in the \
-         configuration or DISTRIBUTARY_ADMIN_TOKEN, or listen on loopback with --admin 127.0.0.1:PORT"
+        "the admin API on {address} could be used by others than this machine: set admin_token in the \
+         configuration or DISTRIBUTARY_ADMIN_TOKEN, or choose a loopback address such as 127.0.0.1:{} \
+         with {}",
+        address.port(),
+        listener.setting()
     )]
-    OpenAdmin(SocketAddr),
-    /// The configuration is not usable.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
+    OpenAdmin {
+        /// The listener of the admin API.
+        listener: Listener,
+        /// Its address.
+        address: ListenAddress,
+    },
     /// The rules in `[auth]` are not usable.
     #[error(transparent)]
     Auth(#[from] AuthError),
@@ -166,27 +187,36 @@ impl StartError {
 }
 
 impl Listener {
-    /// Returns how to configure another address.
-    fn remedy(self) -> &'static str {
+    /// Returns the key of its address.
+    pub(crate) fn key(self) -> &'static str {
         match self {
-            Self::Rtmp => {
-                "choose another with --rtmp HOST:PORT or the key rtmp of the configuration"
-            }
-            Self::Rtmps => "choose another with the key rtmps.listen of the configuration",
-            Self::Http => {
-                "choose another with --http HOST:PORT or the key http of the configuration"
-            }
-            Self::Https => "choose another with the key https.listen of the configuration",
-            Self::Admin => {
-                "choose another with --admin HOST:PORT or the key admin of the configuration"
-            }
-            Self::AdminHttps => {
-                "choose another with the key admin_https.listen of the configuration"
-            }
-            Self::WebRtc => {
-                "choose another with --webrtc HOST:PORT or the key webrtc of the configuration"
+            Self::Rtmp => "rtmp",
+            Self::Rtmps => "rtmps.listen",
+            Self::Http => "http",
+            Self::Https => "https.listen",
+            Self::Admin => "admin",
+            Self::AdminHttps => "admin_https.listen",
+            Self::WebRtc => "webrtc",
+        }
+    }
+
+    /// Returns the flag and the key of its address.
+    fn setting(self) -> String {
+        let key = self.key();
+        match self {
+            Self::Rtmps | Self::Https | Self::AdminHttps => format!("the key {key}"),
+            Self::Rtmp | Self::Http | Self::Admin | Self::WebRtc => {
+                format!("--{key} HOST:PORT or the key {key}")
             }
         }
+    }
+
+    /// Returns how to configure another address.
+    fn remedy(self) -> String {
+        format!(
+            "choose another with {} of the configuration",
+            self.setting()
+        )
     }
 }
 

@@ -340,7 +340,7 @@ fn bind_admin(config: &Config, limits: Connections) -> Result<Option<HttpServer>
         return Ok(None);
     };
     let listen = resolve(Listener::Admin, address)?;
-    check_admin(listen, config)?;
+    check_admin(Listener::Admin, listen, config)?;
     bind_http_on(Listener::Admin, listen, None, config, limits).map(Some)
 }
 
@@ -353,15 +353,16 @@ fn bind_admin_https(
         return Ok(None);
     };
     let listen = resolve(Listener::AdminHttps, address)?;
-    check_admin(listen, config)?;
+    check_admin(Listener::AdminHttps, listen, config)?;
     let identity = identity(Listener::AdminHttps, &config.admin_https)?;
     bind_http_on(Listener::AdminHttps, listen, Some(identity), config, limits).map(Some)
 }
 
 /// Refuses an admin API without a token that other machines can reach: it has full control.
-fn check_admin(listen: SocketAddr, config: &Config) -> Result<(), StartError> {
+fn check_admin(listener: Listener, listen: SocketAddr, config: &Config) -> Result<(), StartError> {
     if config.admin_token.is_empty() && !listen.ip().is_loopback() {
-        return Err(StartError::OpenAdmin(listen));
+        let address = listen.into();
+        return Err(StartError::OpenAdmin { listener, address });
     }
     Ok(())
 }

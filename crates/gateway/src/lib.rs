@@ -7,6 +7,7 @@
 //! ```
 //!
 //! * [`cli`]: the command line; [`config`]: the configuration file, which flags override.
+//! * [`commands`]: commands other than serving; [`check`]: what would prevent a start.
 //! * [`gateway`]: [`Gateway`], which starts and ends all parts together.
 //! * [`candidates`]: the addresses announced to viewers.
 //! * [`error`]: errors that prevent the start.
@@ -19,14 +20,15 @@ pub mod candidates;
 mod certificates;
 pub mod check;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod demo;
 pub mod error;
 #[cfg(all(unix, debug_assertions))]
 mod fault;
 pub mod gateway;
-pub mod health;
 pub mod limits;
+mod listeners;
 pub mod log_limit;
 pub mod logging;
 mod memory;

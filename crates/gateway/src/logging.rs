@@ -25,10 +25,17 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogError {
-    /// The level is not valid.
+    /// A level is none.
     #[error(
-        "--log or the key log: {filter:?} is not a level (error, warn, info, debug, trace): {source}"
+        "--log or the key log: {word:?} is not a level; levels are error, warn, info, debug, trace and \
+         off, also by module: warn,distributary_rtmp=debug"
     )]
+    Level {
+        /// The word in place of a level.
+        word: String,
+    },
+    /// The filter is not valid.
+    #[error("--log or the key log: {filter:?}: {source}")]
     Filter {
         /// The given filter.
         filter: String,
@@ -135,11 +142,45 @@ pub fn check(filter: &str) -> Result<(), LogError> {
 
 fn levels(filter: &str) -> Result<EnvFilter, LogError> {
     EnvFilter::builder()
-        .parse(format!("{QUIET},{filter}"))
+        .parse(format!("{QUIET},{}", checked(filter)?))
         .map_err(|source| LogError::Filter {
             filter: filter.to_owned(),
             source,
         })
+}
+
+/// Refuses words that are no levels: [`EnvFilter`] takes `inf` for a module, and logs nothing else.
+fn checked(filter: &str) -> Result<String, LogError> {
+    // A filter with fields of spans contains commas and equals signs with other meanings.
+    if filter.contains(['[', '{']) {
+        return Ok(filter.to_owned());
+    }
+    let directives = filter.split(',').map(|directive| {
+        let (module, word) = match directive.split_once('=') {
+            Some((module, word)) => (Some(module.trim()), word.trim()),
+            None => (None, directive.trim()),
+        };
+        let word = level(word).ok_or_else(|| LogError::Level {
+            word: word.to_owned(),
+        })?;
+        Ok(match module {
+            Some(module) => format!("{module}={word}"),
+            None => word.to_owned(),
+        })
+    });
+    let directives = directives.collect::<Result<Vec<_>, LogError>>()?;
+    Ok(directives.join(","))
+}
+
+/// Returns the level of this name.
+fn level(word: &str) -> Option<&'static str> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    // As other programs name it.
+    if word.eq_ignore_ascii_case("warning") {
+        return Some("warn");
+    }
+    let mut levels = LEVELS.into_iter();
+    levels.find(|level| level.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]
@@ -147,12 +188,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn invalid_level_is_named_in_the_error() {
-        let error = check("loud=louder").unwrap_err().to_string();
-        assert!(
-            error.contains("--log") && error.contains("loud=louder"),
-            "{error}"
-        );
-        assert!(check("warn,distributary_rtmp=debug").is_ok());
+    fn word_that_is_no_level_is_refused_with_the_levels() {
+        for (filter, word) in [
+            ("", ""),
+            ("inf", "inf"),
+            ("warn,", ""),
+            ("distributary_rtmp", "distributary_rtmp"),
+            ("info,distributary_rtmp=loud", "loud"),
+            ("distributary_rtmp=", ""),
+        ] {
+            assert_eq!(
+                check(filter).unwrap_err().to_string(),
+                format!(
+                    "--log or the key log: {word:?} is not a level; levels are error, warn, info, debug, \
+                     trace and off, also by module: warn,distributary_rtmp=debug"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn levels_are_understood_in_any_case_and_by_module() {
+        for (filter, expected) in [
+            ("warning", "warn"),
+            ("INFO", "info"),
+            (
+                "warn, distributary_rtmp = Debug",
+                "warn,distributary_rtmp=debug",
+            ),
+            (
+                "info,[viewer{stream=a}]=trace",
+                "info,[viewer{stream=a}]=trace",
+            ),
+        ] {
+            assert_eq!(checked(filter).unwrap(), expected);
+            assert!(check(filter).is_ok(), "{filter}");
+        }
     }
 }

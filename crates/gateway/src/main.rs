@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use clap::Parser;
 use distributary_gateway::banner::Banner;
-use distributary_gateway::check::check;
-use distributary_gateway::cli::{Cli, Task};
-use distributary_gateway::config::ConfigError;
+use distributary_gateway::cli::{Cli, warn_of_unknown};
+use distributary_gateway::commands::{self, check::Findings};
+use distributary_gateway::config::reading::Reading;
 use distributary_gateway::gateway::{Ending, Gateway};
-use distributary_gateway::health::health;
+use distributary_gateway::logging;
 use distributary_gateway::reload::Reload;
 use distributary_gateway::signals::{Request, Signals};
-use distributary_gateway::{Config, logging};
-use distributary_net::ListenAddress;
 use tokio::sync::watch;
 
 /// Maximum time that remaining tasks have to end.
@@ -23,40 +21,30 @@ const TASK_GRACE: Duration = Duration::from_millis(100);
 type AnyError = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let result = match &cli.task {
-        Some(Task::Check { file }) => Config::read(file)
-            .map_err(AnyError::from)
-            .and_then(|config| Ok(check(&config)?))
-            .map(|()| {
-                let _ = writeln!(std::io::stdout(), "{} is valid", file.display());
-            }),
-        Some(Task::Health { address }) => ask_health(&cli, address.as_ref()),
+    let mut cli = Cli::parse();
+    let result = match cli.task.take() {
+        Some(task) => commands::run(task),
         None => run(cli),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // If standard error is closed, there is nowhere to report it.
-            let _ = writeln!(std::io::stderr(), "distributary: {error}");
-            let config_error = error.downcast_ref::<ConfigError>();
-            if let Some(excerpt) = config_error.and_then(ConfigError::excerpt) {
-                let _ = writeln!(std::io::stderr(), "{excerpt}");
-            }
-            ExitCode::FAILURE
-        }
+    result.unwrap_or_else(|error| {
+        // If standard error is closed, there is nowhere to report it.
+        let _ = writeln!(std::io::stderr(), "distributary: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(cli: Cli) -> Result<ExitCode, AnyError> {
+    let reading = cli.read();
+    let findings = Findings::of(&reading);
+    if !findings.errors.is_empty() {
+        let _ = write!(std::io::stderr(), "{findings}");
+        return Ok(ExitCode::FAILURE);
     }
-}
-
-fn ask_health(cli: &Cli, address: Option<&ListenAddress>) -> Result<(), AnyError> {
-    let configured = cli.config()?.http;
-    Ok(health(address.unwrap_or(&configured))?)
-}
-
-fn run(cli: Cli) -> Result<(), AnyError> {
-    let config = cli.config()?;
+    let Reading {
+        config, unknown, ..
+    } = reading;
     let log = logging::start(&config.log, config.log_format, config.log_lines_per_minute)?;
-    cli.warn_of_unknown_variables();
+    warn_of_unknown(&unknown);
     let runtime = tokio::runtime::Runtime::new()?;
     let result = runtime.block_on(async {
         let signals = Signals::install()?;
@@ -67,7 +55,7 @@ fn run(cli: Cli) -> Result<(), AnyError> {
         let (end, ending) = watch::channel(None);
         tokio::spawn(handle(signals, reload, end));
         gateway.run(ending).await?;
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     });
     runtime.shutdown_timeout(TASK_GRACE);
     result

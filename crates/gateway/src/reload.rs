@@ -9,8 +9,8 @@ use distributary_hub::Hub;
 use distributary_whep::{Access, Settings};
 use toml::{Table, Value};
 
-use crate::check::check;
 use crate::cli::Cli;
+use crate::commands::check::Findings;
 use crate::config::Config;
 use crate::logging::LogHandle;
 
@@ -49,13 +49,19 @@ impl Reload {
     /// Reads the configuration and applies the keys that a reload can apply. An invalid
     /// configuration changes nothing. Logs the result.
     pub fn reload(&mut self) {
-        let config = match self.cli.config() {
-            Ok(config) => config,
-            Err(error) => {
-                tracing::error!(%error, "the configuration stays as it was");
-                return;
-            }
-        };
+        let reading = self.cli.read();
+        let findings = Findings::of(&reading);
+        if !findings.errors.is_empty() {
+            let messages: Vec<_> = findings
+                .errors
+                .into_iter()
+                .map(|error| error.message)
+                .collect();
+            let error = messages.join("; ");
+            tracing::error!(%error, "the configuration stays as it was");
+            return;
+        }
+        let config = reading.config;
         let change = match self.apply(&config) {
             Ok(change) => change,
             Err(error) => {
@@ -76,7 +82,6 @@ impl Reload {
     }
 
     fn apply(&self, config: &Config) -> Result<Change, Box<dyn std::error::Error>> {
-        check(config)?;
         let change = Change::new(&self.current, config)?;
         // Everything that can fail comes before any change.
         let config = &change.config;

@@ -3,6 +3,8 @@
 //! `DISTRIBUTARY_HTTP` is `http`, `DISTRIBUTARY_VIEWERS_MAX` is `max` under `[viewers]`. A list is
 //! comma-separated or JSON; lists of tables such as `[[pull]]` are JSON lists of objects.
 
+use std::fmt;
+
 use distributary_config::KeyPath;
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -16,43 +18,56 @@ const PREFIX: &str = "DISTRIBUTARY_";
 /// The variable with the path of the configuration file, which is not a key.
 pub const CONFIG_FILE: &str = "DISTRIBUTARY_CONFIG";
 
-/// Overrides keys of `config` by variables. Returns the variables that look like keys and are none,
-/// with the most similar name: orchestrators set variables of their own, such as
-/// `DISTRIBUTARY_SERVICE_HOST`.
-///
-/// # Errors
-/// Fails when the value of a variable is not valid for its key.
-pub fn apply(
-    config: Config,
-    variables: impl Iterator<Item = (String, String)>,
-) -> Result<(Config, Vec<UnknownVariable>), ConfigError> {
+/// A configuration with the variables applied.
+#[derive(Debug)]
+pub struct Applied {
+    /// The configuration. A key whose variable has an invalid value is unchanged.
+    pub config: Config,
+    /// The invalid values.
+    pub errors: Vec<ConfigError>,
+    /// The variables that look like keys and are none.
+    pub unknown: Vec<UnknownVariable>,
+}
+
+/// Overrides keys of `config` by variables.
+pub fn apply(config: Config, variables: impl Iterator<Item = (String, String)>) -> Applied {
     let mut table = Table::try_from(&config).unwrap_or_default();
     let known = names();
-    let (mut config, mut unknown) = (config, Vec::new());
+    let mut applied = Applied {
+        config,
+        errors: Vec::new(),
+        unknown: Vec::new(),
+    };
     let mut variables: Vec<_> = variables
         .filter(|(name, _)| name.starts_with(PREFIX) && name != CONFIG_FILE)
         .collect();
     variables.sort();
     for (name, text) in variables {
         let Some((_, path)) = known.iter().find(|(known, _)| *known == name) else {
-            // Without the common prefix, which would make all names similar.
-            let bare = |name: &'_ str| name[PREFIX.len()..].to_owned();
-            let names: Vec<_> = known.iter().map(|(known, _)| bare(known)).collect();
-            let nearest = nearest(&bare(&name), names.iter().map(String::as_str))
-                .map(|nearest| format!("{PREFIX}{nearest}"));
-            unknown.push(UnknownVariable { name, nearest });
+            applied.unknown.push(UnknownVariable::new(name, &known));
             continue;
         };
-        let invalid = |reason: String| ConfigError::Environment {
-            name: name.clone(),
-            reason,
-        };
-        let place = place(&mut table, path).ok_or_else(|| invalid("it has no key".to_owned()))?;
-        *place = value(&text, place).map_err(invalid)?;
-        config = Config::deserialize(Value::Table(table.clone()))
-            .map_err(|error| invalid(explanation::reason(error.message())))?;
+        let changed = set(&table, path, &text).and_then(|changed| {
+            let config = Config::deserialize(Value::Table(changed.clone()))
+                .map_err(|error| explanation::reason(error.message()))?;
+            Ok((changed, config))
+        });
+        match changed {
+            Ok((changed, config)) => (table, applied.config) = (changed, config),
+            Err(reason) => applied
+                .errors
+                .push(ConfigError::Environment { name, reason }),
+        }
     }
-    Ok((config, unknown))
+    applied
+}
+
+/// Returns `table` with the value of a key replaced.
+fn set(table: &Table, path: &KeyPath, text: &str) -> Result<Table, String> {
+    let mut table = table.clone();
+    let place = place(&mut table, path).ok_or("it has no key")?;
+    *place = value(text, place)?;
+    Ok(table)
 }
 
 /// A variable that looks like a key and is none.
@@ -62,6 +77,31 @@ pub struct UnknownVariable {
     pub name: String,
     /// The most similar variable.
     pub nearest: Option<String>,
+}
+
+impl UnknownVariable {
+    fn new(name: String, known: &[(String, KeyPath)]) -> Self {
+        // Without the common prefix, which would make all names similar.
+        let bare = |name: &str| name[PREFIX.len()..].to_owned();
+        let names: Vec<_> = known.iter().map(|(known, _)| bare(known)).collect();
+        let nearest = nearest(&bare(&name), names.iter().map(String::as_str))
+            .map(|nearest| format!("{PREFIX}{nearest}"));
+        Self { name, nearest }
+    }
+}
+
+impl fmt::Display for UnknownVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} in the environment is not a configuration key and is ignored",
+            self.name
+        )?;
+        match &self.nearest {
+            Some(nearest) => write!(f, "; {nearest} is meant?"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Returns the variables and their keys.
@@ -117,7 +157,7 @@ fn of_json(text: &str) -> Result<Value, String> {
 mod tests {
     use super::*;
 
-    fn applied(variables: &[(&str, &str)]) -> Result<(Config, Vec<UnknownVariable>), ConfigError> {
+    fn applied(variables: &[(&str, &str)]) -> Applied {
         let owned = variables
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -137,7 +177,11 @@ mod tests {
 
     #[test]
     fn values_are_parsed_by_the_kind_of_their_key() {
-        let (config, unknown) = applied(&[
+        let Applied {
+            config,
+            errors,
+            unknown,
+        } = applied(&[
             ("DISTRIBUTARY_HTTP", "127.0.0.1:81"),
             ("DISTRIBUTARY_ADVERTISE", "192.0.2.1, gw.example"),
             ("DISTRIBUTARY_VIEWERS_MAX", "7"),
@@ -145,8 +189,8 @@ mod tests {
             ("DISTRIBUTARY_STREAMS_CACHE_SIZE", "1MiB"),
             ("DISTRIBUTARY_CONFIG", "x.toml"),
             ("PATH", "/bin"),
-        ])
-        .unwrap();
+        ]);
+        assert!(errors.is_empty(), "{errors:?}");
         assert_eq!(config.http.to_string(), "127.0.0.1:81");
         assert_eq!(config.advertise, ["192.0.2.1", "gw.example"]);
         assert_eq!(config.viewers.max, 7);
@@ -157,7 +201,11 @@ mod tests {
 
     #[test]
     fn lists_of_tables_are_json_lists() {
-        let (config, unknown) = applied(&[
+        let Applied {
+            config,
+            errors,
+            unknown,
+        } = applied(&[
             (
                 "DISTRIBUTARY_PULL",
                 r#"[{"match": "live/*", "from": "rtmp://origin/live", "idle_timeout": "5s"}]"#,
@@ -179,9 +227,8 @@ mod tests {
                 r#"[{"match": "a/*", "to": "https://b.example/whep/a"}]"#,
             ),
             ("DISTRIBUTARY_ADVERTISE", r#"["192.0.2.1"]"#),
-        ])
-        .unwrap();
-        assert!(unknown.is_empty(), "{unknown:?}");
+        ]);
+        assert!(unknown.is_empty() && errors.is_empty(), "{errors:?}");
         let file: Config = toml::from_str(
             r#"
             advertise = ["192.0.2.1"]
@@ -209,7 +256,7 @@ mod tests {
         assert_eq!(config, file);
         // The list of the file is replaced as a whole.
         let variable = ("DISTRIBUTARY_PULL".to_owned(), "[]".to_owned());
-        let (config, _) = apply(file, std::iter::once(variable)).unwrap();
+        let config = apply(file, std::iter::once(variable)).config;
         assert!(config.pull.is_empty() && config.auth.key.len() == 2);
     }
 
@@ -226,7 +273,7 @@ mod tests {
                 "yes",
                 "true or false instead of \"yes\"",
             ),
-            ("DISTRIBUTARY_HTTP", "8080", "expected host:port"),
+            ("DISTRIBUTARY_HTTP", "x", "expected host:port"),
             ("DISTRIBUTARY_PULL", "[{", "expected a JSON list"),
             (
                 "DISTRIBUTARY_PULL",
@@ -244,18 +291,37 @@ mod tests {
                 "missing field `from`",
             ),
         ] {
-            let error = applied(&[(name, value)]).unwrap_err().to_string();
+            let errors = applied(&[(name, value)]).errors;
+            let error = errors[0].to_string();
             assert!(error.starts_with(name) && error.contains(words), "{error}");
         }
     }
 
     #[test]
+    fn invalid_value_leaves_its_key_and_every_other_variable_counts() {
+        let Applied { config, errors, .. } = applied(&[
+            ("DISTRIBUTARY_HTTP", "x"),
+            ("DISTRIBUTARY_RTMP", "1936"),
+            ("DISTRIBUTARY_VIEWERS_MAX", "many"),
+            ("DISTRIBUTARY_VIEWERS_OFFLINE_GRACE", "15"),
+        ]);
+        assert_eq!(errors.len(), 3);
+        assert_eq!(
+            errors[2].to_string(),
+            "DISTRIBUTARY_VIEWERS_OFFLINE_GRACE in the environment: expected a whole number with a \
+             unit (ms, s, m, h) instead of \"15\": write \"15s\""
+        );
+        assert_eq!(config.rtmp.to_string(), "[::]:1936");
+        assert_eq!(config.http, Config::default().http);
+    }
+
+    #[test]
     fn unknown_variable_is_reported_with_the_most_similar() {
-        let (_, unknown) = applied(&[
+        let unknown = applied(&[
             ("DISTRIBUTARY_HTPP", "x"),
             ("DISTRIBUTARY_PORT_8080_TCP_ADDR", "10.0.0.1"),
         ])
-        .unwrap();
+        .unknown;
         assert_eq!(unknown[0].nearest.as_deref(), Some("DISTRIBUTARY_HTTP"));
         assert_eq!(unknown[1].nearest, None);
     }

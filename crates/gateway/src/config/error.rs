@@ -1,5 +1,6 @@
 //! Errors of the configuration.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -44,3 +45,17 @@ impl ConfigError {
         }
     }
 }
+
+/// All errors of a configuration.
+#[derive(Debug)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+/// Writes all errors on one line, for the log.
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let errors: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&errors.join("; "))
+    }
+}
+
+impl std::error::Error for ConfigErrors {}

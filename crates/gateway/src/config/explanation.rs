@@ -20,9 +20,8 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// Explains an error in `text`.
-    pub(crate) fn new(text: &str, error: &toml::de::Error) -> Self {
-        let span = error.span().unwrap_or(0..0);
+    /// Explains an error in a part of `text`, given in bytes.
+    pub(crate) fn new(text: &str, span: Range<usize>, message: &str) -> Self {
         let before = text.get(..span.start).unwrap_or(text);
         let begin = before.rfind('\n').map_or(0, |at| at + 1);
         let line = text[begin..].lines().next().unwrap_or_default();
@@ -34,7 +33,7 @@ impl Explanation {
         };
         Self {
             line: before.matches('\n').count() + 1,
-            reason: reason(error.message()),
+            reason: reason(message),
             text: line.to_owned(),
             part: characters(span.start)..characters(span.end),
         }
@@ -127,10 +126,10 @@ impl fmt::Display for UnknownKey<'_> {
 mod tests {
     use super::*;
 
-    fn explained(text: &str) -> String {
+    /// Explains the error of a file that has one.
+    fn explanation(text: &str) -> Explanation {
         let error = toml::from_str::<Config>(text).unwrap_err();
-        let Explanation { line, reason, .. } = Explanation::new(text, &error);
-        format!("{line}: {reason}")
+        Explanation::new(text, error.span().unwrap(), error.message())
     }
 
     /// The exact text matters: people act on it.
@@ -160,12 +159,13 @@ mod tests {
                 "3: there is no key \"plays\" here; \"play\" is meant?",
             ),
             (
-                "rtmp = \"1935\"",
-                "1: expected host:port, such as [::]:8080 or 127.0.0.1:8080, instead of \"1935\"",
+                "rtmp = \"x\"",
+                "1: expected host:port or a port, such as 127.0.0.1:8080 or 8080, instead of \"x\"",
             ),
             (
                 "[streams]\ncache_size = \"32\"",
-                "2: expected a whole number with a unit, such as \"32MiB\", instead of \"32\"",
+                "2: expected a whole number with a unit (B, KiB, MiB, GiB) instead of \"32\": write \
+                 \"32MiB\"",
             ),
             (
                 "[streams]\nopus_bitrate = 1000",
@@ -215,7 +215,8 @@ mod tests {
                 "1: string values must be quoted, expected literal string",
             ),
         ] {
-            assert_eq!(explained(text), words);
+            let Explanation { line, reason, .. } = explanation(text);
+            assert_eq!(format!("{line}: {reason}"), words);
         }
     }
 
@@ -233,8 +234,7 @@ mod tests {
                 " 10 | cache_size = \"32\"\n    |              ^^^^",
             ),
         ] {
-            let error = toml::from_str::<Config>(text).unwrap_err();
-            assert_eq!(Explanation::new(text, &error).to_string(), shown);
+            assert_eq!(explanation(text).to_string(), shown);
         }
     }
 }

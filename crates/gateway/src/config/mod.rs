@@ -2,20 +2,22 @@
 //!
 //! The sections are types of the crates that use them; this module combines them.
 //!
+//! * [`reading`]: a configuration with every error in its sources; `document`: the file.
 //! * [`environment`]: variables that override the file.
 //! * [`error`]: errors of the configuration.
 //! * `explanation`: explains an error in a file, with its line; `nearest`: finds the most similar
 //!   name.
 
+mod document;
 pub mod environment;
 pub mod error;
 mod explanation;
 mod nearest;
+pub mod reading;
 #[cfg(test)]
 mod reference;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
 use distributary_auth::AuthConfig;
@@ -33,9 +35,8 @@ use distributary_whep::{
 use serde::{Deserialize, Serialize};
 
 use crate::logging::LogFormat;
-use explanation::Explanation;
 
-pub use error::ConfigError;
+pub use error::{ConfigError, ConfigErrors};
 
 /// Interfaces of containers and virtual machines on this machine, which lead to no viewer.
 const CONTAINER_INTERFACES: [&str; 8] = [
@@ -130,21 +131,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the file at `path`.
-    ///
-    /// # Errors
-    /// Fails when it cannot be read or is not valid.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let path = path.to_owned();
-        match std::fs::read_to_string(&path) {
-            Ok(text) => toml::from_str(&text).map_err(|error| {
-                let explanation = Explanation::new(&text, &error);
-                ConfigError::Parse { path, explanation }
-            }),
-            Err(source) => Err(ConfigError::Read { path, source }),
-        }
-    }
-
     /// Returns every key, and whether a reload applies it.
     pub fn keys() -> Vec<KeyPath> {
         distributary_config::paths::<Self>()
@@ -240,7 +226,7 @@ mod tests {
     #[test]
     fn invalid_value_is_refused_with_its_line() {
         for text in [
-            "\nrtmp = \"1935\"",
+            "\nrtmp = \"x\"",
             "[streams]\ncache_size = \"32\"",
             "[streams]\ncache_duration = 30",
             "[publishers]\nmax = -1",
@@ -252,17 +238,11 @@ mod tests {
             "[[pull]]\nmatch = \"live\"\nfrom = \"rtmp://origin/live\"",
             "\n[[pull]]\nmatch = \"live/*\"\nfrom = \"https://origin/live\"",
             "[publishers]\nswf = 5",
-            "[rtmps]\nlisten = \"1936\"",
+            "[rtmps]\nlisten = \"x\"",
             "[viewers]\nplayout_delay = \"200ms\"",
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains("line 2"), "{error}");
         }
-    }
-
-    #[test]
-    fn missing_file_is_reported_by_name() {
-        let error = Config::read(Path::new("/nowhere/x.toml")).unwrap_err();
-        assert!(error.to_string().starts_with("--config /nowhere/x.toml: "));
     }
 }

@@ -75,7 +75,9 @@ impl RtmpServer {
             )),
             None => None,
         };
-        let (swf, rules) = load(&config.publishers, &config.pull)?;
+        let swf = load_swf(&config.publishers)?;
+        let rules = config.pull.iter().map(load_rule);
+        let rules = rules.collect::<Result<Vec<_>, _>>()?;
         let context = Arc::new(ServerContext::new(config, hub, swf));
         Ok(Self {
             listener,
@@ -85,12 +87,14 @@ impl RtmpServer {
         })
     }
 
-    /// Checks that the files that these sections name can be read.
-    ///
-    /// # Errors
-    /// Returns [`StartError::Swf`] for the first file that cannot be read.
-    pub fn check(publishers: &PublishersConfig, pull: &[PullRule]) -> Result<(), StartError> {
-        load(publishers, pull).map(drop)
+    /// Returns a [`StartError::Swf`] for each file of these sections that cannot be read.
+    pub fn check(publishers: &PublishersConfig, pull: &[PullRule]) -> Vec<StartError> {
+        let rules = pull.iter().filter_map(|rule| load_rule(rule).err());
+        load_swf(publishers)
+            .err()
+            .into_iter()
+            .chain(rules)
+            .collect()
     }
 
     /// Returns the address listened on, with the port that the system chose where 0 was asked for.
@@ -153,26 +157,24 @@ impl RtmpServer {
     }
 }
 
-/// Reads the Flash programs that the configuration names.
-fn load(
-    publishers: &PublishersConfig,
-    pull: &[PullRule],
-) -> Result<(Option<Swf>, Vec<LoadedRule>), StartError> {
-    let failed = |table: String, swf: &SwfSource, source| StartError::Swf {
-        table,
-        swf: swf.clone(),
+/// Reads the Flash program of publishers.
+fn load_swf(publishers: &PublishersConfig) -> Result<Option<Swf>, StartError> {
+    publishers.swf.load().map_err(|source| StartError::Swf {
+        table: "[publishers]".to_owned(),
+        swf: publishers.swf.clone(),
         source,
-    };
-    let swf = publishers.swf.load();
-    let swf = swf.map_err(|error| failed("[publishers]".to_owned(), &publishers.swf, error))?;
-    let rules = pull.iter().map(|rule| {
-        let table = || format!("[[pull]] match = \"{}\":", rule.streams);
-        let flash = rule.flash();
-        let flash = flash.map_err(|error| failed(table(), &rule.swf, error))?;
-        let rule = rule.clone();
-        Ok::<_, StartError>(LoadedRule { rule, flash })
-    });
-    Ok((swf, rules.collect::<Result<_, _>>()?))
+    })
+}
+
+/// Reads the Flash program of a rule.
+fn load_rule(rule: &PullRule) -> Result<LoadedRule, StartError> {
+    let flash = rule.flash().map_err(|source| StartError::Swf {
+        table: format!("[[pull]] match = \"{}\":", rule.streams),
+        swf: rule.swf.clone(),
+        source,
+    })?;
+    let rule = rule.clone();
+    Ok(LoadedRule { rule, flash })
 }
 
 /// Serves one client, over TLS if it came to that port.
