@@ -1,4 +1,5 @@
-// Answers the offer in the page at once; the player takes the connection over when it has arrived.
+// Answers the offer in the page at once, and shows the video. The player adopts both, the connection
+// and the video, when it has arrived.
 (() => {
   const { dataset, textContent } = document.querySelector("#offer");
   // The parser of HTML has shortened the line ends.
@@ -29,15 +30,27 @@
     return fetch(dataset.session, { method: "PATCH", headers, body });
   };
 
+  // Shows the media where the player will be. Nobody hears of a video that the player has not named.
+  const show = (media) => {
+    const video = document.createElement("video");
+    Object.assign(video, { slot: "video", muted: true, autoplay: true, playsInline: true });
+    video.ariaHidden = "true";
+    video.srcObject = media;
+    document.querySelector("distributary-player").append(video);
+    document.body.classList.toggle("embed", new URLSearchParams(location.search).has("embed"));
+    return video;
+  };
+
   const begin = async () => {
     const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     const media = new MediaStream();
+    const video = show(media);
     connection.ontrack = ({ track }) => media.addTrack(track);
     const described = describe(connection);
     const answered = described.then(send);
     // Whoever takes the session sees that it failed.
     answered.catch(() => {});
-    globalThis.preparedSession = { ...dataset, connection, media, answered };
+    globalThis.preparedSession = { ...dataset, connection, media, video, answered };
     await described;
   };
 

@@ -3,7 +3,7 @@
 const icon = (paths) => `<svg viewBox="0 0 24 24" aria-hidden="true">${paths}</svg>`;
 
 const MARKUP = `
-  <video autoplay playsinline></video>
+  <slot name="video"><video class="fallback" autoplay playsinline></video></slot>
   <p class="state" aria-hidden="true"><span class="mark"></span><span class="words"></span></p>
   <p class="visually-hidden" role="status"></p>
   <p class="notice" role="note" hidden></p>

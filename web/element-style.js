@@ -19,7 +19,8 @@ const CSS = `
 :host(:fullscreen) { border-radius: 0; }
 *, *::before, *::after { box-sizing: border-box; }
 p, dl, dd { margin: 0; }
-video { display: block; width: 100%; height: 100%; object-fit: contain; }
+slot { display: contents; }
+video, ::slotted(video) { display: block; width: 100%; height: 100%; object-fit: contain; }
 .visually-hidden {
   position: absolute; width: 1px; height: 1px; overflow: hidden;
   clip-path: inset(50%); white-space: nowrap;

@@ -25,6 +25,7 @@ export class DistributaryPlayer extends HTMLElement {
     super();
     this.#root.adoptedStyleSheets = [STYLE];
     this.#root.append(TEMPLATE.content.cloneNode(true));
+    this.#adopt(this.querySelector(":scope > [slot=video]"));
     this.#listen();
   }
 
@@ -66,7 +67,7 @@ export class DistributaryPlayer extends HTMLElement {
 
   /** The video element. */
   get video() {
-    return this.#root.querySelector("video");
+    return this.querySelector(":scope > [slot=video]") ?? this.#root.querySelector("video");
   }
 
   /** The `Player` of the element, or `null` before `play()`. */
@@ -154,6 +155,13 @@ export class DistributaryPlayer extends HTMLElement {
     return this.video.requestPictureInPicture();
   }
 
+  /** Takes over the video that the page has shown before this element was there, if any. */
+  #adopt(video) {
+    if (!video) return;
+    video.ariaHidden = null;
+    this.#part("fallback").remove();
+  }
+
   #makePlayer() {
     const options = {
       token: this.getAttribute("token"),
@@ -192,7 +200,7 @@ export class DistributaryPlayer extends HTMLElement {
   /** Plays the new `src`, if any. */
   #change() {
     const isPlaying = this.#player !== null;
-    this.stop();
+    if (isPlaying) this.stop();
     if (isPlaying || this.hasAttribute("autoplay")) this.play();
   }
 

@@ -125,7 +125,9 @@ export class Player extends EventTarget {
   async #connect() {
     const session = this.#newSession(this.#endpoint);
     this.#session = session;
-    if (!this.#wasLive || this.#failures > 0) {
+    if (this.#isShown(session)) {
+      this.#enter("live", "Live");
+    } else if (!this.#wasLive || this.#failures > 0) {
       this.#enter("connecting", this.#connectingText());
     }
     try {
@@ -134,6 +136,12 @@ export class Player extends EventTarget {
     } catch (error) {
       if (this.#session === session) this.#retry(error);
     }
+  }
+
+  /** Returns whether the video shows a frame of a session already: one that came with the page. */
+  #isShown({ media }) {
+    const { srcObject, readyState, HAVE_CURRENT_DATA } = this.#video;
+    return srcObject === media && readyState >= HAVE_CURRENT_DATA;
   }
 
   #newSession(endpoint) {
@@ -150,7 +158,8 @@ export class Player extends EventTarget {
   }
 
   #show(session) {
-    this.#video.srcObject = session.media;
+    // Setting the same media again would show black.
+    if (this.#video.srcObject !== session.media) this.#video.srcObject = session.media;
     this.#play();
     this.#watch(session, new Progress(this.#learnIceServers(session.iceServers)));
   }

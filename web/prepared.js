@@ -29,11 +29,12 @@ export async function confirm(prepared) {
 }
 
 /**
- * Closes a prepared session that is not used. If the gateway refused the answer, it has had one from
+ * Closes a prepared session that is not used, and takes its media from the video. If the gateway refused the answer, it has had one from
  * another page, to which a cache has sent the same offer: the session is theirs.
  */
-function discard({ connection, session, answered }) {
+function discard({ connection, session, video, answered }) {
   connection.close();
+  video.srcObject = null;
   const end = ({ status }) => status === 204 && fetch(session, { method: "DELETE" });
   answered.then(end).catch(() => {});
 }

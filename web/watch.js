@@ -13,8 +13,7 @@ const stream = decodeURIComponent(location.pathname.slice(ROOT.length)).replace(
 const query = new URLSearchParams(location.search);
 const isOn = (name) => !["0", "false", "no"].includes(query.get(name));
 
-const player = document.createElement("distributary-player");
-player.src = endpointOf(stream);
+const player = document.querySelector("distributary-player");
 player.setAttribute("label", stream);
 player.toggleAttribute("muted", isOn("muted"));
 player.toggleAttribute("autoplay", isOn("autoplay"));
@@ -23,10 +22,11 @@ player.toggleAttribute("stats", query.has("stats") && isOn("stats"));
 if (!isOn("controls")) player.setAttribute("controls", "none");
 if (query.has("token")) player.setAttribute("token", query.get("token"));
 
+player.src = endpointOf(stream);
+
 document.title = `${stream} · Distributary`;
 document.querySelector("#name").textContent = stream;
 document.body.classList.toggle("embed", query.has("embed"));
-document.querySelector("#player").replaceWith(player);
 
 // For the browser's console: `await player.player.getStats()`.
 globalThis.player = player;

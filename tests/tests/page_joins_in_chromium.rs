@@ -18,6 +18,15 @@ const TOO_LATE: &str = "(() => {
   };
 })();";
 
+/// Holds the files of the page back until `releaseFiles()`.
+const HELD_FILES: &str = "(() => {
+  const native = Element.prototype.append;
+  Element.prototype.append = function append(...nodes) {
+    if (this === document.head) window.releaseFiles = () => native.apply(this, nodes);
+    else native.apply(this, nodes);
+  };
+})();";
+
 /// A gateway with a live stream.
 struct Stage {
     gateway: Gateway,
@@ -81,6 +90,69 @@ async fn page_plays_in_the_session_that_came_with_it() {
         browser.text(".viewers").await.contains("1 watching"),
         "events arrive"
     );
+}
+
+#[tokio::test]
+async fn video_plays_before_the_player_is_there_and_stays_the_same() {
+    let stage = Stage::new().await;
+    let browser = Browser::start().await;
+    browser.run_in_all_pages(HELD_FILES).await;
+    browser.open(&stage.gateway.page_url("live/test")).await;
+    stage.wait_for_frames(&browser).await;
+    browser.screenshot("player_before_its_files").await;
+    let script = "(() => {
+      const video = document.querySelector('video');
+      const { x, y, width, height } = video.getBoundingClientRect();
+      const note = ({ type }) => window.before.events.push(type);
+      window.before = { video, events: [], place: [x, y, width, height].join() };
+      for (const type of ['emptied', 'pause', 'loadstart']) video.addEventListener(type, note);
+      return [customElements.get('distributary-player') === undefined, video.ariaHidden === 'true'];
+    })()";
+    let [is_alone, is_hidden]: [bool; 2] = browser.evaluate(script).await;
+    assert!(is_alone && is_hidden);
+
+    let states: Vec<String> = browser
+        .evaluate(
+            "new Promise((done) => {
+              const element = document.querySelector('distributary-player');
+              const states = [];
+              const look = () => {
+                const { state } = element.dataset;
+                if (state && state !== states.at(-1)) states.push(state);
+                if (state === 'live') done(states);
+                else requestAnimationFrame(look);
+              };
+              requestAnimationFrame(look);
+              releaseFiles();
+            })",
+        )
+        .await;
+    assert_eq!(states, ["live"], "nothing lies over the video");
+    let seen = browser.report("video").await.expect("the video is there");
+    let enough = seen.counters.len() + FRAMES;
+    let report = browser
+        .wait_for("video", "more frames", |report| {
+            report.counters.len() > enough
+        })
+        .await;
+    report.assert_plays(&stage.clip);
+    let [is_same, is_named]: [bool; 2] = browser
+        .evaluate(
+            "[player.video === window.before.video && probe.find('video') === player.video,
+              player.video.ariaHidden === null && player.video.ariaLabel !== null]",
+        )
+        .await;
+    assert!(is_same && is_named);
+    let (events, place, now): (Vec<String>, String, String) = browser
+        .evaluate(
+            "(() => {
+              const { x, y, width, height } = player.video.getBoundingClientRect();
+              return [before.events, before.place, [x, y, width, height].join()];
+            })()",
+        )
+        .await;
+    assert!(events.is_empty(), "{events:?}");
+    assert_eq!(place, now, "the video keeps its place");
 }
 
 #[tokio::test]

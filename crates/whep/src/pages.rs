@@ -1,17 +1,22 @@
 //! The web pages, embedded in the binary.
 
+use std::sync::LazyLock;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use distributary_names::StreamName;
+use sha2::{Digest, Sha256};
 
 use crate::access::Viewer;
 use crate::config::FrontConfig;
 use crate::player::Player;
-use crate::prepared::{BEFORE, SCRIPT_SOURCE, after, is_shown, prepare};
+use crate::prepared::{AFTER, BEFORE, SCRIPT, embedded, is_shown, prepare};
 use crate::problem::Problem;
 use crate::router::{FrontDoor, RESERVED, method_not_allowed, nothing};
 
@@ -38,14 +43,21 @@ const DASHBOARD: Page = Page(include_str!("../../../web/dashboard.html"));
 /// The media type of a page.
 const HTML: &str = "text/html; charset=utf-8";
 
-/// Placeholders in the player page around its files, for an offer of the gateway.
-const AROUND_FILES: [&str; 2] = ["{before}", "{after}"];
+/// The style of the pages. The player page has it inside: a file of its own would come a round trip
+/// later, and the video of an answered offer is shown before.
+const STYLE: &str = include_str!("../../../web/style.css");
+
+/// Placeholder in the player page for its style.
+const STYLE_PLACEHOLDER: &str = "{style}";
+
+/// Placeholders in the player page: before and after its files, and for an offer of the gateway.
+const PLACEHOLDERS: [&str; 3] = ["{before}", "{after}", "{offer}"];
 
 /// Placeholder in a page for the relative path to the root of the gateway.
 const ROOT: &str = "{root}";
 
 /// The files under `/assets/`.
-const ASSETS: [(&str, Asset); 20] = [
+const ASSETS: [(&str, Asset); 21] = [
     script!("player.js"),
     script!("playback.js"),
     script!("session.js"),
@@ -64,6 +76,7 @@ const ASSETS: [(&str, Asset); 20] = [
     script!("graph.js"),
     script!("admin.js"),
     file!("style.css", "text/css; charset=utf-8"),
+    file!("index.css", "text/css; charset=utf-8"),
     file!("dashboard.css", "text/css; charset=utf-8"),
     file!("icon.svg", "image/svg+xml"),
 ];
@@ -77,12 +90,18 @@ fn policy(config: &FrontConfig) -> String {
         .map(|redirect| format!(" {}", redirect.origin()))
         .collect();
     format!(
-        "default-src 'none'; script-src 'self' {}; style-src 'self'; img-src 'self'; \
+        "default-src 'none'; script-src 'self' {}; style-src 'self' {}; img-src 'self'; \
          media-src 'self' blob: mediastream:; connect-src 'self'{elsewhere}; base-uri 'none'; \
          form-action 'none'",
-        *SCRIPT_SOURCE
+        SOURCES[0], SOURCES[1]
     )
 }
+
+/// The sources of the script and of the style inside the player page in a content security policy
+/// (Content Security Policy Level 3, section 2.3.1).
+static SOURCES: LazyLock<[String; 2]> = LazyLock::new(|| {
+    [SCRIPT, STYLE].map(|text| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text))))
+});
 
 /// The policy of the dashboard. No other page may frame it, because its buttons end publishers and
 /// viewers.
@@ -141,8 +160,8 @@ async fn player(
     if is_shown(&method, viewer.query(), &headers)
         && let Some(prepared) = prepare(&front, &name, &viewer, options).await
     {
-        let after = after(&prepared, &name, &root_of(uri.path()));
-        return Ok(PLAYER.serve_once(&uri, &policy, &after));
+        let offer = embedded(&prepared, &name, &root_of(uri.path()));
+        return Ok(PLAYER.serve_once(&uri, &policy, &offer));
     }
     Ok(PLAYER.serve(&uri, &headers, &policy))
 }
@@ -184,15 +203,15 @@ struct Page(&'static str);
 impl Page {
     /// Serves the page for a request to `uri`.
     fn serve(&self, uri: &Uri, request: &HeaderMap, policy: &str) -> Response {
-        let page = self.filled(uri, ["", ""]);
+        let page = self.filled(uri, ["", "", ""]);
         let digest = fnv1a(page.as_bytes());
         serve(request, policy, HTML, digest, page)
     }
 
     /// Serves the page for one request to `uri`, with an offer. No cache may keep it: an offer is
     /// answered once.
-    fn serve_once(&self, uri: &Uri, policy: &str, after: &str) -> Response {
-        let page = self.filled(uri, [BEFORE, after]);
+    fn serve_once(&self, uri: &Uri, policy: &str, offer: &str) -> Response {
+        let page = self.filled(uri, [BEFORE, AFTER, offer]);
         let headers = [
             (header::CONTENT_TYPE, HTML),
             (header::CACHE_CONTROL, "no-store"),
@@ -200,10 +219,15 @@ impl Page {
         (safety(policy), headers, page).into_response()
     }
 
-    /// Returns the page for a request to `uri`, with these texts around its files.
-    fn filled(&self, uri: &Uri, around: [&str; 2]) -> String {
-        let page = self.0.replace(ROOT, &root_of(uri.path()));
-        let texts = AROUND_FILES.into_iter().zip(around);
+    /// Returns the page for a request to `uri`, with its style, and these texts in the places of
+    /// [`PLACEHOLDERS`].
+    fn filled(&self, uri: &Uri, texts: [&str; 3]) -> String {
+        let root = root_of(uri.path());
+        let page = self
+            .0
+            .replace(ROOT, &root)
+            .replace(STYLE_PLACEHOLDER, STYLE);
+        let texts = PLACEHOLDERS.into_iter().zip(texts);
         texts.fold(page, |page, (placeholder, text)| {
             page.replace(placeholder, text)
         })
@@ -299,6 +323,18 @@ mod tests {
                 assert!(!text.contains(outside), "{outside} in {text}");
             }
         }
+    }
+
+    #[test]
+    fn style_fits_into_the_player_page() {
+        assert!(!STYLE.contains("</"), "it would end its element");
+        let page = PLAYER.filled(&Uri::from_static("/live/test"), ["", "", ""]);
+        assert!(page.contains(STYLE) && !page.contains(ROOT));
+        assert!(
+            PLACEHOLDERS
+                .iter()
+                .all(|placeholder| !page.contains(placeholder))
+        );
     }
 
     #[test]

@@ -2,15 +2,10 @@
 //! gateway, which the page answers at once by PATCH. So joining takes a round trip less than with an
 //! offer of the player, and begins before the player itself has arrived.
 
-use std::sync::LazyLock;
-
 use axum::http::{HeaderMap, Method};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use distributary_egress::engine::{CounterOffer, ViewerOptions};
 use distributary_names::StreamName;
 use distributary_webrtc::dtls::DtlsRole;
-use sha2::{Digest, Sha256};
 
 use crate::access::Viewer;
 use crate::endpoint::is_live;
@@ -19,12 +14,7 @@ use crate::router::FrontDoor;
 
 /// The script that answers the offer. It is a part of the page: a file of its own would come a round
 /// trip later.
-const SCRIPT: &str = include_str!("../../../web/answer.js");
-
-/// The source of the script in a content security policy (Content Security Policy Level 3, section
-/// 2.3.1).
-pub(crate) static SCRIPT_SOURCE: LazyLock<String> =
-    LazyLock::new(|| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(SCRIPT))));
+pub(crate) const SCRIPT: &str = include_str!("../../../web/answer.js");
 
 /// Headers of requests for pages that may never be shown (Prefetch specification, and the names
 /// that browsers used before).
@@ -85,9 +75,12 @@ pub(crate) fn is_shown(method: &Method, query: &str, headers: &HeaderMap) -> boo
 /// them.
 pub(crate) const BEFORE: &str = "<template id=\"files\">";
 
-/// Returns what stands after them: the offer, and the script that answers it. `root` is the relative
-/// path to the root of the gateway.
-pub(crate) fn after(prepared: &CounterOffer, name: &StreamName, root: &str) -> String {
+/// What stands after the files.
+pub(crate) const AFTER: &str = "</template>";
+
+/// Returns what stands in the place of the video: the offer, and the script that answers it. `root`
+/// is the relative path to the root of the gateway.
+pub(crate) fn embedded(prepared: &CounterOffer, name: &StreamName, root: &str) -> String {
     let CounterOffer { id, offer, .. } = prepared;
     let setup = match prepared.role {
         DtlsRole::Client => "passive",
@@ -95,8 +88,8 @@ pub(crate) fn after(prepared: &CounterOffer, name: &StreamName, root: &str) -> S
     };
     let stream = escaped(name.as_str()).replace('&', "&amp;");
     format!(
-        "</template>\n    <script type=\"application/sdp\" id=\"offer\" data-session=\"{root}session/{id}\" \
-         data-endpoint=\"{root}whep/{stream}\" data-setup=\"{setup}\">{offer}</script>\n    <script>{SCRIPT}</script>"
+        "<script type=\"application/sdp\" id=\"offer\" data-session=\"{root}session/{id}\" \
+         data-endpoint=\"{root}whep/{stream}\" data-setup=\"{setup}\">{offer}</script>\n      <script>{SCRIPT}</script>"
     )
 }
 

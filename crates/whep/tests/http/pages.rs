@@ -147,8 +147,8 @@ async fn page_finds_its_files_under_any_path_prefix() {
         ("/live/eu/test/", "../../../"),
     ] {
         let page = front.request("GET", path).await;
-        let style = format!("href=\"{root}assets/style.css\"");
-        assert!(page.text().contains(&style), "{path}: {}", page.text());
+        let icon = format!("href=\"{root}assets/icon.svg\"");
+        assert!(page.text().contains(&icon), "{path}: {}", page.text());
         assert!(page.text().contains(&format!("href=\"{root}\"")), "{path}");
         for absolute in ["{root}", "href=\"/", "src=\"/"] {
             assert!(!page.text().contains(absolute), "{absolute} in {path}");
