@@ -130,7 +130,7 @@ pub enum Task {
         /// Read its HTTP listen address from this file
         #[arg(long, value_name = "FILE", conflicts_with = "address")]
         config: Option<PathBuf>,
-        /// Its URL from here, such as https://gateway.example
+        /// Its URL from here, such as `https://gateway.example`
         #[arg(long, conflicts_with_all = ["address", "config"])]
         url: Option<HttpUrl>,
     },
