@@ -4,7 +4,14 @@ const icon = (paths) => `<svg viewBox="0 0 24 24" aria-hidden="true">${paths}</s
 
 const MARKUP = `
   <slot name="video"><video class="fallback" autoplay playsinline></video></slot>
-  <p class="state" aria-hidden="true"><span class="mark"></span><span class="words"></span></p>
+  <div class="state">
+    <p aria-hidden="true"><span class="mark"></span><span class="words"></span></p>
+    <form class="lock" hidden>
+      <label for="key">Password or key</label>
+      <input type="password" class="key" id="key" autocomplete="current-password" required>
+      <button type="submit">Watch</button>
+    </form>
+  </div>
   <p class="visually-hidden" role="status"></p>
   <p class="notice" role="note" hidden></p>
   <dl class="stats-list" hidden></dl>
@@ -12,6 +19,10 @@ const MARKUP = `
     ${icon('<path d="M8 5.2v13.6L19 12z" fill="currentColor"/>')}
   </button>
   <div class="bar" role="group" aria-label="Controls">
+    <button type="button" class="pause" aria-label="Pause" title="Pause (k)">
+      ${icon(`<path class="when-paused" d="M8 5.2v13.6L19 12z" fill="currentColor"/>
+        <path class="when-playing" d="M8.5 5.5v13M15.5 5.5v13" stroke-width="3.2"/>`)}
+    </button>
     <button type="button" class="mute">
       ${icon(`<path d="M4 9.5v5h3.5L12 18.5v-13L7.5 9.5z" fill="currentColor"/>
         <path class="when-muted" d="m16 9.5 5 5m0-5-5 5"/>
@@ -19,7 +30,8 @@ const MARKUP = `
       <span></span>
     </button>
     <input type="range" class="volume" min="0" max="1" step="0.05" aria-label="Volume">
-    <span class="viewers" hidden></span>
+    <p class="viewers" hidden>${icon(`<circle cx="12" cy="8" r="3.6"/>
+      <path d="M4.8 19.5a7.2 7.2 0 0 1 14.4 0"/>`)}<span></span> <b>watching</b></p>
     <span class="gap"></span>
     <button type="button" class="stats" aria-pressed="false" aria-label="Statistics" title="Statistics (i)">
       ${icon('<path d="M4.5 19.5v-6m5 6v-10m5 10v-7m5 7v-14"/>')}
@@ -29,7 +41,8 @@ const MARKUP = `
         <rect x="12" y="12" width="6" height="4.5" rx="1" fill="currentColor"/>`)}
     </button>
     <button type="button" class="full" title="Fullscreen (f)">
-      ${icon('<path d="M4.5 9V4.5H9M15 4.5h4.5V9M19.5 15v4.5H15M9 19.5H4.5V15"/>')}
+      ${icon(`<path class="when-window" d="M4.5 9V4.5H9M15 4.5h4.5V9M19.5 15v4.5H15M9 19.5H4.5V15"/>
+        <path class="when-full" d="M9 4.5V9H4.5M19.5 9H15V4.5M15 19.5V15h4.5M4.5 15H9v4.5"/>`)}
     </button>
   </div>`;
 
@@ -43,9 +56,8 @@ TEMPLATE.innerHTML = MARKUP;
 export function rowsOf(stats) {
   const number = (value, digits) => (value === null ? null : value.toFixed(digits));
   const unit = (text, name) => (text === null ? null : `${text} ${name}`);
-  const latency = unit(number(stats.latency, 0), "ms");
   return [
-    { name: "Latency", value: latency && (stats.isEstimate ? `≈ ${latency}` : latency) },
+    { name: "Latency", value: latencyOf(stats) },
     { name: "Bitrate", value: rateOf(stats.bitrate) },
     { name: "Frame rate", value: unit(number(stats.frameRate, 0), "fps") },
     { name: "Loss", value: unit(number(stats.loss, 1), "%") },
@@ -56,6 +68,11 @@ export function rowsOf(stats) {
     { name: "Freezes", value: number(stats.freezes, 0), minor: true },
     { name: "Path", value: stats.path, minor: true },
   ].filter(({ value }) => value);
+}
+
+/** Returns the latency in words, `null` if it is unknown. */
+export function latencyOf({ latency, isEstimate }) {
+  return latency === null ? null : `${isEstimate ? "≈ " : ""}${latency.toFixed(0)} ms`;
 }
 
 function rateOf(bits) {

@@ -30,29 +30,39 @@ video, ::slotted(video) { display: block; width: 100%; height: 100%; object-fit:
 .state {
   position: absolute; inset: 0;
   display: flex; flex-direction: column; align-items: center; justify-content: center; gap: 1rem;
-  padding: 1.5rem 1.5rem 4.5rem;
-  background: rgb(5 8 11 / 72%);
+  padding: 1rem 1.5rem; overflow: auto;
+  background: rgb(5 8 11 / 78%);
   font-size: 1.05rem; text-align: center; text-wrap: balance;
 }
+.state > p { display: contents; }
 .mark {
-  width: 2.25rem; height: 2.25rem;
+  flex: none; width: 2.25rem; height: 2.25rem;
   border: 3px solid rgb(255 255 255 / 25%); border-top-color: #fff; border-radius: 50%;
   animation: turn 1s linear infinite;
 }
 @keyframes turn { to { rotate: 1turn; } }
+:host(:is([data-state="ended"], [data-state="locked"], [data-state="unsupported"])) .mark { display: none; }
 :host(:is([data-state="live"], [data-state="stalled"])) .state {
   inset: 0.75rem auto auto 0.75rem;
   flex-direction: row; gap: 0.45rem;
   padding: 0.2rem 0.7rem 0.2rem 0.55rem;
   border-radius: 999px;
   background: rgb(5 8 11 / 66%);
-  font-size: 0.85rem; font-weight: 600;
+  font-size: 0.85rem; font-weight: 600; font-variant-numeric: tabular-nums;
+  transition: opacity 0.25s;
 }
 :host(:is([data-state="live"], [data-state="stalled"])) .mark {
   width: 0.6rem; height: 0.6rem; border: 0; background: var(--player-accent); animation: none;
 }
 :host([data-state="stalled"]) .mark { background: #ffbf47; }
-:host([data-state="stopped"]) .state { display: none; }
+:host([data-state="stopped"]) .state, :host([data-state="live"][data-paused]) .state { display: none; }
+.lock { display: flex; flex-wrap: wrap; justify-content: center; gap: 0.5rem; }
+.lock label { flex-basis: 100%; font-size: 0.88rem; }
+.lock input, .lock button {
+  min-height: 2.75rem; padding: 0 0.9rem; border: 1px solid #7b8894; border-radius: 10px; font: inherit;
+}
+.lock input { width: 13rem; max-width: 100%; background: #10171e; color: #fff; }
+.lock button { border-color: #fff; background: #fff; color: #10171e; font-weight: 600; cursor: pointer; }
 .play {
   position: absolute; inset: 0; margin: auto; width: 5rem; height: 5rem; display: none;
   place-items: center; padding: 0; border: 0; border-radius: 50%;
@@ -60,7 +70,7 @@ video, ::slotted(video) { display: block; width: 100%; height: 100%; object-fit:
 }
 .play:hover { background: #fff; }
 .play svg { width: 2.4rem; height: 2.4rem; }
-:host([data-state="stopped"]) .play { display: grid; }
+:host(:is([data-state="stopped"], [data-state="live"][data-paused])) .play { display: grid; }
 
 /* The buttons */
 .bar {
@@ -70,7 +80,13 @@ video, ::slotted(video) { display: block; width: 100%; height: 100%; object-fit:
   background: linear-gradient(transparent, rgb(0 0 0 / 62%));
   transition: opacity 0.25s;
 }
-:host([data-state="stopped"]) .bar, :host([controls="none"]) .bar { display: none; }
+:host([controls="none"]) .bar { display: none; }
+/* Without a video, there is nothing to control. */
+:host(:not([data-state="live"], [data-state="stalled"], [data-full])) .bar { display: none; }
+:host(:not([data-state="live"], [data-state="stalled"])) .bar > :not(.gap, .full) { display: none; }
+:host(:not([data-audio])) :is(.mute, .volume) { display: none; }
+:host([data-paused]) .when-playing, :host(:not([data-paused])) .when-paused,
+:host([data-full]) .when-window, :host(:not([data-full])) .when-full { display: none; }
 .bar .gap { flex: 1; }
 .bar button {
   display: inline-flex; flex: none; align-items: center; justify-content: center; gap: 0.5rem;
@@ -91,9 +107,11 @@ svg {
 }
 .mute[data-muted] .when-loud, .mute:not([data-muted]) .when-muted { display: none; }
 .viewers {
-  min-width: 0; overflow: hidden; padding: 0 0.5rem;
-  font-size: 0.88rem; font-variant-numeric: tabular-nums; text-overflow: ellipsis; white-space: nowrap;
+  flex: none; padding: 0 0.5rem;
+  font-size: 0.88rem; font-variant-numeric: tabular-nums; white-space: nowrap;
 }
+.viewers svg { width: 1.15rem; height: 1.15rem; margin-right: 0.3rem; vertical-align: -0.25rem; }
+.viewers b { font-weight: inherit; }
 .volume { width: 6rem; height: 2.75rem; margin: 0 0.5rem; accent-color: #fff; cursor: pointer; }
 .mute[data-muted] + .volume { display: none; }
 
@@ -114,20 +132,30 @@ svg {
   background: rgb(255 243 220 / 96%); color: #5c3a00; font-size: 0.88rem;
 }
 
-/* With a mouse, the bar fades out once the player is live and not muted. */
-@media (hover: hover) {
-  :host([data-state="live"]:not(:hover, :focus-within)) .bar:not(:has([data-muted])) { opacity: 0; }
-}
+/* While the video plays, controls hide without input; not those that the keyboard has reached. */
+:host([data-state="live"][data-idle]:not([data-paused])) :is(.bar:not(:has(:focus-visible)), .state) { opacity: 0; }
+:host([data-state="live"][data-idle]:not([data-paused])) { cursor: none; }
 @container (max-width: 30rem) {
   .volume { display: none; }
   .stats-list { font-size: 0.74rem; padding: 0.4rem 0.7rem; }
   .stats-list .minor { display: none; }
-  .state { font-size: 0.95rem; padding-bottom: 4rem; }
+  :host([stats][data-state="live"]) .state { display: none; }
+  .state { gap: 0.6rem; padding: 0.5rem 1rem; font-size: 0.95rem; }
+  .lock input { width: 10rem; }
+  .mark { width: 1.75rem; height: 1.75rem; }
   .play { width: 4rem; height: 4rem; }
+  .bar { gap: 0.25rem; padding: 2rem 0.5rem 0.5rem; }
+  .bar button { min-width: 2.5rem; padding: 0 0.5rem; }
+  .viewers { padding: 0 0.2rem; }
+  .viewers b { position: absolute; clip-path: inset(50%); }
+}
+@container (max-width: 23rem) {
+  .mute[data-muted] { padding: 0 0.5rem; }
+  .mute span { position: absolute; clip-path: inset(50%); }
 }
 @media (prefers-reduced-motion: reduce) {
   .mark { animation-duration: 3s; }
-  .bar { transition: none; }
+  .bar, .state { transition: none; }
 }
 `;
 

@@ -1,19 +1,21 @@
 /** The player element `<distributary-player>`, described in `player.js`. */
 
-import { TEMPLATE, rowsOf } from "./element-markup.js";
+import { Controls } from "./controls.js";
+import { TEMPLATE, latencyOf, rowsOf } from "./element-markup.js";
 import { STYLE } from "./element-style.js";
 import { Player } from "./playback.js";
 
-/** Change of the volume by an arrow key. */
-const VOLUME_STEP = 0.1;
 /** Milliseconds between two updates of the shown stats: readable, not flickering. */
 const STATS_INTERVAL = 1_000;
+/** Formats the number of viewers. */
+const COUNT = new Intl.NumberFormat("en", { notation: "compact" });
 
 /** See `player.js`. */
 export class DistributaryPlayer extends HTMLElement {
-  static observedAttributes = ["src", "token", "muted", "stats", "label"];
+  static observedAttributes = ["src", "token", "muted", "remember", "stats", "label"];
 
   #root = this.attachShadow({ mode: "open" });
+  #controls;
   #player = null;
   #notice = "";
   #viewers = null;
@@ -26,13 +28,13 @@ export class DistributaryPlayer extends HTMLElement {
     this.#root.adoptedStyleSheets = [STYLE];
     this.#root.append(TEMPLATE.content.cloneNode(true));
     this.#adopt(this.querySelector(":scope > [slot=video]"));
-    this.#listen();
+    this.#controls = new Controls(this);
   }
 
   connectedCallback() {
     this.dataset.state ??= "stopped";
     if (!this.hasAttribute("role")) this.setAttribute("role", "region");
-    if (!this.hasAttribute("tabindex")) this.tabIndex = -1;
+    if (!this.hasAttribute("tabindex")) this.tabIndex = 0;
     this.#connected = new AbortController();
     const { signal } = this.#connected;
     addEventListener("pagehide", () => this.#player?.stop(), { signal });
@@ -42,13 +44,9 @@ export class DistributaryPlayer extends HTMLElement {
     addEventListener("pageshow", ({ persisted }) => persisted && this.#player?.start(), { signal });
     addEventListener("online", again, { signal });
     document.addEventListener("visibilitychange", () => document.hidden || again(), { signal });
-    document.addEventListener("fullscreenchange", () => this.#showFullscreen(), { signal });
-    this.video.muted = this.hasAttribute("muted");
-    this.#showVolume();
-    this.#showFullscreen();
+    document.addEventListener("fullscreenchange", () => this.#controls.showFullscreen(), { signal });
+    this.#controls.start();
     this.#showLabel();
-    this.#part("pip").hidden = !document.pictureInPictureEnabled;
-    this.#part("full").hidden = !document.fullscreenEnabled && !this.video.webkitEnterFullscreen;
     if (this.hasAttribute("autoplay")) this.play();
   }
 
@@ -61,6 +59,7 @@ export class DistributaryPlayer extends HTMLElement {
     if (before === now || !this.isConnected) return;
     if (name === "src" || name === "token") this.#change();
     else if (name === "muted") this.muted = now !== null;
+    else if (name === "remember") this.#controls.start();
     else if (name === "stats") this.#showStats();
     else this.#showLabel();
   }
@@ -75,9 +74,9 @@ export class DistributaryPlayer extends HTMLElement {
     return this.#player;
   }
 
-  /** The state: `{ state, text }`. */
+  /** The state: `{ state, text, reason }`. */
   get state() {
-    return this.#player?.state ?? { state: "stopped", text: "Stopped" };
+    return this.#player?.state ?? { state: "stopped", text: "Stopped", reason: null };
   }
 
   /** The newest stats, or `null`. */
@@ -121,11 +120,17 @@ export class DistributaryPlayer extends HTMLElement {
     this.#part("notice").hidden = this.#notice === "";
   }
 
-  /** Plays `src`, or retries at once. */
+  /** Plays `src`, plays on after `pause()`, or retries at once. */
   play() {
     if (!this.src) return;
     this.#player ??= this.#makePlayer();
+    this.#player.resume();
     this.#player.start();
+  }
+
+  /** Pauses, and keeps the session. */
+  pause() {
+    this.#player?.pause();
   }
 
   /** Stops, and ends the session. */
@@ -133,6 +138,8 @@ export class DistributaryPlayer extends HTMLElement {
     this.#player?.stop();
     this.#player = null;
     this.video.srcObject = null;
+    this.toggleAttribute("data-audio", false);
+    this.toggleAttribute("data-paused", false);
     this.#showViewers(null);
   }
 
@@ -177,7 +184,7 @@ export class DistributaryPlayer extends HTMLElement {
       });
     };
     pass("statechange", (state) => this.#showState(state));
-    pass("stats", () => this.#showStats());
+    pass("stats", (stats) => this.#onStats(stats));
     pass("data", () => {});
     pass("event", (event) => this.#onEvent(event));
     return player;
@@ -186,15 +193,18 @@ export class DistributaryPlayer extends HTMLElement {
   /** Shows an event of the gateway. */
   #onEvent({ kind, data }) {
     if (kind === "viewercount") this.#showViewers(data.viewercount);
-    else if (kind === "notice") this.notice = data.notice;
-    else if (kind === "inactive") this.notice = "";
+  }
+
+  #onStats({ hasAudio }) {
+    this.toggleAttribute("data-audio", hasAudio);
+    this.#showStats();
   }
 
   #showViewers(count) {
     this.#viewers = count;
     const shown = this.#part("viewers");
     shown.hidden = count === null;
-    shown.textContent = count === null ? "" : `${count} watching`;
+    shown.querySelector("span").textContent = count === null ? "" : COUNT.format(count);
   }
 
   /** Plays the new `src`, if any. */
@@ -204,65 +214,14 @@ export class DistributaryPlayer extends HTMLElement {
     if (isPlaying || this.hasAttribute("autoplay")) this.play();
   }
 
-  #listen() {
-    const on = (name, act) => this.#part(name).addEventListener("click", act);
-    on("play", () => {
-      this.play();
-      this.focus();
-    });
-    on("mute", () => this.#toggleMuted());
-    on("stats", () => this.toggleAttribute("stats"));
-    on("pip", () => this.togglePictureInPicture().catch(() => {}));
-    on("full", () => this.toggleFullscreen().catch(() => {}));
-    this.#part("volume").addEventListener("input", ({ target }) => {
-      this.volume = target.value;
-    });
-    this.video.addEventListener("volumechange", () => this.#showVolume());
-    this.video.addEventListener("dblclick", () => this.toggleFullscreen().catch(() => {}));
-    this.addEventListener("keydown", (event) => this.#onKey(event));
-  }
-
-  #onKey(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const isSlider = event.composedPath()[0] === this.#part("volume");
-    const act = {
-      m: () => this.#toggleMuted(),
-      f: () => this.toggleFullscreen(),
-      i: () => this.toggleAttribute("stats"),
-      p: () => this.togglePictureInPicture(),
-      ArrowUp: isSlider ? null : () => this.#changeVolume(VOLUME_STEP),
-      ArrowDown: isSlider ? null : () => this.#changeVolume(-VOLUME_STEP),
-    }[event.key];
-    if (!act || this.dataset.state === "stopped") return;
-    event.preventDefault();
-    Promise.resolve(act()).catch(() => {});
-  }
-
-  #changeVolume(step) {
-    this.volume += step;
-    this.muted = this.volume === 0;
-  }
-
-  #toggleMuted() {
-    this.muted = !this.muted;
-    if (!this.muted && this.volume === 0) this.volume = 1;
-  }
-
   #showState({ state, text }) {
     // Screen readers announce changes of the state, not every second that passes.
     if (this.dataset.state !== state) this.#root.querySelector("[role=status]").textContent = text;
+    if (this.dataset.state !== state) this.#controls.idle.wake();
     this.dataset.state = state;
     this.#part("words").textContent = text;
-    if (state !== "live" && state !== "stalled") this.#showStats();
-  }
-
-  #showVolume() {
-    const { muted, volume } = this.video;
-    const button = this.#part("mute");
-    button.toggleAttribute("data-muted", muted);
-    button.querySelector("span").textContent = muted ? "Unmute" : "Mute";
-    button.title = `${muted ? "Unmute" : "Mute"} (m)`;
-    this.#part("volume").value = volume;
+    this.#part("lock").hidden = state !== "locked";
+    if (state !== "live") this.#showStats();
   }
 
   #showStats() {
@@ -273,8 +232,12 @@ export class DistributaryPlayer extends HTMLElement {
     const wasHidden = list.hidden;
     list.hidden = !isWanted || stats === null;
     const now = performance.now();
-    if (list.hidden || (!wasHidden && now - this.#statsAt < STATS_INTERVAL)) return;
+    const isDue = now - this.#statsAt >= STATS_INTERVAL || (wasHidden && !list.hidden);
+    if (stats === null || !isDue) return;
     this.#statsAt = now;
+    const latency = latencyOf(stats);
+    if (this.state.state === "live" && latency) this.#part("words").textContent = `Live · ${latency}`;
+    if (list.hidden) return;
     list.replaceChildren(
       ...rowsOf(stats).flatMap(({ name, value, minor }) =>
         [["dt", name], ["dd", value]].map(([tag, text]) => {
@@ -285,11 +248,6 @@ export class DistributaryPlayer extends HTMLElement {
         }),
       ),
     );
-  }
-
-  #showFullscreen() {
-    const isFull = document.fullscreenElement === this;
-    this.#part("full").setAttribute("aria-label", isFull ? "Exit fullscreen" : "Fullscreen");
   }
 
   #showLabel() {

@@ -78,6 +78,7 @@ function select(name) {
   if (player === null) {
     player = document.createElement("distributary-player");
     player.toggleAttribute("muted", true);
+    player.toggleAttribute("remember", true);
     player.toggleAttribute("autoplay", true);
     // For the browser's console: `await player.player.getStats()`.
     globalThis.player = player;

@@ -2,7 +2,7 @@
 
 import { takePrepared } from "./prepared.js";
 import { measure } from "./stats.js";
-import { PlayError, Session } from "./session.js";
+import { PlayError, Session, missingSupport } from "./session.js";
 
 /** Milliseconds between two checks of the statistics: before the first media, and after it. */
 const WATCH_INTERVALS = { start: 50, live: 500 };
@@ -37,20 +37,25 @@ const BACKOFF = [1, 2, 4, 8, 10];
  * Plays one stream into a video element. It connects, monitors the media, and reconnects when the
  * stream is not live yet, ends or falls silent.
  *
- * Fires `statechange`, whose `detail` is `{ state, text }`:
+ * Fires `statechange`, whose `detail` is `{ state, text, reason }`:
  *
  * - `connecting`: an offer is sent, or the first media is awaited;
  * - `live`: video frames (or audio packets) arrive;
  * - `stalled`: connected, but nothing arrives;
- * - `waiting`: the stream is not live; the player retries soon;
- * - `retrying`: an error, described in `text`; the player retries soon;
+ * - `waiting`: the stream has not begun;
+ * - `ended`: the stream was live, and has ended;
+ * - `locked`: the stream needs a token, or another one;
+ * - `unsupported`: this browser cannot play the stream;
+ * - `retrying`: another error;
  * - `stopped`: after `stop()`.
+ *
+ * `text` is for viewers. From `waiting` on, the player retries by itself, and `reason` has the error
+ * in the gateway's words, if there is one.
  *
  * Fires `stats` about twice a second while media arrives, with the stats of `stats.js` as `detail`;
  * `data`, with the message as `detail`, if the option `data` is set; and `event`, with an event of
  * the gateway as `detail` (`{ kind, data }`), if the option `events` is set: `active`, `inactive`,
- * `viewercount` (`{ viewercount }`), `reconnect` and `notice` (`{ notice }`, why viewers do not get
- * the stream as published).
+ * `viewercount` (`{ viewercount }`), `reconnect` and `notice` (`{ notice }`, advice for the publisher).
  */
 export class Player extends EventTarget {
   #video;
@@ -62,6 +67,7 @@ export class Player extends EventTarget {
   #timer = null;
   #failures = 0;
   #wasLive = false;
+  #isPaused = false;
   /** Form in which a stream with B-frames is requested; `null` lets the gateway choose. */
   #bFrames = null;
   #stats = null;
@@ -69,7 +75,7 @@ export class Player extends EventTarget {
   #isInactive = false;
   /** The session that the gateway has asked to leave. */
   #leaving = null;
-  #state = { state: "stopped", text: "Stopped" };
+  #state = { state: "stopped", text: "Stopped", reason: null };
 
   /**
    * @param {HTMLVideoElement} video plays the stream
@@ -92,7 +98,7 @@ export class Player extends EventTarget {
     this.#iceServers = iceServers;
   }
 
-  /** The state of the player: `{ state, text }`. */
+  /** The state of the player: `{ state, text, reason }`. */
   get state() {
     return this.#state;
   }
@@ -107,6 +113,23 @@ export class Player extends EventTarget {
     return this.#session ? this.#session.getStats() : null;
   }
 
+  /** Whether the viewer has paused. */
+  get paused() {
+    return this.#isPaused;
+  }
+
+  /** Pauses the video. The session goes on. */
+  pause() {
+    this.#isPaused = true;
+    this.#video.pause();
+  }
+
+  /** Plays on after `pause()`, with what is live now. */
+  resume() {
+    this.#isPaused = false;
+    if (this.#session) this.#play();
+  }
+
   /** Starts to play, or retries at once. Does nothing during a session. */
   start() {
     if (this.#session) return;
@@ -119,16 +142,20 @@ export class Player extends EventTarget {
     clearTimeout(this.#timer);
     this.#endSession();
     this.#failures = 0;
+    this.#isPaused = false;
     this.#enter("stopped", "Stopped");
   }
 
   async #connect() {
+    const missing = missingSupport();
+    if (missing) return this.#enter("unsupported", missing);
     const session = this.#newSession(this.#endpoint);
     this.#session = session;
     if (this.#isShown(session)) {
       this.#enter("live", "Live");
-    } else if (!this.#wasLive || this.#failures > 0) {
-      this.#enter("connecting", this.#connectingText());
+    } else if (this.#state.state === "stopped") {
+      // Other states stay until the attempt has succeeded, so that nothing flickers.
+      this.#enter("connecting", "Connecting…");
     }
     try {
       await session.open();
@@ -220,13 +247,8 @@ export class Player extends EventTarget {
     return isNew ? DIRECT_TIMEOUT : CONNECT_TIMEOUT;
   }
 
-  #connectingText() {
-    const { state, text } = this.#state;
-    // The text stays while waiting, so that it does not flicker at each attempt.
-    return state === "waiting" || state === "retrying" ? text : "Connecting…";
-  }
-
   async #play() {
+    if (this.#isPaused) return;
     try {
       await this.#video.play();
     } catch (error) {
@@ -243,7 +265,7 @@ export class Player extends EventTarget {
     this.#timer = setTimeout(async () => {
       const report = await session.getStats();
       if (this.#session !== session) return;
-      progress.update(report, performance.now());
+      progress.update(report, performance.now(), this.#isPaused);
       const problem = this.#judge(session, progress);
       if (problem) return this.#retry(problem);
       if (progress.started) {
@@ -257,32 +279,27 @@ export class Player extends EventTarget {
   /** Shows the state of a session. Returns an error if the session has to be given up. */
   #judge(session, progress) {
     const { silent, frozen, timeout } = progress;
-    const seconds = (millis) => Math.round(millis / 1000);
-    if (session.lost) return new PlayError("Connection lost, reconnecting…");
+    if (session.lost) return new PlayError("reconnecting", "the connection is lost");
     if (progress.isRefused && !this.#bFrames) return this.#askForKeyframes();
     if (this.#isInactive && session.connected && silent >= WATCH_INTERVALS.live) {
       // The session outlives the publisher, for as long as the gateway keeps it.
-      this.#enter("waiting", ENDED);
+      this.#enter("ended", ENDED);
       return null;
     }
     if (!progress.started) {
       if (silent < timeout) return null;
-      const error = new PlayError(
-        `No media within ${seconds(timeout)} s: the network may block it. Trying again…`,
-      );
+      const error = new PlayError("blocked", `no media within ${timeout} ms`);
       if (timeout === DIRECT_TIMEOUT) error.pause = 0;
       return error;
     }
     if (silent >= (session.connected ? SILENCE_CONNECTED : SILENCE_CUT)) {
-      return new PlayError(`No media for ${seconds(silent)} s, reconnecting…`);
+      return new PlayError("reconnecting", `no media for ${silent.toFixed()} ms`);
     }
     if (frozen >= FREEZE_DEAD) {
-      return new PlayError(`No new frame for ${seconds(frozen)} s, reconnecting…`);
+      return new PlayError("reconnecting", `no new frame for ${frozen.toFixed()} ms`);
     }
-    if (silent >= SILENCE_NOTICED) {
-      this.#enter("stalled", `No media for ${seconds(silent)} s`);
-    } else if (frozen >= SILENCE_NOTICED) {
-      this.#enter("stalled", `No new frame for ${seconds(frozen)} s`);
+    if (silent >= SILENCE_NOTICED || frozen >= SILENCE_NOTICED) {
+      this.#enter("stalled", "Reconnecting…");
     } else {
       this.#failures = 0;
       this.#wasLive = true;
@@ -297,26 +314,25 @@ export class Player extends EventTarget {
    */
   #askForKeyframes() {
     this.#bFrames = "keyframes";
-    const error = new PlayError(
-      "This browser cannot decode the frames of this stream in order. Switching to keyframes only…",
-    );
+    const error = new PlayError("reconnecting", "the browser does not reorder frames");
     error.pause = 0;
     return error;
   }
 
   /** Gives the session up and schedules the next attempt. */
   #retry(error) {
+    // The gateway ends the session some time after its publisher.
+    const isOver = this.#isInactive && error.status === null;
     this.#endSession();
     const backoff = BACKOFF[Math.min(this.#failures, BACKOFF.length - 1)];
     this.#failures += 1;
     const pause = error.pause ?? backoff;
-    if (error.status === 409) {
-      const text = this.#wasLive
-        ? ENDED
-        : "The stream is not live yet. Trying again…";
-      this.#enter("waiting", text);
+    if (error.status === 409 || isOver) {
+      this.#enter(...(this.#wasLive ? ["ended", ENDED] : ["waiting", WAITING]));
+    } else if (error instanceof PlayError) {
+      this.#enter(error.state, error.text, error.message);
     } else {
-      this.#enter("retrying", error instanceof PlayError ? error.message : describe(error));
+      this.#enter("retrying", "No connection to the stream. Trying again…", error.message);
     }
     // Spread out, so that a thousand pages do not retry at the same time.
     const millis = pause * 1000 * (1 + Math.random() / 5);
@@ -331,9 +347,9 @@ export class Player extends EventTarget {
     this.#stats = null;
   }
 
-  #enter(state, text) {
+  #enter(state, text, reason = null) {
     if (this.#state.state === state && this.#state.text === text) return;
-    this.#state = { state, text };
+    this.#state = { state, text, reason };
     this.#fire("statechange", this.#state);
   }
 
@@ -343,7 +359,9 @@ export class Player extends EventTarget {
 }
 
 /** Text for a stream that was live before. */
-const ENDED = "The stream has ended. Waiting for it to return…";
+const ENDED = "The stream has ended.";
+/** Text for a stream that was not. */
+const WAITING = "Waiting for the stream to begin…";
 
 /** Tracks what has arrived, and for how long nothing has. */
 class Progress {
@@ -353,7 +371,7 @@ class Progress {
   timeout;
   /** Milliseconds since the last packet. */
   silent = 0;
-  /** Milliseconds since the last new frame; 0 without video and while the page is hidden. */
+  /** Milliseconds since the last new frame; 0 without video, in a pause, and in a hidden page. */
   frozen = 0;
   /** Whether the decoder appears unable to decode the stream. */
   isRefused = false;
@@ -368,11 +386,11 @@ class Progress {
     this.timeout = timeout;
   }
 
-  update(report, now) {
+  update(report, now, isPaused) {
     const { packets, frames, requests, hasVideo } = totals(report);
     if (packets !== this.#packets) this.#packetsAt = now;
-    // Browsers may stop decoding in a hidden page.
-    if (frames !== this.#frames || !hasVideo || document.hidden) {
+    // Browsers may stop decoding what they do not show.
+    if (frames !== this.#frames || !hasVideo || isPaused || document.hidden) {
       this.#framesAt = now;
       this.#requests = requests;
     }
@@ -396,12 +414,4 @@ function totals(report) {
     sum.hasVideo ||= stats.kind === "video" && stats.packetsReceived > 0;
   }
   return sum;
-}
-
-/** Returns a text for an error that is not a response of the gateway. */
-function describe(error) {
-  if (error.name === "AbortError" || error instanceof TypeError) {
-    return "The gateway does not respond. Trying again…";
-  }
-  return `${error.message}. Trying again…`;
 }

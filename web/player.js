@@ -9,24 +9,23 @@
  * ```
  *
  * | attribute | |
- *
- * | attribute | |
  * |---|---|
  * | `src` | URL of the WHEP endpoint; can be changed at any time |
  * | `autoplay` | plays at once; otherwise a button or `play()` starts playback |
  * | `muted` | starts muted, as browsers require for autoplay |
+ * | `remember` | starts with the volume and muting that the viewer chose last on this site |
  * | `token` | sent to the endpoint as a bearer token |
  * | `stats` | shows stats of the connection |
  * | `controls="none"` | shows no buttons |
  * | `label` | name of the stream, for screen readers |
- * | `events` | listens to events of the gateway: number of viewers, end of the stream, advice |
+ * | `events` | listens to events of the gateway: number of viewers, end of the stream |
  * | `data` | opens a data channel for messages of the publisher (metadata, cue points) |
  *
  * Properties: `state`, `stats`, `viewers` (their number, or `null`), `muted`, `volume` (0 to 1),
  * `notice` (a message over the video), `video` (the video element), `player`. Methods: `play()`,
- * `stop()`, `toggleFullscreen()`, `togglePictureInPicture()`. Events: `statechange`, `stats`, `data`
- * and `event`, as those of `Player`. Keys: `m` mute, arrows volume, `f` full screen, `p`
- * picture-in-picture, `i` stats. Style: the CSS properties `--player-accent`,
+ * `pause()`, `stop()`, `toggleFullscreen()`, `togglePictureInPicture()`. Events: `statechange`, `stats`, `data`
+ * and `event`, as those of `Player`. Keys: `k` or space pause, `m` mute, arrows volume, `f` full
+ * screen, `p` picture-in-picture, `i` stats. Style: the CSS properties `--player-accent`,
  * `--player-background`, `--player-radius`.
  *
  * **As a class**, for a page with its own video element and buttons:

@@ -121,7 +121,7 @@ export class Session {
       if (response.redirected && response.status === 401 && this.#token) {
         response = await this.#post(response.url, offer);
       }
-      if (response.status !== 201) throw await PlayError.from(response);
+      if (response.status !== 201) throw await PlayError.from(response, this.#isKeySent());
       // After a redirect, the session is at the origin of the response.
       this.#location = new URL(response.headers.get("Location"), response.url);
       const link = response.headers.get("Link") ?? "";
@@ -186,6 +186,10 @@ export class Session {
     this.#location = null;
   }
 
+  #isKeySent() {
+    return this.#token !== null || new URL(this.#endpoint).searchParams.has("token");
+  }
+
   #authorization() {
     return this.#token ? { Authorization: `Bearer ${this.#token}` } : {};
   }
@@ -229,31 +233,67 @@ export function iceServersOf(link) {
   return servers;
 }
 
-/** An error that prevents playback, with a message for the viewer. */
+/** An error that prevents playback. Its message is for the log, its text for the viewer. */
 export class PlayError extends Error {
+  /** State of the player after this error. */
+  state;
+  /** Message for the viewer. */
+  text;
   /** HTTP status of the response, if there was one. */
   status = null;
   /** Seconds until a retry makes sense, if known. */
   pause = null;
 
-  static async from(response) {
+  /** Creates an error of a kind of `KINDS`. */
+  constructor(kind, message) {
+    super(message);
+    [this.state, this.text] = KINDS[kind];
+  }
+
+  /** Creates the error for a response; `isKeySent` if the request had a token. */
+  static async from(response, isKeySent) {
     const detail = await problemDetail(response);
-    const error = new PlayError(`${WORDS[response.status] ?? "The gateway refuses"}: ${detail}`);
+    const kind = response.status === 401 && isKeySent ? "wrongKey" : (STATUSES[response.status] ?? "busy");
+    const error = new PlayError(kind, `${response.status}: ${detail}`);
     error.status = response.status;
     error.pause = retryAfter(response) ?? (response.status < 500 ? HOPELESS_PAUSE : null);
     return error;
   }
 }
 
-const WORDS = {
-  401: "This stream requires a password or token",
-  403: "You are not allowed to watch this stream here",
-  404: "There is no such stream",
-  406: "This browser cannot play the stream",
-  422: "This browser cannot play the stream",
-  429: "Too many attempts",
-  503: "The gateway is full",
+/** State and text of each kind of error. */
+const KINDS = {
+  reconnecting: ["retrying", "Reconnecting…"],
+  blocked: ["retrying", "No video arrives: your network may block it. Trying again…"],
+  busy: ["retrying", "The stream cannot be played right now. Trying again…"],
+  full: ["retrying", "There is no free place right now. Trying again…"],
+  often: ["retrying", "Too many attempts. Trying again in a while…"],
+  forbidden: ["retrying", "You are not allowed to watch this stream here."],
+  unknown: ["retrying", "There is no such stream."],
+  key: ["locked", "This stream needs a password or key."],
+  wrongKey: ["locked", "This password or key is wrong, or no longer valid."],
+  unsupported: [
+    "unsupported",
+    "This browser cannot play this stream. Chrome, Edge, Safari and Firefox can, in their current versions.",
+  ],
 };
+
+/** Kinds of errors by status. */
+const STATUSES = {
+  401: "key",
+  403: "forbidden",
+  404: "unknown",
+  406: "unsupported",
+  422: "unsupported",
+  429: "often",
+  503: "full",
+};
+
+/** Returns why this browser can play no stream at all; `null` if it may. */
+export function missingSupport() {
+  if (globalThis.RTCPeerConnection) return null;
+  return "This browser has no WebRTC, or it is switched off. Chrome, Edge, Safari and Firefox have it.";
+}
 
 /** Returns the `detail` of a problem document (RFC 9457), or the status. */
 async function problemDetail(response) {

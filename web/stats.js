@@ -17,7 +17,7 @@ const WINDOW = 2_000;
  * - `frameRate`: video frames per second;
  * - `loss`: percentage of packets lost over the last seconds, without those repaired by
  *   retransmission;
- * - `width`, `height`, `codecs`: of the decoded media;
+ * - `width`, `height`, `codecs`: of the decoded media; `hasAudio`: whether audio has arrived;
  * - `roundTrip`, `buffer`: milliseconds, of the path and in the jitter buffer;
  * - `freezes`, `dropped`: number of freezes, and of frames not shown, since the beginning;
  * - `path`: `UDP`, `TCP` or `relay`.
@@ -39,6 +39,7 @@ export function measure(report, capturedAt, before) {
     width: video?.frameWidth ?? null,
     height: video?.frameHeight ?? null,
     codecs: [video, audio].map((one) => codecOf(one, report)).filter(Boolean),
+    hasAudio: (audio?.packetsReceived ?? 0) > 0,
     roundTrip,
     freezes: video?.freezeCount ?? null,
     dropped: video?.framesDropped ?? null,

@@ -16,6 +16,7 @@ const isOn = (name) => !["0", "false", "no"].includes(query.get(name));
 const player = document.querySelector("distributary-player");
 player.setAttribute("label", stream);
 player.toggleAttribute("muted", isOn("muted"));
+player.toggleAttribute("remember", !query.has("muted"));
 player.toggleAttribute("autoplay", isOn("autoplay"));
 player.toggleAttribute("events", isOn("events"));
 player.toggleAttribute("stats", query.has("stats") && isOn("stats"));

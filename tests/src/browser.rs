@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::ffmpeg::tool_folder;
 use crate::process::Process;
 use crate::report::VideoReport;
 use crate::wait::{Deadline, TIMEOUT, eventually, pause};
@@ -86,6 +87,18 @@ impl Browser {
         };
         let added = self.client.issue_cmd(inject).await;
         added.expect("a script can be added to all pages");
+    }
+
+    /// Makes the checks of accessibility available in all pages that are opened from now on.
+    /// `cargo xtask test` has downloaded them.
+    ///
+    /// # Panics
+    /// When they are missing, or the browser does not take them.
+    pub async fn load_axe(&self) {
+        let path = tool_folder("npm").join("axe-core/package/axe.min.js");
+        let axe = fs::read_to_string(&path);
+        let axe = axe.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        self.run_in_all_pages(&axe).await;
     }
 
     /// Opens a page and waits until it is loaded.
@@ -235,13 +248,21 @@ impl Browser {
         }
     }
 
-    /// Presses a key.
+    /// Presses a key: a character, `Tab` or `Enter`.
     ///
     /// # Panics
     /// When the browser does not take it.
     pub async fn press(&self, key: &str) {
+        let (text, code) = match key {
+            "Tab" => ("", 9),
+            "Enter" => ("\r", 13),
+            " " => (" ", 32),
+            character => (character, 0),
+        };
         for kind in ["keyDown", "keyUp"] {
-            let parameters = json!({ "type": kind, "key": key, "text": key });
+            let parameters = json!({
+                "type": kind, "key": key, "text": text, "windowsVirtualKeyCode": code,
+            });
             let command = DevToolsCommand {
                 command: "Input.dispatchKeyEvent",
                 parameters,

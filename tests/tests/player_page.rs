@@ -20,7 +20,7 @@ async fn player_waits_for_its_stream_and_recovers_after_a_publisher_restart() {
     browser.open(&gateway.page_url("live/test")).await;
     wait_for_state(&browser, "waiting").await;
     let words = browser.text(".words").await;
-    assert!(words.to_lowercase().contains("not live"), "{words}");
+    assert!(words.contains("Waiting for the stream"), "{words}");
     browser.screenshot("player_waiting").await;
 
     let publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
@@ -178,7 +178,7 @@ async fn another_site_embeds_the_player_as_module_and_iframe_with_stats() {
     let _: String = browser.evaluate(&script).await;
     wait_for_state(&browser, "retrying").await;
     let words = browser.text(".words").await;
-    assert_eq!(words, "The gateway does not respond. Trying again…");
+    assert_eq!(words, "No connection to the stream. Trying again…");
 }
 
 #[tokio::test]
@@ -213,8 +213,9 @@ async fn page_follows_redirects_and_shows_events() {
     browser.click(".pip").await;
 
     publisher.stop();
-    wait_for_state(&browser, "waiting").await;
+    wait_for_state(&browser, "ended").await;
     wait_for_text(&browser, ".words", "has ended").await;
+    browser.screenshot("player_ended").await;
     let seen = browser.report("video").await;
     let seen = seen.expect("the video is there").counters.len();
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));

@@ -57,7 +57,7 @@ const PLACEHOLDERS: [&str; 3] = ["{before}", "{after}", "{offer}"];
 const ROOT: &str = "{root}";
 
 /// The files under `/assets/`.
-const ASSETS: [(&str, Asset); 21] = [
+const ASSETS: [(&str, Asset); 24] = [
     script!("player.js"),
     script!("playback.js"),
     script!("session.js"),
@@ -66,6 +66,9 @@ const ASSETS: [(&str, Asset); 21] = [
     script!("stats.js"),
     script!("element.js"),
     script!("element-markup.js"),
+    script!("controls.js"),
+    script!("idle.js"),
+    script!("preferences.js"),
     script!("element-style.js"),
     script!("path.js"),
     script!("words.js"),

@@ -1,4 +1,4 @@
-//! Players from npm for the tests, unpacked below the build folder. Nothing of them is run outside
+//! Players and checks from npm for the tests, unpacked below the build folder. Nothing of them is run outside
 //! the browser.
 
 use std::io;
@@ -16,7 +16,7 @@ struct Package {
 
 /// The fetched packages. Versions and digests are fixed, so that a failing test means a fault of
 /// the gateway.
-const PACKAGES: [Package; 4] = [
+const PACKAGES: [Package; 5] = [
     // The client of the author of the WHEP draft.
     Package {
         name: "@binbat/whip-whep",
@@ -34,6 +34,12 @@ const PACKAGES: [Package; 4] = [
         name: "mediamtx-webrtc-react",
         version: "0.1.0",
         integrity: "sha512-DtogbaPS+Or2rMm1Lt4lniujL5kQSZX1slql6OZ9gi2ijTvRMUYG+H63hqbaYKhLDS1rknv7qLcml2/PvSiUQg==",
+    },
+    // The checks of accessibility, which run in the pages.
+    Package {
+        name: "axe-core",
+        version: "4.14.1",
+        integrity: "sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
     },
     // What that of Eyevinn is made with.
     Package {

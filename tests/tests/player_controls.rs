@@ -1,0 +1,203 @@
+//! The player's controls and words, and the accessibility of the pages.
+
+use distributary_tests::browser::Browser;
+use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
+use distributary_tests::gateway::Gateway;
+use distributary_tests::wait::eventually;
+
+/// Name of the control that has the focus; the player itself is `player`.
+const FOCUS: &str =
+    "document.activeElement === player ? (player.shadowRoot.activeElement?.className ?? 'player')
+      : document.activeElement.className";
+
+async fn is(browser: &Browser, expression: &str) {
+    eventually(expression, async || {
+        browser.evaluate::<bool>(expression).await.then_some(())
+    })
+    .await;
+}
+
+/// Opens the page of a live stream, and waits until all controls are there.
+async fn live(path: &str) -> (Gateway, Publisher, Browser) {
+    let gateway = Gateway::start();
+    let clip = Clip::with_gop(FRAME_RATE);
+    let publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let browser = Browser::start().await;
+    browser.load_axe().await;
+    browser.open(&gateway.page_url(path)).await;
+    is(&browser, "globalThis.player?.dataset.state === 'live'").await;
+    is(&browser, "player.hasAttribute('data-audio')").await;
+    (gateway, publisher, browser)
+}
+
+#[tokio::test]
+async fn every_control_is_reached_by_tab_and_used_by_keys() {
+    let (_gateway, _publisher, browser) = live("live/test").await;
+    let mut reached = Vec::new();
+    while reached.len() < 10 && reached.last().is_none_or(|name| name != "full") {
+        browser.press("Tab").await;
+        reached.push(browser.evaluate::<String>(FOCUS).await);
+    }
+    let expected = ["brand", "player", "pause", "mute", "stats", "pip", "full"];
+    assert_eq!(reached, expected);
+
+    let focus = async |name: &str| {
+        let script = format!("player.shadowRoot.querySelector('.{name}').focus()");
+        let _: () = browser.evaluate(&script).await;
+    };
+    focus("mute").await;
+    browser.press("Enter").await;
+    is(&browser, "!player.muted").await;
+    browser.press("Tab").await;
+    assert_eq!(browser.evaluate::<String>(FOCUS).await, "volume");
+    focus("stats").await;
+    browser.press(" ").await;
+    is(&browser, "player.hasAttribute('stats')").await;
+    for (key, effect) in [
+        ("i", "!player.hasAttribute('stats')"),
+        ("m", "player.muted"),
+        ("k", "player.video.paused"),
+        ("k", "!player.video.paused"),
+        (
+            "f",
+            "document.fullscreenElement === player && player.hasAttribute('data-full')",
+        ),
+        (
+            "f",
+            "document.fullscreenElement === null && !player.hasAttribute('data-full')",
+        ),
+    ] {
+        browser.press(key).await;
+        is(&browser, effect).await;
+    }
+    let _: () = browser.evaluate("player.focus()").await;
+    browser.press(" ").await;
+    is(&browser, "player.video.paused").await;
+}
+
+#[tokio::test]
+async fn pause_keeps_the_session_and_volume_is_remembered() {
+    let (gateway, _publisher, browser) = live("live/test").await;
+    browser.click(".pause").await;
+    is(
+        &browser,
+        "player.video.paused && player.hasAttribute('data-paused')",
+    )
+    .await;
+    browser.screenshot("player_paused").await;
+    let report = browser.report("video").await.expect("the video is there");
+    let seen = report.counters.len();
+    browser.click(".play").await;
+    let report = browser
+        .wait_for("video", "frames", |report| {
+            report.counters.len() > seen + 10
+        })
+        .await;
+    assert_eq!(report.peers, 1, "it is the same session");
+
+    browser.click(".mute").await;
+    is(&browser, "!player.muted").await;
+    browser
+        .open(&gateway.page_url("live/test?autoplay=0"))
+        .await;
+    is(&browser, "!player.muted").await;
+    let page = gateway.page_url("live/test?autoplay=0&muted=1");
+    browser.open(&page).await;
+    is(&browser, "player.muted").await;
+}
+
+#[tokio::test]
+async fn controls_hide_without_input_and_fit_a_small_phone() {
+    let (_gateway, _publisher, browser) = live("live/test").await;
+    browser.look(320, 568, false).await;
+    let is_cut = "[...player.shadowRoot.querySelectorAll('.bar > *')].some((part) => {
+        const [inner, outer] = [part, player].map((one) => one.getBoundingClientRect());
+        return inner.right > outer.right || part.scrollWidth > part.clientWidth + 1;
+    })";
+    is(
+        &browser,
+        "!player.shadowRoot.querySelector('.viewers').hidden",
+    )
+    .await;
+    assert!(!browser.evaluate::<bool>(is_cut).await);
+    browser.screenshot("player_live_small_phone").await;
+    let opacity = "getComputedStyle(player.shadowRoot.querySelector('.bar')).opacity";
+    assert!(browser.evaluate::<bool>("player.muted").await);
+    is(&browser, &format!("{opacity} === '0'")).await;
+    is(&browser, "getComputedStyle(player).cursor === 'none'").await;
+    let _: () = browser.evaluate("player.focus()").await;
+    browser.press("Tab").await;
+    is(&browser, &format!("{opacity} === '1'")).await;
+}
+
+#[tokio::test]
+async fn viewer_enters_a_key_and_reads_no_words_for_experts() {
+    let gateway = Gateway::start_configured(
+        "[auth]\nplay = \"keys\"\n[[auth.key]]\nmatch = \"live/*\"\nplay = [\"guest\"]\n",
+    );
+    let clip = Clip::with_gop(FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let browser = Browser::start().await;
+    browser.load_axe().await;
+    browser.open(&gateway.page_url("live/test")).await;
+    is(&browser, "globalThis.player?.dataset.state === 'locked'").await;
+    let words = browser.text(".words").await;
+    assert_eq!(words, "This stream needs a password or key.");
+    browser.look(320, 568, true).await;
+    browser.screenshot("player_locked_phone_dark").await;
+    assert_accessible(&browser, "player, locked").await;
+    for (key, state) in [("mf", "locked"), ("guest", "live")] {
+        let empty = "(player.shadowRoot.querySelector('.key').value = '',
+            player.shadowRoot.querySelector('.key').focus())";
+        let _: () = browser.evaluate(empty).await;
+        for letter in key.split("").filter(|letter| !letter.is_empty()) {
+            browser.press(letter).await;
+        }
+        browser.press("Enter").await;
+        is(
+            &browser,
+            &format!("player.getAttribute('token') === '{key}'"),
+        )
+        .await;
+        let wrong = "player.state.text.includes('wrong')";
+        let reached = format!("player.dataset.state === '{state}'");
+        is(&browser, if state == "locked" { wrong } else { &reached }).await;
+    }
+}
+
+#[tokio::test]
+async fn browser_without_webrtc_hears_which_browsers_can() {
+    let gateway = Gateway::start();
+    let browser = Browser::start_with("delete window.RTCPeerConnection;").await;
+    browser.open(&gateway.page_url("live/test")).await;
+    is(&browser, "player.dataset.state === 'unsupported'").await;
+    is(&browser, "player.state.text.includes('Firefox')").await;
+}
+
+#[tokio::test]
+async fn pages_pass_the_accessibility_checks_of_axe() {
+    let (gateway, _publisher, browser) = live("live/test").await;
+    assert_accessible(&browser, "player").await;
+    browser.open(&gateway.page_url("")).await;
+    is(&browser, "globalThis.player?.dataset.state === 'live'").await;
+    assert_accessible(&browser, "front page").await;
+    browser.open(&gateway.admin_url()).await;
+    is(&browser, "document.body.innerText.includes('live/test')").await;
+    assert_accessible(&browser, "dashboard").await;
+}
+
+/// Runs axe in the page, in both color schemes.
+async fn assert_accessible(browser: &Browser, page: &str) {
+    for is_dark in [false, true] {
+        browser.look(1000, 800, is_dark).await;
+        let found: Vec<String> = browser
+            .evaluate(
+                "axe.run().then(({ violations }) => violations.flatMap(({ id, nodes }) =>
+                   nodes.map(({ target, failureSummary }) => `${id} ${target}: ${failureSummary}`)))",
+            )
+            .await;
+        assert!(found.is_empty(), "{page}, dark: {is_dark}: {found:#?}");
+    }
+}
