@@ -1,26 +1,53 @@
 //! The certificates of the TLS listeners.
 
-use distributary_tls::{TlsIdentity, TlsListener};
+use std::time::SystemTime;
+
+use distributary_tls::{TlsError, TlsIdentity, TlsListener};
 
 use crate::config::Config;
 use crate::error::{Listener, StartError};
 
 /// Returns every reason why a certificate cannot be used.
 pub(crate) fn check(config: &Config) -> Vec<StartError> {
+    let mut errors = Vec::new();
+    for (listener, result) in checked(config) {
+        let found = result.err().into_iter().flatten();
+        errors.extend(found.map(|source| StartError::Tls { listener, source }));
+    }
+    errors
+}
+
+/// Returns what clients may refuse now or soon, such as a certificate that expires.
+pub(crate) fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (listener, result) in checked(config) {
+        let found = result.into_iter().flatten();
+        warnings.extend(found.map(|warning| format!("{listener}: {warning}")));
+    }
+    warnings
+}
+
+/// Checks the certificates of each TLS listener that is on.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "certificates are checked against the wall clock"
+)]
+fn checked(
+    config: &Config,
+) -> impl Iterator<Item = (Listener, Result<Vec<String>, Vec<TlsError>>)> {
+    let now = SystemTime::now();
     let listeners = [
         (Listener::Rtmps, &config.rtmps),
         (Listener::Https, &config.https),
         (Listener::AdminHttps, &config.admin_https),
     ];
-    listeners
+    let on = listeners
         .into_iter()
-        .filter(|(_, tls)| tls.listen.0.is_some())
-        .filter_map(|(listener, tls)| {
-            let checked = tls.identity().and_then(|identity| identity.check());
-            let source = checked.err()?;
-            Some(StartError::Tls { listener, source })
-        })
-        .collect()
+        .filter(|(_, tls)| tls.listen.0.is_some());
+    on.map(move |(listener, tls)| {
+        let identity = tls.identity().map_err(|error| vec![error]);
+        (listener, identity.and_then(|identity| identity.check(now)))
+    })
 }
 
 /// Returns the certificate of a TLS listener.

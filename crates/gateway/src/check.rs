@@ -26,7 +26,9 @@ pub fn check(config: &Config) -> Vec<StartError> {
 
 /// Returns what works only in part, or not for long.
 pub fn warnings(config: &Config) -> Vec<String> {
-    listeners::warnings(config)
+    let mut warnings = listeners::warnings(config);
+    warnings.extend(certificates::warnings(config));
+    warnings
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Starts and ends all parts together.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use distributary_auth::Authorizer;
@@ -8,7 +9,7 @@ use distributary_egress::engine::{Engine, EngineConfig};
 use distributary_hub::Hub;
 use distributary_net::ListenAddress;
 use distributary_rtmp::{PublishersConfig, PullsConfig, RtmpConfig, RtmpServer, TlsConfig};
-use distributary_tls::{TlsIdentity, TlsListener};
+use distributary_tls::{Certificate, TlsIdentity, TlsListener};
 use distributary_transcode::TranscodeConfig;
 use distributary_whep::admin::{AdminDoor, AdminToken, admin_router};
 use distributary_whep::{
@@ -210,6 +211,13 @@ impl Gateway {
         result
     }
 
+    /// Returns the certificates of all listeners.
+    fn certificates(&self) -> Vec<Arc<Certificate>> {
+        let http = [&self.https, &self.admin_https].into_iter().flatten();
+        let http = http.filter_map(HttpServer::certificate);
+        self.rtmp.certificate().into_iter().chain(http).collect()
+    }
+
     /// Returns the routes of the public and of the admin listener.
     fn routers(&self) -> (Router, Router) {
         let info = ServerInfo {
@@ -230,6 +238,7 @@ impl Gateway {
             engine: self.engine.clone(),
             info,
             admission: self.admission.clone(),
+            certificates: self.certificates(),
             token: self.admin_token.clone(),
         });
         (public, admin)

@@ -61,6 +61,9 @@ impl Reload {
             tracing::error!(%error, "the configuration stays as it was");
             return;
         }
+        for warning in &findings.warnings {
+            tracing::warn!("{warning}");
+        }
         let config = reading.config;
         let change = match self.apply(&config) {
             Ok(change) => change,

@@ -209,6 +209,11 @@ impl Running {
                 let rule = rule.map(|(key, value): (_, Value)| (key.to_owned(), value));
                 Value::Array(vec![Value::Table(rule.into_iter().collect())])
             }
+            "rtmps.sni" | "https.sni" | "admin_https.sni" => {
+                let files = [("certificate", "a.pem".into()), ("key", "b.pem".into())];
+                let files = files.map(|(key, value): (_, Value)| (key.to_owned(), value));
+                Value::Array(vec![Value::Table(files.into_iter().collect())])
+            }
             "publishers.on_duplicate" => "takeover".into(),
             "publishers.swf" => {
                 let swf = [("hash", "5a".repeat(32).into()), ("size", 1000.into())];

@@ -45,7 +45,7 @@ async fn librtmp_plays_over_rtmps_until_the_stream_ends() {
     let server = TestServer::with(RtmpConfig {
         tls: Some(TlsConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
-            identity: TlsIdentity::SelfSigned,
+            identity: TlsIdentity::default(),
         }),
         ..RtmpConfig::default()
     });

@@ -25,7 +25,7 @@ fn server(identity: TlsIdentity) -> TestServer {
 
 #[tokio::test]
 async fn ffmpeg_publishes_over_tls() {
-    let server = server(TlsIdentity::SelfSigned);
+    let server = server(TlsIdentity::default());
     let address = server.tls_address.unwrap();
     let ffmpeg = Ffmpeg::publish(&format!("rtmps://{address}/live/test"), "1");
     let mut watcher = server.watch("live/test").await;
@@ -38,7 +38,7 @@ async fn ffmpeg_publishes_over_tls() {
 #[tokio::test]
 async fn plain_rtmp_on_the_tls_port_is_told_in_the_log() {
     let log = Log::capture();
-    let server = server(TlsIdentity::SelfSigned);
+    let server = server(TlsIdentity::default());
     let mut socket = TcpStream::connect(server.tls_address.unwrap())
         .await
         .unwrap();
@@ -66,7 +66,7 @@ fn write_identity(directory: &Path, name: &str, age: Duration) -> TlsIdentity {
         file.set_modified(SystemTime::now() - age).unwrap();
     }
     let [(certificate, _), (key, _)] = files;
-    TlsIdentity::Files { certificate, key }
+    TlsIdentity::files(certificate, key)
 }
 
 /// The certificate that a client is shown.
@@ -124,10 +124,10 @@ async fn missing_certificate_is_named_in_the_error() {
         listen: "127.0.0.1:0".parse().unwrap(),
         tls: Some(TlsConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
-            identity: TlsIdentity::Files {
-                certificate: "/nowhere/certificate.pem".into(),
-                key: "/nowhere/key.pem".into(),
-            },
+            identity: TlsIdentity::files(
+                "/nowhere/certificate.pem".into(),
+                "/nowhere/key.pem".into(),
+            ),
         }),
         ..RtmpConfig::default()
     };

@@ -61,7 +61,16 @@ fn schema_has_the_keys_that_are_read_and_written() {
     let written = keys(&Table::try_from(Config::default()).unwrap());
     let schema = Config::keys();
     let schema: Vec<_> = schema.iter().map(KeyPath::dotted).collect();
-    let lists = ["pull", "stream", "ice_server", "redirect", "auth.key"];
+    let lists = [
+        "pull",
+        "stream",
+        "ice_server",
+        "redirect",
+        "rtmps.sni",
+        "https.sni",
+        "admin_https.sni",
+        "auth.key",
+    ];
     let values: BTreeSet<_> = schema
         .iter()
         .filter(|key| !lists.contains(&key.as_str()))

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use distributary_hub::Hub;
 use distributary_net::{BindError, Full, Listener, Permit, QuickAck, Quota, limited};
-use distributary_tls::TlsError;
+use distributary_tls::{Certificate, TlsError};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -110,6 +110,11 @@ impl RtmpServer {
     /// Returns the address listened on for RTMPS; `None` when it is off.
     pub fn tls_addr(&self) -> Option<SocketAddr> {
         self.tls.as_ref().map(|(listener, _)| listener.local_addr())
+    }
+
+    /// Returns the certificates of RTMPS; `None` when it is off.
+    pub fn certificate(&self) -> Option<Arc<Certificate>> {
+        self.tls.as_ref().map(|(_, tls)| tls.certificate())
     }
 
     /// Serves until `shutdown` completes, then ends all connections.

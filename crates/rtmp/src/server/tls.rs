@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use distributary_net::QuickAck;
 use distributary_tls::{Certificate, Tickets, TlsError, TlsIdentity, TlsStream};
@@ -40,11 +41,16 @@ impl fmt::Display for AcceptError {
 
 /// The server's side of TLS.
 #[derive(Debug)]
-pub(crate) struct Tls(Certificate);
+pub(crate) struct Tls(Arc<Certificate>);
 
 impl Tls {
     pub(crate) fn new(identity: TlsIdentity) -> Result<Self, TlsError> {
-        Certificate::new("RTMPS", identity, Tickets::None).map(Self)
+        Certificate::new("RTMPS", identity, Tickets::None).map(|new| Self(Arc::new(new)))
+    }
+
+    /// Returns the certificates.
+    pub(crate) fn certificate(&self) -> Arc<Certificate> {
+        Arc::clone(&self.0)
     }
 
     /// Accepts the TLS handshake of a connection.

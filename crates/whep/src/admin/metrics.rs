@@ -20,6 +20,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::certificates::{self, validities};
 use super::join_metrics::JoinMetric;
 use super::watching::{Watching, watching};
 use super::{AdminDoor, now};
@@ -94,6 +95,7 @@ pub(super) async fn metrics(State(door): State<AdminDoor>) -> Response {
     collect_viewers(&watching(&door, None, now()), &mut labels, &mut registry);
     collect_transcoders(door.hub.transcoder_stats(), &mut registry);
     collect_server(&Server::of(&door), &mut registry);
+    certificates::collect(&validities(&door), &mut registry);
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
@@ -495,6 +497,7 @@ mod tests {
             prepared: PreparedStats::default(),
         };
         collect_server(&server, &mut registry);
+        certificates::collect(&[("/tls.pem".into(), 1)], &mut registry);
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         let series = text.lines().filter(|line| !line.starts_with('#'));

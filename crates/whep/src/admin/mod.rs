@@ -18,6 +18,7 @@
 //! Pages of other origins cannot use it: no CORS header is sent. See [`AdminDoor::token`] for
 //! access.
 
+mod certificates;
 mod control;
 mod events;
 mod guard;
@@ -29,6 +30,7 @@ mod streams;
 mod viewers;
 mod watching;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::http::header;
@@ -38,6 +40,7 @@ use axum::routing::{delete, get};
 use axum::{Json, Router};
 use distributary_egress::engine::Engine;
 use distributary_hub::Hub;
+use distributary_tls::Certificate;
 use serde::Serialize;
 
 use crate::admission::Admission;
@@ -57,6 +60,8 @@ pub struct AdminDoor {
     pub info: ServerInfo,
     /// The switch that admits or refuses new viewers.
     pub admission: Admission,
+    /// The certificates of all listeners.
+    pub certificates: Vec<Arc<Certificate>>,
     /// The bearer token that a request must have. Without one, everybody who reaches the listener
     /// may do everything, except pages of other origins: then the listener belongs on loopback.
     pub token: Option<AdminToken>,

@@ -97,6 +97,11 @@ impl HttpServer {
         self.listener.local_addr()
     }
 
+    /// Returns the certificates of HTTPS; `None` for plain HTTP.
+    pub fn certificate(&self) -> Option<Arc<Certificate>> {
+        self.certificate.clone()
+    }
+
     /// Serves until `shutdown` is ready, then lets requests in progress finish, for half a second
     /// at most.
     pub async fn run(self, router: Router, shutdown: impl Future<Output = ()>) {
@@ -238,7 +243,7 @@ mod tests {
 
     #[tokio::test]
     async fn incomplete_tls_handshakes_are_replaced() {
-        let (address, _) = serve_with(2, Some(TlsIdentity::SelfSigned));
+        let (address, _) = serve_with(2, Some(TlsIdentity::default()));
         let mut halves = Vec::new();
         for _ in 0..20 {
             // The beginning of a TLS record.

@@ -108,6 +108,7 @@ impl Front {
             engine: self.engine.clone(),
             info: self.info,
             admission: self.admission.clone(),
+            certificates: Vec::new(),
             token: AdminToken::new(token),
         }))
     }
