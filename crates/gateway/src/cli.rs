@@ -10,6 +10,7 @@ use distributary_net::{ListenAddress, OptionalAddress};
 use serde::Serialize;
 use toml::Table;
 
+use crate::commands::import::Server;
 use crate::config::environment::{self, UnknownVariable};
 use crate::config::reading::Reading;
 use crate::config::{Config, ConfigErrors};
@@ -136,6 +137,17 @@ pub enum Task {
     },
     /// Print the configuration file with every key, its default and its explanation
     Config,
+    /// Convert the configuration of MediaMTX, SRS or nginx-rtmp
+    ///
+    /// Prints a configuration file with what has a counterpart, and the rest as comments and on
+    /// standard error.
+    Import {
+        /// mediamtx.yml, srs.conf or nginx.conf
+        file: PathBuf,
+        /// The server [default: by the name and the content of the file]
+        #[arg(long, value_name = "SERVER")]
+        from: Option<Server>,
+    },
     /// Print the completions of a shell
     Completions {
         /// The shell

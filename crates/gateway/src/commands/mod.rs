@@ -2,9 +2,11 @@
 //!
 //! * [`check`]: reports everything that prevents a start.
 //! * [`health`]: checks a running gateway.
+//! * [`import`]: converts the configuration of another server.
 
 pub mod check;
 pub mod health;
+pub mod import;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -38,6 +40,13 @@ pub fn run(task: Task) -> Result<ExitCode, Box<dyn std::error::Error>> {
             config,
             url,
         } => print(format!("{}\n", health::run(address, config, url)?).as_bytes())?,
+        Task::Import { file, from } => {
+            let converted = import::import(&file, from)?;
+            print(converted.to_string().as_bytes())?;
+            for setting in converted.left() {
+                writeln!(io::stderr(), "distributary: {}", setting.escape_debug())?;
+            }
+        }
         Task::Config => print(REFERENCE.as_bytes())?,
         Task::Completions { shell } => {
             let mut text = Vec::new();
