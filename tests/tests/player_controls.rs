@@ -168,6 +168,27 @@ async fn viewer_enters_a_key_and_reads_no_words_for_experts() {
 }
 
 #[tokio::test]
+async fn stream_that_its_publisher_ends_is_over_at_once() {
+    let gateway = Gateway::start_configured("[viewers]\noffline_grace = \"1h\"\n");
+    let clip = Clip::with_gop(FRAME_RATE);
+    let publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let browser = Browser::start().await;
+    browser.open(&gateway.page_url("live/test")).await;
+    is(&browser, "player.viewers === 1").await;
+    is(&browser, "player.dataset.state === 'live'").await;
+    publisher.stop();
+    is(&browser, "player.dataset.state === 'ended'").await;
+    let is_shown = "player.shadowRoot.querySelector('.viewers').offsetWidth > 0";
+    assert!(!browser.evaluate::<bool>(is_shown).await);
+    browser.screenshot("player_ended").await;
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    is(&browser, "player.dataset.state === 'live'").await;
+    let sessions: usize = browser.evaluate("probe.sessions().length").await;
+    assert_eq!(sessions, 1, "it is the same session");
+}
+
+#[tokio::test]
 async fn browser_without_webrtc_hears_which_browsers_can() {
     let gateway = Gateway::start();
     let browser = Browser::start_with("delete window.RTCPeerConnection;").await;

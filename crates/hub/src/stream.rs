@@ -59,6 +59,8 @@ pub struct Stream {
 #[derive(Debug)]
 struct State {
     live_since: Option<Instant>,
+    /// The last publisher has ended the stream itself.
+    has_ended: bool,
     /// The id of the current publisher, and the channel that tells it when it is dismissed.
     publisher: Option<(u64, watch::Sender<Option<Dismissal>>)>,
     next_publisher: u64,
@@ -111,6 +113,7 @@ impl Stream {
     ) -> Self {
         let state = State {
             live_since: None,
+            has_ended: false,
             publisher: None,
             next_publisher: 0,
             info: None,
@@ -162,6 +165,12 @@ impl Stream {
     /// Returns whether there is a publisher.
     pub fn is_live(&self) -> bool {
         self.lock().live_since.is_some()
+    }
+
+    /// Returns whether there is no publisher because the last one has ended the stream. One whose
+    /// connection was lost may be back soon.
+    pub fn has_ended(&self) -> bool {
+        self.lock().has_ended
     }
 
     /// Returns a receiver that follows whether there is a publisher.
@@ -280,13 +289,14 @@ impl Stream {
         state.claim(now)
     }
 
-    fn release_publisher(&self, id: u64) {
+    fn release_publisher(&self, id: u64, has_ended: bool) {
         let mut state = self.lock();
         if !state.is_current(id) {
             return;
         }
         state.publisher = None;
         state.live_since = None;
+        state.has_ended = has_ended;
         state.info = None;
         state.missing_video = None;
         state.missing_audio = None;
@@ -420,6 +430,7 @@ impl State {
         self.publisher = Some((id, tell));
         self.meter = Meter::new(now);
         self.live_since = Some(now);
+        self.has_ended = false;
         self.info = None;
         self.missing_video = None;
         self.missing_audio = None;

@@ -16,16 +16,28 @@ pub struct Publisher {
     stream: Arc<Stream>,
     claim: Claim,
     hub: Arc<HubState>,
+    has_finished: bool,
 }
 
 impl Publisher {
     pub(crate) fn new(stream: Arc<Stream>, claim: Claim, hub: Arc<HubState>) -> Self {
-        Self { stream, claim, hub }
+        Self {
+            stream,
+            claim,
+            hub,
+            has_finished: false,
+        }
     }
 
     /// Returns the published stream.
     pub fn stream(&self) -> &Arc<Stream> {
         &self.stream
+    }
+
+    /// Notes that the publisher itself ends the stream, for [`Stream::has_ended`] when this is
+    /// dropped.
+    pub fn finish(&mut self) {
+        self.has_finished = true;
     }
 
     /// Completes when this publisher is dismissed. After another has taken the stream over, nothing
@@ -108,7 +120,8 @@ impl Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        self.stream.release_publisher(self.claim.id);
+        self.stream
+            .release_publisher(self.claim.id, self.has_finished);
         self.hub.remove_if_idle(self.stream.name());
     }
 }

@@ -146,6 +146,15 @@ fn reserved_stream_is_kept_and_tells_when_it_is_live() {
     assert!(*liveness.borrow_and_update());
     drop(publisher);
     assert!(liveness.has_changed().unwrap() && !*liveness.borrow());
+    assert!(!reservation.stream().has_ended());
+    let mut publisher = hub.publish(&name, Instant::now()).unwrap();
+    publisher.finish();
+    assert!(!reservation.stream().has_ended());
+    drop(publisher);
+    assert!(reservation.stream().has_ended());
+    let publisher = hub.publish(&name, Instant::now()).unwrap();
+    assert!(!reservation.stream().has_ended());
+    drop(publisher);
     assert!(hub.stream(&name).is_some());
     drop(reservation);
     assert!(hub.stream(&name).is_none());

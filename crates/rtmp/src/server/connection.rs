@@ -230,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
             }
             SessionEvent::PublishEnded { stream_id, reason } => {
                 if let Some(published) = self.published.remove(&stream_id) {
-                    published.end(&reason);
+                    published.finish(&reason);
                 }
             }
             SessionEvent::PlayRequested(request) => self.decide_play(request).await?,

@@ -188,6 +188,11 @@ impl Ingest {
         self.publisher.dismissed()
     }
 
+    /// Notes that the publisher itself ends the stream.
+    pub(crate) fn finish(&mut self) {
+        self.publisher.finish();
+    }
+
     /// Pushes the access unit that is held, and logs the end of the stream and its reason.
     pub(crate) fn end(mut self, reason: &dyn Display) {
         // The stream ends, so a refusal has no effect.

@@ -13,6 +13,8 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) struct Situation {
     /// The stream has a publisher.
     pub(super) is_live: bool,
+    /// The last publisher has ended the stream: it is not about to come back.
+    pub(super) has_ended: bool,
     /// Sessions of the stream.
     pub(super) viewers: usize,
     /// The gateway drains.
@@ -46,7 +48,7 @@ pub(super) struct Feed {
 impl Feed {
     /// Creates a feed for a player that wants these events, and that knew the stream as active or
     /// inactive before it listened. A publisher may be gone for `grace` before the player gets
-    /// `inactive`.
+    /// `inactive`, unless it has ended the stream.
     pub(super) fn new(wanted: EventSet, is_active: bool, grace: Duration, now: Instant) -> Self {
         Self {
             wanted,
@@ -99,7 +101,7 @@ impl Feed {
             }
         } else if self.is_active {
             let since = *self.gone_since.get_or_insert(now);
-            if now >= since + self.grace {
+            if situation.has_ended || now >= since + self.grace {
                 self.gone_since = None;
                 self.is_active = false;
                 self.is_told_active = false;
@@ -190,6 +192,23 @@ mod tests {
         assert_eq!(player.after(1), ["inactive {}"]);
         assert!(player.after(60).is_empty());
         player.situation.is_live = true;
+        assert_eq!(player.after(1), ["active {}"]);
+    }
+
+    #[test]
+    fn stream_that_its_publisher_ends_is_inactive_at_once() {
+        let mut player = Listener::new(only(&[EventKind::Active, EventKind::Inactive]), true);
+        player.situation.is_live = true;
+        player.after(0);
+        player.situation.is_live = false;
+        assert!(player.after(1).is_empty());
+        player.situation.has_ended = true;
+        assert_eq!(player.after(0), ["inactive {}"]);
+        assert!(player.after(60).is_empty());
+        player.situation = Situation {
+            is_live: true,
+            ..Situation::default()
+        };
         assert_eq!(player.after(1), ["active {}"]);
     }
 

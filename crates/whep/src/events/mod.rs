@@ -273,8 +273,10 @@ impl Listener {
     }
 
     fn situation(&self) -> Situation {
+        let stream = self.hub.stream(self.session.stream());
         Situation {
             is_live: *self.liveness.borrow(),
+            has_ended: stream.is_some_and(|stream| stream.has_ended()),
             viewers: self.hub.viewers().count_of(self.session.stream()),
             drain: self.drain.borrow().clone(),
             is_expiring: self.expires.is_some_and(|at| at <= clock()),

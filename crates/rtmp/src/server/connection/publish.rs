@@ -83,6 +83,12 @@ impl Published {
         held.into_iter().chain(self.first_frame).min()
     }
 
+    /// Ends the stream by the command `reason` of the publisher.
+    pub(super) fn finish(mut self, reason: &dyn Display) {
+        self.ingest.finish();
+        self.end(reason);
+    }
+
     /// Logs the end of the stream and its reason.
     pub(super) fn end(self, reason: &dyn Display) {
         let _entered = self.span.enter();
