@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use base64::Engine as _;
@@ -20,7 +20,6 @@ use distributary_net::{TrustedProxies, network};
 use crate::expiry::Expiry;
 use crate::limits::{Limits, counts};
 use crate::problem::Problem;
-use crate::router::FrontDoor;
 
 /// Asks for the token or key as a password, beside `Bearer` (RFC 7617), for programs that send a
 /// password only after a challenge. Pages do not get it: the browser would open its own password
@@ -216,13 +215,15 @@ impl Viewer {
     }
 }
 
-impl FromRequestParts<FrontDoor> for Viewer {
+impl<S> FromRequestParts<S> for Viewer
+where
+    S: Send + Sync,
+    Access: FromRef<S>,
+{
     type Rejection = std::convert::Infallible;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        front: &FrontDoor,
-    ) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let access = Access::from_ref(state);
         let peer = parts.extensions.get::<PeerAddress>();
         let text = |name| {
             parts
@@ -232,7 +233,7 @@ impl FromRequestParts<FrontDoor> for Viewer {
         };
         let bearer = text(header::AUTHORIZATION).and_then(credential);
         Ok(Self {
-            ip: front.access.address(peer, &parts.headers),
+            ip: access.address(peer, &parts.headers),
             bearer,
             query: parts.uri.query().unwrap_or_default().to_owned(),
             agent: text(header::USER_AGENT).map(str::to_owned),

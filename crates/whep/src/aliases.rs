@@ -16,7 +16,7 @@ use axum::http::uri::{PathAndQuery, Uri};
 use url::form_urlencoded;
 
 use crate::path;
-use crate::router::RESERVED;
+use crate::path::RESERVED;
 
 /// The kind of player, where it makes a difference to the response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use distributary_config::{Section, time};
 use distributary_net::TrustedProxies;
 use serde::{Deserialize, Serialize};
 
-use crate::cors::AllowedOrigins;
+use crate::allowed_origins::AllowedOrigins;
 use crate::ice_server::IceServer;
 use crate::public_path::PublicPath;
 use crate::redirect::Redirect;

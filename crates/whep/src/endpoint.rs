@@ -1,7 +1,6 @@
 //! The WHEP endpoint: `/whep/{app}/{stream}` (draft-ietf-wish-whep section 4).
 
 use std::fmt::Display;
-use std::time::SystemTime;
 
 use axum::Extension;
 use axum::extract::State;
@@ -22,17 +21,16 @@ use crate::access::Viewer;
 use crate::aliases::Dialect;
 use crate::config::Offline;
 use crate::cors;
-use crate::events;
+use crate::front_door::FrontDoor;
 use crate::ice_server::IceServer;
+use crate::links;
 use crate::name::PathStream;
-use crate::offer::{ACCEPT_POST, OfferBody, SDP};
+use crate::offer::{ACCEPT_PATCH, ACCEPT_POST, OfferBody, SDP};
 use crate::player::Player;
 use crate::problem::Problem;
 use crate::public_path::PublicPath;
 use crate::redirect::temporary_redirect;
 use crate::refusal::not_live;
-use crate::router::FrontDoor;
-use crate::session::{self, ACCEPT_PATCH};
 
 const METHODS: &str = "GET, HEAD, OPTIONS, POST";
 
@@ -63,20 +61,8 @@ async fn open(
     let negotiated = negotiated.map_err(|problem| in_dialect(problem, dialect))?;
     let id = negotiated.id;
     let mut response = described(negotiated, &public);
-    add_links(&mut response, &front, &public, &id);
+    links::add(&mut response, &front.config.current(), &public, &id);
     Ok(response)
-}
-
-/// Adds the `Link` headers of a session: its ICE servers and its events.
-pub(crate) fn add_links(
-    response: &mut Response,
-    front: &FrontDoor,
-    public: &PublicPath,
-    id: &SessionId,
-) {
-    add_ice_servers(response, front.config.current().ice_servers.iter());
-    let events = events::link(public, id);
-    response.headers_mut().append(header::LINK, events);
 }
 
 /// The response to a POST: an answer, or an offer of the gateway.
@@ -200,20 +186,6 @@ fn in_dialect(problem: Problem, dialect: Dialect) -> Problem {
     }
 }
 
-/// Adds a `Link` header for each STUN and TURN server.
-fn add_ice_servers<'a>(response: &mut Response, servers: impl Iterator<Item = &'a IceServer>) {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "requests are answered at the moment they come"
-    )]
-    let now = SystemTime::now();
-    for server in servers {
-        response
-            .headers_mut()
-            .append(header::LINK, server.link(now));
-    }
-}
-
 /// Answers GET: this is a WHEP endpoint. Says nothing about the stream.
 async fn describe(PathStream(_): PathStream) -> Response {
     [(header::CONTENT_TYPE, SDP), (ACCEPT_POST, SDP)].into_response()
@@ -235,7 +207,7 @@ async fn options(
         let may_watch = servers.iter().any(IceServer::has_credentials)
             && front.access.authorize(&viewer, &name).await.is_ok();
         let allowed = servers.iter();
-        add_ice_servers(
+        links::add_ice_servers(
             &mut response,
             allowed.filter(|server| may_watch || !server.has_credentials()),
         );
@@ -255,11 +227,11 @@ async fn await_stream(
     viewer: &Viewer,
     name: &StreamName,
 ) -> Result<(), Problem> {
-    if is_live(front, name) {
+    if front.is_live(name) {
         return Ok(());
     }
     let error = match front.hub.ensure_live_for(name, viewer.counts_as()).await {
-        Ok(()) if is_live(front, name) => return Ok(()),
+        Ok(()) if front.is_live(name) => return Ok(()),
         Ok(()) => DemandError::NoProvider,
         Err(error) => error,
     };
@@ -267,14 +239,6 @@ async fn await_stream(
         return Ok(());
     }
     Err(not_live(name, &error))
-}
-
-/// Returns whether the publisher of a stream has declared a track.
-pub(crate) fn is_live(front: &FrontDoor, name: &StreamName) -> bool {
-    let stats = front.hub.stream(name).map(|stream| stream.stats());
-    stats.is_some_and(|stats| {
-        stats.live_since.is_some() && (stats.video.is_some() || stats.audio.is_some())
-    })
 }
 
 /// Returns the values of the `Warning` headers (RFC 7234 section 5.5). RFC 9111 removed the header,
@@ -293,7 +257,10 @@ fn warnings(missing: &[MissingMedia]) -> impl Iterator<Item = HeaderValue> {
 fn described(negotiated: Negotiation, public: &PublicPath) -> Response {
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
-        (header::LOCATION, session::path(public, &negotiated.id)),
+        (
+            header::LOCATION,
+            links::session_path(public, &negotiated.id),
+        ),
         (header::ETAG, format!("\"{}\"", negotiated.etag)),
         (ACCEPT_PATCH, FRAGMENT_MEDIA_TYPE.to_owned()),
         (header::CACHE_CONTROL, "no-store".to_owned()),

@@ -7,8 +7,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::admission::Admission;
+use crate::fallback::method_not_allowed;
 use crate::problem::Problem;
-use crate::router::method_not_allowed;
 
 /// Returns the two routes, for any listener.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>(admission: Admission) -> Router<S> {

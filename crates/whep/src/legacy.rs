@@ -17,10 +17,10 @@ use url::Url;
 use crate::access::Viewer;
 use crate::cors;
 use crate::endpoint;
+use crate::front_door::FrontDoor;
 use crate::offer::read_text;
 use crate::player::Player;
 use crate::problem::Problem;
-use crate::router::FrontDoor;
 
 const METHODS: &str = "OPTIONS, POST";
 

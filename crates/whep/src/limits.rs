@@ -4,19 +4,13 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::Extension;
-use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
-use axum::middleware::Next;
-use axum::response::Response;
 use distributary_auth::rate::{RateLimit, RateLimiter};
 use distributary_egress::session::SessionId;
 use distributary_net::network;
 
-use crate::access::PeerAddress;
 use crate::cors;
 use crate::problem::Problem;
-use crate::router::FrontDoor;
 
 /// ICE restarts of one session. A player restarts ICE when its network changes; each restart is
 /// work for a shard and a line in the log.
@@ -35,7 +29,7 @@ const PATCHES: RateLimit = RateLimit {
 
 /// Kinds of requests. An address has a separate limit for each kind.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(crate) enum Kind {
     /// Opens a session or an event stream.
     Open,
     /// Changes a session, or refers to one that does not exist.
@@ -49,7 +43,7 @@ enum Kind {
 impl Kind {
     /// Returns the kind of a request; `None` for requests that only read, for preflights, and for
     /// PATCH, which is counted when its content is known.
-    fn of(method: &Method, headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn of(method: &Method, headers: &HeaderMap) -> Option<Self> {
         match *method {
             Method::GET | Method::HEAD | Method::PATCH => None,
             Method::OPTIONS if cors::is_preflight(headers) => None,
@@ -108,28 +102,12 @@ impl Limits {
         pause.map_err(|pause| too_often(detail, pause))
     }
 
-    fn count(&self, ip: IpAddr, kind: Kind) -> Result<(), Problem> {
+    /// Counts a request of this kind against an address, or refuses it.
+    pub(crate) fn count(&self, ip: IpAddr, kind: Kind) -> Result<(), Problem> {
         let limiter = &mut locked(&self.by_address)[kind as usize];
         let pause = limiter.check(network(ip), now());
         pause.map_err(|pause| too_often("Too many requests from this address.", pause))
     }
-}
-
-/// Refuses requests beyond the rate limit of their address.
-pub(crate) async fn limit(
-    State(front): State<FrontDoor>,
-    peer: Option<Extension<PeerAddress>>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    if let Some(kind) = Kind::of(request.method(), request.headers()) {
-        let peer = peer.as_ref().map(|Extension(peer)| peer);
-        let ip = front.access.address(peer, request.headers());
-        if counts(ip) {
-            front.access.limits().count(ip, kind)?;
-        }
-    }
-    Ok(next.run(request).await)
 }
 
 /// Returns whether limits apply to this address. Requests from loopback come from a proxy that is

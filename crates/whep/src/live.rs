@@ -10,8 +10,8 @@ use distributary_hub::Stream;
 use serde::Serialize;
 
 use crate::advice;
+use crate::front_door::FrontDoor;
 use crate::problem::Problem;
-use crate::router::FrontDoor;
 
 /// The response: the live streams, and the port to publish to.
 #[derive(Serialize)]

@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use distributary_webrtc::sdp::{FRAGMENT_MEDIA_TYPE, IceFragment};
 
 use crate::problem::Problem;
-use crate::session::ACCEPT_PATCH;
 
 /// Maximum size of an offer, in bytes. A browser's full offer has 7 KiB.
 pub const MAX_OFFER_LEN: usize = 64 * 1024;
@@ -22,6 +21,9 @@ pub(crate) const SDP: &str = "application/sdp";
 /// Header with the media types that can be posted (Linked Data Platform 1.0 section 7.1, which the
 /// WHEP draft cites).
 pub(crate) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+
+/// Header with the media types that a session can be changed with (RFC 5789 section 3.1).
+pub(crate) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// The body of a player's POST.
 pub(crate) struct OfferBody {

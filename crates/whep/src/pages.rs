@@ -15,10 +15,12 @@ use sha2::{Digest, Sha256};
 
 use crate::access::Viewer;
 use crate::config::FrontConfig;
+use crate::fallback::{method_not_allowed, nothing};
+use crate::front_door::FrontDoor;
+use crate::path::RESERVED;
 use crate::player::Player;
 use crate::prepared::{AFTER, BEFORE, SCRIPT, embedded, is_shown, prepare};
 use crate::problem::Problem;
-use crate::router::{FrontDoor, RESERVED, method_not_allowed, nothing};
 
 /// Includes a file of the folder `web`.
 macro_rules! file {

@@ -8,9 +8,8 @@ use distributary_names::StreamName;
 use distributary_webrtc::dtls::DtlsRole;
 
 use crate::access::Viewer;
-use crate::endpoint::is_live;
+use crate::front_door::FrontDoor;
 use crate::path::escaped;
-use crate::router::FrontDoor;
 
 /// The script that answers the offer. It is a part of the page: a file of its own would come a round
 /// trip later.
@@ -34,7 +33,7 @@ pub(crate) async fn prepare(
     let config = front.config.current();
     let mut redirects = config.redirects.iter();
     let is_elsewhere = redirects.any(|redirect| redirect.target(name, None).is_some());
-    if is_elsewhere || front.admission.is_draining() || !is_live(front, name) {
+    if is_elsewhere || front.admission.is_draining() || !front.is_live(name) {
         return None;
     }
     // The page waits for nobody: a webhook is asked, and a transcode started, when somebody watches.

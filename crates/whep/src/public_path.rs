@@ -3,15 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
 use serde::{Deserialize, Serialize};
-
-use crate::access::PeerAddress;
-use crate::router::FrontDoor;
-
-/// Header in which a proxy sends the path prefix that it has removed.
-const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
 
 /// Maximum length of a path that is accepted.
 const MAX_LEN: usize = 256;
@@ -31,7 +23,7 @@ pub struct PublicPathError(String);
 impl PublicPath {
     /// Joins the prefixes that proxies have removed, the outermost first; `None` if the result is
     /// not a path.
-    fn of_proxies<'a>(values: impl Iterator<Item = &'a str>) -> Option<Self> {
+    pub(crate) fn of_proxies<'a>(values: impl Iterator<Item = &'a str>) -> Option<Self> {
         let mut whole = String::new();
         for part in values.flat_map(|value| value.split(',')) {
             let Self(part) = part.trim().parse().ok()?;
@@ -84,26 +76,6 @@ impl From<PublicPath> for String {
 impl fmt::Display for PublicPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// Extracts the prefix that a trusted proxy sends, or else takes the configured one.
-impl FromRequestParts<FrontDoor> for PublicPath {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(
-        parts: &mut Parts,
-        front: &FrontDoor,
-    ) -> Result<Self, Self::Rejection> {
-        let peer = parts.extensions.get::<PeerAddress>();
-        let mut prefixes = parts.headers.get_all(FORWARDED_PREFIX).iter().peekable();
-        if prefixes.peek().is_some() && front.access.is_proxy(peer) {
-            let prefixes = prefixes.filter_map(|value| value.to_str().ok());
-            if let Some(path) = Self::of_proxies(prefixes) {
-                return Ok(path);
-            }
-        }
-        Ok(front.config.current().whep.public_path.clone())
     }
 }
 

@@ -5,7 +5,7 @@
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete};
 use distributary_auth::Grant;
@@ -15,26 +15,17 @@ use distributary_webrtc::sdp::{Answer, FRAGMENT_MEDIA_TYPE};
 
 use crate::access::Viewer;
 use crate::cors;
-use crate::endpoint;
-use crate::offer::{Change, not_a_fragment};
+use crate::front_door::FrontDoor;
+use crate::links;
+use crate::offer::{ACCEPT_PATCH, Change, not_a_fragment};
 use crate::problem::Problem;
 use crate::public_path::PublicPath;
 use crate::refusal::unknown_session;
-use crate::router::FrontDoor;
 
 const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH";
 
-/// Header with the media types of a PATCH (RFC 5789 section 3.1).
-pub(crate) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
-
 pub(crate) fn methods() -> MethodRouter<FrontDoor> {
     delete(close).get(exists).options(options).patch(patch)
-}
-
-/// Returns the path of a session, for a player that reaches the gateway under `public`. It is
-/// absolute, because some players cannot resolve relative paths.
-pub(crate) fn path(public: &PublicPath, id: &SessionId) -> String {
-    format!("{public}/session/{id}")
 }
 
 /// The session id in the path. It cannot be guessed, so whoever has it owns the session.
@@ -152,7 +143,7 @@ fn accept(
         .expiry()
         .follow(&front.engine, *id, Grant { expires });
     let mut response = StatusCode::NO_CONTENT.into_response();
-    endpoint::add_links(&mut response, front, public, id);
+    links::add(&mut response, &front.config.current(), public, id);
     Ok(response)
 }
 

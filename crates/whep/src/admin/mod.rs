@@ -44,7 +44,8 @@ use distributary_tls::Certificate;
 use serde::Serialize;
 
 use crate::admission::Admission;
-use crate::router::{ServerInfo, method_not_allowed, not_found};
+use crate::fallback::{method_not_allowed, not_found};
+use crate::front_door::ServerInfo;
 use crate::{health, pages};
 
 pub use guard::AdminToken;

@@ -43,10 +43,10 @@ impl EventKind {
 
 /// A set of kinds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct EventSet(u8);
+pub(crate) struct EventSet(u8);
 
 impl EventSet {
-    pub(super) fn all() -> Self {
+    pub(crate) fn all() -> Self {
         EventKind::ALL.into_iter().collect()
     }
 

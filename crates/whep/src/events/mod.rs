@@ -10,7 +10,7 @@
 //! The answer to the offer announces it in a `Link` header.
 
 mod feed;
-mod kind;
+pub(crate) mod kind;
 mod streams;
 
 use std::convert::Infallible;
@@ -21,7 +21,7 @@ use std::time::Instant;
 use axum::Extension;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -36,20 +36,18 @@ use crate::access::Viewer;
 use crate::admission::Drain;
 use crate::advice;
 use crate::cors;
+use crate::front_door::FrontDoor;
+use crate::links;
 use crate::offer::{is_of_type, read_text};
 use crate::problem::Problem;
 use crate::public_path::PublicPath;
 use crate::refusal::unknown_session;
-use crate::router::FrontDoor;
-use crate::session::{self, PathSession};
+use crate::session::PathSession;
 use feed::{Feed, Situation};
 use kind::{Event, EventSet};
 use streams::EventStream;
 
 pub(crate) use streams::EventStreams;
-
-/// The relation of the extension in a `Link` header.
-const RELATION: &str = "urn:ietf:params:whep:ext:core:server-sent-events";
 
 const JSON: &str = "application/json";
 
@@ -69,16 +67,6 @@ pub(crate) fn stream_methods() -> MethodRouter<FrontDoor> {
     get(listen)
         .delete(remove)
         .options(async || cors::options(STREAM_METHODS))
-}
-
-/// Returns the `Link` header that announces the events of a session.
-pub(crate) fn link(public: &PublicPath, id: &SessionId) -> HeaderValue {
-    let link = format!(
-        "<{}/events>; rel=\"{RELATION}\"; events=\"{}\"",
-        session::path(public, id),
-        EventSet::all()
-    );
-    HeaderValue::from_str(&link).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// Creates an event stream for the events that the body lists, or for all.
@@ -102,7 +90,7 @@ async fn create(
             events.forget(&id);
         });
     }
-    let location = format!("{}/events/{number}", session::path(&public, &id));
+    let location = format!("{}/events/{number}", links::session_path(&public, &id));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())
 }
 

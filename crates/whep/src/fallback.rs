@@ -1,0 +1,44 @@
+//! Answers to requests that no route matches.
+
+use axum::http::{Method, StatusCode, Uri};
+
+use crate::path::RESERVED;
+use crate::problem::Problem;
+use crate::public_path::PublicPath;
+
+/// Answers a request to an unknown path.
+pub(crate) async fn not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "There is nothing at this path.")
+}
+
+/// Answers a request to an unknown path, or with a method other than GET to a page: most such
+/// clients look for the WHEP endpoint or want to publish.
+pub(crate) async fn nothing(public: PublicPath, method: Method, uri: Uri) -> Problem {
+    if matches!(method, Method::GET | Method::HEAD) {
+        return not_found().await;
+    }
+    let path = uri.path().trim_end_matches('/');
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let detail = match segments.as_slice() {
+        [.., "whip"] | ["whip", ..] => {
+            "Streams are published over RTMP; WHIP is not supported.".to_owned()
+        }
+        [app, _, ..] if !RESERVED.contains(app) => {
+            format!(
+                "There is no WHEP endpoint at this path; that of the stream is {public}/whep{path}."
+            )
+        }
+        _ => {
+            format!("There is no WHEP endpoint at this path; use {public}/whep/{{app}}/{{stream}}.")
+        }
+    };
+    Problem::new(StatusCode::NOT_FOUND, detail)
+}
+
+/// Answers a request with a method that the path does not support.
+pub(crate) async fn method_not_allowed() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "This path does not support the method; the Allow header lists those it supports.",
+    )
+}

@@ -1,0 +1,63 @@
+//! The state that the handlers share.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use axum::extract::FromRef;
+use distributary_egress::engine::Engine;
+use distributary_hub::Hub;
+use distributary_names::StreamName;
+
+use crate::access::Access;
+use crate::admission::Admission;
+use crate::config::Settings;
+
+/// State of the handlers.
+#[derive(Clone)]
+pub struct FrontDoor {
+    /// The published streams.
+    pub hub: Hub,
+    /// The engine that sends streams to viewers.
+    pub engine: Engine,
+    /// Version, start and ports of this gateway.
+    pub info: ServerInfo,
+    /// The settings of the handlers.
+    pub config: Settings,
+    /// The switch that admits or refuses new viewers.
+    pub admission: Admission,
+    /// Authorization and rate limits.
+    pub access: Access,
+}
+
+/// Facts about the running gateway.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerInfo {
+    /// Version of the gateway.
+    pub version: &'static str,
+    /// The RTMP listen address.
+    pub rtmp: SocketAddr,
+    /// Time of the start.
+    pub started: Instant,
+}
+
+impl FrontDoor {
+    /// Returns whether the publisher of a stream has declared a track.
+    pub(crate) fn is_live(&self, name: &StreamName) -> bool {
+        let stats = self.hub.stream(name).map(|stream| stream.stats());
+        stats.is_some_and(|stats| {
+            stats.live_since.is_some() && (stats.video.is_some() || stats.audio.is_some())
+        })
+    }
+}
+
+impl FromRef<FrontDoor> for Access {
+    fn from_ref(front: &FrontDoor) -> Self {
+        front.access.clone()
+    }
+}
+
+impl FromRef<FrontDoor> for Settings {
+    fn from_ref(front: &FrontDoor) -> Self {
+        front.config.clone()
+    }
+}
