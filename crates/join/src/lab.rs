@@ -11,9 +11,10 @@ use distributary_tests::process::Process;
 use distributary_tests::wait::eventually;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::condition::Condition;
 use crate::join::{Join, Notes};
 use crate::network::{GATEWAY, Network};
-use crate::plan::{Condition, Plan, Target};
+use crate::plan::{Plan, Target};
 use crate::row::Row;
 
 /// The script that runs in every page.

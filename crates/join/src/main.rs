@@ -12,6 +12,7 @@
 //! `cargo xtask join` builds this program and starts it in namespaces of its own.
 
 mod bottleneck;
+mod condition;
 mod join;
 mod lab;
 mod network;

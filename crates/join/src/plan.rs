@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use crate::bottleneck::Bottleneck;
+use crate::condition::Condition;
 use crate::path::PathSettings;
 use crate::row::{Column, LOSS, RATE, STEPS};
 use crate::stream::{CLIP, Stream};
@@ -94,15 +95,6 @@ pub(crate) struct Plan {
     pub(crate) seconds: u32,
     /// Columns of the table.
     pub(crate) columns: &'static [Column],
-}
-
-/// The circumstances of a row.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Condition {
-    /// The stream.
-    pub(crate) stream: Stream,
-    /// The path.
-    pub(crate) path: PathSettings,
 }
 
 /// The player that joins.

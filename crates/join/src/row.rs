@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
+use crate::condition::Condition;
 use crate::join::{Join, median};
-use crate::plan::Condition;
 use crate::stream::Stream;
 
 /// The joins under one condition.
