@@ -115,7 +115,7 @@ impl Firefox {
     /// Returns the current audio statistics.
     ///
     /// # Panics
-    /// When nobody watches.
+    /// If no viewer is open.
     pub fn heard(&mut self) -> Heard {
         self.evaluate("heard('firefox')")
     }

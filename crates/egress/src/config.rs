@@ -31,7 +31,7 @@ pub struct ViewersConfig {
     /// Number of viewers of a stream on one shard from which audio is sent with the video frame
     /// after it: later by the time between two frames, and at a fraction of the cost.
     pub bundle_audio_from: usize,
-    /// Highest rate in bits per second at which a new viewer gets the GOP, where its path carries it.
+    /// Highest rate in bits per second at which a new viewer gets the GOP, if its path is as fast.
     pub start_pacing: u64,
     /// True if frames of many packets are sent at that rate, too.
     pub pacing: bool,

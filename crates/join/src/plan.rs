@@ -10,7 +10,7 @@ use crate::path::PathSettings;
 use crate::row::{Column, LOSS, RATE, STEPS};
 use crate::stream::{CLIP, Stream};
 
-/// What is measured.
+/// The kind of measurement.
 #[derive(Subcommand)]
 pub(crate) enum Mode {
     /// The steps from the WHEP request to the first frame, by round trip time and loss
@@ -87,7 +87,7 @@ pub(crate) struct Loss {
 pub(crate) struct Plan {
     /// One for each row.
     pub(crate) conditions: Vec<Condition>,
-    /// How to join.
+    /// The player that joins.
     pub(crate) target: Target,
     /// Joins in each row.
     pub(crate) joins: u32,

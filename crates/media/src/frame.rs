@@ -117,7 +117,7 @@ pub struct VideoFrame {
     /// keyframe of AV1, which then start with their parameter sets or sequence header, or a
     /// keyframe of VP9.
     pub keyframe: bool,
-    /// What ingest has found out about it.
+    /// Facts about it that ingest has found out.
     pub info: FrameInfo,
     /// H264 and H265: the NAL units in decoding order, without start codes or length prefixes, none
     /// of them empty. AV1: the OBUs in the low-overhead form, in one piece or more, each of whole
@@ -159,7 +159,7 @@ impl VideoFrame {
     }
 }
 
-/// What a video frame is, as far as those who pass it on need it.
+/// Facts about a video frame that those who pass it on need.
 ///
 /// [`FrameInspector`](crate::FrameInspector) finds it out once, at ingest; after that nobody parses
 /// the bitstream for it. The default is that of a frame of which nothing is known: it is needed, no

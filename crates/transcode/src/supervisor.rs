@@ -18,7 +18,7 @@ pub(crate) enum Ending {
     Changed,
     /// The stream's publisher has left.
     Offline,
-    /// Nobody watches.
+    /// No viewer needs the transcode.
     Unwatched,
     /// The encoder failed, or could not be started.
     Failed {

@@ -28,8 +28,9 @@ pub(crate) fn add(
     id: &SessionId,
 ) {
     add_ice_servers(response, config.ice_servers.iter());
-    let events = to_events(public, id);
-    response.headers_mut().append(header::LINK, events);
+    if let Some(events) = to_events(public, id) {
+        response.headers_mut().append(header::LINK, events);
+    }
 }
 
 /// Adds a `Link` header for each STUN and TURN server.
@@ -49,12 +50,13 @@ pub(crate) fn add_ice_servers<'a>(
     }
 }
 
-/// Returns the `Link` header that announces the events of a session.
-fn to_events(public: &PublicPath, id: &SessionId) -> HeaderValue {
+/// Returns the `Link` header that announces the events of a session; `None` if the public path cannot
+/// be written into a header.
+fn to_events(public: &PublicPath, id: &SessionId) -> Option<HeaderValue> {
     let link = format!(
         "<{}/events>; rel=\"{RELATION}\"; events=\"{}\"",
         session_path(public, id),
         EventSet::all()
     );
-    HeaderValue::from_str(&link).unwrap_or(HeaderValue::from_static(""))
+    HeaderValue::from_str(&link).ok()
 }

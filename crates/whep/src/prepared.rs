@@ -70,14 +70,14 @@ pub(crate) fn is_shown(method: &Method, query: &str, headers: &HeaderMap) -> boo
             .any(|part| matches!(part, "autoplay=0" | "autoplay=false" | "autoplay=no"))
 }
 
-/// What stands before the files of a page with an offer: they are not loaded before the script wants
-/// them.
+/// Opens an element around the files of a page with an offer, so that they are not loaded before the
+/// script wants them.
 pub(crate) const BEFORE: &str = "<template id=\"files\">";
 
-/// What stands after the files.
+/// Closes the element around the files.
 pub(crate) const AFTER: &str = "</template>";
 
-/// Returns what stands in the place of the video: the offer, and the script that answers it. `root`
+/// Returns the markup in the place of the video: the offer, and the script that answers it. `root`
 /// is the relative path to the root of the gateway.
 pub(crate) fn embedded(prepared: &CounterOffer, name: &StreamName, root: &str) -> String {
     let CounterOffer { id, offer, .. } = prepared;

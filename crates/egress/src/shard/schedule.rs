@@ -62,7 +62,6 @@ impl Schedule {
         }
     }
 
-    /// Removes a viewer that is gone.
     /// Notes that a viewer at the live edge was sent media, which is cheaper than [`Self::note`].
     pub(super) fn note_sent(&mut self, key: usize, viewer: &mut Viewer, now: Instant) {
         let is_earlier = |due| viewer.armed.is_none_or(|armed| due < armed);
@@ -73,6 +72,7 @@ impl Schedule {
         }
     }
 
+    /// Removes a viewer that is gone.
     pub(super) fn remove(&mut self, key: usize, viewer: &mut Viewer) {
         self.disarm(key, viewer);
         if std::mem::take(&mut viewer.is_listed) {

@@ -5,12 +5,12 @@ use std::fmt;
 use crate::check::{check, warnings};
 use crate::config::reading::Reading;
 
-/// What is wrong with a configuration.
+/// The findings of a check.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     /// The reasons why the gateway cannot start.
     pub errors: Vec<Finding>,
-    /// What does not prevent the start.
+    /// Findings that do not prevent the start.
     pub warnings: Vec<String>,
 }
 

@@ -141,6 +141,10 @@ fn value(text: &str, present: &Value) -> Result<Value, String> {
                 .map(|item| Value::String(item.to_owned()))
                 .collect(),
         ),
+        // Some keys are a text or a table. A text in braces that is no JSON is a pattern.
+        _ if text.starts_with('{') => {
+            of_json(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+        }
         _ => Value::String(text.to_owned()),
     })
 }
@@ -197,6 +201,18 @@ mod tests {
         assert!(!config.viewers.tcp);
         assert_eq!(config.streams.cache_size, 1 << 20);
         assert!(unknown.is_empty());
+    }
+
+    #[test]
+    fn value_that_is_a_text_or_a_table_may_be_json() {
+        let hash = "00".repeat(32);
+        let table = format!("{{\"hash\": \"{hash}\", \"size\": 7}}");
+        let Applied { config, errors, .. } = applied(&[("DISTRIBUTARY_PUBLISHERS_SWF", &table)]);
+        assert!(errors.is_empty(), "{errors:?}");
+        let shown = format!("{:?}", config.publishers.swf);
+        assert!(shown.contains("size: 7"), "{shown}");
+        let Applied { errors, .. } = applied(&[("DISTRIBUTARY_ADMIN_TOKEN", "{secret}")]);
+        assert!(errors.is_empty(), "{errors:?}");
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Clock {
 
 impl Arrivals {
     /// Evaluates feedback. `is_probing`: the viewer is behind the live edge, so the packets show
-    /// what the path carries.
+    /// the bandwidth of the path.
     pub(super) fn handle_feedback(
         &mut self,
         sent: &mut SentPackets,

@@ -45,7 +45,7 @@ pub enum StreamPart {
     Live,
 }
 
-/// Finds out what the path to a viewer carries while the viewer catches up.
+/// Finds out the bandwidth of the path to a viewer while the viewer catches up.
 ///
 /// The keyframe goes first and fast, and the frames after it at one and a half times the rate of
 /// the stream. Feedback on the keyframe's packets, which were sent together, shows the path's
@@ -63,7 +63,7 @@ pub(super) struct CatchUpRate {
     sent: usize,
     /// When the rate has changed last, or the first packet was sent.
     stepped: Option<Instant>,
-    /// True once a queue or a loss has shown that the path carries no more.
+    /// True once a queue or a loss has shown the bandwidth of the path.
     is_found: bool,
     /// True if the rate was in use since the last feedback.
     is_used: bool,
@@ -107,7 +107,7 @@ impl CatchUpRate {
         rate.min(self.most)
     }
 
-    /// Returns whether a queue or a loss has shown that the path carries no more than the rate.
+    /// Returns whether a queue or a loss has shown the bandwidth of the path.
     pub(super) fn is_found(&self) -> bool {
         self.is_found
     }
@@ -173,7 +173,7 @@ impl CatchUpRate {
         let present = self.backlog_rate(stream_rate);
         self.is_found = true;
         // A path that is slower than the stream is limited elsewhere.
-        self.set((present / 2).max(stream_rate));
+        self.set((present / 2).max(stream_rate).min(present));
         self.stepped = Some(now + LOSS_PAUSE);
     }
 

@@ -53,7 +53,7 @@ pub(super) struct Verdict {
     pub(super) clear: bool,
     /// Delivered rate in bits per second.
     pub(super) delivered: Option<f64>,
-    /// What the packets show about the path, if the viewer is catching up.
+    /// Queue and bandwidth of the path by this feedback, if the viewer is catching up.
     pub(super) probe: Option<Probe>,
 }
 

@@ -28,8 +28,8 @@ pub(super) struct Probe {
 /// Measures trains: packets with the same send time.
 ///
 /// Behind a bottleneck the packets of a train arrive at its rate. The first half may have passed in
-/// the burst that traffic shapers permit, so the second half counts. Packets that overtake each
-/// other show nothing.
+/// the burst that traffic shapers permit, so the second half counts. A train whose packets overtake
+/// each other shows nothing.
 #[derive(Debug, Default)]
 pub(super) struct TrainMeter {
     /// Send time of the present train.

@@ -34,7 +34,7 @@ pub(super) enum Usage {
     /// Delays stay as they are.
     #[default]
     Normal,
-    /// Delays grow: more is sent than the path carries.
+    /// Delays grow: the send rate is above the path's bandwidth.
     Over,
     /// Delays shrink: a queue empties.
     Under,

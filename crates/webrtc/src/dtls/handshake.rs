@@ -104,7 +104,7 @@ impl Handshake {
     /// Returns when [`Self::handle_timeout`] is due.
     pub(super) fn poll_timeout(&self) -> Instant {
         let ends_at = self.alert.map_or(self.give_up_at, |(_, at)| at);
-        self.timer.due().min(ends_at)
+        self.timer.due().min(ends_at).min(self.give_up_at)
     }
 
     /// Handles a datagram of the peer; appends datagrams to send to `outbound`.

@@ -134,8 +134,8 @@ impl Log {
     }
 
     /// Logs the keyframe again, for newcomers, which start at the frame behind it (see
-    /// [`VideoFrame::is_entry_point`]). Until the stream has refreshed itself once, they see a
-    /// partly wrong picture rather than none.
+    /// [`VideoFrame::is_entry_point`]). Until the stream has refreshed itself once, they see
+    /// partly wrong frames rather than none.
     fn push_again(&mut self, keyframe: &VideoFrame, time: MediaTime, now: Instant) {
         let fields = FrameFields {
             // It does not count for the keyframe interval.

@@ -28,13 +28,13 @@ const LEAST_PACKETS: u64 = 200;
 /// Packets per second that may be repaired too late.
 const LATE_REPAIRS: f64 = 0.2;
 
-/// Most attempts to repair a packet that are waited for.
+/// Most attempts to repair a packet that the delay covers.
 const MAX_ATTEMPTS: u32 = 4;
 
 /// Time until a viewer notices that a packet is missing: the interval of frames at 30 per second.
 const NOTICE_TIME: Duration = Duration::from_millis(34);
 
-/// A delay below this is not asked for: players wait as long by themselves.
+/// Viewers are asked for no delay below this: players wait as long by themselves.
 const LEAST_DELAY: Duration = Duration::from_millis(60);
 
 /// The longest lower bound, and the upper bound that is sent with it: players take an upper bound
@@ -70,7 +70,7 @@ pub(super) struct PathState {
 ///
 /// A lost packet arrives a round trip late, or two if the NACK or the retransmission is lost as
 /// well. A player that shows frames earlier than that freezes at each loss. The delay covers as
-/// many attempts as it takes to leave almost no packet out, and shrinks slowly when the path has
+/// many attempts as it takes to repair almost every packet, and shrinks slowly when the path has
 /// lost nothing for a while.
 #[derive(Debug, Default)]
 pub(super) struct DelayController {
@@ -83,7 +83,7 @@ pub(super) struct DelayController {
     counted: (u64, u64),
     /// Smoothed round trip.
     round_trip: Option<Duration>,
-    /// When the delay was too short or just right last.
+    /// When the path last needed the whole delay.
     needed: Option<Instant>,
 }
 

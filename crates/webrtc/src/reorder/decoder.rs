@@ -14,7 +14,8 @@ pub enum Decoders {
     Priming(u8),
 }
 
-/// What a viewer's decoder does with the order of frames, by the packets that it was sent.
+/// The state of a viewer's decoder with regard to the order of frames, by the packets that it was
+/// sent.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     /// Frames that it holds back to reorder them; `None` if it supports frames in display order

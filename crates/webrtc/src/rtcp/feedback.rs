@@ -63,7 +63,7 @@ impl Remb {
         }
         let value = word(bytes, 4)?;
         let (exponent, mantissa) = (value >> 18 & 0x3f, u64::from(value & 0x3_ffff));
-        // A number that overflows is more than any path carries.
+        // A number that overflows is above the bandwidth of any path.
         let bitrate = u128::from(mantissa) << exponent;
         Some(Self {
             bitrate: u64::try_from(bitrate).unwrap_or(u64::MAX),

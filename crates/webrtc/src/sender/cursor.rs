@@ -54,7 +54,7 @@ pub(super) struct Cursor {
     awaits_keyframe_from: Option<u64>,
     /// True if the current frame is the first since the cursor was moved.
     is_new: bool,
-    /// What the viewer's decoder does with the order of frames.
+    /// The state of the viewer's decoder with regard to the order of frames.
     pub(super) decoder: Decoder,
     wants_replay: bool,
     replayed: Option<Instant>,

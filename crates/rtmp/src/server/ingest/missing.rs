@@ -12,7 +12,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Limit for log lines about one track.
 const LOG_LIMIT: EventLimit = EventLimit::new(1, Duration::from_secs(30));
 
-/// Whether a track has usable frames.
+/// Tells whether a track has usable frames.
 #[derive(Debug)]
 pub(super) struct MissingFrames {
     /// Time of the last usable frame, or of the first message if there was none.
