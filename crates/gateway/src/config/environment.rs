@@ -143,10 +143,16 @@ fn value(text: &str, present: &Value) -> Result<Value, String> {
         ),
         // Some keys are a text or a table. A text in braces that is no JSON is a pattern.
         _ if text.starts_with('{') => {
-            of_json(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+            table_of_json(text).map_or_else(|| Value::String(text.to_owned()), Value::Table)
         }
         _ => Value::String(text.to_owned()),
     })
+}
+
+/// Parses an object in JSON.
+fn table_of_json(text: &str) -> Option<Table> {
+    let table: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
+    Table::try_from(table).ok()
 }
 
 /// Parses a list in JSON.
