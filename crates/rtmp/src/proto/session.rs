@@ -69,7 +69,7 @@ pub struct ServerSession {
     pinged: Option<Instant>,
     last_received: Instant,
     connection: Option<ConnectRequest>,
-    /// Whether the client's first proof of its Flash program was correct; `None` before it.
+    /// True if the client's first proof of its Flash program was correct; `None` before it.
     swf_proved: Option<bool>,
     streams_created: u32,
     /// The request that waits for its response.

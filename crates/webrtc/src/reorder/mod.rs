@@ -33,7 +33,7 @@
 //!
 //! # Parts
 //!
-//! How many frames to hold back, the *depth*, is found out at ingest (see
+//! Ingest finds out the number of frames to hold back, the *depth* (see
 //! [`FrameInfo`](distributary_media::FrameInfo)). Who fills the log chooses for each frame whether
 //! it is sent so ([`Log::push_reordered`](crate::log::Log::push_reordered)).
 //!
