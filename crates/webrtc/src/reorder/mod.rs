@@ -34,8 +34,8 @@
 //! # Parts
 //!
 //! Ingest finds out the number of frames to hold back, the *depth* (see
-//! [`FrameInfo`](distributary_media::FrameInfo)). Who fills the log chooses for each frame whether
-//! it is sent so ([`Log::push_reordered`](crate::log::Log::push_reordered)).
+//! [`FrameInfo`](distributary_media::FrameInfo)). The caller that fills the log chooses for each frame
+//! whether it is sent so ([`Log::push_reordered`](crate::log::Log::push_reordered)).
 //!
 //! * `keyframe`: the parts of a keyframe, with the carrier, in the order in which they are sent.
 //! * `display_order`: the timestamps and lags of a stream's frames. The log has one.
