@@ -1,5 +1,6 @@
 //! The registry of streams.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 use crate::config::HubConfig;
 use crate::demand::{Demand, DemandError, Providers};
 use crate::players::{Player, Players};
+use crate::renditions::Offers;
 use crate::stream::{Claim, Publisher, Reservation, Stream, Subscription};
 use crate::subscriber::Sink;
 use crate::transcoder::TranscoderPresence;
@@ -46,6 +48,17 @@ pub(crate) struct HubState {
     viewers: Viewers,
     players: Arc<Players>,
     transcoder: Arc<TranscoderPresence>,
+    maker: Maker,
+}
+
+/// The maker of renditions, if there is one.
+#[derive(Default)]
+struct Maker(RwLock<Option<Arc<Offers>>>);
+
+impl fmt::Debug for Maker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Maker")
+    }
 }
 
 impl Hub {
@@ -60,6 +73,7 @@ impl Hub {
                 transcoders: TranscoderCounters::default(),
                 players: Arc::default(),
                 transcoder: Arc::default(),
+                maker: Maker::default(),
             }),
         }
     }
@@ -111,6 +125,9 @@ impl Hub {
         let stream = self.entry(name, epoch);
         let claim = claim(&stream)?;
         let stream = Arc::clone(&stream);
+        if !name.is_rendition() {
+            stream.tell_other_forms();
+        }
         Some(Publisher::new(stream, claim, Arc::clone(&self.shared)))
     }
 
@@ -136,8 +153,11 @@ impl Hub {
         let (id, cached) = entry.add_subscriber(sink, tag);
         let stream = Arc::clone(&entry);
         drop(entry);
+        let source = name
+            .is_rendition()
+            .then(|| self.reserve(&name.published(), stream.epoch()));
         Some((
-            Subscription::new(stream, id, Arc::clone(&self.shared)),
+            Subscription::new(stream, id, Arc::clone(&self.shared), source),
             cached,
         ))
     }
@@ -152,8 +172,13 @@ impl Hub {
         providers.add(move |name| !name.is_rendition() && accepts(name))
     }
 
+    /// Returns the maker of renditions.
+    pub(crate) fn maker(&self) -> &RwLock<Option<Arc<Offers>>> {
+        &self.shared.maker.0
+    }
+
     /// Registers a provider of renditions. Requests arrive as with [`Self::provide`].
-    pub fn provide_renditions(&self) -> mpsc::Receiver<Demand> {
+    pub(crate) fn provide_as_transcoder(&self) -> mpsc::Receiver<Demand> {
         self.shared.transcoder.set(true);
         self.shared.providers.add(StreamName::is_rendition)
     }

@@ -13,7 +13,7 @@
 //! * [`policy`]: policies for streams that not every viewer can decode.
 //! * [`demand`]: requests for streams that are provided on demand.
 //! * [`provider`]: one task for each stream that is provided on demand.
-//! * `rendition`: transcodes for viewers that cannot decode a stream as published.
+//! * [`renditions`]: the table of a stream's renditions.
 //! * [`stream`]: [`Stream`] and its two handles, [`Publisher`] and [`Subscription`].
 //! * `transcoder`: the availability of a transcoder; `transcoder_stats`: counters of its processes.
 //! * `adapt`: small changes to video frames.
@@ -23,6 +23,7 @@
 //! * [`event_limit`]: [`EventLimit`], a limit for log lines that a client can cause.
 //! * [`meter`]: measured stats of a publisher.
 //! * [`viewers`]: the count of viewers and its limits.
+//! * `watchable`: selects the transcode for viewers that cannot decode a stream as published.
 //! * [`players`]: the viewers that are not WebRTC sessions.
 //! * [`timeline`]: one continuous clock for a stream, whatever its publishers send.
 
@@ -37,13 +38,14 @@ pub mod meter;
 pub mod players;
 pub mod policy;
 pub mod provider;
-mod rendition;
+pub mod renditions;
 pub mod stream;
 pub mod subscriber;
 pub mod timeline;
 mod transcoder;
 mod transcoder_stats;
 pub mod viewers;
+mod watchable;
 
 pub use config::{HubConfig, StreamRule, StreamsConfig};
 pub use demand::{Demand, DemandError};
@@ -53,7 +55,7 @@ pub use meter::{Gop, PublisherStats};
 pub use players::{Player, PlayerId, PlayerInfo, PlayerStats, Players};
 pub use policy::{BFrameAdvice, BFramePolicy, Refusal, SeiPolicy, VuiPolicy};
 pub use provider::{Audience, DemandQueue, provide_each};
-pub use rendition::BFrameChoice;
+pub use renditions::{Rendition, RenditionOffer, RenditionOrigin, SourceVideo};
 pub use stream::{
     Dismissal, MissingAudio, MissingVideo, Publisher, PublisherInfo, Reservation, Stream,
     StreamStats, Subscription,
@@ -61,3 +63,4 @@ pub use stream::{
 pub use subscriber::{AudioForm, Delivery, Sink, StreamEvent};
 pub use transcoder_stats::{RunningTranscoder, TranscoderStats};
 pub use viewers::{TooManyViewers, ViewerLimits, ViewerPermit, Viewers};
+pub use watchable::BFrameChoice;

@@ -11,6 +11,13 @@ const SLOT: Duration = Duration::from_millis(250);
 /// the rates, short enough to notice a publisher that stops.
 const SLOTS: usize = 16;
 
+/// Slots in which a peak of the bit rate fades to about a third: 16 s, several scenes of a film.
+const FADING: u64 = 64;
+
+/// Slots before the first measurement of the bit rate, a second: the first keyframe alone says
+/// nothing.
+const WARM_UP: u64 = 4;
+
 /// Measured stats of a publisher.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PublisherStats {
@@ -48,6 +55,8 @@ pub(crate) struct Meter {
     gop: Option<Gop>,
     last: Option<(Instant, MediaTime)>,
     jitter: Duration,
+    /// The peak of the video bit rate, which fades.
+    peak: u64,
 }
 
 /// Frames and bytes that arrived in one slot.
@@ -70,6 +79,7 @@ impl Meter {
             gop: None,
             last: None,
             jitter: Duration::ZERO,
+            peak: 0,
         }
     }
 
@@ -91,6 +101,25 @@ impl Meter {
     /// Returns the stats at `now`.
     pub(crate) fn stats(&mut self, now: Instant) -> PublisherStats {
         self.advance(now);
+        let (sum, millis) = self.window();
+        PublisherStats {
+            frame_rate: sum.frames as f64 * 1000.0 / millis as f64,
+            video_bps: sum.video_bytes * 8 * 1000 / millis,
+            audio_bps: sum.audio_bytes * 8 * 1000 / millis,
+            gop: self.gop,
+            jitter: self.jitter,
+        }
+    }
+
+    /// Returns the bit rate in bit/s that a path must carry for the video: the mean of the window,
+    /// or of an earlier one with more, which fades within [`FADING`] slots. 0 in the first second.
+    pub(crate) fn demand(&mut self, now: Instant) -> u64 {
+        self.advance(now);
+        self.peak
+    }
+
+    /// Returns the sums of the window's whole slots, and its length in ms, at least 1.
+    fn window(&self) -> (Slot, u64) {
         let whole = usize::try_from(self.slot).map_or(SLOTS, |slot| slot.min(SLOTS));
         let mut sum = Slot::default();
         for back in 1..=whole as u64 {
@@ -99,14 +128,7 @@ impl Meter {
             sum.video_bytes += slot.video_bytes;
             sum.audio_bytes += slot.audio_bytes;
         }
-        let millis = (SLOT.as_millis() as u64 * whole as u64).max(1);
-        PublisherStats {
-            frame_rate: sum.frames as f64 * 1000.0 / millis as f64,
-            video_bps: sum.video_bytes * 8 * 1000 / millis,
-            audio_bps: sum.audio_bytes * 8 * 1000 / millis,
-            gop: self.gop,
-            jitter: self.jitter,
-        }
+        (sum, (SLOT.as_millis() as u64 * whole as u64).max(1))
     }
 
     fn note_video_frame(&mut self, frame: &Frame, now: Instant) {
@@ -136,11 +158,29 @@ impl Meter {
         if target <= self.slot {
             return;
         }
-        let steps = (target - self.slot).min(SLOTS as u64 + 1);
-        for step in 0..steps {
-            self.slots[index(target - step)] = Slot::default();
+        if target - self.slot > SLOTS as u64 {
+            // Nothing of the window is left.
+            self.slots = [Slot::default(); SLOTS + 1];
+            self.slot = target;
+            self.peak = 0;
+            return;
         }
-        self.slot = target;
+        while self.slot < target {
+            self.slot += 1;
+            *self.current() = Slot::default();
+            self.follow_peak();
+        }
+    }
+
+    /// Lets the peak fade by one slot, or raises it to the mean of the window.
+    fn follow_peak(&mut self) {
+        if self.slot < WARM_UP {
+            return;
+        }
+        let (sum, millis) = self.window();
+        let mean = sum.video_bytes * 8 * 1000 / millis;
+        let faded = self.peak - self.peak.saturating_sub(mean) / FADING;
+        self.peak = mean.max(faded);
     }
 
     fn current(&mut self) -> &mut Slot {
@@ -228,6 +268,36 @@ mod tests {
         assert_eq!(half, 12.5);
         let stats = meter.stats(now + Duration::from_secs(3600));
         assert_eq!((stats.frame_rate, stats.video_bps), (0.0, 0));
+    }
+
+    #[test]
+    fn demand_follows_peaks_at_once_and_fades_slowly() {
+        let start = Instant::now();
+        let mut meter = Meter::new(start);
+        let at = |slots: u64| start + SLOT * slots as u32;
+        let mut feed = |slots: std::ops::Range<u64>, frames: u64| {
+            let mut demand = 0;
+            for slot in slots {
+                for _ in 0..frames {
+                    meter.handle(&video_frame(0, false), at(slot));
+                }
+                demand = meter.demand(at(slot + 1));
+            }
+            demand
+        };
+        // 1000 bytes in 250 ms are 32 kbit/s.
+        assert_eq!(feed(0..3, 1), 0, "too early to tell");
+        assert_eq!(feed(3..40, 1), 32_000);
+        assert_eq!(
+            feed(40..56, 10),
+            320_000,
+            "the peak counts after one window"
+        );
+        let fading = feed(56..120, 1);
+        assert!((130_000..200_000).contains(&fading), "{fading}");
+        let faded = feed(120..600, 1);
+        assert!((32_000..33_000).contains(&faded), "{faded}");
+        assert_eq!(meter.demand(at(700)), 0, "nothing comes anymore");
     }
 
     #[test]

@@ -5,10 +5,12 @@
 //! * `handles`: [`Publisher`], [`Reservation`] and [`Subscription`].
 //! * `audio`: its audio thread.
 //! * `b_frames`: its B-frames, and the log lines about them.
+//! * `renditions`: the renditions that are published for it.
 
 mod audio;
 mod b_frames;
 mod handles;
+mod renditions;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -28,6 +30,7 @@ use crate::config::{HubConfig, StreamsConfig};
 use crate::event_limit::EventLimit;
 use crate::meter::{Meter, PublisherStats};
 use crate::policy::{BFramePolicy, Refusal};
+use crate::renditions::RenditionOrigin;
 use crate::subscriber::{AudioForm, Sink, StreamEvent, Subscriber};
 use crate::timeline::Timeline;
 use crate::transcoder::TranscoderPresence;
@@ -86,8 +89,10 @@ struct State {
     awaiting_keyframe: bool,
     subscribers: Vec<Subscriber>,
     next_subscriber: u64,
-    /// Viewers that are about to subscribe.
+    /// Viewers that are about to subscribe, and subscribers of its renditions.
     reservations: usize,
+    /// The renditions that are published for this stream.
+    renditions: Vec<(Arc<Stream>, RenditionOrigin)>,
     video_frames: u64,
     audio_frames: u64,
     bytes: u64,
@@ -134,6 +139,7 @@ impl Stream {
             subscribers: Vec::new(),
             next_subscriber: 0,
             reservations: 0,
+            renditions: Vec::new(),
             video_frames: 0,
             audio_frames: 0,
             bytes: 0,
@@ -200,13 +206,9 @@ impl Stream {
         }
     }
 
-    /// Returns the policy for its B-frames. A rendition has none to transcode.
+    /// Returns the policy for its B-frames.
     pub fn b_frame_policy(&self) -> BFramePolicy {
-        if self.name.is_rendition() {
-            BFramePolicy::Drop
-        } else {
-            self.config.b_frames(&self.name)
-        }
+        self.config.b_frames(&self.name)
     }
 
     /// Returns whether it has, or is expected to have, B-frames for which its policy is to
@@ -342,7 +344,10 @@ impl Stream {
 
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.lock();
-        state.live_since.is_none() && state.subscribers.is_empty() && state.reservations == 0
+        state.live_since.is_none()
+            && state.subscribers.is_empty()
+            && state.reservations == 0
+            && state.renditions.is_empty()
     }
 
     /// Returns the settings of the stream.
@@ -350,16 +355,18 @@ impl Stream {
         &self.config.streams
     }
 
+    /// Accepts a frame. Returns whether it changes what is known about the stream's renditions.
     fn push(
         self: &Arc<Self>,
         publisher: u64,
         mut frame: Frame,
         now: Instant,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let mut state = self.lock();
         if !state.is_current(publisher) {
-            return Ok(());
+            return Ok(false);
         }
+        let mut has_news = false;
         if let Some(fault) = state.timeline.place(&mut frame, now)
             && let Some(held_back) = state.clock_faults.admit(now)
         {
@@ -375,12 +382,11 @@ impl Stream {
             Frame::Video(video) => {
                 state.video_frames += 1;
                 if state.awaiting_keyframe && !video.keyframe {
-                    return Ok(());
+                    return Ok(false);
                 }
                 state.awaiting_keyframe = false;
-                if state.b_frames.update(video.info.b_frames)
-                    && self.b_frame_policy() == BFramePolicy::Refuse
-                {
+                has_news = state.b_frames.update(video.info.b_frames);
+                if has_news && self.b_frame_policy() == BFramePolicy::Refuse {
                     return Err(Refusal::BFrames);
                 }
                 if state.b_frames.is_log_due()
@@ -404,7 +410,7 @@ impl Stream {
                 }
             }
         }
-        Ok(())
+        Ok(has_news)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -121,6 +121,7 @@ impl Viewers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use distributary_names::RenditionId;
     use std::sync::Barrier;
     use std::thread;
 
@@ -181,7 +182,9 @@ mod tests {
     fn viewers_of_a_rendition_count_for_its_stream() {
         let viewers = viewers(9, 1, 9);
         let stream = name("live/a");
-        let _of_rendition = viewers.admit(&stream.rendition(), None).unwrap();
+        let _of_rendition = viewers
+            .admit(&stream.rendition(&RenditionId::H264), None)
+            .unwrap();
         assert_eq!(viewers.count_of(&stream), 1);
         let refused = viewers.admit(&stream, None).unwrap_err();
         assert_eq!(refused, TooManyViewers::Stream(1));

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::RenditionId;
+
 /// Longest stream name, in bytes of UTF-8.
 pub const MAX_NAME_LEN: usize = 255;
 
@@ -12,19 +14,13 @@ pub const MAX_NAME_LEN: usize = 255;
 /// and none of `?`, `#` and `%`: a name can stand in a URL path, a log line and a metric label as
 /// it is.
 ///
-/// The *rendition* that the gateway makes of a published stream has a name of its own with the same
-/// text. No text parses to it, so nobody outside can request a rendition by name.
+/// A *rendition* of a published stream has a name of its own: the same text with a [`RenditionId`].
+/// No text parses to it, so nobody outside can request a rendition by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamName {
     text: Arc<str>,
-    form: Form,
-}
-
-/// Distinguishes the published stream from its rendition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Form {
-    Published,
-    Rendition,
+    /// `None` for the published stream.
+    rendition: Option<RenditionId>,
 }
 
 /// A text is not a stream name.
@@ -77,7 +73,7 @@ impl StreamName {
         }
         Ok(Self {
             text: name.into(),
-            form: Form::Published,
+            rendition: None,
         })
     }
 
@@ -86,27 +82,32 @@ impl StreamName {
         &self.text
     }
 
-    /// Returns the name of this stream's rendition, for viewers that cannot decode the published
-    /// stream.
+    /// Returns the name of a rendition of this stream. [`RenditionId::SOURCE`] is the published
+    /// stream itself.
     #[must_use]
-    pub fn rendition(&self) -> Self {
-        self.in_form(Form::Rendition)
+    pub fn rendition(&self, id: &RenditionId) -> Self {
+        self.with_rendition((*id != RenditionId::SOURCE).then_some(*id))
     }
 
     /// Returns the name of the published stream.
     #[must_use]
     pub fn published(&self) -> Self {
-        self.in_form(Form::Published)
+        self.with_rendition(None)
     }
 
-    /// Returns whether this names a rendition.
+    /// Returns whether this names a rendition other than the published stream.
     pub fn is_rendition(&self) -> bool {
-        self.form == Form::Rendition
+        self.rendition.is_some()
     }
 
-    fn in_form(&self, form: Form) -> Self {
+    /// Returns the id of the rendition that this names.
+    pub fn rendition_id(&self) -> RenditionId {
+        self.rendition.unwrap_or(RenditionId::SOURCE)
+    }
+
+    fn with_rendition(&self, rendition: Option<RenditionId>) -> Self {
         let text = Arc::clone(&self.text);
-        Self { text, form }
+        Self { text, rendition }
     }
 }
 
@@ -136,11 +137,16 @@ mod tests {
     #[test]
     fn rendition_has_the_text_of_its_stream_but_differs() {
         let name = StreamName::parse("live/test").unwrap();
-        let rendition = name.rendition();
+        let id = RenditionId::rung(720);
+        let rendition = name.rendition(&id);
         assert!(rendition.is_rendition() && !name.is_rendition());
         assert_ne!(rendition, name);
+        assert_ne!(rendition, name.rendition(&RenditionId::rung(480)));
         assert_eq!(rendition.to_string(), "live/test");
+        assert_eq!(rendition.rendition_id(), id);
         assert_eq!(rendition.published(), name);
+        assert_eq!(rendition.rendition(&RenditionId::SOURCE), name);
+        assert_eq!(name.rendition_id(), RenditionId::SOURCE);
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use distributary_hub::{Audience, DemandQueue, Hub, PublishError, Publisher, Refusal};
+use distributary_hub::{
+    Audience, DemandQueue, Hub, PublishError, Publisher, Refusal, RenditionOrigin,
+};
 use distributary_media::flv::FlvEvent;
 use distributary_media::{AudioCodec, AudioTrack, Frame, VideoTrack};
-use distributary_names::StreamName;
+use distributary_names::{RenditionId, StreamName};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -221,7 +223,12 @@ impl Rendition {
 
     fn go_live(&self, source: &Source) -> Result<Publisher, End> {
         let now = Instant::now().into_std();
-        let publisher = self.shared.hub.publish_rendition(source.stream(), now)?;
+        let publisher = self.shared.hub.publish_rendition(
+            source.stream(),
+            &RenditionId::H264,
+            RenditionOrigin::Transcoded,
+            now,
+        )?;
         if let Some(track) = self.track.clone() {
             publisher.set_video_track(track);
         }

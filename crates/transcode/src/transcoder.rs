@@ -6,7 +6,9 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use distributary_hub::{Demand, Hub, provide_each};
+use distributary_hub::{Demand, Hub, RenditionOffer, SourceVideo, provide_each};
+use distributary_media::VideoCodec;
+use distributary_names::RenditionId;
 use tokio::process::Command;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{Instrument, error_span, info, warn};
@@ -62,7 +64,7 @@ impl Transcoder {
     pub async fn find(config: TranscodeConfig, hub: Hub) -> Result<Self, FindError> {
         let version = version(&config.command).await?;
         Ok(Self {
-            demands: hub.provide_renditions(),
+            demands: hub.provide_renditions(offers),
             version,
             shared: Arc::new(Shared {
                 hub,
@@ -117,6 +119,19 @@ pub async fn run(config: TranscodeConfig, hub: Hub, shutdown: impl Future<Output
     }
 }
 
+/// Returns the renditions that can be made of a stream: H264 in its size, if it is not that already.
+fn offers(source: &SourceVideo) -> Vec<RenditionOffer> {
+    let track = &source.track;
+    let is_needed = source.needs_transcoding || track.codec != VideoCodec::H264;
+    let offer = is_needed.then(|| RenditionOffer {
+        id: RenditionId::H264,
+        width: track.width,
+        height: track.height,
+        bitrate: source.bitrate,
+    });
+    offer.into_iter().collect()
+}
+
 /// Asks the program for its version.
 async fn version(command: &str) -> Result<String, FindError> {
     let mut program = Command::new(command);
@@ -168,7 +183,9 @@ mod tests {
         );
         let (hub, other) = find("echo").await;
         assert!(matches!(other, Err(FindError::NotFfmpeg { .. })));
-        let rendition = StreamName::parse("live/test").unwrap().rendition();
+        let rendition = StreamName::parse("live/test")
+            .unwrap()
+            .rendition(&RenditionId::H264);
         assert_eq!(
             hub.ensure_live(&rendition).await,
             Err(DemandError::NoProvider)
@@ -180,7 +197,9 @@ mod tests {
         let (hub, found) = find("ffmpeg").await;
         let transcoder = found.unwrap();
         assert!(!transcoder.version().is_empty());
-        let rendition = StreamName::parse("live/test").unwrap().rendition();
+        let rendition = StreamName::parse("live/test")
+            .unwrap()
+            .rendition(&RenditionId::H264);
         tokio::select! {
             () = transcoder.run(std::future::pending()) => panic!("it runs until shutdown"),
             answer = hub.ensure_live(&rendition) => {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use distributary_hub::{BFrameChoice, Hub};
 use distributary_media::VideoCodec;
-use distributary_names::StreamName;
+use distributary_names::{RenditionId, StreamName};
 
 use super::stream::ShardStream;
 use super::viewers::Viewers;
@@ -70,15 +70,15 @@ fn join_rendition(
     if viewers.is_empty() {
         return None;
     }
-    if hub.live_rendition(&name).is_none() {
+    if hub.live_rendition(&name, &RenditionId::H264).is_none() {
         if stream.take_request(REQUEST_INTERVAL, now) {
-            hub.request_rendition(&name);
+            hub.request_rendition(&name.rendition(&RenditionId::H264));
         }
         return None;
     }
     Some(Change {
         viewers,
-        to: name.rendition(),
+        to: name.rendition(&RenditionId::H264),
     })
 }
 

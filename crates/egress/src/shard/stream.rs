@@ -96,7 +96,7 @@ impl ShardStream {
                 self.offline_since = None;
                 Reaction::SendAndFollow
             }
-            StreamEvent::Data(_) => Reaction::None,
+            StreamEvent::Data(_) | StreamEvent::Renditions => Reaction::None,
         }
     }
 

@@ -198,6 +198,7 @@ impl SessionStats {
 )]
 mod tests {
     use super::*;
+    use distributary_names::RenditionId;
 
     #[test]
     fn sessions_are_listed_by_stream_until_they_end() {
@@ -207,7 +208,7 @@ mod tests {
         let (first, second) = (SessionId::random(), SessionId::random());
         let later = now + Duration::from_secs(1);
         table.enter(second, name("live/b"), 2, later);
-        let cell = table.enter(first, name("live/a").rendition(), 0, now);
+        let cell = table.enter(first, name("live/a").rendition(&RenditionId::H264), 0, now);
         let sent = |octets| SessionStats {
             is_connected: true,
             video: SenderStats {

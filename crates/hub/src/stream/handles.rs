@@ -8,6 +8,7 @@ use distributary_media::{AudioTrack, Frame, TimedData, VideoTrack};
 use super::{Claim, Dismissal, MissingAudio, MissingVideo, PublisherInfo, State, Stream};
 use crate::hub::HubState;
 use crate::policy::Refusal;
+use crate::renditions::RenditionOrigin;
 
 /// The right to publish a stream. The stream goes offline when it is dropped, unless another
 /// publisher has taken it over.
@@ -16,6 +17,8 @@ pub struct Publisher {
     stream: Arc<Stream>,
     claim: Claim,
     hub: Arc<HubState>,
+    /// The source, if it publishes a rendition.
+    source: Option<Arc<Stream>>,
     has_finished: bool,
 }
 
@@ -25,8 +28,18 @@ impl Publisher {
             stream,
             claim,
             hub,
+            source: None,
             has_finished: false,
         }
+    }
+
+    /// Declares that the stream is a rendition of `source`, and its timestamps are on the clock of
+    /// that.
+    pub(crate) fn follow(mut self, source: &Arc<Stream>, origin: RenditionOrigin) -> Self {
+        self.with_state(|state| state.timeline.follow(source.epoch()));
+        source.add_rendition(Arc::clone(&self.stream), origin);
+        self.source = Some(Arc::clone(source));
+        self
     }
 
     /// Returns the published stream.
@@ -53,11 +66,6 @@ impl Publisher {
         }
     }
 
-    /// Declares that the publisher's timestamps are on a continuous timeline with this origin.
-    pub(crate) fn follow_clock(&self, origin: Instant) {
-        self.with_state(|state| state.timeline.follow(origin));
-    }
-
     /// Sets the publisher's metadata.
     pub fn set_info(&self, info: PublisherInfo) {
         self.with_state(|state| state.info = Some(Arc::new(info)));
@@ -75,7 +83,14 @@ impl Publisher {
 
     /// Sets the video track, before its first frame and whenever it changes.
     pub fn set_video_track(&self, track: VideoTrack) {
-        self.with_state(|state| state.video = Some(Arc::new(track)));
+        let mut has_changed = false;
+        self.with_state(|state| {
+            has_changed = state.video.as_deref() != Some(&track);
+            state.video = Some(Arc::new(track));
+        });
+        if has_changed {
+            self.tell_renditions();
+        }
     }
 
     /// Sets the audio track, before its first frame and whenever it changes.
@@ -106,7 +121,17 @@ impl Publisher {
     /// # Errors
     /// Returns [`Refusal`] if the stream's policy refuses the frame, which is then not accepted.
     pub fn push(&self, frame: Frame, now: Instant) -> Result<(), Refusal> {
-        self.stream.push(self.claim.id, frame, now)
+        let has_news = self.stream.push(self.claim.id, frame, now)?;
+        if has_news {
+            self.tell_renditions();
+        }
+        Ok(())
+    }
+
+    /// Tells the subscribers that the stream's renditions have changed.
+    fn tell_renditions(&self) {
+        let source = self.source.as_ref();
+        source.unwrap_or(&self.stream).tell_renditions();
     }
 
     /// Changes the stream's state while this publisher is the current one.
@@ -122,6 +147,13 @@ impl Drop for Publisher {
     fn drop(&mut self) {
         self.stream
             .release_publisher(self.claim.id, self.has_finished);
+        match &self.source {
+            Some(source) => {
+                source.remove_rendition(&self.stream);
+                self.hub.remove_if_idle(source.name());
+            }
+            None => self.stream.tell_other_forms(),
+        }
         self.hub.remove_if_idle(self.stream.name());
     }
 }
@@ -162,11 +194,23 @@ pub struct Subscription {
     stream: Arc<Stream>,
     id: u64,
     hub: Arc<HubState>,
+    /// Keeps the source of a rendition: its publisher, if that is there on demand, and its clock.
+    _source: Option<Reservation>,
 }
 
 impl Subscription {
-    pub(crate) fn new(stream: Arc<Stream>, id: u64, hub: Arc<HubState>) -> Self {
-        Self { stream, id, hub }
+    pub(crate) fn new(
+        stream: Arc<Stream>,
+        id: u64,
+        hub: Arc<HubState>,
+        source: Option<Reservation>,
+    ) -> Self {
+        Self {
+            stream,
+            id,
+            hub,
+            _source: source,
+        }
     }
 
     /// Returns the stream.

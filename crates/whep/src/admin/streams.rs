@@ -10,6 +10,7 @@ use axum::response::Response;
 use distributary_hub::{Gop, Hub, PublisherInfo, PublisherStats, Stream, StreamStats};
 use distributary_media::BFrames;
 use distributary_media::{AudioTrack, VideoTrack};
+use distributary_names::RenditionId;
 use serde::Serialize;
 
 use super::watching::{Watching, watching};
@@ -229,7 +230,7 @@ impl StreamStatus {
             b_frames: b_frames.map(BFrames::as_str),
             advice,
             transcode: hub
-                .live_rendition(stream.name())
+                .live_rendition(stream.name(), &RenditionId::H264)
                 .and_then(|rendition| TranscodeStatus::of(&rendition, now)),
             cache: CacheStatus {
                 bytes: cached_bytes,

@@ -1,15 +1,13 @@
-//! Renditions: transcodes for viewers that cannot decode a stream as published.
+//! Selects the transcode for viewers that cannot decode a stream as published.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use distributary_media::VideoTrack;
-use distributary_names::StreamName;
+use distributary_names::{RenditionId, StreamName};
 use tracing::info;
 
 use crate::demand::DemandError;
-use crate::hub::{Hub, PublishError};
-use crate::stream::{Publisher, Stream};
+use crate::hub::Hub;
 
 /// Maximum time that a viewer waits for a rendition before it gets the stream itself.
 const RENDITION_TIMEOUT: Duration = Duration::from_secs(8);
@@ -27,8 +25,8 @@ pub enum BFrameChoice {
 impl Hub {
     /// Returns the name of the stream that a viewer of `name` gets. If the stream has B-frames that
     /// require transcoding (unless the player asks for them), or its video codec is not supported
-    /// by the viewer (`supports`), that is the rendition, once it has a frame. If there is no
-    /// rendition, it is the stream itself.
+    /// by the viewer (`supports`), that is its transcode, once it has a frame. If there is none, it is
+    /// the stream itself.
     pub async fn watchable(
         &self,
         name: &StreamName,
@@ -43,7 +41,7 @@ impl Hub {
         if supports_codec && accepts_b_frames {
             return name.clone();
         }
-        let rendition = name.rendition();
+        let rendition = name.rendition(&RenditionId::H264);
         let live = tokio::time::timeout(RENDITION_TIMEOUT, self.ensure_live(&rendition)).await;
         let error = match live.unwrap_or_else(|_| Err(timed_out())) {
             Ok(()) => return rendition,
@@ -55,32 +53,6 @@ impl Hub {
             info!(stream = %name, %error, "the viewer is sent the stream, not a transcode");
         }
         name.clone()
-    }
-
-    /// Starts publishing the rendition of the stream `of`. Its frames are on the clock of that
-    /// stream.
-    ///
-    /// # Errors
-    /// Returns [`PublishError::AlreadyLive`] if the rendition is already published.
-    pub fn publish_rendition(&self, of: &Stream, now: Instant) -> Result<Publisher, PublishError> {
-        let name = of.name().rendition();
-        let publisher = self.claim(&name, of.epoch(), |stream| stream.take_publisher(now));
-        let publisher = publisher.ok_or(PublishError::AlreadyLive)?;
-        publisher.follow_clock(of.epoch());
-        Ok(publisher)
-    }
-
-    /// Requests the rendition of the stream `name` without waiting for it. Returns `false` if there
-    /// is no transcoder, or it is busy. The rendition is kept for a moment, in which viewers have
-    /// to subscribe.
-    pub fn request_rendition(&self, name: &StreamName) -> bool {
-        self.request(&name.rendition())
-    }
-
-    /// Returns the live rendition of the published stream `name`, if there is one.
-    pub fn live_rendition(&self, name: &StreamName) -> Option<Arc<Stream>> {
-        self.stream(&name.rendition())
-            .filter(|stream| stream.is_live())
     }
 }
 
@@ -96,11 +68,16 @@ fn timed_out() -> DemandError {
 )]
 mod tests {
     use super::*;
-    use crate::{BFramePolicy, HubConfig, Sink, StreamEvent, StreamsConfig};
+    use crate::{
+        BFramePolicy, HubConfig, PublishError, Publisher, RenditionOrigin, Sink, Stream,
+        StreamEvent, StreamsConfig,
+    };
     use bytes::Bytes;
     use distributary_media::{
         AudioCodec, AudioFrame, Frame, FrameInfo, FrameInspector, MediaTime, VideoCodec, VideoFrame,
     };
+    use std::sync::Arc;
+    use std::time::Instant;
 
     /// Main profile with `pic_order_cnt_type` 0.
     const SPS: &[u8] = &[0x67, 0x4d, 0, 0x1f, 0xf2, 0x81, 0x40, 0x5f, 0x20];
@@ -147,6 +124,10 @@ mod tests {
         publisher
     }
 
+    fn transcode(hub: &Hub, of: &Arc<Stream>, now: Instant) -> Result<Publisher, PublishError> {
+        hub.publish_rendition(of, &RenditionId::H264, RenditionOrigin::Transcoded, now)
+    }
+
     /// Returns whether a viewer that supports only H264 gets a rendition of the stream.
     async fn gets_rendition(
         policy: BFramePolicy,
@@ -156,10 +137,10 @@ mod tests {
     ) -> bool {
         let hub = hub(policy);
         let publisher = publish(&hub, codec, frames);
-        let mut demands = hub.provide_renditions();
+        let mut demands = hub.provide_renditions(|_| Vec::new());
         let provider = async {
             let demand = demands.recv().await.unwrap();
-            let _rendition = hub.publish_rendition(publisher.stream(), Instant::now());
+            let _rendition = transcode(&hub, publisher.stream(), Instant::now());
             demand.answer(Ok(()));
             std::future::pending::<()>().await;
         };
@@ -239,7 +220,7 @@ mod tests {
         assert!(!stream.note_no_transcoder(false), "logged already");
         let _second = hub.take_over(stream.name(), Instant::now());
         assert!(stream.note_no_transcoder(false), "once for each publisher");
-        let mut demands = hub.provide_renditions();
+        let mut demands = hub.provide_renditions(|_| Vec::new());
         let provider = async {
             let demand = demands.recv().await.unwrap();
             demand.answer(Err(DemandError::Failed("no encoder".into())));
@@ -253,11 +234,14 @@ mod tests {
         let hub = hub(BFramePolicy::Auto);
         let publisher = publish(&hub, VideoCodec::H264, &[]);
         let name = publisher.stream().name();
-        assert!(hub.live_rendition(name).is_none());
-        let rendition = hub.publish_rendition(publisher.stream(), Instant::now());
-        assert_eq!(rendition.unwrap().stream().name(), &name.rendition());
-        let _rendition = hub.publish_rendition(publisher.stream(), Instant::now());
-        assert!(hub.live_rendition(name).is_some());
+        assert!(hub.live_rendition(name, &RenditionId::H264).is_none());
+        let rendition = transcode(&hub, publisher.stream(), Instant::now());
+        assert_eq!(
+            rendition.unwrap().stream().name(),
+            &name.rendition(&RenditionId::H264)
+        );
+        let _rendition = transcode(&hub, publisher.stream(), Instant::now());
+        assert!(hub.live_rendition(name, &RenditionId::H264).is_some());
         let listed = hub.streams();
         assert!(listed.len() == 1 && !listed[0].name().is_rendition());
     }
@@ -268,7 +252,7 @@ mod tests {
         let publisher = publish(&hub, VideoCodec::H264, &[]);
         let source = publisher.stream();
         let now = source.epoch() + Duration::from_secs(100);
-        let rendition = hub.publish_rendition(source, now).unwrap();
+        let rendition = transcode(&hub, source, now).unwrap();
         assert_eq!(rendition.stream().epoch(), source.epoch());
         assert_eq!(rendition.stream().stats().live_since, Some(now));
         let (sink, mut queue) = Sink::channel(8);

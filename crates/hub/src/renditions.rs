@@ -1,0 +1,387 @@
+//! The table of a stream's renditions: the same video in several qualities, all on the clock of the
+//! stream.
+//!
+//! A rendition is a stream of the hub with a name of its own ([`StreamName::rendition`]). Some are
+//! there as long as their publisher sends them; others are made on request, and listed before.
+
+use std::cmp::Reverse;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use distributary_media::{VideoCodec, VideoTrack};
+use distributary_names::{RenditionId, StreamName};
+use tokio::sync::mpsc;
+
+use crate::demand::Demand;
+use crate::hub::{Hub, PublishError};
+use crate::stream::{Publisher, Stream};
+
+/// One quality of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendition {
+    /// Its id among the renditions of the stream.
+    pub id: RenditionId,
+    /// The stream of the hub that carries it, for [`Hub::subscribe`].
+    pub stream: StreamName,
+    /// Where it comes from.
+    pub origin: RenditionOrigin,
+    /// Its codec.
+    pub codec: VideoCodec,
+    /// Width of its frames in pixels; 0 if the publisher does not say it.
+    pub width: u32,
+    /// Height of its frames in pixels; 0 if the publisher does not say it.
+    pub height: u32,
+    /// Bit rate of its video in bit/s. That of a live rendition is measured: the mean of the last
+    /// seconds, or of an earlier peak that fades. Before the first measurement, and before it is
+    /// live, it is the configured one; 0 if there is none.
+    pub bitrate: u64,
+    /// False if it is made on request: see [`Hub::request_rendition`].
+    pub is_live: bool,
+    /// True if it has B-frames that its viewers cannot decode, according to the policy for them.
+    pub needs_transcoding: bool,
+}
+
+/// The origin of a rendition. A rendition that is published comes before a transcode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RenditionOrigin {
+    /// The stream as published.
+    Source,
+    /// A further video track of the publisher.
+    Track,
+    /// Another published stream, which the configuration joins to this one.
+    Joined,
+    /// A transcode that the gateway makes.
+    Transcoded,
+}
+
+/// The video of a stream for which renditions can be offered.
+#[derive(Clone, Debug)]
+pub struct SourceVideo {
+    /// The stream.
+    pub stream: StreamName,
+    /// Its track.
+    pub track: Arc<VideoTrack>,
+    /// Its measured bit rate in bit/s, as in [`Rendition`]; 0 before the first measurement.
+    pub bitrate: u64,
+    /// True if it has B-frames that its policy transcodes.
+    pub needs_transcoding: bool,
+}
+
+/// A rendition that can be made on request, in H264.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RenditionOffer {
+    /// Its id.
+    pub id: RenditionId,
+    /// Width of its frames in pixels.
+    pub width: u32,
+    /// Height of its frames in pixels.
+    pub height: u32,
+    /// Its bit rate in bit/s at most.
+    pub bitrate: u64,
+}
+
+/// Returns the renditions that can be made of a stream. It is called often and must be cheap.
+pub(crate) type Offers = dyn Fn(&SourceVideo) -> Vec<RenditionOffer> + Send + Sync;
+
+impl Hub {
+    /// Returns the renditions of a published stream at `now`, the best first, the source included.
+    /// There is none before the source's video track is known.
+    ///
+    /// [`StreamEvent::Renditions`](crate::StreamEvent::Renditions) tells the subscribers of the
+    /// stream, and of its renditions, when the list has changed. Bit rates change without an event.
+    pub fn renditions(&self, name: &StreamName, now: Instant) -> Vec<Rendition> {
+        let name = name.published();
+        let Some(source) = self.stream(&name) else {
+            return Vec::new();
+        };
+        let mut renditions: Vec<Rendition> = source
+            .renditions()
+            .iter()
+            .filter_map(|(stream, origin)| Rendition::of(stream, *origin, now))
+            .collect();
+        if let Some(video) = source.source_video(now) {
+            renditions.extend(Rendition::of(&source, RenditionOrigin::Source, now));
+            for offer in self.offers(&video) {
+                // The offer says what a rendition is that is live and not measured yet.
+                match renditions.iter_mut().find(|live| live.id == offer.id) {
+                    Some(live) if live.bitrate == 0 => live.bitrate = offer.bitrate,
+                    Some(_) => {}
+                    None => renditions.push(Rendition::offered(&name, &offer)),
+                }
+            }
+        }
+        renditions.sort_by_key(Rendition::rank);
+        renditions
+    }
+
+    /// Requests a rendition by its name without waiting for it. Returns `false` if nobody makes
+    /// renditions, or the maker is busy. Once it is live it is kept for a moment, in which viewers
+    /// have to subscribe.
+    pub fn request_rendition(&self, name: &StreamName) -> bool {
+        self.request(name)
+    }
+
+    /// Returns a rendition of a stream if it is live.
+    pub fn live_rendition(&self, name: &StreamName, id: &RenditionId) -> Option<Arc<Stream>> {
+        self.stream(&name.rendition(id))
+            .filter(|stream| stream.is_live())
+    }
+
+    /// Starts publishing a rendition of the stream `of`. Its frames are on the clock of that
+    /// stream.
+    ///
+    /// # Errors
+    /// Returns [`PublishError::AlreadyLive`] if the rendition is already published.
+    pub fn publish_rendition(
+        &self,
+        of: &Arc<Stream>,
+        id: &RenditionId,
+        origin: RenditionOrigin,
+        now: Instant,
+    ) -> Result<Publisher, PublishError> {
+        let name = of.name().rendition(id);
+        let publisher = self.claim(&name, of.epoch(), |stream| stream.take_publisher(now));
+        let publisher = publisher.ok_or(PublishError::AlreadyLive)?;
+        Ok(publisher.follow(of, origin))
+    }
+
+    /// Registers a maker of renditions. `offers` returns those that it can make of a stream; it is
+    /// called often and must be cheap. Requests arrive as with [`Self::provide`].
+    pub fn provide_renditions(
+        &self,
+        offers: impl Fn(&SourceVideo) -> Vec<RenditionOffer> + Send + Sync + 'static,
+    ) -> mpsc::Receiver<Demand> {
+        let maker = self.maker().write();
+        *maker.unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(offers));
+        let demands = self.provide_as_transcoder();
+        for stream in self.streams() {
+            stream.tell_renditions();
+        }
+        demands
+    }
+
+    fn offers(&self, video: &SourceVideo) -> Vec<RenditionOffer> {
+        let maker = self.maker().read();
+        let maker = maker.unwrap_or_else(PoisonError::into_inner).clone();
+        maker.map_or_else(Vec::new, |offers| offers(video))
+    }
+}
+
+impl Rendition {
+    /// Describes a stream that carries a rendition; `None` before it has a video track.
+    fn of(stream: &Stream, origin: RenditionOrigin, now: Instant) -> Option<Self> {
+        let video = stream.source_video(now)?;
+        Some(Self {
+            id: video.stream.rendition_id(),
+            stream: video.stream,
+            origin,
+            codec: video.track.codec,
+            width: video.track.width,
+            height: video.track.height,
+            bitrate: video.bitrate,
+            is_live: true,
+            needs_transcoding: video.needs_transcoding,
+        })
+    }
+
+    fn offered(source: &StreamName, offer: &RenditionOffer) -> Self {
+        Self {
+            id: offer.id,
+            stream: source.rendition(&offer.id),
+            origin: RenditionOrigin::Transcoded,
+            codec: VideoCodec::H264,
+            width: offer.width,
+            height: offer.height,
+            bitrate: offer.bitrate,
+            is_live: false,
+            needs_transcoding: false,
+        }
+    }
+
+    /// Returns the key by which the best rendition comes first.
+    fn rank(&self) -> impl Ord + use<> {
+        let pixels = u64::from(self.width) * u64::from(self.height);
+        let is_transcoded = self.origin == RenditionOrigin::Transcoded;
+        (
+            Reverse(pixels),
+            is_transcoded,
+            Reverse(self.bitrate),
+            self.origin,
+            self.id,
+        )
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+mod tests {
+    use super::*;
+    use crate::{Delivery, HubConfig, Sink, StreamEvent};
+    use bytes::Bytes;
+    use distributary_media::{Frame, FrameInfo, MediaTime, VideoFrame};
+    use std::time::Duration;
+
+    fn track(height: u32) -> VideoTrack {
+        VideoTrack {
+            codec: VideoCodec::H264,
+            width: height * 16 / 9,
+            height,
+            profile_level_id: [0x42, 0xc0, 0x1f],
+            config: Bytes::new(),
+        }
+    }
+
+    fn frame(millis: i64, bytes: usize) -> Frame {
+        Frame::Video(VideoFrame {
+            codec: VideoCodec::H264,
+            pts: MediaTime::from_millis(millis),
+            dts: MediaTime::from_millis(millis),
+            keyframe: millis == 0,
+            info: FrameInfo::default(),
+            units: vec![vec![1; bytes].into()],
+        })
+    }
+
+    fn hub() -> (Hub, StreamName, Instant) {
+        let name = StreamName::parse("live/test").unwrap();
+        (Hub::new(HubConfig::default()), name, Instant::now())
+    }
+
+    fn ids(hub: &Hub, name: &StreamName, now: Instant) -> Vec<(String, bool)> {
+        let renditions = hub.renditions(name, now).into_iter();
+        renditions
+            .map(|rendition| (rendition.id.to_string(), rendition.is_live))
+            .collect()
+    }
+
+    /// Takes the queued events, and returns how many of them tell of renditions.
+    fn told(queue: &mut mpsc::Receiver<Delivery>) -> usize {
+        let events = std::iter::from_fn(|| queue.try_recv().ok());
+        events
+            .filter(|delivery| matches!(delivery.event, StreamEvent::Renditions))
+            .count()
+    }
+
+    #[test]
+    fn table_lists_source_published_and_offered_renditions_best_first() {
+        let (hub, name, now) = hub();
+        assert!(hub.renditions(&name, now).is_empty());
+        let publisher = hub.publish(&name, now).unwrap();
+        assert!(hub.renditions(&name, now).is_empty(), "no track yet");
+        publisher.set_video_track(track(1080));
+        assert_eq!(ids(&hub, &name, now), [("source".into(), true)]);
+
+        let rung = RenditionId::rung(480);
+        let _demands = hub.provide_renditions(move |source| {
+            assert_eq!(
+                (source.track.height, source.needs_transcoding),
+                (1080, false)
+            );
+            let offer = |id, height| RenditionOffer {
+                id,
+                width: height * 16 / 9,
+                height,
+                bitrate: 1_200_000,
+            };
+            vec![offer(rung, 480), offer(RenditionId::H264, 1080)]
+        });
+        let expected = ["source", "h264", "480p"].map(|id| (id.to_owned(), id == "source"));
+        assert_eq!(ids(&hub, &name, now), expected);
+
+        let made = hub
+            .publish_rendition(publisher.stream(), &rung, RenditionOrigin::Transcoded, now)
+            .unwrap();
+        made.set_video_track(track(480));
+        let second = RenditionId::track(1);
+        let sent = hub.publish_rendition(publisher.stream(), &second, RenditionOrigin::Track, now);
+        let sent = sent.unwrap();
+        sent.set_video_track(track(720));
+        let expected = [
+            ("source", true),
+            ("h264", false),
+            ("track1", true),
+            ("480p", true),
+        ];
+        let expected = expected.map(|(id, is_live)| (id.to_owned(), is_live));
+        assert_eq!(ids(&hub, &name, now), expected);
+        let listed = hub.renditions(&name.rendition(&rung), now);
+        assert_eq!(listed[3].stream, name.rendition(&rung));
+        assert_eq!(listed[3].bitrate, 1_200_000, "as offered, not measured yet");
+        for millis in (0..4000).step_by(50) {
+            let at = now + Duration::from_millis(millis);
+            made.push(frame(millis as i64, 1000), at).unwrap();
+        }
+        let later = now + Duration::from_secs(4);
+        assert_eq!(hub.renditions(&name, later)[3].bitrate, 160_000);
+
+        drop((made, sent));
+        assert_eq!(ids(&hub, &name, later).len(), 3);
+        drop(publisher);
+        assert!(hub.renditions(&name, later).is_empty());
+        assert!(hub.stream(&name).is_none(), "nothing keeps it");
+    }
+
+    #[test]
+    fn subscribers_of_all_renditions_are_told_of_changes() {
+        let (hub, name, now) = hub();
+        let publisher = hub.publish(&name, now).unwrap();
+        let (sink, mut source_queue) = Sink::channel(64);
+        let _source = hub.subscribe(&name, sink, 0).unwrap();
+        publisher.set_video_track(track(1080));
+        assert_eq!(told(&mut source_queue), 1);
+        publisher.set_video_track(track(1080));
+        assert_eq!(told(&mut source_queue), 0, "it is the same track");
+
+        let id = RenditionId::track(1);
+        let publish = || {
+            hub.publish_rendition(publisher.stream(), &id, RenditionOrigin::Track, now)
+                .unwrap()
+        };
+        let rendition = publish();
+        let (sink, mut rendition_queue) = Sink::channel(64);
+        let watching = hub.subscribe(&name.rendition(&id), sink, 0).unwrap();
+        rendition.set_video_track(track(720));
+        assert_eq!(told(&mut source_queue), 2, "it is there, and has a track");
+        assert_eq!(told(&mut rendition_queue), 1);
+        drop(rendition);
+        assert_eq!(
+            (told(&mut source_queue), told(&mut rendition_queue)),
+            (1, 1)
+        );
+        let _again = publish();
+        let (source_told, rendition_told) = (told(&mut source_queue), told(&mut rendition_queue));
+        assert_eq!((source_told, rendition_told), (1, 1));
+        let _demands = hub.provide_renditions(|_| Vec::new());
+        assert_eq!(
+            (told(&mut source_queue), told(&mut rendition_queue)),
+            (1, 1)
+        );
+        let _second = hub.take_over(&name, now);
+        assert_eq!(
+            (told(&mut source_queue), told(&mut rendition_queue)),
+            (0, 1)
+        );
+        drop(watching);
+    }
+
+    #[test]
+    fn subscriber_of_a_rendition_keeps_the_source_and_its_clock() {
+        let (hub, name, now) = hub();
+        let publisher = hub.publish(&name, now).unwrap();
+        let id = RenditionId::track(1);
+        let rendition = hub
+            .publish_rendition(publisher.stream(), &id, RenditionOrigin::Track, now)
+            .unwrap();
+        let (sink, _queue) = Sink::channel(64);
+        let (watching, _) = hub.subscribe(&name.rendition(&id), sink, 0).unwrap();
+        assert_eq!(*publisher.stream().subscribers().borrow(), 1);
+        drop((rendition, publisher));
+        let back = hub.publish(&name, now + Duration::from_secs(9)).unwrap();
+        assert_eq!(back.stream().epoch(), watching.stream().epoch());
+        drop((back, watching));
+        assert!(hub.stream(&name).is_none() && hub.stream(&name.rendition(&id)).is_none());
+    }
+}

@@ -1,0 +1,66 @@
+//! The renditions that are published for a stream.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Stream;
+use crate::renditions::{RenditionOrigin, SourceVideo};
+use crate::subscriber::StreamEvent;
+
+impl Stream {
+    /// Returns the renditions that are published for this stream.
+    pub(crate) fn renditions(&self) -> Vec<(Arc<Self>, RenditionOrigin)> {
+        self.lock().renditions.clone()
+    }
+
+    /// Returns its video while it has a publisher whose track is known.
+    pub(crate) fn source_video(&self, now: Instant) -> Option<SourceVideo> {
+        let policy = self.b_frame_policy();
+        let mut state = self.lock();
+        state.live_since?;
+        Some(SourceVideo {
+            stream: self.name.clone(),
+            track: state.video.clone()?,
+            bitrate: state.meter.demand(now),
+            needs_transcoding: policy.transcodes(state.b_frames.verdict.kind),
+        })
+    }
+
+    /// Adds a rendition that is published for this stream.
+    pub(super) fn add_rendition(&self, rendition: Arc<Self>, origin: RenditionOrigin) {
+        self.lock().renditions.push((rendition, origin));
+        self.tell_renditions();
+    }
+
+    /// Removes a rendition that is no longer published.
+    pub(super) fn remove_rendition(&self, rendition: &Self) {
+        let name = &rendition.name;
+        self.lock()
+            .renditions
+            .retain(|(stream, _)| stream.name != *name);
+        self.tell_renditions();
+        // Its subscribers are told as well, although it is not in the list anymore.
+        rendition.deliver(&StreamEvent::Renditions);
+    }
+
+    /// Tells the subscribers of this stream and of its renditions that the list has changed.
+    pub(crate) fn tell_renditions(&self) {
+        self.deliver(&StreamEvent::Renditions);
+        self.tell_other_forms();
+    }
+
+    /// As [`Self::tell_renditions`], for a publisher that has come or gone: the subscribers of the
+    /// stream itself have an event for that.
+    pub(crate) fn tell_other_forms(&self) {
+        // Without the lock: a rendition's subscribers have one of their own.
+        for (rendition, _) in self.renditions() {
+            rendition.deliver(&StreamEvent::Renditions);
+        }
+    }
+
+    fn deliver(&self, event: &StreamEvent) {
+        for subscriber in &self.lock().subscribers {
+            subscriber.deliver(event.clone());
+        }
+    }
+}
