@@ -1,10 +1,11 @@
 //! The UDP sockets of the shards: one port, a socket each.
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
+use distributary_net::bind_socket;
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::Type;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -36,46 +37,21 @@ pub(crate) fn bind_shared(
 ) -> io::Result<Vec<std::net::UdpSocket>> {
     // Without SO_REUSEPORT first: with it a second gateway could bind the same port unnoticed, and
     // would take half of the viewers' datagrams.
-    let probe = match bind_one(listen, false) {
-        Err(error) if listen.ip() == Ipv6Addr::UNSPECIFIED && is_unsupported(&error) => {
-            bind_one((Ipv4Addr::UNSPECIFIED, listen.port()).into(), false)?
-        }
-        other => other?,
-    };
+    let probe = bind_socket(listen, Type::DGRAM, |_| Ok(()))?;
     let address = probe
         .local_addr()?
         .as_socket()
         .ok_or(io::ErrorKind::AddrNotAvailable)?;
     drop(probe);
-    (0..count)
-        .map(|_| bind_one(address, true).map(Into::into))
-        .collect()
+    (0..count).map(|_| bind_one(address)).collect()
 }
 
-fn bind_one(address: SocketAddr, shared: bool) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )?;
-    if address.ip() == Ipv6Addr::UNSPECIFIED {
-        socket.set_only_v6(false)?;
-    }
-    if shared {
-        socket.set_reuse_port(true)?;
-    }
-    socket.bind(&address.into())?;
+fn bind_one(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let socket = bind_socket(address, Type::DGRAM, |socket| socket.set_reuse_port(true))?;
     // More than the limit of the system is cut by the kernel, not refused.
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-    socket.set_nonblocking(true)?;
-    Ok(socket)
-}
-
-/// Returns whether the machine has no such address family.
-fn is_unsupported(error: &io::Error) -> bool {
-    // EAFNOSUPPORT and EADDRNOTAVAIL, the latter where IPv6 is built in and switched off.
-    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(97)
+    Ok(socket.into())
 }
 
 /// A shard's socket.

@@ -1,7 +1,7 @@
 //! Client addresses: address units for limits, and trusted proxies.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 pub use ipnet::IpNet;
@@ -21,6 +21,12 @@ pub fn network(ip: IpAddr) -> IpAddr {
 pub fn limited(ip: IpAddr) -> Option<IpAddr> {
     let ip = ip.to_canonical();
     (!ip.is_loopback()).then_some(ip)
+}
+
+/// Returns an address as people write it: the IPv4 address of a client that came over IPv4 to an
+/// IPv6 socket.
+pub fn canonical_address(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// The proxies with a trusted `X-Forwarded-For` header.
@@ -57,7 +63,7 @@ fn address(text: &str) -> Option<IpAddr> {
     let ip = text
         .parse()
         .ok()
-        .or_else(|| Some(text.parse::<std::net::SocketAddr>().ok()?.ip()));
+        .or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()));
     ip.as_ref().map(IpAddr::to_canonical)
 }
 

@@ -3,12 +3,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
-
-use tokio::sync::Notify;
 
 use crate::{Full, network};
 
@@ -56,7 +56,7 @@ pub struct Displaced {
 #[derive(Debug, Default)]
 pub struct Revocation {
     is_revoked: AtomicBool,
-    wake: Notify,
+    waker: Mutex<Option<Waker>>,
 }
 
 /// The holders of permits. Addresses without one take no memory.
@@ -160,14 +160,36 @@ impl Revocation {
 
     /// Waits until the permit is revoked. One task may wait at a time.
     pub async fn revoked(&self) {
-        while !self.is_revoked() {
-            self.wake.notified().await;
+        poll_fn(|context| {
+            self.wake_when_revoked(context.waker());
+            if self.is_revoked() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// Wakes the holder when the permit is revoked, or at once if it is already. The waker of an
+    /// earlier call is forgotten. It must not use the quota: it is woken under the quota's lock.
+    pub fn wake_when_revoked(&self, waker: &Waker) {
+        lock(&self.waker).replace(waker.clone());
+        if self.is_revoked() {
+            self.wake();
         }
     }
 
     fn revoke(&self) {
         self.is_revoked.store(true, Ordering::Relaxed);
-        self.wake.notify_one();
+        self.wake();
+    }
+
+    fn wake(&self) {
+        let waker = lock(&self.waker).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 }
 
@@ -231,8 +253,8 @@ fn rank(address: Option<IpAddr>, holders: &BTreeMap<u64, Holder>) -> Option<Rank
     Some((holders.len(), Reverse(*oldest), address))
 }
 
-fn lock(holders: &Mutex<Holders>) -> MutexGuard<'_, Holders> {
-    holders.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! `distributary-config`.
 //!
 //! * [`Listener`] accepts TCP connections over IPv6 and IPv4, and survives a failing `accept`.
+//! * [`bind_socket`] binds a socket for both.
 //! * [`ListenAddress`] is an address as written in the configuration.
 //! * [`QuickAck`] is a TCP stream that acknowledges at once.
 //! * [`Quota`] and [`PerAddress`] limit how many of something there may be.
@@ -10,13 +11,17 @@
 //!   client behind a proxy.
 
 mod address;
+mod dual_stack;
 mod fair;
 mod listen;
 mod listen_address;
 mod quick_ack;
 mod quota;
 
-pub use address::{IpNet, NetworkError, TrustedProxies, limited, network, parse_network};
+pub use address::{
+    IpNet, NetworkError, TrustedProxies, canonical_address, limited, network, parse_network,
+};
+pub use dual_stack::bind_socket;
 pub use fair::{Displaced, FairPermit, FairQuota, GRACE, Revocation};
 pub use listen::{BindError, Listener, bind};
 pub use listen_address::{AddressError, ListenAddress, OptionalAddress};

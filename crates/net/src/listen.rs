@@ -1,12 +1,14 @@
 //! Listening on TCP, over IPv6 and IPv4.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
+
+use crate::{bind_socket, canonical_address};
 
 /// Maximum connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -68,7 +70,7 @@ impl Listener {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
-                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                    let peer = canonical_address(peer);
                     return (stream, peer);
                 }
                 Err(error) => {
@@ -81,54 +83,29 @@ impl Listener {
     }
 }
 
-/// Binds a TCP socket that does not block. `[::]` accepts IPv4 too, whatever the system's default,
-/// and falls back to `0.0.0.0` if IPv6 is disabled.
+/// Binds and listens on a TCP socket that does not block, as [`bind_socket`] does.
 ///
 /// # Errors
 /// When the address cannot be listened on.
 pub fn bind(address: SocketAddr) -> Result<std::net::TcpListener, BindError> {
-    let listener = match bind_exactly(address) {
-        Err(error) if address.ip().is_unspecified() && address.is_ipv6() && is_no_ipv6(&error) => {
-            bind_exactly((Ipv4Addr::UNSPECIFIED, address.port()).into())
-        }
-        result => result,
+    let listen = || {
+        // A restart must not wait for old connections to be forgotten. On Windows the option means
+        // something else: it would let a second server take the port.
+        #[cfg(unix)]
+        let prepare = |socket: &Socket| socket.set_reuse_address(true);
+        #[cfg(not(unix))]
+        let prepare = |_: &Socket| Ok(());
+        let socket = bind_socket(address, Type::STREAM, prepare)?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
     };
-    listener.map_err(|source| BindError { address, source })
-}
-
-fn bind_exactly(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    // A restart must not wait for old connections to be forgotten. On Windows the option means
-    // something else: it would let a second server take the port.
-    #[cfg(unix)]
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
-/// Returns whether the error says that the system has no IPv6: the family is not built in, or no
-/// interface has it.
-fn is_no_ipv6(error: &io::Error) -> bool {
-    /// `EAFNOSUPPORT` on Linux and on BSD, which have no `ErrorKind`.
-    const FAMILY_NOT_SUPPORTED: [i32; 2] = [97, 47];
-    error.kind() == io::ErrorKind::AddrNotAvailable
-        || error
-            .raw_os_error()
-            .is_some_and(|code| FAMILY_NOT_SUPPORTED.contains(&code))
+    listen().map_err(|source| BindError { address, source })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     #[tokio::test]
     async fn unspecified_ipv6_address_accepts_ipv4_with_the_ipv4_address_of_the_peer() {

@@ -1,16 +1,15 @@
 //! The admin API: the live streams.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use distributary_hub::{Gop, Hub, PublisherInfo, PublisherStats, Stream, StreamStats};
-use distributary_media::BFrames;
-use distributary_media::{AudioTrack, VideoTrack};
+use distributary_media::{AudioTrack, BFrames, VideoTrack};
 use distributary_names::RenditionId;
+use distributary_net::canonical_address;
 use serde::Serialize;
 
 use super::watching::{Watching, watching};
@@ -301,7 +300,9 @@ impl From<&PublisherInfo> for PublisherStatus {
     fn from(info: &PublisherInfo) -> Self {
         let others = info.other_tracks.iter();
         Self {
-            address: info.address.map(|address| canonical(address).to_string()),
+            address: info
+                .address
+                .map(|address| canonical_address(address).to_string()),
             jitter_ms: 0.0,
             encoder: info.encoder.clone(),
             frame_rate: info.frame_rate,
@@ -316,11 +317,6 @@ impl From<&PublisherInfo> for PublisherStatus {
                 .collect(),
         }
     }
-}
-
-/// Maps an IPv4 address that came over an IPv6 socket to its IPv4 form.
-pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 impl From<&AudioTrack> for AudioStatus {

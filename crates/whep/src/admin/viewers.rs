@@ -8,10 +8,11 @@ use axum::response::Response;
 use distributary_egress::engine::SessionInfo;
 use distributary_hub::PlayerInfo;
 use distributary_names::StreamName;
+use distributary_net::canonical_address;
 use distributary_webrtc::ice::Transport;
 use serde::{Deserialize, Serialize};
 
-use super::streams::{canonical, millis, tenths};
+use super::streams::{millis, tenths};
 use super::watching::{Watching, watching};
 use super::{AdminDoor, fresh, now};
 use crate::problem::Problem;
@@ -120,7 +121,7 @@ impl Viewer {
             stream: report.stream.to_string(),
             uptime_seconds: now.saturating_duration_since(report.since).as_secs(),
             state: "connected",
-            address: Some(canonical(report.address).to_string()),
+            address: Some(canonical_address(report.address).to_string()),
             transport: Some("rtmp"),
             bitrate_bps: report.bitrate,
             bytes: report.sent.bytes,
@@ -142,7 +143,9 @@ impl Viewer {
             } else {
                 "connecting"
             },
-            address: stats.pair.map(|pair| canonical(pair.remote).to_string()),
+            address: stats
+                .pair
+                .map(|pair| canonical_address(pair.remote).to_string()),
             transport: stats.pair.map(|pair| match pair.transport {
                 Transport::Udp => "udp",
                 Transport::Tcp(_) => "tcp",
