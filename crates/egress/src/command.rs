@@ -37,6 +37,8 @@ pub(crate) enum Command {
     },
     /// End this session.
     Close(SessionId),
+    /// End this session if its incomplete handshake must give way to another.
+    EndHandshake(SessionId),
     /// End all sessions and the thread.
     Shutdown,
     /// Panic, for tests.

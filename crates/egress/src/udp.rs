@@ -162,6 +162,7 @@ impl Outlet for ShardSocket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     #[test]
     fn every_shard_gets_the_same_port() {

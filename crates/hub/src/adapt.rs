@@ -30,8 +30,12 @@ impl Adapter {
             return;
         }
         if self.sei == SeiPolicy::Drop {
-            let is_kept =
-                |unit: &Bytes| NalType::of(unit) != NalType::SEI || sei::has_recovery_point(unit);
+            // The inspector's verdict is about the whole frame, and not about keyframes. Only where
+            // there can be a recovery point, its unit is looked for.
+            let may_have = frame.keyframe || frame.info.recovery_point;
+            let is_kept = |unit: &Bytes| {
+                NalType::of(unit) != NalType::SEI || may_have && sei::has_recovery_point(unit)
+            };
             let held = frame.payload_len();
             frame.units.retain(is_kept);
             frame.compact(held);

@@ -18,7 +18,8 @@ pub enum StreamEvent {
     Offline,
     /// There is a publisher again.
     Online,
-    /// The list of the stream's renditions has changed: see [`Hub::renditions`](crate::Hub::renditions).
+    /// The list of the stream's renditions has changed: see
+    /// [`Hub::renditions`](crate::Hub::renditions).
     Renditions,
 }
 

@@ -218,8 +218,8 @@ impl Engine {
     /// options with which the offer was made.
     ///
     /// # Errors
-    /// Returns [`AcceptError`] if there is no such offer, the answer accepts no track, or the gateway
-    /// is full. After an unusable answer the offer waits for another.
+    /// Returns [`AcceptError`] if there is no such offer, the answer accepts no track, or the
+    /// gateway is full. After an unusable answer the offer waits for another.
     #[expect(
         clippy::disallowed_methods,
         reason = "the engine is the driver that reads the clocks"
@@ -370,7 +370,6 @@ mod tests {
     use distributary_webrtc::peer::HANDSHAKE_TIMEOUT;
     use distributary_webrtc::stun::{Class, IceRole, MessageWriter, Method, TransactionId};
     use std::net::IpAddr;
-    use std::time::Duration;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn panic_of_a_shard_is_reported_and_the_rest_can_be_shut_down() {
@@ -447,10 +446,11 @@ mod tests {
         .message_integrity(value("a=ice-pwd:").as_bytes())
         .finish();
         let viewer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        while engine.spread() != [1] {
-            viewer.send_to(&check, engine.local_addr()).unwrap();
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        // The answer to the check leaves after the viewer has been added.
+        viewer.set_read_timeout(Some(HANDSHAKE_TIMEOUT)).unwrap();
+        viewer.send_to(&check, engine.local_addr()).unwrap();
+        viewer.recv(&mut [0; 1500]).unwrap();
+        assert_eq!(engine.spread(), [1]);
 
         let (handshakes, now) = (&engine.shared.handshakes, Instant::now());
         let mut others = Vec::new();

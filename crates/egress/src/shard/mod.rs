@@ -6,24 +6,31 @@
 //! part that reads a clock.
 //!
 //! * `admission`: sessions that wait for their viewer.
-//! * `addresses`, `strays`: which viewer, or which other shard, datagrams of an address are for.
+//! * `newcomer`: the viewer that such a session becomes.
+//! * `addresses`, `other_shards`: which viewer, or which other shard, datagrams of an address are
+//!   for.
+//! * `fan_out`: serves the viewers, with the parts below.
 //! * `viewers`: the viewers, by address, user name fragment, session and connection.
 //! * `schedule`: the viewers by the time at which something is due.
 //! * `stream`, `streams`: the streams that are watched and their logs.
 //! * `b_frames`, `held_audio`: frames on their way into the logs.
-//! * `renditions`: viewers that change between a stream and its rendition.
+//! * `renditions`, `codec_change`: viewers that change between a stream and its rendition, and
+//!   sessions that end because the codec has changed.
 //! * `transmitter`, `unsent`: sending.
 //! * `stats`: stats of the viewers for the API and the audio encoder.
 
 mod addresses;
 mod admission;
 mod b_frames;
+mod codec_change;
 mod driver;
+mod fan_out;
 mod held_audio;
+mod newcomer;
+mod other_shards;
 mod renditions;
 mod schedule;
 mod stats;
-mod strays;
 mod stream;
 mod streams;
 #[cfg(test)]
@@ -32,54 +39,34 @@ mod transmitter;
 mod unsent;
 mod viewers;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use distributary_hub::{Delivery, Sink, StreamEvent};
-use distributary_media::TimedData;
-use distributary_names::StreamName;
-use distributary_net::FairPermit;
-use distributary_webrtc::data::Notice;
+use distributary_hub::{Delivery, Sink};
 use distributary_webrtc::demux::DatagramKind;
-use distributary_webrtc::ice::{CandidatePair, Credentials};
-use distributary_webrtc::peer::{CloseReason, MediaClock, Peer, PeerEvent};
+use distributary_webrtc::ice::CandidatePair;
 use distributary_webrtc::stun::{is_named_check, local_ufrag};
 
 use crate::command::Command;
 use crate::datagrams::{Outlet, Received};
 use crate::ice_tcp::Connection;
-use crate::session::{PendingSession, SessionId};
-use crate::state::{EngineState, JoinProgress};
+use crate::state::EngineState;
 use admission::Admission;
-use schedule::Schedule;
+use fan_out::FanOut;
+use other_shards::OtherShards;
 use stats::StatsWriter;
-use strays::Strays;
-use stream::Reaction;
-use streams::Streams;
-use transmitter::Transmitter;
-use unsent::turns;
-use viewers::{Viewer, Viewers};
 
 pub(crate) use driver::spawn;
 
 /// Time between two rounds of everything that needs no exact deadline.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Time between two such rounds while a requested rendition is about to come.
-const RENDITION_INTERVAL: Duration = Duration::from_millis(100);
-
 /// Some of the viewers of the gateway.
 pub(crate) struct Shard<O> {
     index: usize,
     shared: Arc<EngineState>,
-    /// The queue of the hub's deliveries to this shard.
-    sink: Sink,
-    streams: Streams,
-    viewers: Viewers,
-    schedule: Schedule,
-    strays: Strays,
-    transmitter: Transmitter<O>,
+    fan_out: FanOut<O>,
+    others: OtherShards,
     stats: StatsWriter,
     next_upkeep: Instant,
 }
@@ -95,13 +82,9 @@ impl<O: Outlet> Shard<O> {
     ) -> Self {
         Self {
             index,
+            fan_out: FanOut::new(index, Arc::clone(&shared), outlet, sink, now),
+            others: OtherShards::new(index, Arc::clone(&shared)),
             shared,
-            sink,
-            streams: Streams::default(),
-            viewers: Viewers::default(),
-            schedule: Schedule::new(now),
-            strays: Strays::default(),
-            transmitter: Transmitter::new(outlet),
             stats: StatsWriter::new(now),
             next_upkeep: now,
         }
@@ -109,24 +92,19 @@ impl<O: Outlet> Shard<O> {
 
     /// Returns the way out.
     pub(crate) fn outlet(&self) -> &O {
-        self.transmitter.outlet()
+        self.fan_out.transmitter.outlet()
     }
 
     /// Returns whether datagrams wait for room in the kernel: [`Self::handle_writable`] is due when
     /// there is some.
     pub(crate) fn has_unsent(&self) -> bool {
-        self.transmitter.has_unsent()
+        self.fan_out.transmitter.has_unsent()
     }
 
     /// Returns when [`Self::handle_timeout`] is due; `None` while there is nothing to wait for.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let upkeep = self.needs_upkeep().then_some(self.next_upkeep);
-        let deadlines = [
-            upkeep,
-            self.schedule.poll_timeout(),
-            self.streams.poll_timeout(),
-        ];
-        deadlines.into_iter().flatten().min()
+        upkeep.into_iter().chain(self.fan_out.poll_timeout()).min()
     }
 
     /// Handles a datagram that came in at the socket of this shard.
@@ -141,28 +119,21 @@ impl<O: Outlet> Shard<O> {
         // belong to a viewer by their source.
         if kind == DatagramKind::Stun && is_named_check(bytes) {
             match self.find_by_check(pair, bytes, now) {
-                Found::Here(key) => self.feed(key, pair, bytes, now),
-                Found::Elsewhere(shard) => {
-                    self.strays.note(source, shard);
-                    self.hand_over(shard, pair, bytes);
-                }
-                Found::Refused(refusal) => self.transmitter.refuse(pair, &refusal),
+                Found::Here(key) => self.fan_out.feed(key, pair, bytes, now),
+                Found::Elsewhere(shard) => self.others.hand_over_check(shard, pair, bytes),
+                Found::Refused(refusal) => self.fan_out.transmitter.refuse(pair, &refusal),
                 Found::Nowhere => {}
             }
             return;
         }
-        match self.viewers.by_address(&source) {
-            None => {
-                for shard in self.strays.shards(&source) {
-                    self.hand_over(shard, pair, bytes);
-                }
-            }
+        match self.fan_out.viewers.by_address(&source) {
+            None => self.others.hand_over_stray(pair, bytes),
             Some(holders) if kind == DatagramKind::Stun => {
                 for key in holders.all() {
-                    self.feed(key, pair, bytes, now);
+                    self.fan_out.feed(key, pair, bytes, now);
                 }
             }
-            Some(holders) => self.feed(holders.owner(), pair, bytes, now),
+            Some(holders) => self.fan_out.feed(holders.owner(), pair, bytes, now),
         }
     }
 
@@ -185,10 +156,17 @@ impl<O: Outlet> Shard<O> {
                 connection,
                 mut bytes,
             } => self.handle_frame(&connection, &mut bytes, now),
-            Command::Restart { id, local, remote } => self.restart_ice(&id, local, remote),
+            Command::Restart { id, local, remote } => {
+                self.fan_out.restart_ice(&id, local, remote);
+            }
             Command::Close(id) => {
-                if let Some(key) = self.viewers.by_id(&id) {
-                    self.close(key, now);
+                if let Some(key) = self.fan_out.viewers.by_id(&id) {
+                    self.fan_out.close(key, now);
+                }
+            }
+            Command::EndHandshake(id) => {
+                if let Some(key) = self.fan_out.viewers.by_id(&id) {
+                    self.fan_out.end_handshake(key, now);
                 }
             }
             Command::Shutdown => {}
@@ -199,78 +177,28 @@ impl<O: Outlet> Shard<O> {
 
     /// Logs a delivery of the hub, and sends it to all viewers at the live edge.
     pub(crate) fn handle_delivery(&mut self, delivery: &Delivery, now: Instant) {
-        let tag = delivery.tag;
-        let Some(stream) = self.streams.get_mut(tag) else {
-            return;
-        };
-        if let StreamEvent::Data(data) = &delivery.event {
-            let viewers = stream.viewers.clone();
-            self.tell(&viewers, data, now);
-            return;
-        }
-        let codec = stream.video.codec();
-        let bundle_from = self.shared.config.viewers.bundle_audio_from;
-        let reaction = stream.handle(&delivery.event, bundle_from, now);
-        if stream.video.codec() != codec {
-            self.close_undecodable(tag, now);
-        }
-        match reaction {
-            Reaction::None => self.streams.note_audio_wait(tag),
-            Reaction::Send => self.send_stream(tag, now),
-            Reaction::SendAndFollow => {
-                self.send_stream(tag, now);
-                self.follow_rendition(tag, now);
-            }
-        }
+        self.fan_out.handle_delivery(delivery, now);
     }
 
     /// Sends packets that the kernel's full buffer held back, and then brings all viewers up to
     /// date.
     pub(crate) fn handle_writable(&mut self, now: Instant) {
-        let Some(served) = self.transmitter.send_unsent() else {
-            return;
-        };
-        for key in turns(&self.viewers.keys(), served) {
-            if self.transmitter.is_full() {
-                return;
-            }
-            self.send_media(key, now);
-        }
+        self.fan_out.handle_writable(now);
     }
 
     /// Performs the work that is due at `now`.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        for key in self.schedule.take_turns(now) {
-            self.send_media(key, now);
-        }
-        for tag in self.streams.release_due_audio(now) {
-            self.send_stream(tag, now);
-        }
-        for key in self.schedule.take_due(now) {
-            if let Some(viewer) = self.viewers.get_mut(key) {
-                viewer.armed = None;
-                if viewer.is_displaced() {
-                    viewer.peer.displace();
-                }
-                viewer.peer.handle_timeout(now);
-                self.after_input(key, now);
-            }
-        }
+        self.fan_out.handle_timeout(now);
         if self.needs_upkeep() && now >= self.next_upkeep {
             self.keep_up(now);
-            let interval = if self.streams.await_rendition(now) {
-                RENDITION_INTERVAL
-            } else {
-                UPKEEP_INTERVAL
-            };
-            self.next_upkeep = now + interval;
+            self.next_upkeep = now + UPKEEP_INTERVAL;
         }
     }
 
     /// Ends all sessions.
     pub(crate) fn close_all(&mut self, now: Instant) {
-        for key in self.viewers.keys() {
-            self.close(key, now);
+        for key in self.fan_out.viewers.keys() {
+            self.fan_out.close(key, now);
         }
     }
 
@@ -282,42 +210,19 @@ impl<O: Outlet> Shard<O> {
                 match self.find_by_check(pair, bytes, now) {
                     Found::Here(key) => key,
                     Found::Elsewhere(shard) => {
-                        self.hand_over_frame(connection, bytes, shard);
+                        self.others.hand_over_frame(shard, connection, bytes);
                         return;
                     }
                     Found::Refused(refusal) => return connection.send(&refusal),
                     Found::Nowhere => return,
                 }
             }
-            _ => match self.viewers.by_connection(connection.id()) {
+            _ => match self.fan_out.viewers.by_connection(connection.id()) {
                 Some(key) => key,
                 None => return,
             },
         };
-        let Some(viewer) = self.viewers.get_mut(key) else {
-            return;
-        };
-        viewer.peer.handle_packet(now, pair, bytes);
-        if viewer.peer.is_at(pair) {
-            self.viewers.note_connection(key, connection);
-        } else {
-            // A refusal goes back on a connection that is nobody's.
-            self.transmitter.send_control(viewer, Some(connection));
-        }
-        self.after_input(key, now);
-    }
-
-    /// Gives a datagram to a viewer of this shard.
-    fn feed(&mut self, key: usize, pair: CandidatePair, datagram: &mut [u8], now: Instant) {
-        let Some(viewer) = self.viewers.get_mut(key) else {
-            return;
-        };
-        viewer.peer.handle_packet(now, pair, datagram);
-        if viewer.peer.is_at(pair) {
-            let is_proven = viewer.peer.is_proven(pair);
-            self.viewers.note_address(key, pair.remote, is_proven);
-        }
-        self.after_input(key, now);
+        self.fan_out.feed_frame(key, connection, bytes, now);
     }
 
     /// Finds the viewer that a check names. One that waits becomes a viewer of this shard.
@@ -325,12 +230,13 @@ impl<O: Outlet> Shard<O> {
         let Some(ufrag) = local_ufrag(check) else {
             return Found::Nowhere;
         };
-        if let Some(key) = self.viewers.by_ufrag(ufrag) {
+        if let Some(key) = self.fan_out.viewers.by_ufrag(ufrag) {
             return Found::Here(key);
         }
         match admission::admit(&self.shared, self.index, ufrag, (pair, check), now) {
             Admission::Admitted(session, handshake) => self
-                .add_viewer(*session, handshake, now)
+                .fan_out
+                .add(*session, handshake, now)
                 .map_or(Found::Nowhere, Found::Here),
             Admission::Elsewhere(shard) => Found::Elsewhere(shard),
             Admission::Refused(refusal) => Found::Refused(refusal),
@@ -338,352 +244,22 @@ impl<O: Outlet> Shard<O> {
         }
     }
 
-    /// Gives a datagram of another shard's viewer to that shard. When its inbox is full the
-    /// datagram is lost, as datagrams may be.
-    fn hand_over(&self, shard: usize, pair: CandidatePair, datagram: &[u8]) {
-        self.hand_over_command(shard, || Command::Datagram {
-            source: pair.remote,
-            local: pair.local,
-            bytes: datagram.into(),
-        });
-    }
-
-    /// Gives a connection to the shard that has its session. When the inbox of that shard is full
-    /// the frame is lost, and the viewer checks again.
-    fn hand_over_frame(&self, connection: &Arc<Connection>, bytes: &[u8], shard: usize) {
-        connection.set_shard(shard);
-        self.hand_over_command(shard, || Command::Frame {
-            connection: Arc::clone(connection),
-            bytes: bytes.into(),
-        });
-    }
-
-    fn hand_over_command(&self, shard: usize, command: impl FnOnce() -> Command) {
-        let inbox = self.shared.inboxes.get(shard);
-        if let Some(inbox) = inbox.filter(|_| shard != self.index) {
-            let _ = inbox.try_send(command());
-        }
-    }
-
-    /// Makes a viewer of an admitted session.
-    fn add_viewer(
-        &mut self,
-        session: PendingSession,
-        handshake: FairPermit,
-        now: Instant,
-    ) -> Option<usize> {
-        let ufrags = session.ufrags().map(Into::into).collect();
-        let PendingSession {
-            id,
-            stream: name,
-            peer: config,
-            restarted,
-            b_frames,
-            dtls,
-            created,
-            was_heard: _,
-            // Given up once the shard has subscribed.
-            reservation: _reservation,
-            context,
-        } = session;
-        let EngineState {
-            hub,
-            config: engine,
-            ..
-        } = &*self.shared;
-        let Some(tag) = self.streams.open(&name, hub, &self.sink, engine, now) else {
-            tracing::info!(parent: &context.span, "the stream ended before the viewer came");
-            self.shared.registry.remove(&id);
-            return None;
-        };
-        let stream = self.streams.get_mut(tag)?;
-        let clock = MediaClock {
-            epoch: stream.subscription.stream().epoch(),
-            wall: self.shared.wall,
-        };
-        let mut peer = match Peer::new(config, clock, &dtls, now) {
-            Ok(peer) => peer,
-            Err(error) => {
-                tracing::error!(parent: &context.span, %error, "cannot serve the viewer");
-                self.shared.registry.remove(&id);
-                return None;
-            }
-        };
-        if let Some((local, remote)) = restarted {
-            peer.restart_ice(local, remote);
-        }
-        let table = &self.shared.stats;
-        let key = self.viewers.insert(Viewer {
-            id,
-            ufrags,
-            peer,
-            handshake: Some(handshake),
-            b_frames,
-            stream: tag,
-            addresses: Vec::new(),
-            connections: Vec::new(),
-            is_held_back: false,
-            since: created,
-            join: Some(JoinProgress::begin(&self.shared.joins, created, now)),
-            is_listed: false,
-            armed: None,
-            stats: table.enter(id, name.clone(), self.index, created),
-            context,
-        });
-        stream.viewers.push(key);
-        Some(key)
-    }
-
-    /// Sends and notes everything that came of an input to a viewer.
-    fn after_input(&mut self, key: usize, now: Instant) {
-        loop {
-            let Some(viewer) = self.viewers.get_mut(key) else {
-                return;
-            };
-            self.transmitter.send_control(viewer, None);
-            match viewer.peer.poll_event() {
-                None => break,
-                Some(PeerEvent::Moved { remote }) => {
-                    tracing::debug!(parent: &viewer.context.span, %remote, "sends go here");
-                }
-                Some(PeerEvent::Connected { profile }) => {
-                    if let Some(join) = &mut viewer.join {
-                        join.note_connected(&self.shared.joins, now);
-                    }
-                    let after = now.saturating_duration_since(viewer.since).as_millis();
-                    tracing::info!(
-                        parent: &viewer.context.span,
-                        remote = viewer.peer.remote().map(canonical).map(tracing::field::display),
-                        %profile,
-                        "connected {after} ms after the answer"
-                    );
-                    self.shared.registry.note_connected(&viewer.id);
-                    self.send_media(key, now);
-                }
-                Some(PeerEvent::ChannelOpened { channel, label }) => {
-                    self.greet(key, channel, &label, now);
-                }
-                Some(PeerEvent::Closed(reason)) => {
-                    self.remove(key, &reason, now);
-                    return;
-                }
-            }
-        }
-        let Some(viewer) = self.viewers.get_mut(key) else {
-            return;
-        };
-        if viewer.peer.is_handshake_complete() {
-            viewer.handshake = None;
-        }
-        if let Some(stream) = self.streams.get(viewer.stream) {
-            self.transmitter.retransmit(viewer, stream, now);
-        }
-        self.schedule.note(key, viewer, now);
-    }
-
-    /// Sends a viewer the media that is due.
-    fn send_media(&mut self, key: usize, now: Instant) {
-        let Some(viewer) = self.viewers.get_mut(key) else {
-            return;
-        };
-        let Some(stream) = self.streams.get(viewer.stream) else {
-            return;
-        };
-        self.transmitter.send_media(key, viewer, stream, now);
-        viewer.note_media(&self.shared.joins, now);
-        self.transmitter.send_control(viewer, None);
-        self.schedule.note(key, viewer, now);
-    }
-
-    /// Sends the media that is due to the viewers of a stream that are at the live edge.
-    fn send_stream(&mut self, tag: u64, now: Instant) {
-        let Some(stream) = self.streams.get(tag) else {
-            return;
-        };
-        for key in &stream.viewers {
-            if self.transmitter.is_full() {
-                // The others are behind from here on, and continue when the socket is writable.
-                return;
-            }
-            let Some(viewer) = self.viewers.get_mut(*key).filter(|viewer| viewer.is_live()) else {
-                continue;
-            };
-            self.transmitter.send_media(*key, viewer, stream, now);
-            viewer.note_media(&self.shared.joins, now);
-            self.schedule.note_sent(*key, viewer, now);
-        }
-    }
-
-    /// Sends the publisher's data to the viewers that have a data channel.
-    fn tell(&mut self, viewers: &[usize], data: &TimedData, now: Instant) {
-        // Serialised for the first viewer that has a channel: most have none.
-        let mut text = None;
-        for key in viewers {
-            let viewer = self.viewers.get_mut(*key);
-            if let Some(viewer) = viewer.filter(|viewer| viewer.peer.has_channels()) {
-                let text = text.get_or_insert_with(|| Notice::of(data).to_text());
-                viewer.peer.send_text(now, text);
-                self.transmitter.send_control(viewer, None);
-                self.schedule.note(*key, viewer, now);
-            }
-        }
-    }
-
-    /// Sends the publisher's description of the stream on a viewer's new channel.
-    fn greet(&mut self, key: usize, channel: u16, label: &str, now: Instant) {
-        let Some(viewer) = self.viewers.get_mut(key) else {
-            return;
-        };
-        tracing::debug!(parent: &viewer.context.span, channel, label, "opened a data channel");
-        let stream = self.streams.get(viewer.stream);
-        let metadata = stream.and_then(|stream| stream.subscription.stream().metadata());
-        if let Some(metadata) = metadata {
-            let text = Notice::of(&metadata).to_text();
-            viewer.peer.send_text_on(now, channel, &text);
-        }
-    }
-
-    /// Gives a viewer new ICE credentials beside those it has.
-    fn restart_ice(&mut self, id: &SessionId, local: Credentials, remote: Credentials) {
-        let Some(key) = self.viewers.by_id(id) else {
-            return;
-        };
-        self.viewers.note_ufrag(key, local.ufrag());
-        if let Some(viewer) = self.viewers.get_mut(key) {
-            viewer.peer.restart_ice(local, remote);
-            tracing::info!(parent: &viewer.context.span, "restarts ICE");
-        }
-    }
-
-    /// Ends a viewer's session.
-    fn close(&mut self, key: usize, now: Instant) {
-        if let Some(viewer) = self.viewers.get_mut(key) {
-            viewer.peer.close();
-            self.after_input(key, now);
-        }
-    }
-
-    /// Removes a viewer whose session is over.
-    fn remove(&mut self, key: usize, reason: &CloseReason, now: Instant) {
-        let Some(mut viewer) = self.viewers.remove(key) else {
-            return;
-        };
-        self.schedule.remove(key, &mut viewer);
-        self.streams.unwatch(viewer.stream, key);
-        self.shared.registry.remove(&viewer.id);
-        self.shared.stats.remove(&viewer.id);
-        let (video, audio) = viewer.peer.sender_stats();
-        tracing::info!(
-            parent: &viewer.context.span,
-            seconds = now.saturating_duration_since(viewer.since).as_secs(),
-            packets = video.packets + audio.packets,
-            retransmitted = video.retransmitted,
-            skips = video.skips,
-            dropped = video.dropped_frames,
-            missed_texts = viewer.peer.missed_texts(),
-            "{reason}"
-        );
-    }
-
     /// Returns whether [`Self::keep_up`] has any work. The first shard also maintains the shared
     /// state.
     fn needs_upkeep(&self) -> bool {
-        self.index == 0 || !self.streams.is_empty()
+        self.index == 0 || !self.fan_out.streams.is_empty()
     }
 
     /// Performs the work that needs no exact deadline.
     fn keep_up(&mut self, now: Instant) {
-        self.streams.check_publishers(now);
-        for tag in self.streams.tags() {
-            self.follow_rendition(tag, now);
-            self.close_undecodable(tag, now);
-            self.close_if_over(tag, now);
-        }
-        self.stats.write(&self.viewers, &self.streams, now);
-        self.streams.drop_unwatched();
+        self.fan_out.keep_up(now);
+        let FanOut {
+            viewers, streams, ..
+        } = &self.fan_out;
+        self.stats.write(viewers, streams, now);
+        self.fan_out.streams.drop_unwatched();
         if self.index == 0 {
             self.shared.keep_up(now);
-        }
-    }
-
-    /// Lets viewers of a stream watch the form of it that they can decode best.
-    fn follow_rendition(&mut self, tag: u64, now: Instant) {
-        let Some(stream) = self.streams.get_mut(tag) else {
-            return;
-        };
-        let change = renditions::decide(stream, &self.viewers, &self.shared.hub, now);
-        if let Some(change) = change {
-            self.change_stream(&change.viewers, &change.to, now);
-        }
-    }
-
-    /// Lets viewers watch another form of their stream.
-    fn change_stream(&mut self, keys: &[usize], name: &StreamName, now: Instant) {
-        let EngineState { hub, config, .. } = &*self.shared;
-        let Some(tag) = self.streams.open(name, hub, &self.sink, config, now) else {
-            return;
-        };
-        for key in keys {
-            let Some(viewer) = self.viewers.get_mut(*key) else {
-                continue;
-            };
-            let before = std::mem::replace(&mut viewer.stream, tag);
-            viewer.stats.set_stream(name.clone());
-            viewer.peer.change_logs();
-            tracing::info!(
-                parent: &viewer.context.span, transcoded = name.is_rendition(),
-                "the viewer changes to another form of its stream"
-            );
-            self.streams.unwatch(before, *key);
-            self.streams.watch(tag, *key);
-            self.send_media(*key, now);
-        }
-    }
-
-    /// Ends the sessions of a stream whose publisher has been gone for too long.
-    fn close_if_over(&mut self, tag: u64, now: Instant) {
-        let grace = self.shared.config.offline_grace;
-        let over = self
-            .streams
-            .get(tag)
-            .filter(|stream| stream.is_over(grace, now));
-        for key in over.map_or(Vec::new(), |stream| stream.viewers.clone()) {
-            self.close(key, now);
-        }
-    }
-
-    /// Ends the sessions of a stream whose codec is no longer the negotiated one, and those that
-    /// get audio alone although they could now decode the video: their players connect again, and
-    /// get it.
-    fn close_undecodable(&mut self, tag: u64, now: Instant) {
-        let Some(stream) = self.streams.get(tag) else {
-            return;
-        };
-        let Some(comes) = stream.video.codec() else {
-            return;
-        };
-        let mut keys = Vec::new();
-        for key in &stream.viewers {
-            let Some(viewer) = self.viewers.get(*key) else {
-                continue;
-            };
-            let agreed = viewer.peer.video_codec();
-            let is_over = match agreed {
-                Some(agreed) => agreed != comes,
-                None => viewer.context.awaits.contains(&comes),
-            };
-            if is_over {
-                let agreed = agreed.map(tracing::field::display);
-                tracing::info!(
-                    parent: &viewer.context.span, agreed, %comes,
-                    "the publisher has changed the video codec: the session ends, so that the player \
-                     asks again"
-                );
-                keys.push(*key);
-            }
-        }
-        for key in keys {
-            self.close(key, now);
         }
     }
 }
@@ -698,9 +274,4 @@ enum Found {
     Refused(Vec<u8>),
     /// None, and the check gets no answer.
     Nowhere,
-}
-
-/// Writes an address as people do: one that came over IPv4 to an IPv6 socket is shown as IPv4.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

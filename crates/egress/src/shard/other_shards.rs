@@ -1,7 +1,14 @@
-//! Remote addresses of viewers of other shards.
+//! Datagrams and connections of viewers of other shards.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+
+use distributary_webrtc::ice::CandidatePair;
+
+use crate::command::Command;
+use crate::ice_tcp::Connection;
+use crate::state::EngineState;
 
 /// Addresses remembered. When there are more, all are forgotten; the next check of each viewer
 /// brings its own back.
@@ -11,16 +18,75 @@ const MAX_STRAYS: usize = 4096;
 /// shard than that of the viewer who is there, and must not lead its datagrams astray.
 const MAX_SHARDS: usize = 2;
 
+/// The way from one shard to the others.
+pub(super) struct OtherShards {
+    /// The number of the shard itself.
+    index: usize,
+    shared: Arc<EngineState>,
+    strays: Strays,
+}
+
+impl OtherShards {
+    pub(super) fn new(index: usize, shared: Arc<EngineState>) -> Self {
+        Self {
+            index,
+            shared,
+            strays: Strays::default(),
+        }
+    }
+
+    /// Hands over a check that names a session of `shard`, and from now on the other datagrams from
+    /// its address.
+    pub(super) fn hand_over_check(&mut self, shard: usize, pair: CandidatePair, check: &[u8]) {
+        self.strays.note(pair.remote, shard);
+        self.hand_over_datagram(shard, pair, check);
+    }
+
+    /// Hands over a datagram from an address at which no viewer of this shard is.
+    pub(super) fn hand_over_stray(&self, pair: CandidatePair, datagram: &[u8]) {
+        for shard in self.strays.shards(&pair.remote) {
+            self.hand_over_datagram(shard, pair, datagram);
+        }
+    }
+
+    /// Gives a connection to the shard that has its session. When the inbox of that shard is full
+    /// the frame is lost, and the viewer checks again.
+    pub(super) fn hand_over_frame(&self, shard: usize, connection: &Arc<Connection>, frame: &[u8]) {
+        connection.set_shard(shard);
+        self.send(shard, || Command::Frame {
+            connection: Arc::clone(connection),
+            bytes: frame.into(),
+        });
+    }
+
+    /// Gives a datagram of another shard's viewer to that shard. When its inbox is full the
+    /// datagram is lost, as datagrams may be.
+    fn hand_over_datagram(&self, shard: usize, pair: CandidatePair, datagram: &[u8]) {
+        self.send(shard, || Command::Datagram {
+            source: pair.remote,
+            local: pair.local,
+            bytes: datagram.into(),
+        });
+    }
+
+    fn send(&self, shard: usize, command: impl FnOnce() -> Command) {
+        let inbox = self.shared.inboxes.get(shard);
+        if let Some(inbox) = inbox.filter(|_| shard != self.index) {
+            let _ = inbox.try_send(command());
+        }
+    }
+}
+
 /// The shards to which datagrams from an address belong: the kernel spreads senders by their
 /// address, and a viewer's new address may lead here.
 #[derive(Default)]
-pub(super) struct Strays {
+struct Strays {
     by_address: HashMap<SocketAddr, [Option<usize>; MAX_SHARDS]>,
 }
 
 impl Strays {
     /// Records that a check from `address` named a session of `shard`.
-    pub(super) fn note(&mut self, address: SocketAddr, shard: usize) {
+    fn note(&mut self, address: SocketAddr, shard: usize) {
         if self.by_address.len() >= MAX_STRAYS && !self.by_address.contains_key(&address) {
             self.by_address.clear();
         }
@@ -32,7 +98,7 @@ impl Strays {
     }
 
     /// Returns the shards that may have the viewer at `address`.
-    pub(super) fn shards(&self, address: &SocketAddr) -> impl Iterator<Item = usize> + use<> {
+    fn shards(&self, address: &SocketAddr) -> impl Iterator<Item = usize> + use<> {
         let shards = self.by_address.get(address).copied();
         shards.unwrap_or_default().into_iter().flatten()
     }

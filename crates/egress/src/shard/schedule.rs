@@ -12,9 +12,6 @@ const TURN_INTERVAL: Duration = Duration::from_millis(5);
 /// Least time between two deadlines of one viewer.
 const MIN_DELAY: Duration = Duration::from_millis(1);
 
-/// Time between two looks at the permit of an incomplete handshake, which another shard can revoke.
-const PERMIT_INTERVAL: Duration = Duration::from_millis(100);
-
 /// The viewers of a shard by the time at which something is due.
 pub(super) struct Schedule {
     /// Keys of the viewers that are behind the live edge.
@@ -36,11 +33,10 @@ impl Schedule {
     /// Records the deadline of a viewer after its state has changed.
     pub(super) fn note(&mut self, key: usize, viewer: &mut Viewer, now: Instant) {
         self.note_behind(key, viewer);
-        let handshake = viewer.handshake.as_ref().map(|_| now + PERMIT_INTERVAL);
-        let due = viewer.peer.poll_timeout().into_iter().chain(handshake);
-        let Some(due) = due.min().map(|due| due.max(now + MIN_DELAY)) else {
+        let Some(due) = viewer.peer.poll_timeout() else {
             return;
         };
+        let due = due.max(now + MIN_DELAY);
         // A deadline that moves back is corrected when the one before is reached: most do so often.
         if viewer.armed.is_none_or(|armed| due < armed) {
             self.disarm(key, viewer);

@@ -10,9 +10,6 @@ use super::b_frames::{BFrameFilter, Treatment};
 use super::held_audio::{HeldAudio, MAX_WAIT};
 use crate::engine_config::EngineConfig;
 
-/// Time in which a transcoder usually starts to send its rendition.
-const RENDITION_START: Duration = Duration::from_secs(5);
-
 /// The next step of a shard after it has logged an event of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reaction {
@@ -20,8 +17,11 @@ pub(super) enum Reaction {
     None,
     /// Send the media that is due to the viewers at the live edge.
     Send,
-    /// Look whether viewers belong on another form of the stream: its publisher has come or gone.
+    /// Send, and then see whether viewers belong on another form of the stream: its publisher has
+    /// come or gone.
     SendAndFollow,
+    /// See whether viewers belong on another form of the stream: its renditions have changed.
+    Follow,
 }
 
 /// The logs of a stream and the viewers that read them.
@@ -96,7 +96,8 @@ impl ShardStream {
                 self.offline_since = None;
                 Reaction::SendAndFollow
             }
-            StreamEvent::Data(_) | StreamEvent::Renditions => Reaction::None,
+            StreamEvent::Renditions => Reaction::Follow,
+            StreamEvent::Data(_) => Reaction::None,
         }
     }
 
@@ -124,12 +125,6 @@ impl ShardStream {
             self.requested = Some(now);
         }
         is_due
-    }
-
-    /// Returns whether a rendition was requested so lately that it may come at any moment.
-    pub(super) fn awaits_rendition(&self, now: Instant) -> bool {
-        let is_recent = |at: Instant| now.saturating_duration_since(at) < RENDITION_START;
-        self.requested.is_some_and(is_recent)
     }
 
     /// Logs a frame.

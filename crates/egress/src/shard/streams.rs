@@ -57,13 +57,6 @@ impl Streams {
         self.by_tag.iter().map(|(tag, stream)| (*tag, stream))
     }
 
-    /// Returns whether a rendition that was requested lately may come at any moment.
-    pub(super) fn await_rendition(&self, now: Instant) -> bool {
-        self.by_tag
-            .values()
-            .any(|stream| stream.awaits_rendition(now))
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.by_tag.is_empty()
     }

@@ -5,25 +5,31 @@
 )]
 
 use std::cell::RefCell;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use distributary_bench::answer::Answer;
 use distributary_bench::viewer::Viewer as Player;
-use distributary_hub::{Hub, HubConfig, Publisher};
+use distributary_hub::{BFramePolicy, Hub, HubConfig, Publisher, RenditionOrigin, StreamsConfig};
 use distributary_media::test_util::h264_track;
-use distributary_media::{Frame, FrameInfo, MediaTime, VideoCodec, VideoFrame};
+use distributary_media::{
+    BFrameVerdict, BFrames, Frame, FrameInfo, MediaTime, VideoCodec, VideoFrame,
+};
+use distributary_names::{RenditionId, StreamName};
+use distributary_net::FairPermit;
 use distributary_webrtc::certificate::Certificate;
 use distributary_webrtc::dtls::DtlsContext;
-use distributary_webrtc::ice::CONSENT_TIMEOUT;
+use distributary_webrtc::ice::{CONSENT_TIMEOUT, Credentials};
 use distributary_webrtc::sdp::Offer;
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::datagrams::SendError;
 use crate::engine::{CloseError, EngineConfig, ViewerOptions, close, open};
+use crate::session::SessionId;
+use crate::state::MAX_HANDSHAKES;
 
 const FRAME_INTERVAL: Duration = Duration::from_millis(33);
 
@@ -66,6 +72,8 @@ struct Client {
     address: SocketAddr,
     shard: usize,
     last_check: Option<Instant>,
+    /// Its handshake never begins: none of its DTLS records arrive.
+    is_stuck: bool,
     /// The datagrams to it that left in the same moment as its first media.
     first_media: Vec<DatagramKind>,
 }
@@ -90,12 +98,23 @@ struct World {
     publisher: Publisher,
     frames: u32,
     is_publishing: bool,
+    b_frames: BFrameVerdict,
 }
 
 impl World {
     fn new(shards: usize) -> Self {
+        Self::with(shards, BFramePolicy::default())
+    }
+
+    fn with(shards: usize, bframes: BFramePolicy) -> Self {
         let now = Instant::now();
-        let hub = Hub::new(HubConfig::default());
+        let hub = Hub::new(HubConfig {
+            streams: StreamsConfig {
+                bframes,
+                ..StreamsConfig::default()
+            },
+            ..HubConfig::default()
+        });
         let publisher = hub.publish(&stream(), now).unwrap();
         publisher.set_video_track(h264_track());
         let config = EngineConfig {
@@ -128,6 +147,7 @@ impl World {
             publisher,
             frames: 0,
             is_publishing: true,
+            b_frames: BFrameVerdict::default(),
         }
     }
 
@@ -156,28 +176,37 @@ impl World {
             address: ([192, 0, 2, 7], port).into(),
             shard,
             last_check: None,
+            is_stuck: false,
             first_media: Vec::new(),
         });
     }
 
     fn publish(&mut self) {
         while self.is_publishing && self.start + FRAME_INTERVAL * self.frames <= self.now {
-            let at = MediaTime::ZERO + FRAME_INTERVAL * self.frames;
-            let keyframe = self.frames.is_multiple_of(30);
-            let mut unit = vec![0x55; if keyframe { 20_000 } else { 3_000 }];
-            unit[0] = if keyframe { 0x65 } else { 0x41 };
-            unit[1] = 0x80;
-            let frame = VideoFrame {
-                codec: VideoCodec::H264,
-                pts: at,
-                dts: at,
-                keyframe,
-                info: FrameInfo::default(),
-                units: vec![Bytes::from(unit)],
-            };
-            self.publisher.push(Frame::Video(frame), self.now).unwrap();
+            let frame = self.frame();
+            self.publisher.push(frame, self.now).unwrap();
             self.frames += 1;
         }
+    }
+
+    /// Returns the next frame of the stream.
+    fn frame(&self) -> Frame {
+        let at = MediaTime::ZERO + FRAME_INTERVAL * self.frames;
+        let keyframe = self.frames.is_multiple_of(30);
+        let mut unit = vec![0x55; if keyframe { 20_000 } else { 3_000 }];
+        unit[0] = if keyframe { 0x65 } else { 0x41 };
+        unit[1] = 0x80;
+        Frame::Video(VideoFrame {
+            codec: VideoCodec::H264,
+            pts: at,
+            dts: at,
+            keyframe,
+            info: FrameInfo {
+                b_frames: self.b_frames,
+                ..FrameInfo::default()
+            },
+            units: vec![Bytes::from(unit)],
+        })
     }
 
     /// Lets time pass, from one deadline to the next.
@@ -212,8 +241,10 @@ impl World {
                 }
                 while let Some(mut bytes) = client.player.poll_transmit() {
                     is_idle = false;
-                    if DatagramKind::of(&bytes) == DatagramKind::Stun {
-                        client.last_check = Some(now);
+                    match DatagramKind::of(&bytes) {
+                        DatagramKind::Stun => client.last_check = Some(now),
+                        DatagramKind::Dtls if client.is_stuck => continue,
+                        _ => {}
                     }
                     let datagram = Received {
                         source: client.address,
@@ -297,7 +328,7 @@ fn media_leaves_in_one_moment_with_the_end_of_the_handshake_and_behind_it() {
         let findings = client.player.findings().unwrap();
         assert!(findings.units.whole > 50, "{findings:?}");
         assert_eq!((findings.units.damaged, findings.refused), (0, 0));
-        let permits = world.shards[0].shard.viewers.iter();
+        let permits = world.shards[0].shard.fan_out.viewers.iter();
         let open = permits.filter(|viewer| viewer.handshake.is_some()).count();
         assert_eq!(open, 0, "the handshake is complete");
     }
@@ -371,4 +402,64 @@ fn close_is_busy_while_the_inbox_of_the_shard_is_full() {
     world.run(Duration::from_secs(1));
     assert_eq!(world.sessions(), 0);
     assert_eq!(close(&world.shared, &id), Err(CloseError::UnknownSession));
+}
+
+/// Adds a viewer whose handshake does not begin, and fills the places of handshakes with others.
+fn full_of_handshakes(world: &mut World) -> Vec<FairPermit> {
+    world.join(0);
+    world.clients[0].is_stuck = true;
+    world.run(Duration::from_millis(1500));
+    assert_eq!(world.sessions(), 1);
+    let begin = |_| world.shared.handshakes.begin(None, world.now).unwrap();
+    (1..MAX_HANDSHAKES).map(begin).collect()
+}
+
+#[test]
+fn handshake_ends_at_once_when_its_permit_is_revoked() {
+    let mut world = World::new(1);
+    let others = full_of_handshakes(&mut world);
+    let address = Some([192, 0, 2, 99].into());
+    let _newcomer = world.shared.handshakes.begin(address, world.now).unwrap();
+    assert!(others.iter().all(|other| !other.revocation().is_revoked()));
+    world.exchange();
+    assert_eq!(world.sessions(), 0);
+}
+
+#[test]
+fn upkeep_ends_a_revoked_handshake_when_the_inbox_was_full() {
+    let mut world = World::new(1);
+    let _others = full_of_handshakes(&mut world);
+    let inbox = &world.shared.inboxes[0];
+    while inbox.try_send(Command::Close(SessionId::random())).is_ok() {}
+    let address = Some([192, 0, 2, 99].into());
+    let _newcomer = world.shared.handshakes.begin(address, world.now).unwrap();
+    world.exchange();
+    assert_eq!(world.sessions(), 1);
+    world.run(UPKEEP_INTERVAL);
+    assert_eq!(world.sessions(), 0);
+}
+
+#[test]
+fn viewers_change_to_the_rendition_at_the_moment_it_is_live() {
+    let mut world = World::with(1, BFramePolicy::Transcode);
+    let hub = world.shared.hub.clone();
+    let rendition = stream().rendition(&RenditionId::H264);
+    let mut demands = hub.provide_renditions(|_| Vec::new());
+    world.b_frames.kind = BFrames::NonReference;
+    world.join(0);
+    world.run(Duration::from_millis(1500));
+    assert_eq!(demands.try_recv().unwrap().name(), &rendition);
+    let watched = |world: &World| {
+        let FanOut {
+            viewers, streams, ..
+        } = &world.shards[0].shard.fan_out;
+        let viewer = viewers.iter().next().unwrap();
+        let watched = streams.get(viewer.stream).unwrap();
+        watched.subscription.stream().name().clone()
+    };
+    assert_eq!(watched(&world), stream());
+    let (source, origin) = (world.publisher.stream(), RenditionOrigin::Transcoded);
+    let _publisher = hub.publish_rendition(source, &RenditionId::H264, origin, world.now);
+    world.exchange();
+    assert_eq!(watched(&world), rendition);
 }

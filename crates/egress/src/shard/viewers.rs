@@ -211,6 +211,15 @@ impl Viewers {
         }
     }
 
+    /// Returns the viewers whose handshake must end to admit a newcomer's.
+    pub(super) fn displaced(&self) -> Vec<usize> {
+        let displaced = self
+            .slots
+            .iter()
+            .filter(|(_, viewer)| viewer.is_displaced());
+        displaced.map(|(key, _)| key).collect()
+    }
+
     pub(super) fn keys(&self) -> Vec<usize> {
         self.slots.iter().map(|(key, _)| key).collect()
     }

@@ -25,6 +25,8 @@ pub(crate) use counter_offers::{CounterOffers, OfferedTo, PendingOffer};
 pub use failure::EngineFailure;
 pub(crate) use failure::Failures;
 pub(crate) use handshakes::Handshakes;
+#[cfg(test)]
+pub(crate) use handshakes::MAX_HANDSHAKES;
 pub use identity::{CERTIFICATE_LIFETIME, IdentityError};
 pub(crate) use identity::{Identities, Identity};
 pub use joins::{JoinHistogram, JoinStep};
