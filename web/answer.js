@@ -6,8 +6,8 @@
   const offer = { type: "offer", sdp: textContent.replaceAll("\n", "\r\n") };
   const CAPTURE_TIME = /^a=extmap:\d+ \S+abs-capture-time\r\n/m;
 
-  // Adds what browsers leave out of their answers, stereo and the capture time of each frame, and
-  // chooses the DTLS role that the gateway would choose.
+  // Adds to the answer stereo and the capture time of each frame, which browsers omit, and chooses
+  // the DTLS role that the gateway would choose.
   const wishes = (answer) => {
     const [extension] = CAPTURE_TIME.exec(offer.sdp) ?? [""];
     const sdp = answer.replaceAll(/^a=setup:.*$/gm, `a=setup:${dataset.setup}`);
