@@ -18,8 +18,8 @@ pub(crate) trait Outlet {
     /// Sends packets of `segment_size` bytes, the last one perhaps shorter, to one destination.
     ///
     /// # Errors
-    /// Returns [`SendError`] if the kernel's buffer is full, with the number of bytes that it accepted,
-    /// or if the destination cannot be reached.
+    /// Returns [`SendError`] if the kernel's buffer is full, with the number of bytes that it
+    /// accepted, or if the destination cannot be reached.
     fn send(
         &self,
         destination: SocketAddr,

@@ -55,32 +55,32 @@ pub struct Cli {
 pub struct Flags {
     /// Listen here for RTMP publishers [default: [::]:1935]
     ///
-    /// host:port over TCP, or a port of all interfaces. [::] accepts IPv4 too. With port 0 the system chooses one, which is
-    /// printed at startup.
+    /// host:port over TCP, or a port of all interfaces. [::] accepts IPv4 too. With port 0 the
+    /// system chooses one, which is printed at startup.
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtmp: Option<ListenAddress>,
 
     /// Listen here for HTTP: WHEP, the API and the page [default: [::]:8080]
     ///
-    /// host:port over TCP, or a port of all interfaces. [::] accepts IPv4 too. With port 0 the system chooses one, which is
-    /// printed at startup.
+    /// host:port over TCP, or a port of all interfaces. [::] accepts IPv4 too. With port 0 the
+    /// system chooses one, which is printed at startup.
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<ListenAddress>,
 
     /// Send and receive WebRTC media here [default: [::]:8189]
     ///
-    /// host:port over UDP, or a port of all interfaces; it serves all viewers. [::] accepts IPv4 too.
-    /// With port 0 the system chooses one, which is printed at startup.
+    /// host:port over UDP, or a port of all interfaces; it serves all viewers. [::] accepts IPv4
+    /// too. With port 0 the system chooses one, which is printed at startup.
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webrtc: Option<ListenAddress>,
 
     /// Listen here for the admin API and for Prometheus [default: 127.0.0.1:8180]
     ///
-    /// host:port or a port, over TCP; an empty text turns it off. An address that other machines can
-    /// reach needs the key admin_token, or DISTRIBUTARY_ADMIN_TOKEN in the environment.
+    /// host:port or a port, over TCP; an empty text turns it off. An address that other machines
+    /// can reach needs the key admin_token, or DISTRIBUTARY_ADMIN_TOKEN in the environment.
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<OptionalAddress>,
@@ -112,9 +112,9 @@ pub struct Flags {
 pub enum Task {
     /// Report everything that would prevent a start
     ///
-    /// Checks the file, DISTRIBUTARY_... in the environment and the flags, as a start would use them:
-    /// values, certificates and other files, ports that collide, an open admin API. It binds no port
-    /// and resolves no name. Exits with 1 after an error, not after a warning.
+    /// Checks the file, DISTRIBUTARY_... in the environment and the flags, as a start would use
+    /// them: values, certificates and other files, ports that collide, an open admin API. It binds
+    /// no port and resolves no name. Exits with 1 after an error, not after a warning.
     Check {
         /// The configuration file
         file: Option<PathBuf>,

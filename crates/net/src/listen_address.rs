@@ -9,8 +9,8 @@ use std::str::FromStr;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// `host:port`, or a port on all interfaces (`[::]`). The host is an address or a name, the port may
-/// be 0 for one that the system chooses.
+/// `host:port`, or a port on all interfaces (`[::]`). The host is an address or a name, the port
+/// may be 0 for one that the system chooses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenAddress {
     host: String,

@@ -51,7 +51,8 @@ pub enum ClientError {
 /// stream may have a query.
 ///
 /// # Errors
-/// Returns [`ClientError`] if the server cannot be reached, breaks the protocol or refuses the name.
+/// Returns [`ClientError`] if the server cannot be reached, breaks the protocol or refuses the
+/// name.
 pub async fn publish(
     address: SocketAddr,
     app: &str,
@@ -73,8 +74,8 @@ pub async fn publish_to(url: &StreamUrl) -> Result<ClientPublisher, ClientError>
 /// Connects to the RTMP server of `url` and plays the stream.
 ///
 /// # Errors
-/// Returns [`ClientError`] if the server cannot be reached, breaks the protocol or does not have the
-/// stream.
+/// Returns [`ClientError`] if the server cannot be reached, breaks the protocol or does not have
+/// the stream.
 pub async fn play(url: &StreamUrl) -> Result<ClientPlayer, ClientError> {
     play_with(url, None).await
 }
@@ -106,8 +107,8 @@ impl ClientPublisher {
     /// Sends an FLV video tag body with its decoding time in milliseconds.
     ///
     /// # Errors
-    /// Returns [`ClientError`] if the connection is lost, the server does not read in time, or it has
-    /// ended the stream.
+    /// Returns [`ClientError`] if the connection is lost, the server does not read in time, or it
+    /// has ended the stream.
     pub async fn send_video(&mut self, timestamp: u32, body: Bytes) -> Result<(), ClientError> {
         self.connection.session.send_video(timestamp, body);
         self.connection.exchange().await

@@ -36,8 +36,8 @@ struct Current {
 }
 
 impl Certificate {
-    /// Reads or generates the certificates of `owner`: `RTMPS`, `HTTPS`. Logs a warning for each that
-    /// clients refuse, or refuse soon.
+    /// Reads or generates the certificates of `owner`: `RTMPS`, `HTTPS`. Logs a warning for each
+    /// that clients refuse, or refuse soon.
     ///
     /// # Errors
     /// When one cannot be used.
@@ -62,8 +62,8 @@ impl Certificate {
         })
     }
 
-    /// Returns the acceptor of TLS connections. It reloads the certificates if a file has changed; if
-    /// that fails, the old ones stay in use.
+    /// Returns the acceptor of TLS connections. It reloads the certificates if a file has changed;
+    /// if that fails, the old ones stay in use.
     pub fn acceptor(&self) -> TlsAcceptor {
         self.with_current(|loaded| loaded.acceptor.clone())
     }

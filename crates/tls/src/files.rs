@@ -107,8 +107,8 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<X509>, TlsError> {
 }
 
 impl Identity {
-    /// Returns the position of the first certificate, counted from 1, that is not followed by that of
-    /// its issuer.
+    /// Returns the position of the first certificate, counted from 1, that is not followed by that
+    /// of its issuer.
     pub(crate) fn gap(&self) -> Option<usize> {
         let mut pairs = self.chain.windows(2);
         let gap = pairs.position(|pair| pair[1].issued(&pair[0]) != X509VerifyResult::OK);

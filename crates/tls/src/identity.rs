@@ -22,9 +22,9 @@ use crate::validity::Validity;
 /// The certificates of a listener.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsIdentity {
-    /// PEM files, reloaded when they change. A client gets the first certificate for the name it asks
-    /// for, or else the first of all. If there is none, a self-signed certificate is generated at
-    /// startup, which no client trusts by default.
+    /// PEM files, reloaded when they change. A client gets the first certificate for the name it
+    /// asks for, or else the first of all. If there is none, a self-signed certificate is generated
+    /// at startup, which no client trusts by default.
     pub certificates: Vec<CertificateFiles>,
     /// PEM file with the issuers of client certificates; if set, clients need one.
     pub client_ca: Option<PathBuf>,

@@ -24,7 +24,8 @@ struct Join {
     retransmitted: u64,
 }
 
-/// Lets a viewer join `into` the GOP of the stream, over a path of `rate` bits per second and 40 ms.
+/// Lets a viewer join `into` the GOP of the stream, over a path of `rate` bits per second and 40
+/// ms.
 fn join(mut simulation: Simulation, rate: u64, into: Duration) -> Join {
     simulation.network.delay = into;
     simulation.run(into.saturating_sub(Duration::from_millis(10)));

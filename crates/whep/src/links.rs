@@ -50,8 +50,8 @@ pub(crate) fn add_ice_servers<'a>(
     }
 }
 
-/// Returns the `Link` header that announces the events of a session; `None` if the public path cannot
-/// be written into a header.
+/// Returns the `Link` header that announces the events of a session; `None` if the public path
+/// cannot be written into a header.
 fn to_events(public: &PublicPath, id: &SessionId) -> Option<HeaderValue> {
     let link = format!(
         "<{}/events>; rel=\"{RELATION}\"; events=\"{}\"",

@@ -32,10 +32,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Player {
     }
 }
 
-/// Lowest major versions of the browsers that are known to play media right behind our DTLS Finished
-/// and to support AES-128-GCM for SRTP (RFC 7714), by the product in their user agent. Both have done
-/// so for long; the versions are the oldest that are still maintained somewhere. Chrome without a
-/// window names itself HeadlessChrome.
+/// Lowest major versions of the browsers that are known to play media right behind our DTLS
+/// Finished and to support AES-128-GCM for SRTP (RFC 7714), by the product in their user agent.
+/// Both have done so for long; the versions are the oldest that are still maintained somewhere.
+/// Chrome without a window names itself HeadlessChrome.
 const EARLY_MEDIA: [(&str, u32); 3] = [("Chrome", 128), ("Chromium", 128), ("Firefox", 128)];
 
 /// Returns whether the player of this user agent is known to support early media.

@@ -1,6 +1,6 @@
 //! Sessions prepared for player pages: a page that is about to be shown carries an offer of the
-//! gateway, which the page answers at once by PATCH. So joining takes a round trip less than with an
-//! offer of the player, and begins before the player itself has arrived.
+//! gateway, which the page answers at once by PATCH. So joining takes a round trip less than with
+//! an offer of the player, and begins before the player itself has arrived.
 
 use axum::http::{HeaderMap, Method};
 use distributary_egress::engine::{CounterOffer, ViewerOptions};
@@ -11,8 +11,8 @@ use crate::access::Viewer;
 use crate::front_door::FrontDoor;
 use crate::path::escaped;
 
-/// The script that answers the offer. It is a part of the page: a file of its own would come a round
-/// trip later.
+/// The script that answers the offer. It is a part of the page: a file of its own would come a
+/// round trip later.
 pub(crate) const SCRIPT: &str = include_str!("../../../web/answer.js");
 
 /// Headers of requests for pages that may never be shown (Prefetch specification, and the names
@@ -36,7 +36,8 @@ pub(crate) async fn prepare(
     if is_elsewhere || front.admission.is_draining() || !front.is_live(name) {
         return None;
     }
-    // The page waits for nobody: a webhook is asked, and a transcode started, when somebody watches.
+    // The page waits for nobody: a webhook is asked, and a transcode started, when somebody
+    // watches.
     let stream = front.hub.stream(name)?;
     if front.access.asks_others() || stream.needs_transcoding() {
         return None;
@@ -70,8 +71,8 @@ pub(crate) fn is_shown(method: &Method, query: &str, headers: &HeaderMap) -> boo
             .any(|part| matches!(part, "autoplay=0" | "autoplay=false" | "autoplay=no"))
 }
 
-/// Opens an element around the files of a page with an offer, so that they are not loaded before the
-/// script wants them.
+/// Opens an element around the files of a page with an offer, so that they are not loaded before
+/// the script wants them.
 pub(crate) const BEFORE: &str = "<template id=\"files\">";
 
 /// Closes the element around the files.

@@ -119,8 +119,8 @@ async fn patch(
     }
 }
 
-/// Accepts the answer to a counter-offer. The response has the links of the session, for a page that
-/// came with the offer.
+/// Accepts the answer to a counter-offer. The response has the links of the session, for a page
+/// that came with the offer.
 fn accept(
     front: &FrontDoor,
     public: &PublicPath,

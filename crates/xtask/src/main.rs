@@ -2,9 +2,11 @@
 //!
 //! * `cargo xtask test`: everything that must hold before a change lands, see [`check`].
 //! * `cargo xtask bench`: the cost of a viewer, as one table, see [`mod@bench`].
-//! * `cargo xtask attack`: the effects of hostile clients on the gateway, as one table, see [`mod@attack`].
+//! * `cargo xtask attack`: the effects of hostile clients on the gateway, as one table, see
+//!   [`mod@attack`].
 //! * `cargo xtask join`: how viewers in Chromium join over slow and lossy paths, see [`mod@join`].
-//! * `cargo xtask demo-clip`: makes the clip that `distributary --demo` publishes, see [`demo_clip`].
+//! * `cargo xtask demo-clip`: makes the clip that `distributary --demo` publishes, see
+//!   [`demo_clip`].
 
 mod attack;
 mod bench;

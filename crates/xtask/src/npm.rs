@@ -1,5 +1,5 @@
-//! Players and checks from npm for the tests, unpacked below the build folder. Nothing of them is run outside
-//! the browser.
+//! Players and checks from npm for the tests, unpacked below the build folder. Nothing of them is
+//! run outside the browser.
 
 use std::io;
 use std::path::Path;

@@ -2,8 +2,8 @@
 //!
 //! Each change is a reason to make a new transcoder, and a thread for it.
 
-use super::AttackError;
 use super::context::Context;
+use super::error::AttackError;
 use super::media::{Clip, audio_header};
 use super::rtmp::{AUDIO, RtmpPeer, VIDEO};
 use super::watcher::Watcher;

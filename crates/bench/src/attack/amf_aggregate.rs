@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::AttackError;
 use super::amf::{AGGREGATE, aggregate, bomb};
 use super::context::Context;
+use super::error::AttackError;
 use super::rtmp::RtmpPeer;
 
 /// Bytes of one aggregate.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::AttackError;
 use super::amf::{DATA_AMF0, bomb};
 use super::context::Context;
+use super::error::AttackError;
 use super::rtmp::RtmpPeer;
 
 /// Connections at a time.

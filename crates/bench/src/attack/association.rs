@@ -7,8 +7,8 @@ use distributary_webrtc::dtls::{Dtls, DtlsEvent};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout};
 
-use super::AttackError;
 use super::context::Context;
+use super::error::AttackError;
 use super::session::{MAX_DATAGRAM, Session};
 use crate::ice::ControllingAgent;
 

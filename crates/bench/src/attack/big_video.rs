@@ -5,8 +5,8 @@ use std::time::Duration;
 use distributary_media::flv::{FlvReader, TagKind};
 use tokio::time::{Instant, sleep_until};
 
-use super::AttackError;
 use super::context::Context;
+use super::error::AttackError;
 use super::rtmp::{RtmpPeer, VIDEO};
 use super::watcher::Watcher;
 

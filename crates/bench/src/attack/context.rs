@@ -11,7 +11,7 @@ use distributary_webrtc::dtls::{DtlsContext, DtlsError};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::AttackError;
+use super::error::AttackError;
 use super::pace::Pace;
 use super::target::{Outcome, Target};
 

@@ -2,8 +2,8 @@
 
 use tokio::task::JoinSet;
 
-use super::AttackError;
 use super::context::Context;
+use super::error::AttackError;
 use super::http::HttpPeer;
 use super::watcher::Watcher;
 

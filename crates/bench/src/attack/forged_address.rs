@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::AttackError;
 use super::context::Context;
+use super::error::AttackError;
 use super::watcher::Watcher;
 
 /// From one forged check to the next: sessions end after 15 s without one.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep};
 
-use super::AttackError;
 use super::context::Context;
+use super::error::AttackError;
 use super::http::HttpPeer;
 use super::session::Session;
 

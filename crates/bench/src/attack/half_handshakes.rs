@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::AttackError;
 use super::context::Context;
+use super::error::AttackError;
 use super::forged_handshake::hello;
 use super::http::HttpPeer;
 use super::session::Session;

@@ -7,8 +7,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::AttackError;
 use super::context::Context;
+use super::error::AttackError;
 
 /// Timeout of a response.
 const TIMEOUT: Duration = Duration::from_secs(15);

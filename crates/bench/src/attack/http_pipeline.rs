@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::AttackError;
 use super::context::Context;
+use super::error::AttackError;
 use super::http::request;
 
 /// Connections at a time, over all addresses.

@@ -5,14 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
-use super::AttackError;
 use super::context::Context;
+use super::error::AttackError;
 use super::rtmp::RtmpPeer;
 
 /// Number of names: one address may have 1024 connections by default.
 const NAMES: usize = 1023;
 
-/// From one sign of life to the next: publishers are taken for gone after 10 s of silence.
+/// From one sign of life to the next: the gateway ends a publisher after 10 s of silence.
 const INTERVAL: Duration = Duration::from_secs(7);
 
 /// An unknown message of no meaning.

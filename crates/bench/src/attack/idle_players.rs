@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::AttackError;
 use super::context::Context;
+use super::error::AttackError;
 use super::media::{Clip, SLICE, filler, inter_frame};
 use super::rtmp::{RtmpPeer, VIDEO};
 

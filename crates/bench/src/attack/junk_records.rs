@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::AttackError;
 use super::association::Association;
 use super::context::Context;
+use super::error::AttackError;
 use super::http::HttpPeer;
 use super::records::{Junk, junk};
 use super::session::Session;

@@ -3,8 +3,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use distributary_media::flv::{FlvReader, TagKind};
 
-use super::AttackError;
 use super::context::Context;
+use super::error::AttackError;
 
 /// The first byte of an H264 tag (FLV specification 10.1, annex E.4.3): frame type and codec.
 const KEYFRAME: u8 = 0x17;

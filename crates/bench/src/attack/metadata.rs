@@ -1,8 +1,8 @@
 //! `onMetaData` of some 100 bytes that unfolds by references, of many publishers.
 
-use super::AttackError;
 use super::amf::{self, DATA_AMF0};
 use super::context::Context;
+use super::error::AttackError;
 use super::rtmp::RtmpPeer;
 
 /// Number of publishers.

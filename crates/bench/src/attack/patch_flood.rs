@@ -3,8 +3,8 @@
 use distributary_webrtc::ice::Credentials;
 use tokio::task::JoinSet;
 
-use super::AttackError;
 use super::context::Context;
+use super::error::AttackError;
 use super::http::HttpPeer;
 use super::watcher::Watcher;
 

@@ -2,8 +2,8 @@
 //!
 //! A cache that counts the slice and not the buffer that the slice keeps alive holds all of it.
 
-use super::AttackError;
 use super::context::Context;
+use super::error::AttackError;
 use super::media::{Clip, SLICE, filler, inter_frame};
 use super::rtmp::{RtmpPeer, VIDEO};
 

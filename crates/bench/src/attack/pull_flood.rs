@@ -7,8 +7,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::AttackError;
 use super::context::Context;
+use super::error::AttackError;
 use super::http::HttpPeer;
 use super::session::Session;
 

@@ -12,8 +12,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::AttackError;
 use super::context::Context;
+use super::error::AttackError;
 
 /// The types of audio and video messages (RTMP 1.0 section 7.1).
 pub(super) const AUDIO: u8 = 8;

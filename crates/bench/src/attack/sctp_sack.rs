@@ -8,9 +8,9 @@ use std::time::Duration;
 use distributary_webrtc::demux::DatagramKind;
 use tokio::time::Instant;
 
-use super::AttackError;
 use super::association::Association;
 use super::context::Context;
+use super::error::AttackError;
 use super::http::HttpPeer;
 use super::sctp;
 use super::session::Session;

@@ -6,8 +6,8 @@ use distributary_webrtc::dtls::Dtls;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::stun::{Class, IceRole, MessageWriter, Method, TransactionId};
 
-use super::AttackError;
 use super::context::Context;
+use super::error::AttackError;
 use super::http::HttpPeer;
 use crate::answer::Answer;
 use crate::offer::offer;

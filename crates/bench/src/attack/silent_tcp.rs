@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::AttackError;
 use super::context::Context;
+use super::error::AttackError;
 
 /// Connections to each port, all from one address.
 const MEDIA: usize = 5000;

@@ -2,8 +2,8 @@
 //!
 //! A cache that is bounded by the publisher's clock keeps 30 000 frames in 30 seconds of it.
 
-use super::AttackError;
 use super::context::Context;
+use super::error::AttackError;
 use super::media::{Clip, SLICE, filler, inter_frame};
 use super::rtmp::{RtmpPeer, VIDEO};
 

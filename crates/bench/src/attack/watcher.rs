@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout};
 
-use super::AttackError;
 use super::context::Context;
+use super::error::AttackError;
 use super::http::HttpPeer;
 use super::session::{MAX_DATAGRAM, Session};
 use crate::viewer::Viewer;

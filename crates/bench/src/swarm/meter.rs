@@ -1,6 +1,7 @@
 //! Reads the counters of the server, of the swarm and of the machine.
 
-use super::{SwarmConfig, SwarmError};
+use super::config::SwarmConfig;
+use super::error::SwarmError;
 use crate::process::{self, ProcessUsage};
 use crate::report::{
     ChecksReport, ContentReport, JoinReport, MediaReport, Report, ServerReport, SwarmReport, Usage,

@@ -4,6 +4,8 @@
     reason = "a driver: it reads the clocks for all viewers"
 )]
 
+mod config;
+mod error;
 mod meter;
 mod seat;
 
@@ -11,18 +13,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use distributary_webrtc::certificate::{Certificate, CertificateError};
+use distributary_webrtc::certificate::Certificate;
 use distributary_webrtc::dtls::DtlsContext;
-use distributary_webrtc::srtp::SrtpProfile;
 use mio::{Events, Poll, Token, Waker};
-use thiserror::Error;
-use url::Url;
 
 use crate::report::{Report, ViewerOutcome};
-use crate::socket::{ReadBuffers, ReceiveMode};
+use crate::socket::ReadBuffers;
 use crate::whep::{WhepClient, WhepReply};
 use meter::Meter;
 use seat::Seat;
+
+pub use config::SwarmConfig;
+pub use error::SwarmError;
 
 /// Resolution of the viewers' timers.
 const TICK: Duration = Duration::from_millis(10);
@@ -45,58 +47,6 @@ const EVENTS: usize = 1024;
 
 /// Token of the wake-ups by the HTTP thread; those of sockets are the numbers of their viewers.
 const WHEP: Token = Token(usize::MAX);
-
-/// Configuration of a swarm.
-#[derive(Clone, Debug)]
-pub struct SwarmConfig {
-    /// The WHEP endpoint.
-    pub url: Url,
-    /// Number of viewers.
-    pub viewers: usize,
-    /// Joins started per second.
-    pub ramp: f64,
-    /// Time that is measured, after all have joined.
-    pub duration: Duration,
-    /// Number of the viewers decrypt, the first ones.
-    pub decrypt: usize,
-    /// The process to be measured, on this machine.
-    pub server_pid: Option<u32>,
-    /// Receive mode of the viewers.
-    pub receive: ReceiveMode,
-    /// True if the viewers tell when each packet arrived.
-    pub feedback: bool,
-    /// SRTP profiles to offer; the server chooses.
-    pub profiles: Vec<SrtpProfile>,
-}
-
-/// The reason why there is no report. Failures of single viewers are in the report.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum SwarmError {
-    /// Only `http` is spoken.
-    #[error("{0}: the URL has to begin with http://")]
-    Scheme(Url),
-    /// The process to be measured cannot be looked at.
-    #[error("process {pid}: {source}")]
-    Server {
-        /// The process id.
-        pid: u32,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The system has no sockets, threads or `/proc`.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// The certificate of the viewers could not be made.
-    #[error(transparent)]
-    Certificate(#[from] CertificateError),
-    /// OpenSSL could not be set up.
-    #[error("DTLS: {0}")]
-    Dtls(#[from] openssl::error::ErrorStack),
-    /// The system's random generator failed.
-    #[error("no random numbers: {0}")]
-    Random(String),
-}
 
 /// Lets viewers join, measures, lets them leave, and reports.
 ///

@@ -8,7 +8,8 @@ use distributary_webrtc::ice::Credentials;
 use mio::{Interest, Registry, Token};
 use url::{Host, Url};
 
-use super::{SwarmConfig, SwarmError};
+use super::config::SwarmConfig;
+use super::error::SwarmError;
 use crate::answer::Answer;
 use crate::report::ViewerOutcome;
 use crate::socket::{ReadBuffers, ViewerSocket};

@@ -4,7 +4,8 @@ use proc_macro::TokenStream;
 use quote::{ToTokens, quote};
 use syn::{Attribute, Data, DeriveInput, Error, Field, Fields, parse_macro_input};
 
-/// Implements `Section`: lists the fields of a struct as keys of a configuration section, by the names of the fields.
+/// Implements `Section`: lists the fields of a struct as keys of a configuration section, by the
+/// names of the fields.
 ///
 /// * `#[reload]` on a field marks a key that a reload applies; on the struct, all its keys.
 /// * `#[section]` on a field marks a table, whose type is itself a section.

@@ -382,7 +382,8 @@ fn idle_viewers_hardly_wake_their_shard() {
     world.shards[0].timeouts = 0;
     world.run(Duration::from_secs(10));
     assert_eq!(world.sessions(), 30);
-    // One round of upkeep a second, and the deadlines of 30 viewers, which checks have moved by then.
+    // One round of upkeep a second, and the deadlines of 30 viewers, which checks have moved by
+    // then.
     let timeouts = world.shards[0].timeouts;
     assert!(timeouts <= 10 + 30, "{timeouts} timeouts in 10 s");
 }

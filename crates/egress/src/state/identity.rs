@@ -20,8 +20,8 @@ pub const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) struct Identity {
     pub(crate) fingerprint: Fingerprint,
     dtls: DtlsContext,
-    /// Offers only the cheapest SRTP profile with which media can start early. A server picks the one
-    /// that it prefers, and that of libwebrtc is another.
+    /// Offers only the cheapest SRTP profile with which media can start early. A server picks the
+    /// one that it prefers, and that of libwebrtc is another.
     early_dtls: DtlsContext,
     made: Instant,
 }

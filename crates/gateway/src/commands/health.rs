@@ -92,8 +92,8 @@ pub fn run(
     runtime.block_on(ask(url))
 }
 
-/// Returns the URL that says whether the gateway on this machine that listens on `address` is ready.
-/// A gateway on all interfaces is reached over loopback.
+/// Returns the URL that says whether the gateway on this machine that listens on `address` is
+/// ready. A gateway on all interfaces is reached over loopback.
 fn local(address: &ListenAddress) -> Result<Uri, HealthError> {
     let address = address.resolve()?;
     let ip = match address.ip() {

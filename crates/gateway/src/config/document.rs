@@ -12,8 +12,8 @@ use super::explanation::Explanation;
 /// Maximum number of errors that are searched for.
 const MAX_ERRORS: usize = 50;
 
-/// Parses a file. After an error, the wrong key or list item is removed and the search continues, so
-/// that a person can correct all errors at once.
+/// Parses a file. After an error, the wrong key or list item is removed and the search continues,
+/// so that a person can correct all errors at once.
 pub(super) fn parse(text: &str) -> (Config, Vec<Explanation>) {
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
@@ -71,8 +71,8 @@ enum Step {
     Item(usize),
 }
 
-/// Returns the path to the innermost key that contains `part` of the text, or whose list has an item
-/// that does.
+/// Returns the path to the innermost key that contains `part` of the text, or whose list has an
+/// item that does.
 fn locate(value: &DeValue<'_>, part: &Range<usize>) -> Option<Vec<Step>> {
     let inside = |step: Step, value: &DeValue<'_>| {
         let rest = locate(value, part)?;
@@ -102,8 +102,8 @@ fn locate(value: &DeValue<'_>, part: &Range<usize>) -> Option<Vec<Step>> {
     }
 }
 
-/// Returns the item of the list at `path` that causes the error. The span of the error does not say:
-/// it can be that of the list, or of its first item.
+/// Returns the item of the list at `path` that causes the error. The span of the error does not
+/// say: it can be that of the list, or of its first item.
 fn wrong_item(document: &DeValue<'_>, path: &[Step], message: &str) -> Option<usize> {
     let count = list(&mut document.clone(), path)?.len();
     (0..count).find(|at| {

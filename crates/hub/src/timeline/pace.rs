@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use distributary_media::MediaTime;
 
-use super::{ClockFault, MAX_DISORDER, MAX_STEP};
+use super::fault::{ClockFault, MAX_DISORDER, MAX_STEP};
 
 /// Time after which timestamps that stand still are a fault.
 const STILL_TIME: Duration = Duration::from_secs(2);

@@ -136,8 +136,8 @@ impl ClientSession {
     /// Handles bytes that arrived from the server at `now`.
     ///
     /// # Errors
-    /// Returns [`ClientSessionError`] if the server breaks the protocol, refuses the request or ends
-    /// the stream.
+    /// Returns [`ClientSessionError`] if the server breaks the protocol, refuses the request or
+    /// ends the stream.
     pub fn handle_bytes(
         &mut self,
         mut bytes: &[u8],

@@ -7,10 +7,10 @@
 //!   C2                            ──►
 //! ```
 //!
-//! In the simple form S2 is an echo of C1, and C2 an echo of S1. Flash Player, librtmp and ffmpeg put
-//! a digest into C1 (see `digest`): then S1 has a digest as well and S2 is signed. Version 6 adds
-//! Diffie-Hellman keys, and everything after the handshake is encrypted (see `rtmpe`). Versions 8
-//! and 9 also encrypt the signatures (see `signature_cipher`).
+//! In the simple form S2 is an echo of C1, and C2 an echo of S1. Flash Player, librtmp and ffmpeg
+//! put a digest into C1 (see `digest`): then S1 has a digest as well and S2 is signed. Version 6
+//! adds Diffie-Hellman keys, and everything after the handshake is encrypted (see `rtmpe`).
+//! Versions 8 and 9 also encrypt the signatures (see `signature_cipher`).
 
 mod digest;
 mod mac;
@@ -77,8 +77,8 @@ pub struct HandshakeSummary {
     pub digest: bool,
     /// True if the connection is RTMPE.
     pub encrypted: bool,
-    /// True if the client has signed our digest in C2. It decides nothing, because ffmpeg and others
-    /// echo S1 even after they have sent a digest.
+    /// True if the client has signed our digest in C2. It decides nothing, because ffmpeg and
+    /// others echo S1 even after they have sent a digest.
     pub signed: bool,
 }
 
@@ -166,8 +166,8 @@ impl Handshake {
         }
     }
 
-    /// Reads the handshake from the front of `input`. Returns whether the handshake is complete; the
-    /// rest of the input is then the chunk stream.
+    /// Reads the handshake from the front of `input`. Returns whether the handshake is complete;
+    /// the rest of the input is then the chunk stream.
     ///
     /// # Errors
     /// Returns [`HandshakeError`] if the peer does not speak RTMP, or its RTMPE is not valid.

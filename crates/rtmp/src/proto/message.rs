@@ -78,12 +78,12 @@ impl RawMessage {
 }
 
 impl Message {
-    /// Decodes a message that arrived at `now`. A command ends before the first value that cannot be
-    /// decoded, because encoders send stray bytes after the arguments.
+    /// Decodes a message that arrived at `now`. A command ends before the first value that cannot
+    /// be decoded, because encoders send stray bytes after the arguments.
     ///
     /// # Errors
-    /// Returns [`MessageError`] if the payload is not valid for its type, or decoding it would exceed
-    /// the connection's budget.
+    /// Returns [`MessageError`] if the payload is not valid for its type, or decoding it would
+    /// exceed the connection's budget.
     pub(crate) fn decode(
         raw: &RawMessage,
         values: &mut ValueDecoder,
@@ -138,8 +138,8 @@ impl Message {
         })
     }
 
-    /// Encodes the message for message stream `stream_id`; `None` for [`Self::Other`], whose payload
-    /// is not kept. Commands and data are encoded as AMF0.
+    /// Encodes the message for message stream `stream_id`; `None` for [`Self::Other`], whose
+    /// payload is not kept. Commands and data are encoded as AMF0.
     pub fn encode(&self, timestamp: u32, stream_id: u32) -> Option<RawMessage> {
         let mut payload = BytesMut::new();
         let type_id = match self {

@@ -5,8 +5,8 @@ use crate::proto::amf::Value;
 /// Maximum length of a publisher's text in the log and the API, in characters.
 const MAX_TEXT: usize = 128;
 
-/// The well-known members of `onMetaData` (FLV specification 10.1, annex E.5). They are for display:
-/// the stream can be decoded without them, and encoders set some of them wrongly.
+/// The well-known members of `onMetaData` (FLV specification 10.1, annex E.5). They are for
+/// display: the stream can be decoded without them, and encoders set some of them wrongly.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata {
     /// The encoder's name.

@@ -36,8 +36,8 @@ pub enum TargetError {
 impl Target {
     /// Joins the application of `connect` and the stream of `publish` or `play`.
     ///
-    /// The stream may be empty if the application has the form `app/stream`: OBS users put the whole
-    /// URL into the server field.
+    /// The stream may be empty if the application has the form `app/stream`: OBS users put the
+    /// whole URL into the server field.
     ///
     /// # Errors
     /// Returns [`TargetError`] if they do not make a valid stream name.

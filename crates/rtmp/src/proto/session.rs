@@ -8,8 +8,9 @@
 //!                                         └──────────────────────deleteStream ──────────┘
 //! ```
 //!
-//! Each message stream of a connection has these states of its own, because encoders publish several
-//! streams over one connection. `play` leads to the same states, by `accept_play` and `reject_play`.
+//! Each message stream of a connection has these states of its own, because encoders publish
+//! several streams over one connection. `play` leads to the same states, by `accept_play` and
+//! `reject_play`.
 
 mod command;
 mod config;
@@ -349,8 +350,8 @@ impl ServerSession {
         }
     }
 
-    /// Returns the reason why SWF verification refuses the client. The proof is requested before the
-    /// response to `connect`, so it arrives before the client can publish or play.
+    /// Returns the reason why SWF verification refuses the client. The proof is requested before
+    /// the response to `connect`, so it arrives before the client can publish or play.
     fn swf_refusal(&self) -> Option<SwfRefusal> {
         self.config.swf?;
         match self.swf_proved {

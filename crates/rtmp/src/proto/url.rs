@@ -43,7 +43,8 @@ pub enum UrlError {
 }
 
 impl StreamUrl {
-    /// Returns the URL `rtmp://host/app/stream`. The host may have a port, the stream a query string.
+    /// Returns the URL `rtmp://host/app/stream`. The host may have a port, the stream a query
+    /// string.
     ///
     /// # Errors
     /// Returns [`UrlError`] if the parts do not make a URL.

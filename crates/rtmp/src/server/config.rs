@@ -24,7 +24,8 @@ pub struct RtmpConfig {
     pub publishers: PublishersConfig,
     /// The access control of publishers and players.
     pub auth: Authorizer,
-    /// True while the server is shutting down: it refuses new streams and asks clients to reconnect.
+    /// True while the server is shutting down: it refuses new streams and asks clients to
+    /// reconnect.
     pub draining: watch::Receiver<bool>,
     /// Streams that are pulled from other servers on demand.
     pub pull: Vec<PullRule>,

@@ -1,7 +1,7 @@
 //! Drives one connection between its socket and the hub.
 //!
 //! * [`ServerConnection`]: the task of the connection, which drives its session.
-//! * `publish`, `play`: the streams that the client publishes and plays.
+//! * `publish`, `play`: requests to publish and play. `published`: a published stream.
 //! * `requester`: asks for permission on behalf of the client.
 //! * `socket`: a socket that is read and written concurrently.
 //! * `end`: the reasons for the end.
@@ -9,6 +9,7 @@
 mod end;
 mod play;
 mod publish;
+mod published;
 mod requester;
 mod socket;
 #[cfg(test)]
@@ -31,7 +32,7 @@ use crate::server::context::ServerContext;
 use crate::server::holders::LastActivity;
 use crate::server::playback::Playback;
 use end::End;
-use publish::{Dismissed, Published};
+use published::{Dismissed, Published};
 use socket::{Progress, Socket};
 
 /// Maximum bytes that are read and not handled yet: input waits while a request is authorized.

@@ -36,8 +36,8 @@ impl Identity {
     }
 }
 
-/// Time of the last data of a connection, or of a publisher's last frame. A clone is a handle to the
-/// same time.
+/// Time of the last data of a connection, or of a publisher's last frame. A clone is a handle to
+/// the same time.
 #[derive(Clone, Debug)]
 pub(crate) struct LastActivity {
     origin: Instant,
@@ -113,8 +113,8 @@ impl HolderEntry {
 }
 
 impl Holders {
-    /// Enters a publisher that has the name and the permit. The returned receiver completes when the
-    /// publisher has to give way: its permit is free then.
+    /// Enters a publisher that has the name and the permit. The returned receiver completes when
+    /// the publisher has to give way: its permit is free then.
     pub(crate) fn enter(
         self: &Arc<Self>,
         name: StreamName,

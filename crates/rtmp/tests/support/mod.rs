@@ -263,7 +263,8 @@ struct LogWriter;
 impl Log {
     /// Starts capturing.
     pub fn capture() -> Self {
-        // One subscriber for all threads, because tracing caches the interest in events per process.
+        // One subscriber for all threads, because tracing caches the interest in events per
+        // process.
         static SUBSCRIBER: Once = Once::new();
         SUBSCRIBER.call_once(|| {
             tracing_subscriber::fmt()

@@ -49,8 +49,8 @@ pub enum StreamPart {
 ///
 /// The keyframe goes first and fast, and the frames after it at one and a half times the rate of
 /// the stream. Feedback on the keyframe's packets, which were sent together, shows the path's
-/// bandwidth at once by the spread of their arrivals. A viewer without such feedback starts near the
-/// rate of the stream, and gets more after each report whose round trip shows no queue.
+/// bandwidth at once by the spread of their arrivals. A viewer without such feedback starts near
+/// the rate of the stream, and gets more after each report whose round trip shows no queue.
 #[derive(Debug)]
 pub(super) struct CatchUpRate {
     /// The highest rate, in bits per second.

@@ -132,7 +132,8 @@ impl Engine {
         is_strong.then_some(((profile, keys), record_layer))
     }
 
-    /// Returns profile and keys of a complete handshake, or of one that lacks the server's Finished.
+    /// Returns profile and keys of a complete handshake, or of one that lacks the server's
+    /// Finished.
     ///
     /// The certificate has been verified during the handshake; it is verified again here, so that
     /// no way of completing a handshake can bypass it.

@@ -5,9 +5,9 @@
 //! * [`DtlsRole`]: which side begins.
 //!
 //! An association is a state machine over one handshake. `handshake` drives it, with its
-//! retransmissions and early keys; `engine` is OpenSSL, `record_layer` takes over from it. Only these
-//! and what they are made of (`record`, `handshake_message`, `pipe`) are tied to version 1.2: another
-//! version is another handshake with the same outcomes, chosen before the first datagram.
+//! retransmissions and early keys; `engine` is OpenSSL, `record_layer` takes over from it. Only
+//! these and what they are made of (`record`, `handshake_message`, `pipe`) are tied to version 1.2:
+//! another version is another handshake with the same outcomes, chosen before the first datagram.
 
 mod association;
 mod context;

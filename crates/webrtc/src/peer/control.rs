@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::PeerStats;
+use super::stats::PeerStats;
 use crate::rtcp::{FirRequests, NackPairs, ReferenceTime};
 
 /// Lost packets remembered between two calls of [`Media::retransmit`].

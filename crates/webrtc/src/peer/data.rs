@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use distributary_media::MediaTime;
 
-use super::{Peer, PeerEvent};
+use super::Peer;
+use super::output::PeerEvent;
 use crate::data::{DataEvent, Request};
 
 impl Peer {

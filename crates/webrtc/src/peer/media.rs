@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use distributary_media::MediaTime;
 
+use super::config::PeerConfig;
 use super::control::Control;
 use super::playout_delay::{DelayController, DelayPolicy, PathState};
-use super::{PeerConfig, PeerStats};
+use super::stats::PeerStats;
 use crate::bandwidth::{PathEstimator, StreamPart};
 use crate::log::Log;
 use crate::media_clock::MediaClock;
@@ -313,8 +314,9 @@ impl Media {
         self.rtcp_opener.open(datagram)
     }
 
-    /// Returns when the next sender report is due; `None` before anything was sent, and while nothing
-    /// has been sent since the last reports: a receiver learns nothing new from a further one.
+    /// Returns when the next sender report is due; `None` before anything was sent, and while
+    /// nothing has been sent since the last reports: a receiver learns nothing new from a further
+    /// one.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let (packets, quiet_reports) = self.reported;
         let sent = self.packets();

@@ -1,173 +1,37 @@
 //! One viewer: ICE, DTLS, SRTP and RTP in one value, without a socket and without a clock.
 
+mod close_reason;
+mod config;
 mod control;
 mod data;
 mod feedback;
 mod media;
+mod output;
 mod playout_delay;
+mod stats;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use distributary_media::VideoCodec;
 
-use crate::certificate::Fingerprint;
-use crate::data::{DataConfig, DataTransport};
+use crate::data::DataTransport;
 use crate::demux::DatagramKind;
-use crate::dtls::{Dtls, DtlsContext, DtlsError, DtlsEvent, DtlsRole};
-use crate::ice::{CONSENT_TIMEOUT, CandidatePair, Credentials, IceLite, IceOutcome, Transport};
+use crate::dtls::{Dtls, DtlsContext, DtlsError, DtlsEvent};
+use crate::ice::{CandidatePair, Credentials, IceLite, IceOutcome};
 use crate::log::Log;
-use crate::rtcp::ReportBlock;
 use crate::send_buffer::SendBuffer;
-use crate::sender::{Progress, SenderConfig, SenderStats};
+use crate::sender::{Progress, SenderStats};
 use crate::srtp::SrtpProfile;
 use media::Media;
 
 pub use crate::media_clock::MediaClock;
+pub use close_reason::{CloseReason, HANDSHAKE_TIMEOUT, PROOF_TIMEOUT};
+pub use config::PeerConfig;
+pub use output::{PeerEvent, Transmit};
 pub use playout_delay::DelayPolicy;
-
-/// Timeout of ICE and DTLS from the first valid check on.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Timeout for the proof that a connected viewer is at its address. It gets no media in that time,
-/// so a player that answers no checks and cannot prove it is better off with a new session.
-pub const PROOF_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The negotiated parameters of a viewer, ready for the first datagram.
-#[derive(Clone)]
-pub struct PeerConfig {
-    /// Our ICE credentials.
-    pub local: Credentials,
-    /// The viewer's ICE credentials.
-    pub remote: Credentials,
-    /// Fingerprints of the certificates that the viewer may present.
-    pub fingerprints: Vec<Fingerprint>,
-    /// Our side of the DTLS handshake.
-    pub role: DtlsRole,
-    /// The video stream, if it was accepted.
-    pub video: Option<SenderConfig>,
-    /// The audio stream, if it was accepted.
-    pub audio: Option<SenderConfig>,
-    /// The data channel, if there is one.
-    pub data: Option<DataConfig>,
-    /// Canonical name of both (RFC 7022).
-    pub cname: Arc<str>,
-    /// Highest rate in bits per second at which a newcomer gets the GOP.
-    pub start_pacing: u64,
-    /// True if frames of many packets are sent at that pace, too.
-    pub pace_frames: bool,
-    /// Bounds of the playout delay, for viewers that support the extension.
-    pub playout_delay: DelayPolicy,
-}
-
-/// A datagram to send.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transmit {
-    /// Destination address.
-    pub destination: SocketAddr,
-    /// Local address that it is sent from.
-    pub local: Option<IpAddr>,
-    /// Transport protocol.
-    pub transport: Transport,
-    /// The datagram.
-    pub bytes: Vec<u8>,
-}
-
-impl Transmit {
-    fn on(pair: CandidatePair, bytes: Vec<u8>) -> Self {
-        Self {
-            destination: pair.remote,
-            local: pair.local,
-            transport: pair.transport,
-            bytes,
-        }
-    }
-}
-
-/// An event of a viewer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PeerEvent {
-    /// The viewer's address is known, or has changed.
-    Moved {
-        /// Its address.
-        remote: SocketAddr,
-    },
-    /// Media can be sent, behind the datagrams that come before this event: they complete the keys
-    /// at the viewer. The handshake may still lack the viewer's Finished, see
-    /// [`Peer::is_handshake_complete`].
-    Connected {
-        /// The SRTP profile.
-        profile: SrtpProfile,
-    },
-    /// A data channel is open: notices go there from now on.
-    ChannelOpened {
-        /// Its number.
-        channel: u16,
-        /// Its label.
-        label: String,
-    },
-    /// The session is over. No event follows.
-    Closed(CloseReason),
-}
-
-/// The reason why a session ended.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// The viewer sent a DTLS close_notify.
-    #[error("the viewer left")]
-    Left,
-    /// No valid connectivity check came any more (RFC 7675 section 5.1).
-    #[error("the viewer was not heard of for {} s", CONSENT_TIMEOUT.as_secs())]
-    Silent,
-    /// The handshake did not finish in time.
-    #[error("the DTLS handshake did not finish within {} s", HANDSHAKE_TIMEOUT.as_secs())]
-    HandshakeTimeout,
-    /// The handshake failed.
-    #[error("the DTLS handshake failed: {0}")]
-    Handshake(String),
-    /// The handshake was closed to admit another viewer's.
-    #[error("too many DTLS handshakes were incomplete, and this one was closed for a newcomer")]
-    Displaced,
-    /// The viewer has not proved that it is at the address that its checks come from.
-    #[error(
-        "the viewer answered no ICE check for {} s after it had connected, and its address changed during \
-         the DTLS handshake: media cannot be sent there",
-        PROOF_TIMEOUT.as_secs()
-    )]
-    Unproven,
-    /// The keys have sealed as much as they may (RFC 3711 section 9.2).
-    #[error("the SRTP keys are used up; a new session has new ones")]
-    KeysUsedUp,
-    /// The gateway closed the session.
-    #[error("closed by the gateway")]
-    Local,
-}
-
-/// Stats of a viewer's path, from its RTCP feedback.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PeerStats {
-    /// Newest receiver report on the video, or on the audio if there is no video.
-    pub report: Option<ReportBlock>,
-    /// Fraction of the audio packets that were lost before the newest report, in 256ths.
-    pub audio_loss: Option<u8>,
-    /// Round-trip time by the newest report that has one.
-    pub round_trip: Option<Duration>,
-    /// Estimated path bandwidth in bits per second.
-    pub bandwidth: Option<u64>,
-    /// True if the path is slower than the stream, so that the send rate is limited to the
-    /// estimate.
-    pub is_limited: bool,
-    /// Lower bound of the playout delay that the viewer was asked for; `None` if it does not follow
-    /// the path.
-    pub playout_delay: Option<Duration>,
-    /// Packets that the viewer sent a NACK for.
-    pub nacks: u64,
-    /// Keyframes the viewer asked for.
-    pub keyframe_requests: u64,
-}
+pub use stats::PeerStats;
 
 /// The addresses that the flights of a handshake were sent to. A peer that continues the handshake
 /// has received them.
@@ -352,8 +216,8 @@ impl Peer {
         Some(deadlines.fold(self.ice.poll_timeout(), Instant::min))
     }
 
-    /// Returns when the next sender report is due. Sending media can bring this forward, and changes
-    /// no other deadline.
+    /// Returns when the next sender report is due. Sending media can bring this forward, and
+    /// changes no other deadline.
     #[must_use]
     pub fn report_due(&self) -> Option<Instant> {
         self.media.as_ref().and_then(Media::poll_timeout)

@@ -14,9 +14,9 @@
 //!
 //! 1. *The decoder knows how many frames to hold back.* Chromium rewrites each sequence parameter
 //!    set that it recognises, so that nothing is held back. So a second copy of the parameter sets,
-//!    after the usual packet, travels inside an access unit delimiter, the *carrier*, which Chromium
-//!    passes to the decoder unchanged; the decoder takes the bytes after a start code as a unit of
-//!    its own. The last copy counts.
+//!    after the usual packet, travels inside an access unit delimiter, the *carrier*, which
+//!    Chromium passes to the decoder unchanged; the decoder takes the bytes after a start code as a
+//!    unit of its own. The last copy counts.
 //! 2. *The decoder is primed.* The slices of a viewer's first keyframe are repeated in the same
 //!    access unit, once for each frame that is held back. From then on one frame comes out for each
 //!    that goes in.
@@ -34,8 +34,8 @@
 //! # Parts
 //!
 //! Ingest finds out the number of frames to hold back, the *depth* (see
-//! [`FrameInfo`](distributary_media::FrameInfo)). The caller that fills the log chooses for each frame
-//! whether it is sent so ([`Log::push_reordered`](crate::log::Log::push_reordered)).
+//! [`FrameInfo`](distributary_media::FrameInfo)). The caller that fills the log chooses for each
+//! frame whether it is sent so ([`Log::push_reordered`](crate::log::Log::push_reordered)).
 //!
 //! * `keyframe`: the parts of a keyframe, with the carrier, in the order in which they are sent.
 //! * `display_order`: the timestamps and lags of a stream's frames. The log has one.

@@ -44,7 +44,8 @@ impl DtlsRole {
 impl FromStr for Setup {
     type Err = TransportError;
 
-    /// `holdconn` is refused with the unknown values: a session that must not connect plays nothing.
+    /// `holdconn` is refused with the unknown values: a session that must not connect plays
+    /// nothing.
     fn from_str(value: &str) -> Result<Self, TransportError> {
         match value.trim() {
             "active" => Ok(Self::Active),

@@ -113,8 +113,8 @@ fn h265_rank(offered: &CodecParameters, stream: Option<(u8, u8)>) -> Option<u8> 
     }
 }
 
-/// `profile` is the highest that the player decodes, and decoders of one decode those below (RTP Payload
-/// Format For AV1, section 7.2.1; AV1 specification, section 6.4.1).
+/// `profile` is the highest that the player decodes, and decoders of one decode those below (RTP
+/// Payload Format For AV1, section 7.2.1; AV1 specification, section 6.4.1).
 fn av1_rank(offered: &CodecParameters, stream: Option<(u8, u8)>) -> Option<u8> {
     let wanted = stream.map_or(0, |(profile, _)| profile);
     number(offered, "profile", 0)?.checked_sub(wanted)

@@ -434,8 +434,8 @@ impl RtpSender {
         self.cursor.pending(log)
     }
 
-    /// Returns whether the viewer's decoder waits for the frame that is sent next or being sent: the
-    /// stream starts with it, or starts over.
+    /// Returns whether the viewer's decoder waits for the frame that is sent next or being sent:
+    /// the stream starts with it, or starts over.
     pub fn is_opening(&self) -> bool {
         self.cursor.is_new()
     }

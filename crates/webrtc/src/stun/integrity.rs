@@ -8,7 +8,8 @@ use super::{ATTRIBUTE_HEADER_LEN, HEADER_LEN, INTEGRITY_LEN};
 /// Length of the FINGERPRINT value in bytes.
 pub(super) const FINGERPRINT_LEN: usize = 4;
 
-/// The CRC is sent under this mask, so that a CRC of the application's own is not taken for it.
+/// The CRC is sent under this mask, so that a CRC of the application's own cannot be mistaken for
+/// it.
 const FINGERPRINT_XOR: u32 = 0x5354_554e;
 
 /// Returns the first `LEN` bytes of the HMAC of a message; `covered` is the message before the

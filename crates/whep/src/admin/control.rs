@@ -7,7 +7,8 @@ use distributary_egress::engine::CloseError;
 use distributary_egress::session::ShortId;
 use serde::Serialize;
 
-use super::{AdminDoor, fresh};
+use super::answer::fresh;
+use super::door::AdminDoor;
 use crate::admission::Drain;
 use crate::name::PathStream;
 use crate::problem::Problem;

@@ -1,5 +1,5 @@
-//! `GET /api/events`: the gateway and its streams once a second, as server-sent events (HTML standard,
-//! section 9.2).
+//! `GET /api/events`: the gateway and its streams once a second, as server-sent events (HTML
+//! standard, section 9.2).
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -12,9 +12,10 @@ use futures_util::stream;
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::answer::now;
+use super::door::AdminDoor;
 use super::server::ServerStatus;
 use super::streams::{StreamStatus, statuses};
-use super::{AdminDoor, now};
 
 /// Time between two events.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -20,10 +20,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::answer::now;
 use super::certificates::{self, validities};
+use super::door::AdminDoor;
 use super::join_metrics::JoinMetric;
 use super::watching::{Watching, watching};
-use super::{AdminDoor, now};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

@@ -18,8 +18,10 @@
 //! Pages of other origins cannot use it: no CORS header is sent. See [`AdminDoor::token`] for
 //! access.
 
+mod answer;
 mod certificates;
 mod control;
+mod door;
 mod events;
 mod guard;
 mod join_metrics;
@@ -30,43 +32,14 @@ mod streams;
 mod viewers;
 mod watching;
 
-use std::sync::Arc;
-use std::time::Instant;
-
-use axum::http::header;
-use axum::middleware;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
-use axum::{Json, Router};
-use distributary_egress::engine::Engine;
-use distributary_hub::Hub;
-use distributary_tls::Certificate;
-use serde::Serialize;
+use axum::{Router, middleware};
 
-use crate::admission::Admission;
 use crate::fallback::{method_not_allowed, not_found};
-use crate::front_door::ServerInfo;
 use crate::{health, pages};
 
+pub use door::AdminDoor;
 pub use guard::AdminToken;
-
-/// State of the handlers of the admin API.
-#[derive(Clone)]
-pub struct AdminDoor {
-    /// The published streams.
-    pub hub: Hub,
-    /// The engine that sends streams to viewers.
-    pub engine: Engine,
-    /// Version, start and ports of this gateway.
-    pub info: ServerInfo,
-    /// The switch that admits or refuses new viewers.
-    pub admission: Admission,
-    /// The certificates of all listeners.
-    pub certificates: Vec<Arc<Certificate>>,
-    /// The bearer token that a request must have. Without one, everybody who reaches the listener
-    /// may do everything, except pages of other origins: then the listener belongs on loopback.
-    pub token: Option<AdminToken>,
-}
 
 /// Returns the routes of the admin listener.
 pub fn admin_router(door: AdminDoor) -> Router {
@@ -93,18 +66,4 @@ pub fn admin_router(door: AdminDoor) -> Router {
     api.merge(health::routes(door.admission))
         .merge(pages::dashboard_routes())
         .fallback(not_found)
-}
-
-/// Returns a JSON response that must not be cached.
-fn fresh(body: impl Serialize) -> Response {
-    ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
-}
-
-/// Returns the time at which a request is answered.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "requests are answered at the moment they come"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -7,7 +7,8 @@ use axum::response::Response;
 use distributary_egress::engine::LatencyStats;
 use serde::Serialize;
 
-use super::{AdminDoor, fresh, now};
+use super::answer::{fresh, now};
+use super::door::AdminDoor;
 
 /// The response of `GET /api/server`.
 #[derive(Serialize)]

@@ -12,8 +12,9 @@ use distributary_names::RenditionId;
 use distributary_net::canonical_address;
 use serde::Serialize;
 
+use super::answer::{fresh, now};
+use super::door::AdminDoor;
 use super::watching::{Watching, watching};
-use super::{AdminDoor, fresh, now};
 use crate::advice;
 use crate::name::PathStream;
 use crate::problem::Problem;

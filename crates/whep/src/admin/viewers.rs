@@ -12,9 +12,10 @@ use distributary_net::canonical_address;
 use distributary_webrtc::ice::Transport;
 use serde::{Deserialize, Serialize};
 
+use super::answer::{fresh, now};
+use super::door::AdminDoor;
 use super::streams::{millis, tenths};
 use super::watching::{Watching, watching};
-use super::{AdminDoor, fresh, now};
 use crate::problem::Problem;
 
 /// Viewers listed where the query asks for no other number.

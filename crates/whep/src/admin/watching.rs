@@ -6,7 +6,7 @@ use distributary_egress::engine::SessionInfo;
 use distributary_hub::PlayerInfo;
 use distributary_names::StreamName;
 
-use super::AdminDoor;
+use super::door::AdminDoor;
 
 /// A viewer that has sent a packet.
 pub(super) enum Watching {

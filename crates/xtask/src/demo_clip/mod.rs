@@ -2,7 +2,8 @@
 //!
 //! The clip is played in a loop, so its end must match its start: in video, audio and timestamps.
 //! It therefore lasts a whole number of video frames, of AAC frames and of milliseconds, and its
-//! content is periodic. Video and audio are generated here; ffmpeg draws the name on them and encodes them.
+//! content is periodic. Video and audio are generated here; ffmpeg draws the name on them and
+//! encodes them.
 
 mod audio;
 mod flv;

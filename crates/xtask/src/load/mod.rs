@@ -123,9 +123,9 @@ impl Programs {
     }
 }
 
-/// Returns a cargo command that builds as one by hand does. Build scripts watch what `cargo run` has
-/// set for this program: with it, each change between the two would compile half of the dependencies
-/// again.
+/// Returns a cargo command that builds as one by hand does. Build scripts watch what `cargo run`
+/// has set for this program: with it, each change between the two would compile half of the
+/// dependencies again.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (variable, _) in env::vars_os() {

@@ -133,8 +133,8 @@ impl Join {
         if self.mode == Mode::Whole
             && let Ok(mut events) = before
         {
-            // The first access unit was whole, so this is another one. If it is broken, the first one
-            // is not lost with it; the errors of those after it are reported.
+            // The first access unit was whole, so this is another one. If it is broken, the first
+            // one is not lost with it; the errors of those after it are reported.
             if let Ok(next) = self.pass(tag, video) {
                 events.extend(next);
             }

@@ -10,8 +10,8 @@ use crate::proto::amf::{AmfError, AmfLimits};
 /// Flash player costs about 4 KiB. Past it the connection is closed.
 const COMMANDS: (usize, usize) = (64 << 10, 256 << 10);
 
-/// Budget for the data messages of one connection, in bytes: per second, and at once. Metadata costs
-/// about 4 KiB, a caption less than 1 KiB. Past it data is dropped undecoded.
+/// Budget for the data messages of one connection, in bytes: per second, and at once. Metadata
+/// costs about 4 KiB, a caption less than 1 KiB. Past it data is dropped undecoded.
 const DATA: (usize, usize) = (1 << 20, 1 << 20);
 
 /// Decodes the values of messages of one kind.

@@ -49,7 +49,8 @@ impl ChunkWriter {
         self.write_parts(chunk_stream, message.head(), payload, out);
     }
 
-    /// Appends a message whose payload is the concatenation of the parts. Long parts are not copied.
+    /// Appends a message whose payload is the concatenation of the parts. Long parts are not
+    /// copied.
     pub fn write_parts(
         &mut self,
         chunk_stream: u32,

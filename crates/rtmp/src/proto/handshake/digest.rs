@@ -1,7 +1,8 @@
 //! Digests in the handshake: Flash players and servers prove to each other that they have Adobe's
 //! keys, which are public by now.
 //!
-//! No specification of Adobe's describes them; librtmp and Flash Player check this form. A packet (C1 or S1) has two blocks of 764 bytes, in either order:
+//! No specification of Adobe's describes them; librtmp and Flash Player check this form. A packet
+//! (C1 or S1) has two blocks of 764 bytes, in either order:
 //!
 //! ```text
 //! time (4)  version (4)  digest block  key block       Schema::DigestFirst

@@ -210,8 +210,8 @@ impl ServerSession {
     }
 
     /// Returns the message stream that a command refers to. `deleteStream` has its number,
-    /// `FCUnpublish` the stream's name. Some encoders send the name in both, or nothing, and refer to
-    /// their only stream.
+    /// `FCUnpublish` the stream's name. Some encoders send the name in both, or nothing, and refer
+    /// to their only stream.
     fn named(&self, value: &Value) -> Option<u32> {
         if let Some(number) = value.as_number() {
             return self.active().find(|&id| f64::from(id) == number);

@@ -138,7 +138,8 @@ impl Pair {
         }
     }
 
-    /// Asks to publish a name on a message stream. Returns whether the application gets the request.
+    /// Asks to publish a name on a message stream. Returns whether the application gets the
+    /// request.
     fn publish_on(&mut self, stream_id: u32, name: &str) -> bool {
         let arguments = [Value::Null, name.into(), "live".into()];
         let publish = Command::new("publish", 5.0, arguments);
@@ -149,8 +150,8 @@ impl Pair {
             .any(|event| matches!(event, SessionEvent::PublishRequested(_)))
     }
 
-    /// Sends a frame of one byte, the number of the message stream, on each of these message streams.
-    /// Returns the message streams and bytes that arrive.
+    /// Sends a frame of one byte, the number of the message stream, on each of these message
+    /// streams. Returns the message streams and bytes that arrive.
     fn send_marked(&mut self, stream_ids: &[u32]) -> Vec<(u32, u8)> {
         for &id in stream_ids {
             self.send(0, id, &Message::Video(Bytes::from(vec![id as u8])));

@@ -1,45 +1,26 @@
 //! Publishing of streams over a connection.
 
-use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Instant;
 
 use distributary_auth::Action;
-use distributary_hub::{Dismissal, PublishError, Publisher, Refusal};
+use distributary_hub::{Dismissal, PublishError, Publisher};
 use distributary_names::StreamName;
 use distributary_net::{Full, Permit, limited};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tracing::{Span, error_span, info, warn};
 
 use super::ServerConnection;
 use super::end::End;
+use super::published::{Dismissed, Published};
 use super::requester::Requester;
 use crate::clock::now;
-use crate::proto::session::{MediaMessage, PublishRequest};
+use crate::proto::session::PublishRequest;
 use crate::server::config::OnDuplicate;
 use crate::server::context::ServerContext;
 use crate::server::holders::{HolderEntry, Identity, LastActivity};
 use crate::server::ingest::Ingest;
-
-/// A stream that the client publishes. It goes offline when this is dropped.
-pub(super) struct Published {
-    ingest: Ingest,
-    /// Deadline of the first frame.
-    first_frame: Option<Instant>,
-    /// The log span of the stream, since the connection can have several.
-    span: Span,
-    watcher: JoinHandle<()>,
-    holder: HolderEntry,
-}
-
-/// A dismissed stream.
-pub(super) struct Dismissed {
-    stream_id: u32,
-    description: &'static str,
-    end: End,
-}
 
 /// The right to publish a name.
 struct Grant {
@@ -50,52 +31,6 @@ struct Grant {
 
 /// The reason for a refusal: a code for the client, and a description.
 type Rejection = (&'static str, String);
-
-impl Published {
-    pub(super) fn handle(&mut self, message: MediaMessage, now: Instant) -> Result<(), Refusal> {
-        self.feed(now, |ingest| ingest.handle(message, now))
-    }
-
-    /// Handles passed deadlines.
-    pub(super) fn handle_deadline(&mut self, now: Instant) -> Result<(), Refusal> {
-        self.feed(now, |ingest| ingest.handle_deadline(now))
-    }
-
-    /// Feeds the ingest, and notes the frames that come of it.
-    fn feed(
-        &mut self,
-        now: Instant,
-        feed: impl FnOnce(&mut Ingest) -> Result<(), Refusal>,
-    ) -> Result<(), Refusal> {
-        let _entered = self.span.enter();
-        let before = self.ingest.frames();
-        feed(&mut self.ingest)?;
-        if self.ingest.frames() > before {
-            self.holder.last_frame().note_at(now);
-            self.first_frame = None;
-        }
-        Ok(())
-    }
-
-    /// Returns the earliest deadline.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        let held = self.ingest.deadline();
-        held.into_iter().chain(self.first_frame).min()
-    }
-
-    /// Ends the stream by the command `reason` of the publisher.
-    pub(super) fn finish(mut self, reason: &dyn Display) {
-        self.ingest.finish();
-        self.end(reason);
-    }
-
-    /// Logs the end of the stream and its reason.
-    pub(super) fn end(self, reason: &dyn Display) {
-        let _entered = self.span.enter();
-        self.watcher.abort();
-        self.ingest.end(reason);
-    }
-}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
     /// Grants or refuses a name.

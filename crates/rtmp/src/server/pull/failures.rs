@@ -60,7 +60,8 @@ impl Failures {
         failures.remove(name);
     }
 
-    /// Returns the reason of the last failure while a stream must not be pulled; `None` if it may be.
+    /// Returns the reason of the last failure while a stream must not be pulled; `None` if it may
+    /// be.
     pub(super) fn reason(&self, name: &StreamName) -> Option<Arc<str>> {
         let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let failure = failures.get(name)?;

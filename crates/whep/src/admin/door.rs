@@ -1,0 +1,29 @@
+//! State of the handlers of the admin API.
+
+use std::sync::Arc;
+
+use distributary_egress::engine::Engine;
+use distributary_hub::Hub;
+use distributary_tls::Certificate;
+
+use super::guard::AdminToken;
+use crate::admission::Admission;
+use crate::front_door::ServerInfo;
+
+/// State of the handlers of the admin API.
+#[derive(Clone)]
+pub struct AdminDoor {
+    /// The published streams.
+    pub hub: Hub,
+    /// The engine that sends streams to viewers.
+    pub engine: Engine,
+    /// Version, start and ports of this gateway.
+    pub info: ServerInfo,
+    /// The switch that admits or refuses new viewers.
+    pub admission: Admission,
+    /// The certificates of all listeners.
+    pub certificates: Vec<Arc<Certificate>>,
+    /// The bearer token that a request must have. Without one, everybody who reaches the listener
+    /// may do everything, except pages of other origins: then the listener belongs on loopback.
+    pub token: Option<AdminToken>,
+}
