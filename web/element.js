@@ -84,6 +84,11 @@ export class DistributaryPlayer extends HTMLElement {
     return this.#player?.stats ?? null;
   }
 
+  /** Shows the stats, as the attribute does: React and Vue set properties where there are some. */
+  set stats(isShown) {
+    this.toggleAttribute("stats", Boolean(isShown));
+  }
+
   get src() {
     return this.getAttribute("src");
   }
@@ -97,6 +102,8 @@ export class DistributaryPlayer extends HTMLElement {
   }
 
   set muted(isMuted) {
+    // What is set before the element is in the page is how it starts.
+    if (!this.isConnected) this.toggleAttribute("muted", Boolean(isMuted));
     this.video.muted = isMuted;
     if (this.video.paused && this.#player) this.video.play().catch(() => {});
   }

@@ -77,6 +77,39 @@ async fn every_control_is_reached_by_tab_and_used_by_keys() {
 }
 
 #[tokio::test]
+async fn properties_set_before_the_element_is_in_the_page_hold() {
+    let gateway = Gateway::start();
+    let browser = Browser::start().await;
+    browser
+        .open(&gateway.page_url("live/test?autoplay=0"))
+        .await;
+    let _: () = browser
+        .evaluate(
+            "void import('/assets/player.js').then(() => {
+               const make = (muted) => {
+                 const made = document.createElement('distributary-player');
+                 made.muted = muted;
+                 made.stats = muted;
+                 document.body.append(made);
+                 return made;
+               };
+               globalThis.made = [make(true), make(false)];
+             })",
+        )
+        .await;
+    is(&browser, "globalThis.made?.length === 2").await;
+    for (expression, expected) in [
+        ("made[0].muted", true),
+        ("made[0].hasAttribute('stats')", true),
+        ("made[1].muted", false),
+        ("made[1].hasAttribute('stats')", false),
+    ] {
+        let found = browser.evaluate::<bool>(expression).await;
+        assert_eq!(found, expected, "{expression}");
+    }
+}
+
+#[tokio::test]
 async fn pause_keeps_the_session_and_volume_is_remembered() {
     let (gateway, _publisher, browser) = live("live/test").await;
     browser.click(".pause").await;
