@@ -196,13 +196,14 @@ fn run_shown(step: Step, arguments: &str, root: &Path) -> bool {
 }
 
 /// Returns the build folder, in which this program lies: `target/<profile>/xtask`.
-fn target_folder() -> io::Result<PathBuf> {
+pub(crate) fn target_folder() -> io::Result<PathBuf> {
     let executable = env::current_exe()?;
     let folder = executable.ancestors().nth(2);
     Ok(folder.unwrap_or(&executable).to_owned())
 }
 
-fn workspace_root() -> PathBuf {
+/// Returns the root of the source.
+pub(crate) fn workspace_root() -> PathBuf {
     // crates/xtask, two levels below the root.
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     manifest.ancestors().nth(2).unwrap_or(manifest).to_owned()

@@ -5,6 +5,7 @@
 //! * `cargo xtask attack`: the effects of hostile clients on the gateway, as one table, see
 //!   [`mod@attack`].
 //! * `cargo xtask join`: how viewers in Chromium join over slow and lossy paths, see [`mod@join`].
+//! * `cargo xtask dist`: the artefacts of a release, see [`mod@dist`].
 //! * `cargo xtask demo-clip`: makes the clip that `distributary --demo` publishes, see
 //!   [`demo_clip`].
 
@@ -12,6 +13,7 @@ mod attack;
 mod bench;
 mod check;
 mod demo_clip;
+mod dist;
 mod join;
 mod load;
 mod node;
@@ -55,6 +57,10 @@ enum Task {
     /// Gateway and browser run on this machine, in network namespaces of their own with a simulated
     /// path between them.
     Join(join::Options),
+    /// Make the artefacts of a release: archive, Debian package, list of components, checksums.
+    ///
+    /// They are in target/dist. On Debian, as root, programs that are missing are installed first.
+    Dist(dist::Options),
     /// Make the clip that `distributary --demo` publishes, with ffmpeg.
     DemoClip(demo_clip::Options),
 }
@@ -69,6 +75,9 @@ fn main() -> ExitCode {
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| error.to_string()),
         Task::Join(options) => join::run(&options)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| error.to_string()),
+        Task::Dist(options) => dist::run(&options)
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| error.to_string()),
         Task::DemoClip(options) => demo_clip::run(&options)

@@ -71,6 +71,18 @@ pub(crate) const BUILD: &[Tool] = &[
     Tool::program("c++", &["g++"], "builds libFuzzer"),
 ];
 
+/// Needed to make packages.
+pub(crate) const PACKAGING: &[Tool] = &[
+    Tool::program("strip", &["binutils"], "strips the program"),
+    Tool::program(
+        "dpkg-shlibdeps",
+        &["dpkg-dev"],
+        "finds the libraries that a package needs",
+    ),
+    Tool::program("tar", &["tar"], "packs the archive"),
+    Tool::program("gzip", &["gzip"], "compresses the archive"),
+];
+
 /// Needed to make clips, to publish and to play.
 pub(crate) const FFMPEG: &[Tool] = &[Tool::program(
     "ffmpeg",

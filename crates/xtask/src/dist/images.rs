@@ -1,0 +1,32 @@
+//! The container images: one with the gateway alone, one with ffmpeg.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::{DistError, NAME, VERSION, succeed};
+
+/// Value of the argument `VARIANT` of the Dockerfile, and the end of the tag.
+const VARIANTS: &[(&str, &str)] = &[("small", ""), ("ffmpeg", "-ffmpeg")];
+
+/// Builds both with docker, podman or buildah.
+pub(super) fn build(program: &str, root: &Path, arguments: &[String]) -> Result<(), DistError> {
+    for (variant, suffix) in VARIANTS {
+        let tag = format!("{NAME}:{VERSION}{suffix}");
+        println!("\n== {tag} ==");
+        let mut build = Command::new(program);
+        build.current_dir(root).args(["build", "--tag", &tag]);
+        build.args(["--build-arg", &format!("VARIANT={variant}")]);
+        build.args(
+            arguments
+                .iter()
+                .flat_map(|argument| ["--build-arg", argument]),
+        );
+        // The labels of the Open Containers Initiative that change with each release.
+        build.args([
+            "--label",
+            &format!("org.opencontainers.image.version={VERSION}"),
+        ]);
+        succeed(build.args(["--file", "Dockerfile", "."]))?;
+    }
+    Ok(())
+}
