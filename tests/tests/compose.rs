@@ -1,28 +1,74 @@
-//! The sample for containers is valid for compose.
+//! The samples for containers are valid for compose, and do what they say.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
-#[test]
-fn compose_accepts_every_profile() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docker-compose.yml");
-    let output = Command::new("docker-compose")
-        .args(["-f", file, "config", "--services"])
+const BASE: &str = "docker-compose.yml";
+const PORTS: &str = "docker-compose.ports.yml";
+const TURN: &str = "docker-compose.turn.yml";
+
+/// Runs `docker-compose` on some of the files, with some variables.
+fn compose(files: &[&str], variables: &[(&str, &str)], command: &[&str]) -> Output {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    Command::new("docker-compose")
+        .current_dir(root)
+        .env_remove("ADVERTISE")
+        .env_remove("TURN_SECRET")
+        .envs(variables.iter().copied())
+        .args(files.iter().flat_map(|file| ["-f", file]))
+        .args(command)
         .output()
-        .expect("docker-compose can be run");
+        .expect("docker-compose can be run")
+}
+
+/// Returns what `docker-compose` prints if it accepts the files.
+fn accepted(files: &[&str], variables: &[(&str, &str)], command: &[&str]) -> String {
+    let output = compose(files, variables, command);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
-    let services = String::from_utf8_lossy(&output.stdout);
-    let mut services: Vec<_> = services.lines().collect();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn services(files: &[&str], variables: &[(&str, &str)]) -> Vec<String> {
+    let listed = accepted(files, variables, &["config", "--services"]);
+    let mut services: Vec<_> = listed.lines().map(str::to_owned).collect();
     services.sort_unstable();
-    assert_eq!(
-        services,
-        [
-            "gateway",
-            "gateway-demo",
-            "gateway-ports",
-            "grafana",
-            "prometheus",
-            "turn"
-        ]
-    );
+    services
+}
+
+#[test]
+fn every_combination_has_one_gateway() {
+    let variables = [("ADVERTISE", "192.0.2.7"), ("TURN_SECRET", "text")];
+    let without_turn = ["gateway", "grafana", "prometheus"];
+    assert_eq!(services(&[BASE], &[]), without_turn);
+    assert_eq!(services(&[BASE, PORTS], &variables[..1]), without_turn);
+    let all = services(&[BASE, PORTS, TURN], &variables);
+    assert_eq!(all, ["gateway", "grafana", "prometheus", "turn"]);
+}
+
+#[test]
+fn published_ports_replace_the_network_of_the_host() {
+    let variables = [("ADVERTISE", "192.0.2.7")];
+    let config = accepted(&[BASE, PORTS], &variables, &["config"]);
+    let gateway = config.split("  grafana:").next().unwrap_or_default();
+    assert!(gateway.contains("network_mode: bridge"), "{gateway}");
+    assert!(!gateway.contains("network_mode: host"), "{gateway}");
+    for port in [1935, 1936, 8080, 8189, 8443] {
+        let published = format!("published: {port}");
+        assert!(gateway.contains(&published), "{published}: {gateway}");
+    }
+    assert!(gateway.contains("protocol: udp"), "{gateway}");
+}
+
+#[test]
+fn required_variables_have_no_default() {
+    for (files, variables, missing) in [
+        (&[BASE, PORTS][..], &[][..], "ADVERTISE"),
+        (&[BASE, TURN], &[("ADVERTISE", "192.0.2.7")], "TURN_SECRET"),
+        (&[BASE, TURN], &[("TURN_SECRET", "text")], "ADVERTISE"),
+    ] {
+        let output = compose(files, variables, &["config"]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{missing} is required");
+        assert!(errors.contains(missing), "{errors}");
+    }
 }

@@ -92,10 +92,19 @@ fn example_configurations_are_valid() {
 
 #[test]
 fn environment_variables_are_keys() {
-    let compose = root().join("docker-compose.yml");
-    let compose = (compose.clone(), fs::read_to_string(&compose).unwrap());
+    let samples = [
+        "docker-compose.yml",
+        "docker-compose.ports.yml",
+        "docker-compose.turn.yml",
+        "config/kubernetes/distributary.yml",
+        "config/systemd/distributary.service",
+    ];
+    let samples = samples.map(|name| {
+        let path = root().join(name);
+        (path.clone(), fs::read_to_string(&path).unwrap())
+    });
     let mut named = 0;
-    for (path, text) in pages().into_iter().chain([compose]) {
+    for (path, text) in pages().into_iter().chain(samples) {
         let is_end = |c: char| !(c.is_ascii_uppercase() || c == '_');
         for rest in text.split("DISTRIBUTARY_").skip(1) {
             let name = rest.split(is_end).next().unwrap();
@@ -135,4 +144,16 @@ fn named_keys_exist() {
             }
         }
     }
+}
+
+#[test]
+fn kubernetes_runs_the_image_of_this_version() {
+    let manifest = root().join("config/kubernetes/distributary.yml");
+    let manifest = fs::read_to_string(manifest).unwrap();
+    let image = concat!(
+        "image: distributary:",
+        env!("CARGO_PKG_VERSION"),
+        "-ffmpeg\n"
+    );
+    assert!(manifest.contains(image), "{image}");
 }
