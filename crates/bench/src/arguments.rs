@@ -56,9 +56,10 @@ pub fn parse_profile(text: &str) -> Result<SrtpProfile, String> {
 /// # Panics
 /// When the report has a map whose keys are no text.
 pub fn print(report: &(impl Serialize + Display), as_json: bool) {
-    let text = match as_json {
-        true => serde_json::to_string_pretty(report).map(|json| json + "\n"),
-        false => Ok(report.to_string()),
+    let text = if as_json {
+        serde_json::to_string_pretty(report).map(|json| json + "\n")
+    } else {
+        Ok(report.to_string())
     };
     let text = text.expect("the report has no maps but those with text keys");
     // A closed pipe means that the reader has read enough.

@@ -186,9 +186,10 @@ impl Unit {
             SEQUENCE_PARAMETER_SET => self.has_sps = true,
             PICTURE_PARAMETER_SET => self.has_pps = true,
             IDR_SLICE if self.idr == Idr::None => {
-                self.idr = match self.has_sps && self.has_pps {
-                    true => Idr::Prepared,
-                    false => Idr::Bare,
+                self.idr = if self.has_sps && self.has_pps {
+                    Idr::Prepared
+                } else {
+                    Idr::Bare
                 };
             }
             _ => {}

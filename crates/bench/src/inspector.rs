@@ -97,9 +97,10 @@ impl Inspector {
 /// `None` if that is more than there is.
 fn payload(packet: &[u8], begin: usize) -> Option<&[u8]> {
     let has_padding = packet.first()? & 0x20 != 0;
-    let padding = match has_padding {
-        true => usize::from(*packet.last()?),
-        false => 0,
+    let padding = if has_padding {
+        usize::from(*packet.last()?)
+    } else {
+        0
     };
     packet.get(begin..packet.len().checked_sub(padding)?)
 }

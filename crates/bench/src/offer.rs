@@ -36,12 +36,15 @@ pub fn offer(
         credentials.ufrag(),
         credentials.password(),
     );
-    let feedback_of = |payload_type: u8| match feedback {
-        true => format!(
-            "a=extmap:{EXTENSION} {EXTENSION_URI}\n\
-             a=rtcp-fb:{payload_type} transport-cc\n"
-        ),
-        false => String::new(),
+    let feedback_of = |payload_type: u8| {
+        if feedback {
+            format!(
+                "a=extmap:{EXTENSION} {EXTENSION_URI}\n\
+                 a=rtcp-fb:{payload_type} transport-cc\n"
+            )
+        } else {
+            String::new()
+        }
     };
     let (audio_feedback, video_feedback) = (feedback_of(AUDIO), feedback_of(VIDEO));
     let text = format!(

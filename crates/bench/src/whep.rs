@@ -228,9 +228,10 @@ async fn send(method: Method, url: &Url, sdp: String) -> Result<Response<Incomin
     }
     let request = request.body(Full::<Bytes>::from(sdp)).map_err(http_error)?;
     let response = sender.send_request(request).await.map_err(http_error)?;
-    match response.status().is_success() {
-        true => Ok(response),
-        false => Err(WhepError::Status(response.status())),
+    if response.status().is_success() {
+        Ok(response)
+    } else {
+        Err(WhepError::Status(response.status()))
     }
 }
 

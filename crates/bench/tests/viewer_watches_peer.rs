@@ -136,9 +136,10 @@ impl Session {
         while Duration::from_millis(self.frames * 100 / 3) <= self.now - self.start {
             let pts = MediaTime::from_millis((self.frames * 100 / 3) as i64);
             let keyframe = self.frames.is_multiple_of(KEYFRAME_INTERVAL);
-            let units = match keyframe {
-                true => vec![unit(0x67, 20), unit(0x68, 6), unit(0x65, 30_000)],
-                false => vec![unit(0x41, 5_000)],
+            let units = if keyframe {
+                vec![unit(0x67, 20), unit(0x68, 6), unit(0x65, 30_000)]
+            } else {
+                vec![unit(0x41, 5_000)]
             };
             let frame = VideoFrame {
                 codec: VideoCodec::H264,

@@ -107,9 +107,10 @@ impl Studio {
     /// Collects the subscriber's deliveries, and waits for the audio, which a thread transcodes.
     fn collect(&mut self, audio: &mut AudioProgress, passed: Duration) {
         loop {
-            let delivery = match audio.made < audio.due() {
-                true => self.queue.blocking_recv(),
-                false => self.queue.try_recv().ok(),
+            let delivery = if audio.made < audio.due() {
+                self.queue.blocking_recv()
+            } else {
+                self.queue.try_recv().ok()
             };
             let Some(delivery) = delivery else { return };
             if let StreamEvent::Frame(frame) = delivery.event {

@@ -76,9 +76,10 @@ impl Session {
             MessageWriter::new(&mut datagram, Class::Request, Method::BINDING, transaction)
                 .username(&username)
                 .ice_role(IceRole::Controlling(self.tie_breaker));
-        let writer = match nominates {
-            true => writer.use_candidate(),
-            false => writer,
+        let writer = if nominates {
+            writer.use_candidate()
+        } else {
+            writer
         };
         writer
             .priority(u32::MAX >> 1)

@@ -58,8 +58,9 @@ fn main() -> ExitCode {
         }
     };
     print(&report, arguments.json);
-    match report.failures.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    if report.failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }

@@ -61,9 +61,10 @@ fn main() -> ExitCode {
         }
     };
     print(&report, is_json);
-    match report.failures.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    if report.failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 

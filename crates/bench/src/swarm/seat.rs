@@ -103,12 +103,12 @@ impl Seat {
     /// Returns whether the viewer has joined: there are media (and a keyframe, if this
     /// viewer looks for one), or there will never be.
     pub(super) fn is_settled(&self) -> bool {
-        let has_all = match self.viewer.inspects() {
-            true => self
-                .viewer
+        let has_all = if self.viewer.inspects() {
+            self.viewer
                 .findings()
-                .is_some_and(|findings| findings.first_keyframe.is_some()),
-            false => self.viewer.first_packet().is_some(),
+                .is_some_and(|findings| findings.first_keyframe.is_some())
+        } else {
+            self.viewer.first_packet().is_some()
         };
         has_all || self.failure.is_some() || self.viewer.error().is_some()
     }

@@ -122,9 +122,10 @@ impl DtlsContext {
                     .current_cert()
                     .and_then(|certificate| certificate.to_der().ok())
                     .is_some_and(|der| Fingerprint::any_matches(&expected, &der));
-            store.set_error(match is_accepted {
-                true => X509VerifyResult::OK,
-                false => FINGERPRINT_MISMATCH,
+            store.set_error(if is_accepted {
+                X509VerifyResult::OK
+            } else {
+                FINGERPRINT_MISMATCH
             });
             is_accepted
         });

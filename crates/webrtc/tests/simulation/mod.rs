@@ -269,10 +269,12 @@ impl Simulation {
         let mut unit: Vec<u8> = (0..len * self.scale)
             .map(|n| (n as u64 * 31 + number * 7 + 3) as u8 | 1)
             .collect();
-        unit[0] = match keyframe {
-            true => 0x65,
-            false if self.has_disposables && number % 2 == 1 => 0x01,
-            false => 0x41,
+        unit[0] = if keyframe {
+            0x65
+        } else if self.has_disposables && number % 2 == 1 {
+            0x01
+        } else {
+            0x41
         };
         unit[1..9].copy_from_slice(&(number | 0x0101_0101_0000_0000).to_be_bytes());
         unit

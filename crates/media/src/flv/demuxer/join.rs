@@ -1,6 +1,7 @@
 //! Joins the slices of an access unit that arrive in separate tags.
 
-use super::super::{FlvError, TagKind};
+use super::super::error::FlvError;
+use super::super::tag_kind::TagKind;
 use super::tagged_frame::{Content, Part, TaggedFrame};
 use super::video_state::VideoState;
 use super::{FlvEvent, FlvEvents};
@@ -216,9 +217,10 @@ mod tests {
 
     /// Returns access units of one to four slices, some after delimiters, parameter sets and SEI.
     fn access_units(is_h265: bool) -> Vec<Vec<Vec<u8>>> {
-        let (delimiter, sei) = match is_h265 {
-            false => (hex("09f0"), hex("060501ff80")),
-            true => (hex("460150"), hex("4e01051aff")),
+        let (delimiter, sei) = if is_h265 {
+            (hex("460150"), hex("4e01051aff"))
+        } else {
+            (hex("09f0"), hex("060501ff80"))
         };
         let pps = hex(if is_h265 {
             "4401c073c189"
@@ -303,9 +305,10 @@ mod tests {
         }
 
         fn send(&mut self, millis: i64, units: &[Vec<u8>]) -> Result<(), FlvError> {
-            let head: &[u8] = match self.is_h265 {
-                false => &[0x27, 1, 0, 0, 7],
-                true => b"\xa1hvc1\0\0\x07",
+            let head: &[u8] = if self.is_h265 {
+                b"\xa1hvc1\0\0\x07"
+            } else {
+                &[0x27, 1, 0, 0, 7]
             };
             let body = [head, &prefixed(units)].concat();
             let time = MediaTime::from_millis(millis);

@@ -72,9 +72,10 @@ impl RawPeer {
         for datagram in datagrams {
             self.stream.get_mut().push_inbound(datagram);
             let is_done = self.stream.ssl().is_init_finished();
-            let _ = match is_done {
-                true => self.stream.ssl_read(&mut [0; 2048]).map(drop),
-                false => self.stream.do_handshake(),
+            let _ = if is_done {
+                self.stream.ssl_read(&mut [0; 2048]).map(drop)
+            } else {
+                self.stream.do_handshake()
             };
             sent.extend(std::iter::from_fn(|| self.stream.get_mut().pop_outbound()));
         }
