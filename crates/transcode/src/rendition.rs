@@ -19,7 +19,7 @@ use crate::supervisor::{Ending, Next, Supervisor};
 
 /// State that all renditions share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct TranscodeContext {
     pub(crate) hub: Hub,
     pub(crate) config: TranscodeConfig,
     /// One permit per encoder.
@@ -28,7 +28,7 @@ pub(crate) struct Shared {
 
 /// The transcode of one stream.
 pub(crate) struct Rendition {
-    shared: Arc<Shared>,
+    shared: Arc<TranscodeContext>,
     name: StreamName,
     /// The demands that wait for its first frame.
     waiting: DemandQueue,
@@ -80,7 +80,11 @@ impl End {
 }
 
 impl Rendition {
-    pub(crate) fn new(shared: Arc<Shared>, name: StreamName, waiting: DemandQueue) -> Self {
+    pub(crate) fn new(
+        shared: Arc<TranscodeContext>,
+        name: StreamName,
+        waiting: DemandQueue,
+    ) -> Self {
         Self {
             shared,
             name,

@@ -15,7 +15,7 @@ use tracing::{Instrument, error_span, info, warn};
 
 use crate::config::TranscodeConfig;
 use crate::encoder::clear_environment;
-use crate::rendition::{Rendition, Shared};
+use crate::rendition::{Rendition, TranscodeContext};
 
 /// Timeout for the program to print its version.
 const FIND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,7 +23,7 @@ const FIND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Makes renditions of the hub's streams while somebody watches them.
 #[derive(Debug)]
 pub struct Transcoder {
-    shared: Arc<Shared>,
+    shared: Arc<TranscodeContext>,
     demands: mpsc::Receiver<Demand>,
     version: String,
 }
@@ -66,7 +66,7 @@ impl Transcoder {
         Ok(Self {
             demands: hub.provide_renditions(offers),
             version,
-            shared: Arc::new(Shared {
+            shared: Arc::new(TranscodeContext {
                 hub,
                 encoders: Semaphore::new(config.max),
                 config,

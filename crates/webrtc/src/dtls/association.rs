@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::context::DtlsContext;
-use super::engine::Engine;
+use super::engine::OpenSslEngine;
 use super::handshake::{Completed, Handshake, Outcome};
 use super::pipe::MAX_OUTBOUND;
 use super::record::{EPOCH, HANDSHAKE, Records};
@@ -53,11 +53,11 @@ pub struct Dtls {
 
 enum State {
     /// Nothing has been sent or received.
-    Idle(Engine),
+    Idle(OpenSslEngine),
     Handshaking(Handshake),
     /// OpenSSL is kept for a peer that may not have received our last flight.
     Connected {
-        engine: Engine,
+        engine: OpenSslEngine,
         /// Reads all but repeated messages of the handshake; `None` if it does not support the
         /// cipher.
         reader: Option<Box<RecordLayer>>,
@@ -91,11 +91,11 @@ impl Dtls {
         let ssl = context
             .association(role, Arc::clone(&expected))
             .map_err(DtlsError::Setup)?;
-        Ok(Self::with_engine(Engine::new(ssl, expected)?, role))
+        Ok(Self::with_engine(OpenSslEngine::new(ssl, expected)?, role))
     }
 
     /// Creates an association over a configured OpenSSL session.
-    pub(super) fn with_engine(engine: Engine, role: DtlsRole) -> Self {
+    pub(super) fn with_engine(engine: OpenSslEngine, role: DtlsRole) -> Self {
         Self {
             role,
             state: State::Idle(engine),

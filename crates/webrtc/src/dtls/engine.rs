@@ -24,14 +24,14 @@ const RANDOM_LEN: usize = 32;
 const MASTER_SECRET_LEN: usize = 48;
 
 /// One OpenSSL session over memory buffers.
-pub(super) struct Engine {
+pub(super) struct OpenSslEngine {
     stream: SslStream<DatagramPipe>,
     expected: Arc<[Fingerprint]>,
     /// The last protected record that was written.
     last_sealed: Option<Sealed>,
 }
 
-impl Engine {
+impl OpenSslEngine {
     pub(super) fn new(ssl: Ssl, expected: Arc<[Fingerprint]>) -> Result<Self, DtlsError> {
         let stream = SslStream::new(ssl, DatagramPipe::default()).map_err(DtlsError::Setup)?;
         Ok(Self {

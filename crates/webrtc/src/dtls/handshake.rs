@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::engine::Engine;
+use super::engine::OpenSslEngine;
 use super::record::{self, EPOCH, Record, Records, Sifted};
 use super::record_layer::{Alert, RecordLayer};
 use super::resend::ResendTimer;
@@ -30,12 +30,12 @@ const ALERT_GRACE: Duration = Duration::from_secs(2);
 /// the system, begins at a second and cannot be set from outside.
 ///
 /// **Early keys.** A client that has sent its Finished has all keys, a round trip before the peer's
-/// Finished comes, and may use them under conditions (RFC 7918, see [`Engine::early_keys`]). From
+/// Finished comes, and may use them under conditions (RFC 7918, see [`OpenSslEngine::early_keys`]). From
 /// then on OpenSSL only reads: what is sent is sealed by the record layer, so that no nonce is used
 /// twice.
 pub(super) struct Handshake {
     role: DtlsRole,
-    engine: Engine,
+    engine: OpenSslEngine,
     give_up_at: Instant,
     /// A plaintext alert that ends the handshake if nothing else comes, and its time.
     alert: Option<(u8, Instant)>,
@@ -62,7 +62,7 @@ pub(super) enum Outcome {
 
 /// The parts of a complete handshake.
 pub(super) struct Completed {
-    pub(super) engine: Engine,
+    pub(super) engine: OpenSslEngine,
     /// The record layer of a client whose keys were used early.
     pub(super) early: Option<Box<RecordLayer>>,
     /// Our last flight.
@@ -73,7 +73,7 @@ pub(super) struct Completed {
 impl Handshake {
     /// Creates a handshake that starts now.
     pub(super) fn new(
-        engine: Engine,
+        engine: OpenSslEngine,
         role: DtlsRole,
         round_trip: Option<Duration>,
         now: Instant,

@@ -38,12 +38,12 @@ pub(super) struct ListQuery {
 struct ViewerList {
     /// Number of all viewers, listed or not.
     total: usize,
-    viewers: Vec<Viewer>,
+    viewers: Vec<ViewerStatus>,
 }
 
 /// One viewer.
 #[derive(Default, Serialize)]
-struct Viewer {
+struct ViewerStatus {
     /// The first digits of the session id, as in the log.
     id: String,
     stream: String,
@@ -103,11 +103,11 @@ pub(super) async fn list(
         .take(query.limit.unwrap_or(DEFAULT_LIMIT));
     Ok(fresh(ViewerList {
         total: viewers.len(),
-        viewers: listed.map(|viewer| Viewer::of(viewer, now)).collect(),
+        viewers: listed.map(|viewer| ViewerStatus::of(viewer, now)).collect(),
     }))
 }
 
-impl Viewer {
+impl ViewerStatus {
     fn of(viewer: &Watching, now: Instant) -> Self {
         match viewer {
             Watching::Session(report) => Self::of_session(report, now),
@@ -231,7 +231,7 @@ mod tests {
                 audio: SenderStats::default(),
             },
         };
-        let viewer = Viewer::of_session(&report, now + Duration::from_secs(60));
+        let viewer = ViewerStatus::of_session(&report, now + Duration::from_secs(60));
         assert_eq!(
             serde_json::to_value(viewer).unwrap(),
             serde_json::json!({

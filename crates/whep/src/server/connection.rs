@@ -51,7 +51,7 @@ pub(super) struct Timeouts {
 }
 
 /// One connection that is served.
-pub(super) struct Connection {
+pub(super) struct HttpConnection {
     pub(super) peer: SocketAddr,
     pub(super) router: Router,
     pub(super) timeouts: Timeouts,
@@ -62,7 +62,7 @@ pub(super) struct Connection {
     pub(super) is_reserve: bool,
 }
 
-impl Connection {
+impl HttpConnection {
     /// Serves the connection, over TLS if there is a certificate. It counts as idle from this call
     /// on, not only when the task first runs.
     pub(super) fn serve(
@@ -197,7 +197,7 @@ struct Presence {
 }
 
 impl Presence {
-    fn new(connection: &Connection) -> Self {
+    fn new(connection: &HttpConnection) -> Self {
         let presence = Self {
             peer: connection.peer,
             idle: Arc::clone(&connection.idle),
@@ -292,7 +292,7 @@ mod tests {
     fn connect(buffer: usize) -> (DuplexStream, tokio::task::JoinHandle<()>) {
         let (client, stream) = tokio::io::duplex(buffer);
         let connections = GracefulShutdown::new();
-        let connection = Connection {
+        let connection = HttpConnection {
             peer: SocketAddr::from(([192, 0, 2, 1], 4000)),
             router: Router::new()
                 .route("/", get(async || "x".repeat(1000)))

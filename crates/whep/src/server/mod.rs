@@ -23,7 +23,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use crate::config::RequestsConfig;
 
 use capacity::Capacity;
-use connection::{Connection, Timeouts};
+use connection::{HttpConnection, Timeouts};
 
 /// Maximum time that requests in progress have at shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
@@ -131,7 +131,7 @@ impl HttpServer {
                 tracing::debug!(%peer, "HTTP connection closed: all connections are in use");
                 continue;
             };
-            let connection = Connection {
+            let connection = HttpConnection {
                 peer,
                 router: router.clone(),
                 timeouts,

@@ -9,7 +9,7 @@ use super::pair::Pair;
 use super::raw_peer::RawPeer;
 use super::{association, certificate, connected_keys, failure};
 use crate::certificate::{Fingerprint, HashAlgorithm};
-use crate::dtls::engine::Engine;
+use crate::dtls::engine::OpenSslEngine;
 use crate::dtls::{Dtls, DtlsContext, DtlsError, DtlsEvent, DtlsRole};
 
 #[test]
@@ -52,7 +52,7 @@ fn second_verification_of_the_certificate_is_independent() {
         .association(DtlsRole::Server, [theirs.fingerprint().clone()].into())
         .unwrap();
     let announced = [certificate().fingerprint().clone()].into();
-    let engine = Engine::new(ssl, announced).unwrap();
+    let engine = OpenSslEngine::new(ssl, announced).unwrap();
     let server = Dtls::with_engine(engine, DtlsRole::Server);
     let client = association(DtlsRole::Client, &theirs, ours.fingerprint());
     let mut pair = Pair::of(client, server);

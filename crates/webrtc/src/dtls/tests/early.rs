@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::forgery::junk;
 use super::raw_peer::{RawPeer, use_certificate};
 use super::{association, certificate, connected_keys, drain, failure, origin};
-use crate::dtls::engine::Engine;
+use crate::dtls::engine::OpenSslEngine;
 use crate::dtls::record::Records;
 use crate::dtls::{Dtls, DtlsContext, DtlsError, DtlsEvent, DtlsRole, FINISHED_TIMEOUT};
 use crate::srtp::profile::SrtpKeyingMaterial;
@@ -138,8 +138,8 @@ proptest! {
         let expected: Arc<[_]> = [theirs.fingerprint().clone()].into();
         let context = DtlsContext::new(&certificate()).unwrap();
         let ssl = context.association(DtlsRole::Client, expected.clone()).unwrap();
-        let mut engine = Engine::new(ssl, expected).unwrap();
-        let mut run = |engine: &mut Engine, datagrams: Vec<Vec<u8>>| {
+        let mut engine = OpenSslEngine::new(ssl, expected).unwrap();
+        let mut run = |engine: &mut OpenSslEngine, datagrams: Vec<Vec<u8>>| {
             for datagram in server.answer(&datagrams) {
                 engine.push_inbound(&datagram);
                 engine.handshake().unwrap();
