@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::engine::OpenSslEngine;
-use super::record::{self, EPOCH, Record, Records, Sifted};
+use super::record::{self, EPOCH, HANDSHAKE, Record, Records, Sifted};
 use super::record_layer::{Alert, RecordLayer};
 use super::resend::ResendTimer;
 use super::{DtlsError, DtlsRole};
@@ -199,12 +199,18 @@ impl Handshake {
         }
     }
 
-    /// Records a new flight of ours, which answers the peer's answer to the one before.
+    /// Records a flight of ours, which answers the peer's answer to the one before. If OpenSSL has
+    /// only sent that one again, by its own timer, nothing was answered.
     fn note_flight(&mut self, now: Instant, flight: &[Vec<u8>]) {
-        if !self.flight.is_empty() && self.round_trip.is_none() {
+        let is_repeated = first_message(flight)
+            .is_some_and(|message| first_message(&self.flight) == Some(message));
+        if !is_repeated && !self.flight.is_empty() && self.round_trip.is_none() {
             self.round_trip = self.timer.round_trip(now);
         }
         self.flight = flight.to_vec();
+        if is_repeated {
+            return;
+        }
         self.timer = ResendTimer::new(now, self.round_trip);
         // The handshake continues: the alert was not the peer's.
         self.alert = None;
@@ -233,4 +239,13 @@ impl Handshake {
             .map(|datagram| Records(datagram).flat_map(&mut repeat).collect())
             .collect()
     }
+}
+
+/// Returns the number (`message_seq`, RFC 6347 section 4.2.2) of the first plaintext message of a
+/// flight.
+fn first_message(flight: &[Vec<u8>]) -> Option<u16> {
+    let mut records = flight.iter().flat_map(|datagram| Records(datagram));
+    let is_message = |record: &Record<'_>| (record.epoch, record.content_type) == (0, HANDSHAKE);
+    let number = records.find(is_message)?.fragment.get(4..6)?;
+    Some(u16::from_be_bytes(number.try_into().ok()?))
 }

@@ -85,6 +85,25 @@ fn plaintext_alert_ends_the_handshake_after_a_delay_with_its_reason() {
     assert!(pair.now.duration_since(begun) < Duration::from_secs(5));
 }
 
+/// OpenSSL's own timer is on the clock of the system, so this test has to wait for it: a second.
+#[test]
+fn flight_that_openssl_repeats_does_not_disprove_an_alert() {
+    let mut pair = Pair::new();
+    pair.client.start(pair.now);
+    pair.client.handle_datagram(pair.now, &junk()[8]);
+    std::thread::sleep(Duration::from_millis(1100));
+    while let Some(due) = pair.client.poll_timeout() {
+        pair.now = due;
+        pair.client.handle_timeout(pair.now);
+        drain(&mut pair.client);
+    }
+    let error = failure(&mut pair.client);
+    assert!(
+        matches!(error, DtlsError::Alert { description: 10 }),
+        "{error}"
+    );
+}
+
 #[test]
 fn renegotiation_is_refused_and_the_association_continues() {
     for is_settled in [false, true] {
