@@ -11,6 +11,7 @@ pub mod log;
 mod media_clock;
 pub mod pacer;
 pub mod peer;
+mod replay_window;
 pub mod reorder;
 pub mod rtcp;
 pub mod rtp;

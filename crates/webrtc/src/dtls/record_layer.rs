@@ -9,6 +9,7 @@ use aws_lc_rs::tls_prf::{self, P_SHA256, P_SHA384};
 
 use super::DtlsRole;
 use super::record::{ALERT, APPLICATION_DATA, EPOCH, Record};
+use crate::replay_window::ReplayWindow;
 
 const VERSION: [u8; 2] = [0xfe, 0xfd];
 
@@ -25,6 +26,8 @@ pub(super) struct RecordLayer {
     read: Direction,
     /// The last record that was sealed, by OpenSSL or here.
     last_sealed: Sealed,
+    /// Starts empty after the handshake: OpenSSL has seen only records of the handshake, which are
+    /// not accepted here.
     replay: ReplayWindow,
 }
 
@@ -246,43 +249,6 @@ fn associated_data(content_type: u8, sequence: u64, length: usize) -> [u8; 13] {
     [e0, e1, s0, s1, s2, s3, s4, s5, content_type, v0, v1, l0, l1]
 }
 
-/// The replay window: which of the last 64 records have been seen (RFC 6347 section 4.1.2.6).
-///
-/// It starts empty after the handshake: OpenSSL has seen only records of the handshake, which are
-/// not accepted here.
-#[derive(Debug, Default)]
-struct ReplayWindow {
-    /// The highest sequence number seen, and one more.
-    next: u64,
-    /// Bit `n` stands for `next - 1 - n`.
-    seen: u64,
-}
-
-impl ReplayWindow {
-    fn is_new(&self, sequence: u64) -> bool {
-        match self.next.checked_sub(sequence + 1) {
-            None => true,
-            Some(age) => age < 64 && self.seen >> age & 1 == 0,
-        }
-    }
-
-    fn accept(&mut self, sequence: u64) {
-        if let Some(age) = self.next.checked_sub(sequence + 1) {
-            self.seen |= shifted(1, age);
-        } else {
-            self.seen = shifted(self.seen, sequence + 1 - self.next) | 1;
-            self.next = sequence + 1;
-        }
-    }
-}
-
-fn shifted(bits: u64, by: u64) -> u64 {
-    u32::try_from(by)
-        .ok()
-        .and_then(|by| bits.checked_shl(by))
-        .unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::record::Records;
@@ -382,22 +348,5 @@ mod tests {
             assert_eq!(open(&mut server, &changed), None, "bit {bit}");
             assert!(open(&mut server, &alert).is_some(), "nothing is remembered");
         }
-    }
-
-    #[test]
-    fn replay_window_covers_64_records() {
-        let mut window = ReplayWindow::default();
-        assert!(window.is_new(0));
-        for sequence in [0, 100, 37, 99] {
-            assert!(window.is_new(sequence));
-            window.accept(sequence);
-            assert!(!window.is_new(sequence));
-        }
-        assert!(!window.is_new(36), "too old to tell");
-        assert!(window.is_new(38) && window.is_new(101));
-        let far = (1 << 48) - 1;
-        window.accept(far);
-        assert!(!window.is_new(100) && !window.is_new(far));
-        assert!(window.is_new(far - 1));
     }
 }

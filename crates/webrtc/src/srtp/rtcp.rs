@@ -4,6 +4,7 @@ use super::cm::Cm;
 use super::gcm::{self, Gcm};
 use super::kdf::Label;
 use super::profile::{MasterKey, SrtpProfile};
+use crate::replay_window::ReplayWindow;
 
 /// The part of the first RTCP packet that stays in the clear: header and SSRC.
 const HEADER_LEN: usize = 8;
@@ -178,49 +179,21 @@ impl SrtcpOpener {
             }
         };
         match self.replay.iter_mut().find(|(source, _)| *source == ssrc) {
-            Some((_, window)) => window.accept(index),
-            None => self.replay.push((ssrc, ReplayWindow::starting_at(index))),
+            Some((_, window)) => window.accept(index.into()),
+            None => {
+                let mut window = ReplayWindow::default();
+                window.accept(index.into());
+                self.replay.push((ssrc, window));
+            }
         }
         Ok(plain)
     }
 
     fn check_replay(&self, ssrc: u32, index: u32) -> Result<(), SrtcpError> {
         match self.replay.iter().find(|(source, _)| *source == ssrc) {
-            Some((_, window)) if !window.is_new(index) => Err(SrtcpError::Replayed(index)),
+            Some((_, window)) if !window.is_new(index.into()) => Err(SrtcpError::Replayed(index)),
             None if self.replay.len() >= MAX_SOURCES => Err(SrtcpError::TooManySources),
             _ => Ok(()),
-        }
-    }
-}
-
-/// The replay window: which of the last 64 indices have been seen (RFC 3711 section 3.3.2).
-struct ReplayWindow {
-    highest: u32,
-    /// Bit `n` stands for `highest - n`.
-    seen: u64,
-}
-
-impl ReplayWindow {
-    fn starting_at(index: u32) -> Self {
-        Self {
-            highest: index,
-            seen: 1,
-        }
-    }
-
-    fn is_new(&self, index: u32) -> bool {
-        match self.highest.checked_sub(index) {
-            None => true,
-            Some(age) => age < 64 && self.seen & 1 << age == 0,
-        }
-    }
-
-    fn accept(&mut self, index: u32) {
-        if let Some(age) = self.highest.checked_sub(index) {
-            self.seen |= 1u64.checked_shl(age).unwrap_or(0);
-        } else {
-            self.seen = self.seen.checked_shl(index - self.highest).unwrap_or(0) | 1;
-            self.highest = index;
         }
     }
 }
