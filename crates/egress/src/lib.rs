@@ -15,6 +15,7 @@ mod playout_delay;
 pub mod session;
 mod setup;
 mod shard;
+mod shard_thread;
 mod state;
 mod udp;
 

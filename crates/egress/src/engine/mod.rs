@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use crate::command::Command;
 use crate::ice_tcp::TcpServer;
 use crate::session::{SessionId, SessionWatch, ShortId};
-use crate::shard;
+use crate::shard_thread;
 use crate::state::EngineState;
 use crate::udp::bind_shared;
 use distributary_webrtc::sdp::{Answer, IceFragment, Offer};
@@ -116,7 +116,7 @@ impl Engine {
             tcp: Arc::default(),
         };
         for (index, (socket, inbox)) in sockets.into_iter().zip(receivers).enumerate() {
-            let thread = shard::spawn(index, socket, inbox, Arc::clone(&shared))?;
+            let thread = shard_thread::spawn(index, socket, inbox, Arc::clone(&shared))?;
             engine
                 .threads
                 .lock()

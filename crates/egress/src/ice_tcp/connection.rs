@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use distributary_net::FairPermit;
 use tokio::sync::{Notify, mpsc};
 
-use super::{LOW_WATER, MAX_QUEUED};
+use super::limits::{LOW_WATER, MAX_QUEUED};
 use distributary_webrtc::framing::write_frame;
 use distributary_webrtc::ice::{CandidatePair, Transport};
 
@@ -115,7 +115,7 @@ impl Connection {
         self.is_proven.load(Ordering::Relaxed)
     }
 
-    /// Returns whether media may be sent: at most [`LOW_WATER`](super::LOW_WATER) bytes are queued.
+    /// Returns whether media may be sent: at most [`LOW_WATER`] bytes are queued.
     pub(crate) fn has_room(&self) -> bool {
         self.queued.load(Ordering::Relaxed) < LOW_WATER
     }

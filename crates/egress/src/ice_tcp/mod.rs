@@ -7,7 +7,6 @@
 //!
 //! * `connection`: one connection, shared between the shard and the thread.
 //! * `server`: the thread.
-//!
 //! * `unproven`: the limits of connections, in all and per address.
 //!
 //! Limits: the number of connections is that of sessions, in all and per address. Few connections
@@ -18,25 +17,10 @@
 //! continues at the newest keyframe.
 
 mod connection;
+mod limits;
 mod server;
 mod unproven;
 
-use std::time::Duration;
-
 pub(crate) use connection::Connection;
+pub use limits::{FIRST_FRAME_TIMEOUT, IDLE_TIMEOUT, LOW_WATER, MAX_QUEUED, PROOF_TIMEOUT};
 pub(crate) use server::TcpServer;
-
-/// Timeout of a new connection for its first frame.
-pub const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Timeout of a new connection for a valid check.
-pub const PROOF_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Timeout of a silent connection: a viewer sends a check every few seconds.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Queued bytes from which on media is held back.
-pub const LOW_WATER: usize = 64 * 1024;
-
-/// Maximum number of queued bytes. Packets beyond it are dropped, as datagrams may be.
-pub const MAX_QUEUED: usize = 1024 * 1024;

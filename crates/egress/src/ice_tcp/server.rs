@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{Connection, OutboundQueue};
+use super::limits::{FIRST_FRAME_TIMEOUT, IDLE_TIMEOUT, PROOF_TIMEOUT};
 use super::unproven::{Admission, Admitted};
-use super::{FIRST_FRAME_TIMEOUT, IDLE_TIMEOUT, PROOF_TIMEOUT};
 use crate::command::Command;
 use crate::session::Location;
 use crate::state::EngineState;

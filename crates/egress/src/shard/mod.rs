@@ -2,8 +2,8 @@
 //!
 //! [`Shard`] is a state machine. Datagrams, deliveries of the hub, commands and the time go in.
 //! Datagrams come out by an [`Outlet`], commands to other shards by their inboxes, and the next
-//! deadline by [`Shard::poll_timeout`]. `driver` runs it on a thread of its own and is the only
-//! part that reads a clock.
+//! deadline by [`Shard::poll_timeout`]. `shard_thread` runs it on a thread of its own and reads the
+//! clock for it.
 //!
 //! * `admission`: sessions that wait for their viewer.
 //! * `newcomer`: the viewer that such a session becomes.
@@ -23,7 +23,6 @@ mod addresses;
 mod admission;
 mod b_frames;
 mod codec_change;
-mod driver;
 mod fan_out;
 mod held_audio;
 mod newcomer;
@@ -55,8 +54,6 @@ use admission::Admission;
 use fan_out::FanOut;
 use other_shards::OtherShards;
 use stats::StatsWriter;
-
-pub(crate) use driver::spawn;
 
 /// Time between two rounds of everything that needs no exact deadline.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);

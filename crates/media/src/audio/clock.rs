@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::OPUS_RATE;
+/// Samples per second of Opus' clock, whatever it codes (RFC 7587 section 4.1).
+pub const OPUS_RATE: u32 = 48_000;
 use crate::MediaTime;
 
 /// Distance of a frame's timestamp from the counted time from which on it is a jump, and the clock

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use syom::{DecodeOptions, Decoder, Frame};
 
-use super::AudioError;
 use super::downmix::Downmix;
+use super::error::AudioError;
 use crate::aac::AudioSpecificConfig;
 
 /// Maximum size of an access unit: 6144 bits for each of eight channels

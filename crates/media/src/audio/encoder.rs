@@ -4,7 +4,8 @@ use bytes::Bytes;
 use ropus::{Application, Bitrate, Channels, Encoder, InbandFec};
 use serde::{Deserialize, Serialize};
 
-use super::{AudioError, OPUS_RATE};
+use super::clock::OPUS_RATE;
+use super::error::AudioError;
 
 /// Samples per channel in a packet of 20 ms.
 pub(super) const PACKET_SAMPLES: usize = 960;

@@ -3,8 +3,9 @@
 use audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Async, Fft, FixedAsync, FixedSync, SincInterpolationParameters, WindowFunction};
 
+use super::clock::OPUS_RATE;
 use super::decoder::PcmFormat;
-use super::{AudioError, OPUS_RATE};
+use super::error::AudioError;
 
 /// Maximum block of input samples, for the shortest whole ratio to 48 kHz, of the FFT resampler; it
 /// determines the delay. The rates of AAC need at most 147.

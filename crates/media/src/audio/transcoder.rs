@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use super::clock::OPUS_RATE;
 use super::clock::{Placement, SampleClock};
 use super::decoder::AacDecoder;
 use super::encoder::{OpusConfig, OpusEncoder, PACKET_LEN};
+use super::error::AudioError;
 use super::resampler::Resampler;
-use super::{AudioError, OPUS_RATE, stretch};
+use super::stretch;
 use crate::{AudioCodec, AudioFrame, AudioTrack, MediaTime};
 
 /// Duration of one packet.

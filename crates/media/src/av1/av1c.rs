@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::Av1Error;
+use super::error::Av1Error;
 
 /// Bytes before the OBUs.
 const HEAD_LEN: usize = 4;

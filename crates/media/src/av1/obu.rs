@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes};
 
-use super::Av1Error;
+use super::error::Av1Error;
 
 /// Bits of the header's first byte.
 const TYPE_SHIFT: u8 = 3;

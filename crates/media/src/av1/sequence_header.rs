@@ -1,6 +1,6 @@
 //! The sequence header OBU (section 5.5).
 
-use super::Av1Error;
+use super::error::Av1Error;
 use crate::bits::BitReader;
 
 /// The fields of a sequence header that the gateway uses.

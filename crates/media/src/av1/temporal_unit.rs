@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use super::av1c::Av1CodecConfigurationRecord;
+use super::error::Av1Error;
 use super::obu::{Obu, ObuType, Obus};
 use super::sequence_header::SequenceHeader;
-use super::{Av1CodecConfigurationRecord, Av1Error};
 
 /// Maximum OBUs in a temporal unit: the tiles of a very large frame, each in a separate OBU.
 const MAX_OBUS: usize = 1024;

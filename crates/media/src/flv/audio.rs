@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::enhanced::{self, ExPacket};
-use super::{FlvError, TagKind};
+use super::error::FlvError;
+use super::tag_kind::TagKind;
 use crate::AudioCodec;
 
 /// `SoundFormat` of AAC.

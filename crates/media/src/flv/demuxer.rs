@@ -19,8 +19,9 @@ use bytes::Bytes;
 
 use super::audio::{self, AudioTag};
 use super::enhanced::{self, ExPacket, ExTag};
+use super::error::FlvError;
+use super::tag_kind::TagKind;
 use super::video::{self, VideoTag};
-use super::{FlvError, TagKind};
 use crate::aac::AudioSpecificConfig;
 use crate::adts::{AdtsFrames, AdtsHeader};
 use crate::{AudioCodec, AudioFrame, AudioTrack, Frame, MediaTime, VideoCodec};

@@ -18,7 +18,8 @@
 
 use bytes::{Buf, Bytes};
 
-use super::{FlvError, TagKind};
+use super::error::FlvError;
+use super::tag_kind::TagKind;
 
 /// The codec of a track.
 pub(super) type FourCc = [u8; 4];

@@ -9,7 +9,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::TagKind;
+use super::tag_kind::TagKind;
 
 /// The header of a file with video only, and the size field before the first tag.
 pub const VIDEO_FILE_HEADER: &[u8; 13] = b"FLV\x01\x01\0\0\0\x09\0\0\0\0";

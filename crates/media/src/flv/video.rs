@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 
 use super::enhanced::{self, ExPacket};
-use super::{FlvError, TagKind};
+use super::error::FlvError;
+use super::tag_kind::TagKind;
 use crate::VideoCodec;
 
 /// `CodecID` of AVC.

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::H264Error;
 use super::avcc::AvcDecoderConfigurationRecord;
+use super::error::H264Error;
 use super::nal::NalType;
 use super::parameter_sets::ParameterSets;
 use super::sei;

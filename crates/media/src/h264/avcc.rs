@@ -3,7 +3,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::H264Error;
+use super::error::H264Error;
 use super::nal::{self, AnnexB, NalType};
 use super::parameter_sets::ParameterSets;
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::H264Error;
+use super::error::H264Error;
 
 /// `nal_unit_type`, the low five bits of a NAL unit's first byte (ITU-T H.264 table 7-1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::H264Error;
+use super::error::H264Error;
 use super::pps::PpsIds;
 use super::sps::Sps;
 

@@ -1,6 +1,6 @@
 //! Picture parameter sets (ITU-T H.264 section 7.3.2.2).
 
-use super::H264Error;
+use super::error::H264Error;
 use super::nal;
 use crate::bits::BitReader;
 

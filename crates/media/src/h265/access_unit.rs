@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::H265Error;
+use super::error::H265Error;
 use super::hvcc::HevcDecoderConfigurationRecord;
 use super::nal::NalType;
 use super::sps::Sps;

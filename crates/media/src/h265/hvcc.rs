@@ -3,7 +3,7 @@
 
 use bytes::{Buf, Bytes};
 
-use super::H265Error;
+use super::error::H265Error;
 
 /// The framing of access units, and the first parameter sets.
 ///

@@ -1,6 +1,6 @@
 //! Sequence parameter sets (ITU-T H.265 section 7.3.2.2).
 
-use super::H265Error;
+use super::error::H265Error;
 use crate::bits::BitReader;
 use crate::h264::nal::rbsp;
 

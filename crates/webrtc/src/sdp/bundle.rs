@@ -1,6 +1,7 @@
 //! Groups of sections that share one transport (`a=group:BUNDLE`, RFC 9143).
 
-use super::{MAX_MEDIA_SECTIONS, Token};
+use super::limits::MAX_MEDIA_SECTIONS;
+use super::token::Token;
 
 /// The `mid`s of one BUNDLE group, in the order of the description.
 #[derive(Clone, Debug, PartialEq, Eq)]

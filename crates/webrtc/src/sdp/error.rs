@@ -9,7 +9,7 @@ const MAX_QUOTE_CHARS: usize = 80;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SdpError {
-    /// The text is longer than [`MAX_SDP_BYTES`](super::MAX_SDP_BYTES).
+    /// The text is longer than [`MAX_SDP_BYTES`](super::limits::MAX_SDP_BYTES).
     #[error("the session description has {bytes} bytes, more than the {limit} that are read")]
     TooLarge {
         /// Length of the text.

@@ -21,6 +21,7 @@ mod error;
 mod extmap;
 mod fragment;
 mod h264;
+mod limits;
 mod media;
 mod negotiate;
 mod negotiated;
@@ -41,6 +42,7 @@ pub use error::{NegotiationError, SdpError, TransportError, UndecodableVideo};
 pub use extmap::{ExtensionId, ExtensionMapping, HeaderExtension};
 pub use fragment::{FRAGMENT_MEDIA_TYPE, IceFragment};
 pub use h264::{H264Profile, PacketizationMode};
+pub use limits::{MAX_MEDIA_SECTIONS, MAX_SDP_BYTES};
 pub use media::{Direction, MediaKind, MediaSection, RemoteTransport};
 pub use negotiated::{
     Negotiated, NegotiatedAudio, NegotiatedData, NegotiatedRtx, NegotiatedVideo, Note,
@@ -50,10 +52,3 @@ pub use plan::{AudioPlan, LocalParameters, MediaPlan, VideoPlan};
 pub use select::{RejectedMedia, Rejection};
 pub use setup::Setup;
 pub use token::Token;
-
-/// Longest session description that is read, in bytes. Full offers of today's browsers have 4 to 8
-/// KiB.
-pub const MAX_SDP_BYTES: usize = 64 * 1024;
-
-/// Largest number of `m=` sections that is read.
-pub const MAX_MEDIA_SECTIONS: usize = 16;

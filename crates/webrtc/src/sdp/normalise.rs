@@ -6,8 +6,9 @@
 //! `TCP/DTLS/RTP/SAVPF`. So lines without meaning for the gateway are removed, and each `m=` line
 //! is parsed here and replaced by a neutral one. Attributes are kept.
 
+use super::error::SdpError;
+use super::limits::{MAX_MEDIA_SECTIONS, MAX_SDP_BYTES};
 use super::token::is_token_char;
-use super::{MAX_MEDIA_SECTIONS, MAX_SDP_BYTES, SdpError};
 
 /// Longest word of an `m=` line that is repeated in the answer.
 const MAX_WORD_BYTES: usize = 64;

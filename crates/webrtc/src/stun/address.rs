@@ -12,7 +12,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{MAGIC_COOKIE, TransactionId};
+use super::layout::MAGIC_COOKIE;
+use super::message::TransactionId;
 
 const FAMILY_V4: u8 = 1;
 const FAMILY_V6: u8 = 2;

@@ -3,7 +3,7 @@
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 
-use super::{ATTRIBUTE_HEADER_LEN, HEADER_LEN, INTEGRITY_LEN};
+use super::layout::{ATTRIBUTE_HEADER_LEN, HEADER_LEN, INTEGRITY_LEN};
 
 /// Length of the FINGERPRINT value in bytes.
 pub(super) const FINGERPRINT_LEN: usize = 4;

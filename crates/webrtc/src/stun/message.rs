@@ -17,10 +17,12 @@ use std::net::SocketAddr;
 
 use thiserror::Error;
 
-use super::{
-    ATTRIBUTE_HEADER_LEN, AttributeType, ErrorCode, HEADER_LEN, INTEGRITY_32_LEN, INTEGRITY_LEN,
-    IceRole, MAGIC_COOKIE, MAX_USERNAME_LEN, UnknownAttributes, address, integrity,
+use super::attribute::{AttributeType, ErrorCode, IceRole, UnknownAttributes};
+use super::layout::{
+    ATTRIBUTE_HEADER_LEN, HEADER_LEN, INTEGRITY_32_LEN, INTEGRITY_LEN, MAGIC_COOKIE,
+    MAX_USERNAME_LEN,
 };
+use super::{address, integrity};
 
 /// A well-formed STUN message, read in place.
 ///

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 
+use super::layout::MAGIC_COOKIE;
 use super::*;
 
 /// RFC 5769 section 2: the password of all three messages.

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 
+use super::address;
+use super::attribute::{AttributeType, ErrorCode, IceRole, UnknownAttributes};
 use super::integrity::{self, FINGERPRINT_LEN};
-use super::{
-    ATTRIBUTE_HEADER_LEN, AttributeType, Class, ErrorCode, HEADER_LEN, INTEGRITY_32_LEN,
-    INTEGRITY_LEN, IceRole, MAGIC_COOKIE, Method, TransactionId, UnknownAttributes, address,
+use super::layout::{
+    ATTRIBUTE_HEADER_LEN, HEADER_LEN, INTEGRITY_32_LEN, INTEGRITY_LEN, MAGIC_COOKIE,
 };
+use super::message::{Class, Method, TransactionId};
 
 /// Writes one message into a buffer that is reused: without an allocation once the buffer has
 /// grown to the size of a message.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::super::TagKind;
+use super::super::tag_kind::TagKind;
 use crate::{AudioTrack, Frame, VideoTrack};
 
 /// An event of a tag.

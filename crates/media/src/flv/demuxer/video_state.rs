@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::super::FlvError;
+use super::super::error::FlvError;
 use super::tagged_frame::{Part, TaggedFrame};
 use super::{FlvEvent, FlvEvents};
 use crate::av1::{Av1CodecConfigurationRecord, SequenceHeader, TemporalUnitFilter};

@@ -10,8 +10,8 @@ use distributary_hub::{Delivery, Sink};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
-use super::Shard;
 use crate::command::Command;
+use crate::shard::Shard;
 use crate::state::EngineState;
 use crate::udp::{ReceiveBuffers, ShardSocket};
 
