@@ -40,7 +40,7 @@ impl Gateway {
     fn start() -> Self {
         let hub = Hub::new(HubConfig::default());
         // Another program may have the TCP port with the number of the UDP port.
-        let engine = loop {
+        let try_start = || {
             let config = EngineConfig {
                 listen: (Ipv4Addr::LOCALHOST, 0).into(),
                 viewers: ViewersConfig {
@@ -52,10 +52,13 @@ impl Gateway {
             };
             let engine = Engine::start(config, hub.clone()).expect("a port is free");
             if engine.has_tcp() {
-                break engine;
+                return Some(engine);
             }
             engine.shutdown();
+            None
         };
+        let mut tries = (0..20).map(|_| try_start());
+        let engine = tries.find_map(|engine| engine).expect("a TCP port is free");
         let name = StreamName::parse("live/test").expect("a name");
         let publisher = hub
             .publish(&name, Instant::now())

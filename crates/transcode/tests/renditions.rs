@@ -114,6 +114,13 @@ impl Watch {
         next.await.expect("something comes").unwrap().event
     }
 
+    /// Waits until the rendition has ended, after the frames that were on their way.
+    async fn offline(&mut self) {
+        let offline = async { while !matches!(self.next().await, StreamEvent::Offline) {} };
+        let ended = tokio::time::timeout(STEP_TIMEOUT, offline).await;
+        ended.expect("the rendition ends");
+    }
+
     /// Returns the next `count` frames.
     async fn frames(&mut self, count: usize) -> Vec<VideoFrame> {
         let mut frames = Vec::new();
@@ -225,11 +232,7 @@ async fn rendition_continues_when_the_publisher_reconnects_or_changes() {
     let mut watch = studio.watch(&given);
     let before = watch.frames(1).await;
     drop(publisher);
-    loop {
-        if matches!(watch.next().await, StreamEvent::Offline) {
-            break;
-        }
-    }
+    watch.offline().await;
     let _publisher = studio.publish("live/a", B_FRAMES);
     let back = watch.frames(1).await;
     assert!(back[0].keyframe && back[0].pts > before[0].pts);
@@ -239,18 +242,22 @@ async fn rendition_continues_when_the_publisher_reconnects_or_changes() {
     feed(&second, IN_ORDER);
     let started = studio.hub.transcoder_stats().started;
     let mut last = back[0].pts;
-    loop {
-        match watch.next().await {
-            StreamEvent::Frame(frame) => {
-                assert!(frame.dts() > last, "the time advances");
-                last = frame.dts();
-                if studio.hub.transcoder_stats().started > started && frame.is_keyframe() {
-                    break;
+    let another_encoder = async {
+        loop {
+            match watch.next().await {
+                StreamEvent::Frame(frame) => {
+                    assert!(frame.dts() > last, "the time advances");
+                    last = frame.dts();
+                    if studio.hub.transcoder_stats().started > started && frame.is_keyframe() {
+                        return;
+                    }
                 }
+                StreamEvent::Offline => panic!("the rendition has ended"),
+                _ => {}
             }
-            StreamEvent::Offline => panic!("the rendition has ended"),
-            _ => {}
         }
-    }
+    };
+    let in_time = tokio::time::timeout(STEP_TIMEOUT, another_encoder).await;
+    in_time.expect("another encoder continues");
     assert!(watch.subscription.stream().is_live());
 }
