@@ -4,6 +4,7 @@
 //! headless Chromium. This library starts and stops those programs:
 //!
 //! * [`gateway`]: the gateway, on ports that the system chooses.
+//! * [`live`]: a gateway with a live stream.
 //! * [`ffmpeg`]: a clip with the frame number in its frame, and its publisher.
 //! * [`flv`]: clips in which a track begins late or ends early.
 //! * [`publishers`]: everything else that publishes, and [`origin`]: another RTMP server.
@@ -22,6 +23,7 @@ pub mod ffmpeg;
 pub mod firefox;
 pub mod flv;
 pub mod gateway;
+pub mod live;
 pub mod origin;
 pub mod page;
 pub mod players;

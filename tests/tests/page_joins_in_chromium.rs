@@ -2,8 +2,8 @@
 
 use distributary_tests::browser::Browser;
 use distributary_tests::client;
-use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
-use distributary_tests::gateway::Gateway;
+use distributary_tests::ffmpeg::FRAME_RATE;
+use distributary_tests::live::LiveGateway;
 use distributary_tests::wait::eventually;
 
 /// Number of frames that proves playback.
@@ -28,28 +28,16 @@ const HELD_FILES: &str = "(() => {
 })();";
 
 /// A gateway with a live stream.
-struct Stage {
-    gateway: Gateway,
-    clip: Clip,
-    _publisher: Publisher,
-}
+struct Stage(LiveGateway);
 
 impl Stage {
     async fn new() -> Self {
-        let gateway = Gateway::start();
-        let clip = Clip::with_gop(FRAME_RATE);
-        let publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
-        gateway.wait_live("live/test").await;
-        Self {
-            gateway,
-            clip,
-            _publisher: publisher,
-        }
+        Self(LiveGateway::start().await)
     }
 
     /// Returns the value of a metric.
     fn metric(&self, name: &str) -> String {
-        let metrics = client::request(self.gateway.admin, "GET", "/metrics", &[], b"");
+        let metrics = client::request(self.0.gateway.admin, "GET", "/metrics", &[], b"");
         let mut lines = metrics.text().lines();
         let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value
@@ -61,12 +49,12 @@ impl Stage {
         let report = browser
             .wait_for("video", "frames", |report| report.counters.len() > FRAMES)
             .await;
-        report.assert_plays(&self.clip);
+        report.assert_plays(&self.0.clip);
     }
 
     async fn wait_for_one_viewer(&self) {
         eventually("one viewer", async || {
-            let stream = self.gateway.stream("live/test")?;
+            let stream = self.0.gateway.stream("live/test")?;
             (stream["viewers"]["connected"] == 1).then_some(())
         })
         .await;
@@ -77,7 +65,7 @@ impl Stage {
 async fn page_plays_in_the_session_that_came_with_it() {
     let stage = Stage::new().await;
     let browser = Browser::start().await;
-    browser.open(&stage.gateway.page_url("live/test")).await;
+    browser.open(&stage.0.gateway.page_url("live/test")).await;
     stage.wait_for_frames(&browser).await;
     stage.wait_for_one_viewer().await;
     assert_eq!(
@@ -97,7 +85,7 @@ async fn video_plays_before_the_player_is_there_and_stays_the_same() {
     let stage = Stage::new().await;
     let browser = Browser::start().await;
     browser.run_in_all_pages(HELD_FILES).await;
-    browser.open(&stage.gateway.page_url("live/test")).await;
+    browser.open(&stage.0.gateway.page_url("live/test")).await;
     stage.wait_for_frames(&browser).await;
     browser.screenshot("player_before_its_files").await;
     let script = "(() => {
@@ -135,7 +123,7 @@ async fn video_plays_before_the_player_is_there_and_stays_the_same() {
             report.counters.len() > enough
         })
         .await;
-    report.assert_plays(&stage.clip);
+    report.assert_plays(&stage.0.clip);
     let [is_same, is_named]: [bool; 2] = browser
         .evaluate(
             "[player.video === window.before.video && probe.find('video') === player.video,
@@ -160,12 +148,12 @@ async fn page_from_the_history_gets_a_session_of_its_own() {
     let stage = Stage::new().await;
     let browser = Browser::start().await;
     browser
-        .open(&stage.gateway.page_url("live/test?embed"))
+        .open(&stage.0.gateway.page_url("live/test?embed"))
         .await;
     stage.wait_for_frames(&browser).await;
-    browser.open(&stage.gateway.page_url("live/other")).await;
+    browser.open(&stage.0.gateway.page_url("live/other")).await;
     eventually("the session is gone", async || {
-        let stream = stage.gateway.stream("live/test")?;
+        let stream = stage.0.gateway.stream("live/test")?;
         (stream["viewers"]["connected"] == 0).then_some(())
     })
     .await;
@@ -184,7 +172,7 @@ async fn page_whose_offer_has_expired_asks_for_a_session() {
     let stage = Stage::new().await;
     let browser = Browser::start().await;
     browser.run_in_all_pages(TOO_LATE).await;
-    browser.open(&stage.gateway.page_url("live/test")).await;
+    browser.open(&stage.0.gateway.page_url("live/test")).await;
     stage.wait_for_frames(&browser).await;
     stage.wait_for_one_viewer().await;
     assert_eq!(stage.metric("distributary_prepared_sessions_total"), "1");

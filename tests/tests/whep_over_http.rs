@@ -1,42 +1,23 @@
 //! Responses of the WHEP endpoint over TCP.
 
 use distributary_tests::client::Response;
-use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
+use distributary_tests::live::LiveGateway;
 
 /// The offer of a Chromium that wants to watch.
 const OFFER: &str = include_str!("../../crates/webrtc/tests/fixtures/offers/chromium-offer.sdp");
 
 const SDP: &[(&str, &str)] = &[("Content-Type", "application/sdp")];
 
-/// A gateway on which `live/test` is live.
-struct Live {
-    gateway: Gateway,
-    _publisher: Publisher,
-}
-
-impl Live {
-    async fn start() -> Self {
-        let gateway = Gateway::start();
-        let clip = Clip::with_gop(FRAME_RATE);
-        let publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
-        gateway.wait_live("live/test").await;
-        Self {
-            gateway,
-            _publisher: publisher,
-        }
-    }
-
-    fn post(&self, headers: &[(&str, &str)], body: &str) -> Response {
-        self.gateway
-            .request("POST", "/whep/live/test", headers, body.as_bytes())
-    }
+fn post(live: &LiveGateway, headers: &[(&str, &str)], body: &str) -> Response {
+    live.gateway
+        .request("POST", "/whep/live/test", headers, body.as_bytes())
 }
 
 #[tokio::test]
 async fn offer_opens_a_session_that_delete_ends() {
-    let live = Live::start().await;
-    let created = live.post(SDP, OFFER);
+    let live = LiveGateway::start().await;
+    let created = post(&live, SDP, OFFER);
     assert_eq!(created.status, 201, "{}", created.text());
     assert_eq!(created.header("content-type"), Some("application/sdp"));
     let etag = created.header("etag").expect("an ETag");
@@ -78,8 +59,8 @@ async fn offer_opens_a_session_that_delete_ends() {
 
 #[tokio::test]
 async fn every_offer_gets_its_own_session() {
-    let live = Live::start().await;
-    let (one, two) = (live.post(SDP, OFFER), live.post(SDP, OFFER));
+    let live = LiveGateway::start().await;
+    let (one, two) = (post(&live, SDP, OFFER), post(&live, SDP, OFFER));
     assert_ne!(one.header("location"), two.header("location"));
     assert_ne!(one.text(), two.text());
     let session = one.header("location").expect("the session's URL");
@@ -122,9 +103,9 @@ async fn stream_that_is_not_live_is_a_conflict_until_it_is() {
 
 #[tokio::test]
 async fn unusable_offer_is_refused_with_the_reason() {
-    let live = Live::start().await;
+    let live = LiveGateway::start().await;
     let expect = |status: u16, headers: &[(&str, &str)], body: &str| {
-        let refused = live.post(headers, body);
+        let refused = post(&live, headers, body);
         assert_eq!(refused.status, status, "{}", refused.text());
         let content_type = refused.header("content-type");
         assert_eq!(
@@ -154,7 +135,7 @@ async fn unusable_offer_is_refused_with_the_reason() {
 
 #[tokio::test]
 async fn page_of_any_origin_can_watch() {
-    let live = Live::start().await;
+    let live = LiveGateway::start().await;
     let origin = ("Origin", "https://example.com");
     let preflight = [
         origin,
@@ -170,7 +151,7 @@ async fn page_of_any_origin_can_watch() {
     assert_lists(&allowed, "access-control-allow-headers", "content-type");
     assert_lists(&allowed, "accept-post", "application/sdp");
 
-    let created = live.post(&[SDP[0], origin], OFFER);
+    let created = post(&live, &[SDP[0], origin], OFFER);
     assert_eq!(created.header("access-control-allow-origin"), Some("*"));
     for header in ["Location", "ETag"] {
         assert_lists(&created, "access-control-expose-headers", header);

@@ -104,6 +104,18 @@ fn peer_config(certificate: &PeerCertificate, profile: SrtpProtectionProfile) ->
     }
 }
 
+/// Profiles that both support, as the peer offers them and as we name them.
+const PROFILES: [(SrtpProtectionProfile, SrtpProfile); 2] = [
+    (
+        SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
+        SrtpProfile::AeadAes128Gcm,
+    ),
+    (
+        SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
+        SrtpProfile::AesCm128HmacSha1_80,
+    ),
+];
+
 /// Runs a handshake in `our_role`, then has the peer open what we have sealed.
 async fn shakes_hands(our_role: DtlsRole, offered: SrtpProtectionProfile, expected: SrtpProfile) {
     let ours = certificate();
@@ -177,34 +189,14 @@ fn opens_our_srtp(sealer: &SrtpSealer, key: &[u8], salt: &[u8], profile: SrtpPro
 
 #[tokio::test]
 async fn webrtc_dtls_as_client_completes_the_handshake_and_opens_our_srtp() {
-    let rows = [
-        (
-            SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
-            SrtpProfile::AeadAes128Gcm,
-        ),
-        (
-            SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
-            SrtpProfile::AesCm128HmacSha1_80,
-        ),
-    ];
-    for (offered, expected) in rows {
+    for (offered, expected) in PROFILES {
         shakes_hands(DtlsRole::Server, offered, expected).await;
     }
 }
 
 #[tokio::test]
 async fn webrtc_dtls_as_server_completes_the_handshake_and_opens_our_srtp() {
-    let rows = [
-        (
-            SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
-            SrtpProfile::AeadAes128Gcm,
-        ),
-        (
-            SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
-            SrtpProfile::AesCm128HmacSha1_80,
-        ),
-    ];
-    for (offered, expected) in rows {
+    for (offered, expected) in PROFILES {
         shakes_hands(DtlsRole::Client, offered, expected).await;
     }
 }

@@ -64,27 +64,11 @@ impl Adapter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use distributary_media::{FrameInfo, FrameInspector, MediaTime, VideoCodec};
+    use distributary_media::FrameInspector;
+    use distributary_media::test_util::{IDR, SPS, h264_frame};
 
     const RECOVERY_POINT: &[u8] = &[0x06, 6, 1, 0x84, 0x80];
     const CAPTION: &[u8] = &[0x06, 4, 3, 0xb5, 0, 0x31, 0x80];
-    const IDR: &[u8] = &[0x65, 0b1000_1000, 0x80];
-    /// Main profile, `pic_order_cnt_type` 0, no VUI.
-    const SPS: &[u8] = &[0x67, 0x4d, 0, 0x1f, 0xf2, 0x81, 0x40, 0x5f, 0x20];
-
-    fn frame(units: &[&[u8]], offset: i64) -> VideoFrame {
-        VideoFrame {
-            codec: VideoCodec::H264,
-            pts: MediaTime::from_millis(offset),
-            dts: MediaTime::ZERO,
-            keyframe: true,
-            info: FrameInfo::default(),
-            units: units
-                .iter()
-                .map(|unit| Bytes::copy_from_slice(unit))
-                .collect(),
-        }
-    }
 
     fn adapted(sei: SeiPolicy, vui: VuiPolicy, mut frame: VideoFrame) -> Vec<Bytes> {
         FrameInspector::default().inspect(&mut frame);
@@ -95,7 +79,7 @@ mod tests {
     #[test]
     fn sei_is_dropped_except_recovery_points() {
         let units = [SPS, CAPTION, RECOVERY_POINT, IDR];
-        let of = |sei| adapted(sei, VuiPolicy::Keep, frame(&units, 0));
+        let of = |sei| adapted(sei, VuiPolicy::Keep, h264_frame(&units, 0));
         assert_eq!(of(SeiPolicy::Keep), units);
         assert_eq!(of(SeiPolicy::Drop), [SPS, RECOVERY_POINT, IDR]);
     }
@@ -103,7 +87,8 @@ mod tests {
     #[test]
     fn dropped_sei_does_not_stay_in_memory() {
         let message = Bytes::from([&[0x06][..], &[4; 1 << 20], IDR].concat());
-        let mut frame = frame(&[SPS], 0);
+        let mut frame = h264_frame(&[SPS], 0);
+        frame.keyframe = true;
         let split = message.len() - IDR.len();
         frame
             .units
@@ -115,7 +100,7 @@ mod tests {
 
     #[test]
     fn stream_without_b_frames_is_marked_as_in_order() {
-        let of = |vui, offset| adapted(SeiPolicy::Keep, vui, frame(&[SPS, IDR], offset));
+        let of = |vui, offset| adapted(SeiPolicy::Keep, vui, h264_frame(&[SPS, IDR], offset));
         let rewritten = vui::with_reorder_frames(SPS, 0).unwrap();
         assert_eq!(of(VuiPolicy::NoReorder, 0), [&rewritten[..], IDR]);
         assert_eq!(

@@ -130,18 +130,10 @@ impl GopCache {
 )]
 mod tests {
     use super::*;
-    use bytes::Bytes;
-    use distributary_media::{FrameInfo, VideoCodec, VideoFrame};
+    use distributary_media::test_util::video_frame;
 
     fn frame(millis: i64, keyframe: bool, len: usize) -> Arc<Frame> {
-        Arc::new(Frame::Video(VideoFrame {
-            codec: VideoCodec::H264,
-            pts: MediaTime::from_millis(millis),
-            dts: MediaTime::from_millis(millis),
-            keyframe,
-            info: FrameInfo::default(),
-            units: vec![Bytes::from(vec![0; len])],
-        }))
+        Arc::new(Frame::Video(video_frame(millis, keyframe, len)))
     }
 
     #[test]

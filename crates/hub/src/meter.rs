@@ -200,26 +200,14 @@ fn index(slot: u64) -> usize {
 )]
 mod tests {
     use super::*;
-    use bytes::Bytes;
-    use distributary_media::{AudioCodec, AudioFrame, FrameInfo, VideoCodec, VideoFrame};
+    use distributary_media::test_util::{opus_frame, video_frame};
 
-    fn video_frame(millis: i64, keyframe: bool) -> Frame {
-        Frame::Video(VideoFrame {
-            codec: VideoCodec::H264,
-            pts: MediaTime::from_millis(millis),
-            dts: MediaTime::from_millis(millis),
-            keyframe,
-            info: FrameInfo::default(),
-            units: vec![Bytes::from_static(&[0x65; 1000])],
-        })
+    fn video(millis: i64, keyframe: bool) -> Frame {
+        Frame::Video(video_frame(millis, keyframe, 1000))
     }
 
-    fn audio_frame(millis: i64) -> Frame {
-        Frame::Audio(AudioFrame {
-            codec: AudioCodec::Opus,
-            pts: MediaTime::from_millis(millis),
-            data: Bytes::from_static(&[0; 100]),
-        })
+    fn audio(millis: i64) -> Frame {
+        Frame::Audio(opus_frame(millis, &[0; 100]))
     }
 
     /// Returns a meter that was fed 25 video frames, the first a keyframe, and 50 audio frames per
@@ -229,9 +217,9 @@ mod tests {
         let mut meter = Meter::new(start);
         for n in 0..seconds * 25 {
             let at = start + Duration::from_millis(40 * n as u64);
-            meter.handle(&video_frame(40 * n, n % 25 == 0), at);
-            meter.handle(&audio_frame(40 * n), at);
-            meter.handle(&audio_frame(40 * n + 20), at);
+            meter.handle(&video(40 * n, n % 25 == 0), at);
+            meter.handle(&audio(40 * n), at);
+            meter.handle(&audio(40 * n + 20), at);
         }
         (meter, start + Duration::from_secs(seconds as u64))
     }
@@ -279,7 +267,7 @@ mod tests {
             let mut demand = 0;
             for slot in slots {
                 for _ in 0..frames {
-                    meter.handle(&video_frame(0, false), at(slot));
+                    meter.handle(&video(0, false), at(slot));
                 }
                 demand = meter.demand(at(slot + 1));
             }
@@ -307,7 +295,7 @@ mod tests {
         for n in 0..200u64 {
             let late = if n % 2 == 0 { 0 } else { 10 };
             let at = start + Duration::from_millis(40 * n + late);
-            meter.handle(&video_frame(40 * n as i64, false), at);
+            meter.handle(&video(40 * n as i64, false), at);
         }
         let jitter = meter.stats(start + Duration::from_secs(8)).jitter;
         let expected = Duration::from_millis(9)..Duration::from_millis(11);

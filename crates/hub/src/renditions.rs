@@ -221,7 +221,8 @@ mod tests {
     use super::*;
     use crate::{Delivery, HubConfig, Sink, StreamEvent};
     use bytes::Bytes;
-    use distributary_media::{Frame, FrameInfo, MediaTime, VideoFrame};
+    use distributary_media::Frame;
+    use distributary_media::test_util::video_frame;
     use std::time::Duration;
 
     fn track(height: u32) -> VideoTrack {
@@ -235,14 +236,7 @@ mod tests {
     }
 
     fn frame(millis: i64, bytes: usize) -> Frame {
-        Frame::Video(VideoFrame {
-            codec: VideoCodec::H264,
-            pts: MediaTime::from_millis(millis),
-            dts: MediaTime::from_millis(millis),
-            keyframe: millis == 0,
-            info: FrameInfo::default(),
-            units: vec![vec![1; bytes].into()],
-        })
+        Frame::Video(video_frame(millis, millis == 0, bytes))
     }
 
     fn hub() -> (Hub, StreamName, Instant) {

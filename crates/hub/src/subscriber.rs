@@ -165,29 +165,15 @@ impl Subscriber {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
-    use distributary_media::{
-        AudioCodec, AudioFrame, FrameInfo, MediaTime, VideoCodec, VideoFrame,
-    };
+    use distributary_media::MediaTime;
+    use distributary_media::test_util::{opus_frame, video_frame};
 
     fn video(keyframe: bool) -> Arc<Frame> {
-        Arc::new(Frame::Video(VideoFrame {
-            codec: VideoCodec::H264,
-            pts: MediaTime::ZERO,
-            dts: MediaTime::ZERO,
-            keyframe,
-            info: FrameInfo::default(),
-            units: vec![Bytes::from_static(&[1])],
-        }))
+        Arc::new(Frame::Video(video_frame(0, keyframe, 1)))
     }
 
     fn audio() -> Arc<Frame> {
-        let data = Bytes::from_static(&[1]);
-        Arc::new(Frame::Audio(AudioFrame {
-            codec: AudioCodec::Opus,
-            pts: MediaTime::ZERO,
-            data,
-        }))
+        Arc::new(Frame::Audio(opus_frame(0, &[1])))
     }
 
     #[test]

@@ -73,17 +73,12 @@ mod tests {
         StreamEvent, StreamsConfig,
     };
     use bytes::Bytes;
+    use distributary_media::test_util::{B, IDR, REFERENCE_B, SPS, h264_frame};
     use distributary_media::{
         AudioCodec, AudioFrame, Frame, FrameInfo, FrameInspector, MediaTime, VideoCodec, VideoFrame,
     };
     use std::sync::Arc;
     use std::time::Instant;
-
-    /// Main profile with `pic_order_cnt_type` 0.
-    const SPS: &[u8] = &[0x67, 0x4d, 0, 0x1f, 0xf2, 0x81, 0x40, 0x5f, 0x20];
-    const IDR: &[u8] = &[0x65, 0b1000_1000, 0x80];
-    const B: &[u8] = &[0x01, 0b1001_1110, 0x80];
-    const REFERENCE_B: &[u8] = &[0x21, 0b1001_1110, 0x80];
 
     fn hub(policy: BFramePolicy) -> Hub {
         Hub::new(HubConfig {
@@ -109,14 +104,7 @@ mod tests {
         for units in frames {
             let mut frame = VideoFrame {
                 codec,
-                pts: MediaTime::ZERO,
-                dts: MediaTime::ZERO,
-                keyframe: units.contains(&IDR),
-                info: FrameInfo::default(),
-                units: units
-                    .iter()
-                    .map(|unit| Bytes::copy_from_slice(unit))
-                    .collect(),
+                ..h264_frame(units, 0)
             };
             inspector.inspect(&mut frame);
             publisher.push(Frame::Video(frame), Instant::now()).unwrap();

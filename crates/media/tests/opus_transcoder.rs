@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use distributary_media::audio::{AudioError, OpusConfig, OpusTranscoder};
-use distributary_media::flv::{FlvDemuxer, FlvEvent, FlvReader, TagKind};
-use distributary_media::{AudioCodec, AudioFrame, AudioTrack, Frame, MediaTime};
+use distributary_media::test_util::flv_audio;
+use distributary_media::{AudioCodec, AudioFrame, AudioTrack, MediaTime};
 use opus_decoder::OpusDecoder;
 
 const STEREO_44100: &[u8] = include_bytes!("fixtures/stereo-44100.flv");
@@ -22,28 +22,6 @@ const MONO_22050: &[u8] = include_bytes!("fixtures/mono-22050.flv");
 const SURROUND: &[u8] = include_bytes!("fixtures/surround-48000.flv");
 const HE_V1: &[u8] = include_bytes!("fixtures/he-v1.flv");
 const HE_V2: &[u8] = include_bytes!("fixtures/he-v2.flv");
-
-/// Returns the track and the frames of a file, with timestamps from the count of samples as an
-/// encoder has them and rounded to milliseconds as RTMP does.
-fn demux(file: &'static [u8]) -> (AudioTrack, Vec<AudioFrame>) {
-    let mut demuxer = FlvDemuxer::new();
-    let (mut track, mut frames) = (None, Vec::new());
-    for tag in FlvReader::new(Bytes::from_static(file)).unwrap() {
-        let tag = tag.unwrap();
-        if tag.kind != TagKind::Audio {
-            continue;
-        }
-        let time = MediaTime::from_millis(i64::from(tag.timestamp_millis));
-        for event in demuxer.handle_audio(time, tag.body).unwrap() {
-            match event {
-                FlvEvent::AudioTrack(new) => track = Some(new),
-                FlvEvent::Frame(Frame::Audio(frame)) => frames.push(frame),
-                other => panic!("not expected in an audio tag: {other:?}"),
-            }
-        }
-    }
-    (track.expect("a sequence header"), frames)
-}
 
 fn transcoder(track: &AudioTrack) -> OpusTranscoder {
     OpusTranscoder::new(track, &OpusConfig::default()).unwrap()
@@ -155,7 +133,7 @@ fn assert_continuous(packets: &[AudioFrame]) {
 #[test]
 fn stereo_stays_stereo_from_32000_to_96000_hertz() {
     for file in [STEREO_32000, STEREO_44100, STEREO_48000, STEREO_96000] {
-        let (track, frames) = demux(file);
+        let (track, frames) = flv_audio(file);
         let packets = transcode(&track, &frames);
         assert_continuous(&packets);
         let [left, right] = decode(&packets);
@@ -173,7 +151,7 @@ fn stereo_stays_stereo_from_32000_to_96000_hertz() {
 #[test]
 fn mono_goes_to_both_sides() {
     for file in [MONO_8000, MONO_22050] {
-        let (track, frames) = demux(file);
+        let (track, frames) = flv_audio(file);
         assert_eq!(track.channels, 1);
         let packets = transcode(&track, &frames);
         assert_continuous(&packets);
@@ -187,7 +165,7 @@ fn mono_goes_to_both_sides() {
 
 #[test]
 fn surround_is_mixed_down() {
-    let (track, frames) = demux(SURROUND);
+    let (track, frames) = flv_audio(SURROUND);
     assert_eq!(track.channels, 6);
     let [left, right] = decode(&transcode(&track, &frames));
     let front = 0.5 / (1.0 + std::f64::consts::SQRT_2);
@@ -209,7 +187,7 @@ fn surround_is_mixed_down() {
 
 #[test]
 fn he_aac_is_decoded_in_full_with_either_signalling() {
-    let (implicit, frames) = demux(HE_V1);
+    let (implicit, frames) = flv_audio(HE_V1);
     assert_eq!(
         implicit.sample_rate, 24_000,
         "the core's, as it is not said"
@@ -231,7 +209,7 @@ fn he_aac_is_decoded_in_full_with_either_signalling() {
 
 #[test]
 fn he_aac_v2_is_decoded_in_full_with_either_signalling() {
-    let (implicit, frames) = demux(HE_V2);
+    let (implicit, frames) = flv_audio(HE_V2);
     assert_eq!(implicit.channels, 1, "the core's, as it is not said");
     let explicit = AudioTrack {
         config: Bytes::from_static(&[0xeb, 0x09, 0x88, 0x00]),
@@ -250,7 +228,7 @@ fn he_aac_v2_is_decoded_in_full_with_either_signalling() {
 #[test]
 fn audio_keeps_its_time() {
     for file in [STEREO_44100, STEREO_48000, MONO_22050, HE_V1] {
-        let (track, frames) = demux(file);
+        let (track, frames) = flv_audio(file);
         let start = frames[0].pts;
         let packets = transcode(&track, &frames);
         let [left, _] = decode(&packets);
@@ -285,7 +263,7 @@ fn onset_without_transcoding(track: &AudioTrack, frames: &[AudioFrame]) -> Durat
 
 #[test]
 fn ten_minutes_do_not_drift() {
-    let (track, frames) = demux(STEREO_44100);
+    let (track, frames) = flv_audio(STEREO_44100);
     // With low complexity, which does not affect the times.
     let config = OpusConfig {
         complexity: 0,
@@ -314,7 +292,7 @@ fn ten_minutes_do_not_drift() {
 
 #[test]
 fn jitter_of_the_input_is_not_passed_on() {
-    let (track, mut frames) = demux(STEREO_48000);
+    let (track, mut frames) = flv_audio(STEREO_48000);
     for (n, frame) in frames.iter_mut().enumerate() {
         let jitter = [0, 13, 2, 30, 7][n % 5];
         frame.pts = frame.pts + Duration::from_millis(jitter);
@@ -326,7 +304,7 @@ fn jitter_of_the_input_is_not_passed_on() {
 /// periods, so they can be repeated. `stamp` returns the timestamp for a frame's number and its
 /// correct time in milliseconds.
 fn looped(count: usize, stamp: impl Fn(usize, i64) -> i64) -> (AudioTrack, Vec<AudioFrame>) {
-    let (track, frames) = demux(STEREO_48000);
+    let (track, frames) = flv_audio(STEREO_48000);
     let looped = (0..count).map(|n| AudioFrame {
         pts: MediaTime::from_millis(stamp(n, right(n))),
         ..frames[20 + n % 15].clone()
@@ -410,7 +388,7 @@ fn lasting_drift_is_followed_inaudibly() {
 
 #[test]
 fn gap_in_the_input_is_a_gap_in_the_output() {
-    let (track, mut frames) = demux(STEREO_48000);
+    let (track, mut frames) = flv_audio(STEREO_48000);
     let gap = Duration::from_millis(1500);
     for frame in &mut frames[25..] {
         frame.pts = frame.pts + gap;
@@ -492,7 +470,7 @@ fn changed_configuration_continues_without_a_break() {
 
 #[test]
 fn broken_frame_becomes_silence_and_the_rest_continues() {
-    let (track, mut frames) = demux(STEREO_44100);
+    let (track, mut frames) = flv_audio(STEREO_44100);
     frames[20].data = frames[20].data.slice(..20);
     frames[21].data = Bytes::from(vec![0x21; 1 << 20]);
     let mut transcoder = transcoder(&track);
@@ -521,7 +499,7 @@ fn broken_frame_becomes_silence_and_the_rest_continues() {
 
 #[test]
 fn arbitrary_access_units_never_stop_the_transcoder() {
-    let (track, frames) = demux(SURROUND);
+    let (track, frames) = flv_audio(SURROUND);
     let mut transcoder = transcoder(&track);
     let mut packets = Vec::new();
     let mut seed = 0x2545_f491_u32;
@@ -559,7 +537,7 @@ fn arbitrary_access_units_never_stop_the_transcoder() {
 
 #[test]
 fn tracks_that_cannot_be_transcoded_are_refused_with_the_reason() {
-    let (track, _) = demux(STEREO_48000);
+    let (track, _) = flv_audio(STEREO_48000);
     let new = |track: &AudioTrack| OpusTranscoder::new(track, &OpusConfig::default()).unwrap_err();
     let opus = AudioTrack {
         codec: AudioCodec::Opus,

@@ -16,6 +16,8 @@ mod files;
 mod identity;
 mod names;
 mod pem;
+#[cfg(any(test, feature = "test-util"))]
+pub mod test_util;
 #[cfg(test)]
 mod tests;
 mod validity;

@@ -81,43 +81,21 @@ impl BFrameFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
+    use distributary_media::FrameInspector;
     use distributary_media::h264::vui;
-    use distributary_media::{FrameInfo, FrameInspector, MediaTime};
-
-    const IDR: &[u8] = &[0x65, 0b1000_1000, 0x80];
-    const P: &[u8] = &[0x41, 0b1001_1010, 0x80];
-    const B: &[u8] = &[0x01, 0b1001_1110, 0x80];
-    const REFERENCE_B: &[u8] = &[0x21, 0b1001_1110, 0x80];
-
-    /// Main profile with `pic_order_cnt_type` 0.
-    const SPS: [u8; 9] = [0x67, 0x4d, 0, 0x1f, 0xf2, 0x81, 0x40, 0x5f, 0x20];
-
-    fn frame(units: &[&[u8]], offset: i64) -> VideoFrame {
-        VideoFrame {
-            codec: VideoCodec::H264,
-            pts: MediaTime::from_millis(offset),
-            dts: MediaTime::ZERO,
-            keyframe: units.contains(&IDR),
-            info: FrameInfo::default(),
-            units: units
-                .iter()
-                .map(|unit| Bytes::copy_from_slice(unit))
-                .collect(),
-        }
-    }
+    use distributary_media::test_util::{B, IDR, P, REFERENCE_B, SPS, h264_frame};
 
     /// Returns the treatments of a stream's frames. The first is a keyframe that is shown `offset`
     /// ms after it is decoded.
     fn treated(policy: BFramePolicy, reorders: u32, offset: i64, rest: &[&[u8]]) -> Vec<Treatment> {
         let mut filter = BFrameFilter::new(policy);
         let mut inspector = FrameInspector::default();
-        let sps = vui::with_reorder_frames(&SPS, reorders).unwrap();
+        let sps = vui::with_reorder_frames(SPS, reorders).unwrap();
         let mut treat = |unit: &[u8]| {
             let mut frame = if unit == IDR {
-                frame(&[&sps, IDR], offset)
+                h264_frame(&[&sps, IDR], offset)
             } else {
-                frame(&[unit], 0)
+                h264_frame(&[unit], 0)
             };
             inspector.inspect(&mut frame);
             filter.treat(&frame)

@@ -182,29 +182,17 @@ impl ShardStream {
 )]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use distributary_hub::{Hub, HubConfig, Sink};
-    use distributary_media::{AudioFrame, FrameInfo, MediaTime, VideoCodec};
+    use distributary_media::test_util::{opus_frame, video_frame};
     use distributary_names::StreamName;
     use std::sync::Arc;
 
     fn audio(millis: i64) -> StreamEvent {
-        StreamEvent::Frame(Arc::new(Frame::Audio(AudioFrame {
-            codec: AudioCodec::Opus,
-            pts: MediaTime::from_millis(millis),
-            data: Bytes::from_static(&[0xFC, 7]),
-        })))
+        StreamEvent::Frame(Arc::new(Frame::Audio(opus_frame(millis, &[0xFC, 7]))))
     }
 
     fn video() -> StreamEvent {
-        StreamEvent::Frame(Arc::new(Frame::Video(VideoFrame {
-            codec: VideoCodec::H264,
-            pts: MediaTime::ZERO,
-            dts: MediaTime::ZERO,
-            keyframe: true,
-            info: FrameInfo::default(),
-            units: vec![Bytes::from_static(&[0x65])],
-        })))
+        StreamEvent::Frame(Arc::new(Frame::Video(video_frame(0, true, 1))))
     }
 
     #[test]

@@ -9,18 +9,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::{Hub, PublishError, Sink};
-use bytes::Bytes;
-use distributary_media::{FrameInfo, MediaTime, VideoCodec, VideoFrame};
+use distributary_media::MediaTime;
+use distributary_media::test_util::video_frame;
 
 fn keyframe() -> Frame {
-    Frame::Video(VideoFrame {
-        codec: VideoCodec::H264,
-        pts: MediaTime::ZERO,
-        dts: MediaTime::ZERO,
-        keyframe: true,
-        info: FrameInfo::default(),
-        units: vec![Bytes::from_static(&[0x65])],
-    })
+    Frame::Video(video_frame(0, true, 1))
 }
 
 #[tokio::test]

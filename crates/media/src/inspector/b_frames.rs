@@ -139,9 +139,7 @@ fn keeps_order(sps: &Sps) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::FrameInfo;
-    use crate::test_util::hex;
-    use crate::time::MediaTime;
+    use crate::test_util::{B, IDR, P, REFERENCE_B, h264_frame, hex};
 
     const HIGH_2: &str = "67640028acd940780227e5c044000003000400000300f03c60c658";
     const BASELINE_SPS: &str = "6742c01ed900a02ff970110000030001000003003c0f162e48";
@@ -149,28 +147,10 @@ mod tests {
         "42010101600000030090000003000003003fa005020171f2e595992930bc05a02000000300200000030321";
     const HEVC_IN_ORDER: &str =
         "42010101600000030090000003000003003fa005020171f2e5ba4a4c2f016808000003000800000300c840";
-    const IDR: &[u8] = &[0x65, 0b1000_1000, 0x80];
-    const P: &[u8] = &[0x41, 0b1001_1010, 0x80];
-    const B: &[u8] = &[0x01, 0b1001_1110, 0x80];
-    const REFERENCE_B: &[u8] = &[0x21, 0b1001_1110, 0x80];
-
-    fn frame(units: &[&[u8]], offset: i64) -> VideoFrame {
-        VideoFrame {
-            codec: VideoCodec::H264,
-            pts: MediaTime::from_millis(1000 + offset),
-            dts: MediaTime::from_millis(1000),
-            keyframe: units.contains(&IDR),
-            info: FrameInfo::default(),
-            units: units
-                .iter()
-                .map(|unit| Bytes::copy_from_slice(unit))
-                .collect(),
-        }
-    }
 
     fn detector(sps: &[u8], offset: i64) -> BFrameDetector {
         let mut detector = BFrameDetector::default();
-        detector.observe(&frame(&[sps, IDR], offset));
+        detector.observe(&h264_frame(&[sps, IDR], offset));
         detector
     }
 
@@ -183,14 +163,14 @@ mod tests {
         let mut detector = detector(&sps_with(1), 0);
         assert_eq!(detector.verdict().kind, BFrames::None);
         assert!(!detector.verdict().is_certain);
-        detector.observe(&frame(&[P], 0));
-        detector.observe(&frame(&[B, B], 0));
+        detector.observe(&h264_frame(&[P], 0));
+        detector.observe(&h264_frame(&[B, B], 0));
         assert_eq!(detector.verdict().kind, BFrames::NonReference);
         assert!(detector.verdict().is_certain);
-        detector.observe(&frame(&[&hex("06050180"), REFERENCE_B], 0));
+        detector.observe(&h264_frame(&[&hex("06050180"), REFERENCE_B], 0));
         assert_eq!(detector.verdict().kind, BFrames::Reference);
         // The result stays in GOPs without any.
-        detector.observe(&frame(&[&sps_with(1), IDR], 0));
+        detector.observe(&h264_frame(&[&sps_with(1), IDR], 0));
         assert_eq!(
             (detector.verdict().kind, detector.verdict().depth),
             (BFrames::Reference, 1)
@@ -222,9 +202,9 @@ mod tests {
     #[test]
     fn stream_without_b_frames_is_certain_after_its_first_gop_or_by_its_profile() {
         let mut high = detector(&sps_with(2), 0);
-        high.observe(&frame(&[P], 0));
+        high.observe(&h264_frame(&[P], 0));
         assert!(!high.verdict().is_certain);
-        high.observe(&frame(&[&sps_with(2), IDR], 0));
+        high.observe(&h264_frame(&[&sps_with(2), IDR], 0));
         assert!(high.verdict().is_certain);
         assert_eq!(high.verdict().kind, BFrames::None);
         assert!(detector(&hex(BASELINE_SPS), 0).verdict().is_certain);
@@ -243,7 +223,7 @@ mod tests {
             let frame = VideoFrame {
                 codec: VideoCodec::H265,
                 keyframe: true,
-                ..frame(&[&hex(sps), &[0x26, 1]], offset)
+                ..h264_frame(&[&hex(sps), &[0x26, 1]], offset)
             };
             detector.observe(&frame);
             let found = (detector.verdict().kind, detector.verdict().is_certain);
@@ -254,8 +234,8 @@ mod tests {
     #[test]
     fn changed_parameter_sets_restart_the_detection() {
         let mut detector = detector(&sps_with(2), 66);
-        detector.observe(&frame(&[REFERENCE_B], 0));
-        detector.observe(&frame(&[&hex(BASELINE_SPS), IDR], 0));
+        detector.observe(&h264_frame(&[REFERENCE_B], 0));
+        detector.observe(&h264_frame(&[&hex(BASELINE_SPS), IDR], 0));
         assert_eq!(
             (detector.verdict().kind, detector.verdict().depth),
             (BFrames::None, 0)

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use distributary_names::{NameError, StreamName};
+use percent_encoding::percent_decode_str;
 
 /// The stream that a client asks to publish or play.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,28 +106,8 @@ fn without_format(stream: &str) -> &str {
 
 /// Percent-decodes a text (RFC 3986 section 2.1). Invalid escapes are kept.
 fn unescape(text: &str) -> Result<String, TargetError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let escaped = match after {
-            [high, low, ..] if first == b'%' => hex(*high).zip(hex(*low)),
-            _ => None,
-        };
-        if let Some((high, low)) = escaped {
-            bytes.push(high << 4 | low);
-            rest = after.get(2..).unwrap_or_default();
-        } else {
-            bytes.push(first);
-            rest = after;
-        }
-    }
-    String::from_utf8(bytes).map_err(|_| TargetError::NotUtf8)
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
+    let decoded = percent_decode_str(text).decode_utf8();
+    Ok(decoded.map_err(|_| TargetError::NotUtf8)?.into_owned())
 }
 
 #[cfg(test)]

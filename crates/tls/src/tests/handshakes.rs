@@ -9,15 +9,11 @@ use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::client::danger::{
-    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-};
-use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 
 use super::{END, Files, ec_key, issue};
 use crate::certificate::RELOAD_INTERVAL;
+use crate::test_util::trusting_client;
 use crate::{Certificate, Tickets, TlsIdentity};
 
 /// Does a TLS handshake with a listener. Returns the certificate that the client is shown, or the
@@ -28,11 +24,7 @@ async fn handshake(
     client: Option<(&X509, &PKey<Private>)>,
 ) -> Result<Vec<u8>, std::io::Error> {
     let server = Certificate::new("HTTPS", identity, Tickets::Sent).unwrap();
-    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate));
+    let builder = trusting_client();
     let config = match client {
         Some((certificate, key)) => {
             let chain = vec![certificate.to_der().unwrap().into()];
@@ -100,47 +92,6 @@ async fn client_without_a_certificate_of_the_issuer_is_refused() {
                 .await
                 .is_err()
         );
-    }
-}
-
-/// Verifies nothing: these tests look at the certificate themselves.
-#[derive(Debug)]
-struct AnyCertificate;
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
     }
 }
 

@@ -6,20 +6,7 @@
 )]
 
 use super::*;
-use distributary_media::FrameInfo;
-
-fn frame(millis: i64, keyframe: bool, len: usize) -> VideoFrame {
-    let mut unit = vec![0; len];
-    unit[0] = if keyframe { 0x65 } else { 0x41 };
-    VideoFrame {
-        codec: VideoCodec::H264,
-        pts: MediaTime::from_millis(millis),
-        dts: MediaTime::from_millis(millis),
-        keyframe,
-        info: FrameInfo::default(),
-        units: vec![unit.into()],
-    }
-}
+use distributary_media::test_util::video_frame as frame;
 
 fn kept(log: &Log) -> impl Iterator<Item = &LoggedPacket> {
     (0..log.head()).filter_map(|number| log.get(number))

@@ -464,7 +464,8 @@ fn random_start() -> RandomStart {
 mod tests {
     use std::time::SystemTime;
 
-    use distributary_media::{FrameInfo, VideoCodec, VideoFrame};
+    use distributary_media::VideoCodec;
+    use distributary_media::test_util::video_frame;
 
     use super::*;
     use crate::dtls::DtlsRole;
@@ -510,19 +511,6 @@ mod tests {
         Media::new(&config, &keys, clock, now)
     }
 
-    fn frame(millis: i64, keyframe: bool, len: usize) -> VideoFrame {
-        let mut unit = vec![7; len];
-        unit[0] = if keyframe { 0x65 } else { 0x41 };
-        VideoFrame {
-            codec: VideoCodec::H264,
-            pts: MediaTime::from_millis(millis),
-            dts: MediaTime::from_millis(millis),
-            keyframe,
-            info: FrameInfo::default(),
-            units: vec![unit.into()],
-        }
-    }
-
     #[test]
     fn reports_pause_while_nothing_is_sent_and_resume_with_the_next_packet() {
         let start = Instant::now();
@@ -536,7 +524,7 @@ mod tests {
         let mut now = start;
         for millis in [0, 60_000] {
             now = start + Duration::from_millis(millis as u64);
-            log.push_video(&frame(millis, true, 1000), now);
+            log.push_video(&video_frame(millis, true, 1000), now);
             media.send(&log, &audio, now, &mut buffer);
             assert!(media.poll_timeout().is_some_and(|due| due <= now));
             let mut reports = 0;
@@ -561,11 +549,14 @@ mod tests {
         );
         let mut media = media(pace_frames, start);
         let mut buffer = SendBuffer::new(1 << 20);
-        log.push_video(&frame(0, true, 1000), start);
+        log.push_video(&video_frame(0, true, 1000), start);
         media.send(&log, &audio, start, &mut buffer);
         assert!(!media.is_catching_up());
 
-        log.push_video(&frame(1000, true, len), start + Duration::from_secs(1));
+        log.push_video(
+            &video_frame(1000, true, len),
+            start + Duration::from_secs(1),
+        );
         let mut bursts = Vec::new();
         for tick in 0..100 {
             buffer.clear();

@@ -8,9 +8,6 @@ mod capacity;
 mod connection;
 mod write_deadline;
 
-#[cfg(test)]
-mod any_certificate;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,9 +151,13 @@ mod tests {
     use axum::body::to_bytes;
     use axum::extract::Request;
     use axum::routing::{any, get, post};
+    use distributary_tls::test_util::trusting_client;
+    use std::net::Ipv4Addr;
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
     use tokio::sync::Semaphore;
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::rustls::pki_types::ServerName;
 
     /// Starts a server with this maximum of connections. The semaphore counts requests to `/never`.
     fn serve(max_connections: usize) -> (SocketAddr, Arc<Semaphore>) {
@@ -250,7 +251,10 @@ mod tests {
             halves.push(connect(address, "\x16\x03\x01\x02\x00").await);
         }
         let stream = TcpStream::connect(address).await.unwrap();
-        let mut newcomer = any_certificate::connect(stream).await;
+        let config = trusting_client().with_no_client_auth();
+        let name = ServerName::from(std::net::IpAddr::from(Ipv4Addr::LOCALHOST));
+        let connector = TlsConnector::from(Arc::new(config));
+        let mut newcomer = connector.connect(name, stream).await.unwrap();
         let request = get_of("/");
         newcomer.write_all(request.as_bytes()).await.unwrap();
         assert_eq!(begin_of(&mut newcomer).await, "HTTP/1.1 200");

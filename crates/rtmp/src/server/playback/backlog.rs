@@ -142,20 +142,12 @@ fn size(event: &StreamEvent) -> usize {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use distributary_media::{
-        AudioCodec, AudioFrame, FrameInfo, MediaTime, VideoCodec, VideoFrame,
-    };
+    use distributary_media::test_util::video_frame;
+    use distributary_media::{AudioCodec, AudioFrame, MediaTime};
 
     fn video(number: i64, keyframe: bool, len: usize) -> StreamEvent {
-        let time = MediaTime::from_millis(number);
-        StreamEvent::Frame(Arc::new(Frame::Video(VideoFrame {
-            codec: VideoCodec::H264,
-            pts: time,
-            dts: time,
-            keyframe,
-            info: FrameInfo::default(),
-            units: vec![Bytes::from(vec![0; len])],
-        })))
+        let frame = video_frame(number, keyframe, len);
+        StreamEvent::Frame(Arc::new(Frame::Video(frame)))
     }
 
     fn audio(number: i64) -> StreamEvent {

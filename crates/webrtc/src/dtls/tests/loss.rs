@@ -7,6 +7,13 @@ use super::{association, certificate, connected_keys, drain, failure, origin};
 use crate::demux::DatagramKind;
 use crate::dtls::{DtlsError, DtlsRole, HANDSHAKE_TIMEOUT, MTU};
 
+/// Both sides are connected, and have the same keys.
+fn assert_same_keys(pair: &mut Pair, case: &str) {
+    let client = connected_keys(&mut pair.client);
+    let server = connected_keys(&mut pair.server);
+    assert_eq!(client.local, server.remote, "{case}");
+}
+
 #[test]
 fn every_datagram_is_classified_as_dtls_and_fits_the_mtu() {
     let (mut pair, ..) = Pair::connected();
@@ -25,9 +32,7 @@ fn handshake_completes_after_the_loss_of_any_datagram() {
     for lost in 0..pair.handshake.unwrap() {
         let mut pair = Pair::new();
         pair.run(|number, _| number != lost);
-        let client = connected_keys(&mut pair.client);
-        let server = connected_keys(&mut pair.server);
-        assert_eq!(client.local, server.remote, "datagram {lost}");
+        assert_same_keys(&mut pair, &format!("datagram {lost}"));
         assert!(pair.sent.len() > lost + 1);
     }
 }
@@ -39,9 +44,7 @@ fn handshake_completes_after_the_loss_of_any_two_datagrams() {
         for second in first + 1..=pair.handshake.unwrap() {
             let mut pair = Pair::new();
             pair.run(|number, _| number != first && number != second);
-            let client = connected_keys(&mut pair.client);
-            let server = connected_keys(&mut pair.server);
-            assert_eq!(client.local, server.remote, "datagrams {first}, {second}");
+            assert_same_keys(&mut pair, &format!("datagrams {first}, {second}"));
         }
     }
 }
@@ -108,9 +111,7 @@ fn handshake_completes_with_a_third_of_all_datagrams_lost() {
             let hash = (number + seed * 100 + 1).wrapping_mul(2_654_435_761);
             (hash >> 16) % 3 != 0
         });
-        let client = connected_keys(&mut pair.client);
-        let server = connected_keys(&mut pair.server);
-        assert_eq!(client.local, server.remote, "seed {seed}");
+        assert_same_keys(&mut pair, &format!("seed {seed}"));
     }
 }
 
