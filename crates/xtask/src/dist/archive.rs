@@ -6,8 +6,8 @@ use std::process::Command;
 use super::staging::DEBIAN;
 use super::{DistError, NAME, Release, VERSION, succeed};
 
-/// Packs the staged files, except those of Debian, into `distributary-VERSION-TARGET.tar.gz`. Order,
-/// owners and times do not depend on the machine.
+/// Packs the staged files, except those of Debian, into `distributary-VERSION-TARGET.tar.gz`.
+/// Order, owners and times do not depend on the machine.
 pub(super) fn make(staged: &Path, output: &Path, release: &Release) -> Result<(), DistError> {
     let name = format!("{NAME}-{VERSION}-{}", release.host);
     let exclude = format!("--exclude=./{DEBIAN}");

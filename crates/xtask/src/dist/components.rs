@@ -59,8 +59,8 @@ pub(super) fn write(
     remove(&copy)
 }
 
-/// Adds OpenSSL itself, whose source is in a crate that counts as a tool of the build: programs that
-/// search for known vulnerabilities know the library, not the crate.
+/// Adds OpenSSL itself, whose source is in a crate that counts as a tool of the build: programs
+/// that search for known vulnerabilities know the library, not the crate.
 fn with_openssl(list: &[u8]) -> Result<String, String> {
     let mut list: Value = serde_json::from_slice(list).map_err(|error| error.to_string())?;
     let components = list["components"].as_array_mut().ok_or("no components")?;

@@ -8,6 +8,9 @@ use super::{DistError, NAME, VERSION, succeed};
 /// Value of the argument `VARIANT` of the Dockerfile, and the end of the tag.
 const VARIANTS: &[(&str, &str)] = &[("small", ""), ("ffmpeg", "-ffmpeg")];
 
+/// Programs whose default format of images has no health check.
+const HAVE_OTHER_DEFAULT: &[&str] = &["podman", "buildah"];
+
 /// Builds both with docker, podman or buildah.
 pub(super) fn build(program: &str, root: &Path, arguments: &[String]) -> Result<(), DistError> {
     for (variant, suffix) in VARIANTS {
@@ -26,6 +29,12 @@ pub(super) fn build(program: &str, root: &Path, arguments: &[String]) -> Result<
             "--label",
             &format!("org.opencontainers.image.version={VERSION}"),
         ]);
+        if HAVE_OTHER_DEFAULT
+            .iter()
+            .any(|name| program.ends_with(name))
+        {
+            build.args(["--format", "docker"]);
+        }
         succeed(build.args(["--file", "Dockerfile", "."]))?;
     }
     Ok(())

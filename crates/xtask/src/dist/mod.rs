@@ -2,12 +2,13 @@
 //!
 //! | file | |
 //! |---|---|
-//! | `distributary-VERSION-TARGET.tar.gz` | the program, manual page, completions, configuration, unit |
+//! | `distributary-VERSION-TARGET.tar.gz` | program, manual page, configuration, unit |
 //! | `distributary_VERSION-1_ARCH.deb` | the same for Debian and Ubuntu, with a system user |
 //! | `distributary-VERSION.cdx.json` | the list of components (SBOM), CycloneDX |
 //! | `SHA256SUMS` | the checksums of the others |
 //!
-//! With `--images PROGRAM` also the images `distributary:VERSION` and `distributary:VERSION-ffmpeg`.
+//! With `--images PROGRAM` also the images `distributary:VERSION` and
+//! `distributary:VERSION-ffmpeg`.
 //!
 //! The times in the archives are that of the commit, so that the same source and toolchain make the
 //! same archives.
