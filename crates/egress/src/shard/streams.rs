@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use distributary_hub::{Hub, Sink};
+use distributary_media::MediaTime;
 use distributary_names::StreamName;
 
 use super::stream::ShardStream;
@@ -36,9 +37,13 @@ impl Streams {
         let tag = self.next_tag;
         let (subscription, cached) = hub.subscribe(name, sink.clone(), tag)?;
         self.next_tag += 1;
+        let epoch = subscription.stream().epoch();
         let mut stream = ShardStream::new(subscription, config, now);
         for frame in cached {
-            stream.push(&frame, now);
+            // The age of what a newcomer lacks decides how it catches up.
+            let age = frame.dts().saturating_since(MediaTime::ZERO);
+            let came_at = epoch.checked_add(age).map_or(now, |at| at.min(now));
+            stream.push(&frame, came_at);
         }
         self.by_tag.insert(tag, stream);
         self.tags.insert(name.clone(), tag);
@@ -132,5 +137,58 @@ impl Streams {
             }
             is_watched
         });
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use distributary_hub::HubConfig;
+    use distributary_media::{Frame, FrameInfo, VideoCodec, VideoFrame};
+
+    use super::*;
+
+    #[test]
+    fn cached_frames_are_as_old_in_the_log_as_they_are() {
+        const FRAMES: u32 = 90;
+        const INTERVAL: Duration = Duration::from_millis(33);
+        let hub = Hub::new(HubConfig::default());
+        let name = StreamName::parse("live/test").unwrap();
+        let start = Instant::now();
+        let publisher = hub.publish(&name, start).unwrap();
+        for number in 0..FRAMES {
+            let age = INTERVAL * number;
+            let time = MediaTime::from_millis(age.as_millis() as i64);
+            let frame = Frame::Video(VideoFrame {
+                codec: VideoCodec::H264,
+                pts: time,
+                dts: time,
+                keyframe: number == 0,
+                info: FrameInfo::default(),
+                units: vec![Bytes::from(vec![
+                    if number == 0 { 0x65 } else { 0x41 };
+                    1000
+                ])],
+            });
+            publisher.push(frame, start + age).unwrap();
+        }
+
+        let now = start + INTERVAL * FRAMES;
+        let (sink, _queue) = Sink::channel(8);
+        let mut streams = Streams::default();
+        let config = EngineConfig::default();
+        let tag = streams.open(&name, &hub, &sink, &config, now).unwrap();
+        let log = &streams.get(tag).unwrap().video;
+        let ages = (0..log.head()).map(|number| now - log.get(number).unwrap().at);
+        assert!(ages.eq((1..=FRAMES).rev().map(|number| INTERVAL * number)));
+        // 1000 bytes every 33 ms.
+        let rate = log.bit_rate();
+        assert!((200_000..300_000).contains(&rate), "{rate}");
     }
 }
