@@ -87,8 +87,10 @@ impl Media {
         let has_feedback = |config: &SenderConfig| config.has_transport_feedback();
         let expects_feedback = config.video.as_ref().is_some_and(has_feedback);
         let mut video = config.video.map(sender);
-        if let (DelayPolicy::Fixed(delay), Some(video)) = (config.playout_delay, &mut video) {
-            video.set_playout_delay(now, delay);
+        match (config.playout_delay, &mut video) {
+            (DelayPolicy::Fixed(delay), Some(video)) => video.set_playout_delay(now, delay),
+            (DelayPolicy::Auto, Some(video)) => video.hurry_after_leaps(),
+            _ => {}
         }
         Self {
             sealer: SrtpSealer::new(&keys.local),

@@ -37,10 +37,8 @@ const NOTICE_TIME: Duration = Duration::from_millis(34);
 /// Viewers are asked for no delay below this: players wait as long by themselves.
 const LEAST_DELAY: Duration = Duration::from_millis(60);
 
-/// The longest lower bound, and the upper bound that is sent with it: players take an upper bound
-/// of half a second or less as a request to show frames without any smoothing.
+/// The longest lower bound.
 const MAX_DELAY: Duration = Duration::from_secs(1);
-const UPPER_BOUND: Duration = Duration::from_secs(10);
 
 /// A difference below this is not worth a change.
 const TOLERANCE: Duration = Duration::from_millis(20);
@@ -118,8 +116,7 @@ impl DelayController {
             return None;
         }
         self.asked = next;
-        let millis = |time: Duration| time.as_millis() as u64;
-        PlayoutDelay::from_millis(millis(next), millis(UPPER_BOUND))
+        Some(PlayoutDelay::SMOOTH.with_min(next))
     }
 
     fn is_calm(&self, now: Instant) -> bool {

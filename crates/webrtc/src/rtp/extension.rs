@@ -1,5 +1,7 @@
 //! Header extensions (RFC 8285) that are written, and the header as a template.
 
+use std::time::Duration;
+
 use crate::sdp::ExtensionId;
 
 use super::RtpHeader;
@@ -70,6 +72,13 @@ impl PlayoutDelay {
     /// The longest delay that can be written, in milliseconds.
     pub const MAX_MILLIS: u64 = 0xfff * 10;
 
+    /// Frames are shown as they arrive.
+    pub const NONE: Self = Self { min: 0, max: 0 };
+
+    /// No lower bound, and an upper one of ten seconds: players take an upper bound of half a
+    /// second or less as a request to show frames without any smoothing.
+    pub const SMOOTH: Self = Self { min: 0, max: 1000 };
+
     /// Bounds in milliseconds, rounded down to tens. `None` when the lower one is above the upper
     /// one, or one is above [`Self::MAX_MILLIS`].
     pub fn from_millis(min: u64, max: u64) -> Option<Self> {
@@ -77,6 +86,16 @@ impl PlayoutDelay {
             min: (min / 10) as u16,
             max: (max / 10) as u16,
         })
+    }
+
+    /// Returns the bounds with another lower one, rounded down to tens of milliseconds and at most
+    /// the upper one.
+    pub fn with_min(self, min: Duration) -> Self {
+        let min = u16::try_from(min.as_millis() / 10).unwrap_or(u16::MAX);
+        Self {
+            min: min.min(self.max),
+            ..self
+        }
     }
 
     /// Returns whether the lower bound is zero.

@@ -2,10 +2,12 @@
 //!
 //! * [`RtpSender`]: the cursor, and writing packets.
 //! * [`SenderConfig`]: the negotiated parameters.
+//! * `announced_delay`: the bounds of the playout delay that packets carry.
 //! * `cursor`: the position in the log, and which packets are skipped.
 //! * `reception`: which packets the viewer is known to have.
 //! * `resend`: the limit of retransmissions of one packet.
 
+mod announced_delay;
 mod config;
 mod cursor;
 mod reception;
@@ -15,6 +17,8 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
+use distributary_media::MediaTime;
+
 use crate::bandwidth::{SendClock, SentPackets};
 use crate::log::{Log, LoggedPacket, OSN_LEN};
 use crate::media_clock::MediaClock;
@@ -23,6 +27,7 @@ use crate::rtp::extension::{Extras, PacketFields, PlayoutDelay};
 use crate::rtp::{HeaderTemplate, Payload, red};
 use crate::send_buffer::SendBuffer;
 use crate::srtp::SrtpSealer;
+use announced_delay::AnnouncedDelay;
 use cursor::{Cursor, Position};
 use reception::Reception;
 use resend::RecentResends;
@@ -32,10 +37,6 @@ pub use cursor::MAX_BEHIND;
 
 /// Interval at which a stream tells its capture time; receivers interpolate
 const CAPTURE_TIME_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Bounds of the playout delay without a lower one are sent for this long: a viewer may lose or
-/// drop the frames of some seconds, and retransmissions do not carry them.
-const PLAYOUT_DELAY_TIME: Duration = Duration::from_secs(10);
 
 /// Set in the first byte of the header when padding follows the payload (RFC 3550 section 5.1).
 const PADDING_BIT: u8 = 0x20;
@@ -86,8 +87,7 @@ pub struct RtpSender {
     is_known: bool,
     /// When the capture time is due next.
     next_capture_time: Option<Instant>,
-    /// The bounds of the playout delay, if any were set, and when.
-    playout_delay: Option<(PlayoutDelay, Instant)>,
+    delay: AnnouncedDelay,
     recent_resends: RecentResends,
     reception: Reception,
     stats: SenderStats,
@@ -142,7 +142,7 @@ impl RtpSender {
             rtx_header: config.rtx().map(rtx_header),
             is_known: false,
             next_capture_time: None,
-            playout_delay: None,
+            delay: AnnouncedDelay::default(),
             recent_resends: RecentResends::default(),
             reception: Reception::default(),
             stats: SenderStats::default(),
@@ -185,7 +185,13 @@ impl RtpSender {
 
     /// Asks the viewer to keep to these bounds of the playout delay, if it supports the extension.
     pub fn set_playout_delay(&mut self, now: Instant, delay: PlayoutDelay) {
-        self.playout_delay = Some((delay, now));
+        self.delay.set(now, delay);
+    }
+
+    /// Asks the viewer to show frames as they arrive for a while after each move of the cursor that
+    /// is a leap ahead in time, if it supports the extension.
+    pub fn hurry_after_leaps(&mut self) {
+        self.delay.hurry_after_leaps();
     }
 
     /// Switches to another log with the same clock.
@@ -215,6 +221,9 @@ impl RtpSender {
             if is_opening && !self.is_opening() {
                 return Progress::Behind;
             }
+            if packet.first && self.cursor.is_new() {
+                self.note_move(packet.pts, wire.now);
+            }
             match self.send_packet(packet, budget.saturating_sub(sent), wire) {
                 Some(len) => sent += len,
                 None => return Progress::Behind,
@@ -222,6 +231,16 @@ impl RtpSender {
             if log.keyframe() == Some(number) {
                 self.cursor.keyframe_sent = Some(wire.now);
             }
+        }
+    }
+
+    /// Records that the frame at the cursor, with this presentation time, is the first after a
+    /// move.
+    fn note_move(&mut self, pts: MediaTime, now: Instant) {
+        if let (Some(newest), Some(sent)) = (self.cursor.newest(), self.reception.sent()) {
+            let clock = now.saturating_duration_since(sent);
+            self.delay
+                .note_move(now, pts.saturating_since(newest), clock);
         }
     }
 
@@ -267,15 +286,9 @@ impl RtpSender {
     fn prepare_header(&mut self, packet: &LoggedPacket, wire: &Wire<'_>) {
         let extensions = &self.config.extensions;
         let is_due = self.next_capture_time.is_none_or(|due| wire.now >= due);
-        let is_needed = |(delay, since): &(PlayoutDelay, Instant)| {
-            !self.is_known
-                || !delay.has_no_minimum()
-                || wire.now.saturating_duration_since(*since) < PLAYOUT_DELAY_TIME
-        };
-        let delay = self.playout_delay.filter(is_needed);
         let extras = Extras {
             announcement: !self.is_known,
-            playout_delay: delay.map(|(delay, _)| delay),
+            playout_delay: self.delay.bounds(wire.now, self.is_known),
             capture_time: is_due && extensions.abs_capture_time.is_some(),
         };
         if extras != self.extras {

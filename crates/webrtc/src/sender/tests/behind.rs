@@ -1,6 +1,7 @@
 //! Viewers that are behind the head of the log, on a slow path or not.
 
 use super::*;
+use crate::sdp::ExtensionId;
 
 #[test]
 fn viewer_that_is_behind_skips_to_the_newest_keyframe_without_a_sequence_gap() {
@@ -20,6 +21,37 @@ fn viewer_that_is_behind_skips_to_the_newest_keyframe_without_a_sequence_gap() {
     assert!(viewer.retransmit(1) > 0);
     assert_eq!(viewer.received().remove(0).payload[3], 4);
     assert!(viewer.retransmit(0) > 0, "also from before the skip");
+}
+
+#[test]
+fn frames_after_a_leap_ahead_are_to_be_shown_as_they_arrive() {
+    for (hurries, is_asked) in [(true, true), (false, false)] {
+        let extensions = StreamExtensions {
+            playout_delay: ExtensionId::new(6),
+            ..StreamExtensions::default()
+        };
+        let mut viewer = Harness::with_extensions(Some((6, 109)), 0, extensions);
+        if hurries {
+            viewer.sender.hurry_after_leaps();
+        }
+        viewer.frame(0, true);
+        viewer.send(usize::MAX);
+        // Three seconds of video within one and a half.
+        for mark in 1..90 {
+            viewer.frame(mark, false);
+        }
+        viewer.now += Duration::from_millis(1500);
+        viewer.frame(90, true);
+        viewer.received();
+        viewer.send(usize::MAX);
+        let packet = viewer.received().remove(0);
+        let carried = packet.extension.get(4..8);
+        assert_eq!(
+            carried == Some(&[6 << 4 | 2, 0, 0, 0]),
+            is_asked,
+            "{packet:?}"
+        );
+    }
 }
 
 #[test]
