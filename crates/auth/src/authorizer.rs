@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use subtle::ConstantTimeEq;
 
 use crate::access::{AccessRequest, Action, Denied, Grant};
+use crate::blocks::Blocks;
 use crate::config::{AuthConfig, Method};
 use crate::jwt::{Jwt, JwtError};
 use crate::keys::{self, KeyRule};
@@ -32,6 +33,7 @@ pub enum AuthError {
 pub struct Authorizer {
     rules: Arc<RwLock<Arc<Rules>>>,
     own_key: Arc<str>,
+    blocks: Blocks,
 }
 
 #[derive(Default)]
@@ -57,6 +59,7 @@ impl Authorizer {
         Self {
             rules: Arc::default(),
             own_key: format!("{:032x}", rand::random::<u128>()).into(),
+            blocks: Blocks::default(),
         }
     }
 
@@ -118,6 +121,11 @@ impl Authorizer {
         matches!(self.rules().of(action), Rule::Webhook(_))
     }
 
+    /// Returns the addresses and names that are blocked, whatever the rules.
+    pub fn blocks(&self) -> &Blocks {
+        &self.blocks
+    }
+
     /// Returns the key with which this process publishes to itself, whatever the rules. It is
     /// generated at each start, and never leaves the process.
     pub fn own_key(&self) -> &str {
@@ -134,6 +142,11 @@ impl Authorizer {
     /// # Errors
     /// The reason for the denial.
     pub async fn authorize(&self, request: &AccessRequest<'_>) -> Result<Grant, Denied> {
+        if self.blocks.refuse(request, clock()) {
+            return Err(Denied::Forbidden(
+                "an administrator has blocked this for a time",
+            ));
+        }
         let without_end = |()| Grant::default();
         match self.rules().of(request.action) {
             Rule::Open => Ok(Grant::default()),
@@ -179,6 +192,15 @@ impl Rule {
             }
         })
     }
+}
+
+/// The clock by which blocks end.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "blocks apply at the moment a client asks"
+)]
+fn clock() -> Instant {
+    Instant::now()
 }
 
 /// The wall clock, by which tokens expire.
@@ -248,6 +270,21 @@ mod tests {
         let own = asking(Action::Publish, &stream, &query);
         assert!(handle.authorize(&own).await.is_ok());
         assert!(handle.is_open(Action::Play) && !handle.is_open(Action::Publish));
+    }
+
+    #[tokio::test]
+    async fn blocked_publisher_is_denied_by_every_handle() {
+        let authorizer = Authorizer::open();
+        let handle = authorizer.clone();
+        let stream = name("live/test");
+        let target = crate::BlockTarget::Publisher(stream.clone());
+        let hour = std::time::Duration::from_secs(3600);
+        let block = authorizer.blocks().add(target, hour, clock()).unwrap();
+        let request = asking(Action::Publish, &stream, "");
+        let denied = handle.authorize(&request).await.unwrap_err();
+        assert!(denied.to_string().contains("blocked"), "{denied}");
+        authorizer.blocks().remove(block.id);
+        assert!(handle.authorize(&request).await.is_ok());
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@
 //! * [`access`]: [`AccessRequest`], and [`Denied`], the reason for a denial.
 //! * [`authorizer`]: [`Authorizer`], the rules in force, which can be replaced while the gateway
 //!   runs.
+//! * [`blocks`]: addresses and names that are blocked for a time.
 //! * `config`: the section `[auth]` of the configuration.
 //! * [`keys`]: keys in the configuration, by pattern of stream names.
 //! * [`jwt`]: JSON Web Tokens (RFC 7519), verified with keys from the configuration, a file or a
@@ -19,6 +20,7 @@
 
 pub mod access;
 pub mod authorizer;
+pub mod blocks;
 pub mod client;
 mod config;
 mod http_url;
@@ -32,5 +34,6 @@ pub mod webhook;
 
 pub use access::{AccessRequest, Action, Denied, Grant};
 pub use authorizer::{AuthError, Authorizer};
+pub use blocks::{Block, BlockError, BlockTarget, Blocks, MAX_BLOCKS};
 pub use config::{AuthConfig, Method};
 pub use http_url::{HttpUrl, HttpUrlError};

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::config::HubConfig;
 use crate::demand::{Demand, DemandError, Providers};
+use crate::journal::Journal;
 use crate::players::{Player, Players};
 use crate::renditions::Offers;
 use crate::stream::{Claim, Publisher, Reservation, Stream, Subscription};
@@ -47,6 +48,7 @@ pub(crate) struct HubState {
     transcoders: TranscoderCounters,
     viewers: Viewers,
     players: Arc<Players>,
+    journal: Journal,
     transcoder: Arc<TranscoderPresence>,
     maker: Maker,
 }
@@ -72,6 +74,7 @@ impl Hub {
                 providers: Providers::default(),
                 transcoders: TranscoderCounters::default(),
                 players: Arc::default(),
+                journal: Journal::default(),
                 transcoder: Arc::default(),
                 maker: Maker::default(),
             }),
@@ -229,6 +232,11 @@ impl Hub {
         &self.shared.players
     }
 
+    /// Returns the journal of the last events.
+    pub fn journal(&self) -> &Journal {
+        &self.shared.journal
+    }
+
     /// Lists a player that has a permit and starts playing a stream.
     pub fn list_player(
         &self,
@@ -246,9 +254,14 @@ impl Hub {
         self.shared.transcoders.stats()
     }
 
-    /// Counts a transcoder process as running until the returned value is dropped.
-    pub fn count_transcoder(&self) -> RunningTranscoder {
-        self.shared.transcoders.start()
+    /// Returns the id of the process that transcodes the stream `of`, if one runs.
+    pub fn transcoder_process(&self, of: &StreamName) -> Option<u32> {
+        self.shared.transcoders.process(of)
+    }
+
+    /// Counts a transcoder process of the stream `of`, with this id, as running until the returned value is dropped.
+    pub fn count_transcoder(&self, of: &StreamName, process: Option<u32>) -> RunningTranscoder {
+        self.shared.transcoders.start(of, process)
     }
 
     /// Counts a failure of a transcoder process, or to start one.
@@ -282,6 +295,11 @@ impl Hub {
 }
 
 impl HubState {
+    /// Returns the journal of the last events.
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
     /// Removes a stream that has no publisher, no subscriber and no reservation.
     pub(crate) fn remove_if_idle(&self, name: &StreamName) {
         self.streams.remove_if(name, |_, stream| stream.is_idle());

@@ -21,6 +21,8 @@
 //! * `config`: the sections of the configuration.
 //! * [`cache`]: the GOP cache.
 //! * [`event_limit`]: [`EventLimit`], a limit for log lines that a client can cause.
+//! * [`advice`]: advice to publishers; `encoder`: how their programs name the settings.
+//! * [`journal`]: the last events, for operators.
 //! * [`meter`]: measured stats of a publisher.
 //! * [`viewers`]: the count of viewers and its limits.
 //! * `watchable`: selects the transcode for viewers that cannot decode a stream as published.
@@ -28,12 +30,15 @@
 //! * [`timeline`]: one continuous clock for a stream, whatever its publishers send.
 
 mod adapt;
+pub mod advice;
 mod audio;
 pub mod cache;
 mod config;
 pub mod demand;
+mod encoder;
 pub mod event_limit;
 pub mod hub;
+pub mod journal;
 pub mod meter;
 pub mod players;
 pub mod policy;
@@ -51,6 +56,7 @@ pub use config::{HubConfig, StreamRule, StreamsConfig};
 pub use demand::{Demand, DemandError};
 pub use event_limit::EventLimit;
 pub use hub::{Hub, PublishError};
+pub use journal::{Journal, JournalEntry, JournalKind};
 pub use meter::{Gop, PublisherStats};
 pub use players::{Player, PlayerId, PlayerInfo, PlayerStats, Players};
 pub use policy::{BFrameAdvice, BFramePolicy, Refusal, SeiPolicy, VuiPolicy};

@@ -5,6 +5,8 @@ use std::fmt;
 use distributary_media::BFrames;
 use serde::{Deserialize, Serialize};
 
+use crate::encoder::Encoder;
+
 /// The policy for a stream with B-frames, which decoders of WebRTC receivers treat as errors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -76,9 +78,6 @@ pub struct BFrameAdvice;
 
 impl fmt::Display for BFrameAdvice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "set the encoder to none (OBS: tune \"zerolatency\", or x264 option \"bframes=0\"; \
-             ffmpeg: -bf 0)",
-        )
+        f.write_str(Encoder::Other.without_b_frames())
     }
 }

@@ -1,7 +1,9 @@
 //! Counters of the transcoder processes.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use distributary_names::StreamName;
 
 /// Counters of the transcoder processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,16 +23,27 @@ pub(crate) struct TranscoderCounters(Arc<Counters>);
 
 #[derive(Debug, Default)]
 struct Counters {
-    running: AtomicUsize,
+    /// The numbers of the running processes, the streams that they transcode, and their ids.
+    running: Mutex<Vec<(u64, StreamName, Option<u32>)>>,
     started: AtomicU64,
     failed: AtomicU64,
 }
 
 impl TranscoderCounters {
-    pub(crate) fn start(&self) -> RunningTranscoder {
-        self.0.started.fetch_add(1, Ordering::Relaxed);
-        self.0.running.fetch_add(1, Ordering::Relaxed);
-        RunningTranscoder(Arc::clone(&self.0))
+    pub(crate) fn start(&self, of: &StreamName, process: Option<u32>) -> RunningTranscoder {
+        let number = self.0.started.fetch_add(1, Ordering::Relaxed);
+        self.0.running().push((number, of.clone(), process));
+        RunningTranscoder {
+            counters: Arc::clone(&self.0),
+            number,
+        }
+    }
+
+    /// Returns the id of the newest process that transcodes the stream `of`.
+    pub(crate) fn process(&self, of: &StreamName) -> Option<u32> {
+        let running = self.0.running();
+        let mut newest = running.iter().rev();
+        newest.find(|(_, stream, _)| stream == of)?.2
     }
 
     pub(crate) fn note_failure(&self) {
@@ -39,7 +52,7 @@ impl TranscoderCounters {
 
     pub(crate) fn stats(&self) -> TranscoderStats {
         TranscoderStats {
-            running: self.0.running.load(Ordering::Relaxed),
+            running: self.0.running().len(),
             started: self.0.started.load(Ordering::Relaxed),
             failed: self.0.failed.load(Ordering::Relaxed),
         }
@@ -48,11 +61,21 @@ impl TranscoderCounters {
 
 /// Counts one running transcoder process until it is dropped.
 #[derive(Debug)]
-pub struct RunningTranscoder(Arc<Counters>);
+pub struct RunningTranscoder {
+    counters: Arc<Counters>,
+    number: u64,
+}
 
 impl Drop for RunningTranscoder {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        let mut running = self.counters.running();
+        running.retain(|(number, ..)| *number != self.number);
+    }
+}
+
+impl Counters {
+    fn running(&self) -> MutexGuard<'_, Vec<(u64, StreamName, Option<u32>)>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -63,9 +86,13 @@ mod tests {
     #[test]
     fn transcoder_is_counted_while_it_runs() {
         let counters = TranscoderCounters::default();
-        let first = counters.start();
-        let _second = counters.start();
+        let name = |name| StreamName::parse(name).unwrap();
+        let first = counters.start(&name("live/a"), Some(7));
+        let _second = counters.start(&name("live/b"), Some(8));
+        assert_eq!(counters.process(&name("live/a")), Some(7));
         drop(first);
+        assert_eq!(counters.process(&name("live/a")), None);
+        assert_eq!(counters.process(&name("live/b")), Some(8));
         counters.note_failure();
         let expected = TranscoderStats {
             running: 1,

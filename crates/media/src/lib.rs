@@ -14,6 +14,7 @@
 //! * [`h265`], [`av1`], [`vp9`]: the same for other codecs.
 //! * [`aac`]: the configuration of AAC; `adts`: ADTS framing.
 //! * [`audio`]: [`OpusTranscoder`], which transcodes AAC to Opus.
+//! * [`codec_string`]: names of codecs for browsers.
 //! * [`bits`]: the bit reader of all parsers.
 
 pub mod aac;
@@ -22,6 +23,7 @@ pub mod audio;
 pub mod av1;
 pub mod b_frames;
 pub mod bits;
+pub mod codec_string;
 pub mod data;
 pub mod flv;
 pub mod frame;

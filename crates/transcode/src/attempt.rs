@@ -192,7 +192,7 @@ impl Attempt {
             command: config.command.clone(),
             source,
         })?;
-        let counted = hub.count_transcoder();
+        let counted = hub.count_transcoder(source.stream().name(), encoder.id());
         tracing::info!(
             codec = %track.codec,
             size = %format_args!("{}x{}", track.width, track.height),

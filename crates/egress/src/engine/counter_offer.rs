@@ -34,7 +34,7 @@ pub(super) fn offer(
     now: Instant,
 ) -> Result<CounterOffer, OpenError> {
     let id = SessionId::random();
-    let context = new_context(shared, &id, stream, options)?;
+    let context = new_context(shared, &id, stream, &options)?;
     let span = context.span.clone();
     let to = OfferedTo::Viewer(context);
     let offered = make(shared, (id, stream), options, to, (now, OFFER_LIFETIME))?;
@@ -105,7 +105,7 @@ pub(super) fn accept(
         OfferedTo::Viewer(context) => context,
         OfferedTo::Page { .. } => {
             shared.prepared.note_answered();
-            new_context(shared, id, offer.reservation.stream().name(), options)?
+            new_context(shared, id, offer.reservation.stream().name(), &options)?
         }
     };
     let agreed = AgreedSession {
@@ -113,7 +113,7 @@ pub(super) fn accept(
         local: offer.local,
         identity: offer.identity,
         negotiated,
-        options,
+        options: options.clone(),
         reservation: offer.reservation,
         context,
     };

@@ -50,7 +50,7 @@ pub(super) fn enter(
         id,
         stream: reservation.stream().name().clone(),
         dtls: identity.dtls(DtlsRole::of_answer(negotiated.setup), &options),
-        peer: peer_config(shared, negotiated, options, local.ice, cname),
+        peer: peer_config(shared, negotiated, &options, local.ice, cname),
         restarted: None,
         b_frames: options.b_frames,
         created: now,
@@ -68,22 +68,22 @@ pub(super) fn new_context(
     shared: &EngineState,
     id: &SessionId,
     stream: &StreamName,
-    options: ViewerOptions,
+    options: &ViewerOptions,
 ) -> Result<SessionContext, OpenError> {
     let permit = shared.hub.viewers().admit(stream, options.counts_as)?;
     // The session may move from the stream to its rendition and back.
     Ok(SessionContext::new(
         id,
         &stream.published(),
-        options.address,
-        (options.counts_as, permit),
+        options,
+        permit,
     ))
 }
 
 fn peer_config(
     shared: &EngineState,
     negotiated: Negotiated,
-    options: ViewerOptions,
+    options: &ViewerOptions,
     ice: Credentials,
     cname: Arc<str>,
 ) -> PeerConfig {

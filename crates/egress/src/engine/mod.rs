@@ -34,7 +34,7 @@ pub use restart::{IcePatch, PatchError, RestartedIce};
 
 pub use crate::engine_config::EngineConfig;
 pub use crate::error::{AcceptError, OpenError, PrepareError};
-pub use crate::session::ViewerOptions;
+pub use crate::session::{ViewerClient, ViewerOptions};
 pub use crate::state::{
     CERTIFICATE_LIFETIME, EngineFailure, IdentityError, JoinHistogram, JoinStep, LatencyStats,
     OFFER_LIFETIME, PREPARED_LIFETIME, PreparedStats, SessionInfo, SessionStats,

@@ -92,7 +92,7 @@ pub(crate) fn open(
         .chain(not_bundled.cloned().map(MissingMedia::NotBundled))
         .collect();
     let etag = local.ice.ufrag().to_owned();
-    let mut context = new_context(shared, &id, stream, options)?;
+    let mut context = new_context(shared, &id, stream, &options)?;
     if negotiated.video.is_none()
         && let Some(track) = &stats.video
     {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use distributary_hub::ViewerPermit;
 use distributary_media::VideoCodec;
@@ -9,6 +10,7 @@ use distributary_names::StreamName;
 use tracing::Span;
 
 use super::id::SessionId;
+use super::options::{ViewerClient, ViewerOptions};
 
 /// State that moves along with a session: from a counter-offer to the registry and to a shard. It
 /// is dropped when the session ends, wherever it is by then.
@@ -16,6 +18,10 @@ pub(crate) struct SessionContext {
     /// Names the viewer in each line of the log. Events name it as their parent and nothing enters
     /// it, so it costs nothing per packet.
     pub(crate) span: Span,
+    /// The address of the viewer.
+    pub(crate) address: Option<IpAddr>,
+    /// The browser and the page of the viewer.
+    pub(crate) client: Option<Arc<ViewerClient>>,
     /// The address or network that the limits count the session against.
     pub(crate) counts_as: Option<IpAddr>,
     /// Video codecs that the player can decode, if it gets audio alone because it cannot decode the
@@ -29,9 +35,10 @@ impl SessionContext {
     pub(crate) fn new(
         id: &SessionId,
         stream: &StreamName,
-        address: Option<IpAddr>,
-        (counts_as, permit): (Option<IpAddr>, ViewerPermit),
+        options: &ViewerOptions,
+        permit: ViewerPermit,
     ) -> Self {
+        let address = options.address;
         // Of the highest level, so that events of all levels name the viewer.
         let span = tracing::error_span!(
             "viewer",
@@ -41,7 +48,9 @@ impl SessionContext {
         );
         Self {
             span,
-            counts_as,
+            address,
+            client: options.client.clone(),
+            counts_as: options.counts_as,
             awaits: Vec::new(),
             _permit: permit,
         }

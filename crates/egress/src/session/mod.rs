@@ -10,7 +10,7 @@ mod watch;
 
 pub(crate) use context::SessionContext;
 pub use id::{InvalidSessionId, SessionId, ShortId};
-pub use options::ViewerOptions;
+pub use options::{ViewerClient, ViewerOptions};
 pub use pending::CONNECT_TIMEOUT;
 pub(crate) use pending::PendingSession;
 pub(crate) use registry::{

@@ -1,12 +1,22 @@
 //! Properties of a viewer besides its offer.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use distributary_hub::BFrameChoice;
 
+/// The browser and the page of a viewer, for display.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ViewerClient {
+    /// The name of its browser or program.
+    pub browser: Option<String>,
+    /// The page with the player.
+    pub page: Option<String>,
+}
+
 /// Properties of a viewer besides its offer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ViewerOptions {
     /// True if its decoder can be made to reorder frames (see [`distributary_webrtc::reorder`]).
     /// Other viewers are sent only the keyframes of a stream with B-frames that other frames refer
@@ -18,8 +28,10 @@ pub struct ViewerOptions {
     /// Source of the decision what to send of a stream with B-frames. If the policy decides, the
     /// viewer gets the rendition, also when that starts only later.
     pub b_frames: BFrameChoice,
-    /// Its address, for the log.
+    /// Its address, for the log and the API.
     pub address: Option<IpAddr>,
+    /// Its browser and page, for the API.
+    pub client: Option<Arc<ViewerClient>>,
     /// The address or network that the limit per address counts the session against; `None`: not
     /// counted.
     pub counts_as: Option<IpAddr>,

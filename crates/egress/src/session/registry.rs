@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use distributary_names::StreamName;
 use tokio::sync::watch;
-use tracing::Span;
 
+use super::context::SessionContext;
 use super::ended::Ended;
 use super::id::SessionId;
 use super::pending::{CONNECT_TIMEOUT, PendingSession};
@@ -114,8 +114,9 @@ pub(crate) enum Closing {
 
 /// A session that has timed out.
 pub(crate) struct Expired {
-    /// Names its viewer in the log.
-    pub(crate) span: Span,
+    /// The stream that it asked for.
+    pub(crate) stream: StreamName,
+    pub(crate) context: SessionContext,
     /// Its viewer came, and its handshake could not begin.
     pub(crate) was_heard: bool,
 }
@@ -344,8 +345,9 @@ impl Registry {
             .into_iter()
             .filter_map(|session| match session.owner {
                 Owner::Waiting(pending) => Some(Expired {
-                    span: pending.context.span.clone(),
+                    stream: session.stream,
                     was_heard: pending.was_heard,
+                    context: pending.context,
                 }),
                 Owner::Shard(_) => None,
             });

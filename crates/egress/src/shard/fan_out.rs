@@ -369,6 +369,11 @@ impl<O: Outlet> FanOut<O> {
         self.streams.unwatch(viewer.stream, key);
         self.shared.registry.remove(&viewer.id);
         self.shared.stats.remove(&viewer.id);
+        let has_left = matches!(reason, CloseReason::Left | CloseReason::Local);
+        if viewer.is_joining() && !has_left {
+            self.shared
+                .note_failed_join(&viewer.stats.stream(), &viewer.context, reason, now);
+        }
         let (video, audio) = viewer.peer.sender_stats();
         tracing::info!(
             parent: &viewer.context.span,

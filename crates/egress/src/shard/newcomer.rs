@@ -72,7 +72,7 @@ pub(super) fn viewer(
         join: Some(JoinProgress::begin(&shared.joins, created, now)),
         is_listed: false,
         armed: None,
-        stats: shared.stats.enter(id, name, shard, created),
+        stats: shared.stats.enter(id, name, shard, created, &context),
         context,
     })
 }

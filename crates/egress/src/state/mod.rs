@@ -9,16 +9,18 @@ mod latency;
 mod prepared;
 mod stats;
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
-use distributary_hub::Hub;
+use distributary_hub::{Hub, JournalKind};
+use distributary_names::StreamName;
 use distributary_webrtc::rtcp::ntp::WallClock;
 use tokio::sync::mpsc;
 
 use crate::command::Command;
 use crate::engine_config::EngineConfig;
-use crate::session::{Expired, Registry};
+use crate::session::{Expired, Registry, SessionContext};
 
 pub use counter_offers::OFFER_LIFETIME;
 pub(crate) use counter_offers::{CounterOffers, OfferedTo, PendingOffer};
@@ -98,18 +100,37 @@ impl EngineState {
         self.fan_out.rotate_when_due(now);
         let unanswered = self.counter_offers.expire(now);
         self.prepared.note_expired(unanswered as u64);
-        for Expired { span, was_heard } in self.registry.expire(now) {
-            if was_heard {
-                tracing::info!(
-                    parent: &span,
-                    "the viewer came, but its DTLS handshake could not begin: too many others were incomplete"
-                );
+        for Expired {
+            stream,
+            context,
+            was_heard,
+        } in self.registry.expire(now)
+        {
+            let reason = if was_heard {
+                "the viewer came, but its DTLS handshake could not begin: too many others were incomplete"
             } else {
-                tracing::info!(
-                    parent: &span,
-                    "the viewer never came: no valid ICE check of it reached the UDP port"
-                );
-            }
+                "the viewer never came: no valid ICE check of it reached the UDP port"
+            };
+            tracing::info!(parent: &context.span, "{reason}");
+            self.note_failed_join(&stream, &context, &reason, now);
         }
+    }
+
+    /// Records in the journal that a viewer got an answer and did not connect.
+    pub(crate) fn note_failed_join(
+        &self,
+        stream: &StreamName,
+        context: &SessionContext,
+        reason: &dyn Display,
+        now: Instant,
+    ) {
+        let (journal, stream) = (self.hub.journal(), stream.published());
+        journal.record(
+            JournalKind::JoinFailed,
+            Some(&stream),
+            context.address,
+            reason,
+            now,
+        );
     }
 }

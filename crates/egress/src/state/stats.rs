@@ -1,12 +1,13 @@
 //! Stats of the sessions, written by the shards and read by the API.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use distributary_names::StreamName;
 
-use crate::session::{SessionId, ShortId};
+use crate::session::{SessionContext, SessionId, ShortId, ViewerClient};
 use distributary_webrtc::ice::CandidatePair;
 use distributary_webrtc::peer::PeerStats;
 use distributary_webrtc::sender::SenderStats;
@@ -21,6 +22,10 @@ pub struct SessionInfo {
     pub stream: StreamName,
     /// When the offer was answered.
     pub since: Instant,
+    /// The address that asked for the session; media may go to another.
+    pub asked_from: Option<IpAddr>,
+    /// The viewer's browser and page.
+    pub client: Option<Arc<ViewerClient>>,
     /// Counters and gauges of the session.
     pub stats: SessionStats,
 }
@@ -53,6 +58,8 @@ pub(crate) struct SessionStatsTable(Mutex<HashMap<SessionId, Arc<SessionStatsCel
 pub(crate) struct SessionStatsCell {
     shard: usize,
     since: Instant,
+    asked_from: Option<IpAddr>,
+    client: Option<Arc<ViewerClient>>,
     current: Mutex<Current>,
 }
 
@@ -72,10 +79,13 @@ impl SessionStatsTable {
         stream: StreamName,
         shard: usize,
         since: Instant,
+        context: &SessionContext,
     ) -> Arc<SessionStatsCell> {
         let cell = Arc::new(SessionStatsCell {
             shard,
             since,
+            asked_from: context.address,
+            client: context.client.clone(),
             current: Mutex::new(Current {
                 stream,
                 stats: SessionStats::default(),
@@ -128,6 +138,8 @@ impl SessionStatsTable {
                     id: id.short(),
                     stream: current.stream.clone(),
                     since: cell.since,
+                    asked_from: cell.asked_from,
+                    client: cell.client.clone(),
                     stats: current.stats,
                 })
             })
@@ -151,6 +163,11 @@ impl SessionStatsCell {
             stats.bitrate = u64::try_from(u128::from(octets) * 8000 / millis).unwrap_or(u64::MAX);
         }
         current.stats = stats;
+    }
+
+    /// Returns the stream that the session watches.
+    pub(crate) fn stream(&self) -> StreamName {
+        self.lock().stream.clone()
     }
 
     /// Records that the session now watches `stream`: the stream itself or its rendition.
@@ -198,6 +215,8 @@ impl SessionStats {
 )]
 mod tests {
     use super::*;
+    use crate::session::ViewerOptions;
+    use distributary_hub::{Hub, HubConfig};
     use distributary_names::RenditionId;
 
     #[test]
@@ -207,8 +226,21 @@ mod tests {
         let name = |name: &str| StreamName::parse(name).unwrap();
         let (first, second) = (SessionId::random(), SessionId::random());
         let later = now + Duration::from_secs(1);
-        table.enter(second, name("live/b"), 2, later);
-        let cell = table.enter(first, name("live/a").rendition(&RenditionId::H264), 0, now);
+        let hub = Hub::new(HubConfig::default());
+        let permit = hub.viewers().admit(&name("live/a"), None).unwrap();
+        let options = ViewerOptions {
+            address: Some([192, 0, 2, 7].into()),
+            ..ViewerOptions::default()
+        };
+        let context = SessionContext::new(&first, &name("live/a"), &options, permit);
+        table.enter(second, name("live/b"), 2, later, &context);
+        let cell = table.enter(
+            first,
+            name("live/a").rendition(&RenditionId::H264),
+            0,
+            now,
+            &context,
+        );
         let sent = |octets| SessionStats {
             is_connected: true,
             video: SenderStats {
@@ -222,6 +254,7 @@ mod tests {
         let all = table.list(None);
         assert_eq!(all.len(), 2);
         assert_eq!(all[0].id, first.short());
+        assert_eq!(all[0].asked_from, options.address);
         let of_a = table.list(Some(&name("live/a")));
         assert!(of_a.len() == 1 && of_a[0].stats.is_connected);
         assert_eq!(of_a[0].stats.bitrate, 400_000);

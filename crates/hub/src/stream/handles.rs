@@ -1,5 +1,7 @@
 //! The handles of a stream's publishers and subscribers.
 
+use std::fmt::Display;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,6 +9,7 @@ use distributary_media::{AudioTrack, Frame, TimedData, VideoTrack};
 
 use super::{Claim, Dismissal, MissingAudio, MissingVideo, PublisherInfo, State, Stream};
 use crate::hub::HubState;
+use crate::journal::JournalKind;
 use crate::policy::Refusal;
 use crate::renditions::RenditionOrigin;
 
@@ -51,6 +54,27 @@ impl Publisher {
     /// dropped.
     pub fn finish(&mut self) {
         self.has_finished = true;
+    }
+
+    /// Records in the journal that this publisher, at the address `address`, begins at `now`.
+    pub fn note_begin(&self, address: Option<IpAddr>, now: Instant) {
+        self.record(JournalKind::Published, address, &"", now);
+    }
+
+    /// Records in the journal that this publisher ends at `now`, and why.
+    pub fn note_end(&self, reason: &dyn Display, now: Instant) {
+        self.record(JournalKind::Ended, None, reason, now);
+    }
+
+    fn record(
+        &self,
+        kind: JournalKind,
+        address: Option<IpAddr>,
+        detail: &dyn Display,
+        now: Instant,
+    ) {
+        let name = Some(self.stream.name());
+        self.hub.journal().record(kind, name, address, detail, now);
     }
 
     /// Completes when this publisher is dismissed. After another has taken the stream over, nothing

@@ -2,10 +2,12 @@
 //!
 //! * [`ServerConnection`]: the task of the connection, which drives its session.
 //! * `publish`, `play`: requests to publish and play. `published`: a published stream.
+//! * `counsel`: advice to publishers.
 //! * `requester`: asks for permission on behalf of the client.
 //! * `socket`: a socket that is read and written concurrently.
 //! * `end`: the reasons for the end.
 
+mod counsel;
 mod end;
 mod play;
 mod publish;
@@ -223,10 +225,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
             SessionEvent::PublishRequested(request) => self.decide(request).await?,
             SessionEvent::NameRefused(error) => {
                 warn!(%error, "request refused: not a stream name");
+                self.note_refusal(None, &error);
                 self.end_if_unused(End::Refused)?;
             }
             SessionEvent::SwfRefused(reason) => {
                 warn!(%reason, "request refused: SWF verification failed");
+                self.note_refusal(None, &reason);
                 self.end_if_unused(End::Refused)?;
             }
             SessionEvent::PublishEnded { stream_id, reason } => {
@@ -242,11 +246,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
                 }
             }
             SessionEvent::Media { stream_id, message } => {
-                if let Some(published) = self.published.get_mut(&stream_id)
-                    && let Err(refusal) = published.handle(message, now)
-                {
+                let Some(published) = self.published.get_mut(&stream_id) else {
+                    return Ok(());
+                };
+                if let Err(refusal) = published.handle(message, now) {
                     let description = refusal.to_string();
                     self.end_publish(stream_id, &description, End::Unfit(refusal))?;
+                } else if let Some(advice) = published.advice(now) {
+                    self.session.advise(stream_id, &advice);
                 }
             }
         }

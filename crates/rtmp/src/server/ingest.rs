@@ -69,6 +69,7 @@ impl Ingest {
     pub(crate) fn new(publisher: Publisher, address: Option<SocketAddr>, now: Instant) -> Self {
         let description = Description::new(address);
         publisher.set_info(description.info().clone());
+        publisher.note_begin(address.map(|address| address.ip()), now);
         Self {
             publisher,
             demuxer: FlvDemuxer::live(),
@@ -205,6 +206,7 @@ impl Ingest {
             unusable_tags = self.complaints.dropped(),
             "publishing ended"
         );
+        self.publisher.note_end(reason, crate::clock::now());
     }
 
     fn feed(

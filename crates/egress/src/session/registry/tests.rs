@@ -4,7 +4,7 @@ use std::sync::{Barrier, LazyLock};
 use std::thread;
 use std::time::SystemTime;
 
-use crate::session::SessionContext;
+use crate::session::{SessionContext, ViewerOptions};
 use distributary_hub::{BFrameChoice, Hub, HubConfig};
 use distributary_webrtc::certificate::{Certificate, Fingerprint, HashAlgorithm};
 use distributary_webrtc::dtls::{DtlsContext, DtlsRole};
@@ -43,7 +43,7 @@ fn waiting(id: SessionId, ufrag: &str) -> PendingSession {
         dtls: DTLS.clone(),
         created: origin(),
         was_heard: false,
-        context: SessionContext::new(&id, &name, None, (None, permit)),
+        context: SessionContext::new(&id, &name, &ViewerOptions::default(), permit),
         stream: name,
     }
 }

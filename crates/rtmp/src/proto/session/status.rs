@@ -12,6 +12,11 @@ pub(super) fn error(code: &str, description: &str) -> Value {
     info("error", code, description)
 }
 
+/// Returns advice to a publisher, whose stream goes on.
+pub(super) fn advice(description: &str) -> Value {
+    info("warning", "NetStream.Publish.Advice", description)
+}
+
 /// Returns the information that publishing may begin.
 pub(super) fn publish_start() -> Value {
     status("NetStream.Publish.Start", "The stream is published.")

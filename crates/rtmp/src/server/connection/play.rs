@@ -42,6 +42,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
             }
             Err((code, description)) => {
                 warn!(reason = description, "player refused");
+                self.note_refusal(Some(&target.name), &description);
                 self.session.reject_play(code, &description);
                 self.end_if_unused(End::Refused)
             }

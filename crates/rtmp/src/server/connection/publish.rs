@@ -1,10 +1,11 @@
 //! Publishing of streams over a connection.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Instant;
 
 use distributary_auth::Action;
-use distributary_hub::{Dismissal, PublishError, Publisher};
+use distributary_hub::{Dismissal, JournalKind, PublishError, Publisher};
 use distributary_names::StreamName;
 use distributary_net::{Full, Permit, limited};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -12,6 +13,7 @@ use tokio::sync::oneshot;
 use tracing::{Span, error_span, info, warn};
 
 use super::ServerConnection;
+use super::counsel::Counsel;
 use super::end::End;
 use super::published::{Dismissed, Published};
 use super::requester::Requester;
@@ -46,6 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
             ip: self.peer.ip(),
             query: target.query,
         };
+        let name = target.name.clone();
         let requester = self.requester();
         let last_received = self.last_received.clone();
         let grant = async {
@@ -69,6 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
             Err((code, reason)) => {
                 let _entered = span.enter();
                 warn!(reason, "publisher refused");
+                self.note_refusal(Some(&name), &reason);
                 self.session.reject_publish(code, &reason);
                 self.end_if_unused(End::Refused)
             }
@@ -112,6 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
                 .map(|limit| now + limit),
             span,
             holder: grant.holder,
+            counsel: Counsel::new(now),
         }
     }
 
@@ -154,6 +159,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
             published.end(&end);
         }
         Ok(())
+    }
+
+    /// Records in the journal that the client was refused.
+    pub(super) fn note_refusal(&self, stream: Option<&StreamName>, reason: &dyn Display) {
+        let journal = self.context.hub.journal();
+        let address = Some(self.peer.ip());
+        journal.record(JournalKind::Refused, stream, address, reason, now());
     }
 
     pub(super) fn requester(&self) -> Requester {

@@ -7,6 +7,7 @@ use distributary_hub::Refusal;
 use tokio::task::JoinHandle;
 use tracing::Span;
 
+use super::counsel::Counsel;
 use super::end::End;
 use crate::proto::session::MediaMessage;
 use crate::server::holders::HolderEntry;
@@ -21,6 +22,7 @@ pub(super) struct Published {
     pub(super) span: Span,
     pub(super) watcher: JoinHandle<()>,
     pub(super) holder: HolderEntry,
+    pub(super) counsel: Counsel,
 }
 
 /// A dismissed stream.
@@ -54,6 +56,11 @@ impl Published {
             self.first_frame = None;
         }
         Ok(())
+    }
+
+    /// Returns advice for the publisher that is new.
+    pub(super) fn advice(&mut self, now: Instant) -> Option<String> {
+        self.counsel.next(self.ingest.stream(), now)
     }
 
     /// Returns the earliest deadline.

@@ -53,6 +53,19 @@ fn media_of_an_accepted_publisher_arrives_in_order() {
 }
 
 #[test]
+fn advice_is_a_warning_and_the_stream_goes_on() {
+    let mut pair = Pair::publishing();
+    pair.server.advise(1, "set bframes=0");
+    pair.server.advise(2, "nothing is published here");
+    let said = pair.exchange();
+    assert_eq!(codes(&said), ["NetStream.Publish.Advice"]);
+    assert!(format!("{said:?}").contains("set bframes=0"));
+    pair.send(40, 1, &Message::Audio(Bytes::from_static(&[0xAF, 1])));
+    pair.exchange();
+    assert_eq!(pair.events().len(), 1);
+}
+
+#[test]
 fn timestamps_continue_after_32_bits() {
     let mut pair = Pair::publishing();
     for timestamp in [0xFFFF_FFF0, 5] {

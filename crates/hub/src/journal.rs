@@ -1,0 +1,256 @@
+//! The last events of the gateway, for operators.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use distributary_names::StreamName;
+
+/// Maximum number of entries.
+const MAX_ENTRIES: usize = 200;
+
+/// Maximum number of entries that clients without permission can cause, so that they cannot push
+/// out all others.
+const MAX_UNTRUSTED: usize = MAX_ENTRIES / 2;
+
+/// Maximum length of a detail in bytes; the rest is dropped. With a name of 255 bytes, an entry has
+/// less than 700 bytes, and all entries less than 140 kB.
+const MAX_DETAIL: usize = 300;
+
+/// The kind of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JournalKind {
+    /// A publisher began.
+    Published,
+    /// A publisher left, or was ended.
+    Ended,
+    /// A publisher or a viewer was refused.
+    Refused,
+    /// A viewer got an answer, and its connection was not established.
+    JoinFailed,
+    /// The encoder of a stream should be changed.
+    Advice,
+}
+
+impl JournalKind {
+    /// Returns its name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Ended => "ended",
+            Self::Refused => "refused",
+            Self::JoinFailed => "join_failed",
+            Self::Advice => "advice",
+        }
+    }
+
+    /// Returns whether clients without permission can cause it.
+    fn is_untrusted(self) -> bool {
+        matches!(self, Self::Refused | Self::JoinFailed)
+    }
+
+    /// Returns whether equal events are one entry with a count: those that clients repeat.
+    fn is_counted(self) -> bool {
+        self.is_untrusted() || self == Self::Advice
+    }
+}
+
+/// One entry of the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalEntry {
+    /// Its number. Later entries have higher numbers.
+    pub number: u64,
+    /// Time of the event; of the last one if there were several.
+    pub at: Instant,
+    /// The kind of event.
+    pub kind: JournalKind,
+    /// The stream; `None` if the client named none.
+    pub stream: Option<StreamName>,
+    /// The client's address, if it is known.
+    pub address: Option<IpAddr>,
+    /// The reason, or the advice; may be empty.
+    pub detail: Arc<str>,
+    /// Number of equal events.
+    pub count: u64,
+}
+
+/// The last events of the gateway. A clone is a handle to the same journal.
+///
+/// Bounded by [`MAX_ENTRIES`] and [`MAX_DETAIL`]. It is not written to disk.
+#[derive(Clone, Debug, Default)]
+pub struct Journal(Arc<Mutex<Entries>>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    /// The oldest first.
+    entries: VecDeque<JournalEntry>,
+    last_number: u64,
+}
+
+impl Journal {
+    /// Adds an event that happened at `now`.
+    pub fn record(
+        &self,
+        kind: JournalKind,
+        stream: Option<&StreamName>,
+        address: Option<IpAddr>,
+        detail: &dyn fmt::Display,
+        now: Instant,
+    ) {
+        let entry = JournalEntry {
+            number: 0,
+            at: now,
+            kind,
+            stream: stream.cloned(),
+            address: address.map(|address| address.to_canonical()),
+            detail: shortened(detail.to_string()),
+            count: 1,
+        };
+        self.lock().push(entry);
+    }
+
+    /// Returns the entries with numbers above `number`, the oldest first.
+    pub fn since(&self, number: u64) -> Vec<JournalEntry> {
+        let entries = self.lock();
+        let begin = entries
+            .entries
+            .partition_point(|entry| entry.number <= number);
+        entries.entries.range(begin..).cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    fn push(&mut self, mut entry: JournalEntry) {
+        if entry.kind.is_counted()
+            && let Some(at) = self.entries.iter().position(|old| old.is_like(&entry))
+            && let Some(old) = self.entries.remove(at)
+        {
+            entry.count += old.count;
+        }
+        if self.entries.len() >= MAX_ENTRIES {
+            self.entries.pop_front();
+        }
+        if entry.kind.is_untrusted() {
+            self.make_room_for_untrusted();
+        }
+        self.last_number += 1;
+        entry.number = self.last_number;
+        self.entries.push_back(entry);
+    }
+
+    fn make_room_for_untrusted(&mut self) {
+        let of_clients = |entry: &&JournalEntry| entry.kind.is_untrusted();
+        if self.entries.iter().filter(of_clients).count() < MAX_UNTRUSTED {
+            return;
+        }
+        let oldest = self.entries.iter().position(|entry| of_clients(&entry));
+        if let Some(oldest) = oldest {
+            self.entries.remove(oldest);
+        }
+    }
+}
+
+impl JournalEntry {
+    /// Returns whether another entry reports the same, at another time.
+    fn is_like(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && self.stream == other.stream
+            && self.address == other.address
+            && self.detail == other.detail
+    }
+}
+
+/// Cuts a text to [`MAX_DETAIL`] bytes.
+fn shortened(mut text: String) -> Arc<str> {
+    let mut end = text.len().min(MAX_DETAIL);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text.into()
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> StreamName {
+        StreamName::parse(text).unwrap()
+    }
+
+    #[test]
+    fn later_entries_are_returned_in_order() {
+        let (journal, now) = (Journal::default(), Instant::now());
+        let stream = name("live/a");
+        journal.record(JournalKind::Published, Some(&stream), None, &"", now);
+        let seen = journal.since(0)[0].number;
+        journal.record(JournalKind::Ended, Some(&stream), None, &"stopped", now);
+        let later = journal.since(seen);
+        assert_eq!((later.len(), later[0].kind), (1, JournalKind::Ended));
+        assert_eq!(&*later[0].detail, "stopped");
+        assert!(journal.since(later[0].number).is_empty());
+    }
+
+    #[test]
+    fn refused_clients_cannot_push_out_other_entries() {
+        let (journal, now) = (Journal::default(), Instant::now());
+        journal.record(
+            JournalKind::Published,
+            Some(&name("live/a")),
+            None,
+            &"",
+            now,
+        );
+        for n in 0..10_000 {
+            let stream = name(&format!("live/{n}"));
+            journal.record(JournalKind::Refused, Some(&stream), None, &"no", now);
+        }
+        let entries = journal.since(0);
+        assert_eq!(entries.len(), 1 + MAX_UNTRUSTED);
+        assert_eq!(entries[0].kind, JournalKind::Published);
+        assert_eq!(entries.last().unwrap().stream, Some(name("live/9999")));
+        for n in 0..1000 {
+            let stream = name(&format!("live/{n}"));
+            journal.record(JournalKind::Published, Some(&stream), None, &"", now);
+        }
+        assert_eq!(journal.since(0).len(), MAX_ENTRIES);
+    }
+
+    #[test]
+    fn repeated_refusal_is_one_entry_with_a_count() {
+        let (journal, now) = (Journal::default(), Instant::now());
+        let (stream, other) = (name("live/a"), name("live/b"));
+        let address = Some(IpAddr::from([192, 0, 2, 1]));
+        let refuse =
+            |stream| journal.record(JournalKind::Refused, Some(stream), address, &"key", now);
+        refuse(&stream);
+        refuse(&other);
+        let seen = journal.since(0)[1].number;
+        refuse(&stream);
+        let entries = journal.since(0);
+        assert_eq!(entries.len(), 2);
+        assert_eq!((entries[1].count, &entries[1].stream), (2, &Some(stream)));
+        assert!(
+            entries[1].number > seen,
+            "it is a new entry for whoever follows"
+        );
+    }
+
+    #[test]
+    fn long_details_are_cut_between_characters() {
+        let (journal, now) = (Journal::default(), Instant::now());
+        journal.record(JournalKind::Refused, None, None, &"ä".repeat(1000), now);
+        let entries = journal.since(0);
+        assert_eq!(entries[0].detail.len(), MAX_DETAIL);
+    }
+}
