@@ -20,21 +20,29 @@ export function remember(token) {
   sessionStorage.setItem(TOKEN, token);
 }
 
-/** Sends a request to a path below the gateway's root. Returns the JSON of the response, if any. */
-export async function ask(method, path) {
-  const response = await request(method, path);
+/**
+ * Sends a request to a path below the gateway's root, with a body that is sent as JSON if there is
+ * one. Returns the JSON of the response, if any.
+ */
+export async function ask(method, path, body = null) {
+  const response = await request(method, path, body);
   return response.status === 204 ? null : response.json();
 }
 
+/** Requests a path below the gateway's root. Returns the response. */
+export function fetchFrom(path) {
+  return request("GET", path);
+}
+
 /**
- * Follows the feed while the page is open. Calls `onSnapshot` once a second, and `onError` when the
- * feed ends. Requests the feed again, except after 401.
+ * Follows the feed while the page is open. Calls the function of `handlers` that has the name of an
+ * event, and `onError` when the feed ends. Requests the feed again, except after 401.
  */
-export async function follow(onSnapshot, onError) {
+export async function follow(handlers, onError) {
   for (;;) {
     try {
       const response = await request("GET", "api/events");
-      await read(response.body, onSnapshot);
+      await read(response.body, handlers);
       onError(new Error("The gateway has ended the feed."));
     } catch (error) {
       onError(error);
@@ -44,17 +52,22 @@ export async function follow(onSnapshot, onError) {
   }
 }
 
-async function request(method, path) {
+async function request(method, path, body = null) {
   const token = sessionStorage.getItem(TOKEN);
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  const response = await fetch(`${ROOT}${path}`, { method, headers });
+  if (body) headers["Content-Type"] = "application/json";
+  const response = await fetch(`${ROOT}${path}`, {
+    method,
+    headers,
+    body: body && JSON.stringify(body),
+  });
   if (response.ok) return response;
   const problem = await response.json().catch(() => null);
   throw new Refusal(response.status, problem?.detail ?? `Status ${response.status}`);
 }
 
 /** Reads server-sent events (HTML standard, section 9.2). `EventSource` cannot send a token. */
-async function read(body, onSnapshot) {
+async function read(body, handlers) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (;;) {
@@ -63,8 +76,12 @@ async function read(body, onSnapshot) {
     const events = (text + value).split("\n\n");
     text = events.pop();
     for (const event of events) {
-      const data = event.split("\n").filter((line) => line.startsWith("data:"));
-      if (data.length > 0) onSnapshot(JSON.parse(data.map((line) => line.slice(5)).join("\n")));
+      const lines = event.split("\n");
+      const fields = (name) =>
+        lines.filter((line) => line.startsWith(`${name}:`)).map((line) => line.slice(name.length + 1));
+      const [kind] = fields("event");
+      const data = fields("data");
+      if (data.length > 0) handlers[kind?.trim()]?.(JSON.parse(data.join("\n")));
     }
   }
 }

@@ -1,6 +1,7 @@
 /** The buttons and keys of `<distributary-player>`. */
 
 import { Idle } from "./idle.js";
+import { showPlayback } from "./media-session.js";
 import { recall, remember } from "./preferences.js";
 
 /** Change of the volume by an arrow key. */
@@ -120,6 +121,7 @@ export class Controls {
     this.#element.toggleAttribute("data-paused", isPaused);
     this.#part("pause").setAttribute("aria-label", isPaused ? "Play" : "Pause");
     this.#part("pause").title = isPaused ? "Play (k)" : "Pause (k)";
+    if (this.#element.player) showPlayback(!isPaused);
     this.idle.wake();
   }
 

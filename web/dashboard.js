@@ -1,74 +1,92 @@
-/** The dashboard: live streams, viewers and their stats. */
+/** The dashboard: live streams, viewers, their stats, and what happened. */
 
+import { Blocks, Events, showEnded } from "./activity.js";
 import { ask, follow, remember } from "./admin.js";
+import { make, setText } from "./elements.js";
+import { Graph } from "./graph.js";
 import { StreamCard } from "./stream-card.js";
-import { age, count, millis, rate } from "./words.js";
+import { StreamTable } from "./stream-table.js";
+import { age, bytes, count, millis, rate } from "./words.js";
+
+/** Seconds for which failed joins are counted. */
+const RECENTLY = 15 * 60;
 
 const find = (selector) => document.querySelector(selector);
-const cards = new Map();
+const events = new Events();
+const blocks = new Blocks(act);
+const table = new StreamTable((name) => new StreamCard(name, { act, confirm, block }, addresses));
+const totals = {
+  viewers: new Graph("Viewers", (value) => String(value), 4),
+  received_bps: new Graph("Received", rate, 1e5),
+  sent_bps: new Graph("Sent", rate, 1e5),
+  cpu_percent: new Graph("CPU", (value) => `${value} %`, 10),
+};
+let addresses = { rtmp: 1935, http: 8080 };
+let viewers = 0;
+let isLoaded = false;
 
-function show({ server, streams }) {
+function show({ server, streams, ended }) {
   link("live", "Live");
+  addresses = { rtmp: server.rtmp_port, http: server.http_port };
   find("#board").hidden = false;
-  find("#version").textContent = server.version;
+  setText(find("#version"), server.version);
   find("#draining").hidden = !server.draining;
   find("#drain").parentElement.hidden = server.draining;
   find("#none").hidden = streams.length > 0;
+  find("#streams").hidden = streams.length === 0;
   tiles(server, streams);
-  const gone = new Set(cards.keys());
-  for (const [at, stream] of streams.entries()) {
-    gone.delete(stream.name);
-    const card = cards.get(stream.name) ?? addCard(stream.name);
-    card.show(stream);
-    const current = find("#streams").children[at];
-    if (current !== card.element) find("#streams").insertBefore(card.element, current ?? null);
-  }
-  for (const name of gone) {
-    cards.get(name).element.remove();
-    cards.delete(name);
-  }
+  table.show(streams);
+  showEnded(ended);
+  if (!isLoaded) load();
 }
 
-function addCard(name) {
-  const card = new StreamCard(name, { act, confirm });
-  cards.set(name, card);
-  // With one stream, its viewers are shown at once.
-  if (cards.size === 1) card.open();
-  return card;
+/** Loads what the feed does not send. */
+async function load() {
+  isLoaded = true;
+  find("#totals").append(...Object.values(totals).map(({ element }) => element));
+  blocks.update();
+  const history = await ask("GET", "api/history").catch(() => null);
+  for (const [key, graph] of Object.entries(totals)) if (history) graph.fill(history[key]);
 }
 
 function tiles(server, streams) {
   const sum = (valueOf) => streams.reduce((total, stream) => total + valueOf(stream), 0);
-  const incoming = sum(({ video, audio }) => (video?.bitrate_bps ?? 0) + (audio?.bitrate_bps ?? 0));
+  const received = sum(({ video, audio }) => (video?.bitrate_bps ?? 0) + (audio?.bitrate_bps ?? 0));
+  const sent = sum(({ viewers }) => viewers.bitrate_bps);
+  viewers = sum(({ viewers }) => viewers.connected);
+  const { process, transcoders } = server;
+  totals.viewers.push(viewers);
+  totals.received_bps.push(received);
+  totals.sent_bps.push(sent);
+  totals.cpu_percent.push(process.cpu_percent);
+  const known = (value, text) => (value === null ? "–" : text);
   const values = [
     ["Streams", String(streams.length)],
-    ["Viewers", String(sum(({ viewers }) => viewers.connected))],
+    ["Viewers", String(viewers)],
     ["Slow paths", String(sum(({ viewers }) => viewers.limited))],
-    ["In", rate(incoming)],
-    ["Out", rate(sum(({ viewers }) => viewers.bitrate_bps))],
+    ["Failed joins", String(events.failedJoins(Date.now() / 1000 - RECENTLY))],
+    ["In", rate(received)],
+    ["Out", rate(sent)],
     ["In to out, p99", millis(server.fan_out.p99_ms)],
+    ["Transcoders", `${transcoders.running}`],
+    [`CPU, ${count(process.cores, "core")}`, known(process.cpu_percent, `${process.cpu_percent} %`)],
+    ["Memory", known(process.memory_bytes, bytes(process.memory_bytes))],
+    ["Open files", known(process.open_files, String(process.open_files))],
     ["Uptime", age(server.uptime_seconds)],
   ];
   const list = find("#tiles");
   if (list.children.length !== values.length) {
-    list.replaceChildren(...values.map(([name]) => tile(name)));
+    list.replaceChildren(
+      ...values.map(([name]) => make("div", {}, make("dt", { textContent: name }), make("dd"))),
+    );
   }
-  for (const [at, [, value]] of values.entries()) {
-    list.children[at].querySelector("dd").textContent = value;
-  }
-}
-
-function tile(name) {
-  const [box, title, value] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
-  title.textContent = name;
-  box.append(title, value);
-  return box;
+  for (const [at, [, value]] of values.entries()) setText(list.children[at].lastElementChild, value);
 }
 
 /** Sends a request, and shows an error if it fails. */
-async function act(method, path) {
+async function act(method, path, body = null) {
   try {
-    await ask(method, path);
+    await ask(method, path, body);
   } catch (error) {
     link("lost", error.message);
   }
@@ -76,9 +94,22 @@ async function act(method, path) {
 
 /** Asks the user to confirm an action. */
 function confirm(question, word) {
+  return answerOf(question, word, false);
+}
+
+/** Asks for how long to block somebody, and does it. */
+async function block(who, target) {
+  const question = `Block: ${who}? They are disconnected, and refused until the time is over or the gateway restarts.`;
+  if (!(await answerOf(question, "Block", true))) return;
+  await act("POST", "api/blocks", { ...target, seconds: Number(find("#duration").value) });
+  blocks.update();
+}
+
+function answerOf(question, word, hasDuration) {
   const dialog = find("#ask");
-  find("#question").textContent = question;
-  dialog.querySelector("[value=yes]").textContent = word;
+  setText(find("#question"), question);
+  find("#for").hidden = !hasDuration;
+  setText(dialog.querySelector("[value=yes]"), word);
   dialog.returnValue = "no";
   dialog.showModal();
   return new Promise((resolve) => {
@@ -106,18 +137,21 @@ function lost(error) {
   link("lost", error.status ? error.message : "The gateway does not respond. Trying again…");
 }
 
+function start() {
+  follow({ snapshot: show, journal: ({ entries }) => events.add(entries) }, lost);
+}
+
 find("#sign-in").addEventListener("submit", (event) => {
   event.preventDefault();
   remember(find("#token").value);
   find("#sign-in").hidden = true;
-  follow(show, lost);
+  start();
 });
 
 find("#drain").addEventListener("click", async () => {
-  const viewers = [...cards.values()].reduce((total, card) => total + card.viewers, 0);
   const question = `Stop accepting viewers? ${count(viewers, "viewer")} will stay connected.`;
   if (await confirm(question, "Drain")) act("POST", "api/drain");
 });
 find("#undrain").addEventListener("click", () => act("DELETE", "api/drain"));
 
-follow(show, lost);
+start();

@@ -4,6 +4,7 @@ const icon = (paths) => `<svg viewBox="0 0 24 24" aria-hidden="true">${paths}</s
 
 const MARKUP = `
   <slot name="video"><video class="fallback" autoplay playsinline></video></slot>
+  <canvas class="poster" aria-hidden="true" hidden></canvas>
   <div class="state">
     <p aria-hidden="true"><span class="mark"></span><span class="words"></span></p>
     <form class="lock" hidden>

@@ -26,6 +26,10 @@ video, ::slotted(video) { display: block; width: 100%; height: 100%; object-fit:
   clip-path: inset(50%); white-space: nowrap;
 }
 
+/* The newest keyframe, until the video plays. */
+.poster { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; }
+:host(:not([data-state="stopped"])) .poster { display: none; }
+
 /* The state in words: over the whole video, or in a corner once media arrives. */
 .state {
   position: absolute; inset: 0;

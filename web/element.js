@@ -3,10 +3,15 @@
 import { Controls } from "./controls.js";
 import { TEMPLATE, latencyOf, rowsOf } from "./element-markup.js";
 import { STYLE } from "./element-style.js";
+import { announce } from "./media-session.js";
+import { keyframeOf } from "./path.js";
+import { canDraw, draw } from "./picture.js";
 import { Player } from "./playback.js";
 
 /** Milliseconds between two updates of the shown stats: readable, not flickering. */
 const STATS_INTERVAL = 1_000;
+/** Maximum width of the picture that is shown before the video, in pixels. */
+const POSTER_WIDTH = 1_280;
 /** Formats the number of viewers. */
 const COUNT = new Intl.NumberFormat("en", { notation: "compact" });
 
@@ -48,6 +53,7 @@ export class DistributaryPlayer extends HTMLElement {
     this.#controls.start();
     this.#showLabel();
     if (this.hasAttribute("autoplay")) this.play();
+    else this.#showPoster();
   }
 
   disconnectedCallback() {
@@ -176,6 +182,20 @@ export class DistributaryPlayer extends HTMLElement {
     this.#part("fallback").remove();
   }
 
+  /** Shows the newest keyframe of the stream until it plays, if the browser can draw it. */
+  async #showPoster() {
+    const { src } = this;
+    const keyframe = src && keyframeOf(src);
+    const canvas = this.#part("poster");
+    canvas.hidden = true;
+    if (!keyframe || !canDraw()) return;
+    const token = this.getAttribute("token");
+    const headers = token ? { Authorization: `Bearer ${token}` } : {};
+    const response = await fetch(keyframe, { headers }).catch(() => null);
+    const isDrawn = response !== null && (await draw(response, canvas, POSTER_WIDTH));
+    canvas.hidden = !isDrawn || this.src !== src;
+  }
+
   #makePlayer() {
     const options = {
       token: this.getAttribute("token"),
@@ -219,12 +239,14 @@ export class DistributaryPlayer extends HTMLElement {
     const isPlaying = this.#player !== null;
     if (isPlaying) this.stop();
     if (isPlaying || this.hasAttribute("autoplay")) this.play();
+    else this.#showPoster();
   }
 
   #showState({ state, text }) {
     // Screen readers announce changes of the state, not every second that passes.
     if (this.dataset.state !== state) this.#root.querySelector("[role=status]").textContent = text;
     if (this.dataset.state !== state) this.#controls.idle.wake();
+    if (state === "live" && this.dataset.state !== state) announce(this, this.getAttribute("label"));
     this.dataset.state = state;
     this.#part("words").textContent = text;
     this.#part("lock").hidden = state !== "locked";

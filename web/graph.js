@@ -1,7 +1,7 @@
 /** A graph of the last minutes, as SVG. */
 
-/** Number of samples that are kept: five minutes at one per second. */
-const SAMPLES = 300;
+/** Number of samples that are kept: 15 minutes at one per second, as long as the gateway keeps them. */
+const SAMPLES = 900;
 /** Number of samples that the graph has room for from the start. */
 const ROOM = 60;
 /** Size of the drawing, which is stretched to the available width. */
@@ -52,6 +52,14 @@ export class Graph {
   push(value) {
     this.#samples.push(value);
     if (this.#samples.length > SAMPLES) this.#samples.shift();
+    this.#draw();
+  }
+
+  /** Puts the samples of the gateway, the oldest first, before those that were added meanwhile. */
+  fill(samples) {
+    const added = this.#samples.length;
+    const before = added > 0 ? samples.slice(0, -added) : samples;
+    this.#samples = [...before, ...this.#samples].slice(-SAMPLES);
     this.#draw();
   }
 

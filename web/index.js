@@ -57,7 +57,6 @@ function render(streams) {
     if (list.children[at] !== row) list.insertBefore(row, list.children[at] ?? null);
   }
   for (const row of rows.values()) row.remove();
-  advise(streams.find(({ name }) => name === selected));
   mark();
 }
 
@@ -88,14 +87,6 @@ function select(name) {
   if (!player.isConnected) stage.prepend(player);
   document.querySelector("#playing").textContent = name;
   mark();
-}
-
-/** Shows the advice to the publisher, if any. */
-function advise(stream) {
-  const advice = stream?.advice ?? "";
-  const element = document.querySelector("#advice");
-  if (element.textContent !== advice) element.textContent = advice;
-  element.hidden = advice === "";
 }
 
 function mark() {

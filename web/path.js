@@ -15,3 +15,10 @@ export function pathOf(stream) {
 export function endpointOf(stream) {
   return `${ROOT}whep/${pathOf(stream)}`;
 }
+
+/** Returns the URL of the newest keyframe of a stream, by its WHEP endpoint at a gateway; else `null`. */
+export function keyframeOf(endpoint) {
+  const { origin, pathname, search } = new URL(endpoint, location.href);
+  const [, root, stream] = /^(.*\/)whep\/(.+?)\/?$/.exec(pathname) ?? [];
+  return stream ? `${origin}${root}${stream}/keyframe${search}` : null;
+}

@@ -71,8 +71,10 @@ export class Player extends EventTarget {
   /** Form in which a stream with B-frames is requested; `null` lets the gateway choose. */
   #bFrames = null;
   #stats = null;
-  /** Whether the gateway has sent `inactive`. */
+  /** Whether the gateway says that the stream has ended. */
   #isInactive = false;
+  /** Whether the gateway is being asked about the stream. */
+  #isAsking = false;
   /** The session that the gateway has asked to leave. */
   #leaving = null;
   #state = { state: "stopped", text: "Stopped", reason: null };
@@ -300,12 +302,23 @@ export class Player extends EventTarget {
     }
     if (silent >= SILENCE_NOTICED || frozen >= SILENCE_NOTICED) {
       this.#enter("stalled", "Reconnecting…");
+      if (!this.#listens) this.#askIfEnded(session);
     } else {
+      if (!this.#listens) this.#isInactive = false;
       this.#failures = 0;
       this.#wasLive = true;
       this.#enter("live", "Live");
     }
     return null;
+  }
+
+  /** Asks the gateway whether the publisher has ended the stream, for players without events. */
+  async #askIfEnded(session) {
+    if (this.#isAsking) return;
+    this.#isAsking = true;
+    const state = await session.streamState();
+    this.#isAsking = false;
+    if (this.#session === session && state === "ended") this.#isInactive = true;
   }
 
   /**

@@ -144,6 +144,14 @@ export class Session {
     this.#events = new SessionEvents(entryOf(link, url), this.#authorization(), this.#onEvent);
   }
 
+  /** Asks the gateway for the state of the stream: `live`, `offline` or `ended`; else `null`. */
+  async streamState() {
+    if (!this.#location) return null;
+    const options = { headers: this.#authorization(), signal: this.#abort.signal };
+    const response = await fetch(this.#location, options).catch(() => null);
+    return response?.headers.get("Stream-State") ?? null;
+  }
+
   /** Closes the connection and frees the session at the gateway. */
   close() {
     this.#closed = true;

@@ -1,137 +1,155 @@
-/** One stream on the dashboard. */
+/** The details of one stream on the dashboard. */
 
-import { ask } from "./admin.js";
+import { ask, fetchFrom } from "./admin.js";
+import { button, make, setText } from "./elements.js";
 import { Graph } from "./graph.js";
 import { pathOf } from "./path.js";
-import { age, millis, rate } from "./words.js";
+import { draw } from "./picture.js";
+import { ViewerTable } from "./viewer-table.js";
+import { age, count, millis, rate } from "./words.js";
 
-/** Maximum number of listed viewers. */
-const LISTED = 50;
+/** Milliseconds until the picture is requested again. */
+const PICTURE_INTERVAL = 10_000;
+/** Width of the picture in pixels. */
+const PICTURE_WIDTH = 480;
 
-/** A stream with its graphs and viewers, and buttons to end its publisher or a viewer. */
+/** A stream with its picture, addresses, graphs and viewers, and buttons to end or block them. */
 export class StreamCard {
   /** The element to put into the page. */
   element = document.querySelector("#stream").content.firstElementChild.cloneNode(true);
-  /** Number of viewers. */
-  viewers = 0;
   #name;
   #actions;
+  #viewers = 0;
+  #table;
   #graphs = {
-    bitrate: new Graph("Bitrate", rate, 1e5),
-    frameRate: new Graph("Frame rate", (value) => `${value.toFixed(value % 1 ? 1 : 0)} fps`, 10),
+    received_bps: new Graph("Received", rate, 1e5),
+    frame_rate: new Graph("Frame rate", (value) => `${value.toFixed(value % 1 ? 1 : 0)} fps`, 10),
     viewers: new Graph("Viewers", (value) => String(value), 4),
-    jitter: new Graph("Publisher jitter", millis, 10),
+    sent_bps: new Graph("Sent", rate, 1e5),
+    jitter_ms: new Graph("Publisher jitter", millis, 10),
   };
-  #rows = new Map();
-  #isLoading = false;
+  #pictureAt = -Infinity;
 
   /**
    * @param {string} name
    * @param {object} actions
    * @param {(method: string, path: string) => void} actions.act sends a request
    * @param {(question: string, word: string) => Promise<boolean>} actions.confirm asks the user
+   * @param {(what: string, target: object) => void} actions.block asks for how long, and blocks
+   * @param {object} addresses the gateway's ports: `{ rtmp, http }`
    */
-  constructor(name, actions) {
+  constructor(name, actions, addresses) {
     this.#name = name;
     this.#actions = actions;
-    this.#part("h2").textContent = name;
+    setText(this.#part("h3"), name);
     this.element.setAttribute("aria-label", `Stream ${name}`);
     this.#part(".graphs").append(...Object.values(this.#graphs).map(({ element }) => element));
     this.#part(".end-publisher").addEventListener("click", () => this.#endPublisher());
-    this.#part("details").addEventListener("toggle", () => this.#list());
+    this.#part(".block-publisher").addEventListener("click", () =>
+      actions.block(`Publishers of ${name}`, { publisher: name }),
+    );
+    this.#showAddresses(addresses);
+    this.#table = new ViewerTable(name, {
+      endViewer: (id) => this.#endViewer(id),
+      blockViewer: (viewer) => actions.block(`Viewers at ${viewer}`, { viewer }),
+    });
+    this.#part(".viewer-list").append(this.#table.element);
+    this.#load();
   }
 
-  /** Opens the list of viewers. */
-  open() {
-    this.#part("details").open = true;
-  }
-
-  /** Updates the card. */
+  /** Shows the newest stats. */
   show(stream) {
     const { video, audio, publisher, viewers } = stream;
-    this.viewers = viewers.connected;
-    this.#part(".facts").textContent = facts(stream);
-    const notice = this.#part(".notice");
-    notice.textContent = stream.advice ?? "";
-    notice.hidden = !stream.advice;
-    const bitrate = (video?.bitrate_bps ?? 0) + (audio?.bitrate_bps ?? 0);
-    this.#graphs.bitrate.push(bitrate);
-    this.#graphs.frameRate.push(video?.frame_rate ?? null);
+    this.#viewers = viewers.connected;
+    setText(this.#part(".facts"), facts(stream));
+    this.#showNotice(".advice", stream.advice);
+    this.#showNotice(".transcode", transcodeOf(stream));
+    const received = (video?.bitrate_bps ?? 0) + (audio?.bitrate_bps ?? 0);
+    this.#graphs.received_bps.push(received);
+    this.#graphs.frame_rate.push(video?.frame_rate ?? null);
     this.#graphs.viewers.push(viewers.connected);
-    this.#graphs.jitter.push(publisher.jitter_ms);
+    this.#graphs.sent_bps.push(viewers.bitrate_bps);
+    this.#graphs.jitter_ms.push(publisher.jitter_ms);
     const slow = viewers.limited > 0 ? `, ${viewers.limited} on a slow path` : "";
-    this.#part(".count").textContent = `${viewers.connected}${slow}`;
+    setText(this.#part(".count"), `${viewers.connected}${slow}`);
     this.#list();
+    this.#draw();
+  }
+
+  /** Fills the graphs with the last 15 minutes. */
+  async #load() {
+    const history = await ask("GET", `api/history/${pathOf(this.#name)}`).catch(() => null);
+    if (!history) return;
+    for (const [key, graph] of Object.entries(this.#graphs)) graph.fill(history[key]);
   }
 
   async #list() {
-    if (!this.#part("details").open || this.#isLoading) return;
-    this.#isLoading = true;
+    const listed = await this.#table.update();
+    if (!listed) return;
+    this.#part(".quiet").hidden = listed.total > 0;
+    this.#showNotice(".more", listed.more > 0 ? `and ${listed.more} more` : null);
+  }
+
+  async #draw() {
+    const now = performance.now();
+    if (document.hidden || now - this.#pictureAt < PICTURE_INTERVAL) return;
+    this.#pictureAt = now;
+    const canvas = this.#part("canvas");
+    const response = await fetchFrom(`api/keyframes/${pathOf(this.#name)}`).catch(() => null);
+    if (response && (await draw(response, canvas, PICTURE_WIDTH))) canvas.hidden = false;
+  }
+
+  #showAddresses({ rtmp, http }) {
+    const host = location.hostname;
+    const [app, ...rest] = this.#name.split("/");
+    const page = `http://${host}:${http}/${pathOf(this.#name)}`;
+    this.#part(".watch").href = page;
+    const addresses = [
+      ["Watch", page],
+      ["WHEP", `http://${host}:${http}/whep/${pathOf(this.#name)}`],
+      ["RTMP server", `rtmp://${host}:${rtmp}/${app}`],
+      ["Stream key", rest.join("/")],
+    ];
+    const rows = addresses.flatMap(([title, text]) => {
+      const code = make("code", { textContent: text });
+      const copy = button("Copy", () => this.#copy(copy, text), { name: `Copy ${title}` });
+      return [make("dt", { textContent: title }), make("dd", {}, code, copy)];
+    });
+    this.#part(".addresses").append(...rows);
+  }
+
+  /** Copies a text. Outside of secure pages, browsers copy only what is selected. */
+  async #copy(button, text) {
     try {
-      const query = new URLSearchParams({ stream: this.#name, limit: LISTED });
-      this.#showViewers(await ask("GET", `api/viewers?${query}`));
+      await navigator.clipboard.writeText(text);
+      setText(button, "Copied");
     } catch {
-      // The feed shows the error.
-    } finally {
-      this.#isLoading = false;
+      getSelection().selectAllChildren(button.previousElementSibling);
+      setText(button, "Selected");
     }
-  }
-
-  #showViewers({ total, viewers }) {
-    this.#part("table").hidden = total === 0;
-    this.#part(".quiet").hidden = total > 0;
-    const more = this.#part(".more");
-    more.hidden = total <= viewers.length;
-    more.textContent = `and ${total - viewers.length} more`;
-    const gone = new Set(this.#rows.keys());
-    for (const viewer of viewers) {
-      gone.delete(viewer.id);
-      const row = this.#rows.get(viewer.id) ?? this.#addRow(viewer);
-      for (const [at, text] of cells(viewer).entries()) row.children[at].textContent = text;
-      row.classList.toggle("limited", viewer.limited);
-    }
-    for (const id of gone) {
-      this.#rows.get(id).remove();
-      this.#rows.delete(id);
-    }
-  }
-
-  #addRow({ id }) {
-    const row = document.createElement("tr");
-    const titles = [...this.#part("thead tr").children].map((cell) => cell.textContent);
-    row.append(
-      ...titles.map((title) => {
-        const cell = document.createElement("td");
-        cell.dataset.title = title;
-        return cell;
-      }),
-    );
-    const end = document.createElement("button");
-    end.type = "button";
-    end.className = "danger";
-    end.textContent = "End…";
-    end.setAttribute("aria-label", `End viewer ${id}`);
-    end.addEventListener("click", () => this.#endViewer(id));
-    row.lastElementChild.append(end);
-    this.#part("tbody").append(row);
-    this.#rows.set(id, row);
-    return row;
+    setTimeout(() => setText(button, "Copy"), 2_000);
   }
 
   async #endPublisher() {
     const name = this.#name;
-    const watching = this.viewers === 1 ? "viewer loses" : "viewers lose";
-    const question = `End the publisher of ${name}? ${this.viewers} ${watching} the video until it reconnects, which most encoders do by themselves.`;
+    const watching = this.#viewers === 1 ? "viewer loses" : "viewers lose";
+    const question = `End the publisher of ${name}? ${this.#viewers} ${watching} the video until it reconnects, which most encoders do by themselves.`;
     if (await this.#actions.confirm(question, "End publisher")) {
       this.#actions.act("DELETE", `api/publishers/${pathOf(name)}`);
     }
   }
 
   async #endViewer(id) {
-    const question = `End the session of viewer ${id}? Most players reconnect by themselves.`;
+    const question = `End the session of viewer ${id}? Most players reconnect by themselves; block the address to prevent it.`;
     if (await this.#actions.confirm(question, "End session")) {
       this.#actions.act("DELETE", `api/viewers/${id}`);
     }
+  }
+
+  #showNotice(selector, text) {
+    const element = this.#part(selector);
+    setText(element, text ?? "");
+    element.hidden = !text;
   }
 
   #part(selector) {
@@ -151,18 +169,13 @@ function facts({ video, audio, publisher, uptime_seconds, b_frames }) {
   return words.join(" · ");
 }
 
-/** Returns the texts of a viewer's row, without the button. */
-function cells(viewer) {
-  return [
-    viewer.address ? `${viewer.id} ${viewer.address}` : viewer.id,
-    viewer.state === "connected" ? (viewer.transport ?? "").toUpperCase() : viewer.state,
-    age(viewer.uptime_seconds),
-    rate(viewer.bitrate_bps),
-    millis(viewer.round_trip_ms),
-    viewer.loss_percent === null ? "–" : `${viewer.loss_percent.toFixed(1)} %`,
-    viewer.bandwidth_bps === null ? "–" : rate(viewer.bandwidth_bps),
-    String(viewer.nacks),
-    String(viewer.keyframe_requests),
-    String(viewer.dropped_frames + viewer.skips),
-  ];
+/** Returns a line about the transcoder of a stream, or `null`. */
+function transcodeOf({ transcode, viewers }) {
+  if (!transcode) return null;
+  const { video } = transcode;
+  const words = [`Transcoded for ${count(viewers.transcoded, "viewer")}`];
+  if (video) words.push(`${video.codec} ${video.width}×${video.height}`, rate(video.bitrate_bps));
+  if (transcode.cpu_percent !== null) words.push(`${transcode.cpu_percent} % of a core`);
+  words.push(`for ${age(transcode.uptime_seconds)}`);
+  return words.join(" · ");
 }

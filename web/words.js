@@ -21,6 +21,11 @@ export function millis(value) {
   return value === null ? "–" : `${value.toFixed(value < 10 ? 1 : 0)} ms`;
 }
 
+/** Formats an amount of memory. */
+export function bytes(value) {
+  return value < 1e9 ? `${(value / 1e6).toFixed(0)} MB` : `${(value / 1e9).toFixed(2)} GB`;
+}
+
 /** Formats a count with the singular or plural of a word. */
 export function count(number, word) {
   return `${number} ${word}${number === 1 ? "" : "s"}`;

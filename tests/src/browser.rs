@@ -272,6 +272,28 @@ impl Browser {
         }
     }
 
+    /// Taps on a place of the window, in CSS pixels.
+    ///
+    /// # Panics
+    /// When the browser does not take it.
+    pub async fn tap(&self, x: u32, y: u32) {
+        let touch = json!({ "enabled": true, "maxTouchPoints": 1 });
+        let point = json!({ "type": "touchStart", "touchPoints": [{ "x": x, "y": y }] });
+        let end = json!({ "type": "touchEnd", "touchPoints": [] });
+        for (command, parameters) in [
+            ("Emulation.setTouchEmulationEnabled", touch),
+            ("Input.dispatchTouchEvent", point),
+            ("Input.dispatchTouchEvent", end),
+        ] {
+            let command = DevToolsCommand {
+                command,
+                parameters,
+            };
+            let done = self.client.issue_cmd(command).await;
+            done.unwrap_or_else(|error| panic!("tap at {x}, {y}: {error}"));
+        }
+    }
+
     /// Saves what the window shows as `test-output/<name>.png`.
     ///
     /// # Panics

@@ -1,10 +1,12 @@
-//! The dashboard shows streams and viewers, and ends them.
+//! The dashboard shows streams and viewers, ends and blocks them, and remembers.
 
 use distributary_tests::browser::Browser;
+use distributary_tests::client;
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
 use distributary_tests::page::Page;
 use distributary_tests::wait::eventually;
+use serde_json::Value;
 
 /// Waits until the page shows `text`.
 async fn shows(browser: &Browser, text: &str) {
@@ -14,6 +16,32 @@ async fn shows(browser: &Browser, text: &str) {
     .await;
 }
 
+/// Waits until an expression is true in the page.
+async fn is(browser: &Browser, expression: &str) {
+    eventually(expression, async || {
+        browser.evaluate::<bool>(expression).await.then_some(())
+    })
+    .await;
+}
+
+/// Takes pictures of the page in several sizes, none of which it may exceed.
+async fn look_at(browser: &Browser, name: &str) {
+    for (size, width, height, is_dark) in [
+        ("light", 1280, 1800, false),
+        ("dark", 1280, 800, true),
+        ("phone", 375, 2000, false),
+        ("small_phone_dark", 320, 1200, true),
+    ] {
+        browser.look(width, height, is_dark).await;
+        browser.screenshot(&format!("{name}_{size}")).await;
+        let overflow: i64 = browser
+            .evaluate("document.documentElement.scrollWidth - innerWidth")
+            .await;
+        assert!(overflow <= 0, "{name} {size} is {overflow} pixels too wide");
+    }
+    browser.look(1280, 800, false).await;
+}
+
 /// Serves a page with a player of the stream beside the dashboard, like two windows.
 fn both(gateway: &Gateway) -> Page {
     Page::serve_text(&format!(
@@ -21,6 +49,9 @@ fn both(gateway: &Gateway) -> Page {
         gateway.page_url("live/test")
     ))
 }
+
+/// Number of viewers in the table.
+const VIEWERS: &str = "document.querySelectorAll('.viewer-table tbody tr').length";
 
 #[tokio::test]
 async fn dashboard_shows_streams_and_viewers_and_ends_them() {
@@ -37,41 +68,46 @@ async fn dashboard_shows_streams_and_viewers_and_ends_them() {
 
     let dashboard = browser.window().await;
     browser.open_window(&both(&gateway).url()).await;
+    let player = browser.window().await;
     browser.show_window(&dashboard).await;
-    eventually("a viewer is listed", async || {
-        let rows: usize = browser
-            .evaluate("document.querySelectorAll('td[data-title=Path]').length")
-            .await;
-        (rows == 1).then_some(())
-    })
-    .await;
+    is(&browser, &format!("{VIEWERS} === 1")).await;
     shows(&browser, "UDP").await;
-    for (name, width, height, is_dark) in [
-        ("dashboard_light", 1280, 800, false),
-        ("dashboard_dark", 1280, 800, true),
-        ("dashboard_phone", 390, 844, false),
-        ("dashboard_phone_dark", 390, 844, true),
-    ] {
-        browser.look(width, height, is_dark).await;
-        browser.screenshot(name).await;
-        let overflow: i64 = browser
-            .evaluate("document.documentElement.scrollWidth - innerWidth")
-            .await;
-        assert!(overflow <= 0, "{name} is {overflow} pixels too wide");
-    }
-    browser.look(1280, 800, false).await;
+    shows(&browser, "Chrome").await;
+    is(
+        &browser,
+        "document.querySelector('canvas.picture').width > 0",
+    )
+    .await;
+    look_at(&browser, "dashboard").await;
 
-    let viewer = browser.text("td").await;
-    browser.click("td button").await;
+    let viewer = browser.text(".viewer-table td").await;
+    browser.click(".viewer-table td button").await;
     browser.screenshot("dashboard_question").await;
     browser.click("#ask [value=yes]").await;
     eventually("that viewer is gone", async || {
         let viewers = browser
-            .evaluate::<String>("document.querySelector('tbody').innerText")
+            .evaluate::<String>("document.querySelector('.viewer-table tbody').innerText")
             .await;
         (!viewers.contains(&viewer)).then_some(())
     })
     .await;
+
+    // The player reconnects by itself, until its address is blocked.
+    is(&browser, &format!("{VIEWERS} === 1")).await;
+    browser.click(".viewer-table td button:last-child").await;
+    browser.click("#ask [value=yes]").await;
+    shows(&browser, "Viewers at 127.0.0.1, for another").await;
+    shows(&browser, "Refused").await;
+    is(&browser, &format!("{VIEWERS} === 0")).await;
+    browser.click("#blocks button").await;
+    is(&browser, "document.querySelector('#blocks-box').hidden").await;
+    browser.show_window(&player).await;
+    browser.open(&both(&gateway).url()).await;
+    browser.show_window(&dashboard).await;
+    is(&browser, &format!("{VIEWERS} === 1")).await;
+    browser.show_window(&player).await;
+    browser.open("about:blank").await;
+    browser.show_window(&dashboard).await;
 
     browser.click(".end-publisher").await;
     browser.click("#ask [value=no]").await;
@@ -80,6 +116,147 @@ async fn dashboard_shows_streams_and_viewers_and_ends_them() {
     browser.click("#ask [value=yes]").await;
     publisher.wait();
     shows(&browser, "Nothing is live right now").await;
+    is(&browser, "!document.querySelector('#ended-box').hidden").await;
+    browser.click("#ended-box summary").await;
+    shows(&browser, "removed through the API").await;
+    look_at(&browser, "dashboard_after").await;
+}
+
+#[tokio::test]
+async fn dashboard_opens_with_full_graphs_a_picture_and_past_events() {
+    let gateway = Gateway::start();
+    let clip = Clip::with_gop(FRAME_RATE);
+    let publisher = Publisher::start(&clip, &gateway.rtmp_url("live/gone"));
+    gateway.wait_live("live/gone").await;
+    publisher.stop();
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    let samples = |list: &Value| list.as_array().map_or(0, Vec::len);
+    eventually("there is a history", async || {
+        let answer = client::request(gateway.admin, "GET", "/api/history/live/test", &[], b"");
+        (answer.status == 200 && samples(&answer.json()["viewers"]) >= 15).then_some(())
+    })
+    .await;
+    let browser = Browser::start().await;
+    browser.open(&gateway.admin_url()).await;
+    // More points than seconds that the page has been open.
+    let points = "document.querySelector('.stream-card .line').getAttribute('d').split('L').length";
+    is(
+        &browser,
+        &format!("document.querySelector('.stream-card .line') && {points} > performance.now() / 1000 + 10"),
+    )
+    .await;
+    shows(&browser, "Began").await;
+    shows(&browser, "Ended in the last 15 minutes").await;
+    let text = "document.querySelector('#events').innerText";
+    let events: String = browser.evaluate(text).await;
+    assert!(events.contains("live/gone"), "{events}");
+    // The frame is decoded, not only measured.
+    is(
+        &browser,
+        "(() => {
+            const canvas = document.querySelector('canvas.picture');
+            if (canvas.hidden) return false;
+            const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+            return new Set(data).size > 10;
+        })()",
+    )
+    .await;
+    browser.screenshot("dashboard_remembers").await;
+}
+
+/// Replaces the feed by one with 300 streams.
+const MANY_STREAMS: &str = "
+    const streamOf = (n) => ({
+        name: `live/cam${n}`, uptime_seconds: 60 * n, b_frames: 'none', transcode: null,
+        advice: n % 50 === 7 ? 'Set the keyframe interval to 2 s.' : null,
+        video: { codec: 'H264', width: 1280, height: 720, profile_level_id: '42c01f',
+            frame_rate: 30, bitrate_bps: 1e6 + n * 1e4, gop: { seconds: 2, frames: 60 } },
+        audio: { codec: 'AAC', sample_rate: 48000, channels: 2, bitrate_bps: 128000 },
+        publisher: { address: `192.0.2.${n % 250}:5000`, encoder: n % 2 ? 'OBS' : 'Lavf59',
+            jitter_ms: 1, frame_rate: 30, video_kbps: null, audio_kbps: null, other_tracks: [] },
+        viewers: { connected: n % 17, rtmp: 0, transcoded: 0, limited: n % 17 > 14 ? 1 : 0,
+            bitrate_bps: (n % 17) * 1e6 },
+    });
+    const snapshot = {
+        server: { version: '1', uptime_seconds: 9, draining: false, rtmp_port: 1935, http_port: 8080,
+            sessions: 0, shard_sessions: [0], fan_out: { frames: 0, p50_ms: 0, p99_ms: 0.4, max_ms: 1 },
+            process: { cpu_percent: 12, cores: 2, memory_bytes: 5e7, open_files: 400,
+                max_open_files: 65536 },
+            transcoders: { running: 0, failed: 0 } },
+        streams: Array.from({ length: 300 }, (_, n) => streamOf(n + 1)),
+        ended: [],
+    };
+    const feed = () => new ReadableStream({
+        start(feed) {
+            const text = `event: snapshot\\ndata: ${JSON.stringify(snapshot)}\\n\\n`;
+            const send = () => feed.enqueue(new TextEncoder().encode(text));
+            send();
+            setInterval(send, 1000);
+        },
+    });
+    window.fetch = async (url) => {
+        if (url.endsWith('api/events')) return new Response(feed());
+        if (url.includes('api/viewers')) return Response.json({ total: 0, viewers: [] });
+        if (url.includes('api/blocks')) return Response.json({ blocks: [] });
+        return Response.json({ detail: 'not there' }, { status: 404 });
+    };";
+
+#[tokio::test]
+async fn three_hundred_streams_are_sorted_searched_and_paged() {
+    let gateway = Gateway::start();
+    let browser = Browser::start().await;
+    browser.run_in_all_pages(MANY_STREAMS).await;
+    browser.load_axe().await;
+    browser.open(&gateway.admin_url()).await;
+    let rows = "[...document.querySelectorAll('#streams tbody tr[data-name]')].map((row) => row.dataset.name)";
+    is(&browser, &format!("{rows}.length === 25")).await;
+    let names: Vec<String> = browser.evaluate(rows).await;
+    assert_eq!(names[..3], ["live/cam1", "live/cam2", "live/cam3"]);
+    assert_eq!(names[24], "live/cam25", "numbers sort as numbers");
+    look_at(&browser, "dashboard_300").await;
+
+    browser.click("#next").await;
+    is(&browser, &format!("{rows}[0] === 'live/cam26'")).await;
+    browser.click("#streams [data-key=received]").await;
+    is(&browser, &format!("{rows}[0] === 'live/cam300'")).await;
+    is(
+        &browser,
+        "document.querySelector('#streams [aria-sort=descending]').innerText.startsWith('In')",
+    )
+    .await;
+    browser.click("#streams [data-key=received]").await;
+    is(&browser, &format!("{rows}[0] === 'live/cam1'")).await;
+    let search = |text: &str| {
+        format!(
+            "(document.querySelector('#search').value = '{text}',
+              document.querySelector('#search').dispatchEvent(new Event('input')))"
+        )
+    };
+    let _: bool = browser.evaluate(&search("cam29 obs")).await;
+    is(&browser, &format!("{rows}.length === 6")).await;
+    shows(&browser, "6 of 300 streams").await;
+    let _: bool = browser.evaluate(&search("")).await;
+
+    // The details stay open, and with them the focus, while the table is updated.
+    browser
+        .click("#streams tbody tr[data-name=\"live/cam7\"] button")
+        .await;
+    shows(&browser, "Set the keyframe interval to 2 s.").await;
+    look_at(&browser, "dashboard_300_detail").await;
+    let focused = "document.activeElement.closest('tr')?.dataset.name === 'live/cam7'";
+    is(&browser, focused).await;
+    for is_dark in [false, true] {
+        browser.look(1000, 800, is_dark).await;
+        let found: Vec<String> = browser
+            .evaluate(
+                "axe.run().then(({ violations }) => violations.flatMap(({ id, nodes }) =>
+                   nodes.map(({ target, failureSummary }) => `${id} ${target}: ${failureSummary}`)))",
+            )
+            .await;
+        assert!(found.is_empty(), "dark: {is_dark}: {found:#?}");
+    }
+    browser.press("Enter").await;
+    is(&browser, "document.querySelector('.stream-card') === null").await;
 }
 
 #[tokio::test]

@@ -222,6 +222,47 @@ async fn stream_that_its_publisher_ends_is_over_at_once() {
 }
 
 #[tokio::test]
+async fn player_without_events_says_that_the_stream_has_ended() {
+    let gateway = Gateway::start_configured("[viewers]\noffline_grace = \"1h\"\n");
+    let clip = Clip::with_gop(FRAME_RATE);
+    let publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let browser = Browser::start().await;
+    let page = gateway.page_url("live/test?events=0");
+    browser.open(&page).await;
+    is(&browser, "globalThis.player?.dataset.state === 'live'").await;
+    publisher.stop();
+    is(&browser, "player.dataset.state === 'ended'").await;
+    let publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    is(&browser, "player.dataset.state === 'live'").await;
+    let sessions: usize = browser.evaluate("probe.sessions().length").await;
+    assert_eq!(sessions, 1, "it is the same session");
+    // A connection that breaks is no end.
+    drop(publisher);
+    is(&browser, "player.dataset.state === 'stalled'").await;
+}
+
+#[tokio::test]
+async fn tap_shows_and_hides_the_controls() {
+    let (_gateway, _publisher, browser) = live("live/test").await;
+    browser.look(375, 667, false).await;
+    is(&browser, "player.hasAttribute('data-idle')").await;
+    browser.tap(180, 150).await;
+    is(&browser, "!player.hasAttribute('data-idle')").await;
+    browser.tap(180, 150).await;
+    is(&browser, "player.hasAttribute('data-idle')").await;
+    // The first tap on a hidden control only shows it.
+    let place = "(({ left, top, width, height }) => [left + width / 2, top + height / 2])(
+        player.shadowRoot.querySelector('.pause').getBoundingClientRect())";
+    let [x, y]: [f64; 2] = browser.evaluate(place).await;
+    browser.tap(x as u32, y as u32).await;
+    is(&browser, "!player.hasAttribute('data-idle')").await;
+    assert!(!browser.evaluate::<bool>("player.video.paused").await);
+    browser.tap(x as u32, y as u32).await;
+    is(&browser, "player.video.paused").await;
+}
+
+#[tokio::test]
 async fn browser_without_webrtc_hears_which_browsers_can() {
     let gateway = Gateway::start();
     let browser = Browser::start_with("delete window.RTCPeerConnection;").await;

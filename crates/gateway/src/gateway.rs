@@ -11,7 +11,7 @@ use distributary_net::ListenAddress;
 use distributary_rtmp::{PublishersConfig, PullsConfig, RtmpConfig, RtmpServer, TlsConfig};
 use distributary_tls::{Certificate, TlsIdentity, TlsListener};
 use distributary_transcode::TranscodeConfig;
-use distributary_whep::admin::{AdminDoor, AdminToken, admin_router};
+use distributary_whep::admin::{self, AdminDoor, AdminToken, History, admin_router};
 use distributary_whep::{
     Access, Admission, Drain, FrontDoor, HttpConfig, HttpServer, RequestsConfig, Router,
     ServerInfo, Settings,
@@ -99,6 +99,7 @@ impl Gateway {
             candidates: announced,
             demo,
         };
+        let journal = hub.journal().clone();
         Ok(Self {
             hub,
             rtmp,
@@ -115,7 +116,8 @@ impl Gateway {
                 auth.clone(),
                 config.requests.rate_limit(),
                 config.requests.trusted_proxies.clone(),
-            ),
+            )
+            .with_journal(journal),
             authorizer: auth,
             drain_timeout: config.drain_timeout,
             rtmp_draining,
@@ -156,7 +158,8 @@ impl Gateway {
             // Ready once the sender is dropped.
             async move { while stopped.changed().await.is_ok() {} }
         };
-        let (public, admin_router) = self.routers();
+        let (public, admin_door) = self.doors();
+        let admin_router = admin_router(admin_door.clone());
         let mut parts = JoinSet::new();
         self.hub.seek_renditions();
         parts.spawn(distributary_transcode::run(
@@ -181,6 +184,12 @@ impl Gateway {
         let authorizer = self.authorizer.clone();
         tokio::spawn(async move { authorizer.prepare().await });
         let tell_rtmp = tokio::spawn(forward(self.admission.watch(), self.rtmp_draining));
+        let has_admin = self
+            .addresses
+            .admin
+            .or(self.addresses.admin_https)
+            .is_some();
+        let record = has_admin.then(|| tokio::spawn(admin::record(admin_door)));
         let give_back = tokio::spawn(memory::give_back(self.hub.clone(), self.engine.clone()));
         #[cfg(all(unix, debug_assertions))]
         let fault = tokio::spawn(crate::fault::fail_at_signal(self.engine.clone()));
@@ -195,6 +204,9 @@ impl Gateway {
         }
         tell_rtmp.abort();
         give_back.abort();
+        if let Some(record) = record {
+            record.abort();
+        }
         #[cfg(all(unix, debug_assertions))]
         fault.abort();
         tracing::info!("shutting down");
@@ -218,11 +230,12 @@ impl Gateway {
         self.rtmp.certificate().into_iter().chain(http).collect()
     }
 
-    /// Returns the routes of the public and of the admin listener.
-    fn routers(&self) -> (Router, Router) {
+    /// Returns the routes of the public listener, and the state of the admin listener.
+    fn doors(&self) -> (Router, AdminDoor) {
         let info = ServerInfo {
             version: env!("CARGO_PKG_VERSION"),
             rtmp: self.addresses.rtmp,
+            http: self.addresses.http,
             started: self.started,
         };
         let public = distributary_whep::router(FrontDoor {
@@ -233,14 +246,16 @@ impl Gateway {
             admission: self.admission.clone(),
             access: self.access.clone(),
         });
-        let admin = admin_router(AdminDoor {
+        let admin = AdminDoor {
             hub: self.hub.clone(),
             engine: self.engine.clone(),
             info,
             admission: self.admission.clone(),
+            history: History::default(),
+            blocks: self.authorizer.blocks().clone(),
             certificates: self.certificates(),
             token: self.admin_token.clone(),
-        });
+        };
         (public, admin)
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
@@ -12,14 +13,16 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use distributary_auth::rate::RateLimit;
-use distributary_auth::{AccessRequest, Action, Authorizer, Denied, Grant};
-use distributary_egress::engine::ViewerOptions;
+use distributary_auth::{AccessRequest, Action, Authorizer, Blocks, Denied, Grant};
+use distributary_egress::engine::{ViewerClient, ViewerOptions};
+use distributary_hub::{Journal, JournalKind};
 use distributary_names::StreamName;
 use distributary_net::{TrustedProxies, network};
 
 use crate::expiry::Expiry;
 use crate::limits::{Limits, counts};
 use crate::problem::Problem;
+use crate::viewer_client;
 
 /// Asks for the token or key as a password, beside `Bearer` (RFC 7617), for programs that send a
 /// password only after a challenge. Pages do not get it: the browser would open its own password
@@ -42,6 +45,7 @@ pub struct Access {
     expiry: Expiry,
     /// A warning about an untrusted proxy was logged.
     has_warned: Arc<AtomicBool>,
+    journal: Journal,
 }
 
 impl Access {
@@ -54,7 +58,14 @@ impl Access {
             proxies: Arc::new(RwLock::new(proxies)),
             expiry: Expiry::default(),
             has_warned: Arc::default(),
+            journal: Journal::default(),
         }
+    }
+
+    /// Returns the same checks, which record refusals in `journal`.
+    #[must_use]
+    pub fn with_journal(self, journal: Journal) -> Self {
+        Self { journal, ..self }
     }
 
     /// Replaces the rate limit and the trusted proxies.
@@ -62,6 +73,11 @@ impl Access {
         self.limits.replace(limit);
         *self.proxies.write().unwrap_or_else(PoisonError::into_inner) = proxies;
         self.has_warned.store(false, Ordering::Relaxed);
+    }
+
+    /// Returns the table of blocked viewers and publishers.
+    pub fn blocks(&self) -> &Blocks {
+        self.authorizer.blocks()
     }
 
     /// Returns the request rate that one address may have.
@@ -186,6 +202,8 @@ pub(crate) struct Viewer {
     agent: Option<String>,
     /// The request comes from a page in a browser.
     is_page: bool,
+    client: Arc<ViewerClient>,
+    journal: Journal,
 }
 
 impl Viewer {
@@ -199,18 +217,22 @@ impl Viewer {
         counts(self.ip).then(|| network(self.ip))
     }
 
-    /// Logs why the viewer is refused.
+    /// Logs why the viewer is refused, and records it in the journal.
     pub(crate) fn note_refusal(&self, stream: &StreamName, reason: &dyn Display) {
+        let (kind, address) = (JournalKind::Refused, Some(self.ip));
+        let journal = &self.journal;
+        journal.record(kind, Some(stream), address, reason, clock());
         tracing::info!(%stream, address = %self.ip, %reason, "viewer refused");
     }
 
-    /// Adds the viewer's address and the expiry of its access to the options of its player.
-    pub(crate) fn complete(&self, options: ViewerOptions, grant: Grant) -> ViewerOptions {
+    /// Adds the viewer's address, client and the expiry of its access to the options of its player.
+    pub(crate) fn complete(&self, options: &ViewerOptions, grant: Grant) -> ViewerOptions {
         ViewerOptions {
             address: Some(self.ip),
+            client: Some(Arc::clone(&self.client)),
             counts_as: self.counts_as(),
             token_expires: grant.expires,
-            ..options
+            ..*options
         }
     }
 }
@@ -240,8 +262,19 @@ where
             is_page: OF_PAGES
                 .iter()
                 .any(|name| parts.headers.contains_key(*name)),
+            client: Arc::new(viewer_client::describe(
+                &parts.method,
+                &parts.uri,
+                &parts.headers,
+            )),
+            journal: access.journal.clone(),
         })
     }
+}
+
+/// Returns the time of a request.
+fn clock() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 /// Returns the address of the other end. Only unit tests of the router have none.

@@ -1,13 +1,16 @@
-//! WHEP at the paths that the players of other servers use.
+//! WHEP at the paths that the players of other servers use, and paths that end after the name of a
+//! stream.
 //!
 //! ```text
 //! /{app}/{stream}/whep                     MediaMTX
 //! /rtc/v1/whep/?app={app}&stream={stream}  SRS, and its /rtc/v1/whip-play/
 //! /index/api/whep?app={app}&stream={stream} ZLMediaKit
 //! /whep?app={app}&stream={stream}          xiu
+//! /{app}/{stream}/keyframe                 ours: the newest keyframe
 //! ```
 //!
-//! Each is rewritten to `/whep/{app}/{stream}` before requests are routed: there is one endpoint.
+//! Each is rewritten to `/whep/{app}/{stream}` before requests are routed: there is one endpoint. The
+//! path of a keyframe is rewritten to [`KEYFRAME`]`/{app}/{stream}`.
 
 use std::borrow::Cow;
 
@@ -27,6 +30,9 @@ pub(crate) enum Dialect {
     /// As players of MediaMTX expect it.
     MediaMtx,
 }
+
+/// Path under which keyframes are routed, before the name of the stream.
+pub(crate) const KEYFRAME: &str = "/api/keyframe";
 
 /// Paths that name the stream in the query string, with the default names.
 const BY_QUERY: [(&str, Option<(&str, &str)>); 4] = [
@@ -60,14 +66,21 @@ fn canonical(uri: &Uri) -> Option<(String, Dialect)> {
         let query = AliasQuery::of(uri.query().unwrap_or_default(), *defaults)?;
         return Some((query.to_string(), Dialect::Whep));
     }
-    let stream = trimmed.strip_suffix("/whep")?.strip_prefix('/')?;
+    let (path, last) = trimmed.rsplit_once('/')?;
+    let (endpoint, dialect) = match last {
+        "whep" => ("/whep", Dialect::MediaMtx),
+        // Names may have any number of parts, so that a router cannot tell the last one.
+        "keyframe" => (KEYFRAME, Dialect::Whep),
+        _ => return None,
+    };
+    let stream = path.strip_prefix('/')?;
     let (app, _) = stream.split_once('/')?;
     if RESERVED.contains(&app) {
         return None;
     }
     let query = uri.query().map(|query| format!("?{query}"));
-    let target = format!("/whep/{stream}{}", query.unwrap_or_default());
-    Some((target, Dialect::MediaMtx))
+    let target = format!("{endpoint}/{stream}{}", query.unwrap_or_default());
+    Some((target, dialect))
 }
 
 /// The query string of an alias.
@@ -150,6 +163,8 @@ mod tests {
         ] {
             assert_eq!(rewritten(path), (ours.to_owned(), Some(Dialect::MediaMtx)));
         }
+        let (keyframe, _) = rewritten("/live/eu/test/keyframe?token=1");
+        assert_eq!(keyframe, "/api/keyframe/live/eu/test?token=1");
     }
 
     #[test]
@@ -162,6 +177,7 @@ mod tests {
             "/whep?app=live",
             "/index/api/whep?stream=test",
             "/live/whep",
+            "/live/keyframe",
             "/api/x/whep",
             "/session/x/whep",
             "//whep",

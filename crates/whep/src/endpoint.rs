@@ -22,10 +22,12 @@ use crate::aliases::Dialect;
 use crate::config::Offline;
 use crate::cors;
 use crate::front_door::FrontDoor;
+use crate::help::Explanation;
 use crate::ice_server::IceServer;
 use crate::links;
 use crate::name::PathStream;
 use crate::offer::{ACCEPT_PATCH, ACCEPT_POST, OfferBody, SDP};
+use crate::path::escaped;
 use crate::player::Player;
 use crate::problem::Problem;
 use crate::public_path::PublicPath;
@@ -108,11 +110,11 @@ async fn negotiate(
 ) -> Result<Negotiation, Problem> {
     let grant = admit(front, viewer, name).await?;
     let engine = &front.engine;
-    let options = viewer.complete(options, grant);
+    let options = viewer.complete(&options, grant);
     let offer = body.sdp.as_deref().map(Offer::parse).transpose();
     let offer = offer.map_err(|error| refused(error, viewer, name))?;
-    let watchable = watchable(front, name, options, offer.as_ref()).await;
-    let negotiated = match offer.map(|offer| engine.open(&watchable, &offer, options)) {
+    let watchable = watchable(front, name, &options, offer.as_ref()).await;
+    let negotiated = match offer.map(|offer| engine.open(&watchable, &offer, options.clone())) {
         Some(Err(OpenError::Negotiation(error)))
             if body.accepts_counter_offer && error.invites_counter_offer() =>
         {
@@ -141,8 +143,8 @@ pub(crate) async fn play(
     let grant = admit(front, viewer, name).await?;
     let engine = &front.engine;
     let offer = Offer::parse(offer).map_err(|error| refused(error, viewer, name))?;
-    let watchable = watchable(front, name, options, Some(&offer)).await;
-    let opened = engine.open(&watchable, &offer, viewer.complete(options, grant));
+    let watchable = watchable(front, name, &options, Some(&offer)).await;
+    let opened = engine.open(&watchable, &offer, viewer.complete(&options, grant));
     let session = opened.map_err(|error| refused(error, viewer, name))?;
     front.access.expiry().follow(engine, session.id, grant);
     Ok(session)
@@ -159,7 +161,7 @@ fn refused(error: impl Display + Into<Problem>, viewer: &Viewer, name: &StreamNa
 async fn watchable(
     front: &FrontDoor,
     name: &StreamName,
-    options: ViewerOptions,
+    options: &ViewerOptions,
     offer: Option<&Offer>,
 ) -> StreamName {
     let can_decode =
@@ -187,8 +189,17 @@ fn in_dialect(problem: Problem, dialect: Dialect) -> Problem {
 }
 
 /// Answers GET: this is a WHEP endpoint. Says nothing about the stream.
-async fn describe(PathStream(_): PathStream) -> Response {
-    [(header::CONTENT_TYPE, SDP), (ACCEPT_POST, SDP)].into_response()
+async fn describe(PathStream(name): PathStream) -> Response {
+    let mut response = [(header::CONTENT_TYPE, SDP), (ACCEPT_POST, SDP)].into_response();
+    response.extensions_mut().insert(Explanation {
+        title: format!("WHEP address of {name}"),
+        text:
+            "This address is for players: enter it where a program or a web player asks for a WHEP \
+               URL. A browser shows the stream on its own page."
+                .to_owned(),
+        link: Some((escaped(name.as_str()), "Watch the stream")),
+    });
+    response
 }
 
 /// Answers OPTIONS: the media type to POST, and the STUN and TURN servers for players that want

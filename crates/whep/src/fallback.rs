@@ -14,11 +14,26 @@ pub(crate) async fn not_found() -> Problem {
 /// Answers a request to an unknown path, or with a method other than GET to a page: most such
 /// clients look for the WHEP endpoint or want to publish.
 pub(crate) async fn nothing(public: PublicPath, method: Method, uri: Uri) -> Problem {
-    if matches!(method, Method::GET | Method::HEAD) {
-        return not_found().await;
-    }
     let path = uri.path().trim_end_matches('/');
     let segments: Vec<&str> = path.split('/').skip(1).collect();
+    if matches!(method, Method::GET | Method::HEAD) {
+        return match segments.as_slice() {
+            ["admin" | "dashboard" | "metrics"] => Problem::new(
+                StatusCode::NOT_FOUND,
+                "The dashboard, the admin API and the metrics are not on this port. They have a \
+                 listener of their own (key admin): by default http://127.0.0.1:8180/ on the machine \
+                 of the gateway.",
+            ),
+            [app] if !app.is_empty() && !RESERVED.contains(app) => Problem::new(
+                StatusCode::NOT_FOUND,
+                format!(
+                    "No stream is named. The page of a stream is {public}/{app}/ and its name, for \
+                     example {public}/{app}/test."
+                ),
+            ),
+            _ => not_found().await,
+        };
+    }
     let detail = match segments.as_slice() {
         [.., "whip"] | ["whip", ..] => {
             "Streams are published over RTMP; WHIP is not supported.".to_owned()

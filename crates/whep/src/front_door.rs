@@ -36,6 +36,8 @@ pub struct ServerInfo {
     pub version: &'static str,
     /// The RTMP listen address.
     pub rtmp: SocketAddr,
+    /// The HTTP listen address of the public listener.
+    pub http: SocketAddr,
     /// Time of the start.
     pub started: Instant,
 }

@@ -27,6 +27,13 @@ const PATCHES: RateLimit = RateLimit {
     per_minute: 600,
 };
 
+/// Keyframes of one address: a page shows one, and may be reloaded. A keyframe is much larger than
+/// the request for it.
+const KEYFRAMES: RateLimit = RateLimit {
+    burst: 60,
+    per_minute: 120,
+};
+
 /// Kinds of requests. An address has a separate limit for each kind.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
@@ -58,6 +65,7 @@ impl Kind {
 #[derive(Debug)]
 pub(crate) struct Limits {
     by_address: Mutex<[RateLimiter<IpAddr>; 4]>,
+    keyframes: Mutex<RateLimiter<IpAddr>>,
     patches: Mutex<RateLimiter<SessionId>>,
     restarts: Mutex<RateLimiter<SessionId>>,
 }
@@ -67,6 +75,7 @@ impl Limits {
     pub(crate) fn new(limit: RateLimit) -> Self {
         Self {
             by_address: Mutex::new([(); 4].map(|()| RateLimiter::new(limit))),
+            keyframes: Mutex::new(RateLimiter::new(KEYFRAMES)),
             patches: Mutex::new(RateLimiter::new(PATCHES)),
             restarts: Mutex::new(RateLimiter::new(RESTARTS)),
         }
@@ -88,6 +97,12 @@ impl Limits {
     pub(crate) fn patch(&self, id: SessionId) -> Result<(), Problem> {
         let pause = locked(&self.patches).check(id, now());
         pause.map_err(|pause| too_often("Too many requests for this session.", pause))
+    }
+
+    /// Counts a request for a keyframe, or refuses it.
+    pub(crate) fn keyframe(&self, ip: IpAddr) -> Result<(), Problem> {
+        let pause = locked(&self.keyframes).check(network(ip), now());
+        pause.map_err(|pause| too_often("Too many keyframes for this address.", pause))
     }
 
     /// Counts a change against the address that [counts](counts) for it, or refuses it.

@@ -6,10 +6,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use distributary_hub::Stream;
+use distributary_hub::{Stream, advice};
 use serde::Serialize;
 
-use crate::advice;
 use crate::front_door::FrontDoor;
 use crate::problem::Problem;
 

@@ -17,10 +17,12 @@ use crate::access::Viewer;
 use crate::config::FrontConfig;
 use crate::fallback::{method_not_allowed, nothing};
 use crate::front_door::FrontDoor;
+use crate::help::escaped;
 use crate::path::RESERVED;
 use crate::player::Player;
 use crate::prepared::{AFTER, BEFORE, SCRIPT, embedded, is_shown, prepare};
 use crate::problem::Problem;
+use crate::relative_root::root_of;
 
 /// Includes a file of the folder `web`.
 macro_rules! file {
@@ -52,14 +54,15 @@ const STYLE: &str = include_str!("../../../web/style.css");
 /// Placeholder in the player page for its style.
 const STYLE_PLACEHOLDER: &str = "{style}";
 
-/// Placeholders in the player page: before and after its files, and for an offer of the gateway.
-const PLACEHOLDERS: [&str; 3] = ["{before}", "{after}", "{offer}"];
+/// Placeholders in the player page: before and after its files, for an offer of the gateway, and for
+/// the name of the stream. The name is filled in last, because it may look like a placeholder.
+const PLACEHOLDERS: [&str; 4] = ["{before}", "{after}", "{offer}", "{name}"];
 
 /// Placeholder in a page for the relative path to the root of the gateway.
 const ROOT: &str = "{root}";
 
 /// The files under `/assets/`.
-const ASSETS: [(&str, Asset); 24] = [
+const ASSETS: [(&str, Asset); 30] = [
     script!("player.js"),
     script!("playback.js"),
     script!("session.js"),
@@ -78,6 +81,12 @@ const ASSETS: [(&str, Asset); 24] = [
     script!("index.js"),
     script!("dashboard.js"),
     script!("stream-card.js"),
+    script!("stream-table.js"),
+    script!("viewer-table.js"),
+    script!("activity.js"),
+    script!("elements.js"),
+    script!("picture.js"),
+    script!("media-session.js"),
     script!("graph.js"),
     script!("admin.js"),
     file!("style.css", "text/css; charset=utf-8"),
@@ -137,11 +146,11 @@ pub(crate) fn dashboard_routes<S: Clone + Send + Sync + 'static>() -> Router<S> 
 }
 
 async fn dashboard(uri: Uri, headers: HeaderMap) -> Response {
-    DASHBOARD.serve(&uri, &headers, DASHBOARD_POLICY)
+    DASHBOARD.serve(&uri, &headers, DASHBOARD_POLICY, "")
 }
 
 async fn index(State(front): State<FrontDoor>, uri: Uri, headers: HeaderMap) -> Response {
-    INDEX.serve(&uri, &headers, &policy(&front.config.current()))
+    INDEX.serve(&uri, &headers, &policy(&front.config.current()), "")
 }
 
 /// Serves the player page. It is the same for every stream, live or not: the page itself waits for
@@ -163,12 +172,12 @@ async fn player(
         .map_err(|error| refuse(format!("The path: {error}.")))?;
     let policy = policy(&front.config.current());
     if is_shown(&method, viewer.query(), &headers)
-        && let Some(prepared) = prepare(&front, &name, &viewer, options).await
+        && let Some(prepared) = prepare(&front, &name, &viewer, &options).await
     {
         let offer = embedded(&prepared, &name, &root_of(uri.path()));
-        return Ok(PLAYER.serve_once(&uri, &policy, &offer));
+        return Ok(PLAYER.serve_once(&uri, &policy, &offer, name.as_str()));
     }
-    Ok(PLAYER.serve(&uri, &headers, &policy))
+    Ok(PLAYER.serve(&uri, &headers, &policy, name.as_str()))
 }
 
 async fn asset(Path(file): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
@@ -206,17 +215,17 @@ impl Asset {
 struct Page(&'static str);
 
 impl Page {
-    /// Serves the page for a request to `uri`.
-    fn serve(&self, uri: &Uri, request: &HeaderMap, policy: &str) -> Response {
-        let page = self.filled(uri, ["", "", ""]);
+    /// Serves the page for a request to `uri`, with the name of its stream if it has one.
+    fn serve(&self, uri: &Uri, request: &HeaderMap, policy: &str, name: &str) -> Response {
+        let page = self.filled(uri, ["", "", "", &escaped(name)]);
         let digest = fnv1a(page.as_bytes());
         serve(request, policy, HTML, digest, page)
     }
 
     /// Serves the page for one request to `uri`, with an offer. No cache may keep it: an offer is
     /// answered once.
-    fn serve_once(&self, uri: &Uri, policy: &str, offer: &str) -> Response {
-        let page = self.filled(uri, [BEFORE, AFTER, offer]);
+    fn serve_once(&self, uri: &Uri, policy: &str, offer: &str, name: &str) -> Response {
+        let page = self.filled(uri, [BEFORE, AFTER, offer, &escaped(name)]);
         let headers = [
             (header::CONTENT_TYPE, HTML),
             (header::CACHE_CONTROL, "no-store"),
@@ -226,7 +235,7 @@ impl Page {
 
     /// Returns the page for a request to `uri`, with its style, and these texts in the places of
     /// [`PLACEHOLDERS`].
-    fn filled(&self, uri: &Uri, texts: [&str; 3]) -> String {
+    fn filled(&self, uri: &Uri, texts: [&str; 4]) -> String {
         let root = root_of(uri.path());
         let page = self
             .0
@@ -236,15 +245,6 @@ impl Page {
         texts.fold(page, |page, (placeholder, text)| {
             page.replace(placeholder, text)
         })
-    }
-}
-
-/// Returns the relative path to the root. A browser resolves it from behind the last slash (RFC
-/// 3986 section 5.2.3).
-fn root_of(path: &str) -> String {
-    match path.matches('/').count() {
-        0 | 1 => "./".to_owned(),
-        slashes => "../".repeat(slashes - 1),
     }
 }
 
@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn style_fits_into_the_player_page() {
         assert!(!STYLE.contains("</"), "it would end its element");
-        let page = PLAYER.filled(&Uri::from_static("/live/test"), ["", "", ""]);
+        let page = PLAYER.filled(&Uri::from_static("/live/test"), ["", "", "", ""]);
         assert!(page.contains(STYLE) && !page.contains(ROOT));
         assert!(
             PLACEHOLDERS
@@ -358,18 +358,6 @@ mod tests {
             ] {
                 assert!(!text.contains(absolute), "{absolute} in {text}");
             }
-        }
-    }
-
-    #[test]
-    fn relative_root_depends_on_the_depth_of_the_path() {
-        for (path, root) in [
-            ("/", "./"),
-            ("/live/test", "../"),
-            ("/live/test/", "../../"),
-            ("/live/eu/a%2Fb", "../../"),
-        ] {
-            assert_eq!(root_of(path), root, "{path}");
         }
     }
 

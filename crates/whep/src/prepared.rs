@@ -28,7 +28,7 @@ pub(crate) async fn prepare(
     front: &FrontDoor,
     name: &StreamName,
     viewer: &Viewer,
-    options: ViewerOptions,
+    options: &ViewerOptions,
 ) -> Option<CounterOffer> {
     let config = front.config.current();
     let mut redirects = config.redirects.iter();

@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use distributary_names::StreamName;
 use serde::Serialize;
 
+use crate::help::Explanation;
+
 /// An error response, `application/problem+json`.
 ///
 /// Its type is `about:blank`: the status code is the kind of problem, and `detail` says what went
@@ -90,6 +92,8 @@ impl IntoResponse for Problem {
         );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.extend(self.headers);
+        let explanation = Explanation::of_problem(self.status, &self.detail);
+        response.extensions_mut().insert(explanation);
         response
     }
 }

@@ -10,8 +10,12 @@ use tower::util::MapRequestLayer;
 use crate::events::EventStreams;
 use crate::fallback::{method_not_allowed, nothing};
 use crate::front_door::FrontDoor;
+use crate::help::Home;
 use crate::problem::Problem;
-use crate::{aliases, cors, endpoint, events, health, legacy, live, pages, rate_limit, session};
+use crate::{
+    aliases, cors, endpoint, events, health, help, keyframe, legacy, live, pages, rate_limit,
+    session,
+};
 
 /// Returns all routes of the public listener.
 ///
@@ -26,7 +30,10 @@ pub fn router(front: FrontDoor) -> Router {
         .layer(origins)
         .with_state(front);
     // A layer of the router itself would run too late, after the route is chosen.
-    Router::new().fallback_service(MapRequestLayer::new(aliases::rewrite).layer(routes))
+    let explain = middleware::from_fn_with_state(Home("Go to the live streams"), help::explain);
+    Router::new()
+        .fallback_service(MapRequestLayer::new(aliases::rewrite).layer(routes))
+        .layer(explain)
 }
 
 /// Returns the routes that players use.
@@ -59,6 +66,10 @@ fn whep(front: &FrontDoor) -> Router<FrontDoor> {
 fn api(front: &FrontDoor) -> Router<FrontDoor> {
     Router::new()
         .route("/api/live", get(live::live))
+        .route(
+            &format!("{}/{{*stream}}", aliases::KEYFRAME),
+            keyframe::methods(),
+        )
         .method_not_allowed_fallback(method_not_allowed)
         .merge(health::routes(front.admission.clone()))
 }

@@ -5,7 +5,7 @@
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete};
 use distributary_auth::Grant;
@@ -21,6 +21,9 @@ use crate::offer::{ACCEPT_PATCH, Change, not_a_fragment};
 use crate::problem::Problem;
 use crate::public_path::PublicPath;
 use crate::refusal::unknown_session;
+
+/// The state of a session's stream: `live`, `offline` when its publisher may come back, or `ended`.
+const STREAM_STATE: HeaderName = HeaderName::from_static("stream-state");
 
 const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH";
 
@@ -54,15 +57,26 @@ async fn close(
     }
 }
 
+/// Tells whether the session exists, and in the header [`STREAM_STATE`] the state of its stream, for
+/// players that do not listen to events.
 async fn exists(
     State(front): State<FrontDoor>,
     PathSession(id): PathSession,
-) -> Result<StatusCode, Problem> {
-    if front.engine.contains(&id) {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(unknown_session())
-    }
+) -> Result<Response, Problem> {
+    let Some(session) = front.engine.watch(&id) else {
+        if front.engine.is_offered(&id) {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+        return Err(unknown_session());
+    };
+    let stream = front.hub.stream(session.stream());
+    let state = match stream {
+        Some(stream) if stream.is_live() => "live",
+        Some(stream) if stream.has_ended() => "ended",
+        _ => "offline",
+    };
+    let headers = [(STREAM_STATE, state), (header::CACHE_CONTROL, "no-store")];
+    Ok((StatusCode::NO_CONTENT, headers).into_response())
 }
 
 async fn options() -> Response {

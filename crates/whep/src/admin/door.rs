@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use distributary_auth::Blocks;
 use distributary_egress::engine::Engine;
 use distributary_hub::Hub;
 use distributary_tls::Certificate;
 
 use super::guard::AdminToken;
+use super::history::History;
 use crate::admission::Admission;
 use crate::front_door::ServerInfo;
 
@@ -21,6 +23,10 @@ pub struct AdminDoor {
     pub info: ServerInfo,
     /// The switch that admits or refuses new viewers.
     pub admission: Admission,
+    /// The stats of the last 15 minutes, which [`record`](super::record) records.
+    pub history: History,
+    /// The viewers and publishers that are blocked.
+    pub blocks: Blocks,
     /// The certificates of all listeners.
     pub certificates: Vec<Arc<Certificate>>,
     /// The bearer token that a request must have. Without one, everybody who reaches the listener

@@ -480,6 +480,8 @@ mod tests {
             id: SessionId::random().short(),
             stream,
             since: now(),
+            asked_from: None,
+            client: None,
             stats,
         };
         collect_viewers(

@@ -8,6 +8,11 @@
 //! GET    /api/viewers[?stream=]    the viewers with their stats
 //! DELETE /api/viewers/{id}         ends one of them
 //! GET    /api/events               gateway and streams, once a second, as server-sent events
+//! GET    /api/history[/{name}]     the last 15 minutes of the gateway or a stream, by second
+//! GET    /api/ended                streams that ended in the last 15 minutes, with the reason
+//! GET    /api/journal[?after=]     the last 200 events
+//! GET    /api/keyframes/{name}     the newest keyframe of a stream
+//! GET    /api/blocks               who is blocked; POST blocks, DELETE /api/blocks/{id} ends it
 //! GET    /api/drain                whether the gateway drains; POST begins, DELETE ends it
 //! GET    /api/openapi.json         this API as an OpenAPI document
 //! GET    /metrics                  metrics for Prometheus
@@ -19,14 +24,21 @@
 //! access.
 
 mod answer;
+mod blocks;
 mod certificates;
 mod control;
 mod door;
 mod events;
+mod graphs;
 mod guard;
+mod history;
 mod join_metrics;
+mod journal;
+mod keyframes;
 mod metrics;
 mod openapi;
+mod process;
+mod recorder;
 mod server;
 mod streams;
 mod viewers;
@@ -36,14 +48,18 @@ use axum::routing::{delete, get};
 use axum::{Router, middleware};
 
 use crate::fallback::{method_not_allowed, not_found};
-use crate::{health, pages};
+use crate::help::Home;
+use crate::{health, help, pages};
 
 pub use door::AdminDoor;
 pub use guard::AdminToken;
+pub use history::History;
+pub use recorder::record;
 
 /// Returns the routes of the admin listener.
 pub fn admin_router(door: AdminDoor) -> Router {
     let guard = middleware::from_fn_with_state(door.token.clone(), guard::check);
+    let explain = middleware::from_fn_with_state(Home("Go to the dashboard"), help::explain);
     let api = Router::new()
         .route("/api/server", get(server::server))
         .route("/api/streams", get(streams::list))
@@ -52,6 +68,13 @@ pub fn admin_router(door: AdminDoor) -> Router {
         .route("/api/viewers", get(viewers::list))
         .route("/api/viewers/{id}", delete(control::end_viewer))
         .route("/api/events", get(events::events))
+        .route("/api/history", get(graphs::total))
+        .route("/api/history/{*name}", get(graphs::stream))
+        .route("/api/ended", get(graphs::ended))
+        .route("/api/journal", get(journal::journal))
+        .route("/api/keyframes/{*name}", get(keyframes::keyframe))
+        .route("/api/blocks", get(blocks::list).post(blocks::add))
+        .route("/api/blocks/{id}", delete(blocks::remove))
         .route(
             "/api/drain",
             get(control::drain)
@@ -66,4 +89,5 @@ pub fn admin_router(door: AdminDoor) -> Router {
     api.merge(health::routes(door.admission))
         .merge(pages::dashboard_routes())
         .fallback(not_found)
+        .layer(explain)
 }

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::response::Response;
 use distributary_egress::engine::LatencyStats;
+use distributary_hub::TranscoderStats;
 use serde::Serialize;
 
 use super::answer::{fresh, now};
 use super::door::AdminDoor;
+use super::process::ProcessStatus;
 
 /// The response of `GET /api/server`.
 #[derive(Serialize)]
@@ -19,11 +21,22 @@ pub(super) struct ServerStatus {
     /// New viewers are refused.
     draining: bool,
     rtmp_port: u16,
+    http_port: u16,
     /// Viewers, including those still connecting.
     sessions: usize,
     /// WebRTC sessions of each egress shard, without those that have not sent a packet yet.
     shard_sessions: Vec<usize>,
     fan_out: FanOut,
+    process: ProcessStatus,
+    transcoders: TranscodersStatus,
+}
+
+/// The transcoder processes.
+#[derive(Serialize)]
+struct TranscodersStatus {
+    running: usize,
+    /// Processes that failed, or could not be started, since the start.
+    failed: u64,
 }
 
 /// Time from receiving a frame to sending it to the last viewer of a shard, over the last whole ten
@@ -47,9 +60,21 @@ impl ServerStatus {
             uptime_seconds: now.saturating_duration_since(door.info.started).as_secs(),
             draining: door.admission.is_draining(),
             rtmp_port: door.info.rtmp.port(),
+            http_port: door.info.http.port(),
             sessions: door.hub.viewers().count(),
             shard_sessions: door.engine.spread(),
             fan_out: door.engine.fan_out().into(),
+            process: ProcessStatus::read(door.history.cpu()),
+            transcoders: door.hub.transcoder_stats().into(),
+        }
+    }
+}
+
+impl From<TranscoderStats> for TranscodersStatus {
+    fn from(stats: TranscoderStats) -> Self {
+        Self {
+            running: stats.running,
+            failed: stats.failed,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use distributary_hub::{Gop, Hub, PublisherInfo, PublisherStats, Stream, StreamStats};
+use distributary_hub::{Gop, Hub, PublisherInfo, PublisherStats, Stream, StreamStats, advice};
 use distributary_media::{AudioTrack, BFrames, VideoTrack};
 use distributary_names::RenditionId;
 use distributary_net::canonical_address;
@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use super::answer::{fresh, now};
 use super::door::AdminDoor;
+use super::process;
 use super::watching::{Watching, watching};
-use crate::advice;
 use crate::name::PathStream;
 use crate::problem::Problem;
 
@@ -28,20 +28,20 @@ struct StreamList {
 /// One live stream.
 #[derive(Serialize)]
 pub(super) struct StreamStatus {
-    name: String,
+    pub(super) name: String,
     /// Seconds since the publisher connected.
     uptime_seconds: u64,
-    video: Option<VideoStatus>,
-    audio: Option<AudioStatus>,
-    publisher: PublisherStatus,
+    pub(super) video: Option<VideoStatus>,
+    pub(super) audio: Option<AudioStatus>,
+    pub(super) publisher: PublisherStatus,
     /// The kind of its B-frames: `none`, `non-reference` or `reference`, once known.
     b_frames: Option<&'static str>,
     /// Encoder settings to change, and why, where viewers do not get all frames as published.
-    advice: Option<String>,
+    pub(super) advice: Option<String>,
     /// The transcoded video, while there are viewers that cannot decode the original.
     transcode: Option<TranscodeStatus>,
     cache: CacheStatus,
-    viewers: ViewerTotals,
+    pub(super) viewers: ViewerTotals,
     video_frames: u64,
     audio_frames: u64,
     /// Bytes of encoded media since the stream began.
@@ -52,14 +52,14 @@ pub(super) struct StreamStatus {
 
 /// The video track, and its stats over the last seconds.
 #[derive(Serialize)]
-struct VideoStatus {
+pub(super) struct VideoStatus {
     codec: String,
     width: u32,
     height: u32,
     /// `profile-level-id` of RFC 6184 section 8.1, six hexadecimal digits.
     profile_level_id: String,
-    frame_rate: f64,
-    bitrate_bps: u64,
+    pub(super) frame_rate: f64,
+    pub(super) bitrate_bps: u64,
     /// The last complete GOP.
     gop: Option<GopStatus>,
 }
@@ -69,6 +69,8 @@ struct VideoStatus {
 struct TranscodeStatus {
     /// Seconds since the transcode began.
     uptime_seconds: u64,
+    /// CPU time of the transcoder on average, in percent of one core.
+    cpu_percent: Option<u64>,
     video: Option<VideoStatus>,
 }
 
@@ -89,21 +91,21 @@ struct GopStatus {
 }
 
 #[derive(Serialize)]
-struct AudioStatus {
+pub(super) struct AudioStatus {
     codec: String,
     sample_rate: u32,
     channels: u8,
-    bitrate_bps: u64,
+    pub(super) bitrate_bps: u64,
 }
 
 /// The publisher: its address, the evenness of its sending, and its own description.
 #[derive(Default, Serialize)]
-struct PublisherStatus {
+pub(super) struct PublisherStatus {
     /// `null` for a pulled stream.
     address: Option<String>,
     encoder: Option<String>,
     /// Jitter of the arrival of video frames.
-    jitter_ms: f64,
+    pub(super) jitter_ms: f64,
     frame_rate: Option<f64>,
     video_kbps: Option<f64>,
     audio_kbps: Option<f64>,
@@ -120,9 +122,9 @@ struct TrackStatus {
 
 /// Totals of the viewers of a stream.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-struct ViewerTotals {
+pub(super) struct ViewerTotals {
     /// Viewers that receive media.
-    connected: usize,
+    pub(super) connected: usize,
     /// RTMP players among them.
     rtmp: usize,
     /// Viewers among them that receive the transcoded video.
@@ -130,7 +132,7 @@ struct ViewerTotals {
     /// Viewers among them whose path is slower than the stream.
     limited: usize,
     /// Bits of media per second that are sent to all of them together.
-    bitrate_bps: u64,
+    pub(super) bitrate_bps: u64,
 }
 
 pub(super) async fn list(State(door): State<AdminDoor>) -> Response {
@@ -231,7 +233,7 @@ impl StreamStatus {
             advice,
             transcode: hub
                 .live_rendition(stream.name(), &RenditionId::H264)
-                .and_then(|rendition| TranscodeStatus::of(&rendition, now)),
+                .and_then(|rendition| TranscodeStatus::of(&rendition, hub, now)),
             cache: CacheStatus {
                 bytes: cached_bytes,
                 seconds: cached.as_millis() as f64 / 1000.0,
@@ -251,13 +253,20 @@ impl StreamStatus {
 
 impl TranscodeStatus {
     /// Describes the transcode of a stream at `now`; `None` when it has just ended.
-    fn of(rendition: &Stream, now: Instant) -> Option<Self> {
+    fn of(rendition: &Stream, hub: &Hub, now: Instant) -> Option<Self> {
         let StreamStats {
             live_since, video, ..
         } = rendition.stats();
         let rates = rendition.publisher_stats(now);
+        let uptime = now.saturating_duration_since(live_since?);
+        let process = hub.transcoder_process(&rendition.name().published());
+        let used = process.and_then(process::cpu_time_of);
         Some(Self {
-            uptime_seconds: now.saturating_duration_since(live_since?).as_secs(),
+            uptime_seconds: uptime.as_secs(),
+            cpu_percent: used.map(|used| {
+                let percent = 100 * used.as_millis() / uptime.as_millis().max(1);
+                u64::try_from(percent).unwrap_or(u64::MAX)
+            }),
             video: video.as_deref().map(|track| VideoStatus::of(track, &rates)),
         })
     }

@@ -55,6 +55,12 @@ struct ViewerStatus {
     state: &'static str,
     /// The viewer's address.
     address: Option<String>,
+    /// The address that asked for the session, which a block refuses.
+    asked_from: Option<String>,
+    /// Its browser or program.
+    browser: Option<String>,
+    /// The page with its player.
+    page: Option<String>,
     /// Transport of its media: `udp` or `tcp` for WebRTC, or `rtmp`.
     transport: Option<&'static str>,
     /// The SRTP protection profile of its media.
@@ -123,6 +129,7 @@ impl ViewerStatus {
             uptime_seconds: now.saturating_duration_since(report.since).as_secs(),
             state: "connected",
             address: Some(canonical_address(report.address).to_string()),
+            asked_from: Some(canonical_address(report.address).ip().to_string()),
             transport: Some("rtmp"),
             bitrate_bps: report.bitrate,
             bytes: report.sent.bytes,
@@ -133,6 +140,7 @@ impl ViewerStatus {
 
     fn of_session(report: &SessionInfo, now: Instant) -> Self {
         let stats = &report.stats;
+        let client = report.client.as_deref();
         let (video, audio, peer) = (&stats.video, &stats.audio, &stats.peer);
         Self {
             id: report.id.to_string(),
@@ -147,6 +155,9 @@ impl ViewerStatus {
             address: stats
                 .pair
                 .map(|pair| canonical_address(pair.remote).to_string()),
+            asked_from: report.asked_from.map(|ip| ip.to_canonical().to_string()),
+            browser: client.and_then(|client| client.browser.clone()),
+            page: client.and_then(|client| client.page.clone()),
             transport: stats.pair.map(|pair| match pair.transport {
                 Transport::Udp => "udp",
                 Transport::Tcp(_) => "tcp",
@@ -178,9 +189,10 @@ impl ViewerStatus {
 )]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use std::time::Duration;
 
-    use distributary_egress::engine::SessionStats;
+    use distributary_egress::engine::{SessionStats, ViewerClient};
     use distributary_egress::session::SessionId;
     use distributary_webrtc::ice::CandidatePair;
     use distributary_webrtc::peer::PeerStats;
@@ -218,6 +230,11 @@ mod tests {
             id: id.short(),
             stream: StreamName::parse("live/test").unwrap(),
             since: now,
+            asked_from: Some([192, 0, 2, 7].into()),
+            client: Some(Arc::new(ViewerClient {
+                browser: Some("Firefox 140 on Linux".to_owned()),
+                page: Some("https://a.example".to_owned()),
+            })),
             stats: SessionStats {
                 is_connected: true,
                 pair: Some(CandidatePair::udp(
@@ -241,6 +258,9 @@ mod tests {
                 "uptime_seconds": 60,
                 "state": "connected",
                 "address": "192.0.2.7:40000",
+                "asked_from": "192.0.2.7",
+                "browser": "Firefox 140 on Linux",
+                "page": "https://a.example",
                 "transport": "udp",
                 "srtp_profile": "SRTP_AEAD_AES_128_GCM",
                 "bitrate_bps": 2_500_000,

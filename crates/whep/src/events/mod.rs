@@ -26,7 +26,7 @@ use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use distributary_egress::session::{SessionId, SessionWatch};
-use distributary_hub::Hub;
+use distributary_hub::{Hub, advice};
 use distributary_names::StreamName;
 use distributary_net::Permit;
 use futures_util::stream;
@@ -34,7 +34,6 @@ use tokio::sync::watch;
 
 use crate::access::Viewer;
 use crate::admission::Drain;
-use crate::advice;
 use crate::cors;
 use crate::front_door::FrontDoor;
 use crate::links;

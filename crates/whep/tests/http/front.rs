@@ -12,7 +12,7 @@ use distributary_hub::{Hub, HubConfig, Publisher, ViewerLimits};
 use distributary_media::test_util::h264_track;
 use distributary_media::{AudioCodec, AudioTrack};
 use distributary_names::StreamName;
-use distributary_whep::admin::{AdminDoor, AdminToken, admin_router};
+use distributary_whep::admin::{AdminDoor, AdminToken, History, admin_router};
 use distributary_whep::{Access, Admission, FrontConfig, FrontDoor, ServerInfo, Settings, router};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
@@ -26,7 +26,8 @@ pub(crate) struct Front {
     pub(crate) hub: Hub,
     pub(crate) engine: Engine,
     pub(crate) admission: Admission,
-    info: ServerInfo,
+    /// The state of the admin listener.
+    pub(crate) door: AdminDoor,
     router: Router,
     publisher: Option<Publisher>,
 }
@@ -79,9 +80,21 @@ impl Front {
         let info = ServerInfo {
             version: "1.2.3",
             rtmp: SocketAddr::from((Ipv4Addr::LOCALHOST, 19350)),
+            http: SocketAddr::from((Ipv4Addr::LOCALHOST, 18080)),
             started: Instant::now(),
         };
         let admission = Admission::default();
+        let access = access.with_journal(hub.journal().clone());
+        let door = AdminDoor {
+            hub: hub.clone(),
+            engine: engine.clone(),
+            info,
+            admission: admission.clone(),
+            history: History::default(),
+            blocks: access.blocks().clone(),
+            certificates: Vec::new(),
+            token: None,
+        };
         let router = router(FrontDoor {
             hub: hub.clone(),
             engine: engine.clone(),
@@ -95,7 +108,7 @@ impl Front {
             hub,
             engine,
             admission,
-            info,
+            door,
             router,
             publisher,
         }
@@ -104,12 +117,8 @@ impl Front {
     /// Returns the admin listener of the same gateway, with or without a token.
     pub(crate) fn admin(&self, token: &str) -> Admin {
         Admin(admin_router(AdminDoor {
-            hub: self.hub.clone(),
-            engine: self.engine.clone(),
-            info: self.info,
-            admission: self.admission.clone(),
-            certificates: Vec::new(),
             token: AdminToken::new(token),
+            ..self.door.clone()
         }))
     }
 

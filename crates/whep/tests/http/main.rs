@@ -13,6 +13,7 @@ mod front;
 mod ice_servers;
 mod load;
 mod metrics;
+mod operations;
 mod pages;
 mod prepared;
 mod public_path;

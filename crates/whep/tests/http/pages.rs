@@ -171,3 +171,57 @@ async fn page_of_an_invalid_name_is_not_found() {
         assert!(status.is_client_error(), "{path}: {status}");
     }
 }
+
+#[tokio::test]
+async fn browsers_get_a_page_that_helps_and_programs_a_problem() {
+    let front = Front::new();
+    let browse = |path: &str, accept: &str| {
+        let request = Request::get(path).header("accept", accept);
+        front.send(request.body(Body::empty()).unwrap())
+    };
+    const BROWSER: &str = "text/html,application/xhtml+xml,*/*;q=0.8";
+    for (path, status, text) in [
+        (
+            "/whep/live/test",
+            StatusCode::OK,
+            "<a href=\"../../live/test\">",
+        ),
+        (
+            "/live/test/whep",
+            StatusCode::OK,
+            "<a href=\"../../live/test\">",
+        ),
+        (
+            "/rtc/v1/whep/?app=live&stream=a%20%22b",
+            StatusCode::OK,
+            "WHEP address of live/a &quot;b",
+        ),
+        ("/live", StatusCode::NOT_FOUND, "/live/test"),
+        ("/live/", StatusCode::NOT_FOUND, "/live/test"),
+        ("/admin", StatusCode::NOT_FOUND, "http://127.0.0.1:8180/"),
+        ("/api/nothing", StatusCode::NOT_FOUND, "<a href=\"../\">"),
+        (
+            "/live/%3Cscript%3E",
+            StatusCode::OK,
+            "content=\"live/&lt;script&gt;\"",
+        ),
+    ] {
+        let page = browse(path, BROWSER).await;
+        assert_eq!(page.status, status, "{path}");
+        assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+        assert!(
+            page.header("content-security-policy")
+                .contains("default-src 'none'")
+        );
+        assert!(page.text().contains(text), "{path}: {}", page.text());
+        if status == StatusCode::NOT_FOUND {
+            let answer = browse(path, "*/*").await;
+            answer.problem(StatusCode::NOT_FOUND);
+        }
+    }
+    let answer = browse("/whep/live/test", "*/*").await;
+    assert_eq!(answer.header("content-type"), "application/sdp");
+    let request = Request::post("/live/test").header("accept", BROWSER);
+    let answer = front.send(request.body(Body::empty()).unwrap()).await;
+    answer.problem(StatusCode::NOT_FOUND);
+}

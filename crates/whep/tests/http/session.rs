@@ -1,6 +1,6 @@
 //! The resource of a session.
 
-use crate::front::{Answer, Front};
+use crate::front::{Answer, Front, publish};
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 
@@ -213,4 +213,21 @@ async fn quoted_star_matches_and_weak_etag_does_not() {
     let list = format!("{etag}, {next}");
     let answer = patch(&front, &session, Some(&list), TRICKLED).await;
     assert_eq!(answer.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn session_tells_the_state_of_its_stream() {
+    let mut front = Front::new();
+    let session = front.open().await;
+    let answer = front.request("GET", &session).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    assert_eq!(answer.header("stream-state"), "live");
+    front.unpublish();
+    let answer = front.request("GET", &session).await;
+    assert_eq!(answer.header("stream-state"), "offline");
+    let mut publisher = publish(&front.hub, "live/test");
+    publisher.finish();
+    drop(publisher);
+    let answer = front.request("GET", &session).await;
+    assert_eq!(answer.header("stream-state"), "ended");
 }

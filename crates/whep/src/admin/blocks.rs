@@ -1,0 +1,156 @@
+//! The admin API: viewers' addresses and publishers' names that are blocked for a time.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use distributary_auth::{Block, BlockTarget};
+use distributary_names::StreamName;
+use serde::{Deserialize, Serialize};
+
+use super::answer::{fresh, now};
+use super::door::AdminDoor;
+use super::watching::{Watching, watching};
+use crate::problem::Problem;
+
+/// The response of `GET /api/blocks`.
+#[derive(Serialize)]
+struct BlockList {
+    blocks: Vec<BlockStatus>,
+}
+
+/// One block.
+#[derive(Serialize)]
+struct BlockStatus {
+    id: u32,
+    /// The address of the viewers; of an IPv6 address, its /64 network.
+    viewer: Option<String>,
+    /// The stream whose publishers are refused.
+    publisher: Option<String>,
+    /// Seconds until it ends.
+    seconds: u64,
+}
+
+/// The body of `POST /api/blocks`: a viewer's address or a publisher's stream, and for how long.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewBlock {
+    viewer: Option<String>,
+    publisher: Option<String>,
+    seconds: u64,
+}
+
+pub(super) async fn list(State(door): State<AdminDoor>) -> Response {
+    let now = now();
+    let blocks = door.blocks.list(now);
+    fresh(BlockList {
+        blocks: blocks
+            .iter()
+            .map(|block| BlockStatus::of(block, now))
+            .collect(),
+    })
+}
+
+/// Blocks an address or a name, and ends its viewers or its publisher.
+pub(super) async fn add(
+    State(door): State<AdminDoor>,
+    body: Result<Json<NewBlock>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let Json(wanted) = body.map_err(|error| bad_request(error.body_text()))?;
+    let target = wanted.target()?;
+    let now = now();
+    let duration = Duration::from_secs(wanted.seconds);
+    let block = door.blocks.add(target, duration, now);
+    let block = block.map_err(|error| bad_request(format!("Nothing is blocked: {error}.")))?;
+    tracing::info!(
+        seconds = wanted.seconds,
+        "{} are blocked by the admin API",
+        block.target
+    );
+    end(&door, &block, now);
+    let status = BlockStatus::of(&block, now);
+    Ok((StatusCode::CREATED, fresh(status)).into_response())
+}
+
+pub(super) async fn remove(
+    State(door): State<AdminDoor>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let is_removed = id.parse().is_ok_and(|id| door.blocks.remove(id));
+    if !is_removed {
+        let detail = "There is no such block; it may have ended.";
+        return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+    }
+    tracing::info!(block = id, "block removed by the admin API");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends the viewers or the publisher that a block refuses from now on.
+fn end(door: &AdminDoor, block: &Block, now: Instant) {
+    if let BlockTarget::Publisher(name) = &block.target {
+        if let Some(stream) = door.hub.stream(name) {
+            stream.dismiss_publisher();
+        }
+        return;
+    }
+    for viewer in watching(door, None, now) {
+        let addresses = viewer.addresses();
+        if !addresses
+            .into_iter()
+            .flatten()
+            .any(|ip| block.is_of_viewer(ip))
+        {
+            continue;
+        }
+        match &viewer {
+            Watching::Session(info) => {
+                if let Err(error) = door.engine.kick(info.id) {
+                    tracing::debug!(viewer = %info.id, %error, "a blocked viewer is not ended");
+                }
+            }
+            Watching::Player(info) => {
+                door.hub.players().remove(&info.id.to_string());
+            }
+        }
+    }
+}
+
+impl NewBlock {
+    fn target(&self) -> Result<BlockTarget, Problem> {
+        match (&self.viewer, &self.publisher) {
+            (Some(viewer), None) => viewer
+                .parse::<IpAddr>()
+                .map(BlockTarget::Viewer)
+                .map_err(|_| bad_request(format!("{viewer:?} is not an IP address."))),
+            (None, Some(publisher)) => StreamName::parse(publisher)
+                .map(BlockTarget::Publisher)
+                .map_err(|error| bad_request(format!("The publisher: {error}."))),
+            _ => Err(bad_request(
+                "Expected a viewer (an IP address) or a publisher (a stream), one of them.",
+            )),
+        }
+    }
+}
+
+impl BlockStatus {
+    fn of(block: &Block, now: Instant) -> Self {
+        let (viewer, publisher) = match &block.target {
+            BlockTarget::Viewer(ip) => (Some(ip.to_string()), None),
+            BlockTarget::Publisher(name) => (None, Some(name.to_string())),
+        };
+        Self {
+            id: block.id,
+            viewer,
+            publisher,
+            seconds: block.until.saturating_duration_since(now).as_secs(),
+        }
+    }
+}
+
+fn bad_request(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, detail)
+}
