@@ -45,12 +45,16 @@
     const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     const media = new MediaStream();
     const video = show(media);
+    const shown = { at: null };
+    video.requestVideoFrameCallback?.((now) => {
+      shown.at = now;
+    });
     connection.ontrack = ({ track }) => media.addTrack(track);
     const described = describe(connection);
     const answered = described.then(send);
     // Whoever takes the session sees that it failed.
     answered.catch(() => {});
-    globalThis.preparedSession = { ...dataset, connection, media, video, answered };
+    globalThis.preparedSession = { ...dataset, connection, media, video, shown, answered };
     await described;
   };
 

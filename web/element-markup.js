@@ -58,6 +58,7 @@ export function rowsOf(stats) {
   const number = (value, digits) => (value === null ? null : value.toFixed(digits));
   const unit = (text, name) => (text === null ? null : `${text} ${name}`);
   return [
+    { name: "First frame", value: unit(number(stats.firstFrame, 0), "ms"), minor: true },
     { name: "Latency", value: latencyOf(stats) },
     { name: "Bitrate", value: rateOf(stats.bitrate) },
     { name: "Frame rate", value: unit(number(stats.frameRate, 0), "fps") },

@@ -189,6 +189,7 @@ export class Player extends EventTarget {
   #show(session) {
     // Setting the same media again would show black.
     if (this.#video.srcObject !== session.media) this.#video.srcObject = session.media;
+    session.followFirstFrame(this.#video);
     this.#play();
     this.#watch(session, new Progress(this.#learnIceServers(session.iceServers)));
   }
@@ -271,7 +272,7 @@ export class Player extends EventTarget {
       const problem = this.#judge(session, progress);
       if (problem) return this.#retry(problem);
       if (progress.started) {
-        this.#stats = measure(report, session.capturedAt, this.#stats);
+        this.#stats = measure(report, session, this.#stats);
         this.#fire("stats", this.#stats);
       }
       this.#watch(session, progress);

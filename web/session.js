@@ -30,6 +30,9 @@ export class Session {
   #onEvent;
   #events = null;
   #closed = false;
+  /** When it began, and when its first frame was shown (`at`), by the clock of the page. */
+  #began = performance.now();
+  #shown = { at: null };
 
   /**
    * @param {URL} endpoint the WHEP endpoint
@@ -52,6 +55,8 @@ export class Session {
     if (prepared) {
       this.media = prepared.media;
       this.#connection = prepared.connection;
+      this.#began = performance.getEntriesByType("navigation")[0]?.responseEnd ?? 0;
+      this.#shown = prepared.shown;
     } else {
       this.#connect();
     }
@@ -98,6 +103,24 @@ export class Session {
     return captured === undefined ? null : captured - NTP_TO_UNIX;
   }
 
+  /** Notes when `video`, which plays the media, shows the first frame. */
+  followFirstFrame(video) {
+    const shown = this.#shown;
+    if (shown.at === null) {
+      video.requestVideoFrameCallback?.((now) => {
+        shown.at ??= now;
+      });
+    }
+  }
+
+  /**
+   * The milliseconds from the start of the session to the first frame; `null` before, and if the
+   * browser does not tell.
+   */
+  get firstFrame() {
+    return this.#shown.at === null ? null : this.#shown.at - this.#began;
+  }
+
   /** Connects. Throws a `PlayError` with a message for the viewer when the gateway refuses. */
   async open() {
     if (!this.#prepared) return this.#negotiate();
@@ -107,6 +130,7 @@ export class Session {
     if (response) return this.#follow(response.headers.get("Link") ?? "", response.url);
     // Too late, or refused: this player asks as all others do.
     this.media = new MediaStream();
+    this.#shown = { at: null };
     this.#connect();
     return this.#negotiate();
   }

@@ -6,11 +6,13 @@ const WINDOW = 2_000;
 /**
  * Returns the stats from a report (`RTCStatsReport`).
  *
- * `capturedAt` is the capture time of the shown frame by the gateway's clock, or `null`; `before` are
- * the previous stats, or `null`.
+ * `session` tells the capture time of the shown frame (`capturedAt`) and `firstFrame`; `before` are the
+ * previous stats, or `null`.
  *
  * A value that the browser does not report is `null`:
  *
+ * - `firstFrame`: milliseconds from the start of the session to its first shown frame; the start is the
+ *   request, or the arrival of a page that came with a session;
  * - `latency`: milliseconds from the gateway's receiving a frame to its display. If `isEstimate`, it
  *   is the sum of round trip, buffer and decoding, because the browser does not report capture times;
  * - `bitrate`: bits per second of all media;
@@ -22,7 +24,7 @@ const WINDOW = 2_000;
  * - `freezes`, `dropped`: number of freezes, and of frames not shown, since the beginning;
  * - `path`: `UDP`, `TCP` or `relay`.
  */
-export function measure(report, capturedAt, before) {
+export function measure(report, { capturedAt, firstFrame }, before) {
   const stats = [...report.values()];
   const inbound = (kind) => stats.find((one) => one.type === "inbound-rtp" && one.kind === kind);
   const [video, audio] = [inbound("video"), inbound("audio")];
@@ -33,6 +35,7 @@ export function measure(report, capturedAt, before) {
   const roundTrip = roundTripOf(stats, report);
   const age = ageOf(capturedAt, stats, roundTrip);
   return {
+    firstFrame,
     latency: age ?? estimate(roundTrip, rates),
     isEstimate: age === null,
     ...rates,

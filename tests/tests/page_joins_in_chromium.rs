@@ -78,6 +78,11 @@ async fn page_plays_in_the_session_that_came_with_it() {
         browser.text(".viewers").await.contains("1 watching"),
         "events arrive"
     );
+    let first_frame = eventually("the time of the first frame", async || {
+        let stats = "document.querySelector('distributary-player').stats?.firstFrame ?? null";
+        browser.evaluate::<Option<f64>>(stats).await
+    });
+    assert!(first_frame.await > 0.0, "it counts from the page's arrival");
 }
 
 #[tokio::test]

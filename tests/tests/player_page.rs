@@ -154,12 +154,14 @@ async fn another_site_embeds_the_player_as_module_and_iframe_with_stats() {
         (is_complete && !stats.is_estimate).then_some(stats)
     })
     .await;
+    assert!(stats.first_frame > Some(0.0), "{stats:?}");
     assert!(stats.latency < Some(2000.0), "{stats:?}");
     assert!(stats.bitrate > Some(100_000.0), "{stats:?}");
     assert_eq!(stats.loss, Some(0.0), "{stats:?}");
     assert_eq!(stats.codecs, ["H264", "opus"], "{stats:?}");
     assert_eq!(stats.path.as_deref(), Some("UDP"), "{stats:?}");
     let shown = browser.text(".stats-list").await;
+    assert!(shown.contains("First frame"), "{shown}");
     assert!(shown.contains("Latency"), "{shown}");
     browser.screenshot("player_on_another_site").await;
 
@@ -294,6 +296,7 @@ async fn wait_for_text(browser: &Browser, selector: &str, text: &str) {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Stats {
+    first_frame: Option<f64>,
     latency: Option<f64>,
     is_estimate: bool,
     bitrate: Option<f64>,
