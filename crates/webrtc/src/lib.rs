@@ -11,6 +11,7 @@ pub mod log;
 mod media_clock;
 pub mod pacer;
 pub mod peer;
+pub mod quality;
 pub mod reorder;
 mod replay_window;
 pub mod rtcp;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::probe::Prober;
 use super::queue::StandingQueue;
 use super::rate::{Congestion, Verdict};
 use super::sent::SentPackets;
@@ -96,24 +97,29 @@ impl Clock {
 }
 
 impl Arrivals {
-    /// Evaluates feedback. `is_probing`: the viewer is behind the live edge, so the packets show
-    /// the bandwidth of the path.
+    /// Evaluates feedback, also for a cluster of `prober`. Returns the verdict, and the sequence
+    /// number of the last packet in the feedback. `is_probing`: the viewer is behind the live edge,
+    /// so the packets show the bandwidth of the path.
     pub(super) fn handle_feedback(
         &mut self,
         sent: &mut SentPackets,
+        prober: &mut Prober,
         feedback: &TransportFeedback<'_>,
         is_probing: bool,
-    ) -> Verdict {
+    ) -> (Verdict, Option<u16>) {
+        let mut last = None;
         let mut bytes = 0;
         let mut newest: Option<i64> = None;
         let mut shortest = i64::MAX;
         let mut overtaken = 0;
         for packet in feedback.packets() {
+            let sequence = packet.sequence;
+            last = Some(sequence);
             let Some(ticks) = packet.arrival else {
-                self.lost += usize::from(sent.note_missing(packet.sequence));
+                self.lost += usize::from(sent.note_missing(sequence));
                 continue;
             };
-            let Some(packet) = sent.take(packet.sequence) else {
+            let Some(packet) = sent.take(sequence) else {
                 continue;
             };
             if packet.was_missing {
@@ -127,6 +133,7 @@ impl Arrivals {
             });
             let (arrival, at) = clock.advance(ticks, packet.at);
             self.trend.handle_packet(packet.at, arrival);
+            prober.handle_packet(sequence, at, arrival, packet.len);
             if is_probing {
                 let delay = arrival - at;
                 self.trains
@@ -145,14 +152,15 @@ impl Arrivals {
             self.note_delivered(newest, bytes);
             self.note_loss(newest);
         }
-        Verdict {
+        let verdict = Verdict {
             probe: if is_probing {
                 self.trains.finish(self.queue.base())
             } else {
                 None
             },
             ..self.verdict()
-        }
+        };
+        (verdict, last)
     }
 
     /// Returns by how many microseconds packets overtake each other on the path.
@@ -186,10 +194,11 @@ impl Arrivals {
         (self.lost, self.received, self.loss_began) = (0, 0, arrival);
     }
 
-    /// Returns the delivered rate in bits per second, once half the window has passed. While
+    /// Returns the delivered rate in bits per second, once half the window has passed, and that of
+    /// the newer half. While
     /// packets queue, the newer half shows the path bandwidth; before that there may have been
     /// little to send.
-    fn delivered(&self) -> Option<f64> {
+    fn delivered(&self) -> Option<(f64, f64)> {
         let rate_of = |entries: &mut dyn Iterator<Item = &(i64, usize)>| {
             // The bytes of the first arrived before the window.
             let (first, _) = entries.next()?;
@@ -203,12 +212,14 @@ impl Arrivals {
         let older = self.recent.iter().take_while(is_older).count();
         let whole = rate_of(&mut self.recent.iter())?;
         let newer = rate_of(&mut self.recent.iter().skip(older.saturating_sub(1)));
-        Some(newer.map_or(whole, |newer| newer.max(whole)))
+        let newer = newer.unwrap_or(whole);
+        Some((newer.max(whole), newer))
     }
 
     fn verdict(&self) -> Verdict {
         let standing = self.queue.standing();
         let usage = self.trend.usage();
+        let delivered = self.delivered();
         let congested = if standing > LONG_QUEUE {
             Some(Congestion::Queue)
         } else if self.loss > HIGH_LOSS {
@@ -221,7 +232,8 @@ impl Arrivals {
             loss: self.loss,
             congested,
             clear: standing < SHORT_QUEUE && usage == Usage::Normal && self.loss < SOME_LOSS,
-            delivered: self.delivered(),
+            delivered: delivered.map(|(delivered, _)| delivered),
+            newest: delivered.map(|(_, newest)| newest),
             probe: None,
         }
     }

@@ -8,13 +8,17 @@
 //! * `rate`: the estimate, and the limit on the send rate.
 //! * `catch_up`: the rate for viewers behind the live edge; `train`: what feedback on packets sent
 //!   together shows.
+//! * `probe`: clusters of packets that show whether the path carries more than is sent.
 
 mod arrivals;
 mod catch_up;
+mod probe;
 mod queue;
 mod rate;
 mod reports;
 pub mod sent;
+#[cfg(test)]
+pub(crate) mod test_path;
 #[cfg(test)]
 mod tests;
 mod train;
@@ -25,10 +29,12 @@ use std::time::{Duration, Instant};
 use crate::rtcp::{ReportBlock, TransportFeedback};
 use arrivals::Arrivals;
 use catch_up::CatchUpRate;
-use rate::{Outcome, RateController};
+use probe::Prober;
+use rate::{Outcome, RateController, Verdict};
 use reports::Reports;
 
 pub use catch_up::StreamPart;
+pub use probe::{ProbeOutcome, ProbeResult};
 pub use sent::{SendClock, SentPackets};
 
 /// The assumed round-trip time before it is known.
@@ -42,6 +48,25 @@ const MOST_REORDERING: Duration = Duration::from_millis(200);
 /// Standing queue in milliseconds from which on losses are taken for those of the queue.
 const SOME_QUEUE: f64 = 40.0;
 
+/// The state of a path by its last report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathState {
+    /// Bits per second that it carries, while it is known to be slower than the stream.
+    pub carried: Option<u64>,
+    /// Time that packets wait in standing queues.
+    pub queue: Duration,
+    /// Bits per second that arrived before the last report, over a short time.
+    pub arriving: Option<u64>,
+    /// Part of the packets that are lost, 0 to 255 in 256ths.
+    pub loss: u8,
+    /// True if the last report shows neither a queue nor loss.
+    pub is_clear: bool,
+    /// The receiver's own estimate, in bits per second, if that is all that is known.
+    pub remb: Option<u64>,
+    /// True if clusters show what the path carries: the viewer reports the arrival of each packet.
+    pub can_probe: bool,
+}
+
 /// Estimates the bandwidth of the path to one viewer, in the manner of draft-ietf-rmcat-gcc-02.
 ///
 /// Transport-wide feedback is the best input: the arrival of each packet. Without it, receiver
@@ -54,6 +79,13 @@ pub struct PathEstimator {
     reports: Reports,
     rate: RateController,
     catch_up: CatchUpRate,
+    prober: Prober,
+    /// True if the last report shows neither a queue nor loss.
+    is_clear: bool,
+    /// Part of the packets that were lost before the last report, 0 to 1, and the bits per second
+    /// that arrived.
+    loss: f64,
+    arriving: Option<f64>,
     /// Time that packets wait in standing queues by the last report, in milliseconds.
     queue: f64,
     /// Rate of the stream in bits per second, as the sender told it last.
@@ -74,6 +106,10 @@ impl PathEstimator {
             reports: Reports::new(),
             rate: RateController::new(now),
             catch_up: CatchUpRate::new(most, expects_feedback),
+            prober: Prober::default(),
+            is_clear: false,
+            loss: 0.0,
+            arriving: None,
             queue: 0.0,
             stream_rate: 0,
             expects_feedback,
@@ -92,6 +128,47 @@ impl PathEstimator {
         let own = self.reports.remb().filter(|_| self.arrivals.is_none());
         // While our estimate limits the send rate, it is the newer one.
         own.filter(|_| self.limit().is_none()).or(self.rate.rate())
+    }
+
+    /// Returns the state of the path by its last report.
+    pub fn state(&self) -> PathState {
+        PathState {
+            carried: self.rate.carried(),
+            queue: Duration::from_secs_f64((self.queue / 1000.0).max(0.0)),
+            arriving: self.arriving.map(|rate| rate as u64),
+            loss: (256.0 * self.loss) as u8,
+            is_clear: self.is_clear,
+            remb: self.reports.remb().filter(|_| self.arrivals.is_none()),
+            can_probe: self.arrivals.is_some(),
+        }
+    }
+
+    /// Begins a cluster at `rate` bits per second, to find out whether the path carries it. Returns
+    /// `false` if one is on its way.
+    pub fn begin_probe(&mut self, now: Instant, rate: u64) -> bool {
+        self.arrivals.is_some() && self.prober.begin(now, rate, &self.sent)
+    }
+
+    /// Returns the bytes of the cluster that are to be sent now, if one is being sent.
+    pub fn probe_due(&self, now: Instant) -> Option<usize> {
+        self.prober.due(now)
+    }
+
+    /// Records that `bytes` of a cluster were sent.
+    pub fn note_probe(&mut self, now: Instant, bytes: usize) {
+        self.prober.note_sent(now, bytes, &self.sent);
+    }
+
+    /// Returns the bytes of a cluster at `rate` bits per second.
+    pub fn probe_bytes(rate: u64) -> u64 {
+        Prober::bytes_at(rate)
+    }
+
+    /// Takes the result of the last cluster, once there is one.
+    pub fn take_probe(&mut self, now: Instant) -> Option<ProbeResult> {
+        let round_trip = self.round_trip.unwrap_or(DEFAULT_ROUND_TRIP);
+        self.prober.handle_timeout(now, round_trip);
+        self.prober.take_result()
     }
 
     /// Returns the limit of the send rate in bits per second; `None` unless the path has proved
@@ -161,9 +238,15 @@ impl PathEstimator {
     pub fn handle_feedback(&mut self, now: Instant, feedback: &TransportFeedback<'_>) {
         let arrivals = self.arrivals.get_or_insert_default();
         let is_probing = self.catch_up.is_used();
-        let verdict = arrivals.handle_feedback(&mut self.sent, feedback, is_probing);
+        let (sent, prober) = (&mut self.sent, &mut self.prober);
+        let (verdict, last) = arrivals.handle_feedback(sent, prober, feedback, is_probing);
         let round_trip = self.round_trip.unwrap_or(DEFAULT_ROUND_TRIP);
-        self.queue = verdict.queue;
+        if let Some(last) = last
+            && let Some(result) = prober.handle_feedback(now, last, round_trip)
+            && result.outcome == ProbeOutcome::Carried
+        {
+            self.rate.note_proven(result.rate);
+        }
         if let Some(probe) = verdict.probe {
             self.catch_up.handle_probe(now, probe, self.stream_rate);
             let rate = self.catch_up.rate(StreamPart::Backlog, self.stream_rate);
@@ -174,6 +257,14 @@ impl PathEstimator {
         if self.rate.update(now, verdict, round_trip) == Outcome::QueueIsNotOurs {
             arrivals.rebase();
         }
+        self.note_verdict(&verdict);
+    }
+
+    fn note_verdict(&mut self, verdict: &Verdict) {
+        self.queue = verdict.queue;
+        self.is_clear = verdict.clear;
+        self.loss = verdict.loss;
+        self.arriving = verdict.newest.or(verdict.delivered);
     }
 
     /// Handles a report block on the main stream with its round-trip time. `sent` is the number of
@@ -190,7 +281,7 @@ impl PathEstimator {
         if self.arrivals.is_none()
             && let Some(verdict) = verdict
         {
-            self.queue = verdict.queue;
+            self.note_verdict(&verdict);
             let queue = Duration::from_secs_f64((verdict.queue / 1000.0).max(0.0));
             self.catch_up.handle_queue(now, queue, self.stream_rate);
             let round_trip = self.round_trip.unwrap_or(DEFAULT_ROUND_TRIP);

@@ -53,6 +53,8 @@ pub(super) struct Verdict {
     pub(super) clear: bool,
     /// Delivered rate in bits per second.
     pub(super) delivered: Option<f64>,
+    /// The same over a shorter time.
+    pub(super) newest: Option<f64>,
     /// Queue and bandwidth of the path by this feedback, if the viewer is catching up.
     pub(super) probe: Option<Probe>,
 }
@@ -89,6 +91,10 @@ pub(super) struct RateController {
     decreased: Option<Instant>,
     /// Rate delivered while there is a queue: the path bandwidth.
     carried: Option<f64>,
+    /// Rate delivered by the newest report that showed a queue or loss.
+    newest: Option<f64>,
+    /// Queue in milliseconds by that report.
+    last_queue: f64,
     limit: Option<Limit>,
     ignores_loss_until: Option<Instant>,
 }
@@ -110,6 +116,8 @@ impl RateController {
             updated: now,
             decreased: None,
             carried: None,
+            newest: None,
+            last_queue: 0.0,
             limit: None,
             ignores_loss_until: None,
         }
@@ -126,6 +134,20 @@ impl RateController {
         self.limit.as_ref().and(self.rate())
     }
 
+    /// Returns the bits per second that the path carries, while it is known to be slower than the
+    /// stream. The limit is less than this while a queue drains, and more while it grows.
+    pub(super) fn carried(&self) -> Option<u64> {
+        let limit = self.limit()?;
+        let newest = self.newest.map(|newest| (RESTORED * newest) as u64);
+        Some(newest.unwrap_or(limit))
+    }
+
+    /// Takes in what a cluster has shown: the path carries `rate` bits per second or more.
+    pub(super) fn note_proven(&mut self, rate: u64) {
+        let proven = (rate as f64).clamp(MIN_RATE, MAX_RATE);
+        self.rate = self.rate.map(|rate| rate.max(proven));
+    }
+
     /// Limits the send rate to `rate` bits per second at once: packets that were sent together have
     /// shown that the path is slower than the stream.
     pub(super) fn begin_limit(&mut self, now: Instant, rate: u64, verdict: Verdict) {
@@ -137,6 +159,7 @@ impl RateController {
             vain: 1,
             before: verdict,
         });
+        self.newest = None;
         self.decreased = Some(now);
         self.rate = Some((rate as f64).clamp(MIN_RATE, MAX_RATE));
     }
@@ -169,6 +192,9 @@ impl RateController {
         let may_decrease = self
             .decreased
             .is_none_or(|at| now.saturating_duration_since(at) > settles);
+        if congested.is_some_and(|reason| reason != Congestion::Delay) {
+            self.note_newest(verdict);
+        }
         match congested {
             Some(reason) if may_decrease => return self.decrease(now, reason, verdict),
             Some(_) => {}
@@ -182,6 +208,18 @@ impl RateController {
             self.limit = None;
         }
         Outcome::None
+    }
+
+    /// Notes the rate at which packets arrive from a queue. Once that drains, some of the time it may
+    /// be empty.
+    fn note_newest(&mut self, verdict: Verdict) {
+        let queue = std::mem::replace(&mut self.last_queue, verdict.queue);
+        let rate = verdict.newest.or(verdict.delivered);
+        self.newest = if verdict.queue < queue {
+            self.newest.into_iter().chain(rate).reduce(f64::max)
+        } else {
+            rate.or(self.newest)
+        };
     }
 
     fn decrease(&mut self, now: Instant, reason: Congestion, verdict: Verdict) -> Outcome {

@@ -115,6 +115,7 @@ impl Reports {
                 Some(remb) if is_low => delivered.min(remb as f64),
                 _ => delivered,
             }),
+            newest: None,
             probe: None,
         })
     }

@@ -70,6 +70,11 @@ impl SentPackets {
         )
     }
 
+    /// Returns the sequence number of the next packet.
+    pub fn next(&self) -> u16 {
+        self.next
+    }
+
     /// Records a packet of `len` bytes sent at `at`. Returns its sequence number.
     pub fn record(&mut self, at: SendClock, len: usize) -> u16 {
         if self.slots.is_empty() {

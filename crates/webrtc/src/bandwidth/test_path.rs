@@ -1,0 +1,125 @@
+//! A simulated path for tests: one bottleneck, with feedback as Chromium sends it.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+
+use super::*;
+use crate::rtcp::{Packet, packets};
+
+/// Bytes of each packet.
+pub(crate) const PACKET: usize = 1200;
+
+/// A path with one bottleneck, with feedback as Chromium sends it.
+pub(crate) struct Path {
+    pub(crate) start: Instant,
+    pub(crate) estimator: PathEstimator,
+    /// Microseconds since the start.
+    pub(crate) now: u64,
+    /// Bits per second that the bottleneck carries.
+    pub(crate) capacity: u64,
+    /// When the link is free again.
+    pub(crate) free_at: u64,
+    /// The longest queue, in microseconds: packets that would wait longer are dropped.
+    pub(crate) longest_queue: u64,
+    pub(crate) loss_permille: u64,
+    /// Base delay of every packet.
+    pub(crate) delay: u64,
+    pub(crate) random: u64,
+    /// Packets sent and not reported: number, and arrival unless it is lost.
+    pub(crate) under_way: Vec<(u16, Option<u64>)>,
+    pub(crate) next_feedback: u64,
+    /// Longest time that a packet waited since this was cleared.
+    pub(crate) waited: u64,
+}
+
+impl Path {
+    pub(crate) fn new(capacity: u64) -> Self {
+        let start = Instant::now();
+        Self {
+            start,
+            estimator: PathEstimator::new(start, 40_000_000, true),
+            now: 0,
+            capacity,
+            free_at: 0,
+            longest_queue: 2_000_000,
+            loss_permille: 0,
+            delay: 10_000,
+            random: 1,
+            under_way: Vec::new(),
+            next_feedback: 60_000,
+            waited: 0,
+        }
+    }
+
+    pub(crate) fn instant(&self) -> Instant {
+        self.start + Duration::from_micros(self.now)
+    }
+
+    /// Lets other traffic of `rate` bits per second use the bottleneck for a millisecond.
+    pub(crate) fn carry_other_traffic(&mut self, rate: u64) {
+        let begin = self.free_at.max(self.now);
+        if begin - self.now <= self.longest_queue {
+            self.free_at = begin + rate * 1000 / self.capacity;
+        }
+    }
+
+    fn is_lost(&mut self) -> bool {
+        self.random = self
+            .random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.random >> 33) % 1000 < self.loss_permille
+    }
+
+    pub(crate) fn send_packet(&mut self) {
+        let now = self.instant();
+        let at = self.estimator.sent_mut().clock(now);
+        let sequence = self.estimator.sent_mut().record(at, PACKET);
+        let begin = self.free_at.max(self.now);
+        let waits = begin - self.now;
+        if waits > self.longest_queue || self.is_lost() {
+            self.under_way.push((sequence, None));
+            return;
+        }
+        self.waited = self.waited.max(waits);
+        self.free_at = begin + PACKET as u64 * 8_000_000 / self.capacity;
+        self.under_way
+            .push((sequence, Some(self.free_at + self.delay)));
+    }
+
+    /// Sends feedback on packets that have arrived and on those lost before them.
+    pub(crate) fn feed_back(&mut self) {
+        let arrived = |entry: &(u16, Option<u64>)| entry.1.is_some_and(|at| at <= self.now);
+        let Some(last) = self.under_way.iter().rposition(arrived) else {
+            return;
+        };
+        let reported: Vec<_> = self.under_way.drain(..=last).collect();
+        let first = reported.iter().find_map(|(_, at)| *at).unwrap_or(0);
+        // 250 us and 64 ms; the receiver's clock began long ago.
+        let ticks = |at: u64| (at / 250) as i64 + 0x00ff_f000 * 256;
+        let reference = ticks(first) / 256;
+        let mut bytes = vec![0x8f, 205, 0, 0, 0, 0, 0, 9, 0, 0, 0, 5];
+        bytes.extend(reported[0].0.to_be_bytes());
+        bytes.extend((reported.len() as u16).to_be_bytes());
+        bytes.extend(&(reference as u32).to_be_bytes()[1..]);
+        bytes.push(0);
+        for (_, at) in &reported {
+            let symbol: u16 = if at.is_some() { 2 } else { 0 };
+            bytes.extend((symbol << 13 | 1).to_be_bytes());
+        }
+        let mut time = reference * 256;
+        for at in reported.iter().filter_map(|(_, at)| *at) {
+            bytes.extend(((ticks(at) - time) as i16).to_be_bytes());
+            time = ticks(at);
+        }
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        let words = (bytes.len() / 4 - 1) as u16;
+        bytes[2..4].copy_from_slice(&words.to_be_bytes());
+        let Some(Packet::TransportFeedback(feedback)) = packets(&bytes).next() else {
+            panic!("{bytes:?}")
+        };
+        let now = self.instant();
+        self.estimator.handle_feedback(now, &feedback);
+    }
+}

@@ -1,0 +1,342 @@
+//! The automatic choice of a rendition.
+
+use std::time::{Duration, Instant};
+
+use super::budget::Budget;
+use super::proof::Proofs;
+use super::{Preference, Rung};
+use crate::bandwidth::{PathEstimator, PathState, ProbeOutcome, ProbeResult};
+
+/// Rate that a path must have proven for a rendition, in percent of that rendition's.
+const MARGIN: u64 = 120;
+
+/// Time without a queue and without loss before the first cluster.
+const CLEAR: Duration = Duration::from_secs(1);
+
+/// The same before a viewer moves up whose feedback cannot show what the path carries.
+const CLEAR_BLIND: Duration = Duration::from_secs(5);
+
+/// Loss in 256ths, together with a queue, from which on a path counts as slower than the rendition
+/// although its queue is too short for more, and the time for which it is so.
+const STRAIN_LOSS: u8 = 8;
+const STRAIN_QUEUE: Duration = Duration::from_millis(20);
+const STRAIN: Duration = Duration::from_millis(500);
+
+/// Time after a switch in which the path settles: the queue that led to it drains.
+const SETTLING: Duration = Duration::from_millis(1500);
+
+/// Interval at which the queue is compared with what it was, and by how much it is shorter then if it
+/// drains.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(250);
+const DRAIN: Duration = Duration::from_millis(20);
+
+/// Growth of the queue after a switch down that shows that the switch was not enough.
+const GROWTH: Duration = Duration::from_millis(80);
+
+/// Time after a move down was decided in which no further one is, unless the queue grows.
+const MOVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Interval of clusters while the path carries them, and the shortest and the longest after one
+/// that it did not carry.
+const CARRIED_INTERVAL: Duration = Duration::from_millis(400);
+const FAILED_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
+
+/// Time for which no cluster is sent at a rate that the path did not carry, if it carries a lower
+/// one.
+const FAILED_VALID: Duration = Duration::from_secs(5);
+
+/// Time for which a viewer stays down: the first value after a move down, twice the previous one,
+/// up to the second, if the move up before it has failed.
+const STAY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(80));
+
+/// A move up has failed if the path is too slow again within this time.
+const TRIAL: Duration = Duration::from_secs(10);
+
+/// The reason for a switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The path is slower than the rendition.
+    Congestion,
+    /// The path carries a better one.
+    Bandwidth,
+    /// The viewer asks for it, or its player shows it at another size.
+    Viewer,
+    /// The rendition does not exist any longer.
+    Gone,
+}
+
+/// The next step of a viewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Move to the rendition at this place.
+    Move {
+        /// Its place among the renditions.
+        to: usize,
+        /// Why.
+        reason: Reason,
+    },
+    /// Send a cluster at this rate, in bits per second.
+    Probe {
+        /// The rate.
+        rate: u64,
+    },
+}
+
+/// Chooses the rendition for one viewer.
+///
+/// Down: at once when the estimator finds the path slower than what is sent. Up: when clusters have
+/// proven, over some time, that the path carries the rendition with a margin. Clusters begin with
+/// the next rendition and go on with the one above it, so that one switch reaches the best one. A
+/// viewer that had to go down stays there for some seconds, and for longer each time that a move up
+/// fails.
+///
+/// A viewer without transport-wide feedback moves up one step after some seconds without queue and
+/// loss.
+#[derive(Debug)]
+pub struct Selector {
+    budget: Budget,
+    proofs: Proofs,
+    /// Time since which the path has shown neither queue nor loss.
+    clear_since: Option<Instant>,
+    /// Time since which a short queue has overflowed.
+    strained_since: Option<Instant>,
+    /// When the queue was last compared, what it was then, and whether it had become shorter.
+    compared: (Instant, Duration, bool),
+    /// End of the settling time, and the queue at its begin.
+    settling: Option<(Instant, Duration)>,
+    /// True if a move down was decided and has not happened yet.
+    is_moving: bool,
+    next_probe: Instant,
+    probe_interval: Duration,
+    /// The last cluster that the path did not carry: when, and its rate.
+    failed: Option<(Instant, u64)>,
+    /// When the viewer last moved up.
+    moved_up: Option<Instant>,
+    /// The viewer stays down until then, and for how long it did so last.
+    stays_until: Instant,
+    stay: Duration,
+}
+
+impl Selector {
+    /// Creates a selector for a viewer that starts now.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            budget: Budget::new(now),
+            proofs: Proofs::default(),
+            clear_since: None,
+            strained_since: None,
+            compared: (now, Duration::ZERO, false),
+            settling: None,
+            is_moving: false,
+            next_probe: now,
+            probe_interval: FAILED_INTERVAL.0,
+            failed: None,
+            moved_up: None,
+            stays_until: now,
+            stay: STAY.0,
+        }
+    }
+
+    /// Records that the viewer has moved to another rendition.
+    pub fn note_moved(&mut self, now: Instant, path: &PathState) {
+        self.settling = Some((now + SETTLING, path.queue));
+        self.is_moving = false;
+        self.clear_since = None;
+        self.proofs.clear();
+        self.failed = None;
+        self.strained_since = None;
+        if self.moved_up.is_some_and(|at| at > now) {
+            self.moved_up = Some(now);
+        }
+    }
+
+    /// Returns the next step. `rungs` are the renditions that the viewer can get, from the best to
+    /// the least, and `present` is the place of the one that it gets or is about to get. `probe` is
+    /// the result of the last cluster.
+    pub fn poll<I: PartialEq>(
+        &mut self,
+        now: Instant,
+        path: &PathState,
+        probe: Option<ProbeResult>,
+        rungs: &[Rung<I>],
+        present: Option<usize>,
+        preference: &Preference<I>,
+    ) -> Option<Step> {
+        if rungs.is_empty() {
+            return None;
+        }
+        let best = preference.best(rungs);
+        let Some((present, rung)) = present.and_then(|place| Some((place, rungs.get(place)?)))
+        else {
+            let to = preference.fixed(rungs).unwrap_or(best);
+            let reason = Reason::Gone;
+            return Some(Step::Move { to, reason });
+        };
+        let by_viewer = |to| {
+            let reason = Reason::Viewer;
+            (to != present).then_some(Step::Move { to, reason })
+        };
+        if let Some(fixed) = preference.fixed(rungs) {
+            return by_viewer(fixed);
+        }
+        if present < best {
+            return by_viewer(best);
+        }
+        self.budget.update(now, rung.rate);
+        if let Some(probe) = probe {
+            self.handle_probe(now, probe);
+        }
+        self.note_path(now, path);
+        let is_strained = |since| now.saturating_duration_since(since) >= STRAIN;
+        if let Some(carried) = path.carried {
+            return self.step_down(now, path, rungs, present, carried);
+        } else if self.strained_since.is_some_and(is_strained) {
+            let arriving = path.arriving.unwrap_or(0).min(rung.rate - 1);
+            return self.step_down(now, path, rungs, present, arriving);
+        }
+        let above = rungs.get(best..present).unwrap_or_default();
+        if above.is_empty() {
+            return None;
+        }
+        let to = self.step_up(now, path, above)?;
+        Some(match to {
+            Up::Move(to) => Step::Move {
+                to: best + to,
+                reason: Reason::Bandwidth,
+            },
+            Up::Probe(rate) => Step::Probe { rate },
+        })
+    }
+
+    fn note_path(&mut self, now: Instant, path: &PathState) {
+        let (at, queue, _) = self.compared;
+        if now.saturating_duration_since(at) >= DRAIN_INTERVAL {
+            self.compared = (now, path.queue, path.queue + DRAIN < queue);
+        }
+        if path.loss >= STRAIN_LOSS && path.queue >= STRAIN_QUEUE {
+            self.strained_since.get_or_insert(now);
+        } else {
+            self.strained_since = None;
+        }
+        if !path.is_clear || path.carried.is_some() {
+            self.clear_since = None;
+            if path.carried.is_some() {
+                self.proofs.clear();
+            }
+        } else {
+            self.clear_since.get_or_insert(now);
+        }
+    }
+
+    fn handle_probe(&mut self, now: Instant, probe: ProbeResult) {
+        match probe.outcome {
+            ProbeOutcome::Carried => {
+                self.proofs.note_carried(now, probe.rate);
+                self.probe_interval = FAILED_INTERVAL.0;
+                self.next_probe = now + CARRIED_INTERVAL;
+            }
+            ProbeOutcome::Exceeded(arrived) => {
+                self.proofs.note_failed(arrived);
+                self.failed = Some((now, probe.rate));
+                self.next_probe = now + self.probe_interval;
+                self.probe_interval = (2 * self.probe_interval).min(FAILED_INTERVAL.1);
+            }
+            ProbeOutcome::Unclear => self.next_probe = now + CARRIED_INTERVAL,
+        }
+    }
+
+    /// Returns the step to the best rendition that a path carries which is slower than the present
+    /// one.
+    fn step_down<I>(
+        &mut self,
+        now: Instant,
+        path: &PathState,
+        rungs: &[Rung<I>],
+        present: usize,
+        carried: u64,
+    ) -> Option<Step> {
+        let below = rungs.get(present + 1..).unwrap_or_default();
+        // A move that has not happened yet follows what becomes known meanwhile.
+        let is_settling = self.settling.is_some_and(|(until, queue)| {
+            now < until && path.queue < queue + GROWTH && !self.is_moving
+        });
+        let (.., is_draining) = self.compared;
+        let is_enough = is_settling || is_draining && !self.is_moving;
+        if below.is_empty() || is_enough || rungs[present].rate <= carried {
+            return None;
+        }
+        let fits = below.iter().position(|rung| rung.rate <= carried);
+        let to = present + 1 + fits.unwrap_or(below.len() - 1);
+        if !self.is_moving {
+            let is_recent = |at| now.saturating_duration_since(at) < TRIAL;
+            self.stay = if self.moved_up.take().is_some_and(is_recent) {
+                (2 * self.stay).min(STAY.1)
+            } else {
+                STAY.0
+            };
+        }
+        self.stays_until = now + self.stay;
+        self.settling = Some((now + MOVE_TIMEOUT, path.queue));
+        self.is_moving = true;
+        let reason = Reason::Congestion;
+        Some(Step::Move { to, reason })
+    }
+
+    /// Returns the step towards one of the renditions above the present one.
+    fn step_up<I>(&mut self, now: Instant, path: &PathState, above: &[Rung<I>]) -> Option<Up> {
+        let clear_for = now.saturating_duration_since(self.clear_since?);
+        let is_settling = self.settling.is_some_and(|(until, _)| now < until);
+        if clear_for < CLEAR || is_settling {
+            return None;
+        }
+        if !path.can_probe {
+            let next = above.len() - 1;
+            let allows = |remb| remb >= above[next].rate;
+            let is_due = clear_for >= CLEAR_BLIND && now >= self.stays_until;
+            let moves = is_due && path.remb.is_none_or(allows);
+            return moves.then(|| self.move_up(now, next));
+        }
+        let needs = |place: usize| above[place].rate * MARGIN / 100;
+        let has_failed = |place: usize| {
+            let fails = |(at, rate): (Instant, u64)| {
+                now.saturating_duration_since(at) < FAILED_VALID && needs(place) >= rate
+            };
+            self.failed.is_some_and(fails)
+        };
+        // One switch is better than two: first the clusters find out how far it goes.
+        let most = self.proofs.most(now);
+        let carried = (0..above.len()).find(|place| needs(*place) <= most);
+        let aim = match carried {
+            None => above.len() - 1,
+            Some(0) => 0,
+            Some(place) if has_failed(place - 1) => place,
+            Some(place) => place - 1,
+        };
+        if let Some(to) = carried.filter(|place| *place == aim)
+            && self.proofs.is_proven(now, needs(to))
+            && now >= self.stays_until
+        {
+            return Some(self.move_up(now, to));
+        }
+        let rate = needs(aim);
+        if now < self.next_probe || !self.budget.spend(PathEstimator::probe_bytes(rate)) {
+            return None;
+        }
+        // Until the result comes.
+        self.next_probe = now + FAILED_INTERVAL.1;
+        Some(Up::Probe(rate))
+    }
+
+    fn move_up(&mut self, now: Instant, to: usize) -> Up {
+        // Counts from the switch on, see [`Self::note_moved`].
+        self.moved_up = Some(now + MOVE_TIMEOUT);
+        self.settling = Some((now + MOVE_TIMEOUT, Duration::MAX));
+        Up::Move(to)
+    }
+}
+
+/// A step up, by place among the renditions above the present one.
+enum Up {
+    Move(usize),
+    Probe(u64),
+}
