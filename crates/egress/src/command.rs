@@ -3,7 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use distributary_names::RenditionId;
 use distributary_webrtc::ice::Credentials;
+use distributary_webrtc::quality::Preference;
 
 use crate::ice_tcp::Connection;
 use crate::session::SessionId;
@@ -34,6 +36,13 @@ pub(crate) enum Command {
         local: Credentials,
         /// The viewer's credentials.
         remote: Credentials,
+    },
+    /// Set what a viewer asks for.
+    Quality {
+        /// The session.
+        id: SessionId,
+        /// What its viewer asks for.
+        preference: Preference<RenditionId>,
     },
     /// End this session.
     Close(SessionId),

@@ -53,6 +53,7 @@ pub(super) fn enter(
         peer: peer_config(shared, negotiated, &options, local.ice, cname),
         restarted: None,
         b_frames: options.b_frames,
+        preference: options.quality,
         created: now,
         was_heard: false,
         reservation,

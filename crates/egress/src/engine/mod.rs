@@ -5,6 +5,7 @@ mod counter_offer;
 mod enter;
 mod local;
 mod open;
+mod quality;
 mod restart;
 
 use std::io;
@@ -14,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
 use distributary_hub::Hub;
-use distributary_names::StreamName;
+use distributary_names::{RenditionId, StreamName};
 use tokio::sync::mpsc;
 
 use crate::command::Command;
@@ -23,6 +24,7 @@ use crate::session::{SessionId, SessionWatch, ShortId};
 use crate::shard_thread;
 use crate::state::EngineState;
 use crate::udp::bind_shared;
+use distributary_webrtc::quality::Preference;
 use distributary_webrtc::sdp::{Answer, IceFragment, Offer};
 
 pub use close::CloseError;
@@ -30,6 +32,8 @@ pub(crate) use close::close;
 pub use counter_offer::CounterOffer;
 pub(crate) use open::open;
 pub use open::{MissingMedia, OpenedSession};
+pub use quality::QualityError;
+pub(crate) use quality::set_quality;
 pub use restart::{IcePatch, PatchError, RestartedIce};
 
 pub use crate::engine_config::EngineConfig;
@@ -37,7 +41,7 @@ pub use crate::error::{AcceptError, OpenError, PrepareError};
 pub use crate::session::{ViewerClient, ViewerOptions};
 pub use crate::state::{
     CERTIFICATE_LIFETIME, EngineFailure, IdentityError, JoinHistogram, JoinStep, LatencyStats,
-    OFFER_LIFETIME, PREPARED_LIFETIME, PreparedStats, SessionInfo, SessionStats,
+    OFFER_LIFETIME, PREPARED_LIFETIME, PreparedStats, SessionInfo, SessionStats, Switches,
 };
 
 /// Commands that may wait for a shard; a shard that is so far behind loses datagrams anyway.
@@ -232,6 +236,30 @@ impl Engine {
     /// until the kernel has them for the last viewer of a shard.
     pub fn fan_out(&self) -> LatencyStats {
         self.shared.fan_out.stats()
+    }
+
+    /// Sets what the viewer of a session asks for: a rendition, or a size.
+    ///
+    /// # Errors
+    /// Returns [`QualityError`] if there is no such session, or its shard is too busy.
+    pub fn set_quality(
+        &self,
+        id: &SessionId,
+        preference: Preference<RenditionId>,
+    ) -> Result<(), QualityError> {
+        set_quality(&self.shared, id, preference)
+    }
+
+    /// Returns how many viewers have moved to another rendition since the start, by direction and
+    /// reason.
+    pub fn switches(&self) -> Vec<Switches> {
+        self.shared.switches.all()
+    }
+
+    /// Returns how many clusters of packets have been sent since the start, to find out what paths
+    /// carry.
+    pub fn probes(&self) -> u64 {
+        self.shared.switches.probes()
     }
 
     /// Returns the durations of the steps of all joins since the start, in order.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use distributary_hub::BFrameChoice;
+use distributary_names::RenditionId;
+use distributary_webrtc::quality::Preference;
 
 /// The browser and the page of a viewer, for display.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct ViewerOptions {
     /// Source of the decision what to send of a stream with B-frames. If the policy decides, the
     /// viewer gets the rendition, also when that starts only later.
     pub b_frames: BFrameChoice,
+    /// The rendition or the size that it asks for.
+    pub quality: Preference<RenditionId>,
     /// Its address, for the log and the API.
     pub address: Option<IpAddr>,
     /// Its browser and page, for the API.

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use distributary_hub::{BFrameChoice, Reservation};
-use distributary_names::StreamName;
+use distributary_names::{RenditionId, StreamName};
 
 use super::id::SessionId;
 use crate::session::SessionContext;
 use distributary_webrtc::dtls::DtlsContext;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::peer::PeerConfig;
+use distributary_webrtc::quality::Preference;
 
 /// Timeout of an answered session for the viewer's first valid check.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -24,6 +25,8 @@ pub(crate) struct PendingSession {
     pub(crate) restarted: Option<(Credentials, Credentials)>,
     /// Source of the decision what to send of B-frames.
     pub(crate) b_frames: BFrameChoice,
+    /// What the viewer asks for.
+    pub(crate) preference: Preference<RenditionId>,
     /// The certificate that its answer announced.
     pub(crate) dtls: DtlsContext,
     pub(crate) created: Instant,

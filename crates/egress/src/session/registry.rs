@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use distributary_names::StreamName;
+use distributary_names::{RenditionId, StreamName};
 use tokio::sync::watch;
 
 use super::context::SessionContext;
@@ -18,6 +18,7 @@ use super::id::SessionId;
 use super::pending::{CONNECT_TIMEOUT, PendingSession};
 use super::watch::SessionWatch;
 use distributary_webrtc::ice::Credentials;
+use distributary_webrtc::quality::Preference;
 
 /// Maximum number of our ICE user name fragments per session: one for each ICE generation that the
 /// viewer may still check with (RFC 8445 section 9), and some for unfinished restarts.
@@ -217,6 +218,23 @@ impl Registry {
             Owner::Waiting(pending) => Claim::Claimed(pending),
             Owner::Shard(other) => Claim::Elsewhere(other),
         }
+    }
+
+    /// Sets what the viewer of a session asks for, if the session waits for it. Returns the owner of
+    /// the session.
+    pub(crate) fn set_quality(
+        &self,
+        id: &SessionId,
+        preference: Preference<RenditionId>,
+    ) -> Option<Location> {
+        let mut sessions = self.lock();
+        Some(match &mut sessions.by_id.get_mut(id)?.owner {
+            Owner::Waiting(pending) => {
+                pending.preference = preference;
+                Location::Waiting
+            }
+            Owner::Shard(shard) => Location::Shard(*shard),
+        })
     }
 
     /// Removes a session that has ended.

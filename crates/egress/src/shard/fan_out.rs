@@ -5,20 +5,19 @@ use std::time::Instant;
 
 use distributary_hub::{Delivery, Sink, StreamEvent};
 use distributary_media::TimedData;
-use distributary_names::StreamName;
 use distributary_net::{FairPermit, canonical_address};
 use distributary_webrtc::data::Notice;
 use distributary_webrtc::ice::{CandidatePair, Credentials};
 use distributary_webrtc::peer::{CloseReason, PeerEvent};
 
 use super::codec_change::outdated;
+use super::newcomer;
 use super::schedule::Schedule;
 use super::stream::Reaction;
 use super::streams::Streams;
-use super::transmitter::Transmitter;
+use super::transmitter::{Logs, Transmitter};
 use super::unsent::turns;
-use super::viewers::Viewers;
-use super::{newcomer, renditions};
+use super::viewers::{Viewer, Viewers};
 use crate::datagrams::Outlet;
 use crate::ice_tcp::Connection;
 use crate::session::{PendingSession, SessionId};
@@ -29,9 +28,9 @@ use crate::state::EngineState;
 /// After each input to a viewer, [`Self::settle`] sends and notes everything that came of it.
 pub(super) struct FanOut<O> {
     shard: usize,
-    shared: Arc<EngineState>,
+    pub(super) shared: Arc<EngineState>,
     /// The queue of the hub's deliveries to this shard.
-    sink: Sink,
+    pub(super) sink: Sink,
     pub(super) streams: Streams,
     pub(super) viewers: Viewers,
     pub(super) schedule: Schedule,
@@ -66,20 +65,23 @@ impl<O: Outlet> FanOut<O> {
     ) -> Option<usize> {
         let (id, span) = (session.id, session.context.span.clone());
         let EngineState { hub, config, .. } = &*self.shared;
-        let stream = self
-            .streams
-            .open(&session.stream, hub, &self.sink, config, now)
-            .and_then(|tag| Some((tag, self.streams.get_mut(tag)?)));
-        let Some((tag, stream)) = stream else {
+        let mut open = |name| self.streams.open(name, hub, &self.sink, config, now);
+        // The home first: a rendition has its tag.
+        let published = session.stream.published();
+        let home = open(&published);
+        let tags = home.zip(open(&session.stream));
+        let stream = tags.and_then(|(home, video)| Some((home, video, self.streams.get(home)?)));
+        let Some((home, video, stream)) = stream else {
             tracing::info!(parent: &span, "the stream ended before the viewer came");
             self.shared.registry.remove(&id);
             return None;
         };
         let shard = (&*self.shared, self.shard);
-        match newcomer::viewer(session, handshake, (tag, stream), shard, now) {
+        match newcomer::viewer(session, handshake, (home, stream), video, shard, now) {
             Ok(viewer) => {
                 let key = self.viewers.insert(viewer);
-                stream.viewers.push(key);
+                self.streams.watch(key, home, video);
+                self.begin_choice(key, now);
                 Some(key)
             }
             Err(error) => {
@@ -180,7 +182,7 @@ impl<O: Outlet> FanOut<O> {
             return;
         };
         if let StreamEvent::Data(data) = &delivery.event {
-            let viewers = stream.viewers.clone();
+            let viewers: Vec<usize> = stream.all_viewers().collect();
             self.tell(&viewers, data, now);
             return;
         }
@@ -195,9 +197,9 @@ impl<O: Outlet> FanOut<O> {
             Reaction::Send => self.send_stream(tag, now),
             Reaction::SendAndFollow => {
                 self.send_stream(tag, now);
-                self.follow_rendition(tag, now);
+                self.follow_renditions(tag, now);
             }
-            Reaction::Follow => self.follow_rendition(tag, now),
+            Reaction::Follow => self.follow_renditions(tag, now),
         }
     }
 
@@ -205,7 +207,7 @@ impl<O: Outlet> FanOut<O> {
     pub(super) fn keep_up(&mut self, now: Instant) {
         self.streams.check_publishers(now);
         for tag in self.streams.tags() {
-            self.follow_rendition(tag, now);
+            self.keep_up_renditions(tag, now);
             self.close_outdated(tag, now);
             self.close_if_over(tag, now);
         }
@@ -272,24 +274,28 @@ impl<O: Outlet> FanOut<O> {
         if viewer.peer.is_handshake_complete() {
             viewer.handshake = None;
         }
-        if let Some(stream) = self.streams.get(viewer.stream) {
-            self.transmitter.retransmit(viewer, stream, now);
+        if let Some(stream) = self.streams.get(viewer.video) {
+            self.transmitter.retransmit(viewer, &stream.video, now);
         }
         self.schedule.note(key, viewer, now);
+        self.follow_path(key, now);
     }
 
     /// Sends a viewer the media that is due.
-    fn send_media(&mut self, key: usize, now: Instant) {
+    pub(super) fn send_media(&mut self, key: usize, now: Instant) {
         let Some(viewer) = self.viewers.get_mut(key) else {
             return;
         };
-        let Some(stream) = self.streams.get(viewer.stream) else {
+        let Some(logs) = logs(&self.streams, viewer) else {
             return;
         };
-        self.transmitter.send_media(key, viewer, stream, now);
+        self.transmitter.send_media(key, viewer, logs, now);
         viewer.note_media(&self.shared.joins, now);
         self.transmitter.send_control(viewer, None);
         self.schedule.note(key, viewer, now);
+        if viewer.is_moving() {
+            self.continue_move(key, now);
+        }
     }
 
     /// Sends the media that is due to the viewers of a stream that are at the live edge.
@@ -297,6 +303,10 @@ impl<O: Outlet> FanOut<O> {
         let Some(stream) = self.streams.get(tag) else {
             return;
         };
+        // A rendition's viewers get the audio of the stream.
+        let home = stream.source.and_then(|home| self.streams.get(home));
+        let audio = &home.unwrap_or(stream).audio;
+        let mut is_moving = stream.is_awaited();
         for key in &stream.viewers {
             if self.transmitter.is_full() {
                 // The others are behind from here on, and continue when the socket is writable.
@@ -305,9 +315,27 @@ impl<O: Outlet> FanOut<O> {
             let Some(viewer) = self.viewers.get_mut(*key).filter(|viewer| viewer.is_live()) else {
                 continue;
             };
-            self.transmitter.send_media(*key, viewer, stream, now);
+            let video = &stream.video;
+            self.transmitter
+                .send_media(*key, viewer, Logs { video, audio }, now);
             viewer.note_media(&self.shared.joins, now);
             self.schedule.note_sent(*key, viewer, now);
+            is_moving |= viewer.is_moving();
+        }
+        for key in &stream.listeners {
+            let viewer = self.viewers.get_mut(*key);
+            let Some(viewer) = viewer.filter(|viewer| viewer.is_live()) else {
+                continue;
+            };
+            if let Some(logs) = logs(&self.streams, viewer)
+                && !self.transmitter.is_full()
+            {
+                self.transmitter.send_media(*key, viewer, logs, now);
+                self.schedule.note_sent(*key, viewer, now);
+            }
+        }
+        if is_moving {
+            self.continue_moves(tag, now);
         }
     }
 
@@ -366,7 +394,9 @@ impl<O: Outlet> FanOut<O> {
             return;
         };
         self.schedule.remove(key, &mut viewer);
-        self.streams.unwatch(viewer.stream, key);
+        self.streams.unwatch(key, viewer.stream, viewer.video);
+        let next = viewer.quality.as_ref().and_then(|quality| quality.next);
+        self.streams.release(next.and_then(|next| next.tag));
         self.shared.registry.remove(&viewer.id);
         self.shared.stats.remove(&viewer.id);
         let has_left = matches!(reason, CloseReason::Left | CloseReason::Local);
@@ -387,49 +417,29 @@ impl<O: Outlet> FanOut<O> {
         );
     }
 
-    /// Lets viewers of a stream watch the form of it that they can decode best.
-    fn follow_rendition(&mut self, tag: u64, now: Instant) {
-        let Some(stream) = self.streams.get_mut(tag) else {
-            return;
-        };
-        let change = renditions::decide(stream, &self.viewers, &self.shared.hub, now);
-        if let Some(change) = change {
-            self.change_stream(&change.viewers, &change.to, now);
-        }
-    }
-
-    /// Lets viewers watch another form of their stream.
-    fn change_stream(&mut self, keys: &[usize], name: &StreamName, now: Instant) {
-        let EngineState { hub, config, .. } = &*self.shared;
-        let Some(tag) = self.streams.open(name, hub, &self.sink, config, now) else {
-            return;
-        };
-        for key in keys {
-            let Some(viewer) = self.viewers.get_mut(*key) else {
-                continue;
-            };
-            let before = std::mem::replace(&mut viewer.stream, tag);
-            viewer.stats.set_stream(name.clone());
-            viewer.peer.change_logs();
-            tracing::info!(
-                parent: &viewer.context.span, transcoded = name.is_rendition(),
-                "the viewer changes to another form of its stream"
-            );
-            self.streams.unwatch(before, *key);
-            self.streams.watch(tag, *key);
-            self.send_media(*key, now);
-        }
-    }
-
     /// Ends the sessions of a stream whose publisher has been gone for too long.
     fn close_if_over(&mut self, tag: u64, now: Instant) {
         let grace = self.shared.config.offline_grace;
         let over = self
             .streams
             .get(tag)
-            .filter(|stream| stream.is_over(grace, now));
-        for key in over.map_or(Vec::new(), |stream| stream.viewers.clone()) {
+            .filter(|stream| stream.source.is_none() && stream.is_over(grace, now));
+        for key in over.map_or(Vec::new(), |stream| stream.all_viewers().collect()) {
             self.close(key, now);
         }
     }
+}
+
+/// Returns the logs that a viewer reads.
+fn logs<'a>(streams: &'a Streams, viewer: &Viewer) -> Option<Logs<'a>> {
+    let video = streams.get(viewer.video)?;
+    let home = if viewer.stream == viewer.video {
+        video
+    } else {
+        streams.get(viewer.stream)?
+    };
+    Some(Logs {
+        video: &video.video,
+        audio: &home.audio,
+    })
 }

@@ -14,8 +14,9 @@
 //! * `schedule`: the viewers by the time at which something is due.
 //! * `stream`, `streams`: the streams that are watched and their logs.
 //! * `b_frames`, `held_audio`: frames on their way into the logs.
-//! * `renditions`, `codec_change`: viewers that change between a stream and its rendition, and
-//!   sessions that end because the codec has changed.
+//! * `renditions`, `quality`, `moves`: the renditions of a stream, the choice of one for a viewer,
+//!   and viewers that move from one to another.
+//! * `codec_change`: sessions that end because the codec has changed.
 //! * `transmitter`, `unsent`: sending.
 //! * `stats`: stats of the viewers for the API and the audio encoder.
 
@@ -25,8 +26,10 @@ mod b_frames;
 mod codec_change;
 mod fan_out;
 mod held_audio;
+mod moves;
 mod newcomer;
 mod other_shards;
+mod quality;
 mod renditions;
 mod schedule;
 mod stats;
@@ -155,6 +158,9 @@ impl<O: Outlet> Shard<O> {
             } => self.handle_frame(&connection, &mut bytes, now),
             Command::Restart { id, local, remote } => {
                 self.fan_out.restart_ice(&id, local, remote);
+            }
+            Command::Quality { id, preference } => {
+                self.fan_out.set_quality(&id, preference, now);
             }
             Command::Close(id) => {
                 if let Some(key) = self.fan_out.viewers.by_id(&id) {

@@ -7,8 +7,10 @@ use std::time::Instant;
 use distributary_net::FairPermit;
 use distributary_webrtc::dtls::DtlsError;
 use distributary_webrtc::peer::{MediaClock, Peer};
+use distributary_webrtc::quality::Preference;
 use tokio::sync::mpsc;
 
+use super::quality::Quality;
 use super::stream::ShardStream;
 use super::viewers::Viewer;
 use crate::command::Command;
@@ -16,7 +18,7 @@ use crate::session::{PendingSession, SessionId};
 use crate::state::{EngineState, JoinProgress};
 
 /// Makes a viewer of a session that the shard of number `shard` has claimed. It watches the stream
-/// under `tag`. When its handshake must give way to another, the shard gets
+/// under `home`, with the video under `video`. When its handshake must give way to another, the shard gets
 /// [`Command::EndHandshake`].
 ///
 /// # Errors
@@ -24,7 +26,8 @@ use crate::state::{EngineState, JoinProgress};
 pub(super) fn viewer(
     session: PendingSession,
     handshake: FairPermit,
-    (tag, stream): (u64, &ShardStream),
+    (home, stream): (u64, &ShardStream),
+    video: u64,
     (shared, shard): (&EngineState, usize),
     now: Instant,
 ) -> Result<Viewer, DtlsError> {
@@ -35,6 +38,7 @@ pub(super) fn viewer(
         peer: config,
         restarted,
         b_frames,
+        preference,
         dtls,
         created,
         context,
@@ -64,7 +68,10 @@ pub(super) fn viewer(
         peer,
         handshake: Some(handshake),
         b_frames,
-        stream: tag,
+        stream: home,
+        video,
+        quality: (preference != Preference::default())
+            .then(|| Box::new(Quality::new(preference, now))),
         addresses: Vec::new(),
         connections: Vec::new(),
         is_held_back: false,

@@ -1,97 +1,130 @@
-//! Viewers that change from their stream to its rendition, and back when the rendition is gone.
+//! The renditions of a stream that a viewer can get.
 //!
-//! A viewer of a stream with B-frames gets the rendition at once if the policy says so. But a
-//! session may be older than that decision: the viewer came with the first frames, waited for the
-//! publisher, or stayed while the publisher came back with other settings; or as many transcoders
-//! ran as are allowed. A rendition has the clock of its stream, so a viewer can change between them
-//! within its session.
+//! All renditions of a stream have its clock, so a viewer can move between them within its session.
+//! One that cannot decode the stream as published, for its B-frames, gets those that it can decode;
+//! a session may be older than that: the viewer came with the first frames, waited for the
+//! publisher, or stayed while the publisher came back with other settings.
 
 use std::time::{Duration, Instant};
 
-use distributary_hub::{BFrameChoice, Hub};
+use distributary_hub::{BFrameChoice, Hub, Rendition};
 use distributary_media::VideoCodec;
 use distributary_names::{RenditionId, StreamName};
-
-use super::stream::ShardStream;
-use super::viewers::Viewers;
+use distributary_webrtc::quality::Rung;
 
 /// Time between two requests of a rendition that does not come.
-const REQUEST_INTERVAL: Duration = Duration::from_secs(30);
+const REQUEST_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Time that viewers wait for a rendition that is gone while its stream is live.
-const GONE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time after the first request of a rendition after which it is not awaited any longer, and for
+/// which it then counts as not there.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const MISSING: Duration = Duration::from_secs(30);
 
-/// Viewers that are to watch another form of their stream from now on.
-pub(super) struct Change {
-    /// Keys of the viewers.
-    pub(super) viewers: Vec<usize>,
-    /// The stream or its rendition.
-    pub(super) to: StreamName,
+/// Bits per second of the audio beside the video, and headers in percent.
+const AUDIO_RATE: u64 = 110_000;
+const OVERHEAD: u64 = 5;
+
+/// Bits per second for each pixel of a rendition whose bit rate is not known yet.
+const RATE_PER_PIXEL: u64 = 2;
+
+/// The renditions of a stream, as the shard last saw them.
+#[derive(Default)]
+pub(super) struct Renditions {
+    list: Vec<Rendition>,
+    /// Those that were requested: when first and when last.
+    requests: Vec<(RenditionId, Instant, Instant)>,
+    /// Those that did not come, or have gone: when they count again.
+    missing: Vec<(RenditionId, Instant)>,
 }
 
-/// Decides whether viewers of a stream change to another form of it. Requests a rendition that is
-/// called for and not there.
-pub(super) fn decide(
-    stream: &mut ShardStream,
-    viewers: &Viewers,
-    hub: &Hub,
-    now: Instant,
-) -> Option<Change> {
-    if stream.viewers.is_empty() {
-        return None;
+impl Renditions {
+    /// Looks up the renditions of the stream `name`.
+    pub(super) fn update(&mut self, name: &StreamName, hub: &Hub, now: Instant) {
+        self.list = hub.renditions(name, now);
+        let is_listed = |id: &RenditionId| self.list.iter().any(|rendition| rendition.id == *id);
+        self.missing
+            .retain(|(id, until)| is_listed(id) && now < *until);
+        self.requests.retain(|(id, _, last)| {
+            is_listed(id) && now.saturating_duration_since(*last) < REQUEST_TIMEOUT
+        });
     }
-    if stream.subscription.stream().name().is_rendition() {
-        leave_rendition(stream, hub, now)
-    } else {
-        join_rendition(stream, viewers, hub, now)
-    }
-}
 
-/// Changes viewers of a stream to its rendition, where the policy says so.
-fn join_rendition(
-    stream: &mut ShardStream,
-    viewers: &Viewers,
-    hub: &Hub,
-    now: Instant,
-) -> Option<Change> {
-    let source = stream.subscription.stream();
-    if !source.is_live() || !source.needs_transcoding() {
-        return None;
+    /// Returns whether none is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
-    let name = source.name().clone();
-    let may_change = |key: &usize| {
-        viewers.get(*key).is_some_and(|viewer| {
-            viewer.b_frames == BFrameChoice::Policy
-                // Renditions are in H264.
-                && viewer.peer.video_codec() == Some(VideoCodec::H264)
-        })
-    };
-    let viewers: Vec<usize> = stream.viewers.iter().copied().filter(may_change).collect();
-    if viewers.is_empty() {
-        return None;
+
+    /// Returns whether there is anything to choose.
+    pub(super) fn has_choice(&self) -> bool {
+        self.list.len() > 1
+            || self
+                .list
+                .iter()
+                .any(|rendition| rendition.needs_transcoding)
     }
-    if hub.live_rendition(&name, &RenditionId::H264).is_none() {
-        if stream.take_request(REQUEST_INTERVAL, now) {
-            hub.request_rendition(&name.rendition(&RenditionId::H264));
+
+    /// Returns the renditions that a viewer can decode, from the best to the least.
+    pub(super) fn rungs(
+        &self,
+        codec: Option<VideoCodec>,
+        choice: BFrameChoice,
+    ) -> Vec<Rung<RenditionId>> {
+        let is_missing = |id: RenditionId| self.missing.iter().any(|(other, _)| *other == id);
+        let decodable = self.list.iter().filter(|rendition| {
+            Some(rendition.codec) == codec
+                && !(rendition.needs_transcoding && choice == BFrameChoice::Policy)
+                && !is_missing(rendition.id)
+        });
+        decodable.map(rung).collect()
+    }
+
+    /// Returns whether one rendition is better than another.
+    pub(super) fn is_better(&self, one: RenditionId, other: RenditionId) -> bool {
+        let place = |id| self.list.iter().position(|rendition| rendition.id == id);
+        match (place(one), place(other)) {
+            (Some(one), Some(other)) => one < other,
+            // A rendition that is gone is followed by a lesser one.
+            _ => false,
         }
-        return None;
     }
-    Some(Change {
-        viewers,
-        to: name.rendition(&RenditionId::H264),
-    })
+
+    /// Requests a rendition that is not live, at most every [`REQUEST_INTERVAL`]. Returns `false`
+    /// if it has not come for too long.
+    pub(super) fn request(&mut self, name: &StreamName, hub: &Hub, now: Instant) -> bool {
+        let id = name.rendition_id();
+        let requested = self.requests.iter_mut().find(|(other, ..)| *other == id);
+        match requested {
+            Some((_, first, _)) if now.saturating_duration_since(*first) > REQUEST_TIMEOUT => {
+                self.requests.retain(|(other, ..)| *other != id);
+                self.note_missing(id, now);
+                return false;
+            }
+            Some((.., last)) if now.saturating_duration_since(*last) < REQUEST_INTERVAL => {
+                return true;
+            }
+            Some((.., last)) => *last = now,
+            None => self.requests.push((id, now, now)),
+        }
+        hub.request_rendition(name);
+        true
+    }
+
+    /// Records that a rendition is gone.
+    pub(super) fn note_missing(&mut self, id: RenditionId, now: Instant) {
+        self.missing.retain(|(other, _)| *other != id);
+        self.missing.push((id, now + MISSING));
+    }
 }
 
-/// Changes the viewers of a rendition that is gone back to the stream, if that is live.
-fn leave_rendition(stream: &ShardStream, hub: &Hub, now: Instant) -> Option<Change> {
-    if !stream.is_over(Some(GONE_TIMEOUT), now) {
-        return None;
+fn rung(rendition: &Rendition) -> Rung<RenditionId> {
+    let pixels = u64::from(rendition.width) * u64::from(rendition.height);
+    let video = match rendition.bitrate {
+        0 => RATE_PER_PIXEL * pixels,
+        measured => measured,
+    };
+    Rung {
+        id: rendition.id,
+        height: rendition.height,
+        rate: video * (100 + OVERHEAD) / 100 + AUDIO_RATE,
     }
-    let published = stream.subscription.stream().name().published();
-    // If the publisher has just come back, so will the rendition.
-    let since = hub.stream(&published)?.stats().live_since?;
-    (now.saturating_duration_since(since) > GONE_TIMEOUT).then(|| Change {
-        viewers: stream.viewers.clone(),
-        to: published,
-    })
 }

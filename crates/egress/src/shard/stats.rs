@@ -48,8 +48,8 @@ impl StatsWriter {
         }
         self.next_loss = now + LOSS_INTERVAL;
         for (_, stream) in streams.iter() {
-            let keys = stream.viewers.iter();
-            let losses = keys.filter_map(|key| viewers.get(*key)?.peer.stats().audio_loss);
+            let keys = stream.all_viewers();
+            let losses = keys.filter_map(|key| viewers.get(key)?.peer.stats().audio_loss);
             let loss = percentile(losses.collect());
             stream.subscription.set_audio_loss(stepped(loss));
         }

@@ -8,6 +8,7 @@ use distributary_webrtc::log::{Log, LogLimits};
 
 use super::b_frames::{BFrameFilter, Treatment};
 use super::held_audio::{HeldAudio, MAX_WAIT};
+use super::renditions::Renditions;
 use crate::engine_config::EngineConfig;
 
 /// The next step of a shard after it has logged an event of a stream.
@@ -31,14 +32,20 @@ pub(super) struct ShardStream {
     pub(super) audio: Log,
     b_frames: BFrameFilter,
     held_audio: HeldAudio,
-    /// Keys of the viewers that watch it.
+    /// The stream that it is a rendition of, if it is one.
+    pub(super) source: Option<u64>,
+    /// The renditions of the stream; none for a rendition.
+    pub(super) renditions: Renditions,
+    /// Keys of the viewers that get its video.
     pub(super) viewers: Vec<usize>,
+    /// Keys of the viewers that get its audio, and the video of one of its renditions.
+    pub(super) listeners: Vec<usize>,
+    /// Number of viewers that are about to get its video.
+    awaited: usize,
     /// When its publisher left, while it is gone.
     offline_since: Option<Instant>,
     /// When the last video frame came.
     last_video: Option<Instant>,
-    /// When its rendition was last requested.
-    requested: Option<Instant>,
 }
 
 impl ShardStream {
@@ -57,9 +64,12 @@ impl ShardStream {
             video: Log::new(90_000, limits),
             audio: Log::new(48_000, limits).with_redundancy(config.viewers.audio_red),
             held_audio: HeldAudio::default(),
+            source: None,
+            renditions: Renditions::default(),
             viewers: Vec::new(),
+            listeners: Vec::new(),
+            awaited: 0,
             last_video: None,
-            requested: None,
         }
     }
 
@@ -117,14 +127,35 @@ impl ShardStream {
         }
     }
 
-    /// Returns whether the rendition of the stream may be requested now, which then counts as done.
-    pub(super) fn take_request(&mut self, interval: Duration, now: Instant) -> bool {
-        let is_recent = |at: Instant| now.saturating_duration_since(at) < interval;
-        let is_due = !self.requested.is_some_and(is_recent);
-        if is_due {
-            self.requested = Some(now);
-        }
-        is_due
+    /// Returns the keys of the viewers that get its video or only its audio.
+    pub(super) fn all_viewers(&self) -> impl Iterator<Item = usize> {
+        self.viewers.iter().chain(&self.listeners).copied()
+    }
+
+    /// Returns whether viewers get it or are about to get it.
+    pub(super) fn is_watched(&self) -> bool {
+        !self.viewers.is_empty() || !self.listeners.is_empty() || self.is_awaited()
+    }
+
+    /// Returns whether viewers are about to get its video.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaited > 0
+    }
+
+    /// Records that one viewer more is about to get its video.
+    pub(super) fn hold(&mut self) {
+        self.awaited += 1;
+    }
+
+    /// Records that a viewer is not about to get its video any longer.
+    pub(super) fn release(&mut self) {
+        self.awaited = self.awaited.saturating_sub(1);
+    }
+
+    /// Returns whether it has had a publisher for longer than `time`.
+    pub(super) fn is_live_for(&self, time: Duration, now: Instant) -> bool {
+        let since = self.subscription.stream().stats().live_since;
+        since.is_some_and(|since| now.saturating_duration_since(since) > time)
     }
 
     /// Logs a frame.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use distributary_hub::{Hub, Sink};
 use distributary_media::MediaTime;
-use distributary_names::StreamName;
+use distributary_names::{RenditionId, StreamName};
 
 use super::stream::ShardStream;
 use crate::engine_config::EngineConfig;
@@ -45,6 +45,11 @@ impl Streams {
             let came_at = epoch.checked_add(age).map_or(now, |at| at.min(now));
             stream.push(&frame, came_at);
         }
+        stream.source = self
+            .tags
+            .get(&name.published())
+            .copied()
+            .filter(|_| name.is_rendition());
         self.by_tag.insert(tag, stream);
         self.tags.insert(name.clone(), tag);
         Some(tag)
@@ -70,18 +75,52 @@ impl Streams {
         self.by_tag.keys().copied().collect()
     }
 
-    /// Adds a viewer to those that watch a stream.
-    pub(super) fn watch(&mut self, tag: u64, viewer: usize) {
-        if let Some(stream) = self.by_tag.get_mut(&tag) {
+    /// Adds a viewer that gets the audio of the stream `home`, and the video of that or of one of
+    /// its renditions.
+    pub(super) fn watch(&mut self, viewer: usize, home: u64, video: u64) {
+        if let Some(stream) = self.by_tag.get_mut(&video) {
             stream.viewers.push(viewer);
+        }
+        if let Some(stream) = self.by_tag.get_mut(&home).filter(|_| home != video) {
+            stream.listeners.push(viewer);
         }
     }
 
-    /// Removes a viewer from those that watch a stream.
-    pub(super) fn unwatch(&mut self, tag: u64, viewer: usize) {
-        if let Some(stream) = self.by_tag.get_mut(&tag) {
-            stream.viewers.retain(|other| *other != viewer);
+    /// Removes a viewer, as it was added.
+    pub(super) fn unwatch(&mut self, viewer: usize, home: u64, video: u64) {
+        for tag in [home, video] {
+            if let Some(stream) = self.by_tag.get_mut(&tag) {
+                stream.viewers.retain(|other| *other != viewer);
+                stream.listeners.retain(|other| *other != viewer);
+            }
         }
+    }
+
+    /// Records that a viewer of the stream `home` gets another video.
+    pub(super) fn change_video(&mut self, viewer: usize, home: u64, from: u64, to: u64) {
+        self.unwatch(viewer, home, from);
+        self.watch(viewer, home, to);
+    }
+
+    /// Keeps a stream for a viewer of the stream `home` that is about to get its video.
+    pub(super) fn hold(&mut self, tag: u64, home: u64) {
+        if let Some(stream) = self.by_tag.get_mut(&tag) {
+            stream.hold();
+            stream.source = (tag != home).then_some(home);
+        }
+    }
+
+    /// Ends [`Self::hold`].
+    pub(super) fn release(&mut self, tag: Option<u64>) {
+        if let Some(stream) = tag.and_then(|tag| self.by_tag.get_mut(&tag)) {
+            stream.release();
+        }
+    }
+
+    /// Returns whether one rendition of a stream is better than another.
+    pub(super) fn is_better(&self, home: u64, one: RenditionId, other: RenditionId) -> bool {
+        let stream = self.by_tag.get(&home);
+        stream.is_some_and(|stream| stream.renditions.is_better(one, other))
     }
 
     /// Records that audio of a stream may wait for a video frame.
@@ -131,7 +170,7 @@ impl Streams {
     /// Unsubscribes from the streams without viewers.
     pub(super) fn drop_unwatched(&mut self) {
         self.by_tag.retain(|_, stream| {
-            let is_watched = !stream.viewers.is_empty();
+            let is_watched = stream.is_watched();
             if !is_watched {
                 self.tags.remove(stream.subscription.stream().name());
             }

@@ -12,7 +12,9 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use distributary_bench::answer::Answer;
 use distributary_bench::viewer::Viewer as Player;
-use distributary_hub::{BFramePolicy, Hub, HubConfig, Publisher, RenditionOrigin, StreamsConfig};
+use distributary_hub::{
+    BFramePolicy, Hub, HubConfig, Publisher, RenditionOffer, RenditionOrigin, StreamsConfig,
+};
 use distributary_media::test_util::h264_track;
 use distributary_media::{
     BFrameVerdict, BFrames, Frame, FrameInfo, MediaTime, VideoCodec, VideoFrame,
@@ -27,6 +29,10 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::datagrams::SendError;
+use distributary_media::VideoTrack;
+use distributary_webrtc::quality::Preference;
+
+use crate::engine::set_quality;
 use crate::engine::{CloseError, EngineConfig, ViewerOptions, close, open};
 use crate::session::SessionId;
 use crate::state::MAX_HANDSHAKES;
@@ -99,6 +105,8 @@ struct World {
     frames: u32,
     is_publishing: bool,
     b_frames: BFrameVerdict,
+    /// Publishers of renditions, and the number of frames by which they are late.
+    renditions: Vec<(Publisher, u32)>,
 }
 
 impl World {
@@ -148,7 +156,42 @@ impl World {
             frames: 0,
             is_publishing: true,
             b_frames: BFrameVerdict::default(),
+            renditions: Vec::new(),
         }
+    }
+
+    /// Publishes a rendition of this height, late by some frames.
+    fn publish_rendition(&mut self, height: u32, late: u32) {
+        let (hub, source) = (&self.shared.hub, self.publisher.stream());
+        let (id, origin) = (RenditionId::rung(height), RenditionOrigin::Track);
+        let publisher = hub.publish_rendition(source, &id, origin, self.now);
+        let publisher = publisher.unwrap();
+        publisher.set_video_track(VideoTrack {
+            width: height * 16 / 9,
+            height,
+            ..h264_track()
+        });
+        self.renditions.push((publisher, late));
+    }
+
+    /// Returns the name of the rendition that the only viewer gets.
+    fn watched(&self) -> StreamName {
+        let FanOut {
+            viewers, streams, ..
+        } = &self.shards[0].shard.fan_out;
+        let viewer = viewers.iter().next().unwrap();
+        let watched = streams.get(viewer.video).unwrap();
+        watched.subscription.stream().name().clone()
+    }
+
+    /// Lets the only viewer ask for a rendition.
+    fn ask(&mut self, id: RenditionId) {
+        let preference = Preference {
+            fixed: Some(id),
+            ..Preference::default()
+        };
+        set_quality(&self.shared, &self.clients[0].id, preference).unwrap();
+        self.exchange();
     }
 
     /// Adds a player and delivers its datagrams at a shard.
@@ -183,30 +226,16 @@ impl World {
 
     fn publish(&mut self) {
         while self.is_publishing && self.start + FRAME_INTERVAL * self.frames <= self.now {
-            let frame = self.frame();
-            self.publisher.push(frame, self.now).unwrap();
+            let next = frame(self.frames, self.b_frames);
+            self.publisher.push(next, self.now).unwrap();
+            for (rendition, late) in &self.renditions {
+                if let Some(number) = self.frames.checked_sub(*late) {
+                    let frame = frame(number, BFrameVerdict::default());
+                    rendition.push(frame, self.now).unwrap();
+                }
+            }
             self.frames += 1;
         }
-    }
-
-    /// Returns the next frame of the stream.
-    fn frame(&self) -> Frame {
-        let at = MediaTime::ZERO + FRAME_INTERVAL * self.frames;
-        let keyframe = self.frames.is_multiple_of(30);
-        let mut unit = vec![0x55; if keyframe { 20_000 } else { 3_000 }];
-        unit[0] = if keyframe { 0x65 } else { 0x41 };
-        unit[1] = 0x80;
-        Frame::Video(VideoFrame {
-            codec: VideoCodec::H264,
-            pts: at,
-            dts: at,
-            keyframe,
-            info: FrameInfo {
-                b_frames: self.b_frames,
-                ..FrameInfo::default()
-            },
-            units: vec![Bytes::from(unit)],
-        })
     }
 
     /// Lets time pass, from one deadline to the next.
@@ -290,6 +319,26 @@ impl World {
     fn sessions(&self) -> usize {
         self.shared.registry.len()
     }
+}
+
+/// Returns the frame of this number.
+fn frame(number: u32, b_frames: BFrameVerdict) -> Frame {
+    let at = MediaTime::ZERO + FRAME_INTERVAL * number;
+    let keyframe = number.is_multiple_of(30);
+    let mut unit = vec![0x55; if keyframe { 20_000 } else { 3_000 }];
+    unit[0] = if keyframe { 0x65 } else { 0x41 };
+    unit[1] = 0x80;
+    Frame::Video(VideoFrame {
+        codec: VideoCodec::H264,
+        pts: at,
+        dts: at,
+        keyframe,
+        info: FrameInfo {
+            b_frames,
+            ..FrameInfo::default()
+        },
+        units: vec![Bytes::from(unit)],
+    })
 }
 
 fn stream() -> StreamName {
@@ -445,22 +494,86 @@ fn viewers_change_to_the_rendition_at_the_moment_it_is_live() {
     let mut world = World::with(1, BFramePolicy::Transcode);
     let hub = world.shared.hub.clone();
     let rendition = stream().rendition(&RenditionId::H264);
-    let mut demands = hub.provide_renditions(|_| Vec::new());
+    let offer = RenditionOffer {
+        id: RenditionId::H264,
+        width: 1280,
+        height: 720,
+        bitrate: 2_000_000,
+    };
+    let mut demands = hub.provide_renditions(move |_| vec![offer]);
     world.b_frames.kind = BFrames::NonReference;
     world.join(0);
     world.run(Duration::from_millis(1500));
     assert_eq!(demands.try_recv().unwrap().name(), &rendition);
-    let watched = |world: &World| {
-        let FanOut {
-            viewers, streams, ..
-        } = &world.shards[0].shard.fan_out;
-        let viewer = viewers.iter().next().unwrap();
-        let watched = streams.get(viewer.stream).unwrap();
-        watched.subscription.stream().name().clone()
-    };
-    assert_eq!(watched(&world), stream());
+    assert_eq!(world.watched(), stream());
     let (source, origin) = (world.publisher.stream(), RenditionOrigin::Transcoded);
-    let _publisher = hub.publish_rendition(source, &RenditionId::H264, origin, world.now);
-    world.exchange();
-    assert_eq!(watched(&world), rendition);
+    let publisher = hub.publish_rendition(source, &RenditionId::H264, origin, world.now);
+    world.renditions.push((publisher.unwrap(), 0));
+    world.run(Duration::from_millis(1100));
+    assert_eq!(world.watched(), rendition);
+}
+
+#[test]
+fn viewer_moves_between_renditions_without_a_missing_frame() {
+    for late in [0, 6] {
+        let mut world = World::new(1);
+        world.publish_rendition(360, late);
+        world.join(0);
+        world.run(Duration::from_millis(2500));
+        let small = stream().rendition(&RenditionId::rung(360));
+        assert_eq!(world.watched(), stream());
+        world.ask(RenditionId::rung(360));
+        world.run(Duration::from_millis(2000));
+        assert_eq!(world.watched(), small, "{late} frames late");
+        world.ask(RenditionId::SOURCE);
+        world.run(Duration::from_millis(2500));
+        assert_eq!(world.watched(), stream(), "{late} frames late");
+        let findings = world.clients[0].player.findings().unwrap();
+        assert_eq!((findings.units.damaged, findings.refused), (0, 0));
+        let frames = world.frames as u64;
+        assert!(
+            findings.units.whole + 3 >= frames && findings.units.whole <= frames,
+            "{} of {frames} frames, {late} late",
+            findings.units.whole
+        );
+        let switches = world.shared.switches.all();
+        let counts: Vec<_> = switches.iter().filter(|switch| switch.count > 0).collect();
+        assert_eq!(counts.len(), 2, "{switches:?}");
+    }
+}
+
+#[test]
+fn log_of_a_rendition_lasts_as_long_as_somebody_gets_it() {
+    let mut world = World::new(1);
+    world.publish_rendition(360, 0);
+    world.publish_rendition(720, 0);
+    world.join(0);
+    let logs = |world: &World| world.shards[0].shard.fan_out.streams.tags().len();
+    world.run(Duration::from_secs(2));
+    assert_eq!(logs(&world), 1);
+    world.ask(RenditionId::rung(360));
+    world.run(Duration::from_secs(2));
+    assert_eq!(logs(&world), 2, "and the stream, for its audio");
+    world.ask(RenditionId::rung(720));
+    world.run(Duration::from_secs(3));
+    assert_eq!(logs(&world), 2);
+    world.ask(RenditionId::SOURCE);
+    world.run(Duration::from_secs(3));
+    assert_eq!(logs(&world), 1);
+}
+
+#[test]
+fn viewer_of_a_rendition_that_ends_goes_back_to_the_stream() {
+    let mut world = World::new(1);
+    world.publish_rendition(360, 0);
+    world.join(0);
+    world.run(Duration::from_secs(2));
+    world.ask(RenditionId::rung(360));
+    world.run(Duration::from_secs(2));
+    assert_ne!(world.watched(), stream());
+    world.renditions.clear();
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.watched(), stream());
+    let findings = world.clients[0].player.findings().unwrap();
+    assert_eq!((findings.units.damaged, findings.refused), (0, 0));
 }

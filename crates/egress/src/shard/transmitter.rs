@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use distributary_webrtc::framing::write_frame;
 use distributary_webrtc::ice::{CandidatePair, Transport};
+use distributary_webrtc::log::Log;
 use distributary_webrtc::send_buffer::SendBuffer;
 use distributary_webrtc::sender::Progress;
 
-use super::stream::ShardStream;
 use super::unsent::Unsent;
 use super::viewers::Viewer;
 use crate::datagrams::Outlet;
@@ -18,6 +18,15 @@ use crate::ice_tcp::Connection;
 
 /// Size of the buffer for one viewer's packets of one turn, in bytes.
 const SEND_BUFFER: usize = 512 << 10;
+
+/// The logs that a viewer reads.
+#[derive(Clone, Copy)]
+pub(super) struct Logs<'a> {
+    /// Of the stream or of one of its renditions.
+    pub(super) video: &'a Log,
+    /// Of the stream.
+    pub(super) audio: &'a Log,
+}
 
 /// Sends packets, and keeps those that the kernel's full buffer does not accept.
 pub(super) struct Transmitter<O> {
@@ -62,22 +71,21 @@ impl<O: Outlet> Transmitter<O> {
         &mut self,
         key: usize,
         viewer: &mut Viewer,
-        stream: &ShardStream,
+        logs: Logs<'_>,
         now: Instant,
     ) {
         let Some(pair) = viewer.peer.pair() else {
             return;
         };
         if let Transport::Tcp(connection) = pair.transport {
-            self.queue_media(viewer, connection, stream, now);
+            self.queue_media(viewer, connection, logs, now);
             return;
         }
         while !self.is_full() {
             self.buffer.clear();
-            let progress =
-                viewer
-                    .peer
-                    .send_media(&stream.video, &stream.audio, now, &mut self.buffer);
+            let progress = viewer
+                .peer
+                .send_media(logs.video, logs.audio, now, &mut self.buffer);
             let to = (pair.remote, pair.local);
             self.unsent.send_media(&self.outlet, key, to, &self.buffer);
             if progress != Progress::Behind || viewer.peer.is_catching_up() {
@@ -88,22 +96,15 @@ impl<O: Outlet> Transmitter<O> {
 
     /// Queues media that is due on a viewer's connection while that has room. A viewer that does
     /// not drain it is held back, and skips to the newest keyframe when it continues.
-    fn queue_media(
-        &mut self,
-        viewer: &mut Viewer,
-        connection: u64,
-        stream: &ShardStream,
-        now: Instant,
-    ) {
+    fn queue_media(&mut self, viewer: &mut Viewer, connection: u64, logs: Logs<'_>, now: Instant) {
         let Some(connection) = viewer.connection(connection).map(Arc::clone) else {
             return;
         };
         while connection.has_room() {
             self.buffer.clear();
-            let progress =
-                viewer
-                    .peer
-                    .send_media(&stream.video, &stream.audio, now, &mut self.buffer);
+            let progress = viewer
+                .peer
+                .send_media(logs.video, logs.audio, now, &mut self.buffer);
             queue_runs(&connection, &self.buffer);
             if progress != Progress::Behind || viewer.peer.is_catching_up() {
                 viewer.is_held_back = false;
@@ -114,12 +115,12 @@ impl<O: Outlet> Transmitter<O> {
     }
 
     /// Retransmits packets that a viewer has asked for.
-    pub(super) fn retransmit(&mut self, viewer: &mut Viewer, stream: &ShardStream, now: Instant) {
+    pub(super) fn retransmit(&mut self, viewer: &mut Viewer, video: &Log, now: Instant) {
         let Some(pair) = viewer.peer.pair() else {
             return;
         };
         self.buffer.clear();
-        viewer.peer.retransmit(&stream.video, now, &mut self.buffer);
+        viewer.peer.retransmit(video, now, &mut self.buffer);
         if let Transport::Tcp(id) = pair.transport {
             let connection = viewer.connection(id).filter(|other| other.has_room());
             if let Some(connection) = connection {

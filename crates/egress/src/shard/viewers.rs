@@ -10,11 +10,13 @@ use distributary_net::FairPermit;
 use slab::Slab;
 
 use super::addresses::{Addresses, Holders};
+use super::quality::Quality;
 use crate::ice_tcp::Connection;
 use crate::session::SessionContext;
 use crate::session::{MAX_FRAGMENTS, SessionId};
 use crate::state::{JoinProgress, JoinTimes, SessionStatsCell};
 use distributary_webrtc::peer::Peer;
+use distributary_webrtc::quality::Preference;
 
 /// Addresses of one viewer: one for each way it has to get here.
 const MAX_ADDRESSES: usize = 8;
@@ -33,8 +35,12 @@ pub(super) struct Viewer {
     pub(super) handshake: Option<FairPermit>,
     /// Source of the decision what to send of B-frames.
     pub(super) b_frames: BFrameChoice,
-    /// The stream it watches.
+    /// The stream that it watches, for its audio.
     pub(super) stream: u64,
+    /// The stream or the rendition whose video it gets.
+    pub(super) video: u64,
+    /// Set when the stream has had renditions to choose from.
+    pub(super) quality: Option<Box<Quality>>,
     /// Its proven addresses, the newest last.
     pub(super) addresses: Vec<SocketAddr>,
     /// Its proven TCP connections, the newest last.
@@ -55,6 +61,18 @@ pub(super) struct Viewer {
 }
 
 impl Viewer {
+    /// Returns which rendition it gets, and moves to.
+    pub(super) fn quality(&mut self, now: Instant) -> &mut Quality {
+        self.quality
+            .get_or_insert_with(|| Box::new(Quality::new(Preference::default(), now)))
+    }
+
+    /// Returns whether it moves to another rendition.
+    pub(super) fn is_moving(&self) -> bool {
+        let quality = self.quality.as_ref();
+        quality.is_some_and(|quality| quality.next.is_some())
+    }
+
     /// Returns whether it is at the live edge: connected and not behind.
     pub(super) fn is_live(&self) -> bool {
         self.peer.is_connected() && !self.is_behind()

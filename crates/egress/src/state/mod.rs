@@ -8,6 +8,7 @@ mod joins;
 mod latency;
 mod prepared;
 mod stats;
+mod switches;
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -39,6 +40,8 @@ pub(crate) use prepared::Prepared;
 pub use prepared::{PREPARED_LIFETIME, PreparedStats};
 pub use stats::{SessionInfo, SessionStats};
 pub(crate) use stats::{SessionStatsCell, SessionStatsTable};
+pub(crate) use switches::SwitchCounters;
+pub use switches::Switches;
 
 /// The state that the HTTP side and all shards share. None of it is locked while media flows.
 pub(crate) struct EngineState {
@@ -60,6 +63,8 @@ pub(crate) struct EngineState {
     pub(crate) fan_out: Latency,
     /// Durations of the steps of joins.
     pub(crate) joins: JoinTimes,
+    /// Viewers that have moved between renditions.
+    pub(crate) switches: SwitchCounters,
 }
 
 impl EngineState {
@@ -91,6 +96,7 @@ impl EngineState {
             inboxes,
             fan_out: Latency::default(),
             joins: JoinTimes::default(),
+            switches: SwitchCounters::default(),
         })
     }
 

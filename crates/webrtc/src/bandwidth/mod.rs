@@ -50,7 +50,7 @@ const SOME_QUEUE: f64 = 40.0;
 
 /// The state of a path by its last report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PathState {
+pub struct PathCondition {
     /// Bits per second that it carries, while it is known to be slower than the stream.
     pub carried: Option<u64>,
     /// Time that packets wait in standing queues.
@@ -131,8 +131,8 @@ impl PathEstimator {
     }
 
     /// Returns the state of the path by its last report.
-    pub fn state(&self) -> PathState {
-        PathState {
+    pub fn state(&self) -> PathCondition {
+        PathCondition {
             carried: self.rate.carried(),
             queue: Duration::from_secs_f64((self.queue / 1000.0).max(0.0)),
             arriving: self.arriving.map(|rate| rate as u64),
@@ -147,6 +147,11 @@ impl PathEstimator {
     /// `false` if one is on its way.
     pub fn begin_probe(&mut self, now: Instant, rate: u64) -> bool {
         self.arrivals.is_some() && self.prober.begin(now, rate, &self.sent)
+    }
+
+    /// Returns whether a cluster is being sent.
+    pub fn is_probing(&self) -> bool {
+        self.prober.is_sending()
     }
 
     /// Returns the bytes of the cluster that are to be sent now, if one is being sent.

@@ -10,6 +10,9 @@ const DURATION: Duration = Duration::from_millis(20);
 /// Bytes of the shortest cluster: a few packets.
 const LEAST_BYTES: u64 = 6 * 1200;
 
+/// Fewer packets than this show nothing.
+const LEAST_PACKETS: f64 = 4.0;
+
 /// Longest duration of a cluster, at rates at which the shortest cluster takes longer.
 const MAX_DURATION: Duration = Duration::from_millis(100);
 
@@ -111,6 +114,13 @@ impl Prober {
         of_duration.max(LEAST_BYTES)
     }
 
+    /// Returns whether a cluster is being sent.
+    pub(super) fn is_sending(&self) -> bool {
+        self.cluster
+            .as_ref()
+            .is_some_and(|cluster| cluster.end.is_none())
+    }
+
     /// Returns the bytes that are to be sent now, if a cluster is being sent.
     pub(super) fn due(&self, now: Instant) -> Option<usize> {
         let cluster = self
@@ -204,6 +214,7 @@ impl Cluster {
         // As if the lost ones had arrived among the others: they are few.
         let all = |rate: f64| rate / arrived.max(MOST_ARRIVED);
         let outcome = match self.arrivals.rates() {
+            _ if sent < LEAST_PACKETS => ProbeOutcome::Unclear,
             _ if arrived < SOME_ARRIVED => ProbeOutcome::Exceeded(0),
             None => ProbeOutcome::Unclear,
             Some((_, rate))

@@ -262,6 +262,11 @@ impl Log {
         self.window.last()?.codec
     }
 
+    /// Returns the time of the newest frame, if that is kept.
+    pub fn newest(&self) -> Option<MediaTime> {
+        Some(self.window.last()?.pts)
+    }
+
     /// Returns the number of the newest keyframe's first packet, while its whole GOP is kept.
     pub fn keyframe(&self) -> Option<u64> {
         self.window.keyframe()

@@ -15,7 +15,7 @@ use crate::media_clock::MediaClock;
 use crate::pacer::Pacer;
 use crate::rtcp::{SenderInfo, write_bye, write_dlrr, write_sender_report};
 use crate::send_buffer::SendBuffer;
-use crate::sender::{Progress, RandomStart, RtpSender, SenderConfig, SenderStats, Wire};
+use crate::sender::{LogChange, Progress, RandomStart, RtpSender, SenderConfig, SenderStats, Wire};
 use crate::srtp::{SrtcpError, SrtcpOpener, SrtcpSealer, SrtpKeys, SrtpSealer};
 
 /// Frames of more packets than this are paced.
@@ -119,15 +119,20 @@ impl Media {
         self.rtcp_sealer.is_used_up()
     }
 
-    /// See [`super::Peer::change_logs`].
-    pub(super) fn change_logs(&mut self) {
-        for sender in [&mut self.video, &mut self.audio].into_iter().flatten() {
-            sender.change_log();
-        }
+    /// See [`super::Peer::change_video`].
+    pub(super) fn change_video(
+        &mut self,
+        from: &Log,
+        to: &Log,
+        now: Instant,
+        change: LogChange,
+    ) -> bool {
+        let video = self.video.as_mut();
+        video.is_none_or(|video| video.change_log(from, to, now, change))
     }
 
     pub(super) fn is_catching_up(&self) -> bool {
-        self.pacer.is_some() && self.is_behind
+        self.pacer.is_some() && self.is_behind || self.path.is_probing()
     }
 
     pub(super) fn send(
@@ -193,11 +198,25 @@ impl Media {
             let rate = self.catch_up_rate(video_log, false);
             self.pacer = Some(Pacer::smooth(rate, now));
         }
+        if self.path.is_probing() {
+            self.send_cluster(video_log, now, buffer);
+        }
         if self.begun_tracks() != tracks_before {
             // At once, so that the browser can synchronise audio and video from the first frame.
             self.next_report = now;
         }
         progress
+    }
+
+    /// Sends the packets of a cluster that are due, unless media waits.
+    fn send_cluster(&mut self, video_log: &Log, now: Instant, buffer: &mut SendBuffer) {
+        let due = self.path.probe_due(now).filter(|_| !self.is_behind);
+        let mut bytes = 0;
+        if let (Some(due), Some(video)) = (due, &mut self.video) {
+            let mut wire = Wire::new(now, &self.clock, &self.sealer, buffer, self.path.sent_mut());
+            bytes = video.repeat(video_log, due, &mut wire);
+        }
+        self.path.note_probe(now, bytes);
     }
 
     /// Starts pacing if a frame is too large for the queues of a slow last mile, so that it is

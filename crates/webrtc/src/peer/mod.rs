@@ -16,13 +16,14 @@ use std::time::{Duration, Instant};
 
 use distributary_media::VideoCodec;
 
+use crate::bandwidth::{PathCondition, ProbeResult};
 use crate::data::DataTransport;
 use crate::demux::DatagramKind;
 use crate::dtls::{Dtls, DtlsContext, DtlsError, DtlsEvent};
 use crate::ice::{CandidatePair, Credentials, IceLite, IceOutcome};
 use crate::log::Log;
 use crate::send_buffer::SendBuffer;
-use crate::sender::{Progress, SenderStats};
+use crate::sender::{LogChange, Progress, SenderStats};
 use crate::srtp::SrtpProfile;
 use media::Media;
 
@@ -304,12 +305,37 @@ impl Peer {
         self.config.video.as_ref()?.codec
     }
 
-    /// Switches to other logs with the same clock. Video continues at a keyframe, audio with the
-    /// next packet.
-    pub fn change_logs(&mut self) {
-        if let Some(media) = &mut self.media {
-            media.change_logs();
+    /// Moves the video from one log to another with the same clock, at a keyframe that is later
+    /// than everything sent; audio is not touched. Returns whether it has moved; if not, call again
+    /// when one of the logs has a new frame or more was sent.
+    pub fn change_video(&mut self, from: &Log, to: &Log, now: Instant, change: LogChange) -> bool {
+        let media = self.media.as_mut();
+        media.is_none_or(|media| media.change_video(from, to, now, change))
+    }
+
+    /// Stays with the present log after [`Self::change_video`] has returned `false`.
+    pub fn keep_video(&mut self) {
+        if let Some(video) = self.media.as_mut().and_then(|media| media.video.as_mut()) {
+            video.keep_log();
         }
+    }
+
+    /// Returns the state of the viewer's path by its last report.
+    pub fn path(&self) -> PathCondition {
+        let media = self.media.as_ref();
+        media.map(|media| media.path.state()).unwrap_or_default()
+    }
+
+    /// Begins a cluster of packets at `rate` bits per second: the next calls of
+    /// [`Self::send_media`] send it. Returns `false` if none can be sent now.
+    pub fn begin_probe(&mut self, now: Instant, rate: u64) -> bool {
+        let media = self.media.as_mut();
+        media.is_some_and(|media| media.path.begin_probe(now, rate))
+    }
+
+    /// Takes the result of the last cluster, once there is one.
+    pub fn take_probe(&mut self, now: Instant) -> Option<ProbeResult> {
+        self.media.as_mut()?.path.take_probe(now)
     }
 
     /// Returns whether the handshake is complete. As DTLS client we send media a round trip before

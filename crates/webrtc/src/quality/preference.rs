@@ -3,7 +3,7 @@
 use super::Rung;
 
 /// What a viewer asks for. By default, the best that its path carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preference<I> {
     /// The rendition that it gets whatever its path carries, while there is one of this id.
     pub fixed: Option<I>,

@@ -1,11 +1,12 @@
 //! The automatic choice of a rendition.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::budget::Budget;
 use super::proof::Proofs;
 use super::{Preference, Rung};
-use crate::bandwidth::{PathEstimator, PathState, ProbeOutcome, ProbeResult};
+use crate::bandwidth::{PathCondition, PathEstimator, ProbeOutcome, ProbeResult};
 
 /// Rate that a path must have proven for a rendition, in percent of that rendition's.
 const MARGIN: u64 = 120;
@@ -63,6 +64,17 @@ pub enum Reason {
     Viewer,
     /// The rendition does not exist any longer.
     Gone,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Congestion => "congestion",
+            Self::Bandwidth => "bandwidth",
+            Self::Viewer => "viewer",
+            Self::Gone => "gone",
+        })
+    }
 }
 
 /// The next step of a viewer.
@@ -138,7 +150,7 @@ impl Selector {
     }
 
     /// Records that the viewer has moved to another rendition.
-    pub fn note_moved(&mut self, now: Instant, path: &PathState) {
+    pub fn note_moved(&mut self, now: Instant, path: &PathCondition) {
         self.settling = Some((now + SETTLING, path.queue));
         self.is_moving = false;
         self.clear_since = None;
@@ -156,7 +168,7 @@ impl Selector {
     pub fn poll<I: PartialEq>(
         &mut self,
         now: Instant,
-        path: &PathState,
+        path: &PathCondition,
         probe: Option<ProbeResult>,
         rungs: &[Rung<I>],
         present: Option<usize>,
@@ -208,7 +220,7 @@ impl Selector {
         })
     }
 
-    fn note_path(&mut self, now: Instant, path: &PathState) {
+    fn note_path(&mut self, now: Instant, path: &PathCondition) {
         let (at, queue, _) = self.compared;
         if now.saturating_duration_since(at) >= DRAIN_INTERVAL {
             self.compared = (now, path.queue, path.queue + DRAIN < queue);
@@ -250,7 +262,7 @@ impl Selector {
     fn step_down<I>(
         &mut self,
         now: Instant,
-        path: &PathState,
+        path: &PathCondition,
         rungs: &[Rung<I>],
         present: usize,
         carried: u64,
@@ -283,7 +295,7 @@ impl Selector {
     }
 
     /// Returns the step towards one of the renditions above the present one.
-    fn step_up<I>(&mut self, now: Instant, path: &PathState, above: &[Rung<I>]) -> Option<Up> {
+    fn step_up<I>(&mut self, now: Instant, path: &PathCondition, above: &[Rung<I>]) -> Option<Up> {
         let clear_for = now.saturating_duration_since(self.clear_since?);
         let is_settling = self.settling.is_some_and(|(until, _)| now < until);
         if clear_for < CLEAR || is_settling {

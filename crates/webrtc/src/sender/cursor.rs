@@ -1,5 +1,7 @@
 //! The position of a viewer in the log, and the decision which packets to skip.
 
+mod change;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -7,6 +9,8 @@ use distributary_media::{MediaTime, VideoCodec};
 
 use crate::log::{Audience, Log, LoggedPacket};
 use crate::reorder::Decoder;
+
+pub use change::LogChange;
 
 /// A viewer that is behind by more than this is moved to the newest keyframe: its path or socket
 /// did not keep up.
@@ -64,6 +68,8 @@ pub(super) struct Cursor {
     newest: Option<MediaTime>,
     /// After a change of the log, packets up to this time are skipped: times never go back.
     begins_after: Option<MediaTime>,
+    /// Set while it is about to move to another log.
+    stop: Option<Stop>,
     /// When a keyframe was sent last.
     pub(super) keyframe_sent: Option<Instant>,
     pub(super) skips: u64,
@@ -76,6 +82,17 @@ pub(super) struct Cursor {
 struct Placement {
     since: u64,
     offset: u64,
+}
+
+/// The frame before which a cursor stops that is about to move to another log.
+#[derive(Clone, Copy, Debug)]
+enum Stop {
+    /// The first one from this time on.
+    Before(MediaTime),
+    /// The newest keyframe; since when it has waited there.
+    AtKeyframe(Option<Instant>),
+    /// Any.
+    Now,
 }
 
 /// The position at which sending continues.
@@ -107,6 +124,7 @@ impl Cursor {
             replay_interval: REPLAY_INTERVAL.0,
             newest: None,
             begins_after: None,
+            stop: None,
             keyframe_sent: None,
             skips: 0,
             dropped_frames: 0,
@@ -153,6 +171,9 @@ impl Cursor {
             if self.take_replay(log, now) {
                 continue;
             }
+            if self.stops_at(log, number, packet) {
+                return Position::Head;
+            }
             let age = now.saturating_duration_since(packet.at);
             let has_newer = log.keyframe().is_some_and(|keyframe| keyframe > number);
             let skips_after = if slow_path { LATE } else { MAX_BEHIND };
@@ -164,6 +185,15 @@ impl Cursor {
             } else {
                 return Position::At(number, packet);
             }
+        }
+    }
+
+    fn stops_at(&self, log: &Log, number: u64, packet: &LoggedPacket) -> bool {
+        match self.stop {
+            None => false,
+            Some(Stop::Before(time)) => packet.pts >= time,
+            Some(Stop::AtKeyframe(_)) => log.keyframe() == Some(number),
+            Some(Stop::Now) => true,
         }
     }
 
@@ -200,6 +230,9 @@ impl Cursor {
         let Some((keyframe, packet)) = self.keyframe(log).filter(is_due) else {
             return Position::Waiting;
         };
+        if self.stops_at(log, keyframe, packet) {
+            return Position::Waiting;
+        }
         self.begins_after = None;
         if self.awaits_keyframe_from.take().is_some() {
             self.skips += 1;

@@ -33,10 +33,15 @@ use reception::Reception;
 use resend::RecentResends;
 
 pub use config::{Resend, SenderConfig};
-pub use cursor::MAX_BEHIND;
+pub use cursor::{LogChange, MAX_BEHIND};
 
 /// Interval at which a stream tells its capture time; receivers interpolate
 const CAPTURE_TIME_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The newest packets, among which those that are sent again are taken, and the most that are at a
+/// time.
+const REPEATED: u64 = 24;
+const MAX_REPEATS: usize = 128;
 
 /// Set in the first byte of the header when padding follows the payload (RFC 3550 section 5.1).
 const PADDING_BIT: u8 = 0x20;
@@ -194,9 +199,41 @@ impl RtpSender {
         self.delay.hurry_after_leaps();
     }
 
-    /// Switches to another log with the same clock.
-    pub fn change_log(&mut self) {
-        self.cursor.change_log();
+    /// Moves from one log to another with the same clock, at a keyframe that is later than
+    /// everything sent. Returns whether it has moved; if not, call again when one of the logs has a
+    /// new frame or more was sent.
+    pub fn change_log(&mut self, from: &Log, to: &Log, now: Instant, change: LogChange) -> bool {
+        self.cursor.change_to(from, to, now, change)
+    }
+
+    /// Stays with the present log after [`Self::change_log`] has returned `false`.
+    pub fn keep_log(&mut self) {
+        self.cursor.stay();
+    }
+
+    /// Sends recent packets again in the RTX stream, `bytes` or a little more, to find out what the
+    /// path carries: a viewer that has them already drops them. Returns the bytes written.
+    pub fn repeat(&mut self, log: &Log, bytes: usize, wire: &mut Wire<'_>) -> usize {
+        let Some((ssrc, _)) = self.config.rtx() else {
+            return 0;
+        };
+        let mut total = 0;
+        for back in (1..=REPEATED).cycle().take(MAX_REPEATS) {
+            let index = self.cursor.next_index().checked_sub(back);
+            let sent = index.and_then(|index| self.cursor.sent_as(index as u16));
+            let packet = sent.and_then(|(index, number)| Some((index, log.get(number)?)));
+            let Some((index, packet)) = packet.filter(|_| total < bytes) else {
+                break;
+            };
+            let header = self.rtx_header.as_ref().map_or(0, HeaderTemplate::len);
+            let len = header + OSN_LEN + packet.payload.len() + wire.sealer.tag_len();
+            if len > wire.buffer.remaining() {
+                break;
+            }
+            self.write_rtx(packet, ssrc, index as u16, len, wire);
+            total += len;
+        }
+        total
     }
 
     /// Sends the video in the log from the cursor on, until `budget` bytes are used up or the

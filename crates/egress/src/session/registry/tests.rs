@@ -9,6 +9,7 @@ use distributary_hub::{BFrameChoice, Hub, HubConfig};
 use distributary_webrtc::certificate::{Certificate, Fingerprint, HashAlgorithm};
 use distributary_webrtc::dtls::{DtlsContext, DtlsRole};
 use distributary_webrtc::peer::{DelayPolicy, PeerConfig};
+use distributary_webrtc::quality::Preference;
 use tokio::sync::mpsc;
 
 const PASSWORD: &str = "0123456789012345678901";
@@ -40,6 +41,7 @@ fn waiting(id: SessionId, ufrag: &str) -> PendingSession {
         },
         restarted: None,
         b_frames: BFrameChoice::default(),
+        preference: Preference::default(),
         dtls: DTLS.clone(),
         created: origin(),
         was_heard: false,

@@ -6,6 +6,7 @@
 )]
 
 mod behind;
+mod change;
 mod headers;
 mod reorder;
 mod replay;

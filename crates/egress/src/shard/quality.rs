@@ -1,0 +1,92 @@
+//! The rendition that one viewer gets, and the one that it moves to.
+
+use std::time::{Duration, Instant};
+
+use distributary_names::RenditionId;
+use distributary_webrtc::peer::Peer;
+use distributary_webrtc::quality::{Preference, Reason, Rung, Selector, Step};
+use distributary_webrtc::sender::LogChange;
+
+/// Time between two looks at the path of a viewer.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// Time after which a viewer no longer insists on a change without a gap.
+const SEAMLESS: Duration = Duration::from_secs(5);
+
+/// Time after which a viewer awaits the other rendition's next keyframe.
+const SKIP: Duration = Duration::from_secs(8);
+
+/// The rendition that a viewer gets, and the one that it moves to.
+#[derive(Debug)]
+pub(super) struct Quality {
+    selector: Selector,
+    pub(super) preference: Preference<RenditionId>,
+    /// Set while it is about to move.
+    pub(super) next: Option<NextRendition>,
+    next_look: Instant,
+}
+
+/// The rendition that a viewer moves to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NextRendition {
+    pub(super) id: RenditionId,
+    pub(super) reason: Reason,
+    /// Its tag once it is live.
+    pub(super) tag: Option<u64>,
+    /// When both renditions were there.
+    pub(super) since: Option<Instant>,
+}
+
+impl Quality {
+    pub(super) fn new(preference: Preference<RenditionId>, now: Instant) -> Self {
+        Self {
+            selector: Selector::new(now),
+            preference,
+            next: None,
+            next_look: now,
+        }
+    }
+
+    /// Returns whether it is time to look at the path again.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now >= self.next_look
+    }
+
+    /// Returns the next step of a viewer that gets `present` of the renditions `rungs`.
+    pub(super) fn poll(
+        &mut self,
+        peer: &mut Peer,
+        rungs: &[Rung<RenditionId>],
+        present: RenditionId,
+        now: Instant,
+    ) -> Option<Step> {
+        self.next_look = now + INTERVAL;
+        let path = peer.path();
+        let probe = peer.take_probe(now);
+        let to = self.next.map_or(present, |next| next.id);
+        let place = rungs.iter().position(|rung| rung.id == to);
+        self.selector
+            .poll(now, &path, probe, rungs, place, &self.preference)
+    }
+
+    /// Records that the viewer has moved to the next rendition, which is returned.
+    pub(super) fn note_moved(&mut self, peer: &Peer, now: Instant) -> Option<NextRendition> {
+        self.selector.note_moved(now, &peer.path());
+        self.next.take()
+    }
+}
+
+impl NextRendition {
+    /// Returns the way in which the viewer changes to its log.
+    pub(super) fn change(&self, now: Instant) -> LogChange {
+        let waits = self
+            .since
+            .map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        match self.reason {
+            _ if waits > SKIP => LogChange::Stop,
+            Reason::Congestion | Reason::Gone => LogChange::Skip,
+            _ if waits > SEAMLESS => LogChange::Skip,
+            Reason::Bandwidth | Reason::Viewer => LogChange::Seamless,
+        }
+    }
+}
