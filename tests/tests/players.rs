@@ -15,6 +15,12 @@ const SECONDS: u32 = 10;
 /// Opus frames per second.
 const BLOCKS: u64 = 50;
 
+/// Configurations in which these players are the DTLS clients, as by default, and the servers.
+const SETUPS: [&str; 2] = [
+    "[viewers]\nsetup = \"passive\"\n",
+    "[viewers]\nsetup = \"active\"\n",
+];
+
 /// Asserts enough frames for the time after a player's startup.
 fn assert_plays(watched: &Watched, clip: &Clip, seconds: u64) {
     assert_eq!(watched.width, clip.width, "{watched:?}");
@@ -38,29 +44,33 @@ fn assert_hears(watched: &Watched, kind: &str) {
 }
 
 #[tokio::test]
-async fn aiortc_plays_and_gets_metadata() {
-    let gateway = Gateway::start();
-    let clip = Clip::with_gop(2 * FRAME_RATE);
-    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
-    gateway.wait_live("live/test").await;
-    let watched = aiortc_watches(&gateway.whep_url("live/test"), SECONDS);
-    assert_plays(&watched, &clip, 8);
-    assert_hears(&watched, "metadata");
-    assert_hears(&watched, "pong");
+async fn aiortc_plays_and_gets_metadata_in_both_dtls_roles() {
+    for setup in SETUPS {
+        let gateway = Gateway::start_configured(setup);
+        let clip = Clip::with_gop(2 * FRAME_RATE);
+        let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+        gateway.wait_live("live/test").await;
+        let watched = aiortc_watches(&gateway.whep_url("live/test"), SECONDS);
+        assert_plays(&watched, &clip, 8);
+        assert_hears(&watched, "metadata");
+        assert_hears(&watched, "pong");
+    }
 }
 
 /// libnice sends no UDP from the address of an interface to loopback, so this also tests ICE over
 /// TCP, after libnice has tried UDP for two seconds.
 #[tokio::test]
-async fn gstreamer_plays_and_gets_metadata() {
-    let gateway = Gateway::start();
-    let clip = Clip::with_gop(2 * FRAME_RATE);
-    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
-    gateway.wait_live("live/test").await;
-    let watched = gstreamer_watches(&gateway.whep_url("live/test"), "H264", SECONDS);
-    assert_plays(&watched, &clip, 5);
-    assert_hears(&watched, "metadata");
-    assert_hears(&watched, "pong");
+async fn gstreamer_plays_and_gets_metadata_in_both_dtls_roles() {
+    for setup in SETUPS {
+        let gateway = Gateway::start_configured(setup);
+        let clip = Clip::with_gop(2 * FRAME_RATE);
+        let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+        gateway.wait_live("live/test").await;
+        let watched = gstreamer_watches(&gateway.whep_url("live/test"), "H264", SECONDS);
+        assert_plays(&watched, &clip, 5);
+        assert_hears(&watched, "metadata");
+        assert_hears(&watched, "pong");
+    }
 }
 
 #[tokio::test]
@@ -84,15 +94,17 @@ async fn gstreamer_plays_h265() {
 }
 
 #[tokio::test]
-async fn libdatachannel_gets_media_and_metadata() {
-    let gateway = Gateway::start();
-    let clip = Clip::with_gop(2 * FRAME_RATE);
-    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
-    gateway.wait_live("live/test").await;
-    let watched = libdatachannel_watches(&gateway.whep_url("live/test"), SECONDS);
-    assert_receives(&watched, 8);
-    assert_hears(&watched, "metadata");
-    assert_hears(&watched, "pong");
+async fn libdatachannel_gets_media_and_metadata_in_both_dtls_roles() {
+    for setup in SETUPS {
+        let gateway = Gateway::start_configured(setup);
+        let clip = Clip::with_gop(2 * FRAME_RATE);
+        let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+        gateway.wait_live("live/test").await;
+        let watched = libdatachannel_watches(&gateway.whep_url("live/test"), SECONDS);
+        assert_receives(&watched, 8);
+        assert_hears(&watched, "metadata");
+        assert_hears(&watched, "pong");
+    }
 }
 
 /// Firefox decodes H264 with a plugin that it downloads, which tests do not allow: its offer then
