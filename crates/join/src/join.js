@@ -71,8 +71,12 @@
     };
   }
 
+  // Returns an offer without transport-wide feedback.
+  const withoutFeedback = (sdp) =>
+    sdp.replaceAll(/^a=(rtcp-fb:\d+ transport-cc|extmap:.*transport-wide-cc.*)\r\n/gm, '');
+
   // Joins at the WHEP endpoint `whep` over an open connection, and returns the notes.
-  async function join(whep, seconds, timeout) {
+  async function join(whep, seconds, timeout, hasFeedback) {
     await fetch('/healthz');
     const video = document.createElement('video');
     Object.assign(video, { muted: true, autoplay: true, srcObject: new MediaStream() });
@@ -82,10 +86,11 @@
     for (const kind of ['video', 'audio']) pc.addTransceiver(kind, { direction: 'recvonly' });
     await pc.setLocalDescription(await pc.createOffer());
     notes = { frames: [], begin: now() };
+    const offer = pc.localDescription.sdp;
     const response = await fetch(whep, {
       method: 'POST',
       headers: { 'Content-Type': 'application/sdp' },
-      body: pc.localDescription.sdp,
+      body: hasFeedback ? offer : withoutFeedback(offer),
     });
     const sdp = await response.text();
     if (response.status !== 201) throw new Error(`${response.status} ${sdp}`);

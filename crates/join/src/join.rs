@@ -59,6 +59,8 @@ pub(crate) struct Join {
     pub(crate) media: Option<f64>,
     /// The first frame was shown.
     pub(crate) frame: Option<f64>,
+    /// The longest time between two frames shown, in milliseconds.
+    pub(crate) longest: Option<f64>,
     /// Age of the frames shown three seconds after the begin, in milliseconds.
     pub(crate) latency: Option<f64>,
     /// Age of the frames shown last, in milliseconds.
@@ -82,6 +84,7 @@ impl Join {
             // What is older is of the join before.
             media: media.filter(|media| *media > 0.0),
             frame: since(notes.frames.first().map(|frame| frame.0)),
+            longest: notes.longest_gap(),
             latency: notes.latency(settled..settled + WINDOW),
             latency_at_end: notes.latency(last - WINDOW..last),
             stats: notes.stats,
@@ -90,6 +93,12 @@ impl Join {
 }
 
 impl Notes {
+    /// Returns the longest time between two frames.
+    fn longest_gap(&self) -> Option<f64> {
+        let gaps = self.frames.windows(2).map(|pair| pair[1].0 - pair[0].0);
+        gaps.max_by(f64::total_cmp)
+    }
+
     /// Returns the median age of the frames shown within `times`.
     fn latency(&self, times: std::ops::Range<f64>) -> Option<f64> {
         // All timestamps have the same origin, the best known for the last frame.
@@ -142,6 +151,7 @@ mod tests {
         assert_eq!(join.dtls, None);
         assert_eq!(join.media, Some(400.0));
         assert_eq!(join.frame, Some(500.0));
+        assert_eq!(join.longest, Some(100.0));
         let before = Join::new(&notes, Some(Duration::from_millis(999_999_999_999)));
         assert_eq!(before.media, None, "it was of the join before");
     }

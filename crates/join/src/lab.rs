@@ -124,9 +124,9 @@ impl Lab {
         let media = self.network.next_media();
         let seconds = plan.seconds;
         let notes: Notes = match plan.target {
-            Target::Whep => {
+            Target::Whep { has_feedback } => {
                 let whep = url(&format!("whep/{STREAM}"));
-                let script = format!("lab.join('{whep}', {seconds}, {TIMEOUT})");
+                let script = format!("lab.join('{whep}', {seconds}, {TIMEOUT}, {has_feedback})");
                 self.browser.evaluate(&script).await
             }
             Target::Page => {

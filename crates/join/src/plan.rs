@@ -55,6 +55,9 @@ pub(crate) struct Rate {
     /// Round trip times in ms
     #[arg(long, value_delimiter = ',', default_values_t = [20])]
     rtt: Vec<u32>,
+    /// Offer no transport-wide feedback: the gateway then has receiver reports alone
+    #[arg(long)]
+    no_feedback: bool,
     /// Seconds to watch after the first frame
     #[arg(long, default_value_t = 8)]
     seconds: u32,
@@ -101,10 +104,16 @@ pub(crate) struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// A page that is there already, with an open connection to the gateway.
-    Whep,
+    Whep {
+        /// True if it offers transport-wide feedback.
+        has_feedback: bool,
+    },
     /// The gateway's player page.
     Page,
 }
+
+/// A player as browsers are.
+const WHEP: Target = Target::Whep { has_feedback: true };
 
 /// The stream where nothing else is asked for.
 const USUAL: Stream = Stream {
@@ -116,7 +125,7 @@ impl Mode {
     /// Returns the rows and the way to measure them.
     pub(crate) fn plan(&self) -> Plan {
         match self {
-            Self::Steps(steps) => steps.plan(Target::Whep),
+            Self::Steps(steps) => steps.plan(WHEP),
             Self::Page(steps) => steps.plan(Target::Page),
             Self::Rate(rate) => rate.plan(),
             Self::Loss(loss) => loss.plan(),
@@ -140,7 +149,7 @@ impl Loss {
     fn plan(&self) -> Plan {
         Plan {
             conditions: lossy(&self.rtt, &self.loss, self.jitter),
-            target: Target::Whep,
+            target: WHEP,
             joins: self.joins,
             seconds: self.seconds,
             columns: LOSS,
@@ -170,7 +179,9 @@ impl Rate {
         }
         Plan {
             conditions,
-            target: Target::Whep,
+            target: Target::Whep {
+                has_feedback: !self.no_feedback,
+            },
             joins: self.joins,
             seconds: self.seconds,
             columns: RATE,

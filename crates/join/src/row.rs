@@ -52,6 +52,7 @@ pub(crate) const RATE: &[Column] = &[
     Column("frozen ms", |row| {
         row.spread(|join| Some(join.stats.frozen))
     }),
+    Column("longest gap", |row| row.spread(|join| join.longest)),
     Column("latency at 3 s", |row| row.spread(|join| join.latency)),
     Column("at the end", |row| row.spread(|join| join.latency_at_end)),
     Column("failed", Row::failed),
@@ -67,6 +68,7 @@ pub(crate) const LOSS: &[Column] = &[
     Column("frozen ms", |row| {
         row.spread(|join| Some(join.stats.frozen))
     }),
+    Column("longest gap", |row| row.spread(|join| join.longest)),
     Column("received", |row| {
         row.spread(|join| Some(join.stats.received))
     }),
