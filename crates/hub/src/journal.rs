@@ -19,6 +19,9 @@ const MAX_UNTRUSTED: usize = MAX_ENTRIES / 2;
 /// less than 700 bytes, and all entries less than 140 kB.
 const MAX_DETAIL: usize = 300;
 
+/// Maximum number of ends that nobody has taken. All publishers of a network may leave at once.
+const MAX_ENDS: usize = 1000;
+
 /// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JournalKind {
@@ -87,6 +90,8 @@ struct Entries {
     /// The oldest first.
     entries: VecDeque<JournalEntry>,
     last_number: u64,
+    /// The streams whose publishers have left, and why, until somebody takes them.
+    ends: VecDeque<(StreamName, Arc<str>)>,
 }
 
 impl Journal {
@@ -120,6 +125,12 @@ impl Journal {
         entries.entries.range(begin..).cloned().collect()
     }
 
+    /// Returns the streams whose publishers have left since the last call, and why: also those whose
+    /// entries newer ones have pushed out, but at most the last thousand.
+    pub fn take_ends(&self) -> Vec<(StreamName, Arc<str>)> {
+        self.lock().ends.drain(..).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,6 +138,13 @@ impl Journal {
 
 impl Entries {
     fn push(&mut self, mut entry: JournalEntry) {
+        if let (JournalKind::Ended, Some(stream)) = (entry.kind, &entry.stream) {
+            if self.ends.len() >= MAX_ENDS {
+                self.ends.pop_front();
+            }
+            let end = (stream.clone(), Arc::clone(&entry.detail));
+            self.ends.push_back(end);
+        }
         if entry.kind.is_counted()
             && let Some(at) = self.entries.iter().position(|old| old.is_like(&entry))
             && let Some(old) = self.entries.remove(at)
@@ -224,6 +242,22 @@ mod tests {
             journal.record(JournalKind::Published, Some(&stream), None, &"", now);
         }
         assert_eq!(journal.since(0).len(), MAX_ENTRIES);
+    }
+
+    #[test]
+    fn reasons_of_all_ends_are_kept_until_they_are_taken() {
+        let (journal, now) = (Journal::default(), Instant::now());
+        for n in 0..MAX_ENDS + 7 {
+            let stream = name(&format!("live/{n}"));
+            journal.record(JournalKind::Ended, Some(&stream), None, &"gone", now);
+        }
+        let ends = journal.take_ends();
+        assert_eq!(
+            (ends.len(), journal.since(0).len()),
+            (MAX_ENDS, MAX_ENTRIES)
+        );
+        assert_eq!(ends[0], (name("live/7"), "gone".into()));
+        assert!(journal.take_ends().is_empty());
     }
 
     #[test]

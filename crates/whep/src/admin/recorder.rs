@@ -32,8 +32,6 @@ pub async fn record(door: AdminDoor) {
 struct Recorder {
     /// The streams with advice, and the advice that was recorded.
     advised: HashMap<String, String>,
-    /// Number of the last entry of the journal that was read.
-    read: u64,
     /// The CPU time of the process, and when it was read.
     cpu: Option<(Duration, Instant)>,
 }
@@ -41,18 +39,14 @@ struct Recorder {
 impl Recorder {
     fn record(&mut self, door: &AdminDoor, now: Instant) {
         let streams = statuses(door, now);
-        let entries = door.hub.journal().since(self.read);
-        self.read = entries.last().map_or(self.read, |entry| entry.number);
-        let ends = entries
-            .into_iter()
-            .filter(|entry| entry.kind == JournalKind::Ended);
+        let ended = door.hub.journal().take_ends().into_iter();
         let second = Second {
             streams: streams
                 .iter()
                 .map(|stream| (stream.name.clone(), sample(stream)))
                 .collect(),
-            ended: ends
-                .filter_map(|entry| Some((entry.stream?.to_string(), entry.detail)))
+            ended: ended
+                .map(|(stream, reason)| (stream.to_string(), reason))
                 .collect(),
         };
         let mut total = TotalSample {
