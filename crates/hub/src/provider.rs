@@ -20,8 +20,8 @@ const MAX_WAITING: usize = 1024;
 /// stream is live needs a moment to subscribe.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Runs one task per stream until `shutdown` completes: `begin` returns the task for the first
-/// demand, and the task gets all later demands for that stream. All tasks end with the shutdown. If
+/// Runs one task per published stream until `shutdown` completes: `begin` returns the task for the
+/// first demand, and the task gets all later demands for that stream and its renditions. All tasks end with the shutdown. If
 /// `begin` refuses, the demand is refused.
 pub async fn provide_each<T>(
     mut demands: mpsc::Receiver<Demand>,
@@ -45,11 +45,11 @@ pub async fn provide_each<T>(
             }
             else => return,
         };
-        let task = running.get(demand.name()).map(|(_, task)| task);
+        let name = demand.name().published();
+        let task = running.get(&name).map(|(_, task)| task);
         let Some(demand) = hand_over(demand, task) else {
             continue;
         };
-        let name = demand.name().clone();
         let (task, queue) = mpsc::channel(MAX_WAITING);
         match begin(&demand, DemandQueue::new(queue)) {
             Ok(provider) => {
@@ -169,6 +169,21 @@ impl Audience {
         *self.subscribers.borrow() > 0
     }
 
+    /// Returns whether the stream had no viewers for the idle timeout.
+    pub fn is_gone(&mut self) -> bool {
+        // The stream holds the sender, so the channel is open.
+        if self.subscribers.has_changed().unwrap_or(false) {
+            self.note_viewers();
+        }
+        let over = self.unwatched_since.map(|since| since + self.idle_timeout);
+        over.is_some_and(|over| over <= Instant::now())
+    }
+
+    fn note_viewers(&mut self) {
+        let is_watched = *self.subscribers.borrow_and_update() > 0;
+        self.unwatched_since = (!is_watched).then(Instant::now);
+    }
+
     /// Restarts the idle timeout: a viewer was told that the stream is live.
     pub fn expect(&mut self) {
         self.unwatched_since = self.unwatched_since.map(|_| Instant::now());
@@ -180,10 +195,7 @@ impl Audience {
         loop {
             let over = self.unwatched_since.map(|since| since + self.idle_timeout);
             tokio::select! {
-                _ = self.subscribers.changed() => {
-                    let is_watched = *self.subscribers.borrow_and_update() > 0;
-                    self.unwatched_since = (!is_watched).then(Instant::now);
-                }
+                _ = self.subscribers.changed() => self.note_viewers(),
                 () = reached(over) => return,
             }
         }

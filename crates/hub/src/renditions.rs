@@ -3,6 +3,9 @@
 //!
 //! A rendition is a stream of the hub with a name of its own ([`StreamName::rendition`]). Some are
 //! there as long as their publisher sends them; others are made on request, and listed before.
+//!
+//! The publisher of a rendition sends only video: its subscribers get the audio and the timed data of
+//! the source.
 
 use std::cmp::Reverse;
 use std::sync::{Arc, PoisonError};
@@ -221,8 +224,8 @@ mod tests {
     use super::*;
     use crate::{Delivery, HubConfig, Sink, StreamEvent};
     use bytes::Bytes;
-    use distributary_media::Frame;
-    use distributary_media::test_util::video_frame;
+    use distributary_media::test_util::{opus_frame, video_frame};
+    use distributary_media::{Frame, MediaTime, TimedData};
     use std::time::Duration;
 
     fn track(height: u32) -> VideoTrack {
@@ -359,6 +362,43 @@ mod tests {
             (0, 1)
         );
         drop(watching);
+    }
+
+    #[test]
+    fn subscribers_of_a_rendition_get_the_audio_and_the_data_of_the_source() {
+        let (hub, name, now) = hub();
+        let publisher = hub.publish(&name, now).unwrap();
+        let data = |name: &str| TimedData {
+            time: MediaTime::ZERO,
+            name: name.into(),
+            values: Vec::new(),
+        };
+        publisher.push_data(data(TimedData::METADATA), now);
+        let id = RenditionId::track(1);
+        let _rendition = hub
+            .publish_rendition(publisher.stream(), &id, RenditionOrigin::Track, now)
+            .unwrap();
+        let (sink, mut queue) = Sink::channel(64);
+        let (watching, _) = hub.subscribe(&name.rendition(&id), sink, 0).unwrap();
+        assert!(watching.stream().metadata().is_some());
+        watching.set_audio_loss(7);
+        assert_eq!(publisher.stream().audio_loss(), 7);
+        for millis in [0, 20] {
+            let audio = opus_frame(millis, &[1]);
+            publisher.push(Frame::Audio(audio), now).unwrap();
+        }
+        let video = Frame::Video(video_frame(0, true, 100));
+        publisher.push(video, now).unwrap();
+        publisher.push_data(data("onCuePoint"), now);
+        let events = std::iter::from_fn(|| queue.try_recv().ok());
+        let got: Vec<_> = events
+            .map(|delivery| match delivery.event {
+                StreamEvent::Frame(frame) => frame.dts().as_millis().to_string(),
+                StreamEvent::Data(data) => data.name.to_string(),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(got, ["0", "20", "onCuePoint"], "and no video of the source");
     }
 
     #[test]

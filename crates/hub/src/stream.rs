@@ -412,9 +412,9 @@ impl Stream {
                 state.audio_frames += 1;
                 if audio.codec == AudioCodec::Aac {
                     state.transcode(self, audio, now);
-                    state.deliver_audio(&Arc::new(frame), AudioForm::Published);
+                    state.deliver_audio(&Arc::new(frame), Some(AudioForm::Published));
                 } else {
-                    state.deliver_where(&Arc::new(frame), None, |_| true);
+                    state.deliver_audio(&Arc::new(frame), None);
                 }
             }
         }
@@ -463,9 +463,15 @@ impl State {
             .is_some_and(|(id, _)| *id == publisher)
     }
 
-    /// Delivers audio to the subscribers that receive it in this form.
-    fn deliver_audio(&mut self, frame: &Arc<Frame>, form: AudioForm) {
-        self.deliver_where(frame, None, |subscriber| subscriber.audio_form() == form);
+    /// Delivers audio to the subscribers that receive it in this form, or to all, of the stream and
+    /// of its renditions: all have the same audio.
+    fn deliver_audio(&mut self, frame: &Arc<Frame>, form: Option<AudioForm>) {
+        self.deliver_where(frame, None, |subscriber| {
+            form.is_none_or(|form| subscriber.audio_form() == form)
+        });
+        for (rendition, _) in &self.renditions {
+            rendition.lock().deliver_audio(frame, form);
+        }
     }
 
     fn deliver_where(
@@ -487,6 +493,22 @@ impl State {
 
     fn has_subscriber(&self, form: AudioForm) -> bool {
         let mut forms = self.subscribers.iter().map(Subscriber::audio_form);
+        let mut renditions = self.renditions.iter();
         forms.any(|other| other == form)
+            || renditions.any(|(rendition, _)| rendition.lock().has_subscriber(form))
+    }
+
+    /// Delivers timed data to the subscribers of the stream and of its renditions, and keeps the
+    /// metadata.
+    fn deliver_data(&mut self, data: &Arc<TimedData>) {
+        if data.name == TimedData::METADATA {
+            self.metadata = Some(Arc::clone(data));
+        }
+        for subscriber in &self.subscribers {
+            subscriber.deliver_data(data);
+        }
+        for (rendition, _) in &self.renditions {
+            rendition.lock().deliver_data(data);
+        }
     }
 }

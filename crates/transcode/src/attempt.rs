@@ -4,17 +4,22 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use distributary_hub::{Delivery, Hub, RunningTranscoder, Sink, Stream, StreamEvent, Subscription};
+use bytes::BytesMut;
+use distributary_hub::{
+    AudioForm, Delivery, Hub, RunningTranscoder, Sink, Stream, StreamEvent, Subscription,
+};
 use distributary_media::flv::FlvEvent;
-use distributary_media::{AudioFrame, Frame, TimedData, VideoFrame, VideoTrack};
-use distributary_names::StreamName;
+use distributary_media::{Frame, MediaTime, VideoFrame, VideoTrack};
+use distributary_names::{RenditionId, StreamName};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::config::TranscodeConfig;
-use crate::encoder::Encoder;
+use crate::arguments::Run;
+use crate::context::TranscodeContext;
+use crate::encoder::{Encoder, ReadBuffers};
 use crate::feed::Feed;
 use crate::harvest::{Harvest, HarvestError};
+use crate::ladder::Output;
 
 /// Maximum deliveries that wait for an encoder, about three seconds of video and audio. If an
 /// encoder falls further behind, frames up to the next keyframe are dropped.
@@ -25,6 +30,9 @@ const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum time for which an encoder may read frames without returning any.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest interval between keyframes: the longest wait of a viewer that has lost one.
+const KEYFRAME_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The reason why a run of an encoder fails.
 #[derive(Debug, thiserror::Error)]
@@ -63,17 +71,28 @@ pub(crate) enum AttemptError {
 
 /// An event of an encoder, or of the stream that it encodes.
 #[derive(Debug)]
-pub(crate) enum Output {
-    /// A track or a video frame from the encoder.
-    Encoded(FlvEvent),
-    /// An audio frame of the stream.
-    Audio(AudioFrame),
-    /// Timed data of the publisher.
-    Data(Arc<TimedData>),
+pub(crate) enum Event {
+    /// A keyframe of the stream goes to the encoder, which has returned no frame of that
+    /// presentation time or later.
+    SourceKeyframe(MediaTime),
+    /// A track or a video frame of an output.
+    Encoded(RenditionId, FlvEvent),
+    /// The run has ended.
+    Ended(RunEnd),
+}
+
+/// The reason why a run ends.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunEnd {
     /// The stream's publisher has left.
+    #[error("the stream has ended")]
     Offline,
     /// The video track or the publisher has changed: the stream needs another encoder.
+    #[error("the stream has changed")]
     Changed,
+    /// It failed.
+    #[error(transparent)]
+    Failed(#[from] AttemptError),
 }
 
 /// A subscription to the stream that is encoded.
@@ -91,6 +110,8 @@ impl Source {
     /// Subscribes to the stream. Returns `None` if there is none of this name.
     pub(crate) fn subscribe(hub: &Hub, name: &StreamName) -> Option<Self> {
         let (sink, queue) = Sink::channel(QUEUE);
+        // Audio is not transcoded here. As published, it costs nothing.
+        let sink = sink.with_audio(AudioForm::Published);
         let (subscription, cached) = hub.subscribe(name, sink, 0)?;
         Some(Self {
             liveness: subscription.stream().liveness(),
@@ -104,29 +125,18 @@ impl Source {
         self.subscription.stream()
     }
 
-    /// Waits until there is a publisher. It may be dropped and called again.
-    pub(crate) async fn online(&mut self) {
-        // The subscription holds the stream, so the channel stays open.
-        let _ = self.liveness.wait_for(|is_live| *is_live).await;
-    }
-
     /// Returns the next event of the queue if `is_ready`. First of all it returns that the
     /// publisher has left or was replaced. It may be dropped and called again.
-    async fn next(&mut self, is_ready: bool) -> Result<StreamEvent, Output> {
+    async fn next(&mut self, is_ready: bool) -> Result<StreamEvent, RunEnd> {
         tokio::select! {
             biased;
             _ = self.liveness.changed() => Err(if *self.liveness.borrow_and_update() {
-                Output::Changed
+                RunEnd::Changed
             } else {
-                Output::Offline
+                RunEnd::Offline
             }),
             Some(delivery) = self.queue.recv(), if is_ready => Ok(delivery.event),
         }
-    }
-
-    /// Sets the loss of audio packets on the way to the viewers, in percent.
-    pub(crate) fn set_audio_loss(&self, percent: u8) {
-        self.subscription.set_audio_loss(percent);
     }
 
     /// Returns the frames to start with, a keyframe first.
@@ -161,7 +171,7 @@ pub(crate) struct Attempt {
     source: Source,
     encoder: Encoder,
     feed: Feed,
-    harvest: Harvest,
+    outputs: Outputs,
     _counted: RunningTranscoder,
     /// Time of the first frame read for which no frame was returned yet.
     unanswered_since: Option<Instant>,
@@ -169,102 +179,171 @@ pub(crate) struct Attempt {
     logged_slow: bool,
 }
 
+/// The readers of an encoder's outputs.
+#[derive(Debug)]
+struct Outputs(Vec<(RenditionId, Harvest)>);
+
+impl ReadBuffers for Outputs {
+    fn buffer(&mut self, output: usize) -> Option<&mut BytesMut> {
+        self.0.get_mut(output).map(|(_, harvest)| harvest.buffer())
+    }
+}
+
+impl Outputs {
+    /// Returns the next track or video frame.
+    fn next_event(&mut self) -> Result<Option<(RenditionId, FlvEvent)>, HarvestError> {
+        for (id, harvest) in &mut self.0 {
+            if let Some(event) = harvest.next_event()? {
+                return Ok(Some((*id, event)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Runs an encoder until the stream or the encoder ends. Its events go to `events`, the last of
+/// them is the end.
+pub(crate) async fn run(
+    context: Arc<TranscodeContext>,
+    name: StreamName,
+    outputs: Vec<Output>,
+    events: mpsc::Sender<Event>,
+) {
+    let end = match Attempt::begin(&context, &name, outputs).await {
+        Ok(attempt) => attempt.run(&events).await,
+        Err(end) => end,
+    };
+    // Nobody listens to an encoder that is not needed anymore.
+    let _ = events.send(Event::Ended(end)).await;
+}
+
 impl Attempt {
     /// Starts an encoder. It decodes the frames since the last keyframe, and encodes from the
     /// newest of them on, so that viewers start live.
-    pub(crate) async fn begin(
-        mut source: Source,
-        config: &TranscodeConfig,
-        hub: &Hub,
-    ) -> Result<Self, AttemptError> {
+    async fn begin(
+        context: &TranscodeContext,
+        name: &StreamName,
+        outputs: Vec<Output>,
+    ) -> Result<Self, RunEnd> {
+        let Some(mut source) = Source::subscribe(&context.hub, name) else {
+            return Err(AttemptError::NoFrame.into());
+        };
+        if !source.stream().is_live() {
+            return Err(RunEnd::Offline);
+        }
         let deadline = Instant::now() + FIRST_FRAME_TIMEOUT;
         let frames = timeout_at(deadline, source.first_frames()).await;
         let frames = frames.unwrap_or_default();
         let stats = source.stream().stats();
         let (Some(first), Some(last), Some(track)) = (frames.first(), frames.last(), stats.video)
         else {
-            return Err(AttemptError::NoFrame);
+            return Err(AttemptError::NoFrame.into());
         };
-        check_size(&track, config.max_pixels)?;
+        check_size(&track, context.config.max_pixels)?;
         let origin = first.dts;
         let skip = Duration::from_millis(last.dts.saturating_since(origin).as_millis() as u64);
-        let encoder = Encoder::start(config, skip).map_err(|source| AttemptError::Start {
-            command: config.command.clone(),
-            source,
-        })?;
-        let counted = hub.count_transcoder(source.stream().name(), encoder.id());
+        let declared = stats.info.and_then(|info| info.frame_rate);
+        let measured = source.stream().publisher_stats(Instant::now().into_std());
+        let run = Run {
+            skip,
+            outputs,
+            keyframe_interval: keyframe_interval(measured.frame_rate.max(declared.unwrap_or(0.0))),
+            has_fps_mode: context.has_fps_mode,
+        };
+        let encoder =
+            Encoder::start(&context.config, &run).map_err(|source| AttemptError::Start {
+                command: context.config.command.clone(),
+                source,
+            })?;
+        let counted = context.hub.count_transcoder(name, encoder.id());
+        let ids: Vec<_> = run.outputs.iter().map(|output| output.id).collect();
         tracing::info!(
             codec = %track.codec,
             size = %format_args!("{}x{}", track.width, track.height),
             pid = encoder.id(),
+            renditions = ?ids,
             "transcoding starts"
         );
-        let frame_rate = stats.info.and_then(|info| info.frame_rate);
-        let mut feed = Feed::new(track, origin, frame_rate);
+        let mut feed = Feed::new(track, origin, declared);
         for frame in &frames {
             feed.push(frame);
         }
+        // The encoder's clock starts at the first frame that it does not skip.
+        let harvest = |id| (id, Harvest::new(origin + skip));
         Ok(Self {
             source,
             encoder,
             feed,
-            // The encoder's clock starts at the first frame that it does not skip.
-            harvest: Harvest::new(origin + skip),
+            outputs: Outputs(ids.into_iter().map(harvest).collect()),
             _counted: counted,
             unanswered_since: Some(Instant::now()),
             logged_slow: false,
         })
     }
 
-    pub(crate) fn source(&self) -> &Source {
-        &self.source
+    async fn run(mut self, events: &mpsc::Sender<Event>) -> RunEnd {
+        let end = self.relay(events).await;
+        if let RunEnd::Failed(AttemptError::Ended(_)) = end
+            && let Some(status) = self.encoder.exited().await
+        {
+            return AttemptError::Ended(status.to_string()).into();
+        }
+        self.encoder.end().await;
+        end
     }
 
-    /// Returns the next event. It may be dropped and called again.
-    pub(crate) async fn next(&mut self) -> Result<Output, AttemptError> {
+    async fn relay(&mut self, events: &mpsc::Sender<Event>) -> RunEnd {
         loop {
-            if let Some(event) = self.harvest.next_event()? {
+            let event = match self.next().await {
+                Ok(event) => event,
+                Err(end) => return end,
+            };
+            if events.send(event).await.is_err() {
+                // It is not needed anymore.
+                return RunEnd::Changed;
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Result<Event, RunEnd> {
+        loop {
+            let output = self.outputs.next_event().map_err(AttemptError::from)?;
+            if let Some((id, event)) = output {
                 self.unanswered_since = None;
-                return Ok(Output::Encoded(event));
+                return Ok(Event::Encoded(id, event));
             }
             let is_fed = self.feed.pending().is_empty();
             let due = self.unanswered_since.map(|since| since + STALL_TIMEOUT);
             tokio::select! {
                 event = self.source.next(is_fed) => {
-                    let event = match event {
-                        Ok(event) => event,
-                        Err(change) => return Ok(change),
-                    };
+                    let event = event?;
                     self.log_if_slow();
-                    if let Some(passed) = self.handle(event) {
-                        return Ok(passed);
+                    if let Some(keyframe) = self.handle(&event)? {
+                        return Ok(Event::SourceKeyframe(keyframe));
                     }
                 }
-                exchanged = self.encoder.exchange(self.feed.pending(), self.harvest.buffer()) => {
+                exchanged = self.encoder.exchange(self.feed.pending(), &mut self.outputs) => {
                     exchanged.map_err(|error| AttemptError::Ended(error.to_string()))?;
                 }
-                () = reached(due) => return Err(AttemptError::Stalled),
+                () = reached(due) => return Err(AttemptError::Stalled.into()),
             }
         }
     }
 
-    /// Feeds video frames to the encoder, and returns the events that bypass it.
-    fn handle(&mut self, event: StreamEvent) -> Option<Output> {
-        match event {
-            StreamEvent::Frame(frame) => match &*frame {
-                Frame::Video(video) => {
-                    if video.keyframe && self.has_new_track() {
-                        return Some(Output::Changed);
-                    }
-                    self.feed.push(video);
-                    self.unanswered_since.get_or_insert_with(Instant::now);
-                    None
-                }
-                Frame::Audio(audio) => Some(Output::Audio(audio.clone())),
-            },
-            StreamEvent::Data(data) => Some(Output::Data(data)),
-            _ => None,
+    /// Queues a video frame for the encoder. Returns its time if it is a keyframe.
+    fn handle(&mut self, event: &StreamEvent) -> Result<Option<MediaTime>, RunEnd> {
+        let StreamEvent::Frame(frame) = event else {
+            return Ok(None);
+        };
+        let Some(video) = video(frame) else {
+            return Ok(None);
+        };
+        if video.keyframe && self.has_new_track() {
+            return Err(RunEnd::Changed);
         }
+        self.feed.push(video);
+        self.unanswered_since.get_or_insert_with(Instant::now);
+        Ok(video.keyframe.then_some(video.pts))
     }
 
     fn log_if_slow(&mut self) {
@@ -281,12 +360,16 @@ impl Attempt {
         let track = self.source.stream().stats().video;
         track.is_some_and(|track| track != *self.feed.track())
     }
+}
 
-    /// Ends the encoder. Returns the stream, and the encoder's exit status if it exited by itself.
-    pub(crate) async fn end(self) -> (Source, Option<String>) {
-        let status = self.encoder.end().await;
-        (self.source, status.map(|status| status.to_string()))
-    }
+/// Returns the number of frames in [`KEYFRAME_INTERVAL`].
+fn keyframe_interval(frame_rate: f64) -> u32 {
+    let rate = if frame_rate > 0.0 {
+        frame_rate.clamp(1.0, 240.0)
+    } else {
+        30.0
+    };
+    (rate * KEYFRAME_INTERVAL.as_secs_f64()).round() as u32
 }
 
 fn check_size(track: &VideoTrack, limit: u64) -> Result<(), AttemptError> {
@@ -312,8 +395,22 @@ async fn reached(moment: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TranscodeConfig;
     use distributary_hub::HubConfig;
-    use distributary_media::{AudioCodec, MediaTime};
+    use distributary_media::{AudioCodec, AudioFrame};
+
+    #[test]
+    fn keyframes_are_two_seconds_apart_at_any_rate() {
+        for (rate, frames) in [
+            (0.0, 60),
+            (25.0, 50),
+            (59.94, 120),
+            (1e9, 480),
+            (f64::NAN, 60),
+        ] {
+            assert_eq!(keyframe_interval(rate), frames, "{rate}");
+        }
+    }
 
     #[test]
     fn stream_over_the_pixel_limit_is_not_transcoded() {
@@ -350,12 +447,14 @@ mod tests {
         }
         assert_eq!(source.queue.len(), QUEUE, "the queue is full");
         drop(publisher);
-        assert!(matches!(source.next(true).await, Err(Output::Offline)));
+        assert!(matches!(source.next(true).await, Err(RunEnd::Offline)));
         let first = hub.publish(&name, now).expect("it is free");
-        source.online().await;
+        let live = source.liveness.wait_for(|is_live| *is_live).await;
+        assert!(live.is_ok());
+        drop(live);
         let _second = hub.take_over(&name, now);
         drop(first);
-        assert!(matches!(source.next(true).await, Err(Output::Changed)));
+        assert!(matches!(source.next(true).await, Err(RunEnd::Changed)));
         assert!(source.next(true).await.is_ok(), "once");
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use distributary_config::Section;
 use serde::{Deserialize, Serialize};
 
+use crate::ladder::Ladder;
+
 /// The configuration of transcoding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Section)]
 #[serde(default, deny_unknown_fields)]
@@ -16,10 +18,12 @@ pub struct TranscodeConfig {
     /// Its options for encoding, separated by spaces. They select an H264 encoder without
     /// lookahead.
     pub encode: String,
-    /// Time for which an encoder without viewers is kept.
+    /// The smaller renditions that are made for viewers on slower paths.
+    pub ladder: Ladder,
+    /// Time for which a rendition without viewers is made.
     #[serde(with = "distributary_config::time")]
     pub idle_timeout: Duration,
-    /// Maximum number of encoders at a time.
+    /// Maximum number of streams that are transcoded at a time.
     pub max: usize,
     /// Amount by which an encoder's priority is lower than the gateway's, 0 to 19: media that is
     /// not transcoded comes first.
@@ -41,6 +45,7 @@ impl Default for TranscodeConfig {
             encode: "-c:v libx264 -preset veryfast -tune zerolatency -profile:v baseline \
                      -pix_fmt yuv420p -crf 23 -maxrate 6M -bufsize 6M"
                 .to_owned(),
+            ladder: Ladder::default(),
             idle_timeout: Duration::from_secs(10),
             max: 4,
             nice: 10,

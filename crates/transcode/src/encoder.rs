@@ -1,55 +1,66 @@
 //! The child process that encodes.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use command_fds::{CommandFdExt, FdMapping, FdMappingCollision};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::net::unix::pipe;
+use tokio::process::{Child, ChildStderr, ChildStdin, Command};
+use tokio::time::timeout;
 use tracing::{Instrument, warn};
 
+use crate::arguments::{Run, STDOUT, arguments, descriptor};
 use crate::config::TranscodeConfig;
 use crate::error_lines::ErrorLines;
 
 /// Bytes of output read at once.
 const READ_SIZE: usize = 64 << 10;
 
+/// Maximum time from the end of an encoder's output to its exit.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The lowest priority (setpriority(2)).
 #[cfg(target_os = "linux")]
 const MAX_NICE: i32 = 19;
-
-/// Keyframe interval in seconds: the longest wait of a viewer that has lost a keyframe.
-const KEYFRAME_SECONDS: u32 = 2;
 
 /// A running encoder. It is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     child: Child,
     input: ChildStdin,
-    output: ChildStdout,
+    /// The pipe of each output.
+    outputs: Vec<pipe::Receiver>,
 }
 
 impl Encoder {
-    /// Starts an encoder that decodes the frames of the first `skip` without encoding them.
-    pub(crate) fn start(config: &TranscodeConfig, skip: Duration) -> io::Result<Self> {
+    /// Starts an encoder. Each of its outputs has a pipe of its own: the first is standard output,
+    /// and the child inherits the others from number 3 on. One pipe for all would need a container
+    /// with several tracks, and ffmpeg before 8 writes only one into FLV.
+    pub(crate) fn start(config: &TranscodeConfig, run: &Run) -> io::Result<Self> {
         let mut command = Command::new(&config.command);
         clear_environment(&mut command);
         command
-            .args(arguments(config, skip))
+            .args(arguments(config, run))
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        let outputs = connect_outputs(&mut command, run.outputs.len())?;
         // A signal from the terminal is for the gateway alone, which ends its encoders itself.
         #[cfg(unix)]
         command.process_group(0);
         let mut child = command.spawn()?;
+        // The gateway must not hold the writing ends, or it would not notice that the child is gone.
+        drop(command);
         limit_memory(&child, config.max_memory)?;
         lower_priority(&child, config.nice)?;
         let missing = || io::Error::other("a pipe is missing");
         let input = child.stdin.take().ok_or_else(missing)?;
-        let output = child.stdout.take().ok_or_else(missing)?;
         if let Some(stderr) = child.stderr.take() {
             // Ends with the child, so that its last lines are logged.
             tokio::spawn(log(stderr).in_current_span());
@@ -57,7 +68,7 @@ impl Encoder {
         Ok(Self {
             child,
             input,
-            output,
+            outputs,
         })
     }
 
@@ -66,42 +77,99 @@ impl Encoder {
         self.child.id()
     }
 
-    /// Writes some of `input`, from which it is removed, and reads some into `output`. Returns the
-    /// number of bytes read once there are any, or 0 once all is written. It may be dropped and
-    /// called again.
+    /// Writes some of `input`, from which it is removed, and reads some from an output into the
+    /// buffer that `buffer` returns for its number. Returns that number, or `None` once all is
+    /// written. It may be dropped and called again.
     ///
     /// # Errors
     /// When the encoder has ended, or its pipes have failed.
-    pub(crate) async fn exchange(
+    pub(crate) async fn exchange<B: ReadBuffers + ?Sized>(
         &mut self,
         input: &mut BytesMut,
-        output: &mut BytesMut,
-    ) -> io::Result<usize> {
-        output.reserve(READ_SIZE);
+        buffers: &mut B,
+    ) -> io::Result<Option<usize>> {
         loop {
             tokio::select! {
                 written = self.input.write(input), if !input.is_empty() => {
                     input.advance(written?);
                     if input.is_empty() {
-                        return Ok(0);
+                        return Ok(None);
                     }
                 }
-                read = self.output.read_buf(output) => return match read? {
+                (output, read) = read_any(&mut self.outputs, buffers) => return match read? {
                     0 => Err(io::ErrorKind::UnexpectedEof.into()),
-                    read => Ok(read),
+                    _ => Ok(Some(output)),
                 },
             }
         }
     }
 
+    /// Returns the exit status of an encoder whose pipes have failed: it is about to exit.
+    pub(crate) async fn exited(&mut self) -> Option<ExitStatus> {
+        timeout(EXIT_TIMEOUT, self.child.wait()).await.ok()?.ok()
+    }
+
     /// Ends it. Returns its exit status if it exited by itself.
     pub(crate) async fn end(mut self) -> Option<ExitStatus> {
-        drop((self.input, self.output));
+        drop((self.input, self.outputs));
         let by_itself = self.child.try_wait().ok().flatten();
         // It fails only if the child has exited.
         let _ = self.child.kill().await;
         by_itself
     }
+}
+
+/// The buffers for what an encoder writes.
+pub(crate) trait ReadBuffers {
+    /// Returns the buffer of an output.
+    fn buffer(&mut self, output: usize) -> Option<&mut BytesMut>;
+}
+
+/// Reads from the first output that has bytes. Returns its number, and how many were read.
+async fn read_any<B: ReadBuffers + ?Sized>(
+    outputs: &mut [pipe::Receiver],
+    buffers: &mut B,
+) -> (usize, io::Result<usize>) {
+    poll_fn(|context| {
+        for (n, output) in outputs.iter_mut().enumerate() {
+            let Some(buffer) = buffers.buffer(n) else {
+                continue;
+            };
+            buffer.reserve(READ_SIZE);
+            // Nothing is lost when the future is dropped.
+            if let Poll::Ready(read) = pin!(output.read_buf(buffer)).poll(context) {
+                return Poll::Ready((n, read));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Gives a command a pipe for each output. Returns the reading ends.
+fn connect_outputs(command: &mut Command, count: usize) -> io::Result<Vec<pipe::Receiver>> {
+    let mut receivers = Vec::new();
+    let mut inherited = Vec::new();
+    for output in 0..count {
+        let (reader, writer) = io::pipe()?;
+        receivers.push(pipe::Receiver::from_owned_fd(reader.into())?);
+        match descriptor(output) {
+            STDOUT => {
+                command.stdout(writer);
+            }
+            child_fd => inherited.push(FdMapping {
+                parent_fd: writer.into(),
+                child_fd,
+            }),
+        }
+    }
+    if inherited.is_empty() {
+        return Ok(receivers);
+    }
+    command
+        .fd_mappings(inherited)
+        .map_err(|FdMappingCollision| io::Error::other("two outputs have one number"))?;
+    Ok(receivers)
 }
 
 /// Removes all environment variables but `PATH`: the program decodes untrusted media, and the
@@ -141,35 +209,6 @@ fn lower_priority(child: &Child, by: u8) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the arguments for ffmpeg.
-fn arguments(config: &TranscodeConfig, skip: Duration) -> Vec<String> {
-    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
-    let skipped: Vec<String> = match skip.as_millis() {
-        0 => Vec::new(),
-        millis => vec!["-ss".to_owned(), format!("{millis}ms")],
-    };
-    let keyframes = format!("expr:gte(t,n_forced*{KEYFRAME_SECONDS})");
-    let max_pixels = match config.max_pixels {
-        0 => Vec::new(),
-        pixels => vec!["-max_pixels".to_owned(), pixels.to_string()],
-    };
-    let groups: [Vec<String>; 9] = [
-        words("-hide_banner -nostdin -nostats -loglevel error"),
-        // The stream may declare a wrong size, and change it.
-        max_pixels,
-        words(&config.decode),
-        // The first bytes describe the stream, so probing needs no more.
-        words("-probesize 32 -analyzeduration 0 -f flv -i pipe:0"),
-        // Timestamps are kept, and no frame is duplicated or dropped for a constant rate.
-        words("-copyts -map 0:v:0 -fps_mode passthrough"),
-        skipped,
-        words(&config.encode),
-        vec!["-force_key_frames".to_owned(), keyframes],
-        words("-bf 0 -flvflags no_duration_filesize -flush_packets 1 -f flv pipe:1"),
-    ];
-    groups.concat()
-}
-
 /// Writes the encoder's standard error to the log.
 async fn log(mut stderr: ChildStderr) {
     let mut errors = ErrorLines::default();
@@ -184,29 +223,33 @@ async fn log(mut stderr: ChildStderr) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ladder::Output;
+    use distributary_names::RenditionId;
 
-    #[test]
-    fn options_are_in_the_order_that_ffmpeg_expects() {
-        let config = TranscodeConfig {
-            decode: "-decode".into(),
-            encode: "-encode".into(),
-            ..TranscodeConfig::default()
+    /// Buffers of two outputs.
+    impl ReadBuffers for [BytesMut; 2] {
+        fn buffer(&mut self, output: usize) -> Option<&mut BytesMut> {
+            self.get_mut(output)
+        }
+    }
+
+    fn run(outputs: usize) -> Run {
+        let output = Output {
+            id: RenditionId::H264,
+            size: None,
+            limit: None,
         };
-        let all = arguments(&config, Duration::from_millis(1800));
-        let at = |word: &str| all.iter().position(|argument| argument == word).unwrap();
-        let order = ["-decode", "-i", "-ss", "-encode", "-bf"].map(at);
-        assert!(order.is_sorted(), "{all:?}");
-        assert_eq!(all[at("-ss") + 1], "1800ms");
-        let limit = config.max_pixels.to_string();
-        assert_eq!(all[at("-max_pixels") + 1], limit, "for the decoder");
-        assert!(at("-max_pixels") < at("-i"));
-        let from_the_first = arguments(&config, Duration::ZERO);
-        assert!(!from_the_first.iter().any(|argument| argument == "-ss"));
+        Run {
+            skip: Duration::ZERO,
+            outputs: vec![output; outputs],
+            keyframe_interval: 60,
+            has_fps_mode: true,
+        }
     }
 
     /// Runs a shell script as an encoder, and returns its output.
     #[cfg(target_os = "linux")]
-    async fn output_of(script: &str) -> String {
+    async fn output_of(script: &str) -> [String; 2] {
         let file =
             std::env::temp_dir().join(format!("encoder-{}-{}", std::process::id(), script.len()));
         let text = format!("#!/bin/sh\n{script}\ncat > /dev/null\n");
@@ -217,21 +260,29 @@ mod tests {
             command: file.display().to_string(),
             ..TranscodeConfig::default()
         };
-        let mut encoder = Encoder::start(&config, Duration::ZERO).unwrap();
-        let (mut input, mut output) = (BytesMut::from(&b"F"[..]), BytesMut::new());
-        while !output.ends_with(b"end\n") {
-            encoder.exchange(&mut input, &mut output).await.unwrap();
+        let mut encoder = Encoder::start(&config, &run(2)).unwrap();
+        let mut input = BytesMut::from(&b"F"[..]);
+        let mut outputs = [BytesMut::new(), BytesMut::new()];
+        while !outputs[0].ends_with(b"end\n") {
+            encoder.exchange(&mut input, &mut outputs).await.unwrap();
         }
         encoder.end().await;
         std::fs::remove_file(file).unwrap();
-        String::from_utf8(output.to_vec()).unwrap()
+        outputs.map(|output| String::from_utf8(output.to_vec()).unwrap())
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn each_output_has_a_pipe_of_its_own() {
+        let said = output_of("echo second >&3; sleep 0; echo first; echo end").await;
+        assert_eq!(said, ["first\nend\n", "second\n"]);
     }
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn encoder_gets_only_the_path_of_the_environment() {
         assert!(std::env::vars().count() > 3, "there is an environment");
-        let said = output_of("env; echo end").await;
+        let [said, _] = output_of("env; echo end").await;
         let names: Vec<_> = said
             .lines()
             .filter_map(|line| line.split_once('=').map(|(name, _)| name))
@@ -247,7 +298,7 @@ mod tests {
         // The limits are set after it has started, so it waits for its first byte.
         let script =
             "head -c 1 > /dev/null; nice; grep 'Max data size' /proc/self/limits; echo end";
-        let said = output_of(script).await;
+        let [said, _] = output_of(script).await;
         let nice: i32 = said.lines().next().unwrap().parse().unwrap();
         let own = rustix::process::getpriority_process(None).unwrap();
         assert_eq!(nice, (own + 10).min(19), "{said}");
@@ -262,18 +313,20 @@ mod tests {
             command: "echo".into(),
             ..TranscodeConfig::default()
         };
-        let mut encoder = Encoder::start(&config, Duration::ZERO).unwrap();
-        let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
-        while encoder.exchange(&mut input, &mut output).await.is_ok() {}
-        assert!(output.starts_with(b"-hide_banner"));
+        let mut encoder = Encoder::start(&config, &run(1)).unwrap();
+        let (mut input, mut outputs) = (BytesMut::new(), [BytesMut::new(), BytesMut::new()]);
+        while encoder.exchange(&mut input, &mut outputs).await.is_ok() {}
+        assert!(outputs[0].starts_with(b"-hide_banner"));
         encoder.end().await;
     }
 
     #[tokio::test]
     async fn encoder_that_waits_for_input_is_killed() {
-        let mut encoder = Encoder::start(&TranscodeConfig::default(), Duration::ZERO).unwrap();
-        let (mut input, mut output) = (BytesMut::from(&b"F"[..]), BytesMut::new());
-        assert_eq!(encoder.exchange(&mut input, &mut output).await.unwrap(), 0);
+        let mut encoder = Encoder::start(&TranscodeConfig::default(), &run(2)).unwrap();
+        let mut input = BytesMut::from(&b"F"[..]);
+        let mut outputs = [BytesMut::new(), BytesMut::new()];
+        let exchanged = encoder.exchange(&mut input, &mut outputs).await;
+        assert_eq!(exchanged.unwrap(), None);
         assert!(input.is_empty() && encoder.id().is_some());
         assert_eq!(encoder.end().await, None, "not by itself");
     }

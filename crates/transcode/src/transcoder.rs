@@ -6,16 +6,16 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use distributary_hub::{Demand, Hub, RenditionOffer, SourceVideo, provide_each};
-use distributary_media::VideoCodec;
-use distributary_names::RenditionId;
+use distributary_hub::{Demand, Hub, provide_each};
 use tokio::process::Command;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tracing::{Instrument, error_span, info, warn};
 
+use crate::availability::Availability;
 use crate::config::TranscodeConfig;
+use crate::context::TranscodeContext;
 use crate::encoder::clear_environment;
-use crate::rendition::{Rendition, TranscodeContext};
+use crate::job::Job;
 
 /// Timeout for the program to print its version.
 const FIND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,7 +23,7 @@ const FIND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Makes renditions of the hub's streams while somebody watches them.
 #[derive(Debug)]
 pub struct Transcoder {
-    shared: Arc<TranscodeContext>,
+    context: Arc<TranscodeContext>,
     demands: mpsc::Receiver<Demand>,
     version: String,
 }
@@ -63,14 +63,17 @@ impl Transcoder {
     /// When there is no such program, or it is not ffmpeg.
     pub async fn find(config: TranscodeConfig, hub: Hub) -> Result<Self, FindError> {
         let version = version(&config.command).await?;
+        let availability = Arc::new(Availability::new(&config));
+        let offered = Arc::clone(&availability);
         Ok(Self {
-            demands: hub.provide_renditions(offers),
-            version,
-            shared: Arc::new(TranscodeContext {
+            demands: hub.provide_renditions(move |source| offered.offers(source)),
+            context: Arc::new(TranscodeContext {
                 hub,
-                encoders: Semaphore::new(config.max),
                 config,
+                availability,
+                has_fps_mode: has_fps_mode(&version),
             }),
+            version,
         })
     }
 
@@ -82,10 +85,10 @@ impl Transcoder {
     /// Transcodes on demand until `shutdown` completes. All encoders end with it.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let begin = |demand: &Demand, waiting| {
-            let name = demand.name().clone();
+            let name = demand.name().published();
             let span = error_span!("transcode", stream = name.as_str());
-            let rendition = Rendition::new(Arc::clone(&self.shared), name, waiting);
-            Ok(rendition.run().instrument(span))
+            let job = Job::new(Arc::clone(&self.context), name, waiting);
+            Ok(job.run().instrument(span))
         };
         provide_each(self.demands, begin, shutdown).await;
     }
@@ -119,19 +122,6 @@ pub async fn run(config: TranscodeConfig, hub: Hub, shutdown: impl Future<Output
     }
 }
 
-/// Returns the renditions that can be made of a stream: H264 in its size, if it is not that already.
-fn offers(source: &SourceVideo) -> Vec<RenditionOffer> {
-    let track = &source.track;
-    let is_needed = source.needs_transcoding || track.codec != VideoCodec::H264;
-    let offer = is_needed.then(|| RenditionOffer {
-        id: RenditionId::H264,
-        width: track.width,
-        height: track.height,
-        bitrate: source.bitrate,
-    });
-    offer.into_iter().collect()
-}
-
 /// Asks the program for its version.
 async fn version(command: &str) -> Result<String, FindError> {
     let mut program = Command::new(command);
@@ -157,11 +147,19 @@ async fn version(command: &str) -> Result<String, FindError> {
         .ok_or(FindError::NotFfmpeg { command, status })
 }
 
+/// Returns whether a version of ffmpeg has the option `-fps_mode`: 5.1 and later, and builds that are
+/// named after a revision (`N-109000-g1234`, `git-2024-01-01`).
+fn has_fps_mode(version: &str) -> bool {
+    let mut numbers = version.trim_start_matches('n').split(['.', '-']);
+    let mut number = || numbers.next()?.parse::<u32>().ok();
+    number().is_none_or(|major| major > 5 || (major == 5 && number().unwrap_or(0) >= 1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use distributary_hub::{DemandError, HubConfig};
-    use distributary_names::StreamName;
+    use distributary_names::{RenditionId, StreamName};
 
     async fn find(command: &str) -> (Hub, Result<Transcoder, FindError>) {
         let hub = Hub::new(HubConfig::default());
@@ -171,6 +169,29 @@ mod tests {
         };
         let found = Transcoder::find(config, hub.clone()).await;
         (hub, found)
+    }
+
+    #[test]
+    fn versions_of_ffmpeg_are_told_apart() {
+        for version in [
+            "5.1.9-0+deb12u1",
+            "n6.0",
+            "7.1",
+            "8",
+            "N-109000-gabc",
+            "git-2024",
+        ] {
+            assert!(has_fps_mode(version), "{version}");
+        }
+        for version in [
+            "4.3.9-0+deb11u1",
+            "4.4.2-0ubuntu0.22.04.1",
+            "5.0.1",
+            "5",
+            "n4.4",
+        ] {
+            assert!(!has_fps_mode(version), "{version}");
+        }
     }
 
     #[tokio::test]

@@ -28,18 +28,23 @@ impl OpusReceiver for Stream {
             .is_some_and(|current| current.id() == thread)
         {
             for frame in frames {
-                state.deliver_audio(&Arc::new(Frame::Audio(frame)), AudioForm::Opus);
+                state.deliver_audio(&Arc::new(Frame::Audio(frame)), Some(AudioForm::Opus));
             }
         }
     }
 }
 
 impl Stream {
-    /// Returns the loss of audio packets in percent: the highest that a subscriber has set.
+    /// Returns the loss of audio packets in percent: the highest that a subscriber of the stream, or
+    /// of its renditions, has set.
     pub fn audio_loss(&self) -> u8 {
         let state = self.lock();
         let losses = state.subscribers.iter().map(Subscriber::audio_loss);
-        losses.max().unwrap_or(0)
+        let of_renditions = state
+            .renditions
+            .iter()
+            .map(|(rendition, _)| rendition.audio_loss());
+        losses.chain(of_renditions).max().unwrap_or(0)
     }
 
     #[cfg(test)]
@@ -58,6 +63,7 @@ impl State {
     /// subscriber receives Opus.
     pub(super) fn transcode(&mut self, stream: &Arc<Stream>, frame: &AudioFrame, now: Instant) {
         let (Some(track), true) = (&self.audio, self.has_subscriber(AudioForm::Opus)) else {
+            self.audio_thread = None;
             return;
         };
         let track = Arc::clone(track);

@@ -130,13 +130,7 @@ impl Publisher {
     pub fn push_data(&self, mut data: TimedData, now: Instant) {
         self.with_state(|state| {
             data.time = state.timeline.locate(data.time, now);
-            let data = Arc::new(data);
-            if data.name == TimedData::METADATA {
-                state.metadata = Some(Arc::clone(&data));
-            }
-            for subscriber in &state.subscribers {
-                subscriber.deliver_data(&data);
-            }
+            state.deliver_data(&Arc::new(data));
         });
     }
 

@@ -1,4 +1,7 @@
 //! The renditions that are published for a stream.
+//!
+//! A rendition has only video of its own. Audio and timed data are those of the source, which delivers
+//! them to the subscribers of its renditions too. Where both are locked, the source is first.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +17,7 @@ impl Stream {
     }
 
     /// Returns its video while it has a publisher whose track is known.
-    pub(crate) fn source_video(&self, now: Instant) -> Option<SourceVideo> {
+    pub fn source_video(&self, now: Instant) -> Option<SourceVideo> {
         let policy = self.b_frame_policy();
         let mut state = self.lock();
         state.live_since?;
@@ -28,7 +31,10 @@ impl Stream {
 
     /// Adds a rendition that is published for this stream.
     pub(super) fn add_rendition(&self, rendition: Arc<Self>, origin: RenditionOrigin) {
-        self.lock().renditions.push((rendition, origin));
+        let mut state = self.lock();
+        rendition.lock().metadata.clone_from(&state.metadata);
+        state.renditions.push((rendition, origin));
+        drop(state);
         self.tell_renditions();
     }
 
