@@ -10,6 +10,8 @@ import { age, count, millis, rate } from "./words.js";
 
 /** Milliseconds until the picture is requested again. */
 const PICTURE_INTERVAL = 10_000;
+/** Level in dBFS below which audio is silent. */
+const SILENT = -60;
 /** Width of the picture in pixels. */
 const PICTURE_WIDTH = 480;
 
@@ -162,11 +164,17 @@ function facts({ video, audio, publisher, uptime_seconds, b_frames }) {
   if (video) words.push(`${video.codec} ${video.width}×${video.height}`);
   if (video?.gop) words.push(`keyframe every ${video.gop.seconds.toFixed(1)} s`);
   if (b_frames && b_frames !== "none") words.push("B-frames");
-  if (audio) words.push(`${audio.codec} ${audio.sample_rate / 1000} kHz`);
+  if (audio) words.push(`${audio.codec} ${audio.sample_rate / 1000} kHz${levelOf(audio)}`);
   if (publisher.encoder) words.push(publisher.encoder);
   words.push(publisher.address ? `from ${publisher.address}` : "pulled");
   words.push(`for ${age(uptime_seconds)}`);
   return words.join(" · ");
+}
+
+/** Returns the level of the audio where it is known. */
+function levelOf({ level_dbfs: level }) {
+  if (level === null) return "";
+  return level < SILENT ? ", silent" : `, peak ${level.toFixed(0)} dBFS`;
 }
 
 /** Returns a line about the transcoder of a stream, or `null`. */

@@ -73,6 +73,7 @@ async fn dashboard_shows_streams_and_viewers_and_ends_them() {
     is(&browser, &format!("{VIEWERS} === 1")).await;
     shows(&browser, "UDP").await;
     shows(&browser, "Chrome").await;
+    shows(&browser, " dBFS").await;
     is(
         &browser,
         "document.querySelector('canvas.picture').width > 0",
@@ -171,7 +172,7 @@ const MANY_STREAMS: &str = "
         advice: n % 50 === 7 ? 'Set the keyframe interval to 2 s.' : null,
         video: { codec: 'H264', width: 1280, height: 720, profile_level_id: '42c01f',
             frame_rate: 30, bitrate_bps: 1e6 + n * 1e4, gop: { seconds: 2, frames: 60 } },
-        audio: { codec: 'AAC', sample_rate: 48000, channels: 2, bitrate_bps: 128000 },
+        audio: { codec: 'AAC', sample_rate: 48000, channels: 2, bitrate_bps: 128000, level_dbfs: null },
         publisher: { address: `192.0.2.${n % 250}:5000`, encoder: n % 2 ? 'OBS' : 'Lavf59',
             jitter_ms: 1, frame_rate: 30, video_kbps: null, audio_kbps: null, other_tracks: [] },
         viewers: { connected: n % 17, rtmp: 0, transcoded: 0, limited: n % 17 > 14 ? 1 : 0,

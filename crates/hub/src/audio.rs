@@ -26,8 +26,9 @@ pub(crate) trait OpusReceiver: Send + Sync + 'static {
     /// Returns the loss of audio packets on the way to viewers, in percent.
     fn loss_percent(&self) -> u8;
 
-    /// Receives Opus of the thread with this id.
-    fn receive_opus(&self, thread: u64, frames: impl Iterator<Item = AudioFrame>);
+    /// Receives Opus of the thread with this id, and the loudest sample that it was made of; 1 is full
+    /// scale.
+    fn receive_opus(&self, thread: u64, frames: impl Iterator<Item = AudioFrame>, peak: f32);
 }
 
 /// The handle of a stream's audio thread.
@@ -126,7 +127,7 @@ impl<R: OpusReceiver> Worker<R> {
                 Err(error @ AudioError::Decode { .. }) => self.log_broken_frame(&error, arrived),
                 Err(error) => self.log_unusable_audio(&error, arrived),
             }
-            receiver.receive_opus(self.id, packets.drain(..));
+            receiver.receive_opus(self.id, packets.drain(..), chain.take_peak());
         }
         let stream = &self.name;
         tracing::debug!(%stream, "audio transcoding stops");
@@ -187,6 +188,12 @@ impl Chain {
         }
         self.is_unusable = false;
         Ok(())
+    }
+
+    /// Returns the loudest sample since the last call.
+    fn take_peak(&mut self) -> f32 {
+        let transcoder = self.transcoder.as_mut();
+        transcoder.map_or(0.0, OpusTranscoder::take_peak)
     }
 
     fn push(

@@ -76,6 +76,8 @@ struct State {
     audio: Option<Arc<AudioTrack>>,
     /// Runs while a subscriber receives Opus and the audio is AAC.
     audio_thread: Option<AudioThread>,
+    /// The loudest recent sample of the audio thread; 1 is full scale.
+    audio_peak: f32,
     next_audio_thread: u64,
     /// Time of the next attempt after the system could not start the thread.
     audio_retry_at: Option<Instant>,
@@ -128,6 +130,7 @@ impl Stream {
             video: None,
             audio: None,
             audio_thread: None,
+            audio_peak: 0.0,
             next_audio_thread: 0,
             audio_retry_at: None,
             clock_faults: CLOCK_FAULTS,
@@ -196,6 +199,7 @@ impl Stream {
             missing_video: state.missing_video.clone(),
             missing_audio: state.missing_audio.clone(),
             b_frames: b_frames.is_certain.then_some(b_frames.kind),
+            audio_peak: state.audio_thread.is_some().then_some(state.audio_peak),
             video_frames: state.video_frames,
             audio_frames: state.audio_frames,
             bytes: state.bytes,

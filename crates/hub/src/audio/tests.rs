@@ -207,10 +207,10 @@ async fn replaced_thread_delivers_nothing() {
     let stream = Arc::clone(harness.publisher.stream());
     drop(subscription);
     let (_subscription, mut queue) = harness.subscribe();
-    stream.receive_opus(1, marked(1));
+    stream.receive_opus(1, marked(1), 0.0);
     harness.push(10..11);
-    stream.receive_opus(1, marked(1));
-    stream.receive_opus(2, marked(2));
+    stream.receive_opus(1, marked(1), 0.0);
+    stream.receive_opus(2, marked(2), 0.0);
     // Before it are at most a few packets of the last frame that was pushed.
     for _ in 0..20 {
         match next_opus(&mut queue).await.data[..] {

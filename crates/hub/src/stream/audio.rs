@@ -10,6 +10,9 @@ use super::{State, Stream};
 use crate::audio::{AudioThread, OpusReceiver};
 use crate::subscriber::{AudioForm, Subscriber};
 
+/// Factor by which a peak falls with each AAC frame (21 ms at 48 kHz): by about 12 dB in a second.
+const PEAK_DECAY: f32 = 0.97;
+
 /// Retry interval after the system could not start an audio thread.
 const AUDIO_RETRY: Duration = Duration::from_secs(10);
 
@@ -20,13 +23,14 @@ impl OpusReceiver for Stream {
 
     /// Delivers the Opus to the subscribers, unless another thread has replaced this one: then its
     /// timestamps may lie before those already delivered.
-    fn receive_opus(&self, thread: u64, frames: impl Iterator<Item = AudioFrame>) {
+    fn receive_opus(&self, thread: u64, frames: impl Iterator<Item = AudioFrame>, peak: f32) {
         let mut state = self.lock();
         if state
             .audio_thread
             .as_ref()
             .is_some_and(|current| current.id() == thread)
         {
+            state.audio_peak = peak.max(state.audio_peak * PEAK_DECAY);
             for frame in frames {
                 state.deliver_audio(&Arc::new(Frame::Audio(frame)), Some(AudioForm::Opus));
             }
@@ -88,7 +92,10 @@ impl State {
             Arc::downgrade(stream),
         );
         match thread {
-            Ok(thread) => self.audio_thread = Some(thread),
+            Ok(thread) => {
+                self.audio_thread = Some(thread);
+                self.audio_peak = 0.0;
+            }
             Err(error) => {
                 self.audio_retry_at = Some(now + AUDIO_RETRY);
                 error!(

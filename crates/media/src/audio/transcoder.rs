@@ -36,6 +36,8 @@ pub struct OpusTranscoder {
     /// Samples per channel to drop, because their time has passed.
     skip: usize,
     concealed: u64,
+    /// The loudest sample since it was taken; 1 is full scale.
+    peak: f32,
     /// Kept for its allocation.
     pcm: Vec<f32>,
 }
@@ -60,6 +62,7 @@ impl OpusTranscoder {
             pending_pts: None,
             skip: 0,
             concealed: 0,
+            peak: 0.0,
             pcm: Vec::new(),
         })
     }
@@ -82,6 +85,11 @@ impl OpusTranscoder {
     /// Returns the number of access units that could not be decoded, each replaced by silence.
     pub fn concealed(&self) -> u64 {
         self.concealed
+    }
+
+    /// Returns the loudest sample since the last call; 1 is full scale.
+    pub fn take_peak(&mut self) -> f32 {
+        std::mem::take(&mut self.peak)
     }
 
     /// Sets the packet loss of the listeners in percent, which the encoding compensates for.
@@ -122,6 +130,8 @@ impl OpusTranscoder {
         if let Some(clock) = &mut self.clock {
             clock.advance(format.samples);
         }
+        let samples = pcm.iter();
+        self.peak = samples.fold(self.peak, |peak, sample| peak.max(sample.abs()));
         self.resample(&pcm, stretch)?;
         self.pcm = pcm;
         while self.pending.len() >= PACKET_LEN {

@@ -96,6 +96,9 @@ pub(super) struct AudioStatus {
     sample_rate: u32,
     channels: u8,
     pub(super) bitrate_bps: u64,
+    /// The recent peak in decibels relative to full scale, -100 at least; `None` while the gateway
+    /// does not decode the audio: it decodes AAC, and only for viewers.
+    level_dbfs: Option<f64>,
 }
 
 /// The publisher: its address, the evenness of its sending, and its own description.
@@ -212,6 +215,7 @@ impl StreamStatus {
             cache_overflow,
             missing_video: _,
             missing_audio: _,
+            audio_peak,
         } = stats;
         let rates = stream.publisher_stats(now);
         Some(Self {
@@ -220,6 +224,7 @@ impl StreamStatus {
             video: video.as_deref().map(|track| VideoStatus::of(track, &rates)),
             audio: audio.map(|track| AudioStatus {
                 bitrate_bps: rates.audio_bps,
+                level_dbfs: audio_peak.map(decibels),
                 ..AudioStatus::from(&*track)
             }),
             publisher: PublisherStatus {
@@ -286,6 +291,11 @@ pub(super) fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
+/// Converts a peak, where 1 is full scale, to decibels.
+fn decibels(peak: f32) -> f64 {
+    tenths((20.0 * f64::from(peak).log10()).max(-100.0))
+}
+
 /// Rounds to one decimal; more digits would be noise.
 pub(super) fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
@@ -336,6 +346,7 @@ impl From<&AudioTrack> for AudioStatus {
             sample_rate: track.sample_rate,
             channels: track.channels,
             bitrate_bps: 0,
+            level_dbfs: None,
         }
     }
 }
@@ -354,6 +365,11 @@ mod tests {
     use distributary_media::test_util::h264_track;
     use distributary_media::{AudioCodec, Frame, FrameInfo, MediaTime, VideoCodec, VideoFrame};
     use distributary_names::StreamName;
+
+    #[test]
+    fn peaks_are_decibels_below_full_scale() {
+        assert_eq!([1.0, 0.5, 0.0].map(decibels), [0.0, -6.0, -100.0]);
+    }
 
     #[test]
     fn stream_status_has_its_tracks_and_uptime() {
@@ -410,6 +426,7 @@ mod tests {
                     "sample_rate": 44_100,
                     "channels": 2,
                     "bitrate_bps": 0,
+                    "level_dbfs": null,
                 },
                 "publisher": {
                     "address": "192.0.2.7:40000",
