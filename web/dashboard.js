@@ -63,6 +63,7 @@ function tiles(server, streams) {
   const values = [
     ["Streams", String(streams.length)],
     ["Viewers", String(viewers)],
+    ["Joins, 5 min", joins(server.joins.recent)],
     ["Slow paths", String(sum(({ viewers }) => viewers.limited))],
     ["Failed joins", String(events.failedJoins(Date.now() / 1000 - RECENTLY))],
     ["In", rate(received)],
@@ -81,6 +82,11 @@ function tiles(server, streams) {
     );
   }
   for (const [at, [, value]] of values.entries()) setText(list.children[at].lastElementChild, value);
+}
+
+/** Returns the outcomes of joins in words. */
+function joins({ asked, connected }) {
+  return `${asked} asked, ${connected} connected`;
 }
 
 /** Sends a request, and shows an error if it fails. */

@@ -270,6 +270,7 @@ export class Player extends EventTarget {
       if (this.#session !== session) return;
       progress.update(report, performance.now(), this.#isPaused);
       const problem = this.#judge(session, progress);
+      if (problem && !progress.started) session.reportFailure(report);
       if (problem) return this.#retry(problem);
       if (progress.started) {
         this.#stats = measure(report, session, this.#stats);

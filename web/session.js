@@ -33,6 +33,9 @@ export class Session {
   /** When it began, and when its first frame was shown (`at`), by the clock of the page. */
   #began = performance.now();
   #shown = { at: null };
+  #answeredAt = null;
+  /** The report of a failure, until the gateway has it. */
+  #reported = Promise.resolve();
 
   /**
    * @param {URL} endpoint the WHEP endpoint
@@ -163,6 +166,7 @@ export class Session {
 
   /** Follows the `Link` headers of the session: ICE servers and events. */
   #follow(link, url) {
+    this.#answeredAt = performance.now();
     this.iceServers = iceServersOf(link);
     if (!this.#onEvent) return;
     this.#events = new SessionEvents(entryOf(link, url), this.#authorization(), this.#onEvent);
@@ -174,6 +178,24 @@ export class Session {
     const options = { headers: this.#authorization(), signal: this.#abort.signal };
     const response = await fetch(this.#location, options).catch(() => null);
     return response?.headers.get("Stream-State") ?? null;
+  }
+
+  /**
+   * Reports to the gateway that the connection did not come about, so that its operator learns of a
+   * media port that cannot be reached.
+   *
+   * @param {RTCStatsReport} stats the statistics of the connection
+   */
+  reportFailure(stats) {
+    if (!this.#location || this.connected) return;
+    const report = {
+      ice: this.#connection.iceConnectionState,
+      seconds: (performance.now() - this.#answeredAt) / 1000,
+      pairs: pairsOf(stats),
+    };
+    // A simple request, which needs no preflight at another origin.
+    const request = { method: "POST", mode: "no-cors", keepalive: true, body: JSON.stringify(report) };
+    this.#reported = fetch(`${this.#location}/failure`, request).catch(() => {});
   }
 
   /** Closes the connection and frees the session at the gateway. */
@@ -214,8 +236,9 @@ export class Session {
     // `keepalive` lets the request outlive the page. If it fails, the gateway detects the end
     // itself.
     const request = { method: "DELETE", headers: this.#authorization(), keepalive: true };
-    fetch(this.#location, request).catch(() => {});
+    const location = this.#location;
     this.#location = null;
+    this.#reported.then(() => fetch(location, request)).catch(() => {});
   }
 
   #isKeySent() {
@@ -250,6 +273,29 @@ function wishes(sdp) {
       return isMedia ? section.replace(/^a=mid:.*\r\n/m, `$&a=extmap:${free} ${CAPTURE_TIME}\r\n`) : section;
     })
     .join("");
+}
+
+/** Maximum number of candidate pairs in a report. */
+const MAX_REPORTED = 12;
+
+/** Returns the candidate pairs that a connection has tried, for a report. */
+function pairsOf(stats) {
+  const pairs = [];
+  for (const pair of stats.values()) {
+    if (pair.type !== "candidate-pair" || pairs.length >= MAX_REPORTED) continue;
+    const [local, remote] = [stats.get(pair.localCandidateId), stats.get(pair.remoteCandidateId)];
+    if (!local || !remote?.address) continue;
+    pairs.push({
+      local: local.candidateType,
+      protocol: remote.protocol,
+      address: remote.address,
+      port: remote.port,
+      state: pair.state,
+      sent: pair.requestsSent ?? 0,
+      answered: pair.responsesReceived ?? 0,
+    });
+  }
+  return pairs;
 }
 
 /** Returns the servers in `Link` headers (RFC 9725 section 4.6) as `RTCIceServer`. */

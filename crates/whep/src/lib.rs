@@ -32,6 +32,7 @@ mod forwarded_prefix;
 mod front_door;
 mod health;
 mod help;
+mod ice_report;
 mod ice_server;
 mod keyframe;
 mod legacy;

@@ -13,8 +13,8 @@ use crate::front_door::FrontDoor;
 use crate::help::Home;
 use crate::problem::Problem;
 use crate::{
-    aliases, cors, endpoint, events, health, help, keyframe, legacy, live, pages, rate_limit,
-    session,
+    aliases, cors, endpoint, events, health, help, ice_report, keyframe, legacy, live, pages,
+    rate_limit, session,
 };
 
 /// Returns all routes of the public listener.
@@ -60,6 +60,9 @@ fn whep(front: &FrontDoor) -> Router<FrontDoor> {
             rate_limit::limit,
         ))
         .layer(Extension(streams))
+        // Below the layer, because reports count as changes, not as further sessions.
+        .route("/session/{id}/failure", ice_report::methods())
+        .method_not_allowed_fallback(method_not_allowed)
 }
 
 /// Returns the routes for the front page and for load balancers.

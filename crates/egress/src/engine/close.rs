@@ -1,10 +1,12 @@
 //! Ends sessions on request.
 
+use std::time::Instant;
+
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::command::Command;
 use crate::session::{Closing, SessionId, ShortId};
-use crate::state::EngineState;
+use crate::state::{EngineState, JoinFailure, UNREACHED};
 
 /// The reason why a session is not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,9 +21,14 @@ pub enum CloseError {
 }
 
 /// Ends a session or a counter-offer.
-pub(crate) fn close(shared: &EngineState, id: &SessionId) -> Result<(), CloseError> {
-    let shard = match shared.registry.close(id) {
-        Some(Closing::Done) => return Ok(()),
+pub(crate) fn close(shared: &EngineState, id: &SessionId, now: Instant) -> Result<(), CloseError> {
+    let shard = match shared.registry.close(id, now) {
+        Some(Closing::Done(given_up)) => {
+            if let Some(session) = given_up {
+                shared.note_failed(session, JoinFailure::Unreachable, &UNREACHED, now);
+            }
+            return Ok(());
+        }
         None if shared.counter_offers.remove(id) => return Ok(()),
         None => return Err(CloseError::UnknownSession),
         Some(Closing::AtShard(shard)) => shard,
@@ -40,9 +47,9 @@ pub(crate) fn close(shared: &EngineState, id: &SessionId) -> Result<(), CloseErr
 }
 
 /// Ends the sessions whose ids begin with `id`: one, except for a rare coincidence.
-pub(super) fn kick(shared: &EngineState, id: ShortId) -> Result<(), CloseError> {
+pub(super) fn kick(shared: &EngineState, id: ShortId, now: Instant) -> Result<(), CloseError> {
     let named = shared.stats.named(id);
-    let results: Vec<_> = named.iter().map(|id| close(shared, id)).collect();
+    let results: Vec<_> = named.iter().map(|id| close(shared, id, now)).collect();
     if results.contains(&Err(CloseError::Busy)) {
         Err(CloseError::Busy)
     } else if results.contains(&Ok(())) {

@@ -60,6 +60,7 @@ pub(super) fn enter(
         context,
     };
     shared.registry.insert(session)?;
+    shared.outcomes.note_asked(now);
     tracing::info!(parent: &span, "answered");
     Ok(())
 }

@@ -5,6 +5,7 @@ mod counter_offer;
 mod enter;
 mod local;
 mod open;
+mod probe;
 mod quality;
 mod restart;
 
@@ -20,7 +21,7 @@ use tokio::sync::mpsc;
 
 use crate::command::Command;
 use crate::ice_tcp::TcpServer;
-use crate::session::{SessionId, SessionWatch, ShortId};
+use crate::session::{Reported, SessionId, SessionWatch, ShortId};
 use crate::shard_thread;
 use crate::state::EngineState;
 use crate::udp::bind_shared;
@@ -32,6 +33,7 @@ pub(crate) use close::close;
 pub use counter_offer::CounterOffer;
 pub(crate) use open::open;
 pub use open::{MissingMedia, OpenedSession};
+pub use probe::Probe;
 pub use quality::QualityError;
 pub(crate) use quality::set_quality;
 pub use restart::{IcePatch, PatchError, RestartedIce};
@@ -40,8 +42,9 @@ pub use crate::engine_config::EngineConfig;
 pub use crate::error::{AcceptError, OpenError, PrepareError};
 pub use crate::session::{ViewerClient, ViewerOptions};
 pub use crate::state::{
-    CERTIFICATE_LIFETIME, EngineFailure, IdentityError, JoinHistogram, JoinStep, LatencyStats,
-    OFFER_LIFETIME, PREPARED_LIFETIME, PreparedStats, SessionInfo, SessionStats, Switches,
+    CERTIFICATE_LIFETIME, EngineFailure, FailedJoin, IdentityError, JoinCounts, JoinFailure,
+    JoinHistogram, JoinStats, JoinStep, LatencyStats, OFFER_LIFETIME, PREPARED_LIFETIME,
+    PreparedStats, RECENT, SessionInfo, SessionStats, Switches,
 };
 
 /// Commands that may wait for a shard; a shard that is so far behind loses datagrams anyway.
@@ -267,6 +270,37 @@ impl Engine {
         self.shared.joins.histograms()
     }
 
+    /// Returns the outcomes of joins: how many viewers were answered, connected and failed.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the engine is the driver that reads the clocks"
+    )]
+    pub fn join_stats(&self) -> JoinStats {
+        self.shared.outcomes.stats(Instant::now())
+    }
+
+    /// Records and logs what the player of a session reports of a connection that failed: a short
+    /// text. Further reports of the session have no effect. Returns `false` if there is no such
+    /// session.
+    pub fn note_report(&self, id: &SessionId, report: &str) -> bool {
+        match self.shared.registry.note_report(id, report) {
+            Reported::First(span) => {
+                tracing::info!(parent: &span, report, "the player reports that it cannot connect");
+                true
+            }
+            Reported::Again => true,
+            Reported::Unknown => false,
+        }
+    }
+
+    /// Makes the engine answer a check, to find out whether the UDP port is reachable.
+    ///
+    /// # Errors
+    /// When the system's random generator fails.
+    pub fn probe(&self) -> io::Result<Probe> {
+        probe::probe(&self.shared)
+    }
+
     /// Handles a viewer's ICE fragment: candidates, or a restart (RFC 9725 section 4.3).
     ///
     /// # Errors
@@ -303,16 +337,24 @@ impl Engine {
     /// # Errors
     /// Returns [`CloseError::UnknownSession`] if there is none with this id, and
     /// [`CloseError::Busy`] if its shard cannot be told now; the caller may retry.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the engine is the driver that reads the clocks"
+    )]
     pub fn close(&self, id: &SessionId) -> Result<(), CloseError> {
-        close(&self.shared, id)
+        close(&self.shared, id, Instant::now())
     }
 
     /// Ends the session whose id begins with `id`, among those whose first packet has arrived.
     ///
     /// # Errors
     /// Returns [`CloseError`] as [`close`](Self::close).
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the engine is the driver that reads the clocks"
+    )]
     pub fn kick(&self, id: ShortId) -> Result<(), CloseError> {
-        close::kick(&self.shared, id)
+        close::kick(&self.shared, id, Instant::now())
     }
 
     /// Returns whether the session is one of those that ended last; as many are remembered as there

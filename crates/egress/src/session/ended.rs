@@ -13,13 +13,13 @@ const MAX_ENDED: usize = 1 << 18;
 
 /// The sessions that have ended last, so that a late `DELETE` of one succeeds.
 #[derive(Debug, Default)]
-pub(super) struct Ended {
+pub(super) struct EndedIds {
     ids: HashSet<SessionId>,
     /// The same, the oldest first.
     order: VecDeque<SessionId>,
 }
 
-impl Ended {
+impl EndedIds {
     /// Remembers a session, and as many before it as there were at most at a time: when their
     /// stream ends and closes all of them, each is still remembered.
     pub(super) fn insert(&mut self, id: SessionId, most: usize) {
@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn as_many_are_remembered_as_there_were_at_a_time() {
         for (most, remembered) in [(1, MIN_ENDED), (20_000, 20_000), (usize::MAX, MAX_ENDED)] {
-            let mut ended = Ended::default();
+            let mut ended = EndedIds::default();
             let first = SessionId::random();
             ended.insert(first, most);
             ended.insert(first, most);

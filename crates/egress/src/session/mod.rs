@@ -14,7 +14,7 @@ pub use options::{ViewerClient, ViewerOptions};
 pub use pending::CONNECT_TIMEOUT;
 pub(crate) use pending::PendingSession;
 pub(crate) use registry::{
-    Challenge, Claim, Closing, Expired, Found, Location, MAX_FRAGMENTS, NameTaken, Registry,
-    RestartError,
+    Challenge, Claim, Closing, Ended, Found, Location, MAX_FRAGMENTS, NameTaken, Registry,
+    Reported, RestartError,
 };
 pub use watch::SessionWatch;

@@ -7,13 +7,12 @@ use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use distributary_names::{RenditionId, StreamName};
 use tokio::sync::watch;
 
-use super::context::SessionContext;
-use super::ended::Ended;
+use super::ended::EndedIds;
 use super::id::SessionId;
 use super::pending::{CONNECT_TIMEOUT, PendingSession};
 use super::watch::SessionWatch;
@@ -23,6 +22,10 @@ use distributary_webrtc::quality::Preference;
 /// Maximum number of our ICE user name fragments per session: one for each ICE generation that the
 /// viewer may still check with (RFC 8445 section 9), and some for unfinished restarts.
 pub(crate) const MAX_FRAGMENTS: usize = 4;
+
+/// Time after which the checks of an answered viewer would have arrived. A player that ends its
+/// session sooner was closed by its user; later, it has given up.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// All sessions of the gateway, by id and by the ICE user name fragments of our side.
 ///
@@ -39,7 +42,9 @@ struct Sessions {
     newest: VecDeque<(Instant, SessionId)>,
     /// The highest number of sessions at a time.
     most: usize,
-    ended: Ended,
+    ended: EndedIds,
+    /// Credentials of probes, see [`Registry::add_probe`].
+    probes: HashMap<Box<str>, Credentials>,
 }
 
 /// A session.
@@ -52,6 +57,12 @@ struct Session {
     remote_ufrag: Box<str>,
     /// The handshake is done.
     is_connected: bool,
+    /// The address of the viewer's HTTP request.
+    address: Option<IpAddr>,
+    /// What its player reported of a failed connection.
+    report: Option<Box<str>>,
+    /// Names its viewer in the log.
+    span: Span,
     /// Dropped at the end, which wakes its [`SessionWatch`]es.
     end: Option<watch::Sender<()>>,
 }
@@ -105,19 +116,28 @@ pub(crate) enum Claim {
 }
 
 /// The remaining step to end a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Closing {
-    /// Nothing: it waited, and is gone.
-    Done,
+    /// Nothing: it waited, and is gone. It is given back if it had waited for so long that its
+    /// viewer's checks would have arrived.
+    Done(Option<Ended>),
     /// The shard of this number owns it and must close it.
     AtShard(usize),
 }
 
-/// A session that has timed out.
-pub(crate) struct Expired {
-    /// The stream that it asked for.
+/// A session that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) id: SessionId,
     pub(crate) stream: StreamName,
-    pub(crate) context: SessionContext,
+    /// The address of its viewer's HTTP request.
+    pub(crate) address: Option<IpAddr>,
+    /// What its player reported of a failed connection.
+    pub(crate) report: Option<Box<str>>,
+    /// The handshake was done.
+    pub(crate) was_connected: bool,
+    /// Names its viewer in the log.
+    pub(crate) span: Span,
     /// Its viewer came, and its handshake could not begin.
     pub(crate) was_heard: bool,
 }
@@ -125,6 +145,17 @@ pub(crate) struct Expired {
 /// Another session has the same id or the same user name fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NameTaken;
+
+/// The effect of a player's report.
+#[derive(Debug)]
+pub(crate) enum Reported {
+    /// It is recorded. The span names the viewer in the log.
+    First(Span),
+    /// None: there was one before.
+    Again,
+    /// None: there is no such session.
+    Unknown,
+}
 
 /// The reason why a session gets no new ICE credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +190,9 @@ impl Registry {
             ufrags: vec![ufrag],
             remote_ufrag: session.peer.remote.ufrag().into(),
             is_connected: false,
+            address: session.context.address,
+            report: None,
+            span: session.context.span.clone(),
             end: None,
             owner: Owner::Waiting(Box::new(session)),
         };
@@ -182,6 +216,14 @@ impl Registry {
     /// HMACs.
     pub(crate) fn find(&self, ufrag: &str) -> Found {
         let mut sessions = self.lock();
+        if let Some(probe) = sessions.probes.get(ufrag) {
+            return Found::Waiting(Box::new(Challenge {
+                local: probe.clone(),
+                remote: probe.clone(),
+                restarted: None,
+                counts_as: None,
+            }));
+        }
         match sessions.by_ufrag(ufrag).map(|session| &session.owner) {
             Some(Owner::Waiting(pending)) => Found::Waiting(Box::new(Challenge {
                 local: pending.peer.local.clone(),
@@ -238,10 +280,34 @@ impl Registry {
     }
 
     /// Removes a session that has ended.
-    pub(crate) fn remove(&self, id: &SessionId) {
+    pub(crate) fn remove(&self, id: &SessionId) -> Option<Ended> {
+        // Dropping its owner takes time, so it happens after the lock.
         let removed = self.lock().remove(id);
-        // Dropping it takes time, so it happens after the lock.
-        drop(removed);
+        removed.map(|session| session.ended(*id))
+    }
+
+    /// Makes checks with these credentials' fragment be answered like those of a waiting session. As
+    /// no session has them, a check that is not valid is refused, and a valid one gets no answer.
+    pub(crate) fn add_probe(&self, probe: Credentials) {
+        self.lock().probes.insert(probe.ufrag().into(), probe);
+    }
+
+    /// Removes a probe.
+    pub(crate) fn remove_probe(&self, ufrag: &str) {
+        self.lock().probes.remove(ufrag);
+    }
+
+    /// Records what the player of a session reports of a failed connection. The first report counts.
+    pub(crate) fn note_report(&self, id: &SessionId, report: &str) -> Reported {
+        let mut sessions = self.lock();
+        let Some(session) = sessions.by_id.get_mut(id) else {
+            return Reported::Unknown;
+        };
+        if session.report.is_some() {
+            return Reported::Again;
+        }
+        session.report = Some(report.into());
+        Reported::First(session.span.clone())
     }
 
     /// Returns our newest fragment and that of the viewer.
@@ -251,11 +317,12 @@ impl Registry {
         Some((session.ufrags.last()?.clone(), session.remote_ufrag.clone()))
     }
 
-    /// Records that the handshake of a session is done.
-    pub(crate) fn note_connected(&self, id: &SessionId) {
-        if let Some(session) = self.lock().by_id.get_mut(id) {
-            session.is_connected = true;
-        }
+    /// Records that the handshake of a session is done. Returns `false` if it was before, or there is
+    /// no such session.
+    pub(crate) fn note_connected(&self, id: &SessionId) -> bool {
+        let mut sessions = self.lock();
+        let session = sessions.by_id.get_mut(id);
+        session.is_some_and(|session| !mem::replace(&mut session.is_connected, true))
     }
 
     /// Returns whether the handshake of a session is done.
@@ -333,21 +400,27 @@ impl Registry {
 
     /// Removes a session that waits, or returns the shard that must close it. `None` if there is no
     /// such session.
-    pub(crate) fn close(&self, id: &SessionId) -> Option<Closing> {
+    pub(crate) fn close(&self, id: &SessionId, now: Instant) -> Option<Closing> {
         let mut sessions = self.lock();
         if let Owner::Shard(shard) = sessions.by_id.get(id)?.owner {
             return Some(Closing::AtShard(shard));
         }
         let removed = sessions.remove(id);
         drop(sessions);
-        if let Some(Owner::Waiting(pending)) = removed.map(|session| session.owner) {
-            tracing::info!(parent: &pending.context.span, "left before its first packet");
-        }
-        Some(Closing::Done)
+        let session = removed?;
+        tracing::info!(parent: &session.span, "left before its first packet");
+        let is_late = match &session.owner {
+            Owner::Waiting(pending) => {
+                now.saturating_duration_since(pending.created) >= PATIENCE
+                    || session.report.is_some()
+            }
+            Owner::Shard(_) => false,
+        };
+        Some(Closing::Done(is_late.then(|| session.ended(*id))))
     }
 
     /// Removes and returns the sessions that no shard has claimed in time.
-    pub(crate) fn expire(&self, now: Instant) -> Vec<Expired> {
+    pub(crate) fn expire(&self, now: Instant) -> Vec<Ended> {
         let mut removed = Vec::new();
         let mut sessions = self.lock();
         while let Some((created, id)) = sessions.newest.front().copied()
@@ -355,25 +428,34 @@ impl Registry {
         {
             sessions.newest.pop_front();
             if sessions.is_waiting(&id) {
-                removed.extend(sessions.remove(&id));
+                removed.extend(sessions.remove(&id).map(|session| (id, session)));
             }
         }
         drop(sessions);
-        let expired = removed
-            .into_iter()
-            .filter_map(|session| match session.owner {
-                Owner::Waiting(pending) => Some(Expired {
-                    stream: session.stream,
-                    was_heard: pending.was_heard,
-                    context: pending.context,
-                }),
-                Owner::Shard(_) => None,
-            });
-        expired.collect()
+        let ended = removed.into_iter();
+        ended.map(|(id, session)| session.ended(id)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Sessions> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    fn ended(self, id: SessionId) -> Ended {
+        let was_heard = match &self.owner {
+            Owner::Waiting(pending) => pending.was_heard,
+            Owner::Shard(_) => true,
+        };
+        Ended {
+            id,
+            stream: self.stream,
+            address: self.address,
+            report: self.report,
+            was_connected: self.is_connected,
+            span: self.span,
+            was_heard,
+        }
     }
 }
 

@@ -256,7 +256,7 @@ impl<O: Outlet> FanOut<O> {
                         %profile,
                         "connected {after} ms after the answer"
                     );
-                    self.shared.registry.note_connected(&viewer.id);
+                    self.shared.note_connected(&viewer.id, now);
                     self.send_media(key, now);
                 }
                 Some(PeerEvent::ChannelOpened { channel, label }) => {
@@ -397,13 +397,8 @@ impl<O: Outlet> FanOut<O> {
         self.streams.unwatch(key, viewer.stream, viewer.video);
         let next = viewer.quality.as_ref().and_then(|quality| quality.next);
         self.streams.release(next.and_then(|next| next.tag));
-        self.shared.registry.remove(&viewer.id);
+        self.shared.end_session(&viewer.id, reason, now);
         self.shared.stats.remove(&viewer.id);
-        let has_left = matches!(reason, CloseReason::Left | CloseReason::Local);
-        if viewer.is_joining() && !has_left {
-            self.shared
-                .note_failed_join(&viewer.stats.stream(), &viewer.context, reason, now);
-        }
         let (video, audio) = viewer.peer.sender_stats();
         tracing::info!(
             parent: &viewer.context.span,

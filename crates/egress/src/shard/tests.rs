@@ -443,15 +443,20 @@ fn close_is_busy_while_the_inbox_of_the_shard_is_full() {
     world.join(0);
     world.run(Duration::from_secs(1));
     let id = world.clients[0].id;
+    let joins = world.shared.outcomes.stats(world.now).total;
+    assert_eq!(joins.connected, 1);
     let inbox = &world.shared.inboxes[0];
     while inbox.try_send(Command::Close(SessionId::random())).is_ok() {}
-    assert_eq!(close(&world.shared, &id), Err(CloseError::Busy));
+    assert_eq!(close(&world.shared, &id, world.now), Err(CloseError::Busy));
     assert!(world.shared.registry.contains(&id));
     world.run(Duration::from_secs(1));
-    assert_eq!(close(&world.shared, &id), Ok(()));
+    assert_eq!(close(&world.shared, &id, world.now), Ok(()));
     world.run(Duration::from_secs(1));
     assert_eq!(world.sessions(), 0);
-    assert_eq!(close(&world.shared, &id), Err(CloseError::UnknownSession));
+    assert_eq!(
+        close(&world.shared, &id, world.now),
+        Err(CloseError::UnknownSession)
+    );
 }
 
 /// Adds a viewer whose handshake does not begin, and fills the places of handshakes with others.

@@ -6,6 +6,7 @@ mod handshakes;
 mod identity;
 mod joins;
 mod latency;
+mod outcomes;
 mod prepared;
 mod stats;
 mod switches;
@@ -15,13 +16,13 @@ use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
 use distributary_hub::{Hub, JournalKind};
-use distributary_names::StreamName;
+use distributary_webrtc::peer::CloseReason;
 use distributary_webrtc::rtcp::ntp::WallClock;
 use tokio::sync::mpsc;
 
 use crate::command::Command;
 use crate::engine_config::EngineConfig;
-use crate::session::{Expired, Registry, SessionContext};
+use crate::session::{Ended, Registry, SessionId};
 
 pub use counter_offers::OFFER_LIFETIME;
 pub(crate) use counter_offers::{CounterOffers, OfferedTo, PendingOffer};
@@ -36,12 +37,19 @@ pub use joins::{JoinHistogram, JoinStep};
 pub(crate) use joins::{JoinProgress, JoinTimes};
 pub(crate) use latency::Latency;
 pub use latency::LatencyStats;
+pub(crate) use outcomes::JoinOutcomes;
+use outcomes::Unreached;
+pub use outcomes::{FailedJoin, JoinCounts, JoinFailure, JoinStats, RECENT};
 pub(crate) use prepared::Prepared;
 pub use prepared::{PREPARED_LIFETIME, PreparedStats};
 pub use stats::{SessionInfo, SessionStats};
 pub(crate) use stats::{SessionStatsCell, SessionStatsTable};
 pub(crate) use switches::SwitchCounters;
 pub use switches::Switches;
+
+/// The reason of a join whose viewer's packets do not arrive.
+pub(crate) const UNREACHED: &str =
+    "the viewer never came: no valid ICE check of it reached the UDP port";
 
 /// The state that the HTTP side and all shards share. None of it is locked while media flows.
 pub(crate) struct EngineState {
@@ -65,6 +73,8 @@ pub(crate) struct EngineState {
     pub(crate) joins: JoinTimes,
     /// Viewers that have moved between renditions.
     pub(crate) switches: SwitchCounters,
+    /// Outcomes of joins.
+    pub(crate) outcomes: JoinOutcomes,
 }
 
 impl EngineState {
@@ -97,6 +107,7 @@ impl EngineState {
             fan_out: Latency::default(),
             joins: JoinTimes::default(),
             switches: SwitchCounters::default(),
+            outcomes: JoinOutcomes::default(),
         })
     }
 
@@ -106,37 +117,96 @@ impl EngineState {
         self.fan_out.rotate_when_due(now);
         let unanswered = self.counter_offers.expire(now);
         self.prepared.note_expired(unanswered as u64);
-        for Expired {
-            stream,
-            context,
-            was_heard,
-        } in self.registry.expire(now)
-        {
-            let reason = if was_heard {
-                "the viewer came, but its DTLS handshake could not begin: too many others were incomplete"
+        for session in self.registry.expire(now) {
+            let (failure, reason) = if session.was_heard {
+                let reason = "the viewer came, but its DTLS handshake could not begin: too many others were incomplete";
+                (JoinFailure::Overload, reason)
             } else {
-                "the viewer never came: no valid ICE check of it reached the UDP port"
+                (JoinFailure::Unreachable, UNREACHED)
             };
-            tracing::info!(parent: &context.span, "{reason}");
-            self.note_failed_join(&stream, &context, &reason, now);
+            tracing::info!(parent: &session.span, "{reason}");
+            self.note_failed(session, failure, &reason, now);
+        }
+        if let Some(unreached) = self.outcomes.take_unreached(now) {
+            self.warn_of(unreached);
         }
     }
 
-    /// Records in the journal that a viewer got an answer and did not connect.
-    pub(crate) fn note_failed_join(
+    /// Records that the handshake of a session is done.
+    pub(crate) fn note_connected(&self, id: &SessionId, now: Instant) {
+        if self.registry.note_connected(id) {
+            self.outcomes.note_connected(now);
+        }
+    }
+
+    /// Removes the session of a viewer that a shard has served.
+    pub(crate) fn end_session(&self, id: &SessionId, reason: &CloseReason, now: Instant) {
+        let Some(ended) = self.registry.remove(id) else {
+            return;
+        };
+        let failure = match reason {
+            _ if ended.was_connected => return,
+            CloseReason::HandshakeTimeout | CloseReason::Handshake(_) | CloseReason::Silent => {
+                JoinFailure::Handshake
+            }
+            CloseReason::Displaced => JoinFailure::Overload,
+            // Its player has given up.
+            _ if ended.report.is_some() => JoinFailure::Handshake,
+            // Somebody ended it.
+            _ => return,
+        };
+        self.note_failed(ended, failure, reason, now);
+    }
+
+    /// Counts a failed join, and records it in the journal.
+    pub(crate) fn note_failed(
         &self,
-        stream: &StreamName,
-        context: &SessionContext,
+        session: Ended,
+        failure: JoinFailure,
         reason: &dyn Display,
         now: Instant,
     ) {
-        let (journal, stream) = (self.hub.journal(), stream.published());
-        journal.record(
+        self.hub.journal().record(
             JournalKind::JoinFailed,
-            Some(&stream),
-            context.address,
+            Some(&session.stream),
+            session.address,
             reason,
             now,
         );
+        self.outcomes.note_failed(FailedJoin {
+            id: session.id.short(),
+            stream: session.stream,
+            address: session.address,
+            reason: failure,
+            report: session.report,
+            at: now,
+        });
+    }
+
+    /// Warns of viewers that were answered and whose checks did not arrive.
+    fn warn_of(&self, Unreached { viewers, connected }: Unreached) {
+        let port = self.local.port();
+        let announced = &self.config.candidates;
+        let protocols = if self.has_tcp { "UDP and TCP" } else { "UDP" };
+        if connected == 0 {
+            tracing::warn!(
+                viewers,
+                ?announced,
+                port,
+                "no packet of viewers arrives: open port {port} for {protocols} in the firewall and in \
+                 the cloud's security group, and announce the address at which viewers reach this \
+                 machine (advertise); \"distributary doctor\" checks this machine's side"
+            );
+        } else {
+            tracing::warn!(
+                viewers,
+                connected,
+                ?announced,
+                port,
+                "no packet of some viewers arrives, while others connect: their networks block port \
+                 {port} or lead to none of the announced addresses; a TURN server ([[ice_server]]) helps \
+                 where only port 443 is allowed"
+            );
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use distributary_egress::engine::{JoinHistogram, PreparedStats};
+use distributary_egress::engine::{JoinCounts, JoinFailure, JoinHistogram, PreparedStats};
 use distributary_hub::TranscoderStats;
 use distributary_names::StreamName;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -350,6 +350,41 @@ struct Server {
     fan_out_p99: Duration,
     joins: Vec<JoinHistogram>,
     prepared: PreparedStats,
+    outcomes: JoinCounts,
+}
+
+/// Labels of failed joins.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfReason {
+    reason: &'static str,
+}
+
+/// Collects the outcomes of joins.
+fn collect_joins(joins: &JoinCounts, registry: &mut Registry) {
+    for (name, help, value) in [
+        ("joins", "Viewers whose offers were answered", joins.asked),
+        (
+            "joins_connected",
+            "Viewers that completed the DTLS handshake",
+            joins.connected,
+        ),
+    ] {
+        let counter: Counter = Counter::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    }
+    let failed = Family::<OfReason, Counter>::default();
+    for failure in JoinFailure::ALL {
+        let reason = failure.as_str();
+        let counter = failed.get_or_create_owned(&OfReason { reason });
+        counter.inc_by(joins.failed(failure));
+    }
+    registry.register(
+        "joins_failed",
+        "Answered viewers that did not connect: unreachable (no packet of theirs arrived), handshake \
+         (DTLS failed) or overload",
+        failed,
+    );
 }
 
 impl Server {
@@ -362,6 +397,7 @@ impl Server {
             fan_out_p99: door.engine.fan_out().p99,
             joins: door.engine.joins().into(),
             prepared: door.engine.prepared(),
+            outcomes: door.engine.join_stats().total,
         }
     }
 }
@@ -396,6 +432,7 @@ fn collect_server(server: &Server, registry: &mut Registry) {
         counter.inc_by(value);
         registry.register(name, help, counter);
     }
+    collect_joins(&server.outcomes, registry);
     let shards = Family::<OfShard, Gauge>::default();
     for (shard, sessions) in (0..).zip(&server.spread) {
         let sessions = i64::try_from(*sessions).unwrap_or(i64::MAX);
@@ -498,6 +535,7 @@ mod tests {
             fan_out_p99: Duration::ZERO,
             joins: Vec::new(),
             prepared: PreparedStats::default(),
+            outcomes: JoinCounts::default(),
         };
         collect_server(&server, &mut registry);
         certificates::collect(&[("/tls.pem".into(), 1)], &mut registry);

@@ -13,6 +13,7 @@
 //! GET    /api/journal[?after=]     the last 200 events
 //! GET    /api/keyframes/{name}     the newest keyframe of a stream
 //! GET    /api/blocks               who is blocked; POST blocks, DELETE /api/blocks/{id} ends it
+//! GET    /api/joins                joins: asked, connected, failed and why
 //! GET    /api/drain                whether the gateway drains; POST begins, DELETE ends it
 //! GET    /api/openapi.json         this API as an OpenAPI document
 //! GET    /metrics                  metrics for Prometheus
@@ -33,6 +34,7 @@ mod graphs;
 mod guard;
 mod history;
 mod join_metrics;
+mod joins;
 mod journal;
 mod keyframes;
 mod metrics;
@@ -75,6 +77,7 @@ pub fn admin_router(door: AdminDoor) -> Router {
         .route("/api/keyframes/{*name}", get(keyframes::keyframe))
         .route("/api/blocks", get(blocks::list).post(blocks::add))
         .route("/api/blocks/{id}", delete(blocks::remove))
+        .route("/api/joins", get(joins::joins))
         .route(
             "/api/drain",
             get(control::drain)

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::answer::{fresh, now};
 use super::door::AdminDoor;
+use super::joins::JoinStatus;
 use super::process::ProcessStatus;
 
 /// The response of `GET /api/server`.
@@ -27,6 +28,7 @@ pub(super) struct ServerStatus {
     /// WebRTC sessions of each egress shard, without those that have not sent a packet yet.
     shard_sessions: Vec<usize>,
     fan_out: FanOut,
+    joins: JoinStatus,
     process: ProcessStatus,
     transcoders: TranscodersStatus,
 }
@@ -64,6 +66,7 @@ impl ServerStatus {
             sessions: door.hub.viewers().count(),
             shard_sessions: door.engine.spread(),
             fan_out: door.engine.fan_out().into(),
+            joins: (&door.engine.join_stats()).into(),
             process: ProcessStatus::read(door.history.cpu()),
             transcoders: door.hub.transcoder_stats().into(),
         }

@@ -24,6 +24,9 @@ async fn streams_and_sessions_are_counted() {
         "distributary_stream_video_frames_total{stream=\"live/test\"} 0",
         "distributary_stream_bytes_total{stream=\"live/test\"} 0",
         "distributary_sessions 1",
+        "distributary_joins_total 1",
+        "distributary_joins_connected_total 0",
+        "distributary_joins_failed_total{reason=\"unreachable\"} 0",
         "distributary_shard_sessions{shard=\"0\"} 0",
         "# UNIT distributary_fan_out_p99_seconds seconds",
     ] {

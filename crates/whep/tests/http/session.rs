@@ -230,4 +230,51 @@ async fn session_tells_the_state_of_its_stream() {
     drop(publisher);
     let answer = front.request("GET", &session).await;
     assert_eq!(answer.header("stream-state"), "ended");
+const REPORT: &str = r#"{"ice":"checking","seconds":10,"pairs":[{"local":"host","protocol":"udp",
+    "address":"203.0.113.7","port":8189,"state":"failed","sent":12,"answered":0}]}"#;
+
+#[tokio::test]
+async fn viewer_that_is_not_reached_is_counted_with_its_report() {
+    let front = Front::new();
+    let admin = front.admin("");
+    let session = front.open().await;
+    let answer = front
+        .post(&format!("{session}/failure"), "text/plain", "nonsense")
+        .await;
+    answer.problem(StatusCode::BAD_REQUEST);
+    for _ in 0..2 {
+        let answer = front
+            .post(&format!("{session}/failure"), "text/plain", REPORT)
+            .await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT, "{answer:?}");
+    }
+    let joins = admin.request("GET", "/api/joins").await.json();
+    assert_eq!(joins["recent"]["asked"], 1);
+    assert_eq!(
+        joins["last_failed"],
+        serde_json::json!([]),
+        "it may still connect"
+    );
+    front.request("DELETE", &session).await;
+    let joins = admin.request("GET", "/api/joins").await.json();
+    let expected = serde_json::json!({
+        "asked": 1,
+        "connected": 0,
+        "failed": { "unreachable": 1, "handshake": 0, "overload": 0 },
+    });
+    assert_eq!(joins["recent"], expected);
+    assert_eq!(joins["total"], expected);
+    let failed = &joins["last_failed"][0];
+    assert_eq!(failed["stream"], "live/test");
+    assert_eq!(failed["reason"], "unreachable");
+    assert_eq!(
+        failed["report"],
+        "ICE checking after 10.0 s; tried UDP 203.0.113.7:8189 from host (failed, 12 checks, 0 answers)"
+    );
+    let answer = front
+        .post(&format!("{session}/failure"), "text/plain", REPORT)
+        .await;
+    answer.problem(StatusCode::NOT_FOUND);
+    let answer = front.request("GET", &format!("{session}/failure")).await;
+    answer.problem(StatusCode::METHOD_NOT_ALLOWED);
 }

@@ -50,9 +50,12 @@ fn waiting(id: SessionId, ufrag: &str) -> PendingSession {
     }
 }
 
+/// The origin of driven time.
 #[allow(clippy::disallowed_methods, reason = "an origin for driven time")]
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 fn origin() -> Instant {
-    Instant::now()
+    *ORIGIN
 }
 
 fn credentials(ufrag: &str) -> Credentials {
@@ -131,7 +134,10 @@ fn restarted_session_whose_viewer_never_comes_leaves_nothing_behind() {
         if expires {
             registry.expire(origin() + CONNECT_TIMEOUT * 2);
         } else {
-            assert_eq!(registry.close(&id), Some(Closing::Done));
+            assert!(matches!(
+                registry.close(&id, origin()),
+                Some(Closing::Done(None))
+            ));
         }
         assert!(is_empty(&registry));
     }
@@ -222,7 +228,10 @@ fn restarted_session_is_found_under_both_fragments_until_it_ends() {
     assert!(is_at(&registry, "one1", 3) && is_at(&registry, "two2", 3));
     let fragments = registry.fragments(&id).unwrap();
     assert_eq!((&*fragments.0, &*fragments.1), ("two2", "next"));
-    assert_eq!(registry.close(&id), Some(Closing::AtShard(3)));
+    assert!(matches!(
+        registry.close(&id, origin()),
+        Some(Closing::AtShard(3))
+    ));
     registry.remove(&id);
     for ufrag in ["one1", "two2"] {
         assert!(matches!(registry.claim(ufrag, 0), Claim::Unknown));
@@ -274,7 +283,10 @@ async fn watch_returns_when_the_session_ends() {
     let mut session = registry.watch(&id).unwrap();
     assert_eq!(session.stream().as_str(), "live/test");
     let mut same = registry.watch(&id).unwrap();
-    assert_eq!(registry.close(&id), Some(Closing::Done));
+    assert!(matches!(
+        registry.close(&id, origin()),
+        Some(Closing::Done(None))
+    ));
     session.ended().await;
     same.ended().await;
     assert!(registry.has_ended(&id));
@@ -306,4 +318,42 @@ fn session_goes_to_one_of_two_shards_that_verify_a_check_at_the_same_time() {
     assert!(matches!(registry.claim("one1", 3), Claim::Claimed(_)));
     assert!(is_at(&registry, "one1", 3));
     assert!(matches!(registry.find("one1"), Found::Elsewhere(3)));
+}
+
+#[test]
+fn session_that_ends_late_or_with_a_report_has_failed() {
+    let registry = Registry::default();
+    let id = enter(&registry);
+    let late = origin() + PATIENCE;
+    let Some(Closing::Done(Some(failed))) = registry.close(&id, late) else {
+        panic!("it waited for long");
+    };
+    assert_eq!((failed.id, failed.was_heard), (id, false));
+    assert_eq!(failed.report, None);
+
+    let id = enter(&registry);
+    assert!(matches!(
+        registry.note_report(&id, "checking"),
+        Reported::First(_)
+    ));
+    assert!(matches!(
+        registry.note_report(&id, "failed"),
+        Reported::Again
+    ));
+    let Some(Closing::Done(Some(failed))) = registry.close(&id, origin()) else {
+        panic!("its player gave up");
+    };
+    assert_eq!(failed.report.as_deref(), Some("checking"));
+    assert!(matches!(
+        registry.note_report(&id, "failed"),
+        Reported::Unknown
+    ));
+}
+
+#[test]
+fn session_connects_once() {
+    let (registry, id) = claimed();
+    assert!(registry.note_connected(&id) && !registry.note_connected(&id));
+    assert!(registry.remove(&id).unwrap().was_connected);
+    assert!(!registry.note_connected(&id));
 }
