@@ -2,6 +2,7 @@
 
 import { Blocks, Events, showEnded } from "./activity.js";
 import { ask, follow, remember } from "./admin.js";
+import { setUpDoctor } from "./doctor.js";
 import { make, setText } from "./elements.js";
 import { Graph } from "./graph.js";
 import { StreamCard } from "./stream-card.js";
@@ -159,5 +160,7 @@ find("#drain").addEventListener("click", async () => {
   if (await confirm(question, "Drain")) act("POST", "api/drain");
 });
 find("#undrain").addEventListener("click", () => act("DELETE", "api/drain"));
+
+setUpDoctor(find("#examine"), find("#doctor"));
 
 start();

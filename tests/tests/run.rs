@@ -17,7 +17,7 @@ fn startup_prints_addresses_and_commands() {
         assert!(address.ip().is_loopback());
         assert_ne!(address.port(), 0, "the port that was chosen is printed");
     }
-    let printed = gateway.printed_until("curl -i");
+    let printed = gateway.printed_until("Dashboard");
     assert!(
         printed.contains(&gateway.rtmp_url("live/test")),
         "{printed}"
@@ -143,6 +143,7 @@ fn help_and_documentation_list_every_flag() {
         "http",
         "log",
         "log-format",
+        "qr",
         "rtmp",
         "webrtc",
     ]);

@@ -2,7 +2,7 @@
 
 use distributary_tests::browser::Browser;
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
-use distributary_tests::gateway::Gateway;
+use distributary_tests::gateway::{self, Gateway};
 use distributary_tests::wait::eventually;
 
 /// An address of no machine (RFC 5737).
@@ -38,4 +38,56 @@ async fn viewer_that_cannot_reach_the_media_port_is_reported_counted_and_shown()
     })
     .await;
     publisher.stop();
+
+    browser.click("#examine").await;
+    eventually("the findings are shown", async || {
+        let text = browser.text("#doctor").await;
+        let words = format!(
+            "{NOWHERE}:{} does not answer this machine",
+            gateway.webrtc.port()
+        );
+        (text.contains(&words) && text.contains("Errors: ")).then_some(())
+    })
+    .await;
+    browser.screenshot("dashboard_doctor").await;
+}
+
+#[test]
+fn doctor_asks_the_running_gateway_and_examines_the_machine_without_one() {
+    let gateway = Gateway::start();
+    let url = gateway.admin_url();
+    let run = gateway::run(&["doctor", "--url", &url]);
+    assert!(run.status.success(), "{run:?}");
+    let media = gateway.webrtc;
+    for words in [
+        format!("Asked the running gateway: {url}api/doctor"),
+        format!("WebRTC {media} (UDP and TCP)"),
+        format!("ok       reachability  {media} answers this machine over UDP and TCP"),
+        "only loopback is announced".to_owned(),
+        "ok       ffmpeg".to_owned(),
+    ] {
+        let text = run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(&words), "{words}: {}", run.stdout);
+    }
+
+    // The port of the gateway is taken, so another with its configuration could not start.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    let text = format!(
+        "rtmp = \"127.0.0.1:0\"\nhttp = \"{}\"\nwebrtc = \"127.0.0.1:0\"\nadmin = \"\"\n",
+        gateway.http
+    );
+    std::fs::write(&file, text).unwrap();
+    let run = gateway::run(&["doctor", "--config", file.to_str().unwrap()]);
+    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    let port = gateway.http.port();
+    assert!(
+        run.stdout.contains("No running gateway was asked"),
+        "{run:?}"
+    );
+    assert!(
+        run.stdout.contains(&format!("HTTP port {port} is in use")),
+        "{run:?}"
+    );
 }

@@ -107,6 +107,23 @@ impl HttpClient {
         self.send(uri, request.body(Full::default())?).await
     }
 
+    /// Fetches `uri` with a bearer token (RFC 6750 section 2.1), or without one if it is empty.
+    /// Redirects are not followed.
+    ///
+    /// # Errors
+    /// When there is no complete response within the timeout, or the token cannot be in a header.
+    pub async fn get_with_bearer(
+        &self,
+        uri: &Uri,
+        token: &str,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let mut request = Request::builder().method(Method::GET).uri(uri.clone());
+        if !token.is_empty() {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        self.send(uri, request.body(Full::default())?).await
+    }
+
     /// Sends `body` to `uri`.
     pub(crate) async fn post(
         &self,

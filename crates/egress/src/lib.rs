@@ -22,3 +22,4 @@ mod udp;
 pub use config::ViewersConfig;
 pub use playout_delay::{PlayoutDelayError, PlayoutDelaySetting};
 pub use setup::SetupChoice;
+pub use udp::{BufferSizes, SocketBuffers, socket_buffers};

@@ -1,7 +1,7 @@
 //! The UDP sockets of the shards: one port, a socket each.
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use distributary_net::bind_socket;
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
@@ -52,6 +52,45 @@ fn bind_one(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
     Ok(socket.into())
+}
+
+/// Sizes of a socket's buffers, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BufferSizes {
+    /// Of the receive buffer.
+    pub receive: usize,
+    /// Of the send buffer.
+    pub send: usize,
+}
+
+/// The buffers of media sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketBuffers {
+    /// The sizes that are asked for.
+    pub wanted: BufferSizes,
+    /// The sizes that the system grants.
+    pub granted: BufferSizes,
+}
+
+/// Finds out which buffers the system grants to media sockets.
+///
+/// # Errors
+/// Returns the system's error if there can be no socket.
+pub fn socket_buffers() -> io::Result<SocketBuffers> {
+    let socket = bind_one((Ipv4Addr::LOCALHOST, 0).into())?;
+    let socket = socket2::SockRef::from(&socket);
+    // Linux reserves as much again for its own bookkeeping, and reports both (socket(7)).
+    let factor = if cfg!(target_os = "linux") { 2 } else { 1 };
+    Ok(SocketBuffers {
+        wanted: BufferSizes {
+            receive: RECEIVE_BUFFER,
+            send: SEND_BUFFER,
+        },
+        granted: BufferSizes {
+            receive: socket.recv_buffer_size()? / factor,
+            send: socket.send_buffer_size()? / factor,
+        },
+    })
 }
 
 /// A shard's socket.
@@ -162,7 +201,7 @@ impl Outlet for ShardSocket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::net::Ipv6Addr;
 
     #[test]
     fn every_shard_gets_the_same_port() {

@@ -1,7 +1,9 @@
-//! The output at startup: the addresses, and commands to copy.
+//! The output at startup: the addresses, and what to enter where.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use qrcode::render::unicode::Dense1x2;
 
 /// The addresses of a running gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,70 +30,117 @@ pub struct Addresses {
     pub demo: bool,
 }
 
-/// The addresses, and commands to publish and watch.
+/// The addresses, and what to enter where to publish and watch: one screen, no line over 100 columns.
 #[derive(Clone, Debug)]
 pub struct Banner(pub Addresses);
 
+/// Width of a line, in columns.
+const WIDTH: usize = 100;
+
 impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Addresses {
-            rtmp,
-            rtmps,
-            http,
-            https,
-            admin,
-            admin_https,
-            webrtc,
-            webrtc_tcp,
-            candidates,
-            demo,
-        } = &self.0;
-        let announced: Vec<_> = candidates.iter().map(IpAddr::to_string).collect();
+        let addresses = &self.0;
         writeln!(f, "Distributary {}\n", env!("CARGO_PKG_VERSION"))?;
-        writeln!(f, "RTMP    {rtmp}")?;
-        if let Some(rtmps) = rtmps {
-            writeln!(f, "RTMPS   {rtmps}")?;
-        }
-        writeln!(f, "HTTP    {http}")?;
-        if let Some(https) = https {
-            writeln!(f, "HTTPS   {https}")?;
-        }
-        if let Some(admin) = admin {
-            writeln!(f, "Admin   {admin}")?;
-        }
-        if let Some(admin) = admin_https {
-            writeln!(f, "Admin   {admin} (HTTPS)")?;
-        }
-        writeln!(
-            f,
-            "WebRTC  {webrtc} ({}), announced as {}\n",
-            if *webrtc_tcp { "UDP and TCP" } else { "UDP" },
-            announced.join(", ")
-        )?;
+        addresses.write_listeners(f)?;
+        addresses.write_links(f)
+    }
+}
 
-        let (rtmp, http) = (nearest(*rtmp), nearest(*http));
+impl Addresses {
+    /// Writes the listeners, one per line.
+    fn write_listeners(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listeners = [
+            ("RTMP", Some(self.rtmp), ""),
+            ("RTMPS", self.rtmps, ""),
+            ("HTTP", Some(self.http), ""),
+            ("HTTPS", self.https, ""),
+            ("Admin", self.admin, ""),
+            ("Admin", self.admin_https, " (HTTPS)"),
+        ];
+        for (name, address, note) in listeners {
+            if let Some(address) = address {
+                writeln!(f, "{name:<8}{address}{note}")?;
+            }
+        }
+        let protocols = if self.webrtc_tcp {
+            "UDP and TCP"
+        } else {
+            "UDP"
+        };
+        let mut line = format!("WebRTC  {} ({protocols}), announced as", self.webrtc);
+        for (at, address) in self.candidates.iter().enumerate() {
+            let comma = if at + 1 < self.candidates.len() {
+                ","
+            } else {
+                ""
+            };
+            let word = format!(" {address}{comma}");
+            if line.len() + word.len() > WIDTH {
+                writeln!(f, "{line}")?;
+                line = " ".repeat(7);
+            }
+            line.push_str(&word);
+        }
+        writeln!(f, "{line}\n")
+    }
+
+    /// Writes what to enter into an encoder, and the pages to open.
+    fn write_links(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rtmp, http) = (nearest(self.rtmp), nearest(self.http));
+        let server = elsewhere(self.rtmp, &self.candidates).unwrap_or(rtmp);
+        writeln!(f, "OBS        Settings, Stream, service Custom")?;
+        writeln!(f, "           Server      rtmp://{server}/live")?;
+        writeln!(f, "           Stream key  test")?;
         writeln!(
             f,
-            "Publish with ffmpeg, or in OBS with the service Custom, the server"
+            "ffmpeg     ffmpeg -re -stream_loop -1 -i video.mp4 -c:v libx264 -tune zerolatency -g 60 \\"
         )?;
-        writeln!(f, "rtmp://{rtmp}/live and the stream key test:")?;
-        writeln!(
-            f,
-            "  ffmpeg -re -stream_loop -1 -i video.mp4 -c:v libx264 -tune zerolatency -g 60 \
-             -pix_fmt yuv420p -c:a aac -f flv rtmp://{rtmp}/live/test\n"
-        )?;
-        writeln!(
-            f,
-            "Watch in a browser, or by curl with an offer of your own:"
-        )?;
-        writeln!(f, "  http://{http}/live/test")?;
-        writeln!(
-            f,
-            "  curl -i -X POST -H 'Content-Type: application/sdp' --data-binary @offer.sdp \
-             http://{http}/whep/live/test\n"
-        )?;
-        if *demo {
-            writeln!(f, "The demo plays at http://{http}/live/demo\n")?;
+        writeln!(f, "             -pix_fmt yuv420p -c:a aac -f flv \\")?;
+        writeln!(f, "             rtmp://{rtmp}/live/test")?;
+        writeln!(f, "Watch      http://{http}/live/test")?;
+        if let Some(link) = self.link() {
+            writeln!(f, "           {link} from other machines")?;
+        }
+        writeln!(f, "WHEP       http://{http}/whep/live/test")?;
+        if self.demo {
+            writeln!(f, "Demo       http://{http}/live/demo")?;
+        }
+        if let Some(admin) = self.admin {
+            writeln!(f, "Dashboard  http://{}/", nearest(admin))?;
+        }
+        writeln!(f)
+    }
+
+    /// Returns the page at which others watch; `None` if only this machine reaches the gateway.
+    fn link(&self) -> Option<String> {
+        let http = elsewhere(self.http, &self.candidates)?;
+        let stream = if self.demo { "demo" } else { "test" };
+        Some(format!("http://{http}/live/{stream}"))
+    }
+}
+
+/// The page at which others watch, as a QR code for a phone.
+#[derive(Clone, Debug)]
+pub struct QrCode(pub Addresses);
+
+impl fmt::Display for QrCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(link) = self.0.link() else {
+            return writeln!(
+                f,
+                "No QR code: only this machine reaches the HTTP address {}.\n",
+                self.0.http
+            );
+        };
+        // A link is far shorter than the largest code.
+        if let Ok(code) = qrcode::QrCode::new(&link) {
+            // Terminals are dark, and readers expect dark modules on a light ground.
+            let image = code
+                .render::<Dense1x2>()
+                .dark_color(Dense1x2::Light)
+                .light_color(Dense1x2::Dark)
+                .build();
+            writeln!(f, "{image}\n{link}\n")?;
         }
         Ok(())
     }
@@ -107,51 +156,126 @@ fn nearest(address: SocketAddr) -> SocketAddr {
     (ip, address.port()).into()
 }
 
+/// Returns the address at which other machines reach a listener on `address`, IPv4 if there is one;
+/// `None` if they do not.
+fn elsewhere(address: SocketAddr, announced: &[IpAddr]) -> Option<SocketAddr> {
+    let ip = if address.ip().is_unspecified() {
+        let serves = |ip: &&IpAddr| !ip.is_loopback() && (address.is_ipv6() || ip.is_ipv4());
+        let mut others = announced.iter().filter(serves);
+        let first = others.clone().next();
+        *others.find(|ip| ip.is_ipv4()).or(first)?
+    } else {
+        Some(address.ip()).filter(|ip| !ip.is_loopback())?
+    };
+    Some((ip, address.port()).into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv6Addr;
 
-    fn banner(rtmp: &str, http: &str, demo: bool) -> String {
-        Banner(Addresses {
-            rtmp: rtmp.parse().unwrap(),
+    fn addresses(candidates: &[&str]) -> Addresses {
+        let address = |text: &str| text.parse().unwrap();
+        Addresses {
+            rtmp: address("[::]:1935"),
             rtmps: None,
-            http: http.parse().unwrap(),
+            http: address("[::]:8080"),
             https: None,
-            admin: Some("127.0.0.1:8180".parse().unwrap()),
+            admin: Some(address("127.0.0.1:8180")),
             admin_https: None,
-            webrtc: "[::]:8189".parse().unwrap(),
+            webrtc: address("[::]:8189"),
             webrtc_tcp: true,
-            candidates: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
-            demo,
-        })
-        .to_string()
-    }
-
-    #[test]
-    fn every_address_begins_a_line() {
-        let text = banner("[::]:1935", "[::]:8080", false);
-        for line in [
-            "RTMP    [::]:1935",
-            "HTTP    [::]:8080",
-            "Admin   127.0.0.1:8180",
-            "WebRTC  [::]:8189 (UDP and TCP)",
-        ] {
-            assert!(text.lines().any(|l| l.starts_with(line)), "{text}");
+            candidates: candidates.iter().map(|ip| ip.parse().unwrap()).collect(),
+            demo: false,
         }
-        assert!(text.contains("announced as 127.0.0.1, ::1\n"), "{text}");
     }
 
     #[test]
-    fn printed_commands_work_on_this_machine() {
-        let text = banner("[::]:1935", "0.0.0.0:40001", false);
-        assert!(text.contains("-f flv rtmp://127.0.0.1:1935/live/test\n"));
-        assert!(text.contains("  http://127.0.0.1:40001/live/test\n"));
-        assert!(text.contains("@offer.sdp http://127.0.0.1:40001/whep/live/test\n"));
-        assert!(!text.contains("demo"));
+    fn start_fits_on_one_screen() {
+        let text = Banner(addresses(&["192.168.1.5", "2001:db8::5"])).to_string();
+        let (version, rest) = text.split_once("\n\n").unwrap();
+        assert!(version.starts_with("Distributary "));
+        assert_eq!(
+            rest,
+            "RTMP    [::]:1935\n\
+             HTTP    [::]:8080\n\
+             Admin   127.0.0.1:8180\n\
+             WebRTC  [::]:8189 (UDP and TCP), announced as 192.168.1.5, 2001:db8::5\n\
+             \n\
+             OBS        Settings, Stream, service Custom\n\
+             \x20          Server      rtmp://192.168.1.5:1935/live\n\
+             \x20          Stream key  test\n\
+             ffmpeg     ffmpeg -re -stream_loop -1 -i video.mp4 -c:v libx264 -tune zerolatency -g 60 \\\n\
+             \x20            -pix_fmt yuv420p -c:a aac -f flv \\\n\
+             \x20            rtmp://127.0.0.1:1935/live/test\n\
+             Watch      http://127.0.0.1:8080/live/test\n\
+             \x20          http://192.168.1.5:8080/live/test from other machines\n\
+             WHEP       http://127.0.0.1:8080/whep/live/test\n\
+             Dashboard  http://127.0.0.1:8180/\n\
+             \n"
+        );
+    }
 
-        let text = banner("[::1]:1935", "192.0.2.2:80", true);
-        assert!(text.contains("rtmp://[::1]:1935/live/test\n"));
-        assert!(text.contains("http://192.0.2.2:80/live/demo\n"));
+    #[test]
+    fn no_line_is_longer_than_100_columns() {
+        let long = "2001:db8:1234:5678:9abc:def0:1234:5678";
+        let addresses = Addresses {
+            rtmp: format!("[{long}]:19350").parse().unwrap(),
+            rtmps: Some(format!("[{long}]:19360").parse().unwrap()),
+            http: format!("[{long}]:18080").parse().unwrap(),
+            https: Some("[::]:8443".parse().unwrap()),
+            admin_https: Some("[::]:8543".parse().unwrap()),
+            demo: true,
+            ..addresses(&[long; 5])
+        };
+        let text = Banner(addresses.clone()).to_string();
+        let lengths = text.lines().map(|line| line.chars().count());
+        assert!(lengths.max().unwrap() <= WIDTH, "{text}");
+        assert_eq!(text.matches(&format!("{long},")).count(), 4, "{text}");
+        assert!(text.lines().count() <= 25, "{text}");
+        let code = QrCode(addresses).to_string();
+        let lines = code.lines();
+        assert!(lines.clone().count() < 40);
+        assert!(
+            lines.clone().all(|line| line.chars().count() <= WIDTH),
+            "{code}"
+        );
+        assert!(
+            code.contains(&format!("\nhttp://[{long}]:18080/live/demo\n")),
+            "{code}"
+        );
+    }
+
+    #[test]
+    fn gateway_on_loopback_has_no_link_for_others() {
+        let alone = Addresses {
+            http: "127.0.0.1:8080".parse().unwrap(),
+            ..addresses(&["192.168.1.5"])
+        };
+        for addresses in [alone, addresses(&["127.0.0.1", "::1"])] {
+            let text = Banner(addresses.clone()).to_string();
+            assert!(!text.contains("other machines"), "{text}");
+            let code = QrCode(addresses).to_string();
+            assert!(code.starts_with("No QR code: "), "{code}");
+        }
+    }
+
+    #[test]
+    fn address_for_others_is_ipv4_if_there_is_one() {
+        let found = |address: &str, announced: &[&str]| {
+            let announced: Vec<_> = announced.iter().map(|ip| ip.parse().unwrap()).collect();
+            elsewhere(address.parse().unwrap(), &announced).map(|found| found.to_string())
+        };
+        let both = ["2001:db8::5", "192.0.2.5"];
+        assert_eq!(found("[::]:80", &both).as_deref(), Some("192.0.2.5:80"));
+        assert_eq!(
+            found("[::]:80", &both[..1]).as_deref(),
+            Some("[2001:db8::5]:80")
+        );
+        assert_eq!(found("0.0.0.0:80", &both[..1]), None);
+        assert_eq!(
+            found("192.0.2.9:80", &both).as_deref(),
+            Some("192.0.2.9:80")
+        );
     }
 }

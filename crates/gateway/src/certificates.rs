@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use distributary_tls::{TlsError, TlsIdentity, TlsListener};
+use distributary_tls::{Certificate, Tickets, TlsError, TlsIdentity, TlsListener, Validity};
 
 use crate::config::Config;
 use crate::error::{Listener, StartError};
@@ -27,6 +27,32 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
     warnings
 }
 
+/// Returns the validities of the certificates of each TLS listener that is on; none for a generated
+/// one.
+pub(crate) fn validities(
+    config: &Config,
+) -> impl Iterator<Item = (Listener, Result<Vec<Validity>, StartError>)> {
+    on(config).map(|(listener, tls)| {
+        let validities = identity(listener, tls).and_then(|identity| {
+            let certificate = Certificate::new("", identity, Tickets::None);
+            let certificate = certificate.map_err(|source| StartError::Tls { listener, source })?;
+            Ok(certificate.validities())
+        });
+        (listener, validities)
+    })
+}
+
+/// Returns the TLS listeners that are on.
+fn on(config: &Config) -> impl Iterator<Item = (Listener, &TlsListener)> {
+    let listeners = [
+        (Listener::Rtmps, &config.rtmps),
+        (Listener::Https, &config.https),
+        (Listener::AdminHttps, &config.admin_https),
+    ];
+    let listeners = listeners.into_iter();
+    listeners.filter(|(_, tls)| tls.listen.0.is_some())
+}
+
 /// Checks the certificates of each TLS listener that is on.
 #[expect(
     clippy::disallowed_methods,
@@ -36,15 +62,7 @@ fn checked(
     config: &Config,
 ) -> impl Iterator<Item = (Listener, Result<Vec<String>, Vec<TlsError>>)> {
     let now = SystemTime::now();
-    let listeners = [
-        (Listener::Rtmps, &config.rtmps),
-        (Listener::Https, &config.https),
-        (Listener::AdminHttps, &config.admin_https),
-    ];
-    let on = listeners
-        .into_iter()
-        .filter(|(_, tls)| tls.listen.0.is_some());
-    on.map(move |(listener, tls)| {
+    on(config).map(move |(listener, tls)| {
         let identity = tls.identity().map_err(|error| vec![error]);
         (listener, identity.and_then(|identity| identity.check(now)))
     })

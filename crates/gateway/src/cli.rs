@@ -41,6 +41,10 @@ pub struct Cli {
     #[arg(long)]
     pub demo: bool,
 
+    /// Print a QR code of the address at which others watch
+    #[arg(long)]
+    pub qr: bool,
+
     /// A command other than serving.
     #[command(subcommand)]
     pub task: Option<Task>,
@@ -133,6 +137,19 @@ pub enum Task {
         config: Option<PathBuf>,
         /// Its URL from here, such as `https://gateway.example`
         #[arg(long, conflicts_with_all = ["address", "config"])]
+        url: Option<HttpUrl>,
+    },
+    /// Find out why viewers do not connect, and what to do
+    ///
+    /// Examines addresses, ports, reachability by STUN, clock, limits, ffmpeg and certificates. Asks
+    /// the running gateway on this machine; without one, examines the machine itself. Exits with 1
+    /// after an error, not after a warning.
+    Doctor {
+        /// The configuration file of the gateway
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The URL of the admin API, such as `http://127.0.0.1:8180` [default: that of the configuration]
+        #[arg(long)]
         url: Option<HttpUrl>,
     },
     /// Print the configuration file with every key, its default and its explanation

@@ -11,7 +11,7 @@ use distributary_net::ListenAddress;
 use distributary_rtmp::{PublishersConfig, PullsConfig, RtmpConfig, RtmpServer, TlsConfig};
 use distributary_tls::{Certificate, TlsIdentity, TlsListener};
 use distributary_transcode::TranscodeConfig;
-use distributary_whep::admin::{self, AdminDoor, AdminToken, History, admin_router};
+use distributary_whep::admin::{self, AdminDoor, AdminToken, Doctor, History, admin_router};
 use distributary_whep::{
     Access, Admission, Drain, FrontDoor, HttpConfig, HttpServer, RequestsConfig, Router,
     ServerInfo, Settings,
@@ -24,6 +24,7 @@ use crate::candidates::{Announce, Reach, candidates, reach};
 use crate::certificates::identity;
 use crate::config::Config;
 use crate::demo;
+use crate::doctor::{Running, examine_running};
 use crate::error::{Listener, RunError, StartError};
 use crate::limits::{self, Connections};
 use crate::memory;
@@ -63,6 +64,8 @@ pub struct Gateway {
     /// Informs RTMP that the gateway drains.
     rtmp_draining: watch::Sender<bool>,
     admin_token: Option<AdminToken>,
+    /// The configuration of the start.
+    config: Config,
     started: Instant,
 }
 
@@ -122,6 +125,7 @@ impl Gateway {
             drain_timeout: config.drain_timeout,
             rtmp_draining,
             admin_token: AdminToken::new(config.admin_token.as_str()),
+            config: config.clone(),
             started: now(),
         })
     }
@@ -230,6 +234,16 @@ impl Gateway {
         self.rtmp.certificate().into_iter().chain(http).collect()
     }
 
+    /// Returns the examination of this machine.
+    fn doctor(&self) -> Doctor {
+        let running = Running {
+            addresses: self.addresses.clone(),
+            engine: self.engine.clone(),
+        };
+        let config = self.config.clone();
+        Doctor::new(move || examine_running(&config, &running))
+    }
+
     /// Returns the routes of the public listener, and the state of the admin listener.
     fn doors(&self) -> (Router, AdminDoor) {
         let info = ServerInfo {
@@ -254,6 +268,7 @@ impl Gateway {
             history: History::default(),
             blocks: self.authorizer.blocks().clone(),
             certificates: self.certificates(),
+            doctor: self.doctor(),
             token: self.admin_token.clone(),
         };
         (public, admin)

@@ -13,6 +13,7 @@
 //! * [`error`]: errors that prevent the start.
 //! * `fault`: fault injection, in builds for tests.
 //! * [`banner`]: the output at startup.
+//! * `doctor`: examines this machine's side of the gateway.
 //! * [`demo`]: the built-in clip, published in a loop.
 
 pub mod banner;
@@ -23,12 +24,14 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod demo;
+mod doctor;
 pub mod error;
 #[cfg(all(unix, debug_assertions))]
 mod fault;
 pub mod gateway;
 pub mod limits;
 mod listeners;
+mod log_format;
 pub mod log_limit;
 pub mod logging;
 mod memory;

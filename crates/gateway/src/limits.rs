@@ -21,6 +21,11 @@ pub fn raise_open_files() -> u64 {
     })
 }
 
+/// Returns the limit of open files that [`raise_open_files`] would reach.
+pub fn open_files() -> u64 {
+    rlimit::Resource::NOFILE.get_hard().unwrap_or(u64::MAX)
+}
+
 /// Maximum number of connections of each listener. If the system allows fewer than configured, one
 /// address has at most half of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +102,12 @@ impl Connections {
             ice_tcp_per_ip: viewers.max_per_ip.min(half(most)),
             share: wanted.iter().any(|wanted| *wanted > most).then_some(most),
         }
+    }
+
+    /// Returns the largest number of connections of a listener, if the system allows fewer than
+    /// configured.
+    pub fn share(&self) -> Option<usize> {
+        self.share
     }
 
     /// Logs it if the limits are lower than configured.

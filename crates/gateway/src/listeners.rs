@@ -59,7 +59,7 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
 }
 
 /// Returns the TCP listeners that are on.
-fn tcp(config: &Config) -> Vec<(Listener, &ListenAddress)> {
+pub(crate) fn tcp(config: &Config) -> Vec<(Listener, &ListenAddress)> {
     [
         (Listener::Rtmp, Some(&config.rtmp)),
         (Listener::Rtmps, config.rtmps.listen.0.as_ref()),

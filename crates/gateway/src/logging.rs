@@ -8,6 +8,7 @@ use tracing_subscriber::reload::{Handle, Layer};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt};
 
+use crate::log_format::TextLines;
 use crate::log_limit::{LogLimit, WINDOW};
 
 /// The format of the log.
@@ -113,7 +114,7 @@ pub fn start(
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
     let lines = match format {
-        LogFormat::Text => lines.boxed(),
+        LogFormat::Text => lines.event_format(TextLines::default()).boxed(),
         LogFormat::Json => lines
             .json()
             .flatten_event(true)

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use distributary_gateway::banner::Banner;
+use distributary_gateway::banner::{Banner, QrCode};
 use distributary_gateway::cli::{Cli, warn_of_unknown};
 use distributary_gateway::commands::{self, check::Findings};
 use distributary_gateway::config::reading::Reading;
@@ -50,6 +50,9 @@ fn run(cli: Cli) -> Result<ExitCode, AnyError> {
         let signals = Signals::install()?;
         let gateway = Gateway::start(&config, cli.demo)?;
         let _ = write!(std::io::stdout(), "{}", Banner(gateway.addresses()));
+        if cli.qr {
+            let _ = write!(std::io::stdout(), "{}", QrCode(gateway.addresses()));
+        }
         tokio::spawn(log.clone().report());
         let reload = Reload::new(cli, config, gateway.live(), log);
         let (end, ending) = watch::channel(None);

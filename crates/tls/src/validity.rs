@@ -42,6 +42,11 @@ impl Validity {
         self.end
     }
 
+    /// Returns the time at which the certificate expires, as text.
+    pub fn until(&self) -> &str {
+        &self.text[1]
+    }
+
     /// Returns a warning if the certificate is not valid at `now`, or not for much longer.
     pub fn warning(&self, now: SystemTime) -> Option<String> {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);

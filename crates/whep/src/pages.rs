@@ -62,7 +62,7 @@ const PLACEHOLDERS: [&str; 4] = ["{before}", "{after}", "{offer}", "{name}"];
 const ROOT: &str = "{root}";
 
 /// The files under `/assets/`.
-const ASSETS: [(&str, Asset); 30] = [
+const ASSETS: [(&str, Asset); 31] = [
     script!("player.js"),
     script!("playback.js"),
     script!("session.js"),
@@ -80,6 +80,7 @@ const ASSETS: [(&str, Asset); 30] = [
     script!("watch.js"),
     script!("index.js"),
     script!("dashboard.js"),
+    script!("doctor.js"),
     script!("stream-card.js"),
     script!("stream-table.js"),
     script!("viewer-table.js"),

@@ -78,11 +78,6 @@ impl Viewer {
         self.peer.is_connected() && !self.is_behind()
     }
 
-    /// Returns whether its handshake is not done yet.
-    pub(super) fn is_joining(&self) -> bool {
-        self.join.as_ref().is_some_and(JoinProgress::is_handshake)
-    }
-
     /// Ends its join if media was sent to it.
     pub(super) fn note_media(&mut self, times: &JoinTimes, now: Instant) {
         if self.join.is_none() {

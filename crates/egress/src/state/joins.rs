@@ -106,11 +106,6 @@ impl JoinProgress {
         }
     }
 
-    /// Returns whether the handshake is not done yet.
-    pub(crate) fn is_handshake(&self) -> bool {
-        self.step == JoinStep::Handshake
-    }
-
     /// Records that media can be sent.
     pub(crate) fn note_connected(&mut self, times: &JoinTimes, now: Instant) {
         if self.step == JoinStep::Handshake {

@@ -165,11 +165,6 @@ impl SessionStatsCell {
         current.stats = stats;
     }
 
-    /// Returns the stream that the session watches.
-    pub(crate) fn stream(&self) -> StreamName {
-        self.lock().stream.clone()
-    }
-
     /// Records that the session now watches `stream`: the stream itself or its rendition.
     pub(crate) fn set_stream(&self, stream: StreamName) {
         self.lock().stream = stream;

@@ -1,10 +1,12 @@
 //! Commands other than serving.
 //!
 //! * [`check`]: reports everything that prevents a start.
+//! * [`doctor`]: examines this machine's side of a gateway.
 //! * [`health`]: checks a running gateway.
 //! * [`import`]: converts the configuration of another server.
 
 pub mod check;
+pub mod doctor;
 pub mod health;
 pub mod import;
 
@@ -40,6 +42,17 @@ pub fn run(task: Task) -> Result<ExitCode, Box<dyn std::error::Error>> {
             config,
             url,
         } => print(format!("{}\n", health::run(address, config, url)?).as_bytes())?,
+        Task::Doctor { config, url } => {
+            let cli = Cli {
+                config,
+                ..Cli::default()
+            };
+            let report = doctor::run(&cli.config()?, url.as_ref())?;
+            print(report.to_string().as_bytes())?;
+            if report.has_errors() {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
         Task::Import { file, from } => {
             let converted = import::import(&file, from)?;
             print(converted.to_string().as_bytes())?;

@@ -7,6 +7,7 @@ use distributary_egress::engine::Engine;
 use distributary_hub::Hub;
 use distributary_tls::Certificate;
 
+use super::examination::Doctor;
 use super::guard::AdminToken;
 use super::history::History;
 use crate::admission::Admission;
@@ -29,6 +30,8 @@ pub struct AdminDoor {
     pub blocks: Blocks,
     /// The certificates of all listeners.
     pub certificates: Vec<Arc<Certificate>>,
+    /// The examination of this machine.
+    pub doctor: Doctor,
     /// The bearer token that a request must have. Without one, everybody who reaches the listener
     /// may do everything, except pages of other origins: then the listener belongs on loopback.
     pub token: Option<AdminToken>,

@@ -13,6 +13,7 @@
 //! GET    /api/journal[?after=]     the last 200 events
 //! GET    /api/keyframes/{name}     the newest keyframe of a stream
 //! GET    /api/blocks               who is blocked; POST blocks, DELETE /api/blocks/{id} ends it
+//! GET    /api/doctor               examines this machine's side of the gateway
 //! GET    /api/joins                joins: asked, connected, failed and why
 //! GET    /api/drain                whether the gateway drains; POST begins, DELETE ends it
 //! GET    /api/openapi.json         this API as an OpenAPI document
@@ -28,8 +29,11 @@ mod answer;
 mod blocks;
 mod certificates;
 mod control;
+mod doctor;
 mod door;
 mod events;
+mod examination;
+mod finding;
 mod graphs;
 mod guard;
 mod history;
@@ -54,6 +58,8 @@ use crate::help::Home;
 use crate::{health, help, pages};
 
 pub use door::AdminDoor;
+pub use examination::Doctor;
+pub use finding::{Finding, Level};
 pub use guard::AdminToken;
 pub use history::History;
 pub use recorder::record;
@@ -78,6 +84,7 @@ pub fn admin_router(door: AdminDoor) -> Router {
         .route("/api/blocks", get(blocks::list).post(blocks::add))
         .route("/api/blocks/{id}", delete(blocks::remove))
         .route("/api/joins", get(joins::joins))
+        .route("/api/doctor", get(doctor::doctor))
         .route(
             "/api/drain",
             get(control::drain)

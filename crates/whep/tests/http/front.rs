@@ -12,7 +12,7 @@ use distributary_hub::{Hub, HubConfig, Publisher, ViewerLimits};
 use distributary_media::test_util::h264_track;
 use distributary_media::{AudioCodec, AudioTrack};
 use distributary_names::StreamName;
-use distributary_whep::admin::{AdminDoor, AdminToken, History, admin_router};
+use distributary_whep::admin::{AdminDoor, AdminToken, Doctor, Finding, History, admin_router};
 use distributary_whep::{Access, Admission, FrontConfig, FrontDoor, ServerInfo, Settings, router};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
@@ -93,6 +93,7 @@ impl Front {
             history: History::default(),
             blocks: access.blocks().clone(),
             certificates: Vec::new(),
+            doctor: Doctor::new(|| vec![Finding::error("ports", "taken").advise("Free it.")]),
             token: None,
         };
         let router = router(FrontDoor {
