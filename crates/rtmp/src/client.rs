@@ -3,12 +3,17 @@
 
 pub(crate) mod programs;
 
+use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use distributary_tls::{AuthorityError, TlsClient};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -39,6 +44,14 @@ pub enum ClientError {
     /// The connection failed.
     #[error("the connection to the RTMP server failed: {0}")]
     Io(#[from] io::Error),
+    /// TLS failed: the server does not speak it, or its certificate is not trusted.
+    #[error(
+        "TLS to the RTMP server failed: {0}; for a certificate of an own authority, set ca under [[pull]]"
+    )]
+    Tls(io::Error),
+    /// There are no authorities to trust.
+    #[error(transparent)]
+    Authorities(#[from] AuthorityError),
     /// The server refuses, breaks the protocol or has ended the stream.
     #[error(transparent)]
     Session(#[from] ClientSessionError),
@@ -67,7 +80,7 @@ pub async fn publish(
 /// As [`publish`].
 pub async fn publish_to(url: &StreamUrl) -> Result<ClientPublisher, ClientError> {
     let session = ClientSession::publish(url.clone(), rand::random());
-    let connection = ClientConnection::open(url, session, None).await?;
+    let connection = ClientConnection::open(url, session, Peers::default()).await?;
     Ok(ClientPublisher { connection })
 }
 
@@ -77,17 +90,23 @@ pub async fn publish_to(url: &StreamUrl) -> Result<ClientPublisher, ClientError>
 /// Returns [`ClientError`] if the server cannot be reached, breaks the protocol or does not have
 /// the stream.
 pub async fn play(url: &StreamUrl) -> Result<ClientPlayer, ClientError> {
-    play_with(url, None).await
+    play_with(url, Peers::default()).await
 }
 
-/// Plays as [`play`] does. The Flash program is downloaded if the server asks for SWF verification
-/// and `url` has only the program's URL.
-pub(crate) async fn play_with(
-    url: &StreamUrl,
-    programs: Option<&Programs>,
-) -> Result<ClientPlayer, ClientError> {
+/// What a client needs of others than the RTMP server.
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    /// The source of Flash programs: one is downloaded if the server asks for SWF verification and
+    /// the URL of the stream has only the program's URL.
+    pub(crate) programs: Option<Programs>,
+    /// TLS with own authorities, in place of those of the system.
+    pub(crate) tls: Option<TlsClient>,
+}
+
+/// Plays as [`play`] does.
+pub(crate) async fn play_with(url: &StreamUrl, peers: Peers) -> Result<ClientPlayer, ClientError> {
     let session = ClientSession::play(url.clone(), rand::random());
-    let connection = ClientConnection::open(url, session, programs.cloned()).await?;
+    let connection = ClientConnection::open(url, session, peers).await?;
     Ok(ClientPlayer { connection })
 }
 
@@ -179,10 +198,15 @@ impl ClientPlayer {
     }
 }
 
+/// A connection over TCP, or over TLS.
+trait Socket: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin> Socket for S {}
+
 /// A session and its socket.
 #[derive(Debug)]
 struct ClientConnection {
-    socket: TcpStream,
+    socket: Box<dyn Socket>,
     session: ClientSession,
     /// Output of the session that is not written yet.
     unsent: BytesMut,
@@ -205,13 +229,12 @@ impl ClientConnection {
     async fn open(
         url: &StreamUrl,
         session: ClientSession,
-        programs: Option<Programs>,
+        peers: Peers,
     ) -> Result<Self, ClientError> {
-        let connect = TcpStream::connect(url.authority());
-        let socket = timeout(STEP_TIMEOUT, connect)
+        let Peers { programs, tls } = peers;
+        let socket = timeout(STEP_TIMEOUT, connect(url, tls))
             .await
             .map_err(|_| ClientError::Timeout)??;
-        socket.set_nodelay(true)?;
         let mut connection = Self {
             socket,
             session,
@@ -255,12 +278,8 @@ impl ClientConnection {
     /// Reads received input without waiting for more, and sends pending output.
     async fn exchange(&mut self) -> Result<(), ClientError> {
         let mut bytes = [0; READ_SIZE];
-        loop {
-            match self.socket.try_read(&mut bytes) {
-                Ok(len) => self.handle(bytes.get(..len).unwrap_or_default())?,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error.into()),
-            }
+        while let Some(len) = read_ready(&mut self.socket, &mut bytes).await? {
+            self.handle(bytes.get(..len).unwrap_or_default())?;
         }
         self.flush().await
     }
@@ -306,4 +325,33 @@ impl ClientConnection {
         self.socket.shutdown().await?;
         Ok(())
     }
+}
+
+/// Connects to the server of a URL.
+async fn connect(url: &StreamUrl, tls: Option<TlsClient>) -> Result<Box<dyn Socket>, ClientError> {
+    let socket = TcpStream::connect(url.authority()).await?;
+    socket.set_nodelay(true)?;
+    if !url.is_tls() {
+        return Ok(Box::new(socket));
+    }
+    let tls = match tls {
+        Some(tls) => tls,
+        None => TlsClient::system()?,
+    };
+    let (host, _) = url.authority();
+    let socket = tls.connect(host, socket).await.map_err(ClientError::Tls)?;
+    Ok(Box::new(socket))
+}
+
+/// Reads what has arrived; `None` if that is nothing.
+async fn read_ready(socket: &mut Box<dyn Socket>, bytes: &mut [u8]) -> io::Result<Option<usize>> {
+    let mut buffer = ReadBuf::new(bytes);
+    poll_fn(|context| {
+        let read = Pin::new(&mut *socket).poll_read(context, &mut buffer);
+        Poll::Ready(match read {
+            Poll::Ready(read) => read.map(|()| Some(buffer.filled().len())),
+            Poll::Pending => Ok(None),
+        })
+    })
+    .await
 }

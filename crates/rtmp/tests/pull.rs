@@ -8,7 +8,9 @@ use std::time::Duration;
 use distributary_hub::{DemandError, StreamEvent};
 use distributary_names::StreamName;
 use distributary_rtmp::client;
-use distributary_rtmp::{MediaMessage, PublishersConfig, PullRule, PullsConfig, RtmpConfig};
+use distributary_rtmp::{
+    MediaMessage, PublishersConfig, PullRule, PullsConfig, RtmpConfig, TlsConfig, TlsIdentity,
+};
 use support::{Ffmpeg, Log, TestServer, until};
 use tokio::net::TcpListener;
 
@@ -216,4 +218,57 @@ async fn attempt_ends_when_nobody_waits_anymore() {
     log.until("pulling", 3).await;
     player.kill().await;
     log.until("nobody waits", 2).await;
+}
+
+#[tokio::test]
+async fn stream_is_pulled_over_tls_only_from_a_server_of_the_named_authority() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let generated = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = write("origin.pem", generated.cert.pem());
+    let key = write("origin.key", generated.signing_key.serialize_pem());
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = write("other.pem", other.cert.pem());
+    let origin = TestServer::with(RtmpConfig {
+        tls: Some(TlsConfig {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            identity: TlsIdentity::files(certificate.clone(), key),
+        }),
+        ..RtmpConfig::default()
+    });
+    let _publisher = Ffmpeg::publish(&origin.url("live/test"), "60");
+    origin.until_live("live/test").await;
+    let port = origin.tls_address.unwrap().port();
+    let edge = |ca: &std::path::Path| {
+        let from = format!("rtmps://localhost:{port}/live");
+        let rule = PullRule::new("live/*".parse().unwrap(), &from, Duration::ZERO).unwrap();
+        TestServer::with(RtmpConfig {
+            pull: vec![PullRule {
+                ca: ca.to_owned(),
+                ..rule
+            }],
+            ..RtmpConfig::default()
+        })
+    };
+    let trusting = edge(&certificate);
+    trusting.hub.ensure_live(&name("live/test")).await.unwrap();
+    let mut watcher = trusting.watch("live/test").await;
+    for _ in 0..30 {
+        assert!(matches!(
+            watcher.event().await,
+            StreamEvent::Frame(_) | StreamEvent::Data(_)
+        ));
+    }
+    for ca in [other.as_path(), std::path::Path::new("")] {
+        let refused = edge(ca).hub.ensure_live(&name("live/test")).await;
+        let Err(DemandError::Failed(reason)) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(reason.contains("invalid peer certificate"), "{reason}");
+        assert!(reason.contains("ca under [[pull]]"), "{reason}");
+    }
 }

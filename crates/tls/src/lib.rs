@@ -10,6 +10,7 @@
 //! * [`error`]: the reasons why a certificate cannot be used.
 
 pub mod certificate;
+mod client;
 mod config;
 pub mod error;
 mod files;
@@ -26,6 +27,7 @@ pub use tokio_rustls::TlsAcceptor;
 pub use tokio_rustls::server::TlsStream;
 
 pub use certificate::Certificate;
+pub use client::{AuthorityError, TlsClient};
 pub use config::TlsListener;
 pub use error::{FileProblem, TlsError};
 pub use files::CertificateFiles;

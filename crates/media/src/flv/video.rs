@@ -13,6 +13,9 @@ use crate::VideoCodec;
 /// `CodecID` of AVC.
 const AVC: u8 = 7;
 
+/// The unofficial codec id of H265, with the packets of AVC, which Chinese encoders and cameras send.
+const HEVC: u8 = 12;
+
 /// `FrameType` of a tag that carries a command for the player and no frame.
 const COMMAND_FRAME: u8 = 5;
 
@@ -85,7 +88,7 @@ impl VideoTag {
     pub(super) fn from_enhanced(packet: ExPacket) -> Result<Self, FlvError> {
         let codec = match &packet.codec {
             b"avc1" => VideoCodec::H264,
-            b"hvc1" => VideoCodec::H265,
+            b"hvc1" | b"hev1" => VideoCodec::H265,
             b"av01" => VideoCodec::Av1,
             b"vp09" => VideoCodec::Vp9,
             _ => {
@@ -138,11 +141,14 @@ impl VideoTag {
         if first >> 4 == COMMAND_FRAME {
             return Ok(Self::Nothing);
         }
-        let codec = first & 0x0f;
-        if codec != AVC {
-            let name = Cow::Borrowed(codec_name(codec));
-            return Err(FlvError::UnsupportedVideoCodec { name });
-        }
+        let codec = match first & 0x0f {
+            AVC => VideoCodec::H264,
+            HEVC => VideoCodec::H265,
+            other => {
+                let name = Cow::Borrowed(codec_name(other));
+                return Err(FlvError::UnsupportedVideoCodec { name });
+            }
+        };
         let len = body.len();
         let truncated = FlvError::Truncated {
             tag: TagKind::Video,
@@ -164,11 +170,11 @@ impl VideoTag {
             // later.
             0 | 1 if data.is_empty() => Ok(Self::Nothing),
             0 => Ok(Self::SequenceHeader {
-                codec: VideoCodec::H264,
+                codec,
                 config: data,
             }),
             1 => Ok(Self::Frame {
-                codec: VideoCodec::H264,
+                codec,
                 composition: CompositionTime { millis },
                 data,
             }),
@@ -188,7 +194,6 @@ fn codec_name(codec: u8) -> &'static str {
         4 => "On2 VP6",
         5 => "On2 VP6 with alpha channel",
         6 => "Screen video version 2",
-        12 => "H265 in the unofficial form (codec id 12)",
         _ => "an unknown codec id",
     }
 }
@@ -304,5 +309,28 @@ mod tests {
             unknown,
             Err(FlvError::UnknownPacketType { packet_type: 3, .. })
         ));
+    }
+
+    #[test]
+    fn h265_is_read_in_its_unofficial_forms() {
+        let header = |config: &'static [u8]| VideoTag::SequenceHeader {
+            codec: VideoCodec::H265,
+            config: Bytes::from_static(config),
+        };
+        assert_eq!(parse(b"\x1c\0\0\0\0config").unwrap(), header(b"config"));
+        assert_eq!(
+            parse_enhanced(b"\x90hev1config").unwrap(),
+            header(b"config")
+        );
+        let VideoTag::Frame {
+            codec,
+            composition,
+            data,
+        } = parse(b"\x2c\x01\0\0\x28ab").unwrap()
+        else {
+            panic!("it is a frame");
+        };
+        assert_eq!((codec, composition.millis), (VideoCodec::H265, 40));
+        assert_eq!(data, b"ab"[..]);
     }
 }

@@ -24,7 +24,7 @@ const STRUCTURE: &str = "AVCDecoderConfigurationRecord";
 pub struct AvcDecoderConfigurationRecord {
     /// `AVCProfileIndication`, `profile_compatibility` and `AVCLevelIndication`.
     pub profile_level_id: [u8; 3],
-    /// Bytes in the length before each NAL unit: 1, 2 or 4.
+    /// Bytes in the length before each NAL unit: 1, 2 or 4, and against the standard 3.
     pub length_size: u8,
     /// Sequence parameter sets. There may be none: then access units carry them.
     pub sps: Vec<Bytes>,
@@ -38,7 +38,7 @@ impl AvcDecoderConfigurationRecord {
     /// send them.
     ///
     /// # Errors
-    /// When it ends early, is too large, or has another version or a length size of three.
+    /// When it ends early, is too large, or has another version.
     pub fn parse(data: &Bytes) -> Result<Self, H264Error> {
         let len = data.len();
         if len > MAX_LEN {
@@ -88,9 +88,6 @@ impl AvcDecoderConfigurationRecord {
             return Err(out_of_range("configurationVersion", head[0]));
         }
         let length_size = (head[4] & 3) + 1;
-        if length_size == 3 {
-            return Err(out_of_range("lengthSizeMinusOne", 2));
-        }
         let Some(sps) = take_sets(rest, head[5] & 0x1f) else {
             return Ok(None);
         };
@@ -209,13 +206,19 @@ mod tests {
     }
 
     #[test]
-    fn wrong_version_length_size_of_three_and_huge_record_are_refused() {
-        for (at, value) in [(0, 2), (4, 0xfe)] {
-            let mut data = hex(HIGH);
-            data[at] = value;
-            let error = AvcDecoderConfigurationRecord::parse(&data.into()).unwrap_err();
-            assert!(matches!(error, H264Error::OutOfRange { .. }), "{error}");
-        }
+    fn length_size_of_three_is_read() {
+        let mut data = hex(HIGH);
+        data[4] = 0xfe;
+        let record = AvcDecoderConfigurationRecord::parse(&data.into()).unwrap();
+        assert_eq!(record.length_size, 3);
+    }
+
+    #[test]
+    fn wrong_version_and_huge_record_are_refused() {
+        let mut data = hex(HIGH);
+        data[0] = 2;
+        let error = AvcDecoderConfigurationRecord::parse(&data.into()).unwrap_err();
+        assert!(matches!(error, H264Error::OutOfRange { .. }), "{error}");
         let mut data = hex(HIGH);
         data.resize(MAX_LEN + 1, 0);
         let error = AvcDecoderConfigurationRecord::parse(&data.into()).unwrap_err();

@@ -78,7 +78,7 @@ pub struct LengthPrefixed {
 }
 
 impl LengthPrefixed {
-    /// Returns an iterator over `data`, with lengths of `length_size` bytes: 1, 2 or 4.
+    /// Returns an iterator over `data`, with lengths of `length_size` bytes: 1 to 4.
     pub fn new(data: Bytes, length_size: u8) -> Self {
         Self {
             rest: data,

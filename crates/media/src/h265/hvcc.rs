@@ -17,7 +17,7 @@ use super::error::H265Error;
 pub struct HevcDecoderConfigurationRecord {
     /// `general_profile_idc`, `general_tier_flag` and `general_level_idc`.
     pub profile_tier_level: [u8; 3],
-    /// Bytes in the length before each NAL unit: 1, 2 or 4.
+    /// Bytes in the length before each NAL unit: 1, 2 or 4, and against the standard 3.
     pub length_size: u8,
     /// Parameter sets and perhaps other NAL units. There may be none: then access units carry them.
     pub units: Vec<Bytes>,
@@ -27,7 +27,7 @@ impl HevcDecoderConfigurationRecord {
     /// Reads a record.
     ///
     /// # Errors
-    /// When it ends early, or has a length size of three.
+    /// When it ends early.
     pub fn parse(data: &Bytes) -> Result<Self, H265Error> {
         Self::read(data.clone()).ok_or(H265Error::Unreadable {
             structure: "HEVCDecoderConfigurationRecord",
@@ -55,12 +55,11 @@ impl HevcDecoderConfigurationRecord {
                 units.push((len <= rest.len()).then(|| rest.split_to(len))?);
             }
         }
-        let record = Self {
+        Some(Self {
             profile_tier_level: [profile & 0x1f, profile >> 5 & 1, level_idc],
             length_size,
             units,
-        };
-        (length_size != 3).then_some(record)
+        })
     }
 }
 
@@ -85,7 +84,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn truncated_record_is_an_error() {
+    fn truncated_record_is_an_error_and_a_length_size_of_three_is_none() {
         let whole = hex(RECORD);
         for len in 0..whole.len() {
             let data = Bytes::copy_from_slice(&whole[..len]);
@@ -96,6 +95,7 @@ pub(crate) mod tests {
         }
         let mut three = whole;
         three[21] = 0x0e;
-        assert!(HevcDecoderConfigurationRecord::parse(&three.into()).is_err());
+        let record = HevcDecoderConfigurationRecord::parse(&three.into()).unwrap();
+        assert_eq!(record.length_size, 3);
     }
 }

@@ -104,9 +104,11 @@ impl ClientSession {
 
     fn new(url: StreamUrl, purpose: Purpose, seed: [u8; 32]) -> Self {
         let random = StdRng::from_seed(seed);
-        let handshake = match url.flash {
-            Some(_) => Handshake::flash_client(random),
-            None => Handshake::client(random),
+        // Servers with digests serve only players that have one, too; others take it for noise.
+        let handshake = match purpose {
+            Purpose::Play => Handshake::flash_client(random),
+            Purpose::Publish if url.flash.is_some() => Handshake::flash_client(random),
+            Purpose::Publish => Handshake::client(random),
         };
         let mut client = Self {
             link: Link::new(handshake, ChunkLimits::default(), WINDOW_ACK_SIZE),

@@ -23,7 +23,7 @@ pub struct Target {
 pub struct Query(String);
 
 /// The error of names that do not make a stream name. The client is at fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetError {
     /// The name is not allowed.
@@ -32,19 +32,32 @@ pub enum TargetError {
     /// The percent-escapes of the name do not make UTF-8.
     #[error("the stream name is not UTF-8")]
     NotUtf8,
+    /// The stream is a whole URL.
+    #[error(
+        "the stream key is a whole URL: enter all but its last part as the server, and only \"{last}\" as the \
+         stream key"
+    )]
+    WholeUrl {
+        /// The last part of the URL, without its query string.
+        last: String,
+    },
 }
 
 impl Target {
     /// Joins the application of `connect` and the stream of `publish` or `play`.
     ///
     /// The stream may be empty if the application has the form `app/stream`: OBS users put the
-    /// whole URL into the server field.
+    /// whole URL into the server field. Blanks around both come from copying, and are no part of
+    /// them.
     ///
     /// # Errors
     /// Returns [`TargetError`] if they do not make a valid stream name.
     pub fn resolve(app: &str, stream: &str) -> Result<Self, TargetError> {
-        let (app, app_query) = app.split_once('?').unwrap_or((app, ""));
-        let (stream, stream_query) = stream.split_once('?').unwrap_or((stream, ""));
+        let (app, app_query) = parts(app);
+        let (stream, stream_query) = parts(stream);
+        if is_url(stream) {
+            return Err(TargetError::whole_url(stream));
+        }
         let app = unescape(app.trim_matches('/'))?;
         let stream = unescape(without_format(stream.trim_matches('/')))?;
         let name = if stream.is_empty() {
@@ -61,6 +74,35 @@ impl Target {
             name,
             query: Query(query.to_owned()),
         })
+    }
+}
+
+/// Splits off the query string, and removes the blanks around both.
+fn parts(text: &str) -> (&str, &str) {
+    let (name, query) = text.split_once('?').unwrap_or((text, ""));
+    (name.trim(), query.trim())
+}
+
+/// Returns whether a stream is the URL of one.
+fn is_url(stream: &str) -> bool {
+    let scheme = stream.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| {
+        ["rtmp", "rtmps", "rtmpe"]
+            .iter()
+            .any(|known| scheme.eq_ignore_ascii_case(known))
+    })
+}
+
+impl TargetError {
+    /// Longest part of a URL that is shown, in characters.
+    const MAX_SHOWN: usize = 64;
+
+    fn whole_url(url: &str) -> Self {
+        let last = url.trim_end_matches('/').rsplit('/').next();
+        let printable = last.unwrap_or_default().chars().filter(|c| !c.is_control());
+        Self::WholeUrl {
+            last: printable.take(Self::MAX_SHOWN).collect(),
+        }
     }
 }
 
@@ -129,6 +171,40 @@ mod tests {
         assert_eq!(name("live", "two%20words"), "live/two words");
         assert_eq!(name("live", "flv:test"), "live/test");
         assert_eq!(name("live", "mp4:eu/test?key=k"), "live/eu/test");
+    }
+
+    #[test]
+    fn blanks_around_the_parts_are_removed() {
+        assert_eq!(name(" live ", "\ttest \n"), "live/test");
+        assert_eq!(name("live/ ", " /test"), "live/test");
+        let target = Target::resolve("live", "  two words ?key=k \r\n").unwrap();
+        assert_eq!(target.name.as_str(), "live/two words");
+        assert_eq!(target.query.as_str(), "key=k");
+        assert_eq!(
+            Target::resolve("live", "   ").unwrap_err(),
+            NameError::MissingSegment.into()
+        );
+    }
+
+    #[test]
+    fn whole_url_as_the_key_is_explained() {
+        for key in [
+            "rtmp://host/live/test",
+            " RTMPS://host:443/live/test/?key=secret",
+            "rtmp://test",
+        ] {
+            let error = Target::resolve("live", key).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "the stream key is a whole URL: enter all but its last part as the server, and only \"test\" \
+                 as the stream key"
+            );
+        }
+        let error = Target::resolve("live", &format!("rtmp://h/live/{}\u{7}", "x".repeat(99)));
+        let TargetError::WholeUrl { last } = error.unwrap_err() else {
+            panic!("it is a URL");
+        };
+        assert_eq!(last, "x".repeat(64));
     }
 
     #[test]

@@ -10,12 +10,16 @@ use crate::proto::swf::FlashProgram;
 /// The port of RTMP (RTMP 1.0 section 4).
 const DEFAULT_PORT: u16 = 1935;
 
-/// The URL of a stream: `rtmp://host[:port]/app[/instance]/stream[?query]`. The query string often
-/// holds a key, so neither the `Debug` nor the `Display` form has it.
+/// The port of RTMP over TLS, as ffmpeg and librtmp have it.
+const DEFAULT_TLS_PORT: u16 = 443;
+
+/// The URL of a stream: `rtmp://host[:port]/app[/instance]/stream[?query]`, or `rtmps://` for TLS. The
+/// query string often holds a key, so neither the `Debug` nor the `Display` form has it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StreamUrl {
     host: String,
     port: u16,
+    is_tls: bool,
     pub(super) tc_url: String,
     pub(super) app: String,
     /// The stream, with the query string.
@@ -32,7 +36,7 @@ pub enum UrlError {
     #[error("not a URL: {0}")]
     Syntax(#[from] url::ParseError),
     /// It is a URL of another protocol.
-    #[error("expected an rtmp:// URL instead of {0}://")]
+    #[error("expected an rtmp:// or rtmps:// URL instead of {0}://")]
     Scheme(String),
     /// It has no host.
     #[error("the URL has no host")]
@@ -61,6 +65,11 @@ impl StreamUrl {
         }
     }
 
+    /// Returns whether the connection is over TLS.
+    pub fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
     /// Returns the host, an address (IPv6 without brackets) or a name, and the port.
     pub fn authority(&self) -> (&str, u16) {
         (&self.host, self.port)
@@ -72,20 +81,23 @@ impl FromStr for StreamUrl {
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let url = Url::parse(text)?;
-        if url.scheme() != "rtmp" {
-            return Err(UrlError::Scheme(url.scheme().to_owned()));
-        }
+        let (is_tls, default_port) = match url.scheme() {
+            "rtmp" => (false, DEFAULT_PORT),
+            "rtmps" => (true, DEFAULT_TLS_PORT),
+            other => return Err(UrlError::Scheme(other.to_owned())),
+        };
         let host = url
             .host_str()
             .filter(|host| !host.is_empty())
             .ok_or(UrlError::NoHost)?;
         let path = url.path().trim_matches('/');
         let (app, stream) = path.rsplit_once('/').ok_or(UrlError::NoStream)?;
-        let port = url.port().unwrap_or(DEFAULT_PORT);
+        let port = url.port().unwrap_or(default_port);
         Ok(Self {
             host: host.trim_matches(['[', ']']).to_owned(),
             port,
-            tc_url: format!("rtmp://{host}:{port}/{app}"),
+            is_tls,
+            tc_url: format!("{}://{host}:{port}/{app}", url.scheme()),
             app: app.to_owned(),
             stream: match url.query() {
                 Some(query) => format!("{stream}?{query}"),
@@ -126,6 +138,15 @@ mod tests {
     }
 
     #[test]
+    fn url_of_tls_has_the_port_of_tls() {
+        let url: StreamUrl = "rtmps://origin.example/live/show".parse().unwrap();
+        assert_eq!(url.authority(), ("origin.example", 443));
+        assert!(url.is_tls());
+        assert_eq!(url.tc_url, "rtmps://origin.example:443/live");
+        assert_eq!(url.to_string(), "rtmps://origin.example:443/live/show");
+    }
+
+    #[test]
     fn key_of_a_url_is_not_printed() {
         let url = StreamUrl::new("origin", "live", "show?key=secret").unwrap();
         assert_eq!(url.to_string(), "rtmp://origin:1935/live/show");
@@ -136,8 +157,8 @@ mod tests {
     fn url_without_rtmp_stream_is_refused() {
         let refused = |text: &str| text.parse::<StreamUrl>().unwrap_err();
         assert_eq!(
-            refused("rtmps://host/live/a"),
-            UrlError::Scheme("rtmps".into())
+            refused("rtmpt://host/live/a"),
+            UrlError::Scheme("rtmpt".into())
         );
         assert_eq!(refused("rtmp://host/live"), UrlError::NoStream);
         assert_eq!(refused("rtmp:///live/a"), UrlError::NoHost);

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_hub::Hub;
+use distributary_names::StreamPattern;
 use distributary_net::{BindError, Full, Listener, Permit, QuickAck, Quota, limited};
-use distributary_tls::{Certificate, TlsError};
+use distributary_tls::{AuthorityError, Certificate, TlsError};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -49,6 +50,14 @@ pub enum StartError {
         /// The error.
         source: SwfError,
     },
+    /// The authorities of a pull cannot be read.
+    #[error("[[pull]] match = \"{streams}\": ca = {source}")]
+    Authorities {
+        /// The pattern of the pull.
+        streams: StreamPattern,
+        /// The error.
+        source: AuthorityError,
+    },
 }
 
 /// A server that is bound to its addresses.
@@ -87,7 +96,7 @@ impl RtmpServer {
         })
     }
 
-    /// Returns a [`StartError::Swf`] for each file of these sections that cannot be read.
+    /// Returns an error for each file of these sections that cannot be read.
     pub fn check(publishers: &PublishersConfig, pull: &[PullRule]) -> Vec<StartError> {
         let rules = pull.iter().filter_map(|rule| load_rule(rule).err());
         load_swf(publishers)
@@ -171,15 +180,19 @@ fn load_swf(publishers: &PublishersConfig) -> Result<Option<Swf>, StartError> {
     })
 }
 
-/// Reads the Flash program of a rule.
+/// Reads the files of a rule.
 fn load_rule(rule: &PullRule) -> Result<LoadedRule, StartError> {
     let flash = rule.flash().map_err(|source| StartError::Swf {
         table: format!("[[pull]] match = \"{}\":", rule.streams),
         swf: rule.swf.clone(),
         source,
     })?;
+    let tls = rule.tls().map_err(|source| StartError::Authorities {
+        streams: rule.streams.clone(),
+        source,
+    })?;
     let rule = rule.clone();
-    Ok(LoadedRule { rule, flash })
+    Ok(LoadedRule { rule, flash, tls })
 }
 
 /// Serves one client, over TLS if it came to that port.

@@ -22,11 +22,12 @@ use distributary_hub::{
     provide_each,
 };
 use distributary_names::StreamName;
+use distributary_tls::TlsClient;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, error_span, info, warn};
 
-use crate::client::{self, ClientError, ClientPlayer, StreamUrl};
+use crate::client::{self, ClientError, ClientPlayer, Peers, StreamUrl};
 use crate::clock::reached;
 use crate::server::context::ServerContext;
 use crate::server::ingest::Ingest;
@@ -76,8 +77,8 @@ impl Puller {
                 return Err(DemandError::Failed(reason));
             }
             let mut rules = self.rules.iter();
-            let (url, idle_timeout) = rules
-                .find_map(|rule| Some((rule.source(&name)?, rule.rule.idle_timeout)))
+            let (url, rule) = rules
+                .find_map(|rule| Some((rule.source(&name)?, rule)))
                 .ok_or(DemandError::NoProvider)?;
             let (host, port) = url.authority();
             let permit = self.quota.take(&format!("{host}:{port}"), demand.asker());
@@ -87,7 +88,8 @@ impl Puller {
                 context: Arc::clone(&self.context),
                 name,
                 url,
-                idle_timeout,
+                tls: rule.tls.clone(),
+                idle_timeout: rule.rule.idle_timeout,
                 waiting,
                 permit,
                 failures: Arc::clone(&self.failures),
@@ -103,6 +105,7 @@ struct Pull {
     context: Arc<ServerContext>,
     name: StreamName,
     url: StreamUrl,
+    tls: Option<TlsClient>,
     idle_timeout: Duration,
     /// The demands that wait until the stream is live.
     waiting: DemandQueue,
@@ -149,10 +152,10 @@ impl Pull {
         let mut stream: Option<Arc<Stream>> = None;
         loop {
             let begun = if stream.is_some() {
-                Self::begin(&self.context, &self.name, &self.url).await
+                Self::begin(&self.context, &self.name, &self.url, self.tls.as_ref()).await
             } else {
                 tokio::select! {
-                    begun = Self::begin(&self.context, &self.name, &self.url) => begun,
+                    begun = Self::begin(&self.context, &self.name, &self.url, self.tls.as_ref()) => begun,
                     () = self.waiting.abandoned() => Err(PullEnd::Abandoned),
                 }
             };
@@ -194,10 +197,15 @@ impl Pull {
         context: &ServerContext,
         name: &StreamName,
         url: &StreamUrl,
+        tls: Option<&TlsClient>,
     ) -> Result<(ClientPlayer, Ingest), PullEnd> {
         info!("pulling");
         let deadline = Instant::now() + FIRST_FRAME_TIMEOUT;
-        let mut player = timeout_at(deadline, client::play_with(url, Some(&context.programs)))
+        let peers = Peers {
+            programs: Some(context.programs.clone()),
+            tls: tls.cloned(),
+        };
+        let mut player = timeout_at(deadline, client::play_with(url, peers))
             .await
             .map_err(|_| ClientError::Timeout)??;
         let first = async {

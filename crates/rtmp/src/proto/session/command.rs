@@ -167,8 +167,9 @@ impl ServerSession {
         }
         let refusal = match Target::resolve(app, stream) {
             Err(error) => {
+                let refusal = format!("Not a stream name: {error}.");
                 self.events.push_back(SessionEvent::NameRefused(error));
-                format!("Not a stream name: {error}.")
+                refusal
             }
             Ok(_) if self.active().any(|active| active == stream_id) => {
                 format!("Something is published or played on message stream {stream_id} already.")

@@ -1,8 +1,10 @@
 //! Rules for pulls: the streams, and their sources.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use distributary_names::{StreamName, StreamPattern};
+use distributary_tls::{AuthorityError, TlsClient};
 use serde::{Deserialize, Serialize};
 
 use crate::proto::swf::{FlashProgram, SwfError};
@@ -30,6 +32,9 @@ pub struct PullRule {
     /// The Flash program with which the gateway answers SWF verification.
     #[serde(default)]
     pub swf: SwfSource,
+    /// PEM file of the authorities that are trusted for `rtmps://`; empty for those of the system.
+    #[serde(default)]
+    pub ca: PathBuf,
 }
 
 fn default_idle_timeout() -> Duration {
@@ -60,6 +65,7 @@ impl PullRule {
             idle_timeout,
             swf_url: String::new(),
             swf: SwfSource::default(),
+            ca: PathBuf::new(),
         };
         rule.check()?;
         Ok(rule)
@@ -87,6 +93,15 @@ impl PullRule {
         self.from.replacen('*', matched, 1).parse()
     }
 
+    /// Returns the TLS client with the authorities of the rule; `None` for those of the system.
+    ///
+    /// # Errors
+    /// Returns [`AuthorityError`] if the file cannot be used.
+    pub(crate) fn tls(&self) -> Result<Option<TlsClient>, AuthorityError> {
+        let is_own = !self.ca.as_os_str().is_empty();
+        is_own.then(|| TlsClient::of_file(&self.ca)).transpose()
+    }
+
     /// Returns the Flash program that the gateway presents itself as; `None` for none.
     ///
     /// # Errors
@@ -101,11 +116,12 @@ impl PullRule {
 
 distributary_config::serde_checked!(PullRule);
 
-/// A rule with its Flash program, which was read.
+/// A rule with its files, which were read.
 #[derive(Clone, Debug)]
 pub(crate) struct LoadedRule {
     pub(crate) rule: PullRule,
     pub(crate) flash: Option<FlashProgram>,
+    pub(crate) tls: Option<TlsClient>,
 }
 
 impl LoadedRule {
