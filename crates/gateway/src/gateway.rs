@@ -11,9 +11,11 @@ use distributary_net::ListenAddress;
 use distributary_rtmp::{PublishersConfig, PullsConfig, RtmpConfig, RtmpServer, TlsConfig};
 use distributary_tls::{Certificate, TlsIdentity, TlsListener};
 use distributary_transcode::TranscodeConfig;
-use distributary_whep::admin::{self, AdminDoor, AdminToken, Doctor, History, admin_router};
+use distributary_whep::admin::{
+    self, AdminDoor, AdminToken, Doctor, History, ViewerSamples, admin_router,
+};
 use distributary_whep::{
-    Access, Admission, Drain, FrontDoor, HttpConfig, HttpServer, RequestsConfig, Router,
+    Access, Admission, Drain, FrontDoor, HttpConfig, HttpServer, Refusals, RequestsConfig, Router,
     ServerInfo, Settings,
 };
 use tokio::sync::watch;
@@ -164,6 +166,7 @@ impl Gateway {
         };
         let (public, admin_door) = self.doors();
         let admin_router = admin_router(admin_door.clone());
+        let samples = admin_door.samples.clone();
         let mut parts = JoinSet::new();
         self.hub.seek_renditions();
         parts.spawn(distributary_transcode::run(
@@ -194,6 +197,7 @@ impl Gateway {
             .or(self.addresses.admin_https)
             .is_some();
         let record = has_admin.then(|| tokio::spawn(admin::record(admin_door)));
+        let observe = tokio::spawn(samples.observe_all(self.engine.clone()));
         let give_back = tokio::spawn(memory::give_back(self.hub.clone(), self.engine.clone()));
         #[cfg(all(unix, debug_assertions))]
         let fault = tokio::spawn(crate::fault::fail_at_signal(self.engine.clone()));
@@ -208,6 +212,7 @@ impl Gateway {
         }
         tell_rtmp.abort();
         give_back.abort();
+        observe.abort();
         if let Some(record) = record {
             record.abort();
         }
@@ -252,6 +257,7 @@ impl Gateway {
             http: self.addresses.http,
             started: self.started,
         };
+        let refusals = Refusals::default();
         let public = distributary_whep::router(FrontDoor {
             hub: self.hub.clone(),
             engine: self.engine.clone(),
@@ -259,6 +265,7 @@ impl Gateway {
             config: self.settings.clone(),
             admission: self.admission.clone(),
             access: self.access.clone(),
+            refusals: refusals.clone(),
         });
         let admin = AdminDoor {
             hub: self.hub.clone(),
@@ -268,6 +275,8 @@ impl Gateway {
             history: History::default(),
             blocks: self.authorizer.blocks().clone(),
             certificates: self.certificates(),
+            refusals,
+            samples: ViewerSamples::default(),
             doctor: self.doctor(),
             token: self.admin_token.clone(),
         };

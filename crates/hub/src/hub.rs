@@ -16,6 +16,7 @@ use crate::demand::{Demand, DemandError, Providers};
 use crate::journal::Journal;
 use crate::players::{Player, Players};
 use crate::renditions::Offers;
+use crate::sent_bytes::SentBytes;
 use crate::stream::{Claim, Publisher, Reservation, Stream, Subscription};
 use crate::subscriber::Sink;
 use crate::transcoder::TranscoderPresence;
@@ -48,6 +49,7 @@ pub(crate) struct HubState {
     transcoders: TranscoderCounters,
     viewers: Viewers,
     players: Arc<Players>,
+    sent: Arc<SentBytes>,
     journal: Journal,
     transcoder: Arc<TranscoderPresence>,
     maker: Maker,
@@ -66,6 +68,7 @@ impl fmt::Debug for Maker {
 impl Hub {
     /// Returns an empty registry.
     pub fn new(config: HubConfig) -> Self {
+        let sent = Arc::<SentBytes>::default();
         Self {
             shared: Arc::new(HubState {
                 viewers: Viewers::new(config.viewers),
@@ -73,7 +76,8 @@ impl Hub {
                 streams: DashMap::new(),
                 providers: Providers::default(),
                 transcoders: TranscoderCounters::default(),
-                players: Arc::default(),
+                players: Arc::new(Players::new(Arc::clone(&sent))),
+                sent,
                 journal: Journal::default(),
                 transcoder: Arc::default(),
                 maker: Maker::default(),
@@ -225,6 +229,11 @@ impl Hub {
     /// Returns the count of all viewers, which issues their permits.
     pub fn viewers(&self) -> &Viewers {
         &self.shared.viewers
+    }
+
+    /// Returns the count of media sent to viewers.
+    pub fn sent_bytes(&self) -> &Arc<SentBytes> {
+        &self.shared.sent
     }
 
     /// Returns the viewers that are not sessions of the WebRTC engine.

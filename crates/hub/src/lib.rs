@@ -44,6 +44,7 @@ pub mod players;
 pub mod policy;
 pub mod provider;
 pub mod renditions;
+mod sent_bytes;
 pub mod stream;
 pub mod subscriber;
 pub mod timeline;
@@ -62,6 +63,7 @@ pub use players::{Player, PlayerId, PlayerInfo, PlayerStats, Players};
 pub use policy::{BFrameAdvice, BFramePolicy, Refusal, SeiPolicy, VuiPolicy};
 pub use provider::{Audience, DemandQueue, provide_each};
 pub use renditions::{Rendition, RenditionOffer, RenditionOrigin, SourceVideo};
+pub use sent_bytes::SentBytes;
 pub use stream::{
     Dismissal, MissingAudio, MissingVideo, Publisher, PublisherInfo, Reservation, Stream,
     StreamStats, Subscription,

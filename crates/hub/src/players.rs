@@ -9,6 +9,7 @@ use dashmap::DashMap;
 use distributary_names::StreamName;
 use tokio::sync::watch;
 
+use crate::sent_bytes::SentBytes;
 use crate::viewers::ViewerPermit;
 
 /// Time over which the bit rate of a player is measured.
@@ -59,6 +60,7 @@ pub struct PlayerStats {
 #[derive(Debug, Default)]
 pub struct Players {
     by_id: DashMap<PlayerId, Arc<Entry>>,
+    sent: Arc<SentBytes>,
 }
 
 /// The state of one player.
@@ -91,6 +93,14 @@ pub struct Player {
 }
 
 impl Players {
+    /// Returns an empty list. What its players are sent is added to `sent`.
+    pub(crate) fn new(sent: Arc<SentBytes>) -> Self {
+        Self {
+            sent,
+            ..Self::default()
+        }
+    }
+
     /// Lists a player that has a permit.
     pub(crate) fn enter(
         self: &Arc<Self>,
@@ -172,7 +182,9 @@ impl Player {
 
     /// Counts a frame of `bytes` bytes that is sent, and sets the number of skips so far.
     pub fn note_frame(&self, bytes: usize, skips: u64, now: Instant) {
-        self.entry.meter().note(bytes, skips, now);
+        if let Some(bytes) = self.entry.meter().note(bytes, skips, now) {
+            self.players.sent.add(&self.entry.stream, bytes);
+        }
     }
 
     /// Completes when the player is removed through the API. It may be dropped and called again.
@@ -185,6 +197,8 @@ impl Player {
 
 impl Drop for Player {
     fn drop(&mut self) {
+        let rest = self.entry.meter().rest();
+        self.players.sent.add(&self.entry.stream, rest);
         self.players.by_id.remove(&self.id);
     }
 }
@@ -196,17 +210,26 @@ impl Entry {
 }
 
 impl Meter {
-    fn note(&mut self, bytes: usize, skips: u64, now: Instant) {
+    /// Counts a frame. Returns the bytes of a window that is over.
+    fn note(&mut self, bytes: usize, skips: u64, now: Instant) -> Option<u64> {
         self.sent.frames += 1;
         self.sent.bytes += bytes as u64;
         self.sent.skips = skips;
         let (began, before) = self.window;
         let length = now.saturating_duration_since(began);
-        if length >= RATE_WINDOW {
-            let bits = u128::from(self.sent.bytes - before) * 8000;
-            self.bitrate = u64::try_from(bits / length.as_millis()).unwrap_or(u64::MAX);
-            self.window = (now, self.sent.bytes);
+        if length < RATE_WINDOW {
+            return None;
         }
+        let sent = self.sent.bytes - before;
+        let bits = u128::from(sent) * 8000;
+        self.bitrate = u64::try_from(bits / length.as_millis()).unwrap_or(u64::MAX);
+        self.window = (now, self.sent.bytes);
+        Some(sent)
+    }
+
+    /// Returns the bytes of the current window.
+    fn rest(&self) -> u64 {
+        self.sent.bytes - self.window.1
     }
 
     fn bitrate(&self, now: Instant) -> u64 {

@@ -11,6 +11,7 @@ use distributary_names::StreamName;
 use crate::access::Access;
 use crate::admission::Admission;
 use crate::config::Settings;
+use crate::refusals::Refusals;
 
 /// State of the handlers.
 #[derive(Clone)]
@@ -27,6 +28,8 @@ pub struct FrontDoor {
     pub admission: Admission,
     /// Authorization and rate limits.
     pub access: Access,
+    /// Counts refused viewers.
+    pub refusals: Refusals,
 }
 
 /// Facts about the running gateway.

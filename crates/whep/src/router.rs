@@ -14,7 +14,7 @@ use crate::help::Home;
 use crate::problem::Problem;
 use crate::{
     aliases, cors, endpoint, events, health, help, ice_report, keyframe, legacy, live, pages,
-    rate_limit, session,
+    rate_limit, refusals, session,
 };
 
 /// Returns all routes of the public listener.
@@ -60,6 +60,11 @@ fn whep(front: &FrontDoor) -> Router<FrontDoor> {
             rate_limit::limit,
         ))
         .layer(Extension(streams))
+        // Around the limits, whose refusals count, too.
+        .layer(middleware::from_fn_with_state(
+            front.refusals.clone(),
+            refusals::count,
+        ))
         // Below the layer, because reports count as changes, not as further sessions.
         .route("/session/{id}/failure", ice_report::methods())
         .method_not_allowed_fallback(method_not_allowed)

@@ -42,9 +42,9 @@ pub use crate::engine_config::EngineConfig;
 pub use crate::error::{AcceptError, OpenError, PrepareError};
 pub use crate::session::{ViewerClient, ViewerOptions};
 pub use crate::state::{
-    CERTIFICATE_LIFETIME, EngineFailure, FailedJoin, IdentityError, JoinCounts, JoinFailure,
-    JoinHistogram, JoinStats, JoinStep, LatencyStats, OFFER_LIFETIME, PREPARED_LIFETIME,
-    PreparedStats, RECENT, SessionInfo, SessionStats, Switches,
+    CERTIFICATE_LIFETIME, DurationCounts, EngineFailure, FailedJoin, IdentityError, JoinCounts,
+    JoinFailure, JoinHistogram, JoinStats, JoinStep, LatencyStats, OFFER_LIFETIME,
+    PREPARED_LIFETIME, PreparedStats, RECENT, SessionInfo, SessionStats, Switches,
 };
 
 /// Commands that may wait for a shard; a shard that is so far behind loses datagrams anyway.
@@ -263,6 +263,11 @@ impl Engine {
     /// carry.
     pub fn probes(&self) -> u64 {
         self.shared.switches.probes()
+    }
+
+    /// Returns the same latencies since the start, as a histogram.
+    pub fn fan_out_total(&self) -> DurationCounts {
+        self.shared.fan_out.total()
     }
 
     /// Returns the durations of the steps of all joins since the start, in order.

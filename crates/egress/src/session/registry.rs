@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use distributary_names::{RenditionId, StreamName};
 use tokio::sync::watch;
+use tracing::Span;
 
 use super::ended::EndedIds;
 use super::id::SessionId;

@@ -397,6 +397,8 @@ impl<O: Outlet> FanOut<O> {
         self.streams.unwatch(key, viewer.stream, viewer.video);
         let next = viewer.quality.as_ref().and_then(|quality| quality.next);
         self.streams.release(next.and_then(|next| next.tag));
+        // Counts what was sent since the last time.
+        viewer.write_stats(now);
         self.shared.end_session(&viewer.id, reason, now);
         self.shared.stats.remove(&viewer.id);
         let (video, audio) = viewer.peer.sender_stats();

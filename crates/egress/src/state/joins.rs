@@ -1,11 +1,14 @@
 //! Durations of the steps of joins, counted since the start for the metrics.
 
-use std::array;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Upper bounds of the buckets, in milliseconds. Durations above the last are counted beyond it.
-const BOUNDS: [u64; 11] = [5, 10, 25, 50, 100, 200, 400, 800, 1500, 3000, 10_000];
+use super::duration_histogram::{DurationCounts, DurationHistogram};
+
+/// Upper bounds of the buckets, in microseconds. Durations above the last are counted beyond it.
+const BOUNDS: [u64; 11] = [
+    5_000, 10_000, 25_000, 50_000, 100_000, 200_000, 400_000, 800_000, 1_500_000, 3_000_000,
+    10_000_000,
+];
 
 /// A step of a join. Each starts when the one before it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,54 +40,31 @@ impl JoinStep {
 pub struct JoinHistogram {
     /// The step.
     pub step: JoinStep,
-    /// Number of joins.
-    pub count: u64,
-    /// Sum of their durations.
-    pub sum: Duration,
-    /// Upper bounds in seconds and the joins between one and the next; the last bound is infinite.
-    pub buckets: Vec<(f64, u64)>,
+    /// The durations.
+    pub durations: DurationCounts,
 }
 
 /// Counts the durations. Shards update it by atomic additions.
-#[derive(Debug, Default)]
-pub(crate) struct JoinTimes([StepTimes; JoinStep::ALL.len()]);
+#[derive(Debug)]
+pub(crate) struct JoinTimes([DurationHistogram; JoinStep::ALL.len()]);
 
-#[derive(Debug, Default)]
-struct StepTimes {
-    buckets: [AtomicU64; BOUNDS.len() + 1],
-    /// Sum of the durations in microseconds.
-    sum: AtomicU64,
+impl Default for JoinTimes {
+    fn default() -> Self {
+        Self(JoinStep::ALL.map(|_| DurationHistogram::new(&BOUNDS)))
+    }
 }
 
 impl JoinTimes {
     /// Records that `step` took this long in one join.
     pub(crate) fn record(&self, step: JoinStep, duration: Duration) {
-        let millis = duration.as_millis();
-        let above = |bound: &u64| millis > u128::from(*bound);
-        let index = BOUNDS.iter().take_while(|bound| above(bound)).count();
-        let times = &self.0[step as usize];
-        times.buckets[index].fetch_add(1, Ordering::Relaxed);
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        times.sum.fetch_add(micros, Ordering::Relaxed);
+        self.0[step as usize].record(duration);
     }
 
     /// Returns the durations so far, by step.
     pub(crate) fn histograms(&self) -> [JoinHistogram; JoinStep::ALL.len()] {
-        array::from_fn(|n| {
-            let times = &self.0[n];
-            let seconds = |bound: &u64| *bound as f64 / 1000.0;
-            let bounds = BOUNDS.iter().map(seconds).chain([f64::MAX]);
-            let counts = times
-                .buckets
-                .iter()
-                .map(|count| count.load(Ordering::Relaxed));
-            let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
-            JoinHistogram {
-                step: JoinStep::ALL[n],
-                count: buckets.iter().map(|(_, count)| count).sum(),
-                sum: Duration::from_micros(times.sum.load(Ordering::Relaxed)),
-                buckets,
-            }
+        JoinStep::ALL.map(|step| JoinHistogram {
+            step,
+            durations: self.0[step as usize].counts(),
         })
     }
 }
@@ -140,11 +120,15 @@ mod tests {
         join.note_connected(&times, after(9000));
         join.end(&times, after(303));
         let [check, handshake, media] = times.histograms();
-        assert_eq!((check.step, check.count), (JoinStep::Check, 1));
-        assert_eq!(check.sum, Duration::from_millis(100));
-        assert_eq!(check.buckets[4], (0.1, 1), "a bound is within its bucket");
-        assert_eq!(handshake.buckets[6], (0.4, 1));
-        assert_eq!(media.buckets[0], (0.005, 1));
+        assert_eq!((check.step, check.durations.count), (JoinStep::Check, 1));
+        assert_eq!(check.durations.sum, Duration::from_millis(100));
+        assert_eq!(
+            check.durations.buckets[4],
+            (0.1, 1),
+            "a bound is within its bucket"
+        );
+        assert_eq!(handshake.durations.buckets[6], (0.4, 1));
+        assert_eq!(media.durations.buckets[0], (0.005, 1));
     }
 
     #[test]
@@ -152,6 +136,12 @@ mod tests {
         let times = JoinTimes::default();
         times.record(JoinStep::Media, Duration::from_secs(60));
         let [_, _, media] = times.histograms();
-        assert_eq!((media.count, media.buckets[BOUNDS.len()].1), (1, 1));
+        assert_eq!(
+            (
+                media.durations.count,
+                media.durations.buckets[BOUNDS.len()].1
+            ),
+            (1, 1)
+        );
     }
 }

@@ -4,6 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::duration_histogram::{DurationCounts, DurationHistogram};
+
+/// Upper bounds of the buckets since the start, in microseconds.
+const BOUNDS: [u64; 12] = [
+    250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+];
+
 /// Steps per power of two: the resolution is an eighth.
 const STEPS: usize = 8;
 
@@ -20,6 +27,8 @@ pub(crate) struct Latency {
     current: Window,
     /// The last complete window.
     last: Window,
+    /// All durations since the start.
+    total: DurationHistogram,
     /// When the current window ends.
     ends: Mutex<Option<Instant>>,
 }
@@ -45,6 +54,7 @@ impl Default for Latency {
         Self {
             current: Window::new(),
             last: Window::new(),
+            total: DurationHistogram::new(&BOUNDS),
             ends: Mutex::default(),
         }
     }
@@ -55,6 +65,7 @@ impl Latency {
     const WINDOW: Duration = Duration::from_secs(10);
 
     pub(crate) fn record(&self, duration: Duration) {
+        self.total.record(duration);
         if let Some(bucket) = self.current.0.get(bucket(duration)) {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
@@ -75,6 +86,11 @@ impl Latency {
         for (current, last) in self.current.0.iter().zip(&self.last.0) {
             last.store(current.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         }
+    }
+
+    /// Returns all durations since the start.
+    pub(crate) fn total(&self) -> DurationCounts {
+        self.total.counts()
     }
 
     pub(crate) fn stats(&self) -> LatencyStats {

@@ -1,6 +1,7 @@
 //! State that the HTTP side and all shards share.
 
 mod counter_offers;
+mod duration_histogram;
 mod failure;
 mod handshakes;
 mod identity;
@@ -13,6 +14,7 @@ mod switches;
 
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use distributary_hub::{Hub, JournalKind};
@@ -26,6 +28,7 @@ use crate::session::{Ended, Registry, SessionId};
 
 pub use counter_offers::OFFER_LIFETIME;
 pub(crate) use counter_offers::{CounterOffers, OfferedTo, PendingOffer};
+pub use duration_histogram::DurationCounts;
 pub use failure::EngineFailure;
 pub(crate) use failure::Failures;
 pub(crate) use handshakes::Handshakes;
@@ -96,7 +99,7 @@ impl EngineState {
             prepared: Prepared::default(),
             handshakes: Handshakes::default(),
             failures: Failures::default(),
-            stats: SessionStatsTable::default(),
+            stats: SessionStatsTable::new(Arc::clone(hub.sent_bytes())),
             config,
             hub,
             identities: Identities::new(now, wall)?,

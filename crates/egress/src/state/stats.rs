@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use distributary_hub::SentBytes;
 use distributary_names::StreamName;
 
 use crate::session::{SessionContext, SessionId, ShortId, ViewerClient};
@@ -51,8 +52,10 @@ pub struct SessionStats {
 
 /// The stats of all sessions whose first packet has arrived. A shard writes those of its viewers
 /// once a second, each behind a lock of its own.
-#[derive(Default)]
-pub(crate) struct SessionStatsTable(Mutex<HashMap<SessionId, Arc<SessionStatsCell>>>);
+pub(crate) struct SessionStatsTable {
+    cells: Mutex<HashMap<SessionId, Arc<SessionStatsCell>>>,
+    sent: Arc<SentBytes>,
+}
 
 /// The stats of one session, written by its shard.
 pub(crate) struct SessionStatsCell {
@@ -61,6 +64,7 @@ pub(crate) struct SessionStatsCell {
     asked_from: Option<IpAddr>,
     client: Option<Arc<ViewerClient>>,
     current: Mutex<Current>,
+    sent: Arc<SentBytes>,
 }
 
 /// The part of [`SessionStatsCell`] that changes.
@@ -72,6 +76,14 @@ struct Current {
 }
 
 impl SessionStatsTable {
+    /// Returns an empty table. What its sessions are sent is added to `sent`.
+    pub(crate) fn new(sent: Arc<SentBytes>) -> Self {
+        Self {
+            cells: Mutex::default(),
+            sent,
+        }
+    }
+
     /// Adds a session that `shard` owns.
     pub(crate) fn enter(
         &self,
@@ -91,6 +103,7 @@ impl SessionStatsTable {
                 stats: SessionStats::default(),
                 written: None,
             }),
+            sent: Arc::clone(&self.sent),
         });
         self.lock().insert(id, Arc::clone(&cell));
         cell
@@ -149,7 +162,7 @@ impl SessionStatsTable {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<SessionStatsCell>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.cells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -157,8 +170,9 @@ impl SessionStatsCell {
     /// Stores `stats` at `now`, with the bit rate since the last call.
     pub(crate) fn set(&self, mut stats: SessionStats, now: Instant) {
         let mut current = self.lock();
+        let octets = stats.octets().saturating_sub(current.stats.octets());
+        self.sent.add(&current.stream, octets);
         if let Some(written) = current.written.replace(now) {
-            let octets = stats.octets().saturating_sub(current.stats.octets());
             let millis = now.saturating_duration_since(written).as_millis().max(1);
             stats.bitrate = u64::try_from(u128::from(octets) * 8000 / millis).unwrap_or(u64::MAX);
         }
@@ -217,7 +231,7 @@ mod tests {
     #[test]
     fn sessions_are_listed_by_stream_until_they_end() {
         let now = Instant::now();
-        let table = SessionStatsTable::default();
+        let table = SessionStatsTable::new(Arc::default());
         let name = |name: &str| StreamName::parse(name).unwrap();
         let (first, second) = (SessionId::random(), SessionId::random());
         let later = now + Duration::from_secs(1);
@@ -246,6 +260,7 @@ mod tests {
         };
         cell.set(sent(1000), now);
         cell.set(sent(101_000), now + Duration::from_secs(2));
+        assert_eq!(table.sent.list().0, [("live/a".into(), 101_000)]);
         let all = table.list(None);
         assert_eq!(all.len(), 2);
         assert_eq!(all[0].id, first.short());

@@ -197,7 +197,7 @@ mod tests {
                 "14: expected an address or a network such as 10.0.0.0/8 instead of \"nginx\"",
                 "14: expected an address or a network such as 10.0.0.0/8 instead of \"proxy\"",
                 "15: missing field `from`",
-                "20: from = \"https://origin/a\": expected an rtmp:// URL instead of https://",
+                "20: from = \"https://origin/a\": expected an rtmp:// or rtmps:// URL instead of https://",
             ]
         );
         assert_eq!(config.http.to_string(), "[::]:81");

@@ -196,7 +196,7 @@ mod tests {
             ),
             (
                 "[[pull]]\nmatch = \"live/*\"\nfrom = \"https://origin/live\"",
-                "1: from = \"https://origin/live\": expected an rtmp:// URL instead of https://",
+                "1: from = \"https://origin/live\": expected an rtmp:// or rtmps:// URL instead of https://",
             ),
             (
                 "[auth.webhook]\nplay_url = \"ftp://x\"",

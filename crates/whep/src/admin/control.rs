@@ -1,5 +1,6 @@
 //! Control functions of the admin API: end a publisher or a viewer, drain.
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -40,21 +41,26 @@ pub(super) async fn end_publisher(
 /// Ends the session of a viewer, or an RTMP player.
 pub(super) async fn end_viewer(
     State(door): State<AdminDoor>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
+    let Path(id) = id.map_err(|_| no_such_viewer())?;
     let kicked = id
         .parse::<ShortId>()
         .map_or(Err(CloseError::UnknownSession), |id| door.engine.kick(id));
     match kicked {
         Err(CloseError::UnknownSession) if !door.hub.players().remove(&id) => {
-            let detail = "There is no such viewer; it may have left.";
-            return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+            return Err(no_such_viewer());
         }
         Ok(()) | Err(CloseError::UnknownSession) => {}
         Err(busy) => return Err(busy.into()),
     }
     tracing::info!(viewer = id, "viewer ended by the admin API");
     Ok(StatusCode::NO_CONTENT)
+}
+
+fn no_such_viewer() -> Problem {
+    let detail = "There is no such viewer; it may have left.";
+    Problem::new(StatusCode::NOT_FOUND, detail)
 }
 
 pub(super) async fn drain(State(door): State<AdminDoor>) -> Response {

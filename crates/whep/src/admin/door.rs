@@ -10,8 +10,10 @@ use distributary_tls::Certificate;
 use super::examination::Doctor;
 use super::guard::AdminToken;
 use super::history::History;
+use super::viewer_samples::ViewerSamples;
 use crate::admission::Admission;
 use crate::front_door::ServerInfo;
+use crate::refusals::Refusals;
 
 /// State of the handlers of the admin API.
 #[derive(Clone)]
@@ -30,6 +32,10 @@ pub struct AdminDoor {
     pub blocks: Blocks,
     /// The certificates of all listeners.
     pub certificates: Vec<Arc<Certificate>>,
+    /// Counts refused viewers; the same as that of the public listener.
+    pub refusals: Refusals,
+    /// Histograms of the viewers' paths, which somebody else observes.
+    pub samples: ViewerSamples,
     /// The examination of this machine.
     pub doctor: Doctor,
     /// The bearer token that a request must have. Without one, everybody who reaches the listener

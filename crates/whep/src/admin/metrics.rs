@@ -1,56 +1,34 @@
-//! `GET /metrics`: metrics for Prometheus (OpenMetrics text format).
+//! `GET /metrics`: metrics for Prometheus.
 //!
-//! All metrics are collected when they are requested. Metrics of viewers are histograms per stream:
-//! a label for each viewer would create a new series with every viewer.
-
-use std::collections::HashSet;
-use std::time::Duration;
+//! All metrics are collected when they are requested, except histograms. Metrics of viewers are
+//! sums and histograms per stream: a label for each viewer would create a new series with every
+//! viewer.
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use distributary_egress::engine::{JoinCounts, JoinFailure, JoinHistogram, PreparedStats};
-use distributary_hub::TranscoderStats;
+use distributary_egress::engine::{
+    DurationCounts, JoinCounts, JoinFailure, JoinHistogram, PreparedStats,
+};
+use distributary_hub::{SentBytes, TranscoderStats};
 use distributary_names::StreamName;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::answer::now;
 use super::certificates::{self, validities};
 use super::door::AdminDoor;
-use super::join_metrics::JoinMetric;
+use super::duration_metrics::{DurationMetric, JoinMetric};
+use super::exposition::negotiate;
+use super::metric_labels::{Labels, OfStream};
+use super::process_metrics;
 use super::watching::{Watching, watching};
-
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Histogram buckets of path bandwidth, in bits per second.
-const BANDWIDTHS: [f64; 8] = [5e5, 1e6, 2e6, 4e6, 8e6, 16e6, 32e6, 64e6];
-
-/// Histogram buckets of round trip times, in seconds.
-const ROUND_TRIPS: [f64; 8] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8];
-
-/// Histogram buckets of packet loss, as a ratio.
-const LOSSES: [f64; 7] = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
-
-/// Histogram buckets of the playout delay asked of viewers, in seconds. The first counts those that
-/// are asked for none.
-const PLAYOUT_DELAYS: [f64; 8] = [0.0, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1.0];
-
-/// Maximum number of streams with series of their own. Each stream has more than a dozen series.
-const MAX_STREAMS: usize = 500;
-
-/// Label for the sum of all further streams.
-const OTHERS: &str = "(others)";
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct OfStream {
-    stream: String,
-}
+use crate::problem::Problem;
+use crate::refusals::RefusalReason;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OfShard {
@@ -62,47 +40,54 @@ struct Build {
     version: &'static str,
 }
 
-/// Assigns label values to streams, up to [`MAX_STREAMS`].
-#[derive(Default)]
-struct Labels {
-    known: HashSet<StreamName>,
-}
-
-impl Labels {
-    /// Returns the label of a stream. The encoder does not escape values, so quotes are escaped
-    /// here; a name contains neither backslashes nor line ends.
-    fn of(&mut self, name: &StreamName) -> OfStream {
-        let is_known = self.known.contains(name);
-        if !is_known && self.known.len() >= MAX_STREAMS {
-            return OfStream {
-                stream: OTHERS.to_owned(),
-            };
-        }
-        if !is_known {
-            self.known.insert(name.clone());
-        }
-        OfStream {
-            stream: name.as_str().replace('"', "\\\""),
-        }
-    }
-}
-
 type FloatGauge = Gauge<f64, std::sync::atomic::AtomicU64>;
 
-pub(super) async fn metrics(State(door): State<AdminDoor>) -> Response {
-    let mut registry = Registry::with_prefix("distributary");
+pub(super) async fn metrics(
+    State(door): State<AdminDoor>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let mut root = Registry::default();
+    let uptime = now().saturating_duration_since(door.info.started);
+    process_metrics::collect(uptime, &mut root);
+    let registry = root.sub_registry_with_prefix("distributary");
     let mut labels = Labels::default();
-    collect_streams(&door, &mut labels, &mut registry);
-    collect_viewers(&watching(&door, None, now()), &mut labels, &mut registry);
-    collect_transcoders(door.hub.transcoder_stats(), &mut registry);
-    collect_server(&Server::of(&door), &mut registry);
-    certificates::collect(&validities(&door), &mut registry);
+    let live = collect_streams(&door, &mut labels, registry);
+    collect_viewers(&live, &watching(&door, None, now()), &mut labels, registry);
+    collect_sent(door.hub.sent_bytes(), registry);
+    door.samples.register(registry);
+    collect_transcoders(door.hub.transcoder_stats(), registry);
+    collect_server(&Server::of(&door), registry);
+    certificates::collect(&validities(&door), registry);
     let mut text = String::new();
-    match encode(&mut text, &registry) {
-        Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
-        // Writing to a String does not fail.
-        Err(_) => axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    encode(&mut text, &root).map_err(|error| {
+        tracing::error!(%error, "the metrics could not be encoded");
+        let detail = "The metrics could not be encoded.";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    })?;
+    let (content_type, text) = negotiate(&headers, text);
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::VARY, "accept"),
+    ];
+    Ok((headers, text).into_response())
+}
+
+/// Collects the media sent to viewers.
+fn collect_sent(sent: &SentBytes, registry: &mut Registry) {
+    let bytes = Family::<OfStream, Counter>::default();
+    let (by_stream, others) = sent.list();
+    for (name, sent) in by_stream {
+        bytes.get_or_create(&OfStream::named(&name)).inc_by(sent);
     }
+    if others > 0 {
+        bytes.get_or_create(&OfStream::others()).inc_by(others);
+    }
+    registry.register_with_unit(
+        "sent",
+        "Media sent to viewers, without headers",
+        Unit::Bytes,
+        bytes,
+    );
 }
 
 /// Labels of a stream and the kind of its B-frames.
@@ -126,7 +111,13 @@ struct StreamFamilies {
     b_frames: Family<BFramesOfStream, Gauge>,
 }
 
-fn collect_streams(door: &AdminDoor, labels: &mut Labels, registry: &mut Registry) {
+/// Collects the streams, and returns those that are live.
+fn collect_streams(
+    door: &AdminDoor,
+    labels: &mut Labels,
+    registry: &mut Registry,
+) -> Vec<StreamName> {
+    let mut live = Vec::new();
     let families = StreamFamilies::default();
     let now = now();
     let mut streams = door.hub.streams();
@@ -139,6 +130,9 @@ fn collect_streams(door: &AdminDoor, labels: &mut Labels, registry: &mut Registr
             continue;
         }
         let of = labels.of(stream.name());
+        if stats.live_since.is_some() {
+            live.push(stream.name().clone());
+        }
         let rates = stream.publisher_stats(now);
         families
             .live
@@ -166,6 +160,7 @@ fn collect_streams(door: &AdminDoor, labels: &mut Labels, registry: &mut Registr
         }
     }
     families.register(registry);
+    live
 }
 
 impl StreamFamilies {
@@ -221,46 +216,29 @@ impl StreamFamilies {
     }
 }
 
-fn collect_viewers(viewers: &[Watching], labels: &mut Labels, registry: &mut Registry) {
+/// Collects the viewers of the streams, among which those of `live` have series in any case.
+fn collect_viewers(
+    live: &[StreamName],
+    viewers: &[Watching],
+    labels: &mut Labels,
+    registry: &mut Registry,
+) {
     let connected = Family::<OfStream, Gauge>::default();
     let rtmp = Family::<OfStream, Gauge>::default();
     let limited = Family::<OfStream, Gauge>::default();
-    let sent = Family::<OfStream, Gauge>::default();
-    let bandwidth = histograms(bandwidths);
-    let round_trip = histograms(round_trips);
-    let loss = histograms(losses);
-    let delay = histograms(playout_delays);
+    let families = [&connected, &rtmp, &limited];
+    // All three are there for each stream, so that shares can be computed.
+    let create = |of: &OfStream| families.map(|family| family.get_or_create_owned(of));
+    for name in live {
+        create(&labels.of(name));
+    }
     for viewer in viewers.iter().filter(|viewer| viewer.is_connected()) {
-        let of = labels.of(viewer.stream());
-        connected.get_or_create(&of).inc();
-        let bits = i64::try_from(viewer.bitrate()).unwrap_or(i64::MAX);
-        sent.get_or_create(&of).inc_by(bits);
-        // Both are there for each stream, so that the share of limited viewers can be computed.
-        let (players, limited) = (
-            rtmp.get_or_create_owned(&of),
-            limited.get_or_create_owned(&of),
-        );
-        let info = match viewer {
-            Watching::Session(info) => info,
-            Watching::Player(_) => {
-                players.inc();
-                continue;
-            }
+        let [connected, rtmp, limited] = create(&labels.of(viewer.stream()));
+        connected.inc();
+        match viewer {
+            Watching::Session(info) => limited.inc_by(i64::from(info.stats.peer.is_limited)),
+            Watching::Player(_) => rtmp.inc(),
         };
-        let peer = &info.stats.peer;
-        limited.inc_by(i64::from(peer.is_limited));
-        if let Some(bits) = peer.bandwidth {
-            bandwidth.get_or_create(&of).observe(bits as f64);
-        }
-        if let Some(time) = peer.round_trip {
-            round_trip.get_or_create(&of).observe(time.as_secs_f64());
-        }
-        if let Some(time) = peer.playout_delay {
-            delay.get_or_create(&of).observe(time.as_secs_f64());
-        }
-        if let Some(part) = info.stats.loss() {
-            loss.get_or_create(&of).observe(part);
-        }
     }
     registry.register("viewers", "Viewers that receive media", connected);
     registry.register("rtmp_players", "RTMP players among the viewers", rtmp);
@@ -269,56 +247,6 @@ fn collect_viewers(viewers: &[Watching], labels: &mut Labels, registry: &mut Reg
         "Viewers whose path is slower than the stream",
         limited,
     );
-    registry.register(
-        "viewers_sent_bits_per_second",
-        "Bitrate of the media sent to viewers, without headers",
-        sent,
-    );
-    registry.register(
-        "viewer_bandwidth_bits_per_second",
-        "Estimated path bandwidth of viewers",
-        bandwidth,
-    );
-    registry.register_with_unit(
-        "viewer_round_trip",
-        "Round trip times to viewers",
-        Unit::Seconds,
-        round_trip,
-    );
-    registry.register_with_unit(
-        "viewer_playout_delay",
-        "Playout delay that viewers are asked to keep, so that repairs of lost packets arrive in time",
-        Unit::Seconds,
-        delay,
-    );
-    registry.register_with_unit(
-        "viewer_loss",
-        "Ratio of packets that viewers lose",
-        Unit::Ratios,
-        loss,
-    );
-}
-
-type Histograms = Family<OfStream, Histogram, fn() -> Histogram>;
-
-fn histograms(make: fn() -> Histogram) -> Histograms {
-    Family::new_with_constructor(make)
-}
-
-fn playout_delays() -> Histogram {
-    Histogram::new(PLAYOUT_DELAYS)
-}
-
-fn losses() -> Histogram {
-    Histogram::new(LOSSES)
-}
-
-fn bandwidths() -> Histogram {
-    Histogram::new(BANDWIDTHS)
-}
-
-fn round_trips() -> Histogram {
-    Histogram::new(ROUND_TRIPS)
 }
 
 /// Collects the metrics of the ffmpeg processes that transcode streams.
@@ -347,13 +275,15 @@ struct Server {
     sessions: usize,
     /// Sessions of each shard.
     spread: Vec<usize>,
-    fan_out_p99: Duration,
+    fan_out: DurationCounts,
     joins: Vec<JoinHistogram>,
     prepared: PreparedStats,
     outcomes: JoinCounts,
+    /// Refused viewers by reason.
+    refusals: [(&'static str, u64); RefusalReason::ALL.len()],
 }
 
-/// Labels of failed joins.
+/// Labels of failed joins and refused viewers.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OfReason {
     reason: &'static str,
@@ -394,7 +324,9 @@ impl Server {
             is_draining: door.admission.is_draining(),
             sessions: door.hub.viewers().count(),
             spread: door.engine.spread(),
-            fan_out_p99: door.engine.fan_out().p99,
+            fan_out: door.engine.fan_out_total(),
+            refusals: RefusalReason::ALL
+                .map(|reason| (reason.as_str(), door.refusals.count(reason))),
             joins: door.engine.joins().into(),
             prepared: door.engine.prepared(),
             outcomes: door.engine.join_stats().total,
@@ -454,14 +386,22 @@ fn collect_server(server: &Server, registry: &mut Registry) {
     let version = server.version;
     build.get_or_create(&Build { version }).set(1);
     registry.register("build_info", "Version of the gateway", build);
-    let fan_out = FloatGauge::default();
-    fan_out.set(server.fan_out_p99.as_secs_f64());
+    let refused = Family::<OfReason, Counter>::default();
+    for (reason, count) in server.refusals {
+        let counter = refused.get_or_create_owned(&OfReason { reason });
+        counter.inc_by(count);
+    }
+    registry.register(
+        "viewers_refused",
+        "Players that asked for a session and got none: not_live, access, offer (it cannot be used), rate \
+         (too many requests), full (or draining) or internal",
+        refused,
+    );
     registry.register_with_unit(
-        "fan_out_p99",
-        "99th percentile of the time from receiving a frame to sending it to the last viewer of a \
-         shard, over ten seconds",
+        "fan_out",
+        "Time from receiving a frame to sending it to the last viewer of a shard",
         Unit::Seconds,
-        fan_out,
+        DurationMetric(server.fan_out.clone()),
     );
     registry.register_with_unit(
         "join",
@@ -475,6 +415,10 @@ fn collect_server(server: &Server, registry: &mut Registry) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::viewer_samples::ViewerSamples;
+    use std::collections::HashSet;
+    use std::time::Duration;
+
     use distributary_egress::engine::{SessionInfo, SessionStats};
     use distributary_egress::session::SessionId;
     use distributary_webrtc::rtcp::{Packet, packets};
@@ -521,18 +465,30 @@ mod tests {
             client: None,
             stats,
         };
+        let samples = ViewerSamples::default();
+        samples.observe(&report);
+        samples.register(&mut registry);
         collect_viewers(
+            &[],
             &[Watching::Session(Box::new(report))],
             &mut labels,
             &mut registry,
         );
+        let sent = SentBytes::default();
+        sent.add(&StreamName::parse("live/test").unwrap(), 1);
+        collect_sent(&sent, &mut registry);
         collect_transcoders(TranscoderStats::default(), &mut registry);
         let server = Server {
             version: "1.2.3",
             is_draining: false,
             sessions: 1,
             spread: vec![1],
-            fan_out_p99: Duration::ZERO,
+            fan_out: DurationCounts {
+                count: 1,
+                sum: Duration::ZERO,
+                buckets: vec![(1.0, 1), (f64::MAX, 0)],
+            },
+            refusals: RefusalReason::ALL.map(|reason| (reason.as_str(), 1)),
             joins: Vec::new(),
             prepared: PreparedStats::default(),
             outcomes: JoinCounts::default(),
@@ -564,16 +520,5 @@ mod tests {
                 assert!(known.contains(name), "{name}: {known:?}");
             }
         }
-    }
-
-    #[test]
-    fn streams_beyond_the_maximum_share_one_label() {
-        let mut labels = Labels::default();
-        let name = |n| StreamName::parse(&format!("live/{n}")).unwrap();
-        for n in 0..MAX_STREAMS {
-            assert_eq!(labels.of(&name(n)).stream, format!("live/{n}"));
-        }
-        assert_eq!(labels.of(&name(MAX_STREAMS)).stream, OTHERS);
-        assert_eq!(labels.of(&name(0)).stream, "live/0");
     }
 }

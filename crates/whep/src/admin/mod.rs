@@ -31,22 +31,26 @@ mod certificates;
 mod control;
 mod doctor;
 mod door;
+mod duration_metrics;
 mod events;
 mod examination;
+mod exposition;
 mod finding;
 mod graphs;
 mod guard;
 mod history;
-mod join_metrics;
 mod joins;
 mod journal;
 mod keyframes;
+mod metric_labels;
 mod metrics;
 mod openapi;
 mod process;
+mod process_metrics;
 mod recorder;
 mod server;
 mod streams;
+mod viewer_samples;
 mod viewers;
 mod watching;
 
@@ -63,6 +67,7 @@ pub use finding::{Finding, Level};
 pub use guard::AdminToken;
 pub use history::History;
 pub use recorder::record;
+pub use viewer_samples::ViewerSamples;
 
 /// Returns the routes of the admin listener.
 pub fn admin_router(door: AdminDoor) -> Router {

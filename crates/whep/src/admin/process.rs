@@ -18,10 +18,10 @@ pub(super) struct ProcessStatus {
     /// Cores that it may use.
     cores: Option<usize>,
     /// Resident memory.
-    memory_bytes: Option<u64>,
+    pub(super) memory_bytes: Option<u64>,
     /// Open file descriptors, and how many there may be.
-    open_files: Option<usize>,
-    max_open_files: Option<u64>,
+    pub(super) open_files: Option<usize>,
+    pub(super) max_open_files: Option<u64>,
 }
 
 impl ProcessStatus {

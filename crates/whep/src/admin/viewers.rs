@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use distributary_egress::engine::SessionInfo;
@@ -17,6 +17,7 @@ use super::door::AdminDoor;
 use super::streams::{millis, tenths};
 use super::watching::{Watching, watching};
 use crate::problem::Problem;
+use crate::query::Parameters;
 
 /// Viewers listed where the query asks for no other number.
 const DEFAULT_LIMIT: usize = 1000;
@@ -96,7 +97,7 @@ struct ViewerStatus {
 
 pub(super) async fn list(
     State(door): State<AdminDoor>,
-    Query(query): Query<ListQuery>,
+    Parameters(query): Parameters<ListQuery>,
 ) -> Result<Response, Problem> {
     let stream = query.stream.as_deref().map(StreamName::parse).transpose();
     let stream =

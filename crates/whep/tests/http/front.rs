@@ -12,8 +12,12 @@ use distributary_hub::{Hub, HubConfig, Publisher, ViewerLimits};
 use distributary_media::test_util::h264_track;
 use distributary_media::{AudioCodec, AudioTrack};
 use distributary_names::StreamName;
-use distributary_whep::admin::{AdminDoor, AdminToken, Doctor, Finding, History, admin_router};
-use distributary_whep::{Access, Admission, FrontConfig, FrontDoor, ServerInfo, Settings, router};
+use distributary_whep::admin::{
+    AdminDoor, AdminToken, Doctor, Finding, History, ViewerSamples, admin_router,
+};
+use distributary_whep::{
+    Access, Admission, FrontConfig, FrontDoor, Refusals, ServerInfo, Settings, router,
+};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
@@ -93,6 +97,8 @@ impl Front {
             history: History::default(),
             blocks: access.blocks().clone(),
             certificates: Vec::new(),
+            refusals: Refusals::default(),
+            samples: ViewerSamples::default(),
             doctor: Doctor::new(|| vec![Finding::error("ports", "taken").advise("Free it.")]),
             token: None,
         };
@@ -103,6 +109,7 @@ impl Front {
             config: Settings::new(whep),
             admission: admission.clone(),
             access,
+            refusals: door.refusals.clone(),
         });
         let publisher = Some(publish(&hub, "live/test"));
         Self {

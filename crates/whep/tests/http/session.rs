@@ -230,6 +230,8 @@ async fn session_tells_the_state_of_its_stream() {
     drop(publisher);
     let answer = front.request("GET", &session).await;
     assert_eq!(answer.header("stream-state"), "ended");
+}
+
 const REPORT: &str = r#"{"ice":"checking","seconds":10,"pairs":[{"local":"host","protocol":"udp",
     "address":"203.0.113.7","port":8189,"state":"failed","sent":12,"answered":0}]}"#;
 

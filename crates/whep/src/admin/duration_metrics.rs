@@ -1,27 +1,20 @@
-//! The durations of join steps as a metric.
+//! Durations that the engine has counted, as metrics.
 
 use std::fmt;
 
-use distributary_egress::engine::JoinHistogram;
+use distributary_egress::engine::{DurationCounts, JoinHistogram};
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-/// Histograms by step. The shards count them, so they are encoded as they are.
+/// Histograms of joins by step. The shards count them, so they are encoded as they are.
 #[derive(Debug)]
 pub(super) struct JoinMetric(pub(super) Vec<JoinHistogram>);
 
 impl EncodeMetric for JoinMetric {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        for histogram in &self.0 {
-            let labels = [("step", histogram.step.as_str())];
-            encoder
-                .encode_family(&labels)?
-                .encode_histogram::<NoLabelSet>(
-                    histogram.sum.as_secs_f64(),
-                    histogram.count,
-                    &histogram.buckets,
-                    None,
-                )?;
+        for JoinHistogram { step, durations } in &self.0 {
+            let labels = [("step", step.as_str())];
+            write(durations, encoder.encode_family(&labels)?)?;
         }
         Ok(())
     }
@@ -29,6 +22,29 @@ impl EncodeMetric for JoinMetric {
     fn metric_type(&self) -> MetricType {
         MetricType::Histogram
     }
+}
+
+/// A histogram without labels.
+#[derive(Debug)]
+pub(super) struct DurationMetric(pub(super) DurationCounts);
+
+impl EncodeMetric for DurationMetric {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
+        write(&self.0, encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
+
+fn write(durations: &DurationCounts, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+    let DurationCounts {
+        count,
+        sum,
+        buckets,
+    } = durations;
+    encoder.encode_histogram::<NoLabelSet>(sum.as_secs_f64(), *count, buckets, None)
 }
 
 #[cfg(test)]
@@ -45,9 +61,11 @@ mod tests {
         let mut registry = Registry::default();
         let histogram = JoinHistogram {
             step: JoinStep::Handshake,
-            count: 3,
-            sum: Duration::from_millis(150),
-            buckets: vec![(0.01, 1), (0.1, 1), (f64::MAX, 1)],
+            durations: DurationCounts {
+                count: 3,
+                sum: Duration::from_millis(150),
+                buckets: vec![(0.01, 1), (0.1, 1), (f64::MAX, 1)],
+            },
         };
         registry.register("join", "Joins", JoinMetric(vec![histogram]));
         let mut text = String::new();
