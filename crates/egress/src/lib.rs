@@ -11,6 +11,7 @@ pub mod engine;
 mod engine_config;
 mod error;
 pub mod ice_tcp;
+mod inbox;
 mod playout_delay;
 pub mod session;
 mod setup;

@@ -377,11 +377,8 @@ fn silent_connection_is_closed_after_the_timeout() {
     let _ = silent.read_to_end(&mut rest);
     assert!(rest.is_empty());
     let waited = begin.elapsed();
-    let allowed = FIRST_FRAME_TIMEOUT..FIRST_FRAME_TIMEOUT + Duration::from_secs(5);
-    assert!(
-        allowed.contains(&(waited + Duration::from_millis(100))),
-        "{waited:?}"
-    );
+    let least = FIRST_FRAME_TIMEOUT - Duration::from_millis(100);
+    assert!(waited >= least, "{waited:?}");
 }
 
 #[test]

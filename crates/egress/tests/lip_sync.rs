@@ -21,6 +21,7 @@ use opus_decoder::OpusDecoder;
 use simulation::Simulation;
 use str0m::media::MediaData;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 /// Each second a white frame, which is a keyframe, and a tone start together.
 const IN_ORDER: &[u8] = include_bytes!("../../media/tests/fixtures/flash-and-beep-48000.flv");
@@ -32,6 +33,9 @@ const DEPTH: u8 = 2;
 
 /// Tolerance: rounding to milliseconds in the file, and finding the start of a tone.
 const MOST: f64 = 2.0;
+
+/// Time after which the test fails if the audio is not transcoded.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A tag with media: kind, time in milliseconds, body.
 type Tag = (TagKind, u32, Bytes);
@@ -108,7 +112,7 @@ impl Studio {
     fn collect(&mut self, audio: &mut AudioProgress, passed: Duration) {
         loop {
             let delivery = if audio.made < audio.due() {
-                self.queue.blocking_recv()
+                self.next_delivery()
             } else {
                 self.queue.try_recv().ok()
             };
@@ -118,6 +122,16 @@ impl Studio {
                 self.clip.push_back((passed, (*frame).clone()));
             }
         }
+    }
+
+    /// Waits for a delivery.
+    fn next_delivery(&mut self) -> Option<Delivery> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let next = async { timeout(TIMEOUT, self.queue.recv()).await };
+        runtime.block_on(next).expect("the audio is transcoded")
     }
 
     /// Lets a viewer watch the deliveries.

@@ -1,10 +1,11 @@
 //! Ends sessions on request.
 
+use std::collections::HashSet;
+use std::net::IpAddr;
 use std::time::Instant;
 
-use tokio::sync::mpsc::error::TrySendError;
-
 use crate::command::Command;
+use crate::inbox::InboxError;
 use crate::session::{Closing, SessionId, ShortId};
 use crate::state::{EngineState, JoinFailure, UNREACHED};
 
@@ -18,6 +19,15 @@ pub enum CloseError {
     /// The inbox of the session's shard is full.
     #[error("the gateway is too busy to end the session")]
     Busy,
+}
+
+impl From<InboxError> for CloseError {
+    fn from(error: InboxError) -> Self {
+        match error {
+            InboxError::Full => Self::Busy,
+            InboxError::Ended => Self::UnknownSession,
+        }
+    }
 }
 
 /// Ends a session or a counter-offer.
@@ -37,13 +47,21 @@ pub(crate) fn close(shared: &EngineState, id: &SessionId, now: Instant) -> Resul
         .inboxes
         .get(shard)
         .ok_or(CloseError::UnknownSession)?;
-    inbox
-        .try_send(Command::Close(*id))
-        .map_err(|error| match error {
-            TrySendError::Full(_) => CloseError::Busy,
-            // The shard has ended with its sessions.
-            TrySendError::Closed(_) => CloseError::UnknownSession,
-        })
+    Ok(inbox.try_send(Command::Close(*id))?)
+}
+
+/// Returns the sessions and counter-offers of viewers at such an address: the one that asked, or
+/// the one that media goes to.
+pub(super) fn of_viewers(
+    shared: &EngineState,
+    is_wanted: &dyn Fn(IpAddr) -> bool,
+) -> HashSet<SessionId> {
+    // A session moves in this order: one that moves meanwhile is found.
+    let offered = shared.counter_offers.asked_from(is_wanted);
+    let mut ids = shared.registry.asked_from(is_wanted);
+    ids.extend(offered);
+    ids.extend(shared.stats.sent_to(is_wanted));
+    ids
 }
 
 /// Ends the sessions whose ids begin with `id`: one, except for a rare coincidence.

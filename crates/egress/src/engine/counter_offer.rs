@@ -1,6 +1,6 @@
 //! Counter-offers: SDP offers of the gateway, and the answers of players to them.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use distributary_names::StreamName;
 
@@ -8,7 +8,7 @@ use super::enter::{AgreedSession, enter, new_context};
 use super::local;
 use crate::error::{AcceptError, OpenError, PrepareError};
 use crate::session::{SessionId, ViewerOptions};
-use crate::state::{EngineState, OFFER_LIFETIME, OfferedTo, PREPARED_LIFETIME, PendingOffer};
+use crate::state::{EngineState, OfferedTo, PendingOffer};
 use distributary_webrtc::dtls::DtlsRole;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::sdp::Answer;
@@ -37,7 +37,7 @@ pub(super) fn offer(
     let context = new_context(shared, &id, stream, &options)?;
     let span = context.span.clone();
     let to = OfferedTo::Viewer(context);
-    let offered = make(shared, (id, stream), options, to, (now, OFFER_LIFETIME))?;
+    let offered = make(shared, id, stream, options, to, now)?;
     tracing::info!(parent: &span, "offered");
     Ok(offered)
 }
@@ -53,17 +53,18 @@ pub(super) fn prepare(
         _permit: shared.prepared.admit(options.counts_as)?,
     };
     let id = SessionId::random();
-    let offered = make(shared, (id, stream), options, to, (now, PREPARED_LIFETIME))?;
+    let offered = make(shared, id, stream, options, to, now)?;
     shared.prepared.note_made();
     Ok(offered)
 }
 
 fn make(
     shared: &EngineState,
-    (id, stream): (SessionId, &StreamName),
+    id: SessionId,
+    stream: &StreamName,
     options: ViewerOptions,
     to: OfferedTo,
-    (now, lifetime): (Instant, Duration),
+    now: Instant,
 ) -> Result<CounterOffer, OpenError> {
     let identity = shared.identities.current(now);
     let role = shared.config.viewers.setup.role(&options);
@@ -77,7 +78,7 @@ fn make(
         identity,
         options,
         reservation,
-        expires: now + lifetime,
+        expires: now + to.lifetime(),
         to,
     };
     shared.counter_offers.insert(id, pending);
@@ -125,7 +126,9 @@ pub(super) fn accept(
 mod tests {
     use super::*;
     use crate::engine::{Engine, EngineConfig};
+    use crate::state::PREPARED_LIFETIME;
     use distributary_hub::{Hub, HubConfig};
+    use std::time::Duration;
 
     #[tokio::test(flavor = "multi_thread")]
     #[expect(clippy::disallowed_methods, reason = "a running engine")]

@@ -9,21 +9,22 @@ mod probe;
 mod quality;
 mod restart;
 
+use std::collections::HashSet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
 use distributary_hub::Hub;
 use distributary_names::{RenditionId, StreamName};
-use tokio::sync::mpsc;
 
 use crate::command::Command;
 use crate::ice_tcp::TcpServer;
+use crate::inbox::Inbox;
 use crate::session::{Reported, SessionId, SessionWatch, ShortId};
 use crate::shard_thread;
-use crate::state::EngineState;
+use crate::state::{Clocks, EngineAddress, EngineState};
 use crate::udp::bind_shared;
 use distributary_webrtc::quality::Preference;
 use distributary_webrtc::sdp::{Answer, IceFragment, Offer};
@@ -48,7 +49,7 @@ pub use crate::state::{
 };
 
 /// Commands that may wait for a shard; a shard that is so far behind loses datagrams anyway.
-const INBOX: usize = 1024;
+const INBOX_CAPACITY: usize = 1024;
 
 /// The reason why the engine does not start.
 #[derive(Debug, thiserror::Error)]
@@ -107,15 +108,14 @@ impl Engine {
             .map_or(Ok(config.listen), std::net::UdpSocket::local_addr)?;
         let listener = config.viewers.tcp.then(|| listen(local)).flatten();
         let (now, wall) = (Instant::now(), SystemTime::now());
-        let (inboxes, receivers): (Vec<_>, Vec<_>) =
-            (0..shards).map(|_| mpsc::channel(INBOX)).unzip();
-        let shared = EngineState::new(
-            config,
-            hub,
-            (local, listener.is_some()),
-            inboxes,
-            (now, wall),
-        )?;
+        let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..shards)
+            .map(|_| Inbox::with_capacity(INBOX_CAPACITY))
+            .unzip();
+        let address = EngineAddress {
+            local,
+            has_tcp: listener.is_some(),
+        };
+        let shared = EngineState::new(config, hub, address, inboxes, Clocks { now, wall })?;
         let shared = Arc::new(shared);
         let engine = Self {
             shared: Arc::clone(&shared),
@@ -362,6 +362,12 @@ impl Engine {
         close::kick(&self.shared, id, Instant::now())
     }
 
+    /// Returns the sessions and counter-offers of viewers at such an address, whether or not their
+    /// first packet has arrived: the address that asked, or the one that media goes to.
+    pub fn of_viewers(&self, is_wanted: impl Fn(IpAddr) -> bool) -> HashSet<SessionId> {
+        close::of_viewers(&self.shared, &is_wanted)
+    }
+
     /// Returns whether the session is one of those that ended last; as many are remembered as there
     /// were at most at a time.
     pub fn has_ended(&self, id: &SessionId) -> bool {
@@ -404,7 +410,7 @@ impl Engine {
     pub fn shutdown(&self) {
         for inbox in &self.shared.inboxes {
             // Blocking, because this command must not be lost; the shards empty their inboxes.
-            let _ = inbox.blocking_send(Command::Shutdown);
+            inbox.blocking_send(Command::Shutdown);
         }
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));

@@ -2,9 +2,9 @@
 
 use distributary_names::RenditionId;
 use distributary_webrtc::quality::Preference;
-use tokio::sync::mpsc::error::TrySendError;
 
 use crate::command::Command;
+use crate::inbox::InboxError;
 use crate::session::{Location, SessionId};
 use crate::state::EngineState;
 
@@ -18,6 +18,15 @@ pub enum QualityError {
     /// The inbox of the session's shard is full.
     #[error("the gateway is too busy to change the quality")]
     Busy,
+}
+
+impl From<InboxError> for QualityError {
+    fn from(error: InboxError) -> Self {
+        match error {
+            InboxError::Full => Self::Busy,
+            InboxError::Ended => Self::UnknownSession,
+        }
+    }
 }
 
 /// Sets what the viewer of a session asks for.
@@ -38,9 +47,5 @@ pub(crate) fn set_quality(
         id: *id,
         preference,
     };
-    inbox.try_send(command).map_err(|error| match error {
-        TrySendError::Full(_) => QualityError::Busy,
-        // The shard has ended with its sessions.
-        TrySendError::Closed(_) => QualityError::UnknownSession,
-    })
+    Ok(inbox.try_send(command)?)
 }

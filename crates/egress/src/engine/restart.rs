@@ -54,13 +54,13 @@ pub(super) fn patch(
     };
     let ours = Credentials::generate().map_err(|_| PatchError::Internal)?;
     let reserve = |shard: usize| {
-        let permit = shared.inboxes.get(shard)?.try_reserve().ok()?;
+        let send = shared.inboxes.get(shard)?.reserve()?;
         let command = Command::Restart {
             id: *id,
             local: ours.clone(),
             remote: theirs.clone(),
         };
-        Some(move || permit.send(command))
+        Some(move || send(command))
     };
     shared
         .registry

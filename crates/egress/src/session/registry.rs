@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -263,8 +263,8 @@ impl Registry {
         }
     }
 
-    /// Sets what the viewer of a session asks for, if the session waits for it. Returns the owner of
-    /// the session.
+    /// Sets what the viewer of a session asks for, if the session waits for it. Returns the owner
+    /// of the session.
     pub(crate) fn set_quality(
         &self,
         id: &SessionId,
@@ -389,6 +389,16 @@ impl Registry {
         })
     }
 
+    /// Returns the sessions that such an address asked for, waiting ones included.
+    pub(crate) fn asked_from(&self, is_wanted: &dyn Fn(IpAddr) -> bool) -> HashSet<SessionId> {
+        let sessions = self.lock();
+        let wanted = sessions.by_id.iter();
+        wanted
+            .filter(|(_, session)| session.address.is_some_and(is_wanted))
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
     /// Returns whether there is such a session.
     pub(crate) fn contains(&self, id: &SessionId) -> bool {
         self.lock().by_id.contains_key(id)
@@ -409,7 +419,7 @@ impl Registry {
         let removed = sessions.remove(id);
         drop(sessions);
         let session = removed?;
-        tracing::info!(parent: &session.span, "left before its first packet");
+        tracing::info!(parent: &session.span, "ended before its first packet");
         let is_late = match &session.owner {
             Owner::Waiting(pending) => {
                 now.saturating_duration_since(pending.created) >= PATIENCE

@@ -29,7 +29,8 @@ pub(super) fn admit(
     shared: &EngineState,
     shard: usize,
     ufrag: &str,
-    (pair, check): (CandidatePair, &[u8]),
+    pair: CandidatePair,
+    check: &[u8],
     now: Instant,
 ) -> Admission {
     let challenge = match shared.registry.find(ufrag) {

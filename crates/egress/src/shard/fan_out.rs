@@ -11,7 +11,7 @@ use distributary_webrtc::ice::{CandidatePair, Credentials};
 use distributary_webrtc::peer::{CloseReason, PeerEvent};
 
 use super::codec_change::outdated;
-use super::newcomer;
+use super::newcomer::{self, Watched};
 use super::schedule::Schedule;
 use super::stream::Reaction;
 use super::streams::Streams;
@@ -70,14 +70,20 @@ impl<O: Outlet> FanOut<O> {
         let published = session.stream.published();
         let home = open(&published);
         let tags = home.zip(open(&session.stream));
-        let stream = tags.and_then(|(home, video)| Some((home, video, self.streams.get(home)?)));
-        let Some((home, video, stream)) = stream else {
+        let watched = tags.and_then(|(home, video)| {
+            Some(Watched {
+                home,
+                stream: self.streams.get(home)?,
+                video,
+            })
+        });
+        let Some(watched) = watched else {
             tracing::info!(parent: &span, "the stream ended before the viewer came");
             self.shared.registry.remove(&id);
             return None;
         };
-        let shard = (&*self.shared, self.shard);
-        match newcomer::viewer(session, handshake, (home, stream), video, shard, now) {
+        let Watched { home, video, .. } = watched;
+        match newcomer::viewer(session, handshake, watched, &self.shared, self.shard, now) {
             Ok(viewer) => {
                 let key = self.viewers.insert(viewer);
                 self.streams.watch(key, home, video);

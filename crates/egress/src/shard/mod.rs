@@ -119,10 +119,10 @@ impl<O: Outlet> Shard<O> {
         // belong to a viewer by their source.
         if kind == DatagramKind::Stun && is_named_check(bytes) {
             match self.find_by_check(pair, bytes, now) {
-                Found::Here(key) => self.fan_out.feed(key, pair, bytes, now),
-                Found::Elsewhere(shard) => self.others.hand_over_check(shard, pair, bytes),
-                Found::Refused(refusal) => self.fan_out.transmitter.refuse(pair, &refusal),
-                Found::Nowhere => {}
+                Recipient::Here(key) => self.fan_out.feed(key, pair, bytes, now),
+                Recipient::Elsewhere(shard) => self.others.hand_over_check(shard, pair, bytes),
+                Recipient::Refused(refusal) => self.fan_out.transmitter.refuse(pair, &refusal),
+                Recipient::Nowhere => {}
             }
             return;
         }
@@ -211,13 +211,13 @@ impl<O: Outlet> Shard<O> {
         let key = match DatagramKind::of(bytes) {
             DatagramKind::Stun if is_named_check(bytes) => {
                 match self.find_by_check(pair, bytes, now) {
-                    Found::Here(key) => key,
-                    Found::Elsewhere(shard) => {
+                    Recipient::Here(key) => key,
+                    Recipient::Elsewhere(shard) => {
                         self.others.hand_over_frame(shard, connection, bytes);
                         return;
                     }
-                    Found::Refused(refusal) => return connection.send(&refusal),
-                    Found::Nowhere => return,
+                    Recipient::Refused(refusal) => return connection.send(&refusal),
+                    Recipient::Nowhere => return,
                 }
             }
             _ => match self.fan_out.viewers.by_connection(connection.id()) {
@@ -229,21 +229,21 @@ impl<O: Outlet> Shard<O> {
     }
 
     /// Finds the viewer that a check names. One that waits becomes a viewer of this shard.
-    fn find_by_check(&mut self, pair: CandidatePair, check: &[u8], now: Instant) -> Found {
+    fn find_by_check(&mut self, pair: CandidatePair, check: &[u8], now: Instant) -> Recipient {
         let Some(ufrag) = local_ufrag(check) else {
-            return Found::Nowhere;
+            return Recipient::Nowhere;
         };
         if let Some(key) = self.fan_out.viewers.by_ufrag(ufrag) {
-            return Found::Here(key);
+            return Recipient::Here(key);
         }
-        match admission::admit(&self.shared, self.index, ufrag, (pair, check), now) {
+        match admission::admit(&self.shared, self.index, ufrag, pair, check, now) {
             Admission::Admitted(session, handshake) => self
                 .fan_out
                 .add(*session, handshake, now)
-                .map_or(Found::Nowhere, Found::Here),
-            Admission::Elsewhere(shard) => Found::Elsewhere(shard),
-            Admission::Refused(refusal) => Found::Refused(refusal),
-            Admission::Nothing => Found::Nowhere,
+                .map_or(Recipient::Nowhere, Recipient::Here),
+            Admission::Elsewhere(shard) => Recipient::Elsewhere(shard),
+            Admission::Refused(refusal) => Recipient::Refused(refusal),
+            Admission::Nothing => Recipient::Nowhere,
         }
     }
 
@@ -268,7 +268,7 @@ impl<O: Outlet> Shard<O> {
 }
 
 /// The owner of the viewer that a check names.
-enum Found {
+enum Recipient {
     /// This shard, under this key.
     Here(usize),
     /// The shard of this number.

@@ -8,29 +8,44 @@ use distributary_net::FairPermit;
 use distributary_webrtc::dtls::DtlsError;
 use distributary_webrtc::peer::{MediaClock, Peer};
 use distributary_webrtc::quality::Preference;
-use tokio::sync::mpsc;
 
 use super::quality::Quality;
 use super::stream::ShardStream;
 use super::viewers::Viewer;
 use crate::command::Command;
+use crate::inbox::Inbox;
 use crate::session::{PendingSession, SessionId};
 use crate::state::{EngineState, JoinProgress};
 
-/// Makes a viewer of a session that the shard of number `shard` has claimed. It watches the stream
-/// under `home`, with the video under `video`. When its handshake must give way to another, the shard gets
-/// [`Command::EndHandshake`].
+/// The stream that a newcomer watches.
+#[derive(Clone, Copy)]
+pub(super) struct Watched<'s> {
+    /// The tag of the stream as published.
+    pub(super) home: u64,
+    /// The stream as published.
+    pub(super) stream: &'s ShardStream,
+    /// The tag of the stream or rendition with the video.
+    pub(super) video: u64,
+}
+
+/// Makes a viewer of a session that the shard of number `shard` has claimed. When its handshake
+/// must give way to another, the shard gets [`Command::EndHandshake`].
 ///
 /// # Errors
 /// Returns the error of OpenSSL if it cannot begin a handshake.
 pub(super) fn viewer(
     session: PendingSession,
     handshake: FairPermit,
-    (home, stream): (u64, &ShardStream),
-    video: u64,
-    (shared, shard): (&EngineState, usize),
+    watched: Watched<'_>,
+    shared: &EngineState,
+    shard: usize,
     now: Instant,
 ) -> Result<Viewer, DtlsError> {
+    let Watched {
+        home,
+        stream,
+        video,
+    } = watched;
     let ufrags = session.ufrags().map(Into::into).collect();
     let PendingSession {
         id,
@@ -87,7 +102,7 @@ pub(super) fn viewer(
 /// Tells a shard that the handshake of a viewer must end.
 struct EndHandshake {
     id: SessionId,
-    inbox: mpsc::Sender<Command>,
+    inbox: Inbox,
 }
 
 impl Wake for EndHandshake {

@@ -187,9 +187,9 @@ impl Streams {
 mod tests {
     use std::time::Duration;
 
-    use bytes::Bytes;
     use distributary_hub::HubConfig;
-    use distributary_media::{Frame, FrameInfo, VideoCodec, VideoFrame};
+    use distributary_media::Frame;
+    use distributary_media::test_util::video_frame;
 
     use super::*;
 
@@ -203,18 +203,7 @@ mod tests {
         let publisher = hub.publish(&name, start).unwrap();
         for number in 0..FRAMES {
             let age = INTERVAL * number;
-            let time = MediaTime::from_millis(age.as_millis() as i64);
-            let frame = Frame::Video(VideoFrame {
-                codec: VideoCodec::H264,
-                pts: time,
-                dts: time,
-                keyframe: number == 0,
-                info: FrameInfo::default(),
-                units: vec![Bytes::from(vec![
-                    if number == 0 { 0x65 } else { 0x41 };
-                    1000
-                ])],
-            });
+            let frame = Frame::Video(video_frame(age.as_millis() as i64, number == 0, 1000));
             publisher.push(frame, start + age).unwrap();
         }
 

@@ -34,8 +34,9 @@ use distributary_webrtc::quality::Preference;
 
 use crate::engine::set_quality;
 use crate::engine::{CloseError, EngineConfig, ViewerOptions, close, open};
+use crate::inbox::Inbox;
 use crate::session::SessionId;
-use crate::state::MAX_HANDSHAKES;
+use crate::state::{Clocks, EngineAddress, MAX_HANDSHAKES};
 
 const FRAME_INTERVAL: Duration = Duration::from_millis(33);
 
@@ -130,10 +131,15 @@ impl World {
             offline_grace: None,
             ..EngineConfig::default()
         };
-        let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::channel(64)).unzip();
-        let local = ([192, 0, 2, 1], 8189).into();
-        let clocks = (now, SystemTime::now());
-        let shared = EngineState::new(config, hub, (local, false), inboxes, clocks).unwrap();
+        let (inboxes, receivers): (Vec<_>, Vec<_>) =
+            (0..shards).map(|_| Inbox::with_capacity(64)).unzip();
+        let address = EngineAddress {
+            local: ([192, 0, 2, 1], 8189).into(),
+            has_tcp: false,
+        };
+        let wall = SystemTime::now();
+        let clocks = Clocks { now, wall };
+        let shared = EngineState::new(config, hub, address, inboxes, clocks).unwrap();
         let shared = Arc::new(shared);
         let driven = |(index, inbox)| {
             let (sink, deliveries) = Sink::channel(64);

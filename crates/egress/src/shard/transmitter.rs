@@ -1,7 +1,6 @@
 //! Everything that leaves a shard: datagrams over UDP, frames on the TCP connections of its
 //! viewers.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +10,7 @@ use distributary_webrtc::log::Log;
 use distributary_webrtc::send_buffer::SendBuffer;
 use distributary_webrtc::sender::Progress;
 
-use super::unsent::Unsent;
+use super::unsent::{Destination, Unsent};
 use super::viewers::Viewer;
 use crate::datagrams::Outlet;
 use crate::ice_tcp::Connection;
@@ -86,7 +85,7 @@ impl<O: Outlet> Transmitter<O> {
             let progress = viewer
                 .peer
                 .send_media(logs.video, logs.audio, now, &mut self.buffer);
-            let to = (pair.remote, pair.local);
+            let to = Destination::of(&pair);
             self.unsent.send_media(&self.outlet, key, to, &self.buffer);
             if progress != Progress::Behind || viewer.peer.is_catching_up() {
                 return;
@@ -145,16 +144,20 @@ impl<O: Outlet> Transmitter<O> {
                 }
                 continue;
             }
-            self.send_datagram((transmit.destination, transmit.local), &transmit.bytes);
+            let to = Destination {
+                address: transmit.destination,
+                local: transmit.local,
+            };
+            self.send_datagram(to, &transmit.bytes);
         }
     }
 
     /// Sends a refusal to where a check came from that belongs to no viewer of this shard yet.
     pub(super) fn refuse(&mut self, pair: CandidatePair, refusal: &[u8]) {
-        self.send_datagram((pair.remote, pair.local), refusal);
+        self.send_datagram(Destination::of(&pair), refusal);
     }
 
-    fn send_datagram(&mut self, to: (SocketAddr, Option<IpAddr>), bytes: &[u8]) {
+    fn send_datagram(&mut self, to: Destination, bytes: &[u8]) {
         self.unsent.send_control(&self.outlet, to, bytes);
     }
 }

@@ -9,10 +9,28 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::datagrams::{Outlet, SendError};
+use distributary_webrtc::ice::CandidatePair;
 use distributary_webrtc::send_buffer::SendBuffer;
 
 /// Maximum number of control datagrams kept. Further ones are dropped; the protocols repeat them.
 const MAX_CONTROL: usize = 1024;
+
+/// Where datagrams go to, and from which of our addresses.
+#[derive(Clone, Copy)]
+pub(super) struct Destination {
+    pub(super) address: SocketAddr,
+    pub(super) local: Option<IpAddr>,
+}
+
+impl Destination {
+    /// Returns the destination of a viewer's datagrams.
+    pub(super) fn of(pair: &CandidatePair) -> Self {
+        Self {
+            address: pair.remote,
+            local: pair.local,
+        }
+    }
+}
 
 /// The waiting packets of one socket.
 #[derive(Default)]
@@ -30,8 +48,7 @@ struct Rest {
 
 /// Datagrams of equal size for one destination, the last one perhaps shorter.
 struct Datagrams {
-    destination: SocketAddr,
-    local: Option<IpAddr>,
+    to: Destination,
     bytes: Vec<u8>,
     segment: usize,
 }
@@ -53,18 +70,17 @@ impl Unsent {
         &mut self,
         outlet: &impl Outlet,
         viewer: usize,
-        (destination, local): (SocketAddr, Option<IpAddr>),
+        to: Destination,
         buffer: &SendBuffer,
     ) {
         let mut runs = buffer.runs();
         while let Some((bytes, segment)) = runs.next() {
-            let Err(Full { sent }) = offer(outlet, destination, local, bytes, segment) else {
+            let Err(Full { sent }) = offer(outlet, to, bytes, segment) else {
                 continue;
             };
             let rest = std::iter::once((&bytes[sent..], segment)).chain(runs);
             let runs = rest.map(|(bytes, segment)| Datagrams {
-                destination,
-                local,
+                to,
                 bytes: bytes.to_vec(),
                 segment,
             });
@@ -77,19 +93,12 @@ impl Unsent {
     }
 
     /// Sends a datagram that is not media, behind those that wait.
-    pub(super) fn send_control(
-        &mut self,
-        outlet: &impl Outlet,
-        (destination, local): (SocketAddr, Option<IpAddr>),
-        bytes: &[u8],
-    ) {
+    pub(super) fn send_control(&mut self, outlet: &impl Outlet, to: Destination, bytes: &[u8]) {
         let segment = bytes.len();
-        let is_sent =
-            self.control.is_empty() && offer(outlet, destination, local, bytes, segment).is_ok();
+        let is_sent = self.control.is_empty() && offer(outlet, to, bytes, segment).is_ok();
         if !is_sent && self.control.len() < MAX_CONTROL {
             self.control.push_back(Datagrams {
-                destination,
-                local,
+                to,
                 bytes: bytes.to_vec(),
                 segment,
             });
@@ -116,18 +125,12 @@ struct Full {
 }
 
 /// Sends datagrams until the kernel's buffer is full. Undeliverable ones count as sent.
-fn offer(
-    outlet: &impl Outlet,
-    destination: SocketAddr,
-    local: Option<IpAddr>,
-    bytes: &[u8],
-    segment: usize,
-) -> Result<(), Full> {
-    match outlet.send(destination, local, bytes, segment) {
+fn offer(outlet: &impl Outlet, to: Destination, bytes: &[u8], segment: usize) -> Result<(), Full> {
+    match outlet.send(to.address, to.local, bytes, segment) {
         Ok(()) => Ok(()),
         Err(SendError::Full { sent }) => Err(Full { sent }),
         Err(SendError::Failed(error)) => {
-            tracing::debug!(%destination, %error, "send failed");
+            tracing::debug!(destination = %to.address, %error, "send failed");
             Ok(())
         }
     }
@@ -136,13 +139,8 @@ fn offer(
 /// Sends queued datagrams until the kernel's buffer is full. Returns whether all were sent.
 fn drain(queue: &mut VecDeque<Datagrams>, outlet: &impl Outlet) -> bool {
     while let Some(first) = queue.front_mut() {
-        let Datagrams {
-            destination,
-            local,
-            bytes,
-            segment,
-        } = first;
-        if let Err(Full { sent }) = offer(outlet, *destination, *local, bytes, *segment) {
+        let Datagrams { to, bytes, segment } = first;
+        if let Err(Full { sent }) = offer(outlet, *to, bytes, *segment) {
             bytes.drain(..sent);
             return false;
         }
@@ -200,8 +198,11 @@ mod tests {
 
     const UNREACHABLE: u16 = 9;
 
-    fn to(port: u16) -> (SocketAddr, Option<IpAddr>) {
-        (([127, 0, 0, 1], port).into(), None)
+    fn to(port: u16) -> Destination {
+        Destination {
+            address: ([127, 0, 0, 1], port).into(),
+            local: None,
+        }
     }
 
     /// Returns numbered packets in three runs.

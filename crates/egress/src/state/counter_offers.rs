@@ -1,6 +1,7 @@
 //! The counter-offers that wait for their answers.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use distributary_net::Permit;
 use distributary_webrtc::sdp::{LocalParameters, NegotiationError};
 
 use super::identity::Identity;
+use super::prepared::PREPARED_LIFETIME;
 use crate::error::{AcceptError, OpenError};
 use crate::session::{SessionContext, SessionId, ViewerOptions};
 
@@ -42,6 +44,16 @@ pub(crate) enum OfferedTo {
     },
 }
 
+impl OfferedTo {
+    /// Returns the timeout for the answer.
+    pub(crate) fn lifetime(&self) -> Duration {
+        match self {
+            Self::Viewer(_) => OFFER_LIFETIME,
+            Self::Page { .. } => PREPARED_LIFETIME,
+        }
+    }
+}
+
 impl CounterOffers {
     /// Adds an offer.
     pub(crate) fn insert(&self, id: SessionId, offer: PendingOffer) {
@@ -51,6 +63,16 @@ impl CounterOffers {
     /// Returns whether an offer with this id waits.
     pub(crate) fn contains(&self, id: &SessionId) -> bool {
         self.lock().contains_key(id)
+    }
+
+    /// Returns the offers that such an address asked for.
+    pub(crate) fn asked_from(&self, is_wanted: &dyn Fn(IpAddr) -> bool) -> Vec<SessionId> {
+        let by_id = self.lock();
+        let wanted = by_id.iter();
+        wanted
+            .filter(|(_, offer)| offer.options.address.is_some_and(is_wanted))
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     /// Withdraws an offer. Returns `false` if there is none with this id.

@@ -20,10 +20,9 @@ use std::time::{Instant, SystemTime};
 use distributary_hub::{Hub, JournalKind};
 use distributary_webrtc::peer::CloseReason;
 use distributary_webrtc::rtcp::ntp::WallClock;
-use tokio::sync::mpsc;
 
-use crate::command::Command;
 use crate::engine_config::EngineConfig;
+use crate::inbox::Inbox;
 use crate::session::{Ended, Registry, SessionId};
 
 pub use counter_offers::OFFER_LIFETIME;
@@ -69,7 +68,7 @@ pub(crate) struct EngineState {
     pub(crate) local: SocketAddr,
     /// Viewers may connect over TCP, too.
     pub(crate) has_tcp: bool,
-    pub(crate) inboxes: Vec<mpsc::Sender<Command>>,
+    pub(crate) inboxes: Vec<Inbox>,
     /// Latency from a frame's arrival to its sending to the last viewer of a shard.
     pub(crate) fan_out: Latency,
     /// Durations of the steps of joins.
@@ -80,18 +79,35 @@ pub(crate) struct EngineState {
     pub(crate) outcomes: JoinOutcomes,
 }
 
+/// The address of an engine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EngineAddress {
+    /// The bound UDP address.
+    pub(crate) local: SocketAddr,
+    /// There is a TCP listener on the port of the same number.
+    pub(crate) has_tcp: bool,
+}
+
+/// The time on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clocks {
+    /// The monotonic clock.
+    pub(crate) now: Instant,
+    /// The wall clock.
+    pub(crate) wall: SystemTime,
+}
+
 impl EngineState {
-    /// Creates the state of an engine whose UDP address is `local`, with a TCP listener beside it
-    /// or not.
+    /// Creates the state of an engine that starts at this time.
     ///
     /// # Errors
     /// Returns [`IdentityError`] if no certificate can be generated.
     pub(crate) fn new(
         config: EngineConfig,
         hub: Hub,
-        (local, has_tcp): (SocketAddr, bool),
-        inboxes: Vec<mpsc::Sender<Command>>,
-        (now, wall): (Instant, SystemTime),
+        address: EngineAddress,
+        inboxes: Vec<Inbox>,
+        Clocks { now, wall }: Clocks,
     ) -> Result<Self, IdentityError> {
         Ok(Self {
             registry: Registry::default(),
@@ -104,8 +120,8 @@ impl EngineState {
             hub,
             identities: Identities::new(now, wall)?,
             wall: WallClock::new(now, wall),
-            local,
-            has_tcp,
+            local: address.local,
+            has_tcp: address.has_tcp,
             inboxes,
             fan_out: Latency::default(),
             joins: JoinTimes::default(),

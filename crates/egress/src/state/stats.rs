@@ -132,6 +132,17 @@ impl SessionStatsTable {
         ids.filter(|full| full.short() == id).collect()
     }
 
+    /// Returns the sessions whose media goes to such an address.
+    pub(crate) fn sent_to(&self, is_wanted: &dyn Fn(IpAddr) -> bool) -> Vec<SessionId> {
+        let goes_there = |cell: &SessionStatsCell| {
+            let pair = cell.lock().stats.pair;
+            pair.is_some_and(|pair| is_wanted(pair.remote.ip()))
+        };
+        let sessions = self.lock();
+        let wanted = sessions.iter().filter(|(_, cell)| goes_there(cell));
+        wanted.map(|(id, _)| *id).collect()
+    }
+
     /// Returns the sessions that watch `stream`, or all, the oldest first.
     pub(crate) fn list(&self, stream: Option<&StreamName>) -> Vec<SessionInfo> {
         // Cells are read without the table's lock, so that shards do not wait for it.
@@ -227,6 +238,8 @@ mod tests {
     use crate::session::ViewerOptions;
     use distributary_hub::{Hub, HubConfig};
     use distributary_names::RenditionId;
+    use distributary_webrtc::ice::Transport;
+    use std::net::SocketAddr;
 
     #[test]
     fn sessions_are_listed_by_stream_until_they_end() {
@@ -270,6 +283,15 @@ mod tests {
         assert_eq!(of_a[0].stats.bitrate, 400_000);
         assert_eq!(table.named(first.short()), [first]);
         assert_eq!(table.spread(3), [1, 0, 1]);
+        let viewer = SocketAddr::from(([198, 51, 100, 1], 4000));
+        let mut stats = sent(0);
+        stats.pair = Some(CandidatePair {
+            local: None,
+            remote: viewer,
+            transport: Transport::Udp,
+        });
+        cell.set(stats, later);
+        assert_eq!(table.sent_to(&|ip| ip == viewer.ip()), [first]);
         table.remove(&first);
         assert!(table.list(Some(&name("live/a"))).is_empty());
     }

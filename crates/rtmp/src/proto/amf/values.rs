@@ -6,13 +6,27 @@ use crate::proto::amf::allowance::Allowance;
 use crate::proto::amf::amf0::{self, Decoded};
 use crate::proto::amf::{AmfError, AmfLimits};
 
-/// Budget for the commands of one connection, in bytes: per second, and at once. `connect` of a
-/// Flash player costs about 4 KiB. Past it the connection is closed.
-const COMMANDS: (usize, usize) = (64 << 10, 256 << 10);
+/// A budget for decoding, in bytes.
+#[derive(Clone, Copy)]
+struct Budget {
+    per_second: usize,
+    /// Bytes at once.
+    burst: usize,
+}
 
-/// Budget for the data messages of one connection, in bytes: per second, and at once. Metadata
-/// costs about 4 KiB, a caption less than 1 KiB. Past it data is dropped undecoded.
-const DATA: (usize, usize) = (1 << 20, 1 << 20);
+/// Budget for the commands of one connection. `connect` of a Flash player costs about 4 KiB. Past
+/// it the connection is closed.
+const COMMANDS: Budget = Budget {
+    per_second: 64 << 10,
+    burst: 256 << 10,
+};
+
+/// Budget for the data messages of one connection. Metadata costs about 4 KiB, a caption less than
+/// 1 KiB. Past it data is dropped undecoded.
+const DATA: Budget = Budget {
+    per_second: 1 << 20,
+    burst: 1 << 20,
+};
 
 /// Decodes the values of messages of one kind.
 #[derive(Debug)]
@@ -32,10 +46,10 @@ impl ValueDecoder {
         Self::new(limits, DATA)
     }
 
-    fn new(limits: AmfLimits, (per_second, burst): (usize, usize)) -> Self {
+    fn new(limits: AmfLimits, budget: Budget) -> Self {
         Self {
             limits,
-            allowance: Allowance::new(per_second, burst),
+            allowance: Allowance::new(budget.per_second, budget.burst),
         }
     }
 
