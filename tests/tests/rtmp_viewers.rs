@@ -1,11 +1,14 @@
 //! RTMP players count as viewers: with the same limits, in the same lists, and ended in the same
 //! way.
 
+use distributary_bench::socket::ReceiveMode;
+use distributary_bench::swarm::{self, SwarmConfig};
 use distributary_tests::client;
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
 use distributary_tests::process::Process;
-use distributary_tests::wait::eventually;
+use distributary_tests::wait::{TIMEOUT, eventually};
+use distributary_webrtc::srtp::SrtpProfile;
 use serde_json::Value;
 use std::process::Command;
 
@@ -78,4 +81,40 @@ async fn rtmp_player_is_limited_counted_and_ended_like_any_viewer() {
     // And the other way round.
     let mut refused = play(&gateway, "live/test");
     assert!(!refused.wait().success());
+}
+
+#[tokio::test]
+async fn block_ends_connected_viewers_of_both_kinds() {
+    let gateway = Gateway::start();
+    let clip = Clip::with_gop(FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
+    gateway.wait_live("live/test").await;
+    let mut player = play(&gateway, "live/test");
+    // The swarm would watch for longer than the test may take.
+    let config = SwarmConfig {
+        url: gateway.whep_url("live/test").parse().expect("a URL"),
+        viewers: 1,
+        ramp: 100.0,
+        duration: 2 * TIMEOUT,
+        decrypt: 1,
+        server_pid: None,
+        receive: ReceiveMode::Gro,
+        feedback: true,
+        profiles: SrtpProfile::ALL.to_vec(),
+    };
+    let watching = std::thread::spawn(|| swarm::run(config));
+    eventually("both are connected", async || {
+        let stream = gateway.stream("live/test")?;
+        (stream["viewers"]["connected"] == 2).then_some(())
+    })
+    .await;
+
+    let block = br#"{ "viewer": "127.0.0.1", "seconds": 600 }"#;
+    let json = [("Content-Type", "application/json")];
+    let blocked = client::request(gateway.admin, "POST", "/api/blocks", &json, block);
+    assert_eq!(blocked.status, 201, "{}", blocked.text());
+    player.wait();
+    viewers(&gateway, 0).await;
+    assert!(!play(&gateway, "live/test").wait().success());
+    drop(watching);
 }

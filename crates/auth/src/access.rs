@@ -105,6 +105,9 @@ pub enum Denied {
     /// The credentials are valid, but not for this request.
     #[error("{0}")]
     Forbidden(&'static str),
+    /// An administrator has blocked the client for a time, whatever its credentials.
+    #[error("blocked by an administrator")]
+    Blocked,
     /// The webhook or key server cannot be reached.
     #[error("access cannot be checked now; try again later")]
     Unavailable,

@@ -142,11 +142,22 @@ impl Authorizer {
     /// # Errors
     /// The reason for the denial.
     pub async fn authorize(&self, request: &AccessRequest<'_>) -> Result<Grant, Denied> {
-        if self.blocks.refuse(request, clock()) {
-            return Err(Denied::Forbidden(
-                "an administrator has blocked this for a time",
-            ));
+        self.check_blocks(request)?;
+        let grant = self.check_rules(request).await?;
+        // A webhook or key server may have taken long to answer.
+        self.check_blocks(request)?;
+        Ok(grant)
+    }
+
+    fn check_blocks(&self, request: &AccessRequest<'_>) -> Result<(), Denied> {
+        let now = clock();
+        match request.action {
+            Action::Play => self.blocks.check_viewer(request.ip, now),
+            Action::Publish => self.blocks.check_publisher(request.stream, now),
         }
+    }
+
+    async fn check_rules(&self, request: &AccessRequest<'_>) -> Result<Grant, Denied> {
         let without_end = |()| Grant::default();
         match self.rules().of(request.action) {
             Rule::Open => Ok(Grant::default()),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use distributary_names::StreamName;
 
-use crate::access::{AccessRequest, Action};
+use crate::access::Denied;
 
 /// Maximum number of blocks. With a name of 255 bytes, all of them need less than 400 kB.
 pub const MAX_BLOCKS: usize = 1000;
@@ -15,7 +15,7 @@ pub const MAX_BLOCKS: usize = 1000;
 /// Maximum duration of a block.
 pub const MAX_BLOCK_DURATION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// What a block refuses.
+/// The clients that a block refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlockTarget {
     /// Viewers at an address, or in the /64 network of an IPv6 address.
@@ -29,7 +29,7 @@ pub enum BlockTarget {
 pub struct Block {
     /// Its number.
     pub id: u32,
-    /// What it refuses.
+    /// The clients that it refuses.
     pub target: BlockTarget,
     /// Its end.
     pub until: Instant,
@@ -106,18 +106,29 @@ impl Blocks {
         table.blocks.clone()
     }
 
-    /// Returns whether a block refuses a request at `now`.
-    pub(crate) fn refuse(&self, request: &AccessRequest<'_>, now: Instant) -> bool {
+    /// Checks whether a viewer at this address may watch at `now`.
+    ///
+    /// # Errors
+    /// Returns [`Denied::Blocked`] if a block refuses it.
+    pub fn check_viewer(&self, ip: IpAddr, now: Instant) -> Result<(), Denied> {
+        self.check(now, |block| block.is_of_viewer(ip))
+    }
+
+    /// Checks whether this stream may be published at `now`.
+    pub(crate) fn check_publisher(&self, stream: &StreamName, now: Instant) -> Result<(), Denied> {
+        self.check(
+            now,
+            |block| matches!(&block.target, BlockTarget::Publisher(name) if name == stream),
+        )
+    }
+
+    fn check(&self, now: Instant, refuses: impl Fn(&Block) -> bool) -> Result<(), Denied> {
         let table = self.lock();
-        let mut blocks = table.blocks.iter().filter(|block| block.until > now);
-        match request.action {
-            Action::Play => {
-                let ip = distributary_net::network(request.ip);
-                blocks.any(|block| block.target == BlockTarget::Viewer(ip))
-            }
-            Action::Publish => blocks.any(
-                |block| matches!(&block.target, BlockTarget::Publisher(name) if name == request.stream),
-            ),
+        let mut blocks = table.blocks.iter();
+        if blocks.any(|block| block.until > now && refuses(block)) {
+            Err(Denied::Blocked)
+        } else {
+            Ok(())
         }
     }
 
@@ -155,7 +166,7 @@ impl fmt::Display for BlockTarget {
 )]
 mod tests {
     use super::*;
-    use crate::access::tests::{asking, name};
+    use crate::access::tests::name;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -164,29 +175,26 @@ mod tests {
         let (blocks, now) = (Blocks::default(), Instant::now());
         let stream = name("live/a");
         let other = name("live/b");
-        let publish = asking(Action::Publish, &stream, "");
         let target = BlockTarget::Publisher(stream.clone());
         let block = blocks.add(target.clone(), MINUTE, now).unwrap();
-        assert!(blocks.refuse(&publish, now + MINUTE / 2));
-        assert!(!blocks.refuse(&publish, now + MINUTE));
-        assert!(!blocks.refuse(&asking(Action::Play, &stream, ""), now));
-        assert!(!blocks.refuse(&asking(Action::Publish, &other, ""), now));
+        let check = |name, at| blocks.check_publisher(name, at);
+        assert_eq!(check(&stream, now + MINUTE / 2), Err(Denied::Blocked));
+        assert_eq!(check(&stream, now + MINUTE), Ok(()));
+        assert_eq!(check(&other, now), Ok(()));
+        let viewer = "192.0.2.1".parse().unwrap();
+        assert_eq!(blocks.check_viewer(viewer, now), Ok(()));
         assert!(blocks.remove(block.id) && !blocks.remove(block.id));
-        assert!(!blocks.refuse(&publish, now));
+        assert_eq!(check(&stream, now), Ok(()));
     }
 
     #[test]
     fn ipv6_viewer_is_blocked_with_its_network() {
         let (blocks, now) = (Blocks::default(), Instant::now());
-        let stream = name("live/a");
-        let of = |ip: &str| AccessRequest {
-            ip: ip.parse().unwrap(),
-            ..asking(Action::Play, &stream, "")
-        };
+        let check = |ip: &str| blocks.check_viewer(ip.parse().unwrap(), now);
         let target = BlockTarget::Viewer("2001:db8::1".parse().unwrap());
         let block = blocks.add(target, MINUTE, now).unwrap();
-        assert!(blocks.refuse(&of("2001:db8::ffff"), now));
-        assert!(!blocks.refuse(&of("2001:db8:0:1::1"), now));
+        assert_eq!(check("2001:db8::ffff"), Err(Denied::Blocked));
+        assert_eq!(check("2001:db8:0:1::1"), Ok(()));
         assert!(block.is_of_viewer("2001:db8::2".parse().unwrap()));
         blocks
             .add(
@@ -195,8 +203,8 @@ mod tests {
                 now,
             )
             .unwrap();
-        assert!(blocks.refuse(&of("::ffff:192.0.2.1"), now));
-        assert!(!blocks.refuse(&of("192.0.2.2"), now));
+        assert_eq!(check("::ffff:192.0.2.1"), Err(Denied::Blocked));
+        assert_eq!(check("192.0.2.2"), Ok(()));
     }
 
     #[test]

@@ -213,6 +213,7 @@ fn weight(denied: &Denied) -> u8 {
         Denied::Invalid(_) => 1,
         Denied::Forbidden(_) => 2,
         Denied::Unavailable => 3,
+        Denied::Blocked => 4,
     }
 }
 

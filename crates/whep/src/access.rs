@@ -160,6 +160,11 @@ impl Access {
         })
     }
 
+    /// Checks whether `viewer` has been blocked, after a wait.
+    pub(crate) fn check_block(&self, viewer: &Viewer) -> Result<(), Denied> {
+        self.blocks().check_viewer(viewer.ip, clock())
+    }
+
     /// Authorizes `viewer` to watch `stream`.
     pub(crate) async fn authorize(
         &self,

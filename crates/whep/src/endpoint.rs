@@ -113,7 +113,7 @@ async fn negotiate(
     let options = viewer.complete(&options, grant);
     let offer = body.sdp.as_deref().map(Offer::parse).transpose();
     let offer = offer.map_err(|error| refused(error, viewer, name))?;
-    let watchable = watchable(front, name, &options, offer.as_ref()).await;
+    let watchable = watchable(front, viewer, name, &options, offer.as_ref()).await?;
     let negotiated = match offer.map(|offer| engine.open(&watchable, &offer, options.clone())) {
         Some(Err(OpenError::Negotiation(error)))
             if body.accepts_counter_offer && error.invites_counter_offer() =>
@@ -143,7 +143,7 @@ pub(crate) async fn play(
     let grant = admit(front, viewer, name).await?;
     let engine = &front.engine;
     let offer = Offer::parse(offer).map_err(|error| refused(error, viewer, name))?;
-    let watchable = watchable(front, name, &options, Some(&offer)).await;
+    let watchable = watchable(front, viewer, name, &options, Some(&offer)).await?;
     let opened = engine.open(&watchable, &offer, viewer.complete(&options, grant));
     let session = opened.map_err(|error| refused(error, viewer, name))?;
     front.access.expiry().follow(engine, session.id, grant);
@@ -157,19 +157,22 @@ fn refused(error: impl Display + Into<Problem>, viewer: &Viewer, name: &StreamNa
 }
 
 /// Returns the stream, or its transcode if the player cannot decode the original. Without an offer,
-/// the player's codecs are not known.
+/// the player's codecs are not known. Waits for the transcode; a viewer that was blocked meanwhile
+/// is refused.
 async fn watchable(
     front: &FrontDoor,
+    viewer: &Viewer,
     name: &StreamName,
     options: &ViewerOptions,
     offer: Option<&Offer>,
-) -> StreamName {
+) -> Result<StreamName, Problem> {
     let can_decode =
         |track: &VideoTrack| offer.is_none_or(|offer| offer.check_video(track).is_ok());
-    front
-        .hub
-        .watchable(name, options.b_frames, can_decode)
-        .await
+    let hub = &front.hub;
+    let watchable = hub.watchable(name, options.b_frames, can_decode).await;
+    let blocked = front.access.check_block(viewer);
+    blocked.map_err(|denied| refused(denied, viewer, name))?;
+    Ok(watchable)
 }
 
 /// Authorizes a viewer of `name`, and waits until the stream can be watched.

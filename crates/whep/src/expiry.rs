@@ -9,12 +9,11 @@ use std::time::{Duration, SystemTime};
 
 use dashmap::DashMap;
 use distributary_auth::Grant;
-use distributary_egress::engine::{CloseError, Engine};
+use distributary_egress::engine::Engine;
 use distributary_egress::session::SessionId;
 use tokio::time::Instant;
 
-/// Time after which the end of a session is requested again from a busy shard.
-const BUSY_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+use crate::closing;
 
 /// Expiry times of the tokens of sessions. Entries are removed when the session ends.
 #[derive(Clone, Debug, Default)]
@@ -53,13 +52,11 @@ impl Expiry {
     }
 }
 
-/// Ends a session at this time. Retries while its shard is busy.
+/// Ends a session at this time.
 async fn close_at(end: Instant, engine: &Engine, id: SessionId) {
     tokio::time::sleep_until(end).await;
     tracing::info!(viewer = %id.short(), "session ended: its token has expired");
-    while engine.close(&id) == Err(CloseError::Busy) {
-        tokio::time::sleep(BUSY_RETRY_INTERVAL).await;
-    }
+    closing::close(engine, id).await;
 }
 
 /// Returns the wall clock time. Tokens expire by the wall clock.

@@ -22,6 +22,7 @@ pub mod admin;
 mod admission;
 mod aliases;
 mod allowed_origins;
+mod closing;
 mod config;
 mod cors;
 mod endpoint;

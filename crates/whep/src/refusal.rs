@@ -103,7 +103,7 @@ impl From<Denied> for Problem {
                 StatusCode::UNAUTHORIZED,
                 Some("Bearer error=\"invalid_token\""),
             ),
-            Denied::Forbidden(_) => (StatusCode::FORBIDDEN, None),
+            Denied::Forbidden(_) | Denied::Blocked => (StatusCode::FORBIDDEN, None),
             _ => (StatusCode::SERVICE_UNAVAILABLE, None),
         };
         let problem = Self::new(status, format!("Watching is refused: {denied}."));

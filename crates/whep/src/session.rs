@@ -57,8 +57,8 @@ async fn close(
     }
 }
 
-/// Tells whether the session exists, and in the header [`STREAM_STATE`] the state of its stream, for
-/// players that do not listen to events.
+/// Tells whether the session exists, and in the header [`STREAM_STATE`] the state of its stream,
+/// for players that do not listen to events.
 async fn exists(
     State(front): State<FrontDoor>,
     PathSession(id): PathSession,
@@ -108,7 +108,7 @@ async fn patch(
         Change::Ice(fragment) => fragment,
         Change::Answer(answer) => {
             limits.change(address)?;
-            return accept(&front, &public, &id, &answer);
+            return accept(&front, &viewer, &public, &id, &answer);
         }
     };
     let etag = front.engine.etag(&id).ok_or_else(unknown_session)?;
@@ -137,6 +137,7 @@ async fn patch(
 /// that came with the offer.
 fn accept(
     front: &FrontDoor,
+    viewer: &Viewer,
     public: &PublicPath,
     id: &SessionId,
     answer: &str,
@@ -150,6 +151,7 @@ fn accept(
             unknown_session()
         });
     }
+    front.access.check_block(viewer)?;
     let options = front.engine.accept(id, &Answer::parse(answer)?)?;
     let expires = options.token_expires;
     front

@@ -9,12 +9,13 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use distributary_auth::{Block, BlockTarget};
+use distributary_egress::engine::CloseError;
 use distributary_names::StreamName;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{fresh, now};
 use super::door::AdminDoor;
-use super::watching::{Watching, watching};
+use crate::closing;
 use crate::problem::Problem;
 
 /// The response of `GET /api/blocks`.
@@ -91,31 +92,34 @@ pub(super) async fn remove(
 
 /// Ends the viewers or the publisher that a block refuses from now on.
 fn end(door: &AdminDoor, block: &Block, now: Instant) {
-    if let BlockTarget::Publisher(name) = &block.target {
-        if let Some(stream) = door.hub.stream(name) {
-            stream.dismiss_publisher();
+    match &block.target {
+        BlockTarget::Publisher(name) => {
+            if let Some(stream) = door.hub.stream(name) {
+                stream.dismiss_publisher();
+            }
         }
-        return;
+        BlockTarget::Viewer(_) => end_viewers(door, block, now),
     }
-    for viewer in watching(door, None, now) {
-        let addresses = viewer.addresses();
-        if !addresses
-            .into_iter()
-            .flatten()
-            .any(|ip| block.is_of_viewer(ip))
-        {
-            continue;
+}
+
+/// Ends the viewers that a block refuses: also those that have not connected yet, and prepared
+/// pages. Sessions of a busy shard end as soon as it can be told.
+fn end_viewers(door: &AdminDoor, block: &Block, now: Instant) {
+    let players = door.hub.players();
+    for player in players.list(None, now) {
+        if block.is_of_viewer(player.address.ip()) {
+            players.remove(&player.id.to_string());
         }
-        match &viewer {
-            Watching::Session(info) => {
-                if let Err(error) = door.engine.kick(info.id) {
-                    tracing::debug!(viewer = %info.id, %error, "a blocked viewer is not ended");
-                }
+    }
+    let mut sessions = door.engine.of_viewers(|ip| block.is_of_viewer(ip));
+    sessions.retain(|id| door.engine.close(id) == Err(CloseError::Busy));
+    if !sessions.is_empty() {
+        let engine = door.engine.clone();
+        tokio::spawn(async move {
+            for id in sessions {
+                closing::close(&engine, id).await;
             }
-            Watching::Player(info) => {
-                door.hub.players().remove(&info.id.to_string());
-            }
-        }
+        });
     }
 }
 

@@ -1,6 +1,5 @@
 //! All viewers, over WebRTC and RTMP.
 
-use std::net::IpAddr;
 use std::time::Instant;
 
 use distributary_egress::engine::SessionInfo;
@@ -55,17 +54,6 @@ impl Watching {
         match self {
             Self::Session(report) => report.stats.bitrate,
             Self::Player(report) => report.bitrate,
-        }
-    }
-
-    /// Returns the addresses of the viewer: the one that asked, and the one that media goes to.
-    pub(super) fn addresses(&self) -> [Option<IpAddr>; 2] {
-        match self {
-            Self::Session(report) => {
-                let pair = report.stats.pair;
-                [report.asked_from, pair.map(|pair| pair.remote.ip())]
-            }
-            Self::Player(report) => [Some(report.address.ip()), None],
         }
     }
 

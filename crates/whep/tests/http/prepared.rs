@@ -16,7 +16,7 @@ const NAVIGATION: (&str, &str) = ("upgrade-insecure-requests", "1");
 const MAX_PER_ADDRESS: usize = 50;
 
 /// Opens a page as a browser does.
-async fn open(front: &Front, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn open(front: &Front, path: &str, headers: &[(&str, &str)]) -> Answer {
     let mut request = Request::get(path).header(NAVIGATION.0, NAVIGATION.1);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -27,7 +27,7 @@ async fn open(front: &Front, path: &str, headers: &[(&str, &str)]) -> Answer {
 }
 
 /// Returns the path of the session and the offer of a page.
-fn offer(page: &Answer) -> Option<(String, String)> {
+pub(crate) fn offer(page: &Answer) -> Option<(String, String)> {
     let (_, element) = page.text().split_once("id=\"offer\"")?;
     let between = |start: &str, end: &str| {
         let (_, rest) = element.split_once(start).unwrap();

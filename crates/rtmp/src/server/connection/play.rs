@@ -1,6 +1,9 @@
 //! Playing of a stream over a connection.
 
+use std::fmt::Display;
+
 use distributary_auth::Action;
+use distributary_names::StreamName;
 use distributary_net::limited;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{info, warn};
@@ -8,6 +11,7 @@ use tracing::{info, warn};
 use super::ServerConnection;
 use super::end::End;
 use super::requester::Requester;
+use crate::clock::now;
 use crate::proto::name::Target;
 use crate::proto::session::PlayRequest;
 use crate::server::playback::{Over, Playback};
@@ -86,25 +90,26 @@ impl Requester {
     async fn play(&self, target: &Target) -> Result<Playback, Rejection> {
         let name = &target.name;
         let allowed = self.authorize(Action::Play, name, &target.query);
-        let until = allowed.await.map_err(|denied| {
-            let description = format!("{name} cannot be played: {denied}.");
-            ("NetStream.Play.Failed", description)
-        })?;
+        let until = allowed.await.map_err(|denied| denied_play(name, &denied))?;
         let hub = &self.context.hub;
         let permit = hub.viewers().admit(name, limited(self.peer.ip()));
-        let permit = permit.map_err(|full| {
-            (
-                "NetStream.Play.Failed",
-                format!("{name} cannot be played: {full}."),
-            )
-        })?;
-        let not_found = |error: &dyn std::fmt::Display| {
+        let permit = permit.map_err(|full| denied_play(name, &full))?;
+        let not_found = |error: &dyn Display| {
             let description = format!("{name} is not live: {error}.");
             ("NetStream.Play.StreamNotFound", description)
         };
         let live = hub.ensure_live_for(name, Some(self.peer.ip())).await;
         live.map_err(|error| not_found(&error))?;
+        // An administrator may have blocked the player while it waited.
+        let blocks = self.context.config.auth.blocks();
+        let allowed = blocks.check_viewer(self.peer.ip(), now());
+        allowed.map_err(|denied| denied_play(name, &denied))?;
         Playback::begin(hub, name, self.peer, permit, until)
             .ok_or_else(|| not_found(&"nobody publishes it"))
     }
+}
+
+fn denied_play(name: &StreamName, reason: &dyn Display) -> Rejection {
+    let description = format!("{name} cannot be played: {reason}.");
+    ("NetStream.Play.Failed", description)
 }
