@@ -59,7 +59,7 @@ fn run(command: &str, gateway: &Gateway, ids: &Ids, folder: &Path) -> Output {
         .expect("a shell can be run")
 }
 
-/// What the page stands for by `SESSION` and `VIEWER`.
+/// Values for `SESSION` and `VIEWER` in the page.
 struct Ids {
     session: String,
     viewer: String,

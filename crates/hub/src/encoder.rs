@@ -1,4 +1,4 @@
-//! How settings are named in the programs that publish streams.
+//! Names of encoder settings in OBS, ffmpeg and others.
 
 /// The program that publishes a stream, by the name in its metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -268,7 +268,8 @@ impl Hub {
         self.shared.transcoders.process(of)
     }
 
-    /// Counts a transcoder process of the stream `of`, with this id, as running until the returned value is dropped.
+    /// Counts a transcoder process of the stream `of`, with this id, as running until the returned
+    /// value is dropped.
     pub fn count_transcoder(&self, of: &StreamName, process: Option<u32>) -> RunningTranscoder {
         self.shared.transcoders.start(of, process)
     }

@@ -244,8 +244,8 @@ impl Stream {
         state.publisher.is_some()
     }
 
-    /// Returns the keyframe of the current GOP with its track; `None` before the first, and when the
-    /// GOP has outgrown the cache.
+    /// Returns the keyframe of the current GOP with its track; `None` before the first, and when
+    /// the GOP has outgrown the cache.
     pub fn keyframe(&self) -> Option<(Arc<Frame>, Arc<VideoTrack>)> {
         let state = self.lock();
         let keyframe = state.cache.frames().next()?;

@@ -25,8 +25,8 @@ pub enum BFrameChoice {
 impl Hub {
     /// Returns the name of the stream that a viewer of `name` gets. If the stream has B-frames that
     /// require transcoding (unless the player asks for them), or its video codec is not supported
-    /// by the viewer (`supports`), that is its transcode, once it has a frame. If there is none, it is
-    /// the stream itself.
+    /// by the viewer (`supports`), that is its transcode, once it has a frame. If there is none, it
+    /// is the stream itself.
     pub async fn watchable(
         &self,
         name: &StreamName,

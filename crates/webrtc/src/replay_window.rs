@@ -1,6 +1,6 @@
-//! Which packets of a sender have been seen.
+//! Replay protection of DTLS and SRTCP.
 
-/// The replay window: which of the last 64 sequence numbers have been seen (RFC 3711 section 3.3.2,
+/// A replay window: the last 64 sequence numbers, seen or not (RFC 3711 section 3.3.2,
 /// RFC 6347 section 4.1.2.6).
 #[derive(Debug, Default)]
 pub(crate) struct ReplayWindow {

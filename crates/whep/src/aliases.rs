@@ -9,8 +9,8 @@
 //! /{app}/{stream}/keyframe                 ours: the newest keyframe
 //! ```
 //!
-//! Each is rewritten to `/whep/{app}/{stream}` before requests are routed: there is one endpoint. The
-//! path of a keyframe is rewritten to [`KEYFRAME`]`/{app}/{stream}`.
+//! Each is rewritten to `/whep/{app}/{stream}` before requests are routed: there is one endpoint.
+//! The path of a keyframe is rewritten to [`KEYFRAME`]`/{app}/{stream}`.
 
 use std::borrow::Cow;
 

@@ -54,8 +54,8 @@ const STYLE: &str = include_str!("../../../web/style.css");
 /// Placeholder in the player page for its style.
 const STYLE_PLACEHOLDER: &str = "{style}";
 
-/// Placeholders in the player page: before and after its files, for an offer of the gateway, and for
-/// the name of the stream. The name is filled in last, because it may look like a placeholder.
+/// Placeholders in the player page: before and after its files, for an offer of the gateway, and
+/// for the name of the stream. The name is filled in last, because it may look like a placeholder.
 const PLACEHOLDERS: [&str; 4] = ["{before}", "{after}", "{offer}", "{name}"];
 
 /// Placeholder in a page for the relative path to the root of the gateway.

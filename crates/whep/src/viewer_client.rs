@@ -6,8 +6,8 @@ use distributary_egress::engine::ViewerClient;
 /// Maximum length of each text in bytes; the rest is dropped.
 const MAX_LEN: usize = 200;
 
-/// Browsers by the product in their user agent, the more specific first: Edge and Opera name Chrome,
-/// and Chrome names Safari.
+/// Browsers by the product in their user agent, the more specific first: Edge and Opera name
+/// Chrome, and Chrome names Safari.
 const BROWSERS: [(&str, &str); 10] = [
     ("Edg", "Edge"),
     ("EdgiOS", "Edge"),

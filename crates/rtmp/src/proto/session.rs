@@ -198,8 +198,8 @@ impl ServerSession {
         }
     }
 
-    /// Tells the publisher of a message stream how to change its encoder. Encoders do not act on the
-    /// code, which is ours; those that show the log of the connection show the description.
+    /// Tells the publisher of a message stream how to change its encoder. Encoders do not act on
+    /// the code, which is ours; those that show the log of the connection show the description.
     pub fn advise(&mut self, stream_id: u32, description: &str) {
         if let Some(Activity::Publishing { .. }) = self.streams.get(&stream_id) {
             self.send_status(stream_id, &status::advice(description));

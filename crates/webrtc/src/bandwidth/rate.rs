@@ -210,8 +210,8 @@ impl RateController {
         Outcome::None
     }
 
-    /// Notes the rate at which packets arrive from a queue. Once that drains, some of the time it may
-    /// be empty.
+    /// Notes the rate at which packets arrive from a queue. Once that drains, some of the time it
+    /// may be empty.
     fn note_newest(&mut self, verdict: Verdict) {
         let queue = std::mem::replace(&mut self.last_queue, verdict.queue);
         let rate = verdict.newest.or(verdict.delivered);

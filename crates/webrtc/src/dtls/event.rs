@@ -3,9 +3,9 @@
 use openssl::error::ErrorStack;
 use thiserror::Error;
 
-use super::FINISHED_TIMEOUT;
+use super::timeouts::FINISHED_TIMEOUT;
 #[cfg(doc)]
-use super::HANDSHAKE_TIMEOUT;
+use super::timeouts::HANDSHAKE_TIMEOUT;
 use crate::srtp::{SrtpKeys, SrtpProfile};
 
 /// An event of an association.

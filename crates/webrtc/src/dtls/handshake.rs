@@ -6,15 +6,9 @@ use super::engine::OpenSslEngine;
 use super::record::{self, EPOCH, HANDSHAKE, Record, Records, Sifted};
 use super::record_layer::{Alert, RecordLayer};
 use super::resend::ResendTimer;
+use super::timeouts::{FINISHED_TIMEOUT, HANDSHAKE_TIMEOUT};
 use super::{DtlsError, DtlsRole};
 use crate::srtp::{SrtpKeys, SrtpProfile};
-
-/// Timeout of a handshake from its first datagram.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Timeout for the peer's Finished once its keys are in use without it. It is a round trip away,
-/// and our last flight is retransmitted seven times until then.
-pub const FINISHED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time that a handshake continues after a plaintext alert that ends it. The alert may be forged:
 /// if it is the peer's, nothing else comes, and if not, the next flight does.
@@ -30,9 +24,9 @@ const ALERT_GRACE: Duration = Duration::from_secs(2);
 /// the system, begins at a second and cannot be set from outside.
 ///
 /// **Early keys.** A client that has sent its Finished has all keys, a round trip before the peer's
-/// Finished comes, and may use them under conditions (RFC 7918, see [`OpenSslEngine::early_keys`]). From
-/// then on OpenSSL only reads: what is sent is sealed by the record layer, so that no nonce is used
-/// twice.
+/// Finished comes, and may use them under conditions (RFC 7918, see [`OpenSslEngine::early_keys`]).
+/// From then on OpenSSL only reads: what is sent is sealed by the record layer, so that no nonce is
+/// used twice.
 pub(super) struct Handshake {
     role: DtlsRole,
     engine: OpenSslEngine,

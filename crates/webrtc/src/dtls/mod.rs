@@ -22,9 +22,10 @@ mod resend;
 mod role;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 
 pub use association::Dtls;
 pub use context::{DtlsContext, MTU};
 pub use event::{DtlsError, DtlsEvent};
-pub use handshake::{FINISHED_TIMEOUT, HANDSHAKE_TIMEOUT};
 pub use role::DtlsRole;
+pub use timeouts::{FINISHED_TIMEOUT, HANDSHAKE_TIMEOUT};

@@ -26,8 +26,8 @@ const STRAIN: Duration = Duration::from_millis(500);
 /// Time after a switch in which the path settles: the queue that led to it drains.
 const SETTLING: Duration = Duration::from_millis(1500);
 
-/// Interval at which the queue is compared with what it was, and by how much it is shorter then if it
-/// drains.
+/// Interval at which the queue is compared with what it was, and by how much it is shorter then if
+/// it drains.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(250);
 const DRAIN: Duration = Duration::from_millis(20);
 

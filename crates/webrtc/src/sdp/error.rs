@@ -1,6 +1,6 @@
 //! Errors of session descriptions and of negotiation.
 
-use super::select::{RejectedMedia, Rejection};
+use super::rejection::{RejectedMedia, Rejection};
 
 /// Longest piece of a description that is repeated in an error.
 const MAX_QUOTE_CHARS: usize = 80;

@@ -1,6 +1,6 @@
 //! RTP header extensions (`a=extmap`, RFC 8285 section 5).
 
-use super::media::Direction;
+use super::direction::Direction;
 
 /// Longest extension name that is kept.
 const MAX_URI_BYTES: usize = 256;

@@ -1,10 +1,10 @@
 //! One `m=` section of a player's session description.
 
-use std::fmt;
-
 use ::sdp::description::common::Attribute;
 
 use super::attributes::{value_of, values_of};
+use super::direction::Direction;
+use super::media_kind::MediaKind;
 use super::normalise::MediaLine;
 use super::{
     CodecParameters, ExtensionMapping, SdpError, Setup, Token, TransportError, codec, data,
@@ -60,31 +60,6 @@ pub struct RemoteTransport {
     pub fingerprints: Vec<Fingerprint>,
     /// The player's DTLS role.
     pub setup: Setup,
-}
-
-/// `<media>` of an `m=` line (RFC 8866 section 5.14).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MediaKind {
-    /// `audio`
-    Audio,
-    /// `video`
-    Video,
-    /// Any other, as it is written: `application` for data channels.
-    Other(String),
-}
-
-/// Direction of a section or header extension (RFC 8866 section 6.7).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// Both ways; the default.
-    #[default]
-    SendRecv,
-    /// Only from the describing side.
-    SendOnly,
-    /// Only to the describing side.
-    RecvOnly,
-    /// Neither.
-    Inactive,
 }
 
 impl MediaSection {
@@ -156,60 +131,6 @@ impl MediaSection {
                 .parse(),
             protocol: line.proto,
             formats: line.formats,
-        })
-    }
-}
-
-impl MediaKind {
-    fn from_name(name: &str) -> Self {
-        match name {
-            "audio" => Self::Audio,
-            "video" => Self::Video,
-            other => Self::Other(other.to_owned()),
-        }
-    }
-}
-
-impl fmt::Display for MediaKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Audio => "audio",
-            Self::Video => "video",
-            Self::Other(name) => name,
-        })
-    }
-}
-
-impl Direction {
-    /// Returns whether the describing side receives.
-    pub fn receives(self) -> bool {
-        matches!(self, Self::SendRecv | Self::RecvOnly)
-    }
-
-    pub(super) fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "sendrecv" => Some(Self::SendRecv),
-            "sendonly" => Some(Self::SendOnly),
-            "recvonly" => Some(Self::RecvOnly),
-            "inactive" => Some(Self::Inactive),
-            _ => None,
-        }
-    }
-
-    fn of(attributes: &[Attribute]) -> Option<Self> {
-        attributes
-            .iter()
-            .find_map(|attribute| Self::from_name(&attribute.key))
-    }
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::SendRecv => "sendrecv",
-            Self::SendOnly => "sendonly",
-            Self::RecvOnly => "recvonly",
-            Self::Inactive => "inactive",
         })
     }
 }

@@ -13,7 +13,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::layout::MAGIC_COOKIE;
-use super::message::TransactionId;
+use super::transaction::TransactionId;
 
 const FAMILY_V4: u8 = 1;
 const FAMILY_V6: u8 = 2;

@@ -22,6 +22,7 @@ use super::layout::{
     ATTRIBUTE_HEADER_LEN, HEADER_LEN, INTEGRITY_32_LEN, INTEGRITY_LEN, MAGIC_COOKIE,
     MAX_USERNAME_LEN,
 };
+use super::transaction::TransactionId;
 use super::{address, integrity};
 
 /// A well-formed STUN message, read in place.
@@ -83,10 +84,6 @@ impl Method {
     /// 0x300 as a response. Not registered.
     pub const GOOG_PING: Self = Self(0x080);
 }
-
-/// Transaction id: 96 random bits of the requester (RFC 8489 section 5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TransactionId(pub [u8; 12]);
 
 /// The reason why a datagram is not a usable message: an error of the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

@@ -11,8 +11,10 @@ mod layout;
 mod message;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod writer;
 
 pub use attribute::{AttributeType, ErrorCode, IceRole, UnknownAttributes};
-pub use message::{Class, Message, Method, StunError, TransactionId, is_named_check, local_ufrag};
+pub use message::{Class, Message, Method, StunError, is_named_check, local_ufrag};
+pub use transaction::TransactionId;
 pub use writer::MessageWriter;

@@ -8,7 +8,8 @@ use super::integrity::{self, FINGERPRINT_LEN};
 use super::layout::{
     ATTRIBUTE_HEADER_LEN, HEADER_LEN, INTEGRITY_32_LEN, INTEGRITY_LEN, MAGIC_COOKIE,
 };
-use super::message::{Class, Method, TransactionId};
+use super::message::{Class, Method};
+use super::transaction::TransactionId;
 
 /// Writes one message into a buffer that is reused: without an allocation once the buffer has
 /// grown to the size of a message.

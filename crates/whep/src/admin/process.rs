@@ -1,5 +1,5 @@
-//! What the process uses, as the system reports it (proc(5)). On other systems than Linux nothing is
-//! known.
+//! Resources of the process, as the system reports them (proc(5)). On other systems than Linux
+//! nothing is known.
 
 use std::fs;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde::Serialize;
 /// supports.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// What the process uses now.
+/// Resources of the process.
 #[derive(Serialize)]
 pub(super) struct ProcessStatus {
     /// CPU time in the last second, in percent of one core.

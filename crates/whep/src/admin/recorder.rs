@@ -15,8 +15,8 @@ use super::streams::{StreamStatus, statuses};
 /// Interval between two samples.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Records the stats of the gateway and its streams once a second while it is polled, and the advice
-/// to publishers in the journal.
+/// Records the stats of the gateway and its streams once a second while it is polled, and the
+/// advice to publishers in the journal.
 pub async fn record(door: AdminDoor) {
     let mut recorder = Recorder::default();
     let mut ticks = interval(INTERVAL);
@@ -27,7 +27,7 @@ pub async fn record(door: AdminDoor) {
     }
 }
 
-/// What the recorder knows from the second before.
+/// State from the last sample.
 #[derive(Debug, Default)]
 struct Recorder {
     /// The streams with advice, and the advice that was recorded.

@@ -113,7 +113,7 @@ pub(crate) fn run(options: &Options) -> Result<(), DistError> {
     Ok(())
 }
 
-/// What a release is made from.
+/// The source and target of a release.
 struct Release {
     /// The target of the compiler, such as `x86_64-unknown-linux-gnu`.
     host: String,

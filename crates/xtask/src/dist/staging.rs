@@ -20,7 +20,7 @@ const COPIED: &[(&str, &str)] = &[
     ),
 ];
 
-/// What the program prints, by its arguments, and the names in the folder. `Cargo.toml` of the
+/// Output of the program, by its arguments, with the names in the folder. `Cargo.toml` of the
 /// gateway says where the Debian package has them.
 const PRINTED: &[(&[&str], &str)] = &[
     (&["man"], "distributary.1"),
