@@ -11,6 +11,7 @@ use super::*;
 use crate::{Hub, PublishError, Sink};
 use distributary_media::MediaTime;
 use distributary_media::test_util::video_frame;
+use tokio::sync::watch;
 
 fn keyframe() -> Frame {
     Frame::Video(video_frame(0, true, 1))
@@ -117,14 +118,19 @@ async fn number_of_subscribers_can_be_followed() {
     let mut count = publisher.stream().subscribers();
     let (sink, _queue) = Sink::channel(1);
     let subscription = hub.subscribe(&name, sink, 0).unwrap();
-    count.changed().await.unwrap();
-    assert_eq!(*count.borrow_and_update(), 1);
+    wait_for(&mut count, 1).await;
     let reservation = hub.reserve(&name, Instant::now());
     assert_eq!(*count.borrow_and_update(), 2);
     drop(reservation);
     drop(subscription);
-    count.changed().await.unwrap();
-    assert_eq!(*count.borrow_and_update(), 0);
+    wait_for(&mut count, 0).await;
+}
+
+/// Waits until a number is reported.
+async fn wait_for(count: &mut watch::Receiver<usize>, expected: usize) {
+    let reported = count.wait_for(|count| *count == expected);
+    let reported = tokio::time::timeout(Duration::from_secs(20), reported).await;
+    reported.expect("it is reported").unwrap();
 }
 
 #[test]

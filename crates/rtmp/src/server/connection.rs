@@ -2,12 +2,12 @@
 //!
 //! * [`ServerConnection`]: the task of the connection, which drives its session.
 //! * `publish`, `play`: requests to publish and play. `published`: a published stream.
-//! * `counsel`: advice to publishers.
+//! * `advice`: advice to publishers.
 //! * `requester`: asks for permission on behalf of the client.
 //! * `socket`: a socket that is read and written concurrently.
 //! * `end`: the reasons for the end.
 
-mod counsel;
+mod advice;
 mod end;
 mod play;
 mod publish;

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tracing::{Span, error_span, info, warn};
 
 use super::ServerConnection;
-use super::counsel::Counsel;
+use super::advice::AdviceSender;
 use super::end::End;
 use super::published::{Dismissed, Published};
 use super::requester::Requester;
@@ -116,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
                 .map(|limit| now + limit),
             span,
             holder: grant.holder,
-            counsel: Counsel::new(now),
+            advice: AdviceSender::new(now),
         }
     }
 

@@ -7,7 +7,7 @@ use distributary_hub::Refusal;
 use tokio::task::JoinHandle;
 use tracing::Span;
 
-use super::counsel::Counsel;
+use super::advice::AdviceSender;
 use super::end::End;
 use crate::proto::session::MediaMessage;
 use crate::server::holders::HolderEntry;
@@ -22,7 +22,7 @@ pub(super) struct Published {
     pub(super) span: Span,
     pub(super) watcher: JoinHandle<()>,
     pub(super) holder: HolderEntry,
-    pub(super) counsel: Counsel,
+    pub(super) advice: AdviceSender,
 }
 
 /// A dismissed stream.
@@ -60,7 +60,7 @@ impl Published {
 
     /// Returns advice for the publisher that is new.
     pub(super) fn advice(&mut self, now: Instant) -> Option<String> {
-        self.counsel.next(self.ingest.stream(), now)
+        self.advice.next(self.ingest.stream(), now)
     }
 
     /// Returns the earliest deadline.

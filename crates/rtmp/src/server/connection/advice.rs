@@ -10,16 +10,16 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// Maximum number of messages to a publisher: many never read what they are sent.
 const MAX_MESSAGES: u32 = 4;
 
-/// What a publisher was told.
+/// The advice sent to a publisher so far.
 #[derive(Debug)]
-pub(super) struct Counsel {
+pub(super) struct AdviceSender {
     next_look: Instant,
     told: Option<String>,
     messages: u32,
 }
 
-impl Counsel {
-    /// Returns the counsel of a publisher that begins at `now`.
+impl AdviceSender {
+    /// Creates the state for a publisher that begins at `now`.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             next_look: now + INTERVAL,
@@ -59,15 +59,15 @@ mod tests {
         let (hub, start) = (Hub::new(HubConfig::default()), Instant::now());
         let name = StreamName::parse("live/test").unwrap();
         let publisher = hub.publish(&name, start).unwrap();
-        let mut counsel = Counsel::new(start);
+        let mut sender = AdviceSender::new(start);
         let mut now = start;
         let mut after = |reason: Option<&str>| {
             publisher.set_missing_audio(reason.map(|reason| MissingAudio {
                 reason: reason.to_owned(),
             }));
-            assert_eq!(counsel.next(publisher.stream(), now), None, "too early");
+            assert_eq!(sender.next(publisher.stream(), now), None, "too early");
             now += INTERVAL;
-            counsel.next(publisher.stream(), now)
+            sender.next(publisher.stream(), now)
         };
         assert_eq!(after(None), None);
         assert!(
