@@ -6,9 +6,6 @@ use std::time::{Duration, Instant};
 /// bounds a test that fails, and says nothing about speed.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Time for the exit of a program that promises to exit within two seconds, on a busy machine.
-pub const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
-
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A moment after which a test gives up.

@@ -3,12 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
-use std::time::Instant;
 
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
 use distributary_tests::gateway::{self, Gateway};
 use distributary_tests::page::WatchPage;
-use distributary_tests::wait::EXIT_TIMEOUT;
 
 #[test]
 fn startup_prints_addresses_and_commands() {
@@ -75,15 +73,9 @@ async fn sigterm_closes_sessions_and_exits() {
         .wait_for("#viewer", "frames", |report| report.counters.len() > 30)
         .await;
 
-    let started = now();
     gateway.terminate();
     let status = gateway.wait();
     assert_eq!(status.code(), Some(0), "{status}");
-    assert!(
-        started.elapsed() < EXIT_TIMEOUT,
-        "it took {:?}",
-        started.elapsed()
-    );
     // The gateway closes the session, which is faster than the browser's timeout of 5 s.
     page.browser
         .wait_for("#viewer", "the gateway closed the connection", |r| {
@@ -186,12 +178,4 @@ fn configuration_file_sets_the_listen_addresses() {
     .unwrap();
     let gateway = Gateway::start_as(&["--config", file.to_str().unwrap()]);
     assert_eq!(gateway.request("GET", "/", &[], b"").status, 200);
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long a real program takes to end"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -2,8 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use distributary_gateway::banner::Addresses;
@@ -11,8 +10,14 @@ use distributary_gateway::error::RunError;
 use distributary_gateway::gateway::Ending;
 use distributary_gateway::{Config, Gateway};
 use distributary_net::OptionalAddress;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// Time after which a test fails that waits for a response.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Maximum time for the end of the gateway.
 const END: Duration = Duration::from_secs(2);
@@ -49,13 +54,13 @@ fn run() -> Running {
 }
 
 /// Sends a request on a connection and reads the head of the response.
-fn request(connection: &mut TcpStream, head: &str) -> String {
-    write!(connection, "{head}\r\nHost: gateway\r\n\r\n").unwrap();
+async fn request(connection: &mut TcpStream, head: &str) -> String {
+    let request = format!("{head}\r\nHost: gateway\r\n\r\n");
+    connection.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        connection.read_exact(&mut byte).unwrap();
-        answer.push(byte[0]);
+        let byte = timeout(TIMEOUT, connection.read_u8()).await;
+        answer.push(byte.expect("a response").unwrap());
     }
     String::from_utf8(answer).unwrap()
 }
@@ -73,15 +78,15 @@ async fn gateway_serves_on_its_printed_ports_and_ends_on_request() {
     assert_eq!(addresses.candidates, [addresses.webrtc.ip()]);
 
     // Clients that stay connected must not delay the end.
-    let _publisher = TcpStream::connect(addresses.rtmp).unwrap();
-    let mut browser = TcpStream::connect(addresses.http).unwrap();
-    let answer = request(&mut browser, "GET /api/live HTTP/1.1");
+    let _publisher = TcpStream::connect(addresses.rtmp).await.unwrap();
+    let mut browser = TcpStream::connect(addresses.http).await.unwrap();
+    let answer = request(&mut browser, "GET /api/live HTTP/1.1").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
 
     stop.send_replace(Some(Ending::Drain));
-    let result = tokio::time::timeout(END, task).await;
+    let result = timeout(END, task).await;
     assert!(matches!(result, Ok(Ok(Ok(())))), "{result:?}");
-    assert!(TcpStream::connect(addresses.http).is_err());
+    assert!(TcpStream::connect(addresses.http).await.is_err());
     assert!(UdpSocket::bind(addresses.webrtc).is_ok());
 }
 

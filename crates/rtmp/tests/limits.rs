@@ -26,7 +26,8 @@ async fn raw_client(server: &TestServer) -> TcpStream {
     socket.write_all(&[3]).await.unwrap();
     socket.write_all(&[0; 1536]).await.unwrap();
     let mut answer = vec![0; 1 + 2 * 1536];
-    socket.read_exact(&mut answer).await.unwrap();
+    let read = timeout(STEP_TIMEOUT, socket.read_exact(&mut answer)).await;
+    read.expect("the server answers the handshake").unwrap();
     socket.write_all(&answer[1..=1536]).await.unwrap();
     socket
 }

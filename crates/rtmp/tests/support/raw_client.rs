@@ -31,7 +31,8 @@ impl RawClient {
         hello[0] = 3;
         socket.write_all(&hello).await.unwrap();
         let mut answer = vec![0; 1 + 2 * 1536];
-        socket.read_exact(&mut answer).await.unwrap();
+        let read = timeout(STEP_TIMEOUT, socket.read_exact(&mut answer)).await;
+        read.expect("the server answers the handshake").unwrap();
         socket.write_all(&answer[1..=1536]).await.unwrap();
         let mut client = Self {
             socket,

@@ -274,7 +274,9 @@ async fn request_waits_for_a_pulled_stream() {
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains("the origin is down"), "{detail}");
     };
-    tokio::join!(provider, viewers);
+    let both = async { tokio::join!(provider, viewers) };
+    let done = tokio::time::timeout(Duration::from_secs(20), both).await;
+    done.expect("a demand is made for each stream");
 }
 
 #[tokio::test]
