@@ -10,6 +10,7 @@ mod mediamtx;
 mod nginx;
 mod srs;
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -29,6 +30,16 @@ pub enum Server {
     Srs,
     /// nginx with the RTMP module (nginx.conf)
     Nginx,
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mediamtx => "MediaMTX",
+            Self::Srs => "SRS",
+            Self::Nginx => "nginx",
+        })
+    }
 }
 
 /// A configuration cannot be converted.
@@ -63,7 +74,7 @@ pub enum ImportError {
         source: SyntaxError,
     },
     /// The file has no settings of the server.
-    #[error("{}: no settings of {server:?} are found; choose the server with --from", path.display())]
+    #[error("{}: no settings of {server} were found; choose the server with --from", path.display())]
     Nothing {
         /// The file.
         path: PathBuf,
@@ -149,7 +160,7 @@ mod tests {
             (
                 "a.yml",
                 "# nothing\n",
-                "no settings of Mediamtx are found; choose the server with --from",
+                "no settings of MediaMTX were found; choose the server with --from",
             ),
             (
                 "a.conf",
