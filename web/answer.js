@@ -30,7 +30,8 @@
     return fetch(dataset.session, { method: "PATCH", headers, body });
   };
 
-  // Shows the media where the player will be. Nobody hears of a video that the player has not named.
+  // Shows the media in the place of the player. The video is hidden from screen readers until the
+  // player has named it.
   const show = (media) => {
     const video = document.createElement("video");
     Object.assign(video, { slot: "video", muted: true, autoplay: true, playsInline: true });
@@ -52,7 +53,7 @@
     connection.ontrack = ({ track }) => media.addTrack(track);
     const described = describe(connection);
     const answered = described.then(send);
-    // Whoever takes the session sees that it failed.
+    // The player handles a failure when it takes over the session.
     answered.catch(() => {});
     globalThis.preparedSession = { ...dataset, connection, media, video, shown, answered };
     await described;

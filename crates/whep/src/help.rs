@@ -14,7 +14,7 @@ const PAGE: &str = include_str!("../../../web/help.html");
 const POLICY: &str =
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'";
 
-/// What a response means for people. Handlers add it to the extensions of a response.
+/// An explanation of a response for people. Handlers add it to the extensions of a response.
 #[derive(Clone, Debug)]
 pub(crate) struct Explanation {
     pub(crate) title: String,
@@ -23,7 +23,7 @@ pub(crate) struct Explanation {
     pub(crate) link: Option<(String, &'static str)>,
 }
 
-/// The words of the link to the root: what the page there is.
+/// The text of the link to the root.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Home(pub(crate) &'static str);
 
@@ -78,12 +78,12 @@ impl Explanation {
         let title = match status {
             StatusCode::NOT_FOUND => "There is nothing here",
             StatusCode::CONFLICT => "The stream is not live",
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "This is not for everybody",
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "Access denied",
             StatusCode::TOO_MANY_REQUESTS => "Too many requests",
             StatusCode::METHOD_NOT_ALLOWED | StatusCode::BAD_REQUEST => {
                 "This address is not complete"
             }
-            _ => "This does not work now",
+            _ => "The request failed",
         };
         Self {
             title: title.to_owned(),

@@ -1,4 +1,4 @@
-//! The admin API: the newest keyframe of a stream, for its picture on the dashboard.
+//! The admin API: the newest keyframe of a stream, for the dashboard.
 
 use axum::extract::State;
 use axum::response::Response;
