@@ -2,9 +2,7 @@
 
 use bytes::Bytes;
 use distributary_media::aac::AudioSpecificConfig;
-use distributary_media::flv::{
-    FlvDemuxer, FlvError, FlvEvent, FlvEvents, FlvReader, TagKind, muxer,
-};
+use distributary_media::flv::{FlvDemuxer, FlvEvent, FlvReader, TagKind, muxer};
 use distributary_media::h264::pps::PpsIds;
 use distributary_media::h264::slice::SliceHead;
 use distributary_media::h264::vui;
@@ -24,23 +22,27 @@ const MAX_FILE: usize = 1 << 20;
 /// The bodies of audio tags, each with its length in two bytes before it.
 pub fn flv_audio(data: &[u8]) {
     flv_tags(data, |demuxer, body| {
-        demuxer.handle_audio(MediaTime::ZERO, body)
+        let events = demuxer.handle_audio(MediaTime::ZERO, body);
+        events.into_iter().flatten().collect()
     });
 }
 
 /// The bodies of video tags, each with its length in two bytes before it.
 pub fn flv_video(data: &[u8]) {
     flv_tags(data, |demuxer, body| {
-        demuxer.handle_video(MediaTime::ZERO, body)
+        let mut further = Vec::new();
+        let main = demuxer.handle_video_tracks(MediaTime::ZERO, body, &mut further);
+        let further = further.into_iter().map(|(_, events)| events);
+        let all = std::iter::once(main).chain(further);
+        all.flatten().flatten().collect()
     });
 }
 
 /// Feeds tags to a demuxer, and its output to the muxer and the payload formats.
-fn flv_tags(data: &[u8], handle: impl Fn(&mut FlvDemuxer, Bytes) -> Result<FlvEvents, FlvError>) {
+fn flv_tags(data: &[u8], handle: impl Fn(&mut FlvDemuxer, Bytes) -> Vec<FlvEvent>) {
     let mut demuxer = FlvDemuxer::new();
     for body in pieces(data) {
-        let events = handle(&mut demuxer, Bytes::copy_from_slice(body));
-        for event in events.into_iter().flatten() {
+        for event in handle(&mut demuxer, Bytes::copy_from_slice(body)) {
             match event {
                 FlvEvent::VideoTrack(track) => drop(muxer::video_header(&track)),
                 FlvEvent::AudioTrack(track) => drop(muxer::audio_header(&track)),

@@ -304,6 +304,12 @@ impl Hub {
     }
 }
 
+impl From<Arc<HubState>> for Hub {
+    fn from(shared: Arc<HubState>) -> Self {
+        Self { shared }
+    }
+}
+
 impl HubState {
     /// Returns the journal of the last events.
     pub(crate) fn journal(&self) -> &Journal {

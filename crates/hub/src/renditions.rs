@@ -148,6 +148,14 @@ impl Hub {
         Ok(publisher.follow(of, origin))
     }
 
+    /// Starts publishing a further video track of a publisher, and replaces that of an earlier one.
+    pub(crate) fn take_over_track(&self, of: &Arc<Stream>, number: u8, now: Instant) -> Publisher {
+        let name = of.name().rendition(&RenditionId::track(number));
+        self.claim(&name, of.epoch(), |stream| Some(stream.take_over(now)))
+            .expect("a takeover is never refused")
+            .follow(of, RenditionOrigin::Track)
+    }
+
     /// Registers a maker of renditions. `offers` returns those that it can make of a stream; it is
     /// called often and must be cheap. Requests arrive as with [`Self::provide`].
     pub fn provide_renditions(
@@ -399,6 +407,34 @@ mod tests {
             })
             .collect();
         assert_eq!(got, ["0", "20", "onCuePoint"], "and no video of the source");
+    }
+
+    #[test]
+    fn further_track_is_on_the_clock_of_the_stream_and_can_be_taken_over() {
+        let (hub, name, now) = hub();
+        let publisher = hub.publish(&name, now).unwrap();
+        let first = publisher.publish_track(1, now);
+        first.set_video_track(track(720));
+        let mut early = video_frame(7_000_000, true, 9);
+        assert!(!publisher.place_track(&mut early), "no clock yet");
+        let main = Frame::Video(video_frame(7_000_000, true, 9));
+        let later = now + Duration::from_secs(5);
+        publisher.push(main, later).unwrap();
+        let mut placed = video_frame(7_000_040, true, 9);
+        assert!(publisher.place_track(&mut placed));
+        assert_eq!(placed.pts, MediaTime::from_millis(5040));
+
+        // The next publisher takes over before the first is gone.
+        let second = hub.take_over(&name, later);
+        let taken = second.publish_track(1, later);
+        taken.set_video_track(track(480));
+        second.set_video_track(track(1080));
+        drop((first, publisher));
+        let rows = hub.renditions(&name, later);
+        let heights: Vec<_> = rows.iter().map(|row| row.height).collect();
+        assert_eq!(heights, [1080, 480]);
+        drop((taken, second));
+        assert!(hub.stream(&name).is_none());
     }
 
     #[test]

@@ -303,10 +303,11 @@ impl Stream {
         state.claim(now)
     }
 
-    fn release_publisher(&self, id: u64, has_ended: bool) {
+    /// Ends the publishing of the stream, if this publisher is the current one, and returns that.
+    fn release_publisher(&self, id: u64, has_ended: bool) -> bool {
         let mut state = self.lock();
         if !state.is_current(id) {
-            return;
+            return false;
         }
         state.publisher = None;
         state.live_since = None;
@@ -321,6 +322,7 @@ impl Stream {
             subscriber.deliver(StreamEvent::Offline);
         }
         self.liveness.send_replace(false);
+        true
     }
 
     pub(crate) fn add_subscriber(&self, sink: Sink, tag: u64) -> (u64, Vec<Arc<Frame>>) {

@@ -168,12 +168,18 @@ impl Timeline {
         if let Some(offset) = self.follows {
             return shift(input, offset);
         }
-        let tracks = [&self.video, &self.audio];
-        let near = tracks.iter().find_map(|track| {
-            let (offset, last) = track.input?;
-            is_near(last, input).then(|| shift(input, offset))
-        });
+        let near = self.offset_near(input).map(|offset| shift(input, offset));
         near.unwrap_or_else(|| self.present(now))
+    }
+
+    /// Returns the offset from the publisher's clock to this timeline, in nanoseconds, for a time
+    /// that fits the tracks.
+    pub fn offset_near(&self, input: MediaTime) -> Option<i64> {
+        let tracks = [&self.video, &self.audio];
+        tracks.iter().find_map(|track| {
+            let (offset, last) = track.input?;
+            is_near(last, input).then_some(offset)
+        })
     }
 
     /// Returns the offset for a track's next frame, in nanoseconds, and the distance from the other

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use distributary_media::{AudioTrack, Frame, TimedData, VideoTrack};
+use distributary_media::{AudioTrack, Frame, MediaTime, TimedData, VideoFrame, VideoTrack};
 
 use super::{Claim, Dismissal, MissingAudio, MissingVideo, PublisherInfo, State, Stream};
-use crate::hub::HubState;
+use crate::hub::{Hub, HubState};
 use crate::journal::JournalKind;
 use crate::policy::Refusal;
 use crate::renditions::RenditionOrigin;
@@ -48,6 +48,27 @@ impl Publisher {
     /// Returns the published stream.
     pub fn stream(&self) -> &Arc<Stream> {
         &self.stream
+    }
+
+    /// Starts publishing a further video track of this publisher as a rendition of its stream, in
+    /// place of that of an earlier publisher.
+    pub fn publish_track(&self, number: u8, now: Instant) -> Self {
+        let hub = Hub::from(Arc::clone(&self.hub));
+        hub.take_over_track(&self.stream, number, now)
+    }
+
+    /// Moves a frame of a further track from this publisher's clock to that of the stream. Returns
+    /// `false` before the first frame of the stream itself, from which the clock follows.
+    pub fn place_track(&self, frame: &mut VideoFrame) -> bool {
+        let mut place = None;
+        self.with_state(|state| place = state.timeline.offset_near(frame.dts));
+        if let Some(offset) = place {
+            let shift =
+                |time: MediaTime| MediaTime::from_nanos(time.as_nanos().saturating_add(offset));
+            frame.dts = shift(frame.dts);
+            frame.pts = shift(frame.pts);
+        }
+        place.is_some()
     }
 
     /// Notes that the publisher itself ends the stream, for [`Stream::has_ended`] when this is
@@ -163,11 +184,14 @@ impl Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        self.stream
+        let was_current = self
+            .stream
             .release_publisher(self.claim.id, self.has_finished);
         match &self.source {
             Some(source) => {
-                source.remove_rendition(&self.stream);
+                if was_current {
+                    source.remove_rendition(&self.stream);
+                }
                 self.hub.remove_if_idle(source.name());
             }
             None => self.stream.tell_other_forms(),

@@ -33,6 +33,10 @@ impl Stream {
     pub(super) fn add_rendition(&self, rendition: Arc<Self>, origin: RenditionOrigin) {
         let mut state = self.lock();
         rendition.lock().metadata.clone_from(&state.metadata);
+        // Another publisher may have taken it over.
+        state
+            .renditions
+            .retain(|(other, _)| other.name != rendition.name);
         state.renditions.push((rendition, origin));
         drop(state);
         self.tell_renditions();

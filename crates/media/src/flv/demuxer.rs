@@ -1,7 +1,7 @@
 //! Demuxes tag bodies to tracks and frames.
 //!
 //! * [`FlvDemuxer`]: the demuxer.
-//! * `video_state`: the state of a video track.
+//! * `video_demuxer`: the demuxer of one video track; `video_state`: the state of the track.
 //! * `join`: joins the slices of an access unit that arrive in separate tags.
 //! * `events`: [`FlvEvent`], the output.
 
@@ -10,9 +10,10 @@ mod join;
 mod tagged_frame;
 #[cfg(test)]
 mod tests;
+mod video_demuxer;
 mod video_state;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,10 +25,8 @@ use super::tag_kind::TagKind;
 use super::video::{self, VideoTag};
 use crate::aac::AudioSpecificConfig;
 use crate::adts::{AdtsFrames, AdtsHeader};
-use crate::{AudioCodec, AudioFrame, AudioTrack, Frame, MediaTime, VideoCodec};
-use join::Join;
-use tagged_frame::TaggedFrame;
-use video_state::VideoState;
+use crate::{AudioCodec, AudioFrame, AudioTrack, Frame, MediaTime};
+use video_demuxer::VideoDemuxer;
 
 pub use events::{FlvEvent, FlvEvents, OtherTrack};
 
@@ -39,6 +38,9 @@ const MAX_CONFIGURATION: usize = 64 << 10;
 /// (RFC 6716 section 3.4). Access units of AAC are smaller. Larger ones are dropped: queues count
 /// frames, not bytes.
 const MAX_AUDIO_FRAME: usize = 64 << 10;
+
+/// Maximum number of further video tracks that are used: the encoders of OBS. Others are reported.
+pub const MAX_FURTHER_VIDEO: usize = 9;
 
 /// Maximum access units in one tag; further ones are dropped.
 const MAX_ACCESS_UNITS: usize = 64;
@@ -75,12 +77,18 @@ const AAC_FRAME: u64 = 1024;
 /// ```
 #[derive(Debug, Default)]
 pub struct FlvDemuxer {
-    video: Option<VideoState>,
-    join: Join,
+    video: VideoDemuxer,
+    /// The further video tracks of a multitrack publisher, by their number.
+    further: BTreeMap<u8, VideoDemuxer>,
+    /// True for a publisher that may send the slices of an access unit in separate tags.
+    is_live: bool,
     audio: Option<AudioTrack>,
     /// The other tracks of a multitrack publisher that were reported.
     others: BTreeSet<(TagKind, u8)>,
 }
+
+/// The events of a tag for one further video track, by its number.
+pub type FurtherVideo = (u8, Result<FlvEvents, FlvError>);
 
 impl FlvDemuxer {
     /// Returns a demuxer without tracks.
@@ -93,20 +101,21 @@ impl FlvDemuxer {
     /// when no video tag arrives for a while, and at the end.
     pub fn live() -> Self {
         Self {
-            join: Join::holding_first(),
+            video: VideoDemuxer::live(),
+            is_live: true,
             ..Self::default()
         }
     }
 
     /// Returns whether an access unit is held that may be complete.
     pub fn is_holding(&self) -> bool {
-        self.join.is_holding()
+        self.video.is_holding()
     }
 
     /// Returns the number of tags so far that have begun or extended a held access unit. A tag that
     /// leaves it unchanged says nothing about when the held access unit is complete.
     pub fn held_tags(&self) -> u64 {
-        self.join.held_tags()
+        self.video.held_tags()
     }
 
     /// Returns the access unit that is held, as far as it has arrived: its later slices are
@@ -115,10 +124,7 @@ impl FlvDemuxer {
     /// # Errors
     /// When the access unit cannot be used.
     pub fn flush(&mut self) -> Result<FlvEvents, FlvError> {
-        match &mut self.video {
-            Some(video) => self.join.release(video),
-            None => Ok(FlvEvents::default()),
-        }
+        self.video.flush()
     }
 
     /// Demuxes the body of a video tag. A sequence header that changes nothing, the end of a
@@ -134,14 +140,73 @@ impl FlvDemuxer {
     ) -> Result<FlvEvents, FlvError> {
         let held = body.len();
         if !video::is_enhanced(&body) {
-            return self.video_tag(timestamp, VideoTag::parse(body)?, held);
+            let tag = VideoTag::parse(body)?;
+            return self.video.handle(timestamp, tag, held);
         }
         if video::is_command(&body) {
             return Ok(FlvEvents::default());
         }
-        let (timestamp, main, others) = self.tracks(TagKind::Video, timestamp, body)?;
+        let (timestamp, packets) = packets(TagKind::Video, timestamp, body)?;
+        self.main_and_others(timestamp, packets, held)
+    }
+
+    /// Demuxes the body of a video tag as [`handle_video`](Self::handle_video) does, and also the
+    /// further video tracks of a multitrack publisher, up to [`MAX_FURTHER_VIDEO`] of them. The
+    /// events of each come in `further`, and an error of one does not affect the others.
+    ///
+    /// # Errors
+    /// As [`handle_video`](Self::handle_video), for track 0.
+    pub fn handle_video_tracks(
+        &mut self,
+        timestamp: MediaTime,
+        body: Bytes,
+        further: &mut Vec<FurtherVideo>,
+    ) -> Result<FlvEvents, FlvError> {
+        if !video::is_enhanced(&body) || video::is_command(&body) {
+            return self.handle_video(timestamp, body);
+        }
+        let held = body.len();
+        let (timestamp, packets) = packets(TagKind::Video, timestamp, body)?;
+        let (used, rest) = packets
+            .into_iter()
+            .partition::<Vec<_>, _>(|packet| packet.track > 0 && self.accepts(packet));
+        for packet in used {
+            let track = packet.track;
+            let is_live = self.is_live;
+            let demuxer = self.further.entry(track).or_insert_with(|| {
+                if is_live {
+                    VideoDemuxer::live()
+                } else {
+                    VideoDemuxer::default()
+                }
+            });
+            let tag = VideoTag::from_enhanced(packet);
+            let events = tag.and_then(|tag| demuxer.handle(timestamp, tag, held));
+            further.push((track, events));
+        }
+        self.main_and_others(timestamp, rest, held)
+    }
+
+    /// Returns whether a packet's track is a further video track that is or can be used.
+    fn accepts(&self, packet: &ExPacket) -> bool {
+        let begins = packet.packet_type == enhanced::SEQUENCE_START;
+        self.further.contains_key(&packet.track)
+            || (begins && self.further.len() < MAX_FURTHER_VIDEO)
+    }
+
+    /// Demuxes the video of track 0, and reports the tracks that are not used.
+    fn main_and_others(
+        &mut self,
+        timestamp: MediaTime,
+        packets: Vec<ExPacket>,
+        held: usize,
+    ) -> Result<FlvEvents, FlvError> {
+        let (main, others) = self.sort_out(TagKind::Video, packets);
         let mut events = match main {
-            Some(packet) => self.video_tag(timestamp, VideoTag::from_enhanced(packet)?, held)?,
+            Some(packet) => {
+                let tag = VideoTag::from_enhanced(packet)?;
+                self.video.handle(timestamp, tag, held)?
+            }
             None => FlvEvents::default(),
         };
         events.extend(others);
@@ -167,7 +232,8 @@ impl FlvDemuxer {
         if !audio::is_enhanced(&body) {
             return self.audio_tag(timestamp, AudioTag::parse(body)?);
         }
-        let (timestamp, main, others) = self.tracks(TagKind::Audio, timestamp, body)?;
+        let (timestamp, packets) = packets(TagKind::Audio, timestamp, body)?;
+        let (main, others) = self.sort_out(TagKind::Audio, packets);
         let mut events = match main {
             Some(packet) => self.audio_tag(timestamp, AudioTag::from_enhanced(packet)?)?,
             None => FlvEvents::default(),
@@ -176,19 +242,14 @@ impl FlvDemuxer {
         Ok(events)
     }
 
-    /// Parses an enhanced tag. Returns its time, its content for track 0, and tracks not seen
-    /// before.
-    fn tracks(
+    /// Returns the packet of track 0, and the tracks that were not reported yet.
+    fn sort_out(
         &mut self,
         kind: TagKind,
-        timestamp: MediaTime,
-        body: Bytes,
-    ) -> Result<(MediaTime, Option<ExPacket>, Vec<FlvEvent>), FlvError> {
-        let tag = ExTag::parse(kind, body)?;
-        let timestamp = timestamp + Duration::from_nanos(tag.nanos.into());
+        packets: Vec<ExPacket>,
+    ) -> (Option<ExPacket>, Vec<FlvEvent>) {
         let (mut main, mut others) = (None, Vec::new());
-        for packet in tag {
-            let packet = packet?;
+        for packet in packets {
             if packet.track == 0 {
                 main = Some(packet);
             } else if packet.packet_type == enhanced::SEQUENCE_START
@@ -201,70 +262,7 @@ impl FlvDemuxer {
                 }));
             }
         }
-        Ok((timestamp, main, others))
-    }
-
-    /// Handles the content of a tag of `held` bytes for the video track.
-    fn video_tag(
-        &mut self,
-        timestamp: MediaTime,
-        tag: VideoTag,
-        held: usize,
-    ) -> Result<FlvEvents, FlvError> {
-        match tag {
-            VideoTag::SequenceHeader { codec, config } => self.configure_video(codec, &config),
-            VideoTag::Frame {
-                codec,
-                composition,
-                data,
-            } => {
-                let tag = TagKind::Video;
-                let video = self.video.as_mut();
-                let video = video
-                    .filter(|video| video.track.codec == codec)
-                    .ok_or(FlvError::NoSequenceHeader { tag })?;
-                let frame = TaggedFrame {
-                    timestamp,
-                    composition,
-                    data,
-                    more: Vec::new(),
-                    held,
-                };
-                self.join.handle(frame, video)
-            }
-            VideoTag::Nothing => Ok(FlvEvents::default()),
-        }
-    }
-
-    fn configure_video(
-        &mut self,
-        codec: VideoCodec,
-        config: &Bytes,
-    ) -> Result<FlvEvents, FlvError> {
-        check_configuration(TagKind::Video, config)?;
-        let mut video = self.video.iter().map(|video| &video.track);
-        if codec != VideoCodec::H264
-            && video.any(|track| track.codec == codec && track.config == *config)
-        {
-            // The information in later frames is newer.
-            return Ok(FlvEvents::default());
-        }
-        let mut state = VideoState::configure(codec, config)?;
-        let mut events = FlvEvents::default();
-        let mut before = None;
-        if let Some(mut video) = self.video.take() {
-            // It belongs to the previous configuration. A broken one must not prevent the next one.
-            events = self.join.release(&mut video).unwrap_or_default();
-            // Some publishers repeat the header: the verdict on their B-frames stays.
-            state.inspector = video.inspector;
-            before = Some(video.track);
-        }
-        let track = state.track.clone();
-        self.video = Some(state);
-        if before.as_ref() != Some(&track) {
-            events.push(FlvEvent::VideoTrack(track));
-        }
-        Ok(events)
+        (main, others)
     }
 
     fn audio_tag(&mut self, timestamp: MediaTime, tag: AudioTag) -> Result<FlvEvents, FlvError> {
@@ -378,7 +376,19 @@ impl FlvDemuxer {
     }
 }
 
-fn check_configuration(tag: TagKind, data: &[u8]) -> Result<(), FlvError> {
+/// Parses an enhanced tag. Returns its time and its packets.
+fn packets(
+    kind: TagKind,
+    timestamp: MediaTime,
+    body: Bytes,
+) -> Result<(MediaTime, Vec<ExPacket>), FlvError> {
+    let tag = ExTag::parse(kind, body)?;
+    let timestamp = timestamp + Duration::from_nanos(tag.nanos.into());
+    let packets: Result<Vec<ExPacket>, FlvError> = tag.collect();
+    Ok((timestamp, packets?))
+}
+
+pub(super) fn check_configuration(tag: TagKind, data: &[u8]) -> Result<(), FlvError> {
     check_len(tag, "sequence header", data.len(), MAX_CONFIGURATION)
 }
 

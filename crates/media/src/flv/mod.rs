@@ -15,7 +15,7 @@ mod tag;
 mod tag_kind;
 mod video;
 
-pub use demuxer::{FlvDemuxer, FlvEvent, FlvEvents, OtherTrack};
+pub use demuxer::{FlvDemuxer, FlvEvent, FlvEvents, FurtherVideo, MAX_FURTHER_VIDEO, OtherTrack};
 pub use error::FlvError;
 pub use file::{FlvFileError, FlvReader};
 pub use tag::{FlvStream, FlvStreamError, FlvTag, UnknownTagType, VIDEO_FILE_HEADER};

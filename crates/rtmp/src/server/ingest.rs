@@ -5,9 +5,11 @@
 //! * `missing`: notices that a track has no usable frames.
 //! * `complaints`: the reasons why media is dropped.
 //! * `description`: the metadata and the tracks that are not used.
+//! * `further`: the further video tracks of a multitrack publisher.
 
 mod complaints;
 mod description;
+mod further;
 mod missing;
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,7 @@ use crate::proto::metadata::Metadata;
 use crate::server::json::{memory, to_json};
 use complaints::{Complaint, Complaints};
 use description::Description;
+use further::FurtherTracks;
 use missing::{MissingChange, MissingFrames};
 use track_change::{Change, TrackChange};
 
@@ -45,6 +48,8 @@ const ACCESS_UNIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A stream that is being published. The stream goes offline when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Ingest {
+    /// Before the publisher, so that the tracks end first.
+    further: FurtherTracks,
     publisher: Publisher,
     demuxer: FlvDemuxer,
     /// Time at which the access unit that the demuxer holds began or grew.
@@ -71,6 +76,7 @@ impl Ingest {
         publisher.set_info(description.info().clone());
         publisher.note_begin(address.map(|address| address.ip()), now);
         Self {
+            further: FurtherTracks::default(),
             publisher,
             demuxer: FlvDemuxer::live(),
             held_at: now,
@@ -100,11 +106,16 @@ impl Ingest {
             MediaMessage::Video { timestamp, body } => {
                 self.bytes += body.len() as u64;
                 let held_tags = self.demuxer.held_tags();
-                let events = self.demuxer.handle_video(timestamp, body);
+                let mut further = Vec::new();
+                let events = self
+                    .demuxer
+                    .handle_video_tracks(timestamp, body, &mut further);
                 if self.demuxer.held_tags() != held_tags {
                     self.held_at = now;
                 }
                 self.feed(TagKind::Video, events, now)?;
+                self.further
+                    .handle(further, &self.publisher, &mut self.complaints, now)?;
                 self.check_missing_video(now);
             }
             MediaMessage::Audio { timestamp, body } => {

@@ -86,11 +86,15 @@ impl TestServer {
     /// Waits for a stream and subscribes to it.
     pub async fn watch(&self, name: &str) -> Watcher {
         self.until_live(name).await;
+        self.watch_name(&StreamName::parse(name).unwrap())
+    }
+
+    /// Subscribes to a stream or a rendition that is live.
+    pub fn watch_name(&self, name: &StreamName) -> Watcher {
         let (sink, queue) = Sink::channel(4096);
-        let name = StreamName::parse(name).unwrap();
         let (subscription, cached) = self
             .hub
-            .subscribe(&name, sink.with_audio(AudioForm::Published), 0)
+            .subscribe(name, sink.with_audio(AudioForm::Published), 0)
             .unwrap();
         Watcher {
             subscription,

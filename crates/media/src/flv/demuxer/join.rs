@@ -285,7 +285,7 @@ mod tests {
         /// Returns a publisher of which the first access unit is held.
         fn live(is_h265: bool) -> Self {
             let mut publisher = Self::new(is_h265);
-            publisher.demuxer.join = Join::holding_first();
+            publisher.demuxer.video.join = Join::holding_first();
             publisher
         }
 

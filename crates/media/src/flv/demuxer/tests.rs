@@ -1,4 +1,5 @@
 use super::*;
+use crate::VideoCodec;
 use crate::VideoFrame;
 use crate::h264::AvcDecoderConfigurationRecord;
 use crate::test_util::hex;
@@ -539,6 +540,50 @@ fn first_of_many_tracks_is_used_and_the_others_are_reported_once() {
     assert_eq!(frame.units, [&slice[4..]]);
 }
 
+#[test]
+fn further_video_tracks_are_demuxed_each_with_its_own_errors() {
+    let mut demuxer = configured();
+    let config = &hex(HEADER_360P)[5..];
+    let slice = hex(SLICE);
+    // As OBS sends them: one track per tag.
+    let one = |packet_type: u8, track: u8, data: &[u8]| {
+        [&[0x96, packet_type][..], b"avc1", &[track], data].concat()
+    };
+    let mut further = Vec::new();
+    let mut handle = |body: Vec<u8>| {
+        further.clear();
+        let events = demuxer.handle_video_tracks(MediaTime::ZERO, body.into(), &mut further);
+        (events.map(Vec::from_iter), further.clone())
+    };
+    let (main, header) = handle(one(0, 1, config));
+    assert_eq!(main, Ok(vec![]), "it is used, so it is not reported");
+    let [(1, Ok(events))] = &header[..] else {
+        panic!("{header:?}");
+    };
+    let events: Vec<_> = events.clone().collect();
+    assert!(matches!(&events[..], [FlvEvent::VideoTrack(track)] if track.height == 360));
+    let (main, frames) = handle(one(3, 1, &slice));
+    let [(1, Ok(events))] = &frames[..] else {
+        panic!("{frames:?}");
+    };
+    assert_eq!((main, events.clone().count()), (Ok(vec![]), 1));
+
+    let (main, broken) = handle(one(3, 1, b"\0"));
+    assert!(
+        main == Ok(vec![]) && matches!(&broken[..], [(1, Err(_))]),
+        "{broken:?}"
+    );
+    let (_, without_header) = handle(one(3, 2, &slice));
+    assert_eq!(without_header.len(), 0, "it has not begun");
+
+    for track in 2..=MAX_FURTHER_VIDEO as u8 {
+        assert_eq!(handle(one(0, track, config)).1.len(), 1);
+    }
+    let (main, beyond) = handle(one(0, 200, config));
+    assert!(beyond.is_empty());
+    assert!(matches!(&main.unwrap()[..], [FlvEvent::OtherTrack(track)] if track.id == 200));
+}
+
 proptest! {
     #[test]
     fn arbitrary_enhanced_tags_never_panic(
@@ -552,7 +597,7 @@ proptest! {
         for (is_video, packet_type, four_cc, data) in bodies {
             let body = [&[0x90 | packet_type], &four_cc[..], &data].concat();
             let result = if is_video {
-                demuxer.handle_video(MediaTime::ZERO, body.into())
+                demuxer.handle_video_tracks(MediaTime::ZERO, body.into(), &mut Vec::new())
             } else {
                 demuxer.handle_audio(MediaTime::ZERO, body.into())
             };
@@ -579,7 +624,7 @@ proptest! {
                 *second = packet_type;
             }
             let result = if is_video {
-                demuxer.handle_video(MediaTime::ZERO, body.into())
+                demuxer.handle_video_tracks(MediaTime::ZERO, body.into(), &mut Vec::new())
             } else {
                 demuxer.handle_audio(MediaTime::ZERO, body.into())
             };
