@@ -1,4 +1,4 @@
-//! End-to-end behaviour of the gateway, with real clients.
+//! End-to-end behavior of the gateway, with real clients.
 //!
 //! The tests in `tests/` start the real gateway, publish to it with ffmpeg and watch it with
 //! headless Chromium. This library starts and stops those programs:

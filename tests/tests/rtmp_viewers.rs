@@ -50,7 +50,7 @@ async fn rtmp_player_is_limited_counted_and_ended_like_any_viewer() {
     let listed = viewers(&gateway, 1).await;
     assert_eq!(listed[0]["transport"], "rtmp");
     assert_eq!(listed[0]["state"], "connected");
-    eventually("its bit rate is measured", async || {
+    eventually("its bitrate is measured", async || {
         let stream = gateway.stream("live/test")?;
         assert_eq!(stream["viewers"]["connected"], 1);
         assert_eq!(stream["viewers"]["rtmp"], 1);

@@ -26,15 +26,15 @@ const FRAME: usize = 10_400;
 /// Its packets: ten of this payload.
 const PAYLOAD: usize = 1_042;
 
-fn packetise(criterion: &mut Criterion) {
+fn packetize(criterion: &mut Criterion) {
     let mut unit = vec![7; FRAME];
     unit[0] = 0x41;
     let units = [Bytes::from(unit)];
-    let mut group = criterion.benchmark_group("packetise");
+    let mut group = criterion.benchmark_group("packetize");
     group.throughput(Throughput::Bytes(FRAME as u64));
     group.bench_function("a frame of 10.4 KB", |bencher| {
         bencher.iter(|| {
-            h264::packetise(black_box(&units), MAX_PAYLOAD, |payload| {
+            h264::packetize(black_box(&units), MAX_PAYLOAD, |payload| {
                 black_box(payload);
             });
         });
@@ -136,6 +136,6 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = packetise, seal, send, check, read_rtcp
+    targets = packetize, seal, send, check, read_rtcp
 }
 criterion_main!(costs);

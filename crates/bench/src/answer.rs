@@ -96,7 +96,7 @@ impl Answer {
         })
     }
 
-    /// Returns the candidate to use: the one at `preferred`, where the signalling was done, if
+    /// Returns the candidate to use: the one at `preferred`, where the signaling was done, if
     /// there is one of it, else the server's best.
     #[must_use]
     pub fn candidate(&self, preferred: Option<IpAddr>) -> Option<SocketAddr> {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn address_of_the_signalling_is_preferred() {
+    fn address_of_the_signaling_is_preferred() {
         let answer = Answer::parse(ANSWER).unwrap();
         let at = |ip: &str| {
             answer

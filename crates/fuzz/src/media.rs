@@ -12,7 +12,7 @@ use distributary_media::{
     VideoFrame,
 };
 use distributary_webrtc::log::{Log, LogLimits, MAX_PAYLOAD};
-use distributary_webrtc::rtp::packetise;
+use distributary_webrtc::rtp::packetize;
 
 use crate::{ORIGIN, pieces};
 
@@ -56,7 +56,7 @@ fn flv_tags(data: &[u8], handle: impl Fn(&mut FlvDemuxer, Bytes) -> Vec<FlvEvent
                         keyframe,
                         ..
                     } = &frame;
-                    packetise(*codec, units, *keyframe, MAX_PAYLOAD, |payload| {
+                    packetize(*codec, units, *keyframe, MAX_PAYLOAD, |payload| {
                         assert!((1..=MAX_PAYLOAD).contains(&payload.len()), "{payload:?}");
                     });
                 }

@@ -27,7 +27,7 @@ pub enum Overflow {
 ///
 /// Every kind of subscriber starts with these frames: shards, RTMP players and transcoders. A shard
 /// has the GOP in its log as well, in packets: its viewers start there, without the lock of the
-/// stream and without packetising the GOP again for each of them. Both hold slices of the same
+/// stream and without packetizing the GOP again for each of them. Both hold slices of the same
 /// payload, so the media is in memory once.
 ///
 /// Limited in bytes of memory, in seconds (of media and of arrival), and in frames. A GOP that

@@ -1,4 +1,4 @@
-//! Measures what a publisher sends: frame rate, bit rates, GOP length and jitter.
+//! Measures what a publisher sends: frame rate, bitrates, GOP length and jitter.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ const SLOT: Duration = Duration::from_millis(250);
 /// the rates, short enough to notice a publisher that stops.
 const SLOTS: usize = 16;
 
-/// Slots in which a peak of the bit rate fades to about a third: 16 s, several scenes of a film.
+/// Slots in which a peak of the bitrate fades to about a third: 16 s, several scenes of a film.
 const FADING: u64 = 64;
 
-/// Slots before the first measurement of the bit rate, a second: the first keyframe alone says
+/// Slots before the first measurement of the bitrate, a second: the first keyframe alone says
 /// nothing.
 const WARM_UP: u64 = 4;
 
@@ -23,9 +23,9 @@ const WARM_UP: u64 = 4;
 pub struct PublisherStats {
     /// Video frames per second.
     pub frame_rate: f64,
-    /// Video bit rate, in bit/s.
+    /// Video bitrate, in bit/s.
     pub video_bps: u64,
-    /// Audio bit rate, in bit/s.
+    /// Audio bitrate, in bit/s.
     pub audio_bps: u64,
     /// The last complete GOP.
     pub gop: Option<Gop>,
@@ -55,7 +55,7 @@ pub(crate) struct Meter {
     gop: Option<Gop>,
     last: Option<(Instant, MediaTime)>,
     jitter: Duration,
-    /// The peak of the video bit rate, which fades.
+    /// The peak of the video bitrate, which fades.
     peak: u64,
 }
 
@@ -111,7 +111,7 @@ impl Meter {
         }
     }
 
-    /// Returns the bit rate in bit/s that a path must carry for the video: the mean of the window,
+    /// Returns the bitrate in bit/s that a path must carry for the video: the mean of the window,
     /// or of an earlier one with more, which fades within [`FADING`] slots. 0 in the first second.
     pub(crate) fn demand(&mut self, now: Instant) -> u64 {
         self.advance(now);

@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use crate::sent_bytes::SentBytes;
 use crate::viewers::ViewerPermit;
 
-/// Time over which the bit rate of a player is measured.
+/// Time over which the bitrate of a player is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 
-/// A bit rate older than this counts as zero: nothing has been sent since.
+/// A bitrate older than this counts as zero: nothing has been sent since.
 const RATE_LIFETIME: Duration = Duration::from_secs(3);
 
 /// Identifies a player in the API and in the log, by eight hexadecimal digits like WebRTC sessions.
@@ -41,7 +41,7 @@ pub struct PlayerInfo {
     pub since: Instant,
     /// Counters of what it was sent.
     pub sent: PlayerStats,
-    /// Current bit rate of the media sent, in bit/s.
+    /// Current bitrate of the media sent, in bit/s.
     pub bitrate: u64,
 }
 
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn player_is_listed_with_its_bit_rate_until_it_leaves() {
+    fn player_is_listed_with_its_bitrate_until_it_leaves() {
         let start = Instant::now();
         let players = Arc::new(Players::default());
         let [a, b] = ["live/a", "live/b"].map(|name| StreamName::parse(name).unwrap());

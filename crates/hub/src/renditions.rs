@@ -34,7 +34,7 @@ pub struct Rendition {
     pub width: u32,
     /// Height of its frames in pixels; 0 if the publisher does not say it.
     pub height: u32,
-    /// Bit rate of its video in bit/s. That of a live rendition is measured: the mean of the last
+    /// Bitrate of its video in bit/s. That of a live rendition is measured: the mean of the last
     /// seconds, or of an earlier peak that fades. Before the first measurement, and before it is
     /// live, it is the configured one; 0 if there is none.
     pub bitrate: u64,
@@ -64,7 +64,7 @@ pub struct SourceVideo {
     pub stream: StreamName,
     /// Its track.
     pub track: Arc<VideoTrack>,
-    /// Its measured bit rate in bit/s, as in [`Rendition`]; 0 before the first measurement.
+    /// Its measured bitrate in bit/s, as in [`Rendition`]; 0 before the first measurement.
     pub bitrate: u64,
     /// True if it has B-frames that its policy transcodes.
     pub needs_transcoding: bool,
@@ -79,7 +79,7 @@ pub struct RenditionOffer {
     pub width: u32,
     /// Height of its frames in pixels.
     pub height: u32,
-    /// Its bit rate in bit/s at most.
+    /// Its bitrate in bit/s at most.
     pub bitrate: u64,
 }
 
@@ -91,7 +91,7 @@ impl Hub {
     /// There is none before the source's video track is known.
     ///
     /// [`StreamEvent::Renditions`](crate::StreamEvent::Renditions) tells the subscribers of the
-    /// stream, and of its renditions, when the list has changed. Bit rates change without an event.
+    /// stream, and of its renditions, when the list has changed. Bitrates change without an event.
     pub fn renditions(&self, name: &StreamName, now: Instant) -> Vec<Rendition> {
         let name = name.published();
         let Some(source) = self.stream(&name) else {

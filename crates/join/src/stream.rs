@@ -11,7 +11,7 @@ use serde::Serialize;
 /// Length of a clip in seconds. It is published in a loop, so keyframe intervals divide it.
 pub(crate) const CLIP: u32 = 40;
 
-/// A stream: 720p30 with so much noise in it that it needs its bit rate, and AAC.
+/// A stream: 720p30 with so much noise in it that it needs its bitrate, and AAC.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Stream {
     /// Megabits of video per second.

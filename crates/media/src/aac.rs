@@ -68,7 +68,7 @@ pub struct AudioSpecificConfig {
 }
 
 impl AudioSpecificConfig {
-    /// Reads a configuration with either form of explicit signalling of the extensions
+    /// Reads a configuration with either form of explicit signaling of the extensions
     /// (section 1.6.5).
     ///
     /// # Errors
@@ -128,7 +128,7 @@ impl Parser<'_> {
         let channel_configuration = self.bits(4)? as u8;
         let mut sbr_sample_rate = None;
         let mut ps = false;
-        // Hierarchical signalling: the extension first, then the core.
+        // Hierarchical signaling: the extension first, then the core.
         if object_type == SBR || object_type == PS {
             ps = object_type == PS;
             sbr_sample_rate = Some(self.sample_rate()?);
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn hierarchical_signalling_of_he_aac_is_recognized() {
+    fn hierarchical_signaling_of_he_aac_is_recognized() {
         // 00101 0110 0010 0011 00010 000: SBR over 24 kHz stereo, output 48 kHz.
         let config = parse("2b118800");
         assert_eq!(
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn backward_compatible_signalling_of_he_aac_is_recognized() {
+    fn backward_compatible_signaling_of_he_aac_is_recognized() {
         // LC 24 kHz stereo, then 0x2b7, 00101, 1, 0011.
         let config = parse("131056e598");
         assert_eq!(

@@ -186,7 +186,7 @@ fn surround_is_mixed_down() {
 }
 
 #[test]
-fn he_aac_is_decoded_in_full_with_either_signalling() {
+fn he_aac_is_decoded_in_full_with_either_signaling() {
     let (implicit, frames) = flv_audio(HE_V1);
     assert_eq!(
         implicit.sample_rate, 24_000,
@@ -208,7 +208,7 @@ fn he_aac_is_decoded_in_full_with_either_signalling() {
 }
 
 #[test]
-fn he_aac_v2_is_decoded_in_full_with_either_signalling() {
+fn he_aac_v2_is_decoded_in_full_with_either_signaling() {
     let (implicit, frames) = flv_audio(HE_V2);
     assert_eq!(implicit.channels, 1, "the core's, as it is not said");
     let explicit = AudioTrack {

@@ -8,7 +8,7 @@ use crate::ladder::Output;
 /// The file descriptor of standard output.
 pub(crate) const STDOUT: i32 = 1;
 
-/// Part of a second for which an encoder may exceed the limit of its bit rate, as a divisor: the
+/// Part of a second for which an encoder may exceed the limit of its bitrate, as a divisor: the
 /// buffer of the receiver that the limit assumes. A keyframe is spread over it.
 const BUFFERS_PER_SECOND: u64 = 2;
 

@@ -1,7 +1,7 @@
 //! The transcode of one stream: from the first viewer that needs a rendition to the last.
 //!
 //! One encoder makes all renditions that are needed. When others are needed, or with another limit
-//! of their bit rate, a second encoder starts; what only it makes goes live with its first frame,
+//! of their bitrate, a second encoder starts; what only it makes goes live with its first frame,
 //! and at a keyframe of the source it takes over the rest ([`Splice`]).
 
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ use crate::worker::Worker;
 /// Time in which requests that come together are collected before an encoder starts.
 const COLLECT: Duration = Duration::from_millis(20);
 
-/// Interval at which viewers and bit rates are checked.
+/// Interval at which viewers and bitrates are checked.
 const TICK: Duration = Duration::from_millis(250);
 
 /// Minimum time for which an encoder runs before another takes over only to change a limit.
@@ -629,7 +629,7 @@ fn ended() -> Event {
     Event::Ended(error.into())
 }
 
-/// Returns whether two limits of a bit rate are so close that no other encoder is started for the
+/// Returns whether two limits of a bitrate are so close that no other encoder is started for the
 /// difference.
 fn is_near(made: Option<u64>, wanted: Option<u64>) -> bool {
     match (made, wanted) {

@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 /// Heights of a rung, in pixels.
 const HEIGHTS: RangeInclusive<u32> = 64..=4320;
 
-/// Bit rates of a rung, in bit/s.
+/// Bitrates of a rung, in bit/s.
 const BITRATES: RangeInclusive<u64> = 50_000..=100_000_000;
 
 /// Maximum number of rungs.
 const MAX_RUNGS: usize = 8;
 
-/// Lower bound for the limit of a transcode's bit rate, in bit/s: the bit rate of a still source
+/// Lower bound for the limit of a transcode's bitrate, in bit/s: the bitrate of a still source
 /// says nothing about the next scene.
 const MIN_LIMIT: u64 = 100_000;
 
@@ -33,7 +33,7 @@ pub struct Ladder(Vec<Rung>);
 pub struct Rung {
     /// Length of the shorter side of a frame, in pixels.
     pub height: u32,
-    /// Maximum bit rate in bit/s.
+    /// Maximum bitrate in bit/s.
     pub bitrate: u64,
 }
 
@@ -41,9 +41,9 @@ pub struct Rung {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LadderError {
-    /// The text is not a height and a bit rate, or one of them is out of range.
+    /// The text is not a height and a bitrate, or one of them is out of range.
     #[error(
-        "expected a height and a bit rate such as \"720p 2500k\" (64p to 4320p, 50k to 100M) instead of {0:?}"
+        "expected a height and a bitrate such as \"720p 2500k\" (64p to 4320p, 50k to 100M) instead of {0:?}"
     )]
     NotARung(String),
     /// Two rungs have the same height.
@@ -61,7 +61,7 @@ pub(crate) struct Output {
     pub(crate) id: RenditionId,
     /// Size of the frames, if it is not that of the source.
     pub(crate) size: Option<(u32, u32)>,
-    /// Upper bound of the bit rate, in bit/s; `None` leaves it to the encoding options.
+    /// Upper bound of the bitrate, in bit/s; `None` leaves it to the encoding options.
     pub(crate) limit: Option<u64>,
 }
 

@@ -5,7 +5,7 @@
 //! * `cargo xtask attack`: the effects of hostile clients on the gateway, as one table, see
 //!   [`mod@attack`].
 //! * `cargo xtask join`: how viewers in Chromium join over slow and lossy paths, see [`mod@join`].
-//! * `cargo xtask dist`: the artefacts of a release, see [`mod@dist`].
+//! * `cargo xtask dist`: the artifacts of a release, see [`mod@dist`].
 //! * `cargo xtask demo-clip`: makes the clip that `distributary --demo` publishes, see
 //!   [`demo_clip`].
 
@@ -57,7 +57,7 @@ enum Task {
     /// Gateway and browser run on this machine, in network namespaces of their own with a simulated
     /// path between them.
     Join(join::Options),
-    /// Make the artefacts of a release: archive, Debian package, list of components, checksums.
+    /// Make the artifacts of a release: archive, Debian package, list of components, checksums.
     ///
     /// They are in target/dist. On Debian, as root, programs that are missing are installed first.
     Dist(dist::Options),

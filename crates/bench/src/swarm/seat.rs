@@ -15,7 +15,7 @@ use crate::report::ViewerOutcome;
 use crate::socket::{ReadBuffers, ViewerSocket};
 use crate::viewer::Viewer;
 
-/// A viewer with its socket and signalling.
+/// A viewer with its socket and signaling.
 pub(super) struct Seat {
     pub(super) viewer: Viewer,
     /// Names its socket among the readiness events.
@@ -57,7 +57,7 @@ impl Seat {
         self.answered = Some(now);
         let answer = Answer::parse(answer).map_err(|error| error.to_string())?;
         let server = answer
-            .candidate(signalling_ip(&config.url))
+            .candidate(signaling_ip(&config.url))
             .ok_or("no candidate")?;
         let mut socket =
             ViewerSocket::connect(server, config.receive).map_err(|error| error.to_string())?;
@@ -142,8 +142,8 @@ impl Seat {
     }
 }
 
-/// Returns the address of the signalling, if the URL has one.
-fn signalling_ip(url: &Url) -> Option<IpAddr> {
+/// Returns the address of the signaling, if the URL has one.
+fn signaling_ip(url: &Url) -> Option<IpAddr> {
     match url.host()? {
         Host::Ipv4(ip) => Some(ip.into()),
         Host::Ipv6(ip) => Some(ip.into()),

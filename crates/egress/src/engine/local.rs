@@ -75,7 +75,7 @@ pub(super) fn parameters(
         let text = format!("{prefix}{:016x}", rand::random::<u64>());
         Token::new(text).expect("letters and digits are a token")
     };
-    // Three sources that differ: neighbours, from a random start (RFC 3550 section 8.1).
+    // Three sources that differ: neighbors, from a random start (RFC 3550 section 8.1).
     let ssrc = rand::random::<u32>() & !3;
     LocalParameters {
         session_id: rand::random::<u64>() >> 2,

@@ -347,7 +347,7 @@ impl<O: Outlet> FanOut<O> {
 
     /// Sends the publisher's data to the viewers that have a data channel.
     fn tell(&mut self, viewers: &[usize], data: &TimedData, now: Instant) {
-        // Serialised for the first viewer that has a channel: most have none.
+        // Serialized for the first viewer that has a channel: most have none.
         let mut text = None;
         for key in viewers {
             let viewer = self.viewers.get_mut(*key);

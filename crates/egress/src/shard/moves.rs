@@ -36,7 +36,7 @@ impl<O: Outlet> FanOut<O> {
     }
 
     /// Looks up the renditions of a stream as [`Self::follow_renditions`] does, once for the stream
-    /// and all its renditions: their bit rates change without an event.
+    /// and all its renditions: their bitrates change without an event.
     pub(super) fn keep_up_renditions(&mut self, tag: u64, now: Instant) {
         let stream = self.streams.get(tag);
         if stream.is_some_and(|stream| stream.source.is_none()) {

@@ -24,7 +24,7 @@ const MISSING: Duration = Duration::from_secs(30);
 const AUDIO_RATE: u64 = 110_000;
 const OVERHEAD: u64 = 5;
 
-/// Bits per second for each pixel of a rendition whose bit rate is not known yet.
+/// Bits per second for each pixel of a rendition whose bitrate is not known yet.
 const RATE_PER_PIXEL: u64 = 2;
 
 /// The renditions of a stream, as the shard last saw them.

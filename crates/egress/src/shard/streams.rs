@@ -216,7 +216,7 @@ mod tests {
         let ages = (0..log.head()).map(|number| now - log.get(number).unwrap().at);
         assert!(ages.eq((1..=FRAMES).rev().map(|number| INTERVAL * number)));
         // 1000 bytes every 33 ms.
-        let rate = log.bit_rate();
+        let rate = log.bitrate();
         assert!((200_000..300_000).contains(&rate), "{rate}");
     }
 }

@@ -178,7 +178,7 @@ impl SessionStatsTable {
 }
 
 impl SessionStatsCell {
-    /// Stores `stats` at `now`, with the bit rate since the last call.
+    /// Stores `stats` at `now`, with the bitrate since the last call.
     pub(crate) fn set(&self, mut stats: SessionStats, now: Instant) {
         let mut current = self.lock();
         let octets = stats.octets().saturating_sub(current.stats.octets());

@@ -20,9 +20,9 @@ pub struct PublisherInfo {
     pub encoder: Option<String>,
     /// Frames per second.
     pub frame_rate: Option<f64>,
-    /// Video bit rate, in kbit/s.
+    /// Video bitrate, in kbit/s.
     pub video_kbps: Option<f64>,
-    /// Audio bit rate, in kbit/s.
+    /// Audio bitrate, in kbit/s.
     pub audio_kbps: Option<f64>,
     /// Tracks that it sends in addition to the two that are used.
     pub other_tracks: Vec<OtherTrack>,

@@ -6,7 +6,7 @@ use syom::{Channel, MAX_PLANES};
 const HALF_POWER: f32 = std::f32::consts::FRAC_1_SQRT_2;
 
 /// Mixes channels to stereo by the matrix of ISO/IEC 14496-3 section 4.5.1.2.2 (the same as of
-/// ITU-R BS.775): centre and surround 3 dB lower, no low-frequency effects, all scaled so that the
+/// ITU-R BS.775): center and surround 3 dB lower, no low-frequency effects, all scaled so that the
 /// sum cannot clip. One channel goes to both sides and two stay as they are.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Downmix {
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn surround_is_mixed_by_the_standard_matrix() {
         let surround = syom::mpeg_channels(6);
-        // Left alone, centre alone, left surround alone: the sum of the shares is 2.414.
+        // Left alone, center alone, left surround alone: the sum of the shares is 2.414.
         assert_close(
             &mix(surround, &[1.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
             [0.4142, 0.0],

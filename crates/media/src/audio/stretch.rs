@@ -52,7 +52,7 @@ mod tests {
             for n in 0..len {
                 let expected = tone(n as f64 * 1023.0 / (len - 1) as f64);
                 let [left, right] = [0, 1].map(|side| pcm[10 + 2 * n as usize + side]);
-                // The ends of the block have no neighbours beyond them.
+                // The ends of the block have no neighbors beyond them.
                 assert!(
                     (left - expected).abs() < 0.01,
                     "{left} and {expected} at {n}"

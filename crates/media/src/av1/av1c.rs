@@ -12,7 +12,7 @@ const HEAD_LEN: usize = 4;
 ///
 /// ```text
 /// +---+---------+-------------+-----------+------+-----------------+-----------------------+--------
-/// | 1 | version | seq_profile | seq_level | tier | colour, 7 bits  | display delay, 8 bits | OBUs ...
+/// | 1 | version | seq_profile | seq_level | tier | color, 7 bits   | display delay, 8 bits | OBUs ...
 /// +---+---------+-------------+-----------+------+-----------------+-----------------------+--------
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Av1CodecConfigurationRecord {
     /// # Errors
     /// When it ends early.
     pub fn parse(data: &Bytes) -> Result<Self, Av1Error> {
-        let &[_version, profile_and_level, tier_and_colour, _delay, ..] = &data[..] else {
+        let &[_version, profile_and_level, tier_and_color, _delay, ..] = &data[..] else {
             return Err(Av1Error::Truncated {
                 structure: "AV1CodecConfigurationRecord",
                 len: data.len(),
@@ -41,7 +41,7 @@ impl Av1CodecConfigurationRecord {
         };
         Ok(Self {
             profile: profile_and_level >> 5,
-            tier: tier_and_colour >> 7,
+            tier: tier_and_color >> 7,
             level_idx: profile_and_level & 0x1f,
             obus: data.slice(HEAD_LEN..),
         })

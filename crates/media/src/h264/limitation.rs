@@ -42,8 +42,8 @@ impl Limitation {
 impl fmt::Display for Limitation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Chroma(2) => f.write_str("the colours are 4:2:2"),
-            Self::Chroma(_) => f.write_str("the colours are 4:4:4"),
+            Self::Chroma(2) => f.write_str("the colors are 4:2:2"),
+            Self::Chroma(_) => f.write_str("the colors are 4:4:4"),
             Self::BitDepth(bits) => write!(f, "the samples have {bits} bits"),
             Self::Interlaced => {
                 return f.write_str(

@@ -80,12 +80,12 @@ impl Parser<'_> {
         let level_idc = self.byte()?;
         let id = self.ue_at_most("seq_parameter_set_id", 31)? as u8;
         let mut chroma_format_idc = 1;
-        let mut separate_colour_planes = false;
+        let mut separate_color_planes = false;
         let mut bit_depth_luma = 8;
         let mut bit_depth_chroma = 8;
         if has_chroma_format(profile_idc) {
             chroma_format_idc = self.ue_at_most("chroma_format_idc", 3)? as u8;
-            separate_colour_planes = chroma_format_idc == 3 && self.flag()?;
+            separate_color_planes = chroma_format_idc == 3 && self.flag()?;
             bit_depth_luma = 8 + self.ue_at_most("bit_depth_luma_minus8", 6)? as u8;
             bit_depth_chroma = 8 + self.ue_at_most("bit_depth_chroma_minus8", 6)? as u8;
             self.flag()?; // qpprime_y_zero_transform_bypass_flag
@@ -110,7 +110,7 @@ impl Parser<'_> {
         } else {
             2 * map_units
         };
-        let chroma = if separate_colour_planes {
+        let chroma = if separate_color_planes {
             0
         } else {
             chroma_format_idc

@@ -282,7 +282,7 @@ mod tests {
             "67640028acb200f0044fcb8088000003000800000301e3230007a12000f427161803c60c92",
         ),
         (
-            "x264, Main, interlaced, NAL HRD, extended aspect ratio, overscan and colours",
+            "x264, Main, interlaced, NAL HRD, extended aspect ratio, overscan and colors",
             Some((1, 3)),
             3,
             "674d4028f200b4089fbc06d4040405000003000100000300326260002dc6c001e84a0c300f8b1689",
@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn all_other_parts_are_skipped() {
-        // Extended aspect ratio, overscan, colours, chroma location, timing, both HRDs with two
+        // Extended aspect ratio, overscan, colors, chroma location, timing, both HRDs with two
         // buffers.
         let sps = Sps::parse(&hex(BARE)).unwrap();
         let rbsp = nal::rbsp(&hex(BARE)).into_owned();

@@ -17,9 +17,9 @@ pub struct Metadata {
     pub height: Option<f64>,
     /// Frames per second.
     pub frame_rate: Option<f64>,
-    /// Video bit rate, in kbit/s.
+    /// Video bitrate, in kbit/s.
     pub video_kbps: Option<f64>,
-    /// Audio bit rate, in kbit/s.
+    /// Audio bitrate, in kbit/s.
     pub audio_kbps: Option<f64>,
 }
 

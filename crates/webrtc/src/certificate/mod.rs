@@ -1,7 +1,7 @@
 //! The certificate of the gateway, and the fingerprints that stand for one in SDP.
 //!
 //! WebRTC certificates are self-signed and trusted by nobody: a peer believes in one because its
-//! fingerprint came through the signalling channel (RFC 8827 section 6.5).
+//! fingerprint came through the signaling channel (RFC 8827 section 6.5).
 
 mod fingerprint;
 

@@ -1,6 +1,6 @@
 //! The log of a track's packets. Each viewer is a cursor in it.
 //!
-//! * [`Log`]: packetises frames, once for all viewers of a shard.
+//! * [`Log`]: packetizes frames, once for all viewers of a shard.
 //! * `packet`: [`LoggedPacket`], and the [`Audience`] that is sent it.
 //! * `window`: which packets are kept, within [`LogLimits`].
 
@@ -26,7 +26,7 @@ pub use window::LogLimits;
 /// fragments: longer padding would be for an odd unit behind them, which is not worth it.
 const MAX_PADDING: u8 = 64;
 
-/// The packets of one track of a stream, packetised once for all viewers of a shard.
+/// The packets of one track of a stream, packetized once for all viewers of a shard.
 ///
 /// Packets are numbered from zero and never renumbered. The log keeps those since the newest
 /// keyframe, for newcomers, and those of the last seconds, for retransmission.
@@ -41,7 +41,7 @@ pub struct Log {
     pads: bool,
     makes_red: bool,
     window: Window,
-    /// The newest keyframe, unpacketised.
+    /// The newest keyframe, unpacketized.
     last_keyframe: Option<VideoFrame>,
     display_order: DisplayOrder,
 }
@@ -85,8 +85,8 @@ impl Log {
     }
 
     /// Returns the rate of the packets kept, in bits per second, to within some percent.
-    pub fn bit_rate(&self) -> u64 {
-        self.window.bit_rate()
+    pub fn bitrate(&self) -> u64 {
+        self.window.bitrate()
     }
 
     /// Sets whether the last packet of each frame is padded to the length of the one before it, so
@@ -95,7 +95,7 @@ impl Log {
         self.pads = pads;
     }
 
-    /// Packetises a frame that arrives at `now`.
+    /// Packetizes a frame that arrives at `now`.
     pub fn push_video(&mut self, frame: &VideoFrame, now: Instant) {
         if frame.keyframe {
             self.last_keyframe = Some(frame.clone());
@@ -115,7 +115,7 @@ impl Log {
         self.end_frame(&fields, now);
     }
 
-    /// Packetises a frame of a stream with B-frames, for which a decoder holds back `depth` frames.
+    /// Packetizes a frame of a stream with B-frames, for which a decoder holds back `depth` frames.
     /// Viewers whose decoder can do that are sent all frames, the others the keyframes (see
     /// [`crate::reorder`]).
     pub fn push_reordered(&mut self, frame: &VideoFrame, depth: u8, now: Instant) {
@@ -163,7 +163,7 @@ impl Log {
     /// Logs the packets of a part of a frame.
     fn append(&mut self, fields: &FrameFields, units: &[Bytes], audience: Audience) {
         let (codec, keyframe) = (fields.codec, fields.keyframe);
-        rtp::packetise(codec, units, keyframe, MAX_PAYLOAD, |payload| {
+        rtp::packetize(codec, units, keyframe, MAX_PAYLOAD, |payload| {
             let first = self.window.head() == fields.start;
             self.window.push(LoggedPacket {
                 payload,

@@ -102,7 +102,7 @@ impl Window {
 
     /// Returns the rate of the packets kept, in bits per second: their memory over the time since
     /// the oldest came, so a little more than is sent.
-    pub(super) fn bit_rate(&self) -> u64 {
+    pub(super) fn bitrate(&self) -> u64 {
         let (Some(first), Some(last)) = (self.packets.front(), self.packets.back()) else {
             return 0;
         };

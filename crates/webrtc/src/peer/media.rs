@@ -202,7 +202,7 @@ impl Media {
             self.send_cluster(video_log, now, buffer);
         }
         if self.begun_tracks() != tracks_before {
-            // At once, so that the browser can synchronise audio and video from the first frame.
+            // At once, so that the browser can synchronize audio and video from the first frame.
             self.next_report = now;
         }
         progress
@@ -244,7 +244,7 @@ impl Media {
         } else {
             StreamPart::Backlog
         };
-        self.path.catch_up_rate(video_log.bit_rate(), part)
+        self.path.catch_up_rate(video_log.bitrate(), part)
     }
 
     /// Paces packets to the path bandwidth if the path is slower than the stream, and to the rate
@@ -281,7 +281,7 @@ impl Media {
         {
             let rate = self
                 .path
-                .catch_up_rate(video_log.bit_rate(), StreamPart::Opening);
+                .catch_up_rate(video_log.bitrate(), StreamPart::Opening);
             self.pacer
                 .get_or_insert_with(|| pacer(&self.path, rate, now));
             self.is_behind = true;

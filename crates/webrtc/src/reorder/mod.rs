@@ -13,7 +13,7 @@
 //! together:
 //!
 //! 1. *The decoder knows how many frames to hold back.* Chromium rewrites each sequence parameter
-//!    set that it recognises, so that nothing is held back. So a second copy of the parameter sets,
+//!    set that it recognizes, so that nothing is held back. So a second copy of the parameter sets,
 //!    after the usual packet, travels inside an access unit delimiter, the *carrier*, which
 //!    Chromium passes to the decoder unchanged; the decoder takes the bytes after a start code as a
 //!    unit of its own. The last copy counts.

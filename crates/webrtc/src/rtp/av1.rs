@@ -31,7 +31,7 @@ const LEAST_REST: usize = 8;
 /// Sizes inside the OBUs are removed, since the packets tell them, and so are temporal delimiters
 /// and padding (section 5). No packet but the last ends with the end of an OBU: Chromium takes that
 /// for the end of a frame, although a temporal unit may have hidden frames before the shown one.
-pub fn packetise(
+pub fn packetize(
     units: &[Bytes],
     keyframe: bool,
     max_payload: usize,
@@ -147,7 +147,7 @@ mod tests {
     fn payloads(data: &[u8], keyframe: bool, max: usize) -> Vec<Vec<u8>> {
         let mut out = Vec::new();
         let units = [Bytes::copy_from_slice(data)];
-        packetise(&units, keyframe, max, |payload| out.push(payload.to_vec()));
+        packetize(&units, keyframe, max, |payload| out.push(payload.to_vec()));
         out
     }
 
@@ -210,8 +210,8 @@ mod tests {
         assert!(payloads(&[0x12, 0], false, 100).is_empty());
     }
 
-    /// Depacketises payloads as a receiver does: OBUs without sizes (section 4.4).
-    fn depacketise(payloads: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    /// Depacketizes payloads as a receiver does: OBUs without sizes (section 4.4).
+    fn depacketize(payloads: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let mut units: Vec<Vec<u8>> = Vec::new();
         for payload in payloads {
             let header = payload[0];
@@ -265,7 +265,7 @@ mod tests {
             for (n, payload) in sent.iter().enumerate() {
                 prop_assert_eq!(payload[0] & NEW_SEQUENCE != 0, keyframe && n == 0);
             }
-            prop_assert_eq!(depacketise(&sent), expected);
+            prop_assert_eq!(depacketize(&sent), expected);
         }
     }
 }

@@ -17,8 +17,8 @@ const TYPE_MASK: u8 = 0x1f;
 /// Cuts one access unit into payloads of at most `max_payload` bytes: NAL units as they are,
 /// several of them in one packet (STAP-A), and fragments of equal size (FU-A). NAL units that are
 /// empty or of a type that RTP reserves are skipped.
-pub fn packetise(units: &[Bytes], max_payload: usize, emit: impl FnMut(Payload)) {
-    nal::packetise::<H264, 1>(units, max_payload, emit);
+pub fn packetize(units: &[Bytes], max_payload: usize, emit: impl FnMut(Payload)) {
+    nal::packetize::<H264, 1>(units, max_payload, emit);
 }
 
 /// ```text
@@ -62,7 +62,7 @@ mod tests {
             .map(|unit| Bytes::copy_from_slice(unit))
             .collect();
         let mut out = Vec::new();
-        packetise(&units, max, |payload| out.push(payload.to_vec()));
+        packetize(&units, max, |payload| out.push(payload.to_vec()));
         out
     }
 
@@ -107,8 +107,8 @@ mod tests {
         assert_eq!(sent.len(), 3);
     }
 
-    /// Depacketises payloads as a receiver does (RFC 6184 section 5.6 to 5.8).
-    fn depacketise(payloads: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    /// Depacketizes payloads as a receiver does (RFC 6184 section 5.6 to 5.8).
+    fn depacketize(payloads: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let mut units: Vec<Vec<u8>> = Vec::new();
         for payload in payloads {
             match payload[0] & TYPE_MASK {
@@ -147,7 +147,7 @@ mod tests {
             let slices: Vec<&[u8]> = units.iter().map(Vec::as_slice).collect();
             let sent = payloads(&slices, max);
             prop_assert!(sent.iter().all(|payload| payload.len() <= max));
-            prop_assert_eq!(depacketise(&sent), units);
+            prop_assert_eq!(depacketize(&sent), units);
         }
     }
 }

@@ -24,8 +24,8 @@ const TID_MASK: u8 = 0x07;
 /// Cuts one access unit into payloads of at most `max_payload` bytes: NAL units as they are,
 /// several of them in one packet (AP), and fragments of equal size (FU). NAL units that are shorter
 /// than their header or of a type that RTP reserves are skipped.
-pub fn packetise(units: &[Bytes], max_payload: usize, emit: impl FnMut(Payload)) {
-    nal::packetise::<H265, HEADER_LEN>(units, max_payload, emit);
+pub fn packetize(units: &[Bytes], max_payload: usize, emit: impl FnMut(Payload)) {
+    nal::packetize::<H265, HEADER_LEN>(units, max_payload, emit);
 }
 
 /// ```text
@@ -72,7 +72,7 @@ mod tests {
             .map(|unit| Bytes::copy_from_slice(unit))
             .collect();
         let mut out = Vec::new();
-        packetise(&units, max, |payload| out.push(payload.to_vec()));
+        packetize(&units, max, |payload| out.push(payload.to_vec()));
         out
     }
 
@@ -116,8 +116,8 @@ mod tests {
         assert_eq!(sent[2][..4], [0x62, 0x01, 0x40 | 19, 168]);
     }
 
-    /// Depacketises payloads as a receiver does (RFC 7798 sections 4.4.1 to 4.4.3).
-    fn depacketise(payloads: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    /// Depacketizes payloads as a receiver does (RFC 7798 sections 4.4.1 to 4.4.3).
+    fn depacketize(payloads: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let mut units: Vec<Vec<u8>> = Vec::new();
         for payload in payloads {
             match payload[0] >> 1 & 0x3f {
@@ -159,7 +159,7 @@ mod tests {
             let slices: Vec<&[u8]> = units.iter().map(Vec::as_slice).collect();
             let sent = payloads(&slices, max);
             prop_assert!(sent.iter().all(|payload| payload.len() <= max));
-            prop_assert_eq!(depacketise(&sent), units);
+            prop_assert_eq!(depacketize(&sent), units);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! * [`header`]: the fixed header.
 //! * [`extension`]: header extensions (RFC 8285), and the header as a template.
 //! * [`payload`]: the payload, as slices of the frame it came from.
-//! * [`h264`], [`h265`], [`av1`], [`vp9`]: the payload formats of video; [`packetise`] chooses.
+//! * [`h264`], [`h265`], [`av1`], [`vp9`]: the payload formats of video; [`packetize`] chooses.
 //! * `nal`: the common part of the first two.
 //! * [`red`]: audio packets that carry the previous one as well (RFC 2198).
 
@@ -27,7 +27,7 @@ pub use payload::Payload;
 /// Cuts the units of a frame, or of a part of one, into payloads of at most `max_payload` bytes, by
 /// the format of its codec (see [`VideoFrame::units`](distributary_media::VideoFrame::units)).
 /// Returns none for a codec without a format.
-pub fn packetise(
+pub fn packetize(
     codec: VideoCodec,
     units: &[Bytes],
     keyframe: bool,
@@ -35,10 +35,10 @@ pub fn packetise(
     emit: impl FnMut(Payload),
 ) {
     match codec {
-        VideoCodec::H264 => h264::packetise(units, max_payload, emit),
-        VideoCodec::H265 => h265::packetise(units, max_payload, emit),
-        VideoCodec::Av1 => av1::packetise(units, keyframe, max_payload, emit),
-        VideoCodec::Vp9 => vp9::packetise(units, keyframe, max_payload, emit),
+        VideoCodec::H264 => h264::packetize(units, max_payload, emit),
+        VideoCodec::H265 => h265::packetize(units, max_payload, emit),
+        VideoCodec::Av1 => av1::packetize(units, keyframe, max_payload, emit),
+        VideoCodec::Vp9 => vp9::packetize(units, keyframe, max_payload, emit),
         _ => {}
     }
 }

@@ -30,7 +30,7 @@ pub(super) trait NalFormat<const LEN: usize> {
 /// that fits alone travels as it is; a larger one is cut into fragments of equal size, the last one
 /// perhaps shorter: the form that segmentation offload sends with one call. The order is kept. NAL
 /// units that cannot be sent are skipped.
-pub(super) fn packetise<F: NalFormat<LEN>, const LEN: usize>(
+pub(super) fn packetize<F: NalFormat<LEN>, const LEN: usize>(
     units: &[Bytes],
     max_payload: usize,
     mut emit: impl FnMut(Payload),

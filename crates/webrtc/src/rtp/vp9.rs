@@ -28,7 +28,7 @@ const STRUCTURE_LEN: usize = 5;
 /// +-+-+-+-+-+-+-+-+  +-----+-+-+-----+----------------+----------------+
 ///                     in the first packet of a keyframe only
 /// ```
-pub fn packetise(
+pub fn packetize(
     units: &[Bytes],
     keyframe: bool,
     max_payload: usize,
@@ -79,7 +79,7 @@ mod tests {
     fn payloads(frame: &[u8], keyframe: bool, max: usize) -> Vec<Vec<u8>> {
         let mut out = Vec::new();
         let units = [Bytes::copy_from_slice(frame)];
-        packetise(&units, keyframe, max, |payload| out.push(payload.to_vec()));
+        packetize(&units, keyframe, max, |payload| out.push(payload.to_vec()));
         out
     }
 

@@ -3,7 +3,7 @@
 use ::sdp::description::common::Attribute;
 
 use super::attributes::value_of;
-use super::normalise::MediaLine;
+use super::normalize::MediaLine;
 use crate::data::{DataConfig, SCTP_PORT};
 
 /// The only format of such a section (RFC 8832 section 8.1).

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use super::media::SessionDefaults;
-use super::normalise::{Normalised, normalise};
+use super::normalize::{Normalized, normalize};
 use super::{BundleGroup, MediaSection, SdpError};
 
 /// A player's session description.
@@ -24,7 +24,7 @@ impl Description {
     /// # Errors
     /// [`SdpError::TooLarge`], [`SdpError::IsFragment`] and [`SdpError::Malformed`].
     pub(super) fn parse(text: &str) -> Result<Self, SdpError> {
-        let Normalised { text, media_lines } = normalise(text)?;
+        let Normalized { text, media_lines } = normalize(text)?;
         let session = ::sdp::SessionDescription::unmarshal(&mut Cursor::new(text))
             .map_err(|error| SdpError::malformed("a session description", &error.to_string()))?;
         let defaults = SessionDefaults::of(&session.attributes);

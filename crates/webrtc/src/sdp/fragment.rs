@@ -1,7 +1,7 @@
 //! Candidate fragments (RFC 8840 section 9), which players send by PATCH to add candidates or to
 //! restart ICE (RFC 9725 section 4.3).
 
-use super::normalise::MediaLine;
+use super::normalize::MediaLine;
 use super::{BundleGroup, HostCandidate, SdpError, Token, candidate};
 use crate::ice::Credentials;
 

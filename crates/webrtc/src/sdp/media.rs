@@ -5,7 +5,7 @@ use ::sdp::description::common::Attribute;
 use super::attributes::{value_of, values_of};
 use super::direction::Direction;
 use super::media_kind::MediaKind;
-use super::normalise::MediaLine;
+use super::normalize::MediaLine;
 use super::{
     CodecParameters, ExtensionMapping, SdpError, Setup, Token, TransportError, codec, data,
 };

@@ -27,7 +27,7 @@ mod media;
 mod media_kind;
 mod negotiate;
 mod negotiated;
-mod normalise;
+mod normalize;
 mod offer;
 mod plan;
 mod rejection;

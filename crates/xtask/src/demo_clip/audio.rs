@@ -46,7 +46,7 @@ fn pad(time: f64, length: f64, side: f64) -> f64 {
     for (n, chord) in CHORDS.iter().enumerate() {
         let distance = (place - n as f64 - 0.5).rem_euclid(CHORDS.len() as f64);
         let distance = distance.min(CHORDS.len() as f64 - distance);
-        // A raised cosine over two places: neighbours add up to one.
+        // A raised cosine over two places: neighbors add up to one.
         if distance >= 1.0 {
             continue;
         }

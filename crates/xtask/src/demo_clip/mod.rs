@@ -27,7 +27,7 @@ const AAC_SAMPLES: usize = 1024;
 const KEYFRAME_INTERVAL: &str = "56";
 
 /// The audio is encoded three times in a row, and the clip contains the AAC frames of the second
-/// time: they overlap with their neighbours as in an endless loop. The encoder writes one frame of
+/// time: they overlap with their neighbors as in an endless loop. The encoder writes one frame of
 /// silence first.
 const FIRST_AAC_FRAME: usize = AAC_FRAMES + 1;
 

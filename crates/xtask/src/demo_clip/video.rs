@@ -29,9 +29,9 @@ const WAVES_PER_LOOP: f32 = 3.0;
 const PULSES_PER_LOOP: f32 = 8.0;
 const PULSES_ON_THE_WAY: f32 = 1.6;
 
-/// Colours of light, red to blue: the water at the source and at the mouths.
-const SOURCE_COLOUR: [f32; 3] = [60.0, 130.0, 255.0];
-const MOUTH_COLOUR: [f32; 3] = [40.0, 235.0, 190.0];
+/// Colors of light, red to blue: the water at the source and at the mouths.
+const SOURCE_COLOR: [f32; 3] = [60.0, 130.0, 255.0];
+const MOUTH_COLOR: [f32; 3] = [40.0, 235.0, 190.0];
 
 /// Draws video frames, one after the other.
 pub(super) struct Canvas {
@@ -59,7 +59,7 @@ impl Canvas {
             SOURCE,
             0.46 + sway(SOURCE, 0.0, phase),
             7.0,
-            SOURCE_COLOUR,
+            SOURCE_COLOR,
             1.0,
         );
         self.rgb.clear();
@@ -78,25 +78,19 @@ impl Canvas {
             let x = column as f32 / WIDTH as f32;
             let y = height_of(arm, x, offset, phase) * HEIGHT as f32;
             let along = (x - SOURCE) / (MOUTH - SOURCE);
-            let colour = mix(SOURCE_COLOUR, MOUTH_COLOUR, along);
+            let color = mix(SOURCE_COLOR, MOUTH_COLOR, along);
             // The arms lie on each other before they part: each carries its share of the light.
             let parted = smooth_step(FIRST_PARTING[0], SECOND_PARTING[1], x);
             let ends = smooth_step(0.0, 0.05, along) * smooth_step(1.0, 0.95, along);
             let share = (0.2 + 0.8 * parted) * ends;
             let pulse = pulse(along, offset, phase);
             let core = 2.6 - 1.2 * along;
-            self.draw_column(
-                column,
-                y,
-                core + pulse,
-                colour,
-                share * (0.75 + 1.6 * pulse),
-            );
+            self.draw_column(column, y, core + pulse, color, share * (0.75 + 1.6 * pulse));
             self.draw_column(
                 column,
                 y,
                 11.0 + 5.0 * pulse,
-                colour,
+                color,
                 share * (0.1 + 0.22 * pulse),
             );
         }
@@ -106,30 +100,30 @@ impl Canvas {
             MOUTH,
             y,
             4.0 + 2.5 * arrived,
-            MOUTH_COLOUR,
+            MOUTH_COLOR,
             0.7 + 1.3 * arrived,
         );
     }
 
     /// Adds light around height `y` in one column, fading over `radius` pixels.
-    fn draw_column(&mut self, column: usize, y: f32, radius: f32, colour: [f32; 3], strength: f32) {
+    fn draw_column(&mut self, column: usize, y: f32, radius: f32, color: [f32; 3], strength: f32) {
         let reach = radius * 3.0;
         let top = (y - reach).max(0.0) as usize;
         let bottom = ((y + reach).max(0.0) as usize).min(HEIGHT);
         for row in top..bottom {
             let distance = (row as f32 - y) / radius;
             let light = strength * (-distance * distance).exp();
-            add(&mut self.light[row * WIDTH + column], colour, light);
+            add(&mut self.light[row * WIDTH + column], color, light);
         }
     }
 
-    fn draw_dot(&mut self, x: f32, y: f32, radius: f32, colour: [f32; 3], strength: f32) {
+    fn draw_dot(&mut self, x: f32, y: f32, radius: f32, color: [f32; 3], strength: f32) {
         let (x, y) = (x * WIDTH as f32, y * HEIGHT as f32);
         let reach = (radius * 3.0) as usize;
         for column in (x as usize).saturating_sub(reach)..(x as usize + reach).min(WIDTH) {
             let distance = (column as f32 - x) / radius;
             let strength = strength * (-distance * distance).exp();
-            self.draw_column(column, y, radius, colour, strength);
+            self.draw_column(column, y, radius, color, strength);
         }
     }
 }
@@ -180,9 +174,9 @@ fn mix(a: [f32; 3], b: [f32; 3], share: f32) -> [f32; 3] {
     std::array::from_fn(|n| a[n] + (b[n] - a[n]) * share)
 }
 
-fn add(pixel: &mut [f32; 3], colour: [f32; 3], light: f32) {
-    for (value, colour) in pixel.iter_mut().zip(colour) {
-        *value += colour * light;
+fn add(pixel: &mut [f32; 3], color: [f32; 3], light: f32) {
+    for (value, color) in pixel.iter_mut().zip(color) {
+        *value += color * light;
     }
 }
 

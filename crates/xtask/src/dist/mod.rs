@@ -1,4 +1,4 @@
-//! `cargo xtask dist`: the artefacts of a release, in `target/dist`.
+//! `cargo xtask dist`: the artifacts of a release, in `target/dist`.
 //!
 //! | file | |
 //! |---|---|
@@ -52,7 +52,7 @@ pub(crate) struct Options {
     build_arg: Vec<String>,
 }
 
-/// The reason why the artefacts cannot be made.
+/// The reason why the artifacts cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DistError {
     /// A program is missing.
@@ -69,7 +69,7 @@ pub(crate) enum DistError {
     Failed { command: String, reason: String },
 }
 
-/// Makes all artefacts and prints their names and sizes.
+/// Makes all artifacts and prints their names and sizes.
 pub(crate) fn run(options: &Options) -> Result<(), DistError> {
     let needed: Vec<&Tool> = tools::BUILD.iter().chain(tools::PACKAGING).collect();
     tools::ensure(&needed, true)?;

@@ -1,4 +1,4 @@
-//! Tests of a sender, by behaviour, with a viewer that decrypts what it is sent.
+//! Tests of a sender, by behavior, with a viewer that decrypts what it is sent.
 
 #![allow(
     clippy::disallowed_methods,

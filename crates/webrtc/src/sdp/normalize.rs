@@ -1,4 +1,4 @@
-//! Normalises the text of an offer for the `sdp` crate.
+//! Normalizes the text of an offer for the `sdp` crate.
 //!
 //! The crate enforces RFC 8866 to the letter, also in lines that no answer depends on, and supports
 //! a fixed list of media types and transport protocols. Players are not that strict: they omit `s=`
@@ -22,9 +22,9 @@ const HEAD: &str = "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n";
 /// Replaces each `m=` line.
 const NEUTRAL_MEDIA_LINE: &str = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n";
 
-/// A normalised offer, which the `sdp` crate can read.
+/// A normalized offer, which the `sdp` crate can read.
 #[derive(Debug)]
-pub(super) struct Normalised {
+pub(super) struct Normalized {
     /// The text for the crate.
     pub(super) text: String,
     /// The `m=` lines as the player wrote them, in order.
@@ -72,7 +72,7 @@ impl MediaLine {
 /// # Errors
 /// [`SdpError::TooLarge`], and [`SdpError::Malformed`] when the text is not made of
 /// `<type>=<value>` lines with `v=0` as the first.
-pub(super) fn normalise(offer: &str) -> Result<Normalised, SdpError> {
+pub(super) fn normalize(offer: &str) -> Result<Normalized, SdpError> {
     if offer.len() > MAX_SDP_BYTES {
         return Err(SdpError::TooLarge {
             bytes: offer.len(),
@@ -114,7 +114,7 @@ pub(super) fn normalise(offer: &str) -> Result<Normalised, SdpError> {
             return Err(SdpError::malformed("16 m= lines at most", line));
         }
     }
-    Ok(Normalised { text, media_lines })
+    Ok(Normalized { text, media_lines })
 }
 
 /// Type and value of a line. A description with a type that RFC 8866 section 5 does not list must
@@ -148,7 +148,7 @@ mod tests {
     const HEAD_LINES: &str = "v=0\no=- 1 2 IN IP4 127.0.0.1\ns=-\nt=0 0\n";
 
     fn malformed(offer: &str) -> bool {
-        matches!(normalise(offer), Err(SdpError::Malformed { .. }))
+        matches!(normalize(offer), Err(SdpError::Malformed { .. }))
     }
 
     #[test]
@@ -156,9 +156,9 @@ mod tests {
         for end in ["\n", "\r\n", "\r", "\n\n", "  \r\n   "] {
             let offer =
                 format!("{HEAD_LINES}a=ice-lite\nm=audio 9 UDP/TLS/RTP/SAVPF 111\na=mid:0\n");
-            let normalised = normalise(&offer.replace('\n', end)).unwrap();
-            assert_eq!(normalised.media_lines.len(), 1, "{end:?}");
-            assert!(normalised.text.ends_with("a=mid:0\r\n"), "{end:?}");
+            let normalized = normalize(&offer.replace('\n', end)).unwrap();
+            assert_eq!(normalized.media_lines.len(), 1, "{end:?}");
+            assert!(normalized.text.ends_with("a=mid:0\r\n"), "{end:?}");
         }
     }
 
@@ -166,9 +166,9 @@ mod tests {
     fn lines_that_say_nothing_to_an_answer_need_not_be_right() {
         let offer =
             "v=0\no=joe\nb=AS:1.5\nc=IN\nm=video 9 TCP/DTLS/RTP/SAVPF 96\nb=X:y\nc=?\na=mid:0";
-        let normalised = normalise(offer).unwrap();
-        assert_eq!(normalised.media_lines[0].proto, "TCP/DTLS/RTP/SAVPF");
-        let mut reader = std::io::Cursor::new(&normalised.text);
+        let normalized = normalize(offer).unwrap();
+        assert_eq!(normalized.media_lines[0].proto, "TCP/DTLS/RTP/SAVPF");
+        let mut reader = std::io::Cursor::new(&normalized.text);
         assert!(::sdp::SessionDescription::unmarshal(&mut reader).is_ok());
     }
 
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn media_lines_are_checked() {
-        let with = |line: &str| normalise(&format!("v=0\n{line}\n")).map(|offer| offer.media_lines);
+        let with = |line: &str| normalize(&format!("v=0\n{line}\n")).map(|offer| offer.media_lines);
         let line = with("m=video 49170/2 RTP/AVP 31 32").unwrap().remove(0);
         assert_eq!((line.media.as_str(), line.port), ("video", 49_170));
         assert_eq!(line.formats, ["31", "32"]);
@@ -206,12 +206,12 @@ mod tests {
     #[test]
     fn sections_and_bytes_are_bounded() {
         let sections = |count| format!("v=0\n{}", "m=audio 9 RTP/AVP 0\n".repeat(count));
-        assert_eq!(normalise(&sections(16)).unwrap().media_lines.len(), 16);
+        assert_eq!(normalize(&sections(16)).unwrap().media_lines.len(), 16);
         assert!(malformed(&sections(17)));
         let limit = MAX_SDP_BYTES;
         let large = format!("v=0\na={}", "x".repeat(limit));
         assert_eq!(
-            normalise(&large).unwrap_err(),
+            normalize(&large).unwrap_err(),
             SdpError::TooLarge {
                 bytes: large.len(),
                 limit
