@@ -16,7 +16,7 @@ export class Controls {
   constructor(player) {
     this.#element = player;
     this.#root = player.shadowRoot;
-    this.idle = new Idle(player, "button, input, form");
+    this.idle = new Idle(player, "button, input, select, form");
     this.#listen();
   }
 
@@ -26,6 +26,7 @@ export class Controls {
     const last = this.#element.hasAttribute("remember") ? recall() : null;
     video.muted = last?.muted ?? this.#element.hasAttribute("muted");
     video.volume = last?.volume ?? video.volume;
+    this.#element.quality = this.#element.getAttribute("quality") ?? last?.quality;
     this.#showVolume();
     this.showFullscreen();
     this.#part("pip").hidden = !document.pictureInPictureEnabled;
@@ -59,6 +60,10 @@ export class Controls {
       event.preventDefault();
       player.setAttribute("token", this.#part("key").value);
     });
+    this.#part("quality").addEventListener("change", ({ target }) => {
+      player.quality = target.value;
+      this.#remember();
+    });
     video.addEventListener("volumechange", () => this.#showVolume());
     for (const type of ["play", "pause"]) video.addEventListener(type, () => this.#showPaused());
     video.addEventListener("dblclick", () => player.toggleFullscreen().catch(() => {}));
@@ -69,6 +74,7 @@ export class Controls {
     const [target] = event.composedPath();
     if (event.ctrlKey || event.metaKey || event.altKey || target === this.#part("key")) return;
     const isOnPlayer = target === this.#element;
+    if (target === this.#part("quality")) return;
     const isSlider = target === this.#part("volume");
     const act = {
       k: () => this.#togglePaused(),

@@ -34,6 +34,7 @@ const MARKUP = `
     <p class="viewers" hidden>${icon(`<circle cx="12" cy="8" r="3.6"/>
       <path d="M4.8 19.5a7.2 7.2 0 0 1 14.4 0"/>`)}<span></span> <b>watching</b></p>
     <span class="gap"></span>
+    <select class="quality" aria-label="Quality" title="Quality" hidden></select>
     <button type="button" class="stats" aria-pressed="false" aria-label="Statistics" title="Statistics (i)">
       ${icon('<path d="M4.5 19.5v-6m5 6v-10m5 10v-7m5 7v-14"/>')}
     </button>

@@ -99,6 +99,12 @@ video, ::slotted(video) { display: block; width: 100%; height: 100%; object-fit:
   background: rgb(20 26 32 / 78%); color: #fff;
   font: inherit; font-weight: 600; cursor: pointer;
 }
+.bar .quality {
+  flex: none; max-width: 9rem; min-height: 2.75rem; padding: 0 0.65rem;
+  border: 0; border-radius: 999px;
+  background: rgb(20 26 32 / 78%); color: #fff; font: inherit; font-weight: 600; cursor: pointer;
+}
+.bar .quality option { background: #10171e; color: #fff; }
 .bar button:hover { background: rgb(66 78 90 / 94%); }
 .bar button[aria-pressed="true"] { background: rgb(255 255 255 / 94%); color: #10171e; }
 :focus-visible { outline: 3px solid #fff; outline-offset: 2px; box-shadow: 0 0 0 2px #05080b; }
@@ -150,6 +156,7 @@ svg {
   .play { width: 4rem; height: 4rem; }
   .bar { gap: 0.25rem; padding: 2rem 0.5rem 0.5rem; }
   .bar button { min-width: 2.5rem; padding: 0 0.5rem; }
+  .bar .quality { max-width: 5.5rem; min-height: 2.5rem; padding: 0 0.4rem; }
   .viewers { padding: 0 0.2rem; }
   .viewers b { position: absolute; clip-path: inset(50%); }
 }

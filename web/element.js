@@ -7,6 +7,7 @@ import { announce } from "./media-session.js";
 import { keyframeOf } from "./path.js";
 import { canDraw, draw } from "./picture.js";
 import { Player } from "./playback.js";
+import { QualityMenu } from "./quality.js";
 
 /** Milliseconds between two updates of the shown stats: readable, not flickering. */
 const STATS_INTERVAL = 1_000;
@@ -17,10 +18,11 @@ const COUNT = new Intl.NumberFormat("en", { notation: "compact" });
 
 /** See `player.js`. */
 export class DistributaryPlayer extends HTMLElement {
-  static observedAttributes = ["src", "token", "muted", "remember", "stats", "label"];
+  static observedAttributes = ["src", "token", "muted", "remember", "stats", "label", "quality"];
 
   #root = this.attachShadow({ mode: "open" });
   #controls;
+  #quality;
   #player = null;
   #notice = "";
   #viewers = null;
@@ -33,6 +35,8 @@ export class DistributaryPlayer extends HTMLElement {
     this.#root.adoptedStyleSheets = [STYLE];
     this.#root.append(TEMPLATE.content.cloneNode(true));
     this.#adopt(this.querySelector(":scope > [slot=video]"));
+    const select = (selection) => this.#player?.select(selection);
+    this.#quality = new QualityMenu(this, this.#part("quality"), select);
     this.#controls = new Controls(this);
   }
 
@@ -67,6 +71,7 @@ export class DistributaryPlayer extends HTMLElement {
     else if (name === "muted") this.muted = now !== null;
     else if (name === "remember") this.#controls.start();
     else if (name === "stats") this.#showStats();
+    else if (name === "quality") this.quality = now;
     else this.#showLabel();
   }
 
@@ -122,6 +127,15 @@ export class DistributaryPlayer extends HTMLElement {
     this.video.volume = Math.min(Math.max(volume, 0), 1);
   }
 
+  /** The quality: `auto`, or the id or height of a rendition, such as `720p`. */
+  get quality() {
+    return this.#quality.choice;
+  }
+
+  set quality(choice) {
+    this.#quality.choice = choice;
+  }
+
   /** A message shown over the video; empty for none. */
   get notice() {
     return this.#notice;
@@ -154,6 +168,7 @@ export class DistributaryPlayer extends HTMLElement {
     this.toggleAttribute("data-audio", false);
     this.toggleAttribute("data-paused", false);
     this.#showViewers(null);
+    this.#quality.clear();
   }
 
   /** Number of viewers of the stream, if the gateway sends it; else `null`. */
@@ -200,7 +215,7 @@ export class DistributaryPlayer extends HTMLElement {
     const options = {
       token: this.getAttribute("token"),
       data: this.hasAttribute("data"),
-      events: this.hasAttribute("events"),
+      events: this.hasAttribute("events") || this.hasAttribute("quality"),
     };
     const player = new Player(this.video, this.src, options);
     const pass = (type, show) => {
@@ -220,6 +235,7 @@ export class DistributaryPlayer extends HTMLElement {
   /** Shows an event of the gateway. */
   #onEvent({ kind, data }) {
     if (kind === "viewercount") this.#showViewers(data.viewercount);
+    else if (kind === "layers") this.#quality.setLayers(data);
   }
 
   #onStats({ hasAudio }) {

@@ -4,7 +4,7 @@
 const RELATION = "urn:ietf:params:whep:ext:core:server-sent-events";
 
 /** The kinds of events that a player uses. */
-const KINDS = ["active", "inactive", "viewercount", "reconnect", "notice"];
+const KINDS = ["active", "inactive", "viewercount", "reconnect", "notice", "layers"];
 
 /**
  * Listens to the events of a session until `close()`. If the gateway does not support events, or
@@ -44,8 +44,13 @@ export class SessionEvents {
 
 /** Returns the URL of the extension from the `Link` headers of a response from `base`. */
 export function entryOf(link, base) {
+  return linkTo(RELATION, link, base);
+}
+
+/** Returns the URL of a relation from the `Link` headers of a response from `base`. */
+export function linkTo(relation, link, base) {
   for (const [, path, rest] of link.matchAll(/<([^>]*)>([^<]*)/g)) {
-    if (rest.includes(`rel="${RELATION}"`)) return new URL(path, base);
+    if (rest.includes(`rel="${relation}"`)) return new URL(path, base);
   }
   return null;
 }

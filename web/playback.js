@@ -55,7 +55,8 @@ const BACKOFF = [1, 2, 4, 8, 10];
  * Fires `stats` about twice a second while media arrives, with the stats of `stats.js` as `detail`;
  * `data`, with the message as `detail`, if the option `data` is set; and `event`, with an event of
  * the gateway as `detail` (`{ kind, data }`), if the option `events` is set: `active`, `inactive`,
- * `viewercount` (`{ viewercount }`), `reconnect` and `notice` (`{ notice }`, advice for the publisher).
+ * `viewercount` (`{ viewercount }`), `reconnect`, `notice` (`{ notice }`, advice for the publisher) and
+ * `layers` (the renditions by video, each with `rid`, `width`, `height`, `bitrate` and `active`).
  */
 export class Player extends EventTarget {
   #video;
@@ -71,6 +72,8 @@ export class Player extends EventTarget {
   /** Form in which a stream with B-frames is requested; `null` lets the gateway choose. */
   #bFrames = null;
   #stats = null;
+  /** The selection of a rendition, if there is one. */
+  #selection = null;
   /** Whether the gateway says that the stream has ended. */
   #isInactive = false;
   /** Whether the gateway is being asked about the stream. */
@@ -118,6 +121,16 @@ export class Player extends EventTarget {
   /** Whether the viewer has paused. */
   get paused() {
     return this.#isPaused;
+  }
+
+  /**
+   * Selects a rendition of the stream, in this session and in those that follow: `{ rid }` by its id,
+   * `{ maxHeight }` none that is higher, `{ shownHeight }` what is enough for this height; `{}` leaves
+   * the choice to the gateway.
+   */
+  select(selection) {
+    this.#selection = selection;
+    this.#session?.select(selection);
   }
 
   /** Pauses the video. The session goes on. */
@@ -183,6 +196,7 @@ export class Player extends EventTarget {
     const isUsual = !this.#bFrames && !this.#options.onData && iceServers.length === 0;
     const prepared = takePrepared(isUsual ? url : null);
     const session = new Session(url, { ...this.#options, iceServers, onEvent, prepared });
+    if (this.#selection) session.select(this.#selection);
     return session;
   }
 

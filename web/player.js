@@ -18,10 +18,11 @@
  * | `stats` | shows stats of the connection |
  * | `controls="none"` | shows no buttons |
  * | `label` | name of the stream, for screen readers |
+ * | `quality` | `auto`, or the height or id of a rendition, such as `720p`; shows the menu, which needs `events` |
  * | `events` | listens to events of the gateway: number of viewers, end of the stream |
  * | `data` | opens a data channel for messages of the publisher (metadata, cue points) |
  *
- * Properties: `state`, `stats`, `viewers` (their number, or `null`), `muted`, `volume` (0 to 1),
+ * Properties: `state`, `stats`, `viewers` (their number, or `null`), `muted`, `volume` (0 to 1), `quality`,
  * `notice` (a message over the video), `video` (the video element), `player`. Methods: `play()`,
  * `pause()`, `stop()`, `toggleFullscreen()`, `togglePictureInPicture()`. Events: `statechange`, `stats`, `data`
  * and `event`, as those of `Player`. Keys: `k` or space pause, `m` mute, arrows volume, `f` full

@@ -1,13 +1,13 @@
-/** The volume and muting that a viewer chose last, on the site of the page. */
+/** The volume, muting and quality that a viewer chose last, on the site of the page. */
 
 const KEY = "distributary-player";
 
-/** Returns `{ muted, volume }`, or `null` if the viewer has chosen nothing yet. */
+/** Returns `{ muted, volume, quality }`, or `null` if the viewer has chosen nothing yet. */
 export function recall() {
   try {
-    const { muted, volume } = JSON.parse(localStorage.getItem(KEY));
+    const { muted, volume, quality = "auto" } = JSON.parse(localStorage.getItem(KEY));
     const isValid = typeof muted === "boolean" && volume >= 0 && volume <= 1;
-    return isValid ? { muted, volume } : null;
+    return isValid ? { muted, volume, quality: String(quality) } : null;
   } catch {
     // Nothing is stored, or the browser forbids to store.
     return null;
@@ -15,9 +15,9 @@ export function recall() {
 }
 
 /** Keeps the choice. */
-export function remember({ muted, volume }) {
+export function remember({ muted, volume, quality }) {
   try {
-    localStorage.setItem(KEY, JSON.stringify({ muted, volume }));
+    localStorage.setItem(KEY, JSON.stringify({ muted, volume, quality }));
   } catch {
     // The browser forbids it.
   }

@@ -1,6 +1,7 @@
 /** A WHEP session (draft-ietf-wish-whep): an offer, an answer, a connection. */
 
 import { SessionEvents, entryOf } from "./events.js";
+import { Layer } from "./layer.js";
 import { confirm } from "./prepared.js";
 
 /** Milliseconds until the gateway has to answer an offer. */
@@ -29,6 +30,8 @@ export class Session {
   #location = null;
   #onEvent;
   #events = null;
+  #layer = null;
+  #selection = null;
   #closed = false;
   /** When it began, and when its first frame was shown (`at`), by the clock of the page. */
   #began = performance.now();
@@ -164,10 +167,18 @@ export class Session {
     }
   }
 
-  /** Follows the `Link` headers of the session: ICE servers and events. */
+  /** Selects a rendition, see `Layer`. */
+  select(selection) {
+    this.#selection = selection;
+    this.#layer?.select(selection);
+  }
+
+  /** Follows the `Link` headers of the session: ICE servers, layer and events. */
   #follow(link, url) {
     this.#answeredAt = performance.now();
     this.iceServers = iceServersOf(link);
+    this.#layer = new Layer(link, url, this.#authorization());
+    if (this.#selection) this.#layer.select(this.#selection);
     if (!this.#onEvent) return;
     this.#events = new SessionEvents(entryOf(link, url), this.#authorization(), this.#onEvent);
   }
@@ -204,6 +215,7 @@ export class Session {
     this.#abort.abort();
     this.#connection.close();
     this.#events?.close();
+    this.#layer?.close();
     this.#release();
   }
 

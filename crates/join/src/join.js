@@ -37,9 +37,9 @@
       source.set.call(this, stream);
       if (!(this instanceof HTMLVideoElement) || followed.has(this)) return;
       followed.add(this);
-      const next = (_, { rtpTimestamp, captureTime }) => {
+      const next = (_, { rtpTimestamp, captureTime, height }) => {
         const captured = captureTime && performance.timeOrigin + captureTime;
-        notes.frames.push([now(), rtpTimestamp, captured ?? null]);
+        notes.frames.push([now(), rtpTimestamp, captured ?? null, height]);
         this.requestVideoFrameCallback(next);
       };
       this.requestVideoFrameCallback(next);

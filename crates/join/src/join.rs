@@ -21,10 +21,21 @@ pub(crate) struct Notes {
     stats: Stats,
 }
 
-/// A frame that was shown: when, its RTP timestamp (90 kHz ticks), and when it was captured, which
-/// is known from the first sender reports on.
+/// A frame that was shown: when, its RTP timestamp (90 kHz ticks), when it was captured, which is
+/// known from the first sender reports on, and its height.
 #[derive(Clone, Copy, Debug, Deserialize)]
-struct Frame(f64, f64, Option<f64>);
+struct Frame(f64, f64, Option<f64>, f64);
+
+/// A frame that was shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown {
+    /// When, in milliseconds since 1970.
+    pub(crate) at: f64,
+    /// Its RTP timestamp.
+    pub(crate) stamp: f64,
+    /// Its height in pixels.
+    pub(crate) height: f64,
+}
 
 /// Sums over audio and video, as the browser counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -75,7 +86,6 @@ impl Join {
     pub(crate) fn new(notes: &Notes, media: Option<Duration>) -> Self {
         let since = |time: Option<f64>| time.map(|time| time - notes.begin);
         let media = since(media.map(|media| 1000.0 * media.as_secs_f64()));
-        let last = notes.frames.last().map_or(0.0, |frame| frame.0);
         let settled = notes.begin + SETTLED;
         Self {
             answer: since(notes.answer),
@@ -86,7 +96,7 @@ impl Join {
             frame: since(notes.frames.first().map(|frame| frame.0)),
             longest: notes.longest_gap(),
             latency: notes.latency(settled..settled + WINDOW),
-            latency_at_end: notes.latency(last - WINDOW..last),
+            latency_at_end: notes.last_latency(),
             stats: notes.stats,
         }
     }
@@ -99,13 +109,30 @@ impl Notes {
         gaps.max_by(f64::total_cmp)
     }
 
+    /// Returns the frames in the order in which they were shown.
+    pub(crate) fn shown(&self) -> Vec<Shown> {
+        let shown = |Frame(at, stamp, _, height): &Frame| Shown {
+            at: *at,
+            stamp: *stamp,
+            height: *height,
+        };
+        self.frames.iter().map(shown).collect()
+    }
+
+    /// Returns the median age of the last frames.
+    pub(crate) fn last_latency(&self) -> Option<f64> {
+        let last = self.frames.last().map_or(0.0, |frame| frame.0);
+        self.latency(last - WINDOW..last)
+    }
+
     /// Returns the median age of the frames shown within `times`.
     fn latency(&self, times: std::ops::Range<f64>) -> Option<f64> {
         // All timestamps have the same origin, the best known for the last frame.
         let mut captured = self.frames.iter().rev();
-        let origin = captured.find_map(|Frame(_, stamp, at)| Some(at.as_ref()? - stamp / 90.0))?;
+        let origin =
+            captured.find_map(|Frame(_, stamp, at, _)| Some(at.as_ref()? - stamp / 90.0))?;
         let shown = self.frames.iter().filter(|frame| times.contains(&frame.0));
-        median(shown.map(|Frame(at, stamp, _)| at - (origin + stamp / 90.0)))
+        median(shown.map(|Frame(at, stamp, ..)| at - (origin + stamp / 90.0)))
     }
 }
 
@@ -133,6 +160,7 @@ mod tests {
                 at,
                 (captured - BEGIN) * 90.0,
                 (number > 30).then_some(captured),
+                720.0,
             )
         };
         (0..40).map(frame).collect()

@@ -1,7 +1,7 @@
 //! A gateway with a publisher on one machine, and a browser on the other.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use distributary_tests::browser::Browser;
@@ -13,9 +13,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::condition::Condition;
 use crate::join::{Join, Notes};
-use crate::network::{GATEWAY, Network};
-use crate::plan::{Plan, Target};
+use crate::network::{GATEWAY, Network, since_epoch};
+use crate::plan::{Plan, Switch, Target};
 use crate::row::Row;
+use crate::switch::Switching;
 
 /// The script that runs in every page.
 const SCRIPT: &str = include_str!("join.js");
@@ -77,19 +78,7 @@ impl Lab {
         // Everything is up before the path gets slow.
         self.network.change(Default::default());
         let _gateway = self.start_gateway();
-        let mut publisher = self.network.at_gateway("ffmpeg");
-        publisher.args(["-hide_banner", "-loglevel", "error", "-nostats", "-nostdin"]);
-        publisher
-            .args(["-re", "-stream_loop", "-1", "-i"])
-            .arg(clip);
-        publisher.args([
-            "-c",
-            "copy",
-            "-f",
-            "flv",
-            &format!("rtmp://{GATEWAY}:1935/{STREAM}"),
-        ]);
-        let _publisher = Process::start("ffmpeg", publisher);
+        let _publisher = self.publish(&clip);
         wait_until_live().await;
 
         let gop = Duration::from_secs(condition.stream.gop.into());
@@ -105,6 +94,62 @@ impl Lab {
         }
         self.browser.open("about:blank").await;
         Ok(Row::new(*condition, joins))
+    }
+
+    /// Measures a viewer whose link slows down to `slow` megabits per second and recovers.
+    ///
+    /// # Errors
+    /// When the clip cannot be made.
+    pub(crate) async fn measure_switch(
+        &self,
+        course: &Switch,
+        slow: f64,
+    ) -> Result<Switching, Box<dyn Error>> {
+        let clip = course.stream().clip()?;
+        self.network.change(Default::default());
+        let _gateway = self.start_gateway();
+        let _publisher = self.publish(&clip);
+        wait_until_live().await;
+        self.browser.open(&url("healthz")).await;
+        self.network.change(course.path(course.fast));
+        let total: u32 = course.seconds.iter().sum();
+        let whep = url(&format!("whep/{STREAM}"));
+        let has_feedback = !course.without_feedback;
+        let script = format!("lab.join('{whep}', {total}, {TIMEOUT}, {has_feedback})");
+        let seconds = |place: usize| {
+            let seconds = course.seconds.get(place).copied().unwrap_or_default();
+            Duration::from_secs(seconds.into())
+        };
+        let changes = async {
+            sleep(seconds(0)).await;
+            let slowdown = since_epoch();
+            self.network.change(course.path(slow));
+            sleep(seconds(1)).await;
+            let recovery = since_epoch();
+            self.network.change(course.path(course.fast));
+            [slowdown, recovery].map(|time| 1000.0 * time.as_secs_f64())
+        };
+        let (notes, [slowdown, recovery]): (Notes, _) =
+            tokio::join!(self.browser.evaluate(&script), changes);
+        self.browser.open("about:blank").await;
+        Ok(Switching::new(&notes, slowdown, recovery))
+    }
+
+    /// Publishes a clip in a loop.
+    fn publish(&self, clip: &Path) -> Process {
+        let mut publisher = self.network.at_gateway("ffmpeg");
+        publisher.args(["-hide_banner", "-loglevel", "error", "-nostats", "-nostdin"]);
+        publisher
+            .args(["-re", "-stream_loop", "-1", "-i"])
+            .arg(clip);
+        publisher.args([
+            "-c",
+            "copy",
+            "-f",
+            "flv",
+            &format!("rtmp://{GATEWAY}:1935/{STREAM}"),
+        ]);
+        Process::start("ffmpeg", publisher)
     }
 
     fn start_gateway(&self) -> Gateway {

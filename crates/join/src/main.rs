@@ -21,6 +21,7 @@ mod path;
 mod plan;
 mod row;
 mod stream;
+mod switch;
 
 use std::error::Error;
 use std::io;
@@ -82,9 +83,11 @@ fn end_with_parent() {
 }
 
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
-    let plan = cli.mode.plan();
     let gateway = cli.gateway.display().to_string();
     let lab = Lab::new(cli.gateway, cli.config).await?;
+    let Some(plan) = cli.mode.plan() else {
+        return switches(&cli.mode, &lab, &gateway, cli.json).await;
+    };
     let mut rows = Vec::new();
     for condition in &plan.conditions {
         let row = lab.measure(&plan, condition).await?;
@@ -102,5 +105,29 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
         plan.joins
     );
     println!("{}", row::table(plan.columns, &rows));
+    Ok(())
+}
+
+/// Measures viewers whose links slow down and recover.
+async fn switches(
+    mode: &Mode,
+    lab: &Lab,
+    gateway: &str,
+    is_json: bool,
+) -> Result<(), Box<dyn Error>> {
+    let Mode::Switch(course) = mode else {
+        return Ok(());
+    };
+    let mut rows = Vec::new();
+    for slow in &course.slow {
+        let name = format!("{} → {slow} → {}", course.fast, course.fast);
+        rows.push((name, lab.measure_switch(course, *slow).await?));
+    }
+    if is_json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+    } else {
+        println!("{gateway}, {}\n", lab.browser().await);
+        println!("{}", switch::table(&rows));
+    }
     Ok(())
 }

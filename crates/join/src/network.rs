@@ -187,7 +187,8 @@ fn carry(events: &Receiver<Event>, gateway: &SyncDevice, viewer: &SyncDevice) {
     }
 }
 
-fn since_epoch() -> Duration {
+/// Returns the time since 1970.
+pub(crate) fn since_epoch() -> Duration {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
     elapsed.unwrap_or_default()
 }

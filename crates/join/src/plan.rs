@@ -19,6 +19,8 @@ pub(crate) enum Mode {
     Page(Steps),
     /// The instant start over a slow link: losses, freezes and latency
     Rate(Rate),
+    /// A path that slows down and recovers: renditions and freezes
+    Switch(Switch),
     /// Playing over a path with losses: freezes, NACKs, retransmissions and latency
     Loss(Loss),
 }
@@ -64,6 +66,35 @@ pub(crate) struct Rate {
     /// Joins in each row, spread evenly over the GOP
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     joins: u32,
+}
+
+/// Links that slow down and recover.
+#[derive(Args)]
+pub(crate) struct Switch {
+    /// Rate of the link before and after in Mbit/s
+    #[arg(long, default_value_t = 6.0)]
+    pub(crate) fast: f64,
+    /// Rates of the link meanwhile in Mbit/s
+    #[arg(long, value_delimiter = ',', default_values_t = [1.0])]
+    pub(crate) slow: Vec<f64>,
+    /// Rate of the video in Mbit/s
+    #[arg(long, default_value_t = 4.5)]
+    pub(crate) stream: f64,
+    /// Seconds from keyframe to keyframe: a divisor of 40
+    #[arg(long, default_value_t = 2, value_parser = gop)]
+    pub(crate) gop: u32,
+    /// The longest time that a packet waits for the link, in ms
+    #[arg(long, default_value_t = 400)]
+    pub(crate) queue: u32,
+    /// Round trip time in ms
+    #[arg(long, default_value_t = 20)]
+    pub(crate) rtt: u32,
+    /// Seconds before the slowdown, until the recovery, and after it
+    #[arg(long, value_delimiter = ',', num_args = 3, default_values_t = [10, 15, 25])]
+    pub(crate) seconds: Vec<u32>,
+    /// A player without transport-wide feedback
+    #[arg(long)]
+    pub(crate) without_feedback: bool,
 }
 
 /// Paths with losses.
@@ -122,13 +153,36 @@ const USUAL: Stream = Stream {
 };
 
 impl Mode {
-    /// Returns the rows and the way to measure them.
-    pub(crate) fn plan(&self) -> Plan {
-        match self {
+    /// Returns the rows and the way to measure them; `None` for links that change.
+    pub(crate) fn plan(&self) -> Option<Plan> {
+        Some(match self {
             Self::Steps(steps) => steps.plan(WHEP),
             Self::Page(steps) => steps.plan(Target::Page),
             Self::Rate(rate) => rate.plan(),
             Self::Loss(loss) => loss.plan(),
+            Self::Switch(_) => return None,
+        })
+    }
+}
+
+impl Switch {
+    /// Returns the path with a link of this rate in Mbit/s.
+    pub(crate) fn path(&self, megabits: f64) -> PathSettings {
+        PathSettings {
+            rtt: millis(self.rtt),
+            bottleneck: Some(Bottleneck {
+                megabits,
+                queue: millis(self.queue),
+            }),
+            ..PathSettings::default()
+        }
+    }
+
+    /// Returns the stream.
+    pub(crate) fn stream(&self) -> Stream {
+        Stream {
+            megabits: self.stream,
+            gop: self.gop,
         }
     }
 }

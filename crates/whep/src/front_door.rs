@@ -6,7 +6,7 @@ use std::time::Instant;
 use axum::extract::FromRef;
 use distributary_egress::engine::Engine;
 use distributary_hub::Hub;
-use distributary_names::StreamName;
+use distributary_names::{RenditionId, StreamName};
 
 use crate::access::Access;
 use crate::admission::Admission;
@@ -46,6 +46,13 @@ pub struct ServerInfo {
 }
 
 impl FrontDoor {
+    /// Returns the ids of a stream's renditions.
+    pub(crate) fn layers(&self, name: &StreamName) -> Vec<RenditionId> {
+        let now = tokio::time::Instant::now().into_std();
+        let renditions = self.hub.renditions(name, now);
+        renditions.iter().map(|rendition| rendition.id).collect()
+    }
+
     /// Returns whether the publisher of a stream has declared a track.
     pub(crate) fn is_live(&self, name: &StreamName) -> bool {
         let stats = self.hub.stream(name).map(|stream| stream.stats());

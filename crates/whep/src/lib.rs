@@ -3,6 +3,7 @@
 //! ```text
 //! POST   /whep/{app}/{stream}    offer in, answer out: 201 with the Location of the session
 //! DELETE /session/{id}           ends the session
+//! POST   /session/{id}/layer     selects a rendition
 //! GET    /api/live               the live streams, for the front page
 //! GET    /healthz, /readyz       liveness and readiness
 //! GET    /                       the front page; /{app}/{stream} is the player page of a stream
@@ -36,6 +37,7 @@ mod help;
 mod ice_report;
 mod ice_server;
 mod keyframe;
+mod layer;
 mod legacy;
 mod limits;
 mod links;

@@ -1,4 +1,4 @@
-//! Links of a session: its path, its ICE servers and its events.
+//! Links of a session: its path, its ICE servers, its events and its layer.
 
 use std::time::SystemTime;
 
@@ -14,6 +14,9 @@ use crate::public_path::PublicPath;
 /// Relation of the events of a session (draft-ietf-wish-whep).
 const RELATION: &str = "urn:ietf:params:whep:ext:core:server-sent-events";
 
+/// Relation of the layer of a session (draft-ietf-wish-whep).
+const LAYER_RELATION: &str = "urn:ietf:params:whep:ext:core:layer";
+
 /// Returns the path of a session, for a player that reaches the gateway under `public`. It is
 /// absolute, because some players cannot resolve relative paths.
 pub(crate) fn session_path(public: &PublicPath, id: &SessionId) -> String {
@@ -28,8 +31,11 @@ pub(crate) fn add(
     id: &SessionId,
 ) {
     add_ice_servers(response, config.ice_servers.iter());
-    if let Some(events) = to_events(public, id) {
-        response.headers_mut().append(header::LINK, events);
+    for link in [to_events(public, id), to_layer(public, id)]
+        .into_iter()
+        .flatten()
+    {
+        response.headers_mut().append(header::LINK, link);
     }
 }
 
@@ -59,4 +65,10 @@ fn to_events(public: &PublicPath, id: &SessionId) -> Option<HeaderValue> {
         EventSet::all()
     );
     HeaderValue::from_str(&link).ok()
+}
+
+/// Returns the `Link` header that announces the layer of a session, as [`to_events`] does.
+fn to_layer(public: &PublicPath, id: &SessionId) -> Option<HeaderValue> {
+    let path = session_path(public, id);
+    HeaderValue::from_str(&format!("<{path}/layer>; rel=\"{LAYER_RELATION}\"")).ok()
 }

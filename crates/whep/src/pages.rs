@@ -62,12 +62,14 @@ const PLACEHOLDERS: [&str; 4] = ["{before}", "{after}", "{offer}", "{name}"];
 const ROOT: &str = "{root}";
 
 /// The files under `/assets/`.
-const ASSETS: [(&str, Asset); 31] = [
+const ASSETS: [(&str, Asset); 33] = [
     script!("player.js"),
     script!("playback.js"),
     script!("session.js"),
     script!("prepared.js"),
     script!("events.js"),
+    script!("layer.js"),
+    script!("quality.js"),
     script!("stats.js"),
     script!("element.js"),
     script!("element-markup.js"),

@@ -7,9 +7,14 @@ use axum::http::header;
 use axum::http::request::Parts;
 use distributary_egress::engine::ViewerOptions;
 use distributary_hub::BFrameChoice;
+use distributary_webrtc::quality::Preference;
 
 /// Query parameter that chooses how a player gets a stream with B-frames.
 const B_FRAMES: &str = "bframes";
+
+/// Query parameters that choose the rendition, or bound its height.
+const LAYER: &str = "layer";
+const MAX_HEIGHT: &str = "max_height";
 
 /// The options of a player, from its request for a session.
 ///
@@ -17,6 +22,8 @@ const B_FRAMES: &str = "bframes";
 /// their decoder can be made to reorder them; other players get keyframes. A player that knows its
 /// decoder says `?bframes=reorder` or `?bframes=keyframes`, and gets the stream in this form even
 /// where it is transcoded for others.
+///
+/// `?layer=720p` asks for a rendition, `?max_height=720` for none that is higher.
 pub(crate) struct Player(pub(crate) ViewerOptions);
 
 impl<S: Send + Sync> FromRequestParts<S> for Player {
@@ -50,12 +57,21 @@ fn supports_early_media(agent: &str) -> bool {
 }
 
 fn options(query: &str, agent: &str) -> ViewerOptions {
-    let mut parameters = query.split('&').filter_map(|part| part.split_once('='));
-    let choice = parameters.find(|(key, _)| *key == B_FRAMES);
-    let chosen = match choice {
-        Some((_, "reorder")) => Some(true),
-        Some((_, "keyframes")) => Some(false),
+    let parameter = |name: &str| {
+        let mut parameters = query.split('&').filter_map(|part| part.split_once('='));
+        let found = parameters.find(|(key, _)| *key == name);
+        found.map(|(_, value)| value)
+    };
+    let chosen = match parameter(B_FRAMES) {
+        Some("reorder") => Some(true),
+        Some("keyframes") => Some(false),
         _ => None,
+    };
+    // What names no rendition has no effect: the list of them changes.
+    let quality = Preference {
+        fixed: parameter(LAYER).and_then(|layer| layer.parse().ok()),
+        max_height: parameter(MAX_HEIGHT).and_then(|height| height.parse().ok()),
+        shown_height: None,
     };
     ViewerOptions {
         reorders: chosen
@@ -65,6 +81,7 @@ fn options(query: &str, agent: &str) -> ViewerOptions {
             Some(_) => BFrameChoice::Player,
             None => BFrameChoice::Policy,
         },
+        quality,
         ..ViewerOptions::default()
     }
 }
@@ -72,6 +89,7 @@ fn options(query: &str, agent: &str) -> ViewerOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use distributary_names::RenditionId;
 
     const CHROME: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
                           Chrome/156.0.0.0 Safari/537.36";
@@ -123,5 +141,18 @@ mod tests {
         let policy = BFrameChoice::Policy;
         assert_eq!(of("bframes=other", CHROME), (true, policy));
         assert_eq!(of("", SAFARI), (false, policy));
+    }
+
+    #[test]
+    fn rendition_and_height_can_be_asked_for() {
+        let of = |query| {
+            let Preference {
+                fixed, max_height, ..
+            } = options(query, SAFARI).quality;
+            (fixed, max_height)
+        };
+        assert_eq!(of("layer=720p"), (Some(RenditionId::rung(720)), None));
+        assert_eq!(of("token=1&max_height=480"), (None, Some(480)));
+        assert_eq!(of("layer=%20&max_height=high"), (None, None));
     }
 }

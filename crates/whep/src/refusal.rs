@@ -5,7 +5,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use distributary_auth::Denied;
-use distributary_egress::engine::{AcceptError, CloseError, OpenError, PatchError};
+use distributary_egress::engine::{AcceptError, CloseError, OpenError, PatchError, QualityError};
 use distributary_hub::{DemandError, TooManyViewers};
 use distributary_names::StreamName;
 use distributary_webrtc::sdp::{NegotiationError, SdpError};
@@ -78,6 +78,18 @@ impl From<PatchError> for Problem {
                 tracing::error!(error = %other, "ICE could not be restarted");
                 internal("ICE could not be restarted.")
             }
+        }
+    }
+}
+
+impl From<QualityError> for Problem {
+    fn from(error: QualityError) -> Self {
+        match error {
+            QualityError::Busy => {
+                let detail = "The gateway is too busy to change the layer.";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(BUSY_RETRY_SECONDS)
+            }
+            _ => unknown_session(),
         }
     }
 }

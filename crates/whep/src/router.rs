@@ -13,8 +13,8 @@ use crate::front_door::FrontDoor;
 use crate::help::Home;
 use crate::problem::Problem;
 use crate::{
-    aliases, cors, endpoint, events, health, help, ice_report, keyframe, legacy, live, pages,
-    rate_limit, refusals, session,
+    aliases, cors, endpoint, events, health, help, ice_report, keyframe, layer, legacy, live,
+    pages, rate_limit, refusals, session,
 };
 
 /// Returns all routes of the public listener.
@@ -46,6 +46,7 @@ fn whep(front: &FrontDoor) -> Router<FrontDoor> {
     Router::new()
         .route("/whep/{*stream}", endpoint::methods())
         .route("/session/{id}", session::methods())
+        .route("/session/{id}/layer", layer::methods())
         .route("/session/{id}/events", events::methods())
         .route("/session/{id}/events/{number}", events::stream_methods())
         .route("/rtc/v1/play", legacy::srs())

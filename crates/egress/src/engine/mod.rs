@@ -253,6 +253,11 @@ impl Engine {
         set_quality(&self.shared, id, preference)
     }
 
+    /// Returns the rendition whose video a session gets; `None` before its first packet.
+    pub fn rendition_of(&self, id: &SessionId) -> Option<RenditionId> {
+        self.shared.stats.rendition_of(id)
+    }
+
     /// Returns how many viewers have moved to another rendition since the start, by direction and
     /// reason.
     pub fn switches(&self) -> Vec<Switches> {

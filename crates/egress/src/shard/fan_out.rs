@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use distributary_hub::{Delivery, Sink, StreamEvent};
-use distributary_media::TimedData;
+use distributary_media::{Frame, TimedData};
 use distributary_net::{FairPermit, canonical_address};
 use distributary_webrtc::data::Notice;
 use distributary_webrtc::ice::{CandidatePair, Credentials};
@@ -187,6 +187,9 @@ impl<O: Outlet> FanOut<O> {
         let Some(stream) = self.streams.get_mut(tag) else {
             return;
         };
+        if stream.source.is_some() && !is_for_viewers_of_rendition(&delivery.event) {
+            return;
+        }
         if let StreamEvent::Data(data) = &delivery.event {
             let viewers: Vec<usize> = stream.all_viewers().collect();
             self.tell(&viewers, data, now);
@@ -445,4 +448,13 @@ fn logs<'a>(streams: &'a Streams, viewer: &Viewer) -> Option<Logs<'a>> {
         video: &video.video,
         audio: &home.audio,
     })
+}
+
+/// Returns whether an event of a rendition is used: its viewers get audio and data from the stream.
+fn is_for_viewers_of_rendition(event: &StreamEvent) -> bool {
+    match event {
+        StreamEvent::Frame(frame) => matches!(**frame, Frame::Video(_)),
+        StreamEvent::Data(_) => false,
+        StreamEvent::Offline | StreamEvent::Online | StreamEvent::Renditions => true,
+    }
 }

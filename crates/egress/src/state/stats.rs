@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use distributary_hub::SentBytes;
-use distributary_names::StreamName;
+use distributary_names::{RenditionId, StreamName};
 
 use crate::session::{SessionContext, SessionId, ShortId, ViewerClient};
 use distributary_webrtc::ice::CandidatePair;
@@ -125,6 +125,13 @@ impl SessionStatsTable {
         spread
     }
 
+    /// Returns the rendition whose video a session gets; `None` before its first packet.
+    pub(crate) fn rendition_of(&self, id: &SessionId) -> Option<RenditionId> {
+        let cell = self.lock().get(id).map(Arc::clone)?;
+        let rendition = cell.lock().stream.rendition_id();
+        Some(rendition)
+    }
+
     /// Returns the sessions whose ids begin with `id`: one, but for a rare coincidence.
     pub(crate) fn named(&self, id: ShortId) -> Vec<SessionId> {
         let sessions = self.lock();
@@ -237,7 +244,6 @@ mod tests {
     use super::*;
     use crate::session::ViewerOptions;
     use distributary_hub::{Hub, HubConfig};
-    use distributary_names::RenditionId;
     use distributary_webrtc::ice::Transport;
     use std::net::SocketAddr;
 

@@ -26,6 +26,11 @@ const STRAIN: Duration = Duration::from_millis(500);
 /// Time after a switch in which the path settles: the queue that led to it drains.
 const SETTLING: Duration = Duration::from_millis(1500);
 
+/// Time in which a newcomer catches up, so that a queue may be its own, and the part of a rendition's
+/// rate that the path must carry then, in percent.
+const START: Duration = Duration::from_secs(2);
+const START_MARGIN: u64 = 80;
+
 /// Interval at which the queue is compared with what it was, and by how much it is shorter then if
 /// it drains.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(250);
@@ -106,6 +111,7 @@ pub enum Step {
 /// loss.
 #[derive(Debug)]
 pub struct Selector {
+    began: Instant,
     budget: Budget,
     proofs: Proofs,
     /// Time since which the path has shown neither queue nor loss.
@@ -133,6 +139,7 @@ impl Selector {
     /// Creates a selector for a viewer that starts now.
     pub fn new(now: Instant) -> Self {
         Self {
+            began: now,
             budget: Budget::new(now),
             proofs: Proofs::default(),
             clear_since: None,
@@ -274,7 +281,12 @@ impl Selector {
         });
         let (.., is_draining) = self.compared;
         let is_enough = is_settling || is_draining && !self.is_moving;
-        if below.is_empty() || is_enough || rungs[present].rate <= carried {
+        let is_newcomer = now.saturating_duration_since(self.began) < START;
+        let needs = match rungs[present].rate {
+            rate if is_newcomer => rate * START_MARGIN / 100,
+            rate => rate,
+        };
+        if below.is_empty() || is_enough || needs <= carried {
             return None;
         }
         let fits = below.iter().position(|rung| rung.rate <= carried);

@@ -48,6 +48,7 @@ mod openapi;
 mod process;
 mod process_metrics;
 mod recorder;
+mod rendition_metrics;
 mod server;
 mod streams;
 mod viewer_samples;

@@ -48,7 +48,9 @@ struct ViewerStatus {
     /// The first digits of the session id, as in the log.
     id: String,
     stream: String,
-    /// It receives the transcoded video.
+    /// The rendition whose video it receives; `source` is the stream as published.
+    rendition: Option<String>,
+    /// It receives a transcoded video.
     transcoded: bool,
     /// Seconds since its offer was answered, or since an RTMP player began to play.
     uptime_seconds: u64,
@@ -146,6 +148,7 @@ impl ViewerStatus {
         Self {
             id: report.id.to_string(),
             stream: report.stream.to_string(),
+            rendition: Some(report.stream.rendition_id().to_string()),
             transcoded: report.stream.is_rendition(),
             uptime_seconds: now.saturating_duration_since(report.since).as_secs(),
             state: if stats.is_connected {
@@ -255,6 +258,7 @@ mod tests {
             serde_json::json!({
                 "id": "01234567",
                 "stream": "live/test",
+                "rendition": "source",
                 "transcoded": false,
                 "uptime_seconds": 60,
                 "state": "connected",

@@ -3,10 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::kind::{Event, EventKind, EventSet};
+use super::layers::Layers;
 use crate::admission::Drain;
 
 /// Interval between two checks of the number of viewers.
 const COUNT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Interval between two checks of the layers.
+const LAYERS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The state of stream, session and gateway that events report.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +27,8 @@ pub(super) struct Situation {
     pub(super) is_expiring: bool,
     /// Advice on why viewers do not get the stream as published.
     pub(super) notice: Option<String>,
+    /// The renditions of the stream.
+    pub(super) layers: Layers,
 }
 
 /// The state that a player knows, and so the events that it needs next.
@@ -43,6 +49,9 @@ pub(super) struct Feed {
     is_told_active: bool,
     /// The last notice that the player got.
     notice: Option<String>,
+    /// The last layers that the player got, and when it may get others.
+    layers: Layers,
+    next_layers: Instant,
 }
 
 impl Feed {
@@ -60,6 +69,8 @@ impl Feed {
             has_reconnect: false,
             is_told_active: false,
             notice: None,
+            layers: Layers::default(),
+            next_layers: now,
         }
     }
 
@@ -83,7 +94,12 @@ impl Feed {
     /// Returns the time of the next poll if nothing changes before.
     pub(super) fn deadline(&self) -> Instant {
         let inactive = self.gone_since.map(|since| since + self.grace);
-        inactive.map_or(self.next_count, |due| due.min(self.next_count))
+        let layers = self
+            .wanted
+            .contains(EventKind::Layers)
+            .then_some(self.next_layers);
+        let others = inactive.into_iter().chain(layers);
+        others.fold(self.next_count, Instant::min)
     }
 
     /// Returns whether the player knows the stream as live.
@@ -119,6 +135,15 @@ impl Feed {
             self.notice.clone_from(&situation.notice);
             if let Some(notice) = &self.notice {
                 return Some(Event::notice(notice));
+            }
+        }
+        if now >= self.next_layers {
+            self.next_layers = now + LAYERS_INTERVAL;
+            let is_news = self.layers != situation.layers;
+            let is_known = !self.layers.is_trivial() || !situation.layers.is_trivial();
+            self.layers.clone_from(&situation.layers);
+            if is_news && is_known {
+                return Some(Event::layers(&self.layers));
             }
         }
         if now >= self.next_count {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use super::layers::Layers;
+
 /// Kinds of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EventKind {
@@ -18,15 +20,18 @@ pub(super) enum EventKind {
     /// Advice on why viewers do not get the stream as published, and how to change the encoder. An
     /// extension of this gateway.
     Notice,
+    /// The renditions of the stream, and which of them the viewer gets.
+    Layers,
 }
 
 impl EventKind {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Active,
         Self::Inactive,
         Self::Reconnect,
         Self::ViewerCount,
         Self::Notice,
+        Self::Layers,
     ];
 
     /// Returns its name on the wire.
@@ -37,6 +42,7 @@ impl EventKind {
             Self::Reconnect => "reconnect",
             Self::ViewerCount => "viewercount",
             Self::Notice => "notice",
+            Self::Layers => "layers",
         }
     }
 }
@@ -126,6 +132,13 @@ impl Event {
         Self {
             kind: EventKind::Notice,
             data: json!({ "notice": text }),
+        }
+    }
+
+    pub(super) fn layers(layers: &Layers) -> Self {
+        Self {
+            kind: EventKind::Layers,
+            data: layers.to_json(),
         }
     }
 

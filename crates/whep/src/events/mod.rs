@@ -11,6 +11,7 @@
 
 mod feed;
 pub(crate) mod kind;
+mod layers;
 mod streams;
 
 use std::convert::Infallible;
@@ -25,6 +26,7 @@ use axum::http::{StatusCode, header};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
+use distributary_egress::engine::Engine;
 use distributary_egress::session::{SessionId, SessionWatch};
 use distributary_hub::{Hub, advice};
 use distributary_names::StreamName;
@@ -44,6 +46,7 @@ use crate::refusal::unknown_session;
 use crate::session::PathSession;
 use feed::{Feed, Situation};
 use kind::{Event, EventSet};
+use layers::Layers;
 use streams::EventStream;
 
 pub(crate) use streams::EventStreams;
@@ -159,6 +162,7 @@ async fn listen(
     let listener = Listener::new(
         &front,
         events,
+        id,
         session,
         front.access.expiry().of(&id),
         permit,
@@ -180,6 +184,8 @@ struct Listener {
     feed: Feed,
     events: Arc<EventStream>,
     hub: Hub,
+    engine: Engine,
+    id: SessionId,
     session: SessionWatch,
     liveness: watch::Receiver<bool>,
     drain: watch::Receiver<Option<Drain>>,
@@ -195,6 +201,7 @@ impl Listener {
     fn new(
         front: &FrontDoor,
         events: Arc<EventStream>,
+        id: SessionId,
         session: SessionWatch,
         expires: Option<tokio::time::Instant>,
         permit: Permit,
@@ -210,6 +217,8 @@ impl Listener {
             replaced: events.listen(),
             events,
             hub: front.hub.clone(),
+            engine: front.engine.clone(),
+            id,
             session,
             liveness,
             drain: front.admission.watch(),
@@ -268,7 +277,14 @@ impl Listener {
             drain: self.drain.borrow().clone(),
             is_expiring: self.expires.is_some_and(|at| at <= clock()),
             notice: self.notice(),
+            layers: self.layers(),
         }
+    }
+
+    /// Returns the renditions of the stream, and the one that the viewer gets.
+    fn layers(&self) -> Layers {
+        let renditions = self.hub.renditions(self.session.stream(), clock());
+        Layers::new(&renditions, self.engine.rendition_of(&self.id))
     }
 }
 

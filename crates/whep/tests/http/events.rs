@@ -37,7 +37,7 @@ fn entry(answer: &Answer) -> String {
     let mut links = links.map(|link| link.to_str().unwrap());
     let relation = "rel=\"urn:ietf:params:whep:ext:core:server-sent-events\"";
     let link = links.find(|link| link.contains(relation)).unwrap();
-    assert!(link.ends_with("; events=\"active,inactive,reconnect,viewercount,notice\""));
+    assert!(link.ends_with("; events=\"active,inactive,reconnect,viewercount,notice,layers\""));
     let (url, _) = link.strip_prefix('<').unwrap().split_once('>').unwrap();
     url.to_owned()
 }
@@ -163,7 +163,7 @@ async fn event_stream_needs_a_list_of_known_events() {
     let events = format!("{}/events", front.open().await);
     for body in [
         "[\"scte35\"]",
-        "[\"active\",\"layers\"]",
+        "[\"active\",\"viewers\"]",
         "{}",
         "[1]",
         "[",

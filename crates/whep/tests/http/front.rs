@@ -218,6 +218,16 @@ impl Answer {
         values[0].to_str().unwrap()
     }
 
+    /// Returns the `Link` header of an extension of WHEP, which must exist once.
+    pub(crate) fn link(&self, extension: &str) -> &str {
+        let relation = format!("rel=\"urn:ietf:params:whep:ext:core:{extension}\"");
+        let links = self.headers.get_all("link").iter();
+        let links = links.map(|link| link.to_str().unwrap());
+        let links: Vec<_> = links.filter(|link| link.contains(&relation)).collect();
+        assert_eq!(links.len(), 1, "{extension} in {:?}", self.headers);
+        links[0]
+    }
+
     /// Returns the words of a comma-separated header, sorted.
     pub(crate) fn list(&self, name: &str) -> Vec<&str> {
         let mut words: Vec<_> = self.header(name).split(',').map(str::trim).collect();

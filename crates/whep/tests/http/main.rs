@@ -11,6 +11,7 @@ mod endpoint;
 mod events;
 mod front;
 mod ice_servers;
+mod layers;
 mod load;
 mod metrics;
 mod operations;

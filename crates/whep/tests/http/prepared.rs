@@ -54,7 +54,7 @@ async fn page_that_is_shown_carries_an_offer_that_it_answers_by_patch() {
     assert_eq!(answer.status, StatusCode::NO_CONTENT, "{answer:?}");
     assert!(
         answer
-            .header("link")
+            .link("server-sent-events")
             .contains(&format!("<{session}/events>"))
     );
     assert_eq!(front.engine.sessions(), 1);

@@ -46,7 +46,7 @@ async fn prefix_of(front: &Front, prefixes: &[&str]) -> String {
     let answer = open(front, prefixes).await;
     let location = answer.header("location");
     let (prefix, id) = location.split_once("/session/").unwrap();
-    let link = answer.header("link");
+    let link = answer.link("server-sent-events");
     assert!(link.starts_with(&format!("<{location}/events>")), "{link}");
     // The proxy removes the prefix.
     let mut request = Request::post(format!("/session/{id}/events"));
