@@ -7,7 +7,7 @@ use distributary_webrtc::ice::Transport;
 use distributary_webrtc::quality::{Preference, Reason, Step};
 
 use super::fan_out::FanOut;
-use super::quality::{NextRendition, Quality};
+use super::quality::{NextRendition, Quality, is_severe};
 use crate::datagrams::Outlet;
 use crate::session::SessionId;
 use crate::state::EngineState;
@@ -105,6 +105,7 @@ impl<O: Outlet> FanOut<O> {
         }
         let codec = viewer.peer.video_codec();
         let rungs = source.renditions.rungs(codec, viewer.b_frames);
+        let mut probe = None;
         let step = if rungs.is_empty() {
             let reason = Reason::Gone;
             is_left.then_some((RenditionId::SOURCE, reason))
@@ -115,15 +116,20 @@ impl<O: Outlet> FanOut<O> {
             match quality.poll(&mut viewer.peer, &rungs, present, now) {
                 Some(Step::Move { to, reason }) => rungs.get(to).map(|rung| (rung.id, reason)),
                 Some(Step::Probe { rate }) => {
-                    self.probe(key, rate, now);
+                    probe = Some(rate);
                     None
                 }
                 None => None,
             }
         };
+        let rate = rungs.iter().find(|rung| rung.id == present);
+        let is_severe = rate.is_some_and(|rung| is_severe(&viewer.peer, rung.rate));
         match step {
-            Some((id, reason)) => self.begin_move(key, id, reason, now),
+            Some((id, reason)) => self.begin_move(key, id, (reason, is_severe), now),
             None => self.continue_move(key, now),
+        }
+        if let Some(rate) = probe {
+            self.probe(key, rate, now);
         }
     }
 
@@ -143,7 +149,13 @@ impl<O: Outlet> FanOut<O> {
     }
 
     /// Begins the move of a viewer to a rendition, or ends one that has begun.
-    fn begin_move(&mut self, key: usize, id: RenditionId, reason: Reason, now: Instant) {
+    fn begin_move(
+        &mut self,
+        key: usize,
+        id: RenditionId,
+        (reason, is_severe): (Reason, bool),
+        now: Instant,
+    ) {
         let Some(viewer) = self.viewers.get_mut(key) else {
             return;
         };
@@ -158,6 +170,7 @@ impl<O: Outlet> FanOut<O> {
                 reason,
                 tag: None,
                 since: None,
+                is_severe: is_severe && reason == Reason::Congestion,
             };
             let before = quality.next.replace(next);
             if present == Some(id) {

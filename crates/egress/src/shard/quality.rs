@@ -16,6 +16,13 @@ const SEAMLESS: Duration = Duration::from_secs(5);
 /// Time after which a viewer awaits the other rendition's next keyframe.
 const SKIP: Duration = Duration::from_secs(8);
 
+/// Part of the rate of a rendition, in percent, below which nothing more of it is sent: what its full
+/// queue has lost makes the rest useless, and the queue must drain for the next rendition.
+const USELESS: u64 = 60;
+
+/// Longest time for which nothing is sent then.
+const DRAINING: Duration = Duration::from_secs(2);
+
 /// The rendition that a viewer gets, and the one that it moves to.
 #[derive(Debug)]
 pub(super) struct Quality {
@@ -35,6 +42,8 @@ pub(super) struct NextRendition {
     pub(super) tag: Option<u64>,
     /// When both renditions were there.
     pub(super) since: Option<Instant>,
+    /// True if the path carries so little of the present one that the rest of it is useless.
+    pub(super) is_severe: bool,
 }
 
 impl Quality {
@@ -76,6 +85,13 @@ impl Quality {
     }
 }
 
+/// Returns whether a path carries so little of a rendition of `rate` bits per second that the rest of
+/// it is useless.
+pub(super) fn is_severe(peer: &Peer, rate: u64) -> bool {
+    let carried = peer.path().carried;
+    carried.is_some_and(|carried| carried < rate / 100 * USELESS)
+}
+
 impl NextRendition {
     /// Returns the way in which the viewer changes to its log.
     pub(super) fn change(&self, now: Instant) -> LogChange {
@@ -83,7 +99,7 @@ impl NextRendition {
             .since
             .map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         match self.reason {
-            _ if waits > SKIP => LogChange::Stop,
+            _ if waits > SKIP || self.is_severe && waits < DRAINING => LogChange::Stop,
             Reason::Congestion | Reason::Gone => LogChange::Skip,
             _ if waits > SEAMLESS => LogChange::Skip,
             Reason::Bandwidth | Reason::Viewer => LogChange::Seamless,
