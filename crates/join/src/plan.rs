@@ -90,7 +90,7 @@ pub(crate) struct Switch {
     #[arg(long, default_value_t = 20)]
     pub(crate) rtt: u32,
     /// Seconds before the slowdown, until the recovery, and after it
-    #[arg(long, value_delimiter = ',', num_args = 3, default_values_t = [10, 15, 25])]
+    #[arg(long, value_delimiter = ',', default_values_t = [10, 15, 25])]
     pub(crate) seconds: Vec<u32>,
     /// A player without transport-wide feedback
     #[arg(long)]
