@@ -217,7 +217,7 @@ impl Selector {
         if above.is_empty() {
             return None;
         }
-        let to = self.step_up(now, path, above)?;
+        let to = self.step_up(now, path, above, rung.rate)?;
         Some(match to {
             Up::Move(to) => Step::Move {
                 to: best + to,
@@ -307,7 +307,14 @@ impl Selector {
     }
 
     /// Returns the step towards one of the renditions above the present one.
-    fn step_up<I>(&mut self, now: Instant, path: &PathCondition, above: &[Rung<I>]) -> Option<Up> {
+    /// `present` is the rate of that, in bits per second.
+    fn step_up<I>(
+        &mut self,
+        now: Instant,
+        path: &PathCondition,
+        above: &[Rung<I>],
+        present: u64,
+    ) -> Option<Up> {
         let clear_for = now.saturating_duration_since(self.clear_since?);
         let is_settling = self.settling.is_some_and(|(until, _)| now < until);
         if clear_for < CLEAR || is_settling {
@@ -315,7 +322,8 @@ impl Selector {
         }
         if !path.can_probe {
             let next = above.len() - 1;
-            let allows = |remb| remb >= above[next].rate;
+            // Receivers raise their estimate to about one and a half times of what they get.
+            let allows = |remb| remb >= present * MARGIN / 100;
             let is_due = clear_for >= CLEAR_BLIND && now >= self.stays_until;
             let moves = is_due && path.remb.is_none_or(allows);
             return moves.then(|| self.move_up(now, next));

@@ -203,6 +203,7 @@ impl Watching {
         };
         let now = self.path.instant();
         let estimator = &mut self.path.estimator;
+        estimator.handle_remb(RATES[self.present] * 3 / 2);
         estimator.handle_report(now, &block, Some(round_trip), self.media_bytes);
     }
 
