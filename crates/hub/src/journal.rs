@@ -15,6 +15,10 @@ const MAX_ENTRIES: usize = 200;
 /// out all others.
 const MAX_UNTRUSTED: usize = MAX_ENTRIES / 2;
 
+/// Maximum number of entries about the publishers of one stream that come and go, so that an encoder
+/// that reconnects all the time does not push out everything else.
+const MAX_COMINGS: usize = 20;
+
 /// Maximum length of a detail in bytes; the rest is dropped. With a name of 255 bytes, an entry has
 /// less than 700 bytes, and all entries less than 140 kB.
 const MAX_DETAIL: usize = 300;
@@ -52,6 +56,11 @@ impl JournalKind {
     /// Returns whether clients without permission can cause it.
     fn is_untrusted(self) -> bool {
         matches!(self, Self::Refused | Self::JoinFailed)
+    }
+
+    /// Returns whether a publisher has come or gone.
+    fn is_coming_or_going(self) -> bool {
+        matches!(self, Self::Published | Self::Ended)
     }
 
     /// Returns whether equal events are one entry with a count: those that clients repeat.
@@ -125,8 +134,8 @@ impl Journal {
         entries.entries.range(begin..).cloned().collect()
     }
 
-    /// Returns the streams whose publishers have left since the last call, and why: also those whose
-    /// entries newer ones have pushed out, but at most the last thousand.
+    /// Returns the streams whose publishers have left since the last call, and why: also those
+    /// whose entries newer ones have pushed out, but at most the last thousand.
     pub fn take_ends(&self) -> Vec<(StreamName, Arc<str>)> {
         self.lock().ends.drain(..).collect()
     }
@@ -151,24 +160,32 @@ impl Entries {
         {
             entry.count += old.count;
         }
-        if self.entries.len() >= MAX_ENTRIES {
-            self.entries.pop_front();
-        }
         if entry.kind.is_untrusted() {
-            self.make_room_for_untrusted();
+            self.make_room(MAX_UNTRUSTED, |old| old.kind.is_untrusted());
         }
+        if entry.kind.is_coming_or_going() {
+            self.make_room(MAX_COMINGS, |old| {
+                old.kind.is_coming_or_going() && old.stream == entry.stream
+            });
+        }
+        self.make_room(MAX_ENTRIES, |_| true);
         self.last_number += 1;
         entry.number = self.last_number;
         self.entries.push_back(entry);
     }
 
-    fn make_room_for_untrusted(&mut self) {
-        let of_clients = |entry: &&JournalEntry| entry.kind.is_untrusted();
-        if self.entries.iter().filter(of_clients).count() < MAX_UNTRUSTED {
+    /// Makes room for one more entry of a kind of which there may be `max`: drops the oldest of them.
+    fn make_room(&mut self, max: usize, is_of_kind: impl Fn(&JournalEntry) -> bool) {
+        if self
+            .entries
+            .iter()
+            .filter(|entry| is_of_kind(entry))
+            .count()
+            < max
+        {
             return;
         }
-        let oldest = self.entries.iter().position(|entry| of_clients(&entry));
-        if let Some(oldest) = oldest {
+        if let Some(oldest) = self.entries.iter().position(is_of_kind) {
             self.entries.remove(oldest);
         }
     }
@@ -242,6 +259,39 @@ mod tests {
             journal.record(JournalKind::Published, Some(&stream), None, &"", now);
         }
         assert_eq!(journal.since(0).len(), MAX_ENTRIES);
+    }
+
+    #[test]
+    fn refusal_displaces_an_older_refusal_and_not_a_trusted_entry() {
+        let (journal, now) = (Journal::default(), Instant::now());
+        for n in 0..MAX_UNTRUSTED {
+            let stream = name(&format!("live/{n}"));
+            journal.record(JournalKind::Published, Some(&stream), None, &"", now);
+        }
+        for n in 0..=MAX_UNTRUSTED {
+            let stream = name(&format!("refused/{n}"));
+            journal.record(JournalKind::Refused, Some(&stream), None, &"no", now);
+        }
+        let entries = journal.since(0);
+        assert_eq!(entries.len(), MAX_ENTRIES);
+        assert_eq!(entries[0].stream, Some(name("live/0")));
+        assert_eq!(entries[MAX_UNTRUSTED].stream, Some(name("refused/1")));
+    }
+
+    #[test]
+    fn encoder_that_reconnects_does_not_push_out_other_streams() {
+        let (journal, now) = (Journal::default(), Instant::now());
+        let (steady, flapping) = (name("live/steady"), name("live/flapping"));
+        journal.record(JournalKind::Published, Some(&steady), None, &"", now);
+        for n in 0..MAX_ENTRIES {
+            journal.record(JournalKind::Published, Some(&flapping), None, &"", now);
+            journal.record(JournalKind::Ended, Some(&flapping), None, &n, now);
+        }
+        let entries = journal.since(0);
+        assert_eq!(entries.len(), 1 + MAX_COMINGS);
+        assert_eq!(entries[0].stream, Some(steady));
+        let newest = entries.last().unwrap();
+        assert_eq!(*newest.detail, (MAX_ENTRIES - 1).to_string());
     }
 
     #[test]

@@ -123,7 +123,10 @@ impl From<Series<TotalSample>> for TotalHistory {
             sent_bps: each(&series, |sample| bits(sample.sent)),
             viewers: each(&series, |sample| sample.viewers),
             streams: each(&series, |sample| sample.streams),
-            cpu_percent: each(&series, |sample| sample.cpu),
+            cpu_percent: each(&series, |sample| sample.cpu)
+                .into_iter()
+                .map(Option::flatten)
+                .collect(),
         }
     }
 }

@@ -34,8 +34,8 @@ pub(super) struct TotalSample {
     pub(super) sent: u32,
     pub(super) viewers: u32,
     pub(super) streams: u16,
-    /// CPU time of the process, in percent of one core.
-    pub(super) cpu: u16,
+    /// CPU time of the process, in percent of one core; `None` if it is not known.
+    pub(super) cpu: Option<u16>,
 }
 
 /// A stream that has ended.
@@ -113,7 +113,7 @@ impl History {
 
     /// Returns the CPU time of the process in the last second, in percent of one core.
     pub(super) fn cpu(&self) -> Option<u16> {
-        self.lock().total.newest().map(|sample| sample.cpu)
+        self.lock().total.newest().and_then(|sample| sample.cpu)
     }
 
     /// Returns at most `max` streams that have ended, the last one first.
@@ -172,8 +172,10 @@ impl Table {
             return;
         };
         match &mut track.end {
-            Some(end) => end.reason = Some(reason),
-            None => track.end(second, Some(reason)),
+            // The reason of an end that was noted because there was no sample.
+            Some(end) if end.reason.is_none() => end.reason = Some(reason),
+            // Another end has its own reason: the stream was live again between two samples.
+            _ => track.end(second, Some(reason)),
         }
     }
 
@@ -279,7 +281,7 @@ mod tests {
         sent: 2,
         viewers: 3,
         streams: 1,
-        cpu: 4,
+        cpu: Some(4),
     };
 
     fn sample(viewers: u32) -> StreamSample {
@@ -372,6 +374,17 @@ mod tests {
         let names: Vec<_> = history.ended(9).into_iter().map(|one| one.name).collect();
         assert_eq!(names, ["b", "a"], "the last one first");
         assert_eq!(history.ended(9)[1].reason.as_deref(), Some("lost"));
+    }
+
+    #[test]
+    fn stream_that_was_live_again_between_two_samples_has_the_time_of_its_last_end() {
+        let history = History::default();
+        history.record(1, TOTAL, live(&["a"], 1));
+        history.record(2, TOTAL, ended("a", "closed"));
+        history.record(9, TOTAL, ended("a", "lost"));
+        history.record(10, TOTAL, Second::default());
+        let gone = &history.ended(9)[0];
+        assert_eq!((gone.ago, gone.reason.as_deref()), (1, Some("lost")));
     }
 
     #[test]

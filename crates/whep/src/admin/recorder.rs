@@ -83,17 +83,13 @@ impl Recorder {
         self.advised = advised;
     }
 
-    /// Returns the CPU time since the last call, in percent of one core.
-    fn cpu(&mut self, now: Instant) -> u16 {
-        let Some(time) = process::cpu_time() else {
-            return 0;
-        };
-        let before = self.cpu.replace((time, now));
-        before.map_or(0, |(used, at)| {
-            let seconds = now.saturating_duration_since(at).as_secs_f64();
-            let used = time.saturating_sub(used).as_secs_f64();
-            (100.0 * used / seconds.max(0.1)) as u16
-        })
+    /// Returns the CPU time since the last call, in percent of one core; `None` if it is not known.
+    fn cpu(&mut self, now: Instant) -> Option<u16> {
+        let time = process::cpu_time()?;
+        let (used, at) = self.cpu.replace((time, now))?;
+        let seconds = now.saturating_duration_since(at).as_secs_f64();
+        let used = time.saturating_sub(used).as_secs_f64();
+        Some((100.0 * used / seconds.max(0.1)) as u16)
     }
 }
 
