@@ -3,7 +3,7 @@
 //! ```text
 //! RTMP publish, RTMP play, WHEP POST ──► Authorizer ──► open | keys | JSON Web Token | webhook
 //!                                            │
-//!                                            └─► Ok, or Denied, which each caller reports in its protocol
+//!                                            └─► Ok, or Denied: each caller reports it in its protocol
 //! ```
 //!
 //! * [`access`]: [`AccessRequest`], and [`Denied`], the reason for a denial.

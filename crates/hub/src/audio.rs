@@ -26,8 +26,8 @@ pub(crate) trait OpusReceiver: Send + Sync + 'static {
     /// Returns the loss of audio packets on the way to viewers, in percent.
     fn loss_percent(&self) -> u8;
 
-    /// Receives Opus of the thread with this id, and the loudest sample that it was made of; 1 is full
-    /// scale.
+    /// Receives Opus of the thread with this id, and the loudest sample that it was made of; 1 is
+    /// full scale.
     fn receive_opus(&self, thread: u64, frames: impl Iterator<Item = AudioFrame>, peak: f32);
 }
 

@@ -21,8 +21,8 @@ const MAX_WAITING: usize = 1024;
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs one task per published stream until `shutdown` completes: `begin` returns the task for the
-/// first demand, and the task gets all later demands for that stream and its renditions. All tasks end with the shutdown. If
-/// `begin` refuses, the demand is refused.
+/// first demand, and the task gets all later demands for that stream and its renditions. All tasks
+/// end with the shutdown. If `begin` refuses, the demand is refused.
 pub async fn provide_each<T>(
     mut demands: mpsc::Receiver<Demand>,
     begin: impl Fn(&Demand, DemandQueue) -> Result<T, DemandError>,

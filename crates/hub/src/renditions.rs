@@ -4,8 +4,8 @@
 //! A rendition is a stream of the hub with a name of its own ([`StreamName::rendition`]). Some are
 //! there as long as their publisher sends them; others are made on request, and listed before.
 //!
-//! The publisher of a rendition sends only video: its subscribers get the audio and the timed data of
-//! the source.
+//! The publisher of a rendition sends only video: its subscribers get the audio and the timed data
+//! of the source.
 
 use std::cmp::Reverse;
 use std::sync::{Arc, PoisonError};

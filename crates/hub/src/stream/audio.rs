@@ -39,8 +39,8 @@ impl OpusReceiver for Stream {
 }
 
 impl Stream {
-    /// Returns the loss of audio packets in percent: the highest that a subscriber of the stream, or
-    /// of its renditions, has set.
+    /// Returns the loss of audio packets in percent: the highest that a subscriber of the stream,
+    /// or of its renditions, has set.
     pub fn audio_loss(&self) -> u8 {
         let state = self.lock();
         let losses = state.subscribers.iter().map(Subscriber::audio_loss);

@@ -13,8 +13,8 @@ const DEFAULT_PORT: u16 = 1935;
 /// The port of RTMP over TLS, as ffmpeg and librtmp have it.
 const DEFAULT_TLS_PORT: u16 = 443;
 
-/// The URL of a stream: `rtmp://host[:port]/app[/instance]/stream[?query]`, or `rtmps://` for TLS. The
-/// query string often holds a key, so neither the `Debug` nor the `Display` form has it.
+/// The URL of a stream: `rtmp://host[:port]/app[/instance]/stream[?query]`, or `rtmps://` for TLS.
+/// The query string often holds a key, so neither the `Debug` nor the `Display` form has it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StreamUrl {
     host: String,

@@ -23,8 +23,8 @@ struct DrainStatus {
     sessions: usize,
 }
 
-/// Ends the publisher of a stream. Most encoders reconnect; only authorization keeps a publisher
-/// out.
+/// Ends the publisher of a stream. Most encoders reconnect; only a block or authorization keeps a
+/// publisher out.
 pub(super) async fn end_publisher(
     State(door): State<AdminDoor>,
     PathStream(name): PathStream,

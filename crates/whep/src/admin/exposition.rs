@@ -10,7 +10,8 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// The media type of the text format of Prometheus.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Returns the media type and the text in the format that a client accepts, from text in OpenMetrics.
+/// Returns the media type and the text in the format that a client accepts, from text in
+/// OpenMetrics.
 pub(super) fn negotiate(headers: &HeaderMap, open_metrics: String) -> (&'static str, String) {
     let accepted = headers.get_all(header::ACCEPT).iter();
     let mut accepted = accepted.filter_map(|value| value.to_str().ok());

@@ -16,15 +16,15 @@ const CONTINUATION: usize = 24;
 pub struct Finding {
     /// The subject: `addresses`, `ports`, `reachability`.
     pub check: String,
-    /// How bad it is.
+    /// Severity.
     pub level: Level,
-    /// What was found, without a full stop.
+    /// The observation, without a full stop.
     pub text: String,
-    /// What to do about it, in sentences.
+    /// The remedy, in sentences.
     pub advice: Option<String>,
 }
 
-/// How bad a finding is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {

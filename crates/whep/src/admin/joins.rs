@@ -56,7 +56,7 @@ struct FailedStatus {
     address: Option<String>,
     reason: &'static str,
     seconds_ago: u64,
-    /// What the player reported. Nothing verifies it.
+    /// The player's report; not verified.
     report: Option<Box<str>>,
 }
 

@@ -17,8 +17,8 @@ pub(super) struct OfStream {
 }
 
 impl OfStream {
-    /// Returns the label of a stream. The encoder does not escape values, so quotes are escaped here;
-    /// a name contains neither backslashes nor line ends.
+    /// Returns the label of a stream. The encoder does not escape values, so quotes are escaped
+    /// here; a name contains neither backslashes nor line ends.
     pub(super) fn named(name: &str) -> Self {
         Self {
             stream: name.replace('"', "\\\""),

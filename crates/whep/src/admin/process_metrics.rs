@@ -1,4 +1,4 @@
-//! What the process uses, under the names that all Prometheus clients have.
+//! Process metrics under the names that all Prometheus clients use.
 
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
