@@ -64,7 +64,12 @@ fn shown(status: StatusCode, original: &HeaderMap, page: String) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     let mut response = (status, headers, page).into_response();
-    for name in [header::RETRY_AFTER, header::ALLOW, header::VARY] {
+    for name in [
+        header::RETRY_AFTER,
+        header::ALLOW,
+        header::VARY,
+        header::WWW_AUTHENTICATE,
+    ] {
         for value in original.get_all(&name) {
             response.headers_mut().append(&name, value.clone());
         }
@@ -80,9 +85,8 @@ impl Explanation {
             StatusCode::CONFLICT => "The stream is not live",
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "Access denied",
             StatusCode::TOO_MANY_REQUESTS => "Too many requests",
-            StatusCode::METHOD_NOT_ALLOWED | StatusCode::BAD_REQUEST => {
-                "This address is not complete"
-            }
+            StatusCode::METHOD_NOT_ALLOWED => "This address is for programs",
+            StatusCode::BAD_REQUEST => "The request is not valid",
             _ => "The request failed",
         };
         Self {
@@ -142,6 +146,22 @@ mod tests {
             "{page}"
         );
         assert!(page.contains("<a href=\"../../\">Home</a>"), "{page}");
+    }
+
+    #[test]
+    fn page_keeps_the_headers_that_say_what_to_do() {
+        let mut original = HeaderMap::new();
+        for name in ["www-authenticate", "allow", "retry-after", "content-length"] {
+            original.insert(name, HeaderValue::from_static("7"));
+        }
+        let page = shown(StatusCode::UNAUTHORIZED, &original, "page".to_owned());
+        for name in ["www-authenticate", "allow", "retry-after"] {
+            assert_eq!(page.headers()[name], "7", "{name}");
+        }
+        assert_ne!(
+            page.headers().get("content-length"),
+            Some(&HeaderValue::from(7))
+        );
     }
 
     #[test]
