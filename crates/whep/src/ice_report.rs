@@ -6,7 +6,6 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::routing::{MethodRouter, post};
@@ -14,6 +13,7 @@ use serde::Deserialize;
 
 use crate::access::Viewer;
 use crate::front_door::FrontDoor;
+use crate::offer;
 use crate::problem::Problem;
 use crate::refusal::unknown_session;
 use crate::session::PathSession;
@@ -28,7 +28,7 @@ pub(crate) fn methods() -> MethodRouter<FrontDoor> {
     post(report)
 }
 
-/// What a player reports when it cannot connect.
+/// A player's report that it cannot connect.
 #[derive(Debug, Deserialize)]
 struct IceReport {
     /// The state of its ICE transport.
@@ -97,7 +97,10 @@ async fn report(
     request: Request,
 ) -> Result<StatusCode, Problem> {
     front.access.limits().change(viewer.counts_as())?;
-    let report = read(request.into_body()).await?;
+    if !front.engine.contains(&id) {
+        return Err(unknown_session());
+    }
+    let report = read(request).await?;
     if front.engine.note_report(&id, &report.to_string()) {
         Ok(StatusCode::NO_CONTENT)
     } else {
@@ -107,11 +110,8 @@ async fn report(
 
 /// Reads a report. The media type does not matter: pages of other sites can send nothing but text
 /// without asking first.
-async fn read(body: Body) -> Result<IceReport, Problem> {
-    let bytes = to_bytes(body, MAX_REPORT_LEN).await.map_err(|_| {
-        let detail = format!("A report has {MAX_REPORT_LEN} bytes at most.");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-    })?;
+async fn read(request: Request) -> Result<IceReport, Problem> {
+    let bytes = offer::read(request, MAX_REPORT_LEN).await?;
     serde_json::from_slice(&bytes).map_err(|error| {
         let detail = format!("The report cannot be read: {error}.");
         Problem::new(StatusCode::BAD_REQUEST, detail)
@@ -176,6 +176,7 @@ names!(Protocol, Udp => "UDP", Tcp => "TCP");
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::body::Body;
     use serde_json::json;
 
     fn pair(port: u32) -> serde_json::Value {
@@ -186,7 +187,7 @@ mod tests {
     }
 
     async fn parse(report: &serde_json::Value) -> Result<String, Problem> {
-        read(Body::from(report.to_string()))
+        read(Request::new(Body::from(report.to_string())))
             .await
             .map(|report| report.to_string())
     }

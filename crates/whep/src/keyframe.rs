@@ -1,15 +1,20 @@
 //! `GET /{app}/{stream}/keyframe`: the newest keyframe, from which a page makes a picture. The
 //! gateway decodes nothing.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use distributary_hub::Hub;
 use distributary_media::codec_string::codec_string;
 use distributary_media::{Frame, VideoCodec, VideoTrack};
 use distributary_names::StreamName;
+use futures_util::stream;
 
 use crate::access::Viewer;
 use crate::cors;
@@ -21,6 +26,9 @@ const METHODS: &str = "GET, HEAD, OPTIONS";
 
 /// Start code of a NAL unit (ITU-T H.264 annex B).
 const START_CODE: &[u8] = &[0, 0, 0, 1];
+
+/// Maximum size of a keyframe that is served, in bytes. A slow client keeps it in memory.
+const MAX_LEN: usize = 4 * 1024 * 1024;
 
 /// Seconds after which a page should ask again for a keyframe that is not there yet.
 const RETRY_SECONDS: u32 = 2;
@@ -58,15 +66,23 @@ pub(crate) fn response(hub: &Hub, name: &StreamName) -> Result<Response, Problem
             .retry_after(RETRY_SECONDS)
     })?;
     let (frame, track) = keyframe;
+    let length = length(&frame);
+    if length > MAX_LEN {
+        let detail = format!(
+            "The keyframe of the stream {name} has {length} bytes; none above {MAX_LEN} is served."
+        );
+        return Err(Problem::new(StatusCode::NOT_FOUND, detail).about(name));
+    }
     let headers = [
         (header::CONTENT_TYPE, media_type(&track)),
+        (header::CONTENT_LENGTH, HeaderValue::from(length)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         ),
     ];
-    Ok((headers, body(&frame)).into_response())
+    Ok((headers, body(frame)).into_response())
 }
 
 /// Returns the media type with the name of the codec, which a decoder is configured with.
@@ -84,20 +100,33 @@ fn media_type(track: &VideoTrack) -> HeaderValue {
         .unwrap_or(HeaderValue::from_static(subtype))
 }
 
-/// Returns the frame as a decoder takes it without further configuration: H264 and H265 in the byte
-/// stream format with their parameter sets (annex B), AV1 and VP9 as they are.
-fn body(frame: &Frame) -> Bytes {
+/// Returns the size of [`body`].
+fn length(frame: &Frame) -> usize {
     let Frame::Video(frame) = frame else {
-        return Bytes::new();
+        return 0;
     };
-    let has_start_codes = matches!(frame.codec, VideoCodec::H264 | VideoCodec::H265);
-    let start_codes = frame.units.len() * START_CODE.len();
-    let mut body = BytesMut::with_capacity(frame.payload_len() + start_codes);
-    for unit in &frame.units {
-        if has_start_codes {
-            body.put_slice(START_CODE);
-        }
-        body.put_slice(unit);
-    }
-    body.freeze()
+    let start_code = start_code(frame.codec).map_or(0, |code| code.len());
+    frame.payload_len() + frame.units.len() * start_code
+}
+
+/// Returns the frame as a decoder takes it without further configuration: H264 and H265 in the byte
+/// stream format with their parameter sets (annex B), AV1 and VP9 as they are. The units are not
+/// copied, and not touched before the body is read.
+fn body(frame: Arc<Frame>) -> Body {
+    let start_code = match &*frame {
+        Frame::Video(frame) => start_code(frame.codec),
+        Frame::Audio(_) => None,
+    };
+    let units = (0..).map_while(move |at| match &*frame {
+        Frame::Video(frame) => frame.units.get(at).cloned(),
+        Frame::Audio(_) => None,
+    });
+    let parts = units.flat_map(move |unit| start_code.clone().into_iter().chain([unit]));
+    Body::from_stream(stream::iter(parts.map(Ok::<_, Infallible>)))
+}
+
+/// Returns the bytes before each unit.
+fn start_code(codec: VideoCodec) -> Option<Bytes> {
+    let has_start_codes = matches!(codec, VideoCodec::H264 | VideoCodec::H265);
+    has_start_codes.then_some(Bytes::from_static(START_CODE))
 }

@@ -1,16 +1,25 @@
 //! `GET /api/live`: the live streams, for the front page on the public listener.
 
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use axum::Json;
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use distributary_hub::{Stream, advice};
+use bytes::Bytes;
+use distributary_hub::Stream;
 use serde::Serialize;
 
 use crate::front_door::FrontDoor;
 use crate::problem::Problem;
+
+/// Time for which a list is sent again: everybody may ask for it, as often as they like.
+const MAX_AGE: Duration = Duration::from_secs(1);
+
+/// The last list in JSON, and when it was made. A clone is a handle to the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LastList(Arc<Mutex<Option<(Instant, Bytes)>>>);
 
 /// The response: the live streams, and the port to publish to.
 #[derive(Serialize)]
@@ -29,9 +38,6 @@ struct LiveStream {
     uptime_seconds: u64,
     video: Option<LiveVideo>,
     audio: Option<LiveAudio>,
-    /// Encoder settings to change, where viewers do not get all frames as published: publishers see
-    /// the front page first.
-    advice: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -46,35 +52,63 @@ struct LiveAudio {
     codec: String,
 }
 
-pub(crate) async fn live(State(front): State<FrontDoor>) -> Result<Response, Problem> {
+pub(crate) async fn live(
+    State(front): State<FrontDoor>,
+    Extension(last): Extension<LastList>,
+) -> Result<Response, Problem> {
     if !front.config.current().whep.list_streams || !front.access.is_open() {
         let detail = "This gateway does not list its streams.";
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     }
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "requests are answered at the moment they come"
-    )]
-    let now = Instant::now();
-    let live = front.hub.streams();
-    let mut streams: Vec<_> = live
-        .iter()
-        .filter_map(|stream| LiveStream::of(stream, now))
-        .collect();
-    streams.sort_by(|a, b| a.name.cmp(&b.name));
-    let body = Live {
-        version: front.info.version,
-        rtmp_port: front.info.rtmp.port(),
-        streams,
-    };
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
+    let now = tokio::time::Instant::now().into_std();
+    let list = last.get(now, || Live::of(&front, now))?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, list).into_response())
+}
+
+impl LastList {
+    /// Returns the list, which is made anew if it is too old at `now`.
+    fn get(&self, now: Instant, list: impl FnOnce() -> Live) -> Result<Bytes, Problem> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, json)) = &*last
+            && now.saturating_duration_since(*at) < MAX_AGE
+        {
+            return Ok(json.clone());
+        }
+        let json = serde_json::to_vec(&list()).map_err(|error| {
+            let detail = format!("The list of streams cannot be written: {error}.");
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+        })?;
+        let json = Bytes::from(json);
+        *last = Some((now, json.clone()));
+        Ok(json)
+    }
+}
+
+impl Live {
+    /// Lists the live streams at `now`.
+    fn of(front: &FrontDoor, now: Instant) -> Self {
+        let live = front.hub.streams();
+        let mut streams: Vec<_> = live
+            .iter()
+            .filter_map(|stream| LiveStream::of(stream, now))
+            .collect();
+        streams.sort_by(|a, b| a.name.cmp(&b.name));
+        Self {
+            version: front.info.version,
+            rtmp_port: front.info.rtmp.port(),
+            streams,
+        }
+    }
 }
 
 impl LiveStream {
     /// Describes the stream at `now`; `None` while it has no publisher.
     fn of(stream: &Stream, now: Instant) -> Option<Self> {
         let stats = stream.stats();
-        let advice = advice::of(&stats);
         Some(Self {
             name: stream.name().to_string(),
             uptime_seconds: now.saturating_duration_since(stats.live_since?).as_secs(),
@@ -86,7 +120,6 @@ impl LiveStream {
             audio: stats.audio.map(|track| LiveAudio {
                 codec: track.codec.to_string(),
             }),
-            advice,
         })
     }
 }

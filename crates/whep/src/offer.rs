@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use distributary_webrtc::sdp::{FRAGMENT_MEDIA_TYPE, IceFragment};
@@ -12,7 +12,7 @@ use crate::problem::Problem;
 /// Maximum size of an offer, in bytes. A browser's full offer has 7 KiB.
 pub const MAX_OFFER_LEN: usize = 64 * 1024;
 
-/// Maximum time in which a client has to send its offer.
+/// Maximum time in which a client has to send the body of a request.
 pub const OFFER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The media type of an offer (RFC 8866 section 8.1).
@@ -108,8 +108,15 @@ pub(crate) fn not_a_fragment() -> Problem {
         .with(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT_MEDIA_TYPE))
 }
 
-/// Reads the body as text, within the limits of size and time.
+/// Reads the body as text, within the limits of size and time for an offer.
 pub(crate) async fn read_text(request: Request) -> Result<String, Problem> {
+    let body = read(request, MAX_OFFER_LEN).await?;
+    String::from_utf8(body)
+        .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "The body is not UTF-8."))
+}
+
+/// Reads a body of at most `max` bytes within [`OFFER_TIMEOUT`].
+pub(crate) async fn read(request: Request, max: usize) -> Result<Vec<u8>, Problem> {
     let is_identity = |codec: &HeaderValue| codec.as_bytes().eq_ignore_ascii_case(b"identity");
     let mut encodings = request.headers().get_all(header::CONTENT_ENCODING).iter();
     if !encodings.all(is_identity) {
@@ -121,31 +128,25 @@ pub(crate) async fn read_text(request: Request) -> Result<String, Problem> {
             ),
         );
     }
-    if declared_length(request.headers()).is_some_and(|length| length > MAX_OFFER_LEN) {
-        return Err(too_large());
+    if declared_length(request.headers()).is_some_and(|length| length > max) {
+        return Err(too_large(max));
     }
-    let body = read(request.into_body()).await?;
-    String::from_utf8(body)
-        .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "The body is not UTF-8."))
-}
-
-/// Reads the body, within the limits of size and time.
-async fn read(body: Body) -> Result<Vec<u8>, Problem> {
-    match tokio::time::timeout(OFFER_TIMEOUT, to_bytes(body, MAX_OFFER_LEN)).await {
+    let body = to_bytes(request.into_body(), max);
+    match tokio::time::timeout(OFFER_TIMEOUT, body).await {
         Ok(Ok(bytes)) => Ok(bytes.into()),
         // Besides the limit, only a broken connection ends here, and then nobody reads the
         // response.
-        Ok(Err(_)) => Err(too_large()),
+        Ok(Err(_)) => Err(too_large(max)),
         Err(_) => {
             let seconds = OFFER_TIMEOUT.as_secs();
-            let detail = format!("The offer did not arrive within {seconds} s.");
+            let detail = format!("The body did not arrive within {seconds} s.");
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
         }
     }
 }
 
-fn too_large() -> Problem {
-    let detail = format!("An offer has {MAX_OFFER_LEN} bytes at most.");
+fn too_large(max: usize) -> Problem {
+    let detail = format!("The body has {max} bytes at most.");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 

@@ -75,6 +75,7 @@ fn whep(front: &FrontDoor) -> Router<FrontDoor> {
 fn api(front: &FrontDoor) -> Router<FrontDoor> {
     Router::new()
         .route("/api/live", get(live::live))
+        .layer(Extension(live::LastList::default()))
         .route(
             &format!("{}/{{*stream}}", aliases::KEYFRAME),
             keyframe::methods(),

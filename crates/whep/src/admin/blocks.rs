@@ -3,9 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use distributary_auth::{Block, BlockTarget};
@@ -16,7 +14,14 @@ use serde::{Deserialize, Serialize};
 use super::answer::{fresh, now};
 use super::door::AdminDoor;
 use crate::closing;
+use crate::offer::{self, is_of_type};
 use crate::problem::Problem;
+
+/// The media type of a request for a block.
+const JSON: &str = "application/json";
+
+/// Maximum size of a request for a block, in bytes. A stream's name has 255.
+const MAX_BLOCK_LEN: usize = 4096;
 
 /// The response of `GET /api/blocks`.
 #[derive(Serialize)]
@@ -39,7 +44,7 @@ struct BlockStatus {
 /// The body of `POST /api/blocks`: a viewer's address or a publisher's stream, and for how long.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewBlock {
+struct NewBlock {
     viewer: Option<String>,
     publisher: Option<String>,
     seconds: u64,
@@ -59,9 +64,9 @@ pub(super) async fn list(State(door): State<AdminDoor>) -> Response {
 /// Blocks an address or a name, and ends its viewers or its publisher.
 pub(super) async fn add(
     State(door): State<AdminDoor>,
-    body: Result<Json<NewBlock>, JsonRejection>,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let Json(wanted) = body.map_err(|error| bad_request(error.body_text()))?;
+    let wanted = NewBlock::read(request).await?;
     let target = wanted.target()?;
     let now = now();
     let duration = Duration::from_secs(wanted.seconds);
@@ -124,6 +129,16 @@ fn end_viewers(door: &AdminDoor, block: &Block, now: Instant) {
 }
 
 impl NewBlock {
+    async fn read(request: Request) -> Result<Self, Problem> {
+        if !is_of_type(request.headers(), JSON) {
+            let detail = format!("A block has the Content-Type {JSON}.");
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+        }
+        let body = offer::read(request, MAX_BLOCK_LEN).await?;
+        serde_json::from_slice(&body)
+            .map_err(|error| bad_request(format!("The block cannot be read: {error}.")))
+    }
+
     fn target(&self) -> Result<BlockTarget, Problem> {
         match (&self.viewer, &self.publisher) {
             (Some(viewer), None) => viewer

@@ -1,5 +1,6 @@
 //! The HTTP routes without a socket, and requests to them.
 
+use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
@@ -180,6 +181,11 @@ impl Drop for Front {
             .join()
             .expect("the engine ends");
     }
+}
+
+/// Returns a body that never ends.
+pub(crate) fn endless() -> Body {
+    Body::from_stream(futures_util::stream::pending::<Result<Bytes, Infallible>>())
 }
 
 /// The admin listener without a socket.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 use crate::counter_offer::answer_to;
-use crate::front::{Answer, Front, OFFER, publish};
+use crate::front::{Answer, Front, OFFER, endless, publish};
 use crate::prepared;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -57,13 +57,17 @@ fn now() -> std::time::Instant {
 }
 
 fn push_keyframe(publisher: &Publisher, units: &[&'static [u8]]) {
+    push_units(publisher, units.iter().map(|unit| Bytes::from_static(unit)));
+}
+
+fn push_units(publisher: &Publisher, units: impl Iterator<Item = Bytes>) {
     let frame = VideoFrame {
         codec: VideoCodec::H264,
         pts: MediaTime::ZERO,
         dts: MediaTime::ZERO,
         keyframe: true,
         info: FrameInfo::default(),
-        units: units.iter().map(|unit| Bytes::from_static(unit)).collect(),
+        units: units.collect(),
     };
     publisher.push(Frame::Video(frame), now()).unwrap();
 }
@@ -89,14 +93,40 @@ async fn keyframe_is_served_in_the_byte_stream_format_with_its_codec() {
         let expected = [
             0, 0, 0, 1, 0x67, 1, 0, 0, 0, 1, 0x68, 2, 0, 0, 0, 1, 0x65, 3, 4,
         ];
+        assert_eq!(answer.header("content-length"), expected.len().to_string());
         assert_eq!(answer.body[..], expected);
     }
+    let answer = front.request("HEAD", path).await;
+    assert_eq!(
+        (answer.status, answer.header("content-length")),
+        (StatusCode::OK, "19")
+    );
+    assert!(answer.body.is_empty());
     let answer = front.request("GET", "/live/other/keyframe").await;
     answer.problem(StatusCode::CONFLICT);
     let answer = front.request("GET", "/live/..%2fx/keyframe").await;
     answer.problem(StatusCode::BAD_REQUEST);
     let answer = front.request("POST", path).await;
     answer.problem(StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn keyframe_above_four_mebibytes_is_not_served() {
+    const MAX: usize = 4 * 1024 * 1024;
+    let front = Front::new();
+    let path = "/live/test/keyframe";
+    // With the start code.
+    let unit = |length| std::iter::once(Bytes::from(vec![0x65; length - 4]));
+    push_units(front.publisher(), unit(MAX));
+    let answer = front.request("GET", path).await;
+    assert_eq!((answer.status, answer.body.len()), (StatusCode::OK, MAX));
+    push_units(front.publisher(), unit(MAX + 1));
+    let problem = front
+        .request("GET", path)
+        .await
+        .problem(StatusCode::NOT_FOUND);
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("4194305 bytes"), "{detail}");
 }
 
 #[tokio::test]
@@ -166,7 +196,8 @@ async fn blocked_viewer_is_refused_until_the_block_is_removed() {
     let admin = front.admin("");
     let list = admin.request("GET", "/api/blocks").await.json();
     assert_eq!(list["blocks"][0]["id"], block["id"]);
-    assert!(list["blocks"][0]["seconds"].as_u64() <= Some(600));
+    let seconds = list["blocks"][0]["seconds"].as_u64().unwrap();
+    assert!((1..=600).contains(&seconds), "{seconds}");
     let path = format!("/api/blocks/{}", block["id"]);
     let answer = admin.request("DELETE", &path).await;
     assert_eq!(answer.status, StatusCode::NO_CONTENT);
@@ -283,6 +314,27 @@ async fn unusable_blocks_are_refused_with_the_reason() {
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains(reason), "{detail}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn block_is_read_within_limits_of_type_size_and_time() {
+    let front = Front::new();
+    let send = async |kind: &str, body: Body| {
+        let request = Request::post("/api/blocks")
+            .header("host", "localhost")
+            .header("content-type", kind);
+        let answer = front.admin("").send(request.body(body).unwrap()).await;
+        answer.status
+    };
+    let wanted = r#"{"publisher":"live/x","seconds":60}"#;
+    let status = send("text/plain", Body::from(wanted)).await;
+    assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let status = send("application/json", Body::from(" ".repeat(5000))).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let status = send("application/json", endless()).await;
+    assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
+    let status = send("application/json; charset=utf-8", Body::from(wanted)).await;
+    assert_eq!(status, StatusCode::CREATED);
 }
 
 #[tokio::test]

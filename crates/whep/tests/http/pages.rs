@@ -1,13 +1,15 @@
 //! The pages, their files and the API of the front page.
 
+use std::time::Duration;
+
 use crate::front::{Front, publish};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use distributary_egress::engine::EngineConfig;
 use distributary_whep::{FrontConfig, Redirect};
 
-#[tokio::test]
-async fn live_streams_are_listed_by_name() {
+#[tokio::test(start_paused = true)]
+async fn live_streams_are_listed_by_name_once_a_second() {
     let mut front = Front::new();
     let _another = publish(&front.hub, "live/another");
     let answer = front.request("GET", "/api/live").await;
@@ -21,6 +23,9 @@ async fn live_streams_are_listed_by_name() {
     assert_eq!(list["streams"][1]["video"]["width"], 1280);
 
     front.unpublish();
+    let again = front.request("GET", "/api/live").await.json();
+    assert_eq!(again, list);
+    tokio::time::advance(Duration::from_secs(1)).await;
     let list = front.request("GET", "/api/live").await.json();
     assert_eq!(list["streams"].as_array().unwrap().len(), 1);
 }

@@ -1,6 +1,6 @@
 //! The resource of a session.
 
-use crate::front::{Answer, Front, publish};
+use crate::front::{Answer, Front, endless, publish};
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 
@@ -230,6 +230,19 @@ async fn session_tells_the_state_of_its_stream() {
     drop(publisher);
     let answer = front.request("GET", &session).await;
     assert_eq!(answer.header("stream-state"), "ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn report_that_does_not_arrive_is_not_awaited_for_ever() {
+    let front = Front::new();
+    let session = front.open().await;
+    let path = format!("{session}/failure");
+    let answer = front.post(&path, "text/plain", endless()).await;
+    answer.problem(StatusCode::REQUEST_TIMEOUT);
+    // That of an unknown session is not read.
+    front.request("DELETE", &session).await;
+    let answer = front.post(&path, "text/plain", endless()).await;
+    answer.problem(StatusCode::NOT_FOUND);
 }
 
 const REPORT: &str = r#"{"ice":"checking","seconds":10,"pairs":[{"local":"host","protocol":"udp",
