@@ -90,7 +90,7 @@ pub struct JournalEntry {
 
 /// The last events of the gateway. A clone is a handle to the same journal.
 ///
-/// Bounded by [`MAX_ENTRIES`] and [`MAX_DETAIL`]. It is not written to disk.
+/// Bounded in entries and in bytes of each. It is not written to disk.
 #[derive(Clone, Debug, Default)]
 pub struct Journal(Arc<Mutex<Entries>>);
 

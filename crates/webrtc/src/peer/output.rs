@@ -40,7 +40,7 @@ pub enum PeerEvent {
     },
     /// Media can be sent, behind the datagrams that come before this event: they complete the keys
     /// at the viewer. The handshake may still lack the viewer's Finished, see
-    /// [`Peer::is_handshake_complete`].
+    /// [`is_handshake_complete`](super::Peer::is_handshake_complete).
     Connected {
         /// The SRTP profile.
         profile: SrtpProfile,
