@@ -1,6 +1,5 @@
 //! The registry of streams.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
@@ -14,12 +13,12 @@ use tokio::sync::mpsc;
 use crate::config::HubConfig;
 use crate::demand::{Demand, DemandError, Providers};
 use crate::journal::Journal;
+use crate::offer::Offers;
 use crate::players::{Player, Players};
-use crate::renditions::Offers;
 use crate::sent_bytes::SentBytes;
+use crate::state::{HubState, Maker};
 use crate::stream::{Claim, Publisher, Reservation, Stream, Subscription};
 use crate::subscriber::Sink;
-use crate::transcoder::TranscoderPresence;
 use crate::transcoder_stats::{RunningTranscoder, TranscoderCounters, TranscoderStats};
 use crate::viewers::{ViewerPermit, Viewers};
 
@@ -38,31 +37,6 @@ pub enum PublishError {
 #[derive(Clone, Debug)]
 pub struct Hub {
     shared: Arc<HubState>,
-}
-
-/// The state behind the handles of a hub.
-#[derive(Debug)]
-pub(crate) struct HubState {
-    config: RwLock<Arc<HubConfig>>,
-    streams: DashMap<StreamName, Arc<Stream>>,
-    providers: Providers,
-    transcoders: TranscoderCounters,
-    viewers: Viewers,
-    players: Arc<Players>,
-    sent: Arc<SentBytes>,
-    journal: Journal,
-    transcoder: Arc<TranscoderPresence>,
-    maker: Maker,
-}
-
-/// The maker of renditions, if there is one.
-#[derive(Default)]
-struct Maker(RwLock<Option<Arc<Offers>>>);
-
-impl fmt::Debug for Maker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Maker")
-    }
 }
 
 impl Hub {
@@ -307,17 +281,5 @@ impl Hub {
 impl From<Arc<HubState>> for Hub {
     fn from(shared: Arc<HubState>) -> Self {
         Self { shared }
-    }
-}
-
-impl HubState {
-    /// Returns the journal of the last events.
-    pub(crate) fn journal(&self) -> &Journal {
-        &self.journal
-    }
-
-    /// Removes a stream that has no publisher, no subscriber and no reservation.
-    pub(crate) fn remove_if_idle(&self, name: &StreamName) {
-        self.streams.remove_if(name, |_, stream| stream.is_idle());
     }
 }

@@ -13,7 +13,7 @@
 //! * [`policy`]: policies for streams that not every viewer can decode.
 //! * [`demand`]: requests for streams that are provided on demand.
 //! * [`provider`]: one task for each stream that is provided on demand.
-//! * [`renditions`]: the table of a stream's renditions.
+//! * `offer`: what can be made of a stream; [`renditions`]: the table of a stream's renditions.
 //! * [`stream`]: [`Stream`] and its two handles, [`Publisher`] and [`Subscription`].
 //! * `transcoder`: the availability of a transcoder; `transcoder_stats`: counters of its processes.
 //! * `adapt`: small changes to video frames.
@@ -40,11 +40,13 @@ pub mod event_limit;
 pub mod hub;
 pub mod journal;
 pub mod meter;
+mod offer;
 pub mod players;
 pub mod policy;
 pub mod provider;
 pub mod renditions;
 mod sent_bytes;
+mod state;
 pub mod stream;
 pub mod subscriber;
 pub mod timeline;
@@ -59,10 +61,11 @@ pub use event_limit::EventLimit;
 pub use hub::{Hub, PublishError};
 pub use journal::{Journal, JournalEntry, JournalKind};
 pub use meter::{Gop, PublisherStats};
+pub use offer::{RenditionOffer, RenditionOrigin, SourceVideo};
 pub use players::{Player, PlayerId, PlayerInfo, PlayerStats, Players};
 pub use policy::{BFrameAdvice, BFramePolicy, Refusal, SeiPolicy, VuiPolicy};
 pub use provider::{Audience, DemandQueue, provide_each};
-pub use renditions::{Rendition, RenditionOffer, RenditionOrigin, SourceVideo};
+pub use renditions::Rendition;
 pub use sent_bytes::SentBytes;
 pub use stream::{
     Dismissal, MissingAudio, MissingVideo, Publisher, PublisherInfo, Reservation, Stream,

@@ -11,12 +11,13 @@ use std::cmp::Reverse;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use distributary_media::{VideoCodec, VideoTrack};
+use distributary_media::VideoCodec;
 use distributary_names::{RenditionId, StreamName};
 use tokio::sync::mpsc;
 
 use crate::demand::Demand;
 use crate::hub::{Hub, PublishError};
+use crate::offer::{RenditionOffer, RenditionOrigin, SourceVideo};
 use crate::stream::{Publisher, Stream};
 
 /// One quality of a stream.
@@ -43,48 +44,6 @@ pub struct Rendition {
     /// True if it has B-frames that its viewers cannot decode, according to the policy for them.
     pub needs_transcoding: bool,
 }
-
-/// The origin of a rendition. A rendition that is published comes before a transcode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum RenditionOrigin {
-    /// The stream as published.
-    Source,
-    /// A further video track of the publisher.
-    Track,
-    /// Another published stream, which the configuration joins to this one.
-    Joined,
-    /// A transcode that the gateway makes.
-    Transcoded,
-}
-
-/// The video of a stream for which renditions can be offered.
-#[derive(Clone, Debug)]
-pub struct SourceVideo {
-    /// The stream.
-    pub stream: StreamName,
-    /// Its track.
-    pub track: Arc<VideoTrack>,
-    /// Its measured bitrate in bit/s, as in [`Rendition`]; 0 before the first measurement.
-    pub bitrate: u64,
-    /// True if it has B-frames that its policy transcodes.
-    pub needs_transcoding: bool,
-}
-
-/// A rendition that can be made on request, in H264.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RenditionOffer {
-    /// Its id.
-    pub id: RenditionId,
-    /// Width of its frames in pixels.
-    pub width: u32,
-    /// Height of its frames in pixels.
-    pub height: u32,
-    /// Its bitrate in bit/s at most.
-    pub bitrate: u64,
-}
-
-/// Returns the renditions that can be made of a stream. It is called often and must be cheap.
-pub(crate) type Offers = dyn Fn(&SourceVideo) -> Vec<RenditionOffer> + Send + Sync;
 
 impl Hub {
     /// Returns the renditions of a published stream at `now`, the best first, the source included.
@@ -149,7 +108,7 @@ impl Hub {
     }
 
     /// Starts publishing a further video track of a publisher, and replaces that of an earlier one.
-    pub(crate) fn take_over_track(&self, of: &Arc<Stream>, number: u8, now: Instant) -> Publisher {
+    fn take_over_track(&self, of: &Arc<Stream>, number: u8, now: Instant) -> Publisher {
         let name = of.name().rendition(&RenditionId::track(number));
         self.claim(&name, of.epoch(), |stream| Some(stream.take_over(now)))
             .expect("a takeover is never refused")
@@ -175,6 +134,15 @@ impl Hub {
         let maker = self.maker().read();
         let maker = maker.unwrap_or_else(PoisonError::into_inner).clone();
         maker.map_or_else(Vec::new, |offers| offers(video))
+    }
+}
+
+impl Publisher {
+    /// Starts publishing a further video track of this publisher as a rendition of its stream, in
+    /// place of that of an earlier publisher.
+    pub fn publish_track(&self, number: u8, now: Instant) -> Self {
+        let hub = Hub::from(Arc::clone(self.hub_state()));
+        hub.take_over_track(self.stream(), number, now)
     }
 }
 
@@ -232,6 +200,7 @@ mod tests {
     use super::*;
     use crate::{Delivery, HubConfig, Sink, StreamEvent};
     use bytes::Bytes;
+    use distributary_media::VideoTrack;
     use distributary_media::test_util::{opus_frame, video_frame};
     use distributary_media::{Frame, MediaTime, TimedData};
     use std::time::Duration;

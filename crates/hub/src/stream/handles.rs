@@ -8,10 +8,10 @@ use std::time::Instant;
 use distributary_media::{AudioTrack, Frame, MediaTime, TimedData, VideoFrame, VideoTrack};
 
 use super::{Claim, Dismissal, MissingAudio, MissingVideo, PublisherInfo, State, Stream};
-use crate::hub::{Hub, HubState};
 use crate::journal::JournalKind;
+use crate::offer::RenditionOrigin;
 use crate::policy::Refusal;
-use crate::renditions::RenditionOrigin;
+use crate::state::HubState;
 
 /// The right to publish a stream. The stream goes offline when it is dropped, unless another
 /// publisher has taken it over.
@@ -50,11 +50,9 @@ impl Publisher {
         &self.stream
     }
 
-    /// Starts publishing a further video track of this publisher as a rendition of its stream, in
-    /// place of that of an earlier publisher.
-    pub fn publish_track(&self, number: u8, now: Instant) -> Self {
-        let hub = Hub::from(Arc::clone(&self.hub));
-        hub.take_over_track(&self.stream, number, now)
+    /// Returns the state of its hub.
+    pub(crate) fn hub_state(&self) -> &Arc<HubState> {
+        &self.hub
     }
 
     /// Moves a frame of a further track from this publisher's clock to that of the stream. Returns

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Stream;
-use crate::renditions::{RenditionOrigin, SourceVideo};
+use crate::offer::{RenditionOrigin, SourceVideo};
 use crate::subscriber::StreamEvent;
 
 impl Stream {

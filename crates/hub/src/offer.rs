@@ -1,0 +1,48 @@
+//! Offers of renditions: what can be made of the video of a stream.
+
+use std::sync::Arc;
+
+use distributary_media::VideoTrack;
+use distributary_names::{RenditionId, StreamName};
+
+/// The origin of a rendition. A rendition that is published comes before a transcode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RenditionOrigin {
+    /// The stream as published.
+    Source,
+    /// A further video track of the publisher.
+    Track,
+    /// Another published stream, which the configuration joins to this one.
+    Joined,
+    /// A transcode that the gateway makes.
+    Transcoded,
+}
+
+/// The video of a stream for which renditions can be offered.
+#[derive(Clone, Debug)]
+pub struct SourceVideo {
+    /// The stream.
+    pub stream: StreamName,
+    /// Its track.
+    pub track: Arc<VideoTrack>,
+    /// Its measured bitrate in bit/s, as in [`Rendition`](crate::Rendition); 0 before the first measurement.
+    pub bitrate: u64,
+    /// True if it has B-frames that its policy transcodes.
+    pub needs_transcoding: bool,
+}
+
+/// A rendition that can be made on request, in H264.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RenditionOffer {
+    /// Its id.
+    pub id: RenditionId,
+    /// Width of its frames in pixels.
+    pub width: u32,
+    /// Height of its frames in pixels.
+    pub height: u32,
+    /// Its bitrate in bit/s at most.
+    pub bitrate: u64,
+}
+
+/// Returns the renditions that can be made of a stream. It is called often and must be cheap.
+pub(crate) type Offers = dyn Fn(&SourceVideo) -> Vec<RenditionOffer> + Send + Sync;

@@ -1,0 +1,55 @@
+//! The state behind the handles of a hub.
+
+use std::fmt;
+use std::sync::{Arc, RwLock};
+
+use dashmap::DashMap;
+use distributary_names::StreamName;
+
+use crate::config::HubConfig;
+use crate::demand::Providers;
+use crate::journal::Journal;
+use crate::offer::Offers;
+use crate::players::Players;
+use crate::sent_bytes::SentBytes;
+use crate::stream::Stream;
+use crate::transcoder::TranscoderPresence;
+use crate::transcoder_stats::TranscoderCounters;
+use crate::viewers::Viewers;
+
+/// The state behind the handles of a hub.
+#[derive(Debug)]
+pub(crate) struct HubState {
+    pub(crate) config: RwLock<Arc<HubConfig>>,
+    pub(crate) streams: DashMap<StreamName, Arc<Stream>>,
+    pub(crate) providers: Providers,
+    pub(crate) transcoders: TranscoderCounters,
+    pub(crate) viewers: Viewers,
+    pub(crate) players: Arc<Players>,
+    pub(crate) sent: Arc<SentBytes>,
+    pub(crate) journal: Journal,
+    pub(crate) transcoder: Arc<TranscoderPresence>,
+    pub(crate) maker: Maker,
+}
+
+/// The maker of renditions, if there is one.
+#[derive(Default)]
+pub(crate) struct Maker(pub(crate) RwLock<Option<Arc<Offers>>>);
+
+impl fmt::Debug for Maker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Maker")
+    }
+}
+
+impl HubState {
+    /// Returns the journal of the last events.
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Removes a stream that has no publisher, no subscriber and no reservation.
+    pub(crate) fn remove_if_idle(&self, name: &StreamName) {
+        self.streams.remove_if(name, |_, stream| stream.is_idle());
+    }
+}
