@@ -87,7 +87,7 @@ struct Successor {
 enum End {
     #[error(transparent)]
     Run(#[from] RunEnd),
-    #[error("the limit of {0} encoders is reached (see \"max\" under [transcode])")]
+    #[error("the limit of {0} transcoded streams is reached (see \"max\" under [transcode])")]
     TooMany(usize),
     #[error("no viewers")]
     Unwatched,

@@ -207,7 +207,7 @@ async fn viewers_over_the_limit_get_the_stream_and_the_stats_show_it() {
         .await;
     let reason = refused.unwrap_err().to_string();
     assert!(
-        reason.contains("the limit of 1 encoders is reached"),
+        reason.contains("the limit of 1 transcoded streams is reached"),
         "{reason}"
     );
     let stats = studio.hub.transcoder_stats();
