@@ -168,9 +168,7 @@ async fn swarm(config: &PublishersConfig) -> Result<PublishersReport, Publishers
     let clip = clip.map(Arc::new);
     let before = config.server_pid.map(ProcessUsage::of).transpose()?;
     let (phase, phases) = watch::channel(Phase::Ramp);
-    let mut publishers = JoinSet::new();
-    let mut grants = Vec::with_capacity(config.publishers);
-    let mut failures = BTreeMap::new();
+    let mut admitted = Admitted::default();
     let start = Instant::now();
     let mut opening = JoinSet::new();
     for number in 0..config.publishers {
@@ -182,25 +180,11 @@ async fn swarm(config: &PublishersConfig) -> Result<PublishersReport, Publishers
             Ok::<_, ClientError>((publisher, begun.elapsed()))
         });
         while let Some(opened) = opening.try_join_next() {
-            admit(
-                opened,
-                &clip,
-                &phases,
-                &mut publishers,
-                &mut grants,
-                &mut failures,
-            );
+            admitted.admit(opened, &clip, &phases);
         }
     }
     while let Some(opened) = opening.join_next().await {
-        admit(
-            opened,
-            &clip,
-            &phases,
-            &mut publishers,
-            &mut grants,
-            &mut failures,
-        );
+        admitted.admit(opened, &clip, &phases);
     }
 
     sleep_until(Instant::now() + Duration::from_secs(1)).await;
@@ -212,6 +196,11 @@ async fn swarm(config: &PublishersConfig) -> Result<PublishersReport, Publishers
     let usage_end = config.server_pid.map(ProcessUsage::of).transpose()?;
     phase.send_replace(Phase::End);
 
+    let Admitted {
+        mut publishers,
+        grants,
+        mut failures,
+    } = admitted;
     let mut work = Work::default();
     while let Some(ended) = publishers.join_next().await {
         match ended {
@@ -247,22 +236,34 @@ async fn swarm(config: &PublishersConfig) -> Result<PublishersReport, Publishers
     })
 }
 
-/// Lets a publisher begin that was granted its name.
-fn admit(
-    opened: Result<Result<(ClientPublisher, Duration), ClientError>, tokio::task::JoinError>,
-    clip: &Option<Arc<Clip>>,
-    phases: &watch::Receiver<Phase>,
-    publishers: &mut JoinSet<Result<Work, ClientError>>,
-    grants: &mut Vec<Duration>,
-    failures: &mut BTreeMap<String, usize>,
-) {
-    match opened {
-        Ok(Ok((publisher, took))) => {
-            grants.push(took);
-            publishers.spawn(publish(publisher, clip.clone(), phases.clone()));
+/// The publishers that have asked for a name.
+#[derive(Default)]
+struct Admitted {
+    /// Those that were granted it.
+    publishers: JoinSet<Result<Work, ClientError>>,
+    /// Times until the names were granted.
+    grants: Vec<Duration>,
+    /// Reasons why others were not, with their numbers.
+    failures: BTreeMap<String, usize>,
+}
+
+impl Admitted {
+    /// Lets a publisher begin that was granted its name.
+    fn admit(
+        &mut self,
+        opened: Result<Result<(ClientPublisher, Duration), ClientError>, tokio::task::JoinError>,
+        clip: &Option<Arc<Clip>>,
+        phases: &watch::Receiver<Phase>,
+    ) {
+        match opened {
+            Ok(Ok((publisher, took))) => {
+                self.grants.push(took);
+                let publish = publish(publisher, clip.clone(), phases.clone());
+                self.publishers.spawn(publish);
+            }
+            Ok(Err(error)) => count_failure(&mut self.failures, &error),
+            Err(panic) => count_failure(&mut self.failures, &panic),
         }
-        Ok(Err(error)) => count_failure(failures, &error),
-        Err(panic) => count_failure(failures, &panic),
     }
 }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_names::StreamName;
+use distributary_net::reached;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::demand::{Demand, DemandError};
 use crate::stream::Stream;
@@ -199,14 +200,6 @@ impl Audience {
                 () = reached(over) => return,
             }
         }
-    }
-}
-
-/// Completes at this moment; never if it is `None`.
-async fn reached(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => std::future::pending().await,
     }
 }
 

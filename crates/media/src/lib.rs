@@ -18,6 +18,7 @@
 //! * [`bits`]: the bit reader of all parsers.
 
 pub mod aac;
+mod access_unit;
 mod adts;
 pub mod audio;
 pub mod av1;

@@ -1,4 +1,4 @@
-//! Listeners, addresses and limits, independent of the protocol. A leaf crate: it depends only on
+//! Listeners, addresses, limits and deadlines, independent of the protocol. A leaf crate: it depends only on
 //! `distributary-config`.
 //!
 //! * [`Listener`] accepts TCP connections over IPv6 and IPv4, and survives a failing `accept`.
@@ -7,10 +7,12 @@
 //! * [`QuickAck`] is a TCP stream that acknowledges at once.
 //! * [`Quota`] and [`PerAddress`] limit how many of something there may be.
 //! * [`FairQuota`] revokes permits of the address with the most in favor of newcomers.
+//! * [`reached`] waits for a moment that may not be set.
 //! * [`network`] returns the unit that limits per address count; [`TrustedProxies`] finds the
 //!   client behind a proxy.
 
 mod address;
+mod deadline;
 mod dual_stack;
 mod fair;
 mod listen;
@@ -21,6 +23,7 @@ mod quota;
 pub use address::{
     IpNet, NetworkError, TrustedProxies, canonical_address, limited, network, parse_network,
 };
+pub use deadline::reached;
 pub use dual_stack::bind_socket;
 pub use fair::{Displaced, FairPermit, FairQuota, GRACE, Revocation};
 pub use listen::{BindError, Listener, bind};

@@ -2,16 +2,6 @@
 
 use std::time::{Instant, SystemTime};
 
-use tokio::time::sleep_until;
-
-/// Completes at this moment; never if it is `None`.
-pub(crate) async fn reached(moment: Option<tokio::time::Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Returns the wall clock, by which tokens expire.
 #[expect(
     clippy::disallowed_methods,

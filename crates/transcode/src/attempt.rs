@@ -11,8 +11,9 @@ use distributary_hub::{
 use distributary_media::flv::FlvEvent;
 use distributary_media::{Frame, MediaTime, VideoFrame, VideoTrack};
 use distributary_names::{RenditionId, StreamName};
+use distributary_net::reached;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::arguments::Run;
 use crate::context::TranscodeContext;
@@ -382,14 +383,6 @@ fn check_size(track: &VideoTrack, limit: u64) -> Result<(), AttemptError> {
         });
     }
     Ok(())
-}
-
-/// Completes at this moment; never if it is `None`.
-async fn reached(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::parameter_sets::ParameterSets;
 use super::sei;
 use super::slice::SliceHead;
 use super::sps::Sps;
+use crate::access_unit::{self, NalUnits, TooManyUnits};
 
 /// Maximum NAL units in an access unit: slices of one packet each in a very large frame.
 const MAX_NAL_UNITS: usize = 2048;
@@ -28,16 +29,8 @@ pub struct AccessUnitFilter {
     active: Option<Bytes>,
 }
 
-/// An access unit that is ready to be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessUnit {
-    /// NAL units in decoding order, none of them empty.
-    pub units: Vec<Bytes>,
-    /// True if it is an IDR picture.
-    pub keyframe: bool,
-    /// The sequence parameter set, if it differs from the previous one.
-    pub new_sps: Option<Sps>,
-}
+/// An access unit of this codec.
+pub type AccessUnit = access_unit::AccessUnit<Sps>;
 
 impl AccessUnitFilter {
     /// Replaces all parameter sets by those of a sequence header. Returns the sequence parameter
@@ -77,26 +70,16 @@ impl AccessUnitFilter {
         &mut self,
         units: impl Iterator<Item = Result<Bytes, H264Error>>,
     ) -> Result<Option<AccessUnit>, H264Error> {
-        let mut kept = Vec::new();
-        let mut broken = None;
-        for unit in units {
-            let unit = match unit {
-                Ok(unit) => unit,
-                Err(error) => {
-                    broken = Some(error);
-                    break;
-                }
-            };
-            let kind = NalType::of(&unit);
-            if kind.is_framing() || kind == NalType::SEI && sei::is_only_timing(&unit) {
-                continue;
-            }
-            if kept.len() == MAX_NAL_UNITS {
-                let limit = MAX_NAL_UNITS;
-                return Err(H264Error::TooManyNalUnits { limit });
-            }
-            kept.push(unit);
-        }
+        let is_dropped = |unit: &Bytes| {
+            let kind = NalType::of(unit);
+            kind.is_framing() || kind == NalType::SEI && sei::is_only_timing(unit)
+        };
+        let limit = MAX_NAL_UNITS;
+        let collected = NalUnits::collect(units, limit, is_dropped);
+        let NalUnits {
+            units: mut kept,
+            broken,
+        } = collected.map_err(|TooManyUnits| H264Error::TooManyNalUnits { limit })?;
         let first_idr = kept
             .iter()
             .find(|unit| NalType::of(unit) == NalType::IDR)

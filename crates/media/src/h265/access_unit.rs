@@ -8,6 +8,7 @@ use super::error::H265Error;
 use super::hvcc::HevcDecoderConfigurationRecord;
 use super::nal::NalType;
 use super::sps::Sps;
+use crate::access_unit::{self, NalUnits, TooManyUnits};
 use crate::bits::BitReader;
 use crate::h264::H264Error;
 use crate::h264::nal::rbsp;
@@ -39,16 +40,8 @@ pub struct AccessUnitFilter {
     active: Option<Sps>,
 }
 
-/// An access unit that is ready to be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessUnit {
-    /// NAL units in decoding order, none of them empty.
-    pub units: Vec<Bytes>,
-    /// True if decoding can start with it.
-    pub keyframe: bool,
-    /// The sequence parameter set, if it differs from the previous one.
-    pub new_sps: Option<Sps>,
-}
+/// An access unit of this codec.
+pub type AccessUnit = access_unit::AccessUnit<Sps>;
 
 impl AccessUnitFilter {
     /// Replaces all parameter sets by those of a sequence header. Returns the sequence parameter
@@ -79,25 +72,14 @@ impl AccessUnitFilter {
         &mut self,
         units: impl Iterator<Item = Result<Bytes, H264Error>>,
     ) -> Result<Option<AccessUnit>, H265Error> {
-        let mut kept = Vec::new();
-        let mut broken = None;
-        for unit in units {
-            let unit = match unit {
-                Ok(unit) => unit,
-                Err(error) => {
-                    broken = Some(error);
-                    break;
-                }
-            };
-            if NalType::of(&unit).is_framing() {
-                continue;
-            }
-            if kept.len() == MAX_NAL_UNITS {
-                let limit = MAX_NAL_UNITS;
-                return Err(H265Error::TooManyNalUnits { limit });
-            }
-            self.is_pending |= self.update(&unit)?;
-            kept.push(unit);
+        let limit = MAX_NAL_UNITS;
+        let collected = NalUnits::collect(units, limit, |unit| NalType::of(unit).is_framing());
+        let NalUnits {
+            units: mut kept,
+            broken,
+        } = collected.map_err(|TooManyUnits| H265Error::TooManyNalUnits { limit })?;
+        for unit in &kept {
+            self.is_pending |= self.update(unit)?;
         }
         let mut slices = kept.iter().map(|unit| NalType::of(unit));
         let Some(slice) = slices.find(|kind| kind.is_slice()) else {

@@ -23,12 +23,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
+use distributary_net::reached;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout_at;
 use tracing::{Instrument, debug, error_span, info, warn};
 
-use crate::clock::{now, reached};
+use crate::clock::now;
 use crate::proto::session::{MediaMessage, ServerSession, SessionEvent};
 use crate::server::context::ServerContext;
 use crate::server::holders::LastActivity;

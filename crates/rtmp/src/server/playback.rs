@@ -13,11 +13,12 @@ use distributary_hub::{
 use distributary_media::flv::muxer;
 use distributary_media::{AudioTrack, Frame, MediaTime, TimedData, VideoTrack};
 use distributary_names::StreamName;
+use distributary_net::reached;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::info;
 
-use crate::clock::{now, reached};
+use crate::clock::now;
 use crate::proto::session::ServerSession;
 use crate::server::json::from_json;
 use backlog::Backlog;

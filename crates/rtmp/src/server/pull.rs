@@ -22,13 +22,13 @@ use distributary_hub::{
     provide_each,
 };
 use distributary_names::StreamName;
+use distributary_net::reached;
 use distributary_tls::TlsClient;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, error_span, info, warn};
 
 use crate::client::{self, ClientError, ClientPlayer, Peers, StreamUrl};
-use crate::clock::reached;
 use crate::server::context::ServerContext;
 use crate::server::ingest::Ingest;
 use failures::Failures;

@@ -7,7 +7,7 @@ use super::tagged_frame::{Part, TaggedFrame};
 use super::{FlvEvent, FlvEvents};
 use crate::av1::{Av1CodecConfigurationRecord, SequenceHeader, TemporalUnitFilter};
 use crate::h264::nal;
-use crate::h264::{AccessUnitFilter, AvcDecoderConfigurationRecord, Sps};
+use crate::h264::{AccessUnitFilter, AvcDecoderConfigurationRecord, H264Error, Sps};
 use crate::h265::{self, HevcDecoderConfigurationRecord};
 use crate::vp9::FrameHeader;
 use crate::{Frame, FrameInfo, FrameInspector, VideoCodec, VideoFrame, VideoTrack};
@@ -93,13 +93,11 @@ impl VideoState {
                 length_size,
                 filter,
             } => {
-                let parts = std::iter::once(data).chain(more);
-                let units = parts.flat_map(|data| nal::units(data, *length_size));
+                let units = nal_units(data, more, *length_size);
                 let Some(unit) = filter.filter(units)? else {
                     return Ok(FlvEvents::default());
                 };
-                frame.keyframe = unit.keyframe;
-                frame.units = unit.units;
+                (frame.keyframe, frame.units) = (unit.keyframe, unit.units);
                 track = unit.new_sps.map(|sps| {
                     self.track = VideoTrack {
                         codec: VideoCodec::H264,
@@ -115,13 +113,11 @@ impl VideoState {
                 length_size,
                 filter,
             } => {
-                let parts = std::iter::once(data).chain(more);
-                let units = parts.flat_map(|data| nal::units(data, *length_size));
+                let units = nal_units(data, more, *length_size);
                 let Some(unit) = filter.filter(units)? else {
                     return Ok(FlvEvents::default());
                 };
-                frame.keyframe = unit.keyframe;
-                frame.units = unit.units;
+                (frame.keyframe, frame.units) = (unit.keyframe, unit.units);
                 track = unit.new_sps.map(|sps| {
                     self.track.set_h265(&sps);
                     FlvEvent::VideoTrack(self.track.clone())
@@ -156,6 +152,16 @@ impl VideoState {
         let frame = FlvEvent::Frame(Frame::Video(frame));
         Ok(track.into_iter().chain([frame]).collect())
     }
+}
+
+/// Returns the NAL units of all messages of a frame.
+fn nal_units(
+    first: Bytes,
+    more: impl IntoIterator<Item = Bytes>,
+    length_size: u8,
+) -> impl Iterator<Item = Result<Bytes, H264Error>> {
+    let parts = std::iter::once(first).chain(more);
+    parts.flat_map(move |data| nal::units(data, length_size))
 }
 
 fn configure_h264(data: &Bytes) -> Result<(VideoTrack, VideoSyntax), FlvError> {
