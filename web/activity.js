@@ -11,7 +11,7 @@ const SHOWN = 12;
 
 /** The kinds of events in words. */
 const KINDS = {
-  published: "Began",
+  published: "Published",
   ended: "Ended",
   refused: "Refused",
   join_failed: "Could not connect",
@@ -20,6 +20,7 @@ const KINDS = {
 
 const find = (selector) => document.querySelector(selector);
 const TIME = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
+const DATE_AND_TIME = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 
 /** The events of the journal, the newest first. */
 export class Events {
@@ -47,12 +48,6 @@ export class Events {
     this.#render();
   }
 
-  /** Number of viewers that could not connect since a time in seconds. */
-  failedJoins(since) {
-    const failed = this.#entries.filter(({ kind, time }) => kind === "join_failed" && time >= since);
-    return failed.reduce((sum, { count }) => sum + count, 0);
-  }
-
   #render() {
     const newest = this.#entries.toReversed();
     const shown = this.#isWhole ? newest : newest.slice(0, SHOWN);
@@ -71,9 +66,15 @@ function itemOf({ time, kind, stream, address, detail, count }) {
   const text = [where, detail].filter(Boolean).join(": ");
   const at = make("time", {
     dateTime: new Date(time * 1000).toISOString(),
-    textContent: TIME.format(time * 1000),
+    textContent: timeOf(new Date(time * 1000)),
   });
   return make("li", {}, at, what, make("span", { textContent: `${text}${often}` }));
+}
+
+/** Returns a time in words, with the date if it is not today. */
+function timeOf(date) {
+  const isToday = date.toDateString() === new Date().toDateString();
+  return (isToday ? TIME : DATE_AND_TIME).format(date);
 }
 
 /** Shows the streams that have ended. */
@@ -94,7 +95,7 @@ export function showEnded(ended) {
 export class Blocks {
   #act;
 
-  /** @param {(method: string, path: string) => Promise<void>} act sends a request */
+  /** @param {(method: string, path: string) => Promise<boolean>} act sends a request */
   constructor(act) {
     this.#act = act;
   }
@@ -109,10 +110,8 @@ export class Blocks {
 
   #itemOf({ id, viewer, publisher, seconds }) {
     const who = viewer ? `Viewers at ${viewer}` : `Publishers of ${publisher}`;
-    const remove = async () => {
-      await this.#act("DELETE", `api/blocks/${id}`);
-      this.update();
-    };
+    // A block that is no longer there has ended by itself.
+    const remove = () => this.#act("DELETE", `api/blocks/${id}`).finally(() => this.update());
     const text = make("span", { textContent: `${who}, for another ${age(seconds)}` });
     return make("li", {}, text, button("Unblock", remove, { name: `Unblock: ${who}` }));
   }

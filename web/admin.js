@@ -81,7 +81,16 @@ async function read(body, handlers) {
         lines.filter((line) => line.startsWith(`${name}:`)).map((line) => line.slice(name.length + 1));
       const [kind] = fields("event");
       const data = fields("data");
-      if (data.length > 0) handlers[kind?.trim()]?.(JSON.parse(data.join("\n")));
+      if (data.length > 0) handle(handlers[kind?.trim()], data.join("\n"));
     }
+  }
+}
+
+/** Calls a handler, if any. Its mistakes must not look like a gateway that does not respond. */
+function handle(handler, data) {
+  try {
+    handler?.(JSON.parse(data));
+  } catch (error) {
+    console.error(error);
   }
 }

@@ -9,8 +9,8 @@ import { StreamCard } from "./stream-card.js";
 import { StreamTable } from "./stream-table.js";
 import { age, bytes, count, millis, rate } from "./words.js";
 
-/** Seconds for which failed joins are counted. */
-const RECENTLY = 15 * 60;
+/** Milliseconds until the blocks are requested again: others block, too, and blocks end. */
+const BLOCKS_INTERVAL = 10_000;
 
 const find = (selector) => document.querySelector(selector);
 const events = new Events();
@@ -46,6 +46,7 @@ async function load() {
   isLoaded = true;
   find("#totals").append(...Object.values(totals).map(({ element }) => element));
   blocks.update();
+  setInterval(() => document.hidden || blocks.update(), BLOCKS_INTERVAL);
   const history = await ask("GET", "api/history").catch(() => null);
   for (const [key, graph] of Object.entries(totals)) if (history) graph.fill(history[key]);
 }
@@ -65,8 +66,8 @@ function tiles(server, streams) {
     ["Streams", String(streams.length)],
     ["Viewers", String(viewers)],
     ["Joins, 5 min", joins(server.joins.recent)],
-    ["Slow paths", String(sum(({ viewers }) => viewers.limited))],
-    ["Failed joins", String(events.failedJoins(Date.now() / 1000 - RECENTLY))],
+    ["Limited viewers", String(sum(({ viewers }) => viewers.limited))],
+    ["Failed joins, 5 min", String(failedJoins(server.joins.recent))],
     ["In", rate(received)],
     ["Out", rate(sent)],
     ["In to out, p99", millis(server.fan_out.p99_ms)],
@@ -90,12 +91,26 @@ function joins({ asked, connected }) {
   return `${asked} asked, ${connected} connected`;
 }
 
-/** Sends a request, and shows an error if it fails. */
+/** Returns how many viewers could not connect, for any reason. */
+function failedJoins({ failed }) {
+  return Object.values(failed).reduce((sum, number) => sum + number, 0);
+}
+
+/**
+ * Sends a request. If it fails, shows the error until the next action. Returns whether it succeeded.
+ */
 async function act(method, path, body = null) {
+  const failure = find("#failure");
+  failure.hidden = true;
   try {
     await ask(method, path, body);
+    return true;
   } catch (error) {
-    link("lost", error.message);
+    failure.textContent = error.status
+      ? `The action failed: ${error.message}`
+      : "The action failed: the gateway does not respond.";
+    failure.hidden = false;
+    return false;
   }
 }
 
@@ -108,8 +123,8 @@ function confirm(question, word) {
 async function block(who, target) {
   const question = `Block: ${who}? They are disconnected, and refused until the time is over or the gateway restarts.`;
   if (!(await answerOf(question, "Block", true))) return;
-  await act("POST", "api/blocks", { ...target, seconds: Number(find("#duration").value) });
-  blocks.update();
+  const seconds = Number(find("#duration").value);
+  if (await act("POST", "api/blocks", { ...target, seconds })) blocks.update();
 }
 
 function answerOf(question, word, hasDuration) {

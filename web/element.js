@@ -3,7 +3,7 @@
 import { Controls } from "./controls.js";
 import { TEMPLATE, latencyOf, rowsOf } from "./element-markup.js";
 import { STYLE } from "./element-style.js";
-import { announce } from "./media-session.js";
+import { announce, withdraw } from "./media-session.js";
 import { keyframeOf } from "./path.js";
 import { canDraw, draw } from "./picture.js";
 import { Player } from "./playback.js";
@@ -164,6 +164,7 @@ export class DistributaryPlayer extends HTMLElement {
   stop() {
     this.#player?.stop();
     this.#player = null;
+    withdraw(this);
     this.video.srcObject = null;
     this.toggleAttribute("data-audio", false);
     this.toggleAttribute("data-paused", false);
@@ -207,8 +208,9 @@ export class DistributaryPlayer extends HTMLElement {
     const token = this.getAttribute("token");
     const headers = token ? { Authorization: `Bearer ${token}` } : {};
     const response = await fetch(keyframe, { headers }).catch(() => null);
-    const isDrawn = response !== null && (await draw(response, canvas, POSTER_WIDTH));
-    canvas.hidden = !isDrawn || this.src !== src;
+    // An earlier request may be answered after a later one.
+    const isWanted = () => this.src === src;
+    if (response && (await draw(response, canvas, POSTER_WIDTH, isWanted))) canvas.hidden = false;
   }
 
   #makePlayer() {

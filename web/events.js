@@ -4,7 +4,7 @@
 const RELATION = "urn:ietf:params:whep:ext:core:server-sent-events";
 
 /** The kinds of events that a player uses. */
-const KINDS = ["active", "inactive", "viewercount", "reconnect", "notice", "layers"];
+const KINDS = ["active", "inactive", "viewercount", "reconnect", "layers"];
 
 /**
  * Listens to the events of a session until `close()`. If the gateway does not support events, or

@@ -1,4 +1,4 @@
-/** Paths of streams on this gateway. */
+/** Paths of streams on this gateway, and hosts in URLs. */
 
 /**
  * The path of the gateway's root. It is derived from the path of this file, because a proxy may
@@ -21,4 +21,9 @@ export function keyframeOf(endpoint) {
   const { origin, pathname, search } = new URL(endpoint, location.href);
   const [, root, stream] = /^(.*\/)whep\/(.+?)\/?$/.exec(pathname) ?? [];
   return stream ? `${origin}${root}${stream}/keyframe${search}` : null;
+}
+
+/** Returns whether a host or address is this machine for itself only. */
+export function isLoopback(host) {
+  return /^(localhost|127\.[\d.]+|\[?::1\]?)$/.test(host);
 }

@@ -1,17 +1,24 @@
 /** Pictures of streams: keyframes that the browser decodes (WebCodecs). The gateway decodes nothing. */
 
 /**
- * Draws the keyframe in a response on a canvas, no wider than `maxWidth` pixels. Returns whether it
- * did: browsers have WebCodecs on secure pages only (HTTPS, or localhost), and not for every codec.
+ * Draws the keyframe in a response on a canvas, no wider than `maxWidth` pixels, if `isWanted` returns
+ * true when it is decoded. Returns whether it did: browsers have WebCodecs on secure pages only (HTTPS,
+ * or localhost), and not for every codec.
  */
-export async function draw(response, canvas, maxWidth) {
+export async function draw(response, canvas, maxWidth, isWanted = () => true) {
   const [, codec] = /codecs="([^"]+)"/.exec(response.headers.get("Content-Type") ?? "") ?? [];
-  if (!response.ok || !codec || !canDraw()) return false;
   try {
-    const { supported } = await VideoDecoder.isConfigSupported({ codec });
-    if (!supported) return false;
+    if (!response.ok || !codec || !canDraw() || !(await isSupported(codec))) {
+      // The connection is occupied until the body is read or canceled.
+      await response.body?.cancel();
+      return false;
+    }
     const frame = await decode(codec, await response.arrayBuffer());
     if (!frame) return false;
+    if (!isWanted()) {
+      frame.close();
+      return false;
+    }
     const scale = Math.min(1, maxWidth / frame.displayWidth);
     canvas.width = Math.round(frame.displayWidth * scale);
     canvas.height = Math.round(frame.displayHeight * scale);
@@ -27,6 +34,10 @@ export async function draw(response, canvas, maxWidth) {
 /** Returns whether the browser has WebCodecs. */
 export function canDraw() {
   return "VideoDecoder" in globalThis;
+}
+
+async function isSupported(codec) {
+  return (await VideoDecoder.isConfigSupported({ codec })).supported;
 }
 
 async function decode(codec, data) {

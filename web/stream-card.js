@@ -3,8 +3,8 @@
 import { ask, fetchFrom } from "./admin.js";
 import { button, make, setText } from "./elements.js";
 import { Graph } from "./graph.js";
-import { pathOf } from "./path.js";
-import { draw } from "./picture.js";
+import { isLoopback, pathOf } from "./path.js";
+import { canDraw, draw } from "./picture.js";
 import { ViewerTable } from "./viewer-table.js";
 import { age, count, millis, rate } from "./words.js";
 
@@ -35,7 +35,7 @@ export class StreamCard {
   /**
    * @param {string} name
    * @param {object} actions
-   * @param {(method: string, path: string) => void} actions.act sends a request
+   * @param {(method: string, path: string) => Promise<boolean>} actions.act sends a request
    * @param {(question: string, word: string) => Promise<boolean>} actions.confirm asks the user
    * @param {(what: string, target: object) => void} actions.block asks for how long, and blocks
    * @param {object} addresses the gateway's ports: `{ rtmp, http }`
@@ -53,7 +53,7 @@ export class StreamCard {
     this.#showAddresses(addresses);
     this.#table = new ViewerTable(name, {
       endViewer: (id) => this.#endViewer(id),
-      blockViewer: (viewer) => actions.block(`Viewers at ${viewer}`, { viewer }),
+      blockViewer: (viewer) => actions.block(viewersAt(viewer), { viewer }),
     });
     this.#part(".viewer-list").append(this.#table.element);
     this.#load();
@@ -63,6 +63,8 @@ export class StreamCard {
   show(stream) {
     const { video, audio, publisher, viewers } = stream;
     this.#viewers = viewers.connected;
+    // A pulled stream has no publisher that could be refused.
+    this.#part(".block-publisher").hidden = publisher.address === null;
     setText(this.#part(".facts"), facts(stream));
     this.#showNotice(".advice", stream.advice);
     this.#showNotice(".transcode", transcodeOf(stream));
@@ -72,7 +74,7 @@ export class StreamCard {
     this.#graphs.viewers.push(viewers.connected);
     this.#graphs.sent_bps.push(viewers.bitrate_bps);
     this.#graphs.jitter_ms.push(publisher.jitter_ms);
-    const slow = viewers.limited > 0 ? `, ${viewers.limited} on a slow path` : "";
+    const slow = viewers.limited > 0 ? `, ${viewers.limited} limited` : "";
     setText(this.#part(".count"), `${viewers.connected}${slow}`);
     this.#list();
     this.#draw();
@@ -86,6 +88,7 @@ export class StreamCard {
   }
 
   async #list() {
+    if (!this.element.isConnected || document.hidden) return;
     const listed = await this.#table.update();
     if (!listed) return;
     this.#part(".quiet").hidden = listed.total > 0;
@@ -94,7 +97,7 @@ export class StreamCard {
 
   async #draw() {
     const now = performance.now();
-    if (document.hidden || now - this.#pictureAt < PICTURE_INTERVAL) return;
+    if (document.hidden || !canDraw() || now - this.#pictureAt < PICTURE_INTERVAL) return;
     this.#pictureAt = now;
     const canvas = this.#part("canvas");
     const response = await fetchFrom(`api/keyframes/${pathOf(this.#name)}`).catch(() => null);
@@ -157,6 +160,12 @@ export class StreamCard {
   #part(selector) {
     return this.element.querySelector(selector);
   }
+}
+
+/** Names the viewers that a block of an address is about. */
+function viewersAt(address) {
+  if (!isLoopback(address)) return `Viewers at ${address}`;
+  return `all viewers on this machine or behind its proxy (${address}; set trusted_proxies to tell the latter apart)`;
 }
 
 function facts({ video, audio, publisher, uptime_seconds, b_frames }) {

@@ -34,6 +34,8 @@ export class StreamTable {
   #sort = { key: "name", isDown: false };
   #page = 0;
   #rows = new Map();
+  /** The streams' places in the order in which they were last sorted, by name. */
+  #places = new Map();
   #pictures = new Map();
   #makeCard;
   /** The details that are shown: `{ name, card, row }`. */
@@ -62,19 +64,21 @@ export class StreamTable {
     // With one stream, its details are shown at once.
     if (streams.length === 1 && !this.#hasOpened) this.#openDetails(streams[0].name);
     this.#hasOpened ||= streams.length > 0;
-    this.#render();
-    const open = streams.find(({ name }) => name === this.#open?.name);
-    if (open) this.#open.card.show(open);
+    this.#render(isPointedAt());
+    this.#showDetails();
     this.#drawPictures();
   }
 
-  #render() {
+  /** Shows the rows, in the order of the last time if `keepsOrder`. */
+  #render(keepsOrder = false) {
     const words = find("#search").value.trim().toLowerCase().split(/\s+/);
     const found = this.#streams.filter((stream) => {
       const text = `${stream.name} ${stream.publisher.encoder ?? ""} ${stream.publisher.address ?? ""}`;
       return words.every((word) => text.toLowerCase().includes(word));
     });
-    this.#order(found);
+    if (keepsOrder) this.#restore(found);
+    else this.#order(found);
+    this.#places = new Map(found.map(({ name }, at) => [name, at]));
     const pages = Math.max(1, Math.ceil(found.length / PAGE));
     this.#page = Math.min(this.#page, pages - 1);
     const shown = found.slice(this.#page * PAGE, (this.#page + 1) * PAGE);
@@ -94,6 +98,12 @@ export class StreamTable {
     const compare = (a, b) =>
       key === "name" ? collator.compare(a.name, b.name) : valueOf(a) - valueOf(b);
     streams.sort((a, b) => (isDown ? -1 : 1) * compare(a, b) || collator.compare(a.name, b.name));
+  }
+
+  /** Sorts streams as they were sorted before; new ones come last. */
+  #restore(streams) {
+    const placeOf = ({ name }) => this.#places.get(name) ?? this.#places.size;
+    streams.sort((a, b) => placeOf(a) - placeOf(b));
   }
 
   /** Puts the rows of these streams into the table, in their order, and keeps those that are there. */
@@ -138,7 +148,7 @@ export class StreamTable {
   #showRow(row, stream) {
     const { video, viewers, uptime_seconds, advice } = stream;
     const fps = video ? `, ${video.frame_rate.toFixed(0)} fps` : "";
-    const slow = viewers.limited > 0 ? `${viewers.connected} (${viewers.limited} slow)` : `${viewers.connected}`;
+    const slow = viewers.limited > 0 ? `${viewers.connected} (${viewers.limited} limited)` : `${viewers.connected}`;
     const texts = [
       video ? `${video.codec} ${video.width}×${video.height}${fps}` : "audio only",
       rate(receivedOf(stream)),
@@ -158,15 +168,19 @@ export class StreamTable {
   #toggle(name) {
     if (this.#open?.name === name) this.#open = null;
     else this.#openDetails(name);
-    this.#render();
+    this.#render(true);
+    this.#showDetails();
   }
 
   #openDetails(name) {
     const card = this.#makeCard(name);
     const cell = make("td", { colSpan: Object.keys(KEYS).length }, card.element);
     this.#open = { name, card, row: make("tr", { className: "detail" }, cell) };
-    const stream = this.#streams.find((one) => one.name === name);
-    if (stream) card.show(stream);
+  }
+
+  #showDetails() {
+    const stream = this.#streams.find(({ name }) => name === this.#open?.name);
+    if (stream) this.#open.card.show(stream);
   }
 
   #sortBy(key) {
@@ -197,6 +211,14 @@ export class StreamTable {
   async #drawPictures() {
     if (this.#isDrawing || document.hidden || !canDraw()) return;
     this.#isDrawing = true;
+    try {
+      await this.#drawDue();
+    } finally {
+      this.#isDrawing = false;
+    }
+  }
+
+  async #drawDue() {
     const now = performance.now();
     const isDue = (name) => !(now - (this.#pictures.get(name)?.at ?? -Infinity) < PICTURE_LIFETIME);
     for (const [name, row] of this.#rows) {
@@ -210,6 +232,10 @@ export class StreamTable {
     for (const name of this.#pictures.keys()) {
       if (!this.#streams.some((stream) => stream.name === name)) this.#pictures.delete(name);
     }
-    this.#isDrawing = false;
   }
+}
+
+/** Returns whether a mouse is over the rows, which must not move under it. */
+function isPointedAt() {
+  return matchMedia("(hover: hover)").matches && find("#streams tbody").matches(":hover");
 }

@@ -10,7 +10,7 @@ const LISTED = 50;
 const [LOSSY, FAR] = [2, 200];
 
 /** Titles of the columns. */
-const TITLES = ["Viewer", "Path", "Uptime", "Bitrate", "Round trip", "Loss", "What hurts", "Dropped", "Actions"];
+const TITLES = ["Viewer", "Path", "Uptime", "Bitrate", "Round trip", "Loss", "Problem", "Dropped", "Actions"];
 
 /** A table of the viewers of one stream. */
 export class ViewerTable {
@@ -106,7 +106,7 @@ function complaint({ limited, bandwidth_bps, loss_percent, round_trip_ms, state 
   const all = [];
   if (state !== "connected") all.push("not connected yet");
   if (limited) all.push(bandwidth_bps === null ? "path too slow" : `path carries only ${rate(bandwidth_bps)}`);
-  if (loss_percent >= LOSSY) all.push("loses packets");
-  if (round_trip_ms >= FAR) all.push("long way");
+  if (loss_percent >= LOSSY) all.push("packet loss");
+  if (round_trip_ms >= FAR) all.push("high round trip");
   return all.join(", ") || "–";
 }

@@ -146,7 +146,7 @@ async fn dashboard_opens_with_full_graphs_a_picture_and_past_events() {
         &format!("document.querySelector('.stream-card .line') && {points} > performance.now() / 1000 + 10"),
     )
     .await;
-    shows(&browser, "Began").await;
+    shows(&browser, "Published").await;
     shows(&browser, "Ended in the last 15 minutes").await;
     let text = "document.querySelector('#events').innerText";
     let events: String = browser.evaluate(text).await;
@@ -168,7 +168,7 @@ async fn dashboard_opens_with_full_graphs_a_picture_and_past_events() {
 /// Replaces the feed by one with 300 streams.
 const MANY_STREAMS: &str = "
     const streamOf = (n) => ({
-        name: `live/cam${n}`, uptime_seconds: 60 * n, b_frames: 'none', transcode: null,
+        name: n === 150 ? 'live/tag<img src=x onerror=injected=1>' : `live/cam${n}`, uptime_seconds: 60 * n, b_frames: 'none', transcode: null,
         advice: n % 50 === 7 ? 'Set the keyframe interval to 2 s.' : null,
         video: { codec: 'H264', width: 1280, height: 720, profile_level_id: '42c01f',
             frame_rate: 30, bitrate_bps: 1e6 + n * 1e4, gop: { seconds: 2, frames: 60 } },
@@ -183,14 +183,20 @@ const MANY_STREAMS: &str = "
             sessions: 0, shard_sessions: [0], fan_out: { frames: 0, p50_ms: 0, p99_ms: 0.4, max_ms: 1 },
             process: { cpu_percent: 12, cores: 2, memory_bytes: 5e7, open_files: 400,
                 max_open_files: 65536 },
-            transcoders: { running: 0, failed: 0 } },
+            transcoders: { running: 0, failed: 0 },
+            joins: { total: { asked: 9, connected: 3, failed: { unreachable: 3, handshake: 2, overload: 1 } },
+                recent: { asked: 7, connected: 3, failed: { unreachable: 2, handshake: 1, overload: 1 } },
+                recent_seconds: 300 } },
         streams: Array.from({ length: 300 }, (_, n) => streamOf(n + 1)),
         ended: [],
     };
     const feed = () => new ReadableStream({
         start(feed) {
             const text = `event: snapshot\\ndata: ${JSON.stringify(snapshot)}\\n\\n`;
-            const send = () => feed.enqueue(new TextEncoder().encode(text));
+            const send = () => {
+                feed.enqueue(new TextEncoder().encode(text));
+                window.sent = (window.sent ?? 0) + 1;
+            };
             send();
             setInterval(send, 1000);
         },
@@ -215,6 +221,12 @@ async fn three_hundred_streams_are_sorted_searched_and_paged() {
     assert_eq!(names[..3], ["live/cam1", "live/cam2", "live/cam3"]);
     assert_eq!(names[24], "live/cam25", "numbers sort as numbers");
     look_at(&browser, "dashboard_300").await;
+    is(
+        &browser,
+        "[...document.querySelectorAll('#tiles div')].some(({ textContent }) =>
+            textContent === 'Failed joins, 5 min4')",
+    )
+    .await;
 
     browser.click("#next").await;
     is(&browser, &format!("{rows}[0] === 'live/cam26'")).await;
@@ -258,6 +270,33 @@ async fn three_hundred_streams_are_sorted_searched_and_paged() {
     }
     browser.press("Enter").await;
     is(&browser, "document.querySelector('.stream-card') === null").await;
+
+    // A name is text.
+    let _: bool = browser.evaluate(&search("tag<img")).await;
+    is(&browser, &format!("{rows}.length === 1")).await;
+    browser.click("#streams tbody tr[data-name] button").await;
+    let name = "live/tag<img src=x onerror=injected=1>";
+    is(
+        &browser,
+        &format!("document.querySelector('.stream-card h3').textContent === '{name}'"),
+    )
+    .await;
+    is(&browser, "document.querySelector('main img') === null").await;
+    is(&browser, "typeof injected === 'undefined'").await;
+
+    // The error of an action is shown until the next action, whatever the feed sends.
+    browser.click(".end-publisher").await;
+    browser.click("#ask [value=yes]").await;
+    shows(&browser, "The action failed: not there").await;
+    let sent: u32 = browser.evaluate("sent").await;
+    is(&browser, &format!("sent > {}", sent + 1)).await;
+    let text = browser.text("body").await;
+    assert!(text.contains("The action failed: not there"), "{text}");
+    is(
+        &browser,
+        "document.querySelector('#link').textContent === 'Live'",
+    )
+    .await;
 }
 
 #[tokio::test]
