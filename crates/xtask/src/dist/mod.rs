@@ -69,6 +69,9 @@ pub(crate) enum DistError {
     Failed { command: String, reason: String },
 }
 
+/// Variable by which cargo builds for another target, in another folder.
+const TARGET_VARIABLE: &str = "CARGO_BUILD_TARGET";
+
 /// Makes all artifacts and prints their names and sizes.
 pub(crate) fn run(options: &Options) -> Result<(), DistError> {
     let needed: Vec<&Tool> = tools::BUILD.iter().chain(tools::PACKAGING).collect();
@@ -78,13 +81,10 @@ pub(crate) fn run(options: &Options) -> Result<(), DistError> {
     let programs = registry::ensure(&target)?;
     let release = Release::of(&root)?;
 
-    succeed(cargo().current_dir(&root).args([
-        "build",
-        "--locked",
-        "--release",
-        "--package",
-        PACKAGE,
-    ]))?;
+    // The artifacts are for this machine, in the folder of builds without a target.
+    let mut build = cargo();
+    build.current_dir(&root).env_remove(TARGET_VARIABLE);
+    succeed(build.args(["build", "--locked", "--release", "--package", PACKAGE]))?;
     let staged = staging::stage(&root, &target.join("release"), &release)?;
 
     let output = target.join("dist");
@@ -93,6 +93,7 @@ pub(crate) fn run(options: &Options) -> Result<(), DistError> {
     archive::make(&staged, &output, &release)?;
     let mut package = programs.command("cargo-deb");
     release.dates(&mut package).current_dir(&root);
+    package.env_remove(TARGET_VARIABLE);
     package.args(["deb", "--package", PACKAGE, "--no-build", "--locked"]);
     succeed(package.arg("--output").arg(&output))?;
     components::write(&programs, &root, &target.join("release"), &output, &release)?;

@@ -18,6 +18,10 @@ const COPIED: &[(&str, &str)] = &[
         "config/systemd/distributary.service",
         "distributary.service",
     ),
+    (
+        "config/systemd/distributary.sysusers",
+        "distributary.sysusers",
+    ),
 ];
 
 /// Output of the program, by its arguments, with the names in the folder. `Cargo.toml` of the
