@@ -48,7 +48,8 @@ fn every_combination_has_one_gateway() {
 #[test]
 fn published_ports_replace_the_network_of_the_host() {
     let variables = [("ADVERTISE", "192.0.2.7")];
-    let config = accepted(&[BASE, PORTS], &variables, &["config"]);
+    // Some versions print ports in quotes.
+    let config = accepted(&[BASE, PORTS], &variables, &["config"]).replace('"', "");
     let gateway = config.split("  grafana:").next().unwrap_or_default();
     assert!(gateway.contains("network_mode: bridge"), "{gateway}");
     assert!(!gateway.contains("network_mode: host"), "{gateway}");
@@ -57,6 +58,22 @@ fn published_ports_replace_the_network_of_the_host() {
         assert!(gateway.contains(&published), "{published}: {gateway}");
     }
     assert!(gateway.contains("protocol: udp"), "{gateway}");
+}
+
+#[test]
+fn turn_server_relays_to_the_gateway_alone() {
+    let variables = [("ADVERTISE", "192.0.2.7"), ("TURN_SECRET", "text")];
+    let config = accepted(&[BASE, TURN], &variables, &["config"]);
+    for option in [
+        "--no-tcp-relay",
+        "--denied-peer-ip=0.0.0.0-255.255.255.255",
+        "--denied-peer-ip=::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+        "--allowed-peer-ip=192.0.2.7",
+        "DISTRIBUTARY_ADVERTISE: 192.0.2.7",
+    ] {
+        assert!(config.contains(option), "{option}: {config}");
+    }
+    assert_eq!(config.matches("--allowed-peer-ip").count(), 1, "{config}");
 }
 
 #[test]
