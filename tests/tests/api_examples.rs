@@ -68,7 +68,7 @@ struct Ids {
 /// Asserts that each member of `shown` is in `got`, with a value of the same kind.
 fn assert_contains(got: &Value, shown: &Value, at: &str) {
     match (got, shown) {
-        (Value::Null, _) | (_, Value::Null) => {}
+        (_, Value::Null) => {}
         (Value::Object(got), Value::Object(shown)) => {
             for (name, shown) in shown {
                 let got = got.get(name);

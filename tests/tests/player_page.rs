@@ -155,7 +155,10 @@ async fn another_site_embeds_the_player_as_module_and_iframe_with_stats() {
     })
     .await;
     assert!(stats.first_frame > Some(0.0), "{stats:?}");
-    assert!(stats.latency.is_some_and(|latency| latency < 2000.0), "{stats:?}");
+    assert!(
+        stats.latency.is_some_and(|latency| latency < 2000.0),
+        "{stats:?}"
+    );
     assert!(stats.bitrate > Some(100_000.0), "{stats:?}");
     assert_eq!(stats.loss, Some(0.0), "{stats:?}");
     assert_eq!(stats.codecs, ["H264", "opus"], "{stats:?}");
