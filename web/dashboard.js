@@ -5,6 +5,7 @@ import { ask, follow, remember } from "./admin.js";
 import { setUpDoctor } from "./doctor.js";
 import { make, setText } from "./elements.js";
 import { Graph } from "./graph.js";
+import { isLoopback } from "./path.js";
 import { StreamCard } from "./stream-card.js";
 import { StreamTable } from "./stream-table.js";
 import { age, bytes, count, millis, rate } from "./words.js";
@@ -22,13 +23,13 @@ const totals = {
   sent_bps: new Graph("Sent", rate, 1e5),
   cpu_percent: new Graph("CPU", (value) => `${value} %`, 10),
 };
-let addresses = { rtmp: 1935, http: 8080 };
+let addresses = null;
 let viewers = 0;
 let isLoaded = false;
 
 function show({ server, streams, ended }) {
   link("live", "Live");
-  addresses = { rtmp: server.rtmp_port, http: server.http_port };
+  addresses = addressesOf(server);
   find("#board").hidden = false;
   setText(find("#version"), server.version);
   find("#draining").hidden = !server.draining;
@@ -39,6 +40,17 @@ function show({ server, streams, ended }) {
   table.show(streams);
   showEnded(ended);
   if (!isLoaded) load();
+}
+
+/**
+ * Returns the URLs for others, up to the name of a stream. The host of this page is one of the
+ * gateway, unless only this machine reaches it.
+ */
+function addressesOf({ addresses, rtmp_port, http_port }) {
+  const host = location.hostname;
+  if (isLoopback(host)) return addresses;
+  const http = `http://${host}:${http_port}/`;
+  return { watch: http, whep: `${http}whep/`, rtmp: `rtmp://${host}:${rtmp_port}/` };
 }
 
 /** Loads what the feed does not send. */

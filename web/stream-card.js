@@ -38,7 +38,7 @@ export class StreamCard {
    * @param {(method: string, path: string) => Promise<boolean>} actions.act sends a request
    * @param {(question: string, word: string) => Promise<boolean>} actions.confirm asks the user
    * @param {(what: string, target: object) => void} actions.block asks for how long, and blocks
-   * @param {object} addresses the gateway's ports: `{ rtmp, http }`
+   * @param {object} addresses the URLs for others, up to the name of a stream: `{ watch, whep, rtmp }`
    */
   constructor(name, actions, addresses) {
     this.#name = name;
@@ -104,15 +104,14 @@ export class StreamCard {
     if (response && (await draw(response, canvas, PICTURE_WIDTH))) canvas.hidden = false;
   }
 
-  #showAddresses({ rtmp, http }) {
-    const host = location.hostname;
+  #showAddresses({ watch, whep, rtmp }) {
     const [app, ...rest] = this.#name.split("/");
-    const page = `http://${host}:${http}/${pathOf(this.#name)}`;
+    const page = `${watch}${pathOf(this.#name)}`;
     this.#part(".watch").href = page;
     const addresses = [
       ["Watch", page],
-      ["WHEP", `http://${host}:${http}/whep/${pathOf(this.#name)}`],
-      ["RTMP server", `rtmp://${host}:${rtmp}/${app}`],
+      ["WHEP", `${whep}${pathOf(this.#name)}`],
+      ["RTMP server", `${rtmp}${app}`],
       ["Stream key", rest.join("/")],
     ];
     const rows = addresses.flatMap(([title, text]) => {

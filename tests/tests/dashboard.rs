@@ -180,6 +180,8 @@ const MANY_STREAMS: &str = "
     });
     const snapshot = {
         server: { version: '1', uptime_seconds: 9, draining: false, rtmp_port: 1935, http_port: 8080,
+            addresses: { watch: 'https://192.0.2.7:8443/', whep: 'https://192.0.2.7:8443/whep/',
+                rtmp: 'rtmps://192.0.2.7:1936/' },
             sessions: 0, shard_sessions: [0], fan_out: { frames: 0, p50_ms: 0, p99_ms: 0.4, max_ms: 1 },
             process: { cpu_percent: 12, cores: 2, memory_bytes: 5e7, open_files: 400,
                 max_open_files: 65536 },
@@ -256,6 +258,21 @@ async fn three_hundred_streams_are_sorted_searched_and_paged() {
         .await;
     shows(&browser, "Set the keyframe interval to 2 s.").await;
     look_at(&browser, "dashboard_300_detail").await;
+    // The dashboard is on loopback, where nobody else reaches the gateway.
+    let addresses: Vec<String> = browser
+        .evaluate(
+            "[...document.querySelectorAll('.addresses code')].map((code) => code.textContent)",
+        )
+        .await;
+    assert_eq!(
+        addresses,
+        [
+            "https://192.0.2.7:8443/live/cam7",
+            "https://192.0.2.7:8443/whep/live/cam7",
+            "rtmps://192.0.2.7:1936/live",
+            "cam7"
+        ]
+    );
     let focused = "document.activeElement.closest('tr')?.dataset.name === 'live/cam7'";
     is(&browser, focused).await;
     for is_dark in [false, true] {

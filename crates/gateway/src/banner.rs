@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use distributary_whep::admin::PublicAddresses;
 use qrcode::render::unicode::Dense1x2;
 
 /// The addresses of a running gateway.
@@ -109,6 +110,25 @@ impl Addresses {
             writeln!(f, "Dashboard  http://{}/", nearest(admin))?;
         }
         writeln!(f)
+    }
+
+    /// Returns the URLs for others, of the encrypted listeners where there are some. They lead to this
+    /// machine if only it reaches a listener.
+    pub fn public(&self) -> PublicAddresses {
+        let best = |address| elsewhere(address, &self.candidates).unwrap_or(nearest(address));
+        let http = match self.https {
+            Some(https) => format!("https://{}", best(https)),
+            None => format!("http://{}", best(self.http)),
+        };
+        let rtmp = match self.rtmps {
+            Some(rtmps) => format!("rtmps://{}/", best(rtmps)),
+            None => format!("rtmp://{}/", best(self.rtmp)),
+        };
+        PublicAddresses {
+            watch: format!("{http}/"),
+            whep: format!("{http}/whep/"),
+            rtmp,
+        }
     }
 
     /// Returns the page at which others watch; `None` if only this machine reaches the gateway.
@@ -257,6 +277,31 @@ mod tests {
             assert!(!text.contains("other machines"), "{text}");
             let code = QrCode(addresses).to_string();
             assert!(code.starts_with("No QR code: "), "{code}");
+        }
+    }
+
+    #[test]
+    fn public_addresses_are_announced_and_encrypted_where_possible() {
+        let plain = addresses(&["192.0.2.7"]);
+        let encrypted = Addresses {
+            rtmps: Some("[::]:1936".parse().unwrap()),
+            https: Some("[::]:8443".parse().unwrap()),
+            ..plain.clone()
+        };
+        let alone = addresses(&["127.0.0.1"]);
+        for (addresses, http, rtmp) in [
+            (plain, "http://192.0.2.7:8080", "rtmp://192.0.2.7:1935/"),
+            (
+                encrypted,
+                "https://192.0.2.7:8443",
+                "rtmps://192.0.2.7:1936/",
+            ),
+            (alone, "http://127.0.0.1:8080", "rtmp://127.0.0.1:1935/"),
+        ] {
+            let public = addresses.public();
+            assert_eq!(public.watch, format!("{http}/"));
+            assert_eq!(public.whep, format!("{http}/whep/"));
+            assert_eq!(public.rtmp, rtmp);
         }
     }
 

@@ -271,6 +271,7 @@ impl Gateway {
             hub: self.hub.clone(),
             engine: self.engine.clone(),
             info,
+            addresses: Arc::new(self.addresses.public()),
             admission: self.admission.clone(),
             history: History::default(),
             blocks: self.authorizer.blocks().clone(),

@@ -6,6 +6,7 @@ use distributary_auth::Blocks;
 use distributary_egress::engine::Engine;
 use distributary_hub::Hub;
 use distributary_tls::Certificate;
+use serde::Serialize;
 
 use super::examination::Doctor;
 use super::guard::AdminToken;
@@ -14,6 +15,17 @@ use super::viewer_samples::ViewerSamples;
 use crate::admission::Admission;
 use crate::front_door::ServerInfo;
 use crate::refusals::Refusals;
+
+/// URLs at which others reach a gateway, up to the name of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PublicAddresses {
+    /// The pages of streams.
+    pub watch: String,
+    /// The WHEP endpoints.
+    pub whep: String,
+    /// The RTMP server.
+    pub rtmp: String,
+}
 
 /// State of the handlers of the admin API.
 #[derive(Clone)]
@@ -24,6 +36,8 @@ pub struct AdminDoor {
     pub engine: Engine,
     /// Version, start and ports of this gateway.
     pub info: ServerInfo,
+    /// The URLs at which others reach this gateway.
+    pub addresses: Arc<PublicAddresses>,
     /// The switch that admits or refuses new viewers.
     pub admission: Admission,
     /// The stats of the last 15 minutes, which [`record`](super::record) records.

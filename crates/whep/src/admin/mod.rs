@@ -62,7 +62,7 @@ use crate::fallback::{method_not_allowed, not_found};
 use crate::help::Home;
 use crate::{health, help, pages};
 
-pub use door::AdminDoor;
+pub use door::{AdminDoor, PublicAddresses};
 pub use examination::Doctor;
 pub use finding::{Finding, Level};
 pub use guard::AdminToken;

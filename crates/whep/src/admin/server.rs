@@ -9,7 +9,7 @@ use distributary_hub::TranscoderStats;
 use serde::Serialize;
 
 use super::answer::{fresh, now};
-use super::door::AdminDoor;
+use super::door::{AdminDoor, PublicAddresses};
 use super::joins::JoinStatus;
 use super::process::ProcessStatus;
 
@@ -23,6 +23,7 @@ pub(super) struct ServerStatus {
     draining: bool,
     rtmp_port: u16,
     http_port: u16,
+    addresses: PublicAddresses,
     /// Viewers, including those still connecting.
     sessions: usize,
     /// WebRTC sessions of each egress shard, without those that have not sent a packet yet.
@@ -63,6 +64,7 @@ impl ServerStatus {
             draining: door.admission.is_draining(),
             rtmp_port: door.info.rtmp.port(),
             http_port: door.info.http.port(),
+            addresses: PublicAddresses::clone(&door.addresses),
             sessions: door.hub.viewers().count(),
             shard_sessions: door.engine.spread(),
             fan_out: door.engine.fan_out().into(),

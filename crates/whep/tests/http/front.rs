@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
@@ -14,7 +15,7 @@ use distributary_media::test_util::h264_track;
 use distributary_media::{AudioCodec, AudioTrack};
 use distributary_names::StreamName;
 use distributary_whep::admin::{
-    AdminDoor, AdminToken, Doctor, Finding, History, ViewerSamples, admin_router,
+    AdminDoor, AdminToken, Doctor, Finding, History, PublicAddresses, ViewerSamples, admin_router,
 };
 use distributary_whep::{
     Access, Admission, FrontConfig, FrontDoor, Refusals, ServerInfo, Settings, router,
@@ -94,6 +95,11 @@ impl Front {
             hub: hub.clone(),
             engine: engine.clone(),
             info,
+            addresses: Arc::new(PublicAddresses {
+                watch: "http://192.0.2.7:18080/".into(),
+                whep: "http://192.0.2.7:18080/whep/".into(),
+                rtmp: "rtmp://192.0.2.7:19350/".into(),
+            }),
             admission: admission.clone(),
             history: History::default(),
             blocks: access.blocks().clone(),
