@@ -55,8 +55,7 @@ const BACKOFF = [1, 2, 4, 8, 10];
  * Fires `stats` about twice a second while media arrives, with the stats of `stats.js` as `detail`;
  * `data`, with the message as `detail`, if the option `data` is set; and `event`, with an event of
  * the gateway as `detail` (`{ kind, data }`), if the option `events` is set: `active`, `inactive`,
- * `viewercount` (`{ viewercount }`), `reconnect`, `notice` (`{ notice }`, advice for the publisher) and
- * `layers` (the renditions by video, each with `rid`, `width`, `height`, `bitrate` and `active`).
+ * `viewercount` (`{ viewercount }`), `reconnect` and `layers` (the renditions by video, each with `rid`, `width`, `height`, `bitrate` and `active`).
  */
 export class Player extends EventTarget {
   #video;

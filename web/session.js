@@ -155,11 +155,8 @@ export class Session {
       // After a redirect, the session is at the origin of the response.
       this.#location = new URL(response.headers.get("Location"), response.url);
       const link = response.headers.get("Link") ?? "";
-      // The gateway warns about media of the stream that it does not send.
-      const [, missing] = /299 \S+ "(.*?)"/.exec(response.headers.get("Warning") ?? "") ?? [];
       const sdp = await response.text();
       if (this.#closed) return this.#release();
-      if (missing) this.#onEvent?.("notice", { notice: missing });
       await this.#connection.setRemoteDescription({ type: "answer", sdp });
       this.#follow(link, response.url);
     } finally {

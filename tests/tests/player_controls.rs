@@ -77,6 +77,15 @@ async fn every_control_is_reached_by_tab_and_used_by_keys() {
 }
 
 #[tokio::test]
+async fn removed_player_is_no_longer_announced_to_media_keys() {
+    let (_gateway, _publisher, browser) = live("live/test").await;
+    is(&browser, "navigator.mediaSession.metadata !== null").await;
+    let _: () = browser.evaluate("player.remove()").await;
+    is(&browser, "navigator.mediaSession.metadata === null").await;
+    is(&browser, "navigator.mediaSession.playbackState === 'none'").await;
+}
+
+#[tokio::test]
 async fn properties_set_before_the_element_is_in_the_page_hold() {
     let gateway = Gateway::start();
     let browser = Browser::start().await;

@@ -25,8 +25,6 @@ pub(super) struct Situation {
     pub(super) drain: Option<Drain>,
     /// The token of the session expires.
     pub(super) is_expiring: bool,
-    /// Advice on why viewers do not get the stream as published.
-    pub(super) notice: Option<String>,
     /// The renditions of the stream.
     pub(super) layers: Layers,
 }
@@ -47,8 +45,6 @@ pub(super) struct Feed {
     next_count: Instant,
     has_reconnect: bool,
     is_told_active: bool,
-    /// The last notice that the player got.
-    notice: Option<String>,
     /// The last layers that the player got, and when it may get others.
     layers: Layers,
     next_layers: Instant,
@@ -68,7 +64,6 @@ impl Feed {
             next_count: now,
             has_reconnect: false,
             is_told_active: false,
-            notice: None,
             layers: Layers::default(),
             next_layers: now,
         }
@@ -130,12 +125,6 @@ impl Feed {
             let drain = situation.drain.as_ref();
             let url = drain.and_then(|drain| drain.reconnect.as_deref());
             return Some(Event::reconnect(url));
-        }
-        if self.notice != situation.notice {
-            self.notice.clone_from(&situation.notice);
-            if let Some(notice) = &self.notice {
-                return Some(Event::notice(notice));
-            }
         }
         if now >= self.next_layers {
             self.next_layers = now + LAYERS_INTERVAL;
@@ -262,18 +251,6 @@ mod tests {
         player.situation.viewers = 3;
         assert_eq!(player.after(1), ["viewercount {\"viewercount\":3}"]);
         assert!(player.after(60).is_empty());
-    }
-
-    #[test]
-    fn notice_is_sent_once() {
-        let mut player = Listener::new(only(&[EventKind::Notice]), true);
-        player.situation.notice = Some("B-frames".into());
-        assert_eq!(player.after(1), ["notice {\"notice\":\"B-frames\"}"]);
-        assert!(player.after(60).is_empty());
-        player.situation.notice = None;
-        assert!(player.after(60).is_empty());
-        player.situation.notice = Some("B-frames".into());
-        assert_eq!(player.after(60).len(), 1);
     }
 
     #[test]

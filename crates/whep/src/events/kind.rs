@@ -17,20 +17,16 @@ pub(super) enum EventKind {
     Reconnect,
     /// The number of viewers.
     ViewerCount,
-    /// Advice on why viewers do not get the stream as published, and how to change the encoder. An
-    /// extension of this gateway.
-    Notice,
     /// The renditions of the stream, and which of them the viewer gets.
     Layers,
 }
 
 impl EventKind {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 5] = [
         Self::Active,
         Self::Inactive,
         Self::Reconnect,
         Self::ViewerCount,
-        Self::Notice,
         Self::Layers,
     ];
 
@@ -41,7 +37,6 @@ impl EventKind {
             Self::Inactive => "inactive",
             Self::Reconnect => "reconnect",
             Self::ViewerCount => "viewercount",
-            Self::Notice => "notice",
             Self::Layers => "layers",
         }
     }
@@ -125,13 +120,6 @@ impl Event {
         Self {
             kind: EventKind::ViewerCount,
             data: json!({ "viewercount": count }),
-        }
-    }
-
-    pub(super) fn notice(text: &str) -> Self {
-        Self {
-            kind: EventKind::Notice,
-            data: json!({ "notice": text }),
         }
     }
 

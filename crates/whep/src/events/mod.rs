@@ -28,7 +28,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use distributary_egress::engine::Engine;
 use distributary_egress::session::{SessionId, SessionWatch};
-use distributary_hub::{Hub, advice};
+use distributary_hub::Hub;
 use distributary_names::StreamName;
 use distributary_net::Permit;
 use futures_util::stream;
@@ -261,13 +261,6 @@ impl Listener {
         expiry.map_or(feed, |expiry| expiry.min(feed))
     }
 
-    /// Returns advice on why viewers do not get the stream as published.
-    fn notice(&self) -> Option<String> {
-        let stats = self.hub.stream(self.session.stream())?.stats();
-        stats.live_since?;
-        advice::of(&stats)
-    }
-
     fn situation(&self) -> Situation {
         let stream = self.hub.stream(self.session.stream());
         Situation {
@@ -276,7 +269,6 @@ impl Listener {
             viewers: self.hub.viewers().count_of(self.session.stream()),
             drain: self.drain.borrow().clone(),
             is_expiring: self.expires.is_some_and(|at| at <= clock()),
-            notice: self.notice(),
             layers: self.layers(),
         }
     }

@@ -37,7 +37,7 @@ fn entry(answer: &Answer) -> String {
     let mut links = links.map(|link| link.to_str().unwrap());
     let relation = "rel=\"urn:ietf:params:whep:ext:core:server-sent-events\"";
     let link = links.find(|link| link.contains(relation)).unwrap();
-    assert!(link.ends_with("; events=\"active,inactive,reconnect,viewercount,notice,layers\""));
+    assert!(link.ends_with("; events=\"active,inactive,reconnect,viewercount,layers\""));
     let (url, _) = link.strip_prefix('<').unwrap().split_once('>').unwrap();
     url.to_owned()
 }
