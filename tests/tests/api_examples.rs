@@ -65,10 +65,14 @@ struct Ids {
     viewer: String,
 }
 
+/// Members that are `null` for a viewer over RTMP, as the one of this test.
+const UNKNOWN_OVER_RTMP: &[&str] = &[".viewers[0].round_trip_ms", ".viewers[0].loss_percent"];
+
 /// Asserts that each member of `shown` is in `got`, with a value of the same kind.
 fn assert_contains(got: &Value, shown: &Value, at: &str) {
     match (got, shown) {
         (_, Value::Null) => {}
+        (Value::Null, _) if UNKNOWN_OVER_RTMP.iter().any(|name| at.ends_with(name)) => {}
         (Value::Object(got), Value::Object(shown)) => {
             for (name, shown) in shown {
                 let got = got.get(name);
@@ -111,6 +115,11 @@ async fn examples_work_as_they_are_written() {
     let clip = Clip::with_gop(FRAME_RATE);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
     gateway.wait_live("live/test").await;
+    eventually("the GOP is known", async || {
+        let stream = gateway.ask("/api/streams/live/test");
+        stream["video"]["gop"].is_object().then_some(())
+    })
+    .await;
     let mut player = Command::new("ffmpeg");
     player.args(["-nostdin", "-loglevel", "error", "-i"]);
     player.arg(gateway.rtmp_url("live/test"));
