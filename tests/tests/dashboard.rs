@@ -317,6 +317,28 @@ async fn three_hundred_streams_are_sorted_searched_and_paged() {
 }
 
 #[tokio::test]
+async fn dashboard_on_loopback_shows_the_announced_address() {
+    let gateway = Gateway::start_on("0.0.0.0:0", &["--advertise", "192.0.2.7"]);
+    let (rtmp, http) = (gateway.rtmp.port(), gateway.http.port());
+    let clip = Clip::with_gop(FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &format!("rtmp://127.0.0.1:{rtmp}/live/test"));
+    let browser = Browser::start().await;
+    browser.open(&gateway.admin_url()).await;
+    let shown = "[...document.querySelectorAll('.addresses code')].map((code) => code.textContent)";
+    is(&browser, &format!("{shown}.length === 4")).await;
+    let addresses: Vec<String> = browser.evaluate(shown).await;
+    assert_eq!(
+        addresses,
+        [
+            format!("http://192.0.2.7:{http}/live/test"),
+            format!("http://192.0.2.7:{http}/whep/live/test"),
+            format!("rtmp://192.0.2.7:{rtmp}/live"),
+            "test".to_owned(),
+        ]
+    );
+}
+
+#[tokio::test]
 async fn dashboard_shows_nothing_before_sign_in() {
     let gateway = Gateway::start_configured("admin_token = \"correct horse\"");
     let browser = Browser::start().await;
