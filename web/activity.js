@@ -94,6 +94,8 @@ export function showEnded(ended) {
 /** The blocks, with buttons to remove them. */
 export class Blocks {
   #act;
+  /** The shown items, by the id of the block. */
+  #items = new Map();
 
   /** @param {(method: string, path: string) => Promise<boolean>} act sends a request */
   constructor(act) {
@@ -105,14 +107,24 @@ export class Blocks {
     const answer = await ask("GET", "api/blocks").catch(() => null);
     if (!answer) return;
     find("#blocks-box").hidden = answer.blocks.length === 0;
-    find("#blocks").replaceChildren(...answer.blocks.map((block) => this.#itemOf(block)));
+    const ids = new Set(answer.blocks.map(({ id }) => id));
+    for (const [id, item] of this.#items) if (!ids.has(id)) item.remove();
+    this.#items = new Map(
+      answer.blocks.map((block) => [block.id, this.#items.get(block.id) ?? this.#itemOf(block)]),
+    );
+    for (const { id, seconds } of answer.blocks) {
+      setText(this.#items.get(id).querySelector(".left"), age(seconds));
+    }
+    // Items that are there stay, and with them the focus.
+    const missing = [...this.#items.values()].filter((item) => !item.isConnected);
+    find("#blocks").append(...missing);
   }
 
-  #itemOf({ id, viewer, publisher, seconds }) {
+  #itemOf({ id, viewer, publisher }) {
     const who = viewer ? `Viewers at ${viewer}` : `Publishers of ${publisher}`;
     // A block that is no longer there has ended by itself.
     const remove = () => this.#act("DELETE", `api/blocks/${id}`).finally(() => this.update());
-    const text = make("span", { textContent: `${who}, for another ${age(seconds)}` });
+    const text = make("span", { textContent: `${who}, for another ` }, make("span", { className: "left" }));
     return make("li", {}, text, button("Unblock", remove, { name: `Unblock: ${who}` }));
   }
 }
