@@ -49,6 +49,7 @@ mod process;
 mod process_metrics;
 mod recorder;
 mod rendition_metrics;
+mod renditions;
 mod server;
 mod streams;
 mod viewer_samples;

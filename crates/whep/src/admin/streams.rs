@@ -6,15 +6,18 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use distributary_hub::{Gop, Hub, PublisherInfo, PublisherStats, Stream, StreamStats, advice};
+use distributary_hub::{
+    Gop, Hub, PublisherInfo, PublisherStats, Rendition, Stream, StreamStats, advice,
+};
 use distributary_media::{AudioTrack, BFrames, VideoTrack};
-use distributary_names::RenditionId;
+use distributary_names::StreamName;
 use distributary_net::canonical_address;
 use serde::Serialize;
 
 use super::answer::{fresh, now};
 use super::door::AdminDoor;
 use super::process;
+use super::renditions::{RenditionStatus, is_transcoded};
 use super::watching::{Watching, watching};
 use crate::name::PathStream;
 use crate::problem::Problem;
@@ -38,7 +41,9 @@ pub(super) struct StreamStatus {
     b_frames: Option<&'static str>,
     /// Encoder settings to change, and why, where viewers do not get all frames as published.
     pub(super) advice: Option<String>,
-    /// The transcoded video, while there are viewers that cannot decode the original.
+    /// Its renditions, the best first, the source included.
+    renditions: Vec<RenditionStatus>,
+    /// The best transcoded video, while a transcoder runs.
     transcode: Option<TranscodeStatus>,
     cache: CacheStatus,
     pub(super) viewers: ViewerTotals,
@@ -64,7 +69,7 @@ pub(super) struct VideoStatus {
     gop: Option<GopStatus>,
 }
 
-/// The transcoded video of a stream.
+/// The best transcoded video of a stream, and its transcoder.
 #[derive(Serialize)]
 struct TranscodeStatus {
     /// Seconds since the transcode began.
@@ -130,12 +135,21 @@ pub(super) struct ViewerTotals {
     pub(super) connected: usize,
     /// RTMP players among them.
     rtmp: usize,
-    /// Viewers among them that receive the transcoded video.
+    /// Viewers among them that receive a transcoded video.
     transcoded: usize,
     /// Viewers among them whose path is slower than the stream.
     limited: usize,
     /// Bits of media per second that are sent to all of them together.
     pub(super) bitrate_bps: u64,
+}
+
+/// The connected viewers.
+#[derive(Debug, Default)]
+struct Viewers {
+    /// Totals by name of the stream, of all its renditions together, without those of transcodes.
+    totals: HashMap<String, ViewerTotals>,
+    /// The number of viewers of each rendition.
+    by_rendition: HashMap<StreamName, usize>,
 }
 
 pub(super) async fn list(State(door): State<AdminDoor>) -> Response {
@@ -148,7 +162,7 @@ pub(super) async fn one(
     State(door): State<AdminDoor>,
     PathStream(name): PathStream,
 ) -> Result<Response, Problem> {
-    let viewers = viewers(&watching(&door, Some(&name), now()));
+    let viewers = Viewers::of(&watching(&door, Some(&name), now()));
     let stream = door.hub.stream(&name);
     stream
         .and_then(|stream| StreamStatus::of(&stream, &door.hub, &viewers, now()))
@@ -161,7 +175,7 @@ pub(super) async fn one(
 
 /// Returns all live streams at `now`, by name.
 pub(super) fn statuses(door: &AdminDoor, now: Instant) -> Vec<StreamStatus> {
-    let viewers = viewers(&watching(door, None, now));
+    let viewers = Viewers::of(&watching(door, None, now));
     let live = door.hub.streams();
     let mut streams: Vec<_> = live
         .iter()
@@ -171,33 +185,46 @@ pub(super) fn statuses(door: &AdminDoor, now: Instant) -> Vec<StreamStatus> {
     streams
 }
 
-/// Adds up the viewers of each stream, including those of its transcode.
-fn viewers(watching: &[Watching]) -> HashMap<String, ViewerTotals> {
-    let mut sums: HashMap<String, ViewerTotals> = HashMap::new();
-    for viewer in watching.iter().filter(|viewer| viewer.is_connected()) {
-        let stream = viewer.stream();
-        let sum = sums.entry(stream.as_str().to_owned()).or_default();
-        sum.connected += 1;
-        sum.bitrate_bps += viewer.bitrate();
-        match viewer {
-            Watching::Session(report) => {
-                sum.transcoded += usize::from(stream.is_rendition());
-                sum.limited += usize::from(report.stats.peer.is_limited);
+impl Viewers {
+    /// Adds up the viewers of each stream and of each rendition.
+    fn of(watching: &[Watching]) -> Self {
+        let mut viewers = Self::default();
+        for viewer in watching.iter().filter(|viewer| viewer.is_connected()) {
+            let stream = viewer.stream();
+            *viewers.by_rendition.entry(stream.clone()).or_default() += 1;
+            let name = stream.as_str().to_owned();
+            let sum = viewers.totals.entry(name).or_default();
+            sum.connected += 1;
+            sum.bitrate_bps += viewer.bitrate();
+            match viewer {
+                Watching::Session(report) => {
+                    sum.limited += usize::from(report.stats.peer.is_limited);
+                }
+                Watching::Player(_) => sum.rtmp += 1,
             }
-            Watching::Player(_) => sum.rtmp += 1,
+        }
+        viewers
+    }
+
+    fn of_rendition(&self, rendition: &Rendition) -> usize {
+        let viewers = self.by_rendition.get(&rendition.stream);
+        viewers.copied().unwrap_or_default()
+    }
+
+    /// Returns the totals of a stream with these renditions.
+    fn totals(&self, stream: &Stream, renditions: &[Rendition]) -> ViewerTotals {
+        let totals = self.totals.get(stream.name().as_str());
+        let transcodes = renditions.iter().filter(|one| is_transcoded(one));
+        ViewerTotals {
+            transcoded: transcodes.map(|one| self.of_rendition(one)).sum(),
+            ..totals.copied().unwrap_or_default()
         }
     }
-    sums
 }
 
 impl StreamStatus {
     /// Describes the stream at `now`; `None` while it has no publisher.
-    fn of(
-        stream: &Stream,
-        hub: &Hub,
-        viewers: &HashMap<String, ViewerTotals>,
-        now: Instant,
-    ) -> Option<Self> {
+    fn of(stream: &Stream, hub: &Hub, viewers: &Viewers, now: Instant) -> Option<Self> {
         let stats = stream.stats();
         let advice = advice::of(&stats);
         let StreamStats {
@@ -218,6 +245,9 @@ impl StreamStatus {
             audio_peak,
         } = stats;
         let rates = stream.publisher_stats(now);
+        let renditions = hub.renditions(stream.name(), now);
+        let mut live = renditions.iter().filter(|one| one.is_live);
+        let transcode = live.find(|one| is_transcoded(one));
         Some(Self {
             name: stream.name().to_string(),
             uptime_seconds: now.saturating_duration_since(live_since?).as_secs(),
@@ -236,18 +266,19 @@ impl StreamStatus {
             },
             b_frames: b_frames.map(BFrames::as_str),
             advice,
-            transcode: hub
-                .live_rendition(stream.name(), &RenditionId::H264)
+            transcode: transcode
+                .and_then(|one| hub.stream(&one.stream))
                 .and_then(|rendition| TranscodeStatus::of(&rendition, hub, now)),
             cache: CacheStatus {
                 bytes: cached_bytes,
                 seconds: cached.as_millis() as f64 / 1000.0,
                 overflow: cache_overflow.map(advice::bound),
             },
-            viewers: viewers
-                .get(stream.name().as_str())
-                .copied()
-                .unwrap_or_default(),
+            viewers: viewers.totals(stream, &renditions),
+            renditions: renditions
+                .iter()
+                .map(|one| RenditionStatus::of(one, viewers.of_rendition(one)))
+                .collect(),
             video_frames,
             audio_frames,
             bytes,
@@ -360,11 +391,11 @@ mod tests {
     use super::*;
 
     use bytes::Bytes;
-    use distributary_hub::{HubConfig, MissingVideo};
+    use distributary_hub::{HubConfig, MissingVideo, RenditionOrigin};
     use distributary_media::flv::{OtherTrack, TagKind};
     use distributary_media::test_util::h264_track;
     use distributary_media::{AudioCodec, Frame, FrameInfo, MediaTime, VideoCodec, VideoFrame};
-    use distributary_names::StreamName;
+    use distributary_names::RenditionId;
 
     #[test]
     fn peaks_are_decibels_below_full_scale() {
@@ -395,16 +426,21 @@ mod tests {
             }],
             ..PublisherInfo::default()
         });
-        let viewers = HashMap::from([(
+        let rendition = name.rendition(&RenditionId::rung(720));
+        let totals = HashMap::from([(
             name.to_string(),
             ViewerTotals {
                 connected: 2,
                 rtmp: 0,
-                transcoded: 1,
+                transcoded: 0,
                 limited: 1,
                 bitrate_bps: 5_000_000,
             },
         )]);
+        let viewers = Viewers {
+            totals,
+            by_rendition: HashMap::from([(name.clone(), 1), (rendition, 1)]),
+        };
         let later = start + Duration::from_millis(61_900);
         let summary = StreamStatus::of(publisher.stream(), &hub, &viewers, later).unwrap();
         assert_eq!(
@@ -439,12 +475,21 @@ mod tests {
                 },
                 "b_frames": null,
                 "advice": null,
+                "renditions": [{
+                    "id": "source",
+                    "origin": "source",
+                    "width": 1280,
+                    "height": 720,
+                    "bitrate_bps": 0,
+                    "viewers": 1,
+                    "live": true,
+                }],
                 "transcode": null,
                 "cache": { "bytes": 0, "seconds": 0.0, "overflow": null },
                 "viewers": {
                     "connected": 2,
                     "rtmp": 0,
-                    "transcoded": 1,
+                    "transcoded": 0,
                     "limited": 1,
                     "bitrate_bps": 5_000_000,
                 },
@@ -454,6 +499,27 @@ mod tests {
                 "dropped_frames": 0,
             })
         );
+        for (origin, word, transcoded) in [
+            (RenditionOrigin::Track, "track", 0),
+            (RenditionOrigin::Transcoded, "transcoded", 1),
+        ] {
+            let id = RenditionId::rung(720);
+            let made = hub.publish_rendition(publisher.stream(), &id, origin, start);
+            let made = made.unwrap();
+            made.set_video_track(h264_track());
+            let summary = StreamStatus::of(publisher.stream(), &hub, &viewers, later).unwrap();
+            let summary = serde_json::to_value(summary).unwrap();
+            assert_eq!(summary["viewers"]["transcoded"], transcoded);
+            assert_eq!(summary["transcode"].is_object(), transcoded == 1);
+            let renditions = summary["renditions"].as_array().unwrap();
+            assert_eq!(renditions.len(), 2);
+            let listed = renditions.iter().find(|one| one["id"] == id.as_str());
+            let listed = listed.unwrap();
+            assert_eq!(
+                (&listed["origin"], &listed["viewers"]),
+                (&word.into(), &1.into())
+            );
+        }
         // A frame, and one that is later than the cache may hold.
         for (millis, keyframe) in [(0, true), (40_000, false)] {
             let time = MediaTime::from_millis(millis);

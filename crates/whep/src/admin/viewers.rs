@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{fresh, now};
 use super::door::AdminDoor;
+use super::renditions::Transcodes;
 use super::streams::{millis, tenths};
 use super::watching::{Watching, watching};
 use crate::problem::Problem;
@@ -110,16 +111,22 @@ pub(super) async fn list(
         .iter()
         .skip(query.offset.unwrap_or(0))
         .take(query.limit.unwrap_or(DEFAULT_LIMIT));
+    let mut transcodes = Transcodes::new(&door.hub, now);
     Ok(fresh(ViewerList {
         total: viewers.len(),
-        viewers: listed.map(|viewer| ViewerStatus::of(viewer, now)).collect(),
+        viewers: listed
+            .map(|viewer| ViewerStatus::of(viewer, &mut transcodes, now))
+            .collect(),
     }))
 }
 
 impl ViewerStatus {
-    fn of(viewer: &Watching, now: Instant) -> Self {
+    fn of(viewer: &Watching, transcodes: &mut Transcodes<'_>, now: Instant) -> Self {
         match viewer {
-            Watching::Session(report) => Self::of_session(report, now),
+            Watching::Session(report) => {
+                let is_transcoded = transcodes.contains(&report.stream);
+                Self::of_session(report, is_transcoded, now)
+            }
             Watching::Player(report) => Self::of_player(report, now),
         }
     }
@@ -141,7 +148,7 @@ impl ViewerStatus {
         }
     }
 
-    fn of_session(report: &SessionInfo, now: Instant) -> Self {
+    fn of_session(report: &SessionInfo, transcoded: bool, now: Instant) -> Self {
         let stats = &report.stats;
         let client = report.client.as_deref();
         let (video, audio, peer) = (&stats.video, &stats.audio, &stats.peer);
@@ -149,7 +156,7 @@ impl ViewerStatus {
             id: report.id.to_string(),
             stream: report.stream.to_string(),
             rendition: Some(report.stream.rendition_id().to_string()),
-            transcoded: report.stream.is_rendition(),
+            transcoded,
             uptime_seconds: now.saturating_duration_since(report.since).as_secs(),
             state: if stats.is_connected {
                 "connected"
@@ -252,7 +259,7 @@ mod tests {
                 audio: SenderStats::default(),
             },
         };
-        let viewer = ViewerStatus::of_session(&report, now + Duration::from_secs(60));
+        let viewer = ViewerStatus::of_session(&report, false, now + Duration::from_secs(60));
         assert_eq!(
             serde_json::to_value(viewer).unwrap(),
             serde_json::json!({
