@@ -31,7 +31,8 @@ pub struct Addresses {
     pub demo: bool,
 }
 
-/// The addresses, and what to enter where to publish and watch: one screen, no line over 100 columns.
+/// The addresses, and what to enter where to publish and watch: one screen, no line over 100
+/// columns.
 #[derive(Clone, Debug)]
 pub struct Banner(pub Addresses);
 

@@ -15,8 +15,8 @@ const MAX_ENTRIES: usize = 200;
 /// out all others.
 const MAX_UNTRUSTED: usize = MAX_ENTRIES / 2;
 
-/// Maximum number of entries about the publishers of one stream that come and go, so that an encoder
-/// that reconnects all the time does not push out everything else.
+/// Maximum number of entries about the publishers of one stream that come and go, so that an
+/// encoder that reconnects all the time does not push out everything else.
 const MAX_COMINGS: usize = 20;
 
 /// Maximum length of a detail in bytes; the rest is dropped. With a name of 255 bytes, an entry has
@@ -174,7 +174,8 @@ impl Entries {
         self.entries.push_back(entry);
     }
 
-    /// Makes room for one more entry of a kind of which there may be `max`: drops the oldest of them.
+    /// Makes room for one more entry of a kind of which there may be `max`: drops the oldest of
+    /// them.
     fn make_room(&mut self, max: usize, is_of_kind: impl Fn(&JournalEntry) -> bool) {
         if self
             .entries

@@ -25,7 +25,8 @@ pub struct SourceVideo {
     pub stream: StreamName,
     /// Its track.
     pub track: Arc<VideoTrack>,
-    /// Its measured bitrate in bit/s, as in [`Rendition`](crate::Rendition); 0 before the first measurement.
+    /// Its measured bitrate in bit/s, as in [`Rendition`](crate::Rendition); 0 before the first
+    /// measurement.
     pub bitrate: u64,
     /// True if it has B-frames that its policy transcodes.
     pub needs_transcoding: bool,

@@ -29,8 +29,8 @@ pub(crate) struct NalUnits {
 pub(crate) struct TooManyUnits;
 
 impl NalUnits {
-    /// Collects at most `limit` units, without those that `is_dropped` selects, up to the first that
-    /// is not complete.
+    /// Collects at most `limit` units, without those that `is_dropped` selects, up to the first
+    /// that is not complete.
     pub(crate) fn collect(
         all: impl Iterator<Item = Result<Bytes, H264Error>>,
         limit: usize,

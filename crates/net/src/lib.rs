@@ -1,5 +1,5 @@
-//! Listeners, addresses, limits and deadlines, independent of the protocol. A leaf crate: it depends only on
-//! `distributary-config`.
+//! Listeners, addresses, limits and deadlines, independent of the protocol. A leaf crate: it
+//! depends only on `distributary-config`.
 //!
 //! * [`Listener`] accepts TCP connections over IPv6 and IPv4, and survives a failing `accept`.
 //! * [`bind_socket`] binds a socket for both.

@@ -89,7 +89,8 @@ impl TlsClient {
     /// Opens TLS to the server `host`, a name or an address, on a connection.
     ///
     /// # Errors
-    /// When the server does not speak TLS, or its certificate is not trusted or is for another name.
+    /// When the server does not speak TLS, or its certificate is not trusted or is for another
+    /// name.
     pub async fn connect(
         &self,
         host: &str,

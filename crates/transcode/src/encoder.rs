@@ -55,7 +55,8 @@ impl Encoder {
         #[cfg(unix)]
         command.process_group(0);
         let mut child = command.spawn()?;
-        // The gateway must not hold the writing ends, or it would not notice that the child is gone.
+        // The gateway must not hold the writing ends, or it would not notice that the child is
+        // gone.
         drop(command);
         limit_memory(&child, config.max_memory)?;
         lower_priority(&child, config.nice)?;

@@ -41,8 +41,8 @@ const SUCCESSOR_RETRY: Duration = Duration::from_secs(10);
 /// A successor takes over when it is at most this far behind.
 const MAX_BEHIND: Duration = Duration::from_millis(150);
 
-/// Maximum time for which a successor waits for a keyframe of the source. After that it takes over at
-/// one of its own, and viewers may see a few frames again.
+/// Maximum time for which a successor waits for a keyframe of the source. After that it takes over
+/// at one of its own, and viewers may see a few frames again.
 const MAX_GOP_WAIT: Duration = Duration::from_secs(6);
 
 /// The transcode of one stream.
@@ -430,8 +430,8 @@ impl Job {
         }
     }
 
-    /// Decides that the successor takes over at this keyframe of its own, if it has waited for one of
-    /// the source for long enough.
+    /// Decides that the successor takes over at this keyframe of its own, if it has waited for one
+    /// of the source for long enough.
     fn decide_late_cut(&mut self, encoders: &mut Encoders, frame: &VideoFrame) {
         let current = &encoders.current;
         let Some(successor) = &mut encoders.successor else {

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn only_rungs_below_the_source_in_size_and_bit_rate_are_offered() {
+    fn only_rungs_below_the_source_in_size_and_bitrate_are_offered() {
         let all = [("720p", 1280, 720), ("480p", 854, 480), ("360p", 640, 360)];
         let all = all.map(|(id, width, height)| (id.to_owned(), width, height));
         assert_eq!(offered(&source(1920, 1080, 6_000_000)), all);

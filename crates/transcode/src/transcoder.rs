@@ -147,8 +147,8 @@ async fn version(command: &str) -> Result<String, FindError> {
         .ok_or(FindError::NotFfmpeg { command, status })
 }
 
-/// Returns whether a version of ffmpeg has the option `-fps_mode`: 5.1 and later, and builds that are
-/// named after a revision (`N-109000-g1234`, `git-2024-01-01`).
+/// Returns whether a version of ffmpeg has the option `-fps_mode`: 5.1 and later, and builds that
+/// are named after a revision (`N-109000-g1234`, `git-2024-01-01`).
 fn has_fps_mode(version: &str) -> bool {
     let mut numbers = version.trim_start_matches('n').split(['.', '-']);
     let mut number = || numbers.next()?.parse::<u32>().ok();

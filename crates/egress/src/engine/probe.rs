@@ -92,7 +92,8 @@ mod tests {
         assert!(!engine.probe().unwrap().is_answer(&bytes[..len]));
         assert_eq!(engine.sessions(), 0);
 
-        // Afterwards, a check is answered only for the new probe: both go to the same shard, in order.
+        // Afterwards, a check is answered only for the new probe: both go to the same shard, in
+        // order.
         let check = probe.check().to_vec();
         drop(probe);
         let next = engine.probe().unwrap();

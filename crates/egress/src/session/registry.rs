@@ -287,8 +287,9 @@ impl Registry {
         removed.map(|session| session.ended(*id))
     }
 
-    /// Makes checks with these credentials' fragment be answered like those of a waiting session. As
-    /// no session has them, a check that is not valid is refused, and a valid one gets no answer.
+    /// Makes checks with these credentials' fragment be answered like those of a waiting session.
+    /// As no session has them, a check that is not valid is refused, and a valid one gets no
+    /// answer.
     pub(crate) fn add_probe(&self, probe: Credentials) {
         self.lock().probes.insert(probe.ufrag().into(), probe);
     }
@@ -298,7 +299,8 @@ impl Registry {
         self.lock().probes.remove(ufrag);
     }
 
-    /// Records what the player of a session reports of a failed connection. The first report counts.
+    /// Records what the player of a session reports of a failed connection. The first report
+    /// counts.
     pub(crate) fn note_report(&self, id: &SessionId, report: &str) -> Reported {
         let mut sessions = self.lock();
         let Some(session) = sessions.by_id.get_mut(id) else {
@@ -318,8 +320,8 @@ impl Registry {
         Some((session.ufrags.last()?.clone(), session.remote_ufrag.clone()))
     }
 
-    /// Records that the handshake of a session is done. Returns `false` if it was before, or there is
-    /// no such session.
+    /// Records that the handshake of a session is done. Returns `false` if it was before, or there
+    /// is no such session.
     pub(crate) fn note_connected(&self, id: &SessionId) -> bool {
         let mut sessions = self.lock();
         let session = sessions.by_id.get_mut(id);

@@ -16,8 +16,8 @@ const SEAMLESS: Duration = Duration::from_secs(5);
 /// Time after which a viewer awaits the other rendition's next keyframe.
 const SKIP: Duration = Duration::from_secs(8);
 
-/// Part of the rate of a rendition, in percent, below which nothing more of it is sent: what its full
-/// queue has lost makes the rest useless, and the queue must drain for the next rendition.
+/// Part of the rate of a rendition, in percent, below which nothing more of it is sent: what its
+/// full queue has lost makes the rest useless, and the queue must drain for the next rendition.
 const USELESS: u64 = 60;
 
 /// Longest time for which nothing is sent then.
@@ -85,8 +85,8 @@ impl Quality {
     }
 }
 
-/// Returns whether a path carries so little of a rendition of `rate` bits per second that the rest of
-/// it is useless.
+/// Returns whether a path carries so little of a rendition of `rate` bits per second that the rest
+/// of it is useless.
 pub(super) fn is_severe(peer: &Peer, rate: u64) -> bool {
     let carried = peer.path().carried;
     carried.is_some_and(|carried| carried < rate / 100 * USELESS)

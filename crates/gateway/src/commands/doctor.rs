@@ -49,8 +49,8 @@ pub enum DoctorError {
     Unreachable(Uri, Box<ClientError>),
 }
 
-/// Asks the gateway whose admin API is at `url`, or that of the configuration if one runs. Otherwise
-/// examines this machine for a gateway with this configuration.
+/// Asks the gateway whose admin API is at `url`, or that of the configuration if one runs.
+/// Otherwise examines this machine for a gateway with this configuration.
 ///
 /// # Errors
 /// When a gateway responds and does not examine its machine, or `url` cannot be reached.

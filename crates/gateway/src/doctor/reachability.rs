@@ -47,7 +47,8 @@ pub(super) fn of_engine(engine: &Engine, announced: &[IpAddr]) -> Vec<Finding> {
     }
 }
 
-/// Binds the media port in place of a gateway, and sends a datagram to it by each announced address.
+/// Binds the media port in place of a gateway, and sends a datagram to it by each announced
+/// address.
 pub(super) fn of_port(listen: SocketAddr, announced: &[IpAddr]) -> Vec<Finding> {
     // A port that cannot be bound is a finding of its own.
     let Ok(socket) = UdpSocket::bind(listen) else {

@@ -1,7 +1,8 @@
 //! The renditions that are published for a stream.
 //!
 //! A rendition has only video of its own. Audio and timed data are those of the source, which
-//! delivers them to the subscribers of its renditions too. Where both are locked, the source is first.
+//! delivers them to the subscribers of its renditions too. Where both are locked, the source is
+//! first.
 
 use std::sync::Arc;
 use std::time::Instant;

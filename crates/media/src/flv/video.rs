@@ -13,7 +13,8 @@ use crate::VideoCodec;
 /// `CodecID` of AVC.
 const AVC: u8 = 7;
 
-/// The unofficial codec id of H265, with the packets of AVC, which Chinese encoders and cameras send.
+/// The unofficial codec id of H265, with the packets of AVC, which Chinese encoders and cameras
+/// send.
 const HEVC: u8 = 12;
 
 /// `FrameType` of a tag that carries a command for the player and no frame.

@@ -26,8 +26,8 @@ const STRAIN: Duration = Duration::from_millis(500);
 /// Time after a switch in which the path settles: the queue that led to it drains.
 const SETTLING: Duration = Duration::from_millis(1500);
 
-/// Time in which a newcomer catches up, so that a queue may be its own, and the part of a rendition's
-/// rate that the path must carry then, in percent.
+/// Time in which a newcomer catches up, so that a queue may be its own, and the part of a
+/// rendition's rate that the path must carry then, in percent.
 const START: Duration = Duration::from_secs(2);
 const START_MARGIN: u64 = 80;
 
