@@ -221,6 +221,7 @@ impl Running {
                 Value::Table(swf.into_iter().collect())
             }
             "streams.opus_application" => "voice".into(),
+            "transcode.ladder" => list(&["480p 1000k"]),
             "streams.opus_complexity" => 9.into(),
             "streams.bframes" | "streams.sei" => "drop".into(),
             "streams.vui" => "no-reorder".into(),
