@@ -204,7 +204,7 @@ async fn open_page_plays_on_after_a_codec_change() {
 }
 
 #[tokio::test]
-async fn first_of_several_tracks_is_used_and_the_others_are_listed() {
+async fn further_audio_tracks_are_listed_and_further_video_tracks_are_renditions() {
     let gateway = Gateway::start();
     let clip = clip();
     let url = gateway.rtmp_url(STREAM);
@@ -216,13 +216,25 @@ async fn first_of_several_tracks_is_used_and_the_others_are_listed() {
     assert_seen_and_heard(&gateway).await;
     let stream = gateway.stream(STREAM).expect("the stream is live");
     let others = stream["publisher"]["other_tracks"].as_array();
-    let mut others: Vec<_> = others
+    let others: Vec<_> = others
         .expect("a list")
         .iter()
         .map(|track| (track["kind"].as_str(), track["id"].as_u64()))
         .collect();
-    others.sort_unstable();
-    assert_eq!(others, [(Some("audio"), Some(1)), (Some("video"), Some(1))]);
+    assert_eq!(others, [(Some("audio"), Some(1))]);
+    let renditions = stream["renditions"].as_array();
+    let mut renditions: Vec<_> = renditions
+        .expect("a list")
+        .iter()
+        .filter(|rendition| rendition["origin"] != "transcoded")
+        .map(|rendition| (rendition["id"].as_str(), rendition["origin"].as_str()))
+        .collect();
+    renditions.sort_unstable();
+    let expected = [("source", "source"), ("track1", "track")];
+    assert_eq!(
+        renditions,
+        expected.map(|(id, origin)| (Some(id), Some(origin)))
+    );
 }
 
 #[tokio::test]
