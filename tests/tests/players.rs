@@ -83,14 +83,11 @@ async fn gstreamer_plays_h265() {
     gateway.wait_live("live/test").await;
     let watched = gstreamer_watches(&gateway.whep_url("live/test"), "H265", SECONDS);
     assert_plays(&watched, &clip, 5);
-    // Every frame is one of the clip, and in order.
-    assert!(
-        watched
-            .numbers
-            .windows(2)
-            .all(|pair| pair[1] == pair[0] + 1),
-        "{watched:?}"
-    );
+    // Every frame is one of the clip, and in order. A viewer that falls behind on a busy machine goes
+    // on at a keyframe, of which there is one every 60 frames.
+    let follows =
+        |pair: &[u32]| pair[1] == pair[0] + 1 || pair[1] > pair[0] && pair[1].is_multiple_of(60);
+    assert!(watched.numbers.windows(2).all(follows), "{watched:?}");
 }
 
 #[tokio::test]
