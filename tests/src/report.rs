@@ -105,8 +105,9 @@ pub struct InboundAudio {
     pub packets_lost: i64,
 }
 
-/// Frames that may be in flight between two counters of the statistics.
-const IN_FLIGHT: u64 = 5;
+/// Frames that a player may have received and not decoded yet: those of half a second, as on a busy
+/// machine. A decoder that fails leaves many more.
+const IN_FLIGHT: u64 = 15;
 
 impl VideoReport {
     /// Returns the last shown frame number.
