@@ -17,7 +17,7 @@ use crate::offer::Offers;
 use crate::players::{Player, Players};
 use crate::sent_bytes::SentBytes;
 use crate::state::{HubState, Maker};
-use crate::stream::{Claim, Publisher, Reservation, Stream, Subscription};
+use crate::stream::{Claim, Publisher, Reservation, Stream, StreamOwner, Subscription};
 use crate::subscriber::Sink;
 use crate::transcoder_stats::{RunningTranscoder, TranscoderCounters, TranscoderStats};
 use crate::viewers::{ViewerPermit, Viewers};
@@ -92,7 +92,7 @@ impl Hub {
     pub fn reserve(&self, name: &StreamName, now: Instant) -> Reservation {
         let entry = self.entry(name, now);
         entry.add_reservation();
-        Reservation::new(Arc::clone(&entry), Arc::clone(&self.shared))
+        Reservation::new(Arc::clone(&entry), self.owner())
     }
 
     /// Finds the stream, or creates it with this timeline origin, and makes the publisher
@@ -109,7 +109,12 @@ impl Hub {
         if !name.is_rendition() {
             stream.tell_other_forms();
         }
-        Some(Publisher::new(stream, claim, Arc::clone(&self.shared)))
+        Some(Publisher::new(stream, claim, self.owner()))
+    }
+
+    /// Returns the registry, for the handles of its streams.
+    fn owner(&self) -> Arc<dyn StreamOwner> {
+        Arc::clone(&self.shared) as Arc<dyn StreamOwner>
     }
 
     /// Finds or creates the stream. While the entry is held the stream cannot be removed as idle.
@@ -137,10 +142,7 @@ impl Hub {
         let source = name
             .is_rendition()
             .then(|| self.reserve(&name.published(), stream.epoch()));
-        Some((
-            Subscription::new(stream, id, Arc::clone(&self.shared), source),
-            cached,
-        ))
+        Some((Subscription::new(stream, id, self.owner(), source), cached))
     }
 
     /// Registers a provider of the streams whose names `accepts` accepts.
@@ -275,11 +277,5 @@ impl Hub {
             .filter(|entry| !entry.key().is_rendition())
             .map(|entry| Arc::clone(&entry))
             .collect()
-    }
-}
-
-impl From<Arc<HubState>> for Hub {
-    fn from(shared: Arc<HubState>) -> Self {
-        Self { shared }
     }
 }

@@ -27,7 +27,7 @@ pub struct Rendition {
     pub id: RenditionId,
     /// The stream of the hub that carries it, for [`Hub::subscribe`].
     pub stream: StreamName,
-    /// Where it comes from.
+    /// Its origin.
     pub origin: RenditionOrigin,
     /// Its codec.
     pub codec: VideoCodec,
@@ -107,12 +107,14 @@ impl Hub {
         Ok(publisher.follow(of, origin))
     }
 
-    /// Starts publishing a further video track of a publisher, and replaces that of an earlier one.
-    fn take_over_track(&self, of: &Arc<Stream>, number: u8, now: Instant) -> Publisher {
-        let name = of.name().rendition(&RenditionId::track(number));
-        self.claim(&name, of.epoch(), |stream| Some(stream.take_over(now)))
+    /// Starts publishing a further video track of the publisher `of` as a rendition of its stream, in
+    /// place of that of an earlier publisher.
+    pub fn publish_track(&self, of: &Publisher, number: u8, now: Instant) -> Publisher {
+        let source = of.stream();
+        let name = source.name().rendition(&RenditionId::track(number));
+        self.claim(&name, source.epoch(), |stream| Some(stream.take_over(now)))
             .expect("a takeover is never refused")
-            .follow(of, RenditionOrigin::Track)
+            .follow(source, RenditionOrigin::Track)
     }
 
     /// Registers a maker of renditions. `offers` returns those that it can make of a stream; it is
@@ -134,15 +136,6 @@ impl Hub {
         let maker = self.maker().read();
         let maker = maker.unwrap_or_else(PoisonError::into_inner).clone();
         maker.map_or_else(Vec::new, |offers| offers(video))
-    }
-}
-
-impl Publisher {
-    /// Starts publishing a further video track of this publisher as a rendition of its stream, in
-    /// place of that of an earlier publisher.
-    pub fn publish_track(&self, number: u8, now: Instant) -> Self {
-        let hub = Hub::from(Arc::clone(self.hub_state()));
-        hub.take_over_track(self.stream(), number, now)
     }
 }
 
@@ -382,7 +375,7 @@ mod tests {
     fn further_track_is_on_the_clock_of_the_stream_and_can_be_taken_over() {
         let (hub, name, now) = hub();
         let publisher = hub.publish(&name, now).unwrap();
-        let first = publisher.publish_track(1, now);
+        let first = hub.publish_track(&publisher, 1, now);
         first.set_video_track(track(720));
         let mut early = video_frame(7_000_000, true, 9);
         assert!(!publisher.place_track(&mut early), "no clock yet");
@@ -395,7 +388,7 @@ mod tests {
 
         // The next publisher takes over before the first is gone.
         let second = hub.take_over(&name, later);
-        let taken = second.publish_track(1, later);
+        let taken = hub.publish_track(&second, 1, later);
         taken.set_video_track(track(480));
         second.set_video_track(track(1080));
         drop((first, publisher));

@@ -12,7 +12,7 @@ use crate::journal::Journal;
 use crate::offer::Offers;
 use crate::players::Players;
 use crate::sent_bytes::SentBytes;
-use crate::stream::Stream;
+use crate::stream::{Stream, StreamOwner};
 use crate::transcoder::TranscoderPresence;
 use crate::transcoder_stats::TranscoderCounters;
 use crate::viewers::Viewers;
@@ -42,14 +42,12 @@ impl fmt::Debug for Maker {
     }
 }
 
-impl HubState {
-    /// Returns the journal of the last events.
-    pub(crate) fn journal(&self) -> &Journal {
-        &self.journal
+impl StreamOwner for HubState {
+    fn remove_if_idle(&self, name: &StreamName) {
+        self.streams.remove_if(name, |_, stream| stream.is_idle());
     }
 
-    /// Removes a stream that has no publisher, no subscriber and no reservation.
-    pub(crate) fn remove_if_idle(&self, name: &StreamName) {
-        self.streams.remove_if(name, |_, stream| stream.is_idle());
+    fn journal(&self) -> &Journal {
+        &self.journal
     }
 }

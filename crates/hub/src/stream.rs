@@ -5,11 +5,13 @@
 //! * `handles`: [`Publisher`], [`Reservation`] and [`Subscription`].
 //! * `audio`: its audio thread.
 //! * `b_frames`: its B-frames, and the log lines about them.
+//! * `owner`: the registry that it belongs to.
 //! * `renditions`: the renditions that are published for it.
 
 mod audio;
 mod b_frames;
 mod handles;
+mod owner;
 mod renditions;
 mod stats;
 #[cfg(test)]
@@ -37,6 +39,7 @@ use crate::transcoder::TranscoderPresence;
 use b_frames::PublisherBFrames;
 
 pub use handles::{Publisher, Reservation, Subscription};
+pub(crate) use owner::StreamOwner;
 pub use stats::{MissingAudio, MissingVideo, PublisherInfo, StreamStats};
 
 /// Limit of log lines about the clocks of a stream's publishers.

@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use distributary_media::{AudioTrack, Frame, MediaTime, TimedData, VideoFrame, VideoTrack};
 
+use super::owner::StreamOwner;
 use super::{Claim, Dismissal, MissingAudio, MissingVideo, PublisherInfo, State, Stream};
 use crate::journal::JournalKind;
 use crate::offer::RenditionOrigin;
 use crate::policy::Refusal;
-use crate::state::HubState;
 
 /// The right to publish a stream. The stream goes offline when it is dropped, unless another
 /// publisher has taken it over.
@@ -19,18 +19,18 @@ use crate::state::HubState;
 pub struct Publisher {
     stream: Arc<Stream>,
     claim: Claim,
-    hub: Arc<HubState>,
+    owner: Arc<dyn StreamOwner>,
     /// The source, if it publishes a rendition.
     source: Option<Arc<Stream>>,
     has_finished: bool,
 }
 
 impl Publisher {
-    pub(crate) fn new(stream: Arc<Stream>, claim: Claim, hub: Arc<HubState>) -> Self {
+    pub(crate) fn new(stream: Arc<Stream>, claim: Claim, owner: Arc<dyn StreamOwner>) -> Self {
         Self {
             stream,
             claim,
-            hub,
+            owner,
             source: None,
             has_finished: false,
         }
@@ -48,11 +48,6 @@ impl Publisher {
     /// Returns the published stream.
     pub fn stream(&self) -> &Arc<Stream> {
         &self.stream
-    }
-
-    /// Returns the state of its hub.
-    pub(crate) fn hub_state(&self) -> &Arc<HubState> {
-        &self.hub
     }
 
     /// Moves a frame of a further track from this publisher's clock to that of the stream. Returns
@@ -93,7 +88,9 @@ impl Publisher {
         now: Instant,
     ) {
         let name = Some(self.stream.name());
-        self.hub.journal().record(kind, name, address, detail, now);
+        self.owner
+            .journal()
+            .record(kind, name, address, detail, now);
     }
 
     /// Completes when this publisher is dismissed. After another has taken the stream over, nothing
@@ -190,11 +187,11 @@ impl Drop for Publisher {
                 if was_current {
                     source.remove_rendition(&self.stream);
                 }
-                self.hub.remove_if_idle(source.name());
+                self.owner.remove_if_idle(source.name());
             }
             None => self.stream.tell_other_forms(),
         }
-        self.hub.remove_if_idle(self.stream.name());
+        self.owner.remove_if_idle(self.stream.name());
     }
 }
 
@@ -203,13 +200,13 @@ impl Drop for Publisher {
 #[derive(Debug)]
 pub struct Reservation {
     stream: Arc<Stream>,
-    hub: Arc<HubState>,
+    owner: Arc<dyn StreamOwner>,
 }
 
 impl Reservation {
     /// Returns the reservation of a stream for which [`Stream::add_reservation`] was called.
-    pub(crate) fn new(stream: Arc<Stream>, hub: Arc<HubState>) -> Self {
-        Self { stream, hub }
+    pub(crate) fn new(stream: Arc<Stream>, owner: Arc<dyn StreamOwner>) -> Self {
+        Self { stream, owner }
     }
 
     /// Returns the reserved stream.
@@ -224,7 +221,7 @@ impl Drop for Reservation {
         state.reservations -= 1;
         self.stream.count_subscribers(&state);
         drop(state);
-        self.hub.remove_if_idle(self.stream.name());
+        self.owner.remove_if_idle(self.stream.name());
     }
 }
 
@@ -233,7 +230,7 @@ impl Drop for Reservation {
 pub struct Subscription {
     stream: Arc<Stream>,
     id: u64,
-    hub: Arc<HubState>,
+    owner: Arc<dyn StreamOwner>,
     /// Keeps the source of a rendition: its publisher, if that is there on demand, and its clock.
     _source: Option<Reservation>,
 }
@@ -242,13 +239,13 @@ impl Subscription {
     pub(crate) fn new(
         stream: Arc<Stream>,
         id: u64,
-        hub: Arc<HubState>,
+        owner: Arc<dyn StreamOwner>,
         source: Option<Reservation>,
     ) -> Self {
         Self {
             stream,
             id,
-            hub,
+            owner,
             _source: source,
         }
     }
@@ -268,6 +265,6 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.stream.remove_subscriber(self.id);
-        self.hub.remove_if_idle(self.stream.name());
+        self.owner.remove_if_idle(self.stream.name());
     }
 }

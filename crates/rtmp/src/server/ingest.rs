@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use distributary_hub::{Dismissal, MissingAudio, MissingVideo, Publisher, Refusal, Stream};
+use distributary_hub::{Dismissal, Hub, MissingAudio, MissingVideo, Publisher, Refusal, Stream};
 use distributary_media::flv::{FlvDemuxer, FlvError, FlvEvent, FlvEvents, TagKind};
 use distributary_media::h264::Limitation;
 use distributary_media::{AudioTrack, Frame, MediaTime, TimedData, VideoTrack};
@@ -70,13 +70,18 @@ pub(crate) struct Ingest {
 }
 
 impl Ingest {
-    /// Returns the ingest of a publisher at `address`, if it has one, that starts at `now`.
-    pub(crate) fn new(publisher: Publisher, address: Option<SocketAddr>, now: Instant) -> Self {
+    /// Returns the ingest of a publisher of `hub` at `address`, if it has one, that starts at `now`.
+    pub(crate) fn new(
+        hub: Hub,
+        publisher: Publisher,
+        address: Option<SocketAddr>,
+        now: Instant,
+    ) -> Self {
         let description = Description::new(address);
         publisher.set_info(description.info().clone());
         publisher.note_begin(address.map(|address| address.ip()), now);
         Self {
-            further: FurtherTracks::default(),
+            further: FurtherTracks::new(hub),
             publisher,
             demuxer: FlvDemuxer::live(),
             held_at: now,

@@ -212,7 +212,7 @@ impl Pull {
             let message = player.next().await?;
             let now = Instant::now().into_std();
             let publisher = context.hub.publish(name, now)?;
-            let mut ingest = Ingest::new(publisher, None, now);
+            let mut ingest = Ingest::new(context.hub.clone(), publisher, None, now);
             ingest.handle(message, now)?;
             while !ingest.has_frames() {
                 Self::feed(&mut player, &mut ingest).await?;

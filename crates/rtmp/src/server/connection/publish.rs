@@ -107,7 +107,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
                 // Fails if the connection has ended.
                 let _ = dismissals.send(dismissed).await;
             }),
-            ingest: Ingest::new(grant.publisher, Some(self.peer), now),
+            ingest: Ingest::new(
+                self.context.hub.clone(),
+                grant.publisher,
+                Some(self.peer),
+                now,
+            ),
             first_frame: self
                 .context
                 .config

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use distributary_hub::{Publisher, Refusal};
+use distributary_hub::{Hub, Publisher, Refusal};
 use distributary_media::flv::{FlvEvent, FurtherVideo, TagKind};
 use distributary_media::{Frame, VideoFrame, VideoTrack};
 use tracing::{info, warn};
@@ -15,9 +15,12 @@ use super::track_change::TrackChange;
 /// rounded to whole macroblocks.
 const ASPECT_TOLERANCE: u64 = 40;
 
-/// The further video tracks, by their number.
-#[derive(Debug, Default)]
-pub(super) struct FurtherTracks(BTreeMap<u8, FurtherTrack>);
+/// The further video tracks of a publisher.
+#[derive(Debug)]
+pub(super) struct FurtherTracks {
+    hub: Hub,
+    by_number: BTreeMap<u8, FurtherTrack>,
+}
 
 #[derive(Debug, Default)]
 struct FurtherTrack {
@@ -29,6 +32,14 @@ struct FurtherTrack {
 }
 
 impl FurtherTracks {
+    /// Returns no tracks, of a publisher of `hub`.
+    pub(super) fn new(hub: Hub) -> Self {
+        Self {
+            hub,
+            by_number: BTreeMap::new(),
+        }
+    }
+
     /// Handles what a tag has for these tracks.
     pub(super) fn handle(
         &mut self,
@@ -38,7 +49,7 @@ impl FurtherTracks {
         now: Instant,
     ) -> Result<(), Refusal> {
         for (number, events) in further {
-            let track = self.0.entry(number).or_default();
+            let track = self.by_number.entry(number).or_default();
             let events = match events {
                 Ok(events) => events,
                 Err(error) => {
@@ -48,9 +59,9 @@ impl FurtherTracks {
             };
             for event in events {
                 match event {
-                    FlvEvent::VideoTrack(new) => track.declare(new, number, main, now),
+                    FlvEvent::VideoTrack(new) => track.declare(new, number, main, &self.hub, now),
                     FlvEvent::Frame(Frame::Video(frame)) => {
-                        if !track.change(number, main, now) {
+                        if !track.change(number, main, &self.hub, now) {
                             let complaint = Complaint::ChangesTooOften(TagKind::Video);
                             complaints.note(complaint, now);
                             track.awaits_keyframe = true;
@@ -68,15 +79,22 @@ impl FurtherTracks {
 
 impl FurtherTrack {
     /// Declares a configuration, which takes effect at once if it is the first.
-    fn declare(&mut self, track: VideoTrack, number: u8, main: &Publisher, now: Instant) {
+    fn declare(
+        &mut self,
+        track: VideoTrack,
+        number: u8,
+        main: &Publisher,
+        hub: &Hub,
+        now: Instant,
+    ) {
         if self.change.declare(track) {
-            self.change(number, main, now);
+            self.change(number, main, hub, now);
         }
     }
 
     /// Puts a declared configuration into force, if the limits admit it. Returns whether no
     /// configuration is pending.
-    fn change(&mut self, number: u8, main: &Publisher, now: Instant) -> bool {
+    fn change(&mut self, number: u8, main: &Publisher, hub: &Hub, now: Instant) -> bool {
         let Some(change) = self.change.take(now) else {
             return !self.change.is_pending();
         };
@@ -97,7 +115,7 @@ impl FurtherTrack {
         }
         if fits {
             let publisher = self.publisher.take();
-            let publisher = publisher.unwrap_or_else(|| main.publish_track(number, now));
+            let publisher = publisher.unwrap_or_else(|| hub.publish_track(main, number, now));
             publisher.set_video_track(track);
             self.publisher = Some(publisher);
         } else {

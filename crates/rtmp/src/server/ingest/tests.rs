@@ -18,7 +18,7 @@ use distributary_names::StreamName;
 fn ingest(start: Instant) -> Ingest {
     let hub = Hub::new(HubConfig::default());
     let name = StreamName::parse("live/test").unwrap();
-    Ingest::new(hub.publish(&name, start).unwrap(), None, start)
+    Ingest::new(hub.clone(), hub.publish(&name, start).unwrap(), None, start)
 }
 
 impl Ingest {

@@ -20,7 +20,7 @@ impl Sender {
     fn new() -> Self {
         let (hub, start) = (Hub::new(HubConfig::default()), Instant::now());
         let name = StreamName::parse("live/test").unwrap();
-        let ingest = Ingest::new(hub.publish(&name, start).unwrap(), None, start);
+        let ingest = Ingest::new(hub.clone(), hub.publish(&name, start).unwrap(), None, start);
         let (start, millis) = (start, 0);
         let mut sender = Self {
             ingest,

@@ -7,7 +7,7 @@ fn configuration_changes_are_limited_and_the_last_takes_effect() {
     let hub = Hub::new(HubConfig::default());
     let start = Instant::now();
     let name = StreamName::parse("live/test").unwrap();
-    let mut ingest = Ingest::new(hub.publish(&name, start).unwrap(), None, start);
+    let mut ingest = Ingest::new(hub.clone(), hub.publish(&name, start).unwrap(), None, start);
     let mut tracks = Vec::new();
     for n in 0..1000_u16 {
         let now = start + Duration::from_millis(u64::from(n));

@@ -1,0 +1,16 @@
+//! The registry that a stream belongs to, as the handles of the stream see it.
+
+use std::fmt::Debug;
+
+use distributary_names::StreamName;
+
+use crate::journal::Journal;
+
+/// The registry that a stream belongs to.
+pub(crate) trait StreamOwner: Debug + Send + Sync {
+    /// Removes the stream of this name if it has no publisher, no subscriber and no reservation.
+    fn remove_if_idle(&self, name: &StreamName);
+
+    /// Returns the journal of the last events.
+    fn journal(&self) -> &Journal;
+}
