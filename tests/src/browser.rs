@@ -101,6 +101,25 @@ impl Browser {
         self.run_in_all_pages(&axe).await;
     }
 
+    /// Asserts that axe finds no fault in the open page, called `page` in messages, at this window size
+    /// in both color schemes.
+    ///
+    /// # Panics
+    /// When it does, or [`load_axe`](Self::load_axe) was not called.
+    pub async fn assert_accessible(&self, page: &str, width: u32, height: u32) {
+        for is_dark in [false, true] {
+            self.look(width, height, is_dark).await;
+            let found: Vec<String> = self
+                .evaluate(
+                    "axe.run().then(({ violations }) => violations.flatMap(({ id, nodes }) =>
+                       nodes.map(({ target, failureSummary }) =>
+                         `${id} ${target}: ${failureSummary}`)))",
+                )
+                .await;
+            assert!(found.is_empty(), "{page}, dark: {is_dark}: {found:#?}");
+        }
+    }
+
     /// Opens a page and waits until it is loaded.
     ///
     /// # Panics

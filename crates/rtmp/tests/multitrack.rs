@@ -8,10 +8,10 @@
 mod support;
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use distributary_hub::{Rendition, RenditionOrigin};
+use distributary_hub::{Rendition, RenditionOrigin, Sink};
 use distributary_media::Frame;
 use distributary_media::flv::{FlvReader, FlvTag, TagKind};
 use distributary_names::StreamName;
@@ -64,13 +64,15 @@ async fn renditions(
     are_right: impl Fn(&[Rendition]) -> bool,
 ) -> Vec<Rendition> {
     let name = StreamName::parse("live/a").unwrap();
+    let (sink, mut events) = Sink::channel(4096);
+    let _subscription = server.hub.subscribe(&name, sink, 0);
     let wait = async {
         loop {
             let found = server.hub.renditions(&name, Instant::now());
             if are_right(&found) {
                 return found;
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            events.recv().await.expect("the stream is there");
         }
     };
     let found = tokio::time::timeout(support::STEP_TIMEOUT, wait).await;

@@ -6,6 +6,8 @@
     reason = "a test says by failing what it expected, and is a driver"
 )]
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::Arc;
@@ -13,12 +15,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use distributary_hub::{
-    Delivery, Hub, HubConfig, Rendition, RenditionOrigin, Sink, StreamEvent, Subscription,
+    Delivery, Hub, HubConfig, Publisher, Rendition, RenditionOrigin, Sink, StreamEvent,
+    Subscription,
 };
-use distributary_media::flv::{FlvDemuxer, FlvEvent, FlvReader, TagKind};
 use distributary_media::{Frame, MediaTime, VideoFrame, VideoTrack};
 use distributary_names::{RenditionId, StreamName};
 use distributary_transcode::{Ladder, Rung, TranscodeConfig, Transcoder};
+use support::video;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -47,24 +50,9 @@ impl Clip {
             .output()
             .unwrap();
         assert!(made.status.success(), "{made:?}");
-        let (mut track, mut frames) = (None, Vec::new());
-        let mut demuxer = FlvDemuxer::new();
-        for tag in FlvReader::new(Bytes::from(made.stdout)).unwrap() {
-            let tag = tag.unwrap();
-            if tag.kind != TagKind::Video {
-                continue;
-            }
-            let time = MediaTime::from_millis(i64::from(tag.timestamp_millis));
-            for event in demuxer.handle_video(time, tag.body).unwrap() {
-                match event {
-                    FlvEvent::VideoTrack(new) => track = Some(new),
-                    FlvEvent::Frame(Frame::Video(frame)) => frames.push(frame),
-                    _ => {}
-                }
-            }
-        }
+        let (track, frames) = video(made.stdout);
         Self {
-            track: track.unwrap(),
+            track,
             frames,
             duration: Duration::from_secs(seconds.into()),
         }
@@ -91,7 +79,8 @@ impl Studio {
         let transcoder = Transcoder::find(config, hub.clone()).await.unwrap();
         let _transcoder = tokio::spawn(transcoder.run(std::future::pending()));
         let name = StreamName::parse("live/a").unwrap();
-        let publisher = tokio::spawn(publish(hub.clone(), name.clone(), clip));
+        let publisher = hub.publish(&name, Instant::now()).unwrap();
+        let publisher = tokio::spawn(publish(publisher, clip));
         let studio = Self {
             hub,
             name,
@@ -112,11 +101,12 @@ impl Studio {
         self.renditions().into_iter().find(|rung| rung.id == id)
     }
 
-    /// Waits until the condition holds.
+    /// Waits until the condition holds. It is checked after each event of the stream.
     async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let mut source = self.watch(&self.name);
         let wait = async {
             while !is_so(self) {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                source.queue.recv().await.expect("the stream goes on");
             }
         };
         let waited = tokio::time::timeout(STEP_TIMEOUT, wait).await;
@@ -146,8 +136,7 @@ impl Studio {
 }
 
 /// Publishes a clip in real time, again and again.
-async fn publish(hub: Hub, name: StreamName, clip: Clip) {
-    let publisher = hub.publish(&name, Instant::now()).unwrap();
+async fn publish(publisher: Publisher, clip: Clip) {
     publisher.set_video_track(clip.track.clone());
     let start = tokio::time::Instant::now();
     let mut offset = Duration::ZERO;

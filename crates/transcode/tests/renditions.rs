@@ -6,17 +6,18 @@
     reason = "a test says by failing what it expected, and is a driver"
 )]
 
+mod support;
+
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use distributary_hub::{BFrameChoice, Delivery, Hub, HubConfig, Publisher, Sink, StreamEvent};
-use distributary_media::flv::{FlvDemuxer, FlvEvent, FlvReader, TagKind};
-use distributary_media::{Frame, MediaTime, VideoFrame, VideoTrack};
+use distributary_media::{Frame, VideoFrame};
 use distributary_names::{RenditionId, StreamName};
 use distributary_transcode::{TranscodeConfig, Transcoder};
+use support::video;
 use tokio::sync::mpsc;
 
 /// Has B-frames that other frames reference. Each second starts with white frames.
@@ -26,27 +27,6 @@ const IN_ORDER: &[u8] = include_bytes!("../../media/tests/fixtures/flash-and-bee
 
 /// Timeout of each step.
 const STEP_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Returns the track and the frames of a file.
-fn video(file: &'static [u8]) -> (VideoTrack, Vec<VideoFrame>) {
-    let (mut track, mut frames) = (None, Vec::new());
-    let mut demuxer = FlvDemuxer::new();
-    for tag in FlvReader::new(Bytes::from_static(file)).unwrap() {
-        let tag = tag.unwrap();
-        if tag.kind != TagKind::Video {
-            continue;
-        }
-        let time = MediaTime::from_millis(i64::from(tag.timestamp_millis));
-        for event in demuxer.handle_video(time, tag.body).unwrap() {
-            match event {
-                FlvEvent::VideoTrack(new) => track = Some(new),
-                FlvEvent::Frame(Frame::Video(frame)) => frames.push(frame),
-                _ => {}
-            }
-        }
-    }
-    (track.unwrap(), frames)
-}
 
 fn name(text: &str) -> StreamName {
     StreamName::parse(text).unwrap()

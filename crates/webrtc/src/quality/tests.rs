@@ -46,6 +46,21 @@ struct Watching {
 }
 
 impl Watching {
+    /// Watches over a path with a longest queue of `queue` microseconds that loses `loss` of 1000
+    /// packets.
+    fn over(
+        course: impl Fn(u64) -> (u64, u64) + 'static,
+        queue: u64,
+        loss: u64,
+        seed: u64,
+    ) -> Self {
+        let mut viewer = Self::new(true, course);
+        viewer.path.longest_queue = queue;
+        viewer.path.loss_permille = loss;
+        viewer.path.random = seed;
+        viewer
+    }
+
     fn new(has_feedback: bool, course: impl Fn(u64) -> (u64, u64) + 'static) -> Self {
         let mut path = Path::new(course(0).0);
         path.longest_queue = 400_000;
@@ -403,10 +418,7 @@ proptest! {
             let other = if within > 500 * seconds { other.min(rate / 4) } else { 0 };
             (rate, other)
         };
-        let mut viewer = Watching::new(true, course);
-        viewer.path.longest_queue = queue;
-        viewer.path.loss_permille = loss;
-        viewer.path.random = seed;
+        let mut viewer = Watching::over(course, queue, loss, seed);
         viewer.run(seconds * count);
         // A path that goes on to slow down takes two switches.
         let longest = if is_ramp { 4500 } else { 2000 };
@@ -432,10 +444,7 @@ proptest! {
             let place = (millis / 1000 / seconds) as usize;
             (rates[place.min(rates.len() - 1)], 0)
         };
-        let mut viewer = Watching::new(true, course);
-        viewer.path.longest_queue = queue;
-        viewer.path.loss_permille = loss;
-        viewer.path.random = seed;
+        let mut viewer = Watching::over(course, queue, loss, seed);
         for step in 0..count {
             viewer.run(12);
             let best = RATES[viewer.best(viewer.millis - 1)];
