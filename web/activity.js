@@ -1,4 +1,4 @@
-/** What happened: the events, the streams that have ended, and who is blocked. */
+/** Past events, streams that have ended, and blocks. */
 
 import { ask } from "./admin.js";
 import { button, make, setText } from "./elements.js";

@@ -5,13 +5,13 @@ import { TEMPLATE, latencyOf, rowsOf } from "./element-markup.js";
 import { STYLE } from "./element-style.js";
 import { announce, withdraw } from "./media-session.js";
 import { keyframeOf } from "./path.js";
-import { canDraw, draw } from "./picture.js";
+import { canDraw, draw } from "./thumbnail.js";
 import { Player } from "./playback.js";
 import { QualityMenu } from "./quality.js";
 
 /** Milliseconds between two updates of the shown stats: readable, not flickering. */
 const STATS_INTERVAL = 1_000;
-/** Maximum width of the picture that is shown before the video, in pixels. */
+/** Maximum width of the poster in pixels. */
 const POSTER_WIDTH = 1_280;
 /** Formats the number of viewers. */
 const COUNT = new Intl.NumberFormat("en", { notation: "compact" });
@@ -113,7 +113,7 @@ export class DistributaryPlayer extends HTMLElement {
   }
 
   set muted(isMuted) {
-    // What is set before the element is in the page is how it starts.
+    // A value that is set before the element is in the page is the initial one.
     if (!this.isConnected) this.toggleAttribute("muted", Boolean(isMuted));
     this.video.muted = isMuted;
     if (this.video.paused && this.#player) this.video.play().catch(() => {});

@@ -73,9 +73,9 @@ export class Player extends EventTarget {
   #stats = null;
   /** The selection of a rendition, if there is one. */
   #selection = null;
-  /** Whether the gateway says that the stream has ended. */
+  /** True if the gateway says that the stream has ended. */
   #isInactive = false;
-  /** Whether the gateway is being asked about the stream. */
+  /** True while the gateway is asked about the stream. */
   #isAsking = false;
   /** The session that the gateway has asked to leave. */
   #leaving = null;

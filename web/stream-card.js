@@ -4,18 +4,18 @@ import { ask, fetchFrom } from "./admin.js";
 import { button, make, setText } from "./elements.js";
 import { Graph } from "./graph.js";
 import { isLoopback, pathOf } from "./path.js";
-import { canDraw, draw } from "./picture.js";
+import { canDraw, draw } from "./thumbnail.js";
 import { ViewerTable } from "./viewer-table.js";
 import { age, count, millis, rate } from "./words.js";
 
-/** Milliseconds until the picture is requested again. */
+/** Milliseconds until the thumbnail is requested again. */
 const PICTURE_INTERVAL = 10_000;
 /** Level in dBFS below which audio is silent. */
 const SILENT = -60;
-/** Width of the picture in pixels. */
-const PICTURE_WIDTH = 480;
+/** Width of the thumbnail in pixels. */
+const THUMBNAIL_WIDTH = 480;
 
-/** A stream with its picture, addresses, graphs and viewers, and buttons to end or block them. */
+/** A stream with its thumbnail, addresses, graphs and viewers, and buttons to end or block them. */
 export class StreamCard {
   /** The element to put into the page. */
   element = document.querySelector("#stream").content.firstElementChild.cloneNode(true);
@@ -30,7 +30,7 @@ export class StreamCard {
     sent_bps: new Graph("Sent", rate, 1e5),
     jitter_ms: new Graph("Publisher jitter", millis, 10),
   };
-  #pictureAt = -Infinity;
+  #thumbnailAt = -Infinity;
 
   /**
    * @param {string} name
@@ -97,11 +97,11 @@ export class StreamCard {
 
   async #draw() {
     const now = performance.now();
-    if (document.hidden || !canDraw() || now - this.#pictureAt < PICTURE_INTERVAL) return;
-    this.#pictureAt = now;
+    if (document.hidden || !canDraw() || now - this.#thumbnailAt < PICTURE_INTERVAL) return;
+    this.#thumbnailAt = now;
     const canvas = this.#part("canvas");
     const response = await fetchFrom(`api/keyframes/${pathOf(this.#name)}`).catch(() => null);
-    if (response && (await draw(response, canvas, PICTURE_WIDTH))) canvas.hidden = false;
+    if (response && (await draw(response, canvas, THUMBNAIL_WIDTH))) canvas.hidden = false;
   }
 
   #showAddresses({ watch, whep, rtmp }) {

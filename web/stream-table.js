@@ -3,15 +3,15 @@
 import { fetchFrom } from "./admin.js";
 import { make, setText } from "./elements.js";
 import { pathOf } from "./path.js";
-import { canDraw, draw } from "./picture.js";
+import { canDraw, draw } from "./thumbnail.js";
 import { age, count, rate } from "./words.js";
 
 /** Rows on a page. */
 const PAGE = 25;
-/** Milliseconds until the picture of a row is requested again. */
-const PICTURE_LIFETIME = 60_000;
-/** Width of a picture in pixels. */
-const PICTURE_WIDTH = 128;
+/** Milliseconds until the thumbnail of a row is requested again. */
+const THUMBNAIL_LIFETIME = 60_000;
+/** Width of a thumbnail in pixels. */
+const THUMBNAIL_WIDTH = 128;
 
 const find = (selector) => document.querySelector(selector);
 const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
@@ -36,7 +36,7 @@ export class StreamTable {
   #rows = new Map();
   /** The streams' places in the order in which they were last sorted, by name. */
   #places = new Map();
-  #pictures = new Map();
+  #thumbnails = new Map();
   #makeCard;
   /** The details that are shown: `{ name, card, row }`. */
   #open = null;
@@ -66,7 +66,7 @@ export class StreamTable {
     this.#hasOpened ||= streams.length > 0;
     this.#render(isPointedAt());
     this.#showDetails();
-    this.#drawPictures();
+    this.#drawThumbnails();
   }
 
   /** Shows the rows, in the order of the last time if `keepsOrder`. */
@@ -140,8 +140,8 @@ export class StreamTable {
     const row = make("tr", {}, header, ...cells.slice(1));
     row.dataset.name = name;
     this.#rows.set(name, row);
-    const picture = this.#pictures.get(name);
-    if (picture?.canvas) toggle.querySelector("canvas").replaceWith(picture.canvas);
+    const thumbnail = this.#thumbnails.get(name);
+    if (thumbnail?.canvas) toggle.querySelector("canvas").replaceWith(thumbnail.canvas);
     return row;
   }
 
@@ -207,8 +207,8 @@ export class StreamTable {
     find("#streams").scrollIntoView({ block: "start" });
   }
 
-  /** Draws the pictures of the rows, one after the other: each is a keyframe of some size. */
-  async #drawPictures() {
+  /** Draws the thumbnails of the rows, one after the other: each is a keyframe of some size. */
+  async #drawThumbnails() {
     if (this.#isDrawing || document.hidden || !canDraw()) return;
     this.#isDrawing = true;
     try {
@@ -220,17 +220,17 @@ export class StreamTable {
 
   async #drawDue() {
     const now = performance.now();
-    const isDue = (name) => !(now - (this.#pictures.get(name)?.at ?? -Infinity) < PICTURE_LIFETIME);
+    const isDue = (name) => !(now - (this.#thumbnails.get(name)?.at ?? -Infinity) < THUMBNAIL_LIFETIME);
     for (const [name, row] of this.#rows) {
       if (!row.isConnected || !isDue(name)) continue;
       const canvas = row.querySelector("canvas");
       const response = await fetchFrom(`api/keyframes/${pathOf(name)}`).catch(() => null);
-      const isDrawn = response !== null && (await draw(response, canvas, PICTURE_WIDTH));
+      const isDrawn = response !== null && (await draw(response, canvas, THUMBNAIL_WIDTH));
       if (isDrawn) canvas.hidden = false;
-      this.#pictures.set(name, { at: performance.now(), canvas: isDrawn ? canvas : null });
+      this.#thumbnails.set(name, { at: performance.now(), canvas: isDrawn ? canvas : null });
     }
-    for (const name of this.#pictures.keys()) {
-      if (!this.#streams.some((stream) => stream.name === name)) this.#pictures.delete(name);
+    for (const name of this.#thumbnails.keys()) {
+      if (!this.#streams.some((stream) => stream.name === name)) this.#thumbnails.delete(name);
     }
   }
 }

@@ -41,7 +41,7 @@ pub(crate) enum Command {
     Quality {
         /// The session.
         id: SessionId,
-        /// What its viewer asks for.
+        /// The preference of its viewer.
         preference: Preference<RenditionId>,
     },
     /// End this session.

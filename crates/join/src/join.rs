@@ -29,7 +29,7 @@ struct Frame(f64, f64, Option<f64>, f64);
 /// A frame that was shown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shown {
-    /// When, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970.
     pub(crate) at: f64,
     /// Its RTP timestamp.
     pub(crate) stamp: f64,

@@ -93,7 +93,7 @@ pub async fn play(url: &StreamUrl) -> Result<ClientPlayer, ClientError> {
     play_with(url, Peers::default()).await
 }
 
-/// What a client needs of others than the RTMP server.
+/// The connections of a client to other servers than the RTMP server.
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     /// The source of Flash programs: one is downloaded if the server asks for SWF verification and

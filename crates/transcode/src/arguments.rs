@@ -17,7 +17,7 @@ const BUFFERS_PER_SECOND: u64 = 2;
 pub(crate) struct Run {
     /// Media time at the start of the input that is decoded and not encoded.
     pub(crate) skip: Duration,
-    /// What is made of it.
+    /// The outputs to encode.
     pub(crate) outputs: Vec<Output>,
     /// Maximum number of frames from one keyframe to the next.
     pub(crate) keyframe_interval: u32,

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::config::TranscodeConfig;
 use crate::ladder::Ladder;
 
-/// What is offered, by the streams that are transcoded now.
+/// Decides which renditions are offered, by the streams that are transcoded now.
 #[derive(Debug)]
 pub(crate) struct Availability {
     ladder: Ladder,

@@ -117,7 +117,7 @@ impl End {
     }
 }
 
-/// What happens next.
+/// The next event of a job.
 enum Step {
     Current(Option<Event>),
     Successor(Option<Event>),

@@ -54,7 +54,7 @@ pub enum LadderError {
     TooMany(usize),
 }
 
-/// What an encoder makes of a stream: one of its outputs.
+/// One of the outputs of an encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Output {
     /// The rendition.

@@ -22,7 +22,7 @@ const MAX_EVENTS: usize = 64;
 pub(crate) struct Worker {
     events: mpsc::Receiver<Event>,
     task: AbortHandle,
-    /// What it makes, by rendition.
+    /// Its outputs, by rendition.
     outputs: BTreeMap<RenditionId, Output>,
     began: Instant,
     /// The track of each output, once it is known.

@@ -27,7 +27,7 @@ pub(crate) fn methods() -> MethodRouter<FrontDoor> {
     post(select).options(async || cors::options(METHODS))
 }
 
-/// What a player asks for. Each request replaces the one before; an empty object leaves the choice
+/// A player's request for a layer. Each request replaces the one before; an empty object leaves the choice
 /// to the gateway. Members that name layers of scalable codecs have no effect.
 #[derive(Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

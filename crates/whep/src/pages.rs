@@ -88,7 +88,7 @@ const ASSETS: [(&str, Asset); 33] = [
     script!("viewer-table.js"),
     script!("activity.js"),
     script!("elements.js"),
-    script!("picture.js"),
+    script!("thumbnail.js"),
     script!("media-session.js"),
     script!("graph.js"),
     script!("admin.js"),

@@ -67,7 +67,7 @@ fn options(query: &str, agent: &str) -> ViewerOptions {
         Some("keyframes") => Some(false),
         _ => None,
     };
-    // What names no rendition has no effect: the list of them changes.
+    // An unknown rendition has no effect: the list of them changes.
     let quality = Preference {
         fixed: parameter(LAYER).and_then(|layer| layer.parse().ok()),
         max_height: parameter(MAX_HEIGHT).and_then(|height| height.parse().ok()),

@@ -1,4 +1,4 @@
-//! What viewers ask for: a rendition, or a size.
+//! Preferences of viewers: a rendition, or a size.
 
 use distributary_names::RenditionId;
 use distributary_webrtc::quality::Preference;

@@ -25,7 +25,7 @@ pub(crate) struct PendingSession {
     pub(crate) restarted: Option<(Credentials, Credentials)>,
     /// Source of the decision what to send of B-frames.
     pub(crate) b_frames: BFrameChoice,
-    /// What the viewer asks for.
+    /// The viewer's preference among renditions.
     pub(crate) preference: Preference<RenditionId>,
     /// The certificate that its answer announced.
     pub(crate) dtls: DtlsContext,

@@ -26,7 +26,7 @@ pub(crate) const MAX_FRAGMENTS: usize = 4;
 
 /// Time after which the checks of an answered viewer would have arrived. A player that ends its
 /// session sooner was closed by its user; later, it has given up.
-const PATIENCE: Duration = Duration::from_secs(3);
+const LEAST_WAIT: Duration = Duration::from_secs(3);
 
 /// All sessions of the gateway, by id and by the ICE user name fragments of our side.
 ///
@@ -60,7 +60,7 @@ struct Session {
     is_connected: bool,
     /// The address of the viewer's HTTP request.
     address: Option<IpAddr>,
-    /// What its player reported of a failed connection.
+    /// The player's report of a failed connection; not verified.
     report: Option<Box<str>>,
     /// Names its viewer in the log.
     span: Span,
@@ -133,7 +133,7 @@ pub(crate) struct Ended {
     pub(crate) stream: StreamName,
     /// The address of its viewer's HTTP request.
     pub(crate) address: Option<IpAddr>,
-    /// What its player reported of a failed connection.
+    /// The player's report of a failed connection; not verified.
     pub(crate) report: Option<Box<str>>,
     /// The handshake was done.
     pub(crate) was_connected: bool,
@@ -424,7 +424,7 @@ impl Registry {
         tracing::info!(parent: &session.span, "ended before its first packet");
         let is_late = match &session.owner {
             Owner::Waiting(pending) => {
-                now.saturating_duration_since(pending.created) >= PATIENCE
+                now.saturating_duration_since(pending.created) >= LEAST_WAIT
                     || session.report.is_some()
             }
             Owner::Shard(_) => false,

@@ -133,7 +133,7 @@ impl<O: Outlet> FanOut<O> {
         }
     }
 
-    /// Sends a viewer a cluster of packets, which shows what its path carries.
+    /// Sends a viewer a cluster of packets to probe the bandwidth of its path.
     fn probe(&mut self, key: usize, rate: u64, now: Instant) {
         let Some(viewer) = self.viewers.get_mut(key) else {
             return;

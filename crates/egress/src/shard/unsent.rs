@@ -15,7 +15,7 @@ use distributary_webrtc::send_buffer::SendBuffer;
 /// Maximum number of control datagrams kept. Further ones are dropped; the protocols repeat them.
 const MAX_CONTROL: usize = 1024;
 
-/// Where datagrams go to, and from which of our addresses.
+/// The remote address of datagrams, and the local one that they leave from.
 #[derive(Clone, Copy)]
 pub(super) struct Destination {
     pub(super) address: SocketAddr,

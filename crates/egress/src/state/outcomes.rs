@@ -91,7 +91,7 @@ pub struct FailedJoin {
     pub address: Option<IpAddr>,
     /// The reason.
     pub reason: JoinFailure,
-    /// What the player reported. Nothing verifies it.
+    /// The player's report; not verified.
     pub report: Option<Box<str>>,
     /// Time of the failure.
     pub at: Instant,

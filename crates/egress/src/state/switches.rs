@@ -26,9 +26,9 @@ pub(crate) struct SwitchCounters {
 pub struct Switches {
     /// True for a better rendition.
     pub is_up: bool,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// How many since the start.
+    /// Switches since the start.
     pub count: u64,
 }
 

@@ -23,7 +23,7 @@ const TCP_TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum size of an answer.
 const MAX_ANSWER: usize = 1500;
 
-/// What was reached at an announced address.
+/// The protocols that reached the gateway at an announced address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Reached {
     address: SocketAddr,

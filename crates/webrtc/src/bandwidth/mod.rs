@@ -8,7 +8,7 @@
 //! * `rate`: the estimate, and the limit on the send rate.
 //! * `catch_up`: the rate for viewers behind the live edge; `train`: what feedback on packets sent
 //!   together shows.
-//! * `probe`: clusters of packets that show whether the path carries more than is sent.
+//! * `probe`: clusters of packets that probe for more bandwidth than is used.
 
 mod arrivals;
 mod catch_up;
@@ -63,7 +63,7 @@ pub struct PathCondition {
     pub is_clear: bool,
     /// The receiver's own estimate, in bits per second, if that is all that is known.
     pub remb: Option<u64>,
-    /// True if clusters show what the path carries: the viewer reports the arrival of each packet.
+    /// True if clusters show the path bandwidth: the viewer reports the arrival of each packet.
     pub can_probe: bool,
 }
 

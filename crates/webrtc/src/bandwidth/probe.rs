@@ -1,4 +1,4 @@
-//! Clusters of packets that show whether a path carries more than is sent.
+//! Clusters of packets that probe for more bandwidth than is used.
 
 use std::time::{Duration, Instant};
 
@@ -36,11 +36,11 @@ const SOME_ARRIVED: f64 = 0.5;
 pub struct ProbeResult {
     /// The rate that was tried, in bits per second.
     pub rate: u64,
-    /// What its packets have shown.
+    /// The result.
     pub outcome: ProbeOutcome,
 }
 
-/// What the packets of a cluster have shown.
+/// The result of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeOutcome {
     /// The path carries the rate.

@@ -1,11 +1,11 @@
-//! What a viewer asks for.
+//! A viewer's preference.
 
 use super::Rung;
 
-/// What a viewer asks for. By default, the best that its path carries.
+/// A viewer's preference. By default, the best rendition for its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preference<I> {
-    /// The rendition that it gets whatever its path carries, while there is one of this id.
+    /// The rendition that it gets at any path bandwidth, while there is one of this id.
     pub fixed: Option<I>,
     /// Most pixels of height.
     pub max_height: Option<u32>,
@@ -24,7 +24,7 @@ impl<I> Default for Preference<I> {
 }
 
 impl<I: PartialEq> Preference<I> {
-    /// Returns the place of the rendition that the viewer gets whatever its path carries.
+    /// Returns the place of the rendition that the viewer gets at any path bandwidth.
     pub fn fixed(&self, rungs: &[Rung<I>]) -> Option<usize> {
         let fixed = self.fixed.as_ref()?;
         rungs.iter().position(|rung| rung.id == *fixed)

@@ -1,4 +1,4 @@
-//! What clusters have shown about each rendition.
+//! Results of clusters, by rendition.
 
 use std::time::{Duration, Instant};
 

@@ -14,7 +14,7 @@ const MARGIN: u64 = 120;
 /// Time without a queue and without loss before the first cluster.
 const CLEAR: Duration = Duration::from_secs(1);
 
-/// The same before a viewer moves up whose feedback cannot show what the path carries.
+/// The same before a viewer moves up whose feedback cannot show the path bandwidth.
 const CLEAR_BLIND: Duration = Duration::from_secs(5);
 
 /// Loss in 256ths, together with a queue, from which on a path counts as slower than the rendition
@@ -118,7 +118,7 @@ pub struct Selector {
     clear_since: Option<Instant>,
     /// Time since which a short queue has overflowed.
     strained_since: Option<Instant>,
-    /// When the queue was last compared, what it was then, and whether it had become shorter.
+    /// The last comparison of queues: its time, the queue, and true if it had become shorter.
     compared: (Instant, Duration, bool),
     /// End of the settling time, and the queue at its begin.
     settling: Option<(Instant, Duration)>,

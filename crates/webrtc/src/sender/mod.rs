@@ -211,8 +211,8 @@ impl RtpSender {
         self.cursor.stay();
     }
 
-    /// Sends recent packets again in the RTX stream, `bytes` or a little more, to find out what the
-    /// path carries: a viewer that has them already drops them. Returns the bytes written.
+    /// Sends recent packets again in the RTX stream, `bytes` or a little more, to probe the path
+    /// bandwidth: a viewer that has them already drops them. Returns the bytes written.
     pub fn repeat(&mut self, log: &Log, bytes: usize, wire: &mut Wire<'_>) -> usize {
         let Some((ssrc, _)) = self.config.rtx() else {
             return 0;

@@ -324,7 +324,7 @@ fn session_goes_to_one_of_two_shards_that_verify_a_check_at_the_same_time() {
 fn session_that_ends_late_or_with_a_report_has_failed() {
     let registry = Registry::default();
     let id = enter(&registry);
-    let late = origin() + PATIENCE;
+    let late = origin() + LEAST_WAIT;
     let Some(Closing::Done(Some(failed))) = registry.close(&id, late) else {
         panic!("it waited for long");
     };

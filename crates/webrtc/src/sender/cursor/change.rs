@@ -11,7 +11,7 @@ pub enum LogChange {
     /// Frames of the old log up to the keyframe of the new one are sent first, so that none is
     /// missing and none comes twice.
     Seamless,
-    /// What is left of the old log is skipped when the new one has a keyframe: the path is too slow
+    /// The rest of the old log is skipped when the new one has a keyframe: the path is too slow
     /// for it, or the viewer cannot decode it.
     Skip,
     /// Nothing more of the old log is sent: the new one is so late that its keyframes are never

@@ -1,4 +1,4 @@
-/** Pictures of streams: keyframes that the browser decodes (WebCodecs). The gateway decodes nothing. */
+/** Thumbnails of streams: keyframes that the browser decodes (WebCodecs). The gateway decodes nothing. */
 
 /**
  * Draws the keyframe in a response on a canvas, no wider than `maxWidth` pixels, if `isWanted` returns
