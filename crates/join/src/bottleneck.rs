@@ -28,6 +28,11 @@ impl Link {
         }
     }
 
+    /// Returns the link with other properties and the same queue.
+    pub(crate) fn changed(self, bottleneck: Bottleneck) -> Self {
+        Self { bottleneck, ..self }
+    }
+
     /// Returns when a packet of `length` bytes that arrives at `now` has left the link; `None` if
     /// the queue is full.
     pub(crate) fn departure(&mut self, now: Instant, length: usize) -> Option<Instant> {

@@ -103,6 +103,21 @@ impl Join {
 }
 
 impl Notes {
+    /// Returns the time since 1970 at which the player asked, in milliseconds.
+    pub(crate) fn begin(&self) -> f64 {
+        self.begin
+    }
+
+    /// Returns the time since 1970 at which the answer had arrived.
+    pub(crate) fn answer(&self) -> Option<f64> {
+        self.answer
+    }
+
+    /// Returns the counters at the end.
+    pub(crate) fn stats(&self) -> Stats {
+        self.stats
+    }
+
     /// Returns the longest time between two frames.
     fn longest_gap(&self) -> Option<f64> {
         let gaps = self.frames.windows(2).map(|pair| pair[1].0 - pair[0].0);

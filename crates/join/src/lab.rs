@@ -9,14 +9,15 @@ use distributary_tests::client;
 use distributary_tests::gateway::Gateway;
 use distributary_tests::process::Process;
 use distributary_tests::wait::eventually;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::condition::Condition;
+use crate::course::{Course, Layer};
 use crate::join::{Join, Notes};
 use crate::network::{GATEWAY, Network, since_epoch};
-use crate::plan::{Plan, Switch, Target};
+use crate::plan::{Plan, Target};
 use crate::row::Row;
-use crate::switch::Switching;
+use crate::start::Start;
 
 /// The script that runs in every page.
 const SCRIPT: &str = include_str!("join.js");
@@ -26,6 +27,9 @@ const STREAM: &str = "live/join";
 
 /// A join without a frame has failed after this time, in seconds.
 const TIMEOUT: u32 = 20;
+
+/// Interval at which to look for the transcoder.
+const CHILD_POLL: Duration = Duration::from_millis(5);
 
 /// Rest after a join: its last packets must not count for the next.
 const REST: Duration = Duration::from_millis(700);
@@ -96,43 +100,73 @@ impl Lab {
         Ok(Row::new(*condition, joins))
     }
 
-    /// Measures a viewer whose link slows down to `slow` megabits per second and recovers.
+    /// Watches over a link that changes, on a fresh gateway. Returns the notes of the page, and the
+    /// times since 1970 at which the phases began, in milliseconds.
     ///
     /// # Errors
     /// When the clip cannot be made.
-    pub(crate) async fn measure_switch(
+    pub(crate) async fn follow(
         &self,
-        course: &Switch,
-        slow: f64,
-    ) -> Result<Switching, Box<dyn Error>> {
-        let clip = course.stream().clip()?;
+        course: &Course,
+    ) -> Result<(Notes, Vec<f64>), Box<dyn Error>> {
+        let clip = course.stream.clip()?;
         self.network.change(Default::default());
         let _gateway = self.start_gateway();
         let _publisher = self.publish(&clip);
         wait_until_live().await;
         self.browser.open(&url("healthz")).await;
-        self.network.change(course.path(course.fast));
-        let total: u32 = course.seconds.iter().sum();
+        let first = course.phases.first().map(|phase| phase.path);
+        self.network.change(first.unwrap_or_default());
         let whep = url(&format!("whep/{STREAM}"));
-        let has_feedback = !course.without_feedback;
+        let (total, has_feedback) = (course.seconds(), course.has_feedback);
         let script = format!("lab.join('{whep}', {total}, {TIMEOUT}, {has_feedback})");
-        let seconds = |place: usize| {
-            let seconds = course.seconds.get(place).copied().unwrap_or_default();
-            Duration::from_secs(seconds.into())
-        };
         let changes = async {
-            sleep(seconds(0)).await;
-            let slowdown = since_epoch();
-            self.network.change(course.path(slow));
-            sleep(seconds(1)).await;
-            let recovery = since_epoch();
-            self.network.change(course.path(course.fast));
-            [slowdown, recovery].map(|time| 1000.0 * time.as_secs_f64())
+            let mut begins = Vec::new();
+            for phase in &course.phases {
+                begins.push(1000.0 * since_epoch().as_secs_f64());
+                self.network.change(phase.path);
+                sleep(phase.time).await;
+            }
+            begins
         };
-        let (notes, [slowdown, recovery]): (Notes, _) =
-            tokio::join!(self.browser.evaluate(&script), changes);
+        let outcome = tokio::join!(self.browser.evaluate(&script), changes);
         self.browser.open("about:blank").await;
-        Ok(Switching::new(&notes, slowdown, recovery))
+        Ok(outcome)
+    }
+
+    /// Measures viewers that ask for a rendition which ffmpeg does not make yet.
+    ///
+    /// # Errors
+    /// When the clip cannot be made.
+    pub(crate) async fn start_rendition(
+        &self,
+        layer: &Layer,
+    ) -> Result<Vec<Start>, Box<dyn Error>> {
+        let clip = layer.stream().clip()?;
+        self.network.change(Default::default());
+        let gateway = self.start_gateway();
+        let _publisher = self.publish(&clip);
+        wait_until_live().await;
+        self.browser.open(&url("healthz")).await;
+        let whep = url(&format!("whep/{STREAM}?layer={}", layer.layer));
+        let script = format!("lab.join('{whep}', {}, {TIMEOUT}, true)", layer.seconds);
+        let mut starts = Vec::new();
+        for _ in 0..layer.joins {
+            let child = async {
+                while gateway.encoders().is_empty() {
+                    sleep(CHILD_POLL).await;
+                }
+                since_epoch()
+            };
+            let (notes, child): (Notes, _) =
+                tokio::join!(self.browser.evaluate(&script), timeout(layer.time(), child));
+            starts.push(Start::new(&notes, child.ok()));
+            while !gateway.encoders().is_empty() {
+                sleep(REST).await;
+            }
+        }
+        self.browser.open("about:blank").await;
+        Ok(starts)
     }
 
     /// Publishes a clip in a loop.

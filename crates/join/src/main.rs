@@ -8,11 +8,13 @@
 //! * [`network`]: two machines as network namespaces, and the thread that carries their packets.
 //! * [`path`] and [`bottleneck`]: when each packet arrives, if it does, without sockets and clocks.
 //! * [`plan`]: the measurements; [`lab`]: one of them, [`join`] by join; [`row`]: their table.
+//! * [`course`]: the measurements of renditions, with their tables in [`switch`] and [`start`].
 //!
 //! `cargo xtask join` builds this program and starts it in namespaces of its own.
 
 mod bottleneck;
 mod condition;
+mod course;
 mod join;
 mod lab;
 mod network;
@@ -20,6 +22,7 @@ mod packet;
 mod path;
 mod plan;
 mod row;
+mod start;
 mod stream;
 mod switch;
 
@@ -33,6 +36,7 @@ use clap::Parser;
 
 use crate::lab::Lab;
 use crate::plan::Mode;
+use crate::switch::{Swinging, Switching};
 
 /// Measures how viewers in Chromium join over paths with delay, loss and a slow link.
 ///
@@ -86,7 +90,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let gateway = cli.gateway.display().to_string();
     let lab = Lab::new(cli.gateway, cli.config).await?;
     let Some(plan) = cli.mode.plan() else {
-        return switches(&cli.mode, &lab, &gateway, cli.json).await;
+        return renditions(&cli.mode, &lab, &gateway, cli.json).await;
     };
     let mut rows = Vec::new();
     for condition in &plan.conditions {
@@ -108,26 +112,49 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Measures viewers whose links slow down and recover.
-async fn switches(
+/// Measures the renditions that viewers get.
+async fn renditions(
     mode: &Mode,
     lab: &Lab,
     gateway: &str,
     is_json: bool,
 ) -> Result<(), Box<dyn Error>> {
-    let Mode::Switch(course) = mode else {
-        return Ok(());
+    let (json, table) = match mode {
+        Mode::Switch(links) => {
+            let mut rows = Vec::new();
+            for slow in &links.slow {
+                let (notes, begins) = lab.follow(&links.course(*slow)).await?;
+                let [_, slowdown, recovery] = begins[..] else {
+                    return Err("--seconds takes three numbers".into());
+                };
+                let name = format!("{} → {slow} → {}", links.fast, links.fast);
+                rows.push((name, Switching::new(&notes, slowdown, recovery)));
+            }
+            (serde_json::to_string_pretty(&rows)?, switch::table(&rows))
+        }
+        Mode::Swing(links) => {
+            let mut rows = Vec::new();
+            for low in &links.low {
+                let (notes, begins) = lab.follow(&links.course(*low)).await?;
+                let begin = begins.get(1).copied().unwrap_or_default();
+                let name = format!("{} ↔ {low} in {} s", links.high, links.period);
+                rows.push((name, Swinging::new(&notes, begin)));
+            }
+            let table = switch::swing_table(&rows);
+            (serde_json::to_string_pretty(&rows)?, table)
+        }
+        Mode::Layer(layer) => {
+            let starts = lab.start_rendition(layer).await?;
+            let table = start::table(&layer.layer, &starts);
+            (serde_json::to_string_pretty(&starts)?, table)
+        }
+        _ => return Ok(()),
     };
-    let mut rows = Vec::new();
-    for slow in &course.slow {
-        let name = format!("{} → {slow} → {}", course.fast, course.fast);
-        rows.push((name, lab.measure_switch(course, *slow).await?));
-    }
     if is_json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        println!("{json}");
     } else {
         println!("{gateway}, {}\n", lab.browser().await);
-        println!("{}", switch::table(&rows));
+        println!("{table}");
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ pub(crate) struct Network {
 /// Something for the thread that has the path.
 enum Event {
     Packet(Instant, Direction, Vec<u8>),
-    /// Another path begins; packets on their way are lost.
+    /// The path has other properties.
     Change(PathSettings),
     /// The arrival of the next media packet is wanted.
     Watch(Sender<Duration>),
@@ -71,7 +71,7 @@ impl Network {
         Ok(network)
     }
 
-    /// Replaces the path.
+    /// Changes the path.
     pub(crate) fn change(&self, settings: PathSettings) {
         self.send(Event::Change(settings));
     }
@@ -164,7 +164,7 @@ fn carry(events: &Receiver<Event>, gateway: &SyncDevice, viewer: &SyncDevice) {
         };
         match event {
             Ok(Event::Packet(now, direction, packet)) => path.handle_packet(now, direction, packet),
-            Ok(Event::Change(settings)) => path = Path::new(settings),
+            Ok(Event::Change(settings)) => path.change(settings),
             Ok(Event::Watch(sender)) => watcher = Some(sender),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,

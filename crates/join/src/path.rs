@@ -69,6 +69,18 @@ impl Path {
         }
     }
 
+    /// Changes the properties of the path. Packets on their way still arrive, and those that wait for
+    /// the link are before all others; losses are the same as on a new path.
+    pub(crate) fn change(&mut self, settings: PathSettings) {
+        self.settings = settings;
+        self.random = StdRng::seed_from_u64(SEED);
+        let before = self.link.take();
+        let link = |bottleneck| {
+            before.map_or_else(|| Link::new(bottleneck), |link| link.changed(bottleneck))
+        };
+        self.link = settings.bottleneck.map(link);
+    }
+
     /// Takes a packet that is sent at `now`.
     pub(crate) fn handle_packet(&mut self, now: Instant, direction: Direction, packet: Vec<u8>) {
         let link = self.link.as_mut();
@@ -172,6 +184,26 @@ mod tests {
         let all = arrived(&mut path, now + jitter);
         assert_eq!(all.len(), 100);
         assert!(!all.is_sorted());
+    }
+
+    #[test]
+    fn packets_on_their_way_arrive_although_the_path_changes() {
+        let now = Instant::now();
+        let with = |megabits| PathSettings {
+            bottleneck: Some(Bottleneck {
+                megabits,
+                queue: 10 * MILLISECOND,
+            }),
+            ..PathSettings::default()
+        };
+        let mut path = Path::new(with(8.0));
+        for number in [1, 2] {
+            path.handle_packet(now, Direction::ToViewer, vec![number; 1000]);
+        }
+        path.change(with(4.0));
+        path.handle_packet(now, Direction::ToViewer, vec![3; 1000]);
+        assert_eq!(arrived(&mut path, now + 2 * MILLISECOND), [1, 2]);
+        assert_eq!(path.poll_timeout(), Some(now + 4 * MILLISECOND));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::bottleneck::Bottleneck;
 use crate::condition::Condition;
+use crate::course::{Layer, Swing, Switch};
 use crate::path::PathSettings;
 use crate::row::{Column, LOSS, RATE, STEPS};
 use crate::stream::{CLIP, Stream};
@@ -21,6 +22,10 @@ pub(crate) enum Mode {
     Rate(Rate),
     /// A path that slows down and recovers: renditions and freezes
     Switch(Switch),
+    /// A path that swings around the rate of a rendition: renditions and freezes
+    Swing(Swing),
+    /// A rendition that does not run yet: the time from the WHEP request to its first frame
+    Layer(Layer),
     /// Playing over a path with losses: freezes, NACKs, retransmissions and latency
     Loss(Loss),
 }
@@ -66,35 +71,6 @@ pub(crate) struct Rate {
     /// Joins in each row, spread evenly over the GOP
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     joins: u32,
-}
-
-/// Links that slow down and recover.
-#[derive(Args)]
-pub(crate) struct Switch {
-    /// Rate of the link before and after in Mbit/s
-    #[arg(long, default_value_t = 6.0)]
-    pub(crate) fast: f64,
-    /// Rates of the link meanwhile in Mbit/s
-    #[arg(long, value_delimiter = ',', default_values_t = [1.0])]
-    pub(crate) slow: Vec<f64>,
-    /// Rate of the video in Mbit/s
-    #[arg(long, default_value_t = 4.5)]
-    pub(crate) stream: f64,
-    /// Seconds from keyframe to keyframe: a divisor of 40
-    #[arg(long, default_value_t = 2, value_parser = gop)]
-    pub(crate) gop: u32,
-    /// The longest time that a packet waits for the link, in ms
-    #[arg(long, default_value_t = 400)]
-    pub(crate) queue: u32,
-    /// Round trip time in ms
-    #[arg(long, default_value_t = 20)]
-    pub(crate) rtt: u32,
-    /// Seconds before the slowdown, until the recovery, and after it
-    #[arg(long, value_delimiter = ',', default_values_t = [10, 15, 25])]
-    pub(crate) seconds: Vec<u32>,
-    /// A player without transport-wide feedback
-    #[arg(long)]
-    pub(crate) without_feedback: bool,
 }
 
 /// Paths with losses.
@@ -148,42 +124,21 @@ const WHEP: Target = Target::Whep { has_feedback: true };
 
 /// The stream where nothing else is asked for.
 const USUAL: Stream = Stream {
+    height: 720,
     megabits: 2.4,
     gop: 2,
 };
 
 impl Mode {
-    /// Returns the rows and the way to measure them; `None` for links that change.
+    /// Returns the rows and the way to measure them; `None` for measurements of renditions.
     pub(crate) fn plan(&self) -> Option<Plan> {
         Some(match self {
             Self::Steps(steps) => steps.plan(WHEP),
             Self::Page(steps) => steps.plan(Target::Page),
             Self::Rate(rate) => rate.plan(),
             Self::Loss(loss) => loss.plan(),
-            Self::Switch(_) => return None,
+            Self::Switch(_) | Self::Swing(_) | Self::Layer(_) => return None,
         })
-    }
-}
-
-impl Switch {
-    /// Returns the path with a link of this rate in Mbit/s.
-    pub(crate) fn path(&self, megabits: f64) -> PathSettings {
-        PathSettings {
-            rtt: millis(self.rtt),
-            bottleneck: Some(Bottleneck {
-                megabits,
-                queue: millis(self.queue),
-            }),
-            ..PathSettings::default()
-        }
-    }
-
-    /// Returns the stream.
-    pub(crate) fn stream(&self) -> Stream {
-        Stream {
-            megabits: self.stream,
-            gop: self.gop,
-        }
     }
 }
 
@@ -218,7 +173,11 @@ impl Rate {
             for &gop in &self.gop {
                 for &rate in &self.rate {
                     conditions.extend(self.rtt.iter().map(|&rtt| Condition {
-                        stream: Stream { megabits, gop },
+                        stream: Stream {
+                            height: 720,
+                            megabits,
+                            gop,
+                        },
                         path: PathSettings {
                             rtt: millis(rtt),
                             bottleneck: Some(Bottleneck {
@@ -260,12 +219,13 @@ fn lossy(rtts: &[u32], losses: &[f64], jitter: u32) -> Vec<Condition> {
         .collect()
 }
 
-fn millis(millis: u32) -> Duration {
+/// Returns this duration in milliseconds.
+pub(crate) fn millis(millis: u32) -> Duration {
     Duration::from_millis(millis.into())
 }
 
 /// Parses the seconds from keyframe to keyframe.
-fn gop(text: &str) -> Result<u32, String> {
+pub(crate) fn gop(text: &str) -> Result<u32, String> {
     let gop = text.parse().map_err(|error| format!("{error}"))?;
     let divides = gop > 0 && CLIP.is_multiple_of(gop);
     divides

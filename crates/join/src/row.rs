@@ -154,6 +154,7 @@ mod tests {
     fn row(frames: &[Option<f64>]) -> Row {
         let condition = Condition {
             stream: Stream {
+                height: 720,
                 megabits: 2.4,
                 gop: 2,
             },

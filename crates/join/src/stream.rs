@@ -11,9 +11,11 @@ use serde::Serialize;
 /// Length of a clip in seconds. It is published in a loop, so keyframe intervals divide it.
 pub(crate) const CLIP: u32 = 40;
 
-/// A stream: 720p30 with so much noise in it that it needs its bitrate, and AAC.
+/// A stream: 30 frames per second with so much noise in it that it needs its bitrate, and AAC.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Stream {
+    /// Height of the video in pixels; it has the aspect 16:9.
+    pub(crate) height: u32,
     /// Megabits of video per second.
     pub(crate) megabits: f64,
     /// Seconds from one keyframe to the next: a divisor of 40.
@@ -27,7 +29,7 @@ impl Stream {
     /// When ffmpeg fails, or the file cannot be written.
     pub(crate) fn clip(self) -> io::Result<PathBuf> {
         let folder = env::current_exe()?.with_file_name("");
-        let name = format!("join-{}-{}.flv", self.megabits, self.gop);
+        let name = format!("join-{}-{}-{}.flv", self.height, self.megabits, self.gop);
         let path = folder.join(&name);
         if path.exists() {
             return Ok(path);
@@ -47,13 +49,15 @@ impl Stream {
     fn arguments(self) -> Vec<String> {
         let rate = format!("{}k", 1000.0 * self.megabits);
         let (gop, length) = ((30 * self.gop).to_string(), CLIP.to_string());
-        let video = "testsrc2=size=1280x720:rate=30,noise=alls=12:allf=t,format=yuv420p";
+        let (width, height) = (self.height * 16 / 9, self.height);
+        let video =
+            format!("testsrc2=size={width}x{height}:rate=30,noise=alls=12:allf=t,format=yuv420p");
         let groups: [&[&str]; 6] = [
             &[
                 "-f",
                 "lavfi",
                 "-i",
-                video,
+                &video,
                 "-f",
                 "lavfi",
                 "-i",
