@@ -267,7 +267,7 @@ impl Browser {
         }
     }
 
-    /// Presses a key: a character, `Tab` or `Enter`.
+    /// Presses a key: a character, `Tab`, `Enter`, `Escape`, `ArrowUp` or `ArrowDown`.
     ///
     /// # Panics
     /// When the browser does not take it.
@@ -275,6 +275,9 @@ impl Browser {
         let (text, code) = match key {
             "Tab" => ("", 9),
             "Enter" => ("\r", 13),
+            "Escape" => ("", 27),
+            "ArrowUp" => ("", 38),
+            "ArrowDown" => ("", 40),
             " " => (" ", 32),
             character => (character, 0),
         };

@@ -91,6 +91,21 @@ impl Clip {
         )
     }
 
+    /// Returns a clip of another size, as [`Clip::new`], with about this bitrate in kbit/s. Clips with
+    /// the same GOP have the same frames.
+    ///
+    /// # Panics
+    /// When ffmpeg fails.
+    #[must_use]
+    pub fn of_bitrate(width: u32, height: u32, gop: u32, kilobits: u32) -> Self {
+        let mut arguments = clip_arguments(width, height, gop, Encoding::InOrder);
+        let format = arguments.len() - 2;
+        let rate = format!("{kilobits}k");
+        let limits = ["-b:v", &rate, "-maxrate", &rate, "-bufsize", &rate];
+        arguments.splice(format..format, limits.map(str::to_owned));
+        Self::made_with(&arguments, width, height, gop)
+    }
+
     fn made_with(arguments: &[String], width: u32, height: u32, gop: u32) -> Self {
         let mut hash = DefaultHasher::new();
         arguments.hash(&mut hash);
@@ -133,8 +148,17 @@ impl Clip {
     /// When ffmpeg fails.
     #[must_use]
     pub fn flash_and_beep(encoding: Encoding) -> Self {
+        Self::flash_and_beep_of(320, 240, encoding)
+    }
+
+    /// Returns the same in another size.
+    ///
+    /// # Panics
+    /// When ffmpeg fails.
+    #[must_use]
+    pub fn flash_and_beep_of(width: u32, height: u32, encoding: Encoding) -> Self {
         let frame = format!(
-            "color=c=black:s=320x240:r={FRAME_RATE},\
+            "color=c=black:s={width}x{height}:r={FRAME_RATE},\
              drawbox=c=white:t=fill:enable='lt(mod(t+0.001,1),0.1)',format=yuv420p"
         );
         let audio = "aevalsrc='if(lt(mod(t,1),0.1),0.5*sin(2*PI*1000*t),0)':s=48000";
@@ -146,7 +170,7 @@ impl Clip {
             &["-f", "flv"],
         ];
         let arguments: Vec<String> = inputs.concat().into_iter().map(str::to_owned).collect();
-        Self::made_with(&arguments, 320, 240, 30)
+        Self::made_with(&arguments, width, height, 30)
     }
 
     /// Returns the path of the FLV file.

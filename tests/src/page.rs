@@ -101,6 +101,10 @@ pub struct NetworkPath {
     pub ufrag: String,
 }
 
+/// A frame that was shown: its number, if it could be read, its RTP time, and its height in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Shown(pub Option<u32>, pub Option<u32>, pub u32);
+
 /// The browser's measurements of path and clocks. Times are in milliseconds, those of the gateway
 /// since 1900, others since 1970.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -169,6 +173,45 @@ impl WatchPage {
     pub async fn watch_with_capture_times(&self, name: &str, url: &str) -> Answer {
         let script = format!("watch('{name}', '{url}', {{ captureTime: true }})");
         self.browser.evaluate(&script).await
+    }
+
+    /// Does the same for a player that notes the frames that arrive.
+    ///
+    /// # Panics
+    /// As [`WatchPage::watch`].
+    pub async fn watch_and_note_frames(&self, name: &str, url: &str) -> Answer {
+        let script = format!("watch('{name}', '{url}', {{ frames: true }})");
+        self.browser.evaluate(&script).await
+    }
+
+    /// Returns the RTP times of the frames of `kind` (`audio` or `video`) that have arrived at the
+    /// viewer `name`, whether they were shown or not.
+    ///
+    /// # Panics
+    /// When the viewer does not note them.
+    pub async fn arrived(&self, name: &str, kind: &str) -> Vec<u32> {
+        let script = format!("arrived('{name}', '{kind}')");
+        self.browser.evaluate(&script).await
+    }
+
+    /// Returns the frames that the viewer `name` has shown.
+    ///
+    /// # Panics
+    /// When there is no such viewer.
+    pub async fn shown(&self, name: &str) -> Vec<Shown> {
+        self.browser
+            .evaluate(&format!("probe.frames('#{name}')"))
+            .await
+    }
+
+    /// Selects a rendition for the viewer `name`: the JSON object of the request. Returns its status.
+    ///
+    /// # Panics
+    /// When the session cannot be reached.
+    pub async fn select(&self, name: &str, selection: &str) -> u16 {
+        self.browser
+            .evaluate(&format!("select('{name}', {selection})"))
+            .await
     }
 
     /// Waits until the measurements of the viewer `name` satisfy `condition`, and returns them.

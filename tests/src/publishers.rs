@@ -1,5 +1,7 @@
 //! Publishers with RTMP implementations of their own, beside Debian's ffmpeg.
 
+pub mod obs;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

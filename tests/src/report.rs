@@ -156,7 +156,11 @@ impl VideoReport {
         );
     }
 
-    fn assert_order(&self) {
+    /// Asserts that each shown frame is one of the clip, intact, and that all are in order.
+    ///
+    /// # Panics
+    /// When something went wrong.
+    pub fn assert_order(&self) {
         let mut previous = None;
         for (at, counter) in self.counters.iter().enumerate() {
             let before = &self.counters[at.saturating_sub(5)..at];

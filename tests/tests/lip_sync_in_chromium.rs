@@ -4,6 +4,8 @@ use distributary_tests::ffmpeg::{Clip, Encoding, Publisher};
 use distributary_tests::gateway::Gateway;
 use distributary_tests::page::WatchPage;
 use distributary_tests::publishers::librtmp_publishes;
+use distributary_tests::publishers::obs::ObsPublisher;
+use distributary_tests::report::VideoReport;
 use distributary_tests::wait::{Deadline, TIMEOUT, pause};
 
 /// Tolerance in milliseconds: smaller offsets are not noticed either way (ITU-R BT.1359). Chromium
@@ -42,6 +44,26 @@ async fn audio_that_begins_later_is_in_sync() {
     let answer = page.watch("viewer", &gateway.whep_url("live/test")).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
     assert_in_sync(&page, "viewer", "with late audio").await;
+}
+
+#[tokio::test]
+async fn audio_is_in_sync_in_each_rendition() {
+    let gateway = Gateway::start_configured("[transcode]\nladder = []\n");
+    let clips = [(320, 240), (160, 120)]
+        .map(|(width, height)| Clip::flash_and_beep_of(width, height, Encoding::InOrder));
+    let _publisher = ObsPublisher::start(&clips, gateway.rtmp, "live/test").await;
+    gateway.wait_live("live/test").await;
+    let page = WatchPage::open().await;
+    let answer = page.watch("viewer", &gateway.whep_url("live/test")).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    assert_in_sync(&page, "viewer", "at first").await;
+    for (rid, height) in [("track1", 120), ("source", 240)] {
+        let status = page.select("viewer", &format!("{{ rid: '{rid}' }}")).await;
+        assert_eq!(status, 200);
+        let has_height = |report: &VideoReport| report.height == height;
+        page.browser.wait_for("#viewer", rid, has_height).await;
+        assert_in_sync(&page, "viewer", rid).await;
+    }
 }
 
 /// Waits until beeps are in sync with their flashes. A browser that joins has a separate delay for

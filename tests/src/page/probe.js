@@ -8,6 +8,7 @@
   const BITS = 16;
   const peers = [];
   const counters = new WeakMap();
+  const shown = new WeakMap();
   const Native = window.RTCPeerConnection;
   window.RTCPeerConnection = class RTCPeerConnection extends Native {
     constructor(...parameters) {
@@ -48,19 +49,24 @@
     if (counters.has(video)) return;
     const seen = [];
     counters.set(video, seen);
+    const times = [];
+    shown.set(video, times);
     const canvas = document.createElement('canvas');
     canvas.width = BITS;
     canvas.height = 2;
     const context = canvas.getContext('2d', { willReadFrequently: true });
     context.imageSmoothingEnabled = false;
-    const next = () => {
+    const next = (_, { rtpTimestamp = null, height: shownHeight }) => {
       const { videoWidth: width, videoHeight: height } = video;
       context.clearRect(0, 0, BITS, 2);
       context.drawImage(video, 0, 0, width, height / 4, 0, 0, BITS, 2);
       const image = context.getImageData(0, 0, BITS, 2);
       // Chromium announces the first frames before it can draw them, and draws nothing or black.
       const isBlack = image.data.every((value, at) => at % 4 === 3 || value < 8);
-      if (seen.length > 0 || !isBlack) seen.push(readCounter(image));
+      if (seen.length > 0 || !isBlack) {
+        seen.push(readCounter(image));
+        times.push([rtpTimestamp, shownHeight]);
+      }
       video.requestVideoFrameCallback(next);
     };
     video.requestVideoFrameCallback(next);
@@ -121,8 +127,15 @@
     };
   }
 
+  // Returns the number, RTP time and height of each frame that the video has shown.
+  function frames(selector) {
+    const video = find(selector);
+    const times = shown.get(video) ?? [];
+    return (counters.get(video) ?? []).map((counter, at) => [counter, ...times[at]]);
+  }
+
   // Returns the STUN and TURN servers of the newest connection.
   const iceServers = () => peers.at(-1)?.getConfiguration().iceServers ?? [];
 
-  window.probe = { report, find, sessions: () => locations, iceServers };
+  window.probe = { report, frames, find, sessions: () => locations, iceServers };
 })();
