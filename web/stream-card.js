@@ -105,14 +105,15 @@ export class StreamCard {
   }
 
   #showAddresses({ watch, whep, rtmp }) {
-    const [app, ...rest] = this.#name.split("/");
+    // A name of one part has no application: the server is the host alone.
+    const [, app, key] = /^(?:([^/]+)\/)?(.+)$/.exec(this.#name);
     const page = `${watch}${pathOf(this.#name)}`;
     this.#part(".watch").href = page;
     const addresses = [
       ["Watch", page],
       ["WHEP", `${whep}${pathOf(this.#name)}`],
-      ["RTMP server", `${rtmp}${app}`],
-      ["Stream key", rest.join("/")],
+      ["RTMP server", `${rtmp}${app ?? ""}`],
+      ["Stream key", key],
     ];
     const rows = addresses.flatMap(([title, text]) => {
       const code = make("code", { textContent: text });

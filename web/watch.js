@@ -1,5 +1,5 @@
 /**
- * The page of one stream: `/{app}/{stream}`, also for an `<iframe>`.
+ * The page of one stream: `/{app}/{stream}` or `/{stream}`, also for an `<iframe>`.
  *
  * Query parameters: `embed`, only the player; `muted=0`, start with audio if the browser allows it;
  * `autoplay=0`, start with a button; `controls=0`, no buttons; `stats`, show stats; `events=0`, do
@@ -23,6 +23,13 @@ player.toggleAttribute("stats", query.has("stats") && isOn("stats"));
 if (!isOn("controls")) player.setAttribute("controls", "none");
 if (query.has("token")) player.setAttribute("token", query.get("token"));
 
+// Who opens the path of an application may look for one of its streams.
+if (!stream.includes("/") && !query.has("embed")) {
+  const hint = document.querySelector("#hint");
+  player.addEventListener("statechange", ({ detail }) => {
+    hint.hidden = detail.state !== "waiting";
+  });
+}
 player.src = endpointOf(stream);
 
 document.title = `${stream} · Distributary`;

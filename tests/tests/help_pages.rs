@@ -25,7 +25,7 @@ async fn addresses_for_programs_and_wrong_ones_show_a_page_that_helps() {
             gateway.page_url("live/test/whep"),
             "Watch the stream",
         ),
-        ("app", gateway.page_url("live/"), "No stream is named"),
+        ("app", gateway.page_url("live/"), "Go to the live streams"),
         ("admin", gateway.page_url("admin"), "listener of their own"),
         (
             "wrong",

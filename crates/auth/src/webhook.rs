@@ -102,14 +102,8 @@ impl Webhook {
     }
 }
 
-/// Splits a stream name as RTMP does: the part after the last slash is the stream.
-fn parts<'a>(request: &AccessRequest<'a>) -> (&'a str, &'a str) {
-    let name = request.stream.as_str();
-    name.rsplit_once('/').unwrap_or((name, ""))
-}
-
 fn json(request: &AccessRequest<'_>) -> Bytes {
-    let (app, stream) = parts(request);
+    let (app, stream) = request.stream.parts();
     let question = Question {
         action: request.action,
         ip: request.ip.to_string(),
@@ -124,7 +118,7 @@ fn json(request: &AccessRequest<'_>) -> Bytes {
 }
 
 fn form(request: &AccessRequest<'_>) -> Bytes {
-    let (app, stream) = parts(request);
+    let (app, stream) = request.stream.parts();
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("call", &request.action.to_string());
     form.append_pair("addr", &request.ip.to_string());

@@ -331,7 +331,7 @@ async fn target(url: &Url) -> Result<(SocketAddr, String, String), PublishersErr
     let host = url.host_str().filter(|_| url.scheme() == "rtmp");
     let host = host.ok_or_else(malformed)?.trim_matches(['[', ']']);
     let path = url.path().trim_matches('/');
-    let (app, name) = path.rsplit_once('/').ok_or_else(malformed)?;
+    let (app, name) = path.rsplit_once('/').unwrap_or(("", path));
     let mut addresses = tokio::net::lookup_host((host, url.port().unwrap_or(1935))).await?;
     let address = addresses.next().ok_or_else(malformed)?;
     Ok((address, app.to_owned(), name.to_owned()))

@@ -1,6 +1,6 @@
 //! Stream names and patterns of them. A leaf crate: it depends only on `distributary-config`.
 //!
-//! * [`StreamName`] is a validated `app/stream`.
+//! * [`StreamName`] is a validated `app/stream`, or `stream` without an application.
 //! * [`RenditionId`] names one of a stream's renditions.
 //! * [`StreamPattern`] matches names, such as `live/*`.
 

@@ -8,7 +8,8 @@ use crate::RenditionId;
 /// Longest stream name, in bytes of UTF-8.
 pub const MAX_NAME_LEN: usize = 255;
 
-/// A validated stream name: `app/stream`, or more segments if the application has an instance.
+/// A validated stream name: `app/stream`, more segments if the application has an instance, or only
+/// `stream` if there is no application.
 ///
 /// Each segment is non-empty, is neither `.` nor `..`, and has no control character, no backslash
 /// and none of `?`, `#` and `%`: a name can stand in a URL path, a log line and a metric label as
@@ -27,9 +28,9 @@ pub struct StreamName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
-    /// The application or the stream is missing.
-    #[error("a stream name has the form app/stream")]
-    MissingSegment,
+    /// There is no name.
+    #[error("the stream has no name; a name has the form app/stream or stream")]
+    Missing,
     /// A segment is empty, `.` or `..`.
     #[error("a segment of the stream name is empty, \".\" or \"..\"")]
     BadSegment,
@@ -42,15 +43,19 @@ pub enum NameError {
 }
 
 impl StreamName {
-    /// Creates the name of a stream of an application; both parts may contain `/`.
+    /// Creates the name of a stream of an application; both parts may contain `/`, and one of them
+    /// may be empty.
     ///
     /// # Errors
     /// When the two do not make a valid name.
     pub fn new(app: &str, stream: &str) -> Result<Self, NameError> {
-        Self::parse(&format!("{app}/{stream}"))
+        match (app, stream) {
+            ("", only) | (only, "") => Self::parse(only),
+            (app, stream) => Self::parse(&format!("{app}/{stream}")),
+        }
     }
 
-    /// Parses `app/stream`.
+    /// Parses `app/stream` or `stream`.
     ///
     /// # Errors
     /// When it is not a valid name.
@@ -62,14 +67,14 @@ impl StreamName {
         if let Some(c) = name.chars().find(forbidden) {
             return Err(NameError::ForbiddenCharacter(c));
         }
+        if name.is_empty() {
+            return Err(NameError::Missing);
+        }
         if name
             .split('/')
             .any(|segment| matches!(segment, "" | "." | ".."))
         {
             return Err(NameError::BadSegment);
-        }
-        if !name.contains('/') {
-            return Err(NameError::MissingSegment);
         }
         Ok(Self {
             text: name.into(),
@@ -77,7 +82,13 @@ impl StreamName {
         })
     }
 
-    /// Returns the name as text, `app/stream`. A rendition has the text of its published stream.
+    /// Returns the application and the stream, as RTMP and webhooks have them: the stream is the last
+    /// segment, and the application, which may be empty, all before it.
+    pub fn parts(&self) -> (&str, &str) {
+        self.text.rsplit_once('/').unwrap_or(("", &self.text))
+    }
+
+    /// Returns the name as text. A rendition has the text of its published stream.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -122,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn name_has_an_application_and_a_stream() {
+    fn name_has_an_application_or_none_and_a_stream() {
         assert_eq!(
             StreamName::new("live", "test").unwrap().as_str(),
             "live/test"
@@ -131,7 +142,15 @@ mod tests {
             StreamName::new("live/eu", "a b").unwrap().as_str(),
             "live/eu/a b"
         );
-        assert_eq!(StreamName::parse("live"), Err(NameError::MissingSegment));
+        for name in [
+            StreamName::parse("cam"),
+            StreamName::new("cam", ""),
+            StreamName::new("", "cam"),
+        ] {
+            assert_eq!(name.unwrap().parts(), ("", "cam"));
+        }
+        let name = StreamName::parse("live/eu/a").unwrap();
+        assert_eq!(name.parts(), ("live/eu", "a"));
     }
 
     #[test]
@@ -151,9 +170,10 @@ mod tests {
 
     #[test]
     fn names_that_are_unsafe_in_a_path_or_log_are_refused() {
-        assert_eq!(StreamName::new("live", ""), Err(NameError::BadSegment));
-        assert_eq!(StreamName::new("live", "../x"), Err(NameError::BadSegment));
-        assert_eq!(StreamName::new("", "x"), Err(NameError::BadSegment));
+        assert_eq!(StreamName::new("", ""), Err(NameError::Missing));
+        for bad in ["live/", "/x", "live//x", "..", ".", "live/../x"] {
+            assert_eq!(StreamName::parse(bad), Err(NameError::BadSegment), "{bad}");
+        }
         assert_eq!(
             StreamName::new("live", "a\nb"),
             Err(NameError::ForbiddenCharacter('\n'))

@@ -75,8 +75,18 @@ mod tests {
     }
 
     #[test]
+    fn names_without_an_application_match_the_star_alone_or_themselves() {
+        let name = StreamName::parse("cam").unwrap();
+        assert_eq!(matched("cam", &name), Some(""));
+        assert_eq!(matched("*", &name), Some("cam"));
+        assert_eq!(matched("c*", &name), Some("am"));
+        assert_eq!(matched("cam/*", &name), None);
+        assert_eq!(matched("*/cam", &name), None);
+    }
+
+    #[test]
     fn pattern_that_matches_no_name_is_refused() {
-        for text in ["", "live", "live/", "*/*", "live/../*", "live/a?b", "/*"] {
+        for text in ["", "live/", "*/*", "live/../*", "live/a?b", "/*"] {
             assert!(text.parse::<StreamPattern>().is_err(), "{text}");
         }
     }

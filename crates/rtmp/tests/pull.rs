@@ -63,6 +63,22 @@ async fn stream_is_pulled_while_it_has_viewers() {
 }
 
 #[tokio::test]
+async fn stream_without_an_application_is_pulled() {
+    let origin = TestServer::start();
+    let _publisher = Ffmpeg::publish(&origin.url("cam"), "60");
+    origin.until_live("cam").await;
+    let from = origin.url("cam");
+    let rule = PullRule::new("cam".parse().unwrap(), &from, Duration::ZERO).unwrap();
+    let edge = TestServer::with(RtmpConfig {
+        pull: vec![rule],
+        ..RtmpConfig::default()
+    });
+    edge.hub.ensure_live(&name("cam")).await.unwrap();
+    let mut watcher = edge.watch("cam").await;
+    assert!(matches!(watcher.event().await, StreamEvent::Frame(_)));
+}
+
+#[tokio::test]
 async fn player_gets_a_pulled_stream_from_a_keyframe() {
     let origin = TestServer::start();
     let _publisher = Ffmpeg::publish(&origin.url("live/test"), "60");

@@ -2,7 +2,7 @@
 //! stream.
 //!
 //! ```text
-//! /{app}/{stream}/whep                     MediaMTX
+//! /{app}/{stream}/whep                     MediaMTX, also /{stream}/whep
 //! /rtc/v1/whep/?app={app}&stream={stream}  SRS, and its /rtc/v1/whip-play/
 //! /index/api/whep?app={app}&stream={stream} ZLMediaKit
 //! /whep?app={app}&stream={stream}          xiu
@@ -19,7 +19,7 @@ use axum::http::uri::{PathAndQuery, Uri};
 use url::form_urlencoded;
 
 use crate::path;
-use crate::path::RESERVED;
+use crate::path::{KEYFRAME_SUFFIX, RESERVED, WHEP_SUFFIX};
 
 /// The kind of player, where it makes a difference to the response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,14 +68,14 @@ fn canonical(uri: &Uri) -> Option<(String, Dialect)> {
     }
     let (path, last) = trimmed.rsplit_once('/')?;
     let (endpoint, dialect) = match last {
-        "whep" => ("/whep", Dialect::MediaMtx),
+        WHEP_SUFFIX => ("/whep", Dialect::MediaMtx),
         // Names may have any number of parts, so that a router cannot tell the last one.
-        "keyframe" => (KEYFRAME, Dialect::Whep),
+        KEYFRAME_SUFFIX => (KEYFRAME, Dialect::Whep),
         _ => return None,
     };
     let stream = path.strip_prefix('/')?;
-    let (app, _) = stream.split_once('/')?;
-    if RESERVED.contains(&app) {
+    let first = stream.split('/').next()?;
+    if first.is_empty() || RESERVED.contains(&first) {
         return None;
     }
     let query = uri.query().map(|query| format!("?{query}"));
@@ -116,7 +116,11 @@ impl<'q> AliasQuery<'q> {
 impl std::fmt::Display for AliasQuery<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { app, stream, rest } = self;
-        write!(f, "/whep/{}/{}", path::escaped(app), path::escaped(stream))?;
+        f.write_str("/whep")?;
+        if !app.is_empty() {
+            write!(f, "/{}", path::escaped(app))?;
+        }
+        write!(f, "/{}", path::escaped(stream))?;
         match rest.join("&") {
             rest if rest.is_empty() => Ok(()),
             rest => write!(f, "?{rest}"),
@@ -149,6 +153,7 @@ mod tests {
                 "/whep/live/a%20b%25",
             ),
             ("/whep?stream=test&app=live", "/whep/live/test"),
+            ("/whep?stream=cam&app=", "/whep/cam"),
             ("/whep/?app=l%C3%A4&stream=%0d%0a", "/whep/l%C3%A4/%0D%0A"),
         ] {
             assert_eq!(rewritten(path), (ours.to_owned(), Some(Dialect::Whep)));
@@ -160,11 +165,14 @@ mod tests {
                 "/whep/live/eu/a%20b?token=1",
             ),
             ("/live/whep/whep", "/whep/live/whep"),
+            ("/cam/whep", "/whep/cam"),
         ] {
             assert_eq!(rewritten(path), (ours.to_owned(), Some(Dialect::MediaMtx)));
         }
         let (keyframe, _) = rewritten("/live/eu/test/keyframe?token=1");
         assert_eq!(keyframe, "/api/keyframe/live/eu/test?token=1");
+        let (keyframe, _) = rewritten("/cam/keyframe");
+        assert_eq!(keyframe, "/api/keyframe/cam");
     }
 
     #[test]
@@ -176,11 +184,14 @@ mod tests {
             "/whep",
             "/whep?app=live",
             "/index/api/whep?stream=test",
-            "/live/whep",
-            "/live/keyframe",
+            "/keyframe",
+            "/whep/whep",
+            "/api/whep",
             "/api/x/whep",
             "/session/x/whep",
             "//whep",
+            "///whep",
+            "//x/keyframe",
         ] {
             assert_eq!(rewritten(path), (path.to_owned(), None));
         }

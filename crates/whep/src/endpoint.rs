@@ -27,7 +27,7 @@ use crate::ice_server::IceServer;
 use crate::links;
 use crate::name::PathStream;
 use crate::offer::{ACCEPT_PATCH, ACCEPT_POST, OfferBody, SDP};
-use crate::path::escaped;
+use crate::path::{escaped, has_page};
 use crate::player::Player;
 use crate::problem::Problem;
 use crate::public_path::PublicPath;
@@ -200,7 +200,7 @@ async fn describe(PathStream(name): PathStream) -> Response {
             "This address is for players: enter it where a program or a web player asks for a WHEP \
                URL. A browser shows the stream on its own page."
                 .to_owned(),
-        link: Some((escaped(name.as_str()), "Watch the stream")),
+        link: has_page(&name).then(|| (escaped(name.as_str()), "Watch the stream")),
     });
     response
 }

@@ -11,8 +11,8 @@ pub(crate) async fn not_found() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "There is nothing at this path.")
 }
 
-/// Answers a request to an unknown path, or with a method other than GET to a page: most such
-/// clients look for the WHEP endpoint or want to publish.
+/// Answers a request to a path that is no page, or with a method other than GET to a page: most
+/// such clients look for the WHEP endpoint or want to publish.
 pub(crate) async fn nothing(public: PublicPath, method: Method, uri: Uri) -> Problem {
     let path = uri.path().trim_end_matches('/');
     let segments: Vec<&str> = path.split('/').skip(1).collect();
@@ -24,13 +24,6 @@ pub(crate) async fn nothing(public: PublicPath, method: Method, uri: Uri) -> Pro
                  listener of their own (key admin): by default http://127.0.0.1:8180/ on the machine \
                  of the gateway.",
             ),
-            [app] if !app.is_empty() && !RESERVED.contains(app) => Problem::new(
-                StatusCode::NOT_FOUND,
-                format!(
-                    "No stream is named. The page of a stream is {public}/{app}/ and its name, for \
-                     example {public}/{app}/test."
-                ),
-            ),
             _ => not_found().await,
         };
     }
@@ -38,7 +31,7 @@ pub(crate) async fn nothing(public: PublicPath, method: Method, uri: Uri) -> Pro
         [.., "whip"] | ["whip", ..] => {
             "Streams are published over RTMP; WHIP is not supported.".to_owned()
         }
-        [app, _, ..] if !RESERVED.contains(app) => {
+        [first, ..] if !first.is_empty() && !RESERVED.contains(first) => {
             format!(
                 "There is no WHEP endpoint at this path; that of the stream is {public}/whep{path}."
             )

@@ -1,4 +1,4 @@
-//! `GET /{app}/{stream}/keyframe`: the newest keyframe, from which a page draws a thumbnail. The
+//! `GET /{app}/{stream}/keyframe` and `GET /{stream}/keyframe`: the newest keyframe, from which a page draws a thumbnail. The
 //! gateway decodes nothing.
 
 use std::convert::Infallible;

@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -18,10 +19,12 @@ use crate::config::FrontConfig;
 use crate::fallback::{method_not_allowed, nothing};
 use crate::front_door::FrontDoor;
 use crate::help::escaped;
-use crate::path::RESERVED;
+use crate::name::PathStream;
+use crate::path::has_page;
 use crate::player::Player;
 use crate::prepared::{AFTER, BEFORE, SCRIPT, embedded, is_shown, prepare};
 use crate::problem::Problem;
+use crate::public_path::PublicPath;
 use crate::relative_root::root_of;
 
 /// Includes a file of the folder `web`.
@@ -135,7 +138,7 @@ pub(crate) fn routes() -> Router<FrontDoor> {
         .method_not_allowed_fallback(method_not_allowed);
     Router::new()
         .route("/", get(index))
-        .route("/{app}/{*stream}", get(player))
+        .route("/{*stream}", get(player))
         .method_not_allowed_fallback(nothing)
         .merge(assets)
 }
@@ -160,19 +163,13 @@ async fn index(State(front): State<FrontDoor>, uri: Uri, headers: HeaderMap) -> 
 /// the stream. Only a page that is about to be shown has an offer, for a stream that is live.
 async fn player(
     State(front): State<FrontDoor>,
-    Path((app, stream)): Path<(String, String)>,
+    PageStream(name): PageStream,
     viewer: Viewer,
     Player(options): Player,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let refuse = |reason: String| Problem::new(StatusCode::NOT_FOUND, reason);
-    if RESERVED.contains(&app.as_str()) {
-        return Err(refuse("There is nothing at this path.".to_owned()));
-    }
-    let name = StreamName::new(&app, stream.strip_suffix('/').unwrap_or(&stream))
-        .map_err(|error| refuse(format!("The path: {error}.")))?;
     let policy = policy(&front.config.current());
     if is_shown(&method, viewer.query(), &headers)
         && let Some(prepared) = prepare(&front, &name, &viewer, &options).await
@@ -181,6 +178,22 @@ async fn player(
         return Ok(PLAYER.serve_once(&uri, &policy, &offer, name.as_str()));
     }
     Ok(PLAYER.serve(&uri, &headers, &policy, name.as_str()))
+}
+
+/// The stream whose page a path is.
+struct PageStream(StreamName);
+
+impl FromRequestParts<FrontDoor> for PageStream {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, front: &FrontDoor) -> Result<Self, Problem> {
+        let PathStream(name) = PathStream::from_request_parts(parts, front).await?;
+        if has_page(&name) {
+            return Ok(Self(name));
+        }
+        let Ok(public) = PublicPath::from_request_parts(parts, front).await;
+        Err(nothing(public, parts.method.clone(), parts.uri.clone()).await)
+    }
 }
 
 async fn asset(Path(file): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {

@@ -2,7 +2,9 @@
 //!
 //! `rtmp://host/app[/instance]/stream?key=..` reaches a server in two halves, and clients split it
 //! differently: `connect` has the application (OBS: the whole path of the server URL), `publish`
-//! the stream with the query string, which holds the publisher's key.
+//! the stream with the query string, which holds the publisher's key. Of `rtmp://host/stream`,
+//! which names no application, ffmpeg makes the application `stream` and an empty stream, OBS an
+//! empty application.
 
 use std::fmt;
 
@@ -46,9 +48,8 @@ pub enum TargetError {
 impl Target {
     /// Joins the application of `connect` and the stream of `publish` or `play`.
     ///
-    /// The stream may be empty if the application has the form `app/stream`: OBS users put the
-    /// whole URL into the server field. Blanks around both come from copying, and are no part of
-    /// them.
+    /// One of them may be empty: a name needs no application, and OBS users put the whole URL into
+    /// the server field. Blanks around both come from copying, and are no part of them.
     ///
     /// # Errors
     /// Returns [`TargetError`] if they do not make a valid stream name.
@@ -60,11 +61,7 @@ impl Target {
         }
         let app = unescape(app.trim_matches('/'))?;
         let stream = unescape(without_format(stream.trim_matches('/')))?;
-        let name = if stream.is_empty() {
-            StreamName::parse(&app)?
-        } else {
-            StreamName::new(&app, &stream)?
-        };
+        let name = StreamName::new(&app, &stream)?;
         let query = if stream_query.is_empty() {
             app_query
         } else {
@@ -168,6 +165,9 @@ mod tests {
         assert_eq!(name("live/eu", "test"), "live/eu/test");
         assert_eq!(name("live", "eu/test"), "live/eu/test");
         assert_eq!(name("live/test", ""), "live/test");
+        assert_eq!(name("cam", ""), "cam");
+        assert_eq!(name("", "cam"), "cam");
+        assert_eq!(name("/", "/eu/cam"), "eu/cam");
         assert_eq!(name("live", "two%20words"), "live/two words");
         assert_eq!(name("live", "flv:test"), "live/test");
         assert_eq!(name("live", "mp4:eu/test?key=k"), "live/eu/test");
@@ -181,8 +181,8 @@ mod tests {
         assert_eq!(target.name.as_str(), "live/two words");
         assert_eq!(target.query.as_str(), "key=k");
         assert_eq!(
-            Target::resolve("live", "   ").unwrap_err(),
-            NameError::MissingSegment.into()
+            Target::resolve(" / ", "   ").unwrap_err(),
+            NameError::Missing.into()
         );
     }
 
@@ -209,7 +209,11 @@ mod tests {
 
     #[test]
     fn query_string_of_either_half_is_not_part_of_the_name() {
-        for (app, stream) in [("live", "test?key=s%26cret"), ("live?key=s%26cret", "test")] {
+        for (app, stream) in [
+            ("live", "test?key=s%26cret"),
+            ("live?key=s%26cret", "test"),
+            ("live/test?key=s%26cret", ""),
+        ] {
             let target = Target::resolve(app, stream).unwrap();
             assert_eq!(target.name.as_str(), "live/test");
             assert_eq!(target.query.get("key").as_deref(), Some("s&cret"));
@@ -224,8 +228,7 @@ mod tests {
     #[test]
     fn names_that_are_not_allowed_are_refused_escaped_or_not() {
         let refused = |app, stream| Target::resolve(app, stream).unwrap_err();
-        assert_eq!(refused("live", ""), NameError::MissingSegment.into());
-        assert_eq!(refused("", "test"), NameError::BadSegment.into());
+        assert_eq!(refused("", ""), NameError::Missing.into());
         assert_eq!(refused("live", "../x"), NameError::BadSegment.into());
         assert_eq!(refused("live", "%2e%2e/x"), NameError::BadSegment.into());
         assert_eq!(

@@ -13,16 +13,18 @@ const DEFAULT_PORT: u16 = 1935;
 /// The port of RTMP over TLS, as ffmpeg and librtmp have it.
 const DEFAULT_TLS_PORT: u16 = 443;
 
-/// The URL of a stream: `rtmp://host[:port]/app[/instance]/stream[?query]`, or `rtmps://` for TLS.
-/// The query string often holds a key, so neither the `Debug` nor the `Display` form has it.
+/// The URL of a stream: `rtmp://host[:port]/app[/instance]/stream[?query]`, `rtmp://host/stream`
+/// without an application, or `rtmps://` for TLS. The query string often holds a key, so neither
+/// the `Debug` nor the `Display` form has it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StreamUrl {
     host: String,
     port: u16,
     is_tls: bool,
     pub(super) tc_url: String,
+    /// The application, or the stream with the query string if there is no application.
     pub(super) app: String,
-    /// The stream, with the query string.
+    /// The stream with the query string; empty if there is no application.
     pub(super) stream: String,
     /// The Flash program that the client presents itself as.
     pub(super) flash: Option<FlashProgram>,
@@ -41,14 +43,14 @@ pub enum UrlError {
     /// It has no host.
     #[error("the URL has no host")]
     NoHost,
-    /// The application or the stream is missing.
-    #[error("expected rtmp://host/app/stream: the application or the stream is missing")]
+    /// It names no stream.
+    #[error("expected rtmp://host/app/stream or rtmp://host/stream: the stream is missing")]
     NoStream,
 }
 
 impl StreamUrl {
     /// Returns the URL `rtmp://host/app/stream`. The host may have a port, the stream a query
-    /// string.
+    /// string, and the application may be empty.
     ///
     /// # Errors
     /// Returns [`UrlError`] if the parts do not make a URL.
@@ -91,27 +93,42 @@ impl FromStr for StreamUrl {
             .filter(|host| !host.is_empty())
             .ok_or(UrlError::NoHost)?;
         let path = url.path().trim_matches('/');
-        let (app, stream) = path.rsplit_once('/').ok_or(UrlError::NoStream)?;
+        if path.is_empty() {
+            return Err(UrlError::NoStream);
+        }
+        let (app, stream) = halves(path, url.query());
         let port = url.port().unwrap_or(default_port);
         Ok(Self {
             host: host.trim_matches(['[', ']']).to_owned(),
             port,
             is_tls,
             tc_url: format!("{}://{host}:{port}/{app}", url.scheme()),
-            app: app.to_owned(),
-            stream: match url.query() {
-                Some(query) => format!("{stream}?{query}"),
-                None => stream.to_owned(),
-            },
+            app,
+            stream,
             flash: None,
         })
     }
 }
 
+/// Splits a path into the application and the stream, as ffmpeg does: one name alone is the
+/// application.
+fn halves(path: &str, query: Option<&str>) -> (String, String) {
+    let named = |name: &str| match query {
+        Some(query) => format!("{name}?{query}"),
+        None => name.to_owned(),
+    };
+    match path.rsplit_once('/') {
+        Some((app, stream)) => (app.to_owned(), named(stream)),
+        None => (named(path), String::new()),
+    }
+}
+
 impl fmt::Display for StreamUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stream = self.stream.split('?').next().unwrap_or_default();
-        write!(f, "{}/{stream}", self.tc_url)
+        let [tc_url, stream] =
+            [&self.tc_url, &self.stream].map(|text| text.split('?').next().unwrap_or_default());
+        let slash = if stream.is_empty() { "" } else { "/" };
+        write!(f, "{tc_url}{slash}{stream}")
     }
 }
 
@@ -138,6 +155,21 @@ mod tests {
     }
 
     #[test]
+    fn one_name_alone_is_sent_as_the_application() {
+        let url: StreamUrl = "rtmp://camera.example/cam?key=secret".parse().unwrap();
+        assert_eq!((&*url.app, &*url.stream), ("cam?key=secret", ""));
+        assert_eq!(url.tc_url, "rtmp://camera.example:1935/cam?key=secret");
+        assert_eq!(
+            format!("{url:?}"),
+            "StreamUrl(rtmp://camera.example:1935/cam)"
+        );
+        assert_eq!(
+            StreamUrl::new("camera.example", "", "cam?key=secret"),
+            Ok(url)
+        );
+    }
+
+    #[test]
     fn url_of_tls_has_the_port_of_tls() {
         let url: StreamUrl = "rtmps://origin.example/live/show".parse().unwrap();
         assert_eq!(url.authority(), ("origin.example", 443));
@@ -160,7 +192,8 @@ mod tests {
             refused("rtmpt://host/live/a"),
             UrlError::Scheme("rtmpt".into())
         );
-        assert_eq!(refused("rtmp://host/live"), UrlError::NoStream);
+        assert_eq!(refused("rtmp://host/"), UrlError::NoStream);
+        assert_eq!(refused("rtmp://host?key=k"), UrlError::NoStream);
         assert_eq!(refused("rtmp:///live/a"), UrlError::NoHost);
         assert!(matches!(refused("host/live/a"), UrlError::Syntax(_)));
     }

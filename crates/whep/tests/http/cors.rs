@@ -87,7 +87,7 @@ async fn pages_can_read_every_response_including_errors() {
         front.post("/whep/live/other", sdp, OFFER).await,
         front.post("/whep/live/test", "text/plain", OFFER).await,
         front.request("PUT", "/whep/live/test").await,
-        front.request("GET", "/nothing").await,
+        front.request("GET", "/api/nothing").await,
         front.request("PUT", "/api/live").await,
         front.request("GET", "/healthz").await,
         front.request("DELETE", "/session/none").await,
@@ -132,7 +132,7 @@ async fn only_allowed_origins_can_read_responses() {
         let headers = &refused.headers;
         assert!(!headers.contains_key("access-control-allow-origin"));
         assert_eq!(refused.header("vary"), "Origin");
-        let request = Request::get("/nothing").header("origin", origin);
+        let request = Request::get("/api/nothing").header("origin", origin);
         let refused = front.send(request.body(Body::empty()).unwrap()).await;
         let headers = &refused.headers;
         assert!(!headers.contains_key("access-control-allow-origin"));

@@ -301,7 +301,7 @@ async fn stream_name_is_percent_decoded_and_may_have_more_segments() {
 async fn path_that_is_no_stream_name_is_a_bad_request() {
     let front = Front::new();
     for path in [
-        "/whep/live",
+        "/whep/..",
         "/whep/live//test",
         "/whep/live/..%2ftest",
         "/whep/live/%2e%2e/test",

@@ -304,7 +304,10 @@ async fn unusable_blocks_are_refused_with_the_reason() {
     for (wanted, reason) in [
         (json!({ "seconds": 60 }), "a publisher"),
         (json!({ "viewer": "x", "seconds": 60 }), "not an IP address"),
-        (json!({ "publisher": "x", "seconds": 60 }), "The publisher"),
+        (
+            json!({ "publisher": "x//y", "seconds": 60 }),
+            "The publisher",
+        ),
         (json!({ "publisher": "live/x", "seconds": 0 }), "30 days"),
         (json!({ "publisher": "live/x" }), "seconds"),
         (json!([]), "invalid length"),

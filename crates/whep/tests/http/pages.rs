@@ -47,6 +47,8 @@ async fn pages_have_a_strict_content_security_policy() {
         "/live/not/there",
         "/live/a%20b",
         "/live/test/",
+        "/cam",
+        "/cam/",
     ] {
         let answer = front.request("GET", path).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}");
@@ -109,12 +111,16 @@ async fn reserved_paths_are_not_streams() {
         "/api/nothing",
         "/assets/nothing.js",
         "/session/a/b",
-        "/live",
         "/api/",
+        "/api",
+        "/metrics",
+        "/dashboard/",
+        "/favicon.ico",
     ] {
         let answer = front.request("GET", path).await;
         answer.problem(StatusCode::NOT_FOUND);
     }
+    assert_eq!(front.request("GET", "/readyz").await.text(), "ready\n");
     for path in ["/api/live", "/assets/player.js"] {
         let answer = front.request("POST", path).await;
         answer.problem(StatusCode::METHOD_NOT_ALLOWED);
@@ -129,7 +135,7 @@ async fn post_to_another_path_is_told_the_endpoint() {
         ("/live/test", "/whep/live/test"),
         ("/live/a%20b/", "/whep/live/a%20b"),
         ("/", "/whep/{app}/{stream}"),
-        ("/live", "/whep/{app}/{stream}"),
+        ("/cam", "/whep/cam"),
         ("/api/nothing", "/whep/{app}/{stream}"),
         ("/live/test/whip", "RTMP"),
         ("/whip/live/test", "RTMP"),
@@ -148,6 +154,7 @@ async fn page_finds_its_files_under_any_path_prefix() {
     let front = Front::new();
     for (path, root) in [
         ("/", "./"),
+        ("/cam", "./"),
         ("/live/test", "../"),
         ("/live/eu/test/", "../../../"),
     ] {
@@ -201,8 +208,9 @@ async fn browsers_get_a_page_that_helps_and_programs_a_problem() {
             StatusCode::OK,
             "WHEP address of live/a &quot;b",
         ),
-        ("/live", StatusCode::NOT_FOUND, "/live/test"),
-        ("/live/", StatusCode::NOT_FOUND, "/live/test"),
+        ("/whep/cam", StatusCode::OK, "<a href=\"../cam\">"),
+        ("/cam/whep", StatusCode::OK, "<a href=\"../cam\">"),
+        ("/metrics/whep", StatusCode::OK, "WHEP address of metrics"),
         ("/admin", StatusCode::NOT_FOUND, "http://127.0.0.1:8180/"),
         ("/api/nothing", StatusCode::NOT_FOUND, "<a href=\"../\">"),
         (

@@ -258,7 +258,10 @@ fn path_defaults(value: &Yaml<'_>, to: &mut Converted) {
     }
 }
 
-const NOT_A_NAME: &str = "a stream is named app/name here, and a pattern has one *";
+const NOT_A_NAME: &str = "this is neither the name of a stream nor a pattern with one *";
+
+/// Entries of `paths` for every path without an entry of its own.
+const EVERY_OTHER: [&str; 2] = ["all", "all_others"];
 
 fn paths(value: &Yaml<'_>, to: &mut Converted) {
     for (name, path) in value.as_mapping().into_iter().flatten() {
@@ -271,11 +274,12 @@ fn paths(value: &Yaml<'_>, to: &mut Converted) {
             };
             match key {
                 "source" if text == "publisher" => {}
-                "source" if text.starts_with("rtmp://") && is_pattern(name) => {
-                    to.push("pull", [("match", name.into()), ("from", text.into())]);
-                }
                 "source" if text.starts_with("rtmp://") => {
-                    to.leave(format!("paths.{name}.source"), NOT_A_NAME);
+                    if is_pattern(name) && !EVERY_OTHER.contains(&name) {
+                        to.push("pull", [("match", name.into()), ("from", text.into())]);
+                    } else {
+                        to.leave(format!("paths.{name}.source"), NOT_A_NAME);
+                    }
                 }
                 "source" => to.leave(
                     format!("paths.{name}.source"),
@@ -288,8 +292,9 @@ fn paths(value: &Yaml<'_>, to: &mut Converted) {
     }
 }
 
+/// Returns whether a path is a pattern of names here, too; a `~` introduces a regular expression.
 fn is_pattern(text: &str) -> bool {
-    text.parse::<distributary_names::StreamPattern>().is_ok()
+    !text.starts_with('~') && text.parse::<distributary_names::StreamPattern>().is_ok()
 }
 
 /// Sets a time. MediaMTX writes `10s` or `1m30s`.
@@ -369,7 +374,8 @@ mod tests {
              - user: b\n  pass: sha256:xx\n\
              pathDefaults:\n  maxReaders: 5\n  overridePublisher: yes\n  record: no\n\
              paths:\n  live/a:\n    source: rtmp://origin/live/a\n  cam:\n    source: rtsp://cam\n  \
-             all_others:\n",
+             door:\n    source: rtmp://door/door\n  ~^hall[0-9]$:\n    source: rtmp://hall/a\n  \
+             all_others:\n    source: rtmp://origin/live\n",
         )
         .unwrap();
         let config: Config = toml::from_str(&converted.to_string()).unwrap();
@@ -399,6 +405,9 @@ mod tests {
             [[pull]]
             match = "live/a"
             from = "rtmp://origin/live/a"
+            [[pull]]
+            match = "door"
+            from = "rtmp://door/door"
             [[ice_server]]
             url = "stun:stun.example:3478"
             [[ice_server]]
@@ -416,6 +425,8 @@ mod tests {
                 "runOnConnect: there is no such setting",
                 "authInternalUsers: b: the password is hashed; a key has to be plain",
                 "paths.cam.source: streams are pulled over RTMP only",
+                "paths.~^hall[0-9]$.source: this is neither the name of a stream nor a pattern with one *",
+                "paths.all_others.source: this is neither the name of a stream nor a pattern with one *",
             ]
         );
     }

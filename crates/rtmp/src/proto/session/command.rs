@@ -25,7 +25,8 @@ impl ServerSession {
     ) -> Result<(), SessionError> {
         let name = command.name.as_str();
         if name == "connect" {
-            return self.connect(command);
+            self.connect(command);
+            return Ok(());
         }
         if self.connection.is_none() {
             let command = shown(name).unwrap_or_default();
@@ -59,19 +60,10 @@ impl ServerSession {
         Ok(())
     }
 
-    fn connect(&mut self, command: &Command) -> Result<(), SessionError> {
+    fn connect(&mut self, command: &Command) {
         let object = command.object();
         let text = |name| object.get(name).and_then(Value::as_str);
         let app = text("app").unwrap_or_default();
-        if app.trim_matches('/').is_empty() {
-            let code = "NetConnection.Connect.InvalidApp";
-            let info = status::error(
-                code,
-                "The URL names no application: rtmp://host/app/stream.",
-            );
-            self.send_answer("_error", command, Value::Null, info);
-            return Err(SessionError::NoApplication);
-        }
         let capabilities = object.get("capsEx").and_then(Value::as_number);
         let request = ConnectRequest {
             app: app.to_owned(),
@@ -111,7 +103,6 @@ impl ServerSession {
         );
         self.connection = Some(request.clone());
         self.events.push_back(SessionEvent::Connected(request));
-        Ok(())
     }
 
     /// Asks the client to reconnect. Returns `false` if the client does not support that.

@@ -21,9 +21,6 @@ pub enum SessionError {
         /// The command.
         command: String,
     },
-    /// `connect` names no application.
-    #[error("connect without application")]
-    NoApplication,
     /// The handshake took too long.
     #[error("no complete handshake within {0:?}")]
     HandshakeTimeout(Duration),

@@ -73,7 +73,7 @@ impl PullRule {
 
     /// Checks that the rule leads to URLs of RTMP streams.
     fn check(&self) -> Result<(), PullRuleError> {
-        // The `*` may match a whole name, which has two parts.
+        // The `*` may match a whole name.
         let checked = self.url_of("a/a").map(drop);
         checked.map_err(|source| PullRuleError {
             from: self.from.clone(),
@@ -163,6 +163,12 @@ mod tests {
             source("*", "rtmp://origin", "live/show").as_deref(),
             Some("rtmp://origin:1935/live/show")
         );
+        for (streams, from) in [("cam", "rtmp://origin/cam"), ("*", "rtmp://origin")] {
+            assert_eq!(
+                source(streams, from, "cam").as_deref(),
+                Some("rtmp://origin:1935/cam")
+            );
+        }
     }
 
     #[test]
@@ -171,7 +177,7 @@ mod tests {
             let rule = PullRule::new(streams.parse().unwrap(), from, Duration::ZERO);
             rule.unwrap_err().source
         };
-        assert_eq!(refused("live/a", "rtmp://origin/live"), UrlError::NoStream);
+        assert_eq!(refused("live/a", "rtmp://origin"), UrlError::NoStream);
         assert_eq!(
             refused("live/*", "http://origin/live"),
             UrlError::Scheme("http".into())

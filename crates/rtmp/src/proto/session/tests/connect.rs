@@ -104,10 +104,36 @@ fn swf_proof_is_requested_before_the_response_to_connect_and_the_first_counts() 
 }
 
 #[test]
-fn connect_without_application_is_refused() {
+fn stream_needs_no_application() {
+    // As ffmpeg, OBS and encoders that name nothing split `rtmp://host/cam`.
+    for (connect, stream) in [
+        (object([("app", "cam".into())]), ""),
+        (object([("app", "".into())]), "cam"),
+        (object([("app", "/".into())]), "/cam"),
+        (object([]), "cam"),
+    ] {
+        let mut pair = Pair::new(SessionConfig::default());
+        pair.call("connect", 1.0, [connect]);
+        assert_eq!(codes(&pair.exchange()), ["NetConnection.Connect.Success"]);
+        pair.events();
+        pair.publish(stream);
+        pair.exchange();
+        match &pair.events()[..] {
+            [SessionEvent::PublishRequested(request)] => {
+                assert_eq!(request.target.name.as_str(), "cam");
+            }
+            events => panic!("{events:?}"),
+        }
+    }
+}
+
+#[test]
+fn url_that_names_nothing_is_refused() {
     let mut pair = Pair::new(SessionConfig::default());
     pair.call("connect", 1.0, [object([("app", "/".into())])]);
-    assert_eq!(pair.try_exchange(), Err(SessionError::NoApplication));
+    pair.exchange();
+    pair.publish("");
+    assert_eq!(codes(&pair.exchange()), ["NetStream.Publish.BadName"]);
 }
 
 #[test]
