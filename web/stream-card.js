@@ -3,7 +3,9 @@
 import { ask, fetchFrom } from "./admin.js";
 import { button, make, setText } from "./elements.js";
 import { Graph } from "./graph.js";
+import { obsConfigOf } from "./obs-config.js";
 import { isLoopback, pathOf } from "./path.js";
+import { RenditionList } from "./rendition-list.js";
 import { canDraw, draw } from "./thumbnail.js";
 import { ViewerTable } from "./viewer-table.js";
 import { age, count, millis, rate } from "./words.js";
@@ -23,6 +25,8 @@ export class StreamCard {
   #actions;
   #viewers = 0;
   #table;
+  #renditions = new RenditionList();
+  #rtmp;
   #graphs = {
     received_bps: new Graph("Received", rate, 1e5),
     frame_rate: new Graph("Frame rate", (value) => `${value.toFixed(value % 1 ? 1 : 0)} fps`, 10),
@@ -56,6 +60,11 @@ export class StreamCard {
       blockViewer: (viewer) => actions.block(viewersAt(viewer), { viewer }),
     });
     this.#part(".viewer-list").append(this.#table.element);
+    this.#part(".renditions").append(this.#renditions.element);
+    const copy = button("Copy", () => this.#copy(copy, this.#part(".obs pre").textContent), {
+      name: "Copy the configuration for OBS",
+    });
+    this.#part(".obs").append(copy);
     this.#load();
   }
 
@@ -68,6 +77,8 @@ export class StreamCard {
     setText(this.#part(".facts"), facts(stream));
     this.#showNotice(".advice", stream.advice);
     this.#showNotice(".transcode", transcodeOf(stream));
+    this.#part(".renditions").hidden = !this.#renditions.show(stream.renditions);
+    this.#showObs(stream);
     const received = (video?.bitrate_bps ?? 0) + (audio?.bitrate_bps ?? 0);
     this.#graphs.received_bps.push(received);
     this.#graphs.frame_rate.push(video?.frame_rate ?? null);
@@ -78,6 +89,15 @@ export class StreamCard {
     setText(this.#part(".count"), `${viewers.connected}${slow}`);
     this.#list();
     this.#draw();
+  }
+
+  /** Shows the configuration for OBS, which stays as it is while somebody may be copying it. */
+  #showObs(stream) {
+    const details = this.#part(".obs");
+    if (details.open) return;
+    const config = obsConfigOf(stream, this.#rtmp);
+    details.hidden = config === null;
+    setText(details.querySelector("pre code"), config ?? "");
   }
 
   /** Fills the graphs with the last 15 minutes. */
@@ -107,12 +127,13 @@ export class StreamCard {
   #showAddresses({ watch, whep, rtmp }) {
     // A name of one part has no application: the server is the host alone.
     const [, app, key] = /^(?:([^/]+)\/)?(.+)$/.exec(this.#name);
+    this.#rtmp = `${rtmp}${app ?? ""}`;
     const page = `${watch}${pathOf(this.#name)}`;
     this.#part(".watch").href = page;
     const addresses = [
       ["Watch", page],
       ["WHEP", `${whep}${pathOf(this.#name)}`],
-      ["RTMP server", `${rtmp}${app ?? ""}`],
+      ["RTMP server", this.#rtmp],
       ["Stream key", key],
     ];
     const rows = addresses.flatMap(([title, text]) => {

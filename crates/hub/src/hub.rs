@@ -244,6 +244,11 @@ impl Hub {
         self.shared.transcoders.process(of)
     }
 
+    /// Returns the ids of all transcoder processes that run.
+    pub fn transcoder_processes(&self) -> Vec<u32> {
+        self.shared.transcoders.processes()
+    }
+
     /// Counts a transcoder process of the stream `of`, with this id, as running until the returned
     /// value is dropped.
     pub fn count_transcoder(&self, of: &StreamName, process: Option<u32>) -> RunningTranscoder {

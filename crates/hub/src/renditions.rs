@@ -132,6 +132,13 @@ impl Hub {
         demands
     }
 
+    /// Returns the renditions that can be made of a published stream, whether they are live or not.
+    pub fn rendition_offers(&self, name: &StreamName, now: Instant) -> Vec<RenditionOffer> {
+        let source = self.stream(&name.published());
+        let video = source.and_then(|source| source.source_video(now));
+        video.map_or_else(Vec::new, |video| self.offers(&video))
+    }
+
     fn offers(&self, video: &SourceVideo) -> Vec<RenditionOffer> {
         let maker = self.maker().read();
         let maker = maker.unwrap_or_else(PoisonError::into_inner).clone();

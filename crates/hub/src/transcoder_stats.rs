@@ -46,6 +46,15 @@ impl TranscoderCounters {
         newest.find(|(_, stream, _)| stream == of)?.2
     }
 
+    /// Returns the ids of the running processes.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let running = self.0.running();
+        running
+            .iter()
+            .filter_map(|(.., process)| *process)
+            .collect()
+    }
+
     pub(crate) fn note_failure(&self) {
         self.0.failed.fetch_add(1, Ordering::Relaxed);
     }
@@ -90,6 +99,7 @@ mod tests {
         let first = counters.start(&name("live/a"), Some(7));
         let _second = counters.start(&name("live/b"), Some(8));
         assert_eq!(counters.process(&name("live/a")), Some(7));
+        assert_eq!(counters.processes(), [7, 8]);
         drop(first);
         assert_eq!(counters.process(&name("live/a")), None);
         assert_eq!(counters.process(&name("live/b")), Some(8));

@@ -65,7 +65,7 @@ const PLACEHOLDERS: [&str; 4] = ["{before}", "{after}", "{offer}", "{name}"];
 const ROOT: &str = "{root}";
 
 /// The files under `/assets/`.
-const ASSETS: [(&str, Asset); 33] = [
+const ASSETS: [(&str, Asset); 35] = [
     script!("player.js"),
     script!("playback.js"),
     script!("session.js"),
@@ -89,6 +89,8 @@ const ASSETS: [(&str, Asset); 33] = [
     script!("stream-card.js"),
     script!("stream-table.js"),
     script!("viewer-table.js"),
+    script!("rendition-list.js"),
+    script!("obs-config.js"),
     script!("activity.js"),
     script!("elements.js"),
     script!("thumbnail.js"),

@@ -4,6 +4,9 @@
 //! sums and histograms per stream: a label for each viewer would create a new series with every
 //! viewer.
 
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -25,6 +28,7 @@ use super::door::AdminDoor;
 use super::duration_metrics::{DurationMetric, JoinMetric};
 use super::exposition::negotiate;
 use super::metric_labels::{Labels, OfStream};
+use super::process::cpu_time_of_children;
 use super::process_metrics;
 use super::rendition_metrics::{self, collect_switches};
 use super::watching::{Watching, watching};
@@ -41,7 +45,7 @@ struct Build {
     version: &'static str,
 }
 
-type FloatGauge = Gauge<f64, std::sync::atomic::AtomicU64>;
+type FloatGauge = Gauge<f64, AtomicU64>;
 
 pub(super) async fn metrics(
     State(door): State<AdminDoor>,
@@ -59,7 +63,8 @@ pub(super) async fn metrics(
     collect_switches(&door.engine.switches(), door.engine.probes(), registry);
     collect_sent(door.hub.sent_bytes(), registry);
     door.samples.register(registry);
-    collect_transcoders(door.hub.transcoder_stats(), registry);
+    let cpu = cpu_time_of_children(|| door.hub.transcoder_processes());
+    collect_transcoders(door.hub.transcoder_stats(), cpu, registry);
     collect_server(&Server::of(&door), registry);
     certificates::collect(&validities(&door), registry);
     let mut text = String::new();
@@ -253,8 +258,9 @@ fn collect_viewers(
     );
 }
 
-/// Collects the metrics of the ffmpeg processes that transcode streams.
-fn collect_transcoders(stats: TranscoderStats, registry: &mut Registry) {
+/// Collects the metrics of the ffmpeg processes that transcode streams, and the CPU time of all so
+/// far.
+fn collect_transcoders(stats: TranscoderStats, cpu: Option<Duration>, registry: &mut Registry) {
     let running: Gauge = Gauge::default();
     running.set(i64::try_from(stats.running).unwrap_or(i64::MAX));
     registry.register("transcoders", "Running transcoders", running);
@@ -269,6 +275,16 @@ fn collect_transcoders(stats: TranscoderStats, registry: &mut Registry) {
         let counter: Counter = Counter::default();
         counter.inc_by(value);
         registry.register(name, help, counter);
+    }
+    if let Some(time) = cpu {
+        let counter = Counter::<f64, AtomicU64>::default();
+        counter.inc_by(time.as_secs_f64());
+        registry.register_with_unit(
+            "transcoder_cpu",
+            "User and system CPU time of the transcoders",
+            Unit::Seconds,
+            counter,
+        );
     }
 }
 
@@ -421,10 +437,10 @@ mod tests {
     use super::*;
     use crate::admin::viewer_samples::ViewerSamples;
     use std::collections::HashSet;
-    use std::time::Duration;
 
-    use distributary_egress::engine::{SessionInfo, SessionStats};
+    use distributary_egress::engine::{SessionInfo, SessionStats, Switches};
     use distributary_egress::session::SessionId;
+    use distributary_webrtc::quality::Reason;
     use distributary_webrtc::rtcp::{Packet, packets};
 
     /// Returns the names of all series, as Prometheus reads them. A family without members is not
@@ -472,16 +488,20 @@ mod tests {
         let samples = ViewerSamples::default();
         samples.observe(&report);
         samples.register(&mut registry);
-        collect_viewers(
-            &[],
-            &[Watching::Session(Box::new(report))],
-            &mut labels,
-            &mut registry,
-        );
+        let watching = [Watching::Session(Box::new(report))];
+        collect_viewers(&[], &watching, &mut labels, &mut registry);
+        rendition_metrics::collect_viewers(&watching, &mut labels, &mut registry);
+        let switches = [Switches {
+            is_up: true,
+            reason: Reason::Bandwidth,
+            count: 1,
+        }];
+        collect_switches(&switches, 1, &mut registry);
         let sent = SentBytes::default();
         sent.add(&StreamName::parse("live/test").unwrap(), 1);
         collect_sent(&sent, &mut registry);
-        collect_transcoders(TranscoderStats::default(), &mut registry);
+        let cpu = Some(Duration::from_secs(1));
+        collect_transcoders(TranscoderStats::default(), cpu, &mut registry);
         let server = Server {
             version: "1.2.3",
             is_draining: false,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use distributary_hub::{Hub, Rendition, RenditionOrigin};
+use distributary_hub::{Hub, Rendition, RenditionOffer, RenditionOrigin};
 use distributary_names::StreamName;
 use serde::Serialize;
 
@@ -19,6 +19,8 @@ pub(super) struct RenditionStatus {
     height: u32,
     /// Measured; before the first measurement, the configured bitrate, or 0.
     bitrate_bps: u64,
+    /// The bitrate that a transcode has at most; `None` for video that is published.
+    max_bitrate_bps: Option<u64>,
     /// Connected viewers that receive its video.
     viewers: usize,
     /// False if the gateway makes it on request.
@@ -26,7 +28,10 @@ pub(super) struct RenditionStatus {
 }
 
 impl RenditionStatus {
-    pub(super) fn of(rendition: &Rendition, viewers: usize) -> Self {
+    /// Describes a rendition with this many viewers; `offers` are those that can be made of its
+    /// stream.
+    pub(super) fn of(rendition: &Rendition, offers: &[RenditionOffer], viewers: usize) -> Self {
+        let offer = offers.iter().find(|offer| offer.id == rendition.id);
         Self {
             id: rendition.id.to_string(),
             origin: match rendition.origin {
@@ -38,6 +43,7 @@ impl RenditionStatus {
             width: rendition.width,
             height: rendition.height,
             bitrate_bps: rendition.bitrate,
+            max_bitrate_bps: offer.map(|offer| offer.bitrate),
             viewers,
             live: rendition.is_live,
         }

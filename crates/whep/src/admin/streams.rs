@@ -246,6 +246,7 @@ impl StreamStatus {
         } = stats;
         let rates = stream.publisher_stats(now);
         let renditions = hub.renditions(stream.name(), now);
+        let offers = hub.rendition_offers(stream.name(), now);
         let mut live = renditions.iter().filter(|one| one.is_live);
         let transcode = live.find(|one| is_transcoded(one));
         Some(Self {
@@ -277,7 +278,7 @@ impl StreamStatus {
             viewers: viewers.totals(stream, &renditions),
             renditions: renditions
                 .iter()
-                .map(|one| RenditionStatus::of(one, viewers.of_rendition(one)))
+                .map(|one| RenditionStatus::of(one, &offers, viewers.of_rendition(one)))
                 .collect(),
             video_frames,
             audio_frames,

@@ -40,23 +40,40 @@ fn connect_is_answered_with_windows_and_success() {
     );
 }
 
+/// Any of the members that announce Enhanced RTMP is enough: some clients send the list, others
+/// the maps or the flags.
 #[test]
-fn enhanced_client_gets_the_supported_codecs() {
-    for (member, enhanced) in [("fourCcList", true), ("swfUrl", false)] {
+fn enhanced_client_gets_the_supported_codecs_and_capabilities() {
+    const MULTITRACK: u32 = 0x02;
+    let list = || Value::StrictArray(vec!["hvc1".into()]);
+    for (member, value, is_enhanced) in [
+        ("fourCcList", list(), true),
+        ("videoFourCcInfoMap", object([("*", 7.0.into())]), true),
+        ("audioFourCcInfoMap", object([("Opus", 7.0.into())]), true),
+        ("capsEx", 14.0.into(), true),
+        ("swfUrl", list(), false),
+    ] {
         let mut pair = Pair::new(SessionConfig::default());
-        let arguments = object([
-            ("app", "live".into()),
-            (member, Value::StrictArray(vec!["hvc1".into()])),
-        ]);
+        let arguments = object([("app", "live".into()), (member, value)]);
         pair.call("connect", 1.0, [arguments]);
         let said = pair.exchange();
         let properties = commands(&said).next().unwrap().object();
-        let list = properties.get("fourCcList");
-        assert_eq!(list.is_some(), enhanced);
-        if let Some(Value::StrictArray(codecs)) = list {
-            assert!(codecs.contains(&"av01".into()));
-            let map = properties.get("audioFourCcInfoMap").unwrap();
-            assert_eq!(map.get("Opus"), Some(&Value::Number(4.0)));
+        let capabilities = properties.get("capsEx").and_then(Value::as_number);
+        assert_eq!(capabilities.is_some(), is_enhanced, "{member}");
+        let Some(Value::StrictArray(codecs)) = properties.get("fourCcList") else {
+            assert!(!is_enhanced, "{member}");
+            continue;
+        };
+        assert_ne!(capabilities.unwrap() as u32 & MULTITRACK, 0);
+        for (name, expected) in [
+            ("videoFourCcInfoMap", &["avc1", "hvc1", "av01", "vp09"][..]),
+            ("audioFourCcInfoMap", &["mp4a", "Opus"]),
+        ] {
+            let map = properties.get(name).unwrap();
+            for &codec in expected {
+                assert!(codecs.contains(&codec.into()), "{codec}");
+                assert_eq!(map.get(codec), Some(&Value::Number(4.0)), "{codec}");
+            }
         }
     }
 }
